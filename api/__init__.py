@@ -1,0 +1,1 @@
+"""The storefront's API: FastAPI over the core; it never runs a job."""

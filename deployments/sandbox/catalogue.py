@@ -1,0 +1,104 @@
+"""The demo shops and what they sell: the one source for the demo data and for the Shopify simulator. Deterministic."""
+
+import random
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from wishcraft.domain.inventory import InventoryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class DemoShop:
+    """A shop of the sandbox; `points_per_second` is its Shopify plan's rate limit."""
+
+    number: int
+    domain: str
+    name: str
+    currency: str
+    timezone: str
+    plan: str
+    points_per_second: int
+    access_token: str
+    refresh_token: str
+
+
+DEMO_SHOPS: Final = (
+    DemoShop(1, "maple-and-pine.myshopify.com", "Maple & Pine", "USD", "America/New_York", "standard", 100,
+             "shpat_sandbox_maple_access", "shprt_sandbox_maple_refresh"),
+    DemoShop(2, "lumiere-maison.myshopify.com", "Lumière Maison", "EUR", "Europe/Paris", "advanced", 200,
+             "shpat_sandbox_lumiere_access", "shprt_sandbox_lumiere_refresh"),
+    DemoShop(3, "sakura-living.myshopify.com", "Sakura Living", "JPY", "Asia/Tokyo", "plus", 1000,
+             "shpat_sandbox_sakura_access", "shprt_sandbox_sakura_refresh"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueVariant:
+    """A variant as the shop starts out with it."""
+
+    variant_id: int
+    product_id: int
+    inventory_item_id: int
+    handle: str
+    product_title: str
+    variant_title: str
+    image: str
+    price: Decimal
+    compare_at_price: Decimal | None
+    tracked: bool
+    quantity: int
+    policy: InventoryPolicy
+
+
+_THINGS: Final = (
+    ("Linen Tablecloth", 58), ("Stoneware Dinner Set", 145), ("Cast Iron Casserole", 189), ("Wool Throw", 92),
+    ("Cotton Baby Blanket", 39), ("Wooden Rattle", 18), ("Pour-over Coffee Maker", 64), ("Chef's Knife", 110),
+    ("Crystal Wine Glasses", 76), ("Down Pillow", 69), ("Bath Towel Set", 54), ("Ceramic Vase", 47),
+    ("Picnic Basket", 83), ("Reading Lamp", 99), ("Oak Cutting Board", 42), ("Espresso Machine", 429),
+    ("Night Light", 29), ("Nursing Chair", 379), ("Board Game", 35), ("Weekend Bag", 129),
+)  # fmt: skip
+_STYLES: Final = ("Classic", "Nordic", "Heritage", "Studio", "Garden", "Atelier", "Coast", "Alpine")
+_COLOURS: Final = ("Natural", "Sage", "Charcoal", "Rose")
+_RATE: Final = {"USD": Decimal(1), "EUR": Decimal("0.92"), "JPY": Decimal(150)}
+
+
+def money(dollars: Decimal, currency: str) -> Decimal:
+    """A demo price in the currency, rounded as the currency is spoken of (yen have no cents)."""
+    return (dollars * _RATE[currency]).quantize(Decimal(1) if currency == "JPY" else Decimal("0.01"))
+
+
+def catalogue(shop: DemoShop, products: int = 160, seed: int = 2026) -> list[CatalogueVariant]:
+    """The shop's variants, two per product on average, the same for the same arguments.
+
+    The same goods stand in every demo shop; ids, prices in its currency and stock are the shop's own.
+    """
+    rng = random.Random(f"{seed}:{shop.domain}")  # noqa: S311  demo data
+    variants: list[CatalogueVariant] = []
+    for p in range(products):
+        thing, dollars = _THINGS[p % len(_THINGS)]
+        style = _STYLES[p // len(_THINGS) % len(_STYLES)]
+        edition = f" No. {p // (len(_THINGS) * len(_STYLES)) + 1}" if p >= len(_THINGS) * len(_STYLES) else ""
+        title = f"{style} {thing}{edition}"
+        handle = title.lower().replace("'", "").replace(".", "").replace(" ", "-")
+        for colour in _COLOURS[: rng.randint(1, 3)]:
+            number = shop.number * 10_000_000 + len(variants)
+            price = money(Decimal(dollars) * Decimal(rng.randint(80, 120)) / 100, shop.currency)
+            on_sale = rng.random() < 0.15  # noqa: PLR2004  a share of the goods
+            variants.append(
+                CatalogueVariant(
+                    variant_id=40_000_000_000_000 + number,
+                    product_id=8_000_000_000_000 + shop.number * 10_000_000 + p,
+                    inventory_item_id=50_000_000_000_000 + number,
+                    handle=handle,
+                    product_title=title,
+                    variant_title=colour,
+                    image=f"/images/{handle}.svg",
+                    price=price,
+                    compare_at_price=money(Decimal(dollars) * Decimal("1.4"), shop.currency) if on_sale else None,
+                    tracked=rng.random() < 0.9,  # noqa: PLR2004
+                    quantity=rng.choice((0, 1, 3, 5, 8, 12, 20, 40, 80)),
+                    policy=InventoryPolicy.CONTINUE if rng.random() < 0.1 else InventoryPolicy.DENY,  # noqa: PLR2004
+                )
+            )
+    return variants

@@ -1,0 +1,1 @@
+"""Redis: every key and TTL, the entry format, marks, leases and fills."""

@@ -1,0 +1,46 @@
+"""Settings from the environment: one class, every name, default and meaning. Nothing else reads `os.environ`."""
+
+from functools import lru_cache
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _psycopg(url: str) -> str:
+    """The same URL with psycopg 3 as the driver; `postgres://`, `postgresql://` and other drivers are accepted."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme.partition("+")[0] not in {"postgres", "postgresql"}:
+        raise ValueError("must look like postgresql://user:password@host:5432/wishcraft")
+    return f"postgresql+psycopg://{rest}"
+
+
+class Settings(BaseSettings):
+    """What the environment may say; `.env.example` and the README show the same names (a test compares them)."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+
+    environment: Literal["development", "production"] = "development"
+    database_url: Annotated[str, AfterValidator(_psycopg)] = Field(description="PostgreSQL 17 or newer.")
+    redis_url: str = Field(description="Redis 7.4+ or Valkey 9+, e.g. redis://localhost:6379/0.")
+    redis_password: SecretStr | None = Field(None, description="The password, kept out of REDIS_URL.")
+    encryption_keys: SecretStr = Field(
+        description="Fernet keys for access tokens at rest, comma-separated: the first encrypts, all decrypt."
+    )
+    shopify_api_key: str = Field(description="The app's client id.")
+    shopify_api_secret: SecretStr = Field(description="The app's client secret: signatures and token refreshes.")
+    shopify_api_secret_previous: SecretStr | None = Field(None, description="Still accepted while a rotation spreads.")
+    shopify_api_version: str = Field("2026-10", description="Admin GraphQL version.")
+    shopify_origin: str = Field("https://{shop}", description="Where a shop answers; {shop} becomes its domain.")
+    prefect_api_url: str | None = Field(None, description="Prefect's API; readiness asks it.")
+    prefect_ui_url: str | None = Field(None, description="Where /admin/jobs leads.")
+
+
+@lru_cache
+def settings() -> Settings:
+    """This process's settings, read once.
+
+    Raises:
+        pydantic.ValidationError: A required variable is missing or malformed.
+    """
+    return Settings()

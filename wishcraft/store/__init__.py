@@ -1,0 +1,1 @@
+"""PostgreSQL: tables, sessions, and queries by noun, each scoped to one shop."""

@@ -15,13 +15,18 @@ def _psycopg(url: str) -> str:
     return f"postgresql+psycopg://{rest}"
 
 
-class Settings(BaseSettings):
-    """What the environment may say; `.env.example` and the README show the same names (a test compares them)."""
+class DatabaseSettings(BaseSettings):
+    """All that migrations need."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
-    environment: Literal["development", "production"] = "development"
     database_url: Annotated[str, AfterValidator(_psycopg)] = Field(description="PostgreSQL 17 or newer.")
+
+
+class Settings(DatabaseSettings):
+    """What the environment may say; `.env.example` and the README show the same names (a test compares them)."""
+
+    environment: Literal["development", "production"] = "development"
     redis_url: str = Field(description="Redis 7.4+ or Valkey 9+, e.g. redis://localhost:6379/0.")
     redis_password: SecretStr | None = Field(None, description="The password, kept out of REDIS_URL.")
     encryption_keys: SecretStr = Field(

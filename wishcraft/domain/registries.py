@@ -1,0 +1,78 @@
+"""A registry's vocabulary, and who may read one. Pure."""
+
+from enum import StrEnum
+
+from wishcraft.domain.documents import Gate
+
+
+class EventType(StrEnum):
+    """What is celebrated."""
+
+    WEDDING = "wedding"
+    BABY = "baby"
+    BIRTHDAY = "birthday"
+    GRADUATION = "graduation"
+    ANNIVERSARY = "anniversary"
+    HOLIDAY = "holiday"
+    HOUSEWARMING = "housewarming"
+    GENERAL = "general"
+
+
+class Visibility(StrEnum):
+    """Who finds and opens a registry."""
+
+    PUBLIC = "public"
+    """Found by search."""
+    UNLISTED = "unlisted"
+    """Opened by its link."""
+    PASSWORD = "password"  # noqa: S105  a kind of visibility
+    """Opened with an access code."""
+    PRIVATE = "private"
+    """The registrant's alone."""
+
+
+class RegistryStatus(StrEnum):
+    """Where a registry stands in its life."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    ARCHIVED = "archived"
+
+
+class ItemStatus(StrEnum):
+    """Whether an item can be given."""
+
+    ACTIVE = "active"
+    OUT_OF_STOCK = "out_of_stock"
+    DISCONTINUED = "discontinued"
+    HIDDEN = "hidden"
+    """The registrant took it from view; no reading from Shopify brings it back."""
+
+
+class Priority(StrEnum):
+    """How much the registrant wishes for it."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class PurchaseStatus(StrEnum):
+    """Where a purchase stands; the first two are live, that is, count as purchased."""
+
+    PENDING = "pending"
+    CONFIRMED = "confirmed"
+    CANCELLED = "cancelled"
+    REFUNDED = "refunded"
+
+
+LIVE_PURCHASES = frozenset({PurchaseStatus.PENDING, PurchaseStatus.CONFIRMED})
+SHOWN_TO_GUESTS = frozenset({RegistryStatus.ACTIVE, RegistryStatus.COMPLETED})
+
+
+def gate(visibility: Visibility, status: RegistryStatus) -> Gate:
+    """What a caller must bring to read the registry; one that is paused or archived is its registrant's alone."""
+    if status not in SHOWN_TO_GUESTS or visibility is Visibility.PRIVATE:
+        return Gate.OWNER
+    return Gate.CODE if visibility is Visibility.PASSWORD else Gate.OPEN

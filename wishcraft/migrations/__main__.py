@@ -1,0 +1,30 @@
+"""`python -m wishcraft.migrations`: bring DATABASE_URL to the newest revision, or write a new one."""
+
+import argparse
+
+from alembic import command
+
+from wishcraft import migrations
+from wishcraft.settings import DatabaseSettings
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m wishcraft.migrations", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("upgrade", help="bring the database to the newest revision")
+    commands.add_parser("check", help="fail if the tables in the code differ from the database")
+    revision = commands.add_parser("revision", help="write a migration from what differs, to be read and mended")
+    revision.add_argument("message")
+    args = parser.parse_args()
+    url = DatabaseSettings().database_url
+    if args.command == "upgrade":
+        migrations.upgrade(url)
+    elif args.command == "check":
+        migrations.check(url)
+    else:
+        command.revision(migrations.config(url), args.message, autogenerate=True)
+
+
+if __name__ == "__main__":
+    main()

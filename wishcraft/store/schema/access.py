@@ -1,0 +1,89 @@
+"""Shops, and what proves that a caller may act for one: API keys and sessions."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy.dialects.postgresql import ARRAY, CIDR
+from sqlalchemy.orm import Mapped, mapped_column
+
+from wishcraft.store.schema.base import Base, Timestamps, Validated, choice
+
+
+class ShopStatus(StrEnum):
+    """Whether the app is installed."""
+
+    ACTIVE = "active"
+    UNINSTALLED = "uninstalled"
+
+
+class SessionKind(StrEnum):
+    """What a session grants."""
+
+    GUEST_GRANT = "guest_grant"
+    ADMIN_ONLINE = "admin_online"
+
+
+class ShopSettings(BaseModel):
+    """What a merchant can set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    gift_messages: bool = True
+    password_protection: bool = True
+    email_notifications: bool = True
+    low_stock_threshold: int = Field(5, ge=0)
+    max_items_per_registry: int = Field(100, ge=1, le=1000)
+    cache_quota_entries: int = Field(50_000, ge=0)
+
+
+class Shop(Timestamps, Base):
+    """A store that installed the app; its offline token lives here, encrypted, and no cleanup touches it."""
+
+    __tablename__ = "shops"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    domain: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    email: Mapped[str]
+    currency: Mapped[str]
+    timezone: Mapped[str]
+    plan: Mapped[str]
+    status: Mapped[ShopStatus] = mapped_column(choice(ShopStatus), server_default=ShopStatus.ACTIVE)
+    settings: Mapped[ShopSettings] = mapped_column(Validated(ShopSettings), server_default=text("'{}'"))
+    access_token_encrypted: Mapped[bytes | None]
+    refresh_token_encrypted: Mapped[bytes | None]
+    token_expires_at: Mapped[datetime | None]
+
+
+class ApiKey(Base):
+    """A server's key for one shop. The prefix finds the row, the SHA-256 of the whole key proves it."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str]
+    prefix: Mapped[str] = mapped_column(unique=True)
+    key_hash: Mapped[bytes]
+    scopes: Mapped[list[str]]
+    ip_allow_list: Mapped[list[str]] = mapped_column(ARRAY(CIDR), server_default=text("'{}'"))
+    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class Session(Base):
+    """A grant that ends: a guest who knew an access code, or a merchant in the embedded admin."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (Index("ix_sessions_find_expired", "expires_at"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id", ondelete="CASCADE"), index=True)
+    kind: Mapped[SessionKind] = mapped_column(choice(SessionKind))
+    subject: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    expires_at: Mapped[datetime]

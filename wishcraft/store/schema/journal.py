@@ -1,0 +1,89 @@
+"""What happened, written once and pruned by age: audit, webhooks received, analytics."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import INET
+from sqlalchemy.orm import Mapped, mapped_column
+
+from wishcraft.store.schema.base import Base, choice
+
+
+class WebhookOutcome(StrEnum):
+    """What became of a webhook."""
+
+    APPLIED = "applied"
+    IGNORED = "ignored"
+    FAILED = "failed"
+
+
+class AnalyticsType(StrEnum):
+    """What a guest did."""
+
+    REGISTRY_VIEWED = "registry_viewed"
+    ITEM_CLICKED = "item_clicked"
+    ADDED_TO_CART = "added_to_cart"
+    PURCHASED = "purchased"
+
+
+class AuditLog(Base):
+    """Who did what. Rows of compliance actions are kept longer than ordinary ones."""
+
+    __tablename__ = "audit_logs"
+    __table_args__ = (
+        Index("ix_audit_logs_find_old", "created_at"),
+        Index("ix_audit_logs_of_resource", "shop_id", "resource", "resource_id", "created_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    shop_id: Mapped[int | None] = mapped_column(ForeignKey("shops.id", ondelete="SET NULL"))
+    actor: Mapped[str]
+    action: Mapped[str]
+    resource: Mapped[str]
+    resource_id: Mapped[str]
+    details: Mapped[dict[str, Any]] = mapped_column("metadata", server_default=text("'{}'"))
+    ip: Mapped[str | None] = mapped_column(INET)
+    user_agent: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+
+
+class WebhookEvent(Base):
+    """The inbox that makes delivery idempotent: a webhook id is taken in once per shop."""
+
+    __tablename__ = "webhook_events"
+    __table_args__ = (
+        UniqueConstraint("shop_id", "webhook_id"),
+        Index("ix_webhook_events_find_handled", "handled_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id", ondelete="CASCADE"))
+    webhook_id: Mapped[str]
+    event_id: Mapped[str | None]
+    topic: Mapped[str]
+    triggered_at: Mapped[datetime]
+    received_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    handled_at: Mapped[datetime | None]
+    outcome: Mapped[WebhookOutcome | None] = mapped_column(choice(WebhookOutcome))
+
+
+class AnalyticsEvent(Base):
+    """What an anonymous visitor did with a registry."""
+
+    __tablename__ = "analytics_events"
+    __table_args__ = (
+        ForeignKeyConstraint(["shop_id", "registry_id"], ["registries.shop_id", "registries.id"], ondelete="CASCADE"),
+        Index("ix_analytics_events_count_views", "shop_id", "type", "occurred_at", "registry_id"),
+        Index("ix_analytics_events_of_registry", "registry_id"),
+        Index("ix_analytics_events_find_old", "occurred_at", postgresql_using="brin"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    shop_id: Mapped[int]
+    registry_id: Mapped[int]
+    type: Mapped[AnalyticsType] = mapped_column(choice(AnalyticsType))
+    occurred_at: Mapped[datetime]
+    visitor_id: Mapped[str]
+    data: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))

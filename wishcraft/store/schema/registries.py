@@ -1,0 +1,133 @@
+"""Registries, the items they wish for, and the purchases made for them."""
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TypedDict
+
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from wishcraft.domain.inventory import InventoryPolicy
+from wishcraft.domain.registries import (
+    EventType,
+    ItemStatus,
+    Priority,
+    PurchaseStatus,
+    RegistryStatus,
+    Visibility,
+)
+from wishcraft.store.schema.base import Base, Timestamps, choice
+
+
+class CoRegistrant(TypedDict):
+    """Someone who registers together with the registrant, and is reminded too."""
+
+    first_name: str
+    last_name: str
+    email: str
+
+
+class Registry(Timestamps, Base):
+    """A list of wishes for one event. `version` grows with every change that a guest can see."""
+
+    __tablename__ = "registries"
+    __table_args__ = (
+        UniqueConstraint("shop_id", "slug"),
+        UniqueConstraint("shop_id", "id"),  # so that children can prove that they are of the same shop
+        Index("ix_registries_list_public", "shop_id", "event_date", "id",
+              postgresql_where=text("visibility = 'public' AND status = 'active'")),
+        Index("ix_registries_of_customer", "shop_id", "customer_id"),
+        Index("ix_registries_list_active", "shop_id", "id", postgresql_where=text("status = 'active'")),
+        Index("ix_registries_find_due", "shop_id", "event_date", postgresql_where=text("status = 'active'")),
+    )  # fmt: skip
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id", ondelete="CASCADE"))
+    slug: Mapped[str]
+    title: Mapped[str]
+    description: Mapped[str] = mapped_column(server_default="")
+    event_type: Mapped[EventType] = mapped_column(choice(EventType))
+    event_date: Mapped[date | None]
+    event_location: Mapped[str | None]
+    visibility: Mapped[Visibility] = mapped_column(choice(Visibility))
+    access_code_hash: Mapped[str | None]
+    customer_id: Mapped[int | None]
+    customer_email: Mapped[str]
+    customer_first_name: Mapped[str]
+    customer_last_name: Mapped[str]
+    co_registrants: Mapped[list[CoRegistrant]] = mapped_column(JSONB, server_default=text("'[]'"))
+    status: Mapped[RegistryStatus] = mapped_column(choice(RegistryStatus), server_default=RegistryStatus.ACTIVE)
+    version: Mapped[int] = mapped_column(server_default=text("1"))
+
+
+class RegistryItem(Timestamps, Base):
+    """A variant that is wished for, with what Shopify last said of it at `inventory_observed_at`."""
+
+    __tablename__ = "registry_items"
+    __table_args__ = (
+        UniqueConstraint("shop_id", "registry_id", "id"),
+        UniqueConstraint("registry_id", "variant_id"),
+        ForeignKeyConstraint(["shop_id", "registry_id"], ["registries.shop_id", "registries.id"], ondelete="CASCADE"),
+        CheckConstraint("quantity_wanted > 0", name="wants_some"),
+        CheckConstraint("quantity_purchased >= 0", name="purchased_some_or_none"),
+        Index("ix_registry_items_of_variant", "shop_id", "variant_id", "registry_id"),
+        Index("ix_registry_items_of_inventory_item", "shop_id", "inventory_item_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    shop_id: Mapped[int]
+    registry_id: Mapped[int]
+    product_id: Mapped[int]
+    variant_id: Mapped[int]
+    inventory_item_id: Mapped[int]
+    handle: Mapped[str]
+    product_title: Mapped[str]
+    variant_title: Mapped[str]
+    image: Mapped[str | None]
+    quantity_wanted: Mapped[int]
+    quantity_purchased: Mapped[int] = mapped_column(server_default=text("0"))
+    priority: Mapped[Priority] = mapped_column(choice(Priority), server_default=Priority.MEDIUM)
+    notes: Mapped[str] = mapped_column(server_default="")
+    price: Mapped[Decimal]
+    compare_at_price: Mapped[Decimal | None]
+    currency: Mapped[str]
+    tracked: Mapped[bool]
+    inventory_quantity: Mapped[int]
+    inventory_policy: Mapped[InventoryPolicy] = mapped_column(choice(InventoryPolicy))
+    available: Mapped[bool]
+    status: Mapped[ItemStatus] = mapped_column(choice(ItemStatus), server_default=ItemStatus.ACTIVE)
+    display_order: Mapped[int] = mapped_column(server_default=text("0"))
+    inventory_observed_at: Mapped[datetime | None]
+
+
+class Purchase(Timestamps, Base):
+    """What a guest paid for. A line item of an order counts once, however often Shopify tells of it."""
+
+    __tablename__ = "purchases"
+    __table_args__ = (
+        UniqueConstraint("shop_id", "line_item_id"),
+        ForeignKeyConstraint(
+            ["shop_id", "registry_id", "item_id"],
+            ["registry_items.shop_id", "registry_items.registry_id", "registry_items.id"],
+            ondelete="CASCADE",
+        ),
+        CheckConstraint("quantity > 0", name="buys_some"),
+        Index("ix_purchases_of_item", "item_id"),
+        Index("ix_purchases_of_order", "shop_id", "order_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    shop_id: Mapped[int]
+    registry_id: Mapped[int]
+    item_id: Mapped[int]
+    order_id: Mapped[int]
+    line_item_id: Mapped[int]
+    order_name: Mapped[str]
+    quantity: Mapped[int]
+    unit_price: Mapped[Decimal]
+    purchaser_name: Mapped[str | None]
+    purchaser_email: Mapped[str | None]
+    anonymous: Mapped[bool] = mapped_column(server_default=text("false"))
+    gift_message: Mapped[str | None]
+    status: Mapped[PurchaseStatus] = mapped_column(choice(PurchaseStatus))

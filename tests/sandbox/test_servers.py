@@ -1,0 +1,121 @@
+"""The embedded PostgreSQL and Valkey: they start anywhere, keep their data, and fail in one line."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+from redis import Redis
+
+from deployments.sandbox.postgres import postgres
+from deployments.sandbox.valkey import valkey
+from wishcraft.errors import ConfigurationError
+
+Server = Callable[..., AbstractContextManager[str]]
+
+
+def test_postgres_starts_in_a_folder_that_only_its_owner_may_enter(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    with postgres(tmp_path, durable=False) as url, psycopg.connect(url) as connection:
+        assert connection.info.server_version // 10_000 == 18
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
+    assert tmp_path.stat().st_uid == os.geteuid()
+
+
+def test_postgres_keeps_its_data_and_its_port(tmp_path: Path) -> None:
+    with postgres(tmp_path, durable=False) as first, psycopg.connect(first) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+    with postgres(tmp_path, durable=False) as second, psycopg.connect(second) as connection:
+        assert connection.execute("SELECT answer FROM kept").fetchall() == [(42,)]
+    assert first == second
+
+
+def test_postgres_starts_again_after_it_was_killed(tmp_path: Path) -> None:
+    with postgres(tmp_path, durable=False):
+        _postmaster(tmp_path).kill()
+    assert (tmp_path / "postgres" / "postmaster.pid").exists()
+    with postgres(tmp_path, durable=False) as url, psycopg.connect(url):
+        pass
+
+
+def test_a_lock_file_whose_process_id_is_another_programs_now_does_not_prevent_a_start(tmp_path: Path) -> None:
+    with postgres(tmp_path, durable=False):
+        pass
+    (tmp_path / "postgres" / "postmaster.pid").write_text(f"{os.getpid()}\n{tmp_path / 'postgres'}\n")
+    with postgres(tmp_path, durable=False) as url, psycopg.connect(url):
+        pass
+
+
+def test_a_killed_initdb_is_begun_anew(tmp_path: Path) -> None:
+    (tmp_path / "postgres.unfinished" / "base").mkdir(parents=True)
+    with postgres(tmp_path, durable=False) as url, psycopg.connect(url):
+        pass
+
+
+def test_data_of_another_major_version_is_named_in_one_line(tmp_path: Path) -> None:
+    data = tmp_path / "postgres"
+    data.mkdir()
+    (data / "PG_VERSION").write_text("16\n")
+    with pytest.raises(ConfigurationError, match=r"holds data of PostgreSQL 16, not of 18: .*`make reset`") as caught:
+        postgres(tmp_path).__enter__()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("server", [postgres, valkey])
+def test_a_port_in_use_is_named_in_one_line(server: Server, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"127.0.0.1:{port}: the port is in use") as caught:
+            server(tmp_path, port=port).__enter__()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("server", [postgres, valkey])
+def test_a_folder_that_cannot_be_written_is_named_in_one_line(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match=r"cannot write .*file") as caught:
+        server(tmp_path / "file").__enter__()
+    assert "\n" not in str(caught.value)
+
+
+def test_valkey_keeps_its_data_and_its_port(tmp_path: Path) -> None:
+    with valkey(tmp_path) as first, Redis.from_url(first) as client:
+        client.set("kept", "42")
+    with valkey(tmp_path) as second, Redis.from_url(second) as client:
+        assert client.get("kept") == b"42"
+        assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "volatile-lfu"}
+    assert first == second
+
+
+def test_killing_the_parent_leaves_no_server_behind(tmp_path: Path) -> None:
+    code = """
+import sys, pathlib, time
+from deployments.sandbox.postgres import postgres
+from deployments.sandbox.valkey import valkey
+folder = pathlib.Path(sys.argv[1])
+with postgres(folder, durable=False), valkey(folder, durable=False):
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: S603  the text above
+    assert parent.stdout is not None
+    with parent.stdout:
+        assert parent.stdout.readline() == b"ready\n"
+    descendants = psutil.Process(parent.pid).children(recursive=True)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    _, left = psutil.wait_procs(descendants, timeout=10)
+    assert len(descendants) > 2
+    assert left == []
+
+
+def _postmaster(folder: Path) -> psutil.Process:
+    return psutil.Process(int((folder / "postgres" / "postmaster.pid").read_text().split()[0]))

@@ -1,24 +1,26 @@
-"""A registry's answer as the cache keeps it, and what a caller must bring to be given it. Pure."""
+"""A registry as guests are given it: ready bytes, with what must be known to hand them out. Pure."""
 
 from dataclasses import dataclass
 from enum import IntEnum
 
 
 class Gate(IntEnum):
-    """What a caller must bring to be given a registry."""
+    """What a caller must bring to be given a registry; the numbers are stored."""
 
     OPEN = 0
+    """Nothing."""
     CODE = 1
-    """The registry's access code."""
+    """The access code, or proof of having given it."""
     OWNER = 2
-    """To be the registrant."""
+    """To be the customer who owns it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The answer's bytes at one version of the registry; `owner` is the registrant's customer id in Shopify."""
+    """One registry's answer as it stood at a version; a body may be newer than its version, never older."""
 
     version: int
     gate: Gate
-    owner: int | None
+    owner: int
+    """The owning customer's Shopify id, 0 if there is none."""
     body: bytes

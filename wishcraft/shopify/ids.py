@@ -1,0 +1,21 @@
+"""Shopify's global ids, which are strings on the wire and plain numbers everywhere else."""
+
+
+def to_global(kind: str, number: int) -> str:
+    """`gid://shopify/ProductVariant/1` for `("ProductVariant", 1)`.
+
+    https://shopify.dev/docs/api/usage/gids
+    """
+    return f"gid://shopify/{kind}/{number}"
+
+
+def from_global(kind: str, global_id: str) -> int:
+    """The number in a global id; parameters after it (`?inventory_item_id=7`) are dropped.
+
+    Raises:
+        ValueError: It is not the global id of a `kind`.
+    """
+    prefix, number = to_global(kind, 0)[:-1], global_id.removeprefix(f"gid://shopify/{kind}/").partition("?")[0]
+    if not (global_id.startswith(prefix) and number.isascii() and number.isdigit()):
+        raise ValueError(f"not the global id of a {kind}: {global_id!r}")
+    return int(number)

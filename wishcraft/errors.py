@@ -2,6 +2,7 @@
 
 - WishCraftError
   - ConfigurationError       a setting is missing or wrong; the message says which and what to do
+  - UnknownShop              no active shop has the domain that somebody named
   - TransientError           it may work later, so a task retries it
     - CacheUnavailable       Redis refused, hung or restarted
     - ShopifyUnavailable     5xx, a cut connection, a timeout or a malformed answer, after the client's own retries
@@ -19,6 +20,10 @@ class WishCraftError(Exception):
 
 class ConfigurationError(WishCraftError):
     """A setting is missing or wrong; the message says which and what to do."""
+
+
+class UnknownShop(WishCraftError):  # noqa: N818  it names a state
+    """No active shop has the domain that somebody named."""
 
 
 class TransientError(WishCraftError):

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
+
+from wishcraft.domain.registries import ItemStatus
 
 
 class InventoryPolicy(StrEnum):
@@ -10,6 +13,18 @@ class InventoryPolicy(StrEnum):
 
     DENY = "deny"
     CONTINUE = "continue"
+
+
+class StockLevel(StrEnum):
+    """How much of a variant is left, as a guest is told it."""
+
+    IN_STOCK = "in_stock"
+    LOW = "low"
+    OUT = "out"
+
+
+WORTH_A_BULK_OPERATION_SECONDS: Final = 60
+"""A bulk operation costs few points but reads the whole catalogue, and takes its time to start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +51,27 @@ def is_available(reading: VariantReading) -> bool:
     return reading.product_active and (
         not reading.tracked or reading.inventory_quantity > 0 or reading.inventory_policy is InventoryPolicy.CONTINUE
     )
+
+
+def stock_level(quantity: int, tracked: bool, low_stock_threshold: int) -> StockLevel:
+    """Out at or under 0, low at or under the shop's threshold; what is not counted is always in stock."""
+    if not tracked:
+        return StockLevel.IN_STOCK
+    if quantity <= 0:
+        return StockLevel.OUT
+    return StockLevel.LOW if quantity <= low_stock_threshold else StockLevel.IN_STOCK
+
+
+def item_status(reading: VariantReading | None) -> ItemStatus:
+    """The status that an item takes from a reading; `None` is a variant that Shopify no longer has.
+
+    Works both ways: what comes back to the shop or into stock becomes active again.
+    """
+    if reading is None or not reading.product_active:
+        return ItemStatus.DISCONTINUED
+    return ItemStatus.ACTIVE if is_available(reading) else ItemStatus.OUT_OF_STOCK
+
+
+def prefers_bulk(points: int, points_per_second: float) -> bool:
+    """Whether reading by id, at this many points in all, would wait so long for them that a bulk operation is better."""
+    return points / points_per_second > WORTH_A_BULK_OPERATION_SECONDS

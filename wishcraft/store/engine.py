@@ -1,32 +1,45 @@
-"""How the application connects to PostgreSQL: pools and timeouts, set here alone."""
+"""How the application connects to PostgreSQL: pools, timeouts and the two kinds of transaction, set here alone."""
 
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
-
-Database = async_sessionmaker[AsyncSession]
-"""Opens units of work: `async with db.begin() as session` commits at its end, or rolls back."""
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 _TIMEOUTS: Final = (
     "-c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s -c timezone=UTC"
 )
 
 
-def create_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
-    """An engine of at most `pool_size` connections; a caller waits 5 s for one, a connect takes 3 s at most.
+class Database:
+    """One pool of connections and the units of work on it. Leaving a unit commits it; an exception rolls it back."""
 
-    `url` names psycopg as its driver, as `Settings.database_url` does.
-    """
-    return create_async_engine(
-        url,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=5,
-        pool_pre_ping=True,
-        connect_args={"options": _TIMEOUTS, "connect_timeout": 3, "application_name": "wishcraft"},
-    )
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        """`url` names psycopg as its driver, as `Settings.database_url` does; nothing connects yet.
 
+        A caller waits 5 s at most for one of the `pool_size` connections, and a connect takes 3 s at most.
+        """
+        self.engine: Final = create_async_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=5,
+            pool_pre_ping=True,
+            connect_args={"options": _TIMEOUTS, "connect_timeout": 3, "application_name": "wishcraft"},
+        )
+        self._writing = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._reading = async_sessionmaker(
+            self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True),
+            expire_on_commit=False,
+        )
 
-def create_database(engine: AsyncEngine) -> Database:
-    """Units of work on the engine; objects stay usable after their commit."""
-    return async_sessionmaker(engine, expire_on_commit=False)
+    def begin(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """A unit of work that may write."""
+        return self._writing.begin()
+
+    def snapshot(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """A unit of work that reads one state of the database throughout, however many queries it makes."""
+        return self._reading.begin()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()

@@ -187,7 +187,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_registries_list_public",
         "registries",
-        ["shop_id", "event_date", "id"],
+        ["shop_id", "id"],
         unique=False,
         postgresql_where=sa.text("visibility = 'public' AND status = 'active'"),
     )

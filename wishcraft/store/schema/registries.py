@@ -35,7 +35,7 @@ class Registry(Timestamps, Base):
     __table_args__ = (
         UniqueConstraint("shop_id", "slug"),
         UniqueConstraint("shop_id", "id"),  # so that children can prove that they are of the same shop
-        Index("ix_registries_list_public", "shop_id", "event_date", "id",
+        Index("ix_registries_list_public", "shop_id", "id",
               postgresql_where=text("visibility = 'public' AND status = 'active'")),
         Index("ix_registries_of_customer", "shop_id", "customer_id"),
         Index("ix_registries_list_active", "shop_id", "id", postgresql_where=text("status = 'active'")),

@@ -1,0 +1,151 @@
+"""`python -m deployments.sandbox.demo`: fill the database at DATABASE_URL with demo shops, unless it has shops already.
+
+Also writes `.wishcraft/demo.json`: each shop's domain, an API key, and some slugs to try.
+"""
+
+import argparse
+import json
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from psycopg import Connection, sql
+from psycopg.types.json import Jsonb
+
+from deployments.sandbox.catalogue import DEMO_SHOPS, DemoShop
+from deployments.sandbox.demo_rows import Row, ShopRowMaker
+from wishcraft.domain.api_keys import NewKey, digest, make_key, prefix_of
+from wishcraft.settings import Settings
+from wishcraft.store.engine import Database
+from wishcraft.store.schema.access import ShopSettings
+from wishcraft.store.tokens import TokenVault
+
+DEFAULT_REGISTRIES: Final = 200
+DEFAULT_SEED: Final = 2026
+SHOWN_SLUGS: Final = 5
+_IDS_PER_SHOP: Final = 100_000_000
+_FOLDER: Final = Path(__file__).parents[2] / ".wishcraft"
+
+
+def seed(settings: Settings, registries: int, random_seed: int, today: date) -> bool:
+    """Fill an empty database with `registries` shared out over the demo shops; False if it has shops already."""
+    vault = TokenVault(Database(settings.database_url), settings.encryption_keys)
+    with _connect(settings) as connection:
+        if connection.execute("SELECT EXISTS (SELECT FROM shops)").fetchone() == (True,):
+            return False
+        for number, shop in enumerate(DEMO_SHOPS):
+            _copy(connection, "shops", [_shop_row(shop, vault)])
+            share = registries // len(DEMO_SHOPS) + (number < registries % len(DEMO_SHOPS))
+            rows = ShopRowMaker(shop, random_seed, today, shop.number * _IDS_PER_SHOP).make(share)
+            _copy(connection, "registries", rows.registries)
+            _copy(connection, "registry_items", rows.items)
+            _copy(connection, "purchases", rows.purchases)
+            _copy(connection, "analytics_events", rows.events)
+            print(f"  {shop.name}: {len(rows.registries):,} registries, {len(rows.items):,} items")
+        for table in ("shops", "registries", "registry_items", "purchases"):
+            _advance_ids(connection, table)
+    with _connect(settings, autocommit=True) as connection:
+        connection.execute("ANALYZE")
+    return True
+
+
+def write_card(settings: Settings, card: Path) -> None:
+    """Write what a visitor needs: each shop's key and slugs. Keys that the card holds and that still work are kept."""
+    known = json.loads(card.read_text())["shops"] if card.exists() else []
+    keys = {shop["domain"]: shop["api_key"] for shop in known}
+    shops = []
+    with _connect(settings) as connection:
+        for shop_id, domain in connection.execute("SELECT id, domain FROM shops ORDER BY id").fetchall():
+            key = keys.get(domain)
+            if key is None or not _works(connection, key):
+                key = _add_key(connection, shop_id).key
+            shops.append({"domain": domain, "api_key": key, "registries": _public_slugs(connection, shop_id)})
+    card.parent.mkdir(exist_ok=True)
+    card.touch(mode=0o600)
+    card.write_text(json.dumps({"shops": shops}, indent=2))
+
+
+def _connect(settings: Settings, *, autocommit: bool = False) -> Connection[tuple[Any, ...]]:
+    return psycopg.connect(settings.database_url.replace("+psycopg", "", 1), autocommit=autocommit)
+
+
+def _shop_row(shop: DemoShop, vault: TokenVault) -> Row:
+    return {
+        "id": shop.number,
+        "domain": shop.domain,
+        "name": shop.name,
+        "email": f"hello@{shop.domain}",
+        "currency": shop.currency,
+        "timezone": shop.timezone,
+        "plan": shop.plan,
+        "settings": ShopSettings().model_dump(),
+        "access_token_encrypted": vault.encrypt(shop.access_token),
+        "refresh_token_encrypted": vault.encrypt(shop.refresh_token),
+        "token_expires_at": datetime.now(UTC) + timedelta(hours=1),
+    }
+
+
+def _copy(connection: Connection[tuple[Any, ...]], table: str, rows: Sequence[Row]) -> None:
+    if not rows:
+        return
+    columns = sql.SQL(", ").join(map(sql.Identifier, rows[0]))
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), columns)
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for row in rows:
+            copy.write_row([_plain(value) for value in row.values()])
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Enum):
+        return value.value
+    return Jsonb(value) if isinstance(value, dict | list) else value
+
+
+def _advance_ids(connection: Connection[tuple[Any, ...]], table: str) -> None:
+    statement = sql.SQL("SELECT setval(pg_get_serial_sequence({}, 'id'), max(id)) FROM {}")
+    connection.execute(statement.format(sql.Literal(table), sql.Identifier(table)))
+
+
+def _works(connection: Connection[tuple[Any, ...]], key: str) -> bool:
+    query = "SELECT key_hash FROM api_keys WHERE prefix = %s AND revoked_at IS NULL"
+    return connection.execute(query, [prefix_of(key)]).fetchone() == (digest(key),)
+
+
+def _add_key(connection: Connection[tuple[Any, ...]], shop_id: int) -> NewKey:
+    new = make_key(secrets.token_bytes(38))
+    connection.execute(
+        "INSERT INTO api_keys (shop_id, name, prefix, key_hash, scopes) VALUES (%s, 'sandbox', %s, %s, '{read}')",
+        [shop_id, new.prefix, new.digest],
+    )
+    return new
+
+
+def _public_slugs(connection: Connection[tuple[Any, ...]], shop_id: int) -> list[str]:
+    query = """
+        SELECT slug FROM registries WHERE shop_id = %s AND visibility = 'public' AND status = 'active'
+        ORDER BY id LIMIT %s
+    """
+    return [slug for (slug,) in connection.execute(query, [shop_id, SHOWN_SLUGS])]
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m deployments.sandbox.demo", description=__doc__)
+    parser.add_argument("--scale", type=int, default=DEFAULT_REGISTRIES, metavar="N", help="how many registries")
+    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="another seed makes other data")
+    parser.add_argument("--card", type=Path, default=_FOLDER / "demo.json", help="where to write keys and slugs")
+    args = parser.parse_args()
+    settings = Settings()
+    if seed(settings, args.scale, args.seed, datetime.now(UTC).date()):
+        print(f"Demo data: {args.scale:,} registries in {len(DEMO_SHOPS)} shops.")
+    else:
+        print("The database has shops already; nothing was added.")
+    write_card(settings, args.card)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""What the demo shops hold, as rows for the tables: the same for the same seed, size and day. Writes nothing."""
+
+import random
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Final
+
+from argon2.low_level import Type, hash_secret
+
+from deployments.sandbox.catalogue import CatalogueVariant, DemoShop, catalogue
+from wishcraft.domain.inventory import VariantReading, is_available, item_status
+from wishcraft.domain.registries import LIVE_PURCHASES, EventType, Priority, PurchaseStatus, RegistryStatus, Visibility
+from wishcraft.store.schema.journal import AnalyticsType
+
+Row = dict[str, Any]
+
+ACCESS_CODE: Final = "open-sesame"
+"""Opens every password-protected registry of the sandbox."""
+VARIANTS_WISHED_FOR: Final = 240
+ITEMS_PER_REGISTRY: Final = (9, 21)
+_FIRST: Final = ("Emma", "Liam", "Olivia", "Noah", "Amélie", "Hugo", "Chloé", "Lucas", "Sakura", "Haruto", "Yui", "Ren",
+                 "Maya", "Omar", "Sofia", "Mateo", "Ingrid", "Jonas", "Zoë", "Elias")  # fmt: skip
+_LAST: Final = (
+    "Reed",
+    "Okafor",
+    "Dubois",
+    "Laurent",
+    "Sato",
+    "Tanaka",
+    "Silva",
+    "Novak",
+    "Larsen",
+    "Khan",
+    "Moore",
+    "Weber",
+)
+_TITLES: Final = {
+    EventType.WEDDING: "{a} & {b}'s Wedding",
+    EventType.BABY: "Welcome, Baby {last}",
+    EventType.BIRTHDAY: "{a}'s Birthday",
+    EventType.GRADUATION: "{a} Graduates",
+    EventType.ANNIVERSARY: "{a} & {b}: Our Anniversary",
+    EventType.HOLIDAY: "The {last}s' Holiday Wishes",
+    EventType.HOUSEWARMING: "{a} & {b}'s New Home",
+    EventType.GENERAL: "{a}'s Wish List",
+}
+_PLACES: Final = ("The Orangery", "At home", "Riverside Hall", "Botanical Garden", "Harbour House")
+_NOTES: Final = (
+    "",
+    "",
+    "",
+    "Any colour is lovely",
+    "For the new kitchen",
+    "A second one would be welcome",
+    "We love this one",
+)
+_MESSAGES: Final = ("Congratulations!", "With love from all of us", "So happy for you", None, None)
+
+
+@dataclass(frozen=True)
+class ShopRows:
+    """All rows of one shop, by table."""
+
+    registries: list[Row] = field(default_factory=list)
+    items: list[Row] = field(default_factory=list)
+    purchases: list[Row] = field(default_factory=list)
+    events: list[Row] = field(default_factory=list)
+
+
+class ShopRowMaker:
+    """Makes one shop's rows; ids go on from `first_id`, so that shops made in turn never share one."""
+
+    def __init__(self, shop: DemoShop, seed: int, today: date, first_id: int) -> None:
+        """`today` is the day around which the events lie."""
+        self._shop = shop
+        self._rng = random.Random(f"{seed}:{shop.domain}:rows")  # noqa: S311  demo data
+        self._today = today
+        self._noon = datetime.combine(today, time(12), UTC)
+        self._next_id = first_id
+        self._variants = catalogue(shop)[:VARIANTS_WISHED_FOR]
+        salt = f"wishcraft-{shop.number:06}".encode()  # a fixed salt, so that the data are the same every time
+        self._code_hash = hash_secret(ACCESS_CODE.encode(), salt, 2, 19_456, 1, 32, Type.ID).decode()
+
+    def make(self, registries: int) -> ShopRows:
+        """Rows for this many registries; two of them are due a reminder today."""
+        rows = ShopRows()
+        for number in range(registries):
+            registry = self._registry(number)
+            rows.registries.append(registry)
+            for order, variant in enumerate(self._rng.sample(self._variants, self._rng.randint(*ITEMS_PER_REGISTRY))):
+                item = self._item(registry, variant, order)
+                bought = list(self._purchases(registry, item))
+                item["quantity_purchased"] = sum(p["quantity"] for p in bought if p["status"] in LIVE_PURCHASES)
+                rows.items.append(item)
+                rows.purchases.extend(bought)
+            rows.events.extend(self._views(registry))
+        return rows
+
+    def _id(self) -> int:
+        self._next_id += 1
+        return self._next_id
+
+    def _registry(self, number: int) -> Row:
+        rng = self._rng
+        kind = rng.choice(list(EventType))
+        a, b = rng.sample(_FIRST, 2)
+        last = rng.choice(_LAST)
+        days = (7, 1)[number] if number < 2 else rng.randint(-45, 120)  # noqa: PLR2004  the two that are due today
+        status = self._status(days) if number >= 2 else RegistryStatus.ACTIVE  # noqa: PLR2004
+        visibility = rng.choices(list(Visibility), (70, 12, 10, 8))[0] if number >= 2 else Visibility.PUBLIC  # noqa: PLR2004
+        title = _TITLES[kind].format(a=a, b=b, last=last)
+        created = self._noon - timedelta(days=rng.randint(50, 200), minutes=rng.randint(0, 1440))
+        return {
+            "id": self._id(),
+            "shop_id": self._shop.number,
+            "slug": _ascii(f"{a}-{last}-{kind}-{number + 1}"),
+            "title": title,
+            "description": f"Thank you for celebrating with us. {title}: here is what would make us happy.",
+            "event_type": kind,
+            "event_date": self._today + timedelta(days=days),
+            "event_location": rng.choice(_PLACES),
+            "visibility": visibility,
+            "access_code_hash": self._code_hash if visibility is Visibility.PASSWORD else None,
+            "customer_id": 7_000_000_000_000 + self._shop.number * 10_000_000 + number,
+            "customer_email": _ascii(f"{a}.{last}{number + 1}@example.com"),
+            "customer_first_name": a,
+            "customer_last_name": last,
+            "co_registrants": self._partner(kind, b, last, number),
+            "status": status,
+            "created_at": created,
+            "updated_at": created,
+        }
+
+    def _partner(self, kind: EventType, first: str, last: str, number: int) -> list[dict[str, str]]:
+        if "{b}" not in _TITLES[kind]:
+            return []
+        email = _ascii(f"{first}.{last}{number + 1}@example.com")
+        return [{"first_name": first, "last_name": last, "email": email}]
+
+    def _status(self, days: int) -> RegistryStatus:
+        if days < 0:
+            return self._rng.choice((RegistryStatus.COMPLETED, RegistryStatus.COMPLETED, RegistryStatus.ARCHIVED))
+        return self._rng.choices((RegistryStatus.ACTIVE, RegistryStatus.PAUSED), (95, 5))[0]
+
+    def _item(self, registry: Row, variant: CatalogueVariant, order: int) -> Row:
+        reading = as_reading(variant)
+        return {
+            "id": self._id(),
+            "shop_id": self._shop.number,
+            "registry_id": registry["id"],
+            "product_id": variant.product_id,
+            "variant_id": variant.variant_id,
+            "inventory_item_id": variant.inventory_item_id,
+            "handle": variant.handle,
+            "product_title": variant.product_title,
+            "variant_title": variant.variant_title,
+            "image": variant.image,
+            "quantity_wanted": self._rng.choice((1, 1, 1, 2, 4, 6)),
+            "priority": self._rng.choice(list(Priority)),
+            "notes": self._rng.choice(_NOTES),
+            "price": variant.price,
+            "compare_at_price": variant.compare_at_price,
+            "currency": self._shop.currency,
+            "tracked": variant.tracked,
+            "inventory_quantity": variant.quantity,
+            "inventory_policy": variant.policy,
+            "available": is_available(reading),
+            "status": item_status(reading),
+            "display_order": order,
+        }
+
+    def _purchases(self, registry: Row, item: Row) -> Iterator[Row]:
+        rng = self._rng
+        for _ in range(rng.choices((0, 1, 2), (70, 24, 6))[0]):
+            purchase_id = self._id()
+            first, last = rng.choice(_FIRST), rng.choice(_LAST)
+            yield {
+                "id": purchase_id,
+                "shop_id": self._shop.number,
+                "registry_id": registry["id"],
+                "item_id": item["id"],
+                "order_id": 6_000_000_000_000 + purchase_id,
+                "line_item_id": 16_000_000_000_000 + purchase_id,
+                "order_name": f"#{1000 + purchase_id % 90_000}",
+                "quantity": rng.randint(1, item["quantity_wanted"] + 1),
+                "unit_price": item["price"],
+                "purchaser_name": f"{first} {last}",
+                "purchaser_email": f"guest{purchase_id}@example.com",
+                "anonymous": rng.random() < 0.2,  # noqa: PLR2004  a share of the guests
+                "gift_message": rng.choice(_MESSAGES),
+                "status": rng.choices(list(PurchaseStatus), (8, 80, 7, 5))[0],
+                "created_at": self._noon - timedelta(days=rng.randint(0, 45), minutes=rng.randint(0, 1440)),
+            }
+
+    def _views(self, registry: Row) -> Iterator[Row]:
+        # A few registries draw most of the visits, as in life.
+        for _ in range(min(200, int(self._rng.paretovariate(1.1) * 2))):
+            yield {
+                "shop_id": self._shop.number,
+                "registry_id": registry["id"],
+                "type": AnalyticsType.REGISTRY_VIEWED,
+                "occurred_at": self._noon - timedelta(minutes=self._rng.randint(0, 14 * 1440)),
+                "visitor_id": f"visitor-{self._rng.randint(1, 5000)}",
+            }
+
+
+def _ascii(words: str) -> str:
+    return unicodedata.normalize("NFKD", words.lower()).encode("ascii", "ignore").decode()
+
+
+def as_reading(variant: CatalogueVariant) -> VariantReading:
+    """The variant as Shopify would give it on the first day."""
+    return VariantReading(
+        variant_id=variant.variant_id,
+        product_id=variant.product_id,
+        inventory_item_id=variant.inventory_item_id,
+        handle=variant.handle,
+        product_title=variant.product_title,
+        variant_title=variant.variant_title,
+        price=variant.price,
+        compare_at_price=variant.compare_at_price,
+        tracked=variant.tracked,
+        inventory_quantity=variant.quantity,
+        inventory_policy=variant.policy,
+        product_active=True,
+    )

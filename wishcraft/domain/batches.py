@@ -1,0 +1,12 @@
+"""Cutting work into pieces. Pure."""
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def batches(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The values in order, `size` at a time, the last batch maybe fewer."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]

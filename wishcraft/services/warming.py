@@ -1,0 +1,66 @@
+"""Puts a shop's registries in Redis before anybody asks for them."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from wishcraft.domain.batches import batches
+from wishcraft.domain.documents import Document
+from wishcraft.resources import Resources
+from wishcraft.services.serving import load_documents
+from wishcraft.store import registries
+from wishcraft.store.registries import CurrentVersion
+from wishcraft.store.shops import ShopRef
+
+BATCH: Final = 500
+FRESH_FOR: Final = timedelta(minutes=45)
+"""An entry that goes stale before the next run but one is renewed now: a run may be missed without readers noticing."""
+
+
+async def warm_shop(resources: Resources, shop: ShopRef, *, force: bool = False) -> dict[str, int]:
+    """Fill Redis with the shop's active registries, most viewed first, within its quota.
+
+    Entries that are current and fresh are left alone unless `force`; their rows are not even read.
+
+    Returns:
+        Counts: `registries` looked at, of them `current`, `warmed`, and `skipped` because a reader or a writer
+        was busy with them.
+
+    Raises:
+        CacheUnavailable: Redis is away.
+    """
+    await resources.cache.ready_to_fill()
+    async with resources.db.snapshot() as session:
+        known = await registries.find_active_versions(session, shop.id, shop.settings.cache_quota_entries)
+    counts = Counter(registries=len(known), current=0, warmed=0, skipped=0)
+    for batch in batches(known, BATCH):
+        due = [each.slug for each in batch] if force else await _find_due(resources, shop.id, batch)
+        warmed = await refresh(resources, shop.id, due)
+        counts.update(current=len(batch) - len(due), warmed=warmed, skipped=len(due) - warmed)
+    return dict(counts)
+
+
+async def refresh(resources: Resources, shop_id: int, slugs: Sequence[str]) -> int:
+    """Load these registries' answers and fill Redis with them; how many it took.
+
+    It takes none whose lease a reader holds (that reader fills it) and none that a writer is about to change.
+    """
+
+    async def load(wanted: Sequence[str]) -> Mapping[str, Document]:
+        return await load_documents(resources.db, shop_id, wanted)
+
+    return (await resources.cache.refill(shop_id, load, slugs))["filled"] if slugs else 0
+
+
+async def _find_due(resources: Resources, shop_id: int, batch: Sequence[CurrentVersion]) -> list[str]:
+    """The slugs whose entries are missing, behind, or stale too soon."""
+    headers = await resources.cache.headers(shop_id, [each.slug for each in batch])
+    fresh_until = datetime.now(UTC) + FRESH_FOR
+    return [
+        each.slug
+        for each in batch
+        if (header := headers.get(each.slug)) is None
+        or header.version < each.version
+        or header.soft_expiry < fresh_until
+    ]

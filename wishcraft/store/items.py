@@ -1,0 +1,165 @@
+"""Queries about the items of registries, each scoped to one shop."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+import orjson
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wishcraft.domain.inventory import VariantReading, is_available, item_status
+from wishcraft.domain.registries import RegistryStatus
+from wishcraft.store.engine import Database
+from wishcraft.store.schema import Registry, RegistryItem
+
+Readings = Mapping[int, VariantReading | None]
+"""What Shopify said of variants by their ids; None is a variant that it no longer has."""
+
+# One row per variant. What a deleted variant leaves NULL keeps the item's value, its price and title among them:
+# guests still see what was wished for. `compare_at_price` may be NULL of its own, so it is kept by `deleted`.
+_READING: Final = """
+WITH reading AS (
+    SELECT * FROM jsonb_to_recordset(CAST(:readings AS jsonb)) AS r (
+        variant_id bigint, deleted boolean, product_id bigint, inventory_item_id bigint, handle text,
+        product_title text, variant_title text, price numeric(12, 2), compare_at_price numeric(12, 2),
+        tracked boolean, inventory_quantity bigint, inventory_policy text, available boolean, status text
+    )
+), news AS (
+    SELECT i.id, i.registry_id,
+        coalesce(r.product_id, i.product_id) AS product_id,
+        coalesce(r.inventory_item_id, i.inventory_item_id) AS inventory_item_id,
+        coalesce(r.handle, i.handle) AS handle,
+        coalesce(r.product_title, i.product_title) AS product_title,
+        coalesce(r.variant_title, i.variant_title) AS variant_title,
+        coalesce(r.price, i.price) AS price,
+        CASE WHEN r.deleted THEN i.compare_at_price ELSE r.compare_at_price END AS compare_at_price,
+        coalesce(r.tracked, i.tracked) AS tracked,
+        coalesce(r.inventory_quantity, i.inventory_quantity) AS inventory_quantity,
+        coalesce(r.inventory_policy, i.inventory_policy) AS inventory_policy,
+        r.available,
+        CASE WHEN i.status = 'hidden' THEN i.status ELSE r.status END AS status
+    FROM registry_items i JOIN reading r USING (variant_id)
+    JOIN registries g ON g.id = i.registry_id AND g.status = 'active'
+    WHERE i.shop_id = :shop_id
+      -- A reading that a webhook brought after this one was asked for is newer: leave it.
+      AND (i.inventory_observed_at IS NULL OR i.inventory_observed_at < :observed_at)
+), change AS (
+    SELECT n.* FROM news n JOIN registry_items i USING (id)
+    WHERE (n.product_id, n.inventory_item_id, n.handle, n.product_title, n.variant_title, n.price,
+           n.compare_at_price, n.tracked, n.inventory_quantity, n.inventory_policy, n.available, n.status)
+        IS DISTINCT FROM
+          (i.product_id, i.inventory_item_id, i.handle, i.product_title, i.variant_title, i.price,
+           i.compare_at_price, i.tracked, i.inventory_quantity, i.inventory_policy, i.available, i.status)
+)
+"""
+_FIND_CHANGED: Final = text(_READING + "SELECT DISTINCT registry_id FROM change ORDER BY registry_id")  # noqa: S608  constants alone
+_APPLY: Final = text(
+    _READING
+    + """
+UPDATE registry_items i SET
+    product_id = c.product_id, inventory_item_id = c.inventory_item_id, handle = c.handle,
+    product_title = c.product_title, variant_title = c.variant_title, price = c.price,
+    compare_at_price = c.compare_at_price, tracked = c.tracked, inventory_quantity = c.inventory_quantity,
+    inventory_policy = c.inventory_policy, available = c.available, status = c.status,
+    inventory_observed_at = :observed_at, updated_at = now()
+FROM change c WHERE i.id = c.id AND c.registry_id = ANY(CAST(:registry_ids AS bigint[]))
+RETURNING i.registry_id
+"""
+)
+
+
+async def count_variants(session: AsyncSession, shop_id: int) -> int:
+    """How many distinct variants the shop's active registries wish for."""
+    query = text(
+        "SELECT count(DISTINCT i.variant_id) FROM registry_items i"
+        " JOIN registries r ON r.id = i.registry_id AND r.status = 'active' WHERE i.shop_id = :shop_id"
+    )
+    return int((await session.execute(query, {"shop_id": shop_id})).scalar_one())
+
+
+async def each_variant_batch(db: Database, shop_id: int, size: int) -> AsyncIterator[list[int]]:
+    """The distinct variants of the shop's active registries in order, `size` at a time.
+
+    Each batch is a unit of work of its own: none is open while the caller asks Shopify.
+    """
+    after = 0
+    while True:
+        query = (
+            select(RegistryItem.variant_id)
+            .distinct()
+            .join(Registry, Registry.id == RegistryItem.registry_id)
+            .where(
+                RegistryItem.shop_id == shop_id,
+                RegistryItem.variant_id > after,
+                Registry.status == RegistryStatus.ACTIVE,
+            )
+            .order_by(RegistryItem.variant_id)
+            .limit(size)
+        )
+        async with db.snapshot() as session:
+            batch = list(await session.scalars(query))
+        if not batch:
+            return
+        yield batch
+        after = batch[-1]
+
+
+async def find_changed_registries(
+    session: AsyncSession, shop_id: int, readings: Readings, observed_at: datetime
+) -> list[int]:
+    """The ids of the active registries in which these readings would change an item, in order."""
+    parameters = {"shop_id": shop_id, "readings": _encode(readings), "observed_at": observed_at}
+    return list(await session.scalars(_FIND_CHANGED, parameters))
+
+
+async def apply_readings(
+    session: AsyncSession, shop_id: int, registry_ids: Sequence[int], readings: Readings, observed_at: datetime
+) -> list[int]:
+    """Write what the readings change in these registries, which the caller has locked.
+
+    Items that are as they were, or were read later than `observed_at`, are left alone.
+
+    Returns:
+        The registry's id for each item written: one registry may stand in it several times.
+    """
+    parameters = {
+        "shop_id": shop_id,
+        "readings": _encode(readings),
+        "observed_at": observed_at,
+        "registry_ids": list(registry_ids),
+    }
+    return list(await session.scalars(_APPLY, parameters))
+
+
+def _encode(readings: Readings) -> str:
+    rows = [_row(variant_id, reading) for variant_id, reading in readings.items()]
+    return orjson.dumps(rows, default=str).decode()
+
+
+def _row(variant_id: int, reading: VariantReading | None) -> dict[str, object]:
+    status = item_status(reading)
+    if reading is None:
+        return {
+            "variant_id": variant_id,
+            "deleted": True,
+            "inventory_quantity": 0,
+            "available": False,
+            "status": status,
+        }
+    return {
+        "variant_id": variant_id,
+        "deleted": False,
+        "product_id": reading.product_id,
+        "inventory_item_id": reading.inventory_item_id,
+        "handle": reading.handle,
+        "product_title": reading.product_title,
+        "variant_title": reading.variant_title,
+        "price": reading.price,
+        "compare_at_price": reading.compare_at_price,
+        "tracked": reading.tracked,
+        "inventory_quantity": reading.inventory_quantity,
+        "inventory_policy": reading.inventory_policy,
+        "available": is_available(reading),
+        "status": status,
+    }

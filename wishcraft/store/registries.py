@@ -1,0 +1,149 @@
+"""Queries about registries, each scoped to one shop."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import ARRAY, BigInteger, Integer, Interval, Text, any_, bindparam, func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wishcraft.domain.answers import ItemFacts, RegistryFacts
+from wishcraft.domain.registries import EventType, ItemStatus, RegistryStatus, Visibility
+from wishcraft.store.schema import AnalyticsEvent, Registry, RegistryItem, Shop, ShopSettings
+from wishcraft.store.schema.journal import AnalyticsType
+from wishcraft.store.schema.registries import CoRegistrant
+
+VIEWS_COUNTED_OVER: Final = timedelta(days=7)
+
+
+class CurrentVersion(NamedTuple):
+    """A registry's slug, and the version that a cache entry must have to be current."""
+
+    slug: str
+    version: int
+
+
+class Summary(NamedTuple):
+    """A registry as one line of a list; `id` is its place in it."""
+
+    id: int
+    slug: str
+    title: str
+    event_type: EventType
+    event_date: date | None
+
+
+_REGISTRY_FACTS: Final = (
+    select(
+        Registry.co_registrants, Shop.settings,
+        Registry.id, Registry.slug, Registry.version, Registry.title, Registry.description, Registry.event_type,
+        Registry.event_date, Registry.customer_first_name, Registry.visibility, Registry.status,
+        Registry.customer_id, Shop.currency,
+    )
+    .join(Shop, Shop.id == Registry.shop_id)
+    .where(Registry.shop_id == bindparam("shop_id"), Registry.slug == any_(bindparam("slugs", type_=ARRAY(Text))))
+)  # fmt: skip
+_ITEM_FACTS: Final = (
+    select(*(getattr(RegistryItem, name) for name in ItemFacts._fields))
+    .where(
+        RegistryItem.shop_id == bindparam("shop_id"),
+        RegistryItem.registry_id == any_(bindparam("ids", type_=ARRAY(BigInteger))),
+        RegistryItem.status != ItemStatus.HIDDEN,
+    )
+    .order_by(RegistryItem.registry_id, RegistryItem.display_order, RegistryItem.id)
+)
+_VIEWS: Final = (
+    select(AnalyticsEvent.registry_id, func.count().label("views"))
+    .where(
+        AnalyticsEvent.shop_id == bindparam("shop_id"),
+        AnalyticsEvent.type == AnalyticsType.REGISTRY_VIEWED,
+        AnalyticsEvent.occurred_at > func.now() - bindparam("since", type_=Interval),
+    )
+    .group_by(AnalyticsEvent.registry_id)
+    .subquery()
+)
+_ACTIVE_VERSIONS: Final = (
+    select(Registry.slug, Registry.version)
+    .outerjoin(_VIEWS, _VIEWS.c.registry_id == Registry.id)
+    .where(Registry.shop_id == bindparam("shop_id"), Registry.status == RegistryStatus.ACTIVE)
+    .order_by(func.coalesce(_VIEWS.c.views, 0).desc(), Registry.id.desc())
+    .limit(bindparam("limit", type_=Integer))
+)
+
+
+async def find_facts(
+    session: AsyncSession, shop_id: int, slugs: Sequence[str]
+) -> list[tuple[RegistryFacts, list[ItemFacts]]]:
+    """The registries with these slugs, each with its items in display order; two queries, whatever the number.
+
+    Slugs that name nothing are left out. Call it in a snapshot, or a version may not belong to its items.
+    """
+    rows = await session.execute(_REGISTRY_FACTS, {"shop_id": shop_id, "slugs": list(slugs)})
+    registries = [_facts(*row) for row in rows]
+    items: defaultdict[int, list[ItemFacts]] = defaultdict(list)
+    ids = [registry.id for registry in registries]
+    for row in await session.execute(_ITEM_FACTS, {"shop_id": shop_id, "ids": ids}):
+        items[row[0]].append(ItemFacts(*row))
+    return [(registry, items[registry.id]) for registry in registries]
+
+
+def _facts(co_registrants: list[CoRegistrant], settings: ShopSettings, *facts: Any) -> RegistryFacts:
+    names = [each["first_name"] for each in co_registrants]
+    return RegistryFacts(*facts, names, settings.low_stock_threshold)
+
+
+async def find_active_versions(session: AsyncSession, shop_id: int, limit: int) -> list[CurrentVersion]:
+    """The shop's active registries, most viewed of late first, `limit` of them at most."""
+    rows = await session.execute(_ACTIVE_VERSIONS, {"shop_id": shop_id, "limit": limit, "since": VIEWS_COUNTED_OVER})
+    return [CurrentVersion(*row) for row in rows]
+
+
+async def list_public(
+    session: AsyncSession,
+    shop_id: int,
+    limit: int,
+    before: int | None = None,
+) -> list[Summary]:
+    """Public active registries, the newest first, after the one whose id is `before`."""
+    query = (
+        select(Registry.id, Registry.slug, Registry.title, Registry.event_type, Registry.event_date)
+        .where(
+            Registry.shop_id == shop_id,
+            Registry.visibility == Visibility.PUBLIC,
+            Registry.status == RegistryStatus.ACTIVE,
+        )
+        .order_by(Registry.id.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        query = query.where(Registry.id < before)
+    return [Summary(*row) for row in await session.execute(query)]
+
+
+async def bump_versions(
+    session: AsyncSession, shop_id: int, registry_ids: Sequence[int], write_limit_seconds: int
+) -> dict[str, int]:
+    """Give each registry its next version, and return these by slug: mark the cache with them before the commit.
+
+    From here the transaction has `write_limit_seconds` to end, or PostgreSQL rolls it back: a mark outlives its writer.
+    """
+    await session.execute(text(f"SET LOCAL transaction_timeout = '{write_limit_seconds}s'"))
+    query = (
+        update(Registry)
+        .where(Registry.shop_id == shop_id, Registry.id.in_(registry_ids))
+        .values(version=Registry.version + 1, updated_at=func.now())
+        .returning(Registry.slug, Registry.version)
+    )
+    return {slug: version for slug, version in await session.execute(query)}  # noqa: C416  rows are not pairs to mypy
+
+
+async def lock(session: AsyncSession, shop_id: int, registry_ids: Sequence[int]) -> None:
+    """Lock the registries' rows in the order of their ids, so that two that lock several never wait for each other."""
+    query = (
+        select(Registry.id)
+        .where(Registry.shop_id == shop_id, Registry.id.in_(registry_ids))
+        .order_by(Registry.id)
+        .with_for_update()
+    )
+    await session.execute(query)

@@ -1,0 +1,42 @@
+"""Queries about shops."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wishcraft.errors import UnknownShop
+from wishcraft.store.schema import Shop, ShopSettings
+from wishcraft.store.schema.access import ShopStatus
+
+
+class ShopRef(NamedTuple):
+    """A shop as the jobs and the API handle it: without its tokens."""
+
+    id: int
+    domain: str
+    settings: ShopSettings
+
+
+_REF = select(Shop.id, Shop.domain, Shop.settings).where(Shop.status == ShopStatus.ACTIVE)
+
+
+async def find_active(session: AsyncSession, domains: Sequence[str] = ()) -> list[ShopRef]:
+    """The active shops by domain; all of them if `domains` is empty.
+
+    Raises:
+        UnknownShop: A domain names no active shop; the message says which.
+    """
+    query = _REF.where(Shop.domain.in_(domains)) if domains else _REF
+    shops = [ShopRef(*row) for row in await session.execute(query.order_by(Shop.domain))]
+    missing = set(domains) - {shop.domain for shop in shops}
+    if missing:
+        raise UnknownShop(f"no active shop has the domain {', '.join(sorted(missing))}")
+    return shops
+
+
+async def find_by_domain(session: AsyncSession, domain: str) -> ShopRef | None:
+    """The active shop with this domain."""
+    row = (await session.execute(_REF.where(Shop.domain == domain))).one_or_none()
+    return ShopRef(*row) if row else None

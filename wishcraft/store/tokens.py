@@ -1,0 +1,77 @@
+"""Shops' offline tokens: encrypted at rest, renewed by one process at a time."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from cryptography.fernet import Fernet, MultiFernet
+from pydantic import SecretStr
+from sqlalchemy import select, text, update
+
+from wishcraft.domain.tokens import OfflineToken
+from wishcraft.errors import ConfigurationError, ShopifyUnauthorized
+from wishcraft.store.engine import Database
+from wishcraft.store.schema import Shop
+
+
+class TokenVault:
+    """Loads and saves the tokens of shops, by domain."""
+
+    def __init__(self, db: Database, keys: SecretStr) -> None:
+        """`keys` are Fernet keys, comma-separated: the first encrypts, all decrypt.
+
+        Raises:
+            ConfigurationError: One of them is no Fernet key.
+        """
+        self._db = db
+        try:
+            self._fernet = MultiFernet([Fernet(key.strip()) for key in keys.get_secret_value().split(",")])
+        except ValueError:
+            raise ConfigurationError(
+                "ENCRYPTION_KEYS must hold Fernet keys: python -c "
+                "'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())' makes one"
+            ) from None
+
+    async def load(self, shop: str) -> OfflineToken:
+        """The shop's token.
+
+        Raises:
+            ShopifyUnauthorized: The shop is unknown or has none.
+        """
+        query = select(Shop.access_token_encrypted, Shop.refresh_token_encrypted, Shop.token_expires_at)
+        async with self._db.begin() as session:
+            row = (await session.execute(query.where(Shop.domain == shop))).one_or_none()
+        if row is None or row[0] is None:
+            raise ShopifyUnauthorized(f"{shop} has no access token: it must install the app")
+        return OfflineToken(self._decrypt(row[0]), self._decrypt(row[1]) if row[1] else None, row[2])
+
+    async def save(self, shop: str, token: OfflineToken) -> None:
+        """Store the token in place of the shop's former one."""
+        values = {
+            "access_token_encrypted": self.encrypt(token.access),
+            "refresh_token_encrypted": self.encrypt(token.refresh) if token.refresh else None,
+            "token_expires_at": token.expires_at,
+        }
+        async with self._db.begin() as session:
+            await session.execute(update(Shop).where(Shop.domain == shop).values(values))
+
+    @asynccontextmanager
+    async def refreshing(self, shop: str) -> AsyncIterator[None]:
+        """Be the only one, in any process, that renews the shop's token.
+
+        The lock is its connection's, not a transaction's, because Shopify is asked under it; it ends with either.
+        """
+        async with self._db.engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            name = {"name": f"token:{shop}"}
+            await connection.execute(text("SELECT pg_advisory_lock(hashtextextended(:name, 0))"), name)
+            try:
+                yield
+            finally:
+                await connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))"), name)
+
+    def encrypt(self, token: str) -> bytes:
+        """The token as it is stored."""
+        return self._fernet.encrypt(token.encode())
+
+    def _decrypt(self, stored: bytes) -> str:
+        return self._fernet.decrypt(stored).decode()

@@ -1,0 +1,92 @@
+"""The environment that the stack's children see: the sandbox's settings, and a Prefect that knows no other Prefect."""
+
+import os
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from deployments.local.leftovers import MARK
+from deployments.local.services import Ports
+from deployments.local.workspace import ROOT, Workspace
+from deployments.sandbox.processes import port_is_free
+from wishcraft.errors import ConfigurationError
+
+_PREFECT: Final = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_CLI_PROMPT": "false",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    "PREFECT_LOGGING_COLORS": "false",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # One row per insert is the default, and keeps the server at some 35 task runs per second.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_WORKER_QUERY_SECONDS": "1",
+}
+
+
+def port_from_environment(variable: str, default: int) -> int:
+    """The port that `variable` names.
+
+    Raises:
+        ConfigurationError: It is not a number, or the port is in use.
+    """
+    text = os.environ.get(variable, str(default))
+    if not text.isdecimal() or not 0 < int(text) < 65_536:  # noqa: PLR2004  TCP's last port
+        raise ConfigurationError(f"{variable} must be a port number, not {text!r}")
+    if not port_is_free(int(text)):
+        raise ConfigurationError(f"port {text} is in use: choose another, e.g. `{variable}={int(text) + 1} make up`")
+    return int(text)
+
+
+def children_environment(
+    workspace: Workspace, mark: str, ports: Ports, database_url: str, redis_url: str
+) -> dict[str, str]:
+    """All variables for a child. PREFECT_* ones of the person's own shell are dropped: they mean another server."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    return (
+        inherited
+        | workspace.secrets()
+        | _PREFECT
+        | {
+            MARK: mark,
+            "API_PORT": str(ports.api),
+            "DATABASE_URL": database_url,
+            "PREFECT_API_URL": f"http://127.0.0.1:{ports.prefect}/api",
+            "PREFECT_HOME": str(workspace.folder / "prefect"),
+            "PREFECT_PROFILES_PATH": str(workspace.folder / "prefect" / "profiles.toml"),
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": prefect_database(database_url, os.environ),
+            "PREFECT_UI_URL": f"http://127.0.0.1:{ports.prefect}",
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            "REDIS_URL": redis_url,
+            "SHOPIFY_ORIGIN": f"http://127.0.0.1:{ports.shopify}/{{shop}}",
+        }
+    )
+
+
+def prefect_database(database_url: str, environment: Mapping[str, str]) -> str:
+    """Prefect's own database: the one that is named, or `prefect` on the same server."""
+    named = environment.get("PREFECT_API_DATABASE_CONNECTION_URL")
+    return named or urlsplit(database_url)._replace(scheme="postgresql+asyncpg", path="/prefect").geturl()
+
+
+def create_databases(server_url: str, names: tuple[str, ...]) -> None:
+    """Create those that are missing, through a connection to any database of the server.
+
+    Raises:
+        ConfigurationError: The server cannot be reached or refuses.
+    """
+    # libpq knows no "postgresql+driver" schemes
+    server = urlsplit(server_url)._replace(scheme="postgresql").geturl()
+    try:
+        with psycopg.connect(server, autocommit=True, connect_timeout=5) as connection:
+            rows = connection.execute("SELECT datname FROM pg_database").fetchall()
+            for name in sorted(set(names) - {row[0] for row in rows}):
+                connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+    except psycopg.Error as error:
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(f"DATABASE_URL: {reason}; the databases {', '.join(names)} are needed") from error

@@ -1,0 +1,92 @@
+"""The stack's programs: how each is run, and how to see that it is ready. The order is `stack.py`'s."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from deployments.local.prefect_api import POOL, PrefectApi, now
+from deployments.local.supervisor import Service
+from deployments.local.workspace import ROOT
+from deployments.sandbox.postgres import prepare_postgres
+from deployments.sandbox.processes import Program
+from deployments.sandbox.valkey import prepare_valkey
+
+STARTED_FIRST_STOPPED_LAST: Final = ("postgres", "valkey", "prefect", "shopify", "api", "worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the parts that people open listen, on 127.0.0.1."""
+
+    api: int
+    prefect: int
+    shopify: int
+
+
+def postgres(folder: Path) -> tuple[Service, str]:
+    """The embedded PostgreSQL and its URL; raises `ConfigurationError` if it cannot be had."""
+    server = prepare_postgres(folder)
+    return _service(server.program, lambda: asyncio.to_thread(server.ready)), server.url
+
+
+def valkey(folder: Path) -> tuple[Service, str]:
+    """The embedded Valkey and its URL; raises `ConfigurationError` if it cannot be had."""
+    server = prepare_valkey(folder)
+    return _service(server.program, lambda: asyncio.to_thread(server.ready)), server.url
+
+
+def prefect(environment: Mapping[str, str], port: int, client: PrefectApi) -> Service:
+    """Prefect's server with its UI."""
+    arguments = ("prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))
+    return _service(module("prefect", environment, *arguments), client.answers)
+
+
+def shopify(environment: Mapping[str, str], port: int) -> Service:
+    """The Shopify simulator."""
+    program = module("shopify", environment, "deployments.sandbox.shopify", "--port", str(port))
+    return _service(program, _http_ready(f"http://127.0.0.1:{port}/health"))
+
+
+def api(environment: Mapping[str, str], port: int) -> Service:
+    """The storefront's API."""
+    return _service(module("api", environment, "api"), _http_ready(f"http://127.0.0.1:{port}/health/liveness"))
+
+
+def worker(environment: Mapping[str, str], client: PrefectApi, after_end: Callable[[], Awaitable[None]]) -> Service:
+    """The process worker that runs the flows; `after_end` is to deal with what its end cuts off."""
+    arguments = ("prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", "local")
+    began = now()
+    return _service(
+        module("worker", environment, *arguments), lambda: client.worker_is_online(since=began), after_end=after_end
+    )
+
+
+def module(name: str, environment: Mapping[str, str], *arguments: str) -> Program:
+    """The program `python -m <arguments>` of this very Python, in the checkout."""
+    return Program(name, (sys.executable, "-m", *arguments), cwd=ROOT, env=environment)
+
+
+async def _nothing() -> None:
+    """What most services leave to be done after their end."""
+
+
+def _service(
+    program: Program, ready: Callable[[], Awaitable[bool]], after_end: Callable[[], Awaitable[None]] = _nothing
+) -> Service:
+    return Service(program, STARTED_FIRST_STOPPED_LAST.index(program.name), ready, after_end)
+
+
+def _http_ready(url: str) -> Callable[[], Awaitable[bool]]:
+    async def ready() -> bool:
+        try:
+            async with httpx.AsyncClient(trust_env=False, timeout=2) as client:
+                return (await client.get(url)).is_success
+        except httpx.HTTPError:
+            return False
+
+    return ready

@@ -1,0 +1,67 @@
+"""Brings a Prefect server to what `prefect.yaml` needs: the work pool, its queues, the deployments. Safe to repeat.
+
+Run it as `python -m deployments.prefect_setup`, with PREFECT_API_URL set; it waits for the server.
+"""
+
+import asyncio
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectAlreadyExists
+from prefect.workers.process import ProcessWorker
+
+POOL: Final = "wishcraft"
+QUEUES: Final = ("critical", "default", "bulk")  # the first is served before the others, and so on
+SERVER_SECONDS: Final = 60.0
+_ROOT: Final = Path(__file__).resolve().parents[1]
+
+
+async def prepare_pool() -> None:
+    """Create the pool and its queues, or bring those that exist up to date.
+
+    Raises:
+        TimeoutError: The server did not answer in SERVER_SECONDS.
+    """
+    async with get_client() as client:
+        await _wait_for_server(client)
+        template = ProcessWorker.get_default_base_job_template()
+        pool = WorkPoolCreate(name=POOL, type=ProcessWorker.type, base_job_template=template)
+        await client.create_work_pool(pool, overwrite=True)
+        for priority, name in enumerate(QUEUES, start=1):
+            await _prepare_queue(client, name, priority)
+
+
+async def _wait_for_server(client: PrefectClient) -> None:
+    deadline = time.monotonic() + SERVER_SECONDS
+    while (error := await client.api_healthcheck()) is not None:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"no Prefect server at {client.api_url} after {SERVER_SECONDS:.0f} s") from error
+        await asyncio.sleep(0.2)
+
+
+async def _prepare_queue(client: PrefectClient, name: str, priority: int) -> None:
+    try:
+        queue = await client.create_work_queue(name, work_pool_name=POOL, priority=priority)
+    except ObjectAlreadyExists:
+        queue = await client.read_work_queue_by_name(name, work_pool_name=POOL)
+        if queue.priority != priority:
+            await client.update_work_queue(queue.id, priority=priority)
+
+
+def deploy() -> None:
+    """Apply `prefect.yaml`.
+
+    Raises:
+        subprocess.CalledProcessError: Prefect refused; it has printed why.
+    """
+    subprocess.run((sys.executable, "-m", "prefect", "deploy", "--all", "--no-prompt"), cwd=_ROOT, check=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(prepare_pool())
+    deploy()

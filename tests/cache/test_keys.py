@@ -1,0 +1,36 @@
+from fnmatch import fnmatchcase
+
+import pytest
+
+from wishcraft.cache import keys
+
+
+def test_all_keys_of_a_shop_share_its_hash_tag() -> None:
+    names = (keys.entry_key(7, "smith"), keys.lease_key(7, "smith"), keys.marks_key(7))
+    assert all("{7}" in name for name in names)
+    assert len(set(names)) == 3
+
+
+def test_the_same_slug_in_two_shops_has_two_keys() -> None:
+    assert keys.entry_key(1, "smith") != keys.entry_key(11, "smith")
+
+
+def test_a_mark_outlives_its_writer_and_every_lease_on_an_older_load() -> None:
+    assert keys.MARK_TTL_MS > 1000 * keys.HOLD_SECONDS + keys.LEASE_TTL_MS
+
+
+def test_a_new_era_takes_no_fills_until_every_older_writer_has_ended() -> None:
+    assert keys.HOLD_SECONDS > keys.WRITE_LIMIT_SECONDS
+
+
+@pytest.mark.parametrize(("fraction", "ttl_ms"), [(0.0, 1000), (0.5, 900), (1.0, 800)])
+def test_a_spread_shortens_a_time_to_live_by_a_fifth_at_most(fraction: float, ttl_ms: int) -> None:
+    assert keys.spread(1000, fraction) == ttl_ms
+
+
+@pytest.mark.parametrize(
+    ("key", "endless"),
+    [(keys.marks_key(7), True), (keys.ERA, True), (keys.entry_key(7, "a"), False), (keys.lease_key(7, "a"), False)],
+)
+def test_only_marks_and_the_era_may_lack_a_time_to_live(key: str, endless: bool) -> None:
+    assert any(fnmatchcase(key, pattern) for pattern in keys.WITHOUT_TTL) is endless

@@ -1,0 +1,94 @@
+"""The connection to Redis: small time limits, no retries, and the era that the server is in."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import Final
+
+from pydantic import SecretStr
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.maint_notifications import MaintNotificationsConfig
+
+from wishcraft.cache import keys, scripts
+from wishcraft.errors import CacheUnavailable
+
+_CONNECTIONS: Final = 32
+_NO_RETRIES: Final = 0  # redis-py's own default is ten, with pauses: seconds on a request's path
+
+
+class Server:
+    """One Redis server, its primary; `redis` serves any command, `era` says which entries are valid.
+
+    Every new connection learns the era before its first command, so no answer of a restarted server is read
+    with the old one in mind.
+    """
+
+    def __init__(self, url: str, password: SecretStr | None, timeout: float) -> None:
+        secret = {} if password is None else {"password": password.get_secret_value()}
+        pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=_CONNECTIONS,
+            timeout=timeout,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry=Retry(NoBackoff(), _NO_RETRIES),
+            redis_connect_func=self._greet,
+            # With them on, redis-py takes a connection that the server has closed for one with news to read.
+            maint_notifications_config=MaintNotificationsConfig(enabled=False),
+            **secret,
+        )
+        self.redis = Redis.from_pool(pool)
+        self.era = b""
+        self._turns = count(1)
+        self._adopted = 0
+
+    async def learn(self) -> float:
+        """Ask for the era, beginning one if there is none; returns its age in seconds.
+
+        Raises:
+            CacheUnavailable: Redis is away.
+        """
+        turn = next(self._turns)
+        with translated():
+            return self._adopt(turn, await self.redis.eval(scripts.ERA, 1, keys.ERA, secrets.token_bytes(8)))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.redis.aclose()
+
+    async def _greet(self, connection: AbstractConnection) -> None:
+        turn = next(self._turns)
+        await connection.on_connect()
+        await connection.send_command("EVAL", scripts.ERA, 1, keys.ERA, secrets.token_bytes(8))
+        self._adopt(turn, await connection.read_response())
+
+    def _adopt(self, turn: int, reply: tuple[bytes, int]) -> float:
+        era, age_ms = reply
+        if turn > self._adopted:  # an answer that was asked for earlier may come from a server that is gone
+            self._adopted, self.era = turn, era
+        return age_ms / 1000
+
+
+def connect(url: str, password: SecretStr | None = None, *, timeout: float = 0.1) -> Server:
+    """A pool of connections to the primary at `url`, each made when it is first needed.
+
+    Args:
+        url: `redis://host:port/db`, or `rediss://` for TLS.
+        password: Overrides one in the URL.
+        timeout: Seconds to wait for a free connection, for a new one, and for each answer.
+    """
+    return Server(url, password, timeout)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn whatever redis-py raises within the block into `CacheUnavailable`."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise CacheUnavailable(f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,65 @@
+"""What lies under an entry's key: a small binary header, then the answer's bytes. Pure."""
+
+import struct
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+from wishcraft.domain.documents import Document, Gate
+
+_FORMAT: Final = 1
+_LAYOUT: Final = struct.Struct(">B8sQ8sQBQ")  # the FILL script reads the first three
+HEADER_SIZE: Final = _LAYOUT.size
+
+
+class Header(NamedTuple):
+    """What must be known of an answer before its bytes are handed out."""
+
+    era: bytes
+    """The era of the Redis server in which it was filled (8 bytes); in any other it is not valid."""
+    version: int
+    etag: str
+    """16 hexadecimal digits, a digest of the body."""
+    soft_expiry_ms: int
+    """Unix time from which the entry wants a refresh."""
+    gate: Gate
+    owner: int
+    """The owning customer's Shopify id, 0 if there is none."""
+
+    @property
+    def soft_expiry(self) -> datetime:
+        """`soft_expiry_ms` as aware UTC."""
+        return datetime.fromtimestamp(self.soft_expiry_ms / 1000, UTC)
+
+
+class Entry(NamedTuple):
+    """An answer with its header."""
+
+    header: Header
+    body: bytes
+
+
+def compose(document: Document, era: bytes, soft_expiry_ms: int) -> Entry:
+    """The entry of a document filled in `era`, to be refreshed from `soft_expiry_ms` (Unix time) on."""
+    etag = blake2b(document.body, digest_size=8).hexdigest()
+    return Entry(Header(era, document.version, etag, soft_expiry_ms, document.gate, document.owner), document.body)
+
+
+def pack(entry: Entry) -> bytes:
+    """The bytes to store."""
+    era, version, etag, soft_expiry_ms, gate, owner = entry.header
+    return _LAYOUT.pack(_FORMAT, era, version, bytes.fromhex(etag), soft_expiry_ms, gate, owner) + entry.body
+
+
+def unpack_header(raw: bytes) -> Header | None:
+    """The header at the start of `raw`, or None if it is not in this format: a miss, such as right after an upgrade."""
+    if len(raw) < HEADER_SIZE or raw[0] != _FORMAT:
+        return None
+    _, era, version, etag, soft_expiry_ms, gate, owner = _LAYOUT.unpack_from(raw)
+    return Header(era, version, etag.hex(), soft_expiry_ms, Gate(gate), owner)
+
+
+def unpack(raw: bytes) -> Entry | None:
+    """The stored entry, or None if it is not in this format."""
+    header = unpack_header(raw)
+    return header and Entry(header, raw[HEADER_SIZE:])

@@ -1,0 +1,48 @@
+"""Every key of the cache and how long what it holds may live. No key is built elsewhere."""
+
+from typing import Final
+
+WRITE_LIMIT_SECONDS: Final = 10
+"""The longest a transaction that marks may last, from its begin; PostgreSQL ends it (`transaction_timeout`)."""
+HOLD_SECONDS: Final = 15
+"""How long a new era takes no fills: the write limit, and five seconds for a commit that had begun within it."""
+
+LEASE_TTL_MS: Final = 10_000
+MARK_TTL_MS: Final = 60_000
+"""A mark outlives its writer, and every lease on a load that may have missed that writer's commit:
+`MARK_TTL_MS > 1000 * HOLD_SECONDS + LEASE_TTL_MS`."""
+SOFT_TTL_MS: Final = 3_600_000
+"""An entry older than this is still given out, while one reader refreshes it."""
+HARD_TTL_MS: Final = 24 * 3_600_000
+"""An entry older than this is gone; until then it outlasts an outage of PostgreSQL."""
+SPREAD: Final = 0.2
+
+ERA: Final = "wishcraft:era"
+WITHOUT_TTL: Final[tuple[str, ...]] = (ERA, "wishcraft:{*}:marks")
+"""Patterns of the keys that never expire as a whole, so that no `volatile-*` policy evicts them.
+The fields of a shop's marks expire one by one, and the hash goes with its last field."""
+
+
+def entry_key(shop_id: int, slug: str) -> str:
+    """Where the answer of one registry lies."""
+    return f"wishcraft:{{{shop_id}}}:entry:{slug}"
+
+
+def lease_key(shop_id: int, slug: str) -> str:
+    """Held by the one reader who may fill the entry."""
+    return f"wishcraft:{{{shop_id}}}:lease:{slug}"
+
+
+def marks_key(shop_id: int) -> str:
+    """A hash from slug to the lowest version that may be filled."""
+    return f"wishcraft:{{{shop_id}}}:marks"
+
+
+def spread(ttl_ms: int, fraction: float) -> int:
+    """`ttl_ms` shortened by up to a fifth, so that what was filled together does not expire together.
+
+    Args:
+        ttl_ms: The longest that may come out, in milliseconds.
+        fraction: Where in the range, from 0 (the full time) to 1; a random number from the caller.
+    """
+    return ttl_ms - int(ttl_ms * SPREAD * fraction)

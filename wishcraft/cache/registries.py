@@ -1,0 +1,148 @@
+"""Registries in Redis, kept coherent: read-through for requests, refill for jobs and for writers that have committed.
+
+A `load` callback reads the primary and sees the last commit; its bodies are no older than the versions with them.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from wishcraft.cache.entries import Entry
+from wishcraft.cache.scripts import Outcome
+from wishcraft.cache.steps import Lease, Steps, fresh, now_ms
+from wishcraft.domain.documents import Document
+from wishcraft.errors import CacheUnavailable
+
+WAIT_FOR_FILL_SECONDS: Final = 0.1
+_POLL_SECONDS: Final = 0.005
+_NO_ERA: Final = bytes(8)
+
+_log = logging.getLogger(__name__)
+
+Load = Callable[[], Awaitable[Document | None]]
+LoadMany = Callable[[Sequence[str]], Awaitable[Mapping[str, Document]]]
+
+
+class State(StrEnum):
+    """Where an answer came from."""
+
+    HIT = "hit"
+    STALE = "stale"
+    """From Redis, past its soft expiry: no writer has marked it, but it is time to look."""
+    MISS = "miss"
+    """From PostgreSQL, and filled unless a writer was faster."""
+    BYPASS = "bypass"
+    """From PostgreSQL and not filled: Redis is away, takes no fills yet, or another reader is slow to fill."""
+
+
+class Answer(NamedTuple):
+    """What a read found; `entry` is None if there is no such registry."""
+
+    entry: Entry | None
+    state: State
+
+
+class RegistryCache(Steps):
+    """The cache of all shops on one server; a reader that starts later is never answered an older version."""
+
+    async def ready_to_fill(self) -> None:
+        """Wait until the server takes fills: `hold_seconds` from the begin of its era.
+
+        Raises:
+            CacheUnavailable: Redis is away.
+        """
+        age = await self._server.learn()
+        await asyncio.sleep(max(0, self._hold_seconds - age))
+
+    async def read(self, shop_id: int, slug: str, load: Load) -> Answer:
+        """One registry, from Redis if it can be: many readers of one that is missing make one load.
+
+        Raises only what `load` raises, and that only if Redis has no entry, be it past its soft expiry.
+        """
+        entry: Entry | None = None
+        lease: Lease | Outcome = Outcome.ON_HOLD
+        with suppress(CacheUnavailable):
+            entry = await self.get(shop_id, slug)
+            if entry and now_ms() < entry.header.soft_expiry_ms:
+                return Answer(entry, State.HIT)
+            lease = (await self.lease(shop_id, [slug]))[slug]
+        if entry:
+            return await self._refresh(shop_id, slug, entry, lease, load)
+        if isinstance(lease, Lease):
+            return await self._load(shop_id, slug, lease, load)
+        if lease is Outcome.HELD and (entry := await self._wait_for_fill(shop_id, slug)):
+            return Answer(entry, State.HIT)
+        document = await load()
+        return Answer(fresh(document, _NO_ERA) if document else None, State.BYPASS)
+
+    async def refill(self, shop_id: int, load_many: LoadMany, slugs: Iterable[str]) -> Counter[str]:
+        """Load these slugs in one go and fill them; one that another reader is about to fill is left to it.
+
+        Returns:
+            How many slugs came to each `Outcome`.
+
+        Raises:
+            CacheUnavailable: Redis is away; some may have been filled.
+        """
+        asked = await self.lease(shop_id, slugs)
+        leases = {slug: lease for slug, lease in asked.items() if isinstance(lease, Lease)}
+        outcomes = Counter[str](outcome for outcome in asked.values() if isinstance(outcome, Outcome))
+        try:
+            documents = await load_many(list(leases)) if leases else {}
+        except BaseException:
+            await self._give_back(shop_id, leases)
+            raise
+        absent = {slug: lease for slug, lease in leases.items() if slug not in documents}
+        await self._give_back(shop_id, absent)
+        outcomes[Outcome.NOT_FOUND] += len(absent)
+        loaded = {slug: (leases[slug], fresh(documents[slug], leases[slug].era)) for slug in leases.keys() - absent}
+        outcomes.update((await self.fill(shop_id, loaded)).values())
+        return outcomes
+
+    async def _refresh(self, shop_id: int, slug: str, entry: Entry, lease: Lease | Outcome, load: Load) -> Answer:
+        """A newer entry if the lease is ours and the load succeeds, else the one at hand.
+
+        After a failed load the lease is left to run out, so that an ailing PostgreSQL is not asked by every reader.
+        """
+        if not isinstance(lease, Lease):
+            return Answer(entry, State.STALE)
+        try:
+            return await self._fill_one(shop_id, slug, lease, await load())
+        except Exception:  # noqa: BLE001  whatever ails the load, an entry is at hand; it is logged
+            _log.exception("A registry past its soft expiry could not be loaded; guests go on getting the old entry")
+            return Answer(entry, State.STALE)
+
+    async def _load(self, shop_id: int, slug: str, lease: Lease, load: Load) -> Answer:
+        try:
+            document = await load()
+        except BaseException:
+            await self._give_back(shop_id, {slug: lease})
+            raise
+        return await self._fill_one(shop_id, slug, lease, document)
+
+    async def _fill_one(self, shop_id: int, slug: str, lease: Lease, document: Document | None) -> Answer:
+        if document is None:
+            await self._give_back(shop_id, {slug: lease})
+            return Answer(None, State.MISS)
+        entry = fresh(document, lease.era)
+        with suppress(CacheUnavailable):
+            await self.fill(shop_id, {slug: (lease, entry)})
+        return Answer(entry, State.MISS)
+
+    async def _wait_for_fill(self, shop_id: int, slug: str) -> Entry | None:
+        deadline = time.monotonic() + WAIT_FOR_FILL_SECONDS
+        with suppress(CacheUnavailable):
+            while time.monotonic() < deadline:
+                await asyncio.sleep(_POLL_SECONDS)
+                if entry := await self.get(shop_id, slug):
+                    return entry
+        return None
+
+    async def _give_back(self, shop_id: int, leases: Mapping[str, Lease]) -> None:
+        with suppress(CacheUnavailable):  # it then runs out by itself
+            await self.release(shop_id, leases)

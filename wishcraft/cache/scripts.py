@@ -1,0 +1,95 @@
+"""The steps that Redis must take as one, in Lua, each with its reason; and what they answer."""
+
+from enum import StrEnum
+from typing import Final
+
+
+class Outcome(StrEnum):
+    """What became of a wish to fill an entry."""
+
+    FILLED = "filled"
+    LEASE_GONE = "lease_gone"
+    """The lease expired, or a writer marked the registry since it was taken."""
+    UNDER_FLOOR = "under_floor"
+    """The document is older than a mark: its load missed a commit that has happened or is about to."""
+    NEWER_THERE = "newer_there"
+    HELD = "held"
+    """Another reader has the lease and will fill."""
+    ON_HOLD = "on_hold"
+    """The server's era is too young: see ERA."""
+    NOT_FOUND = "not_found"
+    """There is no such registry."""
+
+
+HELD: Final = b"held"
+ON_HOLD: Final = b"on_hold"
+OTHER_ERA: Final = b"other_era"
+
+# A restart from a snapshot brings old entries back and loses new marks; so does a failover to a replica that lags,
+# and back. A server therefore has an era, which ends when the process that serves the data is not the one that
+# began it, or when the data is flushed. Whoever connects first begins the new one.
+ERA: Final = """#!lua flags=allow-oom
+local server = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local era = redis.call('HMGET', KEYS[1], 'server', 'era', 'since')
+if era[1] == server then
+    return {era[2], now - era[3]}
+end
+redis.call('HSET', KEYS[1], 'server', server, 'era', ARGV[1], 'since', now)
+return {ARGV[1], 0}
+"""
+
+# A writer's promise, before it commits, that no one fills what it is about to outdate. The lease goes too, because
+# its holder may have loaded already. A later writer's mark lasts its full time even if its version is not the higher.
+# It may pass the memory limit: it frees more than it takes, and a full Redis must not stop writes.
+MARK: Final = """#!lua flags=allow-oom
+local floor = math.max(tonumber(redis.call('HGET', KEYS[3], ARGV[1]) or 0), tonumber(ARGV[2]))
+redis.call('HSET', KEYS[3], ARGV[1], floor)
+redis.call('HPEXPIRE', KEYS[3], ARGV[3], 'FIELDS', 1, ARGV[1])
+redis.call('DEL', KEYS[1], KEYS[2])
+return 'marked'
+"""
+
+# One database load per miss. In a young era none: a writer may be about to commit whose mark an older era has lost.
+LEASE: Final = """
+local era = redis.call('HMGET', KEYS[2], 'era', 'since')
+if era[1] ~= ARGV[3] then
+    return 'other_era'
+end
+local time = redis.call('TIME')
+if time[1] * 1000 + math.floor(time[2] / 1000) - era[2] < tonumber(ARGV[4]) then
+    return 'on_hold'
+end
+if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
+    return 'granted'
+end
+return 'held'
+"""
+
+# The lease tells a load from before a mark, the floor one between a mark and its commit. The header's first nine
+# bytes are format and era, the next eight the version; an entry of another era is as good as none.
+FILL: Final = """
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then
+    return 'lease_gone'
+end
+redis.call('DEL', KEYS[2])
+local version = struct.unpack('>I8', ARGV[3], 10)
+if version < tonumber(redis.call('HGET', KEYS[3], ARGV[2]) or 0) then
+    return 'under_floor'
+end
+local there = redis.call('GETRANGE', KEYS[1], 0, 16)
+if string.sub(there, 1, 9) == string.sub(ARGV[3], 1, 9) and struct.unpack('>I8', there, 10) > version then
+    return 'newer_there'
+end
+redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
+return 'filled'
+"""
+
+# A load that failed gives its lease back, unless it has become another's.
+RELEASE: Final = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+    redis.call('DEL', KEYS[1])
+end
+return 'released'
+"""

@@ -100,7 +100,9 @@ class RegistryCache(Steps):
         absent = {slug: lease for slug, lease in leases.items() if slug not in documents}
         await self._give_back(shop_id, absent)
         outcomes[Outcome.NOT_FOUND] += len(absent)
-        loaded = {slug: (leases[slug], fresh(documents[slug], leases[slug].era)) for slug in leases.keys() - absent}
+        loaded = {
+            slug: (lease, fresh(documents[slug], lease.era)) for slug, lease in leases.items() if slug in documents
+        }
         outcomes.update((await self.fill(shop_id, loaded)).values())
         return outcomes
 

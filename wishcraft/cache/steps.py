@@ -7,7 +7,7 @@ import random
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from redis.commands.core import AsyncScript
 from redis.typing import EncodableT
@@ -43,8 +43,8 @@ class Steps:
     async def get(self, shop_id: int, slug: str) -> Entry | None:
         """The entry if there is a valid one, be it past its soft expiry."""
         with translated():
-            raw: bytes | None = await self._redis.execute_command("GET", keys.entry_key(shop_id, slug))
-        return self.valid(raw)
+            raw = await self._redis.get(keys.entry_key(shop_id, slug))
+        return self.valid(cast("bytes | None", raw))  # responses are not decoded
 
     def valid(self, raw: bytes | None) -> Entry | None:
         """What was just read under `keys.entry_key`, as an entry; None if it is of another era or format."""

@@ -25,8 +25,10 @@ class Resources:
 
 
 @asynccontextmanager
-async def open_resources(settings: Settings | None = None) -> AsyncIterator[Resources]:
+async def open_resources(settings: Settings | None = None, *, redis_timeout: float = 0.1) -> AsyncIterator[Resources]:
     """Resources for as long as the context lasts; the settings are the environment's if none are given.
+
+    `redis_timeout` is in seconds: short for a request, longer for a job, whose answers are large.
 
     Raises:
         ConfigurationError: A setting is wrong; the message says which and what to do.
@@ -35,9 +37,8 @@ async def open_resources(settings: Settings | None = None) -> AsyncIterator[Reso
     async with AsyncExitStack() as stack:
         db = Database(settings.database_url)
         stack.push_async_callback(db.close)
-        password = settings.redis_password.get_secret_value() if settings.redis_password else None
-        redis = connect(settings.redis_url, password)
-        stack.push_async_callback(redis.aclose)
+        redis = connect(settings.redis_url, settings.redis_password, timeout=redis_timeout)
+        stack.push_async_callback(redis.close)
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=httpx.Timeout(30, connect=5)))
         shopify = ShopifyClient(
             http,

@@ -27,6 +27,8 @@ class Settings(DatabaseSettings):
     """What the environment may say; `.env.example` and the README show the same names (a test compares them)."""
 
     environment: Literal["development", "production"] = "development"
+    api_host: str = Field("127.0.0.1", description="Where the API listens.")
+    api_port: int = Field(8000, description="The API's port.")
     redis_url: str = Field(description="Redis 7.4+ or Valkey 9+, e.g. redis://localhost:6379/0.")
     redis_password: SecretStr | None = Field(None, description="The password, kept out of REDIS_URL.")
     encryption_keys: SecretStr = Field(

@@ -33,6 +33,6 @@ def _document(registry: RegistryFacts, items: list[ItemFacts]) -> Document:
     return Document(
         version=registry.version,
         gate=gate(registry.visibility, registry.status),
-        owner=registry.owner,
+        owner=registry.owner or 0,
         body=orjson.dumps(registry_answer(registry, items)),
     )

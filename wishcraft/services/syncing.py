@@ -10,11 +10,13 @@ from wishcraft.domain.batches import batches
 from wishcraft.domain.inventory import StockLevel, VariantReading, prefers_bulk, stock_level
 from wishcraft.resources import Resources
 from wishcraft.services.warming import refresh
-from wishcraft.shopify.variants import POINTS_PER_VARIANT, VARIANTS_PER_REQUEST, bulk_read_variants, read_variants
+from wishcraft.shopify.variants import MOST_IDS, POINTS_PER_VARIANT, bulk_read_variants, read_variants
 from wishcraft.store import items, registries
 from wishcraft.store.items import Readings
 from wishcraft.store.shops import ShopRef
 
+LOWEST_RESTORE_RATE: Final = 100
+"""Points per second of the smallest plan, taken until Shopify has said more: https://shopify.dev/docs/api/usage/limits."""
 REGISTRIES_PER_WRITE: Final = 200
 """Keeps a write far below its time limit and its row locks short."""
 
@@ -50,14 +52,14 @@ async def _read(resources: Resources, shop: ShopRef) -> AsyncIterator[tuple[date
     """What Shopify says of the wished variants, in batches, each with the moment before which it was surely true."""
     async with resources.db.snapshot() as session:
         variants = await items.count_variants(session, shop.id)
-    points_per_second = resources.shopify.restore_rate(shop.domain)
-    in_bulk = prefers_bulk(variants * POINTS_PER_VARIANT, points_per_second)
+    throttle = resources.shopify.throttle_status(shop.domain)
+    in_bulk = prefers_bulk(variants * POINTS_PER_VARIANT, throttle.restore_rate if throttle else LOWEST_RESTORE_RATE)
     async for batch in _read_in_bulk(resources, shop) if in_bulk else _read_by_id(resources, shop):
         yield batch
 
 
 async def _read_by_id(resources: Resources, shop: ShopRef) -> AsyncIterator[tuple[datetime, Readings]]:
-    async for ids in items.each_variant_batch(resources.db, shop.id, VARIANTS_PER_REQUEST):
+    async for ids in items.each_variant_batch(resources.db, shop.id, MOST_IDS):
         observed_at = datetime.now(UTC)
         yield observed_at, await read_variants(resources.shopify, shop.domain, ids)
 
@@ -66,18 +68,18 @@ async def _read_in_bulk(resources: Resources, shop: ShopRef) -> AsyncIterator[tu
     """Reads the shop's whole catalogue, keeps what is wished for, and takes what is not in it as deleted."""
     observed_at = datetime.now(UTC)
     unseen: set[int] = set()
-    async for ids in items.each_variant_batch(resources.db, shop.id, VARIANTS_PER_REQUEST):
+    async for ids in items.each_variant_batch(resources.db, shop.id, MOST_IDS):
         unseen.update(ids)
     readings: dict[int, VariantReading | None] = {}
     async for reading in bulk_read_variants(resources.shopify, shop.domain):
         if reading.variant_id in unseen:
             unseen.discard(reading.variant_id)
             readings[reading.variant_id] = reading
-        if len(readings) == VARIANTS_PER_REQUEST:
+        if len(readings) == MOST_IDS:
             yield observed_at, readings
             readings = {}
     yield observed_at, readings
-    for deleted in batches(sorted(unseen), VARIANTS_PER_REQUEST):
+    for deleted in batches(sorted(unseen), MOST_IDS):
         yield observed_at, dict.fromkeys(deleted)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from wishcraft.cache.scripts import Outcome
 from wishcraft.domain.batches import batches
 from wishcraft.domain.documents import Document
 from wishcraft.resources import Resources
@@ -50,17 +51,17 @@ async def refresh(resources: Resources, shop_id: int, slugs: Sequence[str]) -> i
     async def load(wanted: Sequence[str]) -> Mapping[str, Document]:
         return await load_documents(resources.db, shop_id, wanted)
 
-    return (await resources.cache.refill(shop_id, load, slugs))["filled"] if slugs else 0
+    return (await resources.cache.refill(shop_id, load, slugs))[Outcome.FILLED]
 
 
 async def _find_due(resources: Resources, shop_id: int, batch: Sequence[CurrentVersion]) -> list[str]:
     """The slugs whose entries are missing, behind, or stale too soon."""
     headers = await resources.cache.headers(shop_id, [each.slug for each in batch])
-    fresh_until = datetime.now(UTC) + FRESH_FOR
+    fresh_until_ms = 1000 * (datetime.now(UTC) + FRESH_FOR).timestamp()
     return [
         each.slug
         for each in batch
         if (header := headers.get(each.slug)) is None
         or header.version < each.version
-        or header.soft_expiry < fresh_until
+        or header.soft_expiry_ms < fresh_until_ms
     ]

@@ -90,7 +90,7 @@ async def find_facts(
 
 def _facts(co_registrants: list[CoRegistrant], settings: ShopSettings, *facts: Any) -> RegistryFacts:
     names = [each["first_name"] for each in co_registrants]
-    return RegistryFacts(*facts, names, settings.low_stock_threshold)
+    return RegistryFacts._make((*facts, names, settings.low_stock_threshold))
 
 
 async def find_active_versions(session: AsyncSession, shop_id: int, limit: int) -> list[CurrentVersion]:

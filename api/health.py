@@ -1,0 +1,35 @@
+"""Whether the service lives, can serve, and is well: for load balancers, orchestrators and people."""
+
+from http import HTTPStatus
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+
+from wishcraft.services.health import Health, Status, examine
+
+router: Final = APIRouter(prefix="/health", tags=["health"])
+
+
+@router.get("", summary="How everything is")
+async def health(request: Request) -> Health:
+    """Each part's state. Always 200: `degraded` is for people and alerts, not for a load balancer."""
+    return await examine(request.app.state.resources, request.app.state.settings)
+
+
+@router.get("/liveness", summary="Whether the process answers")
+async def liveness() -> dict[str, str]:
+    """Touches nothing outside the process: a store that is away is no reason to restart it."""
+    return {"status": "alive"}
+
+
+@router.get(
+    "/readiness",
+    summary="Whether requests can be served",
+    responses={HTTPStatus.SERVICE_UNAVAILABLE: {"model": Health, "description": "Send requests elsewhere."}},
+)
+async def readiness(request: Request, response: Response) -> Health:
+    """503 only when no registry could be served: one of PostgreSQL and Redis is enough for reading."""
+    found = await examine(request.app.state.resources, request.app.state.settings)
+    if found.status is Status.UNHEALTHY:
+        response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    return found

@@ -1,0 +1,20 @@
+"""The job `cache-warm`."""
+
+from prefect import State
+
+from flows.job import job, run_batches, summarise
+from tasks.cache_warm import warm_shops
+from tasks.shops import find_shop_batches
+
+
+@job("cache-warm")
+async def cache_warm(shops: list[str] | None = None, force: bool = False) -> State[dict[str, int]]:
+    """Put every active registry of the active shops in Redis, most viewed first, within each shop's quota.
+
+    Args:
+        shops: Domains to warm, one per line, such as maple-and-pine.myshopify.com. All active shops if empty.
+        force: Write every entry anew, also those that are current.
+    """
+    batches = await find_shop_batches(shops or [])
+    outcomes = await run_batches(warm_shops, batches, force=force)
+    return await summarise("cache-warm", outcomes)

@@ -1,0 +1,20 @@
+"""The job `sync-inventory`."""
+
+from prefect import State
+
+from flows.job import job, run_batches, summarise
+from tasks.shops import find_shop_batches
+from tasks.sync_inventory import sync_shops
+
+
+@job("sync-inventory")
+async def sync_inventory(shops: list[str] | None = None, dry_run: bool = False) -> State[dict[str, int]]:
+    """Read every wished-for variant from Shopify, write what changed, and refresh just the registries it is in.
+
+    Args:
+        shops: Domains to sync, one per line, such as maple-and-pine.myshopify.com. All active shops if empty.
+        dry_run: Count what would change; write nothing.
+    """
+    batches = await find_shop_batches(shops or [])
+    outcomes = await run_batches(sync_shops, batches, dry_run=dry_run)
+    return await summarise("sync-inventory", outcomes)

@@ -1,0 +1,19 @@
+"""The task of the job `sync-inventory`."""
+
+from prefect import task
+
+from tasks.attempts import RETRIES, for_each_shop
+from wishcraft.domain.outcomes import ShopOutcome
+from wishcraft.resources import Resources
+from wishcraft.services.syncing import sync_shop
+from wishcraft.store.shops import ShopRef
+
+
+@task(task_run_name="sync {domains}", **RETRIES)
+async def sync_shops(domains: list[str], *, dry_run: bool) -> list[ShopOutcome]:
+    """Bring the items of these shops in step with Shopify."""
+
+    async def sync(resources: Resources, shop: ShopRef) -> dict[str, int]:
+        return await sync_shop(resources, shop, dry_run=dry_run)
+
+    return await for_each_shop(domains, sync)

@@ -72,7 +72,7 @@ class ShopifyClient:
             return await self._query_as(token, shop, document, variables)
 
     async def stream_lines(self, url: str) -> AsyncGenerator[bytes, None]:
-        """The non-empty lines of a result file, one attempt, never whole in memory; its URL is signed, so no token goes along.
+        """The non-empty lines of a result file, one attempt, never whole in memory; a signed URL needs no token.
 
         Raises:
             ShopifyUnavailable: It could not be had, or ended early.

@@ -1,0 +1,44 @@
+"""`python -m deployments.sandbox.shopify`: the simulator on 127.0.0.1."""
+
+import argparse
+from pathlib import Path
+
+import uvicorn
+
+from deployments.sandbox.shopify.app import create_app
+from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options
+
+
+def main() -> None:
+    """Serve until interrupted."""
+    parser = argparse.ArgumentParser(
+        "python -m deployments.sandbox.shopify",
+        description="A simulated Shopify Admin API for the sandbox's shops: http://127.0.0.1:PORT/{shop}",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    usual = Options()
+    parser.add_argument("--port", type=int, default=4400)
+    parser.add_argument("--products", type=int, default=usual.products, help="products per shop")
+    parser.add_argument("--seed", type=int, default=usual.seed)
+    parser.add_argument("--tick", type=float, default=5.0, help="seconds between changes of stock; 0 for none")
+    parser.add_argument("--bulk-seconds", type=float, default=1.0, help="how long a bulk operation takes to start")
+    parser.add_argument("--state", type=Path, help="file that keeps the issued tokens from run to run")
+    parser.add_argument("--api-key", default=API_KEY, help="the app's client id")
+    parser.add_argument("--api-secret", default=API_SECRET, help="the app's client secret")
+    parser.add_argument("--no-rate-limit", action="store_true", help="count points but never throttle")
+    arguments = parser.parse_args()
+    options = Options(
+        products=arguments.products,
+        seed=arguments.seed,
+        rate_limited=not arguments.no_rate_limit,
+        tick_seconds=arguments.tick or None,
+        state=arguments.state,
+        api_key=arguments.api_key,
+        api_secret=arguments.api_secret,
+        bulk_seconds=arguments.bulk_seconds,
+    )
+    uvicorn.run(create_app(options), host="127.0.0.1", port=arguments.port, log_level="warning")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""The HTTP face of the Admin API: addresses, tokens, statuses. What GraphQL answers is the shop's matter."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+from urllib.parse import parse_qsl
+
+import orjson
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse
+
+from deployments.sandbox.shopify.credentials import LIFETIME
+from deployments.sandbox.shopify.faults import FaultKind
+from deployments.sandbox.shopify.shop import SimulatedShop
+from deployments.sandbox.shopify.simulator import Simulator
+
+API_VERSION: Final = "2026-10"
+_UNAUTHORIZED: Final = {"errors": "[API] Invalid API key or access token (unrecognized login or wrong password)"}
+
+router = APIRouter()
+
+
+def the_simulator(request: Request) -> Simulator:
+    """The application's simulator."""
+    simulator: Simulator = request.app.state.simulator
+    return simulator
+
+
+def the_shop(shop: str, simulator: Annotated[Simulator, Depends(the_simulator)]) -> SimulatedShop:
+    """The shop in the path, or 404."""
+    if shop not in simulator.shops:
+        raise HTTPException(404, "no such shop")
+    return simulator.shops[shop]
+
+
+Shop = Annotated[SimulatedShop, Depends(the_shop)]
+TheSimulator = Annotated[Simulator, Depends(the_simulator)]
+
+
+@router.post("/{shop}/admin/api/{version}/graphql.json")
+async def graphql(version: str, shop: Shop, simulator: TheSimulator, request: Request) -> Response:
+    """Admin GraphQL."""
+    if version != API_VERSION:
+        return _json({"errors": "Not Found"}, 404)
+    failure = await _transport_fault(shop, simulator)
+    if failure:
+        return failure
+    if not simulator.credentials.accepts(shop.demo.domain, request.headers.get("X-Shopify-Access-Token", "")):
+        return _json(_UNAUTHORIZED, 401)
+    body = _object(await request.body())
+    query, variables = body.get("query"), body.get("variables") or {}
+    if not isinstance(query, str) or not isinstance(variables, dict):
+        return _json({"errors": {"query": "Required parameter missing or invalid"}}, 400)
+    answer = shop.answer(query, variables, f"{request.base_url}{shop.demo.domain}/downloads")
+    content = orjson.dumps(answer)
+    if shop.faults.strikes(FaultKind.MALFORMED):
+        content = content[: len(content) // 2]
+    return Response(content, media_type="application/json")
+
+
+@router.post("/{shop}/admin/oauth/access_token")
+async def exchange_token(shop: Shop, simulator: TheSimulator, request: Request) -> Response:
+    """A new pair of offline tokens for a refresh token."""
+    raw = await request.body()
+    is_json = "json" in request.headers.get("Content-Type", "")
+    form = _object(raw) if is_json else dict(parse_qsl(raw.decode(errors="replace")))
+    expected = (simulator.api_key, simulator.api_secret)
+    if not all(map(_same, (form.get("client_id"), form.get("client_secret")), expected)):
+        return _json({"error": "invalid_client"}, 401)
+    if form.get("grant_type") != "refresh_token":
+        return _json({"error": "unsupported_grant_type"}, 400)
+    pair = simulator.credentials.refresh(shop.demo.domain, str(form.get("refresh_token")))
+    if pair is None:
+        return _json({"error": "invalid_grant"}, 400)
+    shop.counters.token_refreshes += 1
+    return _json(
+        {
+            "access_token": pair.access,
+            "scope": "read_products,read_inventory,read_orders",
+            "expires_in": LIFETIME,
+            "refresh_token": pair.refresh,
+            "refresh_token_expires_in": 90 * 24 * 3600,
+        }
+    )
+
+
+@router.get("/{shop}/downloads/{key}")
+async def download(shop: Shop, key: str) -> Response:
+    """A bulk operation's file: whoever knows its address may have it."""
+    shop.counters.downloads += 1
+    content = shop.file(key)
+    if content is None:
+        raise HTTPException(404, "no such file")
+    if shop.faults.strikes(FaultKind.BULK_TRUNCATED):
+        content = content[: len(content) * 2 // 3]
+    return Response(content, media_type="application/jsonl")
+
+
+async def _transport_fault(shop: SimulatedShop, simulator: Simulator) -> Response | None:
+    """The answer of a fault that strikes before the request is looked at."""
+    answers: dict[FaultKind, Callable[[], Response]] = {
+        FaultKind.SERVER_ERROR: lambda: HTMLResponse("<h1>503 Service Unavailable</h1>", 503),
+        FaultKind.TOO_MANY_REQUESTS: lambda: Response(status_code=429, headers={"Retry-After": "1.0"}),
+        FaultKind.EXPIRED_TOKEN: lambda: _json(_UNAUTHORIZED, 401),
+        FaultKind.TIMEOUT: lambda: HTMLResponse("<h1>504 Gateway Timeout</h1>", 504),
+    }
+    kind = next((kind for kind in answers if shop.faults.strikes(kind)), None)
+    if kind is None:
+        return None
+    if kind is FaultKind.TIMEOUT:
+        await asyncio.sleep(simulator.hang_seconds)
+    return answers[kind]()
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _json(value: object, status: int = 200) -> Response:
+    return Response(orjson.dumps(value), status, media_type="application/json")
+
+
+def _same(given: str | None, expected: str) -> bool:
+    return secrets.compare_digest((given or "").encode(), expected.encode())

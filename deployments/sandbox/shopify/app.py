@@ -1,0 +1,51 @@
+"""The simulator as an ASGI application."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import FileResponse
+
+from deployments.sandbox.shopify import admin, control
+from deployments.sandbox.shopify.faults import FaultKind
+from deployments.sandbox.shopify.simulator import Options, Simulator
+
+
+def create_app(options: Options | None = None) -> FastAPI:
+    """The application; `app.state.simulator` is what it serves, for tests that look inside."""
+    app = FastAPI(title="Shopify simulator", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
+    app.state.simulator = Simulator(options or Options())
+    app.include_router(admin.router)
+    app.include_router(control.router)
+    app.add_api_route("/", _page, include_in_schema=False)
+    app.add_api_route("/health", _health)
+    app.add_api_route("/shops", _shops)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    task = asyncio.create_task(app.state.simulator.live())
+    yield
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def _page() -> FileResponse:
+    return FileResponse(Path(__file__).with_name("page.html"), media_type="text/html")
+
+
+async def _health() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+async def _shops(simulator: admin.TheSimulator) -> dict[str, Any]:
+    shops = [
+        {"domain": demo.domain, "name": demo.name, "currency": demo.currency, "plan": demo.plan}
+        for demo in (shop.demo for shop in simulator.shops.values())
+    ]
+    return {"shops": shops, "fault_kinds": list(FaultKind)}

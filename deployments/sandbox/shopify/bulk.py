@@ -1,0 +1,150 @@
+"""Bulk operations: Shopify's rules for their queries, and running them beside the requests.
+
+https://shopify.dev/docs/api/usage/bulk-operations/queries
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+import orjson
+from graphql import DocumentNode, FieldNode, GraphQLCompositeType, get_named_type, is_leaf_type
+from graphql.execution import execute_sync
+
+from deployments.sandbox.shopify.nodes import Window
+from deployments.sandbox.shopify.pricing import Pricing
+from deployments.sandbox.shopify.refusals import Refused
+from deployments.sandbox.shopify.schema import SCHEMA, checked
+from wishcraft.shopify.ids import to_global
+
+MOST_CONNECTIONS: Final = 5
+DEEPEST: Final = 2
+MOST_RUNNING: Final = 5
+_WINDOW: Final = 250
+
+
+@dataclass(slots=True)
+class BulkOperation:
+    """One operation; `content` is its file."""
+
+    number: int
+    query: str
+    group_objects: bool
+    created_at: str
+    status: str = "CREATED"
+    completed_at: str | None = None
+    error_code: str | None = None
+    url: str | None = None
+    objects: int = 0
+    roots: int = 0
+    content: bytearray = field(default_factory=bytearray)
+
+    def node(self) -> dict[str, Any]:
+        """As the GraphQL object."""
+        return {
+            "__typename": "BulkOperation",
+            "id": to_global("BulkOperation", self.number),
+            "type": "QUERY",
+            "query": self.query,
+            "status": self.status,
+            "createdAt": self.created_at,
+            "completedAt": self.completed_at,
+            "errorCode": self.error_code,
+            "url": self.url,
+            "partialDataUrl": None,
+            "objectCount": str(self.objects),
+            "rootObjectCount": str(self.roots),
+            "fileSize": str(len(self.content)) if self.content else None,
+        }
+
+
+class BulkQuery:
+    """A query that may run in bulk; `Refused` or `ValueError` (with Shopify's reason) if it may not."""
+
+    def __init__(self, query: str) -> None:
+        self._document: DocumentNode = checked(query)
+        self._selection = Pricing(self._document, {})
+        roots = self._selection.root_fields()
+        if len(roots) != 1:
+            raise ValueError("Bulk queries must have exactly one top-level field.")
+        self._root, self._root_type = roots[0]
+        if self._root.name.value in {"node", "nodes"}:
+            raise ValueError("Bulk queries cannot use the top-level `node` and `nodes` fields.")
+        depths = list(self._connection_depths(self._root, self._root_type, 0))
+        if not depths:
+            raise ValueError("Bulk queries must contain at least one connection.")
+        if len(depths) > MOST_CONNECTIONS:
+            raise ValueError(f"Bulk queries cannot contain more than {MOST_CONNECTIONS} connections.")
+        if max(depths) > DEEPEST:
+            raise ValueError(f"Bulk queries cannot contain connections with a nesting depth greater than {DEEPEST}.")
+
+    async def run(self, operation: BulkOperation, root_value: dict[str, Any]) -> None:
+        """Write the file, a window of root objects at a time, letting requests through in between."""
+        for start in range(0, 1_000_000_000, _WINDOW):
+            window = Window(start, _WINDOW)
+            result = execute_sync(SCHEMA, self._document, root_value=root_value, context_value=window)
+            key = self._root.alias.value if self._root.alias else self._root.name.value
+            connection = (result.data or {}).get(key)
+            records = list(self._records(self._root, self._root_type, connection, None)) if connection else []
+            if not records:
+                return
+            operation.objects += len(records)
+            operation.roots += sum("__parentId" not in record for record in records)
+            if not operation.group_objects:
+                records.sort(key=lambda record: "__parentId" in record)
+            operation.content += b"".join(orjson.dumps(record) + b"\n" for record in records)
+            await asyncio.sleep(0)
+
+    def _connection_depths(self, node: FieldNode, owner: GraphQLCompositeType, depth: int) -> Iterator[int]:
+        inner = _inner(node, owner)
+        if inner is None:
+            return
+        if _is_connection(inner):
+            depth += 1
+            yield depth
+        for below, condition in self._selection.fields(node.selection_set, inner):
+            yield from self._connection_depths(below, condition, depth)
+
+    def _records(
+        self, node: FieldNode, owner: GraphQLCompositeType, connection: dict[str, Any], parent: str | None
+    ) -> Iterator[dict[str, Any]]:
+        """The objects of a connection as lines: nested connections taken out, each object after its parent."""
+        type_ = cast("GraphQLCompositeType", _inner(node, owner))
+        for part, condition in self._selection.fields(node.selection_set, type_):
+            objects = connection[part.name.value]
+            part_type = cast("GraphQLCompositeType", _inner(part, condition))
+            if part.name.value == "nodes":
+                for one in objects:
+                    yield from self._record(part, part_type, one, parent)
+            elif part.name.value == "edges":
+                for below, _ in self._selection.fields(part.selection_set, part_type):
+                    for edge in objects if below.name.value == "node" else ():
+                        below_type = cast("GraphQLCompositeType", _inner(below, part_type))
+                        yield from self._record(below, below_type, edge["node"], parent)
+
+    def _record(
+        self, node: FieldNode, type_: GraphQLCompositeType, found: dict[str, Any], parent: str | None
+    ) -> Iterator[dict[str, Any]]:
+        children = []
+        for below, condition in self._selection.fields(node.selection_set, type_):
+            inner = _inner(below, condition)
+            if inner is not None and _is_connection(inner):
+                key = below.alias.value if below.alias else below.name.value
+                children.append((below, condition, found.pop(key)))
+        yield found if parent is None else {**found, "__parentId": parent}
+        for below, condition, connection in children:
+            if "id" not in found:
+                raise Refused.because("the parent of a nested connection must select `id`", "INVALID")
+            yield from self._records(below, condition, connection, found["id"])
+
+
+def _inner(node: FieldNode, owner: GraphQLCompositeType) -> GraphQLCompositeType | None:
+    """The type of a field's objects, or None if it holds scalars."""
+    fields = getattr(owner, "fields", {})
+    inner = get_named_type(fields[node.name.value].type)
+    return None if is_leaf_type(inner) else cast("GraphQLCompositeType", inner)
+
+
+def _is_connection(type_: GraphQLCompositeType) -> bool:
+    return type_.name.endswith("Connection")

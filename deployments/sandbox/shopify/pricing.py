@@ -1,0 +1,160 @@
+"""What a GraphQL document costs, before and after it ran, and whether its arguments are within Shopify's limits.
+
+https://shopify.dev/docs/api/usage/limits#cost-calculation names the parts: an object costs 1, a scalar 0, a mutation
+10, an interface its dearest type, a connection what its `first` allows. For the connection itself 2 points are charged
+here, as Shopify's engineers described it; what they charge today is not published, and at times less.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, cast
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLCompositeType,
+    GraphQLError,
+    GraphQLObjectType,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    get_argument_values,
+    get_named_type,
+    is_abstract_type,
+    is_leaf_type,
+)
+from graphql.execution.values import VariableValues, get_variable_values
+
+from deployments.sandbox.shopify.refusals import Refused
+from deployments.sandbox.shopify.schema import SCHEMA
+
+MOST_IDS: Final = 250
+MOST_POINTS: Final = 1000
+_MUTATION: Final = 10
+_CONNECTION: Final = 2
+_FREE: Final = re.compile(r"Edge$|^PageInfo$")
+_GLOBAL_ID: Final = re.compile(r"gid://shopify/[A-Za-z]+/[0-9]+(\?.*)?")
+
+
+class Pricing:
+    """One valid document with its variables; `Refused` where these do not fit."""
+
+    def __init__(self, document: DocumentNode, variables: Mapping[str, Any]) -> None:
+        parts = document.definitions
+        self._fragments = {part.name.value: part for part in parts if isinstance(part, FragmentDefinitionNode)}
+        self._operation = next(part for part in parts if isinstance(part, OperationDefinitionNode))
+        self._root = cast("GraphQLObjectType", SCHEMA.get_root_type(self._operation.operation))
+        coerced = get_variable_values(SCHEMA, self._operation.variable_definitions or (), dict(variables))
+        if not isinstance(coerced, VariableValues):
+            raise Refused.invalid(coerced)
+        self._variables = coerced
+
+    def requested(self) -> int:
+        """The most it can cost.
+
+        Raises:
+            Refused: It is more than a query may cost, or an argument is out of Shopify's bounds.
+        """
+        points = self._requested(self._operation.selection_set, self._root)
+        if points > MOST_POINTS:
+            raise Refused.too_costly(points, MOST_POINTS)
+        return points
+
+    def actual(self, data: Mapping[str, Any]) -> int:
+        """What the objects in its result cost."""
+        return self._actual(self._operation.selection_set, self._root, data)
+
+    def root_fields(self) -> list[tuple[FieldNode, GraphQLObjectType]]:
+        """The operation's own fields, with the root type."""
+        return [(field, self._root) for field, _ in self.fields(self._operation.selection_set, self._root)]
+
+    def fields(
+        self, selections: SelectionSetNode | None, parent: GraphQLCompositeType
+    ) -> Iterator[tuple[FieldNode, GraphQLCompositeType]]:
+        """The selected fields with fragments laid flat, each with the type that its fragment is on."""
+        for selection in selections.selections if selections else ():
+            if isinstance(selection, FieldNode):
+                if not selection.name.value.startswith("__"):
+                    yield selection, parent
+                continue
+            part: InlineFragmentNode | FragmentDefinitionNode
+            if isinstance(selection, InlineFragmentNode):
+                part = selection
+            else:
+                part = self._fragments[cast("FragmentSpreadNode", selection).name.value]
+            condition = SCHEMA.get_type(part.type_condition.name.value) if part.type_condition else parent
+            yield from self.fields(part.selection_set, cast("GraphQLCompositeType", condition))
+
+    def _requested(self, selections: SelectionSetNode | None, type_: GraphQLCompositeType) -> int:
+        if is_abstract_type(type_):
+            return max(self._requested(selections, possible) for possible in SCHEMA.get_possible_types(type_))
+        owner = cast("GraphQLObjectType", type_)
+        fields = self.fields(selections, owner)
+        return sum(
+            self._requested_field(field, owner)
+            for field, condition in fields
+            if condition is owner or (is_abstract_type(condition) and SCHEMA.is_sub_type(condition, owner))
+        )
+
+    def _requested_field(self, field: FieldNode, owner: GraphQLObjectType) -> int:
+        definition = owner.fields[field.name.value]
+        arguments = self._arguments(field, owner)
+        inner = get_named_type(definition.type)
+        if is_leaf_type(inner):
+            return 0
+        if owner is SCHEMA.mutation_type:
+            return _MUTATION
+        type_ = cast("GraphQLCompositeType", inner)
+        below = self._requested(field.selection_set, type_)
+        if type_.name.endswith("Connection"):
+            return _CONNECTION + _page_size(arguments) * below
+        return len(arguments.get("ids", (None,))) * (_own(type_) + below)
+
+    def _arguments(self, field: FieldNode, owner: GraphQLObjectType) -> dict[str, Any]:
+        try:
+            arguments = get_argument_values(owner.fields[field.name.value], field, self._variables)
+        except GraphQLError as error:
+            raise Refused.invalid([error]) from None
+        ids = arguments.get("ids", [arguments["id"]] if "id" in arguments else [])
+        if len(ids) > MOST_IDS:
+            message = f"The input array size of {len(ids)} is greater than the maximum allowed of {MOST_IDS}."
+            raise Refused.because(message, "MAX_INPUT_SIZE_EXCEEDED")
+        for value in ids:
+            if not _GLOBAL_ID.fullmatch(value):
+                raise Refused.because(f"Invalid global id '{value}'", "INVALID_VARIABLE")
+        return arguments
+
+    def _actual(self, selections: SelectionSetNode | None, type_: GraphQLCompositeType, data: Mapping[str, Any]) -> int:
+        points = 0
+        for field, condition in self.fields(selections, type_):
+            value = data.get(field.alias.value if field.alias else field.name.value)
+            inner = get_named_type(cast("GraphQLObjectType", condition).fields[field.name.value].type)
+            if value is None or is_leaf_type(inner):
+                continue
+            if condition is SCHEMA.mutation_type:
+                points += _MUTATION
+                continue
+            points += sum(
+                _own(cast("GraphQLCompositeType", inner))
+                + self._actual(field.selection_set, cast("GraphQLCompositeType", inner), one)
+                for one in (value if isinstance(value, list) else [value])
+                if one is not None
+            )
+        return points
+
+
+def _own(type_: GraphQLCompositeType) -> int:
+    if type_.name.endswith("Connection"):
+        return _CONNECTION
+    return 0 if _FREE.search(type_.name) else 1
+
+
+def _page_size(arguments: Mapping[str, Any]) -> int:
+    first = arguments.get("first")
+    if first is None:
+        raise Refused.because("you must provide one of first or last", "BAD_REQUEST")
+    if not 0 <= first <= MOST_IDS:
+        raise Refused.because(f"first must be between 0 and {MOST_IDS}", "BAD_REQUEST")
+    return int(first)

@@ -1,0 +1,44 @@
+"""The answers by which Shopify refuses a GraphQL request: HTTP 200, `errors` and no `data`."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from graphql import GraphQLError
+
+_LIMITS_PAGE: Final = "https://shopify.dev/api/usage/rate-limits"
+
+
+class Refused(Exception):  # noqa: N818  it is an answer, not a fault of the simulator
+    """Ends the handling of a request; `body` is the whole JSON answer."""
+
+    def __init__(self, errors: Iterable[Mapping[str, Any]], cost: Mapping[str, object] | None = None) -> None:
+        super().__init__("refused")
+        self.body: dict[str, Any] = {"errors": list(errors)}
+        if cost:
+            self.body["extensions"] = {"cost": cost}
+
+    @classmethod
+    def throttled(cls, cost: Mapping[str, object]) -> "Refused":
+        """The bucket is too empty."""
+        extensions = {"code": "THROTTLED", "documentation": _LIMITS_PAGE}
+        return cls([{"message": "Throttled", "extensions": extensions}], cost)
+
+    @classmethod
+    def too_costly(cls, cost: int, most: int) -> "Refused":
+        """A single query may not cost that much."""
+        message = (
+            f"Query cost is {cost}, which exceeds the single query max cost limit ({most}).\n\n"
+            "To query larger amounts of data with fewer limits, bulk operations should be used instead."
+        )
+        extensions = {"code": "MAX_COST_EXCEEDED", "cost": cost, "maxCost": most, "documentation": _LIMITS_PAGE}
+        return cls([{"message": message, "extensions": extensions}])
+
+    @classmethod
+    def because(cls, message: str, code: str) -> "Refused":
+        """One error with a code of Shopify's."""
+        return cls([{"message": message, "extensions": {"code": code}}])
+
+    @classmethod
+    def invalid(cls, errors: Iterable[GraphQLError]) -> "Refused":
+        """GraphQL's own complaints about the document or its variables."""
+        return cls([error.formatted for error in errors])

@@ -1,0 +1,28 @@
+"""The simulator's schema, and documents checked against it."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from graphql import DocumentNode, GraphQLSchema, GraphQLSyntaxError, build_schema, parse, validate
+
+from deployments.sandbox.shopify.refusals import Refused
+
+SCHEMA: Final[GraphQLSchema] = build_schema(Path(__file__).with_name("schema.graphql").read_text(encoding="utf-8"))
+
+
+@lru_cache(maxsize=256)
+def checked(document: str) -> DocumentNode:
+    """The parsed document.
+
+    Raises:
+        Refused: It is not GraphQL, or asks for what the schema does not have.
+    """
+    try:
+        parsed = parse(document)
+    except GraphQLSyntaxError as error:
+        raise Refused.invalid([error]) from None
+    errors = validate(SCHEMA, parsed)
+    if errors:
+        raise Refused.invalid(errors)
+    return parsed

@@ -1,0 +1,129 @@
+"""One simulated shop: its stock, points, faults and bulk operations, and its answer to a GraphQL request."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from graphql.execution import execute_sync
+
+from deployments.sandbox.catalogue import DemoShop
+from deployments.sandbox.shopify.bulk import MOST_RUNNING, BulkOperation, BulkQuery
+from deployments.sandbox.shopify.faults import FaultKind, Faults
+from deployments.sandbox.shopify.limits import Bucket, Counters
+from deployments.sandbox.shopify.nodes import Nodes
+from deployments.sandbox.shopify.pricing import Pricing
+from deployments.sandbox.shopify.refusals import Refused
+from deployments.sandbox.shopify.schema import SCHEMA, checked
+from deployments.sandbox.shopify.stock import Stock
+from wishcraft.shopify.ids import from_global, to_global
+
+_UNFINISHED: Final = frozenset({"CREATED", "RUNNING"})
+
+
+class SimulatedShop:
+    """What stands behind one shop's Admin API."""
+
+    def __init__(
+        self, demo: DemoShop, stock: Stock, bucket: Bucket, clock: Callable[[], float], bulk_seconds: float
+    ) -> None:
+        """`bulk_seconds` is how long a bulk operation waits before it runs."""
+        self.demo = demo
+        self.stock = stock
+        self.bucket = bucket
+        self.faults = Faults()
+        self.counters = Counters()
+        self.bulk_operations: list[BulkOperation] = []
+        self._nodes = Nodes(stock)
+        self._clock = clock
+        self._bulk_seconds = bulk_seconds
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def answer(self, query: str, variables: Mapping[str, Any], downloads: str) -> dict[str, Any]:
+        """The JSON answer to a GraphQL request; `downloads` is the address under which files are offered."""
+        self.counters.requests += 1
+        try:
+            return self._execute(query, variables, downloads)
+        except Refused as refused:
+            self.counters.throttled += refused.body["errors"][0].get("extensions", {}).get("code") == "THROTTLED"
+            return refused.body
+
+    def file(self, key: str) -> bytes | None:
+        """A finished bulk operation's file, by the last part of its URL."""
+        matches = [done for done in self.bulk_operations if done.url and done.url.endswith(f"/{key}")]
+        return bytes(matches[0].content) if matches else None
+
+    def _execute(self, query: str, variables: Mapping[str, Any], downloads: str) -> dict[str, Any]:
+        document = checked(query)
+        pricing = Pricing(document, variables)
+        requested = pricing.requested()
+        if self.faults.strikes(FaultKind.THROTTLE):
+            self.bucket.drain()
+            raise Refused.throttled(self.bucket.cost(requested, None))
+        self.bucket.take(requested)
+        result = execute_sync(SCHEMA, document, root_value=self._root_value(downloads), variable_values=dict(variables))
+        actual = pricing.actual(result.data or {})
+        self.bucket.refund(requested - actual)
+        self.counters.points_spent += actual
+        return {**result.formatted, "extensions": {"cost": self.bucket.cost(requested, actual)}}
+
+    def _root_value(self, downloads: str) -> dict[str, Any]:
+        return {
+            "shop": {
+                "id": to_global("Shop", self.demo.number),
+                "name": self.demo.name,
+                "myshopifyDomain": self.demo.domain,
+            },
+            "node": lambda _info, id: self._find(id),  # noqa: A006  the schema's name for it
+            "nodes": lambda _info, ids: [self._find(global_id) for global_id in ids],
+            "productVariant": lambda _info, id: self._nodes.find(id),  # noqa: A006
+            "productVariants": self._nodes.variants,
+            "products": self._nodes.products,
+            "bulkOperation": lambda _info, id: self._find(id),  # noqa: A006
+            "bulkOperationRunQuery": lambda _info, **arguments: self._run_bulk(downloads, **arguments),
+        }
+
+    def _find(self, global_id: str) -> dict[str, Any] | None:
+        if not global_id.startswith("gid://shopify/BulkOperation/"):
+            return self._nodes.find(global_id)
+        number = from_global("BulkOperation", global_id)
+        return next((operation.node() for operation in self.bulk_operations if operation.number == number), None)
+
+    def _run_bulk(self, downloads: str, **arguments: Any) -> dict[str, Any]:
+        if sum(operation.status in _UNFINISHED for operation in self.bulk_operations) >= MOST_RUNNING:
+            return _user_error("LIMIT_REACHED", f"{MOST_RUNNING} bulk operations are in progress already.", None)
+        try:
+            query = BulkQuery(arguments["query"])
+        except ValueError as error:
+            return _user_error("INVALID", str(error), ["query"])
+        except Refused as refused:
+            return _user_error("INVALID", f"Invalid bulk query: {refused.body['errors'][0]['message']}", ["query"])
+        number = self.demo.number * 1_000_000 + len(self.bulk_operations) + 1
+        operation = BulkOperation(number, arguments["query"], arguments["groupObjects"], self._now())
+        self.bulk_operations.append(operation)
+        self.counters.bulk_operations += 1
+        task = asyncio.create_task(self._work(operation, query, f"{downloads}/{secrets.token_urlsafe(24)}.jsonl"))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return {"bulkOperation": operation.node(), "userErrors": []}
+
+    async def _work(self, operation: BulkOperation, query: BulkQuery, url: str) -> None:
+        await asyncio.sleep(self._bulk_seconds)
+        operation.status = "RUNNING"
+        if self.faults.strikes(FaultKind.BULK_FAILED):
+            operation.status, operation.error_code = "FAILED", "INTERNAL_SERVER_ERROR"
+        elif self.faults.strikes(FaultKind.BULK_CANCELED):
+            operation.status = "CANCELED"
+        else:
+            await query.run(operation, self._root_value(downloads=""))
+            operation.url = url if operation.objects else None
+            operation.status = "COMPLETED"
+        operation.completed_at = self._now()
+
+    def _now(self) -> str:
+        return datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _user_error(code: str, message: str, field: list[str] | None) -> dict[str, Any]:
+    return {"bulkOperation": None, "userErrors": [{"code": code, "message": message, "field": field}]}

@@ -1,0 +1,66 @@
+"""All simulated shops with what they share: tokens, time, and the tick that changes their stock."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployments.sandbox.catalogue import DEMO_SHOPS
+from deployments.sandbox.shopify.credentials import Credentials
+from deployments.sandbox.shopify.limits import Bucket
+from deployments.sandbox.shopify.shop import SimulatedShop
+from deployments.sandbox.shopify.stock import Stock
+
+API_KEY = "wishcraft-sandbox"
+API_SECRET = "wishcraft-sandbox-secret"  # noqa: S105  it opens nothing but the simulator
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to set the simulator up."""
+
+    products: int = 160
+    """Products per shop, about two variants each."""
+    seed: int = 2026
+    rate_limited: bool = True
+    tick_seconds: float | None = None
+    """Seconds between changes of stock; None is never."""
+    state: Path | None = None
+    """Where to keep tokens."""
+    api_key: str = API_KEY
+    api_secret: str = API_SECRET
+    bulk_seconds: float = 0.0
+    """How long a bulk operation waits before it runs."""
+    hang_seconds: float = 60.0
+    """How long the timeout fault keeps a client waiting."""
+    clock: Callable[[], float] = time.time
+    """Epoch seconds."""
+
+
+class Simulator:
+    """What the application serves."""
+
+    def __init__(self, options: Options) -> None:
+        self.api_key = options.api_key
+        self.api_secret = options.api_secret
+        self.hang_seconds = options.hang_seconds
+        self.tick_seconds = options.tick_seconds
+        self.credentials = Credentials(options.clock, options.state)
+        self.shops = {
+            demo.domain: SimulatedShop(
+                demo,
+                Stock(demo, options.products, options.seed, options.clock),
+                Bucket(demo.points_per_second, options.clock, enabled=options.rate_limited),
+                options.clock,
+                options.bulk_seconds,
+            )
+            for demo in DEMO_SHOPS
+        }
+
+    async def live(self) -> None:
+        """Change a little stock of every shop now and then, for ever."""
+        while self.tick_seconds:
+            await asyncio.sleep(self.tick_seconds)
+            for shop in self.shops.values():
+                shop.stock.tick()

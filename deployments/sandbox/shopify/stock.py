@@ -1,0 +1,135 @@
+"""What one simulated shop sells, in memory: read by id or by page, changed by hand or by the passing of time."""
+
+import random
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Final
+
+from deployments.sandbox.catalogue import CatalogueVariant, DemoShop, catalogue
+from wishcraft.domain.inventory import InventoryPolicy
+
+_CHANGES_PER_TICK: Final = 3
+_PRICE_SHARE: Final = 0.15
+_RESTOCK_SHARE: Final = 0.2
+
+
+@dataclass(slots=True)
+class Variant:
+    """A variant as it is now; `by_hand` once somebody changed it, and the tick then leaves it alone."""
+
+    variant_id: int
+    product_id: int
+    inventory_item_id: int
+    handle: str
+    product_title: str
+    variant_title: str
+    price: Decimal
+    compare_at_price: Decimal | None
+    tracked: bool
+    quantity: int
+    policy: InventoryPolicy
+    updated_at: datetime
+    deleted: bool = False
+    by_hand: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VariantChange:
+    """What to set on a variant by hand: its own fields by name, and whether its product is sold."""
+
+    fields: dict[str, object]
+    product_active: bool | None = None
+
+
+class Stock:
+    """One shop's variants. Ids come in ascending order; deleted variants keep their place but are not found."""
+
+    def __init__(self, shop: DemoShop, products: int, seed: int, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._random = random.Random(f"tick:{seed}:{shop.domain}")  # noqa: S311  demo data
+        self._cents = Decimal(1) if shop.currency == "JPY" else Decimal("0.01")
+        self._all = {v.variant_id: self._stocked(v) for v in catalogue(shop, products, seed)}
+        self._by_product: defaultdict[int, list[int]] = defaultdict(list)
+        self._by_item = {v.inventory_item_id: v.variant_id for v in self._all.values()}
+        for variant in self._all.values():
+            self._by_product[variant.product_id].append(variant.variant_id)
+        self._inactive: set[int] = set()
+
+    def find(self, variant_id: int) -> Variant | None:
+        """The variant, unless it was deleted or never was."""
+        variant = self._all.get(variant_id)
+        return variant if variant and not variant.deleted else None
+
+    def find_item(self, inventory_item_id: int) -> Variant | None:
+        """The variant that an inventory item belongs to."""
+        return self.find(self._by_item.get(inventory_item_id, 0))
+
+    def known(self, variant_id: int) -> Variant | None:
+        """The variant even if it was deleted."""
+        return self._all.get(variant_id)
+
+    def variant_ids(self, product_id: int | None = None) -> list[int]:
+        """Ids of what is sold, of one product or of all."""
+        ids: Sequence[int] = list(self._all) if product_id is None else self._by_product.get(product_id, [])
+        return [number for number in ids if not self._all[number].deleted]
+
+    def product_ids(self) -> list[int]:
+        """Ids of products that have a variant left."""
+        return [product for product in self._by_product if self.variant_ids(product)]
+
+    def is_active(self, product_id: int) -> bool:
+        """Whether the product is sold, or else a draft."""
+        return product_id not in self._inactive
+
+    def change(self, variant: Variant, change: VariantChange) -> None:
+        """Change it by hand."""
+        for name, value in change.fields.items():
+            setattr(variant, name, value.quantize(self._cents) if isinstance(value, Decimal) else value)
+        if change.product_active is not None:
+            (self._inactive.discard if change.product_active else self._inactive.add)(variant.product_id)
+        variant.by_hand, variant.updated_at = True, self._now()
+
+    def tick(self) -> None:
+        """Sell, restock or reprice a few variants that nobody changed by hand."""
+        free = [variant for variant in self._all.values() if not (variant.by_hand or variant.deleted)]
+        for variant in self._random.sample(free, min(_CHANGES_PER_TICK, len(free))):
+            self._drift(variant)
+
+    def _drift(self, variant: Variant) -> None:
+        if self._random.random() < _PRICE_SHARE:
+            factor = Decimal(self._random.randint(90, 110)) / 100
+            variant.price = max(self._cents, (variant.price * factor).quantize(self._cents))
+        elif self._random.random() < _RESTOCK_SHARE:
+            variant.quantity += self._random.randint(5, 20)
+        else:
+            variant.quantity = max(0, variant.quantity - self._random.randint(1, 3))
+        variant.updated_at = self._now()
+
+    def _stocked(self, v: CatalogueVariant) -> Variant:
+        return Variant(
+            variant_id=v.variant_id,
+            product_id=v.product_id,
+            inventory_item_id=v.inventory_item_id,
+            handle=v.handle,
+            product_title=v.product_title,
+            variant_title=v.variant_title,
+            price=v.price,
+            compare_at_price=v.compare_at_price,
+            tracked=v.tracked,
+            quantity=v.quantity,
+            policy=v.policy,
+            updated_at=self._now(),
+        )
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), UTC)
+
+
+def page(ids: Sequence[int], first: int, after: int | None) -> list[int]:
+    """Up to `first` of the ascending `ids` that come after `after`."""
+    start = 0 if after is None else bisect_right(ids, after)
+    return list(ids[start : start + first])

@@ -1,0 +1,65 @@
+"""Caches on the session's Valkey, and one Valkey of a test's own that can be killed and restarted."""
+
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from deployments.sandbox.processes import spawn_options
+from deployments.sandbox.valkey import prepare_valkey
+from wishcraft.cache.client import Server, connect
+from wishcraft.cache.registries import RegistryCache
+
+
+class OwnValkey:
+    """A Valkey that has forgotten all but its last snapshot (SAVE) when it is killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._prepared = prepare_valkey(folder, durable=False)
+        self._log = folder / "valkey.log"
+        self.url = self._prepared.url
+        self.start()
+
+    def start(self) -> None:
+        program = self._prepared.program
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(program.argv, stdout=log, **spawn_options(program))  # noqa: S603  own server
+        deadline = time.monotonic() + 20
+        while not self._prepared.ready():
+            assert time.monotonic() < deadline, self._log.read_text()
+            time.sleep(0.002)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[OwnValkey]:
+    valkey = OwnValkey(tmp_path)
+    yield valkey
+    valkey.kill()
+
+
+@pytest.fixture
+async def own_server(own_valkey: OwnValkey) -> AsyncIterator[Server]:
+    server = connect(own_valkey.url, timeout=5)
+    yield server
+    await server.close()
+
+
+@pytest.fixture
+async def server(redis: Redis, redis_url: str) -> AsyncIterator[Server]:
+    assert redis is not None  # it checks for leaked keys afterwards
+    server = connect(redis_url, timeout=5)
+    yield server
+    await server.close()
+
+
+@pytest.fixture
+async def cache(server: Server) -> RegistryCache:
+    """A cache that fills at once."""
+    return RegistryCache(server, hold_seconds=0)

@@ -1,0 +1,170 @@
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+
+from wishcraft.cache import entries, keys
+from wishcraft.cache.client import Server, connect
+from wishcraft.cache.entries import Entry
+from wishcraft.cache.registries import RegistryCache
+from wishcraft.cache.scripts import Outcome
+from wishcraft.cache.steps import Lease, fresh
+from wishcraft.domain.documents import Document, Gate
+from wishcraft.errors import CacheUnavailable
+
+SHOP = 7
+
+
+def document(version: int) -> Document:
+    return Document(version, Gate.OPEN, 0, b"version %d" % version)
+
+
+async def take(cache: RegistryCache, slug: str = "smith") -> Lease:
+    lease = (await cache.lease(SHOP, [slug]))[slug]
+    assert isinstance(lease, Lease)
+    return lease
+
+
+async def fill(cache: RegistryCache, lease: Lease, version: int) -> Outcome:
+    return (await cache.fill(SHOP, {"smith": (lease, fresh(document(version), lease.era))}))["smith"]
+
+
+async def version_there(cache: RegistryCache, slug: str = "smith") -> int | None:
+    entry = await cache.get(SHOP, slug)
+    return entry.header.version if entry else None
+
+
+async def test_what_was_filled_is_read_until_its_hard_expiry(cache: RegistryCache, redis: Redis) -> None:
+    assert await fill(cache, await take(cache), 1) is Outcome.FILLED
+    entry = await cache.get(SHOP, "smith")
+    assert isinstance(entry, Entry)
+    assert entry.body == b"version 1"
+    assert keys.HARD_TTL_MS * 0.79 < await redis.pttl(keys.entry_key(SHOP, "smith")) <= keys.HARD_TTL_MS
+
+
+async def test_another_shop_reads_nothing_of_it(cache: RegistryCache) -> None:
+    await fill(cache, await take(cache), 1)
+    assert await cache.get(SHOP + 1, "smith") is None
+
+
+async def test_a_lease_is_given_once_and_again_after_its_release(cache: RegistryCache) -> None:
+    lease = await take(cache)
+    assert await cache.lease(SHOP, ["smith"]) == {"smith": Outcome.HELD}
+    await cache.release(SHOP, {"smith": lease})
+    await take(cache)
+
+
+async def test_the_release_of_a_lease_that_is_another_s_by_now_changes_nothing(
+    cache: RegistryCache, redis: Redis
+) -> None:
+    late = await take(cache)
+    await redis.delete(keys.lease_key(SHOP, "smith"))  # as its expiry would
+    await take(cache)
+    await cache.release(SHOP, {"smith": late})
+    assert await cache.lease(SHOP, ["smith"]) == {"smith": Outcome.HELD}
+
+
+async def test_a_lease_runs_out_by_itself(cache: RegistryCache, redis: Redis) -> None:
+    await take(cache)
+    assert 0 < await redis.pttl(keys.lease_key(SHOP, "smith")) <= keys.LEASE_TTL_MS
+
+
+async def test_a_fill_ends_its_lease(cache: RegistryCache) -> None:
+    lease = await take(cache)
+    await fill(cache, lease, 1)
+    assert await fill(cache, lease, 2) is Outcome.LEASE_GONE
+    assert await version_there(cache) == 1
+
+
+async def test_a_fill_with_a_lease_that_ran_out_is_refused(cache: RegistryCache, redis: Redis) -> None:
+    late = await take(cache)
+    await redis.delete(keys.lease_key(SHOP, "smith"))
+    await fill(cache, await take(cache), 2)
+    assert await fill(cache, late, 1) is Outcome.LEASE_GONE
+    assert await version_there(cache) == 2
+
+
+async def test_a_mark_drops_the_entry_and_the_lease(cache: RegistryCache) -> None:
+    await fill(cache, await take(cache), 1)
+    lease = await take(cache)
+    await cache.mark(SHOP, {"smith": 2})
+    assert await version_there(cache) is None
+    assert await fill(cache, lease, 2) is Outcome.LEASE_GONE
+
+
+async def test_a_load_between_a_mark_and_its_commit_is_not_filled(cache: RegistryCache) -> None:
+    await cache.mark(SHOP, {"smith": 2})
+    assert await fill(cache, await take(cache), 1) is Outcome.UNDER_FLOOR
+    assert await fill(cache, await take(cache), 2) is Outcome.FILLED
+
+
+async def test_an_earlier_version_s_mark_does_not_lower_the_floor(cache: RegistryCache) -> None:
+    await cache.mark(SHOP, {"smith": 3})
+    await cache.mark(SHOP, {"smith": 2})
+    assert await fill(cache, await take(cache), 2) is Outcome.UNDER_FLOOR
+
+
+async def test_a_mark_expires_by_itself_and_the_hash_with_its_last_mark(cache: RegistryCache, redis: Redis) -> None:
+    await cache.mark(SHOP, {"smith": 2, "jones": 5})
+    name = keys.marks_key(SHOP)
+    ttls = await redis.hpttl(name, "smith", "jones")
+    assert all(0 < ttl <= keys.MARK_TTL_MS for ttl in ttls)
+    await redis.hpexpire(name, 0, "smith", "jones")
+    assert not await redis.exists(name)
+
+
+async def test_an_older_version_does_not_replace_a_newer_and_an_equal_one_renews(
+    cache: RegistryCache, redis: Redis
+) -> None:
+    await fill(cache, await take(cache), 2)
+    assert await fill(cache, await take(cache), 1) is Outcome.NEWER_THERE
+    await redis.pexpire(keys.entry_key(SHOP, "smith"), 10_000)
+    assert await fill(cache, await take(cache), 2) is Outcome.FILLED
+    assert await redis.pttl(keys.entry_key(SHOP, "smith")) > 10_000
+
+
+async def test_an_entry_of_another_era_is_a_miss_however_new_and_gives_way(cache: RegistryCache, redis: Redis) -> None:
+    foreign = entries.pack(entries.compose(document(9), b"foreign!", 2**62))
+    await redis.set(keys.entry_key(SHOP, "smith"), foreign, ex=60)
+    assert await version_there(cache) is None
+    assert await cache.headers(SHOP, ["smith"]) == {}
+    assert await fill(cache, await take(cache), 1) is Outcome.FILLED
+
+
+async def test_headers_come_for_the_slugs_that_have_an_entry(cache: RegistryCache) -> None:
+    await fill(cache, await take(cache), 4)
+    headers = await cache.headers(SHOP, ["jones", "smith"])
+    assert {slug: header.version for slug, header in headers.items()} == {"smith": 4}
+
+
+async def test_a_young_era_gives_no_leases(server: Server) -> None:
+    cautious = RegistryCache(server, hold_seconds=100)
+    assert await cautious.lease(SHOP, ["smith"]) == {"smith": Outcome.ON_HOLD}
+
+
+async def test_ready_to_fill_waits_for_the_end_of_the_hold(server: Server) -> None:
+    cautious = RegistryCache(server, hold_seconds=0.2)
+    assert await cautious.lease(SHOP, ["smith"]) == {"smith": Outcome.ON_HOLD}
+    await cautious.ready_to_fill()
+    await take(cautious)
+
+
+async def test_a_flush_by_hand_begins_a_new_era(cache: RegistryCache, server: Server, redis: Redis) -> None:
+    lease = await take(cache)
+    await redis.flushdb()
+    assert await fill(cache, lease, 1) is Outcome.LEASE_GONE
+    assert (await take(cache)).era == server.era != lease.era
+
+
+async def test_a_cache_that_is_away_is_one_kind_of_error() -> None:
+    server = connect("redis://127.0.0.1:1/0")
+    away = RegistryCache(server)
+    for step in (away.get(SHOP, "a"), away.mark(SHOP, {"a": 1}), away.lease(SHOP, ["a"]), away.ready_to_fill()):
+        with pytest.raises(CacheUnavailable):
+            await step
+    await server.close()
+
+
+async def test_more_readers_than_connections_wait_for_one(cache: RegistryCache) -> None:
+    await fill(cache, await take(cache), 1)
+    assert await asyncio.gather(*(version_there(cache) for _ in range(200))) == [1] * 200

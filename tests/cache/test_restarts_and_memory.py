@@ -1,0 +1,114 @@
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from tests.cache.conftest import OwnValkey
+from wishcraft.cache import keys
+from wishcraft.cache.client import Server, connect
+from wishcraft.cache.registries import RegistryCache, State
+from wishcraft.cache.steps import Lease, fresh
+from wishcraft.domain.documents import Document, Gate
+from wishcraft.errors import CacheUnavailable
+
+SHOP = 7
+FIRST = Document(1, Gate.OPEN, 0, b"first")
+
+
+@pytest.fixture
+def own_cache(own_server: Server) -> RegistryCache:
+    return RegistryCache(own_server, hold_seconds=0)
+
+
+async def load() -> Document | None:
+    return FIRST
+
+
+async def restart_from_snapshot(own_valkey: OwnValkey, own_server: Server) -> None:
+    await own_server.redis.save()
+    await asyncio.to_thread(own_valkey.kill)  # while the loop runs, as it would: idle connections see their end
+    own_valkey.start()
+
+
+async def test_an_entry_from_a_snapshot_is_a_miss(
+    own_valkey: OwnValkey, own_server: Server, own_cache: RegistryCache
+) -> None:
+    await own_cache.read(SHOP, "smith", load)
+    await restart_from_snapshot(own_valkey, own_server)
+    assert await own_server.redis.exists(keys.entry_key(SHOP, "smith"))
+    assert await own_cache.get(SHOP, "smith") is None
+
+
+async def test_a_lease_from_a_snapshot_fills_nothing_that_is_read(
+    own_valkey: OwnValkey, own_server: Server, own_cache: RegistryCache
+) -> None:
+    lease = (await own_cache.lease(SHOP, ["smith"]))["smith"]
+    assert isinstance(lease, Lease)
+    await restart_from_snapshot(own_valkey, own_server)
+    await own_cache.fill(SHOP, {"smith": (lease, fresh(FIRST, lease.era))})
+    assert await own_cache.get(SHOP, "smith") is None
+
+
+async def test_after_a_restart_nobody_fills_until_the_hold_is_over(
+    own_valkey: OwnValkey, own_server: Server, own_cache: RegistryCache
+) -> None:
+    await own_cache.ready_to_fill()
+    await restart_from_snapshot(own_valkey, own_server)
+    cautious = RegistryCache(own_server)
+    assert (await cautious.read(SHOP, "smith", load)).state is State.BYPASS
+    assert await cautious.get(SHOP, "smith") is None
+    assert (await own_cache.read(SHOP, "smith", load)).state is State.MISS
+
+
+async def test_all_processes_learn_one_era_and_those_that_knew_an_older_one_learn_the_new(
+    own_valkey: OwnValkey, own_server: Server, own_cache: RegistryCache
+) -> None:
+    await own_server.learn()
+    era = own_server.era
+    await restart_from_snapshot(own_valkey, own_server)
+    other = connect(own_valkey.url)
+    await other.learn()
+    await own_cache.get(SHOP, "smith")
+    await other.close()
+    assert own_server.era == other.era != era
+
+
+async def test_the_scripts_are_found_again_by_a_server_that_lost_them(
+    own_server: Server, own_cache: RegistryCache
+) -> None:
+    await own_cache.read(SHOP, "smith", load)
+    await own_server.redis.script_flush()
+    await own_cache.mark(SHOP, {"smith": 2})
+    assert await own_cache.get(SHOP, "smith") is None
+
+
+async def fill_memory(redis: Redis, policy: str) -> None:
+    """Write entries until the limit has made itself felt."""
+    await redis.config_set("maxmemory", 8_000_000)
+    await redis.config_set("maxmemory-policy", policy)
+    for number in range(2_000):
+        await redis.set(keys.entry_key(SHOP, f"filler-{number}"), bytes(10_000), ex=3600)
+
+
+async def test_eviction_takes_entries_and_spares_marks_and_the_era(
+    own_server: Server, own_cache: RegistryCache
+) -> None:
+    await own_cache.mark(SHOP, {f"registry-{number}": 2 for number in range(500)})
+    await fill_memory(own_server.redis, "volatile-lfu")
+    assert (await own_server.redis.info("stats"))["evicted_keys"] > 500
+    assert await own_server.redis.hlen(keys.marks_key(SHOP)) == 500
+    assert await own_server.redis.exists(keys.ERA)
+
+
+async def test_a_writer_can_still_mark_when_nothing_can_be_evicted(
+    own_server: Server, own_cache: RegistryCache
+) -> None:
+    await own_cache.ready_to_fill()
+    with pytest.raises(ResponseError, match="maxmemory"):
+        await fill_memory(own_server.redis, "noeviction")
+    with pytest.raises(CacheUnavailable):
+        await own_cache.lease(SHOP, ["smith"])
+    await own_cache.mark(SHOP, {"smith": 2})
+    assert await own_server.redis.hget(keys.marks_key(SHOP), "smith") == b"2"
+    assert (await own_cache.read(SHOP, "smith", load)).state is State.BYPASS

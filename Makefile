@@ -16,3 +16,40 @@ help: ## List these commands
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 	@echo "Installed."
+
+.PHONY: up
+up: .venv/.installed ## Start everything on this machine: databases, Prefect, a worker, the API, a simulated Shopify
+	@exec $(BIN)/python -m deployments.local up
+
+.PHONY: reset
+reset: .venv/.installed ## Delete the local stack's data (Ctrl-C it first)
+	@exec $(BIN)/python -m deployments.local reset
+
+.PHONY: test
+test: .venv/.installed ## Run the tests that need no browser; they start their own PostgreSQL and Valkey
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not e2e"
+
+.PHONY: test-unit
+test-unit: .venv/.installed ## Run the tests that need no server: seconds
+	@$(BIN)/pytest -q tests/domain tests/test_architecture.py tests/test_docs.py
+
+.PHONY: test-e2e
+test-e2e: .venv/.installed ## Drive the running stack (make up, in another terminal) with a browser
+	@$(BIN)/pytest -q -m e2e tests/e2e
+
+.PHONY: test-coverage
+test-coverage: .venv/.installed ## Run the tests and report the lines and branches they miss
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not e2e" --cov --cov-report=term --cov-report=xml
+
+.PHONY: check
+check: .venv/.installed ## Check style, types, imports, migrations and docs
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m wishcraft.migrations check
+	@$(BIN)/pytest -q tests/test_architecture.py tests/test_docs.py
+
+.PHONY: bench
+bench: .venv/.installed ## Measure reads and warming beside their floors; prints a table
+	@$(BIN)/python -m benchmarks

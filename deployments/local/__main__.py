@@ -49,7 +49,7 @@ def up(workspace: Workspace) -> None:
         workspace.board.unlink(missing_ok=True)
         become_subreaper()
         terminal.say("Starting WishCraft (its logs: .wishcraft/logs) ...")
-        with guarded(mark, ROOT):
+        with guarded(mark, workspace.board, ROOT):
             asyncio.run(_live(workspace, mark, ports, terminal))
 
 

@@ -1,4 +1,4 @@
-"""A process that outlives a killed supervisor just long enough to end what it left behind.
+"""A process that outlives a killed supervisor just long enough to clear away what it left behind.
 
 Its standard input is a pipe from the supervisor: end of file means that the supervisor is gone, however it went.
 """
@@ -13,17 +13,19 @@ from deployments.local.leftovers import end, find_marked
 
 
 @contextmanager
-def guarded(mark: str, root: Path) -> Iterator[None]:
-    """Have the processes with this mark ended once this process is gone, or the block is left."""
-    argv = (sys.executable, "-m", "deployments.local.guard", mark)
+def guarded(mark: str, board: Path, root: Path) -> Iterator[None]:
+    """Have the board deleted, and the processes with this mark ended, once this process is gone or leaves the block."""
+    argv = (sys.executable, "-m", "deployments.local.guard", mark, str(board))
     with subprocess.Popen(argv, stdin=subprocess.PIPE, cwd=root, start_new_session=True):
         yield
 
 
 def main() -> None:
-    """Wait for the supervisor's end, then end every process with the mark, and those they started meanwhile."""
+    """Wait for the supervisor's end, then delete its board and end every process with its mark."""
+    mark, board = sys.argv[1:]
     sys.stdin.read()
-    while marked := find_marked(sys.argv[1]):
+    Path(board).unlink(missing_ok=True)
+    while marked := find_marked(mark):  # again: those that were ended may have started others meanwhile
         end(marked, patience=3)
 
 

@@ -52,15 +52,18 @@ class PrefectApi:
             return False
         return any(datetime.fromisoformat(worker["last_heartbeat_time"]) > since for worker in workers)
 
-    async def crash_unfinished_runs(self, message: str) -> int:
-        """Set every run that is under way in the pool to Crashed, which frees its deployment's slot; return how many.
+    async def crash_unfinished_runs(self, message: str, *, of_the_pool: bool) -> int:
+        """Set runs that are under way to Crashed, which frees their deployments' slots at once; return how many.
 
-        Only for a time when no worker runs: a process worker that dies leaves its runs Running for good.
+        Only for a time when nothing can be running: a process worker that dies leaves its runs Running for good.
+
+        Args:
+            message: Why, for the people who see the run.
+            of_the_pool: Leave alone what runs outside the worker, such as a flow in someone's notebook.
         """
-        query = {
-            "flow_runs": {"state": {"type": {"any_": _UNFINISHED}}},
-            "work_pools": {"name": {"any_": [POOL]}},
-        }
+        query: dict[str, Any] = {"flow_runs": {"state": {"type": {"any_": _UNFINISHED}}}}
+        if of_the_pool:
+            query["work_pools"] = {"name": {"any_": [POOL]}}
         runs = await self._post("/flow_runs/filter", query)
         state = {"type": "CRASHED", "name": "Crashed", "message": message}
         for run in runs:

@@ -32,6 +32,7 @@ class Stack:
         self._ports = ports
         self._terminal = terminal
         self._environment: dict[str, str] = {}
+        self._stopping = False
         self._prefect = PrefectApi(f"http://127.0.0.1:{ports.prefect}/api")
         self._supervisor = Supervisor(terminal, workspace.logs, self._update_board)
 
@@ -47,6 +48,7 @@ class Stack:
             await self._supervisor.run(self._start())
             await self._supervisor.run(self._stay_up())
         finally:
+            self._stopping = True
             self._workspace.board.unlink(missing_ok=True)
             self._terminal.show_logs = False
             with self._terminal.timed("Stopped"):
@@ -71,14 +73,16 @@ class Stack:
         folder = self._workspace.folder
         database_url, redis_url = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
         if redis_url is None:
-            service, redis_url = services.valkey(folder)
-            await self._up("Valkey ready", service)
+            with self._terminal.timed("Valkey ready"):
+                service, redis_url = services.valkey(folder)
+                await self._supervisor.start(service)
         names = () if "PREFECT_API_DATABASE_CONNECTION_URL" in os.environ else ("prefect",)
         if database_url is not None:
             await asyncio.to_thread(create_databases, database_url, names)
             return database_url, redis_url
-        service, server_url = await asyncio.to_thread(services.postgres, folder)
-        await self._up("PostgreSQL ready", service)
+        with self._terminal.timed("PostgreSQL ready"):
+            service, server_url = await asyncio.to_thread(services.postgres, folder)
+            await self._supervisor.start(service)
         await asyncio.to_thread(create_databases, server_url, ("wishcraft", *names))
         return server_url.removesuffix("/postgres") + "/wishcraft", redis_url
 
@@ -97,7 +101,7 @@ class Stack:
 
     async def _start_prefect(self) -> None:
         await self._up("Prefect ready", services.prefect(self._environment, self._ports.prefect, self._prefect))
-        await self._crash_unfinished_runs("The stack that ran this was killed.")
+        await self._crash_unfinished_runs("The stack that ran this was killed.", of_the_pool=False)
 
     async def _run_every_deployment(self) -> None:
         free = asyncio.Semaphore(_FIRST_RUNS_AT_ONCE)
@@ -116,11 +120,12 @@ class Stack:
         children = await asyncio.to_thread(psutil.Process().children)
         orphans = [child for child in children if child.pid not in known and is_marked(child, self._mark)]
         await asyncio.to_thread(end, orphans, _ORPHAN_SECONDS)
-        await self._crash_unfinished_runs("The worker that ran this has ended.")
+        reason = "The stack was stopped." if self._stopping else "The worker that ran this has died."
+        await self._crash_unfinished_runs(reason, of_the_pool=not self._stopping)
 
-    async def _crash_unfinished_runs(self, message: str) -> None:
+    async def _crash_unfinished_runs(self, message: str, *, of_the_pool: bool) -> None:
         try:
-            count = await self._prefect.crash_unfinished_runs(message)
+            count = await self._prefect.crash_unfinished_runs(message, of_the_pool=of_the_pool)
         except PrefectUnavailable as error:
             self._terminal.say(f"! {error}; unfinished runs are set to Crashed when the stack starts next")
             return

@@ -34,10 +34,7 @@ def canonical(parameters: Iterable[tuple[str, str]]) -> str:
 
     https://shopify.dev/docs/apps/build/online-store/app-proxies/authenticate-app-proxies
     """
-    values: dict[str, list[str]] = {}
-    for key, value in parameters:
-        values.setdefault(key, []).append(value)
-    return "".join(sorted(f"{key}={','.join(value)}" for key, value in values.items()))
+    return "".join(sorted(f"{key}={value}" for key, value in _joined(parameters).items()))
 
 
 def verify_proxy_query(
@@ -57,8 +54,15 @@ def verify_proxy_query(
     message = canonical(fields)
     if len(signatures) != 1 or not _is_signed(message, signatures[0], secrets):
         return None
-    identity = _identity(dict(fields), message)
+    identity = _identity(_joined(fields), message)
     return identity if identity and abs(now - identity.signed_at) <= tolerance else None
+
+
+def _joined(parameters: Iterable[tuple[str, str]]) -> dict[str, str]:
+    values: dict[str, list[str]] = {}
+    for key, value in parameters:
+        values.setdefault(key, []).append(value)
+    return {key: ",".join(value) for key, value in values.items()}
 
 
 def _parse(query_string: bytes | str) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 import random
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -41,7 +41,7 @@ class Variant:
 class VariantChange:
     """What to set on a variant by hand: its own fields by name, and whether its product is sold."""
 
-    fields: dict[str, object]
+    fields: Mapping[str, object]
     product_active: bool | None = None
 
 

@@ -1,0 +1,128 @@
+"""The simulator's schema and the client's documents, held against the official schema of Admin GraphQL 2026-10."""
+
+import gzip
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from graphql import (
+    GraphQLArgument,
+    GraphQLEnumType,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    build_client_schema,
+    build_schema,
+    is_introspection_type,
+    is_required_argument,
+    is_specified_scalar_type,
+    parse,
+    print_schema,
+    validate,
+)
+
+from deployments.sandbox.shopify.schema import SCHEMA
+from wishcraft.shopify.documents import DOCUMENTS
+
+OWN_TYPES = [
+    type_ for type_ in SCHEMA.type_map.values() if not (is_introspection_type(type_) or is_specified_scalar_type(type_))
+]
+
+
+@pytest.fixture(scope="module")
+def official() -> GraphQLSchema:
+    default = Path(__file__).parents[2] / ".wishcraft" / "admin_2026-10.json.gz"
+    file = Path(os.environ.get("SHOPIFY_SCHEMA", default))
+    if not file.exists():
+        pytest.skip(f"the official schema is not at {file}: set SHOPIFY_SCHEMA to admin_2026-10.json.gz")
+    introspection = json.loads(gzip.decompress(file.read_bytes()))["data"]
+    return build_client_schema(introspection, assume_valid=True)  # it breaks a rule on deprecations of interfaces
+
+
+@pytest.mark.parametrize("name", [type_.name for type_ in OWN_TYPES])
+def test_a_type_of_the_simulator_is_part_of_the_official_one(name: str, official: GraphQLSchema) -> None:
+    assert list(differences(name, official)) == []
+
+
+def test_the_operations_start_from_the_official_roots(official: GraphQLSchema) -> None:
+    assert str(SCHEMA.query_type) == str(official.query_type)
+    assert str(SCHEMA.mutation_type) == str(official.mutation_type)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_a_document_of_the_client_is_valid_at_shopify(document: str, official: GraphQLSchema) -> None:
+    assert validate(official, parse(document)) == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_a_document_of_the_client_is_valid_at_the_simulator(document: str) -> None:
+    assert validate(SCHEMA, parse(document)) == []
+
+
+@pytest.mark.parametrize(
+    ("there", "altered", "noticed"),
+    [
+        (
+            "inventoryQuantity: Int",
+            "inventoryQuantity: Int!",
+            "ProductVariant.inventoryQuantity: Int! is officially Int",
+        ),
+        ("sellableOnlineQuantity", "sellable", "ProductVariant.sellable is not an official field"),
+        ("(names: [String!]!)", "", "InventoryLevel.quantities(names) is required"),
+        ("nodes(ids: [ID!]!)", "nodes(ids: [ID!]!, of: Int)", "QueryRoot.nodes(of) is not an official argument"),
+        ("groupObjects: Boolean! = false", "groupObjects: Boolean", "is officially Boolean!"),
+        ("  UNLISTED", "  HIDDEN", "ProductStatus.HIDDEN"),
+        ("PageInfo", "Pages", "Pages is not an official type"),
+        ("scalar Money", "enum Money { USD }", "Money is of another kind"),
+        ("type PageInfo {", "type PageInfo implements Node { id: ID!", "PageInfo does not implement Node"),
+    ],
+)
+def test_a_difference_is_noticed(there: str, altered: str, noticed: str, official: GraphQLSchema) -> None:
+    sdl = print_schema(SCHEMA)
+    assert there in sdl
+    ours = build_schema(sdl.replace(there, altered))
+    found = [line for name in ours.type_map for line in differences(name, official, ours)]
+    assert any(noticed in line for line in found), found
+
+
+def differences(name: str, official: GraphQLSchema, simulated: GraphQLSchema = SCHEMA) -> Iterator[str]:
+    """What our type has that the official one has not, or has otherwise."""
+    ours, theirs = simulated.type_map[name], official.type_map.get(name)
+    if theirs is None:
+        yield f"{name} is not an official type"
+    elif type(ours) is not type(theirs):
+        yield f"{name} is of another kind"
+    elif isinstance(ours, GraphQLEnumType) and isinstance(theirs, GraphQLEnumType):
+        yield from (f"{name}.{value}" for value in ours.values.keys() - theirs.values.keys())
+    elif isinstance(ours, GraphQLObjectType | GraphQLInterfaceType):
+        assert isinstance(theirs, GraphQLObjectType | GraphQLInterfaceType)
+        interfaces = {one.name for one in ours.interfaces} - {one.name for one in theirs.interfaces}
+        yield from (f"{name} does not implement {one}" for one in interfaces)
+        yield from field_differences(ours, theirs)
+
+
+def field_differences(
+    ours: GraphQLObjectType | GraphQLInterfaceType, theirs: GraphQLObjectType | GraphQLInterfaceType
+) -> Iterator[str]:
+    for name, field in ours.fields.items():
+        where, other = f"{ours.name}.{name}", theirs.fields.get(name)
+        if other is None:
+            yield f"{where} is not an official field"
+            continue
+        if str(field.type) != str(other.type):
+            yield f"{where}: {field.type} is officially {other.type}"
+        required = {argument for argument, value in other.args.items() if is_required_argument(value)}
+        yield from (f"{where}({argument}) is required" for argument in required - field.args.keys())
+        for argument, value in field.args.items():
+            yield from argument_differences(f"{where}({argument})", value, other.args.get(argument))
+
+
+def argument_differences(where: str, ours: GraphQLArgument, theirs: GraphQLArgument | None) -> Iterator[str]:
+    if theirs is None:
+        yield f"{where} is not an official argument"
+    elif str(ours.type) != str(theirs.type):
+        yield f"{where}: {ours.type} is officially {theirs.type}"
+    elif is_required_argument(ours) != is_required_argument(theirs):
+        yield f"{where} differs in having a default"

@@ -1,0 +1,148 @@
+"""Every fault ends in its typed error, and what is passing is tried again first."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import uvicorn
+
+from deployments.sandbox.shopify.app import create_app
+from deployments.sandbox.shopify.faults import Fault, FaultKind
+from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options
+from tests.shopify.conftest import SHOP, FakeClock, MemoryTokens, World
+from wishcraft.domain.tokens import OfflineToken
+from wishcraft.errors import (
+    ShopifyQueryInvalid,
+    ShopifyRefused,
+    ShopifyUnauthorized,
+    ShopifyUnavailable,
+    WishCraftError,
+)
+from wishcraft.shopify.client import ShopifyClient
+from wishcraft.shopify.retries import MOST_RETRIES
+from wishcraft.shopify.variants import read_variants
+
+
+@pytest.mark.parametrize("kind", [FaultKind.SERVER_ERROR, FaultKind.MALFORMED])
+async def test_a_passing_fault_is_survived(kind: FaultKind, world: World) -> None:
+    world.shop.faults.set(Fault(kind, remaining=MOST_RETRIES))
+    assert len(await read_variants(world.client, SHOP, world.ids())) == 250
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        (FaultKind.SERVER_ERROR, ShopifyUnavailable),
+        (FaultKind.MALFORMED, ShopifyUnavailable),
+        (FaultKind.EXPIRED_TOKEN, ShopifyUnauthorized),
+    ],
+)
+async def test_a_lasting_fault_ends_in_its_typed_error(
+    kind: FaultKind, error: type[WishCraftError], world: World
+) -> None:
+    world.shop.faults.set(Fault(kind, remaining=None))
+    with pytest.raises(error):
+        await read_variants(world.client, SHOP, world.ids())
+
+
+async def test_pauses_between_attempts_are_drawn_from_a_growing_range(world: World) -> None:
+    world.shop.faults.set(Fault(FaultKind.SERVER_ERROR, remaining=MOST_RETRIES))
+    await read_variants(world.another_client(jitter=lambda low, cap: low + cap / 4), SHOP, world.ids(1))
+    assert world.clock.slept == [cap / 4 for cap in (0.5, 1.0, 2.0)]
+
+
+@pytest.mark.parametrize(
+    "document", ["{ nodes(ids: ", "{ shop { nothing } }", "{ productVariants { nodes { id } } }"]
+)  # fmt: skip
+async def test_a_document_that_is_not_accepted_is_not_repeated(document: str, world: World) -> None:
+    with pytest.raises(ShopifyQueryInvalid):
+        await world.client.query(SHOP, document, {})
+    assert world.shop.counters.requests == 1
+
+
+async def test_a_cost_over_the_limit_is_told(world: World) -> None:
+    document = "{ products(first: 250) { nodes { variants(first: 100) { nodes { id } } } } }"
+    with pytest.raises(ShopifyQueryInvalid, match="exceeds the single query max cost limit"):
+        await world.client.query(SHOP, document, {})
+
+
+async def test_a_shop_that_is_gone_refuses(world: World) -> None:
+    world.tokens.tokens["gone.myshopify.com"] = OfflineToken("shpat_any")
+    with pytest.raises(ShopifyRefused, match="404"):
+        await read_variants(world.client, "gone.myshopify.com", [1])
+
+
+@pytest.fixture
+async def live() -> AsyncIterator[tuple[World, str]]:
+    """The simulator behind a real socket, with a client that waits a fifth of a second for an answer."""
+    clock = FakeClock()
+    app = create_app(Options(products=5, clock=clock, hang_seconds=0.5))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
+    listener = socket.create_server(("127.0.0.1", 0))
+    origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    serving = asyncio.create_task(server.serve([listener]))
+    async with httpx.AsyncClient(timeout=0.2) as http:
+        world = World(http, app.state.simulator, clock)
+        yield world, origin
+    server.should_exit = True
+    await serving
+
+
+def client_at(origin: str, world: World) -> ShopifyClient:
+    return ShopifyClient(
+        world.http,
+        world.tokens,
+        origin=f"{origin}/{{shop}}",
+        api_version="2026-10",
+        api_key=API_KEY,
+        api_secret=API_SECRET,
+        clock=world.clock,
+    )
+
+
+async def test_an_answer_that_does_not_come_is_tried_again(live: tuple[World, str]) -> None:
+    world, origin = live
+    world.shop.faults.set(Fault(FaultKind.TIMEOUT, remaining=1))
+    assert len(await read_variants(client_at(origin, world), SHOP, world.ids(5))) == 5
+
+
+async def test_answers_that_never_come_make_shopify_unavailable(live: tuple[World, str]) -> None:
+    world, origin = live
+    world.shop.faults.set(Fault(FaultKind.TIMEOUT, remaining=None))
+    with pytest.raises(ShopifyUnavailable, match="ReadTimeout"):
+        await read_variants(client_at(origin, world), SHOP, world.ids(5))
+
+
+async def test_a_port_where_nobody_listens_makes_shopify_unavailable(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        origin = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    world.http = httpx.AsyncClient()
+    with pytest.raises(ShopifyUnavailable, match="ConnectError"):
+        await read_variants(client_at(origin, world), SHOP, [1])
+
+
+async def test_connections_that_are_cut_make_shopify_unavailable(world: World) -> None:
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(cut, "127.0.0.1", 0) as server, httpx.AsyncClient() as world.http:
+        origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(ShopifyUnavailable, match="RemoteProtocolError"):
+            await read_variants(client_at(origin, world), SHOP, [1])
+    assert len(world.clock.slept) == MOST_RETRIES
+
+
+async def test_no_secret_is_shown_by_an_error_or_a_representation(world: World) -> None:
+    token = OfflineToken("shpat_hidden", "shprt_hidden", world.clock.now())
+    world.tokens.tokens[SHOP] = token
+    client = world.another_client(api_secret="secret_hidden")
+    with pytest.raises(ShopifyUnauthorized) as caught:
+        await read_variants(client, SHOP, [1])
+    shown = [repr(caught.value), str(caught.value), repr(client), repr(token), repr(MemoryTokens())]
+    assert not any("hidden" in text for text in shown)
+    assert not any(demo in text for text in shown for demo in ("shpat_", "shprt_"))

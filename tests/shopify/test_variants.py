@@ -1,0 +1,156 @@
+"""What is read is what the shop sells, by id or in bulk."""
+
+from contextlib import aclosing
+from decimal import Decimal
+
+import httpx
+import pytest
+
+from deployments.sandbox.shopify.faults import Fault, FaultKind
+from deployments.sandbox.shopify.stock import VariantChange
+from tests.shopify.conftest import SHOP, World
+from wishcraft.domain.inventory import InventoryPolicy, VariantReading
+from wishcraft.errors import BulkOperationFailed, ShopifyQueryInvalid, ShopifyThrottled, ShopifyUnavailable
+from wishcraft.shopify.bulk import bulk_objects
+from wishcraft.shopify.retries import MOST_RETRIES
+from wishcraft.shopify.variants import MOST_IDS, POINTS_PER_BATCH, bulk_read_variants, read_variants
+
+
+async def read_all_in_bulk(world: World) -> list[VariantReading]:
+    return [reading async for reading in bulk_read_variants(world.client, SHOP)]
+
+
+async def test_a_variant_is_read_as_the_shop_has_it(world: World) -> None:
+    [number] = world.ids(1)
+    variant = world.shop.stock.known(number)
+    assert variant
+    fields = {"price": Decimal("12.5"), "compare_at_price": None, "quantity": -2, "policy": InventoryPolicy.CONTINUE}
+    world.shop.stock.change(variant, VariantChange(fields, product_active=False))
+    reading = (await read_variants(world.client, SHOP, [number]))[number]
+    assert reading == VariantReading(
+        variant_id=number,
+        product_id=variant.product_id,
+        inventory_item_id=variant.inventory_item_id,
+        handle=variant.handle,
+        product_title=variant.product_title,
+        variant_title=variant.variant_title,
+        price=Decimal("12.50"),
+        compare_at_price=None,
+        tracked=variant.tracked,
+        inventory_quantity=-2,
+        inventory_policy=InventoryPolicy.CONTINUE,
+        product_active=False,
+    )
+
+
+async def test_a_full_batch_costs_what_is_said(world: World) -> None:
+    assert len(await read_variants(world.client, SHOP, world.ids())) == MOST_IDS
+    assert world.shop.counters.points_spent == POINTS_PER_BATCH
+
+
+async def test_more_than_a_batch_is_refused_before_it_is_sent(world: World) -> None:
+    with pytest.raises(ValueError, match="251 ids"):
+        await read_variants(world.client, SHOP, range(251))
+
+
+async def test_no_ids_need_no_request(world: World) -> None:
+    assert await read_variants(world.client, SHOP, []) == {}
+    assert world.shop.counters.requests == 0
+
+
+async def test_a_deleted_variant_reads_as_none(world: World) -> None:
+    kept, deleted = world.ids(2)
+    variant = world.shop.stock.known(deleted)
+    assert variant
+    world.shop.stock.change(variant, VariantChange({"deleted": True}))
+    readings = await read_variants(world.client, SHOP, [deleted, kept, 1])
+    assert readings[kept] is not None
+    assert readings[deleted] is None
+    assert readings[1] is None
+
+
+async def test_bulk_reads_the_same_as_nodes(world: World) -> None:
+    ids = world.shop.stock.variant_ids()
+    assert len(ids) > MOST_IDS
+    by_id = await read_variants(world.client, SHOP, ids[:250]) | await read_variants(world.client, SHOP, ids[250:])
+    assert {reading.variant_id: reading for reading in await read_all_in_bulk(world)} == by_id
+
+
+async def test_an_empty_shop_has_an_empty_bulk_result(world: World) -> None:
+    for number in world.shop.stock.variant_ids():
+        variant = world.shop.stock.known(number)
+        assert variant
+        world.shop.stock.change(variant, VariantChange({"deleted": True}))
+    assert await read_all_in_bulk(world) == []
+
+
+@pytest.mark.parametrize(("kind", "status"), [(FaultKind.BULK_FAILED, "FAILED"), (FaultKind.BULK_CANCELED, "CANCELED")])
+async def test_a_bulk_operation_that_ends_badly_is_an_error(kind: FaultKind, status: str, world: World) -> None:
+    world.shop.faults.set(Fault(kind))
+    with pytest.raises(BulkOperationFailed, match=status):
+        await read_all_in_bulk(world)
+
+
+async def test_a_download_that_breaks_off_goes_on_where_it_stopped(world: World) -> None:
+    whole = await read_all_in_bulk(world)
+    world.shop.faults.set(Fault(FaultKind.BULK_TRUNCATED, remaining=2))
+    assert await read_all_in_bulk(world) == whole
+    assert world.shop.counters.downloads == 4
+
+
+async def test_a_download_that_never_comes_whole_is_not_taken_for_the_whole(world: World) -> None:
+    world.shop.faults.set(Fault(FaultKind.BULK_TRUNCATED, remaining=None))
+    with pytest.raises(ShopifyUnavailable, match="malformed JSON"):
+        await read_all_in_bulk(world)
+    assert world.shop.counters.downloads == MOST_RETRIES + 1
+
+
+async def test_a_file_that_ends_early_after_a_whole_line_is_noticed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await read_all_in_bulk(world)
+    lines = bytes(world.shop.bulk_operations[0].content).splitlines(keepends=True)
+    monkeypatch.setattr(world.shop, "file", lambda _key: b"".join(lines[:-1]))
+    with pytest.raises(ShopifyUnavailable, match="ended after"):
+        await read_all_in_bulk(world)
+
+
+async def test_the_access_token_is_not_sent_to_where_the_file_lies(world: World) -> None:
+    sent: list[httpx.Request] = []
+
+    async def note(request: httpx.Request) -> None:
+        sent.append(request)
+
+    world.http.event_hooks = {"request": [note]}
+    await read_all_in_bulk(world)
+    with_token = {"X-Shopify-Access-Token" in request.headers for request in sent if "/downloads/" in str(request.url)}
+    assert with_token == {False}
+
+
+async def test_a_reader_that_stops_early_closes_the_download(world: World) -> None:
+    async with aclosing(bulk_read_variants(world.client, SHOP)) as readings:
+        async for _ in readings:
+            break
+    assert world.shop.counters.downloads == 1
+
+
+async def test_a_sixth_bulk_operation_waits_for_a_place_and_then_gives_up(world: World) -> None:
+    await read_all_in_bulk(world)
+    world.shop.bulk_operations[:] = world.shop.bulk_operations * 5
+    world.shop.bulk_operations[0].status = "RUNNING"
+    with pytest.raises(ShopifyThrottled, match="no bulk operation could be started"):
+        await read_all_in_bulk(world)
+
+
+async def test_a_bulk_query_that_shopify_does_not_accept_is_told(world: World) -> None:
+    with pytest.raises(ShopifyQueryInvalid, match="must contain at least one connection"):
+        await anext(bulk_objects(world.client, SHOP, "{ shop { id } }"))
+
+
+async def test_children_say_who_their_parent_is(world: World) -> None:
+    query = "{ products { edges { node { id variants { edges { node { id } } } } } } }"
+    records = [record async for record in bulk_objects(world.client, SHOP, query)]
+    products = {record["id"] for record in records if "__parentId" not in record}
+    children = [record for record in records if "__parentId" in record]
+    assert len(children) == len(world.shop.stock.variant_ids())
+    assert {child["__parentId"] for child in children} == products

@@ -1,0 +1,288 @@
+"""The simulator refuses what Shopify refuses, and can be played with from outside."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deployments.sandbox.catalogue import DEMO_SHOPS
+from deployments.sandbox.shopify.app import create_app
+from deployments.sandbox.shopify.bulk import MOST_RUNNING
+from deployments.sandbox.shopify.credentials import LIFETIME, Credentials
+from deployments.sandbox.shopify.faults import FaultKind
+from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options, Simulator
+
+DEMO = DEMO_SHOPS[0]
+BAD_TOKEN = {"errors": "[API] Invalid API key or access token (unrecognized login or wrong password)"}
+
+
+class Shop:
+    """One simulated shop over HTTP."""
+
+    def __init__(self, http: httpx.AsyncClient, simulator: Simulator) -> None:
+        self.http = http
+        self.simulator = simulator
+        self.ids = simulator.shops[DEMO.domain].stock.variant_ids()
+
+    async def post(
+        self, document: str, /, token: str = DEMO.access_token, version: str = "2026-10", **variables: Any
+    ) -> Any:
+        body = {"query": document, "variables": variables}
+        headers = {"X-Shopify-Access-Token": token}
+        return await self.http.post(f"/{DEMO.domain}/admin/api/{version}/graphql.json", json=body, headers=headers)
+
+    async def ask(self, document: str, /, **variables: Any) -> Any:
+        return (await self.post(document, **variables)).json()
+
+    async def control(self, method: str, path: str, body: object = None) -> Any:
+        response = await self.http.request(method, f"/{DEMO.domain}/{path}", json=body)
+        response.raise_for_status()
+        return response.json()
+
+
+@pytest.fixture
+async def shop() -> AsyncIterator[Shop]:
+    app = create_app(Options(products=150, clock=lambda: 1_790_000_000.0))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://shopify.test") as http:
+        yield Shop(http, app.state.simulator)
+
+
+def gids(numbers: list[int]) -> list[str]:
+    return [f"gid://shopify/ProductVariant/{number}" for number in numbers]
+
+
+NODES = "query($ids: [ID!]!) { nodes(ids: $ids) { id ... on ProductVariant { product { id } } } }"
+PAGE = "query($after: String) { productVariants(first: 100, after: $after) { nodes { id } pageInfo { hasNextPage endCursor } } }"  # noqa: E501  one query
+
+
+async def test_another_api_version_is_not_found(shop: Shop) -> None:
+    assert (await shop.post("{ shop { id } }", version="2024-01")).status_code == 404
+
+
+async def test_a_shop_that_does_not_exist_is_not_found(shop: Shop) -> None:
+    assert (await shop.http.get("/other.myshopify.com/requests")).status_code == 404
+
+
+@pytest.mark.parametrize("token", ["", "shpat_wrong", DEMO_SHOPS[1].access_token])
+async def test_a_bad_token_is_refused_in_shopifys_words(token: str, shop: Shop) -> None:
+    response = await shop.post("{ shop { id } }", token=token)
+    assert (response.status_code, response.json()) == (401, BAD_TOKEN)
+
+
+async def test_a_body_without_a_query_is_a_bad_request(shop: Shop) -> None:
+    url, headers = f"/{DEMO.domain}/admin/api/2026-10/graphql.json", {"X-Shopify-Access-Token": DEMO.access_token}
+    assert (await shop.http.post(url, content=b"nonsense", headers=headers)).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("ids", "code"),
+    [
+        (gids(list(range(251))), "MAX_INPUT_SIZE_EXCEEDED"),
+        (["7"], "INVALID_VARIABLE"),
+        (["gid://other/X/7"], "INVALID_VARIABLE"),
+    ],
+)
+async def test_ids_out_of_bounds_are_refused(ids: list[str], code: str, shop: Shop) -> None:
+    answer = await shop.ask(NODES, ids=ids)
+    assert "data" not in answer
+    assert answer["errors"][0]["extensions"]["code"] == code
+
+
+@pytest.mark.parametrize(
+    "query", ["{ nothing }", "{ shop { id }", "query($n: Int!) { products(first: $n) { nodes { id } } }"]
+)
+async def test_what_does_not_fit_the_schema_is_refused_without_data(query: str, shop: Shop) -> None:
+    answer = await shop.ask(query)
+    assert answer["errors"]
+    assert "data" not in answer
+
+
+@pytest.mark.parametrize(
+    ("query", "requested", "actual"),
+    [
+        ("{ shop { id name } }", 1, 1),
+        ("{ productVariants(first: 5) { edges { cursor node { id price } } pageInfo { hasNextPage } } }", 7, 7),
+        ("{ productVariants(first: 5) { nodes { product { id } inventoryItem { id } } } }", 17, 17),
+        ('{ nodes(ids: ["gid://shopify/ProductVariant/1"]) { ... on ProductVariant { product { id } } } }', 2, 0),
+        ('{ node(id: "gid://shopify/Product/1") { id ... on ProductVariant { product { id } } } }', 2, 0),
+        ('mutation { bulkOperationRunQuery(query: "{ products { nodes { id } } }") { bulkOperation { id } } }', 10, 10),
+    ],
+)
+async def test_a_query_costs_what_its_parts_cost(query: str, requested: int, actual: int, shop: Shop) -> None:
+    cost = (await shop.ask(query))["extensions"]["cost"]
+    assert (cost["requestedQueryCost"], cost["actualQueryCost"]) == (requested, actual)
+    assert cost["throttleStatus"] == {"maximumAvailable": 2000, "currentlyAvailable": 2000 - actual, "restoreRate": 100}
+
+
+async def test_a_query_over_a_thousand_points_is_refused_and_free(shop: Shop) -> None:
+    answer = await shop.ask("{ products(first: 250) { nodes { variants(first: 10) { nodes { id } } } } }")
+    assert answer["errors"][0]["extensions"]["code"] == "MAX_COST_EXCEEDED"
+    assert (await shop.control("GET", "requests"))["points_spent"] == 0
+
+
+async def test_an_empty_bucket_throttles_until_the_limit_is_lifted(shop: Shop) -> None:
+    shop.simulator.shops[DEMO.domain].bucket.drain()
+    answer = await shop.ask("{ shop { id } }")
+    assert "data" not in answer
+    assert answer["errors"][0]["extensions"]["code"] == "THROTTLED"
+    assert answer["extensions"]["cost"]["throttleStatus"]["currentlyAvailable"] == 0
+    await shop.control("PUT", "rate-limit", {"enabled": False})
+    assert (await shop.ask("{ shop { id } }"))["data"]
+    assert (await shop.control("GET", "requests"))["throttled"] == 1
+
+
+async def test_pages_lead_through_all_variants(shop: Shop) -> None:
+    seen: list[str] = []
+    after = None
+    more = True
+    while more:
+        found = (await shop.ask(PAGE, after=after))["data"]["productVariants"]
+        seen += [node["id"] for node in found["nodes"]]
+        more, after = found["pageInfo"]["hasNextPage"], found["pageInfo"]["endCursor"]
+    assert seen == gids(shop.ids)
+
+
+async def test_inventory_levels_hold_the_quantities_asked_for(shop: Shop) -> None:
+    await shop.control("PATCH", f"variants/{shop.ids[0]}", {"quantity": 17})
+    query = 'query($ids: [ID!]!) { nodes(ids: $ids) { ... on ProductVariant { inventoryItem { inventoryLevels(first: 1) { nodes { quantities(names: ["available"]) { name quantity } } } } } } }'  # noqa: E501  one query
+    [node] = (await shop.ask(query, ids=gids(shop.ids[:1])))["data"]["nodes"]
+    [level] = node["inventoryItem"]["inventoryLevels"]["nodes"]
+    assert level["quantities"] == [{"name": "available", "quantity": 17}]
+
+
+START = "mutation($query: String!) { bulkOperationRunQuery(query: $query, groupObjects: false) { bulkOperation { id status } userErrors { code message } } }"  # noqa: E501  one query
+DEEP = "{ products { nodes { id variants { nodes { id inventoryItem { inventoryLevels { nodes { id } } } } } } } }"
+ALIASES = "{ products { nodes { id " + " ".join(f"v{n}: variants {{ nodes {{ id }} }}" for n in range(5)) + " } } }"
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("{ shop { id } }", "at least one connection"),
+        (DEEP, "nesting depth greater than 2"),
+        (ALIASES, "more than 5 connections"),
+        ("{ products { nodes { id } } shop { id } }", "exactly one top-level field"),
+        ('{ nodes(ids: ["gid://shopify/Product/1"]) { id } }', "`node` and `nodes`"),
+        ("{ products { nodes { nothing } } }", "Cannot query field"),
+    ],
+)
+async def test_a_query_that_may_not_run_in_bulk_is_refused(query: str, reason: str, shop: Shop) -> None:
+    payload = (await shop.ask(START, query=query))["data"]["bulkOperationRunQuery"]
+    assert payload["bulkOperation"] is None
+    assert payload["userErrors"][0]["code"] == "INVALID"
+    assert reason in payload["userErrors"][0]["message"]
+
+
+async def test_no_more_than_five_bulk_operations_run_at_once() -> None:
+    app = create_app(Options(products=2, bulk_seconds=3600))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shopify.test") as http:
+        shop = Shop(http, app.state.simulator)
+        answers = [await shop.ask(START, query="{ products { nodes { id } } }") for _ in range(MOST_RUNNING + 1)]
+    errors = [answer["data"]["bulkOperationRunQuery"]["userErrors"] for answer in answers]
+    assert errors[:MOST_RUNNING] == [[]] * MOST_RUNNING
+    assert errors[MOST_RUNNING][0]["code"] == "LIMIT_REACHED"
+
+
+async def test_a_bulk_operation_goes_through_its_states_to_a_file(shop: Shop) -> None:
+    started = (await shop.ask(START, query="{ productVariants { edges { node { id } } } }"))["data"]
+    operation = started["bulkOperationRunQuery"]["bulkOperation"]
+    assert operation["status"] == "CREATED"
+    read = "query($id: ID!) { bulkOperation(id: $id) { id status url objectCount rootObjectCount } }"
+    async with asyncio.timeout(10):
+        while operation["status"] != "COMPLETED":
+            operation = (await shop.ask(read, id=operation["id"]))["data"]["bulkOperation"]
+    lines = (await shop.http.get(operation["url"])).text.splitlines()
+    assert [json.loads(line)["id"] for line in lines] == gids(shop.ids)
+    assert operation["objectCount"] == operation["rootObjectCount"] == str(len(shop.ids))
+    assert (await shop.http.get(f"/{DEMO.domain}/downloads/guessed.jsonl")).status_code == 404
+
+
+async def test_a_variant_changed_by_hand_is_seen_by_the_app_and_left_alone_by_the_tick(shop: Shop) -> None:
+    number = shop.ids[0]
+    change = {"price": "9.90", "quantity": 3, "policy": "continue", "product_active": False, "compare_at_price": None}
+    changed = await shop.control("PATCH", f"variants/{number}", change)
+    assert (changed["price"], changed["quantity"], changed["by_hand"]) == ("9.90", 3, True)
+    before = await shop.control("GET", "variants?limit=250")
+    for _ in range(2000):
+        shop.simulator.shops[DEMO.domain].stock.tick()
+    after = await shop.control("GET", "variants?limit=250")
+    assert after["variants"][0] == before["variants"][0]
+    assert sum(new != old for new, old in zip(after["variants"], before["variants"], strict=True)) > 200
+    query = NODES.replace("product { id }", "price inventoryPolicy product { status }")
+    [node] = (await shop.ask(query, ids=gids([number])))["data"]["nodes"]
+    assert node == {
+        "id": gids([number])[0],
+        "price": "9.90",
+        "inventoryPolicy": "CONTINUE",
+        "product": {"status": "DRAFT"},
+    }
+
+
+async def test_the_tick_changes_the_same_things_for_the_same_seed() -> None:
+    stocks = [Simulator(Options(products=20, clock=lambda: 0.0)).shops[DEMO.domain].stock for _ in range(2)]
+    for stock in stocks:
+        for _ in range(50):
+            stock.tick()
+    first, second = ([stock.known(number) for number in stock.variant_ids()] for stock in stocks)
+    assert first == second
+
+
+async def test_a_deleted_variant_can_be_restored(shop: Shop) -> None:
+    number = shop.ids[0]
+    await shop.control("DELETE", f"variants/{number}")
+    assert (await shop.ask(NODES, ids=gids([number])))["data"]["nodes"] == [None]
+    assert (await shop.control("GET", f"variants/{number}"))["deleted"] is True
+    await shop.control("POST", f"variants/{number}/restore")
+    assert (await shop.ask(NODES, ids=gids([number])))["data"]["nodes"][0]["id"] == gids([number])[0]
+
+
+async def test_faults_are_counted_down_and_switched_off(shop: Shop) -> None:
+    assert await shop.control("PUT", "faults", {"kind": "server_error", "remaining": 1})
+    assert (await shop.post("{ shop { id } }")).status_code == 503
+    assert (await shop.post("{ shop { id } }")).status_code == 200
+    await shop.control("PUT", "faults", {"kind": "malformed", "remaining": None})
+    assert [fault["kind"] for fault in await shop.control("GET", "faults")] == ["malformed"]
+    assert await shop.control("PUT", "faults", {"kind": "malformed", "remaining": 0}) == []
+
+
+async def test_a_token_is_exchanged_for_the_apps_own_secret_only(shop: Shop) -> None:
+    url = f"/{DEMO.domain}/admin/oauth/access_token"
+    good = {
+        "client_id": API_KEY,
+        "client_secret": API_SECRET,
+        "grant_type": "refresh_token",
+        "refresh_token": DEMO.refresh_token,
+    }
+    for wrong, status in (("client_secret", 401), ("client_id", 401), ("refresh_token", 400), ("grant_type", 400)):
+        assert (await shop.http.post(url, data={**good, wrong: "wrong"})).status_code == status
+    pair = (await shop.http.post(url, json=good)).json()
+    assert pair["expires_in"] == LIFETIME
+    assert (await shop.post("{ shop { id } }")).status_code == 200
+    assert (await shop.post("{ shop { id } }", token=pair["access_token"])).status_code == 200
+    assert (await shop.post("{ shop { id } }")).status_code == 401  # the first use of the new one ended it
+
+
+def test_issued_tokens_survive_a_restart(tmp_path: Path) -> None:
+    file = tmp_path / "tokens.json"
+    pair = Credentials(lambda: 0.0, file).refresh(DEMO.domain, DEMO.refresh_token)
+    assert pair
+    restarted = Credentials(lambda: 10.0, file)
+    assert restarted.accepts(DEMO.domain, pair.access)
+    assert not restarted.accepts(DEMO.domain, DEMO.access_token)
+    assert not Credentials(lambda: LIFETIME + 1.0, file).accepts(DEMO.domain, pair.access)
+    assert file.stat().st_mode & 0o077 == 0
+
+
+async def test_the_page_for_people_needs_nothing_from_elsewhere(shop: Shop) -> None:
+    page = await shop.http.get("/")
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert "://" not in page.text
+    overview = (await shop.http.get("/shops")).json()
+    assert [one["domain"] for one in overview["shops"]] == [demo.domain for demo in DEMO_SHOPS]
+    assert overview["fault_kinds"] == list(FaultKind)
+    assert (await shop.http.get("/health")).json() == {"status": "ok"}

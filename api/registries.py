@@ -11,6 +11,7 @@ from api.schemas import RegistryAnswer, RegistryList
 from wishcraft.cache.entries import Header as EntryHeader
 from wishcraft.domain.answers import summary_answer
 from wishcraft.domain.documents import Gate
+from wishcraft.domain.registries import SLUG
 from wishcraft.resources import Resources
 from wishcraft.services.serving import read_registry
 from wishcraft.store import registries
@@ -69,9 +70,11 @@ async def get_registry(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """One registry of the shop. `X-Cache` tells where it came from: `hit`, `stale`, `miss` or `bypass`."""
+    if not SLUG.fullmatch(slug):
+        raise _no_such_registry()
     entry, state = await read_registry(request.app.state.resources, caller.shop_id, slug)
     if entry is None:
-        raise not_found("The shop has no such registry.")
+        raise _no_such_registry()
     _admit(caller, entry.header)
     # Each reader's browser may keep it, but asks before each use: a purchase must show at once.
     headers = {"ETag": f'"{entry.header.etag}"', "Cache-Control": "private, no-cache", "X-Cache": state}
@@ -86,4 +89,8 @@ def _admit(caller: Caller, header: EntryHeader) -> None:
         return
     if header.gate is Gate.CODE:
         raise ProblemError(HTTPStatus.FORBIDDEN, "access-code-required", "The registry opens with its access code.")
-    raise not_found("The shop has no such registry.")
+    raise _no_such_registry()
+
+
+def _no_such_registry() -> ProblemError:
+    return not_found("The shop has no such registry.")

@@ -5,20 +5,35 @@ TEST_DATABASE_URL and TEST_REDIS_URL name servers to use instead; what the latte
 
 import os
 import tempfile
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
+from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+import uvicorn
+from fastapi import FastAPI
+from psycopg import Connection
 from psycopg.sql import SQL, Identifier
+from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from deployments.sandbox.demo import seed
 from deployments.sandbox.postgres import postgres
+from deployments.sandbox.shopify.app import create_app as create_simulator
+from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options, Simulator
 from deployments.sandbox.valkey import valkey
+from wishcraft.cache import keys
+from wishcraft.cache.client import connect as connect_cache
+from wishcraft.migrations import upgrade
+from wishcraft.resources import Resources, open_resources
+from wishcraft.settings import Settings
 
 WITHOUT_SERVERS: Final = ("tests/domain", "tests/test_architecture.py", "tests/test_docs.py")  # `make test-unit`
 WORKER: Final = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
@@ -45,8 +60,6 @@ def pytest_unconfigure() -> None:
 @pytest.fixture(scope="session")
 def database_url() -> Iterator[str]:
     """This worker's own database with the current schema; tests are to roll back or clean up what they write."""
-    from wishcraft.migrations import upgrade  # late: `make test-unit` needs no Alembic
-
     server = os.environ["TEST_DATABASE_URL"]
     name = f"wishcraft_test_{WORKER}_{os.getpid()}"
     url = urlsplit(server)._replace(path=f"/{name}").geturl()
@@ -66,13 +79,76 @@ def redis_url() -> str:
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
     """An empty Redis; a test that leaves a key without a time to live fails, but for the declared exceptions."""
-    from wishcraft.cache.keys import WITHOUT_TTL
-
     async with Redis.from_url(redis_url) as client:
         await client.flushdb()
         yield client
-        keys = [key async for key in client.scan_iter()]
-        endless = [key.decode() for key in keys if await client.ttl(key) == -1]
-        leaks = [key for key in endless if not any(fnmatchcase(key, pattern) for pattern in WITHOUT_TTL)]
+        left = [key async for key in client.scan_iter()]
+        endless = [key.decode() for key in left if await client.ttl(key) == -1]
+        leaks = [key for key in endless if not any(fnmatchcase(key, pattern) for pattern in keys.WITHOUT_TTL)]
         if leaks:
             pytest.fail(f"these Redis keys would live forever: {', '.join(sorted(leaks))}")
+
+
+@pytest.fixture(scope="session")
+def simulator_server() -> Iterator[tuple[str, FastAPI]]:
+    """A Shopify simulator on a port of its own for the whole session: its address and its application."""
+    app = create_simulator(Options())
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not server.started:
+        assert time.monotonic() < deadline, "the simulator did not start"
+        time.sleep(0.005)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", app
+    server.should_exit = True
+    thread.join(20)
+
+
+@pytest.fixture
+def simulator(simulator_server: tuple[str, FastAPI]) -> Simulator:
+    """The simulator as new: full buckets, the first day's stock, no faults."""
+    app = simulator_server[1]
+    app.state.simulator = Simulator(Options())
+    fresh: Simulator = app.state.simulator
+    return fresh
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str, simulator_server: tuple[str, FastAPI]) -> Settings:
+    """Settings that name this worker's stores and the simulator."""
+    return Settings(
+        database_url=database_url,
+        redis_url=redis_url,
+        encryption_keys=SecretStr("sVvXkE1HjFMZ3gYRkFyUW6pUoLr8iFqVjQ0sJtT0m4o="),
+        shopify_api_key=API_KEY,
+        shopify_api_secret=SecretStr(API_SECRET),
+        shopify_origin=f"{simulator_server[0]}/{{shop}}",
+        prefect_api_url=None,
+        prefect_ui_url="http://127.0.0.1:4200",
+    )
+
+
+@pytest.fixture
+async def demo(settings: Settings, simulator: Simulator, redis: Redis) -> AsyncIterator[Connection[tuple[Any, ...]]]:
+    """The demo shops with four registries each, a simulator in step with them, and a Redis that takes fills.
+
+    Yields a connection in autocommit mode, to look and to meddle.
+    """
+    assert simulator.shops
+    server = connect_cache(settings.redis_url, timeout=5)
+    await server.learn()
+    await redis.hset(keys.ERA, "since", 0)  # an era that began long ago: the hold of a new one is over
+    await server.close()
+    with psycopg.connect(settings.database_url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("TRUNCATE shops, audit_logs CASCADE")
+        seed(settings, 12, 7, date(2026, 3, 14))
+        yield connection
+
+
+@pytest.fixture
+async def resources(settings: Settings, demo: Connection[tuple[Any, ...]]) -> AsyncIterator[Resources]:
+    """Resources over the demo shops."""
+    assert not demo.closed
+    async with open_resources(settings, redis_timeout=5) as opened:
+        yield opened

@@ -62,11 +62,21 @@ def write_card(settings: Settings, card: Path) -> None:
         for shop_id, domain in connection.execute("SELECT id, domain FROM shops ORDER BY id").fetchall():
             key = keys.get(domain)
             if key is None or not _works(connection, key):
-                key = _add_key(connection, shop_id).key
+                key = add_key(connection, shop_id).key
             shops.append({"domain": domain, "api_key": key, "registries": _public_slugs(connection, shop_id)})
     card.parent.mkdir(exist_ok=True)
     card.touch(mode=0o600)
     card.write_text(json.dumps({"shops": shops}, indent=2))
+
+
+def add_key(connection: Connection[tuple[Any, ...]], shop_id: int) -> NewKey:
+    """Give the shop a key that opens all that can be read; the key itself is stored nowhere."""
+    new = make_key(secrets.token_bytes(38))
+    connection.execute(
+        "INSERT INTO api_keys (shop_id, name, prefix, key_hash, scopes) VALUES (%s, 'sandbox', %s, %s, '{read}')",
+        [shop_id, new.prefix, new.digest],
+    )
+    return new
 
 
 def _connect(settings: Settings, *, autocommit: bool = False) -> Connection[tuple[Any, ...]]:
@@ -113,15 +123,6 @@ def _advance_ids(connection: Connection[tuple[Any, ...]], table: str) -> None:
 def _works(connection: Connection[tuple[Any, ...]], key: str) -> bool:
     query = "SELECT key_hash FROM api_keys WHERE prefix = %s AND revoked_at IS NULL"
     return connection.execute(query, [prefix_of(key)]).fetchone() == (digest(key),)
-
-
-def _add_key(connection: Connection[tuple[Any, ...]], shop_id: int) -> NewKey:
-    new = make_key(secrets.token_bytes(38))
-    connection.execute(
-        "INSERT INTO api_keys (shop_id, name, prefix, key_hash, scopes) VALUES (%s, 'sandbox', %s, %s, '{read}')",
-        [shop_id, new.prefix, new.digest],
-    )
-    return new
 
 
 def _public_slugs(connection: Connection[tuple[Any, ...]], shop_id: int) -> list[str]:

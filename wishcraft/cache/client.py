@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic import SecretStr
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -19,6 +19,14 @@ from wishcraft.errors import CacheUnavailable
 
 _CONNECTIONS: Final = 32
 _NO_RETRIES: Final = 0  # redis-py's own default is ten, with pauses: seconds on a request's path
+
+
+class Memory(NamedTuple):
+    """Bytes used and allowed (0: no limit), and the policy by which keys are evicted."""
+
+    used: int
+    limit: int
+    policy: str
 
 
 class Server:
@@ -56,6 +64,16 @@ class Server:
         turn = next(self._turns)
         with translated():
             return self._adopt(turn, await self.redis.eval(scripts.ERA, 1, keys.ERA, secrets.token_bytes(8)))
+
+    async def memory(self) -> Memory:
+        """How much is used, and what goes when it runs out.
+
+        Raises:
+            CacheUnavailable: Redis is away.
+        """
+        with translated():
+            info = await self.redis.info("memory")
+        return Memory(int(info["used_memory"]), int(info["maxmemory"]), str(info["maxmemory_policy"]))
 
     async def close(self) -> None:
         """Close every connection."""

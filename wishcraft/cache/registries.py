@@ -12,6 +12,7 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from wishcraft.cache.client import Memory
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.scripts import Outcome
 from wishcraft.cache.steps import Lease, Steps, fresh, now_ms
@@ -50,6 +51,14 @@ class Answer(NamedTuple):
 class RegistryCache(Steps):
     """The cache of all shops on one server; a reader that starts later is never answered an older version."""
 
+    async def memory(self) -> Memory:
+        """The memory of the server that the cache is on.
+
+        Raises:
+            CacheUnavailable: Redis is away.
+        """
+        return await self._server.memory()
+
     async def ready_to_fill(self) -> None:
         """Wait until the server takes fills: `hold_seconds` from the begin of its era.
 
@@ -68,9 +77,13 @@ class RegistryCache(Steps):
         lease: Lease | Outcome = Outcome.ON_HOLD
         with suppress(CacheUnavailable):
             entry = await self.get(shop_id, slug)
-            if entry and now_ms() < entry.header.soft_expiry_ms:
+            if _is_fresh(entry):
                 return Answer(entry, State.HIT)
             lease = (await self.lease(shop_id, [slug]))[slug]
+            if isinstance(lease, Lease) and _is_fresh(newer := await self.get(shop_id, slug)):
+                # Another reader filled it and gave its lease back between our two questions.
+                await self._give_back(shop_id, {slug: lease})
+                return Answer(newer, State.HIT)
         if entry:
             return await self._refresh(shop_id, slug, entry, lease, load)
         if isinstance(lease, Lease):
@@ -148,3 +161,7 @@ class RegistryCache(Steps):
     async def _give_back(self, shop_id: int, leases: Mapping[str, Lease]) -> None:
         with suppress(CacheUnavailable):  # it then runs out by itself
             await self.release(shop_id, leases)
+
+
+def _is_fresh(entry: Entry | None) -> bool:
+    return entry is not None and now_ms() < entry.header.soft_expiry_ms

@@ -73,5 +73,5 @@ def item_status(reading: VariantReading | None) -> ItemStatus:
 
 
 def prefers_bulk(points: int, points_per_second: float) -> bool:
-    """Whether reading by id, at this many points in all, would wait so long for them that a bulk operation is better."""
+    """Whether reading by id would wait so long for this many points that a bulk operation is better."""
     return points / points_per_second > WORTH_A_BULK_OPERATION_SECONDS

@@ -1,6 +1,8 @@
 """A registry's vocabulary, and who may read one. Pure."""
 
+import re
 from enum import StrEnum
+from typing import Final
 
 from wishcraft.domain.documents import Gate
 
@@ -67,8 +69,10 @@ class PurchaseStatus(StrEnum):
     REFUNDED = "refunded"
 
 
-LIVE_PURCHASES = frozenset({PurchaseStatus.PENDING, PurchaseStatus.CONFIRMED})
-SHOWN_TO_GUESTS = frozenset({RegistryStatus.ACTIVE, RegistryStatus.COMPLETED})
+SLUG: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
+"""What a registry's slug is made of."""
+LIVE_PURCHASES: Final = frozenset({PurchaseStatus.PENDING, PurchaseStatus.CONFIRMED})
+SHOWN_TO_GUESTS: Final = frozenset({RegistryStatus.ACTIVE, RegistryStatus.COMPLETED})
 
 
 def gate(visibility: Visibility, status: RegistryStatus) -> Gate:

@@ -1,0 +1,116 @@
+import re
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import httpx
+import pytest
+
+from wishcraft.services.health import Status, overall
+from wishcraft.settings import Settings
+
+Serving = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
+async def test_every_part_is_looked_at(client: httpx.AsyncClient) -> None:
+    found = (await client.get("/health")).json()
+    assert list(found["checks"]) == ["database", "redis", "memory", "environment", "prefect"]
+    healthy = {name for name, check in found["checks"].items() if check["status"] == "healthy"}
+    assert healthy == {"database", "redis", "memory", "environment"}  # there is no Prefect server in this test
+    assert found["status"] == "degraded"
+
+
+async def test_liveness_asks_nobody(settings: Settings, serving: Serving) -> None:
+    async with serving(away(settings, "database_url", "redis_url")) as client:
+        assert (await client.get("/health/liveness")).json() == {"status": "alive"}
+
+
+@pytest.mark.parametrize(
+    ("gone", "status", "code"),
+    [
+        ((), "degraded", 200),
+        (("redis_url",), "degraded", 200),
+        (("database_url",), "degraded", 200),
+        (("database_url", "redis_url"), "unhealthy", 503),
+    ],
+)
+async def test_one_store_is_enough_to_be_ready(
+    settings: Settings, serving: Serving, client: httpx.AsyncClient, gone: tuple[str, ...], status: str, code: int
+) -> None:
+    assert client.is_closed is False  # the demo shops are there
+    async with serving(away(settings, *gone)) as other:
+        answer = await other.get("/health/readiness")
+    assert (answer.status_code, answer.json()["status"]) == (code, status)
+    unhealthy = {name for name, check in answer.json()["checks"].items() if check["status"] == "unhealthy"}
+    assert unhealthy == {name.removesuffix("_url") for name in gone}
+
+
+def test_the_whole_is_as_its_worst_part_but_lives_while_a_store_does() -> None:
+    well = dict.fromkeys(("database", "redis", "memory", "environment", "prefect"), Status.HEALTHY)
+    assert overall(well) is Status.HEALTHY
+    assert overall(well | {"prefect": Status.UNHEALTHY}) is Status.DEGRADED
+    assert overall(well | {"database": Status.UNHEALTHY}) is Status.DEGRADED
+    assert overall(well | {"environment": Status.UNHEALTHY}) is Status.UNHEALTHY
+    assert overall(well | {"database": Status.UNHEALTHY, "redis": Status.UNHEALTHY}) is Status.UNHEALTHY
+
+
+async def test_health_names_no_address_and_no_secret(settings: Settings, serving: Serving) -> None:
+    async with serving(away(settings, "database_url", "redis_url")) as client:
+        shown = (await client.get("/health")).text
+    assert "127.0.0.1" not in shown
+    assert "postgres" not in shown
+
+
+async def test_the_api_answers_from_postgresql_while_redis_is_away(
+    settings: Settings, serving: Serving, client: httpx.AsyncClient, key: dict[str, str]
+) -> None:
+    listed = (await client.get("/api/registries", headers=key)).json()["registries"]
+    async with serving(away(settings, "redis_url")) as without_redis:
+        answer = await without_redis.get(f"/api/registries/{listed[0]['slug']}", headers=key)
+    assert (answer.status_code, answer.headers["x-cache"]) == (200, "bypass")
+    assert answer.content == (await client.get(f"/api/registries/{listed[0]['slug']}", headers=key)).content
+
+
+async def test_without_postgresql_a_reader_is_told_to_come_back(
+    settings: Settings, serving: Serving, key: dict[str, str]
+) -> None:
+    async with serving(away(settings, "database_url")) as client:
+        answer = await client.get("/api/registries", headers=key)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert answer.json()["type"] == "urn:wishcraft:problem:unavailable"
+
+
+async def test_swagger_ui_needs_nothing_from_elsewhere(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/api/docs/ui")).text
+    assets = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(assets) == 3
+    for asset in assets:
+        assert asset.startswith("/"), asset
+        assert (await client.get(asset)).status_code == 200
+    assert "http" not in re.sub(r"https?://www\.w3\.org", "", page).replace("http-equiv", "")
+
+
+async def test_openapi_describes_every_route_and_who_may_call_it(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/api/docs")).json()
+    assert set(document["paths"]) == {
+        "/api/registries",
+        "/api/registries/{slug}",
+        "/health",
+        "/health/liveness",
+        "/health/readiness",
+    }
+    assert set(document["components"]["securitySchemes"]) == {"API key", "App proxy"}
+    read = document["paths"]["/api/registries/{slug}"]["get"]
+    assert set(read["responses"]) == {"200", "304", "401", "403", "404", "422", "503"}
+    assert read["security"]
+    assert "application/problem+json" in read["responses"]["404"]["content"]
+
+
+async def test_admin_jobs_leads_to_prefect(client: httpx.AsyncClient, settings: Settings) -> None:
+    answer = await client.get("/admin/jobs")
+    assert (answer.status_code, answer.headers["location"]) == (307, f"{settings.prefect_ui_url}/deployments")
+
+
+def away(settings: Settings, *stores: str) -> Settings:
+    """The settings with these stores where nobody listens."""
+    nowhere = {"database_url": "postgresql+psycopg://nobody@127.0.0.1:1/none", "redis_url": "redis://127.0.0.1:1/0"}
+    return settings.model_copy(update={store: nowhere[store] for store in stores})

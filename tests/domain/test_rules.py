@@ -1,0 +1,71 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from wishcraft.domain.api_keys import digest, make_key, prefix_of
+from wishcraft.domain.batches import batches
+from wishcraft.domain.documents import Gate
+from wishcraft.domain.outcomes import ShopOutcome, sentence, table, total
+from wishcraft.domain.registries import RegistryStatus, Visibility, gate
+from wishcraft.domain.tokens import OfflineToken
+
+GOOD = ShopOutcome("a.myshopify.com", {"registries": 1200, "warmed": 3}, 1.5)
+BAD = ShopOutcome("b.myshopify.com", {}, 0.5, "ShopifyUnavailable: 503")
+
+
+@pytest.mark.parametrize(
+    ("visibility", "status", "expected"),
+    [
+        (Visibility.PUBLIC, RegistryStatus.ACTIVE, Gate.OPEN),
+        (Visibility.UNLISTED, RegistryStatus.COMPLETED, Gate.OPEN),
+        (Visibility.PASSWORD, RegistryStatus.ACTIVE, Gate.CODE),
+        (Visibility.PRIVATE, RegistryStatus.ACTIVE, Gate.OWNER),
+        (Visibility.PUBLIC, RegistryStatus.PAUSED, Gate.OWNER),
+        (Visibility.PASSWORD, RegistryStatus.ARCHIVED, Gate.OWNER),
+    ],
+)
+def test_a_registry_has_the_gate_of_its_visibility_and_status(
+    visibility: Visibility, status: RegistryStatus, expected: Gate
+) -> None:
+    assert gate(visibility, status) is expected
+
+
+def test_a_made_key_is_found_by_its_prefix_and_proved_by_its_digest() -> None:
+    new = make_key(bytes(range(38)))
+    assert prefix_of(new.key) == new.prefix
+    assert digest(new.key) == new.digest
+
+
+@pytest.mark.parametrize("key", ["", "wc_", "wc_123_456", "x" * 10_000, "wc_" + "0" * 12 + "_" + "g" * 64])
+def test_what_is_no_key_has_no_prefix(key: str) -> None:
+    assert prefix_of(key) is None
+
+
+def test_a_token_that_ends_within_five_minutes_wants_a_refresh() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    assert OfflineToken("a", "r", now + timedelta(minutes=4)).needs_refresh(now)
+    assert not OfflineToken("a", "r", now + timedelta(minutes=6)).needs_refresh(now)
+    assert not OfflineToken("a").needs_refresh(now)
+
+
+def test_a_token_never_shows_itself() -> None:
+    assert "s3cret" not in repr(OfflineToken("s3cret", "s3cret"))
+
+
+def test_batches_keep_order_and_lose_nothing() -> None:
+    assert [list(batch) for batch in batches(range(5), 2)] == [[0, 1], [2, 3], [4]]
+
+
+def test_a_runs_sentence_counts_and_names_what_failed() -> None:
+    assert sentence([GOOD, BAD]) == (
+        "2 shops: 1,200 registries, 3 warmed. Failed: b.myshopify.com (ShopifyUnavailable: 503)."
+    )
+    assert sentence([]) == "0 shops: nothing to do."
+
+
+def test_a_runs_table_has_every_shop_with_the_failed_first() -> None:
+    assert table([GOOD, BAD]) == [
+        {"shop": "b.myshopify.com", "registries": 0, "warmed": 0, "seconds": 0.5, "problem": "ShopifyUnavailable: 503"},
+        {"shop": "a.myshopify.com", "registries": 1200, "warmed": 3, "seconds": 1.5, "problem": "none"},
+    ]
+    assert total([GOOD, GOOD, BAD]) == {"registries": 2400, "warmed": 6}

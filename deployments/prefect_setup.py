@@ -4,12 +4,13 @@ Run it as `python -m deployments.prefect_setup`, with PREFECT_API_URL set; it wa
 """
 
 import asyncio
-import subprocess
 import sys
 import time
+from contextlib import chdir
 from pathlib import Path
 from typing import Final
 
+from prefect.cli import app
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists
@@ -57,9 +58,12 @@ def deploy() -> None:
     """Apply `prefect.yaml`.
 
     Raises:
-        subprocess.CalledProcessError: Prefect refused; it has printed why.
+        SystemExit: Always, as at the end of any command line; with a code other than 0, Prefect has printed why.
     """
-    subprocess.run((sys.executable, "-m", "prefect", "deploy", "--all", "--no-prompt"), cwd=_ROOT, check=True)
+    # In this process: another one would spend seconds on importing Prefect once more.
+    sys.argv[1:] = ["deploy", "--all", "--no-prompt"]
+    with chdir(_ROOT):
+        app()
 
 
 if __name__ == "__main__":

@@ -44,6 +44,13 @@ class PrefectApi:
         except httpx.HTTPError:
             return False
 
+    async def has_pool(self) -> bool:
+        """Whether the work pool exists; raises nothing."""
+        try:
+            return (await self._http.get(f"/work_pools/{POOL}")).is_success
+        except httpx.HTTPError:
+            return False
+
     async def worker_is_online(self, since: datetime) -> bool:
         """Whether a worker of the pool has reported after `since`; raises nothing."""
         try:

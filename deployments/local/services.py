@@ -5,12 +5,12 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 
 from deployments.local.prefect_api import POOL, PrefectApi, now
-from deployments.local.supervisor import Service
+from deployments.local.supervisor import Service, StartFailed
 from deployments.local.workspace import ROOT
 from deployments.sandbox.postgres import prepare_postgres
 from deployments.sandbox.processes import Program
@@ -42,7 +42,7 @@ def valkey(folder: Path) -> tuple[Service, str]:
 
 def prefect(environment: Mapping[str, str], port: int, client: PrefectApi) -> Service:
     """Prefect's server with its UI."""
-    arguments = ("prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))
+    arguments = ("deployments.prefect_server", "server", "start", "--host", "127.0.0.1", "--port", str(port))
     return _service(module("prefect", environment, *arguments), client.answers)
 
 
@@ -64,6 +64,24 @@ def worker(environment: Mapping[str, str], client: PrefectApi, after_end: Callab
     return _service(
         module("worker", environment, *arguments), lambda: client.worker_is_online(since=began), after_end=after_end
     )
+
+
+async def read_a_registry(board: Mapping[str, Any]) -> None:
+    """Read the registry that the board will invite to read.
+
+    It shows that the API can do its work, and begins the time for which a cache that has just started takes no fills.
+
+    Raises:
+        StartFailed: The answer is not what it should be.
+    """
+    shop = next((shop for shop in board["shops"] if shop["registries"]), None)
+    if shop is None:
+        return
+    url = f"{board['api']}/api/registries/{shop['registries'][0]}"
+    async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+        answer = await client.get(url, headers={"X-API-Key": shop["api_key"]})
+    if not answer.is_success:
+        raise StartFailed(f"the API answered {answer.status_code} to GET {url}: {answer.text[:200]}")
 
 
 def module(name: str, environment: Mapping[str, str], *arguments: str) -> Program:

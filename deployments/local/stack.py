@@ -13,7 +13,7 @@ from deployments.local.environment import children_environment, create_databases
 from deployments.local.leftovers import end, is_marked
 from deployments.local.prefect_api import PrefectApi, PrefectUnavailable
 from deployments.local.services import Ports, module
-from deployments.local.supervisor import Service, Supervisor
+from deployments.local.supervisor import Service, Supervisor, wait_until
 from deployments.local.terminal import Terminal
 from deployments.local.workspace import Workspace, write_private_json
 
@@ -93,15 +93,18 @@ class Stack:
             self._once("Demo data ready", "demo", "deployments.sandbox.demo"),
         )
         await self._up("API ready", services.api(self._environment, self._ports.api))
+        await services.read_a_registry(read_board(self._workspace, self._environment))
 
     async def _start_jobs(self) -> None:
         await _together(self._start_prefect(), self._once("Flows deployed", "setup", "deployments.prefect_setup"))
-        worker = services.worker(self._environment, self._prefect, self._end_what_the_worker_left)
-        await self._up("Worker ready", worker)
 
     async def _start_prefect(self) -> None:
+        """Start Prefect and the worker, while the set-up creates the pool and then deploys the flows."""
         await self._up("Prefect ready", services.prefect(self._environment, self._ports.prefect, self._prefect))
         await self._crash_unfinished_runs("The stack that ran this was killed.", of_the_pool=False)
+        await wait_until(self._prefect.has_pool)
+        worker = services.worker(self._environment, self._prefect, self._end_what_the_worker_left)
+        await self._up("Worker ready", worker)
 
     async def _run_every_deployment(self) -> None:
         free = asyncio.Semaphore(_FIRST_RUNS_AT_ONCE)

@@ -93,7 +93,7 @@ class Supervisor:
         self._services.append((service, child))
         await child.start()
         self._watchers.append(asyncio.create_task(self._watch(service, child)))
-        if not await _wait_ready(service):
+        if not await wait_until(service.ready):
             raise self._start_failed(child, f"is not ready after {READY_SECONDS:.0f} s")
 
     async def run_once(self, program: Program) -> None:
@@ -158,7 +158,7 @@ class Supervisor:
         await service.after_end()
         await asyncio.sleep(delay)
         await child.start()
-        ready = asyncio.create_task(_wait_ready(service))
+        ready = asyncio.create_task(wait_until(service.ready))
         ended = asyncio.create_task(child.ended())
         await asyncio.wait({ready, ended}, return_when=asyncio.FIRST_COMPLETED)
         if not ready.done() or not ready.result():
@@ -173,9 +173,10 @@ class Supervisor:
         self._on_change(not self._down)
 
 
-async def _wait_ready(service: Service) -> bool:
+async def wait_until(holds: Callable[[], Awaitable[bool]]) -> bool:
+    """Ask until the condition holds; False if it does not within READY_SECONDS."""
     deadline = time.monotonic() + READY_SECONDS
-    while not await service.ready():
+    while not await holds():
         if time.monotonic() > deadline:
             return False
         await asyncio.sleep(0.05)

@@ -26,7 +26,7 @@ def main() -> None:
     sys.stdin.read()
     Path(board).unlink(missing_ok=True)
     while marked := find_marked(mark):  # again: those that were ended may have started others meanwhile
-        end(marked, patience=3)
+        end(marked, patience=1)
 
 
 if __name__ == "__main__":

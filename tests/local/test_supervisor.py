@@ -1,0 +1,132 @@
+"""The supervisor with small children: it notices deaths, restarts, and stops everything in order."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deployments.local.children import Child
+from deployments.local.supervisor import Service, StartFailed, Stopped, Supervisor, wait_until
+from deployments.local.terminal import Terminal
+from deployments.sandbox.processes import Program
+
+SLEEPER = "import time; time.sleep(60)"
+DYING = "print('no such table', flush=True); raise SystemExit(3)"
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+
+
+class Stage:
+    """A supervisor, what it said about readiness, and which services' ends were told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.changes: list[bool] = []
+        self.ended: list[str] = []
+        self.supervisor = Supervisor(Terminal(), folder, self.changes.append)
+
+    def service(self, name: str, code: str = SLEEPER, *, rank: int = 0, needs: str = "") -> Service:
+        async def after_end() -> None:
+            self.ended.append(name)
+
+        async def ready() -> bool:
+            return needs in (self.folder / f"{name}.log").read_text()
+
+        return Service(python(name, code, self.folder), rank, ready, after_end)
+
+    def pid(self) -> int:
+        (pid,) = self.supervisor.pids()
+        return pid
+
+
+def python(name: str, code: str, folder: Path) -> Program:
+    return Program(name, (sys.executable, "-c", code), cwd=folder)
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    stage = Stage(tmp_path)
+    before = psutil.Process().children()
+    yield stage
+    await stage.supervisor.stop()
+    assert psutil.Process().children() == before, "a child was left behind"
+
+
+def says(condition: Callable[[], bool]) -> Awaitable[bool]:
+    async def holds() -> bool:
+        return condition()
+
+    return wait_until(holds)
+
+
+async def test_a_service_that_dies_is_started_again(stage: Stage) -> None:
+    await stage.supervisor.start(stage.service("dummy"))
+    stage.supervisor.keep_up()
+    first = stage.pid()
+    os.kill(first, signal.SIGKILL)
+    assert await says(lambda: stage.changes == [False, True])
+    assert stage.pid() != first
+    assert stage.ended == ["dummy"]
+
+
+async def test_a_service_that_dies_during_the_start_ends_it_and_shows_its_last_lines(stage: Stage) -> None:
+    with pytest.raises(StartFailed, match=r"dummy ended with 3; its log ends with\n    no such table"):
+        await stage.supervisor.run(stage.supervisor.start(stage.service("dummy", DYING, needs="never written")))
+
+
+async def test_a_program_that_runs_once_and_fails_shows_its_last_lines(stage: Stage) -> None:
+    with pytest.raises(StartFailed, match=r"setup ended with 3; its log ends with\n    no such table"):
+        await stage.supervisor.run(stage.supervisor.run_once(python("setup", DYING, stage.folder)))
+
+
+async def test_services_stop_from_the_highest_rank_to_the_lowest(stage: Stage) -> None:
+    for name, rank in (("worker", 2), ("database", 0), ("api", 1)):
+        await stage.supervisor.start(stage.service(name, rank=rank))
+    await stage.supervisor.stop()
+    assert stage.ended == ["worker", "api", "database"]
+    assert not stage.supervisor.pids()
+
+
+async def test_a_signal_cuts_the_start_short_and_ends_what_it_began(stage: Stage) -> None:
+    stage.supervisor.listen_to_signals()
+    before = psutil.Process().children()
+    setup = python("setup", SLEEPER, stage.folder)
+    starting = asyncio.create_task(stage.supervisor.run(stage.supervisor.run_once(setup)))
+    assert await says(lambda: psutil.Process().children() != before)
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Stopped):
+        await starting
+
+
+async def test_a_child_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> None:
+    child = Child(python("stubborn", STUBBORN, tmp_path), Terminal(), tmp_path)
+    await child.start()
+    assert await says(lambda: "up" in child.log.read_text())
+    await child.stop(patience=0.1)
+    assert await child.ended() == -signal.SIGKILL
+
+
+async def test_a_grandchild_that_holds_the_output_does_not_hide_the_childs_end(tmp_path: Path) -> None:
+    grandchild = f"subprocess.Popen([sys.executable, '-c', {SLEEPER!r}])"
+    child = Child(python("parent", f"import subprocess, sys; print({grandchild}.pid)", tmp_path), Terminal(), tmp_path)
+    await child.start()
+    assert await asyncio.wait_for(child.ended(), 20) == 0
+    await child.drain()
+    psutil.Process(int(child.log.read_text())).kill()
+
+
+async def test_logs_reach_the_terminal_only_once_they_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal = Terminal()
+    child = Child(python("talker", "print('hello')", tmp_path), terminal, tmp_path)
+    for terminal.show_logs in (False, True):
+        await child.start()
+        await child.ended()
+        await child.drain()
+    assert child.log.read_text() == "hello\nhello\n"
+    assert capsys.readouterr().out == "talker   | hello\n"

@@ -1,0 +1,83 @@
+"""What the local stack keeps in `.wishcraft`, and what it refuses before it starts anything."""
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from deployments.local.environment import children_environment, port_from_environment
+from deployments.local.services import Ports
+from deployments.local.workspace import Workspace, write_private_json
+from wishcraft.errors import ConfigurationError
+
+
+def test_a_second_stack_in_the_same_checkout_is_refused_by_the_process_id_of_the_first(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / ".wishcraft")
+    with (
+        workspace.locked("first"),
+        pytest.raises(ConfigurationError, match=f"already runs, as process {os.getpid()}$"),
+        workspace.locked("second"),
+    ):
+        pass
+
+
+def test_a_stack_is_told_the_mark_of_the_one_before(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / ".wishcraft")
+    with workspace.locked("first") as previous:
+        assert previous == ""
+    with workspace.locked("second") as previous:
+        assert previous == "first"
+
+
+def test_secrets_are_made_once_and_are_the_owners_alone(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    assert workspace.secrets() == workspace.secrets()
+    assert (tmp_path / "secrets.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_board_is_replaced_at_once_and_is_the_owners_alone(tmp_path: Path) -> None:
+    board = tmp_path / "board.json"
+    for number in (1, 2):
+        write_private_json(board, {"number": number})
+    assert json.loads(board.read_text()) == {"number": 2}
+    assert board.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [board]
+
+
+def test_a_reset_deletes_all_but_the_lock_and_the_copies_of_shopifys_schema(tmp_path: Path) -> None:
+    (tmp_path / "postgres" / "base").mkdir(parents=True)
+    for name in ("lock", "secrets.json", "admin_2026-10.json.gz"):
+        (tmp_path / name).touch()
+    Workspace(tmp_path).wipe()
+    assert {path.name for path in tmp_path.iterdir()} == {"lock", "admin_2026-10.json.gz"}
+
+
+def test_a_port_in_use_is_refused_by_the_name_of_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("API_PORT", str(taken.getsockname()[1]))
+        with pytest.raises(ConfigurationError, match=r"port \d+ is in use: .*`API_PORT=\d+ make up`$"):
+            port_from_environment("API_PORT", 8000)
+
+
+@pytest.mark.parametrize("port", ["", "http", "-1", "0", "65536"])
+def test_what_is_no_port_is_refused_by_the_name_of_its_variable(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_PORT", port)
+    with pytest.raises(ConfigurationError, match="PREFECT_PORT must be a port number"):
+        port_from_environment("PREFECT_PORT", 4200)
+
+
+def test_children_see_no_other_prefect_than_the_stacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_KEY", "someone's cloud")
+    monkeypatch.setenv("PREFECT_API_URL", "https://elsewhere.example/api")
+    database = "postgresql://postgres:secret@127.0.0.1:5433/wishcraft"
+    environment = children_environment(
+        Workspace(tmp_path), "mark", Ports(8000, 4200, 9000), database, "redis://127.0.0.1:6379/0"
+    )
+    assert "PREFECT_API_KEY" not in environment
+    assert environment["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
+    assert Path(environment["PREFECT_PROFILES_PATH"]).is_relative_to(tmp_path)
+    assert environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] == (
+        "postgresql+asyncpg://postgres:secret@127.0.0.1:5433/prefect"
+    )

@@ -32,6 +32,9 @@ class OwnValkey:
             assert time.monotonic() < deadline, self._log.read_text()
             time.sleep(0.002)
 
+    def forget_snapshot(self) -> None:
+        (self._prepared.program.cwd / "dump.rdb").unlink(missing_ok=True)
+
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()

@@ -40,9 +40,10 @@ redis.call('HSET', KEYS[1], 'server', server, 'era', ARGV[1], 'since', now)
 return {ARGV[1], 0}
 """
 
-# A writer's promise, before it commits, that no one fills what it is about to outdate. The lease goes too, because
-# its holder may have loaded already. A later writer's mark lasts its full time even if its version is not the higher.
-# It may pass the memory limit: it frees more than it takes, and a full Redis must not stop writes.
+# A writer's promise, before it commits, that no one fills what it is about to outdate. The lease goes too: its holder
+# has probably loaded already, and the next reader need not wait for a fill that will be refused. A later writer's mark
+# lasts its full time even if its version is not the higher. It may pass the memory limit: it frees more than it takes,
+# and a full Redis must not stop writes.
 MARK: Final = """#!lua flags=allow-oom
 local floor = math.max(tonumber(redis.call('HGET', KEYS[3], ARGV[1]) or 0), tonumber(ARGV[2]))
 redis.call('HSET', KEYS[3], ARGV[1], floor)
@@ -67,8 +68,8 @@ end
 return 'held'
 """
 
-# The lease tells a load from before a mark, the floor one between a mark and its commit. The header's first nine
-# bytes are format and era, the next eight the version; an entry of another era is as good as none.
+# The floor refuses a load that was made before a commit; the lease one so slow that the mark has expired since.
+# The header's first nine bytes are format and era, the next eight the version; an entry of another era counts as none.
 FILL: Final = """
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then
     return 'lease_gone'

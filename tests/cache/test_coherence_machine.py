@@ -1,0 +1,340 @@
+"""The cache never goes back in time: random interleavings of single steps against a real Valkey and PostgreSQL.
+
+Two processes with a cache each, a writer at a time (the row lock sees to that) and slow readers take their steps in
+any order, while entries are evicted, leases and marks run out, the data is flushed by hand, and Valkey is killed and
+comes back with an old snapshot. A transaction that outlives the write limit is rolled back, as PostgreSQL would.
+
+Excluded: a Valkey that evicts or loses a mark and keeps its era (`allkeys-*`, a deletion by hand), and two servers
+that both take the part of the primary.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
+from contextlib import suppress
+from typing import ClassVar, Final, TypeVar
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tests.cache.conftest import OwnValkey
+from wishcraft.cache import entries, keys, scripts
+from wishcraft.cache.client import Server, connect
+from wishcraft.cache.entries import Entry
+from wishcraft.cache.registries import RegistryCache
+from wishcraft.cache.steps import Lease, fresh
+from wishcraft.domain.documents import Document, Gate
+from wishcraft.errors import CacheUnavailable
+
+SHOP: Final = 7
+SLUG: Final = "smith"
+PROCESSES: Final = 2
+READERS: Final = 3
+HOLD_SECONDS: Final = 100_000  # it ends by the rule `the_hold_passes` alone
+
+T = TypeVar("T")
+Steps = Generator[None, None, None]
+"""One step up to each `yield`."""
+
+
+class World:
+    """The servers, shared by all runs of a module."""
+
+    def __init__(self, valkey: OwnValkey, database_url: str) -> None:
+        self.valkey = valkey
+        self.runner = asyncio.Runner()
+        self.servers = [connect(valkey.url, timeout=10) for _ in range(PROCESSES)]
+        self.reading = psycopg.connect(database_url, autocommit=True)
+        self.writing = psycopg.connect(database_url)
+        self.reading.execute("CREATE TABLE coherence (version bigint NOT NULL)")
+        self.reading.execute("INSERT INTO coherence VALUES (1)")
+
+    def run(self, awaitable: Awaitable[T]) -> T:
+        async def wait() -> T:
+            return await awaitable
+
+        return self.runner.run(wait())
+
+    def begin_anew(self) -> None:
+        self.valkey.forget_snapshot()
+        self.run(self.servers[0].redis.flushall())
+        self.reading.execute("UPDATE coherence SET version = 1")
+        self.end_hold()
+
+    def end_hold(self) -> None:
+        self.run(self.servers[0].learn())
+        self.run(self.servers[0].redis.hset(keys.ERA, "since", "0"))
+
+    def restart_valkey(self) -> None:
+        self.valkey.kill()
+        self.valkey.start()
+        for server in self.servers:
+            with suppress(CacheUnavailable):  # each finds its connection cut
+                self.run(server.learn())
+
+    def load(self) -> Document:
+        row = self.reading.execute("SELECT version FROM coherence").fetchone()
+        assert row
+        return Document(row[0], Gate.OPEN, 0, b"%d" % row[0])
+
+    def close(self) -> None:
+        self.writing.close()
+        self.reading.execute("DROP TABLE coherence")
+        self.reading.close()
+        for server in self.servers:
+            self.run(server.close())
+        self.runner.close()
+
+
+class Coherence(RuleBasedStateMachine):
+    """`known` is the newest version that was committed or answered: whoever starts from now on must see it."""
+
+    world: ClassVar[World]
+    make_cache: ClassVar[Callable[[Server], RegistryCache]]
+
+    @initialize()
+    def begin(self) -> None:
+        self.world.begin_anew()
+        self.caches = [type(self).make_cache(server) for server in self.world.servers]
+        self.readers: list[Steps] = []
+        self.writer: Steps | None = None
+        self.writer_is_of_an_older_era = False
+        self.known = 1
+
+    def read(self, cache: RegistryCache) -> Steps:
+        must_see = self.known
+        entry = self.world.run(cache.get(SHOP, SLUG))
+        if entry:
+            self.answer(entry.header.version, must_see)
+        else:
+            yield
+            yield from self.refresh(cache, must_see)
+
+    def refresh(self, cache: RegistryCache, must_see: int) -> Steps:
+        lease = self.world.run(cache.lease(SHOP, [SLUG]))[SLUG]
+        yield
+        document = self.world.load()
+        yield
+        if isinstance(lease, Lease):
+            self.world.run(cache.fill(SHOP, {SLUG: (lease, fresh(document, lease.era))}))
+        self.answer(document.version, must_see)
+
+    def write(self, cache: RegistryCache) -> Steps:
+        with self.world.writing.transaction():
+            row = self.world.writing.execute("UPDATE coherence SET version = version + 1 RETURNING version").fetchone()
+            assert row
+            yield
+            self.world.run(cache.mark(SHOP, {SLUG: row[0]}))
+            yield
+        self.known = max(self.known, row[0])
+        self.readers.append(self.refresh(cache, self.known))
+
+    def answer(self, version: int, must_see: int) -> None:
+        assert version >= must_see, f"version {version} is older than {must_see}"
+        self.known = max(self.known, version)
+
+    def end_writer(self) -> None:
+        """Roll back whatever it has not committed, as its death or the write limit would."""
+        if self.writer:
+            self.writer.close()
+        self.writer = None
+
+    @rule(process=st.integers(0, PROCESSES - 1))
+    @precondition(lambda self: len(self.readers) < READERS)
+    def a_reader_starts(self, process: int) -> None:
+        self.readers.append(self.read(self.caches[process]))
+        self.a_reader_takes_a_step(len(self.readers) - 1)
+
+    @rule(process=st.integers(0, PROCESSES - 1))
+    def a_reader_comes_and_goes(self, process: int) -> None:
+        async def load() -> Document:
+            return self.world.load()
+
+        answer = self.world.run(self.caches[process].read(SHOP, SLUG, load))
+        assert answer.entry
+        self.answer(answer.entry.header.version, self.known)
+
+    @rule(number=st.integers(0, READERS - 1))
+    @precondition(lambda self: self.readers)
+    def a_reader_takes_a_step(self, number: int) -> None:
+        reader = self.readers[number % len(self.readers)]
+        try:
+            next(reader)
+        except StopIteration:
+            self.readers.remove(reader)
+
+    @rule(process=st.integers(0, PROCESSES - 1))
+    @precondition(lambda self: self.writer is None)
+    def a_writer_begins(self, process: int) -> None:
+        self.writer_is_of_an_older_era = False
+        self.writer = self.write(self.caches[process])
+        next(self.writer)
+
+    @rule()
+    @precondition(lambda self: self.writer)
+    def the_writer_takes_a_step(self) -> None:
+        assert self.writer
+        try:
+            next(self.writer)
+        except StopIteration:
+            self.writer = None
+
+    @rule(process=st.integers(0, PROCESSES - 1))
+    @precondition(lambda self: self.writer is None)
+    def a_writer_comes_and_goes(self, process: int) -> None:
+        for _ in self.write(self.caches[process]):
+            pass
+
+    @rule()
+    def the_hold_passes(self) -> None:
+        if self.writer_is_of_an_older_era:
+            self.end_writer()
+        self.world.end_hold()
+
+    @rule()
+    def a_minute_passes(self) -> None:
+        self.end_writer()
+        self.the_lease_runs_out()
+        self.world.run(self.world.servers[0].redis.delete(keys.marks_key(SHOP)))
+        self.world.end_hold()
+
+    def a_reader_dies(self) -> None:
+        if self.readers:
+            self.readers.pop().close()
+
+    def the_writer_dies(self) -> None:
+        self.end_writer()
+
+    def the_entry_is_evicted(self) -> None:
+        self.world.run(self.world.servers[0].redis.delete(keys.entry_key(SHOP, SLUG)))
+
+    def the_lease_runs_out(self) -> None:
+        self.world.run(self.world.servers[0].redis.delete(keys.lease_key(SHOP, SLUG)))
+
+    def a_snapshot_is_saved(self) -> None:
+        self.world.run(self.world.servers[0].redis.save())
+
+    def valkey_is_killed_and_comes_back_with_the_snapshot(self) -> None:
+        self.world.restart_valkey()
+        self.writer_is_of_an_older_era = True
+
+    def the_data_is_flushed_by_hand(self) -> None:
+        self.world.run(self.world.servers[0].redis.flushall())
+        self.writer_is_of_an_older_era = True
+
+    @rule(
+        event=st.sampled_from(
+            [
+                a_snapshot_is_saved,
+                valkey_is_killed_and_comes_back_with_the_snapshot,
+                the_entry_is_evicted,
+                the_lease_runs_out,
+                a_reader_dies,
+                the_writer_dies,
+                the_data_is_flushed_by_hand,
+            ]
+        )
+    )
+    def something_happens(self, event: Callable[["Coherence"], None]) -> None:
+        event(self)
+
+    @invariant()
+    def no_process_would_answer_an_older_version_now(self) -> None:
+        for cache in self.caches:
+            entry = self.world.run(cache.get(SHOP, SLUG))
+            self.answer(entry.header.version if entry else self.known, self.known)
+
+    def teardown(self) -> None:
+        self.end_writer()
+
+
+class WithoutMarks(RegistryCache):
+    async def mark(self, shop_id: int, versions: Mapping[str, int]) -> None:
+        """Forgets to."""
+
+
+class WithoutEras(RegistryCache):
+    def valid(self, raw: bytes | None) -> Entry | None:
+        return entries.unpack(raw) if raw else None
+
+
+def whole(server: Server) -> RegistryCache:
+    return RegistryCache(server, hold_seconds=HOLD_SECONDS)
+
+
+def without_hold(server: Server) -> RegistryCache:
+    return RegistryCache(server, hold_seconds=0)
+
+
+def without_marks(server: Server) -> RegistryCache:
+    return WithoutMarks(server, hold_seconds=HOLD_SECONDS)
+
+
+def without_eras(server: Server) -> RegistryCache:
+    return WithoutEras(server, hold_seconds=HOLD_SECONDS)
+
+
+def without_lease_check(server: Server) -> RegistryCache:
+    return _with_fill_lacking(server, "if redis.call('GET', KEYS[2]) ~= ARGV[1] then\n    return 'lease_gone'\nend\n")
+
+
+def without_floor_check(server: Server) -> RegistryCache:
+    lines = "if version < tonumber(redis.call('HGET', KEYS[3], ARGV[2]) or 0) then\n    return 'under_floor'\nend\n"
+    return _with_fill_lacking(server, lines)
+
+
+def _with_fill_lacking(server: Server, lines: str) -> RegistryCache:
+    assert scripts.FILL.count(lines) == 1
+    cache = whole(server)
+    cache._fill = server.redis.register_script(scripts.FILL.replace(lines, ""))
+    return cache
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[World]:
+    valkey = OwnValkey(tmp_path_factory.mktemp("coherence"))
+    world = World(valkey, database_url)
+    yield world
+    world.close()
+    valkey.kill()
+
+
+def run_machine(world: World, make_cache: Callable[[Server], RegistryCache], examples: int) -> None:
+    class Machine(Coherence):
+        pass
+
+    Machine.world = world
+    Machine.make_cache = staticmethod(make_cache)
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=40,
+            derandomize=True,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_no_reader_goes_back_in_time(world: World) -> None:
+    run_machine(world, whole, examples=100)
+
+
+@pytest.mark.parametrize(
+    "make_cache", [without_marks, without_lease_check, without_floor_check, without_eras, without_hold]
+)
+def test_each_check_is_needed(world: World, make_cache: Callable[[Server], RegistryCache]) -> None:
+    with pytest.raises(AssertionError, match="is older than"):
+        run_machine(world, make_cache, examples=1000)

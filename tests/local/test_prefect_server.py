@@ -1,0 +1,118 @@
+"""What the stack relies on in Prefect's server, asked of a real one."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from deployments.local import services
+from deployments.local.environment import children_environment
+from deployments.local.prefect_api import PrefectApi
+from deployments.local.services import Ports
+from deployments.local.supervisor import wait_until
+from deployments.local.workspace import ROOT, Workspace
+from deployments.sandbox.processes import choose_port, running
+
+SET_UP_TWICE = """
+import asyncio
+from deployments.prefect_setup import prepare_pool
+asyncio.run(prepare_pool())
+asyncio.run(prepare_pool())
+"""
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The children's environment of a stack whose Prefect server runs, with its pool set up."""
+    folder = tmp_path_factory.mktemp("prefect")
+    port = choose_port("Prefect", None, folder / "port")
+    environment = children_environment(Workspace(folder), "", Ports(1, port, 1), "postgresql://unused/wishcraft", "")
+    environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = f"sqlite+aiosqlite:///{folder}/prefect.db"
+    api = environment["PREFECT_API_URL"]
+    program = services.prefect(environment, port, PrefectApi(api)).program
+    with running(program, lambda: _healthy(api), folder / "server.log", timeout=60):
+        command = [sys.executable, "-c", SET_UP_TWICE]
+        subprocess.run(command, check=True, env=environment, cwd=ROOT, timeout=60)  # noqa: S603  the text above
+        yield environment
+
+
+@pytest.fixture
+def http(environment: dict[str, str]) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=environment["PREFECT_API_URL"], trust_env=False) as http:
+        yield http
+
+
+def test_the_set_up_gives_the_queues_their_order_and_may_be_repeated(http: httpx.Client) -> None:
+    queues = _post(http, "/work_pools/wishcraft/queues/filter", {})
+    assert {queue["name"]: queue["priority"] for queue in queues} == {"critical": 1, "default": 2, "bulk": 3}
+
+
+async def test_a_crashed_run_frees_its_deployments_slot_at_once(
+    http: httpx.Client, environment: dict[str, str]
+) -> None:
+    deployment = _deploy(http, "slotted", concurrency_limit=1, work_pool_name="wishcraft")
+    first, second = _run(http, deployment), _run(http, deployment)
+    assert _propose(http, first, "PENDING") == "ACCEPT"
+    assert _propose(http, first, "RUNNING") == "ACCEPT"
+    assert _propose(http, second, "PENDING") != "ACCEPT"
+    api = PrefectApi(environment["PREFECT_API_URL"])
+    assert await api.crash_unfinished_runs("The worker died.", of_the_pool=True) == 1
+    await api.aclose()
+    assert _state(http, first)["message"] == "The worker died."
+    assert _propose(http, second, "PENDING") == "ACCEPT"
+
+
+async def test_a_run_outside_the_pool_is_left_alone_while_the_stack_runs(
+    http: httpx.Client, environment: dict[str, str]
+) -> None:
+    run = _run(http, _deploy(http, "in-a-notebook"))
+    assert _propose(http, run, "RUNNING") == "ACCEPT"
+    api = PrefectApi(environment["PREFECT_API_URL"])
+    await api.crash_unfinished_runs("The worker died.", of_the_pool=True)
+    assert _state(http, run)["type"] == "RUNNING"
+    assert await api.crash_unfinished_runs("The stack was stopped.", of_the_pool=False) > 0
+    assert _state(http, run)["type"] == "CRASHED"
+    await api.aclose()
+
+
+async def test_scheduled_runs_are_created(http: httpx.Client) -> None:
+    schedule = {"active": True, "schedule": {"cron": "0 * * * *", "timezone": "UTC"}}
+    deployment = _deploy(http, "hourly", schedules=[schedule])
+    query = {"deployments": {"id": {"any_": [deployment]}}}
+
+    async def exist() -> bool:
+        return any(run["auto_scheduled"] for run in _post(http, "/flow_runs/filter", query))
+
+    assert await wait_until(exist)
+
+
+def _healthy(api: str) -> bool:
+    try:
+        return httpx.get(f"{api}/health", trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _deploy(http: httpx.Client, name: str, **options: object) -> str:
+    flow = _post(http, "/flows/", {"name": name})
+    body = {"name": name, "flow_id": flow["id"], "entrypoint": "flows.nothing", "enforce_parameter_schema": False}
+    return str(_post(http, "/deployments/", body | options)["id"])
+
+
+def _run(http: httpx.Client, deployment: str) -> str:
+    return str(_post(http, f"/deployments/{deployment}/create_flow_run", {})["id"])
+
+
+def _propose(http: httpx.Client, run: str, state: str) -> str:
+    return str(_post(http, f"/flow_runs/{run}/set_state", {"state": {"type": state}})["status"])
+
+
+def _state(http: httpx.Client, run: str) -> Any:
+    return http.get(f"/flow_runs/{run}").raise_for_status().json()["state"]
+
+
+def _post(http: httpx.Client, path: str, body: dict[str, Any]) -> Any:
+    return http.post(path, json=body).raise_for_status().json()

@@ -2,6 +2,11 @@
 
 import asyncio
 import json
+import os
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -169,6 +174,7 @@ ALIASES = "{ products { nodes { id " + " ".join(f"v{n}: variants {{ nodes {{ id 
         ("{ products { nodes { id } } shop { id } }", "exactly one top-level field"),
         ('{ nodes(ids: ["gid://shopify/Product/1"]) { id } }', "`node` and `nodes`"),
         ("{ products { nodes { nothing } } }", "Cannot query field"),
+        ("{ products { edges { node { variants { nodes { id } } } } } }", "must select `id`"),
     ],
 )
 async def test_a_query_that_may_not_run_in_bulk_is_refused(query: str, reason: str, shop: Shop) -> None:
@@ -230,6 +236,31 @@ async def test_the_tick_changes_the_same_things_for_the_same_seed() -> None:
             stock.tick()
     first, second = ([stock.known(number) for number in stock.variant_ids()] for stock in stocks)
     assert first == second
+
+
+def test_as_a_program_it_lives_by_itself_and_knows_the_app_of_the_environment(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    program = (sys.executable, "-m", "deployments.sandbox.shopify", "--port", str(port))
+    options = ("--products", "5", "--tick", "0.01", "--state", str(tmp_path / "tokens.json"))
+    environment = os.environ | {"SHOPIFY_API_KEY": "our-app", "SHOPIFY_API_SECRET": "our-secret"}
+    shop = f"http://127.0.0.1:{port}/{DEMO.domain}"
+    patient = httpx.HTTPTransport(retries=8)  # until it listens
+    with (
+        subprocess.Popen((*program, *options), env=environment) as process,  # noqa: S603  our own program
+        httpx.Client(transport=patient) as http,
+    ):
+        try:
+            opening = http.get(f"{shop}/variants").json()
+            deadline = time.monotonic() + 20
+            while http.get(f"{shop}/variants").json() == opening:
+                assert time.monotonic() < deadline
+            form = {"client_id": "our-app", "client_secret": "our-secret", "grant_type": "refresh_token"}
+            answer = http.post(f"{shop}/admin/oauth/access_token", data={**form, "refresh_token": DEMO.refresh_token})
+            assert answer.status_code == 200
+        finally:
+            process.terminate()
+    assert answer.json()["access_token"] in (tmp_path / "tokens.json").read_text(encoding="utf-8")
 
 
 async def test_a_deleted_variant_can_be_restored(shop: Shop) -> None:

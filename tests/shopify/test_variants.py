@@ -154,3 +154,19 @@ async def test_children_say_who_their_parent_is(world: World) -> None:
     children = [record for record in records if "__parentId" in record]
     assert len(children) == len(world.shop.stock.variant_ids())
     assert {child["__parentId"] for child in children} == products
+
+
+async def test_connections_inside_an_objects_objects_are_children_too(world: World) -> None:
+    query = "{ productVariants { nodes { id inventoryItem { id inventoryLevels { nodes { id } } } } } }"
+    records = [record async for record in bulk_objects(world.client, SHOP, query)]
+    variants = {record["id"]: record for record in records if "__parentId" not in record}
+    levels = [record for record in records if "__parentId" in record]
+    assert {level["__parentId"] for level in levels} == variants.keys()
+    assert all(variant["inventoryItem"].keys() == {"id"} for variant in variants.values())
+
+
+async def test_an_answer_with_fewer_nodes_than_ids_is_not_taken_for_deletions(world: World) -> None:
+    short = httpx.MockTransport(lambda _: httpx.Response(200, json={"data": {"nodes": []}}))
+    async with httpx.AsyncClient(transport=short) as world.http:
+        with pytest.raises(ShopifyUnavailable, match="0 nodes in answer to 1 ids"):
+            await read_variants(world.another_client(), SHOP, [1])

@@ -92,7 +92,7 @@ def _cost(body: dict[str, Any]) -> tuple[float | None, ThrottleStatus | None]:
 
 def _codes(errors: Any) -> set[str]:
     entries = errors if isinstance(errors, list) else []
-    return {str(entry.get("extensions", {}).get("code")) for entry in entries if isinstance(entry, dict)}
+    return {str((entry.get("extensions") or {}).get("code")) for entry in entries if isinstance(entry, dict)}
 
 
 def _messages(errors: Any) -> str:

@@ -65,8 +65,11 @@ class ThrottleStatus:
 
     @classmethod
     def parse(cls, status: Mapping[str, Any]) -> "ThrottleStatus":
-        """From `extensions.cost.throttleStatus`."""
-        return cls(float(status["maximumAvailable"]), float(status["currentlyAvailable"]), float(status["restoreRate"]))
+        """From `extensions.cost.throttleStatus`; `ValueError` for a rate at which nothing would ever come back."""
+        rate = float(status["restoreRate"])
+        if rate <= 0:
+            raise ValueError("the restore rate is not positive")
+        return cls(float(status["maximumAvailable"]), float(status["currentlyAvailable"]), rate)
 
 
 class Bucket:

@@ -34,7 +34,7 @@ def canonical(parameters: Iterable[tuple[str, str]]) -> str:
 
     https://shopify.dev/docs/apps/build/online-store/app-proxies/authenticate-app-proxies
     """
-    return "".join(sorted(f"{key}={value}" for key, value in _joined(parameters).items()))
+    return _run_together(_joined(parameters))
 
 
 def verify_proxy_query(
@@ -48,13 +48,12 @@ def verify_proxy_query(
         now: Aware UTC.
         tolerance: How far Shopify's timestamp may be from `now`, either way.
     """
-    parameters = _parse(query_string)
-    signatures = [value for key, value in parameters if key == "signature"]
-    fields = [(key, value) for key, value in parameters if key != "signature"]
-    message = canonical(fields)
-    if len(signatures) != 1 or not _is_signed(message, signatures[0], secrets):
+    fields = _joined(_parse(query_string))
+    signature = fields.pop("signature", "")
+    message = _run_together(fields)
+    if not _is_signed(message, signature, secrets):
         return None
-    identity = _identity(_joined(fields), message)
+    identity = _identity(fields, message)
     return identity if identity and abs(now - identity.signed_at) <= tolerance else None
 
 
@@ -65,10 +64,15 @@ def _joined(parameters: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {key: ",".join(value) for key, value in values.items()}
 
 
+def _run_together(fields: dict[str, str]) -> str:
+    return "".join(sorted([f"{key}={value}" for key, value in fields.items()]))
+
+
 def _parse(query_string: bytes | str) -> list[tuple[str, str]]:
-    """The decoded parameters in their order; none if the string is not well-formed UTF-8."""
+    """The decoded parameters in their order; none if the string is not ASCII that stands for UTF-8."""
     try:
-        text = query_string if isinstance(query_string, str) else query_string.decode("ascii")
+        raw = query_string.encode("ascii") if isinstance(query_string, str) else query_string
+        text = raw.decode("ascii")
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
     except ValueError:
         return []

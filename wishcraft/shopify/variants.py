@@ -32,8 +32,10 @@ async def read_variants(client: ShopifyClient, shop: str, ids: Sequence[int]) ->
     if not ids:
         return {}
     wanted = [to_global("ProductVariant", number) for number in ids]
-    data = await client.query(shop, READ_VARIANTS, {"ids": wanted})
-    readings = [_reading(node) for node in data["nodes"] if node]
+    nodes = (await client.query(shop, READ_VARIANTS, {"ids": wanted}))["nodes"]
+    if len(nodes) != len(wanted):  # or else what is missing would be taken for deleted
+        raise ShopifyUnavailable(f"{shop}: {len(nodes)} nodes in answer to {len(wanted)} ids")
+    readings = [_reading(node) for node in nodes if node]
     return dict.fromkeys(ids) | {reading.variant_id: reading for reading in readings}
 
 

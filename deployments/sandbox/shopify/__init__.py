@@ -1,4 +1,6 @@
-"""A stand-in for Shopify's Admin GraphQL 2026-10, as strict and as limited as the original; `--help` lists its options.
+"""A stand-in for Shopify's Admin GraphQL 2026-10, as strict and as limited as the original.
+
+`python -m deployments.sandbox.shopify --help` lists its options. `app.create_app(Options(...))` is for tests.
 
 A shop answers at `http://127.0.0.1:PORT/{shop}`, `{shop}` being its domain: `/admin/api/2026-10/graphql.json` and
 `/admin/oauth/access_token` as at Shopify, and files of bulk operations under `/downloads/`. `GET /` shows all shops

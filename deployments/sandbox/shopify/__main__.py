@@ -1,19 +1,21 @@
 """`python -m deployments.sandbox.shopify`: the simulator on 127.0.0.1."""
 
 import argparse
+import os
 from pathlib import Path
 
 import uvicorn
 
 from deployments.sandbox.shopify.app import create_app
-from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options
+from deployments.sandbox.shopify.simulator import Options
 
 
 def main() -> None:
     """Serve until interrupted."""
     parser = argparse.ArgumentParser(
         "python -m deployments.sandbox.shopify",
-        description="A simulated Shopify Admin API for the sandbox's shops: http://127.0.0.1:PORT/{shop}",
+        description="A simulated Shopify Admin API for the sandbox's shops: http://127.0.0.1:PORT/{shop}."
+        " SHOPIFY_API_KEY and SHOPIFY_API_SECRET say which app it knows, as they tell the app itself.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     usual = Options()
@@ -23,8 +25,6 @@ def main() -> None:
     parser.add_argument("--tick", type=float, default=5.0, help="seconds between changes of stock; 0 for none")
     parser.add_argument("--bulk-seconds", type=float, default=1.0, help="how long a bulk operation takes to start")
     parser.add_argument("--state", type=Path, help="file that keeps the issued tokens from run to run")
-    parser.add_argument("--api-key", default=API_KEY, help="the app's client id")
-    parser.add_argument("--api-secret", default=API_SECRET, help="the app's client secret")
     parser.add_argument("--no-rate-limit", action="store_true", help="count points but never throttle")
     arguments = parser.parse_args()
     options = Options(
@@ -33,8 +33,8 @@ def main() -> None:
         rate_limited=not arguments.no_rate_limit,
         tick_seconds=arguments.tick or None,
         state=arguments.state,
-        api_key=arguments.api_key,
-        api_secret=arguments.api_secret,
+        api_key=os.environ.get("SHOPIFY_API_KEY", usual.api_key),
+        api_secret=os.environ.get("SHOPIFY_API_SECRET", usual.api_secret),
         bulk_seconds=arguments.bulk_seconds,
     )
     uvicorn.run(create_app(options), host="127.0.0.1", port=arguments.port, log_level="warning")

@@ -14,7 +14,6 @@ from graphql.execution import execute_sync
 
 from deployments.sandbox.shopify.nodes import Window
 from deployments.sandbox.shopify.pricing import Pricing
-from deployments.sandbox.shopify.refusals import Refused
 from deployments.sandbox.shopify.schema import SCHEMA, checked
 from wishcraft.shopify.ids import to_global
 
@@ -78,6 +77,8 @@ class BulkQuery:
             raise ValueError(f"Bulk queries cannot contain more than {MOST_CONNECTIONS} connections.")
         if max(depths) > DEEPEST:
             raise ValueError(f"Bulk queries cannot contain connections with a nesting depth greater than {DEEPEST}.")
+        if max(depths) > 1 and not self._parents_have_ids(self._root, self._root_type):
+            raise ValueError("The parent of a nested connection must select `id`.")
 
     async def run(self, operation: BulkOperation, root_value: dict[str, Any]) -> None:
         """Write the file, a window of root objects at a time, letting requests through in between."""
@@ -106,6 +107,21 @@ class BulkQuery:
         for below, condition in self._selection.fields(node.selection_set, inner):
             yield from self._connection_depths(below, condition, depth)
 
+    def _parents_have_ids(self, root: FieldNode, owner: GraphQLCompositeType) -> bool:
+        """Whether every object of the root connection says its id."""
+        connection = cast("GraphQLCompositeType", _inner(root, owner))
+        parents = [node for node, _ in self._selection.fields(root.selection_set, connection)]
+        edges = [node for node in parents if node.name.value == "edges"]
+        parents += [below for edge in edges for below, _ in self._selection.fields(edge.selection_set, connection)]
+        objects = [node for node in parents if node.name.value in {"node", "nodes"}]
+        return all(
+            any(
+                below.name.value == "id" and not below.alias
+                for below, _ in self._selection.fields(node.selection_set, connection)
+            )
+            for node in objects
+        )
+
     def _records(
         self, node: FieldNode, owner: GraphQLCompositeType, connection: dict[str, Any], parent: str | None
     ) -> Iterator[dict[str, Any]]:
@@ -126,17 +142,22 @@ class BulkQuery:
     def _record(
         self, node: FieldNode, type_: GraphQLCompositeType, found: dict[str, Any], parent: str | None
     ) -> Iterator[dict[str, Any]]:
-        children = []
-        for below, condition in self._selection.fields(node.selection_set, type_):
-            inner = _inner(below, condition)
-            if inner is not None and _is_connection(inner):
-                key = below.alias.value if below.alias else below.name.value
-                children.append((below, condition, found.pop(key)))
+        children = list(self._take_out(node, type_, found))
         yield found if parent is None else {**found, "__parentId": parent}
         for below, condition, connection in children:
-            if "id" not in found:
-                raise Refused.because("the parent of a nested connection must select `id`", "INVALID")
             yield from self._records(below, condition, connection, found["id"])
+
+    def _take_out(
+        self, node: FieldNode, type_: GraphQLCompositeType, found: dict[str, Any]
+    ) -> Iterator[tuple[FieldNode, GraphQLCompositeType, dict[str, Any]]]:
+        """Remove the connections from an object and from the objects inside it."""
+        for below, condition in self._selection.fields(node.selection_set, type_):
+            inner = _inner(below, condition)
+            key = below.alias.value if below.alias else below.name.value
+            if inner is not None and _is_connection(inner):
+                yield below, condition, found.pop(key)
+            elif inner is not None and isinstance(found[key], dict):
+                yield from self._take_out(below, inner, found[key])
 
 
 def _inner(node: FieldNode, owner: GraphQLCompositeType) -> GraphQLCompositeType | None:

@@ -21,13 +21,13 @@ _UNAUTHORIZED: Final = {"errors": "[API] Invalid API key or access token (unreco
 router = APIRouter()
 
 
-def the_simulator(request: Request) -> Simulator:
+async def the_simulator(request: Request) -> Simulator:
     """The application's simulator."""
     simulator: Simulator = request.app.state.simulator
     return simulator
 
 
-def the_shop(shop: str, simulator: Annotated[Simulator, Depends(the_simulator)]) -> SimulatedShop:
+async def the_shop(shop: str, simulator: Annotated[Simulator, Depends(the_simulator)]) -> SimulatedShop:
     """The shop in the path, or 404."""
     if shop not in simulator.shops:
         raise HTTPException(404, "no such shop")

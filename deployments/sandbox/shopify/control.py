@@ -48,7 +48,7 @@ class RateLimitSetting(BaseModel):
 
 
 @router.get("/{shop}/variants")
-def list_variants(
+async def list_variants(
     shop: Shop, limit: Annotated[int, Query(ge=1, le=250)] = 50, after: int | None = None
 ) -> dict[str, Any]:
     """What is sold, by id; `next` is what to pass as `after` for more, or null."""
@@ -58,50 +58,50 @@ def list_variants(
 
 
 @router.get("/{shop}/variants/{number}")
-def read_variant(shop: Shop, number: int) -> dict[str, Any]:
+async def read_variant(shop: Shop, number: int) -> dict[str, Any]:
     """One variant, deleted or not."""
     return _shown(shop, _known(shop, number))
 
 
 @router.patch("/{shop}/variants/{number}")
-def change_variant(shop: Shop, number: int, patch: VariantPatch) -> dict[str, Any]:
+async def change_variant(shop: Shop, number: int, patch: VariantPatch) -> dict[str, Any]:
     """Change it by hand; from then on it stays as it is set."""
     return _change(shop, number, patch.model_dump(include=patch.model_fields_set))
 
 
 @router.delete("/{shop}/variants/{number}")
-def delete_variant(shop: Shop, number: int) -> dict[str, Any]:
+async def delete_variant(shop: Shop, number: int) -> dict[str, Any]:
     """Delete it: the Admin API answers null from then on."""
     return _change(shop, number, {"deleted": True})
 
 
 @router.post("/{shop}/variants/{number}/restore")
-def restore_variant(shop: Shop, number: int) -> dict[str, Any]:
+async def restore_variant(shop: Shop, number: int) -> dict[str, Any]:
     """Undo its deletion."""
     return _change(shop, number, {"deleted": False})
 
 
 @router.get("/{shop}/faults")
-def list_faults(shop: Shop) -> list[dict[str, Any]]:
+async def list_faults(shop: Shop) -> list[dict[str, Any]]:
     """The faults that are on."""
     return [asdict(fault) for fault in shop.faults]
 
 
 @router.put("/{shop}/faults")
-def set_fault(shop: Shop, setting: FaultSetting) -> list[dict[str, Any]]:
+async def set_fault(shop: Shop, setting: FaultSetting) -> list[dict[str, Any]]:
     """Switch a fault on or off; answers with those that are on."""
     shop.faults.set(Fault(setting.kind, setting.remaining, setting.probability))
-    return list_faults(shop)
+    return [asdict(fault) for fault in shop.faults]
 
 
 @router.get("/{shop}/requests")
-def read_counters(shop: Shop) -> dict[str, Any]:
+async def read_counters(shop: Shop) -> dict[str, Any]:
     """What the shop was asked since the start, and the points it has now."""
     return asdict(shop.counters) | {"throttle_status": shop.bucket.cost(0, 0)["throttleStatus"]}
 
 
 @router.put("/{shop}/rate-limit")
-def set_rate_limit(shop: Shop, setting: RateLimitSetting) -> RateLimitSetting:
+async def set_rate_limit(shop: Shop, setting: RateLimitSetting) -> RateLimitSetting:
     """Count points or, for a benchmark, do not."""
     shop.bucket.enabled = setting.enabled
     return setting

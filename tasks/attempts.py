@@ -44,6 +44,17 @@ RETRIES: Final[Retries] = {
 }
 
 
+def shop_names(verb: str) -> Callable[[], str]:
+    """Names a task run by what it does to which shops: `warm a.myshopify.com and 2 more`."""
+
+    def name() -> str:
+        domains: list[str] = task_run.parameters["domains"]
+        more = f" and {len(domains) - 1} more" if len(domains) > 1 else ""
+        return f"{verb} {domains[0]}{more}"
+
+    return name
+
+
 async def for_each_shop(
     domains: Sequence[str], work: Callable[[Resources, ShopRef], Awaitable[dict[str, int]]]
 ) -> list[ShopOutcome]:

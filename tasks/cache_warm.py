@@ -2,14 +2,14 @@
 
 from prefect import task
 
-from tasks.attempts import RETRIES, for_each_shop
+from tasks.attempts import RETRIES, for_each_shop, shop_names
 from wishcraft.domain.outcomes import ShopOutcome
 from wishcraft.resources import Resources
 from wishcraft.services.warming import warm_shop
 from wishcraft.store.shops import ShopRef
 
 
-@task(task_run_name="warm {domains}", **RETRIES)
+@task(task_run_name=shop_names("warm"), **RETRIES)
 async def warm_shops(domains: list[str], *, force: bool) -> list[ShopOutcome]:
     """Fill Redis with the active registries of these shops."""
 

@@ -2,14 +2,14 @@
 
 from prefect import task
 
-from tasks.attempts import RETRIES, for_each_shop
+from tasks.attempts import RETRIES, for_each_shop, shop_names
 from wishcraft.domain.outcomes import ShopOutcome
 from wishcraft.resources import Resources
 from wishcraft.services.syncing import sync_shop
 from wishcraft.store.shops import ShopRef
 
 
-@task(task_run_name="sync {domains}", **RETRIES)
+@task(task_run_name=shop_names("sync"), **RETRIES)
 async def sync_shops(domains: list[str], *, dry_run: bool) -> list[ShopOutcome]:
     """Bring the items of these shops in step with Shopify."""
 

@@ -1,0 +1,31 @@
+"""A Prefect server for the jobs of this session, and the environment that a worker would give them."""
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+from pydantic import SecretStr
+
+from wishcraft import settings as settings_module
+from wishcraft.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """A Prefect server on a database of its own."""
+    with prefect_test_harness(server_startup_timeout=60):
+        yield
+
+
+@pytest.fixture
+def worker_environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The environment variables that say what the test's settings say."""
+    for name, value in settings:
+        if value is not None:
+            plain = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            monkeypatch.setenv(name.upper(), plain)
+    settings_module.settings.cache_clear()
+    yield
+    settings_module.settings.cache_clear()
+    gc.collect()  # Prefect leaves a client of its own to the collector: let it come now, not in another test

@@ -1,0 +1,122 @@
+import json
+from typing import Any
+
+import pytest
+from prefect import State, get_client
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    TaskRunFilter,
+    TaskRunFilterFlowRunId,
+)
+from prefect.client.schemas.objects import TaskRun
+from psycopg import Connection
+
+from deployments.sandbox.shopify.faults import Fault, FaultKind
+from deployments.sandbox.shopify.simulator import Simulator
+from flows.cache_warm import cache_warm
+from flows.sync_inventory import sync_inventory
+
+pytestmark = [
+    pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
+]
+Demo = Connection[tuple[Any, ...]]
+SHOP = "maple-and-pine.myshopify.com"
+BROKEN = "lumiere-maison.myshopify.com"
+
+
+async def table_of(state: State[Any]) -> list[dict[str, Any]]:
+    """The rows of the one table that the run left."""
+    run_id = state.state_details.flow_run_id
+    assert run_id
+    async with get_client() as client:
+        [artifact] = await client.read_artifacts(
+            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]))
+        )
+    assert artifact.description == state.message
+    rows: list[dict[str, Any]] = json.loads(str(artifact.data))
+    return rows
+
+
+async def tasks_of(state: State[Any]) -> list[TaskRun]:
+    run_id = state.state_details.flow_run_id
+    assert run_id
+    async with get_client() as client:
+        return await client.read_task_runs(
+            task_run_filter=TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=[run_id]))
+        )
+
+
+async def test_a_warm_completes_with_a_row_for_each_shop() -> None:
+    state = await cache_warm(return_state=True)
+    assert state.is_completed(), state.message
+    counts: Any = await state.aresult()
+    assert counts["warmed"] == counts["registries"] > 0
+    rows = await table_of(state)
+    assert {row["shop"] for row in rows} == {SHOP, BROKEN, "sakura-living.myshopify.com"}
+    assert sum(row["warmed"] for row in rows) == counts["warmed"]
+    assert {row["problem"] for row in rows} == {"none"}
+
+
+async def test_a_sync_of_chosen_shops_leaves_the_others_alone(simulator: Simulator) -> None:
+    state = await sync_inventory([SHOP], return_state=True)
+    assert state.is_completed(), state.message
+    assert [row["shop"] for row in await table_of(state)] == [SHOP]
+    assert simulator.shops[SHOP].counters.requests > 0
+    assert simulator.shops[BROKEN].counters.requests == 0
+
+
+async def test_one_shops_failure_fails_the_run_and_no_other_shop(simulator: Simulator) -> None:
+    simulator.shops[BROKEN].faults.set(Fault(FaultKind.EXPIRED_TOKEN, remaining=None))
+    for variant_id in simulator.shops[SHOP].stock.variant_ids():
+        variant = simulator.shops[SHOP].stock.known(variant_id)
+        assert variant
+        variant.price += 1
+    state = await sync_inventory(return_state=True)
+    assert state.is_failed()
+    assert BROKEN in str(state.message)
+    assert "ShopifyUnauthorized" in str(state.message)
+    rows = {row["shop"]: row for row in await table_of(state)}
+    assert rows[BROKEN]["problem"].startswith("ShopifyUnauthorized")
+    assert rows[SHOP]["problem"] == "none"
+    assert rows[SHOP]["items changed"] > 0
+
+
+async def test_what_may_pass_is_tried_again_and_the_retry_is_seen(simulator: Simulator) -> None:
+    client_tries = 4
+    simulator.shops[BROKEN].faults.set(Fault(FaultKind.MALFORMED, remaining=client_tries))
+    state = await sync_inventory([BROKEN], return_state=True)
+    assert state.is_completed(), state.message
+    assert {run.name.partition(" ")[0]: run.run_count for run in await tasks_of(state)}["sync"] == 2
+
+
+async def test_a_shop_that_nobody_knows_fails_the_run_with_its_name() -> None:
+    state = await cache_warm(["nobody.myshopify.com"], return_state=True)
+    assert state.is_failed()
+    assert "nobody.myshopify.com" in str(state.message)
+
+
+async def test_a_dry_run_says_what_it_would_touch(simulator: Simulator, demo: Demo) -> None:
+    for variant_id in simulator.shops[SHOP].stock.variant_ids():
+        variant = simulator.shops[SHOP].stock.known(variant_id)
+        assert variant
+        variant.price += 1
+    before = demo.execute("SELECT sum(price) FROM registry_items").fetchone()
+    state = await sync_inventory([SHOP], dry_run=True, return_state=True)
+    counts: Any = await state.aresult()
+    assert counts["registries_touched"] > 0
+    assert demo.execute("SELECT sum(price) FROM registry_items").fetchone() == before
+
+
+async def test_many_shops_share_a_bounded_number_of_tasks(demo: Demo) -> None:
+    demo.execute(
+        """INSERT INTO shops (domain, name, email, currency, timezone, plan)
+           SELECT 'small-' || n || '.myshopify.com', 'Small', 'a@b.example', 'USD', 'UTC', 'basic'
+           FROM generate_series(1, 40) n"""
+    )
+    state = await cache_warm(return_state=True)
+    assert state.is_completed(), state.message
+    assert len(await table_of(state)) == 43
+    warming = [run for run in await tasks_of(state) if run.name.startswith("warm")]
+    assert len(warming) <= 16

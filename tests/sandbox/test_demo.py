@@ -1,0 +1,88 @@
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from psycopg import Connection
+
+from deployments.sandbox.catalogue import DEMO_SHOPS
+from deployments.sandbox.demo import seed, write_card
+from deployments.sandbox.demo_rows import ACCESS_CODE, ShopRowMaker
+from wishcraft.settings import Settings
+
+Demo = Connection[tuple[Any, ...]]
+TODAY = date(2026, 3, 14)
+
+
+def rows(today: date = TODAY, seed: int = 7) -> Any:
+    return ShopRowMaker(DEMO_SHOPS[0], seed, today, 0).make(30)
+
+
+def test_the_same_seed_and_day_make_the_same_rows() -> None:
+    assert rows() == rows()
+    assert rows(seed=8) != rows()
+
+
+def test_what_is_purchased_is_the_sum_of_live_purchases(demo: Demo) -> None:
+    drifted = demo.execute(
+        """SELECT i.id FROM registry_items i LEFT JOIN purchases p
+               ON p.item_id = i.id AND p.status IN ('pending', 'confirmed')
+           GROUP BY i.id HAVING i.quantity_purchased <> coalesce(sum(p.quantity), 0)"""
+    ).fetchall()
+    assert drifted == []
+
+
+def test_the_usual_size_has_every_kind_of_registry(demo: Demo, settings: Settings) -> None:
+    demo.execute("TRUNCATE shops CASCADE")
+    assert seed(settings, 200, 2026, TODAY)
+    assert demo.execute("SELECT count(*) FROM registries").fetchone() == (200,)
+    [(items,)] = demo.execute("SELECT count(*) FROM registry_items").fetchall()
+    assert 2_500 < items < 3_500
+    for column, kinds in (("visibility", 4), ("status", 4), ("event_type", 8)):
+        assert demo.execute(f"SELECT count(DISTINCT {column}) FROM registries").fetchone() == (kinds,)  # noqa: S608
+    [(zones, currencies)] = demo.execute(
+        "SELECT count(DISTINCT timezone), count(DISTINCT currency) FROM shops"
+    ).fetchall()
+    assert (zones, currencies) == (3, 3)
+
+
+def test_reminders_are_due_on_the_day_it_is_made(demo: Demo) -> None:
+    due = demo.execute(
+        "SELECT event_date - %s FROM registries WHERE status = 'active' AND event_date - %s IN (1, 7)", [TODAY, TODAY]
+    ).fetchall()
+    assert {days for (days,) in due} == {1, 7}
+
+
+def test_a_database_with_shops_is_left_alone(demo: Demo, settings: Settings) -> None:
+    before = demo.execute("SELECT count(*) FROM registries").fetchone()
+    assert not seed(settings, 200, 2026, TODAY)
+    assert demo.execute("SELECT count(*) FROM registries").fetchone() == before
+
+
+def test_new_rows_go_on_after_the_demos_ids(demo: Demo) -> None:
+    last = demo.execute("SELECT max(id) FROM registry_items").fetchone()
+    following = demo.execute("SELECT nextval(pg_get_serial_sequence('registry_items', 'id'))").fetchone()
+    assert last
+    assert following == (last[0] + 1,)
+
+
+def test_access_codes_are_kept_as_hashes() -> None:
+    hashes = {registry["access_code_hash"] for registry in rows().registries} - {None}
+    assert hashes
+    assert all(each.startswith("$argon2id$") and ACCESS_CODE not in each for each in hashes)
+
+
+def test_the_card_keeps_keys_that_work_and_replaces_those_that_do_not(
+    demo: Demo, settings: Settings, tmp_path: Path
+) -> None:
+    card = tmp_path / "demo.json"
+    write_card(settings, card)
+    first = json.loads(card.read_text())["shops"]
+    assert [shop["domain"] for shop in first] == [shop.domain for shop in DEMO_SHOPS]
+    assert all(shop["registries"] for shop in first)
+    demo.execute("UPDATE api_keys SET revoked_at = now() WHERE shop_id = 1")
+    write_card(settings, card)
+    second = json.loads(card.read_text())["shops"]
+    assert second[0]["api_key"] != first[0]["api_key"]
+    assert second[1:] == first[1:]
+    assert card.stat().st_mode & 0o777 == 0o600

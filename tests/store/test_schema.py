@@ -1,0 +1,68 @@
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import Connection
+from pydantic import ValidationError
+
+from wishcraft.resources import Resources
+from wishcraft.store import shops
+
+Demo = Connection[tuple[Any, ...]]
+
+COPY_REGISTRY = """
+    INSERT INTO registries (shop_id, slug, title, event_type, visibility, customer_email, customer_first_name,
+                            customer_last_name)
+    SELECT %s, slug, title, event_type, visibility, customer_email, customer_first_name, customer_last_name
+    FROM registries WHERE shop_id = 1 ORDER BY id LIMIT 1
+"""
+MOVE_ITEM = "UPDATE registry_items SET shop_id = 2 WHERE shop_id = 1"
+MOVE_PURCHASE = "UPDATE purchases SET shop_id = 2 WHERE shop_id = 1"
+
+
+def test_a_slug_is_free_in_another_shop_and_taken_in_its_own(demo: Demo) -> None:
+    demo.execute(COPY_REGISTRY, [2])
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        demo.execute(COPY_REGISTRY, [1])
+
+
+@pytest.mark.parametrize("statement", [MOVE_ITEM, MOVE_PURCHASE])
+def test_a_row_cannot_belong_to_another_shops_registry(demo: Demo, statement: str) -> None:
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        demo.execute(statement)
+
+
+def test_a_line_item_counts_once_per_shop(demo: Demo) -> None:
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        demo.execute("UPDATE purchases SET line_item_id = 1 WHERE shop_id = 1")
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [("registries", "visibility"), ("registry_items", "status"), ("purchases", "status")]
+)
+def test_a_word_outside_the_vocabulary_is_refused(demo: Demo, table: str, column: str) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation):
+        demo.execute(f"UPDATE {table} SET {column} = 'nonsense'")  # noqa: S608  ours
+
+
+def test_money_is_exact(demo: Demo) -> None:
+    floats = demo.execute(
+        """SELECT table_name, column_name FROM information_schema.columns
+           WHERE table_schema = 'public' AND data_type IN ('real', 'double precision')"""
+    ).fetchall()
+    assert floats == []
+
+
+def test_every_time_is_aware(demo: Demo) -> None:
+    naive = demo.execute(
+        """SELECT table_name, column_name FROM information_schema.columns
+           WHERE table_schema = 'public' AND data_type = 'timestamp without time zone'"""
+    ).fetchall()
+    assert naive == []
+
+
+async def test_settings_that_another_program_wrote_wrongly_are_noticed(resources: Resources, demo: Demo) -> None:
+    demo.execute("""UPDATE shops SET settings = '{"low_stock_threshold": -1}' WHERE id = 1""")
+    async with resources.db.snapshot() as session:
+        with pytest.raises(ValidationError, match="low_stock_threshold"):
+            await shops.find_active(session)

@@ -1,0 +1,86 @@
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet, InvalidToken
+from psycopg import Connection
+from pydantic import SecretStr
+
+from deployments.sandbox.catalogue import DEMO_SHOPS
+from wishcraft.domain.tokens import OfflineToken
+from wishcraft.errors import ConfigurationError, ShopifyUnauthorized
+from wishcraft.resources import Resources
+from wishcraft.settings import Settings
+from wishcraft.store.tokens import TokenVault
+
+Demo = Connection[tuple[Any, ...]]
+SHOP = DEMO_SHOPS[0]
+RENEWED = OfflineToken("shpat_new", "shprt_new", datetime(2027, 1, 1, tzinfo=UTC))
+
+
+@pytest.fixture
+def vault(resources: Resources, settings: Settings) -> TokenVault:
+    return TokenVault(resources.db, settings.encryption_keys)
+
+
+async def test_a_saved_token_is_loaded_again(vault: TokenVault) -> None:
+    assert (await vault.load(SHOP.domain)).access == SHOP.access_token
+    await vault.save(SHOP.domain, RENEWED)
+    assert await vault.load(SHOP.domain) == RENEWED
+
+
+async def test_tokens_are_encrypted_at_rest(vault: TokenVault, demo: Demo) -> None:
+    await vault.save(SHOP.domain, RENEWED)
+    [(access, refresh)] = demo.execute(
+        "SELECT access_token_encrypted, refresh_token_encrypted FROM shops WHERE domain = %s", [SHOP.domain]
+    ).fetchall()
+    assert b"shp" not in access + refresh
+
+
+async def test_a_new_key_reads_what_an_old_one_wrote(resources: Resources, settings: Settings) -> None:
+    new = Fernet.generate_key().decode()
+    rotated = TokenVault(resources.db, SecretStr(f"{new},{settings.encryption_keys.get_secret_value()}"))
+    assert (await rotated.load(SHOP.domain)).access == SHOP.access_token
+    with pytest.raises(InvalidToken):
+        await TokenVault(resources.db, SecretStr(new)).load(SHOP.domain)
+
+
+async def test_a_shop_without_a_token_must_install_the_app(vault: TokenVault, demo: Demo) -> None:
+    demo.execute("UPDATE shops SET access_token_encrypted = NULL WHERE domain = %s", [SHOP.domain])
+    for domain in (SHOP.domain, "nobody.myshopify.com"):
+        with pytest.raises(ShopifyUnauthorized, match="install"):
+            await vault.load(domain)
+
+
+async def test_a_key_that_is_none_is_refused_with_the_way_to_make_one(resources: Resources) -> None:
+    with pytest.raises(ConfigurationError, match="generate_key"):
+        TokenVault(resources.db, SecretStr("no-key"))
+
+
+async def test_one_at_a_time_renews_a_shops_token_while_other_shops_go_on(vault: TokenVault) -> None:
+    inside: list[str] = []
+    entered = asyncio.Semaphore(0)
+    release = asyncio.Event()
+
+    async def renew(shop: str) -> None:
+        async with vault.refreshing(shop):
+            inside.append(shop)
+            entered.release()
+            await release.wait()
+
+    renewals = [asyncio.create_task(renew(shop)) for shop in (SHOP.domain, SHOP.domain, DEMO_SHOPS[1].domain)]
+    async with asyncio.timeout(10):
+        await entered.acquire()
+        await entered.acquire()
+    assert sorted(inside) == sorted({SHOP.domain, DEMO_SHOPS[1].domain})
+    release.set()
+    await asyncio.gather(*renewals)
+    assert inside.count(SHOP.domain) == 2
+
+
+async def test_the_lock_of_a_renewal_that_fails_is_free_again(vault: TokenVault) -> None:
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="failed"):
+            async with vault.refreshing(SHOP.domain):
+                raise RuntimeError("failed")

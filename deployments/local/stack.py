@@ -11,6 +11,7 @@ from deployments.local import services
 from deployments.local.board import describe, read_board
 from deployments.local.environment import children_environment, create_databases
 from deployments.local.leftovers import end, is_marked
+from deployments.local.parent import when_make_is_interrupted
 from deployments.local.prefect_api import PrefectApi, PrefectUnavailable
 from deployments.local.services import Ports, module
 from deployments.local.supervisor import Service, Supervisor, wait_until
@@ -44,6 +45,7 @@ class Stack:
             StartFailed, ConfigurationError: A part did not start.
         """
         self._supervisor.listen_to_signals()
+        listening = asyncio.create_task(when_make_is_interrupted(self._supervisor.interrupt))
         try:
             await self._supervisor.run(self._start())
             await self._supervisor.run(self._stay_up())
@@ -54,6 +56,7 @@ class Stack:
             with self._terminal.timed("Stopped"):
                 await self._supervisor.stop()
             await self._prefect.aclose()
+            listening.cancel()
 
     async def _start(self) -> None:
         database_url, redis_url = await self._start_stores()

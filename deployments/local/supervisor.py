@@ -60,7 +60,18 @@ class Supervisor:
     def listen_to_signals(self) -> None:
         """Let a first signal end `run` with `Stopped`, and a later one kill every child at once."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, self._interrupt)
+            asyncio.get_running_loop().add_signal_handler(number, self.interrupt)
+
+    def interrupt(self) -> None:
+        """Do what a signal does; see `listen_to_signals`."""
+        now = time.monotonic()
+        if self._signalled_at is None:
+            self._signalled_at = now
+            if not self._ended_early.done():
+                self._ended_early.set_exception(Stopped())
+        elif now - self._signalled_at > _DEBOUNCE_SECONDS:
+            for _, child in self._services:
+                child.kill()
 
     def pids(self) -> set[int]:
         """The process ids of the services that run."""
@@ -123,16 +134,6 @@ class Supervisor:
         for service, child in sorted(self._services, key=lambda pair: -pair[0].rank):
             await child.stop(STOP_SECONDS)
             await service.after_end()
-
-    def _interrupt(self) -> None:
-        now = time.monotonic()
-        if self._signalled_at is None:
-            self._signalled_at = now
-            if not self._ended_early.done():
-                self._ended_early.set_exception(Stopped())
-        elif now - self._signalled_at > _DEBOUNCE_SECONDS:
-            for _, child in self._services:
-                child.kill()
 
     def _start_failed(self, child: Child, what: str) -> StartFailed:
         return StartFailed(f"{child.program.name} {what}; its log ends with\n{child.last_lines()}\n    ({child.log})")

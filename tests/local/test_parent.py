@@ -1,0 +1,24 @@
+"""A `make` that is interrupted on its own (`kill -INT`, not a terminal's Ctrl-C) stops what it started."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+MAKEFILE = """
+up:
+\t@exec {python} -c "import asyncio; from deployments.local.parent import when_make_is_interrupted as watch; \\
+\tprint('watching', flush=True); asyncio.run(watch(lambda: print('interrupted', flush=True)))"
+"""
+
+
+def test_an_interrupted_make_is_noticed(tmp_path: Path) -> None:
+    makefile = tmp_path / "Makefile"
+    makefile.write_text(MAKEFILE.format(python=sys.executable))
+    make = subprocess.Popen(["make", "-f", makefile, "up"], stdout=subprocess.PIPE)  # noqa: S603, S607  ours
+    assert make.stdout is not None
+    with make.stdout:
+        assert make.stdout.readline() == b"watching\n"
+        make.send_signal(signal.SIGINT)
+        assert make.stdout.readline() == b"interrupted\n"
+    make.wait(20)

@@ -1,9 +1,12 @@
 """Caches on the session's Valkey, and one Valkey of a test's own that can be killed and restarted."""
 
+import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from redis.asyncio import Redis
@@ -28,9 +31,15 @@ class OwnValkey:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(program.argv, stdout=log, **spawn_options(program))  # noqa: S603  own server
         deadline = time.monotonic() + 20
-        while not self._prepared.ready():
+        while not self._answers():
             assert time.monotonic() < deadline, self._log.read_text()
             time.sleep(0.002)
+
+    def _answers(self) -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", urlsplit(self.url).port or 0)) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(5) == b"+PONG"  # redis-py would pause between its attempts
+        return False
 
     def forget_snapshot(self) -> None:
         (self._prepared.program.cwd / "dump.rdb").unlink(missing_ok=True)

@@ -10,7 +10,7 @@ that both take the part of the primary.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import ClassVar, Final, TypeVar
 
 import psycopg
@@ -200,12 +200,18 @@ class Coherence(RuleBasedStateMachine):
             self.end_writer()
         self.world.end_hold()
 
-    @rule()
     def a_minute_passes(self) -> None:
         self.end_writer()
         self.the_lease_runs_out()
         self.world.run(self.world.servers[0].redis.delete(keys.marks_key(SHOP)))
         self.world.end_hold()
+
+    def a_snapshot_is_saved(self) -> None:
+        self.world.run(self.world.servers[0].redis.save())
+
+    def the_data_is_flushed_by_hand(self) -> None:
+        self.world.run(self.world.servers[0].redis.flushall())
+        self.writer_is_of_an_older_era = True
 
     def a_reader_dies(self) -> None:
         if self.readers:
@@ -220,31 +226,25 @@ class Coherence(RuleBasedStateMachine):
     def the_lease_runs_out(self) -> None:
         self.world.run(self.world.servers[0].redis.delete(keys.lease_key(SHOP, SLUG)))
 
-    def a_snapshot_is_saved(self) -> None:
-        self.world.run(self.world.servers[0].redis.save())
-
     def valkey_is_killed_and_comes_back_with_the_snapshot(self) -> None:
         self.world.restart_valkey()
-        self.writer_is_of_an_older_era = True
-
-    def the_data_is_flushed_by_hand(self) -> None:
-        self.world.run(self.world.servers[0].redis.flushall())
         self.writer_is_of_an_older_era = True
 
     @rule(
         event=st.sampled_from(
             [
+                a_minute_passes,
                 a_snapshot_is_saved,
                 valkey_is_killed_and_comes_back_with_the_snapshot,
+                the_data_is_flushed_by_hand,
                 the_entry_is_evicted,
                 the_lease_runs_out,
                 a_reader_dies,
                 the_writer_dies,
-                the_data_is_flushed_by_hand,
             ]
         )
     )
-    def something_happens(self, event: Callable[["Coherence"], None]) -> None:
+    def time_or_chance_strikes(self, event: Callable[["Coherence"], None]) -> None:
         event(self)
 
     @invariant()
@@ -255,6 +255,18 @@ class Coherence(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.end_writer()
+
+
+class CoherenceWithPoorStorage(Coherence):
+    """The same with a Valkey that loses its data far more often."""
+
+    @rule()
+    def a_snapshot_is_saved_anew(self) -> None:
+        self.a_snapshot_is_saved()
+
+    @rule()
+    def valkey_is_killed_again(self) -> None:
+        self.valkey_is_killed_and_comes_back_with_the_snapshot()
 
 
 class WithoutMarks(RegistryCache):
@@ -303,22 +315,23 @@ def _with_fill_lacking(server: Server, lines: str) -> RegistryCache:
 def world(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[World]:
     valkey = OwnValkey(tmp_path_factory.mktemp("coherence"))
     world = World(valkey, database_url)
-    yield world
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wishcraft.cache.registries.WAIT_FOR_FILL_SECONDS", 0)  # nobody else moves while one reader waits
+        yield world
     world.close()
     valkey.kill()
 
 
-def run_machine(world: World, make_cache: Callable[[Server], RegistryCache], examples: int) -> None:
-    class Machine(Coherence):
-        pass
-
-    Machine.world = world
-    Machine.make_cache = staticmethod(make_cache)
+def run_machine(
+    world: World, machine: type[Coherence], make_cache: Callable[[Server], RegistryCache], examples: int
+) -> None:
+    machine.world = world
+    machine.make_cache = staticmethod(make_cache)
     run_state_machine_as_test(
-        Machine,
+        machine,
         settings=settings(
             max_examples=examples,
-            stateful_step_count=40,
+            stateful_step_count=30,
             derandomize=True,
             database=None,
             deadline=None,
@@ -328,13 +341,60 @@ def run_machine(world: World, make_cache: Callable[[Server], RegistryCache], exa
     )
 
 
-def test_no_reader_goes_back_in_time(world: World) -> None:
-    run_machine(world, whole, examples=100)
+@pytest.mark.parametrize("machine", [Coherence, CoherenceWithPoorStorage])
+def test_no_reader_goes_back_in_time(world: World, machine: type[Coherence]) -> None:
+    run_machine(world, machine, whole, examples=60)
+
+
+@pytest.mark.parametrize("make_cache", [without_marks, without_floor_check])
+def test_the_search_finds_a_missing_check(world: World, make_cache: Callable[[Server], RegistryCache]) -> None:
+    with pytest.raises(AssertionError, match="is older than"):
+        run_machine(world, Coherence, make_cache, examples=1000)
+
+
+def restart_with_an_older_snapshot(machine: Coherence) -> None:
+    machine.a_reader_comes_and_goes(0)
+    machine.a_snapshot_is_saved()
+    machine.a_writer_comes_and_goes(1)
+    machine.valkey_is_killed_and_comes_back_with_the_snapshot()
+
+
+def fill_after_a_mark_has_expired(machine: Coherence) -> None:
+    for step in (machine.a_reader_starts, machine.a_reader_takes_a_step, machine.a_reader_takes_a_step):
+        step(0)
+    machine.a_writer_comes_and_goes(1)
+    machine.a_minute_passes()
+    machine.a_reader_takes_a_step(0)
+
+
+def flush_between_a_mark_and_its_commit(machine: Coherence) -> None:
+    machine.a_writer_begins(0)
+    machine.the_writer_takes_a_step()
+    machine.the_data_is_flushed_by_hand()
+    machine.a_reader_comes_and_goes(1)
+    machine.the_writer_takes_a_step()
 
 
 @pytest.mark.parametrize(
-    "make_cache", [without_marks, without_lease_check, without_floor_check, without_eras, without_hold]
+    ("play", "lacking"),
+    [
+        (restart_with_an_older_snapshot, without_eras),
+        (fill_after_a_mark_has_expired, without_lease_check),
+        (flush_between_a_mark_and_its_commit, without_hold),
+    ],
 )
-def test_each_check_is_needed(world: World, make_cache: Callable[[Server], RegistryCache]) -> None:
-    with pytest.raises(AssertionError, match="is older than"):
-        run_machine(world, make_cache, examples=1000)
+def test_rarer_orders_of_steps_need_the_era_the_lease_check_and_the_hold(
+    world: World, play: Callable[[Coherence], None], lacking: Callable[[Server], RegistryCache]
+) -> None:
+    Coherence.world = world
+    refused = pytest.raises(AssertionError, match="is older than")
+    outcomes: list[tuple[Callable[[Server], RegistryCache], AbstractContextManager[object]]]
+    outcomes = [(whole, nullcontext()), (lacking, refused)]
+    for make_cache, outcome in outcomes:
+        Coherence.make_cache = staticmethod(make_cache)
+        machine = Coherence()
+        machine.begin()
+        with outcome:
+            play(machine)
+            machine.no_process_would_answer_an_older_version_now()
+        machine.teardown()

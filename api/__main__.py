@@ -1,15 +1,22 @@
 """`python -m api`: serve the API at API_HOST and API_PORT."""
 
+import sys
+
 import uvicorn
 
 from api.app import create_app
+from wishcraft.errors import ConfigurationError
 from wishcraft.settings import settings
 
 
 def main() -> None:
     """Run until told to stop."""
+    try:
+        app = create_app()
+    except ConfigurationError as error:
+        sys.exit(f"WishCraft cannot start. {error}")
     uvicorn.run(
-        create_app(),
+        app,
         host=settings().api_host,
         port=settings().api_port,
         loop="uvloop",

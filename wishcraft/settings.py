@@ -3,8 +3,10 @@
 from functools import lru_cache
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from wishcraft.errors import ConfigurationError
 
 
 def _psycopg(url: str) -> str:
@@ -24,9 +26,11 @@ class DatabaseSettings(BaseSettings):
 
 
 class Settings(DatabaseSettings):
-    """What the environment may say; `.env.example` and the README show the same names (a test compares them)."""
+    """What the environment may say; the README shows the same names and meanings (a test compares them)."""
 
-    environment: Literal["development", "production"] = "development"
+    environment: Literal["development", "production"] = Field(
+        "development", description="`production` makes readiness insist on https to Shopify."
+    )
     api_host: str = Field("127.0.0.1", description="Where the API listens.")
     api_port: int = Field(8000, description="The API's port.")
     redis_url: str = Field(description="Redis 7.4+ or Valkey 9+, e.g. redis://localhost:6379/0.")
@@ -48,6 +52,16 @@ def settings() -> Settings:
     """This process's settings, read once.
 
     Raises:
-        pydantic.ValidationError: A required variable is missing or malformed.
+        ConfigurationError: A variable is missing or malformed; the message names all that are, and no value.
     """
-    return Settings()
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error)) from None
+
+
+def _explain(error: ValidationError) -> str:
+    """A line for each variable, without the values: they may be secrets."""
+    faults = [(str(each["loc"][0]), each["msg"]) for each in error.errors(include_input=False)]
+    meanings = {name: field.description for name, field in Settings.model_fields.items()}
+    return "; ".join(f"{name.upper()}: {message} ({meanings[name]})" for name, message in faults)

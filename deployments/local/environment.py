@@ -63,6 +63,7 @@ def children_environment(
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
             "REDIS_URL": redis_url,
+            "TMPDIR": str(workspace.temporary),  # Prefect's workers of two users quarrel over /tmp/runner_storage
             "SHOPIFY_ORIGIN": f"http://127.0.0.1:{ports.shopify}/{{shop}}",
         }
     )

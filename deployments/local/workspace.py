@@ -36,6 +36,11 @@ class Workspace:
         """Where a running stack says where it answers; absent while anything is not ready."""
         return self.folder / "board.json"
 
+    @property
+    def temporary(self) -> Path:
+        """The children's folder for temporary files, emptied by each start: killed flow runs leave theirs behind."""
+        return self.folder / "tmp"
+
     @contextmanager
     def locked(self, mark: str) -> Iterator[str]:
         """Hold the lock, leave `mark` in it, and yield the mark of the stack before ('' at first).
@@ -53,6 +58,8 @@ class Workspace:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ConfigurationError(f"the stack of this checkout already runs, as process {pid}") from None
+            shutil.rmtree(self.temporary, ignore_errors=True)
+            self.temporary.mkdir(mode=0o700)
             file.truncate(0)
             file.write(f"{os.getpid()} {mark}")
             file.flush()

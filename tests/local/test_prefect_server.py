@@ -28,8 +28,10 @@ asyncio.run(prepare_pool())
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The children's environment of a stack whose Prefect server runs, with its pool set up."""
     folder = tmp_path_factory.mktemp("prefect")
+    workspace = Workspace(folder)
+    workspace.temporary.mkdir()
     port = choose_port("Prefect", None, folder / "port")
-    environment = children_environment(Workspace(folder), "", Ports(1, port, 1), "postgresql://unused/wishcraft", "")
+    environment = children_environment(workspace, "", Ports(1, port, 1), "postgresql://unused/wishcraft", "")
     environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = f"sqlite+aiosqlite:///{folder}/prefect.db"
     api = environment["PREFECT_API_URL"]
     program = services.prefect(environment, port, PrefectApi(api)).program

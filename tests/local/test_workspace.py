@@ -31,6 +31,14 @@ def test_a_stack_is_told_the_mark_of_the_one_before(tmp_path: Path) -> None:
         assert previous == "first"
 
 
+def test_a_start_finds_no_temporary_files_of_a_killed_one(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / ".wishcraft")
+    with workspace.locked("first"):
+        (workspace.temporary / "left").touch()
+    with workspace.locked("second"):
+        assert list(workspace.temporary.iterdir()) == []
+
+
 def test_secrets_are_made_once_and_are_the_owners_alone(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     assert workspace.secrets() == workspace.secrets()

@@ -47,8 +47,7 @@ check: .venv/.installed ## Check style, types, imports, migrations and docs
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m wishcraft.migrations check
-	@$(BIN)/pytest -q tests/test_architecture.py tests/test_docs.py
+	@$(BIN)/pytest -q tests/test_architecture.py tests/test_docs.py tests/store/test_migrations.py
 
 .PHONY: bench
 bench: .venv/.installed ## Measure reads and warming beside their floors; prints a table

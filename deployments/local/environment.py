@@ -90,4 +90,5 @@ def create_databases(server_url: str, names: tuple[str, ...]) -> None:
                 connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
     except psycopg.Error as error:
         reason = " ".join(str(error).split())
-        raise ConfigurationError(f"DATABASE_URL: {reason}; the databases {', '.join(names)} are needed") from error
+        needed = f"; create by hand what it lacks of: {', '.join(names)}" if names else ""
+        raise ConfigurationError(f"the server of DATABASE_URL cannot be used: {reason}{needed}") from error

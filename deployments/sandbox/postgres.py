@@ -96,7 +96,8 @@ def _unprivileged(argv: tuple[str, ...], data: Path) -> tuple[str, ...]:
     if setpriv is None:
         raise ConfigurationError("as root, PostgreSQL needs `setpriv`: install util-linux, or run as an ordinary user")
     owner = data.stat()
-    keep = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override")
+    # access(2), by which PostgreSQL looks for its own programs, heeds capabilities only under no_setuid_fixup.
+    keep = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup")
     # A change of user clears the signal that the child is to get when its parent dies, so it is asked for again.
     return (
         setpriv,

@@ -12,7 +12,7 @@ async def cache_warm(shops: list[str] | None = None, force: bool = False) -> Sta
     """Put every active registry of the active shops in Redis, most viewed first, within each shop's quota.
 
     Args:
-        shops: Domains to warm, one per line, such as maple-and-pine.myshopify.com. All active shops if empty.
+        shops: Domains of the shops to warm, such as maple-and-pine.myshopify.com. All active shops if empty.
         force: Write every entry anew, also those that are current.
     """
     batches = await find_shop_batches(shops or [])

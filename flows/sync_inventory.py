@@ -12,7 +12,7 @@ async def sync_inventory(shops: list[str] | None = None, dry_run: bool = False) 
     """Read every wished-for variant from Shopify, write what changed, and refresh just the registries it is in.
 
     Args:
-        shops: Domains to sync, one per line, such as maple-and-pine.myshopify.com. All active shops if empty.
+        shops: Domains of the shops to sync, such as maple-and-pine.myshopify.com. All active shops if empty.
         dry_run: Count what would change; write nothing.
     """
     batches = await find_shop_batches(shops or [])

@@ -13,7 +13,7 @@ MOST_TASKS: Final = 16
 """Each task run costs the Prefect server some 30 ms and 19 KB: a run has this many at the most, however many shops."""
 
 
-@task(**RETRIES)
+@task(task_run_name="find shops", **RETRIES)
 async def find_shop_batches(domains: list[str]) -> list[list[str]]:
     """The domains of the shops to work on, in one batch per task: all active shops if `domains` is empty.
 

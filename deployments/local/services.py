@@ -46,9 +46,10 @@ def prefect(environment: Mapping[str, str], port: int, client: PrefectApi) -> Se
     return _service(module("prefect", environment, *arguments), client.answers)
 
 
-def shopify(environment: Mapping[str, str], port: int) -> Service:
-    """The Shopify simulator."""
-    program = module("shopify", environment, "deployments.sandbox.shopify", "--port", str(port))
+def shopify(environment: Mapping[str, str], port: int, tokens: Path) -> Service:
+    """The Shopify simulator; in the file `tokens` it remembers those that the application holds."""
+    arguments = ("deployments.sandbox.shopify", "--port", str(port), "--state", str(tokens))
+    program = module("shopify", environment, *arguments)
     return _service(program, _http_ready(f"http://127.0.0.1:{port}/health"))
 
 

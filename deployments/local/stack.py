@@ -92,11 +92,14 @@ class Stack:
     async def _start_application(self) -> None:
         await self._once("Schema up to date", "migrations", "wishcraft.migrations", "upgrade")
         await _together(
-            self._up("Shopify simulator ready", services.shopify(self._environment, self._ports.shopify)),
+            self._up("Shopify simulator ready", self._shopify()),
             self._once("Demo data ready", "demo", "deployments.sandbox.demo"),
         )
         await self._up("API ready", services.api(self._environment, self._ports.api))
         await services.read_a_registry(read_board(self._workspace, self._environment))
+
+    def _shopify(self) -> Service:
+        return services.shopify(self._environment, self._ports.shopify, self._workspace.folder / "shopify.json")
 
     async def _start_jobs(self) -> None:
         await _together(self._start_prefect(), self._once("Flows deployed", "setup", "deployments.prefect_setup"))

@@ -37,7 +37,8 @@ def board() -> Iterator[dict[str, Any]]:
         yield json.loads(BOARD.read_text())
         return
     ports = {"API_PORT": str(free_port()), "PREFECT_PORT": str(free_port())}
-    process = subprocess.Popen([MAKE, "up"], cwd=ROOT, env={**os.environ, **ports}, start_new_session=True)
+    environment = {**os.environ, **ports}
+    process = subprocess.Popen([MAKE, "up"], cwd=ROOT, env=environment, start_new_session=True)  # noqa: S603  ours
     try:
         deadline = time.monotonic() + READY_SECONDS
         while not BOARD.exists():
@@ -51,7 +52,7 @@ def board() -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def browser_page() -> Iterator[Page]:
+def page() -> Iterator[Page]:
     """One page of headless Chromium."""
     if CHROMIUM is None:
         pytest.skip("there is no Chromium on this machine: install it to run the browser's tests")

@@ -29,9 +29,9 @@ def table(outcomes: Sequence[ShopOutcome]) -> list[dict[str, str | int | float]]
     return [
         {
             "shop": outcome.shop,
+            "problem": outcome.problem or "none",
             **{name.replace("_", " "): outcome.counts.get(name, 0) for name in names},
             "seconds": round(outcome.seconds, 2),
-            "problem": outcome.problem or "none",
         }
         for outcome in sorted(outcomes, key=lambda o: (not o.problem, -o.seconds))
     ]

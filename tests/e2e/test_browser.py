@@ -1,0 +1,47 @@
+"""What a person does first: look at the deployments, run one from its form, read its table, try the API out."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.e2e
+RUN_MILLISECONDS = 90_000
+
+
+def test_the_prefect_ui_shows_every_deployment_and_its_next_run(page: Page, board: dict[str, Any]) -> None:
+    page.goto(f"{board['prefect_ui']}/deployments")
+    for name in ("cache-warm", "sync-inventory"):
+        expect(page.get_by_role("link", name=name).first).to_be_visible()
+    page.get_by_role("link", name="sync-inventory").first.click()
+    expect(page.get_by_text("Next Run")).to_be_visible()
+    expect(page.get_by_text("Every 15 minutes")).to_be_visible()
+
+
+def test_a_run_started_from_its_form_completes_and_leaves_its_table(page: Page, board: dict[str, Any]) -> None:
+    page.goto(f"{board['prefect_ui']}/deployments")
+    page.get_by_role("link", name="sync-inventory").first.click()
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_text("Custom run").click()
+    expect(page.get_by_text("Count what would change; write nothing.")).to_be_visible()  # the form explains itself
+    name = page.get_by_role("textbox").first.input_value()  # the run's name; its label is not tied to it
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_role("link", name=name, exact=True).first.click()
+    expect(page.get_by_text("Completed").first).to_be_visible(timeout=RUN_MILLISECONDS)
+    page.get_by_text("Artifacts", exact=True).click()
+    page.locator("a[href*='/artifacts/']").first.click()
+    expect(page.get_by_text(board["shops"][0]["domain"]).first).to_be_visible()
+
+
+def test_swagger_ui_tries_a_request_out(page: Page, board: dict[str, Any]) -> None:
+    page.goto(f"{board['api']}/api/docs/ui")
+    page.get_by_role("button", name="Authorize").first.click()
+    page.get_by_label("Value:").first.fill(board["shops"][0]["api_key"])
+    page.get_by_role("button", name="Apply credentials").first.click()
+    page.get_by_role("button", name="Close").first.click()
+    page.get_by_text("Read one registry").click()
+    page.get_by_placeholder("slug").fill(board["shops"][0]["registries"][0])
+    page.get_by_role("button", name="Execute").click()
+    answer = page.locator(".live-responses-table")
+    expect(answer.get_by_text("200", exact=True).first).to_be_visible()
+    expect(answer.get_by_text('"progress"').first).to_be_visible()

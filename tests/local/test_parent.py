@@ -15,7 +15,7 @@ up:
 def test_an_interrupted_make_is_noticed(tmp_path: Path) -> None:
     makefile = tmp_path / "Makefile"
     makefile.write_text(MAKEFILE.format(python=sys.executable))
-    make = subprocess.Popen(["make", "-f", makefile, "up"], stdout=subprocess.PIPE)  # noqa: S603, S607  ours
+    make = subprocess.Popen(["make", "--no-print-directory", "-f", makefile, "up"], stdout=subprocess.PIPE)  # noqa: S603, S607  ours
     assert make.stdout is not None
     with make.stdout:
         assert make.stdout.readline() == b"watching\n"

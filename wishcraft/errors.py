@@ -3,6 +3,7 @@
 - WishCraftError
   - ConfigurationError       a setting is missing or wrong; the message says which and what to do
   - UnknownShop              no active shop has the domain that somebody named
+  - RunStopped               the run was asked to end, and did so between two batches
   - TransientError           it may work later, so a task retries it
     - CacheUnavailable       Redis refused, hung or restarted
     - ShopifyUnavailable     5xx, a cut connection, a timeout or a malformed answer, after the client's own retries
@@ -24,6 +25,10 @@ class ConfigurationError(WishCraftError):
 
 class UnknownShop(WishCraftError):  # noqa: N818  it names a state
     """No active shop has the domain that somebody named."""
+
+
+class RunStopped(WishCraftError):  # noqa: N818  it names what happened
+    """The run was asked to end, and did so between two batches: nothing is half-done."""
 
 
 class TransientError(WishCraftError):

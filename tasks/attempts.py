@@ -15,8 +15,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from wishcraft.domain.outcomes import ShopOutcome
 from wishcraft.errors import TransientError, WishCraftError
 from wishcraft.resources import Resources, open_resources
+from wishcraft.services.progress import Checkpoint, no_checkpoint
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
+
+Work = Callable[[Resources, ShopRef, Checkpoint], Awaitable[dict[str, int]]]
+"""What a job does for one shop: its counts."""
 
 TRANSIENT: Final = (TransientError, OperationalError, InterfaceError, PoolTimeout)
 ATTEMPTS: Final = 4
@@ -55,9 +59,7 @@ def shop_names(verb: str) -> Callable[[], str]:
     return name
 
 
-async def for_each_shop(
-    domains: Sequence[str], work: Callable[[Resources, ShopRef], Awaitable[dict[str, int]]]
-) -> list[ShopOutcome]:
+async def for_each_shop(domains: Sequence[str], work: Work) -> list[ShopOutcome]:
     """Do the work for each shop in turn; a shop's failure is its own outcome and stops no other.
 
     Raises:
@@ -74,13 +76,11 @@ async def for_each_shop(
     return [outcome for outcome, _ in outcomes]
 
 
-async def _attempt(
-    resources: Resources, shop: ShopRef, work: Callable[[Resources, ShopRef], Awaitable[dict[str, int]]]
-) -> tuple[ShopOutcome, bool]:
+async def _attempt(resources: Resources, shop: ShopRef, work: Work) -> tuple[ShopOutcome, bool]:
     """The shop's outcome, and whether its failure may pass."""
     started = time.perf_counter()
     try:
-        counts = await work(resources, shop)
+        counts = await work(resources, shop, no_checkpoint)
     except Exception as error:  # noqa: BLE001  whatever it is, the other shops of the batch go on
         if not isinstance(error, WishCraftError):
             get_run_logger().exception("%s failed", shop.domain)

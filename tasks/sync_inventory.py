@@ -5,6 +5,7 @@ from prefect import task
 from tasks.attempts import RETRIES, for_each_shop, shop_names
 from wishcraft.domain.outcomes import ShopOutcome
 from wishcraft.resources import Resources
+from wishcraft.services.progress import Checkpoint
 from wishcraft.services.syncing import sync_shop
 from wishcraft.store.shops import ShopRef
 
@@ -13,7 +14,7 @@ from wishcraft.store.shops import ShopRef
 async def sync_shops(domains: list[str], *, dry_run: bool) -> list[ShopOutcome]:
     """Bring the items of these shops in step with Shopify."""
 
-    async def sync(resources: Resources, shop: ShopRef) -> dict[str, int]:
-        return await sync_shop(resources, shop, dry_run=dry_run)
+    async def sync(resources: Resources, shop: ShopRef, checkpoint: Checkpoint) -> dict[str, int]:
+        return await sync_shop(resources, shop, dry_run=dry_run, checkpoint=checkpoint)
 
     return await for_each_shop(domains, sync)

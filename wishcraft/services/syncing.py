@@ -9,6 +9,7 @@ from wishcraft.cache.keys import WRITE_LIMIT_SECONDS
 from wishcraft.domain.batches import batches
 from wishcraft.domain.inventory import StockLevel, VariantReading, prefers_bulk, stock_level
 from wishcraft.resources import Resources
+from wishcraft.services.progress import Checkpoint, no_checkpoint
 from wishcraft.services.warming import refresh
 from wishcraft.shopify.variants import MOST_IDS, POINTS_PER_VARIANT, bulk_read_variants, read_variants
 from wishcraft.store import items, registries
@@ -21,7 +22,9 @@ REGISTRIES_PER_WRITE: Final = 200
 """Keeps a write far below its time limit and its row locks short."""
 
 
-async def sync_shop(resources: Resources, shop: ShopRef, *, dry_run: bool = False) -> dict[str, int]:
+async def sync_shop(
+    resources: Resources, shop: ShopRef, *, dry_run: bool = False, checkpoint: Checkpoint = no_checkpoint
+) -> dict[str, int]:
     """Read every variant that the shop's active registries wish for, and write what changed.
 
     A second run right after writes nothing. With `dry_run` nothing is written at all.
@@ -33,9 +36,13 @@ async def sync_shop(resources: Resources, shop: ShopRef, *, dry_run: bool = Fals
     Raises:
         ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: Shopify gave no usable answer; earlier batches stand.
         CacheUnavailable: Redis is away; nothing is written that Redis was not told of.
+        RunStopped: The checkpoint said so; earlier batches stand.
     """
     counts = Counter(variants=0, low_stock=0, out_of_stock=0, deleted=0, items_changed=0, registries_touched=0)
-    async for observed_at, readings in _read(resources, shop):
+    async with resources.db.snapshot() as session:
+        variants = await items.count_variants(session, shop.id)
+    async for observed_at, readings in _read(resources, shop, variants):
+        await checkpoint(counts["variants"], variants)
         counts.update(variants=len(readings))
         counts.update(_stock_counts(readings, shop.settings.low_stock_threshold))
         async with resources.db.snapshot() as session:
@@ -48,10 +55,8 @@ async def sync_shop(resources: Resources, shop: ShopRef, *, dry_run: bool = Fals
     return dict(counts)
 
 
-async def _read(resources: Resources, shop: ShopRef) -> AsyncIterator[tuple[datetime, Readings]]:
+async def _read(resources: Resources, shop: ShopRef, variants: int) -> AsyncIterator[tuple[datetime, Readings]]:
     """What Shopify says of the wished variants, in batches, each with the moment before which it was surely true."""
-    async with resources.db.snapshot() as session:
-        variants = await items.count_variants(session, shop.id)
     throttle = resources.shopify.throttle_status(shop.domain)
     in_bulk = prefers_bulk(variants * POINTS_PER_VARIANT, throttle.restore_rate if throttle else LOWEST_RESTORE_RATE)
     async for batch in _read_in_bulk(resources, shop) if in_bulk else _read_by_id(resources, shop):

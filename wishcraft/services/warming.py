@@ -9,6 +9,7 @@ from wishcraft.cache.scripts import Outcome
 from wishcraft.domain.batches import batches
 from wishcraft.domain.documents import Document
 from wishcraft.resources import Resources
+from wishcraft.services.progress import Checkpoint, no_checkpoint
 from wishcraft.services.serving import load_documents
 from wishcraft.store import registries
 from wishcraft.store.registries import CurrentVersion
@@ -19,7 +20,9 @@ FRESH_FOR: Final = timedelta(minutes=45)
 """An entry that goes stale before the next run but one is renewed now: a run may be missed without readers noticing."""
 
 
-async def warm_shop(resources: Resources, shop: ShopRef, *, force: bool = False) -> dict[str, int]:
+async def warm_shop(
+    resources: Resources, shop: ShopRef, *, force: bool = False, checkpoint: Checkpoint = no_checkpoint
+) -> dict[str, int]:
     """Fill Redis with the shop's active registries, most viewed first, within its quota.
 
     Entries that are current and fresh are left alone unless `force`; their rows are not even read.
@@ -30,12 +33,14 @@ async def warm_shop(resources: Resources, shop: ShopRef, *, force: bool = False)
 
     Raises:
         CacheUnavailable: Redis is away.
+        RunStopped: The checkpoint said so; the batches before it stand.
     """
     await resources.cache.ready_to_fill()
     async with resources.db.snapshot() as session:
         known = await registries.find_active_versions(session, shop.id, shop.settings.cache_quota_entries)
     counts = Counter(registries=len(known), current=0, warmed=0, skipped=0)
-    for batch in batches(known, BATCH):
+    for number, batch in enumerate(batches(known, BATCH)):
+        await checkpoint(number * BATCH, len(known))
         due = [each.slug for each in batch] if force else await _find_due(resources, shop.id, batch)
         warmed = await refresh(resources, shop.id, due)
         counts.update(current=len(batch) - len(due), warmed=warmed, skipped=len(due) - warmed)

@@ -269,6 +269,19 @@ class CoherenceWithPoorStorage(Coherence):
         self.valkey_is_killed_and_comes_back_with_the_snapshot()
 
 
+class CoherenceWithSlowReaders(Coherence):
+    """The same with readers that take minutes, while others write."""
+
+    @rule()
+    def a_minute_passes_again(self) -> None:
+        self.a_minute_passes()
+
+    @rule()
+    @precondition(lambda self: self.writer is None)
+    def a_writer_comes_and_goes_again(self) -> None:
+        self.a_writer_comes_and_goes(0)
+
+
 class WithoutMarks(RegistryCache):
     async def mark(self, shop_id: int, versions: Mapping[str, int]) -> None:
         """Forgets to."""
@@ -341,15 +354,24 @@ def run_machine(
     )
 
 
-@pytest.mark.parametrize("machine", [Coherence, CoherenceWithPoorStorage])
+@pytest.mark.parametrize("machine", [Coherence, CoherenceWithPoorStorage, CoherenceWithSlowReaders])
 def test_no_reader_goes_back_in_time(world: World, machine: type[Coherence]) -> None:
     run_machine(world, machine, whole, examples=60)
 
 
-@pytest.mark.parametrize("make_cache", [without_marks, without_floor_check])
-def test_the_search_finds_a_missing_check(world: World, make_cache: Callable[[Server], RegistryCache]) -> None:
+@pytest.mark.parametrize(
+    ("machine", "make_cache"),
+    [
+        (Coherence, without_marks),
+        (Coherence, without_floor_check),
+        (CoherenceWithSlowReaders, without_lease_check),
+    ],
+)
+def test_the_search_finds_a_missing_check(
+    world: World, machine: type[Coherence], make_cache: Callable[[Server], RegistryCache]
+) -> None:
     with pytest.raises(AssertionError, match="is older than"):
-        run_machine(world, Coherence, make_cache, examples=1000)
+        run_machine(world, machine, make_cache, examples=1000)
 
 
 def restart_with_an_older_snapshot(machine: Coherence) -> None:
@@ -357,14 +379,6 @@ def restart_with_an_older_snapshot(machine: Coherence) -> None:
     machine.a_snapshot_is_saved()
     machine.a_writer_comes_and_goes(1)
     machine.valkey_is_killed_and_comes_back_with_the_snapshot()
-
-
-def fill_after_a_mark_has_expired(machine: Coherence) -> None:
-    for step in (machine.a_reader_starts, machine.a_reader_takes_a_step, machine.a_reader_takes_a_step):
-        step(0)
-    machine.a_writer_comes_and_goes(1)
-    machine.a_minute_passes()
-    machine.a_reader_takes_a_step(0)
 
 
 def flush_between_a_mark_and_its_commit(machine: Coherence) -> None:
@@ -379,11 +393,10 @@ def flush_between_a_mark_and_its_commit(machine: Coherence) -> None:
     ("play", "lacking"),
     [
         (restart_with_an_older_snapshot, without_eras),
-        (fill_after_a_mark_has_expired, without_lease_check),
         (flush_between_a_mark_and_its_commit, without_hold),
     ],
 )
-def test_rarer_orders_of_steps_need_the_era_the_lease_check_and_the_hold(
+def test_rarer_orders_of_steps_need_the_era_and_the_hold(
     world: World, play: Callable[[Coherence], None], lacking: Callable[[Server], RegistryCache]
 ) -> None:
     Coherence.world = world

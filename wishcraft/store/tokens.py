@@ -1,14 +1,14 @@
 """Shops' offline tokens: encrypted at rest, renewed by one process at a time."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 from cryptography.fernet import Fernet, MultiFernet
 from pydantic import SecretStr
-from sqlalchemy import select, text, update
+from sqlalchemy import select, update
 
 from wishcraft.domain.tokens import OfflineToken
 from wishcraft.errors import ConfigurationError, ShopifyUnauthorized
+from wishcraft.store import locks
 from wishcraft.store.engine import Database
 from wishcraft.store.schema import Shop
 
@@ -54,20 +54,9 @@ class TokenVault:
         async with self._db.begin() as session:
             await session.execute(update(Shop).where(Shop.domain == shop).values(values))
 
-    @asynccontextmanager
-    async def refreshing(self, shop: str) -> AsyncIterator[None]:
-        """Be the only one, in any process, that renews the shop's token.
-
-        The lock is its connection's, not a transaction's, because Shopify is asked under it; it ends with either.
-        """
-        async with self._db.engine.connect() as connection:
-            await connection.execution_options(isolation_level="AUTOCOMMIT")
-            name = {"name": f"token:{shop}"}
-            await connection.execute(text("SELECT pg_advisory_lock(hashtextextended(:name, 0))"), name)
-            try:
-                yield
-            finally:
-                await connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))"), name)
+    def refreshing(self, shop: str) -> AbstractAsyncContextManager[None]:
+        """Be the only one, in any process, that renews the shop's token; Shopify is asked under it."""
+        return locks.hold(self._db, "token", shop)
 
     def encrypt(self, token: str) -> bytes:
         """The token as it is stored."""

@@ -8,12 +8,10 @@ Excluded: a Valkey that evicts or loses a mark and keeps its era (`allkeys-*`, a
 that both take the part of the primary.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import ClassVar, Final, TypeVar
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import ClassVar, Final
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -26,73 +24,22 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.cache.coherence_world import PROCESSES, World
 from tests.cache.conftest import OwnValkey
 from wishcraft.cache import entries, keys, scripts
-from wishcraft.cache.client import Server, connect
+from wishcraft.cache.client import Server
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.registries import RegistryCache
 from wishcraft.cache.steps import Lease, fresh
-from wishcraft.domain.documents import Document, Gate
-from wishcraft.errors import CacheUnavailable
+from wishcraft.domain.documents import Document
 
 SHOP: Final = 7
 SLUG: Final = "smith"
-PROCESSES: Final = 2
 READERS: Final = 3
 HOLD_SECONDS: Final = 100_000  # it ends by the rule `the_hold_passes` alone
 
-T = TypeVar("T")
 Steps = Generator[None, None, None]
 """One step up to each `yield`."""
-
-
-class World:
-    """The servers, shared by all runs of a module."""
-
-    def __init__(self, valkey: OwnValkey, database_url: str) -> None:
-        self.valkey = valkey
-        self.runner = asyncio.Runner()
-        self.servers = [connect(valkey.url, timeout=10) for _ in range(PROCESSES)]
-        self.reading = psycopg.connect(database_url, autocommit=True)
-        self.writing = psycopg.connect(database_url)
-        self.reading.execute("CREATE TABLE coherence (version bigint NOT NULL)")
-        self.reading.execute("INSERT INTO coherence VALUES (1)")
-
-    def run(self, awaitable: Awaitable[T]) -> T:
-        async def wait() -> T:
-            return await awaitable
-
-        return self.runner.run(wait())
-
-    def begin_anew(self) -> None:
-        self.valkey.forget_snapshot()
-        self.run(self.servers[0].redis.flushall())
-        self.reading.execute("UPDATE coherence SET version = 1")
-        self.end_hold()
-
-    def end_hold(self) -> None:
-        self.run(self.servers[0].learn())
-        self.run(self.servers[0].redis.hset(keys.ERA, "since", "0"))
-
-    def restart_valkey(self) -> None:
-        self.valkey.kill()
-        self.valkey.start()
-        for server in self.servers:
-            with suppress(CacheUnavailable):  # each finds its connection cut
-                self.run(server.learn())
-
-    def load(self) -> Document:
-        row = self.reading.execute("SELECT version FROM coherence").fetchone()
-        assert row
-        return Document(row[0], Gate.OPEN, 0, b"%d" % row[0])
-
-    def close(self) -> None:
-        self.writing.close()
-        self.reading.execute("DROP TABLE coherence")
-        self.reading.close()
-        for server in self.servers:
-            self.run(server.close())
-        self.runner.close()
 
 
 class Coherence(RuleBasedStateMachine):

@@ -1,4 +1,4 @@
-"""The servers on which the coherence machine takes its steps: a Valkey that can be killed, a PostgreSQL, two processes."""
+"""The servers on which the coherence machine takes its steps: Valkey, which can be killed, and PostgreSQL."""
 
 import asyncio
 from collections.abc import Awaitable

@@ -10,7 +10,6 @@ from wishcraft.domain.batches import batches
 from wishcraft.domain.inventory import StockLevel, VariantReading, prefers_bulk, stock_level
 from wishcraft.resources import Resources
 from wishcraft.services.progress import Checkpoint, no_checkpoint
-from wishcraft.services.progress import Checkpoint, no_checkpoint
 from wishcraft.services.warming import refresh
 from wishcraft.shopify.variants import MOST_IDS, POINTS_PER_VARIANT, bulk_read_variants, read_variants
 from wishcraft.store import items, registries

@@ -10,7 +10,6 @@ from wishcraft.domain.batches import batches
 from wishcraft.domain.documents import Document
 from wishcraft.resources import Resources
 from wishcraft.services.progress import Checkpoint, no_checkpoint
-from wishcraft.services.progress import Checkpoint, no_checkpoint
 from wishcraft.services.serving import load_documents
 from wishcraft.store import registries
 from wishcraft.store.registries import CurrentVersion

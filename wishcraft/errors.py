@@ -8,19 +8,31 @@
     - CacheUnavailable       Redis refused, hung or restarted
     - ShopifyUnavailable     5xx, a cut connection, a timeout or a malformed answer, after the client's own retries
     - ShopifyThrottled       Shopify kept throttling past the client's patience
+    - MailUnavailable        the mail server is away, or takes nothing for now
+    - MailPostponed          the mail server does not take this one mail for now
+    - MailOutcomeUnknown     a mail was handed over, and no answer came: it may have been taken
   - ShopifyRefused           it will not work until someone changes something
     - ShopifyUnauthorized    the token is not accepted and could not be refreshed: the shop must install the app anew
     - ShopifyQueryInvalid    Shopify does not accept the document or its cost
     - BulkOperationFailed    a bulk operation ended FAILED, CANCELED or EXPIRED
+  - MailRejected             the mail server will never take this mail; no message names the address
+    - AddressRejected        because of its address: writing to it again would be wrong
+  - SenderRejected           the mail server does not take mail from us: the login or the sender is wrong
 """
+
+from typing import ClassVar
 
 
 class WishCraftError(Exception):
-    """The root of the tree above."""
+    """The root of the tree above; `advice` says in a job's summary what to do."""
+
+    advice: ClassVar[str] = "Look at the run's logs."
 
 
 class ConfigurationError(WishCraftError):
     """A setting is missing or wrong; the message says which and what to do."""
+
+    advice = "Mend the setting in the environment of the worker, and start the worker again."
 
 
 class UnknownShop(WishCraftError):  # noqa: N818  it names a state
@@ -34,30 +46,70 @@ class RunStopped(WishCraftError):  # noqa: N818  it names what happened
 class TransientError(WishCraftError):
     """It may work later."""
 
+    advice = "Nothing, if the next run succeeds."
+
 
 class CacheUnavailable(TransientError):  # noqa: N818  it names a state; so do httpx and psycopg
     """Redis refused, hung or restarted."""
+
+    advice = "Look at Redis (/health tells how it is); the next run makes up for this one."
 
 
 class ShopifyUnavailable(TransientError):  # noqa: N818  it names a state
     """Shopify did not give a usable answer, after the client's own retries."""
 
+    advice = "Nothing, if the next run succeeds; else look at Shopify's status page."
+
 
 class ShopifyThrottled(TransientError):  # noqa: N818  Shopify's own word
     """Shopify kept throttling past the client's patience."""
+
+    advice = "Nothing, if the next run succeeds; else another app of this shop uses up its points."
+
+
+class MailUnavailable(TransientError):  # noqa: N818  it names a state
+    """The mail server is away, or takes nothing for now."""
+
+
+class MailPostponed(TransientError):  # noqa: N818  it names what happened
+    """The mail server does not take this one mail for now."""
+
+
+class MailOutcomeUnknown(TransientError):  # noqa: N818  it names a state
+    """A mail was handed over, and no answer came: it may have been taken."""
 
 
 class ShopifyRefused(WishCraftError):  # noqa: N818  it names a state
     """Shopify answered, and the answer is no until someone changes something."""
 
+    advice = "Look at the run's logs: Shopify says there what it refuses."
+
 
 class ShopifyUnauthorized(ShopifyRefused):
     """The shop's token is not accepted and could not be refreshed: the shop must install the app anew."""
+
+    advice = "Ask the merchant to install the app anew."
 
 
 class ShopifyQueryInvalid(ShopifyRefused):
     """Shopify does not accept the GraphQL document, its variables or its cost."""
 
+    advice = "Tell the developers: the query does not fit SHOPIFY_API_VERSION."
+
 
 class BulkOperationFailed(ShopifyRefused):
     """A bulk operation ended FAILED, CANCELED or EXPIRED."""
+
+    advice = "Run the job again for this shop."
+
+
+class MailRejected(WishCraftError):  # noqa: N818  it names what happened
+    """The mail server will never take this mail; the message names its reply code, never the address."""
+
+
+class AddressRejected(MailRejected):
+    """The mail's address is the reason: writing to it again would be wrong."""
+
+
+class SenderRejected(WishCraftError):  # noqa: N818  it names what happened
+    """The mail server does not take mail from us: the login or the sender is wrong."""

@@ -8,6 +8,8 @@ import httpx
 
 from wishcraft.cache.client import connect
 from wishcraft.cache.registries import RegistryCache
+from wishcraft.mail.mailer import Mailer
+from wishcraft.mail.smtp import SmtpMailer
 from wishcraft.settings import Settings
 from wishcraft.settings import settings as from_environment
 from wishcraft.shopify.client import ShopifyClient
@@ -22,6 +24,7 @@ class Resources:
     db: Database
     cache: RegistryCache
     shopify: ShopifyClient
+    mailer: Mailer
 
 
 @asynccontextmanager
@@ -39,6 +42,8 @@ async def open_resources(settings: Settings | None = None, *, redis_timeout: flo
         stack.push_async_callback(db.close)
         redis = connect(settings.redis_url, settings.redis_password, timeout=redis_timeout)
         stack.push_async_callback(redis.close)
+        mailer = SmtpMailer(settings.smtp_url, settings.mail_from)
+        stack.push_async_callback(mailer.close)
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=httpx.Timeout(30, connect=5)))
         shopify = ShopifyClient(
             http,
@@ -48,4 +53,4 @@ async def open_resources(settings: Settings | None = None, *, redis_timeout: flo
             api_key=settings.shopify_api_key,
             api_secret=settings.shopify_api_secret.get_secret_value(),
         )
-        yield Resources(db, RegistryCache(redis), shopify)
+        yield Resources(db, RegistryCache(redis), shopify, mailer)

@@ -43,6 +43,19 @@ class Settings(DatabaseSettings):
     shopify_api_secret_previous: SecretStr | None = Field(None, description="Still accepted while a rotation spreads.")
     shopify_api_version: str = Field("2026-10", description="Admin GraphQL version.")
     shopify_origin: str = Field("https://{shop}", description="Where a shop answers; {shop} becomes its domain.")
+    public_url: str | None = Field(
+        None, description="Where the world reaches the API, e.g. https://registry.example; unsubscribe links start so."
+    )
+    storefront_registry_url: str = Field(
+        "https://{shop}/apps/registry/{slug}", description="Where guests open a registry; mails link to it."
+    )
+    smtp_url: SecretStr | None = Field(
+        None, description="How mail is sent: smtp://user:password@host:587?starttls, or smtps://…"
+    )
+    mail_from: str | None = Field(None, description="The address that mails come from, and bounces go to.")
+    reminder_recovery: Literal["resend", "hold"] = Field(
+        "resend", description="A reminder that may have gone out when its run died: `resend` it, or `hold` it."
+    )
     prefect_api_url: str | None = Field(None, description="Prefect's API; readiness asks it.")
     prefect_ui_url: str | None = Field(None, description="Where /admin/jobs leads.")
 

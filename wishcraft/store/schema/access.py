@@ -36,6 +36,7 @@ class ShopSettings(BaseModel):
     low_stock_threshold: int = Field(5, ge=0)
     max_items_per_registry: int = Field(100, ge=1, le=1000)
     cache_quota_entries: int = Field(50_000, ge=0)
+    brand_colour: str = Field("#2f6f5e", pattern=r"^#[0-9a-fA-F]{6}$")
 
 
 class Shop(Timestamps, Base):

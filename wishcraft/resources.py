@@ -8,6 +8,7 @@ import httpx
 
 from wishcraft.cache.client import connect
 from wishcraft.cache.registries import RegistryCache
+from wishcraft.cache.sessions import SessionCache
 from wishcraft.mail.mailer import Mailer
 from wishcraft.mail.smtp import SmtpMailer
 from wishcraft.settings import Settings
@@ -23,6 +24,7 @@ class Resources:
 
     db: Database
     cache: RegistryCache
+    sessions: SessionCache
     shopify: ShopifyClient
     mailer: Mailer
 
@@ -53,4 +55,4 @@ async def open_resources(settings: Settings | None = None, *, redis_timeout: flo
             api_key=settings.shopify_api_key,
             api_secret=settings.shopify_api_secret.get_secret_value(),
         )
-        yield Resources(db, RegistryCache(redis), shopify, mailer)
+        yield Resources(db, RegistryCache(redis), SessionCache(redis), shopify, mailer)

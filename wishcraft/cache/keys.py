@@ -1,6 +1,7 @@
 """Every key of the cache and how long what it holds may live. No key is built elsewhere."""
 
-from typing import Final
+import re
+from typing import Final, NamedTuple
 
 WRITE_LIMIT_SECONDS: Final = 10
 """The longest a transaction that marks may last, from its begin; PostgreSQL ends it (`transaction_timeout`)."""
@@ -22,6 +23,17 @@ WITHOUT_TTL: Final[tuple[str, ...]] = (ERA, "wishcraft:{*}:marks")
 """Patterns of the keys that never expire as a whole, so that no `volatile-*` policy evicts them.
 The fields of a shop's marks expire one by one, and the hash goes with its last field."""
 
+SESSIONS: Final = "wishcraft:{*}:session:*"
+"""The pattern of all sessions' keys."""
+_SESSION: Final = re.compile(r"wishcraft:\{(\d+)\}:session:(.*)", re.DOTALL)
+
+
+class SessionName(NamedTuple):
+    """Whose session it is, and its id."""
+
+    shop_id: int
+    session_id: str
+
 
 def entry_key(shop_id: int, slug: str) -> str:
     """Where the answer of one registry lies."""
@@ -36,6 +48,17 @@ def lease_key(shop_id: int, slug: str) -> str:
 def marks_key(shop_id: int) -> str:
     """A hash from slug to the lowest version that may be filled."""
     return f"wishcraft:{{{shop_id}}}:marks"
+
+
+def session_key(name: SessionName) -> str:
+    """What the session grants; it expires with the session."""
+    return f"wishcraft:{{{name.shop_id}}}:session:{name.session_id}"
+
+
+def session_name(key: bytes) -> SessionName | None:
+    """Which session lies under this key, as Redis gives it; None if `session_key` did not make it."""
+    match = _SESSION.fullmatch(key.decode())
+    return SessionName(int(match[1]), match[2]) if match else None
 
 
 def spread(ttl_ms: int, fraction: float) -> int:

@@ -2,13 +2,18 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import INET
 from sqlalchemy.orm import Mapped, mapped_column
 
+from wishcraft.domain.retention import COMPLIANCE_PREFIX, COMPLIANCE_TOPICS
 from wishcraft.store.schema.base import Base, choice
+
+_TOPICS: Final = ", ".join(f"'{topic}'" for topic in COMPLIANCE_TOPICS)
+IS_COMPLIANCE: Final = f"starts_with(action, '{COMPLIANCE_PREFIX}') OR action IN ({_TOPICS})"
+"""The rule of `domain.retention.is_compliance`, word for word in the indexes and in the queries that use them."""
 
 
 class WebhookOutcome(StrEnum):
@@ -33,7 +38,9 @@ class AuditLog(Base):
 
     __tablename__ = "audit_logs"
     __table_args__ = (
-        Index("ix_audit_logs_find_old", "created_at"),
+        # Apart, so that a batch of ordinary rows does not wade through years of kept ones.
+        Index("ix_audit_logs_find_old_ordinary", "created_at", postgresql_where=text(f"NOT ({IS_COMPLIANCE})")),
+        Index("ix_audit_logs_find_old_compliance", "created_at", postgresql_where=text(IS_COMPLIANCE)),
         Index("ix_audit_logs_of_resource", "shop_id", "resource", "resource_id", "created_at"),
     )
 
@@ -77,7 +84,8 @@ class AnalyticsEvent(Base):
         ForeignKeyConstraint(["shop_id", "registry_id"], ["registries.shop_id", "registries.id"], ondelete="CASCADE"),
         Index("ix_analytics_events_count_views", "shop_id", "type", "occurred_at", "registry_id"),
         Index("ix_analytics_events_of_registry", "registry_id"),
-        Index("ix_analytics_events_find_old", "occurred_at", postgresql_using="brin"),
+        # No BRIN: once deletions have freed pages, new rows lie among the oldest, and every range spans all time.
+        Index("ix_analytics_events_find_old", "occurred_at"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -1,0 +1,27 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from wishcraft.domain.retention import Kind, cutoffs, is_compliance
+
+
+@pytest.mark.parametrize(
+    "action", ["compliance.export", "compliance.", "customers/data_request", "customers/redact", "shop/redact"]
+)
+def test_what_the_law_asks_for_is_compliance(action: str) -> None:
+    assert is_compliance(action)
+
+
+@pytest.mark.parametrize(
+    "action", ["", "compliance", "registry.compliance.", "Compliance.export", "customers/update", "shop/redacted"]
+)
+def test_nothing_else_is_compliance(action: str) -> None:
+    assert not is_compliance(action)
+
+
+def test_a_cutoff_is_counted_in_days_of_24_hours() -> None:
+    now = datetime(2026, 3, 8, 7, tzinfo=UTC)  # the day on which New York's clocks go forward
+    assert cutoffs({Kind.AUDIT: 30, Kind.RUNS: 1}, now) == {
+        Kind.AUDIT: now - timedelta(hours=720),
+        Kind.RUNS: datetime(2026, 3, 7, 7, tzinfo=UTC),
+    }

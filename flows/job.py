@@ -1,29 +1,48 @@
-"""What all jobs share: a flow over batches of shops that ends with a table, a sentence and a truthful state."""
+"""What all jobs share: a flow over batches of shops that ends with a summary, a table and a truthful state."""
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any, Final, ParamSpec, TypeVar, cast
+from uuid import UUID
 
 from prefect import Flow, State, Task, flow
-from prefect.artifacts import acreate_table_artifact
-from prefect.futures import PrefectFuture, wait
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_UI_URL
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from flows.progress import follow
+from tasks.attempts import advice_for, problem_of
 from wishcraft.domain.outcomes import ShopOutcome, sentence, table, total
+from wishcraft.domain.summaries import summary
+from wishcraft.settings import JobSettings
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Runner = TaskRunner[PrefectFuture[Any]]
 
 SHOPS_AT_ONCE: Final = 4
+LONGEST: Final = timedelta(hours=6)
+"""A run is given up then, so that it cannot keep its deployment's only slot for good; alerts come long before."""
 
 
 def job(name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
-    """A flow that works on several batches of shops at once."""
-    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=SHOPS_AT_ONCE)
-    return flow(name=name, task_runner=cast("TaskRunner[PrefectFuture[Any]]", runner))  # its type is invariant
+    """A flow that works on several batches of shops at once, where TASK_RUNNER says."""
+    return flow(name=name, task_runner=task_runner(JobSettings()), timeout_seconds=LONGEST.total_seconds())
+
+
+def task_runner(settings: JobSettings) -> Runner:
+    """Threads of this process, or a Dask cluster: the one at DASK_ADDRESS, else one on this machine for each run."""
+    if settings.task_runner == "threads":
+        return cast("Runner", ThreadPoolTaskRunner[Any](max_workers=SHOPS_AT_ONCE))  # its type is invariant
+    from prefect_dask.task_runners import DaskTaskRunner  # an extra, which needs a second to import
+
+    if settings.dask_address:
+        return cast("Runner", DaskTaskRunner(address=settings.dask_address))
+    return cast("Runner", DaskTaskRunner(cluster_kwargs={"dashboard_address": None}))
 
 
 async def run_batches(
@@ -31,7 +50,7 @@ async def run_batches(
 ) -> list[ShopOutcome]:
     """Run the task on every batch; a batch whose task failed for good becomes a failed outcome of each of its shops."""
     futures = [work.submit(list(batch), **parameters) for batch in shop_batches]
-    await asyncio.to_thread(wait, futures)  # the runner's threads do the work; this loop stays free for heartbeats
+    await follow(futures, [len(batch) for batch in shop_batches])
     return [
         outcome
         for batch, future in zip(shop_batches, futures, strict=True)
@@ -39,19 +58,35 @@ async def run_batches(
     ]
 
 
-async def summarise(key: str, outcomes: Sequence[ShopOutcome]) -> State[dict[str, int]]:
-    """Leave the run's table, and end it: `Completed` with the totals, or `Failed` if a shop failed."""
+async def summarise(key: str, outcomes: Sequence[ShopOutcome], watched: Sequence[str] = ()) -> State[dict[str, int]]:
+    """Leave the run's summary and table, and end it.
+
+    Args:
+        key: The job's name: its artifacts' history is kept under it.
+        outcomes: One for each shop.
+        watched: The counts of which any is worth a look; the summary names the shops.
+
+    Returns:
+        `Cancelled` if the run was asked to stop, else `Failed` if a shop failed, else `Completed` with the totals.
+    """
     message = sentence(outcomes)
-    artifact = await acreate_table_artifact(table(outcomes), key=key, description=message)
-    get_run_logger().info("%s Table: %s/artifacts/artifact/%s", message, PREFECT_UI_URL.value(), artifact)
+    rows = await acreate_table_artifact(table(outcomes), key=key, description=message)
+    text = f"{summary(outcomes, watched)}\n\n[All shops]({_link(rows)})"
+    page = await acreate_markdown_artifact(text, key=f"{key}-summary", description=message)
+    get_run_logger().info("%s Summary: %s", message, _link(page))
+    if any(outcome.stopped for outcome in outcomes):
+        return Cancelled(message=message)
     if any(outcome.problem for outcome in outcomes):
         return Failed(message=message)
     return Completed(message=message, data=total(outcomes))
 
 
+def _link(artifact: UUID) -> str:
+    return f"{PREFECT_UI_URL.value()}/artifacts/artifact/{artifact}"
+
+
 async def _outcomes(batch: Sequence[str], future: PrefectFuture[Any]) -> list[ShopOutcome]:
-    result = await future.state.aresult(raise_on_failure=False)
-    if isinstance(result, BaseException):
-        problem = f"{type(result).__name__}: {result}".partition("\n")[0]
-        return [ShopOutcome(shop, problem=problem) for shop in batch]
-    return list(result)
+    try:
+        return list(await asyncio.to_thread(future.result))
+    except Exception as error:  # noqa: BLE001  also a Dask worker's death, which leaves the task run without an end
+        return [ShopOutcome(shop, problem=problem_of(error), advice=advice_for(error)) for shop in batch]

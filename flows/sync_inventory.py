@@ -17,4 +17,4 @@ async def sync_inventory(shops: list[str] | None = None, dry_run: bool = False) 
     """
     batches = await find_shop_batches(shops or [])
     outcomes = await run_batches(sync_shops, batches, dry_run=dry_run)
-    return await summarise("sync-inventory", outcomes)
+    return await summarise("sync-inventory", outcomes, watched=("out_of_stock", "low_stock", "deleted"))

@@ -12,10 +12,11 @@ from prefect.tasks import Task, exponential_backoff
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from tasks.progress import BatchProgress
 from wishcraft.domain.outcomes import ShopOutcome
-from wishcraft.errors import TransientError, WishCraftError
+from wishcraft.errors import RunStopped, TransientError, WishCraftError
 from wishcraft.resources import Resources, open_resources
-from wishcraft.services.progress import Checkpoint, no_checkpoint
+from wishcraft.services.progress import Checkpoint
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
 
@@ -24,6 +25,8 @@ Work = Callable[[Resources, ShopRef, Checkpoint], Awaitable[dict[str, int]]]
 
 TRANSIENT: Final = (TransientError, OperationalError, InterfaceError, PoolTimeout)
 ATTEMPTS: Final = 4
+TASK_SECONDS: Final = 3600.0
+"""Each try of a batch: far more than one ever takes, so that what hangs ends, and is seen."""
 
 
 class Retries(TypedDict):
@@ -32,6 +35,7 @@ class Retries(TypedDict):
     retries: int
     retry_delay_seconds: Callable[[int], list[float]]
     retry_jitter_factor: float
+    timeout_seconds: float
     retry_condition_fn: Callable[[Task[..., Any], TaskRun, State[Any]], Awaitable[bool]]
 
 
@@ -44,6 +48,7 @@ RETRIES: Final[Retries] = {
     "retries": ATTEMPTS - 1,
     "retry_delay_seconds": exponential_backoff(2),
     "retry_jitter_factor": 0.5,
+    "timeout_seconds": TASK_SECONDS,
     "retry_condition_fn": is_transient,
 }
 
@@ -62,6 +67,8 @@ def shop_names(verb: str) -> Callable[[], str]:
 async def for_each_shop(domains: Sequence[str], work: Work) -> list[ShopOutcome]:
     """Do the work for each shop in turn; a shop's failure is its own outcome and stops no other.
 
+    Once the run is asked to stop, the shop at hand ends at its next checkpoint, and no other begins.
+
     Raises:
         TransientError: Some shop failed in a way that may pass and attempts are left. The shops that went well are
             done again then, which is cheap: the work finds nothing to do.
@@ -69,22 +76,48 @@ async def for_each_shop(domains: Sequence[str], work: Work) -> list[ShopOutcome]
     async with open_resources(redis_timeout=5) as resources:
         async with resources.db.snapshot() as session:
             found = await shops.find_active(session, domains)
-        outcomes = [await _attempt(resources, shop, work) for shop in found]
-    passing = [f"{outcome.shop} ({outcome.problem})" for outcome, may_pass in outcomes if may_pass]
-    if passing and task_run.run_count < ATTEMPTS:
-        raise TransientError("; ".join(passing))
-    return [outcome for outcome, _ in outcomes]
+        outcomes, may_pass = await _in_turn(resources, found, work)
+    if may_pass and task_run.run_count < ATTEMPTS and not any(outcome.stopped for outcome in outcomes):
+        raise TransientError("; ".join(may_pass))
+    return outcomes
 
 
-async def _attempt(resources: Resources, shop: ShopRef, work: Work) -> tuple[ShopOutcome, bool]:
-    """The shop's outcome, and whether its failure may pass."""
-    started = time.perf_counter()
-    try:
-        counts = await work(resources, shop, no_checkpoint)
-    except Exception as error:  # noqa: BLE001  whatever it is, the other shops of the batch go on
-        if not isinstance(error, WishCraftError):
-            get_run_logger().exception("%s failed", shop.domain)
-        problem = f"{type(error).__name__}: {error}".partition("\n")[0]
-        failed = ShopOutcome(shop.domain, {}, time.perf_counter() - started, problem)
-        return failed, isinstance(error, TRANSIENT)
-    return ShopOutcome(shop.domain, counts, time.perf_counter() - started), False
+async def _in_turn(resources: Resources, found: Sequence[ShopRef], work: Work) -> tuple[list[ShopOutcome], list[str]]:
+    """The shops' outcomes, and of the failures those that may pass."""
+    progress = BatchProgress(len(found))
+    outcomes: list[ShopOutcome] = []
+    may_pass: list[str] = []
+    for shop in found:
+        started = time.perf_counter()
+        try:
+            await progress.checkpoint(0, 1)
+            counts = await work(resources, shop, progress.checkpoint)
+        except RunStopped:
+            undone = found[len(outcomes) :]
+            return [*outcomes, *(ShopOutcome(each.domain, stopped=True) for each in undone)], may_pass
+        except Exception as error:  # noqa: BLE001  whatever it is, the other shops of the batch go on
+            outcome = _failed(shop, error, time.perf_counter() - started)
+            may_pass += [f"{outcome.shop} ({outcome.problem})"] if isinstance(error, TRANSIENT) else []
+        else:
+            outcome = ShopOutcome(shop.domain, counts, time.perf_counter() - started, tries=task_run.run_count)
+        outcomes.append(outcome)
+        progress.finish_shop()
+    return outcomes, may_pass
+
+
+def _failed(shop: ShopRef, error: Exception, seconds: float) -> ShopOutcome:
+    if not isinstance(error, WishCraftError):
+        get_run_logger().error("%s failed", shop.domain, exc_info=error)
+    return ShopOutcome(shop.domain, {}, seconds, problem_of(error), advice_for(error), task_run.run_count)
+
+
+def problem_of(error: BaseException) -> str:
+    """The error as one line: its kind and the first line of its text."""
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
+def advice_for(error: BaseException) -> str:
+    """What a person can do about the error."""
+    if isinstance(error, TRANSIENT) and not isinstance(error, WishCraftError):
+        return "Look at PostgreSQL (/health tells how it is); the next run makes up for this one."
+    return getattr(error, "advice", WishCraftError.advice)

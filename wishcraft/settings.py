@@ -25,7 +25,23 @@ class DatabaseSettings(BaseSettings):
     database_url: Annotated[str, AfterValidator(_psycopg)] = Field(description="PostgreSQL 17 or newer.")
 
 
-class Settings(DatabaseSettings):
+class JobSettings(BaseSettings):
+    """How jobs are run, as far as that is known before any of them runs."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+
+    task_runner: Literal["threads", "dask"] = Field(
+        "threads", description="Where a run works: `threads` of its process, or a `dask` cluster (the extra `dask`)."
+    )
+    dask_address: str | None = Field(
+        None, description="The scheduler of that cluster, e.g. tcp://dask:8786; empty: a cluster on this machine."
+    )
+    alert_webhook_url: SecretStr | None = Field(
+        None, description='Where alerts are posted as `{"text": …}`, e.g. a Slack incoming webhook.'
+    )
+
+
+class Settings(JobSettings, DatabaseSettings):
     """What the environment may say; the README shows the same names and meanings (a test compares them)."""
 
     environment: Literal["development", "production"] = Field(

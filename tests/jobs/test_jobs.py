@@ -6,10 +6,11 @@ from prefect import State, get_client
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
+    ArtifactFilterType,
     TaskRunFilter,
     TaskRunFilterFlowRunId,
 )
-from prefect.client.schemas.objects import TaskRun
+from prefect.client.schemas.objects import Artifact, TaskRun
 from psycopg import Connection
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
@@ -26,14 +27,22 @@ SHOP = "maple-and-pine.myshopify.com"
 BROKEN = "lumiere-maison.myshopify.com"
 
 
-async def table_of(state: State[Any]) -> list[dict[str, Any]]:
-    """The rows of the one table that the run left."""
+async def artifacts_of(state: State[Any], kind: str) -> list[Artifact]:
     run_id = state.state_details.flow_run_id
     assert run_id
+    query = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]), type=ArtifactFilterType(any_=[kind]))
     async with get_client() as client:
-        [artifact] = await client.read_artifacts(
-            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]))
-        )
+        return await client.read_artifacts(artifact_filter=query)
+
+
+async def summary_of(state: State[Any]) -> str:
+    [artifact] = await artifacts_of(state, "markdown")
+    return str(artifact.data)
+
+
+async def table_of(state: State[Any]) -> list[dict[str, Any]]:
+    """The rows of the one table that the run left."""
+    [artifact] = await artifacts_of(state, "table")
     assert artifact.description == state.message
     rows: list[dict[str, Any]] = json.loads(str(artifact.data))
     return rows

@@ -1,0 +1,58 @@
+"""A run's summary as Markdown: one sentence, then the few things that somebody may have to do something about. Pure."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from wishcraft.domain.outcomes import ShopOutcome, named, sentence
+
+MOST_ROWS: Final = 20
+"""What a person reads; the run's table has every shop."""
+
+
+def summary(outcomes: Sequence[ShopOutcome], watched: Sequence[str] = ()) -> str:
+    """The run for people. `watched` are names of counts of which any is worth a look, such as `low_stock`."""
+    parts = [f"**{_escaped(sentence(outcomes))}**", _failures(outcomes), _stopped(outcomes), _retries(outcomes)]
+    return "\n\n".join(part for part in [*parts, _watched(outcomes, watched)] if part)
+
+
+def _failures(outcomes: Sequence[ShopOutcome]) -> str:
+    rows = [(o.shop, o.problem, o.advice) for o in outcomes if o.problem]
+    return _section("Failed", ("shop", "problem", "what to do"), rows)
+
+
+def _stopped(outcomes: Sequence[ShopOutcome]) -> str:
+    undone = named(o.shop for o in outcomes if o.stopped)
+    return f"## Not done\n\nThe run was asked to stop. Its next run does the rest: {undone}." if undone else ""
+
+
+def _retries(outcomes: Sequence[ShopOutcome]) -> str:
+    again = named(f"{o.shop} ({o.tries} tries)" for o in outcomes if o.tries > 1)
+    return f"## Tried again\n\n{again}." if again else ""
+
+
+def _watched(outcomes: Sequence[ShopOutcome], names: Sequence[str]) -> str:
+    sums: Callable[[ShopOutcome], int] = lambda o: sum(o.counts.get(name, 0) for name in names)  # noqa: E731  a sort key
+    rows = [
+        (o.shop, *(f"{o.counts.get(name, 0):,}" for name in names))
+        for o in sorted(outcomes, key=sums, reverse=True)
+        if sums(o)
+    ]
+    return _section("Worth a look", ("shop", *(name.replace("_", " ") for name in names)), rows)
+
+
+def _section(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A titled table of the first rows, or nothing if there are none."""
+    if not rows:
+        return ""
+    lines = [_row(header), _row(["---"] * len(header)), *(_row(map(_escaped, row)) for row in rows[:MOST_ROWS])]
+    more = f"\n\nAnd {len(rows) - MOST_ROWS:,} more shops, in the run's table." if len(rows) > MOST_ROWS else ""
+    return f"## {title}\n\n" + "\n".join(lines) + more
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _escaped(text: str) -> str:
+    """The text without what Markdown would take for its own: problems quote answers from outside."""
+    return "".join(f"\\{character}" if character in "|*<`[\\" else character for character in text)

@@ -267,7 +267,7 @@ def without_floor_check(server: Server) -> RegistryCache:
 def _with_fill_lacking(server: Server, lines: str) -> RegistryCache:
     assert scripts.FILL.count(lines) == 1
     cache = whole(server)
-    cache._fill = server.redis.register_script(scripts.FILL.replace(lines, ""))
+    cache._fill = server.redis.register_script(scripts.many(scripts.FILL.replace(lines, "")))
     return cache
 
 

@@ -36,7 +36,7 @@ class RegistryFacts(NamedTuple):
 
 
 class ItemFacts(NamedTuple):
-    """An item as it is stored."""
+    """An item as it is stored: `priority` and `status` may be the plain strings."""
 
     registry_id: int
     id: int
@@ -48,14 +48,14 @@ class ItemFacts(NamedTuple):
     image: str | None
     quantity_wanted: int
     quantity_purchased: int
-    priority: Priority
+    priority: Priority | str
     notes: str
     price: Decimal
     compare_at_price: Decimal | None
     tracked: bool
     inventory_quantity: int
     available: bool
-    status: ItemStatus
+    status: ItemStatus | str
 
 
 def format_money(amount: Decimal, currency: str) -> str:

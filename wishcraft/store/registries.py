@@ -5,7 +5,21 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ARRAY, BigInteger, Integer, Interval, Text, any_, bindparam, func, select, text, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Enum,
+    Integer,
+    Interval,
+    Text,
+    any_,
+    bindparam,
+    func,
+    select,
+    text,
+    type_coerce,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.answers import ItemFacts, RegistryFacts
@@ -44,8 +58,10 @@ _REGISTRY_FACTS: Final = (
     .join(Shop, Shop.id == Registry.shop_id)
     .where(Registry.shop_id == bindparam("shop_id"), Registry.slug == any_(bindparam("slugs", type_=ARRAY(Text))))
 )  # fmt: skip
+_ITEM_COLUMNS: Final = [RegistryItem.__table__.c[name] for name in ItemFacts._fields]
+# Read by the ten thousand: the statuses as they are stored, without an enumeration's look-up for each.
 _ITEM_FACTS: Final = (
-    select(*(getattr(RegistryItem, name) for name in ItemFacts._fields))
+    select(*(type_coerce(column, Text) if isinstance(column.type, Enum) else column for column in _ITEM_COLUMNS))
     .where(
         RegistryItem.shop_id == bindparam("shop_id"),
         RegistryItem.registry_id == any_(bindparam("ids", type_=ARRAY(BigInteger))),
@@ -83,8 +99,10 @@ async def find_facts(
     registries = [_facts(*row) for row in rows]
     items: defaultdict[int, list[ItemFacts]] = defaultdict(list)
     ids = [registry.id for registry in registries]
-    for row in await session.execute(_ITEM_FACTS, {"shop_id": shop_id, "ids": ids}):
-        items[row[0]].append(ItemFacts(*row))
+    # By the connection: the session would look for objects in every row.
+    rows = await (await session.connection()).execute(_ITEM_FACTS, {"shop_id": shop_id, "ids": ids})
+    for row in rows.all():
+        items[row[0]].append(ItemFacts._make(row))
     return [(registry, items[registry.id]) for registry in registries]
 
 

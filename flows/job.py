@@ -58,20 +58,23 @@ async def run_batches(
     ]
 
 
-async def summarise(key: str, outcomes: Sequence[ShopOutcome], watched: Sequence[str] = ()) -> State[dict[str, int]]:
+async def summarise(
+    key: str, outcomes: Sequence[ShopOutcome], watched: Sequence[str] = (), noun: str = "shop"
+) -> State[dict[str, int]]:
     """Leave the run's summary and table, and end it.
 
     Args:
         key: The job's name: its artifacts' history is kept under it.
-        outcomes: One for each shop.
+        outcomes: One for each shop, or for each of what `noun` says.
         watched: The counts of which any is worth a look; the summary names the shops.
+        noun: What the job goes by.
 
     Returns:
         `Cancelled` if the run was asked to stop, else `Failed` if a shop failed, else `Completed` with the totals.
     """
-    message = sentence(outcomes)
-    rows = await acreate_table_artifact(table(outcomes), key=key, description=message)
-    text = f"{summary(outcomes, watched)}\n\n[All shops]({_link(rows)})"
+    message = sentence(outcomes, noun)
+    rows = await acreate_table_artifact(table(outcomes, noun), key=key, description=message)
+    text = f"{summary(outcomes, watched, noun)}\n\n[All {noun}s]({_link(rows)})"
     page = await acreate_markdown_artifact(text, key=f"{key}-summary", description=message)
     get_run_logger().info("%s Summary: %s", message, _link(page))
     if any(outcome.stopped for outcome in outcomes):

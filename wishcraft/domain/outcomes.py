@@ -1,4 +1,7 @@
-"""What a job did, shop by shop, as values that a table and a sentence are made of. Pure."""
+"""What a job did, shop by shop, as values that a table and a sentence are made of. Pure.
+
+A job that goes by something else than shops says what, as `noun`.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,12 +37,12 @@ def total(outcomes: Sequence[ShopOutcome]) -> dict[str, int]:
     return totals
 
 
-def table(outcomes: Sequence[ShopOutcome]) -> list[dict[str, str | int | float]]:
+def table(outcomes: Sequence[ShopOutcome], noun: str = "shop") -> list[dict[str, str | int | float]]:
     """A row for each shop, those with a problem first, then those that were stopped, then the slowest."""
     names = list(total(outcomes))
     return [
         {
-            "shop": outcome.shop,
+            noun: outcome.shop,
             "problem": outcome.problem or ("stopped" if outcome.stopped else "none"),
             **{name.replace("_", " "): outcome.counts.get(name, 0) for name in names},
             "tries": outcome.tries,
@@ -49,11 +52,11 @@ def table(outcomes: Sequence[ShopOutcome]) -> list[dict[str, str | int | float]]
     ]
 
 
-def sentence(outcomes: Sequence[ShopOutcome]) -> str:
+def sentence(outcomes: Sequence[ShopOutcome], noun: str = "shop") -> str:
     """What happened, for people: `3 shops: 200 registries, 12 warmed. Failed: a.myshopify.com (…).`"""
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in total(outcomes).items())
     failed = named([f"{o.shop} ({o.problem})" for o in outcomes if o.problem])
-    return f"{_shops(outcomes)}: {counts or 'nothing to do'}." + (f" Failed: {failed}." if failed else "")
+    return f"{_shops(outcomes, noun)}: {counts or 'nothing to do'}." + (f" Failed: {failed}." if failed else "")
 
 
 def named(names: Iterable[str]) -> str:
@@ -63,7 +66,7 @@ def named(names: Iterable[str]) -> str:
     return "; ".join(names[:MOST_NAMED]) + more
 
 
-def _shops(outcomes: Sequence[ShopOutcome]) -> str:
-    shops = f"{len(outcomes):,} shop{'' if len(outcomes) == 1 else 's'}"
+def _shops(outcomes: Sequence[ShopOutcome], noun: str) -> str:
+    shops = f"{len(outcomes):,} {noun}{'' if len(outcomes) == 1 else 's'}"
     undone = sum(outcome.stopped for outcome in outcomes)
     return f"Stopped after {len(outcomes) - undone:,} of {shops}" if undone else shops

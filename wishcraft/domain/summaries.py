@@ -9,15 +9,20 @@ MOST_ROWS: Final = 20
 """What a person reads; the run's table has every shop."""
 
 
-def summary(outcomes: Sequence[ShopOutcome], watched: Sequence[str] = ()) -> str:
+def summary(outcomes: Sequence[ShopOutcome], watched: Sequence[str] = (), noun: str = "shop") -> str:
     """The run for people. `watched` are names of counts of which any is worth a look, such as `low_stock`."""
-    parts = [f"**{_escaped(sentence(outcomes))}**", _failures(outcomes), _stopped(outcomes), _retries(outcomes)]
-    return "\n\n".join(part for part in [*parts, _watched(outcomes, watched)] if part)
+    parts = [
+        f"**{_escaped(sentence(outcomes, noun))}**",
+        _failures(outcomes, noun),
+        _stopped(outcomes),
+        _retries(outcomes),
+    ]
+    return "\n\n".join(part for part in [*parts, _watched(outcomes, watched, noun)] if part)
 
 
-def _failures(outcomes: Sequence[ShopOutcome]) -> str:
+def _failures(outcomes: Sequence[ShopOutcome], noun: str) -> str:
     rows = [(o.shop, o.problem, o.advice) for o in outcomes if o.problem]
-    return _section("Failed", ("shop", "problem", "what to do"), rows)
+    return _section("Failed", (noun, "problem", "what to do"), rows)
 
 
 def _stopped(outcomes: Sequence[ShopOutcome]) -> str:
@@ -30,14 +35,14 @@ def _retries(outcomes: Sequence[ShopOutcome]) -> str:
     return f"## Tried again\n\n{again}." if again else ""
 
 
-def _watched(outcomes: Sequence[ShopOutcome], names: Sequence[str]) -> str:
+def _watched(outcomes: Sequence[ShopOutcome], names: Sequence[str], noun: str) -> str:
     sums: Callable[[ShopOutcome], int] = lambda o: sum(o.counts.get(name, 0) for name in names)  # noqa: E731  a sort key
     rows = [
         (o.shop, *(f"{o.counts.get(name, 0):,}" for name in names))
         for o in sorted(outcomes, key=sums, reverse=True)
         if sums(o)
     ]
-    return _section("Worth a look", ("shop", *(name.replace("_", " ") for name in names)), rows)
+    return _section("Worth a look", (noun, *(name.replace("_", " ") for name in names)), rows)
 
 
 def _section(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -45,7 +50,7 @@ def _section(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -
     if not rows:
         return ""
     lines = [_row(header), _row(["---"] * len(header)), *(_row(map(_escaped, row)) for row in rows[:MOST_ROWS])]
-    more = f"\n\nAnd {len(rows) - MOST_ROWS:,} more shops, in the run's table." if len(rows) > MOST_ROWS else ""
+    more = f"\n\nAnd {len(rows) - MOST_ROWS:,} more {header[0]}s, in the run's table." if len(rows) > MOST_ROWS else ""
     return f"## {title}\n\n" + "\n".join(lines) + more
 
 

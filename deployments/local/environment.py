@@ -20,6 +20,9 @@ _PREFECT: Final = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_LOGGING_COLORS": "false",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # A day longer than `cleanup-logs` keeps runs by default: it deletes them and reports; this is for when it does not.
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(31 * 86_400),
     # One row per insert is the default, and keeps the server at some 35 task runs per second.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",

@@ -19,7 +19,8 @@ class Kind(StrEnum):
     WEBHOOKS = "handled webhook events"
     ANALYTICS = "analytics events"
     RUNS = "Prefect runs"
-    SESSIONS = "sessions"
+    SESSIONS = "expired sessions"
+    ORPHANS = "orphaned sessions in Redis"
 
 
 def is_compliance(action: str) -> bool:

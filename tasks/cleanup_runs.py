@@ -1,0 +1,107 @@
+"""Deletes Prefect's own history past its time, through Prefect's API: runs with their states, tasks, logs, artifacts.
+
+The server's vacuum deletes runs that have ended; this one also those that never did, and it reports.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from prefect import get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterEndTime,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterStartTime,
+    TaskRunFilter,
+    TaskRunFilterFlowRunId,
+)
+from prefect.exceptions import ObjectNotFound
+from prefect.types._datetime import create_datetime_instance
+
+from wishcraft.domain.retention import Bounds
+from wishcraft.services.cleaning import delete_in_batches
+from wishcraft.services.progress import Checkpoint
+
+MOST_RUNS: Final = 50
+"""In a batch: each is a request or more, and Prefect's server answers some hundred a second."""
+REQUESTS_AT_ONCE: Final = 4
+
+
+async def clean_runs(before: datetime, bounds: Bounds, checkpoint: Checkpoint) -> dict[str, int]:
+    """Delete the runs that ended before this moment, or started before it and never ended, or never started.
+
+    Raises:
+        RunStopped: The checkpoint said so; the batches before it stand.
+    """
+    past = _past(before)
+    async with get_client() as client:
+
+        async def count() -> int:
+            return sum([await client.count_flow_runs(flow_run_filter=each) for each in past])
+
+        async def delete(runs: int) -> int:
+            for each in past:
+                if deleted := await _delete(client, each, min(runs, MOST_RUNS)):
+                    return deleted
+            return 0
+
+        return await delete_in_batches(count, delete, bounds, checkpoint)
+
+
+def _past(before: datetime) -> list[FlowRunFilter]:
+    """The runs past their time, in three filters that share none.
+
+    Late ones count from their start, lest a run that had to wait for a worker be deleted while it works.
+    """
+    moment = create_datetime_instance(before)
+    unended, unstarted = FlowRunFilterEndTime(is_null_=True), FlowRunFilterStartTime(is_null_=True)
+    return [
+        FlowRunFilter(end_time=FlowRunFilterEndTime(before_=moment)),
+        FlowRunFilter(end_time=unended, start_time=FlowRunFilterStartTime(before_=moment)),
+        FlowRunFilter(
+            end_time=unended,
+            start_time=unstarted,
+            expected_start_time=FlowRunFilterExpectedStartTime(before_=moment),
+        ),
+    ]
+
+
+async def _delete(client: PrefectClient, past: FlowRunFilter, limit: int) -> int:
+    """Delete a batch; how many of its runs nobody else was faster to delete.
+
+    Artifacts go before the run that they would be found by: whoever is killed in between has lost nothing to find.
+    """
+    runs = [run.id for run in await client.read_flow_runs(flow_run_filter=past, limit=limit)]
+    while artifacts := await _find_artifacts(client, runs):
+        await _each(client.delete_artifact, artifacts)
+    return await _each(client.delete_flow_run, runs)
+
+
+async def _find_artifacts(client: PrefectClient, runs: list[UUID]) -> list[UUID]:
+    """Some of the runs' artifacts, and of those that only name a task of theirs."""
+    if not runs:
+        return []
+    own = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=runs))
+    of_tasks = TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=runs))
+    found = await client.read_artifacts(artifact_filter=own) or await client.read_artifacts(task_run_filter=of_tasks)
+    return [artifact.id for artifact in found]
+
+
+async def _each(delete: Callable[[UUID], Awaitable[None]], ids: Sequence[UUID]) -> int:
+    turns = asyncio.Semaphore(REQUESTS_AT_ONCE)
+
+    async def one(each: UUID) -> bool:
+        async with turns:
+            try:
+                await delete(each)
+            except ObjectNotFound:  # another run was faster
+                return False
+            return True
+
+    return sum(await asyncio.gather(*map(one, ids)))

@@ -1,0 +1,89 @@
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from psycopg import Connection
+from sqlalchemy import text
+
+from wishcraft.domain.retention import Kind, is_compliance
+from wishcraft.resources import Resources
+from wishcraft.store import retention
+from wishcraft.store.schema.journal import IS_COMPLIANCE
+
+Demo = Connection[tuple[Any, ...]]
+NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
+INDEXES = {
+    Kind.AUDIT: "ix_audit_logs_find_old_ordinary",
+    Kind.COMPLIANCE: "ix_audit_logs_find_old_compliance",
+    Kind.WEBHOOKS: "ix_webhook_events_find_handled",
+    Kind.ANALYTICS: "ix_analytics_events_find_old",
+    Kind.SESSIONS: "ix_sessions_find_expired",
+}
+ROWS = 20_000
+
+
+@pytest.fixture
+def full_tables(demo: Demo) -> Iterator[None]:
+    """A row for each of the last minutes; a tenth of the audit logs are of compliance actions."""
+    demo.execute("TRUNCATE audit_logs, webhook_events, analytics_events, sessions")
+    moments = "SELECT n, CAST(%s AS timestamptz) - n * interval '1 minute' AS moment FROM generate_series(1, %s) n"
+    for insert in (
+        """INSERT INTO audit_logs (actor, action, resource, resource_id, created_at)
+           SELECT 'ops', CASE WHEN n %% 10 = 0 THEN 'shop/redact' ELSE 'registry.archived' END, 'r', n, moment""",
+        """INSERT INTO webhook_events (shop_id, webhook_id, topic, triggered_at, handled_at, outcome)
+           SELECT 1, 'w' || n, 'orders/paid', moment, CASE WHEN n %% 10 > 0 THEN moment END, 'applied'""",
+        """INSERT INTO analytics_events (shop_id, registry_id, type, occurred_at, visitor_id)
+           SELECT 1, (SELECT min(id) FROM registries WHERE shop_id = 1), 'registry_viewed', moment, 'v'""",
+        """INSERT INTO sessions (id, shop_id, kind, subject, expires_at)
+           SELECT 's' || n, 1, 'guest_grant', 'smith', moment""",
+    ):
+        demo.execute(f"{insert} FROM ({moments}) m".encode(), [NOW, ROWS])
+    demo.execute("ANALYZE")
+    yield
+    demo.execute("TRUNCATE audit_logs, webhook_events, analytics_events, sessions")
+
+
+async def plan(resources: Resources, statement: str, kind: Kind, before: datetime) -> str:
+    query = text("EXPLAIN " + statement.format(retention._AGING[kind]))
+    async with resources.db.begin() as session:
+        lines = await session.scalars(query, {"before": before, "limit": 1000})
+        return "\n".join(lines)
+
+
+@pytest.mark.usefixtures("full_tables")
+@pytest.mark.parametrize("age", [timedelta(0), timedelta(minutes=ROWS / 2), timedelta(minutes=ROWS + 1)])
+@pytest.mark.parametrize("kind", INDEXES)
+async def test_a_batch_is_found_by_its_index_be_all_rows_old_or_none(
+    resources: Resources, kind: Kind, age: timedelta
+) -> None:
+    lines = await plan(resources, retention._DELETE, kind, NOW - age)
+    assert INDEXES[kind] in lines, lines
+    assert "Seq Scan" not in lines, lines
+    assert "Sort" not in lines, lines
+
+
+@pytest.mark.usefixtures("full_tables")
+@pytest.mark.parametrize("kind", INDEXES)
+async def test_a_count_that_finds_little_reads_little(resources: Resources, kind: Kind) -> None:
+    lines = await plan(resources, retention._COUNT, kind, NOW - timedelta(minutes=ROWS - 10))
+    assert INDEXES[kind] in lines, lines
+
+
+@pytest.mark.parametrize(
+    "action", ["compliance.export", "compliance", "Compliance.x", "customers/redact", "customers/updated", "%", ""]
+)
+async def test_the_database_tells_compliance_as_the_rule_does(resources: Resources, action: str) -> None:
+    async with resources.db.snapshot() as session:
+        query = text(f"SELECT {IS_COMPLIANCE} FROM (SELECT CAST(:action AS text) AS action) a")  # noqa: S608  constants
+        assert (await session.execute(query, {"action": action})).scalar_one() is is_compliance(action)
+
+
+async def test_a_count_stops_at_its_limit(
+    resources: Resources, demo: Demo, full_tables: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert full_tables is None
+    assert demo.execute("SELECT count(*) FROM sessions").fetchone() == (ROWS,)
+    monkeypatch.setattr(retention, "MOST_COUNTED", 1000)
+    async with resources.db.snapshot() as session:
+        assert await retention.count_old(session, Kind.SESSIONS, NOW) == 1000

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 
-from api import documentation, health, problems, registries
+from api import documentation, health, problems, registries, unsubscribe
 from api.callers import Callers
 from wishcraft.resources import open_resources
 from wishcraft.settings import Settings
@@ -38,6 +38,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.register(app)
     documentation.register(app)
     app.include_router(registries.router)
+    app.include_router(unsubscribe.router)
     app.include_router(health.router)
 
     @app.get("/admin/jobs", include_in_schema=False)

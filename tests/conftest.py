@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -25,6 +25,8 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from deployments.sandbox.demo import seed
+from deployments.sandbox.mailbox.app import create_app as create_mailbox
+from deployments.sandbox.mailbox.letters import Letterbox
 from deployments.sandbox.postgres import postgres
 from deployments.sandbox.shopify.app import create_app as create_simulator
 from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options, Simulator
@@ -93,16 +95,50 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 def simulator_server() -> Iterator[tuple[str, FastAPI]]:
     """A Shopify simulator on a port of its own for the whole session: its address and its application."""
     app = create_simulator(Options())
+    with served(app) as address:
+        yield address, app
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[str]:
+    """Serve the application in a thread, on a port of its own: its address."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 20
     while not server.started:
-        assert time.monotonic() < deadline, "the simulator did not start"
+        assert time.monotonic() < deadline, "the server did not start"
         time.sleep(0.005)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", app
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     thread.join(20)
+
+
+@pytest.fixture(scope="session")
+def mailbox_server() -> Iterator[tuple[str, FastAPI]]:
+    """A mail server for the whole session: its page's address, and its application."""
+    app = create_mailbox()
+    with served(app) as address:
+        yield address, app
+
+
+@pytest.fixture
+def mailbox(mailbox_server: tuple[str, FastAPI]) -> Letterbox:
+    """The mail server's box, empty and without faults."""
+    box: Letterbox = mailbox_server[1].state.box
+    box.letters.clear()
+    box.faults.clear()
+    return box
+
+
+@pytest.fixture
+def mail_settings(mailbox_server: tuple[str, FastAPI]) -> dict[str, object]:
+    """The settings that send mail to that server: `settings.model_copy(update=mail_settings)`."""
+    return {
+        "smtp_url": SecretStr(f"smtp://127.0.0.1:{mailbox_server[1].state.smtp_port}"),
+        "mail_from": "registry@wishcraft.example",
+        "public_url": "https://registry.wishcraft.example",
+    }
 
 
 @pytest.fixture

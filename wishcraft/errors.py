@@ -70,6 +70,8 @@ class ShopifyThrottled(TransientError):  # noqa: N818  Shopify's own word
 class MailUnavailable(TransientError):  # noqa: N818  it names a state
     """The mail server is away, or takes nothing for now."""
 
+    advice = "Look at the mail server of SMTP_URL; then run the job again, or wait for the next run."
+
 
 class MailPostponed(TransientError):  # noqa: N818  it names what happened
     """The mail server does not take this one mail for now."""
@@ -113,3 +115,5 @@ class AddressRejected(MailRejected):
 
 class SenderRejected(WishCraftError):  # noqa: N818  it names what happened
     """The mail server does not take mail from us: the login or the sender is wrong."""
+
+    advice = "Mend SMTP_URL or MAIL_FROM in the environment of the worker; then run the job again."

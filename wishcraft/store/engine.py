@@ -24,6 +24,7 @@ class Database:
             max_overflow=0,
             pool_timeout=5,
             pool_pre_ping=True,
+            hide_parameters=True,  # in messages: they are people's names and addresses
             connect_args={"options": _TIMEOUTS, "connect_timeout": 3, "application_name": "wishcraft"},
         )
         self._writing = async_sessionmaker(self.engine, expire_on_commit=False)

@@ -1,0 +1,24 @@
+"""`python -m deployments.sandbox.mailbox`: the mail server and its page on 127.0.0.1."""
+
+import argparse
+
+import uvicorn
+
+from deployments.sandbox.mailbox.app import create_app
+
+
+def main() -> None:
+    """Serve until interrupted."""
+    parser = argparse.ArgumentParser(
+        "python -m deployments.sandbox.mailbox",
+        description="A mail server that keeps what it is sent, and shows it at http://127.0.0.1:PORT.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--smtp-port", type=int, default=4525, help="where it takes mail")
+    parser.add_argument("--port", type=int, default=4500, help="where it shows it")
+    arguments = parser.parse_args()
+    uvicorn.run(create_app(arguments.smtp_port), host="127.0.0.1", port=arguments.port, log_level="warning")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""What has come, and how the mail server is to misbehave. No network here."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from enum import StrEnum
+from typing import Any, Final
+
+MOST_KEPT: Final = 2_000
+
+
+class FaultKind(StrEnum):
+    """What the server can do wrong."""
+
+    DEFER = "defer"
+    """451 to the recipient: try again later."""
+    REFUSE = "refuse"
+    """550 5.1.1 to the recipient: there is no such address."""
+    REJECT = "reject"
+    """554 5.7.1 to the content: not from you."""
+    HANG = "hang"
+    """Takes the content and never answers."""
+    DROP = "drop"
+    """Keeps the mail, and breaks the connection off instead of saying so."""
+
+
+@dataclass
+class Fault:
+    """A fault that is on: for one address or (`None`) for all, `remaining` times or (`None`) until it is put off."""
+
+    kind: FaultKind
+    address: str | None = None
+    remaining: int | None = None
+
+
+@dataclass(frozen=True)
+class Letter:
+    """One mail as it came."""
+
+    number: int
+    received_at: datetime
+    sender: str
+    recipients: list[str]
+    content: bytes
+
+    @property
+    def message(self) -> EmailMessage:
+        """The mail, taken apart."""
+        return message_from_bytes(self.content, policy=default)
+
+    def outline(self) -> dict[str, Any]:
+        """What a list shows of it."""
+        message = self.message
+        return {
+            "number": self.number,
+            "received_at": self.received_at.isoformat(),
+            "from": str(message["From"]),
+            "to": self.recipients,
+            "subject": str(message["Subject"]),
+            "message_id": str(message["Message-ID"]),
+        }
+
+    def whole(self) -> dict[str, Any]:
+        """All of it: headers, and the text and HTML bodies."""
+        message = self.message
+        return self.outline() | {
+            "headers": [[name, str(value)] for name, value in message.items()],
+            "text": _body(message, "plain"),
+            "html": _body(message, "html"),
+        }
+
+
+@dataclass
+class Letterbox:
+    """The letters, the oldest first, and the faults."""
+
+    letters: deque[Letter] = field(default_factory=lambda: deque(maxlen=MOST_KEPT))
+    faults: list[Fault] = field(default_factory=list)
+    taken: int = 0
+
+    def take(self, sender: str, recipients: list[str], content: bytes) -> None:
+        """Keep one more; the oldest goes when there are too many."""
+        self.taken += 1
+        self.letters.append(Letter(self.taken, datetime.now(UTC), sender, recipients, content))
+
+    def set_fault(self, fault: Fault) -> None:
+        """Switch a fault on in place of the like; off if nothing of it remains."""
+        self.faults = [each for each in self.faults if (each.kind, each.address) != (fault.kind, fault.address)]
+        if fault.remaining != 0:
+            self.faults.append(fault)
+
+    def strikes(self, addresses: list[str], *kinds: FaultKind) -> FaultKind | None:
+        """The fault of these kinds that is on for one of the addresses, counted as having struck."""
+        wanted = {address.lower() for address in addresses}
+        for fault in self.faults:
+            if fault.kind in kinds and (fault.address is None or fault.address.lower() in wanted):
+                if fault.remaining is not None:
+                    self.set_fault(Fault(fault.kind, fault.address, fault.remaining - 1))
+                return fault.kind
+        return None
+
+
+def _body(message: EmailMessage, kind: str) -> str:
+    part = message.get_body((kind,))
+    return str(part.get_content()) if part else ""

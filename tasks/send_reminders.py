@@ -1,0 +1,35 @@
+"""The task of the job `send-reminders`."""
+
+from datetime import UTC, date, datetime
+
+from prefect import task
+from prefect.logging import get_run_logger
+
+from tasks.attempts import RETRIES, for_each_shop, shop_names
+from wishcraft.domain.outcomes import ShopOutcome
+from wishcraft.resources import Resources
+from wishcraft.services.progress import Checkpoint
+from wishcraft.services.reminding import find_owed, remind_shop
+from wishcraft.settings import settings
+from wishcraft.store.shops import ShopRef
+
+
+@task(task_run_name=shop_names("remind"), **RETRIES)
+async def remind_shops(domains: list[str], *, dry_run: bool, today: date | None) -> list[ShopOutcome]:
+    """Write to the registrants of these shops whose events are near."""
+
+    async def remind(resources: Resources, shop: ShopRef, checkpoint: Checkpoint) -> dict[str, int]:
+        now = datetime.now(UTC)
+        if dry_run:
+            return await _say_who(resources, shop, now, today)
+        return await remind_shop(resources, settings(), shop, now=now, today=today, checkpoint=checkpoint)
+
+    return await for_each_shop(domains, remind)
+
+
+async def _say_who(resources: Resources, shop: ShopRef, now: datetime, today: date | None) -> dict[str, int]:
+    """Log whom a run would write to: by registry, because addresses are for no log."""
+    owed = await find_owed(resources, settings(), shop, now=now, today=today)
+    for each in owed:
+        get_run_logger().info("%s %s: %s, %d to write to", shop.domain, each.slug, each.event_date, each.mails)
+    return {"due": sum(each.mails for each in owed)}

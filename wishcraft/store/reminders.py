@@ -1,0 +1,233 @@
+"""Queries about reminders, each scoped to one shop. A recipient's address leaves this module in `Claimed` alone."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wishcraft.domain.registries import RegistryStatus
+from wishcraft.domain.reminders import ReminderKind, recipients
+from wishcraft.store.engine import Database
+from wishcraft.store.schema import Registry, Reminder, Shop, ShopSettings
+from wishcraft.store.schema.mail import ReminderState
+
+
+class Sender(NamedTuple):
+    """What a shop's mails say of it."""
+
+    name: str
+    timezone: str
+    settings: ShopSettings
+
+
+class Owed(NamedTuple):
+    """Reminders that a registry is owed and that have not been dealt with."""
+
+    slug: str
+    kind: ReminderKind
+    event_date: date
+    mails: int
+
+
+class Wanted(NamedTuple):
+    """Reminders as columns, which is how they go to PostgreSQL."""
+
+    registry_ids: list[int]
+    dates: list[date]
+    kinds: list[str]
+    recipients: list[str]
+
+    def add(self, registry_id: int, event_date: date, kind: ReminderKind, recipient: str) -> None:
+        """One more."""
+        self.registry_ids.append(registry_id)
+        self.dates.append(event_date)
+        self.kinds.append(kind)
+        self.recipients.append(recipient)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A reminder that is this run's to send, or that turned out to be for a suppressed address."""
+
+    id: int
+    attempt: int
+    message_id: str
+    slug: str
+    event_date: date
+    recipient: str = field(repr=False)
+    suppressed: bool
+
+
+_WANTED: Final = """
+    SELECT w.* FROM unnest(
+        CAST(:registry_ids AS bigint[]), CAST(:dates AS date[]), CAST(:kinds AS text[]), CAST(:recipients AS text[])
+    ) AS w (registry_id, event_date, kind, recipient)
+"""
+_PLAN: Final = text(
+    f"WITH wanted AS ({_WANTED})"  # noqa: S608  constants alone
+    """
+    INSERT INTO reminders (shop_id, registry_id, kind, event_date, recipient, message_id)
+    SELECT :shop_id, w.registry_id, w.kind, w.event_date, w.recipient,
+        '<' || gen_random_uuid() || '@' || CAST(:domain AS text) || '>'
+    FROM wanted w JOIN registries r ON r.shop_id = :shop_id AND r.id = w.registry_id
+    ON CONFLICT (registry_id, kind, event_date, recipient) DO NOTHING
+    """
+)
+_FIND_OWED: Final = text(
+    f"WITH wanted AS ({_WANTED})"  # noqa: S608  constants alone
+    """
+    SELECT r.slug, w.kind, w.event_date, count(*)
+    FROM wanted w
+    JOIN registries r ON r.shop_id = :shop_id AND r.id = w.registry_id
+    LEFT JOIN reminders m USING (registry_id, kind, event_date, recipient)
+    WHERE (m.id IS NULL OR m.state = 'pending')
+      AND NOT EXISTS (
+          SELECT FROM email_suppressions s WHERE s.shop_id = :shop_id
+          AND s.address_hash = sha256(convert_to(:shop_id || ':' || w.recipient, 'UTF8')))
+    GROUP BY r.slug, w.kind, w.event_date ORDER BY w.event_date, r.slug
+    """
+)
+# What a reminder must be to be sent today: of an event that is still on that day, whose registry and shop are active.
+_SENDABLE: Final = """
+    FROM reminders m
+    JOIN unnest(CAST(:dates AS date[]), CAST(:kinds AS text[])) AS due (event_date, kind) USING (event_date, kind)
+    JOIN registries r ON r.id = m.registry_id AND r.event_date = m.event_date AND r.status = 'active'
+    JOIN shops s ON s.id = m.shop_id AND s.status = 'active'
+    WHERE m.shop_id = :shop_id AND m.state = 'pending'
+"""
+_FIND_SENDABLE: Final = text(f"SELECT m.id {_SENDABLE} ORDER BY m.event_date, m.id")
+_CLAIM: Final = text(
+    f"""
+    WITH mine AS (
+        SELECT m.id, r.slug, EXISTS (
+            SELECT FROM email_suppressions x WHERE x.shop_id = m.shop_id
+            AND x.address_hash = sha256(convert_to(m.shop_id || ':' || m.recipient, 'UTF8'))) AS suppressed
+        {_SENDABLE} AND m.id = ANY(CAST(:ids AS bigint[]))
+        ORDER BY m.id FOR UPDATE OF m SKIP LOCKED
+    )
+    UPDATE reminders m SET updated_at = now(),
+        state = CASE WHEN mine.suppressed THEN 'suppressed' ELSE 'sending' END,
+        attempts = m.attempts + CASE WHEN mine.suppressed THEN 0 ELSE 1 END
+    FROM mine WHERE m.id = mine.id
+    RETURNING m.id, m.attempts, m.message_id, mine.slug, m.event_date, m.recipient, mine.suppressed
+    """  # noqa: S608  constants alone
+)
+_GIVE_UP: Final = text(
+    """
+    UPDATE reminders SET state = 'failed', updated_at = now(),
+        last_error = concat_ws('; ', last_error, 'the day of the event is over')
+    WHERE shop_id = :shop_id AND state IN ('pending', 'sending') AND event_date < :today
+    """
+)
+
+
+async def find_sender(session: AsyncSession, shop_id: int) -> Sender | None:
+    """The shop as its mails show it, also one that has uninstalled the app; None if it is gone."""
+    query = select(Shop.name, Shop.timezone, Shop.settings).where(Shop.id == shop_id)
+    row = (await session.execute(query)).one_or_none()
+    return Sender(*row) if row else None
+
+
+async def each_owed_batch(
+    db: Database, shop_id: int, due: Mapping[date, ReminderKind], size: int
+) -> AsyncIterator[Wanted]:
+    """The reminders that the shop's active registries are owed, sent or not, for `size` registries at a time.
+
+    Each batch is read in a unit of work of its own.
+    """
+    after = 0
+    while True:
+        query = (
+            select(Registry.id, Registry.event_date, Registry.customer_email, Registry.co_registrants)
+            .where(
+                Registry.shop_id == shop_id,
+                Registry.status == RegistryStatus.ACTIVE,
+                Registry.event_date.in_(due),
+                Registry.id > after,
+            )
+            .order_by(Registry.id)
+            .limit(size)
+        )
+        async with db.snapshot() as session:
+            rows = (await session.execute(query)).tuples().all()
+        if not rows:
+            return
+        wanted = Wanted([], [], [], [])
+        for registry_id, event_date, registrant, others in rows:
+            assert event_date  # noqa: S101  the query asks for dates
+            for recipient in recipients([registrant, *(other["email"] for other in others)]):
+                wanted.add(registry_id, event_date, due[event_date], recipient)
+        yield wanted
+        after = rows[-1][0]
+
+
+async def plan(session: AsyncSession, shop_id: int, wanted: Wanted, domain: str) -> None:
+    """Write down those that are not yet; each gets its `Message-ID`, which ends in `domain`, for good."""
+    await session.execute(_PLAN, {"shop_id": shop_id, "domain": domain, **wanted._asdict()})
+
+
+async def find_owed(session: AsyncSession, shop_id: int, wanted: Wanted) -> list[Owed]:
+    """Those that would be sent, counted by registry and kind, the next event first."""
+    rows = await session.execute(_FIND_OWED, {"shop_id": shop_id, **wanted._asdict()})
+    return [Owed(slug, ReminderKind(kind), event_date, mails) for slug, kind, event_date, mails in rows]
+
+
+async def find_sendable(session: AsyncSession, shop_id: int, due: Mapping[date, ReminderKind]) -> list[int]:
+    """The ids of the reminders that can be sent now, the next event's first."""
+    return list(await session.scalars(_FIND_SENDABLE, _due(shop_id, due)))
+
+
+async def claim(
+    session: AsyncSession, shop_id: int, due: Mapping[date, ReminderKind], ids: Sequence[int]
+) -> list[Claimed]:
+    """Take those of the reminders that can still be sent: `sending`, or `suppressed` if their address is.
+
+    Rows that another process holds, or has dealt with, are left out. What is returned is this process's to send once
+    the caller has committed, and then to settle.
+    """
+    return [Claimed(*row) for row in await session.execute(_CLAIM, {**_due(shop_id, due), "ids": list(ids)})]
+
+
+async def settle(
+    session: AsyncSession, shop_id: int, claimed: Claimed, state: ReminderState, error: str | None = None
+) -> None:
+    """Say what became of a reminder that this process claimed; one that another has taken since is left alone."""
+    query = (
+        update(Reminder)
+        .where(
+            Reminder.shop_id == shop_id,
+            Reminder.id == claimed.id,
+            Reminder.state == ReminderState.SENDING,
+            Reminder.attempts == claimed.attempt,
+        )
+        .values(state=state, last_error=error)
+    )
+    await session.execute(query)
+
+
+async def take_back(session: AsyncSession, shop_id: int) -> None:
+    """Make what is `sending` `pending` again: for a caller who knows that none of it is on its way."""
+    query = (
+        update(Reminder)
+        .where(Reminder.shop_id == shop_id, Reminder.state == ReminderState.SENDING)
+        .values(state=ReminderState.PENDING, last_error="the run that was sending it died")
+    )
+    await session.execute(query)
+
+
+async def count_held(session: AsyncSession, shop_id: int) -> int:
+    """How many are `sending`: for a caller who knows that none is on its way, those that are held."""
+    query = "SELECT count(*) FROM reminders WHERE shop_id = :shop_id AND state = 'sending'"
+    return int((await session.execute(text(query), {"shop_id": shop_id})).scalar_one())
+
+
+async def give_up_on_past_events(session: AsyncSession, shop_id: int, today: date) -> None:
+    """Make `failed` what was not sent before the day of its event was over, or was never to be: the event has moved."""
+    await session.execute(_GIVE_UP, {"shop_id": shop_id, "today": today})
+
+
+def _due(shop_id: int, due: Mapping[date, ReminderKind]) -> dict[str, Any]:
+    return {"shop_id": shop_id, "dates": list(due), "kinds": [kind.value for kind in due.values()]}

@@ -1,4 +1,4 @@
-"""Brings a Prefect server to what `prefect.yaml` needs: the work pool, its queues, the deployments. Safe to repeat.
+"""Brings a Prefect server to what the jobs need: work pool, queues, automations, deployments. Safe to repeat.
 
 Run it as `python -m deployments.prefect_setup`, with PREFECT_API_URL set; it waits for the server.
 """
@@ -16,14 +16,17 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.workers.process import ProcessWorker
 
+from deployments.automations import prepare_automations
+from wishcraft.settings import JobSettings
+
 POOL: Final = "wishcraft"
 QUEUES: Final = ("critical", "default", "bulk")  # the first is served before the others, and so on
 SERVER_SECONDS: Final = 60.0
 _ROOT: Final = Path(__file__).resolve().parents[1]
 
 
-async def prepare_pool() -> None:
-    """Create the pool and its queues, or bring those that exist up to date.
+async def prepare() -> None:
+    """Create the pool, its queues and the automations, or bring those that exist up to date.
 
     Raises:
         TimeoutError: The server did not answer in SERVER_SECONDS.
@@ -35,6 +38,7 @@ async def prepare_pool() -> None:
         await client.create_work_pool(pool, overwrite=True)
         for priority, name in enumerate(QUEUES, start=1):
             await _prepare_queue(client, name, priority)
+        await prepare_automations(client, JobSettings())
 
 
 async def _wait_for_server(client: PrefectClient) -> None:
@@ -67,5 +71,5 @@ def deploy() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(prepare_pool())
+    asyncio.run(prepare())
     deploy()

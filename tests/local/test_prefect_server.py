@@ -1,50 +1,11 @@
 """What the stack relies on in Prefect's server, asked of a real one."""
 
-import subprocess
-import sys
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
-import pytest
 
-from deployments.local import services
-from deployments.local.environment import children_environment
 from deployments.local.prefect_api import PrefectApi
-from deployments.local.services import Ports
 from deployments.local.supervisor import wait_until
-from deployments.local.workspace import ROOT, Workspace
-from deployments.sandbox.processes import choose_port, running
-
-SET_UP_TWICE = """
-import asyncio
-from deployments.prefect_setup import prepare_pool
-asyncio.run(prepare_pool())
-asyncio.run(prepare_pool())
-"""
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The children's environment of a stack whose Prefect server runs, with its pool set up."""
-    folder = tmp_path_factory.mktemp("prefect")
-    workspace = Workspace(folder)
-    workspace.temporary.mkdir()
-    port = choose_port("Prefect", None, folder / "port")
-    environment = children_environment(workspace, "", Ports(1, port, 1), "postgresql://unused/wishcraft", "")
-    environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = f"sqlite+aiosqlite:///{folder}/prefect.db"
-    api = environment["PREFECT_API_URL"]
-    program = services.prefect(environment, port, PrefectApi(api)).program
-    with running(program, lambda: _healthy(api), folder / "server.log", timeout=60):
-        command = [sys.executable, "-c", SET_UP_TWICE]
-        subprocess.run(command, check=True, env=environment, cwd=ROOT, timeout=60)  # noqa: S603  the text above
-        yield environment
-
-
-@pytest.fixture
-def http(environment: dict[str, str]) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=environment["PREFECT_API_URL"], trust_env=False) as http:
-        yield http
 
 
 def test_the_set_up_gives_the_queues_their_order_and_may_be_repeated(http: httpx.Client) -> None:
@@ -89,13 +50,6 @@ async def test_scheduled_runs_are_created(http: httpx.Client) -> None:
         return any(run["auto_scheduled"] for run in _post(http, "/flow_runs/filter", query))
 
     assert await wait_until(exist)
-
-
-def _healthy(api: str) -> bool:
-    try:
-        return httpx.get(f"{api}/health", trust_env=False).is_success
-    except httpx.HTTPError:
-        return False
 
 
 def _deploy(http: httpx.Client, name: str, **options: object) -> str:

@@ -1,0 +1,50 @@
+"""What the tests ask of a Prefect server, over plain HTTP."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import httpx
+
+from deployments.local.supervisor import wait_until
+
+SOON: Final = 10  # seconds: the shortest that a proactive trigger takes
+
+
+def post(http: httpx.Client, path: str, body: dict[str, Any]) -> Any:
+    return http.post(path, json=body).raise_for_status().json()
+
+
+def create_run(http: httpx.Client, deployment: str, **parameters: object) -> str:
+    """A run of the deployment with this id, for a worker to take."""
+    return str(post(http, f"/deployments/{deployment}/create_flow_run", {"parameters": parameters})["id"])
+
+
+def set_state(http: httpx.Client, run: str, state: str, message: str = "") -> None:
+    body = {"state": {"type": state, "message": message}}
+    assert post(http, f"/flow_runs/{run}/set_state", body)["status"] == "ACCEPT"
+
+
+def state_of(http: httpx.Client, run: str) -> dict[str, Any]:
+    state: dict[str, Any] = http.get(f"/flow_runs/{run}").raise_for_status().json()["state"]
+    return state
+
+
+@contextmanager
+def hastened(http: httpx.Client, name: str) -> Iterator[None]:
+    """The automation of that name, with SOON in the place of its time."""
+    [automation] = [each for each in post(http, "/automations/filter", {}) if each["name"] == name]
+    path = f"/automations/{automation['id']}"
+    body = {key: automation[key] for key in ("name", "description", "enabled", "trigger", "actions")}
+    http.put(path, json=body | {"trigger": body["trigger"] | {"within": SOON}}).raise_for_status()
+    yield
+    http.put(path, json=body).raise_for_status()
+
+
+async def becomes(condition: Callable[[], bool]) -> None:
+    """Wait for the condition, but not for ever."""
+
+    async def holds() -> bool:
+        return condition()
+
+    assert await wait_until(holds)

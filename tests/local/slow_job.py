@@ -1,0 +1,38 @@
+"""A job like the others, whose batches take as long as a test wants."""
+
+import asyncio
+
+from prefect import State, task
+
+from flows.job import job, run_batches, summarise
+from tasks.attempts import RETRIES, for_each_shop
+from tasks.shops import find_shop_batches
+from wishcraft.domain.outcomes import ShopOutcome
+from wishcraft.resources import Resources
+from wishcraft.services.progress import Checkpoint
+from wishcraft.store.shops import ShopRef
+
+
+@task(**RETRIES)
+async def rest_shops(domains: list[str], *, batches: int, seconds: float) -> list[ShopOutcome]:
+    """Rest."""
+
+    async def rest(_resources: Resources, _shop: ShopRef, checkpoint: Checkpoint) -> dict[str, int]:
+        for done in range(batches):
+            await checkpoint(done, batches)
+            await asyncio.sleep(seconds)
+        return {"batches": batches}
+
+    return await for_each_shop(domains, rest)
+
+
+@job("slow-job")
+async def slow_job(batches: int, seconds: float) -> State[dict[str, int]]:
+    """Rest in many batches.
+
+    Args:
+        batches: For each shop.
+        seconds: For each batch.
+    """
+    found = await find_shop_batches([])
+    return await summarise("slow-job", await run_batches(rest_shops, found, batches=batches, seconds=seconds))

@@ -5,7 +5,7 @@ Nothing here may hold an e-mail address, a place, another guest's name or an acc
 
 from collections.abc import Sequence
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final, NamedTuple
 
 from wishcraft.domain.inventory import stock_level
@@ -36,7 +36,7 @@ class RegistryFacts(NamedTuple):
 
 
 class ItemFacts(NamedTuple):
-    """An item as it is stored: `priority` and `status` may be the plain strings."""
+    """An item as it is stored."""
 
     registry_id: int
     id: int
@@ -48,23 +48,44 @@ class ItemFacts(NamedTuple):
     image: str | None
     quantity_wanted: int
     quantity_purchased: int
-    priority: Priority | str
+    priority: Priority
     notes: str
     price: Decimal
     compare_at_price: Decimal | None
     tracked: bool
     inventory_quantity: int
     available: bool
-    status: ItemStatus | str
+    status: ItemStatus
+
+
+class Sums(NamedTuple):
+    """What a registry's shown items come to; amounts are in its currency."""
+
+    wanted: int = 0
+    purchased: int = 0
+    fulfilled: int = 0
+    """More may be bought than is wanted; a surplus of one thing fulfils no wish for another."""
+    wanted_amount: Decimal = Decimal(0)
+    purchased_amount: Decimal = Decimal(0)
+
+
+def decimals(currency: str) -> int:
+    """How many decimals an amount in the currency has (ISO 4217)."""
+    return 0 if currency in _WITHOUT_CENTS else 2
 
 
 def format_money(amount: Decimal, currency: str) -> str:
-    """The amount as a decimal string with the currency's number of decimals (ISO 4217): `12.50`, `1500`."""
-    return f"{amount:.0f}" if currency in _WITHOUT_CENTS else f"{amount:.2f}"
+    """The amount as a decimal string with the currency's decimals, halves rounded up: `12.50`, `1500`."""
+    return str(amount.quantize(Decimal(1).scaleb(-decimals(currency)), ROUND_HALF_UP))
 
 
 def registry_answer(registry: RegistryFacts, items: Sequence[ItemFacts]) -> dict[str, Any]:
     """One registry with its items in their order, its progress and its totals."""
+    return compose_answer(registry, [_item_answer(item, registry) for item in items], _sums(items))
+
+
+def compose_answer(registry: RegistryFacts, items: object, sums: Sums) -> dict[str, Any]:
+    """A registry's answer from its items' answers, in whatever form the caller writes JSON from."""
     return {
         "slug": registry.slug,
         "title": registry.title,
@@ -74,9 +95,16 @@ def registry_answer(registry: RegistryFacts, items: Sequence[ItemFacts]) -> dict
         "visibility": registry.visibility,
         "status": registry.status,
         "currency": registry.currency,
-        "items": [_item_answer(item, registry) for item in items],
-        "progress": _progress(items),
-        "totals": _totals(items, registry.currency),
+        "items": items,
+        "progress": {
+            "wanted": sums.wanted,
+            "purchased": sums.purchased,
+            "percent": 100 * sums.fulfilled // sums.wanted if sums.wanted else 0,
+        },
+        "totals": {
+            "wanted": format_money(sums.wanted_amount, registry.currency),
+            "purchased": format_money(sums.purchased_amount, registry.currency),
+        },
     }
 
 
@@ -112,19 +140,11 @@ def _item_answer(item: ItemFacts, registry: RegistryFacts) -> dict[str, Any]:
     }
 
 
-def _progress(items: Sequence[ItemFacts]) -> dict[str, int]:
-    wanted = sum(item.quantity_wanted for item in items)
-    # More may be bought than is wanted; a surplus of one thing fulfils no wish for another.
-    fulfilled = sum(min(item.quantity_wanted, item.quantity_purchased) for item in items)
-    return {
-        "wanted": wanted,
-        "purchased": sum(item.quantity_purchased for item in items),
-        "percent": 100 * fulfilled // wanted if wanted else 0,
-    }
-
-
-def _totals(items: Sequence[ItemFacts], currency: str) -> dict[str, str]:
-    return {
-        "wanted": format_money(sum((item.price * item.quantity_wanted for item in items), Decimal(0)), currency),
-        "purchased": format_money(sum((item.price * item.quantity_purchased for item in items), Decimal(0)), currency),
-    }
+def _sums(items: Sequence[ItemFacts]) -> Sums:
+    return Sums(
+        wanted=sum(item.quantity_wanted for item in items),
+        purchased=sum(item.quantity_purchased for item in items),
+        fulfilled=sum(min(item.quantity_wanted, item.quantity_purchased) for item in items),
+        wanted_amount=sum((item.price * item.quantity_wanted for item in items), Decimal(0)),
+        purchased_amount=sum((item.price * item.quantity_purchased for item in items), Decimal(0)),
+    )

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import orjson
 
 from wishcraft.cache.registries import Answer
-from wishcraft.domain.answers import ItemFacts, RegistryFacts, registry_answer
+from wishcraft.domain.answers import RegistryFacts, Sums, compose_answer
 from wishcraft.domain.documents import Document
 from wishcraft.domain.registries import gate
 from wishcraft.resources import Resources
-from wishcraft.store import registries
+from wishcraft.store import answers
 from wishcraft.store.engine import Database
 
 
@@ -25,14 +25,14 @@ async def read_registry(resources: Resources, shop_id: int, slug: str) -> Answer
 async def load_documents(db: Database, shop_id: int, slugs: Sequence[str]) -> dict[str, Document]:
     """The answers as PostgreSQL has them now, by slug, in two queries; slugs that name nothing are left out."""
     async with db.snapshot() as session:
-        facts = await registries.find_facts(session, shop_id, slugs)
-    return {registry.slug: _document(registry, items) for registry, items in facts}
+        found = await answers.find_parts(session, shop_id, slugs)
+    return {registry.slug: _document(registry, items, sums) for registry, items, sums in found}
 
 
-def _document(registry: RegistryFacts, items: list[ItemFacts]) -> Document:
+def _document(registry: RegistryFacts, items: str, sums: Sums) -> Document:
     return Document(
         version=registry.version,
         gate=gate(registry.visibility, registry.status),
         owner=registry.owner or 0,
-        body=orjson.dumps(registry_answer(registry, items)),
+        body=orjson.dumps(compose_answer(registry, orjson.Fragment(items), sums)),
     )

@@ -1,5 +1,6 @@
 """Puts a shop's registries in Redis before anybody asks for them."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -38,13 +39,25 @@ async def warm_shop(
     await resources.cache.ready_to_fill()
     async with resources.db.snapshot() as session:
         known = await registries.find_active_versions(session, shop.id, shop.settings.cache_quota_entries)
-    counts = Counter(registries=len(known), current=0, warmed=0, skipped=0)
-    for number, batch in enumerate(batches(known, BATCH)):
-        await checkpoint(number * BATCH, len(known))
-        due = [each.slug for each in batch] if force else await _find_due(resources, shop.id, batch)
-        warmed = await refresh(resources, shop.id, due)
-        counts.update(current=len(batch) - len(due), warmed=warmed, skipped=len(due) - warmed)
-    return dict(counts)
+    counts = Counter(current=0, warmed=0, skipped=0)
+    under_way: asyncio.Task[Counter[str]] | None = None
+    try:
+        for batch in batches(known, BATCH):
+            await checkpoint(counts.total(), len(known))
+            # PostgreSQL makes the next batch's answers while this process hands the last one's to Redis.
+            last, under_way = under_way, asyncio.create_task(_warm_batch(resources, shop.id, batch, force=force))
+            counts.update(await last if last else {})
+    finally:  # also when the run is to stop: no batch is left half-done
+        counts.update(await under_way if under_way else {})
+    return {"registries": len(known), **counts}
+
+
+async def _warm_batch(
+    resources: Resources, shop_id: int, batch: Sequence[CurrentVersion], *, force: bool
+) -> Counter[str]:
+    due = [each.slug for each in batch] if force else await _find_due(resources, shop_id, batch)
+    warmed = await refresh(resources, shop_id, due)
+    return Counter(current=len(batch) - len(due), warmed=warmed, skipped=len(due) - warmed)
 
 
 async def refresh(resources: Resources, shop_id: int, slugs: Sequence[str]) -> int:

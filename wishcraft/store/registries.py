@@ -8,7 +8,6 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import (
     ARRAY,
     BigInteger,
-    Enum,
     Integer,
     Interval,
     Text,
@@ -17,7 +16,6 @@ from sqlalchemy import (
     func,
     select,
     text,
-    type_coerce,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -58,10 +56,8 @@ _REGISTRY_FACTS: Final = (
     .join(Shop, Shop.id == Registry.shop_id)
     .where(Registry.shop_id == bindparam("shop_id"), Registry.slug == any_(bindparam("slugs", type_=ARRAY(Text))))
 )  # fmt: skip
-_ITEM_COLUMNS: Final = [RegistryItem.__table__.c[name] for name in ItemFacts._fields]
-# Read by the ten thousand: the statuses as they are stored, without an enumeration's look-up for each.
 _ITEM_FACTS: Final = (
-    select(*(type_coerce(column, Text) if isinstance(column.type, Enum) else column for column in _ITEM_COLUMNS))
+    select(*(getattr(RegistryItem, name) for name in ItemFacts._fields))
     .where(
         RegistryItem.shop_id == bindparam("shop_id"),
         RegistryItem.registry_id == any_(bindparam("ids", type_=ARRAY(BigInteger))),
@@ -95,15 +91,18 @@ async def find_facts(
 
     Slugs that name nothing are left out. Call it in a snapshot, or a version may not belong to its items.
     """
-    rows = await session.execute(_REGISTRY_FACTS, {"shop_id": shop_id, "slugs": list(slugs)})
-    registries = [_facts(*row) for row in rows]
+    registries = await find_registries(session, shop_id, slugs)
     items: defaultdict[int, list[ItemFacts]] = defaultdict(list)
     ids = [registry.id for registry in registries]
-    # By the connection: the session would look for objects in every row.
-    rows = await (await session.connection()).execute(_ITEM_FACTS, {"shop_id": shop_id, "ids": ids})
-    for row in rows.all():
-        items[row[0]].append(ItemFacts._make(row))
+    for row in await session.execute(_ITEM_FACTS, {"shop_id": shop_id, "ids": ids}):
+        items[row[0]].append(ItemFacts(*row))
     return [(registry, items[registry.id]) for registry in registries]
+
+
+async def find_registries(session: AsyncSession, shop_id: int, slugs: Sequence[str]) -> list[RegistryFacts]:
+    """The registries with these slugs, in one query; slugs that name nothing are left out."""
+    rows = await session.execute(_REGISTRY_FACTS, {"shop_id": shop_id, "slugs": list(slugs)})
+    return [_facts(*row) for row in rows]
 
 
 def _facts(co_registrants: list[CoRegistrant], settings: ShopSettings, *facts: Any) -> RegistryFacts:

@@ -1,0 +1,129 @@
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect import State, get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterType
+from prefect.exceptions import ParameterTypeError
+from prefect.utilities.callables import parameter_schema
+from psycopg import Connection
+
+from flows.cleanup_logs import cleanup_logs
+from flows.cleanup_sessions import cleanup_sessions
+from wishcraft.cache.keys import SessionName
+from wishcraft.resources import Resources
+
+pytestmark = [
+    pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
+]
+Demo = Connection[tuple[Any, ...]]
+PREFECT_YAML = Path(__file__).parents[2] / "prefect.yaml"
+DEPLOYMENTS: dict[str, dict[str, Any]] = {
+    each["name"]: each for each in yaml.safe_load(PREFECT_YAML.read_text())["deployments"]
+}
+
+
+def add_logs(demo: Demo, action: str, days: int, rows: int) -> None:
+    demo.execute(
+        """INSERT INTO audit_logs (actor, action, resource, resource_id, created_at)
+           SELECT 'ops', %s, 'registry', n, now() - %s * interval '1 day' FROM generate_series(1, %s) n""",
+        [action, days, rows],
+    )
+
+
+@pytest.fixture(autouse=True)
+def only_the_tests_own_rows(demo: Demo) -> None:
+    demo.execute("TRUNCATE audit_logs, webhook_events, analytics_events, sessions")
+    add_logs(demo, "registry.archived", 31, 12)
+    add_logs(demo, "registry.archived", 29, 5)
+    add_logs(demo, "customers/redact", 31, 3)
+    add_logs(demo, "customers/redact", 731, 2)
+
+
+async def rows_of(state: State[Any]) -> dict[str, dict[str, Any]]:
+    """The table that the run left, by table."""
+    run_id = state.state_details.flow_run_id
+    assert run_id
+    query = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]), type=ArtifactFilterType(any_=["table"]))
+    async with get_client() as client:
+        [artifact] = await client.read_artifacts(artifact_filter=query)
+    assert artifact.description == state.message
+    return {row["table"]: row for row in json.loads(str(artifact.data))}
+
+
+def logs_left(demo: Demo) -> dict[str, int]:
+    return dict(demo.execute("SELECT action, count(*) FROM audit_logs GROUP BY action").fetchall())
+
+
+async def test_logs_past_their_time_go_and_the_run_tells_what_went_by_table(demo: Demo) -> None:
+    state = await cleanup_logs(batch_rows=5, return_state=True)
+    assert state.is_completed(), state.message
+    assert state.message == "5 tables: 14 old, 14 deleted, 0 left."
+    rows = await rows_of(state)
+    assert {table: row["deleted"] for table, row in rows.items()} == {
+        "audit logs": 12,
+        "compliance audit logs": 2,
+        "handled webhook events": 0,
+        "analytics events": 0,
+        "Prefect runs": 0,
+    }
+    assert logs_left(demo) == {"registry.archived": 5, "customers/redact": 3}
+
+
+async def test_a_dry_run_tells_what_would_go_and_changes_nothing(demo: Demo) -> None:
+    before = logs_left(demo)
+    state = await cleanup_logs(audit_days=28, dry_run=True, return_state=True)
+    assert state.message == "5 tables: 19 old, 0 deleted, 19 left."
+    assert logs_left(demo) == before
+
+
+async def test_one_tables_failure_fails_the_run_and_no_other_table(demo: Demo) -> None:
+    demo.execute("ALTER TABLE webhook_events RENAME TO hidden")
+    try:
+        state = await cleanup_logs(return_state=True)
+    finally:
+        demo.execute("ALTER TABLE hidden RENAME TO webhook_events")
+    assert state.is_failed()
+    assert "handled webhook events (ProgrammingError" in str(state.message)
+    rows = await rows_of(state)
+    assert rows["audit logs"]["deleted"] == 12
+    assert rows["handled webhook events"]["problem"] != "none"
+
+
+async def test_sessions_past_their_time_go_from_both_stores(demo: Demo, resources: Resources) -> None:
+    now = datetime.now(UTC)
+    for name, expires_at in (("old", now - timedelta(hours=1)), ("live", now + timedelta(hours=1))):
+        demo.execute(
+            "INSERT INTO sessions (id, shop_id, kind, subject, expires_at) VALUES (%s, 1, 'guest_grant', 's', %s)",
+            [name, expires_at],
+        )
+        await resources.sessions.put(SessionName(1, name), "s", now + timedelta(hours=1))
+    shops = demo.execute("SELECT * FROM shops ORDER BY id").fetchall()
+    state = await cleanup_sessions(return_state=True)
+    assert state.message == "2 tables: 2 old, 2 deleted, 0 left."
+    assert demo.execute("SELECT id FROM sessions").fetchall() == [("live",)]
+    assert await resources.sessions.get(SessionName(1, "live")) == "s"
+    assert await resources.sessions.get(SessionName(1, "old")) is None
+    assert demo.execute("SELECT * FROM shops ORDER BY id").fetchall() == shops
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"audit_days": 0}, {"compliance_days": 364}, {"batch_rows": 0}, {"batch_rows": 50_001}, {"minutes": 51}]
+)
+async def test_what_would_delete_too_much_is_refused(wrong: dict[str, Any], demo: Demo) -> None:
+    before = logs_left(demo)
+    with pytest.raises(ParameterTypeError):
+        await cleanup_logs(**wrong)
+    assert logs_left(demo) == before
+
+
+@pytest.mark.parametrize("flow", [cleanup_logs, cleanup_sessions], ids=lambda flow: flow.name)
+def test_the_form_tells_limits_and_has_the_defaults_that_are_deployed(flow: Any) -> None:
+    form = parameter_schema(flow).properties
+    numbers = {name: field for name, field in form.items() if field["type"] == "integer"}
+    assert all(field["minimum"] >= 1 and field["maximum"] for field in numbers.values())
+    assert {name: field["default"] for name, field in form.items()} == DEPLOYMENTS[flow.name]["parameters"]

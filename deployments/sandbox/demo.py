@@ -17,6 +17,7 @@ from psycopg import Connection, sql
 from psycopg.types.json import Jsonb
 
 from deployments.sandbox.catalogue import DEMO_SHOPS, DemoShop
+from deployments.sandbox.demo_history import HistoryMaker
 from deployments.sandbox.demo_rows import Row, ShopRowMaker
 from wishcraft.domain.api_keys import NewKey, digest, make_key, prefix_of
 from wishcraft.settings import Settings
@@ -45,6 +46,8 @@ def seed(settings: Settings, registries: int, random_seed: int, today: date) -> 
             _copy(connection, "registry_items", rows.items)
             _copy(connection, "purchases", rows.purchases)
             _copy(connection, "analytics_events", rows.events)
+            for table, past in vars(HistoryMaker(shop, random_seed, today).make(rows.registries)).items():
+                _copy(connection, table, past)
             print(f"  {shop.name}: {len(rows.registries):,} registries, {len(rows.items):,} items")
         for table in ("shops", "registries", "registry_items", "purchases"):
             _advance_ids(connection, table)

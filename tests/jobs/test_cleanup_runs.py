@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from prefect import flow, get_client, get_run_logger, task
+from prefect import State, flow, get_client, get_run_logger, task
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.filters import (
@@ -119,7 +119,7 @@ async def test_an_old_run_goes_with_its_tasks_logs_and_artifacts_and_a_newer_one
 
 async def test_runs_that_never_ended_or_never_started_go_too() -> None:
     async with get_client() as client:
-        states = [Running(), Pending(), Scheduled(scheduled_time=datetime.now(UTC))]
+        states: list[State[None]] = [Running(), Pending(), Scheduled(scheduled_time=datetime.now(UTC))]
         runs = [(await client.create_flow_run(idle, state=state)).id for state in states]
     assert (await clean_runs(datetime.now(UTC), FOREVER, no_checkpoint))["deleted"] == 3
     assert await exist(runs) == [False] * 3
@@ -137,7 +137,7 @@ async def test_a_late_run_that_works_now_is_left_alone() -> None:
 
 async def test_a_run_that_is_to_come_is_left_alone() -> None:
     async with get_client() as client:
-        in_an_hour = Scheduled(scheduled_time=datetime.now(UTC) + timedelta(hours=1))
+        in_an_hour: State[None] = Scheduled(scheduled_time=datetime.now(UTC) + timedelta(hours=1))
         coming = (await client.create_flow_run(idle, state=in_an_hour)).id
     assert (await clean_runs(datetime.now(UTC), FOREVER, no_checkpoint))["old"] == 0
     assert await exist([coming]) == [True]

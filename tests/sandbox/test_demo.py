@@ -3,10 +3,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pytest
 from psycopg import Connection
 
 from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.demo import seed, write_card
+from deployments.sandbox.demo_history import HistoryMaker
 from deployments.sandbox.demo_rows import ACCESS_CODE, ShopRowMaker
 from wishcraft.settings import Settings
 
@@ -21,6 +23,8 @@ def rows(today: date = TODAY, seed: int = 7) -> Any:
 def test_the_same_seed_and_day_make_the_same_rows() -> None:
     assert rows() == rows()
     assert rows(seed=8) != rows()
+    first, again, other = (HistoryMaker(DEMO_SHOPS[0], seed, TODAY).make(rows().registries) for seed in (7, 7, 8))
+    assert first == again != other
 
 
 def test_what_is_purchased_is_the_sum_of_live_purchases(demo: Demo) -> None:
@@ -51,6 +55,25 @@ def test_reminders_are_due_on_the_day_it_is_made(demo: Demo) -> None:
         "SELECT event_date - %s FROM registries WHERE status = 'active' AND event_date - %s IN (1, 7)", [TODAY, TODAY]
     ).fetchall()
     assert {days for (days,) in due} == {1, 7}
+
+
+@pytest.mark.parametrize(
+    ("table", "past", "kept"),
+    [
+        ("audit_logs", "created_at < %s - interval '30 days'", "created_at > %s - interval '30 days'"),
+        ("audit_logs", "starts_with(action, 'compliance.') AND created_at < %s - interval '730 days'",
+         "action = 'shop/redact' AND created_at < %s - interval '30 days'"),
+        ("webhook_events", "handled_at < %s - interval '30 days'",
+         "handled_at IS NULL AND received_at < %s - interval '30 days'"),
+        ("analytics_events", "occurred_at < %s - interval '400 days'", "occurred_at > %s - interval '400 days'"),
+        ("sessions", "expires_at < %s", "expires_at > %s"),
+    ],
+)  # fmt: skip
+def test_the_cleanups_find_something_to_do_and_something_to_keep(demo: Demo, table: str, past: str, kept: str) -> None:
+    for condition in (past, kept):
+        query = f"SELECT count(*) FROM {table} WHERE {condition}"  # noqa: S608  this file's own words
+        [(count,)] = demo.execute(query.encode(), [TODAY]).fetchall()
+        assert count > 0, condition
 
 
 def test_a_database_with_shops_is_left_alone(demo: Demo, settings: Settings) -> None:

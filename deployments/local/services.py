@@ -3,20 +3,22 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 
-from deployments.local.prefect_api import POOL, PrefectApi, now
-from deployments.local.supervisor import Service, StartFailed
+from deployments.local.prefect_api import PrefectApi, now
+from deployments.local.supervisor import STOP_SECONDS, Service, StartFailed
 from deployments.local.workspace import ROOT
 from deployments.sandbox.postgres import prepare_postgres
 from deployments.sandbox.processes import Program
 from deployments.sandbox.valkey import prepare_valkey
 
 STARTED_FIRST_STOPPED_LAST: Final = ("postgres", "valkey", "prefect", "shopify", "api", "worker")
+DRAIN_SECONDS: Final = 4.0
+"""For the worker's runs to come to the end of a batch, of the ten in which the stack is to be gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,11 @@ def api(environment: Mapping[str, str], port: int) -> Service:
 
 
 def worker(environment: Mapping[str, str], client: PrefectApi, after_end: Callable[[], Awaitable[None]]) -> Service:
-    """The process worker that runs the flows; `after_end` is to deal with what its end cuts off."""
-    arguments = ("prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", "local")
+    """The worker that runs the flows; `after_end` is to deal with what its end cuts off."""
+    program = module("worker", environment, "deployments.worker", "--name", "local", "--patience", str(DRAIN_SECONDS))
     began = now()
-    return _service(
-        module("worker", environment, *arguments), lambda: client.worker_is_online(since=began), after_end=after_end
-    )
+    service = _service(program, lambda: client.worker_is_online(since=began), after_end=after_end)
+    return replace(service, stop_seconds=DRAIN_SECONDS + STOP_SECONDS)
 
 
 async def read_a_registry(board: Mapping[str, Any]) -> None:

@@ -40,6 +40,7 @@ class Service:
     rank: int
     ready: Callable[[], Awaitable[bool]]  # asked again and again; raises nothing
     after_end: Callable[[], Awaitable[None]]  # after each end of the process, asked for or not
+    stop_seconds: float = STOP_SECONDS
 
 
 class Supervisor:
@@ -132,7 +133,7 @@ class Supervisor:
         for watcher in self._watchers:
             watcher.cancel()
         for service, child in sorted(self._services, key=lambda pair: -pair[0].rank):
-            await child.stop(STOP_SECONDS)
+            await child.stop(service.stop_seconds)
             await service.after_end()
 
     def _start_failed(self, child: Child, what: str) -> StartFailed:

@@ -1,0 +1,30 @@
+"""The same flows on threads and on a Dask cluster."""
+
+from typing import Any
+
+import pytest
+from prefect import State
+
+from deployments.sandbox.shopify.faults import Fault, FaultKind
+from deployments.sandbox.shopify.simulator import Simulator
+from flows.job import task_runner
+from flows.sync_inventory import sync_inventory
+from wishcraft.settings import JobSettings
+
+pytestmark = [
+    pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
+]
+SHOP = "maple-and-pine.myshopify.com"
+BROKEN = "lumiere-maison.myshopify.com"
+
+
+async def test_a_job_on_a_local_dask_cluster_isolates_shops_and_retries_as_on_threads(simulator: Simulator) -> None:
+    on_dask = sync_inventory.with_options(task_runner=task_runner(JobSettings(task_runner="dask")))
+    simulator.shops[BROKEN].faults.set(Fault(FaultKind.EXPIRED_TOKEN, remaining=None))
+    client_tries = 4
+    simulator.shops[SHOP].faults.set(Fault(FaultKind.MALFORMED, remaining=client_tries))
+    state: State[Any] = await on_dask(return_state=True)
+    assert state.is_failed()
+    assert "ShopifyUnauthorized" in str(state.message)
+    assert str(state.message).startswith("3 shops: ")

@@ -12,12 +12,13 @@ from psycopg import Connection
 from pydantic import SecretStr
 
 from deployments.sandbox.shopify.simulator import Simulator
-from wishcraft.errors import CacheUnavailable
+from wishcraft.errors import CacheUnavailable, RunStopped
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.serving import load_documents, read_registry
 from wishcraft.services.syncing import sync_shop
 from wishcraft.services.warming import warm_shop
 from wishcraft.settings import Settings
+from wishcraft.store import locks
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
@@ -168,7 +169,8 @@ async def test_a_bulk_operation_leaves_the_same_as_reading_by_id(
     expected = contents(demo)
     demo.execute("UPDATE registry_items SET price = 1, inventory_observed_at = NULL, status = 'active'")
     demo.execute("UPDATE registry_items SET product_title = 'Stale', available = NOT available")
-    monkeypatch.setattr("wishcraft.domain.inventory.WORTH_A_BULK_OPERATION_SECONDS", 0)
+    monkeypatch.setattr("wishcraft.services.syncing.MOST_IDS", 10)
+    monkeypatch.setattr("wishcraft.domain.inventory.WORTH_A_BULK_OPERATION_SECONDS", float("-inf"))
     in_bulk = await sync_shop(resources, shop)
     assert simulator.shops[shop.domain].bulk_operations
     assert (in_bulk["variants"], in_bulk["deleted"]) == (by_id["variants"], by_id["deleted"])
@@ -194,19 +196,86 @@ async def test_without_redis_nothing_is_written(settings: Settings, demo: Demo, 
     assert (contents(demo), versions(demo)) == before
 
 
+async def test_a_shop_that_is_being_synced_is_left_to_that_sync(
+    resources: Resources, demo: Demo, shop: ShopRef, simulator: Simulator, wish: Wish
+) -> None:
+    wish.variant.price += 1
+    before = contents(demo), versions(demo)
+    async with locks.hold(resources.db, "sync", shop.id):
+        assert await sync_shop(resources, shop) == {"already_being_synced": 1}
+    assert simulator.shops[shop.domain].counters.requests == 0
+    assert (contents(demo), versions(demo)) == before
+    assert (await sync_shop(resources, shop))["items_changed"] > 0
+
+
 async def test_two_syncs_at_once_leave_what_one_leaves(
     resources: Resources, demo: Demo, shop: ShopRef, simulator: Simulator
 ) -> None:
+    raise_prices(simulator, shop)
+    before = versions(demo)
+    await asyncio.gather(sync_shop(resources, shop), sync_shop(resources, shop))
+    grown = [slug for slug, version in versions(demo).items() if version > before[slug]]
+    assert all(versions(demo)[slug] == before[slug] + 1 for slug in grown)
+    assert (await sync_shop(resources, shop))["items_changed"] == 0
+
+
+async def test_stock_is_counted_by_variant_however_many_wish_for_it(
+    resources: Resources, demo: Demo, shop: ShopRef
+) -> None:
+    demo.execute(
+        "DELETE FROM registry_items a USING registry_items b WHERE a.registry_id = b.registry_id AND a.id > b.id"
+    )
+    demo.execute(
+        """UPDATE registry_items SET variant_id = least_of.id
+           FROM (SELECT shop_id, min(variant_id) AS id FROM registry_items GROUP BY shop_id) least_of
+           WHERE registry_items.shop_id = least_of.shop_id"""
+    )
+    counts = await sync_shop(resources, shop)
+    [(items, low, out)] = demo.execute(
+        """SELECT count(*), bool_or(tracked AND inventory_quantity BETWEEN 1 AND 5)::int,
+                  bool_or(tracked AND inventory_quantity <= 0)::int
+           FROM registry_items i JOIN registries r ON r.id = i.registry_id
+           WHERE r.shop_id = %s AND r.status = 'active'""",
+        [shop.id],
+    ).fetchall()
+    assert items > 1
+    assert (counts["variants"], counts["low_stock"], counts["out_of_stock"]) == (1, low, out)
+
+
+async def test_a_sync_asks_no_more_often_than_the_wished_variants_fill_batches(
+    resources: Resources, shop: ShopRef, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wishcraft.services.syncing.MOST_IDS", 10)
+    counts = await sync_shop(resources, shop)
+    assert simulator.shops[shop.domain].counters.requests == -(-counts["variants"] // 10)
+
+
+async def test_progress_is_told_before_each_batch_and_stopping_leaves_whole_batches(
+    resources: Resources, demo: Demo, shop: ShopRef, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wishcraft.services.syncing.MOST_IDS", 10)
+    raise_prices(simulator, shop)
+    told: list[tuple[int, int]] = []
+
+    async def stop_at_the_second(done: int, total: int) -> None:
+        told.append((done, total))
+        if done:
+            raise RunStopped
+
+    with pytest.raises(RunStopped):
+        await sync_shop(resources, shop, checkpoint=stop_at_the_second)
+    assert told == [(0, told[0][1]), (10, told[0][1])]
+    for slug in versions(demo):
+        cached = await resources.cache.get(shop.id, slug)
+        assert cached is None or cached.body == await read_truth(resources, shop, slug)
+    assert (await sync_shop(resources, shop))["items_changed"] > 0
+
+
+def raise_prices(simulator: Simulator, shop: ShopRef) -> None:
     for variant_id in simulator.shops[shop.domain].stock.variant_ids():
         variant = simulator.shops[shop.domain].stock.known(variant_id)
         assert variant
         variant.price += 1
-    before = versions(demo)
-    first, second = await asyncio.gather(sync_shop(resources, shop), sync_shop(resources, shop))
-    assert first["variants"] == second["variants"]
-    grown = [slug for slug, version in versions(demo).items() if version > before[slug]]
-    assert all(versions(demo)[slug] == before[slug] + 1 for slug in grown)
-    assert (await sync_shop(resources, shop))["items_changed"] == 0
 
 
 KILLED = """
@@ -232,10 +301,7 @@ async def test_a_sync_that_is_killed_is_made_whole_by_the_next(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, simulator: Simulator, writes: int
 ) -> None:
     await warm_shop(resources, shop)
-    for variant_id in simulator.shops[shop.domain].stock.variant_ids():
-        variant = simulator.shops[shop.domain].stock.known(variant_id)
-        assert variant
-        variant.price += 1
+    raise_prices(simulator, shop)
     before = versions(demo)
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, env=environment(settings))
     deadline = time.monotonic() + 60
@@ -246,6 +312,8 @@ async def test_a_sync_that_is_killed_is_made_whole_by_the_next(
     with suppress(ProcessLookupError):  # it may have come to its end
         process.kill()
     await process.wait()
+    async with asyncio.timeout(10), locks.hold(resources.db, "sync", shop.id):
+        pass  # its lock went with it
     await sync_shop(resources, shop)
     assert (await sync_shop(resources, shop))["items_changed"] == 0
     for slug in before:

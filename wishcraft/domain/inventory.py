@@ -72,6 +72,6 @@ def item_status(reading: VariantReading | None) -> ItemStatus:
     return ItemStatus.ACTIVE if is_available(reading) else ItemStatus.OUT_OF_STOCK
 
 
-def prefers_bulk(points: int, points_per_second: float) -> bool:
-    """Whether reading by id would wait so long for this many points that a bulk operation is better."""
+def prefers_bulk(points: float, points_per_second: float) -> bool:
+    """Whether reading by id would wait so long for `points` that are yet to come that a bulk operation is better."""
     return points / points_per_second > WORTH_A_BULK_OPERATION_SECONDS

@@ -1,6 +1,7 @@
 """Queries about the items of registries, each scoped to one shop."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from array import array
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -10,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.inventory import VariantReading, is_available, item_status
 from wishcraft.domain.registries import RegistryStatus
-from wishcraft.store.engine import Database
 from wishcraft.store.schema import Registry, RegistryItem
+
+_ROWS_AT_ONCE: Final = 5_000
 
 Readings = Mapping[int, VariantReading | None]
 """What Shopify said of variants by their ids; None is a variant that it no longer has."""
@@ -25,28 +27,27 @@ WITH reading AS (
         product_title text, variant_title text, price numeric(12, 2), compare_at_price numeric(12, 2),
         tracked boolean, inventory_quantity bigint, inventory_policy text, available boolean, status text
     )
-), news AS (
-    SELECT i.id, i.registry_id,
-        coalesce(r.product_id, i.product_id) AS product_id,
-        coalesce(r.inventory_item_id, i.inventory_item_id) AS inventory_item_id,
-        coalesce(r.handle, i.handle) AS handle,
-        coalesce(r.product_title, i.product_title) AS product_title,
-        coalesce(r.variant_title, i.variant_title) AS variant_title,
-        coalesce(r.price, i.price) AS price,
-        CASE WHEN r.deleted THEN i.compare_at_price ELSE r.compare_at_price END AS compare_at_price,
-        coalesce(r.tracked, i.tracked) AS tracked,
-        coalesce(r.inventory_quantity, i.inventory_quantity) AS inventory_quantity,
-        coalesce(r.inventory_policy, i.inventory_policy) AS inventory_policy,
-        r.available,
-        CASE WHEN i.status = 'hidden' THEN i.status ELSE r.status END AS status
-    FROM registry_items i JOIN reading r USING (variant_id)
-    JOIN registries g ON g.id = i.registry_id AND g.status = 'active'
-    WHERE i.shop_id = :shop_id
-      -- A reading that a webhook brought after this one was asked for is newer: leave it.
-      AND (i.inventory_observed_at IS NULL OR i.inventory_observed_at < :observed_at)
 ), change AS (
-    SELECT n.* FROM news n JOIN registry_items i USING (id)
-    WHERE (n.product_id, n.inventory_item_id, n.handle, n.product_title, n.variant_title, n.price,
+    SELECT i.id, i.registry_id, n.*
+    FROM reading r JOIN registry_items i ON i.shop_id = :shop_id AND i.variant_id = r.variant_id
+    JOIN registries g ON g.id = i.registry_id AND g.status = 'active'
+    CROSS JOIN LATERAL (
+        SELECT coalesce(r.product_id, i.product_id) AS product_id,
+            coalesce(r.inventory_item_id, i.inventory_item_id) AS inventory_item_id,
+            coalesce(r.handle, i.handle) AS handle,
+            coalesce(r.product_title, i.product_title) AS product_title,
+            coalesce(r.variant_title, i.variant_title) AS variant_title,
+            coalesce(r.price, i.price) AS price,
+            CASE WHEN r.deleted THEN i.compare_at_price ELSE r.compare_at_price END AS compare_at_price,
+            coalesce(r.tracked, i.tracked) AS tracked,
+            coalesce(r.inventory_quantity, i.inventory_quantity) AS inventory_quantity,
+            coalesce(r.inventory_policy, i.inventory_policy) AS inventory_policy,
+            r.available,
+            CASE WHEN i.status = 'hidden' THEN i.status ELSE r.status END AS status
+    ) n
+    -- A reading that a webhook brought after this one was asked for is newer: leave it.
+    WHERE (i.inventory_observed_at IS NULL OR i.inventory_observed_at < :observed_at)
+      AND (n.product_id, n.inventory_item_id, n.handle, n.product_title, n.variant_title, n.price,
            n.compare_at_price, n.tracked, n.inventory_quantity, n.inventory_policy, n.available, n.status)
         IS DISTINCT FROM
           (i.product_id, i.inventory_item_id, i.handle, i.product_title, i.variant_title, i.price,
@@ -69,40 +70,20 @@ RETURNING i.registry_id
 )
 
 
-async def count_variants(session: AsyncSession, shop_id: int) -> int:
-    """How many distinct variants the shop's active registries wish for."""
-    query = text(
-        "SELECT count(DISTINCT i.variant_id) FROM registry_items i"
-        " JOIN registries r ON r.id = i.registry_id AND r.status = 'active' WHERE i.shop_id = :shop_id"
+async def find_variants(session: AsyncSession, shop_id: int) -> "array[int]":
+    """The distinct variants that the shop's active registries wish for, in order: 8 bytes each, however many."""
+    query = (
+        select(RegistryItem.variant_id)
+        .distinct()
+        .join(Registry, Registry.id == RegistryItem.registry_id)
+        .where(RegistryItem.shop_id == shop_id, Registry.status == RegistryStatus.ACTIVE)
+        .order_by(RegistryItem.variant_id)
+        .execution_options(yield_per=_ROWS_AT_ONCE)
     )
-    return int((await session.execute(query, {"shop_id": shop_id})).scalar_one())
-
-
-async def each_variant_batch(db: Database, shop_id: int, size: int) -> AsyncIterator[list[int]]:
-    """The distinct variants of the shop's active registries in order, `size` at a time.
-
-    Each batch is a unit of work of its own: none is open while the caller asks Shopify.
-    """
-    after = 0
-    while True:
-        query = (
-            select(RegistryItem.variant_id)
-            .distinct()
-            .join(Registry, Registry.id == RegistryItem.registry_id)
-            .where(
-                RegistryItem.shop_id == shop_id,
-                RegistryItem.variant_id > after,
-                Registry.status == RegistryStatus.ACTIVE,
-            )
-            .order_by(RegistryItem.variant_id)
-            .limit(size)
-        )
-        async with db.snapshot() as session:
-            batch = list(await session.scalars(query))
-        if not batch:
-            return
-        yield batch
-        after = batch[-1]
+    found = array("q")
+    async for rows in (await session.stream_scalars(query)).partitions():
+        found.extend(rows)
+    return found
 
 
 async def find_changed_registries(

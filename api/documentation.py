@@ -2,12 +2,14 @@
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
+
+from api.problems import Problem
 
 OPENAPI_PATH: Final = "/api/docs"
 _ASSETS_PATH: Final = "/api/docs/assets"
@@ -15,7 +17,15 @@ _ASSETS: Final = Path(str(files("fastapi_swagger") / "resources"))
 
 
 def register(app: FastAPI) -> None:
-    """Serve Swagger UI at `/api/docs/ui`."""
+    """Serve Swagger UI at `/api/docs/ui`, and describe problems in OpenAPI: FastAPI would offer them as plain JSON."""
+    describe = app.openapi
+
+    def describe_with_problems() -> dict[str, Any]:
+        document = describe()
+        document["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+        return document
+
+    app.openapi = describe_with_problems  # type: ignore[method-assign]  # FastAPI's own way to extend it
     app.mount(_ASSETS_PATH, StaticFiles(directory=_ASSETS), name="swagger")
     page = get_swagger_ui_html(
         openapi_url=OPENAPI_PATH,

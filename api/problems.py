@@ -46,10 +46,29 @@ def unauthorized(detail: str) -> ProblemError:
     return ProblemError(HTTPStatus.UNAUTHORIZED, "unauthorized", detail, headers)
 
 
+_USUAL_KINDS: Final = {
+    HTTPStatus.UNAUTHORIZED: "unauthorized",
+    HTTPStatus.FORBIDDEN: "access-code-required",
+    HTTPStatus.NOT_FOUND: "not-found",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "invalid-request",
+    HTTPStatus.SERVICE_UNAVAILABLE: "unavailable",
+}
+
+
 def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that may answer with problems of these statuses."""
-    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {int(status): {"description": status.phrase, "model": Problem, "content": content} for status in statuses}
+    return {int(status): {"description": status.phrase, "content": _example(status)} for status in statuses}
+
+
+def _example(status: HTTPStatus) -> dict[str, Any]:
+    problem = Problem(
+        type=f"urn:wishcraft:problem:{_USUAL_KINDS[status]}",
+        title=status.phrase,
+        status=status,
+        detail="Why, in words.",
+    )
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {"application/problem+json": {"schema": schema, "example": problem.model_dump()}}
 
 
 def answer(status: HTTPStatus, kind: str, detail: str, headers: dict[str, str] | None = None) -> Response:

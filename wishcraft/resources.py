@@ -46,7 +46,7 @@ async def open_resources(settings: Settings | None = None, *, redis_timeout: flo
         stack.push_async_callback(redis.close)
         mailer = SmtpMailer(settings.smtp_url, settings.mail_from)
         stack.push_async_callback(mailer.close)
-        http = await stack.enter_async_context(httpx.AsyncClient(timeout=httpx.Timeout(30, connect=5)))
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=httpx.Timeout(10, connect=5)))
         shopify = ShopifyClient(
             http,
             TokenVault(db, settings.encryption_keys),

@@ -19,7 +19,10 @@ _PREFECT: Final = {
     "PREFECT_CLI_PROMPT": "false",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_LOGGING_COLORS": "false",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "wishcraft",  # what the core logs shows in the run's logs
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # How often a run that waits for another of its deployment looks again; 30 s is the default.
+    "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "3",
     # A day longer than `cleanup-logs` keeps runs by default: it deletes them and reports; this is for when it does not.
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(31 * 86_400),

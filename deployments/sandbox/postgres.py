@@ -23,7 +23,12 @@ from deployments.sandbox.processes import Program, choose_port, running, writabl
 from wishcraft.errors import ConfigurationError
 
 MAJOR_VERSION: Final = "18"
-_SETTINGS: Final = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200")
+_SETTINGS: Final = (
+    "listen_addresses=127.0.0.1",
+    "unix_socket_directories=",
+    "max_connections=200",
+    "log_checkpoints=off",
+)
 _UNSAFE: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 

@@ -94,6 +94,7 @@ async def test_openapi_describes_every_route_and_who_may_call_it(client: httpx.A
     assert set(document["paths"]) == {
         "/api/registries",
         "/api/registries/{slug}",
+        "/api/unsubscribe/{token}",
         "/health",
         "/health/liveness",
         "/health/readiness",
@@ -102,7 +103,10 @@ async def test_openapi_describes_every_route_and_who_may_call_it(client: httpx.A
     read = document["paths"]["/api/registries/{slug}"]["get"]
     assert set(read["responses"]) == {"200", "304", "401", "403", "404", "422", "503"}
     assert read["security"]
-    assert "application/problem+json" in read["responses"]["404"]["content"]
+    assert list(read["responses"]["404"]["content"]) == ["application/problem+json"]
+    example = read["responses"]["404"]["content"]["application/problem+json"]["example"]
+    assert example["type"] == "urn:wishcraft:problem:not-found"
+    assert "Problem" in document["components"]["schemas"]
 
 
 async def test_admin_jobs_leads_to_prefect(client: httpx.AsyncClient, settings: Settings) -> None:

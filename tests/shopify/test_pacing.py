@@ -68,7 +68,7 @@ async def test_retry_after_is_waited_for(world: World) -> None:
 
 async def test_patience_with_throttling_ends(world: World) -> None:
     world.shop.faults.set(Fault(FaultKind.THROTTLE, remaining=None))
-    with pytest.raises(ShopifyThrottled, match="points for this query are"):
+    with pytest.raises(ShopifyThrottled, match="still throttles after"):
         await read_variants(world.client, SHOP, world.ids())
     assert PATIENCE - 8 < sum(world.clock.slept) <= PATIENCE
 

@@ -3,6 +3,7 @@
 It knows no particular document; those are in `documents.py`.
 """
 
+import logging
 import random
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Mapping
@@ -21,8 +22,9 @@ from wishcraft.shopify.pacing import Bucket, Clock, SystemClock, ThrottleStatus,
 from wishcraft.shopify.retries import Jitter, Retry
 from wishcraft.shopify.tokens import AccessTokens, TokenStore
 
-PATIENCE: Final = 120.0
-"""Seconds that one query may spend waiting for points: a queue of sixteen full batches on the smallest plan."""
+PATIENCE: Final = 60.0
+"""Seconds that one query may spend waiting for points: a queue of eight full batches on the smallest plan."""
+_log: Final = logging.getLogger(__name__)
 
 
 class ShopifyClient:
@@ -112,10 +114,9 @@ class ShopifyClient:
 
     async def _wait(self, shop: str, seconds: float, left: float) -> float:
         if seconds > left:
-            raise ShopifyThrottled(
-                f"{shop}: points for this query are {seconds:.0f} s away; {left:.0f} s are left for it"
-            )
+            raise ShopifyThrottled(f"{shop} still throttles after {PATIENCE - left:.0f} s of waiting for one query")
         if seconds:
+            _log.info("%s: waiting %.1f s for Shopify's points", shop, seconds)
             await self.retry.clock.sleep(seconds)
         return seconds
 

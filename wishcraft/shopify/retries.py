@@ -1,5 +1,6 @@
 """Repeating what failed in passing. Which failure is passing is said by whoever raises `ShopifyUnavailable`."""
 
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
@@ -8,6 +9,7 @@ from wishcraft.errors import ShopifyUnavailable
 from wishcraft.shopify.pacing import Clock, backoff_cap
 
 MOST_RETRIES: Final = 3
+_log: Final = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 Jitter = Callable[[float, float], float]
@@ -34,6 +36,7 @@ class Retry:
         for attempt in range(MOST_RETRIES):
             try:
                 return await attempt_once()
-            except ShopifyUnavailable:
+            except ShopifyUnavailable as error:
+                _log.warning("%s; trying again (%d of %d)", error, attempt + 1, MOST_RETRIES)
                 await self.pause(attempt)
         return await attempt_once()

@@ -81,12 +81,12 @@ _FIND_OWED: Final = text(
     """
     SELECT r.slug, w.kind, w.event_date, count(*)
     FROM wanted w
-    JOIN registries r ON r.shop_id = :shop_id AND r.id = w.registry_id
     LEFT JOIN reminders m USING (registry_id, kind, event_date, recipient)
+    JOIN registries r ON r.shop_id = :shop_id AND r.id = w.registry_id
     WHERE (m.id IS NULL OR m.state = 'pending')
       AND NOT EXISTS (
           SELECT FROM email_suppressions s WHERE s.shop_id = :shop_id
-          AND s.address_hash = sha256(convert_to(:shop_id || ':' || w.recipient, 'UTF8')))
+          AND s.address_hash = sha256(convert_to(CAST(:shop_id AS text) || ':' || w.recipient, 'UTF8')))
     GROUP BY r.slug, w.kind, w.event_date ORDER BY w.event_date, r.slug
     """
 )
@@ -152,7 +152,7 @@ async def each_owed_batch(
             .limit(size)
         )
         async with db.snapshot() as session:
-            rows = (await session.execute(query)).tuples().all()
+            rows = (await session.execute(query)).all()
         if not rows:
             return
         wanted = Wanted([], [], [], [])

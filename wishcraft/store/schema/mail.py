@@ -34,7 +34,12 @@ class Reminder(Timestamps, Base):
     __table_args__ = (
         UniqueConstraint("registry_id", "kind", "event_date", "recipient"),
         ForeignKeyConstraint(["shop_id", "registry_id"], ["registries.shop_id", "registries.id"], ondelete="CASCADE"),
-        Index("ix_reminders_claim_due", "shop_id", "event_date", postgresql_where=text("state = 'pending'")),
+        Index(
+            "ix_reminders_find_unfinished",
+            "shop_id",
+            "event_date",
+            postgresql_where=text("state IN ('pending', 'sending')"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -1,0 +1,115 @@
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+import pytest
+
+from wishcraft.domain.addresses import address_hash, normalise
+from wishcraft.domain.reminders import DAYS_LEFT, ReminderKind, due_dates, due_kind, local_day, recipients
+from wishcraft.domain.unsubscribe import Subscription, derive_keys, make_token, read_token
+
+EVENT = date(2026, 6, 20)
+KEYS = derive_keys(["new", "old"])
+SUBSCRIPTION = Subscription(7, address_hash(7, "emma@example.com"))
+
+
+@pytest.mark.parametrize(
+    ("days_left", "kind"),
+    [
+        (8, None),
+        (7, ReminderKind.WEEK),
+        (2, ReminderKind.WEEK),
+        (1, ReminderKind.DAY),
+        (0, ReminderKind.DAY),
+        (-1, None),
+    ],
+)
+def test_a_reminder_is_owed_from_its_day_until_the_next_takes_over(days_left: int, kind: ReminderKind | None) -> None:
+    assert due_kind(EVENT, EVENT - timedelta(days_left)) is kind
+
+
+def test_the_dates_that_are_due_are_those_that_are_owed_a_reminder() -> None:
+    today = date(2026, 2, 26)  # the days ahead cross the end of a month
+    around = [today + timedelta(days) for days in range(-400, 400)]
+    assert due_dates(today) == {day: kind for day in around if (kind := due_kind(day, today))}
+
+
+def test_the_kinds_share_no_day_and_leave_none_out() -> None:
+    days = sorted(day for owed in DAYS_LEFT.values() for day in owed)
+    assert days == list(range(8))
+
+
+@pytest.mark.parametrize(
+    ("zone", "day"),
+    [
+        ("Pacific/Kiritimati", date(2026, 3, 15)),  # the date line's west: UTC+14
+        ("Asia/Tokyo", date(2026, 3, 14)),
+        ("America/New_York", date(2026, 3, 14)),
+        ("Pacific/Pago_Pago", date(2026, 3, 13)),  # its east: UTC-11
+    ],
+)
+def test_the_same_moment_is_another_day_elsewhere(zone: str, day: date) -> None:
+    assert local_day(datetime(2026, 3, 14, 10, 30, tzinfo=UTC), zone) == day
+
+
+@pytest.mark.parametrize("moment", ["2026-03-08T06:59:59+00:00", "2026-03-08T07:00:00+00:00"])
+def test_the_day_goes_on_through_the_hour_that_clocks_skip(moment: str) -> None:
+    assert local_day(datetime.fromisoformat(moment), "America/New_York") == date(2026, 3, 8)
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "../etc/passwd", ""])
+def test_what_is_no_time_zone_is_refused(zone: str) -> None:
+    with pytest.raises((ValueError, ZoneInfoNotFoundError)):
+        local_day(datetime(2026, 3, 14, tzinfo=UTC), zone)
+
+
+def ten_o_clock(year: int) -> list[datetime]:
+    """When the job runs: at ten in New York, every day of the year and ten more."""
+    first = datetime(year, 1, 1, 10, tzinfo=ZoneInfo("America/New_York"))
+    return [(first + timedelta(days)).astimezone(UTC) for days in range(-10, 376)]
+
+
+@pytest.mark.parametrize("zone", sorted(zone for zone in available_timezones() if "/" in zone and "Etc" not in zone))
+def test_over_a_year_of_clock_changes_every_event_is_owed_both_reminders(zone: str) -> None:
+    days = [local_day(run, zone) for run in ten_o_clock(2026)]
+    assert all(earlier <= later for earlier, later in pairwise(days))
+    owed = Counter((event, kind) for event, kind in {pair for day in days for pair in due_dates(day).items()})
+    events = [date(2026, 1, 1) + timedelta(day) for day in range(365)]
+    assert all(owed[event, kind] == 1 for event in events for kind in ReminderKind)
+
+
+def test_each_mailbox_is_written_to_once() -> None:
+    found = recipients([" Emma@Example.com", "emma@example.com", "hugo@example.com", "nobody", "", "a b@example.com"])
+    assert found == ["emma@example.com", "hugo@example.com"]
+
+
+@pytest.mark.parametrize("address", ["a@b\r\nBcc: x@y.example", "<a@b.example>", "a@b@c", "@b", "a@", "a" * 65 + "@b"])
+def test_what_could_be_more_than_an_address_is_none(address: str) -> None:
+    assert normalise(address) is None
+
+
+def test_two_shops_remember_an_address_by_different_hashes() -> None:
+    assert address_hash(1, "a@b.example") != address_hash(2, "a@b.example")
+
+
+def test_a_link_is_read_with_the_key_that_signed_it_also_after_a_rotation() -> None:
+    for key in KEYS:
+        assert read_token(make_token(SUBSCRIPTION, key), KEYS) == SUBSCRIPTION
+    assert read_token(make_token(SUBSCRIPTION, KEYS[1]), KEYS[:1]) is None
+
+
+def test_a_link_names_nobody() -> None:
+    assert "emma" not in make_token(SUBSCRIPTION, KEYS[0]).lower()
+
+
+@pytest.mark.parametrize("at", range(0, 96, 5))
+def test_a_link_that_was_changed_anywhere_is_refused(at: int) -> None:
+    token = make_token(SUBSCRIPTION, KEYS[0])
+    other = "B" if token[at] == "A" else "A"
+    assert read_token(token[:at] + other + token[at + 1 :], KEYS) is None
+
+
+@pytest.mark.parametrize("token", ["", "x", "=" * 96, "é" * 96, "A" * 97, "A" * 96])
+def test_what_is_no_link_is_refused(token: str) -> None:
+    assert read_token(token, KEYS) is None

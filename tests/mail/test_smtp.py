@@ -1,0 +1,148 @@
+"""The mailer against a real SMTP server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
+from wishcraft.errors import (
+    AddressRejected,
+    ConfigurationError,
+    MailOutcomeUnknown,
+    MailPostponed,
+    MailRejected,
+    MailUnavailable,
+)
+from wishcraft.mail.mailer import Mail
+from wishcraft.mail.smtp import SmtpMailer
+
+SENDER = "registry@wishcraft.example"
+
+
+def mail(to: str = "emma@example.com", **changes: Any) -> Mail:
+    fields = {
+        "recipient": to,
+        "sender_name": "Maple & Pine",
+        "subject": "Emma's Wedding is tomorrow",
+        "text": "Hello",
+        "html": "<p>Hello</p>",
+        "message_id": "<one@maple-and-pine.myshopify.com>",
+        "unsubscribe_url": "https://registry.wishcraft.example/api/unsubscribe/" + "x" * 96,
+    }
+    return Mail(**{**fields, **changes})
+
+
+@pytest.fixture
+async def mailer(mail_settings: dict[str, Any]) -> AsyncIterator[SmtpMailer]:
+    mailer = SmtpMailer(mail_settings["smtp_url"], SENDER, timeout=1)
+    yield mailer
+    await mailer.close()
+
+
+async def test_a_mail_can_be_unsubscribed_from_with_one_click(mailer: SmtpMailer, mailbox: Letterbox) -> None:
+    await mailer.send(mail())
+    message = mailbox.letters[0].message
+    assert message["List-Unsubscribe"] == f"<{mail().unsubscribe_url}>"
+    assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+
+
+async def test_a_mail_says_who_it_is_from_and_keeps_its_id(mailer: SmtpMailer, mailbox: Letterbox) -> None:
+    await mailer.send(mail())
+    letter = mailbox.letters[0]
+    assert (letter.sender, letter.recipients) == (SENDER, ["emma@example.com"])
+    assert letter.message["From"] == f"Maple & Pine <{SENDER}>"
+    assert letter.message["Message-ID"] == mail().message_id
+    assert letter.message["Auto-Submitted"] == "auto-generated"
+    assert [part.get_content_type() for part in letter.message.iter_parts()] == ["text/plain", "text/html"]
+
+
+async def test_names_and_subjects_are_words_and_never_headers(mailer: SmtpMailer, mailbox: Letterbox) -> None:
+    await mailer.send(mail(sender_name='A "B"\r\nBcc: x@y.example', subject="Fête\r\nBcc: x@y.example"))
+    message = mailbox.letters[0].message
+    assert message["Bcc"] is None
+    assert message["Subject"] == "Fête Bcc: x@y.example"
+    assert message["From"].addresses[0].display_name == 'A "B" Bcc: x@y.example'
+
+
+async def test_an_address_beyond_ascii_is_written_to(mailer: SmtpMailer, mailbox: Letterbox) -> None:
+    await mailer.send(mail("zoë@example.com"))
+    assert mailbox.letters[0].recipients == ["zoë@example.com"]
+
+
+async def test_mails_travel_side_by_side(mailer: SmtpMailer, mailbox: Letterbox) -> None:
+    await asyncio.gather(*(mailer.send(mail(f"guest{number}@example.com")) for number in range(8)))
+    assert len({letter.recipients[0] for letter in mailbox.letters}) == 8
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "codes"),
+    [
+        (FaultKind.DEFER, MailPostponed, "451 4.7.1"),
+        (FaultKind.REFUSE, AddressRejected, "550 5.1.1"),
+        (FaultKind.REJECT, MailRejected, "554 5.7.1"),
+    ],
+)
+async def test_a_refusal_is_told_by_its_codes_and_not_by_the_address(
+    mailer: SmtpMailer, mailbox: Letterbox, kind: FaultKind, error: type[Exception], codes: str
+) -> None:
+    mailbox.set_fault(Fault(kind, "emma@example.com"))
+    with pytest.raises(error) as caught:
+        await mailer.send(mail())
+    assert caught.type is error
+    assert codes in str(caught.value)
+    assert "emma" not in str(caught.value)
+    await mailer.send(mail("hugo@example.com"))  # on the same connection
+    assert [letter.recipients for letter in mailbox.letters] == [["hugo@example.com"]]
+
+
+async def test_when_the_answer_is_lost_nobody_knows(mailer: SmtpMailer, mailbox: Letterbox) -> None:
+    mailbox.set_fault(Fault(FaultKind.DROP, remaining=1))
+    with pytest.raises(MailOutcomeUnknown):
+        await mailer.send(mail())
+    assert len(mailbox.letters) == 1
+    await mailer.send(mail())
+    assert len(mailbox.letters) == 2
+
+
+async def test_a_server_that_hangs_is_left(mailer: SmtpMailer, mailbox: Letterbox) -> None:
+    mailbox.set_fault(Fault(FaultKind.HANG, remaining=1))
+    with pytest.raises(MailOutcomeUnknown):
+        await mailer.send(mail())
+    await mailer.send(mail())
+    assert len(mailbox.letters) == 1
+
+
+async def test_a_server_that_is_away_is_told_from_one_that_refuses() -> None:
+    mailer = SmtpMailer(SecretStr("smtp://127.0.0.1:1"), SENDER)
+    with pytest.raises(MailUnavailable, match="cannot be reached"):
+        await mailer.send(mail())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://a:secret@mail",
+        "smtp://a:secret@",
+        "smtp://a:secret@host:port",
+        "smtp://a:secret@host?tls=1",
+        "secret:25",
+    ],
+)
+def test_a_url_that_is_none_is_refused_without_being_shown(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="SMTP_URL") as caught:
+        SmtpMailer(SecretStr(url), SENDER)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_sender_that_is_no_address_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="MAIL_FROM"):
+        SmtpMailer(SecretStr("smtp://host"), "WishCraft")
+
+
+def test_a_mail_shows_nobodys_address_and_nothing_of_what_it_says() -> None:
+    shown = repr(mail())
+    assert "emma" not in shown.lower()
+    assert "unsubscribe" not in shown.replace("unsubscribe_url", "")

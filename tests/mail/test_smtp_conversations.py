@@ -1,0 +1,111 @@
+"""The mailer against servers that say just what a test wants."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from pydantic import SecretStr
+
+from wishcraft.errors import AddressRejected, MailPostponed, MailRejected, MailUnavailable, SenderRejected
+from wishcraft.mail.mailer import Mail
+from wishcraft.mail.smtp import SmtpMailer
+
+MAIL = Mail("emma@example.com", "Maple", "Hello", "Hello", "<p>Hello</p>", "<one@shop.example>", "https://x.example/u")
+
+
+@dataclass
+class Script:
+    """Replies by command (`EHLO`, `MAIL`, ..., `.` for the end of the content), and what was heard."""
+
+    replies: dict[str, str] = field(default_factory=dict)
+    closes_after: str | None = None
+    connections: int = 0
+    heard: list[str] = field(default_factory=list)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def speak(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.ended.clear()
+        try:
+            await self._speak(reader, writer)
+        finally:
+            writer.close()
+            self.ended.set()
+
+    async def _speak(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        usual = {"EHLO": "250-script\r\n250 AUTH PLAIN", "AUTH": "235 2.7.0 Welcome", "DATA": "354 Go on"}
+        writer.write(b"220 script\r\n")
+        in_content = False
+        while line := (await reader.readline()).decode():
+            if in_content and line != ".\r\n":
+                continue
+            verb = line.split()[0].upper()
+            self.heard.append(verb)
+            reply = self.replies.get(verb, usual.get(verb, "250 2.0.0 OK"))
+            in_content = verb == "DATA" and reply.startswith("354")
+            writer.write(f"{reply}\r\n".encode())
+            if verb in {self.closes_after, "QUIT"}:
+                break
+
+
+@asynccontextmanager
+async def conversation(script: Script, login: str = "") -> AsyncIterator[SmtpMailer]:
+    server = await asyncio.start_server(script.speak, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    mailer = SmtpMailer(SecretStr(f"smtp://{login}127.0.0.1:{port}"), "registry@wishcraft.example", timeout=5)
+    yield mailer
+    await mailer.close()
+    server.close()
+    await asyncio.wait_for(script.ended.wait(), 10)
+
+
+async def test_one_connection_carries_many_mails() -> None:
+    script = Script()
+    async with conversation(script) as mailer:
+        for _ in range(3):
+            await mailer.send(MAIL)
+    assert (script.connections, script.heard.count("."), script.heard[-1]) == (1, 3, "QUIT")
+
+
+async def test_a_connection_that_the_server_closed_meanwhile_is_replaced() -> None:
+    script = Script(closes_after=".")
+    async with conversation(script) as mailer:
+        await mailer.send(MAIL)
+        await mailer.send(MAIL)
+    assert (script.connections, script.heard.count(".")) == (2, 2)
+
+
+async def test_the_login_is_the_urls_and_may_hold_any_sign() -> None:
+    script = Script()
+    async with conversation(script, "us%40er:se%2Fcret@") as mailer:
+        await mailer.send(MAIL)
+    assert "AUTH" in script.heard
+
+
+@pytest.mark.parametrize(
+    ("replies", "error"),
+    [
+        ({"AUTH": "535 5.7.8 Wrong"}, SenderRejected),
+        ({"EHLO": "421 4.3.2 Going down", "HELO": "421 4.3.2 Going down"}, MailUnavailable),
+        ({"MAIL": "451 4.3.0 Later"}, MailUnavailable),
+        ({"MAIL": "553 5.1.8 Who are you"}, SenderRejected),
+        ({"RCPT": "450 4.2.1 Busy"}, MailPostponed),
+        ({"RCPT": "421 4.7.0 Closing"}, MailUnavailable),
+        ({"RCPT": "550 No such user"}, AddressRejected),
+        ({"RCPT": "552 5.2.2 Mailbox full for good"}, AddressRejected),
+        ({"RCPT": "554 5.7.1 emma@example.com: relay access denied"}, MailRejected),
+        ({"DATA": "451 4.3.0 Later"}, MailPostponed),
+        ({".": "452 4.3.1 No room"}, MailPostponed),
+        ({".": "550 5.1.1 No such user"}, AddressRejected),
+        ({".": "554 5.6.0 Not like this"}, MailRejected),
+    ],
+)
+async def test_each_answer_means_what_it_is_about(replies: dict[str, str], error: type[Exception]) -> None:
+    async with conversation(Script(replies), "user:secret@") as mailer:
+        with pytest.raises(error) as caught:
+            await mailer.send(MAIL)
+    assert caught.type is error
+    assert "secret" not in str(caught.value)
+    assert "emma" not in str(caught.value)

@@ -18,8 +18,9 @@ from psycopg.types.json import Jsonb
 
 from deployments.sandbox.catalogue import DEMO_SHOPS, DemoShop
 from deployments.sandbox.demo_history import HistoryMaker
-from deployments.sandbox.demo_rows import Row, ShopRowMaker
+from deployments.sandbox.demo_rows import Row, ShopRowMaker, ShopRows
 from wishcraft.domain.api_keys import NewKey, digest, make_key, prefix_of
+from wishcraft.domain.batches import batches
 from wishcraft.settings import Settings
 from wishcraft.store.engine import Database
 from wishcraft.store.schema.access import ShopSettings
@@ -29,11 +30,15 @@ DEFAULT_REGISTRIES: Final = 200
 DEFAULT_SEED: Final = 2026
 SHOWN_SLUGS: Final = 5
 _IDS_PER_SHOP: Final = 100_000_000
+_REGISTRIES_AT_ONCE: Final = 1_000
 _FOLDER: Final = Path(__file__).parents[2] / ".wishcraft"
 
 
-def seed(settings: Settings, registries: int, random_seed: int, today: date) -> bool:
-    """Fill an empty database with `registries` shared out over the demo shops; False if it has shops already."""
+def seed(settings: Settings, registries: int, random_seed: int, today: date, products: int = 160) -> bool:
+    """Fill an empty database with `registries` shared out over the demo shops; False if it has shops already.
+
+    `products` is how many each shop sells: the simulator's must be the same.
+    """
     vault = TokenVault(Database(settings.database_url), settings.encryption_keys)
     with _connect(settings) as connection:
         if connection.execute("SELECT EXISTS (SELECT FROM shops)").fetchone() == (True,):
@@ -41,14 +46,14 @@ def seed(settings: Settings, registries: int, random_seed: int, today: date) -> 
         for number, shop in enumerate(DEMO_SHOPS):
             _copy(connection, "shops", [_shop_row(shop, vault)])
             share = registries // len(DEMO_SHOPS) + (number < registries % len(DEMO_SHOPS))
-            rows = ShopRowMaker(shop, random_seed, today, shop.number * _IDS_PER_SHOP).make(share)
-            _copy(connection, "registries", rows.registries)
-            _copy(connection, "registry_items", rows.items)
-            _copy(connection, "purchases", rows.purchases)
-            _copy(connection, "analytics_events", rows.events)
-            for table, past in vars(HistoryMaker(shop, random_seed, today).make(rows.registries)).items():
-                _copy(connection, table, past)
-            print(f"  {shop.name}: {len(rows.registries):,} registries, {len(rows.items):,} items")
+            maker = ShopRowMaker(shop, random_seed, today, shop.number * _IDS_PER_SHOP, products)
+            for numbers in batches(range(share), _REGISTRIES_AT_ONCE):
+                rows = maker.make(numbers)
+                _copy_rows(connection, rows)
+                if 0 in numbers:  # the past is as long for a large shop as for a small one
+                    for table, past in vars(HistoryMaker(shop, random_seed, today).make(rows.registries)).items():
+                        _copy(connection, table, past)
+            print(f"  {shop.name}: {share:,} registries")
         for table in ("shops", "registries", "registry_items", "purchases"):
             _advance_ids(connection, table)
     with _connect(settings, autocommit=True) as connection:
@@ -100,6 +105,13 @@ def _shop_row(shop: DemoShop, vault: TokenVault) -> Row:
         "refresh_token_encrypted": vault.encrypt(shop.refresh_token),
         "token_expires_at": datetime.now(UTC) + timedelta(hours=1),
     }
+
+
+def _copy_rows(connection: Connection[tuple[Any, ...]], rows: ShopRows) -> None:
+    _copy(connection, "registries", rows.registries)
+    _copy(connection, "registry_items", rows.items)
+    _copy(connection, "purchases", rows.purchases)
+    _copy(connection, "analytics_events", rows.events)
 
 
 def _copy(connection: Connection[tuple[Any, ...]], table: str, rows: Sequence[Row]) -> None:

@@ -2,7 +2,7 @@
 
 import random
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
@@ -18,7 +18,8 @@ Row = dict[str, Any]
 
 ACCESS_CODE: Final = "open-sesame"
 """Opens every password-protected registry of the sandbox."""
-VARIANTS_WISHED_FOR: Final = 240
+WISHED_VARIANTS_PER_PRODUCT: Final = 1.5
+"""Of about two: some variants are on nobody's list."""
 ITEMS_PER_REGISTRY: Final = (9, 21)
 _FIRST: Final = ("Emma", "Liam", "Olivia", "Noah", "Amélie", "Hugo", "Chloé", "Lucas", "Sakura", "Haruto", "Yui", "Ren",
                  "Maya", "Omar", "Sofia", "Mateo", "Ingrid", "Jonas", "Zoë", "Elias")  # fmt: skip
@@ -72,21 +73,21 @@ class ShopRows:
 class ShopRowMaker:
     """Makes one shop's rows; ids go on from `first_id`, so that shops made in turn never share one."""
 
-    def __init__(self, shop: DemoShop, seed: int, today: date, first_id: int) -> None:
-        """`today` is the day around which the events lie."""
+    def __init__(self, shop: DemoShop, seed: int, today: date, first_id: int, products: int = 160) -> None:
+        """`today` is the day around which the events lie; `products` is how many the shop sells."""
         self._shop = shop
         self._rng = random.Random(f"{seed}:{shop.domain}:rows")  # noqa: S311  demo data
         self._today = today
         self._noon = datetime.combine(today, time(12), UTC)
         self._next_id = first_id
-        self._variants = catalogue(shop)[:VARIANTS_WISHED_FOR]
+        self._variants = catalogue(shop, products)[: int(products * WISHED_VARIANTS_PER_PRODUCT)]
         salt = f"wishcraft-{shop.number:06}".encode()  # a fixed salt, so that the data are the same every time
         self._code_hash = hash_secret(ACCESS_CODE.encode(), salt, 2, 19_456, 1, 32, Type.ID).decode()
 
-    def make(self, registries: int) -> ShopRows:
-        """Rows for this many registries; two of them are due a reminder today."""
+    def make(self, numbers: Iterable[int]) -> ShopRows:
+        """Rows for the registries with these numbers; 0 and 1 are due a reminder today."""
         rows = ShopRows()
-        for number in range(registries):
+        for number in numbers:
             registry = self._registry(number)
             rows.registries.append(registry)
             for order, variant in enumerate(self._rng.sample(self._variants, self._rng.randint(*ITEMS_PER_REGISTRY))):

@@ -17,7 +17,7 @@ TODAY = date(2026, 3, 14)
 
 
 def rows(today: date = TODAY, seed: int = 7) -> Any:
-    return ShopRowMaker(DEMO_SHOPS[0], seed, today, 0).make(30)
+    return ShopRowMaker(DEMO_SHOPS[0], seed, today, 0).make(range(30))
 
 
 def test_the_same_seed_and_day_make_the_same_rows() -> None:

@@ -15,14 +15,10 @@ from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
     FlowRunFilter,
-    FlowRunFilterEndTime,
-    FlowRunFilterExpectedStartTime,
-    FlowRunFilterStartTime,
     TaskRunFilter,
     TaskRunFilterFlowRunId,
 )
 from prefect.exceptions import ObjectNotFound
-from prefect.types._datetime import create_datetime_instance
 
 from wishcraft.domain.retention import Bounds
 from wishcraft.services.cleaning import delete_in_batches
@@ -59,17 +55,16 @@ def _past(before: datetime) -> list[FlowRunFilter]:
 
     Late ones count from their start, lest a run that had to wait for a worker be deleted while it works.
     """
-    moment = create_datetime_instance(before)
-    unended, unstarted = FlowRunFilterEndTime(is_null_=True), FlowRunFilterStartTime(is_null_=True)
-    return [
-        FlowRunFilter(end_time=FlowRunFilterEndTime(before_=moment)),
-        FlowRunFilter(end_time=unended, start_time=FlowRunFilterStartTime(before_=moment)),
-        FlowRunFilter(
-            end_time=unended,
-            start_time=unstarted,
-            expected_start_time=FlowRunFilterExpectedStartTime(before_=moment),
-        ),
+    filters: list[dict[str, object]] = [
+        {"end_time": {"before_": before}},
+        {"end_time": {"is_null_": True}, "start_time": {"before_": before}},
+        {
+            "end_time": {"is_null_": True},
+            "start_time": {"is_null_": True},
+            "expected_start_time": {"before_": before},
+        },
     ]
+    return [FlowRunFilter.model_validate(each) for each in filters]
 
 
 async def _delete(client: PrefectClient, past: FlowRunFilter, limit: int) -> int:

@@ -2,18 +2,25 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import yaml
-from prefect import State, get_client
+from prefect import State, flow, get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterType
 from prefect.exceptions import ParameterTypeError
+from prefect.runtime import flow_run
+from prefect.states import Running
 from prefect.utilities.callables import parameter_schema
 from psycopg import Connection
 
 from flows.cleanup_logs import cleanup_logs
 from flows.cleanup_sessions import cleanup_sessions
+from tasks.cleanup_rows import delete_old
+from tasks.progress import STOPPING
 from wishcraft.cache.keys import SessionName
+from wishcraft.domain.outcomes import ShopOutcome
+from wishcraft.domain.retention import Bounds, Kind
 from wishcraft.resources import Resources
 
 pytestmark = [
@@ -111,6 +118,19 @@ async def test_sessions_past_their_time_go_from_both_stores(demo: Demo, resource
     assert demo.execute("SELECT * FROM shops ORDER BY id").fetchall() == shops
 
 
+async def test_a_run_that_is_to_stop_deletes_nothing_more(demo: Demo) -> None:
+    @flow
+    async def stopping() -> list[ShopOutcome]:
+        async with get_client() as client:
+            await client.set_flow_run_state(UUID(flow_run.id), Running(name=STOPPING), force=True)
+        now = datetime.now(UTC)
+        return await delete_old([Kind.AUDIT], before={Kind.AUDIT: now}, bounds=Bounds(5, now + timedelta(minutes=1)))
+
+    before = logs_left(demo)
+    assert await stopping() == [ShopOutcome(Kind.AUDIT, stopped=True)]
+    assert logs_left(demo) == before
+
+
 @pytest.mark.parametrize(
     "wrong", [{"audit_days": 0}, {"compliance_days": 364}, {"batch_rows": 0}, {"batch_rows": 50_001}, {"minutes": 51}]
 )
@@ -121,9 +141,9 @@ async def test_what_would_delete_too_much_is_refused(wrong: dict[str, Any], demo
     assert logs_left(demo) == before
 
 
-@pytest.mark.parametrize("flow", [cleanup_logs, cleanup_sessions], ids=lambda flow: flow.name)
-def test_the_form_tells_limits_and_has_the_defaults_that_are_deployed(flow: Any) -> None:
-    form = parameter_schema(flow).properties
+@pytest.mark.parametrize("job", [cleanup_logs, cleanup_sessions], ids=lambda job: job.name)
+def test_the_form_tells_limits_and_has_the_defaults_that_are_deployed(job: Any) -> None:
+    form = parameter_schema(job).properties
     numbers = {name: field for name, field in form.items() if field["type"] == "integer"}
     assert all(field["minimum"] >= 1 and field["maximum"] for field in numbers.values())
-    assert {name: field["default"] for name, field in form.items()} == DEPLOYMENTS[flow.name]["parameters"]
+    assert {name: field["default"] for name, field in form.items()} == DEPLOYMENTS[job.name]["parameters"]

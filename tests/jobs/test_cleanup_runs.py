@@ -12,6 +12,8 @@ from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterId,
+    FlowRunFilter,
+    FlowRunFilterId,
     LogFilter,
     LogFilterFlowRunId,
     TaskRunFilter,
@@ -95,7 +97,10 @@ async def start(count: int = 1) -> list[UUID]:
 
 
 async def exist(runs: list[UUID]) -> list[bool]:
-    return [(await left_of(run, []))[0] for run in runs]
+    async with get_client() as client:
+        query = FlowRunFilter(id=FlowRunFilterId(any_=runs))
+        found = {run.id for run in await client.read_flow_runs(flow_run_filter=query)}
+    return [run in found for run in runs]
 
 
 @pytest.fixture(autouse=True)

@@ -4,12 +4,11 @@ Figures on a shared machine wander: what to compare is the ratio to the naive wa
 """
 
 import argparse
-import asyncio
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks import jobs
+from benchmarks.jobs import HEADING, NOTES, Row, rows
 from benchmarks.servers import running_servers
 
 
@@ -20,18 +19,20 @@ def main() -> None:
         "--registries",
         type=int,
         nargs="+",
-        default=[1_000, 10_000],
+        default=[1_000, 10_000, 100_000],
         metavar="N",
         help="sizes to measure (default: %(default)s)",
     )
     args = parser.parse_args()
-    print(f"{'registries':>10}  {'what':<44} {'per second':>12} {'ms CPU each':>12} {'naive':>7}  {'peak MiB':>8}")
+    table, smaller = [HEADING], dict[str, Row]()
     for size in args.registries:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wishcraft-bench-")))
-            settings = stack.enter_context(running_servers(folder, size))
-            for row in asyncio.run(jobs.measure(settings)):
-                print(row.formatted(size))
+            for row in rows(stack.enter_context(running_servers(folder, size))):
+                table.append(row.formatted(size, smaller.get(row.what)))
+                print(table[-1], flush=True)
+                smaller[row.what] = row
+    print("", *table, NOTES, sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,95 @@
+"""`python -m benchmarks.stages NAME`: do one stage for all shops in the environment's database."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import httpx
+from redis.asyncio import Redis
+from sqlalchemy import update
+
+from benchmarks import naive
+from benchmarks.measuring import Measurement, as_json, measure
+from wishcraft.domain.batches import batches
+from wishcraft.resources import Resources, open_resources
+from wishcraft.services.syncing import sync_shop
+from wishcraft.services.warming import warm_shop
+from wishcraft.settings import Settings, settings
+from wishcraft.shopify.documents import READ_VARIANTS
+from wishcraft.shopify.ids import to_global
+from wishcraft.shopify.variants import MOST_IDS
+from wishcraft.store import items, shops
+from wishcraft.store.schema import RegistryItem
+from wishcraft.store.shops import ShopRef
+from wishcraft.store.tokens import TokenVault
+
+Stage = Callable[[Resources, ShopRef], Awaitable[int]]
+
+
+async def warm(resources: Resources, shop: ShopRef) -> int:
+    """Registries warmed, or found to be current."""
+    return (await warm_shop(resources, shop))["registries"]
+
+
+async def warm_naively(resources: Resources, shop: ShopRef) -> int:
+    """Registries warmed, one by one."""
+    async with Redis.from_url(settings().redis_url) as redis:
+        return await naive.warm(resources, redis, shop)
+
+
+async def sync(resources: Resources, shop: ShopRef) -> int:
+    """Variants read."""
+    return (await sync_shop(resources, shop))["variants"]
+
+
+async def write(resources: Resources, shop: ShopRef) -> int:
+    """Items written."""
+    return (await sync_shop(resources, shop))["items_changed"]
+
+
+async def ask(resources: Resources, shop: ShopRef) -> int:
+    """Variants that the simulator was asked for, its answers thrown away: the floor of reading by id."""
+    config = settings()
+    async with resources.db.snapshot() as session:
+        wished = await items.find_variants(session, shop.id)
+    token = await TokenVault(resources.db, config.encryption_keys).load(shop.domain)
+    url = f"{config.shopify_origin.format(shop=shop.domain)}/admin/api/{config.shopify_api_version}/graphql.json"
+    async with httpx.AsyncClient(headers={"X-Shopify-Access-Token": token.access}, timeout=60) as http:
+        for batch in batches(wished, MOST_IDS):
+            ids = [to_global("ProductVariant", number) for number in batch]
+            (await http.post(url, json={"query": READ_VARIANTS, "variables": {"ids": ids}})).raise_for_status()
+    return len(wished)
+
+
+STAGES: Final[dict[str, Stage]] = {
+    "warm-naive": warm_naively,
+    "warm": warm,
+    "sync-naive": naive.sync,
+    "sync-floor": ask,
+    "sync": sync,
+    "write": write,
+}
+
+
+async def spoil(config: Settings) -> None:
+    """Put every tenth item out of step with Shopify."""
+    async with open_resources(config) as resources, resources.db.begin() as session:
+        await session.execute(update(RegistryItem).where(RegistryItem.id % 10 == 0).values(price=1))
+
+
+async def main(name: str) -> Measurement:
+    """Measure the stage over all shops in turn."""
+    async with open_resources(redis_timeout=60) as resources:
+        await resources.cache.ready_to_fill()
+        async with resources.db.snapshot() as session:
+            found = await shops.find_active(session)
+
+        async def work() -> int:
+            return sum([await STAGES[name](resources, shop) for shop in found])
+
+        return await measure(work)
+
+
+if __name__ == "__main__":
+    print(as_json(asyncio.run(main(sys.argv[1]))))

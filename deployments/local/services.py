@@ -16,18 +16,20 @@ from deployments.sandbox.postgres import prepare_postgres
 from deployments.sandbox.processes import Program
 from deployments.sandbox.valkey import prepare_valkey
 
-STARTED_FIRST_STOPPED_LAST: Final = ("postgres", "valkey", "prefect", "shopify", "api", "worker")
-DRAIN_SECONDS: Final = 4.0
+STARTED_FIRST_STOPPED_LAST: Final = ("postgres", "valkey", "prefect", "shopify", "mailbox", "api", "worker")
+DRAIN_SECONDS: Final = 3.0
 """For the worker's runs to come to the end of a batch, of the ten in which the stack is to be gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where the parts that people open listen, on 127.0.0.1."""
+    """Where the parts that people open listen, on 127.0.0.1; and, at `smtp`, the mail server."""
 
     api: int
     prefect: int
     shopify: int
+    mailbox: int
+    smtp: int
 
 
 def postgres(folder: Path) -> tuple[Service, str]:
@@ -53,6 +55,12 @@ def shopify(environment: Mapping[str, str], port: int, tokens: Path) -> Service:
     arguments = ("deployments.sandbox.shopify", "--port", str(port), "--state", str(tokens))
     program = module("shopify", environment, *arguments)
     return _service(program, _http_ready(f"http://127.0.0.1:{port}/health"))
+
+
+def mailbox(environment: Mapping[str, str], port: int, smtp_port: int) -> Service:
+    """The mail server that delivers nothing, and its page."""
+    arguments = ("deployments.sandbox.mailbox", "--port", str(port), "--smtp-port", str(smtp_port))
+    return _service(module("mailbox", environment, *arguments), _http_ready(f"http://127.0.0.1:{port}/health"))
 
 
 def api(environment: Mapping[str, str], port: int) -> Service:

@@ -1,22 +1,13 @@
-import json
 from typing import Any
 
 import pytest
-from prefect import State, get_client
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterFlowRunId,
-    ArtifactFilterType,
-    TaskRunFilter,
-    TaskRunFilterFlowRunId,
-)
-from prefect.client.schemas.objects import Artifact, TaskRun
 from psycopg import Connection
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
 from flows.cache_warm import cache_warm
 from flows.sync_inventory import sync_inventory
+from tests.jobs.left_behind import summary_of, table_of, tasks_of
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
@@ -25,36 +16,6 @@ pytestmark = [
 Demo = Connection[tuple[Any, ...]]
 SHOP = "maple-and-pine.myshopify.com"
 BROKEN = "lumiere-maison.myshopify.com"
-
-
-async def artifacts_of(state: State[Any], kind: str) -> list[Artifact]:
-    run_id = state.state_details.flow_run_id
-    assert run_id
-    query = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]), type=ArtifactFilterType(any_=[kind]))
-    async with get_client() as client:
-        return await client.read_artifacts(artifact_filter=query)
-
-
-async def summary_of(state: State[Any]) -> str:
-    [artifact] = await artifacts_of(state, "markdown")
-    return str(artifact.data)
-
-
-async def table_of(state: State[Any]) -> list[dict[str, Any]]:
-    """The rows of the one table that the run left."""
-    [artifact] = await artifacts_of(state, "table")
-    assert artifact.description == state.message
-    rows: list[dict[str, Any]] = json.loads(str(artifact.data))
-    return rows
-
-
-async def tasks_of(state: State[Any]) -> list[TaskRun]:
-    run_id = state.state_details.flow_run_id
-    assert run_id
-    async with get_client() as client:
-        return await client.read_task_runs(
-            task_run_filter=TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=[run_id]))
-        )
 
 
 async def test_a_warm_completes_with_a_row_for_each_shop() -> None:
@@ -66,6 +27,7 @@ async def test_a_warm_completes_with_a_row_for_each_shop() -> None:
     assert {row["shop"] for row in rows} == {SHOP, BROKEN, "sakura-living.myshopify.com"}
     assert sum(row["warmed"] for row in rows) == counts["warmed"]
     assert {row["problem"] for row in rows} == {"none"}
+    assert (await summary_of(state)).startswith(f"**{state.message}**")
 
 
 async def test_a_sync_of_chosen_shops_leaves_the_others_alone(simulator: Simulator) -> None:
@@ -90,6 +52,7 @@ async def test_one_shops_failure_fails_the_run_and_no_other_shop(simulator: Simu
     assert rows[BROKEN]["problem"].startswith("ShopifyUnauthorized")
     assert rows[SHOP]["problem"] == "none"
     assert rows[SHOP]["items changed"] > 0
+    assert "Ask the merchant to install the app anew." in await summary_of(state)
 
 
 async def test_what_may_pass_is_tried_again_and_the_retry_is_seen(simulator: Simulator) -> None:
@@ -98,6 +61,7 @@ async def test_what_may_pass_is_tried_again_and_the_retry_is_seen(simulator: Sim
     state = await sync_inventory([BROKEN], return_state=True)
     assert state.is_completed(), state.message
     assert {run.name.partition(" ")[0]: run.run_count for run in await tasks_of(state)}["sync"] == 2
+    assert f"{BROKEN} (2 tries)" in await summary_of(state)
 
 
 async def test_a_shop_that_nobody_knows_fails_the_run_with_its_name() -> None:
@@ -122,10 +86,10 @@ async def test_many_shops_share_a_bounded_number_of_tasks(demo: Demo) -> None:
     demo.execute(
         """INSERT INTO shops (domain, name, email, currency, timezone, plan)
            SELECT 'small-' || n || '.myshopify.com', 'Small', 'a@b.example', 'USD', 'UTC', 'basic'
-           FROM generate_series(1, 40) n"""
+           FROM generate_series(1, 1000) n"""
     )
     state = await cache_warm(return_state=True)
     assert state.is_completed(), state.message
-    assert len(await table_of(state)) == 43
+    assert len(await table_of(state)) == 1003
     warming = [run for run in await tasks_of(state) if run.name.startswith("warm")]
     assert len(warming) <= 16

@@ -9,6 +9,7 @@ from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
 from flows.job import task_runner
 from flows.sync_inventory import sync_inventory
+from tests.jobs.left_behind import table_of
 from wishcraft.settings import JobSettings
 
 pytestmark = [
@@ -27,4 +28,7 @@ async def test_a_job_on_a_local_dask_cluster_isolates_shops_and_retries_as_on_th
     state: State[Any] = await on_dask(return_state=True)
     assert state.is_failed()
     assert "ShopifyUnauthorized" in str(state.message)
-    assert str(state.message).startswith("3 shops: ")
+    rows = {row["shop"]: row for row in await table_of(state)}
+    assert rows[SHOP]["problem"] == "none"
+    assert rows[SHOP]["tries"] == 2
+    assert rows[BROKEN]["problem"].startswith("ShopifyUnauthorized")

@@ -79,7 +79,7 @@ def environment(
     workspace = Workspace(folder)
     workspace.temporary.mkdir()
     port = choose_port("Prefect", None, folder / "port")
-    environment = children_environment(workspace, uuid4().hex, Ports(1, port, 1), prefect_database, "")
+    environment = children_environment(workspace, uuid4().hex, Ports(1, port, 1, 1, 1), prefect_database, "")
     environment |= {
         "ALERT_WEBHOOK_URL": alert_server[0],
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": prefect_database,

@@ -15,6 +15,10 @@ def post(http: httpx.Client, path: str, body: dict[str, Any]) -> Any:
     return http.post(path, json=body).raise_for_status().json()
 
 
+def deployment_id(http: httpx.Client, name: str) -> str:
+    return str(http.get(f"/deployments/name/{name}/{name}").raise_for_status().json()["id"])
+
+
 def create_run(http: httpx.Client, deployment: str, **parameters: object) -> str:
     """A run of the deployment with this id, for a worker to take."""
     return str(post(http, f"/deployments/{deployment}/create_flow_run", {"parameters": parameters})["id"])

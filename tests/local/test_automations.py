@@ -8,7 +8,7 @@ import yaml
 
 from deployments.automations import TIME_FOR
 from deployments.local.workspace import ROOT
-from tests.local.prefect_calls import becomes, create_run, hastened, post, set_state, state_of
+from tests.local.prefect_calls import becomes, create_run, deployment_id, hastened, post, set_state, state_of
 
 
 def test_every_deployment_has_a_time() -> None:
@@ -67,8 +67,7 @@ async def test_a_run_that_is_not_done_in_its_time_is_told_and_goes_on(http: http
 
 
 def start_run(http: httpx.Client, deployment: str) -> str:
-    found = http.get(f"/deployments/name/{deployment}/{deployment}").raise_for_status().json()
-    run = create_run(http, found["id"])
+    run = create_run(http, deployment_id(http, deployment))
     set_state(http, run, "PENDING")
     set_state(http, run, "RUNNING")
     return run

@@ -11,7 +11,9 @@ import pytest
 from pydantic import SecretStr
 
 from deployments.local.workspace import ROOT
-from tests.local.prefect_calls import becomes, create_run, hastened, post, state_of
+from deployments.sandbox.shopify.faults import Fault, FaultKind
+from deployments.sandbox.shopify.simulator import Simulator
+from tests.local.prefect_calls import becomes, create_run, deployment_id, hastened, post, set_state, state_of
 from wishcraft.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("demo")
@@ -97,6 +99,39 @@ async def test_a_run_ends_at_its_next_batch_when_its_worker_is_told_to_end(
     assert worker.stop() == 0
 
 
+async def test_a_sync_that_shopify_keeps_waiting_ends_and_the_next_one_does_the_rest(
+    http: httpx.Client, start: Callable[..., Worker], simulator: Simulator
+) -> None:
+    for shop in simulator.shops.values():
+        shop.faults.set(Fault(FaultKind.SERVER_ERROR, remaining=None))
+    sync = deployment_id(http, "sync-inventory")
+    worker = start()
+    run = create_run(http, sync)
+    await becomes(lambda: len(tasks_of(http, run)) == 3)
+    assert worker.stop() == 0
+    assert state_of(http, run)["type"] == "CANCELLED"
+    assert state_of(http, run)["message"].startswith("Stopped after 0 of 3 shops")
+    for shop in simulator.shops.values():
+        shop.faults.set(Fault(FaultKind.SERVER_ERROR, remaining=0))
+    worker = start()
+    again = create_run(http, sync)
+    await becomes(lambda: state_of(http, again)["type"] == "COMPLETED")
+    assert worker.stop() == 0
+
+
+async def test_a_run_cancelled_in_the_ui_ends_and_its_worker_goes_on(
+    http: httpx.Client, start: Callable[..., Worker], slow_job: str
+) -> None:
+    worker = start()
+    run = create_run(http, slow_job, batches=10_000, seconds=0.1)
+    await becomes(lambda: bool(tasks_of(http, run)))
+    set_state(http, run, "CANCELLING")
+    await becomes(lambda: state_of(http, run)["type"] == "CANCELLED")
+    again = create_run(http, slow_job, batches=1, seconds=0)
+    await becomes(lambda: state_of(http, again)["type"] == "COMPLETED")
+    assert worker.stop() == 0
+
+
 async def test_a_run_that_reaches_no_batch_in_time_is_cancelled_with_its_worker(
     http: httpx.Client, start: Callable[..., Worker], slow_job: str
 ) -> None:
@@ -132,4 +167,4 @@ def progress_of(http: httpx.Client, run: str) -> list[float]:
 def tasks_of(http: httpx.Client, run: str) -> list[str]:
     """The tasks that are at work on shops."""
     query = {"flow_runs": {"id": {"any_": [run]}}, "task_runs": {"state": {"type": {"any_": ["RUNNING"]}}}}
-    return [each["name"] for each in post(http, "/task_runs/filter", query) if each["name"].startswith("rest")]
+    return [each["name"] for each in post(http, "/task_runs/filter", query) if not each["name"].startswith("find")]

@@ -81,7 +81,7 @@ def test_children_see_no_other_prefect_than_the_stacks(tmp_path: Path, monkeypat
     monkeypatch.setenv("PREFECT_API_URL", "https://elsewhere.example/api")
     database = "postgresql://postgres:secret@127.0.0.1:5433/wishcraft"
     environment = children_environment(
-        Workspace(tmp_path), "mark", Ports(8000, 4200, 9000), database, "redis://127.0.0.1:6379/0"
+        Workspace(tmp_path), "mark", Ports(8000, 4200, 9000, 9001, 9002), database, "redis://127.0.0.1:6379/0"
     )
     assert "PREFECT_API_KEY" not in environment
     assert environment["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"

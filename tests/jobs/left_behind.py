@@ -1,0 +1,44 @@
+"""What a run left in Prefect, for tests to look at."""
+
+import json
+from typing import Any
+
+from prefect import State, get_client
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterType,
+    TaskRunFilter,
+    TaskRunFilterFlowRunId,
+)
+from prefect.client.schemas.objects import Artifact, TaskRun
+
+
+async def artifacts_of(state: State[Any], kind: str) -> list[Artifact]:
+    run_id = state.state_details.flow_run_id
+    assert run_id
+    query = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]), type=ArtifactFilterType(any_=[kind]))
+    async with get_client() as client:
+        return await client.read_artifacts(artifact_filter=query)
+
+
+async def summary_of(state: State[Any]) -> str:
+    [artifact] = await artifacts_of(state, "markdown")
+    return str(artifact.data)
+
+
+async def table_of(state: State[Any]) -> list[dict[str, Any]]:
+    """The rows of the one table that the run left."""
+    [artifact] = await artifacts_of(state, "table")
+    assert artifact.description == state.message
+    rows: list[dict[str, Any]] = json.loads(str(artifact.data))
+    return rows
+
+
+async def tasks_of(state: State[Any]) -> list[TaskRun]:
+    run_id = state.state_details.flow_run_id
+    assert run_id
+    async with get_client() as client:
+        return await client.read_task_runs(
+            task_run_filter=TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=[run_id]))
+        )

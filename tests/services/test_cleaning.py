@@ -163,16 +163,26 @@ async def test_when_time_is_up_no_batch_is_begun_and_the_rest_is_told(resources:
     assert await clean_table(resources, Kind.AUDIT, MONTH_AGO, bounds) == counts(5, 0)
 
 
-async def test_two_runs_at_once_share_the_work_and_wait_for_nothing(resources: Resources, demo: Demo) -> None:
+async def test_two_runs_at_once_share_the_work(resources: Resources, demo: Demo) -> None:
     add(demo, Kind.AUDIT, MONTH_AGO - TINY, 200)
-    runs = [clean_table(resources, Kind.AUDIT, MONTH_AGO, Bounds(10, FOREVER)) for _ in range(2)]
-    first, second = await asyncio.gather(*runs)
+    both_there = asyncio.Barrier(2)
+
+    async def begin_together(done: int, _total: int) -> None:
+        if not done:
+            await both_there.wait()
+
+    bounds = Bounds(10, FOREVER)
+    first, second = await asyncio.gather(
+        *(clean_table(resources, Kind.AUDIT, MONTH_AGO, bounds, checkpoint=begin_together) for _ in range(2))
+    )
     assert first["deleted"] + second["deleted"] == 200
     assert min(first["deleted"], second["deleted"]) > 0
     assert count(demo, Kind.AUDIT) == 0
 
 
-async def test_rows_in_anothers_hands_are_passed_over_and_told(resources: Resources, demo: Demo) -> None:
+async def test_rows_in_anothers_hands_are_passed_over_without_waiting_and_told(
+    resources: Resources, demo: Demo
+) -> None:
     add(demo, Kind.AUDIT, MONTH_AGO - TINY, 25)
     with demo.transaction():
         demo.execute("SELECT FROM audit_logs ORDER BY id LIMIT 5 FOR UPDATE")

@@ -45,6 +45,8 @@ def up(workspace: Workspace) -> None:
             api=port_from_environment("API_PORT", 8000),
             prefect=port_from_environment("PREFECT_PORT", 4200),
             shopify=choose_port("The Shopify simulator", None, workspace.folder / "shopify.port"),
+            mailbox=choose_port("The mailbox", None, workspace.folder / "mailbox.port"),
+            smtp=choose_port("The mail server", None, workspace.folder / "smtp.port"),
         )
         workspace.board.unlink(missing_ok=True)
         become_subreaper()

@@ -15,6 +15,7 @@ def read_board(workspace: Workspace, environment: Mapping[str, str]) -> dict[str
         "prefect_ui": environment["PREFECT_UI_URL"],
         "prefect_api": environment["PREFECT_API_URL"],
         "shopify": environment["SHOPIFY_ORIGIN"].removesuffix("/{shop}"),
+        "mailbox": environment["MAILBOX_URL"],
         "database_url": environment["DATABASE_URL"],
         "redis_url": environment["REDIS_URL"],
         "shopify_api_secret": environment["SHOPIFY_API_SECRET"],
@@ -31,6 +32,7 @@ def describe(board: Mapping[str, Any]) -> str:
         f"  API          {board['api']}",
         f"  API docs     {board['api']}/api/docs/ui",
         f"  Shopify      {board['shopify']}  (simulated)",
+        f"  Mailbox      {board['mailbox']}  (all mail ends here)",
     ]
     shop = next((shop for shop in board["shops"] if shop["registries"]), None)
     if shop:

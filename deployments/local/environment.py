@@ -60,17 +60,21 @@ def children_environment(
         | {
             MARK: mark,
             "API_PORT": str(ports.api),
+            "MAILBOX_URL": f"http://127.0.0.1:{ports.mailbox}",
+            "MAIL_FROM": "registry@wishcraft.example",
             "DATABASE_URL": database_url,
             "PREFECT_API_URL": f"http://127.0.0.1:{ports.prefect}/api",
             "PREFECT_HOME": str(workspace.folder / "prefect"),
             "PREFECT_PROFILES_PATH": str(workspace.folder / "prefect" / "profiles.toml"),
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": prefect_database(database_url, os.environ),
             "PREFECT_UI_URL": f"http://127.0.0.1:{ports.prefect}",
+            "PUBLIC_URL": f"http://127.0.0.1:{ports.api}",
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
             "REDIS_URL": redis_url,
             "TMPDIR": str(workspace.temporary),  # Prefect's workers of two users quarrel over /tmp/runner_storage
             "SHOPIFY_ORIGIN": f"http://127.0.0.1:{ports.shopify}/{{shop}}",
+            "SMTP_URL": f"smtp://127.0.0.1:{ports.smtp}",
         }
     )
 

@@ -93,6 +93,7 @@ class Stack:
         await self._once("Schema up to date", "migrations", "wishcraft.migrations", "upgrade")
         await _together(
             self._up("Shopify simulator ready", self._shopify()),
+            self._up("Mailbox ready", services.mailbox(self._environment, self._ports.mailbox, self._ports.smtp)),
             self._once("Demo data ready", "demo", "deployments.sandbox.demo"),
         )
         await self._up("API ready", services.api(self._environment, self._ports.api))

@@ -21,15 +21,16 @@ class DemoShop:
     points_per_second: int
     access_token: str
     refresh_token: str
+    colour: str
 
 
 DEMO_SHOPS: Final = (
     DemoShop(1, "maple-and-pine.myshopify.com", "Maple & Pine", "USD", "America/New_York", "standard", 100,
-             "shpat_sandbox_maple_access", "shprt_sandbox_maple_refresh"),
+             "shpat_sandbox_maple_access", "shprt_sandbox_maple_refresh", "#2f6f5e"),
     DemoShop(2, "lumiere-maison.myshopify.com", "Lumière Maison", "EUR", "Europe/Paris", "advanced", 200,
-             "shpat_sandbox_lumiere_access", "shprt_sandbox_lumiere_refresh"),
+             "shpat_sandbox_lumiere_access", "shprt_sandbox_lumiere_refresh", "#7a3e5d"),
     DemoShop(3, "sakura-living.myshopify.com", "Sakura Living", "JPY", "Asia/Tokyo", "plus", 1000,
-             "shpat_sandbox_sakura_access", "shprt_sandbox_sakura_refresh"),
+             "shpat_sandbox_sakura_access", "shprt_sandbox_sakura_refresh", "#f2b8c6"),
 )  # fmt: skip
 
 

@@ -15,6 +15,8 @@ MOST_KEPT: Final = 2_000
 class FaultKind(StrEnum):
     """What the server can do wrong."""
 
+    AWAY = "away"
+    """421 to the sender: closing, come back later."""
     DEFER = "defer"
     """451 to the recipient: try again later."""
     REFUSE = "refuse"

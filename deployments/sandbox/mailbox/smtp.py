@@ -8,6 +8,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from deployments.sandbox.mailbox.letters import FaultKind, Letterbox
 
 _SPOKEN: Final = {
+    FaultKind.AWAY: "421 4.3.2 Going down, come back later",
     FaultKind.DEFER: "451 4.7.1 Greylisted, try again later",
     FaultKind.REFUSE: "550 5.1.1 {address}: no such user here",
     FaultKind.REJECT: "554 5.7.1 Message refused by policy",
@@ -19,6 +20,16 @@ class Doorman:
 
     def __init__(self, box: Letterbox) -> None:
         self._box = box
+
+    async def handle_MAIL(  # noqa: N802  aiosmtpd's name
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        """Take the sender, or say that the server is going down."""
+        if self._box.strikes([], FaultKind.AWAY):
+            return _SPOKEN[FaultKind.AWAY]
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 2.1.0 OK"
 
     async def handle_RCPT(  # noqa: N802  aiosmtpd's name
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]

@@ -1,0 +1,100 @@
+"""`send-reminders` as a run in Prefect, against a real mail server."""
+
+import json
+import time
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect import State, get_client
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from psycopg import Connection
+
+from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
+from flows.send_reminders import send_reminders
+from tests.jobs.left_behind import summary_of, table_of, tasks_of
+from wishcraft.settings import Settings
+
+pytestmark = [
+    pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
+]
+Demo = Connection[tuple[Any, ...]]
+SHOP = "maple-and-pine.myshopify.com"
+OTHER = "lumiere-maison.myshopify.com"
+TODAY = date(2026, 3, 14)
+
+
+@pytest.fixture
+def settings(settings: Settings, mail_settings: dict[str, object], mailbox: Letterbox) -> Settings:
+    """As usual, with a mail server that is empty."""
+    assert not mailbox.letters
+    return settings.model_copy(update=mail_settings)
+
+
+def reminded(demo: Demo) -> int:
+    found = demo.execute("SELECT count(*) FROM reminders WHERE state = 'sent'").fetchone()
+    assert found
+    return int(found[0])
+
+
+async def logs_of(state: State[Any]) -> str:
+    run_id = state.state_details.flow_run_id
+    assert run_id
+    async with get_client() as client:
+        logs = await client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(str(run_id))])))
+    return "\n".join(log.message for log in logs)
+
+
+async def test_a_run_reminds_every_shop_once_and_a_second_run_nobody(demo: Demo, mailbox: Letterbox) -> None:
+    state = await send_reminders(today=TODAY, return_state=True)
+    assert state.is_completed(), state.message
+    counts: Any = await state.aresult()
+    assert counts["due"] == counts["sent"] == len(mailbox.letters) == reminded(demo) >= 6
+    assert {row["shop"] for row in await table_of(state) if row["sent"]} >= {SHOP, OTHER}
+    again: Any = await (await send_reminders(today=TODAY, return_state=True)).aresult()
+    assert again["due"] == 0
+
+
+async def test_a_dry_run_says_which_registries_and_sends_nothing(demo: Demo, mailbox: Letterbox) -> None:
+    state = await send_reminders([SHOP], dry_run=True, today=TODAY, return_state=True)
+    counts: Any = await state.aresult()
+    assert counts["due"] > 0
+    assert not mailbox.letters
+    assert demo.execute("SELECT count(*) FROM reminders").fetchone() == (0,)
+    [slug] = demo.execute("SELECT slug FROM registries WHERE shop_id = 1 ORDER BY id LIMIT 1").fetchall()
+    deadline = time.monotonic() + 30
+    while f"{SHOP} {slug[0]}: " not in await logs_of(state):  # Prefect sends logs when it has a moment
+        assert time.monotonic() < deadline, "the run did not say whom"
+
+
+async def test_no_address_is_in_logs_artifacts_or_messages(demo: Demo, mailbox: Letterbox) -> None:
+    for kind in FaultKind:
+        if kind is not FaultKind.HANG:  # it takes the server's half minute
+            mailbox.set_fault(Fault(kind, remaining=1))
+    for dry_run in (True, False):
+        state = await send_reminders(dry_run=dry_run, today=TODAY, return_state=True)
+        seen = [await logs_of(state), json.dumps(await table_of(state)), await summary_of(state), str(state.message)]
+        assert "example.com" not in "".join(seen)
+    addresses = demo.execute("SELECT customer_email FROM registries").fetchall()
+    assert all(address.endswith("example.com") for (address,) in addresses)
+
+
+async def test_a_mail_server_that_is_away_for_a_moment_is_tried_again(demo: Demo, mailbox: Letterbox) -> None:
+    demo.execute("UPDATE shops SET status = 'uninstalled' WHERE domain <> %s", [SHOP])
+    mailbox.set_fault(Fault(FaultKind.AWAY, remaining=1))
+    state = await send_reminders(today=TODAY, return_state=True)
+    assert state.is_completed(), state.message
+    assert len(mailbox.letters) == reminded(demo) > 0
+    assert {run.name.partition(" ")[0]: run.run_count for run in await tasks_of(state)}["remind"] == 2
+
+
+async def test_a_shop_in_no_time_zone_fails_by_name_and_the_others_are_reminded(demo: Demo, mailbox: Letterbox) -> None:
+    demo.execute("UPDATE shops SET timezone = 'Mars/Olympus' WHERE domain = %s", [SHOP])
+    demo.execute("UPDATE registries SET event_date = event_date + (current_date - %s)", [TODAY])
+    state = await send_reminders(return_state=True)
+    assert state.is_failed()
+    assert SHOP in str(state.message)
+    assert "Mars/Olympus" in str(state.message)
+    assert len(mailbox.letters) == reminded(demo) > 0

@@ -16,7 +16,7 @@ from wishcraft.store import registries
 from wishcraft.store.registries import CurrentVersion
 from wishcraft.store.shops import ShopRef
 
-BATCH: Final = 500
+BATCH: Final = 200
 FRESH_FOR: Final = timedelta(minutes=45)
 """An entry that goes stale before the next run but one is renewed now: a run may be missed without readers noticing."""
 

@@ -8,8 +8,6 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import (
     ARRAY,
     BigInteger,
-    Integer,
-    Interval,
     Text,
     any_,
     bindparam,
@@ -22,8 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.answers import ItemFacts, RegistryFacts
 from wishcraft.domain.registries import EventType, ItemStatus, RegistryStatus, Visibility
-from wishcraft.store.schema import AnalyticsEvent, Registry, RegistryItem, Shop, ShopSettings
-from wishcraft.store.schema.journal import AnalyticsType
+from wishcraft.store.schema import Registry, RegistryItem, Shop, ShopSettings
 from wishcraft.store.schema.registries import CoRegistrant
 
 VIEWS_COUNTED_OVER: Final = timedelta(days=7)
@@ -65,23 +62,17 @@ _ITEM_FACTS: Final = (
     )
     .order_by(RegistryItem.registry_id, RegistryItem.display_order, RegistryItem.id)
 )
-_VIEWS: Final = (
-    select(AnalyticsEvent.registry_id, func.count().label("views"))
-    .where(
-        AnalyticsEvent.shop_id == bindparam("shop_id"),
-        AnalyticsEvent.type == AnalyticsType.REGISTRY_VIEWED,
-        AnalyticsEvent.occurred_at > func.now() - bindparam("since", type_=Interval),
-    )
-    .group_by(AnalyticsEvent.registry_id)
-    .subquery()
-)
-_ACTIVE_VERSIONS: Final = (
-    select(Registry.slug, Registry.version)
-    .outerjoin(_VIEWS, _VIEWS.c.registry_id == Registry.id)
-    .where(Registry.shop_id == bindparam("shop_id"), Registry.status == RegistryStatus.ACTIVE)
-    .order_by(func.coalesce(_VIEWS.c.views, 0).desc(), Registry.id.desc())
-    .limit(bindparam("limit", type_=Integer))
-)
+_ACTIVE_VERSIONS: Final = text("""
+SELECT r.slug, r.version
+FROM registries r LEFT JOIN (
+    SELECT registry_id, count(*) AS views FROM analytics_events
+    WHERE shop_id = :shop_id AND type = 'registry_viewed' AND occurred_at > now() - :since
+    GROUP BY registry_id
+) v ON v.registry_id = r.id
+WHERE r.shop_id = :shop_id AND r.status = 'active'
+ORDER BY coalesce(v.views, 0) DESC, r.id DESC
+LIMIT :limit
+""")
 
 
 async def find_facts(
@@ -113,7 +104,7 @@ def _facts(co_registrants: list[CoRegistrant], settings: ShopSettings, *facts: A
 async def find_active_versions(session: AsyncSession, shop_id: int, limit: int) -> list[CurrentVersion]:
     """The shop's active registries, most viewed of late first, `limit` of them at most."""
     rows = await session.execute(_ACTIVE_VERSIONS, {"shop_id": shop_id, "limit": limit, "since": VIEWS_COUNTED_OVER})
-    return [CurrentVersion(*row) for row in rows]
+    return [CurrentVersion._make(row) for row in rows.all()]
 
 
 async def list_public(

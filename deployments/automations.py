@@ -20,7 +20,7 @@ ALERT_BLOCK: Final = "wishcraft-alerts"
 SILENCE: Final = timedelta(seconds=90)
 """A run that is not heard of for three heartbeats of `deployments.worker` is dead."""
 START: Final = timedelta(minutes=5)
-"""From being taken by a worker to the first line of the flow: seconds, unless the worker died in between."""
+"""Between a run's being due, taken by a worker, and begun lie seconds, unless a worker is down or has died."""
 TIME_FOR: Final[Mapping[str, timedelta]] = {
     "cache-warm": timedelta(minutes=30),
     "sync-inventory": timedelta(minutes=30),
@@ -80,17 +80,11 @@ def tell_of_failures(alert: Alert) -> AutomationCore:
 
 
 def tell_of_late_starts(alert: Alert) -> AutomationCore:
-    """Somebody is told when scheduled runs wait: no worker is up, or none keeps up."""
+    """Somebody is told when runs wait for a worker for long: none is up, or none keeps up."""
     return AutomationCore(
         name="Alert: a job does not start",
-        description="Tells of scheduled runs that no worker takes; at most once in 10 minutes.",
-        trigger=EventTrigger(
-            expect={"prefect.flow-run.Late"},
-            match=_RUNS,
-            posture=Posture.Reactive,
-            threshold=1,
-            within=timedelta(minutes=10),
-        ),
+        description="Tells of each run that is late and that no worker takes in 5 minutes more.",
+        trigger=_missing(START, {"prefect.flow-run.Late"}, _ENDS | {"prefect.flow-run.Pending"}),
         actions=[alert("{{ flow.name }} does not start: is a worker up?")],
     )
 

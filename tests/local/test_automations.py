@@ -13,7 +13,7 @@ from tests.local.prefect_calls import becomes, create_run, deployment_id, hasten
 
 def test_every_deployment_has_a_time() -> None:
     deployed = {each["name"] for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]}
-    assert deployed <= set(TIME_FOR)
+    assert deployed == set(TIME_FOR)
 
 
 def test_the_automations_are_there_once_although_the_set_up_ran_twice(http: httpx.Client) -> None:
@@ -56,6 +56,14 @@ async def test_a_run_that_ended_is_not_missed(http: httpx.Client, alerts: list[s
         beat(http, dead)
         await told(alerts, "sync-inventory: Crashed")
     assert state_of(http, ended)["type"] == "COMPLETED"
+
+
+async def test_a_run_that_no_worker_takes_is_told(http: httpx.Client, alerts: list[str]) -> None:
+    with hastened(http, "Alert: a job does not start"):
+        run = create_run(http, deployment_id(http, "cache-warm"))
+        set_state(http, run, "SCHEDULED", name="Late")
+        await told(alerts, "cache-warm does not start")
+    set_state(http, run, "CANCELLED")
 
 
 async def test_a_run_that_is_not_done_in_its_time_is_told_and_goes_on(http: httpx.Client, alerts: list[str]) -> None:

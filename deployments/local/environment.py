@@ -59,6 +59,7 @@ def children_environment(
         | _PREFECT
         | {
             MARK: mark,
+            "ALERT_WEBHOOK_URL": f"http://127.0.0.1:{ports.mailbox}/alerts",
             "API_PORT": str(ports.api),
             "MAILBOX_URL": f"http://127.0.0.1:{ports.mailbox}",
             "MAIL_FROM": "registry@wishcraft.example",

@@ -21,6 +21,12 @@ def test_a_sentence_over_many_failures_stays_short() -> None:
     assert sentence(failed).endswith("4.example (Refused); and 995 more.")
 
 
+def test_only_a_run_that_went_well_had_nothing_to_do() -> None:
+    assert sentence([]) == "0 shops: nothing to do."
+    assert sentence([FAILED]).startswith("1 shop: nothing done.")
+    assert sentence([STOPPED]) == "Stopped after 0 of 1 shop: nothing done."
+
+
 def test_a_stopped_run_says_how_far_it_came() -> None:
     assert sentence([WELL, STOPPED]).startswith("Stopped after 1 of 2 shops: 1,200 variants")
     assert "Its next run does the rest: e.example." in summary([WELL, STOPPED])

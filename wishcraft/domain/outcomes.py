@@ -56,7 +56,8 @@ def sentence(outcomes: Sequence[ShopOutcome], noun: str = "shop") -> str:
     """What happened, for people: `3 shops: 200 registries, 12 warmed. Failed: a.myshopify.com (…).`"""
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in total(outcomes).items())
     failed = named([f"{o.shop} ({o.problem})" for o in outcomes if o.problem])
-    return f"{_shops(outcomes, noun)}: {counts or 'nothing to do'}." + (f" Failed: {failed}." if failed else "")
+    nothing = "nothing done" if any(o.problem or o.stopped for o in outcomes) else "nothing to do"
+    return f"{_shops(outcomes, noun)}: {counts or nothing}." + (f" Failed: {failed}." if failed else "")
 
 
 def named(names: Iterable[str]) -> str:

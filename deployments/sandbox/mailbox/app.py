@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from email.message import EmailMessage
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse
@@ -11,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
 from deployments.sandbox.mailbox.smtp import listen
+
+OPS: Final = "ops@wishcraft.example"
 
 
 class FaultSetting(BaseModel):
@@ -21,6 +24,12 @@ class FaultSetting(BaseModel):
     kind: FaultKind
     address: str | None = None
     remaining: Annotated[int, Field(ge=0)] | None = None
+
+
+class Alert(BaseModel):
+    """What Prefect posts to ALERT_WEBHOOK_URL: the subject on the first line."""
+
+    text: str
 
 
 def create_app(smtp_port: int = 0) -> FastAPI:
@@ -63,6 +72,15 @@ def _add_routes(app: FastAPI, box: Letterbox) -> None:
         if found is None:
             raise HTTPException(404, "no such message")
         return found.whole()
+
+    @app.post("/alerts", status_code=204)
+    async def alert(alert: Alert) -> None:
+        """Keep it as a letter to ops, as the webhooks of many a mail gateway do."""
+        subject, _, body = alert.text.partition("\n")
+        letter = EmailMessage()
+        letter["From"], letter["To"], letter["Subject"] = "alerts@wishcraft.example", OPS, subject
+        letter.set_content(body)
+        box.take("alerts@wishcraft.example", [OPS], letter.as_bytes())
 
     @app.delete("/messages")
     async def empty() -> list[dict[str, Any]]:

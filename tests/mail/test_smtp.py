@@ -49,6 +49,14 @@ async def test_a_mail_can_be_unsubscribed_from_with_one_click(mailer: SmtpMailer
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
 
 
+async def test_what_machines_look_for_is_on_one_line_and_never_encoded(mailer: SmtpMailer, mailbox: Letterbox) -> None:
+    message_id = "<a0c94820-f435-4704-b21c-d2bf53d8d0e3@a-shop-with-a-very-long-name.myshopify.com>"
+    await mailer.send(mail(message_id=message_id))
+    lines = mailbox.letters[0].content.split(b"\r\n")
+    assert f"Message-ID: {message_id}".encode() in lines
+    assert f"List-Unsubscribe: <{mail().unsubscribe_url}>".encode() in lines
+
+
 async def test_a_mail_says_who_it_is_from_and_keeps_its_id(mailer: SmtpMailer, mailbox: Letterbox) -> None:
     await mailer.send(mail())
     letter = mailbox.letters[0]

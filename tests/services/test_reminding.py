@@ -97,7 +97,7 @@ async def test_the_week_and_the_day_are_each_reminded_of(
     for days in range(12):
         await remind_shop(resources, settings, shop, now=NOW + timedelta(days))
     subjects = [str(letter.message["Subject"]) for letter in mailbox.letters]
-    assert [subject.rpartition(" is ")[2] for subject in subjects] == ["in 7 days", "tomorrow"]
+    assert [subject.partition(": ")[0] for subject in subjects] == ["In 7 days", "Tomorrow"]
 
 
 async def test_a_missed_day_is_caught_up_and_told_as_it_is(
@@ -107,7 +107,7 @@ async def test_a_missed_day_is_caught_up_and_told_as_it_is(
     for days in (2, 3, 7):  # no run five days long, and none on the day before
         await remind_shop(resources, settings, shop, now=NOW + timedelta(days))
     subjects = [str(letter.message["Subject"]) for letter in mailbox.letters]
-    assert [subject.rpartition(" is ")[2] for subject in subjects] == ["in 5 days", "today"]
+    assert [subject.partition(": ")[0] for subject in subjects] == ["In 5 days", "Today"]
 
 
 async def test_a_moved_event_is_reminded_anew(
@@ -129,7 +129,7 @@ async def test_an_event_that_moves_before_its_reminder_goes_out_is_not_reminded_
     mailbox.faults.clear()
     change(demo, registry, event_date=WEEK + timedelta(1))
     await remind_shop(resources, settings, shop, now=NOW + timedelta(1))
-    assert [str(letter.message["Subject"]).rpartition(" is ")[2] for letter in mailbox.letters] == ["in 7 days"]
+    assert [str(letter.message["Subject"]).partition(": ")[0] for letter in mailbox.letters] == ["In 7 days"]
     await remind_shop(resources, settings, shop, now=NOW + timedelta(9))
     assert [row[3] for row in rows(demo)] == ["failed", "sent"]
 
@@ -296,5 +296,5 @@ async def test_an_event_whose_eve_sees_no_run_is_reminded_of_on_its_day(
     runs += [datetime(2026, 11, day, 15, tzinfo=UTC) for day in range(1, 5)]
     for now in runs:
         await remind_shop(resources, settings, shop, now=now)
-    subjects = [str(letter.message["Subject"]).rpartition(" is ")[2] for letter in mailbox.letters]
-    assert subjects == ["in 7 days", "today"]
+    subjects = [str(letter.message["Subject"]).partition(": ")[0] for letter in mailbox.letters]
+    assert subjects == ["In 7 days", "Today"]

@@ -3,9 +3,29 @@
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP, SMTPUTF8
+from email.policy import EmailPolicy
+from typing import Any, Final
 
 from wishcraft.mail.mailer import Mail
+
+_NEVER_ENCODED: Final = frozenset({"list-unsubscribe", "message-id"})
+
+
+class _Policy(EmailPolicy):
+    """As `email.policy.SMTP`, but leaves what machines read as it is.
+
+    Python would make encoded words (RFC 2047) of an address that is longer than a line, and no mail program looks for
+    one in there. A line may have 998 characters: RFC 5322, section 2.1.1.
+    """
+
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        """The header as its lines."""
+        if name.lower() in _NEVER_ENCODED:
+            return f"{name}: {value}\r\n".encode("ascii")
+        return super().fold_binary(name, value)
+
+
+_POLICY: Final = _Policy(linesep="\r\n")
 
 
 def build_message(mail: Mail, sender: str, now: datetime) -> EmailMessage:
@@ -14,7 +34,7 @@ def build_message(mail: Mail, sender: str, now: datetime) -> EmailMessage:
     It can be unsubscribed from with one click: RFC 8058, section 3.1. Filters and mail programs are told that no person
     wrote it: RFC 3834, section 5.
     """
-    message = EmailMessage(policy=SMTP)
+    message = EmailMessage(policy=_POLICY)
     message["From"] = Address(display_name=" ".join(mail.sender_name.split()), addr_spec=sender)
     message["To"] = mail.recipient
     message["Subject"] = " ".join(mail.subject.split())
@@ -30,4 +50,4 @@ def build_message(mail: Mail, sender: str, now: datetime) -> EmailMessage:
 
 def as_bytes(message: EmailMessage, *, international: bool) -> bytes:
     """The message for the wire; `international` leaves UTF-8 in headers, for addresses beyond ASCII (RFC 6531)."""
-    return message.as_bytes(policy=SMTPUTF8 if international else SMTP)
+    return message.as_bytes(policy=_POLICY.clone(utf8=international))

@@ -62,15 +62,15 @@ def compose_reminder(
         "links": links,
     }
     return Content(
-        subject=f"{values['title']} is {when}",
+        subject=f"{when}: {values['title']}",
         text=render("reminder.txt", **values),
         html=render("reminder.html", **values),
     )
 
 
 def countdown(days_left: int) -> str:
-    """When it is, as it is said: `today`, `tomorrow`, `in 7 days`."""
-    return {0: "today", 1: "tomorrow"}.get(days_left, f"in {days_left} days")
+    """When it is, as a subject begins: `Today`, `Tomorrow`, `In 7 days`."""
+    return {0: "Today", 1: "Tomorrow"}.get(days_left, f"In {days_left} days")
 
 
 def in_words(day: date) -> str:

@@ -1,13 +1,79 @@
+import smtplib
+from collections.abc import Iterator
+from email.message import EmailMessage
+
 import httpx
+import pytest
 from fastapi import FastAPI
 
 from deployments.sandbox.mailbox.letters import Letterbox
 
 
-def test_an_alert_becomes_a_letter_to_ops(mailbox: Letterbox, mailbox_server: tuple[str, FastAPI]) -> None:
-    body = {"text": "cache-warm: Failed\n3 shops: …\nhttp://127.0.0.1"}
-    assert httpx.post(f"{mailbox_server[0]}/alerts", json=body, trust_env=False).status_code == 204
-    [letter] = mailbox.letters
-    assert letter.recipients == ["ops@wishcraft.example"]
-    assert letter.whole()["subject"] == "cache-warm: Failed"
-    assert letter.whole()["text"] == "3 shops: …\nhttp://127.0.0.1\n"
+@pytest.fixture
+def page(mailbox_server: tuple[str, FastAPI], mailbox: Letterbox) -> Iterator[httpx.Client]:
+    """A client of the mailbox's page, which is empty."""
+    assert not mailbox.letters
+    with httpx.Client(base_url=mailbox_server[0]) as client:
+        yield client
+
+
+@pytest.fixture
+def smtp(mailbox_server: tuple[str, FastAPI]) -> Iterator[smtplib.SMTP]:
+    """A mail program other than ours."""
+    with smtplib.SMTP("127.0.0.1", mailbox_server[1].state.smtp_port, timeout=10) as client:
+        yield client
+
+
+def letter(subject: str = "Grüße") -> EmailMessage:
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "Shop <a@b.example>", "emma@example.com", subject
+    message.set_content("Plain")
+    message.add_alternative("<p>Rich</p>", subtype="html")
+    return message
+
+
+def test_what_comes_is_listed_the_newest_first_and_shown_whole(page: httpx.Client, smtp: smtplib.SMTP) -> None:
+    smtp.send_message(letter("One"))
+    smtp.send_message(letter("Two"))
+    listed = page.get("/messages").json()
+    assert [(each["subject"], each["to"]) for each in listed] == [
+        (name, ["emma@example.com"]) for name in ("Two", "One")
+    ]
+    whole = page.get(f"/messages/{listed[0]['number']}").json()
+    assert (whole["text"].strip(), whole["html"].strip()) == ("Plain", "<p>Rich</p>")
+    assert ["Subject", "Two"] in whole["headers"]
+
+
+def test_the_list_can_be_narrowed_and_emptied(page: httpx.Client, smtp: smtplib.SMTP) -> None:
+    smtp.send_message(letter())
+    assert len(page.get("/messages", params={"to": "emma@example.com"}).json()) == 1
+    assert page.get("/messages", params={"to": "nobody@example.com"}).json() == []
+    page.delete("/messages")
+    assert page.get("/messages").json() == []
+
+
+def test_a_fault_strikes_as_often_as_it_is_told_and_only_where(page: httpx.Client, smtp: smtplib.SMTP) -> None:
+    page.put("/faults", json={"kind": "refuse", "address": "Emma@example.com", "remaining": 1})
+    with pytest.raises(smtplib.SMTPRecipientsRefused):
+        smtp.send_message(letter())
+    assert page.get("/faults").json()["faults"] == []
+    smtp.send_message(letter())
+    page.put("/faults", json={"kind": "defer", "address": "hugo@example.com"})
+    smtp.send_message(letter())
+    assert len(page.get("/messages").json()) == 2
+
+
+def test_a_fault_can_be_switched_off(page: httpx.Client) -> None:
+    assert len(page.put("/faults", json={"kind": "hang"}).json()) == 1
+    assert page.put("/faults", json={"kind": "hang", "remaining": 0}).json() == []
+
+
+def test_the_page_shows_html_where_it_can_do_nothing(page: httpx.Client) -> None:
+    html = page.get("/").text
+    assert 'sandbox="allow-popups allow-popups-to-escape-sandbox"' in html
+    assert "innerHTML" not in html
+
+
+@pytest.mark.parametrize("path", ["/messages/999999", "/nowhere"])
+def test_what_is_not_there_is_404(page: httpx.Client, path: str) -> None:
+    assert page.get(path).status_code == 404

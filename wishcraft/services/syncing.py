@@ -4,7 +4,7 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import compress
 from typing import Final, TypeAlias
 
@@ -13,7 +13,7 @@ from wishcraft.domain.batches import batches
 from wishcraft.domain.inventory import StockLevel, VariantReading, prefers_bulk, stock_level
 from wishcraft.resources import Resources
 from wishcraft.services.progress import Checkpoint, no_checkpoint
-from wishcraft.services.warming import refresh
+from wishcraft.services.warming import find_due, refresh
 from wishcraft.shopify.variants import MOST_IDS, POINTS_PER_VARIANT, bulk_read_variants, read_variants
 from wishcraft.store import items, locks, registries
 from wishcraft.store.items import Readings
@@ -26,6 +26,8 @@ Batch = tuple[datetime, Readings]
 
 LOWEST_RESTORE_RATE: Final = 100
 """Points per second of the smallest plan, taken until Shopify has said more: https://shopify.dev/docs/api/usage/limits."""
+REFILLED_WITHIN: Final = timedelta(hours=1)
+"""How far back a sync looks for entries that a killed writer left out: some runs; warming finds older ones."""
 REGISTRIES_PER_WRITE: Final = 200
 """Keeps a write far below its time limit and its row locks short."""
 
@@ -49,7 +51,17 @@ async def sync_shop(
     async with locks.try_hold(resources.db, "sync", shop.id) as mine:
         if not mine:
             return {"already_being_synced": 1}
+        if not dry_run:
+            await _refill_what_died(resources, shop.id)
         return await _sync(resources, shop, checkpoint, dry_run=dry_run)
+
+
+async def _refill_what_died(resources: Resources, shop_id: int) -> None:
+    """Fill what a writer that was killed between its commit and its refill has left out of the cache."""
+    async with resources.db.snapshot() as session:
+        changed = await registries.find_versions_changed(session, shop_id, REFILLED_WITHIN)
+    for batch in batches(changed, REGISTRIES_PER_WRITE):
+        await refresh(resources, shop_id, await find_due(resources, shop_id, batch))
 
 
 async def _sync(resources: Resources, shop: ShopRef, checkpoint: Checkpoint, *, dry_run: bool) -> dict[str, int]:

@@ -55,7 +55,7 @@ async def warm_shop(
 async def _warm_batch(
     resources: Resources, shop_id: int, batch: Sequence[CurrentVersion], *, force: bool
 ) -> Counter[str]:
-    due = [each.slug for each in batch] if force else await _find_due(resources, shop_id, batch)
+    due = [each.slug for each in batch] if force else await find_due(resources, shop_id, batch)
     warmed = await refresh(resources, shop_id, due)
     return Counter(current=len(batch) - len(due), warmed=warmed, skipped=len(due) - warmed)
 
@@ -72,8 +72,8 @@ async def refresh(resources: Resources, shop_id: int, slugs: Sequence[str]) -> i
     return (await resources.cache.refill(shop_id, load, slugs))[Outcome.FILLED]
 
 
-async def _find_due(resources: Resources, shop_id: int, batch: Sequence[CurrentVersion]) -> list[str]:
-    """The slugs whose entries are missing, behind, or stale too soon."""
+async def find_due(resources: Resources, shop_id: int, batch: Sequence[CurrentVersion]) -> list[str]:
+    """The slugs of these registries whose entries are missing, behind, or stale too soon."""
     headers = await resources.cache.headers(shop_id, [each.slug for each in batch])
     fresh_until_ms = 1000 * (datetime.now(UTC) + FRESH_FOR).timestamp()
     return [

@@ -107,6 +107,16 @@ async def find_active_versions(session: AsyncSession, shop_id: int, limit: int) 
     return [CurrentVersion._make(row) for row in rows.all()]
 
 
+async def find_versions_changed(session: AsyncSession, shop_id: int, within: timedelta) -> list[CurrentVersion]:
+    """The shop's active registries that changed of late."""
+    query = select(Registry.slug, Registry.version).where(
+        Registry.shop_id == shop_id,
+        Registry.status == RegistryStatus.ACTIVE,
+        Registry.updated_at > func.now() - within,
+    )
+    return [CurrentVersion(*row) for row in await session.execute(query)]
+
+
 async def list_public(
     session: AsyncSession,
     shop_id: int,

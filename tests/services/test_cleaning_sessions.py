@@ -12,6 +12,7 @@ from wishcraft.domain.retention import Bounds, Kind
 from wishcraft.errors import RunStopped
 from wishcraft.resources import Resources
 from wishcraft.services.cleaning import clean_orphans, clean_table
+from wishcraft.store import retention
 
 Demo = Connection[tuple[Any, ...]]
 FOREVER = datetime.max.replace(tzinfo=UTC)
@@ -122,9 +123,8 @@ async def test_no_cleanup_touches_a_shop_or_its_tokens(resources: Resources, dem
     shops = demo.execute("SELECT * FROM shops ORDER BY id").fetchall()
     add_row(demo, SessionName(1, "expired"), now - HOUR)
     await put(resources, orphans(5), now + HOUR)
-    for kind in Kind:
-        if kind is not Kind.RUNS:
-            await clean_table(resources, kind, now, Bounds(100, FOREVER))
+    for kind in retention._AGING:
+        await clean_table(resources, kind, now, Bounds(100, FOREVER))
     await clean_orphans(resources, now, Bounds(100, FOREVER))
     assert demo.execute("SELECT * FROM shops ORDER BY id").fetchall() == shops
     assert any(row is not None and isinstance(row, bytes) for row in shops[0])

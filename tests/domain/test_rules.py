@@ -65,7 +65,12 @@ def test_a_runs_sentence_counts_and_names_what_failed() -> None:
 
 def test_a_runs_table_has_every_shop_with_the_failed_first() -> None:
     assert table([GOOD, BAD]) == [
-        {"shop": "b.myshopify.com", "registries": 0, "warmed": 0, "seconds": 0.5, "problem": "ShopifyUnavailable: 503"},
-        {"shop": "a.myshopify.com", "registries": 1200, "warmed": 3, "seconds": 1.5, "problem": "none"},
-    ]
+        {
+            "shop": "b.myshopify.com", "problem": "ShopifyUnavailable: 503",
+            "registries": 0, "warmed": 0, "tries": 1, "seconds": 0.5,
+        },
+        {"shop": "a.myshopify.com", "problem": "none", "registries": 1200, "warmed": 3, "tries": 1, "seconds": 1.5},
+    ]  # fmt: skip
+    assert table([GOOD], noun="table")[0]["table"] == GOOD.shop
+    assert sentence([GOOD], noun="table").startswith("1 table: ")
     assert total([GOOD, GOOD, BAD]) == {"registries": 2400, "warmed": 6}

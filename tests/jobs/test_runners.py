@@ -9,7 +9,8 @@ from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
 from flows.job import task_runner
 from flows.sync_inventory import sync_inventory
-from tests.jobs.left_behind import table_of
+from tests.jobs.left_behind import table_of, tasks_of
+from tests.local.slow_job import slow_job
 from wishcraft.settings import JobSettings
 
 pytestmark = [
@@ -32,3 +33,11 @@ async def test_a_job_on_a_local_dask_cluster_isolates_shops_and_retries_as_on_th
     assert rows[SHOP]["problem"] == "none"
     assert rows[SHOP]["tries"] == 2
     assert rows[BROKEN]["problem"].startswith("ShopifyUnauthorized")
+
+
+async def test_a_run_that_takes_too_long_is_given_up_and_its_tasks_end_at_their_next_batch() -> None:
+    state: State[Any] = await slow_job.with_options(timeout_seconds=3)(batches=10_000, seconds=0.1, return_state=True)
+    assert state.name == "TimedOut"
+    resting = [run for run in await tasks_of(state) if run.name.startswith("rest")]
+    assert resting
+    assert not [run for run in resting if run.state and not run.state.is_final()]

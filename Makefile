@@ -27,11 +27,15 @@ reset: .venv/.installed ## Delete the local stack's data (Ctrl-C it first)
 
 .PHONY: test
 test: .venv/.installed ## Run the tests that need no browser; they start their own PostgreSQL and Valkey
-	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not e2e"
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not e2e and not chaos"
 
 .PHONY: test-unit
 test-unit: .venv/.installed ## Run the tests that need no server: seconds
 	@$(BIN)/pytest -q tests/domain tests/test_architecture.py tests/test_docs.py
+
+.PHONY: test-chaos
+test-chaos: .venv/.installed ## Kill and stop real workers, servers and jobs, and see what follows: some minutes
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m chaos
 
 .PHONY: test-e2e
 test-e2e: .venv/.installed ## Drive the running stack (make up, in another terminal) with a browser
@@ -39,7 +43,7 @@ test-e2e: .venv/.installed ## Drive the running stack (make up, in another termi
 
 .PHONY: test-coverage
 test-coverage: .venv/.installed ## Run the tests and report the lines and branches they miss
-	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not e2e" --cov --cov-report=term --cov-report=xml
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not e2e and not chaos" --cov --cov-report=term --cov-report=xml
 
 .PHONY: check
 check: .venv/.installed ## Check style, types, imports, migrations and docs

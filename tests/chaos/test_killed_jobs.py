@@ -22,6 +22,7 @@ from wishcraft.settings import Settings
 from wishcraft.store import locks
 from wishcraft.store.shops import ShopRef
 
+pytestmark = pytest.mark.chaos
 Demo = Connection[tuple[Any, ...]]
 SHOP = "maple-and-pine.myshopify.com"
 KILLS = 3

@@ -4,11 +4,14 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import httpx
+import pytest
 import yaml
 
 from deployments.automations import TIME_FOR
 from deployments.local.workspace import ROOT
 from tests.local.prefect_calls import becomes, create_run, deployment_id, hastened, post, set_state, state_of
+
+pytestmark = pytest.mark.chaos
 
 
 def test_every_deployment_has_a_time() -> None:

@@ -16,7 +16,7 @@ from deployments.sandbox.shopify.simulator import Simulator
 from tests.local.prefect_calls import becomes, create_run, deployment_id, hastened, post, set_state, state_of
 from wishcraft.settings import Settings
 
-pytestmark = pytest.mark.usefixtures("demo")
+pytestmark = [pytest.mark.chaos, pytest.mark.usefixtures("demo")]
 
 
 class Worker:

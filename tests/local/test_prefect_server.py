@@ -3,9 +3,12 @@
 from typing import Any
 
 import httpx
+import pytest
 
 from deployments.local.prefect_api import PrefectApi
 from deployments.local.supervisor import wait_until
+
+pytestmark = pytest.mark.chaos
 
 
 def test_the_set_up_gives_the_queues_their_order_and_may_be_repeated(http: httpx.Client) -> None:

@@ -28,6 +28,8 @@ from wishcraft.domain.retention import Bounds, Kind
 from wishcraft.resources import open_resources
 from wishcraft.services.cleaning import clean_table
 
+pytestmark = pytest.mark.chaos
+
 async def tell(done, total):
     print(done, flush=True)
     await asyncio.to_thread(sys.stdin.readline)

@@ -32,6 +32,8 @@ from wishcraft.services import reminding
 from wishcraft.settings import settings
 from wishcraft.store import shops
 
+pytestmark = pytest.mark.chaos
+
 reminding.SENDS_AT_ONCE = 1  # so that the second reminder is still to be claimed
 
 async def main():

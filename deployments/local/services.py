@@ -15,6 +15,7 @@ from deployments.local.workspace import ROOT
 from deployments.sandbox.postgres import prepare_postgres
 from deployments.sandbox.processes import Program
 from deployments.sandbox.valkey import prepare_valkey
+from wishcraft.errors import ConfigurationError
 
 STARTED_FIRST_STOPPED_LAST: Final = ("postgres", "valkey", "prefect", "shopify", "mailbox", "api", "worker")
 DRAIN_SECONDS: Final = 3.0
@@ -30,6 +31,10 @@ class Ports:
     shopify: int
     mailbox: int
     smtp: int
+
+    def __post_init__(self) -> None:
+        if self.api == self.prefect:
+            raise ConfigurationError(f"API_PORT and PREFECT_PORT are both {self.api}: choose another for one of them")
 
 
 def postgres(folder: Path) -> tuple[Service, str]:

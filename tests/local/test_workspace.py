@@ -89,3 +89,8 @@ def test_children_see_no_other_prefect_than_the_stacks(tmp_path: Path, monkeypat
     assert environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] == (
         "postgresql+asyncpg://postgres:secret@127.0.0.1:5433/prefect"
     )
+
+
+def test_one_port_for_two_is_refused_before_anything_starts() -> None:
+    with pytest.raises(ConfigurationError, match="API_PORT and PREFECT_PORT are both 8303"):
+        Ports(api=8303, prefect=8303, shopify=1, mailbox=2, smtp=3)

@@ -16,6 +16,7 @@ from wishcraft.resources import Resources
 from wishcraft.services.cleaning import clean_table
 from wishcraft.settings import Settings
 
+pytestmark = pytest.mark.chaos
 Demo = Connection[tuple[Any, ...]]
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 BOUNDS = Bounds(10, datetime.max.replace(tzinfo=UTC))
@@ -27,8 +28,6 @@ from datetime import UTC, datetime
 from wishcraft.domain.retention import Bounds, Kind
 from wishcraft.resources import open_resources
 from wishcraft.services.cleaning import clean_table
-
-pytestmark = pytest.mark.chaos
 
 async def tell(done, total):
     print(done, flush=True)

@@ -20,6 +20,7 @@ from wishcraft.services.reminding import remind_shop
 from wishcraft.settings import Settings
 from wishcraft.store.shops import ShopRef
 
+pytestmark = pytest.mark.chaos
 Demo = Connection[tuple[Any, ...]]
 NOW = datetime(2026, 3, 14, 15, tzinfo=UTC)
 GATE = 4_711
@@ -31,8 +32,6 @@ from wishcraft.resources import open_resources
 from wishcraft.services import reminding
 from wishcraft.settings import settings
 from wishcraft.store import shops
-
-pytestmark = pytest.mark.chaos
 
 reminding.SENDS_AT_ONCE = 1  # so that the second reminder is still to be claimed
 

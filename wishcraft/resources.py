@@ -25,6 +25,7 @@ class Resources:
     db: Database
     cache: RegistryCache
     sessions: SessionCache
+    http: httpx.AsyncClient
     shopify: ShopifyClient
     mailer: Mailer
 
@@ -55,4 +56,4 @@ async def open_resources(settings: Settings | None = None, *, redis_timeout: flo
             api_key=settings.shopify_api_key,
             api_secret=settings.shopify_api_secret.get_secret_value(),
         )
-        yield Resources(db, RegistryCache(redis), SessionCache(redis), shopify, mailer)
+        yield Resources(db, RegistryCache(redis), SessionCache(redis), http, shopify, mailer)

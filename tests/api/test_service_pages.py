@@ -4,6 +4,7 @@ from contextlib import AbstractAsyncContextManager
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from wishcraft.services.health import Status, overall
 from wishcraft.settings import Settings
@@ -17,6 +18,16 @@ async def test_every_part_is_looked_at(client: httpx.AsyncClient) -> None:
     healthy = {name for name, check in found["checks"].items() if check["status"] == "healthy"}
     assert healthy == {"database", "redis", "memory", "environment"}  # there is no Prefect server in this test
     assert found["status"] == "degraded"
+
+
+async def test_all_is_healthy_when_prefect_answers_too(
+    settings: Settings, serving: Serving, client: httpx.AsyncClient, simulator_server: tuple[str, FastAPI]
+) -> None:
+    assert client.is_closed is False  # the demo shops are there
+    answering = settings.model_copy(update={"prefect_api_url": simulator_server[0]})  # it has a /health as Prefect has
+    async with serving(answering) as other:
+        found = (await other.get("/health")).json()
+    assert (found["checks"]["prefect"]["status"], found["status"]) == ("healthy", "healthy")
 
 
 async def test_liveness_asks_nobody(settings: Settings, serving: Serving) -> None:

@@ -7,7 +7,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-import httpx
 import psutil
 from pydantic import BaseModel
 from sqlalchemy import text
@@ -54,7 +53,7 @@ async def examine(resources: Resources, settings: Settings) -> Health:
         "redis": lambda: _redis(resources),
         "memory": _memory,
         "environment": lambda: _environment(settings),
-        "prefect": lambda: _prefect(settings),
+        "prefect": lambda: _prefect(resources, settings),
     }
     checks = dict(zip(looks, await asyncio.gather(*map(_check, looks.values())), strict=True))
     return Health(status=overall({name: check.status for name, check in checks.items()}), checks=checks)
@@ -115,9 +114,8 @@ async def _environment(settings: Settings) -> str:
     return settings.environment
 
 
-async def _prefect(settings: Settings) -> str:
+async def _prefect(resources: Resources, settings: Settings) -> str:
     if settings.prefect_api_url is None:
         raise NotWellError("PREFECT_API_URL is not set")
-    async with httpx.AsyncClient(timeout=PATIENCE_SECONDS) as client:
-        (await client.get(f"{settings.prefect_api_url}/health")).raise_for_status()
+    (await resources.http.get(f"{settings.prefect_api_url}/health")).raise_for_status()
     return "answers"

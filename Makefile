@@ -54,5 +54,5 @@ check: .venv/.installed ## Check style, types, imports, migrations and docs
 	@$(BIN)/pytest -q tests/test_architecture.py tests/test_docs.py tests/store/test_migrations.py
 
 .PHONY: bench
-bench: .venv/.installed ## Measure the jobs beside the naive way at three sizes; prints a table (some ten minutes)
+bench: .venv/.installed ## Measure serving and the jobs beside the usual ways; prints tables (some fifteen minutes)
 	@$(BIN)/python -m benchmarks

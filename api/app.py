@@ -5,13 +5,20 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import RedirectResponse
 
-from api import documentation, health, problems, registries, unsubscribe
-from api.callers import Callers
-from wishcraft.resources import open_resources
+from api import admin, documentation, guests, health, items, metrics, problems, registering, registries, unsubscribe
+from api.edge import Edge
+from api.outside import Outside
+from api.serving import open_serving
 from wishcraft.settings import Settings
 from wishcraft.settings import settings as from_environment
+
+
+def create_service(app: FastAPI) -> Edge:
+    """What is served: the application behind its edge."""
+    return Edge(Outside(app, app.state), app.state)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -20,26 +27,29 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_resources(settings) as resources:
-            app.state.resources = resources
-            app.state.callers = Callers(resources, settings)
+        async with open_serving(settings) as serving:
+            app.state.serving = serving
+            app.state.resources = serving.resources
             yield
 
     app = FastAPI(
         title="WishCraft",
         version=version("wishcraft"),
-        description="Gift registries for Shopify storefronts.",
+        summary="Gift registries for Shopify storefronts.",
+        description=documentation.DESCRIPTION,
         lifespan=lifespan,
         openapi_url=documentation.OPENAPI_PATH,
         docs_url=None,
         redoc_url=None,
     )
     app.state.settings = settings
+    app.state.draining = False
     problems.register(app)
     documentation.register(app)
-    app.include_router(registries.router)
-    app.include_router(unsubscribe.router)
-    app.include_router(health.router)
+    for part in (registries, registering, items, guests, admin, unsubscribe, health, metrics):
+        app.include_router(part.router)
+    if settings.cors_origins:
+        _let_other_sites_call(app, [origin.strip() for origin in settings.cors_origins.split(",")])
 
     @app.get("/admin/jobs", include_in_schema=False)
     async def jobs() -> RedirectResponse:
@@ -48,3 +58,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         return RedirectResponse(f"{settings.prefect_ui_url}/deployments")
 
     return app
+
+
+def _let_other_sites_call(app: FastAPI, origins: list[str]) -> None:
+    """CORS: pages of these sites may call from a browser, and see what tells them how to go on."""
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match",
+                       "X-API-Key", "X-Customer-Id", "X-Registry-Grant"],
+        expose_headers=["ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Cache"],
+        max_age=600,
+    )  # fmt: skip

@@ -12,7 +12,23 @@ from fastapi.staticfiles import StaticFiles
 from api.problems import Problem
 
 OPENAPI_PATH: Final = "/api/docs"
+DESCRIPTION: Final = """
+**Who calls.** A server shows its shop's key in `X-API-Key`; with the scope `write` it acts for the customer whom it
+names in `X-Customer-Id`. A storefront comes through Shopify's app proxy, which signs the query and says who is logged
+in. The embedded admin shows its ID token. In the sandbox, `make up` prints a key: paste it under *Authorize*, and
+*Try it out* works.
+
+**Changes** are made on condition: read the registry, and send its `ETag` in `If-Match`. **Creations** may be sent again
+with the same `Idempotency-Key`: nothing is created twice.
+
+**Errors** are `application/problem+json` (RFC 9457); `type` names the kind and never changes. `RateLimit` tells how
+many requests are left; 429 and 503 say in `Retry-After` when to come again.
+"""
 _ASSETS_PATH: Final = "/api/docs/assets"
+_PAGE_POLICY: Final = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
+    " frame-ancestors 'none'"
+)
 _ASSETS: Final = Path(str(files("fastapi_swagger") / "resources"))
 
 
@@ -38,4 +54,6 @@ def register(app: FastAPI) -> None:
 
     @app.get("/api/docs/ui", include_in_schema=False)
     async def swagger_ui() -> HTMLResponse:
-        return page
+        return HTMLResponse(
+            page.body, headers={"Content-Security-Policy": _PAGE_POLICY, "Referrer-Policy": "no-referrer"}
+        )

@@ -28,8 +28,8 @@ async def liveness() -> dict[str, str]:
     responses={HTTPStatus.SERVICE_UNAVAILABLE: {"model": Health, "description": "Send requests elsewhere."}},
 )
 async def readiness(request: Request, response: Response) -> Health:
-    """503 only when no registry could be served: one of PostgreSQL and Redis is enough for reading."""
+    """503 when no registry could be served (one of PostgreSQL and Redis is enough), and while the process stops."""
     found = await examine(request.app.state.resources, request.app.state.settings)
-    if found.status is Status.UNHEALTHY:
+    if found.status is Status.UNHEALTHY or request.app.state.draining:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
     return found

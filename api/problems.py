@@ -8,14 +8,30 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+
+from wishcraft.errors import (
+    ChangedSince,
+    Conflict,
+    DatabaseUnavailable,
+    Invalid,
+    LimitReached,
+    NotAllowed,
+    NotFound,
+    RequestRefused,
+    ShopifyRefused,
+    ShopifyThrottled,
+    ShopifyUnavailable,
+    TooManyTries,
+)
 
 _log: Final = logging.getLogger(__name__)
 
 PAUSE_SECONDS: Final = 5
 """How long a client is told to wait when a store is away."""
+PAUSE: Final = {"Retry-After": str(PAUSE_SECONDS)}
 
 
 class Problem(BaseModel):
@@ -46,13 +62,51 @@ def unauthorized(detail: str) -> ProblemError:
     return ProblemError(HTTPStatus.UNAUTHORIZED, "unauthorized", detail, headers)
 
 
+def forbidden(detail: str, kind: str = NotAllowed.kind) -> ProblemError:
+    """403: the caller is known, and may not."""
+    return ProblemError(HTTPStatus.FORBIDDEN, kind, detail)
+
+
+def too_many(detail: str, retry_after: int, kind: str = "too-many-requests") -> ProblemError:
+    """429, with the seconds after which it is worth another try."""
+    return ProblemError(HTTPStatus.TOO_MANY_REQUESTS, kind, detail, {"Retry-After": str(retry_after)})
+
+
+def unavailable(detail: str) -> ProblemError:
+    """503: something that is needed is away for now."""
+    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, PAUSE)
+
+
 _USUAL_KINDS: Final = {
     HTTPStatus.UNAUTHORIZED: "unauthorized",
-    HTTPStatus.FORBIDDEN: "access-code-required",
-    HTTPStatus.NOT_FOUND: "not-found",
-    HTTPStatus.UNPROCESSABLE_ENTITY: "invalid-request",
+    HTTPStatus.FORBIDDEN: NotAllowed.kind,
+    HTTPStatus.NOT_FOUND: NotFound.kind,
+    HTTPStatus.CONFLICT: Conflict.kind,
+    HTTPStatus.PRECONDITION_FAILED: ChangedSince.kind,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "content-too-large",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported-media-type",
+    HTTPStatus.UNPROCESSABLE_ENTITY: Invalid.kind,
+    HTTPStatus.PRECONDITION_REQUIRED: "precondition-required",
+    HTTPStatus.TOO_MANY_REQUESTS: "too-many-requests",
     HTTPStatus.SERVICE_UNAVAILABLE: "unavailable",
 }
+_STATUS_OF: Final[dict[type[RequestRefused], HTTPStatus]] = {
+    NotFound: HTTPStatus.NOT_FOUND,
+    NotAllowed: HTTPStatus.FORBIDDEN,
+    Conflict: HTTPStatus.CONFLICT,
+    LimitReached: HTTPStatus.CONFLICT,
+    ChangedSince: HTTPStatus.PRECONDITION_FAILED,
+    Invalid: HTTPStatus.UNPROCESSABLE_ENTITY,
+    TooManyTries: HTTPStatus.TOO_MANY_REQUESTS,
+}
+ALWAYS: Final = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+"""What any request of an identified caller may be answered."""
 
 
 def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
@@ -82,10 +136,16 @@ async def _on_problem(_: Request, error: Exception) -> Response:
     return answer(error.status, error.kind, error.detail, error.headers)
 
 
+async def _on_refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestRefused)  # noqa: S101  how it is registered
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyTries) else None
+    return answer(_STATUS_OF[type(error)], error.kind, str(error), headers)
+
+
 async def _on_http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  how it is registered
     status = HTTPStatus(error.status_code)
-    kind = status.phrase.lower().replace(" ", "-")
+    kind = _USUAL_KINDS.get(status) or status.phrase.lower().replace(" ", "-")
     return answer(status, kind, str(error.detail), dict(error.headers or {}))
 
 
@@ -97,8 +157,14 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
 
 async def _on_database(_: Request, error: Exception) -> Response:
     _log.error("the database did not answer", exc_info=error)
-    headers = {"Retry-After": str(PAUSE_SECONDS)}
-    return answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "The database is away; try again soon.", headers)
+    return answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "The database is away; try again soon.", PAUSE)
+
+
+async def _on_shopify(_: Request, error: Exception) -> Response:
+    _log.warning("Shopify gave no usable answer: %s", error)
+    return answer(
+        HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "Shopify gave no usable answer; try again soon.", PAUSE
+    )
 
 
 async def _on_bug(_: Request, error: Exception) -> Response:
@@ -111,6 +177,9 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_invalid)
-    for away in (OperationalError, InterfaceError, PoolTimeout):
+    app.add_exception_handler(RequestRefused, _on_refused)
+    for shopify in (ShopifyUnavailable, ShopifyThrottled, ShopifyRefused):
+        app.add_exception_handler(shopify, _on_shopify)
+    for away in (OperationalError, InterfaceError, InternalError, PoolTimeout, DatabaseUnavailable):
         app.add_exception_handler(away, _on_database)
     app.add_exception_handler(Exception, _on_bug)

@@ -1,96 +1,182 @@
-"""The storefront's requests about registries."""
+"""Reading registries: the lists, and one of them."""
 
+from datetime import date
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
-from api.callers import Caller, Identified
-from api.problems import ProblemError, documented, not_found
-from api.schemas import RegistryAnswer, RegistryList
+from api.identity import Reader, ServingHere
+from api.problems import ALWAYS, documented, forbidden, not_found
+from api.representation import Representation, represent
+from api.schemas import OwnRegistryList, RegistryAnswer, RegistryList
+from api.serving import Serving
 from wishcraft.cache.entries import Header as EntryHeader
-from wishcraft.domain.answers import summary_answer
+from wishcraft.domain.answers import event_answer, summary_answer
+from wishcraft.domain.callers import Caller
 from wishcraft.domain.documents import Gate
-from wishcraft.domain.registries import SLUG
-from wishcraft.resources import Resources
-from wishcraft.services.serving import read_registry
-from wishcraft.store import registries
+from wishcraft.domain.registries import LONGEST_SLUG, EventType
+from wishcraft.services.unlocking import is_granted
+from wishcraft.store import listings
+from wishcraft.store.listings import OwnRegistry, Search
 
-router: Final = APIRouter(prefix="/api/registries", tags=["registries"])
+router: Final = APIRouter(tags=["registries"])
 
 MOST_PER_PAGE: Final = 100
 
+Ref = Annotated[str, Path(max_length=LONGEST_SLUG, description="The registry's slug, or its id.")]
+Limit = Annotated[int, Query(ge=1, le=MOST_PER_PAGE)]
+Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of the page before.")]
+GrantHeader = Annotated[
+    str | None, Header(alias="X-Registry-Grant", max_length=100, description="What unlocking the registry gave.")
+]
+GrantQuery = Annotated[
+    str | None, Query(max_length=100, description="The same, where a proxy lets no header of ours through.")
+]
+ONE: Final[dict[int | str, dict[str, Any]]] = {
+    HTTPStatus.OK: {
+        "model": RegistryAnswer,
+        "description": "The registry with its items, progress and totals.",
+        "headers": {
+            "ETag": {"schema": {"type": "string"}, "description": "For If-None-Match and If-Match."},
+            "X-Cache": {"schema": {"type": "string", "enum": ["hit", "stale", "miss", "bypass"]}},
+        },
+    }
+}
+
+
+class Sent(Response):
+    """An answer as it was composed, header by header."""
+
+    def __init__(self, answer: Representation) -> None:
+        super().__init__(status_code=answer.status)
+        self.body = answer.body
+        self.raw_headers = answer.headers
+
 
 @router.get(
-    "",
-    summary="List public registries",
+    "/api/registries",
+    summary="List or search public registries",
     response_model=RegistryList,
-    responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
+    responses=documented(*ALWAYS),
 )
 async def list_registries(
-    request: Request,
-    caller: Identified,
-    limit: Annotated[int, Query(ge=1, le=MOST_PER_PAGE)] = 20,
-    cursor: Annotated[
-        str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of the page before.")
+    response: Response,
+    serving: ServingHere,
+    caller: Reader,
+    q: Annotated[
+        str | None,
+        Query(max_length=100, description="Words in the title or in a registrant's name.", examples=["emma"]),
     ] = None,
+    event_type: EventType | None = None,
+    event_from: Annotated[date | None, Query(description="The event's day, or later.")] = None,
+    event_to: Annotated[date | None, Query(description="The event's day, or earlier.")] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
 ) -> dict[str, object]:
     """The shop's public, active registries, the newest first."""
-    resources: Resources = request.app.state.resources
-    async with resources.db.snapshot() as session:
+    search = Search(q, event_type, event_from, event_to)
+    async with serving.resources.db.reading() as session:
         # One more than is shown tells whether there is a next page.
-        found = await registries.list_public(session, caller.shop_id, limit + 1, int(cursor) if cursor else None)
-    shown = found[:limit]
-    return {
-        "registries": [summary_answer(each.slug, each.title, each.event_type, each.event_date) for each in shown],
-        "next_cursor": str(shown[-1].id) if len(found) > limit else None,
-    }
+        found = await listings.list_public(session, caller.shop_id, limit + 1, int(cursor) if cursor else None, search)
+    response.headers["Cache-Control"] = "private, max-age=10, stale-while-revalidate=60"
+    return {"registries": [summary_answer(*each) for each in found[:limit]], "next_cursor": _next(found, limit)}
 
 
 @router.get(
-    "/{slug}",
+    "/api/my-registries",
+    summary="List the customer's own registries",
+    response_model=OwnRegistryList,
+    responses=documented(*ALWAYS),
+)
+async def list_my_registries(
+    response: Response, serving: ServingHere, caller: Reader, limit: Limit = 20, cursor: Cursor = None
+) -> dict[str, object]:
+    """All of them, archived ones too, the newest first, with what guests are not shown."""
+    if caller.customer_id is None:
+        raise forbidden("This takes a customer: log in, or name the customer in X-Customer-Id.")
+    before = int(cursor) if cursor else None
+    async with serving.resources.db.reading() as session:
+        found = await listings.list_own(session, caller.shop_id, caller.customer_id, limit + 1, before)
+    response.headers["Cache-Control"] = "private, no-store"
+    return {"registries": [_own(each) for each in found[:limit]], "next_cursor": _next(found, limit)}
+
+
+@router.get(
+    "/api/registries/{ref}",
     summary="Read one registry",
     response_class=Response,
     responses={
-        HTTPStatus.OK: {"model": RegistryAnswer, "description": "The registry with its items, progress and totals."},
+        **ONE,
         HTTPStatus.NOT_MODIFIED: {"description": "It is as it was at the ETag in If-None-Match."},
-        **documented(
-            HTTPStatus.UNAUTHORIZED,
-            HTTPStatus.FORBIDDEN,
-            HTTPStatus.NOT_FOUND,
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            HTTPStatus.SERVICE_UNAVAILABLE,
-        ),
+        **documented(*ALWAYS, HTTPStatus.NOT_FOUND),
     },
 )
 async def get_registry(
     request: Request,
-    caller: Identified,
-    slug: Annotated[str, Path(max_length=200)],
-    if_none_match: Annotated[str | None, Header()] = None,
+    serving: ServingHere,
+    caller: Reader,
+    ref: Ref,
+    if_none_match: Annotated[str | None, Header(description="An ETag: if it still holds, 304.")] = None,  # noqa: ARG001  for the docs: it is read as it was sent
+    grant: GrantQuery = None,
+    grant_header: GrantHeader = None,
 ) -> Response:
     """One registry of the shop. `X-Cache` tells where it came from: `hit`, `stale`, `miss` or `bypass`."""
-    if not SLUG.fullmatch(slug):
-        raise _no_such_registry()
-    entry, state = await read_registry(request.app.state.resources, caller.shop_id, slug)
-    if entry is None:
-        raise _no_such_registry()
-    _admit(caller, entry.header)
-    # Each reader's browser may keep it, but asks before each use: a purchase must show at once.
-    headers = {"ETag": f'"{entry.header.etag}"', "Cache-Control": "private, no-cache", "X-Cache": state}
-    if if_none_match and entry.header.etag in if_none_match:
-        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return Response(entry.body, headers=headers, media_type="application/json")
+    return await answer_one(request, serving, caller, ref, grant=grant_header or grant)
 
 
-def _admit(caller: Caller, header: EntryHeader) -> None:
+async def answer_one(
+    request: Request, serving: Serving, caller: Caller, ref: str, *, grant: str | None = None
+) -> Response:
+    """The registry as the caller may see it, or a problem."""
+    slug = await serving.reader.find_slug(caller.shop_id, ref)
+    if slug is None:
+        raise no_such_registry()
+    entry, state = await serving.reader.read(caller.shop_id, slug)
+    await _admit(serving, caller, slug, entry.header, grant)
+    if_none_match = request.headers.get("if-none-match")
+    answer = represent(
+        entry,
+        state,
+        is_own=caller.owns(entry.header.owner),
+        if_none_match=None if if_none_match is None else if_none_match.encode("latin-1"),
+    )
+    serving.tracker.count_read(caller.shop_id, slug, state, len(answer.body))
+    return Sent(answer)
+
+
+async def _admit(serving: Serving, caller: Caller, slug: str, header: EntryHeader, grant: str | None) -> None:
     """Let the caller pass the registry's gate, or raise: what is private looks as if it were not there."""
-    if header.gate is Gate.OPEN or (header.owner and caller.customer_id == header.owner):
+    if caller.passes(header.gate, header.owner):
         return
-    if header.gate is Gate.CODE:
-        raise ProblemError(HTTPStatus.FORBIDDEN, "access-code-required", "The registry opens with its access code.")
-    raise _no_such_registry()
+    if header.gate is not Gate.CODE:
+        raise no_such_registry()
+    if grant is None or not await is_granted(serving.resources, caller.shop_id, slug, grant):
+        raise forbidden("The registry opens with its access code: unlock it first.", "access-code-required")
 
 
-def _no_such_registry() -> ProblemError:
+def no_such_registry() -> Exception:
+    """404."""
     return not_found("The shop has no such registry.")
+
+
+def _next(found: list[Any], limit: int) -> str | None:
+    return str(found[limit - 1].id) if len(found) > limit else None
+
+
+def _own(registry: OwnRegistry) -> dict[str, object]:
+    return {
+        "id": registry.id,
+        "slug": registry.slug,
+        "title": registry.title,
+        "event": event_answer(registry.event_type, registry.event_date),
+        "event_location": registry.event_location,
+        "visibility": registry.visibility,
+        "status": registry.status,
+        "registrant": {
+            "first_name": registry.customer_first_name,
+            "last_name": registry.customer_last_name,
+            "email": registry.customer_email,
+        },
+        "co_registrants": registry.co_registrants,
+    }

@@ -1,10 +1,11 @@
 """The answers as OpenAPI describes them. The bytes come from the core; a test holds the two together."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from wishcraft.domain.callers import Scope
 from wishcraft.domain.inventory import StockLevel
 from wishcraft.domain.registries import EventType, ItemStatus, Priority, RegistryStatus, Visibility
 
@@ -64,6 +65,7 @@ class Totals(Schema):
 class RegistryAnswer(Schema):
     """One registry as a guest sees it."""
 
+    id: int
     slug: str
     title: str
     description: str
@@ -80,6 +82,7 @@ class RegistryAnswer(Schema):
 class RegistrySummary(Schema):
     """One line of a list."""
 
+    id: int
     slug: str
     title: str
     event: Event
@@ -90,3 +93,87 @@ class RegistryList(Schema):
 
     registries: list[RegistrySummary]
     next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null on the last.")
+
+
+class PersonShown(Schema):
+    """Somebody who registered, as the registrant sees them."""
+
+    first_name: str
+    last_name: str
+    email: str
+
+
+class OwnRegistry(Schema):
+    """A registry among its registrant's own, with what guests are not shown."""
+
+    id: int
+    slug: str
+    title: str
+    event: Event
+    event_location: str | None
+    visibility: Visibility
+    status: RegistryStatus
+    registrant: PersonShown
+    co_registrants: list[PersonShown]
+
+
+class OwnRegistryList(Schema):
+    """One page of the customer's registries, the newest first."""
+
+    registries: list[OwnRegistry]
+    next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null on the last.")
+
+
+class GrantAnswer(Schema):
+    """What opens the registry from now on: show it in `X-Registry-Grant`, or as `grant` in the query."""
+
+    grant: str
+    expires_at: datetime
+
+
+class Accepted(Schema):
+    """How many events were taken; they are written down within a second or so."""
+
+    accepted: int
+
+
+class KeyShown(Schema):
+    """An API key, without what proves it."""
+
+    name: str
+    prefix: str = Field(description="The key begins with `wc_` and this.")
+    scopes: list[Scope]
+    ip_allow_list: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None = Field(description="To the minute.")
+    revoked_at: datetime | None
+
+
+class KeyList(Schema):
+    """The shop's keys, the newest first."""
+
+    keys: list[KeyShown]
+
+
+class KeyIssued(KeyShown):
+    """A new key. It is shown this once."""
+
+    key: str
+
+
+class UsageAnswer(Schema):
+    """How much the shop uses the service: since its counters began (a month without a read ends them), and now."""
+
+    hits: int = Field(description="Reads of a registry that Redis answered.")
+    stale: int = Field(
+        description="Reads that Redis answered with an entry past its soft expiry, which is then renewed."
+    )
+    misses: int = Field(description="Reads that went to PostgreSQL and filled Redis.")
+    bypassed: int = Field(description="Reads that went to PostgreSQL alone, as while Redis is away.")
+    bytes_sent: int
+    evictions: int = Field(description="Entries given up because the shop was over its quota.")
+    entries: int = Field(description="Entries held now.")
+    bytes_held: int
+    quota_entries: int
+    quota_bytes: int

@@ -1,31 +1,57 @@
-"""`python -m benchmarks`: measure the jobs on servers of their own; prints one table.
+"""`python -m benchmarks`: measure the jobs, and what serves guests, on servers of their own; prints a table of each.
 
-Figures on a shared machine wander: what to compare is the ratio to the naive way, taken in the same run.
+Figures on a shared machine wander: what to compare are the ratios, taken in the same run.
 """
 
 import argparse
+import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from benchmarks import serving
 from benchmarks.jobs import HEADING, NOTES, Row, rows
+from benchmarks.load import LoadError
 from benchmarks.servers import running_servers
+from benchmarks.web import ServerError
+from wishcraft.errors import ConfigurationError
 
 
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="jobs|serving", help="what to measure (default: both)")
     parser.add_argument(
         "--registries",
         type=int,
         nargs="+",
         default=[1_000, 10_000, 100_000],
         metavar="N",
-        help="sizes to measure (default: %(default)s)",
+        help="jobs: sizes to measure (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--requests",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="serving: how many to measure what is fast by, and fewer what is slow (default: %(default)s)",
     )
     args = parser.parse_args()
+    if unknown := set(args.parts) - {"jobs", "serving"}:
+        parser.error(f"there is no {', '.join(sorted(unknown))}: jobs, or serving")
+    try:
+        if "serving" in args.parts or not args.parts:
+            serving.print_table(args.requests)
+        if "jobs" in args.parts or not args.parts:
+            _print_jobs(args.registries)
+    except (ServerError, LoadError, ConfigurationError) as error:
+        sys.exit(str(error))
+
+
+def _print_jobs(sizes: Sequence[int]) -> None:
     table, smaller = [HEADING], dict[str, Row]()
-    for size in args.registries:
+    for size in sizes:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wishcraft-bench-")))
             for row in rows(stack.enter_context(running_servers(folder, size))):

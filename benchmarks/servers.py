@@ -19,7 +19,7 @@ from redis import Redis
 
 from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.demo import DEFAULT_SEED, seed
-from deployments.sandbox.postgres import postgres
+from deployments.sandbox.postgres import postgres, prepare_postgres
 from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET
 from deployments.sandbox.valkey import valkey
 from wishcraft.migrations import upgrade
@@ -27,6 +27,10 @@ from wishcraft.settings import Settings
 
 REGISTRIES_PER_PRODUCT: Final = 10
 FEWEST_PRODUCTS: Final = 160
+_COUNT_QUERIES: Final = """
+shared_preload_libraries = 'pg_stat_statements'
+pg_stat_statements.track_utility = off  # BEGIN, COMMIT and SET answer nothing
+"""
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,15 @@ class Running:
 
 
 @contextmanager
-def running_servers(folder: Path, registries: int) -> Iterator[Running]:
-    """The servers with as many registries, and a catalogue that grows with them; they end with the context."""
+def running_servers(folder: Path, registries: int, *, counts_queries: bool = False) -> Iterator[Running]:
+    """The servers with as many registries, and a catalogue that grows with them; they end with the context.
+
+    With `counts_queries` PostgreSQL can be given the extension pg_stat_statements.
+    """
+    if counts_queries:
+        prepare_postgres(folder)
+        with (folder / "postgres" / "postgresql.conf").open("a") as configuration:
+            configuration.write(_COUNT_QUERIES)
     products = max(FEWEST_PRODUCTS, registries // REGISTRIES_PER_PRODUCT)
     with postgres(folder) as database_url, valkey(folder) as redis_url, _simulator(products) as origin:
         settings = Settings(

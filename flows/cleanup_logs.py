@@ -26,13 +26,13 @@ async def cleanup_logs(
     minutes: Minutes = 30,
     dry_run: bool = False,
 ) -> State[dict[str, int]]:
-    """Delete audit logs, handled webhook events, analytics events and Prefect's runs once they are past their time.
+    """Delete audit logs, handled webhook events, analytics and Prefect's runs once they are past their time.
 
     Args:
         audit_days: Days for which ordinary audit logs are kept.
         compliance_days: Days for which audit logs of compliance actions are kept: 365 or more.
         webhook_days: Days for which handled webhook events are kept, from when they were handled. Others always are.
-        analytics_days: Days for which analytics events are kept.
+        analytics_days: Days for which analytics events and views by day are kept.
         run_days: Days for which Prefect's runs are kept, with their tasks, logs and artifacts.
         batch_rows: The most rows that one transaction deletes.
         minutes: No batch is begun later than this after the start; the next run goes on with what is left.
@@ -44,6 +44,7 @@ async def cleanup_logs(
         Kind.COMPLIANCE: compliance_days,
         Kind.WEBHOOKS: webhook_days,
         Kind.ANALYTICS: analytics_days,
+        Kind.VIEWS: analytics_days,
         Kind.RUNS: run_days,
     }
     bounds = Bounds(batch_rows, now + timedelta(minutes=minutes), dry_run)

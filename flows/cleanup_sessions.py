@@ -17,15 +17,15 @@ async def cleanup_sessions(
     minutes: Annotated[int, Field(ge=1, le=50)] = 30,
     dry_run: bool = False,
 ) -> State[dict[str, int]]:
-    """Delete expired sessions in PostgreSQL, and those in Redis that have no live one in PostgreSQL.
+    """Delete expired sessions and idempotency keys in PostgreSQL, and sessions in Redis without a live one there.
 
     Args:
-        batch_rows: The most sessions that are deleted at once.
+        batch_rows: The most rows that are deleted at once.
         minutes: No batch is begun later than this after the start; the next run goes on with what is left.
         dry_run: Count what has expired; delete nothing.
     """
     now = datetime.now(UTC)
-    kinds = [Kind.SESSIONS, Kind.ORPHANS]
+    kinds = [Kind.SESSIONS, Kind.ORPHANS, Kind.IDEMPOTENCY]
     bounds = Bounds(batch_rows, now + timedelta(minutes=minutes), dry_run)
     outcomes = await run_batches(
         delete_old, [[kind] for kind in kinds], before=dict.fromkeys(kinds, now), bounds=bounds

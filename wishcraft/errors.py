@@ -3,9 +3,18 @@
 - WishCraftError
   - ConfigurationError       a setting is missing or wrong; the message says which and what to do
   - UnknownShop              no active shop has the domain that somebody named
+  - RequestRefused           a request asks for what cannot be done; the message says why, for whoever asked
+    - NotFound               there is no such thing, or it is not the caller's to see
+    - NotAllowed             the caller may not do that
+    - Conflict               it does not go together with what is there
+    - LimitReached           the shop or the customer has as many as they may
+    - ChangedSince           the registry is not as the caller last saw it
+    - Invalid                what was asked for makes no sense here
+    - TooManyTries           an access code was tried too often
   - RunStopped               the run was asked to end, and did so between two batches
   - TransientError           it may work later, so a task retries it
     - CacheUnavailable       Redis refused, hung or restarted
+    - DatabaseUnavailable    PostgreSQL did not answer in the time that a request has
     - ShopifyUnavailable     5xx, a cut connection, a timeout or a malformed answer, after the client's own retries
     - ShopifyThrottled       Shopify kept throttling past the client's patience
     - MailUnavailable        the mail server is away, or takes nothing for now
@@ -39,6 +48,60 @@ class UnknownShop(WishCraftError):  # noqa: N818  it names a state
     """No active shop has the domain that somebody named."""
 
 
+class RequestRefused(WishCraftError):  # noqa: N818  it names what happened
+    """A request asks for what cannot be done; the message says why, for whoever asked, and holds no secret."""
+
+    kind: ClassVar[str]
+    """Names the reason for programs; it never changes."""
+
+
+class NotFound(RequestRefused):
+    """There is no such thing, or it is not the caller's to see."""
+
+    kind = "not-found"
+
+
+class NotAllowed(RequestRefused):
+    """The caller may not do that."""
+
+    kind = "not-allowed"
+
+
+class Conflict(RequestRefused):
+    """It does not go together with what is there."""
+
+    kind = "conflict"
+
+
+class LimitReached(Conflict):
+    """The shop or the customer has as many as they may."""
+
+    kind = "limit-reached"
+
+
+class ChangedSince(RequestRefused):
+    """The registry is not as the caller last saw it."""
+
+    kind = "changed-since"
+
+
+class Invalid(RequestRefused):
+    """What was asked for makes no sense here."""
+
+    kind = "invalid-request"
+
+
+class TooManyTries(RequestRefused):
+    """An access code was tried too often."""
+
+    kind = "too-many-tries"
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        """`retry_after` is in seconds."""
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class RunStopped(WishCraftError):  # noqa: N818  it names what happened
     """The run was asked to end, and did so between two batches: nothing is half-done."""
 
@@ -53,6 +116,10 @@ class CacheUnavailable(TransientError):  # noqa: N818  it names a state; so do h
     """Redis refused, hung or restarted."""
 
     advice = "Look at Redis (/health tells how it is); the next run makes up for this one."
+
+
+class DatabaseUnavailable(TransientError):  # noqa: N818  it names a state
+    """PostgreSQL did not answer in the time that a request has."""
 
 
 class ShopifyUnavailable(TransientError):  # noqa: N818  it names a state

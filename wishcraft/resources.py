@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import httpx
 
-from wishcraft.cache.client import connect
+from wishcraft.cache.client import Server, connect
+from wishcraft.cache.limits import Limiter
 from wishcraft.cache.registries import RegistryCache
 from wishcraft.cache.sessions import SessionCache
+from wishcraft.cache.usage import UsageCounters
 from wishcraft.mail.mailer import Mailer
 from wishcraft.mail.smtp import SmtpMailer
 from wishcraft.settings import Settings
@@ -23,18 +25,26 @@ class Resources:
     """What a request or a task works with. Nothing in it connects before it is used."""
 
     db: Database
+    redis: Server
     cache: RegistryCache
     sessions: SessionCache
+    usage: UsageCounters
+    limiter: Limiter
     http: httpx.AsyncClient
     shopify: ShopifyClient
     mailer: Mailer
 
 
 @asynccontextmanager
-async def open_resources(settings: Settings | None = None, *, redis_timeout: float = 0.1) -> AsyncIterator[Resources]:
+async def open_resources(
+    settings: Settings | None = None, *, redis_timeout: float = 0.1, redis_breaks: bool = False
+) -> AsyncIterator[Resources]:
     """Resources for as long as the context lasts; the settings are the environment's if none are given.
 
-    `redis_timeout` is in seconds: short for a request, longer for a job, whose answers are large.
+    Args:
+        settings: What to connect to.
+        redis_timeout: Seconds: short for a request, longer for a job, whose answers are large.
+        redis_breaks: Whether a Redis that does not answer is left alone until it does, as requests need it.
 
     Raises:
         ConfigurationError: A setting is wrong; the message says which and what to do.
@@ -43,7 +53,7 @@ async def open_resources(settings: Settings | None = None, *, redis_timeout: flo
     async with AsyncExitStack() as stack:
         db = Database(settings.database_url)
         stack.push_async_callback(db.close)
-        redis = connect(settings.redis_url, settings.redis_password, timeout=redis_timeout)
+        redis = connect(settings.redis_url, settings.redis_password, timeout=redis_timeout, breaks=redis_breaks)
         stack.push_async_callback(redis.close)
         mailer = SmtpMailer(settings.smtp_url, settings.mail_from)
         stack.push_async_callback(mailer.close)
@@ -56,4 +66,14 @@ async def open_resources(settings: Settings | None = None, *, redis_timeout: flo
             api_key=settings.shopify_api_key,
             api_secret=settings.shopify_api_secret.get_secret_value(),
         )
-        yield Resources(db, RegistryCache(redis), SessionCache(redis), http, shopify, mailer)
+        yield Resources(
+            db=db,
+            redis=redis,
+            cache=RegistryCache(redis),
+            sessions=SessionCache(redis),
+            usage=UsageCounters(redis),
+            limiter=Limiter(redis),
+            http=http,
+            shopify=shopify,
+            mailer=mailer,
+        )

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from wishcraft.domain.networks import parse_networks
 from wishcraft.errors import ConfigurationError
 
 
@@ -15,6 +16,12 @@ def _psycopg(url: str) -> str:
     if not separator or scheme.partition("+")[0] not in {"postgres", "postgresql"}:
         raise ValueError("must look like postgresql://user:password@host:5432/wishcraft")
     return f"postgresql+psycopg://{rest}"
+
+
+def _networks(text: str) -> str:
+    """The same text, if it lists networks."""
+    parse_networks(text)
+    return text
 
 
 class DatabaseSettings(BaseSettings):
@@ -49,6 +56,21 @@ class Settings(JobSettings, DatabaseSettings):
     )
     api_host: str = Field("127.0.0.1", description="Where the API listens.")
     api_port: int = Field(8000, description="The API's port.")
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = Field(
+        "", description="Our own proxies, whose X-Forwarded-For is believed: addresses or networks, comma-separated."
+    )
+    rate_limit_per_minute: int = Field(
+        600, ge=1, description="Requests of one guest or customer; a server's key may make ten times as many."
+    )
+    cors_origins: str = Field(
+        "", description="Other sites whose pages may call the API, comma-separated; the app proxy needs none."
+    )
+    metrics_token: SecretStr | None = Field(
+        None, description="What /metrics asks for as a bearer token; without it production has no /metrics."
+    )
+    drain_seconds: float = Field(
+        5, ge=0, description="How long the API goes on serving, not ready, after it was told to stop."
+    )
     redis_url: str = Field(description="Redis 7.4+ or Valkey 9+, e.g. redis://localhost:6379/0.")
     redis_password: SecretStr | None = Field(None, description="The password, kept out of REDIS_URL.")
     encryption_keys: SecretStr = Field(

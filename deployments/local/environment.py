@@ -64,6 +64,7 @@ def children_environment(
             "MAILBOX_URL": f"http://127.0.0.1:{ports.mailbox}",
             "MAIL_FROM": "registry@wishcraft.example",
             "DATABASE_URL": database_url,
+            "DRAIN_SECONDS": "0",  # there is no proxy in front that would have to notice
             "PREFECT_API_URL": f"http://127.0.0.1:{ports.prefect}/api",
             "PREFECT_HOME": str(workspace.folder / "prefect"),
             "PREFECT_PROFILES_PATH": str(workspace.folder / "prefect" / "profiles.toml"),

@@ -21,6 +21,7 @@ from deployments.sandbox.demo_history import HistoryMaker
 from deployments.sandbox.demo_rows import Row, ShopRowMaker, ShopRows
 from wishcraft.domain.api_keys import NewKey, digest, make_key, prefix_of
 from wishcraft.domain.batches import batches
+from wishcraft.domain.callers import Scope
 from wishcraft.settings import Settings
 from wishcraft.store.engine import Database
 from wishcraft.store.schema.access import ShopSettings
@@ -31,6 +32,11 @@ DEFAULT_SEED: Final = 2026
 SHOWN_SLUGS: Final = 5
 _IDS_PER_SHOP: Final = 100_000_000
 _REGISTRIES_AT_ONCE: Final = 1_000
+_VIEWS: Final = """
+INSERT INTO registry_views (shop_id, registry_id, day, views)
+SELECT shop_id, registry_id, occurred_at::date, count(*) FROM analytics_events
+WHERE type = 'registry_viewed' GROUP BY 1, 2, 3
+"""
 _FOLDER: Final = Path(__file__).parents[2] / ".wishcraft"
 
 
@@ -54,6 +60,7 @@ def seed(settings: Settings, registries: int, random_seed: int, today: date, pro
                     for table, past in vars(HistoryMaker(shop, random_seed, today).make(rows.registries)).items():
                         _copy(connection, table, past)
             print(f"  {shop.name}: {share:,} registries")
+        connection.execute(_VIEWS)
         for table in ("shops", "registries", "registry_items", "purchases"):
             _advance_ids(connection, table)
     with _connect(settings, autocommit=True) as connection:
@@ -78,11 +85,11 @@ def write_card(settings: Settings, card: Path) -> None:
 
 
 def add_key(connection: Connection[tuple[Any, ...]], shop_id: int) -> NewKey:
-    """Give the shop a key that opens all that can be read; the key itself is stored nowhere."""
+    """Give the shop a key that is good for everything; the key itself is stored nowhere."""
     new = make_key(secrets.token_bytes(38))
     connection.execute(
-        "INSERT INTO api_keys (shop_id, name, prefix, key_hash, scopes) VALUES (%s, 'sandbox', %s, %s, '{read}')",
-        [shop_id, new.prefix, new.digest],
+        "INSERT INTO api_keys (shop_id, name, prefix, key_hash, scopes) VALUES (%s, 'sandbox', %s, %s, %s)",
+        [shop_id, new.prefix, new.digest, [scope.value for scope in Scope]],
     )
     return new
 
@@ -136,8 +143,9 @@ def _advance_ids(connection: Connection[tuple[Any, ...]], table: str) -> None:
 
 
 def _works(connection: Connection[tuple[Any, ...]], key: str) -> bool:
-    query = "SELECT key_hash FROM api_keys WHERE prefix = %s AND revoked_at IS NULL"
-    return connection.execute(query, [prefix_of(key)]).fetchone() == (digest(key),)
+    query = "SELECT key_hash FROM api_keys WHERE prefix = %s AND revoked_at IS NULL AND scopes @> %s"
+    scopes = [scope.value for scope in Scope]
+    return connection.execute(query, [prefix_of(key), scopes]).fetchone() == (digest(key),)
 
 
 def _public_slugs(connection: Connection[tuple[Any, ...]], shop_id: int) -> list[str]:

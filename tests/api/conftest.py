@@ -1,21 +1,83 @@
 """The API over the demo shops, in this process, and callers of each kind."""
 
+import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, Final, cast
 from urllib.parse import urlencode
 
 import httpx
 import pytest
 from psycopg import Connection
 
-from api.app import create_app
+from api.app import create_app, create_service
+from api.serving import Serving
 from deployments.sandbox.demo import add_key
 from wishcraft.settings import Settings
 from wishcraft.shopify.signatures import canonical, sign
 
-SHOP = "maple-and-pine.myshopify.com"
+SHOP: Final = "maple-and-pine.myshopify.com"
+JSON: Final = {"content-type": "application/json"}
+WEDDING: Final[dict[str, Any]] = {
+    "title": "Emma & Hugo's Wedding",
+    "event_type": "wedding",
+    "event_date": "2027-06-12",
+    "event_location": "The Orangery",
+    "registrant": {"first_name": "Emma", "last_name": "Reed", "email": "emma.reed@example.com"},
+    "co_registrants": [{"first_name": "Hugo", "last_name": "Laurent", "email": "hugo.laurent@example.com"}],
+}
+"""What a customer sends to create a registry."""
+
+
+class Visitor:
+    """Somebody who comes through the shop's own domain: a customer who is logged in, or else a guest."""
+
+    def __init__(
+        self, client: httpx.AsyncClient, signed: Callable[..., str], customer_id: int | None = None, shop: str = SHOP
+    ) -> None:
+        self.customer_id = customer_id
+        self._client = client
+        self._signed = signed
+        self._shop = shop
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        content: bytes | AsyncIterable[bytes] | None = None,
+        query: dict[str, str] | None = None,
+        **headers: str,
+    ) -> httpx.Response:
+        """Call the API; `if_match="*"` sends the header `If-Match: *`."""
+        signed = self._signed(self._shop, self.customer_id, **query or {})
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        written = content if body is None else json.dumps(body).encode()
+        return await self._client.request(method, f"{path}?{signed}", content=written, headers=JSON | sent)
+
+    async def read(self, slug: str, **headers: str) -> httpx.Response:
+        """Read a registry."""
+        return await self.send("GET", f"/api/registries/{slug}", **headers)
+
+    async def create(self, **values: object) -> str:
+        """Create a registry; its slug."""
+        answer = await self.send("POST", "/api/registries", WEDDING | values)
+        assert answer.status_code == 201, answer.text
+        slug: str = answer.json()["slug"]
+        return slug
+
+
+def problem(answer: httpx.Response) -> tuple[int, str]:
+    """The status and the kind of the problem that the answer tells of."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    return answer.status_code, answer.json()["type"].removeprefix("urn:wishcraft:problem:")
+
+
+def serving_of(client: httpx.AsyncClient) -> Serving:
+    """What serves the client's API."""
+    return cast("Serving", cast("Any", client)._transport.app._state.serving)
 
 
 @pytest.fixture
@@ -27,7 +89,7 @@ def serving() -> Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncCli
 @asynccontextmanager
 async def _serving(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     app = create_app(settings)
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    transport = httpx.ASGITransport(create_service(app), raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://api") as client,
@@ -54,8 +116,9 @@ def signed(settings: Settings) -> Callable[..., str]:
     """Makes query strings as Shopify's app proxy signs them."""
     secret = settings.shopify_api_secret.get_secret_value()
 
-    def query(shop: str = SHOP, customer_id: int | None = None, at: float | None = None) -> str:
+    def query(shop: str = SHOP, customer_id: int | None = None, at: float | None = None, **others: str) -> str:
         fields = [
+            *others.items(),
             ("shop", shop),
             ("logged_in_customer_id", str(customer_id or "")),
             ("path_prefix", "/apps/registry"),
@@ -64,3 +127,21 @@ def signed(settings: Settings) -> Callable[..., str]:
         return urlencode([*fields, ("signature", sign(canonical(fields), secret))])
 
     return query
+
+
+@pytest.fixture
+def guest(client: httpx.AsyncClient, signed: Callable[..., str]) -> Visitor:
+    """Somebody who is not logged in."""
+    return Visitor(client, signed)
+
+
+@pytest.fixture
+def emma(client: httpx.AsyncClient, signed: Callable[..., str]) -> Visitor:
+    """A customer of `SHOP` who has no registry yet."""
+    return Visitor(client, signed, 7_100_000_000_001)
+
+
+@pytest.fixture
+def hugo(client: httpx.AsyncClient, signed: Callable[..., str]) -> Visitor:
+    """Another customer of `SHOP`."""
+    return Visitor(client, signed, 7_100_000_000_002)

@@ -1,5 +1,6 @@
 """Caches on the session's Valkey, and one Valkey of a test's own that can be killed and restarted."""
 
+import signal
 import socket
 import subprocess
 import time
@@ -43,6 +44,13 @@ class OwnValkey:
 
     def forget_snapshot(self) -> None:
         (self._prepared.program.cwd / "dump.rdb").unlink(missing_ok=True)
+
+    def pause(self) -> None:
+        """It takes what it is sent, and answers nothing."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         self._process.kill()

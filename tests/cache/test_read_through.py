@@ -89,11 +89,23 @@ async def _is(condition: bool) -> bool:
     return condition
 
 
-async def test_what_does_not_exist_is_not_found_each_time(cache: RegistryCache, redis: Redis) -> None:
+async def test_that_nothing_is_there_is_remembered_briefly(cache: RegistryCache, redis: Redis) -> None:
     database = Database(None)
     answers = [await cache.read(SHOP, "smith", database.load) for _ in range(2)]
-    assert [(answer.entry, answer.state) for answer in answers] == [(None, State.MISS)] * 2
-    assert not await redis.exists(keys.entry_key(SHOP, "smith"), keys.lease_key(SHOP, "smith"))
+    assert [answer.entry.header.gate for answer in answers] == [Gate.ABSENT] * 2
+    assert ([answer.state for answer in answers], database.loads) == ([State.MISS, State.HIT], 1)
+    assert 0 < await redis.pttl(keys.entry_key(SHOP, "smith")) <= keys.ABSENT_TTL_MS
+    assert not await redis.exists(keys.index_key(SHOP))
+
+
+async def test_what_is_created_is_found_though_it_was_missed_before(cache: RegistryCache) -> None:
+    database = Database(None)
+    await cache.read(SHOP, "smith", database.load)
+    slow = (await cache.lease(SHOP, ["smith"]))["smith"]
+    assert isinstance(slow, Lease)
+    await cache.mark(SHOP, {"smith": 1})  # the creation, which commits now
+    database.version = 1
+    assert (await cache.read(SHOP, "smith", database.load)).entry.body == b"version 1"
 
 
 async def test_a_failed_load_is_the_reader_s_error_and_gives_the_lease_back(cache: RegistryCache) -> None:
@@ -184,7 +196,7 @@ async def test_a_refill_says_what_became_of_each_slug(cache: RegistryCache) -> N
     outcomes = await cache.refill(SHOP, database.load_many, ["a", "b", "marked", "taken", "no-such"])
     assert outcomes == {Outcome.FILLED: 2, Outcome.UNDER_FLOOR: 1, Outcome.HELD: 1, Outcome.NOT_FOUND: 1}
     assert database.loads == 3
-    assert isinstance((await cache.lease(SHOP, ["no-such"]))["no-such"], Lease)
+    assert (await cache.read(SHOP, "no-such", database.load)).state is State.HIT
 
 
 async def test_a_refill_whose_load_fails_gives_its_leases_back(cache: RegistryCache) -> None:

@@ -44,7 +44,7 @@ def add_logs(demo: Demo, action: str, days: int, rows: int) -> None:
 
 @pytest.fixture(autouse=True)
 def only_the_tests_own_rows(demo: Demo) -> None:
-    demo.execute("TRUNCATE audit_logs, webhook_events, analytics_events, sessions")
+    demo.execute("TRUNCATE audit_logs, webhook_events, analytics_events, sessions, registry_views")
     add_logs(demo, "registry.archived", 31, 12)
     add_logs(demo, "registry.archived", 29, 5)
     add_logs(demo, "customers/redact", 31, 3)
@@ -69,13 +69,14 @@ def logs_left(demo: Demo) -> dict[str, int]:
 async def test_logs_past_their_time_go_and_the_run_tells_what_went_by_table(demo: Demo) -> None:
     state = await cleanup_logs(batch_rows=5, return_state=True)
     assert state.is_completed(), state.message
-    assert state.message == "5 tables: 14 old, 14 deleted, 0 left."
+    assert state.message == "6 tables: 14 old, 14 deleted, 0 left."
     rows = await rows_of(state)
     assert {table: row["deleted"] for table, row in rows.items()} == {
         "audit logs": 12,
         "compliance audit logs": 2,
         "handled webhook events": 0,
         "analytics events": 0,
+        "views by day": 0,
         "Prefect runs": 0,
     }
     assert logs_left(demo) == {"registry.archived": 5, "customers/redact": 3}

@@ -30,6 +30,13 @@ INSERTS = {
                        SELECT shop_id, id, 'registry_viewed', moment, 'v' FROM
                        (SELECT CAST(%s AS timestamptz) AS moment) m, generate_series(1, %s) n,
                        (SELECT shop_id, id FROM registries ORDER BY id LIMIT 1) r""",
+    Kind.VIEWS: """INSERT INTO registry_views (shop_id, registry_id, day, views)
+                   SELECT shop_id, id, CAST(moment AS date), 1 FROM
+                   (SELECT CAST(%s AS timestamptz) - interval '1 day' AS moment) m,
+                   (SELECT shop_id, id FROM registries ORDER BY id LIMIT %s) r""",
+    Kind.IDEMPOTENCY: """INSERT INTO idempotency_keys (shop_id, caller, key, request_hash, created, expires_at)
+                         SELECT 1, 'key', n || '-' || moment, '', 'smith', moment
+                         FROM (SELECT CAST(%s AS timestamptz) AS moment) m, generate_series(1, %s) n""",
     Kind.SESSIONS: """INSERT INTO sessions (id, shop_id, kind, subject, expires_at)
                       SELECT 's' || n || '-' || moment, 1, 'guest_grant', 'a-registry', moment
                       FROM (SELECT CAST(%s AS timestamptz) AS moment) m, generate_series(1, %s) n""",
@@ -39,13 +46,15 @@ COUNTS = {
     Kind.COMPLIANCE: "SELECT count(*) FROM audit_logs",
     Kind.WEBHOOKS: "SELECT count(*) FROM webhook_events",
     Kind.ANALYTICS: "SELECT count(*) FROM analytics_events",
+    Kind.VIEWS: "SELECT count(*) FROM registry_views",
+    Kind.IDEMPOTENCY: "SELECT count(*) FROM idempotency_keys",
     Kind.SESSIONS: "SELECT count(*) FROM sessions",
 }
 
 
 @pytest.fixture(autouse=True)
 def only_the_tests_own_rows(demo: Demo) -> None:
-    demo.execute("TRUNCATE audit_logs, webhook_events, analytics_events, sessions")
+    demo.execute("TRUNCATE audit_logs, webhook_events, analytics_events, sessions, registry_views, idempotency_keys")
 
 
 def add(demo: Demo, kind: Kind, moment: datetime, rows: int = 1) -> None:

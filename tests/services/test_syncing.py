@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from deployments.sandbox.shopify.simulator import Simulator
 from wishcraft.errors import CacheUnavailable, RunStopped
 from wishcraft.resources import Resources, open_resources
-from wishcraft.services.serving import load_documents, read_registry
+from wishcraft.services.serving import RegistryReader, load_documents
 from wishcraft.services.syncing import sync_shop
 from wishcraft.services.warming import warm_shop
 from wishcraft.settings import Settings
@@ -75,10 +75,10 @@ async def test_when_nothing_changed_nothing_is_written(resources: Resources, dem
 
 
 async def test_a_new_price_reaches_the_reader_with_the_sync(resources: Resources, shop: ShopRef, wish: Wish) -> None:
-    await read_registry(resources, shop.id, wish.slug)
+    await RegistryReader(resources).read(shop.id, wish.slug)
     wish.variant.price += 1
     await sync_shop(resources, shop)
-    answer = await read_registry(resources, shop.id, wish.slug)
+    answer = await RegistryReader(resources).read(shop.id, wish.slug)
     assert answer.entry
     shown = {item["id"]: item["price"] for item in orjson.loads(answer.entry.body)["items"]}
     assert shown[wish.id] == f"{wish.variant.price:.2f}"

@@ -5,7 +5,7 @@ from redis.asyncio import Redis
 
 from wishcraft.cache import keys
 from wishcraft.resources import Resources
-from wishcraft.services.serving import read_registry
+from wishcraft.services.serving import RegistryReader
 from wishcraft.services.warming import warm_shop
 from wishcraft.store.shops import ShopRef
 
@@ -22,7 +22,7 @@ async def test_every_active_registry_is_a_hit_after_a_warm(resources: Resources,
     counts = await warm_shop(resources, shop)
     assert counts == {"registries": len(slugs), "current": 0, "warmed": len(slugs), "skipped": 0}
     for slug in slugs:
-        assert (await read_registry(resources, shop.id, slug)).state == "hit"
+        assert (await RegistryReader(resources).read(shop.id, slug)).state == "hit"
 
 
 async def test_a_second_warm_reads_no_rows_of_what_is_current(
@@ -46,7 +46,7 @@ async def test_a_warm_repairs_an_entry_that_is_behind(resources: Resources, demo
     # A writer that told Redis nothing: what a lost mark and a dead writer would leave.
     demo.execute("UPDATE registries SET version = version + 1, title = 'New' WHERE slug = %s", [slug])
     assert (await warm_shop(resources, shop))["warmed"] == 1
-    entry = (await read_registry(resources, shop.id, slug)).entry
+    entry = (await RegistryReader(resources).read(shop.id, slug)).entry
     assert entry
     assert b'"New"' in entry.body
 
@@ -75,10 +75,10 @@ async def test_the_most_viewed_come_first_within_the_shops_quota(
     resources: Resources, demo: Demo, shop: ShopRef
 ) -> None:
     favourite = active_slugs(demo, shop)[-1]
-    demo.execute("DELETE FROM analytics_events")
+    demo.execute("DELETE FROM registry_views")
     demo.execute(
-        """INSERT INTO analytics_events (shop_id, registry_id, type, occurred_at, visitor_id)
-           SELECT shop_id, id, 'registry_viewed', now(), 'v' FROM registries WHERE slug = %s""",
+        """INSERT INTO registry_views (shop_id, registry_id, day, views)
+           SELECT shop_id, id, current_date, 1 FROM registries WHERE slug = %s""",
         [favourite],
     )
     small = shop._replace(settings=shop.settings.model_copy(update={"cache_quota_entries": 1}))

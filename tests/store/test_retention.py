@@ -18,6 +18,8 @@ INDEXES = {
     Kind.COMPLIANCE: "ix_audit_logs_find_old_compliance",
     Kind.WEBHOOKS: "ix_webhook_events_find_handled",
     Kind.ANALYTICS: "ix_analytics_events_find_old",
+    Kind.VIEWS: "ix_registry_views_find_old",
+    Kind.IDEMPOTENCY: "ix_idempotency_keys_find_expired",
     Kind.SESSIONS: "ix_sessions_find_expired",
 }
 ROWS = 20_000
@@ -26,7 +28,7 @@ ROWS = 20_000
 @pytest.fixture
 def full_tables(demo: Demo) -> Iterator[None]:
     """A row for each of the last minutes; a tenth of the audit logs are of compliance actions."""
-    demo.execute("TRUNCATE audit_logs, webhook_events, analytics_events, sessions")
+    demo.execute("TRUNCATE audit_logs, webhook_events, analytics_events, sessions, registry_views, idempotency_keys")
     moments = "SELECT n, CAST(%s AS timestamptz) - n * interval '1 minute' AS moment FROM generate_series(1, %s) n"
     for insert in (
         """INSERT INTO audit_logs (actor, action, resource, resource_id, created_at)
@@ -35,13 +37,17 @@ def full_tables(demo: Demo) -> Iterator[None]:
            SELECT 1, 'w' || n, 'orders/paid', moment, CASE WHEN n %% 10 > 0 THEN moment END, 'applied'""",
         """INSERT INTO analytics_events (shop_id, registry_id, type, occurred_at, visitor_id)
            SELECT 1, (SELECT min(id) FROM registries WHERE shop_id = 1), 'registry_viewed', moment, 'v'""",
+        """INSERT INTO registry_views (shop_id, registry_id, day, views)
+           SELECT 1, (SELECT min(id) FROM registries WHERE shop_id = 1), CAST(moment AS date) - n::int, 1""",
+        """INSERT INTO idempotency_keys (shop_id, caller, key, request_hash, created, expires_at)
+           SELECT 1, 'key', n, '', 'smith', moment""",
         """INSERT INTO sessions (id, shop_id, kind, subject, expires_at)
            SELECT 's' || n, 1, 'guest_grant', 'smith', moment""",
     ):
         demo.execute(f"{insert} FROM ({moments}) m".encode(), [NOW, ROWS])
     demo.execute("ANALYZE")
     yield
-    demo.execute("TRUNCATE audit_logs, webhook_events, analytics_events, sessions")
+    demo.execute("TRUNCATE audit_logs, webhook_events, analytics_events, sessions, registry_views, idempotency_keys")
 
 
 async def plan(resources: Resources, statement: str, kind: Kind, before: datetime) -> str:
@@ -64,7 +70,7 @@ async def test_a_batch_is_found_by_its_index_be_all_rows_old_or_none(
 
 
 @pytest.mark.usefixtures("full_tables")
-@pytest.mark.parametrize("kind", INDEXES)
+@pytest.mark.parametrize("kind", sorted(set(INDEXES) - {Kind.VIEWS}))  # they count days: all but a few are old
 async def test_a_count_that_finds_little_reads_little(resources: Resources, kind: Kind) -> None:
     lines = await plan(resources, retention._COUNT, kind, NOW - timedelta(minutes=ROWS - 10))
     assert INDEXES[kind] in lines, lines

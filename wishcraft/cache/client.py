@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from typing import Final, NamedTuple
 
@@ -11,10 +12,12 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from wishcraft.cache import keys, scripts
+from wishcraft.cache.breaker import Breaker
+from wishcraft.cache.reads import Reads
 from wishcraft.errors import CacheUnavailable
 
 _CONNECTIONS: Final = 32
@@ -36,7 +39,7 @@ class Server:
     with the old one in mind.
     """
 
-    def __init__(self, url: str, password: SecretStr | None, timeout: float) -> None:
+    def __init__(self, url: str, password: SecretStr | None, timeout: float, *, breaks: bool) -> None:
         secret = {} if password is None else {"password": password.get_secret_value()}
         pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
             url,
@@ -51,7 +54,10 @@ class Server:
             **secret,
         )
         self.redis = Redis.from_pool(pool)
+        self.reads = Reads(partial(_connected, pool), timeout, self._check, self._fail)
         self.era = b""
+        self.timeout = timeout
+        self.breaker = Breaker(self.learn) if breaks else None
         self._turns = count(1)
         self._adopted = 0
 
@@ -75,9 +81,38 @@ class Server:
             info = await self.redis.info("memory")
         return Memory(int(info["used_memory"]), int(info["maxmemory"]), str(info["maxmemory_policy"]))
 
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Turn whatever redis-py raises within the block into `CacheUnavailable`, and let the breaker know.
+
+        What the server answers with an error, it has answered: only silence and lost connections open the breaker.
+
+        Raises:
+            CacheUnavailable: The server does not answer, or has not for a moment.
+        """
+        self._check()
+        try:
+            with translated():
+                yield
+        except CacheUnavailable as error:
+            if not isinstance(error.__cause__, ResponseError):
+                self._fail()
+            raise
+
     async def close(self) -> None:
-        """Close every connection."""
+        """Stop probing, and close every connection."""
+        if self.breaker:
+            await self.breaker.close()
+        self.reads.close()
         await self.redis.aclose()
+
+    def _check(self) -> None:
+        if self.breaker:
+            self.breaker.check()
+
+    def _fail(self) -> None:
+        if self.breaker:
+            self.breaker.open()
 
     async def _greet(self, connection: AbstractConnection) -> None:
         turn = next(self._turns)
@@ -92,15 +127,23 @@ class Server:
         return age_ms / 1000
 
 
-def connect(url: str, password: SecretStr | None = None, *, timeout: float = 0.1) -> Server:
+async def _connected(pool: BlockingConnectionPool) -> AbstractConnection:
+    """A connection that is not of the pool, made as the pool makes them."""
+    connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py says no types
+    await connection.connect()  # type: ignore[no-untyped-call]
+    return connection
+
+
+def connect(url: str, password: SecretStr | None = None, *, timeout: float = 0.1, breaks: bool = False) -> Server:
     """A pool of connections to the primary at `url`, each made when it is first needed.
 
     Args:
         url: `redis://host:port/db`, or `rediss://` for TLS.
         password: Overrides one in the URL.
         timeout: Seconds to wait for a free connection, for a new one, and for each answer.
+        breaks: Whether to give up asking for as long as it does not answer, as requests must and jobs need not.
     """
-    return Server(url, password, timeout)
+    return Server(url, password, timeout, breaks=breaks)
 
 
 @contextmanager

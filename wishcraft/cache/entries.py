@@ -6,10 +6,12 @@ from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from wishcraft.domain.documents import Document, Gate
+from wishcraft.domain.etags import make_etag
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _LAYOUT: Final = struct.Struct(">B8sQ8sQBQ")  # the FILL script reads the first three
 HEADER_SIZE: Final = _LAYOUT.size
+_GATES: Final = {int(gate): gate for gate in Gate}  # a look-up costs a fifth of a call of the enumeration
 
 
 class Header(NamedTuple):
@@ -18,13 +20,18 @@ class Header(NamedTuple):
     era: bytes
     """The era of the Redis server in which it was filled (8 bytes); in any other it is not valid."""
     version: int
-    etag: str
-    """16 hexadecimal digits, a digest of the body."""
+    digest: str
+    """Of the body, 16 hexadecimal digits."""
     soft_expiry_ms: int
     """Unix time from which the entry wants a refresh."""
     gate: Gate
     owner: int
     """The owning customer's Shopify id, 0 if there is none."""
+
+    @property
+    def etag(self) -> str:
+        """The entity tag, with its quotes."""
+        return make_etag(self.version, self.digest)
 
     @property
     def soft_expiry(self) -> datetime:
@@ -41,22 +48,27 @@ class Entry(NamedTuple):
 
 def compose(document: Document, era: bytes, soft_expiry_ms: int) -> Entry:
     """The entry of a document filled in `era`, to be refreshed from `soft_expiry_ms` (Unix time) on."""
-    etag = blake2b(document.body, digest_size=8).hexdigest()
-    return Entry(Header(era, document.version, etag, soft_expiry_ms, document.gate, document.owner), document.body)
+    digest = blake2b(document.body, digest_size=8).hexdigest()
+    return Entry(Header(era, document.version, digest, soft_expiry_ms, document.gate, document.owner), document.body)
+
+
+def absent(era: bytes, soft_expiry_ms: int) -> Entry:
+    """The entry that says that there is no such registry. A version 0 is under every mark."""
+    return Entry(Header(era, 0, "0" * 16, soft_expiry_ms, Gate.ABSENT, 0), b"")
 
 
 def pack(entry: Entry) -> bytes:
     """The bytes to store."""
-    era, version, etag, soft_expiry_ms, gate, owner = entry.header
-    return _LAYOUT.pack(_FORMAT, era, version, bytes.fromhex(etag), soft_expiry_ms, gate, owner) + entry.body
+    era, version, digest, soft_expiry_ms, gate, owner = entry.header
+    return _LAYOUT.pack(_FORMAT, era, version, bytes.fromhex(digest), soft_expiry_ms, gate, owner) + entry.body
 
 
 def unpack_header(raw: bytes) -> Header | None:
     """The header at the start of `raw`, or None if it is not in this format: a miss, such as right after an upgrade."""
     if len(raw) < HEADER_SIZE or raw[0] != _FORMAT:
         return None
-    _, era, version, etag, soft_expiry_ms, gate, owner = _LAYOUT.unpack_from(raw)
-    return Header(era, version, etag.hex(), soft_expiry_ms, Gate(gate), owner)
+    _, era, version, digest, soft_expiry_ms, gate, owner = _LAYOUT.unpack_from(raw)
+    return Header(era, version, digest.hex(), soft_expiry_ms, _GATES[gate], owner)
 
 
 def unpack(raw: bytes) -> Entry | None:

@@ -18,6 +18,12 @@ HARD_TTL_MS: Final = 24 * 3_600_000
 """An entry older than this is gone; until then it outlasts an outage of PostgreSQL."""
 SPREAD: Final = 0.2
 
+ABSENT_TTL_MS: Final = 15_000
+"""How long it is remembered that a registry does not exist."""
+INDEX_TTL_MS: Final = 2 * HARD_TTL_MS
+"""Each fill begins it anew, so what a shop's entries are counted by outlives them."""
+USAGE_TTL_SECONDS: Final = 35 * 86_400
+
 ERA: Final = "wishcraft:era"
 WITHOUT_TTL: Final[tuple[str, ...]] = (ERA, "wishcraft:{*}:marks")
 """Patterns of the keys that never expire as a whole, so that no `volatile-*` policy evicts them.
@@ -48,6 +54,31 @@ def lease_key(shop_id: int, slug: str) -> str:
 def marks_key(shop_id: int) -> str:
     """A hash from slug to the lowest version that may be filled."""
     return f"wishcraft:{{{shop_id}}}:marks"
+
+
+def entry_prefix(shop_id: int) -> str:
+    """What the keys of all the shop's entries begin with; the slug follows."""
+    return entry_key(shop_id, "")
+
+
+def index_key(shop_id: int) -> str:
+    """A sorted set of the slugs that the shop has entries for, the least viewed first."""
+    return f"wishcraft:{{{shop_id}}}:index"
+
+
+def sizes_key(shop_id: int) -> str:
+    """A hash from slug to the bytes of its entry; their sum is under the empty slug."""
+    return f"wishcraft:{{{shop_id}}}:sizes"
+
+
+def usage_key(shop_id: int) -> str:
+    """A hash of the shop's counters: how often and how much it read, and what it had to give up."""
+    return f"wishcraft:{{{shop_id}}}:usage"
+
+
+def limit_key(policy: str, window: int, caller: str) -> str:
+    """How often the caller asked in the window with this number; callers are of one shop, and name it."""
+    return f"wishcraft:limit:{policy}:{window}:{caller}"
 
 
 def session_key(name: SessionName) -> str:

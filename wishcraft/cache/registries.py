@@ -10,16 +10,18 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeGuard
 
 from wishcraft.cache.client import Memory
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.scripts import Outcome
 from wishcraft.cache.steps import Lease, Steps, fresh, now_ms
-from wishcraft.domain.documents import Document
+from wishcraft.domain.documents import UNCOUNTED, Document, Quota
 from wishcraft.errors import CacheUnavailable
 
 WAIT_FOR_FILL_SECONDS: Final = 0.1
+REFRESH_SECONDS: Final = 1.0
+"""For how long a reader who has an old entry at hand waits for a newer one."""
 _POLL_SECONDS: Final = 0.005
 _NO_ERA: Final = bytes(8)
 
@@ -42,9 +44,9 @@ class State(StrEnum):
 
 
 class Answer(NamedTuple):
-    """What a read found; `entry` is None if there is no such registry."""
+    """What a read found: an entry, be it one that says that there is no such registry."""
 
-    entry: Entry | None
+    entry: Entry
     state: State
 
 
@@ -90,8 +92,7 @@ class RegistryCache(Steps):
             return await self._load(shop_id, slug, lease, load)
         if lease is Outcome.HELD and (entry := await self._wait_for_fill(shop_id, slug)):
             return Answer(entry, State.HIT)
-        document = await load()
-        return Answer(fresh(document, _NO_ERA) if document else None, State.BYPASS)
+        return Answer(fresh(await load(), _NO_ERA), State.BYPASS)
 
     async def refill(self, shop_id: int, load_many: LoadMany, slugs: Iterable[str]) -> Counter[str]:
         """Load these slugs in one go and fill them; one that another reader is about to fill is left to it.
@@ -110,13 +111,9 @@ class RegistryCache(Steps):
         except BaseException:
             await self._give_back(shop_id, leases)
             raise
-        absent = {slug: lease for slug, lease in leases.items() if slug not in documents}
-        await self._give_back(shop_id, absent)
-        outcomes[Outcome.NOT_FOUND] += len(absent)
-        loaded = {
-            slug: (lease, fresh(documents[slug], lease.era)) for slug, lease in leases.items() if slug in documents
-        }
-        outcomes.update((await self.fill(shop_id, loaded)).values())
+        loaded = {slug: (lease, fresh(documents.get(slug), lease.era)) for slug, lease in leases.items()}
+        filled = await self.fill(shop_id, loaded, _quota(documents.values()))
+        outcomes.update(outcome if slug in documents else Outcome.NOT_FOUND for slug, outcome in filled.items())
         return outcomes
 
     async def _refresh(self, shop_id: int, slug: str, entry: Entry, lease: Lease | Outcome, load: Load) -> Answer:
@@ -127,7 +124,9 @@ class RegistryCache(Steps):
         if not isinstance(lease, Lease):
             return Answer(entry, State.STALE)
         try:
-            return await self._fill_one(shop_id, slug, lease, await load())
+            async with asyncio.timeout(REFRESH_SECONDS):
+                document = await load()
+            return await self._fill_one(shop_id, slug, lease, document)
         except Exception:  # noqa: BLE001  whatever ails the load, an entry is at hand; it is logged
             _log.exception("A registry past its soft expiry could not be loaded; guests go on getting the old entry")
             return Answer(entry, State.STALE)
@@ -141,12 +140,9 @@ class RegistryCache(Steps):
         return await self._fill_one(shop_id, slug, lease, document)
 
     async def _fill_one(self, shop_id: int, slug: str, lease: Lease, document: Document | None) -> Answer:
-        if document is None:
-            await self._give_back(shop_id, {slug: lease})
-            return Answer(None, State.MISS)
         entry = fresh(document, lease.era)
         with suppress(CacheUnavailable):
-            await self.fill(shop_id, {slug: (lease, entry)})
+            await self.fill(shop_id, {slug: (lease, entry)}, _quota([document] if document else []))
         return Answer(entry, State.MISS)
 
     async def _wait_for_fill(self, shop_id: int, slug: str) -> Entry | None:
@@ -163,5 +159,10 @@ class RegistryCache(Steps):
             await self.release(shop_id, leases)
 
 
-def _is_fresh(entry: Entry | None) -> bool:
+def _quota(documents: Iterable[Document]) -> Quota:
+    """The quota of the one shop that these are of."""
+    return next((document.quota for document in documents), UNCOUNTED)
+
+
+def _is_fresh(entry: Entry | None) -> TypeGuard[Entry]:
     return entry is not None and now_ms() < entry.header.soft_expiry_ms

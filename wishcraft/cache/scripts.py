@@ -20,6 +20,8 @@ class Outcome(StrEnum):
     """Another reader has the lease and will fill."""
     ON_HOLD = "on_hold"
     """The server's era is too young: see ERA."""
+    OVER_QUOTA = "over_quota"
+    """The shop keeps entries that are viewed more, and has no room for this one."""
     NOT_FOUND = "not_found"
     """There is no such registry."""
 
@@ -73,6 +75,9 @@ return 'held'
 
 # The floor refuses a load that was made before a commit; the lease one so slow that the mark has expired since.
 # The header's first nine bytes are format and era, the next eight the version; an entry of another era counts as none.
+# A shop's entries are counted in its index and its sizes, which no entry outlives; an entry that expired or was evicted
+# stays counted until the shop needs its place. A new one counts as viewed once, now. Over its quota the shop gives up
+# its own entries, the least viewed first. Without a quota (-1) nothing is counted: it is a note that nothing is there.
 FILL: Final = """
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then
     return 'lease_gone'
@@ -87,7 +92,34 @@ if string.sub(there, 1, 9) == string.sub(ARGV[3], 1, 9) and struct.unpack('>I8',
     return 'newer_there'
 end
 redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
-return 'filled'
+local most, most_bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
+if most < 0 then
+    return 'filled'
+end
+if redis.call('ZADD', KEYS[4], 'NX', ARGV[5], ARGV[2]) == 1 and redis.call('ZCARD', KEYS[4]) == 1 then
+    redis.call('DEL', KEYS[5])
+end
+local size = #ARGV[3]
+local bytes = redis.call('HINCRBY', KEYS[5], '', size - tonumber(redis.call('HGET', KEYS[5], ARGV[2]) or 0))
+redis.call('HSET', KEYS[5], ARGV[2], size)
+redis.call('PEXPIRE', KEYS[4], ARGV[9])
+redis.call('PEXPIRE', KEYS[5], ARGV[9])
+local outcome = 'filled'
+local entries = redis.call('ZCARD', KEYS[4])
+while entries > 0 and (entries > most or bytes > most_bytes) do
+    local least = redis.call('ZPOPMIN', KEYS[4])[1]
+    bytes = redis.call('HINCRBY', KEYS[5], '', -tonumber(redis.call('HGET', KEYS[5], least) or 0))
+    redis.call('HDEL', KEYS[5], least)
+    redis.call('DEL', ARGV[8] .. least)
+    entries = entries - 1
+    if least == ARGV[2] then
+        outcome = 'over_quota'
+    else
+        redis.call('HINCRBY', KEYS[6], 'evictions', 1)
+        redis.call('EXPIRE', KEYS[6], ARGV[10])
+    end
+end
+return outcome
 """
 
 # A load that failed gives its lease back, unless it has become another's.
@@ -101,6 +133,14 @@ return 'released'
 # The part of an entry that says whether it is current.
 HEADER: Final = """
 return redis.call('GETRANGE', KEYS[1], 0, ARGV[1])
+"""
+
+# Views raise the score of what has an entry, and of nothing else: the index lists entries alone.
+VIEW: Final = """
+if redis.call('ZSCORE', KEYS[1], ARGV[1]) then
+    redis.call('ZINCRBY', KEYS[1], ARGV[2], ARGV[1])
+end
+return 'viewed'
 """
 
 _MANY: Final = """

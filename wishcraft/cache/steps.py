@@ -7,17 +7,19 @@ import random
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple, cast
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
 
 from redis.commands.core import AsyncScript
 from redis.typing import EncodableT
 
 from wishcraft.cache import entries, keys, scripts
-from wishcraft.cache.client import Server, translated
+from wishcraft.cache.client import Server
 from wishcraft.cache.entries import Entry, Header
 from wishcraft.cache.scripts import Outcome
 from wishcraft.domain.batches import batches
-from wishcraft.domain.documents import Document
+from wishcraft.domain.documents import UNCOUNTED, Document, Gate, Quota
+from wishcraft.domain.views import weight
 
 Call = tuple[Sequence[str], Sequence[EncodableT]]
 
@@ -47,9 +49,7 @@ class Steps:
 
     async def get(self, shop_id: int, slug: str) -> Entry | None:
         """The entry if there is a valid one, be it past its soft expiry."""
-        with translated():
-            raw = await self._redis.get(keys.entry_key(shop_id, slug))
-        return self.valid(cast("bytes | None", raw))  # responses are not decoded
+        return self.valid(await self._server.reads.get(keys.entry_key(shop_id, slug)))
 
     def valid(self, raw: bytes | None) -> Entry | None:
         """What was just read under `keys.entry_key`, as an entry; None if it is of another era or format."""
@@ -68,7 +68,8 @@ class Steps:
         """Drop the entries of these slugs, and refuse fills under the given versions from now on.
 
         A writer calls it after it raised the versions and before it commits, in one transaction of at most
-        `keys.WRITE_LIMIT_SECONDS`; if it raises, the writer must not commit. A removal is a change like any other.
+        `keys.WRITE_LIMIT_SECONDS`; if it raises, the writer must not commit unless it writes down that it could not.
+        A removal is a change like any other.
         """
         marks = keys.marks_key(shop_id)
         calls: list[Call] = [
@@ -87,16 +88,32 @@ class Steps:
         refusals = {scripts.HELD: Outcome.HELD, scripts.ON_HOLD: Outcome.ON_HOLD, scripts.OTHER_ERA: Outcome.ON_HOLD}
         return {slug: refusals.get(reply, lease) for (slug, lease), reply in zip(leases.items(), replies, strict=True)}
 
-    async def fill(self, shop_id: int, loaded: Mapping[str, tuple[Lease, Entry]]) -> dict[str, Outcome]:
-        """Store what was loaded under each lease, unless that is outdated; the leases end either way."""
-        marks = keys.marks_key(shop_id)
-        calls: list[Call] = [
-            (
-                [keys.entry_key(shop_id, slug), keys.lease_key(shop_id, slug), marks],
-                [lease.token, slug, entries.pack(entry), keys.spread(keys.HARD_TTL_MS, _fraction())],
-            )
-            for slug, (lease, entry) in loaded.items()
-        ]
+    async def fill(
+        self, shop_id: int, loaded: Mapping[str, tuple[Lease, Entry]], quota: Quota = UNCOUNTED
+    ) -> dict[str, Outcome]:
+        """Store what was loaded under each lease, unless that is outdated; the leases end either way.
+
+        A shop that is over its quota thereby gives up its least viewed entries, maybe one that was to be filled. That
+        a registry is absent takes none of the quota.
+        """
+        of_shop = [keys.marks_key(shop_id), keys.index_key(shop_id), keys.sizes_key(shop_id), keys.usage_key(shop_id)]
+        lives = (keys.INDEX_TTL_MS, keys.USAGE_TTL_SECONDS)
+        prefix, view = keys.entry_prefix(shop_id), weight(datetime.now(UTC))
+        calls: list[Call] = []
+        for slug, (lease, entry) in loaded.items():
+            is_absent = entry.header.gate is Gate.ABSENT
+            time_to_live = keys.ABSENT_TTL_MS if is_absent else keys.spread(keys.HARD_TTL_MS, _fraction())
+            counted: list[EncodableT] = [
+                view,
+                *(UNCOUNTED if is_absent else quota),
+                prefix,
+                keys.INDEX_TTL_MS,
+                keys.USAGE_TTL_SECONDS,
+            ]
+            calls.append((
+                [keys.entry_key(shop_id, slug), keys.lease_key(shop_id, slug), *of_shop],
+                [lease.token, slug, entries.pack(entry), time_to_live, *counted],
+            ))  # fmt: skip
         replies = await self._run(self._fill, calls)
         return {slug: Outcome(reply.decode()) for slug, reply in zip(loaded, replies, strict=True)}
 
@@ -116,7 +133,7 @@ class Steps:
     async def _run(self, script: AsyncScript, calls: Sequence[Call]) -> list[bytes]:
         replies: list[list[bytes]] = []
         if calls:
-            with translated():
+            with self._server.answering():
                 async with self._redis.pipeline(transaction=False) as pipe:
                     for batch in batches(calls, _ENTRIES_PER_CALL):
                         key_names = [key for call_keys, _ in batch for key in call_keys]
@@ -126,8 +143,10 @@ class Steps:
         return [reply for batch_replies in replies for reply in batch_replies]
 
 
-def fresh(document: Document, era: bytes) -> Entry:
-    """An entry of `era` that wants its refresh about `keys.SOFT_TTL_MS` from now."""
+def fresh(document: Document | None, era: bytes) -> Entry:
+    """An entry of `era` that wants its refresh about `keys.SOFT_TTL_MS` from now; None says that nothing is there."""
+    if document is None:
+        return entries.absent(era, now_ms() + keys.ABSENT_TTL_MS)
     return entries.compose(document, era, now_ms() + keys.spread(keys.SOFT_TTL_MS, _fraction()))
 
 

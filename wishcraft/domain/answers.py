@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple
 from wishcraft.domain.inventory import stock_level
 from wishcraft.domain.registries import EventType, ItemStatus, Priority, RegistryStatus, Visibility
 
-_WITHOUT_CENTS: Final = frozenset({"CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF", "XPF"})
+WITHOUT_CENTS: Final = frozenset({"CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF", "XPF"})
+"""Currencies whose amounts have no decimals (ISO 4217)."""
 
 
 class RegistryFacts(NamedTuple):
@@ -71,7 +72,7 @@ class Sums(NamedTuple):
 
 def decimals(currency: str) -> int:
     """How many decimals an amount in the currency has (ISO 4217)."""
-    return 0 if currency in _WITHOUT_CENTS else 2
+    return 0 if currency in WITHOUT_CENTS else 2
 
 
 def format_money(amount: Decimal, currency: str) -> str:
@@ -87,11 +88,12 @@ def registry_answer(registry: RegistryFacts, items: Sequence[ItemFacts]) -> dict
 def compose_answer(registry: RegistryFacts, items: object, sums: Sums) -> dict[str, Any]:
     """A registry's answer from its items' answers, in whatever form the caller writes JSON from."""
     return {
+        "id": registry.id,
         "slug": registry.slug,
         "title": registry.title,
         "description": registry.description,
         "registrants": [registry.first_name, *registry.co_registrants],
-        "event": _event(registry.event_type, registry.event_date),
+        "event": event_answer(registry.event_type, registry.event_date),
         "visibility": registry.visibility,
         "status": registry.status,
         "currency": registry.currency,
@@ -108,12 +110,15 @@ def compose_answer(registry: RegistryFacts, items: object, sums: Sums) -> dict[s
     }
 
 
-def summary_answer(slug: str, title: str, event_type: EventType, event_date: date | None) -> dict[str, Any]:
+def summary_answer(
+    registry_id: int, slug: str, title: str, event_type: EventType, event_date: date | None
+) -> dict[str, Any]:
     """A registry as one line of a list."""
-    return {"slug": slug, "title": title, "event": _event(event_type, event_date)}
+    return {"id": registry_id, "slug": slug, "title": title, "event": event_answer(event_type, event_date)}
 
 
-def _event(event_type: EventType, event_date: date | None) -> dict[str, Any]:
+def event_answer(event_type: EventType, event_date: date | None) -> dict[str, Any]:
+    """What is celebrated, and when."""
     return {"type": event_type, "date": event_date.isoformat() if event_date else None}
 
 

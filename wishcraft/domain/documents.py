@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final, NamedTuple
 
 
 class Gate(IntEnum):
@@ -13,6 +14,19 @@ class Gate(IntEnum):
     """The access code, or proof of having given it."""
     OWNER = 2
     """To be the customer who owns it."""
+    ABSENT = 3
+    """There is no such registry: an answer too, and remembered for a little while."""
+
+
+class Quota(NamedTuple):
+    """How much of the cache one shop may take: whole entries, and their bytes."""
+
+    entries: int
+    bytes: int
+
+
+UNCOUNTED: Final = Quota(-1, -1)
+"""The quota of what is not counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +38,5 @@ class Document:
     owner: int
     """The owning customer's Shopify id, 0 if there is none."""
     body: bytes
+    quota: Quota = UNCOUNTED
+    """What its shop may keep, of which this is to be a part."""

@@ -1,6 +1,7 @@
 """A registry's vocabulary, and who may read one. Pure."""
 
 import re
+import unicodedata
 from enum import StrEnum
 from typing import Final
 
@@ -69,10 +70,27 @@ class PurchaseStatus(StrEnum):
     REFUNDED = "refunded"
 
 
-SLUG: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
-"""What a registry's slug is made of."""
+SLUG: Final = re.compile(r"(?![0-9]+$)[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
+"""What a registry's slug is made of; digits alone are an id."""
+LONGEST_SLUG: Final = 200
+MOST_REGISTRIES_PER_CUSTOMER: Final = 50
+_WORDS_OF_SLUG: Final = 60
+_SUFFIX: Final = "abcdefghijkmnpqrstuvwxyz23456789"
 LIVE_PURCHASES: Final = frozenset({PurchaseStatus.PENDING, PurchaseStatus.CONFIRMED})
 SHOWN_TO_GUESTS: Final = frozenset({RegistryStatus.ACTIVE, RegistryStatus.COMPLETED})
+
+
+def make_slug(title: str, event_type: EventType, random: bytes) -> str:
+    """A slug that can be read, and that nobody can guess: an unlisted registry is opened by whoever knows it.
+
+    Args:
+        title: Gives the words; letters lose their accents, and what is no letter or digit of ASCII is left out.
+        event_type: Gives the word if the title has none, as when it is Japanese.
+        random: 10 bytes give 50 bits.
+    """
+    plain = unicodedata.normalize("NFKD", title.lower()).encode("ascii", "ignore").decode().replace("'", "")
+    words = re.sub(r"[^a-z0-9]+", "-", plain)[:_WORDS_OF_SLUG].strip("-") or event_type.value
+    return f"{words}-{''.join(_SUFFIX[byte % len(_SUFFIX)] for byte in random)}"
 
 
 def gate(visibility: Visibility, status: RegistryStatus) -> Gate:

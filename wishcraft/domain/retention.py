@@ -18,6 +18,8 @@ class Kind(StrEnum):
     COMPLIANCE = "compliance audit logs"
     WEBHOOKS = "handled webhook events"
     ANALYTICS = "analytics events"
+    VIEWS = "views by day"
+    IDEMPOTENCY = "expired idempotency keys"
     RUNS = "Prefect runs"
     SESSIONS = "expired sessions"
     ORPHANS = "orphaned sessions in Redis"

@@ -14,6 +14,16 @@ query ReadVariants($ids: [ID!]!) {{
 }}
 """
 
+DESCRIBE_VARIANT: Final = f"""
+query DescribeVariant($ids: [ID!]!) {{
+  nodes(ids: $ids) {{ ... on ProductVariant {{ {_VARIANT_FIELDS}
+    media(first: 1) {{ nodes {{ preview {{ image {{ url }} }} }} }}
+    product {{ featuredMedia {{ preview {{ image {{ url }} }} }} }}
+  }} }}
+}}
+"""
+"""What is read of a variant once, when it is wished for; its own picture, and its product's where it has none."""
+
 ALL_VARIANTS: Final = f"""
 {{ productVariants {{ edges {{ node {{ {_VARIANT_FIELDS} }} }} }} }}
 """
@@ -34,4 +44,4 @@ query ReadBulkOperation($id: ID!) {
 }
 """
 
-DOCUMENTS: Final = (READ_VARIANTS, ALL_VARIANTS, START_BULK_QUERY, READ_BULK_OPERATION)
+DOCUMENTS: Final = (READ_VARIANTS, DESCRIBE_VARIANT, ALL_VARIANTS, START_BULK_QUERY, READ_BULK_OPERATION)

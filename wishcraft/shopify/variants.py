@@ -9,7 +9,7 @@ from wishcraft.domain.inventory import InventoryPolicy, VariantReading
 from wishcraft.errors import ShopifyUnavailable
 from wishcraft.shopify.bulk import bulk_objects
 from wishcraft.shopify.client import ShopifyClient
-from wishcraft.shopify.documents import ALL_VARIANTS, READ_VARIANTS
+from wishcraft.shopify.documents import ALL_VARIANTS, DESCRIBE_VARIANT, READ_VARIANTS
 from wishcraft.shopify.ids import from_global, to_global
 
 MOST_IDS: Final = 250
@@ -39,6 +39,19 @@ async def read_variants(client: ShopifyClient, shop: str, ids: Sequence[int]) ->
     return dict.fromkeys(ids) | {reading.variant_id: reading for reading in readings}
 
 
+async def describe_variant(
+    client: ShopifyClient, shop: str, variant_id: int
+) -> tuple[VariantReading, str | None] | None:
+    """The variant's current reading and the address of its picture, if it has one; None if Shopify has no such variant.
+
+    Raises:
+        WishCraftError: As `ShopifyClient.query` does.
+    """
+    ids = [to_global("ProductVariant", variant_id)]
+    nodes = (await client.query(shop, DESCRIBE_VARIANT, {"ids": ids}))["nodes"]
+    return (_reading(nodes[0]), _picture(nodes[0])) if nodes and nodes[0] else None
+
+
 async def bulk_read_variants(client: ShopifyClient, shop: str) -> AsyncGenerator[VariantReading, None]:
     """The current reading of every variant of the shop, in no particular order, one at a time.
 
@@ -50,6 +63,13 @@ async def bulk_read_variants(client: ShopifyClient, shop: str) -> AsyncGenerator
     async with aclosing(bulk_objects(client, shop, ALL_VARIANTS)) as records:
         async for record in records:
             yield _reading(record)
+
+
+def _picture(node: Mapping[str, Any]) -> str | None:
+    for media in (*node["media"]["nodes"], node["product"]["featuredMedia"]):
+        if media and media["preview"] and media["preview"]["image"]:
+            return str(media["preview"]["image"]["url"])
+    return None
 
 
 def _reading(node: Mapping[str, Any]) -> VariantReading:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -19,11 +19,12 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.answers import ItemFacts, RegistryFacts
-from wishcraft.domain.registries import EventType, ItemStatus, RegistryStatus, Visibility
+from wishcraft.domain.registries import ItemStatus, RegistryStatus
 from wishcraft.store.schema import Registry, RegistryItem, Shop, ShopSettings
 from wishcraft.store.schema.registries import CoRegistrant
 
-VIEWS_COUNTED_OVER: Final = timedelta(days=7)
+DAYS_OF_VIEWS: Final = 7
+"""Views of so many days, today among them, tell the most viewed."""
 
 
 class CurrentVersion(NamedTuple):
@@ -31,16 +32,6 @@ class CurrentVersion(NamedTuple):
 
     slug: str
     version: int
-
-
-class Summary(NamedTuple):
-    """A registry as one line of a list; `id` is its place in it."""
-
-    id: int
-    slug: str
-    title: str
-    event_type: EventType
-    event_date: date | None
 
 
 _REGISTRY_FACTS: Final = (
@@ -65,8 +56,8 @@ _ITEM_FACTS: Final = (
 _ACTIVE_VERSIONS: Final = text("""
 SELECT r.slug, r.version
 FROM registries r LEFT JOIN (
-    SELECT registry_id, count(*) AS views FROM analytics_events
-    WHERE shop_id = :shop_id AND type = 'registry_viewed' AND occurred_at > now() - :since
+    SELECT registry_id, sum(views) AS views FROM registry_views
+    WHERE shop_id = :shop_id AND day > current_date - :days
     GROUP BY registry_id
 ) v ON v.registry_id = r.id
 WHERE r.shop_id = :shop_id AND r.status = 'active'
@@ -103,7 +94,7 @@ def _facts(co_registrants: list[CoRegistrant], settings: ShopSettings, *facts: A
 
 async def find_active_versions(session: AsyncSession, shop_id: int, limit: int) -> list[CurrentVersion]:
     """The shop's active registries, most viewed of late first, `limit` of them at most."""
-    rows = await session.execute(_ACTIVE_VERSIONS, {"shop_id": shop_id, "limit": limit, "since": VIEWS_COUNTED_OVER})
+    rows = await session.execute(_ACTIVE_VERSIONS, {"shop_id": shop_id, "limit": limit, "days": DAYS_OF_VIEWS})
     return [CurrentVersion._make(row) for row in rows.all()]
 
 
@@ -117,26 +108,10 @@ async def find_versions_changed(session: AsyncSession, shop_id: int, within: tim
     return [CurrentVersion(*row) for row in await session.execute(query)]
 
 
-async def list_public(
-    session: AsyncSession,
-    shop_id: int,
-    limit: int,
-    before: int | None = None,
-) -> list[Summary]:
-    """Public active registries, the newest first, after the one whose id is `before`."""
-    query = (
-        select(Registry.id, Registry.slug, Registry.title, Registry.event_type, Registry.event_date)
-        .where(
-            Registry.shop_id == shop_id,
-            Registry.visibility == Visibility.PUBLIC,
-            Registry.status == RegistryStatus.ACTIVE,
-        )
-        .order_by(Registry.id.desc())
-        .limit(limit)
-    )
-    if before is not None:
-        query = query.where(Registry.id < before)
-    return [Summary(*row) for row in await session.execute(query)]
+async def find_slug(session: AsyncSession, shop_id: int, registry_id: int) -> str | None:
+    """The slug of the shop's registry with this id."""
+    query = select(Registry.slug).where(Registry.shop_id == shop_id, Registry.id == registry_id)
+    return (await session.execute(query)).scalar_one_or_none()
 
 
 async def bump_versions(
@@ -146,14 +121,19 @@ async def bump_versions(
 
     From here the transaction has `write_limit_seconds` to end, or PostgreSQL rolls it back: a mark outlives its writer.
     """
-    await session.execute(text(f"SET LOCAL transaction_timeout = '{write_limit_seconds}s'"))
+    await limit_time(session, write_limit_seconds)
     query = (
         update(Registry)
         .where(Registry.shop_id == shop_id, Registry.id.in_(registry_ids))
-        .values(version=Registry.version + 1, updated_at=func.now())
+        .values(version=Registry.version + 1, updated_at=func.now(), unmarked=False)
         .returning(Registry.slug, Registry.version)
     )
     return {slug: version for slug, version in await session.execute(query)}  # noqa: C416  rows are not pairs to mypy
+
+
+async def limit_time(session: AsyncSession, seconds: int) -> None:
+    """Let PostgreSQL roll the transaction back if it has not ended in so many seconds from its begin."""
+    await session.execute(text(f"SET LOCAL transaction_timeout = '{seconds}s'"))
 
 
 async def lock(session: AsyncSession, shop_id: int, registry_ids: Sequence[int]) -> None:

@@ -30,6 +30,8 @@ _AGING: Final = {
     Kind.COMPLIANCE: _Aging("audit_logs", "created_at", IS_COMPLIANCE),
     Kind.WEBHOOKS: _Aging("webhook_events", "handled_at"),
     Kind.ANALYTICS: _Aging("analytics_events", "occurred_at"),
+    Kind.VIEWS: _Aging("registry_views", "day"),
+    Kind.IDEMPOTENCY: _Aging("idempotency_keys", "expires_at"),
     Kind.SESSIONS: _Aging("sessions", "expires_at"),
 }
 _COUNT: Final = """

@@ -40,3 +40,13 @@ async def find_by_domain(session: AsyncSession, domain: str) -> ShopRef | None:
     """The active shop with this domain."""
     row = (await session.execute(_REF.where(Shop.domain == domain))).one_or_none()
     return ShopRef(*row) if row else None
+
+
+async def find_domain(session: AsyncSession, shop_id: int) -> str:
+    """The domain of the shop with this id, which exists."""
+    return (await session.execute(select(Shop.domain).where(Shop.id == shop_id))).scalar_one()
+
+
+async def find_settings(session: AsyncSession, shop_id: int) -> ShopSettings:
+    """What the merchant of the shop with this id, which exists, has set."""
+    return (await session.execute(select(Shop.settings).where(Shop.id == shop_id))).scalar_one()

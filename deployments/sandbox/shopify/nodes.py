@@ -78,6 +78,7 @@ class Nodes:
             "sellableOnlineQuantity": v.quantity,
             "inventoryPolicy": v.policy.name,
             "updatedAt": _iso(v),
+            "media": lambda _info, **_: {"nodes": [_media(v)]},
             "inventoryItem": lambda _info: self._item(v),
             "product": lambda _info: self._product(v),
         }
@@ -86,6 +87,7 @@ class Nodes:
         ids = self._stock.variant_ids
         return {
             "__typename": "Product",
+            "featuredMedia": lambda _info: _media(v),
             "id": to_global("Product", v.product_id),
             "handle": v.handle,
             "title": v.product_title,
@@ -105,6 +107,14 @@ class Nodes:
                 [v.inventory_item_id], lambda _: _level(v), info, arguments
             ),
         }
+
+
+def _media(v: Variant) -> Node:
+    return {
+        "__typename": "MediaImage",
+        "id": to_global("MediaImage", v.variant_id),
+        "preview": {"image": {"url": f"/images/{v.handle}.svg"}},
+    }
 
 
 def _level(v: Variant) -> Node:

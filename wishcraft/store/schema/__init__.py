@@ -1,12 +1,12 @@
 """The tables, one module per neighbourhood. Importing this package fills `Base.metadata`."""
 
-from wishcraft.store.schema.access import ApiKey, Session, Shop, ShopSettings
+from wishcraft.store.schema.access import ApiKey, IdempotencyKey, Session, Shop, ShopSettings
 from wishcraft.store.schema.base import Base
-from wishcraft.store.schema.journal import AnalyticsEvent, AuditLog, WebhookEvent
+from wishcraft.store.schema.journal import AnalyticsEvent, AuditLog, RegistryViews, WebhookEvent
 from wishcraft.store.schema.mail import EmailSuppression, Reminder
 from wishcraft.store.schema.registries import Purchase, Registry, RegistryItem
 
 __all__ = [
-    "AnalyticsEvent", "ApiKey", "AuditLog", "Base", "EmailSuppression", "Purchase", "Registry", "RegistryItem",
-    "Reminder", "Session", "Shop", "ShopSettings", "WebhookEvent",
+    "AnalyticsEvent", "ApiKey", "AuditLog", "Base", "EmailSuppression", "IdempotencyKey", "Purchase", "Registry",
+    "RegistryItem", "RegistryViews", "Reminder", "Session", "Shop", "ShopSettings", "WebhookEvent",
 ]  # fmt: skip

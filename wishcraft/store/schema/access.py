@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy import ForeignKey, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import ARRAY, CIDR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -36,6 +36,7 @@ class ShopSettings(BaseModel):
     low_stock_threshold: int = Field(5, ge=0)
     max_items_per_registry: int = Field(100, ge=1, le=1000)
     cache_quota_entries: int = Field(50_000, ge=0)
+    cache_quota_bytes: int = Field(512 * 2**20, ge=0)
     brand_colour: str = Field("#2f6f5e", pattern=r"^#[0-9a-fA-F]{6}$")
 
 
@@ -87,4 +88,23 @@ class Session(Base):
     kind: Mapped[SessionKind] = mapped_column(choice(SessionKind))
     subject: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    expires_at: Mapped[datetime]
+
+
+class IdempotencyKey(Base):
+    """What a creation with an `Idempotency-Key` made, so that to repeat the request makes nothing more."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (
+        UniqueConstraint("shop_id", "caller", "key"),
+        Index("ix_idempotency_keys_find_expired", "expires_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id", ondelete="CASCADE"))
+    caller: Mapped[str]
+    key: Mapped[str]
+    request_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    created: Mapped[str]
+    """The slug of the registry, or the id of the item, that was made."""
     expires_at: Mapped[datetime]

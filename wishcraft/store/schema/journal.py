@@ -1,6 +1,6 @@
 """What happened, written once and pruned by age: audit, webhooks received, analytics."""
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -95,3 +95,21 @@ class AnalyticsEvent(Base):
     occurred_at: Mapped[datetime]
     visitor_id: Mapped[str]
     data: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+
+
+class RegistryViews(Base):
+    """How often a registry was read on a day (UTC), by whomever: what tells the most viewed from the others."""
+
+    __tablename__ = "registry_views"
+    __table_args__ = (
+        UniqueConstraint("shop_id", "registry_id", "day"),
+        ForeignKeyConstraint(["shop_id", "registry_id"], ["registries.shop_id", "registries.id"], ondelete="CASCADE"),
+        Index("ix_registry_views_most_viewed", "shop_id", "day", "registry_id"),
+        Index("ix_registry_views_find_old", "day"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    shop_id: Mapped[int]
+    registry_id: Mapped[int]
+    day: Mapped[date]
+    views: Mapped[int]

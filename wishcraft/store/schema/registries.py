@@ -2,9 +2,9 @@
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import TypedDict
+from typing import Final, TypedDict
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, Computed, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -18,6 +18,13 @@ from wishcraft.domain.registries import (
     Visibility,
 )
 from wishcraft.store.schema.base import Base, Timestamps, choice
+
+# Letters without accents, in lower case: `chloe` finds Chloé. All of it is immutable, so PostgreSQL keeps it right.
+SEARCH_TEXT: Final = (
+    "lower(regexp_replace(normalize(title || ' ' || customer_first_name || ' ' || customer_last_name || ' ' ||"
+    " jsonb_path_query_array(co_registrants, '$[*].first_name')::text || ' ' ||"
+    " jsonb_path_query_array(co_registrants, '$[*].last_name')::text, NFKD), '[\u0300-\u036f]', '', 'g'))"
+)
 
 
 class CoRegistrant(TypedDict):
@@ -37,7 +44,12 @@ class Registry(Timestamps, Base):
         UniqueConstraint("shop_id", "id"),  # so that children can prove that they are of the same shop
         Index("ix_registries_list_public", "shop_id", "id",
               postgresql_where=text("visibility = 'public' AND status = 'active'")),
-        Index("ix_registries_of_customer", "shop_id", "customer_id"),
+        CheckConstraint("slug !~ '^[0-9]+$'", name="slug_is_no_id"),
+        Index("ix_registries_search", "search_text", postgresql_using="gin",
+              postgresql_ops={"search_text": "gin_trgm_ops"},
+              postgresql_where=text("visibility = 'public' AND status = 'active'")),
+        Index("ix_registries_of_customer", "shop_id", "customer_id", "id"),
+        Index("ix_registries_find_unmarked", "id", postgresql_where=text("unmarked")),
         Index("ix_registries_list_active", "shop_id", "id", postgresql_where=text("status = 'active'")),
         Index("ix_registries_find_due", "shop_id", "event_date", postgresql_where=text("status = 'active'")),
     )  # fmt: skip
@@ -59,6 +71,9 @@ class Registry(Timestamps, Base):
     co_registrants: Mapped[list[CoRegistrant]] = mapped_column(JSONB, server_default=text("'[]'"))
     status: Mapped[RegistryStatus] = mapped_column(choice(RegistryStatus), server_default=RegistryStatus.ACTIVE)
     version: Mapped[int] = mapped_column(server_default=text("1"))
+    unmarked: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether the cache could not be told of this version before it was committed, and has to be told still."""
+    search_text: Mapped[str] = mapped_column(Computed(SEARCH_TEXT, persisted=True))
 
 
 class RegistryItem(Timestamps, Base):

@@ -1,0 +1,52 @@
+"""What guests do besides reading: unlocking a registry, and telling what they did."""
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Final
+
+from fastapi import APIRouter, Response
+
+from api.identity import Reader, ServingHere
+from api.problems import ALWAYS, documented, unavailable
+from api.registering import Slug
+from api.registries import Ref
+from api.requests import GuestEvents, Unlocking
+from api.schemas import Accepted, GrantAnswer
+from wishcraft.services.unlocking import unlock
+from wishcraft.store.journal import Event
+from wishcraft.store.schema.journal import AnalyticsType
+
+router: Final = APIRouter(prefix="/api/registries/{ref}", tags=["guests"])
+
+
+@router.post(
+    "/unlock",
+    summary="Unlock a password-protected registry",
+    response_model=GrantAnswer,
+    responses=documented(*ALWAYS, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+)
+async def unlock_registry(
+    response: Response, serving: ServingHere, caller: Reader, slug: Slug, sent: Unlocking
+) -> GrantAnswer:
+    """Gives a grant that opens the registry for a day. Who guesses is slowed down: 429 with `Retry-After`."""
+    grant = await unlock(serving.resources, caller, slug, sent.access_code)
+    response.headers["Cache-Control"] = "no-store"
+    return GrantAnswer(grant=grant.token, expires_at=grant.expires_at)
+
+
+@router.post(
+    "/events",
+    summary="Tell what a guest did",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=Accepted,
+    responses=documented(*ALWAYS, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+)
+async def record_events(serving: ServingHere, caller: Reader, ref: Ref, sent: GuestEvents) -> Accepted:
+    """Written down behind the answer. What is told of a registry or an item that does not exist is dropped then."""
+    now = datetime.now(UTC)
+    events = [
+        Event(caller.shop_id, ref, AnalyticsType(each.type), now, sent.visitor_id, each.item_id) for each in sent.events
+    ]
+    if not serving.tracker.add_events(events):
+        raise unavailable("Too many events are waiting to be written down; try again soon.")
+    return Accepted(accepted=len(events))

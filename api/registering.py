@@ -1,0 +1,151 @@
+"""Creating, changing and archiving registries, on behalf of their registrants."""
+
+import hashlib
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Header, Request, Response
+
+from api.identity import Identified, OriginHere, Reader, ServingHere
+from api.problems import ALWAYS, ProblemError, documented
+from api.registries import ONE, Ref, answer_one, no_such_registry
+from api.requests import ChangedRegistry, NewRegistry, Person
+from api.serving import Serving
+from wishcraft.domain.callers import Caller
+from wishcraft.services.changing import Change
+from wishcraft.services.registering import Draft, archive_registry, create_registry, update_registry
+from wishcraft.store.idempotency import Claim
+
+router: Final = APIRouter(tags=["registries"])
+
+_OF_PERSON: Final = {"first_name": "customer_first_name", "last_name": "customer_last_name", "email": "customer_email"}
+CHANGED: Final = documented(
+    *ALWAYS,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.PRECONDITION_FAILED,
+    HTTPStatus.PRECONDITION_REQUIRED,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+)
+CREATED: Final[dict[int | str, dict[str, Any]]] = {
+    **documented(*ALWAYS, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    HTTPStatus.CREATED: {**ONE[HTTPStatus.OK], "description": "The registry as it is now."},
+}
+
+
+async def condition(
+    if_match: Annotated[
+        str | None, Header(description="The ETag with which the registry was read; `*` changes it whatever it is now.")
+    ] = None,
+) -> str:
+    """The tag that the caller saw; 428 without one."""
+    if if_match is None:
+        raise ProblemError(
+            HTTPStatus.PRECONDITION_REQUIRED,
+            "precondition-required",
+            "Send the ETag with which you read the registry in If-Match.",
+        )
+    return if_match
+
+
+def claim(key: str | None, caller: Caller, request: Request, body: bytes) -> Claim | None:
+    """What makes a creation happen once, however often it is sent: the caller's key, and what it was sent with."""
+    if key is None:
+        return None
+    request_hash = hashlib.sha256(request.url.path.encode() + b"\n" + body).digest()
+    return Claim(caller.shop_id, f"{caller.name}:{caller.customer_id}", key, request_hash)
+
+
+Condition = Annotated[str, Depends(condition)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=100,
+        pattern=r"^[\x21-\x7e]+$",
+        description="Any id, a new one for each thing to create: sent again within a day, nothing more is created.",
+    ),
+]
+
+
+async def find_slug(serving: ServingHere, caller: Reader, ref: Ref) -> str:
+    """The slug of the registry in the path; 404 if there can be none."""
+    slug = await serving.reader.find_slug(caller.shop_id, ref)
+    if slug is None:
+        raise no_such_registry()
+    return slug
+
+
+Slug = Annotated[str, Depends(find_slug)]
+
+
+@router.post(
+    "/api/registries",
+    summary="Create a registry",
+    status_code=HTTPStatus.CREATED,
+    response_class=Response,
+    responses=CREATED,
+)
+async def create(
+    request: Request,
+    serving: ServingHere,
+    caller: Reader,
+    origin: OriginHere,
+    sent: NewRegistry,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """It belongs to the customer who is logged in, or whom the server names. Its slug says its title, and more."""
+    values = sent.model_dump(exclude={"registrant", "access_code"}) | _columns(sent.registrant)
+    made = claim(idempotency_key, caller, request, sent.model_dump_json().encode())
+    draft = Draft(values, sent.access_code)
+    slug = await create_registry(serving.resources, caller, draft, claim=made, origin=origin)
+    return await answer_created(request, serving, caller, slug)
+
+
+@router.patch(
+    "/api/registries/{ref}",
+    summary="Change a registry",
+    response_class=Response,
+    responses={**ONE, **CHANGED},
+)
+async def change(
+    request: Request,
+    serving: ServingHere,
+    caller: Identified,
+    slug: Slug,
+    origin: OriginHere,
+    if_match: Condition,
+    sent: ChangedRegistry,
+) -> Response:
+    """What is not named stays as it is. A new access code ends what the old one opened."""
+    values = {name: value for name, value in sent.named().items() if name not in {"registrant", "access_code"}}
+    if sent.registrant:
+        values |= _columns(sent.registrant)
+    doing = Change(caller, slug, "registry.changed", if_match, origin)
+    await update_registry(serving.resources, doing, Draft(values, sent.access_code))
+    return await answer_one(request, serving, caller, slug)
+
+
+@router.delete(
+    "/api/registries/{ref}",
+    summary="Archive a registry",
+    status_code=HTTPStatus.NO_CONTENT,
+    responses=CHANGED,
+)
+async def archive(
+    serving: ServingHere, caller: Identified, slug: Slug, origin: OriginHere, if_match: Condition
+) -> None:
+    """Nobody but its registrant sees it from then on. Nothing is deleted: to change its `status` brings it back."""
+    await archive_registry(serving.resources, Change(caller, slug, "registry.archived", if_match, origin))
+
+
+async def answer_created(request: Request, serving: Serving, caller: Caller, slug: str) -> Response:
+    """201 with the registry as it is now."""
+    answer = await answer_one(request, serving, caller, slug)
+    answer.status_code = HTTPStatus.CREATED
+    answer.headers["Location"] = f"/api/registries/{slug}"
+    return answer
+
+
+def _columns(person: Person) -> dict[str, Any]:
+    return {_OF_PERSON[name]: value for name, value in person.model_dump().items()}

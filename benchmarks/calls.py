@@ -1,0 +1,146 @@
+"""Who asks for what: the registries that anybody may read, callers of each kind, and the text of their requests."""
+
+import random
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlencode
+
+import orjson
+from psycopg import Connection
+
+from wishcraft.domain.api_keys import make_key
+from wishcraft.domain.documents import Gate
+from wishcraft.domain.registries import RegistryStatus, Visibility, gate
+from wishcraft.settings import Settings
+from wishcraft.shopify.signatures import canonical, sign
+
+KEYS: Final = 30
+SIGNED: Final = 51
+"""Of all shops together: guests whose pages ask again and again under one signature."""
+_FIRST_CUSTOMER: Final = 9_000_000_000_000
+_LISTED: Final = 20
+
+_TARGETS: Final = """
+SELECT r.shop_id, s.domain, r.id, r.slug, r.visibility, r.status
+FROM registries r JOIN shops s ON s.id = r.shop_id ORDER BY r.id
+"""
+_ADD_KEY: Final = """
+INSERT INTO api_keys (shop_id, name, prefix, key_hash, scopes) VALUES (%s, 'benchmark', %s, %s, '{read,write}')
+"""
+
+
+class Target(NamedTuple):
+    """A registry that anybody may read."""
+
+    shop_id: int
+    domain: str
+    registry_id: int
+    slug: str
+
+    @property
+    def path(self) -> str:
+        """Where it is read."""
+        return f"/api/registries/{self.slug}"
+
+
+@dataclass(frozen=True)
+class Calls:
+    """The requests, one for each of the targets unless a method says otherwise."""
+
+    targets: Sequence[Target]
+    keys: dict[int, list[str]]
+    """By shop."""
+    secret: str
+
+    def by_key(self) -> list[str]:
+        """Reads by shops' servers."""
+        return [request("GET", each.path, self._key(each, n)) for n, each in enumerate(self.targets)]
+
+    def signed_paths(self) -> list[str]:
+        """The targets' paths, each with one of its shop's signatures, which hold for some minutes from now."""
+        domains = sorted({each.domain for each in self.targets})
+        each_one = SIGNED // len(domains)
+        queries = {domain: self._queries(domain, each_one) for domain in domains}
+        return [f"{each.path}?{queries[each.domain][n % each_one]}" for n, each in enumerate(self.targets)]
+
+    def signed(self) -> list[str]:
+        """Reads by guests, as Shopify's app proxy passes them on."""
+        return [request("GET", path) for path in self.signed_paths()]
+
+    def conditional(self, etags: Sequence[str]) -> list[str]:
+        """The guests' reads once more, when they have what has these tags."""
+        paths = self.signed_paths()
+        return [request("GET", path, {"If-None-Match": etag}) for path, etag in zip(paths, etags, strict=True)]
+
+    def lists(self) -> list[str]:
+        """A shop's first page."""
+        path = f"/api/registries?limit={_LISTED}"
+        return [request("GET", path, self._key(each, n)) for n, each in enumerate(self.targets)]
+
+    def creations(self, count: int) -> list[str]:
+        """As many new registries, each of another customer."""
+        return [self._creation(self.targets[n % len(self.targets)], n) for n in range(count)]
+
+    def _creation(self, target: Target, number: int) -> str:
+        wanted = {
+            "title": f"Wedding No. {number}",
+            "event_type": "wedding",
+            "event_date": f"{time.gmtime().tm_year + 1}-06-01",
+            "visibility": "public",
+            "registrant": {"first_name": "Ada", "last_name": "Novak", "email": f"ada.{number}@example.com"},
+        }
+        headers = self._key(target, number) | {
+            "X-Customer-Id": str(_FIRST_CUSTOMER + number),
+            "Idempotency-Key": secrets.token_hex(16),
+            "Content-Type": "application/json",
+        }
+        return request("POST", "/api/registries", headers, orjson.dumps(wanted).decode())
+
+    def _key(self, target: Target, number: int) -> dict[str, str]:
+        keys = self.keys[target.shop_id]
+        return {"X-API-Key": keys[number % len(keys)]}
+
+    def _queries(self, domain: str, count: int) -> list[str]:
+        now = int(time.time())
+        return [signed_query(domain, _FIRST_CUSTOMER + n, now - n, self.secret) for n in range(count)]
+
+
+def make_calls(connection: Connection[tuple[Any, ...]], settings: Settings) -> Calls:
+    """The calls for what is in the database, which is given keys for them; in an order that mixes the shops."""
+    found = connection.execute(_TARGETS).fetchall()
+    targets = [Target(*row) for *row, seen_by, status in found if _is_open(seen_by, status)]
+    random.Random(2026).shuffle(targets)  # noqa: S311  the same order each time
+    shop_ids = sorted({each.shop_id for each in targets})
+    keys = {shop_id: [_add_key(connection, shop_id) for _ in range(KEYS // len(shop_ids))] for shop_id in shop_ids}
+    return Calls(targets, keys, settings.shopify_api_secret.get_secret_value())
+
+
+def request(method: str, path: str, headers: dict[str, str] | None = None, body: str = "") -> str:
+    """The text of the request, with no more headers than it needs; ASCII alone."""
+    lines = {"Host": "127.0.0.1", **(headers or {}), **({"Content-Length": str(len(body))} if body else {})}
+    head = "\r\n".join([f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in lines.items())])
+    return f"{head}\r\n\r\n{body}"
+
+
+def signed_query(domain: str, customer_id: int, timestamp: int, secret: str) -> str:
+    """A query string as Shopify signs it for a customer who is logged in."""
+    fields = [
+        ("shop", domain),
+        ("logged_in_customer_id", str(customer_id)),
+        ("path_prefix", "/apps/registry"),
+        ("timestamp", str(timestamp)),
+    ]
+    return urlencode([*fields, ("signature", sign(canonical(fields), secret))])
+
+
+def _is_open(visibility: str, status: str) -> bool:
+    return gate(Visibility(visibility), RegistryStatus(status)) is Gate.OPEN
+
+
+def _add_key(connection: Connection[tuple[Any, ...]], shop_id: int) -> str:
+    new = make_key(secrets.token_bytes(38))
+    connection.execute(_ADD_KEY, [shop_id, new.prefix, new.digest])
+    return new.key

@@ -1,0 +1,52 @@
+"""`python -m benchmarks.mix`: `benchmarks.load`, whose writes are made here: a new version of a registry, and no more.
+
+In the order that every writer keeps, so that readers meet with what they meet in life: locks, marks, a refill.
+"""
+
+import random
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Final
+
+from benchmarks import load
+from benchmarks.load import Plan, Result
+from wishcraft.cache.keys import WRITE_LIMIT_SECONDS
+from wishcraft.resources import Resources, open_resources
+from wishcraft.services.warming import refresh
+from wishcraft.store import registries
+
+SHARE_OF_WRITES: Final = 0.01
+
+
+def steps(registries_count: int, count: int) -> list[int]:
+    """`count` reads and writes whose registries are as popular as Zipf's law has it: 1, 1/2, 1/3, …"""
+    rng = random.Random(2026)  # noqa: S311  the same mix for whoever is measured
+    numbers = range(registries_count)
+    popularity = list(accumulate(1 / (number + 1) for number in numbers))
+    drawn = (rng.choices(numbers, cum_weights=popularity)[0] for _ in range(count))
+    return [-1 - number if rng.random() < SHARE_OF_WRITES else number for number in drawn]
+
+
+async def run(plan: Plan) -> Result:
+    """The plan's reads go to the server, its writes to the stores."""
+    async with open_resources(redis_timeout=5) as resources:
+
+        async def write(number: int) -> None:
+            await _write(resources, plan.writes[number], is_cached=plan.is_cached)
+
+        return await load.run(plan, write)
+
+
+async def _write(resources: Resources, registry: Sequence[int], *, is_cached: bool) -> None:
+    shop_id, registry_id = registry
+    async with resources.db.begin() as session:
+        await registries.lock(session, shop_id, [registry_id])
+        versions = await registries.bump_versions(session, shop_id, [registry_id], WRITE_LIMIT_SECONDS)
+        if is_cached:
+            await resources.cache.mark(shop_id, versions)
+    if is_cached:
+        await refresh(resources, shop_id, list(versions))
+
+
+if __name__ == "__main__":
+    load.main(run)

@@ -1,0 +1,22 @@
+"""FastAPI with cashews' decorator on a route, as its documentation shows it."""
+
+from typing import Any, Final
+
+import orjson
+from cashews import cache
+from fastapi import FastAPI
+
+from benchmarks.peers.guests import VerifiedShop
+from benchmarks.peers.origin import load
+from wishcraft.settings import settings
+
+app: Final = FastAPI()
+cache.setup(settings().redis_url)
+
+
+@app.get("/api/registries/{slug}")
+@cache(ttl="1h", key="registry:{shop}:{slug}")
+async def read(slug: str, shop: VerifiedShop) -> dict[str, Any]:
+    """One registry."""
+    answer: dict[str, Any] = orjson.loads(await load(shop, slug))
+    return answer

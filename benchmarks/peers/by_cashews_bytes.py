@@ -1,0 +1,25 @@
+"""FastAPI with cashews' decorator round a function that gives bytes: cashews at its best, no JSON is made or read."""
+
+from typing import Final
+
+from cashews import cache
+from fastapi import FastAPI, Response
+
+from benchmarks.peers import origin
+from benchmarks.peers.guests import VerifiedShop
+from wishcraft.settings import settings
+
+app: Final = FastAPI()
+cache.setup(settings().redis_url)
+
+
+@app.get("/api/registries/{slug}")
+async def read(slug: str, shop: VerifiedShop) -> Response:
+    """One registry."""
+    return Response(await load(shop, slug), media_type="application/json")
+
+
+@cache(ttl="1h", key="bytes:{shop}:{slug}")
+async def load(shop: str, slug: str) -> bytes:
+    """Its answer."""
+    return await origin.load(shop, slug)

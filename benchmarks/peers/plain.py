@@ -1,0 +1,23 @@
+"""FastAPI, and one GET for each request, whose bytes are passed on."""
+
+from typing import Final, cast
+
+from fastapi import FastAPI, HTTPException, Response
+from redis.asyncio import Redis
+
+from benchmarks.peers.guests import VerifiedShop
+from benchmarks.peers.stored import TAG_SIZE, stored_key
+from wishcraft.settings import settings
+
+app: Final = FastAPI()
+_redis: Final = Redis.from_url(settings().redis_url)
+
+
+@app.get("/api/registries/{slug}")
+async def read(slug: str, shop: VerifiedShop) -> Response:
+    """One registry."""
+    stored = cast("bytes | None", await _redis.get(stored_key(shop, slug)))
+    if stored is None:
+        raise HTTPException(404)
+    headers = {"ETag": f'"{stored[:TAG_SIZE].decode()}"'}
+    return Response(stored[TAG_SIZE:], headers=headers, media_type="application/json")

@@ -1,0 +1,108 @@
+"""`python -m deployments.api_keys`: create, list, rotate and revoke the API keys of a shop, at DATABASE_URL.
+
+A new key is printed once, alone on standard output; it is stored nowhere.
+"""
+
+import argparse
+import asyncio
+import getpass
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from wishcraft.domain.callers import Scope
+from wishcraft.domain.networks import parse_networks
+from wishcraft.errors import RequestRefused, UnknownShop
+from wishcraft.services.keys import GRACE, Actor, Issued, create_key, list_keys, revoke_key, rotate_key
+from wishcraft.settings import DatabaseSettings
+from wishcraft.store import shops
+from wishcraft.store.api_keys import KeyFacts
+from wishcraft.store.engine import Database
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    asyncio.run(_run(_parser().parse_args(arguments)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m deployments.api_keys", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    create = commands.add_parser("create", help="make a key and print it")
+    _of_shop(create)
+    create.add_argument("name", help="who is to use it, for people")
+    create.add_argument("--scope", action="append", choices=[*Scope], type=Scope, help="default: read; may be repeated")
+    create.add_argument("--allow", action="append", default=[], type=_network, metavar="NETWORK",
+                        help="from where it may be used, e.g. 203.0.113.0/24; default: anywhere")  # fmt: skip
+    create.add_argument("--days", type=_days, help="after how many days it expires; default: never")
+    _of_shop(commands.add_parser("list", help="show the shop's keys"))
+    rotate = commands.add_parser("rotate", help="make a new key like an old one, print it, and let the old one expire")
+    _of_shop(rotate)
+    rotate.add_argument("prefix", help="the old key's, as `list` shows it")
+    rotate.add_argument("--grace-hours", type=int, default=GRACE // timedelta(hours=1), metavar="HOURS",
+                        help="how long the old one is still good (default: %(default)s)")  # fmt: skip
+    revoke = commands.add_parser("revoke", help="end a key now")
+    _of_shop(revoke)
+    revoke.add_argument("prefix", help="the key's, as `list` shows it")
+    return parser
+
+
+def _of_shop(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shop", help="its domain, e.g. maple-and-pine.myshopify.com")
+
+
+def _network(text: str) -> str:
+    return str(parse_networks(text)[0])
+
+
+def _days(text: str) -> int:
+    days = int(text)
+    if days < 1:
+        raise ValueError(text)
+    return days
+
+
+async def _run(args: argparse.Namespace) -> None:
+    db = Database(DatabaseSettings().database_url, pool_size=1)
+    try:
+        async with db.reading() as session:
+            [shop] = await shops.find_active(session, [args.shop])
+        await _do(args, db, Actor(shop.id, f"command line: {getpass.getuser()}"))
+    except (RequestRefused, UnknownShop) as error:
+        sys.exit(str(error))
+    finally:
+        await db.close()
+
+
+async def _do(args: argparse.Namespace, db: Database, actor: Actor) -> None:
+    if args.command == "create":
+        scopes = args.scope or [Scope.READ]
+        _show(await create_key(db, actor, args.name, scopes, ip_allow_list=args.allow, days=args.days))
+    elif args.command == "rotate":
+        _show(await rotate_key(db, actor, args.prefix, timedelta(hours=args.grace_hours)))
+        print(f"{args.prefix} is good for another {args.grace_hours} hours.", file=sys.stderr)
+    elif args.command == "revoke":
+        await revoke_key(db, actor, args.prefix)
+        print("Revoked. Every process refuses it within half a minute.")
+    else:
+        for key in await list_keys(db, actor.shop_id):
+            print(_line(key))
+
+
+def _show(issued: Issued) -> None:
+    print(_line(issued.facts), file=sys.stderr)
+    print(issued.key)
+
+
+def _line(key: KeyFacts) -> str:
+    state = f"revoked {_day(key.revoked_at)}" if key.revoked_at else f"expires {_day(key.expires_at)}"
+    networks = ", ".join(key.ip_allow_list) or "anywhere"
+    return f"{key.prefix}  {key.name}: {', '.join(key.scopes)}; from {networks}; {state}; used {_day(key.last_used_at)}"
+
+
+def _day(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}" if moment else "never"
+
+
+if __name__ == "__main__":
+    main()

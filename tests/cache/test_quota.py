@@ -1,0 +1,139 @@
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from wishcraft.cache import keys
+from wishcraft.cache.client import Server
+from wishcraft.cache.registries import RegistryCache
+from wishcraft.cache.scripts import Outcome
+from wishcraft.cache.steps import Lease, fresh
+from wishcraft.cache.usage import Reads, UsageCounters
+from wishcraft.domain.documents import Document, Gate, Quota
+from wishcraft.domain.views import weight
+
+SHOP, OTHER = 7, 8
+PLENTY = Quota(1000, 10**9)
+
+
+@pytest.fixture
+def usage(server: Server) -> UsageCounters:
+    return UsageCounters(server)
+
+
+async def fill(cache: RegistryCache, slug: str, quota: Quota, size: int = 10, shop: int = SHOP) -> Outcome:
+    lease = (await cache.lease(shop, [slug]))[slug]
+    assert isinstance(lease, Lease)
+    entry = fresh(Document(1, Gate.OPEN, 0, b"x" * size), lease.era)
+    return (await cache.fill(shop, {slug: (lease, entry)}, quota))[slug]
+
+
+async def there(redis: Redis, shop: int = SHOP) -> set[str]:
+    prefix = keys.entry_prefix(shop)
+    return {key.decode().removeprefix(prefix) async for key in redis.scan_iter(f"{prefix}*")}
+
+
+async def view(usage: UsageCounters, **views: int) -> None:
+    await usage.add({}, {SHOP: views})
+
+
+async def test_over_the_quota_the_least_viewed_entry_goes(
+    cache: RegistryCache, usage: UsageCounters, redis: Redis
+) -> None:
+    for slug in ("a", "b", "c"):
+        await fill(cache, slug, PLENTY)
+    await view(usage, a=5, b=1, c=9)
+    assert await fill(cache, "d", Quota(3, 10**9)) is Outcome.OVER_QUOTA  # it was viewed less than all the others
+    await view(usage, b=1)
+    assert await there(redis) == {"a", "b", "c"}
+    assert await fill(cache, "e", Quota(2, 10**9)) is Outcome.OVER_QUOTA
+    assert await there(redis) == {"a", "c"}
+    assert (await usage.read([SHOP]))[SHOP].evictions == 1
+
+
+async def test_among_equals_a_newcomer_finds_a_place(cache: RegistryCache, redis: Redis) -> None:
+    await redis.zadd(keys.index_key(SHOP), {"old": weight(datetime(2026, 2, 1, tzinfo=UTC))})
+    await redis.set(keys.entry_key(SHOP, "old"), b"x", ex=60)
+    await redis.expire(keys.index_key(SHOP), 60)
+    assert await fill(cache, "new", Quota(1, 10**9)) is Outcome.FILLED
+    assert await there(redis) == {"new"}
+
+
+async def test_bytes_count_too(cache: RegistryCache, usage: UsageCounters, redis: Redis) -> None:
+    await fill(cache, "small", PLENTY, size=100)
+    await view(usage, small=3)
+    assert await fill(cache, "huge", Quota(1000, 5_000), size=10_000) is Outcome.OVER_QUOTA
+    assert await there(redis) == {"small"}
+    used = (await usage.read([SHOP]))[SHOP]
+    assert (used.entries, used.bytes_held) == (1, len(await redis.get(keys.entry_key(SHOP, "small")) or b""))
+
+
+async def test_an_entry_that_is_filled_again_is_counted_once(
+    cache: RegistryCache, usage: UsageCounters, redis: Redis
+) -> None:
+    for size in (1000, 10, 500):
+        await cache.mark(SHOP, {"a": 1})
+        await fill(cache, "a", PLENTY, size=size)
+    used = (await usage.read([SHOP]))[SHOP]
+    assert (used.entries, used.bytes_held) == (1, await redis.strlen(keys.entry_key(SHOP, "a")))
+
+
+async def test_no_other_shop_pays(cache: RegistryCache, redis: Redis) -> None:
+    for slug in ("a", "b", "c"):
+        await fill(cache, slug, PLENTY, shop=OTHER)
+    for slug in map(str, range(50)):
+        await fill(cache, f"s{slug}", Quota(2, 10**9))
+    assert len(await there(redis)) == 2
+    assert await there(redis, OTHER) == {"a", "b", "c"}
+
+
+async def test_a_shop_without_a_quota_keeps_nothing(cache: RegistryCache, redis: Redis) -> None:
+    assert await fill(cache, "a", Quota(0, 0)) is Outcome.OVER_QUOTA
+    assert not await there(redis)
+
+
+async def test_what_expired_makes_room_first(cache: RegistryCache, usage: UsageCounters, redis: Redis) -> None:
+    await fill(cache, "gone", PLENTY)
+    await fill(cache, "viewed", PLENTY)
+    await view(usage, viewed=1)
+    await redis.delete(keys.entry_key(SHOP, "gone"))  # as Redis does when its time is up, or memory runs out
+    assert await fill(cache, "new", Quota(2, 10**9)) is Outcome.FILLED
+    assert await there(redis) == {"viewed", "new"}
+
+
+async def test_the_index_lasts_longer_than_what_it_lists(cache: RegistryCache, redis: Redis) -> None:
+    await fill(cache, "a", PLENTY)
+    for key in (keys.index_key(SHOP), keys.sizes_key(SHOP)):
+        assert await redis.pttl(key) > keys.HARD_TTL_MS
+
+
+async def test_views_of_what_has_no_entry_are_not_listed(usage: UsageCounters, redis: Redis) -> None:
+    await view(usage, nobody=3)
+    assert not await redis.exists(keys.index_key(SHOP))
+
+
+async def test_usage_is_summed_up_over_processes(usage: UsageCounters) -> None:
+    for _ in range(2):
+        await usage.add({SHOP: Reads(hits=3, stale=1, misses=2, bypassed=1, bytes_sent=100)}, {})
+    used = (await usage.read([SHOP, OTHER]))[SHOP]
+    assert (used.hits, used.stale, used.misses, used.bypassed, used.bytes_sent) == (6, 2, 4, 2, 200)
+    assert (await usage.read([OTHER]))[OTHER].hits == 0
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(1, 400)), max_size=25), st.integers(0, 5))
+async def test_whatever_is_filled_the_quota_holds_and_the_books_are_right(
+    cache: RegistryCache, usage: UsageCounters, redis: Redis, fills: list[tuple[str, int]], entries: int
+) -> None:
+    await redis.delete(keys.index_key(SHOP), keys.sizes_key(SHOP), *(keys.entry_key(SHOP, each) for each in "abcdefgh"))
+    quota = Quota(entries, 900)
+    for slug, size in fills:
+        await fill(cache, slug, quota, size)
+        held = await there(redis)
+        sizes = [await redis.strlen(keys.entry_key(SHOP, each)) for each in held]
+        used = (await usage.read([SHOP]))[SHOP]
+        assert (used.entries, used.bytes_held) == (len(held), sum(sizes))
+        assert len(held) <= quota.entries
+        assert sum(sizes) <= quota.bytes

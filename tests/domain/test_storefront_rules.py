@@ -1,0 +1,68 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from wishcraft.domain.callers import Caller, Scope
+from wishcraft.domain.documents import Gate
+from wishcraft.domain.etags import allows_change, make_etag
+from wishcraft.domain.registries import SLUG, EventType, make_slug
+from wishcraft.domain.views import HALF_LIFE, weight
+
+DIGEST = "0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("if_match", "allows"),
+    [
+        (make_etag(7, DIGEST), True),
+        (f"W/{make_etag(7, DIGEST)}", True),
+        (f"{make_etag(6, DIGEST)}, {make_etag(7, 'f' * 16)}", True),
+        (" * ", True),
+        (make_etag(6, DIGEST), False),
+        (make_etag(77, DIGEST), False),
+        ("7", False),
+        ('"7"', False),
+        ("", False),
+    ],
+)
+def test_a_change_takes_the_version_that_is_there(if_match: str, allows: bool) -> None:
+    assert allows_change(if_match, 7) is allows
+
+
+@pytest.mark.parametrize(
+    ("title", "begins"),
+    [
+        ("Emma & Hugo's Wedding", "emma-hugos-wedding-"),
+        ("Zoë  —  Élan!", "zoe-elan-"),
+        ("さくらと健", "wedding-"),
+        ("2027", "2027-"),
+        ("-" * 50, "wedding-"),
+        ("x" * 500, "x" * 60 + "-"),
+    ],
+)
+def test_a_slug_says_the_title_and_is_one(title: str, begins: str) -> None:
+    slug = make_slug(title, EventType.WEDDING, bytes(range(10)))
+    assert slug.startswith(begins)
+    assert SLUG.fullmatch(slug)
+    assert make_slug(title, EventType.WEDDING, bytes(range(1, 11))) != slug
+
+
+@pytest.mark.parametrize("text", ["123", "1", "", "-a", "a-", "a--b", "A", "é", "a b", "a\n"])
+def test_what_is_no_slug(text: str) -> None:
+    assert not SLUG.fullmatch(text)
+
+
+def test_who_passes_which_gate() -> None:
+    guest, owner = Caller(1, "guest"), Caller(1, "customer", 42)
+    assert [gate for gate in Gate if guest.passes(gate, 42)] == [Gate.OPEN]
+    assert [gate for gate in Gate if owner.passes(gate, 42)] == [Gate.OPEN, Gate.CODE, Gate.OWNER]
+    assert [gate for gate in Gate if owner.passes(gate, 43)] == [Gate.OPEN]
+    assert not guest.owns(0)
+    assert not guest.owns(None)
+    assert guest.scopes == {Scope.READ}
+
+
+def test_a_view_weighs_twice_as_much_as_one_a_half_life_before() -> None:
+    now = datetime(2026, 11, 25, tzinfo=UTC)
+    assert weight(now + HALF_LIFE) == pytest.approx(2 * weight(now))
+    assert weight(now + timedelta(days=365 * 15)) < float("inf")

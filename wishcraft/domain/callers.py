@@ -1,0 +1,38 @@
+"""Who is calling, and what that lets them do. Pure."""
+
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from wishcraft.domain.documents import Gate
+
+
+class Scope(StrEnum):
+    """What a server's key may be used for."""
+
+    READ = "read"
+    """To read what guests are shown."""
+    WRITE = "write"
+    """To act for a customer, whom each request names."""
+    ADMIN = "admin"
+    """To see and change how the shop uses the service: its keys, its usage."""
+
+
+EVERYTHING: Final = frozenset(Scope)
+
+
+class Caller(NamedTuple):
+    """The shop that a request is about, and on whose behalf it comes; a guest has no customer's id."""
+
+    shop_id: int
+    name: str
+    """How the journal and the rate limits know this caller: `key:…`, `customer:…`, `guest:…` or `admin:…`."""
+    customer_id: int | None = None
+    scopes: frozenset[Scope] = frozenset({Scope.READ})
+
+    def owns(self, owner: int | None) -> bool:
+        """Whether the registry with this owner (0 or None: nobody) is the caller's own."""
+        return bool(owner) and self.customer_id == owner
+
+    def passes(self, gate: Gate, owner: int) -> bool:
+        """Whether the caller may read what lies behind the gate without showing an access code."""
+        return gate is Gate.OPEN or (gate is not Gate.ABSENT and self.owns(owner))

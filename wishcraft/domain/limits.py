@@ -1,0 +1,31 @@
+"""How often a caller may ask, and how that is told in headers. Pure.
+
+The fields are those of the draft "RateLimit header fields for HTTP" (draft-ietf-httpapi-ratelimit-headers-10).
+"""
+
+from typing import NamedTuple
+
+
+class Policy(NamedTuple):
+    """At most `quota` times in each window of `seconds`; windows begin at multiples of their length (Unix time)."""
+
+    name: str
+    quota: int
+    seconds: int
+
+    @property
+    def field(self) -> str:
+        """The value of `RateLimit-Policy`."""
+        return f'"{self.name}";q={self.quota};w={self.seconds}'
+
+
+class Verdict(NamedTuple):
+    """Whether the request is within the limit, how many more would be, and in how many seconds all are again."""
+
+    allowed: bool
+    remaining: int
+    reset: int
+
+    def field(self, policy: Policy) -> str:
+        """The value of `RateLimit`."""
+        return f'"{policy.name}";r={self.remaining};t={self.reset}'

@@ -1,0 +1,138 @@
+"""How a registrant's registry is changed: one transaction, on condition of what they saw, with the cache in step.
+
+If Redis cannot be told of a change before it is committed, the registry's row says so, and whoever finds Redis
+answering again tells it first. Until then an old entry may be in it: see decision 0011.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Final, NamedTuple, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wishcraft.cache.keys import WRITE_LIMIT_SECONDS
+from wishcraft.domain.callers import Caller
+from wishcraft.domain.documents import Gate
+from wishcraft.domain.etags import allows_change
+from wishcraft.domain.registries import gate
+from wishcraft.errors import CacheUnavailable, ChangedSince, Conflict, NotAllowed, NotFound
+from wishcraft.resources import Resources
+from wishcraft.services.warming import refresh
+from wishcraft.store import journal, registrations, registries
+from wishcraft.store.idempotency import Earlier
+from wishcraft.store.journal import Origin
+from wishcraft.store.registrations import LockedRegistry
+
+_UNMARKED_AT_ONCE: Final = 200
+_log: Final = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Change(NamedTuple):
+    """Who changes which registry, on which condition, and what the journal calls it."""
+
+    caller: Caller
+    slug: str
+    action: str
+    if_match: str | None = None
+    """What the registry's tag must be; None for what needs no condition."""
+    origin: Origin = Origin()
+
+
+async def change_registry(
+    resources: Resources, change: Change, apply: Callable[[AsyncSession, LockedRegistry], Awaitable[T]]
+) -> T:
+    """Let `apply` change the caller's own registry; what it returns.
+
+    Raises:
+        NotFound: There is no such registry, or the caller may not see it.
+        NotAllowed: It is not the caller's own.
+        ChangedSince: It is not as `if_match` says.
+    """
+    shop_id = change.caller.shop_id
+    async with resources.db.begin() as session:
+        registry = await registrations.lock_one(session, shop_id, change.slug)
+        _admit(change, registry)
+        assert registry is not None  # noqa: S101  or it had not been admitted
+        result = await apply(session, registry)
+        name, action = change.caller.name, change.action
+        await journal.audit(session, shop_id, name, action, "registry", str(registry.id), origin=change.origin)
+        versions = await registries.bump_versions(session, shop_id, [registry.id], WRITE_LIMIT_SECONDS)
+        await mark(resources, session, shop_id, versions, registry.id)
+    await refresh_quietly(resources, shop_id, change.slug)
+    return result
+
+
+async def check_change(resources: Resources, change: Change) -> None:
+    """Raise what `change_registry` would raise now: before anything is asked of others on the caller's behalf."""
+    async with resources.db.reading() as session:
+        _admit(change, await registrations.find_one(session, change.caller.shop_id, change.slug))
+
+
+def made_by(earlier: Earlier) -> str:
+    """What an earlier request with the same key made.
+
+    Raises:
+        Conflict: It asked for something else.
+    """
+    if not earlier.same_request:
+        raise Conflict("This Idempotency-Key was sent with another request: use a new one for each.")
+    return earlier.created
+
+
+def _admit(change: Change, registry: LockedRegistry | None) -> None:
+    if registry is None or not change.caller.owns(registry.owner):
+        if registry and gate(registry.visibility, registry.status) in {Gate.OPEN, Gate.CODE}:
+            raise NotAllowed("Only its registrant can change a registry.")
+        raise NotFound("The shop has no such registry.")
+    if change.if_match is not None and not allows_change(change.if_match, registry.version):
+        raise ChangedSince("The registry has changed since: read it again, and try with its new ETag.")
+
+
+async def mark(
+    resources: Resources, session: AsyncSession, shop_id: int, versions: Mapping[str, int], registry_id: int
+) -> None:
+    """Tell the cache what is about to be committed, or the database that the cache does not know. The last step."""
+    try:
+        await resources.cache.mark(shop_id, versions)
+    except CacheUnavailable:
+        await registrations.note_unmarked(session, shop_id, [registry_id])
+
+
+async def refresh_quietly(resources: Resources, shop_id: int, slug: str) -> None:
+    """Fill the cache after a commit; if that fails, the next reader does it."""
+    try:
+        await refresh(resources, shop_id, [slug])
+    except CacheUnavailable:
+        _log.info("Redis did not answer after a change; the next reader fills it")
+
+
+async def mark_what_was_not(resources: Resources) -> int:
+    """Tell the cache of the changes that were committed while it did not answer; how many.
+
+    Raises:
+        CacheUnavailable: It still does not; they stay written down.
+    """
+    marked = 0
+    while True:
+        async with resources.db.begin() as session:
+            found = await registrations.lock_unmarked(session, _UNMARKED_AT_ONCE)
+            for shop_id, versions in found.items():
+                await resources.cache.mark(shop_id, versions)
+                await registrations.note_marked(session, shop_id, list(versions))
+        marked += sum(map(len, found.values()))
+        if not found:
+            return marked
+
+
+async def recover(resources: Resources) -> None:
+    """What must be done when Redis answers again, before it is read: it may hold what was changed meanwhile."""
+    with suppress(CacheUnavailable):
+        try:
+            if marked := await mark_what_was_not(resources):
+                _log.warning("Redis was told of %d changes that it had missed", marked)
+        except Exception as error:
+            if isinstance(error, CacheUnavailable):
+                raise
+            _log.exception("What Redis missed could not be read from PostgreSQL; the next job that warms does it")

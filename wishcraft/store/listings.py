@@ -1,0 +1,97 @@
+"""Lists of registries, page by page, each scoped to one shop: an id is a place in a list, and the newest come first."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wishcraft.domain.registries import EventType, RegistryStatus, Visibility
+from wishcraft.store.schema import Registry
+from wishcraft.store.schema.registries import CoRegistrant
+
+_MOST_WORDS: Final = 6
+_ACCENTS: Final = re.compile("[\u0300-\u036f]")
+
+
+class Search(NamedTuple):
+    """What a guest looks for; what is None does not matter."""
+
+    words: str | None = None
+    """Each word must be in the title or in a registrant's name, accents and capitals aside."""
+    event_type: EventType | None = None
+    event_from: date | None = None
+    event_to: date | None = None
+    """Both days included."""
+
+
+class Summary(NamedTuple):
+    """A registry as one line of a list; `id` is its place in it."""
+
+    id: int
+    slug: str
+    title: str
+    event_type: EventType
+    event_date: date | None
+
+
+class OwnRegistry(NamedTuple):
+    """A registry as its registrant sees it among their own."""
+
+    id: int
+    slug: str
+    title: str
+    event_type: EventType
+    event_date: date | None
+    event_location: str | None
+    visibility: Visibility
+    status: RegistryStatus
+    customer_email: str
+    customer_first_name: str
+    customer_last_name: str
+    co_registrants: list[CoRegistrant]
+
+
+async def list_public(
+    session: AsyncSession, shop_id: int, limit: int, before: int | None = None, search: Search | None = None
+) -> list[Summary]:
+    """Public active registries that fit the search, the newest first, after the one whose id is `before`."""
+    query = select(*(getattr(Registry, name) for name in Summary._fields)).where(
+        Registry.shop_id == shop_id,
+        Registry.visibility == Visibility.PUBLIC,
+        Registry.status == RegistryStatus.ACTIVE,
+    )
+    return [Summary(*row) for row in await _page(session, _narrowed(query, search or Search()), limit, before)]
+
+
+async def list_own(
+    session: AsyncSession, shop_id: int, customer_id: int, limit: int, before: int | None = None
+) -> list[OwnRegistry]:
+    """All registries of the customer, archived ones too, the newest first, after the one whose id is `before`."""
+    query = select(*(getattr(Registry, name) for name in OwnRegistry._fields)).where(
+        Registry.shop_id == shop_id, Registry.customer_id == customer_id
+    )
+    return [OwnRegistry(*row) for row in await _page(session, query, limit, before)]
+
+
+def _narrowed(query: Select[Any], search: Search) -> Select[Any]:
+    plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", search.words or "")).lower()
+    for word in plain.split()[:_MOST_WORDS]:
+        query = query.where(Registry.search_text.contains(word, autoescape=True))
+    if search.event_type:
+        query = query.where(Registry.event_type == search.event_type)
+    if search.event_from:
+        query = query.where(Registry.event_date >= search.event_from)
+    if search.event_to:
+        query = query.where(Registry.event_date <= search.event_to)
+    return query
+
+
+async def _page(session: AsyncSession, query: Select[Any], limit: int, before: int | None) -> Sequence[Any]:
+    if before is not None:
+        query = query.where(Registry.id < before)
+    rows: Sequence[Any] = (await session.execute(query.order_by(Registry.id.desc()).limit(limit))).all()
+    return rows

@@ -1,0 +1,36 @@
+"""Queries about sessions, each scoped to one shop."""
+
+from datetime import datetime
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wishcraft.store.schema import Session
+from wishcraft.store.schema.access import SessionKind
+
+
+async def add_grant(session: AsyncSession, shop_id: int, session_id: str, slug: str, expires_at: datetime) -> None:
+    """Let whoever holds the session read the registry until it expires."""
+    await session.execute(
+        insert(Session).values(
+            id=session_id, shop_id=shop_id, kind=SessionKind.GUEST_GRANT, subject=slug, expires_at=expires_at
+        )
+    )
+
+
+async def find_grant(session: AsyncSession, shop_id: int, session_id: str) -> tuple[str, datetime] | None:
+    """The slug that the live session opens, and until when."""
+    query = select(Session.subject, Session.expires_at).where(
+        Session.shop_id == shop_id,
+        Session.id == session_id,
+        Session.kind == SessionKind.GUEST_GRANT,
+        Session.expires_at > func.now(),
+    )
+    row = (await session.execute(query)).one_or_none()
+    return (row[0], row[1]) if row else None
+
+
+async def end_grants(session: AsyncSession, shop_id: int, slug: str) -> list[str]:
+    """Delete all grants for the registry; their ids."""
+    where = (Session.shop_id == shop_id, Session.kind == SessionKind.GUEST_GRANT, Session.subject == slug)
+    return list(await session.scalars(delete(Session).where(*where).returning(Session.id)))

@@ -32,9 +32,9 @@ def _parser() -> argparse.ArgumentParser:
     _of_shop(create)
     create.add_argument("name", help="who is to use it, for people")
     create.add_argument("--scope", action="append", choices=[*Scope], type=Scope, help="default: read; may be repeated")
-    create.add_argument("--allow", action="append", default=[], type=_network, metavar="NETWORK",
+    create.add_argument("--allow", action="append", default=[], type=network, metavar="NETWORK",
                         help="from where it may be used, e.g. 203.0.113.0/24; default: anywhere")  # fmt: skip
-    create.add_argument("--days", type=_days, help="after how many days it expires; default: never")
+    create.add_argument("--days", type=number_of_days, help="after how many days it expires; default: never")
     _of_shop(commands.add_parser("list", help="show the shop's keys"))
     rotate = commands.add_parser("rotate", help="make a new key like an old one, print it, and let the old one expire")
     _of_shop(rotate)
@@ -51,11 +51,13 @@ def _of_shop(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shop", help="its domain, e.g. maple-and-pine.myshopify.com")
 
 
-def _network(text: str) -> str:
+def network(text: str) -> str:
+    """One network as PostgreSQL keeps it; argparse names this function when it is none."""
     return str(parse_networks(text)[0])
 
 
-def _days(text: str) -> int:
+def number_of_days(text: str) -> int:
+    """One or more."""
     days = int(text)
     if days < 1:
         raise ValueError(text)

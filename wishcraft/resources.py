@@ -37,7 +37,7 @@ class Resources:
 
 @asynccontextmanager
 async def open_resources(
-    settings: Settings | None = None, *, redis_timeout: float = 0.1, redis_breaks: bool = False
+    settings: Settings | None = None, *, redis_timeout: float = 0.5, redis_breaks: bool = False
 ) -> AsyncIterator[Resources]:
     """Resources for as long as the context lasts; the settings are the environment's if none are given.
 

@@ -20,6 +20,8 @@ from wishcraft.cache.breaker import Breaker
 from wishcraft.cache.reads import Reads
 from wishcraft.errors import CacheUnavailable
 
+READ_SECONDS: Final = 0.1
+"""A request's first question is given up after this; a healthy server answers in less than a thousandth of a second."""
 _CONNECTIONS: Final = 32
 _NO_RETRIES: Final = 0  # redis-py's own default is ten, with pauses: seconds on a request's path
 
@@ -54,9 +56,8 @@ class Server:
             **secret,
         )
         self.redis = Redis.from_pool(pool)
-        self.reads = Reads(partial(_connected, pool), timeout, self._check, self._fail)
+        self.reads = Reads(partial(_connected, pool), READ_SECONDS if breaks else timeout, self._check, self._fail)
         self.era = b""
-        self.timeout = timeout
         self.breaker = Breaker(self.learn) if breaks else None
         self._turns = count(1)
         self._adopted = 0
@@ -134,7 +135,7 @@ async def _connected(pool: BlockingConnectionPool) -> AbstractConnection:
     return connection
 
 
-def connect(url: str, password: SecretStr | None = None, *, timeout: float = 0.1, breaks: bool = False) -> Server:
+def connect(url: str, password: SecretStr | None = None, *, timeout: float = 0.5, breaks: bool = False) -> Server:
     """A pool of connections to the primary at `url`, each made when it is first needed.
 
     Args:

@@ -6,7 +6,6 @@ transport is used directly, because redis-py's work around each command is a goo
 """
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -17,7 +16,7 @@ from wishcraft.errors import CacheUnavailable
 
 Value = bytes | None
 Waiting = dict[str, list["asyncio.Future[Value]"]]
-_log: Final = logging.getLogger(__name__)
+_ONCE_MORE_SECONDS: Final = 0.001
 
 
 class Reads:
@@ -109,7 +108,7 @@ class _Wire(asyncio.Protocol):
 
     def ask(self, waiting: Waiting) -> None:
         """Read the keys, and give each value to those who wait for it."""
-        timer = self._loop.call_later(self._timeout, self._give_up)
+        timer = self._loop.call_later(self._timeout, self._give_up, waiting)
         self._asked.append((waiting, timer))
         command: Any = ("MGET", *waiting)
         self._transport.write(hiredis.pack_command(command))
@@ -146,8 +145,12 @@ class _Wire(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Questions are short; nothing is to be done."""
 
-    def _give_up(self) -> None:
-        if not self.is_lost:
+    def _give_up(self, waiting: Waiting) -> None:
+        """Look once more at what has come: this process may have been too busy to see it."""
+        self._loop.call_later(_ONCE_MORE_SECONDS, self._give_up_now, waiting)
+
+    def _give_up_now(self, waiting: Waiting) -> None:
+        if not self.is_lost and any(asked is waiting for asked, _ in self._asked):
             self._fail()
             self.close()
 

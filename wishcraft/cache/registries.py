@@ -19,7 +19,7 @@ from wishcraft.cache.steps import Lease, Steps, fresh, now_ms
 from wishcraft.domain.documents import UNCOUNTED, Document, Quota
 from wishcraft.errors import CacheUnavailable
 
-WAIT_FOR_FILL_SECONDS: Final = 0.1
+WAIT_FOR_FILL_SECONDS: Final = 0.5
 REFRESH_SECONDS: Final = 1.0
 """For how long a reader who has an old entry at hand waits for a newer one."""
 _POLL_SECONDS: Final = 0.005

@@ -107,8 +107,7 @@ class Steps:
                 view,
                 *(UNCOUNTED if is_absent else quota),
                 prefix,
-                keys.INDEX_TTL_MS,
-                keys.USAGE_TTL_SECONDS,
+                *lives,
             ]
             calls.append((
                 [keys.entry_key(shop_id, slug), keys.lease_key(shop_id, slug), *of_shop],

@@ -17,6 +17,14 @@ def parse_networks(text: str) -> tuple[Network, ...]:
     return tuple(ip_network(each) for each in text.replace(",", " ").split())
 
 
+def is_address(text: str) -> bool:
+    """Whether this is an address that PostgreSQL takes for one too: it knows no zones."""
+    try:
+        return bool(ip_address(text)) and "%" not in text
+    except ValueError:
+        return False
+
+
 def is_within(address: str, networks: Iterable[Network]) -> bool:
     """Whether one of the networks has the address; what is no address is in none."""
     try:

@@ -93,6 +93,11 @@ def make_slug(title: str, event_type: EventType, random: bytes) -> str:
     return f"{words}-{''.join(_SUFFIX[byte % len(_SUFFIX)] for byte in random)}"
 
 
+def could_name_registry(ref: str) -> bool:
+    """Whether this has the shape of a slug or of an id."""
+    return (ref.isascii() and ref.isdecimal()) or (len(ref) <= LONGEST_SLUG and SLUG.fullmatch(ref) is not None)
+
+
 def gate(visibility: Visibility, status: RegistryStatus) -> Gate:
     """What a caller must bring to read the registry; one that is paused or archived is its registrant's alone."""
     if status not in SHOWN_TO_GUESTS or visibility is Visibility.PRIVATE:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from wishcraft.cache.registries import State
 from wishcraft.cache.usage import Reads
@@ -104,6 +104,8 @@ class Tracker:
         try:
             async with self._resources.db.begin() as session:
                 await journal.add_events(session, events)
+        except DataError:  # it would be the same the next time, and nothing be written down ever again
+            _log.exception("%d events make no sense to PostgreSQL; they are dropped", len(events))
         except (SQLAlchemyError, OSError):
             _log.warning("%d events could not be written down; they are kept for the next time", len(events))
             self._events = events + self._events

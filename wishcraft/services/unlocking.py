@@ -52,6 +52,8 @@ async def unlock(resources: Resources, caller: Caller, slug: str, code: str) -> 
     grant = Grant(secrets.token_urlsafe(_TOKEN_BYTES), datetime.now(UTC) + GRANT_LIFE)
     name = SessionName(caller.shop_id, _session_id(grant.token))
     async with resources.db.begin() as session:
+        if await registrations.find_code(session, caller.shop_id, slug, hold=True) != found:
+            raise NotAllowed("The access code was changed just now.")
         await sessions.add_grant(session, *name, slug, grant.expires_at)
     with suppress(CacheUnavailable):  # the first read asks PostgreSQL then
         await resources.sessions.put(name, slug, grant.expires_at)

@@ -101,7 +101,7 @@ async def add(
 
 async def end(session: AsyncSession, shop_id: int, prefix: str, after: timedelta) -> None:
     """Let the key expire after a while, unless it does so sooner."""
-    at = func.least(func.coalesce(ApiKey.expires_at, "infinity"), func.now() + after)
+    at = func.least(ApiKey.expires_at, func.now() + after)  # PostgreSQL's `least` passes over what is null
     where = (ApiKey.shop_id == shop_id, ApiKey.prefix == prefix)
     await session.execute(update(ApiKey).where(*where).values(expires_at=at))
 

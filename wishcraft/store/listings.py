@@ -79,7 +79,7 @@ async def list_own(
 
 def _narrowed(query: Select[Any], search: Search) -> Select[Any]:
     plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", search.words or "")).lower()
-    for word in plain.split()[:_MOST_WORDS]:
+    for word in plain.replace("\0", " ").split()[:_MOST_WORDS]:
         query = query.where(Registry.search_text.contains(word, autoescape=True))
     if search.event_type:
         query = query.where(Registry.event_type == search.event_type)

@@ -71,7 +71,7 @@ async def find_one(session: AsyncSession, shop_id: int, slug: str) -> LockedRegi
     return LockedRegistry._make(row) if row else None
 
 
-def _one(shop_id: int, slug: str) -> Select[Any]:
+def _one(shop_id: int, slug: str) -> Select[*tuple[Any, ...]]:
     return (
         select(
             Registry.id, Registry.slug, Registry.version, Registry.visibility, Registry.status, Registry.customer_id,
@@ -106,10 +106,12 @@ async def change(session: AsyncSession, shop_id: int, registry_id: int, values: 
         await session.execute(update(Registry).where(*where).values(**values))
 
 
-async def find_code(session: AsyncSession, shop_id: int, slug: str) -> CodeFacts | None:
-    """What opens the shop's registry with this slug."""
-    query = select(Registry.visibility, Registry.status, Registry.access_code_hash)
-    row = (await session.execute(query.where(Registry.shop_id == shop_id, Registry.slug == slug))).one_or_none()
+async def find_code(session: AsyncSession, shop_id: int, slug: str, *, hold: bool = False) -> CodeFacts | None:
+    """What opens the shop's registry with this slug; `hold` keeps it so until the transaction ends."""
+    query = select(Registry.visibility, Registry.status, Registry.access_code_hash).where(
+        Registry.shop_id == shop_id, Registry.slug == slug
+    )
+    row = (await session.execute(query.with_for_update(read=True) if hold else query)).one_or_none()
     return CodeFacts(*row) if row else None
 
 

@@ -1,0 +1,120 @@
+"""Two API processes behind a proxy that asks who is ready: each is replaced in turn, and no request fails."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import Any
+
+import httpx
+import pytest
+from psycopg import Connection
+from pydantic import SecretStr
+
+from deployments.sandbox.demo import add_key
+from wishcraft.settings import Settings
+
+Demo = Connection[tuple[Any, ...]]
+DRAIN_SECONDS = 1.5
+pytestmark = pytest.mark.chaos
+
+
+class Process:
+    """One API process on a port of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._settings = settings.model_copy(
+            update={"api_port": self.port, "drain_seconds": DRAIN_SECONDS, "rate_limit_per_minute": 10**9}
+        )
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        environment = {
+            name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in self._settings
+            if value is not None
+        }
+        self._process = subprocess.Popen([sys.executable, "-m", "api"], env=os.environ | environment)
+        deadline = time.monotonic() + 60
+        while not is_ready(self.url):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        self._process.terminate()
+        assert self._process.wait(30) in {0, -15}
+
+
+def is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health/readiness", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+class Proxy:
+    """Sends each request to a process that is ready, over connections that are kept; asks ten times a second who is."""
+
+    def __init__(self, urls: list[str], path: str, headers: dict[str, str]) -> None:
+        self._urls, self._path, self._headers = urls, path, headers
+        self._ready = list(urls)
+        self._ended = Event()
+        self.answers: Counter[object] = Counter()
+        self._threads = [Thread(target=self._ask), *(Thread(target=self._send, args=[n]) for n in range(4))]
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        for thread in self._threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            for thread in self._threads:
+                thread.join(30)
+
+    def _ask(self) -> None:
+        while not self._ended.wait(0.1):
+            self._ready = [url for url in self._urls if is_ready(url)]
+
+    def _send(self, number: int) -> None:
+        with httpx.Client(headers=self._headers) as client:
+            while not self._ended.is_set():
+                number += 1
+                ready = self._ready
+                try:
+                    answer = client.get(ready[number % len(ready)] + self._path)
+                    self.answers[answer.status_code] += 1
+                except httpx.HTTPError as error:
+                    self.answers[repr(error)] += 1
+
+
+def test_no_request_fails_in_a_rolling_restart(settings: Settings, demo: Demo) -> None:
+    row = demo.execute(
+        "SELECT slug FROM registries WHERE shop_id = 1 AND visibility = 'public' AND status = 'active'"
+    ).fetchone()
+    assert row
+    processes = [Process(settings), Process(settings)]
+    proxy = Proxy([each.url for each in processes], f"/api/registries/{row[0]}", {"X-API-Key": add_key(demo, 1).key})
+    try:
+        with proxy.sending():
+            for process in processes:
+                process.stop()
+                process.start()
+    finally:
+        for process in processes:
+            process.stop()
+    assert set(proxy.answers) == {200}
+    assert proxy.answers[200] > 100

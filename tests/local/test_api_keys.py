@@ -1,0 +1,69 @@
+import os
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from psycopg import Connection
+
+from wishcraft.domain.api_keys import digest, prefix_of
+from wishcraft.settings import Settings
+
+Demo = Connection[tuple[Any, ...]]
+SHOP = "maple-and-pine.myshopify.com"
+
+
+@pytest.fixture
+def command(settings: Settings, demo: Demo) -> Any:
+    assert not demo.closed
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"DATABASE_URL": settings.database_url}
+        program = [sys.executable, "-m", "deployments.api_keys", *arguments]
+        return subprocess.run(program, env=environment, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603  our own command
+
+    return run
+
+
+def test_a_key_is_made_shown_rotated_and_revoked(command: Any, demo: Demo) -> None:
+    made = command(
+        "create", SHOP, "our shop", "--scope", "read", "--scope", "write", "--allow", "10.0.0.0/8", "--days", "90"
+    )
+    assert made.returncode == 0, made.stderr
+    key = made.stdout.strip()
+    prefix = prefix_of(key)
+    row = demo.execute(
+        "SELECT key_hash, scopes, ip_allow_list::text[], expires_at - created_at > interval '89 days'"
+        " FROM api_keys WHERE prefix = %s",
+        [prefix],
+    ).fetchone()
+    assert row == (digest(key), ["read", "write"], ["10.0.0.0/8"], True)
+    rotated = command("rotate", SHOP, prefix, "--grace-hours", "2")
+    assert prefix_of(rotated.stdout.strip()) not in {None, prefix}
+    listed = command("list", SHOP).stdout.splitlines()
+    assert [re.sub(r" .*", "", line) for line in listed] == [prefix_of(rotated.stdout.strip()), prefix]
+    assert all("our shop: read, write; from 10.0.0.0/8; expires 20" in line for line in listed)
+    assert command("revoke", SHOP, prefix).returncode == 0
+    assert "revoked 20" in command("list", SHOP).stdout
+    assert key not in command("list", SHOP).stdout
+    actions = demo.execute("SELECT action FROM audit_logs WHERE resource = 'api_key' ORDER BY id").fetchall()
+    assert [action for (action,) in actions] == ["key.created", "key.rotated", "key.revoked"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["create", "nobody.myshopify.com", "x"], "no active shop has the domain nobody.myshopify.com"),
+        (["create", SHOP, "x", "--allow", "10.0.0.0/99"], "invalid network value: '10.0.0.0/99'"),
+        (["create", SHOP, "x", "--days", "0"], "invalid number_of_days value: '0'"),
+        (["revoke", SHOP, "0" * 12], "The shop has no such key."),
+        (["rotate", SHOP, "0" * 12], "The shop has no such key."),
+        ([], "usage:"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line(command: Any, arguments: list[str], said: str) -> None:
+    done = command(*arguments)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

@@ -12,6 +12,7 @@ from api.registering import Slug
 from api.registries import Ref
 from api.requests import GuestEvents, Unlocking
 from api.schemas import Accepted, GrantAnswer
+from wishcraft.domain.registries import could_name_registry
 from wishcraft.services.unlocking import unlock
 from wishcraft.store.journal import Event
 from wishcraft.store.schema.journal import AnalyticsType
@@ -43,6 +44,8 @@ async def unlock_registry(
 )
 async def record_events(serving: ServingHere, caller: Reader, ref: Ref, sent: GuestEvents) -> Accepted:
     """Written down behind the answer. What is told of a registry or an item that does not exist is dropped then."""
+    if not could_name_registry(ref):
+        return Accepted(accepted=0)
     now = datetime.now(UTC)
     events = [
         Event(caller.shop_id, ref, AnalyticsType(each.type), now, sent.visitor_id, each.item_id) for each in sent.events

@@ -13,19 +13,20 @@ from api.problems import forbidden, too_many, unauthorized
 from api.representation import limit_header
 from api.serving import Serving
 from wishcraft.domain.callers import Caller, Scope
+from wishcraft.domain.networks import is_address
 from wishcraft.store.journal import Origin
 
 _KEY: Final = APIKeyHeader(
-    name="X-API-Key", scheme_name="API key", description="A server's key; it belongs to one shop.", auto_error=False
+    name="X-API-Key", scheme_name="ApiKey", description="A server's key; it belongs to one shop.", auto_error=False
 )
 _SIGNATURE: Final = APIKeyQuery(
     name="signature",
-    scheme_name="App proxy",
+    scheme_name="AppProxy",
     description="Shopify signs what comes through the shop's own domain; it adds `shop`, `timestamp` and others.",
     auto_error=False,
 )
 _ID_TOKEN: Final = HTTPBearer(
-    scheme_name="Shopify ID token", description="What App Bridge gives to the embedded admin.", auto_error=False
+    scheme_name="ShopifyIdToken", description="What App Bridge gives to the embedded admin.", auto_error=False
 )
 _LONGEST_AGENT: Final = 200
 
@@ -52,8 +53,9 @@ ServingHere = Annotated[Serving, Depends(serving_of)]
 async def origin_of(request: Request, serving: ServingHere) -> Origin:
     """Where the request comes from, for the journal."""
     address = serving.callers.address(request.scope)
-    is_address = any(character in address for character in ".:")
-    return Origin(address if is_address else None, request.headers.get("user-agent", "")[:_LONGEST_AGENT] or None)
+    return Origin(
+        address if is_address(address) else None, request.headers.get("user-agent", "")[:_LONGEST_AGENT] or None
+    )
 
 
 OriginHere = Annotated[Origin, Depends(origin_of)]

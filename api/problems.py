@@ -145,6 +145,8 @@ async def _on_refused(_: Request, error: Exception) -> Response:
 async def _on_http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  how it is registered
     status = HTTPStatus(error.status_code)
+    if status is HTTPStatus.BAD_REQUEST:  # what FastAPI says of a body that is not text; of one that is not JSON, 422
+        status = HTTPStatus.UNPROCESSABLE_ENTITY
     kind = _USUAL_KINDS.get(status) or status.phrase.lower().replace(" ", "-")
     return answer(status, kind, str(error.detail), dict(error.headers or {}))
 

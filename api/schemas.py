@@ -1,7 +1,7 @@
 """The answers as OpenAPI describes them. The bytes come from the core; a test holds the two together."""
 
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -62,8 +62,54 @@ class Totals(Schema):
     purchased: Money
 
 
+_EVENT: Final[dict[str, Any]] = {"type": "wedding", "date": "2027-06-12"}
+_SUMMARY: Final[dict[str, Any]] = {
+    "id": 100000001,
+    "slug": "emma-hugos-wedding-k3j9x2mqpa",
+    "title": "Emma & Hugo's Wedding",
+}
+_ITEM: Final[dict[str, Any]] = {
+    "id": 100000002,
+    "product_id": 8000010000001,
+    "variant_id": 40000010000003,
+    "handle": "nordic-wool-throw",
+    "product_title": "Nordic Wool Throw",
+    "variant_title": "Sage",
+    "image": "/images/nordic-wool-throw.svg",
+    "price": "92.00",
+    "compare_at_price": None,
+    "wanted": 2,
+    "purchased": 1,
+    "remaining": 1,
+    "priority": "high",
+    "notes": "Any colour is lovely",
+    "available": True,
+    "stock": "low",
+    "status": "active",
+}
+
+
 class RegistryAnswer(Schema):
     """One registry as a guest sees it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    **_SUMMARY,
+                    "description": "Thank you for celebrating with us.",
+                    "registrants": ["Emma", "Hugo"],
+                    "event": _EVENT,
+                    "visibility": "public",
+                    "status": "active",
+                    "currency": "USD",
+                    "items": [_ITEM],
+                    "progress": {"wanted": 2, "purchased": 1, "percent": 50},
+                    "totals": {"wanted": "184.00", "purchased": "92.00"},
+                }
+            ]
+        }
+    )
 
     id: int
     slug: str
@@ -90,6 +136,10 @@ class RegistrySummary(Schema):
 
 class RegistryList(Schema):
     """One page of registries, the newest first."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"registries": [{**_SUMMARY, "event": _EVENT}], "next_cursor": "100000001"}]}
+    )
 
     registries: list[RegistrySummary]
     next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null on the last.")

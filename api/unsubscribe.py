@@ -1,11 +1,12 @@
 """The page behind the link in every mail, and the one click that ends them (RFC 8058). The link is all the proof."""
 
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse
 
+from api.problems import documented
 from wishcraft.mail.pages import unsubscribe_page
 from wishcraft.resources import Resources
 from wishcraft.services.unsubscribing import find_correspondent, unsubscribe
@@ -19,11 +20,14 @@ _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",  # the address of the page is the proof
     "X-Robots-Tag": "noindex",
 }
-_UNKNOWN: Final = {"description": "We sent no such link."}
+_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    HTTPStatus.NOT_FOUND: {"description": "We sent no such link.", "content": {"text/html": {}}},
+    **documented(HTTPStatus.UNPROCESSABLE_ENTITY),
+}
 Token = Annotated[str, Path(max_length=200, description="From a mail's link.")]
 
 
-@router.get("/{token}", summary="Ask whether to end a shop's mail", responses={HTTPStatus.NOT_FOUND: _UNKNOWN})
+@router.get("/{token}", summary="Ask whether to end a shop's mail", response_class=HTMLResponse, responses=_RESPONSES)
 async def ask(request: Request, token: Token) -> HTMLResponse:
     """A page with a button. It changes nothing itself: mail filters follow links too."""
     resources: Resources = request.app.state.resources
@@ -38,7 +42,10 @@ async def ask(request: Request, token: Token) -> HTMLResponse:
 
 
 @router.post(
-    "/{token}", summary="End a shop's mail to whom the link was sent", responses={HTTPStatus.NOT_FOUND: _UNKNOWN}
+    "/{token}",
+    summary="End a shop's mail to whom the link was sent",
+    response_class=HTMLResponse,
+    responses=_RESPONSES,
 )
 async def confirm(request: Request, token: Token) -> HTMLResponse:
     """Ends it at once, without a login, as often as asked. What the body says does not matter."""

@@ -23,6 +23,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 from pydantic import SecretStr
 from redis.asyncio import Redis
+from starlette.types import ASGIApp
 
 from deployments.sandbox.demo import seed
 from deployments.sandbox.mailbox.app import create_app as create_mailbox
@@ -100,7 +101,7 @@ def simulator_server() -> Iterator[tuple[str, FastAPI]]:
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
+def served(app: ASGIApp) -> Iterator[str]:
     """Serve the application in a thread, on a port of its own: its address."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)

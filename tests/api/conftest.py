@@ -5,9 +5,10 @@ import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, cast
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import httpx
+import jwt
 import pytest
 from psycopg import Connection
 
@@ -18,6 +19,8 @@ from wishcraft.settings import Settings
 from wishcraft.shopify.signatures import canonical, sign
 
 SHOP: Final = "maple-and-pine.myshopify.com"
+WAYS: Final[tuple[dict[str, str], ...]] = ({}, {"Origin": "https://elsewhere.example"})
+"""Headers with which a read is answered at the edge, and such with which it is answered behind it."""
 JSON: Final = {"content-type": "application/json"}
 WEDDING: Final[dict[str, Any]] = {
     "title": "Emma & Hugo's Wedding",
@@ -41,21 +44,13 @@ class Visitor:
         self._signed = signed
         self._shop = shop
 
-    async def send(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        *,
-        content: bytes | AsyncIterable[bytes] | None = None,
-        query: dict[str, str] | None = None,
-        **headers: str,
-    ) -> httpx.Response:
-        """Call the API; `if_match="*"` sends the header `If-Match: *`."""
-        signed = self._signed(self._shop, self.customer_id, **query or {})
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        written = content if body is None else json.dumps(body).encode()
-        return await self._client.request(method, f"{path}?{signed}", content=written, headers=JSON | sent)
+    async def send(self, method: str, path: str, body: object = None, **headers: str) -> httpx.Response:
+        """Call the API; `if_match="*"` sends the header `If-Match: *`, and bytes or their iterator go as they are."""
+        path, _, query = path.partition("?")
+        signed = self._signed(self._shop, self.customer_id, **dict(parse_qsl(query)))
+        sent = JSON | {name.replace("_", "-"): value for name, value in headers.items()}
+        content = body if body is None or isinstance(body, bytes | AsyncIterable) else json.dumps(body).encode()
+        return await self._client.request(method, f"{path}?{signed}", content=content, headers=sent)
 
     async def read(self, slug: str, **headers: str) -> httpx.Response:
         """Read a registry."""
@@ -127,6 +122,26 @@ def signed(settings: Settings) -> Callable[..., str]:
         return urlencode([*fields, ("signature", sign(canonical(fields), secret))])
 
     return query
+
+
+@pytest.fixture
+def token(settings: Settings) -> Callable[..., dict[str, str]]:
+    """Makes the headers of a merchant in the embedded admin; the secret must be as long as Shopify's."""
+
+    def headers(secret: str | None = None, algorithm: str = "HS256", **claims: object) -> dict[str, str]:
+        now = int(time.time())
+        said = {
+            "iss": f"https://{SHOP}/admin", "dest": f"https://{SHOP}", "aud": settings.shopify_api_key, "sub": "42",
+            "iat": now, "nbf": now, "exp": now + 60, "jti": "1", "sid": "2",
+        } | claims  # fmt: skip
+        shown = jwt.encode(
+            {name: value for name, value in said.items() if value is not None},
+            "" if algorithm == "none" else secret or settings.shopify_api_secret.get_secret_value(),
+            algorithm,
+        )
+        return {"Authorization": f"Bearer {shown}"}
+
+    return headers
 
 
 @pytest.fixture

@@ -146,7 +146,7 @@ async def test_without_postgresql_hits_go_on_stale_ones_too_and_the_rest_is_told
     settings: Settings, demo: Demo, serving: Serving, redis: Redis, signed: Callable[..., str]
 ) -> None:
     slugs = [slug for (slug,) in demo.execute(
-        "SELECT slug FROM registries WHERE shop_id = 1 AND visibility = 'public' AND status = 'active' ORDER BY id")]  # fmt: skip
+        "SELECT slug FROM registries WHERE shop_id = 1 AND visibility = 'public' AND status = 'active'")]  # fmt: skip
     key = {"X-API-Key": add_key(demo, 1).key}
     async with serving(settings) as client:
         for slug in slugs[:2]:
@@ -226,7 +226,8 @@ def closed_to_all(settings: Settings) -> None:
     _administer(settings, "ALTER DATABASE {name} ALLOW_CONNECTIONS false")
     _administer(
         settings,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND application_name = 'wishcraft'",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = '{name}' AND application_name = 'wishcraft'",
     )
 
 

@@ -102,7 +102,7 @@ async def test_swagger_ui_needs_nothing_from_elsewhere(client: httpx.AsyncClient
 
 async def test_openapi_says_who_may_call_and_how_it_may_fail(client: httpx.AsyncClient) -> None:
     document = (await client.get("/api/docs")).json()
-    assert set(document["components"]["securitySchemes"]) == {"API key", "App proxy", "Shopify ID token"}
+    assert set(document["components"]["securitySchemes"]) == {"ApiKey", "AppProxy", "ShopifyIdToken"}
     read = document["paths"]["/api/registries/{ref}"]["get"]
     assert set(read["responses"]) == {"200", "304", "401", "403", "404", "422", "429", "503"}
     assert read["security"]

@@ -99,9 +99,9 @@ async def test_a_reader_is_refused_when_the_server_is_closed(own_valkey: OwnValk
 async def test_an_error_is_an_answer_that_is_none(own_valkey: OwnValkey) -> None:
     server = connect(own_valkey.url, timeout=5)
     assert await server.reads.get("k") is None
-    await server.redis.execute_command("ACL", "SETUSER", "default", "-mget")
+    await server.redis.execute_command("ACL", "SETUSER", "default", "-mget")  # type: ignore[no-untyped-call]
     with pytest.raises(CacheUnavailable, match="NOPERM"):
         await server.reads.get("k")
-    await server.redis.execute_command("ACL", "SETUSER", "default", "+mget")
+    await server.redis.execute_command("ACL", "SETUSER", "default", "+mget")  # type: ignore[no-untyped-call]
     assert await server.reads.get("k") is None
     await server.close()

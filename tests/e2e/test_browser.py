@@ -38,15 +38,25 @@ def test_a_run_started_from_its_form_completes_and_leaves_its_table(page: Page, 
     expect(page.get_by_text(board["shops"][0]["domain"]).first).to_be_visible()
 
 
-def test_swagger_ui_tries_a_request_out(page: Page, board: dict[str, Any]) -> None:
+def test_swagger_ui_tries_a_reading_and_a_creation_out(page: Page, board: dict[str, Any]) -> None:
     page.goto(f"{board['api']}/api/docs/ui")
     page.get_by_role("button", name="Authorize").first.click()
-    page.get_by_label("Value:").first.fill(board["shops"][0]["api_key"])
+    page.locator(".auth-container", has_text="X-API-Key").get_by_role("textbox").fill(board["shops"][0]["api_key"])
     page.get_by_role("button", name="Apply credentials").first.click()
     page.get_by_role("button", name="Close").first.click()
-    page.get_by_text("Read one registry").click()
-    page.get_by_placeholder("slug").fill(board["shops"][0]["registries"][0])
-    page.get_by_role("button", name="Execute").click()
-    answer = page.locator(".live-responses-table")
+
+    reading = page.locator(".opblock", has_text="Read one registry")
+    reading.get_by_text("Read one registry").click()
+    reading.get_by_placeholder("ref").fill(board["shops"][0]["registries"][0])
+    reading.get_by_role("button", name="Execute").click()
+    answer = reading.locator(".live-responses-table")
     expect(answer.get_by_text("200", exact=True).first).to_be_visible()
     expect(answer.get_by_text('"progress"').first).to_be_visible()
+
+    creating = page.locator(".opblock", has_text="Create a registry")
+    creating.get_by_text("Create a registry").click()
+    creating.get_by_placeholder("X-Customer-Id").fill("7100000000009")
+    creating.get_by_role("button", name="Execute").click()  # the example as it stands
+    answer = creating.locator(".live-responses-table")
+    expect(answer.get_by_text("201", exact=True).first).to_be_visible()
+    expect(answer.get_by_text("emma-hugos-wedding-").first).to_be_visible()

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-from sqlalchemy.exc import DataError, SQLAlchemyError
+from sqlalchemy.exc import DataError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from wishcraft.cache.registries import State
 from wishcraft.cache.usage import Reads
@@ -25,6 +26,8 @@ MOST_EVENTS: Final = 20_000
 MOST_VIEWED: Final = 50_000
 """Registries whose views wait for PostgreSQL at most: only an outage lets it come to that."""
 
+_AWAY: Final = (OperationalError, InterfaceError, InternalError, PoolTimeout, OSError)
+"""What passes. Whatever else PostgreSQL refuses, it would refuse again: that is logged as a bug, and not kept."""
 _log: Final = logging.getLogger(__name__)
 Views = defaultdict[int, defaultdict[str, int]]
 
@@ -73,7 +76,10 @@ class Tracker:
         """Write down once a second, until cancelled."""
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
-            await self.flush()
+            try:
+                await self.flush()
+            except Exception:  # noqa: BLE001  or nothing would ever be written down again
+                _log.exception("What was counted could not be written down")
 
     async def flush(self) -> None:
         """Write down what was counted so far. What cannot be written is kept for the next time."""
@@ -92,7 +98,7 @@ class Tracker:
         try:
             async with self._resources.db.begin() as session:
                 await journal.add_views(session, views)
-        except (SQLAlchemyError, OSError):
+        except _AWAY:
             _log.warning("Views could not be written down; they are kept for the next time")
             if sum(map(len, self._views.values())) < MOST_VIEWED:
                 _add(self._views, views)
@@ -106,7 +112,7 @@ class Tracker:
                 await journal.add_events(session, events)
         except DataError:  # it would be the same the next time, and nothing be written down ever again
             _log.exception("%d events make no sense to PostgreSQL; they are dropped", len(events))
-        except (SQLAlchemyError, OSError):
+        except _AWAY:
             _log.warning("%d events could not be written down; they are kept for the next time", len(events))
             self._events = events + self._events
 
@@ -126,7 +132,7 @@ class Tracker:
         used, self._keys_used = self._keys_used, set()
         if not used:
             return
-        with suppress(SQLAlchemyError, OSError):
+        with suppress(*_AWAY):
             async with self._resources.db.begin() as session:
                 await api_keys.note_used(session, sorted(used))
 

@@ -1,0 +1,328 @@
+import asyncio
+import hashlib
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from psycopg import Connection
+from redis.asyncio import Redis
+
+from deployments.sandbox.demo import add_key
+from deployments.sandbox.demo_rows import ACCESS_CODE
+from tests.api.conftest import Visitor, problem, serving_of
+from wishcraft.services import tracking
+from wishcraft.settings import Settings
+from wishcraft.store.journal import Event
+from wishcraft.store.schema.journal import AnalyticsType
+
+Demo = Connection[tuple[Any, ...]]
+Serving = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
+PATH = "/api/registries"
+VIEWED = [{"type": "registry_viewed"}]
+VIEW = {"visitor_id": "b7c1d2", "events": VIEWED}
+
+DISK_FULL = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = 'disk_full'; END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON analytics_events EXECUTE FUNCTION refuse();
+"""
+
+
+@pytest.fixture
+async def slug(emma: Visitor) -> str:
+    """A registry of Emma's that opens with the access code."""
+    return await emma.create(visibility="password", access_code=ACCESS_CODE)
+
+
+async def unlock(visitor: Visitor, slug: str, code: str = ACCESS_CODE) -> httpx.Response:
+    """Try the access code."""
+    return await visitor.send("POST", f"{PATH}/{slug}/unlock", {"access_code": code})
+
+
+async def granted(visitor: Visitor, slug: str) -> str:
+    """A grant that opens the registry."""
+    answer = await unlock(visitor, slug)
+    assert answer.status_code == 200, answer.text
+    grant: str = answer.json()["grant"]
+    return grant
+
+
+async def test_the_access_code_gives_a_grant_that_opens_the_registry(guest: Visitor, slug: str) -> None:
+    assert problem(await guest.read(slug)) == (403, "access-code-required")
+    answer = await unlock(guest, slug)
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+    grant = answer.json()["grant"]
+    for _ in range(2):  # from PostgreSQL, and from Redis
+        by_header = await guest.read(slug, x_registry_grant=grant)
+        by_query = await guest.send("GET", f"{PATH}/{slug}?grant={grant}")
+        assert (by_header.status_code, by_query.status_code) == (200, 200)
+        assert by_header.content == by_query.content
+        assert by_header.json()["slug"] == slug
+        assert by_header.headers["cache-control"] == "private, no-cache"
+    by_id = await guest.read(str(by_header.json()["id"]), x_registry_grant=grant)
+    assert by_id.status_code == 200
+    assert problem(await guest.read(slug)) == (403, "access-code-required")
+
+
+async def test_the_sandboxs_registries_open_with_its_code(guest: Visitor, demo: Demo) -> None:
+    found = demo.execute(
+        """UPDATE registries SET visibility = 'password', status = 'active', access_code_hash = (
+               SELECT access_code_hash FROM registries WHERE access_code_hash IS NOT NULL LIMIT 1)
+           WHERE shop_id = 1 RETURNING slug"""
+    ).fetchone()
+    assert found
+    assert await granted(guest, found[0])
+
+
+async def test_a_grant_opens_no_other_registry_and_none_of_another_shop(
+    client: httpx.AsyncClient, signed: Callable[..., str], emma: Visitor, guest: Visitor, slug: str, demo: Demo
+) -> None:
+    grant = await granted(guest, slug)
+    other = await emma.create(visibility="password", access_code=ACCESS_CODE)
+    elsewhere = Visitor(client, signed, shop="lumiere-maison.myshopify.com")
+    demo.execute(
+        """INSERT INTO registries (shop_id, slug, title, event_type, visibility, access_code_hash, customer_id,
+                                   customer_email, customer_first_name, customer_last_name)
+           SELECT 2, slug, title, event_type, visibility, access_code_hash, customer_id,
+                  customer_email, customer_first_name, customer_last_name FROM registries WHERE slug = %s""",
+        [slug],
+    )
+    for visitor, each in ((guest, other), (elsewhere, slug)):
+        answer = await visitor.read(each, x_registry_grant=grant)
+        assert problem(answer) == (403, "access-code-required")
+
+
+@pytest.mark.parametrize("grant", ["", "x", "x" * 43, "ü", "x" * 101])
+async def test_what_is_no_grant_opens_nothing(guest: Visitor, slug: str, grant: str) -> None:
+    answer = await guest.send("GET", f"{PATH}/{slug}?grant={grant}")
+    assert problem(answer)[0] in {403, 422}
+
+
+async def test_a_wrong_code_opens_nothing(guest: Visitor, slug: str, demo: Demo) -> None:
+    demo.execute("DELETE FROM sessions")
+    for code in ("wrong", "", f" {ACCESS_CODE}", ACCESS_CODE.upper(), "\x00", "🗝" * 100):
+        assert problem(await unlock(guest, slug, code)) == (403, "not-allowed")
+    assert problem(await unlock(guest, slug, "x" * 101)) == (422, "invalid-request")
+    assert demo.execute("SELECT count(*) FROM sessions").fetchone() == (0,)
+
+
+async def test_what_needs_no_code_or_is_not_for_guests_cannot_be_unlocked(
+    emma: Visitor, guest: Visitor, slug: str
+) -> None:
+    assert problem(await unlock(guest, await emma.create())) == (409, "conflict")
+    for each in ("nothing-here", "123", "No_Slug", await emma.create(visibility="private", access_code=ACCESS_CODE)):
+        assert problem(await unlock(guest, each)) == (404, "not-found")
+    grant = await granted(guest, slug)
+    await emma.send("PATCH", f"{PATH}/{slug}", {"status": "paused"}, if_match="*")
+    assert problem(await unlock(guest, slug)) == (404, "not-found")
+    assert problem(await guest.read(slug, x_registry_grant=grant)) == (404, "not-found")
+
+
+async def test_who_guesses_is_slowed_down_but_no_other_guest_is(
+    client: httpx.AsyncClient, signed: Callable[..., str], emma: Visitor, guest: Visitor, slug: str
+) -> None:
+    answers = [await unlock(guest, slug, f"guess {number}") for number in range(10)]
+    assert {answer.status_code for answer in answers} == {403}
+    for code in ("guess 11", ACCESS_CODE):
+        answer = await unlock(guest, slug, code)
+        assert problem(answer) == (429, "too-many-tries")
+        assert 0 < int(answer.headers["retry-after"]) <= 600
+    from_elsewhere = await client.post(
+        f"{PATH}/{slug}/unlock?{signed()}",
+        json={"access_code": ACCESS_CODE},
+        headers={"X-Forwarded-For": "203.0.113.9"},  # Shopify's proxy tells from where the guest came
+    )
+    assert from_elsewhere.status_code == 200
+    assert await granted(guest, await emma.create(visibility="password", access_code=ACCESS_CODE))
+
+
+async def test_a_grant_is_stored_as_its_digest_alone(guest: Visitor, slug: str, demo: Demo, redis: Redis) -> None:
+    grant = await granted(guest, slug)
+    await guest.read(slug, x_registry_grant=grant)
+    rows = str(demo.execute("SELECT to_jsonb(s)::text FROM sessions s").fetchall())
+    assert hashlib.sha256(grant.encode()).hexdigest() in rows
+    assert grant not in rows
+    held = [key.decode() async for key in redis.scan_iter("*session*")]
+    assert held == [f"wishcraft:{{1}}:session:{hashlib.sha256(grant.encode()).hexdigest()}"]
+    assert await redis.get(held[0]) == slug.encode()
+
+
+async def test_a_grant_holds_although_redis_has_lost_it(guest: Visitor, slug: str, redis: Redis) -> None:
+    grant = await granted(guest, slug)
+    await redis.flushdb()
+    assert (await guest.read(slug, x_registry_grant=grant)).status_code == 200
+    assert await redis.exists(f"wishcraft:{{1}}:session:{hashlib.sha256(grant.encode()).hexdigest()}")
+
+
+async def test_a_grant_ends_after_its_time(guest: Visitor, slug: str, demo: Demo, redis: Redis) -> None:
+    grant = await granted(guest, slug)
+    left = demo.execute("SELECT expires_at - now() FROM sessions WHERE subject = %s", [slug]).fetchone()
+    assert left
+    assert 23 * 3600 < left[0].total_seconds() <= 24 * 3600
+    assert await redis.ttl(f"wishcraft:{{1}}:session:{hashlib.sha256(grant.encode()).hexdigest()}") > 23 * 3600
+    demo.execute("UPDATE sessions SET expires_at = now() WHERE subject = %s", [slug])
+    await redis.flushdb()
+    assert problem(await guest.read(slug, x_registry_grant=grant)) == (403, "access-code-required")
+
+
+async def test_a_new_access_code_ends_what_the_old_one_opened(emma: Visitor, guest: Visitor, slug: str) -> None:
+    old = await granted(guest, slug)
+    assert (await guest.read(slug, x_registry_grant=old)).status_code == 200
+    await emma.send("PATCH", f"{PATH}/{slug}", {"title": "Another"}, if_match="*")
+    assert (await guest.read(slug, x_registry_grant=old)).status_code == 200
+    await emma.send("PATCH", f"{PATH}/{slug}", {"access_code": "another-code"}, if_match="*")
+    assert problem(await guest.read(slug, x_registry_grant=old)) == (403, "access-code-required")
+    assert problem(await unlock(guest, slug)) == (403, "not-allowed")
+    new = (await unlock(guest, slug, "another-code")).json()["grant"]
+    assert (await guest.read(slug, x_registry_grant=new)).status_code == 200
+
+
+async def test_what_an_old_code_is_opening_just_then_ends_with_it_too(emma: Visitor, guest: Visitor, slug: str) -> None:
+    change = emma.send("PATCH", f"{PATH}/{slug}", {"access_code": "another-code"}, if_match="*")
+    changed, *tries = await asyncio.gather(change, *(unlock(guest, slug) for _ in range(6)))
+    assert changed.status_code == 200
+    for answer in tries:
+        if answer.status_code == 200:
+            read = await guest.read(slug, x_registry_grant=answer.json()["grant"])
+            assert problem(read) == (403, "access-code-required")
+
+
+def events(demo: Demo) -> list[tuple[Any, ...]]:
+    """What was written down since the demo's past."""
+    return demo.execute(
+        """SELECT shop_id, registry_id, type, visitor_id, data FROM analytics_events
+           WHERE occurred_at > now() - interval '1 minute' ORDER BY id"""
+    ).fetchall()
+
+
+@pytest.fixture
+def item(demo: Demo) -> tuple[int, str, int, int]:
+    """A registry's id and slug, and the ids of one of its items and of the item's variant."""
+    found = demo.execute(
+        """SELECT r.id, r.slug, i.id, i.variant_id FROM registries r JOIN registry_items i ON i.registry_id = r.id
+           WHERE r.shop_id = 1 AND r.visibility = 'public' AND r.status = 'active' ORDER BY i.id"""
+    ).fetchone()
+    assert found
+    return found
+
+
+async def test_what_a_guest_did_is_written_down_behind_the_answer(
+    client: httpx.AsyncClient, guest: Visitor, demo: Demo, item: tuple[int, str, int, int]
+) -> None:
+    registry_id, slug, item_id, variant_id = item
+    clicked = {"type": "item_clicked", "item_id": item_id}
+    told = {"visitor_id": "b7c1d2", "events": [{"type": "registry_viewed"}, clicked]}
+    answers = [await guest.send("POST", f"{PATH}/{ref}/events", told) for ref in (slug, registry_id)]
+    assert [(answer.status_code, answer.json()) for answer in answers] == [(202, {"accepted": 2})] * 2
+    await serving_of(client).tracker.flush()
+    assert (
+        events(demo)
+        == [
+            (1, registry_id, "registry_viewed", "b7c1d2", {}),
+            (1, registry_id, "item_clicked", "b7c1d2", {"item_id": item_id, "variant_id": variant_id}),
+        ]
+        * 2
+    )
+
+
+async def test_what_names_nothing_of_the_shop_is_dropped_and_the_rest_is_written_down(
+    client: httpx.AsyncClient, guest: Visitor, demo: Demo, item: tuple[int, str, int, int]
+) -> None:
+    others = demo.execute("SELECT id, slug FROM registries WHERE shop_id = 2 ORDER BY id").fetchone()
+    others_item = demo.execute("SELECT id FROM registry_items WHERE shop_id = 2 ORDER BY id").fetchone()
+    assert others
+    assert others_item
+    for ref in ("nothing-here", "999", "9" * 30, "No_Slug", "%00", "%ED%A0%80", *others):
+        assert (await guest.send("POST", f"{PATH}/{ref}/events", VIEW)).status_code == 202, ref
+    for number in (1, 2**63 - 1, others_item[0]):
+        clicked = {"visitor_id": "b7c1d2", "events": [{"type": "item_clicked", "item_id": number}]}
+        assert (await guest.send("POST", f"{PATH}/{item[1]}/events", clicked)).status_code == 202
+    await guest.send("POST", f"{PATH}/{item[1]}/events", VIEW)
+    await serving_of(client).tracker.flush()
+    assert events(demo) == [(1, item[0], "registry_viewed", "b7c1d2", {})]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        VIEW | {"events": [{"type": "purchased"}]},  # that Shopify tells
+        VIEW | {"events": []},
+        VIEW | {"events": VIEWED * 51},
+        VIEW | {"visitor_id": "emma@example.com"},
+        VIEW | {"visitor_id": ""},
+        VIEW | {"ip": "127.0.0.1"},
+    ],
+)
+async def test_what_guests_may_not_tell_is_refused(
+    client: httpx.AsyncClient, guest: Visitor, demo: Demo, item: tuple[int, str, int, int], told: object
+) -> None:
+    assert problem(await guest.send("POST", f"{PATH}/{item[1]}/events", told)) == (422, "invalid-request")
+    await serving_of(client).tracker.flush()
+    assert events(demo) == []
+
+
+async def test_when_too_much_waits_to_be_written_down_guests_are_told_to_come_back(
+    client: httpx.AsyncClient,
+    guest: Visitor,
+    demo: Demo,
+    item: tuple[int, str, int, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tracking, "MOST_EVENTS", 1)
+    two = VIEW | {"events": VIEWED * 2}
+    answer = await guest.send("POST", f"{PATH}/{item[1]}/events", two)
+    assert problem(answer) == (503, "unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+    assert (await guest.send("POST", f"{PATH}/{item[1]}/events", VIEW)).status_code == 202
+    await serving_of(client).tracker.flush()
+    assert len(events(demo)) == 1
+
+
+async def test_events_wait_while_postgresql_cannot_write(
+    settings: Settings, serving: Serving, signed: Callable[..., str], demo: Demo, item: tuple[int, str, int, int]
+) -> None:
+    async with serving(settings) as client:
+        await Visitor(client, signed).send("POST", f"{PATH}/{item[1]}/events", VIEW)
+        tracker = serving_of(client).tracker
+        demo.execute(DISK_FULL)
+        try:
+            await tracker.flush()
+        finally:
+            demo.execute("DROP FUNCTION refuse CASCADE")
+        assert events(demo) == []
+    assert len(events(demo)) == 1  # a stop writes down what waits
+
+
+async def test_what_postgresql_cannot_take_keeps_nothing_else_from_being_written_down(
+    client: httpx.AsyncClient, guest: Visitor, demo: Demo, item: tuple[int, str, int, int]
+) -> None:
+    tracker = serving_of(client).tracker
+    tracker.add_events([Event(1, "\0", AnalyticsType.REGISTRY_VIEWED, datetime.now(UTC), "x", None)])
+    await tracker.flush()
+    await guest.send("POST", f"{PATH}/{item[1]}/events", VIEW)
+    await tracker.flush()
+    assert len(events(demo)) == 1
+
+
+async def test_reads_are_counted_as_views_of_the_day(
+    client: httpx.AsyncClient, guest: Visitor, demo: Demo, item: tuple[int, str, int, int]
+) -> None:
+    demo.execute("DELETE FROM registry_views")
+    for _ in range(3):
+        await guest.read(item[1])
+    await guest.read("nothing-here")
+    await serving_of(client).tracker.flush()
+    assert demo.execute("SELECT registry_id, day = current_date, views FROM registry_views").fetchall() == [
+        (item[0], True, 3)
+    ]
+
+
+async def test_when_a_key_was_last_used_is_noted(client: httpx.AsyncClient, demo: Demo) -> None:
+    used, unused = add_key(demo, 1), add_key(demo, 1)
+    assert (await client.get(PATH, headers={"X-API-Key": used.key})).status_code == 200
+    await serving_of(client).tracker.flush()
+    noted = demo.execute("SELECT prefix, last_used_at > now() - interval '1 minute' FROM api_keys").fetchall()
+    assert dict(noted) == {used.prefix: True, unused.prefix: None}

@@ -1,0 +1,355 @@
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+from psycopg import Connection
+
+from api.schemas import Item, RegistryAnswer
+from deployments.sandbox.shopify.faults import Fault, FaultKind
+from deployments.sandbox.shopify.shop import SimulatedShop
+from deployments.sandbox.shopify.simulator import Simulator
+from deployments.sandbox.shopify.stock import Variant, VariantChange
+from tests.api.conftest import SHOP, WAYS, Visitor, problem
+from wishcraft.services import wishing
+
+Demo = Connection[tuple[Any, ...]]
+PATH = "/api/registries"
+
+
+@pytest.fixture
+def shopify(simulator: Simulator) -> SimulatedShop:
+    """The shop as Shopify has it."""
+    return simulator.shops[SHOP]
+
+
+@pytest.fixture
+def variants(shopify: SimulatedShop) -> list[Variant]:
+    """What the shop sells, one variant of each product."""
+    found = [shopify.stock.find(number) for number in shopify.stock.variant_ids()]
+    return list({variant.product_id: variant for variant in found if variant}.values())
+
+
+@pytest.fixture
+async def slug(emma: Visitor) -> str:
+    """A registry of Emma's, without items."""
+    return await emma.create()
+
+
+async def add(
+    emma: Visitor, slug: str, variant: Variant, body: dict[str, object] | None = None, **headers: str
+) -> Item:
+    """Add the variant; the item as it is shown."""
+    wish = {"variant_id": variant.variant_id, **(body or {})}
+    answer = await emma.send("POST", f"{PATH}/{slug}/items", wish, **headers)
+    assert answer.status_code == 201, answer.text
+    shown = RegistryAnswer.model_validate_json(answer.content).items
+    return next(item for item in shown if item.variant_id == variant.variant_id)
+
+
+async def items(emma: Visitor, slug: str) -> list[Item]:
+    """What is shown of the registry's items."""
+    return RegistryAnswer.model_validate_json((await emma.read(slug)).content).items
+
+
+def rows(demo: Demo, slug: str) -> list[tuple[Any, ...]]:
+    """The registry's items as they are stored, hidden ones too, and its version."""
+    return demo.execute(
+        """SELECT r.version, i.* FROM registries r LEFT JOIN registry_items i ON i.registry_id = r.id
+           WHERE r.slug = %s ORDER BY i.id""",
+        [slug],
+    ).fetchall()
+
+
+def buy(demo: Demo, item_id: int, quantity: int = 1) -> None:
+    """Let a guest buy the item."""
+    demo.execute(
+        """INSERT INTO purchases (shop_id, registry_id, item_id, order_id, line_item_id, order_name, quantity,
+                                  unit_price, status)
+           SELECT shop_id, registry_id, id, 1, -id, '#1', %s, price, 'confirmed' FROM registry_items WHERE id = %s""",
+        [quantity, item_id],
+    )
+    demo.execute("UPDATE registry_items SET quantity_purchased = %s WHERE id = %s", [quantity, item_id])
+
+
+async def test_an_item_is_added_as_shopify_describes_it_now(
+    emma: Visitor, slug: str, variants: list[Variant], demo: Demo
+) -> None:
+    variant = variants[0]
+    variant.price, variant.compare_at_price = Decimal("12.30"), Decimal(15)
+    variant.quantity, variant.tracked = 3, True
+    item = await add(emma, slug, variant, {"quantity": 2, "priority": "high", "notes": " In green "})
+    assert (item.product_title, item.variant_title) == (variant.product_title, variant.variant_title)
+    assert (item.product_id, item.handle) == (variant.product_id, variant.handle)
+    assert (item.price, item.compare_at_price) == ("12.30", "15.00")
+    assert (item.available, item.stock, item.status) == (True, "low", "active")
+    assert item.image == f"/images/{variant.handle}.svg"
+    assert (item.wanted, item.purchased, item.priority, item.notes) == (2, 0, "high", "In green")
+    kept = demo.execute(
+        """SELECT shop_id, inventory_item_id, currency, inventory_quantity, now() - inventory_observed_at < '1 minute'
+           FROM registry_items WHERE id = %s""",
+        [item.id],
+    ).fetchone()
+    assert kept == (1, variant.inventory_item_id, "USD", 3, True)
+
+
+async def test_an_item_that_is_sold_out_is_added_as_such(emma: Visitor, slug: str, variants: list[Variant]) -> None:
+    variants[0].quantity, variants[0].tracked = 0, True
+    variants[0].policy = type(variants[0].policy).DENY
+    item = await add(emma, slug, variants[0])
+    assert (item.available, item.stock, item.status) == (False, "out", "out_of_stock")
+
+
+async def test_items_are_shown_in_the_order_in_which_they_came_and_in_totals(
+    emma: Visitor, guest: Visitor, slug: str, variants: list[Variant]
+) -> None:
+    added = [(await add(emma, slug, variant, {"quantity": 2})).id for variant in variants[2::-1]]
+    shown = RegistryAnswer.model_validate_json((await guest.read(slug)).content)
+    assert [item.id for item in shown.items] == added
+    assert (shown.progress.wanted, shown.progress.percent) == (6, 0)
+    assert Decimal(shown.totals.wanted) == sum(2 * variant.price for variant in variants[:3])
+
+
+async def test_what_the_shop_does_not_sell_is_refused(
+    emma: Visitor, slug: str, shopify: SimulatedShop, variants: list[Variant], simulator: Simulator, demo: Demo
+) -> None:
+    draft, deleted = variants[0], variants[1]
+    shopify.stock.change(draft, VariantChange({}, product_active=False))
+    shopify.stock.change(deleted, VariantChange({"deleted": True}))
+    others = simulator.shops["lumiere-maison.myshopify.com"].stock.variant_ids()[0]
+    before = rows(demo, slug)
+    for number in (1, 2**63 - 1, draft.variant_id, deleted.variant_id, others):
+        answer = await emma.send("POST", f"{PATH}/{slug}/items", {"variant_id": number})
+        assert problem(answer) == (422, "invalid-request"), number
+        assert answer.json()["detail"] == "The shop sells no such variant."
+    assert rows(demo, slug) == before
+
+
+async def test_what_makes_no_sense_is_refused(
+    emma: Visitor, slug: str, variants: list[Variant], shopify: SimulatedShop
+) -> None:
+    wish = {"variant_id": variants[0].variant_id}
+    for body in ({}, {"variant_id": 0}, {"variant_id": 2**63}, {"variant_id": "x"}, wish | {"quantity": 0},
+                 wish | {"quantity": 1001}, wish | {"priority": "urgent"}, wish | {"notes": "x" * 501},
+                 wish | {"notes": "\x00"}, wish | {"price": 1}):  # fmt: skip
+        assert problem(await emma.send("POST", f"{PATH}/{slug}/items", body)) == (422, "invalid-request"), body
+    assert shopify.counters.requests == 0
+
+
+async def test_a_variant_that_is_there_already_is_refused_with_its_item(
+    emma: Visitor, slug: str, variants: list[Variant]
+) -> None:
+    item = await add(emma, slug, variants[0])
+    answer = await emma.send("POST", f"{PATH}/{slug}/items", {"variant_id": variants[0].variant_id})
+    assert problem(answer) == (409, "conflict")
+    assert str(item.id) in answer.json()["detail"]
+    assert [each.id for each in await items(emma, slug)] == [item.id]
+
+
+async def test_only_the_registrant_adds_and_nobody_else_makes_us_ask_shopify(
+    emma: Visitor, hugo: Visitor, guest: Visitor, slug: str, variants: list[Variant], shopify: SimulatedShop
+) -> None:
+    wish = {"variant_id": variants[0].variant_id}
+    for visitor in (hugo, guest):
+        assert problem(await visitor.send("POST", f"{PATH}/{slug}/items", wish)) == (403, "not-allowed")
+    await emma.send("PATCH", f"{PATH}/{slug}", {"visibility": "private"}, if_match="*")
+    for each in (slug, "nothing-here"):
+        assert problem(await hugo.send("POST", f"{PATH}/{each}/items", wish)) == (404, "not-found")
+    assert await items(emma, slug) == []
+    assert shopify.counters.requests == 0
+
+
+async def test_a_full_registry_takes_no_more(emma: Visitor, slug: str, variants: list[Variant], demo: Demo) -> None:
+    demo.execute("""UPDATE shops SET settings = settings || '{"max_items_per_registry": 2}' WHERE id = 1""")
+    first = await add(emma, slug, variants[0])
+    wishes = [{"variant_id": variant.variant_id} for variant in variants[1:4]]
+    answers = await asyncio.gather(*(emma.send("POST", f"{PATH}/{slug}/items", wish) for wish in wishes))
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409]
+    assert problem(await emma.send("POST", f"{PATH}/{slug}/items", wishes[0]))[0] == 409
+    buy(demo, first.id)
+    await emma.send("DELETE", f"{PATH}/{slug}/items/{first.id}", if_match="*")  # what is hidden takes no place
+    await add(emma, slug, variants[5])
+    answer = await emma.send("POST", f"{PATH}/{slug}/items", {"variant_id": variants[0].variant_id})
+    assert problem(answer) == (409, "limit-reached")
+
+
+async def test_an_item_is_changed_and_what_is_not_named_stays(
+    emma: Visitor, slug: str, variants: list[Variant]
+) -> None:
+    item = await add(emma, slug, variants[0], {"quantity": 2, "notes": "In green"})
+    etag = (await emma.read(slug)).headers["etag"]
+    for change, shown in (
+        ({"quantity": 4}, {"wanted": 4, "remaining": 4}),
+        ({"notes": "In blue"}, {"notes": "In blue"}),
+        ({"priority": "low"}, {"priority": "low"}),
+    ):
+        answer = await emma.send("PATCH", f"{PATH}/{slug}/items/{item.id}", change, if_match=etag)
+        assert answer.status_code == 200
+        after = RegistryAnswer.model_validate_json(answer.content).items[0]
+        assert after == item.model_copy(update=shown)
+        item, etag = after, answer.headers["etag"]
+
+
+async def test_items_are_put_in_another_order(emma: Visitor, slug: str, variants: list[Variant]) -> None:
+    first, second = [await add(emma, slug, variant) for variant in variants[:2]]
+    await emma.send("PATCH", f"{PATH}/{slug}/items/{first.id}", {"display_order": 9}, if_match="*")
+    assert [item.id for item in await items(emma, slug)] == [second.id, first.id]
+    third = await add(emma, slug, variants[2])
+    assert [item.id for item in await items(emma, slug)] == [second.id, first.id, third.id]
+
+
+async def test_an_item_is_changed_and_removed_on_condition(
+    emma: Visitor, hugo: Visitor, slug: str, variants: list[Variant], demo: Demo
+) -> None:
+    item = await add(emma, slug, variants[0])
+    etag = (await emma.read(slug)).headers["etag"]
+    await emma.send("PATCH", f"{PATH}/{slug}", {"title": "Other"}, if_match="*")
+    path, before = f"{PATH}/{slug}/items/{item.id}", rows(demo, slug)
+    for method, body in (("PATCH", {"quantity": 3}), ("PATCH", {}), ("DELETE", None)):
+        assert problem(await emma.send(method, path, body))[0] == 428
+        assert problem(await emma.send(method, path, body, if_match=etag)) == (412, "changed-since")
+        assert problem(await hugo.send(method, path, body, if_match="*")) == (403, "not-allowed")
+    assert rows(demo, slug) == before
+
+
+async def test_an_item_of_another_registry_cannot_be_reached_through_ones_own(
+    emma: Visitor, hugo: Visitor, slug: str, variants: list[Variant], demo: Demo
+) -> None:
+    item = await add(emma, slug, variants[0])
+    own = await hugo.create()
+    before = rows(demo, slug), rows(demo, own)
+    for method, body in (("PATCH", {"quantity": 3}), ("PATCH", {}), ("DELETE", None)):
+        for number in (item.id, 1, 2**63 - 1):
+            answer = await hugo.send(method, f"{PATH}/{own}/items/{number}", body, if_match="*")
+            assert problem(answer) == (404, "not-found")
+    assert (rows(demo, slug), rows(demo, own)) == before
+
+
+async def test_an_item_that_nobody_bought_is_deleted(
+    emma: Visitor, slug: str, variants: list[Variant], demo: Demo
+) -> None:
+    gone, left = [await add(emma, slug, variant) for variant in variants[:2]]
+    answer = await emma.send("DELETE", f"{PATH}/{slug}/items/{gone.id}", if_match="*")
+    assert answer.status_code == 200
+    assert [item["id"] for item in answer.json()["items"]] == [left.id]
+    assert [row[1] for row in rows(demo, slug)] == [left.id]
+    again = await emma.send("DELETE", f"{PATH}/{slug}/items/{gone.id}", if_match="*")
+    assert problem(again) == (404, "not-found")
+
+
+async def test_an_item_that_was_bought_is_hidden_not_deleted(
+    emma: Visitor, guest: Visitor, slug: str, variants: list[Variant], demo: Demo
+) -> None:
+    item = await add(emma, slug, variants[0])
+    buy(demo, item.id)
+    answer = await emma.send("DELETE", f"{PATH}/{slug}/items/{item.id}", if_match="*")
+    assert answer.json()["items"] == (await guest.read(slug)).json()["items"] == []
+    kept = demo.execute("SELECT status, quantity_purchased FROM registry_items WHERE id = %s", [item.id]).fetchone()
+    assert kept == ("hidden", 1)
+    assert demo.execute("SELECT count(*) FROM purchases WHERE item_id = %s", [item.id]).fetchone() == (1,)
+    for method, body in (("PATCH", {"quantity": 3}), ("DELETE", None)):
+        answer = await emma.send(method, f"{PATH}/{slug}/items/{item.id}", body, if_match="*")
+        assert problem(answer) == (404, "not-found")
+
+
+async def test_a_hidden_item_that_is_wished_for_again_is_shown_as_shopify_has_it_now(
+    emma: Visitor, slug: str, variants: list[Variant], demo: Demo
+) -> None:
+    item = await add(emma, slug, variants[0], {"notes": "In green"})
+    buy(demo, item.id, 2)
+    await emma.send("DELETE", f"{PATH}/{slug}/items/{item.id}", if_match="*")
+    variants[0].price, variants[0].handle = Decimal("1.23"), "renamed"
+    again = await add(emma, slug, variants[0], {"quantity": 5})
+    assert (again.id, again.wanted, again.purchased, again.remaining) == (item.id, 5, 2, 3)
+    assert (again.notes, again.price, again.image) == ("", "1.23", "/images/renamed.svg")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [FaultKind.SERVER_ERROR, FaultKind.TOO_MANY_REQUESTS, FaultKind.THROTTLE, FaultKind.MALFORMED,
+     FaultKind.TIMEOUT, FaultKind.EXPIRED_TOKEN],
+)  # fmt: skip
+async def test_while_shopify_gives_no_usable_answer_nothing_is_written_and_the_registrant_is_told_to_come_back(
+    emma: Visitor,
+    slug: str,
+    variants: list[Variant],
+    shopify: SimulatedShop,
+    demo: Demo,
+    kind: FaultKind,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wishing, "SHOPIFY_SECONDS", 0.5)
+    before = rows(demo, slug)
+    shopify.faults.set(Fault(kind, remaining=None))
+    wish = {"variant_id": variants[0].variant_id}
+    answer = await emma.send("POST", f"{PATH}/{slug}/items", wish, idempotency_key="one")
+    assert problem(answer) == (503, "unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+    assert "shpat" not in answer.text
+    assert rows(demo, slug) == before
+    shopify.faults.set(Fault(kind, remaining=0))
+    shopify.bucket.enabled = False
+    monkeypatch.undo()
+    assert await add(emma, slug, variants[0], idempotency_key="one")
+
+
+async def test_a_wish_that_is_repeated_is_added_once_also_on_condition_and_without_shopify(
+    emma: Visitor, slug: str, variants: list[Variant], shopify: SimulatedShop, demo: Demo
+) -> None:
+    etag = (await emma.read(slug)).headers["etag"]
+    wish = {"variant_id": variants[0].variant_id}
+    once = await emma.send("POST", f"{PATH}/{slug}/items", wish, idempotency_key="one", if_match=etag)
+    shopify.faults.set(Fault(FaultKind.SERVER_ERROR, remaining=None))
+    again = await emma.send("POST", f"{PATH}/{slug}/items", wish, idempotency_key="one", if_match=etag)
+    assert [once.status_code, again.status_code] == [201, 201]
+    assert (again.content, again.headers["etag"]) == (once.content, once.headers["etag"])
+    added = demo.execute("SELECT count(*) FROM audit_logs WHERE action = 'item.added' AND actor <> 'sandbox'")
+    assert added.fetchone() == (1,)
+
+
+async def test_wishes_at_the_same_time_with_one_key_add_one_item(
+    emma: Visitor, slug: str, variants: list[Variant]
+) -> None:
+    wish = {"variant_id": variants[0].variant_id}
+    answers = await asyncio.gather(
+        *(emma.send("POST", f"{PATH}/{slug}/items", wish, idempotency_key="one") for _ in range(5))
+    )
+    assert {answer.status_code for answer in answers} == {201}
+    assert len(await items(emma, slug)) == 1
+
+
+async def test_a_key_that_was_sent_with_another_wish_or_for_another_registry_is_refused(
+    emma: Visitor, slug: str, variants: list[Variant]
+) -> None:
+    await add(emma, slug, variants[0], idempotency_key="one")
+    for path, variant in ((slug, variants[1]), (await emma.create(), variants[0])):
+        wish = {"variant_id": variant.variant_id}
+        answer = await emma.send("POST", f"{PATH}/{path}/items", wish, idempotency_key="one")
+        assert problem(answer) == (409, "conflict")
+    assert len(await items(emma, slug)) == 1
+
+
+async def test_a_wish_may_but_need_not_be_on_condition(emma: Visitor, slug: str, variants: list[Variant]) -> None:
+    etag = (await emma.read(slug)).headers["etag"]
+    await add(emma, slug, variants[0])
+    wish = {"variant_id": variants[1].variant_id}
+    stale = await emma.send("POST", f"{PATH}/{slug}/items", wish, if_match=etag)
+    assert problem(stale) == (412, "changed-since")
+    await add(emma, slug, variants[1], if_match=(await emma.read(slug)).headers["etag"])
+
+
+async def test_a_change_of_items_is_in_the_next_read_whichever_way_it_takes(
+    client: httpx.AsyncClient, key: dict[str, str], emma: Visitor, slug: str, variants: list[Variant]
+) -> None:
+    async def wanted() -> list[list[int]]:
+        answers = [await client.get(f"{PATH}/{slug}", headers=key | way) for way in WAYS]
+        return [[item["wanted"] for item in answer.json()["items"]] for answer in answers]
+
+    assert await wanted() == [[], []]
+    item = await add(emma, slug, variants[0])
+    assert await wanted() == [[1], [1]]
+    await emma.send("PATCH", f"{PATH}/{slug}/items/{item.id}", {"quantity": 7}, if_match="*")
+    assert await wanted() == [[7], [7]]
+    await emma.send("DELETE", f"{PATH}/{slug}/items/{item.id}", if_match="*")
+    assert await wanted() == [[], []]

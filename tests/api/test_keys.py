@@ -1,0 +1,299 @@
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, cast
+
+import httpx
+import pytest
+from psycopg import Connection
+from pydantic import SecretStr
+
+from api.schemas import KeyIssued, KeyList, UsageAnswer
+from tests.api.conftest import SHOP, Visitor, problem, serving_of
+from wishcraft.settings import Settings
+
+Demo = Connection[tuple[Any, ...]]
+Serving = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
+KEYS = "/api/admin/keys"
+LIST = "/api/registries"
+NEW = {"name": "our web shop", "scopes": ["read"]}
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """A secret as long as Shopify's: PyJWT warns of the sandbox's."""
+    return settings.model_copy(update={"shopify_api_secret": SecretStr("s" * 32)})
+
+
+@pytest.fixture
+def merchant(token: Callable[..., dict[str, str]]) -> dict[str, str]:
+    """The headers of the merchant of `SHOP`."""
+    return token()
+
+
+async def create(client: httpx.AsyncClient, merchant: dict[str, str], **values: object) -> KeyIssued:
+    """A new key of the shop."""
+    answer = await client.post(KEYS, json=NEW | values, headers=merchant)
+    assert answer.status_code == 201, answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    return KeyIssued.model_validate_json(answer.content)
+
+
+async def status(client: httpx.AsyncClient, key: str, **headers: str) -> int:
+    """How a read with the key is answered."""
+    return (await client.get(LIST, headers={"X-API-Key": key, **headers})).status_code
+
+
+@asynccontextmanager
+async def called_from(client: httpx.AsyncClient, peer: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the same API that connects from this address."""
+    service = cast("Any", client)._transport.app
+    transport = httpx.ASGITransport(service, raise_app_exceptions=False, client=(peer, 40_000))
+    async with httpx.AsyncClient(transport=transport, base_url="http://api") as other:
+        yield other
+
+
+async def test_a_merchant_creates_a_key_that_is_shown_this_once(
+    client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo
+) -> None:
+    issued = await create(client, merchant, days=90)
+    assert issued.key.startswith(f"wc_{issued.prefix}_")
+    assert (issued.name, issued.scopes, issued.ip_allow_list) == ("our web shop", ["read"], [])
+    assert issued.expires_at
+    assert (issued.expires_at - issued.created_at).days in {89, 90}
+    assert await status(client, issued.key) == 200
+    listed = await client.get(KEYS, headers=merchant)
+    shown = KeyList.model_validate_json(listed.content).keys
+    assert [each.prefix for each in shown] == [issued.prefix]
+    secret = issued.key.rpartition("_")[2]
+    assert secret not in listed.text
+    for table in ("api_keys", "audit_logs"):
+        assert secret not in str(demo.execute(f"SELECT to_jsonb(t)::text FROM {table} t").fetchall())  # noqa: S608  ours
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"scopes": []}, {"scopes": ["everything"]}, {"name": ""}, {"days": 0}, {"shop_id": 2},
+        {"ip_allow_list": [""]}, {"ip_allow_list": ["10.0.0.0/8, 0.0.0.0/0"]}, {"ip_allow_list": ["10.0.0.1/8"]},
+        {"ip_allow_list": ["fe80::1%eth0"]}, {"ip_allow_list": ["everywhere"]}, {"ip_allow_list": ["10.0.0.1"] * 51},
+    ],
+)  # fmt: skip
+async def test_a_key_that_makes_no_sense_is_refused(
+    client: httpx.AsyncClient, merchant: dict[str, str], values: dict[str, object]
+) -> None:
+    assert problem(await client.post(KEYS, json=NEW | values, headers=merchant)) == (422, "invalid-request")
+
+
+async def test_only_a_token_that_shopify_made_for_us_and_for_now_opens_the_admin(
+    client: httpx.AsyncClient, token: Callable[..., dict[str, str]]
+) -> None:
+    now = int(time.time())
+    assert (await client.get(KEYS, headers=token())).status_code == 200
+    refused = {
+        "another app": token(aud="another-app"), "no app": token(aud=None), "expired": token(exp=now - 60),
+        "never expires": token(exp=None), "not yet": token(nbf=now + 60), "no begin": token(nbf=None),
+        "another's secret": token(secret="x" * 32), "unsigned": token(algorithm="none"), "nobody": token(sub=None),
+        "no shop": token(dest=None), "unknown shop": token(dest="https://nobody.myshopify.com"),
+        "no shop of Shopify's": token(dest="https://maple-and-pine.example"), "not https": token(dest=f"http://{SHOP}"),
+        "a path": token(dest=f"https://{SHOP}/admin"), "nonsense": {"Authorization": "Bearer x.y.z"},
+        "empty": {"Authorization": "Bearer "}, "not ASCII": {"Authorization": "Bearer \xfc.\xfc.\xfc"},
+    }  # fmt: skip
+    for what, headers in refused.items():
+        sent = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
+        assert problem(await client.get(KEYS, headers=sent)) == (401, "unauthorized"), what
+
+
+async def test_a_token_made_with_the_secret_before_the_rotation_is_good_too(
+    settings: Settings, serving: Serving, demo: Demo, token: Callable[..., dict[str, str]]
+) -> None:
+    assert not demo.closed
+    old, new = settings.shopify_api_secret.get_secret_value(), "n" * 32
+    rotating = {"shopify_api_secret": SecretStr(new), "shopify_api_secret_previous": SecretStr(old)}
+    async with serving(settings.model_copy(update=rotating)) as client:
+        assert (await client.get(KEYS, headers=token(secret=old))).status_code == 200
+        assert (await client.get(KEYS, headers=token(secret=new))).status_code == 200
+        assert (await client.get(KEYS, headers=token(secret="o" * 32))).status_code == 401
+
+
+async def test_a_token_of_one_shop_says_nothing_of_another(
+    client: httpx.AsyncClient, token: Callable[..., dict[str, str]], merchant: dict[str, str]
+) -> None:
+    issued = await create(client, merchant)
+    others = token(dest="https://lumiere-maison.myshopify.com")
+    assert (await client.get(KEYS, headers=others)).json() == {"keys": []}
+    for method, path in (("POST", f"{KEYS}/{issued.prefix}/rotate"), ("DELETE", f"{KEYS}/{issued.prefix}")):
+        assert problem(await client.request(method, path, headers=others)) == (404, "not-found")
+    assert await status(client, issued.key) == 200
+
+
+async def test_a_token_that_is_shown_decides_against_a_key(client: httpx.AsyncClient, merchant: dict[str, str]) -> None:
+    issued = await create(client, merchant, scopes=["read", "write", "admin"])
+    for path in (KEYS, LIST):
+        answer = await client.get(path, headers={"X-API-Key": issued.key, "Authorization": "Bearer x.y.z"})
+        assert problem(answer) == (401, "unauthorized")
+
+
+async def test_a_rotation_leaves_both_keys_good_until_its_grace_is_over(
+    client: httpx.AsyncClient, settings: Settings, serving: Serving, merchant: dict[str, str], demo: Demo
+) -> None:
+    old = await create(client, merchant, scopes=["write", "read"], ip_allow_list=["127.0.0.0/8"], days=10)
+    answer = await client.post(f"{KEYS}/{old.prefix}/rotate", json={"grace_hours": 2}, headers=merchant)
+    assert answer.status_code == 201
+    new = KeyIssued.model_validate_json(answer.content)
+    assert new.key != old.key
+    assert (new.name, new.scopes, new.ip_allow_list) == (old.name, old.scopes, old.ip_allow_list)
+    assert [await status(client, each.key) for each in (old, new)] == [200, 200]
+    shown = {each.prefix: each for each in KeyList.model_validate_json(
+        (await client.get(KEYS, headers=merchant)).content
+    ).keys}  # fmt: skip
+    ends = shown[old.prefix].expires_at
+    assert ends
+    assert abs((ends - new.created_at).total_seconds() - 7200) < 60
+    demo.execute("UPDATE api_keys SET expires_at = now() WHERE prefix = %s", [old.prefix])
+    async with serving(settings) as another_process:
+        assert [await status(another_process, each.key) for each in (old, new)] == [401, 200]
+    again = await client.post(f"{KEYS}/{old.prefix}/rotate", headers=merchant)
+    assert problem(again) == (409, "conflict")
+
+
+async def test_a_key_without_an_end_is_rotated_with_a_day_of_grace(
+    client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo
+) -> None:
+    old = await create(client, merchant)
+    new = await client.post(f"{KEYS}/{old.prefix}/rotate", headers=merchant)
+    assert (new.status_code, new.json()["expires_at"]) == (201, None)
+    left = demo.execute("SELECT round(extract(epoch FROM expires_at - now()) / 60) FROM api_keys WHERE prefix = %s",
+                        [old.prefix]).fetchone()  # fmt: skip
+    assert left == (24 * 60,)
+
+
+async def test_a_revoked_key_opens_nothing_in_any_process(
+    client: httpx.AsyncClient, settings: Settings, serving: Serving, merchant: dict[str, str]
+) -> None:
+    issued = await create(client, merchant)
+    for _ in range(2):
+        assert (await client.delete(f"{KEYS}/{issued.prefix}", headers=merchant)).status_code == 204
+    assert await status(client, issued.key) == 401
+    async with serving(settings) as another_process:
+        assert await status(another_process, issued.key) == 401
+    assert problem(await client.post(f"{KEYS}/{issued.prefix}/rotate", headers=merchant)) == (409, "conflict")
+    shown = KeyList.model_validate_json((await client.get(KEYS, headers=merchant)).content).keys
+    assert shown[0].revoked_at
+
+
+async def test_what_names_no_key_is_not_found(client: httpx.AsyncClient, merchant: dict[str, str]) -> None:
+    assert problem(await client.delete(f"{KEYS}/{'0' * 12}", headers=merchant)) == (404, "not-found")
+    assert problem(await client.post(f"{KEYS}/{'0' * 12}/rotate", headers=merchant)) == (404, "not-found")
+    assert problem(await client.delete(f"{KEYS}/x", headers=merchant)) == (422, "invalid-request")
+
+
+async def test_the_journal_tells_who_did_what_to_which_key(
+    client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo
+) -> None:
+    issued = await create(client, merchant)
+    new = (await client.post(f"{KEYS}/{issued.prefix}/rotate", headers=merchant)).json()
+    await client.delete(f"{KEYS}/{new['prefix']}", headers=merchant)
+    found = demo.execute(
+        "SELECT shop_id, actor, action, resource_id, metadata, host(ip) FROM audit_logs WHERE resource = 'api_key'"
+        " ORDER BY id"
+    ).fetchall()
+    assert found == [
+        (1, "admin:1:42", "key.created", issued.prefix, {}, "127.0.0.1"),
+        (1, "admin:1:42", "key.rotated", issued.prefix, {"successor": new["prefix"]}, "127.0.0.1"),
+        (1, "admin:1:42", "key.revoked", new["prefix"], {}, "127.0.0.1"),
+    ]
+
+
+async def test_a_key_may_do_what_its_scopes_say_and_no_more(
+    client: httpx.AsyncClient, merchant: dict[str, str], guest: Visitor, emma: Visitor
+) -> None:
+    read, admin = [await create(client, merchant, scopes=[scope]) for scope in ("read", "admin")]
+    for path in (KEYS, "/api/admin/usage"):
+        assert problem(await client.get(path, headers={"X-API-Key": read.key})) == (403, "not-allowed")
+        assert (await client.get(path, headers={"X-API-Key": admin.key})).status_code == 200
+        for visitor in (guest, emma):
+            assert problem(await visitor.send("GET", path)) == (403, "not-allowed")
+        assert problem(await client.get(path)) == (401, "unauthorized")
+    slug = await emma.create()
+    for _ in range(2):  # the second time the edge knows the key and the registry
+        assert (await client.get(f"{LIST}/{slug}", headers={"X-API-Key": read.key})).status_code == 200
+        answer = await client.get(f"{LIST}/{slug}", headers={"X-API-Key": admin.key})
+        assert problem(answer) == (403, "not-allowed")
+
+
+ALLOWED = ["203.0.113.0/24", "2001:db8::/32", "198.51.100.7"]
+
+
+@pytest.mark.parametrize(
+    ("peer", "answer"),
+    [
+        ("203.0.113.9", 200), ("203.0.114.9", 401), ("198.51.100.7", 200), ("198.51.100.8", 401),
+        ("2001:db8::7", 200), ("2001:db9::7", 401), ("::ffff:203.0.113.9", 200), ("::ffff:203.0.114.9", 401),
+        ("", 401), ("unix", 401),
+    ],
+)  # fmt: skip
+async def test_a_key_is_good_from_its_networks_alone(
+    client: httpx.AsyncClient, merchant: dict[str, str], emma: Visitor, peer: str, answer: int
+) -> None:
+    issued = await create(client, merchant, ip_allow_list=ALLOWED)
+    slug = await emma.create()
+    async with called_from(client, peer) as other:
+        for forwarded in ({}, {"X-Forwarded-For": "203.0.113.9"}):  # which nobody believes who is no proxy of ours
+            assert await status(other, issued.key, **forwarded) == answer
+    async with called_from(client, "203.0.113.9") as friend:
+        for _ in range(2):
+            assert (await friend.get(f"{LIST}/{slug}", headers={"X-API-Key": issued.key})).status_code == 200
+    async with called_from(client, peer) as other:  # at the edge, where the key and the registry are known by now
+        assert (await other.get(f"{LIST}/{slug}", headers={"X-API-Key": issued.key})).status_code == answer
+
+
+async def test_behind_our_own_proxy_the_address_that_it_was_called_from_counts(
+    settings: Settings, serving: Serving, merchant: dict[str, str], demo: Demo
+) -> None:
+    assert not demo.closed
+    async with serving(settings.model_copy(update={"trusted_proxies": "10.0.0.0/8, fd00::/8"})) as client:
+        issued = await create(client, merchant, ip_allow_list=ALLOWED)
+        for peer, forwarded, answer in (
+            ("10.1.2.3", "203.0.113.9", 200),
+            ("10.1.2.3", "203.0.114.9", 401),
+            ("10.1.2.3", "203.0.113.9, 203.0.114.9", 401),  # what a client makes up stands further left
+            ("10.1.2.3", "203.0.114.9, 203.0.113.9, 10.9.9.9", 200),
+            ("fd00::1", "2001:db8::7", 200),
+            ("203.0.114.9", "203.0.113.9", 401),
+            ("10.1.2.3", "nonsense", 401),
+        ):
+            async with called_from(client, peer) as other:
+                found = await status(other, issued.key, **{"X-Forwarded-For": forwarded})
+                assert found == answer, (peer, forwarded)
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "noted"),
+    [("203.0.113.9", "203.0.113.9"), ("2001:db8::7", "2001:db8::7"), ("203.0.113.9:1234", None),
+     ("fe80::1%eth0", None), ("not.an.address", None), ("", None)],
+)  # fmt: skip
+async def test_the_journal_notes_the_address_if_it_is_one(
+    settings: Settings, serving: Serving, merchant: dict[str, str], demo: Demo, forwarded: str, noted: str | None
+) -> None:
+    async with (
+        serving(settings.model_copy(update={"trusted_proxies": "10.0.0.0/8"})) as client,
+        called_from(client, "10.1.2.3") as other,
+    ):
+        await create(other, {**merchant, "X-Forwarded-For": forwarded})
+    assert demo.execute("SELECT host(ip) FROM audit_logs WHERE resource = 'api_key'").fetchall() == [(noted,)]
+
+
+async def test_a_shop_sees_how_much_it_uses(
+    client: httpx.AsyncClient, merchant: dict[str, str], token: Callable[..., dict[str, str]], emma: Visitor
+) -> None:
+    slug = await emma.create()
+    sizes = [len((await emma.read(slug)).content) for _ in range(3)]
+    await serving_of(client).tracker.flush()
+    answer = await client.get("/api/admin/usage", headers=merchant)
+    used = UsageAnswer.model_validate_json(answer.content)
+    assert used.hits >= 3
+    assert used.bytes_sent >= sum(sizes)
+    assert (used.entries, used.bytes_held > 0, used.quota_entries) == (1, True, 50_000)
+    others = await client.get("/api/admin/usage", headers=token(dest="https://sakura-living.myshopify.com"))
+    assert (others.json()["hits"], others.json()["entries"]) == (0, 0)

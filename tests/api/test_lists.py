@@ -1,0 +1,172 @@
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from psycopg import Connection
+from sqlalchemy import event
+
+from api.schemas import OwnRegistryList, RegistryList
+from tests.api.conftest import Visitor, problem, serving_of
+
+Demo = Connection[tuple[Any, ...]]
+PATH = "/api/registries"
+OWN = "/api/my-registries"
+
+
+@pytest.fixture
+def queries(client: httpx.AsyncClient) -> Iterator[list[str]]:
+    """Every statement that the API sends to PostgreSQL from here on, in order."""
+    statements: list[str] = []
+
+    def note(*arguments: object) -> None:
+        statements.append(str(arguments[2]))
+
+    engine = serving_of(client).resources.db.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    yield statements
+    event.remove(engine, "before_cursor_execute", note)
+
+
+@pytest.fixture(autouse=True)
+def empty(demo: Demo) -> None:
+    """The shops without their registries."""
+    demo.execute("DELETE FROM registries")
+
+
+def person(first: str, last: str) -> dict[str, str]:
+    return {"first_name": first, "last_name": last, "email": "someone@example.com"}
+
+
+async def found(visitor: Visitor, query: str) -> list[str]:
+    """The titles that a search finds, in their order."""
+    answer = await visitor.send("GET", f"{PATH}?{query}")
+    assert answer.status_code == 200, answer.text
+    return [each.title for each in RegistryList.model_validate_json(answer.content).registries]
+
+
+async def test_words_are_found_in_titles_and_names_accents_and_capitals_aside(emma: Visitor, guest: Visitor) -> None:
+    await emma.create(title="Noël chez nous", registrant=person("Zoë", "Müller"), co_registrants=[])
+    await emma.create(title="SPRING", registrant=person("Ren", "Sato"), co_registrants=[person("Åsa", "ÖBERG")])
+    await emma.create(title="さくらの結婚式", registrant=person("Иван", "ПЕТРОВ"), co_registrants=[])
+    for words, titles in {
+        "noel": ["Noël chez nous"], "NOËL": ["Noël chez nous"], "zoe": ["Noël chez nous"], "muller": ["Noël chez nous"],
+        "chez zoe": ["Noël chez nous"], "zoe spring": [], "spring": ["SPRING"], "sato": ["SPRING"], "asa": ["SPRING"],
+        "oberg": ["SPRING"], "Öberg": ["SPRING"], "rin": ["SPRING"], "さくら": ["さくらの結婚式"],
+        "петров": ["さくらの結婚式"], "ИВАН": ["さくらの結婚式"], "someone": [], "orangery": [],
+    }.items():  # fmt: skip
+        assert await found(guest, f"q={words}") == titles, words
+    assert len(await found(guest, "q=")) == len(await found(guest, "q=%20%09")) == 3
+
+
+async def test_signs_that_mean_something_to_postgresql_stand_for_themselves(emma: Visitor, guest: Visitor) -> None:
+    await emma.create(title="100% us")
+    await emma.create(title="you_and_me")
+    await emma.create(title="either/or")
+    await emma.create(title="back\\slash")
+    for words, titles in {
+        "%25": ["100% us"], "0%25u": [], "_": ["you_and_me"], "u_a": ["you_and_me"], "/": ["either/or"],
+        "%5C": ["back\\slash"], "'%3B--": [], "%00": ["back\\slash", "either/or", "you_and_me", "100% us"],
+        "us%00100": ["100% us"], "%F0%9F%8E%81": [],
+    }.items():  # fmt: skip
+        assert await found(guest, f"q={words}") == titles, words
+
+
+async def test_a_search_may_name_what_is_celebrated_and_when(emma: Visitor, guest: Visitor) -> None:
+    for kind, day in (("wedding", "2027-06-12"), ("wedding", "2027-07-01"), ("baby", "2027-06-12"), ("baby", None)):
+        await emma.create(title=f"{kind} {day}", event_type=kind, event_date=day)
+    for query, titles in {
+        "event_type=wedding": ["wedding 2027-07-01", "wedding 2027-06-12"],
+        "event_type=holiday": [],
+        "event_from=2027-06-13": ["wedding 2027-07-01"],
+        "event_to=2027-06-12": ["baby 2027-06-12", "wedding 2027-06-12"],
+        "event_from=2027-06-12&event_to=2027-06-12&event_type=baby": ["baby 2027-06-12"],
+        "event_from=0001-01-01&event_to=9999-12-31&q=wedding%2007": ["wedding 2027-07-01"],
+        "event_from=2027-07-02&event_to=2027-06-11": [],
+    }.items():
+        assert await found(guest, query) == titles, query
+    for query in ("event_type=party", "event_from=tomorrow", "event_to=2027-02-30", f"q={'x' * 101}"):
+        assert problem(await guest.send("GET", f"{PATH}?{query}")) == (422, "invalid-request")
+
+
+async def test_a_search_shows_public_active_registries_of_the_shop_alone(
+    client: httpx.AsyncClient, signed: Callable[..., str], emma: Visitor, guest: Visitor
+) -> None:
+    await emma.create(title="seen")
+    for visibility in ("unlisted", "private"):
+        await emma.create(title="seen not", visibility=visibility)
+    await emma.create(title="seen not", visibility="password", access_code="very-secret")
+    slug = await emma.create(title="seen not")
+    await emma.send("DELETE", f"{PATH}/{slug}", if_match="*")
+    await Visitor(client, signed, 1, "sakura-living.myshopify.com").create(title="seen elsewhere")
+    assert await found(guest, "q=seen") == ["seen"]
+    assert await found(emma, "q=seen") == ["seen"]
+
+
+async def pages(visitor: Visitor, path: str) -> list[list[str]]:
+    """The slugs of every page, one after another."""
+    shown: list[list[str]] = []
+    cursor = ""
+    while True:
+        page = (await visitor.send("GET", f"{path}{cursor}")).json()
+        shown.append([each["slug"] for each in page["registries"]])
+        if page["next_cursor"] is None:
+            return shown
+        cursor = f"&cursor={page['next_cursor']}"
+
+
+async def test_the_pages_of_a_search_follow_each_other_without_gap_or_repeat(emma: Visitor, guest: Visitor) -> None:
+    slugs = [await emma.create(title=title) for title in ("one fits", "another", "two fits", "three fits", "four fits")]
+    fitting = [slug for slug in reversed(slugs) if "fits" in slug]
+    assert await pages(guest, f"{PATH}?q=fits&limit=2") == [fitting[:2], fitting[2:]]
+    assert await pages(guest, f"{PATH}?q=fits&limit=3") == [fitting[:3], fitting[3:]]
+    assert await pages(emma, f"{OWN}?limit=5") == [slugs[::-1]]
+    assert await pages(emma, f"{OWN}?limit=4") == [slugs[:0:-1], slugs[:1]]
+    first = (await guest.send("GET", f"{PATH}?q=fits&limit=2")).json()
+    await emma.create(title="five fits")  # what comes meanwhile moves no page
+    second = (await guest.send("GET", f"{PATH}?q=fits&limit=2&cursor={first['next_cursor']}")).json()
+    assert [each["slug"] for each in second["registries"]] == fitting[2:]
+
+
+async def test_a_customer_is_shown_all_their_own_registries_and_no_others(
+    client: httpx.AsyncClient, key: dict[str, str], signed: Callable[..., str], emma: Visitor, hugo: Visitor
+) -> None:
+    kept = await emma.create(visibility="private")
+    archived = await emma.create(title="Over")
+    await emma.send("DELETE", f"{PATH}/{archived}", if_match="*")
+    await hugo.create()
+    await Visitor(client, signed, emma.customer_id, "sakura-living.myshopify.com").create()
+    by_server = await client.get(OWN, headers={**key, "X-Customer-Id": str(emma.customer_id)})
+    for answer in (await emma.send("GET", OWN), by_server):
+        assert answer.headers["cache-control"] == "private, no-store"
+        shown = OwnRegistryList.model_validate_json(answer.content)
+        assert shown.next_cursor is None
+        assert [(each.slug, each.status, each.visibility) for each in shown.registries] == [
+            (archived, "archived", "public"), (kept, "active", "private"),
+        ]  # fmt: skip
+        own = shown.registries[1]
+        assert (own.registrant.email, own.event_location) == ("emma.reed@example.com", "The Orangery")
+        assert own.co_registrants[0].last_name == "Laurent"
+
+
+async def test_ones_own_registries_take_a_customer(
+    client: httpx.AsyncClient, key: dict[str, str], guest: Visitor, demo: Demo
+) -> None:
+    demo.execute("UPDATE api_keys SET scopes = '{read}'")
+    for answer in (
+        await guest.send("GET", OWN),
+        await client.get(OWN, headers=key),
+        await client.get(OWN, headers={**key, "X-Customer-Id": "4711"}),
+        await guest.send("GET", OWN, x_customer_id="4711"),
+    ):
+        assert problem(answer) == (403, "not-allowed")
+    assert (await client.get(OWN)).status_code == 401
+
+
+async def test_a_list_is_one_query_however_long_it_is(emma: Visitor, queries: list[str]) -> None:
+    for number in range(3):
+        await emma.create(title=f"Number {number}")
+    for path in (f"{PATH}?q=number&event_from=2020-01-01", PATH, OWN):
+        queries.clear()
+        assert len((await emma.send("GET", path)).json()["registries"]) == 3
+        assert len(queries) == 1, queries

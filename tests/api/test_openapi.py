@@ -1,0 +1,203 @@
+"""The API against its own description: whatever is sent, the answer is one that the document tells of."""
+
+import string
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+import hypothesis
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
+from psycopg import Connection
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+from schemathesis.schemas import APIOperation
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from api.app import create_app, create_service
+from deployments.sandbox.demo import add_key
+from deployments.sandbox.shopify.simulator import Simulator
+from tests.api.conftest import SHOP
+from tests.conftest import served
+from wishcraft.domain.unsubscribe import Subscription, make_token
+from wishcraft.services.unsubscribing import unsubscribe_keys
+from wishcraft.settings import Settings
+
+Demo = Connection[tuple[Any, ...]]
+Operations = Iterator[tuple[str, str, dict[str, Any]]]
+EXAMPLES: Final = 12
+CHECKS: Final = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+OFTEN: Final = st.sampled_from((True, True, True, False))
+OPEN: Final = {"/api/unsubscribe/{token}", "/health", "/health/liveness", "/health/readiness"}
+"""What needs no proof of who calls; a mail's link is one."""
+
+
+@pytest.fixture
+def document(settings: Settings) -> dict[str, Any]:
+    """The OpenAPI document."""
+    return create_app(settings).openapi()
+
+
+def operations(document: dict[str, Any]) -> Operations:
+    """Each operation's path, method and description."""
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield path, method, operation
+
+
+def test_the_document_is_openapi_3_1(document: dict[str, Any]) -> None:
+    schemathesis.openapi.from_dict(document).validate()
+    assert document["openapi"].startswith("3.1.")
+    names = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(names) == len(set(names))
+
+
+def test_every_operation_says_what_it_does_who_may_and_what_goes_wrong(document: dict[str, Any]) -> None:
+    proofs: list[dict[str, list[str]]] = [{name: []} for name in document["components"]["securitySchemes"]]
+    assert len(proofs) == 3
+    for path, method, operation in operations(document):
+        what = f"{method} {path}"
+        assert operation["summary"], what
+        assert operation["summary"][-1] not in string.punctuation, what
+        assert operation["description"], what
+        assert operation["tags"], what
+        assert operation.get("security", []) == ([] if path in OPEN else proofs), what
+        problems = {status for status in operation["responses"] if status >= "400"}
+        if path not in OPEN:
+            assert problems >= {"401", "403", "422", "429", "503"}, what
+        if "{ref}" in path and not path.endswith("/events"):
+            assert "404" in problems, what
+        if "requestBody" in operation:
+            assert "413" in problems, what
+        for status in problems - {"404" if path in OPEN else "", "503" if path in OPEN else ""}:
+            content = operation["responses"][status]["content"]
+            assert list(content) == ["application/problem+json"], (what, status)
+            example = content["application/problem+json"]["example"]
+            assert example["type"].startswith("urn:wishcraft:problem:"), (what, status)
+            assert example["status"] == int(status), (what, status)
+
+
+def test_every_body_that_is_asked_for_has_an_example_that_is_accepted(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    asked = 0
+    for path, method, operation in operations(document):
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            schema = content["schema"]
+            options = [option for option in schema.get("anyOf", [schema]) if "$ref" in option]
+            described = schemas[options[0]["$ref"].rpartition("/")[2]]
+            assert described["description"], (method, path)
+            assert described["additionalProperties"] is False, (method, path)
+            assert described.get("examples") or not described.get("required"), (method, path)
+            asked += 1
+    assert asked >= 8
+
+
+def test_every_answer_that_holds_json_is_described(document: dict[str, Any]) -> None:
+    for path, method, operation in operations(document):
+        for status, response in operation["responses"].items():
+            for kind, content in response.get("content", {}).items():
+                if kind == "application/json":
+                    assert content["schema"], (method, path, status)
+
+
+@pytest.fixture
+def address(settings: Settings, demo: Demo, simulator: Simulator) -> Iterator[str]:
+    """Where the API over the demo shops is served."""
+    assert not demo.closed
+    simulator.shops[SHOP].bucket.enabled = False
+    app = create_app(settings.model_copy(update={"rate_limit_per_minute": 10**9}))
+    with served(create_service(app)) as address:
+        yield address
+
+
+class Known(NamedTuple):
+    """What the sandbox has of what can be named."""
+
+    owner: str
+    in_paths: Mapping[str, list[object]]
+    variants: list[int]
+
+
+@pytest.fixture
+def known(demo: Demo, settings: Settings) -> Known:
+    """A registry with all its items, another customer's, keys, and a mail's link."""
+    (registry_id, slug, owner), (_, others, _), *_ = demo.execute(
+        """SELECT id, slug, customer_id FROM registries
+           WHERE shop_id = 1 AND visibility = 'public' AND status = 'active' ORDER BY id"""
+    ).fetchall()
+    items = demo.execute("SELECT id FROM registry_items WHERE registry_id = %s ORDER BY id", [registry_id]).fetchall()
+    variants = demo.execute("SELECT DISTINCT variant_id FROM registry_items WHERE shop_id = 1 ORDER BY 1").fetchall()
+    in_paths: dict[str, list[object]] = {
+        "ref": [slug, slug, slug, str(registry_id), others],
+        "item_id": [item_id for (item_id,) in items],
+        "prefix": [add_key(demo, 1).prefix for _ in range(3)],
+        "token": [make_token(Subscription(1, bytes(32)), unsubscribe_keys(settings)[0])],
+    }
+    return Known(str(owner), in_paths, [variant_id for (variant_id,) in variants])
+
+
+def name_what_is_there(case: Any, known: Known, data: st.DataObject) -> None:
+    """Put into the request, more often than not, what names something: nobody guesses it."""
+    for name in sorted(known.in_paths.keys() & (case.path_parameters or {}).keys()):
+        if data.draw(OFTEN, label=f"a {name} that is there"):
+            case.path_parameters[name] = data.draw(st.sampled_from(known.in_paths[name]), label=name)
+    if case.method in {"PATCH", "DELETE"} and data.draw(OFTEN, label="whatever it is now"):
+        case.headers["If-Match"] = "*"
+    if isinstance(case.body, dict) and "variant_id" in case.body:
+        case.body["variant_id"] = data.draw(st.sampled_from([*known.variants, 1]), label="variant")
+
+
+def explore(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, send: Callable[..., None]) -> None:
+    """Send what fits the operation's description, or just not."""
+
+    @hypothesis.settings(
+        max_examples=EXAMPLES, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(case=operation.as_strategy(generation_mode=mode), data=st.data())
+    def run(case: Any, data: st.DataObject) -> None:
+        send(case, data)
+
+    run()
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode))
+@pytest.mark.parametrize("proven", [False, True], ids=["unproven", "proven"])
+def test_every_answer_is_one_that_the_document_tells_of(
+    address: str, demo: Demo, known: Known, mode: GenerationMode, *, proven: bool
+) -> None:
+    headers = {"X-API-Key": add_key(demo, 1).key, "X-Customer-Id": known.owner} if proven else {}
+    config = schemathesis.Config.from_dict({"generation": {"with-security-parameters": not proven}})
+    described = schemathesis.openapi.from_url(f"{address}/api/docs", config=config)
+    statuses: dict[str, set[int]] = {}
+
+    def send(case: Any, data: st.DataObject) -> None:
+        name_what_is_there(case, known, data)
+        answer = case.call(base_url=address, headers=headers)
+        case.validate_response(answer, checks=CHECKS, headers=headers)
+        statuses.setdefault(case.operation.label, set()).add(answer.status_code)
+
+    for found in described.get_all_operations():
+        assert isinstance(found, Ok), found
+        operation = found.ok()
+        if mode is GenerationMode.POSITIVE or operation.body or operation.query or operation.path_parameters:
+            explore(operation, mode, send)
+    assert len(statuses) >= 15
+    for label, seen in statuses.items():
+        if not any(path in label for path in OPEN):
+            assert (401 in seen) is not proven, label
+            succeeded = any(status < 300 for status in seen)
+            assert proven or not succeeded, label
+            assert succeeded or not proven or mode is GenerationMode.NEGATIVE or label.endswith("/unlock"), label

@@ -1,0 +1,239 @@
+"""Whatever a caller of one shop asks for, with whatever they know of other shops: they see and change nothing there."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, NamedTuple
+
+import httpx
+import hypothesis
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
+from psycopg import Connection
+from psycopg.sql import SQL, Identifier
+from pydantic import SecretStr
+from redis import Redis
+
+from deployments.sandbox.demo import add_key
+from deployments.sandbox.demo_rows import ACCESS_CODE
+from tests.api.conftest import JSON, SHOP, WEDDING, Visitor, serving_of
+from wishcraft.settings import Settings
+from wishcraft.store.schema import Base
+
+Demo = Connection[tuple[Any, ...]]
+Serving = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
+MARKER: Final = "qx7otherstenantqx7"
+OTHERS: Final = ("lumiere-maison.myshopify.com", "sakura-living.myshopify.com")
+ROUTES: Final[tuple[tuple[str, str, object], ...]] = (
+    ("GET", f"/api/registries?q={MARKER}&cursor={{cursor}}", None),
+    ("GET", "/api/registries?cursor={cursor}", None),
+    ("GET", "/api/my-registries?cursor={cursor}", None),
+    ("POST", "/api/registries", WEDDING),
+    ("GET", "/api/registries/{ref}", None),
+    ("GET", "/api/registries/{ref}?grant={grant}", None),
+    ("PATCH", "/api/registries/{ref}", {"title": "Taken", "access_code": "another-code", "status": "archived"}),
+    ("DELETE", "/api/registries/{ref}", None),
+    ("POST", "/api/registries/{ref}/items", {"variant_id": "{variant}"}),
+    ("PATCH", "/api/registries/{ref}/items/{item}", {"quantity": 999, "notes": "Taken"}),
+    ("PATCH", "/api/registries/{own}/items/{item}", {"quantity": 999, "notes": "Taken"}),
+    ("DELETE", "/api/registries/{ref}/items/{item}", None),
+    ("DELETE", "/api/registries/{own}/items/{item}", None),
+    ("POST", "/api/registries/{ref}/unlock", {"access_code": ACCESS_CODE}),
+    ("GET", "/api/admin/keys", None),
+    ("POST", "/api/admin/keys/{prefix}/rotate", {"grace_hours": 0}),
+    ("DELETE", "/api/admin/keys/{prefix}", None),
+    ("GET", "/api/admin/usage", None),
+    ("POST", "/api/registries/{ref}/events", {"visitor_id": "x", "events": [{"type": "item_clicked"}]}),
+)
+"""Those that name something of another shop must be refused; the others may answer, of one's own shop."""
+
+
+class World(NamedTuple):
+    """The callers of the first shop, by kind, and what they know of the others."""
+
+    callers: Mapping[str, Callable[..., Any]]
+    known: Mapping[str, list[str]]
+    client: httpx.AsyncClient
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """No limit of requests, and a secret as long as Shopify's: PyJWT warns of the sandbox's."""
+    return settings.model_copy(update={"shopify_api_secret": SecretStr("s" * 32), "rate_limit_per_minute": 10**9})
+
+
+def plant(demo: Demo) -> None:
+    """Mark all that can be read in the other shops."""
+    demo.execute(
+        f"""UPDATE registries SET title = '{MARKER} ' || title, description = '{MARKER}', event_location = '{MARKER}',
+            slug = '{MARKER}-' || slug, customer_first_name = '{MARKER}', customer_last_name = '{MARKER}',
+            customer_email = '{MARKER}@example.com', status = 'active' WHERE shop_id <> 1"""  # noqa: S608  ours
+    )
+    demo.execute(
+        f"""UPDATE registry_items SET notes = '{MARKER}', product_title = '{MARKER}', handle = '{MARKER}',
+            image = '{MARKER}' WHERE shop_id <> 1"""  # noqa: S608  ours
+    )
+    demo.execute(
+        """UPDATE registries r SET visibility = 'password', access_code_hash = (
+               SELECT access_code_hash FROM registries WHERE access_code_hash IS NOT NULL LIMIT 1)
+           WHERE shop_id <> 1 AND id % 2 = 0"""
+    )
+
+
+def column(demo: Demo, query: str) -> list[str]:
+    """The query's only column, as text."""
+    return [str(value) for (value,) in demo.execute(query).fetchall()]
+
+
+def checksums(demo: Demo, redis: Redis) -> dict[str, object]:
+    """What the other shops have, in every table and in Redis."""
+    sums: dict[str, object] = {}
+    for table in Base.metadata.sorted_tables:
+        assert "shop_id" in table.columns or table.name == "shops", f"{table.name} is of no shop"
+        owner = "id" if table.name == "shops" else "shop_id"
+        query = SQL(
+            "SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {} t WHERE {} IS DISTINCT FROM 1"
+        )
+        sums[table.name] = demo.execute(query.format(Identifier(table.name), Identifier(owner))).fetchone()
+    for key in redis.scan_iter("wishcraft:{[^1]*"):
+        sums[key.decode()] = redis.dump(key)
+    return sums
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    """An event loop for calls from within a test that is not a coroutine."""
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture
+def world(
+    runner: asyncio.Runner,
+    settings: Settings,
+    serving: Serving,
+    demo: Demo,
+    signed: Callable[..., str],
+    token: Callable[..., dict[str, str]],
+) -> Iterator[World]:
+    """An API, its callers, and what lies in the other shops, marked."""
+    if not column(demo, "SELECT 1 FROM registries WHERE access_code_hash IS NOT NULL"):
+        pytest.fail("the demo data has no access code to take over")
+    plant(demo)
+    context = serving(settings)
+    client = runner.run(context.__aenter__())
+    customers = column(demo, "SELECT customer_id FROM registries WHERE shop_id <> 1 ORDER BY id")
+    key = {"X-API-Key": add_key(demo, 1).key}
+    prefixes = [add_key(demo, shop_id).prefix for shop_id in (2, 3)]
+    visitor = Visitor(client, signed, int(customers[0]))
+    merchant = token()
+
+    def by_headers(headers: dict[str, str]) -> Callable[..., Any]:
+        async def send(method: str, path: str, body: object, **more: str) -> httpx.Response:
+            sent = JSON | headers | {name.replace("_", "-"): value for name, value in more.items()}
+            return await client.request(method, path, json=body, headers=sent)
+
+        return send
+
+    async def prepare() -> tuple[list[str], str]:
+        grants = []
+        for domain in OTHERS:
+            guest = Visitor(client, signed, shop=domain)
+            shop_id = OTHERS.index(domain) + 2
+            slug = column(demo, f"SELECT slug FROM registries WHERE shop_id = {shop_id} AND visibility = 'password'")[0]  # noqa: S608  ours
+            unlocked = await guest.send("POST", f"/api/registries/{slug}/unlock", {"access_code": ACCESS_CODE})
+            grants.append(unlocked.json()["grant"])
+            assert MARKER in (await guest.read(slug, x_registry_grant=grants[-1])).text  # in its own shop all is there
+            other = Visitor(client, signed, int(customers[0]), shop=domain)
+            await other.send("POST", "/api/registries", WEDDING | {"title": MARKER}, idempotency_key="taken")
+        own = await visitor.create()
+        await serving_of(client).tracker.flush()
+        return grants, own
+
+    grants, own = runner.run(prepare())
+    yield World(
+        callers={
+            "guest": Visitor(client, signed).send,
+            "customer": visitor.send,
+            "server": by_headers(key | {"X-Customer-Id": customers[0]}),
+            "merchant": by_headers(merchant | {"X-Customer-Id": customers[0]}),
+        },
+        known={
+            "ref": column(demo, "SELECT slug FROM registries WHERE shop_id <> 1 UNION"
+                                " SELECT id::text FROM registries WHERE shop_id <> 1 ORDER BY 1"),
+            "item": column(demo, "SELECT id FROM registry_items WHERE shop_id <> 1 ORDER BY id"),
+            "variant": column(demo, "SELECT DISTINCT variant_id FROM registry_items WHERE shop_id <> 1 ORDER BY 1"),
+            "cursor": column(demo, "SELECT id + 1 FROM registries ORDER BY id"),
+            "prefix": prefixes,
+            "grant": grants,
+            "own": [own],
+        },
+        client=client,
+    )  # fmt: skip
+    runner.run(context.__aexit__(None, None, None))
+
+
+def fill(template: object, values: Mapping[str, str]) -> Any:
+    """The template with the values in the places of their names."""
+    if isinstance(template, dict):
+        return {name: fill(value, values) for name, value in template.items()}
+    if isinstance(template, str):
+        filled = template.format(**values)
+        return int(filled) if template == "{variant}" else filled
+    return template
+
+
+def test_no_caller_sees_or_changes_anything_of_another_shop(
+    runner: asyncio.Runner, world: World, demo: Demo, redis_url: str
+) -> None:
+    redis = Redis.from_url(redis_url)
+    before = checksums(demo, redis)
+    statuses: dict[tuple[str, str], set[int]] = {}
+
+    @hypothesis.settings(
+        max_examples=10, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(data=st.data())
+    def call(kind: str, route: tuple[str, str, object], data: st.DataObject) -> None:
+        values = {name: data.draw(st.sampled_from(known), label=name) for name, known in world.known.items()}
+        headers = {"if_match": "*", "idempotency_key": "taken", "x_registry_grant": values["grant"]}
+        method, path, body = (fill(part, values) for part in route)
+        answer = runner.run(world.callers[kind](method, path, body, **headers))
+        said = f"{answer.headers} {answer.text}".lower()
+        assert MARKER not in said, (kind, method, path)
+        statuses.setdefault((kind, f"{method} {route[1]}"), set()).add(answer.status_code)
+
+    for kind in world.callers:
+        for route in ROUTES:
+            call(kind, route)
+    runner.run(serving_of(world.client).tracker.flush())
+    assert checksums(demo, redis) == before
+    redis.close()
+    for kind in ("customer", "server", "merchant"):  # another shop's customer may have the same id and the same key
+        assert statuses[kind, "POST /api/registries"] == {201}
+    named = {route: found for (_, route), found in statuses.items() if set(route.split("{")[1:]) - {"cursor}"}}
+    for name, found in named.items():
+        assert found <= ({202} if name.endswith("/events") else {403, 404, 409}), name
+
+
+async def test_one_slug_in_two_shops_is_two_registries(
+    settings: Settings, serving: Serving, signed: Callable[..., str], demo: Demo
+) -> None:
+    async with serving(settings) as client:
+        here, there = (Visitor(client, signed, 4711, shop) for shop in (SHOP, OTHERS[0]))
+        slug = await here.create(title="Here")
+        demo.execute(
+            """INSERT INTO registries (shop_id, slug, title, event_type, visibility, customer_id, customer_email,
+                                       customer_first_name, customer_last_name)
+               SELECT 2, slug, 'There', event_type, visibility, customer_id, customer_email, 'x', 'x'
+               FROM registries WHERE slug = %s""",
+            [slug],
+        )
+        for _ in range(2):  # from PostgreSQL, and from Redis
+            assert [(await each.read(slug)).json()["title"] for each in (here, there)] == ["Here", "There"]
+        await there.send("PATCH", f"/api/registries/{slug}", {"title": "Changed"}, if_match="*")
+        assert [(await each.read(slug)).json()["title"] for each in (here, there)] == ["Here", "Changed"]
+        await here.send("DELETE", f"/api/registries/{slug}", if_match="*")
+        assert (await Visitor(client, signed, shop=OTHERS[0]).read(slug)).status_code == 200
+        assert (await Visitor(client, signed).read(slug)).status_code == 404

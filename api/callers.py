@@ -150,7 +150,9 @@ class Callers:
             return None
         networks = parse_networks(",".join(holder.ip_allow_list))
         expires = holder.expires_at.timestamp() if holder.expires_at else float("inf")
-        scopes = frozenset(Scope) & frozenset(map(Scope, holder.scopes))
+        scopes = frozenset(map(Scope, holder.scopes))
+        if Scope.WRITE in scopes:
+            scopes |= {Scope.READ}
         return KnownKey(Caller(holder.shop_id, f"key:{prefix}", None, scopes), prefix, networks, expires)
 
     async def _find_shop(self, domain: str) -> shops.ShopRef | None:

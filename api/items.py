@@ -6,6 +6,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Header, Path, Request, Response
 
 from api.identity import Identified, OriginHere, ServingHere
+from api.problems import documented
 from api.registering import CHANGED, CREATED, Condition, IdempotencyKey, Slug, answer_created, claim
 from api.registries import ONE, answer_one
 from api.requests import LARGEST_ID, ChangedItem, NewItem
@@ -24,7 +25,7 @@ ItemId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
     summary="Add an item",
     status_code=HTTPStatus.CREATED,
     response_class=Response,
-    responses=CREATED | {HTTPStatus.PRECONDITION_FAILED: CHANGED[HTTPStatus.PRECONDITION_FAILED]},
+    responses=CREATED | documented(HTTPStatus.NOT_FOUND, HTTPStatus.PRECONDITION_FAILED),
 )
 async def add(
     request: Request,
@@ -33,7 +34,7 @@ async def add(
     slug: Slug,
     origin: OriginHere,
     sent: NewItem,
-    if_match: Annotated[str | None, Header(description="If sent, the registry must still have this ETag.")] = None,
+    if_match: Annotated[str | None, Header(alias="If-Match", description="The ETag that it must still have.")] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """A variant of the shop, as Shopify describes it now: its title, price, stock and picture are read from there."""

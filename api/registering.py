@@ -28,14 +28,14 @@ CHANGED: Final = documented(
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
 )
 CREATED: Final[dict[int | str, dict[str, Any]]] = {
-    **documented(*ALWAYS, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    **documented(*ALWAYS, HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     HTTPStatus.CREATED: {**ONE[HTTPStatus.OK], "description": "The registry as it is now."},
 }
 
 
 async def condition(
     if_match: Annotated[
-        str | None, Header(description="The ETag with which the registry was read; `*` changes it whatever it is now.")
+        str | None, Header(alias="If-Match", description="The ETag with which the registry was read; `*` is any.")
     ] = None,
 ) -> str:
     """The tag that the caller saw; 428 without one."""
@@ -62,6 +62,7 @@ Condition = Annotated[str, Depends(condition)]
 IdempotencyKey = Annotated[
     str | None,
     Header(
+        alias="Idempotency-Key",
         min_length=1,
         max_length=100,
         pattern=r"^[\x21-\x7e]+$",

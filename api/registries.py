@@ -27,6 +27,10 @@ MOST_PER_PAGE: Final = 100
 Ref = Annotated[str, Path(max_length=LONGEST_SLUG, description="The registry's slug, or its id.")]
 Limit = Annotated[int, Query(ge=1, le=MOST_PER_PAGE)]
 Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of the page before.")]
+IfNoneMatch = Annotated[
+    str | None, Header(alias="If-None-Match", description="An ETag that the reader has: if it still holds, 304.")
+]
+"""For the docs alone: it is read as it was sent."""
 GrantHeader = Annotated[
     str | None, Header(alias="X-Registry-Grant", max_length=100, description="What unlocking the registry gave.")
 ]
@@ -117,7 +121,7 @@ async def get_registry(
     serving: ServingHere,
     caller: Reader,
     ref: Ref,
-    if_none_match: Annotated[str | None, Header(description="An ETag: if it still holds, 304.")] = None,  # noqa: ARG001  for the docs: it is read as it was sent
+    _if_none_match: IfNoneMatch = None,
     grant: GrantQuery = None,
     grant_header: GrantHeader = None,
 ) -> Response:

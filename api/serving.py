@@ -38,7 +38,7 @@ class Serving:
 
     def limit(self, caller: Caller) -> tuple[Policy, Verdict]:
         """Count the caller's request, and say whether it is within the limit."""
-        policy = self._keys if caller.name.startswith("key:") else self._visitors
+        policy = self._keys if caller.speaks_for_many else self._visitors
         return policy, self.resources.limiter.take(policy, caller.name)
 
     def refresh(self, shop_id: int, slug: str) -> None:

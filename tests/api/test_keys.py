@@ -297,3 +297,8 @@ async def test_a_shop_sees_how_much_it_uses(
     assert (used.entries, used.bytes_held > 0, used.quota_entries) == (1, True, 50_000)
     others = await client.get("/api/admin/usage", headers=token(dest="https://sakura-living.myshopify.com"))
     assert (others.json()["hits"], others.json()["entries"]) == (0, 0)
+
+
+async def test_to_write_is_to_read_too(client: httpx.AsyncClient, merchant: dict[str, str]) -> None:
+    made = await create(client, merchant, scopes=["write"])
+    assert await status(client, made.key) == 200

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from wishcraft.services.health import Status, overall
 from wishcraft.settings import Settings
@@ -110,6 +111,48 @@ async def test_openapi_says_who_may_call_and_how_it_may_fail(client: httpx.Async
     example = read["responses"]["404"]["content"]["application/problem+json"]["example"]
     assert example["type"] == "urn:wishcraft:problem:not-found"
     assert "Problem" in document["components"]["schemas"]
+
+
+async def test_a_page_of_another_site_may_call_if_we_say_so_and_only_then(
+    settings: Settings, serving: Serving, client: httpx.AsyncClient, key: dict[str, str]
+) -> None:
+    slug = (await client.get("/api/registries", headers=key)).json()["registries"][0]["slug"]
+    theirs = {"Origin": "https://headless.example"}
+    asking = {**theirs, "Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "if-match"}
+    allowed = settings.model_copy(update={"cors_origins": "https://headless.example, https://other.example"})
+    async with serving(allowed) as other:
+        for _ in range(2):  # the second time the edge could answer, and must not
+            answer = await other.get(f"/api/registries/{slug}", headers={**key, **theirs})
+            assert answer.headers["access-control-allow-origin"] == "https://headless.example"
+            assert "ETag" in answer.headers["access-control-expose-headers"]
+        preflight = await other.options(f"/api/registries/{slug}", headers=asking)
+        assert (preflight.status_code, "PATCH" in preflight.headers["access-control-allow-methods"]) == (200, True)
+        stranger = await other.get(f"/api/registries/{slug}", headers={**key, "Origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in stranger.headers
+    assert "access-control-allow-origin" not in (await client.get("/api/registries", headers={**key, **theirs})).headers
+
+
+async def test_metrics_are_for_who_has_the_token(
+    settings: Settings, serving: Serving, client: httpx.AsyncClient
+) -> None:
+    assert (await client.get("/metrics")).status_code == 200
+    async with serving(settings.model_copy(update={"environment": "production"})) as other:
+        assert (await other.get("/metrics")).status_code == 404
+    async with serving(settings.model_copy(update={"metrics_token": SecretStr("let-me-in")})) as other:
+        assert (await other.get("/metrics")).status_code == 401
+        assert (await other.get("/metrics", headers={"Authorization": "Bearer let-me-out"})).status_code == 401
+        answer = await other.get("/metrics", headers={"Authorization": "Bearer let-me-in"})
+        assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, "text/plain")
+    async with serving(away(settings, "redis_url")) as other:
+        assert "wishcraft_redis_up 0.0" in (await other.get("/metrics")).text
+
+
+async def test_every_answer_forbids_guessing_its_type_and_pages_forbid_framing(client: httpx.AsyncClient) -> None:
+    for path in ("/api/registries", "/health", "/api/docs", "/api/docs/ui", "/api/unsubscribe/x", "/nothing"):
+        assert (await client.get(path)).headers["x-content-type-options"] == "nosniff", path
+    for path in ("/api/docs/ui", "/api/unsubscribe/x"):
+        policy = (await client.get(path)).headers["content-security-policy"]
+        assert "default-src" in policy, path
 
 
 async def test_admin_jobs_leads_to_prefect(client: httpx.AsyncClient, settings: Settings) -> None:

@@ -12,7 +12,7 @@ class Scope(StrEnum):
     READ = "read"
     """To read what guests are shown."""
     WRITE = "write"
-    """To act for a customer, whom each request names."""
+    """To act for a customer, whom each request names; it includes reading."""
     ADMIN = "admin"
     """To see and change how the shop uses the service: its keys, its usage."""
 
@@ -28,6 +28,11 @@ class Caller(NamedTuple):
     """How the journal and the rate limits know this caller: `key:…`, `customer:…`, `guest:…` or `admin:…`."""
     customer_id: int | None = None
     scopes: frozenset[Scope] = frozenset({Scope.READ})
+
+    @property
+    def speaks_for_many(self) -> bool:
+        """Whether it is a server, behind which there are many guests."""
+        return self.name.startswith("key:")
 
     def owns(self, owner: int | None) -> bool:
         """Whether the registry with this owner (0 or None: nobody) is the caller's own."""

@@ -17,6 +17,7 @@ from wishcraft.services.registering import is_code
 from wishcraft.store import registrations, sessions
 
 GRANT_LIFE: Final = timedelta(hours=24)
+KNOWN_LIFE: Final = timedelta(minutes=10)
 TRIES_OF_ONE: Final = Policy("unlock", 10, 600)
 TRIES_OF_ALL: Final = Policy("unlock-registry", 200, 600)
 """Guessing from many addresses is slowed down too, at a rate that no wedding's guests reach."""
@@ -56,7 +57,7 @@ async def unlock(resources: Resources, caller: Caller, slug: str, code: str) -> 
             raise NotAllowed("The access code was changed just now.")
         await sessions.add_grant(session, *name, slug, grant.expires_at)
     with suppress(CacheUnavailable):  # the first read asks PostgreSQL then
-        await resources.sessions.put(name, slug, grant.expires_at)
+        await resources.sessions.put(name, slug, _known_until(grant.expires_at))
     return grant
 
 
@@ -72,16 +73,24 @@ async def is_granted(resources: Resources, shop_id: int, slug: str, token: str) 
     if found is None:
         return False
     with suppress(CacheUnavailable):
-        await resources.sessions.put(name, *found)
+        await resources.sessions.put(name, found[0], _known_until(found[1]))
     return found[0] == slug
 
 
 def _count_try(resources: Resources, caller: Caller, slug: str) -> None:
     registry = f"{caller.shop_id}:{slug}"
-    for policy, who in ((TRIES_OF_ONE, f"{registry}:{caller.name}"), (TRIES_OF_ALL, registry)):
+    tries = [(TRIES_OF_ALL, registry)]
+    if not caller.speaks_for_many:
+        tries.append((TRIES_OF_ONE, f"{registry}:{caller.name}"))
+    for policy, who in tries:
         verdict = resources.limiter.take(policy, who)
         if not verdict.allowed:
             raise TooManyTries("The access code was tried too often: wait before the next try.", verdict.reset)
+
+
+def _known_until(expires_at: datetime) -> datetime:
+    """Until when Redis vouches for a grant: one that was ended while Redis was away opens nothing for long."""
+    return min(expires_at, datetime.now(UTC) + KNOWN_LIFE)
 
 
 def _session_id(token: str) -> str:

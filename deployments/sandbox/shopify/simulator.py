@@ -13,7 +13,7 @@ from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.stock import Stock
 
 API_KEY = "wishcraft-sandbox"
-API_SECRET = "wishcraft-sandbox-secret"  # noqa: S105  it opens nothing but the simulator
+API_SECRET = "wishcraft-sandbox-secret-of-more-than-32-bytes"  # noqa: S105  it opens nothing but the simulator
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from deployments.sandbox.demo import add_key
 from tests.api.conftest import Visitor, problem, serving_of
 from tests.cache.conftest import OwnValkey
 from wishcraft.cache import entries, keys
+from wishcraft.errors import CacheUnavailable
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
@@ -96,6 +97,35 @@ async def test_a_registrant_can_change_a_registry_without_redis_and_nobody_sees_
     assert [each.json()["title"] for each in read] == ["After", "After"]
     assert read[1].headers["x-cache"] == "hit"
     assert demo.execute("SELECT slug FROM registries WHERE unmarked").fetchall() == []
+
+
+async def test_a_change_that_redis_missed_in_a_moment_of_silence_is_told_at_once(
+    api: httpx.AsyncClient, demo: Demo, signed: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emma, guest = Visitor(api, signed, 7_100_000_000_001), Visitor(api, signed)
+    slug = await emma.create(title="Before")
+    assert (await guest.read(slug)).headers["x-cache"] == "hit"
+    cache = serving_of(api).resources.cache
+    told: list[Mapping[str, int]] = []
+    mark = cache.mark
+
+    async def miss_the_first(shop_id: int, versions: Mapping[str, int]) -> None:
+        told.append(versions)
+        if len(told) > 1:
+            return await mark(shop_id, versions)
+        breaker = serving_of(api).resources.redis.breaker
+        assert breaker
+        breaker.open()
+        await recovered(api)  # before this change is committed, so that the recovery cannot see it
+        raise CacheUnavailable("a moment of silence")
+
+    monkeypatch.setattr(cache, "mark", miss_the_first)
+    changed = await emma.send("PATCH", f"/api/registries/{slug}", {"title": "After"}, if_match="*")
+    assert changed.json()["title"] == "After"
+    await recovered(api)
+    assert (await guest.read(slug)).json()["title"] == "After"
+    assert demo.execute("SELECT slug FROM registries WHERE unmarked").fetchall() == []
+    assert told == [{slug: 2}, {slug: 2}]
 
 
 async def test_what_a_process_that_died_left_unmarked_another_one_tells_before_it_trusts_redis(

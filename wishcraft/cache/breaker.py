@@ -22,6 +22,7 @@ class Breaker:
         """`probe` asks the server something; it raises CacheUnavailable if there is no answer."""
         self._probe = probe
         self._recovering: asyncio.Task[None] | None = None
+        self._anew = False
         self.before_closing: Callable[[], Awaitable[object]] | None = None
         """Awaited when the server answers again, and before it is used again."""
 
@@ -36,7 +37,11 @@ class Breaker:
             raise CacheUnavailable("Redis did not answer a moment ago")
 
     def open(self) -> None:
-        """Take the server for away until a probe has been answered."""
+        """Take the server for away until a probe has been answered, and all is done that has to be before it closes.
+
+        If a recovery is under way, it begins anew.
+        """
+        self._anew = True
         if self._recovering is None:
             _log.warning("Redis does not answer; requests go to PostgreSQL until it does")
             self._recovering = asyncio.create_task(self._recover())
@@ -51,10 +56,13 @@ class Breaker:
     async def _recover(self) -> None:
         while True:  # the first probe at once: it may have been this process that was too busy to hear the answer
             with suppress(CacheUnavailable):
-                await self._probe()
-                if self.before_closing:
-                    await self.before_closing()
+                while self._anew:
+                    self._anew = False
+                    await self._probe()
+                    if self.before_closing:
+                        await self.before_closing()
                 self._recovering = None
                 _log.warning("Redis answers again")
                 return
+            self._anew = True
             await asyncio.sleep(PROBE_SECONDS)

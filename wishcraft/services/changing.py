@@ -6,7 +6,6 @@ answering again tells it first. Until then an old entry may be in it: see decisi
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from typing import Final, NamedTuple, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -59,8 +58,8 @@ async def change_registry(
         name, action = change.caller.name, change.action
         await journal.audit(session, shop_id, name, action, "registry", str(registry.id), origin=change.origin)
         versions = await registries.bump_versions(session, shop_id, [registry.id], WRITE_LIMIT_SECONDS)
-        await mark(resources, session, shop_id, versions, registry.id)
-    await refresh_quietly(resources, shop_id, change.slug)
+        marked = await mark(resources, session, shop_id, versions, registry.id)
+    await bring_in_step(resources, shop_id, change.slug, marked=marked)
     return result
 
 
@@ -92,16 +91,28 @@ def _admit(change: Change, registry: LockedRegistry | None) -> None:
 
 async def mark(
     resources: Resources, session: AsyncSession, shop_id: int, versions: Mapping[str, int], registry_id: int
-) -> None:
-    """Tell the cache what is about to be committed, or the database that the cache does not know. The last step."""
+) -> bool:
+    """Tell the cache what is about to be committed, or the database that the cache does not know. The last step.
+
+    Returns:
+        Whether the cache knows; `bring_in_step` must be told after the commit.
+    """
     try:
         await resources.cache.mark(shop_id, versions)
     except CacheUnavailable:
         await registrations.note_unmarked(session, shop_id, [registry_id])
+        return False
+    return True
 
 
-async def refresh_quietly(resources: Resources, shop_id: int, slug: str) -> None:
-    """Fill the cache after a commit; if that fails, the next reader does it."""
+async def bring_in_step(resources: Resources, shop_id: int, slug: str, *, marked: bool) -> None:
+    """Fill the cache after a commit; if that fails, the next reader does it.
+
+    What the cache was not told of it is told now, or once it answers: a recovery that is under way may have looked
+    for such changes before this one was committed, so it has to look again.
+    """
+    if not marked and resources.redis.breaker:
+        resources.redis.breaker.open()
     try:
         await refresh(resources, shop_id, [slug])
     except CacheUnavailable:
@@ -127,12 +138,15 @@ async def mark_what_was_not(resources: Resources) -> int:
 
 
 async def recover(resources: Resources) -> None:
-    """What must be done when Redis answers again, before it is read: it may hold what was changed meanwhile."""
-    with suppress(CacheUnavailable):
-        try:
-            if marked := await mark_what_was_not(resources):
-                _log.warning("Redis was told of %d changes that it had missed", marked)
-        except Exception as error:
-            if isinstance(error, CacheUnavailable):
-                raise
-            _log.exception("What Redis missed could not be read from PostgreSQL; the next job that warms does it")
+    """What must be done when Redis answers again, before it is read: it may hold what was changed meanwhile.
+
+    Raises:
+        CacheUnavailable: It does not answer after all.
+    """
+    try:
+        if marked := await mark_what_was_not(resources):
+            _log.warning("Redis was told of %d changes that it had missed", marked)
+    except CacheUnavailable:
+        raise
+    except Exception:  # noqa: BLE001  without PostgreSQL, readers need Redis all the more
+        _log.exception("What Redis missed could not be read from PostgreSQL; the next job that warms finds it")

@@ -14,7 +14,7 @@ from wishcraft.domain.callers import Caller
 from wishcraft.domain.registries import MOST_REGISTRIES_PER_CUSTOMER, RegistryStatus, Visibility, make_slug
 from wishcraft.errors import Invalid, LimitReached, NotAllowed
 from wishcraft.resources import Resources
-from wishcraft.services.changing import Change, change_registry, made_by, mark, refresh_quietly
+from wishcraft.services.changing import Change, bring_in_step, change_registry, made_by, mark
 from wishcraft.store import idempotency, journal, registrations, registries, sessions
 from wishcraft.store.idempotency import Claim
 from wishcraft.store.journal import Origin
@@ -68,8 +68,8 @@ async def create_registry(
         if claim:
             await idempotency.settle(session, claim, slug)
         await registries.limit_time(session, WRITE_LIMIT_SECONDS)
-        await mark(resources, session, caller.shop_id, {slug: 1}, registry_id)
-    await refresh_quietly(resources, caller.shop_id, slug)
+        marked = await mark(resources, session, caller.shop_id, {slug: 1}, registry_id)
+    await bring_in_step(resources, caller.shop_id, slug, marked=marked)
     return slug
 
 

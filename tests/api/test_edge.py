@@ -164,7 +164,7 @@ async def test_past_its_soft_expiry_five_hundred_readers_cost_one_load(
     assert {answer.status_code for answer in answers} == {200}
     assert {answer.headers["x-cache"] for answer in answers} <= {"stale", "hit"}
     await both.app.state.serving.stop()
-    assert len(queries) == 1
+    assert len([each for each in queries if "registry_items" in each]) == 1
     assert (await both.edge.get(url, headers=key)).headers["x-cache"] == "hit"
 
 
@@ -176,7 +176,7 @@ async def test_five_hundred_readers_of_what_is_missing_cost_two_loads_at_most(
     queries.clear()
     answers = await asyncio.gather(*(both.edge.get(url, headers=key) for _ in range(500)))
     assert {answer.status_code for answer in answers} == {200}
-    assert len(queries) <= 2
+    assert len([each for each in queries if "registry_items" in each]) <= 2
 
 
 async def test_what_is_read_is_counted_for_its_shop(both: Both, demo: Demo, key: dict[str, str]) -> None:

@@ -85,7 +85,7 @@ async def test_logs_past_their_time_go_and_the_run_tells_what_went_by_table(demo
 async def test_a_dry_run_tells_what_would_go_and_changes_nothing(demo: Demo) -> None:
     before = logs_left(demo)
     state = await cleanup_logs(audit_days=28, dry_run=True, return_state=True)
-    assert state.message == "5 tables: 19 old, 0 deleted, 19 left."
+    assert state.message == "6 tables: 19 old, 0 deleted, 19 left."
     assert logs_left(demo) == before
 
 
@@ -112,7 +112,7 @@ async def test_sessions_past_their_time_go_from_both_stores(demo: Demo, resource
         await resources.sessions.put(SessionName(1, name), "s", now + timedelta(hours=1))
     shops = demo.execute("SELECT * FROM shops ORDER BY id").fetchall()
     state = await cleanup_sessions(return_state=True)
-    assert state.message == "2 tables: 2 old, 2 deleted, 0 left."
+    assert state.message == "3 tables: 2 old, 2 deleted, 0 left."
     assert demo.execute("SELECT id FROM sessions").fetchall() == [("live",)]
     assert await resources.sessions.get(SessionName(1, "live")) == "s"
     assert await resources.sessions.get(SessionName(1, "old")) is None

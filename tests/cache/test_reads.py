@@ -54,16 +54,18 @@ async def test_an_answer_longer_than_a_packet_comes_whole(server: Server, redis:
     assert (len(long or b""), short) == (3_000_000, b"y")
 
 
-async def test_a_lost_connection_is_made_anew(server: Server, redis: Redis) -> None:
-    await redis.set("k", b"v", ex=60)
+async def test_a_lost_connection_is_made_anew(own_valkey: OwnValkey) -> None:
+    server = connect(own_valkey.url, timeout=5)
+    await server.redis.set("k", b"v", ex=60)
     assert await server.reads.get("k") == b"v"
-    await redis.client_kill_filter(_type="normal", skipme=True)
+    await server.redis.client_kill_filter(_type="normal", skipme=True)
     for _ in range(2):
         try:
             assert await server.reads.get("k") == b"v"
         except CacheUnavailable:  # the kill may be noticed with the question only
             continue
     assert await server.reads.get("k") == b"v"
+    await server.close()
 
 
 async def test_a_server_that_does_not_answer_is_given_up(silent: tuple[str, list[bytes]]) -> None:

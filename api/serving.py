@@ -72,8 +72,6 @@ async def open_serving(settings: Settings) -> AsyncIterator[Serving]:
         try:
             yield serving
         finally:
-            writing.cancel()
-            with suppress(asyncio.CancelledError):
-                await writing
             await serving.stop()
-            await serving.tracker.flush()
+            serving.tracker.stop()
+            await writing

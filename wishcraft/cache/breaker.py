@@ -23,6 +23,7 @@ class Breaker:
         self._probe = probe
         self._recovering: asyncio.Task[None] | None = None
         self._anew = False
+        self._closed = False
         self.before_closing: Callable[[], Awaitable[object]] | None = None
         """Awaited when the server answers again, and before it is used again."""
 
@@ -48,13 +49,15 @@ class Breaker:
 
     async def close(self) -> None:
         """Stop probing."""
+        self._closed = True
         if self._recovering is not None:
             self._recovering.cancel()
             with suppress(asyncio.CancelledError):
                 await self._recovering
 
     async def _recover(self) -> None:
-        while True:  # the first probe at once: it may have been this process that was too busy to hear the answer
+        # The first probe at once: it may have been this process that was too busy to hear the answer.
+        while not self._closed:  # psycopg may swallow a cancellation, see `Tracker.run`
             with suppress(CacheUnavailable):
                 while self._anew:
                     self._anew = False

@@ -46,6 +46,7 @@ class Tracker:
         self._scores = _no_views()
         self._events: list[Event] = []
         self._keys_used: set[str] = set()
+        self._stopping = asyncio.Event()
 
     def count_read(self, shop_id: int, slug: str, state: State, sent: int) -> None:
         """A registry was read, and `sent` bytes of its body went out; what was shown is a view."""
@@ -73,13 +74,23 @@ class Tracker:
         return True
 
     async def run(self) -> None:
-        """Write down once a second, until cancelled."""
-        while True:
-            await asyncio.sleep(FLUSH_SECONDS)
+        """Write down once a second, and a last time once `stop` was called.
+
+        Do not cancel it: what is being written would be lost; and `asyncio.wait_for`, with which psycopg waits, may
+        swallow a cancellation in Python 3.11.
+        """
+        while not self._stopping.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH_SECONDS):
+                    await self._stopping.wait()
             try:
                 await self.flush()
             except Exception:  # noqa: BLE001  or nothing would ever be written down again
                 _log.exception("What was counted could not be written down")
+
+    def stop(self) -> None:
+        """Let `run` come to its end."""
+        self._stopping.set()
 
     async def flush(self) -> None:
         """Write down what was counted so far. What cannot be written is kept for the next time."""

@@ -121,7 +121,8 @@ async def test_a_cleaner_killed_within_a_batch_leaves_that_batch_to_the_next(
         demo.execute("LOCK TABLE audit_logs IN SHARE MODE")
         go_on(cleaner)
         # Not pg_stat_activity, of which a transaction sees one state throughout.
-        waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'audit_logs'::regclass AND NOT granted"
+        waiting = """SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                     WHERE d.datname = current_database() AND relation = 'audit_logs'::regclass AND NOT granted"""
         wait_for(lambda: demo.execute(waiting).fetchone() == (1,), "it did not come to its second batch")
         kill(cleaner)
     wait_for(lambda: demo.execute(busy).fetchone() == (0,), "PostgreSQL did not notice")

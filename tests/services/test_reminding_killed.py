@@ -73,7 +73,8 @@ def gate(demo: Demo, state: str) -> Iterator[Callable[[], bool]]:
             CREATE TRIGGER gate BEFORE INSERT OR UPDATE ON reminders FOR EACH ROW
             WHEN (NEW.state = '{state}') EXECUTE FUNCTION wait_at_gate()"""
     )
-    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"
+    waiting = """SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                 WHERE d.datname = current_database() AND l.objid = %s AND l.locktype = 'advisory' AND NOT l.granted"""
     try:
         with psycopg.connect(demo.info.dsn, password=demo.info.password, autocommit=True) as keeper:
             keeper.execute("SELECT pg_advisory_lock(%s)", [GATE])

@@ -82,7 +82,8 @@ async def test_what_is_on_its_way_is_not_taken_for_abandoned(
     await until(lambda: demo.execute(sending).fetchone() != (0,))
     async with open_resources(settings, redis_timeout=5) as other:
         second = asyncio.create_task(remind_shop(other, settings, shop, now=NOW))
-        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        waiting = """SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                     WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted"""
         await until(lambda: second.done() or demo.execute(waiting).fetchone() == (1,))
         mailer.go_on.set()
         counts = await asyncio.gather(first, second)

@@ -54,6 +54,17 @@ class Settings(JobSettings, DatabaseSettings):
     environment: Literal["development", "production"] = Field(
         "development", description="`production` makes readiness insist on https to Shopify."
     )
+    sentry_dsn: SecretStr | None = Field(None, description="Where errors are reported; without it, nothing is.")
+    sentry_traces_sample_rate: float = Field(
+        0, ge=0, le=1, description="The share of requests and runs that are traced; hits at the edge never are."
+    )
+    sentry_profiles_sample_rate: float = Field(0, ge=0, le=1, description="The share of those traced that is profiled.")
+    release: str = Field("", description="What errors are filed under, e.g. a commit; empty: the package's version.")
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="How logs are written; `auto` is `text` at a terminal, else `json`."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="From where on logs are kept.")
+    ops_email: str | None = Field(None, description="Who is written to when a report is to be mailed.")
     api_host: str = Field("127.0.0.1", description="Where the API listens.")
     api_port: int = Field(8000, description="The API's port.")
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = Field(
@@ -95,6 +106,9 @@ class Settings(JobSettings, DatabaseSettings):
         "resend", description="A reminder that may have gone out when its run died: `resend` it, or `hold` it."
     )
     prefect_api_url: str | None = Field(None, description="Prefect's API; readiness asks it.")
+    prefect_api_auth_string: SecretStr | None = Field(
+        None, description="`user:password` for Prefect's UI and API, as its server has it."
+    )
     prefect_ui_url: str | None = Field(None, description="Where /admin/jobs leads.")
 
 

@@ -14,6 +14,7 @@ from api.representation import limit_header
 from api.serving import Serving
 from wishcraft.domain.callers import Caller, Scope
 from wishcraft.domain.networks import is_address
+from wishcraft.observability.context import note
 from wishcraft.store.journal import Origin
 
 _KEY: Final = APIKeyHeader(
@@ -87,6 +88,7 @@ async def identify(
         caller, reason = None, "Show an API key in X-API-Key, or come through Shopify's app proxy."
     if caller is None:
         raise unauthorized(reason)
+    note(shop_id=str(caller.shop_id))
     _limit(request, serving, caller)
     return _acting_for(caller, customer_id)
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from wishcraft.errors import (
     ChangedSince,
@@ -26,6 +27,7 @@ from wishcraft.errors import (
     ShopifyUnavailable,
     TooManyTries,
 )
+from wishcraft.observability.context import note
 
 _log: Final = logging.getLogger(__name__)
 
@@ -131,8 +133,21 @@ def answer(status: HTTPStatus, kind: str, detail: str, headers: dict[str, str] |
     return JSONResponse(problem.model_dump(), status, headers, "application/problem+json")
 
 
-async def _on_problem(_: Request, error: Exception) -> Response:
+def route_of(scope: Scope) -> str:
+    """The template of the path that is asked for, so that nobody's registry is named; `unmatched` if there is none."""
+    return str(getattr(scope.get("route"), "path", "unmatched"))
+
+
+def tell(scope: Scope, message: str, *arguments: object, error: BaseException | None = None) -> None:
+    """Log why an answer is 5xx, which reports it too."""
+    note(method=scope["method"], route=route_of(scope))
+    _log.error(message, *arguments, exc_info=error)
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)  # noqa: S101  how it is registered
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        tell(request.scope, "A request was put off", error=error)
     return answer(error.status, error.kind, error.detail, error.headers)
 
 
@@ -157,20 +172,20 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
     return answer(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", "; ".join(faults))
 
 
-async def _on_database(_: Request, error: Exception) -> Response:
-    _log.error("the database did not answer", exc_info=error)
+async def _on_database(request: Request, error: Exception) -> Response:
+    tell(request.scope, "The database did not answer", error=error)
     return answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "The database is away; try again soon.", PAUSE)
 
 
-async def _on_shopify(_: Request, error: Exception) -> Response:
-    _log.warning("Shopify gave no usable answer: %s", error)
+async def _on_shopify(request: Request, error: Exception) -> Response:
+    tell(request.scope, "Shopify gave no usable answer", error=error)
     return answer(
         HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "Shopify gave no usable answer; try again soon.", PAUSE
     )
 
 
-async def _on_bug(_: Request, error: Exception) -> Response:
-    _log.error("unhandled", exc_info=error)
+async def _on_bug(_: Request, __: Exception) -> Response:
+    """Starlette raises it once more after the answer; `Outside` tells of it then."""
     return answer(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side.")
 
 

@@ -81,6 +81,7 @@ def serve(service: ASGIApp, state: Any, *, host: str, port: int, drain_seconds: 
         lifespan="on",
         server_header=False,
         proxy_headers=False,  # whom to believe is TRUSTED_PROXIES
+        log_config=None,  # its lines go the way of all others
         access_log=False,  # a line per request costs more than the request; metrics count them
         timeout_graceful_shutdown=10,
     )

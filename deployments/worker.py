@@ -6,9 +6,11 @@ takes no more runs, asks those under way to end at their next batch, waits, canc
 
 import argparse
 import asyncio
+import logging
 import os
 import platform
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -23,12 +25,27 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 
 from deployments.prefect_setup import POOL
 from tasks.progress import STOPPING
+from wishcraft.errors import ConfigurationError
+from wishcraft.observability.logs import formatter, redact_records, writes_json
+from wishcraft.observability.reports import start_reports
+from wishcraft.settings import Settings, settings
 
 PATIENCE_SECONDS: Final = 30.0
 HEARTBEAT_SECONDS: Final = 30
 """Of each run, so that a dead one is noticed; `deployments.automations` waits for three of them."""
+_OF_THE_RUNS: Final = {
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "wishcraft",  # what the core logs shows in the run's logs
+}
+_JSON_LINES: Final = {
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json",
+    "PREFECT_LOGGING_FORMATTERS_JSON_CLASS": "wishcraft.observability.logs.JsonLines",
+    "PREFECT_LOGGING_FORMATTERS_JSON_FORMAT": "%(message)s",
+}
 _LOOK_SECONDS: Final = 0.5
 _LAST_SECONDS: Final = 5.0
+_log: Final = logging.getLogger("prefect.deployments.worker")
+"""Below `prefect`, whose lines are shown from INFO on."""
 
 
 class DrainingWorker(ProcessWorker):
@@ -97,7 +114,7 @@ async def work(name: str, patience: float) -> None:
     asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
-    working = asyncio.create_task(worker.start())
+    working = asyncio.create_task(worker.start(printer=_log.info))
     waiting = asyncio.create_task(asked.wait())
     await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
     if not asked.is_set():
@@ -109,13 +126,27 @@ async def work(name: str, patience: float) -> None:
     return None
 
 
+def _report_and_log(config: Settings) -> None:
+    """Let this process and the runs, which are its children, report errors and log as LOG_FORMAT says."""
+    redact_records()
+    start_reports(config, "worker")
+    for handler in logging.getLogger().handlers:  # Prefect's
+        handler.setFormatter(formatter(config))
+    os.environ.update({name: os.environ.get(name, value) for name, value in _OF_THE_RUNS.items()})
+    if writes_json(config):
+        os.environ.update(_JSON_LINES)
+
+
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m deployments.worker", description=__doc__)
     parser.add_argument("--name", default=platform.node(), help="how the Prefect UI calls it; default: the host's name")
     parser.add_argument("--patience", type=float, default=PATIENCE_SECONDS, help="seconds that a stop leaves to runs")
     arguments = parser.parse_args()
-    os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", str(HEARTBEAT_SECONDS))  # its children inherit it
+    try:
+        _report_and_log(settings())
+    except ConfigurationError as error:
+        sys.exit(f"The worker cannot start. {error}")
     asyncio.run(work(arguments.name, arguments.patience))
 
 

@@ -1,9 +1,10 @@
 """What all jobs share: a flow over batches of shops that ends with a summary, a table and a truthful state."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
-from typing import Any, Final, ParamSpec, TypeVar, cast
+from functools import partial, wraps
+from typing import Any, Final, ParamSpec, cast
 from uuid import UUID
 
 from prefect import Flow, State, Task, flow
@@ -15,23 +16,44 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.progress import follow
+from flows.reporting import end_run, reported
 from tasks.attempts import advice_for, problem_of
 from wishcraft.domain.outcomes import ShopOutcome, sentence, table, total
 from wishcraft.domain.summaries import summary
+from wishcraft.observability.logs import redact_records
+from wishcraft.observability.reports import report
 from wishcraft.settings import JobSettings
 
+redact_records()  # here, for what Prefect logs of a run begins before its flow does
+
 P = ParamSpec("P")
-R = TypeVar("R")
 Runner = TaskRunner[PrefectFuture[Any]]
+Work = Callable[P, Coroutine[Any, Any, State[Any]]]
 
 SHOPS_AT_ONCE: Final = 4
 LONGEST: Final = timedelta(hours=6)
 """A run is given up then, so that it cannot keep its deployment's only slot for good; alerts come long before."""
 
 
-def job(name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
-    """A flow that works on several batches of shops at once, where TASK_RUNNER says."""
-    return flow(name=name, task_runner=task_runner(JobSettings()), timeout_seconds=LONGEST.total_seconds())
+def job(name: str) -> Callable[[Work[P]], Flow[P, Coroutine[Any, Any, State[Any]]]]:
+    """A flow that works on several batches of shops at once, where TASK_RUNNER says, and reports how it ends."""
+
+    def make_flow(work: Work[P]) -> Flow[P, Coroutine[Any, Any, State[Any]]]:
+        @wraps(work)
+        async def run(*arguments: P.args, **parameters: P.kwargs) -> State[Any]:
+            return await reported(partial(work, *arguments, **parameters))
+
+        return flow(
+            name=name,
+            task_runner=task_runner(JobSettings()),
+            timeout_seconds=LONGEST.total_seconds(),
+            on_completion=[end_run],
+            on_failure=[end_run],
+            on_crashed=[end_run],
+            on_cancellation=[end_run],
+        )(run)
+
+    return make_flow
 
 
 def task_runner(settings: JobSettings) -> Runner:
@@ -92,4 +114,5 @@ async def _outcomes(batch: Sequence[str], future: PrefectFuture[Any]) -> list[Sh
     try:
         return list(await asyncio.to_thread(future.result))
     except Exception as error:  # noqa: BLE001  also a Dask worker's death, which leaves the task run without an end
+        report(error)
         return [ShopOutcome(shop, problem=problem_of(error), advice=advice_for(error)) for shop in batch]

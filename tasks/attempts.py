@@ -13,8 +13,12 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tasks.progress import BatchProgress
+from tasks.reporting import reporting
 from wishcraft.domain.outcomes import ShopOutcome
+from wishcraft.domain.redaction import redact_text
 from wishcraft.errors import RunStopped, TransientError, WishCraftError
+from wishcraft.observability.context import about, hidden
+from wishcraft.observability.reports import report
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.progress import Checkpoint
 from wishcraft.store import shops
@@ -73,36 +77,46 @@ async def for_each_shop(domains: Sequence[str], work: Work) -> list[ShopOutcome]
         TransientError: Some shop failed in a way that may pass and attempts are left. The shops that went well are
             done again then, which is cheap: the work finds nothing to do.
     """
-    async with open_resources(redis_timeout=5) as resources:
-        async with resources.db.snapshot() as session:
-            found = await shops.find_active(session, domains)
-        outcomes, may_pass = await _in_turn(resources, found, work)
-    if may_pass and task_run.run_count < ATTEMPTS and not any(outcome.stopped for outcome in outcomes):
-        raise TransientError("; ".join(may_pass))
-    return outcomes
+    with reporting():
+        async with open_resources(redis_timeout=5) as resources:
+            async with resources.db.snapshot() as session:
+                found = await shops.find_active(session, domains)
+            outcomes, failures = await _in_turn(resources, found, work)
+        may_pass = [f"{o.shop} ({o.problem})" for o, error in failures if isinstance(error, TRANSIENT)]
+        if may_pass and task_run.run_count < ATTEMPTS and not any(outcome.stopped for outcome in outcomes):
+            raise TransientError("; ".join(may_pass))
+        for outcome, error in failures:  # of the last try alone
+            report(error, shop=outcome.shop)
+        return outcomes
 
 
-async def _in_turn(resources: Resources, found: Sequence[ShopRef], work: Work) -> tuple[list[ShopOutcome], list[str]]:
-    """The shops' outcomes, and of the failures those that may pass."""
+Failure = tuple[ShopOutcome, Exception]
+
+
+async def _in_turn(
+    resources: Resources, found: Sequence[ShopRef], work: Work
+) -> tuple[list[ShopOutcome], list[Failure]]:
+    """The shops' outcomes, and the failures among them with their errors."""
     progress = BatchProgress(len(found))
     outcomes: list[ShopOutcome] = []
-    may_pass: list[str] = []
+    failures: list[Failure] = []
     for shop in found:
         started = time.perf_counter()
         try:
-            await progress.checkpoint(0, 1)
-            counts = await work(resources, shop, progress.checkpoint)
+            with about(shop=shop.domain):
+                await progress.checkpoint(0, 1)
+                counts = await work(resources, shop, progress.checkpoint)
         except RunStopped:
             undone = found[len(outcomes) :]
-            return [*outcomes, *(ShopOutcome(each.domain, stopped=True) for each in undone)], may_pass
+            return [*outcomes, *(ShopOutcome(each.domain, stopped=True) for each in undone)], failures
         except Exception as error:  # noqa: BLE001  whatever it is, the other shops of the batch go on
             outcome = _failed(shop, error, time.perf_counter() - started)
-            may_pass += [f"{outcome.shop} ({outcome.problem})"] if isinstance(error, TRANSIENT) else []
+            failures.append((outcome, error))
         else:
             outcome = ShopOutcome(shop.domain, counts, time.perf_counter() - started, tries=task_run.run_count)
         outcomes.append(outcome)
         progress.finish_shop()
-    return outcomes, may_pass
+    return outcomes, failures
 
 
 def _failed(shop: ShopRef, error: Exception, seconds: float) -> ShopOutcome:
@@ -112,8 +126,8 @@ def _failed(shop: ShopRef, error: Exception, seconds: float) -> ShopOutcome:
 
 
 def problem_of(error: BaseException) -> str:
-    """The error as one line: its kind and the first line of its text."""
-    return f"{type(error).__name__}: {error}".partition("\n")[0]
+    """The error as one line: its kind and the first line of its text, without what is not to be told."""
+    return redact_text(f"{type(error).__name__}: {error}".partition("\n")[0], hidden())
 
 
 def advice_for(error: BaseException) -> str:

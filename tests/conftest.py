@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+import sentry_sdk
 import uvicorn
 from fastapi import FastAPI
 from psycopg import Connection
@@ -32,6 +33,7 @@ from deployments.sandbox.postgres import postgres
 from deployments.sandbox.shopify.app import create_app as create_simulator
 from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options, Simulator
 from deployments.sandbox.valkey import valkey
+from tests.observability.listener import Listener
 from wishcraft.cache import keys
 from wishcraft.cache.client import connect as connect_cache
 from wishcraft.migrations import upgrade
@@ -113,6 +115,17 @@ def served(app: ASGIApp) -> Iterator[str]:
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     thread.join(20)
+
+
+@pytest.fixture
+def sentry() -> Iterator[Listener]:
+    """What takes the place of Sentry; `settings.model_copy(update={"sentry_dsn": …})` with its `dsn` reports to it."""
+    listener = Listener()
+    with served(listener) as listener.address:
+        yield listener
+        sentry_sdk.get_client().close()
+        sentry_sdk.get_global_scope().set_client(None)
+        sentry_sdk.get_isolation_scope().clear()
 
 
 @pytest.fixture(scope="session")

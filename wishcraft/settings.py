@@ -1,13 +1,25 @@
-"""Settings from the environment: one class, every name, default and meaning. Nothing else reads `os.environ`."""
+"""Settings from the environment, or else from files: one class, every name, default and meaning.
+
+Nothing else reads `os.environ`.
+"""
 
 from functools import lru_cache
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wishcraft.domain.networks import parse_networks
 from wishcraft.errors import ConfigurationError
+
+SECRETS: Final = Path("/run/secrets")
+"""Where Docker and Kubernetes put secrets: a file for each, e.g. `smtp_url`; the environment goes before them."""
+_CONFIG: Final = SettingsConfigDict(
+    extra="ignore",
+    frozen=True,
+    secrets_dir=[SECRETS] if SECRETS.is_dir() else [],  # one that is missing would be warned of
+)
 
 
 def _psycopg(url: str) -> str:
@@ -27,7 +39,7 @@ def _networks(text: str) -> str:
 class DatabaseSettings(BaseSettings):
     """All that migrations need."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+    model_config = _CONFIG
 
     database_url: Annotated[str, AfterValidator(_psycopg)] = Field(description="PostgreSQL 17 or newer.")
 
@@ -35,7 +47,7 @@ class DatabaseSettings(BaseSettings):
 class JobSettings(BaseSettings):
     """How jobs are run, as far as that is known before any of them runs."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+    model_config = _CONFIG
 
     task_runner: Literal["threads", "dask"] = Field(
         "threads", description="Where a run works: `threads` of its process, or a `dask` cluster (the extra `dask`)."
@@ -58,7 +70,9 @@ class Settings(JobSettings, DatabaseSettings):
     sentry_traces_sample_rate: float = Field(
         0, ge=0, le=1, description="The share of requests and runs that are traced; hits at the edge never are."
     )
-    sentry_profiles_sample_rate: float = Field(0, ge=0, le=1, description="The share of those traced that is profiled.")
+    sentry_profiles_sample_rate: float = Field(
+        0, ge=0, le=1, description="The share of processes that are profiled while they trace."
+    )
     release: str = Field("", description="What errors are filed under, e.g. a commit; empty: the package's version.")
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="How logs are written; `auto` is `text` at a terminal, else `json`."

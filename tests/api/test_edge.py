@@ -21,7 +21,7 @@ from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
 Query = Callable[..., str]
-VOLATILE = {"x-cache", "ratelimit"}
+VOLATILE = {"x-cache", "ratelimit", "x-request-id"}
 
 
 class Both:

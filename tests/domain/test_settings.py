@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import pytest
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings
 
 from wishcraft.errors import ConfigurationError
-from wishcraft.settings import Settings, settings
+from wishcraft.settings import SECRETS, DatabaseSettings, JobSettings, Settings, settings
 
 COMPLETE = {
     "DATABASE_URL": "postgres://u:p@db/wishcraft",
@@ -40,3 +44,24 @@ def test_all_that_is_missing_or_wrong_is_named_at_once_without_its_value(monkeyp
 
 def test_secrets_do_not_show_themselves() -> None:
     assert "hush" not in repr(settings())
+
+
+def test_what_the_environment_lacks_is_read_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("DATABASE_URL", "SHOPIFY_API_SECRET"):
+        monkeypatch.delenv(name)
+    (tmp_path / "database_url").write_text("postgresql://u:p@files/wishcraft\n")
+    (tmp_path / "shopify_api_secret").write_text("from a file\n")
+    (tmp_path / "redis_url").write_text("redis://not-this-one\n")
+    (tmp_path / "alert_webhook_url").write_text("https://alerts.example\n")
+    read = Settings(_secrets_dir=tmp_path)
+    assert read.database_url == "postgresql+psycopg://u:p@files/wishcraft"
+    assert read.shopify_api_secret.get_secret_value() == "from a file"
+    assert read.redis_url == COMPLETE["REDIS_URL"]
+    assert DatabaseSettings(_secrets_dir=tmp_path).database_url == read.database_url
+    assert JobSettings(_secrets_dir=tmp_path).alert_webhook_url == SecretStr("https://alerts.example")
+
+
+@pytest.mark.parametrize("kind", [Settings, DatabaseSettings, JobSettings])
+def test_the_files_are_those_that_docker_and_kubernetes_mount(kind: type[BaseSettings]) -> None:
+    mounted = [SECRETS] if SECRETS.is_dir() else []
+    assert kind.model_config["secrets_dir"] == mounted

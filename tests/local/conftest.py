@@ -1,12 +1,13 @@
-"""A real Prefect server, set up as the stack's is, whose alerts come to a list."""
+"""A real Prefect server, set up as the stack's is, that asks for a password, and whose alerts come to a list."""
 
 import json
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ import httpx
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
+from pydantic import SecretStr
 
 from deployments.local import services
 from deployments.local.environment import children_environment
@@ -21,7 +23,11 @@ from deployments.local.prefect_api import PrefectApi
 from deployments.local.services import Ports
 from deployments.local.workspace import ROOT, Workspace
 from deployments.sandbox.processes import choose_port, running
+from tests.local.prefect_calls import post
+from tests.local.worker import Worker
+from wishcraft.settings import Settings
 
+PASSWORD = "ops:only for:tests"
 SET_UP_TWICE = """
 import asyncio
 from deployments.prefect_setup import deploy, prepare
@@ -79,7 +85,9 @@ def environment(
     workspace = Workspace(folder)
     workspace.temporary.mkdir()
     port = choose_port("Prefect", None, folder / "port")
-    environment = children_environment(workspace, uuid4().hex, Ports(1, port, 1, 1, 1), prefect_database, "")
+    with pytest.MonkeyPatch.context() as shell:
+        shell.setenv("PREFECT_API_AUTH_STRING", PASSWORD)
+        environment = children_environment(workspace, uuid4().hex, Ports(1, port, 1, 1, 1), prefect_database, "")
     environment |= {
         "ALERT_WEBHOOK_URL": alert_server[0],
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": prefect_database,
@@ -89,13 +97,22 @@ def environment(
     program = services.prefect(environment, port, PrefectApi(api)).program
     with running(program, lambda: healthy(api), folder / "server.log", timeout=60):
         command = [sys.executable, "-c", SET_UP_TWICE]
-        subprocess.run(command, check=True, env=environment, cwd=ROOT, timeout=60, capture_output=True)  # noqa: S603  the text above
+        subprocess.run(command, check=True, env=environment, cwd=ROOT, timeout=110, capture_output=True)  # noqa: S603  the text above
         yield environment
 
 
 @pytest.fixture
+def job_environment(environment: dict[str, str], settings: Settings) -> dict[str, str]:
+    """The Prefect server's environment with the test's stores and simulator."""
+    named = {name.upper(): value for name, value in settings if value is not None and "prefect" not in name}
+    plain = {n: v.get_secret_value() if isinstance(v, SecretStr) else str(v) for n, v in named.items()}
+    return environment | plain
+
+
+@pytest.fixture
 def http(environment: dict[str, str]) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=environment["PREFECT_API_URL"], trust_env=False) as http:
+    user, _, password = PASSWORD.partition(":")
+    with httpx.Client(base_url=environment["PREFECT_API_URL"], auth=(user, password), trust_env=False) as http:
         yield http
 
 
@@ -111,3 +128,34 @@ def healthy(api: str) -> bool:
         return httpx.get(f"{api}/health", trust_env=False).is_success
     except httpx.HTTPError:
         return False
+
+
+@pytest.fixture
+def start(job_environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Worker]]:
+    """Starts workers, and kills those that a failed test left."""
+    workers: list[Worker] = []
+
+    def start(patience: float = 20) -> Worker:
+        workers.append(Worker(job_environment, tmp_path / "worker.log", patience))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        if worker.process.is_running():
+            worker.kill()
+    print((tmp_path / "worker.log").read_text())  # noqa: T201  pytest shows it when a test fails
+
+
+@pytest.fixture
+def slow_job(http: httpx.Client) -> str:
+    flow = post(http, "/flows/", {"name": "slow-job"})
+    body = {
+        "name": "slow-job",
+        "flow_id": flow["id"],
+        "entrypoint": "tests.local.slow_job.slow_job",
+        "pull_steps": [],
+        "enforce_parameter_schema": False,
+        "concurrency_limit": 1,
+        "work_pool_name": "wishcraft",
+    }
+    return str(post(http, "/deployments/", body)["id"])

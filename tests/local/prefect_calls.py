@@ -34,6 +34,12 @@ def state_of(http: httpx.Client, run: str) -> dict[str, Any]:
     return state
 
 
+def tasks_of(http: httpx.Client, run: str) -> list[str]:
+    """The tasks that are at work on shops."""
+    query = {"flow_runs": {"id": {"any_": [run]}}, "task_runs": {"state": {"type": {"any_": ["RUNNING"]}}}}
+    return [each["name"] for each in post(http, "/task_runs/filter", query) if not each["name"].startswith("find")]
+
+
 @contextmanager
 def hastened(http: httpx.Client, name: str) -> Iterator[None]:
     """The automation of that name, with SOON in the place of its time."""

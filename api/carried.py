@@ -1,0 +1,34 @@
+"""What a request brings that no log line and no report about it may tell, in whatever error's text it turns up."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import orjson
+from starlette.types import Scope
+
+from wishcraft.domain.redaction import is_secret_name
+
+_SECRET_HEADERS: Final = frozenset({b"authorization", b"cookie", b"x-api-key", b"x-registry-grant"})
+
+
+def secrets_of(scope: Scope, body: Sequence[bytes]) -> Iterator[str]:
+    """Every text in the body, as people's data; the secrets among the headers and in the query."""
+    for name, value in scope["headers"]:
+        if name in _SECRET_HEADERS:
+            yield value.decode("latin-1")
+    for name, text in parse_qsl(scope["query_string"].decode("latin-1")):
+        if is_secret_name(name):
+            yield text
+    try:
+        yield from _texts(orjson.loads(b"".join(body)))
+    except orjson.JSONDecodeError:
+        yield b"".join(body).decode(errors="replace")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts(each)

@@ -1,0 +1,143 @@
+"""What the API reports to Sentry: every answer that is 5xx, once, with what is needed to find out why."""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import httpx
+import pytest
+import sentry_sdk
+from fastapi import FastAPI
+from psycopg import Connection
+from pydantic import SecretStr
+
+from api.app import create_app, create_service
+from tests.observability.listener import Listener
+from wishcraft.observability import reports
+from wishcraft.observability.context import about, subject
+from wishcraft.observability.logs import redact_records
+from wishcraft.settings import Settings
+
+Demo = Connection[tuple[Any, ...]]
+Opened = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
+@pytest.fixture
+def reporting(settings: Settings, sentry: Listener) -> Settings:
+    """Settings with a Sentry, and this process as an API that reports to it."""
+    with_sentry = settings.model_copy(
+        update={"sentry_dsn": SecretStr(sentry.dsn), "sentry_traces_sample_rate": 1.0, "release": "abc1234"}
+    )
+    redact_records()
+    reports.start_reports(with_sentry, "api")
+    return with_sentry
+
+
+@pytest.fixture
+async def client(reporting: Settings, demo: Demo) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an API with a route that breaks."""
+    assert not demo.closed
+    app = create_app(reporting)
+    break_on_request(app)
+    transport = httpx.ASGITransport(create_service(app))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://api") as client,
+    ):
+        yield client
+
+
+def break_on_request(app: FastAPI) -> None:
+    @app.post("/api/broken/{ref}")
+    async def broken(ref: str, sent: dict[str, Any]) -> None:
+        raise ValueError(f"{ref} does not go with {sent['text']}")
+
+
+async def test_an_unhandled_error_is_one_event_with_its_stack_route_release_and_request(
+    client: httpx.AsyncClient, sentry: Listener
+) -> None:
+    answer = await client.post("/api/broken/one", json={"text": "anything"}, headers={"X-Request-Id": "request-0001"})
+    assert (answer.status_code, answer.headers["x-request-id"]) == (500, "request-0001")
+    reports.flush()
+    [event] = sentry.of_type("event")
+    assert sentry.errors() == [("ValueError", "one does not go with [redacted]")]
+    assert event["exception"]["values"][-1]["stacktrace"]["frames"][-1]["function"] == "broken"
+    assert event["tags"] == {
+        "program": "api",
+        "request_id": "request-0001",
+        "method": "POST",
+        "route": "/api/broken/{ref}",
+    }
+    assert (event["release"], event["environment"]) == ("abc1234", "development")
+
+
+async def test_requests_are_traced_under_their_routes_template(client: httpx.AsyncClient, sentry: Listener) -> None:
+    await client.get("/api/unsubscribe/" + "x" * 96)
+    await client.get("/nowhere/emma@example.com")
+    reports.flush()
+    assert [each["transaction"] for each in sentry.of_type("transaction")] == [
+        "GET /api/unsubscribe/{token}",
+        "GET unmatched",
+    ]
+
+
+async def test_a_store_that_is_away_is_reported_for_each_answer_that_is_503(
+    reporting: Settings, sentry: Listener, serving: Opened, key: dict[str, str]
+) -> None:
+    away = reporting.model_copy(update={"database_url": "postgresql+psycopg://u:hunter22secret@127.0.0.1:1/x"})
+    async with serving(away) as client:
+        statuses = [(await client.get("/api/registries", headers=key)).status_code for _ in range(2)]
+    reports.flush()
+    assert statuses == [503, 503]
+    assert [kind for kind, _ in sentry.errors()] == ["OperationalError", "OperationalError"]
+
+
+async def test_one_requests_breadcrumbs_are_not_told_of_another(client: httpx.AsyncClient, sentry: Listener) -> None:
+    with reports.isolated():
+        logging.getLogger("wishcraft").warning("of another request")
+    await client.post("/api/broken/one", json={"text": "anything"})
+    reports.flush()
+    [event] = sentry.of_type("event")
+    assert "of another request" not in str(event["breadcrumbs"])
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("http://prefect.internal:4200/api/health", True),
+        ("https://registry.example/api/x", True),
+        ("http://prefect.internal:42001/api", False),
+        ("https://registry.example.evil.com/", False),
+        ("https://maple-and-pine.myshopify.com/admin/api", False),
+    ],
+)
+async def test_only_our_own_hosts_see_which_trace_a_request_is_part_of(
+    settings: Settings, sentry: Listener, url: str, told: bool
+) -> None:
+    update = {
+        "sentry_dsn": SecretStr(sentry.dsn), "sentry_traces_sample_rate": 1.0,
+        "prefect_api_url": "http://prefect.internal:4200/api", "public_url": "https://registry.example",
+    }  # fmt: skip
+    reports.start_reports(settings.model_copy(update=update), "api")
+    seen: list[httpx.Headers] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers)
+        return httpx.Response(200)
+
+    with reports.traced("test", "test"):
+        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+            await http.get(url)
+    assert ("sentry-trace" in seen[0]) is told
+
+
+async def test_without_a_dsn_nothing_is_set_up(settings: Settings) -> None:
+    reports.start_reports(settings, "api")
+    assert not sentry_sdk.get_client().is_active()
+
+
+async def test_what_a_request_is_about_ends_with_it() -> None:
+    with about(request_id="a"), about(shop="b"):
+        pass
+    assert subject() == {}

@@ -1,0 +1,136 @@
+"""What a job's runs report: final failures once, with what is needed to find the run; ends as metrics and check-ins."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from prefect import State, get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.context import FlowRunContext
+from prefect.logging import get_run_logger
+from prefect.states import Cancelled, Completed, Crashed
+
+from deployments.sandbox.shopify.faults import Fault, FaultKind
+from deployments.sandbox.shopify.simulator import Simulator
+from flows.job import job
+from flows.reporting import end_run, reported
+from flows.sync_inventory import sync_inventory
+from tests.observability.listener import Listener
+from wishcraft import settings as settings_module
+from wishcraft.resources import Resources
+
+pytestmark = [
+    pytest.mark.usefixtures("prefect_server", "demo"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
+]
+SHOP = "maple-and-pine.myshopify.com"
+BROKEN = "lumiere-maison.myshopify.com"
+
+
+@pytest.fixture(autouse=True)
+def _reporting(worker_environment: object, sentry: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of a worker with a Sentry."""
+    assert worker_environment is None  # it is there
+    monkeypatch.setenv("SENTRY_DSN", sentry.dsn)
+    settings_module.settings.cache_clear()
+
+
+@job("breaking")
+async def breaking(kind: str) -> State[Any]:
+    """A job that ends in the way it is told."""
+    get_run_logger().info("writing to emma@example.com")
+    if kind == "error":
+        raise ValueError("shpat_0123456789abcdef is no token of emma@example.com")
+    return Cancelled(message="asked to") if kind == "stop" else Completed(message="done")
+
+
+async def end_well() -> State[Any]:
+    return Completed(message="done")
+
+
+async def counted(resources: Resources, name: str) -> dict[tuple[str, ...], float]:
+    return {each.labels: each.value for each in (await resources.counters.read())[name]}
+
+
+async def test_an_error_that_ends_a_run_is_one_event_that_leads_to_the_run(
+    sentry: Listener, resources: Resources
+) -> None:
+    state = await breaking("error", return_state=True)
+    assert state.is_failed()
+    assert state.message == "ValueError: [redacted] is no token of [redacted]"
+    [event] = sentry.of_type("event")
+    assert sentry.errors() == [("ValueError", "[redacted] is no token of [redacted]")]
+    assert event["exception"]["values"][0]["stacktrace"]["frames"][-1]["function"] == "breaking"
+    run_id = str(state.state_details.flow_run_id)
+    tags = event["tags"]
+    assert (tags["job"], tags["run_id"], tags["program"]) == ("breaking", run_id, "job")
+    assert tags["run_url"].endswith(f"/runs/flow-run/{run_id}")
+    assert await counted(resources, "job_runs_total") == {("breaking", "failed"): 1}
+
+
+async def test_only_the_last_try_of_a_shop_is_reported_and_under_its_name(
+    sentry: Listener, simulator: Simulator
+) -> None:
+    simulator.shops[SHOP].faults.set(Fault(FaultKind.MALFORMED, remaining=4))  # the client's tries: one more works
+    simulator.shops[BROKEN].faults.set(Fault(FaultKind.EXPIRED_TOKEN, remaining=None))
+    state = await sync_inventory([SHOP, BROKEN], return_state=True)
+    assert state.is_failed()
+    assert [kind for kind, _ in sentry.errors()] == ["ShopifyUnauthorized"]
+    [event] = sentry.of_type("event")
+    assert (event["tags"]["shop"], event["tags"]["job"]) == (BROKEN, "sync-inventory")
+
+
+async def test_ends_that_are_no_failure_are_counted_and_not_reported(sentry: Listener, resources: Resources) -> None:
+    before = datetime.now(UTC).timestamp()
+    for kind in ("nothing", "stop"):
+        await breaking(kind, return_state=True)
+    assert sentry.items == []
+    assert await counted(resources, "job_runs_total") == {("breaking", "completed"): 1, ("breaking", "cancelled"): 1}
+    assert (await counted(resources, "job_last_success_timestamp_seconds"))["breaking",] >= before
+    [durations] = (await resources.counters.read())["job_seconds"]
+    assert durations.labels == ("breaking",)
+
+
+async def test_a_run_that_died_is_reported_by_whoever_noticed(sentry: Listener, resources: Resources) -> None:
+    run = FlowRun(id=uuid4(), flow_id=uuid4(), name="brave-fox", start_time=datetime.now(UTC), auto_scheduled=True)
+    await end_run(breaking, run, Crashed(message="Its process died."))
+    [event] = sentry.of_type("event")
+    assert event["message"] == "breaking crashed: Its process died."
+    assert (event["tags"]["run_id"], event["level"]) == (str(run.id), "error")
+    assert [each["status"] for each in sentry.of_type("check_in")] == ["error"]
+    assert await counted(resources, "job_runs_total") == {("breaking", "crashed"): 1}
+
+
+async def test_a_run_whose_parameters_are_wrong_is_reported(sentry: Listener) -> None:
+    state = await breaking(7, return_state=True)
+    assert state.is_failed()
+    [event] = sentry.of_type("event")
+    assert "invalid parameters" in event["message"]
+
+
+async def test_scheduled_runs_check_in_with_the_deployments_schedule(sentry: Listener) -> None:
+    quarterly = CronSchedule(cron="*/15 * * * *", timezone="America/New_York")
+    async with get_client() as client:
+        deployment = await client.create_deployment(
+            await client.create_flow(breaking), "breaking", schedules=[DeploymentScheduleCreate(schedule=quarterly)]
+        )
+        run = await client.create_flow_run_from_deployment(deployment)
+    scheduled = run.model_copy(update={"auto_scheduled": True})  # as Prefect's scheduler would make it
+    context: Any = FlowRunContext
+    with context.model_construct(flow=breaking, flow_run=scheduled, client=client):
+        state = await reported(end_well)
+    await end_run(breaking, scheduled, state)
+    first, last = sentry.of_type("check_in")
+    assert (first["status"], last["status"]) == ("in_progress", "ok")
+    assert first["check_in_id"] == last["check_in_id"] == run.id.hex
+    assert first["monitor_slug"] == "breaking"
+    assert first["monitor_config"]["schedule"] == {"type": "crontab", "value": "*/15 * * * *"}
+    assert first["monitor_config"]["timezone"] == "America/New_York"
+
+
+async def test_a_run_by_hand_does_not_check_in(sentry: Listener) -> None:
+    await breaking("error", return_state=True)
+    assert sentry.of_type("check_in") == []

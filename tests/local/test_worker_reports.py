@@ -1,0 +1,54 @@
+"""What a worker tells of its runs: those that died under it, and how they log."""
+
+import json
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from tests.local.prefect_calls import becomes, create_run, post, state_of, tasks_of
+from tests.local.worker import Worker
+from tests.observability.listener import Listener
+from wishcraft.resources import Resources
+
+pytestmark = [pytest.mark.chaos, pytest.mark.usefixtures("demo")]
+
+
+@pytest.fixture
+def job_environment(job_environment: dict[str, str], sentry: Listener) -> dict[str, str]:
+    """With a Sentry, and lines for machines."""
+    return job_environment | {"SENTRY_DSN": sentry.dsn, "LOG_FORMAT": "json"}
+
+
+async def test_a_run_killed_under_its_worker_is_one_event_and_counted_as_crashed(
+    http: httpx.Client, start: Callable[..., Worker], slow_job: str, sentry: Listener, resources: Resources
+) -> None:
+    worker = start()
+    run = create_run(http, slow_job, batches=1, seconds=600)
+    await becomes(lambda: bool(tasks_of(http, run)))
+    for process in worker.process.children(recursive=True):
+        if "prefect" in " ".join(process.cmdline()):
+            process.kill()
+    await becomes(lambda: state_of(http, run)["type"] == "CRASHED")
+    await becomes(lambda: bool(sentry.of_type("event")))
+    assert worker.stop() == 0
+    [event] = sentry.of_type("event")
+    assert event["message"].startswith("slow-job crashed")
+    assert event["tags"]["run_id"] == run
+    runs = (await resources.counters.read())["job_runs_total"]
+    assert [(each.labels, each.value) for each in runs] == [(("slow-job", "crashed"), 1)]
+
+
+async def test_every_line_of_a_worker_and_its_runs_is_json_and_says_which_run(
+    http: httpx.Client, start: Callable[..., Worker], slow_job: str
+) -> None:
+    worker = start()
+    run = create_run(http, slow_job, batches=1, seconds=0)
+    await becomes(lambda: state_of(http, run)["type"] == "COMPLETED")
+    assert worker.stop() == 0
+    lines = [json.loads(line) for line in worker.log.read_text().splitlines()]
+    assert {"time", "level", "logger", "message"} <= set(lines[0])
+    assert all(line["run_id"] == run for line in lines if "run" in line["logger"])
+    assert any("Summary" in line["message"] for line in lines)
+    shown = [each["message"] for each in post(http, "/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})]
+    assert any("Summary" in message for message in shown)

@@ -1,0 +1,150 @@
+"""Takes secrets and personal data out of what is about to leave the process: texts, and nested values by their names.
+
+Pure. Three nets, one behind the other: values that are known to be secret, names that say that a value is, and the
+shapes of secrets and addresses in running text. It would rather take out too much.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+
+REDACTED: Final = "[redacted]"
+LONGEST: Final = 20_000
+"""Characters of a text that are looked at; the rest is cut off."""
+_DEEPEST: Final = 40
+_SHORTEST_KNOWN: Final = 4
+"""A known value with fewer characters is no secret worth the holes that it would tear."""
+
+_SECRETS: Final = (
+    r"(?:pass(?:word|wd|phrase)|pwd|secret|token|signature|hmac|access[_ -]?code|api[_ -]?key|credential|"
+    r"grant|dsn|auth[_ -]?string|session[_ -]?id|private[_ -]?key|encryption[_ -]?key)s?"
+)
+_PERSONAL: Final = (
+    r"(?:e-?mail|recipient|purchaser|street|postal|phone|gift[_ -]?message|event[_ -]?location|"
+    r"(?:first|last|full)[_ -]?name)s?"
+)
+_SAID_OF_SECRETS: Final = (
+    r"(?:not|no|now|wrong|accepted|missing|expired|invalid|required|unknown|revoked|used|changed|too|sent|away|shown|tried|"
+    r"set|out|an?|the|of|in|for|from|to|good|known|renewed|stored|encrypted|hashed|empty|rotated)\b"
+)
+_HEADERS: Final = r"(?:proxy-)?authorization|(?:set-)?cookie"
+_QUOTED: Final = r""""(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'"""
+_SECRET_NAMES: Final = re.compile(
+    r"passw|pwd|passphrase|secret|token|signature|hmac|accesscode|apikey|credential|grant|dsn|authstring|"
+    r"authorization|cookie|sessionid|privatekey|encryptionkey|databaseurl|redisurl|smtpurl|webhookurl|"
+    r"email|mail$|recipient|purchaser|registrant|firstname|lastname|fullname|customername|username|"
+    r"street|postal|phone|^address|address$|zip|city$|giftmessage|eventlocation|^notes$|^ip$|useragent|visitorid"
+)
+_NO_SECRET: Final = re.compile(r"[0-9a-f-]{16,36}")
+_IDS: Final = frozenset(
+    {"event_id", "trace_id", "span_id", "parent_span_id", "segment_id", "profile_id", "profiler_id", "check_in_id"}
+)
+
+
+def _unless_private(match: re.Match[str]) -> str:
+    """An address of our own network stays: it tells which server did not answer."""
+    try:
+        address = ipaddress.ip_address(match[0].strip("[]"))
+    except ValueError:
+        return match[0]
+    return match[0] if address.is_private else REDACTED
+
+
+_SHAPES: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]] = (
+    # What PostgreSQL quotes of rows, and SQLAlchemy of parameters.
+    (re.compile(r"\b(DETAIL|CONTEXT):.*?(?=\n\[SQL|\Z)", re.DOTALL), rf"\1: {REDACTED}"),
+    (re.compile(r"Key \(.*?\)=\(.*\)"), f"Key {REDACTED}"),
+    (re.compile(r"\[parameters: .*", re.DOTALL), f"[parameters: {REDACTED}]"),
+    # Credentials within URLs, queries, headers and assignments.
+    (re.compile(r"://[^\s/?#]*@"), f"://{REDACTED}@"),
+    (re.compile(rf"(?i)([?&][\w.%-]*(?:{_SECRETS}|{_PERSONAL})[\w%-]*=)[^&\s\"'<>]*"), rf"\1{REDACTED}"),
+    (re.compile(rf"(?i)\b({_HEADERS})\b([\"']?\s*[:=,]\s*)[^\n]*"), rf"\1\2{REDACTED}"),
+    (re.compile(r"(?i)\b(bearer|basic|digest|negotiate)\s+[\w+/=.~-]{6,}"), rf"\1 {REDACTED}"),
+    (
+        re.compile(
+            rf"(?i)(?<![?&])\b([\w-]*(?:{_SECRETS}|{_PERSONAL})[\w-]*)([\"']?\s*(?:[:=]|,(?=\s*b?[\"']))\s*b?)"
+            rf"({_QUOTED}|[^\n]+)"
+        ),
+        rf"\1\2{REDACTED}",
+    ),
+    (
+        re.compile(rf"(?i)\b([\w-]*{_SECRETS})(\s+(?:is|was)\s+)(?!{_SAID_OF_SECRETS})({_QUOTED}|[^\n]+)"),
+        rf"\1\2{REDACTED}",
+    ),
+    # Secrets by their shapes.
+    (re.compile(r"(?i)\bshp[a-z]{2,4}_\w+"), REDACTED),
+    (re.compile(r"\bwc_([0-9a-f]{12})_\w+"), rf"wc_\1_{REDACTED}"),
+    (re.compile(r"\bwc_(?![0-9a-f]{12}_\[)\w+"), f"wc_{REDACTED}"),
+    (re.compile(r"\beyJ[\w-]+(?:\.[\w-]*)+"), REDACTED),
+    (re.compile(r"\bgAAAA[\w=-]+"), REDACTED),
+    (re.compile(r"\$argon2\w*\$[^\s\"']+"), REDACTED),
+    (re.compile(r"(?i)(?<![0-9a-z])[0-9a-f]{32,}(?![0-9a-z])"), REDACTED),
+    (re.compile(r"(?<![\w+/])[\w+/]{43}="), REDACTED),
+    (re.compile(r"(?<![\w-])(?=[\w-]*[A-Z])(?=[\w-]*[a-z])[\w-]{40,}={0,2}"), REDACTED),
+    # People's addresses.
+    (re.compile(r"\"[^\"\n@]{1,64}\"(?:@|%40)[^\s\"'<>,;)]+"), REDACTED),
+    (re.compile(r"[^\s@<>()\[\],;:\"]+(?:@|%40)\[?[\w-]+(?:[.:][\w-]+)*\]?"), REDACTED),
+    (re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b"), _unless_private),
+    (re.compile(r"(?<![\w:])(?:[0-9a-fA-F]{0,4}:){2,7}[0-9a-fA-F]{0,4}(?![\w:])"), _unless_private),
+)  # fmt: skip
+
+
+def redact_text(text: str, known: Collection[str] = ()) -> str:
+    """The text with everything taken out that is `known` to be secret, labelled as such, or has the shape of it."""
+    cut = len(text) > LONGEST
+    text = text[:LONGEST]
+    for value in sorted({each for each in known if len(each) >= _SHORTEST_KNOWN}, key=len, reverse=True):
+        text = text.replace(value, REDACTED)
+    for shape, instead in _SHAPES:
+        text = shape.sub(instead, text)
+    return f"{text} [cut]" if cut else text
+
+
+def redact(value: Any, known: Collection[str] = ()) -> Any:
+    """A copy of a nested value of plain Python; what lies under a name that says so goes whole, whatever it is.
+
+    Names are redacted too. What is neither text, number, mapping nor sequence becomes the redacted text of it.
+    """
+    return _walk(value, known, 0)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether the name of a field, header, variable or parameter says that its value is not for others."""
+    return _SECRET_NAMES.search(re.sub(r"[^a-z0-9]", "", name.lower())) is not None
+
+
+def _walk(value: Any, known: Collection[str], depth: int) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if depth > _DEEPEST:
+        return REDACTED
+    if isinstance(value, Mapping):
+        return {_name(key, known): _under(key, each, known, depth) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        if _is_header(value):
+            return [_name(next(iter(value)), known), REDACTED]
+        return [_walk(each, known, depth + 1) for each in value]
+    return redact_text(_plain(value), known)
+
+
+def _is_header(pair: Collection[Any]) -> bool:
+    """Whether it is a secret name with its value, as ASGI has headers."""
+    return len(pair) == 2 and isinstance(pair, list | tuple) and is_secret_name(_plain(pair[0]))  # noqa: PLR2004  a pair
+
+
+def _under(key: Any, value: Any, known: Collection[str], depth: int) -> Any:
+    name = _plain(key)
+    if name in _IDS and isinstance(value, str) and _NO_SECRET.fullmatch(value):
+        return value
+    if is_secret_name(name) and value is not None and not isinstance(value, bool):
+        return REDACTED
+    return _walk(value, known, depth + 1)
+
+
+def _name(key: Any, known: Collection[str]) -> str:
+    return redact_text(_plain(key), known)
+
+
+def _plain(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

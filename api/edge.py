@@ -5,6 +5,8 @@ route behind it is complete without it and gives the same bytes; nothing is deci
 """
 
 import logging
+import time
+from http import HTTPStatus
 from typing import Any, Final
 
 from starlette.types import ASGIApp, Receive, Send
@@ -17,9 +19,16 @@ from wishcraft.cache.steps import now_ms
 from wishcraft.domain.callers import Caller, Scope
 from wishcraft.domain.registries import LONGEST_SLUG
 from wishcraft.errors import CacheUnavailable
+from wishcraft.instruments import REQUEST_SECONDS
 
 _PREFIX: Final = "/api/registries/"
 _ODD: Final = frozenset({b"authorization", b"origin", b"range", b"x-customer-id", b"x-registry-grant"})
+_ROUTE: Final = "/api/registries/{ref}"
+_SECONDS: Final = {
+    int(status): REQUEST_SECONDS.labels("GET", _ROUTE, str(int(status)), "edge")
+    for status in (HTTPStatus.OK, HTTPStatus.NOT_MODIFIED)
+}
+"""Made beforehand: to find them by their labels would cost as much as to observe."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -34,6 +43,7 @@ class Edge:
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """Answer the request, or let the application do it."""
         if scope["type"] == "http" and scope["method"] == "GET" and scope["path"].startswith(_PREFIX):
+            arrived = time.perf_counter()
             try:
                 answer = await self._answer(scope)
             except CacheUnavailable:
@@ -44,7 +54,9 @@ class Edge:
             if answer is not None:
                 await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
                 await send({"type": "http.response.body", "body": answer.body})
+                _SECONDS[answer.status].observe(time.perf_counter() - arrived)
                 return
+            scope["wishcraft.arrived"] = arrived
         await self._app(scope, receive, send)
 
     async def _answer(self, scope: Connection) -> Representation | None:

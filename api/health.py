@@ -5,15 +5,16 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
-from wishcraft.services.health import Health, Status, examine
+from api.identity import ServingHere
+from wishcraft.services.health import Health, Status
 
 router: Final = APIRouter(prefix="/health", tags=["health"])
 
 
 @router.get("", summary="How everything is")
-async def health(request: Request) -> Health:
-    """Each part's state. Always 200: `degraded` is for people and alerts, not for a load balancer."""
-    return await examine(request.app.state.resources, request.app.state.settings)
+async def health(serving: ServingHere) -> Health:
+    """Each part's state, at most a second old. Always 200: `degraded` is for people, not for a load balancer."""
+    return await serving.watch.health()
 
 
 @router.get("/liveness", summary="Whether the process answers")
@@ -27,9 +28,9 @@ async def liveness() -> dict[str, str]:
     summary="Whether requests can be served",
     responses={HTTPStatus.SERVICE_UNAVAILABLE: {"model": Health, "description": "Send requests elsewhere."}},
 )
-async def readiness(request: Request, response: Response) -> Health:
+async def readiness(request: Request, response: Response, serving: ServingHere) -> Health:
     """503 when no registry could be served (one of PostgreSQL and Redis is enough), and while the process stops."""
-    found = await examine(request.app.state.resources, request.app.state.settings)
+    found = await serving.watch.health()
     if found.status is Status.UNHEALTHY or request.app.state.draining:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
     return found

@@ -13,6 +13,9 @@ from wishcraft.domain.limits import Policy, Verdict
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.changing import recover
+from wishcraft.services.health import Watch
+from wishcraft.services.measuring import Measures
+from wishcraft.services.minutes import MinuteWriter
 from wishcraft.services.serving import RegistryReader
 from wishcraft.services.tracking import Tracker
 from wishcraft.settings import Settings
@@ -30,6 +33,9 @@ class Serving:
         self.settings = settings
         self.reader = RegistryReader(resources)
         self.tracker = Tracker(resources)
+        self.watch = Watch(resources, settings)
+        self.measures = Measures(resources, self.watch)
+        self.minutes = MinuteWriter(resources, self.watch)
         self.callers = Callers(resources, settings, self.tracker)
         self._visitors = Policy("visitor", settings.rate_limit_per_minute, _MINUTE)
         self._keys = Policy("key", _KEYS_TIMES * settings.rate_limit_per_minute, _MINUTE)
@@ -69,9 +75,14 @@ async def open_serving(settings: Settings) -> AsyncIterator[Serving]:
         if resources.redis.breaker:
             resources.redis.breaker.before_closing = partial(recover, resources)
         writing = asyncio.create_task(serving.tracker.run())
+        minuting = asyncio.create_task(serving.minutes.run())
         try:
             yield serving
         finally:
             await serving.stop()
             serving.tracker.stop()
             await writing
+            serving.minutes.stop()
+            await minuting  # it looks a last time at how everything is
+            await serving.measures.close()
+            await serving.watch.close()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import httpx
 
 from wishcraft.cache.client import Server, connect
+from wishcraft.cache.counters import Counters
 from wishcraft.cache.limits import Limiter
 from wishcraft.cache.registries import RegistryCache
 from wishcraft.cache.sessions import SessionCache
@@ -29,6 +30,7 @@ class Resources:
     cache: RegistryCache
     sessions: SessionCache
     usage: UsageCounters
+    counters: Counters
     limiter: Limiter
     http: httpx.AsyncClient
     shopify: ShopifyClient
@@ -55,6 +57,8 @@ async def open_resources(
         stack.push_async_callback(db.close)
         redis = connect(settings.redis_url, settings.redis_password, timeout=redis_timeout, breaks=redis_breaks)
         stack.push_async_callback(redis.close)
+        counters = Counters(redis)
+        stack.push_async_callback(counters.flush)
         mailer = SmtpMailer(settings.smtp_url, settings.mail_from)
         stack.push_async_callback(mailer.close)
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=httpx.Timeout(10, connect=5)))
@@ -65,13 +69,15 @@ async def open_resources(
             api_version=settings.shopify_api_version,
             api_key=settings.shopify_api_key,
             api_secret=settings.shopify_api_secret.get_secret_value(),
+            count=counters.count,
         )
         yield Resources(
             db=db,
             redis=redis,
-            cache=RegistryCache(redis),
+            cache=RegistryCache(redis, counters=counters),
             sessions=SessionCache(redis),
             usage=UsageCounters(redis),
+            counters=counters,
             limiter=Limiter(redis),
             http=http,
             shopify=shopify,

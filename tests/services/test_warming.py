@@ -35,6 +35,16 @@ async def test_a_second_warm_reads_no_rows_of_what_is_current(
     assert not [query for query in queries if "registry_items" in query]
 
 
+async def test_what_a_warm_stored_is_counted_for_the_metrics(resources: Resources, demo: Demo, shop: ShopRef) -> None:
+    await resources.cache.mark(shop.id, {active_slugs(demo, shop)[0]: 1_000_000})  # a writer is about to change it
+    counts = await warm_shop(resources, shop)
+    await resources.counters.flush()
+    fills = (await resources.counters.read())["cache_fills_total"]
+    counted = {each.labels[0]: each.value for each in fills}
+    assert counted == {"stored": counts["warmed"], "refused": 1}
+    assert counts["skipped"] == 1
+
+
 async def test_force_writes_every_entry_anew(resources: Resources, shop: ShopRef) -> None:
     first = await warm_shop(resources, shop)
     assert (await warm_shop(resources, shop, force=True))["warmed"] == first["registries"]

@@ -16,7 +16,7 @@ from deployments.sandbox.shopify.app import create_app
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options, Simulator
 from wishcraft.domain.tokens import OfflineToken
-from wishcraft.shopify.client import ShopifyClient
+from wishcraft.shopify.client import Count, ShopifyClient, count_nothing
 
 SHOP: Final = DEMO_SHOPS[0].domain
 START: Final = 1_790_000_000.0
@@ -94,7 +94,11 @@ class World:
         return self.shop.stock.variant_ids()[:count]
 
     def another_client(
-        self, *, api_secret: str = API_SECRET, jitter: Callable[[float, float], float] = lambda _, cap: cap
+        self,
+        *,
+        api_secret: str = API_SECRET,
+        jitter: Callable[[float, float], float] = lambda _, cap: cap,
+        count: Count = count_nothing,
     ) -> ShopifyClient:
         """By default jitter draws the longest pause, so that a test can foretell it."""
         return ShopifyClient(
@@ -106,6 +110,7 @@ class World:
             api_secret=api_secret,
             clock=self.clock,
             jitter=jitter,
+            count=count,
         )
 
 

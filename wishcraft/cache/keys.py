@@ -24,10 +24,20 @@ INDEX_TTL_MS: Final = 2 * HARD_TTL_MS
 """Each fill begins it anew, so what a shop's entries are counted by outlives them."""
 USAGE_TTL_SECONDS: Final = 35 * 86_400
 
+COUNTERS: Final = "wishcraft:counters"
+"""A hash of what all processes count together."""
+COUNTERS_TTL_SECONDS: Final = 35 * 86_400
+"""Each write begins it anew: it is gone when nobody has counted for so long."""
+
 ERA: Final = "wishcraft:era"
 WITHOUT_TTL: Final[tuple[str, ...]] = (ERA, "wishcraft:{*}:marks")
 """Patterns of the keys that never expire as a whole, so that no `volatile-*` policy evicts them.
 The fields of a shop's marks expire one by one, and the hash goes with its last field."""
+
+KINDS: Final = frozenset(
+    {"entry", "lease", "marks", "index", "sizes", "usage", "session", "limit", "counters", "era"}
+)  # fmt: skip
+"""What a key is of, as `kind_of` tells it; `other` is none of ours."""
 
 SESSIONS: Final = "wishcraft:{*}:session:*"
 """The pattern of all sessions' keys."""
@@ -90,6 +100,14 @@ def session_name(key: bytes) -> SessionName | None:
     """Which session lies under this key, as Redis gives it; None if `session_key` did not make it."""
     match = _SESSION.fullmatch(key.decode())
     return SessionName(int(match[1]), match[2]) if match else None
+
+
+def kind_of(key: bytes) -> str:
+    """Which of `KINDS` this key is, as Redis gives it, or `other`."""
+    whose, _, rest = key.removeprefix(b"wishcraft:").partition(b":")
+    kind = rest.partition(b":")[0] if whose.startswith(b"{") else whose
+    name = kind.decode(errors="replace")
+    return name if key.startswith(b"wishcraft:") and name in KINDS else "other"
 
 
 def spread(ttl_ms: int, fraction: float) -> int:

@@ -12,7 +12,9 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeGuard
 
-from wishcraft.cache.client import Memory
+from wishcraft.cache import keys
+from wishcraft.cache.client import Memory, Server
+from wishcraft.cache.counters import Counters
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.scripts import Outcome
 from wishcraft.cache.steps import Lease, Steps, fresh, now_ms
@@ -53,6 +55,13 @@ class Answer(NamedTuple):
 class RegistryCache(Steps):
     """The cache of all shops on one server; a reader that starts later is never answered an older version."""
 
+    def __init__(
+        self, server: Server, *, hold_seconds: float = keys.HOLD_SECONDS, counters: Counters | None = None
+    ) -> None:
+        """Fills are counted in `counters`, if these are given."""
+        super().__init__(server, hold_seconds=hold_seconds)
+        self._counters = counters
+
     async def memory(self) -> Memory:
         """The memory of the server that the cache is on.
 
@@ -69,6 +78,17 @@ class RegistryCache(Steps):
         """
         age = await self._server.learn()
         await asyncio.sleep(max(0, self._hold_seconds - age))
+
+    async def fill(
+        self, shop_id: int, loaded: Mapping[str, tuple[Lease, Entry]], quota: Quota = UNCOUNTED
+    ) -> dict[str, Outcome]:
+        """As `Steps.fill`, and counts what came of it."""
+        outcomes = await super().fill(shop_id, loaded, quota)
+        if self._counters:
+            for outcome in outcomes.values():
+                stored = "stored" if outcome is Outcome.FILLED else "refused"
+                self._counters.count("cache_fills_total", outcome=stored)
+        return outcomes
 
     async def read(self, shop_id: int, slug: str, load: Load) -> Answer:
         """One registry, from Redis if it can be: many readers of one that is missing make one load.

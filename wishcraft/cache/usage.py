@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from wishcraft.cache import keys, scripts
 from wishcraft.cache.client import Server
@@ -12,6 +12,8 @@ from wishcraft.domain.views import weight
 
 _VIEWS_PER_CALL: Final = 200
 """Redis serves nobody else during a call."""
+_SHOPS_PER_CALL: Final = 200
+"""This process serves nobody while it reads the answer to a call."""
 
 
 @dataclass(slots=True)
@@ -75,13 +77,15 @@ class UsageCounters:
 
     async def read(self, shop_ids: Sequence[int]) -> dict[int, Usage]:
         """Each shop's usage."""
+        replies: list[Any] = []
         with self._server.answering():
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for shop_id in shop_ids:
-                    pipe.hgetall(keys.usage_key(shop_id))
-                    pipe.zcard(keys.index_key(shop_id))
-                    pipe.hget(keys.sizes_key(shop_id), "")
-                replies = await pipe.execute()
+            for batch in batches(shop_ids, _SHOPS_PER_CALL):
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    for shop_id in batch:
+                        pipe.hgetall(keys.usage_key(shop_id))
+                        pipe.zcard(keys.index_key(shop_id))
+                        pipe.hget(keys.sizes_key(shop_id), "")
+                    replies += await pipe.execute()
         return {
             shop_id: Usage(
                 **{name: int(counters.get(name.encode(), 0)) for name in _COUNTED},

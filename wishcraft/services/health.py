@@ -9,12 +9,19 @@ from typing import Final
 
 import psutil
 from pydantic import BaseModel
-from sqlalchemy import text
 
+from wishcraft.errors import ConfigurationError
 from wishcraft.resources import Resources
+from wishcraft.services.latest import Latest
+from wishcraft.services.schedule import OVERDUE, Schedule, find_schedule
 from wishcraft.settings import Settings
+from wishcraft.store.connections import count_connections, read_revision
 
 PATIENCE_SECONDS: Final = 1.0
+GOOD_SECONDS: Final = 1.0
+"""For how long an examination is told to whoever asks: probes cost the stores nothing, however many come."""
+SCHEDULE_SECONDS: Final = 10.0
+"""The same of Prefect's schedule, which costs Prefect three queries and changes by the minute."""
 MEMORY_LIMIT_SHARE: Final = 0.9
 _CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
 
@@ -36,7 +43,7 @@ class Check(BaseModel):
 
 
 class Health(BaseModel):
-    """The whole and its parts: `database`, `redis`, `memory`, `environment`, `prefect`."""
+    """The whole and its parts: `database`, `redis`, `memory`, `environment`, `prefect`, `scheduler`."""
 
     status: Status
     checks: dict[str, Check]
@@ -46,17 +53,40 @@ class NotWellError(Exception):
     """Raised by a check with what is wrong."""
 
 
-async def examine(resources: Resources, settings: Settings) -> Health:
-    """Look at all parts at once; a part that does not answer within `PATIENCE_SECONDS` is unhealthy."""
-    looks: dict[str, Callable[[], Awaitable[str]]] = {
-        "database": lambda: _database(resources),
-        "redis": lambda: _redis(resources),
-        "memory": _memory,
-        "environment": lambda: _environment(settings),
-        "prefect": lambda: _prefect(resources, settings),
-    }
-    checks = dict(zip(looks, await asyncio.gather(*map(_check, looks.values())), strict=True))
-    return Health(status=overall({name: check.status for name, check in checks.items()}), checks=checks)
+class Watch:
+    """One for each process: examines when it is asked, and at most once in `GOOD_SECONDS`."""
+
+    def __init__(self, resources: Resources, settings: Settings) -> None:
+        self._schedule = Latest(lambda: find_schedule(resources.http, settings), SCHEDULE_SECONDS)
+        looks: dict[str, Callable[[], Awaitable[str]]] = {
+            "database": lambda: _database(resources),
+            "redis": lambda: _redis(resources),
+            "memory": _memory,
+            "environment": lambda: _environment(settings),
+            "prefect": lambda: _prefect(resources, settings),
+            "scheduler": lambda: _scheduler(self._schedule),
+        }
+        # A look that hangs is left behind, as psycopg takes seconds to give up, and the next examination joins it.
+        self._looks = {part: Latest(look, 0) for part, look in looks.items()}
+        self._health = Latest(self._examine, GOOD_SECONDS)
+
+    async def health(self) -> Health:
+        """How everything is, or was just now; a part that does not answer within `PATIENCE_SECONDS` is unhealthy."""
+        return await self._health.get()
+
+    @property
+    def overdue(self) -> Mapping[str, int]:
+        """Of each job how many runs were overdue when Prefect was asked last; empty if it never answered."""
+        return self._schedule.known.overdue if self._schedule.known else {}
+
+    async def close(self) -> None:
+        """End an examination that is under way."""
+        await self._health.close()
+        await asyncio.gather(*(look.close() for look in self._looks.values()), self._schedule.close())
+
+    async def _examine(self) -> Health:
+        checks = dict(zip(self._looks, await asyncio.gather(*map(_check, self._looks.values())), strict=True))
+        return Health(status=overall({name: check.status for name, check in checks.items()}), checks=checks)
 
 
 def overall(checks: Mapping[str, Status]) -> Status:
@@ -67,11 +97,11 @@ def overall(checks: Mapping[str, Status]) -> Status:
     return Status.HEALTHY if set(checks.values()) == {Status.HEALTHY} else Status.DEGRADED
 
 
-async def _check(look: Callable[[], Awaitable[str]]) -> Check:
+async def _check(look: Latest[str]) -> Check:
     started = time.perf_counter()
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            status, detail = Status.HEALTHY, await look()
+            status, detail = Status.HEALTHY, await look.get()
     except NotWellError as error:
         status, detail = Status.DEGRADED, str(error)
     except TimeoutError:
@@ -82,15 +112,21 @@ async def _check(look: Callable[[], Awaitable[str]]) -> Check:
 
 
 async def _database(resources: Resources) -> str:
-    async with resources.db.snapshot() as session:
-        revision = (await session.execute(text("SELECT version_num FROM alembic_version"))).scalar_one()
-    return f"answers, at revision {revision}"
+    connections = count_connections(resources.db)
+    detail = f"answers, at revision {await read_revision(resources.db)}"
+    if connections.in_use >= connections.limit:
+        raise NotWellError(f"{detail}; all {connections.limit} connections are in use")
+    return detail
 
 
 async def _redis(resources: Resources) -> str:
     memory = await resources.cache.memory()
     if not memory.policy.startswith(("volatile-", "noeviction")):
         raise NotWellError(f"maxmemory-policy is {memory.policy}: set volatile-lfu, or marks may be evicted")
+    if resources.redis.breaker and resources.redis.breaker.is_open:
+        raise NotWellError("answers again, but is not used until it knows of what was changed meanwhile")
+    if memory.limit and memory.used > MEMORY_LIMIT_SHARE * memory.limit:
+        raise NotWellError(f"{memory.used / 2**20:.0f} of {memory.limit / 2**20:.0f} MiB used: close to maxmemory")
     return f"answers, {memory.used / 2**20:.0f} MiB used, {memory.policy}"
 
 
@@ -119,3 +155,16 @@ async def _prefect(resources: Resources, settings: Settings) -> str:
         raise NotWellError("PREFECT_API_URL is not set")
     (await resources.http.get(f"{settings.prefect_api_url}/health")).raise_for_status()
     return "answers"
+
+
+async def _scheduler(schedule: Latest[Schedule]) -> str:
+    try:
+        found = await schedule.get()
+    except ConfigurationError as error:
+        raise NotWellError(str(error)) from None
+    overdue = [f"{job} ({runs})" for job, runs in found.overdue.items() if runs]
+    if overdue:
+        raise NotWellError(f"should have begun over {OVERDUE.seconds // 60} minutes ago: {', '.join(sorted(overdue))}")
+    if found.is_empty:
+        raise NotWellError("no run is scheduled")
+    return "runs are scheduled, none is overdue"

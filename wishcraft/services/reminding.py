@@ -145,10 +145,12 @@ async def _send(this: _Round, ids: list[int]) -> Counter[str]:
         mails = [(each, _write(this, each, *by_slug[each.slug])) for each in claimed if not each.suppressed]
     counts = Counter(due=len(claimed), suppressed=len(claimed) - len(mails))
     outcomes = await asyncio.gather(*(_deliver(this, *each) for each in mails), return_exceptions=True)
-    for outcome in outcomes:  # all have ended: none is left on its way when the first failure is raised
-        if isinstance(outcome, BaseException):
-            raise outcome
-        counts[outcome] += 1
+    counts.update(outcome for outcome in outcomes if isinstance(outcome, str))
+    for outcome in counts.keys() - {"due"}:
+        this.resources.counters.count("mails_total", counts[outcome], outcome=outcome)
+    for failure in outcomes:  # all have ended: none is left on its way when the first failure is raised
+        if isinstance(failure, BaseException):
+            raise failure
     return counts
 
 

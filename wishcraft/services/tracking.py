@@ -16,7 +16,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from wishcraft.cache.registries import State
 from wishcraft.cache.usage import Reads
 from wishcraft.errors import CacheUnavailable
+from wishcraft.instruments import CACHE_READS
 from wishcraft.resources import Resources
+from wishcraft.services.measuring import measure
 from wishcraft.store import api_keys, journal
 from wishcraft.store.journal import Event
 
@@ -29,6 +31,8 @@ MOST_VIEWED: Final = 50_000
 _AWAY: Final = (OperationalError, InterfaceError, InternalError, PoolTimeout, OSError)
 """What passes. Whatever else PostgreSQL refuses, it would refuse again: that is logged as a bug, and not kept."""
 _log: Final = logging.getLogger(__name__)
+_FIELDS: Final = {State.HIT: "hits", State.STALE: "stale", State.MISS: "misses", State.BYPASS: "bypassed"}
+_READS: Final = {state: CACHE_READS.labels(state.value) for state in State}
 Views = defaultdict[int, defaultdict[str, int]]
 
 
@@ -42,6 +46,7 @@ class Tracker:
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._reads: defaultdict[int, Reads] = defaultdict(Reads)
+        self._reads_told: defaultdict[int, Reads] = defaultdict(Reads)
         self._views = _no_views()
         self._scores = _no_views()
         self._events: list[Event] = []
@@ -94,12 +99,23 @@ class Tracker:
 
     async def flush(self) -> None:
         """Write down what was counted so far. What cannot be written is kept for the next time."""
+        measure(self._resources)
+        self._tell_reads()
         with suppress(CacheUnavailable):
             await self._resources.limiter.share()
+        await self._resources.counters.flush()
         await self._write_views()
         await self._write_events()
         await self._write_usage()
         await self._write_keys_used()
+
+    def _tell_reads(self) -> None:
+        """Add what was read to this process's metrics, and let it wait to be written down."""
+        reads, self._reads = self._reads, defaultdict(Reads)
+        for shop_id, counted in reads.items():
+            for state, name in _FIELDS.items():
+                _READS[state].inc(getattr(counted, name))
+            self._reads_told[shop_id].add(counted)
 
     async def _write_views(self) -> None:
         views, self._views = self._views, _no_views()
@@ -128,7 +144,7 @@ class Tracker:
             self._events = events + self._events
 
     async def _write_usage(self) -> None:
-        reads, self._reads = self._reads, defaultdict(Reads)
+        reads, self._reads_told = self._reads_told, defaultdict(Reads)
         scores, self._scores = self._scores, _no_views()
         if not reads and not scores:
             return
@@ -136,7 +152,7 @@ class Tracker:
             await self._resources.usage.add(reads, scores)
         except CacheUnavailable:
             for shop_id, counted in reads.items():
-                self._reads[shop_id].add(counted)
+                self._reads_told[shop_id].add(counted)
             # The scores are not kept: a Redis that comes back may have lost the entries that they are of.
 
     async def _write_keys_used(self) -> None:

@@ -22,6 +22,7 @@ class Answer:
 
     data: dict[str, Any] | None
     requested_cost: float | None = None
+    actual_cost: float = 0.0
     status: ThrottleStatus | None = None
     retry_after: float = 0.0
     """Seconds; 0 where the throttle status says how long to wait."""
@@ -42,11 +43,11 @@ def read_answer(response: httpx.Response) -> Answer:
         return Answer(None, retry_after=_seconds(response.headers.get("Retry-After", "")))
     check_status(response)
     body = read_object(response.content)
-    errors, (requested, status) = body.get("errors") or [], _cost(body)
+    errors, cost = body.get("errors") or [], _cost(body)
     if not errors and isinstance(body.get("data"), dict):
-        return Answer(body["data"], requested, status)
+        return Answer(body["data"], *cost)
     if "THROTTLED" in _codes(errors):
-        return Answer(None, requested, status)
+        return Answer(None, *cost)
     if not errors or _codes(errors) & _PASSING:
         raise ShopifyUnavailable("Shopify answered 200 with an error of its own or without data")
     raise ShopifyQueryInvalid(_messages(errors))
@@ -82,12 +83,14 @@ def _seconds(header: str) -> float:
     return float(header) if re.fullmatch(r"[0-9]{1,4}(\.[0-9]+)?", header) else _DEFAULT_RETRY_AFTER
 
 
-def _cost(body: dict[str, Any]) -> tuple[float | None, ThrottleStatus | None]:
+def _cost(body: dict[str, Any]) -> tuple[float | None, float, ThrottleStatus | None]:
+    """What was asked for, what was used of it, and what is left; a query that was not run has used nothing."""
     try:
         cost = body["extensions"]["cost"]
-        return float(cost["requestedQueryCost"]), ThrottleStatus.parse(cost["throttleStatus"])
+        used = float(cost.get("actualQueryCost") or 0)
+        return float(cost["requestedQueryCost"]), used, ThrottleStatus.parse(cost["throttleStatus"])
     except (KeyError, TypeError, ValueError):
-        return None, None
+        return None, 0.0, None
 
 
 def _codes(errors: Any) -> set[str]:

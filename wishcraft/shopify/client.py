@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Mapping
 from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import httpx
 import orjson
@@ -27,6 +27,18 @@ PATIENCE: Final = 60.0
 _log: Final = logging.getLogger(__name__)
 
 
+class Count(Protocol):
+    """Adds to a counter, as `Counters.count` does."""
+
+    def __call__(self, name: str, by: float = 1, **labels: str) -> None:
+        """Add `by` to what is counted under the name and the labels."""
+        ...
+
+
+def count_nothing(name: str, by: float = 1, **labels: str) -> None:
+    """For who does not want to know."""
+
+
 class ShopifyClient:
     """One app's way to the Admin API of all its shops; safe to share between tasks of one event loop."""
 
@@ -41,8 +53,10 @@ class ShopifyClient:
         api_secret: str,
         clock: Clock | None = None,
         jitter: Jitter = random.uniform,
+        count: Count = count_nothing,
     ) -> None:
         """`origin` is where a shop answers, with `{shop}` for its domain; `http` brings the timeouts."""
+        self._count = count
         self.retry = Retry(clock or SystemClock(), jitter)
         self._http = http
         self._tokens = AccessTokens(tokens, self._exchange, self.retry.clock)
@@ -107,8 +121,10 @@ class ShopifyClient:
             finally:
                 bucket.release(points)
             self._learn(bucket, shape, answer)
+            self._count("shopify_points_total", answer.actual_cost, shop=shop)
             if answer.data is not None:
                 return answer.data
+            self._count("shopify_throttled_total", shop=shop)
             told = answer.retry_after or self._blind_pause(bucket, shape, refusals)
             refusals += 1
 
@@ -135,6 +151,7 @@ class ShopifyClient:
     async def _post(self, shop: str, token: OfflineToken, body: bytes) -> Answer:
         url = f"{self._origin.format(shop=shop)}/admin/api/{self._api_version}/graphql.json"
         headers = {"Content-Type": "application/json", "X-Shopify-Access-Token": token.access}
+        self._count("shopify_requests_total", shop=shop)
         try:
             return read_answer(await self._http.post(url, content=body, headers=headers))
         except httpx.HTTPError as error:

@@ -1,0 +1,171 @@
+"""What the metrics tell: of requests by their route, of the cache, of all processes, and with a store away."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from psycopg import Connection
+from redis.asyncio import Redis
+
+from api.exposition import described
+from tests.api.conftest import SHOP, serving_of
+from tests.api.test_always_there import closed_to_all, open_to_all, public
+from tests.api.test_service_pages import away
+from tests.cache.conftest import OwnValkey
+from wishcraft.cache import keys
+from wishcraft.cache.client import READ_SECONDS
+from wishcraft.settings import Settings
+
+Demo = Connection[tuple[Any, ...]]
+Serving = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
+Sample = tuple[str, frozenset[tuple[str, str]]]
+
+
+def samples(text: str) -> dict[Sample, float]:
+    """Every sample of an exposition; none may be told twice."""
+    told: dict[Sample, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            name = (sample.name, frozenset(sample.labels.items()))
+            assert name not in told
+            told[name] = sample.value
+    return told
+
+
+async def scrape(client: httpx.AsyncClient) -> dict[Sample, float]:
+    await serving_of(client).tracker.flush()  # as it does once a second
+    return samples((await client.get("/metrics")).text)
+
+
+def named(name: str, **labels: str) -> Sample:
+    return name, frozenset(labels.items())
+
+
+def requests(route: str, status: int, by: str = "route", method: str = "GET") -> Sample:
+    return named("wishcraft_request_seconds_count", method=method, route=route, status=str(status), by=by)
+
+
+async def test_every_metric_that_there_is_is_in_the_text_with_its_help(client: httpx.AsyncClient) -> None:
+    text = (await client.get("/metrics")).text
+    told = dict(line.removeprefix("# HELP ").split(" ", 1) for line in text.splitlines() if line.startswith("# HELP "))
+    assert told == described()
+    assert all(name.startswith("wishcraft_") for name in told)
+
+
+async def test_requests_are_told_by_template_and_by_who_answered(
+    client: httpx.AsyncClient, demo: Demo, key: dict[str, str]
+) -> None:
+    route, slug = "/api/registries/{ref}", public(demo)
+    before = await scrape(client)
+    for _ in range(3):
+        tag = (await client.get(f"/api/registries/{slug}", headers=key)).headers["etag"]
+    await client.get(f"/api/registries/{slug}", headers=key | {"If-None-Match": tag})
+    await client.put(f"/api/registries/{slug}", headers=key)
+    await client.get(f"/api/registries/{slug}")
+    await client.post("/api/registries", headers=key, content=b"x" * 100_000)
+    await client.get(f"/nothing/{slug}")
+    after = await scrape(client)
+    expected = {
+        requests(route, 200): 1,
+        requests(route, 200, "edge"): 2,
+        requests(route, 304, "edge"): 1,
+        requests(route, 405, method="PUT"): 1,
+        requests(route, 401): 1,
+        requests("unmatched", 413, method="POST"): 1,
+        requests("unmatched", 404): 1,
+    }
+    assert {name: after[name] - before.get(name, 0) for name in expected} == expected
+    assert slug not in str(after)
+
+
+async def test_what_the_edge_waited_for_in_vain_is_in_the_time_of_the_route(
+    settings: Settings, serving: Serving, demo: Demo, key: dict[str, str], tmp_path: Path
+) -> None:
+    valkey = OwnValkey(tmp_path)
+    seconds = named(
+        "wishcraft_request_seconds_sum", method="GET", route="/api/registries/{ref}", status="200", by="route"
+    )
+    try:
+        async with serving(settings.model_copy(update={"redis_url": valkey.url})) as client:
+            await client.get(f"/api/registries/{public(demo)}", headers=key)  # from now on the edge knows the key
+            before = (await scrape(client))[seconds]
+            valkey.pause()
+            await client.get(f"/api/registries/{public(demo)}", headers=key)
+            assert (await scrape(client))[seconds] - before >= READ_SECONDS
+            valkey.resume()
+    finally:
+        valkey.kill()
+
+
+async def test_reads_are_told_by_what_the_cache_made_of_them(
+    client: httpx.AsyncClient, demo: Demo, key: dict[str, str]
+) -> None:
+    before = await scrape(client)
+    for _ in range(3):
+        await client.get(f"/api/registries/{public(demo)}", headers=key)
+    after = await scrape(client)
+    states = {state: named("wishcraft_cache_reads_total", state=state) for state in ("hit", "miss", "stale", "bypass")}
+    assert {state: after[name] - before[name] for state, name in states.items()} == {
+        "hit": 2,
+        "miss": 1,
+        "stale": 0,
+        "bypass": 0,
+    }
+    assert after[named("wishcraft_cache_fills_total", outcome="stored")] == 1
+    assert after[named("wishcraft_shop_hits_total", shop=SHOP)] == 2
+
+
+async def test_what_jobs_counted_is_told_by_every_process(client: httpx.AsyncClient) -> None:
+    counters = serving_of(client).resources.counters
+    counters.observe("job_seconds", 42, job="cache-warm")
+    counters.count("job_runs_total", job="cache-warm", outcome="completed")
+    counters.set("invariant_violations", 3, invariant="money")
+    told = await scrape(client)
+    assert told[named("wishcraft_job_runs_total", job="cache-warm", outcome="completed")] == 1
+    assert told[named("wishcraft_invariant_violations", invariant="money")] == 3
+    assert told[named("wishcraft_job_seconds_sum", job="cache-warm")] == 42
+    bucket = "wishcraft_job_seconds_bucket"
+    bounds = {bound: told[named(bucket, job="cache-warm", le=bound)] for bound in ("30.0", "60.0", "+Inf")}
+    assert bounds == {"30.0": 0, "60.0": 1, "+Inf": 1}
+
+
+async def test_the_keys_of_redis_are_told_by_kind(client: httpx.AsyncClient, redis: Redis) -> None:
+    await redis.set(keys.entry_key(1, "a"), "x", ex=100)
+    await redis.set(keys.entry_key(1, "b"), "x", ex=300)
+    told = await scrape(client)
+    assert told[named("wishcraft_redis_keys", kind="entry")] == 2
+    lives = [told[named("wishcraft_redis_key_ttl_seconds", kind="entry", quantile=each)] for each in ("0", "0.5", "1")]
+    assert lives == pytest.approx([100, 200, 300], abs=5)
+    assert told[named("wishcraft_redis_memory_bytes")] > 0
+    assert told[named("wishcraft_redis_evictions_total")] >= 0
+
+
+@pytest.mark.parametrize("gone", [("redis_url",), ("database_url",), ("database_url", "redis_url")])
+async def test_the_metrics_are_told_whichever_store_is_away(
+    settings: Settings, serving: Serving, demo: Demo, gone: tuple[str, ...]
+) -> None:
+    assert not demo.closed
+    async with serving(away(settings, *gone)) as client:
+        told = await scrape(client)
+    assert told[named("wishcraft_redis_up")] == ("redis_url" not in gone)
+    assert told[named("wishcraft_part_health", part="database")] == ("database_url" not in gone)
+    assert told[named("wishcraft_db_connections_limit")] == 10
+    assert ("wishcraft_redis_memory_bytes" in {name for name, _ in told}) == ("redis_url" not in gone)
+
+
+async def test_while_postgresql_is_away_the_shops_are_told_by_the_names_they_had(
+    client: httpx.AsyncClient, settings: Settings
+) -> None:
+    hits = named("wishcraft_shop_hits_total", shop=SHOP)
+    assert hits in await scrape(client)
+    closed_to_all(settings)
+    try:
+        serving_of(client).measures._shops._until = 0  # what is known is no longer good
+        told = await scrape(client)
+    finally:
+        open_to_all(settings)
+    assert hits in told

@@ -1,0 +1,96 @@
+"""Two processes that share a folder of metrics: each tells those of both, and none twice."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from psycopg import Connection
+from pydantic import SecretStr
+
+from deployments.sandbox.demo import add_key
+from tests.api.test_always_there import public
+from tests.api.test_exposition import Sample, named, requests, samples
+from wishcraft.settings import Settings
+
+Demo = Connection[tuple[Any, ...]]
+TEMPLATE = "/api/registries/{ref}"
+
+
+class Process:
+    """An API process on a port of its own, with its metrics in the folder."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        said = settings.model_copy(update={"api_port": port, "drain_seconds": 0})
+        environment = {
+            name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in said
+            if value is not None
+        }
+        environment["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+        self._process = subprocess.Popen([sys.executable, "-m", "api"], env=os.environ | environment)
+        self.pid = self._process.pid
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + 60
+        while not self._is_ready():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def scrape(self) -> dict[Sample, float]:
+        return samples(httpx.get(f"{self.url}/metrics").text)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/health/readiness", timeout=5).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+
+@pytest.fixture
+def processes(settings: Settings, demo: Demo, tmp_path: Path) -> Iterator[list[Process]]:
+    assert not demo.closed
+    both = [Process(settings, tmp_path), Process(settings, tmp_path)]
+    try:
+        for each in both:
+            each.wait_until_ready()
+        yield both
+    finally:
+        for each in both:
+            each.kill()
+
+
+def test_each_process_tells_what_both_counted_and_forgets_what_a_killed_one_measured(
+    processes: list[Process], demo: Demo, tmp_path: Path
+) -> None:
+    key, slug = {"X-API-Key": add_key(demo, 1).key}, public(demo)
+    for process, times in zip(processes, (4, 7), strict=True):
+        for _ in range(times):
+            assert httpx.get(f"{process.url}/api/registries/{slug}", headers=key).status_code == 200
+    told = [process.scrape() for process in processes]
+    for each in told:
+        at_the_edge, behind_it = each[requests(TEMPLATE, 200, "edge")], each[requests(TEMPLATE, 200)]
+        assert (at_the_edge, behind_it) == (9, 2)  # each process meets the key once before its edge knows it
+        assert each[named("wishcraft_db_connections_limit")] == 20
+        assert each[named("wishcraft_breaker_open", store="redis")] == 0
+        assert not [labels for _, labels in each if "pid" in dict(labels)]
+    first, second = processes
+    assert list(tmp_path.glob(f"gauge_live*_{first.pid}.db"))
+    first.kill()
+    left = second.scrape()
+    assert left[named("wishcraft_db_connections_limit")] == 10
+    assert left[requests(TEMPLATE, 200, "edge")] == 9

@@ -1,0 +1,99 @@
+"""What is counted adds up over all processes, and outlasts a Redis that is away."""
+
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.cache.conftest import OwnValkey
+from wishcraft.cache import keys
+from wishcraft.cache.client import Server
+from wishcraft.cache.counters import Counters, Series
+
+
+async def test_the_counts_of_all_processes_add_up(server: Server) -> None:
+    for counters in (Counters(server), Counters(server)):
+        counters.count("mails_total", outcome="sent")
+        counters.count("mails_total", 2.5, outcome="failed")
+        await counters.flush()
+    read = await Counters(server).read()
+    assert read["mails_total"] == [Series(("failed",), 5, {}), Series(("sent",), 2, {})]
+
+
+async def test_what_was_flushed_is_not_added_again(server: Server) -> None:
+    counters = Counters(server)
+    counters.count("mails_total", outcome="sent")
+    await counters.flush()
+    await counters.flush()
+    assert (await counters.read())["mails_total"] == [Series(("sent",), 1, {})]
+
+
+async def test_a_gauge_is_what_was_said_last(server: Server) -> None:
+    first, second = Counters(server), Counters(server)
+    first.set("invariant_violations", 7, invariant="cache")
+    await first.flush()
+    second.set("invariant_violations", 0, invariant="cache")
+    await second.flush()
+    assert (await first.read())["invariant_violations"] == [Series(("cache",), 0, {})]
+
+
+async def test_a_histograms_buckets_count_what_was_within_each_bound(server: Server) -> None:
+    counters = Counters(server)
+    for seconds in (0.5, 1.0, 1.5, 5000.0):
+        counters.observe("job_seconds", seconds, job="cache-warm")
+    await counters.flush()
+    [series] = (await counters.read())["job_seconds"]
+    assert (series.labels, series.value) == (("cache-warm",), 5003)
+    assert [series.buckets[bound] for bound in ("1.0", "5.0", "3600.0", "inf")] == [2, 3, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("mails", {"outcome": "sent"}),
+        ("mails_total", {}),
+        ("mails_total", {"outcome": "sent", "shop": "1"}),
+        ("job_seconds", {"job": "cache-warm"}),
+    ],
+)
+async def test_what_is_not_a_counter_cannot_be_counted(server: Server, name: str, labels: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=name):
+        Counters(server).count(name, **labels)
+
+
+async def test_what_is_not_a_counter_is_neither_observed_nor_set(server: Server) -> None:
+    with pytest.raises(ValueError, match="no histogram mails_total"):
+        Counters(server).observe("mails_total", 1, outcome="sent")
+    with pytest.raises(ValueError, match="no gauge mails_total"):
+        Counters(server).set("mails_total", 1, outcome="sent")
+
+
+async def test_all_of_it_is_gone_when_nobody_has_counted_for_long(server: Server, redis: Redis) -> None:
+    counters = Counters(server)
+    for _ in range(2):
+        counters.count("mails_total", outcome="sent")
+        await counters.flush()
+        assert 0 < await redis.ttl(keys.COUNTERS) <= keys.COUNTERS_TTL_SECONDS
+        await redis.expire(keys.COUNTERS, 100 * keys.COUNTERS_TTL_SECONDS)
+
+
+async def test_what_redis_does_not_take_is_kept_for_the_next_time(own_valkey: OwnValkey, own_server: Server) -> None:
+    counters = Counters(own_server)
+    counters.count("mails_total", outcome="sent")
+    counters.set("invariant_violations", 1, invariant="cache")
+    counters.set("invariant_violations", 1, invariant="money")
+    own_valkey.kill()
+    await counters.flush()
+    counters.count("mails_total", outcome="sent")
+    counters.set("invariant_violations", 0, invariant="cache")
+    own_valkey.start()
+    await counters.flush()
+    read = await counters.read()
+    assert read["mails_total"] == [Series(("sent",), 2, {})]
+    assert read["invariant_violations"] == [Series(("cache",), 0, {}), Series(("money",), 1, {})]
+
+
+async def test_what_another_release_counts_is_left_out(server: Server, redis: Redis) -> None:
+    await redis.hset(keys.COUNTERS, '["of_tomorrow_total", "x"]', "1")
+    await redis.expire(keys.COUNTERS, 60)
+    assert "of_tomorrow_total" not in await Counters(server).read()

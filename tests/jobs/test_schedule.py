@@ -1,0 +1,62 @@
+"""What health asks of Prefect, asked of a real one."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from prefect import State, flow, get_client
+from prefect.settings import PREFECT_API_URL
+from prefect.states import AwaitingConcurrencySlot, AwaitingRetry, Late, Scheduled
+
+from wishcraft.services.schedule import OVERDUE, find_schedule
+from wishcraft.settings import Settings
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+NOW = datetime(2001, 2, 3, 10, tzinfo=UTC)
+"""Long before any other test's runs are due."""
+SECOND = timedelta(seconds=1)
+
+
+@flow
+async def idle() -> None:
+    """A run to be created, not to be run."""
+
+
+async def test_runs_that_should_have_begun_are_overdue_and_those_that_wait_for_another_are_not(
+    settings: Settings,
+) -> None:
+    asking = settings.model_copy(update={"prefect_api_url": PREFECT_API_URL.value()})
+    async with get_client() as client, httpx.AsyncClient() as http:
+        flow_id = await client.create_flow(idle)
+        late, waiting = [await client.create_deployment(flow_id, name) for name in ("is-late", "waits")]
+        runs: list[tuple[UUID, State[Any]]] = [
+            (late, Scheduled(scheduled_time=NOW - OVERDUE - SECOND)),
+            (late, Late(scheduled_time=NOW - 2 * OVERDUE)),
+            (late, Scheduled(scheduled_time=NOW - OVERDUE + SECOND)),
+            (waiting, AwaitingRetry(scheduled_time=NOW - 2 * OVERDUE)),
+            (waiting, AwaitingConcurrencySlot(scheduled_time=NOW - 2 * OVERDUE)),
+        ]
+        for deployment_id, state in runs:
+            await client.create_flow_run_from_deployment(deployment_id, state=state)
+        try:
+            found = await find_schedule(http, asking, NOW)
+            after_all = await find_schedule(http, asking, NOW + timedelta(days=365_000))
+        finally:
+            for deployment_id in (late, waiting):
+                await client.delete_deployment(deployment_id)
+    assert {job: found.overdue[job] for job in ("is-late", "waits")} == {"is-late": 2, "waits": 0}
+    assert after_all.overdue["is-late"] == 3
+    assert after_all.is_empty
+
+
+async def test_what_is_to_come_is_seen(settings: Settings) -> None:
+    asking = settings.model_copy(update={"prefect_api_url": PREFECT_API_URL.value()})
+    async with get_client() as client, httpx.AsyncClient() as http:
+        deployment_id = await client.create_deployment(await client.create_flow(idle), "is-to-come")
+        await client.create_flow_run_from_deployment(deployment_id, state=Scheduled(scheduled_time=NOW + SECOND))
+        try:
+            assert not (await find_schedule(http, asking, NOW)).is_empty
+        finally:
+            await client.delete_deployment(deployment_id)

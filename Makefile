@@ -53,6 +53,10 @@ check: .venv/.installed ## Check style, types, imports, migrations and docs
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest -q tests/test_architecture.py tests/test_docs.py tests/store/test_migrations.py
 
+.PHONY: audit
+audit: .venv/.installed ## Look up known vulnerabilities of the locked dependencies; fails also when it cannot
+	@$(BIN)/python -m deployments.audit
+
 .PHONY: bench
 bench: .venv/.installed ## Measure serving and the jobs beside the usual ways; prints tables (some fifteen minutes)
 	@$(BIN)/python -m benchmarks

@@ -14,6 +14,7 @@ def read_board(workspace: Workspace, environment: Mapping[str, str]) -> dict[str
         "api": f"http://127.0.0.1:{environment['API_PORT']}",
         "prefect_ui": environment["PREFECT_UI_URL"],
         "prefect_api": environment["PREFECT_API_URL"],
+        "prefect_password": environment.get("PREFECT_API_AUTH_STRING"),
         "shopify": environment["SHOPIFY_ORIGIN"].removesuffix("/{shop}"),
         "mailbox": environment["MAILBOX_URL"],
         "database_url": environment["DATABASE_URL"],
@@ -25,10 +26,11 @@ def read_board(workspace: Workspace, environment: Mapping[str, str]) -> dict[str
 
 def describe(board: Mapping[str, Any]) -> str:
     """The board for the terminal, with a request that works as pasted."""
+    password = board["prefect_password"]
     lines = [
         "",
         "WishCraft is ready.",
-        f"  Prefect UI   {board['prefect_ui']}",
+        f"  Prefect UI   {board['prefect_ui']}" + ("  (asks for PREFECT_API_AUTH_STRING)" if password else ""),
         f"  API          {board['api']}",
         f"  API docs     {board['api']}/api/docs/ui",
         f"  Shopify      {board['shopify']}  (simulated)",

@@ -14,7 +14,7 @@ from deployments.local.workspace import ROOT, Workspace
 from deployments.sandbox.processes import port_is_free
 from wishcraft.errors import ConfigurationError
 
-_PREFECT: Final = {
+PREFECT: Final = {  # as in the image: see deployments/container/Dockerfile
     "DO_NOT_TRACK": "1",
     "PREFECT_CLI_PROMPT": "false",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
@@ -51,12 +51,17 @@ def port_from_environment(variable: str, default: int) -> int:
 def children_environment(
     workspace: Workspace, mark: str, ports: Ports, database_url: str, redis_url: str
 ) -> dict[str, str]:
-    """All variables for a child. PREFECT_* ones of the person's own shell are dropped: they mean another server."""
+    """All variables for a child.
+
+    PREFECT_* ones of the person's own shell are dropped: they mean another server. But for PREFECT_API_AUTH_STRING,
+    which this one is to ask for.
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     return (
         inherited
         | workspace.secrets()
-        | _PREFECT
+        | PREFECT
+        | prefect_password(os.environ)
         | {
             MARK: mark,
             "ALERT_WEBHOOK_URL": f"http://127.0.0.1:{ports.mailbox}/alerts",
@@ -64,6 +69,7 @@ def children_environment(
             "MAILBOX_URL": f"http://127.0.0.1:{ports.mailbox}",
             "MAIL_FROM": "registry@wishcraft.example",
             "DATABASE_URL": database_url,
+            "LOG_FORMAT": os.environ.get("LOG_FORMAT", "text"),  # a person reads them, although through a pipe
             "DRAIN_SECONDS": "0",  # there is no proxy in front that would have to notice
             "PREFECT_API_URL": f"http://127.0.0.1:{ports.prefect}/api",
             "PREFECT_HOME": str(workspace.folder / "prefect"),
@@ -79,6 +85,12 @@ def children_environment(
             "SMTP_URL": f"smtp://127.0.0.1:{ports.smtp}",
         }
     )
+
+
+def prefect_password(environment: Mapping[str, str]) -> dict[str, str]:
+    """What makes Prefect's server ask for `user:password`, and all others show it; nothing if none is set."""
+    password = environment.get("PREFECT_API_AUTH_STRING")
+    return {"PREFECT_API_AUTH_STRING": password, "PREFECT_SERVER_API_AUTH_STRING": password} if password else {}
 
 
 def prefect_database(database_url: str, environment: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from base64 import b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -29,9 +30,10 @@ class RunOutcome:
 class PrefectApi:
     """Requests to one Prefect server. Each raises `PrefectUnavailable` unless its description says otherwise."""
 
-    def __init__(self, url: str) -> None:
-        """`url` ends with /api."""
-        self._http = httpx.AsyncClient(base_url=url, timeout=5, trust_env=False)
+    def __init__(self, url: str, password: str | None = None) -> None:
+        """`url` ends with /api; `password` is `user:password`, if the server asks for one."""
+        shown = {"Authorization": f"Basic {b64encode(password.encode()).decode()}"} if password else {}
+        self._http = httpx.AsyncClient(base_url=url, headers=shown, timeout=5, trust_env=False)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -17,6 +17,7 @@ from deployments.local.services import Ports, module
 from deployments.local.supervisor import Service, Supervisor, wait_until
 from deployments.local.terminal import Terminal
 from deployments.local.workspace import Workspace, write_private_json
+from deployments.sandbox.postgres import keep_query_statistics
 
 _FIRST_RUN_SECONDS: Final = 120.0
 _FIRST_RUNS_AT_ONCE: Final = 2  # each is a process that imports Prefect
@@ -34,7 +35,8 @@ class Stack:
         self._terminal = terminal
         self._environment: dict[str, str] = {}
         self._stopping = False
-        self._prefect = PrefectApi(f"http://127.0.0.1:{ports.prefect}/api")
+        password = os.environ.get("PREFECT_API_AUTH_STRING")
+        self._prefect = PrefectApi(f"http://127.0.0.1:{ports.prefect}/api", password)
         self._supervisor = Supervisor(terminal, workspace.logs, self._update_board)
 
     async def live(self) -> None:
@@ -87,7 +89,9 @@ class Stack:
             service, server_url = await asyncio.to_thread(services.postgres, folder)
             await self._supervisor.start(service)
         await asyncio.to_thread(create_databases, server_url, ("wishcraft", *names))
-        return server_url.removesuffix("/postgres") + "/wishcraft", redis_url
+        database_url = server_url.removesuffix("/postgres") + "/wishcraft"
+        await asyncio.to_thread(keep_query_statistics, database_url)
+        return database_url, redis_url
 
     async def _start_application(self) -> None:
         await self._once("Schema up to date", "migrations", "wishcraft.migrations", "upgrade")

@@ -1,11 +1,14 @@
 """What the stack relies on in Prefect's server, asked of a real one."""
 
+from http import HTTPStatus
 from typing import Any
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
-from deployments.local.prefect_api import PrefectApi
+from deployments.local.prefect_api import PrefectApi, PrefectUnavailable
 from deployments.local.supervisor import wait_until
 
 pytestmark = pytest.mark.chaos
@@ -24,7 +27,7 @@ async def test_a_crashed_run_frees_its_deployments_slot_at_once(
     assert _propose(http, first, "PENDING") == "ACCEPT"
     assert _propose(http, first, "RUNNING") == "ACCEPT"
     assert _propose(http, second, "PENDING") != "ACCEPT"
-    api = PrefectApi(environment["PREFECT_API_URL"])
+    api = PrefectApi(environment["PREFECT_API_URL"], environment["PREFECT_API_AUTH_STRING"])
     assert await api.crash_unfinished_runs("The worker died.", of_the_pool=True) == 1
     await api.aclose()
     assert _state(http, first)["message"] == "The worker died."
@@ -36,7 +39,7 @@ async def test_a_run_outside_the_pool_is_left_alone_while_the_stack_runs(
 ) -> None:
     run = _run(http, _deploy(http, "in-a-notebook"))
     assert _propose(http, run, "RUNNING") == "ACCEPT"
-    api = PrefectApi(environment["PREFECT_API_URL"])
+    api = PrefectApi(environment["PREFECT_API_URL"], environment["PREFECT_API_AUTH_STRING"])
     await api.crash_unfinished_runs("The worker died.", of_the_pool=True)
     assert _state(http, run)["type"] == "RUNNING"
     assert await api.crash_unfinished_runs("The stack was stopped.", of_the_pool=False) > 0
@@ -53,6 +56,36 @@ async def test_scheduled_runs_are_created(http: httpx.Client) -> None:
         return any(run["auto_scheduled"] for run in _post(http, "/flow_runs/filter", query))
 
     assert await wait_until(exist)
+
+
+@pytest.mark.parametrize("shown", [None, ("ops", "guessed"), ("", "")])
+def test_who_does_not_show_the_password_is_told_of_health_alone(
+    shown: tuple[str, str] | None, environment: dict[str, str]
+) -> None:
+    with httpx.Client(base_url=environment["PREFECT_API_URL"], auth=shown, trust_env=False) as stranger:
+        for path in ("/deployments/filter", "/flow_runs/filter", "/block_documents/filter", "/variables/filter"):
+            assert stranger.post(path, json={}).status_code == HTTPStatus.UNAUTHORIZED
+        assert stranger.get("/health").is_success
+
+
+def test_a_stranger_can_neither_send_nor_read_events(environment: dict[str, str]) -> None:
+    address = environment["PREFECT_API_URL"].replace("http", "ws", 1)
+    for path in ("events/in", "events/out", "logs/out"):
+        with pytest.raises((InvalidStatus, ConnectionClosed)), connect(f"{address}/{path}", proxy=None) as socket:
+            socket.recv(timeout=20)
+
+
+async def test_the_stack_takes_a_server_that_refuses_it_for_one_without_its_pool(environment: dict[str, str]) -> None:
+    api = PrefectApi(environment["PREFECT_API_URL"], "ops:guessed")
+    assert await api.answers()
+    assert not await api.has_pool()
+    with pytest.raises(PrefectUnavailable, match="401"):
+        await api.deployments()
+    await api.aclose()
+
+
+def test_the_ui_asks_for_the_password(environment: dict[str, str]) -> None:
+    assert httpx.get(f"{environment['PREFECT_UI_URL']}/ui-settings", trust_env=False).json()["auth"] == "BASIC"
 
 
 def _deploy(http: httpx.Client, name: str, **options: object) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from deployments.local.board import describe, read_board
 from deployments.local.environment import children_environment, port_from_environment
 from deployments.local.services import Ports
 from deployments.local.workspace import Workspace, write_private_json
@@ -94,3 +95,26 @@ def test_children_see_no_other_prefect_than_the_stacks(tmp_path: Path, monkeypat
 def test_one_port_for_two_is_refused_before_anything_starts() -> None:
     with pytest.raises(ConfigurationError, match="API_PORT and PREFECT_PORT are both 8303"):
         Ports(api=8303, prefect=8303, shopify=1, mailbox=2, smtp=3)
+
+
+@pytest.mark.parametrize("password", ["", "ops:pass:word"])
+def test_prefects_password_is_the_only_prefect_variable_that_passes_to_the_children(
+    password: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", password)
+    environment = children_environment(Workspace(tmp_path), "mark", Ports(1, 2, 3, 4, 5), "postgresql://db/w", "")
+    asked, shown = environment.get("PREFECT_SERVER_API_AUTH_STRING"), environment.get("PREFECT_API_AUTH_STRING")
+    assert (asked, shown) == ((password, password) if password else (None, None))
+
+
+def test_the_board_says_that_prefect_asks_for_a_password_and_not_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_API_AUTH_STRING", raising=False)
+    workspace = Workspace(tmp_path)
+    environment = children_environment(workspace, "mark", Ports(1, 2, 3, 4, 5), "postgresql://db/w", "redis://r")
+    open_to_all = read_board(workspace, environment)
+    locked = read_board(workspace, environment | {"PREFECT_API_AUTH_STRING": "ops:secret"})
+    assert "asks for PREFECT_API_AUTH_STRING" not in describe(open_to_all)
+    assert "asks for PREFECT_API_AUTH_STRING" in describe(locked)
+    assert "secret" not in describe(locked)

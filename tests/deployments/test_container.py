@@ -1,0 +1,203 @@
+"""The image and the example installation: confined, without secrets in the open, and in step with the code."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import prefect.settings
+import pytest
+import yaml
+from prefect.settings.legacy import _get_valid_setting_names
+
+from deployments.container.__main__ import prefect_secrets
+from deployments.container.make_secrets import make_secrets
+from deployments.local.environment import PREFECT
+from deployments.local.workspace import ROOT
+from tests.deployments.image import FOLDER, OURS, SERVICES, image_environment, instructions, seconds
+from wishcraft.settings import DatabaseSettings, Settings
+
+DECLARED: Final = set(yaml.safe_load((FOLDER / "compose.yaml").read_text())["secrets"])
+BY_HAND: Final = {"shopify_api_secret": "hush", "smtp_url": "smtps://mail.example"}
+SECRET_SETTINGS: Final = {
+    name.upper() for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)
+} | {"DATABASE_URL"}
+OTHERS: Final = {"POSTGRES_PASSWORD_FILE", "HOME", "MPLCONFIGDIR", "DO_NOT_TRACK", "PYTHONDONTWRITEBYTECODE",
+                 "PYTHONUNBUFFERED"}  # fmt: skip
+every_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+our_services = pytest.mark.parametrize("service", OURS.values(), ids=OURS)
+Kind = TypeVar("Kind", bound=DatabaseSettings)
+GRACEFUL_SECONDS: Final = 10  # of `api.server`
+
+
+@pytest.fixture
+def secrets(tmp_path: Path) -> Path:
+    """The secrets of an installation: made, and put beside by hand."""
+    folder = tmp_path / "secrets"
+    make_secrets(folder)
+    for name, content in BY_HAND.items():
+        (folder / name).write_text(content)
+    return folder
+
+
+@every_service
+def test_every_service_is_confined_and_none_is_root(service: dict[str, Any]) -> None:
+    user, group = map(int, service["user"].split(":"))
+    assert user > 0 < group
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["pids_limit"] > 0
+    assert service["mem_limit"]
+    assert any(mount.startswith("/tmp") for mount in service["tmpfs"])  # noqa: S108  the container's own
+
+
+def test_the_image_is_nobodys_and_what_it_writes_goes_to_its_temporary_folder() -> None:
+    assert instructions("USER") == ["65534:65534"]
+    folders = {value for value in image_environment().values() if value.startswith("/")}
+    assert len(folders) == 4
+    assert all(folder == "/tmp" or folder.startswith("/tmp/") for folder in folders)  # noqa: S108  the image's own
+
+
+def test_every_image_is_named_by_a_version() -> None:
+    images = [service["image"] for service in SERVICES.values()]
+    images += [line.split()[0] for line in instructions("FROM")]
+    tags = [image.partition(":")[2] for image in images]
+    assert all(tag and tag[0].isdigit() for tag in tags), images
+
+
+def test_what_is_locked_is_installed_by_its_hashes() -> None:
+    fetching, installing = instructions("RUN")
+    assert "--require-hashes" in fetching
+    assert "--no-index" in installing
+
+
+def test_only_the_api_and_prefect_are_reached_from_outside_and_by_this_machine_alone() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published == {"api": ["127.0.0.1:8000:8000"], "prefect": ["127.0.0.1:4200:4200"]}
+    assert SERVICES["postgres"]["networks"] == SERVICES["redis"]["networks"] == ["stores"]
+    assert yaml.safe_load((FOLDER / "compose.yaml").read_text())["networks"]["stores"]["internal"]
+
+
+def test_no_secret_is_written_down() -> None:
+    for name, value in [*image_environment().items(), *((n, v) for s in SERVICES.values() for n, v in environment(s))]:
+        assert name not in SECRET_SETTINGS
+        assert not name.endswith(("PASSWORD", "AUTH_STRING", "CONNECTION_URL", "SECRET", "TOKEN"))
+        assert "@" not in value
+
+
+def test_no_secret_comes_into_the_image_or_the_repository() -> None:
+    ignored = (FOLDER / "Dockerfile.dockerignore").read_text().splitlines()
+    assert next(line for line in ignored if not line.startswith("#")) == "*"
+    assert "deployments/container/secrets" in ignored
+    assert "deployments/container/secrets/" in (ROOT / ".gitignore").read_text().splitlines()
+    copied = {line.removeprefix("!") for line in ignored if line.startswith("!")}
+    assert {"requirements.lock", "prefect.yaml"} < copied
+    assert all((ROOT / path).exists() for path in copied)
+
+
+def test_every_secret_is_made_or_put_there_by_hand_and_used_by_some_service(secrets: Path) -> None:
+    used = {name for service in SERVICES.values() for name in service.get("secrets", [])}
+    assert used == DECLARED == {file.name for file in secrets.iterdir()}
+
+
+def test_secrets_once_made_are_never_made_anew(secrets: Path) -> None:
+    before = (secrets / "encryption_keys").read_text()
+    with pytest.raises(FileExistsError):
+        make_secrets(secrets)
+    assert (secrets / "encryption_keys").read_text() == before
+
+
+def test_the_password_that_prefect_asks_for_is_the_one_that_is_shown_to_it(secrets: Path) -> None:
+    asked, shown = secrets / "prefect_server_api_auth_string", secrets / "prefect_api_auth_string"
+    assert asked.read_text() == shown.read_text()
+
+
+def test_others_cannot_enter_the_folder_of_the_secrets(secrets: Path) -> None:
+    assert secrets.stat().st_mode & 0o777 == 0o700
+
+
+@every_service
+def test_every_variable_exists(service: dict[str, Any]) -> None:
+    ours = {name.upper() for name in Settings.model_fields}
+    known = ours | _get_valid_setting_names(prefect.settings.Settings) | OTHERS
+    assert {name for name, _ in environment(service)} | set(image_environment()) <= known
+
+
+@pytest.mark.parametrize("name", ["api", "worker"])
+def test_api_and_worker_have_all_settings_that_production_asks_for(
+    name: str, secrets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = settings_of(name, Settings, secrets, monkeypatch)
+    assert read.environment == "production"
+    assert read.database_url.endswith("@postgres/wishcraft")
+    assert read.prefect_api_auth_string
+    assert bool(read.metrics_token) is (name == "api")
+
+
+def test_migrations_have_the_database_and_nothing_else(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings_of("migrations", DatabaseSettings, secrets, monkeypatch).database_url
+    assert SERVICES["migrations"]["secrets"] == ["database_url"]
+
+
+def test_prefects_server_asks_for_a_password_and_whoever_calls_it_has_it() -> None:
+    assert "prefect_server_api_auth_string" in SERVICES["prefect"]["secrets"]
+    for service in OURS.values():
+        calls = "PREFECT_API_URL" in service.get("environment", {})
+        assert calls is ("prefect_api_auth_string" in service["secrets"])
+
+
+@our_services
+def test_every_command_is_a_module_that_exists(service: dict[str, Any]) -> None:
+    assert service["command"][:2] == ["python", "-m"]
+    assert importlib.util.find_spec(service["command"][2])
+
+
+def test_prefect_is_set_up_as_in_the_local_stack() -> None:
+    assert PREFECT.items() <= image_environment().items()
+
+
+def test_whatever_stays_up_is_watched_but_the_worker() -> None:
+    unwatched = {name for name, service in SERVICES.items() if service.get("healthcheck") == {"disable": True}}
+    assert unwatched == {"worker", *(name for name, service in SERVICES.items() if service["restart"] == "no")}
+    assert "/health/liveness" in instructions("HEALTHCHECK")[0]
+    assert {"postgres", "redis", "prefect"} <= {name for name, each in SERVICES.items() if "healthcheck" in each}
+
+
+def test_a_stop_leaves_the_time_that_draining_takes() -> None:
+    api, worker = SERVICES["api"], SERVICES["worker"]
+    draining = float(api["environment"]["DRAIN_SECONDS"]) + GRACEFUL_SECONDS
+    assert seconds(api["stop_grace_period"]) > draining
+    patience = float(worker["command"][worker["command"].index("--patience") + 1])
+    assert seconds(worker["stop_grace_period"]) >= patience + 15
+
+
+def test_prefects_secrets_become_its_variables(tmp_path: Path) -> None:
+    (tmp_path / "prefect_api_auth_string").write_text("ops:secret\n")
+    (tmp_path / "encryption_keys").write_text("not Prefect's")
+    assert prefect_secrets(tmp_path) == {"PREFECT_API_AUTH_STRING": "ops:secret"}
+
+
+def test_the_entrypoint_becomes_the_program_so_that_signals_reach_it() -> None:
+    asked = [sys.executable, "-m", "deployments.container", sys.executable, "-c", "import os; print(os.getpid())"]
+    with subprocess.Popen(asked, stdout=subprocess.PIPE, cwd=ROOT, text=True) as process:  # noqa: S603  ours
+        output, _ = process.communicate(timeout=60)
+    assert int(output) == process.pid
+
+
+def environment(service: dict[str, Any]) -> list[tuple[str, str]]:
+    """A service's variables."""
+    return list(service.get("environment", {}).items())
+
+
+def settings_of(name: str, kind: type[Kind], secrets: Path, monkeypatch: pytest.MonkeyPatch) -> Kind:
+    """The settings as the service reads them, from its variables and its secrets."""
+    for variable in Settings.model_fields:
+        monkeypatch.delenv(variable.upper(), raising=False)
+    for variable, value in environment(SERVICES[name]):
+        monkeypatch.setenv(variable, value)
+    for file in secrets.iterdir():
+        if file.name not in SERVICES[name]["secrets"]:
+            file.unlink()
+    return kind(_secrets_dir=secrets)

@@ -1,0 +1,72 @@
+"""The API and the worker as the image runs them: on a file system that takes nothing but in a temporary folder."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deployments.local.workspace import ROOT
+from deployments.sandbox.processes import choose_port
+from tests.deployments.image import image_environment
+from tests.local.prefect_calls import becomes, create_run, deployment_id, state_of
+
+Start = Callable[..., None]
+PROBE = ["unshare", "-rm", "true"]
+CONFINED = """
+mount --make-rprivate / && mount -t tmpfs tmpfs "$1" && mount -o remount,ro,bind / || exit 99
+touch "$1/writable" || exit 98
+touch "$1.not" 2>/dev/null && exit 97
+shift
+exec "$@"
+"""
+pytestmark = [pytest.mark.chaos, pytest.mark.usefixtures("demo")]
+
+
+@pytest.fixture
+def start(job_environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
+    """Starts a module with the image's variables, and ends it after the test."""
+    if subprocess.run(PROBE, check=False, capture_output=True).returncode != 0:  # noqa: S603  the text above
+        pytest.skip("this machine lets no one have mounts of their own")
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    environment = job_environment | image_environment(folder) | {"TMPDIR": str(folder)}
+    environment.pop("PREFECT_PROFILES_PATH")  # the image sets none
+    with ExitStack() as running:
+
+        def start(*arguments: str, **variables: str) -> None:
+            running.enter_context(confined(folder, arguments, environment | variables))
+
+        yield start
+
+
+@contextmanager
+def confined(folder: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> Iterator[None]:
+    """The module, to which all but `folder` is read-only."""
+    command = ["unshare", "-rm", "sh", "-c", CONFINED, "sh", str(folder), sys.executable, "-m", *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment)  # noqa: S603  our own modules
+    yield
+    process.terminate()
+    process.wait(60)
+
+
+async def test_the_api_serves_though_it_can_write_nothing(start: Start, tmp_path: Path) -> None:
+    port = choose_port("The API", None, tmp_path / "port")
+    start("api", API_HOST="127.0.0.1", API_PORT=str(port), DRAIN_SECONDS="0")
+
+    def ready() -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/health/readiness", trust_env=False).is_success
+        except httpx.HTTPError:
+            return False
+
+    await becomes(ready)
+
+
+async def test_the_worker_runs_a_job_though_it_can_write_nothing(start: Start, http: httpx.Client) -> None:
+    start("deployments.worker", "--name", "confined", "--patience", "20")
+    run = create_run(http, deployment_id(http, "cache-warm"))
+    await becomes(lambda: state_of(http, run)["type"] == "COMPLETED")

@@ -27,6 +27,11 @@ TIME_FOR: Final[Mapping[str, timedelta]] = {
     "send-reminders": timedelta(minutes=30),
     "cleanup-logs": timedelta(hours=1),
     "cleanup-sessions": timedelta(hours=1),
+    "check-invariants": timedelta(minutes=30),
+    "service-levels": timedelta(minutes=30),
+    "daily-report": timedelta(minutes=30),
+    "weekly-report": timedelta(minutes=30),
+    "monthly-report": timedelta(minutes=30),
 }
 """How long a run of each deployment may take before somebody is told; it goes on all the same."""
 

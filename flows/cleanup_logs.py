@@ -21,18 +21,20 @@ async def cleanup_logs(
     compliance_days: Annotated[int, Field(ge=365, le=3650)] = 730,
     webhook_days: Days = 30,
     analytics_days: Days = 400,
+    service_days: Days = 400,
     run_days: Days = 30,
     batch_rows: Rows = 5000,
     minutes: Minutes = 30,
     dry_run: bool = False,
 ) -> State[dict[str, int]]:
-    """Delete audit logs, handled webhook events, analytics and Prefect's runs once they are past their time.
+    """Delete audit logs, handled webhook events, analytics, service minutes and Prefect's runs past their time.
 
     Args:
         audit_days: Days for which ordinary audit logs are kept.
         compliance_days: Days for which audit logs of compliance actions are kept: 365 or more.
         webhook_days: Days for which handled webhook events are kept, from when they were handled. Others always are.
         analytics_days: Days for which analytics events and views by day are kept.
+        service_days: Days for which it is kept how each minute was served, which `service-levels` goes by.
         run_days: Days for which Prefect's runs are kept, with their tasks, logs and artifacts.
         batch_rows: The most rows that one transaction deletes.
         minutes: No batch is begun later than this after the start; the next run goes on with what is left.
@@ -45,6 +47,7 @@ async def cleanup_logs(
         Kind.WEBHOOKS: webhook_days,
         Kind.ANALYTICS: analytics_days,
         Kind.VIEWS: analytics_days,
+        Kind.MINUTES: service_days,
         Kind.RUNS: run_days,
     }
     bounds = Bounds(batch_rows, now + timedelta(minutes=minutes), dry_run)

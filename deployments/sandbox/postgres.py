@@ -28,6 +28,7 @@ _SETTINGS: Final = (
     "unix_socket_directories=",
     "max_connections=200",
     "log_checkpoints=off",
+    "shared_preload_libraries=pg_stat_statements",
 )
 _UNSAFE: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
@@ -80,6 +81,12 @@ def postgres(folder: Path, *, port: int | None = None, durable: bool = True) -> 
     server = prepare_postgres(folder, port=port, durable=durable)
     with running(server.program, server.ready, folder / "postgres.log"):
         yield server.url
+
+
+def keep_query_statistics(url: str) -> None:
+    """Let the database at the URL, which this server holds, show what its queries cost, as `weekly-report` tells."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
 
 
 def _binary(name: str) -> str:

@@ -44,11 +44,15 @@ def add_logs(demo: Demo, action: str, days: int, rows: int) -> None:
 
 @pytest.fixture(autouse=True)
 def only_the_tests_own_rows(demo: Demo) -> None:
-    demo.execute("TRUNCATE audit_logs, webhook_events, analytics_events, sessions, registry_views")
+    demo.execute("TRUNCATE audit_logs, webhook_events, analytics_events, sessions, registry_views, service_minutes")
     add_logs(demo, "registry.archived", 31, 12)
     add_logs(demo, "registry.archived", 29, 5)
     add_logs(demo, "customers/redact", 31, 3)
     add_logs(demo, "customers/redact", 731, 2)
+    for days in (399, 401):
+        demo.execute(
+            "INSERT INTO service_minutes SELECT now() - %s * interval '1 day', true, 0, 0, '{0}', 0, 0, 0, 0", [days]
+        )
 
 
 async def rows_of(state: State[Any]) -> dict[str, dict[str, Any]]:
@@ -69,7 +73,7 @@ def logs_left(demo: Demo) -> dict[str, int]:
 async def test_logs_past_their_time_go_and_the_run_tells_what_went_by_table(demo: Demo) -> None:
     state = await cleanup_logs(batch_rows=5, return_state=True)
     assert state.is_completed(), state.message
-    assert state.message == "6 tables: 14 old, 14 deleted, 0 left."
+    assert state.message == "7 tables: 15 old, 15 deleted, 0 left."
     rows = await rows_of(state)
     assert {table: row["deleted"] for table, row in rows.items()} == {
         "audit logs": 12,
@@ -77,15 +81,17 @@ async def test_logs_past_their_time_go_and_the_run_tells_what_went_by_table(demo
         "handled webhook events": 0,
         "analytics events": 0,
         "views by day": 0,
+        "service minutes": 1,
         "Prefect runs": 0,
     }
     assert logs_left(demo) == {"registry.archived": 5, "customers/redact": 3}
+    assert demo.execute("SELECT count(*) FROM service_minutes").fetchone() == (1,)
 
 
 async def test_a_dry_run_tells_what_would_go_and_changes_nothing(demo: Demo) -> None:
     before = logs_left(demo)
     state = await cleanup_logs(audit_days=28, dry_run=True, return_state=True)
-    assert state.message == "6 tables: 19 old, 0 deleted, 19 left."
+    assert state.message == "7 tables: 20 old, 0 deleted, 20 left."
     assert logs_left(demo) == before
 
 

@@ -44,6 +44,17 @@ def test_what_comes_is_listed_the_newest_first_and_shown_whole(page: httpx.Clien
     assert ["Subject", "Two"] in whole["headers"]
 
 
+def test_pictures_that_came_along_are_seen(page: httpx.Client, smtp: smtplib.SMTP) -> None:
+    message = letter()
+    *_, html = message.iter_parts()
+    html.set_content('<img src="cid:plot">', subtype="html")
+    html.add_related(b"png", "image", "png", cid="<plot>")
+    smtp.send_message(message)
+    [listed] = page.get("/messages").json()
+    shown = page.get(f"/messages/{listed['number']}").json()["html"]
+    assert shown.strip() == '<img src="data:image/png;base64,cG5n">'
+
+
 def test_the_list_can_be_narrowed_and_emptied(page: httpx.Client, smtp: smtplib.SMTP) -> None:
     smtp.send_message(letter())
     assert len(page.get("/messages", params={"to": "emma@example.com"}).json()) == 1

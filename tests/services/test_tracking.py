@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 
 from wishcraft.cache import keys
 from wishcraft.cache.registries import State
+from wishcraft.instruments import CACHE_READS
 from wishcraft.resources import Resources
 from wishcraft.services.tracking import MOST_EVENTS, Tracker
 from wishcraft.store.journal import Event
@@ -26,6 +27,12 @@ def slugs(demo: Demo, shop: ShopRef) -> list[str]:
 def views(demo: Demo) -> dict[str, int]:
     query = "SELECT slug, sum(views)::int FROM registry_views v JOIN registries r ON r.id = v.registry_id GROUP BY slug"
     return dict(demo.execute(query).fetchall())
+
+
+def hits_told() -> float:
+    """The hits in this process's metrics."""
+    samples = [sample for family in CACHE_READS.collect() for sample in family.samples]
+    return sum(each.value for each in samples if each.labels == {"state": "hit"})
 
 
 def event(shop_id: int, ref: str, item_id: int | None = None) -> Event:
@@ -63,7 +70,7 @@ async def test_views_are_the_shops_own(resources: Resources, demo: Demo, shop: S
 async def test_what_redis_does_not_take_is_kept(
     resources: Resources, shop: ShopRef, slugs: list[str], redis: Redis
 ) -> None:
-    tracker = Tracker(resources)
+    tracker, told = Tracker(resources), hits_told()
     await redis.set(keys.usage_key(shop.id), "in the way", ex=60)
     tracker.count_read(shop.id, slugs[0], State.HIT, 5)
     await tracker.flush()
@@ -72,6 +79,7 @@ async def test_what_redis_does_not_take_is_kept(
     await tracker.flush()
     used = (await resources.usage.read([shop.id]))[shop.id]
     assert (used.hits, used.bytes_sent) == (2, 10)
+    assert hits_told() - told == 2  # what was kept is not told twice
 
 
 async def test_events_find_their_registry_by_slug_and_by_id_and_no_other_shops(

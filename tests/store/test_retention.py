@@ -19,16 +19,20 @@ INDEXES = {
     Kind.WEBHOOKS: "ix_webhook_events_find_handled",
     Kind.ANALYTICS: "ix_analytics_events_find_old",
     Kind.VIEWS: "ix_registry_views_find_old",
+    Kind.MINUTES: "pk_service_minutes",
     Kind.IDEMPOTENCY: "ix_idempotency_keys_find_expired",
     Kind.SESSIONS: "ix_sessions_find_expired",
 }
 ROWS = 20_000
+EMPTY = """
+    TRUNCATE audit_logs, webhook_events, analytics_events, sessions, registry_views, idempotency_keys, service_minutes
+"""
 
 
 @pytest.fixture
 def full_tables(demo: Demo) -> Iterator[None]:
     """A row for each of the last minutes; a tenth of the audit logs are of compliance actions."""
-    demo.execute("TRUNCATE audit_logs, webhook_events, analytics_events, sessions, registry_views, idempotency_keys")
+    demo.execute(EMPTY)
     moments = "SELECT n, CAST(%s AS timestamptz) - n * interval '1 minute' AS moment FROM generate_series(1, %s) n"
     for insert in (
         """INSERT INTO audit_logs (actor, action, resource, resource_id, created_at)
@@ -41,13 +45,14 @@ def full_tables(demo: Demo) -> Iterator[None]:
            SELECT 1, (SELECT min(id) FROM registries WHERE shop_id = 1), CAST(moment AS date) - n::int, 1""",
         """INSERT INTO idempotency_keys (shop_id, caller, key, request_hash, created, expires_at)
            SELECT 1, 'key', n, '', 'smith', moment""",
+        """INSERT INTO service_minutes SELECT moment, true, 0, 0, '{0}', 0, 0, 0, 0""",
         """INSERT INTO sessions (id, shop_id, kind, subject, expires_at)
            SELECT 's' || n, 1, 'guest_grant', 'smith', moment""",
     ):
         demo.execute(f"{insert} FROM ({moments}) m".encode(), [NOW, ROWS])
     demo.execute("ANALYZE")
     yield
-    demo.execute("TRUNCATE audit_logs, webhook_events, analytics_events, sessions, registry_views, idempotency_keys")
+    demo.execute(EMPTY)
 
 
 async def plan(resources: Resources, statement: str, kind: Kind, before: datetime) -> str:

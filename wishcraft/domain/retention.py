@@ -19,6 +19,7 @@ class Kind(StrEnum):
     WEBHOOKS = "handled webhook events"
     ANALYTICS = "analytics events"
     VIEWS = "views by day"
+    MINUTES = "service minutes"
     IDEMPOTENCY = "expired idempotency keys"
     RUNS = "Prefect runs"
     SESSIONS = "expired sessions"

@@ -1,8 +1,10 @@
 """A run's summary as Markdown: one sentence, then the few things that somebody may have to do something about. Pure."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from wishcraft.domain.markdown import escaped
+from wishcraft.domain.markdown import table as markdown_table
 from wishcraft.domain.outcomes import ShopOutcome, named, sentence
 
 MOST_ROWS: Final = 20
@@ -12,7 +14,7 @@ MOST_ROWS: Final = 20
 def summary(outcomes: Sequence[ShopOutcome], watched: Sequence[str] = (), noun: str = "shop") -> str:
     """The run for people. `watched` are names of counts of which any is worth a look, such as `low_stock`."""
     parts = [
-        f"**{_escaped(sentence(outcomes, noun))}**",
+        f"**{escaped(sentence(outcomes, noun))}**",
         _failures(outcomes, noun),
         _stopped(outcomes),
         _retries(outcomes),
@@ -49,15 +51,5 @@ def _section(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -
     """A titled table of the first rows, or nothing if there are none."""
     if not rows:
         return ""
-    lines = [_row(header), _row(["---"] * len(header)), *(_row(map(_escaped, row)) for row in rows[:MOST_ROWS])]
     more = f"\n\nAnd {len(rows) - MOST_ROWS:,} more {header[0]}s, in the run's table." if len(rows) > MOST_ROWS else ""
-    return f"## {title}\n\n" + "\n".join(lines) + more
-
-
-def _row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _escaped(text: str) -> str:
-    """The text without what Markdown would take for its own: problems quote answers from outside."""
-    return "".join(f"\\{character}" if character in "|*<`[\\" else character for character in text)
+    return f"## {title}\n\n{markdown_table(header, rows[:MOST_ROWS])}{more}"

@@ -1,7 +1,16 @@
 """What a mail is, and what sends one. A provider is a `Mailer`; which one, `resources.py` decides."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A PNG that the mail's HTML shows as `cid:<name>`."""
+
+    name: str
+    png: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +24,9 @@ class Mail:
     html: str = field(repr=False)
     message_id: str
     """In angle brackets, the same on every try."""
-    unsubscribe_url: str = field(repr=False)
-    """Takes a POST without any login (RFC 8058)."""
+    unsubscribe_url: str | None = field(repr=False, default=None)
+    """Takes a POST without any login (RFC 8058); None for who is written to at their own wish."""
+    pictures: Sequence[Picture] = ()
 
 
 class Mailer(Protocol):

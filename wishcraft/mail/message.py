@@ -1,4 +1,4 @@
-"""A mail as the bytes that travel (RFC 5322): headers, text and HTML. It sends nothing."""
+"""A mail as the bytes that travel (RFC 5322): headers, text, HTML and its pictures. It sends nothing."""
 
 from datetime import UTC, datetime
 from email.headerregistry import Address
@@ -31,8 +31,8 @@ _POLICY: Final = _Policy(linesep="\r\n")
 def build_message(mail: Mail, sender: str, now: datetime) -> EmailMessage:
     """The mail as a message from the address `sender` in the shop's name; `now` (aware) is its date.
 
-    It can be unsubscribed from with one click: RFC 8058, section 3.1. Filters and mail programs are told that no person
-    wrote it: RFC 3834, section 5.
+    One that has a URL for it can be unsubscribed from with one click: RFC 8058, section 3.1. Filters and mail programs
+    are told that no person wrote it: RFC 3834, section 5.
     """
     message = EmailMessage(policy=_POLICY)
     message["From"] = Address(display_name=" ".join(mail.sender_name.split()), addr_spec=sender)
@@ -40,11 +40,17 @@ def build_message(mail: Mail, sender: str, now: datetime) -> EmailMessage:
     message["Subject"] = " ".join(mail.subject.split())
     message["Date"] = now.astimezone(UTC)
     message["Message-ID"] = mail.message_id
-    message["List-Unsubscribe"] = f"<{mail.unsubscribe_url}>"
-    message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    if mail.unsubscribe_url:
+        message["List-Unsubscribe"] = f"<{mail.unsubscribe_url}>"
+        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(mail.text, cte="quoted-printable")
     message.add_alternative(mail.html, subtype="html", cte="quoted-printable")
+    *_, html = message.iter_parts()
+    for picture in mail.pictures:
+        html.add_related(
+            picture.png, "image", "png", cid=f"<{picture.name}>", disposition="inline", filename=picture.name
+        )
     return message
 
 

@@ -15,7 +15,7 @@ from wishcraft.resources import Resources
 from wishcraft.services.progress import Checkpoint, no_checkpoint
 from wishcraft.services.warming import find_due, refresh
 from wishcraft.shopify.variants import MOST_IDS, POINTS_PER_VARIANT, bulk_read_variants, read_variants
-from wishcraft.store import items, locks, registries
+from wishcraft.store import items, locks, registries, shops
 from wishcraft.store.items import Readings
 from wishcraft.store.shops import ShopRef
 
@@ -53,7 +53,11 @@ async def sync_shop(
             return {"already_being_synced": 1}
         if not dry_run:
             await _refill_what_died(resources, shop.id)
-        return await _sync(resources, shop, checkpoint, dry_run=dry_run)
+        counts = await _sync(resources, shop, checkpoint, dry_run=dry_run)
+        if not dry_run:
+            async with resources.db.begin() as session:
+                await shops.note_synced(session, shop.id)
+        return counts
 
 
 async def _refill_what_died(resources: Resources, shop_id: int) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.api_keys import NewKey
 from wishcraft.domain.callers import Scope
+from wishcraft.domain.upkeep import KeyAge
 from wishcraft.store.schema import ApiKey, Shop
 from wishcraft.store.schema.access import ShopStatus
 
@@ -116,6 +117,21 @@ async def revoke(session: AsyncSession, shop_id: int, prefix: str) -> bool:
 async def note_used(session: AsyncSession, prefixes: Sequence[str]) -> None:
     """Write down that these keys were used just now."""
     await session.execute(_NOTE_USED, {"prefixes": list(prefixes)})
+
+
+async def find_ages(session: AsyncSession) -> list[KeyAge]:
+    """The keys of active shops that are neither revoked nor past their end, by shop."""
+    query = (
+        select(Shop.domain, ApiKey.prefix, ApiKey.created_at, ApiKey.expires_at, ApiKey.last_used_at)
+        .join(Shop, Shop.id == ApiKey.shop_id)
+        .where(
+            Shop.status == ShopStatus.ACTIVE,
+            ApiKey.revoked_at.is_(None),
+            or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()),
+        )
+        .order_by(Shop.domain, ApiKey.id)
+    )
+    return [KeyAge(*row) for row in await session.execute(query)]
 
 
 def _facts(row: Sequence[object]) -> KeyFacts:

@@ -23,6 +23,7 @@ class _Aging(NamedTuple):
     moment: str
     """The column that says since when a row has been aging; NULL is never old."""
     condition: str = "true"
+    key: str = "id"
 
 
 _AGING: Final = {
@@ -31,6 +32,7 @@ _AGING: Final = {
     Kind.WEBHOOKS: _Aging("webhook_events", "handled_at"),
     Kind.ANALYTICS: _Aging("analytics_events", "occurred_at"),
     Kind.VIEWS: _Aging("registry_views", "day"),
+    Kind.MINUTES: _Aging("service_minutes", "minute", key="minute"),
     Kind.IDEMPOTENCY: _Aging("idempotency_keys", "expires_at"),
     Kind.SESSIONS: _Aging("sessions", "expires_at"),
 }
@@ -42,8 +44,8 @@ SELECT count(*) FROM (
 # ARRAY(...) is evaluated once. As `IN (SELECT ... LIMIT ...)` the planner may choose to run the subquery again for each
 # row, which takes other rows each time, more than the limit in all.
 _DELETE: Final = """
-DELETE FROM {0.table} WHERE id = ANY(ARRAY(
-    SELECT id FROM {0.table} WHERE {0.moment} < :before AND ({0.condition})
+DELETE FROM {0.table} WHERE {0.key} = ANY(ARRAY(
+    SELECT {0.key} FROM {0.table} WHERE {0.moment} < :before AND ({0.condition})
     ORDER BY {0.moment} LIMIT :limit FOR UPDATE SKIP LOCKED
 ))
 """

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from wishcraft.domain.upkeep import TokenAge
 from wishcraft.errors import UnknownShop
 from wishcraft.store.schema import Shop, ShopSettings
 from wishcraft.store.schema.access import ShopStatus
@@ -50,3 +51,23 @@ async def find_domain(session: AsyncSession, shop_id: int) -> str:
 async def find_settings(session: AsyncSession, shop_id: int) -> ShopSettings:
     """What the merchant of the shop with this id, which exists, has set."""
     return (await session.execute(select(Shop.settings).where(Shop.id == shop_id))).scalar_one()
+
+
+async def note_synced(session: AsyncSession, shop_id: int) -> None:
+    """Write down that a sync of the shop's inventory has just come to its end."""
+    await session.execute(text("UPDATE shops SET synced_at = now() WHERE id = :shop_id"), {"shop_id": shop_id})
+
+
+async def find_token_ages(session: AsyncSession) -> list[TokenAge]:
+    """What is known of the active shops' tokens, not the tokens."""
+    query = (
+        select(
+            Shop.domain,
+            Shop.access_token_encrypted.is_not(None),
+            Shop.refresh_token_encrypted.is_not(None),
+            Shop.token_expires_at,
+        )
+        .where(Shop.status == ShopStatus.ACTIVE)
+        .order_by(Shop.domain)
+    )
+    return [TokenAge(*row) for row in await session.execute(query)]

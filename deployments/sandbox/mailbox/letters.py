@@ -1,5 +1,6 @@
 """What has come, and how the mail server is to misbehave. No network here."""
 
+from base64 import b64encode
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -71,7 +72,7 @@ class Letter:
         return self.outline() | {
             "headers": [[name, str(value)] for name, value in message.items()],
             "text": _body(message, "plain"),
-            "html": _body(message, "html"),
+            "html": _with_pictures(_body(message, "html"), message),
         }
 
 
@@ -108,3 +109,13 @@ class Letterbox:
 def _body(message: EmailMessage, kind: str) -> str:
     part = message.get_body((kind,))
     return str(part.get_content()) if part else ""
+
+
+def _with_pictures(html: str, message: EmailMessage) -> str:
+    """The HTML with the pictures that came along (RFC 2392) put into it, as a mail program shows it."""
+    for part in message.walk():
+        if part["Content-ID"]:
+            data = b64encode(part.get_content()).decode()
+            name = str(part["Content-ID"]).strip("<>")
+            html = html.replace(f"cid:{name}", f"data:{part.get_content_type()};base64,{data}")
+    return html

@@ -2,11 +2,11 @@
 
 from wishcraft.store.schema.access import ApiKey, IdempotencyKey, Session, Shop, ShopSettings
 from wishcraft.store.schema.base import Base
-from wishcraft.store.schema.journal import AnalyticsEvent, AuditLog, RegistryViews, WebhookEvent
+from wishcraft.store.schema.journal import AnalyticsEvent, AuditLog, RegistryViews, ServiceMinute, WebhookEvent
 from wishcraft.store.schema.mail import EmailSuppression, Reminder
 from wishcraft.store.schema.registries import Purchase, Registry, RegistryItem
 
 __all__ = [
     "AnalyticsEvent", "ApiKey", "AuditLog", "Base", "EmailSuppression", "IdempotencyKey", "Purchase", "Registry",
-    "RegistryItem", "RegistryViews", "Reminder", "Session", "Shop", "ShopSettings", "WebhookEvent",
+    "RegistryItem", "RegistryViews", "Reminder", "ServiceMinute", "Session", "Shop", "ShopSettings", "WebhookEvent",
 ]  # fmt: skip

@@ -57,6 +57,8 @@ class Shop(Timestamps, Base):
     access_token_encrypted: Mapped[bytes | None]
     refresh_token_encrypted: Mapped[bytes | None]
     token_expires_at: Mapped[datetime | None]
+    synced_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    """When a sync of its inventory last came to its end, or when the shop came."""
 
 
 class ApiKey(Base):

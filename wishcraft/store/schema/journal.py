@@ -1,11 +1,11 @@
-"""What happened, written once and pruned by age: audit, webhooks received, analytics."""
+"""What happened, written once and pruned by age: audit, webhooks received, analytics, how well we served."""
 
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
-from sqlalchemy.dialects.postgresql import INET
+from sqlalchemy import BigInteger, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import ARRAY, INET
 from sqlalchemy.orm import Mapped, mapped_column
 
 from wishcraft.domain.retention import COMPLIANCE_PREFIX, COMPLIANCE_TOPICS
@@ -113,3 +113,22 @@ class RegistryViews(Base):
     registry_id: Mapped[int]
     day: Mapped[date]
     views: Mapped[int]
+
+
+class ServiceMinute(Base):
+    """How all processes of the API together served in a minute (UTC): each adds its own. No row: none was there."""
+
+    __tablename__ = "service_minutes"
+
+    minute: Mapped[datetime] = mapped_column(primary_key=True)
+    served: Mapped[bool]
+    """Whether one of them was able to."""
+    requests: Mapped[int]
+    errors: Mapped[int]
+    """Those of the requests that were answered with 5xx."""
+    latencies: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+    """The requests by how long they took: along `instruments.LATENCY_BOUNDS`, then those that took longer."""
+    hits: Mapped[int]
+    stale: Mapped[int]
+    misses: Mapped[int]
+    bypassed: Mapped[int]

@@ -1,0 +1,30 @@
+"""The job `check-invariants`."""
+
+from typing import Annotated
+
+from prefect import State
+from pydantic import Field
+
+from flows.job import job, run_batches, summarise
+from tasks.invariants import check_shops, tell_violations
+from tasks.shops import find_shop_batches
+from wishcraft.domain.invariants import WATCHED, left, warning
+
+
+@job("check-invariants")
+async def check_invariants(
+    shops: list[str] | None = None, repair: bool = True, sample: Annotated[int, Field(ge=1, le=5000)] = 100
+) -> State[dict[str, int]]:
+    """Look for what must never be, such as wrong counts of purchases, and put it right.
+
+    Args:
+        shops: Domains of the shops to check, such as maple-and-pine.myshopify.com. All active shops if empty.
+        repair: Put right what can be put right safely; otherwise only tell of it.
+        sample: How many of a shop's entries in Redis are compared with the database, picked at random.
+    """
+    batches = await find_shop_batches(shops or [])
+    outcomes = await run_batches(check_shops, batches, repair=repair, sample=sample)
+    if not shops and not any(outcome.problem or outcome.stopped for outcome in outcomes):
+        await tell_violations(left(outcomes))
+    state = await summarise("check-invariants", outcomes, watched=WATCHED)
+    return state.model_copy(update={"message": f"{state.message} {warning(left(outcomes))}".rstrip()})

@@ -1,0 +1,36 @@
+"""The job `service-levels`."""
+
+from datetime import UTC, date, datetime
+from typing import Final
+
+from prefect import State
+from prefect.states import Completed
+
+from flows.job import job
+from flows.pages import publish
+from tasks.service_levels import count_runs, tally_days
+from wishcraft.domain.service_levels import assess, end_of
+from wishcraft.domain.service_report import explanation, overview, rows, verdict
+from wishcraft.instruments import LATENCY_BOUNDS
+from wishcraft.services.service_levels import draw_days
+
+NAME: Final = "service-levels"
+
+
+@job(NAME)
+async def service_levels(until: date | None = None, mail: bool = False) -> State[None]:
+    """Say how well the service kept what it promises: uptime, latency, errors, cache hits, jobs and mails.
+
+    A missed objective is what the report says, not a failure of the run.
+
+    Args:
+        until: The report's last day (UTC), such as 2026-03-14. All that is known by now if empty.
+        mail: Mail the report to OPS_EMAIL too.
+    """
+    end = end_of(until, datetime.now(UTC))
+    days = await tally_days(end, await count_runs(end))
+    found = assess(days, LATENCY_BOUNDS)
+    message = verdict(found)
+    body = f"{overview(found)}\n\n{draw_days(days, end)}\n\n{explanation(end)}"
+    await publish(NAME, "Service levels", message, body, {NAME: rows(found)}, mail=mail)
+    return Completed(message=message)

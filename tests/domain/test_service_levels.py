@@ -1,0 +1,163 @@
+from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
+
+import pytest
+
+from wishcraft.domain.service_levels import (
+    DAYS,
+    LENGTHS,
+    Assessment,
+    Count,
+    Level,
+    Period,
+    Tally,
+    assess,
+    day_minutes,
+    end_of,
+    quantile,
+    slow,
+    total,
+)
+from wishcraft.domain.service_report import budget, overview, rows, said, trend, verdict
+
+BOUNDS = (0.05, 0.1, 0.25)
+NOW = datetime(2026, 3, 14, 10, 0, 30, tzinfo=UTC)
+GOOD = {
+    Level.UPTIME: Count(1440, 0),
+    Level.LATENCY: Count(100, 0),
+    Level.ERRORS: Count(100, 0),
+    Level.CACHE: Count(100, 5),
+    Level.JOBS: Count(100, 0),
+    Level.MAILS: Count(100, 1),
+}
+
+
+def month(level: Level, count: Count, value: float | None = 0.5, before: float | None = None) -> Assessment:
+    return Assessment(level, Period.MONTH, count, value, before)
+
+
+def judged(*changed: dict[Level, Count]) -> list[Assessment]:
+    """A good service, but for what changed on the last days, the latest first."""
+    days = [Tally(GOOD | (changed[ago] if ago < len(changed) else {}), [95, 5, 0, 0]) for ago in range(DAYS)]
+    return assess(days, BOUNDS)
+
+
+@pytest.mark.parametrize(
+    ("counts", "share", "expected"),
+    [
+        ([10, 0, 0, 0], Fraction(1, 2), 0.025),  # evenly from 0 to the first bound
+        ([10, 10, 0, 0], Fraction(3, 4), 0.075),
+        ([0, 0, 20, 0], Fraction(95, 100), 0.2425),
+        ([95, 0, 5, 0], Fraction(95, 100), 0.05),  # the rank is the bucket's last
+        ([1, 0, 0, 99], Fraction(95, 100), 0.25),  # beyond the last bound: it
+        ([0, 0, 0, 0], Fraction(95, 100), None),
+        ([], Fraction(95, 100), None),
+    ],
+)
+def test_a_quantile_lies_within_its_bucket_as_prometheus_has_it(
+    counts: list[int], share: Fraction, expected: float | None
+) -> None:
+    assert quantile(BOUNDS, counts, share) == (expected if expected is None else pytest.approx(expected))
+
+
+def test_what_takes_just_as_long_as_it_may_is_not_slow() -> None:
+    assert slow(BOUNDS, [1, 2, 4, 8]) == Count(15, 12)
+
+
+def test_days_add_up_also_if_one_has_no_latencies() -> None:
+    both = total([Tally({Level.JOBS: Count(3, 1)}, [1, 2]), Tally({Level.JOBS: Count(4, 0)})])
+    assert both.of(Level.JOBS) == Count(7, 1)
+    assert list(both.latencies) == [1, 2]
+
+
+@pytest.mark.parametrize(("bad", "met"), [(0, True), (9, True), (10, False), (11, False)])
+def test_an_objective_is_met_while_less_is_bad_than_its_budget(bad: int, met: bool) -> None:
+    assert month(Level.ERRORS, Count(10_000, bad)).met is met
+
+
+@pytest.mark.parametrize(
+    ("level", "count", "words"),
+    [
+        (Level.UPTIME, Count(43_200, 31), "12 of 43 minutes"),
+        (Level.UPTIME, Count(43_200, 50), "none: 50 minutes of 43"),
+        (Level.ERRORS, Count(2_500_000, 1000), "1,500 of 2,500 errors"),
+        (Level.CACHE, Count(10, 1), "1 of 2 misses"),
+        (Level.JOBS, Count(50, 0), "no failed run to spare"),
+        (Level.JOBS, Count(50, 1), "none: 1 failed run of 0"),
+        (Level.MAILS, Count(0, 0), "no data"),
+    ],
+)
+def test_a_budget_is_told_in_words(level: Level, count: Count, words: str) -> None:
+    assert budget(month(level, count)) == words
+
+
+@pytest.mark.parametrize(
+    ("level", "value", "words"),
+    [
+        (Level.UPTIME, 1.0, "100 %"),
+        (Level.UPTIME, 0.999_99, "99.99 %"),
+        (Level.ERRORS, 0.0, "0 %"),
+        (Level.ERRORS, 0.000_01, "under 0.01 %"),
+        (Level.LATENCY, 0.008_42, "8.42 ms"),
+        (Level.LATENCY, 1.234, "1,234 ms"),
+        (Level.CACHE, None, "no data"),
+    ],
+)
+def test_a_value_never_reads_better_than_it_is(level: Level, value: float | None, words: str) -> None:
+    assert said(level, value) == words
+
+
+@pytest.mark.parametrize(
+    ("level", "value", "before", "words"),
+    [
+        (Level.CACHE, 0.9, 0.85, "5 points better"),
+        (Level.ERRORS, 0.002, 0.001, "0.1 points worse"),
+        (Level.LATENCY, 0.04, 0.06, "20 ms better"),
+        (Level.UPTIME, 1.0, 0.99999, "as before"),
+        (Level.JOBS, 1.0, None, "nothing to compare"),
+        (Level.JOBS, None, 1.0, ""),
+    ],
+)
+def test_a_trend_says_which_way_is_better(level: Level, value: float | None, before: float | None, words: str) -> None:
+    assert trend(month(level, Count(1000, 0), value, before)) == words
+
+
+def test_the_verdict_comes_first_and_says_it_all() -> None:
+    assert verdict(judged()) == "All 6 objectives met over 30 days."
+    assert verdict(judged({Level.CACHE: Count(100, 25)})) == (
+        "All 6 objectives met over 30 days. Missed of late: cache hit ratio (75 % over 1 day)."
+    )
+    assert verdict(judged({Level.UPTIME: Count(1440, 60), Level.JOBS: Count(100, 50)})) == (
+        "Missed over 30 days: uptime (99.86 %, objective > 99.9 %), job success (98.33 %, objective > 99 %); "
+        "4 of 6 objectives are met."
+    )
+
+
+def test_what_is_not_known_is_neither_met_nor_missed() -> None:
+    nothing = assess([Tally()] * DAYS, BOUNDS)
+    assert verdict(nothing) == "There is no data yet: nothing was served, run or sent."
+    assert {row["value"] for row in rows(nothing)} == {"no data"}
+    silent = assess([Tally(GOOD | {Level.MAILS: Count()}, [100, 0, 0, 0])] * DAYS, BOUNDS)
+    assert verdict(silent) == "All 5 objectives met over 30 days. No data: mail success."
+
+
+def test_the_overview_has_a_line_for_each_objective_and_the_table_a_row_for_each_period() -> None:
+    found = judged({Level.JOBS: Count(100, 2)})
+    header, _, *lines = overview(found).splitlines()
+    assert header == "| objective | 1 day | 7 days | 30 days | budget left | trend |"
+    assert len(lines) == len(Level)
+    assert "| job success > 99 % | ✗ 98 % | ✓ 99.71 % | ✓ 99.93 % | 28 of 30 failed runs |" in lines[4]
+    assert len(rows(found)) == len(Level) * len(LENGTHS)
+
+
+def test_a_report_ends_where_everything_is_known() -> None:
+    assert end_of(None, NOW) == datetime(2026, 3, 14, 9, 58, tzinfo=UTC)
+    assert end_of(date(2026, 3, 13), NOW) == datetime(2026, 3, 14, tzinfo=UTC)
+    assert end_of(date(2026, 3, 14), NOW) == end_of(None, NOW)
+
+
+def test_a_days_minutes_begin_with_the_first_that_is_known() -> None:
+    end = datetime(2026, 3, 14, 10, tzinfo=UTC)
+    first = end - timedelta(days=1, hours=2)
+    assert [day_minutes(end, ago, first) for ago in range(3)] == [1440, 120, 0]
+    assert day_minutes(end, 0, None) == 0

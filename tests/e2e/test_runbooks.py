@@ -1,0 +1,36 @@
+"""What a runbook tells to type can be typed: its blocks, one after the other, into one shell."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from markdown_it import MarkdownIt
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]  # the first test may have to start the stack
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(set((ROOT / "docs/runbooks").glob("*.md")) - {ROOT / "docs/runbooks/README.md"})
+
+
+def commands(page: Path) -> list[str]:
+    """The page's blocks of shell commands."""
+    tokens = MarkdownIt().parse(page.read_text())
+    return [token.content for token in tokens if token.type == "fence" and token.info == "bash"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.stem))
+def test_the_commands_run_as_they_stand(page: Path, board: dict[str, Any]) -> None:
+    assert board["api"]
+    blocks = commands(page)
+    assert blocks
+    ended = subprocess.run(  # noqa: S603  our own pages
+        ["/bin/bash", "-euxo", "pipefail", "-c", "\n".join(blocks)],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout

@@ -1,0 +1,86 @@
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from prefect import State
+from psycopg import Connection
+from redis.asyncio import Redis
+
+from deployments.sandbox.shopify.faults import Fault, FaultKind
+from deployments.sandbox.shopify.simulator import Simulator
+from flows.check_invariants import check_invariants
+from flows.daily_report import daily_report
+from flows.monthly_report import monthly_report
+from flows.sync_inventory import sync_inventory
+from flows.weekly_report import weekly_report
+from tasks.run_history import read_runs, read_table
+from tests.jobs.left_behind import artifacts_of, summary_of
+from wishcraft.resources import open_resources
+from wishcraft.services.auditing import AuditResult
+from wishcraft.settings import Settings
+
+pytestmark = [
+    pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
+]
+Demo = Connection[tuple[Any, ...]]
+BROKEN = "lumiere-maison.myshopify.com"
+
+
+async def violations(settings: Settings) -> dict[str, float]:
+    """What the metrics say is left."""
+    async with open_resources(settings) as resources:
+        found = await resources.counters.read()
+    return {series.labels[0]: series.value for series in found["invariant_violations"]}
+
+
+async def tables_of(state: State[Any]) -> set[str | None]:
+    return {artifact.key for artifact in await artifacts_of(state, "table")}
+
+
+async def test_what_a_check_leaves_is_a_warning_and_a_metric_and_what_it_repairs_is_neither(
+    demo: Demo, settings: Settings, redis: Redis
+) -> None:
+    assert await redis.ping()
+    demo.execute("UPDATE shops SET synced_at = now() - interval '2 hours' WHERE domain = %s", [BROKEN])
+    demo.execute("UPDATE registry_items SET quantity_purchased = 77 WHERE id = (SELECT min(id) FROM registry_items)")
+    state = await check_invariants(return_state=True)
+    assert state.is_completed()
+    assert "1 purchases repaired" in str(state.message)
+    assert str(state.message).endswith(
+        "Left as they are: 1 shop not synced for an hour: look at the runs of sync-inventory."
+    )
+    assert await violations(settings) == {"marks": 0, "purchases": 0, "entries": 0, "reminders": 0, "syncs": 1}
+    assert BROKEN in (await summary_of(state)).split("## Worth a look")[1]
+
+
+async def test_the_day_and_the_week_tell_of_a_failed_run_and_leave_tables_for_the_next(simulator: Simulator) -> None:
+    began = datetime.now(UTC)
+    simulator.shops[BROKEN].faults.set(Fault(FaultKind.EXPIRED_TOKEN, remaining=None))
+    await sync_inventory([BROKEN], return_state=True)
+    [run] = [run for run in await read_runs(began, datetime.now(UTC)) if run.started >= began]
+    assert (run.job, run.outcome) == ("sync-inventory", "failed")
+    day = await daily_report(return_state=True)
+    assert "failed run" in str(day.message)
+    assert "ShopifyUnauthorized" in await summary_of(day)
+    assert await tables_of(day) == {"daily-report-cache"}
+    week = await weekly_report(return_state=True)
+    assert week.is_completed()
+    assert f"[{run.name}]({run.url})" in await summary_of(week)
+    assert await tables_of(week) == {"weekly-report-cache", "weekly-report-sizes"}
+    left = await read_table("weekly-report-sizes", datetime.now(UTC))
+    assert left.at
+    assert left.at >= began
+    assert {row["table"] for row in left.rows} >= {"registries", "shops"}
+    assert (await read_table("weekly-report-sizes", began - timedelta(days=1))).at is None
+
+
+async def test_the_month_ends_well_where_vulnerabilities_cannot_be_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unreachable() -> AuditResult:
+        return AuditResult(unreachable="no route to osv.dev")
+
+    monkeypatch.setattr("wishcraft.services.maintenance.audit", unreachable)
+    month = await monthly_report(return_state=True)
+    assert month.is_completed()
+    assert "could not be reached (no route to osv.dev)" in await summary_of(month)
+    assert await tables_of(month) == {"monthly-report-sizes"}

@@ -1,0 +1,115 @@
+"""`service-levels` as a run in Prefect, with its runs' history and a real mail server."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from prefect import State, flow, get_client
+from prefect.states import Cancelled, Completed, Crashed, Failed, Running
+from psycopg import Connection
+
+from deployments.sandbox.mailbox.letters import Letterbox
+from flows.service_levels import service_levels
+from tasks.cleanup_runs import clean_runs
+from tasks.service_levels import count_runs
+from tests.jobs.left_behind import summary_of, table_of
+from wishcraft.domain.retention import Bounds
+from wishcraft.domain.service_levels import DAYS, Count
+from wishcraft.services.progress import no_checkpoint
+from wishcraft.settings import Settings
+
+pytestmark = [
+    pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
+]
+Demo = Connection[tuple[Any, ...]]
+
+
+@flow
+async def deployed() -> None:
+    """A flow that has a deployment."""
+
+
+@pytest.fixture
+def settings(settings: Settings, mail_settings: dict[str, object], mailbox: Letterbox) -> Settings:
+    """As usual, with a mail server that is empty, and somebody to report to."""
+    assert not mailbox.letters
+    return settings.model_copy(update=mail_settings | {"ops_email": "ops@wishcraft.example"})
+
+
+@pytest.fixture
+async def no_history() -> None:
+    await clean_runs(
+        datetime.now(UTC) + timedelta(days=1), Bounds(1000, datetime.max.replace(tzinfo=UTC)), no_checkpoint
+    )
+
+
+@pytest.fixture
+def minutes(demo: Demo) -> Iterator[None]:
+    """Two hours of service, of which six minutes were none."""
+    demo.execute("TRUNCATE service_minutes")
+    demo.execute(
+        """INSERT INTO service_minutes
+           SELECT date_trunc('minute', now()) - n * interval '1 minute', n NOT BETWEEN 50 AND 55, 10, 0,
+               '{0,0,0,10,0,0,0,0,0,0,0,0,0}', 9, 0, 1, 0 FROM generate_series(1, 120) n"""
+    )
+    yield
+    demo.execute("TRUNCATE service_minutes")
+
+
+@pytest.mark.usefixtures("no_history")
+async def test_runs_of_deployments_count_by_how_they_ended_and_others_do_not() -> None:
+    end = datetime.now(UTC) + timedelta(minutes=1)
+    states: list[State[Any]] = [
+        Completed(),
+        Completed(),
+        Failed(),
+        Failed(name="TimedOut"),
+        Crashed(),
+        Cancelled(),
+        Running(),
+    ]
+    async with get_client() as client:
+        flow_id = await client.create_flow(deployed)
+        deployment = await client.create_deployment(flow_id, "deployed")
+        for state in states:
+            run = await client.create_flow_run_from_deployment(deployment)
+            await client.set_flow_run_state(run.id, state, force=True)
+        await client.create_flow_run(deployed, state=Failed())
+    counted = await count_runs.fn(end)
+    assert counted[0] == Count(5, 3)
+    assert len(counted) == DAYS
+    assert sum(each.all for each in counted.values()) == 5
+
+
+@pytest.mark.usefixtures("no_history", "minutes")
+async def test_a_missed_objective_is_told_and_mailed_and_the_run_completes(mailbox: Letterbox) -> None:
+    state = await service_levels(mail=True, return_state=True)
+    assert state.is_completed(), state.message
+    assert str(state.message).startswith("Missed over 30 days: uptime (9")
+    assert "No data: job success, mail success." in str(state.message)
+    page = await summary_of(state)
+    assert page.startswith(f"**{state.message}**")
+    assert "](data:image/png;base64," in page
+    rows = {(row["objective"], row["period"]): row for row in await table_of(state)}
+    assert len(rows) == 18
+    assert rows["uptime > 99.9 %", "1 day"]["value"].startswith("✗ 9")
+    assert rows["uptime > 99.9 %", "1 day"]["bad"].startswith("6 of 11")
+    assert rows["cache hit ratio > 80 %", "1 day"]["value"] == "✓ 90 %"
+    [letter] = mailbox.letters
+    assert letter.recipients == ["ops@wishcraft.example"]
+    assert str(state.message) in str(letter.message["Subject"])
+    assert [part.get_content_type() for part in letter.message.walk()].count("image/png") == 1
+
+
+async def test_a_report_that_nobody_is_named_for_is_left_and_fails_to_be_mailed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, mailbox: Letterbox
+) -> None:
+    assert settings.ops_email
+    monkeypatch.delenv("OPS_EMAIL")
+    state = await service_levels(mail=True, return_state=True)
+    assert state.is_failed()
+    assert "OPS_EMAIL" in str(state.message)
+    assert await summary_of(state)
+    assert not mailbox.letters

@@ -1,0 +1,43 @@
+"""A report's mail, through a real SMTP server."""
+
+from typing import Any
+
+from deployments.sandbox.mailbox.letters import Letterbox
+from wishcraft.mail.reports import Report, compose_report
+from wishcraft.mail.smtp import SmtpMailer
+from wishcraft.plots import Bars, draw, image
+
+PLOT = draw([Bars("Runs", "3", ["a", "b"], [1, 2])])
+REPORT = Report(
+    title="Service levels",
+    verdict="All is well.",
+    body=f"| objective | value |\n| --- | --- |\n| uptime | ✓ 100 % |\n\n{image(PLOT, 'Runs by job')}\n\n<script>",
+    link="https://prefect.example/artifacts/1",
+)
+
+
+async def test_a_report_arrives_with_its_plots_as_pictures(mail_settings: dict[str, Any], mailbox: Letterbox) -> None:
+    mailer = SmtpMailer(mail_settings["smtp_url"], "registry@wishcraft.example")
+    await mailer.send(compose_report(REPORT, "ops@wishcraft.example", "<one@wishcraft.example>"))
+    await mailer.close()
+    [letter] = mailbox.letters
+    message = letter.message
+    assert message["Subject"] == "Service levels: All is well."
+    assert message["List-Unsubscribe"] is None
+    [picture] = [part for part in message.walk() if part.get_content_type() == "image/png"]
+    assert picture.get_payload(decode=True) == PLOT
+    assert picture["Content-ID"] == "<plot1.png>"
+    page = message.get_body(("html",))
+    assert page
+    html = page.get_content()
+    assert '<img src="cid:plot1.png" alt="Runs by job"' in html
+    assert "<td>✓ 100 %</td>" in html
+    assert "<script" not in html
+
+
+def test_the_text_is_the_markdown_without_the_pictures_data() -> None:
+    text = compose_report(REPORT, "ops@wishcraft.example", "<one@wishcraft.example>").text
+    assert text.startswith("All is well.\n\n| objective | value |")
+    assert "[Runs by job]" in text
+    assert "base64" not in text
+    assert text.endswith("https://prefect.example/artifacts/1\n")

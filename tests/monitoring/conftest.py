@@ -1,0 +1,145 @@
+"""An API that is well until the test breaks something, and a Prometheus that scrapes it in a time of its own."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from psycopg import Connection
+from pydantic import SecretStr
+
+from api.app import create_app, create_service
+from api.serving import Serving
+from deployments.sandbox.demo import add_key
+from tests.api.conftest import serving_of
+from tests.api.prefect_stand_in import PASSWORD, USER, PrefectStandIn
+from tests.cache.conftest import OwnValkey
+from tests.conftest import served
+from tests.monitoring.rules import firing
+from tests.monitoring.samples import Samples
+from wishcraft.settings import Settings
+
+Demo = Connection[tuple[Any, ...]]
+REPLICAS = ("one", "two")
+
+
+class Watched:
+    """The API, and what Prometheus knows of it: two processes that say the same."""
+
+    def __init__(self, client: httpx.AsyncClient, key: dict[str, str]) -> None:
+        self.client = client
+        self.serving: Serving = serving_of(client)
+        self.now = time.time()
+        self._key = key
+        self._samples = Samples()
+
+    async def scrape(self, after: float = 15) -> dict[str, list[dict[str, str]]]:
+        """Scrape so many seconds after the last time; the alerts that fire then, with their labels."""
+        await self.serving.tracker.flush()
+        self.serving.watch._health.known = None  # what was found a moment ago is not good enough
+        self.serving.watch._schedule.known = None
+        page = (await self.client.get("/metrics")).text
+        return self.scraped(dict.fromkeys(REPLICAS, page), after)
+
+    def scraped(self, pages: dict[str, str | None], after: float = 15) -> dict[str, list[dict[str, str]]]:
+        """The same with the pages that each process gave."""
+        self.now += after
+        for replica, page in pages.items():
+            self._samples.scrape(page, self.now, replica)
+        return firing(self._samples, self.now)
+
+    async def read(self, slugs: list[str], times: int) -> set[int]:
+        """Read these registries in turn, so many times in all; the answers' statuses."""
+        paths = [f"/api/registries/{slugs[number % len(slugs)]}" for number in range(times)]
+        answers = [await self.client.get(path, headers=self._key) for path in paths]
+        return {answer.status_code for answer in answers}
+
+    async def list_registries(self, times: int) -> set[int]:
+        """Ask for what only PostgreSQL knows, so many times at once; the answers' statuses."""
+        asked = [self.client.get("/api/registries", headers=self._key) for _ in range(times)]
+        return {answer.status_code for answer in await asyncio.gather(*asked)}
+
+    async def count(self, name: str, **labels: str) -> None:
+        """Count as a job does, in another process."""
+        self.serving.resources.counters.count(name, 1, **labels)
+        await self.serving.resources.counters.flush()
+
+    async def tell(self, name: str, value: float, **labels: str) -> None:
+        """Set a gauge as a job does."""
+        self.serving.resources.counters.set(name, value, **labels)
+        await self.serving.resources.counters.flush()
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[OwnValkey]:
+    """A Redis that the test can stop."""
+    valkey = OwnValkey(tmp_path)
+    yield valkey
+    valkey.resume()
+    valkey.kill()
+
+
+@pytest.fixture(scope="session")
+def prefect_address() -> Iterator[tuple[str, PrefectStandIn]]:
+    """A server in Prefect's place."""
+    stand_in = PrefectStandIn()
+    with served(stand_in.app) as address:
+        yield address, stand_in
+
+
+@pytest.fixture
+def prefect(prefect_address: tuple[str, PrefectStandIn]) -> PrefectStandIn:
+    """The same, with runs to come and none overdue."""
+    stand_in = prefect_address[1]
+    stand_in.overdue, stand_in.coming = 0, 12
+    return stand_in
+
+
+@pytest.fixture
+def well(
+    settings: Settings,
+    own_valkey: OwnValkey,
+    prefect_address: tuple[str, PrefectStandIn],
+    mail_settings: dict[str, object],
+) -> Settings:
+    """Settings with which everything is healthy."""
+    told = {
+        "redis_url": own_valkey.url,
+        "prefect_api_url": prefect_address[0],
+        "prefect_api_auth_string": SecretStr(f"{USER}:{PASSWORD}"),
+    }
+    return settings.model_copy(update=told | mail_settings)
+
+
+@asynccontextmanager
+async def watching(settings: Settings, demo: Demo) -> AsyncIterator[Watched]:
+    """An API with these settings."""
+    app = create_app(settings)
+    transport = httpx.ASGITransport(create_service(app), raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://api") as client,
+    ):
+        watched = Watched(client, {"X-API-Key": add_key(demo, 1).key})
+        watched.serving.resources.cache._hold_seconds = 0
+        yield watched
+
+
+@pytest.fixture
+async def watched(well: Settings, demo: Demo, prefect: PrefectStandIn) -> AsyncIterator[Watched]:
+    """The API, scraped once, with no alert."""
+    assert prefect.coming
+    async with watching(well, demo) as watched:
+        assert await watched.scrape() == {}
+        yield watched
+
+
+@pytest.fixture
+def slugs(demo: Demo) -> list[str]:
+    """Registries of the shop that anybody may read."""
+    query = "SELECT slug FROM registries WHERE shop_id = 1 AND visibility = 'public' AND status = 'active' ORDER BY id"
+    return [slug for (slug,) in demo.execute(query)]

@@ -1,0 +1,157 @@
+"""What goes wrong with the jobs, and with whom they talk to, fires its alert; also what is counted the first time."""
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import yaml
+from fastapi import FastAPI
+from prefect.server.schemas.schedules import CronSchedule
+
+from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
+from deployments.sandbox.shopify import faults
+from deployments.sandbox.shopify.simulator import Options, Simulator
+from tests.api.prefect_stand_in import PrefectStandIn
+from tests.cache.conftest import OwnValkey
+from tests.monitoring.conftest import Demo, Watched, watching
+from tests.monitoring.promql import evaluate
+from tests.monitoring.rules import ROOT, firing, queries
+from tests.monitoring.samples import Samples
+from tests.shopify.conftest import FakeClock
+from wishcraft.services.reminding import remind_shop
+from wishcraft.services.syncing import sync_shop
+from wishcraft.settings import Settings
+from wishcraft.store import shops
+from wishcraft.store.shops import ShopRef
+
+SHOP = "maple-and-pine.myshopify.com"
+HALF_AN_HOUR, HOUR = 1800.0, 3600.0
+DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+ENDS_BADLY = pytest.mark.parametrize(("outcome", "alert"), [("failed", "JobFailed"), ("crashed", "JobCrashed")])
+
+
+@pytest.fixture
+async def shop(watched: Watched) -> ShopRef:
+    """One of the demo shops."""
+    async with watched.serving.resources.db.snapshot() as session:
+        return (await shops.find_active(session, [SHOP]))[0]
+
+
+@ENDS_BADLY
+async def test_a_run_that_ends_badly_is_told_of_the_first_time_and_each_time(
+    watched: Watched, outcome: str, alert: str
+) -> None:
+    await watched.count("job_runs_total", job="cache-warm", outcome="completed")
+    for after in (HALF_AN_HOUR, 15):
+        await watched.count("job_runs_total", job="cleanup-logs", outcome=outcome)
+        assert await watched.scrape(after) == {alert: [{"job": "cleanup-logs", "severity": "ticket"}]}
+        assert await watched.scrape(HALF_AN_HOUR) == {}
+
+
+@ENDS_BADLY
+async def test_what_ended_badly_long_ago_is_not_told_of_again_when_redis_comes_back(
+    watched: Watched, own_valkey: OwnValkey, outcome: str, alert: str
+) -> None:
+    await watched.count("job_runs_total", job="cache-warm", outcome=outcome)
+    assert alert in await watched.scrape(HALF_AN_HOUR)
+    own_valkey.pause()
+    assert set(await watched.scrape(10 * HOUR)) == {"RedisAway"}
+    own_valkey.resume()
+    breaker = watched.serving.resources.redis.breaker
+    assert breaker
+    deadline = time.monotonic() + 20
+    while breaker.is_open:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    assert await watched.scrape(HALF_AN_HOUR) == {}
+
+
+async def test_every_job_is_missed_when_it_does_not_succeed_and_not_before(watched: Watched) -> None:
+    for deployment in DEPLOYMENTS:
+        await watched.tell("job_last_success_timestamp_seconds", watched.now, job=deployment["name"])
+    page = (await watched.client.get("/metrics")).text
+    for deployment in DEPLOYMENTS:
+        longest = max(await pauses_of(deployment["schedules"][0]))
+        assert deployment["name"] not in missed(page, watched.now + 1.03 * longest)
+        assert deployment["name"] in missed(page, watched.now + 3.5 * longest)
+
+
+def missed(page: str, at: float) -> set[str]:
+    """The jobs that JobStale is about when the page is scraped at that time; the dashboard shows the same."""
+    samples = Samples()
+    samples.scrape(page, at)
+    found = {labels["job"] for labels in firing(samples, at).get("JobStale", [])}
+    shown = evaluate(dict(queries())["Last success, of how old it may be"], samples, at)
+    assert isinstance(shown, dict)
+    assert found == {dict(labels)["job"] for labels, share in shown.items() if share > 1}
+    return found
+
+
+async def pauses_of(schedule: dict[str, str]) -> list[float]:
+    """The seconds between the schedule's first hundred runs of a year."""
+    dates = await CronSchedule(**schedule).get_dates(100, start=datetime(2026, 1, 1, tzinfo=UTC))
+    return [(after - before).total_seconds() for before, after in pairwise(dates)]
+
+
+async def test_a_run_that_does_not_start_is_told_of_by_its_job(watched: Watched, prefect: PrefectStandIn) -> None:
+    prefect.overdue = 2
+    assert await watched.scrape() == {"SchedulerOverdue": [{"job": "send-reminders", "severity": "page"}]}
+
+
+async def test_a_schedule_without_runs_is_told_of(watched: Watched, prefect: PrefectStandIn) -> None:
+    prefect.coming = 0
+    assert set(await watched.scrape()) == {"SchedulerEmpty"}
+
+
+async def test_prefect_away(well: Settings, demo: Demo) -> None:
+    async with watching(well.model_copy(update={"prefect_api_url": "http://127.0.0.1:1"}), demo) as watched:
+        assert set(await watched.scrape()) == {"PrefectAway"}
+
+
+async def test_violations_that_are_left_are_told_of_by_their_invariant(watched: Watched) -> None:
+    await watched.tell("invariant_violations", 0, invariant="marks")
+    await watched.tell("invariant_violations", 3, invariant="purchases")
+    assert await watched.scrape() == {"InvariantsViolated": [{"invariant": "purchases", "severity": "ticket"}]}
+
+
+async def test_a_shop_that_is_throttled_often_is_named_and_one_that_is_throttled_once_is_not(
+    watched: Watched, simulator_server: tuple[str, FastAPI], shop: ShopRef
+) -> None:
+    clock = FakeClock()
+    watched.serving.resources.shopify.retry.clock = clock
+    simulator = simulator_server[1].state.simulator = Simulator(Options(clock=clock))
+    for times, expected in ((1, {}), (8, {"ShopifyThrottling": [{"shop": SHOP, "severity": "ticket"}]})):
+        simulator.shops[SHOP].faults.set(faults.Fault(faults.FaultKind.THROTTLE, remaining=times))
+        await sync_shop(watched.serving.resources, shop)
+        assert await watched.scrape() == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "runs", "alert"),
+    [
+        (FaultKind.REJECT, 1, "MailsFailing"),
+        (FaultKind.DEFER, 3, "MailsPostponed"),
+        (FaultKind.DROP, 1, "MailsHeld"),
+    ],
+)
+async def test_reminders_that_do_not_go_out_are_told_of(
+    watched: Watched,
+    well: Settings,
+    demo: Demo,
+    shop: ShopRef,
+    mailbox: Letterbox,
+    kind: FaultKind,
+    runs: int,
+    alert: str,
+) -> None:
+    now = datetime.now(UTC)
+    demo.execute("UPDATE registries SET event_date = %s, status = 'active'", [now.date() + timedelta(5)])
+    mailbox.set_fault(Fault(kind))
+    for _ in range(runs):
+        await remind_shop(
+            watched.serving.resources, well.model_copy(update={"reminder_recovery": "hold"}), shop, now=now
+        )
+    assert set(await watched.scrape(HOUR)) == {alert}

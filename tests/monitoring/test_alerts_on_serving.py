@@ -1,0 +1,149 @@
+"""What goes wrong with serving and the stores fires its alert, and what is usual fires none."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import psycopg
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy import text
+
+from tests.api.test_always_there import closed_to_all, open_to_all
+from tests.cache.conftest import OwnValkey
+from tests.monitoring.conftest import Demo, Watched
+from wishcraft.services import health
+from wishcraft.settings import Settings
+
+WAITS = """SELECT coalesce(max(now() - query_start) > '0.2 s', false)
+           FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"""
+
+
+async def test_a_service_that_is_well_fires_nothing(watched: Watched, slugs: list[str]) -> None:
+    await watched.read(slugs, 2 * len(slugs))
+    await watched.scrape()
+    assert await watched.read(slugs, 200) == {200}
+    assert await watched.list_registries(3) == {200}
+    for after in (15, 240, 600):
+        assert await watched.scrape(after) == {}
+
+
+async def test_all_processes_gone_wakes_people_and_one_of_them_does_not(watched: Watched) -> None:
+    page = (await watched.client.get("/metrics")).text
+    assert set(watched.scraped({"one": page, "two": None})) == {"ApiProcessDown"}
+    assert set(watched.scraped({"one": None, "two": None})) == {"ApiDown", "ApiProcessDown"}
+
+
+async def test_no_process_known_at_all_wakes_people(watched: Watched) -> None:
+    assert set(watched.scraped({}, after=3600)) == {"ApiDown"}
+
+
+@pytest.mark.parametrize("how", ["hanging", "killed"])
+async def test_redis_away(watched: Watched, own_valkey: OwnValkey, slugs: list[str], how: str) -> None:
+    own_valkey.pause() if how == "hanging" else own_valkey.kill()
+    await watched.read(slugs, 1)
+    assert set(await watched.scrape()) == {"RedisAway"}
+    assert await watched.read(slugs, 100) == {200}
+    assert set(await watched.scrape(240)) == {"RedisAway", "HitRatioLow"}
+
+
+async def test_a_breaker_that_stays_open_although_redis_answers(watched: Watched) -> None:
+    breaker = watched.serving.resources.redis.breaker
+    assert breaker
+    told = asyncio.Event()
+    breaker.before_closing = told.wait
+    breaker.open()
+    assert set(await watched.scrape()) == {"RedisAway"}
+    told.set()
+
+
+async def test_postgresql_away_and_then_redis_too(watched: Watched, well: Settings, own_valkey: OwnValkey) -> None:
+    closed_to_all(well)
+    try:
+        assert set(await watched.scrape()) == {"PostgresAway"}
+        own_valkey.kill()
+        await watched.list_registries(1)
+        assert set(await watched.scrape()) >= {"BothStoresAway", "PostgresAway", "RedisAway"}
+    finally:
+        open_to_all(well)
+    await asyncio.to_thread(own_valkey.start)
+
+
+async def test_requests_that_fail_in_numbers_wake_people_and_a_few_do_not(watched: Watched, well: Settings) -> None:
+    closed_to_all(well)
+    try:
+        for _ in range(2):  # a status that is new is seen from the second scrape on
+            assert await watched.list_registries(2) == {503}
+            fired = await watched.scrape()
+        assert set(fired) == {"PostgresAway"}
+        assert await watched.list_registries(40) == {503}
+        assert {"ErrorsNow", "ErrorsLately"} <= set(await watched.scrape())
+    finally:
+        open_to_all(well)
+    assert set(await watched.scrape(3600)) == {"ErrorsLately"}
+
+
+async def test_slow_answers_wake_people_if_there_are_some(watched: Watched, demo: Demo, well: Settings) -> None:
+    for times, expected in ((3, set[str]()), (70, {"ServingSlow"})):
+        await slowly(watched, demo, well, times)
+        assert set(await watched.scrape(290)) == expected
+
+
+async def slowly(watched: Watched, demo: Demo, well: Settings, times: int) -> None:
+    """Let so many requests wait for a lock, each longer than 100 ms."""
+    with psycopg.connect(well.database_url.replace("+psycopg", "")) as locking:
+        locking.execute("LOCK TABLE registries IN ACCESS EXCLUSIVE MODE")
+        asked = asyncio.create_task(watched.list_registries(times))
+        await until(lambda: demo.execute(WAITS).fetchone() == (True,))
+        locking.rollback()
+        assert await asked == {200}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+async def test_a_shop_over_its_quota_has_its_fills_refused_and_its_reads_miss(
+    watched: Watched, demo: Demo, slugs: list[str]
+) -> None:
+    await watched.read(slugs[:1], 2)  # both outcomes are counted from now on
+    demo.execute("""UPDATE shops SET settings = settings || '{"cache_quota_entries": 0}' WHERE id = 1""")
+    await watched.read(slugs[1:2], 1)
+    await watched.scrape()
+    await watched.read(slugs[1:2], 80)
+    assert set(await watched.scrape(600)) == {"FillsRefused", "HitRatioLow"}
+
+
+async def test_a_redis_that_is_nearly_full_and_one_that_forgets(watched: Watched, own_valkey: OwnValkey) -> None:
+    async with Redis.from_url(own_valkey.url) as redis:
+        for number in range(50):
+            await redis.set(f"other:{number}", b"x" * 20_000, ex=60)
+        used = (await redis.info("memory"))["used_memory"]
+        await redis.config_set("maxmemory", int(1.05 * used))
+        assert set(await watched.scrape()) == {"RedisMemoryHigh"}
+        await redis.config_set("maxmemory", int(0.9 * used))
+        assert set(await watched.scrape()) == {"RedisMemoryHigh", "RedisEvicting"}
+        await redis.config_set("maxmemory", 0)
+    assert await watched.scrape(1200) == {}
+
+
+async def test_no_connection_left(watched: Watched) -> None:
+    async with AsyncExitStack() as taken:
+        for _ in range(10):
+            session = await taken.enter_async_context(watched.serving.resources.db.reading())
+            await session.execute(text("SELECT 1"))
+        fired = await watched.scrape()
+    assert {each["instance"] for each in fired["DatabasePoolExhausted"]} == {"one", "two"}
+    assert set(fired) == {"DatabasePoolExhausted"}
+
+
+async def test_little_memory_left(watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = tmp_path / "memory.max"
+    limit.write_text(f"{20 * 2**20}\n")
+    monkeypatch.setattr(health, "_CGROUP_LIMIT", limit)
+    assert set(await watched.scrape()) == {"MemoryHigh"}

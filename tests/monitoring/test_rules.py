@@ -1,0 +1,91 @@
+"""The alerts, the dashboard and the runbooks speak of one and the same service."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from api.exposition import described
+from tests.monitoring.rules import DASHBOARD, MONITORING, ROOT, RULES, metrics, queries
+
+RUNBOOKS = ROOT / "docs/runbooks"
+OF_PROMETHEUS = {"up", "ALERTS"}
+
+
+def family(name: str) -> str:
+    """The metric that a series belongs to."""
+    return re.sub(r"_(bucket|count|sum)$", "", name)
+
+
+def asked_for_by_alerts() -> set[str]:
+    return {family(name) for rule in RULES for name in metrics(rule["expr"])}
+
+
+def asked_for_by_the_dashboard() -> set[str]:
+    return {family(name) for _, query in queries() for name in metrics(query)}
+
+
+def test_alerts_and_panels_ask_for_metrics_that_exist() -> None:
+    known = set(described()) | OF_PROMETHEUS
+    assert not asked_for_by_alerts() - known
+    assert not asked_for_by_the_dashboard() - known
+
+
+def test_every_metric_is_looked_at() -> None:
+    assert not set(described()) - asked_for_by_alerts() - asked_for_by_the_dashboard()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule['alert']}-{rule['labels']['severity']}")
+def test_an_alert_says_how_bad_it_is_what_it_is_and_what_to_do(rule: dict[str, Any]) -> None:
+    assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
+    assert rule["labels"]["severity"] in {"page", "ticket"}
+    assert set(rule["annotations"]) == {"summary", "description", "runbook"}
+    page = (ROOT / rule["annotations"]["runbook"]).read_text()
+    assert f"`{rule['alert']}`" in page
+
+
+def test_every_runbook_is_for_an_alert_and_the_index_lists_all() -> None:
+    pages = {path.name for path in RUNBOOKS.glob("*.md")} - {"README.md"}
+    assert pages == {rule["annotations"]["runbook"].removeprefix("docs/runbooks/") for rule in RULES}
+    listed = re.findall(
+        r"^\| `(\w+)` \| ([\w ]+) \| \[.+\]\((.+)\) \|$", (RUNBOOKS / "README.md").read_text(), re.MULTILINE
+    )
+    told = {(alert, severity, page) for alert, severities, page in listed for severity in severities.split(" or ")}
+    assert told == {
+        (rule["alert"], rule["labels"]["severity"], rule["annotations"]["runbook"].removeprefix("docs/runbooks/"))
+        for rule in RULES
+    }
+
+
+def test_the_example_scrapes_what_the_alerts_expect() -> None:
+    example = yaml.safe_load((MONITORING / "prometheus.yaml").read_text())
+    [scrape] = example["scrape_configs"]
+    assert (scrape["job_name"], scrape["honor_labels"]) == ("wishcraft", True)
+    assert all((MONITORING / name).exists() for name in example["rule_files"])
+
+
+def test_every_panel_has_a_unit_thresholds_and_the_chosen_datasource() -> None:
+    panels = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+    for panel in panels:
+        defaults = panel["fieldConfig"]["defaults"]
+        assert defaults["thresholds"]["steps"], panel["title"]
+        assert "unit" in defaults or panel["type"] == "table", panel["title"]
+        assert panel["datasource"]["uid"] == "${datasource}"
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+
+
+def test_panels_lie_side_by_side_under_their_rows() -> None:
+    rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
+    assert rows == ["Is it well?", "Serving", "Cache", "Jobs", "Shopify and mail", "Stores"]
+    taken: set[tuple[int, int]] = set()
+    for panel in DASHBOARD["panels"]:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken, panel["title"]
+        assert place["x"] + place["w"] <= 24
+        taken |= cells

@@ -1,0 +1,105 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg import Connection
+from sqlalchemy import text
+
+from deployments.sandbox import postgres as sandbox
+from deployments.sandbox.postgres import keep_query_statistics, postgres
+from wishcraft.domain import storage
+from wishcraft.resources import Resources
+from wishcraft.settings import Settings
+from wishcraft.store import statistics
+from wishcraft.store.engine import Database
+
+Demo = Connection[tuple[Any, ...]]
+ROWS = 60_000
+
+
+@pytest.fixture
+def ledger(demo: Demo) -> Iterator[None]:
+    """A table of many rows with an index that is used, one that is not, and a key."""
+    demo.execute("CREATE TABLE ledger (id bigint PRIMARY KEY, used bigint, idle bigint)")
+    demo.execute("INSERT INTO ledger SELECT n, n, n FROM generate_series(1, %s) n", [ROWS])
+    demo.execute("CREATE INDEX ledger_used ON ledger (used)")
+    demo.execute("CREATE INDEX ledger_idle ON ledger (idle)")
+    demo.execute("VACUUM ANALYZE ledger")
+    demo.execute("SELECT idle FROM ledger WHERE used = 7")
+    demo.execute("SELECT pg_stat_force_next_flush()")
+    yield
+    demo.execute("DROP TABLE ledger")
+
+
+@pytest.mark.usefixtures("ledger")
+async def test_an_index_that_no_query_uses_is_told_from_one_that_is_and_from_a_key(resources: Resources) -> None:
+    async with resources.db.snapshot() as session:
+        found = {each.name: each for each in await statistics.find_indexes(session) if each.table == "ledger"}
+    assert [row[0] for row in storage.unused_indexes(list(found.values()), None).rows] == ["ledger_idle"]
+    assert found["ledger_pkey"].is_constraint
+    assert found["ledger_used"].uses == 1
+
+
+@pytest.mark.usefixtures("ledger")
+async def test_an_index_built_anew_is_dense_and_one_full_of_holes_is_bloated(resources: Resources, demo: Demo) -> None:
+    async def bloated() -> list[str]:
+        async with resources.db.snapshot() as session:
+            found = await statistics.find_indexes(session)
+        return [row[0] for row in storage.bloated_indexes([each for each in found if each.table == "ledger"]).rows]
+
+    assert await bloated() == []
+    demo.execute("DELETE FROM ledger WHERE id % 10 > 0")
+    demo.execute("VACUUM ANALYZE ledger")
+    assert await bloated() == ["ledger_idle", "ledger_pkey", "ledger_used"]
+    demo.execute("REINDEX TABLE ledger")
+    assert await bloated() == []
+
+
+@pytest.mark.usefixtures("ledger")
+async def test_rows_sizes_and_whole_reads_of_tables_are_told(resources: Resources, demo: Demo) -> None:
+    async def look() -> storage.TableUse:
+        demo.execute("SELECT pg_stat_force_next_flush()")
+        async with resources.db.snapshot() as session:
+            return next(each for each in await statistics.find_tables(session) if each.name == "ledger")
+
+    before = await look()
+    demo.execute("SELECT sum(idle + used) FROM ledger")
+    demo.execute("DELETE FROM ledger WHERE id <= 1000")
+    after = await look()
+    assert before.live == ROWS
+    assert before.bytes_all > before.bytes_of_indexes > 0
+    assert after.scans > before.scans
+    assert (before.dead, after.dead) == (0, 1000)
+
+
+async def test_the_slowest_queries_are_told_without_their_values(settings: Settings, resources: Resources) -> None:
+    async with resources.db.snapshot() as session:
+        assert await statistics.find_slow_queries(session, 10) is None
+    keep_query_statistics(settings.database_url.replace("+psycopg", ""))
+    try:
+        async with resources.db.begin() as session:
+            await session.execute(text("SELECT pg_sleep(0.2), 'Chloe Laurent' AS name"))
+        async with resources.db.snapshot() as session:
+            found = await statistics.find_slow_queries(session, 1000)
+        assert found
+        [slow] = [each for each in found if "pg_sleep" in each.text]
+        assert slow.calls == 1
+        assert slow.mean_ms >= 200
+        assert "Chloe" not in slow.text
+    finally:
+        async with resources.db.begin() as session:
+            await session.execute(text("DROP EXTENSION pg_stat_statements"))
+
+
+async def test_a_server_that_has_the_extension_and_does_not_load_it_breaks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "_SETTINGS", [each for each in sandbox._SETTINGS if "preload" not in each])
+    with postgres(tmp_path, durable=False) as url:
+        keep_query_statistics(url)
+        db = Database(url.replace("postgresql", "postgresql+psycopg", 1))
+        async with db.snapshot() as session:
+            assert await statistics.find_slow_queries(session, 10) is None
+            assert await statistics.find_tables(session) == []
+        await db.close()

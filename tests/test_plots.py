@@ -1,0 +1,48 @@
+import io
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+import pytest
+from PIL import Image
+
+from wishcraft.plots import Bars, Days, draw
+
+MONTH = [date(2026, 3, 1) + timedelta(days=ago) for ago in range(30)]
+RED = (194, 69, 45)
+
+
+def days(values: Sequence[float | None], objective: float | None = 99.0, *, above: bool = True) -> Days:
+    return Days("Jobs", "100 %", MONTH[: len(values)], values, "%", objective, above)
+
+
+def has_red(png: bytes) -> bool:
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    return RED in {colour for _, colour in picture.getcolors(picture.width * picture.height) or []}
+
+
+@pytest.mark.parametrize(
+    ("panel", "missed"),
+    [
+        (days([100.0] * 29 + [99.5]), False),
+        (days([100.0] * 29 + [98.5]), True),
+        (days([100.0] * 15 + [98.5] + [None] * 14), True),
+        (days([0.5, 0.2], 1.0, above=False), False),
+        (days([0.5, 1.2], 1.0, above=False), True),
+        (days([None] * 30), False),
+        (days([], None), False),
+    ],
+)
+def test_what_misses_its_objective_stands_out_and_nothing_else(panel: Days, missed: bool) -> None:
+    assert has_red(draw([panel])) is missed
+
+
+def test_many_panels_are_one_sharp_picture_and_a_small_file() -> None:
+    noisy = [90 + (day * 37 % 100) / 10 for day in range(30)]
+    png = draw([days(noisy)] * 5 + [Bars("Runs", "12", ["a", "b"], [0, 12])])
+    assert Image.open(io.BytesIO(png)).size == (1440, 1050)
+    assert len(png) < 80_000
+
+
+def test_bars_of_nothing_are_drawn_too() -> None:
+    assert draw([Bars("Runs", "none", [], [])], columns=1).startswith(b"\x89PNG")
+    assert draw([Bars("Runs", "none", ["a"], [0])], columns=1).startswith(b"\x89PNG")

@@ -1,0 +1,77 @@
+"""What the API and the mails did, as a report tells of it. Pure."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from wishcraft.domain.maintenance import Section, counted, percent
+from wishcraft.domain.redaction import redact_text
+
+_MOST_CHARACTERS: Final = 200
+
+
+class Served(NamedTuple):
+    """What the API answered in some stretch of time: how often with 5xx, and how many reads came from the cache."""
+
+    requests: int = 0
+    errors: int = 0
+    hits: int = 0
+    reads: int = 0
+
+
+class BadMinute(NamedTuple):
+    """A minute (UTC) with answers of 5xx."""
+
+    minute: datetime
+    errors: int
+    requests: int
+
+
+class FailedMails(NamedTuple):
+    """Reminders of a shop that were given up for the same reason."""
+
+    shop: str
+    reason: str
+    mails: int
+
+
+def total(parts: Iterable[Served]) -> Served:
+    """All of them together."""
+    return Served(*map(sum, zip(Served(), *parts, strict=True)))
+
+
+def errors(served: Served, worst: Sequence[BadMinute]) -> Section:
+    """The minutes with the most errors."""
+    if not served.requests:
+        return Section("Errors of the API", "No requests were counted: was the API up? `/health` tells how it is.")
+    said = f"{counted(served.errors, 'error')} (5xx) in {counted(served.requests, 'request')}"
+    if not served.errors:
+        return Section("Errors of the API", f"{said}.")
+    rows = [(f"{each.minute:%b %d %H:%M}", f"{each.errors:,}", f"{each.requests:,}") for each in worst]
+    text = f"{said}: {percent(served.errors, served.requests)}. Look at the API's logs or at Sentry in these minutes."
+    return Section(
+        "Errors of the API", text, ("minute (UTC)", "errors", "requests"), rows, counted(served.errors, "error")
+    )
+
+
+def mails(failed: Sequence[FailedMails]) -> Section:
+    """Mails that were given up; addresses are in none of it."""
+    if not failed:
+        return Section("Failed mails", "None.")
+    rows = [(each.shop, redact_text(each.reason)[:_MOST_CHARACTERS], f"{each.mails:,}") for each in failed]
+    total = sum(each.mails for each in failed)
+    text = "They are not tried again. The reason is the mail server's; if it is about us, mend SMTP_URL or MAIL_FROM."
+    return Section("Failed mails", text, ("shop", "why", "mails"), rows, counted(total, "failed mail"))
+
+
+def trends(now: Served, before: Served) -> Section:
+    """This week's requests, errors and hits beside those of the week before."""
+    rows = [
+        ("requests", f"{now.requests:,}", f"{before.requests:,}"),
+        ("errors", percent(now.errors, now.requests), percent(before.errors, before.requests)),
+        ("hits in the cache", percent(now.hits, now.reads), percent(before.hits, before.reads)),
+    ]
+    text = (
+        "More requests with fewer hits: look at the quotas and at warming, below. `service-levels` has the objectives."
+    )
+    return Section("This week and the one before", text, ("", "this week", "the week before"), rows)

@@ -1,0 +1,44 @@
+"""A report for ops as a mail: Markdown as text and as HTML, its plots as pictures within the mail."""
+
+import base64
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from markdown_it import MarkdownIt
+
+from wishcraft.mail.mailer import Mail, Picture
+from wishcraft.mail.rendering import render
+
+_PLOT: Final = re.compile(r"!\[(?P<said>[^\]]*)\]\(data:image/png;base64,(?P<data>[A-Za-z0-9+/=]+)\)")
+_MARKDOWN: Final = MarkdownIt("commonmark", {"html": False}).enable("table")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a report says: its name, all of it in a sentence, the rest as Markdown, and where it is shown."""
+
+    title: str
+    verdict: str
+    body: str
+    link: str
+
+
+def compose_report(report: Report, recipient: str, message_id: str) -> Mail:
+    """The mail. Pictures go along as parts of it: mail programs show neither those of other servers nor `data:`."""
+    pictures = [
+        Picture(f"plot{number}.png", base64.b64decode(found["data"]))
+        for number, found in enumerate(_PLOT.finditer(report.body), start=1)
+    ]
+    names = iter(picture.name for picture in pictures)
+    shown = _PLOT.sub(lambda found: f"![{found['said']}](cid:{next(names)})", report.body)
+    told = _PLOT.sub(lambda found: f"[{found['said']}]", report.body)
+    return Mail(
+        recipient=recipient,
+        sender_name="WishCraft",
+        subject=f"{report.title}: {report.verdict}",
+        text=f"{report.verdict}\n\n{told}\n\n{report.link}\n",
+        html=render("report.html", report=report, body=_MARKDOWN.render(shown)),
+        message_id=message_id,
+        pictures=pictures,
+    )

@@ -1,0 +1,153 @@
+"""Draws small plots as PNG, to be read at a glance: on a page of the Prefect UI, light or dark, and in a mail.
+
+The one module that knows matplotlib: importing it takes most of a second.
+"""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from PIL import Image
+
+WIDTH: Final = 7.2
+HEIGHT: Final = 1.75
+"""Inches of the whole, and of each row of panels."""
+_DPI: Final = 200
+"""Twice what a screen of 96 dots to the inch shows, so that text is sharp on any."""
+_PAPER, _INK, _QUIET, _GRID = "#ffffff", "#22313a", "#66747d", "#e8ecee"
+_LINE, _BAD = "#2f6f5e", "#c2452d"
+_SHADES: Final = 8
+"""Of each colour, as smooth edges need them: a file with no other colours is a quarter as large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """A figure day by day, None for days without; `objective` is what it is held to, above it or below.
+
+    `latest` says its last value in words, and `unit` stands behind the figures of the axis.
+    """
+
+    title: str
+    latest: str
+    days: Sequence[date]
+    values: Sequence[float | None]
+    unit: str
+    objective: float | None = None
+    above: bool = True
+
+    def misses(self, value: float) -> bool:
+        """Whether the value is on the wrong side of the objective."""
+        return self.objective is not None and (value < self.objective if self.above else value > self.objective)
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """A figure for each of a few names, the first at the top; `latest` stands beside the title."""
+
+    title: str
+    latest: str
+    names: Sequence[str]
+    values: Sequence[float]
+    unit: str = ""
+
+
+def draw(panels: Sequence[Days | Bars], columns: int = 2) -> bytes:
+    """The panels side by side as one PNG, row by row."""
+    rows = -(-len(panels) // columns)
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)  # inches around each panel
+    figure = Figure(figsize=(WIDTH, HEIGHT * rows), dpi=_DPI, facecolor=_PAPER, layout=layout)
+    for place, panel in enumerate(panels, start=1):
+        axes = figure.add_subplot(rows, columns, place)
+        _prepare(axes, panel)
+        if isinstance(panel, Days):
+            _draw_days(axes, panel)
+        else:
+            _draw_bars(axes, panel)
+    return _png(figure)
+
+
+def image(png: bytes, alternative: str) -> str:
+    """The picture as Markdown that holds it; `alternative` says what is seen, for who cannot."""
+    return f"![{alternative}](data:image/png;base64,{base64.b64encode(png).decode()})"
+
+
+def _prepare(axes: Axes, panel: Days | Bars) -> None:
+    axes.set_facecolor(_PAPER)
+    axes.set_title(panel.title, loc="left", fontsize=8.5, fontweight="bold", color=_INK, pad=7)
+    axes.tick_params(length=0, labelsize=7, labelcolor=_QUIET, pad=3)
+    axes.set_axisbelow(True)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _say_latest(axes: Axes, text: str, colour: str) -> None:
+    axes.set_title(text, loc="right", fontsize=8.5, color=colour, pad=7)
+
+
+def _draw_days(axes: Axes, panel: Days) -> None:
+    places = range(len(panel.days))
+    values = [float("nan") if value is None else value for value in panel.values]
+    missed = [place for place in places if panel.misses(values[place])]
+    axes.plot(places, values, color=_LINE, linewidth=1.3, solid_capstyle="round", marker="o", markersize=1.6)
+    axes.plot(missed, [values[place] for place in missed], "o", color=_BAD, markersize=3)
+    if panel.objective is not None:
+        axes.axhline(panel.objective, color=_QUIET, linewidth=0.8, dashes=(4, 3))
+    _say_latest(axes, panel.latest, _BAD if missed[-1:] == [len(values) - 1] else _LINE)
+    _fit(axes, panel)
+    ticks = list(places)[:: max(1, len(places) // 4)]
+    axes.set_xticks(ticks, [f"{panel.days[place]:%b} {panel.days[place].day}" for place in ticks])
+    axes.set_xlim(-0.5, max(1, len(values)) - 0.5)
+    axes.grid(axis="y", color=_GRID, linewidth=0.8)
+
+
+def _fit(axes: Axes, panel: Days) -> None:
+    """A scale that has the objective in it; it begins about 0 where less is better, and ends at 100 % where more is."""
+    known = [value for value in [*panel.values, panel.objective] if value is not None]
+    lowest, highest = min(known, default=0.0), max(known, default=1.0)
+    room = (highest - lowest) * 0.15 or abs(highest) * 0.1 or 1.0
+    if not panel.above:
+        axes.set_ylim(-0.7 * room, highest + room)
+    else:
+        axes.set_ylim(lowest - room, 100 + 0.25 * room if panel.unit == "%" else highest + room)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 2.5, 5, 10]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} {panel.unit}".strip()))
+
+
+def _draw_bars(axes: Axes, panel: Bars) -> None:
+    places = range(len(panel.names))
+    axes.barh(places, panel.values, height=0.62, color=_LINE)
+    axes.set_yticks(places, panel.names)
+    axes.invert_yaxis()
+    axes.set_xticks([])
+    axes.set_xlim(0, max(panel.values, default=0) * 1.25 or 1)
+    for place, value in zip(places, panel.values, strict=True):
+        axes.annotate(
+            f"{value:,g} {panel.unit}".strip(), (value, place), xytext=(3, 0), textcoords="offset points",
+            va="center", fontsize=7, color=_QUIET,
+        )  # fmt: skip
+    _say_latest(axes, panel.latest, _LINE)
+
+
+def _png(figure: Figure) -> bytes:
+    large, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(large, format="png")
+    picture = Image.open(large).convert("RGB").quantize(palette=_palette(), dither=Image.Dither.NONE)
+    picture.save(small, "PNG", optimize=True)
+    return small.getvalue()
+
+
+def _palette() -> Image.Image:
+    """The colours in use, and what lies between the paper's and theirs."""
+    inks = [to_rgb(colour) for colour in (_INK, _QUIET, _LINE, _BAD)]
+    shades = [tuple(1 - step / _SHADES * (1 - part) for part in ink) for ink in inks for step in range(_SHADES + 1)]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([round(255 * part) for colour in [to_rgb(_PAPER), to_rgb(_GRID), *shades] for part in colour])
+    return palette

@@ -5,16 +5,15 @@ from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 from functools import partial, wraps
 from typing import Any, Final, ParamSpec, cast
-from uuid import UUID
 
 from prefect import Flow, State, Task, flow
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
-from prefect.settings import PREFECT_UI_URL
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from flows.pages import link
 from flows.progress import follow
 from flows.reporting import end_run, reported
 from tasks.attempts import advice_for, problem_of
@@ -96,18 +95,14 @@ async def summarise(
     """
     message = sentence(outcomes, noun)
     rows = await acreate_table_artifact(table(outcomes, noun), key=key, description=message)
-    text = f"{summary(outcomes, watched, noun)}\n\n[All {noun}s]({_link(rows)})"
+    text = f"{summary(outcomes, watched, noun)}\n\n[All {noun}s]({link(rows)})"
     page = await acreate_markdown_artifact(text, key=f"{key}-summary", description=message)
-    get_run_logger().info("%s Summary: %s", message, _link(page))
+    get_run_logger().info("%s Summary: %s", message, link(page))
     if any(outcome.stopped for outcome in outcomes):
         return Cancelled(message=message)
     if any(outcome.problem for outcome in outcomes):
         return Failed(message=message)
     return Completed(message=message, data=total(outcomes))
-
-
-def _link(artifact: UUID) -> str:
-    return f"{PREFECT_UI_URL.value()}/artifacts/artifact/{artifact}"
 
 
 async def _outcomes(batch: Sequence[str], future: PrefectFuture[Any]) -> list[ShopOutcome]:

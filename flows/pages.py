@@ -39,16 +39,17 @@ async def publish(
         TransientError: The mail server is away; the artifacts are there.
     """
     links = [
-        f"[{name}]({_link(await acreate_table_artifact(list(map(dict, rows)), key=name, description=verdict))})"
+        f"[{name}]({link(await acreate_table_artifact(list(map(dict, rows)), key=name, description=verdict))})"
         for name, rows in (tables or {}).items()
     ]
     page = f"**{escaped(verdict)}**\n\n{body}"
     shown = f"{page}\n\nRow by row: {', '.join(links)}." if links else page
     artifact = await acreate_markdown_artifact(shown, key=f"{key}-summary", description=title)
-    get_run_logger().info("%s: %s %s", title, verdict, _link(artifact))
+    get_run_logger().info("%s: %s %s", title, verdict, link(artifact))
     if mail:
-        await mail_page(f"{key}-{flow_run.id}", Report(title, verdict, body, _link(artifact)))
+        await mail_page(f"{key}-{flow_run.id}", Report(title, verdict, body, link(artifact)))
 
 
-def _link(artifact: UUID) -> str:
+def link(artifact: UUID) -> str:
+    """Where the artifact is shown."""
     return f"{PREFECT_UI_URL.value()}/artifacts/artifact/{artifact}"

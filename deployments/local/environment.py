@@ -71,6 +71,7 @@ def children_environment(
             "DATABASE_URL": database_url,
             "LOG_FORMAT": os.environ.get("LOG_FORMAT", "text"),  # a person reads them, although through a pipe
             "DRAIN_SECONDS": "0",  # there is no proxy in front that would have to notice
+            "OPS_EMAIL": "ops@wishcraft.example",
             "PREFECT_API_URL": f"http://127.0.0.1:{ports.prefect}/api",
             "PREFECT_HOME": str(workspace.folder / "prefect"),
             "PREFECT_PROFILES_PATH": str(workspace.folder / "prefect" / "profiles.toml"),

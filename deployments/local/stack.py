@@ -64,7 +64,7 @@ class Stack:
         database_url, redis_url = await self._start_stores()
         self._environment = children_environment(self._workspace, self._mark, self._ports, database_url, redis_url)
         await _together(self._start_application(), self._start_jobs())
-        await self._run_every_deployment()
+        await self._run_every_job()
 
     async def _stay_up(self) -> None:
         self._supervisor.keep_up()
@@ -117,7 +117,7 @@ class Stack:
         worker = services.worker(self._environment, self._prefect, self._end_what_the_worker_left)
         await self._up("Worker ready", worker)
 
-    async def _run_every_deployment(self) -> None:
+    async def _run_every_job(self) -> None:
         free = asyncio.Semaphore(_FIRST_RUNS_AT_ONCE)
 
         async def run(name: str, deployment: str) -> None:
@@ -125,8 +125,8 @@ class Stack:
                 outcome = await self._prefect.run(deployment, _FIRST_RUN_SECONDS)
             self._terminal.say(f"  {name}: {outcome.name}{outcome.message and ': '}{outcome.message}")
 
-        with self._terminal.timed("Each deployment run once"):
-            await _together(*(run(*each) for each in (await self._prefect.deployments()).items()))
+        with self._terminal.timed("Each job run once"):
+            await _together(*(run(*each) for each in (await self._prefect.jobs()).items()))
 
     async def _end_what_the_worker_left(self) -> None:
         """End the worker's flow-run processes, which came to us as orphans, and close the books on their runs."""

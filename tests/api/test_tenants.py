@@ -90,6 +90,8 @@ def checksums(demo: Demo, redis: Redis) -> dict[str, object]:
     """What the other shops have, in every table and in Redis."""
     sums: dict[str, object] = {}
     for table in Base.metadata.sorted_tables:
+        if table.name == "service_minutes":  # counts of the whole service
+            continue
         assert "shop_id" in table.columns or table.name == "shops", f"{table.name} is of no shop"
         owner = "id" if table.name == "shops" else "shop_id"
         query = SQL(

@@ -27,7 +27,7 @@ FLAGS = [
     *(["--no-sandbox"] if os.geteuid() == 0 else []),
 ]
 MAKE = shutil.which("make") or "make"
-READY_SECONDS = 180
+READY_SECONDS = 300
 
 
 @pytest.fixture(scope="session")

@@ -80,7 +80,7 @@ async def test_the_stack_takes_a_server_that_refuses_it_for_one_without_its_pool
     assert await api.answers()
     assert not await api.has_pool()
     with pytest.raises(PrefectUnavailable, match="401"):
-        await api.deployments()
+        await api.jobs()
     await api.aclose()
 
 

@@ -25,6 +25,8 @@ from wishcraft.observability.reports import isolated, traced
 LARGEST_BODY: Final = 64 * 1024
 LONGEST_SECONDS: Final = 10.0
 _TOO_LARGE: Final = f"A request's body may have {LARGEST_BODY // 1024} KiB."
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Others are told as one: anybody can make up more."""
 _ID: Final = re.compile(rb"[\w-]{8,64}", re.ASCII)
 _log: Final = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ class Outside:
             return
         # The edge may have waited for Redis before it gave the request on.
         started = scope.get("wishcraft.arrived") or time.perf_counter()
-        body, method = list[bytes](), scope["method"]
+        body, method = list[bytes](), scope["method"] if scope["method"] in _METHODS else "other"
         request_id = _request_id(scope)
         answer = _Answer(scope, send, request_id, closing=self._state.draining)
         with (

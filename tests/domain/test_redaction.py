@@ -124,3 +124,11 @@ def test_a_structure_that_is_too_deep_or_a_text_that_is_too_long_is_cut() -> Non
         deep = [deep]
     assert "shallow" not in shown(deep)
     assert len(redact_text("word " * 100_000)) < 21_000
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "piece", ["a-", "token", "?a.%", "Key ()=(", "://a:", "cookie ", "token='", "a@", "ip:", "eyJ."]
+)
+def test_a_text_that_repeats_itself_keeps_nobody_busy(piece: str) -> None:
+    assert redact_text(piece * 20_000)

@@ -16,14 +16,16 @@ _DEEPEST: Final = 40
 _SHORTEST_KNOWN: Final = 4
 """A known value with fewer characters is no secret worth the holes that it would tear."""
 
+_GAP: Final = "(?:[_ -]|%5f|%20)?"
 _SECRETS: Final = (
-    r"(?:pass(?:word|wd|phrase)|pwd|secret|token|signature|hmac|access[_ -]?code|api[_ -]?key|credential|"
-    r"grant|dsn|auth[_ -]?string|session[_ -]?id|private[_ -]?key|encryption[_ -]?key)s?"
+    rf"(?:pass(?:word|wd|phrase)|pwd|secret|token|signature|hmac|access{_GAP}code|api{_GAP}key|credential|"
+    rf"grant|dsn|auth{_GAP}string|session{_GAP}id|private{_GAP}key|encryption{_GAP}key)s?"
 )
 _PERSONAL: Final = (
-    r"(?:e-?mail|recipient|purchaser|street|postal|phone|gift[_ -]?message|event[_ -]?location|"
-    r"(?:first|last|full)[_ -]?name)s?"
+    rf"(?:e-?mail|recipient|purchaser|street|postal|phone|gift{_GAP}message|event{_GAP}location|"
+    rf"(?:first|last|full){_GAP}name)s?"
 )
+_LABELS: Final = f"(?:{_SECRETS}|{_PERSONAL})"
 _SAID_OF_SECRETS: Final = (
     r"(?:not|no|now|wrong|accepted|missing|expired|invalid|required|unknown|revoked|used|changed|too|sent|away|shown|tried|"
     r"set|out|an?|the|of|in|for|from|to|good|known|renewed|stored|encrypted|hashed|empty|rotated)\b"
@@ -51,29 +53,33 @@ def _unless_private(match: re.Match[str]) -> str:
     return match[0] if address.is_private else REDACTED
 
 
+# No pattern may try its luck again and again over a long text: who sends one would keep a process busy.
 _SHAPES: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]] = (
     # What PostgreSQL quotes of rows, and SQLAlchemy of parameters.
     (re.compile(r"\b(DETAIL|CONTEXT):.*?(?=\n\[SQL|\Z)", re.DOTALL), rf"\1: {REDACTED}"),
-    (re.compile(r"Key \(.*?\)=\(.*\)"), f"Key {REDACTED}"),
+    (re.compile(r"Key \([^)\n]{0,300}\)=\([^\n]*\)"), f"Key {REDACTED}"),
     (re.compile(r"\[parameters: .*", re.DOTALL), f"[parameters: {REDACTED}]"),
     # Credentials within URLs, queries, headers and assignments.
     (re.compile(r"://[^\s/?#]*@"), f"://{REDACTED}@"),
-    (re.compile(rf"(?i)([?&][\w.%-]*(?:{_SECRETS}|{_PERSONAL})[\w%-]*=)[^&\s\"'<>]*"), rf"\1{REDACTED}"),
-    (re.compile(rf"(?i)\b({_HEADERS})\b([\"']?\s*[:=,]\s*)[^\n]*"), rf"\1\2{REDACTED}"),
-    (re.compile(r"(?i)\b(bearer|basic|digest|negotiate)\s+[\w+/=.~-]{6,}"), rf"\1 {REDACTED}"),
+    (re.compile(rf"(?i)([?&][\w.%-]{{0,40}}{_LABELS}[\w%-]{{0,40}}=)[^&\s\"'<>]*"), rf"\1{REDACTED}"),
+    (re.compile(rf"(?i)\b({_HEADERS})\b([\\\"']{{0,4}}\s{{0,20}}[:=,]\s*)[^\n]*"), rf"\1\2{REDACTED}"),
+    (re.compile(r"(?i)\b(bearer|basic|digest|negotiate)\s{1,20}[\w+/=.~-]{6,}"), rf"\1 {REDACTED}"),
     (
         re.compile(
-            rf"(?i)(?<![?&])\b([\w-]*(?:{_SECRETS}|{_PERSONAL})[\w-]*)([\"']?\s*(?:[:=]|,(?=\s*b?[\"']))\s*b?)"
-            rf"({_QUOTED}|[^\n]+)"
+            rf"(?i)({_LABELS}[\w-]{{0,40}})([\\\"']{{0,4}}\s{{0,20}}(?:[:=]|,(?=\s{{0,20}}b?[\"']))\s{{0,20}}b?)"
+            rf"(?!{re.escape(REDACTED)})({_QUOTED}|[^\n]+)"
         ),
         rf"\1\2{REDACTED}",
     ),
     (
-        re.compile(rf"(?i)\b([\w-]*{_SECRETS})(\s+(?:is|was)\s+)(?!{_SAID_OF_SECRETS})({_QUOTED}|[^\n]+)"),
+        re.compile(
+            rf"(?i)({_SECRETS})(\s{{1,20}}(?:is|was)\s{{1,20}})(?!{_SAID_OF_SECRETS})(?!{re.escape(REDACTED)})"
+            rf"({_QUOTED}|[^\n]+)"
+        ),
         rf"\1\2{REDACTED}",
     ),
     # Secrets by their shapes.
-    (re.compile(r"(?i)\bshp[a-z]{2,4}_\w+"), REDACTED),
+    (re.compile(r"(?i)shp[a-z]{2,4}_\w+"), REDACTED),
     (re.compile(r"\bwc_([0-9a-f]{12})_\w+"), rf"wc_\1_{REDACTED}"),
     (re.compile(r"\bwc_(?![0-9a-f]{12}_\[)\w+"), f"wc_{REDACTED}"),
     (re.compile(r"\beyJ[\w-]+(?:\.[\w-]*)+"), REDACTED),
@@ -84,7 +90,7 @@ _SHAPES: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]
     (re.compile(r"(?<![\w-])(?=[\w-]*[A-Z])(?=[\w-]*[a-z])[\w-]{40,}={0,2}"), REDACTED),
     # People's addresses.
     (re.compile(r"\"[^\"\n@]{1,64}\"(?:@|%40)[^\s\"'<>,;)]+"), REDACTED),
-    (re.compile(r"[^\s@<>()\[\],;:\"]+(?:@|%40)\[?[\w-]+(?:[.:][\w-]+)*\]?"), REDACTED),
+    (re.compile(r"(?<![^\s@<>()\[\],;:\"])[^\s@<>()\[\],;:\"]+(?:@|%40)\[?[\w-]+(?:[.:][\w-]+)*\]?"), REDACTED),
     (re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b"), _unless_private),
     (re.compile(r"(?<![\w:])(?:[0-9a-fA-F]{0,4}:){2,7}[0-9a-fA-F]{0,4}(?![\w:])"), _unless_private),
 )  # fmt: skip

@@ -1,10 +1,10 @@
 """What a request brings that no log line and no report about it may tell, in whatever error's text it turns up."""
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-import orjson
 from starlette.types import Scope
 
 from wishcraft.domain.redaction import is_secret_name
@@ -21,14 +21,14 @@ def secrets_of(scope: Scope, body: Sequence[bytes]) -> Iterator[str]:
         if is_secret_name(name):
             yield text
     try:
-        yield from _texts(orjson.loads(b"".join(body)))
-    except orjson.JSONDecodeError:
+        yield from _texts(json.loads(b"".join(body)))  # not orjson, which is stricter than FastAPI
+    except ValueError:
         yield b"".join(body).decode(errors="replace")
 
 
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
-        yield value
+        yield from (value, value.strip())
     elif isinstance(value, dict | list):
         for each in value.values() if isinstance(value, dict) else value:
             yield from _texts(each)

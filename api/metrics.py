@@ -25,7 +25,7 @@ async def metrics(request: Request, serving: ServingHere) -> Response:
 
 
 def _admit(request: Request, settings: Settings) -> None:
-    if settings.metrics_token is None:
+    if not settings.metrics_token:
         if settings.environment == "production":
             raise not_found("METRICS_TOKEN is not set.")
         return

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg import Connection
+from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from api.exposition import described
@@ -169,3 +170,10 @@ async def test_while_postgresql_is_away_the_shops_are_told_by_the_names_they_had
     finally:
         open_to_all(settings)
     assert hits in told
+
+
+async def test_an_empty_token_opens_nothing_in_production(settings: Settings, serving: Serving, demo: Demo) -> None:
+    assert not demo.closed
+    config = settings.model_copy(update={"metrics_token": SecretStr(""), "environment": "production"})
+    async with serving(config) as client:
+        assert (await client.get("/metrics")).status_code == 404

@@ -1,5 +1,6 @@
 """What the API reports to Sentry: every answer that is 5xx, once, with what is needed to find out why."""
 
+import json
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -11,8 +12,10 @@ import sentry_sdk
 from fastapi import FastAPI
 from psycopg import Connection
 from pydantic import SecretStr
+from starlette.responses import StreamingResponse
 
 from api.app import create_app, create_service
+from tests.conftest import served
 from tests.observability.listener import Listener
 from wishcraft.observability import reports
 from wishcraft.observability.context import about, subject
@@ -141,3 +144,47 @@ async def test_what_a_request_is_about_ends_with_it() -> None:
     with about(request_id="a"), about(shop="b"):
         pass
     assert subject() == {}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps({"text": "sunflower"}).encode("utf-16"),
+        b'{"text": "sunflower", "x": NaN}',
+        rb'{"text": "sunflower", "x": "\ud800"}',
+    ],
+)
+async def test_what_python_takes_for_json_is_not_told_either(
+    client: httpx.AsyncClient, sentry: Listener, body: bytes
+) -> None:
+    await client.post("/api/broken/one", content=body, headers={"Content-Type": "application/json"})
+    reports.flush()
+    assert "sunflower" not in sentry.raw.decode()
+
+
+async def test_what_is_stripped_is_not_told_either(client: httpx.AsyncClient, sentry: Listener) -> None:
+    app = client._transport.app._app._app  # type: ignore[attr-defined]
+
+    @app.post("/api/stripped")  # type: ignore[untyped-decorator]
+    async def stripped(sent: dict[str, Any]) -> None:
+        raise ValueError(f"{sent['text'].strip()} makes no sense")
+
+    await client.post("/api/stripped", json={"text": " sunflower "})
+    reports.flush()
+    assert "sunflower" not in sentry.raw.decode()
+
+
+async def test_an_answer_that_is_cut_off_is_reported_once(reporting: Settings, sentry: Listener, demo: Demo) -> None:
+    assert not demo.closed
+    app = create_app(reporting)
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"a"
+        raise ValueError("cut")
+
+    app.get("/api/cut")(lambda: StreamingResponse(parts()))
+    with served(create_service(app)) as address, pytest.raises(httpx.RemoteProtocolError):
+        async with httpx.AsyncClient(base_url=address) as client:
+            await client.get("/api/cut")
+    reports.flush()
+    assert [kind for kind, _ in sentry.errors()] == ["ValueError"]

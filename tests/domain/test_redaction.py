@@ -9,9 +9,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from wishcraft.domain.api_keys import make_key
-from wishcraft.domain.redaction import REDACTED, redact, redact_text
+from wishcraft.domain.redaction import LONGEST, REDACTED, redact, redact_text
 
 HEX = "0123456789abcdef"
+SIGNATURE = HEX * 4
 PLAIN = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=30)
 """What stands around a secret: anything but line breaks and halves of characters."""
 WORDS = st.sampled_from(["", "for ", "registry 12 ", "(", "'", '"', "x=1; ", "… "])
@@ -132,3 +133,30 @@ def test_a_structure_that_is_too_deep_or_a_text_that_is_too_long_is_cut() -> Non
 )
 def test_a_text_that_repeats_itself_keeps_nobody_busy(piece: str) -> None:
     assert redact_text(piece * 20_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("mailto:emma@a.example?cc=hugo@b.example", "hugo@"),
+        ("to=emma@a.example&cc=hugo@b.example", "hugo@"),
+        (r"b'MAIL FROM:emma@a.example\nhugo@b.example'", "hugo@"),
+        ("emma@a.example/hugo%40b.example", "hugo%40"),
+        (rf"b'\n{SIGNATURE}'", SIGNATURE),
+        (rf"'\\x{SIGNATURE}'", SIGNATURE),
+        (r"UniqueViolation('null value\nDETAIL:  Failing row contains (1, Emma Reed).')", "Emma"),
+        ('invalid input syntax for type integer: "Emma Reed"', "Emma"),
+        ("access_code\n  too long [type=string_too_long, input_value='sunflower77', input_type=str]", "sunflower77"),
+        ('"access_codes": [\n    "sunflower77"\n  ]', "sunflower77"),
+        ("access_code='sun''flower77'", "flower77"),
+        ("The password is: hunter22", "hunter22"),
+        (f"{'x ' * (LONGEST // 2 - 2)}emma@a.example", "emm"),
+    ],
+)
+def test_a_secret_in_the_form_that_programs_write_is_taken_out(text: str, secret: str) -> None:
+    assert secret not in redact_text(text)
+
+
+def test_a_known_secret_that_the_cut_goes_through_is_taken_out() -> None:
+    code = "sunflower in the garden"
+    assert "sunflower" not in redact_text("x" * (LONGEST - len(code) + 1) + code, {code})

@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from contextvars import Context
 from typing import Final
 
 from wishcraft.errors import CacheUnavailable
@@ -45,7 +46,8 @@ class Breaker:
         self._anew = True
         if self._recovering is None:
             _log.warning("Redis does not answer; requests go to PostgreSQL until it does")
-            self._recovering = asyncio.create_task(self._recover())
+            # In a context of its own: it goes on for others than the request that noticed.
+            self._recovering = asyncio.create_task(self._recover(), context=Context())
 
     async def close(self) -> None:
         """Stop probing."""

@@ -22,7 +22,7 @@ _SECRETS: Final = (
     rf"grant|dsn|auth{_GAP}string|session{_GAP}id|private{_GAP}key|encryption{_GAP}key)s?"
 )
 _PERSONAL: Final = (
-    rf"(?:e-?mail|recipient|purchaser|street|postal|phone|gift{_GAP}message|event{_GAP}location|"
+    rf"(?:e-?mail|input{_GAP}value|recipient|purchaser|street|postal|phone|gift{_GAP}message|event{_GAP}location|"
     rf"(?:first|last|full){_GAP}name)s?"
 )
 _LABELS: Final = f"(?:{_SECRETS}|{_PERSONAL})"
@@ -31,13 +31,14 @@ _SAID_OF_SECRETS: Final = (
     r"set|out|an?|the|of|in|for|from|to|good|known|renewed|stored|encrypted|hashed|empty|rotated)\b"
 )
 _HEADERS: Final = r"(?:proxy-)?authorization|(?:set-)?cookie"
-_QUOTED: Final = r""""(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'"""
+_VALUE: Final = r""""(?:[^"\\\n]|\\.|"")*"|'(?:[^'\\\n]|\\.|'')*'|\[[^\]]*\]?|\{[^}]*\}?|[^\n]+"""
 _SECRET_NAMES: Final = re.compile(
     r"passw|pwd|passphrase|secret|token|signature|hmac|accesscode|apikey|credential|grant|dsn|authstring|"
     r"authorization|cookie|sessionid|privatekey|encryptionkey|databaseurl|redisurl|smtpurl|webhookurl|"
     r"email|mail$|recipient|purchaser|registrant|firstname|lastname|fullname|customername|username|"
     r"street|postal|phone|^address|address$|zip|city$|giftmessage|eventlocation|^notes$|^ip$|useragent|visitorid"
 )
+_LAST_WORD: Final = re.compile(r"\S{1,500}\Z")
 _NO_SECRET: Final = re.compile(r"[0-9a-f-]{16,36}")
 _IDS: Final = frozenset(
     {"event_id", "trace_id", "span_id", "parent_span_id", "segment_id", "profile_id", "profiler_id", "check_in_id"}
@@ -56,9 +57,10 @@ def _unless_private(match: re.Match[str]) -> str:
 # No pattern may try its luck again and again over a long text: who sends one would keep a process busy.
 _SHAPES: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]] = (
     # What PostgreSQL quotes of rows, and SQLAlchemy of parameters.
-    (re.compile(r"\b(DETAIL|CONTEXT):.*?(?=\n\[SQL|\Z)", re.DOTALL), rf"\1: {REDACTED}"),
+    (re.compile(r"(DETAIL|CONTEXT):.*?(?=\n\[SQL|\Z)", re.DOTALL), rf"\1: {REDACTED}"),
     (re.compile(r"Key \([^)\n]{0,300}\)=\([^\n]*\)"), f"Key {REDACTED}"),
     (re.compile(r"\[parameters: .*", re.DOTALL), f"[parameters: {REDACTED}]"),
+    (re.compile(r"(invalid input (?:syntax|value) for [^:\n]{0,80}): .*"), rf"\1: {REDACTED}"),
     # Credentials within URLs, queries, headers and assignments.
     (re.compile(r"://[^\s/?#]*@"), f"://{REDACTED}@"),
     (re.compile(rf"(?i)([?&][\w.%-]{{0,40}}{_LABELS}[\w%-]{{0,40}}=)[^&\s\"'<>]*"), rf"\1{REDACTED}"),
@@ -67,14 +69,14 @@ _SHAPES: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]
     (
         re.compile(
             rf"(?i)({_LABELS}[\w-]{{0,40}})([\\\"']{{0,4}}\s{{0,20}}(?:[:=]|,(?=\s{{0,20}}b?[\"']))\s{{0,20}}b?)"
-            rf"(?!{re.escape(REDACTED)})({_QUOTED}|[^\n]+)"
+            rf"(?!{re.escape(REDACTED)})({_VALUE})"
         ),
         rf"\1\2{REDACTED}",
     ),
     (
         re.compile(
-            rf"(?i)({_SECRETS})(\s{{1,20}}(?:is|was)\s{{1,20}})(?!{_SAID_OF_SECRETS})(?!{re.escape(REDACTED)})"
-            rf"({_QUOTED}|[^\n]+)"
+            rf"(?i)({_SECRETS})(\s{{1,20}}(?:is|was)[\s:=]{{1,20}})(?!{_SAID_OF_SECRETS})(?!{re.escape(REDACTED)})"
+            rf"({_VALUE})"
         ),
         rf"\1\2{REDACTED}",
     ),
@@ -85,12 +87,12 @@ _SHAPES: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]
     (re.compile(r"\beyJ[\w-]+(?:\.[\w-]*)+"), REDACTED),
     (re.compile(r"\bgAAAA[\w=-]+"), REDACTED),
     (re.compile(r"\$argon2\w*\$[^\s\"']+"), REDACTED),
-    (re.compile(r"(?i)(?<![0-9a-z])[0-9a-f]{32,}(?![0-9a-z])"), REDACTED),
-    (re.compile(r"(?<![\w+/])[\w+/]{43}="), REDACTED),
+    (re.compile(r"(?i)[0-9a-f]{32,}"), REDACTED),
+    (re.compile(r"(?<![\w+/])[\w+/]{43,}={1,2}"), REDACTED),
     (re.compile(r"(?<![\w-])(?=[\w-]*[A-Z])(?=[\w-]*[a-z])[\w-]{40,}={0,2}"), REDACTED),
     # People's addresses.
     (re.compile(r"\"[^\"\n@]{1,64}\"(?:@|%40)[^\s\"'<>,;)]+"), REDACTED),
-    (re.compile(r"(?<![^\s@<>()\[\],;:\"])[^\s@<>()\[\],;:\"]+(?:@|%40)\[?[\w-]+(?:[.:][\w-]+)*\]?"), REDACTED),
+    (re.compile(r"(?<![^\s@<>()\[\],;:\"])[^\s@<>()\[\],;:\"]+(?:@|%40)\[?[^\s@<>()\[\],;:\"]*"), REDACTED),
     (re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b"), _unless_private),
     (re.compile(r"(?<![\w:])(?:[0-9a-fA-F]{0,4}:){2,7}[0-9a-fA-F]{0,4}(?![\w:])"), _unless_private),
 )  # fmt: skip
@@ -98,10 +100,11 @@ _SHAPES: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]
 
 def redact_text(text: str, known: Collection[str] = ()) -> str:
     """The text with everything taken out that is `known` to be secret, labelled as such, or has the shape of it."""
-    cut = len(text) > LONGEST
-    text = text[:LONGEST]
     for value in sorted({each for each in known if len(each) >= _SHORTEST_KNOWN}, key=len, reverse=True):
         text = text.replace(value, REDACTED)
+    cut = len(text) > LONGEST
+    if cut:  # not through a word: half a secret has no shape
+        text = _LAST_WORD.sub("", text[:LONGEST])
     for shape, instead in _SHAPES:
         text = shape.sub(instead, text)
     return f"{text} [cut]" if cut else text

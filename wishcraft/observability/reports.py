@@ -16,7 +16,7 @@ import sentry_sdk
 from pydantic import SecretStr
 from sentry_sdk.crons import capture_checkin
 from sentry_sdk.integrations.httpx import HttpxIntegration
-from sentry_sdk.integrations.logging import LoggingIntegration
+from sentry_sdk.integrations.logging import LoggingIntegration, ignore_logger
 from sentry_sdk.integrations.sqlalchemy import SqlalchemyIntegration
 from sentry_sdk.tracing import Span
 from sentry_sdk.types import Event, Hint
@@ -33,7 +33,6 @@ _ITS_OWN: Final = frozenset(
 )
 """Fields of an event that the SDK fills, and that no data of ours gets into."""
 _FRAME: Final = ("filename", "abs_path", "function", "module", "lineno", "in_app")
-_SOURCE: Final = ("context_line", "pre_context", "post_context")
 
 
 class Schedule(NamedTuple):
@@ -61,6 +60,7 @@ def start_reports(settings: Settings, program: Literal["api", "worker", "job"]) 
         profile_session_sample_rate=settings.sentry_profiles_sample_rate,
         profile_lifecycle="trace",
         include_local_variables=False,
+        include_source_context=False,  # files and lines say where; to redact the sources took longer than all else
         max_request_body_size="never",
         auto_enabling_integrations=False,
         integrations=[
@@ -72,6 +72,7 @@ def start_reports(settings: Settings, program: Literal["api", "worker", "job"]) 
         before_send=scrub,
         before_send_transaction=scrub,
     )
+    ignore_logger("uvicorn.error")  # what an application raises is told before it gets there
     sentry_sdk.set_tag("program", program)
 
 
@@ -157,20 +158,15 @@ def _request(request: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
 
 
 def _exception(exception: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
-    """Its kind, its text, and where it was raised: files, lines and sources, no values of variables."""
+    """Its kind, its text, and where it was raised: files and lines, no values of variables."""
     frames = (exception.get("stacktrace") or {}).get("frames", [])
     return {
         "type": exception.get("type"),
         "module": exception.get("module"),
         "value": redact(exception.get("value"), known),
         "mechanism": redact(exception.get("mechanism"), known),
-        "stacktrace": {"frames": [_frame(each, known) for each in frames]},
+        "stacktrace": {"frames": [{name: frame[name] for name in _FRAME if name in frame} for frame in frames]},
     }
-
-
-def _frame(frame: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
-    where = {name: frame[name] for name in _FRAME if name in frame}
-    return where | {name: redact(frame[name], known) for name in _SOURCE if name in frame}
 
 
 def _own_hosts(settings: Settings) -> list[str]:

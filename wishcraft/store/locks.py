@@ -5,16 +5,18 @@ what must never be wrong is held by row locks and versions, because a lost conne
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wishcraft.store.engine import Database
 
 _TRY: Final = text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))")
 _WAIT: Final = text("SELECT pg_advisory_lock(hashtextextended(:key, 0))")
+_RELEASE: Final = text("SELECT pg_advisory_unlock_all()")
 _PATIENCE: Final = text("SELECT set_config('lock_timeout', '0', false), set_config('statement_timeout', '0', false)")
 
 
@@ -48,6 +50,9 @@ async def _own_connection(db: Database) -> AsyncIterator[AsyncConnection]:
         try:
             yield connection
         finally:
+            # The server notices a closed connection a moment later: whoever comes next is not to find the lock taken.
+            with suppress(SQLAlchemyError):
+                await connection.execute(_RELEASE)
             await connection.invalidate()
 
 

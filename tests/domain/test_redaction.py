@@ -160,3 +160,8 @@ def test_a_secret_in_the_form_that_programs_write_is_taken_out(text: str, secret
 def test_a_known_secret_that_the_cut_goes_through_is_taken_out() -> None:
     code = "sunflower in the garden"
     assert "sunflower" not in redact_text("x" * (LONGEST - len(code) + 1) + code, {code})
+
+
+def test_a_list_of_two_spans_is_no_header() -> None:
+    spans = [{"op": "db", "description": "SELECT grants"}, {"op": "db", "description": "SELECT 1"}]
+    assert redact({"spans": spans}) == {"spans": spans}

@@ -139,7 +139,9 @@ def _walk(value: Any, known: Collection[str], depth: int) -> Any:
 
 def _is_header(pair: Collection[Any]) -> bool:
     """Whether it is a secret name with its value, as ASGI has headers."""
-    return len(pair) == 2 and isinstance(pair, list | tuple) and is_secret_name(_plain(pair[0]))  # noqa: PLR2004  a pair
+    if len(pair) != 2 or not isinstance(pair, list | tuple) or not isinstance(pair[0], str | bytes):  # noqa: PLR2004
+        return False
+    return is_secret_name(_plain(pair[0]))
 
 
 def _under(key: Any, value: Any, known: Collection[str], depth: int) -> Any:

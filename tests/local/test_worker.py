@@ -1,5 +1,6 @@
 """The worker with real runs: it ends them at a batch when it is told to end, and its death blocks no other run."""
 
+import re
 from collections.abc import Callable
 
 import httpx
@@ -39,7 +40,8 @@ async def test_a_sync_that_shopify_keeps_waiting_ends_and_the_next_one_does_the_
     await becomes(lambda: bool(tasks_of(http, run)))
     assert worker.stop() == 0
     assert state_of(http, run)["type"] == "CANCELLED"
-    assert state_of(http, run)["message"].startswith("Stopped after")  # a shop may have used up its tries
+    # How many shops had used up their tries by then is Shopify's pace; that none was done is what counts.
+    assert re.match(r"Stopped after [0-2] of 3 shops: nothing done\.", state_of(http, run)["message"])
     for shop in simulator.shops.values():
         shop.faults.set(Fault(FaultKind.SERVER_ERROR, remaining=0))
     worker = start()

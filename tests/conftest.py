@@ -29,7 +29,7 @@ from starlette.types import ASGIApp
 from deployments.sandbox.demo import seed
 from deployments.sandbox.mailbox.app import create_app as create_mailbox
 from deployments.sandbox.mailbox.letters import Letterbox
-from deployments.sandbox.postgres import postgres
+from deployments.sandbox.postgres import let_analysts_in, postgres
 from deployments.sandbox.shopify.app import create_app as create_simulator
 from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options, Simulator
 from deployments.sandbox.valkey import valkey
@@ -53,6 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = Path(_servers.enter_context(tempfile.TemporaryDirectory(prefix="wishcraft-tests-")))
     if "TEST_DATABASE_URL" not in os.environ:
         os.environ["TEST_DATABASE_URL"] = _servers.enter_context(postgres(folder, durable=False))
+    os.environ["TEST_REPLICA_URL"] = let_analysts_in(os.environ["TEST_DATABASE_URL"], "")
     if "TEST_REDIS_URL" not in os.environ:
         os.environ["TEST_REDIS_URL"] = _servers.enter_context(valkey(folder, durable=False))
 
@@ -169,6 +170,9 @@ def settings(database_url: str, redis_url: str, simulator_server: tuple[str, Fas
     """Settings that name this worker's stores and the simulator."""
     return Settings(
         database_url=database_url,
+        database_replica_url=urlsplit(os.environ["TEST_REPLICA_URL"])
+        ._replace(path=urlsplit(database_url).path)
+        .geturl(),
         redis_url=redis_url,
         encryption_keys=SecretStr("sVvXkE1HjFMZ3gYRkFyUW6pUoLr8iFqVjQ0sJtT0m4o="),
         shopify_api_key=API_KEY,

@@ -11,6 +11,7 @@
     - ChangedSince           the registry is not as the caller last saw it
     - Invalid                what was asked for makes no sense here
     - TooManyTries           an access code was tried too often
+  - QuestionRefused          an analyst's question is not understood, not allowed or too large; the message says why
   - RunStopped               the run was asked to end, and did so between two batches
   - TransientError           it may work later, so a task retries it
     - CacheUnavailable       Redis refused, hung or restarted
@@ -25,7 +26,8 @@
     - ShopifyQueryInvalid    Shopify does not accept the document or its cost
     - BulkOperationFailed    a bulk operation ended FAILED, CANCELED or EXPIRED
   - MailRejected             the mail server will never take this mail; no message names the address
-    - AddressRejected        because of its address: writing to it again would be wrong
+    - AddressRejected        because there is no such mailbox: writing to it again would be wrong
+  - RecipientsRefused        most recipients of a run were: rather the server is wrong than they
   - SenderRejected           the mail server does not take mail from us: the login or the sender is wrong
 """
 
@@ -100,6 +102,12 @@ class TooManyTries(RequestRefused):
         """`retry_after` is in seconds."""
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class QuestionRefused(WishCraftError):  # noqa: N818  it names what happened
+    """An analyst's question is not understood, not allowed or too large; the message says why."""
+
+    advice = "Ask again, as the message says."
 
 
 class RunStopped(WishCraftError):  # noqa: N818  it names what happened
@@ -177,7 +185,16 @@ class MailRejected(WishCraftError):  # noqa: N818  it names what happened
 
 
 class AddressRejected(MailRejected):
-    """The mail's address is the reason: writing to it again would be wrong."""
+    """There is no such mailbox: writing to it again would be wrong."""
+
+
+class RecipientsRefused(WishCraftError):  # noqa: N818  it names what happened
+    """The mail server says of most recipients of a run that they do not exist: rather it is wrong than they."""
+
+    advice = (
+        "Nobody was suppressed, and their reminders stay due. See why the mail server of SMTP_URL refuses them "
+        "(docs/runbooks/mail.md); then run the job again, today."
+    )
 
 
 class SenderRejected(WishCraftError):  # noqa: N818  it names what happened

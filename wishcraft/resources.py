@@ -1,8 +1,9 @@
 """The one place where clients are built: pools, timeouts and retries are set here and nowhere else."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -14,11 +15,14 @@ from wishcraft.cache.sessions import SessionCache
 from wishcraft.cache.usage import UsageCounters
 from wishcraft.mail.mailer import Mailer
 from wishcraft.mail.smtp import SmtpMailer
-from wishcraft.settings import Settings
+from wishcraft.settings import Settings, analysts_url
 from wishcraft.settings import settings as from_environment
 from wishcraft.shopify.client import ShopifyClient
 from wishcraft.store.engine import Database
 from wishcraft.store.tokens import TokenVault
+
+if TYPE_CHECKING:
+    from wishcraft.store.analysts import AnalystsDatabase
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +87,19 @@ async def open_resources(
             shopify=shopify,
             mailer=mailer,
         )
+
+
+@contextmanager
+def open_analysts_database(url: str | None = None) -> "Iterator[AnalystsDatabase]":
+    """What reports are read from, for as long as the context lasts: at the URL, or where the environment says.
+
+    Raises:
+        ConfigurationError: Neither DATABASE_REPLICA_URL nor DATABASE_URL is set, or it is malformed.
+    """
+    from wishcraft.store.analysts import AnalystsDatabase  # with pandas, of which the API has no use
+
+    database = AnalystsDatabase(url or analysts_url())
+    try:
+        yield database
+    finally:
+        database.close()

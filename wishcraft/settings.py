@@ -44,6 +44,19 @@ class DatabaseSettings(BaseSettings):
     database_url: Annotated[str, AfterValidator(_psycopg)] = Field(description="PostgreSQL 17 or newer.")
 
 
+class AnalyticsSettings(BaseSettings):
+    """All that an analyst's notebook or shell needs: DATABASE_REPLICA_URL, or else DATABASE_URL."""
+
+    model_config = _CONFIG
+
+    database_replica_url: Annotated[str, AfterValidator(_psycopg)] | None = Field(
+        None,
+        description="Where reports are read from: a replica, or the server itself, with the login `wishcraft_analyst`; "
+        "empty: DATABASE_URL, and no `ask`.",
+    )
+    export_folder: Path = Field(Path("exports"), description="Where reports and data that are asked for as files go.")
+
+
 class JobSettings(BaseSettings):
     """How jobs are run, as far as that is known before any of them runs."""
 
@@ -60,7 +73,7 @@ class JobSettings(BaseSettings):
     )
 
 
-class Settings(JobSettings, DatabaseSettings):
+class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     """What the environment may say; the README shows the same names and meanings (a test compares them)."""
 
     environment: Literal["development", "production"] = Field(
@@ -135,6 +148,18 @@ def settings() -> Settings:
     """
     try:
         return Settings()
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error)) from None
+
+
+def analysts_url() -> str:
+    """DATABASE_REPLICA_URL, or else DATABASE_URL: nothing else need be set for a report.
+
+    Raises:
+        ConfigurationError: Neither is set, or it is malformed; the message holds no value.
+    """
+    try:
+        return AnalyticsSettings().database_replica_url or DatabaseSettings().database_url
     except ValidationError as error:
         raise ConfigurationError(_explain(error)) from None
 

@@ -36,10 +36,12 @@ def make_secrets(folder: Path) -> None:
 
 
 def _fresh() -> dict[str, str]:
-    wishcraft, prefect, ops = _password(), _password(), f"ops:{_password()}"
+    wishcraft, analyst, prefect, ops = _password(), _password(), _password(), f"ops:{_password()}"
     return {
+        "database_password_analyst": analyst,
         "database_password_wishcraft": wishcraft,
         "database_password_prefect": prefect,
+        "database_replica_url": f"postgresql://wishcraft_analyst:{analyst}@postgres/wishcraft",
         "database_url": f"postgresql://wishcraft:{wishcraft}@postgres/wishcraft",
         "encryption_keys": urlsafe_b64encode(secrets.token_bytes(32)).decode(),  # what a Fernet key is
         "metrics_token": _password(),

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 import psycopg
@@ -48,9 +48,15 @@ def port_from_environment(variable: str, default: int) -> int:
     return int(text)
 
 
-def children_environment(
-    workspace: Workspace, mark: str, ports: Ports, database_url: str, redis_url: str
-) -> dict[str, str]:
+class Stores(NamedTuple):
+    """Where PostgreSQL is, for the application and for analysts, and where Redis is."""
+
+    database_url: str
+    replica_url: str | None
+    redis_url: str
+
+
+def children_environment(workspace: Workspace, mark: str, ports: Ports, stores: Stores) -> dict[str, str]:
     """All variables for a child.
 
     PREFECT_* ones of the person's own shell are dropped: they mean another server. But for PREFECT_API_AUTH_STRING,
@@ -62,25 +68,27 @@ def children_environment(
         | workspace.secrets()
         | PREFECT
         | prefect_password(os.environ)
+        | ({"DATABASE_REPLICA_URL": stores.replica_url} if stores.replica_url else {})
         | {
             MARK: mark,
             "ALERT_WEBHOOK_URL": f"http://127.0.0.1:{ports.mailbox}/alerts",
             "API_PORT": str(ports.api),
             "MAILBOX_URL": f"http://127.0.0.1:{ports.mailbox}",
             "MAIL_FROM": "registry@wishcraft.example",
-            "DATABASE_URL": database_url,
+            "DATABASE_URL": stores.database_url,
+            "EXPORT_FOLDER": str(workspace.folder / "exports"),
             "LOG_FORMAT": os.environ.get("LOG_FORMAT", "text"),  # a person reads them, although through a pipe
             "DRAIN_SECONDS": "0",  # there is no proxy in front that would have to notice
             "OPS_EMAIL": "ops@wishcraft.example",
             "PREFECT_API_URL": f"http://127.0.0.1:{ports.prefect}/api",
             "PREFECT_HOME": str(workspace.folder / "prefect"),
             "PREFECT_PROFILES_PATH": str(workspace.folder / "prefect" / "profiles.toml"),
-            "PREFECT_SERVER_DATABASE_CONNECTION_URL": prefect_database(database_url, os.environ),
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": prefect_database(stores.database_url, os.environ),
             "PREFECT_UI_URL": f"http://127.0.0.1:{ports.prefect}",
             "PUBLIC_URL": f"http://127.0.0.1:{ports.api}",
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
-            "REDIS_URL": redis_url,
+            "REDIS_URL": stores.redis_url,
             "TMPDIR": str(workspace.temporary),  # Prefect's workers of two users quarrel over /tmp/runner_storage
             "SHOPIFY_ORIGIN": f"http://127.0.0.1:{ports.shopify}/{{shop}}",
             "SMTP_URL": f"smtp://127.0.0.1:{ports.smtp}",

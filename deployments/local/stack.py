@@ -9,7 +9,7 @@ import psutil
 
 from deployments.local import services
 from deployments.local.board import describe, read_board
-from deployments.local.environment import children_environment, create_databases
+from deployments.local.environment import Stores, children_environment, create_databases
 from deployments.local.leftovers import end, is_marked
 from deployments.local.parent import when_make_is_interrupted
 from deployments.local.prefect_api import PrefectApi, PrefectUnavailable
@@ -17,7 +17,7 @@ from deployments.local.services import Ports, module
 from deployments.local.supervisor import Service, Supervisor, wait_until
 from deployments.local.terminal import Terminal
 from deployments.local.workspace import Workspace, write_private_json
-from deployments.sandbox.postgres import keep_query_statistics
+from deployments.sandbox.postgres import keep_query_statistics, let_analysts_in
 
 _FIRST_RUN_SECONDS: Final = 120.0
 _FIRST_RUNS_AT_ONCE: Final = 2  # each is a process that imports Prefect
@@ -61,8 +61,8 @@ class Stack:
             listening.cancel()
 
     async def _start(self) -> None:
-        database_url, redis_url = await self._start_stores()
-        self._environment = children_environment(self._workspace, self._mark, self._ports, database_url, redis_url)
+        stores = await self._start_stores()
+        self._environment = children_environment(self._workspace, self._mark, self._ports, stores)
         await _together(self._start_application(), self._start_jobs())
         await self._run_every_job()
 
@@ -73,8 +73,8 @@ class Stack:
         self._terminal.show_logs = True
         await asyncio.Event().wait()
 
-    async def _start_stores(self) -> tuple[str, str]:
-        """Start what the environment does not name, and return the URLs of PostgreSQL and Redis."""
+    async def _start_stores(self) -> Stores:
+        """Start what the environment does not name, and return where PostgreSQL and Redis are."""
         folder = self._workspace.folder
         database_url, redis_url = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
         if redis_url is None:
@@ -84,14 +84,15 @@ class Stack:
         names = () if "PREFECT_API_DATABASE_CONNECTION_URL" in os.environ else ("prefect",)
         if database_url is not None:
             await asyncio.to_thread(create_databases, database_url, names)
-            return database_url, redis_url
+            return Stores(database_url, os.environ.get("DATABASE_REPLICA_URL"), redis_url)
         with self._terminal.timed("PostgreSQL ready"):
             service, server_url = await asyncio.to_thread(services.postgres, folder)
             await self._supervisor.start(service)
         await asyncio.to_thread(create_databases, server_url, ("wishcraft", *names))
         database_url = server_url.removesuffix("/postgres") + "/wishcraft"
         await asyncio.to_thread(keep_query_statistics, database_url)
-        return database_url, redis_url
+        replica_url = await asyncio.to_thread(let_analysts_in, server_url, "wishcraft")
+        return Stores(database_url, replica_url, redis_url)
 
     async def _start_application(self) -> None:
         await self._once("Schema up to date", "migrations", "wishcraft.migrations", "upgrade")

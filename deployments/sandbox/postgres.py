@@ -15,14 +15,18 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import psutil
 import psycopg
+from psycopg.sql import SQL, Identifier, Literal
 
 from deployments.sandbox.processes import Program, choose_port, running, writable
 from wishcraft.errors import ConfigurationError
 
 MAJOR_VERSION: Final = "18"
+ROLE: Final = "wishcraft_analyst"
+"""As the migrations call it."""
 _SETTINGS: Final = (
     "listen_addresses=127.0.0.1",
     "unix_socket_directories=",
@@ -87,6 +91,17 @@ def keep_query_statistics(url: str) -> None:
     """Let the database at the URL, which this server holds, show what its queries cost, as `weekly-report` tells."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+
+
+def let_analysts_in(server_url: str, database: str) -> str:
+    """Let the role that sees no more than the analysts' views log in, with a new password: its URL of the database."""
+    password = secrets.token_urlsafe(24)
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        known = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone() is not None
+        statement = SQL("ALTER ROLE {} LOGIN PASSWORD {}" if known else "CREATE ROLE {} LOGIN PASSWORD {}")
+        connection.execute(statement.format(Identifier(ROLE), Literal(password)))
+    server = urlsplit(server_url)
+    return server._replace(netloc=f"{ROLE}:{password}@{server.hostname}:{server.port}", path=f"/{database}").geturl()
 
 
 def _binary(name: str) -> str:

@@ -18,7 +18,7 @@ from psycopg.sql import SQL, Identifier
 from pydantic import SecretStr
 
 from deployments.local import services
-from deployments.local.environment import children_environment
+from deployments.local.environment import Stores, children_environment
 from deployments.local.prefect_api import PrefectApi
 from deployments.local.services import Ports
 from deployments.local.workspace import ROOT, Workspace
@@ -87,7 +87,9 @@ def environment(
     port = choose_port("Prefect", None, folder / "port")
     with pytest.MonkeyPatch.context() as shell:
         shell.setenv("PREFECT_API_AUTH_STRING", PASSWORD)
-        environment = children_environment(workspace, uuid4().hex, Ports(1, port, 1, 1, 1), prefect_database, "")
+        environment = children_environment(
+            workspace, uuid4().hex, Ports(1, port, 1, 1, 1), Stores(prefect_database, None, "")
+        )
     environment |= {
         "ALERT_WEBHOOK_URL": alert_server[0],
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": prefect_database,

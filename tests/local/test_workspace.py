@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployments.local.board import describe, read_board
-from deployments.local.environment import children_environment, port_from_environment
+from deployments.local.environment import Stores, children_environment, port_from_environment
 from deployments.local.services import Ports
 from deployments.local.workspace import Workspace, write_private_json
 from wishcraft.errors import ConfigurationError
@@ -82,7 +82,7 @@ def test_children_see_no_other_prefect_than_the_stacks(tmp_path: Path, monkeypat
     monkeypatch.setenv("PREFECT_API_URL", "https://elsewhere.example/api")
     database = "postgresql://postgres:secret@127.0.0.1:5433/wishcraft"
     environment = children_environment(
-        Workspace(tmp_path), "mark", Ports(8000, 4200, 9000, 9001, 9002), database, "redis://127.0.0.1:6379/0"
+        Workspace(tmp_path), "mark", Ports(8000, 4200, 9000, 9001, 9002), Stores(database, None, "redis://r")
     )
     assert "PREFECT_API_KEY" not in environment
     assert environment["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
@@ -102,7 +102,9 @@ def test_prefects_password_is_the_only_prefect_variable_that_passes_to_the_child
     password: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", password)
-    environment = children_environment(Workspace(tmp_path), "mark", Ports(1, 2, 3, 4, 5), "postgresql://db/w", "")
+    environment = children_environment(
+        Workspace(tmp_path), "mark", Ports(1, 2, 3, 4, 5), Stores("postgresql://db/w", None, "")
+    )
     asked, shown = environment.get("PREFECT_SERVER_API_AUTH_STRING"), environment.get("PREFECT_API_AUTH_STRING")
     assert (asked, shown) == ((password, password) if password else (None, None))
 
@@ -112,7 +114,8 @@ def test_the_board_says_that_prefect_asks_for_a_password_and_not_which(
 ) -> None:
     monkeypatch.delenv("PREFECT_API_AUTH_STRING", raising=False)
     workspace = Workspace(tmp_path)
-    environment = children_environment(workspace, "mark", Ports(1, 2, 3, 4, 5), "postgresql://db/w", "redis://r")
+    stores = Stores("postgresql://db/w", "postgresql://analyst@db/w", "redis://r")
+    environment = children_environment(workspace, "mark", Ports(1, 2, 3, 4, 5), stores)
     open_to_all = read_board(workspace, environment)
     locked = read_board(workspace, environment | {"PREFECT_API_AUTH_STRING": "ops:secret"})
     assert "asks for PREFECT_API_AUTH_STRING" not in describe(open_to_all)

@@ -129,6 +129,7 @@ class Purchase(Timestamps, Base):
         ),
         CheckConstraint("quantity > 0", name="buys_some"),
         Index("ix_purchases_of_item", "item_id"),
+        Index("ix_purchases_of_registry", "shop_id", "registry_id"),
         Index("ix_purchases_of_order", "shop_id", "order_id"),
     )
 

@@ -1,0 +1,174 @@
+"""How analysts reach PostgreSQL: as a role that can read the views of the schema `analytics`, which name no person.
+
+The pool is their own, each statement is bounded, and none leaves a transaction open: a report takes nothing from those
+who serve, and holds back no vacuum.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import pandas as pd
+import psycopg
+import pyarrow as pa
+from psycopg import Connection
+from psycopg.types.numeric import FloatLoader
+from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QuestionRefused, UnknownShop
+from wishcraft.store.frames import TABLES, TableName, read_table
+
+ROLE: Final = "wishcraft_analyst"
+STATEMENT_SECONDS: Final = 60
+_OPTIONS: Final = (
+    f"-c role={ROLE} -c search_path=analytics -c default_transaction_read_only=on -c timezone=UTC"
+    f" -c statement_timeout={STATEMENT_SECONDS}s -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s"
+)
+_FIND_SHOPS: Final = """
+SELECT shop_id, domain, currency, timezone FROM shops WHERE %(all)s OR domain = ANY(%(domains)s) ORDER BY domain
+"""
+_FIND_REGISTRIES: Final = """
+SELECT registry_id FROM registries
+WHERE shop_id = %(shop_id)s AND (%(all)s OR event_type = ANY(%(event_types)s))
+    AND created_at >= coalesce(%(since)s::timestamptz, '-infinity')
+    AND created_at < coalesce(%(until)s::timestamptz, 'infinity')
+ORDER BY registry_id
+"""
+_MIGRATE: Final = f"bring the schema up to date, and let the login be {ROLE} or a member of it"
+# A role that is a member of another, or a superuser, could lay down this one in the midst of a question.
+_IS_CONFINED: Final = """
+SELECT session_user = %(role)s AND NOT rolsuper AND NOT EXISTS (SELECT FROM pg_auth_members WHERE member = oid)
+FROM pg_roles WHERE rolname = session_user
+"""
+
+
+class Shop(NamedTuple):
+    """A shop as analysts know it."""
+
+    shop_id: int
+    domain: str
+    currency: str
+    timezone: str
+
+
+class AnalystsDatabase:
+    """The views, through a pool of `pool_size` connections."""
+
+    def __init__(self, url: str, *, pool_size: int = 2) -> None:
+        """`url` names psycopg as its driver, as the settings' do; nothing connects yet."""
+        self._engine = create_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=STATEMENT_SECONDS,
+            pool_pre_ping=True,
+            isolation_level="AUTOCOMMIT",
+            connect_args={"options": _OPTIONS, "connect_timeout": 5, "application_name": "wishcraft-analysts"},
+        )
+
+    def find_shops(self, domains: Sequence[str] = ()) -> list[Shop]:
+        """The shops with these domains, or all, in the order of their domains.
+
+        Raises:
+            UnknownShop: A domain names no shop.
+            ConfigurationError: The login may not read the views.
+            DatabaseUnavailable: PostgreSQL is away, or too busy.
+        """
+        with self._connection() as connection:
+            rows = connection.execute(_FIND_SHOPS, {"all": not domains, "domains": list(domains)}).fetchall()
+        found = [Shop(*row) for row in rows]
+        if missing := set(domains) - {shop.domain for shop in found}:
+            raise UnknownShop(f"no shop has the domain {', '.join(sorted(missing))}")
+        return found
+
+    def find_registries(
+        self,
+        shop: Shop,
+        event_types: Sequence[str] = (),
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> list[int]:
+        """The ids of the shop's registries of these types, or all, that were created from `since` to before `until`."""
+        chosen = {"all": not event_types, "event_types": list(event_types), "since": since, "until": until}
+        with self._connection() as connection:
+            rows = connection.execute(_FIND_REGISTRIES, {"shop_id": shop.shop_id, **chosen}).fetchall()
+        return [registry_id for (registry_id,) in rows]
+
+    def read(
+        self,
+        table: TableName,
+        shop: Shop,
+        ids: Sequence[int],
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> pa.Table:
+        """The rows of these registries of the shop, with the columns that `frames.TABLES` names.
+
+        Events are those from `since` to before `until`, which the other tables do not heed.
+        """
+        parameters = {"shop_id": shop.shop_id, "ids": list(ids), "since": since, "until": until}
+        with self._connection() as connection, connection.cursor() as cursor:
+            return read_table(cursor, TABLES[table], parameters)
+
+    def ask(self, question: str, rows: int, seconds: int) -> pd.DataFrame:
+        """What a person's SELECT finds: at most `rows` rows and one more, which says that there are more.
+
+        Raises:
+            ConfigurationError: The login could do more than read the views, so no question is passed on.
+            QuestionRefused: PostgreSQL does not understand the question, refuses it, or takes longer than `seconds`.
+            DatabaseUnavailable: PostgreSQL is away.
+        """
+        with self._connection() as connection, connection.transaction():
+            if connection.execute(_IS_CONFINED, {"role": ROLE}).fetchone() != (True,):
+                raise ConfigurationError(
+                    f"a question is asked as {ROLE} alone: set DATABASE_REPLICA_URL to a URL with that login"
+                )
+            connection.execute("SELECT set_config('statement_timeout', %s, true)", [f"{seconds}s"])
+            return _answer(connection, question, rows)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection[tuple[Any, ...]]]:
+        try:
+            with self._engine.connect() as pooled:
+                connection: Connection[tuple[Any, ...]] = pooled.connection.driver_connection  # type: ignore[assignment]
+                yield connection
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable) as error:
+            raise ConfigurationError(f"{error.diag.message_primary}: {_MIGRATE}") from error
+        except (psycopg.OperationalError, OperationalError, PoolTimeout) as error:
+            reason = str(error).partition("\n")[0]
+            if ROLE in reason:
+                raise ConfigurationError(f"{reason}: {_MIGRATE}") from error
+            raise DatabaseUnavailable(reason) from error
+
+
+_BEFORE: Final = "SELECT * FROM (\n"
+
+
+def _answer(connection: Connection[tuple[Any, ...]], question: str, rows: int) -> pd.DataFrame:
+    # In a subquery it can be nothing but one SELECT, and with a parameter nothing can come after it.
+    asked = question.strip().removesuffix(";").replace("%", "%%")
+    with connection.cursor() as cursor:
+        cursor.adapters.register_loader("numeric", FloatLoader)
+        try:
+            cursor.execute(f"{_BEFORE}{asked}\n) AS question LIMIT %s", [rows + 1])
+        except psycopg.errors.QueryCanceled:
+            raise QuestionRefused("it took too long: ask for less, or allow more seconds") from None
+        except (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError, psycopg.InternalError) as error:
+            raise QuestionRefused(_say(error, asked)) from None
+        names = [column.name for column in cursor.description or ()]
+        return pd.DataFrame(cursor.fetchall(), columns=names)
+
+
+def _say(error: psycopg.Error, asked: str) -> str:
+    """What PostgreSQL says of the question, and of which line of it."""
+    text = (error.diag.message_primary or str(error)) + (f" ({hint})" if (hint := error.diag.message_hint) else "")
+    place = int(error.diag.statement_position or 0) - len(_BEFORE)
+    line = asked.count("\n", 0, place) + 1
+    return f"line {line}: {text}" if 0 < place <= len(asked) else text

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure the jobs, and what serves guests, on servers of their own; prints a table of each.
+"""`python -m benchmarks`: measure the jobs, what serves guests and analysts, on servers of their own; prints tables.
 
 Figures on a shared machine wander: what to compare are the ratios, taken in the same run.
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks import serving
+from benchmarks import analytics, serving
 from benchmarks.jobs import HEADING, NOTES, Row, rows
 from benchmarks.load import LoadError
 from benchmarks.servers import running_servers
@@ -21,14 +21,14 @@ from wishcraft.errors import ConfigurationError
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="jobs|serving", help="what to measure (default: both)")
+    parser.add_argument("parts", nargs="*", metavar="jobs|serving|analytics", help="what to measure (default: all)")
     parser.add_argument(
         "--registries",
         type=int,
         nargs="+",
         default=[1_000, 10_000, 100_000],
         metavar="N",
-        help="jobs: sizes to measure (default: %(default)s)",
+        help="jobs: sizes to measure; analytics: the largest (default: %(default)s)",
     )
     parser.add_argument(
         "--requests",
@@ -38,13 +38,15 @@ def main() -> None:
         help="serving: how many to measure what is fast by, and fewer what is slow (default: %(default)s)",
     )
     args = parser.parse_args()
-    if unknown := set(args.parts) - {"jobs", "serving"}:
-        parser.error(f"there is no {', '.join(sorted(unknown))}: jobs, or serving")
+    if unknown := set(args.parts) - {"jobs", "serving", "analytics"}:
+        parser.error(f"there is no {', '.join(sorted(unknown))}: jobs, serving, or analytics")
     try:
         if "serving" in args.parts or not args.parts:
             serving.print_table(args.requests)
         if "jobs" in args.parts or not args.parts:
             _print_jobs(args.registries)
+        if "analytics" in args.parts or not args.parts:
+            analytics.print_table(max(args.registries))
     except (ServerError, LoadError, ConfigurationError) as error:
         sys.exit(str(error))
 

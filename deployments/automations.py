@@ -32,6 +32,12 @@ TIME_FOR: Final[Mapping[str, timedelta]] = {
     "daily-report": timedelta(minutes=30),
     "weekly-report": timedelta(minutes=30),
     "monthly-report": timedelta(minutes=30),
+    "registry-report": timedelta(minutes=30),
+    "conversion-report": timedelta(minutes=30),
+    "demand-forecast": timedelta(minutes=30),
+    "export-data": timedelta(hours=1),
+    "ask": timedelta(minutes=5),
+    "backfill": timedelta(hours=5),
 }
 """How long a run of each deployment may take before somebody is told; it goes on all the same."""
 
@@ -138,5 +144,5 @@ async def _alert(client: PrefectClient, settings: JobSettings) -> Alert:
     named = [each for each in await client.read_block_documents() if each.name == ALERT_BLOCK]
     if not named:
         return lambda _subject: DoNothing()
-    body = "{{ flow_run.name }}: {{ flow_run.state.message }}\n{{ flow_run|ui_url }}"
+    body = "{{ flow_run.name }}: {{ flow_run.state.message }}\n{{ flow_run|ui_url|replace('/runs/', '/v2/runs/') }}"
     return lambda subject: SendNotification(block_document_id=named[0].id, subject=subject, body=body)

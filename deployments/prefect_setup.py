@@ -21,7 +21,7 @@ from wishcraft.settings import JobSettings
 
 POOL: Final = "wishcraft"
 QUEUES: Final = ("critical", "default", "bulk")  # the first is served before the others, and so on
-SERVER_SECONDS: Final = 60.0
+SERVER_SECONDS: Final = 180.0
 _ROOT: Final = Path(__file__).resolve().parents[1]
 
 

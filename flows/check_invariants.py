@@ -26,5 +26,4 @@ async def check_invariants(
     outcomes = await run_batches(check_shops, batches, repair=repair, sample=sample)
     if not shops and not any(outcome.problem or outcome.stopped for outcome in outcomes):
         await tell_violations(left(outcomes))
-    state = await summarise("check-invariants", outcomes, watched=WATCHED)
-    return state.model_copy(update={"message": f"{state.message} {warning(left(outcomes))}".rstrip()})
+    return await summarise("check-invariants", outcomes, watched=WATCHED, warning=warning(left(outcomes)))

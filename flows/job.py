@@ -13,17 +13,14 @@ from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from flows.pages import link
 from flows.progress import follow
 from flows.reporting import end_run, reported
 from tasks.attempts import advice_for, problem_of
+from tasks.links import artifact_page
 from wishcraft.domain.outcomes import ShopOutcome, sentence, table, total
 from wishcraft.domain.summaries import summary
-from wishcraft.observability.logs import redact_records
 from wishcraft.observability.reports import report
 from wishcraft.settings import JobSettings
-
-redact_records()  # here, for what Prefect logs of a run begins before its flow does
 
 P = ParamSpec("P")
 Runner = TaskRunner[PrefectFuture[Any]]
@@ -80,7 +77,7 @@ async def run_batches(
 
 
 async def summarise(
-    key: str, outcomes: Sequence[ShopOutcome], watched: Sequence[str] = (), noun: str = "shop"
+    key: str, outcomes: Sequence[ShopOutcome], watched: Sequence[str] = (), noun: str = "shop", warning: str = ""
 ) -> State[dict[str, int]]:
     """Leave the run's summary and table, and end it.
 
@@ -89,15 +86,16 @@ async def summarise(
         outcomes: One for each shop, or for each of what `noun` says.
         watched: The counts of which any is worth a look; the summary names the shops.
         noun: What the job goes by.
+        warning: A sentence of Markdown on what somebody has to do although nothing failed.
 
     Returns:
         `Cancelled` if the run was asked to stop, else `Failed` if a shop failed, else `Completed` with the totals.
     """
-    message = sentence(outcomes, noun)
+    message = f"{sentence(outcomes, noun)} {warning}".rstrip()
     rows = await acreate_table_artifact(table(outcomes, noun), key=key, description=message)
-    text = f"{summary(outcomes, watched, noun)}\n\n[All {noun}s]({link(rows)})"
+    text = f"{summary(outcomes, watched, noun, warning)}\n\n[All {noun}s]({artifact_page(rows)})"
     page = await acreate_markdown_artifact(text, key=f"{key}-summary", description=message)
-    get_run_logger().info("%s Summary: %s", message, link(page))
+    get_run_logger().info("%s Summary: %s", message, artifact_page(page))
     if any(outcome.stopped for outcome in outcomes):
         return Cancelled(message=message)
     if any(outcome.problem for outcome in outcomes):

@@ -1,13 +1,12 @@
 """Leaves a report where people find it: as a page and tables in the Prefect UI and, if asked, in the ops' mail."""
 
 from collections.abc import Mapping, Sequence
-from uuid import UUID
 
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
-from prefect.settings import PREFECT_UI_URL
 
+from tasks.links import artifact_page
 from tasks.pages import mail_page
 from wishcraft.domain.markdown import escaped
 from wishcraft.mail.reports import Report
@@ -39,17 +38,12 @@ async def publish(
         TransientError: The mail server is away; the artifacts are there.
     """
     links = [
-        f"[{name}]({link(await acreate_table_artifact(list(map(dict, rows)), key=name, description=verdict))})"
+        f"[{name}]({artifact_page(await acreate_table_artifact(list(map(dict, rows)), key=name, description=verdict))})"
         for name, rows in (tables or {}).items()
     ]
     page = f"**{escaped(verdict)}**\n\n{body}"
     shown = f"{page}\n\nRow by row: {', '.join(links)}." if links else page
     artifact = await acreate_markdown_artifact(shown, key=f"{key}-summary", description=title)
-    get_run_logger().info("%s: %s %s", title, verdict, link(artifact))
+    get_run_logger().info("%s: %s %s", title, verdict, artifact_page(artifact))
     if mail:
-        await mail_page(f"{key}-{flow_run.id}", Report(title, verdict, body, link(artifact)))
-
-
-def link(artifact: UUID) -> str:
-    """Where the artifact is shown."""
-    return f"{PREFECT_UI_URL.value()}/artifacts/artifact/{artifact}"
+        await mail_page(f"{key}-{flow_run.id}", Report(title, verdict, body, artifact_page(artifact)))

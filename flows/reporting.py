@@ -13,12 +13,12 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
-from prefect.states import Failed
-from prefect.utilities.urls import url_for
+from prefect.states import Cancelled, Failed
 
 from tasks.attempts import problem_of
+from tasks.links import run_page
 from tasks.reporting import reporting
-from wishcraft.errors import ConfigurationError
+from wishcraft.errors import ConfigurationError, QuestionRefused, RunStopped
 from wishcraft.observability import reports
 from wishcraft.observability.context import about
 from wishcraft.resources import open_resources
@@ -59,8 +59,8 @@ async def end_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
     """
     job, outcome = flow.name, _OUTCOMES[state.type]
     reports.start_reports(settings(), "job")
-    link = url_for(flow_run) or ""
-    with about(job=job, run=flow_run.name, run_id=str(flow_run.id), run_url=link), reports.isolated():
+    run = str(flow_run.id)
+    with about(job=job, run=flow_run.name, run_id=run, run_url=run_page(run)), reports.isolated():
         if outcome == "crashed" or (outcome == "failed" and flow_run.id not in _told):
             reports.report_message(f"{job} {outcome}: {state.message}")
         if flow_run.auto_scheduled:
@@ -68,6 +68,8 @@ async def end_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
         await asyncio.to_thread(reports.flush)
     async with open_resources() as resources:
         counters = resources.counters
+        if outcome == "cancelled" and not await counters.is_first(f"cancelled:{run}"):
+            return  # it ended by itself just when its worker was about to kill it: both tell
         counters.count("job_runs_total", job=job, outcome=outcome)
         if flow_run.start_time:
             counters.observe("job_seconds", (datetime.now(UTC) - flow_run.start_time).total_seconds(), job=job)
@@ -81,6 +83,10 @@ async def _attempt(work: Callable[[], Awaitable[State[Any]]]) -> State[Any]:
         reports.check_in(flow.name, run.id, "in_progress", await _schedule(run))
     try:
         state = await work()
+    except QuestionRefused as error:  # the asker's to mend: nobody on call has to look at it
+        state = Cancelled(name="Refused", message=problem_of(error))
+    except RunStopped:
+        state = Cancelled(message="The run was stopped; nothing is half-done.")
     except Exception as error:  # noqa: BLE001  whatever it is, it ends the run
         get_run_logger().error("The run failed", exc_info=error)
         reports.report(error)

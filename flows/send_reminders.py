@@ -1,12 +1,18 @@
 """The job `send-reminders`."""
 
-from datetime import date
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime
 
 from prefect import State
 
 from flows.job import job, run_batches, summarise
-from tasks.send_reminders import remind_shops
+from tasks.attempts import advice_for, problem_of
+from tasks.send_reminders import judge_refusals, remind_shops
 from tasks.shops import find_shop_batches
+from wishcraft.domain.outcomes import ShopOutcome
+from wishcraft.errors import RefusalsDoubted
+from wishcraft.observability.reports import report
 
 
 @job("send-reminders")
@@ -20,6 +26,22 @@ async def send_reminders(
         dry_run: Say who would be reminded; send nothing.
         today: The day to remind for, in every shop. Each shop's own day, by its time zone, if empty.
     """
+    began = datetime.now(UTC)
     batches = await find_shop_batches(shops or [])
     outcomes = await run_batches(remind_shops, batches, dry_run=dry_run, today=today)
-    return await summarise("send-reminders", outcomes, watched=("postponed", "failed", "held"))
+    if any(outcome.counts.get("refused") for outcome in outcomes):
+        outcomes = await _judge(outcomes, began)
+    return await summarise("send-reminders", outcomes, watched=("refused", "postponed", "failed", "held"))
+
+
+async def _judge(outcomes: Sequence[ShopOutcome], began: datetime) -> list[ShopOutcome]:
+    """What became of the shops once it is decided whether the mail server's refusals are believed."""
+    try:
+        await judge_refusals(began)
+    except RefusalsDoubted as error:
+        report(error)
+        return [
+            replace(each, problem=problem_of(error), advice=advice_for(error)) if each.counts.get("refused") else each
+            for each in outcomes
+        ]
+    return list(outcomes)

@@ -1,9 +1,14 @@
-"""How a task is tried: what is worth a retry, and how one shop's trouble is kept from the others of its batch."""
+"""How a task is tried: what is worth a retry, and how one shop's trouble is kept from the others of its batch.
+
+And what is told of it: neither its logs nor its errors, which Prefect shows, hold what is not to be told.
+"""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, TypedDict
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypedDict, TypeVar
 
+import prefect
 from prefect import State
 from prefect.client.schemas.objects import TaskRun
 from prefect.logging import get_run_logger
@@ -16,18 +21,31 @@ from tasks.progress import BatchProgress
 from tasks.reporting import reporting
 from wishcraft.domain.outcomes import ShopOutcome
 from wishcraft.domain.redaction import redact_text
-from wishcraft.errors import RunStopped, TransientError, WishCraftError
+from wishcraft.errors import (
+    ConfigurationError,
+    DatabaseUnavailable,
+    QuestionRefused,
+    RunStopped,
+    TransientError,
+    WishCraftError,
+)
 from wishcraft.observability.context import about, hidden
+from wishcraft.observability.logs import redact_records
 from wishcraft.observability.reports import report
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.progress import Checkpoint
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
 
+redact_records()  # here, for what Prefect logs of a run begins before its flow does
+
+P = ParamSpec("P")
+R = TypeVar("R")
 Work = Callable[[Resources, ShopRef, Checkpoint], Awaitable[dict[str, int]]]
 """What a job does for one shop: its counts."""
 
-TRANSIENT: Final = (TransientError, OperationalError, InterfaceError, PoolTimeout)
+_DATABASE: Final = (OperationalError, InterfaceError, PoolTimeout)
+TRANSIENT: Final = (TransientError, *_DATABASE)
 ATTEMPTS: Final = 4
 TASK_SECONDS: Final = 3600.0
 """Each try of a batch: far more than one ever takes, so that what hangs ends, and is seen."""
@@ -57,6 +75,39 @@ RETRIES: Final[Retries] = {
 }
 
 
+def task(
+    name: str | Callable[[], str],
+) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Task[P, Coroutine[Any, Any, R]]]:
+    """A Prefect task whose runs have this name, that is tried as often as is worth it, and reports as its run does."""
+
+    def make_task(work: Callable[P, Coroutine[Any, Any, R]]) -> Task[P, Coroutine[Any, Any, R]]:
+        @wraps(work)
+        async def attempt(*arguments: P.args, **parameters: P.kwargs) -> R:
+            with reporting():
+                try:
+                    return await work(*arguments, **parameters)
+                except Exception as error:
+                    if isinstance(error, ConfigurationError) or (shown := _presentable(error)) is error:
+                        raise
+                    raise shown from error
+
+        return prefect.task(task_run_name=name, **RETRIES)(attempt)
+
+    return make_task
+
+
+def _presentable(error: Exception) -> WishCraftError:
+    """The error as Prefect may show it: it writes the text of one that escapes a task into the task run's state."""
+    text = redact_text(str(error), hidden())
+    if isinstance(error, WishCraftError) and text == str(error):
+        return error
+    if isinstance(error, QuestionRefused):
+        return QuestionRefused(text)
+    if isinstance(error, _DATABASE):
+        return DatabaseUnavailable(problem_of(error))
+    return (TransientError if isinstance(error, TransientError) else WishCraftError)(problem_of(error))
+
+
 def shop_names(verb: str) -> Callable[[], str]:
     """Names a task run by what it does to which shops: `warm a.myshopify.com and 2 more`."""
 
@@ -77,17 +128,16 @@ async def for_each_shop(domains: Sequence[str], work: Work) -> list[ShopOutcome]
         TransientError: Some shop failed in a way that may pass and attempts are left. The shops that went well are
             done again then, which is cheap: the work finds nothing to do.
     """
-    with reporting():
-        async with open_resources(redis_timeout=5) as resources:
-            async with resources.db.snapshot() as session:
-                found = await shops.find_active(session, domains)
-            outcomes, failures = await _in_turn(resources, found, work)
-        may_pass = [f"{o.shop} ({o.problem})" for o, error in failures if isinstance(error, TRANSIENT)]
-        if may_pass and task_run.run_count < ATTEMPTS and not any(outcome.stopped for outcome in outcomes):
-            raise TransientError("; ".join(may_pass))
-        for outcome, error in failures:  # of the last try alone
-            report(error, shop=outcome.shop)
-        return outcomes
+    async with open_resources(redis_timeout=5) as resources:
+        async with resources.db.snapshot() as session:
+            found = await shops.find_active(session, domains)
+        outcomes, failures = await _in_turn(resources, found, work)
+    may_pass = [f"{o.shop} ({o.problem})" for o, error in failures if isinstance(error, TRANSIENT)]
+    if may_pass and task_run.run_count < ATTEMPTS and not any(outcome.stopped for outcome in outcomes):
+        raise TransientError("; ".join(may_pass))
+    for outcome, error in failures:  # of the last try alone
+        report(error, shop=outcome.shop)
+    return outcomes
 
 
 Failure = tuple[ShopOutcome, Exception]
@@ -126,12 +176,13 @@ def _failed(shop: ShopRef, error: Exception, seconds: float) -> ShopOutcome:
 
 
 def problem_of(error: BaseException) -> str:
-    """The error as one line: its kind and the first line of its text, without what is not to be told."""
-    return redact_text(f"{type(error).__name__}: {error}".partition("\n")[0], hidden())
+    """The error as one line: its kind, if that says anything, and the first line of its text, without secrets."""
+    kind = "" if type(error) in {WishCraftError, TransientError} else f"{type(error).__name__}: "
+    return redact_text(f"{kind}{error}".partition("\n")[0], hidden())
 
 
 def advice_for(error: BaseException) -> str:
     """What a person can do about the error."""
-    if isinstance(error, TRANSIENT) and not isinstance(error, WishCraftError):
-        return "Look at PostgreSQL (/health tells how it is); the next run makes up for this one."
+    if isinstance(error, _DATABASE):
+        return DatabaseUnavailable.advice
     return getattr(error, "advice", WishCraftError.advice)

@@ -1,8 +1,6 @@
 """The task of the job `cache-warm`."""
 
-from prefect import task
-
-from tasks.attempts import RETRIES, for_each_shop, shop_names
+from tasks.attempts import for_each_shop, shop_names, task
 from wishcraft.domain.outcomes import ShopOutcome
 from wishcraft.resources import Resources
 from wishcraft.services.progress import Checkpoint
@@ -10,7 +8,7 @@ from wishcraft.services.warming import warm_shop
 from wishcraft.store.shops import ShopRef
 
 
-@task(task_run_name=shop_names("warm"), **RETRIES)
+@task(shop_names("warm"))
 async def warm_shops(domains: list[str], *, force: bool) -> list[ShopOutcome]:
     """Fill Redis with the active registries of these shops."""
 

@@ -4,10 +4,9 @@ import time
 from collections.abc import Mapping
 from datetime import datetime
 
-from prefect import task
 from prefect.runtime import task_run
 
-from tasks.attempts import RETRIES
+from tasks.attempts import task
 from tasks.cleanup_runs import clean_runs
 from tasks.progress import BatchProgress
 from wishcraft.domain.outcomes import ShopOutcome
@@ -22,7 +21,7 @@ def _name() -> str:
     return f"delete {', '.join(task_run.parameters['kinds'])}"
 
 
-@task(task_run_name=_name, **RETRIES)
+@task(_name)
 async def delete_old(kinds: list[Kind], *, before: Mapping[Kind, datetime], bounds: Bounds) -> list[ShopOutcome]:
     """Delete what is older than its kind's moment; a failure ends the task, so that it is tried again."""
     progress = BatchProgress(len(kinds))

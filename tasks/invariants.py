@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 
-from prefect import task
-
-from tasks.attempts import RETRIES, for_each_shop, shop_names
+from tasks.attempts import for_each_shop, shop_names, task
 from wishcraft.domain.invariants import Invariant
 from wishcraft.domain.outcomes import ShopOutcome
 from wishcraft.resources import Resources, open_resources
@@ -13,7 +11,7 @@ from wishcraft.services.progress import Checkpoint
 from wishcraft.store.shops import ShopRef
 
 
-@task(task_run_name=shop_names("check"), **RETRIES)
+@task(shop_names("check"))
 async def check_shops(domains: list[str], *, repair: bool, sample: int) -> list[ShopOutcome]:
     """Check the invariants of these shops."""
 
@@ -23,7 +21,7 @@ async def check_shops(domains: list[str], *, repair: bool, sample: int) -> list[
     return await for_each_shop(domains, check)
 
 
-@task(task_run_name="tell the metrics", **RETRIES)
+@task("tell the metrics")
 async def tell_violations(unrepaired: Mapping[Invariant, int]) -> None:
     """Set the metric that alerts go by."""
     async with open_resources() as resources:

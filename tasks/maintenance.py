@@ -3,9 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from prefect import task
-
-from tasks.attempts import RETRIES
+from tasks.attempts import task
 from tasks.run_history import read_runs, read_table
 from wishcraft.domain.maintenance import Page
 from wishcraft.resources import open_resources
@@ -20,7 +18,7 @@ _EARLY: Final = timedelta(hours=4)
 """A report may come so much sooner after the one before it, be it that clocks change."""
 
 
-@task(task_run_name="report the day", **RETRIES)
+@task("report the day")
 async def report_day(now: datetime) -> Page:
     """The page of the last 24 hours; what the cache did is counted from the report of the day before."""
     runs = await read_runs(now - 8 * DAY, now)
@@ -29,7 +27,7 @@ async def report_day(now: datetime) -> Page:
         return await maintenance.report_day(resources, runs, earlier, now)
 
 
-@task(task_run_name="report the week", **RETRIES)
+@task("report the week")
 async def report_week(now: datetime) -> Page:
     """The page of the last seven days beside the seven before; it goes on from the report of the week before."""
     runs = await read_runs(now - 2 * WEEK, now)
@@ -39,7 +37,7 @@ async def report_week(now: datetime) -> Page:
         return await maintenance.report_week(resources, runs, cache, sizes, now)
 
 
-@task(task_run_name="report the month", **RETRIES)
+@task("report the month")
 async def report_month(now: datetime) -> Page:
     """The page of what needs somebody once a month; growth is since a weekly report of three weeks ago."""
     sizes = await read_table(SIZES, now - 3 * WEEK)

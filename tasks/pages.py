@@ -1,15 +1,13 @@
 """The task that mails a report."""
 
-from prefect import task
-
-from tasks.attempts import RETRIES
+from tasks.attempts import task
 from wishcraft.errors import ConfigurationError
 from wishcraft.mail.reports import Report, compose_report
 from wishcraft.resources import open_resources
 from wishcraft.settings import settings
 
 
-@task(task_run_name="mail the page", **RETRIES)
+@task("mail the page")
 async def mail_page(name: str, report: Report) -> None:
     """Mail the report to OPS_EMAIL; `name` makes it the same mail on every try.
 

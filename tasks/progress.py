@@ -25,6 +25,11 @@ PATIENCE_SECONDS: Final = 5.0
 """For an exchange: while Prefect is away the work goes on."""
 
 
+def is_to_end(state: State) -> bool:
+    """Whether a run in this state was asked to end, or has ended otherwise, such as by being cancelled."""
+    return state.name == STOPPING or state.is_cancelling() or state.is_final()
+
+
 class BatchProgress:
     """The share of a task run that is done, of `shops` in turn, and whether to go on."""
 
@@ -49,7 +54,7 @@ class BatchProgress:
         percent = 100 * (self._finished + (done / total if total else 0)) / self._shops
         state = await self._exchange(percent)
         self._next_news = time.monotonic() + NEWS_SECONDS
-        if state and (state.name == STOPPING or state.is_cancelling() or state.is_final()):
+        if state and is_to_end(state):
             raise RunStopped(f"the run is {state.name}")
 
     async def _exchange(self, percent: float) -> State | None:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from prefect.runtime import deployment, flow_run
-from prefect.utilities.urls import url_for
 
+from tasks.links import run_page
 from wishcraft.observability.context import about
 from wishcraft.observability.reports import start_reports
 from wishcraft.settings import settings
@@ -24,7 +24,7 @@ def reporting() -> Iterator[None]:
         "deployment": deployment.name,
         "run": flow_run.name,
         "run_id": flow_run.id,
-        "run_url": url_for("flow-run", obj_id=flow_run.id) if flow_run.id else None,
+        "run_url": run_page(flow_run.id) if flow_run.id else None,
     }
     with about(**{name: str(value) for name, value in subject.items() if value}):
         yield

@@ -8,8 +8,8 @@ from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort
-from prefect.settings import PREFECT_UI_URL
 
+from tasks.links import run_page
 from wishcraft.domain.maintenance import Earlier
 from wishcraft.domain.runs import Run
 
@@ -59,5 +59,5 @@ def _run(run: FlowRun, job: str) -> Run:
         started=datetime.fromtimestamp((run.start_time or run.end_time).timestamp(), UTC),
         seconds=run.total_run_time.total_seconds(),
         message=(run.state and run.state.message) or "",
-        url=f"{PREFECT_UI_URL.value()}/runs/flow-run/{run.id}",
+        url=run_page(run.id),
     )

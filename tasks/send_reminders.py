@@ -1,20 +1,20 @@
-"""The task of the job `send-reminders`."""
+"""The tasks of the job `send-reminders`."""
 
 from datetime import UTC, date, datetime
 
-from prefect import task
 from prefect.logging import get_run_logger
 
-from tasks.attempts import RETRIES, for_each_shop, shop_names
+from tasks.attempts import for_each_shop, shop_names, task
 from wishcraft.domain.outcomes import ShopOutcome
-from wishcraft.resources import Resources
+from wishcraft.resources import Resources, open_resources
+from wishcraft.services import reminding
 from wishcraft.services.progress import Checkpoint
 from wishcraft.services.reminding import find_owed, remind_shop
 from wishcraft.settings import settings
 from wishcraft.store.shops import ShopRef
 
 
-@task(task_run_name=shop_names("remind"), **RETRIES)
+@task(shop_names("remind"))
 async def remind_shops(domains: list[str], *, dry_run: bool, today: date | None) -> list[ShopOutcome]:
     """Write to the registrants of these shops whose events are near."""
 
@@ -25,6 +25,17 @@ async def remind_shops(domains: list[str], *, dry_run: bool, today: date | None)
         return await remind_shop(resources, settings(), shop, now=now, today=today, checkpoint=checkpoint)
 
     return await for_each_shop(domains, remind)
+
+
+@task("judge refusals")
+async def judge_refusals(since: datetime) -> None:
+    """Suppress the addresses that were refused since then, unless most were.
+
+    Raises:
+        RefusalsDoubted: Most were.
+    """
+    async with open_resources() as resources:
+        await reminding.judge_refusals(resources, since)
 
 
 async def _say_who(resources: Resources, shop: ShopRef, now: datetime, today: date | None) -> dict[str, int]:

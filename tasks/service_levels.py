@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from prefect import get_client, task
+from prefect import get_client
 from prefect.client.schemas.objects import StateType
 
-from tasks.attempts import RETRIES
+from tasks.attempts import task
 from wishcraft.domain.service_levels import DAYS, Count, Tally
 from wishcraft.resources import open_resources
 from wishcraft.services import service_levels
@@ -17,7 +17,7 @@ _BAD: Final = frozenset({StateType.FAILED, StateType.CRASHED})
 """A run that took too long is `Failed` too. What was cancelled is neither good nor bad."""
 
 
-@task(task_run_name="count runs", **RETRIES)
+@task("count runs")
 async def count_runs(end: datetime) -> dict[int, Count]:
     """The deployments' runs that ended well or badly, by how many times 24 hours before `end` they were due.
 
@@ -34,7 +34,7 @@ async def count_runs(end: datetime) -> dict[int, Count]:
     return {ago: _ended(day["states"]) for ago, day in enumerate(reversed(history))}
 
 
-@task(task_run_name="count what was served", **RETRIES)
+@task("count what was served")
 async def tally_days(end: datetime, runs: Mapping[int, Count]) -> list[Tally]:
     """What was counted in each of the last days before `end`, the latest first."""
     async with open_resources() as resources:

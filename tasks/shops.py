@@ -2,9 +2,7 @@
 
 from typing import Final
 
-from prefect import task
-
-from tasks.attempts import RETRIES
+from tasks.attempts import task
 from wishcraft.domain.batches import batches
 from wishcraft.resources import open_resources
 from wishcraft.store import shops
@@ -13,7 +11,7 @@ MOST_TASKS: Final = 16
 """Each task run costs the Prefect server some 30 ms and 19 KB: a run has this many at the most, however many shops."""
 
 
-@task(task_run_name="find shops", **RETRIES)
+@task("find shops")
 async def find_shop_batches(domains: list[str]) -> list[list[str]]:
     """The domains of the shops to work on, in one batch per task: all active shops if `domains` is empty.
 

@@ -1,8 +1,6 @@
 """The task of the job `sync-inventory`."""
 
-from prefect import task
-
-from tasks.attempts import RETRIES, for_each_shop, shop_names
+from tasks.attempts import for_each_shop, shop_names, task
 from wishcraft.domain.outcomes import ShopOutcome
 from wishcraft.resources import Resources
 from wishcraft.services.progress import Checkpoint
@@ -10,7 +8,7 @@ from wishcraft.services.syncing import sync_shop
 from wishcraft.store.shops import ShopRef
 
 
-@task(task_run_name=shop_names("sync"), **RETRIES)
+@task(shop_names("sync"))
 async def sync_shops(domains: list[str], *, dry_run: bool) -> list[ShopOutcome]:
     """Bring the items of these shops in step with Shopify."""
 

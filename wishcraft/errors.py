@@ -15,7 +15,7 @@
   - RunStopped               the run was asked to end, and did so between two batches
   - TransientError           it may work later, so a task retries it
     - CacheUnavailable       Redis refused, hung or restarted
-    - DatabaseUnavailable    PostgreSQL did not answer in the time that a request has
+    - DatabaseUnavailable    PostgreSQL did not answer in the time that a request or a task has
     - ShopifyUnavailable     5xx, a cut connection, a timeout or a malformed answer, after the client's own retries
     - ShopifyThrottled       Shopify kept throttling past the client's patience
     - MailUnavailable        the mail server is away, or takes nothing for now
@@ -27,7 +27,7 @@
     - BulkOperationFailed    a bulk operation ended FAILED, CANCELED or EXPIRED
   - MailRejected             the mail server will never take this mail; no message names the address
     - AddressRejected        because there is no such mailbox: writing to it again would be wrong
-  - RecipientsRefused        most recipients of a run were: rather the server is wrong than they
+  - RefusalsDoubted          it says so of most recipients of a run: rather the server is wrong than they
   - SenderRejected           the mail server does not take mail from us: the login or the sender is wrong
 """
 
@@ -127,7 +127,9 @@ class CacheUnavailable(TransientError):  # noqa: N818  it names a state; so do h
 
 
 class DatabaseUnavailable(TransientError):  # noqa: N818  it names a state
-    """PostgreSQL did not answer in the time that a request has."""
+    """PostgreSQL did not answer in the time that a request or a task has."""
+
+    advice = "Look at PostgreSQL (/health tells how it is); the next run makes up for this one."
 
 
 class ShopifyUnavailable(TransientError):  # noqa: N818  it names a state
@@ -188,7 +190,7 @@ class AddressRejected(MailRejected):
     """There is no such mailbox: writing to it again would be wrong."""
 
 
-class RecipientsRefused(WishCraftError):  # noqa: N818  it names what happened
+class RefusalsDoubted(WishCraftError):  # noqa: N818  it names what happened
     """The mail server says of most recipients of a run that they do not exist: rather it is wrong than they."""
 
     advice = (

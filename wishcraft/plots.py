@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
@@ -24,6 +25,8 @@ _DPI: Final = 200
 """Twice what a screen of 96 dots to the inch shows, so that text is sharp on any."""
 _PAPER, _INK, _QUIET, _GRID = "#ffffff", "#22313a", "#66747d", "#e8ecee"
 _LINE, _BAD = "#2f6f5e", "#c2452d"
+_DARK: Final = 0.55
+"""A share whose shade needs light ink."""
 _SHADES: Final = 8
 """Of each colour, as smooth edges need them: a file with no other colours is a quarter as large."""
 
@@ -59,7 +62,21 @@ class Bars:
     unit: str = ""
 
 
-def draw(panels: Sequence[Days | Bars], columns: int = 2) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A share for each row and column, the darker the greater; NaN where there is none. `latest` says of what."""
+
+    title: str
+    latest: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    shares: Sequence[Sequence[float]]
+
+
+Panel = Days | Bars | Grid
+
+
+def draw(panels: Sequence[Panel], columns: int = 2) -> bytes:
     """The panels side by side as one PNG, row by row."""
     rows = -(-len(panels) // columns)
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)  # inches around each panel
@@ -69,8 +86,10 @@ def draw(panels: Sequence[Days | Bars], columns: int = 2) -> bytes:
         _prepare(axes, panel)
         if isinstance(panel, Days):
             _draw_days(axes, panel)
-        else:
+        elif isinstance(panel, Bars):
             _draw_bars(axes, panel)
+        else:
+            _draw_grid(axes, panel)
     return _png(figure)
 
 
@@ -79,7 +98,7 @@ def image(png: bytes, alternative: str) -> str:
     return f"![{alternative}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
-def _prepare(axes: Axes, panel: Days | Bars) -> None:
+def _prepare(axes: Axes, panel: Panel) -> None:
     axes.set_facecolor(_PAPER)
     axes.set_title(panel.title, loc="left", fontsize=8.5, fontweight="bold", color=_INK, pad=7)
     axes.tick_params(length=0, labelsize=7, labelcolor=_QUIET, pad=3)
@@ -133,6 +152,21 @@ def _draw_bars(axes: Axes, panel: Bars) -> None:
             f"{value:,g} {panel.unit}".strip(), (value, place), xytext=(3, 0), textcoords="offset points",
             va="center", fontsize=7, color=_QUIET,
         )  # fmt: skip
+    _say_latest(axes, panel.latest, _LINE)
+
+
+def _draw_grid(axes: Axes, panel: Grid) -> None:
+    axes.set_xticks(range(len(panel.columns)), panel.columns)
+    axes.set_yticks(range(len(panel.rows)), panel.rows)
+    axes.set_xlim(-0.5, len(panel.columns) - 0.5)
+    axes.set_ylim(len(panel.rows) - 0.5, -0.5)
+    for row, shares in enumerate(panel.shares):
+        for column, share in enumerate(shares):
+            if share == share:  # noqa: PLR0124  not NaN
+                shade = [1 - share * (1 - part) for part in to_rgb(_LINE)]
+                axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=shade, edgecolor=_PAPER))
+                ink = _PAPER if share > _DARK else _INK
+                axes.annotate(f"{share:.0%}", (column, row), ha="center", va="center", fontsize=6, color=ink)
     _say_latest(axes, panel.latest, _LINE)
 
 

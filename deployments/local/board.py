@@ -40,4 +40,4 @@ def describe(board: Mapping[str, Any]) -> str:
     if shop:
         address = f"{board['api']}/api/registries/{shop['registries'][0]}"
         lines += ["  Try          " + f"curl -H 'X-API-Key: {shop['api_key']}' {address}"]
-    return "\n".join([*lines, "  Stop         Ctrl-C", ""])
+    return "\n".join([*lines, "  Logs         .wishcraft/logs", "  Stop         Ctrl-C", ""])

@@ -77,7 +77,7 @@ def children_environment(workspace: Workspace, mark: str, ports: Ports, stores: 
             "MAIL_FROM": "registry@wishcraft.example",
             "DATABASE_URL": stores.database_url,
             "EXPORT_FOLDER": str(workspace.folder / "exports"),
-            "LOG_FORMAT": os.environ.get("LOG_FORMAT", "text"),  # a person reads them, although through a pipe
+            "LOG_FORMAT": os.environ.get("LOG_FORMAT", "text"),  # a person reads them, although in a file
             "DRAIN_SECONDS": "0",  # there is no proxy in front that would have to notice
             "OPS_EMAIL": "ops@wishcraft.example",
             "PREFECT_API_URL": f"http://127.0.0.1:{ports.prefect}/api",

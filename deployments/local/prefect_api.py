@@ -80,9 +80,9 @@ class PrefectApi:
         return len(runs)
 
     async def jobs(self) -> dict[str, str]:
-        """The ids of all deployments by their names, but for reports: those sum up what has been."""
+        """The ids of the deployments that keep things going, by their names: reports and analyses tell what has been."""
         found = await self._post("/deployments/filter", {"sort": "NAME_ASC"})
-        return {each["name"]: each["id"] for each in found if "report" not in each["tags"]}
+        return {each["name"]: each["id"] for each in found if not {"report", "analysis"} & set(each["tags"])}
 
     async def run(self, deployment_id: str, patience: float) -> RunOutcome:
         """Run a deployment with its default parameters, and wait up to `patience` seconds for the end."""

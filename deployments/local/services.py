@@ -62,9 +62,10 @@ def shopify(environment: Mapping[str, str], port: int, tokens: Path) -> Service:
     return _service(program, _http_ready(f"http://127.0.0.1:{port}/health"))
 
 
-def mailbox(environment: Mapping[str, str], port: int, smtp_port: int) -> Service:
-    """The mail server that delivers nothing, and its page."""
-    arguments = ("deployments.sandbox.mailbox", "--port", str(port), "--smtp-port", str(smtp_port))
+def mailbox(environment: Mapping[str, str], port: int, smtp_port: int, mail: Path) -> Service:
+    """The mail server that delivers nothing, and its page; the file `mail` is what it keeps."""
+    ports = ("--port", str(port), "--smtp-port", str(smtp_port))
+    arguments = ("deployments.sandbox.mailbox", *ports, "--state", str(mail))
     return _service(module("mailbox", environment, *arguments), _http_ready(f"http://127.0.0.1:{port}/health"))
 
 

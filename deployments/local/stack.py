@@ -54,7 +54,6 @@ class Stack:
         finally:
             self._stopping = True
             self._workspace.board.unlink(missing_ok=True)
-            self._terminal.show_logs = False
             with self._terminal.timed("Stopped"):
                 await self._supervisor.stop()
             await self._prefect.aclose()
@@ -70,7 +69,6 @@ class Stack:
         self._supervisor.keep_up()
         self._update_board(ready=True)
         self._terminal.say(describe(read_board(self._workspace, self._environment)))
-        self._terminal.show_logs = True
         await asyncio.Event().wait()
 
     async def _start_stores(self) -> Stores:
@@ -98,7 +96,7 @@ class Stack:
         await self._once("Schema up to date", "migrations", "wishcraft.migrations", "upgrade")
         await _together(
             self._up("Shopify simulator ready", self._shopify()),
-            self._up("Mailbox ready", services.mailbox(self._environment, self._ports.mailbox, self._ports.smtp)),
+            self._up("Mailbox ready", self._mailbox()),
             self._once("Demo data ready", "demo", "deployments.sandbox.demo"),
         )
         await self._up("API ready", services.api(self._environment, self._ports.api))
@@ -106,6 +104,10 @@ class Stack:
 
     def _shopify(self) -> Service:
         return services.shopify(self._environment, self._ports.shopify, self._workspace.folder / "shopify.json")
+
+    def _mailbox(self) -> Service:
+        mail = self._workspace.folder / "mailbox.jsonl"
+        return services.mailbox(self._environment, self._ports.mailbox, self._ports.smtp, mail)
 
     async def _start_jobs(self) -> None:
         await _together(self._start_prefect(), self._once("Flows deployed", "setup", "deployments.prefect_setup"))

@@ -16,7 +16,7 @@ from deployments.local.terminal import Terminal
 from deployments.sandbox.processes import Program
 from wishcraft.errors import WishCraftError
 
-READY_SECONDS: Final = 60.0
+READY_SECONDS: Final = 180.0  # on a slow machine; one that ends is noticed at once
 STOP_SECONDS: Final = 3.0  # per service: all of them together are to be gone within ten
 FIRST_DELAY: Final = 0.5  # before a restart; doubled while restarts do not last
 LONGEST_DELAY: Final = 30.0
@@ -101,7 +101,7 @@ class Supervisor:
         Raises:
             StartFailed: It did not get ready in READY_SECONDS. (Its death ends `run`.)
         """
-        child = Child(service.program, self._terminal, self._logs)
+        child = Child(service.program, self._logs)
         self._services.append((service, child))
         await child.start()
         self._watchers.append(asyncio.create_task(self._watch(service, child)))
@@ -114,14 +114,13 @@ class Supervisor:
         Raises:
             StartFailed: It ended with an exit code other than 0.
         """
-        child = Child(program, self._terminal, self._logs)
+        child = Child(program, self._logs)
         await child.start()
         try:
             code = await child.ended()
         finally:
             await child.stop(STOP_SECONDS)
         if code != 0:
-            await child.drain()
             raise self._start_failed(child, f"ended with {code}")
 
     def keep_up(self) -> None:
@@ -145,7 +144,6 @@ class Supervisor:
             began = time.monotonic()
             code = await child.ended()
             if not self._keeping_up:
-                await child.drain()
                 if not self._ended_early.done():
                     self._ended_early.set_exception(self._start_failed(child, f"ended with {code}"))
                 return

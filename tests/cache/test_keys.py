@@ -48,6 +48,7 @@ def test_only_marks_and_the_era_may_lack_a_time_to_live(key: str, endless: bool)
         (keys.session_key(keys.SessionName(7, "a:b")), "session"),
         (keys.limit_key("visitor", 60, "guest:7:::1"), "limit"),
         (keys.COUNTERS, "counters"),
+        (keys.once_key("cancelled:1"), "once"),
         (keys.ERA, "era"),
         ("entry", "other"),
         ("wishcraft:{7}:something", "other"),

@@ -2,8 +2,11 @@
 
 import base64
 import json
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote, quote_plus
 
+import orjson
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -95,6 +98,8 @@ def test_a_known_secret_is_found_however_deep_it_lies(code: str, company: Any, p
         "GET /api/registries/{ref} took longer than 10 s",
         "a_reminder_that_was_killed_between_acceptance_and_commit_is_sent_once_more",
         "Redis did not answer a moment ago",
+        "wishcraft@0.1.0 does not answer",
+        "sentry-release=wishcraft%400.1.0,sentry-sampled=true",
     ],
 )
 def test_what_helps_to_find_the_fault_stays(text: str) -> None:
@@ -138,6 +143,7 @@ def test_a_text_that_repeats_itself_keeps_nobody_busy(piece: str) -> None:
 @pytest.mark.parametrize(
     ("text", "secret"),
     [
+        ("emma@12.34.56.example", "emma@"),
         ("mailto:emma@a.example?cc=hugo@b.example", "hugo@"),
         ("to=emma@a.example&cc=hugo@b.example", "hugo@"),
         (r"b'MAIL FROM:emma@a.example\nhugo@b.example'", "hugo@"),
@@ -155,6 +161,29 @@ def test_a_text_that_repeats_itself_keeps_nobody_busy(piece: str) -> None:
 )
 def test_a_secret_in_the_form_that_programs_write_is_taken_out(text: str, secret: str) -> None:
     assert secret not in redact_text(text)
+
+
+@given(
+    st.text(st.characters(codec="utf-8"), min_size=4, max_size=20),
+    st.sampled_from(["{}", "it's {}", '"{}"', 'it\'s "{}"']),
+    st.sampled_from([repr, lambda text: repr(text.encode()), json.dumps, orjson.dumps, quote, quote_plus]),
+)
+def test_a_known_secret_is_found_as_programs_write_it(secret: str, text: str, write: Callable[[str], Any]) -> None:
+    written = write(text.format(secret))
+    assert REDACTED in redact_text(written.decode() if isinstance(written, bytes) else written, {secret})
+
+
+def test_a_secret_beside_its_name_goes_and_a_servers_address_stays() -> None:
+    assert redact([{"name": "access_code", "value": "sunflower77"}, {"key": "page", "value": "two"}]) == [
+        {"name": "access_code", "value": REDACTED},
+        {"key": "page", "value": "two"},
+    ]
+    assert redact(["access_code", "sunflower77"]) == ["access_code", REDACTED]
+    assert redact({"server.address": "db", "server.socket.address": "10.0.0.7", "client.address": "10.0.0.8"}) == {
+        "server.address": "db",
+        "server.socket.address": "10.0.0.7",
+        "client.address": REDACTED,
+    }
 
 
 def test_a_known_secret_that_the_cut_goes_through_is_taken_out() -> None:

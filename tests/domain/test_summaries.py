@@ -8,8 +8,17 @@ FAILED = ShopOutcome("d.example", problem="Refused: a | b", advice="Ask the merc
 STOPPED = ShopOutcome("e.example", stopped=True)
 
 
+def test_a_warning_stands_below_the_sentence() -> None:
+    assert summary([WELL], warning="Look at `a`.") == "**1 shop: 1,200 variants.**\n\nLook at `a`."
+
+
+def test_what_did_not_happen_is_in_no_sentence() -> None:
+    assert sentence([ShopOutcome("a.example", {"due": 0, "sent": 0})]) == "1 shop: nothing to do."
+    assert sentence([ShopOutcome("a.example", {"due": 2, "sent": 0, "failed": 2})]) == "1 shop: 2 due, 2 failed."
+
+
 def test_a_clean_run_is_one_sentence() -> None:
-    assert summary([WELL]) == "**1 shop: 1,200 variants, 0 low stock.**"
+    assert summary([WELL]) == "**1 shop: 1,200 variants.**"
 
 
 def test_the_sentence_names_what_failed() -> None:

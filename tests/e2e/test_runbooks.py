@@ -1,5 +1,6 @@
 """What a runbook tells to type can be typed: its blocks, one after the other, into one shell."""
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,8 @@ def commands(page: Path) -> list[str]:
     return [token.content for token in tokens if token.type == "fence" and token.info == "bash"]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.stem))
-def test_the_commands_run_as_they_stand(page: Path, board: dict[str, Any]) -> None:
-    assert board["api"]
-    blocks = commands(page)
-    assert blocks
+def typed(blocks: list[str]) -> str:
+    """What a shell says to these blocks, none of which may fail."""
     ended = subprocess.run(  # noqa: S603  our own pages
         ["/bin/bash", "-euxo", "pipefail", "-c", "\n".join(blocks)],
         cwd=ROOT,
@@ -34,3 +32,27 @@ def test_the_commands_run_as_they_stand(page: Path, board: dict[str, Any]) -> No
         check=False,
     )
     assert ended.returncode == 0, ended.stdout
+    return ended.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.stem))
+def test_the_commands_run_as_they_stand(page: Path, board: dict[str, Any]) -> None:
+    assert board["api"]
+    blocks = commands(page)
+    assert blocks
+    typed(blocks)
+
+
+@pytest.mark.parametrize(
+    ("page", "shown"),
+    [
+        ("job-stale", r"│ sync-inventory │ [\w-]+ +│ COMPLETED │ .+ ago +│"),
+        ("shopify-throttling", r"│ sync-inventory │ [\w-]+ +│ COMPLETED │ .+ ago +│"),
+        ("job-crashed", r"^local ONLINE 20"),
+        ("scheduler", r"^local ONLINE 20"),
+    ],
+)
+def test_how_runs_ended_and_which_workers_live_can_be_read(page: str, shown: str, board: dict[str, Any]) -> None:
+    assert board["api"]
+    first = commands(ROOT / f"docs/runbooks/{page}.md")[0]
+    assert re.search(shown, typed([first]), re.MULTILINE)

@@ -1,13 +1,18 @@
 """What a run left in Prefect, for tests to look at."""
 
+import asyncio
 import json
+import time
 from typing import Any
+from uuid import UUID
 
 from prefect import State, get_client
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
     ArtifactFilterType,
+    LogFilter,
+    LogFilterFlowRunId,
     TaskRunFilter,
     TaskRunFilterFlowRunId,
 )
@@ -42,3 +47,18 @@ async def tasks_of(state: State[Any]) -> list[TaskRun]:
         return await client.read_task_runs(
             task_run_filter=TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=[run_id]))
         )
+
+
+async def logs_of(state: State[Any], until: str = "") -> str:
+    """What the run logged, once that text is in it: Prefect sends logs when it has a moment."""
+    run_id = state.state_details.flow_run_id
+    assert run_id
+    chosen = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(str(run_id))]))
+    deadline = time.monotonic() + 30
+    while True:
+        async with get_client() as client:
+            logs = "\n".join(log.message for log in await client.read_logs(chosen))
+        if until in logs:
+            return logs
+        assert time.monotonic() < deadline, f"the run did not log {until!r}"
+        await asyncio.sleep(0.05)

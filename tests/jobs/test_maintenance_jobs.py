@@ -47,9 +47,10 @@ async def test_what_a_check_leaves_is_a_warning_and_a_metric_and_what_it_repairs
     state = await check_invariants(return_state=True)
     assert state.is_completed()
     assert "1 purchases repaired" in str(state.message)
-    assert str(state.message).endswith(
-        "Left as they are: 1 shop not synced for an hour: look at the runs of sync-inventory."
-    )
+    assert " 0 " not in str(state.message)
+    warning = "Left as they are: 1 shop not synced for an hour: look at the runs of sync-inventory."
+    assert str(state.message).endswith(warning)
+    assert f"\n\n{warning}\n\n" in await summary_of(state)
     assert await violations(settings) == {"marks": 0, "purchases": 0, "entries": 0, "reminders": 0, "syncs": 1}
     assert BROKEN in (await summary_of(state)).split("## Worth a look")[1]
 

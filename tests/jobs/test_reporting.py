@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from prefect import State, get_client
@@ -11,15 +11,19 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
-from prefect.states import Cancelled, Completed, Crashed
+from prefect.states import Cancelled, Cancelling, Completed, Crashed
+from sqlalchemy.exc import OperationalError
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
 from flows.job import job
 from flows.reporting import end_run, reported
 from flows.sync_inventory import sync_inventory
+from tasks.attempts import task
+from tests.jobs.left_behind import logs_of, tasks_of
 from tests.observability.listener import Listener
 from wishcraft import settings as settings_module
+from wishcraft.errors import ConfigurationError, NotFound
 from wishcraft.resources import Resources
 
 pytestmark = [
@@ -47,6 +51,24 @@ async def breaking(kind: str) -> State[Any]:
     return Cancelled(message="asked to") if kind == "stop" else Completed(message="done")
 
 
+@task("look up")
+async def look_up(kind: str) -> None:
+    """A task that fails in the way it is told."""
+    cause = ValueError("no registry of hugo@example.com")
+    if kind == "ours":
+        raise NotFound("there is no registry 12") from cause
+    if kind == "setting":
+        raise ConfigurationError("SMTP_URL must be set") from cause
+    raise OperationalError("SELECT 1", {}, Exception("emma@example.com\nshpat_0123456789abcdef")) from cause
+
+
+@job("looking-up")
+async def looking_up(kind: str) -> State[Any]:
+    """A job whose task fails for good."""
+    await look_up.with_options(retries=0)(kind)
+    return Completed(message="done")
+
+
 async def end_well() -> State[Any]:
     return Completed(message="done")
 
@@ -67,8 +89,28 @@ async def test_an_error_that_ends_a_run_is_one_event_that_leads_to_the_run(
     run_id = str(state.state_details.flow_run_id)
     tags = event["tags"]
     assert (tags["job"], tags["run_id"], tags["program"]) == ("breaking", run_id, "job")
-    assert tags["run_url"].endswith(f"/runs/flow-run/{run_id}")
+    assert tags["run_url"].endswith(f"/v2/runs/flow-run/{run_id}")
     assert await counted(resources, "job_runs_total") == {("breaking", "failed"): 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("database", "DatabaseUnavailable: OperationalError: (builtins.Exception) [redacted]"),
+        ("ours", "NotFound: there is no registry 12"),
+        ("setting", "ConfigurationError: SMTP_URL must be set"),
+    ],
+)
+async def test_what_escapes_a_task_is_shown_without_what_is_not_to_be_told(kind: str, told: str) -> None:
+    state = await looking_up(kind, return_state=True)
+    assert state.message == told
+    [run] = await tasks_of(state)
+    assert run.state
+    assert run.state.message == f"Task run encountered an exception {told}"
+    logs = await logs_of(state, "Finished in state Failed")
+    assert "Traceback" in logs
+    assert "example.com" not in logs
+    assert "shpat_" not in logs
 
 
 async def test_only_the_last_try_of_a_shop_is_reported_and_under_its_name(
@@ -102,6 +144,14 @@ async def test_a_run_that_died_is_reported_by_whoever_noticed(sentry: Listener, 
     assert (event["tags"]["run_id"], event["level"]) == (str(run.id), "error")
     assert [each["status"] for each in sentry.of_type("check_in")] == ["error"]
     assert await counted(resources, "job_runs_total") == {("breaking", "crashed"): 1}
+
+
+async def test_a_run_that_ends_cancelled_while_its_worker_cancels_it_is_counted_once(resources: Resources) -> None:
+    state = await breaking("stop", return_state=True)
+    async with get_client() as client:
+        run = await client.read_flow_run(UUID(str(state.state_details.flow_run_id)))
+    await end_run(breaking, run, Cancelling(message="Flow run was cancelled."))
+    assert await counted(resources, "job_runs_total") == {("breaking", "cancelled"): 1}
 
 
 async def test_a_run_whose_parameters_are_wrong_is_reported(sentry: Listener) -> None:

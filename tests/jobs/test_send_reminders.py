@@ -1,19 +1,15 @@
 """`send-reminders` as a run in Prefect, against a real mail server."""
 
 import json
-import time
 from datetime import date
 from typing import Any
-from uuid import UUID
 
 import pytest
-from prefect import State, get_client
-from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from psycopg import Connection
 
 from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
 from flows.send_reminders import send_reminders
-from tests.jobs.left_behind import summary_of, table_of, tasks_of
+from tests.jobs.left_behind import logs_of, summary_of, table_of, tasks_of
 from wishcraft.settings import Settings
 
 pytestmark = [
@@ -39,14 +35,6 @@ def reminded(demo: Demo) -> int:
     return int(found[0])
 
 
-async def logs_of(state: State[Any]) -> str:
-    run_id = state.state_details.flow_run_id
-    assert run_id
-    async with get_client() as client:
-        logs = await client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(str(run_id))])))
-    return "\n".join(log.message for log in logs)
-
-
 async def test_a_run_reminds_every_shop_once_and_a_second_run_nobody(demo: Demo, mailbox: Letterbox) -> None:
     state = await send_reminders(today=TODAY, return_state=True)
     assert state.is_completed(), state.message
@@ -64,9 +52,7 @@ async def test_a_dry_run_says_which_registries_and_sends_nothing(demo: Demo, mai
     assert not mailbox.letters
     assert demo.execute("SELECT count(*) FROM reminders").fetchone() == (0,)
     [slug] = demo.execute("SELECT slug FROM registries WHERE shop_id = 1 ORDER BY id LIMIT 1").fetchall()
-    deadline = time.monotonic() + 30
-    while f"{SHOP} {slug[0]}: " not in await logs_of(state):  # Prefect sends logs when it has a moment
-        assert time.monotonic() < deadline, "the run did not say whom"
+    assert await logs_of(state, f"{SHOP} {slug[0]}: ")
 
 
 async def test_no_address_is_in_logs_artifacts_or_messages(demo: Demo, mailbox: Letterbox) -> None:
@@ -98,3 +84,28 @@ async def test_a_shop_in_no_time_zone_fails_by_name_and_the_others_are_reminded(
     assert SHOP in str(state.message)
     assert "Mars/Olympus" in str(state.message)
     assert len(mailbox.letters) == reminded(demo) > 0
+
+
+async def test_a_run_in_which_most_recipients_are_refused_fails_and_says_what_to_do(
+    demo: Demo, mailbox: Letterbox
+) -> None:
+    mailbox.set_fault(Fault(FaultKind.REFUSE))
+    state = await send_reminders(today=TODAY, return_state=True)
+    assert state.is_failed()
+    assert "RefusalsDoubted: the mail server says that" in str(state.message)
+    assert "Nobody was suppressed, and their reminders stay due." in await summary_of(state)
+    assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
+    mailbox.faults.clear()
+    again = await send_reminders(today=TODAY, return_state=True)
+    assert again.is_completed(), again.message
+    assert len(mailbox.letters) == reminded(demo) >= 6
+
+
+async def test_a_recipient_who_is_refused_among_others_is_suppressed_at_the_runs_end(
+    demo: Demo, mailbox: Letterbox
+) -> None:
+    mailbox.set_fault(Fault(FaultKind.REFUSE, remaining=1))
+    state = await send_reminders(today=TODAY, return_state=True)
+    assert state.is_completed(), state.message
+    assert sum(int(row["refused"]) for row in await table_of(state)) == 1
+    assert demo.execute("SELECT reason FROM email_suppressions").fetchall() == [("bounce",)]

@@ -23,7 +23,7 @@ from deployments.local.prefect_api import PrefectApi
 from deployments.local.services import Ports
 from deployments.local.workspace import ROOT, Workspace
 from deployments.sandbox.processes import choose_port, running
-from tests.local.prefect_calls import post
+from tests.local.prefect_calls import PATIENCE, post
 from tests.local.worker import Worker
 from wishcraft.settings import Settings
 
@@ -35,6 +35,13 @@ asyncio.run(prepare())
 asyncio.run(prepare())
 deploy()
 """
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give whoever needs Prefect's server the time to start it, which the first of them spends, and to wait for it."""
+    for item in items:
+        if "environment" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(4 * PATIENCE))
 
 
 class AlertReceiver(BaseHTTPRequestHandler):
@@ -97,9 +104,9 @@ def environment(
     }
     api = environment["PREFECT_API_URL"]
     program = services.prefect(environment, port, PrefectApi(api)).program
-    with running(program, lambda: healthy(api), folder / "server.log", timeout=60):
+    with running(program, lambda: healthy(api), folder / "server.log", timeout=PATIENCE):
         command = [sys.executable, "-c", SET_UP_TWICE]
-        subprocess.run(command, check=True, env=environment, cwd=ROOT, timeout=110, capture_output=True)  # noqa: S603  the text above
+        subprocess.run(command, check=True, env=environment, cwd=ROOT, timeout=PATIENCE, capture_output=True)  # noqa: S603  the text above
         yield environment
 
 

@@ -1,14 +1,15 @@
 """What the tests ask of a Prefect server, over plain HTTP."""
 
+import asyncio
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import httpx
 
-from deployments.local.supervisor import wait_until
-
 SOON: Final = 10  # seconds: the shortest that a proactive trigger takes
+PATIENCE: Final = 240  # seconds: what takes a moment may take minutes on a machine with much else to do
 
 
 def post(http: httpx.Client, path: str, body: dict[str, Any]) -> Any:
@@ -53,8 +54,7 @@ def hastened(http: httpx.Client, name: str) -> Iterator[None]:
 
 async def becomes(condition: Callable[[], bool]) -> None:
     """Wait for the condition, but not for ever."""
-
-    async def holds() -> bool:
-        return condition()
-
-    assert await wait_until(holds)
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)

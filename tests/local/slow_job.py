@@ -2,10 +2,10 @@
 
 import asyncio
 
-from prefect import State, task
+from prefect import State
 
 from flows.job import job, run_batches, summarise
-from tasks.attempts import RETRIES, for_each_shop
+from tasks.attempts import for_each_shop, task
 from tasks.shops import find_shop_batches
 from wishcraft.domain.outcomes import ShopOutcome
 from wishcraft.resources import Resources
@@ -13,7 +13,7 @@ from wishcraft.services.progress import Checkpoint
 from wishcraft.store.shops import ShopRef
 
 
-@task(**RETRIES)
+@task("rest")
 async def rest_shops(domains: list[str], *, batches: int, seconds: float) -> list[ShopOutcome]:
     """Rest."""
 

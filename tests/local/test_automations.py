@@ -30,7 +30,7 @@ async def test_a_run_that_fails_is_told_with_its_reason_and_its_page(http: httpx
     await told(alerts, "sync-inventory: Failed")
     [alert] = alerts
     assert "ShopifyUnauthorized" in alert
-    assert f"/runs/flow-run/{run}" in alert
+    assert f"/v2/runs/flow-run/{run}" in alert
 
 
 async def test_a_run_that_ends_well_is_not_told(http: httpx.Client, alerts: list[str]) -> None:

@@ -9,7 +9,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from deployments.local.prefect_api import PrefectApi, PrefectUnavailable
-from deployments.local.supervisor import wait_until
+from tests.local.prefect_calls import becomes
 
 pytestmark = pytest.mark.chaos
 
@@ -51,11 +51,7 @@ async def test_scheduled_runs_are_created(http: httpx.Client) -> None:
     schedule = {"active": True, "schedule": {"cron": "0 * * * *", "timezone": "UTC"}}
     deployment = _deploy(http, "hourly", schedules=[schedule])
     query = {"deployments": {"id": {"any_": [deployment]}}}
-
-    async def exist() -> bool:
-        return any(run["auto_scheduled"] for run in _post(http, "/flow_runs/filter", query))
-
-    assert await wait_until(exist)
+    await becomes(lambda: any(run["auto_scheduled"] for run in _post(http, "/flow_runs/filter", query)))
 
 
 @pytest.mark.parametrize("shown", [None, ("ops", "guessed"), ("", "")])

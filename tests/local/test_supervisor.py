@@ -103,7 +103,7 @@ async def test_a_signal_cuts_the_start_short_and_ends_what_it_began(stage: Stage
 
 
 async def test_a_child_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> None:
-    child = Child(python("stubborn", STUBBORN, tmp_path), Terminal(), tmp_path)
+    child = Child(python("stubborn", STUBBORN, tmp_path), tmp_path)
     await child.start()
     assert await says(lambda: "up" in child.log.read_text())
     await child.stop(patience=0.1)
@@ -112,21 +112,30 @@ async def test_a_child_that_ignores_the_request_to_end_is_killed(tmp_path: Path)
 
 async def test_a_grandchild_that_holds_the_output_does_not_hide_the_childs_end(tmp_path: Path) -> None:
     grandchild = f"subprocess.Popen([sys.executable, '-c', {SLEEPER!r}])"
-    child = Child(python("parent", f"import subprocess, sys; print({grandchild}.pid)", tmp_path), Terminal(), tmp_path)
+    child = Child(python("parent", f"import subprocess, sys; print({grandchild}.pid)", tmp_path), tmp_path)
     await child.start()
     assert await asyncio.wait_for(child.ended(), 20) == 0
-    await child.drain()
     psutil.Process(int(child.log.read_text())).kill()
 
 
-async def test_logs_reach_the_terminal_only_once_they_are_shown(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+async def test_what_a_child_writes_goes_to_its_log_and_not_to_the_terminal(
+    stage: Stage, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    terminal = Terminal()
-    child = Child(python("talker", "print('hello')", tmp_path), terminal, tmp_path)
-    for terminal.show_logs in (False, True):
+    await stage.supervisor.start(stage.service("talker", f"print('hello', flush=True); {SLEEPER}", needs="hello"))
+    stage.supervisor.keep_up()
+    os.kill(stage.pid(), signal.SIGKILL)
+    assert await says(lambda: stage.changes == [False, True])
+    assert await says(lambda: (stage.folder / "talker.log").read_text() == "hello\nhello\n")
+    assert capfd.readouterr() == (
+        "! talker ended with -9; starting it again in 0.5 s\n! talker is back\n",
+        "",
+    )
+
+
+async def test_a_start_keeps_what_the_one_before_wrote(tmp_path: Path) -> None:
+    for word in ("first", "second", "third"):
+        child = Child(python("talker", f"print('{word}')", tmp_path), tmp_path)
         await child.start()
         await child.ended()
-        await child.drain()
-    assert child.log.read_text() == "hello\nhello\n"
-    assert capsys.readouterr().out == "talker   | hello\n"
+    assert (tmp_path / "talker.log").read_text() == "third\n"
+    assert (tmp_path / "talker.log.1").read_text() == "second\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 
 from deployments.local.workspace import ROOT
+from tests.local.prefect_calls import PATIENCE
 
 
 class Worker:
@@ -25,8 +26,8 @@ class Worker:
         """Ask it to end, and return its exit code; nothing of it may be left."""
         family = self.family()
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(60)
-        _, left = psutil.wait_procs(family, timeout=10)
+        code = self.process.wait(PATIENCE)
+        _, left = psutil.wait_procs(family, timeout=60)
         assert not left
         return int(code)
 

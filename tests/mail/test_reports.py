@@ -1,8 +1,10 @@
 """A report's mail, through a real SMTP server."""
 
+from dataclasses import replace
 from typing import Any
 
 from deployments.sandbox.mailbox.letters import Letterbox
+from wishcraft.domain.markdown import link, table
 from wishcraft.mail.reports import Report, compose_report
 from wishcraft.mail.smtp import SmtpMailer
 from wishcraft.plots import Bars, draw, image
@@ -33,6 +35,30 @@ async def test_a_report_arrives_with_its_plots_as_pictures(mail_settings: dict[s
     assert '<img src="cid:plot1.png" alt="Runs by job"' in html
     assert "<td>✓ 100 %</td>" in html
     assert "<script" not in html
+
+
+def test_the_text_reads_plainly() -> None:
+    rows = [(link("brave [fox", "https://prefect.example/v2/runs/1"), "a | b* failed")]
+    body = f"## Runs\n\n**Look at**: `all`.\n\n{table(('run', 'why'), rows)}"
+    text = compose_report(replace(REPORT, body=body), "ops@wishcraft.example", "<one@wishcraft.example>").text
+    assert text.splitlines()[2:-2] == [
+        "Runs",
+        "",
+        "Look at: `all`.",
+        "",
+        "| run | why |",
+        "| brave [fox (https://prefect.example/v2/runs/1) | a | b* failed |",
+    ]
+
+
+async def test_a_long_verdict_ends_the_subject_at_a_word(mail_settings: dict[str, Any], mailbox: Letterbox) -> None:
+    report = replace(REPORT, verdict="Look at this: " + "shop.example " * 50)
+    mailer = SmtpMailer(mail_settings["smtp_url"], "registry@wishcraft.example")
+    await mailer.send(compose_report(report, "ops@wishcraft.example", "<one@wishcraft.example>"))
+    await mailer.close()
+    subject = str(mailbox.letters[0].message["Subject"])
+    assert 180 < len(subject) <= 200
+    assert subject.endswith(" shop.example …")
 
 
 def test_the_text_is_the_markdown_without_the_pictures_data() -> None:

@@ -79,6 +79,16 @@ async def test_every_job_is_missed_when_it_does_not_succeed_and_not_before(watch
         assert deployment["name"] in missed(page, watched.now + 3.5 * longest)
 
 
+async def test_a_job_that_has_never_succeeded_is_missed_from_its_second_failure_to_its_first_success(
+    watched: Watched,
+) -> None:
+    for outcome, stale in (("failed", False), ("crashed", True)):
+        await watched.count("job_runs_total", job="sync-inventory", outcome=outcome)
+        assert ("JobStale" in await watched.scrape()) == stale
+    await watched.tell("job_last_success_timestamp_seconds", watched.now, job="sync-inventory")
+    assert "JobStale" not in await watched.scrape()
+
+
 def missed(page: str, at: float) -> set[str]:
     """The jobs that JobStale is about when the page is scraped at that time; the dashboard shows the same."""
     samples = Samples()
@@ -133,6 +143,7 @@ async def test_a_shop_that_is_throttled_often_is_named_and_one_that_is_throttled
     ("kind", "runs", "alert"),
     [
         (FaultKind.REJECT, 1, "MailsFailing"),
+        (FaultKind.REFUSE, 1, "MailsRefused"),
         (FaultKind.DEFER, 3, "MailsPostponed"),
         (FaultKind.DROP, 1, "MailsHeld"),
     ],

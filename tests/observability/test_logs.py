@@ -54,6 +54,17 @@ def test_what_the_process_was_started_with_is_not_told(written: StringIO) -> Non
     assert json.loads(written.getvalue())["message"] == "It said: [redacted]"
 
 
+def test_a_line_with_half_a_character_is_told_all_the_same(written: StringIO) -> None:
+    with about(path="/\udfff"):
+        log.warning("no registry \ud83d", exc_info=ValueError("\ud83d"))
+    line = json.loads(written.getvalue())
+    assert (line["message"], line["exception"], line["path"]) == (
+        "no registry \\ud83d",
+        "ValueError: \\ud83d",
+        "/\\udfff",
+    )
+
+
 def test_a_line_whose_arguments_do_not_fit_is_told_all_the_same(written: StringIO) -> None:
     log.warning("%d of %d", *["one"])
     assert "%d of %d" in json.loads(written.getvalue())["message"]

@@ -1,12 +1,13 @@
 import smtplib
 from collections.abc import Iterator
 from email.message import EmailMessage
+from pathlib import Path
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
-from deployments.sandbox.mailbox.letters import Letterbox
+from deployments.sandbox.mailbox.letters import MOST_KEPT, Letterbox
 
 
 @pytest.fixture
@@ -42,6 +43,14 @@ def test_what_comes_is_listed_the_newest_first_and_shown_whole(page: httpx.Clien
     whole = page.get(f"/messages/{listed[0]['number']}").json()
     assert (whole["text"].strip(), whole["html"].strip()) == ("Plain", "<p>Rich</p>")
     assert ["Subject", "Two"] in whole["headers"]
+
+
+def test_an_alert_is_a_letter_to_ops_with_an_id_of_its_own(page: httpx.Client) -> None:
+    for number in (1, 2):
+        page.post("/alerts", json={"text": f"cache-warm: Failed\nRun {number}"}).raise_for_status()
+    listed = page.get("/messages").json()
+    assert {(each["subject"], *each["to"]) for each in listed} == {("cache-warm: Failed", "ops@wishcraft.example")}
+    assert len({each["message_id"] for each in listed} - {"None"}) == 2
 
 
 def test_pictures_that_came_along_are_seen(page: httpx.Client, smtp: smtplib.SMTP) -> None:
@@ -88,3 +97,27 @@ def test_the_page_shows_html_where_it_can_do_nothing(page: httpx.Client) -> None
 @pytest.mark.parametrize("path", ["/messages/999999", "/nowhere"])
 def test_what_is_not_there_is_404(page: httpx.Client, path: str) -> None:
     assert page.get(path).status_code == 404
+
+
+def test_the_mail_is_still_there_after_a_restart_unless_it_was_thrown_away(tmp_path: Path) -> None:
+    file = tmp_path / "mail"
+    box = Letterbox(file)
+    for subject in ("One", "Two"):
+        box.take("a@b.example", ["emma@example.com"], letter(subject).as_bytes() + b"\xff\x85")
+    with file.open("a") as torn:
+        torn.write('{"number": 3')
+    again = Letterbox(file)
+    assert again.letters == box.letters
+    again.take("a@b.example", ["emma@example.com"], b"")
+    assert [each.number for each in Letterbox(file).letters] == [1, 2, 3]
+    assert file.stat().st_mode & 0o777 == 0o600
+    again.clear()
+    assert not Letterbox(file).letters
+
+
+def test_no_more_mail_is_kept_than_is_shown(tmp_path: Path) -> None:
+    box = Letterbox(tmp_path / "mail")
+    for _ in range(MOST_KEPT + 1):
+        box.take("a@b.example", ["emma@example.com"], b"")
+    assert Letterbox(tmp_path / "mail").letters == box.letters
+    assert len((tmp_path / "mail").read_text().splitlines()) == MOST_KEPT

@@ -10,10 +10,11 @@ from pydantic import SecretStr
 
 from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
 from wishcraft.domain.addresses import address_hash
-from wishcraft.errors import MailUnavailable
+from wishcraft.errors import MailUnavailable, RefusalsDoubted
 from wishcraft.resources import Resources, open_resources
-from wishcraft.services.reminding import remind_shop
+from wishcraft.services.reminding import judge_refusals, remind_shop
 from wishcraft.settings import Settings
+from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
@@ -76,14 +77,52 @@ async def test_an_address_that_is_refused_is_suppressed_and_the_others_go_out(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.REFUSE, EMMA))
+    began = datetime.now(UTC)
     counts = await remind_shop(resources, settings, shop, now=NOW)
-    assert (counts["sent"], counts["suppressed"]) == (1, 1)
-    assert states(demo)[EMMA] == ("suppressed", 1, "the mail server refuses the address: 550 5.1.1")
+    assert (counts["sent"], counts["refused"]) == (1, 1)
+    await judge_refusals(resources, began)
+    assert states(demo)[EMMA] == ("suppressed", 1, "refused: the mail server refuses the address: 550 5.1.1")
     mailbox.faults.clear()
     assert (await remind_shop(resources, settings, shop, now=NOW + timedelta(6)))["suppressed"] == 1
     assert came_to(mailbox) == [HUGO, HUGO]  # the week's and the day's
     known = demo.execute("SELECT shop_id, address_hash, reason FROM email_suppressions").fetchall()
     assert known == [(shop.id, address_hash(shop.id, EMMA), "bounce")]
+
+
+async def test_a_server_that_refuses_most_recipients_of_all_shops_suppresses_nobody(
+    resources: Resources, settings: Settings, demo: Demo, mailbox: Letterbox
+) -> None:
+    demo.execute(  # two in each of three shops, which is too few to tell by a shop alone
+        """UPDATE registries SET event_date = %s, status = 'active', customer_email = 'emma@example.com',
+               co_registrants = '[{"first_name": "Hugo", "email": "hugo@example.com"}]'
+           WHERE id IN (SELECT min(id) FROM registries GROUP BY shop_id)""",
+        [NOW.date() + timedelta(7)],
+    )
+    async with resources.db.snapshot() as session:
+        every = await shops.find_active(session)
+    began = datetime.now(UTC)
+    mailbox.set_fault(Fault(FaultKind.REFUSE))
+    refused = [(await remind_shop(resources, settings, each, now=NOW))["refused"] for each in every]
+    assert refused == [2, 2, 2]
+    with pytest.raises(RefusalsDoubted, match="6 of 6 mailboxes"):
+        await judge_refusals(resources, began)
+    assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
+    mailbox.faults.clear()
+    began = datetime.now(UTC)
+    sent = [(await remind_shop(resources, settings, each, now=NOW))["sent"] for each in every]
+    assert sent == [2, 2, 2]
+    await judge_refusals(resources, began)
+    assert {state for state, *_ in states(demo).values()} == {"sent"}
+
+
+async def test_what_an_earlier_run_had_refused_is_not_judged_again(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
+) -> None:
+    mailbox.set_fault(Fault(FaultKind.REFUSE, EMMA))
+    await remind_shop(resources, settings, shop, now=NOW)
+    await judge_refusals(resources, datetime.now(UTC))
+    assert states(demo)[EMMA][0] == "pending"
+    assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
 
 
 async def test_a_mail_that_policy_refuses_fails_and_suppresses_nobody(

@@ -120,10 +120,16 @@ async def test_mails_are_those_sent_and_given_up_in_the_period(resources: Resour
            SELECT shop_id, id, '1_day', current_date, %s, %s, %s FROM registries ORDER BY id LIMIT 1""",
         [(f"{number}@example.com", state, moment) for number, (state, moment) in enumerate(mails)],
     )
+    refused = demo.execute(
+        """UPDATE reminders SET last_error = 'refused: 550' WHERE state = 'suppressed' AND id % 2 = 0
+           RETURNING updated_at"""
+    ).fetchall()
+    mails += [("refused", moment) for (moment,) in refused]
     report = await assessed(resources)
     for period, length in LENGTHS.items():
         ended = [state for state, moment in mails if END - length * DAY <= moment < END]
-        expected = Count(ended.count("sent") + ended.count("failed"), ended.count("failed"))
+        bad = ended.count("failed") + ended.count("refused")
+        expected = Count(ended.count("sent") + bad, bad)
         assert found(report, Level.MAILS, period).count == expected
 
 

@@ -33,6 +33,16 @@ async def test_an_unknown_bucket_is_learnt_from_being_throttled(world: World) ->
     assert world.shop.counters.throttled == 1
 
 
+async def test_a_throttled_query_is_logged_as_runs_show_it_with_its_shop_and_points(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.shop.bucket.drain()
+    await read_variants(world.client, SHOP, world.ids())
+    [line] = [record for record in caplog.records if record.name.startswith("wishcraft")]
+    assert line.levelname == "WARNING"
+    assert line.getMessage().startswith(f"{SHOP}: Shopify put off a query of {POINTS_PER_BATCH:.0f} points; ")
+
+
 async def test_a_small_query_does_not_wait_for_the_points_of_a_large_one(world: World) -> None:
     for _ in range(2):
         await read_variants(world.client, SHOP, world.ids())

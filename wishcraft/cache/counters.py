@@ -104,6 +104,15 @@ class Counters:
         """
         self._set[_field(Kind.GAUGE, name, labels)] = value
 
+    async def is_first(self, what: str) -> bool:
+        """Whether no process has asked this about `what` in the last day; while Redis is away, each is the first."""
+        try:
+            with self._server.answering():
+                asked = self._server.redis.set(keys.once_key(what), 1, nx=True, ex=keys.ONCE_TTL_SECONDS)
+                return bool(await asked)
+        except CacheUnavailable:
+            return True
+
     async def flush(self) -> None:
         """Add to Redis what was counted; while it is away, keep it for the next time.
 

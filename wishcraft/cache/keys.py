@@ -28,6 +28,8 @@ COUNTERS: Final = "wishcraft:counters"
 """A hash of what all processes count together."""
 COUNTERS_TTL_SECONDS: Final = 35 * 86_400
 """Each write begins it anew: it is gone when nobody has counted for so long."""
+ONCE_TTL_SECONDS: Final = 86_400
+"""How long it is remembered that something was counted that several processes may notice."""
 
 ERA: Final = "wishcraft:era"
 WITHOUT_TTL: Final[tuple[str, ...]] = (ERA, "wishcraft:{*}:marks")
@@ -35,7 +37,7 @@ WITHOUT_TTL: Final[tuple[str, ...]] = (ERA, "wishcraft:{*}:marks")
 The fields of a shop's marks expire one by one, and the hash goes with its last field."""
 
 KINDS: Final = frozenset(
-    {"entry", "lease", "marks", "index", "sizes", "usage", "session", "limit", "counters", "era"}
+    {"entry", "lease", "marks", "index", "sizes", "usage", "session", "limit", "counters", "once", "era"}
 )  # fmt: skip
 """What a key is of, as `kind_of` tells it; `other` is none of ours."""
 
@@ -100,6 +102,11 @@ def session_name(key: bytes) -> SessionName | None:
     """Which session lies under this key, as Redis gives it; None if `session_key` did not make it."""
     match = _SESSION.fullmatch(key.decode())
     return SessionName(int(match[1]), match[2]) if match else None
+
+
+def once_key(what: str) -> str:
+    """There once this was counted."""
+    return f"wishcraft:once:{what}"
 
 
 def kind_of(key: bytes) -> str:

@@ -1,6 +1,15 @@
 """Tables and text of Markdown pages. Pure."""
 
+import re
 from collections.abc import Iterable, Sequence
+from typing import Final
+
+_PLAIN: Final = (
+    (re.compile(r"\[((?:[^\]\\\n]|\\.){1,500})\]\(([^()\s]{1,2000})\)"), r"\1 (\2)"),  # links
+    (re.compile(r"(?m)^#{1,6} |(?<!\\)\*\*"), ""),  # headings, bold
+    (re.compile(r"(?m)^\|(?: --- \|)+\n"), ""),  # the line under a table's header
+    (re.compile(r"\\([|*<`\[\\])"), r"\1"),  # what `escaped` adds
+)
 
 
 class Markup(str):
@@ -25,3 +34,10 @@ def escaped(text: str) -> str:
     if isinstance(text, Markup):
         return text
     return "".join(f"\\{character}" if character in "|*<`[\\" else character for character in text)
+
+
+def plain(text: str) -> str:
+    """Markdown as text for people: links as their names and addresses, tables as their rows, nothing escaped."""
+    for markup, instead in _PLAIN:
+        text = markup.sub(instead, text)
+    return text

@@ -53,8 +53,11 @@ def table(outcomes: Sequence[ShopOutcome], noun: str = "shop") -> list[dict[str,
 
 
 def sentence(outcomes: Sequence[ShopOutcome], noun: str = "shop") -> str:
-    """What happened, for people: `3 shops: 200 registries, 12 warmed. Failed: a.myshopify.com (…).`"""
-    counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in total(outcomes).items())
+    """What happened, for people: `3 shops: 200 registries, 12 warmed. Failed: a.myshopify.com (…).`
+
+    What did not happen, such as a count of 0, is in the table alone.
+    """
+    counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in total(outcomes).items() if count)
     failed = named([f"{o.shop} ({o.problem})" for o in outcomes if o.problem])
     nothing = "nothing done" if any(o.problem or o.stopped for o in outcomes) else "nothing to do"
     return f"{_shops(outcomes, noun)}: {counts or nothing}." + (f" Failed: {failed}." if failed else "")

@@ -5,9 +5,11 @@ shapes of secrets and addresses in running text. It would rather take out too mu
 """
 
 import ipaddress
+import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
+from urllib.parse import quote, quote_plus
 
 REDACTED: Final = "[redacted]"
 LONGEST: Final = 20_000
@@ -30,14 +32,17 @@ _SAID_OF_SECRETS: Final = (
     r"(?:not|no|now|wrong|accepted|missing|expired|invalid|required|unknown|revoked|used|changed|too|sent|away|shown|tried|"
     r"set|out|an?|the|of|in|for|from|to|good|known|renewed|stored|encrypted|hashed|empty|rotated)\b"
 )
+_VERSION: Final = r"\d{1,4}\.\d{1,4}\.\d{1,4}(?![^\s,;:\"')\]])"
+"""What follows the @ of a release, and of no mail address."""
 _HEADERS: Final = r"(?:proxy-)?authorization|(?:set-)?cookie"
 _VALUE: Final = r""""(?:[^"\\\n]|\\.|"")*"|'(?:[^'\\\n]|\\.|'')*'|\[[^\]]*\]?|\{[^}]*\}?|[^\n]+"""
 _SECRET_NAMES: Final = re.compile(
     r"passw|pwd|passphrase|secret|token|signature|hmac|accesscode|apikey|credential|grant|dsn|authstring|"
     r"authorization|cookie|sessionid|privatekey|encryptionkey|databaseurl|redisurl|smtpurl|webhookurl|"
     r"email|mail$|recipient|purchaser|registrant|firstname|lastname|fullname|customername|username|"
-    r"street|postal|phone|^address|address$|zip|city$|giftmessage|eventlocation|^notes$|^ip$|useragent|visitorid"
+    r"street|postal|phone|^address|(?<!server)(?<!serversocket)address$|zip|city$|giftmessage|eventlocation|^notes$|^ip$|useragent|visitorid"
 )
+_WRITTEN_AS_IT_IS: Final = re.compile(r"[A-Za-z0-9_.~-]*")
 _LAST_WORD: Final = re.compile(r"\S{1,500}\Z")
 _NO_SECRET: Final = re.compile(r"[0-9a-f-]{16,36}")
 _IDS: Final = frozenset(
@@ -92,7 +97,10 @@ _SHAPES: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]
     (re.compile(r"(?<![\w-])(?=[\w-]*[A-Z])(?=[\w-]*[a-z])[\w-]{40,}={0,2}"), REDACTED),
     # People's addresses.
     (re.compile(r"\"[^\"\n@]{1,64}\"(?:@|%40)[^\s\"'<>,;)]+"), REDACTED),
-    (re.compile(r"(?<![^\s@<>()\[\],;:\"])[^\s@<>()\[\],;:\"]+(?:@|%40)\[?[^\s@<>()\[\],;:\"]*"), REDACTED),
+    (
+        re.compile(rf"(?<![^\s@<>()\[\],;:\"])[^\s@<>()\[\],;:\"]+(?:@|%40)(?!{_VERSION})\[?[^\s@<>()\[\],;:\"]*"),
+        REDACTED,
+    ),
     (re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b"), _unless_private),
     (re.compile(r"(?<![\w:])(?:[0-9a-fA-F]{0,4}:){2,7}[0-9a-fA-F]{0,4}(?![\w:])"), _unless_private),
 )  # fmt: skip
@@ -100,7 +108,8 @@ _SHAPES: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]
 
 def redact_text(text: str, known: Collection[str] = ()) -> str:
     """The text with everything taken out that is `known` to be secret, labelled as such, or has the shape of it."""
-    for value in sorted({each for each in known if len(each) >= _SHORTEST_KNOWN}, key=len, reverse=True):
+    forms = {form for each in known if len(each) >= _SHORTEST_KNOWN for form in _forms(each)}
+    for value in sorted(forms, key=len, reverse=True):
         text = text.replace(value, REDACTED)
     cut = len(text) > LONGEST
     if cut:  # not through a word: half a secret has no shape
@@ -123,13 +132,28 @@ def is_secret_name(name: str) -> bool:
     return _SECRET_NAMES.search(re.sub(r"[^a-z0-9]", "", name.lower())) is not None
 
 
+def _forms(value: str) -> set[str]:
+    """The value, and what programs make of it in literals, in JSON and in URLs."""
+    if _WRITTEN_AS_IT_IS.fullmatch(value):
+        return {value}
+    both_quotes = repr(f"{value}'\"")[1:-4]  # a literal in which both occur escapes one
+    plain_bytes = repr(value.encode(errors="replace"))[2:-1]
+    literals = (repr(value), json.dumps(value), json.dumps(value, ensure_ascii=False))
+    urls = (quote(value, errors="replace"), quote(value, "", errors="replace"), quote_plus(value, errors="replace"))
+    return {value, both_quotes, plain_bytes, *(literal[1:-1] for literal in literals), *urls}
+
+
 def _walk(value: Any, known: Collection[str], depth: int) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     if depth > _DEEPEST:
         return REDACTED
     if isinstance(value, Mapping):
-        return {_name(key, known): _under(key, each, known, depth) for key, each in value.items()}
+        named = _says_secret(value.get("name", value.get("key")))
+        return {
+            _name(key, known): REDACTED if named and key == "value" else _under(key, each, known, depth)
+            for key, each in value.items()
+        }
     if isinstance(value, list | tuple | set | frozenset):
         if _is_header(value):
             return [_name(next(iter(value)), known), REDACTED]
@@ -139,9 +163,11 @@ def _walk(value: Any, known: Collection[str], depth: int) -> Any:
 
 def _is_header(pair: Collection[Any]) -> bool:
     """Whether it is a secret name with its value, as ASGI has headers."""
-    if len(pair) != 2 or not isinstance(pair, list | tuple) or not isinstance(pair[0], str | bytes):  # noqa: PLR2004
-        return False
-    return is_secret_name(_plain(pair[0]))
+    return len(pair) == 2 and isinstance(pair, list | tuple) and _says_secret(pair[0])  # noqa: PLR2004
+
+
+def _says_secret(name: Any) -> bool:
+    return isinstance(name, str | bytes) and is_secret_name(_plain(name))
 
 
 def _under(key: Any, value: Any, known: Collection[str], depth: int) -> Any:

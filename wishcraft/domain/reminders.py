@@ -25,6 +25,9 @@ outages: the job runs once a day in one time zone, and where that zone's clocks 
 no run on one of its days. What the mail says follows the days that are really left.
 """
 
+LEAST_DOUBTED: Final = 5
+"""So many refused recipients of a run are not yet too many, whatever their share: a small shop may have three."""
+
 
 def local_day(now: datetime, timezone: str) -> date:
     """The day that it is at `now` (aware) in an IANA time zone.
@@ -44,6 +47,11 @@ def due_kind(event_date: date, today: date) -> ReminderKind | None:
 def due_dates(today: date) -> dict[date, ReminderKind]:
     """Each date for whose events a reminder is owed on `today`, and which: `due_kind` the other way round."""
     return {today + timedelta(days=left): kind for kind, days in DAYS_LEFT.items() for left in days}
+
+
+def are_doubted(refused: int, sent: int) -> bool:
+    """Whether a run had so many recipients refused that rather the mail server is wrong than their addresses."""
+    return refused >= LEAST_DOUBTED and refused > sent
 
 
 def recipients(addresses: Iterable[str]) -> list[str]:

@@ -11,10 +11,11 @@ MOST_ROWS: Final = 20
 """What a person reads; the run's table has every shop."""
 
 
-def summary(outcomes: Sequence[ShopOutcome], watched: Sequence[str] = (), noun: str = "shop") -> str:
+def summary(outcomes: Sequence[ShopOutcome], watched: Sequence[str] = (), noun: str = "shop", warning: str = "") -> str:
     """The run for people. `watched` are names of counts of which any is worth a look, such as `low_stock`."""
     parts = [
         f"**{escaped(sentence(outcomes, noun))}**",
+        warning,
         _failures(outcomes, noun),
         _stopped(outcomes),
         _retries(outcomes),

@@ -4,10 +4,13 @@ from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import EmailPolicy
+from textwrap import shorten
 from typing import Any, Final
 
 from wishcraft.mail.mailer import Mail
 
+LONGEST_SUBJECT: Final = 200
+"""Characters; what is longer ends at a word before, for mail programs would cut it anywhere."""
 _NEVER_ENCODED: Final = frozenset({"list-unsubscribe", "message-id"})
 
 
@@ -37,7 +40,7 @@ def build_message(mail: Mail, sender: str, now: datetime) -> EmailMessage:
     message = EmailMessage(policy=_POLICY)
     message["From"] = Address(display_name=" ".join(mail.sender_name.split()), addr_spec=sender)
     message["To"] = mail.recipient
-    message["Subject"] = " ".join(mail.subject.split())
+    message["Subject"] = shorten(mail.subject, LONGEST_SUBJECT, placeholder=" …")
     message["Date"] = now.astimezone(UTC)
     message["Message-ID"] = mail.message_id
     if mail.unsubscribe_url:

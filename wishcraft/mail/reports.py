@@ -7,6 +7,7 @@ from typing import Final
 
 from markdown_it import MarkdownIt
 
+from wishcraft.domain.markdown import plain
 from wishcraft.mail.mailer import Mail, Picture
 from wishcraft.mail.rendering import render
 
@@ -21,7 +22,12 @@ class Report:
     title: str
     verdict: str
     body: str
-    link: str
+    link: str = ""
+
+
+def as_html(report: Report) -> str:
+    """The report as a page of HTML that holds its plots too: it needs no other file, and no internet."""
+    return render("report.html", report=report, body=_MARKDOWN.render(report.body))
 
 
 def compose_report(report: Report, recipient: str, message_id: str) -> Mail:
@@ -37,7 +43,7 @@ def compose_report(report: Report, recipient: str, message_id: str) -> Mail:
         recipient=recipient,
         sender_name="WishCraft",
         subject=f"{report.title}: {report.verdict}",
-        text=f"{report.verdict}\n\n{told}\n\n{report.link}\n",
+        text=f"{report.verdict}\n\n{plain(told)}\n\n{report.link}\n",
         html=render("report.html", report=report, body=_MARKDOWN.render(shown)),
         message_id=message_id,
         pictures=pictures,

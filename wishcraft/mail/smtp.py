@@ -35,12 +35,19 @@ from wishcraft.mail.message import as_bytes, build_message
 SECONDS_TO_ANSWER: Final = 30.0
 _CLOSING: Final = 421  # RFC 5321, section 3.8: at any time, to any command
 _PERMANENT: Final = 500
-_ENHANCED: Final = re.compile(r"([245]\.(\d{1,3})\.\d{1,3})\b", re.ASCII)
-_ABOUT_THE_ADDRESS: Final = frozenset({"", "1", "2"})
-"""Subjects of RFC 3463 that are about the address or its mailbox; "" if the server gives none.
+_ENHANCED: Final = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?![\d.])", re.ASCII)
+"""A reply's text begins with it (RFC 2034); further on it may be a part of an IP address."""
+_NO_MAILBOX: Final = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
+"""Codes of RFC 3463 (and 7505) by which the recipient's mailbox is none, or none any more.
 
-Others are about us: 5.7.1, say, is a relay that does not let us in, and would take every address off the list.
+Others are about us, such as 5.7.1 of a relay that does not let us in, or pass, such as 5.2.2 of a mailbox that is full.
 """
+_NOT_ALLOWED: Final = frozenset({550, 551, 553})
+"""Codes of RFC 5321 for a mailbox that is not there; also for policy, so the words must say which it is."""
+_SAYS_NO_MAILBOX: Final = re.compile(
+    r"(?i)\b(?:no such|unknown) (?:local )?(?:user|recipient|mailbox|account|address)\b"
+    r"|\b(?:user|recipient|mailbox|account|address) (?:is )?(?:unknown|disabled|not found|does(?: not|n't) exist)\b"
+)
 
 
 class SmtpMailer:
@@ -155,15 +162,21 @@ def _about_the_mail(error: SMTPResponseException) -> WishCraftError:
         return MailUnavailable(f"the mail server is closing: {codes}")
     if error.code < _PERMANENT:
         return MailPostponed(f"the mail server takes it later: {codes}")
-    found = _ENHANCED.search(error.message)
-    if (found[2] if found else "") in _ABOUT_THE_ADDRESS:
+    if _is_about_the_mailbox(error):
         return AddressRejected(f"the mail server refuses the address: {codes}")
     return MailRejected(f"the mail server refuses the mail: {codes}")
 
 
+def _is_about_the_mailbox(error: SMTPResponseException) -> bool:
+    """Whether the server clearly says that there is no such mailbox: who is refused so is written to no more."""
+    if found := _ENHANCED.match(error.message):
+        return found[1] in _NO_MAILBOX
+    return error.code in _NOT_ALLOWED and _SAYS_NO_MAILBOX.search(error.message) is not None
+
+
 def _codes(error: SMTPResponseException) -> str:
     """The reply's numbers; its words are left out, because servers put the address in them."""
-    found = _ENHANCED.search(error.message)
+    found = _ENHANCED.match(error.message)
     return f"{error.code} {found[1]}" if found else str(error.code)
 
 

@@ -84,8 +84,13 @@ def _redacted(*arguments: Any, **options: Any) -> logging.LogRecord:
         text = record.getMessage()
     except (TypeError, ValueError):  # the caller's format does not fit: the line matters more
         text = f"{record.msg} {record.args}"
-    record.msg, record.args = redact_text(text, known), None
+    record.msg, record.args = _writable(redact_text(text, known)), None
     if record.exc_info and record.exc_info[1] is not None:
-        record.exc_text = redact_text(_plain.formatException(record.exc_info), known)
-    record.about = {name: redact_text(value, known) for name, value in subject().items()}
+        record.exc_text = _writable(redact_text(_plain.formatException(record.exc_info), known))
+    record.about = {name: _writable(redact_text(value, known)) for name, value in subject().items()}
     return record
+
+
+def _writable(text: str) -> str:
+    """The text as UTF-8 can have it: half a character, which JSON may bring, would cost the line."""
+    return text.encode(errors="backslashreplace").decode()

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from typing import Any, Final, Literal, NamedTuple, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 import sentry_sdk
@@ -32,6 +32,8 @@ _ITS_OWN: Final = frozenset(
     {"sdk", "modules", "release", "environment", "platform", "level", "type", "timestamp", "profile"}
 )
 """Fields of an event that the SDK fills, and that no data of ours gets into."""
+_PASSWORD: Final = re.compile(r"[^:/?#]*://[^:/?#]*:([^/?#]*)@")
+"""A URL with a password, which `urlsplit` does not find in each: it refuses those with one square bracket."""
 _FRAME: Final = ("filename", "abs_path", "function", "module", "lineno", "in_app")
 
 
@@ -131,9 +133,10 @@ def secrets_of(settings: Settings) -> set[str]:
     found = {value.get_secret_value() for _, value in settings if isinstance(value, SecretStr)}
     parts = {part.strip() for value in found for part in value.split(",")}
     urls = [settings.database_url, settings.redis_url, *(value for value in found if "://" in value)]
-    passwords = {password for url in urls if (password := urlsplit(url).password)}
+    passwords = {match[1] for url in urls if (match := _PASSWORD.match(url))}
     auth = settings.prefect_api_auth_string
-    return found | parts | passwords | ({auth.get_secret_value().partition(":")[2]} if auth else set())
+    login = {auth.get_secret_value().partition(":")[2]} if auth else set()
+    return (found | parts | passwords | {unquote(each) for each in passwords} | login) - {""}
 
 
 def scrub(event: Event, _hint: Hint) -> Event:

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfoNotFoundError
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.answers import ItemFacts, RegistryFacts
 from wishcraft.domain.batches import batches
-from wishcraft.domain.reminders import ReminderKind, due_dates, local_day
+from wishcraft.domain.reminders import ReminderKind, are_doubted, due_dates, local_day
 from wishcraft.domain.unsubscribe import Subscription, make_token
 from wishcraft.errors import (
     AddressRejected,
@@ -23,6 +23,7 @@ from wishcraft.errors import (
     MailPostponed,
     MailRejected,
     MailUnavailable,
+    RefusalsDoubted,
     SenderRejected,
     UnknownShop,
 )
@@ -32,9 +33,9 @@ from wishcraft.resources import Resources
 from wishcraft.services.progress import Checkpoint, no_checkpoint
 from wishcraft.services.unsubscribing import unsubscribe_keys
 from wishcraft.settings import Settings
-from wishcraft.store import locks, registries, reminders, suppressions
+from wishcraft.store import locks, registries, reminders
 from wishcraft.store.reminders import Claimed, Owed
-from wishcraft.store.schema.mail import ReminderState, SuppressionReason
+from wishcraft.store.schema.mail import ReminderState
 from wishcraft.store.shops import ShopRef
 
 REGISTRIES_AT_ONCE: Final = 500
@@ -69,15 +70,16 @@ async def remind_shop(
     when it may have gone out is sent again with the same Message-ID, or stays as it is, as `REMINDER_RECOVERY` says.
 
     Returns:
-        Counts: `due` reminders taken up, of them `sent`, `suppressed`, `failed` for good, and `postponed` to the next
-        run; and those `held`, now or from before, because nobody knows whether they went out.
+        Counts: `due` reminders taken up, of them `sent`, `suppressed` because their address was before, `refused`
+        because there is no such address (`judge_refusals` decides), `failed` for good, and `postponed` to the next run;
+        and those `held`, now or from before, because nobody knows whether they went out.
 
     Raises:
         MailUnavailable: The mail server is away; what is not sent is left for the next run.
         SenderRejected, ConfigurationError: It will not work until someone changes something.
         RunStopped: From the checkpoint.
     """
-    counts = Counter(due=0, sent=0, suppressed=0, failed=0, postponed=0, held=0)
+    counts = Counter(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0, held=0)
     if not shop.settings.email_notifications:
         return dict(counts)
     this = await _begin(resources, settings, shop, now, today)
@@ -89,6 +91,20 @@ async def remind_shop(
         async with resources.db.snapshot() as session:
             counts["held"] = await reminders.count_held(session, shop.id)
     return dict(counts)
+
+
+async def judge_refusals(resources: Resources, since: datetime) -> None:
+    """Suppress the addresses that were refused since then, in any shop, if the mail server can be believed.
+
+    Raises:
+        RefusalsDoubted: It refused most recipients. Nobody is suppressed, and their reminders stay due.
+    """
+    async with resources.db.begin() as session:
+        tried = await reminders.count_tried(session, since)
+        if not are_doubted(tried.refused, tried.sent):
+            return await reminders.suppress_refused(session, since)
+    mailboxes = tried.refused + tried.sent
+    raise RefusalsDoubted(f"the mail server says that {tried.refused:,} of {mailboxes:,} mailboxes do not exist")
 
 
 async def find_owed(
@@ -181,8 +197,9 @@ async def _deliver(this: _Round, claimed: Claimed, mail: Mail) -> str:
         await _settle(this, claimed, ReminderState.PENDING, error)
         return "postponed"
     except AddressRejected as error:
-        await _settle(this, claimed, ReminderState.SUPPRESSED, error)
-        return "suppressed"
+        async with this.resources.db.begin() as session:
+            await reminders.refuse(session, this.shop.id, claimed, str(error))
+        return "refused"
     except MailRejected as error:
         await _settle(this, claimed, ReminderState.FAILED, error)
         return "failed"
@@ -200,6 +217,3 @@ async def _deliver(this: _Round, claimed: Claimed, mail: Mail) -> str:
 async def _settle(this: _Round, claimed: Claimed, state: ReminderState, error: Exception | None = None) -> None:
     async with this.resources.db.begin() as session:
         await reminders.settle(session, this.shop.id, claimed, state, str(error) if error else None)
-        if isinstance(error, AddressRejected):
-            hashed = address_hash(this.shop.id, claimed.recipient)
-            await suppressions.suppress(session, this.shop.id, hashed, SuppressionReason.BOUNCE)

@@ -125,6 +125,9 @@ class ShopifyClient:
             if answer.data is not None:
                 return answer.data
             self._count("shopify_throttled_total", shop=shop)
+            _log.warning(
+                "%s: Shopify put off a query of %.0f points; %s", shop, self._costs.get(shape, 0), bucket.status
+            )
             told = answer.retry_after or self._blind_pause(bucket, shape, refusals)
             refusals += 1
 
@@ -132,7 +135,6 @@ class ShopifyClient:
         if seconds > left:
             raise ShopifyThrottled(f"{shop} still throttles after {PATIENCE - left:.0f} s of waiting for one query")
         if seconds:
-            _log.info("%s: waiting %.1f s for Shopify's points", shop, seconds)
             await self.retry.clock.sleep(seconds)
         return seconds
 

@@ -18,7 +18,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QuestionRefused, UnknownShop
+from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QuestionRefused
 from wishcraft.store.frames import TABLES, TableName, read_table
 
 ROLE: Final = "wishcraft_analyst"
@@ -73,7 +73,7 @@ class AnalystsDatabase:
         """The shops with these domains, or all, in the order of their domains.
 
         Raises:
-            UnknownShop: A domain names no shop.
+            QuestionRefused: A domain names no shop.
             ConfigurationError: The login may not read the views.
             DatabaseUnavailable: PostgreSQL is away, or too busy.
         """
@@ -81,7 +81,7 @@ class AnalystsDatabase:
             rows = connection.execute(_FIND_SHOPS, {"all": not domains, "domains": list(domains)}).fetchall()
         found = [Shop(*row) for row in rows]
         if missing := set(domains) - {shop.domain for shop in found}:
-            raise UnknownShop(f"no shop has the domain {', '.join(sorted(missing))}")
+            raise QuestionRefused(f"no shop has the domain {', '.join(sorted(missing))}")
         return found
 
     def find_registries(
@@ -148,6 +148,7 @@ class AnalystsDatabase:
             raise DatabaseUnavailable(reason) from error
 
 
+_MOMENTS: Final = tuple(psycopg.postgres.types[name].oid for name in ("date", "timestamp", "timestamptz"))
 _BEFORE: Final = "SELECT * FROM (\n"
 
 
@@ -158,12 +159,25 @@ def _answer(connection: Connection[tuple[Any, ...]], question: str, rows: int) -
         cursor.adapters.register_loader("numeric", FloatLoader)
         try:
             cursor.execute(f"{_BEFORE}{asked}\n) AS question LIMIT %s", [rows + 1])
+            found = cursor.fetchall()
         except psycopg.errors.QueryCanceled:
             raise QuestionRefused("it took too long: ask for less, or allow more seconds") from None
         except (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError, psycopg.InternalError) as error:
             raise QuestionRefused(_say(error, asked)) from None
-        names = [column.name for column in cursor.description or ()]
-        return pd.DataFrame(cursor.fetchall(), columns=names)
+        columns = cursor.description or ()
+    frame = pd.DataFrame(found, columns=range(len(columns)))
+    for place, column in enumerate(columns):
+        if column.type_code in _MOMENTS:
+            frame[place] = pd.to_datetime(frame[place], utc=column.type_code == _MOMENTS[-1])
+    return frame.set_axis(_unique([column.name for column in columns]), axis="columns")
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """The names, those that are there before with a number."""
+    return [
+        name if (before := names[:place].count(name)) == 0 else f"{name}_{before + 1}"
+        for place, name in enumerate(names)
+    ]
 
 
 def _say(error: psycopg.Error, asked: str) -> str:

@@ -24,6 +24,10 @@ class Table(NamedTuple):
     query: str
     columns: Mapping[str, pa.DataType]
 
+    def empty(self) -> pa.Table:
+        """A table without rows."""
+        return pa.schema(list(self.columns.items())).empty_table()
+
 
 TABLES: Final[Mapping[TableName, Table]] = {
     "registries": Table(
@@ -70,7 +74,7 @@ def read_table(cursor: Cursor[tuple[object, ...]], table: Table, parameters: Map
             sink.write(block)
     written = sink.getvalue()
     if not written.size:
-        return pa.schema(list(table.columns.items())).empty_table()
+        return table.empty()
     return csv.read_csv(
         pa.BufferReader(written),
         csv.ReadOptions(column_names=list(table.columns), use_threads=False),

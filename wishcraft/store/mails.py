@@ -10,7 +10,7 @@ from wishcraft.domain.traffic import FailedMails
 
 
 class Mailed(NamedTuple):
-    """How many reminders were sent, and how many given up."""
+    """How many reminders were sent, and how many given up, be it because their address was refused."""
 
     sent: int
     failed: int
@@ -18,7 +18,8 @@ class Mailed(NamedTuple):
 
 _COUNT: Final = text("""
     SELECT ceil(extract(epoch FROM CAST(:end AS timestamptz) - updated_at) / 86400)::int - 1 AS days_ago,
-        count(*) FILTER (WHERE state = 'sent'), count(*) FILTER (WHERE state = 'failed')
+        count(*) FILTER (WHERE state = 'sent'),
+        count(*) FILTER (WHERE state = 'failed' OR (state = 'suppressed' AND last_error IS NOT NULL))
     FROM reminders
     WHERE updated_at >= CAST(:end AS timestamptz) - :days * interval '24 hours' AND updated_at < :end
     GROUP BY 1

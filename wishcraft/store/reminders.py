@@ -1,8 +1,11 @@
-"""Queries about reminders, each scoped to one shop. A recipient's address leaves this module in `Claimed` alone."""
+"""Queries about reminders, each scoped to one shop, but for those that judge the refusals of all.
+
+A recipient's address leaves this module in `Claimed` alone.
+"""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import select, text, update
@@ -30,6 +33,13 @@ class Owed(NamedTuple):
     kind: ReminderKind
     event_date: date
     mails: int
+
+
+class Tried(NamedTuple):
+    """How many reminders went out, and of how many the address was refused."""
+
+    sent: int
+    refused: int
 
 
 class Wanted(NamedTuple):
@@ -110,10 +120,31 @@ _CLAIM: Final = text(
     )
     UPDATE reminders m SET updated_at = now(),
         state = CASE WHEN mine.suppressed THEN 'suppressed' ELSE 'sending' END,
+        last_error = CASE WHEN mine.suppressed THEN NULL ELSE m.last_error END,
         attempts = m.attempts + CASE WHEN mine.suppressed THEN 0 ELSE 1 END
     FROM mine WHERE m.id = mine.id
     RETURNING m.id, m.attempts, m.message_id, mine.slug, m.event_date, m.recipient, mine.suppressed
     """  # noqa: S608  constants alone
+)
+_REFUSED: Final = "refused: "
+"""How `last_error` begins while it is pending, or suppressed, because its address was refused."""
+_COUNT_TRIED: Final = text(
+    """
+    SELECT count(*) FILTER (WHERE state = 'sent'), count(*) FILTER (WHERE state = 'pending' AND last_error ^@ :refused)
+    FROM reminders WHERE updated_at >= :since
+    """
+)
+_SUPPRESS_REFUSED: Final = text(
+    """
+    WITH refused AS (
+        UPDATE reminders SET state = 'suppressed', updated_at = now()
+        WHERE state = 'pending' AND last_error ^@ :refused AND updated_at >= :since
+        RETURNING shop_id, recipient
+    )
+    INSERT INTO email_suppressions (shop_id, address_hash, reason)
+    SELECT DISTINCT shop_id, sha256(convert_to(shop_id || ':' || recipient, 'UTF8')), 'bounce' FROM refused
+    ON CONFLICT (shop_id, address_hash) DO NOTHING
+    """
 )
 _GIVE_UP: Final = text(
     """
@@ -206,6 +237,21 @@ async def settle(
         .values(state=state, last_error=error)
     )
     await session.execute(query)
+
+
+async def refuse(session: AsyncSession, shop_id: int, claimed: Claimed, error: str) -> None:
+    """Leave a reminder that this process claimed to be sent, and remember that its address was refused."""
+    await settle(session, shop_id, claimed, ReminderState.PENDING, f"{_REFUSED}{error}")
+
+
+async def count_tried(session: AsyncSession, since: datetime) -> Tried:
+    """How the mail server took the reminders of all shops since then."""
+    return Tried(*(await session.execute(_COUNT_TRIED, {"since": since, "refused": _REFUSED})).one())
+
+
+async def suppress_refused(session: AsyncSession, since: datetime) -> None:
+    """Believe the mail server about the addresses that it refused since then: each one's shop writes to it no more."""
+    await session.execute(_SUPPRESS_REFUSED, {"since": since, "refused": _REFUSED})
 
 
 async def take_back(session: AsyncSession, shop_id: int) -> None:

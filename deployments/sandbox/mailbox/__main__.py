@@ -1,6 +1,7 @@
 """`python -m deployments.sandbox.mailbox`: the mail server and its page on 127.0.0.1."""
 
 import argparse
+from pathlib import Path
 
 import uvicorn
 
@@ -16,8 +17,10 @@ def main() -> None:
     )
     parser.add_argument("--smtp-port", type=int, default=4525, help="where it takes mail")
     parser.add_argument("--port", type=int, default=4500, help="where it shows it")
+    parser.add_argument("--state", type=Path, help="file that keeps the mail from run to run")
     arguments = parser.parse_args()
-    uvicorn.run(create_app(arguments.smtp_port), host="127.0.0.1", port=arguments.port, log_level="warning")
+    app = create_app(arguments.smtp_port, arguments.state)
+    uvicorn.run(app, host="127.0.0.1", port=arguments.port, log_level="warning")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email.message import EmailMessage
+from email.utils import make_msgid
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -32,13 +33,13 @@ class Alert(BaseModel):
     text: str
 
 
-def create_app(smtp_port: int = 0) -> FastAPI:
-    """The application; it listens for mail while it lives.
+def create_app(smtp_port: int = 0, file: Path | None = None) -> FastAPI:
+    """The application; it listens for mail while it lives, and keeps it in `file` from run to run.
 
     `app.state.box` is what it keeps, and `app.state.smtp_port`, once it has started, where it takes mail.
     """
     app = FastAPI(title="Mailbox", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
-    app.state.box, app.state.smtp_port = Letterbox(), smtp_port
+    app.state.box, app.state.smtp_port = Letterbox(file), smtp_port
     _add_routes(app, app.state.box)
     return app
 
@@ -79,13 +80,14 @@ def _add_routes(app: FastAPI, box: Letterbox) -> None:
         subject, _, body = alert.text.partition("\n")
         letter = EmailMessage()
         letter["From"], letter["To"], letter["Subject"] = "alerts@wishcraft.example", OPS, subject
+        letter["Message-ID"] = make_msgid(domain="wishcraft.example")
         letter.set_content(body)
         box.take("alerts@wishcraft.example", [OPS], letter.as_bytes())
 
     @app.delete("/messages")
     async def empty() -> list[dict[str, Any]]:
         """Throw all mail away."""
-        box.letters.clear()
+        box.clear()
         return []
 
     @app.get("/faults")

@@ -1,13 +1,16 @@
 """What has come, and how the mail server is to misbehave. No network here."""
 
+import json
+import os
 from base64 import b64encode
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final
 
 MOST_KEPT: Final = 2_000
@@ -49,6 +52,18 @@ class Letter:
     recipients: list[str]
     content: bytes
 
+    @classmethod
+    def read(cls, line: str) -> "Letter":
+        """What `line` wrote."""
+        kept = json.loads(line)
+        received_at, content = datetime.fromisoformat(kept["received_at"]), kept["content"].encode("latin-1")
+        return cls(**kept | {"received_at": received_at, "content": content})
+
+    def line(self) -> str:
+        """The mail as a line of a file."""
+        plain = {"received_at": self.received_at.isoformat(), "content": self.content.decode("latin-1")}
+        return json.dumps(asdict(self) | plain) + "\n"
+
     @property
     def message(self) -> EmailMessage:
         """The mail, taken apart."""
@@ -78,16 +93,33 @@ class Letter:
 
 @dataclass
 class Letterbox:
-    """The letters, the oldest first, and the faults."""
+    """The letters, the oldest first, and the faults. With a file, the letters are still there after a restart."""
 
+    file: Path | None = None
     letters: deque[Letter] = field(default_factory=lambda: deque(maxlen=MOST_KEPT))
     faults: list[Fault] = field(default_factory=list)
     taken: int = 0
+
+    def __post_init__(self) -> None:
+        if self.file and self.file.exists():
+            lines = self.file.read_text().splitlines(keepends=True)
+            self.letters.extend(Letter.read(line) for line in lines if line.endswith("\n"))  # a kill may break one off
+            self.file.write_text("".join(letter.line() for letter in self.letters))
+            self.taken = self.letters[-1].number if self.letters else 0
 
     def take(self, sender: str, recipients: list[str], content: bytes) -> None:
         """Keep one more; the oldest goes when there are too many."""
         self.taken += 1
         self.letters.append(Letter(self.taken, datetime.now(UTC), sender, recipients, content))
+        if self.file:
+            with open(self.file, "a", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+                file.write(self.letters[-1].line())
+
+    def clear(self) -> None:
+        """Throw all letters away."""
+        self.letters.clear()
+        if self.file:
+            self.file.unlink(missing_ok=True)
 
     def set_fault(self, fault: Fault) -> None:
         """Switch a fault on in place of the like; off if nothing of it remains."""

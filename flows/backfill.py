@@ -1,0 +1,106 @@
+"""The job `backfill`."""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, Final, Literal
+
+from prefect import Flow, State, tags
+from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
+
+from flows.cache_warm import cache_warm
+from flows.check_invariants import check_invariants
+from flows.conversion_report import conversion_report
+from flows.demand_forecast import demand_forecast
+from flows.job import job as make_job
+from flows.job import summarise
+from flows.registry_report import registry_report
+from flows.send_reminders import send_reminders
+from flows.service_levels import service_levels
+from flows.sync_inventory import sync_inventory
+from tasks.backfills import find_completed, is_stopping
+from tasks.links import run_page
+from tasks.shops import find_shop_batches
+from wishcraft.domain.backfills import Step, plan
+from wishcraft.domain.outcomes import ShopOutcome
+from wishcraft.domain.periods import Days
+from wishcraft.errors import QuestionRefused
+
+JobName = Literal[
+    "cache-warm", "sync-inventory", "send-reminders", "check-invariants", "service-levels",
+    "registry-report", "conversion-report", "demand-forecast",
+]  # fmt: skip
+JOBS: Final[Mapping[str, Flow[..., Any]]] = {
+    each.name: each
+    for each in (
+        cache_warm, sync_inventory, send_reminders, check_invariants, service_levels,
+        registry_report, conversion_report, demand_forecast,
+    )
+}  # fmt: skip
+
+
+@make_job("backfill")
+async def backfill(
+    job: JobName,
+    first_day: date | None = None,
+    last_day: date | None = None,
+    shops: list[str] | None = None,
+    parameters: dict[str, Any] | None = None,
+    dry_run: bool = True,
+    again: bool = False,
+) -> State[dict[str, int]]:
+    """Run a job for each of some past days, or for each of some shops: first a dry run, then in earnest.
+
+    Each step is a run of its own. One that fails stops no other, and those that went well are passed over when the same
+    backfill runs again: so it goes on where it was stopped.
+
+    Args:
+        job: The job to run.
+        first_day: The first day to run it for, such as 2026-03-01. Without days it runs once for each shop.
+        last_day: The last day; it is not after today.
+        shops: Domains of the shops, such as maple-and-pine.myshopify.com. All active shops if empty.
+        parameters: What else each run is given, such as {"force": true}.
+        dry_run: Say what would be run; where the job knows a dry run itself, each step is one.
+        again: Run also the steps that an earlier backfill has done.
+    """
+    steps = await _plan(job, Days(first_day, last_day), shops or [], parameters or {})
+    done = set() if again else await find_completed([step.tag(job) for step in steps])
+    progress = await acreate_progress_artifact(0, description="Steps done, of all.")
+    outcomes: list[ShopOutcome] = []
+    for step in steps:
+        if step.tag(job) in done:
+            outcomes.append(ShopOutcome(step.name, {"done before": 1}))
+        elif await is_stopping():
+            outcomes.append(ShopOutcome(step.name, stopped=True))
+        else:
+            outcomes.append(await _run(job, step, dry_run=dry_run))
+        await aupdate_progress_artifact(progress, 100 * len(outcomes) / len(steps))
+    return await summarise("backfill", outcomes, noun="step")
+
+
+async def _plan(job: JobName, days: Days, shops: Sequence[str], parameters: Mapping[str, Any]) -> list[Step]:
+    known = list(JOBS[job].parameters.properties)
+    if days == Days() and "shops" in known:
+        shops = [shop for batch in await find_shop_batches(list(shops)) for shop in batch]
+    try:
+        return plan(known, days, shops, parameters, datetime.now(UTC).date())
+    except ValueError as error:
+        raise QuestionRefused(f"{job}: {error}") from None
+
+
+async def _run(job: JobName, step: Step, *, dry_run: bool) -> ShopOutcome:
+    flow, parameters = JOBS[job], dict(step.parameters)
+    if dry_run and "dry_run" not in flow.parameters.properties:
+        return ShopOutcome(step.name, {"would run": 1})
+    if dry_run:
+        parameters["dry_run"] = True
+    began = time.perf_counter()
+    with tags("backfill", *([] if dry_run else [step.tag(job)])):
+        running: Any = flow(**parameters, return_state=True)
+        state: State[Any] = await running
+    seconds = time.perf_counter() - began
+    if state.is_completed():
+        counts = await state.aresult()
+        return ShopOutcome(step.name, {"run": 1, **(counts or {})}, seconds)
+    run = run_page(str(state.state_details.flow_run_id))
+    return ShopOutcome(step.name, {}, seconds, f"{state.name}: {state.message}", f"Look at its run: {run}")

@@ -1,0 +1,60 @@
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import pytest
+
+from wishcraft.domain.backfills import MOST_STEPS, Step, plan
+from wishcraft.domain.periods import Days
+
+TODAY = date(2026, 3, 14)
+REMIND = ["shops", "dry_run", "today"]
+WARM = ["shops", "force"]
+LEVELS = ["until", "mail"]
+
+
+def planned(
+    known: Sequence[str], days: Days, shops: Sequence[str] = (), parameters: Mapping[str, Any] | None = None
+) -> list[Step]:
+    return plan(known, days, shops, parameters or {}, TODAY)
+
+
+def test_days_make_a_step_each_for_all_the_shops() -> None:
+    steps = planned(REMIND, Days(date(2026, 3, 1), date(2026, 3, 3)), ["b.example", "a.example"])
+    assert [step.name for step in steps] == ["2026-03-01", "2026-03-02", "2026-03-03"]
+    assert steps[1].parameters == {"today": date(2026, 3, 2), "shops": ["a.example", "b.example"]}
+    assert planned(LEVELS, Days(TODAY, TODAY))[0].parameters == {"until": TODAY}
+
+
+def test_without_days_each_shop_is_a_step() -> None:
+    steps = planned(WARM, Days(), ["b.example", "a.example", "b.example"], {"force": True})
+    assert [step.parameters for step in steps] == [
+        {"force": True, "shops": ["a.example"]},
+        {"force": True, "shops": ["b.example"]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("known", "days", "shops", "parameters", "said"),
+    [
+        (WARM, Days(TODAY, TODAY), [], {}, "for no day"),
+        (LEVELS, Days(), [], {}, "give the first and the last day"),
+        (LEVELS, Days(TODAY, TODAY), ["a.example"], {}, "leave the shops empty"),
+        (REMIND, Days(first=TODAY), [], {}, "give both"),
+        (REMIND, Days(TODAY, date(2026, 3, 15)), [], {}, "yet to come"),
+        (REMIND, Days(date(2020, 1, 1), TODAY), [], {}, f"{MOST_STEPS:,} at most"),
+        (WARM, Days(), ["a.example"], {"fource": True}, "no fource; it has shops, force"),
+    ],
+)
+def test_what_makes_no_plan_is_refused_with_what_to_do(
+    known: Sequence[str], days: Days, shops: Sequence[str], parameters: Mapping[str, Any], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        planned(known, days, shops, parameters)
+
+
+def test_a_step_is_known_by_its_job_and_all_its_parameters() -> None:
+    step = Step("x", {"today": TODAY, "shops": ["a.example"]})
+    assert step.tag("ask") == Step("y", {"shops": ["a.example"], "today": TODAY}).tag("ask")
+    others = [step.tag("warm"), Step("x", {"today": TODAY}).tag("ask"), Step("x", {}).tag("ask")]
+    assert len({step.tag("ask"), *others}) == 4

@@ -1,0 +1,187 @@
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from prefect import State
+from psycopg import Connection
+
+from deployments.sandbox.mailbox.letters import Letterbox
+from deployments.sandbox.shopify.faults import Fault, FaultKind
+from deployments.sandbox.shopify.simulator import Simulator
+from flows import reports
+from flows.ask import ask
+from flows.backfill import JOBS, backfill
+from flows.conversion_report import conversion_report
+from flows.demand_forecast import demand_forecast
+from flows.export_data import export_data
+from flows.registry_report import registry_report
+from tests.jobs.left_behind import artifacts_of, summary_of
+from wishcraft.domain.registries import EventType
+from wishcraft.settings import Settings
+
+pytestmark = [
+    pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
+]
+Exports = Callable[[], list[Path]]
+Demo = Connection[tuple[Any, ...]]
+MAPLE, SAKURA = "maple-and-pine.myshopify.com", "sakura-living.myshopify.com"
+
+
+@pytest.fixture
+def settings(settings: Settings, mail_settings: dict[str, object], mailbox: Letterbox, tmp_path: Path) -> Settings:
+    assert not mailbox.letters
+    return settings.model_copy(update=mail_settings | {"export_folder": tmp_path / "exports"})
+
+
+@pytest.fixture
+def exports(settings: Settings) -> Exports:
+    """What files there are now."""
+    return lambda: list(settings.export_folder.iterdir())
+
+
+async def keys_of(state: State[Any], kind: str) -> set[str | None]:
+    return {artifact.key for artifact in await artifacts_of(state, kind)}
+
+
+async def test_a_report_is_a_page_with_a_plot_tables_and_a_file_that_needs_nothing_else(exports: Exports) -> None:
+    state = await registry_report([MAPLE], return_state=True)
+    assert state.is_completed()
+    assert "4 registries" in str(state.message)
+    page = await summary_of(state)
+    assert "](data:image/png;base64," in page
+    assert "## What sells" in page
+    assert await keys_of(state, "table") == {
+        f"registry-report-{part}" for part in ("summary", "products", "never-bought", "price-bands", "cohorts")
+    }
+    [file] = exports()
+    assert str(file) in page
+    assert str(file) in str(state.message)
+    html = file.read_text()
+    assert "data:image/png;base64," in html
+    assert "What sells" in html
+
+
+async def test_the_other_reports_leave_what_they_say(exports: Exports) -> None:
+    conversion = await conversion_report(weeks=4, file="parquet", return_state=True)
+    assert "## What reminders do" in await summary_of(conversion)
+    assert await keys_of(conversion, "table") == {"conversion-report-funnel", "conversion-report-reminders"}
+    demand = await demand_forecast(event_types=[EventType.WEDDING], file="csv", return_state=True)
+    assert await keys_of(demand, "table") == {"demand-forecast"}
+    left = {file.suffix: file for file in exports()}
+    pd.testing.assert_frame_equal(pd.read_parquet(left[".parquet"]), reports.conversion_report(weeks=4))
+    assert len(pd.read_csv(left[".csv"])) == len(reports.demand_forecast(event_types=["wedding"]))
+
+
+async def test_an_export_says_how_many_rows_went_where(exports: Exports) -> None:
+    state = await export_data("purchases", [MAPLE], file="csv", return_state=True)
+    [file] = exports()
+    assert str(state.message) == f"{len(pd.read_csv(file))} rows of purchases. The file: {file}"
+
+
+async def test_a_question_is_answered_in_the_ui_and_one_that_cannot_be_wakes_nobody(
+    demo: Demo, exports: Exports
+) -> None:
+    [expected] = demo.execute("SELECT count(*) FROM registry_items").fetchone() or ()
+    state = await ask("SELECT shop_id::text, count(*) AS items FROM items GROUP BY 1", file="csv", return_state=True)
+    assert state.is_completed()
+    assert "](data:image/png;base64," in await summary_of(state)
+    [file] = exports()
+    assert pd.read_csv(file)["items"].sum() == expected
+    refused = await ask("SELECT customer_email FROM registries", return_state=True)
+    assert refused.is_cancelled()
+    assert refused.name == "Refused"
+    assert 'line 1: column "customer_email" does not exist' in str(refused.message)
+    unknown = await registry_report(["nowhere.example"], return_state=True)
+    assert (unknown.name, "nowhere.example" in str(unknown.message)) == ("Refused", True)
+    backwards = await registry_report(first_day=date(2026, 3, 2), last_day=date(2026, 3, 1), return_state=True)
+    assert (backwards.name, "is after the last" in str(backwards.message)) == ("Refused", True)
+
+
+async def test_a_report_without_registries_says_so() -> None:
+    never = date(2001, 1, 1)
+    for state in (
+        await registry_report(first_day=never, last_day=never, return_state=True),
+        await conversion_report(today=never, return_state=True),
+        await demand_forecast(today=never, return_state=True),
+    ):
+        assert state.is_completed()
+        assert str(state.message).startswith(("There is no", "No visit", "Nothing is wished for"))
+
+
+@pytest.fixture
+def due(demo: Demo) -> Iterator[list[date]]:
+    """Three days, on each of which one registry of the first shop is due a reminder of a week before."""
+    today = datetime.now(UTC).date()
+    days = [today - timedelta(days=ago) for ago in (3, 2, 1)]
+    demo.execute("UPDATE registries SET event_date = NULL")
+    for day, (registry,) in zip(
+        days, demo.execute("SELECT id FROM registries WHERE shop_id = 1 ORDER BY id"), strict=False
+    ):
+        demo.execute(
+            "UPDATE registries SET event_date = %s, status = 'active', co_registrants = '[]' WHERE id = %s",
+            [day + timedelta(days=7), registry],
+        )
+    yield days
+    demo.execute("DELETE FROM reminders")
+
+
+async def test_a_backfill_is_first_dry_and_then_goes_on_where_it_was_stopped(
+    due: list[date], mailbox: Letterbox
+) -> None:
+    dry = await backfill("send-reminders", due[0], due[-1], [MAPLE], return_state=True)
+    assert dry.is_completed()
+    assert not mailbox.letters
+    first = await backfill("send-reminders", due[0], due[0], [MAPLE], dry_run=False, return_state=True)
+    assert first.is_completed()
+    assert len(mailbox.letters) == 1
+    rest = await backfill("send-reminders", due[0], due[-1], [MAPLE], dry_run=False, return_state=True)
+    assert rest.is_completed()
+    assert "1 done before" in str(rest.message)
+    assert "2 run" in str(rest.message)
+    assert len(mailbox.letters) == 3
+
+
+async def test_a_step_that_fails_is_named_and_is_tried_by_the_next_backfill(
+    simulator: Simulator,
+) -> None:
+    simulator.shops[MAPLE].faults.set(Fault(FaultKind.EXPIRED_TOKEN, remaining=None))
+    state = await backfill("sync-inventory", shops=[MAPLE, SAKURA], dry_run=False, return_state=True)
+    assert state.is_failed()
+    assert MAPLE in str(state.message)
+    assert "/v2/runs/flow-run/" in await summary_of(state)
+    simulator.shops[MAPLE].faults.set(Fault(FaultKind.EXPIRED_TOKEN, remaining=0))
+    again = await backfill("sync-inventory", shops=[MAPLE, SAKURA], dry_run=False, return_state=True)
+    assert again.is_completed()
+    assert "1 done before" in str(again.message)
+
+
+async def test_shops_can_be_filled_one_by_one_and_again() -> None:
+    parameters = {"force": True}
+    once = await backfill("cache-warm", shops=[MAPLE, SAKURA], parameters=parameters, dry_run=False, return_state=True)
+    assert "2 run" in str(once.message)
+    twice = await backfill("cache-warm", shops=[MAPLE], parameters=parameters, dry_run=False, return_state=True)
+    assert "1 done before" in str(twice.message)
+    again = await backfill(
+        "cache-warm", shops=[MAPLE], parameters=parameters, dry_run=False, again=True, return_state=True
+    )
+    assert "1 run" in str(again.message)
+    other = await backfill("cache-warm", shops=[MAPLE], return_state=True)
+    assert "1 would run" in str(other.message)
+
+
+async def test_what_makes_no_sense_is_said_before_anything_runs() -> None:
+    today = datetime.now(UTC).date()
+    state = await backfill("cache-warm", today, today, return_state=True)
+    assert state.name == "Refused"
+    assert "for no day" in str(state.message)
+
+
+def test_every_job_that_goes_by_days_or_shops_can_be_filled() -> None:
+    deployed = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
+    by = {each["name"] for each in deployed if {"shops", "today", "until"} & set(each["parameters"])}
+    assert set(JOBS) == by - {"export-data", "backfill"}

@@ -1,0 +1,31 @@
+"""What a process was started with and must not tell."""
+
+import pytest
+from pydantic import SecretStr
+
+from wishcraft.observability.reports import secrets_of
+from wishcraft.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("url", "passwords"),
+    [
+        ("redis://:hunter22@host:6379/0", {"hunter22"}),
+        ("redis://app:hun%40ter@host:6379/0", {"hun%40ter", "hun@ter"}),
+        ("redis://app:hun[ter@host:6379/0", {"hun[ter"}),
+        ("redis://app:hun@ter@host:6379/0", {"hun@ter"}),
+    ],
+)
+def test_a_urls_password_is_known_as_it_stands_and_as_it_is_meant(
+    settings: Settings, url: str, passwords: set[str]
+) -> None:
+    assert passwords <= secrets_of(settings.model_copy(update={"redis_url": url}))
+
+
+@pytest.mark.parametrize(
+    ("login", "secrets"), [("ops:hunter22", {"ops:hunter22", "hunter22"}), ("hunter22", {"hunter22"})]
+)
+def test_prefects_login_is_known_with_a_name_and_without(settings: Settings, login: str, secrets: set[str]) -> None:
+    found = secrets_of(settings.model_copy(update={"prefect_api_auth_string": SecretStr(login)}))
+    assert secrets <= found
+    assert "" not in found

@@ -1,0 +1,73 @@
+"""What a backfill is made of: steps, each a run of the job for one past day or for one shop. Pure."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, Final
+
+from wishcraft.domain.periods import Days
+
+DAY_PARAMETERS: Final = ("today", "until")
+"""What jobs call the day that they are for."""
+MOST_STEPS: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One run of the job: what it is called, and its parameters."""
+
+    name: str
+    parameters: Mapping[str, Any]
+
+    def tag(self, job: str) -> str:
+        """Marks the run, so that the same step of the same job is known again."""
+        asked = json.dumps([job, dict(self.parameters)], sort_keys=True, default=str)
+        return f"backfill:{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
+
+
+def plan(
+    known: Sequence[str], days: Days, shops: Sequence[str], parameters: Mapping[str, Any], today: date
+) -> list[Step]:
+    """The steps: one for each day, the first day first, if days are given; else one for each of the shops.
+
+    Args:
+        known: The names of the job's parameters.
+        days: Both ends are given, or neither.
+        shops: Whom it is for: with days, each step is for them all.
+        parameters: What else each run is given.
+        today: No day is after it.
+
+    Raises:
+        ValueError: The job has no days, or no shops; the days are half given or to come; there are too many steps; the
+            message says what to do.
+    """
+    if unknown := set(parameters) - set(known):
+        raise ValueError(f"the job has no {', '.join(sorted(unknown))}; it has {', '.join(known)}")
+    if days == Days():
+        return _by_shop(known, shops, parameters)
+    day = next((name for name in DAY_PARAMETERS if name in known), None)
+    if day is None:
+        raise ValueError("the job is for no day: leave the first and the last day empty, and name shops")
+    if shops and "shops" not in known:
+        raise ValueError("the job is for all shops at once: leave the shops empty")
+    chosen = {"shops": sorted(shops)} if shops else {}
+    return [Step(f"{each}", {**parameters, **chosen, day: each}) for each in _each(days, today)]
+
+
+def _by_shop(known: Sequence[str], shops: Sequence[str], parameters: Mapping[str, Any]) -> list[Step]:
+    if "shops" not in known:
+        raise ValueError("the job is for all shops at once: give the first and the last day")
+    return [Step(shop, {**parameters, "shops": [shop]}) for shop in sorted(set(shops))]
+
+
+def _each(days: Days, today: date) -> list[date]:
+    if days.first is None or days.last is None:
+        raise ValueError("give both the first and the last day, or neither")
+    if days.last > today:
+        raise ValueError(f"the last day, {days.last}, is yet to come")
+    count = (days.last - days.first).days + 1
+    if count > MOST_STEPS:
+        raise ValueError(f"{count:,} days are too many at once: {MOST_STEPS:,} at most")
+    return [days.first + timedelta(days=ago) for ago in range(count)]

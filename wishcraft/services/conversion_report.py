@@ -1,0 +1,140 @@
+"""Where guests give up between looking and giving, and whether reminders bring gifts."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, Literal, NamedTuple
+
+import pandas as pd
+
+from wishcraft.domain import analytics
+from wishcraft.domain.maintenance import Page, counted
+from wishcraft.plots import Bars, Days, Panel, draw, image
+from wishcraft.services.analysing import Answer, Progress, Question, read_chunks, unwatched
+from wishcraft.services.figures import Column, markdown, percents, rows, share, whole
+from wishcraft.store.analysts import AnalystsDatabase
+from wishcraft.store.frames import TableName
+
+Part = Literal["funnel", "reminders"]
+BY: Final = ("shop", "event_type", "week")
+DAYS: Final = 3
+"""After a reminder, in which gifts are counted."""
+MOST: Final = 10
+SHOWN: Final = 1_000
+_STEPS: Final = {
+    "viewed": "looked at a registry",
+    "clicked": "looked at a gift",
+    "in_cart": "put it in the cart",
+    "purchased": "bought it",
+}
+_FUNNEL: Final = {
+    "viewed": whole("visits"), "clicked": whole("looked at a gift"), "in_cart": whole("in the cart"),
+    "purchased": whole("bought"), "conversion": share("conversion"), "gives_up": Column("most give up"),
+}  # fmt: skip
+_EFFECT: Final = {
+    "reminded": whole("reminded"), "not_reminded": whole("not reminded"),
+    "units_difference": Column("pieces more", "{:+.2f}".format), "units_low": Column("from", "{:+.2f}".format),
+    "units_high": Column("to", "{:+.2f}".format), "share_difference": Column("any gift", "{:+.1%}".format),
+    "share_low": Column("from", "{:+.1%}".format), "share_high": Column("to", "{:+.1%}".format),
+}  # fmt: skip
+_NO_EXPERIMENT: Final = """*From* and *to* bound the differences with a confidence of 95 %. It is no experiment:
+registries are not reminded when their people unsubscribed, a mail failed or their shop sends none, and these may differ
+for reasons of their own."""
+_EXPLAINED: Final = """A *visit* is what one visitor did with one registry in one week, which begins on Monday in the
+shop's time zone. It reached a step if it did that or a later one."""
+
+
+class Figures(NamedTuple):
+    """What the report counts; the docstrings of `domain.analytics` say what each column means."""
+
+    visits: pd.DataFrame
+    reminded: pd.DataFrame
+
+    def part(self, name: Part) -> pd.DataFrame:
+        """One part of the report as a frame."""
+        if name == "funnel":
+            return analytics.funnel(self.visits, BY)
+        return analytics.reminder_effect(self.reminded, ("shop",))
+
+
+def count(db: AnalystsDatabase, question: Question, now: datetime, progress: Progress = unwatched) -> Figures:
+    """Read what guests did on the question's days, and what was given after reminders until `now`.
+
+    Raises:
+        QuestionRefused, ConfigurationError, DatabaseUnavailable: As `read_chunks`.
+    """
+    visits, reminded = [], []
+    tables: Sequence[TableName] = ("registries", "events", "reminders", "purchases")
+    for chunk in read_chunks(db, question, tables, progress, happened=question.days):
+        registries = chunk["registries"]
+        visits.append(analytics.count_visits(chunk["events"], registries))
+        reminded.append(
+            analytics.count_after_reminder(
+                registries, chunk["reminders"], chunk["purchases"], days=DAYS, until=now.date()
+            )
+        )
+    return Figures(analytics.add(visits), analytics.add(reminded))
+
+
+def answer(db: AnalystsDatabase, progress: Progress = unwatched, *, question: Question, now: datetime) -> Answer:
+    """The report as a page, and the funnel by shop, event type and week.
+
+    Raises:
+        QuestionRefused, ConfigurationError, DatabaseUnavailable: As `read_chunks`.
+    """
+    figures = count(db, question, now, progress)
+    funnel, effect = figures.part("funnel"), figures.part("reminders")
+    tables = {"conversion-report-funnel": rows(funnel, SHOWN), "conversion-report-reminders": rows(effect, SHOWN)}
+    return Answer(Page(_verdict(figures.visits), _body(figures), tables), funnel)
+
+
+def _verdict(visits: pd.DataFrame) -> str:
+    [every] = analytics.funnel(visits, ()).to_dict("records")
+    if not every["viewed"]:
+        return "No visit in these weeks."
+    most = "" if pd.isna(every["gives_up"]) else f"; most are lost at {every['gives_up'].replace('_', ' ')}"
+    return f"{every['conversion']:.1%} of {counted(int(every['viewed']), 'visit')} ended in a purchase{most}."
+
+
+def _body(figures: Figures) -> str:
+    kinds, shops = (_by(figures.visits, level) for level in ("event_type", "shop"))
+    return "\n\n".join(
+        [
+            _draw(figures.visits, kinds),
+            f"## By event type\n\n{markdown(kinds, _columns('event_type', 'event type'), MOST)}",
+            f"## By shop\n\n{markdown(shops, _columns('shop', 'shop'), MOST)}",
+            _EXPLAINED,
+            f"## What reminders do\n\n{_tell_effect(figures.reminded)}",
+        ]
+    )
+
+
+def _tell_effect(reminded: pd.DataFrame) -> str:
+    effect = analytics.reminder_effect(reminded)
+    [every] = effect.to_dict("records")
+    told = f"In the {DAYS} days from a reminder on, a reminded registry was given {_units(every['units_reminded'])}"
+    beside = f"one that was not reminded {_units(every['units_not_reminded'])}"
+    return f"{told}, {beside}: {every['finding']}.\n\n{markdown(effect, _EFFECT, MOST)}\n\n{_NO_EXPERIMENT}"
+
+
+def _units(mean: float) -> str:
+    return "nothing that is known" if pd.isna(mean) else f"{mean:.2f} pieces"
+
+
+def _by(visits: pd.DataFrame, level: str) -> pd.DataFrame:
+    return analytics.funnel(visits, (level,)).sort_values("conversion", ascending=False)
+
+
+def _columns(level: str, title: str) -> dict[str, Column]:
+    return {level: Column(title), **_FUNNEL}
+
+
+def _draw(visits: pd.DataFrame, kinds: pd.DataFrame) -> str:
+    every, weeks = analytics.funnel(visits, ()), analytics.funnel(visits, ("week",))
+    conversion = percents(weeks["conversion"])
+    latest = f"{conversion[-1]:.1f} %" if conversion else ""
+    panels: list[Panel] = [
+        Bars("The way to a gift", "visits", list(_STEPS.values()), [float(every[step].iloc[0]) for step in _STEPS]),
+        Days("Conversion by week", latest, [week.date() for week in weeks["week"]], conversion, "%"),
+        Bars("Conversion", "by event type", list(kinds["event_type"]), percents(kinds["conversion"]), "%"),
+    ]
+    return image(draw(panels), "How many visits reached each step; conversion by week and by event type")

@@ -1,0 +1,90 @@
+"""What guests are likely to buy for the events to come, beside what is in stock."""
+
+from datetime import date
+from typing import Final, NamedTuple
+
+import pandas as pd
+
+from wishcraft.domain import analytics
+from wishcraft.domain.maintenance import Page, counted
+from wishcraft.plots import Bars, draw, image
+from wishcraft.services.analysing import Answer, Progress, Question, read_chunks, unwatched
+from wishcraft.services.figures import Column, decimal, markdown, rows, short, whole
+from wishcraft.store.analysts import AnalystsDatabase
+
+MOST: Final = 20
+SHOWN: Final = 1_000
+_BARS: Final = 10
+_COLUMNS: Final = {
+    "product_title": Column("product"), "variant_title": Column("variant"), "verdict": Column("verdict"),
+    "stock": whole("in stock"), "expected": decimal("expected"), "low": decimal("from"), "high": decimal("to"),
+    "open": whole("still wished for"), "short": decimal("missing"), "shop": Column("shop"),
+}  # fmt: skip
+_EXPLAINED: Final = """*Expected* is what guests are likely to buy until the events are over: of what is still wished
+for, the share that was bought so many weeks before past events of the same type, in the last year. In 80 % of the cases
+it lies between *from* and *to*, if guests decide by themselves. What others buy in the shop is not in it."""
+
+
+class Figures(NamedTuple):
+    """What the forecast counts; the docstrings of `domain.analytics` say what each column means."""
+
+    wishes: pd.DataFrame
+    stock: pd.DataFrame
+    history: pd.DataFrame
+
+    def forecast(self) -> pd.DataFrame:
+        """The forecast by variant, the scarcest first."""
+        return analytics.demand_forecast(self.wishes, self.stock, self.history)
+
+
+def count(db: AnalystsDatabase, question: Question, today: date, weeks: int, progress: Progress = unwatched) -> Figures:
+    """Read what is wished for at the events of the coming weeks, and how past ones went.
+
+    Raises:
+        QuestionRefused, ConfigurationError, DatabaseUnavailable: As `read_chunks`.
+    """
+    wishes, stock, history = [], [], []
+    for chunk in read_chunks(db, question, ("registries", "items", "purchases"), progress):
+        registries, items, purchases = chunk["registries"], chunk["items"], chunk["purchases"]
+        wishes.append(analytics.count_open(registries, items, purchases, today, weeks))
+        stock.append(analytics.variant_stock(registries, items))
+        history.append(analytics.count_lead(registries, items, purchases, today))
+    return Figures(analytics.add(wishes), pd.concat(stock, ignore_index=True), analytics.add(history))
+
+
+def answer(
+    db: AnalystsDatabase, progress: Progress = unwatched, *, question: Question, today: date, weeks: int
+) -> Answer:
+    """The forecast as a page, and by variant.
+
+    Raises:
+        QuestionRefused, ConfigurationError, DatabaseUnavailable: As `read_chunks`.
+    """
+    forecast = count(db, question, today, weeks, progress).forecast()
+    body = f"{_draw(forecast)}\n\n{markdown(forecast, _COLUMNS, MOST)}\n\n{_EXPLAINED}"
+    return Answer(Page(_verdict(forecast, weeks), body, {"demand-forecast": rows(forecast, SHOWN)}), forecast)
+
+
+def _verdict(forecast: pd.DataFrame, weeks: int) -> str:
+    ahead = f"for the events of the next {counted(weeks, 'week')}"
+    if forecast.empty:
+        return f"Nothing is wished for {ahead}."
+    judged = forecast["verdict"].value_counts()
+    out, maybe = int(judged.get("will run out", 0)), int(judged.get("may run out", 0))
+    return f"{counted(len(forecast), 'variant')} wished for {ahead}: {out:,} will run out, {maybe:,} may."
+
+
+def _draw(forecast: pd.DataFrame) -> str:
+    scarce = forecast[forecast["short"] > 0].head(_BARS)
+    names = short(scarce["product_title"] + ", " + scarce["variant_title"])
+    wanted = forecast.sort_values("expected", ascending=False).head(_BARS)
+    panels = [
+        Bars("Likely to be missing", "pieces", names, [round(value, 1) for value in scarce["short"]]),
+        Bars(
+            "Expected most",
+            "pieces",
+            short(wanted["product_title"] + ", " + wanted["variant_title"]),
+            [round(value, 1) for value in wanted["expected"].fillna(0)],
+        ),
+    ]
+    return image(draw(panels), "The variants of which most is likely to be missing, and those expected most")

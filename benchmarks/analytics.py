@@ -32,6 +32,8 @@ from wishcraft.settings import analysts_url
 EVENTS_OF_EACH: Final = 100
 _WEEKS: Final = 52
 _FILL: Final = """
+SET session_replication_role = replica;
+
 INSERT INTO shops (id, domain, name, email, currency, timezone, plan)
 SELECT n, 'shop-' || n || '.myshopify.com', 'Shop', 'shop@example.com', (ARRAY['USD', 'EUR', 'JPY'])[n],
     (ARRAY['America/New_York', 'Europe/Paris', 'Asia/Tokyo'])[n], 'plus'

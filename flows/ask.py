@@ -13,7 +13,7 @@ from wishcraft.services.exporting import FileFormat
 
 @job("ask")
 async def ask(
-    question: str = "SELECT event_type, count(*) AS registries FROM registries GROUP BY 1 ORDER BY 2 DESC",
+    question: str,
     rows: Literal[100, 1_000, 10_000, 100_000] = 1_000,
     seconds: Annotated[int, Field(ge=1, le=60)] = 30,
     file: FileFormat = "none",

@@ -18,6 +18,7 @@ def read_board(workspace: Workspace, environment: Mapping[str, str]) -> dict[str
         "shopify": environment["SHOPIFY_ORIGIN"].removesuffix("/{shop}"),
         "mailbox": environment["MAILBOX_URL"],
         "database_url": environment["DATABASE_URL"],
+        "replica_url": environment.get("DATABASE_REPLICA_URL"),
         "redis_url": environment["REDIS_URL"],
         "shopify_api_secret": environment["SHOPIFY_API_SECRET"],
         "shops": json.loads(demo.read_text())["shops"] if demo.exists() else [],

@@ -221,5 +221,5 @@ def test_effects_are_as_counted_one_by_one_in_one_chunk_or_two(case: Case, days:
     until = EVENT - timedelta(days=4)
     counts = count(*case, until, days)
     assert counts.to_dict("index") == expected
-    parts = [[[row for row in table if row.registry_id % 2 == odd] for table in case] for odd in (0, 1)]
-    assert_frame_equal(add(count(*part, until, days) for part in parts), counts)  # type: ignore[arg-type]
+    parts: list[Any] = [[[row for row in table if row.registry_id % 2 == odd] for table in case] for odd in (0, 1)]
+    assert_frame_equal(add(count(*part, until=until, days=days) for part in parts), counts)

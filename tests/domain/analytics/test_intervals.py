@@ -7,13 +7,15 @@ from wishcraft.domain.analytics.intervals import Difference, mean_difference, sh
 
 
 def shares(hits: int, size: int, other_hits: int, other_size: int, confidence: float = 0.95) -> list[float]:
-    values = [pd.Series([value]) for value in (hits, size, other_hits, other_size)]
-    return numbers(share_difference(*values, confidence))
+    one, other = (pd.Series([hits]), pd.Series([size])), (pd.Series([other_hits]), pd.Series([other_size]))
+    return numbers(share_difference(*one, *other, confidence))
 
 
-def means(size: int, other_size: int, mean: float = 2, variance: float = 3, other: float = 1) -> list[float]:
-    one = pd.Series([mean]), pd.Series([variance]), pd.Series([size])
-    return numbers(mean_difference(*one, pd.Series([other]), pd.Series([variance]), pd.Series([other_size]), 0.95))
+def means(one: tuple[float, float, int], other: tuple[float, float, int]) -> list[float]:
+    """Of groups with these means, variances and sizes."""
+    (mean, variance, size), (mean_2, variance_2, size_2) = one, other
+    group = pd.Series([mean]), pd.Series([variance]), pd.Series([size])
+    return numbers(mean_difference(*group, pd.Series([mean_2]), pd.Series([variance_2]), pd.Series([size_2]), 0.95))
 
 
 def numbers(found: Difference) -> list[float]:
@@ -57,9 +59,7 @@ def test_shares_of_one_have_a_difference_and_no_interval_and_shares_of_none_have
 
 def test_means_have_the_standard_error_of_a_published_example() -> None:
     # Miles per gallon of American and of Japanese cars: Dataplot's T TEST with unequal variances gives T = -12.94627.
-    us, japan = (20.14458, 6.41470**2, 249), (30.48101, 6.10771**2, 79)
-    found = mean_difference(*[pd.Series([value]) for value in (*us, *japan)], 0.95)
-    value, low, high = numbers(found)
+    value, low, high = means((20.14458, 6.41470**2, 249), (30.48101, 6.10771**2, 79))
     assert value == (low + high) / 2 == pytest.approx(-10.33643)
     error = (high - low) / 2 / NormalDist().inv_cdf(0.975)
     assert value / error == pytest.approx(-12.94627, abs=5e-6)
@@ -67,10 +67,10 @@ def test_means_have_the_standard_error_of_a_published_example() -> None:
 
 def test_means_of_thirty_have_an_interval_and_means_of_fewer_only_a_difference() -> None:
     margin = 1.959964 * (3 / 30 + 3 / 40) ** 0.5
-    assert means(30, 40) == pytest.approx([1, 1 - margin, 1 + margin])
-    for sizes in ((29, 40), (40, 29)):
-        assert means(*sizes) == pytest.approx([1, float("nan"), float("nan")], nan_ok=True)
+    assert means((2, 3, 30), (1, 3, 40)) == pytest.approx([1, 1 - margin, 1 + margin])
+    for size, other_size in ((29, 40), (40, 29)):
+        assert means((2, 3, size), (1, 3, other_size)) == pytest.approx([1, float("nan"), float("nan")], nan_ok=True)
 
 
 def test_groups_that_do_not_vary_differ_by_what_they_differ() -> None:
-    assert means(30, 30, variance=0) == [1, 1, 1]
+    assert means((2, 0, 30), (1, 0, 30)) == [1, 1, 1]

@@ -1,13 +1,15 @@
 """The analysts' tables: from which view each is read, and of which types its columns are. Money is in hundredths."""
 
 from collections.abc import Mapping
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 from psycopg import Cursor
 from pyarrow import csv
 
 from wishcraft.domain.registries import LIVE_PURCHASES
+from wishcraft.store.schema.journal import AnalyticsType
 
 TableName = Literal["registries", "items", "purchases", "events", "reminders"]
 
@@ -15,6 +17,13 @@ _TEXT: Final = pa.dictionary(pa.int32(), pa.string())
 """For texts of which there are few: each row is a number, and takes a fraction of the memory."""
 _MOMENT: Final = pa.timestamp("us", tz="UTC")
 _DAY: Final = pa.timestamp("s")
+_TYPES: Final = list(AnalyticsType)
+_CODES: Final = "CASE type {} END".format(
+    " ".join(f"WHEN '{kind}' THEN '\\x{code:02x}'::bytea" for code, kind in enumerate(_TYPES))
+)
+_PACKED: Final = np.dtype([("visitor", ">i8"), ("occurred_at", ">i8"), ("type", "u1")])
+"""What PostgreSQL's send functions make of an event: numbers with the highest byte first, microseconds since 2000."""
+_SINCE_1970: Final = 946_684_800_000_000
 _LIVE: Final = ", ".join(f"'{status}'" for status in sorted(LIVE_PURCHASES))
 
 
@@ -23,6 +32,8 @@ class Table(NamedTuple):
 
     query: str
     columns: Mapping[str, pa.DataType]
+    packed: bool = False
+    """Whether a registry's rows come as one value of bytes: there are so many that it halves the time to read them."""
 
     def empty(self) -> pa.Table:
         """A table without rows."""
@@ -52,11 +63,14 @@ TABLES: Final[Mapping[TableName, Table]] = {
          "quantity": pa.int64(), "unit_cents": pa.int64(), "created_at": _MOMENT},
     ),
     "events": Table(
-        """SELECT registry_id, visitor, type, occurred_at
+        f"""SELECT registry_id,
+            string_agg(int8send(visitor) || timestamptz_send(occurred_at) || {_CODES}, ''::bytea)
         FROM events WHERE shop_id = %(shop_id)s AND registry_id = ANY(%(ids)s)
             AND occurred_at >= coalesce(%(since)s::timestamptz, '-infinity')
-            AND occurred_at < coalesce(%(until)s::timestamptz, 'infinity')""",
+            AND occurred_at < coalesce(%(until)s::timestamptz, 'infinity')
+        GROUP BY registry_id""",  # noqa: S608  ours
         {"registry_id": pa.int64(), "visitor": pa.int64(), "type": _TEXT, "occurred_at": _MOMENT},
+        packed=True,
     ),
     "reminders": Table(
         """SELECT registry_id, kind, event_date, state
@@ -66,8 +80,12 @@ TABLES: Final[Mapping[TableName, Table]] = {
 }  # fmt: skip
 
 
-def read_table(cursor: Cursor[tuple[object, ...]], table: Table, parameters: Mapping[str, object]) -> pa.Table:
-    """The rows that the query finds. They come as CSV: PostgreSQL and Arrow are both quickest at that."""
+def read_table(cursor: Cursor[Any], table: Table, parameters: Mapping[str, object]) -> pa.Table:
+    """The rows that the query finds."""
+    return _unpack(cursor, table, parameters) if table.packed else _read_csv(cursor, table, parameters)
+
+
+def _read_csv(cursor: Cursor[Any], table: Table, parameters: Mapping[str, object]) -> pa.Table:
     sink = pa.BufferOutputStream()
     with cursor.copy(f"COPY ({table.query}) TO STDOUT (FORMAT csv)", parameters) as rows:
         for block in rows:
@@ -81,3 +99,17 @@ def read_table(cursor: Cursor[tuple[object, ...]], table: Table, parameters: Map
         csv.ParseOptions(newlines_in_values=True),
         csv.ConvertOptions(column_types=dict(table.columns), true_values=["t"], false_values=["f"]),
     )
+
+
+def _unpack(cursor: Cursor[Any], table: Table, parameters: Mapping[str, object]) -> pa.Table:
+    found = cursor.execute(table.query, parameters, binary=True).fetchall()
+    events = np.frombuffer(b"".join(packed for _, packed in found), _PACKED)
+    counts = [len(packed) // _PACKED.itemsize for _, packed in found]
+    codes = pa.array(events["type"].astype("int32"))
+    columns = {
+        "registry_id": np.repeat([registry_id for registry_id, _ in found], counts).astype("int64"),
+        "visitor": events["visitor"].astype("int64"),
+        "type": pa.DictionaryArray.from_arrays(codes, pa.array([str(kind) for kind in _TYPES])),
+        "occurred_at": pa.array(events["occurred_at"].astype("int64") + _SINCE_1970).cast(_MOMENT),
+    }
+    return pa.table(columns, pa.schema(list(table.columns.items())))

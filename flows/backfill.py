@@ -91,7 +91,7 @@ async def _plan(job: JobName, days: Days, shops: Sequence[str], parameters: Mapp
 async def _run(job: JobName, step: Step, *, dry_run: bool) -> ShopOutcome:
     flow, parameters = JOBS[job], dict(step.parameters)
     if dry_run and "dry_run" not in flow.parameters.properties:
-        return ShopOutcome(step.name, {"would run": 1})
+        return ShopOutcome(step.name, {"to run": 1})
     if dry_run:
         parameters["dry_run"] = True
     began = time.perf_counter()
@@ -101,6 +101,6 @@ async def _run(job: JobName, step: Step, *, dry_run: bool) -> ShopOutcome:
     seconds = time.perf_counter() - began
     if state.is_completed():
         counts = await state.aresult()
-        return ShopOutcome(step.name, {"run": 1, **(counts or {})}, seconds)
+        return ShopOutcome(step.name, {"dry runs" if dry_run else "runs": 1, **(counts or {})}, seconds)
     run = run_page(str(state.state_details.flow_run_id))
     return ShopOutcome(step.name, {}, seconds, f"{state.name}: {state.message}", f"Look at its run: {run}")

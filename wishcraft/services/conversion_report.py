@@ -134,7 +134,7 @@ def _draw(visits: pd.DataFrame, kinds: pd.DataFrame) -> str:
     latest = f"{conversion[-1]:.1f} %" if conversion else ""
     panels: list[Panel] = [
         Bars("The way to a gift", "visits", list(_STEPS.values()), [float(every[step].iloc[0]) for step in _STEPS]),
-        Days("Conversion by week", latest, [week.date() for week in weeks["week"]], conversion, "%"),
+        Days("Conversion by week", latest, [week.date() for week in weeks["week"]], conversion, "%", above=False),
         Bars("Conversion", "by event type", list(kinds["event_type"]), percents(kinds["conversion"]), "%"),
     ]
     return image(draw(panels), "How many visits reached each step; conversion by week and by event type")

@@ -258,7 +258,7 @@ def cases(draw: st.DrawFn) -> Case:
     registries = [
         Registry(number, *shop, event_type, status=status, event_date=event_date)
         for number, (shop, event_type, status, event_date) in enumerate(
-            draw(st.lists(facts, min_size=1, max_size=5)), start=1
+            draw(st.lists(facts, min_size=1, max_size=12)), start=1
         )
     ]
     ids, small = st.sampled_from([each.registry_id for each in registries]), st.integers(1, 3)
@@ -267,10 +267,10 @@ def cases(draw: st.DrawFn) -> Case:
     wishes = [
         Wish(registry, number, *rest)
         for number, (registry, *rest) in enumerate(
-            draw(st.lists(kinds, min_size=1, max_size=8, unique_by=lambda each: (each[0], each[2]))), start=1
+            draw(st.lists(kinds, min_size=1, max_size=24, unique_by=lambda each: (each[0], each[2]))), start=1
         )
     ]
-    sales = draw(st.lists(st.tuples(st.sampled_from(wishes), small, moments), max_size=12))
+    sales = draw(st.lists(st.tuples(st.sampled_from(wishes), small, moments), max_size=40))
     return registries, wishes, [Purchase(*wish[:2], units, moment) for wish, units, moment in sales]
 
 
@@ -325,13 +325,13 @@ def slow_expected(wishes: dict[tuple[Any, ...], dict[str, int]], known: Any) -> 
     return found
 
 
-def slow_stock(case: Case) -> dict[tuple[str, int], int]:
+def slow_stock(case: Case) -> dict[tuple[str, int], float]:
     shops = {each.registry_id: each.shop for each in case[0] if each.status == "active"}
     given_to = [wish for wish in case[1] if wish.registry_id in shops and wish.status != "hidden"]
-    return {(shops[wish.registry_id], wish.variant_id): wish.stock for wish in given_to}
+    return {(shops[wish.registry_id], wish.variant_id): wish.stock if wish.tracked else MISSING for wish in given_to}
 
 
-@settings(FEW, max_examples=60)
+@settings(FEW, max_examples=30)
 @given(cases())
 def test_demand_in_two_chunks_is_as_counted_one_by_one(case: Case) -> None:
     parts: list[Any] = [[[row for row in table if row.registry_id % 2 == odd] for table in case] for odd in (0, 1)]
@@ -344,4 +344,4 @@ def test_demand_in_two_chunks_is_as_counted_one_by_one(case: Case) -> None:
     found = demand_forecast(wishes, stock, known).set_index(["shop", "variant_id"])
     expected = slow_expected(slow_open(case), slow_lead(case))
     assert found["expected"].to_dict() == pytest.approx(expected, nan_ok=True)
-    assert found["stock"].to_dict() == {key: slow_stock(case)[key] for key in expected}
+    assert found["stock"].to_dict() == pytest.approx({key: slow_stock(case)[key] for key in expected}, nan_ok=True)

@@ -222,4 +222,4 @@ def test_effects_are_as_counted_one_by_one_in_one_chunk_or_two(case: Case, days:
     counts = count(*case, until, days)
     assert counts.to_dict("index") == expected
     parts: list[Any] = [[[row for row in table if row.registry_id % 2 == odd] for table in case] for odd in (0, 1)]
-    assert_frame_equal(add(count(*part, until=until, days=days) for part in parts), counts)
+    assert_frame_equal(add(count(part[0], part[1], part[2], until, days) for part in parts), counts)

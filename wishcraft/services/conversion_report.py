@@ -1,7 +1,7 @@
 """Where guests give up between looking and giving, and whether reminders bring gifts."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal, NamedTuple
 
 import pandas as pd
@@ -16,6 +16,8 @@ from wishcraft.store.frames import TableName
 
 Part = Literal["funnel", "reminders"]
 BY: Final = ("shop", "event_type", "week")
+_WESTERNMOST: Final = timedelta(hours=12)
+"""So much later than UTC's a day ends at the latest: what is over by then is over for every shop."""
 DAYS: Final = 3
 """After a reminder, in which gifts are counted."""
 MOST: Final = 10
@@ -69,7 +71,7 @@ def count(db: AnalystsDatabase, question: Question, now: datetime, progress: Pro
         visits.append(analytics.count_visits(chunk["events"], registries))
         reminded.append(
             analytics.count_after_reminder(
-                registries, chunk["reminders"], chunk["purchases"], days=DAYS, until=now.date()
+                registries, chunk["reminders"], chunk["purchases"], days=DAYS, until=(now - _WESTERNMOST).date()
             )
         )
     return Figures(analytics.add(visits), analytics.add(reminded))

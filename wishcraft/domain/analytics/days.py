@@ -2,15 +2,14 @@
 
 import pandas as pd
 
+from wishcraft.domain.analytics.frames import local_times
+
 
 def days_left(happened: pd.DataFrame) -> pd.Series:
     """How many days after the day of its `created_at` each row's `event_date` is: 0 on that day, negative after it.
 
-    The day of a moment is the calendar's where the row's `timezone` is. No two rows may have the same index.
+    The day of a moment is the calendar's where the row's `timezone` is.
     """
-    days = pd.Series(index=happened.index, dtype="datetime64[s]")
-    for timezone, moments in happened.groupby("timezone", observed=True)["created_at"]:
-        local = moments.dt.tz_convert(str(timezone)).dt.tz_localize(None)
-        days[moments.index] = local.dt.normalize().dt.as_unit("s")
-    left: pd.Series = (happened["event_date"] - days).dt.days
+    day = local_times(happened["created_at"], happened["timezone"]).astype("datetime64[D]").astype("datetime64[s]")
+    left: pd.Series = (happened["event_date"] - pd.Series(day, happened.index)).dt.days
     return left

@@ -11,10 +11,10 @@ from wishcraft.domain.analytics.days import days_left
 from wishcraft.domain.analytics.frames import as_text, total
 from wishcraft.domain.analytics.intervals import mean_difference, share_difference
 from wishcraft.domain.registries import RegistryStatus
-from wishcraft.domain.reminders import ReminderKind
+from wishcraft.domain.reminders import DAYS_LEFT, ReminderKind
 
-_LEAD_DAYS: Final = 7
-"""How long before its event a registry is reminded."""
+_LEAD_DAYS: Final = DAYS_LEFT[ReminderKind.WEEK][-1]
+"""How long before its event a registry is meant to be reminded: 7 days."""
 _GROUPS: Final = ("reminded", "not_reminded")
 _MEASURES: Final = ("registries", "gifted", "units", "units_squared")
 _COUNTS: Final = [f"{group}_{measure}" for group in _GROUPS for measure in _MEASURES]

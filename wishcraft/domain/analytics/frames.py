@@ -47,24 +47,8 @@ def as_text(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(columns, "str"))
 
 
-def local_week(times: pd.Series, timezones: pd.Series) -> pd.Series:
-    """The Monday, as datetime64[s], of the week that each moment lies in where its time zone is. Rows correspond."""
-    days = _local(times, timezones).astype("datetime64[D]")
-    since_monday = (days.astype("int64") + _DAYS_BEFORE) % 7
-    return pd.Series((days - since_monday.astype("timedelta64[D]")).astype("datetime64[s]"), times.index)
-
-
-def local_month(times: pd.Series, timezones: pd.Series) -> pd.Series:
-    """The first, as datetime64[s], of the month that each moment lies in where its time zone is. Rows correspond."""
-    months = _local(times, timezones).astype("datetime64[M]")
-    return pd.Series(months.astype("datetime64[s]"), times.index)
-
-
-def _without_rows(by: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
-    return pd.DataFrame(columns=[*by, *columns]).astype(dict.fromkeys(columns, "int64"))
-
-
-def _local(times: pd.Series, timezones: pd.Series) -> npt.NDArray[np.datetime64]:
+def local_times(times: pd.Series, timezones: pd.Series) -> npt.NDArray[np.datetime64]:
+    """What clocks show at each moment where its time zone is. Rows correspond."""
     moments = pd.DatetimeIndex(times)
     local = np.full(len(times), "NaT", "datetime64[us]")
     codes, names = pd.factorize(timezones)
@@ -72,3 +56,20 @@ def _local(times: pd.Series, timezones: pd.Series) -> npt.NDArray[np.datetime64]
         there = codes == code
         local[there] = moments[there].tz_convert(name).tz_localize(None).to_numpy()
     return local
+
+
+def local_week(times: pd.Series, timezones: pd.Series) -> pd.Series:
+    """The Monday, as datetime64[s], of the week that each moment lies in where its time zone is. Rows correspond."""
+    days = local_times(times, timezones).astype("datetime64[D]")
+    since_monday = (days.astype("int64") + _DAYS_BEFORE) % 7
+    return pd.Series((days - since_monday.astype("timedelta64[D]")).astype("datetime64[s]"), times.index)
+
+
+def local_month(times: pd.Series, timezones: pd.Series) -> pd.Series:
+    """The first, as datetime64[s], of the month that each moment lies in where its time zone is. Rows correspond."""
+    months = local_times(times, timezones).astype("datetime64[M]")
+    return pd.Series(months.astype("datetime64[s]"), times.index)
+
+
+def _without_rows(by: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+    return pd.DataFrame(columns=[*by, *columns]).astype(dict.fromkeys(columns, "int64"))

@@ -1,5 +1,8 @@
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,7 +14,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QuestionRefused
-from wishcraft.settings import Settings
+from wishcraft.settings import Settings, analysts_url
 from wishcraft.store.analysts import AnalystsDatabase, Shop
 from wishcraft.store.frames import TABLES, TableName
 
@@ -199,3 +202,33 @@ def test_a_server_that_is_away_may_come_back_and_one_without_the_views_is_to_be_
 def test_a_shop_that_is_not_there_is_named(db: AnalystsDatabase) -> None:
     with pytest.raises(QuestionRefused, match=r"nowhere\.example"):
         db.find_shops([MAPLE, "nowhere.example"])
+
+
+def test_a_replica_is_read_where_one_is_named_and_the_server_itself_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://app@primary/wishcraft")
+    monkeypatch.delenv("DATABASE_REPLICA_URL", raising=False)
+    assert analysts_url() == "postgresql+psycopg://app@primary/wishcraft"
+    monkeypatch.setenv("DATABASE_REPLICA_URL", "postgres://analyst@replica/wishcraft")
+    assert analysts_url() == "postgresql+psycopg://analyst@replica/wishcraft"
+    monkeypatch.delenv("DATABASE_URL")
+    assert analysts_url() == "postgresql+psycopg://analyst@replica/wishcraft"
+    monkeypatch.delenv("DATABASE_REPLICA_URL")
+    with pytest.raises(ConfigurationError, match="DATABASE_URL"):
+        analysts_url()
+
+
+def test_a_report_takes_no_more_connections_than_its_own_and_leaves_no_transaction_open(
+    db: AnalystsDatabase, demo: Demo
+) -> None:
+    shop = maple(db)
+    with ThreadPoolExecutor(6) as readers:
+        list(readers.map(lambda table: db.read(table, shop, db.find_registries(shop)), list(TABLES) * 6))
+    states = demo.execute("SELECT state FROM pg_stat_activity WHERE application_name = 'wishcraft-analysts'").fetchall()
+    assert 1 <= len(states) <= 2
+    assert set(states) == {("idle",)}
+
+
+def test_the_api_does_not_pay_for_what_reports_need() -> None:
+    loaded = "import sys, api.app; print(sorted({'pandas', 'pyarrow', 'matplotlib'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)  # noqa: S603  ours
+    assert done.stdout == "[]\n"

@@ -58,5 +58,5 @@ audit: .venv/.installed ## Look up known vulnerabilities of the locked dependenc
 	@$(BIN)/python -m deployments.audit
 
 .PHONY: bench
-bench: .venv/.installed ## Measure serving and the jobs beside the usual ways; prints tables (some fifteen minutes)
+bench: .venv/.installed ## Measure serving, the jobs and reports beside the usual ways; prints tables (some fifteen minutes)
 	@$(BIN)/python -m benchmarks

@@ -197,6 +197,7 @@ async def demo(settings: Settings, simulator: Simulator, redis: Redis) -> AsyncI
     with psycopg.connect(settings.database_url.replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute("TRUNCATE shops, audit_logs CASCADE")
         seed(settings, 12, 7, date(2026, 3, 14))
+        connection.execute("TRUNCATE reminders")  # no mail has gone out yet
         yield connection
 
 

@@ -80,7 +80,7 @@ class PrefectApi:
         return len(runs)
 
     async def jobs(self) -> dict[str, str]:
-        """The ids of the deployments that keep things going, by their names: reports and analyses tell what has been."""
+        """The ids by name of the deployments that keep things going; reports and analyses only tell what has been."""
         found = await self._post("/deployments/filter", {"sort": "NAME_ASC"})
         return {each["name"]: each["id"] for each in found if not {"report", "analysis"} & set(each["tags"])}
 

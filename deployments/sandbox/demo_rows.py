@@ -2,7 +2,8 @@
 
 import random
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
@@ -10,9 +11,9 @@ from typing import Any, Final
 from argon2.low_level import Type, hash_secret
 
 from deployments.sandbox.catalogue import CatalogueVariant, DemoShop, catalogue
+from deployments.sandbox.demo_guests import FIRST, LAST, GuestRowMaker
 from wishcraft.domain.inventory import VariantReading, is_available, item_status
-from wishcraft.domain.registries import LIVE_PURCHASES, EventType, Priority, PurchaseStatus, RegistryStatus, Visibility
-from wishcraft.store.schema.journal import AnalyticsType
+from wishcraft.domain.registries import LIVE_PURCHASES, EventType, Priority, RegistryStatus, Visibility
 
 Row = dict[str, Any]
 
@@ -21,22 +22,6 @@ ACCESS_CODE: Final = "open-sesame"
 WISHED_VARIANTS_PER_PRODUCT: Final = 1.5
 """Of about two: some variants are on nobody's list."""
 ITEMS_PER_REGISTRY: Final = (9, 21)
-_FIRST: Final = ("Emma", "Liam", "Olivia", "Noah", "Amélie", "Hugo", "Chloé", "Lucas", "Sakura", "Haruto", "Yui", "Ren",
-                 "Maya", "Omar", "Sofia", "Mateo", "Ingrid", "Jonas", "Zoë", "Elias")  # fmt: skip
-_LAST: Final = (
-    "Reed",
-    "Okafor",
-    "Dubois",
-    "Laurent",
-    "Sato",
-    "Tanaka",
-    "Silva",
-    "Novak",
-    "Larsen",
-    "Khan",
-    "Moore",
-    "Weber",
-)
 _TITLES: Final = {
     EventType.WEDDING: "{a} & {b}'s Wedding",
     EventType.BABY: "Welcome, Baby {last}",
@@ -57,7 +42,6 @@ _NOTES: Final = (
     "A second one would be welcome",
     "We love this one",
 )
-_MESSAGES: Final = ("Congratulations!", "With love from all of us", "So happy for you", None, None)
 
 
 @dataclass(frozen=True)
@@ -66,6 +50,7 @@ class ShopRows:
 
     registries: list[Row] = field(default_factory=list)
     items: list[Row] = field(default_factory=list)
+    reminders: list[Row] = field(default_factory=list)
     purchases: list[Row] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)
 
@@ -80,6 +65,7 @@ class ShopRowMaker:
         self._today = today
         self._noon = datetime.combine(today, time(12), UTC)
         self._next_id = first_id
+        self._guests = GuestRowMaker(shop, seed, self._noon, self._id)
         self._variants = catalogue(shop, products)[: int(products * WISHED_VARIANTS_PER_PRODUCT)]
         salt = f"wishcraft-{shop.number:06}".encode()  # a fixed salt, so that the data are the same every time
         self._code_hash = hash_secret(ACCESS_CODE.encode(), salt, 2, 19_456, 1, 32, Type.ID).decode()
@@ -90,13 +76,15 @@ class ShopRowMaker:
         for number in numbers:
             registry = self._registry(number)
             rows.registries.append(registry)
-            for order, variant in enumerate(self._rng.sample(self._variants, self._rng.randint(*ITEMS_PER_REGISTRY))):
-                item = self._item(registry, variant, order)
-                bought = list(self._purchases(registry, item))
-                item["quantity_purchased"] = sum(p["quantity"] for p in bought if p["status"] in LIVE_PURCHASES)
-                rows.items.append(item)
-                rows.purchases.extend(bought)
-            rows.events.extend(self._views(registry))
+            wished = self._rng.sample(self._variants, self._rng.randint(*ITEMS_PER_REGISTRY))
+            items = [self._item(registry, variant, order) for order, variant in enumerate(wished)]
+            reminders = self._guests.reminders(registry)
+            purchases = self._guests.purchases(registry, items, reminded=bool(reminders))
+            _count(items, purchases)
+            rows.items.extend(items)
+            rows.reminders.extend(reminders)
+            rows.purchases.extend(purchases)
+            rows.events.extend(self._guests.events(registry, items, purchases))
         return rows
 
     def _id(self) -> int:
@@ -106,8 +94,8 @@ class ShopRowMaker:
     def _registry(self, number: int) -> Row:
         rng = self._rng
         kind = rng.choice(list(EventType))
-        a, b = rng.sample(_FIRST, 2)
-        last = rng.choice(_LAST)
+        a, b = rng.sample(FIRST, 2)
+        last = rng.choice(LAST)
         days = (7, 1)[number] if number < 2 else rng.randint(-45, 120)  # noqa: PLR2004  the two that are due today
         status = self._status(days) if number >= 2 else RegistryStatus.ACTIVE  # noqa: PLR2004
         visibility = rng.choices(list(Visibility), (70, 12, 10, 8))[0] if number >= 2 else Visibility.PUBLIC  # noqa: PLR2004
@@ -170,41 +158,18 @@ class ShopRowMaker:
             "available": is_available(reading),
             "status": item_status(reading),
             "display_order": order,
+            "created_at": registry["created_at"],
         }
 
-    def _purchases(self, registry: Row, item: Row) -> Iterator[Row]:
-        rng = self._rng
-        for _ in range(rng.choices((0, 1, 2), (70, 24, 6))[0]):
-            purchase_id = self._id()
-            first, last = rng.choice(_FIRST), rng.choice(_LAST)
-            yield {
-                "id": purchase_id,
-                "shop_id": self._shop.number,
-                "registry_id": registry["id"],
-                "item_id": item["id"],
-                "order_id": 6_000_000_000_000 + purchase_id,
-                "line_item_id": 16_000_000_000_000 + purchase_id,
-                "order_name": f"#{1000 + purchase_id % 90_000}",
-                "quantity": rng.randint(1, item["quantity_wanted"] + 1),
-                "unit_price": item["price"],
-                "purchaser_name": f"{first} {last}",
-                "purchaser_email": f"guest{purchase_id}@example.com",
-                "anonymous": rng.random() < 0.2,  # noqa: PLR2004  a share of the guests
-                "gift_message": rng.choice(_MESSAGES),
-                "status": rng.choices(list(PurchaseStatus), (8, 80, 7, 5))[0],
-                "created_at": self._noon - timedelta(days=rng.randint(0, 45), minutes=rng.randint(0, 1440)),
-            }
 
-    def _views(self, registry: Row) -> Iterator[Row]:
-        # A few registries draw most of the visits, as in life.
-        for _ in range(min(200, int(self._rng.paretovariate(1.1) * 2))):
-            yield {
-                "shop_id": self._shop.number,
-                "registry_id": registry["id"],
-                "type": AnalyticsType.REGISTRY_VIEWED,
-                "occurred_at": self._noon - timedelta(minutes=self._rng.randint(0, 14 * 1440)),
-                "visitor_id": f"visitor-{self._rng.randint(1, 5000)}",
-            }
+def _count(items: Sequence[Row], purchases: Iterable[Row]) -> None:
+    """Write down how much of each item is bought."""
+    bought = Counter[int]()
+    for row in purchases:
+        if row["status"] in LIVE_PURCHASES:
+            bought[row["item_id"]] += row["quantity"]
+    for item in items:
+        item["quantity_purchased"] = bought[item["id"]]
 
 
 def _ascii(words: str) -> str:

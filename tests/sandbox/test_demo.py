@@ -11,6 +11,7 @@ from deployments.sandbox.demo import seed, write_card
 from deployments.sandbox.demo_history import HistoryMaker
 from deployments.sandbox.demo_rows import ACCESS_CODE, ShopRowMaker
 from wishcraft.settings import Settings
+from wishcraft.store.schema.journal import AnalyticsType
 
 Demo = Connection[tuple[Any, ...]]
 TODAY = date(2026, 3, 14)
@@ -109,3 +110,35 @@ def test_the_card_keeps_keys_that_work_and_replaces_those_that_do_not(
     assert second[0]["api_key"] != first[0]["api_key"]
     assert second[1:] == first[1:]
     assert card.stat().st_mode & 0o777 == 0o600
+
+
+def test_guests_do_nothing_before_there_is_something_to_do_it_with(demo: Demo, settings: Settings) -> None:
+    demo.execute("TRUNCATE shops CASCADE")
+    assert seed(settings, 200, 2026, TODAY)
+    for impossible in (
+        "SELECT FROM registry_items i JOIN registries r ON r.id = i.registry_id WHERE i.created_at < r.created_at",
+        "SELECT FROM purchases p JOIN registries r ON r.id = p.registry_id WHERE p.created_at < r.created_at",
+        "SELECT FROM purchases p JOIN registries r ON r.id = p.registry_id WHERE p.created_at::date > r.event_date",
+        "SELECT FROM purchases WHERE created_at > '2026-03-14T12:00Z'",
+        "SELECT FROM analytics_events WHERE occurred_at > '2026-03-14T12:05Z'",
+        """SELECT FROM analytics_events e LEFT JOIN registry_items i ON i.id = (e.data ->> 'item_id')::bigint
+           WHERE e.data ? 'item_id' AND (i.registry_id IS DISTINCT FROM e.registry_id
+               OR i.variant_id <> (e.data ->> 'variant_id')::bigint)""",
+        "SELECT FROM reminders m JOIN registries r ON r.id = m.registry_id WHERE r.event_date >= '2026-03-14'",
+    ):
+        assert demo.execute(impossible.encode()).fetchall() == [], impossible
+
+
+def test_analysts_find_something_of_everything(demo: Demo, settings: Settings) -> None:
+    demo.execute("TRUNCATE shops CASCADE")
+    assert seed(settings, 200, 2026, TODAY)
+    for interesting in (
+        """SELECT FROM registry_items GROUP BY registry_id HAVING min(quantity_purchased - quantity_wanted) = 0""",
+        "SELECT FROM purchases GROUP BY order_id HAVING count(*) > 1",
+        "SELECT FROM purchases GROUP BY registry_id, purchaser_email HAVING count(DISTINCT order_id) > 1",
+        """SELECT FROM registries r WHERE event_date < '2026-03-14'
+           AND NOT EXISTS (SELECT FROM reminders WHERE registry_id = r.id)""",
+        "SELECT FROM reminders WHERE kind = '7_days'",
+        *(f"SELECT FROM analytics_events WHERE type = '{kind}'" for kind in AnalyticsType),
+    ):
+        assert len(demo.execute(interesting.encode()).fetchall()) > 5, interesting

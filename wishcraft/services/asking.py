@@ -57,7 +57,9 @@ def _plot(frame: pd.DataFrame) -> list[str]:
     told = frame[[label, figure]].dropna()
     if types.is_datetime64_any_dtype(told[label]):
         told = told.sort_values(label)
-        panel: Bars | Days = Days(figure, "", list(told[label].dt.date), told[figure].astype(float).tolist(), "")
+        panel: Bars | Days = Days(
+            figure, "", list(told[label].dt.date), told[figure].astype(float).tolist(), "", above=False
+        )
     elif types.is_numeric_dtype(told[label]):
         return []
     else:

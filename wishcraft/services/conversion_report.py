@@ -101,7 +101,7 @@ def _body(figures: Figures) -> str:
     kinds, shops = (_by(figures.visits, level) for level in ("event_type", "shop"))
     return "\n\n".join(
         [
-            _draw(figures.visits, kinds),
+            _draw(figures, kinds),
             f"## By event type\n\n{markdown(kinds, _columns('event_type', 'event type'), MOST)}",
             f"## By shop\n\n{markdown(shops, _columns('shop', 'shop'), MOST)}",
             _EXPLAINED,
@@ -130,13 +130,22 @@ def _columns(level: str, title: str) -> dict[str, Column]:
     return {level: Column(title), **_FUNNEL}
 
 
-def _draw(visits: pd.DataFrame, kinds: pd.DataFrame) -> str:
-    every, weeks = analytics.funnel(visits, ()), analytics.funnel(visits, ("week",))
+def _draw(figures: Figures, kinds: pd.DataFrame) -> str:
+    every, weeks = analytics.funnel(figures.visits, ()), analytics.funnel(figures.visits, ("week",))
+    effect = analytics.reminder_effect(figures.reminded)[["units_reminded", "units_not_reminded"]].iloc[0]
     conversion = percents(weeks["conversion"])
     latest = f"{conversion[-1]:.1f} %" if conversion else ""
     panels: list[Panel] = [
         Bars("The way to a gift", "visits", list(_STEPS.values()), [float(every[step].iloc[0]) for step in _STEPS]),
         Days("Conversion by week", latest, [week.date() for week in weeks["week"]], conversion, "%", above=False),
         Bars("Conversion", "by event type", list(kinds["event_type"]), percents(kinds["conversion"]), "%"),
+        Bars(
+            "Pieces given",
+            f"{DAYS} days from a reminder",
+            ["reminded", "not reminded"],
+            [round(float(mean), 2) for mean in effect.fillna(0)],
+        ),
     ]
-    return image(draw(panels), "How many visits reached each step; conversion by week and by event type")
+    return image(
+        draw(panels), "How many visits reached each step; conversion by week and event type; what reminders do"
+    )

@@ -32,7 +32,15 @@ def test_a_reminder_is_owed_from_its_day_until_the_next_takes_over(days_left: in
 def test_the_dates_that_are_due_are_those_that_are_owed_a_reminder() -> None:
     today = date(2026, 2, 26)  # the days ahead cross the end of a month
     around = [today + timedelta(days) for days in range(-400, 400)]
-    assert due_dates(today) == {day: kind for day in around if (kind := due_kind(day, today))}
+    assert due_dates(today, today) == {day: kind for day in around if (kind := due_kind(day, today))}
+
+
+def test_for_a_past_day_is_owed_what_is_owed_still_and_for_a_coming_one_what_will_be() -> None:
+    day = date(2026, 3, 10)
+    for today in (day + timedelta(days=after) for after in range(-3, 10)):
+        still = {event: kind for event, kind in due_dates(day, day).items() if due_kind(event, today) is kind}
+        assert due_dates(day, today) == (still if today > day else due_dates(day, day))
+    assert due_dates(day, day + timedelta(days=8)) == {}
 
 
 def test_the_kinds_share_no_day_and_leave_none_out() -> None:
@@ -74,7 +82,7 @@ def ten_o_clock(year: int) -> list[datetime]:
 def test_over_a_year_of_clock_changes_every_event_is_owed_both_reminders(zone: str) -> None:
     days = [local_day(run, zone) for run in ten_o_clock(2026)]
     assert all(earlier <= later for earlier, later in pairwise(days))
-    owed = Counter((event, kind) for event, kind in {pair for day in days for pair in due_dates(day).items()})
+    owed = Counter((event, kind) for event, kind in {pair for day in days for pair in due_dates(day, day).items()})
     events = [date(2026, 1, 1) + timedelta(day) for day in range(365)]
     assert all(owed[event, kind] == 1 for event in events for kind in ReminderKind)
 

@@ -230,6 +230,16 @@ async def test_a_day_can_be_named(
     assert counts["sent"] == len(mailbox.letters) == 1
 
 
+async def test_of_a_past_day_only_what_is_owed_still_is_sent_and_tells_the_days_that_are_left(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
+) -> None:
+    for days_left, sent in ((-1, 0), (1, 0), (3, 1)):
+        change(demo, registry, event_date=TODAY + timedelta(days_left))
+        past = TODAY + timedelta(days_left - 7)
+        assert (await remind_shop(resources, settings, shop, now=NOW, today=past))["sent"] == sent
+    assert str(mailbox.letters[0].message["Subject"]).startswith("In 3 days")
+
+
 async def test_what_would_be_sent_is_told_by_registry_and_nothing_is_written(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:

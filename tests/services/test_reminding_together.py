@@ -23,7 +23,7 @@ from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
 NOW = datetime(2026, 3, 14, 15, tzinfo=UTC)
-DUE = due_dates(NOW.date())
+DUE = due_dates(NOW.date(), NOW.date())
 WEEK = NOW.date() + timedelta(7)
 
 

@@ -44,9 +44,13 @@ def due_kind(event_date: date, today: date) -> ReminderKind | None:
     return next((kind for kind, days in DAYS_LEFT.items() if days_left in days), None)
 
 
-def due_dates(today: date) -> dict[date, ReminderKind]:
-    """Each date for whose events a reminder is owed on `today`, and which: `due_kind` the other way round."""
-    return {today + timedelta(days=left): kind for kind, days in DAYS_LEFT.items() for left in days}
+def due_dates(day: date, today: date) -> dict[date, ReminderKind]:
+    """Each date for whose events a reminder is owed on `day`, and which: `due_kind` the other way round.
+
+    Of a day before `today` only what is owed still: nobody is reminded of what is over, or of a week that is a day.
+    """
+    owed = {day + timedelta(days=left): kind for kind, days in DAYS_LEFT.items() for left in days}
+    return {date: kind for date, kind in owed.items() if day >= today or due_kind(date, today) is kind}
 
 
 def are_doubted(refused: int, sent: int) -> bool:

@@ -127,11 +127,13 @@ async def _begin(resources: Resources, settings: Settings, shop: ShopRef, now: d
     if sender is None:
         raise UnknownShop(f"{shop.domain} is gone")
     try:
-        day = today or local_day(now, sender.timezone)
+        this_day = local_day(now, sender.timezone)
     except (ValueError, ZoneInfoNotFoundError):
         raise ConfigurationError(f"{shop.domain} is in {sender.timezone!r}, which is no time zone") from None
     letterhead = Letterhead(sender.name, shop.settings.brand_colour)
-    return _Round(resources, settings, shop, letterhead, day, due_dates(day))
+    day = today or this_day
+    # A reminder that is late tells the days that are really left.
+    return _Round(resources, settings, shop, letterhead, max(day, this_day), due_dates(day, this_day))
 
 
 async def _find_work(this: _Round) -> list[int]:

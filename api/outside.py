@@ -4,15 +4,16 @@ And what is told of it: its time, and the id that its log lines and reports have
 """
 
 import asyncio
-import logging
 import re
 import secrets
 import time
+from collections.abc import Awaitable
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
@@ -28,7 +29,8 @@ _TOO_LARGE: Final = f"A request's body may have {LARGEST_BODY // 1024} KiB."
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Others are told as one: anybody can make up more."""
 _ID: Final = re.compile(rb"[\w-]{8,64}", re.ASCII)
-_log: Final = logging.getLogger(__name__)
+_ending: Final = set[asyncio.Future[None]]()
+"""What was answered without, and has not ended yet: a task that nothing holds may vanish."""
 
 
 class Outside:
@@ -46,16 +48,16 @@ class Outside:
             return
         # The edge may have waited for Redis before it gave the request on.
         started = scope.get("wishcraft.arrived") or time.perf_counter()
-        body, method = list[bytes](), scope["method"] if scope["method"] in _METHODS else "other"
+        body, method = _Body(receive), scope["method"] if scope["method"] in _METHODS else "other"
         request_id = _request_id(scope)
         answer = _Answer(scope, send, request_id, closing=self._state.draining)
         with (
-            about(partial(secrets_of, scope, body), request_id=request_id),
+            about(partial(secrets_of, scope, body.parts), request_id=request_id),
             isolated(),
             traced("http.server", f"{method} unmatched") as trace,
         ):
             try:
-                await self._answer(scope, _bounded(receive, body), answer)
+                await self._answer(scope, body, answer)
             finally:
                 route = problems.route_of(scope)
                 seconds = time.perf_counter() - started
@@ -63,20 +65,19 @@ class Outside:
                 if trace:
                     trace.name = f"{method} {route}"  # type: ignore[attr-defined]  # a transaction has one
 
-    async def _answer(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+    async def _answer(self, scope: Scope, body: "_Body", answer: "_Answer") -> None:
+        if _announced(scope) > LARGEST_BODY:
+            too_large = problems.answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "content-too-large", _TOO_LARGE)
+            await too_large(scope, body, answer)
+            return
         try:
-            async with asyncio.timeout(LONGEST_SECONDS):
-                if _announced(scope) > LARGEST_BODY:
-                    too_large = problems.answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "content-too-large", _TOO_LARGE)
-                    await too_large(scope, receive, answer)
-                else:
-                    await self._app(scope, receive, answer)
+            await _in_time(self._app(scope, body, answer.until_late))
         except TimeoutError:
-            problems.tell(scope, "The answer took longer than %g s", LONGEST_SECONDS)
+            answer.is_late = True
+            late = _too_late(scope, body)
             if answer.status:
                 raise
-            slow = problems.answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "It took too long.", problems.PAUSE)
-            await slow(scope, receive, answer)
+            await late(scope, body, answer)
         except Exception as error:  # noqa: BLE001  whatever it is, it is told, and raised if it must be
             problems.tell(scope, "unhandled", error=error)
             if not answer.is_whole:
@@ -91,12 +92,19 @@ class _Answer:
         self.status = 0
         """0 until it has begun."""
         self.is_whole = False
+        self.is_late = False
         self._scope = scope
         self._send = send
         self._request_id = request_id
         self._closing = closing
 
+    async def until_late(self, message: Message) -> None:
+        """Send what the application answers, unless another answer has taken its place."""
+        if not self.is_late:
+            await self(message)
+
     async def __call__(self, message: Message) -> None:
+        """Send the message."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message.get("headers", []), *self._extra()]
@@ -122,18 +130,59 @@ def _announced(scope: Scope) -> int:
     return int(value) if value.isdigit() else 0
 
 
-def _bounded(receive: Receive, body: list[bytes]) -> Receive:
-    """The same, but for a body that turns out to be too large; what has come of it is added to `body`."""
-    received = 0
+class _Body:
+    """The `receive` of one request: keeps what has come, ends a body that is too large, and knows whom it waits for."""
 
-    async def receive_bounded() -> Message:
-        nonlocal received
-        message = await receive()
+    def __init__(self, receive: Receive) -> None:
+        self.parts: list[bytes] = []
+        self.is_awaited = False
+        """Whether the client is to send more of it, and does not."""
+        self._receive = receive
+        self._size = 0
+
+    async def __call__(self) -> Message:
+        self.is_awaited = not self.parts or self.is_awaited
+        message = await self._receive()
         chunk = message.get("body", b"")
-        received += len(chunk)
-        if received > LARGEST_BODY:
+        self._size += len(chunk)
+        self.is_awaited = message.get("more_body", False)
+        if self._size > LARGEST_BODY:
             raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LARGE)
-        body.append(chunk)
+        self.parts.append(chunk)
         return message
 
-    return receive_bounded
+
+async def _in_time(work: Awaitable[None]) -> None:
+    """Do the work for as long as an answer may take; what is then left of it ends by itself.
+
+    It is not waited for: whoever is cancelled while PostgreSQL hangs first asks that to let go of the query.
+
+    Raises:
+        TimeoutError: It took too long.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=LONGEST_SECONDS)
+    finally:
+        if not task.done():
+            task.cancel()
+            _ending.add(task)
+            task.add_done_callback(_end)
+    if not done:
+        raise TimeoutError
+    task.result()
+
+
+def _end(task: asyncio.Future[None]) -> None:
+    _ending.discard(task)
+    if not task.cancelled():
+        task.exception()  # nobody else looks at it, and it has been told that the answer was late
+
+
+def _too_late(scope: Scope, body: _Body) -> Response:
+    """What is answered instead: whose fault it is decides."""
+    if body.is_awaited:
+        detail = f"The rest of the request's body did not come within {LONGEST_SECONDS:g} s."
+        return problems.answer(HTTPStatus.REQUEST_TIMEOUT, "request-timeout", detail, {"Connection": "close"})
+    problems.tell(scope, "The answer took longer than %g s", LONGEST_SECONDS)
+    return problems.answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "It took too long.", problems.PAUSE)

@@ -12,8 +12,23 @@ from wishcraft.domain.redaction import is_secret_name
 _SECRET_HEADERS: Final = frozenset({b"authorization", b"cookie", b"x-api-key", b"x-registry-grant"})
 
 
-def secrets_of(scope: Scope, body: Sequence[bytes]) -> Iterator[str]:
-    """Every text in the body, as people's data; the secrets among the headers and in the query."""
+class Carried:
+    """Every text in the request's body, as people's data; the secrets among its headers and in its query."""
+
+    def __init__(self, scope: Scope, body: Sequence[bytes]) -> None:
+        """`body` is what has come of it; it may grow."""
+        self._scope = scope
+        self._body = body
+        self._known: tuple[int, frozenset[str]] = (-1, frozenset())
+
+    def __call__(self) -> frozenset[str]:
+        """What is known now: looked for once, and again when more of the body has come."""
+        if self._known[0] != len(self._body):
+            self._known = len(self._body), frozenset(_secrets_of(self._scope, self._body))
+        return self._known[1]
+
+
+def _secrets_of(scope: Scope, body: Sequence[bytes]) -> Iterator[str]:
     for name, value in scope["headers"]:
         if name in _SECRET_HEADERS:
             yield value.decode("latin-1")

@@ -8,16 +8,17 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable
-from functools import partial
+from contextlib import AbstractContextManager, nullcontext
 from http import HTTPStatus
 from typing import Any, Final
 
+from sentry_sdk.tracing import Span
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
-from api.carried import secrets_of
+from api.carried import Carried
 from api.representation import CLOSE, SECURITY
 from wishcraft.instruments import REQUEST_SECONDS
 from wishcraft.observability.context import about
@@ -28,6 +29,8 @@ LONGEST_SECONDS: Final = 10.0
 _TOO_LARGE: Final = f"A request's body may have {LARGEST_BODY // 1024} KiB."
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Others are told as one: anybody can make up more."""
+_UNTRACED: Final = ("/health", "/metrics")
+"""Probes, which come all the time, and are alike."""
 _ID: Final = re.compile(rb"[\w-]{8,64}", re.ASCII)
 _ending: Final = set[asyncio.Future[None]]()
 """What was answered without, and has not ended yet: a task that nothing holds may vanish."""
@@ -52,9 +55,9 @@ class Outside:
         request_id = _request_id(scope)
         answer = _Answer(scope, send, request_id, closing=self._state.draining)
         with (
-            about(partial(secrets_of, scope, body.parts), request_id=request_id),
+            about(Carried(scope, body.parts), request_id=request_id),
             isolated(),
-            traced("http.server", f"{method} unmatched") as trace,
+            _traced(scope, method) as trace,
         ):
             try:
                 await self._answer(scope, body, answer)
@@ -117,6 +120,11 @@ class _Answer:
         if self.status >= HTTPStatus.BAD_REQUEST:
             extra.append((b"x-request-id", self._request_id.encode()))
         return [*extra, CLOSE] if self._closing else extra
+
+
+def _traced(scope: Scope, method: str) -> AbstractContextManager[Span | None]:
+    probed = scope["path"].startswith(_UNTRACED)
+    return nullcontext() if probed else traced("http.server", f"{method} unmatched")
 
 
 def _request_id(scope: Scope) -> str:

@@ -72,10 +72,13 @@ async def test_an_unhandled_error_is_one_event_with_its_stack_route_release_and_
         "method": "POST",
         "route": "/api/broken/{ref}",
     }
+    assert event["transaction"] == "POST /api/broken/{ref}"
     assert (event["release"], event["environment"]) == ("abc1234", "development")
 
 
 async def test_requests_are_traced_under_their_routes_template(client: httpx.AsyncClient, sentry: Listener) -> None:
+    for probe in ("/health", "/health/liveness", "/health/readiness", "/metrics"):
+        await client.get(probe)  # these are not
     await client.get("/api/unsubscribe/" + "x" * 96)
     await client.get("/nowhere/emma@example.com")
     reports.flush()

@@ -19,7 +19,8 @@ from wishcraft.settings import Settings
 def test_a_urls_password_is_known_as_it_stands_and_as_it_is_meant(
     settings: Settings, url: str, passwords: set[str]
 ) -> None:
-    assert passwords <= secrets_of(settings.model_copy(update={"redis_url": url}))
+    for name in ("redis_url", "database_url", "database_replica_url"):
+        assert passwords <= secrets_of(settings.model_copy(update={name: url}))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
@@ -15,6 +16,8 @@ REDACTED: Final = "[redacted]"
 LONGEST: Final = 20_000
 """Characters of a text that are looked at; the rest is cut off."""
 _DEEPEST: Final = 40
+MOST_NEEDLES: Final = 4_000
+"""To look for more in each text of a report would hold up all other requests; then no text is told."""
 _SHORTEST_KNOWN: Final = 4
 """A known value with fewer characters is no secret worth the holes that it would tear."""
 
@@ -108,9 +111,11 @@ _SHAPES: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]
 
 def redact_text(text: str, known: Collection[str] = ()) -> str:
     """The text with everything taken out that is `known` to be secret, labelled as such, or has the shape of it."""
-    forms = {form for each in known if len(each) >= _SHORTEST_KNOWN for form in _forms(each)}
-    for value in sorted(forms, key=len, reverse=True):
-        text = text.replace(value, REDACTED)
+    needles = _needles(frozenset(known))
+    if len(needles) > MOST_NEEDLES:
+        return REDACTED
+    for needle in needles:
+        text = text.replace(needle, REDACTED)
     cut = len(text) > LONGEST
     if cut:  # not through a word: half a secret has no shape
         text = _LAST_WORD.sub("", text[:LONGEST])
@@ -130,6 +135,13 @@ def redact(value: Any, known: Collection[str] = ()) -> Any:
 def is_secret_name(name: str) -> bool:
     """Whether the name of a field, header, variable or parameter says that its value is not for others."""
     return _SECRET_NAMES.search(re.sub(r"[^a-z0-9]", "", name.lower())) is not None
+
+
+@lru_cache(maxsize=8)
+def _needles(known: frozenset[str]) -> tuple[str, ...]:
+    """All forms of the known values, the longest first: the same values are looked for in each text of a report."""
+    forms = {form for each in known if len(each) >= _SHORTEST_KNOWN for form in _forms(each)}
+    return tuple(sorted(forms, key=len, reverse=True))
 
 
 def _forms(value: str) -> set[str]:

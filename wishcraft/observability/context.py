@@ -9,7 +9,7 @@ Secrets = Callable[[], Iterable[str]]
 
 _subject: Final[ContextVar[dict[str, str] | None]] = ContextVar("subject", default=None)
 _carried: Final[ContextVar[Secrets | None]] = ContextVar("carried", default=None)
-_of_the_process: Final[set[str]] = set()
+_of_the_process: frozenset[str] = frozenset()
 
 
 @contextmanager
@@ -39,10 +39,11 @@ def subject() -> Mapping[str, str]:
 
 def hide(values: Iterable[str]) -> None:
     """Never tell these in this process: the secrets that it was started with."""
-    _of_the_process.update(values)
+    global _of_the_process  # noqa: PLW0603  the one thing here that a process has
+    _of_the_process = _of_the_process.union(values)
 
 
-def hidden() -> set[str]:
+def hidden() -> frozenset[str]:
     """All that is not to be told here, in whatever text it may sit."""
     carried = _carried.get()
-    return _of_the_process | set(carried()) if carried else _of_the_process
+    return _of_the_process.union(carried()) if carried else _of_the_process

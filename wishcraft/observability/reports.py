@@ -132,7 +132,12 @@ def secrets_of(settings: Settings) -> set[str]:
     """The values that the process was started with and must not tell, the passwords within URLs among them."""
     found = {value.get_secret_value() for _, value in settings if isinstance(value, SecretStr)}
     parts = {part.strip() for value in found for part in value.split(",")}
-    urls = [settings.database_url, settings.redis_url, *(value for value in found if "://" in value)]
+    urls = [
+        settings.database_url,
+        settings.database_replica_url or "",
+        settings.redis_url,
+        *(value for value in found if "://" in value),
+    ]
     passwords = {match[1] for url in urls if (match := _PASSWORD.match(url))}
     auth = settings.prefect_api_auth_string
     login = {auth.get_secret_value().partition(":")[2]} if auth else set()
@@ -149,18 +154,21 @@ def scrub(event: Event, _hint: Hint) -> Event:
         clean["request"] = _request(plain["request"], known)
     if "exception" in plain:
         clean["exception"] = {"values": [_exception(each, known) for each in plain["exception"].get("values", [])]}
-    clean["tags"] = redact({**dict(plain.get("tags") or {}), **subject()}, known)
+    about = subject()
+    clean["tags"] = redact({**dict(plain.get("tags") or {}), **about}, known)
+    if "route" in about:  # the trace gets its name when the request has ended, which is after its errors
+        clean["transaction"] = f"{about['method']} {about['route']}"
     return cast("Event", clean)
 
 
-def _request(request: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
+def _request(request: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
     """The method, the address without its query, and the harmless headers."""
     headers = {name: value for name, value in dict(request.get("headers") or {}).items() if name.lower() in _HEADERS}
     address = str(request.get("url", "")).partition("?")[0]
     return {"method": request.get("method"), "url": redact(address, known), "headers": redact(headers, known)}
 
 
-def _exception(exception: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
+def _exception(exception: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
     """Its kind, its text, and where it was raised: files and lines, no values of variables."""
     frames = (exception.get("stacktrace") or {}).get("frames", [])
     return {

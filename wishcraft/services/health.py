@@ -7,10 +7,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+import httpx
 import psutil
 from pydantic import BaseModel
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from wishcraft.errors import ConfigurationError
+from wishcraft.errors import CacheUnavailable, ConfigurationError
 from wishcraft.resources import Resources
 from wishcraft.services.latest import Latest
 from wishcraft.services.schedule import OVERDUE, Schedule, find_schedule
@@ -24,6 +27,9 @@ SCHEDULE_SECONDS: Final = 10.0
 """The same of Prefect's schedule, which costs Prefect three queries and changes by the minute."""
 MEMORY_LIMIT_SHARE: Final = 0.9
 _CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
+
+
+_AWAY: Final = (CacheUnavailable, OperationalError, InterfaceError, PoolTimeout, httpx.HTTPError, OSError)
 
 
 class Status(StrEnum):
@@ -106,8 +112,10 @@ async def _check(look: Latest[str]) -> Check:
         status, detail = Status.DEGRADED, str(error)
     except TimeoutError:
         status, detail = Status.UNHEALTHY, f"no answer within {PATIENCE_SECONDS:g} s"
-    except Exception as error:  # noqa: BLE001  whatever it is, it is the finding; its text may name hosts and users
-        status, detail = Status.UNHEALTHY, type(error).__name__
+    except _AWAY:  # their texts may name hosts and users
+        status, detail = Status.UNHEALTHY, "does not answer, or refuses"
+    except Exception as error:  # noqa: BLE001  whatever it is, it is the finding
+        status, detail = Status.UNHEALTHY, f"cannot be looked at: {type(error).__name__}"
     return Check(status=status, detail=detail, milliseconds=round(1000 * (time.perf_counter() - started), 1))
 
 

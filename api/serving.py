@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from contextvars import Context
 from functools import partial
 from typing import Final
 
@@ -54,7 +55,7 @@ class Serving:
             return
         self._refreshed = {name: until for name, until in self._refreshed.items() if until > now}
         self._refreshed[shop_id, slug] = now + _REFRESH_AGAIN_SECONDS
-        task = asyncio.create_task(self._refresh(shop_id, slug))
+        task = asyncio.create_task(self._refresh(shop_id, slug), context=Context())
         self._refreshing.add(task)
         task.add_done_callback(self._refreshing.discard)
 

@@ -46,5 +46,5 @@ async def leave(key: str, title: str, making: PrefectFuture[Any]) -> State[None]
     found: tuple[Page, Path | None] = await asyncio.to_thread(making.result)
     page, file = found
     body = f"{page.body}\n\nThe file: `{file}`, on the worker's machine." if file else page.body
-    await publish(key, title, page.verdict, body, page.tables)
+    await publish(key, title, page._replace(body=body))
     return Completed(message=f"{page.verdict}{f' The file: {file}' if file else ''}")

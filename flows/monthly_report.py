@@ -1,12 +1,9 @@
 """The job `monthly-report`."""
 
-from datetime import UTC, datetime
-
 from prefect import State
-from prefect.states import Completed
 
 from flows.job import job
-from flows.pages import publish
+from flows.pages import due, publish
 from tasks.maintenance import report_month
 
 
@@ -17,13 +14,4 @@ async def monthly_report(mail: bool = False) -> State[None]:
     Args:
         mail: Mail the report to OPS_EMAIL too.
     """
-    page = await report_month(datetime.now(UTC))
-    await publish(
-        "monthly-report",
-        "Monthly report",
-        page.verdict,
-        page.body,
-        {"monthly-report-sizes": page.tables["sizes"]},
-        mail=mail,
-    )
-    return Completed(message=page.verdict)
+    return await publish("monthly-report", "Monthly report", await report_month(due()), mail=mail)

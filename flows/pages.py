@@ -1,49 +1,73 @@
 """Leaves a report where people find it: as a page and tables in the Prefect UI and, if asked, in the ops' mail."""
 
-from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
 
+from prefect import State
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
+from prefect.states import Completed
 
 from tasks.links import artifact_page
 from tasks.pages import mail_page
+from wishcraft.domain.maintenance import Page
 from wishcraft.domain.markdown import escaped
+from wishcraft.errors import WishCraftError
 from wishcraft.mail.reports import Report
+from wishcraft.observability.reports import report as report_error
 
-Row = Mapping[str, str | int | float]
+_NOT_MAILED: Final = (
+    "The report could not be mailed to OPS_EMAIL: {error}. "
+    "Mend OPS_EMAIL, SMTP_URL or MAIL_FROM, or see to the mail server; then run the job again."
+)
 
 
-async def publish(
-    key: str,
-    title: str,
-    verdict: str,
-    body: str,
-    tables: Mapping[str, Sequence[Row]] | None = None,
-    *,
-    mail: bool = False,
-) -> None:
-    """Leave the report as artifacts of the run, and mail it.
+def due() -> datetime:
+    """When the run was to begin: what a report leaves out because it came late, the next one would not tell either."""
+    return datetime.fromtimestamp(flow_run.scheduled_start_time.timestamp(), UTC)
+
+
+async def publish(key: str, title: str, page: Page, *, mail: bool = False) -> State[None]:
+    """Leave the report as artifacts of the run, mail it, and end the run with what it found.
+
+    A report that cannot be mailed is one all the same: the run completes, and says why nobody was written to.
 
     Args:
         key: The job's name. The page's history is kept under `<key>-summary`.
         title: What it is, such as `Service levels`: it stands over the page, and begins the mail's subject.
-        verdict: One plain sentence that says it all: the page's first line, the tables' description, the subject.
-        body: The rest, as Markdown with headings from `##` down; its plots are `wishcraft.plots.image(…)`.
-        tables: What the page sums up, row by row, by the artifact's key: `key` itself, or `<key>-<what it is of>`.
+        page: The verdict is the page's first line, the state's message and the mail's subject; the body has headings
+            from `##` down. Its tables' keys are `key` itself, or `<key>-<what it is of>`.
         mail: Whether to mail it to OPS_EMAIL too, with its plots and without its tables.
-
-    Raises:
-        ConfigurationError: It is to be mailed, and OPS_EMAIL, SMTP_URL or MAIL_FROM is not set.
-        TransientError: The mail server is away; the artifacts are there.
     """
-    links = [
-        f"[{name}]({artifact_page(await acreate_table_artifact(list(map(dict, rows)), key=name, description=verdict))})"
-        for name, rows in (tables or {}).items()
-    ]
-    page = f"**{escaped(verdict)}**\n\n{body}"
-    shown = f"{page}\n\nRow by row: {', '.join(links)}." if links else page
-    artifact = await acreate_markdown_artifact(shown, key=f"{key}-summary", description=title)
-    get_run_logger().info("%s: %s %s", title, verdict, artifact_page(artifact))
-    if mail:
-        await mail_page(f"{key}-{flow_run.id}", Report(title, verdict, body, artifact_page(artifact)))
+    text = f"**{escaped(page.verdict)}**\n\n{page.body}"
+    if links := await _leave_tables(key, title, page):
+        text = f"{text}\n\nRow by row: {', '.join(links)}."
+    link = artifact_page(await acreate_markdown_artifact(text, key=f"{key}-summary", description=title))
+    get_run_logger().info("%s: %s %s", title, page.verdict, link)
+    warning = await _mail(f"{key}-{flow_run.id}", Report(title, page.verdict, page.body, link)) if mail else ""
+    return Completed(message=f"{page.verdict} {warning}".rstrip())
+
+
+async def _leave_tables(key: str, title: str, page: Page) -> list[str]:
+    """Links to what the page sums up, row by row."""
+    links = []
+    for name, rows in page.tables.items():
+        what = f"{title}: {name.removeprefix(f'{key}-').replace('-', ' ')}"
+        artifact = await acreate_table_artifact(
+            list(map(dict, rows)), key=name, description=page.verdict if name == key else what
+        )
+        links.append(f"[{name}]({artifact_page(artifact)})")
+    return links
+
+
+async def _mail(name: str, report: Report) -> str:
+    """What somebody has to do if it cannot be mailed."""
+    try:
+        await mail_page(name, report)
+    except WishCraftError as error:
+        report_error(error)
+        warning = _NOT_MAILED.format(error=error)
+        get_run_logger().warning(warning)
+        return warning
+    return ""

@@ -1,14 +1,14 @@
 """The job `service-levels`."""
 
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Final
 
 from prefect import State
-from prefect.states import Completed
 
 from flows.job import job
-from flows.pages import publish
+from flows.pages import due, publish
 from tasks.service_levels import count_runs, tally_days
+from wishcraft.domain.maintenance import Page
 from wishcraft.domain.service_levels import assess, end_of
 from wishcraft.domain.service_report import explanation, overview, rows, verdict
 from wishcraft.instruments import LATENCY_BOUNDS
@@ -27,10 +27,8 @@ async def service_levels(until: date | None = None, mail: bool = False) -> State
         until: The report's last day (UTC), such as 2026-03-14. All that is known by now if empty.
         mail: Mail the report to OPS_EMAIL too.
     """
-    end = end_of(until, datetime.now(UTC))
+    end = end_of(until, due())
     days = await tally_days(end, await count_runs(end))
     found = assess(days, LATENCY_BOUNDS)
-    message = verdict(found)
     body = f"{overview(found)}\n\n{draw_days(days, end)}\n\n{explanation(end)}"
-    await publish(NAME, "Service levels", message, body, {NAME: rows(found)}, mail=mail)
-    return Completed(message=message)
+    return await publish(NAME, "Service levels", Page(verdict(found), body, {NAME: rows(found)}), mail=mail)

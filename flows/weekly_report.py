@@ -1,13 +1,10 @@
 """The job `weekly-report`."""
 
-from datetime import UTC, datetime
-
 from prefect import State
-from prefect.states import Completed
 
 from flows.job import job
-from flows.pages import publish
-from tasks.maintenance import CACHE_BY_WEEK, SIZES, report_week
+from flows.pages import due, publish
+from tasks.maintenance import report_week
 
 
 @job("weekly-report")
@@ -17,7 +14,4 @@ async def weekly_report(mail: bool = False) -> State[None]:
     Args:
         mail: Mail the report to OPS_EMAIL too.
     """
-    page = await report_week(datetime.now(UTC))
-    tables = {CACHE_BY_WEEK: page.tables["cache"], SIZES: page.tables["sizes"]}
-    await publish("weekly-report", "Weekly report", page.verdict, page.body, tables, mail=mail)
-    return Completed(message=page.verdict)
+    return await publish("weekly-report", "Weekly report", await report_week(due()), mail=mail)

@@ -8,12 +8,9 @@ from tasks.run_history import read_runs, read_table
 from wishcraft.domain.maintenance import Page
 from wishcraft.resources import open_resources
 from wishcraft.services import maintenance
-from wishcraft.services.maintenance import DAY, WEEK
+from wishcraft.services.maintenance import CACHE_BY_DAY, CACHE_BY_WEEK, DAY, SIZES, WEEK
 from wishcraft.settings import settings
 
-CACHE_BY_DAY: Final = "daily-report-cache"
-CACHE_BY_WEEK: Final = "weekly-report-cache"
-SIZES: Final = "weekly-report-sizes"
 _EARLY: Final = timedelta(hours=4)
 """A report may come so much sooner after the one before it, be it that clocks change."""
 

@@ -56,7 +56,7 @@ def _run(run: FlowRun, job: str) -> Run:
         job=job,
         name=run.name,
         outcome=(run.state_type or StateType.COMPLETED).value.lower(),
-        started=datetime.fromtimestamp((run.start_time or run.end_time).timestamp(), UTC),
+        ended=datetime.fromtimestamp(run.end_time.timestamp(), UTC),
         seconds=run.total_run_time.total_seconds(),
         message=(run.state and run.state.message) or "",
         url=run_page(run.id),

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from prefect import get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import StateType
 
 from tasks.attempts import task
@@ -13,25 +15,18 @@ from wishcraft.resources import open_resources
 from wishcraft.services import service_levels
 
 _DAY: Final = timedelta(days=1)
-_BAD: Final = frozenset({StateType.FAILED, StateType.CRASHED})
+_BAD: Final = (StateType.FAILED, StateType.CRASHED)
 """A run that took too long is `Failed` too. What was cancelled is neither good nor bad."""
 
 
 @task("count runs")
 async def count_runs(end: datetime) -> dict[int, Count]:
-    """The deployments' runs that ended well or badly, by how many times 24 hours before `end` they were due.
+    """The deployments' runs that ended well or badly, by how many times 24 hours before `end` they ended.
 
-    Prefect sums them up itself: one request, however many they were. What it has deleted is in no count.
+    Prefect counts them itself: two requests a day, however many they were. What it has deleted is in no count.
     """
-    query = {
-        "history_start": (end - DAYS * _DAY).isoformat(),
-        "history_end": end.isoformat(),
-        "history_interval_seconds": _DAY.total_seconds(),
-        "flow_runs": {"deployment_id": {"is_null_": False}},
-    }
     async with get_client() as client:
-        history = (await client.request("POST", "/flow_runs/history", json=query)).json()
-    return {ago: _ended(day["states"]) for ago, day in enumerate(reversed(history))}
+        return {ago: await _count_day(client, end - ago * _DAY) for ago in range(DAYS)}
 
 
 @task("count what was served")
@@ -41,7 +36,13 @@ async def tally_days(end: datetime, runs: Mapping[int, Count]) -> list[Tally]:
         return await service_levels.tally_days(resources, end, runs)
 
 
-def _ended(states: list[dict[str, Any]]) -> Count:
-    runs = {kind: sum(each["count_runs"] for each in states if each["state_type"] == kind) for kind in StateType}
-    bad = sum(runs[kind] for kind in _BAD)
-    return Count(runs[StateType.COMPLETED] + bad, bad)
+async def _count_day(client: PrefectClient, end: datetime) -> Count:
+    within = {"after_": end - _DAY, "before_": end - timedelta(microseconds=1)}  # Prefect takes in both
+    ended = {"deployment_id": {"is_null_": False}, "end_time": within}
+    every, bad = [
+        await client.count_flow_runs(
+            flow_run_filter=FlowRunFilter.model_validate({**ended, "state": {"type": {"any_": states}}})
+        )
+        for states in ((StateType.COMPLETED, *_BAD), _BAD)
+    ]
+    return Count(every, bad)

@@ -8,16 +8,16 @@ from PIL import Image
 from wishcraft.plots import Bars, Days, draw
 
 MONTH = [date(2026, 3, 1) + timedelta(days=ago) for ago in range(30)]
-RED = (194, 69, 45)
+RED, GREEN, GREY = (194, 69, 45), (47, 111, 94), (232, 236, 238)
 
 
 def days(values: Sequence[float | None], objective: float | None = 99.0, *, above: bool = True) -> Days:
     return Days("Jobs", "100 %", MONTH[: len(values)], values, "%", objective, above)
 
 
-def has_red(png: bytes) -> bool:
+def colours(png: bytes) -> set[object]:
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    return RED in {colour for _, colour in picture.getcolors(picture.width * picture.height) or []}
+    return {colour for _, colour in picture.getcolors(picture.width * picture.height) or []}
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,23 @@ def has_red(png: bytes) -> bool:
     ],
 )
 def test_what_misses_its_objective_stands_out_and_nothing_else(panel: Days, missed: bool) -> None:
-    assert has_red(draw([panel])) is missed
+    assert (RED in colours(draw([panel]))) is missed
+
+
+def test_no_data_has_neither_the_colour_of_success_nor_that_of_a_miss() -> None:
+    nothing = colours(draw([days([None] * 30)]))
+    assert not {RED, GREEN} & nothing
+    assert GREY in nothing
+    assert GREEN in colours(draw([days([100.0] * 29 + [None])]))
+
+
+def test_a_legend_says_what_is_hatched_where_there_are_no_data_and_only_there() -> None:
+    whole, holed = (Image.open(io.BytesIO(draw([days([100.0] * 29 + [last])]))) for last in (100.0, None))
+    height = whole.height
+    foot = (0, height - 30, whole.width, height)
+    assert len(whole.crop(foot).convert("RGB").getcolors() or []) < len(
+        holed.crop(foot).convert("RGB").getcolors() or []
+    )
 
 
 def test_many_panels_are_one_sharp_picture_and_a_small_file() -> None:

@@ -8,13 +8,13 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
@@ -25,6 +25,7 @@ _DPI: Final = 200
 """Twice what a screen of 96 dots to the inch shows, so that text is sharp on any."""
 _PAPER, _INK, _QUIET, _GRID = "#ffffff", "#22313a", "#66747d", "#e8ecee"
 _LINE, _BAD = "#2f6f5e", "#c2452d"
+_NO_DATA: Final[dict[str, Any]] = {"facecolor": _PAPER, "edgecolor": _GRID, "hatch": "////", "linewidth": 0}
 _DARK: Final = 0.55
 """A share whose shade needs light ink."""
 _SHADES: Final = 8
@@ -33,7 +34,7 @@ _SHADES: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """A figure day by day, None for days without; `objective` is what it is held to, above it or below.
+    """A figure day by day, None for days without data; `objective` is what it is held to, above it or below.
 
     `latest` says its last value in words, and `unit` stands behind the figures of the axis.
     """
@@ -90,6 +91,9 @@ def draw(panels: Sequence[Panel], columns: int = 2) -> bytes:
             _draw_bars(axes, panel)
         else:
             _draw_grid(axes, panel)
+    if any(isinstance(panel, Days) and None in panel.values for panel in panels):
+        no_data = Patch(**_NO_DATA, label="no data")
+        figure.legend(handles=[no_data], loc="outside lower right", fontsize=7, labelcolor=_QUIET, frameon=False)
     return _png(figure)
 
 
@@ -119,12 +123,23 @@ def _draw_days(axes: Axes, panel: Days) -> None:
     axes.plot(missed, [values[place] for place in missed], "o", color=_BAD, markersize=3)
     if panel.objective is not None:
         axes.axhline(panel.objective, color=_QUIET, linewidth=0.8, dashes=(4, 3))
-    _say_latest(axes, panel.latest, _BAD if missed[-1:] == [len(values) - 1] else _LINE)
+    for place in places:
+        if panel.values[place] is None:
+            axes.axvspan(place - 0.5, place + 0.5, zorder=0, **_NO_DATA)
+    _say_latest(axes, panel.latest, _colour_of(panel))
     _fit(axes, panel)
     ticks = list(places)[:: max(1, len(places) // 4)]
     axes.set_xticks(ticks, [f"{panel.days[place]:%b} {panel.days[place].day}" for place in ticks])
     axes.set_xlim(-0.5, max(1, len(values)) - 0.5)
     axes.grid(axis="y", color=_GRID, linewidth=0.8)
+
+
+def _colour_of(panel: Days) -> str:
+    """That of the last value: no data is no success."""
+    latest = panel.values[-1] if panel.values else None
+    if latest is None:
+        return _QUIET
+    return _BAD if panel.misses(latest) else _LINE
 
 
 def _fit(axes: Axes, panel: Days) -> None:

@@ -4,7 +4,17 @@ import pytest
 
 from wishcraft.domain import cache_use, popularity, runs, traffic, upkeep
 from wishcraft.domain.cache_use import CacheUse, ServerMemory
-from wishcraft.domain.maintenance import MOST_ROWS, Section, compose, counted, duration, percent, size, verdict
+from wishcraft.domain.maintenance import (
+    MOST_CHARACTERS,
+    MOST_ROWS,
+    Section,
+    compose,
+    counted,
+    duration,
+    percent,
+    size,
+    verdict,
+)
 from wishcraft.domain.popularity import Unviewed, Viewed, Warmed
 from wishcraft.domain.runs import Run
 from wishcraft.domain.traffic import BadMinute, FailedMails, Served
@@ -72,8 +82,27 @@ def test_figures_are_said_as_people_say_them() -> None:
 def test_jobs_are_told_beside_the_week_before_and_cancelled_runs_count_neither_way() -> None:
     now = [a_run(), a_run(outcome="failed"), a_run(outcome="cancelled")]
     section = runs.jobs(now, [a_run(ago=2 * DAY)])
-    assert section.rows == [("cache-warm", "3", "50 %", "2.0 s", "2.0 s", "100 %", "2.0 s")]
+    assert section.header == ("job", "runs", "success", "success before", "median", "median before", "longest")
+    assert section.rows == [("cache-warm", "3", "50 %", "100 %", "2.0 s", "2.0 s", "2.0 s")]
     assert not section.finding
+
+
+def test_without_a_week_before_nothing_is_compared_with_it() -> None:
+    for section in (runs.jobs([a_run()], []), traffic.trends(Served(100, 0, 10, 90), Served())):
+        assert "nothing to compare with" in section.text
+        assert "more" not in section.text.lower()
+
+
+def test_a_week_with_more_requests_and_fewer_hits_is_advised_and_no_other() -> None:
+    advice = "look at the quotas"
+    assert advice in traffic.trends(Served(200, 0, 70, 100), Served(100, 0, 80, 100)).text
+    assert advice not in traffic.trends(Served(200, 0, 80, 100), Served(100, 0, 80, 100)).text
+    assert advice not in traffic.trends(Served(100, 0, 70, 100), Served(200, 0, 80, 100)).text
+
+
+def test_the_errors_of_a_week_are_something_to_look_at() -> None:
+    assert traffic.trends(Served(200, 3), Served(100, 9)).finding == "3 errors"
+    assert not traffic.trends(Served(200), Served(100, 9)).finding
 
 
 def test_a_job_that_ran_every_day_and_did_not_today_is_found_and_a_weekly_one_is_not() -> None:
@@ -91,7 +120,13 @@ def test_a_failed_run_is_told_with_its_reason_and_a_link_and_without_addresses()
     assert "| a.example (MailRejected: 550 no such user " in page
     assert "jo@" not in page
     assert "Traceback" not in page
-    assert "[calm-otter](http://prefect/runs/1)" in page
+    assert "| [calm-otter](http://prefect/runs/1) | cache-warm | Mar 14 11:00 | failed | a.example" in page
+
+
+def test_what_is_quoted_ends_at_a_word() -> None:
+    [row] = runs.failures([a_run(outcome="failed", message="a word " * 100)]).rows
+    assert 190 < len(row[-1]) <= MOST_CHARACTERS
+    assert row[-1].endswith((" a …", " word …"))
 
 
 def test_runs_are_counted_by_days_of_24_hours() -> None:
@@ -157,8 +192,10 @@ def test_warming_what_nobody_reads_is_told_from_a_sample_large_enough() -> None:
 
 def test_dependencies_that_could_not_be_looked_up_are_not_called_clean() -> None:
     section = upkeep.dependencies(0, [], "no route to osv.dev")
-    assert section.text.startswith("**Not known**: the vulnerability service could not be reached (no route")
+    assert section.text.startswith("**They could not be checked**: the vulnerability service (osv.dev) gave no usable")
+    assert "(no route to osv.dev)." in section.text
     assert "No known" not in section.text
+    assert verdict([section]) == "Look at the dependencies, which could not be checked."
     found = upkeep.dependencies(9, [Flaw("left-pad", "1.0", "CVE-1", ["1.1", "2.0"])], None)
     assert (found.rows, found.finding) == ([("left-pad", "1.0", "CVE-1", "1.1 or 2.0")], "1 known vulnerability")
 

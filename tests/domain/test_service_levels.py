@@ -19,6 +19,7 @@ from wishcraft.domain.service_levels import (
     total,
 )
 from wishcraft.domain.service_report import budget, overview, rows, said, trend, verdict
+from wishcraft.instruments import LATENCY_BOUNDS
 
 BOUNDS = (0.05, 0.1, 0.25)
 NOW = datetime(2026, 3, 14, 10, 0, 30, tzinfo=UTC)
@@ -79,11 +80,12 @@ def test_an_objective_is_met_while_less_is_bad_than_its_budget(bad: int, met: bo
     ("level", "count", "words"),
     [
         (Level.UPTIME, Count(43_200, 31), "12 of 43 minutes"),
-        (Level.UPTIME, Count(43_200, 50), "none: 50 minutes of 43"),
+        (Level.UPTIME, Count(43_200, 50), "used up: 50 minutes, 43 allowed"),
         (Level.ERRORS, Count(2_500_000, 1000), "1,500 of 2,500 errors"),
         (Level.CACHE, Count(10, 1), "1 of 2 misses"),
-        (Level.JOBS, Count(50, 0), "no failed run to spare"),
-        (Level.JOBS, Count(50, 1), "none: 1 failed run of 0"),
+        (Level.JOBS, Count(50, 0), "untouched: 0 failed runs, 0 allowed"),
+        (Level.JOBS, Count(50, 1), "used up: 1 failed run, 0 allowed"),
+        (Level.ERRORS, Count(700, 7), "used up: 7 errors, 0 allowed"),
         (Level.MAILS, Count(0, 0), "no data"),
     ],
 )
@@ -100,6 +102,7 @@ def test_a_budget_is_told_in_words(level: Level, count: Count, words: str) -> No
         (Level.ERRORS, 0.000_01, "under 0.01 %"),
         (Level.LATENCY, 0.008_42, "8.42 ms"),
         (Level.LATENCY, 1.234, "1,234 ms"),
+        (Level.LATENCY, LATENCY_BOUNDS[-1], "> 10 s"),
         (Level.CACHE, None, "no data"),
     ],
 )
@@ -113,6 +116,7 @@ def test_a_value_never_reads_better_than_it_is(level: Level, value: float | None
         (Level.CACHE, 0.9, 0.85, "5 points better"),
         (Level.ERRORS, 0.002, 0.001, "0.1 points worse"),
         (Level.LATENCY, 0.04, 0.06, "20 ms better"),
+        (Level.LATENCY, 10.0, 0.06, "at least 9,940 ms worse"),
         (Level.UPTIME, 1.0, 0.99999, "as before"),
         (Level.JOBS, 1.0, None, "nothing to compare"),
         (Level.JOBS, None, 1.0, ""),
@@ -144,9 +148,9 @@ def test_what_is_not_known_is_neither_met_nor_missed() -> None:
 def test_the_overview_has_a_line_for_each_objective_and_the_table_a_row_for_each_period() -> None:
     found = judged({Level.JOBS: Count(100, 2)})
     header, _, *lines = overview(found).splitlines()
-    assert header == "| objective | 1 day | 7 days | 30 days | budget left | trend |"
+    assert header == "| objective | budget left | 1 day | 7 days | 30 days | trend |"
     assert len(lines) == len(Level)
-    assert "| job success > 99 % | ✗ 98 % | ✓ 99.71 % | ✓ 99.93 % | 28 of 30 failed runs |" in lines[4]
+    assert "| job success > 99 % | 28 of 30 failed runs | ✗ 98 % | ✓ 99.71 % | ✓ 99.93 % |" in lines[4]
     assert len(rows(found)) == len(Level) * len(LENGTHS)
 
 

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from wishcraft.domain import storage
-from wishcraft.domain.maintenance import compose
+from wishcraft.domain.maintenance import MOST_CHARACTERS, compose
 from wishcraft.domain.storage import IndexUse, SlowQuery, TableUse
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -22,14 +22,23 @@ def test_a_query_is_told_in_one_line_cut_and_without_secrets() -> None:
     text = "SELECT *\n  FROM shops WHERE email = 'jo@example.com'" + " OR true" * 100
     section = storage.slow_queries([SlowQuery(text, 1000, 2_500.0, 2.5, 40.0)])
     told = section.rows[0]
-    assert told[0].startswith("SELECT * FROM shops")
-    assert len(told[0]) <= storage.MOST_CHARACTERS
-    assert "jo@" not in told[0]
-    assert told[1:] == ("1,000", "2.5", "40", "2.5")
+    assert told[:-1] == ("2.5", "1,000", "2.5", "40")
+    assert told[-1].startswith("SELECT * FROM shops")
+    assert len(told[-1]) <= MOST_CHARACTERS
+    assert told[-1].endswith((" OR …", " true …"))
+    assert "jo@" not in told[-1]
 
 
 def test_without_statistics_of_queries_it_says_how_to_turn_them_on() -> None:
     assert "shared_preload_libraries" in compose([storage.slow_queries(None)])
+
+
+def test_the_table_of_sizes_reads_as_people_say_them_and_keeps_the_bytes_for_the_next_report() -> None:
+    rows = storage.table_rows([table(), table(live=7, bytes_all=3 * MIB)])
+    assert [row["bytes"] for row in rows] == [3 * MIB, MIB]
+    assert list(rows[0].items())[:4] == [
+        ("table", "registries"), ("size", "3 MiB"), ("of it indexes", "0 B"), ("rows", 7),
+    ]  # fmt: skip
 
 
 def test_growth_is_told_from_the_report_before() -> None:

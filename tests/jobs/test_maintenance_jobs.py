@@ -2,7 +2,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from prefect import State
+from prefect import Flow, State, get_client
+from prefect.flow_engine import run_flow_async
+from prefect.states import Scheduled
 from psycopg import Connection
 from redis.asyncio import Redis
 
@@ -34,8 +36,17 @@ async def violations(settings: Settings) -> dict[str, float]:
     return {series.labels[0]: series.value for series in found["invariant_violations"]}
 
 
-async def tables_of(state: State[Any]) -> set[str | None]:
-    return {artifact.key for artifact in await artifacts_of(state, "table")}
+async def tables_of(state: State[Any]) -> dict[str | None, str | None]:
+    """What the run's tables are called, and said to be."""
+    return {artifact.key: artifact.description for artifact in await artifacts_of(state, "table")}
+
+
+async def run_due(job: Flow[..., Any], moment: datetime) -> State[Any]:
+    """Run the job as one that comes late: it was due at that moment."""
+    async with get_client() as client:
+        run = await client.create_flow_run(job, state=Scheduled(scheduled_time=moment))
+    state: State[Any] = await run_flow_async(job, flow_run=run, return_type="state")
+    return state
 
 
 async def test_what_a_check_leaves_is_a_warning_and_a_metric_and_what_it_repairs_is_neither(
@@ -59,16 +70,20 @@ async def test_the_day_and_the_week_tell_of_a_failed_run_and_leave_tables_for_th
     began = datetime.now(UTC)
     simulator.shops[BROKEN].faults.set(Fault(FaultKind.EXPIRED_TOKEN, remaining=None))
     await sync_inventory([BROKEN], return_state=True)
-    [run] = [run for run in await read_runs(began, datetime.now(UTC)) if run.started >= began]
+    [run] = [run for run in await read_runs(began, datetime.now(UTC)) if run.ended >= began]
     assert (run.job, run.outcome) == ("sync-inventory", "failed")
     day = await daily_report(return_state=True)
     assert "failed run" in str(day.message)
     assert "ShopifyUnauthorized" in await summary_of(day)
-    assert await tables_of(day) == {"daily-report-cache"}
+    assert await tables_of(day) == {"daily-report-cache": "Daily report: cache"}
+    assert "failed run" not in str((await run_due(daily_report, began)).message)
     week = await weekly_report(return_state=True)
     assert week.is_completed()
     assert f"[{run.name}]({run.url})" in await summary_of(week)
-    assert await tables_of(week) == {"weekly-report-cache", "weekly-report-sizes"}
+    assert await tables_of(week) == {
+        "weekly-report-cache": "Weekly report: cache",
+        "weekly-report-sizes": "Weekly report: sizes",
+    }
     left = await read_table("weekly-report-sizes", datetime.now(UTC))
     assert left.at
     assert left.at >= began
@@ -83,5 +98,5 @@ async def test_the_month_ends_well_where_vulnerabilities_cannot_be_looked_up(mon
     monkeypatch.setattr("wishcraft.services.maintenance.audit", unreachable)
     month = await monthly_report(return_state=True)
     assert month.is_completed()
-    assert "could not be reached (no route to osv.dev)" in await summary_of(month)
-    assert await tables_of(month) == {"monthly-report-sizes"}
+    assert "gave no usable answer (no route to osv.dev)" in await summary_of(month)
+    assert await tables_of(month) == {"monthly-report-sizes": "Monthly report: sizes"}

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 from prefect import State, flow, get_client
-from prefect.states import Cancelled, Completed, Crashed, Failed, Running
+from prefect.states import Cancelled, Completed, Crashed, Failed, Running, Scheduled
 from psycopg import Connection
 
-from deployments.sandbox.mailbox.letters import Letterbox
+from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
 from flows.service_levels import service_levels
 from tasks.cleanup_runs import clean_runs
 from tasks.service_levels import count_runs
-from tests.jobs.left_behind import summary_of, table_of
+from tests.jobs.left_behind import logs_of, summary_of, table_of
 from wishcraft.domain.retention import Bounds
 from wishcraft.domain.service_levels import DAYS, Count
 from wishcraft.services.progress import no_checkpoint
@@ -24,6 +24,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
 ]
 Demo = Connection[tuple[Any, ...]]
+NOT_MAILED = "The report could not be mailed to OPS_EMAIL"
 
 
 @flow
@@ -83,6 +84,18 @@ async def test_runs_of_deployments_count_by_how_they_ended_and_others_do_not() -
     assert sum(each.all for each in counted.values()) == 5
 
 
+@pytest.mark.usefixtures("no_history")
+async def test_a_run_counts_for_the_day_in_which_it_ended_though_it_was_due_before() -> None:
+    end = datetime.now(UTC) + timedelta(minutes=1)
+    async with get_client() as client:
+        deployment = await client.create_deployment(await client.create_flow(deployed), "deployed")
+        due_before = Scheduled[Any](scheduled_time=end - timedelta(hours=25))
+        run = await client.create_flow_run_from_deployment(deployment, state=due_before)
+        await client.set_flow_run_state(run.id, Failed(), force=True)
+    counted = await count_runs.fn(end)
+    assert (counted[0], counted[1]) == (Count(1, 1), Count())
+
+
 @pytest.mark.usefixtures("no_history", "minutes")
 async def test_a_missed_objective_is_told_and_mailed_and_the_run_completes(mailbox: Letterbox) -> None:
     state = await service_levels(mail=True, return_state=True)
@@ -103,13 +116,34 @@ async def test_a_missed_objective_is_told_and_mailed_and_the_run_completes(mailb
     assert [part.get_content_type() for part in letter.message.walk()].count("image/png") == 1
 
 
-async def test_a_report_that_nobody_is_named_for_is_left_and_fails_to_be_mailed(
+async def test_a_report_that_nobody_is_named_for_says_so_beside_what_it_found(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, mailbox: Letterbox
 ) -> None:
     assert settings.ops_email
     monkeypatch.delenv("OPS_EMAIL")
     state = await service_levels(mail=True, return_state=True)
-    assert state.is_failed()
-    assert "OPS_EMAIL" in str(state.message)
+    assert state.is_completed()
+    assert f"{NOT_MAILED}: OPS_EMAIL, SMTP_URL and MAIL_FROM must be set" in str(state.message)
     assert await summary_of(state)
     assert not mailbox.letters
+
+
+@pytest.mark.usefixtures("no_history", "minutes", "settings")
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        (FaultKind.REFUSE, "the mail server refuses the address: 550 5.1.1"),
+        (FaultKind.REJECT, "the mail server refuses the mail: 554 5.7.1"),
+    ],
+)
+async def test_a_report_that_the_mail_server_refuses_is_left_and_says_so_beside_what_it_found(
+    mailbox: Letterbox, fault: FaultKind, why: str
+) -> None:
+    mailbox.set_fault(Fault(fault))
+    state = await service_levels(mail=True, return_state=True)
+    assert state.is_completed()
+    found, _, warning = str(state.message).partition(f" {NOT_MAILED}: ")
+    assert found.startswith("Missed over 30 days: uptime (9")
+    assert warning.startswith(f"{why}. Mend OPS_EMAIL, SMTP_URL or MAIL_FROM")
+    assert (await summary_of(state)).startswith(f"**{found}**")
+    assert NOT_MAILED in await logs_of(state, "Finished in state")

@@ -11,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
 
+from tests.api.prefect_stand_in import PrefectStandIn
 from tests.api.test_always_there import closed_to_all, open_to_all
 from tests.cache.conftest import OwnValkey
 from tests.monitoring.conftest import Demo, Watched
@@ -59,8 +60,11 @@ async def test_a_breaker_that_stays_open_although_redis_answers(watched: Watched
     told.set()
 
 
-async def test_postgresql_away_and_then_redis_too(watched: Watched, well: Settings, own_valkey: OwnValkey) -> None:
+async def test_postgresql_away_and_then_redis_too(
+    watched: Watched, well: Settings, own_valkey: OwnValkey, prefect: PrefectStandIn
+) -> None:
     closed_to_all(well)
+    prefect.coming = 0  # as one says whose database is on the same server
     try:
         assert set(await watched.scrape()) == {"PostgresAway"}
         own_valkey.kill()

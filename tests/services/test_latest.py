@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from wishcraft.observability.context import about, subject
 from wishcraft.services.latest import Latest
 
 
@@ -86,3 +87,11 @@ async def test_a_search_under_way_ends_with_the_process(question: Question) -> N
 @pytest.fixture
 async def question() -> Question:
     return Question()
+
+
+async def test_what_is_looked_for_is_told_of_nobodys_request() -> None:
+    async def ask() -> dict[str, str]:
+        return dict(subject())
+
+    with about(request_id="the-first-to-ask"):
+        assert await Latest(ask, 60).get() == {}

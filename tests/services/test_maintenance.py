@@ -8,10 +8,10 @@ from psycopg import Connection
 from wishcraft.cache.registries import State
 from wishcraft.cache.usage import Reads
 from wishcraft.domain.maintenance import Earlier, Page
-from wishcraft.domain.runs import Run
+from wishcraft.domain.runs import Run, by_days_ago
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.auditing import AuditResult
-from wishcraft.services.maintenance import report_day, report_month, report_week
+from wishcraft.services.maintenance import CACHE_BY_DAY, SIZES, report_day, report_month, report_week
 from wishcraft.services.tracking import Tracker
 from wishcraft.services.warming import warm_shop
 from wishcraft.settings import Settings
@@ -81,7 +81,20 @@ async def test_the_day_is_told_with_what_went_wrong_in_it(resources: Resources, 
     page = await report_day(resources, [FAILED], NONE, datetime.now(UTC))
     assert page.verdict == "Look at 4 errors; 1 failed run; 1 failed mail."
     assert "4 errors (5xx) in 150 requests: 2.7 %" in section(page, "Errors of the API")
-    assert "| maple-and-pine.myshopify.com | 550 no such user | 1 |" in section(page, "Failed mails")
+    assert "| maple-and-pine.myshopify.com | 1 | 550 no such user |" in section(page, "Failed mails")
+
+
+async def test_a_run_that_was_under_way_at_the_report_before_is_told_in_this_one(resources: Resources) -> None:
+    now = datetime.now(UTC)
+    began = now - timedelta(hours=24, seconds=2)
+    late = FAILED._replace(ended=began + timedelta(seconds=62), seconds=62.0)
+    day = await report_day(resources, [late], NONE, now)
+    assert day.verdict == "Look at 1 failed run."
+    assert "| send-reminders | 1 | 0 % |" in section(day, "Jobs")
+    long = late._replace(ended=late.ended - timedelta(days=6))
+    week = await report_week(resources, [long], NONE, NONE, now)
+    assert "1 failed run" in week.verdict
+    assert by_days_ago([late, long], now) == {0: [late], 6: [long]}
 
 
 async def test_the_cache_is_told_shop_by_shop_from_one_report_to_the_next(resources: Resources, shop: ShopRef) -> None:
@@ -90,7 +103,7 @@ async def test_the_cache_is_told_shop_by_shop_from_one_report_to_the_next(resour
     first = await report_day(resources, [], NONE, datetime.now(UTC))
     assert f"| {shop.domain} | 100 | 90 % | 0 | 4 |" in section(first, "Cache")
     await resources.usage.add({shop.id: Reads(hits=10, misses=190)}, {})
-    later = await report_day(resources, [], Earlier(first.tables["cache"], datetime.now(UTC)), datetime.now(UTC))
+    later = await report_day(resources, [], Earlier(first.tables[CACHE_BY_DAY], datetime.now(UTC)), datetime.now(UTC))
     assert f"| {shop.domain} | 200 | 5 % | 0 | 4 |" in section(later, "Cache")
     assert later.verdict == "Look at 1 shop with few hits in the cache."
 
@@ -107,11 +120,12 @@ async def test_the_week_is_told_beside_the_one_before_and_drawn(
     await tracker.flush()
     page = await report_week(resources, [FAILED], NONE, NONE, datetime.now(UTC))
     assert "| requests | 150 | 1,000 |" in section(page, "This week and the one before")
-    assert "| errors | 2.7 % | 0.9 % |" in section(page, "This week and the one before")
+    assert "| errors (5xx) | 2.7 % | 0.9 % |" in section(page, "This week and the one before")
+    assert page.verdict.startswith("Look at 4 errors; 1 failed run")
     assert page.body.startswith("![Day by day over two weeks")
     assert f"| {slug} | 1 |" in section(page, "Most viewed registries")
     assert f"| {shop.domain} | 4 | 25 % |" in section(page, "What warming is worth")
-    assert {row["table"] for row in page.tables["sizes"]} >= {"registries", "purchases"}
+    assert {row["table"] for row in page.tables[SIZES]} >= {"registries", "purchases"}
 
 
 async def test_the_month_tells_of_keys_and_tokens_that_end_and_of_what_could_not_be_looked_up(
@@ -123,10 +137,10 @@ async def test_the_month_tells_of_keys_and_tokens_that_end_and_of_what_could_not
     )
     demo.execute("UPDATE shops SET access_token_encrypted = NULL WHERE id = 2")
     page = await report_month(resources, settings, NONE, datetime.now(UTC))
-    assert page.verdict == "Look at 1 API key; 1 shop token."
+    assert page.verdict == "Look at the dependencies, which could not be checked; 1 API key; 1 shop token."
     assert "| maple-and-pine.myshopify.com | abcdef012345 | ends on" in section(page, "API keys")
     assert "| lumiere-maison.myshopify.com | has none |" in section(page, "Shops' tokens")
-    assert "could not be reached (no route to osv.dev)" in section(page, "Dependencies")
+    assert "gave no usable answer (no route to osv.dev)" in section(page, "Dependencies")
 
 
 async def test_no_page_and_no_table_names_a_person_or_a_registry_that_is_not_public(
@@ -160,6 +174,6 @@ async def test_without_redis_the_pages_are_there_and_say_so(settings: Settings, 
     async with open_resources(settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})) as resources:
         day, week, month = await all_pages(resources, settings)
     assert day.verdict == "Look at 1 failed run; Redis, which does not answer."
-    assert day.tables["cache"] == []
+    assert day.tables[CACHE_BY_DAY] == []
     assert "Redis did not answer" in section(week, "What warming is worth")
-    assert month.verdict == "Nothing needs to be done."
+    assert month.verdict == "Look at the dependencies, which could not be checked."

@@ -8,6 +8,7 @@ transport is used directly, because redis-py's work around each command is a goo
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from typing import Any, Final
 
 import hiredis
@@ -71,7 +72,7 @@ class Reads:
         if self._wire and not self._wire.is_lost:
             self._wire.ask(waiting)
             return
-        task = asyncio.create_task(self._ask_anew(waiting))
+        task = asyncio.create_task(self._ask_anew(waiting), context=Context())
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
 

@@ -45,8 +45,8 @@ def rows(uses: Sequence[CacheUse]) -> list[Row]:
             "evictions so far": use.evictions,
             "entries": use.entries,
             "entries allowed": use.entries_allowed,
-            "bytes": use.bytes_held,
-            "bytes allowed": use.bytes_allowed,
+            "size": size(use.bytes_held),
+            "size allowed": size(use.bytes_allowed),
         }
         for use in uses
     ]

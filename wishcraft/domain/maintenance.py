@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from textwrap import shorten
 from typing import Any, Final, NamedTuple
 
 from wishcraft.domain.markdown import table
+from wishcraft.domain.redaction import redact_text
 
 NO_DATA: Final = "no data"
 MOST_ROWS: Final = 15
 """What a person reads."""
+MOST_CHARACTERS: Final = 200
+"""Of what is quoted."""
 _UNIT: Final = 1024
 
 
@@ -57,6 +61,11 @@ def counted(number: int, noun: str) -> str:
     if noun.endswith("y") and noun[-2] not in "aeiou":
         plural = f"{noun[:-1]}ies"
     return f"{number:,} {noun if number == 1 else plural}"
+
+
+def quoted(text: str) -> str:
+    """What comes from outside, in a line, without addresses and secrets; what is long ends at a word."""
+    return shorten(redact_text(" ".join(text.split())), MOST_CHARACTERS, placeholder=" …")
 
 
 def percent(part: float, whole: float) -> str:

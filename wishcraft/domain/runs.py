@@ -6,27 +6,28 @@ from datetime import datetime, timedelta
 from statistics import median
 from typing import Final, NamedTuple
 
-from wishcraft.domain.maintenance import NO_DATA, Section, counted, duration, percent
+from wishcraft.domain.maintenance import NO_DATA, Section, counted, duration, percent, quoted
 from wishcraft.domain.markdown import link
-from wishcraft.domain.redaction import redact_text
 
 COMPLETED: Final = "completed"
 CANCELLED: Final = "cancelled"
 BAD: Final = frozenset({"failed", "crashed"})
 GOOD_SUCCESS: Final = 99.0
 """Percent of the runs."""
-_MOST_CHARACTERS: Final = 200
 _DAILY: Final = 7
 """What ran so often in a week is to run every day."""
 
 
 class Run(NamedTuple):
-    """A run that has ended; `outcome` is `completed`, `failed`, `crashed` or `cancelled`."""
+    """A run that has ended; `outcome` is `completed`, `failed`, `crashed` or `cancelled`.
+
+    It belongs to the period in which it `ended`: while it was under way, no report could tell of it.
+    """
 
     job: str
     name: str
     outcome: str
-    started: datetime
+    ended: datetime
     seconds: float
     message: str
     url: str
@@ -36,11 +37,12 @@ def jobs(now: Iterable[Run], week_before: Iterable[Run]) -> Section:
     """A row for each job, with how it did in the week before."""
     of_job, then = _by_job(now), _by_job(week_before)
     rows = [_row(job, of_job.get(job, []), then.get(job, [])) for job in sorted(of_job.keys() | then.keys())]
-    header = ("job", "runs", "success", "median", "longest", "success before", "median before")
+    header = ("job", "runs", "success", "success before", "median", "median before", "longest")
     idle = sorted(job for job, runs in then.items() if len(runs) >= _DAILY and job not in of_job)
-    text = (
-        "`before` is the week before. Cancelled runs count neither way. "
-        "What takes much longer than it did has more to do, or waits for a store."
+    text = "Cancelled runs count neither way. " + (
+        "`before` is the week before: what takes much longer now has more to do, or waits for a store."
+        if then
+        else "Of the week before there is nothing to compare with."
     )
     if idle:
         text = f"**Did not run: {', '.join(idle)}.** Is a worker up, and are the schedules on? {text}"
@@ -50,22 +52,23 @@ def jobs(now: Iterable[Run], week_before: Iterable[Run]) -> Section:
 
 def failures(runs: Iterable[Run]) -> Section:
     """The runs that failed or crashed, the last first, with where to read on."""
-    bad = sorted((run for run in runs if run.outcome in BAD), key=lambda run: run.started, reverse=True)
+    bad = sorted((run for run in runs if run.outcome in BAD), key=lambda run: run.ended, reverse=True)
     if not bad:
         return Section("Failed runs", "None.")
-    rows = [(run.job, f"{run.started:%b %d %H:%M}", run.outcome, _reason(run), link(run.name, run.url)) for run in bad]
+    rows = [(link(run.name, run.url), run.job, f"{run.ended:%b %d %H:%M}", run.outcome, _reason(run)) for run in bad]
     text = (
         "Open the run: its summary says what failed and what to do about it. "
         "The next run of a job makes up for what one left."
     )
-    return Section("Failed runs", text, ("job", "at (UTC)", "how", "why", "run"), rows, counted(len(bad), "failed run"))
+    header = ("run", "job", "ended (UTC)", "how", "why")
+    return Section("Failed runs", text, header, rows, counted(len(bad), "failed run"))
 
 
 def by_days_ago(runs: Iterable[Run], now: datetime) -> Mapping[int, list[Run]]:
-    """The runs by how many times 24 hours before `now` they began: 0 is the last."""
+    """The runs by how many times 24 hours before `now` they ended: 0 is the last."""
     days: defaultdict[int, list[Run]] = defaultdict(list)
     for run in runs:
-        days[(now - run.started) // timedelta(days=1)].append(run)
+        days[(now - run.ended) // timedelta(days=1)].append(run)
     return dict(days)
 
 
@@ -76,7 +79,7 @@ def success(runs: Iterable[Run]) -> float | None:
 
 
 def _row(job: str, now: Sequence[Run], before: Sequence[Run]) -> tuple[str, ...]:
-    return job, f"{len(now):,}", _success(now), _median(now), _longest(now), _success(before), _median(before)
+    return job, f"{len(now):,}", _success(now), _success(before), _median(now), _median(before), _longest(now)
 
 
 def _by_job(runs: Iterable[Run]) -> Mapping[str, list[Run]]:
@@ -102,4 +105,4 @@ def _longest(runs: Sequence[Run]) -> str:
 def _reason(run: Run) -> str:
     """The first line of what the run says, of a job's sentence the part that tells what failed."""
     line = run.message.partition("\n")[0]
-    return redact_text(line.partition("Failed: ")[2] or line)[:_MOST_CHARACTERS]
+    return quoted(line.partition("Failed: ")[2] or line)

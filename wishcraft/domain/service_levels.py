@@ -14,6 +14,8 @@ from math import floor
 from typing import Final
 
 LATENCY_SECONDS: Final = 0.1
+LONGEST_SECONDS: Final = 10.0
+"""The last bound of the latencies: of what took longer, nobody knows how long."""
 QUANTILE: Final = Fraction(95, 100)
 LAG: Final = timedelta(minutes=2)
 """A minute is written down just after its end; what is younger is not looked at."""

@@ -6,7 +6,7 @@ from math import floor
 from typing import Final
 
 from wishcraft.domain.markdown import table
-from wishcraft.domain.service_levels import LENGTHS, Assessment, Level, Period
+from wishcraft.domain.service_levels import LENGTHS, LONGEST_SECONDS, Assessment, Level, Period
 
 NO_DATA: Final = "no data"
 _HOW: Final = (
@@ -41,8 +41,8 @@ def overview(assessments: Sequence[Assessment]) -> str:
         of_level = {each.period: each for each in assessments if each.level is level}
         month = of_level[Period.MONTH]
         shown = [judged(of_level[period]) for period in LENGTHS]
-        lines.append([f"{level} {month.objective.target}", *shown, budget(month), trend(month)])
-    return table(["objective", *LENGTHS, "budget left", "trend"], lines)
+        lines.append([f"{level} {month.objective.target}", budget(month), *shown, trend(month)])
+    return table(["objective", "budget left", *LENGTHS, "trend"], lines)
 
 
 def rows(assessments: Sequence[Assessment]) -> list[dict[str, str | int | float]]:
@@ -52,10 +52,10 @@ def rows(assessments: Sequence[Assessment]) -> list[dict[str, str | int | float]
             "objective": f"{each.level} {each.objective.target}",
             "period": each.period,
             "value": judged(each),
-            "before": said(each.level, each.before),
-            "bad": f"{each.count.bad:,} of {each.count.all:,}",
             "budget left": budget(each),
             "share left": NO_DATA if each.budget_left is None else f"{floor(100 * each.budget_left)} %",
+            "bad": f"{each.count.bad:,} of {each.count.all:,}",
+            "before": said(each.level, each.before),
         }
         for each in assessments
     ]
@@ -77,7 +77,7 @@ def said(level: Level, value: float | None) -> str:
     if value is None:
         return NO_DATA
     if level is Level.LATENCY:
-        return f"{_short(1000 * value)} ms"
+        return f"{_short(1000 * value)} ms" if value < LONGEST_SECONDS else f"> {LONGEST_SECONDS:g} s"
     percent = 100 * value
     shown = round(percent, 2)
     if shown == 100 > percent:  # noqa: PLR2004  all
@@ -86,13 +86,13 @@ def said(level: Level, value: float | None) -> str:
 
 
 def budget(assessment: Assessment) -> str:
-    """What is left of the error budget: `12 of 43 minutes`."""
+    """What is left of the error budget: `12 of 43 minutes`, `used up: 50 minutes, 43 allowed`."""
     bad, allowed, noun = assessment.count.bad, floor(assessment.allowed), assessment.objective.noun
     if assessment.met is None:
         return NO_DATA
-    if not assessment.met:
-        return f"none: {_counted(bad, noun)} of {allowed:,}"
-    return f"{allowed - bad:,} of {_counted(allowed, noun)}" if allowed else f"no {noun} to spare"
+    if assessment.met and allowed:
+        return f"{allowed - bad:,} of {_counted(allowed, noun)}"
+    return f"{'untouched' if assessment.met else 'used up'}: {_counted(bad, noun)}, {allowed:,} allowed"
 
 
 def trend(assessment: Assessment) -> str:
@@ -103,7 +103,8 @@ def trend(assessment: Assessment) -> str:
     if abs(gain) < _SAME:
         return "as before"
     by = f"{_short(1000 * abs(gain))} ms" if assessment.level is Level.LATENCY else f"{_short(100 * abs(gain))} points"
-    return f"{by} {'better' if gain > 0 else 'worse'}"
+    least = "at least " if LONGEST_SECONDS in {assessment.value, assessment.before} else ""
+    return f"{least}{by} {'better' if gain > 0 else 'worse'}"
 
 
 def _missed(missed: Sequence[Assessment], known: int) -> str:

@@ -4,11 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from wishcraft.domain.maintenance import Row, Section, counted, percent, size
-from wishcraft.domain.redaction import redact_text
+from wishcraft.domain.maintenance import Row, Section, counted, percent, quoted, size
 
-MOST_CHARACTERS: Final = 200
-"""Of a query's text."""
 MANY_ROWS: Final = 10_000
 """From here on it costs something to read a table as a whole."""
 _MANY_SCANS: Final = 100
@@ -66,11 +63,11 @@ def slow_queries(queries: Sequence[SlowQuery] | None) -> Section:
         return Section("Slowest queries", TURN_ON)
     rows = [
         (
-            redact_text(" ".join(each.text.split()))[:MOST_CHARACTERS],
+            f"{each.total_ms / 1000:,.1f}",
             f"{each.calls:,}",
             f"{each.mean_ms:,.1f}",
             f"{each.max_ms:,.0f}",
-            f"{each.total_ms / 1000:,.1f}",
+            quoted(each.text),
         )
         for each in queries
     ]
@@ -78,14 +75,20 @@ def slow_queries(queries: Sequence[SlowQuery] | None) -> Section:
         "Those that took most of PostgreSQL's time, since its statistics were reset. One that takes long on average "
         "and is new here: `EXPLAIN (ANALYZE, BUFFERS)` tells whether it lacks an index."
     )
-    return Section("Slowest queries", text, ("query", "calls", "mean ms", "longest ms", "seconds in all"), rows)
+    return Section("Slowest queries", text, ("seconds in all", "calls", "mean ms", "longest ms", "query"), rows)
 
 
 def table_rows(tables: Sequence[TableUse]) -> list[Row]:
-    """A table that a later report can compare with."""
+    """A table for people, the largest first; a later report compares its `bytes`."""
     return [
-        {"table": each.name, "rows": each.live, "bytes": each.bytes_all, "bytes of indexes": each.bytes_of_indexes}
-        for each in tables
+        {
+            "table": each.name,
+            "size": size(each.bytes_all),
+            "of it indexes": size(each.bytes_of_indexes),
+            "rows": each.live,
+            "bytes": each.bytes_all,
+        }
+        for each in sorted(tables, key=lambda each: -each.bytes_all)
     ]
 
 

@@ -2,12 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from wishcraft.domain.maintenance import Section, counted, percent
-from wishcraft.domain.redaction import redact_text
-
-_MOST_CHARACTERS: Final = 200
+from wishcraft.domain.maintenance import Section, counted, percent, quoted
 
 
 class Served(NamedTuple):
@@ -58,20 +55,24 @@ def mails(failed: Sequence[FailedMails]) -> Section:
     """Mails that were given up; addresses are in none of it."""
     if not failed:
         return Section("Failed mails", "None.")
-    rows = [(each.shop, redact_text(each.reason)[:_MOST_CHARACTERS], f"{each.mails:,}") for each in failed]
+    rows = [(each.shop, f"{each.mails:,}", quoted(each.reason)) for each in failed]
     total = sum(each.mails for each in failed)
     text = "They are not tried again. The reason is the mail server's; if it is about us, mend SMTP_URL or MAIL_FROM."
-    return Section("Failed mails", text, ("shop", "why", "mails"), rows, counted(total, "failed mail"))
+    return Section("Failed mails", text, ("shop", "mails", "why"), rows, counted(total, "failed mail"))
 
 
 def trends(now: Served, before: Served) -> Section:
     """This week's requests, errors and hits beside those of the week before."""
     rows = [
         ("requests", f"{now.requests:,}", f"{before.requests:,}"),
-        ("errors", percent(now.errors, now.requests), percent(before.errors, before.requests)),
+        ("errors (5xx)", percent(now.errors, now.requests), percent(before.errors, before.requests)),
         ("hits in the cache", percent(now.hits, now.reads), percent(before.hits, before.reads)),
     ]
-    text = (
-        "More requests with fewer hits: look at the quotas and at warming, below. `service-levels` has the objectives."
-    )
-    return Section("This week and the one before", text, ("", "this week", "the week before"), rows)
+    said = [f"{counted(now.errors, 'error')}: each day's `daily-report` has the minutes." if now.errors else ""]
+    if not before.requests:
+        said.append("Of the week before there is nothing to compare with.")
+    elif now.requests > before.requests and now.hits * before.reads < before.hits * now.reads:
+        said.append("More requests with fewer hits: look at the quotas and at warming, below.")
+    text = " ".join(filter(None, [*said, "`service-levels` has the objectives."]))
+    finding = counted(now.errors, "error") if now.errors else ""
+    return Section("This week and the one before", text, ("", "this week", "the week before"), rows, finding)

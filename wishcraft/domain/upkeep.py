@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from wishcraft.domain.maintenance import Section, counted
+from wishcraft.domain.maintenance import Section, counted, quoted
 
 SOON: Final = timedelta(days=30)
 """A report comes once a month, so what ends before the next one is told of in this."""
-_MOST_CHARACTERS: Final = 200
 _LAPSED: Final = timedelta(days=1)
 """An offline token lives for an hour and is renewed when it is used, which the jobs do every quarter of one."""
 
@@ -46,10 +45,10 @@ def dependencies(packages: int, flaws: Sequence[Flaw], unknown: str | None) -> S
     title = "Dependencies"
     if unknown:
         text = (
-            f"**Not known**: the vulnerability service could not be reached ({unknown[:_MOST_CHARACTERS]}). "
-            "Run `make audit` where it can be."
+            "**They could not be checked**: the vulnerability service (osv.dev) gave no usable answer "
+            f"({quoted(unknown)}). Run `make audit` where it can be reached."
         )
-        return Section(title, text)
+        return Section(title, text, finding="the dependencies, which could not be checked")
     if not flaws:
         return Section(title, f"No known vulnerability in {packages:,} packages.")
     rows = [(each.package, each.version, each.id, " or ".join(each.fixed_in) or "no fix yet") for each in flaws]

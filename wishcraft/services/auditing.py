@@ -5,6 +5,7 @@ What was not looked up is never called clean: without an answer about every pack
 
 import asyncio
 import json
+import re
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ LOCK: Final = Path(__file__).resolve().parents[2] / "requirements.lock"
 AUDIT_SECONDS: Final = 300.0
 """For some two hundred packages, which are asked about one after the other."""
 _ANSWER_SECONDS: Final = 10
+_NOISE: Final = re.compile(r"^.*(?:\[[^]]+\]|port=\d+\):) |^[\w.]+: |[\"')]+$|\.? \(.*$| for url: .*$")
+"""What of an exception's line tells people nothing: its class, its host, what it was caused by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,6 @@ def _vulnerability(package: dict[str, Any], found: dict[str, Any]) -> Vulnerabil
 
 
 def _reason(errors: str) -> str:
-    """The last line that explains anything: tracebacks may end in an error's bare name."""
+    """The last line that explains anything, in plain words: tracebacks may end in an error's bare name."""
     lines = [line for line in errors.splitlines() if ": " in line and "Tip: " not in line]
-    return lines[-1].strip() if lines else "pip-audit said nothing"
+    return _NOISE.sub("", lines[-1].strip()) if lines else "pip-audit said nothing"

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from contextvars import Context
 from typing import Final, Generic, TypeVar
 
 LONGEST_SECONDS: Final = 5.0
@@ -48,7 +49,7 @@ class Latest(Generic[T]):
 
     def _begin(self) -> asyncio.Task[T]:
         if self._finding is None:
-            self._finding = asyncio.create_task(self._look())
+            self._finding = asyncio.create_task(self._look(), context=Context())
             self._finding.add_done_callback(self._end)
         return self._finding
 

@@ -21,6 +21,11 @@ from wishcraft.settings import Settings
 from wishcraft.store import api_keys, mails, minutes, shops, statistics, views
 from wishcraft.store.shops import ShopRef
 
+CACHE_BY_DAY: Final = "daily-report-cache"
+CACHE_BY_WEEK: Final = "weekly-report-cache"
+SIZES: Final = "weekly-report-sizes"
+SIZES_BY_MONTH: Final = "monthly-report-sizes"
+"""Tables, by the names under which a later report finds them."""
 DAY: Final = timedelta(days=1)
 WEEK: Final = timedelta(days=7)
 _WORST_MINUTES: Final = 10
@@ -33,23 +38,23 @@ _ENTRIES_LOOKED_AT: Final = 500
 async def report_day(resources: Resources, found: Sequence[Run], earlier: Earlier, now: datetime) -> Page:
     """Errors, jobs, mails and the cache over the last 24 hours; `found` are the runs of the last eight days.
 
-    `earlier` is the table `cache` that a report left about a day ago.
+    `earlier` is the table `CACHE_BY_DAY` that a report left about a day ago.
     """
     begin = now - DAY
     async with resources.db.snapshot() as session:
         served = _served(await minutes.sum_days(session, now, 1))
         worst = await minutes.find_worst(session, begin, now, _WORST_MINUTES)
         failed = await mails.find_failures(session, begin, now)
-    today = [run for run in found if run.started >= begin]
+    today = [run for run in found if run.ended >= begin]
     cache, table = await _report_cache(resources, earlier)
     sections = [
         traffic.errors(traffic.total(served.values()), worst),
         runs.failures(today),
         traffic.mails(failed),
-        runs.jobs(today, [run for run in found if run.started < begin]),
+        runs.jobs(today, [run for run in found if run.ended < begin]),
         cache,
     ]
-    return Page(verdict(sections), compose(sections), {"cache": table})
+    return Page(verdict(sections), compose(sections), {CACHE_BY_DAY: table})
 
 
 async def report_week(
@@ -57,7 +62,7 @@ async def report_week(
 ) -> Page:
     """What changed since the week before; `found` are the runs of the last two weeks.
 
-    `cache_before` and `sizes_before` are the tables `cache` and `sizes` that a report left about a week ago.
+    `cache_before` and `sizes_before` are the tables `CACHE_BY_WEEK` and `SIZES` that a report left about a week ago.
     """
     async with resources.db.snapshot() as session:
         served = _served(await minutes.sum_days(session, now, 14))
@@ -65,12 +70,12 @@ async def report_week(
         tables = await statistics.find_tables(session)
         active = await shops.find_active(session)
     week, before = ([part for ago, part in served.items() if ago // 7 == number] for number in (0, 1))
-    this_week = [run for run in found if run.started >= now - WEEK]
+    this_week = [run for run in found if run.ended >= now - WEEK]
     cache, table = await _report_cache(resources, cache_before)
     popular, unread = await _report_views(resources, active)
     sections = [
         traffic.trends(traffic.total(week), traffic.total(before)),
-        runs.jobs(this_week, [run for run in found if run.started < now - WEEK]),
+        runs.jobs(this_week, [run for run in found if run.ended < now - WEEK]),
         runs.failures(this_week),
         cache,
         await _report_warming(resources, active),
@@ -80,13 +85,13 @@ async def report_week(
         storage.sizes(tables, *sizes_before),
     ]
     body = f"{_draw_weeks(served, found, now)}\n\n{compose(sections)}"
-    return Page(verdict(sections), body, {"cache": table, "sizes": storage.table_rows(tables)})
+    return Page(verdict(sections), body, {CACHE_BY_WEEK: table, SIZES: storage.table_rows(tables)})
 
 
 async def report_month(resources: Resources, settings: Settings, sizes_before: Earlier, now: datetime) -> Page:
     """How PostgreSQL's tables and indexes are, and what runs out: keys, tokens, dependencies, settings.
 
-    `sizes_before` is the table `sizes` that a weekly report left weeks ago.
+    `sizes_before` is the table `SIZES` that a report left weeks ago.
     """
     async with resources.db.snapshot() as session:
         tables = await statistics.find_tables(session)
@@ -107,7 +112,7 @@ async def report_month(resources: Resources, settings: Settings, sizes_before: E
         upkeep.tokens(tokens, now),
         upkeep.settings(find_flaws(settings)),
     ]
-    return Page(verdict(sections), compose(sections), {"sizes": storage.table_rows(tables)})
+    return Page(verdict(sections), compose(sections), {SIZES_BY_MONTH: storage.table_rows(tables)})
 
 
 def _served(days: Mapping[int, minutes.Day]) -> dict[int, Served]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextvars import Context
 from typing import Final
 
 import orjson
@@ -69,7 +70,7 @@ class RegistryReader:
         future: asyncio.Future[Document | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(shop_id, defaultdict(list))[slug].append(future)
         if shop_id not in self._loading:
-            self._loading[shop_id] = asyncio.create_task(self._load_all(shop_id))
+            self._loading[shop_id] = asyncio.create_task(self._load_all(shop_id), context=Context())
         try:
             async with asyncio.timeout(READ_SECONDS):
                 return await future

@@ -26,8 +26,8 @@ def figures(chunk: Chunk, until: datetime = UNTIL) -> list[tuple[int, ...]]:
 def test_a_cohort_is_followed_from_its_month_to_the_present() -> None:
     registries = [Registry(1, created_at=noon(2)), Registry(2, created_at=noon(2, 20)), Registry(3, created_at=noon(4))]
     sales = [
-        Purchase(1, 1, 1, noon(2, 28)),
         Purchase(1, 1, 1, noon(4)),
+        Purchase(1, 1, 1, noon(2, 28)),
         Purchase(2, 2, 1, noon(4)),
         Purchase(2, 2, 1, noon(4)),
     ]

@@ -1,6 +1,7 @@
 """Errors as `application/problem+json` (RFC 9457) with a stable `type`; nothing else makes an error body."""
 
 import logging
+import time
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -34,6 +35,8 @@ _log: Final = logging.getLogger(__name__)
 PAUSE_SECONDS: Final = 5
 """How long a client is told to wait when a store is away."""
 PAUSE: Final = {"Retry-After": str(PAUSE_SECONDS)}
+REPORT_AGAIN_SECONDS: Final = 1.0
+"""How often a route reports that the database is away: a report with its stack costs more than the answer."""
 
 
 class Problem(BaseModel):
@@ -138,10 +141,12 @@ def route_of(scope: Scope) -> str:
     return str(getattr(scope.get("route"), "path", "unmatched"))
 
 
-def tell(scope: Scope, message: str, *arguments: object, error: BaseException | None = None) -> None:
-    """Log why an answer is 5xx, which reports it too."""
+def tell(
+    scope: Scope, message: str, *arguments: object, error: BaseException | None = None, level: int = logging.ERROR
+) -> None:
+    """Log why an answer is 5xx, which reports it too, unless its level is lower."""
     note(method=scope["method"], route=route_of(scope))
-    _log.error(message, *arguments, exc_info=error)
+    _log.log(level, message, *arguments, exc_info=error)
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:
@@ -172,9 +177,20 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
     return answer(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", "; ".join(faults))
 
 
-async def _on_database(request: Request, error: Exception) -> Response:
-    tell(request.scope, "The database did not answer", error=error)
-    return answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "The database is away; try again soon.", PAUSE)
+class _OnDatabase:
+    """Answers for a database that does not: each time is logged, and of each route only some are reported."""
+
+    def __init__(self) -> None:
+        self._quiet_until: dict[str, float] = {}
+
+    async def __call__(self, request: Request, error: Exception) -> Response:
+        route, now = route_of(request.scope), time.monotonic()
+        if now < self._quiet_until.get(route, 0):
+            tell(request.scope, "The database did not answer, as a moment ago", level=logging.WARNING)
+        else:
+            self._quiet_until[route] = now + REPORT_AGAIN_SECONDS
+            tell(request.scope, "The database did not answer", error=error)
+        return answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "The database is away; try again soon.", PAUSE)
 
 
 async def _on_shopify(request: Request, error: Exception) -> Response:
@@ -197,6 +213,7 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(RequestRefused, _on_refused)
     for shopify in (ShopifyUnavailable, ShopifyThrottled, ShopifyRefused):
         app.add_exception_handler(shopify, _on_shopify)
+    on_database = _OnDatabase()
     for away in (OperationalError, InterfaceError, InternalError, PoolTimeout, DatabaseUnavailable):
-        app.add_exception_handler(away, _on_database)
+        app.add_exception_handler(away, on_database)
     app.add_exception_handler(Exception, _on_bug)

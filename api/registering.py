@@ -2,7 +2,7 @@
 
 import hmac
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 
@@ -15,6 +15,7 @@ from wishcraft.domain.callers import Caller
 from wishcraft.services.changing import Change
 from wishcraft.services.registering import Draft, archive_registry, create_registry, update_registry
 from wishcraft.store.idempotency import Claim
+from wishcraft.store.journal import Origin
 
 router: Final = APIRouter(tags=["registries"])
 
@@ -82,6 +83,32 @@ async def find_slug(serving: ServingHere, caller: Reader, ref: Ref) -> str:
 Slug = Annotated[str, Depends(find_slug)]
 
 
+class Asked(NamedTuple):
+    """Who asks for which registry to be changed, and from where."""
+
+    request: Request
+    serving: Serving
+    caller: Caller
+    slug: str
+    origin: Origin
+
+    def to(self, action: str, if_match: str | None) -> Change:
+        """The change that is asked for, as the journal calls it."""
+        return Change(self.caller, self.slug, action, if_match, self.origin)
+
+    async def answer(self) -> Response:
+        """200 with the registry as it is now."""
+        return await answer_one(self.request, self.serving, self.caller, self.slug)
+
+
+async def ask(request: Request, serving: ServingHere, caller: Identified, slug: Slug, origin: OriginHere) -> Asked:
+    """What each change of a registry begins with."""
+    return Asked(request, serving, caller, slug, origin)
+
+
+AskedHere = Annotated[Asked, Depends(ask)]
+
+
 @router.post(
     "/api/registries",
     summary="Create a registry",
@@ -111,22 +138,14 @@ async def create(
     response_class=Response,
     responses={**ONE, **CHANGED},
 )
-async def change(
-    request: Request,
-    serving: ServingHere,
-    caller: Identified,
-    slug: Slug,
-    origin: OriginHere,
-    if_match: Condition,
-    sent: ChangedRegistry,
-) -> Response:
+async def change(asked: AskedHere, if_match: Condition, sent: ChangedRegistry) -> Response:
     """What is not named stays as it is. A new access code ends what the old one opened."""
     values = {name: value for name, value in sent.named().items() if name not in {"registrant", "access_code"}}
     if sent.registrant:
         values |= _columns(sent.registrant)
-    doing = Change(caller, slug, "registry.changed", if_match, origin)
-    await update_registry(serving.resources, doing, Draft(values, sent.access_code))
-    return await answer_one(request, serving, caller, slug)
+    doing = asked.to("registry.changed", if_match)
+    await update_registry(asked.serving.resources, doing, Draft(values, sent.access_code))
+    return await asked.answer()
 
 
 @router.delete(
@@ -135,11 +154,9 @@ async def change(
     status_code=HTTPStatus.NO_CONTENT,
     responses=CHANGED,
 )
-async def archive(
-    serving: ServingHere, caller: Identified, slug: Slug, origin: OriginHere, if_match: Condition
-) -> None:
+async def archive(asked: AskedHere, if_match: Condition) -> None:
     """Nobody but its registrant sees it from then on. Nothing is deleted: to change its `status` brings it back."""
-    await archive_registry(serving.resources, Change(caller, slug, "registry.archived", if_match, origin))
+    await archive_registry(asked.serving.resources, asked.to("registry.archived", if_match))
 
 
 async def answer_created(request: Request, serving: Serving, caller: Caller, slug: str) -> Response:

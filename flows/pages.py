@@ -12,13 +12,13 @@ from prefect.states import Completed
 from tasks.links import artifact_page
 from tasks.pages import mail_page
 from wishcraft.domain.maintenance import Page
-from wishcraft.domain.markdown import escaped
+from wishcraft.domain.markdown import escaped, unbroken
 from wishcraft.errors import WishCraftError
 from wishcraft.mail.reports import Report
 from wishcraft.observability.reports import report as report_error
 
 _NOT_MAILED: Final = (
-    "The report could not be mailed to OPS_EMAIL: {error}. "
+    "The report could not be mailed to OPS_EMAIL, because {error}. "
     "Mend OPS_EMAIL, SMTP_URL or MAIL_FROM, or see to the mail server; then run the job again."
 )
 
@@ -40,7 +40,7 @@ async def publish(key: str, title: str, page: Page, *, mail: bool = False) -> St
             from `##` down. Its tables' keys are `key` itself, or `<key>-<what it is of>`.
         mail: Whether to mail it to OPS_EMAIL too, with its plots and without its tables.
     """
-    text = f"**{escaped(page.verdict)}**\n\n{page.body}"
+    text = f"**{escaped(page.verdict)}**\n\n{unbroken(page.body)}"
     if links := await _leave_tables(key, title, page):
         text = f"{text}\n\nRow by row: {', '.join(links)}."
     link = artifact_page(await acreate_markdown_artifact(text, key=f"{key}-summary", description=title))

@@ -33,6 +33,8 @@ from deployments.sandbox.postgres import let_analysts_in, postgres
 from deployments.sandbox.shopify.app import create_app as create_simulator
 from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options, Simulator
 from deployments.sandbox.valkey import valkey
+from tests.api.prefect_stand_in import PASSWORD, USER, PrefectStandIn
+from tests.cache.conftest import OwnValkey
 from tests.observability.listener import Listener
 from wishcraft.cache import keys
 from wishcraft.cache.client import connect as connect_cache
@@ -93,6 +95,36 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
         leaks = [key for key in endless if not any(fnmatchcase(key, pattern) for pattern in keys.WITHOUT_TTL)]
         if leaks:
             pytest.fail(f"these Redis keys would live forever: {', '.join(sorted(leaks))}")
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[OwnValkey]:
+    """A Redis that the test can stop."""
+    valkey = OwnValkey(tmp_path)
+    yield valkey
+    valkey.kill()
+
+
+@pytest.fixture(scope="session")
+def prefect_address() -> Iterator[tuple[str, PrefectStandIn]]:
+    """A server in Prefect's place for the whole session: its address, and itself."""
+    stand_in = PrefectStandIn()
+    with served(stand_in.app) as address:
+        yield address, stand_in
+
+
+@pytest.fixture
+def prefect(prefect_address: tuple[str, PrefectStandIn]) -> PrefectStandIn:
+    """The same, with runs to come and none overdue."""
+    stand_in = prefect_address[1]
+    stand_in.overdue, stand_in.coming, stand_in.asked = 0, 12, 0
+    return stand_in
+
+
+@pytest.fixture
+def prefect_settings(prefect_address: tuple[str, PrefectStandIn]) -> dict[str, object]:
+    """The settings that ask that server: `settings.model_copy(update=prefect_settings)`."""
+    return {"prefect_api_url": prefect_address[0], "prefect_api_auth_string": SecretStr(f"{USER}:{PASSWORD}")}
 
 
 @pytest.fixture(scope="session")

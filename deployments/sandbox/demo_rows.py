@@ -32,6 +32,8 @@ _TITLES: Final = {
     EventType.HOUSEWARMING: "{a} & {b}'s New Home",
     EventType.GENERAL: "{a}'s Wish List",
 }
+_SHOWN: Final = {0: Visibility.PUBLIC, 1: Visibility.PUBLIC, 3: Visibility.PASSWORD}
+"""How the first registries of a shop are seen, however few there are."""
 _PLACES: Final = ("The Orangery", "At home", "Riverside Hall", "Botanical Garden", "Harbour House")
 _NOTES: Final = (
     "",
@@ -98,7 +100,7 @@ class ShopRowMaker:
         last = rng.choice(LAST)
         days = (7, 1)[number] if number < 2 else rng.randint(-45, 120)  # noqa: PLR2004  the two that are due today
         status = self._status(days) if number >= 2 else RegistryStatus.ACTIVE  # noqa: PLR2004
-        visibility = rng.choices(list(Visibility), (70, 12, 10, 8))[0] if number >= 2 else Visibility.PUBLIC  # noqa: PLR2004
+        visibility = _SHOWN.get(number) or rng.choices(list(Visibility), (70, 12, 10, 8))[0]
         title = _TITLES[kind].format(a=a, b=b, last=last)
         created = self._noon - timedelta(days=rng.randint(50, 200), minutes=rng.randint(0, 1440))
         return {

@@ -4,9 +4,8 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,14 +24,6 @@ from wishcraft.settings import Settings
 Demo = Connection[tuple[Any, ...]]
 Serving = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 AT_ONCE = 20
-
-
-@pytest.fixture
-def own_valkey(tmp_path: Path) -> Iterator[OwnValkey]:
-    valkey = OwnValkey(tmp_path)
-    yield valkey
-    valkey.resume()
-    valkey.kill()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -84,22 +83,18 @@ async def test_requests_are_told_by_template_and_by_who_answered(
 
 
 async def test_what_the_edge_waited_for_in_vain_is_in_the_time_of_the_route(
-    settings: Settings, serving: Serving, demo: Demo, key: dict[str, str], tmp_path: Path
+    settings: Settings, serving: Serving, demo: Demo, key: dict[str, str], own_valkey: OwnValkey
 ) -> None:
-    valkey = OwnValkey(tmp_path)
     seconds = named(
         "wishcraft_request_seconds_sum", method="GET", route="/api/registries/{ref}", status="200", by="route"
     )
-    try:
-        async with serving(settings.model_copy(update={"redis_url": valkey.url})) as client:
-            await client.get(f"/api/registries/{public(demo)}", headers=key)  # from now on the edge knows the key
-            before = (await scrape(client))[seconds]
-            valkey.pause()
-            await client.get(f"/api/registries/{public(demo)}", headers=key)
-            assert (await scrape(client))[seconds] - before >= READ_SECONDS
-            valkey.resume()
-    finally:
-        valkey.kill()
+    async with serving(settings.model_copy(update={"redis_url": own_valkey.url})) as client:
+        await client.get(f"/api/registries/{public(demo)}", headers=key)  # from now on the edge knows the key
+        before = (await scrape(client))[seconds]
+        own_valkey.pause()
+        await client.get(f"/api/registries/{public(demo)}", headers=key)
+        assert (await scrape(client))[seconds] - before >= READ_SECONDS
+        own_valkey.resume()
 
 
 async def test_reads_are_told_by_what_the_cache_made_of_them(

@@ -2,25 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg import Connection
-from pydantic import SecretStr
 from redis.asyncio import Redis
 from sqlalchemy import text
 
 from tests.api.conftest import serving_of
-from tests.api.prefect_stand_in import PASSWORD, USER, PrefectStandIn
+from tests.api.prefect_stand_in import PrefectStandIn
 from tests.api.test_always_there import Stopped
 from tests.api.test_service_pages import away
 from tests.cache.conftest import OwnValkey
-from tests.conftest import served
 from wishcraft.settings import Settings
 from wishcraft.store.connections import count_connections
 
@@ -30,33 +27,10 @@ VALUES = {"healthy": 1.0, "degraded": 0.5, "unhealthy": 0.0}
 
 
 @pytest.fixture
-def own_valkey(tmp_path: Path) -> Iterator[OwnValkey]:
-    valkey = OwnValkey(tmp_path)
-    yield valkey
-    valkey.resume()
-    valkey.kill()
-
-
-@pytest.fixture(scope="module")
-def prefect_server() -> Iterator[tuple[str, PrefectStandIn]]:
-    stand_in = PrefectStandIn()
-    with served(stand_in.app) as address:
-        yield address, stand_in
-
-
-@pytest.fixture
-def prefect(prefect_server: tuple[str, PrefectStandIn]) -> PrefectStandIn:
-    stand_in = prefect_server[1]
-    stand_in.overdue, stand_in.coming, stand_in.asked = 0, 12, 0
-    return stand_in
-
-
-@pytest.fixture
-def all_well(settings: Settings, demo: Demo, prefect_server: tuple[str, PrefectStandIn]) -> Settings:
+def all_well(settings: Settings, demo: Demo, prefect_settings: dict[str, object]) -> Settings:
     """Settings with which everything is healthy."""
     assert not demo.closed
-    secret = SecretStr(f"{USER}:{PASSWORD}")
-    return settings.model_copy(update={"prefect_api_url": prefect_server[0], "prefect_api_auth_string": secret})
+    return settings.model_copy(update=prefect_settings)
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ import httpx
 import pytest
 from psycopg import Connection
 
-from tests.api.conftest import Visitor, problem
+from tests.api.conftest import WEDDING, Visitor, problem
 
 Demo = Connection[tuple[Any, ...]]
+MINE = "/api/my-registries"
 PATIENCE = 5.0
 """Seconds: far more than the time that an answer has here, and less than PostgreSQL's cancellation takes."""
 
@@ -51,10 +52,17 @@ async def test_who_sends_a_body_too_slowly_is_told_so_and_nobody_is_alarmed(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
+@pytest.mark.parametrize(("method", "path", "body"), [("GET", MINE, None), ("POST", "/api/registries", WEDDING)])
 async def test_an_answer_does_not_wait_for_a_database_that_hangs(
-    emma: Visitor, demo: Demo, stopped_backends: list[int], caplog: pytest.LogCaptureFixture
+    emma: Visitor,
+    demo: Demo,
+    stopped_backends: list[int],
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+    path: str,
+    body: object,
 ) -> None:
-    assert (await emma.send("GET", "/api/my-registries")).status_code == 200
+    assert (await emma.send("GET", MINE)).status_code == 200
     found = demo.execute(
         "SELECT pid FROM pg_stat_activity WHERE application_name = 'wishcraft' AND datname = current_database()"
     ).fetchall()
@@ -63,9 +71,9 @@ async def test_an_answer_does_not_wait_for_a_database_that_hangs(
         stopped_backends.append(pid)
     assert stopped_backends
     async with asyncio.timeout(PATIENCE):
-        answer = await emma.send("GET", "/api/my-registries")
+        answer = await emma.send(method, path, body)
     assert problem(answer) == (503, "unavailable")
     assert "The answer took longer than 0.3 s" in caplog.text
     let_go_on(stopped_backends)
     for _ in range(12):  # more than the pool has: none of its connections was lost
-        assert (await emma.send("GET", "/api/my-registries")).status_code == 200
+        assert (await emma.send("GET", MINE)).status_code == 200

@@ -1,4 +1,4 @@
-"""What the API reports to Sentry: every answer that is 5xx, once, with what is needed to find out why."""
+"""What the API reports to Sentry: every answer that is 5xx, with what is needed to find out why."""
 
 import json
 import logging
@@ -88,15 +88,28 @@ async def test_requests_are_traced_under_their_routes_template(client: httpx.Asy
     ]
 
 
-async def test_a_store_that_is_away_is_reported_for_each_answer_that_is_503(
-    reporting: Settings, sentry: Listener, serving: Opened, key: dict[str, str]
+@pytest.mark.parametrize(("seconds", "reports_of_each_route"), [(60.0, [1, 1]), (0.0, [3, 2])])
+async def test_a_database_that_is_away_is_logged_each_time_and_reported_again_by_a_route_after_a_while(
+    reporting: Settings,
+    sentry: Listener,
+    serving: Opened,
+    key: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    seconds: float,
+    reports_of_each_route: list[int],
 ) -> None:
+    monkeypatch.setattr("api.problems.REPORT_AGAIN_SECONDS", seconds)
     away = reporting.model_copy(update={"database_url": "postgresql+psycopg://u:hunter22secret@127.0.0.1:1/x"})
     async with serving(away) as client:
-        statuses = [(await client.get("/api/registries", headers=key)).status_code for _ in range(2)]
+        paths = ["/api/registries"] * 3 + ["/api/my-registries"] * 2
+        answers = [await client.get(path, headers=key | {"X-Customer-Id": "1"}) for path in paths]
     reports.flush()
-    assert statuses == [503, 503]
-    assert [kind for kind, _ in sentry.errors()] == ["OperationalError", "OperationalError"]
+    assert {each.status_code for each in answers} == {503}
+    assert len([each for each in caplog.records if "The database did not answer" in each.getMessage()]) == len(paths)
+    told = [event["tags"]["route"] for event in sentry.of_type("event")]
+    assert [told.count(route) for route in ("/api/registries", "/api/my-registries")] == reports_of_each_route
+    assert {kind for kind, _ in sentry.errors()} == {"OperationalError"}
 
 
 async def test_one_requests_breadcrumbs_are_not_told_of_another(client: httpx.AsyncClient, sentry: Listener) -> None:

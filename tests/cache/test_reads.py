@@ -7,7 +7,9 @@ from redis.asyncio import Redis
 
 from tests.cache.conftest import OwnValkey
 from wishcraft.cache.client import Server, connect
+from wishcraft.cache.reads import Reads
 from wishcraft.errors import CacheUnavailable
+from wishcraft.observability.context import about, subject
 
 
 async def calls(redis: Redis, command: str) -> int:
@@ -107,3 +109,15 @@ async def test_an_error_is_an_answer_that_is_none(own_valkey: OwnValkey) -> None
     await server.redis.execute_command("ACL", "SETUSER", "default", "+mget")  # type: ignore[no-untyped-call]
     assert await server.reads.get("k") is None
     await server.close()
+
+
+async def test_a_connection_for_all_is_made_under_nobodys_request() -> None:
+    told: list[dict[str, str]] = []
+
+    async def refuse() -> None:
+        told.append(dict(subject()))
+        raise ConnectionRefusedError
+
+    with about(request_id="the-first-to-ask"), pytest.raises(CacheUnavailable):
+        await Reads(refuse, 5, lambda: None, lambda: None).get("k")
+    assert told == [{}]

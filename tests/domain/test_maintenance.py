@@ -154,6 +154,13 @@ def test_the_cache_is_counted_from_the_report_before() -> None:
     assert cache_use.since([use(evictions=3)], earlier) == [use(reads=600, hits=500, evictions=2)]
 
 
+def test_what_a_shop_holds_is_told_of_its_quota_in_the_page_and_in_the_table() -> None:
+    [row] = cache_use.rows([use(entries=90)])
+    assert (row["entries (of quota)"], row["size (of quota)"]) == ("90 (90 %)", "1000 B (1 %)")
+    section = cache_use.section([use(entries=90)], ROOMY, None)
+    assert section.rows == [("a.example", "90 %", "1,000", "0", "90 (90 %)", "1000 B (1 %)")]
+
+
 def test_counters_that_began_anew_are_counted_from_their_beginning() -> None:
     earlier = cache_use.rows([use(reads=5000, hits=400)])
     assert cache_use.since([use()], earlier) == [use()]

@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from wishcraft.domain.api_keys import make_key
-from wishcraft.domain.redaction import LONGEST, MOST_NEEDLES, REDACTED, redact, redact_text
+from wishcraft.domain.redaction import LONGEST, MOST_KNOWN, REDACTED, redact, redact_text
 
 HEX = "0123456789abcdef"
 SIGNATURE = HEX * 4
@@ -197,6 +197,6 @@ def test_a_list_of_two_spans_is_no_header() -> None:
 
 
 def test_a_text_that_may_hold_one_of_very_many_secrets_is_not_told_at_all() -> None:
-    many = {f"somebody-{number}" for number in range(MOST_NEEDLES + 1)}
+    many = {f"somebody-{number}" for number in range(MOST_KNOWN + 1)}
     assert redact_text("somebody-7 was here", many) == REDACTED
     assert redact_text("somebody-7 was here", set(sorted(many)[:10]) | {"somebody-7"}) == f"{REDACTED} was here"

@@ -45,7 +45,8 @@ async def run_due(job: Flow[..., Any], moment: datetime) -> State[Any]:
     """Run the job as one that comes late: it was due at that moment."""
     async with get_client() as client:
         run = await client.create_flow_run(job, state=Scheduled(scheduled_time=moment))
-    state: State[Any] = await run_flow_async(job, flow_run=run, return_type="state")
+    state = await run_flow_async(job, flow_run=run, return_type="state")
+    assert state
     return state
 
 

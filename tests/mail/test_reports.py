@@ -33,12 +33,12 @@ async def test_a_report_arrives_with_its_plots_as_pictures(mail_settings: dict[s
     assert page
     html = page.get_content()
     assert '<img src="cid:plot1.png" alt="Runs by job"' in html
-    assert "<td>✓ 100 %</td>" in html
+    assert "<td>✓\N{NO-BREAK SPACE}100\N{NO-BREAK SPACE}%</td>" in html
     assert "<script" not in html
 
 
 def test_the_text_reads_plainly() -> None:
-    rows = [(link("brave [fox", "https://prefect.example/v2/runs/1"), "a | b* failed")]
+    rows = [(link("brave [fox]] | (", "https://prefect.example/v2/runs/1"), "a | b* failed [redacted] **\\")]
     body = f"## Runs\n\n**Look at**: `all`.\n\n{table(('run', 'why'), rows)}"
     text = compose_report(replace(REPORT, body=body), "ops@wishcraft.example", "<one@wishcraft.example>").text
     assert text.splitlines()[2:-2] == [
@@ -47,7 +47,7 @@ def test_the_text_reads_plainly() -> None:
         "Look at: `all`.",
         "",
         "| run | why |",
-        "| brave [fox (https://prefect.example/v2/runs/1) | a | b* failed |",
+        "| brave [fox]] | ( (https://prefect.example/v2/runs/1) | a | b* failed [redacted] **\\ |",
     ]
 
 
@@ -59,6 +59,15 @@ async def test_a_long_verdict_ends_the_subject_at_a_word(mail_settings: dict[str
     subject = str(mailbox.letters[0].message["Subject"])
     assert 180 < len(subject) <= 200
     assert subject.endswith(" shop.example …")
+
+
+def test_a_figure_stays_in_one_line_and_a_wide_table_within_the_page() -> None:
+    body = table(("size", "why"), [("3.4 MiB", "a word " * 10), ("✗ 99.9 %", "10 runs")])
+    html = compose_report(replace(REPORT, body=body), "ops@wishcraft.example", "<one@wishcraft.example>").html
+    assert "<td>3.4\N{NO-BREAK SPACE}MiB</td>" in html
+    assert "<td>✗\N{NO-BREAK SPACE}99.9\N{NO-BREAK SPACE}%</td>\n<td>10 runs</td>" in html
+    assert '<td class="long">a word' in html
+    assert "overflow-x: auto" in html
 
 
 def test_the_text_is_the_markdown_without_the_pictures_data() -> None:

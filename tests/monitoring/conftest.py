@@ -2,23 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from psycopg import Connection
-from pydantic import SecretStr
 
 from api.app import create_app, create_service
 from api.serving import Serving
 from deployments.sandbox.demo import add_key
 from tests.api.conftest import serving_of
-from tests.api.prefect_stand_in import PASSWORD, USER, PrefectStandIn
+from tests.api.prefect_stand_in import PrefectStandIn
 from tests.cache.conftest import OwnValkey
-from tests.conftest import served
 from tests.monitoring.rules import firing
 from tests.monitoring.samples import Samples
 from wishcraft.settings import Settings
@@ -75,44 +72,11 @@ class Watched:
 
 
 @pytest.fixture
-def own_valkey(tmp_path: Path) -> Iterator[OwnValkey]:
-    """A Redis that the test can stop."""
-    valkey = OwnValkey(tmp_path)
-    yield valkey
-    valkey.resume()
-    valkey.kill()
-
-
-@pytest.fixture(scope="session")
-def prefect_address() -> Iterator[tuple[str, PrefectStandIn]]:
-    """A server in Prefect's place."""
-    stand_in = PrefectStandIn()
-    with served(stand_in.app) as address:
-        yield address, stand_in
-
-
-@pytest.fixture
-def prefect(prefect_address: tuple[str, PrefectStandIn]) -> PrefectStandIn:
-    """The same, with runs to come and none overdue."""
-    stand_in = prefect_address[1]
-    stand_in.overdue, stand_in.coming = 0, 12
-    return stand_in
-
-
-@pytest.fixture
 def well(
-    settings: Settings,
-    own_valkey: OwnValkey,
-    prefect_address: tuple[str, PrefectStandIn],
-    mail_settings: dict[str, object],
+    settings: Settings, own_valkey: OwnValkey, prefect_settings: dict[str, object], mail_settings: dict[str, object]
 ) -> Settings:
     """Settings with which everything is healthy."""
-    told = {
-        "redis_url": own_valkey.url,
-        "prefect_api_url": prefect_address[0],
-        "prefect_api_auth_string": SecretStr(f"{USER}:{PASSWORD}"),
-    }
-    return settings.model_copy(update=told | mail_settings)
+    return settings.model_copy(update={"redis_url": own_valkey.url} | prefect_settings | mail_settings)
 
 
 @asynccontextmanager

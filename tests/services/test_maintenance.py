@@ -101,10 +101,10 @@ async def test_the_cache_is_told_shop_by_shop_from_one_report_to_the_next(resour
     await warm_shop(resources, shop)
     await resources.usage.add({shop.id: Reads(hits=80, stale=10, misses=8, bypassed=2)}, {})
     first = await report_day(resources, [], NONE, datetime.now(UTC))
-    assert f"| {shop.domain} | 100 | 90 % | 0 | 4 |" in section(first, "Cache")
+    assert f"| {shop.domain} | 90 % | 100 | 0 | 4 (" in section(first, "Cache")
     await resources.usage.add({shop.id: Reads(hits=10, misses=190)}, {})
     later = await report_day(resources, [], Earlier(first.tables[CACHE_BY_DAY], datetime.now(UTC)), datetime.now(UTC))
-    assert f"| {shop.domain} | 200 | 5 % | 0 | 4 |" in section(later, "Cache")
+    assert f"| {shop.domain} | 5 % | 200 | 0 | 4 (" in section(later, "Cache")
     assert later.verdict == "Look at 1 shop with few hits in the cache."
 
 

@@ -4,9 +4,11 @@ from typing import Any
 import orjson
 import pytest
 from psycopg import Connection
+from sqlalchemy import event
 
 from wishcraft.cache.registries import State
 from wishcraft.domain.documents import Gate
+from wishcraft.observability.context import about, subject
 from wishcraft.resources import Resources
 from wishcraft.services.serving import RegistryReader
 from wishcraft.store.shops import ShopRef
@@ -80,3 +82,13 @@ async def test_readers_who_come_during_a_load_share_the_next_one(
     assert all(later)
     assert await first
     assert len(queries) == 2
+
+
+async def test_what_is_loaded_for_all_is_told_of_nobodys_request(
+    resources: Resources, demo: Demo, shop: ShopRef
+) -> None:
+    told: list[dict[str, str]] = []
+    event.listen(resources.db.engine.sync_engine, "before_cursor_execute", lambda *_: told.append(dict(subject())))
+    with about(request_id="the-first-to-ask"):
+        await RegistryReader(resources).read(shop.id, slug_of(demo, shop))
+    assert told == [{}]

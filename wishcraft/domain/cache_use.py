@@ -10,6 +10,8 @@ from wishcraft.domain.outcomes import named
 GOOD_HIT_RATIO: Final = 0.8
 FULL: Final = 0.9
 """Of the quota or the memory: from here on, entries are given up for others."""
+_ENTRIES: Final = "entries (of quota)"
+_SIZE: Final = "size (of quota)"
 _FEW_READS: Final = 100
 """Fewer say little about a ratio."""
 
@@ -40,13 +42,11 @@ def rows(uses: Sequence[CacheUse]) -> list[Row]:
     return [
         {
             "shop": use.shop,
+            _ENTRIES: _entries(use),
+            _SIZE: _size(use),
             "reads so far": use.reads,
             "hits so far": use.hits,
             "evictions so far": use.evictions,
-            "entries": use.entries,
-            "entries allowed": use.entries_allowed,
-            "size": size(use.bytes_held),
-            "size allowed": size(use.bytes_allowed),
         }
         for use in uses
     ]
@@ -78,7 +78,7 @@ def section(uses: Sequence[CacheUse], memory: ServerMemory, began: datetime | No
     finding = counted(len(poor), "shop") + " with few hits in the cache" if poor else ""
     if memory.limit and memory.used > FULL * memory.limit:
         finding = "; ".join(filter(None, [finding, "Redis's memory"]))
-    header = ("shop", "reads", "hit ratio", "evictions", "entries", "of quota", "bytes", "of quota")
+    header = ("shop", "hit ratio", "reads", "evictions", _ENTRIES, _SIZE)
     by_ratio = sorted(uses, key=lambda use: (use.hits / use.reads if use.reads else 1, -use.reads))
     return Section(
         "Cache", " ".join([text, *(advice or ["Nothing to do."])]), header, list(map(_row, by_ratio)), finding
@@ -105,7 +105,18 @@ def _is_full(use: CacheUse) -> bool:
 
 def _row(use: CacheUse) -> tuple[str, ...]:
     return (
-        use.shop, f"{use.reads:,}", percent(use.hits, use.reads), f"{use.evictions:,}",
-        f"{use.entries:,}", percent(use.entries, use.entries_allowed),
-        size(use.bytes_held), percent(use.bytes_held, use.bytes_allowed),
-    )  # fmt: skip
+        use.shop,
+        percent(use.hits, use.reads),
+        f"{use.reads:,}",
+        f"{use.evictions:,}",
+        _entries(use),
+        _size(use),
+    )
+
+
+def _entries(use: CacheUse) -> str:
+    return f"{use.entries:,} ({percent(use.entries, use.entries_allowed)})"
+
+
+def _size(use: CacheUse) -> str:
+    return f"{size(use.bytes_held)} ({percent(use.bytes_held, use.bytes_allowed)})"

@@ -8,8 +8,9 @@ _PLAIN: Final = (
     (re.compile(r"\[((?:[^\]\\\n]|\\.){1,500})\]\(([^()\s]{1,2000})\)"), r"\1 (\2)"),  # links
     (re.compile(r"(?m)^#{1,6} |(?<!\\)\*\*"), ""),  # headings, bold
     (re.compile(r"(?m)^\|(?: --- \|)+\n"), ""),  # the line under a table's header
-    (re.compile(r"\\([|*<`\[\\])"), r"\1"),  # what `escaped` adds
+    (re.compile(r"\\([|*<`\[\]\\])"), r"\1"),  # what `escaped` adds
 )
+_IN_FIGURES: Final = re.compile(r"(?<=[\d✓✗<>]) (?=[\d<>%]|(?:ms|s|min|[KMGT]?i?B)\b)")
 
 
 class Markup(str):
@@ -33,7 +34,12 @@ def escaped(text: str) -> str:
     """The text without what Markdown would take for its own: it may quote what comes from outside."""
     if isinstance(text, Markup):
         return text
-    return "".join(f"\\{character}" if character in "|*<`[\\" else character for character in text)
+    return "".join(f"\\{character}" if character in "|*<`[]\\" else character for character in text)
+
+
+def unbroken(text: str) -> str:
+    """The text with figures that no line ends within, such as `✓ 99.9 %` and `3.4 MiB`: cells are narrow."""
+    return _IN_FIGURES.sub("\N{NO-BREAK SPACE}", text)
 
 
 def plain(text: str) -> str:

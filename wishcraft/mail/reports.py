@@ -7,12 +7,13 @@ from typing import Final
 
 from markdown_it import MarkdownIt
 
-from wishcraft.domain.markdown import plain
+from wishcraft.domain.markdown import plain, unbroken
 from wishcraft.mail.mailer import Mail, Picture
 from wishcraft.mail.rendering import render
 
 _PLOT: Final = re.compile(r"!\[(?P<said>[^\]]*)\]\(data:image/png;base64,(?P<data>[A-Za-z0-9+/=]+)\)")
 _MARKDOWN: Final = MarkdownIt("commonmark", {"html": False}).enable("table")
+_LONG_CELL: Final = re.compile(r"<td>(?=[^<]{50})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Report:
 
 def as_html(report: Report) -> str:
     """The report as a page of HTML that holds its plots too: it needs no other file, and no internet."""
-    return render("report.html", report=report, body=_MARKDOWN.render(report.body))
+    return render("report.html", report=report, body=_rendered(report.body))
 
 
 def compose_report(report: Report, recipient: str, message_id: str) -> Mail:
@@ -44,7 +45,11 @@ def compose_report(report: Report, recipient: str, message_id: str) -> Mail:
         sender_name="WishCraft",
         subject=f"{report.title}: {report.verdict}",
         text=f"{report.verdict}\n\n{plain(told)}\n\n{report.link}\n",
-        html=render("report.html", report=report, body=_MARKDOWN.render(shown)),
+        html=render("report.html", report=report, body=_rendered(shown)),
         message_id=message_id,
         pictures=pictures,
     )
+
+
+def _rendered(markdown: str) -> str:
+    return _LONG_CELL.sub('<td class="long">', _MARKDOWN.render(unbroken(markdown)))

@@ -27,8 +27,6 @@ SCHEDULE_SECONDS: Final = 10.0
 """The same of Prefect's schedule, which costs Prefect three queries and changes by the minute."""
 MEMORY_LIMIT_SHARE: Final = 0.9
 _CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
-
-
 _AWAY: Final = (CacheUnavailable, OperationalError, InterfaceError, PoolTimeout, httpx.HTTPError, OSError)
 
 

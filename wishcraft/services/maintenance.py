@@ -7,7 +7,7 @@ from typing import Final
 from wishcraft.cache.samples import sample_slugs
 from wishcraft.domain import cache_use, popularity, runs, storage, traffic, upkeep
 from wishcraft.domain.cache_use import CacheUse, ServerMemory
-from wishcraft.domain.maintenance import Earlier, Page, Row, Section, compose, verdict
+from wishcraft.domain.maintenance import NO_DATA, Earlier, Page, Row, Section, compose, percent, verdict
 from wishcraft.domain.popularity import Unviewed, Viewed, Warmed
 from wishcraft.domain.runs import Run
 from wishcraft.domain.traffic import Served
@@ -194,12 +194,13 @@ def _draw_weeks(served: Mapping[int, Served], found: Sequence[Run], now: datetim
     agos = list(reversed(range(14)))
     days = [(now - ago * DAY - DAY / 2).date() for ago in agos]
     counted = runs.by_days_ago(found, now)
-    requests = [float(served.get(ago, Served()).requests) for ago in agos]
+    requests = [float(served[ago].requests) if ago in served else None for ago in agos]
     hits = [100 * part.hits / part.reads if (part := served.get(ago, Served())).reads else None for ago in agos]
     done = [float(len(counted.get(ago, []))) for ago in agos]
     success = [runs.success(counted.get(ago, [])) for ago in agos]
+    latest = NO_DATA if requests[-1] is None else f"{requests[-1]:,.0f} in a day"
     panels = [
-        Days("Requests", f"{requests[-1]:,.0f} in a day", days, requests, "", above=False),
+        Days("Requests", latest, days, requests, "", above=False),
         Days("Hits in the cache", _said(hits[-1]), days, hits, "%", 100 * cache_use.GOOD_HIT_RATIO),
         Days("Runs of jobs", f"{done[-1]:,.0f} in a day", days, done, "", above=False),
         Days("Success of runs", _said(success[-1]), days, success, "%", runs.GOOD_SUCCESS),
@@ -208,4 +209,4 @@ def _draw_weeks(served: Mapping[int, Served], found: Sequence[Run], now: datetim
 
 
 def _said(value: float | None) -> str:
-    return "no data" if value is None else f"{value:.1f} %"
+    return NO_DATA if value is None else percent(value, 100)

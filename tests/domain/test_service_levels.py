@@ -83,9 +83,9 @@ def test_an_objective_is_met_while_less_is_bad_than_its_budget(bad: int, met: bo
         (Level.UPTIME, Count(43_200, 50), "used up: 50 minutes, 43 allowed"),
         (Level.ERRORS, Count(2_500_000, 1000), "1,500 of 2,500 errors"),
         (Level.CACHE, Count(10, 1), "1 of 2 misses"),
-        (Level.JOBS, Count(50, 0), "untouched: 0 failed runs, 0 allowed"),
-        (Level.JOBS, Count(50, 1), "used up: 1 failed run, 0 allowed"),
-        (Level.ERRORS, Count(700, 7), "used up: 7 errors, 0 allowed"),
+        (Level.JOBS, Count(50, 0), "untouched: 0 failed runs, none allowed"),
+        (Level.JOBS, Count(50, 1), "used up: 1 failed run, none allowed"),
+        (Level.ERRORS, Count(700, 7), "used up: 7 errors, none allowed"),
         (Level.MAILS, Count(0, 0), "no data"),
     ],
 )

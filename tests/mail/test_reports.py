@@ -62,8 +62,11 @@ async def test_a_long_verdict_ends_the_subject_at_a_word(mail_settings: dict[str
 
 
 def test_a_figure_stays_in_one_line_and_a_wide_table_within_the_page() -> None:
-    body = table(("size", "why"), [("3.4 MiB", "a word " * 10), ("✗ 99.9 %", "10 runs")])
-    html = compose_report(replace(REPORT, body=body), "ops@wishcraft.example", "<one@wishcraft.example>").html
+    body = table(("size", "why"), [("3.4 MiB", "a word " * 10), ("✗ 99.9 %", "10 runs"), ("no data", "")])
+    report = replace(REPORT, verdict="Missed: uptime (9 %).", body=body)
+    html = compose_report(report, "ops@wishcraft.example", "<one@wishcraft.example>").html
+    assert "<h1>Missed: uptime (9\N{NO-BREAK SPACE}%).</h1>" in html
+    assert "<td>no\N{NO-BREAK SPACE}data</td>" in html
     assert "<td>3.4\N{NO-BREAK SPACE}MiB</td>" in html
     assert "<td>✗\N{NO-BREAK SPACE}99.9\N{NO-BREAK SPACE}%</td>\n<td>10 runs</td>" in html
     assert '<td class="long">a word' in html

@@ -10,7 +10,7 @@ _PLAIN: Final = (
     (re.compile(r"(?m)^\|(?: --- \|)+\n"), ""),  # the line under a table's header
     (re.compile(r"\\([|*<`\[\]\\])"), r"\1"),  # what `escaped` adds
 )
-_IN_FIGURES: Final = re.compile(r"(?<=[\d✓✗<>]) (?=[\d<>%]|(?:ms|s|min|[KMGT]?i?B)\b)")
+_IN_FIGURES: Final = re.compile(r"(?<=[\d✓✗<>]) (?=[\d<>%]|(?:ms|s|min|[KMGT]?i?B)\b)|(?<=\bno) (?=data\b)")
 
 
 class Markup(str):
@@ -38,7 +38,7 @@ def escaped(text: str) -> str:
 
 
 def unbroken(text: str) -> str:
-    """The text with figures that no line ends within, such as `✓ 99.9 %` and `3.4 MiB`: cells are narrow."""
+    """The text with figures that no line ends within, such as `✓ 99.9 %`, `3.4 MiB` and `no data`: cells are narrow."""
     return _IN_FIGURES.sub("\N{NO-BREAK SPACE}", text)
 
 

@@ -92,7 +92,8 @@ def budget(assessment: Assessment) -> str:
         return NO_DATA
     if assessment.met and allowed:
         return f"{allowed - bad:,} of {_counted(allowed, noun)}"
-    return f"{'untouched' if assessment.met else 'used up'}: {_counted(bad, noun)}, {allowed:,} allowed"
+    most = f"{allowed:,}" if allowed else "none"
+    return f"{'untouched' if assessment.met else 'used up'}: {_counted(bad, noun)}, {most} allowed"
 
 
 def trend(assessment: Assessment) -> str:

@@ -28,7 +28,7 @@ class Report:
 
 def as_html(report: Report) -> str:
     """The report as a page of HTML that holds its plots too: it needs no other file, and no internet."""
-    return render("report.html", report=report, body=_rendered(report.body))
+    return _html(report, report.body)
 
 
 def compose_report(report: Report, recipient: str, message_id: str) -> Mail:
@@ -45,11 +45,12 @@ def compose_report(report: Report, recipient: str, message_id: str) -> Mail:
         sender_name="WishCraft",
         subject=f"{report.title}: {report.verdict}",
         text=f"{report.verdict}\n\n{plain(told)}\n\n{report.link}\n",
-        html=render("report.html", report=report, body=_rendered(shown)),
+        html=_html(report, shown),
         message_id=message_id,
         pictures=pictures,
     )
 
 
-def _rendered(markdown: str) -> str:
-    return _LONG_CELL.sub('<td class="long">', _MARKDOWN.render(unbroken(markdown)))
+def _html(report: Report, markdown: str) -> str:
+    body = _LONG_CELL.sub('<td class="long">', _MARKDOWN.render(unbroken(markdown)))
+    return render("report.html", report=report, verdict=unbroken(report.verdict), body=body)

@@ -76,8 +76,9 @@ async def test_the_day_and_the_week_tell_of_a_failed_run_and_leave_tables_for_th
     day = await daily_report(return_state=True)
     assert "failed run" in str(day.message)
     assert "ShopifyUnauthorized" in await summary_of(day)
+    assert f"[{run.name}]({run.url})" in await summary_of(day)
     assert await tables_of(day) == {"daily-report-cache": "Daily report: cache"}
-    assert "failed run" not in str((await run_due(daily_report, began)).message)
+    assert run.name not in await summary_of(await run_due(daily_report, began))
     week = await weekly_report(return_state=True)
     assert week.is_completed()
     assert f"[{run.name}]({run.url})" in await summary_of(week)

@@ -1,12 +1,19 @@
-"""Shops of the demo data, and a count of the queries that the core makes."""
+"""Shops of the demo data and tables for others, and a count of the queries that the core makes."""
 
 from collections.abc import Iterator
+from datetime import date
 
+import psycopg
 import pytest
 from sqlalchemy import event
 
-from wishcraft.resources import Resources
+from deployments.sandbox.demo import seed
+from tests.services.by_sql import Tables
+from wishcraft.resources import Resources, open_analysts_database
+from wishcraft.services import analysing
+from wishcraft.settings import Settings
 from wishcraft.store import shops
+from wishcraft.store.analysts import AnalystsDatabase
 from wishcraft.store.shops import ShopRef
 
 
@@ -29,3 +36,28 @@ def queries(resources: Resources) -> Iterator[list[str]]:
     event.listen(engine, "before_cursor_execute", note)
     yield statements
     event.remove(engine, "before_cursor_execute", note)
+
+
+@pytest.fixture
+def analysts(settings: Settings) -> Iterator[AnalystsDatabase]:
+    """The database as reports read it."""
+    with open_analysts_database(settings.database_replica_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def tables(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tables]:
+    """The tables themselves, to fill; reports read them in chunks of two registries."""
+    monkeypatch.setattr(analysing, "REGISTRIES_AT_ONCE", 2)
+    with psycopg.connect(settings.database_url.replace("+psycopg", ""), autocommit=True) as connection:
+        yield connection
+        connection.execute("TRUNCATE shops CASCADE")
+
+
+@pytest.fixture
+def many(settings: Settings, demo: Tables, monkeypatch: pytest.MonkeyPatch) -> Tables:
+    """The tables with so many demo registries, and their reminders, that averages tell something."""
+    monkeypatch.setattr(analysing, "REGISTRIES_AT_ONCE", 40)
+    demo.execute("TRUNCATE shops CASCADE")
+    seed(settings, 360, 7, date(2026, 3, 14))
+    return demo

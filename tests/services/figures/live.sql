@@ -1,0 +1,5 @@
+-- Their live purchases, each with its day in the shop's calendar, and how much of its item was bought by then.
+SELECT purchase.*, (purchase.created_at AT TIME ZONE chosen.timezone)::date AS day,
+    sum(purchase.quantity) OVER (PARTITION BY purchase.item_id ORDER BY purchase.created_at) AS so_far
+FROM public.purchases AS purchase JOIN chosen USING (registry_id)
+WHERE purchase.status IN ('pending', 'confirmed')

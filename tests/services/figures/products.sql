@@ -1,0 +1,16 @@
+-- A variant's titles are those that the most registries have.
+SELECT shop, currency, product_id, variant_id, (array_agg(product_title ORDER BY usual))[1] AS product_title,
+    (array_agg(variant_title ORDER BY usual))[1] AS variant_title, count(DISTINCT registry_id) AS registries,
+    sum(wanted) AS wanted, sum(bought) AS bought, sum(sold) AS sold, sum(value) AS value
+FROM (
+    SELECT *, row_number() OVER (
+        PARTITION BY shop, currency, product_id, variant_id ORDER BY alike DESC, product_title, variant_title
+    ) AS usual
+    FROM (
+        SELECT *, count(*) OVER (
+            PARTITION BY shop, currency, product_id, variant_id, product_title, variant_title
+        ) AS alike
+        FROM wishes
+    ) AS titled
+) AS ordered
+GROUP BY shop, currency, product_id, variant_id

@@ -90,6 +90,6 @@ def test_stock_is_told_against_the_shops_threshold(quantity: int, tracked: bool,
     assert shown["stock"] == level
 
 
-@pytest.mark.parametrize(("currency", "shown"), [("EUR", "1500.00"), ("JPY", "1500"), ("USD", "1500.00")])
+@pytest.mark.parametrize(("currency", "shown"), [("EUR", "1500.00"), ("JPY", "1500"), ("RWF", "1500")])
 def test_money_has_as_many_decimals_as_its_currency(currency: str, shown: str) -> None:
     assert format_money(Decimal("1500.00"), currency) == shown

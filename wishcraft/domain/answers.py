@@ -11,7 +11,9 @@ from typing import Any, Final, NamedTuple
 from wishcraft.domain.inventory import stock_level
 from wishcraft.domain.registries import EventType, ItemStatus, Priority, RegistryStatus, Visibility
 
-WITHOUT_CENTS: Final = frozenset({"CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF", "XPF"})
+WITHOUT_CENTS: Final = frozenset({
+    "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF",
+})  # fmt: skip
 """Currencies whose amounts have no decimals (ISO 4217)."""
 
 

@@ -1,9 +1,13 @@
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from prefect import Flow, State, get_client
 from prefect.flow_engine import run_flow_async
+from prefect.server.schemas.schedules import CronSchedule
 from prefect.states import Scheduled
 from psycopg import Connection
 from redis.asyncio import Redis
@@ -102,3 +106,13 @@ async def test_the_month_ends_well_where_vulnerabilities_cannot_be_looked_up(mon
     assert month.is_completed()
     assert "gave no usable answer (no route to osv.dev)" in await summary_of(month)
     assert await tables_of(month) == {"monthly-report-sizes": "Monthly report: sizes"}
+
+
+@pytest.mark.parametrize(
+    ("job", "told_of"), [("daily-report", timedelta(days=1)), ("weekly-report", timedelta(days=7))]
+)
+async def test_no_hour_of_the_year_falls_between_two_reports_or_is_told_twice(job: str, told_of: timedelta) -> None:
+    deployments = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
+    [[schedule]] = [deployment["schedules"] for deployment in deployments if deployment["name"] == job]
+    runs = await CronSchedule(**schedule).get_dates(400, start=datetime(2026, 1, 1, tzinfo=UTC))
+    assert {(after - before).total_seconds() for before, after in pairwise(runs)} == {told_of.total_seconds()}

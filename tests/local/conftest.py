@@ -107,6 +107,9 @@ def environment(
     with running(program, lambda: healthy(api), folder / "server.log", timeout=PATIENCE):
         command = [sys.executable, "-c", SET_UP_TWICE]
         subprocess.run(command, check=True, env=environment, cwd=ROOT, timeout=PATIENCE, capture_output=True)  # noqa: S603  the text above
+        with client_of(environment) as http:  # a test's worker shall have the test's runs, whatever the hour
+            for deployment in post(http, "/deployments/filter", {}):
+                http.patch(f"/deployments/{deployment['id']}", json={"paused": True}).raise_for_status()
         yield environment
 
 
@@ -120,8 +123,7 @@ def job_environment(environment: dict[str, str], settings: Settings) -> dict[str
 
 @pytest.fixture
 def http(environment: dict[str, str]) -> Iterator[httpx.Client]:
-    user, _, password = PASSWORD.partition(":")
-    with httpx.Client(base_url=environment["PREFECT_API_URL"], auth=(user, password), trust_env=False) as http:
+    with client_of(environment) as http:
         yield http
 
 
@@ -130,6 +132,11 @@ def alerts(alert_server: tuple[str, list[str]]) -> list[str]:
     """The alerts that came since the test began; more may come."""
     alert_server[1].clear()
     return alert_server[1]
+
+
+def client_of(environment: dict[str, str]) -> httpx.Client:
+    user, _, password = PASSWORD.partition(":")
+    return httpx.Client(base_url=environment["PREFECT_API_URL"], auth=(user, password), trust_env=False)
 
 
 def healthy(api: str) -> bool:

@@ -10,18 +10,23 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]  # the first test may h
 RUN_MILLISECONDS = 90_000
 
 
+def open_deployment(page: Page, board: dict[str, Any], name: str) -> None:
+    page.goto(f"{board['prefect_ui']}/deployments")  # ten to a page
+    page.get_by_placeholder("Search deployments").fill(name)
+    page.get_by_role("link", name=name).first.click()
+
+
 def test_the_prefect_ui_shows_every_deployment_and_its_next_run(page: Page, board: dict[str, Any]) -> None:
     page.goto(f"{board['prefect_ui']}/deployments")
-    for name in ("cache-warm", "sync-inventory"):
+    for name in ("cache-warm", "conversion-report"):
         expect(page.get_by_role("link", name=name).first).to_be_visible()
-    page.get_by_role("link", name="sync-inventory").first.click()
+    open_deployment(page, board, "sync-inventory")
     expect(page.get_by_text("Next Run")).to_be_visible()
     expect(page.get_by_text("Every 15 minutes")).to_be_visible()
 
 
 def test_a_run_started_from_its_form_completes_and_leaves_its_table(page: Page, board: dict[str, Any]) -> None:
-    page.goto(f"{board['prefect_ui']}/deployments")
-    page.get_by_role("link", name="sync-inventory").first.click()
+    open_deployment(page, board, "sync-inventory")
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("Custom run").click()
     expect(page.get_by_text("Count what would change; write nothing.")).to_be_visible()  # the form explains itself

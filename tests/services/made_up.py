@@ -112,7 +112,7 @@ _events: Final = st.fixed_dictionaries(
 _reminders: Final = st.fixed_dictionaries(
     {
         "kind": _pick("7_days", "7_days", "1_day"),
-        "event_date": _pick(0, 0, 0, 1, -7),
+        "event_date": _pick(0, 0, 1, -7),
         "recipient": _pick("ada@example.org", "bob@example.org"),
         "state": _pick("sent", "sent", "suppressed", "failed", "pending", "sending"),
     }
@@ -128,12 +128,12 @@ _registries: Final = st.fixed_dictionaries(
         "items": st.lists(_items, max_size=3, unique_by=lambda item: item["variant_id"]),
         "events": st.lists(_events, max_size=5),
         "reminders": st.lists(
-            _reminders, max_size=2, unique_by=lambda one: (one["kind"], one["event_date"], one["recipient"])
+            _reminders, max_size=3, unique_by=lambda one: (one["kind"], one["event_date"], one["recipient"])
         ),
     }
 )
 _shops: Final = st.lists(
-    st.tuples(_pick(*_PLACES), st.lists(_registries, min_size=1, max_size=4)),
+    st.tuples(_pick(*_PLACES), st.lists(_registries, min_size=2, max_size=8)),
     min_size=1,
     max_size=3,
     unique_by=lambda shop: shop[0],

@@ -28,20 +28,21 @@ Found = tuple[Page, Path | None]
 @task("report registries")
 async def report_registries(question: Question, now: datetime, file: FileFormat) -> Found:
     """How registries do: completion, gifts, guests, products, cohorts."""
-    return await _answer("Registries", partial(registry_report.answer, question=question, now=now), file)
+    return await _answer("Registries", partial(registry_report.answer, question=question, now=now), file, now.date())
 
 
 @task("report conversion")
 async def report_conversion(question: Question, now: datetime, file: FileFormat) -> Found:
     """Where guests give up, and what reminders do."""
-    return await _answer("Conversion", partial(conversion_report.answer, question=question, now=now), file)
+    day = question.days.last or now.date()
+    return await _answer("Conversion", partial(conversion_report.answer, question=question, now=now), file, day)
 
 
 @task("forecast demand")
 async def forecast_demand(question: Question, today: date, weeks: int, file: FileFormat) -> Found:
     """What the coming events will ask of the stock."""
     make = partial(demand_report.answer, question=question, today=today, weeks=weeks)
-    return await _answer("Demand", make, file)
+    return await _answer("Demand", make, file, today)
 
 
 @task("ask")
@@ -51,29 +52,30 @@ async def ask_database(question: str, rows: int, seconds: int, file: FileFormat)
     def make(db: AnalystsDatabase, _: Progress) -> Answer:
         return asking.answer(db, question, rows, seconds)
 
-    return await _answer("Answer", make, file)
+    return await _answer("Answer", make, file, datetime.now(UTC).date())
 
 
 @task("export {table}")
 async def export_table(table: TableName, question: Question, form: DataFormat) -> Found:
     """Write a table's rows to a file."""
-    file = _file(table, form)
+    file = _file(table, form, datetime.now(UTC).date())
     rows = await _in_thread(lambda db, progress: exporting.export_table(db, table, question, file, progress))
     return Page(f"{counted(rows, 'row')} of {table}.", "", {}), file
 
 
-async def _answer(title: str, make: Callable[[AnalystsDatabase, Progress], Answer], form: FileFormat) -> Found:
+async def _answer(
+    title: str, make: Callable[[AnalystsDatabase, Progress], Answer], form: FileFormat, day: date
+) -> Found:
     answer = await _in_thread(make)
-    file = None if form == "none" else _file(str(flow_run.flow_name), form)
+    file = None if form == "none" else _file(str(flow_run.flow_name), form, day)
     if file:
         await asyncio.to_thread(save, answer, title, file)
     return answer.page, file
 
 
-def _file(name: str, form: str) -> Path:
-    """A name that no other run has: what it holds, when it was asked for, and the beginning of the run's id."""
-    moment = datetime.now(UTC).strftime("%Y-%m-%d-%H%M%S")
-    return AnalyticsSettings().export_folder.absolute() / f"{name}-{moment}-{str(flow_run.id)[:8]}.{form}"
+def _file(name: str, form: str, day: date) -> Path:
+    """A name that no other run has: what it holds, the day that it tells of, and the end of the run's id."""
+    return AnalyticsSettings().export_folder.absolute() / f"{name}-{day}-{str(flow_run.id)[-8:]}.{form}"
 
 
 async def _in_thread(work: Callable[[AnalystsDatabase, Progress], T]) -> T:

@@ -55,6 +55,7 @@ async def test_a_report_is_a_page_with_a_plot_tables_and_a_file_that_needs_nothi
     page = await summary_of(state)
     assert "](data:image/png;base64," in page
     assert "## What sells" in page
+    assert f"*Registries created; {MAPLE}; all event types.*" in page
     assert await keys_of(state, "table") == {
         f"registry-report-{part}" for part in ("summary", "products", "never-bought", "price-bands", "cohorts")
     }
@@ -72,6 +73,12 @@ async def test_the_other_reports_leave_what_they_say(exports: Exports) -> None:
     assert await keys_of(conversion, "table") == {"conversion-report-funnel", "conversion-report-reminders"}
     demand = await demand_forecast(event_types=[EventType.WEDDING], file="csv", return_state=True)
     assert await keys_of(demand, "table") == {"demand-forecast"}
+    for today in (date(2026, 3, 13), date(2026, 3, 14)):
+        past = await conversion_report(["sakura-living.myshopify.com"], weeks=2, today=today, return_state=True)
+        assert f"*What guests did from 2026-03-02 to {today}; sakura-living" in await summary_of(past)
+    assert sorted(file.name[:28] for file in exports() if file.suffix == ".html") == [
+        "conversion-report-2026-03-13", "conversion-report-2026-03-14",
+    ]  # fmt: skip
     left = {file.suffix: file for file in exports()}
     pd.testing.assert_frame_equal(pd.read_parquet(left[".parquet"]), reports.conversion_report(weeks=4))
     assert len(pd.read_csv(left[".csv"])) == len(reports.demand_forecast(event_types=["wedding"]))

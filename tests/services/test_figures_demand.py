@@ -46,4 +46,4 @@ def test_the_demo_shops_wishes_are_forecast_as_sql_forecasts_them(analysts: Anal
     for question, weeks in ((Question(), 8), (Question(["maple-and-pine.myshopify.com"], ["wedding"]), 26)):
         forecast = hold_to_sql(analysts, many, question, date(2026, 3, 14), weeks)
         assert forecast["expected"].sum() > 1
-        assert set(forecast["verdict"]) >= {"enough", "not limited", "will run out"}
+        assert set(forecast["verdict"]) >= {"enough", "not limited", "out of stock"}

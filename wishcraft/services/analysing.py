@@ -38,6 +38,14 @@ class Question:
     days: Days = field(default_factory=Days)
 
 
+def scope(what: str, question: Question, days: Days) -> str:
+    """The line over a page that says what it is about: `Registries created from 2026-01-01; all shops; baby.`"""
+    begin = f" from {days.first}" if days.first else ""
+    end = f" to {days.last}" if days.last else ""
+    chosen = [", ".join(question.shops) or "all shops", ", ".join(question.event_types) or "all event types"]
+    return f"*{what}{begin}{end}; {'; '.join(chosen)}.*"
+
+
 class Answer(NamedTuple):
     """What a report finds: a page for people, and its main figures as a frame."""
 

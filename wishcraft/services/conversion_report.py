@@ -9,8 +9,8 @@ import pandas as pd
 from wishcraft.domain import analytics
 from wishcraft.domain.maintenance import Page, counted
 from wishcraft.plots import Bars, Days, Panel, draw, image
-from wishcraft.services.analysing import Answer, Progress, Question, read_chunks, unwatched
-from wishcraft.services.figures import Column, markdown, percents, rows, share, whole
+from wishcraft.services.analysing import Answer, Progress, Question, read_chunks, scope, unwatched
+from wishcraft.services.figures import Column, markdown, percents, points, rows, share, whole
 from wishcraft.store.analysts import AnalystsDatabase
 from wishcraft.store.frames import TableName
 
@@ -29,20 +29,22 @@ _STEPS: Final = {
     "purchased": "bought it",
 }
 _FUNNEL: Final = {
-    "viewed": whole("visits"), "clicked": whole("looked at a gift"), "in_cart": whole("in the cart"),
-    "purchased": whole("bought"), "conversion": share("conversion"), "gives_up": Column("most give up"),
+    "viewed": whole("visits"), "clicked": whole(_STEPS["clicked"]), "in_cart": whole(_STEPS["in_cart"]),
+    "purchased": whole(_STEPS["purchased"]), "conversion": share("conversion"),
+    "gives_up": Column("weakest step", lambda change: " → ".join(_STEPS[step] for step in change.split(" → "))),
 }  # fmt: skip
 _EFFECT: Final = {
     "reminded": whole("reminded"), "not_reminded": whole("not reminded"),
     "units_difference": Column("pieces more", "{:+.2f}".format), "units_low": Column("from", "{:+.2f}".format),
-    "units_high": Column("to", "{:+.2f}".format), "share_difference": Column("any gift", "{:+.1%}".format),
-    "share_low": Column("from", "{:+.1%}".format), "share_high": Column("to", "{:+.1%}".format),
+    "units_high": Column("to", "{:+.2f}".format), "share_difference": points("with a gift"),
+    "share_low": points("at least"), "share_high": points("at most"),
 }  # fmt: skip
-_NO_EXPERIMENT: Final = """*From* and *to* bound the differences with a confidence of 95 %. It is no experiment:
-registries are not reminded when their people unsubscribed, a mail failed or their shop sends none, and these may differ
-for reasons of their own."""
+_NO_EXPERIMENT: Final = """*From* and *to*, *at least* and *at most* bound the two differences with a confidence of
+95 %; pieces of fewer than 30 registries tell too little for that. It is no experiment: registries are not reminded when
+their people unsubscribed, a mail failed or their shop sends none, and these may differ for reasons of their own."""
 _EXPLAINED: Final = """A *visit* is what one visitor did with one registry in one week, which begins on Monday in the
-shop's time zone. It reached a step if it did that or a later one."""
+shop's time zone. It reached a step if it did that or a later one. The *weakest step* is the one that the smallest share
+of those who could take it took."""
 
 
 class Figures(NamedTuple):
@@ -86,15 +88,20 @@ def answer(db: AnalystsDatabase, progress: Progress = unwatched, *, question: Qu
     figures = count(db, question, now, progress)
     funnel, effect = figures.part("funnel"), figures.part("reminders")
     tables = {"conversion-report-funnel": rows(funnel, SHOWN), "conversion-report-reminders": rows(effect, SHOWN)}
-    return Answer(Page(_verdict(figures.visits), _body(figures), tables), funnel)
+    body = f"{scope('What guests did', question, question.days)}\n\n{_body(figures)}"
+    return Answer(Page(_verdict(figures.visits), body, tables), funnel)
 
 
 def _verdict(visits: pd.DataFrame) -> str:
     [every] = analytics.funnel(visits, ()).to_dict("records")
     if not every["viewed"]:
         return "No visit in these weeks."
-    most = "" if pd.isna(every["gives_up"]) else f"; most are lost at {every['gives_up'].replace('_', ' ')}"
-    return f"{every['conversion']:.1%} of {counted(int(every['viewed']), 'visit')} ended in a purchase{most}."
+    told = f"{every['conversion']:.1%} of {counted(int(every['viewed']), 'visit')} ended in a purchase"
+    if pd.isna(every["gives_up"]):
+        return f"{told}."
+    before, step = every["gives_up"].split(" → ")
+    weakest = f"of {every[before]:,} that {_STEPS[before]}, {every[step] / every[before]:.0%} {_STEPS[step]}"
+    return f"{told}; the weakest step: {weakest}."
 
 
 def _body(figures: Figures) -> str:
@@ -132,18 +139,18 @@ def _columns(level: str, title: str) -> dict[str, Column]:
 
 def _draw(figures: Figures, kinds: pd.DataFrame) -> str:
     every, weeks = analytics.funnel(figures.visits, ()), analytics.funnel(figures.visits, ("week",))
-    effect = analytics.reminder_effect(figures.reminded)[["units_reminded", "units_not_reminded"]].iloc[0]
+    effect = analytics.reminder_effect(figures.reminded).iloc[0]
     conversion = percents(weeks["conversion"])
-    latest = f"{conversion[-1]:.1f} %" if conversion else ""
+    latest = f"{conversion[-1]:.1f} % in the last" if conversion else ""
     panels: list[Panel] = [
         Bars("The way to a gift", "visits", list(_STEPS.values()), [float(every[step].iloc[0]) for step in _STEPS]),
         Days("Conversion by week", latest, [week.date() for week in weeks["week"]], conversion, "%", above=False),
         Bars("Conversion", "by event type", list(kinds["event_type"]), percents(kinds["conversion"]), "%"),
         Bars(
-            "Pieces given",
-            f"{DAYS} days from a reminder",
-            ["reminded", "not reminded"],
-            [round(float(mean), 2) for mean in effect.fillna(0)],
+            "Pieces given after a reminder",
+            effect["finding"],
+            [f"reminded: {effect['reminded']:,}", f"not reminded: {effect['not_reminded']:,}"],
+            [round(float(mean), 2) for mean in effect[["units_reminded", "units_not_reminded"]].fillna(0)],
         ),
     ]
     return image(

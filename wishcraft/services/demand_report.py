@@ -1,25 +1,28 @@
 """What guests are likely to buy for the events to come, beside what is in stock."""
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Final, NamedTuple
 
 import pandas as pd
 
 from wishcraft.domain import analytics
 from wishcraft.domain.maintenance import Page, counted
+from wishcraft.domain.periods import Days
 from wishcraft.plots import Bars, draw, image
-from wishcraft.services.analysing import Answer, Progress, Question, read_chunks, unwatched
+from wishcraft.services.analysing import Answer, Progress, Question, read_chunks, scope, unwatched
 from wishcraft.services.figures import Column, decimal, markdown, rows, short, whole
 from wishcraft.store.analysts import AnalystsDatabase
 
 MOST: Final = 20
 SHOWN: Final = 1_000
 _BARS: Final = 10
+_LETTERS: Final = 70
 _COLUMNS: Final = {
     "product_title": Column("product"), "variant_title": Column("variant"), "verdict": Column("verdict"),
     "stock": whole("in stock"), "expected": decimal("expected"), "low": decimal("from"), "high": decimal("to"),
     "open": whole("still wished for"), "short": decimal("missing"), "shop": Column("shop"),
 }  # fmt: skip
+_SCARCE: Final = ("out of stock", "will run out", "may run out")
 _EXPLAINED: Final = """*Expected* is what guests are likely to buy until the events are over: of what is still wished
 for, the share that was bought so many weeks before past events of the same type, in the last year. In 80 % of the cases
 it lies between *from* and *to*, if guests decide by themselves. What others buy in the shop is not in it."""
@@ -61,30 +64,28 @@ def answer(
         QuestionRefused, ConfigurationError, DatabaseUnavailable: As `read_chunks`.
     """
     forecast = count(db, question, today, weeks, progress).forecast()
-    body = f"{_draw(forecast)}\n\n{markdown(forecast, _COLUMNS, MOST)}\n\n{_EXPLAINED}"
+    about = scope("Events", question, Days(today, today + timedelta(days=7 * weeks - 1)))
+    body = f"{about}\n\n{_draw(forecast)}\n\n{markdown(forecast, _COLUMNS, MOST)}\n\n{_EXPLAINED}"
     return Answer(Page(_verdict(forecast, weeks), body, {"demand-forecast": rows(forecast, SHOWN)}), forecast)
 
 
 def _verdict(forecast: pd.DataFrame, weeks: int) -> str:
-    ahead = f"for the events of the next {counted(weeks, 'week')}"
+    ahead = f"at the events of the next {f'{weeks} weeks' if weeks > 1 else 'week'}"
     if forecast.empty:
         return f"Nothing is wished for {ahead}."
     judged = forecast["verdict"].value_counts()
-    out, maybe = int(judged.get("will run out", 0)), int(judged.get("may run out", 0))
-    return f"{counted(len(forecast), 'variant')} wished for {ahead}: {out:,} will run out, {maybe:,} may."
+    told = [f"{judged[verdict]:,} {verdict}" for verdict in _SCARCE if verdict in judged]
+    return f"{counted(len(forecast), 'variant')} wished for {ahead}: {', '.join(told) or 'there is enough of each'}."
 
 
 def _draw(forecast: pd.DataFrame) -> str:
     scarce = forecast[forecast["short"] > 0].head(_BARS)
-    names = short(scarce["product_title"] + ", " + scarce["variant_title"])
-    wanted = forecast.sort_values("expected", ascending=False).head(_BARS)
-    panels = [
-        Bars("Likely to be missing", "pieces", names, [round(value, 1) for value in scarce["short"]]),
-        Bars(
-            "Expected most",
-            "pieces",
-            short(wanted["product_title"] + ", " + wanted["variant_title"]),
-            [round(value, 1) for value in wanted["expected"].fillna(0)],
-        ),
-    ]
-    return image(draw(panels), "The variants of which most is likely to be missing, and those expected most")
+    wanted = forecast[forecast["expected"] > 0].sort_values("expected", ascending=False).head(_BARS)
+    panels = [_bars("Likely to be missing", scarce, "short"), _bars("Expected most", wanted, "expected")]
+    return image(draw(panels, columns=1), "The variants of which most is likely to be missing, and those expected most")
+
+
+def _bars(title: str, chosen: pd.DataFrame, figure: str) -> Bars:
+    shops = chosen["shop"].str.removesuffix(".myshopify.com")
+    names = short(chosen["product_title"] + ", " + chosen["variant_title"] + " · " + shops, _LETTERS)
+    return Bars(title, "pieces", names, [round(value, 1) for value in chosen[figure]])

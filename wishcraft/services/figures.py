@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
+from wishcraft.domain.answers import decimals
 from wishcraft.domain.maintenance import Row
 from wishcraft.domain.markdown import table
 
@@ -36,9 +37,9 @@ def share(title: str) -> Column:
     return Column(title, "{:.1%}".format)
 
 
-def money(title: str) -> Column:
-    """An amount in the unit of some currency."""
-    return Column(title, "{:,.2f}".format)
+def points(title: str) -> Column:
+    """A difference of shares, which is written in points of a per cent."""
+    return Column(title, lambda difference: f"{100 * difference:+.1f} points")
 
 
 def day(title: str) -> Column:
@@ -46,11 +47,22 @@ def day(title: str) -> Column:
     return Column(title, "{:%Y-%m-%d}".format)
 
 
+def priced(frame: pd.DataFrame, amounts: Iterable[str]) -> pd.DataFrame:
+    """The frame with these columns written as amounts of each row's `currency`."""
+    written = frame.copy()
+    for name in amounts:
+        written[name] = [
+            None if pd.isna(amount) else f"{amount:,.{decimals(currency)}f}"
+            for amount, currency in zip(frame[name], frame["currency"], strict=True)
+        ]
+    return written
+
+
 def markdown(frame: pd.DataFrame, columns: Mapping[str, Column], most: int) -> str:
-    """The first rows of these columns as Markdown; with a last line that says how many more there are."""
+    """The first rows of these columns as Markdown; with a last line that says how many more there are, and where."""
     written = table([column.title for column in columns.values()], cells(frame.head(most), columns))
     more = len(frame) - most
-    return f"{written}\n\n… and {more:,} more." if more > 0 else written
+    return f"{written}\n\n… and {more:,} more: see the run's tables." if more > 0 else written
 
 
 def cells(frame: pd.DataFrame, columns: Mapping[str, Column]) -> list[list[str]]:
@@ -78,9 +90,9 @@ def percents(shares: pd.Series) -> list[float]:
     return [float(value) for value in (100 * shares.fillna(0)).round(1)]
 
 
-def short(names: Iterable[object]) -> list[str]:
+def short(names: Iterable[object], letters: int = _LETTERS) -> list[str]:
     """Names as bars have them."""
-    return [textwrap.shorten(str(name), _LETTERS, placeholder=" …") for name in names]
+    return [textwrap.shorten(str(name), letters, placeholder=" …") for name in names]
 
 
 def _cell(value: Any) -> str | int | float:

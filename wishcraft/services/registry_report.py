@@ -9,8 +9,8 @@ import pandas as pd
 from wishcraft.domain import analytics
 from wishcraft.domain.maintenance import Page, counted
 from wishcraft.plots import Bars, Grid, Panel, draw, image
-from wishcraft.services.analysing import Answer, Progress, Question, read_chunks, unwatched
-from wishcraft.services.figures import Column, decimal, markdown, money, percents, rows, share, short, whole
+from wishcraft.services.analysing import Answer, Progress, Question, read_chunks, scope, unwatched
+from wishcraft.services.figures import Column, decimal, markdown, percents, priced, rows, share, short, whole
 from wishcraft.store.analysts import AnalystsDatabase
 
 Part = Literal["summary", "registries", "products", "never bought", "price bands", "cohorts"]
@@ -23,12 +23,12 @@ SHOWN: Final = 1_000
 """Rows of each table of the Prefect UI."""
 _BARS, _COHORTS, _AGES = 8, 6, 7
 _KINDS: Final = {
-    "event_type": Column("event type"), "registries": whole("registries"), "completed_share": share("complete"),
-    "fulfilment": share("of wishes given"), "days_median": decimal("days to completion (median)"),
+    "event_type": Column("event type"), "registries": whole("registries"), "fulfilment": share("of wishes given"),
+    "completed": whole("complete"), "days_median": decimal("days until they were (median)"),
 }  # fmt: skip
 _GIFTS: Final = {
-    "shop": Column("shop"), "currency": Column("currency"), "gifts": whole("gifts"), "value": money("value"),
-    "per_gift": money("a gift"), "per_guest": money("a guest"), "per_registry": money("a registry"),
+    "shop": Column("shop"), "currency": Column("currency"), "gifts": whole("orders"), "value": Column("worth"),
+    "per_gift": Column("per order"), "per_guest": Column("per guest"), "per_registry": Column("per registry"),
 }  # fmt: skip
 _PRODUCTS: Final = {
     "product_title": Column("product"), "variant_title": Column("variant"), "shop": Column("shop"),
@@ -38,10 +38,10 @@ _BANDS: Final = {
     "currency": Column("currency"), "band": Column("price"), "shop": Column("shop"), "wanted": whole("wanted"),
     "bought": whole("of them bought"), "sell_through": share("share"),
 }  # fmt: skip
-_EXPLAINED: Final = (
-    "A wish counts as given up to the quantity that is wanted. *Complete* is a registry with every wish given in full. "
-    "Gifts are orders, cancelled and refunded ones left out; amounts are in the shop's currency."
-)
+_WORTH: Final = ("value", "per_gift", "per_guest", "per_registry")
+_EXPLAINED: Final = """A wish counts as given up to the quantity that is wanted; *sold* is also what was bought beyond
+that. *Complete* is a registry with every wish given in full, whatever its status says. Orders that were cancelled or
+refunded are left out. In the grid, the number beside a month is how many registries were created in it."""
 
 
 class Figures(NamedTuple):
@@ -98,7 +98,8 @@ def answer(db: AnalystsDatabase, progress: Progress = unwatched, *, question: Qu
     figures = count(db, question, now, progress)
     found = summary(figures.fulfilled)
     tables = {f"registry-report-{name.replace(' ', '-')}": rows(figures.part(name), SHOWN) for name in PAGE}
-    return Answer(Page(_verdict(figures.fulfilled), _body(figures), tables), found)
+    body = f"{scope('Registries created', question, question.days)}\n\n{_body(figures)}"
+    return Answer(Page(_verdict(figures.fulfilled), body, tables), found)
 
 
 def _verdict(fulfilled: pd.DataFrame) -> str:
@@ -119,7 +120,7 @@ def _body(figures: Figures) -> str:
         [
             _draw(figures, kinds, products),
             f"## By event type\n\n{markdown(kinds, _KINDS, MOST)}",
-            f"## Gifts by shop\n\n{markdown(gifts, _GIFTS, MOST)}",
+            f"## Orders by shop\n\n{markdown(priced(gifts, _WORTH), _GIFTS, MOST)}",
             f"## What sells\n\n{markdown(products.sort_values('sold', ascending=False), _PRODUCTS, MOST)}",
             "## Wished for, and never bought\n\n"
             + markdown(unsold.sort_values("registries", ascending=False), _PRODUCTS, MOST),
@@ -138,7 +139,7 @@ def _draw(figures: Figures, kinds: pd.DataFrame, products: pd.DataFrame) -> str:
     panels: list[Panel] = [
         Bars("Wishes given", "by event type", list(kinds["event_type"]), percents(kinds["fulfilment"]), "%"),
         Bars("Sold most", "pieces", short(sold.index), list(sold)),
-        Bars("Wishes given", f"by price in {currency}", list(prices.index), percents(given), "%"),
+        Bars("Wishes given", f"by price, {currency}", list(prices.index), percents(given), "%"),
         _grid(figures.cohorts),
     ]
     return image(draw(panels), "Wishes given by event type and by price; what sold most; cohorts by month of creation")
@@ -147,12 +148,14 @@ def _draw(figures: Figures, kinds: pd.DataFrame, products: pd.DataFrame) -> str:
 def _grid(counts: pd.DataFrame) -> Grid:
     """Of each month's registries, of all shops, the share that has had a gift so many months later."""
     everywhere = analytics.add([counts.rename(index=lambda _: "all", level="shop")])
-    shares = analytics.cohorts(everywhere).pivot_table(index="cohort", columns="age", values="bought_share")
+    lived = analytics.cohorts(everywhere)
+    born = lived[lived["age"] == 0].set_index("cohort")["registries"]
+    shares = lived.pivot_table(index="cohort", columns="age", values="bought_share")
     shown = shares.tail(_COHORTS).iloc[:, :_AGES]
     return Grid(
         "Had a gift",
         "so many months later",
-        [f"{month:%b %Y}" for month in shown.index],
+        [f"{month:%b %Y} ({born[month]:,})" for month in shown.index],
         [str(age) for age in shown.columns],
         shown.to_numpy().tolist(),
     )

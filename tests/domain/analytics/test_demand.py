@@ -209,7 +209,7 @@ def test_the_range_stays_within_nothing_and_all_that_is_open() -> None:
 
 @pytest.mark.parametrize(
     ("stock", "verdict"),
-    [(-3, "will run out"), (43, "will run out"), (44, "may run out"), (56, "may run out"), (57, "enough")],
+    [(-3, "out of stock"), (43, "will run out"), (44, "may run out"), (56, "may run out"), (57, "enough")],
 )
 def test_the_verdict_compares_the_stock_with_the_range(stock: int, verdict: str) -> None:
     found = demand_forecast(opened((*VARIANT, "wedding", 0, 9, 100)), stocked(stock), HALF)
@@ -217,9 +217,9 @@ def test_the_verdict_compares_the_stock_with_the_range(stock: int, verdict: str)
     assert found["verdict"].item() == verdict
 
 
-def test_what_is_out_of_stock_will_run_out_however_little_is_expected() -> None:
+def test_what_is_out_of_stock_is_so_however_little_is_expected() -> None:
     found = demand_forecast(opened((*VARIANT, "wedding", 0, 1, 1)), stocked(0), HALF)
-    assert (found["low"].item(), found["verdict"].item()) == (0, "will run out")
+    assert (found["low"].item(), found["verdict"].item()) == (0, "out of stock")
 
 
 def test_the_scarcest_come_first_and_those_that_cannot_run_out_last() -> None:

@@ -27,7 +27,7 @@ WITH usual AS (
 SELECT shop, product_id, variant_id, product_title, variant_title, registries, open, expected, low, high, stock,
     CASE WHEN expected - stock IS NOT NULL THEN greatest(expected - stock, 0) END AS short,
     CASE WHEN stock IS NOT NULL THEN greatest(open - stock, 0) END AS short_if_all,
-    CASE WHEN stock IS NULL THEN 'not limited' WHEN stock < 1 OR stock < low THEN 'will run out'
+    CASE WHEN stock IS NULL THEN 'not limited' WHEN stock < 1 THEN 'out of stock' WHEN stock < low THEN 'will run out'
         WHEN stock < high THEN 'may run out' ELSE 'enough' END AS verdict
 FROM forecast
 ORDER BY shop, product_id, variant_id

@@ -125,8 +125,8 @@ def demand_forecast(open_counts: pd.DataFrame, stock: pd.DataFrame, lead_counts:
         stock: Missing if it cannot run out, or is not known.
         short, short_if_all: expected - stock and open - stock, but not less than 0: how much is missing, and how much
         if all that is open is bought. A negative stock adds what was sold without being there.
-        verdict: `not limited` if stock is missing; `will run out` if stock is under 1 or under low; `may run out` if it
-        is under high; else `enough`.
+        verdict: `not limited` if stock is missing; `out of stock` if it is under 1; `will run out` if it is under low;
+        `may run out` if it is under high; else `enough`.
         The greatest short comes first, then the greatest short_if_all, missing ones last; then by shop and ids.
     """
     rated = _with_rates(total(open_counts, _KEY, ["registries", "open"]), lead_counts)
@@ -199,8 +199,8 @@ def _merge_titles(rated: pd.DataFrame) -> pd.DataFrame:
 def _judge(forecast: pd.DataFrame) -> pd.Series:
     stock = forecast["stock"]
     verdicts = np.select(
-        [stock.isna(), (stock < 1) | (stock < forecast["low"]), stock < forecast["high"]],
-        ["not limited", "will run out", "may run out"],
+        [stock.isna(), stock < 1, stock < forecast["low"], stock < forecast["high"]],
+        ["not limited", "out of stock", "will run out", "may run out"],
         "enough",
     )
     return pd.Series(verdicts, forecast.index, dtype="str")

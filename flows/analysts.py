@@ -1,8 +1,6 @@
 """What the analysts' flows share: how their forms are read, and how an answer is left in the Prefect UI."""
 
 import asyncio
-from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +11,6 @@ from prefect.states import Completed
 from flows.pages import publish
 from flows.progress import follow
 from wishcraft.domain.maintenance import Page
-from wishcraft.domain.periods import Days
-from wishcraft.domain.registries import EventType
-from wishcraft.errors import QuestionRefused
-from wishcraft.services.analysing import Question
-
-
-def asked(
-    shops: Sequence[str] | None,
-    event_types: Sequence[EventType] | None,
-    first: date | None = None,
-    last: date | None = None,
-) -> Question:
-    """What a form asks about.
-
-    Raises:
-        QuestionRefused: The first day is after the last.
-    """
-    try:
-        return Question(shops or [], [each.value for each in event_types or []], Days(first, last))
-    except ValueError as error:
-        raise QuestionRefused(str(error)) from None
 
 
 async def leave(key: str, title: str, making: PrefectFuture[Any]) -> State[None]:

@@ -21,7 +21,8 @@ async def ask(
     """Answer a question in SQL: a SELECT from shops, registries, items, purchases, events, reminders or views.
 
     It is asked as a role that can read these views and nothing else; none of them names a person. If the first column
-    is of days or words and a later one of numbers, the answer has a plot.
+    is of days or words, each in one row, and a later one of numbers, the answer has a plot. The table shows 1,000 rows
+    and the beginnings of long texts; a file holds everything. An answer may be 50 MB large.
 
     Args:
         question: One SELECT, in PostgreSQL's words.

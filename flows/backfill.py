@@ -25,6 +25,7 @@ from wishcraft.domain.backfills import Step, plan
 from wishcraft.domain.outcomes import ShopOutcome
 from wishcraft.domain.periods import Days
 from wishcraft.errors import QuestionRefused
+from wishcraft.services.questions import days as asked_days
 
 JobName = Literal[
     "cache-warm", "sync-inventory", "send-reminders", "check-invariants", "service-levels",
@@ -51,8 +52,8 @@ async def backfill(
 ) -> State[dict[str, int]]:
     """Run a job for each of some past days, or for each of some shops: first a dry run, then in earnest.
 
-    Each step is a run of its own. One that fails stops no other, and those that went well are passed over when the same
-    backfill runs again: so it goes on where it was stopped.
+    Each step is a run of its own, named after it, among this run's subflow runs. One that fails stops no other, and
+    those that went well are passed over when the same backfill runs again: so it goes on where it was stopped.
 
     Args:
         job: The job to run.
@@ -63,7 +64,7 @@ async def backfill(
         dry_run: Say what would be run; where the job knows a dry run itself, each step is one.
         again: Run also the steps that an earlier backfill has done.
     """
-    steps = await _plan(job, Days(first_day, last_day), shops or [], parameters or {})
+    steps = await _plan(job, asked_days(first_day, last_day), shops or [], parameters or {})
     done = set() if again else await find_completed([step.tag(job) for step in steps])
     progress = await acreate_progress_artifact(0, description="Steps done, of all.")
     outcomes: list[ShopOutcome] = []
@@ -89,7 +90,7 @@ async def _plan(job: JobName, days: Days, shops: Sequence[str], parameters: Mapp
 
 
 async def _run(job: JobName, step: Step, *, dry_run: bool) -> ShopOutcome:
-    flow, parameters = JOBS[job], dict(step.parameters)
+    flow, parameters = JOBS[job].with_options(flow_run_name=f"{job} {step.name}"), dict(step.parameters)
     if dry_run and "dry_run" not in flow.parameters.properties:
         return ShopOutcome(step.name, {"to run": 1})
     if dry_run:

@@ -6,13 +6,14 @@ from typing import Annotated
 from prefect import State
 from pydantic import Field
 
-from flows.analysts import asked, leave
+from flows.analysts import leave
 from flows.job import job
 from tasks.analysts import report_conversion
 from wishcraft.domain.periods import last_weeks
 from wishcraft.domain.registries import EventType
 from wishcraft.domain.service_levels import end_of
 from wishcraft.services.exporting import FileFormat
+from wishcraft.services.questions import asked
 
 
 @job("conversion-report")

@@ -6,11 +6,12 @@ from typing import Annotated
 from prefect import State
 from pydantic import Field
 
-from flows.analysts import asked, leave
+from flows.analysts import leave
 from flows.job import job
 from tasks.analysts import forecast_demand
 from wishcraft.domain.registries import EventType
 from wishcraft.services.exporting import FileFormat
+from wishcraft.services.questions import asked
 
 
 @job("demand-forecast")

@@ -4,11 +4,12 @@ from datetime import date
 
 from prefect import State
 
-from flows.analysts import asked, leave
+from flows.analysts import leave
 from flows.job import job
 from tasks.analysts import export_table
 from wishcraft.domain.registries import EventType
 from wishcraft.services.exporting import DataFormat
+from wishcraft.services.questions import asked
 from wishcraft.store.frames import TableName
 
 

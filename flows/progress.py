@@ -1,4 +1,4 @@
-"""A run's progress artifact: the share of its shops that is done, over all its tasks."""
+"""A run's progress artifact: the share of its work that is done, over all its tasks."""
 
 import asyncio
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ async def follow(futures: Sequence[PrefectFuture[Any]], weights: Sequence[int]) 
 
 async def _show(artifact: UUID | None, percent: float) -> UUID:
     if artifact is None:
-        return await acreate_progress_artifact(percent, description="Shops done, of all that this run is for.")
+        return await acreate_progress_artifact(percent, description="What is done of this run's work.")
     await aupdate_progress_artifact(artifact, percent)
     return artifact
 

@@ -4,11 +4,12 @@ from datetime import UTC, date, datetime
 
 from prefect import State
 
-from flows.analysts import asked, leave
+from flows.analysts import leave
 from flows.job import job
 from tasks.analysts import report_registries
 from wishcraft.domain.registries import EventType
 from wishcraft.services.exporting import FileFormat
+from wishcraft.services.questions import asked
 
 
 @job("registry-report")

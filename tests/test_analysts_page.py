@@ -61,6 +61,15 @@ def test_it_runs_with_the_databases_address_and_nothing_else(
     assert done.stdout
 
 
+def test_the_views_are_told_with_their_columns_and_no_others(demo: Demo) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (`.+`) \|$", (DOCS / "analysts.md").read_text(), re.MULTILINE)
+    told = {(view, name) for view, columns in rows for name in re.findall(r"\w+", columns)}
+    found = demo.execute(
+        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'analytics'"
+    ).fetchall()
+    assert told == set(found)
+
+
 def test_the_notebook_is_kept_without_what_it_showed_somebody() -> None:
     for cell in json.loads((DOCS / "analysts.ipynb").read_text())["cells"]:
         assert not cell.get("outputs")

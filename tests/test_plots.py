@@ -1,10 +1,12 @@
 import io
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
+from wishcraft import plots
 from wishcraft.plots import Bars, Days, draw
 
 MONTH = [date(2026, 3, 1) + timedelta(days=ago) for ago in range(30)]
@@ -48,6 +50,39 @@ def test_a_legend_says_what_is_hatched_where_there_are_no_data_and_only_there() 
     beside = (whole.width // 2 + 80, 0, whole.width, whole.height)  # where a second panel would be
     assert len(whole.crop(beside).getcolors() or []) == 1
     assert len(holed.crop(beside).getcolors() or []) > 1
+
+
+def test_a_day_stands_where_it_belongs_in_time() -> None:
+    bad = Days("Jobs", "", [date(2026, 3, 1), date(2026, 3, 11), date(2026, 3, 31)], [1.0, 1.0, 1.0], "%", 99.0)
+    picture = Image.open(io.BytesIO(draw([bad], columns=1))).convert("RGB")
+    red = [x for x in range(picture.width) if RED in (picture.getpixel((x, y)) for y in range(60, picture.height))]
+    first, second, third = (round(sum(dot) / len(dot)) for dot in dots(red))
+    assert (third - second) / (second - first) == pytest.approx(2, rel=0.02)
+
+
+def dots(places: Sequence[int]) -> list[list[int]]:
+    """The places, those side by side together."""
+    found = [[places[0]]]
+    for place in places[1:]:
+        if place > found[-1][-1] + 1:
+            found.append([])
+        found[-1].append(place)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("moments", "marks"),
+    [
+        (MONTH, ["Mar 1", "Mar 8", "Mar 15", "Mar 22", "Mar 29"]),
+        ([date(2025, 10, 1), date(2025, 11, 1), date(2026, 9, 1)], ["Oct 1\n2025", "Sep 1\n2026"]),
+        ([datetime(2026, 3, 1, hour, tzinfo=UTC) for hour in range(3)], [f"Mar 1\n0{hour}:00" for hour in range(3)]),
+        ([], []),
+    ],
+)
+def test_days_are_marked_with_what_tells_them_apart(moments: Sequence[date], marks: list[str]) -> None:
+    axes = Figure().add_subplot()
+    plots._draw_days(axes, Days("Jobs", "", moments, [1.0] * len(moments), ""))
+    assert [mark.get_text() for mark in axes.get_xticklabels()] == marks
 
 
 def test_many_panels_are_one_sharp_picture_and_a_small_file() -> None:

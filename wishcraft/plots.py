@@ -8,10 +8,12 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 from typing import Any, Final
 
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
+from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch, Rectangle
@@ -35,6 +37,8 @@ _SHADES: Final = 8
 @dataclass(frozen=True, slots=True)
 class Days:
     """A figure day by day, None for days without data; `objective` is what it is held to, above it or below.
+
+    `days` ascend, each once; they may be weeks, months or hours too, by their beginnings.
 
     `latest` says its last value in words, and `unit` stands behind the figures of the axis.
     """
@@ -116,22 +120,34 @@ def _say_latest(axes: Axes, text: str, colour: str) -> None:
 
 
 def _draw_days(axes: Axes, panel: Days) -> None:
-    places = range(len(panel.days))
+    places = [float(place) for place in date2num(list(panel.days))]  # type: ignore[no-untyped-call]
+    step = min((after - before for before, after in pairwise(places)), default=1.0)
     values = [float("nan") if value is None else value for value in panel.values]
-    missed = [place for place in places if panel.misses(values[place])]
+    missed = [(place, value) for place, value in zip(places, values, strict=True) if panel.misses(value)]
     axes.plot(places, values, color=_LINE, linewidth=1.3, solid_capstyle="round", marker="o", markersize=1.6)
-    axes.plot(missed, [values[place] for place in missed], "o", color=_BAD, markersize=3)
+    axes.plot([place for place, _ in missed], [value for _, value in missed], "o", color=_BAD, markersize=3)
     if panel.objective is not None:
         axes.axhline(panel.objective, color=_QUIET, linewidth=0.8, dashes=(4, 3))
-    for place in places:
-        if panel.values[place] is None:
-            axes.axvspan(place - 0.5, place + 0.5, zorder=0, **_NO_DATA)
+    for place, value in zip(places, panel.values, strict=True):
+        if value is None:
+            axes.axvspan(place - step / 2, place + step / 2, zorder=0, **_NO_DATA)
     _say_latest(axes, panel.latest, _colour_of(panel))
     _fit(axes, panel)
-    ticks = list(places)[:: max(1, len(places) // 4)]
-    axes.set_xticks(ticks, [f"{panel.days[place]:%b} {panel.days[place].day}" for place in ticks])
-    axes.set_xlim(-0.5, max(1, len(values)) - 0.5)
+    _mark_days(axes, panel.days, places, step)
     axes.grid(axis="y", color=_GRID, linewidth=0.8)
+
+
+def _mark_days(axes: Axes, days: Sequence[date], places: Sequence[float], step: float) -> None:
+    """Some five days along the axis, with the year if there are several, or the hour if a day has several."""
+    first, last = (places[0], places[-1]) if places else (0.0, 0.0)
+    below = "%Y" if len({day.year for day in days}) > 1 else "%H:%M" if step < 1 else ""
+    apart = (last - first + step) / step // 4 * step
+    marked: dict[float, str] = {}
+    for place, day in zip(places, days, strict=True):
+        if not marked or place - max(marked) > apart - step / 2:
+            marked[place] = f"{day:%b} {day.day}\n{day:{below}}" if below else f"{day:%b} {day.day}"
+    axes.set_xticks(list(marked), list(marked.values()))
+    axes.set_xlim(first - step / 2, last + step / 2)
 
 
 def _colour_of(panel: Days) -> str:

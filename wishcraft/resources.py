@@ -13,6 +13,7 @@ from wishcraft.cache.limits import Limiter
 from wishcraft.cache.registries import RegistryCache
 from wishcraft.cache.sessions import SessionCache
 from wishcraft.cache.usage import UsageCounters
+from wishcraft.errors import ConfigurationError
 from wishcraft.mail.mailer import Mailer
 from wishcraft.mail.smtp import SmtpMailer
 from wishcraft.settings import Settings, analysts_url
@@ -98,7 +99,11 @@ def open_analysts_database(url: str | None = None) -> "Iterator[AnalystsDatabase
     """
     from wishcraft.store.analysts import AnalystsDatabase  # with pandas, of which the API has no use
 
-    database = AnalystsDatabase(url or analysts_url())
+    try:
+        database = AnalystsDatabase(url or analysts_url())
+    except ConfigurationError as error:
+        told = "DATABASE_REPLICA_URL must say where reports are read from; docs/analysts.md shows how to set it"
+        raise ConfigurationError(f"{told} ({error})") from None
     try:
         yield database
     finally:

@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from prefect import State
+from prefect import State, get_client
+from prefect.client.schemas.filters import FlowRunFilter
 from psycopg import Connection
 
 from deployments.sandbox.mailbox.letters import Letterbox
@@ -46,6 +47,13 @@ def exports(settings: Settings) -> Exports:
 
 async def keys_of(state: State[Any], kind: str) -> set[str | None]:
     return {artifact.key for artifact in await artifacts_of(state, kind)}
+
+
+async def names_of_steps(state: State[Any]) -> set[str]:
+    """What the runs are called that this run began."""
+    chosen = FlowRunFilter.model_validate({"parent_flow_run_id": {"any_": [state.state_details.flow_run_id]}})
+    async with get_client() as client:
+        return {run.name for run in await client.read_flow_runs(flow_run_filter=chosen)}
 
 
 async def test_a_report_is_a_page_with_a_plot_tables_and_a_file_that_needs_nothing_else(exports: Exports) -> None:
@@ -142,6 +150,7 @@ async def test_a_backfill_is_first_dry_and_then_goes_on_where_it_was_stopped(
 ) -> None:
     dry = await backfill("send-reminders", due[0], due[-1], [MAPLE], return_state=True)
     assert "3 dry runs" in str(dry.message)
+    assert await names_of_steps(dry) == {f"send-reminders {day}" for day in due}
     assert not mailbox.letters
     first = await backfill("send-reminders", due[0], due[0], [MAPLE], dry_run=False, return_state=True)
     assert first.is_completed()
@@ -186,6 +195,8 @@ async def test_what_makes_no_sense_is_said_before_anything_runs() -> None:
     state = await backfill("cache-warm", today, today, return_state=True)
     assert state.name == "Refused"
     assert "for no day" in str(state.message)
+    backwards = await backfill("send-reminders", today, today - timedelta(days=1), return_state=True)
+    assert (backwards.name, "is after the last" in str(backwards.message)) == ("Refused", True)
 
 
 def test_every_job_that_goes_by_days_or_shops_can_be_filled() -> None:

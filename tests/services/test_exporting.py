@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ from psycopg import Connection
 
 from wishcraft.domain.maintenance import Page
 from wishcraft.domain.periods import Days
-from wishcraft.errors import ConfigurationError, DatabaseUnavailable
+from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QuestionRefused
 from wishcraft.resources import open_analysts_database
 from wishcraft.services import analysing
 from wishcraft.services.analysing import Answer, Question
-from wishcraft.services.exporting import export_table, save
+from wishcraft.services.exporting import export_table, save, write_frame
 from wishcraft.settings import Settings
 from wishcraft.store.analysts import AnalystsDatabase
 from wishcraft.store.frames import TABLES, TableName
@@ -53,6 +54,27 @@ def test_every_row_is_in_the_file_with_its_shop(
     assert found.columns[0] == "shop"
     assert not [name for name in found.columns if str(name).endswith("cents")]
     assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("name", ["x.txt", ".csv", "parquet", "", "x.html"])
+def test_a_file_that_ends_otherwise_is_refused(db: AnalystsDatabase, name: str) -> None:
+    for write in (partial(export_table, db, "items", Question()), partial(write_frame, pd.DataFrame())):
+        with pytest.raises(QuestionRefused, match=r"ends in \.parquet or \.csv"):
+            write(Path(name))
+
+
+def test_a_files_ending_may_be_in_capitals(db: AnalystsDatabase, tmp_path: Path) -> None:
+    export_table(db, "items", Question(), tmp_path / "X.CSV")
+    assert len(pd.read_csv(tmp_path / "X.CSV")) == len(db.ask("SELECT item_id FROM items", 1_000, 10))
+
+
+def test_all_money_has_its_currency(db: AnalystsDatabase, tmp_path: Path) -> None:
+    shops = db.ask("SELECT domain, currency FROM shops", 10, 10)
+    tables: tuple[TableName, ...] = ("items", "purchases")
+    for table in tables:
+        export_table(db, table, Question(), tmp_path / "money.parquet")
+        found = pd.read_parquet(tmp_path / "money.parquet")
+        assert set(zip(found["shop"], found["currency"], strict=True)) == set(shops.itertuples(index=False, name=None))
 
 
 def test_money_is_in_the_currencys_own_unit(db: AnalystsDatabase, demo: Demo, tmp_path: Path) -> None:

@@ -148,6 +148,30 @@ def test_a_question_is_answered_up_to_its_limit_and_one_row_more(db: AnalystsDat
 
 
 @pytest.mark.parametrize(
+    "question", ["VALUES (1)", "TABLE shops", "/* all */ ((select 1))", "-- one\nWITH a AS (SELECT 1) SELECT * FROM a;"]
+)
+def test_whatever_postgresql_calls_a_select_is_a_question(db: AnalystsDatabase, question: str) -> None:
+    assert not db.ask(question, 10, 5).empty
+
+
+def test_integers_come_exactly_whether_or_not_some_are_missing(db: AnalystsDatabase) -> None:
+    found = db.ask(
+        "SELECT n AS id, CASE n WHEN 1 THEN -5556456536573512484 END AS visitor, sum(n) AS sum, sum(n) * 1.50 AS money,"
+        " avg(n) AS mean, 2::numeric ^ 70 AS vast, CASE n WHEN 1 THEN 0.5 END AS half, NULL::int AS none"
+        " FROM generate_series(1, 2) AS n GROUP BY n ORDER BY n",
+        10,
+        5,
+    )
+    assert found.dtypes.astype(str).to_dict() == {
+        "id": "int64", "visitor": "Int64", "sum": "int64", "money": "float64", "mean": "float64", "vast": "float64",
+        "half": "float64", "none": "Int64",
+    }  # fmt: skip
+    assert found["visitor"].tolist() == [-5556456536573512484, pd.NA]
+    assert found["sum"].tolist() == [1, 2]
+    assert found["money"].tolist() == [1.5, 3.0]
+
+
+@pytest.mark.parametrize(
     ("question", "said"),
     [
         ("SELECT * FROM public.shops", "permission denied for table shops"),
@@ -156,12 +180,21 @@ def test_a_question_is_answered_up_to_its_limit_and_one_row_more(db: AnalystsDat
         ("SELECT 1; DELETE FROM shops", "syntax error"),
         ("SELECT 1) AS x; SELECT (SELECT 1", "cannot insert multiple commands|syntax error"),
         ("WITH gone AS (DELETE FROM shops RETURNING 1) SELECT * FROM gone", "data-modifying"),
-        ("DELETE FROM shops", "syntax error"),
+        ("DELETE FROM shops", "ask one SELECT"),
+        ("-- all of\n(SELEC 1)", "ask one SELECT"),
+        (";", "question is empty"),
+        ("/* SELECT 1 */ --", "question is empty"),
+        ("SELECT 1 FROM", "end of the question"),
+        ("SELECT (1", "end of the question"),
+        ("SELECT 1)", "end of the question"),
+        ("SELECT\n'odd", '^line 2: unterminated quoted string at or near "\'odd"$'),
+        ("SELECT * FROM customers", 'line 1: relation "customers" does not exist.*views are ' + ", ".join(VIEWS)),
+        ("SELECT email FROM registries", 'column "email" does not exist.*no view names a person'),
         ("SELECT *\nFROM registries\nWHERE slug = 'x'", 'line 3: column "slug" does not exist'),
         ("SELECT 1 / 0", "division by zero"),
         ("SELECT 'infinity'::date", "too large"),
         ("SELECT pg_sleep(30)", "too long"),
-        ("", "syntax error"),
+        ("", "question is empty"),
     ],
 )
 def test_what_is_no_question_to_the_views_is_refused_with_a_reason(
@@ -170,6 +203,13 @@ def test_what_is_no_question_to_the_views_is_refused_with_a_reason(
     with pytest.raises(QuestionRefused, match=said):
         db.ask(question, 10, 1)
     assert len(db.ask("SELECT 1", 10, 1)) == 1  # the connection is as good as before
+
+
+def test_an_answer_that_is_too_large_is_refused_as_it_comes(db: AnalystsDatabase) -> None:
+    assert len(db.ask("SELECT repeat('x', 1000000) FROM generate_series(1, 40)", 100_000, 30)) == 40
+    with pytest.raises(QuestionRefused, match="larger than 50 MB"):
+        db.ask("SELECT repeat('x', 1000000) FROM generate_series(1, 100000)", 100_000, 30)  # 100 GB
+    assert len(db.ask("SELECT 1", 10, 1)) == 1
 
 
 def test_no_question_goes_out_with_a_login_that_could_lay_down_its_role(settings: Settings, demo: Demo) -> None:

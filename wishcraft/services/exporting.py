@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from wishcraft.errors import ConfigurationError
+from wishcraft.errors import ConfigurationError, QuestionRefused
 from wishcraft.mail.reports import Report, as_html
 from wishcraft.services.analysing import Answer, Chunk, Progress, Question, read_chunks, unwatched
 from wishcraft.store.analysts import AnalystsDatabase
@@ -29,17 +29,19 @@ def export_table(
     """Write the rows of the registries (or of the events on them) that the question is about: how many they are.
 
     The file's suffix, `.parquet` or `.csv`, says how. The columns are `store.frames`', with the shop's domain before
-    them and money in the currency's own unit. Memory does not grow with the rows.
+    them and money in the currency's own unit, which is named. Memory does not grow with the rows.
 
     Raises:
         ConfigurationError: The file cannot be written.
-        QuestionRefused, DatabaseUnavailable: As `read_chunks`.
+        QuestionRefused: The suffix is another; or as `read_chunks`.
+        DatabaseUnavailable: As `read_chunks`.
     """
+    form = _format(file)
     spans = {"happened": question.days} if table == "events" else {"created": question.days}
     tables: tuple[TableName, ...] = ("registries",) if table == "registries" else ("registries", table)
     schema = _schema(table)
     rows = 0
-    with whole_file(file) as unfinished, _writer(unfinished, file.suffix, schema) as writer:
+    with whole_file(file) as unfinished, _writer(unfinished, form, schema) as writer:
         for chunk in read_chunks(db, question, tables, progress, **spans):
             part = pa.Table.from_pandas(_rows(chunk, table), schema, preserve_index=False)
             writer.write_table(part)
@@ -52,10 +54,12 @@ def write_frame(frame: pd.DataFrame, file: Path) -> None:
 
     Raises:
         ConfigurationError: The file cannot be written.
+        QuestionRefused: The suffix is another.
     """
+    form = _format(file)
     indexed = any(name is not None for name in frame.index.names)
     with whole_file(file) as unfinished:
-        if file.suffix == ".csv":
+        if form == "csv":
             frame.to_csv(unfinished, index=indexed)
         else:
             frame.to_parquet(unfinished, index=indexed)
@@ -83,14 +87,20 @@ def whole_file(file: Path) -> Iterator[Path]:
 def _rows(chunk: Chunk, table: TableName) -> pd.DataFrame:
     rows = chunk[table]
     if table != "registries":
-        rows = rows.merge(chunk["registries"][["registry_id", "shop"]], on="registry_id")
+        rows = rows.merge(chunk["registries"][["registry_id", *_told(table)]], on="registry_id")
     money = {cents: rows[cents] / 100 for cents in _MONEY if cents in rows}
     return rows.assign(**money).rename(columns=_MONEY)
 
 
+def _told(table: TableName) -> list[str]:
+    """What a row is told of its shop: its domain, and its currency if the row has money and does not name one."""
+    columns = TABLES[table].columns
+    return ["shop", "currency"] if "currency" not in columns and _MONEY.keys() & columns else ["shop"]
+
+
 def _schema(table: TableName) -> pa.Schema:
     columns = [(_MONEY.get(name, name), _plain(name, kind)) for name, kind in TABLES[table].columns.items()]
-    return pa.schema([("shop", pa.string()), *columns])
+    return pa.schema([*((name, pa.string()) for name in _told(table)), *columns])
 
 
 def _plain(name: str, kind: pa.DataType) -> pa.DataType:
@@ -99,8 +109,17 @@ def _plain(name: str, kind: pa.DataType) -> pa.DataType:
     return pa.string() if pa.types.is_dictionary(kind) else kind
 
 
-def _writer(file: Path, suffix: str, schema: pa.Schema) -> parquet.ParquetWriter | csv.CSVWriter:
-    return csv.CSVWriter(file, schema) if suffix == ".csv" else parquet.ParquetWriter(file, schema, compression="zstd")
+def _format(file: Path) -> DataFormat:
+    match file.suffix.lower():
+        case ".parquet":
+            return "parquet"
+        case ".csv":
+            return "csv"
+    raise QuestionRefused(f"a file's name ends in .parquet or .csv, and {file.name!r} in neither")
+
+
+def _writer(file: Path, form: DataFormat, schema: pa.Schema) -> parquet.ParquetWriter | csv.CSVWriter:
+    return csv.CSVWriter(file, schema) if form == "csv" else parquet.ParquetWriter(file, schema, compression="zstd")
 
 
 def save(answer: Answer, title: str, file: Path) -> None:

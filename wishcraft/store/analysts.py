@@ -4,16 +4,18 @@ The pool is their own, each statement is bounded, and none leaves a transaction 
 who serve, and holds back no vacuum.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import pandas as pd
 import psycopg
 import pyarrow as pa
-from psycopg import Connection
-from psycopg.types.numeric import FloatLoader
+from psycopg import Connection, Cursor
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -37,6 +39,8 @@ WHERE shop_id = %(shop_id)s AND (%(all)s OR event_type = ANY(%(event_types)s))
     AND created_at < coalesce(%(until)s::timestamptz, 'infinity')
 ORDER BY registry_id
 """
+_MOST_LISTED: Final = 10
+"""Shops that a message names."""
 _MIGRATE: Final = f"bring the schema up to date, and let the login be {ROLE} or a member of it"
 # A role that is a member of another, or a superuser, could lay down this one in the midst of a question.
 _IS_CONFINED: Final = """
@@ -73,15 +77,17 @@ class AnalystsDatabase:
         """The shops with these domains, or all, in the order of their domains.
 
         Raises:
-            QuestionRefused: A domain names no shop.
+            QuestionRefused: A domain names no shop; the message lists the shops if they are few.
             ConfigurationError: The login may not read the views.
             DatabaseUnavailable: PostgreSQL is away, or too busy.
         """
         with self._connection() as connection:
             rows = connection.execute(_FIND_SHOPS, {"all": not domains, "domains": list(domains)}).fetchall()
         found = [Shop(*row) for row in rows]
-        if missing := set(domains) - {shop.domain for shop in found}:
-            raise QuestionRefused(f"no shop has the domain {', '.join(sorted(missing))}")
+        if missing := sorted(set(domains) - {shop.domain for shop in found}):
+            known = [shop.domain for shop in self.find_shops()]
+            listed = ", ".join(known) or "none" if len(known) <= _MOST_LISTED else f"{len(known):,}, in the view shops"
+            raise QuestionRefused(f"no shop has the domain {', '.join(map(repr, missing))}; there are {listed}")
         return found
 
     def find_registries(
@@ -118,7 +124,8 @@ class AnalystsDatabase:
 
         Raises:
             ConfigurationError: The login could do more than read the views, so no question is passed on.
-            QuestionRefused: PostgreSQL does not understand the question, refuses it, or takes longer than `seconds`.
+            QuestionRefused: It is no SELECT; PostgreSQL does not understand or refuses it, or takes longer than
+                `seconds`; the answer is larger than `MOST_MB`.
             DatabaseUnavailable: PostgreSQL is away.
         """
         with self._connection() as connection, connection.transaction():
@@ -148,28 +155,84 @@ class AnalystsDatabase:
             raise DatabaseUnavailable(reason) from error
 
 
+MOST_MB: Final = 50
+"""Of text that an answer may be."""
+VIEWS: Final = ("events", "items", "purchases", "registries", "reminders", "shops", "views")
 _MOMENTS: Final = tuple(psycopg.postgres.types[name].oid for name in ("date", "timestamp", "timestamptz"))
+_WHOLE: Final = tuple(psycopg.postgres.types[name].oid for name in ("int2", "int4", "int8", "oid"))
+_NUMERIC: Final = psycopg.postgres.types["numeric"].oid
 _BEFORE: Final = "SELECT * FROM (\n"
+_AFTER: Final = "\n) AS question LIMIT "
+_BEGIN: Final = re.compile(r"(?:\s|\(|--[^\r\n]*|/\*.*?\*/)*(\w*)", re.DOTALL)
+_SELECTS: Final = ("SELECT", "WITH", "VALUES", "TABLE")
+_HELP: Final[dict[type[psycopg.Error], str]] = {
+    psycopg.errors.UndefinedTable: f"; the views are {', '.join(VIEWS)}",
+    psycopg.errors.UndefinedColumn: "; SELECT * FROM registries LIMIT 1 shows the columns of a view:"
+    " by design no view names a person",
+}
+
+
+class _NumericLoader(Loader):
+    """An integer, such as a sum of integers is, stays one."""
+
+    def load(self, data: Buffer) -> int | float:
+        text = bytes(data)
+        return int(text) if text.lstrip(b"-").isdigit() else float(text)
 
 
 def _answer(connection: Connection[tuple[Any, ...]], question: str, rows: int) -> pd.DataFrame:
     # In a subquery it can be nothing but one SELECT, and with a parameter nothing can come after it.
-    asked = question.strip().removesuffix(";").replace("%", "%%")
+    asked = question.strip().removesuffix(";")
+    _require_select(asked)
+    query = f"{_BEFORE}{asked.replace('%', '%%')}{_AFTER}%s"
     with connection.cursor() as cursor:
-        cursor.adapters.register_loader("numeric", FloatLoader)
+        cursor.adapters.register_loader("numeric", _NumericLoader)
         try:
-            cursor.execute(f"{_BEFORE}{asked}\n) AS question LIMIT %s", [rows + 1])
-            found = cursor.fetchall()
+            columns = cursor.execute(query, [0]).description or ()  # a stream without rows does not tell them
+            found = _fetch(cursor, query, rows + 1)
         except psycopg.errors.QueryCanceled:
             raise QuestionRefused("it took too long: ask for less, or allow more seconds") from None
         except (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError, psycopg.InternalError) as error:
             raise QuestionRefused(_say(error, asked)) from None
-        columns = cursor.description or ()
-    frame = pd.DataFrame(found, columns=range(len(columns)))
-    for place, column in enumerate(columns):
-        if column.type_code in _MOMENTS:
-            frame[place] = pd.to_datetime(frame[place], utc=column.type_code == _MOMENTS[-1])
+    kinds = [column.type_code for column in columns]
+    series = [_series([row[place] for row in found], kind) for place, kind in enumerate(kinds)]
+    frame = pd.DataFrame(dict(enumerate(series)), index=range(len(found)))
     return frame.set_axis(_unique([column.name for column in columns]), axis="columns")
+
+
+def _require_select(asked: str) -> None:
+    begin = _BEGIN.match(asked)
+    word = begin[1] if begin else ""
+    if begin and begin.end() == len(asked) and not word:
+        raise QuestionRefused("the question is empty: ask one SELECT")
+    if word.upper() not in _SELECTS:
+        raise QuestionRefused(f"ask one SELECT; a question begins with {', '.join(_SELECTS[:-1])} or {_SELECTS[-1]}")
+
+
+def _fetch(cursor: Cursor[tuple[Any, ...]], query: str, rows: int) -> list[tuple[Any, ...]]:
+    """The rows, one by one as they come: what is too large is never in memory as a whole."""
+    found, room = [], MOST_MB * 1_000_000
+    with closing(cast("Generator[tuple[Any, ...]]", cursor.stream(query, [rows]))) as coming:
+        for row in coming:
+            found.append(row)
+            room -= sum(len(str(value)) for value in row)
+            if room < 0:
+                raise QuestionRefused(f"the answer is larger than {MOST_MB} MB: ask for fewer rows, or shorter texts")
+    return found
+
+
+def _series(values: list[Any], kind: int) -> "pd.Series[Any]":
+    """The values as pandas has them: integers are never floats on the way, since those end at 2 ** 53."""
+    if kind in _MOMENTS:
+        return pd.Series(pd.to_datetime(values, utc=kind == _MOMENTS[-1]))
+    if kind in _WHOLE or (kind == _NUMERIC and all(_is_int64(value) for value in values if value is not None)):
+        whole = pd.Series(values, dtype="Int64")
+        return whole if whole.hasnans else whole.astype("int64")
+    return pd.Series(values, dtype="float64" if kind == _NUMERIC else None)
+
+
+def _is_int64(value: float) -> bool:
+    return isinstance(value, int) and -(2**63) <= value < 2**63
 
 
 def _unique(names: Sequence[str]) -> list[str]:
@@ -181,8 +244,10 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 
 def _say(error: psycopg.Error, asked: str) -> str:
-    """What PostgreSQL says of the question, and of which line of it."""
-    text = (error.diag.message_primary or str(error)) + (f" ({hint})" if (hint := error.diag.message_hint) else "")
+    """What PostgreSQL says of the question, and of which line of it; and what may help."""
     place = int(error.diag.statement_position or 0) - len(_BEFORE)
-    line = asked.count("\n", 0, place) + 1
-    return f"line {line}: {text}" if 0 < place <= len(asked) else text
+    if place > len(asked):
+        return "the end of the question is not understood: is something missing there, or a parenthesis too many?"
+    hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
+    text = (error.diag.message_primary or str(error)).replace(f"{_AFTER}$1", "") + hint + _HELP.get(type(error), "")
+    return f"line {asked.count(chr(10), 0, place) + 1}: {text}" if place > 0 else text

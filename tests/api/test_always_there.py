@@ -151,7 +151,10 @@ class Stopped:
 
     def __init__(self, demo: Demo) -> None:
         self._pids = [
-            pid for (pid,) in demo.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'wishcraft'")
+            pid
+            for (pid,) in demo.execute(
+                "SELECT pid FROM pg_stat_activity WHERE application_name = 'wishcraft' AND datname = current_database()"
+            )
         ]
 
     def __enter__(self) -> None:

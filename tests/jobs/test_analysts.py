@@ -63,7 +63,7 @@ async def test_a_report_is_a_page_with_a_plot_tables_and_a_file_that_needs_nothi
     page = await summary_of(state)
     assert "](data:image/png;base64," in page
     assert "## What sells" in page
-    assert f"*Registries created; {MAPLE}; all event types.*" in page
+    assert f"*Registries created on any day; {MAPLE}; all event types.*" in page
     assert await keys_of(state, "table") == {
         f"registry-report-{part}" for part in ("summary", "products", "never-bought", "price-bands", "cohorts")
     }

@@ -41,7 +41,7 @@ class Question:
 def scope(what: str, question: Question, days: Days) -> str:
     """The line over a page that says what it is about: `Registries created from 2026-01-01; all shops; baby.`"""
     begin = f" from {days.first}" if days.first else ""
-    end = f" to {days.last}" if days.last else ""
+    end = f" to {days.last}" if days.last else "" if days.first else " on any day"
     chosen = [", ".join(question.shops) or "all shops", ", ".join(question.event_types) or "all event types"]
     return f"*{what}{begin}{end}; {'; '.join(chosen)}.*"
 

@@ -31,7 +31,7 @@ _STEPS: Final = {
 _FUNNEL: Final = {
     "viewed": whole("visits"), "clicked": whole(_STEPS["clicked"]), "in_cart": whole(_STEPS["in_cart"]),
     "purchased": whole(_STEPS["purchased"]), "conversion": share("conversion"),
-    "gives_up": Column("weakest step", lambda change: " → ".join(_STEPS[step] for step in change.split(" → "))),
+    "gives_up": Column("weakest step", lambda change: _STEPS[change.split(" → ")[1]]),
 }  # fmt: skip
 _EFFECT: Final = {
     "reminded": whole("reminded"), "not_reminded": whole("not reminded"),
@@ -141,13 +141,13 @@ def _draw(figures: Figures, kinds: pd.DataFrame) -> str:
     every, weeks = analytics.funnel(figures.visits, ()), analytics.funnel(figures.visits, ("week",))
     effect = analytics.reminder_effect(figures.reminded).iloc[0]
     conversion = percents(weeks["conversion"])
-    latest = f"{conversion[-1]:.1f} % in the last" if conversion else ""
+    latest = f"last: {conversion[-1]:.1f} %" if conversion else ""
     panels: list[Panel] = [
         Bars("The way to a gift", "visits", list(_STEPS.values()), [float(every[step].iloc[0]) for step in _STEPS]),
         Days("Conversion by week", latest, [week.date() for week in weeks["week"]], conversion, "%", above=False),
         Bars("Conversion", "by event type", list(kinds["event_type"]), percents(kinds["conversion"]), "%"),
         Bars(
-            "Pieces given after a reminder",
+            "Pieces given",
             effect["finding"],
             [f"reminded: {effect['reminded']:,}", f"not reminded: {effect['not_reminded']:,}"],
             [round(float(mean), 2) for mean in effect[["units_reminded", "units_not_reminded"]].fillna(0)],

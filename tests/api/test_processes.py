@@ -81,6 +81,8 @@ def test_each_process_tells_what_both_counted_and_forgets_what_a_killed_one_meas
     for process, times in zip(processes, (4, 7), strict=True):
         for _ in range(times):
             assert httpx.get(f"{process.url}/api/registries/{slug}", headers=key).status_code == 200
+    for process in processes:
+        process.scrape()  # at which each measures itself, for the other one to tell as well
     told = [process.scrape() for process in processes]
     for each in told:
         at_the_edge, behind_it = each[requests(TEMPLATE, 200, "edge")], each[requests(TEMPLATE, 200)]

@@ -55,7 +55,7 @@ check: .venv/.installed ## Check style, types, imports, migrations and docs
 
 .PHONY: audit
 audit: .venv/.installed ## Look up known vulnerabilities of the locked dependencies; fails also when it cannot
-	@$(BIN)/python -m deployments.audit
+	@$(BIN)/python -m deployments.vulnerabilities
 
 .PHONY: bench
 bench: .venv/.installed ## Measure serving, the jobs and reports beside the usual ways; prints tables (some fifteen minutes)

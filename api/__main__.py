@@ -5,8 +5,8 @@ import sys
 from api.app import create_app, create_service
 from api.server import serve
 from wishcraft.errors import ConfigurationError
-from wishcraft.observability.logs import write_lines
-from wishcraft.observability.reports import start_reports
+from wishcraft.observability.logs import configure_logging
+from wishcraft.observability.sentry import start_sentry
 from wishcraft.settings import settings
 
 
@@ -14,8 +14,8 @@ def main() -> None:
     """Run until told to stop."""
     try:
         config = settings()
-        write_lines(config)
-        start_reports(config, "api")
+        configure_logging(config)
+        start_sentry(config, "api")
         app = create_app(config)
     except ConfigurationError as error:
         sys.exit(f"WishCraft cannot start. {error}")

@@ -8,17 +8,18 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import RedirectResponse
 
-from api import admin, documentation, guests, health, items, metrics, problems, registering, registries, unsubscribe
-from api.edge import Edge
-from api.outside import Outside
-from api.serving import open_serving
+from api import documentation, problems
+from api.fast_path import FastPath
+from api.middleware.request import RequestMiddleware
+from api.routes import admin, guests, health, items, metrics, registries, registry_changes, unsubscribe
+from api.state import open_app_state
 from wishcraft.settings import Settings
 from wishcraft.settings import settings as from_environment
 
 
-def create_service(app: FastAPI) -> Edge:
+def create_service(app: FastAPI) -> FastPath:
     """What is served: the application behind its edge."""
-    return Edge(Outside(app, app.state), app.state)
+    return FastPath(RequestMiddleware(app, app.state), app.state)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -27,7 +28,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_serving(settings) as serving:
+        async with open_app_state(settings) as serving:
             app.state.serving = serving
             app.state.resources = serving.resources
             yield
@@ -46,7 +47,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.draining = False
     problems.register(app)
     documentation.register(app)
-    for part in (registries, registering, items, guests, admin, unsubscribe, health, metrics):
+    for part in (registries, registry_changes, items, guests, admin, unsubscribe, health, metrics):
         app.include_router(part.router)
     if settings.cors_origins:
         _let_other_sites_call(app, [origin.strip() for origin in settings.cors_origins.split(",")])

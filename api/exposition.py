@@ -14,9 +14,9 @@ from prometheus_client.registry import Collector
 
 from wishcraft.cache.counters import FAMILIES, Family, Kind, Series
 from wishcraft.cache.usage import Usage
-from wishcraft.instruments import PROCESS
-from wishcraft.services.health import Health, Status
-from wishcraft.services.measuring import InRedis, Measured
+from wishcraft.observability.metrics import PROCESS
+from wishcraft.services.health.monitor import Health, Status
+from wishcraft.services.operations.metrics_collector import CollectedMetrics, RedisMetrics
 
 Samples = Iterable[tuple[Sequence[str], float]]
 """A family's: the values of its labels, and its own."""
@@ -35,7 +35,7 @@ _OF_SHOPS: Final = {
 _SHOP_GAUGES: Final = frozenset({"entries", "bytes_held"})
 
 
-def render(measured: Measured) -> bytes:
+def render(measured: CollectedMetrics) -> bytes:
     """The text of all metrics. It takes milliseconds, and waits for nobody."""
     registry = CollectorRegistry()
     registry.register(_processes())
@@ -45,7 +45,7 @@ def render(measured: Measured) -> bytes:
 
 def described() -> dict[str, str]:
     """The name of every metric there is, as it is told, and its help."""
-    nothing = Measured(Health(status=Status.HEALTHY, checks={}), {}, None)
+    nothing = CollectedMetrics(Health(status=Status.HEALTHY, checks={}), {}, None)
     families = (*PROCESS.collect(), *_Found(nothing).collect())
     return {
         f"{family.name}_total" if family.type == "counter" else family.name: family.documentation for family in families
@@ -68,7 +68,7 @@ def _processes() -> Collector:
 class _Found(Collector):
     """What a scrape found, as metrics."""
 
-    def __init__(self, measured: Measured) -> None:
+    def __init__(self, measured: CollectedMetrics) -> None:
         self._measured = measured
 
     def collect(self) -> Iterator[Metric]:
@@ -87,7 +87,7 @@ class _Found(Collector):
             yield _of_shops(field.name, found.in_redis.usage if found.in_redis else {})
 
 
-def _server(found: InRedis | None) -> Iterator[Metric]:
+def _server(found: RedisMetrics | None) -> Iterator[Metric]:
     used = [((), found.memory.used)] if found else []
     limit = [((), found.memory.limit)] if found else []
     evictions = [((), found.evictions)] if found else []
@@ -96,7 +96,7 @@ def _server(found: InRedis | None) -> Iterator[Metric]:
     yield _counter("redis_evictions", "Keys that Redis gave up for want of memory.", (), evictions)
 
 
-def _keys(found: InRedis | None) -> Iterator[Metric]:
+def _keys(found: RedisMetrics | None) -> Iterator[Metric]:
     counts = [([kind], count) for kind, count in found.census.counts.items()] if found else []
     seconds = [
         ((kind, quantile), value)

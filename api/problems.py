@@ -28,7 +28,7 @@ from wishcraft.errors import (
     ShopifyUnavailable,
     TooManyTries,
 )
-from wishcraft.observability.context import note
+from wishcraft.observability.context import bind
 
 _log: Final = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ def tell(
     scope: Scope, message: str, *arguments: object, error: BaseException | None = None, level: int = logging.ERROR
 ) -> None:
     """Log why an answer is 5xx, which reports it too, unless its level is lower."""
-    note(method=scope["method"], route=route_of(scope))
+    bind(method=scope["method"], route=route_of(scope))
     _log.log(level, message, *arguments, exc_info=error)
 
 

@@ -4,9 +4,9 @@ from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from wishcraft.cache.entries import Entry
-from wishcraft.cache.registries import State
-from wishcraft.domain.documents import Gate
-from wishcraft.domain.limits import Policy, Verdict
+from wishcraft.cache.registries import CacheState
+from wishcraft.domain.cached_registry import AccessLevel
+from wishcraft.domain.rate_limits import Policy, Verdict
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -19,7 +19,7 @@ _FOR_GUESTS: Final = (b"cache-control", b"private, max-age=0, stale-while-revali
 """A guest's browser shows what it has at once and asks behind it: what it shows is at most half a minute behind."""
 _FOR_ITS_OWN: Final = (b"cache-control", b"private, no-cache")
 """A registrant who has just changed something must see it; so must who gave a code, until it no longer opens."""
-_STATES: Final = {state: (b"x-cache", state.value.encode()) for state in State}
+_STATES: Final = {state: (b"x-cache", state.value.encode()) for state in CacheState}
 
 
 class Representation(NamedTuple):
@@ -30,7 +30,7 @@ class Representation(NamedTuple):
     body: bytes
 
 
-def represent(entry: Entry, state: State, *, is_own: bool, if_none_match: bytes | None) -> Representation:
+def represent(entry: Entry, state: CacheState, *, is_own: bool, if_none_match: bytes | None) -> Representation:
     """The registry, or that it is as it was.
 
     Args:
@@ -41,7 +41,7 @@ def represent(entry: Entry, state: State, *, is_own: bool, if_none_match: bytes 
     """
     header = entry.header
     etag = header.etag.encode()
-    freshness = _FOR_ITS_OWN if is_own or header.gate is not Gate.OPEN else _FOR_GUESTS
+    freshness = _FOR_ITS_OWN if is_own or header.access_level is not AccessLevel.OPEN else _FOR_GUESTS
     common = [(b"etag", etag), freshness, _STATES[state]]
     if if_none_match is not None and etag in if_none_match:
         return Representation(HTTPStatus.NOT_MODIFIED, common, b"")

@@ -21,12 +21,12 @@ from sqlalchemy import create_engine
 
 from benchmarks.measuring import Measurement, as_json, measure
 from deployments.sandbox.postgres import let_analysts_in, postgres
-from wishcraft.domain import analytics
+from wishcraft import analytics
+from wishcraft.analytics.reader import ReportFilter, read_chunks
 from wishcraft.domain.periods import last_weeks
 from wishcraft.migrations import upgrade
+from wishcraft.reports import conversion_report, demand_report, registry_report
 from wishcraft.resources import open_analysts_database
-from wishcraft.services import conversion_report, demand_report, registry_report
-from wishcraft.services.analysing import Question, read_chunks
 from wishcraft.settings import analysts_url
 
 EVENTS_OF_EACH: Final = 100
@@ -93,13 +93,13 @@ def conversion() -> int:
 def registries() -> int:
     """What `registry-report` counts, over items and purchases."""
     with open_analysts_database() as db:
-        return len(registry_report.count(db, Question(), datetime.now(UTC)).fulfilled)
+        return len(registry_report.count(db, ReportFilter(), datetime.now(UTC)).fulfilled)
 
 
 def demand() -> int:
     """What `demand-forecast` counts."""
     with open_analysts_database() as db:
-        return len(demand_report.count(db, Question(), datetime.now(UTC).date(), 8).forecast())
+        return len(demand_report.count(db, ReportFilter(), datetime.now(UTC).date(), 8).forecast())
 
 
 def big_read() -> int:
@@ -147,8 +147,8 @@ def _fill(url: str, registries_in_all: int) -> int:
     return registries_in_all * EVENTS_OF_EACH
 
 
-def _last_year() -> Question:
-    return Question(days=last_weeks(datetime.now(UTC).date(), _WEEKS + 1))
+def _last_year() -> ReportFilter:
+    return ReportFilter(days=last_weeks(datetime.now(UTC).date(), _WEEKS + 1))
 
 
 async def _main(name: str) -> None:

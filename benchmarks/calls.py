@@ -12,8 +12,8 @@ import orjson
 from psycopg import Connection
 
 from wishcraft.domain.api_keys import make_key
-from wishcraft.domain.documents import Gate
-from wishcraft.domain.registries import RegistryStatus, Visibility, gate
+from wishcraft.domain.cached_registry import AccessLevel
+from wishcraft.domain.registries import RegistryStatus, Visibility, access_level
 from wishcraft.settings import Settings
 from wishcraft.shopify.signatures import canonical, sign
 
@@ -137,7 +137,7 @@ def signed_query(domain: str, customer_id: int, timestamp: int, secret: str) -> 
 
 
 def _is_open(visibility: str, status: str) -> bool:
-    return gate(Visibility(visibility), RegistryStatus(status)) is Gate.OPEN
+    return access_level(Visibility(visibility), RegistryStatus(status)) is AccessLevel.OPEN
 
 
 def _add_key(connection: Connection[tuple[Any, ...]], shop_id: int) -> str:

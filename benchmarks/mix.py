@@ -12,7 +12,7 @@ from benchmarks import load
 from benchmarks.load import Plan, Result
 from wishcraft.cache.keys import WRITE_LIMIT_SECONDS
 from wishcraft.resources import Resources, open_resources
-from wishcraft.services.warming import refresh
+from wishcraft.services.registries.warm import refill
 from wishcraft.store import registries
 
 SHARE_OF_WRITES: Final = 0.01
@@ -39,13 +39,13 @@ async def run(plan: Plan) -> Result:
 
 async def _write(resources: Resources, registry: Sequence[int], *, is_cached: bool) -> None:
     shop_id, registry_id = registry
-    async with resources.db.begin() as session:
+    async with resources.db.transaction() as session:
         await registries.lock(session, shop_id, [registry_id])
         versions = await registries.bump_versions(session, shop_id, [registry_id], WRITE_LIMIT_SECONDS)
         if is_cached:
             await resources.cache.mark(shop_id, versions)
     if is_cached:
-        await refresh(resources, shop_id, list(versions))
+        await refill(resources, shop_id, list(versions))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from sqlalchemy import select
 
-from wishcraft.domain.answers import ItemFacts, RegistryFacts, registry_answer
 from wishcraft.domain.registries import RegistryStatus
+from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts, registry_payload
 from wishcraft.resources import Resources
 from wishcraft.shopify.variants import read_variants
 from wishcraft.store.schema import Registry, RegistryItem, Shop
@@ -21,7 +21,7 @@ SAMPLE: Final = 2_000
 
 async def warm(resources: Resources, redis: Redis, shop: ShopRef) -> int:
     """Each registry's rows as objects, its answer with `json`, one command to store it."""
-    async with resources.db.snapshot() as session:
+    async with resources.db.repeatable_read() as session:
         row = (await session.scalars(select(Shop).where(Shop.id == shop.id))).one()
         active = select(Registry).where(Registry.shop_id == shop.id, Registry.status == RegistryStatus.ACTIVE)
         registries = list(await session.scalars(active.limit(SAMPLE)))
@@ -34,12 +34,12 @@ async def warm(resources: Resources, redis: Redis, shop: ShopRef) -> int:
 
 async def sync(resources: Resources, shop: ShopRef) -> int:
     """Each item as an object, one request for its variant, one transaction."""
-    async with resources.db.snapshot() as session:
+    async with resources.db.repeatable_read() as session:
         wished = select(RegistryItem.id).join(Registry, Registry.id == RegistryItem.registry_id)
         active = wished.where(RegistryItem.shop_id == shop.id, Registry.status == RegistryStatus.ACTIVE)
         ids = list(await session.scalars(active.limit(SAMPLE // 10)))
     for item_id in ids:
-        async with resources.db.begin() as session:
+        async with resources.db.transaction() as session:
             item = (await session.scalars(select(RegistryItem).where(RegistryItem.id == item_id))).one()
             reading = (await read_variants(resources.shopify, shop.domain, [item.variant_id]))[item.variant_id]
             if reading:
@@ -54,4 +54,4 @@ def _answer(shop: Shop, registry: Registry, items: Iterable[RegistryItem]) -> di
         registry.status, registry.customer_id, shop.currency,
         [each["first_name"] for each in registry.co_registrants], shop.settings.low_stock_threshold,
     )  # fmt: skip
-    return registry_answer(facts, [ItemFacts._make(getattr(row, name) for name in ItemFacts._fields) for row in items])
+    return registry_payload(facts, [ItemFacts._make(getattr(row, name) for name in ItemFacts._fields) for row in items])

@@ -13,13 +13,13 @@ from benchmarks import naive
 from benchmarks.measuring import Measurement, as_json, measure
 from wishcraft.domain.batches import batches
 from wishcraft.resources import Resources, open_resources
-from wishcraft.services.syncing import sync_shop
-from wishcraft.services.warming import warm_shop
+from wishcraft.services.inventory.sync import sync_shop
+from wishcraft.services.registries.warm import warm_shop
 from wishcraft.settings import Settings, settings
-from wishcraft.shopify.documents import READ_VARIANTS
+from wishcraft.shopify.graphql_queries import READ_VARIANTS
 from wishcraft.shopify.ids import to_global
 from wishcraft.shopify.variants import MOST_IDS
-from wishcraft.store import items, shops
+from wishcraft.store import registry_items, shops
 from wishcraft.store.schema import RegistryItem
 from wishcraft.store.shops import ShopRef
 from wishcraft.store.tokens import TokenVault
@@ -51,8 +51,8 @@ async def write(resources: Resources, shop: ShopRef) -> int:
 async def ask(resources: Resources, shop: ShopRef) -> int:
     """Variants that the simulator was asked for, its answers thrown away: the floor of reading by id."""
     config = settings()
-    async with resources.db.snapshot() as session:
-        wished = await items.find_variants(session, shop.id)
+    async with resources.db.repeatable_read() as session:
+        wished = await registry_items.find_variants(session, shop.id)
     token = await TokenVault(resources.db, config.encryption_keys).load(shop.domain)
     url = f"{config.shopify_origin.format(shop=shop.domain)}/admin/api/{config.shopify_api_version}/graphql.json"
     async with httpx.AsyncClient(headers={"X-Shopify-Access-Token": token.access}, timeout=60) as http:
@@ -74,7 +74,7 @@ STAGES: Final[dict[str, Stage]] = {
 
 async def spoil(config: Settings) -> None:
     """Put every tenth item out of step with Shopify."""
-    async with open_resources(config) as resources, resources.db.begin() as session:
+    async with open_resources(config) as resources, resources.db.transaction() as session:
         await session.execute(update(RegistryItem).where(RegistryItem.id % 10 == 0).values(price=1))
 
 
@@ -82,7 +82,7 @@ async def main(name: str) -> Measurement:
     """Measure the stage over all shops in turn."""
     async with open_resources(redis_timeout=60) as resources:
         await resources.cache.ready_to_fill()
-        async with resources.db.snapshot() as session:
+        async with resources.db.repeatable_read() as session:
             found = await shops.find_active(session)
 
         async def work() -> int:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from wishcraft.domain.callers import Scope
 from wishcraft.domain.networks import parse_networks
 from wishcraft.errors import RequestRefused, UnknownShop
-from wishcraft.services.keys import GRACE, Actor, Issued, create_key, list_keys, revoke_key, rotate_key
+from wishcraft.services.shops.api_keys import GRACE, Actor, Issued, create_key, list_keys, revoke_key, rotate_key
 from wishcraft.settings import DatabaseSettings
 from wishcraft.store import shops
 from wishcraft.store.api_keys import KeyFacts
@@ -67,7 +67,7 @@ def number_of_days(text: str) -> int:
 async def _run(args: argparse.Namespace) -> None:
     db = Database(DatabaseSettings().database_url, pool_size=1)
     try:
-        async with db.reading() as session:
+        async with db.autocommit() as session:
             [shop] = await shops.find_active(session, [args.shop])
         await _do(args, db, Actor(shop.id, f"command line: {getpass.getuser()}"))
     except (RequestRefused, UnknownShop) as error:

@@ -24,10 +24,10 @@ from prefect.states import Cancelled, Running
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
 from deployments.prefect_setup import POOL
-from tasks.progress import STOPPING
+from tasks.runtime.progress import STOPPING
 from wishcraft.errors import ConfigurationError
-from wishcraft.observability.logs import formatter, redact_records, writes_json
-from wishcraft.observability.reports import start_reports
+from wishcraft.observability.logs import formatter, install_redaction, writes_json
+from wishcraft.observability.sentry import start_sentry
 from wishcraft.settings import Settings, settings
 
 PATIENCE_SECONDS: Final = 30.0
@@ -128,8 +128,8 @@ async def work(name: str, patience: float) -> None:
 
 def _report_and_log(config: Settings) -> None:
     """Let this process and the runs, which are its children, report errors and log as LOG_FORMAT says."""
-    redact_records()
-    start_reports(config, "worker")
+    install_redaction()
+    start_sentry(config, "worker")
     for handler in logging.getLogger().handlers:  # Prefect's
         handler.setFormatter(formatter(config))
     os.environ.update({name: os.environ.get(name, value) for name, value in _OF_THE_RUNS.items()})

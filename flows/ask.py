@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 from prefect import State
 from pydantic import Field
 
-from flows.analysts import leave
-from flows.job import job
-from tasks.analysts import ask_database
-from wishcraft.services.exporting import FileFormat
+from flows.runtime.job import job
+from flows.runtime.report_run import leave
+from tasks.analyst_reports import ask_database
+from wishcraft.reports.export import FileFormat
 
 
 @job("ask")

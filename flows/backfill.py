@@ -12,20 +12,20 @@ from flows.cache_warm import cache_warm
 from flows.check_invariants import check_invariants
 from flows.conversion_report import conversion_report
 from flows.demand_forecast import demand_forecast
-from flows.job import job as make_job
-from flows.job import summarise
 from flows.registry_report import registry_report
+from flows.runtime.job import job as make_job
+from flows.runtime.job import summarise
 from flows.send_reminders import send_reminders
 from flows.service_levels import service_levels
 from flows.sync_inventory import sync_inventory
-from tasks.backfills import find_completed, is_stopping
-from tasks.links import run_page
-from tasks.shops import find_shop_batches
+from tasks.backfill import find_completed, is_stopping
+from tasks.runtime.shop_batches import find_shop_batches
+from tasks.runtime.ui_links import run_page
+from wishcraft.analytics.filters import days as asked_days
 from wishcraft.domain.backfills import Step, plan
-from wishcraft.domain.outcomes import ShopOutcome
 from wishcraft.domain.periods import Days
+from wishcraft.domain.work_results import WorkResult
 from wishcraft.errors import QuestionRefused
-from wishcraft.services.questions import days as asked_days
 
 JobName = Literal[
     "cache-warm", "sync-inventory", "send-reminders", "check-invariants", "service-levels",
@@ -67,12 +67,12 @@ async def backfill(
     steps = await _plan(job, asked_days(first_day, last_day), shops or [], parameters or {})
     done = set() if again else await find_completed([step.tag(job) for step in steps])
     progress = await acreate_progress_artifact(0, description="Steps done, of all.")
-    outcomes: list[ShopOutcome] = []
+    outcomes: list[WorkResult] = []
     for step in steps:
         if step.tag(job) in done:
-            outcomes.append(ShopOutcome(step.name, {"done before": 1}))
+            outcomes.append(WorkResult(step.name, {"done before": 1}))
         elif await is_stopping():
-            outcomes.append(ShopOutcome(step.name, stopped=True))
+            outcomes.append(WorkResult(step.name, stopped=True))
         else:
             outcomes.append(await _run(job, step, dry_run=dry_run))
         await aupdate_progress_artifact(progress, 100 * len(outcomes) / len(steps))
@@ -89,10 +89,10 @@ async def _plan(job: JobName, days: Days, shops: Sequence[str], parameters: Mapp
         raise QuestionRefused(f"{job}: {error}") from None
 
 
-async def _run(job: JobName, step: Step, *, dry_run: bool) -> ShopOutcome:
+async def _run(job: JobName, step: Step, *, dry_run: bool) -> WorkResult:
     flow, parameters = JOBS[job].with_options(flow_run_name=f"{job} {step.name}"), dict(step.parameters)
     if dry_run and "dry_run" not in flow.parameters.properties:
-        return ShopOutcome(step.name, {"to run": 1})
+        return WorkResult(step.name, {"to run": 1})
     if dry_run:
         parameters["dry_run"] = True
     began = time.perf_counter()
@@ -102,6 +102,6 @@ async def _run(job: JobName, step: Step, *, dry_run: bool) -> ShopOutcome:
     seconds = time.perf_counter() - began
     if state.is_completed():
         counts = await state.aresult()
-        return ShopOutcome(step.name, {"dry runs" if dry_run else "runs": 1, **(counts or {})}, seconds)
+        return WorkResult(step.name, {"dry runs" if dry_run else "runs": 1, **(counts or {})}, seconds)
     run = run_page(str(state.state_details.flow_run_id))
-    return ShopOutcome(step.name, {}, seconds, f"{state.name}: {state.message}", f"Look at its run: {run}")
+    return WorkResult(step.name, {}, seconds, f"{state.name}: {state.message}", f"Look at its run: {run}")

@@ -2,9 +2,9 @@
 
 from prefect import State
 
-from flows.job import job, run_batches, summarise
+from flows.runtime.job import job, run_batches, summarise
 from tasks.cache_warm import warm_shops
-from tasks.shops import find_shop_batches
+from tasks.runtime.shop_batches import find_shop_batches
 
 
 @job("cache-warm")

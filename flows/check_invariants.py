@@ -5,10 +5,11 @@ from typing import Annotated
 from prefect import State
 from pydantic import Field
 
-from flows.job import job, run_batches, summarise
-from tasks.invariants import check_shops, tell_violations
-from tasks.shops import find_shop_batches
-from wishcraft.domain.invariants import WATCHED, left, warning
+from flows.runtime.job import job, run_batches, summarise
+from tasks.check_invariants import check_shops, tell_violations
+from tasks.runtime.shop_batches import find_shop_batches
+from wishcraft.domain.invariants import WATCHED, left
+from wishcraft.reports.invariants import warning
 
 
 @job("check-invariants")

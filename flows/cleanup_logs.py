@@ -6,8 +6,8 @@ from typing import Annotated
 from prefect import State
 from pydantic import Field
 
-from flows.job import job, run_batches, summarise
-from tasks.cleanup_rows import delete_old
+from flows.runtime.job import job, run_batches, summarise
+from tasks.cleanup import delete_old
 from wishcraft.domain.retention import Bounds, Kind, cutoffs
 
 Days = Annotated[int, Field(ge=1, le=3650)]

@@ -6,14 +6,14 @@ from typing import Annotated
 from prefect import State
 from pydantic import Field
 
-from flows.analysts import leave
-from flows.job import job
-from tasks.analysts import report_conversion
+from flows.runtime.job import job
+from flows.runtime.report_run import leave
+from tasks.analyst_reports import report_conversion
+from wishcraft.analytics.filters import parse_filter
 from wishcraft.domain.periods import last_weeks
 from wishcraft.domain.registries import EventType
 from wishcraft.domain.service_levels import end_of
-from wishcraft.services.exporting import FileFormat
-from wishcraft.services.questions import asked
+from wishcraft.reports.export import FileFormat
 
 
 @job("conversion-report")
@@ -35,5 +35,5 @@ async def conversion_report(
     """
     now = end_of(today, datetime.now(UTC))
     days = last_weeks(today or now.date(), weeks)
-    making = report_conversion.submit(asked(shops, event_types, days.first, days.last), now, file)
+    making = report_conversion.submit(parse_filter(shops, event_types, days.first, days.last), now, file)
     return await leave("conversion-report", "Conversion", making)

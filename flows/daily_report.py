@@ -2,9 +2,9 @@
 
 from prefect import State
 
-from flows.job import job
-from flows.pages import due, publish
-from tasks.maintenance import report_day
+from flows.runtime.job import job
+from flows.runtime.publish import publish, scheduled_start
+from tasks.maintenance_reports import report_day
 
 
 @job("daily-report")
@@ -14,4 +14,4 @@ async def daily_report(mail: bool = False) -> State[None]:
     Args:
         mail: Mail the report to OPS_EMAIL too.
     """
-    return await publish("daily-report", "Daily report", await report_day(due()), mail=mail)
+    return await publish("daily-report", "Daily report", await report_day(scheduled_start()), mail=mail)

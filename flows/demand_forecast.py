@@ -6,12 +6,12 @@ from typing import Annotated
 from prefect import State
 from pydantic import Field
 
-from flows.analysts import leave
-from flows.job import job
-from tasks.analysts import forecast_demand
+from flows.runtime.job import job
+from flows.runtime.report_run import leave
+from tasks.analyst_reports import forecast_demand
+from wishcraft.analytics.filters import parse_filter
 from wishcraft.domain.registries import EventType
-from wishcraft.services.exporting import FileFormat
-from wishcraft.services.questions import asked
+from wishcraft.reports.export import FileFormat
 
 
 @job("demand-forecast")
@@ -32,5 +32,5 @@ async def demand_forecast(
         file: Leave the page, or the forecast by variant, as a file in EXPORT_FOLDER too.
     """
     first = today or datetime.now(UTC).date()
-    question = asked(shops, event_types, None, None)
+    question = parse_filter(shops, event_types, None, None)
     return await leave("demand-forecast", "Demand", forecast_demand.submit(question, first, weeks, file))

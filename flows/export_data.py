@@ -4,13 +4,13 @@ from datetime import date
 
 from prefect import State
 
-from flows.analysts import leave
-from flows.job import job
-from tasks.analysts import export_table
+from flows.runtime.job import job
+from flows.runtime.report_run import leave
+from tasks.analyst_reports import export_table
+from wishcraft.analytics.filters import parse_filter
+from wishcraft.analytics.tables import TableName
 from wishcraft.domain.registries import EventType
-from wishcraft.services.exporting import DataFormat
-from wishcraft.services.questions import asked
-from wishcraft.store.frames import TableName
+from wishcraft.reports.export import DataFormat
 
 
 @job("export-data")
@@ -34,5 +34,5 @@ async def export_data(
         last_day: Only registries that were created (or events that happened) on this day or before.
         file: Parquet keeps the columns' types; CSV opens anywhere.
     """
-    question = asked(shops, event_types, first_day, last_day)
+    question = parse_filter(shops, event_types, first_day, last_day)
     return await leave("export-data", "Export", export_table.submit(table, question, file))

@@ -4,12 +4,12 @@ from datetime import UTC, date, datetime
 
 from prefect import State
 
-from flows.analysts import leave
-from flows.job import job
-from tasks.analysts import report_registries
+from flows.runtime.job import job
+from flows.runtime.report_run import leave
+from tasks.analyst_reports import report_registries
+from wishcraft.analytics.filters import parse_filter
 from wishcraft.domain.registries import EventType
-from wishcraft.services.exporting import FileFormat
-from wishcraft.services.questions import asked
+from wishcraft.reports.export import FileFormat
 
 
 @job("registry-report")
@@ -29,6 +29,6 @@ async def registry_report(
         last_day: Only registries that were created on this day or before.
         file: Leave the page, or its figures by shop and event type, as a file in EXPORT_FOLDER too.
     """
-    question = asked(shops, event_types, first_day, last_day)
+    question = parse_filter(shops, event_types, first_day, last_day)
     making = report_registries.submit(question, datetime.now(UTC), file)
     return await leave("registry-report", "Registries", making)

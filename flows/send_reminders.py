@@ -6,13 +6,13 @@ from datetime import UTC, date, datetime
 
 from prefect import State
 
-from flows.job import job, run_batches, summarise
-from tasks.attempts import advice_for, problem_of
+from flows.runtime.job import job, run_batches, summarise
+from tasks.runtime.retries import advice_for, problem_of
+from tasks.runtime.shop_batches import find_shop_batches
 from tasks.send_reminders import judge_refusals, remind_shops
-from tasks.shops import find_shop_batches
-from wishcraft.domain.outcomes import ShopOutcome
+from wishcraft.domain.work_results import WorkResult
 from wishcraft.errors import RefusalsDoubted
-from wishcraft.observability.reports import report
+from wishcraft.observability.sentry import capture_error
 
 
 @job("send-reminders")
@@ -34,12 +34,12 @@ async def send_reminders(
     return await summarise("send-reminders", outcomes, watched=("refused", "postponed", "failed", "held"))
 
 
-async def _judge(outcomes: Sequence[ShopOutcome], began: datetime) -> list[ShopOutcome]:
+async def _judge(outcomes: Sequence[WorkResult], began: datetime) -> list[WorkResult]:
     """What became of the shops once it is decided whether the mail server's refusals are believed."""
     try:
         await judge_refusals(began)
     except RefusalsDoubted as error:
-        report(error)
+        capture_error(error)
         return [
             replace(each, problem=problem_of(error), advice=advice_for(error)) if each.counts.get("refused") else each
             for each in outcomes

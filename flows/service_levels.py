@@ -5,14 +5,14 @@ from typing import Final
 
 from prefect import State
 
-from flows.job import job
-from flows.pages import due, publish
+from flows.runtime.job import job
+from flows.runtime.publish import publish, scheduled_start
 from tasks.service_levels import count_runs, tally_days
-from wishcraft.domain.maintenance import Page
 from wishcraft.domain.service_levels import assess, end_of
-from wishcraft.domain.service_report import explanation, overview, rows, verdict
-from wishcraft.instruments import LATENCY_BOUNDS
-from wishcraft.services.service_levels import draw_days
+from wishcraft.observability.metrics import LATENCY_BOUNDS
+from wishcraft.reports.page import Page
+from wishcraft.reports.service_level_text import explanation, overview, rows, verdict
+from wishcraft.reports.service_levels import draw_days
 
 NAME: Final = "service-levels"
 
@@ -27,7 +27,7 @@ async def service_levels(until: date | None = None, mail: bool = False) -> State
         until: The report's last day (UTC), such as 2026-03-14. All that is known by now if empty.
         mail: Mail the report to OPS_EMAIL too.
     """
-    end = end_of(until, due())
+    end = end_of(until, scheduled_start())
     days = await tally_days(end, await count_runs(end))
     found = assess(days, LATENCY_BOUNDS)
     body = f"{overview(found)}\n\n{draw_days(days, end)}\n\n{explanation(end)}"

@@ -2,8 +2,8 @@
 
 from prefect import State
 
-from flows.job import job, run_batches, summarise
-from tasks.shops import find_shop_batches
+from flows.runtime.job import job, run_batches, summarise
+from tasks.runtime.shop_batches import find_shop_batches
 from tasks.sync_inventory import sync_shops
 
 

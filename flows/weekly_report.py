@@ -2,9 +2,9 @@
 
 from prefect import State
 
-from flows.job import job
-from flows.pages import due, publish
-from tasks.maintenance import report_week
+from flows.runtime.job import job
+from flows.runtime.publish import publish, scheduled_start
+from tasks.maintenance_reports import report_week
 
 
 @job("weekly-report")
@@ -14,4 +14,4 @@ async def weekly_report(mail: bool = False) -> State[None]:
     Args:
         mail: Mail the report to OPS_EMAIL too.
     """
-    return await publish("weekly-report", "Weekly report", await report_week(due()), mail=mail)
+    return await publish("weekly-report", "Weekly report", await report_week(scheduled_start()), mail=mail)

@@ -21,8 +21,8 @@ from prefect.client.schemas.filters import (
 from prefect.exceptions import ObjectNotFound
 
 from wishcraft.domain.retention import Bounds
-from wishcraft.services.cleaning import delete_in_batches
-from wishcraft.services.progress import Checkpoint
+from wishcraft.services.checkpoint import Checkpoint
+from wishcraft.services.cleanup.expired import delete_in_batches
 
 MOST_RUNS: Final = 50
 """In a batch: each is a request or more, and Prefect's server answers some hundred a second."""

@@ -4,18 +4,18 @@ from datetime import UTC, date, datetime
 
 from prefect.logging import get_run_logger
 
-from tasks.attempts import for_each_shop, shop_names, task
-from wishcraft.domain.outcomes import ShopOutcome
+from tasks.runtime.retries import for_each_shop, shop_names, task
+from wishcraft.domain.work_results import WorkResult
 from wishcraft.resources import Resources, open_resources
-from wishcraft.services import reminding
-from wishcraft.services.progress import Checkpoint
-from wishcraft.services.reminding import find_owed, remind_shop
+from wishcraft.services.checkpoint import Checkpoint
+from wishcraft.services.reminders import send
+from wishcraft.services.reminders.send import find_owed, remind_shop
 from wishcraft.settings import settings
 from wishcraft.store.shops import ShopRef
 
 
 @task(shop_names("remind"))
-async def remind_shops(domains: list[str], *, dry_run: bool, today: date | None) -> list[ShopOutcome]:
+async def remind_shops(domains: list[str], *, dry_run: bool, today: date | None) -> list[WorkResult]:
     """Write to the registrants of these shops whose events are near."""
 
     async def remind(resources: Resources, shop: ShopRef, checkpoint: Checkpoint) -> dict[str, int]:
@@ -35,7 +35,7 @@ async def judge_refusals(since: datetime) -> None:
         RefusalsDoubted: Most were.
     """
     async with open_resources() as resources:
-        await reminding.judge_refusals(resources, since)
+        await send.judge_refusals(resources, since)
 
 
 async def _say_who(resources: Resources, shop: ShopRef, now: datetime, today: date | None) -> dict[str, int]:

@@ -9,10 +9,10 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import StateType
 
-from tasks.attempts import task
+from tasks.runtime.retries import task
 from wishcraft.domain.service_levels import DAYS, Count, Tally
+from wishcraft.reports import service_levels
 from wishcraft.resources import open_resources
-from wishcraft.services import service_levels
 
 _DAY: Final = timedelta(days=1)
 _BAD: Final = (StateType.FAILED, StateType.CRASHED)

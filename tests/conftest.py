@@ -24,6 +24,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 from pydantic import SecretStr
 from redis.asyncio import Redis
+from sqlalchemy import event
 from starlette.types import ASGIApp
 
 from deployments.sandbox.demo import seed
@@ -33,14 +34,19 @@ from deployments.sandbox.postgres import let_analysts_in, postgres
 from deployments.sandbox.shopify.app import create_app as create_simulator
 from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options, Simulator
 from deployments.sandbox.valkey import valkey
-from tests.api.prefect_stand_in import PASSWORD, USER, PrefectStandIn
 from tests.cache.conftest import OwnValkey
-from tests.observability.listener import Listener
+from tests.support.prefect_stand_in import PASSWORD, USER, PrefectStandIn
+from tests.support.sentry_listener import Listener
+from tests.support.sql_oracle import Tables
+from wishcraft.analytics import reader
+from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.cache import keys
 from wishcraft.cache.client import connect as connect_cache
 from wishcraft.migrations import upgrade
-from wishcraft.resources import Resources, open_resources
+from wishcraft.resources import Resources, open_analysts_database, open_resources
 from wishcraft.settings import Settings
+from wishcraft.store import shops
+from wishcraft.store.shops import ShopRef
 
 WITHOUT_SERVERS: Final = ("tests/domain", "tests/test_architecture.py", "tests/test_docs.py")  # `make test-unit`
 WORKER: Final = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
@@ -239,3 +245,49 @@ async def resources(settings: Settings, demo: Connection[tuple[Any, ...]]) -> As
     assert not demo.closed
     async with open_resources(settings, redis_timeout=5) as opened:
         yield opened
+
+
+@pytest.fixture
+async def shop(resources: Resources) -> ShopRef:
+    """One of the demo shops."""
+    async with resources.db.repeatable_read() as session:
+        return (await shops.find_active(session, ["maple-and-pine.myshopify.com"]))[0]
+
+
+@pytest.fixture
+def queries(resources: Resources) -> Iterator[list[str]]:
+    """Every statement that goes to PostgreSQL from here on, in order."""
+    statements: list[str] = []
+
+    def note(*arguments: object) -> None:
+        statements.append(str(arguments[2]))
+
+    engine = resources.db.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    yield statements
+    event.remove(engine, "before_cursor_execute", note)
+
+
+@pytest.fixture
+def analysts(settings: Settings) -> Iterator[AnalystsDatabase]:
+    """The database as reports read it."""
+    with open_analysts_database(settings.database_replica_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def tables(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tables]:
+    """The tables themselves, to fill; reports read them in chunks of two registries."""
+    monkeypatch.setattr(reader, "REGISTRIES_AT_ONCE", 2)
+    with psycopg.connect(settings.database_url.replace("+psycopg", ""), autocommit=True) as connection:
+        yield connection
+        connection.execute("TRUNCATE shops CASCADE")
+
+
+@pytest.fixture
+def many(settings: Settings, demo: Tables, monkeypatch: pytest.MonkeyPatch) -> Tables:
+    """The tables with so many demo registries, and their reminders, that averages tell something."""
+    monkeypatch.setattr(reader, "REGISTRIES_AT_ONCE", 40)
+    demo.execute("TRUNCATE shops CASCADE")
+    seed(settings, 360, 7, date(2026, 3, 14))
+    return demo

@@ -25,13 +25,9 @@ def imported(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in plain | named}
 
 
-def test_the_domain_stands_on_the_standard_library_and_its_analyses_on_frames_besides() -> None:
+def test_the_domain_imports_the_standard_library_only() -> None:
     allowed = set(sys.stdlib_module_names) | {"wishcraft"}
-    frames = {path: {"numpy", "pandas"} for path in (ROOT / "wishcraft/domain/analytics").glob("*.py")}
-    foreign = {
-        str(path): imported(path) - allowed - frames.get(path, set())
-        for path in (ROOT / "wishcraft/domain").rglob("*.py")
-    }
+    foreign = {str(path): imported(path) - allowed for path in (ROOT / "wishcraft/domain").rglob("*.py")}
     assert not any(foreign.values()), foreign
 
 
@@ -52,11 +48,11 @@ def test_no_flow_file_hides_another_package() -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_and_functions_stay_small(path: Path) -> None:
     source = path.read_text()
-    assert len(source.splitlines()) <= 300
+    assert len(source.splitlines()) <= 400
     functions = [
         node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
-    assert not [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= 50]
+    assert not [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= 60]
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: str(deployment["name"]))

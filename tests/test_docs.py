@@ -4,8 +4,8 @@ from pathlib import Path
 import yaml
 from pydantic import SecretStr
 
-from api import metrics
 from api.app import create_app
+from api.routes import metrics
 from wishcraft.settings import Settings
 
 ROOT = Path(__file__).parents[1]

@@ -9,13 +9,13 @@ import httpx
 
 from wishcraft.cache.client import Server, connect
 from wishcraft.cache.counters import Counters
-from wishcraft.cache.limits import Limiter
+from wishcraft.cache.rate_limiter import Limiter
 from wishcraft.cache.registries import RegistryCache
 from wishcraft.cache.sessions import SessionCache
 from wishcraft.cache.usage import UsageCounters
 from wishcraft.errors import ConfigurationError
 from wishcraft.mail.mailer import Mailer
-from wishcraft.mail.smtp import SmtpMailer
+from wishcraft.mail.providers.smtp import SmtpMailer
 from wishcraft.settings import Settings, analysts_url
 from wishcraft.settings import settings as from_environment
 from wishcraft.shopify.client import ShopifyClient
@@ -23,7 +23,7 @@ from wishcraft.store.engine import Database
 from wishcraft.store.tokens import TokenVault
 
 if TYPE_CHECKING:
-    from wishcraft.store.analysts import AnalystsDatabase
+    from wishcraft.analytics.database import AnalystsDatabase
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def open_analysts_database(url: str | None = None) -> "Iterator[AnalystsDatabase
     Raises:
         ConfigurationError: Neither DATABASE_REPLICA_URL nor DATABASE_URL is set, or it is malformed.
     """
-    from wishcraft.store.analysts import AnalystsDatabase  # with pandas, of which the API has no use
+    from wishcraft.analytics.database import AnalystsDatabase
 
     try:
         database = AnalystsDatabase(url or analysts_url())

@@ -4,7 +4,7 @@ from typing import Final
 
 from fastapi import HTTPException
 
-from wishcraft.services.serving import load_documents
+from wishcraft.services.registries.reader import load_documents
 from wishcraft.settings import settings
 from wishcraft.store import shops
 from wishcraft.store.engine import Database
@@ -23,7 +23,7 @@ async def load(domain: str, slug: str) -> bytes:
 
 async def _shop_id(domain: str) -> int:
     if domain not in _shop_ids:
-        async with _db.snapshot() as session:
+        async with _db.repeatable_read() as session:
             shop = await shops.find_by_domain(session, domain)
         if shop is None:
             raise HTTPException(404)

@@ -6,12 +6,12 @@ import sys
 import uuid
 
 from deployments.local.environment import port_from_environment
-from deployments.local.guard import guarded
-from deployments.local.leftovers import end, find_marked
+from deployments.local.orphans import end, find_marked
 from deployments.local.services import Ports
 from deployments.local.stack import Stack
 from deployments.local.supervisor import Stopped
 from deployments.local.terminal import Terminal
+from deployments.local.watchdog import watched
 from deployments.local.workspace import ROOT, Workspace
 from deployments.sandbox.processes import become_subreaper, choose_port
 from wishcraft.errors import WishCraftError
@@ -51,7 +51,7 @@ def up(workspace: Workspace) -> None:
         workspace.board.unlink(missing_ok=True)
         become_subreaper()
         terminal.say("Starting WishCraft (its logs: .wishcraft/logs) ...")
-        with guarded(mark, workspace.board, ROOT):
+        with watched(mark, workspace.board, ROOT):
             asyncio.run(_live(workspace, mark, ports, terminal))
 
 

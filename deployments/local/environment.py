@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from deployments.local.leftovers import MARK
+from deployments.local.orphans import MARK
 from deployments.local.services import Ports
 from deployments.local.workspace import ROOT, Workspace
 from deployments.sandbox.processes import port_is_free

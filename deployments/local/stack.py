@@ -8,12 +8,12 @@ from typing import Any, Final
 import psutil
 
 from deployments.local import services
-from deployments.local.board import describe, read_board
 from deployments.local.environment import Stores, children_environment, create_databases
-from deployments.local.leftovers import end, is_marked
-from deployments.local.parent import when_make_is_interrupted
+from deployments.local.make_signals import when_make_is_interrupted
+from deployments.local.orphans import end, is_marked
 from deployments.local.prefect_api import PrefectApi, PrefectUnavailable
 from deployments.local.services import Ports, module
+from deployments.local.stack_info import describe, read_board
 from deployments.local.supervisor import Service, Supervisor, wait_until
 from deployments.local.terminal import Terminal
 from deployments.local.workspace import Workspace, write_private_json

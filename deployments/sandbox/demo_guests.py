@@ -7,9 +7,9 @@ from itertools import accumulate
 from typing import Any, Final
 
 from deployments.sandbox.catalogue import DemoShop
+from wishcraft.domain.guest_events import AnalyticsType
 from wishcraft.domain.registries import EventType, PurchaseStatus
 from wishcraft.domain.reminders import DAYS_LEFT, ReminderKind
-from wishcraft.store.schema.journal import AnalyticsType
 from wishcraft.store.schema.mail import ReminderState
 
 Row = dict[str, Any]

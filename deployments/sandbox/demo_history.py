@@ -7,9 +7,10 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
 from deployments.sandbox.catalogue import DemoShop
+from wishcraft.domain.guest_events import AnalyticsType
 from wishcraft.domain.retention import COMPLIANCE_TOPICS
 from wishcraft.store.schema.access import SessionKind
-from wishcraft.store.schema.journal import AnalyticsType, WebhookOutcome
+from wishcraft.store.schema.history import WebhookOutcome
 
 Row = dict[str, Any]
 

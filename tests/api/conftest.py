@@ -13,7 +13,7 @@ import pytest
 from psycopg import Connection
 
 from api.app import create_app, create_service
-from api.serving import Serving
+from api.state import AppState
 from deployments.sandbox.demo import add_key
 from wishcraft.settings import Settings
 from wishcraft.shopify.signatures import canonical, sign
@@ -70,9 +70,9 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["type"].removeprefix("urn:wishcraft:problem:")
 
 
-def serving_of(client: httpx.AsyncClient) -> Serving:
+def serving_of(client: httpx.AsyncClient) -> AppState:
     """What serves the client's API."""
-    return cast("Serving", cast("Any", client)._transport.app._state.serving)
+    return cast("AppState", cast("Any", client)._transport.app._state.serving)
 
 
 @pytest.fixture

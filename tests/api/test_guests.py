@@ -13,10 +13,10 @@ from redis.asyncio import Redis
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.demo_rows import ACCESS_CODE
 from tests.api.conftest import Visitor, problem, serving_of
-from wishcraft.services import tracking
+from wishcraft.domain.guest_events import AnalyticsType
+from wishcraft.services.operations import traffic_recorder
 from wishcraft.settings import Settings
-from wishcraft.store.journal import Event
-from wishcraft.store.schema.journal import AnalyticsType
+from wishcraft.store.analytics_events import Event
 
 Demo = Connection[tuple[Any, ...]]
 Serving = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -271,7 +271,7 @@ async def test_when_too_much_waits_to_be_written_down_guests_are_told_to_come_ba
     item: tuple[int, str, int, int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tracking, "MOST_EVENTS", 1)
+    monkeypatch.setattr(traffic_recorder, "MOST_EVENTS", 1)
     two = VIEW | {"events": VIEWED * 2}
     answer = await guest.send("POST", f"{PATH}/{item[1]}/events", two)
     assert problem(answer) == (503, "unavailable")

@@ -14,10 +14,10 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 
 from tests.api.conftest import serving_of
-from tests.api.prefect_stand_in import PrefectStandIn
 from tests.api.test_always_there import Stopped
 from tests.api.test_service_pages import away
 from tests.cache.conftest import OwnValkey
+from tests.support.prefect_stand_in import PrefectStandIn
 from wishcraft.settings import Settings
 from wishcraft.store.connections import count_connections
 
@@ -149,7 +149,7 @@ async def test_a_pool_without_a_free_connection_is_seen_and_told_from_a_postgres
     async with serving(all_well) as client, AsyncExitStack() as taken:
         db = serving_of(client).resources.db
         for _ in range(10):
-            session = await taken.enter_async_context(db.reading())
+            session = await taken.enter_async_context(db.autocommit())
             await session.execute(text("SELECT 1"))
         [(part, (status, detail))] = (await look(client)).items()
         assert (part, status) == ("database", "degraded")

@@ -6,13 +6,13 @@ import httpx
 import pytest
 from psycopg import Connection
 
-from api.schemas import Item, RegistryAnswer
+from api.schemas.responses import Item, RegistryAnswer
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
 from deployments.sandbox.shopify.stock import Variant, VariantChange
 from tests.api.conftest import SHOP, WAYS, Visitor, problem
-from wishcraft.services import wishing
+from wishcraft.services.registries import items as registry_items
 
 Demo = Connection[tuple[Any, ...]]
 PATH = "/api/registries"
@@ -279,7 +279,7 @@ async def test_while_shopify_gives_no_usable_answer_nothing_is_written_and_the_r
     kind: FaultKind,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(wishing, "SHOPIFY_SECONDS", 0.5)
+    monkeypatch.setattr(registry_items, "SHOPIFY_SECONDS", 0.5)
     before = rows(demo, slug)
     shopify.faults.set(Fault(kind, remaining=None))
     wish = {"variant_id": variants[0].variant_id}

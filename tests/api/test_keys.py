@@ -8,7 +8,7 @@ import pytest
 from psycopg import Connection
 from pydantic import SecretStr
 
-from api.schemas import KeyIssued, KeyList, UsageAnswer
+from api.schemas.responses import KeyIssued, KeyList, UsageAnswer
 from tests.api.conftest import SHOP, Visitor, problem, serving_of
 from wishcraft.settings import Settings
 

@@ -6,7 +6,7 @@ import pytest
 from psycopg import Connection
 from sqlalchemy import event
 
-from api.schemas import OwnRegistryList, RegistryList
+from api.schemas.responses import OwnRegistryList, RegistryList
 from tests.api.conftest import Visitor, problem, serving_of
 
 Demo = Connection[tuple[Any, ...]]

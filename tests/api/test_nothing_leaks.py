@@ -16,9 +16,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from api.app import create_app, create_service
-from tests.observability.listener import Listener
-from wishcraft.observability import reports
-from wishcraft.observability.logs import JsonLines, Lines, redact_records
+from tests.support.sentry_listener import Listener
+from wishcraft.observability import sentry as sentry_reports
+from wishcraft.observability.logs import JsonLines, Lines, install_redaction
 from wishcraft.resources import Resources
 from wishcraft.settings import Settings
 
@@ -95,9 +95,9 @@ async def client(
             "smtp_url": SecretStr(f"smtp://us:{planted.digest('the password in a URL')}@mail.example:25"),
         }
     )
-    redact_records()
+    install_redaction()
     logging.getLogger("wishcraft").setLevel(logging.DEBUG)
-    reports.start_reports(config, "api")
+    sentry_reports.start_sentry(config, "api")
     app = create_app(config)
     plant_on_request(app, planted, config)
     transport = httpx.ASGITransport(create_service(app))
@@ -159,7 +159,7 @@ async def plant_in_spans(planted: Planted, request: Request) -> None:
     async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200))) as http:
         url = f"https://a.myshopify.com/x?access_token={planted.word('the query of a call')}"
         await http.get(url, headers={"X-Shopify-Access-Token": planted.token("a header of a call")})
-    async with request.app.state.resources.db.begin() as session:
+    async with request.app.state.resources.db.transaction() as session:
         await session.execute(text(f"SELECT '{planted.address('an SQL statement')}'"))
     street = planted.words("what PostgreSQL quotes of a row")
     with pytest.raises(IntegrityError) as refused:
@@ -169,7 +169,7 @@ async def plant_in_spans(planted: Planted, request: Request) -> None:
 
 
 async def insert_twice(resources: Resources, street: str) -> None:
-    async with resources.db.begin() as session:
+    async with resources.db.transaction() as session:
         await session.execute(text("CREATE TEMPORARY TABLE streets (street text UNIQUE) ON COMMIT DROP"))
         await session.execute(text("INSERT INTO streets VALUES (:street), (:street)"), {"street": street})
 
@@ -209,7 +209,7 @@ async def test_what_is_planted_in_thirty_places_is_found_nowhere(
         await client.get("/metrics", headers=headers),
     ]
     assert answers[0].status_code == 500
-    reports.flush()
+    sentry_reports.flush()
     logged = [stream.getvalue() for stream in lines]
     everything = sentry.raw.decode() + "".join(logged) + "".join(map(everything_of, answers))
     assert len(planted.by_place) >= 30

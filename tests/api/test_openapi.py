@@ -27,7 +27,7 @@ from deployments.sandbox.shopify.simulator import Simulator
 from tests.api.conftest import SHOP, WEDDING
 from tests.conftest import served
 from wishcraft.domain.unsubscribe import Subscription, make_token
-from wishcraft.services.unsubscribing import unsubscribe_keys
+from wishcraft.services.reminders.unsubscribe import unsubscribe_keys
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from psycopg import Connection
 
-from api.schemas import RegistryAnswer, RegistryList
+from api.schemas.responses import RegistryAnswer, RegistryList
 from deployments.sandbox.demo import add_key
 
 Demo = Connection[tuple[Any, ...]]

@@ -16,10 +16,10 @@ from starlette.responses import StreamingResponse
 
 from api.app import create_app, create_service
 from tests.conftest import served
-from tests.observability.listener import Listener
-from wishcraft.observability import reports
-from wishcraft.observability.context import about, subject
-from wishcraft.observability.logs import redact_records
+from tests.support.sentry_listener import Listener
+from wishcraft.observability import sentry as sentry_reports
+from wishcraft.observability.context import current_context, log_context
+from wishcraft.observability.logs import install_redaction
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
@@ -32,8 +32,8 @@ def reporting(settings: Settings, sentry: Listener) -> Settings:
     with_sentry = settings.model_copy(
         update={"sentry_dsn": SecretStr(sentry.dsn), "sentry_traces_sample_rate": 1.0, "release": "abc1234"}
     )
-    redact_records()
-    reports.start_reports(with_sentry, "api")
+    install_redaction()
+    sentry_reports.start_sentry(with_sentry, "api")
     return with_sentry
 
 
@@ -62,7 +62,7 @@ async def test_an_unhandled_error_is_one_event_with_its_stack_route_release_and_
 ) -> None:
     answer = await client.post("/api/broken/one", json={"text": "anything"}, headers={"X-Request-Id": "request-0001"})
     assert (answer.status_code, answer.headers["x-request-id"]) == (500, "request-0001")
-    reports.flush()
+    sentry_reports.flush()
     [event] = sentry.of_type("event")
     assert sentry.errors() == [("ValueError", "one does not go with [redacted]")]
     assert event["exception"]["values"][-1]["stacktrace"]["frames"][-1]["function"] == "broken"
@@ -81,7 +81,7 @@ async def test_requests_are_traced_under_their_routes_template(client: httpx.Asy
         await client.get(probe)  # these are not
     await client.get("/api/unsubscribe/" + "x" * 96)
     await client.get("/nowhere/emma@example.com")
-    reports.flush()
+    sentry_reports.flush()
     assert [each["transaction"] for each in sentry.of_type("transaction")] == [
         "GET /api/unsubscribe/{token}",
         "GET unmatched",
@@ -104,7 +104,7 @@ async def test_a_database_that_is_away_is_logged_each_time_and_reported_again_by
     async with serving(away) as client:
         paths = ["/api/registries"] * 3 + ["/api/my-registries"] * 2
         answers = [await client.get(path, headers=key | {"X-Customer-Id": "1"}) for path in paths]
-    reports.flush()
+    sentry_reports.flush()
     assert {each.status_code for each in answers} == {503}
     assert len([each for each in caplog.records if "The database did not answer" in each.getMessage()]) == len(paths)
     told = [event["tags"]["route"] for event in sentry.of_type("event")]
@@ -113,10 +113,10 @@ async def test_a_database_that_is_away_is_logged_each_time_and_reported_again_by
 
 
 async def test_one_requests_breadcrumbs_are_not_told_of_another(client: httpx.AsyncClient, sentry: Listener) -> None:
-    with reports.isolated():
+    with sentry_reports.isolated():
         logging.getLogger("wishcraft").warning("of another request")
     await client.post("/api/broken/one", json={"text": "anything"})
-    reports.flush()
+    sentry_reports.flush()
     [event] = sentry.of_type("event")
     assert "of another request" not in str(event["breadcrumbs"])
 
@@ -138,28 +138,28 @@ async def test_only_our_own_hosts_see_which_trace_a_request_is_part_of(
         "sentry_dsn": SecretStr(sentry.dsn), "sentry_traces_sample_rate": 1.0,
         "prefect_api_url": "http://prefect.internal:4200/api", "public_url": "https://registry.example",
     }  # fmt: skip
-    reports.start_reports(settings.model_copy(update=update), "api")
+    sentry_reports.start_sentry(settings.model_copy(update=update), "api")
     seen: list[httpx.Headers] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
         seen.append(request.headers)
         return httpx.Response(200)
 
-    with reports.traced("test", "test"):
+    with sentry_reports.traced("test", "test"):
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
             await http.get(url)
     assert ("sentry-trace" in seen[0]) is told
 
 
 async def test_without_a_dsn_nothing_is_set_up(settings: Settings) -> None:
-    reports.start_reports(settings, "api")
+    sentry_reports.start_sentry(settings, "api")
     assert not sentry_sdk.get_client().is_active()
 
 
 async def test_what_a_request_is_about_ends_with_it() -> None:
-    with about(request_id="a"), about(shop="b"):
+    with log_context(request_id="a"), log_context(shop="b"):
         pass
-    assert subject() == {}
+    assert current_context() == {}
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ async def test_what_python_takes_for_json_is_not_told_either(
     client: httpx.AsyncClient, sentry: Listener, body: bytes
 ) -> None:
     await client.post("/api/broken/one", content=body, headers={"Content-Type": "application/json"})
-    reports.flush()
+    sentry_reports.flush()
     assert "sunflower" not in sentry.raw.decode()
 
 
@@ -186,7 +186,7 @@ async def test_what_is_stripped_is_not_told_either(client: httpx.AsyncClient, se
         raise ValueError(f"{sent['text'].strip()} makes no sense")
 
     await client.post("/api/stripped", json={"text": " sunflower "})
-    reports.flush()
+    sentry_reports.flush()
     assert "sunflower" not in sentry.raw.decode()
 
 
@@ -202,5 +202,5 @@ async def test_an_answer_that_is_cut_off_is_reported_once(reporting: Settings, s
     with served(create_service(app)) as address, pytest.raises(httpx.RemoteProtocolError):
         async with httpx.AsyncClient(base_url=address) as client:
             await client.get("/api/cut")
-    reports.flush()
+    sentry_reports.flush()
     assert [kind for kind, _ in sentry.errors()] == ["ValueError"]

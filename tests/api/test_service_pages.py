@@ -6,7 +6,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from wishcraft.services.health import Status, overall
+from wishcraft.services.health.monitor import Status, overall
 from wishcraft.settings import Settings
 
 Serving = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]

@@ -6,7 +6,7 @@ from psycopg import Connection
 
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.unsubscribe import Subscription, make_token
-from wishcraft.services.unsubscribing import unsubscribe_keys
+from wishcraft.services.reminders.unsubscribe import unsubscribe_keys
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]

@@ -24,14 +24,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.cache.coherence_world import PROCESSES, World
 from tests.cache.conftest import OwnValkey
+from tests.support.coherence_world import PROCESSES, World
 from wishcraft.cache import entries, keys, scripts
 from wishcraft.cache.client import Server
+from wishcraft.cache.coherence import Lease, make_entry
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.registries import RegistryCache
-from wishcraft.cache.steps import Lease, fresh
-from wishcraft.domain.documents import Document
+from wishcraft.domain.cached_registry import CachedRegistry
 
 SHOP: Final = 7
 SLUG: Final = "smith"
@@ -72,7 +72,7 @@ class Coherence(RuleBasedStateMachine):
         document = self.world.load()
         yield
         if isinstance(lease, Lease):
-            self.world.run(cache.fill(SHOP, {SLUG: (lease, fresh(document, lease.era))}))
+            self.world.run(cache.fill(SHOP, {SLUG: (lease, make_entry(document, lease.era))}))
         self.answer(document.version, must_see)
 
     def write(self, cache: RegistryCache) -> Steps:
@@ -103,7 +103,7 @@ class Coherence(RuleBasedStateMachine):
 
     @rule(process=st.integers(0, PROCESSES - 1))
     def a_reader_comes_and_goes(self, process: int) -> None:
-        async def load() -> Document:
+        async def load() -> CachedRegistry:
             return self.world.load()
 
         answer = self.world.run(self.caches[process].read(SHOP, SLUG, load))

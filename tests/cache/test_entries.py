@@ -2,21 +2,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wishcraft.cache import entries
-from wishcraft.domain.documents import Document, Gate
+from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
 
 U64 = st.integers(0, 2**64 - 1)
-DOCUMENTS = st.builds(Document, U64, st.sampled_from(Gate), U64, st.binary(max_size=200))
+DOCUMENTS = st.builds(CachedRegistry, U64, st.sampled_from(AccessLevel), U64, st.binary(max_size=200))
 ERA = b"12345678"
 
 
 @given(DOCUMENTS, st.binary(min_size=8, max_size=8), U64)
-def test_an_entry_comes_back_as_it_was_stored(document: Document, era: bytes, soft_expiry_ms: int) -> None:
+def test_an_entry_comes_back_as_it_was_stored(document: CachedRegistry, era: bytes, soft_expiry_ms: int) -> None:
     entry = entries.compose(document, era, soft_expiry_ms)
     assert entries.unpack(entries.pack(entry)) == entry
 
 
 @given(DOCUMENTS)
-def test_the_first_bytes_are_enough_for_the_header(document: Document) -> None:
+def test_the_first_bytes_are_enough_for_the_header(document: CachedRegistry) -> None:
     entry = entries.compose(document, ERA, 1)
     assert entries.unpack_header(entries.pack(entry)[: entries.HEADER_SIZE]) == entry.header
 
@@ -27,18 +27,18 @@ def test_an_unknown_format_is_a_miss(raw: bytes) -> None:
 
 
 def test_a_cut_header_is_a_miss() -> None:
-    raw = entries.pack(entries.compose(Document(1, Gate.OPEN, 0, b""), ERA, 1))
+    raw = entries.pack(entries.compose(CachedRegistry(1, AccessLevel.OPEN, 0, b""), ERA, 1))
     assert entries.unpack(raw[:-1]) is None
 
 
 def test_the_etag_changes_with_the_body_and_with_the_version_and_with_nothing_else() -> None:
     etags = [
-        entries.compose(Document(version, gate, 0, body), ERA, when).header.etag
-        for version, gate, body, when in [
-            (1, Gate.OPEN, b"a", 1),
-            (1, Gate.OWNER, b"a", 2),
-            (1, Gate.OPEN, b"b", 1),
-            (2, Gate.OPEN, b"a", 1),
+        entries.compose(CachedRegistry(version, access_level, 0, body), ERA, when).header.etag
+        for version, access_level, body, when in [
+            (1, AccessLevel.OPEN, b"a", 1),
+            (1, AccessLevel.OWNER, b"a", 2),
+            (1, AccessLevel.OPEN, b"b", 1),
+            (2, AccessLevel.OPEN, b"a", 1),
         ]
     ]
     assert etags[0] == etags[1]

@@ -5,18 +5,18 @@ from redis.asyncio import Redis
 
 from wishcraft.cache import entries, keys
 from wishcraft.cache.client import Server, connect
+from wishcraft.cache.coherence import Lease, make_entry
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.registries import RegistryCache
 from wishcraft.cache.scripts import Outcome
-from wishcraft.cache.steps import Lease, fresh
-from wishcraft.domain.documents import Document, Gate
+from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
 from wishcraft.errors import CacheUnavailable
 
 SHOP = 7
 
 
-def document(version: int) -> Document:
-    return Document(version, Gate.OPEN, 0, b"version %d" % version)
+def document(version: int) -> CachedRegistry:
+    return CachedRegistry(version, AccessLevel.OPEN, 0, b"version %d" % version)
 
 
 async def take(cache: RegistryCache, slug: str = "smith") -> Lease:
@@ -26,7 +26,7 @@ async def take(cache: RegistryCache, slug: str = "smith") -> Lease:
 
 
 async def fill(cache: RegistryCache, lease: Lease, version: int) -> Outcome:
-    return (await cache.fill(SHOP, {"smith": (lease, fresh(document(version), lease.era))}))["smith"]
+    return (await cache.fill(SHOP, {"smith": (lease, make_entry(document(version), lease.era))}))["smith"]
 
 
 async def version_there(cache: RegistryCache, slug: str = "smith") -> int | None:

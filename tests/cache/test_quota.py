@@ -7,12 +7,12 @@ from redis.asyncio import Redis
 
 from wishcraft.cache import keys
 from wishcraft.cache.client import Server
+from wishcraft.cache.coherence import Lease, make_entry
 from wishcraft.cache.registries import RegistryCache
 from wishcraft.cache.scripts import Outcome
-from wishcraft.cache.steps import Lease, fresh
-from wishcraft.cache.usage import Reads, UsageCounters
-from wishcraft.domain.documents import Document, Gate, Quota
-from wishcraft.domain.views import weight
+from wishcraft.cache.usage import ReadCounts, UsageCounters
+from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry, Quota
+from wishcraft.domain.view_score import weight
 
 SHOP, OTHER = 7, 8
 PLENTY = Quota(1000, 10**9)
@@ -26,7 +26,7 @@ def usage(server: Server) -> UsageCounters:
 async def fill(cache: RegistryCache, slug: str, quota: Quota, size: int = 10, shop: int = SHOP) -> Outcome:
     lease = (await cache.lease(shop, [slug]))[slug]
     assert isinstance(lease, Lease)
-    entry = fresh(Document(1, Gate.OPEN, 0, b"x" * size), lease.era)
+    entry = make_entry(CachedRegistry(1, AccessLevel.OPEN, 0, b"x" * size), lease.era)
     return (await cache.fill(shop, {slug: (lease, entry)}, quota))[slug]
 
 
@@ -116,7 +116,7 @@ async def test_views_of_what_has_no_entry_are_not_listed(usage: UsageCounters, r
 
 async def test_usage_is_summed_up_over_processes(usage: UsageCounters) -> None:
     for _ in range(2):
-        await usage.add({SHOP: Reads(hits=3, stale=1, misses=2, bypassed=1, bytes_sent=100)}, {})
+        await usage.add({SHOP: ReadCounts(hits=3, stale=1, misses=2, bypassed=1, bytes_sent=100)}, {})
     used = (await usage.read([SHOP, OTHER]))[SHOP]
     assert (used.hits, used.stale, used.misses, used.bypassed, used.bytes_sent) == (6, 2, 4, 2, 200)
     assert (await usage.read([OTHER]))[OTHER].hits == 0

@@ -7,13 +7,13 @@ from redis.exceptions import ResponseError
 from tests.cache.conftest import OwnValkey
 from wishcraft.cache import keys
 from wishcraft.cache.client import Server, connect
-from wishcraft.cache.registries import RegistryCache, State
-from wishcraft.cache.steps import Lease, fresh
-from wishcraft.domain.documents import Document, Gate
+from wishcraft.cache.coherence import Lease, make_entry
+from wishcraft.cache.registries import CacheState, RegistryCache
+from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
 from wishcraft.errors import CacheUnavailable
 
 SHOP = 7
-FIRST = Document(1, Gate.OPEN, 0, b"first")
+FIRST = CachedRegistry(1, AccessLevel.OPEN, 0, b"first")
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def own_cache(own_server: Server) -> RegistryCache:
     return RegistryCache(own_server, hold_seconds=0)
 
 
-async def load() -> Document | None:
+async def load() -> CachedRegistry | None:
     return FIRST
 
 
@@ -46,7 +46,7 @@ async def test_a_lease_from_a_snapshot_fills_nothing_that_is_read(
     lease = (await own_cache.lease(SHOP, ["smith"]))["smith"]
     assert isinstance(lease, Lease)
     await restart_from_snapshot(own_valkey, own_server)
-    await own_cache.fill(SHOP, {"smith": (lease, fresh(FIRST, lease.era))})
+    await own_cache.fill(SHOP, {"smith": (lease, make_entry(FIRST, lease.era))})
     assert await own_cache.get(SHOP, "smith") is None
 
 
@@ -56,9 +56,9 @@ async def test_after_a_restart_nobody_fills_until_the_hold_is_over(
     await own_cache.ready_to_fill()
     await restart_from_snapshot(own_valkey, own_server)
     cautious = RegistryCache(own_server)
-    assert (await cautious.read(SHOP, "smith", load)).state is State.BYPASS
+    assert (await cautious.read(SHOP, "smith", load)).state is CacheState.BYPASS
     assert await cautious.get(SHOP, "smith") is None
-    assert (await own_cache.read(SHOP, "smith", load)).state is State.MISS
+    assert (await own_cache.read(SHOP, "smith", load)).state is CacheState.MISS
 
 
 async def test_all_processes_learn_one_era_and_those_that_knew_an_older_one_learn_the_new(
@@ -111,4 +111,4 @@ async def test_a_writer_can_still_mark_when_nothing_can_be_evicted(
         await own_cache.lease(SHOP, ["smith"])
     await own_cache.mark(SHOP, {"smith": 2})
     assert await own_server.redis.hget(keys.marks_key(SHOP), "smith") == b"2"
-    assert (await own_cache.read(SHOP, "smith", load)).state is State.BYPASS
+    assert (await own_cache.read(SHOP, "smith", load)).state is CacheState.BYPASS

@@ -10,5 +10,5 @@ from wishcraft.store.shops import ShopRef
 @pytest.fixture
 async def shop(resources: Resources) -> ShopRef:
     """One of the demo shops."""
-    async with resources.db.snapshot() as session:
+    async with resources.db.repeatable_read() as session:
         return (await shops.find_active(session, ["maple-and-pine.myshopify.com"]))[0]

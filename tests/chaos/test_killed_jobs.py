@@ -16,8 +16,8 @@ from deployments.sandbox.demo import seed
 from deployments.sandbox.shopify.simulator import Simulator
 from wishcraft.cache import keys
 from wishcraft.resources import Resources
-from wishcraft.services.serving import load_documents
-from wishcraft.services.warming import warm_shop
+from wishcraft.services.registries.reader import load_documents
+from wishcraft.services.registries.warm import warm_shop
 from wishcraft.settings import Settings
 from wishcraft.store import locks
 from wishcraft.store.shops import ShopRef
@@ -32,13 +32,14 @@ KILLS = 3
 JOB = """
 import asyncio, os, signal, sys
 from sqlalchemy import event
-from wishcraft.cache.steps import Steps
+from wishcraft.cache.coherence import CoherenceCommands
 from wishcraft.resources import open_resources
-from wishcraft.services import syncing, warming
+from wishcraft.services.inventory import sync
+from wishcraft.services.registries import warm
 from wishcraft.store import shops
 
 job, last = sys.argv[1], int(sys.argv[2])
-warming.BATCH = syncing.REGISTRIES_PER_WRITE = 1
+warm.BATCH = sync.REGISTRIES_PER_WRITE = 1
 moments = 0
 
 def moment(*_arguments):
@@ -47,22 +48,22 @@ def moment(*_arguments):
     if moments == last:
         os.kill(os.getpid(), signal.SIGKILL)
 
-calls = Steps._run
+calls = CoherenceCommands._run
 async def run(*arguments):
     moment()
     replies = await calls(*arguments)
     moment()
     return replies
-Steps._run = run
+CoherenceCommands._run = run
 
 async def main():
     async with open_resources(redis_timeout=5) as resources:
         engine = resources.db.engine.sync_engine
         for name in ("before_cursor_execute", "after_cursor_execute", "commit", "checkin"):
             event.listen(engine, name, moment)
-        async with resources.db.snapshot() as session:
+        async with resources.db.repeatable_read() as session:
             [shop] = await shops.find_active(session, ["maple-and-pine.myshopify.com"])
-        await (warming.warm_shop if job == "warm" else syncing.sync_shop)(resources, shop)
+        await (warm.warm_shop if job == "warm" else sync.sync_shop)(resources, shop)
 
 asyncio.run(main())
 print(moments)

@@ -15,7 +15,7 @@ from deployments.container.__main__ import prefect_secrets
 from deployments.container.make_secrets import make_secrets
 from deployments.local.environment import PREFECT
 from deployments.local.workspace import ROOT
-from tests.deployments.image import FOLDER, OURS, SERVICES, image_environment, instructions, seconds
+from tests.support.container_image import FOLDER, OURS, SERVICES, image_environment, instructions, seconds
 from wishcraft.settings import DatabaseSettings, Settings
 
 DECLARED: Final = set(yaml.safe_load((FOLDER / "compose.yaml").read_text())["secrets"])

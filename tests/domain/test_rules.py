@@ -4,30 +4,30 @@ import pytest
 
 from wishcraft.domain.api_keys import digest, make_key, prefix_of
 from wishcraft.domain.batches import batches
-from wishcraft.domain.documents import Gate
-from wishcraft.domain.outcomes import ShopOutcome, sentence, table, total
-from wishcraft.domain.registries import RegistryStatus, Visibility, gate
+from wishcraft.domain.cached_registry import AccessLevel
+from wishcraft.domain.registries import RegistryStatus, Visibility, access_level
 from wishcraft.domain.tokens import OfflineToken
+from wishcraft.domain.work_results import WorkResult, sentence, table, total
 
-GOOD = ShopOutcome("a.myshopify.com", {"registries": 1200, "warmed": 3}, 1.5)
-BAD = ShopOutcome("b.myshopify.com", {}, 0.5, "ShopifyUnavailable: 503")
+GOOD = WorkResult("a.myshopify.com", {"registries": 1200, "warmed": 3}, 1.5)
+BAD = WorkResult("b.myshopify.com", {}, 0.5, "ShopifyUnavailable: 503")
 
 
 @pytest.mark.parametrize(
     ("visibility", "status", "expected"),
     [
-        (Visibility.PUBLIC, RegistryStatus.ACTIVE, Gate.OPEN),
-        (Visibility.UNLISTED, RegistryStatus.COMPLETED, Gate.OPEN),
-        (Visibility.PASSWORD, RegistryStatus.ACTIVE, Gate.CODE),
-        (Visibility.PRIVATE, RegistryStatus.ACTIVE, Gate.OWNER),
-        (Visibility.PUBLIC, RegistryStatus.PAUSED, Gate.OWNER),
-        (Visibility.PASSWORD, RegistryStatus.ARCHIVED, Gate.OWNER),
+        (Visibility.PUBLIC, RegistryStatus.ACTIVE, AccessLevel.OPEN),
+        (Visibility.UNLISTED, RegistryStatus.COMPLETED, AccessLevel.OPEN),
+        (Visibility.PASSWORD, RegistryStatus.ACTIVE, AccessLevel.CODE),
+        (Visibility.PRIVATE, RegistryStatus.ACTIVE, AccessLevel.OWNER),
+        (Visibility.PUBLIC, RegistryStatus.PAUSED, AccessLevel.OWNER),
+        (Visibility.PASSWORD, RegistryStatus.ARCHIVED, AccessLevel.OWNER),
     ],
 )
 def test_a_registry_has_the_gate_of_its_visibility_and_status(
-    visibility: Visibility, status: RegistryStatus, expected: Gate
+    visibility: Visibility, status: RegistryStatus, expected: AccessLevel
 ) -> None:
-    assert gate(visibility, status) is expected
+    assert access_level(visibility, status) is expected
 
 
 def test_a_made_key_is_found_by_its_prefix_and_proved_by_its_digest() -> None:

@@ -18,8 +18,8 @@ from wishcraft.domain.service_levels import (
     slow,
     total,
 )
-from wishcraft.domain.service_report import budget, overview, rows, said, trend, verdict
-from wishcraft.instruments import LATENCY_BOUNDS
+from wishcraft.observability.metrics import LATENCY_BOUNDS
+from wishcraft.reports.service_level_text import budget, overview, rows, said, trend, verdict
 
 BOUNDS = (0.05, 0.1, 0.25)
 NOW = datetime(2026, 3, 14, 10, 0, 30, tzinfo=UTC)

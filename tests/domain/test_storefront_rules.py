@@ -2,11 +2,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller, Scope
-from wishcraft.domain.documents import Gate
 from wishcraft.domain.etags import allows_change, make_etag
 from wishcraft.domain.registries import SLUG, EventType, make_slug
-from wishcraft.domain.views import HALF_LIFE, weight
+from wishcraft.domain.view_score import HALF_LIFE, weight
 
 DIGEST = "0123456789abcdef"
 
@@ -54,9 +54,13 @@ def test_what_is_no_slug(text: str) -> None:
 
 def test_who_passes_which_gate() -> None:
     guest, owner = Caller(1, "guest"), Caller(1, "customer", 42)
-    assert [gate for gate in Gate if guest.passes(gate, 42)] == [Gate.OPEN]
-    assert [gate for gate in Gate if owner.passes(gate, 42)] == [Gate.OPEN, Gate.CODE, Gate.OWNER]
-    assert [gate for gate in Gate if owner.passes(gate, 43)] == [Gate.OPEN]
+    assert [access_level for access_level in AccessLevel if guest.can_read(access_level, 42)] == [AccessLevel.OPEN]
+    assert [access_level for access_level in AccessLevel if owner.can_read(access_level, 42)] == [
+        AccessLevel.OPEN,
+        AccessLevel.CODE,
+        AccessLevel.OWNER,
+    ]
+    assert [access_level for access_level in AccessLevel if owner.can_read(access_level, 43)] == [AccessLevel.OPEN]
     assert not guest.owns(0)
     assert not guest.owns(None)
     assert guest.scopes == {Scope.READ}

@@ -13,15 +13,15 @@ from psycopg import Connection
 from deployments.sandbox.mailbox.letters import Letterbox
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
-from flows import reports
 from flows.ask import ask
 from flows.backfill import JOBS, backfill
 from flows.conversion_report import conversion_report
 from flows.demand_forecast import demand_forecast
 from flows.export_data import export_data
 from flows.registry_report import registry_report
-from tests.jobs.left_behind import artifacts_of, summary_of
+from tests.support.prefect_artifacts import artifacts_of, summary_of
 from wishcraft.domain.registries import EventType
+from wishcraft.reports import notebook
 from wishcraft.settings import Settings
 
 pytestmark = [
@@ -88,8 +88,8 @@ async def test_the_other_reports_leave_what_they_say(exports: Exports) -> None:
         "conversion-report-2026-03-13", "conversion-report-2026-03-14",
     ]  # fmt: skip
     left = {file.suffix: file for file in exports()}
-    pd.testing.assert_frame_equal(pd.read_parquet(left[".parquet"]), reports.conversion_report(weeks=4))
-    assert len(pd.read_csv(left[".csv"])) == len(reports.demand_forecast(event_types=["wedding"]))
+    pd.testing.assert_frame_equal(pd.read_parquet(left[".parquet"]), notebook.conversion_report(weeks=4))
+    assert len(pd.read_csv(left[".csv"])) == len(notebook.demand_forecast(event_types=["wedding"]))
 
 
 async def test_an_export_says_how_many_rows_went_where(exports: Exports) -> None:

@@ -16,11 +16,11 @@ from psycopg import Connection
 
 from flows.cleanup_logs import cleanup_logs
 from flows.cleanup_sessions import cleanup_sessions
-from tasks.cleanup_rows import delete_old
-from tasks.progress import STOPPING
+from tasks.cleanup import delete_old
+from tasks.runtime.progress import STOPPING
 from wishcraft.cache.keys import SessionName
-from wishcraft.domain.outcomes import ShopOutcome
 from wishcraft.domain.retention import Bounds, Kind
+from wishcraft.domain.work_results import WorkResult
 from wishcraft.resources import Resources
 
 pytestmark = [
@@ -127,14 +127,14 @@ async def test_sessions_past_their_time_go_from_both_stores(demo: Demo, resource
 
 async def test_a_run_that_is_to_stop_deletes_nothing_more(demo: Demo) -> None:
     @flow
-    async def stopping() -> list[ShopOutcome]:
+    async def stopping() -> list[WorkResult]:
         async with get_client() as client:
             await client.set_flow_run_state(UUID(flow_run.id), Running(name=STOPPING), force=True)
         now = datetime.now(UTC)
         return await delete_old([Kind.AUDIT], before={Kind.AUDIT: now}, bounds=Bounds(5, now + timedelta(minutes=1)))
 
     before = logs_left(demo)
-    assert await stopping() == [ShopOutcome(Kind.AUDIT, stopped=True)]
+    assert await stopping() == [WorkResult(Kind.AUDIT, stopped=True)]
     assert logs_left(demo) == before
 
 

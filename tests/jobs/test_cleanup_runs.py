@@ -27,7 +27,7 @@ from prefect.states import Pending, Running, Scheduled
 from tasks.cleanup_runs import MOST_RUNS, clean_runs
 from wishcraft.domain.retention import Bounds
 from wishcraft.errors import RunStopped
-from wishcraft.services.progress import no_checkpoint
+from wishcraft.services.checkpoint import no_checkpoint
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_server"),

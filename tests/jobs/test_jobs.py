@@ -7,7 +7,7 @@ from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
 from flows.cache_warm import cache_warm
 from flows.sync_inventory import sync_inventory
-from tests.jobs.left_behind import summary_of, table_of, tasks_of
+from tests.support.prefect_artifacts import summary_of, table_of, tasks_of
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),

@@ -19,10 +19,10 @@ from flows.daily_report import daily_report
 from flows.monthly_report import monthly_report
 from flows.sync_inventory import sync_inventory
 from flows.weekly_report import weekly_report
-from tasks.run_history import read_runs, read_table
-from tests.jobs.left_behind import artifacts_of, summary_of
+from tasks.runtime.run_history import read_runs, read_table
+from tests.support.prefect_artifacts import artifacts_of, summary_of
 from wishcraft.resources import open_resources
-from wishcraft.services.auditing import AuditResult
+from wishcraft.services.operations.vulnerabilities import AuditResult
 from wishcraft.settings import Settings
 
 pytestmark = [
@@ -101,7 +101,7 @@ async def test_the_month_ends_well_where_vulnerabilities_cannot_be_looked_up(mon
     async def unreachable() -> AuditResult:
         return AuditResult(unreachable="no route to osv.dev")
 
-    monkeypatch.setattr("wishcraft.services.maintenance.audit", unreachable)
+    monkeypatch.setattr("wishcraft.reports.maintenance.audit", unreachable)
     month = await monthly_report(return_state=True)
     assert month.is_completed()
     assert "gave no usable answer (no route to osv.dev)" in await summary_of(month)

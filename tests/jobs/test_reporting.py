@@ -16,12 +16,12 @@ from sqlalchemy.exc import OperationalError
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
-from flows.job import job
-from flows.reporting import end_run, reported
+from flows.runtime.job import job
+from flows.runtime.run_lifecycle import end_run, with_lifecycle
 from flows.sync_inventory import sync_inventory
-from tasks.attempts import task
-from tests.jobs.left_behind import logs_of, tasks_of
-from tests.observability.listener import Listener
+from tasks.runtime.retries import task
+from tests.support.prefect_artifacts import logs_of, tasks_of
+from tests.support.sentry_listener import Listener
 from wishcraft import settings as settings_module
 from wishcraft.errors import ConfigurationError, NotFound
 from wishcraft.resources import Resources
@@ -171,7 +171,7 @@ async def test_scheduled_runs_check_in_with_the_deployments_schedule(sentry: Lis
     scheduled = run.model_copy(update={"auto_scheduled": True})  # as Prefect's scheduler would make it
     context: Any = FlowRunContext
     with context.model_construct(flow=breaking, flow_run=scheduled, client=client):
-        state = await reported(end_well)
+        state = await with_lifecycle(end_well)
     await end_run(breaking, scheduled, state)
     first, last = sentry.of_type("check_in")
     assert (first["status"], last["status"]) == ("in_progress", "ok")

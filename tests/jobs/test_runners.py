@@ -7,10 +7,10 @@ from prefect import State
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
-from flows.job import task_runner
+from flows.runtime.job import task_runner
 from flows.sync_inventory import sync_inventory
-from tests.jobs.left_behind import table_of, tasks_of
-from tests.local.slow_job import slow_job
+from tests.support.prefect_artifacts import table_of, tasks_of
+from tests.support.slow_job import slow_job
 from wishcraft.settings import JobSettings
 
 pytestmark = [

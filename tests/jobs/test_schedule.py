@@ -10,7 +10,7 @@ from prefect import State, flow, get_client
 from prefect.settings import PREFECT_API_URL
 from prefect.states import AwaitingConcurrencySlot, AwaitingRetry, Late, Scheduled
 
-from wishcraft.services.schedule import OVERDUE, find_schedule
+from wishcraft.services.health.schedule import OVERDUE, find_schedule
 from wishcraft.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

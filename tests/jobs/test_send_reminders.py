@@ -9,7 +9,7 @@ from psycopg import Connection
 
 from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
 from flows.send_reminders import send_reminders
-from tests.jobs.left_behind import logs_of, summary_of, table_of, tasks_of
+from tests.support.prefect_artifacts import logs_of, summary_of, table_of, tasks_of
 from wishcraft.settings import Settings
 
 pytestmark = [

@@ -13,10 +13,10 @@ from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
 from flows.service_levels import service_levels
 from tasks.cleanup_runs import clean_runs
 from tasks.service_levels import count_runs
-from tests.jobs.left_behind import logs_of, summary_of, table_of
+from tests.support.prefect_artifacts import logs_of, summary_of, table_of
 from wishcraft.domain.retention import Bounds
 from wishcraft.domain.service_levels import DAYS, Count
-from wishcraft.services.progress import no_checkpoint
+from wishcraft.services.checkpoint import no_checkpoint
 from wishcraft.settings import Settings
 
 pytestmark = [

@@ -23,8 +23,8 @@ from deployments.local.prefect_api import PrefectApi
 from deployments.local.services import Ports
 from deployments.local.workspace import ROOT, Workspace
 from deployments.sandbox.processes import choose_port, running
-from tests.local.prefect_calls import PATIENCE, post
-from tests.local.worker import Worker
+from tests.support.prefect_calls import PATIENCE, post
+from tests.support.prefect_worker import Worker
 from wishcraft.settings import Settings
 
 PASSWORD = "ops:only for:tests"
@@ -168,7 +168,7 @@ def slow_job(http: httpx.Client) -> str:
     body = {
         "name": "slow-job",
         "flow_id": flow["id"],
-        "entrypoint": "tests.local.slow_job.slow_job",
+        "entrypoint": "tests.support.slow_job.slow_job",
         "pull_steps": [],
         "enforce_parameter_schema": False,
         "concurrency_limit": 1,

@@ -9,7 +9,7 @@ import yaml
 
 from deployments.automations import TIME_FOR
 from deployments.local.workspace import ROOT
-from tests.local.prefect_calls import becomes, create_run, deployment_id, hastened, post, set_state, state_of
+from tests.support.prefect_calls import becomes, create_run, deployment_id, hastened, post, set_state, state_of
 
 pytestmark = pytest.mark.chaos
 

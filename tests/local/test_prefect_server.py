@@ -9,7 +9,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from deployments.local.prefect_api import PrefectApi, PrefectUnavailable
-from tests.local.prefect_calls import becomes
+from tests.support.prefect_calls import becomes
 
 pytestmark = pytest.mark.chaos
 

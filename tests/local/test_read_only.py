@@ -11,8 +11,8 @@ import pytest
 
 from deployments.local.workspace import ROOT
 from deployments.sandbox.processes import choose_port
-from tests.deployments.image import image_environment
-from tests.local.prefect_calls import becomes, create_run, deployment_id, state_of
+from tests.support.container_image import image_environment
+from tests.support.prefect_calls import becomes, create_run, deployment_id, state_of
 
 Start = Callable[..., None]
 PROBE = ["unshare", "-rm", "true"]

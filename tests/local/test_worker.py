@@ -8,8 +8,17 @@ import pytest
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
-from tests.local.prefect_calls import becomes, create_run, deployment_id, hastened, post, set_state, state_of, tasks_of
-from tests.local.worker import Worker
+from tests.support.prefect_calls import (
+    becomes,
+    create_run,
+    deployment_id,
+    hastened,
+    post,
+    set_state,
+    state_of,
+    tasks_of,
+)
+from tests.support.prefect_worker import Worker
 
 pytestmark = [pytest.mark.chaos, pytest.mark.usefixtures("demo")]
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from tests.local.prefect_calls import becomes, create_run, post, state_of, tasks_of
-from tests.local.worker import Worker
-from tests.observability.listener import Listener
+from tests.support.prefect_calls import becomes, create_run, post, state_of, tasks_of
+from tests.support.prefect_worker import Worker
+from tests.support.sentry_listener import Listener
 from wishcraft.resources import Resources
 
 pytestmark = [pytest.mark.chaos, pytest.mark.usefixtures("demo")]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.board import describe, read_board
 from deployments.local.environment import Stores, children_environment, port_from_environment
 from deployments.local.services import Ports
+from deployments.local.stack_info import describe, read_board
 from deployments.local.workspace import Workspace, write_private_json
 from wishcraft.errors import ConfigurationError
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from wishcraft.domain.answers import ItemFacts, RegistryFacts
 from wishcraft.domain.registries import EventType, ItemStatus, Priority, RegistryStatus, Visibility
-from wishcraft.mail.reminders import Content, Letterhead, Links, compose_reminder
-from wishcraft.mail.rendering import ink_on
+from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
+from wishcraft.mail.messages.reminder import Content, Letterhead, Links, compose_reminder
+from wishcraft.mail.messages.rendering import ink_on
 
 TODAY = date(2026, 3, 13)
 LINKS = Links("https://maple.example/apps/registry/emma", "https://registry.example/api/unsubscribe/token")

@@ -4,10 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 from deployments.sandbox.mailbox.letters import Letterbox
-from wishcraft.domain.markdown import link, table
-from wishcraft.mail.reports import Report, compose_report
-from wishcraft.mail.smtp import SmtpMailer
-from wishcraft.plots import Bars, draw, image
+from wishcraft.mail.providers.smtp import SmtpMailer
+from wishcraft.reports.html import Report, compose_report
+from wishcraft.reports.markdown import link, table
+from wishcraft.reports.plots import Bars, draw, image
 
 PLOT = draw([Bars("Runs", "3", ["a", "b"], [1, 2])])
 REPORT = Report(

@@ -17,7 +17,7 @@ from wishcraft.errors import (
     MailUnavailable,
 )
 from wishcraft.mail.mailer import Mail
-from wishcraft.mail.smtp import SmtpMailer
+from wishcraft.mail.providers.smtp import SmtpMailer
 
 SENDER = "registry@wishcraft.example"
 

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from wishcraft.errors import AddressRejected, MailPostponed, MailRejected, MailUnavailable, SenderRejected
 from wishcraft.mail.mailer import Mail
-from wishcraft.mail.smtp import SmtpMailer
+from wishcraft.mail.providers.smtp import SmtpMailer
 
 MAIL = Mail("emma@example.com", "Maple", "Hello", "Hello", "<p>Hello</p>", "<one@shop.example>", "https://x.example/u")
 

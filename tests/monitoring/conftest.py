@@ -11,13 +11,13 @@ import pytest
 from psycopg import Connection
 
 from api.app import create_app, create_service
-from api.serving import Serving
+from api.state import AppState
 from deployments.sandbox.demo import add_key
 from tests.api.conftest import serving_of
-from tests.api.prefect_stand_in import PrefectStandIn
 from tests.cache.conftest import OwnValkey
-from tests.monitoring.rules import firing
-from tests.monitoring.samples import Samples
+from tests.support.alert_rules import firing
+from tests.support.metric_samples import Samples
+from tests.support.prefect_stand_in import PrefectStandIn
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
@@ -29,7 +29,7 @@ class Watched:
 
     def __init__(self, client: httpx.AsyncClient, key: dict[str, str]) -> None:
         self.client = client
-        self.serving: Serving = serving_of(client)
+        self.serving: AppState = serving_of(client)
         self.now = time.time()
         self._key = key
         self._samples = Samples()

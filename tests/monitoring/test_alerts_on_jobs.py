@@ -14,15 +14,15 @@ from prefect.server.schemas.schedules import CronSchedule
 from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
 from deployments.sandbox.shopify import faults
 from deployments.sandbox.shopify.simulator import Options, Simulator
-from tests.api.prefect_stand_in import PrefectStandIn
 from tests.cache.conftest import OwnValkey
 from tests.monitoring.conftest import Demo, Watched, watching
-from tests.monitoring.promql import evaluate
-from tests.monitoring.rules import ROOT, firing, queries
-from tests.monitoring.samples import Samples
 from tests.shopify.conftest import FakeClock
-from wishcraft.services.reminding import remind_shop
-from wishcraft.services.syncing import sync_shop
+from tests.support.alert_rules import ROOT, firing, queries
+from tests.support.metric_samples import Samples
+from tests.support.prefect_stand_in import PrefectStandIn
+from tests.support.promql import evaluate
+from wishcraft.services.inventory.sync import sync_shop
+from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
@@ -37,7 +37,7 @@ ENDS_BADLY = pytest.mark.parametrize(("outcome", "alert"), [("failed", "JobFaile
 @pytest.fixture
 async def shop(watched: Watched) -> ShopRef:
     """One of the demo shops."""
-    async with watched.serving.resources.db.snapshot() as session:
+    async with watched.serving.resources.db.repeatable_read() as session:
         return (await shops.find_active(session, [SHOP]))[0]
 
 

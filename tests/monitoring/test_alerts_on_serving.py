@@ -11,11 +11,11 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
 
-from tests.api.prefect_stand_in import PrefectStandIn
 from tests.api.test_always_there import closed_to_all, open_to_all
 from tests.cache.conftest import OwnValkey
 from tests.monitoring.conftest import Demo, Watched
-from wishcraft.services import health
+from tests.support.prefect_stand_in import PrefectStandIn
+from wishcraft.services.health import monitor
 from wishcraft.settings import Settings
 
 WAITS = """SELECT coalesce(max(now() - query_start) > '0.2 s', false)
@@ -139,7 +139,7 @@ async def test_a_redis_that_is_nearly_full_and_one_that_forgets(watched: Watched
 async def test_no_connection_left(watched: Watched) -> None:
     async with AsyncExitStack() as taken:
         for _ in range(10):
-            session = await taken.enter_async_context(watched.serving.resources.db.reading())
+            session = await taken.enter_async_context(watched.serving.resources.db.autocommit())
             await session.execute(text("SELECT 1"))
         fired = await watched.scrape()
     assert {each["instance"] for each in fired["DatabasePoolExhausted"]} == {"one", "two"}
@@ -149,5 +149,5 @@ async def test_no_connection_left(watched: Watched) -> None:
 async def test_little_memory_left(watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limit = tmp_path / "memory.max"
     limit.write_text(f"{20 * 2**20}\n")
-    monkeypatch.setattr(health, "_CGROUP_LIMIT", limit)
+    monkeypatch.setattr(monitor, "_CGROUP_LIMIT", limit)
     assert set(await watched.scrape()) == {"MemoryHigh"}

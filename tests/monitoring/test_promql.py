@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from tests.monitoring.promql import evaluate
-from tests.monitoring.samples import Samples
+from tests.support.metric_samples import Samples
+from tests.support.promql import evaluate
 
 T = 10_000.0
 PAGE = """\

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from api.exposition import described
-from tests.monitoring.rules import DASHBOARD, MONITORING, ROOT, RULES, metrics, queries
+from tests.support.alert_rules import DASHBOARD, MONITORING, ROOT, RULES, metrics, queries
 
 RUNBOOKS = ROOT / "docs/runbooks"
 OF_PROMETHEUS = {"up", "ALERTS"}

@@ -4,7 +4,7 @@ import re
 import socket
 import subprocess
 
-from tests.monitoring.rules import ROOT
+from tests.support.alert_rules import ROOT
 
 SQL = re.compile(r"^sql\(\) \{.*?\}$", re.MULTILINE | re.DOTALL)
 

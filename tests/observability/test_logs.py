@@ -7,8 +7,8 @@ from io import StringIO
 
 import pytest
 
-from wishcraft.observability.context import about, hide, note
-from wishcraft.observability.logs import JsonLines, Lines, formatter, redact_records
+from wishcraft.observability.context import bind, log_context, register_secrets
+from wishcraft.observability.logs import JsonLines, Lines, formatter, install_redaction
 from wishcraft.settings import Settings
 
 log = logging.getLogger("wishcraft.tested")
@@ -17,7 +17,7 @@ log = logging.getLogger("wishcraft.tested")
 @pytest.fixture
 def written() -> Iterator[StringIO]:
     """What is logged, as JSON."""
-    redact_records()
+    install_redaction()
     handler = logging.StreamHandler(StringIO())
     handler.setFormatter(JsonLines())
     log.addHandler(handler)
@@ -26,8 +26,8 @@ def written() -> Iterator[StringIO]:
 
 
 def test_a_line_is_one_object_that_says_what_it_is_about(written: StringIO) -> None:
-    with about(request_id="request-1"):
-        note(shop_id="7")
+    with log_context(request_id="request-1"):
+        bind(shop_id="7")
         log.warning("%d entries\nof two lines", 3)
     log.warning("afterwards")
     first, second = map(json.loads, written.getvalue().splitlines())
@@ -49,13 +49,13 @@ def test_the_traceback_of_an_error_is_told_without_its_secrets(written: StringIO
 
 
 def test_what_the_process_was_started_with_is_not_told(written: StringIO) -> None:
-    hide({"correct horse battery"})
+    register_secrets({"correct horse battery"})
     log.warning("It said: %s", "correct horse battery")
     assert json.loads(written.getvalue())["message"] == "It said: [redacted]"
 
 
 def test_a_line_with_half_a_character_is_told_all_the_same(written: StringIO) -> None:
-    with about(path="/\udfff"):
+    with log_context(path="/\udfff"):
         log.warning("no registry \ud83d", exc_info=ValueError("\ud83d"))
     line = json.loads(written.getvalue())
     assert (line["message"], line["exception"], line["path"]) == (

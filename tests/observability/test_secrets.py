@@ -3,7 +3,7 @@
 import pytest
 from pydantic import SecretStr
 
-from wishcraft.observability.reports import secrets_of
+from wishcraft.observability.sentry import secrets_of
 from wishcraft.settings import Settings
 
 

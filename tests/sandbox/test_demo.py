@@ -10,8 +10,8 @@ from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.demo import seed, write_card
 from deployments.sandbox.demo_history import HistoryMaker
 from deployments.sandbox.demo_rows import ACCESS_CODE, ShopRowMaker
+from wishcraft.domain.guest_events import AnalyticsType
 from wishcraft.settings import Settings
-from wishcraft.store.schema.journal import AnalyticsType
 
 Demo = Connection[tuple[Any, ...]]
 TODAY = date(2026, 3, 14)

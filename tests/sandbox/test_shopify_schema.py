@@ -24,7 +24,7 @@ from graphql import (
 )
 
 from deployments.sandbox.shopify.schema import SCHEMA
-from wishcraft.shopify.documents import DOCUMENTS
+from wishcraft.shopify.graphql_queries import DOCUMENTS
 
 OWN_TYPES = [
     type_ for type_ in SCHEMA.type_map.values() if not (is_introspection_type(type_) or is_specified_scalar_type(type_))

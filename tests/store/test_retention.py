@@ -9,7 +9,7 @@ from sqlalchemy import text
 from wishcraft.domain.retention import Kind, is_compliance
 from wishcraft.resources import Resources
 from wishcraft.store import retention
-from wishcraft.store.schema.journal import IS_COMPLIANCE
+from wishcraft.store.schema.history import IS_COMPLIANCE
 
 Demo = Connection[tuple[Any, ...]]
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -57,7 +57,7 @@ def full_tables(demo: Demo) -> Iterator[None]:
 
 async def plan(resources: Resources, statement: str, kind: Kind, before: datetime) -> str:
     query = text("EXPLAIN " + statement.format(retention._AGING[kind]))
-    async with resources.db.begin() as session:
+    async with resources.db.transaction() as session:
         lines = await session.scalars(query, {"before": before, "limit": 1000})
         return "\n".join(lines)
 
@@ -85,7 +85,7 @@ async def test_a_count_that_finds_little_reads_little(resources: Resources, kind
     "action", ["compliance.export", "compliance", "Compliance.x", "customers/redact", "customers/updated", "%", ""]
 )
 async def test_the_database_tells_compliance_as_the_rule_does(resources: Resources, action: str) -> None:
-    async with resources.db.snapshot() as session:
+    async with resources.db.repeatable_read() as session:
         query = text(f"SELECT {IS_COMPLIANCE} FROM (SELECT CAST(:action AS text) AS action) a")  # noqa: S608  constants
         assert (await session.execute(query, {"action": action})).scalar_one() is is_compliance(action)
 
@@ -96,5 +96,5 @@ async def test_a_count_stops_at_its_limit(
     assert full_tables is None
     assert demo.execute("SELECT count(*) FROM sessions").fetchone() == (ROWS,)
     monkeypatch.setattr(retention, "MOST_COUNTED", 1000)
-    async with resources.db.snapshot() as session:
+    async with resources.db.repeatable_read() as session:
         assert await retention.count_old(session, Kind.SESSIONS, NOW) == 1000

@@ -63,6 +63,6 @@ def test_every_time_is_aware(demo: Demo) -> None:
 
 async def test_settings_that_another_program_wrote_wrongly_are_noticed(resources: Resources, demo: Demo) -> None:
     demo.execute("""UPDATE shops SET settings = '{"low_stock_threshold": -1}' WHERE id = 1""")
-    async with resources.db.snapshot() as session:
+    async with resources.db.repeatable_read() as session:
         with pytest.raises(ValidationError, match="low_stock_threshold"):
             await shops.find_active(session)

@@ -8,11 +8,12 @@ from sqlalchemy import text
 
 from deployments.sandbox import postgres as sandbox
 from deployments.sandbox.postgres import keep_query_statistics, postgres
-from wishcraft.domain import storage
+from wishcraft.reports.sections import storage
 from wishcraft.resources import Resources
 from wishcraft.settings import Settings
 from wishcraft.store import statistics
 from wishcraft.store.engine import Database
+from wishcraft.store.statistics import TableUse
 
 Demo = Connection[tuple[Any, ...]]
 ROWS = 60_000
@@ -35,7 +36,7 @@ def ledger(demo: Demo) -> Iterator[None]:
 
 @pytest.mark.usefixtures("ledger")
 async def test_an_index_that_no_query_uses_is_told_from_one_that_is_and_from_a_key(resources: Resources) -> None:
-    async with resources.db.snapshot() as session:
+    async with resources.db.repeatable_read() as session:
         found = {each.name: each for each in await statistics.find_indexes(session) if each.table == "ledger"}
     assert [row[0] for row in storage.unused_indexes(list(found.values()), None).rows] == ["ledger_idle"]
     assert found["ledger_pkey"].is_constraint
@@ -45,7 +46,7 @@ async def test_an_index_that_no_query_uses_is_told_from_one_that_is_and_from_a_k
 @pytest.mark.usefixtures("ledger")
 async def test_an_index_built_anew_is_dense_and_one_full_of_holes_is_bloated(resources: Resources, demo: Demo) -> None:
     async def bloated() -> list[str]:
-        async with resources.db.snapshot() as session:
+        async with resources.db.repeatable_read() as session:
             found = await statistics.find_indexes(session)
         return [row[0] for row in storage.bloated_indexes([each for each in found if each.table == "ledger"]).rows]
 
@@ -59,9 +60,9 @@ async def test_an_index_built_anew_is_dense_and_one_full_of_holes_is_bloated(res
 
 @pytest.mark.usefixtures("ledger")
 async def test_rows_sizes_and_whole_reads_of_tables_are_told(resources: Resources, demo: Demo) -> None:
-    async def look() -> storage.TableUse:
+    async def look() -> TableUse:
         demo.execute("SELECT pg_stat_force_next_flush()")
-        async with resources.db.snapshot() as session:
+        async with resources.db.repeatable_read() as session:
             return next(each for each in await statistics.find_tables(session) if each.name == "ledger")
 
     before = await look()
@@ -75,13 +76,13 @@ async def test_rows_sizes_and_whole_reads_of_tables_are_told(resources: Resource
 
 
 async def test_the_slowest_queries_are_told_without_their_values(settings: Settings, resources: Resources) -> None:
-    async with resources.db.snapshot() as session:
+    async with resources.db.repeatable_read() as session:
         assert await statistics.find_slow_queries(session, 10) is None
     keep_query_statistics(settings.database_url.replace("+psycopg", ""))
     try:
-        async with resources.db.begin() as session:
+        async with resources.db.transaction() as session:
             await session.execute(text("SELECT pg_sleep(0.2), 'Chloe Laurent' AS name"))
-        async with resources.db.snapshot() as session:
+        async with resources.db.repeatable_read() as session:
             found = await statistics.find_slow_queries(session, 1000)
         assert found
         [slow] = [each for each in found if "pg_sleep" in each.text]
@@ -89,7 +90,7 @@ async def test_the_slowest_queries_are_told_without_their_values(settings: Setti
         assert slow.mean_ms >= 200
         assert "Chloe" not in slow.text
     finally:
-        async with resources.db.begin() as session:
+        async with resources.db.transaction() as session:
             await session.execute(text("DROP EXTENSION pg_stat_statements"))
 
 
@@ -100,7 +101,7 @@ async def test_a_server_that_has_the_extension_and_does_not_load_it_breaks_nothi
     with postgres(tmp_path, durable=False) as url:
         keep_query_statistics(url)
         db = Database(url.replace("postgresql", "postgresql+psycopg", 1))
-        async with db.snapshot() as session:
+        async with db.repeatable_read() as session:
             assert await statistics.find_slow_queries(session, 10) is None
             assert await statistics.find_tables(session) == []
         await db.close()

@@ -16,8 +16,8 @@ from redis.exceptions import RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from wishcraft.cache import keys, scripts
-from wishcraft.cache.breaker import Breaker
-from wishcraft.cache.reads import Reads
+from wishcraft.cache.batched_reader import BatchedReader
+from wishcraft.cache.circuit_breaker import CircuitBreaker
 from wishcraft.errors import CacheUnavailable
 
 READ_SECONDS: Final = 0.1
@@ -56,9 +56,11 @@ class Server:
             **secret,
         )
         self.redis = Redis.from_pool(pool)
-        self.reads = Reads(partial(_connected, pool), READ_SECONDS if breaks else timeout, self._check, self._fail)
+        self.reads = BatchedReader(
+            partial(_connected, pool), READ_SECONDS if breaks else timeout, self._check, self._fail
+        )
         self.era = b""
-        self.breaker = Breaker(self.learn) if breaks else None
+        self.breaker = CircuitBreaker(self.learn) if breaks else None
         self._turns = count(1)
         self._adopted = 0
 

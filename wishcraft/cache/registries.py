@@ -14,11 +14,11 @@ from typing import Final, NamedTuple, TypeGuard
 
 from wishcraft.cache import keys
 from wishcraft.cache.client import Memory, Server
+from wishcraft.cache.coherence import CoherenceCommands, Lease, make_entry, now_ms
 from wishcraft.cache.counters import Counters
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.scripts import Outcome
-from wishcraft.cache.steps import Lease, Steps, fresh, now_ms
-from wishcraft.domain.documents import UNCOUNTED, Document, Quota
+from wishcraft.domain.cached_registry import UNCOUNTED, CachedRegistry, Quota
 from wishcraft.errors import CacheUnavailable
 
 WAIT_FOR_FILL_SECONDS: Final = 0.5
@@ -29,11 +29,11 @@ _NO_ERA: Final = bytes(8)
 
 _log = logging.getLogger(__name__)
 
-Load = Callable[[], Awaitable[Document | None]]
-LoadMany = Callable[[Sequence[str]], Awaitable[Mapping[str, Document]]]
+Load = Callable[[], Awaitable[CachedRegistry | None]]
+LoadMany = Callable[[Sequence[str]], Awaitable[Mapping[str, CachedRegistry]]]
 
 
-class State(StrEnum):
+class CacheState(StrEnum):
     """Where an answer came from."""
 
     HIT = "hit"
@@ -45,14 +45,14 @@ class State(StrEnum):
     """From PostgreSQL and not filled: Redis is away, takes no fills yet, or another reader is slow to fill."""
 
 
-class Answer(NamedTuple):
+class CacheResult(NamedTuple):
     """What a read found: an entry, be it one that says that there is no such registry."""
 
     entry: Entry
-    state: State
+    state: CacheState
 
 
-class RegistryCache(Steps):
+class RegistryCache(CoherenceCommands):
     """The cache of all shops on one server; a reader that starts later is never answered an older version."""
 
     def __init__(
@@ -90,7 +90,7 @@ class RegistryCache(Steps):
                 self._counters.count("cache_fills_total", outcome=stored)
         return outcomes
 
-    async def read(self, shop_id: int, slug: str, load: Load) -> Answer:
+    async def read(self, shop_id: int, slug: str, load: Load) -> CacheResult:
         """One registry, from Redis if it can be: many readers of one that is missing make one load.
 
         Raises only what `load` raises, and that only if Redis has no entry, be it past its soft expiry.
@@ -100,19 +100,19 @@ class RegistryCache(Steps):
         with suppress(CacheUnavailable):
             entry = await self.get(shop_id, slug)
             if _is_fresh(entry):
-                return Answer(entry, State.HIT)
+                return CacheResult(entry, CacheState.HIT)
             lease = (await self.lease(shop_id, [slug]))[slug]
             if isinstance(lease, Lease) and _is_fresh(newer := await self.get(shop_id, slug)):
                 # Another reader filled it and gave its lease back between our two questions.
                 await self._give_back(shop_id, {slug: lease})
-                return Answer(newer, State.HIT)
+                return CacheResult(newer, CacheState.HIT)
         if entry:
             return await self._refresh(shop_id, slug, entry, lease, load)
         if isinstance(lease, Lease):
             return await self._load(shop_id, slug, lease, load)
         if lease is Outcome.HELD and (entry := await self._wait_for_fill(shop_id, slug)):
-            return Answer(entry, State.HIT)
-        return Answer(fresh(await load(), _NO_ERA), State.BYPASS)
+            return CacheResult(entry, CacheState.HIT)
+        return CacheResult(make_entry(await load(), _NO_ERA), CacheState.BYPASS)
 
     async def refill(self, shop_id: int, load_many: LoadMany, slugs: Iterable[str]) -> Counter[str]:
         """Load these slugs in one go and fill them; one that another reader is about to fill is left to it.
@@ -131,27 +131,27 @@ class RegistryCache(Steps):
         except BaseException:
             await self._give_back(shop_id, leases)
             raise
-        loaded = {slug: (lease, fresh(documents.get(slug), lease.era)) for slug, lease in leases.items()}
+        loaded = {slug: (lease, make_entry(documents.get(slug), lease.era)) for slug, lease in leases.items()}
         filled = await self.fill(shop_id, loaded, _quota(documents.values()))
         outcomes.update(outcome if slug in documents else Outcome.NOT_FOUND for slug, outcome in filled.items())
         return outcomes
 
-    async def _refresh(self, shop_id: int, slug: str, entry: Entry, lease: Lease | Outcome, load: Load) -> Answer:
+    async def _refresh(self, shop_id: int, slug: str, entry: Entry, lease: Lease | Outcome, load: Load) -> CacheResult:
         """A newer entry if the lease is ours and the load succeeds, else the one at hand.
 
         After a failed load the lease is left to run out, so that an ailing PostgreSQL is not asked by every reader.
         """
         if not isinstance(lease, Lease):
-            return Answer(entry, State.STALE)
+            return CacheResult(entry, CacheState.STALE)
         try:
             async with asyncio.timeout(REFRESH_SECONDS):
                 document = await load()
             return await self._fill_one(shop_id, slug, lease, document)
         except Exception:  # noqa: BLE001  whatever ails the load, an entry is at hand; it is logged
             _log.exception("A registry past its soft expiry could not be loaded; guests go on getting the old entry")
-            return Answer(entry, State.STALE)
+            return CacheResult(entry, CacheState.STALE)
 
-    async def _load(self, shop_id: int, slug: str, lease: Lease, load: Load) -> Answer:
+    async def _load(self, shop_id: int, slug: str, lease: Lease, load: Load) -> CacheResult:
         try:
             document = await load()
         except BaseException:
@@ -159,11 +159,11 @@ class RegistryCache(Steps):
             raise
         return await self._fill_one(shop_id, slug, lease, document)
 
-    async def _fill_one(self, shop_id: int, slug: str, lease: Lease, document: Document | None) -> Answer:
-        entry = fresh(document, lease.era)
+    async def _fill_one(self, shop_id: int, slug: str, lease: Lease, document: CachedRegistry | None) -> CacheResult:
+        entry = make_entry(document, lease.era)
         with suppress(CacheUnavailable):
             await self.fill(shop_id, {slug: (lease, entry)}, _quota([document] if document else []))
-        return Answer(entry, State.MISS)
+        return CacheResult(entry, CacheState.MISS)
 
     async def _wait_for_fill(self, shop_id: int, slug: str) -> Entry | None:
         deadline = time.monotonic() + WAIT_FOR_FILL_SECONDS
@@ -179,7 +179,7 @@ class RegistryCache(Steps):
             await self.release(shop_id, leases)
 
 
-def _quota(documents: Iterable[Document]) -> Quota:
+def _quota(documents: Iterable[CachedRegistry]) -> Quota:
     """The quota of the one shop that these are of."""
     return next((document.quota for document in documents), UNCOUNTED)
 

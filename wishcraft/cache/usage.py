@@ -8,7 +8,7 @@ from typing import Any, Final
 from wishcraft.cache import keys, scripts
 from wishcraft.cache.client import Server
 from wishcraft.domain.batches import batches
-from wishcraft.domain.views import weight
+from wishcraft.domain.view_score import weight
 
 _VIEWS_PER_CALL: Final = 200
 """Redis serves nobody else during a call."""
@@ -17,7 +17,7 @@ _SHOPS_PER_CALL: Final = 200
 
 
 @dataclass(slots=True)
-class Reads:
+class ReadCounts:
     """How a shop's reads of registries were answered, and the bytes of the bodies that were sent."""
 
     hits: int = 0
@@ -26,7 +26,7 @@ class Reads:
     bypassed: int = 0
     bytes_sent: int = 0
 
-    def add(self, other: "Reads") -> None:
+    def add(self, other: "ReadCounts") -> None:
         """Count the other's reads too."""
         for each in fields(self):
             setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
@@ -57,7 +57,7 @@ class UsageCounters:
         self._redis = server.redis
         self._view = self._redis.register_script(scripts.many(scripts.VIEW))
 
-    async def add(self, reads: Mapping[int, Reads], views: Mapping[int, Mapping[str, int]]) -> None:
+    async def add(self, reads: Mapping[int, ReadCounts], views: Mapping[int, Mapping[str, int]]) -> None:
         """Add what a process has counted: reads by shop, and views by shop and slug."""
         worth = weight(datetime.now(UTC))
         with self._server.answering():
@@ -96,4 +96,4 @@ class UsageCounters:
         }
 
 
-_COUNTED: Final = (*(each.name for each in fields(Reads)), "evictions")
+_COUNTED: Final = (*(each.name for each in fields(ReadCounts)), "evictions")

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from wishcraft.domain.documents import Gate
+from wishcraft.domain.cached_registry import AccessLevel
 
 
 class Scope(StrEnum):
@@ -38,6 +38,6 @@ class Caller(NamedTuple):
         """Whether the registry with this owner (0 or None: nobody) is the caller's own."""
         return bool(owner) and self.customer_id == owner
 
-    def passes(self, gate: Gate, owner: int) -> bool:
+    def can_read(self, access_level: AccessLevel, owner: int) -> bool:
         """Whether the caller may read what lies behind the gate without showing an access code."""
-        return gate is Gate.OPEN or (gate is not Gate.ABSENT and self.owns(owner))
+        return access_level is AccessLevel.OPEN or (access_level is not AccessLevel.ABSENT and self.owns(owner))

@@ -5,7 +5,7 @@ import unicodedata
 from enum import StrEnum
 from typing import Final
 
-from wishcraft.domain.documents import Gate
+from wishcraft.domain.cached_registry import AccessLevel
 
 
 class EventType(StrEnum):
@@ -98,8 +98,8 @@ def could_name_registry(ref: str) -> bool:
     return (ref.isascii() and ref.isdecimal()) or (len(ref) <= LONGEST_SLUG and SLUG.fullmatch(ref) is not None)
 
 
-def gate(visibility: Visibility, status: RegistryStatus) -> Gate:
+def access_level(visibility: Visibility, status: RegistryStatus) -> AccessLevel:
     """What a caller must bring to read the registry; one that is paused or archived is its registrant's alone."""
     if status not in SHOWN_TO_GUESTS or visibility is Visibility.PRIVATE:
-        return Gate.OWNER
-    return Gate.CODE if visibility is Visibility.PASSWORD else Gate.OPEN
+        return AccessLevel.OWNER
+    return AccessLevel.CODE if visibility is Visibility.PASSWORD else AccessLevel.OPEN

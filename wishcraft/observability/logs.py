@@ -10,22 +10,22 @@ from typing import Any, Final
 
 import orjson
 
-from wishcraft.domain.redaction import redact_text
-from wishcraft.observability.context import hidden, subject
+from wishcraft.observability.context import current_context, known_secrets
+from wishcraft.observability.redaction import redact_text
 from wishcraft.settings import Settings
 
 _make_record: Final = logging.getLogRecordFactory()
 _plain: Final = logging.Formatter()
 
 
-def redact_records() -> None:
+def install_redaction() -> None:
     """From now on, whatever this process logs, by any logger, is redacted; safe to repeat."""
     logging.setLogRecordFactory(_redacted)
 
 
-def write_lines(settings: Settings) -> None:
+def configure_logging(settings: Settings) -> None:
     """Log to standard error, in the way that LOG_FORMAT and LOG_LEVEL say."""
-    redact_records()
+    install_redaction()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(settings))
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
@@ -60,7 +60,7 @@ class JsonLines(logging.Formatter):
 
 
 class Lines(logging.Formatter):
-    """A line for a person: `14:03:07 WARNING  wishcraft.cache.breaker: Redis does not answer  request_id=…`."""
+    """A line for a person: `14:03:07 WARNING  wishcraft.cache.circuit_breaker: Redis does not answer  request_id=…`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, and below it the traceback if there is one."""
@@ -79,7 +79,7 @@ def _about(record: logging.LogRecord) -> dict[str, str]:
 def _redacted(*arguments: Any, **options: Any) -> logging.LogRecord:
     """A record whose text is final: no handler, and nothing that formats it later, sees what was taken out."""
     record = _make_record(*arguments, **options)
-    known = hidden()
+    known = known_secrets()
     try:
         text = record.getMessage()
     except (TypeError, ValueError):  # the caller's format does not fit: the line matters more
@@ -87,7 +87,7 @@ def _redacted(*arguments: Any, **options: Any) -> logging.LogRecord:
     record.msg, record.args = _writable(redact_text(text, known)), None
     if record.exc_info and record.exc_info[1] is not None:
         record.exc_text = _writable(redact_text(_plain.formatException(record.exc_info), known))
-    record.about = {name: _writable(redact_text(value, known)) for name, value in subject().items()}
+    record.about = {name: _writable(redact_text(value, known)) for name, value in current_context().items()}
     return record
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from wishcraft.errors import BulkOperationFailed, ShopifyQueryInvalid, ShopifyThrottled, ShopifyUnavailable
-from wishcraft.shopify.answers import read_object
 from wishcraft.shopify.client import ShopifyClient
-from wishcraft.shopify.documents import READ_BULK_OPERATION, START_BULK_QUERY
+from wishcraft.shopify.graphql_queries import READ_BULK_OPERATION, START_BULK_QUERY
+from wishcraft.shopify.responses import read_object
 from wishcraft.shopify.retries import MOST_RETRIES
 
 START_PATIENCE: Final = 120.0

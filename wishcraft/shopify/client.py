@@ -17,8 +17,8 @@ import orjson
 
 from wishcraft.domain.tokens import OfflineToken
 from wishcraft.errors import ShopifyThrottled, ShopifyUnauthorized, ShopifyUnavailable
-from wishcraft.shopify.answers import Answer, check_status, read_answer, read_object
 from wishcraft.shopify.pacing import Bucket, Clock, SystemClock, ThrottleStatus, backoff_cap
+from wishcraft.shopify.responses import ShopifyResponse, check_status, read_object, read_response
 from wishcraft.shopify.retries import Jitter, Retry
 from wishcraft.shopify.tokens import AccessTokens, TokenStore
 
@@ -138,7 +138,7 @@ class ShopifyClient:
             await self.retry.clock.sleep(seconds)
         return seconds
 
-    def _learn(self, bucket: Bucket, shape: tuple[str, tuple[int, ...]], answer: Answer) -> None:
+    def _learn(self, bucket: Bucket, shape: tuple[str, tuple[int, ...]], answer: ShopifyResponse) -> None:
         if answer.requested_cost is not None:
             self._costs[shape] = answer.requested_cost
         if answer.status is not None:
@@ -150,12 +150,12 @@ class ShopifyClient:
         explained = status is not None and self._costs.get(shape, 0.0) > status.currently_available
         return 0.0 if explained else self.retry.jitter(0.0, backoff_cap(refusals))
 
-    async def _post(self, shop: str, token: OfflineToken, body: bytes) -> Answer:
+    async def _post(self, shop: str, token: OfflineToken, body: bytes) -> ShopifyResponse:
         url = f"{self._origin.format(shop=shop)}/admin/api/{self._api_version}/graphql.json"
         headers = {"Content-Type": "application/json", "X-Shopify-Access-Token": token.access}
         self._count("shopify_requests_total", shop=shop)
         try:
-            return read_answer(await self._http.post(url, content=body, headers=headers))
+            return read_response(await self._http.post(url, content=body, headers=headers))
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
 

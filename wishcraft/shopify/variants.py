@@ -9,7 +9,7 @@ from wishcraft.domain.inventory import InventoryPolicy, VariantReading
 from wishcraft.errors import ShopifyUnavailable
 from wishcraft.shopify.bulk import bulk_objects
 from wishcraft.shopify.client import ShopifyClient
-from wishcraft.shopify.documents import ALL_VARIANTS, DESCRIBE_VARIANT, READ_VARIANTS
+from wishcraft.shopify.graphql_queries import ALL_VARIANTS, DESCRIBE_VARIANT, READ_VARIANTS
 from wishcraft.shopify.ids import from_global, to_global
 
 MOST_IDS: Final = 250

@@ -9,9 +9,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.api_keys import NewKey
 from wishcraft.domain.callers import Scope
-from wishcraft.domain.upkeep import KeyAge
 from wishcraft.store.schema import ApiKey, Shop
 from wishcraft.store.schema.access import ShopStatus
+
+
+class KeyAge(NamedTuple):
+    """A shop's API key that works, by its prefix."""
+
+    shop: str
+    prefix: str
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
 
 
 class KeyHolder(NamedTuple):

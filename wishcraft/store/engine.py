@@ -38,26 +38,26 @@ class Database:
             hide_parameters=True,  # in messages: they are people's names and addresses
             connect_args=_CONNECTION,
         )
-        self._writing = async_sessionmaker(self.engine, expire_on_commit=False)
-        self._reading = async_sessionmaker(
+        self._transactions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._repeatable_reads = async_sessionmaker(
             self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True),
             expire_on_commit=False,
         )
-        self._asking = async_sessionmaker(
+        self._autocommits = async_sessionmaker(
             self.engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False
         )
 
-    def reading(self) -> AbstractAsyncContextManager[AsyncSession]:
-        """A unit of work of a single query: it needs no transaction, and so none of a transaction's round trips."""
-        return self._asking()
+    def autocommit(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """A session in autocommit mode, for a single query: no BEGIN and COMMIT round trips."""
+        return self._autocommits()
 
-    def begin(self) -> AbstractAsyncContextManager[AsyncSession]:
-        """A unit of work that may write."""
-        return self._writing.begin()
+    def transaction(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """A read-write transaction (READ COMMITTED)."""
+        return self._transactions.begin()
 
-    def snapshot(self) -> AbstractAsyncContextManager[AsyncSession]:
-        """A unit of work that reads one state of the database throughout, however many queries it makes."""
-        return self._reading.begin()
+    def repeatable_read(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """A read-only REPEATABLE READ transaction: all of its queries see one snapshot."""
+        return self._repeatable_reads.begin()
 
     async def close(self) -> None:
         """Close every connection."""

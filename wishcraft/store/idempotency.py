@@ -29,7 +29,7 @@ UPDATE idempotency_keys SET created = :created WHERE shop_id = :shop_id AND call
 """)
 
 
-class Claim(NamedTuple):
+class IdempotencyKey(NamedTuple):
     """A caller's key, and the digest of the request that it was sent with."""
 
     shop_id: int
@@ -43,28 +43,28 @@ class Claim(NamedTuple):
         return {"shop_id": self.shop_id, "caller": self.caller, "key": self.key}
 
 
-class Earlier(NamedTuple):
+class StoredResult(NamedTuple):
     """What an earlier request with the key made, and whether it asked for the same."""
 
     created: str
     same_request: bool
 
 
-async def claim(session: AsyncSession, wanted: Claim) -> Earlier | None:
+async def acquire_key(session: AsyncSession, wanted: IdempotencyKey) -> StoredResult | None:
     """Take the key for this transaction; or what was made under it before."""
     taken = await session.execute(_CLAIM, wanted._asdict() | {"kept": KEPT})
     if taken.all():
         return None
     request_hash, created = (await session.execute(_FIND, wanted.name)).one()
-    return Earlier(created, bytes(request_hash) == wanted.request_hash)
+    return StoredResult(created, bytes(request_hash) == wanted.request_hash)
 
 
-async def find(session: AsyncSession, wanted: Claim) -> Earlier | None:
+async def find_result(session: AsyncSession, wanted: IdempotencyKey) -> StoredResult | None:
     """What was made under the key before; does not take it."""
     row = (await session.execute(_FIND_LIVE, wanted.name)).one_or_none()
-    return Earlier(row.created, bytes(row.request_hash) == wanted.request_hash) if row else None
+    return StoredResult(row.created, bytes(row.request_hash) == wanted.request_hash) if row else None
 
 
-async def settle(session: AsyncSession, claimed: Claim, created: str) -> None:
+async def complete(session: AsyncSession, claimed: IdempotencyKey, created: str) -> None:
     """Write down what was made, in the transaction that made it."""
     await session.execute(_SETTLE, claimed.name | {"created": created})

@@ -182,7 +182,7 @@ async def each_owed_batch(
             .order_by(Registry.id)
             .limit(size)
         )
-        async with db.snapshot() as session:
+        async with db.repeatable_read() as session:
             rows = (await session.execute(query)).all()
         if not rows:
             return

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.retention import Kind
 from wishcraft.store.schema import Session
-from wishcraft.store.schema.journal import IS_COMPLIANCE
+from wishcraft.store.schema.history import IS_COMPLIANCE
 
 MOST_COUNTED: Final = 10_000_000
 """A count stops here: it is for people, and must not run into the time limit of a statement."""

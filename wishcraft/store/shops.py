@@ -1,15 +1,24 @@
 """Queries about shops."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.domain.upkeep import TokenAge
 from wishcraft.errors import UnknownShop
 from wishcraft.store.schema import Shop, ShopSettings
 from wishcraft.store.schema.access import ShopStatus
+
+
+class TokenAge(NamedTuple):
+    """What an active shop let us have of tokens."""
+
+    shop: str
+    has_token: bool
+    can_renew: bool
+    expires_at: datetime | None
 
 
 class ShopRef(NamedTuple):

@@ -1,13 +1,47 @@
 """What PostgreSQL counts about itself: queries, tables and indexes of this database."""
 
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.domain.storage import IndexUse, SlowQuery, TableUse
+
+class SlowQuery(NamedTuple):
+    """A kind of query; its text has no values in it."""
+
+    text: str
+    calls: int
+    total_ms: float
+    mean_ms: float
+    max_ms: float
+
+
+class TableUse(NamedTuple):
+    """A table, its rows that live and that are dead, how it is read, and its bytes with those of its indexes."""
+
+    name: str
+    live: int
+    dead: int
+    vacuumed: datetime | None
+    scans: int
+    rows_scanned: int
+    index_reads: int
+    bytes_all: int
+    bytes_of_indexes: int
+
+
+class IndexUse(NamedTuple):
+    """An index, how often it was used, its bytes, and what they would be if it was built anew (0: not known)."""
+
+    name: str
+    table: str
+    uses: int
+    is_constraint: bool
+    size: int
+    dense: int
+
 
 _NOT_PRELOADED: Final = "55000"  # object_not_in_prerequisite_state
 _HAS_STATEMENTS: Final = text("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_stat_statements')")

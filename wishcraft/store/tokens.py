@@ -38,7 +38,7 @@ class TokenVault:
             ShopifyUnauthorized: The shop is unknown or has none.
         """
         query = select(Shop.access_token_encrypted, Shop.refresh_token_encrypted, Shop.token_expires_at)
-        async with self._db.begin() as session:
+        async with self._db.transaction() as session:
             row = (await session.execute(query.where(Shop.domain == shop))).one_or_none()
         if row is None or row[0] is None:
             raise ShopifyUnauthorized(f"{shop} has no access token; it must install the app")
@@ -51,7 +51,7 @@ class TokenVault:
             "refresh_token_encrypted": self.encrypt(token.refresh) if token.refresh else None,
             "token_expires_at": token.expires_at,
         }
-        async with self._db.begin() as session:
+        async with self._db.transaction() as session:
             await session.execute(update(Shop).where(Shop.domain == shop).values(values))
 
     def refreshing(self, shop: str) -> AbstractAsyncContextManager[None]:

@@ -2,7 +2,7 @@
 
 from wishcraft.store.schema.access import ApiKey, IdempotencyKey, Session, Shop, ShopSettings
 from wishcraft.store.schema.base import Base
-from wishcraft.store.schema.journal import AnalyticsEvent, AuditLog, RegistryViews, ServiceMinute, WebhookEvent
+from wishcraft.store.schema.history import AnalyticsEvent, AuditLog, RegistryViews, ServiceMinute, WebhookEvent
 from wishcraft.store.schema.mail import EmailSuppression, Reminder
 from wishcraft.store.schema.registries import Purchase, Registry, RegistryItem
 

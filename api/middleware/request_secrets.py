@@ -1,0 +1,49 @@
+"""What a request brings that no log line and no report about it may tell, in whatever error's text it turns up."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from starlette.types import Scope
+
+from wishcraft.observability.redaction import is_secret_name
+
+_SECRET_HEADERS: Final = frozenset({b"authorization", b"cookie", b"x-api-key", b"x-registry-grant"})
+
+
+class RequestSecrets:
+    """Every text in the request's body, as people's data; the secrets among its headers and in its query."""
+
+    def __init__(self, scope: Scope, body: Sequence[bytes]) -> None:
+        """`body` is what has come of it; it may grow."""
+        self._scope = scope
+        self._body = body
+        self._known: tuple[int, frozenset[str]] = (-1, frozenset())
+
+    def __call__(self) -> frozenset[str]:
+        """What is known now: looked for once, and again when more of the body has come."""
+        if self._known[0] != len(self._body):
+            self._known = len(self._body), frozenset(_secrets_of(self._scope, self._body))
+        return self._known[1]
+
+
+def _secrets_of(scope: Scope, body: Sequence[bytes]) -> Iterator[str]:
+    for name, value in scope["headers"]:
+        if name in _SECRET_HEADERS:
+            yield value.decode("latin-1")
+    for name, text in parse_qsl(scope["query_string"].decode("latin-1")):
+        if is_secret_name(name):
+            yield text
+    try:
+        yield from _texts(json.loads(b"".join(body)))  # not orjson, which is stricter than FastAPI
+    except ValueError:
+        yield b"".join(body).decode(errors="replace")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield from (value, value.strip())
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts(each)

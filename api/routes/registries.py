@@ -1,0 +1,188 @@
+"""Reading registries: the lists, and one of them."""
+
+from datetime import date
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+
+from api.auth.dependencies import AppStateDep, Reader
+from api.problems import ALWAYS, documented, forbidden, not_found
+from api.representation import Representation, represent
+from api.schemas.responses import OwnRegistryList, RegistryAnswer, RegistryList
+from api.state import AppState
+from wishcraft.cache.entries import Header as EntryHeader
+from wishcraft.domain.cached_registry import AccessLevel
+from wishcraft.domain.callers import Caller
+from wishcraft.domain.registries import LONGEST_SLUG, EventType
+from wishcraft.domain.registry_payload import event_payload, summary_payload
+from wishcraft.services.registries.access import is_granted
+from wishcraft.store import registry_lists
+from wishcraft.store.registry_lists import OwnRegistry, Search
+
+router: Final = APIRouter(tags=["registries"])
+
+MOST_PER_PAGE: Final = 100
+
+Ref = Annotated[str, Path(max_length=LONGEST_SLUG, description="The registry's slug, or its id.")]
+Limit = Annotated[int, Query(ge=1, le=MOST_PER_PAGE)]
+Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of the page before.")]
+IfNoneMatch = Annotated[
+    str | None, Header(alias="If-None-Match", description="An ETag that the reader has: if it still holds, 304.")
+]
+"""For the docs alone: it is read as it was sent."""
+GrantHeader = Annotated[
+    str | None, Header(alias="X-Registry-Grant", max_length=100, description="What unlocking the registry gave.")
+]
+GrantQuery = Annotated[
+    str | None, Query(max_length=100, description="The same, where a proxy lets no header of ours through.")
+]
+ONE: Final[dict[int | str, dict[str, Any]]] = {
+    HTTPStatus.OK: {
+        "model": RegistryAnswer,
+        "description": "The registry with its items, progress and totals.",
+        "headers": {
+            "ETag": {"schema": {"type": "string"}, "description": "For If-None-Match and If-Match."},
+            "X-Cache": {"schema": {"type": "string", "enum": ["hit", "stale", "miss", "bypass"]}},
+        },
+    }
+}
+
+
+class RawResponse(Response):
+    """An answer as it was composed, header by header."""
+
+    def __init__(self, answer: Representation) -> None:
+        super().__init__(status_code=answer.status)
+        self.body = answer.body
+        self.raw_headers = answer.headers
+
+
+@router.get(
+    "/api/registries",
+    summary="List or search public registries",
+    response_model=RegistryList,
+    responses=documented(*ALWAYS),
+)
+async def list_registries(
+    response: Response,
+    serving: AppStateDep,
+    caller: Reader,
+    q: Annotated[
+        str | None,
+        Query(max_length=100, description="Words in the title or in a registrant's name.", examples=["emma"]),
+    ] = None,
+    event_type: EventType | None = None,
+    event_from: Annotated[date | None, Query(description="The event's day, or later.")] = None,
+    event_to: Annotated[date | None, Query(description="The event's day, or earlier.")] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> dict[str, object]:
+    """The shop's public, active registries, the newest first."""
+    search = Search(q, event_type, event_from, event_to)
+    async with serving.resources.db.autocommit() as session:
+        # One more than is shown tells whether there is a next page.
+        found = await registry_lists.list_public(
+            session, caller.shop_id, limit + 1, int(cursor) if cursor else None, search
+        )
+    response.headers["Cache-Control"] = "private, max-age=10, stale-while-revalidate=60"
+    return {"registries": [summary_payload(*each) for each in found[:limit]], "next_cursor": _next(found, limit)}
+
+
+@router.get(
+    "/api/my-registries",
+    summary="List the customer's own registries",
+    response_model=OwnRegistryList,
+    responses=documented(*ALWAYS),
+)
+async def list_my_registries(
+    response: Response, serving: AppStateDep, caller: Reader, limit: Limit = 20, cursor: Cursor = None
+) -> dict[str, object]:
+    """All of them, archived ones too, the newest first, with what guests are not shown."""
+    if caller.customer_id is None:
+        raise forbidden("This takes a customer: log in, or name the customer in X-Customer-Id.")
+    before = int(cursor) if cursor else None
+    async with serving.resources.db.autocommit() as session:
+        found = await registry_lists.list_own(session, caller.shop_id, caller.customer_id, limit + 1, before)
+    response.headers["Cache-Control"] = "private, no-store"
+    return {"registries": [_own(each) for each in found[:limit]], "next_cursor": _next(found, limit)}
+
+
+@router.get(
+    "/api/registries/{ref}",
+    summary="Read one registry",
+    response_class=Response,
+    responses={
+        **ONE,
+        HTTPStatus.NOT_MODIFIED: {"description": "It is as it was at the ETag in If-None-Match."},
+        **documented(*ALWAYS, HTTPStatus.NOT_FOUND),
+    },
+)
+async def get_registry(
+    request: Request,
+    serving: AppStateDep,
+    caller: Reader,
+    ref: Ref,
+    _if_none_match: IfNoneMatch = None,
+    grant: GrantQuery = None,
+    grant_header: GrantHeader = None,
+) -> Response:
+    """One registry of the shop. `X-Cache` tells where it came from: `hit`, `stale`, `miss` or `bypass`."""
+    return await answer_one(request, serving, caller, ref, grant=grant_header or grant)
+
+
+async def answer_one(
+    request: Request, serving: AppState, caller: Caller, ref: str, *, grant: str | None = None
+) -> Response:
+    """The registry as the caller may see it, or a problem."""
+    slug = await serving.reader.find_slug(caller.shop_id, ref)
+    if slug is None:
+        raise no_such_registry()
+    entry, state = await serving.reader.read(caller.shop_id, slug)
+    await _admit(serving, caller, slug, entry.header, grant)
+    if_none_match = request.headers.get("if-none-match")
+    answer = represent(
+        entry,
+        state,
+        is_own=caller.owns(entry.header.owner),
+        if_none_match=None if if_none_match is None else if_none_match.encode("latin-1"),
+    )
+    serving.tracker.count_read(caller.shop_id, slug, state, len(answer.body))
+    return RawResponse(answer)
+
+
+async def _admit(serving: AppState, caller: Caller, slug: str, header: EntryHeader, grant: str | None) -> None:
+    """Let the caller pass the registry's gate, or raise: what is private looks as if it were not there."""
+    if caller.can_read(header.access_level, header.owner):
+        return
+    if header.access_level is not AccessLevel.CODE:
+        raise no_such_registry()
+    if grant is None or not await is_granted(serving.resources, caller.shop_id, slug, grant):
+        raise forbidden("The registry opens with its access code: unlock it first.", "access-code-required")
+
+
+def no_such_registry() -> Exception:
+    """404."""
+    return not_found("The shop has no such registry.")
+
+
+def _next(found: list[Any], limit: int) -> str | None:
+    return str(found[limit - 1].id) if len(found) > limit else None
+
+
+def _own(registry: OwnRegistry) -> dict[str, object]:
+    return {
+        "id": registry.id,
+        "slug": registry.slug,
+        "title": registry.title,
+        "event": event_payload(registry.event_type, registry.event_date),
+        "event_location": registry.event_location,
+        "visibility": registry.visibility,
+        "status": registry.status,
+        "registrant": {
+            "first_name": registry.customer_first_name,
+            "last_name": registry.customer_last_name,
+            "email": registry.customer_email,
+        },
+        "co_registrants": registry.co_registrants,
+    }

@@ -1,0 +1,1 @@
+"""What the flows share: the job decorator, its lifecycle, progress and publishing."""

@@ -1,0 +1,1 @@
+"""Adapters between tasks and Prefect: retries, shop batches, progress, run context and history."""

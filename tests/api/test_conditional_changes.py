@@ -1,0 +1,198 @@
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from psycopg import Connection
+
+from api.schemas.responses import OwnRegistryList, RegistryAnswer
+from tests.api.conftest import WAYS, Visitor, problem
+
+Demo = Connection[tuple[Any, ...]]
+PATH = "/api/registries"
+
+
+@pytest.fixture
+async def slug(emma: Visitor) -> str:
+    """A public registry of Emma's."""
+    return await emma.create(description="Thank you.")
+
+
+def row(demo: Demo, slug: str) -> dict[str, Any]:
+    """The registry's columns, but for those that every change moves."""
+    found = demo.execute("SELECT to_jsonb(r) FROM registries r WHERE slug = %s", [slug]).fetchone()
+    assert found
+    return {name: value for name, value in found[0].items() if name not in {"version", "updated_at", "search_text"}}
+
+
+async def test_a_change_is_made_on_condition_of_the_etag_and_gives_the_new_one(emma: Visitor, slug: str) -> None:
+    etag = (await emma.read(slug)).headers["etag"]
+    changed = await emma.send("PATCH", f"{PATH}/{slug}", {"title": "Emma & Hugo"}, if_match=etag)
+    assert changed.status_code == 200
+    assert RegistryAnswer.model_validate_json(changed.content).title == "Emma & Hugo"
+    assert changed.headers["etag"] != etag
+    again = await emma.read(slug)
+    assert (again.content, again.headers["etag"]) == (changed.content, changed.headers["etag"])
+    next_one = await emma.send("PATCH", f"{PATH}/{slug}", {"title": "H & E"}, if_match=changed.headers["etag"])
+    assert next_one.status_code == 200
+
+
+async def test_a_change_of_what_was_changed_since_is_refused(emma: Visitor, slug: str) -> None:
+    etag = (await emma.read(slug)).headers["etag"]
+    await emma.send("PATCH", f"{PATH}/{slug}", {"title": "Changed"}, if_match=etag)
+    for method, body in (("PATCH", {"title": "Lost"}), ("DELETE", None)):
+        answer = await emma.send(method, f"{PATH}/{slug}", body, if_match=etag)
+        assert problem(answer) == (412, "changed-since")
+    assert (await emma.read(slug)).json()["title"] == "Changed"
+
+
+async def test_a_change_without_a_condition_is_refused(emma: Visitor, slug: str, demo: Demo) -> None:
+    before = row(demo, slug)
+    for method, body in (("PATCH", {"title": "Blind"}), ("DELETE", None)):
+        answer = await emma.send(method, f"{PATH}/{slug}", body)
+        assert problem(answer) == (428, "precondition-required")
+    assert row(demo, slug) == before
+
+
+async def test_a_condition_may_be_a_star_a_list_or_weakened_by_a_proxy(emma: Visitor, slug: str) -> None:
+    for number, condition in enumerate(("*", " * ", "W/{}", '"1-0000000000000000", {}')):
+        etag = (await emma.read(slug)).headers["etag"]
+        changing = {"title": f"Title {number}"}
+        answer = await emma.send("PATCH", f"{PATH}/{slug}", changing, if_match=condition.format(etag))
+        assert (answer.status_code, answer.json()["title"]) == (200, f"Title {number}"), condition
+
+
+@pytest.mark.parametrize("condition", ["", '""', "x", '"1"', "1", '"**"', '"2-0000000000000000"', "*, x"])
+async def test_a_condition_that_names_no_version_of_it_fails(emma: Visitor, slug: str, condition: str) -> None:
+    answer = await emma.send("PATCH", f"{PATH}/{slug}", {"title": "Lost"}, if_match=condition)
+    assert problem(answer) == (412, "changed-since")
+
+
+async def test_of_two_changes_at_the_same_time_with_one_etag_one_is_made(emma: Visitor, slug: str) -> None:
+    etag = (await emma.read(slug)).headers["etag"]
+    answers = await asyncio.gather(
+        *(emma.send("PATCH", f"{PATH}/{slug}", {"title": title}, if_match=etag) for title in ("One", "Two"))
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, 412]
+    made = next(answer for answer in answers if answer.status_code == 200)
+    assert (await emma.read(slug)).content == made.content
+
+
+CHANGES: dict[str, tuple[object, dict[str, object]]] = {
+    "title": ("Other", {"title": "Other"}),
+    "description": ("Else", {"description": "Else"}),
+    "event_type": ("baby", {"event_type": "baby"}),
+    "event_date": (None, {"event_date": None}),
+    "event_location": (None, {"event_location": None}),
+    "visibility": ("unlisted", {"visibility": "unlisted"}),
+    "status": ("paused", {"status": "paused"}),
+    "registrant": (
+        {"first_name": "Amélie", "last_name": "Roux", "email": "a@example.com"},
+        {"customer_first_name": "Amélie", "customer_last_name": "Roux", "customer_email": "a@example.com"},
+    ),
+    "co_registrants": ([], {"co_registrants": []}),
+}
+
+
+async def test_what_is_not_named_stays_as_it_is(emma: Visitor, slug: str, demo: Demo) -> None:
+    for name, (value, columns) in CHANGES.items():
+        before = row(demo, slug)
+        assert before | columns != before, name
+        answer = await emma.send("PATCH", f"{PATH}/{slug}", {name: value}, if_match="*")
+        assert answer.status_code == 200, answer.text
+        assert row(demo, slug) == before | columns, name
+    before = row(demo, slug)
+    assert (await emma.send("PATCH", f"{PATH}/{slug}", {}, if_match="*")).status_code == 200
+    assert row(demo, slug) == before
+
+
+async def test_what_makes_no_sense_changes_nothing(emma: Visitor, slug: str, demo: Demo) -> None:
+    before = row(demo, slug)
+    for values in (
+        {"title": None}, {"title": " "}, {"status": None}, {"visibility": None}, {"visibility": "password"},
+        {"status": "deleted"}, {"slug": "mine"}, {"customer_id": 1}, {"version": 7}, {"description": "\x07"},
+    ):  # fmt: skip
+        answer = await emma.send("PATCH", f"{PATH}/{slug}", values, if_match="*")
+        assert problem(answer) == (422, "invalid-request"), values
+    assert row(demo, slug) == before
+
+
+async def test_only_its_registrant_changes_a_registry(
+    emma: Visitor, hugo: Visitor, guest: Visitor, client: httpx.AsyncClient, key: dict[str, str], demo: Demo
+) -> None:
+    slugs = {
+        403: [await emma.create(), await emma.create(visibility="unlisted"),
+              await emma.create(visibility="password", access_code="very-secret")],
+        404: [await emma.create(visibility="private"), "nothing-here", "123", "No_Slug", "9" * 30],
+    }  # fmt: skip
+    kinds = {403: "not-allowed", 404: "not-found"}
+    before = demo.execute("SELECT * FROM registries ORDER BY id").fetchall()
+    for status, each_slug in ((status, slug) for status, found in slugs.items() for slug in found):
+        for method, body in (("PATCH", {"title": "Mine"}), ("DELETE", None)):
+            path = f"{PATH}/{each_slug}"
+            answers = [
+                await hugo.send(method, path, body, if_match="*"),
+                await guest.send(method, path, body, if_match="*"),
+                await client.request(method, path, json=body, headers={**key, "If-Match": "*"}),
+            ]
+            assert [problem(answer) for answer in answers] == [(status, kinds[status])] * 3, (each_slug, method)
+    assert demo.execute("SELECT * FROM registries ORDER BY id").fetchall() == before
+
+
+async def test_a_server_changes_it_for_its_registrant(
+    emma: Visitor, client: httpx.AsyncClient, key: dict[str, str], slug: str
+) -> None:
+    headers = {**key, "X-Customer-Id": str(emma.customer_id), "If-Match": "*"}
+    registry_id = (await emma.read(slug)).json()["id"]
+    answer = await client.patch(f"{PATH}/{registry_id}", json={"title": "By id"}, headers=headers)
+    assert (answer.status_code, answer.json()["title"]) == (200, "By id")
+
+
+async def test_an_archived_registry_is_its_registrants_alone_and_can_be_brought_back(
+    emma: Visitor, guest: Visitor, slug: str
+) -> None:
+    etag = (await emma.read(slug)).headers["etag"]
+    assert (await guest.read(slug)).status_code == 200
+    gone = await emma.send("DELETE", f"{PATH}/{slug}", if_match=etag)
+    assert (gone.status_code, gone.content) == (204, b"")
+    assert problem(await guest.read(slug)) == (404, "not-found")
+    own = await emma.read(slug)
+    assert (own.status_code, own.json()["status"]) == (200, "archived")
+    listed = OwnRegistryList.model_validate_json((await emma.send("GET", "/api/my-registries")).content)
+    assert [(each.slug, each.status) for each in listed.registries] == [(slug, "archived")]
+    back = await emma.send("PATCH", f"{PATH}/{slug}", {"status": "active"}, if_match=own.headers["etag"])
+    assert (back.status_code, back.json()["status"]) == (200, "active")
+    assert (await guest.read(slug)).content == back.content
+
+
+async def test_the_journal_tells_who_changed_what_and_from_where(emma: Visitor, slug: str, demo: Demo) -> None:
+    demo.execute("DELETE FROM audit_logs")
+    await emma.send("PATCH", f"{PATH}/{slug}", {"title": "Other"}, if_match="*", user_agent="x" * 300)
+    await emma.send("DELETE", f"{PATH}/{slug}", if_match="*", user_agent="a browser")
+    await emma.send("DELETE", f"{PATH}/{slug}", if_match='"1-0000000000000000"')  # refused, so nothing is written
+    found = demo.execute(
+        """SELECT a.shop_id, a.actor, a.action, a.resource, a.resource_id = r.id::text, host(a.ip), a.user_agent
+           FROM audit_logs a, registries r WHERE r.slug = %s ORDER BY a.id""",
+        [slug],
+    ).fetchall()
+    actor = f"customer:1:{emma.customer_id}"
+    assert found == [
+        (1, actor, "registry.changed", "registry", True, "127.0.0.1", "x" * 200),
+        (1, actor, "registry.archived", "registry", True, "127.0.0.1", "a browser"),
+    ]
+
+
+async def test_a_change_is_in_the_next_read_whichever_way_it_takes(
+    client: httpx.AsyncClient, key: dict[str, str], emma: Visitor, slug: str
+) -> None:
+    for number in range(3):
+        for headers in WAYS:
+            assert (await client.get(f"{PATH}/{slug}", headers=key | headers)).status_code == 200
+        changed = await emma.send("PATCH", f"{PATH}/{slug}", {"title": f"Title {number}"}, if_match="*")
+        for headers in WAYS:
+            answer = await client.get(f"{PATH}/{slug}", headers=key | headers)
+            assert (answer.content, answer.headers["etag"]) == (changed.content, changed.headers["etag"])
+            assert answer.headers["x-cache"] == "hit"
+    await emma.send("PATCH", f"{PATH}/{slug}", {"visibility": "private"}, if_match="*")
+    for headers in WAYS:
+        assert (await client.get(f"{PATH}/{slug}", headers=key | headers)).status_code == 404

@@ -1,0 +1,249 @@
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from psycopg import Connection
+
+from api.schemas.responses import RegistryAnswer
+from deployments.sandbox.demo import add_key
+from tests.api.conftest import WEDDING, Visitor, problem
+from wishcraft.services.registries import lifecycle
+
+Demo = Connection[tuple[Any, ...]]
+PATH = "/api/registries"
+
+
+def count(demo: Demo, customer_id: int | None) -> int:
+    """How many registries the customer has."""
+    found = demo.execute("SELECT count(*) FROM registries WHERE customer_id = %s", [customer_id]).fetchone()
+    assert found
+    return int(found[0])
+
+
+async def test_a_customer_creates_a_registry_and_is_shown_it(emma: Visitor, demo: Demo) -> None:
+    answer = await emma.send("POST", PATH, WEDDING, user_agent="a browser")
+    assert answer.status_code == 201
+    shown = RegistryAnswer.model_validate_json(answer.content)
+    assert (shown.title, shown.registrants, shown.items) == ("Emma & Hugo's Wedding", ["Emma", "Hugo"], [])
+    assert (shown.status, shown.visibility, shown.currency) == ("active", "public", "USD")
+    assert answer.headers["location"] == f"{PATH}/{shown.slug}"
+    assert answer.headers["etag"].startswith('"1-')
+    row = demo.execute(
+        """SELECT shop_id, customer_id, customer_first_name, customer_last_name, customer_email, event_location,
+                  co_registrants FROM registries WHERE slug = %s""",
+        [shown.slug],
+    ).fetchone()
+    assert row == (1, emma.customer_id, "Emma", "Reed", "emma.reed@example.com", "The Orangery",
+                   WEDDING["co_registrants"])  # fmt: skip
+    assert (await emma.read(shown.slug)).content == answer.content
+
+
+async def test_the_journal_tells_who_created_it_and_from_where(emma: Visitor, demo: Demo) -> None:
+    slug = (await emma.send("POST", PATH, WEDDING, user_agent="a browser")).json()["slug"]
+    row = demo.execute(
+        """SELECT a.shop_id, a.actor, a.action, a.resource, host(a.ip), a.user_agent FROM audit_logs a
+           JOIN registries r ON r.id::text = a.resource_id WHERE r.slug = %s AND a.resource = 'registry'""",
+        [slug],
+    ).fetchall()
+    assert row == [(1, f"customer:1:{emma.customer_id}", "registry.created", "registry", "127.0.0.1", "a browser")]
+
+
+async def test_a_server_creates_one_for_the_customer_whom_it_names(
+    client: httpx.AsyncClient, key: dict[str, str], demo: Demo
+) -> None:
+    answer = await client.post(PATH, json=WEDDING, headers={**key, "X-Customer-Id": "4711"})
+    assert answer.status_code == 201
+    owner = demo.execute("SELECT shop_id, customer_id FROM registries WHERE slug = %s", [answer.json()["slug"]])
+    assert owner.fetchone() == (1, 4711)
+
+
+async def test_the_customer_who_is_logged_in_cannot_name_another(emma: Visitor, demo: Demo) -> None:
+    answer = await emma.send("POST", PATH, WEDDING, x_customer_id="4711")
+    assert answer.status_code == 201
+    assert (count(demo, 4711), count(demo, emma.customer_id)) == (0, 1)
+
+
+async def test_whoever_is_no_customer_and_acts_for_none_creates_nothing(
+    client: httpx.AsyncClient, key: dict[str, str], guest: Visitor, demo: Demo
+) -> None:
+    before = demo.execute("SELECT count(*) FROM registries").fetchone()
+    assert problem(await guest.send("POST", PATH, WEDDING)) == (403, "not-allowed")
+    assert problem(await guest.send("POST", PATH, WEDDING, x_customer_id="4711")) == (403, "not-allowed")
+    assert problem(await client.post(PATH, json=WEDDING, headers=key)) == (403, "not-allowed")
+    assert problem(await client.post(PATH, json=WEDDING)) == (401, "unauthorized")
+    demo.execute("UPDATE api_keys SET scopes = '{read}'")
+    reading = {"X-API-Key": add_key(demo, 1).key}
+    demo.execute("UPDATE api_keys SET scopes = '{read}'")
+    answer = await client.post(PATH, json=WEDDING, headers={**reading, "X-Customer-Id": "4711"})
+    assert problem(answer) == (403, "not-allowed")
+    assert demo.execute("SELECT count(*) FROM registries").fetchone() == before
+
+
+PERSON = WEDDING["registrant"]
+REFUSED = {
+    "a field that nobody asked for": {"slug": "mine"},
+    "a control character": {"title": "Emma\x00Hugo"},
+    "a control character in a name": {"registrant": PERSON | {"first_name": "E\x1bmma"}},
+    "no title": {"title": ""},
+    "a title of spaces": {"title": "  "},
+    "a name of spaces": {"registrant": PERSON | {"last_name": " \n"}},
+    "a title that is too long": {"title": "x" * 121},
+    "a description that is too long": {"description": "x" * 2001},
+    "an address that is none": {"registrant": PERSON | {"email": "emma at home"}},
+    "too many with her": {"co_registrants": [PERSON] * 5},
+    "an event of no kind": {"event_type": "party"},
+    "a day that is none": {"event_date": "2027-02-30"},
+    "a password without a code": {"visibility": "password"},
+    "a code that is too short": {"visibility": "password", "access_code": "abc"},
+    "half a character": {"title": "\ud83d"},
+    "half a character as a name": {"\ud83d": 1},
+}
+
+
+async def test_what_makes_no_sense_is_refused_with_a_reason_and_creates_nothing(emma: Visitor, demo: Demo) -> None:
+    for what, values in REFUSED.items():
+        answer = await emma.send("POST", PATH, WEDDING | values)
+        assert problem(answer) == (422, "invalid-request"), what
+        assert answer.json()["detail"], what
+    assert count(demo, emma.customer_id) == 0
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"null", b"\xff\xfe", b"[" * 20_000])
+async def test_a_body_that_cannot_be_read_is_a_problem(emma: Visitor, body: bytes) -> None:
+    answer = await emma.send("POST", PATH, body)
+    assert problem(answer)[0] in {400, 422}
+
+
+async def test_a_body_that_is_too_large_is_refused_also_if_its_size_was_not_said(emma: Visitor) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(70):
+            yield b" " * 1024
+
+    assert problem(await emma.send("POST", PATH, b" " * 70_000)) == (413, "content-too-large")
+    assert problem(await emma.send("POST", PATH, chunks())) == (413, "content-too-large")
+
+
+async def test_an_access_code_is_kept_as_a_hash_alone(emma: Visitor, demo: Demo) -> None:
+    slug = await emma.create(visibility="password", access_code="very-secret")
+    stored = demo.execute("SELECT to_jsonb(r)::text FROM registries r WHERE slug = %s", [slug]).fetchone()
+    assert stored
+    assert "$argon2id$" in stored[0]
+    assert "very-secret" not in stored[0]
+    assert "very-secret" not in str(demo.execute("SELECT to_jsonb(a)::text FROM audit_logs a").fetchall())
+
+
+async def test_a_shop_without_password_protection_has_no_such_registries(emma: Visitor, demo: Demo) -> None:
+    slug = await emma.create()
+    demo.execute("""UPDATE shops SET settings = settings || '{"password_protection": false}' WHERE id = 1""")
+    protected = {"visibility": "password", "access_code": "very-secret"}
+    assert problem(await emma.send("POST", PATH, WEDDING | protected)) == (422, "invalid-request")
+    assert problem(await emma.send("PATCH", f"{PATH}/{slug}", protected, if_match="*")) == (422, "invalid-request")
+
+
+async def test_a_customer_may_have_fifty_registries(emma: Visitor, hugo: Visitor, demo: Demo) -> None:
+    slug = await emma.create()
+    demo.execute(
+        """INSERT INTO registries (shop_id, slug, title, event_type, visibility, customer_id, customer_email,
+                                   customer_first_name, customer_last_name, status)
+           SELECT shop_id, slug || n, title, event_type, visibility, customer_id, customer_email,
+                  customer_first_name, customer_last_name, 'archived'
+           FROM registries, generate_series(1, 48) n WHERE slug = %s""",
+        [slug],
+    )
+    answers = await asyncio.gather(*(emma.send("POST", PATH, WEDDING) for _ in range(3)))
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409]
+    assert problem(await emma.send("POST", PATH, WEDDING)) == (409, "limit-reached")
+    assert count(demo, emma.customer_id) == 50
+    assert await hugo.create()
+
+
+async def test_a_slug_can_be_read_and_not_be_guessed(emma: Visitor) -> None:
+    first, second = await emma.create(), await emma.create()
+    for slug in (first, second):
+        assert re.fullmatch(r"emma-hugos-wedding-[a-z2-9]{10}", slug)
+    assert first != second
+
+
+async def test_a_title_without_latin_letters_gives_the_events_name(emma: Visitor) -> None:
+    slug = await emma.create(title="さくらと蓮の結婚式")
+    assert re.fullmatch(r"wedding-[a-z2-9]{10}", slug)
+    assert (await emma.read(slug)).json()["title"] == "さくらと蓮の結婚式"
+
+
+async def test_a_registry_is_found_by_slug_and_by_id(
+    client: httpx.AsyncClient, key: dict[str, str], emma: Visitor
+) -> None:
+    slug = await emma.create()
+    by_slug = await client.get(f"{PATH}/{slug}", headers=key)
+    by_id = await client.get(f"{PATH}/{by_slug.json()['id']}", headers=key)
+    assert (by_id.status_code, by_id.content, by_id.headers["etag"]) == (200, by_slug.content, by_slug.headers["etag"])
+
+
+async def test_a_registry_is_read_at_once_although_it_was_looked_for_in_vain_before(
+    client: httpx.AsyncClient, key: dict[str, str], emma: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "secrets", SimpleNamespace(token_bytes=bytes))  # so that its slug is known before
+    slug = "emma-hugos-wedding-aaaaaaaaaa"
+    for _ in range(2):  # the second time the cache knows that there is none
+        assert (await client.get(f"{PATH}/{slug}", headers=key)).status_code == 404
+    assert await emma.create() == slug
+    assert (await client.get(f"{PATH}/{slug}", headers=key)).json()["slug"] == slug
+    assert (await emma.read(slug)).json()["slug"] == slug
+
+
+async def test_a_creation_that_is_repeated_makes_one_registry(emma: Visitor, demo: Demo) -> None:
+    answers = [await emma.send("POST", PATH, WEDDING, idempotency_key="one") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].content == answers[1].content
+    assert answers[0].headers["location"] == answers[1].headers["location"]
+    assert count(demo, emma.customer_id) == 1
+
+
+async def test_creations_at_the_same_time_with_one_key_make_one_registry(emma: Visitor, demo: Demo) -> None:
+    answers = await asyncio.gather(*(emma.send("POST", PATH, WEDDING, idempotency_key="one") for _ in range(5)))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["slug"] for answer in answers}) == 1
+    assert count(demo, emma.customer_id) == 1
+
+
+async def test_a_key_that_was_sent_with_another_request_is_refused(emma: Visitor, demo: Demo) -> None:
+    await emma.send("POST", PATH, WEDDING, idempotency_key="one")
+    answer = await emma.send("POST", PATH, WEDDING | {"title": "Another"}, idempotency_key="one")
+    assert problem(answer) == (409, "conflict")
+    assert count(demo, emma.customer_id) == 1
+
+
+async def test_another_customers_key_is_another_key(
+    client: httpx.AsyncClient, key: dict[str, str], emma: Visitor, hugo: Visitor
+) -> None:
+    answers = [await each.send("POST", PATH, WEDDING, idempotency_key="one") for each in (emma, hugo)]
+    for customer in ("4711", "4712"):  # on whose behalf one server calls
+        headers = {**key, "X-Customer-Id": customer, "Idempotency-Key": "one"}
+        answers.append(await client.post(PATH, json=WEDDING, headers=headers))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["slug"] for answer in answers}) == 4
+
+
+async def test_a_creation_that_was_refused_does_not_use_up_its_key(emma: Visitor, demo: Demo) -> None:
+    protected = WEDDING | {"visibility": "password"}
+    assert (await emma.send("POST", PATH, protected, idempotency_key="one")).status_code == 422
+    assert (await emma.send("POST", PATH, WEDDING, idempotency_key="one")).status_code == 201
+    assert count(demo, emma.customer_id) == 1
+
+
+async def test_a_key_is_free_again_after_its_time(emma: Visitor, demo: Demo) -> None:
+    first = await emma.send("POST", PATH, WEDDING, idempotency_key="one")
+    demo.execute("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'")
+    second = await emma.send("POST", PATH, WEDDING | {"title": "Another"}, idempotency_key="one")
+    assert second.status_code == 201
+    assert first.json()["slug"] != second.json()["slug"]
+
+
+@pytest.mark.parametrize("idempotency_key", ["", "x" * 101, "with space"])
+async def test_a_key_that_can_be_none_is_refused(emma: Visitor, idempotency_key: str) -> None:
+    answer = await emma.send("POST", PATH, WEDDING, idempotency_key=idempotency_key)
+    assert problem(answer) == (422, "invalid-request")

@@ -1,0 +1,115 @@
+"""`make audit` against a vulnerability service of our own, with the real pip-audit."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+
+from deployments.sandbox.processes import choose_port
+from deployments.vulnerabilities import UNKNOWN, VULNERABLE, main
+from tests.conftest import served
+from wishcraft.services.operations.vulnerabilities import LOCK, Vulnerability, audit
+
+HASH = "--hash=sha256:5a811826e1a5a06c25ebc3e6c4a704613eb9a1bcf6b78428fbe865f4f6c9a4b8"
+KNOWN = {
+    "id": "GHSA-test",
+    "summary": "A template can leave its sandbox.",
+    "affected": [
+        {
+            "package": {"name": "jinja2", "ecosystem": "PyPI"},
+            "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "99.0"}]}],
+        }
+    ],
+}
+
+
+class VulnerabilityService:
+    """Speaks OSV's query, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, str] = {}
+        self.known: dict[str, Any] = {}
+        self.status = 200
+
+    async def answer(self, request: Request) -> Response:
+        query = await request.json()
+        name = query["package"]["name"]
+        self.asked[name] = query["version"]
+        return JSONResponse({"vulns": [self.known[name]]} if name in self.known else {}, self.status)
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[VulnerabilityService]:
+    service = VulnerabilityService()
+    app = FastAPI()
+    app.add_api_route("/v1/query", service.answer, methods=["POST"], response_model=None)
+    with served(app) as address:
+        monkeypatch.setenv("PIP_AUDIT_OSV_URL", f"{address}/v1/query")
+        yield service
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    """Two locked packages."""
+    lock = tmp_path / "requirements.lock"
+    lock.write_text(f"jinja2==3.1.2 {HASH}\nmarkupsafe==3.0.1 {HASH}\n")
+    return lock
+
+
+def test_every_locked_package_is_looked_up_and_a_vulnerable_one_fails_the_audit(
+    service: VulnerabilityService, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.known["jinja2"] = KNOWN
+    assert main() == VULNERABLE
+    assert "jinja2" in (said := capsys.readouterr().out)
+    assert "GHSA-test, fixed in 99.0. A template can leave its sandbox." in said
+    locked = re.findall(r"^([a-z0-9._-]+)(?:\[.*?\])?==([^ ]+)", LOCK.read_text(), re.MULTILINE)
+    assert {(name.replace(".", "-"), version) for name, version in locked} == set(service.asked.items())
+
+
+async def test_what_is_known_of_a_package_is_told(service: VulnerabilityService, lock: Path) -> None:
+    service.known["jinja2"] = KNOWN
+    result = await audit(lock)
+    assert result.vulnerabilities == (
+        Vulnerability("jinja2", "3.1.2", "GHSA-test", ("99.0",), "A template can leave its sandbox."),
+    )
+
+
+async def test_packages_without_vulnerabilities_are_clean(service: VulnerabilityService, lock: Path) -> None:
+    result = await audit(lock)
+    assert (result.packages, result.vulnerabilities, result.unreachable) == (2, (), None)
+    assert set(service.asked) == {"jinja2", "markupsafe"}
+
+
+def test_a_service_that_cannot_be_reached_is_told_from_a_clean_result(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PIP_AUDIT_OSV_URL", f"http://127.0.0.1:{choose_port('nothing', None, tmp_path / 'port')}/")
+    assert main() == UNKNOWN
+    said = capsys.readouterr().out
+    assert said.startswith("Nothing was audited")
+    assert said.endswith("\n  Connection refused\n")
+
+
+async def test_a_service_that_refuses_is_told_from_a_clean_result(service: VulnerabilityService, lock: Path) -> None:
+    service.status = 503
+    result = await audit(lock)
+    assert result.unreachable == "503 Server Error: Service Unavailable"
+
+
+@pytest.fixture
+def lock_with_an_address(lock: Path) -> Path:
+    """The two, and one that has no version to ask about."""
+    lock.write_text(f"{lock.read_text()}odd @ https://example.com/odd-1.0.tar.gz {HASH}\n")
+    return lock
+
+
+@pytest.mark.usefixtures("service")
+async def test_packages_that_cannot_be_looked_up_are_not_called_clean(lock_with_an_address: Path) -> None:
+    result = await audit(lock_with_an_address)
+    assert str(result.unreachable).startswith("1 of 3 packages")
+    assert result.packages == 0

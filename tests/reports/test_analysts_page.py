@@ -1,0 +1,76 @@
+"""What the analysts' page and notebook show works as it stands, in a process that knows the database alone."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg import Connection
+
+from deployments.sandbox.demo import seed
+from wishcraft.settings import Settings
+
+DOCS = Path(__file__).parents[2] / "docs"
+Demo = Connection[tuple[Any, ...]]
+
+
+def examples() -> str:
+    """The page's Python."""
+    return "\n".join(re.findall(r"^```python\n(.*?)^```", (DOCS / "analysts.md").read_text(), re.MULTILINE | re.DOTALL))
+
+
+def cells() -> str:
+    """The notebook's code; as in a notebook, a cell shows its last expression."""
+    notebook = json.loads((DOCS / "analysts.ipynb").read_text())
+    return "\n".join(_shown("".join(cell["source"])) for cell in notebook["cells"] if cell["cell_type"] == "code")
+
+
+def _shown(source: str) -> str:
+    last = ast.parse(source).body[-1]
+    if not isinstance(last, ast.Expr):
+        return source
+    lines = source.splitlines()
+    expression = "\n".join(lines[last.lineno - 1 :])
+    return "\n".join([*lines[: last.lineno - 1], f"print({expression})"])
+
+
+@pytest.mark.parametrize("source", [examples, cells])
+def test_it_runs_with_the_databases_address_and_nothing_else(
+    source: Any, demo: Demo, settings: Settings, tmp_path: Path
+) -> None:
+    demo.execute("TRUNCATE shops CASCADE")
+    seed(settings, 60, 7, datetime.now(UTC).date())
+    environment = {
+        "DATABASE_REPLICA_URL": str(settings.database_replica_url),
+        "MPLBACKEND": "agg",
+        "PATH": os.environ["PATH"],
+        "PREFECT_API_URL": "http://127.0.0.1:1/api",
+        "HOME": str(tmp_path),
+    }
+    done = subprocess.run(  # noqa: S603  this Python
+        [sys.executable, "-W", "error::DeprecationWarning", "-c", source()],
+        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_the_views_are_told_with_their_columns_and_no_others(demo: Demo) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (`.+`) \|$", (DOCS / "analysts.md").read_text(), re.MULTILINE)
+    told = {(view, name) for view, columns in rows for name in re.findall(r"\w+", columns)}
+    found = demo.execute(
+        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'analytics'"
+    ).fetchall()
+    assert told == set(found)
+
+
+def test_the_notebook_is_kept_without_what_it_showed_somebody() -> None:
+    for cell in json.loads((DOCS / "analysts.ipynb").read_text())["cells"]:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None

@@ -1,0 +1,179 @@
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from psycopg import Connection
+
+from wishcraft.cache.registries import CacheState
+from wishcraft.cache.usage import ReadCounts
+from wishcraft.reports.maintenance import CACHE_BY_DAY, SIZES, report_day, report_month, report_week
+from wishcraft.reports.page import Earlier, Page
+from wishcraft.reports.sections.runs import Run, by_days_ago
+from wishcraft.resources import Resources, open_resources
+from wishcraft.services.operations.traffic_recorder import TrafficRecorder
+from wishcraft.services.operations.vulnerabilities import AuditResult
+from wishcraft.services.registries.warm import warm_shop
+from wishcraft.settings import Settings
+from wishcraft.store.shops import ShopRef
+
+Demo = Connection[tuple[Any, ...]]
+NONE = Earlier()
+FAILED = Run(
+    "send-reminders", "calm-otter", "failed", datetime.now(UTC) - timedelta(hours=2), 3.0,
+    "MailRejected: 550 no such user jo@example.com", "http://prefect/1",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def nothing_audited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without asking the internet, as where it cannot be reached."""
+
+    async def unreachable() -> AuditResult:
+        return AuditResult(unreachable="no route to osv.dev")
+
+    monkeypatch.setattr("wishcraft.reports.maintenance.audit", unreachable)
+
+
+async def all_pages(resources: Resources, settings: Settings) -> list[Page]:
+    now = datetime.now(UTC)
+    return [
+        await report_day(resources, [FAILED], NONE, now),
+        await report_week(resources, [FAILED], NONE, NONE, now),
+        await report_month(resources, settings, NONE, now),
+    ]
+
+
+def section(page: Page, title: str) -> str:
+    return page.body.split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+def serve(demo: Demo, minutes_ago: int, requests: int, errors: int) -> None:
+    demo.execute(
+        "INSERT INTO service_minutes VALUES (now() - %s * interval '1 minute', true, %s, %s, '{0}', 60, 10, 20, 10)",
+        [minutes_ago, requests, errors],
+    )
+
+
+@pytest.fixture(autouse=True)
+def nothing_served(demo: Demo) -> Iterator[None]:
+    demo.execute("TRUNCATE service_minutes")
+    yield
+    demo.execute("TRUNCATE service_minutes")
+
+
+@pytest.fixture
+def minutes(demo: Demo, nothing_served: None) -> None:
+    """One minute of today with errors, one without, and one of the week before."""
+    assert nothing_served is None
+    serve(demo, 10, 100, 4)
+    serve(demo, 20, 50, 0)
+    serve(demo, 8 * 1440, 1000, 9)
+
+
+@pytest.mark.usefixtures("minutes")
+async def test_the_day_is_told_with_what_went_wrong_in_it(resources: Resources, demo: Demo) -> None:
+    demo.execute(
+        """INSERT INTO reminders (shop_id, registry_id, kind, event_date, recipient, state, last_error)
+           SELECT shop_id, id, 'week', current_date, 'jo@example.com', 'failed', '550 no such user'
+           FROM registries WHERE shop_id = 1 ORDER BY id LIMIT 1"""
+    )
+    page = await report_day(resources, [FAILED], NONE, datetime.now(UTC))
+    assert page.verdict == "Look at 4 errors; 1 failed run; 1 failed mail."
+    assert "4 errors (5xx) in 150 requests: 2.7 %" in section(page, "Errors of the API")
+    assert "| maple-and-pine.myshopify.com | 1 | 550 no such user |" in section(page, "Failed mails")
+
+
+async def test_a_run_that_was_under_way_at_the_report_before_is_told_in_this_one(resources: Resources) -> None:
+    now = datetime.now(UTC)
+    began = now - timedelta(hours=24, seconds=2)
+    late = FAILED._replace(ended=began + timedelta(seconds=62), seconds=62.0)
+    day = await report_day(resources, [late], NONE, now)
+    assert day.verdict == "Look at 1 failed run."
+    assert "| send-reminders | 1 | 0 % |" in section(day, "Jobs")
+    long = late._replace(ended=late.ended - timedelta(days=6))
+    week = await report_week(resources, [long], NONE, NONE, now)
+    assert "1 failed run" in week.verdict
+    assert by_days_ago([late, long], now) == {0: [late], 6: [long]}
+
+
+async def test_the_cache_is_told_shop_by_shop_from_one_report_to_the_next(resources: Resources, shop: ShopRef) -> None:
+    await warm_shop(resources, shop)
+    await resources.usage.add({shop.id: ReadCounts(hits=80, stale=10, misses=8, bypassed=2)}, {})
+    first = await report_day(resources, [], NONE, datetime.now(UTC))
+    assert f"| {shop.domain} | 90 % | 100 | 0 | 4 (" in section(first, "Cache")
+    await resources.usage.add({shop.id: ReadCounts(hits=10, misses=190)}, {})
+    later = await report_day(resources, [], Earlier(first.tables[CACHE_BY_DAY], datetime.now(UTC)), datetime.now(UTC))
+    assert f"| {shop.domain} | 5 % | 200 | 0 | 4 (" in section(later, "Cache")
+    assert later.verdict == "Look at 1 shop with few hits in the cache."
+
+
+@pytest.mark.usefixtures("minutes")
+async def test_the_week_is_told_beside_the_one_before_and_drawn(
+    resources: Resources, shop: ShopRef, demo: Demo
+) -> None:
+    tracker = TrafficRecorder(resources)
+    [(slug,)] = demo.execute("SELECT slug FROM registries WHERE shop_id = %s ORDER BY id LIMIT 1", [shop.id]).fetchall()
+    demo.execute("UPDATE registries SET visibility = 'public', status = 'active'")
+    await warm_shop(resources, shop)
+    tracker.count_read(shop.id, slug, CacheState.HIT, 1)
+    await tracker.flush()
+    page = await report_week(resources, [FAILED], NONE, NONE, datetime.now(UTC))
+    assert "| requests | 150 | 1,000 |" in section(page, "This week and the one before")
+    assert "| errors (5xx) | 2.7 % | 0.9 % |" in section(page, "This week and the one before")
+    assert page.verdict.startswith("Look at 4 errors; 1 failed run")
+    assert page.body.startswith("![Day by day over two weeks")
+    assert f"| {slug} | 1 |" in section(page, "Most viewed registries")
+    assert f"| {shop.domain} | 4 | 25 % |" in section(page, "What warming is worth")
+    assert {row["table"] for row in page.tables[SIZES]} >= {"registries", "purchases"}
+
+
+async def test_the_month_tells_of_keys_and_tokens_that_end_and_of_what_could_not_be_looked_up(
+    resources: Resources, settings: Settings, demo: Demo
+) -> None:
+    demo.execute(
+        """INSERT INTO api_keys (shop_id, name, prefix, key_hash, scopes, expires_at)
+           VALUES (1, 'Chloe''s', 'abcdef012345', '', '{read}', now() + interval '5 days')"""
+    )
+    demo.execute("UPDATE shops SET access_token_encrypted = NULL WHERE id = 2")
+    page = await report_month(resources, settings, NONE, datetime.now(UTC))
+    assert page.verdict == "Look at the dependencies, which could not be checked; 1 API key; 1 shop token."
+    assert "| maple-and-pine.myshopify.com | abcdef012345 | ends on" in section(page, "API keys")
+    assert "| lumiere-maison.myshopify.com | has none |" in section(page, "Shops' tokens")
+    assert "gave no usable answer (no route to osv.dev)" in section(page, "Dependencies")
+
+
+async def test_no_page_and_no_table_names_a_person_or_a_registry_that_is_not_public(
+    resources: Resources, settings: Settings, demo: Demo
+) -> None:
+    demo.execute("UPDATE registries SET visibility = 'unlisted', created_at = now() - interval '60 days'")
+    demo.execute("UPDATE registries SET visibility = 'public' WHERE id = (SELECT min(id) FROM registries)")
+    demo.execute(
+        """INSERT INTO registry_views (shop_id, registry_id, day, views)
+           SELECT shop_id, id, current_date, 9 FROM registries WHERE id % 2 = 0"""
+    )
+    private = """
+        SELECT unnest(ARRAY[title, customer_email, customer_last_name, event_location]) FROM registries
+        UNION SELECT slug FROM registries WHERE visibility <> 'public'
+        UNION SELECT jsonb_path_query(co_registrants, '$[*].email') #>> '{}' FROM registries
+        UNION SELECT unnest(ARRAY[purchaser_name, purchaser_email]) FROM purchases
+        UNION SELECT email FROM shops
+    """
+    told = "".join(f"{page}" for page in await all_pages(resources, settings))
+    public = [slug for (slug,) in demo.execute("SELECT slug FROM registries WHERE visibility = 'public'")]
+    for slug in public:
+        told = told.replace(slug, "")
+    secrets = [value for (value,) in demo.execute(private.encode()) if value]
+    assert secrets
+    assert [value for value in secrets if value in told] == []
+    assert "jo@example.com" not in told
+
+
+async def test_without_redis_the_pages_are_there_and_say_so(settings: Settings, demo: Demo) -> None:
+    assert not demo.closed
+    async with open_resources(settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})) as resources:
+        day, week, month = await all_pages(resources, settings)
+    assert day.verdict == "Look at 1 failed run; Redis, which does not answer."
+    assert day.tables[CACHE_BY_DAY] == []
+    assert "Redis did not answer" in section(week, "What warming is worth")
+    assert month.verdict == "Look at the dependencies, which could not be checked."

@@ -1,0 +1,75 @@
+"""What the reports' pages say in words is what their figures say."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from itertools import pairwise
+
+import pandas as pd
+import pytest
+
+from tests.support.sql_oracle import Tables
+from wishcraft.analytics.database import AnalystsDatabase
+from wishcraft.analytics.reader import ReportFilter
+from wishcraft.domain.periods import Days, last_weeks
+from wishcraft.reports import conversion_report, demand_report, registry_report
+from wishcraft.reports.analyst_report import scope
+from wishcraft.reports.tables import Column, markdown, priced
+
+TODAY = date(2026, 3, 14)
+NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
+STEPS = {"clicked": "looked at a gift", "in_cart": "put it in the cart", "purchased": "bought it"}
+
+
+@pytest.mark.usefixtures("many")
+def test_the_weakest_step_is_named_with_those_who_could_take_it(analysts: AnalystsDatabase) -> None:
+    page, funnel = conversion_report.answer(analysts, question=ReportFilter(days=last_weeks(TODAY, 12)), now=NOW)
+    visits = [int(funnel[step].sum()) for step in ("viewed", *STEPS)]
+    shares = [after / before for before, after in pairwise(visits)]
+    place = shares.index(min(shares))
+    step = list(STEPS.values())[place]
+    assert f"; the weakest step: of {visits[place]:,} that " in page.verdict
+    assert page.verdict.endswith(f", {shares[place]:.0%} {step}.")
+    assert "→" not in page.body
+    assert "_" not in page.verdict
+
+
+def test_what_is_out_of_stock_is_not_among_what_will_run_out(analysts: AnalystsDatabase, many: Tables) -> None:
+    many.execute("UPDATE registry_items SET inventory_quantity = 1, available = true WHERE variant_id % 2 = 0")
+    page, forecast = demand_report.answer(analysts, question=ReportFilter(), today=TODAY, weeks=8)
+    for verdict, scarce in (
+        ("out of stock", forecast["stock"] < 1),
+        ("will run out", (forecast["stock"] >= 1) & (forecast["stock"] < forecast["low"])),
+    ):
+        assert scarce.sum()
+        assert f" {scarce.sum():,} {verdict}" in page.verdict
+    assert "events of the next 8 weeks: " in page.verdict
+    assert "*Events from 2026-03-14 to 2026-05-08; all shops; all event types.*" in page.body
+
+
+@pytest.mark.usefixtures("many")
+def test_yen_have_no_decimals_on_the_page(analysts: AnalystsDatabase) -> None:
+    page, _ = registry_report.answer(analysts, question=ReportFilter(), now=NOW)
+    orders = page.body.partition("## Orders by shop")[2].splitlines()
+    [yen] = [line for line in orders if line.startswith("| sakura-living.myshopify.com | JPY |")]
+    assert "." not in yen.partition("JPY")[2]
+    [euros] = [line for line in orders if line.startswith("| lumiere-maison.myshopify.com | EUR |")]
+    assert euros.partition("EUR")[2].count(".") == 4  # worth, and for each order, guest and registry
+
+
+def test_amounts_have_the_decimals_of_their_currency_and_what_is_left_out_is_elsewhere() -> None:
+    amounts = priced(pd.DataFrame({"currency": ["JPY", "EUR", "EUR"], "value": [1500.0, 1500.0, None]}), ["value"])
+    page = markdown(amounts, {"value": Column("worth")}, 2)
+    assert [line.strip("| ") for line in page.splitlines()[2:4]] == ["1,500", "1,500.00"]
+    assert page.endswith("… and 1 more: see the run's tables.")
+
+
+@pytest.mark.parametrize(
+    ("shops", "days", "said"),
+    [
+        ([], Days(), "*Registries created on any day; all shops; all event types.*"),
+        (["a.example", "b.example"], Days(TODAY), "*Registries created from 2026-03-14; a.example, b.example; "),
+        ([], Days(None, TODAY), "*Registries created to 2026-03-14; all shops; "),
+    ],
+)
+def test_a_page_says_what_it_is_about(shops: Sequence[str], days: Days, said: str) -> None:
+    assert scope("Registries created", ReportFilter(shops), days).startswith(said)

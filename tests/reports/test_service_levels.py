@@ -1,0 +1,149 @@
+"""The report's figures beside an independent count over the same rows: one row at a time, in plain Python."""
+
+import base64
+import io
+import random
+from bisect import bisect_left
+from datetime import UTC, datetime, timedelta
+from statistics import quantiles
+from typing import Any
+
+import pytest
+from PIL import Image
+from psycopg import Connection
+
+from wishcraft.domain.service_levels import LENGTHS, Assessment, Count, Level, Period, assess
+from wishcraft.observability.metrics import LATENCY_BOUNDS
+from wishcraft.reports.service_levels import draw_days, tally_days
+from wishcraft.resources import Resources
+
+Demo = Connection[tuple[Any, ...]]
+END = datetime(2026, 3, 14, 10, 30, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def empty(demo: Demo) -> None:
+    demo.execute("TRUNCATE service_minutes, reminders")
+
+
+def random_minutes(seed: int, days: float) -> Rows:
+    """Some of the minutes of the last so many days, the first among them, with the latency of each request."""
+    rng = random.Random(seed)  # noqa: S311  any rows will do
+    rows = []
+    for ago in range(-5, int(days * 1440)):  # some are after the end
+        if ago != int(days * 1440) - 1 and rng.random() < 0.8:
+            continue
+        seconds = [rng.lognormvariate(-4.5, 1.2) for _ in range(rng.randrange(3))]
+        errors = sum(rng.random() < 0.01 for _ in seconds)
+        reads = [rng.randrange(6), rng.randrange(3), rng.randrange(3), rng.randrange(2)]
+        rows.append(
+            {"minute": END - (ago + 1) * MINUTE, "served": rng.random() > 0.005, "seconds": seconds, "errors": errors,
+             "reads": reads}
+        )  # fmt: skip
+    return rows
+
+
+def write(demo: Demo, rows: Rows) -> None:
+    with demo.cursor().copy("COPY service_minutes FROM STDIN") as copy:
+        for row in rows:
+            counts = [0] * (len(LATENCY_BOUNDS) + 1)
+            for each in row["seconds"]:
+                counts[bisect_left(LATENCY_BOUNDS, each)] += 1
+            copy.write_row((row["minute"], row["served"], len(row["seconds"]), row["errors"], counts, *row["reads"]))
+
+
+def between(rows: Rows, begin: datetime, end: datetime) -> Rows:
+    return [row for row in rows if begin <= row["minute"] < end]
+
+
+def found(assessments: list[Assessment], level: Level, period: Period) -> Assessment:
+    [one] = [each for each in assessments if (each.level, each.period) == (level, period)]
+    return one
+
+
+async def assessed(resources: Resources, runs: dict[int, Count] | None = None) -> list[Assessment]:
+    return assess(await tally_days(resources, END, runs or {}), LATENCY_BOUNDS)
+
+
+@pytest.mark.parametrize("days", [65.0, 40.3])
+async def test_the_figures_are_those_of_a_count_row_by_row(resources: Resources, demo: Demo, days: float) -> None:
+    rows = random_minutes(int(days), days)
+    write(demo, rows)
+    first = min(row["minute"] for row in rows)
+    report = await assessed(resources)
+    for period, length in LENGTHS.items():
+        for shift in (0, length):
+            end = END - shift * DAY
+            begin = max(end - length * DAY, first)
+            chosen = between(rows, begin, end)
+            seconds = sorted(each for row in chosen for each in row["seconds"])
+            reads = [sum(column) for column in zip(*(row["reads"] for row in chosen), strict=True)]
+            expected = {
+                Level.UPTIME: sum(row["served"] for row in chosen) / ((end - begin) / MINUTE),
+                Level.ERRORS: sum(row["errors"] for row in chosen) / len(seconds),
+                Level.CACHE: (reads[0] + reads[1]) / sum(reads),
+            }
+            for level, value in expected.items():
+                shown = found(report, level, period)
+                assert (shown.before if shift else shown.value) == pytest.approx(value, abs=1e-12)
+            latency = found(report, Level.LATENCY, period)
+            shown_seconds = latency.before if shift else latency.value
+            assert shown_seconds
+            exact = quantiles(seconds, n=20)[-1]
+            assert bisect_left(LATENCY_BOUNDS, shown_seconds) == bisect_left(LATENCY_BOUNDS, exact)
+            if not shift:
+                assert latency.count == Count(len(seconds), sum(each > 0.1 for each in seconds))
+
+
+async def test_what_was_before_the_first_minute_was_no_outage(resources: Resources, demo: Demo) -> None:
+    for ago in (90, 10, 1):
+        demo.execute("INSERT INTO service_minutes VALUES (%s, true, 0, 0, '{0}', 0, 0, 0, 0)", [END - ago * MINUTE])
+    report = await assessed(resources)
+    assert {found(report, Level.UPTIME, period).count for period in Period} == {Count(90, 87)}
+
+
+async def test_nothing_counted_is_no_data_and_not_a_success(resources: Resources) -> None:
+    report = await assessed(resources)
+    assert {(each.value, each.met, each.budget_left, each.gain) for each in report} == {(None, None, None, None)}
+
+
+async def test_mails_are_those_sent_and_given_up_in_the_period(resources: Resources, demo: Demo) -> None:
+    rng = random.Random(7)  # noqa: S311  any mails will do
+    states = ["pending", "sending", "sent", "sent", "sent", "failed", "suppressed"]
+    mails = [(rng.choice(states), END - rng.uniform(-1, 70) * DAY) for _ in range(400)]
+    mails += [("failed", END), ("failed", END - DAY), ("sent", END - DAY - timedelta(microseconds=1))]
+    demo.cursor().executemany(
+        """INSERT INTO reminders (shop_id, registry_id, kind, event_date, recipient, state, updated_at)
+           SELECT shop_id, id, '1_day', current_date, %s, %s, %s FROM registries ORDER BY id LIMIT 1""",
+        [(f"{number}@example.com", state, moment) for number, (state, moment) in enumerate(mails)],
+    )
+    refused = demo.execute(
+        """UPDATE reminders SET last_error = 'refused: 550' WHERE state = 'suppressed' AND id % 2 = 0
+           RETURNING updated_at"""
+    ).fetchall()
+    mails += [("refused", moment) for (moment,) in refused]
+    report = await assessed(resources)
+    for period, length in LENGTHS.items():
+        ended = [state for state, moment in mails if END - length * DAY <= moment < END]
+        bad = ended.count("failed") + ended.count("refused")
+        expected = Count(ended.count("sent") + bad, bad)
+        assert found(report, Level.MAILS, period).count == expected
+
+
+async def test_runs_are_counted_by_how_long_ago_they_were(resources: Resources) -> None:
+    report = await assessed(resources, {0: Count(100, 0), 6: Count(50, 1), 29: Count(50, 4), 30: Count(7, 7)})
+    counts = [found(report, Level.JOBS, period).count for period in Period]
+    assert counts == [Count(100, 0), Count(150, 1), Count(200, 5)]
+    assert found(report, Level.JOBS, Period.MONTH).before == 0
+
+
+async def test_the_plot_is_a_picture_within_the_page(resources: Resources, demo: Demo) -> None:
+    write(demo, random_minutes(1, 3))
+    said, _, data = draw_days(await tally_days(resources, END, {}), END).partition("](data:image/png;base64,")
+    assert said == "![Day by day: uptime, p95 latency, error rate, cache hit ratio, job success, mail success"
+    png = base64.b64decode(data.removesuffix(")"))
+    assert Image.open(io.BytesIO(png)).size[0] > 1000
+    assert len(png) < 100_000

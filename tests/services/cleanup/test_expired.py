@@ -1,0 +1,199 @@
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from psycopg import Connection
+from sqlalchemy import CursorResult, event
+
+from wishcraft.domain.retention import Bounds, Kind, is_compliance
+from wishcraft.errors import RunStopped
+from wishcraft.resources import Resources
+from wishcraft.services.cleanup.expired import clean_table
+
+Demo = Connection[tuple[Any, ...]]
+NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
+MONTH_AGO = NOW - timedelta(days=30)
+FOREVER = datetime.max.replace(tzinfo=UTC)
+TINY = timedelta(microseconds=1)
+TABLES = [Kind.AUDIT, Kind.COMPLIANCE, Kind.WEBHOOKS, Kind.ANALYTICS, Kind.SESSIONS]
+
+INSERTS = {
+    Kind.AUDIT: """INSERT INTO audit_logs (shop_id, actor, action, resource, resource_id, created_at)
+                   SELECT 1, 'ops', 'registry.archived', 'registry', n, %s FROM generate_series(1, %s) n""",
+    Kind.COMPLIANCE: """INSERT INTO audit_logs (shop_id, actor, action, resource, resource_id, created_at)
+                        SELECT 1, 'shopify', 'customers/redact', 'customer', n, %s FROM generate_series(1, %s) n""",
+    Kind.WEBHOOKS: """INSERT INTO webhook_events (shop_id, webhook_id, topic, triggered_at, handled_at, outcome)
+                      SELECT 1, 'w' || n || '-' || moment, 'orders/paid', moment, moment, 'applied'
+                      FROM (SELECT CAST(%s AS timestamptz) AS moment) m, generate_series(1, %s) n""",
+    Kind.ANALYTICS: """INSERT INTO analytics_events (shop_id, registry_id, type, occurred_at, visitor_id)
+                       SELECT shop_id, id, 'registry_viewed', moment, 'v' FROM
+                       (SELECT CAST(%s AS timestamptz) AS moment) m, generate_series(1, %s) n,
+                       (SELECT shop_id, id FROM registries ORDER BY id LIMIT 1) r""",
+    Kind.VIEWS: """INSERT INTO registry_views (shop_id, registry_id, day, views)
+                   SELECT shop_id, id, CAST(moment AS date), 1 FROM
+                   (SELECT CAST(%s AS timestamptz) - interval '1 day' AS moment) m,
+                   (SELECT shop_id, id FROM registries ORDER BY id LIMIT %s) r""",
+    Kind.IDEMPOTENCY: """INSERT INTO idempotency_keys (shop_id, caller, key, request_hash, created, expires_at)
+                         SELECT 1, 'key', n || '-' || moment, '', 'smith', moment
+                         FROM (SELECT CAST(%s AS timestamptz) AS moment) m, generate_series(1, %s) n""",
+    Kind.SESSIONS: """INSERT INTO sessions (id, shop_id, kind, subject, expires_at)
+                      SELECT 's' || n || '-' || moment, 1, 'guest_grant', 'a-registry', moment
+                      FROM (SELECT CAST(%s AS timestamptz) AS moment) m, generate_series(1, %s) n""",
+}
+COUNTS = {
+    Kind.AUDIT: "SELECT count(*) FROM audit_logs",
+    Kind.COMPLIANCE: "SELECT count(*) FROM audit_logs",
+    Kind.WEBHOOKS: "SELECT count(*) FROM webhook_events",
+    Kind.ANALYTICS: "SELECT count(*) FROM analytics_events",
+    Kind.VIEWS: "SELECT count(*) FROM registry_views",
+    Kind.IDEMPOTENCY: "SELECT count(*) FROM idempotency_keys",
+    Kind.SESSIONS: "SELECT count(*) FROM sessions",
+}
+
+
+@pytest.fixture(autouse=True)
+def only_the_tests_own_rows(demo: Demo) -> None:
+    demo.execute("TRUNCATE audit_logs, webhook_events, analytics_events, sessions, registry_views, idempotency_keys")
+
+
+def add(demo: Demo, kind: Kind, moment: datetime, rows: int = 1) -> None:
+    demo.execute(INSERTS[kind], [moment, rows])
+
+
+def count(demo: Demo, kind: Kind) -> int:
+    [(rows,)] = demo.execute(COUNTS[kind]).fetchall()
+    return int(rows)
+
+
+def counts(old: int, deleted: int) -> dict[str, int]:
+    return {"old": old, "deleted": deleted, "left": old - deleted}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+async def test_what_is_older_goes_and_what_is_exactly_as_old_stays(
+    resources: Resources, demo: Demo, kind: Kind
+) -> None:
+    add(demo, kind, MONTH_AGO - TINY)
+    add(demo, kind, MONTH_AGO)
+    assert await clean_table(resources, kind, MONTH_AGO, Bounds(10, FOREVER)) == counts(1, 1)
+    assert count(demo, kind) == 1
+
+
+@pytest.mark.parametrize("kind", TABLES)
+async def test_a_second_run_deletes_nothing(resources: Resources, demo: Demo, kind: Kind) -> None:
+    add(demo, kind, MONTH_AGO - TINY, 25)
+    assert await clean_table(resources, kind, MONTH_AGO, Bounds(10, FOREVER)) == counts(25, 25)
+    assert await clean_table(resources, kind, MONTH_AGO, Bounds(10, FOREVER)) == counts(0, 0)
+
+
+@pytest.mark.parametrize("kind", TABLES)
+async def test_a_dry_run_counts_and_deletes_nothing(resources: Resources, demo: Demo, kind: Kind) -> None:
+    add(demo, kind, MONTH_AGO - TINY, 25)
+    add(demo, kind, NOW, 3)
+    assert await clean_table(resources, kind, MONTH_AGO, Bounds(10, FOREVER, dry_run=True)) == counts(25, 0)
+    assert count(demo, kind) == 28
+
+
+@pytest.mark.parametrize("kind", TABLES)
+async def test_no_statement_deletes_more_than_a_batch(resources: Resources, demo: Demo, kind: Kind) -> None:
+    add(demo, kind, MONTH_AGO - TINY, 25)
+    deleted: list[int] = []
+
+    def note(_connection: object, cursor: CursorResult[Any], statement: str, *_: object) -> None:
+        if statement.startswith("\nDELETE"):
+            deleted.append(cursor.rowcount)
+
+    event.listen(resources.db.engine.sync_engine, "after_cursor_execute", note)
+    await clean_table(resources, kind, MONTH_AGO, Bounds(10, FOREVER))
+    assert deleted == [10, 10, 5, 0]
+
+
+async def test_ordinary_and_compliance_logs_are_told_apart_as_the_rule_says(resources: Resources, demo: Demo) -> None:
+    actions = ["registry.archived", "customers/redact", "customers/update", "compliance.export", "compliance", ""]
+    for action in actions:
+        demo.execute(
+            "INSERT INTO audit_logs (actor, action, resource, resource_id, created_at) VALUES ('a', %s, 'r', 1, %s)",
+            [action, MONTH_AGO - TINY],
+        )
+    kept = [action for action in actions if is_compliance(action)]
+    assert await clean_table(resources, Kind.AUDIT, MONTH_AGO, Bounds(10, FOREVER)) == counts(4, 4)
+    assert [action for (action,) in demo.execute("SELECT action FROM audit_logs ORDER BY id")] == kept
+    assert await clean_table(resources, Kind.COMPLIANCE, MONTH_AGO, Bounds(10, FOREVER)) == counts(2, 2)
+
+
+async def test_a_webhook_that_was_never_handled_is_kept_however_old(resources: Resources, demo: Demo) -> None:
+    demo.execute(
+        """INSERT INTO webhook_events (shop_id, webhook_id, topic, triggered_at, received_at)
+           VALUES (1, 'w', 'orders/paid', '2020-01-01Z', '2020-01-01Z')"""
+    )
+    assert await clean_table(resources, Kind.WEBHOOKS, NOW, Bounds(10, FOREVER)) == counts(0, 0)
+    assert count(demo, Kind.WEBHOOKS) == 1
+
+
+async def test_the_oldest_go_first(resources: Resources, demo: Demo) -> None:
+    for days in (40, 60, 50):
+        add(demo, Kind.AUDIT, NOW - timedelta(days=days))
+    rounds = 0
+
+    async def stop_at_the_second(_done: int, _total: int) -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 2:
+            raise RunStopped
+
+    with pytest.raises(RunStopped):
+        await clean_table(resources, Kind.AUDIT, MONTH_AGO, Bounds(1, FOREVER), checkpoint=stop_at_the_second)
+    assert demo.execute("SELECT min(created_at) FROM audit_logs").fetchone() == (NOW - timedelta(days=50),)
+
+
+async def test_progress_is_told_between_batches(resources: Resources, demo: Demo) -> None:
+    add(demo, Kind.AUDIT, MONTH_AGO - TINY, 25)
+    told: list[tuple[int, int]] = []
+
+    async def note(done: int, total: int) -> None:
+        told.append((done, total))
+
+    await clean_table(resources, Kind.AUDIT, MONTH_AGO, Bounds(10, FOREVER), checkpoint=note)
+    assert told == [(0, 25), (10, 25), (20, 25), (25, 25)]
+
+
+async def test_when_time_is_up_no_batch_is_begun_and_the_rest_is_told(resources: Resources, demo: Demo) -> None:
+    add(demo, Kind.AUDIT, MONTH_AGO - TINY, 25)
+    until = datetime.now(UTC) + timedelta(seconds=0.3)
+
+    async def take_long_over_the_second(done: int, _total: int) -> None:
+        while done and datetime.now(UTC) < until:  # noqa: ASYNC110  the clock sends no events
+            await asyncio.sleep(0.01)
+
+    bounds = Bounds(10, until)
+    cleaned = await clean_table(resources, Kind.AUDIT, MONTH_AGO, bounds, checkpoint=take_long_over_the_second)
+    assert cleaned == counts(25, 20)
+    assert await clean_table(resources, Kind.AUDIT, MONTH_AGO, bounds) == counts(5, 0)
+
+
+async def test_two_runs_at_once_share_the_work(resources: Resources, demo: Demo) -> None:
+    add(demo, Kind.AUDIT, MONTH_AGO - TINY, 200)
+    both_there = asyncio.Barrier(2)
+
+    async def begin_together(done: int, _total: int) -> None:
+        if not done:
+            await both_there.wait()
+
+    bounds = Bounds(10, FOREVER)
+    first, second = await asyncio.gather(
+        *(clean_table(resources, Kind.AUDIT, MONTH_AGO, bounds, checkpoint=begin_together) for _ in range(2))
+    )
+    assert first["deleted"] + second["deleted"] == 200
+    assert min(first["deleted"], second["deleted"]) > 0
+    assert count(demo, Kind.AUDIT) == 0
+
+
+async def test_rows_in_anothers_hands_are_passed_over_without_waiting_and_told(
+    resources: Resources, demo: Demo
+) -> None:
+    add(demo, Kind.AUDIT, MONTH_AGO - TINY, 25)
+    with demo.transaction():
+        demo.execute("SELECT FROM audit_logs ORDER BY id LIMIT 5 FOR UPDATE")
+        assert await clean_table(resources, Kind.AUDIT, MONTH_AGO, Bounds(10, FOREVER)) == counts(25, 20)
+    assert await clean_table(resources, Kind.AUDIT, MONTH_AGO, Bounds(10, FOREVER)) == counts(5, 5)

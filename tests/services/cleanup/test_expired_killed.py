@@ -1,0 +1,130 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from psycopg import Connection
+from pydantic import SecretStr
+
+from wishcraft.domain.retention import Bounds, Kind
+from wishcraft.resources import Resources
+from wishcraft.services.cleanup.expired import clean_table
+from wishcraft.settings import Settings
+
+pytestmark = pytest.mark.chaos
+Demo = Connection[tuple[Any, ...]]
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+BOUNDS = Bounds(10, datetime.max.replace(tzinfo=UTC))
+ROWS = 100
+
+CLEAN = """
+import asyncio, sys
+from datetime import UTC, datetime
+from wishcraft.domain.retention import Bounds, Kind
+from wishcraft.resources import open_resources
+from wishcraft.services.cleanup.expired import clean_table
+
+async def tell(done, total):
+    print(done, flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+
+async def main():
+    async with open_resources() as resources:
+        now = datetime.now(UTC)
+        await clean_table(resources, Kind.AUDIT, now, Bounds(10, datetime.max.replace(tzinfo=UTC)), checkpoint=tell)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def cleaner(settings: Settings, demo: Demo) -> Iterator["subprocess.Popen[str]"]:
+    """Another process that deletes old audit logs; it tells what it has deleted, and waits for a line each time."""
+    demo.execute("TRUNCATE audit_logs")
+    demo.execute(
+        """INSERT INTO audit_logs (actor, action, resource, resource_id, created_at)
+           SELECT 'ops', 'registry.archived', 'registry', n, %s FROM generate_series(1, %s) n""",
+        [LONG_AGO, ROWS],
+    )
+    plain = {
+        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in settings
+        if value is not None
+    }
+    process = subprocess.Popen(  # noqa: S603  this file's own program
+        [sys.executable, "-c", CLEAN],
+        env=os.environ | plain,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        yield process
+        process.kill()
+
+
+def deleted(cleaner: "subprocess.Popen[str]") -> int:
+    assert cleaner.stdout
+    return int(cleaner.stdout.readline())
+
+
+def go_on(cleaner: "subprocess.Popen[str]") -> None:
+    assert cleaner.stdin
+    cleaner.stdin.write("\n")
+    cleaner.stdin.flush()
+
+
+def left(demo: Demo) -> int:
+    [(rows,)] = demo.execute("SELECT count(*) FROM audit_logs WHERE created_at = %s", [LONG_AGO]).fetchall()
+    return int(rows)
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+def kill(cleaner: "subprocess.Popen[str]") -> None:
+    os.kill(cleaner.pid, signal.SIGKILL)
+    cleaner.wait()
+
+
+async def test_a_cleaner_killed_between_batches_leaves_whole_batches_and_the_next_ends_the_work(
+    cleaner: "subprocess.Popen[str]", resources: Resources, demo: Demo
+) -> None:
+    while deleted(cleaner) < 30:
+        go_on(cleaner)
+    kill(cleaner)
+    assert left(demo) == ROWS - 30
+    assert (await clean_table(resources, Kind.AUDIT, datetime.now(UTC), BOUNDS))["deleted"] == ROWS - 30
+    assert left(demo) == 0
+
+
+async def test_a_cleaner_killed_within_a_batch_leaves_that_batch_to_the_next(
+    cleaner: "subprocess.Popen[str]", resources: Resources, demo: Demo
+) -> None:
+    busy = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%DELETE FROM audit%'"
+        " AND pid <> pg_backend_pid()"
+    )
+    go_on(cleaner)
+    while deleted(cleaner) < 10:
+        pass
+    with demo.transaction():
+        demo.execute("LOCK TABLE audit_logs IN SHARE MODE")
+        go_on(cleaner)
+        # Not pg_stat_activity, of which a transaction sees one state throughout.
+        waiting = """SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                     WHERE d.datname = current_database() AND relation = 'audit_logs'::regclass AND NOT granted"""
+        wait_for(lambda: demo.execute(waiting).fetchone() == (1,), "it did not come to its second batch")
+        kill(cleaner)
+    wait_for(lambda: demo.execute(busy).fetchone() == (0,), "PostgreSQL did not notice")
+    assert left(demo) == ROWS - 10
+    assert (await clean_table(resources, Kind.AUDIT, datetime.now(UTC), BOUNDS))["deleted"] == ROWS - 10

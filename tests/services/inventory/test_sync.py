@@ -1,0 +1,336 @@
+import asyncio
+import os
+import sys
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+from psycopg import Connection
+from pydantic import SecretStr
+
+from deployments.sandbox.shopify.simulator import Simulator
+from wishcraft.errors import CacheUnavailable, RunStopped
+from wishcraft.resources import Resources, open_resources
+from wishcraft.services.inventory.sync import sync_shop
+from wishcraft.services.registries.reader import RegistryReader, load_documents
+from wishcraft.services.registries.warm import warm_shop
+from wishcraft.settings import Settings
+from wishcraft.store import locks
+from wishcraft.store.shops import ShopRef
+
+Demo = Connection[tuple[Any, ...]]
+
+
+class Wish:
+    """One item of an active registry, and the variant behind it in the simulator."""
+
+    def __init__(self, demo: Demo, shop: ShopRef, simulator: Simulator) -> None:
+        found = demo.execute(
+            """SELECT i.id, i.variant_id, r.slug FROM registry_items i JOIN registries r ON r.id = i.registry_id
+               WHERE r.shop_id = %s AND r.status = 'active' AND i.tracked AND i.available ORDER BY i.id""",
+            [shop.id],
+        ).fetchone()
+        assert found
+        self.id, self.variant_id, self.slug = found
+        self._demo = demo
+        variant = simulator.shops[shop.domain].stock.known(self.variant_id)
+        assert variant
+        self.variant = variant
+
+    def row(self, *columns: str) -> tuple[Any, ...]:
+        """The item's columns now."""
+        found = self._demo.execute(
+            f"SELECT {', '.join(columns)} FROM registry_items WHERE id = %s",  # noqa: S608  the test's own columns
+            [self.id],
+        ).fetchone()
+        assert found
+        return found
+
+
+@pytest.fixture
+def wish(demo: Demo, shop: ShopRef, simulator: Simulator) -> Wish:
+    """An item that is in step with the simulator."""
+    return Wish(demo, shop, simulator)
+
+
+def versions(demo: Demo) -> dict[str, int]:
+    return dict(demo.execute("SELECT slug, version FROM registries").fetchall())
+
+
+def contents(demo: Demo) -> list[tuple[Any, ...]]:
+    columns = "id, price, inventory_quantity, available, status, product_title"
+    return demo.execute(f"SELECT {columns} FROM registry_items ORDER BY id").fetchall()  # noqa: S608  constants
+
+
+async def test_when_nothing_changed_nothing_is_written(resources: Resources, demo: Demo, shop: ShopRef) -> None:
+    before = contents(demo), versions(demo)
+    counts = await sync_shop(resources, shop)
+    assert counts["variants"] > 0
+    assert (counts["items_changed"], counts["registries_touched"]) == (0, 0)
+    assert (contents(demo), versions(demo)) == before
+    assert demo.execute("SELECT count(inventory_observed_at) FROM registry_items").fetchone() == (0,)
+
+
+async def test_a_new_price_reaches_the_reader_with_the_sync(resources: Resources, shop: ShopRef, wish: Wish) -> None:
+    await RegistryReader(resources).read(shop.id, wish.slug)
+    wish.variant.price += 1
+    await sync_shop(resources, shop)
+    answer = await RegistryReader(resources).read(shop.id, wish.slug)
+    assert answer.entry
+    shown = {item["id"]: item["price"] for item in orjson.loads(answer.entry.body)["items"]}
+    assert shown[wish.id] == f"{wish.variant.price:.2f}"
+    assert answer.state == "hit"  # the writer filled the cache anew
+
+
+async def test_only_the_registries_with_the_variant_are_touched(
+    resources: Resources, demo: Demo, shop: ShopRef, wish: Wish
+) -> None:
+    await warm_shop(resources, shop)
+    before = versions(demo)
+    entries = await resources.cache.headers(shop.id, before)
+    wish.variant.price += 1
+    counts = await sync_shop(resources, shop)
+    holding = {
+        slug
+        for (slug,) in demo.execute(
+            """SELECT r.slug FROM registries r JOIN registry_items i ON i.registry_id = r.id
+               WHERE i.variant_id = %s AND r.status = 'active'""",
+            [wish.variant_id],
+        )
+    }
+    touched = {slug for slug, version in versions(demo).items() if version != before[slug]}
+    assert touched == holding
+    assert counts["registries_touched"] == len(holding)
+    after = await resources.cache.headers(shop.id, before)
+    assert {slug for slug in entries if after[slug] != entries[slug]} == holding
+
+
+async def test_availability_is_taken_and_given_back(resources: Resources, shop: ShopRef, wish: Wish) -> None:
+    stock, wish.variant.quantity = wish.variant.quantity, 0
+    wish.variant.policy = type(wish.variant.policy).DENY
+    assert (await sync_shop(resources, shop))["out_of_stock"] >= 1
+    assert wish.row("available", "status", "inventory_quantity") == (False, "out_of_stock", 0)
+    wish.variant.quantity = stock
+    await sync_shop(resources, shop)
+    assert wish.row("available", "status", "inventory_quantity") == (True, "active", stock)
+
+
+async def test_a_deleted_variant_is_discontinued_and_keeps_what_it_was(
+    resources: Resources, shop: ShopRef, wish: Wish
+) -> None:
+    before = wish.row("price", "compare_at_price", "product_title", "variant_title")
+    wish.variant.deleted = True
+    assert (await sync_shop(resources, shop))["deleted"] == 1
+    assert wish.row("available", "status") == (False, "discontinued")
+    assert wish.row("price", "compare_at_price", "product_title", "variant_title") == before
+    wish.variant.deleted = False
+    await sync_shop(resources, shop)
+    assert wish.row("available", "status") == (True, "active")
+
+
+async def test_a_newer_reading_is_not_overwritten(resources: Resources, demo: Demo, shop: ShopRef, wish: Wish) -> None:
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+    demo.execute(
+        "UPDATE registry_items SET inventory_quantity = 77, inventory_observed_at = %s WHERE id = %s", [soon, wish.id]
+    )
+    await sync_shop(resources, shop)
+    assert wish.row("inventory_quantity", "inventory_observed_at") == (77, soon)
+
+
+async def test_what_the_registrant_hid_stays_hidden(
+    resources: Resources, demo: Demo, shop: ShopRef, wish: Wish
+) -> None:
+    demo.execute("UPDATE registry_items SET status = 'hidden' WHERE id = %s", [wish.id])
+    wish.variant.price += 1
+    await sync_shop(resources, shop)
+    assert wish.row("status", "price") == ("hidden", wish.variant.price)
+
+
+async def test_a_dry_run_counts_and_writes_nothing(resources: Resources, demo: Demo, shop: ShopRef, wish: Wish) -> None:
+    wish.variant.price += 1
+    before = contents(demo), versions(demo)
+    counts = await sync_shop(resources, shop, dry_run=True)
+    assert counts["registries_touched"] >= 1
+    assert counts["items_changed"] == 0
+    assert (contents(demo), versions(demo)) == before
+
+
+async def test_a_bulk_operation_leaves_the_same_as_reading_by_id(
+    resources: Resources, demo: Demo, shop: ShopRef, simulator: Simulator, wish: Wish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doomed = simulator.shops[shop.domain].stock.known(Wish(demo, shop, simulator).variant_id + 1)
+    assert doomed
+    wish.variant.price += 1
+    doomed.deleted = True
+    by_id = await sync_shop(resources, shop)
+    expected = contents(demo)
+    demo.execute("UPDATE registry_items SET price = 1, inventory_observed_at = NULL, status = 'active'")
+    demo.execute("UPDATE registry_items SET product_title = 'Stale', available = NOT available")
+    monkeypatch.setattr("wishcraft.services.inventory.sync.MOST_IDS", 10)
+    monkeypatch.setattr("wishcraft.domain.inventory.WORTH_A_BULK_OPERATION_SECONDS", float("-inf"))
+    in_bulk = await sync_shop(resources, shop)
+    assert simulator.shops[shop.domain].bulk_operations
+    assert (in_bulk["variants"], in_bulk["deleted"]) == (by_id["variants"], by_id["deleted"])
+    active = demo.execute(
+        "SELECT i.id FROM registry_items i JOIN registries r ON r.id = i.registry_id"
+        " WHERE r.status = 'active' AND i.shop_id = %s",
+        [shop.id],
+    ).fetchall()
+    ids = {item_id for (item_id,) in active}
+    # A deleted variant keeps the price and title that the item has: both were spoilt above.
+    same = [row for row in expected if row[0] in ids and row[4] != "discontinued"]
+    assert [row for row in contents(demo) if row[0] in ids and row[4] != "discontinued"] == same
+    assert same
+
+
+async def test_without_redis_nothing_is_written(settings: Settings, demo: Demo, shop: ShopRef, wish: Wish) -> None:
+    wish.variant.price += 1
+    before = contents(demo), versions(demo)
+    away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
+    async with open_resources(away) as resources:
+        with pytest.raises(CacheUnavailable):
+            await sync_shop(resources, shop)
+    assert (contents(demo), versions(demo)) == before
+
+
+async def test_a_shop_that_is_being_synced_is_left_to_that_sync(
+    resources: Resources, demo: Demo, shop: ShopRef, simulator: Simulator, wish: Wish
+) -> None:
+    wish.variant.price += 1
+    before = contents(demo), versions(demo)
+    async with locks.hold(resources.db, "sync", shop.id):
+        assert await sync_shop(resources, shop) == {"already_being_synced": 1}
+    assert simulator.shops[shop.domain].counters.requests == 0
+    assert (contents(demo), versions(demo)) == before
+    assert (await sync_shop(resources, shop))["items_changed"] > 0
+
+
+async def test_two_syncs_at_once_leave_what_one_leaves(
+    resources: Resources, demo: Demo, shop: ShopRef, simulator: Simulator
+) -> None:
+    raise_prices(simulator, shop)
+    before = versions(demo)
+    await asyncio.gather(sync_shop(resources, shop), sync_shop(resources, shop))
+    grown = [slug for slug, version in versions(demo).items() if version > before[slug]]
+    assert all(versions(demo)[slug] == before[slug] + 1 for slug in grown)
+    assert (await sync_shop(resources, shop))["items_changed"] == 0
+
+
+async def test_stock_is_counted_by_variant_however_many_wish_for_it(
+    resources: Resources, demo: Demo, shop: ShopRef
+) -> None:
+    demo.execute(
+        "DELETE FROM registry_items a USING registry_items b WHERE a.registry_id = b.registry_id AND a.id > b.id"
+    )
+    demo.execute(
+        """UPDATE registry_items SET variant_id = least_of.id
+           FROM (SELECT shop_id, min(variant_id) AS id FROM registry_items GROUP BY shop_id) least_of
+           WHERE registry_items.shop_id = least_of.shop_id"""
+    )
+    counts = await sync_shop(resources, shop)
+    [(items, low, out)] = demo.execute(
+        """SELECT count(*), bool_or(tracked AND inventory_quantity BETWEEN 1 AND 5)::int,
+                  bool_or(tracked AND inventory_quantity <= 0)::int
+           FROM registry_items i JOIN registries r ON r.id = i.registry_id
+           WHERE r.shop_id = %s AND r.status = 'active'""",
+        [shop.id],
+    ).fetchall()
+    assert items > 1
+    assert (counts["variants"], counts["low_stock"], counts["out_of_stock"]) == (1, low, out)
+
+
+async def test_a_sync_asks_no_more_often_than_the_wished_variants_fill_batches(
+    resources: Resources, shop: ShopRef, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wishcraft.services.inventory.sync.MOST_IDS", 10)
+    counts = await sync_shop(resources, shop)
+    assert simulator.shops[shop.domain].counters.requests == -(-counts["variants"] // 10)
+
+
+async def test_progress_is_told_before_each_batch_and_stopping_leaves_whole_batches(
+    resources: Resources, demo: Demo, shop: ShopRef, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wishcraft.services.inventory.sync.MOST_IDS", 10)
+    raise_prices(simulator, shop)
+    told: list[tuple[int, int]] = []
+
+    async def stop_at_the_second(done: int, total: int) -> None:
+        told.append((done, total))
+        if done:
+            raise RunStopped
+
+    with pytest.raises(RunStopped):
+        await sync_shop(resources, shop, checkpoint=stop_at_the_second)
+    assert told == [(0, told[0][1]), (10, told[0][1])]
+    for slug in versions(demo):
+        cached = await resources.cache.get(shop.id, slug)
+        assert cached is None or cached.body == await read_truth(resources, shop, slug)
+    assert (await sync_shop(resources, shop))["items_changed"] > 0
+
+
+def raise_prices(simulator: Simulator, shop: ShopRef) -> None:
+    for variant_id in simulator.shops[shop.domain].stock.variant_ids():
+        variant = simulator.shops[shop.domain].stock.known(variant_id)
+        assert variant
+        variant.price += 1
+
+
+KILLED = """
+import asyncio
+from wishcraft.resources import open_resources
+from wishcraft.services.inventory import sync
+from wishcraft.store import shops
+
+sync.REGISTRIES_PER_WRITE = 1  # many small writes, to be killed between them
+
+async def main():
+    async with open_resources(redis_timeout=5) as resources:
+        async with resources.db.repeatable_read() as session:
+            [shop] = await shops.find_active(session, ["maple-and-pine.myshopify.com"])
+        await sync.sync_shop(resources, shop)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("writes", [1, 2])
+async def test_a_sync_that_is_killed_is_made_whole_by_the_next(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, simulator: Simulator, writes: int
+) -> None:
+    await warm_shop(resources, shop)
+    raise_prices(simulator, shop)
+    before = versions(demo)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, env=environment(settings))
+    deadline = time.monotonic() + 60
+    while sum(versions(demo).values()) - sum(before.values()) < writes:
+        assert time.monotonic() < deadline, "the sync wrote nothing"
+        assert process.returncode is None or sum(versions(demo).values()) > sum(before.values())
+        await asyncio.sleep(0)
+    with suppress(ProcessLookupError):  # it may have come to its end
+        process.kill()
+    await process.wait()
+    async with asyncio.timeout(10), locks.hold(resources.db, "sync", shop.id):
+        pass  # its lock went with it
+    await sync_shop(resources, shop)
+    assert (await sync_shop(resources, shop))["items_changed"] == 0
+    for slug in before:
+        cached = await resources.cache.get(shop.id, slug)
+        truth = await read_truth(resources, shop, slug)
+        assert cached is None or cached.body == truth
+
+
+async def read_truth(resources: Resources, shop: ShopRef, slug: str) -> bytes | None:
+    document = (await load_documents(resources.db, shop.id, [slug])).get(slug)
+    return document.body if document else None
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    plain = {
+        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in settings
+        if value is not None
+    }
+    return {**os.environ, **plain}

@@ -1,0 +1,39 @@
+from pydantic import SecretStr
+
+from wishcraft.services.operations.production_settings import find_misconfigurations
+from wishcraft.settings import Settings
+
+
+def test_a_production_that_is_as_it_should_be_has_no_flaws_and_no_secret_is_told(settings: Settings) -> None:
+    assert find_misconfigurations(settings) is None
+    good = {
+        "environment": "production",
+        "shopify_origin": "https://{shop}",
+        "public_url": "https://registry.example",
+        "prefect_ui_url": "https://prefect.example",
+        "smtp_url": SecretStr("smtps://u:hush@mail.example"),
+        "mail_from": "a@b.example",
+        "ops_email": "ops@b.example",
+        "sentry_dsn": SecretStr("https://hush@sentry.example/1"),
+        "metrics_token": SecretStr("hush"),
+        "prefect_api_auth_string": SecretStr("u:hush"),
+        "alert_webhook_url": SecretStr("https://hooks.example/hush"),
+    }
+    assert find_misconfigurations(settings.model_copy(update=good)) == []
+    bad = good | {
+        "shopify_origin": "http://{shop}",
+        "smtp_url": SecretStr("smtp://u:hush@mail.example"),
+        "metrics_token": None,
+        "encryption_keys": SecretStr("one,two"),
+        "cors_origins": "*",
+    }
+    found = find_misconfigurations(settings.model_copy(update=bad))
+    assert found
+    assert [name for name, _ in found] == [
+        "SHOPIFY_ORIGIN",
+        "METRICS_TOKEN",
+        "SMTP_URL",
+        "ENCRYPTION_KEYS",
+        "CORS_ORIGINS",
+    ]
+    assert "hush" not in str(found)

@@ -1,0 +1,160 @@
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from psycopg import Connection
+
+from wishcraft.cache.client import connect
+from wishcraft.cache.registries import RegistryCache
+from wishcraft.observability.metrics import CACHE_READS, LATENCY_BOUNDS, REQUEST_SECONDS
+from wishcraft.resources import Resources
+from wishcraft.services.health.monitor import HealthMonitor
+from wishcraft.services.operations import sli_recorder
+from wishcraft.services.operations.sli_recorder import SliRecorder
+from wishcraft.settings import Settings
+from wishcraft.store.engine import Database
+
+Demo = Connection[tuple[Any, ...]]
+NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+NOWHERE = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"
+
+
+@pytest.fixture(autouse=True)
+def no_minutes(demo: Demo) -> None:
+    demo.execute("TRUNCATE service_minutes")
+
+
+@pytest.fixture
+async def watch(resources: Resources, settings: Settings) -> AsyncIterator[HealthMonitor]:
+    watch = HealthMonitor(resources, settings)
+    yield watch
+    await watch.close()
+
+
+@pytest.fixture
+async def without_database(resources: Resources) -> AsyncIterator[Resources]:
+    """The same resources, but PostgreSQL does not answer."""
+    nowhere = Database(NOWHERE)
+    yield replace(resources, db=nowhere)
+    await nowhere.close()
+
+
+def serve(seconds: float = 0.003, route: str = "/api/registries/{ref}", status: int = 200, times: int = 1) -> None:
+    for _ in range(times):
+        REQUEST_SECONDS.labels("GET", route, str(status), "route").observe(seconds)
+
+
+def written(demo: Demo, columns: str = "requests") -> list[tuple[Any, ...]]:
+    return demo.execute(f"SELECT {columns} FROM service_minutes ORDER BY minute".encode()).fetchall()  # noqa: S608  ours
+
+
+async def test_a_minute_tells_requests_errors_and_latencies(
+    resources: Resources, watch: HealthMonitor, demo: Demo
+) -> None:
+    serve()
+    writer = SliRecorder(resources, watch)  # what came before is another's
+    serve(0.003, times=5)
+    serve(0.1, status=404)
+    serve(0.2, "/api/admin/keys", status=503)
+    serve(99, status=0)  # broken off without an answer
+    await writer.write(NOON)
+    assert written(demo, "minute, served, requests, errors") == [(NOON, True, 8, 2)]
+    [(latencies,)] = written(demo, "latencies")
+    assert {bound: count for bound, count in zip([*LATENCY_BOUNDS, None], latencies, strict=True) if count} == {
+        0.005: 5,
+        0.1: 1,
+        0.25: 1,
+        None: 1,
+    }
+
+
+async def test_probes_metrics_pages_and_strangers_paths_count_for_nothing(
+    resources: Resources, watch: HealthMonitor, demo: Demo
+) -> None:
+    writer = SliRecorder(resources, watch)
+    for route in ("/health", "/health/readiness", "/metrics", "/api/docs", "/api/docs/ui", "unmatched", "/admin/jobs"):
+        serve(5, route, 500)
+    await writer.write(NOON)
+    assert written(demo, "served, requests, errors") == [(True, 0, 0)]
+
+
+async def test_reads_are_told_by_what_the_cache_made_of_them(
+    resources: Resources, watch: HealthMonitor, demo: Demo
+) -> None:
+    writer = SliRecorder(resources, watch)
+    for times, state in enumerate(("hit", "stale", "miss", "bypass"), start=1):
+        CACHE_READS.labels(state).inc(times)
+    await writer.write(NOON)
+    assert written(demo, "hits, stale, misses, bypassed") == [(1, 2, 3, 4)]
+
+
+async def test_nothing_is_counted_twice(resources: Resources, watch: HealthMonitor, demo: Demo) -> None:
+    writer = SliRecorder(resources, watch)
+    serve(times=3)
+    for after in range(3):
+        await writer.write(NOON + after * MINUTE)
+    assert written(demo) == [(3,), (0,), (0,)]
+
+
+async def test_two_processes_add_up_to_one_minute(resources: Resources, watch: HealthMonitor, demo: Demo) -> None:
+    for requests in (3, 4):
+        writer = SliRecorder(resources, watch)
+        serve(times=requests)
+        CACHE_READS.labels("hit").inc(requests)
+        await writer.write(NOON)
+    assert written(demo, "requests, hits, latencies[3]") == [(7, 7, 7)]
+
+
+async def test_a_process_that_cannot_serve_does_not_hide_one_that_can(
+    resources: Resources, without_database: Resources, settings: Settings, watch: HealthMonitor, demo: Demo
+) -> None:
+    redis = connect("redis://127.0.0.1:1", timeout=0.2)
+    alone = HealthMonitor(replace(without_database, redis=redis, cache=RegistryCache(redis)), settings)
+    unable = SliRecorder(resources, alone)
+    await unable.write(NOON)
+    await unable.write(NOON + MINUTE)
+    await SliRecorder(resources, watch).write(NOON)
+    await alone.close()
+    await redis.close()
+    assert written(demo, "served") == [(True,), (False,)]
+
+
+async def test_minutes_wait_while_postgresql_is_away_and_count_as_served_from_redis(
+    resources: Resources,
+    without_database: Resources,
+    settings: Settings,
+    demo: Demo,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(sli_recorder, "MOST_MINUTES", 3)
+    watch = HealthMonitor(without_database, settings)
+    writer = SliRecorder(without_database, watch)
+    with caplog.at_level(logging.WARNING):
+        for after in range(4):
+            serve()
+            await writer.write(NOON + after * MINUTE)
+    assert "3 minutes wait" in caplog.messages[-1]
+    assert written(demo) == []
+    writer._resources = resources
+    serve()
+    await writer.write(NOON + 4 * MINUTE)
+    await watch.close()
+    assert written(demo, "minute, served, requests") == [(NOON + after * MINUTE, True, 1) for after in (2, 3, 4)]
+
+
+async def test_a_stop_writes_what_there_is_of_the_last_minute(
+    resources: Resources, watch: HealthMonitor, demo: Demo
+) -> None:
+    writer = SliRecorder(resources, watch)
+    running = asyncio.create_task(writer.run())
+    await asyncio.sleep(0)
+    serve(times=2)
+    writer.stop()
+    await running
+    assert sum(requests for (requests,) in written(demo)) == 2

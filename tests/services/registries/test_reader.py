@@ -1,0 +1,96 @@
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+from psycopg import Connection
+from sqlalchemy import event
+
+from wishcraft.cache.registries import CacheState
+from wishcraft.domain.cached_registry import AccessLevel
+from wishcraft.observability.context import current_context, log_context
+from wishcraft.resources import Resources
+from wishcraft.services.registries.reader import RegistryReader
+from wishcraft.store.shops import ShopRef
+
+Demo = Connection[tuple[Any, ...]]
+
+
+def slug_of(demo: Demo, shop: ShopRef) -> str:
+    found = demo.execute("SELECT slug FROM registries WHERE shop_id = %s ORDER BY id", [shop.id]).fetchone()
+    assert found
+    return str(found[0])
+
+
+async def test_a_miss_takes_one_query_and_a_hit_takes_none(
+    resources: Resources, demo: Demo, shop: ShopRef, queries: list[str]
+) -> None:
+    first = await RegistryReader(resources).read(shop.id, slug_of(demo, shop))
+    assert (first.state, len(queries)) == (CacheState.MISS, 1)
+    second = await RegistryReader(resources).read(shop.id, slug_of(demo, shop))
+    assert (second.state, len(queries)) == (CacheState.HIT, 1)
+    assert second.entry == first.entry
+
+
+async def test_many_readers_of_one_miss_load_it_once(
+    resources: Resources, demo: Demo, shop: ShopRef, queries: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wishcraft.cache.registries.WAIT_FOR_FILL_SECONDS", 30)  # however busy the machine is
+    slug = slug_of(demo, shop)
+    answers = await asyncio.gather(*(RegistryReader(resources).read(shop.id, slug) for _ in range(20)))
+    assert len({answer.entry.body for answer in answers if answer.entry}) == 1
+    assert len(queries) == 1
+
+
+async def test_another_shops_registry_is_not_there(resources: Resources, demo: Demo, shop: ShopRef) -> None:
+    slug = slug_of(demo, shop)
+    await RegistryReader(resources).read(shop.id, slug)
+    assert (await RegistryReader(resources).read(shop.id + 1, slug)).entry.header.access_level is AccessLevel.ABSENT
+
+
+async def test_no_address_place_or_code_is_in_an_answer(resources: Resources, demo: Demo, shop: ShopRef) -> None:
+    rows = demo.execute(
+        "SELECT slug, customer_email, event_location, access_code_hash FROM registries WHERE shop_id = %s", [shop.id]
+    ).fetchall()
+    names = [name for (name,) in demo.execute("SELECT purchaser_name FROM purchases WHERE shop_id = %s", [shop.id])]
+    assert names
+    for slug, *secrets in rows:
+        answer = await RegistryReader(resources).read(shop.id, slug)
+        assert answer.entry
+        body = answer.entry.body.decode()
+        assert not [secret for secret in (*secrets, *names) if secret and secret in body]
+        assert "@" not in body
+
+
+async def test_hidden_items_are_not_shown(resources: Resources, demo: Demo, shop: ShopRef) -> None:
+    slug = slug_of(demo, shop)
+    demo.execute("UPDATE registry_items SET status = 'hidden' WHERE shop_id = %s", [shop.id])
+    answer = await RegistryReader(resources).read(shop.id, slug)
+    assert answer.entry
+    assert orjson.loads(answer.entry.body)["items"] == []
+
+
+async def test_readers_who_come_during_a_load_share_the_next_one(
+    resources: Resources, demo: Demo, shop: ShopRef, queries: list[str]
+) -> None:
+    slugs = [slug for (slug,) in demo.execute("SELECT slug FROM registries WHERE shop_id = %s", [shop.id])]
+    reader = RegistryReader(resources)
+    first = asyncio.create_task(reader._load(shop.id, slugs[0]))
+    while not queries:  # noqa: ASYNC110  a query is no event of ours
+        await asyncio.sleep(0)
+    later = await asyncio.gather(*(reader._load(shop.id, slug) for slug in slugs * 25))
+    assert all(later)
+    assert await first
+    assert len(queries) == 2
+
+
+async def test_what_is_loaded_for_all_is_told_of_nobodys_request(
+    resources: Resources, demo: Demo, shop: ShopRef
+) -> None:
+    told: list[dict[str, str]] = []
+    event.listen(
+        resources.db.engine.sync_engine, "before_cursor_execute", lambda *_: told.append(dict(current_context()))
+    )
+    with log_context(request_id="the-first-to-ask"):
+        await RegistryReader(resources).read(shop.id, slug_of(demo, shop))
+    assert told == [{}]

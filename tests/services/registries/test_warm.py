@@ -1,0 +1,106 @@
+from typing import Any
+
+from psycopg import Connection
+from redis.asyncio import Redis
+
+from wishcraft.cache import keys
+from wishcraft.resources import Resources
+from wishcraft.services.registries.reader import RegistryReader
+from wishcraft.services.registries.warm import warm_shop
+from wishcraft.store.shops import ShopRef
+
+Demo = Connection[tuple[Any, ...]]
+
+
+def active_slugs(demo: Demo, shop: ShopRef) -> list[str]:
+    rows = demo.execute("SELECT slug FROM registries WHERE shop_id = %s AND status = 'active'", [shop.id])
+    return [slug for (slug,) in rows]
+
+
+async def test_every_active_registry_is_a_hit_after_a_warm(resources: Resources, demo: Demo, shop: ShopRef) -> None:
+    slugs = active_slugs(demo, shop)
+    counts = await warm_shop(resources, shop)
+    assert counts == {"registries": len(slugs), "current": 0, "warmed": len(slugs), "skipped": 0}
+    for slug in slugs:
+        assert (await RegistryReader(resources).read(shop.id, slug)).state == "hit"
+
+
+async def test_a_second_warm_reads_no_rows_of_what_is_current(
+    resources: Resources, shop: ShopRef, queries: list[str]
+) -> None:
+    first = await warm_shop(resources, shop)
+    del queries[:]
+    assert await warm_shop(resources, shop) == first | {"current": first["registries"], "warmed": 0}
+    assert len(queries) == 1
+    assert not [query for query in queries if "registry_items" in query]
+
+
+async def test_what_a_warm_stored_is_counted_for_the_metrics(resources: Resources, demo: Demo, shop: ShopRef) -> None:
+    await resources.cache.mark(shop.id, {active_slugs(demo, shop)[0]: 1_000_000})  # a writer is about to change it
+    counts = await warm_shop(resources, shop)
+    await resources.counters.flush()
+    fills = (await resources.counters.read())["cache_fills_total"]
+    counted = {each.labels[0]: each.value for each in fills}
+    assert counted == {"stored": counts["warmed"], "refused": 1}
+    assert counts["skipped"] == 1
+
+
+async def test_force_writes_every_entry_anew(resources: Resources, shop: ShopRef) -> None:
+    first = await warm_shop(resources, shop)
+    assert (await warm_shop(resources, shop, force=True))["warmed"] == first["registries"]
+
+
+async def test_a_warm_repairs_an_entry_that_is_behind(resources: Resources, demo: Demo, shop: ShopRef) -> None:
+    await warm_shop(resources, shop)
+    slug = active_slugs(demo, shop)[0]
+    # A writer that told Redis nothing: what a lost mark and a dead writer would leave.
+    demo.execute("UPDATE registries SET version = version + 1, title = 'New' WHERE slug = %s", [slug])
+    assert (await warm_shop(resources, shop))["warmed"] == 1
+    entry = (await RegistryReader(resources).read(shop.id, slug)).entry
+    assert entry
+    assert b'"New"' in entry.body
+
+
+async def test_a_warm_never_writes_an_older_version_over_a_newer_one(
+    resources: Resources, demo: Demo, shop: ShopRef
+) -> None:
+    slug = active_slugs(demo, shop)[0]
+    demo.execute("UPDATE registries SET version = 9 WHERE slug = %s", [slug])
+    await warm_shop(resources, shop)
+    demo.execute("UPDATE registries SET version = 8 WHERE slug = %s", [slug])
+    await warm_shop(resources, shop, force=True)
+    assert (await resources.cache.headers(shop.id, [slug]))[slug].version == 9
+
+
+async def test_a_warm_leaves_alone_what_a_writer_is_about_to_change(
+    resources: Resources, demo: Demo, shop: ShopRef
+) -> None:
+    slug = active_slugs(demo, shop)[0]
+    await resources.cache.mark(shop.id, {slug: 2})  # its commit has not come yet: the database is at version 1
+    assert (await warm_shop(resources, shop))["skipped"] == 1
+    assert await resources.cache.get(shop.id, slug) is None
+
+
+async def test_the_most_viewed_come_first_within_the_shops_quota(
+    resources: Resources, demo: Demo, shop: ShopRef
+) -> None:
+    favourite = active_slugs(demo, shop)[-1]
+    demo.execute("DELETE FROM registry_views")
+    demo.execute(
+        """INSERT INTO registry_views (shop_id, registry_id, day, views)
+           SELECT shop_id, id, current_date, 1 FROM registries WHERE slug = %s""",
+        [favourite],
+    )
+    small = shop._replace(settings=shop.settings.model_copy(update={"cache_quota_entries": 1}))
+    assert (await warm_shop(resources, small))["warmed"] == 1
+    assert list(await resources.cache.headers(shop.id, active_slugs(demo, shop))) == [favourite]
+
+
+async def test_entries_warmed_together_do_not_expire_together(
+    resources: Resources, demo: Demo, shop: ShopRef, redis: Redis
+) -> None:
+    await warm_shop(resources, shop)
+    slugs = active_slugs(demo, shop)
+    lives = [await redis.pttl(keys.entry_key(shop.id, slug)) for slug in slugs]
+    assert len(set(lives)) == len(slugs)
+    assert max(lives) - min(lives) > 1000  # milliseconds: far more than filling them took

@@ -1,0 +1,310 @@
+"""Reminders against a real PostgreSQL and a real SMTP server."""
+
+import asyncio
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from psycopg import Connection
+
+from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
+from wishcraft.domain.addresses import address_hash
+from wishcraft.errors import ConfigurationError, MailUnavailable, RunStopped
+from wishcraft.resources import Resources, open_resources
+from wishcraft.services.reminders.send import find_owed, remind_shop
+from wishcraft.settings import Settings
+from wishcraft.store import shops
+from wishcraft.store.shops import ShopRef
+
+Demo = Connection[tuple[Any, ...]]
+NOW = datetime(2026, 3, 14, 15, tzinfo=UTC)
+TODAY = NOW.date()  # also by the shop's calendar, which is New York's
+WEEK, DAY = TODAY + timedelta(7), TODAY + timedelta(1)
+
+
+@pytest.fixture
+def settings(settings: Settings, mail_settings: dict[str, object], mailbox: Letterbox) -> Settings:
+    """As usual, with a mail server that is empty."""
+    assert not mailbox.letters
+    return settings.model_copy(update=mail_settings)
+
+
+@pytest.fixture
+def registry(demo: Demo, shop: ShopRef) -> int:
+    """The one registry of the shop that is due anything: in a week, with one registrant."""
+    demo.execute("UPDATE registries SET event_date = %s", [TODAY + timedelta(60)])
+    found = demo.execute(
+        """UPDATE registries SET event_date = %s, status = 'active', customer_email = 'Emma@Example.com ',
+               co_registrants = '[]'
+           WHERE id = (SELECT min(id) FROM registries WHERE shop_id = %s) RETURNING id""",
+        [WEEK, shop.id],
+    ).fetchone()
+    assert found
+    return int(found[0])
+
+
+def change(demo: Demo, registry: int, **columns: object) -> None:
+    for name, value in columns.items():
+        demo.execute(f"UPDATE registries SET {name} = %s WHERE id = %s", [value, registry])  # noqa: S608  ours
+
+
+def rows(demo: Demo) -> list[tuple[Any, ...]]:
+    return demo.execute(
+        "SELECT kind, event_date, recipient, state, attempts FROM reminders ORDER BY event_date, kind, recipient"
+    ).fetchall()
+
+
+def came_to(mailbox: Letterbox) -> list[str]:
+    return sorted(address for letter in mailbox.letters for address in letter.recipients)
+
+
+async def fresh(resources: Resources, shop: ShopRef) -> ShopRef:
+    async with resources.db.repeatable_read() as session:
+        return (await shops.find_active(session, [shop.domain]))[0]
+
+
+async def test_a_reminder_goes_out_once_however_often_the_job_runs(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
+) -> None:
+    first = await remind_shop(resources, settings, shop, now=NOW)
+    again = await remind_shop(resources, settings, shop, now=NOW)
+    assert (first["due"], first["sent"], again["due"], again["sent"]) == (1, 1, 0, 0)
+    assert came_to(mailbox) == ["emma@example.com"]
+    assert rows(demo) == [("7_days", WEEK, "emma@example.com", "sent", 1)]
+    assert registry
+
+
+async def test_two_runs_at_once_send_each_reminder_once(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
+) -> None:
+    demo.execute("UPDATE registries SET event_date = %s, status = 'active' WHERE shop_id = %s", [DAY, shop.id])
+    async with open_resources(settings, redis_timeout=5) as other:
+        counts = await asyncio.gather(
+            remind_shop(resources, settings, shop, now=NOW), remind_shop(other, settings, shop, now=NOW)
+        )
+    owed = {recipient for _, _, recipient, _, _ in rows(demo)}
+    assert len(owed) > 4
+    assert sum(each["sent"] for each in counts) == len(mailbox.letters) == len(rows(demo))
+    assert set(came_to(mailbox)) == owed
+    ids = [str(letter.message["Message-ID"]) for letter in mailbox.letters]
+    assert len(set(ids)) == len(ids)
+
+
+async def test_the_week_and_the_day_are_each_reminded_of(
+    resources: Resources, settings: Settings, shop: ShopRef, registry: int, mailbox: Letterbox
+) -> None:
+    assert registry
+    for days in range(12):
+        await remind_shop(resources, settings, shop, now=NOW + timedelta(days))
+    subjects = [str(letter.message["Subject"]) for letter in mailbox.letters]
+    assert [subject.partition(": ")[0] for subject in subjects] == ["In 7 days", "Tomorrow"]
+
+
+async def test_a_missed_day_is_caught_up_and_told_as_it_is(
+    resources: Resources, settings: Settings, shop: ShopRef, registry: int, mailbox: Letterbox
+) -> None:
+    assert registry
+    for days in (2, 3, 7):  # no run five days long, and none on the day before
+        await remind_shop(resources, settings, shop, now=NOW + timedelta(days))
+    subjects = [str(letter.message["Subject"]) for letter in mailbox.letters]
+    assert [subject.partition(": ")[0] for subject in subjects] == ["In 5 days", "Today"]
+
+
+async def test_a_moved_event_is_reminded_anew(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
+) -> None:
+    await remind_shop(resources, settings, shop, now=NOW)
+    change(demo, registry, event_date=WEEK + timedelta(30))
+    assert (await remind_shop(resources, settings, shop, now=NOW))["due"] == 0
+    await remind_shop(resources, settings, shop, now=NOW + timedelta(30))
+    assert [row[:2] for row in rows(demo)] == [("7_days", WEEK), ("7_days", WEEK + timedelta(30))]
+    assert len(mailbox.letters) == 2
+
+
+async def test_an_event_that_moves_before_its_reminder_goes_out_is_not_reminded_of_the_old_day(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
+) -> None:
+    mailbox.set_fault(Fault(FaultKind.DEFER))
+    await remind_shop(resources, settings, shop, now=NOW)
+    mailbox.faults.clear()
+    change(demo, registry, event_date=WEEK + timedelta(1))
+    await remind_shop(resources, settings, shop, now=NOW + timedelta(1))
+    assert [str(letter.message["Subject"]).partition(": ")[0] for letter in mailbox.letters] == ["In 7 days"]
+    await remind_shop(resources, settings, shop, now=NOW + timedelta(9))
+    assert [row[3] for row in rows(demo)] == ["failed", "sent"]
+
+
+async def test_co_registrants_are_reminded_each_in_a_mail_of_their_own(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
+) -> None:
+    others = (
+        '[{"first_name": "Hugo", "last_name": "R", "email": "hugo@example.com"},'
+        ' {"first_name": "E", "last_name": "R", "email": "EMMA@example.com"},'
+        ' {"first_name": "No", "last_name": "Address", "email": "nowhere"}]'
+    )
+    change(demo, registry, co_registrants=others)
+    assert (await remind_shop(resources, settings, shop, now=NOW))["sent"] == 2
+    assert sorted(letter.recipients for letter in mailbox.letters) == [["emma@example.com"], ["hugo@example.com"]]
+    links = {str(letter.message["List-Unsubscribe"]) for letter in mailbox.letters}
+    assert len(links) == 2
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE registries SET status = 'paused'",
+        "UPDATE registries SET event_date = NULL",
+        """UPDATE shops SET settings = '{"email_notifications": false}'""",
+        "UPDATE shops SET status = 'uninstalled'",
+    ],
+)
+async def test_nothing_is_sent_for(
+    resources: Resources,
+    settings: Settings,
+    demo: Demo,
+    shop: ShopRef,
+    registry: int,
+    mailbox: Letterbox,
+    statement: str,
+) -> None:
+    assert registry
+    active = await fresh(resources, shop)
+    demo.execute(statement.encode())
+    now = active if "uninstalled" in statement else await fresh(resources, shop)
+    assert (await remind_shop(resources, settings, now, now=NOW))["sent"] == 0
+    assert not mailbox.letters
+
+
+async def test_a_suppressed_address_is_not_written_to(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
+) -> None:
+    assert registry
+    hashed = address_hash(shop.id, "emma@example.com")
+    demo.execute("INSERT INTO email_suppressions VALUES (%s, %s, 'complaint')", [shop.id, hashed])
+    counts = await remind_shop(resources, settings, shop, now=NOW)
+    assert (counts["due"], counts["suppressed"], counts["sent"]) == (1, 1, 0)
+    assert rows(demo)[0][3:] == ("suppressed", 0)
+    assert not mailbox.letters
+
+
+async def test_what_one_shop_suppresses_another_may_write_to(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
+) -> None:
+    assert registry
+    hashed = address_hash(2, "emma@example.com")
+    demo.execute("INSERT INTO email_suppressions VALUES (2, %s, 'unsubscribe')", [hashed])
+    assert (await remind_shop(resources, settings, shop, now=NOW))["sent"] == len(mailbox.letters) == 1
+
+
+@pytest.mark.parametrize(("zone", "days"), [("Asia/Tokyo", 8), ("America/New_York", 7), ("Pacific/Kiritimati", 8)])
+async def test_the_day_is_the_shops_own(
+    resources: Resources,
+    settings: Settings,
+    demo: Demo,
+    shop: ShopRef,
+    registry: int,
+    mailbox: Letterbox,
+    zone: str,
+    days: int,
+) -> None:
+    # At 15:00 UTC it is already tomorrow in Tokyo.
+    demo.execute("UPDATE shops SET timezone = %s WHERE id = %s", [zone, shop.id])
+    change(demo, registry, event_date=TODAY + timedelta(8))
+    counts = await remind_shop(resources, settings, shop, now=NOW)
+    assert counts["sent"] == len(mailbox.letters) == (1 if days == 8 else 0)
+
+
+async def test_a_zone_that_does_not_exist_is_named(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef
+) -> None:
+    demo.execute("UPDATE shops SET timezone = 'Mars/Olympus' WHERE id = %s", [shop.id])
+    with pytest.raises(ConfigurationError, match="Mars/Olympus"):
+        await remind_shop(resources, settings, shop, now=NOW)
+
+
+async def test_a_day_can_be_named(
+    resources: Resources, settings: Settings, shop: ShopRef, registry: int, mailbox: Letterbox
+) -> None:
+    assert registry
+    counts = await remind_shop(resources, settings, shop, now=NOW - timedelta(100), today=TODAY)
+    assert counts["sent"] == len(mailbox.letters) == 1
+
+
+async def test_of_a_past_day_only_what_is_owed_still_is_sent_and_tells_the_days_that_are_left(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
+) -> None:
+    for days_left, sent in ((-1, 0), (1, 0), (3, 1)):
+        change(demo, registry, event_date=TODAY + timedelta(days_left))
+        past = TODAY + timedelta(days_left - 7)
+        assert (await remind_shop(resources, settings, shop, now=NOW, today=past))["sent"] == sent
+    assert str(mailbox.letters[0].message["Subject"]).startswith("In 3 days")
+
+
+async def test_what_would_be_sent_is_told_by_registry_and_nothing_is_written(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
+) -> None:
+    [owed] = await find_owed(resources, settings, shop, now=NOW)
+    assert (owed.kind, owed.event_date, owed.mails) == ("7_days", WEEK, 1)
+    assert (rows(demo), len(mailbox.letters)) == ([], 0)
+    await remind_shop(resources, settings, shop, now=NOW)
+    assert await find_owed(resources, settings, shop, now=NOW) == []
+    change(demo, registry, customer_email="other@example.com")
+    hashed = address_hash(shop.id, "other@example.com")
+    demo.execute("INSERT INTO email_suppressions VALUES (%s, %s, 'bounce')", [shop.id, hashed])
+    assert await find_owed(resources, settings, shop, now=NOW) == []
+
+
+async def test_a_run_that_is_told_to_stop_has_nothing_half_done(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
+) -> None:
+    demo.execute("UPDATE registries SET event_date = %s, status = 'active' WHERE shop_id = %s", [DAY, shop.id])
+
+    async def stop_after_the_first(done: int, total: int) -> None:
+        assert total > 4
+        if done:
+            raise RunStopped("enough")
+
+    with pytest.raises(RunStopped):
+        await remind_shop(resources, settings, shop, now=NOW, checkpoint=stop_after_the_first)
+    assert {row[3] for row in rows(demo)} == {"sent", "pending"}
+    assert len(mailbox.letters) == 4
+    await remind_shop(resources, settings, shop, now=NOW)
+    assert len(mailbox.letters) == len(rows(demo))
+    assert {(row[3], row[4]) for row in rows(demo)} == {("sent", 1)}
+
+
+async def test_without_a_mail_server_everything_stays_to_be_sent(
+    settings: Settings, demo: Demo, shop: ShopRef, registry: int
+) -> None:
+    assert registry
+    away = settings.model_copy(update={"smtp_url": type(settings.encryption_keys)("smtp://127.0.0.1:1")})
+    async with open_resources(away) as resources:
+        with pytest.raises(MailUnavailable):
+            await remind_shop(resources, away, shop, now=NOW)
+    assert [row[3] for row in rows(demo)] == ["pending"]
+
+
+@pytest.mark.parametrize("missing", ["smtp_url", "mail_from", "public_url"])
+async def test_what_is_not_set_up_is_named(
+    settings: Settings, demo: Demo, shop: ShopRef, registry: int, missing: str
+) -> None:
+    assert registry
+    lacking = settings.model_copy(update={missing: None})
+    async with open_resources(lacking) as resources:
+        with pytest.raises(ConfigurationError, match=missing.upper()):
+            await remind_shop(resources, lacking, shop, now=NOW)
+    assert {row[3] for row in rows(demo)} == {"pending"}
+
+
+async def test_an_event_whose_eve_sees_no_run_is_reminded_of_on_its_day(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
+) -> None:
+    demo.execute("UPDATE shops SET timezone = 'Asia/Tokyo' WHERE id = %s", [shop.id])
+    # A day on which Tokyo sees no run: New York's clocks go back, and 10:00 there is past midnight here.
+    change(demo, registry, event_date=date(2026, 11, 2))
+    runs = [datetime(2026, 10, day, 14, tzinfo=UTC) for day in range(24, 32)]
+    runs += [datetime(2026, 11, day, 15, tzinfo=UTC) for day in range(1, 5)]
+    for now in runs:
+        await remind_shop(resources, settings, shop, now=now)
+    subjects = [str(letter.message["Subject"]).partition(": ")[0] for letter in mailbox.letters]
+    assert subjects == ["In 7 days", "Today"]

@@ -1,0 +1,199 @@
+"""Reminders when the mail server refuses, puts off or breaks off."""
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from psycopg import Connection
+from pydantic import SecretStr
+
+from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
+from wishcraft.domain.addresses import address_hash
+from wishcraft.errors import MailUnavailable, RefusalsDoubted
+from wishcraft.resources import Resources, open_resources
+from wishcraft.services.reminders.send import judge_refusals, remind_shop
+from wishcraft.settings import Settings
+from wishcraft.store import shops
+from wishcraft.store.shops import ShopRef
+
+Demo = Connection[tuple[Any, ...]]
+NOW = datetime(2026, 3, 14, 15, tzinfo=UTC)
+EMMA, HUGO = "emma@example.com", "hugo@example.com"
+
+
+@pytest.fixture
+def settings(settings: Settings, mail_settings: dict[str, object], mailbox: Letterbox) -> Settings:
+    """As usual, with a mail server that is empty."""
+    assert not mailbox.letters
+    return settings.model_copy(update=mail_settings)
+
+
+@pytest.fixture(autouse=True)
+def _two_to_remind(demo: Demo, shop: ShopRef) -> None:
+    """Emma and Hugo, whose event is in a week, and nobody else."""
+    demo.execute("UPDATE registries SET event_date = %s", [NOW.date() + timedelta(60)])
+    demo.execute(
+        """UPDATE registries SET event_date = %s, status = 'active', customer_email = %s,
+               co_registrants = jsonb_build_array(jsonb_build_object('first_name', 'Hugo', 'email', %s::text))
+           WHERE id = (SELECT min(id) FROM registries WHERE shop_id = %s)""",
+        [NOW.date() + timedelta(7), EMMA, HUGO, shop.id],
+    )
+
+
+def states(demo: Demo) -> dict[str, tuple[Any, ...]]:
+    found = demo.execute("SELECT recipient, state, attempts, last_error FROM reminders").fetchall()
+    return {recipient: tuple(rest) for recipient, *rest in found}
+
+
+def came_to(mailbox: Letterbox) -> list[str]:
+    return sorted(address for letter in mailbox.letters for address in letter.recipients)
+
+
+async def test_what_became_of_the_mails_is_counted_for_the_metrics(
+    resources: Resources, settings: Settings, shop: ShopRef, mailbox: Letterbox
+) -> None:
+    mailbox.set_fault(Fault(FaultKind.DEFER, EMMA, remaining=1))
+    await remind_shop(resources, settings, shop, now=NOW)
+    await resources.counters.flush()
+    counted = (await resources.counters.read())["mails_total"]
+    assert {each.labels[0]: each.value for each in counted if each.value} == {"sent": 1, "postponed": 1}
+
+
+async def test_what_the_server_puts_off_goes_out_with_a_later_run(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
+) -> None:
+    mailbox.set_fault(Fault(FaultKind.DEFER, EMMA, remaining=1))
+    counts = await remind_shop(resources, settings, shop, now=NOW)
+    assert (counts["due"], counts["sent"], counts["postponed"]) == (2, 1, 1)
+    assert states(demo)[EMMA] == ("pending", 1, "the mail server takes it later: 451 4.7.1")
+    counts = await remind_shop(resources, settings, shop, now=NOW)
+    assert (counts["due"], counts["sent"]) == (1, 1)
+    assert came_to(mailbox) == [EMMA, HUGO]
+    assert states(demo)[EMMA] == ("sent", 2, None)
+
+
+async def test_an_address_that_is_refused_is_suppressed_and_the_others_go_out(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
+) -> None:
+    mailbox.set_fault(Fault(FaultKind.REFUSE, EMMA))
+    began = datetime.now(UTC)
+    counts = await remind_shop(resources, settings, shop, now=NOW)
+    assert (counts["sent"], counts["refused"]) == (1, 1)
+    await judge_refusals(resources, began)
+    assert states(demo)[EMMA] == ("suppressed", 1, "refused: the mail server refuses the address: 550 5.1.1")
+    mailbox.faults.clear()
+    assert (await remind_shop(resources, settings, shop, now=NOW + timedelta(6)))["suppressed"] == 1
+    assert came_to(mailbox) == [HUGO, HUGO]  # the week's and the day's
+    known = demo.execute("SELECT shop_id, address_hash, reason FROM email_suppressions").fetchall()
+    assert known == [(shop.id, address_hash(shop.id, EMMA), "bounce")]
+
+
+async def test_a_server_that_refuses_most_recipients_of_all_shops_suppresses_nobody(
+    resources: Resources, settings: Settings, demo: Demo, mailbox: Letterbox
+) -> None:
+    demo.execute(  # two in each of three shops, which is too few to tell by a shop alone
+        """UPDATE registries SET event_date = %s, status = 'active', customer_email = 'emma@example.com',
+               co_registrants = '[{"first_name": "Hugo", "email": "hugo@example.com"}]'
+           WHERE id IN (SELECT min(id) FROM registries GROUP BY shop_id)""",
+        [NOW.date() + timedelta(7)],
+    )
+    async with resources.db.repeatable_read() as session:
+        every = await shops.find_active(session)
+    began = datetime.now(UTC)
+    mailbox.set_fault(Fault(FaultKind.REFUSE))
+    refused = [(await remind_shop(resources, settings, each, now=NOW))["refused"] for each in every]
+    assert refused == [2, 2, 2]
+    with pytest.raises(RefusalsDoubted, match="6 of 6 mailboxes"):
+        await judge_refusals(resources, began)
+    assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
+    mailbox.faults.clear()
+    began = datetime.now(UTC)
+    sent = [(await remind_shop(resources, settings, each, now=NOW))["sent"] for each in every]
+    assert sent == [2, 2, 2]
+    await judge_refusals(resources, began)
+    assert {state for state, *_ in states(demo).values()} == {"sent"}
+
+
+async def test_what_an_earlier_run_had_refused_is_not_judged_again(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
+) -> None:
+    mailbox.set_fault(Fault(FaultKind.REFUSE, EMMA))
+    await remind_shop(resources, settings, shop, now=NOW)
+    await judge_refusals(resources, datetime.now(UTC))
+    assert states(demo)[EMMA][0] == "pending"
+    assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
+
+
+async def test_a_mail_that_policy_refuses_fails_and_suppresses_nobody(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
+) -> None:
+    mailbox.set_fault(Fault(FaultKind.REJECT, EMMA))
+    counts = await remind_shop(resources, settings, shop, now=NOW)
+    assert (counts["sent"], counts["failed"]) == (1, 1)
+    assert states(demo)[EMMA][0] == "failed"
+    assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
+    assert came_to(mailbox) == [HUGO]
+
+
+async def test_a_lost_answer_is_asked_for_again_under_resend(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
+) -> None:
+    mailbox.set_fault(Fault(FaultKind.DROP, EMMA, remaining=1))
+    assert (await remind_shop(resources, settings, shop, now=NOW))["postponed"] == 1
+    await remind_shop(resources, settings, shop, now=NOW)
+    assert came_to(mailbox) == [EMMA, EMMA, HUGO]
+    assert len({str(letter.message["Message-ID"]) for letter in mailbox.letters}) == 2  # one for each reminder
+    assert {state for state, *_ in states(demo).values()} == {"sent"}
+
+
+async def test_a_lost_answer_is_held_under_hold_until_somebody_decides(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
+) -> None:
+    holding = settings.model_copy(update={"reminder_recovery": "hold"})
+    mailbox.set_fault(Fault(FaultKind.DROP, EMMA, remaining=1))
+    for _ in range(2):
+        assert (await remind_shop(resources, holding, shop, now=NOW))["held"] == 1
+    assert came_to(mailbox) == [EMMA, HUGO]
+    assert states(demo)[EMMA][0] == "sending"
+    await remind_shop(resources, settings, shop, now=NOW)  # decided: resend
+    assert came_to(mailbox) == [EMMA, EMMA, HUGO]
+
+
+async def test_a_held_reminder_is_given_up_when_its_event_is_over(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
+) -> None:
+    holding = settings.model_copy(update={"reminder_recovery": "hold"})
+    mailbox.set_fault(Fault(FaultKind.DROP, EMMA, remaining=1))
+    await remind_shop(resources, holding, shop, now=NOW)
+    assert (await remind_shop(resources, holding, shop, now=NOW + timedelta(8)))["held"] == 0
+    assert states(demo)[EMMA][0] == "failed"
+
+
+async def test_a_server_that_is_lost_in_the_middle_leaves_the_rest_for_the_next_run(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef
+) -> None:
+    away = settings.model_copy(update={"smtp_url": SecretStr("smtp://127.0.0.1:1")})
+    async with open_resources(away) as unable:
+        with pytest.raises(MailUnavailable):
+            await remind_shop(unable, away, shop, now=NOW)
+    assert {state for state, *_ in states(demo).values()} == {"pending"}
+    assert (await remind_shop(resources, settings, shop, now=NOW))["sent"] == 2
+
+
+async def test_no_address_is_logged_or_kept_in_an_error(
+    resources: Resources,
+    settings: Settings,
+    demo: Demo,
+    shop: ShopRef,
+    mailbox: Letterbox,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    for kind in (FaultKind.DEFER, FaultKind.DROP, FaultKind.REJECT, FaultKind.REFUSE):
+        mailbox.set_fault(Fault(kind, remaining=2))
+        await remind_shop(resources, settings, shop, now=NOW)
+        errors = " ".join(str(error) for *_, error in states(demo).values())
+        assert "example.com" not in errors
+    ours = [record.getMessage() for record in caplog.records if not record.name.startswith("mail.log")]  # the server's
+    assert not [line for line in ours if EMMA in line or HUGO in line]

@@ -1,0 +1,166 @@
+"""Reminders whose process is killed with -9: at which moment, and what the next run makes of it."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import Connection
+from pydantic import SecretStr
+
+from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
+from wishcraft.resources import Resources
+from wishcraft.services.reminders.send import remind_shop
+from wishcraft.settings import Settings
+from wishcraft.store.shops import ShopRef
+
+pytestmark = pytest.mark.chaos
+Demo = Connection[tuple[Any, ...]]
+NOW = datetime(2026, 3, 14, 15, tzinfo=UTC)
+GATE = 4_711
+
+REMIND = """
+import asyncio
+from datetime import UTC, datetime
+from wishcraft.resources import open_resources
+from wishcraft.services.reminders import send
+from wishcraft.settings import settings
+from wishcraft.store import shops
+
+send.SENDS_AT_ONCE = 1  # so that the second reminder is still to be claimed
+
+async def main():
+    async with open_resources() as resources:
+        async with resources.db.repeatable_read() as session:
+            [shop] = await shops.find_active(session, ["maple-and-pine.myshopify.com"])
+        await send.remind_shop(resources, settings(), shop, now=datetime(2026, 3, 14, 15, tzinfo=UTC))
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def settings(settings: Settings, mail_settings: dict[str, object], mailbox: Letterbox) -> Settings:
+    """As usual, with a mail server that is empty."""
+    assert not mailbox.letters
+    return settings.model_copy(update=mail_settings)
+
+
+@pytest.fixture(autouse=True)
+def _two_to_remind(demo: Demo, shop: ShopRef) -> None:
+    """Emma and Hugo, whose event is in a week, and nobody else."""
+    demo.execute("UPDATE registries SET event_date = %s", [NOW.date() + timedelta(60)])
+    demo.execute(
+        """UPDATE registries SET event_date = %s, status = 'active', customer_email = 'emma@example.com',
+               co_registrants = '[{"first_name": "Hugo", "email": "hugo@example.com"}]'
+           WHERE id = (SELECT min(id) FROM registries WHERE shop_id = %s)""",
+        [NOW.date() + timedelta(7), shop.id],
+    )
+
+
+@contextmanager
+def gate(demo: Demo, state: str) -> Iterator[Callable[[], bool]]:
+    """Whoever writes a reminder into this state waits in its transaction; tells whether somebody does."""
+    demo.execute(
+        f"""CREATE FUNCTION wait_at_gate() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_advisory_xact_lock({GATE}); RETURN NEW; END $$;
+            CREATE TRIGGER gate BEFORE INSERT OR UPDATE ON reminders FOR EACH ROW
+            WHEN (NEW.state = '{state}') EXECUTE FUNCTION wait_at_gate()"""
+    )
+    waiting = """SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                 WHERE d.datname = current_database() AND l.objid = %s AND l.locktype = 'advisory' AND NOT l.granted"""
+    try:
+        with psycopg.connect(demo.info.dsn, password=demo.info.password, autocommit=True) as keeper:
+            keeper.execute("SELECT pg_advisory_lock(%s)", [GATE])
+            yield lambda: demo.execute(waiting, [GATE]).fetchone() == (1,)
+    finally:
+        demo.execute("DROP TRIGGER gate ON reminders; DROP FUNCTION wait_at_gate")
+
+
+async def kill_when(settings: Settings, moment: Callable[[], bool]) -> None:
+    """Let a process of its own remind the shop, and kill it with -9 at the moment."""
+    plain = {
+        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in settings
+        if value is not None
+    }
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", REMIND, env={**os.environ, **plain})
+    deadline = time.monotonic() + 60
+    while not moment():
+        assert process.returncode is None, "it came to its end"
+        assert time.monotonic() < deadline, "the moment did not come"
+        await asyncio.sleep(0)
+    process.kill()
+    await process.wait()
+
+
+def states(demo: Demo) -> dict[str, str]:
+    return dict(demo.execute("SELECT recipient, state FROM reminders").fetchall())
+
+
+def ids(mailbox: Letterbox) -> list[str]:
+    return [str(letter.message["Message-ID"]) for letter in mailbox.letters]
+
+
+@pytest.mark.parametrize(
+    ("state", "left", "copies"),
+    [
+        pytest.param("pending", set(), 2, id="while what is owed is written down"),
+        pytest.param("sending", {"pending"}, 2, id="while a reminder is claimed"),
+        pytest.param("sent", {"sending", "pending"}, 3, id="between acceptance and commit"),
+    ],
+)
+async def test_under_resend_a_killed_run_is_made_whole_by_the_next(
+    resources: Resources,
+    settings: Settings,
+    demo: Demo,
+    shop: ShopRef,
+    mailbox: Letterbox,
+    state: str,
+    left: set[str],
+    copies: int,
+) -> None:
+    with gate(demo, state) as reached:
+        await kill_when(settings, reached)
+        assert set(states(demo).values()) == left
+    counts = await remind_shop(resources, settings, shop, now=NOW)
+    assert (counts["sent"], counts["held"]) == (2, 0)
+    assert set(states(demo).values()) == {"sent"}
+    assert (len(ids(mailbox)), len(set(ids(mailbox)))) == (copies, 2)  # a second copy has the first one's Message-ID
+    assert (await remind_shop(resources, settings, shop, now=NOW))["due"] == 0
+
+
+async def test_under_hold_what_was_killed_between_acceptance_and_commit_is_not_sent_again(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
+) -> None:
+    holding = settings.model_copy(update={"reminder_recovery": "hold"})
+    with gate(demo, "sent") as reached:
+        await kill_when(holding, reached)
+    for sent in (1, 0):
+        counts = await remind_shop(resources, holding, shop, now=NOW)
+        assert (counts["sent"], counts["held"]) == (sent, 1)
+    assert sorted(states(demo).values()) == ["sending", "sent"]
+    assert len(ids(mailbox)) == len(set(ids(mailbox))) == 2
+
+
+@pytest.mark.parametrize(("recovery", "arrived"), [("resend", 2), ("hold", 1)])
+async def test_a_run_that_is_killed_while_the_server_thinks(
+    resources: Resources,
+    settings: Settings,
+    shop: ShopRef,
+    mailbox: Letterbox,
+    recovery: str,
+    arrived: int,
+) -> None:
+    chosen = settings.model_copy(update={"reminder_recovery": recovery})
+    mailbox.set_fault(Fault(FaultKind.HANG, remaining=1))
+    await kill_when(chosen, lambda: not mailbox.faults)  # it has struck: the content is with the server
+    counts = await remind_shop(resources, chosen, shop, now=NOW)
+    assert counts["sent"] == arrived == len(mailbox.letters)
+    assert counts["held"] == 2 - arrived

@@ -1,0 +1,121 @@
+"""Several runs at once: each of the two guards by itself."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from psycopg import Connection
+
+from deployments.sandbox.mailbox.letters import Letterbox
+from wishcraft.domain.reminders import due_dates
+from wishcraft.mail.mailer import Mail, Mailer
+from wishcraft.resources import Resources, open_resources
+from wishcraft.services.reminders.send import remind_shop
+from wishcraft.settings import Settings
+from wishcraft.store import reminders
+from wishcraft.store.reminders import Wanted
+from wishcraft.store.schema.mail import ReminderState
+from wishcraft.store.shops import ShopRef
+
+Demo = Connection[tuple[Any, ...]]
+NOW = datetime(2026, 3, 14, 15, tzinfo=UTC)
+DUE = due_dates(NOW.date(), NOW.date())
+WEEK = NOW.date() + timedelta(7)
+
+
+@pytest.fixture
+def settings(settings: Settings, mail_settings: dict[str, object], mailbox: Letterbox) -> Settings:
+    """As usual, with a mail server that is empty."""
+    assert not mailbox.letters
+    return settings.model_copy(update=mail_settings)
+
+
+@pytest.fixture
+async def planned(resources: Resources, demo: Demo, shop: ShopRef) -> list[int]:
+    """The ids of reminders that can be sent, of one registry each."""
+    demo.execute("UPDATE registries SET event_date = %s, status = 'active'", [WEEK])
+    demo.execute("UPDATE registries SET co_registrants = '[]'")
+    ids = [registry_id for (registry_id,) in demo.execute("SELECT id FROM registries WHERE shop_id = 1")]
+    wanted = Wanted([], [], [], [])
+    for registry_id in ids:
+        wanted.add(registry_id, NOW.date() + timedelta(7), DUE[WEEK], f"r{registry_id}@example.com")
+    async with resources.db.transaction() as session:
+        await reminders.plan(session, shop.id, wanted, shop.domain)
+        await reminders.plan(session, shop.id, wanted, shop.domain)  # again: nothing more
+        return await reminders.find_sendable(session, shop.id, DUE)
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not reached():
+        assert time.monotonic() < deadline, "it did not come to that"
+        await asyncio.sleep(0)
+
+
+class Waiting:
+    """A mailer that hands mails on once it is told to."""
+
+    def __init__(self, mailer: Mailer) -> None:
+        self._mailer = mailer
+        self.go_on = asyncio.Event()
+
+    async def send(self, mail: Mail) -> None:
+        await self.go_on.wait()
+        await self._mailer.send(mail)
+
+    async def close(self) -> None:
+        await self._mailer.close()
+
+
+async def test_what_is_on_its_way_is_not_taken_for_abandoned(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
+) -> None:
+    demo.execute("UPDATE registries SET event_date = %s", [NOW.date() + timedelta(60)])
+    demo.execute("UPDATE registries SET event_date = %s WHERE id = %s", [WEEK, 100_000_001])
+    mailer = Waiting(resources.mailer)
+    first = asyncio.create_task(remind_shop(replace(resources, mailer=mailer), settings, shop, now=NOW))
+    sending = "SELECT count(*) FROM reminders WHERE state = 'sending'"
+    await until(lambda: demo.execute(sending).fetchone() != (0,))
+    async with open_resources(settings, redis_timeout=5) as other:
+        second = asyncio.create_task(remind_shop(other, settings, shop, now=NOW))
+        waiting = """SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                     WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted"""
+        await until(lambda: second.done() or demo.execute(waiting).fetchone() == (1,))
+        mailer.go_on.set()
+        counts = await asyncio.gather(first, second)
+    assert [each["due"] for each in counts] == [counts[0]["sent"], 0]
+    assert len(mailbox.letters) == counts[0]["sent"] > 0
+
+
+async def test_two_that_claim_the_same_get_each_a_part_and_wait_for_nothing(
+    resources: Resources, shop: ShopRef, planned: list[int]
+) -> None:
+    async with resources.db.transaction() as one, resources.db.transaction() as other:
+        first = await reminders.claim(one, shop.id, DUE, planned[:2])
+        second = await reminders.claim(other, shop.id, DUE, planned)  # while the first has not committed
+    assert {each.id for each in first} == set(planned[:2])
+    assert {each.id for each in second} == set(planned[2:])
+    async with resources.db.transaction() as late:
+        assert await reminders.claim(late, shop.id, DUE, planned) == []
+
+
+async def test_a_claim_that_was_taken_back_settles_nothing(
+    resources: Resources, demo: Demo, shop: ShopRef, planned: list[int]
+) -> None:
+    async with resources.db.transaction() as session:
+        [stale] = await reminders.claim(session, shop.id, DUE, planned[:1])
+        await reminders.take_back(session, shop.id)
+        [fresh] = await reminders.claim(session, shop.id, DUE, planned[:1])
+    assert (fresh.attempt, fresh.message_id) == (stale.attempt + 1, stale.message_id)
+    async with resources.db.transaction() as session:
+        await reminders.settle(session, shop.id, stale, ReminderState.FAILED, "late")
+    assert demo.execute("SELECT state FROM reminders WHERE id = %s", [stale.id]).fetchone() == ("sending",)
+
+
+async def test_another_shops_reminders_cannot_be_claimed(resources: Resources, planned: list[int]) -> None:
+    async with resources.db.transaction() as session:
+        assert await reminders.claim(session, 2, DUE, planned) == []

@@ -1,0 +1,66 @@
+import random
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import orjson
+import pytest
+from psycopg import Connection, sql
+
+from wishcraft.domain.registries import ItemStatus, Priority
+from wishcraft.domain.registry_payload import registry_payload
+from wishcraft.resources import Resources
+from wishcraft.services.registries.reader import load_documents
+from wishcraft.store import registries
+
+Demo = Connection[tuple[Any, ...]]
+TEXTS = ("", "plain", 'a "quoted" \\ word', "tab\tand\nline\x01\x1f\x7f", "çé 日本 🎁\u2028", "</script>", "'{}[],:%s")
+PRICES = ("0", "0.01", "0.50", "1.50", "2.50", "12.34", "99.995", "9999999999.99")
+
+
+@pytest.mark.parametrize("currency", ["USD", "JPY"])
+@pytest.mark.parametrize("seed", range(3))
+async def test_the_database_writes_what_the_domain_defines_to_the_byte(
+    resources: Resources, demo: Demo, seed: int, currency: str
+) -> None:
+    demo.execute("UPDATE shops SET currency = %s WHERE id = 1", [currency])
+    scramble(demo, random.Random(seed))  # noqa: S311  test data
+    slugs = [slug for (slug,) in demo.execute("SELECT slug FROM registries WHERE shop_id = 1")]
+    documents = await load_documents(resources.db, 1, slugs)
+    async with resources.db.repeatable_read() as session:
+        facts = await registries.find_facts(session, 1, slugs)
+    assert {registry.slug for registry, _ in facts} == set(slugs)
+    for registry, items in facts:
+        assert documents[registry.slug].body == orjson.dumps(registry_payload(registry, items))
+
+
+async def test_slugs_that_name_nothing_are_left_out(resources: Resources) -> None:
+    assert await load_documents(resources.db, 1, ["nobody-has-this"]) == {}
+
+
+def scramble(demo: Demo, rng: random.Random) -> None:
+    """Give the shop's registries and items all that their columns can hold."""
+    for (registry_id,) in demo.execute("SELECT id FROM registries WHERE shop_id = 1").fetchall():
+        change(
+            demo, "registries", registry_id,
+            title=rng.choice(TEXTS), description=rng.choice(TEXTS), event_date=rng.choice((None, date(2026, 2, 28))),
+        )  # fmt: skip
+    ids = [item_id for (item_id,) in demo.execute("SELECT id FROM registry_items WHERE shop_id = 1").fetchall()]
+    for item_id in ids:
+        change(
+            demo, "registry_items", item_id,
+            handle=rng.choice(TEXTS), product_title=rng.choice(TEXTS), variant_title=rng.choice(TEXTS),
+            notes=rng.choice(TEXTS), image=rng.choice((None, *TEXTS)), priority=rng.choice(list(Priority)).value,
+            status=rng.choice(list(ItemStatus)).value, price=Decimal(rng.choice(PRICES)),
+            compare_at_price=rng.choice((None, Decimal(rng.choice(PRICES)))), tracked=rng.random() < 0.8,
+            available=rng.random() < 0.5, inventory_quantity=rng.choice((-3, 0, 1, 4, 5, 6, 99)),
+            quantity_wanted=rng.randint(1, 4), quantity_purchased=rng.randint(0, 5), display_order=rng.randint(0, 2),
+        )  # fmt: skip
+    empty = demo.execute("SELECT min(id) FROM registries WHERE shop_id = 1").fetchone()
+    demo.execute("DELETE FROM registry_items WHERE registry_id = %s", empty)
+
+
+def change(demo: Demo, table: str, row_id: int, **values: object) -> None:
+    columns = sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in values)
+    query = sql.SQL("UPDATE {} SET {} WHERE id = %s").format(sql.Identifier(table), columns)
+    demo.execute(query, [*values.values(), row_id])

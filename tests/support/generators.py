@@ -1,0 +1,209 @@
+"""Made-up shops with all that analysts ask about, at the times at which days, weeks, months and clocks change."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from psycopg.sql import SQL, Identifier
+
+from tests.support.sql_oracle import Tables
+from wishcraft.analytics.reader import ReportFilter
+from wishcraft.domain.periods import Days
+
+Row = dict[str, Any]
+_Moment = tuple[date | int, time]
+FEW: Final = settings(max_examples=12, deadline=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
+"""Each example fills a database, so there are few of them and none are made smaller: that takes minutes."""
+NOW: Final = datetime(2026, 5, 1, 2, tzinfo=UTC)
+"""In America it is April still."""
+TODAY: Final = NOW.date()
+
+
+class _Place(NamedTuple):
+    domain: str
+    currency: str
+    timezone: str
+
+
+_PLACES: Final = [
+    _Place("b.example", "USD", "America/New_York"),
+    _Place("e.example", "EUR", "Europe/Paris"),
+    _Place("a.example", "JPY", "Asia/Tokyo"),
+    _Place("d.example", "USD", "Pacific/Chatham"),  # 12:45 or 13:45 hours ahead
+    _Place("c.example", "USD", "America/Havana"),  # where clocks change at midnight
+]
+_DAYS: Final = [
+    date(2025, 11, 2),  # Havana's and New York's clocks go back
+    date(2025, 12, 31),
+    date(2026, 1, 1),
+    date(2026, 3, 1),
+    date(2026, 3, 8),  # they go forward
+    date(2026, 3, 9),
+    date(2026, 3, 29),  # Paris's too
+    date(2026, 3, 30),
+    date(2026, 4, 5),  # Chatham's go back
+    date(2026, 4, 6),
+    date(2026, 4, 30),
+    date(2026, 5, 1),
+    date(2026, 5, 2),
+]
+_TIMES: Final = [time(), time(0, 30), time(0, 30, fold=1), time(2, 30), time(12), time(23, 59, 59, 999_999)]
+_BEFORE_EVENT: Final = [-1, 0, 1, 3, 4, 5, 6, 7, 8, 9, 13, 14, 20, 21, 28, 180, 181, 182]
+_REGISTRY: Final = {
+    "title": "", "visibility": "public", "customer_email": "", "customer_first_name": "", "customer_last_name": "",
+}  # fmt: skip
+_ITEM: Final = {"inventory_item_id": 1, "handle": "", "available": True}
+"""What the tables ask for and analysts do not."""
+_PRICES: Final = [Decimal(price) for price in ("0", "24.99", "25", "49.99", "99.99", "100", "250", "2500", "25000")]
+
+
+class Case(NamedTuple):
+    """The rows of each table, and what is asked of them."""
+
+    rows: Mapping[str, Sequence[Row]]
+    question: ReportFilter
+
+
+def _pick(*values: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from(values)
+
+
+_moments: Final = st.tuples(_pick(*_DAYS, *_BEFORE_EVENT), _pick(*_TIMES))
+"""A day, or how many days before the event; and what clocks show there."""
+_purchases: Final = st.fixed_dictionaries(
+    {
+        "quantity": st.integers(1, 3),
+        "unit_price": _pick(*_PRICES),
+        "order_id": st.integers(1, 3),
+        "purchaser_email": _pick(None, "ada@example.org", "Ada@Example.org", "bob@example.org"),
+        "status": _pick("confirmed", "confirmed", "pending", "cancelled", "refunded"),
+        "created_at": _moments,
+    }
+)
+_items: Final = st.fixed_dictionaries(
+    {
+        "variant_id": st.integers(1, 4),
+        "product_title": _pick("Vase", "vase", "Émail", "花瓶"),
+        "variant_title": _pick("Sage", "Default Title"),
+        "quantity_wanted": st.integers(1, 3),
+        "price": _pick(*_PRICES),
+        "currency": _pick(None, None, None, "EUR"),
+        "tracked": st.booleans(),
+        "inventory_quantity": st.integers(-2, 6),
+        "inventory_policy": _pick("deny", "deny", "continue"),
+        "status": _pick("active", "active", "out_of_stock", "discontinued", "hidden"),
+        "created_at": _moments,
+        "purchases": st.lists(_purchases, max_size=3),
+    }
+)
+_events: Final = st.fixed_dictionaries(
+    {
+        "visitor_id": _pick("v1", "v2", "v3"),
+        "type": _pick("registry_viewed", "item_clicked", "added_to_cart", "purchased"),
+        "occurred_at": _moments,
+    }
+)
+_reminders: Final = st.fixed_dictionaries(
+    {
+        "kind": _pick("7_days", "7_days", "1_day"),
+        "event_date": _pick(0, 0, 1, -7),
+        "recipient": _pick("ada@example.org", "bob@example.org"),
+        "state": _pick("sent", "sent", "suppressed", "failed", "pending", "sending"),
+    }
+)
+_registries: Final = st.fixed_dictionaries(
+    {
+        "event_type": _pick("wedding", "baby", "birthday"),
+        "status": _pick("active", "active", "active", "paused", "completed", "archived"),
+        "event_date": _pick(
+            None, -366, -365, -182, -30, -14, -8, -7, -6, -5, -4, -3, -2, -1, 0, 0, 1, 6, 7, 8, 13, 14, 27, 28, 60
+        ),
+        "created_at": _moments,
+        "items": st.lists(_items, max_size=3, unique_by=lambda item: item["variant_id"]),
+        "events": st.lists(_events, max_size=5),
+        "reminders": st.lists(
+            _reminders, max_size=3, unique_by=lambda one: (one["kind"], one["event_date"], one["recipient"])
+        ),
+    }
+)
+_shops: Final = st.lists(
+    st.tuples(_pick(*_PLACES), st.lists(_registries, min_size=2, max_size=8)),
+    min_size=1,
+    max_size=3,
+    unique_by=lambda shop: shop[0],
+)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """A few shops, and a question about all of them or some."""
+    shops = draw(_shops)
+    domains = draw(st.just([]) | st.lists(_pick(*[place.domain for place, _ in shops]), min_size=1, unique=True))
+    ends = sorted(draw(st.lists(_pick(*_DAYS), min_size=2, max_size=2)))
+    first, last = (draw(_pick(None, None, end)) for end in ends)
+    event_types = draw(_pick((), (), ("wedding",), ("wedding", "baby")))
+    return Case(_flatten(shops), ReportFilter(domains, event_types, Days(first, last)))
+
+
+def fill(tables: Tables, rows: Mapping[str, Sequence[Row]]) -> None:
+    """Put these rows in the place of whatever the tables hold."""
+    with tables.transaction(), tables.cursor() as cursor:
+        cursor.execute("DELETE FROM shops")
+        for table, each in rows.items():
+            names = SQL(", ").join(map(Identifier, each[0]))
+            with cursor.copy(SQL("COPY {} ({}) FROM STDIN").format(Identifier(table), names)) as copy:
+                for row in each:
+                    copy.write_row([row[name] for name in each[0]])
+
+
+def _flatten(shops: Sequence[tuple[_Place, Sequence[Row]]]) -> Mapping[str, Sequence[Row]]:
+    """The rows of each table that has some, the shops first."""
+    tables: dict[str, list[Row]] = defaultdict(list)
+    for place, registries in shops:
+        shop_id = _add(tables["shops"], place._asdict() | {"name": "", "email": "", "plan": ""})
+        for registry in registries:
+            _add_registry(tables, place, {"shop_id": shop_id}, registry)
+    return tables
+
+
+def _add(rows: list[Row], row: Row) -> int:
+    rows.append({"id": len(rows) + 1, **row})
+    return len(rows)
+
+
+def _add_registry(tables: Mapping[str, list[Row]], place: _Place, shop: Row, registry: Row) -> None:
+    event = TODAY + timedelta(days=registry["event_date"] or 0)
+    at = partial(_moment, event, ZoneInfo(place.timezone))
+    facts = {
+        "event_type": registry["event_type"], "status": registry["status"], "created_at": at(registry["created_at"]),
+        "event_date": None if registry["event_date"] is None else event,
+        "slug": f"s{len(tables['registries'])}", **_REGISTRY,
+    }  # fmt: skip
+    ids = shop | {"registry_id": _add(tables["registries"], shop | facts)}
+    for item in registry["items"]:
+        _add_item(tables, ids, item | {"currency": item["currency"] or place.currency}, at)
+    for visit in registry["events"]:
+        _add(tables["analytics_events"], visit | ids | {"occurred_at": at(visit["occurred_at"])})
+    for reminder in registry["reminders"]:
+        _add(tables["reminders"], reminder | ids | {"event_date": event + timedelta(days=reminder["event_date"])})
+
+
+def _add_item(tables: Mapping[str, list[Row]], ids: Row, item: Row, at: Callable[[_Moment], datetime]) -> None:
+    facts = {name: value for name, value in item.items() if name != "purchases"}
+    product = {"product_id": item["variant_id"] // 2, "created_at": at(item["created_at"])}
+    item_id = _add(tables["registry_items"], facts | ids | product | _ITEM)
+    for purchase in item["purchases"]:
+        line = {"item_id": item_id, "line_item_id": len(tables["purchases"]), "order_name": ""}
+        _add(tables["purchases"], purchase | ids | line | {"created_at": at(purchase["created_at"])})
+
+
+def _moment(event: date, zone: ZoneInfo, moment: _Moment) -> datetime:
+    day, clock = moment
+    there = event - timedelta(days=day) if isinstance(day, int) else day
+    return datetime.combine(there, clock, zone).astimezone(UTC)

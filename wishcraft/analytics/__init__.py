@@ -1,0 +1,42 @@
+"""What analysts ask, as pure functions on frames of pandas: no I/O, the time is passed in.
+
+`count_…` counts one chunk of whole registries, `add` puts chunks together, and the function that is named like the
+report makes its figures: `funnel(add(count_visits(…) for …))`. Names of modules differ from those of functions.
+"""
+
+from wishcraft.analytics.ages import cohorts, count_cohorts
+from wishcraft.analytics.demand import LEAD_WEEKS, count_lead, count_open, demand_forecast, variant_stock
+from wishcraft.analytics.effect import count_after_reminder, reminder_effect
+from wishcraft.analytics.frames import add, local_month, local_week
+from wishcraft.analytics.fulfilment import completion, fulfil, gift_value, guests
+from wishcraft.analytics.prices import BANDS, count_price_bands, price_bands
+from wishcraft.analytics.products import count_products, never_bought, top_products
+from wishcraft.analytics.visits import STEPS, count_visits, funnel
+
+__all__ = [
+    "BANDS",
+    "LEAD_WEEKS",
+    "STEPS",
+    "add",
+    "cohorts",
+    "completion",
+    "count_after_reminder",
+    "count_cohorts",
+    "count_lead",
+    "count_open",
+    "count_price_bands",
+    "count_products",
+    "count_visits",
+    "demand_forecast",
+    "fulfil",
+    "funnel",
+    "gift_value",
+    "guests",
+    "local_month",
+    "local_week",
+    "never_bought",
+    "price_bands",
+    "reminder_effect",
+    "top_products",
+    "variant_stock",
+]

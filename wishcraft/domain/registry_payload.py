@@ -1,0 +1,157 @@
+"""What a guest is shown of a registry, as plain JSON values. Pure.
+
+Nothing here may hold an e-mail address, a place, another guest's name or an access-code hash.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any, Final, NamedTuple
+
+from wishcraft.domain.inventory import stock_level
+from wishcraft.domain.registries import EventType, ItemStatus, Priority, RegistryStatus, Visibility
+
+WITHOUT_CENTS: Final = frozenset({
+    "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF",
+})  # fmt: skip
+"""Currencies whose amounts have no decimals (ISO 4217)."""
+
+
+class RegistryFacts(NamedTuple):
+    """A registry and what its shop says of all registries."""
+
+    id: int
+    slug: str
+    version: int
+    title: str
+    description: str
+    event_type: EventType
+    event_date: date | None
+    first_name: str
+    visibility: Visibility
+    status: RegistryStatus
+    owner: int | None
+    """The registrant's customer id in Shopify."""
+    currency: str
+    co_registrants: Sequence[str]
+    """First names."""
+    low_stock_threshold: int
+
+
+class ItemFacts(NamedTuple):
+    """An item as it is stored."""
+
+    registry_id: int
+    id: int
+    product_id: int
+    variant_id: int
+    handle: str
+    product_title: str
+    variant_title: str
+    image: str | None
+    quantity_wanted: int
+    quantity_purchased: int
+    priority: Priority
+    notes: str
+    price: Decimal
+    compare_at_price: Decimal | None
+    tracked: bool
+    inventory_quantity: int
+    available: bool
+    status: ItemStatus
+
+
+class Sums(NamedTuple):
+    """What a registry's shown items come to; amounts are in its currency."""
+
+    wanted: int = 0
+    purchased: int = 0
+    fulfilled: int = 0
+    """More may be bought than is wanted; a surplus of one thing fulfils no wish for another."""
+    wanted_amount: Decimal = Decimal(0)
+    purchased_amount: Decimal = Decimal(0)
+
+
+def decimals(currency: str) -> int:
+    """How many decimals an amount in the currency has (ISO 4217)."""
+    return 0 if currency in WITHOUT_CENTS else 2
+
+
+def format_money(amount: Decimal, currency: str) -> str:
+    """The amount as a decimal string with the currency's decimals, halves rounded up: `12.50`, `1500`."""
+    return str(amount.quantize(Decimal(1).scaleb(-decimals(currency)), ROUND_HALF_UP))
+
+
+def registry_payload(registry: RegistryFacts, items: Sequence[ItemFacts]) -> dict[str, Any]:
+    """One registry with its items in their order, its progress and its totals."""
+    return compose_payload(registry, [_item_answer(item, registry) for item in items], _sums(items))
+
+
+def compose_payload(registry: RegistryFacts, items: object, sums: Sums) -> dict[str, Any]:
+    """A registry's answer from its items' answers, in whatever form the caller writes JSON from."""
+    return {
+        "id": registry.id,
+        "slug": registry.slug,
+        "title": registry.title,
+        "description": registry.description,
+        "registrants": [registry.first_name, *registry.co_registrants],
+        "event": event_payload(registry.event_type, registry.event_date),
+        "visibility": registry.visibility,
+        "status": registry.status,
+        "currency": registry.currency,
+        "items": items,
+        "progress": {
+            "wanted": sums.wanted,
+            "purchased": sums.purchased,
+            "percent": 100 * sums.fulfilled // sums.wanted if sums.wanted else 0,
+        },
+        "totals": {
+            "wanted": format_money(sums.wanted_amount, registry.currency),
+            "purchased": format_money(sums.purchased_amount, registry.currency),
+        },
+    }
+
+
+def summary_payload(
+    registry_id: int, slug: str, title: str, event_type: EventType, event_date: date | None
+) -> dict[str, Any]:
+    """A registry as one line of a list."""
+    return {"id": registry_id, "slug": slug, "title": title, "event": event_payload(event_type, event_date)}
+
+
+def event_payload(event_type: EventType, event_date: date | None) -> dict[str, Any]:
+    """What is celebrated, and when."""
+    return {"type": event_type, "date": event_date.isoformat() if event_date else None}
+
+
+def _item_answer(item: ItemFacts, registry: RegistryFacts) -> dict[str, Any]:
+    was = item.compare_at_price
+    return {
+        "id": item.id,
+        "product_id": item.product_id,
+        "variant_id": item.variant_id,
+        "handle": item.handle,
+        "product_title": item.product_title,
+        "variant_title": item.variant_title,
+        "image": item.image,
+        "price": format_money(item.price, registry.currency),
+        "compare_at_price": None if was is None else format_money(was, registry.currency),
+        "wanted": item.quantity_wanted,
+        "purchased": item.quantity_purchased,
+        "remaining": max(0, item.quantity_wanted - item.quantity_purchased),
+        "priority": item.priority,
+        "notes": item.notes,
+        "available": item.available,
+        "stock": stock_level(item.inventory_quantity, item.tracked, registry.low_stock_threshold),
+        "status": item.status,
+    }
+
+
+def _sums(items: Sequence[ItemFacts]) -> Sums:
+    return Sums(
+        wanted=sum(item.quantity_wanted for item in items),
+        purchased=sum(item.quantity_purchased for item in items),
+        fulfilled=sum(min(item.quantity_wanted, item.quantity_purchased) for item in items),
+        wanted_amount=sum((item.price * item.quantity_wanted for item in items), Decimal(0)),
+        purchased_amount=sum((item.price * item.quantity_purchased for item in items), Decimal(0)),
+    )

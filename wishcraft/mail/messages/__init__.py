@@ -1,0 +1,1 @@
+"""Messages and pages: content and templates, no transport."""

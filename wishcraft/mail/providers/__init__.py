@@ -1,0 +1,1 @@
+"""Mail transports, one module per provider."""

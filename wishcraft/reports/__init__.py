@@ -1,0 +1,1 @@
+"""Pages, tables and plots for people, each over analytics or operations."""

@@ -1,0 +1,1 @@
+"""Sections of the maintenance reports, as pure functions on figures."""

@@ -1,0 +1,1 @@
+"""Deletion of rows and keys past their retention."""

@@ -1,0 +1,1 @@
+"""Inventory: registry items kept in step with Shopify's variants."""

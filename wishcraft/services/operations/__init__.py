@@ -1,0 +1,1 @@
+"""Operations: metrics, service level indicators, invariants, vulnerabilities, production settings."""

@@ -1,0 +1,172 @@
+"""Looks at a shop for what must never be, restores what can be restored safely, and counts the rest."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Final
+
+from wishcraft.cache.entries import Entry
+from wishcraft.cache.inspection import sample_slugs
+from wishcraft.cache.keys import WRITE_LIMIT_SECONDS
+from wishcraft.domain.batches import batches
+from wishcraft.domain.invariants import STUCK_FOR, UNSYNCED_FOR, UNTOLD_FOR, WATCHED, agrees
+from wishcraft.resources import Resources
+from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
+from wishcraft.services.registries.reader import load_documents
+from wishcraft.services.registries.warm import refill
+from wishcraft.services.registries.write import mark_what_was_not
+from wishcraft.store import audit_log, invariants, locks, registries
+from wishcraft.store.shops import ShopRef
+
+ACTOR: Final = "check-invariants"
+BATCH: Final = 200
+"""Registries for one transaction, and entries for one comparison."""
+
+
+async def check_shop(
+    resources: Resources, shop: ShopRef, *, repair: bool, sample: int, checkpoint: Checkpoint = no_checkpoint
+) -> dict[str, int]:
+    """Check the invariants of `domain.invariants`; with `repair`, restore what can be.
+
+    Of the shop's entries in Redis `sample` are compared, picked at random; else the shop is looked at as a whole.
+    It may be done twice at once, and while guests buy: each repair counts anew what it has locked.
+
+    Returns:
+        Counts: the `entries_checked`, and of each invariant what was repaired and what is left.
+
+    Raises:
+        CacheUnavailable: Redis is away; what was repaired stays so.
+        RunStopped: The checkpoint said so; the batches before it stand.
+    """
+    counts = Counter(dict.fromkeys(("entries_checked", *WATCHED), 0))
+    counts.update(await _check_marks(resources, shop.id, repair=repair))
+    counts.update(await _check_purchases(resources, shop.id, checkpoint, repair=repair))
+    counts.update(await _check_entries(resources, shop.id, sample, checkpoint, repair=repair))
+    counts["reminders_left"] = await _count_stuck_reminders(resources, shop.id)
+    async with resources.db.repeatable_read() as session:
+        counts["syncs_left"] = int(await invariants.is_unsynced(session, shop.id, UNSYNCED_FOR))
+    return dict(counts)
+
+
+async def _check_marks(resources: Resources, shop_id: int, *, repair: bool) -> dict[str, int]:
+    found = await _find_untold(resources, shop_id, UNTOLD_FOR)
+    if not found or not repair:
+        return {"marks_left": len(found)}
+    await mark_what_was_not(resources)
+    still = await _find_untold(resources, shop_id, UNTOLD_FOR)
+    told = sorted(found - still)
+    await _audit(resources, shop_id, "cache.told", told)
+    return {"marks_repaired": len(told), "marks_left": len(still)}
+
+
+async def _find_untold(resources: Resources, shop_id: int, older: timedelta) -> set[str]:
+    async with resources.db.repeatable_read() as session:
+        return set(await invariants.find_untold(session, shop_id, older))
+
+
+async def _check_purchases(
+    resources: Resources, shop_id: int, checkpoint: Checkpoint, *, repair: bool
+) -> dict[str, int]:
+    async with resources.db.repeatable_read() as session:
+        found = await invariants.find_miscounted(session, shop_id)
+    if not repair:
+        return {"purchases_left": sum(found.values())}
+    repaired = 0
+    for number, batch in enumerate(batches(list(found), BATCH)):
+        await checkpoint(number * BATCH, len(found))
+        repaired += await _recount(resources, shop_id, batch)
+    return {"purchases_repaired": repaired}
+
+
+async def _recount(resources: Resources, shop_id: int, registry_ids: Sequence[int]) -> int:
+    """Count these registries' purchases anew in one transaction; of how many items the count was wrong.
+
+    It counts under the registries' locks, which whoever adds a purchase takes first: none is missed or counted twice.
+    """
+    async with resources.db.transaction() as session:
+        await registries.lock(session, shop_id, registry_ids)
+        wrong = await invariants.recount(session, shop_id, registry_ids)
+        for registry_id, items in wrong.items():
+            details = {"items": [item._asdict() for item in items]}
+            await audit_log.record(
+                session, shop_id, ACTOR, "purchases.recounted", "registry", str(registry_id), details=details
+            )
+        versions = await registries.bump_versions(session, shop_id, list(wrong), WRITE_LIMIT_SECONDS)
+        await resources.cache.mark(shop_id, versions)
+    await refill(resources, shop_id, list(versions))
+    return sum(map(len, wrong.values()))
+
+
+async def _check_entries(
+    resources: Resources, shop_id: int, sample: int, checkpoint: Checkpoint, *, repair: bool
+) -> Counter[str]:
+    counts = Counter[str]()
+    slugs = await sample_slugs(resources.redis, shop_id, sample)
+    for number, batch in enumerate(batches(slugs, BATCH)):
+        await checkpoint(number * BATCH, len(slugs))
+        wrong = await _find_wrong(resources, shop_id, batch)
+        if repair:
+            await _replace(resources, shop_id, wrong)
+        counts.update({"entries_checked": len(batch), "entries_repaired" if repair else "entries_left": len(wrong)})
+    return counts
+
+
+async def _find_wrong(resources: Resources, shop_id: int, slugs: Sequence[str]) -> dict[str, int]:
+    """Those whose entry is not what PostgreSQL says, each with the version that it ought to have.
+
+    A writer drops the entry before it commits. So one that was outdated in good order between our two looks is gone
+    at a third; what is still the same then has been wrong all the time. What Redis is to be told yet is not counted.
+    """
+    before = await _read(resources, shop_id, slugs)
+    documents = await load_documents(resources.db, shop_id, list(before))
+    suspects = [
+        slug
+        for slug, (header, body) in before.items()
+        if not agrees(documents.get(slug), header.version, header.access_level, header.owner, body)
+    ]
+    if not suspects:
+        return {}
+    untold = await _find_untold(resources, shop_id, timedelta(0))
+    after = await _read(resources, shop_id, suspects)
+    return {
+        slug: documents[slug].version if slug in documents else before[slug].header.version
+        for slug in suspects
+        if after.get(slug) == before[slug] and slug not in untold
+    }
+
+
+async def _read(resources: Resources, shop_id: int, slugs: Iterable[str]) -> dict[str, Entry]:
+    slugs = list(slugs)
+    found = await asyncio.gather(*(resources.cache.get(shop_id, slug) for slug in slugs))
+    return {slug: entry for slug, entry in zip(slugs, found, strict=True) if entry}
+
+
+async def _replace(resources: Resources, shop_id: int, versions: dict[str, int]) -> None:
+    """Drop these entries, refuse fills under the versions, and fill them anew; who reads meanwhile finds a miss."""
+    if not versions:
+        return
+    await resources.cache.mark(shop_id, versions)
+    await _audit(resources, shop_id, "cache.repaired", list(versions))
+    await refill(resources, shop_id, list(versions))
+
+
+async def _count_stuck_reminders(resources: Resources, shop_id: int) -> int:
+    """Reminders that are on their way for too long while no run sends the shop's mail."""
+    if not await _count_sending(resources, shop_id):
+        return 0
+    async with locks.try_hold(resources.db, "reminders", shop_id) as nobody_sends:
+        return await _count_sending(resources, shop_id) if nobody_sends else 0
+
+
+async def _count_sending(resources: Resources, shop_id: int) -> int:
+    async with resources.db.repeatable_read() as session:
+        return await invariants.count_stuck_reminders(session, shop_id, STUCK_FOR)
+
+
+async def _audit(resources: Resources, shop_id: int, action: str, slugs: Sequence[str]) -> None:
+    """Write down that Redis was put right about these registries."""
+    if not slugs:
+        return
+    async with resources.db.transaction() as session:
+        await audit_log.record(session, shop_id, ACTOR, action, "shop", str(shop_id), details={"slugs": list(slugs)})

@@ -1,0 +1,1 @@
+"""Registries: reading, the write primitive, and what registrants and guests do."""

@@ -1,0 +1,1 @@
+"""Reminders of events, and unsubscribing from them."""

@@ -1,0 +1,103 @@
+"""What an HTTP response from the Admin GraphQL API means. Pure: it neither sends nor waits."""
+
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+import httpx
+import orjson
+
+from wishcraft.errors import ShopifyQueryInvalid, ShopifyRefused, ShopifyUnauthorized, ShopifyUnavailable
+from wishcraft.shopify.pacing import ThrottleStatus
+
+_PASSING: Final = frozenset({"INTERNAL_SERVER_ERROR", "TIMEOUT"})
+_DEFAULT_RETRY_AFTER: Final = 2.0
+"""Shopify documents `Retry-After` in seconds with every 429; this stands in for a missing or odd one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShopifyResponse:
+    """A response that Shopify meant: data, or (where `data` is None) a request to come back later."""
+
+    data: dict[str, Any] | None
+    requested_cost: float | None = None
+    actual_cost: float = 0.0
+    status: ThrottleStatus | None = None
+    retry_after: float = 0.0
+    """Seconds; 0 where the throttle status says how long to wait."""
+
+
+def read_response(response: httpx.Response) -> ShopifyResponse:
+    """Tell data, throttling and errors apart.
+
+    https://shopify.dev/docs/api/admin-graphql#status-and-error-codes
+
+    Raises:
+        ShopifyUnauthorized: 401.
+        ShopifyRefused: Any other 4xx but 429, such as 402 for a frozen shop.
+        ShopifyUnavailable: 5xx, an internal error of Shopify's, or a body that is not what was promised.
+        ShopifyQueryInvalid: The document, its variables or its cost are not accepted.
+    """
+    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+        return ShopifyResponse(None, retry_after=_seconds(response.headers.get("Retry-After", "")))
+    check_status(response)
+    body = read_object(response.content)
+    errors, cost = body.get("errors") or [], _cost(body)
+    if not errors and isinstance(body.get("data"), dict):
+        return ShopifyResponse(body["data"], *cost)
+    if "THROTTLED" in _codes(errors):
+        return ShopifyResponse(None, *cost)
+    if not errors or _codes(errors) & _PASSING:
+        raise ShopifyUnavailable("Shopify answered 200 with an error of its own or without data")
+    raise ShopifyQueryInvalid(_messages(errors))
+
+
+def check_status(response: httpx.Response) -> None:
+    """Raise what a status other than success means; never quotes the body, which may repeat a secret."""
+    status = response.status_code
+    if status == HTTPStatus.UNAUTHORIZED:
+        raise ShopifyUnauthorized("Shopify does not accept the access token")
+    if response.is_client_error:
+        raise ShopifyRefused(f"Shopify answered {status} {response.reason_phrase}")
+    if not response.is_success:
+        raise ShopifyUnavailable(f"Shopify answered {status} {response.reason_phrase}")
+
+
+def read_object(content: bytes) -> dict[str, Any]:
+    """The JSON object in `content`.
+
+    Raises:
+        ShopifyUnavailable: It holds none: it was cut short or garbled on its way.
+    """
+    try:
+        value = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise ShopifyUnavailable(f"Shopify sent malformed JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ShopifyUnavailable("Shopify sent JSON that is not an object")
+    return value
+
+
+def _seconds(header: str) -> float:
+    return float(header) if re.fullmatch(r"[0-9]{1,4}(\.[0-9]+)?", header) else _DEFAULT_RETRY_AFTER
+
+
+def _cost(body: dict[str, Any]) -> tuple[float | None, float, ThrottleStatus | None]:
+    """What was asked for, what was used of it, and what is left; a query that was not run has used nothing."""
+    try:
+        cost = body["extensions"]["cost"]
+        used = float(cost.get("actualQueryCost") or 0)
+        return float(cost["requestedQueryCost"]), used, ThrottleStatus.parse(cost["throttleStatus"])
+    except (KeyError, TypeError, ValueError):
+        return None, 0.0, None
+
+
+def _codes(errors: Any) -> set[str]:
+    entries = errors if isinstance(errors, list) else []
+    return {str((entry.get("extensions") or {}).get("code")) for entry in entries if isinstance(entry, dict)}
+
+
+def _messages(errors: Any) -> str:
+    entries = errors if isinstance(errors, list) else [errors]
+    return "; ".join(str(entry.get("message") if isinstance(entry, dict) else entry) for entry in entries)

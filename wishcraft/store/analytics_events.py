@@ -1,0 +1,64 @@
+"""Queries that record what guests did, and how often registries were read."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wishcraft.domain.guest_events import AnalyticsType
+
+
+class Event(NamedTuple):
+    """What a guest did; `ref` is the registry's slug or id as the guest named it."""
+
+    shop_id: int
+    ref: str
+    type: AnalyticsType
+    occurred_at: datetime
+    visitor_id: str
+    item_id: int | None
+
+
+# What names no registry of its shop is left out; so is an item that is not in it.
+_ADD_EVENTS: Final = text("""
+INSERT INTO analytics_events (shop_id, registry_id, type, occurred_at, visitor_id, data)
+SELECT r.shop_id, r.id, e.type, e.occurred_at, e.visitor_id,
+    CASE WHEN i.id IS NULL THEN '{}'::jsonb ELSE jsonb_build_object('item_id', i.id, 'variant_id', i.variant_id) END
+FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS e (
+    shop_id bigint, ref text, type text, occurred_at timestamptz, visitor_id text, item_id bigint
+)
+JOIN registries r ON r.shop_id = e.shop_id
+    AND (r.slug = e.ref OR r.id = CASE WHEN e.ref ~ '^[0-9]{1,18}$' THEN e.ref::bigint END)
+LEFT JOIN registry_items i ON i.shop_id = r.shop_id AND i.registry_id = r.id AND i.id = e.item_id
+WHERE e.item_id IS NULL OR i.id IS NOT NULL
+""")
+
+
+# In the order of the ids, so that two processes that count the same registries never wait for each other in a circle.
+_ADD_VIEWS: Final = text("""
+INSERT INTO registry_views (shop_id, registry_id, day, views)
+SELECT r.shop_id, r.id, current_date, v.views
+FROM jsonb_to_recordset(CAST(:views AS jsonb)) AS v (shop_id bigint, slug text, views bigint)
+JOIN registries r ON r.shop_id = v.shop_id AND r.slug = v.slug
+ORDER BY r.id
+ON CONFLICT (shop_id, registry_id, day) DO UPDATE SET views = registry_views.views + excluded.views
+""")
+
+
+async def add_events(session: AsyncSession, events: Sequence[Event]) -> None:
+    """Insert what guests did; what names no registry of its shop is left out."""
+    rows = [event._asdict() for event in events]
+    await session.execute(_ADD_EVENTS, {"events": orjson.dumps(rows).decode()})
+
+
+async def add_views(session: AsyncSession, views: Mapping[int, Mapping[str, int]]) -> None:
+    """Add to today's views, by shop and slug; slugs that name nothing are left out."""
+    rows = [
+        {"shop_id": shop_id, "slug": slug, "views": count}
+        for shop_id, slugs in views.items()
+        for slug, count in slugs.items()
+    ]
+    await session.execute(_ADD_VIEWS, {"views": orjson.dumps(rows).decode()})

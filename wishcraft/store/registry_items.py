@@ -1,0 +1,263 @@
+"""Queries about the items of registries, each scoped to one shop."""
+
+from array import array
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import orjson
+from sqlalchemy import delete, exists, func, insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wishcraft.domain.inventory import VariantReading, is_available, item_status
+from wishcraft.domain.registries import ItemStatus, Priority, RegistryStatus
+from wishcraft.store.schema import Purchase, Registry, RegistryItem
+
+_ROWS_AT_ONCE: Final = 5_000
+
+Readings = Mapping[int, VariantReading | None]
+"""What Shopify said of variants by their ids; None is a variant that it no longer has."""
+
+# One row per variant. What a deleted variant leaves NULL keeps the item's value, its price and title among them:
+# guests still see what was wished for. `compare_at_price` may be NULL of its own, so it is kept by `deleted`.
+_READING: Final = """
+WITH reading AS (
+    SELECT * FROM jsonb_to_recordset(CAST(:readings AS jsonb)) AS r (
+        variant_id bigint, deleted boolean, product_id bigint, inventory_item_id bigint, handle text,
+        product_title text, variant_title text, price numeric(12, 2), compare_at_price numeric(12, 2),
+        tracked boolean, inventory_quantity bigint, inventory_policy text, available boolean, status text
+    )
+), change AS (
+    SELECT i.id, i.registry_id, n.*
+    FROM reading r JOIN registry_items i ON i.shop_id = :shop_id AND i.variant_id = r.variant_id
+    JOIN registries g ON g.id = i.registry_id AND g.status = 'active'
+    CROSS JOIN LATERAL (
+        SELECT coalesce(r.product_id, i.product_id) AS product_id,
+            coalesce(r.inventory_item_id, i.inventory_item_id) AS inventory_item_id,
+            coalesce(r.handle, i.handle) AS handle,
+            coalesce(r.product_title, i.product_title) AS product_title,
+            coalesce(r.variant_title, i.variant_title) AS variant_title,
+            coalesce(r.price, i.price) AS price,
+            CASE WHEN r.deleted THEN i.compare_at_price ELSE r.compare_at_price END AS compare_at_price,
+            coalesce(r.tracked, i.tracked) AS tracked,
+            coalesce(r.inventory_quantity, i.inventory_quantity) AS inventory_quantity,
+            coalesce(r.inventory_policy, i.inventory_policy) AS inventory_policy,
+            r.available,
+            CASE WHEN i.status = 'hidden' THEN i.status ELSE r.status END AS status
+    ) n
+    -- A reading that a webhook brought after this one was asked for is newer: leave it.
+    WHERE (i.inventory_observed_at IS NULL OR i.inventory_observed_at < :observed_at)
+      AND (n.product_id, n.inventory_item_id, n.handle, n.product_title, n.variant_title, n.price,
+           n.compare_at_price, n.tracked, n.inventory_quantity, n.inventory_policy, n.available, n.status)
+        IS DISTINCT FROM
+          (i.product_id, i.inventory_item_id, i.handle, i.product_title, i.variant_title, i.price,
+           i.compare_at_price, i.tracked, i.inventory_quantity, i.inventory_policy, i.available, i.status)
+)
+"""
+_FIND_CHANGED: Final = text(_READING + "SELECT DISTINCT registry_id FROM change ORDER BY registry_id")  # noqa: S608  constants alone
+_APPLY: Final = text(
+    _READING
+    + """
+UPDATE registry_items i SET
+    product_id = c.product_id, inventory_item_id = c.inventory_item_id, handle = c.handle,
+    product_title = c.product_title, variant_title = c.variant_title, price = c.price,
+    compare_at_price = c.compare_at_price, tracked = c.tracked, inventory_quantity = c.inventory_quantity,
+    inventory_policy = c.inventory_policy, available = c.available, status = c.status,
+    inventory_observed_at = :observed_at, updated_at = now()
+FROM change c WHERE i.id = c.id AND c.registry_id = ANY(CAST(:registry_ids AS bigint[]))
+RETURNING i.registry_id
+"""
+)
+
+
+async def find_variants(session: AsyncSession, shop_id: int) -> "array[int]":
+    """The distinct variants that the shop's active registries wish for, in order: 8 bytes each, however many."""
+    query = (
+        select(RegistryItem.variant_id)
+        .distinct()
+        .join(Registry, Registry.id == RegistryItem.registry_id)
+        .where(RegistryItem.shop_id == shop_id, Registry.status == RegistryStatus.ACTIVE)
+        .order_by(RegistryItem.variant_id)
+        .execution_options(yield_per=_ROWS_AT_ONCE)
+    )
+    found = array("q")
+    async for rows in (await session.stream_scalars(query)).partitions():
+        found.extend(rows)
+    return found
+
+
+async def find_changed_registries(
+    session: AsyncSession, shop_id: int, readings: Readings, observed_at: datetime
+) -> list[int]:
+    """The ids of the active registries in which these readings would change an item, in order."""
+    parameters = {"shop_id": shop_id, "readings": _encode(readings), "observed_at": observed_at}
+    return list(await session.scalars(_FIND_CHANGED, parameters))
+
+
+async def apply_readings(
+    session: AsyncSession, shop_id: int, registry_ids: Sequence[int], readings: Readings, observed_at: datetime
+) -> list[int]:
+    """Write what the readings change in these registries, which the caller has locked.
+
+    Items that are as they were, or were read later than `observed_at`, are left alone.
+
+    Returns:
+        The registry's id for each item written: one registry may stand in it several times.
+    """
+    parameters = {
+        "shop_id": shop_id,
+        "readings": _encode(readings),
+        "observed_at": observed_at,
+        "registry_ids": list(registry_ids),
+    }
+    return list(await session.scalars(_APPLY, parameters))
+
+
+def _encode(readings: Readings) -> str:
+    rows = [_row(variant_id, reading) for variant_id, reading in readings.items()]
+    return orjson.dumps(rows, default=str).decode()
+
+
+def _row(variant_id: int, reading: VariantReading | None) -> dict[str, object]:
+    status = item_status(reading)
+    if reading is None:
+        return {
+            "variant_id": variant_id,
+            "deleted": True,
+            "inventory_quantity": 0,
+            "available": False,
+            "status": status,
+        }
+    return {
+        "variant_id": variant_id,
+        "deleted": False,
+        "product_id": reading.product_id,
+        "inventory_item_id": reading.inventory_item_id,
+        "handle": reading.handle,
+        "product_title": reading.product_title,
+        "variant_title": reading.variant_title,
+        "price": reading.price,
+        "compare_at_price": reading.compare_at_price,
+        "tracked": reading.tracked,
+        "inventory_quantity": reading.inventory_quantity,
+        "inventory_policy": reading.inventory_policy,
+        "available": is_available(reading),
+        "status": status,
+    }
+
+
+class ItemValues(NamedTuple):
+    """What is wished for, and how much."""
+
+    variant_id: int
+    quantity: int
+    priority: Priority
+    notes: str
+
+
+class DisplayOrder(NamedTuple):
+    """How full a registry is: items shown, the last place among them, and what is there of one variant already."""
+
+    shown: int
+    last: int
+    same_id: int | None
+    same_status: ItemStatus | None
+
+
+async def find_places(session: AsyncSession, shop_id: int, registry_id: int, variant_id: int) -> DisplayOrder:
+    """What must be known before the variant is added to the registry."""
+    where = (RegistryItem.shop_id == shop_id, RegistryItem.registry_id == registry_id)
+    shown = func.count().filter(RegistryItem.status != ItemStatus.HIDDEN)
+    count = (
+        await session.execute(select(shown, func.coalesce(func.max(RegistryItem.display_order), -1)).where(*where))
+    ).one()
+    same = select(RegistryItem.id, RegistryItem.status).where(*where, RegistryItem.variant_id == variant_id)
+    there = (await session.execute(same)).one_or_none()
+    return DisplayOrder(*count, *(there or (None, None)))
+
+
+async def add(
+    session: AsyncSession,
+    shop_id: int,
+    registry_id: int,
+    wish: ItemValues,
+    reading: VariantReading,
+    image: str | None,
+    *,
+    currency: str,
+    place: int,
+    observed_at: datetime,
+) -> int:
+    """Insert the wish as Shopify described its variant; the item's id."""
+    values = {
+        "shop_id": shop_id,
+        "registry_id": registry_id,
+        "quantity_wanted": wish.quantity,
+        "priority": wish.priority,
+        "notes": wish.notes,
+        "currency": currency,
+        "display_order": place,
+        "image": image,
+        **_as_read(reading, observed_at),
+    }
+    statement = insert(RegistryItem).values(values).returning(RegistryItem.id)
+    return int((await session.execute(statement)).scalar_one())
+
+
+async def bring_back(
+    session: AsyncSession,
+    shop_id: int,
+    item_id: int,
+    wish: ItemValues,
+    reading: VariantReading,
+    image: str | None,
+    observed_at: datetime,
+) -> None:
+    """Show again an item that was hidden, as it is wished for now."""
+    wished = {"quantity_wanted": wish.quantity, "priority": wish.priority, "notes": wish.notes, "image": image}
+    where = (RegistryItem.shop_id == shop_id, RegistryItem.id == item_id)
+    await session.execute(update(RegistryItem).where(*where).values(wished | _as_read(reading, observed_at)))
+
+
+async def change(
+    session: AsyncSession, shop_id: int, registry_id: int, item_id: int, values: Mapping[str, Any]
+) -> bool:
+    """Write these columns of an item that is shown; False if there is none."""
+    statement = update(RegistryItem).where(*_one(shop_id, registry_id, item_id)).values(**values)
+    return bool((await session.execute(statement.returning(RegistryItem.id))).all())
+
+
+async def remove(session: AsyncSession, shop_id: int, registry_id: int, item_id: int) -> bool:
+    """Take an item away; one that something was bought of is hidden, and its purchases stay. False if there is none."""
+    bought = exists().where(Purchase.item_id == item_id, Purchase.shop_id == shop_id)
+    where = _one(shop_id, registry_id, item_id)
+    gone = await session.execute(delete(RegistryItem).where(*where, ~bought).returning(RegistryItem.id))
+    return bool(gone.all()) or await change(session, shop_id, registry_id, item_id, {"status": ItemStatus.HIDDEN})
+
+
+def _one(shop_id: int, registry_id: int, item_id: int) -> tuple[Any, ...]:
+    return (
+        RegistryItem.shop_id == shop_id,
+        RegistryItem.registry_id == registry_id,
+        RegistryItem.id == item_id,
+        RegistryItem.status != ItemStatus.HIDDEN,
+    )
+
+
+def _as_read(reading: VariantReading, observed_at: datetime) -> dict[str, Any]:
+    return {
+        "product_id": reading.product_id,
+        "variant_id": reading.variant_id,
+        "inventory_item_id": reading.inventory_item_id,
+        "handle": reading.handle,
+        "product_title": reading.product_title,
+        "variant_title": reading.variant_title,
+        "price": reading.price,
+        "compare_at_price": reading.compare_at_price,
+        "tracked": reading.tracked,
+        "inventory_quantity": reading.inventory_quantity,
+        "inventory_policy": reading.inventory_policy,
+        "available": is_available(reading),
+        "status": item_status(reading),
+        "inventory_observed_at": observed_at,
+    }

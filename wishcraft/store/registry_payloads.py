@@ -1,0 +1,87 @@
+"""Registries' answers for guests, made by the thousand: PostgreSQL writes the JSON of their items.
+
+What an answer says is defined in `domain/answers.py`; a test holds the SQL here to it, byte for byte.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wishcraft.domain.cached_registry import Quota
+from wishcraft.domain.registries import RegistryStatus, Visibility
+from wishcraft.domain.registry_payload import WITHOUT_CENTS, RegistryFacts, Sums
+from wishcraft.store.schema import ShopSettings
+from wishcraft.store.schema.registries import CoRegistrant
+
+
+class Parts(NamedTuple):
+    """What a registry's answer is composed of, and how much of the cache its shop may take."""
+
+    registry: RegistryFacts
+    items: str
+    """A JSON array of the items' answers in display order."""
+    sums: Sums
+    quota: Quota
+
+
+# The keys of `a` are the item's answer. Its order of keys, and rounding halves up, are the domain's.
+_PARTS: Final = text("""
+SELECT r.id, r.slug, r.version, r.title, r.description, r.event_type, r.event_date, r.customer_first_name,
+    r.visibility, r.status, r.customer_id, s.currency, r.co_registrants, s.settings, i.items,
+    i.wanted, i.purchased, i.fulfilled, i.wanted_amount, i.purchased_amount
+FROM registries r
+JOIN (
+    SELECT id, currency, settings, CASE WHEN currency = ANY(:without_cents) THEN 0 ELSE 2 END AS decimals,
+        coalesce((settings->>'low_stock_threshold')::int, :low_stock_threshold) AS low_stock_threshold
+    FROM shops WHERE id = :shop_id
+) s ON s.id = r.shop_id
+CROSS JOIN LATERAL (
+    SELECT coalesce('[' || string_agg(row_to_json(a)::text, ',' ORDER BY i.display_order, i.id) || ']', '[]') AS items,
+        coalesce(sum(i.quantity_wanted), 0)::bigint AS wanted,
+        coalesce(sum(i.quantity_purchased), 0)::bigint AS purchased,
+        coalesce(sum(least(i.quantity_wanted, i.quantity_purchased)), 0)::bigint AS fulfilled,
+        coalesce(sum(i.price * i.quantity_wanted), 0) AS wanted_amount,
+        coalesce(sum(i.price * i.quantity_purchased), 0) AS purchased_amount
+    FROM registry_items i CROSS JOIN LATERAL (
+        SELECT i.id, i.product_id, i.variant_id, i.handle, i.product_title, i.variant_title, i.image,
+            round(i.price, s.decimals)::text AS price, round(i.compare_at_price, s.decimals)::text AS compare_at_price,
+            i.quantity_wanted AS wanted, i.quantity_purchased AS purchased,
+            greatest(0, i.quantity_wanted - i.quantity_purchased) AS remaining,
+            i.priority, i.notes, i.available,
+            CASE WHEN NOT i.tracked THEN 'in_stock' WHEN i.inventory_quantity <= 0 THEN 'out'
+                 WHEN i.inventory_quantity <= s.low_stock_threshold THEN 'low' ELSE 'in_stock' END AS stock,
+            i.status
+    ) a
+    WHERE i.shop_id = r.shop_id AND i.registry_id = r.id AND i.status <> 'hidden'
+) i
+WHERE r.shop_id = :shop_id AND r.slug = ANY(:slugs)
+""")
+
+
+async def find_parts(session: AsyncSession, shop_id: int, slugs: Sequence[str]) -> list[Parts]:
+    """The parts of these registries' answers in one query, whatever the number; slugs that name nothing are left out.
+
+    One statement sees one state of the database: a version belongs to its items.
+    """
+    parameters = {
+        "shop_id": shop_id,
+        "slugs": list(slugs),
+        "without_cents": list(WITHOUT_CENTS),
+        "low_stock_threshold": ShopSettings().low_stock_threshold,
+    }
+    rows = (await session.execute(_PARTS, parameters)).all()
+    if not rows:
+        return []
+    settings = ShopSettings.model_validate(rows[0].settings)
+    quota = Quota(settings.cache_quota_entries, settings.cache_quota_bytes)
+    return [
+        Parts(_registry(row[:12], row.co_registrants, settings), row.items, Sums._make(row[15:]), quota) for row in rows
+    ]
+
+
+def _registry(columns: Sequence[Any], co_registrants: list[CoRegistrant], settings: ShopSettings) -> RegistryFacts:
+    names = [each["first_name"] for each in co_registrants]
+    facts = RegistryFacts._make((*columns, names, settings.low_stock_threshold))
+    return facts._replace(visibility=Visibility(facts.visibility), status=RegistryStatus(facts.status))

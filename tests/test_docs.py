@@ -1,6 +1,7 @@
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 from pydantic import SecretStr
 
@@ -9,23 +10,35 @@ from api.routes import metrics
 from wishcraft.settings import Settings
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
+DECISIONS = sorted((ROOT / "docs/decisions").glob("*.md"))
+HEADINGS_OF_A_DECISION = ["Status", "Date", "Context", "Decision", "Consequences"]
 
 
-def section(title: str) -> str:
-    """The text under a second-level heading of the README."""
-    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+def section(page: str, title: str) -> str:
+    """The text under a second-level heading of a page."""
+    return (ROOT / page).read_text().split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
-def first_cells(title: str) -> list[str]:
-    """What the rows of the section's table are about."""
-    rows = re.findall(r"^\| (.+?) \|", section(title), re.MULTILINE)
+def first_cells(page: str, title: str) -> list[str]:
+    """The names in code font in the first column of the section's table."""
+    rows = re.findall(r"^\| (.+?) \|", section(page, title), re.MULTILINE)
     return [name for row in rows[1:] for name in re.findall(r"`([^`]+)`", row)]
 
 
-def test_every_setting_is_told_with_its_default_and_meaning_and_no_other() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.+?) \|$", section("Settings"), re.MULTILINE)
+def headings(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_readme_has_at_most_1000_words() -> None:
+    assert len((ROOT / "README.md").read_text().split()) <= 1_000
+
+
+def test_settings_page_lists_every_setting_with_its_default_and_meaning() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.+?) \|$", section("docs/settings.md", "All settings"), re.MULTILINE)
     expected = []
     for name, field in Settings.model_fields.items():
         default = "required" if field.is_required() else f"`{field.default}`" if field.default not in {None, ""} else ""
@@ -33,7 +46,7 @@ def test_every_setting_is_told_with_its_default_and_meaning_and_no_other() -> No
     assert [(name, default.strip(), meaning) for name, default, meaning in rows] == expected
 
 
-def test_every_endpoint_is_told_and_no_other() -> None:
+def test_api_page_lists_exactly_the_endpoints() -> None:
     app = create_app(
         Settings(
             database_url="postgresql://nowhere/none",
@@ -45,30 +58,44 @@ def test_every_endpoint_is_told_and_no_other() -> None:
     )
     hidden = {str(getattr(route, "path", "")) for route in (*app.routes, *metrics.router.routes)}
     served = set(app.openapi()["paths"]) | hidden
-    assert set(first_cells("API")) == served - {"/api/docs/assets", ""}
+    assert set(first_cells("docs/api.md", "Endpoints")) == served - {"/api/docs/assets", ""}
 
 
-def test_every_job_is_told_and_no_other() -> None:
+def test_jobs_page_lists_exactly_the_deployments() -> None:
     deployed = [each["name"] for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]]
-    assert first_cells("Jobs") == deployed
+    assert first_cells("docs/jobs.md", "All jobs") == deployed
 
 
-def test_every_make_target_is_told_and_no_other() -> None:
+def test_contributing_lists_exactly_the_make_targets() -> None:
     targets = re.findall(r"^([a-z0-9-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    told = [name.removeprefix("make").strip() for name in first_cells("Commands")]
-    assert sorted(name or "help" for name in told) == sorted(targets)
+    listed = [name.removeprefix("make").strip() for name in first_cells("CONTRIBUTING.md", "Commands")]
+    assert sorted(name or "help" for name in listed) == sorted(targets)
 
 
-def test_every_path_and_page_that_the_docs_name_exists() -> None:
-    for page in PAGES:
-        text = page.read_text()
-        links = {page.parent / link for link in re.findall(r"\]\((?!https?:)([^)#]+)", text)}
-        named = re.findall(r"`((?:wishcraft|tests|docs|deployments|api|tasks|flows)/[\w./-]+)`", text)
-        paths = {ROOT / path for path in named}
-        missing = [str(each) for each in links | paths if not each.exists()]
-        assert not missing, f"{page.name}: {missing}"
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_code_paths_of_a_page_exist(page: Path) -> None:
+    text = page.read_text()
+    links = {page.parent / link for link in re.findall(r"\]\((?!https?:)([^)#]+)", text)}
+    named = re.findall(r"`((?:wishcraft|tests|docs|deployments|api|tasks|flows|benchmarks)/[\w./-]+)`", text)
+    missing = [str(each) for each in links | {ROOT / path for path in named} if not each.exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_anchors_of_a_page_exist(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", page.read_text())
+    missing = [anchor for link, anchor in links if anchor not in headings(page.parent / link if link else page)]
+    assert not missing
 
 
 def test_decisions_are_numbered_without_gaps() -> None:
-    numbers = sorted(int(path.name[:4]) for path in (ROOT / "docs/decisions").glob("*.md"))
-    assert numbers == list(range(1, len(numbers) + 1))
+    assert [int(path.name[:4]) for path in DECISIONS] == list(range(1, len(DECISIONS) + 1))
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: str(page.stem))
+def test_a_decision_has_the_five_sections_and_a_date(page: Path) -> None:
+    found = re.findall(r"^## (.+)$", page.read_text(), re.MULTILINE)
+    assert found == HEADINGS_OF_A_DECISION
+    name = str(page.relative_to(ROOT))
+    assert re.fullmatch(r"\d{4}-\d{2}-\d{2}", section(name, "Date").strip())
+    assert re.match(r"(Accepted|Superseded by)\b", section(name, "Status").strip())

@@ -51,10 +51,10 @@ class AnalyticsSettings(BaseSettings):
 
     database_replica_url: Annotated[str, AfterValidator(_psycopg)] | None = Field(
         None,
-        description="Where reports are read from: a replica, or the server itself, with the login `wishcraft_analyst`; "
-        "empty: DATABASE_URL, and no `ask`.",
+        description="PostgreSQL for reports: a replica or the same server, with the login `wishcraft_analyst`. "
+        "Empty: DATABASE_URL, and `ask` refuses.",
     )
-    export_folder: Path = Field(Path("exports"), description="Where reports and data that are asked for as files go.")
+    export_folder: Path = Field(Path("exports"), description="Folder of reports and exported data.")
 
 
 class JobSettings(BaseSettings):
@@ -63,80 +63,86 @@ class JobSettings(BaseSettings):
     model_config = _CONFIG
 
     task_runner: Literal["threads", "dask"] = Field(
-        "threads", description="Where a run works: `threads` of its process, or a `dask` cluster (the extra `dask`)."
+        "threads", description="Where a run executes: `threads` of its process, or a `dask` cluster (the extra `dask`)."
     )
     dask_address: str | None = Field(
-        None, description="The scheduler of that cluster, e.g. tcp://dask:8786; empty: a cluster on this machine."
+        None, description="Address of Dask's scheduler, e.g. tcp://dask:8786. Empty: a cluster on this machine."
     )
     alert_webhook_url: SecretStr | None = Field(
-        None, description='Where alerts are posted as `{"text": …}`, e.g. a Slack incoming webhook.'
+        None, description='URL that receives alerts as `{"text": …}`, e.g. a Slack incoming webhook.'
     )
 
 
 class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
-    """What the environment may say; the README shows the same names and meanings (a test compares them)."""
+    """What the environment may say; docs/settings.md shows the same names and meanings (a test compares them)."""
 
     environment: Literal["development", "production"] = Field(
-        "development", description="`production` makes readiness insist on https to Shopify."
+        "development", description="`production` makes readiness require https to Shopify."
     )
-    sentry_dsn: SecretStr | None = Field(None, description="Where errors are reported; without it, nothing is.")
+    sentry_dsn: SecretStr | None = Field(
+        None, description="Sentry project that receives errors. Empty: errors are only logged."
+    )
     sentry_traces_sample_rate: float = Field(
-        0, ge=0, le=1, description="The share of requests and runs that are traced; hits at the edge never are."
+        0, ge=0, le=1, description="Share of requests and runs that are traced. Hits on the fast path never are."
     )
     sentry_profiles_sample_rate: float = Field(
-        0, ge=0, le=1, description="The share of processes that are profiled while they trace."
+        0, ge=0, le=1, description="Share of processes that are profiled while they trace."
     )
-    release: str = Field("", description="What errors are filed under, e.g. a commit; empty: the package's version.")
+    release: str = Field(
+        "", description="Release name of reported errors, e.g. a commit. Empty: the package's version."
+    )
     log_format: Literal["auto", "json", "text"] = Field(
-        "auto", description="How logs are written; `auto` is `text` at a terminal, else `json`."
+        "auto", description="Format of logs. `auto` is `text` at a terminal, otherwise `json`."
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="From where on logs are kept.")
-    ops_email: str | None = Field(None, description="Who is written to when a report is to be mailed.")
-    api_host: str = Field("127.0.0.1", description="Where the API listens.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Lowest level that is logged.")
+    ops_email: str | None = Field(None, description="Recipient of reports that are sent by mail.")
+    api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
     api_port: int = Field(8000, description="The API's port.")
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = Field(
-        "", description="Our own proxies, whose X-Forwarded-For is believed: addresses or networks, comma-separated."
+        "", description="Proxies whose X-Forwarded-For is trusted: addresses or networks, comma-separated."
     )
     rate_limit_per_minute: int = Field(
-        600, ge=1, description="Requests of one guest or customer; a server's key may make ten times as many."
+        600, ge=1, description="Requests of one guest or customer. A server's key may send ten times as many."
     )
     cors_origins: str = Field(
-        "", description="Other sites whose pages may call the API, comma-separated; the app proxy needs none."
+        "", description="Other sites whose pages may call the API, comma-separated. The app proxy needs none."
     )
     metrics_token: SecretStr | None = Field(
-        None, description="What /metrics asks for as a bearer token; without it production has no /metrics."
+        None, description="Bearer token of /metrics. Without it, production has no /metrics."
     )
-    drain_seconds: float = Field(
-        5, ge=0, description="How long the API goes on serving, not ready, after it was told to stop."
-    )
+    drain_seconds: float = Field(5, ge=0, description="How long the API still serves, not ready, after SIGTERM.")
     redis_url: str = Field(description="Redis 7.4+ or Valkey 9+, e.g. redis://localhost:6379/0.")
-    redis_password: SecretStr | None = Field(None, description="The password, kept out of REDIS_URL.")
+    redis_password: SecretStr | None = Field(None, description="The password, if it is not in REDIS_URL.")
     encryption_keys: SecretStr = Field(
         description="Fernet keys for access tokens at rest, comma-separated: the first encrypts, all decrypt."
     )
     shopify_api_key: str = Field(description="The app's client id.")
-    shopify_api_secret: SecretStr = Field(description="The app's client secret: signatures and token refreshes.")
-    shopify_api_secret_previous: SecretStr | None = Field(None, description="Still accepted while a rotation spreads.")
+    shopify_api_secret: SecretStr = Field(description="The app's client secret, for signatures and token refreshes.")
+    shopify_api_secret_previous: SecretStr | None = Field(
+        None, description="The former client secret, accepted during a rotation."
+    )
     shopify_api_version: str = Field("2026-10", description="Admin GraphQL version.")
-    shopify_origin: str = Field("https://{shop}", description="Where a shop answers; {shop} becomes its domain.")
+    shopify_origin: str = Field(
+        "https://{shop}", description="Origin of a shop's Admin API. {shop} becomes its domain."
+    )
     public_url: str | None = Field(
-        None, description="Where the world reaches the API, e.g. https://registry.example; unsubscribe links start so."
+        None, description="Public URL of the API, e.g. https://registry.example. Unsubscribe links begin with it."
     )
     storefront_registry_url: str = Field(
-        "https://{shop}/apps/registry/{slug}", description="Where guests open a registry; mails link to it."
+        "https://{shop}/apps/registry/{slug}", description="URL of a registry in the storefront. Mails link to it."
     )
     smtp_url: SecretStr | None = Field(
-        None, description="How mail is sent: smtp://user:password@host:587?starttls, or smtps://…"
+        None, description="Mail server: smtp://user:password@host:587?starttls, or smtps://…"
     )
-    mail_from: str | None = Field(None, description="The address that mails come from, and bounces go to.")
+    mail_from: str | None = Field(None, description="Sender address of mails. Bounces go to it.")
     reminder_recovery: Literal["resend", "hold"] = Field(
-        "resend", description="A reminder that may have gone out when its run died: `resend` it, or `hold` it."
+        "resend", description="A reminder that may have been sent when its run died: `resend` it, or `hold` it."
     )
-    prefect_api_url: str | None = Field(None, description="Prefect's API; readiness asks it.")
+    prefect_api_url: str | None = Field(None, description="URL of Prefect's API. The health probe calls it.")
     prefect_api_auth_string: SecretStr | None = Field(
-        None, description="`user:password` for Prefect's UI and API, as its server has it."
+        None, description="`user:password` of Prefect's UI and API, as its server has it."
     )
-    prefect_ui_url: str | None = Field(None, description="Where /admin/jobs leads.")
+    prefect_ui_url: str | None = Field(None, description="Where /admin/jobs redirects to.")
 
 
 @lru_cache

@@ -28,9 +28,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_app_state(settings) as serving:
-            app.state.serving = serving
-            app.state.resources = serving.resources
+        async with open_app_state(settings) as app_state:
+            app.state.app_state = app_state
+            app.state.resources = app_state.resources
             yield
 
     app = FastAPI(

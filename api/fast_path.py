@@ -36,7 +36,7 @@ class FastPath:
     """An ASGI application around another."""
 
     def __init__(self, app: ASGIApp, state: Any) -> None:
-        """`state` is the other's; `serving` is in it from its start on, and `draining` once it is to stop."""
+        """`state` is the other's; `app_state` is in it from its start on, and `draining` once it is to stop."""
         self._app = app
         self._state = state
 
@@ -60,37 +60,37 @@ class FastPath:
         await self._app(scope, receive, send)
 
     async def _answer(self, scope: Connection) -> Representation | None:
-        serving: AppState = self._state.serving
+        app_state: AppState = self._state.app_state
         ref = scope["path"][len(_PREFIX) :]
         headers = dict(scope["headers"])
         if not ref or "/" in ref or len(ref) > LONGEST_SLUG or not _ODD.isdisjoint(headers):
             return None
-        caller = _identify(serving, headers, scope)
+        caller = _identify(app_state, headers, scope)
         if caller is None or Scope.READ not in caller.scopes:
             return None
-        slug = serving.reader.known_slug(caller.shop_id, int(ref)) if ref.isdecimal() else ref
-        entry = await serving.resources.cache.get(caller.shop_id, slug) if slug else None
+        slug = app_state.reader.known_slug(caller.shop_id, int(ref)) if ref.isdecimal() else ref
+        entry = await app_state.resources.cache.get(caller.shop_id, slug) if slug else None
         if entry is None or slug is None or not caller.can_read(entry.header.access_level, entry.header.owner):
             return None
-        policy, verdict = serving.limit(caller)
+        policy, verdict = app_state.limit(caller)
         if not verdict.allowed:
             return None
         state = CacheState.HIT
         if entry.header.soft_expiry_ms <= now_ms():
             state = CacheState.STALE
-            serving.refresh(caller.shop_id, slug)
+            app_state.refresh(caller.shop_id, slug)
         is_own = caller.owns(entry.header.owner)
         answer = represent(entry, state, is_own=is_own, if_none_match=headers.get(b"if-none-match"))
         answer.headers.extend((limit_header(policy, verdict), SECURITY))
         if self._state.draining:
             answer.headers.append(CLOSE)
-        serving.tracker.count_read(caller.shop_id, slug, state, len(answer.body))
+        app_state.traffic_recorder.count_read(caller.shop_id, slug, state, len(answer.body))
         return answer
 
 
-def _identify(serving: AppState, headers: dict[bytes, bytes], scope: Connection) -> Caller | None:
+def _identify(app_state: AppState, headers: dict[bytes, bytes], scope: Connection) -> Caller | None:
     """The caller, if seen of late. A key that is shown decides, also against a signature."""
     key = headers.get(b"x-api-key")
     if key is not None:
-        return serving.callers.known_by_key(key, scope)
-    return None if b"grant=" in scope["query_string"] else serving.callers.known_by_signature(scope)
+        return app_state.authenticator.cached_by_key(key, scope)
+    return None if b"grant=" in scope["query_string"] else app_state.authenticator.cached_by_signature(scope)

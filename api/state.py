@@ -33,11 +33,11 @@ class AppState:
         self.resources = resources
         self.settings = settings
         self.reader = RegistryReader(resources)
-        self.tracker = TrafficRecorder(resources)
-        self.watch = HealthMonitor(resources, settings)
-        self.measures = MetricsCollector(resources, self.watch)
-        self.minutes = SliRecorder(resources, self.watch)
-        self.callers = Authenticator(resources, settings, self.tracker)
+        self.traffic_recorder = TrafficRecorder(resources)
+        self.health_monitor = HealthMonitor(resources, settings)
+        self.metrics = MetricsCollector(resources, self.health_monitor)
+        self.sli_recorder = SliRecorder(resources, self.health_monitor)
+        self.authenticator = Authenticator(resources, settings, self.traffic_recorder)
         self._visitors = Policy("visitor", settings.rate_limit_per_minute, _MINUTE)
         self._keys = Policy("key", _KEYS_TIMES * settings.rate_limit_per_minute, _MINUTE)
         self._refreshed: dict[tuple[int, str], float] = {}
@@ -72,18 +72,18 @@ class AppState:
 async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
     """Serving, over the stores that the settings name; what it has counted is written down in the end."""
     async with open_resources(settings, redis_breaks=True) as resources:
-        serving = AppState(resources, settings)
+        app_state = AppState(resources, settings)
         if resources.redis.breaker:
             resources.redis.breaker.before_closing = partial(recover, resources)
-        writing = asyncio.create_task(serving.tracker.run())
-        minuting = asyncio.create_task(serving.minutes.run())
+        writing = asyncio.create_task(app_state.traffic_recorder.run())
+        minuting = asyncio.create_task(app_state.sli_recorder.run())
         try:
-            yield serving
+            yield app_state
         finally:
-            await serving.stop()
-            serving.tracker.stop()
+            await app_state.stop()
+            app_state.traffic_recorder.stop()
             await writing
-            serving.minutes.stop()
+            app_state.sli_recorder.stop()
             await minuting  # it looks a last time at how everything is
-            await serving.measures.close()
-            await serving.watch.close()
+            await app_state.metrics.close()
+            await app_state.health_monitor.close()

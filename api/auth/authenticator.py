@@ -89,7 +89,7 @@ class Authenticator:
         self._shops = TTLCache(self._find_shop)
         self._signed: dict[bytes, KnownQuery] = {}
 
-    def known_by_key(self, key: bytes, scope: Connection) -> Caller | None:
+    def cached_by_key(self, key: bytes, scope: Connection) -> Caller | None:
         """The caller whose API key this is, if it was shown of late."""
         known = self._keys.known(_shown(key))
         return self._admit(known, scope) if known else None
@@ -99,7 +99,7 @@ class Authenticator:
         known = await self._keys.get(_shown(key.encode())) if prefix_of(key) else None
         return self._admit(known, scope) if known else None
 
-    def known_by_signature(self, scope: Connection) -> Caller | None:
+    def cached_by_signature(self, scope: Connection) -> Caller | None:
         """The guest for whom Shopify signed the query, if the very same was verified of late and is still in time."""
         signed = self._signed.get(scope["query_string"])
         if signed is None or signed.until < time.time():

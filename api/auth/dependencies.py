@@ -44,16 +44,16 @@ CustomerId = Annotated[
 
 async def get_app_state(request: Request) -> AppState:
     """What serves this application."""
-    serving: AppState = request.app.state.serving
-    return serving
+    app_state: AppState = request.app.state.app_state
+    return app_state
 
 
 AppStateDep = Annotated[AppState, Depends(get_app_state)]
 
 
-async def get_origin(request: Request, serving: AppStateDep) -> Origin:
+async def get_origin(request: Request, app_state: AppStateDep) -> Origin:
     """Where the request comes from, for the journal."""
-    address = serving.callers.address(request.scope)
+    address = app_state.authenticator.address(request.scope)
     return Origin(
         address if is_address(address) else None, request.headers.get("user-agent", "")[:_LONGEST_AGENT] or None
     )
@@ -64,7 +64,7 @@ OriginDep = Annotated[Origin, Depends(get_origin)]
 
 async def identify(
     request: Request,
-    serving: AppStateDep,
+    app_state: AppStateDep,
     key: Annotated[str | None, Security(_KEY)],
     signature: Annotated[str | None, Security(_SIGNATURE)],
     token: Annotated[object | None, Security(_ID_TOKEN)],
@@ -74,7 +74,7 @@ async def identify(
 
     A key that is shown decides, also against a signature; an ID token decides against both.
     """
-    callers = serving.callers
+    callers = app_state.authenticator
     if token is not None:
         caller = await callers.by_id_token(str(getattr(token, "credentials", "")))
         reason = "The ID token is wrong or has expired."
@@ -89,12 +89,12 @@ async def identify(
     if caller is None:
         raise unauthorized(reason)
     bind(shop_id=str(caller.shop_id))
-    _limit(request, serving, caller)
+    _limit(request, app_state, caller)
     return _acting_for(caller, customer_id)
 
 
-def _limit(request: Request, serving: AppState, caller: Caller) -> None:
-    policy, verdict = serving.limit(caller)
+def _limit(request: Request, app_state: AppState, caller: Caller) -> None:
+    policy, verdict = app_state.limit(caller)
     request.scope["wishcraft.headers"] = [limit_header(policy, verdict)]
     if not verdict.allowed:
         request.scope["wishcraft.headers"].append((b"ratelimit-policy", policy.field.encode()))

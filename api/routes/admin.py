@@ -24,9 +24,9 @@ _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
 @router.get("/keys", summary="List the shop's API keys", response_model=KeyList, responses=documented(*ALWAYS))
-async def list_all(serving: AppStateDep, caller: Administrator) -> dict[str, object]:
+async def list_all(app_state: AppStateDep, caller: Administrator) -> dict[str, object]:
     """The newest first, those that were revoked too."""
-    return {"keys": [each._asdict() for each in await list_keys(serving.resources.db, caller.shop_id)]}
+    return {"keys": [each._asdict() for each in await list_keys(app_state.resources.db, caller.shop_id)]}
 
 
 @router.post(
@@ -37,14 +37,14 @@ async def list_all(serving: AppStateDep, caller: Administrator) -> dict[str, obj
     responses=documented(*ALWAYS, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
 )
 async def create(
-    response: Response, serving: AppStateDep, caller: Administrator, origin: OriginDep, sent: NewKey
+    response: Response, app_state: AppStateDep, caller: Administrator, origin: OriginDep, sent: NewKey
 ) -> dict[str, object]:
     """The answer holds the key itself, this once."""
     response.headers.update(_NO_STORE)
     scopes, networks = sorted(set(sent.scopes)), sent.ip_allow_list
     actor = _actor(caller, origin)
     return _issued(
-        await create_key(serving.resources.db, actor, sent.name, scopes, ip_allow_list=networks, days=sent.days)
+        await create_key(app_state.resources.db, actor, sent.name, scopes, ip_allow_list=networks, days=sent.days)
     )
 
 
@@ -57,7 +57,7 @@ async def create(
 )
 async def rotate(
     response: Response,
-    serving: AppStateDep,
+    app_state: AppStateDep,
     caller: Administrator,
     origin: OriginDep,
     prefix: Prefix,
@@ -66,7 +66,7 @@ async def rotate(
     """Both are good until the grace is over. The answer holds the new key, this once."""
     response.headers.update(_NO_STORE)
     grace = timedelta(hours=(sent or Rotation()).grace_hours)
-    return _issued(await rotate_key(serving.resources.db, _actor(caller, origin), prefix, grace))
+    return _issued(await rotate_key(app_state.resources.db, _actor(caller, origin), prefix, grace))
 
 
 @router.delete(
@@ -75,18 +75,18 @@ async def rotate(
     status_code=HTTPStatus.NO_CONTENT,
     responses=documented(*ALWAYS, HTTPStatus.NOT_FOUND),
 )
-async def revoke(serving: AppStateDep, caller: Administrator, origin: OriginDep, prefix: Prefix) -> None:
+async def revoke(app_state: AppStateDep, caller: Administrator, origin: OriginDep, prefix: Prefix) -> None:
     """Every process refuses it half a minute later at the latest."""
-    await revoke_key(serving.resources.db, _actor(caller, origin), prefix)
+    await revoke_key(app_state.resources.db, _actor(caller, origin), prefix)
 
 
 @router.get("/usage", summary="See how much the shop uses", response_model=UsageAnswer, responses=documented(*ALWAYS))
-async def usage(serving: AppStateDep, caller: Administrator) -> dict[str, int]:
+async def usage(app_state: AppStateDep, caller: Administrator) -> dict[str, int]:
     """Reads, evictions, and what the shop's entries take of its quota."""
-    async with serving.resources.db.autocommit() as session:
+    async with app_state.resources.db.autocommit() as session:
         settings = await shops.find_settings(session, caller.shop_id)
     try:
-        used = (await serving.resources.usage.read([caller.shop_id]))[caller.shop_id]
+        used = (await app_state.resources.usage.read([caller.shop_id]))[caller.shop_id]
     except CacheUnavailable:
         raise unavailable("Redis, which keeps the counters, is away; try again soon.") from None
     return asdict(used) | {"quota_entries": settings.cache_quota_entries, "quota_bytes": settings.cache_quota_bytes}

@@ -27,10 +27,10 @@ router: Final = APIRouter(prefix="/api/registries/{ref}", tags=["guests"])
     responses=documented(*ALWAYS, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
 )
 async def unlock_registry(
-    response: Response, serving: AppStateDep, caller: Reader, slug: Slug, sent: Unlocking
+    response: Response, app_state: AppStateDep, caller: Reader, slug: Slug, sent: Unlocking
 ) -> GrantAnswer:
     """Gives a grant that opens the registry for a day. Who guesses is slowed down: 429 with `Retry-After`."""
-    grant = await unlock(serving.resources, caller, slug, sent.access_code)
+    grant = await unlock(app_state.resources, caller, slug, sent.access_code)
     response.headers["Cache-Control"] = "no-store"
     return GrantAnswer(grant=grant.token, expires_at=grant.expires_at)
 
@@ -42,7 +42,7 @@ async def unlock_registry(
     response_model=Accepted,
     responses=documented(*ALWAYS, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
 )
-async def record_events(serving: AppStateDep, caller: Reader, ref: Ref, sent: GuestEvents) -> Accepted:
+async def record_events(app_state: AppStateDep, caller: Reader, ref: Ref, sent: GuestEvents) -> Accepted:
     """Written down behind the answer. What is told of a registry or an item that does not exist is dropped then."""
     if not could_name_registry(ref):
         return Accepted(accepted=0)
@@ -50,6 +50,6 @@ async def record_events(serving: AppStateDep, caller: Reader, ref: Ref, sent: Gu
     events = [
         Event(caller.shop_id, ref, AnalyticsType(each.type), now, sent.visitor_id, each.item_id) for each in sent.events
     ]
-    if not serving.tracker.add_events(events):
+    if not app_state.traffic_recorder.add_events(events):
         raise unavailable("Too many events are waiting to be written down; try again soon.")
     return Accepted(accepted=len(events))

@@ -12,9 +12,9 @@ router: Final = APIRouter(prefix="/health", tags=["health"])
 
 
 @router.get("", summary="How everything is")
-async def health(serving: AppStateDep) -> Health:
+async def health(app_state: AppStateDep) -> Health:
     """Each part's state, at most a second old. Always 200: `degraded` is for people, not for a load balancer."""
-    return await serving.watch.health()
+    return await app_state.health_monitor.health()
 
 
 @router.get("/liveness", summary="Whether the process answers")
@@ -28,9 +28,9 @@ async def liveness() -> dict[str, str]:
     summary="Whether requests can be served",
     responses={HTTPStatus.SERVICE_UNAVAILABLE: {"model": Health, "description": "Send requests elsewhere."}},
 )
-async def readiness(request: Request, response: Response, serving: AppStateDep) -> Health:
+async def readiness(request: Request, response: Response, app_state: AppStateDep) -> Health:
     """503 when no registry could be served (one of PostgreSQL and Redis is enough), and while the process stops."""
-    found = await serving.watch.health()
+    found = await app_state.health_monitor.health()
     if found.status is Status.UNHEALTHY or request.app.state.draining:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
     return found

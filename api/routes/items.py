@@ -42,20 +42,20 @@ async def add(
     """A variant of the shop, as Shopify describes it now: its title, price, stock and picture are read from there."""
     made = claim(idempotency_key, asked.caller, asked.request, sent.model_dump_json().encode())
     wish = ItemValues(sent.variant_id, sent.quantity, sent.priority, sent.notes)
-    await add_item(asked.serving.resources, asked.to("item.added", if_match), wish, made)
-    return await answer_created(asked.request, asked.serving, asked.caller, asked.slug)
+    await add_item(asked.app_state.resources, asked.to("item.added", if_match), wish, made)
+    return await answer_created(asked.request, asked.app_state, asked.caller, asked.slug)
 
 
 @router.patch("/{item_id}", summary="Change an item", response_class=Response, responses={**ONE, **CHANGED})
 async def change(asked: RegistryRequestDep, item_id: ItemId, if_match: Condition, sent: ChangedItem) -> Response:
     """What is not named stays as it is."""
     values = {_COLUMNS.get(name, name): value for name, value in sent.named().items()}
-    await change_item(asked.serving.resources, asked.to("item.changed", if_match), item_id, values)
+    await change_item(asked.app_state.resources, asked.to("item.changed", if_match), item_id, values)
     return await asked.answer()
 
 
 @router.delete("/{item_id}", summary="Remove an item", response_class=Response, responses={**ONE, **CHANGED})
 async def remove(asked: RegistryRequestDep, item_id: ItemId, if_match: Condition) -> Response:
     """Guests no longer see it; what was bought of it stays in the books."""
-    await remove_item(asked.serving.resources, asked.to("item.removed", if_match), item_id)
+    await remove_item(asked.app_state.resources, asked.to("item.removed", if_match), item_id)
     return await asked.answer()

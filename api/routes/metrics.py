@@ -16,10 +16,10 @@ router: Final = APIRouter()
 
 
 @router.get("/metrics", include_in_schema=False)
-async def metrics(request: Request, serving: AppStateDep) -> Response:
+async def metrics(request: Request, app_state: AppStateDep) -> Response:
     """All metrics; those of an absent store have no samples, and `wishcraft_redis_up` is 0 while Redis is away."""
-    _admit(request, serving.settings)
-    measured = await serving.measures.find()
+    _admit(request, app_state.settings)
+    measured = await app_state.metrics.find()
     text = await asyncio.to_thread(render, measured)  # with thousands of shops it takes its time
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 

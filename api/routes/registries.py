@@ -66,7 +66,7 @@ class RawResponse(Response):
 )
 async def list_registries(
     response: Response,
-    serving: AppStateDep,
+    app_state: AppStateDep,
     caller: Reader,
     q: Annotated[
         str | None,
@@ -80,7 +80,7 @@ async def list_registries(
 ) -> dict[str, object]:
     """The shop's public, active registries, the newest first."""
     search = Search(q, event_type, event_from, event_to)
-    async with serving.resources.db.autocommit() as session:
+    async with app_state.resources.db.autocommit() as session:
         # One more than is shown tells whether there is a next page.
         found = await registry_lists.list_public(
             session, caller.shop_id, limit + 1, int(cursor) if cursor else None, search
@@ -96,13 +96,13 @@ async def list_registries(
     responses=documented(*ALWAYS),
 )
 async def list_my_registries(
-    response: Response, serving: AppStateDep, caller: Reader, limit: Limit = 20, cursor: Cursor = None
+    response: Response, app_state: AppStateDep, caller: Reader, limit: Limit = 20, cursor: Cursor = None
 ) -> dict[str, object]:
     """All of them, archived ones too, the newest first, with what guests are not shown."""
     if caller.customer_id is None:
         raise forbidden("This takes a customer: log in, or name the customer in X-Customer-Id.")
     before = int(cursor) if cursor else None
-    async with serving.resources.db.autocommit() as session:
+    async with app_state.resources.db.autocommit() as session:
         found = await registry_lists.list_own(session, caller.shop_id, caller.customer_id, limit + 1, before)
     response.headers["Cache-Control"] = "private, no-store"
     return {"registries": [_own(each) for each in found[:limit]], "next_cursor": _next(found, limit)}
@@ -120,7 +120,7 @@ async def list_my_registries(
 )
 async def get_registry(
     request: Request,
-    serving: AppStateDep,
+    app_state: AppStateDep,
     caller: Reader,
     ref: Ref,
     _if_none_match: IfNoneMatch = None,
@@ -128,18 +128,18 @@ async def get_registry(
     grant_header: GrantHeader = None,
 ) -> Response:
     """One registry of the shop. `X-Cache` tells where it came from: `hit`, `stale`, `miss` or `bypass`."""
-    return await answer_one(request, serving, caller, ref, grant=grant_header or grant)
+    return await answer_one(request, app_state, caller, ref, grant=grant_header or grant)
 
 
 async def answer_one(
-    request: Request, serving: AppState, caller: Caller, ref: str, *, grant: str | None = None
+    request: Request, app_state: AppState, caller: Caller, ref: str, *, grant: str | None = None
 ) -> Response:
     """The registry as the caller may see it, or a problem."""
-    slug = await serving.reader.find_slug(caller.shop_id, ref)
+    slug = await app_state.reader.find_slug(caller.shop_id, ref)
     if slug is None:
         raise no_such_registry()
-    entry, state = await serving.reader.read(caller.shop_id, slug)
-    await _admit(serving, caller, slug, entry.header, grant)
+    entry, state = await app_state.reader.read(caller.shop_id, slug)
+    await _admit(app_state, caller, slug, entry.header, grant)
     if_none_match = request.headers.get("if-none-match")
     answer = represent(
         entry,
@@ -147,17 +147,17 @@ async def answer_one(
         is_own=caller.owns(entry.header.owner),
         if_none_match=None if if_none_match is None else if_none_match.encode("latin-1"),
     )
-    serving.tracker.count_read(caller.shop_id, slug, state, len(answer.body))
+    app_state.traffic_recorder.count_read(caller.shop_id, slug, state, len(answer.body))
     return RawResponse(answer)
 
 
-async def _admit(serving: AppState, caller: Caller, slug: str, header: EntryHeader, grant: str | None) -> None:
+async def _admit(app_state: AppState, caller: Caller, slug: str, header: EntryHeader, grant: str | None) -> None:
     """Let the caller pass the registry's gate, or raise: what is private looks as if it were not there."""
     if caller.can_read(header.access_level, header.owner):
         return
     if header.access_level is not AccessLevel.CODE:
         raise no_such_registry()
-    if grant is None or not await is_granted(serving.resources, caller.shop_id, slug, grant):
+    if grant is None or not await is_granted(app_state.resources, caller.shop_id, slug, grant):
         raise forbidden("The registry opens with its access code: unlock it first.", "access-code-required")
 
 

@@ -72,9 +72,9 @@ IdempotencyKeyHeader = Annotated[
 ]
 
 
-async def find_slug(serving: AppStateDep, caller: Reader, ref: Ref) -> str:
+async def find_slug(app_state: AppStateDep, caller: Reader, ref: Ref) -> str:
     """The slug of the registry in the path; 404 if there can be none."""
-    slug = await serving.reader.find_slug(caller.shop_id, ref)
+    slug = await app_state.reader.find_slug(caller.shop_id, ref)
     if slug is None:
         raise no_such_registry()
     return slug
@@ -87,7 +87,7 @@ class RegistryRequest(NamedTuple):
     """Who asks for which registry to be changed, and from where."""
 
     request: Request
-    serving: AppState
+    app_state: AppState
     caller: Caller
     slug: str
     origin: Origin
@@ -98,14 +98,14 @@ class RegistryRequest(NamedTuple):
 
     async def answer(self) -> Response:
         """200 with the registry as it is now."""
-        return await answer_one(self.request, self.serving, self.caller, self.slug)
+        return await answer_one(self.request, self.app_state, self.caller, self.slug)
 
 
 async def ask(
-    request: Request, serving: AppStateDep, caller: Identified, slug: Slug, origin: OriginDep
+    request: Request, app_state: AppStateDep, caller: Identified, slug: Slug, origin: OriginDep
 ) -> RegistryRequest:
     """What each change of a registry begins with."""
-    return RegistryRequest(request, serving, caller, slug, origin)
+    return RegistryRequest(request, app_state, caller, slug, origin)
 
 
 RegistryRequestDep = Annotated[RegistryRequest, Depends(ask)]
@@ -120,7 +120,7 @@ RegistryRequestDep = Annotated[RegistryRequest, Depends(ask)]
 )
 async def create(
     request: Request,
-    serving: AppStateDep,
+    app_state: AppStateDep,
     caller: Reader,
     origin: OriginDep,
     sent: NewRegistry,
@@ -130,8 +130,8 @@ async def create(
     values = sent.model_dump(exclude={"registrant", "access_code"}) | _columns(sent.registrant)
     made = claim(idempotency_key, caller, request, sent.model_dump_json().encode())
     draft = Draft(values, sent.access_code)
-    slug = await create_registry(serving.resources, caller, draft, claim=made, origin=origin)
-    return await answer_created(request, serving, caller, slug)
+    slug = await create_registry(app_state.resources, caller, draft, claim=made, origin=origin)
+    return await answer_created(request, app_state, caller, slug)
 
 
 @router.patch(
@@ -146,7 +146,7 @@ async def change(asked: RegistryRequestDep, if_match: Condition, sent: ChangedRe
     if sent.registrant:
         values |= _columns(sent.registrant)
     doing = asked.to("registry.changed", if_match)
-    await update_registry(asked.serving.resources, doing, Draft(values, sent.access_code))
+    await update_registry(asked.app_state.resources, doing, Draft(values, sent.access_code))
     return await asked.answer()
 
 
@@ -158,12 +158,12 @@ async def change(asked: RegistryRequestDep, if_match: Condition, sent: ChangedRe
 )
 async def archive(asked: RegistryRequestDep, if_match: Condition) -> None:
     """Nobody but its registrant sees it from then on. Nothing is deleted: to change its `status` brings it back."""
-    await archive_registry(asked.serving.resources, asked.to("registry.archived", if_match))
+    await archive_registry(asked.app_state.resources, asked.to("registry.archived", if_match))
 
 
-async def answer_created(request: Request, serving: AppState, caller: Caller, slug: str) -> Response:
+async def answer_created(request: Request, app_state: AppState, caller: Caller, slug: str) -> Response:
     """201 with the registry as it is now."""
-    answer = await answer_one(request, serving, caller, slug)
+    answer = await answer_one(request, app_state, caller, slug)
     answer.status_code = HTTPStatus.CREATED
     answer.headers["Location"] = f"/api/registries/{slug}"
     return answer

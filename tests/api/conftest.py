@@ -70,19 +70,19 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["type"].removeprefix("urn:wishcraft:problem:")
 
 
-def serving_of(client: httpx.AsyncClient) -> AppState:
+def app_state_of(client: httpx.AsyncClient) -> AppState:
     """What serves the client's API."""
-    return cast("AppState", cast("Any", client)._transport.app._state.serving)
+    return cast("AppState", cast("Any", client)._transport.app._state.app_state)
 
 
 @pytest.fixture
-def serving() -> Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]:
+def open_client() -> Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]:
     """Opens a client of an API with the settings that it is given."""
-    return _serving
+    return _open_client
 
 
 @asynccontextmanager
-async def _serving(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+async def _open_client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     app = create_app(settings)
     transport = httpx.ASGITransport(create_service(app), raise_app_exceptions=False)
     async with (
@@ -96,7 +96,7 @@ async def _serving(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
 async def client(settings: Settings, demo: Connection[tuple[Any, ...]]) -> AsyncIterator[httpx.AsyncClient]:
     """A client that shows nothing of its own."""
     assert not demo.closed
-    async with _serving(settings) as client:
+    async with _open_client(settings) as client:
         yield client
 
 

@@ -15,25 +15,25 @@ from psycopg import Connection
 from redis.asyncio import Redis
 
 from deployments.sandbox.demo import add_key
-from tests.api.conftest import Visitor, problem, serving_of
+from tests.api.conftest import Visitor, problem, app_state_of
 from tests.cache.conftest import OwnValkey
 from wishcraft.cache import entries, keys
 from wishcraft.errors import CacheUnavailable
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
-Serving = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
+OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 AT_ONCE = 20
 
 
 @pytest.fixture
 async def api(
-    settings: Settings, demo: Demo, serving: Serving, own_valkey: OwnValkey
+    settings: Settings, demo: Demo, open_client: OpenClient, own_valkey: OwnValkey
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an API whose Redis the test can stop."""
     assert not demo.closed
-    async with serving(settings.model_copy(update={"redis_url": own_valkey.url})) as client:
-        serving_of(client).resources.cache._hold_seconds = 0
+    async with open_client(settings.model_copy(update={"redis_url": own_valkey.url})) as client:
+        app_state_of(client).resources.cache._hold_seconds = 0
         yield client
 
 
@@ -45,7 +45,7 @@ def public(demo: Demo) -> str:
 
 
 async def recovered(client: httpx.AsyncClient) -> None:
-    breaker = serving_of(client).resources.redis.breaker
+    breaker = app_state_of(client).resources.redis.breaker
     assert breaker
     deadline = time.monotonic() + 20
     while breaker.is_open:
@@ -96,7 +96,7 @@ async def test_a_change_that_redis_missed_in_a_moment_of_silence_is_told_at_once
     emma, guest = Visitor(api, signed, 7_100_000_000_001), Visitor(api, signed)
     slug = await emma.create(title="Before")
     assert (await guest.read(slug)).headers["x-cache"] == "hit"
-    cache = serving_of(api).resources.cache
+    cache = app_state_of(api).resources.cache
     told: list[Mapping[str, int]] = []
     mark = cache.mark
 
@@ -104,7 +104,7 @@ async def test_a_change_that_redis_missed_in_a_moment_of_silence_is_told_at_once
         told.append(versions)
         if len(told) > 1:
             return await mark(shop_id, versions)
-        breaker = serving_of(api).resources.redis.breaker
+        breaker = app_state_of(api).resources.redis.breaker
         assert breaker
         breaker.open()
         await recovered(api)  # before this change is committed, so that the recovery cannot see it
@@ -167,12 +167,12 @@ class Stopped:
 
 
 async def test_without_postgresql_hits_go_on_stale_ones_too_and_the_rest_is_told_to_come_back(
-    settings: Settings, demo: Demo, serving: Serving, redis: Redis, signed: Callable[..., str]
+    settings: Settings, demo: Demo, open_client: OpenClient, redis: Redis, signed: Callable[..., str]
 ) -> None:
     slugs = [slug for (slug,) in demo.execute(
         "SELECT slug FROM registries WHERE shop_id = 1 AND visibility = 'public' AND status = 'active'")]  # fmt: skip
     key = {"X-API-Key": add_key(demo, 1).key}
-    async with serving(settings) as client:
+    async with open_client(settings) as client:
         for slug in slugs[:2]:
             assert (await client.get(f"/api/registries/{slug}", headers=key)).status_code == 200
         name = keys.entry_key(1, slugs[1])
@@ -187,7 +187,7 @@ async def test_without_postgresql_hits_go_on_stale_ones_too_and_the_rest_is_told
         try:
             hit = await client.get(f"/api/registries/{slugs[0]}", headers=key)
             stale = await client.get(f"/api/registries/{slugs[1]}", headers=key)
-            await serving_of(client).stop()
+            await app_state_of(client).stop()
             again = await client.get(f"/api/registries/{slugs[1]}", headers=key)
             listed = await client.get("/api/registries", headers=key)
             created = await emma.send("POST", "/api/registries", {"title": "T", "event_type": "baby", "registrant": {
@@ -223,11 +223,11 @@ async def test_what_guests_did_while_postgresql_was_away_is_written_down_afterwa
     try:
         told = {"visitor_id": "v", "events": [{"type": "item_clicked"}]}
         assert (await client.post(f"/api/registries/{slug}/events", json=told, headers=key)).status_code == 202
-        await serving_of(client).tracker.flush()
+        await app_state_of(client).traffic_recorder.flush()
         await client.get(f"/api/registries/{slug}", headers=key)
     finally:
         open_to_all(settings)
-    await serving_of(client).tracker.flush()
+    await app_state_of(client).traffic_recorder.flush()
     assert demo.execute("SELECT type, visitor_id FROM analytics_events").fetchall() == [("item_clicked", "v")]
     assert demo.execute("SELECT views FROM registry_views").fetchall() == [(2,)]
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from api.exposition import described
-from tests.api.conftest import SHOP, serving_of
+from tests.api.conftest import SHOP, app_state_of
 from tests.api.test_always_there import closed_to_all, open_to_all, public
 from tests.api.test_service_pages import away
 from tests.cache.conftest import OwnValkey
@@ -21,7 +21,7 @@ from wishcraft.cache.client import READ_SECONDS
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
-Serving = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
+OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
 
@@ -37,7 +37,7 @@ def samples(text: str) -> dict[Sample, float]:
 
 
 async def scrape(client: httpx.AsyncClient) -> dict[Sample, float]:
-    await serving_of(client).tracker.flush()  # as it does once a second
+    await app_state_of(client).traffic_recorder.flush()  # as it does once a second
     return samples((await client.get("/metrics")).text)
 
 
@@ -83,12 +83,12 @@ async def test_requests_are_told_by_template_and_by_who_answered(
 
 
 async def test_what_the_edge_waited_for_in_vain_is_in_the_time_of_the_route(
-    settings: Settings, serving: Serving, demo: Demo, key: dict[str, str], own_valkey: OwnValkey
+    settings: Settings, open_client: OpenClient, demo: Demo, key: dict[str, str], own_valkey: OwnValkey
 ) -> None:
     seconds = named(
         "wishcraft_request_seconds_sum", method="GET", route="/api/registries/{ref}", status="200", by="route"
     )
-    async with serving(settings.model_copy(update={"redis_url": own_valkey.url})) as client:
+    async with open_client(settings.model_copy(update={"redis_url": own_valkey.url})) as client:
         await client.get(f"/api/registries/{public(demo)}", headers=key)  # from now on the edge knows the key
         before = (await scrape(client))[seconds]
         own_valkey.pause()
@@ -116,7 +116,7 @@ async def test_reads_are_told_by_what_the_cache_made_of_them(
 
 
 async def test_what_jobs_counted_is_told_by_every_process(client: httpx.AsyncClient) -> None:
-    counters = serving_of(client).resources.counters
+    counters = app_state_of(client).resources.counters
     counters.observe("job_seconds", 42, job="cache-warm")
     counters.count("job_runs_total", job="cache-warm", outcome="completed")
     counters.set("invariant_violations", 3, invariant="money")
@@ -142,10 +142,10 @@ async def test_the_keys_of_redis_are_told_by_kind(client: httpx.AsyncClient, red
 
 @pytest.mark.parametrize("gone", [("redis_url",), ("database_url",), ("database_url", "redis_url")])
 async def test_the_metrics_are_told_whichever_store_is_away(
-    settings: Settings, serving: Serving, demo: Demo, gone: tuple[str, ...]
+    settings: Settings, open_client: OpenClient, demo: Demo, gone: tuple[str, ...]
 ) -> None:
     assert not demo.closed
-    async with serving(away(settings, *gone)) as client:
+    async with open_client(away(settings, *gone)) as client:
         told = await scrape(client)
     assert told[named("wishcraft_redis_up")] == ("redis_url" not in gone)
     assert told[named("wishcraft_part_health", part="database")] == ("database_url" not in gone)
@@ -160,15 +160,17 @@ async def test_while_postgresql_is_away_the_shops_are_told_by_the_names_they_had
     assert hits in await scrape(client)
     closed_to_all(settings)
     try:
-        serving_of(client).measures._shops._until = 0  # what is known is no longer good
+        app_state_of(client).metrics._shops._until = 0  # what is known is no longer good
         told = await scrape(client)
     finally:
         open_to_all(settings)
     assert hits in told
 
 
-async def test_an_empty_token_opens_nothing_in_production(settings: Settings, serving: Serving, demo: Demo) -> None:
+async def test_an_empty_token_opens_nothing_in_production(
+    settings: Settings, open_client: OpenClient, demo: Demo
+) -> None:
     assert not demo.closed
     config = settings.model_copy(update={"metrics_token": SecretStr(""), "environment": "production"})
-    async with serving(config) as client:
+    async with open_client(config) as client:
         assert (await client.get("/metrics")).status_code == 404

@@ -159,8 +159,11 @@ async def test_a_signature_that_runs_out_is_refused_though_remembered(
         assert (await both.edge.get(url)).status_code == 200
     later = time.time() + 20
     monkeypatch.setattr("api.auth.authenticator.time.time", lambda: later)
-    serving = both.app.state.serving
-    assert serving.callers.known_by_signature({"query_string": url.partition("?")[2].encode(), "headers": []}) is None
+    app_state = both.app.state.app_state
+    assert (
+        app_state.authenticator.cached_by_signature({"query_string": url.partition("?")[2].encode(), "headers": []})
+        is None
+    )
 
 
 @pytest.mark.usefixtures("unhurried")
@@ -175,7 +178,7 @@ async def test_past_its_soft_expiry_five_hundred_readers_cost_one_load(
     answers = await asyncio.gather(*(both.edge.get(url, headers=key) for _ in range(500)))
     assert {answer.status_code for answer in answers} == {200}
     assert {answer.headers["x-cache"] for answer in answers} <= {"stale", "hit"}
-    await both.app.state.serving.stop()
+    await both.app.state.app_state.stop()
     assert len([each for each in queries if "registry_items" in each]) == 1
     assert (await both.edge.get(url, headers=key)).headers["x-cache"] == "hit"
 
@@ -197,7 +200,7 @@ async def test_what_is_read_is_counted_for_its_shop(both: Both, demo: Demo, key:
     answers = [await both.edge.get(url, headers=key) for _ in range(4)]
     tag = answers[0].headers["etag"]
     await both.edge.get(url, headers={**key, "If-None-Match": tag})
-    await both.app.state.serving.tracker.flush()
+    await both.app.state.app_state.traffic_recorder.flush()
     used = (await both.edge.get("/api/admin/usage", headers=key)).json()
     assert (used["misses"], used["hits"], used["entries"]) == (1, 4, 1)
     assert used["bytes_sent"] == 4 * len(answers[0].content)

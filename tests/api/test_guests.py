@@ -12,14 +12,14 @@ from redis.asyncio import Redis
 
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.demo_rows import ACCESS_CODE
-from tests.api.conftest import Visitor, problem, serving_of
+from tests.api.conftest import Visitor, problem, app_state_of
 from wishcraft.domain.guest_events import AnalyticsType
 from wishcraft.services.operations import traffic_recorder
 from wishcraft.settings import Settings
 from wishcraft.store.analytics_events import Event
 
 Demo = Connection[tuple[Any, ...]]
-Serving = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
+OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 PATH = "/api/registries"
 VIEWED = [{"type": "registry_viewed"}]
 VIEW = {"visitor_id": "b7c1d2", "events": VIEWED}
@@ -217,7 +217,7 @@ async def test_what_a_guest_did_is_written_down_behind_the_answer(
     told = {"visitor_id": "b7c1d2", "events": [{"type": "registry_viewed"}, clicked]}
     answers = [await guest.send("POST", f"{PATH}/{ref}/events", told) for ref in (slug, registry_id)]
     assert [(answer.status_code, answer.json()) for answer in answers] == [(202, {"accepted": 2})] * 2
-    await serving_of(client).tracker.flush()
+    await app_state_of(client).traffic_recorder.flush()
     assert (
         events(demo)
         == [
@@ -241,7 +241,7 @@ async def test_what_names_nothing_of_the_shop_is_dropped_and_the_rest_is_written
         clicked = {"visitor_id": "b7c1d2", "events": [{"type": "item_clicked", "item_id": number}]}
         assert (await guest.send("POST", f"{PATH}/{item[1]}/events", clicked)).status_code == 202
     await guest.send("POST", f"{PATH}/{item[1]}/events", VIEW)
-    await serving_of(client).tracker.flush()
+    await app_state_of(client).traffic_recorder.flush()
     assert events(demo) == [(1, item[0], "registry_viewed", "b7c1d2", {})]
 
 
@@ -260,7 +260,7 @@ async def test_what_guests_may_not_tell_is_refused(
     client: httpx.AsyncClient, guest: Visitor, demo: Demo, item: tuple[int, str, int, int], told: object
 ) -> None:
     assert problem(await guest.send("POST", f"{PATH}/{item[1]}/events", told)) == (422, "invalid-request")
-    await serving_of(client).tracker.flush()
+    await app_state_of(client).traffic_recorder.flush()
     assert events(demo) == []
 
 
@@ -277,19 +277,19 @@ async def test_when_too_much_waits_to_be_written_down_guests_are_told_to_come_ba
     assert problem(answer) == (503, "unavailable")
     assert int(answer.headers["retry-after"]) > 0
     assert (await guest.send("POST", f"{PATH}/{item[1]}/events", VIEW)).status_code == 202
-    await serving_of(client).tracker.flush()
+    await app_state_of(client).traffic_recorder.flush()
     assert len(events(demo)) == 1
 
 
 async def test_events_wait_while_postgresql_cannot_write(
-    settings: Settings, serving: Serving, signed: Callable[..., str], demo: Demo, item: tuple[int, str, int, int]
+    settings: Settings, open_client: OpenClient, signed: Callable[..., str], demo: Demo, item: tuple[int, str, int, int]
 ) -> None:
-    async with serving(settings) as client:
+    async with open_client(settings) as client:
         await Visitor(client, signed).send("POST", f"{PATH}/{item[1]}/events", VIEW)
-        tracker = serving_of(client).tracker
+        recorder = app_state_of(client).traffic_recorder
         demo.execute(DISK_FULL)
         try:
-            await tracker.flush()
+            await recorder.flush()
         finally:
             demo.execute("DROP FUNCTION refuse CASCADE")
         assert events(demo) == []
@@ -299,11 +299,11 @@ async def test_events_wait_while_postgresql_cannot_write(
 async def test_what_postgresql_cannot_take_keeps_nothing_else_from_being_written_down(
     client: httpx.AsyncClient, guest: Visitor, demo: Demo, item: tuple[int, str, int, int]
 ) -> None:
-    tracker = serving_of(client).tracker
-    tracker.add_events([Event(1, "\0", AnalyticsType.REGISTRY_VIEWED, datetime.now(UTC), "x", None)])
-    await tracker.flush()
+    recorder = app_state_of(client).traffic_recorder
+    recorder.add_events([Event(1, "\0", AnalyticsType.REGISTRY_VIEWED, datetime.now(UTC), "x", None)])
+    await recorder.flush()
     await guest.send("POST", f"{PATH}/{item[1]}/events", VIEW)
-    await tracker.flush()
+    await recorder.flush()
     assert len(events(demo)) == 1
 
 
@@ -314,7 +314,7 @@ async def test_reads_are_counted_as_views_of_the_day(
     for _ in range(3):
         await guest.read(item[1])
     await guest.read("nothing-here")
-    await serving_of(client).tracker.flush()
+    await app_state_of(client).traffic_recorder.flush()
     assert demo.execute("SELECT registry_id, day = current_date, views FROM registry_views").fetchall() == [
         (item[0], True, 3)
     ]
@@ -323,7 +323,7 @@ async def test_reads_are_counted_as_views_of_the_day(
 async def test_when_a_key_was_last_used_is_noted(client: httpx.AsyncClient, demo: Demo) -> None:
     used, unused = add_key(demo, 1), add_key(demo, 1)
     assert (await client.get(PATH, headers={"X-API-Key": used.key})).status_code == 200
-    await serving_of(client).tracker.flush()
+    await app_state_of(client).traffic_recorder.flush()
     noted = demo.execute("SELECT prefix, last_used_at > now() - interval '1 minute' FROM api_keys").fetchall()
     assert dict(noted) == {used.prefix: True, unused.prefix: None}
 

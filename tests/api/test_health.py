@@ -13,7 +13,7 @@ from psycopg import Connection
 from redis.asyncio import Redis
 from sqlalchemy import text
 
-from tests.api.conftest import serving_of
+from tests.api.conftest import app_state_of
 from tests.api.test_always_there import Stopped
 from tests.api.test_service_pages import away
 from tests.cache.conftest import OwnValkey
@@ -22,7 +22,7 @@ from wishcraft.settings import Settings
 from wishcraft.store.connections import count_connections
 
 Demo = Connection[tuple[Any, ...]]
-Serving = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
+OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 VALUES = {"healthy": 1.0, "degraded": 0.5, "unhealthy": 0.0}
 
 
@@ -34,9 +34,9 @@ def all_well(settings: Settings, demo: Demo, prefect_settings: dict[str, object]
 
 
 @pytest.fixture
-async def api(all_well: Settings, serving: Serving, own_valkey: OwnValkey) -> AsyncIterator[httpx.AsyncClient]:
+async def api(all_well: Settings, open_client: OpenClient, own_valkey: OwnValkey) -> AsyncIterator[httpx.AsyncClient]:
     """An API whose Redis the test can stop."""
-    async with serving(all_well.model_copy(update={"redis_url": own_valkey.url})) as client:
+    async with open_client(all_well.model_copy(update={"redis_url": own_valkey.url})) as client:
         yield client
 
 
@@ -67,10 +67,10 @@ async def until(client: httpx.AsyncClient, found: dict[str, tuple[str, str]]) ->
 
 
 async def test_five_hundred_probes_make_one_examination(
-    all_well: Settings, serving: Serving, prefect: PrefectStandIn
+    all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn
 ) -> None:
-    async with serving(all_well) as client:
-        serving_of(client).watch._health._seconds = 60  # however busy this machine is
+    async with open_client(all_well) as client:
+        app_state_of(client).health_monitor._health._seconds = 60  # however busy this machine is
         paths = ["/health", "/health/readiness"] * 250
         answers = await asyncio.gather(*(client.get(path) for path in paths))
         assert {each.status_code for each in answers} == {200}
@@ -97,7 +97,7 @@ async def test_a_redis_that_answers_again_but_is_not_used_yet_is_seen(
     api: httpx.AsyncClient, prefect: PrefectStandIn
 ) -> None:
     assert prefect.coming
-    breaker = serving_of(api).resources.redis.breaker
+    breaker = app_state_of(api).resources.redis.breaker
     assert breaker
     done = asyncio.Event()
     breaker.before_closing = done.wait
@@ -122,32 +122,34 @@ async def test_a_redis_that_is_nearly_full_is_seen(
     assert detail.endswith("close to maxmemory")
 
 
-async def test_a_postgresql_that_is_away_is_seen(all_well: Settings, serving: Serving, prefect: PrefectStandIn) -> None:
+async def test_a_postgresql_that_is_away_is_seen(
+    all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn
+) -> None:
     assert prefect.coming
-    async with serving(away(all_well, "database_url")) as client:
+    async with open_client(away(all_well, "database_url")) as client:
         assert await look(client) == {"database": ("unhealthy", "does not answer, or refuses")}
 
 
 async def test_a_postgresql_that_hangs_is_seen_and_hides_nothing_else(
-    all_well: Settings, serving: Serving, prefect: PrefectStandIn, demo: Demo
+    all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn, demo: Demo
 ) -> None:
     assert prefect.coming
-    async with serving(all_well) as client:
+    async with open_client(all_well) as client:
         assert await look(client) == {}
         with Stopped(demo):
             await until(client, {"database": ("unhealthy", "no answer within 1 s")})
             # Nobody waits for the question that hangs, and it is not asked again and again. Beside it there is one for
             # the shops' names, and once a minute the minute's figures.
-            assert 1 <= count_connections(serving_of(client).resources.db).in_use <= 3
+            assert 1 <= count_connections(app_state_of(client).resources.db).in_use <= 3
         await until(client, {})
 
 
 async def test_a_pool_without_a_free_connection_is_seen_and_told_from_a_postgresql_that_is_away(
-    all_well: Settings, serving: Serving, prefect: PrefectStandIn
+    all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn
 ) -> None:
     assert prefect.coming
-    async with serving(all_well) as client, AsyncExitStack() as taken:
-        db = serving_of(client).resources.db
+    async with open_client(all_well) as client, AsyncExitStack() as taken:
+        db = app_state_of(client).resources.db
         for _ in range(10):
             session = await taken.enter_async_context(db.autocommit())
             await session.execute(text("SELECT 1"))
@@ -160,10 +162,10 @@ async def test_a_pool_without_a_free_connection_is_seen_and_told_from_a_postgres
 
 
 async def test_a_job_that_should_have_run_is_named(
-    all_well: Settings, serving: Serving, prefect: PrefectStandIn
+    all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn
 ) -> None:
     prefect.overdue = 2
-    async with serving(all_well) as client:
+    async with open_client(all_well) as client:
         detail = "should have begun over 5 minutes ago: send-reminders (2)"
         assert await look(client) == {"scheduler": ("degraded", detail)}
         shown = (await client.get("/metrics")).text
@@ -172,16 +174,18 @@ async def test_a_job_that_should_have_run_is_named(
 
 
 async def test_a_scheduler_that_schedules_nothing_is_seen(
-    all_well: Settings, serving: Serving, prefect: PrefectStandIn
+    all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn
 ) -> None:
     prefect.coming = 0
-    async with serving(all_well) as client:
+    async with open_client(all_well) as client:
         assert await look(client) == {"scheduler": ("degraded", "no run is scheduled")}
 
 
-async def test_a_prefect_that_is_away_or_does_not_let_us_in_is_seen(all_well: Settings, serving: Serving) -> None:
-    async with serving(all_well.model_copy(update={"prefect_api_url": "http://127.0.0.1:1"})) as client:
+async def test_a_prefect_that_is_away_or_does_not_let_us_in_is_seen(
+    all_well: Settings, open_client: OpenClient
+) -> None:
+    async with open_client(all_well.model_copy(update={"prefect_api_url": "http://127.0.0.1:1"})) as client:
         nobody = ("unhealthy", "does not answer, or refuses")
         assert await look(client) == {"prefect": nobody, "scheduler": nobody}
-    async with serving(all_well.model_copy(update={"prefect_api_auth_string": None})) as client:
+    async with open_client(all_well.model_copy(update={"prefect_api_auth_string": None})) as client:
         assert await look(client) == {"scheduler": nobody}

@@ -9,11 +9,11 @@ from psycopg import Connection
 from pydantic import SecretStr
 
 from api.schemas.responses import KeyIssued, KeyList, UsageAnswer
-from tests.api.conftest import SHOP, Visitor, problem, serving_of
+from tests.api.conftest import SHOP, Visitor, problem, app_state_of
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
-Serving = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
+OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 KEYS = "/api/admin/keys"
 LIST = "/api/registries"
 NEW = {"name": "our web shop", "scopes": ["read"]}
@@ -105,12 +105,12 @@ async def test_only_a_token_that_shopify_made_for_us_and_for_now_opens_the_admin
 
 
 async def test_a_token_made_with_the_secret_before_the_rotation_is_good_too(
-    settings: Settings, serving: Serving, demo: Demo, token: Callable[..., dict[str, str]]
+    settings: Settings, open_client: OpenClient, demo: Demo, token: Callable[..., dict[str, str]]
 ) -> None:
     assert not demo.closed
     old, new = settings.shopify_api_secret.get_secret_value(), "n" * 32
     rotating = {"shopify_api_secret": SecretStr(new), "shopify_api_secret_previous": SecretStr(old)}
-    async with serving(settings.model_copy(update=rotating)) as client:
+    async with open_client(settings.model_copy(update=rotating)) as client:
         assert (await client.get(KEYS, headers=token(secret=old))).status_code == 200
         assert (await client.get(KEYS, headers=token(secret=new))).status_code == 200
         assert (await client.get(KEYS, headers=token(secret="o" * 32))).status_code == 401
@@ -135,7 +135,7 @@ async def test_a_token_that_is_shown_decides_against_a_key(client: httpx.AsyncCl
 
 
 async def test_a_rotation_leaves_both_keys_good_until_its_grace_is_over(
-    client: httpx.AsyncClient, settings: Settings, serving: Serving, merchant: dict[str, str], demo: Demo
+    client: httpx.AsyncClient, settings: Settings, open_client: OpenClient, merchant: dict[str, str], demo: Demo
 ) -> None:
     old = await create(client, merchant, scopes=["write", "read"], ip_allow_list=["127.0.0.0/8"], days=10)
     answer = await client.post(f"{KEYS}/{old.prefix}/rotate", json={"grace_hours": 2}, headers=merchant)
@@ -151,7 +151,7 @@ async def test_a_rotation_leaves_both_keys_good_until_its_grace_is_over(
     assert ends
     assert abs((ends - new.created_at).total_seconds() - 7200) < 60
     demo.execute("UPDATE api_keys SET expires_at = now() WHERE prefix = %s", [old.prefix])
-    async with serving(settings) as another_process:
+    async with open_client(settings) as another_process:
         assert [await status(another_process, each.key) for each in (old, new)] == [401, 200]
     again = await client.post(f"{KEYS}/{old.prefix}/rotate", headers=merchant)
     assert problem(again) == (409, "conflict")
@@ -169,13 +169,13 @@ async def test_a_key_without_an_end_is_rotated_with_a_day_of_grace(
 
 
 async def test_a_revoked_key_opens_nothing_in_any_process(
-    client: httpx.AsyncClient, settings: Settings, serving: Serving, merchant: dict[str, str]
+    client: httpx.AsyncClient, settings: Settings, open_client: OpenClient, merchant: dict[str, str]
 ) -> None:
     issued = await create(client, merchant)
     for _ in range(2):
         assert (await client.delete(f"{KEYS}/{issued.prefix}", headers=merchant)).status_code == 204
     assert await status(client, issued.key) == 401
-    async with serving(settings) as another_process:
+    async with open_client(settings) as another_process:
         assert await status(another_process, issued.key) == 401
     assert problem(await client.post(f"{KEYS}/{issued.prefix}/rotate", headers=merchant)) == (409, "conflict")
     shown = KeyList.model_validate_json((await client.get(KEYS, headers=merchant)).content).keys
@@ -249,10 +249,10 @@ async def test_a_key_is_good_from_its_networks_alone(
 
 
 async def test_behind_our_own_proxy_the_address_that_it_was_called_from_counts(
-    settings: Settings, serving: Serving, merchant: dict[str, str], demo: Demo
+    settings: Settings, open_client: OpenClient, merchant: dict[str, str], demo: Demo
 ) -> None:
     assert not demo.closed
-    async with serving(settings.model_copy(update={"trusted_proxies": "10.0.0.0/8, fd00::/8"})) as client:
+    async with open_client(settings.model_copy(update={"trusted_proxies": "10.0.0.0/8, fd00::/8"})) as client:
         issued = await create(client, merchant, ip_allow_list=ALLOWED)
         for peer, forwarded, answer in (
             ("10.1.2.3", "203.0.113.9", 200),
@@ -274,10 +274,10 @@ async def test_behind_our_own_proxy_the_address_that_it_was_called_from_counts(
      ("fe80::1%eth0", None), ("not.an.address", None), ("", None)],
 )  # fmt: skip
 async def test_the_journal_notes_the_address_if_it_is_one(
-    settings: Settings, serving: Serving, merchant: dict[str, str], demo: Demo, forwarded: str, noted: str | None
+    settings: Settings, open_client: OpenClient, merchant: dict[str, str], demo: Demo, forwarded: str, noted: str | None
 ) -> None:
     async with (
-        serving(settings.model_copy(update={"trusted_proxies": "10.0.0.0/8"})) as client,
+        open_client(settings.model_copy(update={"trusted_proxies": "10.0.0.0/8"})) as client,
         called_from(client, "10.1.2.3") as other,
     ):
         await create(other, {**merchant, "X-Forwarded-For": forwarded})
@@ -289,7 +289,7 @@ async def test_a_shop_sees_how_much_it_uses(
 ) -> None:
     slug = await emma.create()
     sizes = [len((await emma.read(slug)).content) for _ in range(3)]
-    await serving_of(client).tracker.flush()
+    await app_state_of(client).traffic_recorder.flush()
     answer = await client.get("/api/admin/usage", headers=merchant)
     used = UsageAnswer.model_validate_json(answer.content)
     assert used.hits >= 3

@@ -7,7 +7,7 @@ from psycopg import Connection
 from sqlalchemy import event
 
 from api.schemas.responses import OwnRegistryList, RegistryList
-from tests.api.conftest import Visitor, problem, serving_of
+from tests.api.conftest import Visitor, problem, app_state_of
 
 Demo = Connection[tuple[Any, ...]]
 PATH = "/api/registries"
@@ -22,7 +22,7 @@ def queries(client: httpx.AsyncClient) -> Iterator[list[str]]:
     def note(*arguments: object) -> None:
         statements.append(str(arguments[2]))
 
-    engine = serving_of(client).resources.db.engine.sync_engine
+    engine = app_state_of(client).resources.db.engine.sync_engine
     event.listen(engine, "before_cursor_execute", note)
     yield statements
     event.remove(engine, "before_cursor_execute", note)

@@ -92,7 +92,7 @@ async def test_requests_are_traced_under_their_routes_template(client: httpx.Asy
 async def test_a_database_that_is_away_is_logged_each_time_and_reported_again_by_a_route_after_a_while(
     reporting: Settings,
     sentry: Listener,
-    serving: Opened,
+    open_client: Opened,
     key: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -101,7 +101,7 @@ async def test_a_database_that_is_away_is_logged_each_time_and_reported_again_by
 ) -> None:
     monkeypatch.setattr("api.problems.REPORT_AGAIN_SECONDS", seconds)
     away = reporting.model_copy(update={"database_url": "postgresql+psycopg://u:hunter22secret@127.0.0.1:1/x"})
-    async with serving(away) as client:
+    async with open_client(away) as client:
         paths = ["/api/registries"] * 3 + ["/api/my-registries"] * 2
         answers = [await client.get(path, headers=key | {"X-Customer-Id": "1"}) for path in paths]
     sentry_reports.flush()

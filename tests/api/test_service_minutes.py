@@ -8,15 +8,15 @@ from psycopg import Connection
 from tests.api.conftest import Visitor
 from wishcraft.settings import Settings
 
-Serving = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
+OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 async def test_what_was_served_is_written_down_by_the_time_the_service_has_stopped(
-    settings: Settings, demo: Connection[tuple[Any, ...]], serving: Serving, signed: Callable[..., str]
+    settings: Settings, demo: Connection[tuple[Any, ...]], open_client: OpenClient, signed: Callable[..., str]
 ) -> None:
     demo.execute("TRUNCATE service_minutes")
     [(slug,)] = demo.execute("SELECT slug FROM registries WHERE visibility = 'public' ORDER BY id LIMIT 1").fetchall()
-    async with serving(settings) as client:
+    async with open_client(settings) as client:
         for _ in range(3):  # by the route, then by the edge
             assert (await Visitor(client, signed).read(slug)).status_code == 200
         assert (await client.get("/api/registries")).status_code == 401

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from wishcraft.services.health.monitor import Status, overall
 from wishcraft.settings import Settings
 
-Serving = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
+OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 async def test_every_part_is_looked_at(client: httpx.AsyncClient) -> None:
@@ -20,8 +20,8 @@ async def test_every_part_is_looked_at(client: httpx.AsyncClient) -> None:
     assert found["status"] == "degraded"
 
 
-async def test_liveness_asks_nobody(settings: Settings, serving: Serving) -> None:
-    async with serving(away(settings, "database_url", "redis_url")) as client:
+async def test_liveness_asks_nobody(settings: Settings, open_client: OpenClient) -> None:
+    async with open_client(away(settings, "database_url", "redis_url")) as client:
         assert (await client.get("/health/liveness")).json() == {"status": "alive"}
 
 
@@ -35,10 +35,15 @@ async def test_liveness_asks_nobody(settings: Settings, serving: Serving) -> Non
     ],
 )
 async def test_one_store_is_enough_to_be_ready(
-    settings: Settings, serving: Serving, client: httpx.AsyncClient, gone: tuple[str, ...], status: str, code: int
+    settings: Settings,
+    open_client: OpenClient,
+    client: httpx.AsyncClient,
+    gone: tuple[str, ...],
+    status: str,
+    code: int,
 ) -> None:
     assert client.is_closed is False  # the demo shops are there
-    async with serving(away(settings, *gone)) as other:
+    async with open_client(away(settings, *gone)) as other:
         answer = await other.get("/health/readiness")
     assert (answer.status_code, answer.json()["status"]) == (code, status)
     unhealthy = {name for name, check in answer.json()["checks"].items() if check["status"] == "unhealthy"}
@@ -54,27 +59,27 @@ def test_the_whole_is_as_its_worst_part_but_lives_while_a_store_does() -> None:
     assert overall(well | {"database": Status.UNHEALTHY, "redis": Status.UNHEALTHY}) is Status.UNHEALTHY
 
 
-async def test_health_names_no_address_and_no_secret(settings: Settings, serving: Serving) -> None:
-    async with serving(away(settings, "database_url", "redis_url")) as client:
+async def test_health_names_no_address_and_no_secret(settings: Settings, open_client: OpenClient) -> None:
+    async with open_client(away(settings, "database_url", "redis_url")) as client:
         shown = (await client.get("/health")).text
     assert "127.0.0.1" not in shown
     assert "postgres" not in shown
 
 
 async def test_the_api_answers_from_postgresql_while_redis_is_away(
-    settings: Settings, serving: Serving, client: httpx.AsyncClient, key: dict[str, str]
+    settings: Settings, open_client: OpenClient, client: httpx.AsyncClient, key: dict[str, str]
 ) -> None:
     listed = (await client.get("/api/registries", headers=key)).json()["registries"]
-    async with serving(away(settings, "redis_url")) as without_redis:
+    async with open_client(away(settings, "redis_url")) as without_redis:
         answer = await without_redis.get(f"/api/registries/{listed[0]['slug']}", headers=key)
     assert (answer.status_code, answer.headers["x-cache"]) == (200, "bypass")
     assert answer.content == (await client.get(f"/api/registries/{listed[0]['slug']}", headers=key)).content
 
 
 async def test_without_postgresql_a_reader_is_told_to_come_back(
-    settings: Settings, serving: Serving, key: dict[str, str]
+    settings: Settings, open_client: OpenClient, key: dict[str, str]
 ) -> None:
-    async with serving(away(settings, "database_url")) as client:
+    async with open_client(away(settings, "database_url")) as client:
         answer = await client.get("/api/registries", headers=key)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert answer.json()["type"] == "urn:wishcraft:problem:unavailable"
@@ -103,13 +108,13 @@ async def test_openapi_says_who_may_call_and_how_it_may_fail(client: httpx.Async
 
 
 async def test_a_page_of_another_site_may_call_if_we_say_so_and_only_then(
-    settings: Settings, serving: Serving, client: httpx.AsyncClient, key: dict[str, str]
+    settings: Settings, open_client: OpenClient, client: httpx.AsyncClient, key: dict[str, str]
 ) -> None:
     slug = (await client.get("/api/registries", headers=key)).json()["registries"][0]["slug"]
     theirs = {"Origin": "https://headless.example"}
     asking = {**theirs, "Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "if-match"}
     allowed = settings.model_copy(update={"cors_origins": "https://headless.example, https://other.example"})
-    async with serving(allowed) as other:
+    async with open_client(allowed) as other:
         for _ in range(2):  # the second time the edge could answer, and must not
             answer = await other.get(f"/api/registries/{slug}", headers={**key, **theirs})
             assert answer.headers["access-control-allow-origin"] == "https://headless.example"
@@ -122,17 +127,17 @@ async def test_a_page_of_another_site_may_call_if_we_say_so_and_only_then(
 
 
 async def test_metrics_are_for_who_has_the_token(
-    settings: Settings, serving: Serving, client: httpx.AsyncClient
+    settings: Settings, open_client: OpenClient, client: httpx.AsyncClient
 ) -> None:
     assert (await client.get("/metrics")).status_code == 200
-    async with serving(settings.model_copy(update={"environment": "production"})) as other:
+    async with open_client(settings.model_copy(update={"environment": "production"})) as other:
         assert (await other.get("/metrics")).status_code == 404
-    async with serving(settings.model_copy(update={"metrics_token": SecretStr("let-me-in")})) as other:
+    async with open_client(settings.model_copy(update={"metrics_token": SecretStr("let-me-in")})) as other:
         assert (await other.get("/metrics")).status_code == 401
         assert (await other.get("/metrics", headers={"Authorization": "Bearer let-me-out"})).status_code == 401
         answer = await other.get("/metrics", headers={"Authorization": "Bearer let-me-in"})
         assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, "text/plain")
-    async with serving(away(settings, "redis_url")) as other:
+    async with open_client(away(settings, "redis_url")) as other:
         assert "wishcraft_redis_up 0.0" in (await other.get("/metrics")).text
 
 

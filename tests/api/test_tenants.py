@@ -17,12 +17,12 @@ from redis import Redis
 
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.demo_rows import ACCESS_CODE
-from tests.api.conftest import JSON, SHOP, WEDDING, Visitor, serving_of
+from tests.api.conftest import JSON, SHOP, WEDDING, Visitor, app_state_of
 from wishcraft.settings import Settings
 from wishcraft.store.schema import Base
 
 Demo = Connection[tuple[Any, ...]]
-Serving = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
+OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 MARKER: Final = "qx7otherstenantqx7"
 OTHERS: Final = ("lumiere-maison.myshopify.com", "sakura-living.myshopify.com")
 ROUTES: Final[tuple[tuple[str, str, object], ...]] = (
@@ -114,7 +114,7 @@ def runner() -> Iterator[asyncio.Runner]:
 def world(
     runner: asyncio.Runner,
     settings: Settings,
-    serving: Serving,
+    open_client: OpenClient,
     demo: Demo,
     signed: Callable[..., str],
     token: Callable[..., dict[str, str]],
@@ -123,7 +123,7 @@ def world(
     if not column(demo, "SELECT 1 FROM registries WHERE access_code_hash IS NOT NULL"):
         pytest.fail("the demo data has no access code to take over")
     plant(demo)
-    context = serving(settings)
+    context = open_client(settings)
     client = runner.run(context.__aenter__())
     customers = column(demo, "SELECT customer_id FROM registries WHERE shop_id <> 1 ORDER BY id")
     key = {"X-API-Key": add_key(demo, 1).key}
@@ -150,7 +150,7 @@ def world(
             other = Visitor(client, signed, int(customers[0]), shop=domain)
             await other.send("POST", "/api/registries", WEDDING | {"title": MARKER}, idempotency_key="taken")
         own = await visitor.create()
-        await serving_of(client).tracker.flush()
+        await app_state_of(client).traffic_recorder.flush()
         return grants, own
 
     grants, own = runner.run(prepare())
@@ -209,7 +209,7 @@ def test_no_caller_sees_or_changes_anything_of_another_shop(
     for kind in world.callers:
         for route in ROUTES:
             call(kind, route)
-    runner.run(serving_of(world.client).tracker.flush())
+    runner.run(app_state_of(world.client).traffic_recorder.flush())
     assert checksums(demo, redis) == before
     redis.close()
     for kind in ("customer", "server", "merchant"):  # another shop's customer may have the same id and the same key
@@ -220,9 +220,9 @@ def test_no_caller_sees_or_changes_anything_of_another_shop(
 
 
 async def test_one_slug_in_two_shops_is_two_registries(
-    settings: Settings, serving: Serving, signed: Callable[..., str], demo: Demo
+    settings: Settings, open_client: OpenClient, signed: Callable[..., str], demo: Demo
 ) -> None:
-    async with serving(settings) as client:
+    async with open_client(settings) as client:
         here, there = (Visitor(client, signed, 4711, shop) for shop in (SHOP, OTHERS[0]))
         slug = await here.create(title="Here")
         demo.execute(

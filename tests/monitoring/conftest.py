@@ -13,7 +13,7 @@ from psycopg import Connection
 from api.app import create_app, create_service
 from api.state import AppState
 from deployments.sandbox.demo import add_key
-from tests.api.conftest import serving_of
+from tests.api.conftest import app_state_of
 from tests.cache.conftest import OwnValkey
 from tests.support.alert_rules import firing
 from tests.support.metric_samples import Samples
@@ -29,16 +29,16 @@ class Watched:
 
     def __init__(self, client: httpx.AsyncClient, key: dict[str, str]) -> None:
         self.client = client
-        self.serving: AppState = serving_of(client)
+        self.app_state: AppState = app_state_of(client)
         self.now = time.time()
         self._key = key
         self._samples = Samples()
 
     async def scrape(self, after: float = 15) -> dict[str, list[dict[str, str]]]:
         """Scrape so many seconds after the last time; the alerts that fire then, with their labels."""
-        await self.serving.tracker.flush()
-        self.serving.watch._health.known = None  # what was found a moment ago is not good enough
-        self.serving.watch._schedule.known = None
+        await self.app_state.traffic_recorder.flush()
+        self.app_state.health_monitor._health.known = None  # what was found a moment ago is not good enough
+        self.app_state.health_monitor._schedule.known = None
         page = (await self.client.get("/metrics")).text
         return self.scraped(dict.fromkeys(REPLICAS, page), after)
 
@@ -62,13 +62,13 @@ class Watched:
 
     async def count(self, name: str, **labels: str) -> None:
         """Count as a job does, in another process."""
-        self.serving.resources.counters.count(name, 1, **labels)
-        await self.serving.resources.counters.flush()
+        self.app_state.resources.counters.count(name, 1, **labels)
+        await self.app_state.resources.counters.flush()
 
     async def tell(self, name: str, value: float, **labels: str) -> None:
         """Set a gauge as a job does."""
-        self.serving.resources.counters.set(name, value, **labels)
-        await self.serving.resources.counters.flush()
+        self.app_state.resources.counters.set(name, value, **labels)
+        await self.app_state.resources.counters.flush()
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ async def watching(settings: Settings, demo: Demo) -> AsyncIterator[Watched]:
         httpx.AsyncClient(transport=transport, base_url="http://api") as client,
     ):
         watched = Watched(client, {"X-API-Key": add_key(demo, 1).key})
-        watched.serving.resources.cache._hold_seconds = 0
+        watched.app_state.resources.cache._hold_seconds = 0
         yield watched
 
 

@@ -37,7 +37,7 @@ ENDS_BADLY = pytest.mark.parametrize(("outcome", "alert"), [("failed", "JobFaile
 @pytest.fixture
 async def shop(watched: Watched) -> ShopRef:
     """One of the demo shops."""
-    async with watched.serving.resources.db.repeatable_read() as session:
+    async with watched.app_state.resources.db.repeatable_read() as session:
         return (await shops.find_active(session, [SHOP]))[0]
 
 
@@ -61,7 +61,7 @@ async def test_what_ended_badly_long_ago_is_not_told_of_again_when_redis_comes_b
     own_valkey.pause()
     assert set(await watched.scrape(10 * HOUR)) == {"RedisAway"}
     own_valkey.resume()
-    breaker = watched.serving.resources.redis.breaker
+    breaker = watched.app_state.resources.redis.breaker
     assert breaker
     deadline = time.monotonic() + 20
     while breaker.is_open:
@@ -132,11 +132,11 @@ async def test_a_shop_that_is_throttled_often_is_named_and_one_that_is_throttled
     watched: Watched, simulator_server: tuple[str, FastAPI], shop: ShopRef
 ) -> None:
     clock = FakeClock()
-    watched.serving.resources.shopify.retry.clock = clock
+    watched.app_state.resources.shopify.retry.clock = clock
     simulator = simulator_server[1].state.simulator = Simulator(Options(clock=clock))
     for times, expected in ((1, {}), (8, {"ShopifyThrottling": [{"shop": SHOP, "severity": "ticket"}]})):
         simulator.shops[SHOP].faults.set(faults.Fault(faults.FaultKind.THROTTLE, remaining=times))
-        await sync_shop(watched.serving.resources, shop)
+        await sync_shop(watched.app_state.resources, shop)
         assert await watched.scrape() == expected
 
 
@@ -164,6 +164,6 @@ async def test_reminders_that_do_not_go_out_are_told_of(
     mailbox.set_fault(Fault(kind))
     for _ in range(runs):
         await remind_shop(
-            watched.serving.resources, well.model_copy(update={"reminder_recovery": "hold"}), shop, now=now
+            watched.app_state.resources, well.model_copy(update={"reminder_recovery": "hold"}), shop, now=now
         )
     assert set(await watched.scrape(HOUR)) == {alert}

@@ -51,7 +51,7 @@ async def test_redis_away(watched: Watched, own_valkey: OwnValkey, slugs: list[s
 
 
 async def test_a_breaker_that_stays_open_although_redis_answers(watched: Watched) -> None:
-    breaker = watched.serving.resources.redis.breaker
+    breaker = watched.app_state.resources.redis.breaker
     assert breaker
     told = asyncio.Event()
     breaker.before_closing = told.wait
@@ -139,7 +139,7 @@ async def test_a_redis_that_is_nearly_full_and_one_that_forgets(watched: Watched
 async def test_no_connection_left(watched: Watched) -> None:
     async with AsyncExitStack() as taken:
         for _ in range(10):
-            session = await taken.enter_async_context(watched.serving.resources.db.autocommit())
+            session = await taken.enter_async_context(watched.app_state.resources.db.autocommit())
             await session.execute(text("SELECT 1"))
         fired = await watched.scrape()
     assert {each["instance"] for each in fired["DatabasePoolExhausted"]} == {"one", "two"}

@@ -143,6 +143,22 @@ async def test_an_odd_request_goes_to_the_route(
     assert route_calls == [url]
 
 
+@pytest.mark.parametrize(
+    "zero", ["\N{ARABIC-INDIC DIGIT ZERO}", "\N{FULLWIDTH DIGIT ZERO}"], ids=["arabic-indic", "full-width"]
+)
+async def test_id_in_digits_outside_ascii_is_not_found(both: Both, demo: Demo, key: dict[str, str], zero: str) -> None:
+    found = demo.execute("SELECT id FROM registries WHERE slug = %s", [public(demo)]).fetchone()
+    assert found
+    registry_id = str(found[0])
+    other = "".join(chr(ord(zero) + int(digit)) for digit in registry_id)
+    for client in (both.route, both.edge):
+        assert (await client.get(f"/api/registries/{registry_id}", headers=key)).status_code == 200
+        assert (await client.get(f"/api/registries/{other}", headers=key)).status_code == 404
+    events = {"visitor_id": "b7c1d2", "events": [{"type": "registry_viewed"}]}
+    answer = await both.route.post(f"/api/registries/{other}/events", headers=key, json=events)
+    assert answer.json() == {"accepted": 0}
+
+
 async def test_a_query_is_remembered_only_as_it_was_signed(both: Both, demo: Demo, signed: Query) -> None:
     slug, query = public(demo), signed(customer_id=5)
     for _ in range(2):
@@ -244,7 +260,7 @@ async def test_trouble_at_the_edge_is_the_routes_to_answer(
 
     monkeypatch.setattr("api.fast_path.represent", fail)
     assert (await both.edge.get(url, headers=key)).status_code == 200
-    assert "The edge failed" in caplog.text
+    assert "The fast path failed" in caplog.text
 
 
 def public(demo: Demo) -> str:

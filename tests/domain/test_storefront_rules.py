@@ -5,7 +5,7 @@ import pytest
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller, Scope
 from wishcraft.domain.etags import allows_change, make_etag
-from wishcraft.domain.registries import SLUG, EventType, make_slug
+from wishcraft.domain.registries import LONGEST_SLUG, SLUG, EventType, is_registry_ref, make_slug
 from wishcraft.domain.view_score import HALF_LIFE, weight
 
 DIGEST = "0123456789abcdef"
@@ -50,6 +50,29 @@ def test_a_slug_says_the_title_and_is_one(title: str, begins: str) -> None:
 @pytest.mark.parametrize("text", ["123", "1", "", "-a", "a-", "a--b", "A", "é", "a b", "a\n"])
 def test_what_is_no_slug(text: str) -> None:
     assert not SLUG.fullmatch(text)
+
+
+@pytest.mark.parametrize("ref", ["1", "100000001", "a", "emma-2", "x" * LONGEST_SLUG])
+def test_ids_and_slugs_are_registry_refs(ref: str) -> None:
+    assert is_registry_ref(ref)
+
+
+@pytest.mark.parametrize(
+    "ref",
+    [
+        "",
+        "\N{ARABIC-INDIC DIGIT THREE}",
+        "\N{FULLWIDTH DIGIT ONE}2",
+        "²",
+        "-1",
+        "1\n",
+        "A",
+        "a b",
+        "x" * (LONGEST_SLUG + 1),
+    ],
+)
+def test_other_texts_and_digits_outside_ascii_are_no_registry_refs(ref: str) -> None:
+    assert not is_registry_ref(ref)
 
 
 def test_who_passes_which_gate() -> None:

@@ -93,8 +93,8 @@ def make_slug(title: str, event_type: EventType, random: bytes) -> str:
     return f"{words}-{''.join(_SUFFIX[byte % len(_SUFFIX)] for byte in random)}"
 
 
-def could_name_registry(ref: str) -> bool:
-    """Whether this has the shape of a slug or of an id."""
+def is_registry_ref(ref: str) -> bool:
+    """Whether this has the form of a registry's id (ASCII digits) or slug; there may be no such registry."""
     return (ref.isascii() and ref.isdecimal()) or (len(ref) <= LONGEST_SLUG and SLUG.fullmatch(ref) is not None)
 
 

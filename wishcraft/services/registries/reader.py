@@ -10,7 +10,7 @@ import orjson
 
 from wishcraft.cache.registries import CacheResult
 from wishcraft.domain.cached_registry import CachedRegistry
-from wishcraft.domain.registries import LONGEST_SLUG, SLUG, access_level
+from wishcraft.domain.registries import access_level, is_registry_ref
 from wishcraft.domain.registry_payload import RegistryFacts, compose_payload
 from wishcraft.errors import DatabaseUnavailable
 from wishcraft.resources import Resources
@@ -49,8 +49,10 @@ class RegistryReader:
 
     async def find_slug(self, shop_id: int, ref: str) -> str | None:
         """The slug of the registry with this slug or id; None if there can be none. Slugs never change."""
+        if not is_registry_ref(ref):
+            return None
         if not ref.isdecimal():
-            return ref if len(ref) <= LONGEST_SLUG and SLUG.fullmatch(ref) else None
+            return ref
         number = int(ref)
         if number > _LARGEST_ID:
             return None

@@ -1,4 +1,4 @@
-"""What a request brings that no log line and no report about it may tell, in whatever error's text it turns up."""
+"""The values of a request that must not reach a log line or a Sentry event."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -13,19 +13,19 @@ _SECRET_HEADERS: Final = frozenset({b"authorization", b"cookie", b"x-api-key", b
 
 
 class RequestSecrets:
-    """Every text in the request's body, as people's data; the secrets among its headers and in its query."""
+    """The secret headers and query parameters of a request, and every text in its body, which is personal data."""
 
     def __init__(self, scope: Scope, body: Sequence[bytes]) -> None:
-        """`body` is what has come of it; it may grow."""
+        """`body` has the parts that have arrived; it may grow."""
         self._scope = scope
         self._body = body
-        self._known: tuple[int, frozenset[str]] = (-1, frozenset())
+        self._found: tuple[int, frozenset[str]] = (-1, frozenset())
 
     def __call__(self) -> frozenset[str]:
-        """What is known now: looked for once, and again when more of the body has come."""
-        if self._known[0] != len(self._body):
-            self._known = len(self._body), frozenset(_secrets_of(self._scope, self._body))
-        return self._known[1]
+        """The values so far; searched again only when more of the body has arrived."""
+        if self._found[0] != len(self._body):
+            self._found = len(self._body), frozenset(_secrets_of(self._scope, self._body))
+        return self._found[1]
 
 
 def _secrets_of(scope: Scope, body: Sequence[bytes]) -> Iterator[str]:
@@ -36,7 +36,7 @@ def _secrets_of(scope: Scope, body: Sequence[bytes]) -> Iterator[str]:
         if is_secret_name(name):
             yield text
     try:
-        yield from _texts(json.loads(b"".join(body)))  # not orjson, which is stricter than FastAPI
+        yield from _texts(json.loads(b"".join(body)))  # not orjson, which accepts less than FastAPI
     except ValueError:
         yield b"".join(body).decode(errors="replace")
 

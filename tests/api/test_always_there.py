@@ -15,7 +15,7 @@ from psycopg import Connection
 from redis.asyncio import Redis
 
 from deployments.sandbox.demo import add_key
-from tests.api.conftest import Visitor, problem, app_state_of
+from tests.api.conftest import Visitor, app_state_of, problem
 from tests.cache.conftest import OwnValkey
 from wishcraft.cache import entries, keys
 from wishcraft.errors import CacheUnavailable

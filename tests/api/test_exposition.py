@@ -11,7 +11,7 @@ from psycopg import Connection
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from api.exposition import described
+from api.exposition import metric_help
 from tests.api.conftest import SHOP, app_state_of
 from tests.api.test_always_there import closed_to_all, open_to_all, public
 from tests.api.test_service_pages import away
@@ -52,7 +52,7 @@ def requests(route: str, status: int, by: str = "route", method: str = "GET") ->
 async def test_every_metric_that_there_is_is_in_the_text_with_its_help(client: httpx.AsyncClient) -> None:
     text = (await client.get("/metrics")).text
     told = dict(line.removeprefix("# HELP ").split(" ", 1) for line in text.splitlines() if line.startswith("# HELP "))
-    assert told == described()
+    assert told == metric_help()
     assert all(name.startswith("wishcraft_") for name in told)
 
 

@@ -127,9 +127,14 @@ class Authenticator:
         shop = await self._shops.get(identity.shop) if identity else None
         return Caller(shop.id, f"admin:{shop.id}:{identity.user}", None, EVERYTHING) if shop and identity else None
 
-    def address(self, scope: Connection) -> str:
-        """The client's address: the nearest one that is not a trusted proxy."""
-        return client_address(*_chain(scope), self._trusted)
+    def address(self, scope: Connection, hops: int = 0) -> str:
+        """The client's address: from the peer and the `X-Forwarded-For` chain, the nearest that is no trusted proxy.
+
+        `hops` further proxies are skipped: 1 for a request that Shopify signed.
+        """
+        peer = scope["client"][0] if scope.get("client") else ""
+        forwarded_for = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        return client_address(peer, forwarded_for, self._trusted, hops)
 
     def _validate_key(self, key: CachedKey, scope: Connection) -> Caller | None:
         """The key's caller, unless the key has expired or the address is not on its allow list. Records the use."""
@@ -141,7 +146,7 @@ class Authenticator:
         return key.caller
 
     def _guest(self, shop_id: int, scope: Connection) -> Caller:
-        return Caller(shop_id, f"guest:{shop_id}:{client_address(*_chain(scope), self._trusted, hops=1)}")
+        return Caller(shop_id, f"guest:{shop_id}:{self.address(scope, hops=1)}")
 
     async def _find_key(self, fingerprint: bytes) -> CachedKey | None:
         key_hash, prefix = fingerprint[:_DIGEST_SIZE], fingerprint[_DIGEST_SIZE:].decode()
@@ -164,9 +169,3 @@ class Authenticator:
 def _fingerprint(key: bytes) -> bytes:
     """SHA-256 of the key, then its prefix. A look-up takes equally long for a wrong key and a nearly right one."""
     return sha256(key).digest() + key[_PREFIX]
-
-
-def _chain(scope: Connection) -> tuple[str, list[str]]:
-    """Peer address and `X-Forwarded-For` chain of a connection."""
-    forwarded_for = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-    return scope["client"][0] if scope.get("client") else "", forwarded_for

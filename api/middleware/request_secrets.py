@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -12,19 +13,19 @@ from wishcraft.observability.redaction import is_secret_name
 _SECRET_HEADERS: Final = frozenset({b"authorization", b"cookie", b"x-api-key", b"x-registry-grant"})
 
 
+@dataclass(slots=True, eq=False)
 class RequestSecrets:
     """The secret headers and query parameters of a request, and every text in its body, which is personal data."""
 
-    def __init__(self, scope: Scope, body: Sequence[bytes]) -> None:
-        """`body` has the parts that have arrived; it may grow."""
-        self._scope = scope
-        self._body = body
-        self._found: tuple[int, frozenset[str]] = (-1, frozenset())
+    scope: Scope
+    body: Sequence[bytes]
+    """The parts that have arrived; there may be more later."""
+    _found: tuple[int, frozenset[str]] = field(default=(-1, frozenset()), init=False)
 
     def __call__(self) -> frozenset[str]:
         """The values so far; searched again only when more of the body has arrived."""
-        if self._found[0] != len(self._body):
-            self._found = len(self._body), frozenset(_secrets_of(self._scope, self._body))
+        if self._found[0] != len(self.body):
+            self._found = len(self.body), frozenset(_secrets_of(self.scope, self.body))
         return self._found[1]
 
 

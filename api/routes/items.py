@@ -55,7 +55,7 @@ async def change(
     registry_request: RegistryRequestDep, item_id: ItemId, if_match: IfMatch, body: ChangedItem
 ) -> Response:
     """Fields that are left out keep their values."""
-    values = {_COLUMNS.get(name, name): value for name, value in body.named().items()}
+    values = {_COLUMNS.get(name, name): value for name, value in body.model_dump(exclude_unset=True).items()}
     await change_item(
         registry_request.app_state.resources, registry_request.as_change("item.changed", if_match), item_id, values
     )

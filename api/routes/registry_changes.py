@@ -149,7 +149,7 @@ async def create(
 )
 async def change(registry_request: RegistryRequestDep, if_match: IfMatch, body: ChangedRegistry) -> Response:
     """Fields that are left out keep their values. A new access code ends the grants of the old one."""
-    values = {name: value for name, value in body.named().items() if name not in {"registrant", "access_code"}}
+    values = body.model_dump(exclude_unset=True, exclude={"registrant", "access_code"})
     if body.registrant:
         values |= _columns(body.registrant)
     registry_change = registry_request.as_change("registry.changed", if_match)

@@ -1,7 +1,7 @@
 """Request bodies, with the limits of each field. Other bodies are answered 422 with the reason."""
 
 from datetime import date
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -53,10 +53,6 @@ class RequestModel(BaseModel):
     """Base of all request bodies: unknown fields are refused, so that a misspelt name is not ignored."""
 
     model_config = ConfigDict(extra="forbid")
-
-    def named(self) -> dict[str, Any]:
-        """The fields that are in the body."""
-        return self.model_dump(include=self.model_fields_set)
 
 
 class Person(RequestModel):

@@ -18,7 +18,7 @@ from api.routes.registry_changes import (
 )
 from api.schemas.requests import LARGEST_ID, ChangedItem, NewItem
 from wishcraft.services.registries.items import add_item, change_item, remove_item
-from wishcraft.store.registry_items import ItemValues
+from wishcraft.store import registry_items
 
 router: Final = APIRouter(prefix="/api/registries/{ref}/items", tags=["items"])
 
@@ -43,7 +43,7 @@ async def add(
 ) -> Response:
     """Adds a variant of the shop. Title, price, stock and image are read from Shopify."""
     key = make_key(idempotency_key, registry_request.caller, registry_request.request, body.model_dump_json().encode())
-    item = ItemValues(body.variant_id, body.quantity, body.priority, body.notes)
+    item = registry_items.NewItem(body.variant_id, body.quantity, body.priority, body.notes)
     await add_item(registry_request.app_state.resources, registry_request.as_change("item.added", if_match), item, key)
     return await answer_created(
         registry_request.request, registry_request.app_state, registry_request.caller, registry_request.slug

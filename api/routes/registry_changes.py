@@ -13,7 +13,7 @@ from api.schemas.requests import ChangedRegistry, NewRegistry, Person
 from api.state import AppState
 from wishcraft.domain.callers import Caller
 from wishcraft.services.registries.lifecycle import Draft, archive_registry, create_registry, update_registry
-from wishcraft.services.registries.write import Change
+from wishcraft.services.registries.write import ChangeRequest
 from wishcraft.store.audit_log import Origin
 from wishcraft.store.idempotency import IdempotencyKey
 
@@ -86,9 +86,9 @@ class RegistryRequest(NamedTuple):
     slug: str
     origin: Origin
 
-    def as_change(self, action: str, if_match: str | None) -> Change:
+    def as_change(self, action: str, if_match: str | None) -> ChangeRequest:
         """The change, with its name in the audit log."""
-        return Change(self.caller, self.slug, action, if_match, self.origin)
+        return ChangeRequest(self.caller, self.slug, action, if_match, self.origin)
 
     async def answer(self) -> Response:
         """200 with the current registry."""
@@ -137,7 +137,7 @@ async def create(
     values = body.model_dump(exclude={"registrant", "access_code"}) | _columns(body.registrant)
     key = make_key(idempotency_key, caller, request, body.model_dump_json().encode())
     draft = Draft(values, body.access_code)
-    slug = await create_registry(app_state.resources, caller, draft, claim=key, origin=origin)
+    slug = await create_registry(app_state.resources, caller, draft, key=key, origin=origin)
     return await answer_created(request, app_state, caller, slug)
 
 

@@ -20,7 +20,7 @@ from wishcraft.shopify.signatures import canonical, sign
 
 SHOP: Final = "maple-and-pine.myshopify.com"
 WAYS: Final[tuple[dict[str, str], ...]] = ({}, {"Origin": "https://elsewhere.example"})
-"""Headers with which a read is answered at the edge, and such with which it is answered behind it."""
+"""Headers of a read on the fast path, and of a read on the route."""
 JSON: Final = {"content-type": "application/json"}
 WEDDING: Final[dict[str, Any]] = {
     "title": "Emma & Hugo's Wedding",
@@ -30,11 +30,11 @@ WEDDING: Final[dict[str, Any]] = {
     "registrant": {"first_name": "Emma", "last_name": "Reed", "email": "emma.reed@example.com"},
     "co_registrants": [{"first_name": "Hugo", "last_name": "Laurent", "email": "hugo.laurent@example.com"}],
 }
-"""What a customer sends to create a registry."""
+"""Body that creates a registry."""
 
 
 class Visitor:
-    """Somebody who comes through the shop's own domain: a customer who is logged in, or else a guest."""
+    """A caller through the app proxy: a logged-in customer, or a guest."""
 
     def __init__(
         self, client: httpx.AsyncClient, signed: Callable[..., str], customer_id: int | None = None, shop: str = SHOP
@@ -65,19 +65,19 @@ class Visitor:
 
 
 def problem(answer: httpx.Response) -> tuple[int, str]:
-    """The status and the kind of the problem that the answer tells of."""
+    """Status and kind of the response's problem."""
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     return answer.status_code, answer.json()["type"].removeprefix("urn:wishcraft:problem:")
 
 
 def app_state_of(client: httpx.AsyncClient) -> AppState:
-    """What serves the client's API."""
+    """The state of the client's API."""
     return cast("AppState", cast("Any", client)._transport.app._state.app_state)
 
 
 @pytest.fixture
 def open_client() -> Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]:
-    """Opens a client of an API with the settings that it is given."""
+    """Function that opens a client of an API with the given settings."""
     return _open_client
 
 
@@ -94,7 +94,7 @@ async def _open_client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def client(settings: Settings, demo: Connection[tuple[Any, ...]]) -> AsyncIterator[httpx.AsyncClient]:
-    """A client that shows nothing of its own."""
+    """A client without credentials."""
     assert not demo.closed
     async with _open_client(settings) as client:
         yield client
@@ -146,7 +146,7 @@ def token(settings: Settings) -> Callable[..., dict[str, str]]:
 
 @pytest.fixture
 def guest(client: httpx.AsyncClient, signed: Callable[..., str]) -> Visitor:
-    """Somebody who is not logged in."""
+    """A guest of `SHOP`."""
     return Visitor(client, signed)
 
 

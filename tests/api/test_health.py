@@ -1,4 +1,4 @@
-"""What is not well is seen, in `/health` and in the metrics alike, and to look costs next to nothing."""
+"""`/health` and the metrics show the same failures, and probes cost the stores next to nothing."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 
 from tests.api.conftest import app_state_of
-from tests.api.test_always_there import Stopped
+from tests.api.test_outages import Stopped
 from tests.api.test_service_pages import away
 from tests.cache.conftest import OwnValkey
 from tests.support.prefect_stand_in import PrefectStandIn
@@ -41,7 +41,7 @@ async def api(all_well: Settings, open_client: OpenClient, own_valkey: OwnValkey
 
 
 async def look(client: httpx.AsyncClient) -> dict[str, tuple[str, str]]:
-    """The status and the detail of what is not healthy, once the metrics say the same: they may come a second later."""
+    """Status and detail of unhealthy parts, once the metrics agree: they may be a second older."""
     deadline = time.monotonic() + 20
     while True:
         checks = (await client.get("/health")).json()["checks"]
@@ -53,20 +53,20 @@ async def look(client: httpx.AsyncClient) -> dict[str, tuple[str, str]]:
 
 
 async def tell(client: httpx.AsyncClient) -> dict[str, float]:
-    """What the metrics say of each part's health."""
+    """The health of each part in the metrics."""
     families = {each.name: each for each in text_string_to_metric_families((await client.get("/metrics")).text)}
     return {sample.labels["part"]: sample.value for sample in families["wishcraft_part_health"].samples}
 
 
 async def until(client: httpx.AsyncClient, found: dict[str, tuple[str, str]]) -> None:
-    """Look until this is found: an examination is good for a second."""
+    """Poll until this is the result: a health check is cached for a second."""
     deadline = time.monotonic() + 20
     while (seen := await look(client)) != found:
         assert time.monotonic() < deadline, seen
         await asyncio.sleep(0.05)
 
 
-async def test_five_hundred_probes_make_one_examination(
+async def test_five_hundred_probes_cost_one_health_check(
     all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn
 ) -> None:
     async with open_client(all_well) as client:
@@ -78,7 +78,7 @@ async def test_five_hundred_probes_make_one_examination(
     assert prefect.asked == 3  # for the jobs, for what is overdue, for what is to come
 
 
-async def test_a_redis_that_is_away_or_hangs_is_seen_and_so_is_its_return(
+async def test_health_shows_redis_down_or_hanging_and_its_recovery(
     api: httpx.AsyncClient, own_valkey: OwnValkey, prefect: PrefectStandIn
 ) -> None:
     assert prefect.coming
@@ -93,7 +93,7 @@ async def test_a_redis_that_is_away_or_hangs_is_seen_and_so_is_its_return(
     await until(api, {})
 
 
-async def test_a_redis_that_answers_again_but_is_not_used_yet_is_seen(
+async def test_health_shows_an_open_circuit_breaker_while_redis_answers(
     api: httpx.AsyncClient, prefect: PrefectStandIn
 ) -> None:
     assert prefect.coming
@@ -110,7 +110,7 @@ async def test_a_redis_that_answers_again_but_is_not_used_yet_is_seen(
     assert 'wishcraft_breaker_open{store="redis"} 0.0' in (await api.get("/metrics")).text
 
 
-async def test_a_redis_that_is_nearly_full_is_seen(
+async def test_health_shows_redis_close_to_maxmemory(
     api: httpx.AsyncClient, own_valkey: OwnValkey, prefect: PrefectStandIn
 ) -> None:
     assert prefect.coming
@@ -122,7 +122,7 @@ async def test_a_redis_that_is_nearly_full_is_seen(
     assert detail.endswith("close to maxmemory")
 
 
-async def test_a_postgresql_that_is_away_is_seen(
+async def test_health_shows_postgresql_down(
     all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn
 ) -> None:
     assert prefect.coming
@@ -130,7 +130,7 @@ async def test_a_postgresql_that_is_away_is_seen(
         assert await look(client) == {"database": ("unhealthy", "does not answer, or refuses")}
 
 
-async def test_a_postgresql_that_hangs_is_seen_and_hides_nothing_else(
+async def test_hanging_postgresql_does_not_hide_the_other_parts(
     all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn, demo: Demo
 ) -> None:
     assert prefect.coming
@@ -138,13 +138,13 @@ async def test_a_postgresql_that_hangs_is_seen_and_hides_nothing_else(
         assert await look(client) == {}
         with Stopped(demo):
             await until(client, {"database": ("unhealthy", "no answer within 1 s")})
-            # Nobody waits for the question that hangs, and it is not asked again and again. Beside it there is one for
-            # the shops' names, and once a minute the minute's figures.
+            # The hanging probe is left behind and not repeated. Two more connections: the shops' domains, and once a
+            # minute the service level indicators.
             assert 1 <= count_connections(app_state_of(client).resources.db).in_use <= 3
         await until(client, {})
 
 
-async def test_a_pool_without_a_free_connection_is_seen_and_told_from_a_postgresql_that_is_away(
+async def test_exhausted_pool_is_distinguished_from_postgresql_down(
     all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn
 ) -> None:
     assert prefect.coming
@@ -161,9 +161,7 @@ async def test_a_pool_without_a_free_connection_is_seen_and_told_from_a_postgres
         assert "wishcraft_db_connections_limit 10.0" in shown
 
 
-async def test_a_job_that_should_have_run_is_named(
-    all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn
-) -> None:
+async def test_overdue_job_is_named(all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn) -> None:
     prefect.overdue = 2
     async with open_client(all_well) as client:
         detail = "should have begun over 5 minutes ago: send-reminders (2)"
@@ -173,7 +171,7 @@ async def test_a_job_that_should_have_run_is_named(
     assert 'wishcraft_overdue_runs{job="cache-warm"} 0.0' in shown
 
 
-async def test_a_scheduler_that_schedules_nothing_is_seen(
+async def test_health_shows_that_no_run_is_scheduled(
     all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn
 ) -> None:
     prefect.coming = 0
@@ -181,7 +179,7 @@ async def test_a_scheduler_that_schedules_nothing_is_seen(
         assert await look(client) == {"scheduler": ("degraded", "no run is scheduled")}
 
 
-async def test_a_prefect_that_is_away_or_does_not_let_us_in_is_seen(
+async def test_health_shows_prefect_down_or_refusing_the_credentials(
     all_well: Settings, open_client: OpenClient
 ) -> None:
     async with open_client(all_well.model_copy(update={"prefect_api_url": "http://127.0.0.1:1"})) as client:

@@ -1,4 +1,4 @@
-"""Whatever a caller of one shop asks for, with whatever they know of other shops: they see and change nothing there."""
+"""A caller of one shop sees and changes nothing of another, whatever ids, slugs and keys it sends."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
@@ -46,11 +46,11 @@ ROUTES: Final[tuple[tuple[str, str, object], ...]] = (
     ("GET", "/api/admin/usage", None),
     ("POST", "/api/registries/{ref}/events", {"visitor_id": "x", "events": [{"type": "item_clicked"}]}),
 )
-"""Those that name something of another shop must be refused; the others may answer, of one's own shop."""
+"""Calls that name something of another shop must be refused; others may answer with data of the caller's own shop."""
 
 
 class World(NamedTuple):
-    """The callers of the first shop, by kind, and what they know of the others."""
+    """The callers of the first shop, by kind, and the other shops' identifiers."""
 
     callers: Mapping[str, Callable[..., Any]]
     known: Mapping[str, list[str]]
@@ -59,12 +59,12 @@ class World(NamedTuple):
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """No limit of requests, and a secret as long as Shopify's: PyJWT warns of the sandbox's."""
+    """No rate limit, and a secret as long as Shopify's: PyJWT warns of the sandbox's."""
     return settings.model_copy(update={"shopify_api_secret": SecretStr("s" * 32), "rate_limit_per_minute": 10**9})
 
 
 def plant(demo: Demo) -> None:
-    """Mark all that can be read in the other shops."""
+    """Put a marker into every readable column of the other shops."""
     demo.execute(
         f"""UPDATE registries SET title = '{MARKER} ' || title, description = '{MARKER}', event_location = '{MARKER}',
             slug = '{MARKER}-' || slug, customer_first_name = '{MARKER}', customer_last_name = '{MARKER}',
@@ -87,7 +87,7 @@ def column(demo: Demo, query: str) -> list[str]:
 
 
 def checksums(demo: Demo, redis: Redis) -> dict[str, object]:
-    """What the other shops have, in every table and in Redis."""
+    """All data of the other shops, in every table and in Redis."""
     sums: dict[str, object] = {}
     for table in Base.metadata.sorted_tables:
         if table.name == "service_minutes":  # counts of the whole service
@@ -105,7 +105,7 @@ def checksums(demo: Demo, redis: Redis) -> dict[str, object]:
 
 @pytest.fixture
 def runner() -> Iterator[asyncio.Runner]:
-    """An event loop for calls from within a test that is not a coroutine."""
+    """An event loop for a test that is not a coroutine."""
     with asyncio.Runner() as runner:
         yield runner
 
@@ -119,7 +119,7 @@ def world(
     signed: Callable[..., str],
     token: Callable[..., dict[str, str]],
 ) -> Iterator[World]:
-    """An API, its callers, and what lies in the other shops, marked."""
+    """An API, its callers, and the marked data of the other shops."""
     if not column(demo, "SELECT 1 FROM registries WHERE access_code_hash IS NOT NULL"):
         pytest.fail("the demo data has no access code to take over")
     plant(demo)
@@ -146,7 +146,7 @@ def world(
             slug = column(demo, f"SELECT slug FROM registries WHERE shop_id = {shop_id} AND visibility = 'password'")[0]  # noqa: S608  ours
             unlocked = await guest.send("POST", f"/api/registries/{slug}/unlock", {"access_code": ACCESS_CODE})
             grants.append(unlocked.json()["grant"])
-            assert MARKER in (await guest.read(slug, x_registry_grant=grants[-1])).text  # in its own shop all is there
+            assert MARKER in (await guest.read(slug, x_registry_grant=grants[-1])).text  # its own shop shows the marker
             other = Visitor(client, signed, int(customers[0]), shop=domain)
             await other.send("POST", "/api/registries", WEDDING | {"title": MARKER}, idempotency_key="taken")
         own = await visitor.create()
@@ -177,7 +177,7 @@ def world(
 
 
 def fill(template: object, values: Mapping[str, str]) -> Any:
-    """The template with the values in the places of their names."""
+    """The path template with its parameters filled in."""
     if isinstance(template, dict):
         return {name: fill(value, values) for name, value in template.items()}
     if isinstance(template, str):
@@ -219,7 +219,7 @@ def test_no_caller_sees_or_changes_anything_of_another_shop(
         assert found <= ({202} if name.endswith("/events") else {403, 404, 409}), name
 
 
-async def test_one_slug_in_two_shops_is_two_registries(
+async def test_same_slug_in_two_shops_names_two_registries(
     settings: Settings, open_client: OpenClient, signed: Callable[..., str], demo: Demo
 ) -> None:
     async with open_client(settings) as client:

@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
 
-from tests.api.test_always_there import closed_to_all, open_to_all
+from tests.api.test_outages import closed_to_all, open_to_all
 from tests.cache.conftest import OwnValkey
 from tests.monitoring.conftest import Demo, Watched
 from tests.support.prefect_stand_in import PrefectStandIn

@@ -62,7 +62,7 @@ class Run(NamedTuple):
 
 
 _STEPS: Final = "tests/cache/test_protocol_steps.py"
-_ALWAYS_THERE: Final = "tests/api/test_always_there.py"
+_OUTAGES: Final = "tests/api/test_outages.py"
 _CHANGING: Final = "tests/api/test_changing.py"
 _KEYS: Final = "tests/api/test_keys.py"
 _SIGNATURES: Final = "tests/shopify/test_signatures.py"
@@ -113,57 +113,57 @@ BREAKAGES: Final = (
         "a change does not raise the version", "wishcraft/store/registries.py",
         "version=Registry.version + 1,",
         "version=Registry.version,",
-        (f"{_CHANGING}::test_a_change_of_what_was_changed_since_is_refused",),
+        (f"{_CHANGING}::test_change_with_an_old_etag_is_refused",),
     ),
     Breakage(
         "no pending invalidation while Redis is away", "wishcraft/services/changing.py",
         "        await registrations.note_unmarked(session, shop_id, [registry_id])\n",
         "",
-        (f"{_ALWAYS_THERE}::test_a_change_that_redis_missed_in_a_moment_of_silence_is_told_at_once",),
+        (f"{_OUTAGES}::test_invalidation_missed_in_a_short_outage_is_replayed_at_once",),
     ),
     Breakage(
         "no recovery before the circuit breaker closes", "api/serving.py",
         "resources.redis.breaker.before_closing = partial(recover, resources)",
         "resources.redis.breaker.before_closing = None",
-        (f"{_ALWAYS_THERE}::test_what_a_process_that_died_left_unmarked_another_one_tells_before_it_trusts_redis",),
+        (f"{_OUTAGES}::test_pending_invalidation_of_a_dead_process_is_replayed_before_redis_is_used",),
     ),
     # Writes by registrants
     Breakage(
         "no If-Match check", "wishcraft/services/changing.py",
         "if change.if_match is not None and not allows_change(change.if_match, registry.version):",
         "if False:",
-        (f"{_CHANGING}::test_a_change_of_what_was_changed_since_is_refused",),
+        (f"{_CHANGING}::test_change_with_an_old_etag_is_refused",),
     ),
     Breakage(
         "no owner check", "wishcraft/services/changing.py",
         "if registry is None or not change.caller.owns(registry.owner):",
         "if registry is None:",
-        (f"{_CHANGING}::test_only_its_registrant_changes_a_registry",),
+        (f"{_CHANGING}::test_only_the_registrant_changes_a_registry",),
     ),
     Breakage(
         "no row lock during a change", "wishcraft/store/registrations.py",
         "_one(shop_id, slug).with_for_update(of=Registry)",
         "_one(shop_id, slug)",
-        (f"{_CHANGING}::test_of_two_changes_at_the_same_time_with_one_etag_one_is_made",),
+        (f"{_CHANGING}::test_one_of_two_concurrent_changes_with_one_etag_succeeds",),
     ),
     Breakage(
         "an idempotency key can be claimed again", "wishcraft/store/idempotency.py",
         "    WHERE idempotency_keys.expires_at < now()\n",
         "",
-        ("tests/api/test_registering.py::test_a_creation_that_is_repeated_makes_one_registry",),
+        ("tests/api/test_registering.py::test_repeated_creation_with_one_key_creates_one_registry",),
     ),
     # Who may see and do what
     Breakage(
         "a list shows registries of other shops", "wishcraft/store/listings.py",
         "        Registry.shop_id == shop_id,\n        Registry.visibility == Visibility.PUBLIC,\n",
         "        Registry.visibility == Visibility.PUBLIC,\n",
-        ("tests/api/test_lists.py::test_a_search_shows_public_active_registries_of_the_shop_alone",),
+        ("tests/api/test_lists.py::test_search_finds_only_public_active_registries_of_the_shop",),
     ),
     Breakage(
         "a new access code leaves the old grants", "wishcraft/services/registering.py",
         "return await sessions.end_grants(session, change.caller.shop_id, registry.slug) if code_hash else []",
         "return []",
-        ("tests/api/test_guests.py::test_a_new_access_code_ends_what_the_old_one_opened",),
+        ("tests/api/test_guests.py::test_new_access_code_ends_the_grants_of_the_old_one",),
     ),
     Breakage(
         "an app-proxy signature never gets too old", "wishcraft/shopify/signatures.py",
@@ -181,13 +181,13 @@ BREAKAGES: Final = (
         "an ID token for another app is accepted", "wishcraft/shopify/id_tokens.py",
         'options={"require": ["exp", "nbf", "aud", "dest", "sub"]},',
         'options={"require": ["exp", "nbf", "aud", "dest", "sub"], "verify_aud": False},',
-        (f"{_KEYS}::test_only_a_token_that_shopify_made_for_us_and_for_now_opens_the_admin",),
+        (f"{_KEYS}::test_only_a_current_id_token_for_this_app_opens_the_admin",),
     ),
     Breakage(
         "an API key needs no scope", "api/identity.py",
         "        if scope not in caller.scopes:\n",
         "        if False:\n",
-        (f"{_KEYS}::test_a_key_may_do_what_its_scopes_say_and_no_more",),
+        (f"{_KEYS}::test_key_is_limited_to_its_scopes",),
     ),
     Breakage(
         "a rate limit ignores the other processes", "wishcraft/cache/limits.py",

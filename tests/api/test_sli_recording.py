@@ -11,13 +11,13 @@ from wishcraft.settings import Settings
 OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
-async def test_what_was_served_is_written_down_by_the_time_the_service_has_stopped(
+async def test_requests_served_are_recorded_before_shutdown_ends(
     settings: Settings, demo: Connection[tuple[Any, ...]], open_client: OpenClient, signed: Callable[..., str]
 ) -> None:
     demo.execute("TRUNCATE service_minutes")
     [(slug,)] = demo.execute("SELECT slug FROM registries WHERE visibility = 'public' ORDER BY id LIMIT 1").fetchall()
     async with open_client(settings) as client:
-        for _ in range(3):  # by the route, then by the edge
+        for _ in range(3):  # by the route, then by the fast path
             assert (await Visitor(client, signed).read(slug)).status_code == 200
         assert (await client.get("/api/registries")).status_code == 401
         assert (await client.get("/health")).status_code == 200

@@ -1,4 +1,4 @@
-"""An answer leaves in time, whatever it waits for; and it is told whose fault that was."""
+"""Every response is sent before the deadline, with the status of its cause."""
 
 import asyncio
 import logging
@@ -16,44 +16,42 @@ from tests.api.conftest import WEDDING, Visitor, problem
 Demo = Connection[tuple[Any, ...]]
 MINE = "/api/my-registries"
 PATIENCE = 5.0
-"""Seconds: far more than the time that an answer has here, and less than PostgreSQL's cancellation takes."""
+"""Seconds: far more than the deadline here, less than PostgreSQL takes to cancel a query."""
 
 
 @pytest.fixture(autouse=True)
-def little_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.middleware.request.LONGEST_SECONDS", 0.3)
 
 
 @pytest.fixture
 def stopped_backends(client: httpx.AsyncClient) -> Iterator[list[int]]:
-    """The server's processes for the API's connections: those that are in the list are let go on at the end."""
+    """Process ids of PostgreSQL backends that the test has stopped; they are continued at the end."""
     assert not client.is_closed
     stopped: list[int] = []
     yield stopped
-    let_go_on(stopped)
+    resume(stopped)
 
 
-def let_go_on(stopped: list[int]) -> None:
+def resume(stopped: list[int]) -> None:
     while stopped:
         os.kill(stopped.pop(), signal.SIGCONT)
 
 
-async def half_a_body() -> AsyncIterator[bytes]:
+async def unfinished_body() -> AsyncIterator[bytes]:
     yield b'{"title": "Emm'
     await asyncio.Event().wait()
 
 
-async def test_who_sends_a_body_too_slowly_is_told_so_and_nobody_is_alarmed(
-    emma: Visitor, caplog: pytest.LogCaptureFixture
-) -> None:
-    answer = await emma.send("POST", "/api/registries", half_a_body())
+async def test_slow_body_is_answered_408_without_an_error_log(emma: Visitor, caplog: pytest.LogCaptureFixture) -> None:
+    answer = await emma.send("POST", "/api/registries", unfinished_body())
     assert problem(answer) == (408, "request-timeout")
     assert answer.headers["connection"] == "close"
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 @pytest.mark.parametrize(("method", "path", "body"), [("GET", MINE, None), ("POST", "/api/registries", WEDDING)])
-async def test_an_answer_does_not_wait_for_a_database_that_hangs(
+async def test_request_past_its_deadline_is_answered_503_while_postgresql_hangs(
     emma: Visitor,
     demo: Demo,
     stopped_backends: list[int],
@@ -74,6 +72,6 @@ async def test_an_answer_does_not_wait_for_a_database_that_hangs(
         answer = await emma.send(method, path, body)
     assert problem(answer) == (503, "unavailable")
     assert "The answer took longer than 0.3 s" in caplog.text
-    let_go_on(stopped_backends)
-    for _ in range(12):  # more than the pool has: none of its connections was lost
+    resume(stopped_backends)
+    for _ in range(12):  # more than the pool's size: no connection was lost
         assert (await emma.send("GET", MINE)).status_code == 200

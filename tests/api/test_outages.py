@@ -1,4 +1,4 @@
-"""One store away, the other serves; and nothing that was changed meanwhile is lost or hidden when it is back."""
+"""With one store down the other serves, and no change made meanwhile is lost or hidden afterwards."""
 
 import asyncio
 import os
@@ -54,7 +54,7 @@ async def recovered(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("how", ["hanging", "killed"])
-async def test_without_redis_readers_are_answered_from_postgresql_and_hit_again_afterwards(
+async def test_reads_bypass_redis_while_it_is_down_and_hit_again_afterwards(
     api: httpx.AsyncClient, own_valkey: OwnValkey, demo: Demo, key: dict[str, str], how: str
 ) -> None:
     url = f"/api/registries/{public(demo)}"
@@ -72,7 +72,7 @@ async def test_without_redis_readers_are_answered_from_postgresql_and_hit_again_
 
 
 @pytest.mark.parametrize("how", ["hanging", "killed"])
-async def test_a_registrant_can_change_a_registry_without_redis_and_nobody_sees_the_old_one_afterwards(
+async def test_write_without_redis_is_never_followed_by_a_stale_read(
     api: httpx.AsyncClient, own_valkey: OwnValkey, demo: Demo, signed: Callable[..., str], how: str
 ) -> None:
     emma, guest = Visitor(api, signed, 7_100_000_000_001), Visitor(api, signed)
@@ -90,7 +90,7 @@ async def test_a_registrant_can_change_a_registry_without_redis_and_nobody_sees_
     assert demo.execute("SELECT slug FROM pending_invalidations").fetchall() == []
 
 
-async def test_a_change_that_redis_missed_in_a_moment_of_silence_is_told_at_once(
+async def test_invalidation_missed_in_a_short_outage_is_replayed_at_once(
     api: httpx.AsyncClient, demo: Demo, signed: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emma, guest = Visitor(api, signed, 7_100_000_000_001), Visitor(api, signed)
@@ -119,7 +119,7 @@ async def test_a_change_that_redis_missed_in_a_moment_of_silence_is_told_at_once
     assert told == [{slug: 2}, {slug: 2}]
 
 
-async def test_what_a_process_that_died_left_unmarked_another_one_tells_before_it_trusts_redis(
+async def test_pending_invalidation_of_a_dead_process_is_replayed_before_redis_is_used(
     api: httpx.AsyncClient, own_valkey: OwnValkey, demo: Demo, key: dict[str, str]
 ) -> None:
     slug = public(demo)
@@ -138,7 +138,7 @@ async def test_what_a_process_that_died_left_unmarked_another_one_tells_before_i
     assert (await api.get(f"/api/registries/{slug}", headers=key)).json()["title"] == "After"
 
 
-async def test_a_lost_grant_and_a_wrong_code_are_told_apart_without_redis(
+async def test_lost_grant_and_wrong_code_are_distinguished_without_redis(
     api: httpx.AsyncClient, own_valkey: OwnValkey, signed: Callable[..., str]
 ) -> None:
     emma, guest = Visitor(api, signed, 7_100_000_000_001), Visitor(api, signed)
@@ -151,7 +151,7 @@ async def test_a_lost_grant_and_a_wrong_code_are_told_apart_without_redis(
 
 
 class Stopped:
-    """PostgreSQL as it is when its machine has stalled: connected, and silent."""
+    """PostgreSQL on a stalled machine: connected, but silent."""
 
     def __init__(self, demo: Demo) -> None:
         self._pids = [
@@ -170,7 +170,7 @@ class Stopped:
             os.kill(pid, signal.SIGCONT)
 
 
-async def test_without_postgresql_hits_go_on_stale_ones_too_and_the_rest_is_told_to_come_back(
+async def test_without_postgresql_hits_and_stale_entries_are_served_others_503(
     settings: Settings, demo: Demo, open_client: OpenClient, redis: Redis, signed: Callable[..., str]
 ) -> None:
     slugs = [slug for (slug,) in demo.execute(
@@ -206,7 +206,7 @@ async def test_without_postgresql_hits_go_on_stale_ones_too_and_the_rest_is_told
         assert (await client.get("/api/registries", headers=key)).status_code == 200
 
 
-async def test_a_postgresql_that_hangs_costs_a_reader_two_seconds_at_most(
+async def test_hanging_postgresql_costs_a_reader_at_most_two_seconds(
     client: httpx.AsyncClient, demo: Demo, key: dict[str, str]
 ) -> None:
     slug = public(demo)
@@ -217,7 +217,7 @@ async def test_a_postgresql_that_hangs_costs_a_reader_two_seconds_at_most(
     assert (await client.get(f"/api/registries/{slug}", headers=key)).status_code == 200
 
 
-async def test_what_guests_did_while_postgresql_was_away_is_written_down_afterwards(
+async def test_guest_events_during_a_postgresql_outage_are_stored_afterwards(
     settings: Settings, client: httpx.AsyncClient, demo: Demo, key: dict[str, str]
 ) -> None:
     slug = public(demo)
@@ -236,7 +236,7 @@ async def test_what_guests_did_while_postgresql_was_away_is_written_down_afterwa
     assert demo.execute("SELECT views FROM registry_views").fetchall() == [(2,)]
 
 
-async def test_readiness_says_no_while_the_process_stops_and_connections_are_closed(
+async def test_readiness_is_503_and_connections_close_while_draining(
     client: httpx.AsyncClient, demo: Demo, key: dict[str, str]
 ) -> None:
     url = f"/api/registries/{public(demo)}"
@@ -250,7 +250,7 @@ async def test_readiness_says_no_while_the_process_stops_and_connections_are_clo
 
 
 def closed_to_all(settings: Settings) -> None:
-    """The test's database takes no connections, and has none."""
+    """The test's database refuses connections, and has none."""
     _administer(settings, "ALTER DATABASE {name} ALLOW_CONNECTIONS false")
     _administer(
         settings,

@@ -1,4 +1,4 @@
-"""What the API reports to Sentry: every answer that is 5xx, with what is needed to find out why."""
+"""Sentry: every 5xx is one event with the data to find its cause."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ Opened = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 
 @pytest.fixture
 def reporting(settings: Settings, sentry: Listener) -> Settings:
-    """Settings with a Sentry, and this process as an API that reports to it."""
+    """Settings with a Sentry DSN; this process sends events to it."""
     with_sentry = settings.model_copy(
         update={"sentry_dsn": SecretStr(sentry.dsn), "sentry_traces_sample_rate": 1.0, "release": "abc1234"}
     )
@@ -39,7 +39,7 @@ def reporting(settings: Settings, sentry: Listener) -> Settings:
 
 @pytest.fixture
 async def client(reporting: Settings, demo: Demo) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an API with a route that breaks."""
+    """A client of an API with a route that raises."""
     assert not demo.closed
     app = create_app(reporting)
     break_on_request(app)
@@ -57,7 +57,7 @@ def break_on_request(app: FastAPI) -> None:
         raise ValueError(f"{ref} does not go with {sent['text']}")
 
 
-async def test_an_unhandled_error_is_one_event_with_its_stack_route_release_and_request(
+async def test_unhandled_error_is_one_event_with_stack_route_release_and_request(
     client: httpx.AsyncClient, sentry: Listener
 ) -> None:
     answer = await client.post("/api/broken/one", json={"text": "anything"}, headers={"X-Request-Id": "request-0001"})
@@ -76,9 +76,9 @@ async def test_an_unhandled_error_is_one_event_with_its_stack_route_release_and_
     assert (event["release"], event["environment"]) == ("abc1234", "development")
 
 
-async def test_requests_are_traced_under_their_routes_template(client: httpx.AsyncClient, sentry: Listener) -> None:
+async def test_requests_are_traced_by_route_template(client: httpx.AsyncClient, sentry: Listener) -> None:
     for probe in ("/health", "/health/liveness", "/health/readiness", "/metrics"):
-        await client.get(probe)  # these are not
+        await client.get(probe)  # probes are not traced
     await client.get("/api/unsubscribe/" + "x" * 96)
     await client.get("/nowhere/emma@example.com")
     sentry_reports.flush()
@@ -89,7 +89,7 @@ async def test_requests_are_traced_under_their_routes_template(client: httpx.Asy
 
 
 @pytest.mark.parametrize(("seconds", "reports_of_each_route"), [(60.0, [1, 1]), (0.0, [3, 2])])
-async def test_a_database_that_is_away_is_logged_each_time_and_reported_again_by_a_route_after_a_while(
+async def test_database_errors_are_all_logged_but_reported_once_a_second_per_route(
     reporting: Settings,
     sentry: Listener,
     open_client: Opened,
@@ -112,7 +112,9 @@ async def test_a_database_that_is_away_is_logged_each_time_and_reported_again_by
     assert {kind for kind, _ in sentry.errors()} == {"OperationalError"}
 
 
-async def test_one_requests_breadcrumbs_are_not_told_of_another(client: httpx.AsyncClient, sentry: Listener) -> None:
+async def test_breadcrumbs_of_one_request_are_not_in_the_event_of_another(
+    client: httpx.AsyncClient, sentry: Listener
+) -> None:
     with sentry_reports.isolated():
         logging.getLogger("wishcraft").warning("of another request")
     await client.post("/api/broken/one", json={"text": "anything"})
@@ -131,7 +133,7 @@ async def test_one_requests_breadcrumbs_are_not_told_of_another(client: httpx.As
         ("https://maple-and-pine.myshopify.com/admin/api", False),
     ],
 )
-async def test_only_our_own_hosts_see_which_trace_a_request_is_part_of(
+async def test_trace_headers_are_sent_to_own_hosts_only(
     settings: Settings, sentry: Listener, url: str, told: bool
 ) -> None:
     update = {
@@ -151,12 +153,12 @@ async def test_only_our_own_hosts_see_which_trace_a_request_is_part_of(
     assert ("sentry-trace" in seen[0]) is told
 
 
-async def test_without_a_dsn_nothing_is_set_up(settings: Settings) -> None:
+async def test_sentry_is_inactive_without_a_dsn(settings: Settings) -> None:
     sentry_reports.start_sentry(settings, "api")
     assert not sentry_sdk.get_client().is_active()
 
 
-async def test_what_a_request_is_about_ends_with_it() -> None:
+async def test_log_context_ends_with_its_request() -> None:
     with log_context(request_id="a"), log_context(shop="b"):
         pass
     assert current_context() == {}
@@ -170,7 +172,7 @@ async def test_what_a_request_is_about_ends_with_it() -> None:
         rb'{"text": "sunflower", "x": "\ud800"}',
     ],
 )
-async def test_what_python_takes_for_json_is_not_told_either(
+async def test_body_that_only_python_parses_as_json_is_redacted_too(
     client: httpx.AsyncClient, sentry: Listener, body: bytes
 ) -> None:
     await client.post("/api/broken/one", content=body, headers={"Content-Type": "application/json"})
@@ -178,7 +180,7 @@ async def test_what_python_takes_for_json_is_not_told_either(
     assert "sunflower" not in sentry.raw.decode()
 
 
-async def test_what_is_stripped_is_not_told_either(client: httpx.AsyncClient, sentry: Listener) -> None:
+async def test_stripped_text_is_redacted_too(client: httpx.AsyncClient, sentry: Listener) -> None:
     app = client._transport.app._app._app  # type: ignore[attr-defined]
 
     @app.post("/api/stripped")  # type: ignore[untyped-decorator]
@@ -190,7 +192,7 @@ async def test_what_is_stripped_is_not_told_either(client: httpx.AsyncClient, se
     assert "sunflower" not in sentry.raw.decode()
 
 
-async def test_an_answer_that_is_cut_off_is_reported_once(reporting: Settings, sentry: Listener, demo: Demo) -> None:
+async def test_cut_off_response_is_reported_once(reporting: Settings, sentry: Listener, demo: Demo) -> None:
     assert not demo.closed
     app = create_app(reporting)
 

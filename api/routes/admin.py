@@ -62,7 +62,7 @@ async def rotate(
     prefix: Prefix,
     body: Rotation | None = None,
 ) -> dict[str, object]:
-    """Creates a key with the same name and scopes. The old key stays valid for `grace_hours`.
+    """Creates a key with the same name, scopes and networks. The old key stays valid for `grace_hours`.
 
     The response has the new key itself, which is not shown again.
     """

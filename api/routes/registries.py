@@ -71,13 +71,13 @@ async def list_registries(
     search = Search(q, event_type, event_from, event_to)
     async with app_state.resources.db.autocommit() as session:
         # One more than the limit: if it exists, there is a next page.
-        found = await registry_lists.list_public(
+        rows = await registry_lists.list_public(
             session, caller.shop_id, limit + 1, int(cursor) if cursor else None, search
         )
     response.headers["Cache-Control"] = "private, max-age=10, stale-while-revalidate=60"
     return {
-        "registries": [summary_payload(*registry) for registry in found[:limit]],
-        "next_cursor": _next_cursor(found, limit),
+        "registries": [summary_payload(*registry) for registry in rows[:limit]],
+        "next_cursor": _next_cursor(rows, limit),
     }
 
 
@@ -95,11 +95,11 @@ async def list_my_registries(
         raise forbidden("This needs a customer. Log in, or send X-Customer-Id.")
     before = int(cursor) if cursor else None
     async with app_state.resources.db.autocommit() as session:
-        found = await registry_lists.list_own(session, caller.shop_id, caller.customer_id, limit + 1, before)
+        rows = await registry_lists.list_own(session, caller.shop_id, caller.customer_id, limit + 1, before)
     response.headers["Cache-Control"] = "private, no-store"
     return {
-        "registries": [_own_payload(registry) for registry in found[:limit]],
-        "next_cursor": _next_cursor(found, limit),
+        "registries": [_own_payload(registry) for registry in rows[:limit]],
+        "next_cursor": _next_cursor(rows, limit),
     }
 
 
@@ -165,8 +165,8 @@ def no_such_registry() -> Exception:
     return not_found("The shop has no such registry.")
 
 
-def _next_cursor(found: list[Any], limit: int) -> str | None:
-    return str(found[limit - 1].id) if len(found) > limit else None
+def _next_cursor(rows: list[Any], limit: int) -> str | None:
+    return str(rows[limit - 1].id) if len(rows) > limit else None
 
 
 def _own_payload(registry: OwnRegistry) -> dict[str, object]:

@@ -41,8 +41,8 @@ async def add(
     emma: Visitor, slug: str, variant: Variant, body: dict[str, object] | None = None, **headers: str
 ) -> Item:
     """Add the variant; returns the item as guests see it."""
-    wish = {"variant_id": variant.variant_id, **(body or {})}
-    answer = await emma.send("POST", f"{PATH}/{slug}/items", wish, **headers)
+    new_item = {"variant_id": variant.variant_id, **(body or {})}
+    answer = await emma.send("POST", f"{PATH}/{slug}/items", new_item, **headers)
     assert answer.status_code == 201, answer.text
     shown = RegistryAnswer.model_validate_json(answer.content).items
     return next(item for item in shown if item.variant_id == variant.variant_id)
@@ -129,10 +129,10 @@ async def test_variant_that_the_shop_does_not_sell_is_refused(
 async def test_invalid_item_is_refused(
     emma: Visitor, slug: str, variants: list[Variant], shopify: SimulatedShop
 ) -> None:
-    wish = {"variant_id": variants[0].variant_id}
-    for body in ({}, {"variant_id": 0}, {"variant_id": 2**63}, {"variant_id": "x"}, wish | {"quantity": 0},
-                 wish | {"quantity": 1001}, wish | {"priority": "urgent"}, wish | {"notes": "x" * 501},
-                 wish | {"notes": "\x00"}, wish | {"price": 1}):  # fmt: skip
+    new_item = {"variant_id": variants[0].variant_id}
+    for body in ({}, {"variant_id": 0}, {"variant_id": 2**63}, {"variant_id": "x"}, new_item | {"quantity": 0},
+                 new_item | {"quantity": 1001}, new_item | {"priority": "urgent"}, new_item | {"notes": "x" * 501},
+                 new_item | {"notes": "\x00"}, new_item | {"price": 1}):  # fmt: skip
         assert problem(await emma.send("POST", f"{PATH}/{slug}/items", body)) == (422, "invalid-request"), body
     assert shopify.counters.requests == 0
 
@@ -150,12 +150,12 @@ async def test_duplicate_variant_is_refused_with_the_existing_item(
 async def test_only_the_registrant_adds_items_and_others_cost_no_shopify_request(
     emma: Visitor, hugo: Visitor, guest: Visitor, slug: str, variants: list[Variant], shopify: SimulatedShop
 ) -> None:
-    wish = {"variant_id": variants[0].variant_id}
+    new_item = {"variant_id": variants[0].variant_id}
     for visitor in (hugo, guest):
-        assert problem(await visitor.send("POST", f"{PATH}/{slug}/items", wish)) == (403, "not-allowed")
+        assert problem(await visitor.send("POST", f"{PATH}/{slug}/items", new_item)) == (403, "not-allowed")
     await emma.send("PATCH", f"{PATH}/{slug}", {"visibility": "private"}, if_match="*")
     for each in (slug, "nothing-here"):
-        assert problem(await hugo.send("POST", f"{PATH}/{each}/items", wish)) == (404, "not-found")
+        assert problem(await hugo.send("POST", f"{PATH}/{each}/items", new_item)) == (404, "not-found")
     assert await items(emma, slug) == []
     assert shopify.counters.requests == 0
 
@@ -165,10 +165,10 @@ async def test_full_registry_refuses_another_item(
 ) -> None:
     demo.execute("""UPDATE shops SET settings = settings || '{"max_items_per_registry": 2}' WHERE id = 1""")
     first = await add(emma, slug, variants[0])
-    wishes = [{"variant_id": variant.variant_id} for variant in variants[1:4]]
-    answers = await asyncio.gather(*(emma.send("POST", f"{PATH}/{slug}/items", wish) for wish in wishes))
+    new_items = [{"variant_id": variant.variant_id} for variant in variants[1:4]]
+    answers = await asyncio.gather(*(emma.send("POST", f"{PATH}/{slug}/items", new_item) for new_item in new_items))
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409]
-    assert problem(await emma.send("POST", f"{PATH}/{slug}/items", wishes[0]))[0] == 409
+    assert problem(await emma.send("POST", f"{PATH}/{slug}/items", new_items[0]))[0] == 409
     buy(demo, first.id)
     await emma.send("DELETE", f"{PATH}/{slug}/items/{first.id}", if_match="*")  # hidden items do not count
     await add(emma, slug, variants[5])
@@ -280,8 +280,8 @@ async def test_unusable_answer_of_shopify_adds_nothing_and_is_answered_503(
     monkeypatch.setattr(registry_items, "SHOPIFY_SECONDS", 0.5)
     before = rows(demo, slug)
     shopify.faults.set(Fault(kind, remaining=None))
-    wish = {"variant_id": variants[0].variant_id}
-    answer = await emma.send("POST", f"{PATH}/{slug}/items", wish, idempotency_key="one")
+    new_item = {"variant_id": variants[0].variant_id}
+    answer = await emma.send("POST", f"{PATH}/{slug}/items", new_item, idempotency_key="one")
     assert problem(answer) == (503, "unavailable")
     assert int(answer.headers["retry-after"]) > 0
     assert "shpat" not in answer.text
@@ -296,10 +296,10 @@ async def test_repeated_addition_adds_once_also_with_if_match_and_without_shopif
     emma: Visitor, slug: str, variants: list[Variant], shopify: SimulatedShop, demo: Demo
 ) -> None:
     etag = (await emma.read(slug)).headers["etag"]
-    wish = {"variant_id": variants[0].variant_id}
-    once = await emma.send("POST", f"{PATH}/{slug}/items", wish, idempotency_key="one", if_match=etag)
+    new_item = {"variant_id": variants[0].variant_id}
+    once = await emma.send("POST", f"{PATH}/{slug}/items", new_item, idempotency_key="one", if_match=etag)
     shopify.faults.set(Fault(FaultKind.SERVER_ERROR, remaining=None))
-    again = await emma.send("POST", f"{PATH}/{slug}/items", wish, idempotency_key="one", if_match=etag)
+    again = await emma.send("POST", f"{PATH}/{slug}/items", new_item, idempotency_key="one", if_match=etag)
     assert [once.status_code, again.status_code] == [201, 201]
     assert (again.content, again.headers["etag"]) == (once.content, once.headers["etag"])
     added = demo.execute("SELECT count(*) FROM audit_logs WHERE action = 'item.added' AND actor <> 'sandbox'")
@@ -309,9 +309,9 @@ async def test_repeated_addition_adds_once_also_with_if_match_and_without_shopif
 async def test_concurrent_additions_with_one_key_add_one_item(
     emma: Visitor, slug: str, variants: list[Variant]
 ) -> None:
-    wish = {"variant_id": variants[0].variant_id}
+    new_item = {"variant_id": variants[0].variant_id}
     answers = await asyncio.gather(
-        *(emma.send("POST", f"{PATH}/{slug}/items", wish, idempotency_key="one") for _ in range(5))
+        *(emma.send("POST", f"{PATH}/{slug}/items", new_item, idempotency_key="one") for _ in range(5))
     )
     assert {answer.status_code for answer in answers} == {201}
     assert len(await items(emma, slug)) == 1
@@ -322,8 +322,8 @@ async def test_idempotency_key_of_another_item_or_registry_is_refused(
 ) -> None:
     await add(emma, slug, variants[0], idempotency_key="one")
     for path, variant in ((slug, variants[1]), (await emma.create(), variants[0])):
-        wish = {"variant_id": variant.variant_id}
-        answer = await emma.send("POST", f"{PATH}/{path}/items", wish, idempotency_key="one")
+        new_item = {"variant_id": variant.variant_id}
+        answer = await emma.send("POST", f"{PATH}/{path}/items", new_item, idempotency_key="one")
         assert problem(answer) == (409, "conflict")
     assert len(await items(emma, slug)) == 1
 
@@ -331,8 +331,8 @@ async def test_idempotency_key_of_another_item_or_registry_is_refused(
 async def test_if_match_is_optional_for_a_new_item(emma: Visitor, slug: str, variants: list[Variant]) -> None:
     etag = (await emma.read(slug)).headers["etag"]
     await add(emma, slug, variants[0])
-    wish = {"variant_id": variants[1].variant_id}
-    stale = await emma.send("POST", f"{PATH}/{slug}/items", wish, if_match=etag)
+    new_item = {"variant_id": variants[1].variant_id}
+    stale = await emma.send("POST", f"{PATH}/{slug}/items", new_item, if_match=etag)
     assert problem(stale) == (412, "changed-since")
     await add(emma, slug, variants[1], if_match=(await emma.read(slug)).headers["etag"])
 

@@ -32,7 +32,7 @@ async def judge_refusals(since: datetime) -> None:
     """Suppress the addresses that were refused since then, unless most were.
 
     Raises:
-        RefusalsDoubted: Most were.
+        TooManyAddressesRejected: Most were.
     """
     async with open_resources() as resources:
         await send.judge_refusals(resources, since)

@@ -6,7 +6,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 import pytest
 
 from wishcraft.domain.addresses import address_hash, normalise
-from wishcraft.domain.reminders import DAYS_LEFT, ReminderKind, are_doubted, due_dates, due_kind, local_day, recipients
+from wishcraft.domain.reminders import (
+    DAYS_LEFT,
+    ReminderKind,
+    due_dates,
+    due_kind,
+    local_day,
+    recipients,
+    too_many_rejected,
+)
 from wishcraft.domain.unsubscribe import Subscription, derive_keys, make_token, read_token
 
 EVENT = date(2026, 6, 20)
@@ -125,4 +133,4 @@ def test_what_is_no_link_is_refused(token: str) -> None:
 
 @pytest.mark.parametrize(("refused", "sent", "doubted"), [(4, 0, False), (5, 0, True), (5, 5, False), (60, 59, True)])
 def test_refusals_are_doubted_when_they_are_many_and_most(refused: int, sent: int, *, doubted: bool) -> None:
-    assert are_doubted(refused, sent) is doubted
+    assert too_many_rejected(refused, sent) is doubted

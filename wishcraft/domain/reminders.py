@@ -25,7 +25,7 @@ outages: the job runs once a day in one time zone, and where that zone's clocks 
 no run on one of its days. What the mail says follows the days that are really left.
 """
 
-LEAST_DOUBTED: Final = 5
+MIN_REJECTED_TO_SUSPECT: Final = 5
 """So many refused recipients of a run are not yet too many, whatever their share: a small shop may have three."""
 
 
@@ -53,9 +53,9 @@ def due_dates(day: date, today: date) -> dict[date, ReminderKind]:
     return {date: kind for date, kind in owed.items() if day >= today or due_kind(date, today) is kind}
 
 
-def are_doubted(refused: int, sent: int) -> bool:
+def too_many_rejected(refused: int, sent: int) -> bool:
     """Whether a run had so many recipients refused that rather the mail server is wrong than their addresses."""
-    return refused >= LEAST_DOUBTED and refused > sent
+    return refused >= MIN_REJECTED_TO_SUSPECT and refused > sent
 
 
 def recipients(addresses: Iterable[str]) -> list[str]:

@@ -6,6 +6,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool
 
+from wishcraft.database_errors import translate_database_errors
 from wishcraft.store.engine import Database
 
 _REVISION: Final = text("SELECT version_num FROM alembic_version")
@@ -33,12 +34,13 @@ async def read_revision(db: Database) -> str:
     """
     connections = count_connections(db)
     if connections.in_use < connections.limit:
-        async with db.engine.connect() as connection:
-            return await _ask(connection)
+        async with db.connection() as connection:
+            return await _read_revision(connection)
     engine = create_async_engine(db.engine.url, poolclass=NullPool, connect_args={"connect_timeout": 1})
-    async with engine.connect() as connection:
-        return await _ask(connection)
+    with translate_database_errors():
+        async with engine.connect() as connection:
+            return await _read_revision(connection)
 
 
-async def _ask(connection: AsyncConnection) -> str:
+async def _read_revision(connection: AsyncConnection) -> str:
     return str((await connection.execute(_REVISION)).scalar_one())

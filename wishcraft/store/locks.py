@@ -45,7 +45,7 @@ async def try_hold(db: Database, name: str, shop: int | str) -> AsyncIterator[bo
 @asynccontextmanager
 async def _own_connection(db: Database) -> AsyncIterator[AsyncConnection]:
     """A connection that is closed in the end instead of going back to the pool, and its locks with it."""
-    async with db.engine.connect() as connection:
+    async with db.connection() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
         try:
             yield connection

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfoNotFoundError
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.batches import batches
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
-from wishcraft.domain.reminders import ReminderKind, are_doubted, due_dates, local_day
+from wishcraft.domain.reminders import ReminderKind, due_dates, local_day, too_many_rejected
 from wishcraft.domain.unsubscribe import Subscription, make_token
 from wishcraft.errors import (
     AddressRejected,
@@ -23,8 +23,8 @@ from wishcraft.errors import (
     MailPostponed,
     MailRejected,
     MailUnavailable,
-    RefusalsDoubted,
     SenderRejected,
+    TooManyAddressesRejected,
     UnknownShop,
 )
 from wishcraft.mail.mailer import Mail
@@ -97,14 +97,16 @@ async def judge_refusals(resources: Resources, since: datetime) -> None:
     """Suppress the addresses that were refused since then, in any shop, if the mail server can be believed.
 
     Raises:
-        RefusalsDoubted: It refused most recipients. Nobody is suppressed, and their reminders stay due.
+        TooManyAddressesRejected: It refused most recipients. Nobody is suppressed, and their reminders stay due.
     """
     async with resources.db.transaction() as session:
         tried = await reminders.count_tried(session, since)
-        if not are_doubted(tried.refused, tried.sent):
+        if not too_many_rejected(tried.refused, tried.sent):
             return await reminders.suppress_refused(session, since)
     mailboxes = tried.refused + tried.sent
-    raise RefusalsDoubted(f"the mail server says that {tried.refused:,} of {mailboxes:,} mailboxes do not exist")
+    raise TooManyAddressesRejected(
+        f"the mail server says that {tried.refused:,} of {mailboxes:,} mailboxes do not exist"
+    )
 
 
 async def find_owed(

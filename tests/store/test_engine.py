@@ -51,7 +51,7 @@ async def test_locks_and_the_health_probe_raise_database_unavailable() -> None:
     nowhere = Database(NOWHERE)
     with pytest.raises(DatabaseUnavailable):
         await read_revision(nowhere)
-    for lock in (locks.hold, locks.try_hold):
+    for lock in (locks.acquire, locks.try_acquire):
         with pytest.raises(DatabaseUnavailable):
             async with lock(nowhere, "sync", 1):
                 pass

@@ -17,7 +17,7 @@ from wishcraft.store import locks
 from wishcraft.store.engine import Database
 
 async def main():
-    async with locks.hold(Database(sys.argv[1]), "sync", 1):
+    async with locks.acquire(Database(sys.argv[1]), "sync", 1):
         print("held", flush=True)
         await asyncio.Event().wait()
 
@@ -26,19 +26,19 @@ asyncio.run(main())
 
 
 async def has(db: Database, name: str = "sync", shop: int | str = 1) -> bool:
-    async with locks.try_hold(db, name, shop) as mine:
+    async with locks.try_acquire(db, name, shop) as mine:
         return mine
 
 
 async def test_a_lock_is_held_by_one_and_free_after_it(resources: Resources) -> None:
-    async with locks.try_hold(resources.db, "sync", 1) as mine:
+    async with locks.try_acquire(resources.db, "sync", 1) as mine:
         assert mine
         assert not await has(resources.db)
     assert await has(resources.db)
 
 
 async def test_other_names_and_other_shops_are_free(resources: Resources) -> None:
-    async with locks.hold(resources.db, "sync", 1):
+    async with locks.acquire(resources.db, "sync", 1):
         assert await has(resources.db, "reminders", 1)
         assert await has(resources.db, "sync", 2)
 
@@ -46,7 +46,7 @@ async def test_other_names_and_other_shops_are_free(resources: Resources) -> Non
 async def test_work_that_fails_frees_its_lock(resources: Resources) -> None:
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
-            async with locks.hold(resources.db, "sync", 1):
+            async with locks.acquire(resources.db, "sync", 1):
                 _ = 1 / 0
     assert await has(resources.db)
 
@@ -55,7 +55,7 @@ async def test_work_that_is_cancelled_frees_its_lock(resources: Resources) -> No
     entered = asyncio.Event()
 
     async def work() -> None:
-        async with locks.hold(resources.db, "sync", 1):
+        async with locks.acquire(resources.db, "sync", 1):
             entered.set()
             await asyncio.Event().wait()
 
@@ -70,10 +70,10 @@ async def test_one_who_waits_goes_in_when_the_other_leaves(resources: Resources)
     order: list[str] = []
 
     async def second() -> None:
-        async with locks.hold(resources.db, "sync", 1):
+        async with locks.acquire(resources.db, "sync", 1):
             order.append("second")
 
-    async with locks.hold(resources.db, "sync", 1):
+    async with locks.acquire(resources.db, "sync", 1):
         waiting = asyncio.create_task(second())
         await _until_somebody_waits(resources.db)
         order.append("first")
@@ -89,7 +89,7 @@ async def test_the_lock_of_a_killed_process_is_free_at_once(resources: Resources
     assert not await has(resources.db)
     process.kill()
     await process.wait()
-    async with asyncio.timeout(10), locks.hold(resources.db, "sync", 1):
+    async with asyncio.timeout(10), locks.acquire(resources.db, "sync", 1):
         assert process.returncode
 
 

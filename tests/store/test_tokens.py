@@ -64,7 +64,7 @@ async def test_one_at_a_time_renews_a_shops_token_while_other_shops_go_on(vault:
     release = asyncio.Event()
 
     async def renew(shop: str) -> None:
-        async with vault.refreshing(shop):
+        async with vault.refresh_lock(shop):
             inside.append(shop)
             entered.release()
             await release.wait()
@@ -82,5 +82,5 @@ async def test_one_at_a_time_renews_a_shops_token_while_other_shops_go_on(vault:
 async def test_the_lock_of_a_renewal_that_fails_is_free_again(vault: TokenVault) -> None:
     for _ in range(2):
         with pytest.raises(RuntimeError, match="failed"):
-            async with vault.refreshing(SHOP.domain):
+            async with vault.refresh_lock(SHOP.domain):
                 raise RuntimeError("failed")

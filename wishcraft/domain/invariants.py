@@ -30,11 +30,13 @@ UNTOLD_FOR: Final = timedelta(minutes=1)
 """The API tells Redis what it missed as soon as it answers again, which takes it seconds."""
 STUCK_FOR: Final = timedelta(minutes=30)
 UNSYNCED_FOR: Final = timedelta(hours=1)
-WATCHED: Final = (*(f"{each}_repaired" for each in REPAIRED), *(f"{each}_left" for each in Invariant))
+WARNING_COUNTS: Final = (*(f"{each}_repaired" for each in REPAIRED), *(f"{each}_left" for each in Invariant))
 """The counts of which any is worth a look."""
 
 
-def agrees(document: CachedRegistry | None, version: int, access_level: AccessLevel, owner: int, body: bytes) -> bool:
+def entry_matches(
+    document: CachedRegistry | None, version: int, access_level: AccessLevel, owner: int, body: bytes
+) -> bool:
     """Whether an entry says what PostgreSQL says now; None is a registry that it does not have."""
     if document is None:
         return access_level is AccessLevel.ABSENT
@@ -46,7 +48,7 @@ def agrees(document: CachedRegistry | None, version: int, access_level: AccessLe
     )
 
 
-def left(outcomes: Sequence[WorkResult]) -> dict[Invariant, int]:
+def count_remaining(outcomes: Sequence[WorkResult]) -> dict[Invariant, int]:
     """How much of what was found is not repaired, over all shops."""
     counts = total(outcomes)
     return {each: counts.get(f"{each}_left", 0) for each in Invariant}

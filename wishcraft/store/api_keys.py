@@ -123,7 +123,7 @@ async def revoke(session: AsyncSession, shop_id: int, prefix: str) -> bool:
     return bool((await session.execute(statement.returning(ApiKey.id))).all())
 
 
-async def note_used(session: AsyncSession, prefixes: Sequence[str]) -> None:
+async def record_use(session: AsyncSession, prefixes: Sequence[str]) -> None:
     """Write down that these keys were used just now."""
     await session.execute(_NOTE_USED, {"prefixes": list(prefixes)})
 

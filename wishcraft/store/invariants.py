@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wishcraft.domain.registries import LIVE_PURCHASES
 
 
-class Recounted(NamedTuple):
+class CorrectedCount(NamedTuple):
     """An item whose count of purchases was wrong."""
 
     item_id: int
@@ -64,12 +64,12 @@ async def find_miscounted(session: AsyncSession, shop_id: int) -> dict[int, int]
     return {registry_id: items for registry_id, items in rows}  # noqa: C416  rows are not pairs to mypy
 
 
-async def recount(session: AsyncSession, shop_id: int, registry_ids: Sequence[int]) -> dict[int, list[Recounted]]:
+async def recount(session: AsyncSession, shop_id: int, registry_ids: Sequence[int]) -> dict[int, list[CorrectedCount]]:
     """Count the purchases of these registries' items anew, which the caller has locked; what was wrong, by registry."""
     parameters = {"shop_id": shop_id, "live": _LIVE, "registry_ids": list(registry_ids)}
-    recounted: dict[int, list[Recounted]] = {}
+    recounted: dict[int, list[CorrectedCount]] = {}
     for registry_id, *item in await session.execute(_RECOUNT, parameters):
-        recounted.setdefault(registry_id, []).append(Recounted(*item))
+        recounted.setdefault(registry_id, []).append(CorrectedCount(*item))
     return recounted
 
 

@@ -21,7 +21,7 @@ _PATIENCE: Final = text("SELECT set_config('lock_timeout', '0', false), set_conf
 
 
 @asynccontextmanager
-async def hold(db: Database, name: str, shop: int | str) -> AsyncIterator[None]:
+async def acquire(db: Database, name: str, shop: int | str) -> AsyncIterator[None]:
     """Be the only one, in any process, inside `name` for the shop; waits for as long as another one is.
 
     Args:
@@ -36,7 +36,7 @@ async def hold(db: Database, name: str, shop: int | str) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def try_hold(db: Database, name: str, shop: int | str) -> AsyncIterator[bool]:
+async def try_acquire(db: Database, name: str, shop: int | str) -> AsyncIterator[bool]:
     """As `hold`, but never waits: says whether the lock was had, and with False nothing is held."""
     async with _own_connection(db) as connection:
         yield bool((await connection.execute(_TRY, {"key": _key(name, shop)})).scalar_one())

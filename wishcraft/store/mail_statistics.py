@@ -15,7 +15,7 @@ class FailedMails(NamedTuple):
     mails: int
 
 
-class Mailed(NamedTuple):
+class MailCounts(NamedTuple):
     """How many reminders were sent, and how many given up, be it because their address was refused."""
 
     sent: int
@@ -39,10 +39,10 @@ _FAILURES: Final = text("""
 """)
 
 
-async def count_days(session: AsyncSession, end: datetime, days: int) -> dict[int, Mailed]:
+async def count_days(session: AsyncSession, end: datetime, days: int) -> dict[int, MailCounts]:
     """Those of the last so many times 24 hours before `end`, by how many days ago: 0 is the last."""
     rows = await session.execute(_COUNT, {"end": end, "days": days})
-    return {days_ago: Mailed(sent, failed) for days_ago, sent, failed in rows}
+    return {days_ago: MailCounts(sent, failed) for days_ago, sent, failed in rows}
 
 
 async def find_failures(session: AsyncSession, begin: datetime, end: datetime) -> list[FailedMails]:

@@ -15,7 +15,7 @@ class MostViewed(NamedTuple):
     views: int
 
 
-class Unread(NamedTuple):
+class UnviewedRegistries(NamedTuple):
     """How many active registries there are, how many of them nobody has read, and some of these that are public."""
 
     active: int
@@ -57,10 +57,10 @@ async def find_most_viewed(session: AsyncSession, shop_id: int, days: int, limit
     return [MostViewed._make(row) for row in rows]
 
 
-async def find_unviewed(session: AsyncSession, shop_id: int, days: int, limit: int) -> Unread:
+async def find_unviewed(session: AsyncSession, shop_id: int, days: int, limit: int) -> UnviewedRegistries:
     """The shop's active registries that are older than so many days and that nobody has read in them."""
     rows = await session.execute(_UNVIEWED, {"shop_id": shop_id, "days": days, "limit": limit})
-    return Unread._make(rows.one())
+    return UnviewedRegistries._make(rows.one())
 
 
 async def count_viewed(session: AsyncSession, shop_id: int, slugs: Sequence[str], days: int) -> int:

@@ -1,6 +1,6 @@
 """Queries about reminders, each scoped to one shop, but for those that judge the refusals of all.
 
-A recipient's address leaves this module in `Claimed` alone.
+A recipient's address leaves this module in `ClaimedReminder` alone.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -26,7 +26,7 @@ class Sender(NamedTuple):
     settings: ShopSettings
 
 
-class Owed(NamedTuple):
+class DueReminders(NamedTuple):
     """Reminders that a registry is owed and that have not been dealt with."""
 
     slug: str
@@ -35,14 +35,14 @@ class Owed(NamedTuple):
     mails: int
 
 
-class Tried(NamedTuple):
+class DeliveryCounts(NamedTuple):
     """How many reminders went out, and of how many the address was refused."""
 
     sent: int
     refused: int
 
 
-class Wanted(NamedTuple):
+class ReminderRows(NamedTuple):
     """Reminders as columns, which is how they go to PostgreSQL."""
 
     registry_ids: list[int]
@@ -59,7 +59,7 @@ class Wanted(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimedReminder:
     """A reminder that is this run's to send, or that turned out to be for a suppressed address."""
 
     id: int
@@ -162,9 +162,9 @@ async def find_sender(session: AsyncSession, shop_id: int) -> Sender | None:
     return Sender(*row) if row else None
 
 
-async def each_owed_batch(
+async def iter_due_batches(
     db: Database, shop_id: int, due: Mapping[date, ReminderKind], size: int
-) -> AsyncIterator[Wanted]:
+) -> AsyncIterator[ReminderRows]:
     """The reminders that the shop's active registries are owed, sent or not, for `size` registries at a time.
 
     Each batch is read in a unit of work of its own.
@@ -186,7 +186,7 @@ async def each_owed_batch(
             rows = (await session.execute(query)).all()
         if not rows:
             return
-        wanted = Wanted([], [], [], [])
+        wanted = ReminderRows([], [], [], [])
         for registry_id, event_date, registrant, others in rows:
             assert event_date  # noqa: S101  the query asks for dates
             for recipient in recipients([registrant, *(other["email"] for other in others)]):
@@ -195,15 +195,15 @@ async def each_owed_batch(
         after = rows[-1][0]
 
 
-async def plan(session: AsyncSession, shop_id: int, wanted: Wanted, domain: str) -> None:
+async def plan(session: AsyncSession, shop_id: int, wanted: ReminderRows, domain: str) -> None:
     """Write down those that are not yet; each gets its `Message-ID`, which ends in `domain`, for good."""
     await session.execute(_PLAN, {"shop_id": shop_id, "domain": domain, **wanted._asdict()})
 
 
-async def find_owed(session: AsyncSession, shop_id: int, wanted: Wanted) -> list[Owed]:
+async def find_due(session: AsyncSession, shop_id: int, wanted: ReminderRows) -> list[DueReminders]:
     """Those that would be sent, counted by registry and kind, the next event first."""
     rows = await session.execute(_FIND_OWED, {"shop_id": shop_id, **wanted._asdict()})
-    return [Owed(slug, ReminderKind(kind), event_date, mails) for slug, kind, event_date, mails in rows]
+    return [DueReminders(slug, ReminderKind(kind), event_date, mails) for slug, kind, event_date, mails in rows]
 
 
 async def find_sendable(session: AsyncSession, shop_id: int, due: Mapping[date, ReminderKind]) -> list[int]:
@@ -211,19 +211,19 @@ async def find_sendable(session: AsyncSession, shop_id: int, due: Mapping[date, 
     return list(await session.scalars(_FIND_SENDABLE, _due(shop_id, due)))
 
 
-async def claim(
+async def claim_batch(
     session: AsyncSession, shop_id: int, due: Mapping[date, ReminderKind], ids: Sequence[int]
-) -> list[Claimed]:
+) -> list[ClaimedReminder]:
     """Take those of the reminders that can still be sent: `sending`, or `suppressed` if their address is.
 
     Rows that another process holds, or has dealt with, are left out. What is returned is this process's to send once
     the caller has committed, and then to settle.
     """
-    return [Claimed(*row) for row in await session.execute(_CLAIM, {**_due(shop_id, due), "ids": list(ids)})]
+    return [ClaimedReminder(*row) for row in await session.execute(_CLAIM, {**_due(shop_id, due), "ids": list(ids)})]
 
 
-async def settle(
-    session: AsyncSession, shop_id: int, claimed: Claimed, state: ReminderState, error: str | None = None
+async def record_outcome(
+    session: AsyncSession, shop_id: int, claimed: ClaimedReminder, state: ReminderState, error: str | None = None
 ) -> None:
     """Say what became of a reminder that this process claimed; one that another has taken since is left alone."""
     query = (
@@ -239,22 +239,22 @@ async def settle(
     await session.execute(query)
 
 
-async def refuse(session: AsyncSession, shop_id: int, claimed: Claimed, error: str) -> None:
+async def record_rejection(session: AsyncSession, shop_id: int, claimed: ClaimedReminder, error: str) -> None:
     """Leave a reminder that this process claimed to be sent, and remember that its address was refused."""
-    await settle(session, shop_id, claimed, ReminderState.PENDING, f"{_REFUSED}{error}")
+    await record_outcome(session, shop_id, claimed, ReminderState.PENDING, f"{_REFUSED}{error}")
 
 
-async def count_tried(session: AsyncSession, since: datetime) -> Tried:
+async def count_deliveries(session: AsyncSession, since: datetime) -> DeliveryCounts:
     """How the mail server took the reminders of all shops since then."""
-    return Tried(*(await session.execute(_COUNT_TRIED, {"since": since, "refused": _REFUSED})).one())
+    return DeliveryCounts(*(await session.execute(_COUNT_TRIED, {"since": since, "refused": _REFUSED})).one())
 
 
-async def suppress_refused(session: AsyncSession, since: datetime) -> None:
+async def suppress_rejected(session: AsyncSession, since: datetime) -> None:
     """Believe the mail server about the addresses that it refused since then: each one's shop writes to it no more."""
     await session.execute(_SUPPRESS_REFUSED, {"since": since, "refused": _REFUSED})
 
 
-async def take_back(session: AsyncSession, shop_id: int) -> None:
+async def release_claims(session: AsyncSession, shop_id: int) -> None:
     """Make what is `sending` `pending` again: for a caller who knows that none of it is on its way."""
     query = (
         update(Reminder)
@@ -270,7 +270,7 @@ async def count_held(session: AsyncSession, shop_id: int) -> int:
     return int((await session.execute(text(query), {"shop_id": shop_id})).scalar_one())
 
 
-async def give_up_on_past_events(session: AsyncSession, shop_id: int, today: date) -> None:
+async def fail_past_events(session: AsyncSession, shop_id: int, today: date) -> None:
     """Make `failed` what was not sent before the day of its event was over, or was never to be: the event has moved."""
     await session.execute(_GIVE_UP, {"shop_id": shop_id, "today": today})
 

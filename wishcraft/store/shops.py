@@ -62,7 +62,7 @@ async def find_settings(session: AsyncSession, shop_id: int) -> ShopSettings:
     return (await session.execute(select(Shop.settings).where(Shop.id == shop_id))).scalar_one()
 
 
-async def note_synced(session: AsyncSession, shop_id: int) -> None:
+async def record_sync(session: AsyncSession, shop_id: int) -> None:
     """Write down that a sync of the shop's inventory has just come to its end."""
     await session.execute(text("UPDATE shops SET synced_at = now() WHERE id = :shop_id"), {"shop_id": shop_id})
 

@@ -54,9 +54,9 @@ class TokenVault:
         async with self._db.transaction() as session:
             await session.execute(update(Shop).where(Shop.domain == shop).values(values))
 
-    def refreshing(self, shop: str) -> AbstractAsyncContextManager[None]:
+    def refresh_lock(self, shop: str) -> AbstractAsyncContextManager[None]:
         """Be the only one, in any process, that renews the shop's token; Shopify is asked under it."""
-        return locks.hold(self._db, "token", shop)
+        return locks.acquire(self._db, "token", shop)
 
     def encrypt(self, token: str) -> bytes:
         """The token as it is stored."""

@@ -201,7 +201,7 @@ async def test_a_shop_that_is_being_synced_is_left_to_that_sync(
 ) -> None:
     wish.variant.price += 1
     before = contents(demo), versions(demo)
-    async with locks.hold(resources.db, "sync", shop.id):
+    async with locks.acquire(resources.db, "sync", shop.id):
         assert await sync_shop(resources, shop) == {"already_being_synced": 1}
     assert simulator.shops[shop.domain].counters.requests == 0
     assert (contents(demo), versions(demo)) == before
@@ -312,7 +312,7 @@ async def test_a_sync_that_is_killed_is_made_whole_by_the_next(
     with suppress(ProcessLookupError):  # it may have come to its end
         process.kill()
     await process.wait()
-    async with asyncio.timeout(10), locks.hold(resources.db, "sync", shop.id):
+    async with asyncio.timeout(10), locks.acquire(resources.db, "sync", shop.id):
         pass  # its lock went with it
     await sync_shop(resources, shop)
     assert (await sync_shop(resources, shop))["items_changed"] == 0

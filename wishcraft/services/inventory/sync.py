@@ -48,7 +48,7 @@ async def sync_shop(
         ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: Shopify gave no usable answer; earlier batches stand.
         CacheUnavailable: Redis is away; nothing is written that Redis was not told of.
     """
-    async with locks.try_hold(resources.db, "sync", shop.id) as mine:
+    async with locks.try_acquire(resources.db, "sync", shop.id) as mine:
         if not mine:
             return {"already_being_synced": 1}
         if not dry_run:
@@ -56,7 +56,7 @@ async def sync_shop(
         counts = await _sync(resources, shop, checkpoint, dry_run=dry_run)
         if not dry_run:
             async with resources.db.transaction() as session:
-                await shops.note_synced(session, shop.id)
+                await shops.record_sync(session, shop.id)
         return counts
 
 

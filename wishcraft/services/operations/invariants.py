@@ -10,7 +10,7 @@ from wishcraft.cache.entries import Entry
 from wishcraft.cache.inspection import sample_slugs
 from wishcraft.cache.keys import WRITE_LIMIT_SECONDS
 from wishcraft.domain.batches import batches
-from wishcraft.domain.invariants import STUCK_FOR, UNSYNCED_FOR, UNTOLD_FOR, WATCHED, agrees
+from wishcraft.domain.invariants import STUCK_FOR, UNSYNCED_FOR, UNTOLD_FOR, WARNING_COUNTS, entry_matches
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
 from wishcraft.services.registries.reader import load_documents
@@ -39,7 +39,7 @@ async def check_shop(
         CacheUnavailable: Redis is away; what was repaired stays so.
         RunStopped: The checkpoint said so; the batches before it stand.
     """
-    counts = Counter(dict.fromkeys(("entries_checked", *WATCHED), 0))
+    counts = Counter(dict.fromkeys(("entries_checked", *WARNING_COUNTS), 0))
     counts.update(await _check_marks(resources, shop.id, repair=repair))
     counts.update(await _check_purchases(resources, shop.id, checkpoint, repair=repair))
     counts.update(await _check_entries(resources, shop.id, sample, checkpoint, repair=repair))
@@ -123,7 +123,7 @@ async def _find_wrong(resources: Resources, shop_id: int, slugs: Sequence[str]) 
     suspects = [
         slug
         for slug, (header, body) in before.items()
-        if not agrees(documents.get(slug), header.version, header.access_level, header.owner, body)
+        if not entry_matches(documents.get(slug), header.version, header.access_level, header.owner, body)
     ]
     if not suspects:
         return {}
@@ -155,7 +155,7 @@ async def _count_stuck_reminders(resources: Resources, shop_id: int) -> int:
     """Reminders that are on their way for too long while no run sends the shop's mail."""
     if not await _count_sending(resources, shop_id):
         return 0
-    async with locks.try_hold(resources.db, "reminders", shop_id) as nobody_sends:
+    async with locks.try_acquire(resources.db, "reminders", shop_id) as nobody_sends:
         return await _count_sending(resources, shop_id) if nobody_sends else 0
 
 

@@ -161,7 +161,7 @@ class TrafficRecorder:
             return
         with suppress(DatabaseUnavailable):
             async with self._resources.db.transaction() as session:
-                await api_keys.note_used(session, sorted(used))
+                await api_keys.record_use(session, sorted(used))
 
 
 def _add(views: Views, more: Views) -> None:

@@ -118,19 +118,17 @@ def _encode(readings: Readings) -> str:
     return orjson.dumps(rows, default=str).decode()
 
 
-def _row(variant_id: int, reading: VariantReading | None) -> dict[str, object]:
-    status = item_status(reading)
+def _row(variant_id: int, reading: VariantReading | None) -> dict[str, Any]:
     if reading is None:
-        return {
-            "variant_id": variant_id,
-            "deleted": True,
-            "inventory_quantity": 0,
-            "available": False,
-            "status": status,
-        }
+        gone = {"inventory_quantity": 0, "available": False, "status": item_status(None)}
+        return {"variant_id": variant_id, "deleted": True, **gone}
+    return {"deleted": False, **_columns(reading)}
+
+
+def _columns(reading: VariantReading) -> dict[str, Any]:
+    """The reading as columns of `registry_items`."""
     return {
-        "variant_id": variant_id,
-        "deleted": False,
+        "variant_id": reading.variant_id,
         "product_id": reading.product_id,
         "inventory_item_id": reading.inventory_item_id,
         "handle": reading.handle,
@@ -142,7 +140,7 @@ def _row(variant_id: int, reading: VariantReading | None) -> dict[str, object]:
         "inventory_quantity": reading.inventory_quantity,
         "inventory_policy": reading.inventory_policy,
         "available": is_available(reading),
-        "status": status,
+        "status": item_status(reading),
     }
 
 
@@ -198,7 +196,8 @@ async def add(
         "currency": currency,
         "display_order": place,
         "image": image,
-        **_as_read(reading, observed_at),
+        "inventory_observed_at": observed_at,
+        **_columns(reading),
     }
     statement = insert(RegistryItem).values(values).returning(RegistryItem.id)
     return int((await session.execute(statement)).scalar_one())
@@ -214,9 +213,16 @@ async def bring_back(
     observed_at: datetime,
 ) -> None:
     """Show again an item that was hidden, as it is wished for now."""
-    wished = {"quantity_wanted": wish.quantity, "priority": wish.priority, "notes": wish.notes, "image": image}
+    values = {
+        "quantity_wanted": wish.quantity,
+        "priority": wish.priority,
+        "notes": wish.notes,
+        "image": image,
+        "inventory_observed_at": observed_at,
+        **_columns(reading),
+    }
     where = (RegistryItem.shop_id == shop_id, RegistryItem.id == item_id)
-    await session.execute(update(RegistryItem).where(*where).values(wished | _as_read(reading, observed_at)))
+    await session.execute(update(RegistryItem).where(*where).values(values))
 
 
 async def change(
@@ -242,22 +248,3 @@ def _one(shop_id: int, registry_id: int, item_id: int) -> tuple[Any, ...]:
         RegistryItem.id == item_id,
         RegistryItem.status != ItemStatus.HIDDEN,
     )
-
-
-def _as_read(reading: VariantReading, observed_at: datetime) -> dict[str, Any]:
-    return {
-        "product_id": reading.product_id,
-        "variant_id": reading.variant_id,
-        "inventory_item_id": reading.inventory_item_id,
-        "handle": reading.handle,
-        "product_title": reading.product_title,
-        "variant_title": reading.variant_title,
-        "price": reading.price,
-        "compare_at_price": reading.compare_at_price,
-        "tracked": reading.tracked,
-        "inventory_quantity": reading.inventory_quantity,
-        "inventory_policy": reading.inventory_policy,
-        "available": is_available(reading),
-        "status": item_status(reading),
-        "inventory_observed_at": observed_at,
-    }

@@ -1,4 +1,4 @@
-"""Queries on the audit log: who changed what, and from where."""
+"""Inserts into the audit log."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from wishcraft.store.schema import AuditLog
 
 
 class Origin(NamedTuple):
-    """Where a request came from."""
+    """Client address and user agent of a request."""
 
     ip: str | None = None
     user_agent: str | None = None
@@ -27,7 +27,7 @@ async def record(
     origin: Origin = Origin(),  # noqa: B008  it cannot change
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write down that the actor did this to the resource, in the transaction in which it is done."""
+    """Insert an entry: `actor` did `action` to the resource. Call it in the transaction of the change itself."""
     await session.execute(
         insert(AuditLog).values(
             shop_id=shop_id,

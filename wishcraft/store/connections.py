@@ -1,4 +1,4 @@
-"""How many connections to PostgreSQL there are, and whether it answers when none is free."""
+"""Use of the connection pool, and a probe of PostgreSQL that works when the pool is exhausted."""
 
 from typing import Final, NamedTuple
 
@@ -13,7 +13,7 @@ _REVISION: Final = text("SELECT version_num FROM alembic_version")
 
 
 class Connections(NamedTuple):
-    """Of this process."""
+    """Connections of this process's pool."""
 
     in_use: int
     idle: int
@@ -21,16 +21,19 @@ class Connections(NamedTuple):
 
 
 def count_connections(db: Database) -> Connections:
-    """As they are now."""
+    """The current use of the pool."""
     pool = db.engine.sync_engine.pool
     assert isinstance(pool, QueuePool)  # noqa: S101  how the engine is built
     return Connections(pool.checkedout(), pool.checkedin(), pool.size())
 
 
 async def read_revision(db: Database) -> str:
-    """The migration that the database is at.
+    """The revision of the latest applied migration.
 
-    Asks over a connection of its own if all are in use, to tell a busy process from a database that is away.
+    Uses a connection outside of the pool if the pool is exhausted: an exhausted pool is not an unavailable database.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL did not answer.
     """
     connections = count_connections(db)
     if connections.in_use < connections.limit:

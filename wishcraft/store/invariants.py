@@ -1,4 +1,4 @@
-"""Finds what must never be, each scoped to one shop, and counts purchases anew."""
+"""Queries that find violated invariants, each scoped to one shop, and recount purchases."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -11,7 +11,7 @@ from wishcraft.domain.registries import LIVE_PURCHASES
 
 
 class CorrectedCount(NamedTuple):
-    """An item whose count of purchases was wrong."""
+    """An item whose `quantity_purchased` was wrong, before and after."""
 
     item_id: int
     was: int
@@ -28,7 +28,7 @@ FROM registry_items i LEFT JOIN (
 WHERE i.shop_id = :shop_id AND i.quantity_purchased <> coalesce(p.quantity, 0)
 GROUP BY i.registry_id ORDER BY i.registry_id
 """)
-# Items of the few registries that are locked: their purchases are counted one item at a time, by an index.
+# Only the few locked registries, so purchases are counted item by item, by an index.
 _RECOUNT: Final = text("""
 UPDATE registry_items i SET quantity_purchased = m.counted, updated_at = now()
 FROM (
@@ -59,13 +59,13 @@ FROM shops s WHERE s.id = :shop_id
 
 
 async def find_miscounted(session: AsyncSession, shop_id: int) -> dict[int, int]:
-    """The registries with items whose count is not that of their live purchases, in order, and how many items it is."""
+    """Number of items whose `quantity_purchased` differs from their live purchases, by registry id, ascending."""
     rows = await session.execute(_FIND_MISCOUNTED, {"shop_id": shop_id, "live": _LIVE})
     return {registry_id: items for registry_id, items in rows}  # noqa: C416  rows are not pairs to mypy
 
 
 async def recount(session: AsyncSession, shop_id: int, registry_ids: Sequence[int]) -> dict[int, list[CorrectedCount]]:
-    """Count the purchases of these registries' items anew, which the caller has locked; what was wrong, by registry."""
+    """Recount purchases in these registries, which the caller has locked; returns the corrections by registry id."""
     parameters = {"shop_id": shop_id, "live": _LIVE, "registry_ids": list(registry_ids)}
     recounted: dict[int, list[CorrectedCount]] = {}
     for registry_id, *item in await session.execute(_RECOUNT, parameters):
@@ -74,7 +74,7 @@ async def recount(session: AsyncSession, shop_id: int, registry_ids: Sequence[in
 
 
 async def count_stuck_reminders(session: AsyncSession, shop_id: int, older: timedelta) -> int:
-    """How many reminders have been `sending` for longer than that."""
+    """Number of reminders that have been `sending` for longer than `older`."""
     return int((await session.execute(_COUNT_STUCK, {"shop_id": shop_id, "older": older})).scalar_one())
 
 
@@ -84,5 +84,5 @@ async def find_untold(session: AsyncSession, shop_id: int, older: timedelta) -> 
 
 
 async def is_unsynced(session: AsyncSession, shop_id: int, older: timedelta) -> bool:
-    """Whether the shop has something to sync, and no sync has come to its end for longer than that."""
+    """Whether the shop has items to sync and its last finished sync is older than `older`."""
     return bool((await session.execute(_IS_UNSYNCED, {"shop_id": shop_id, "older": older})).scalar_one_or_none())

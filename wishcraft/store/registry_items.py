@@ -16,10 +16,10 @@ from wishcraft.store.schema import Purchase, Registry, RegistryItem
 _ROWS_AT_ONCE: Final = 5_000
 
 Readings = Mapping[int, VariantReading | None]
-"""What Shopify said of variants by their ids; None is a variant that it no longer has."""
+"""Shopify's readings by variant id; None for a variant that Shopify has deleted."""
 
-# One row per variant. What a deleted variant leaves NULL keeps the item's value, its price and title among them:
-# guests still see what was wished for. `compare_at_price` may be NULL of its own, so it is kept by `deleted`.
+# One row per variant. NULL columns of a deleted variant keep the item's values, such as price and title, so guests
+# still see the item. `compare_at_price` may be NULL in its own right, so `deleted` decides about it.
 _READING: Final = """
 WITH reading AS (
     SELECT * FROM jsonb_to_recordset(CAST(:readings AS jsonb)) AS r (
@@ -45,7 +45,7 @@ WITH reading AS (
             r.available,
             CASE WHEN i.status = 'hidden' THEN i.status ELSE r.status END AS status
     ) n
-    -- A reading that a webhook brought after this one was asked for is newer: leave it.
+    -- A webhook may have written a newer reading since this one was requested: keep it.
     WHERE (i.inventory_observed_at IS NULL OR i.inventory_observed_at < :observed_at)
       AND (n.product_id, n.inventory_item_id, n.handle, n.product_title, n.variant_title, n.price,
            n.compare_at_price, n.tracked, n.inventory_quantity, n.inventory_policy, n.available, n.status)
@@ -71,7 +71,7 @@ RETURNING i.registry_id
 
 
 async def find_variants(session: AsyncSession, shop_id: int) -> "array[int]":
-    """The distinct variants that the shop's active registries wish for, in order: 8 bytes each, however many."""
+    """The distinct variant ids in the shop's active registries, ascending; an array, for 8 bytes an id."""
     query = (
         select(RegistryItem.variant_id)
         .distinct()
@@ -89,7 +89,7 @@ async def find_variants(session: AsyncSession, shop_id: int) -> "array[int]":
 async def find_changed_registries(
     session: AsyncSession, shop_id: int, readings: Readings, observed_at: datetime
 ) -> list[int]:
-    """The ids of the active registries in which these readings would change an item, in order."""
+    """The ids of the active registries in which these readings would change an item, ascending."""
     parameters = {"shop_id": shop_id, "readings": _encode(readings), "observed_at": observed_at}
     return list(await session.scalars(_FIND_CHANGED, parameters))
 
@@ -97,12 +97,12 @@ async def find_changed_registries(
 async def apply_readings(
     session: AsyncSession, shop_id: int, registry_ids: Sequence[int], readings: Readings, observed_at: datetime
 ) -> list[int]:
-    """Write what the readings change in these registries, which the caller has locked.
+    """Update the items that the readings change in these registries, which the caller has locked.
 
-    Items that are as they were, or were read later than `observed_at`, are left alone.
+    Skips unchanged items and items that were read after `observed_at`.
 
     Returns:
-        The registry's id for each item written: one registry may stand in it several times.
+        The registry id of each updated item, with repetitions.
     """
     parameters = {
         "shop_id": shop_id,
@@ -145,7 +145,7 @@ def _columns(reading: VariantReading) -> dict[str, Any]:
 
 
 class ItemValues(NamedTuple):
-    """What is wished for, and how much."""
+    """The registrant's values of an item."""
 
     variant_id: int
     quantity: int
@@ -154,7 +154,7 @@ class ItemValues(NamedTuple):
 
 
 class DisplayOrder(NamedTuple):
-    """How full a registry is: items shown, the last place among them, and what is there of one variant already."""
+    """Number of shown items, last display order, and the id and status of the item with the given variant, if any."""
 
     shown: int
     last: int
@@ -163,22 +163,22 @@ class DisplayOrder(NamedTuple):
 
 
 async def find_places(session: AsyncSession, shop_id: int, registry_id: int, variant_id: int) -> DisplayOrder:
-    """What must be known before the variant is added to the registry."""
+    """The display order of the registry, and its item of this variant."""
     where = (RegistryItem.shop_id == shop_id, RegistryItem.registry_id == registry_id)
     shown = func.count().filter(RegistryItem.status != ItemStatus.HIDDEN)
     count = (
         await session.execute(select(shown, func.coalesce(func.max(RegistryItem.display_order), -1)).where(*where))
     ).one()
     same = select(RegistryItem.id, RegistryItem.status).where(*where, RegistryItem.variant_id == variant_id)
-    there = (await session.execute(same)).one_or_none()
-    return DisplayOrder(*count, *(there or (None, None)))
+    existing = (await session.execute(same)).one_or_none()
+    return DisplayOrder(*count, *(existing or (None, None)))
 
 
 async def add(
     session: AsyncSession,
     shop_id: int,
     registry_id: int,
-    wish: ItemValues,
+    item: ItemValues,
     reading: VariantReading,
     image: str | None,
     *,
@@ -186,13 +186,13 @@ async def add(
     place: int,
     observed_at: datetime,
 ) -> int:
-    """Insert the wish as Shopify described its variant; the item's id."""
+    """Insert an item with its variant's reading; returns its id."""
     values = {
         "shop_id": shop_id,
         "registry_id": registry_id,
-        "quantity_wanted": wish.quantity,
-        "priority": wish.priority,
-        "notes": wish.notes,
+        "quantity_wanted": item.quantity,
+        "priority": item.priority,
+        "notes": item.notes,
         "currency": currency,
         "display_order": place,
         "image": image,
@@ -207,16 +207,16 @@ async def bring_back(
     session: AsyncSession,
     shop_id: int,
     item_id: int,
-    wish: ItemValues,
+    item: ItemValues,
     reading: VariantReading,
     image: str | None,
     observed_at: datetime,
 ) -> None:
-    """Show again an item that was hidden, as it is wished for now."""
+    """Show a hidden item again, with new values and a new reading."""
     values = {
-        "quantity_wanted": wish.quantity,
-        "priority": wish.priority,
-        "notes": wish.notes,
+        "quantity_wanted": item.quantity,
+        "priority": item.priority,
+        "notes": item.notes,
         "image": image,
         "inventory_observed_at": observed_at,
         **_columns(reading),
@@ -228,17 +228,17 @@ async def bring_back(
 async def change(
     session: AsyncSession, shop_id: int, registry_id: int, item_id: int, values: Mapping[str, Any]
 ) -> bool:
-    """Write these columns of an item that is shown; False if there is none."""
+    """Update these columns of a shown item; False if there is none."""
     statement = update(RegistryItem).where(*_one(shop_id, registry_id, item_id)).values(**values)
     return bool((await session.execute(statement.returning(RegistryItem.id))).all())
 
 
 async def remove(session: AsyncSession, shop_id: int, registry_id: int, item_id: int) -> bool:
-    """Take an item away; one that something was bought of is hidden, and its purchases stay. False if there is none."""
-    bought = exists().where(Purchase.item_id == item_id, Purchase.shop_id == shop_id)
+    """Delete an item, or hide it if it has purchases; False if there is no such item."""
+    purchased = exists().where(Purchase.item_id == item_id, Purchase.shop_id == shop_id)
     where = _one(shop_id, registry_id, item_id)
-    gone = await session.execute(delete(RegistryItem).where(*where, ~bought).returning(RegistryItem.id))
-    return bool(gone.all()) or await change(session, shop_id, registry_id, item_id, {"status": ItemStatus.HIDDEN})
+    deleted = await session.execute(delete(RegistryItem).where(*where, ~purchased).returning(RegistryItem.id))
+    return bool(deleted.all()) or await change(session, shop_id, registry_id, item_id, {"status": ItemStatus.HIDDEN})
 
 
 def _one(shop_id: int, registry_id: int, item_id: int) -> tuple[Any, ...]:

@@ -219,10 +219,8 @@ async def claim_batch(
     Skips rows that another process has locked or handled. After the commit the caller sends each returned reminder and
     calls `record_outcome`.
     """
-    return [
-        ClaimedReminder(*row)
-        for row in await session.execute(_CLAIM, {**_due_parameters(shop_id, due), "ids": list(ids)})
-    ]
+    parameters = {**_due_parameters(shop_id, due), "ids": list(ids)}
+    return [ClaimedReminder(*row) for row in await session.execute(_CLAIM, parameters)]
 
 
 async def record_outcome(

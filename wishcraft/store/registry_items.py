@@ -10,10 +10,12 @@ from sqlalchemy import delete, exists, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.inventory import VariantReading, is_available, item_status
-from wishcraft.domain.registries import ItemStatus, Priority, RegistryStatus
+from wishcraft.domain.registries import LIVE_PURCHASES, ItemStatus, Priority, RegistryStatus
+from wishcraft.store.registries import WriteSession
 from wishcraft.store.schema import Purchase, Registry, RegistryItem
 
 _ROWS_AT_ONCE: Final = 5_000
+_LIVE: Final = sorted(status.value for status in LIVE_PURCHASES)
 
 Readings = Mapping[int, VariantReading | None]
 """Shopify's readings by variant id; None for a variant that Shopify has deleted."""
@@ -69,6 +71,21 @@ RETURNING i.registry_id
 """
 )
 
+# Only the few locked registries, so purchases are counted item by item, by an index.
+_RECOUNT: Final = text("""
+UPDATE registry_items i SET quantity_purchased = m.counted, updated_at = now()
+FROM (
+    SELECT w.id, w.quantity_purchased AS was, p.counted
+    FROM registry_items w CROSS JOIN LATERAL (
+        SELECT coalesce(sum(quantity), 0)::bigint AS counted FROM purchases
+        WHERE item_id = w.id AND shop_id = :shop_id AND status = ANY(:live)
+    ) p
+    WHERE w.shop_id = :shop_id AND w.registry_id = ANY(:registry_ids) AND w.quantity_purchased <> p.counted
+) m
+WHERE i.id = m.id
+RETURNING i.registry_id, i.id, m.was, m.counted
+""")
+
 
 async def find_variants(session: AsyncSession, shop_id: int) -> "array[int]":
     """The distinct variant ids in the shop's active registries, ascending; an array, for 8 bytes an id."""
@@ -95,7 +112,7 @@ async def find_changed_registries(
 
 
 async def apply_readings(
-    session: AsyncSession, shop_id: int, registry_ids: Sequence[int], readings: Readings, observed_at: datetime
+    session: WriteSession, shop_id: int, registry_ids: Sequence[int], readings: Readings, observed_at: datetime
 ) -> list[int]:
     """Update the items that the readings change in these registries, which the caller has locked.
 
@@ -122,11 +139,135 @@ def _row(variant_id: int, reading: VariantReading | None) -> dict[str, Any]:
     if reading is None:
         gone = {"inventory_quantity": 0, "available": False, "status": item_status(None)}
         return {"variant_id": variant_id, "deleted": True, **gone}
-    return {"deleted": False, **_columns(reading)}
+    return {"deleted": False, **_reading_columns(reading)}
 
 
-def _columns(reading: VariantReading) -> dict[str, Any]:
-    """The reading as columns of `registry_items`."""
+class NewItem(NamedTuple):
+    """The registrant's values of a new item."""
+
+    variant_id: int
+    quantity: int
+    priority: Priority
+    notes: str
+
+
+class ItemReading(NamedTuple):
+    """Shopify's values of a new item; `observed_at` is a time before the request to Shopify."""
+
+    variant: VariantReading
+    image: str | None
+    observed_at: datetime
+
+
+class Slots(NamedTuple):
+    """Number of shown items, last display order, and id and status of the item with the same variant, if any."""
+
+    shown: int
+    last: int
+    same_id: int | None
+    same_status: ItemStatus | None
+
+
+class CorrectedCount(NamedTuple):
+    """An item whose `quantity_purchased` was wrong, before and after."""
+
+    item_id: int
+    was: int
+    counted: int
+
+
+async def find_slots(session: AsyncSession, shop_id: int, registry_id: int, variant_id: int) -> Slots:
+    """The registry's slots before the variant is added."""
+    where = (RegistryItem.shop_id == shop_id, RegistryItem.registry_id == registry_id)
+    shown = func.count().filter(RegistryItem.status != ItemStatus.HIDDEN)
+    count = (
+        await session.execute(select(shown, func.coalesce(func.max(RegistryItem.display_order), -1)).where(*where))
+    ).one()
+    same = select(RegistryItem.id, RegistryItem.status).where(*where, RegistryItem.variant_id == variant_id)
+    row = (await session.execute(same)).one_or_none()
+    return Slots(*count, *(row or (None, None)))
+
+
+async def add(
+    session: WriteSession,
+    shop_id: int,
+    registry_id: int,
+    new: NewItem,
+    reading: ItemReading,
+    *,
+    currency: str,
+    display_order: int,
+) -> int:
+    """Insert an item; returns its id."""
+    values = {
+        "shop_id": shop_id,
+        "registry_id": registry_id,
+        "currency": currency,
+        "display_order": display_order,
+        **_columns(new, reading),
+    }
+    statement = insert(RegistryItem).values(values).returning(RegistryItem.id)
+    return int((await session.execute(statement)).scalar_one())
+
+
+async def restore(session: WriteSession, shop_id: int, item_id: int, new: NewItem, reading: ItemReading) -> None:
+    """Show a hidden item again, with new values."""
+    where = (RegistryItem.shop_id == shop_id, RegistryItem.id == item_id)
+    await session.execute(update(RegistryItem).where(*where).values(_columns(new, reading)))
+
+
+async def update_columns(
+    session: WriteSession, shop_id: int, registry_id: int, item_id: int, values: Mapping[str, Any]
+) -> bool:
+    """Set these columns of a shown item; False if there is none."""
+    statement = update(RegistryItem).where(*_shown(shop_id, registry_id, item_id)).values(**values)
+    return bool((await session.execute(statement.returning(RegistryItem.id))).all())
+
+
+async def remove(session: WriteSession, shop_id: int, registry_id: int, item_id: int) -> bool:
+    """Delete an item, or hide it if it has purchases, which are kept; False if there is none."""
+    bought = exists().where(Purchase.item_id == item_id, Purchase.shop_id == shop_id)
+    where = _shown(shop_id, registry_id, item_id)
+    deleted = await session.execute(delete(RegistryItem).where(*where, ~bought).returning(RegistryItem.id))
+    if deleted.all():
+        return True
+    return await update_columns(session, shop_id, registry_id, item_id, {"status": ItemStatus.HIDDEN})
+
+
+async def recount(session: WriteSession, shop_id: int, registry_ids: Sequence[int]) -> dict[int, list[CorrectedCount]]:
+    """Set `quantity_purchased` of these locked registries' items to the sum of their live purchases.
+
+    Returns:
+        The corrected items, by registry id.
+    """
+    parameters = {"shop_id": shop_id, "live": _LIVE, "registry_ids": list(registry_ids)}
+    corrected: dict[int, list[CorrectedCount]] = {}
+    for registry_id, *item in await session.execute(_RECOUNT, parameters):
+        corrected.setdefault(registry_id, []).append(CorrectedCount(*item))
+    return corrected
+
+
+def _shown(shop_id: int, registry_id: int, item_id: int) -> tuple[Any, ...]:
+    return (
+        RegistryItem.shop_id == shop_id,
+        RegistryItem.registry_id == registry_id,
+        RegistryItem.id == item_id,
+        RegistryItem.status != ItemStatus.HIDDEN,
+    )
+
+
+def _columns(new: NewItem, reading: ItemReading) -> dict[str, Any]:
+    return {
+        "quantity_wanted": new.quantity,
+        "priority": new.priority,
+        "notes": new.notes,
+        "image": reading.image,
+        "inventory_observed_at": reading.observed_at,
+        **_reading_columns(reading.variant),
+    }
+
+
+def _reading_columns(reading: VariantReading) -> dict[str, Any]:
     return {
         "variant_id": reading.variant_id,
         "product_id": reading.product_id,
@@ -142,109 +283,3 @@ def _columns(reading: VariantReading) -> dict[str, Any]:
         "available": is_available(reading),
         "status": item_status(reading),
     }
-
-
-class ItemValues(NamedTuple):
-    """The registrant's values of an item."""
-
-    variant_id: int
-    quantity: int
-    priority: Priority
-    notes: str
-
-
-class DisplayOrder(NamedTuple):
-    """Number of shown items, last display order, and the id and status of the item with the given variant, if any."""
-
-    shown: int
-    last: int
-    same_id: int | None
-    same_status: ItemStatus | None
-
-
-async def find_places(session: AsyncSession, shop_id: int, registry_id: int, variant_id: int) -> DisplayOrder:
-    """The display order of the registry, and its item of this variant."""
-    where = (RegistryItem.shop_id == shop_id, RegistryItem.registry_id == registry_id)
-    shown = func.count().filter(RegistryItem.status != ItemStatus.HIDDEN)
-    count = (
-        await session.execute(select(shown, func.coalesce(func.max(RegistryItem.display_order), -1)).where(*where))
-    ).one()
-    same = select(RegistryItem.id, RegistryItem.status).where(*where, RegistryItem.variant_id == variant_id)
-    existing = (await session.execute(same)).one_or_none()
-    return DisplayOrder(*count, *(existing or (None, None)))
-
-
-async def add(
-    session: AsyncSession,
-    shop_id: int,
-    registry_id: int,
-    item: ItemValues,
-    reading: VariantReading,
-    image: str | None,
-    *,
-    currency: str,
-    place: int,
-    observed_at: datetime,
-) -> int:
-    """Insert an item with its variant's reading; returns its id."""
-    values = {
-        "shop_id": shop_id,
-        "registry_id": registry_id,
-        "quantity_wanted": item.quantity,
-        "priority": item.priority,
-        "notes": item.notes,
-        "currency": currency,
-        "display_order": place,
-        "image": image,
-        "inventory_observed_at": observed_at,
-        **_columns(reading),
-    }
-    statement = insert(RegistryItem).values(values).returning(RegistryItem.id)
-    return int((await session.execute(statement)).scalar_one())
-
-
-async def bring_back(
-    session: AsyncSession,
-    shop_id: int,
-    item_id: int,
-    item: ItemValues,
-    reading: VariantReading,
-    image: str | None,
-    observed_at: datetime,
-) -> None:
-    """Show a hidden item again, with new values and a new reading."""
-    values = {
-        "quantity_wanted": item.quantity,
-        "priority": item.priority,
-        "notes": item.notes,
-        "image": image,
-        "inventory_observed_at": observed_at,
-        **_columns(reading),
-    }
-    where = (RegistryItem.shop_id == shop_id, RegistryItem.id == item_id)
-    await session.execute(update(RegistryItem).where(*where).values(values))
-
-
-async def change(
-    session: AsyncSession, shop_id: int, registry_id: int, item_id: int, values: Mapping[str, Any]
-) -> bool:
-    """Update these columns of a shown item; False if there is none."""
-    statement = update(RegistryItem).where(*_one(shop_id, registry_id, item_id)).values(**values)
-    return bool((await session.execute(statement.returning(RegistryItem.id))).all())
-
-
-async def remove(session: AsyncSession, shop_id: int, registry_id: int, item_id: int) -> bool:
-    """Delete an item, or hide it if it has purchases; False if there is no such item."""
-    purchased = exists().where(Purchase.item_id == item_id, Purchase.shop_id == shop_id)
-    where = _one(shop_id, registry_id, item_id)
-    deleted = await session.execute(delete(RegistryItem).where(*where, ~purchased).returning(RegistryItem.id))
-    return bool(deleted.all()) or await change(session, shop_id, registry_id, item_id, {"status": ItemStatus.HIDDEN})
-
-
-def _one(shop_id: int, registry_id: int, item_id: int) -> tuple[Any, ...]:
-    return (
-        RegistryItem.shop_id == shop_id,
-        RegistryItem.registry_id == registry_id,
-        RegistryItem.id == item_id,
-        RegistryItem.status != ItemStatus.HIDDEN,
-    )

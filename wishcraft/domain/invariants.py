@@ -13,7 +13,7 @@ class Invariant(StrEnum):
     """The values name the metric's label and the counts: `entries_repaired`, `entries_left`."""
 
     MARKS = "marks"
-    """Redis has been told of every change."""
+    """Redis has received the invalidation of every change."""
     PURCHASES = "purchases"
     """An item's purchased quantity is the sum of its live purchases."""
     ENTRIES = "entries"
@@ -27,7 +27,7 @@ class Invariant(StrEnum):
 REPAIRED: Final = (Invariant.MARKS, Invariant.PURCHASES, Invariant.ENTRIES)
 """Invariants that the check repairs; the others need a person or another job."""
 PENDING_FOR: Final = timedelta(minutes=1)
-"""The API tells Redis what it missed as soon as it answers again, which takes it seconds."""
+"""The API replays pending invalidations within seconds after Redis is back."""
 STUCK_FOR: Final = timedelta(minutes=30)
 UNSYNCED_FOR: Final = timedelta(hours=1)
 WARNING_COUNTS: Final = (*(f"{each}_repaired" for each in REPAIRED), *(f"{each}_left" for each in Invariant))

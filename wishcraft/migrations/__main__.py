@@ -14,9 +14,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("upgrade", help="upgrade the database to the latest revision")
     commands.add_parser("check", help="fail if the tables in the code differ from the database")
-    revision = commands.add_parser(
-        "revision", help="write a migration from the differences, to be reviewed and corrected"
-    )
+    revision = commands.add_parser("revision", help="write a migration from the differences, for review")
     revision.add_argument("message")
     args = parser.parse_args()
     url = DatabaseSettings().database_url

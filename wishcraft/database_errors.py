@@ -11,7 +11,7 @@ from wishcraft.errors import DatabaseRejected, DatabaseUnavailable
 
 # A refused or lost connection, a full pool, a timeout of a lock, a statement or a transaction, a deadlock or a
 # serialization failure, a server that shuts down, is read-only after a failover, or has no disk or memory left.
-# psycopg turns a failed socket into an OperationalError, so OSError, which also other code raises, is not among them.
+# psycopg raises OperationalError for a failed socket; OSError is not included, because other code raises it too.
 _UNAVAILABLE: Final = (
     exc.OperationalError,
     exc.InterfaceError,
@@ -39,10 +39,16 @@ def translate_database_errors() -> Iterator[None]:
     except _UNAVAILABLE as error:
         raise DatabaseUnavailable(_describe(error)) from error
     except _REJECTED as error:
-        raise DatabaseRejected(_describe(error)) from error
+        raise DatabaseRejected(type(_original(error)).__name__) from error  # its text may quote the value
 
 
 def _describe(error: Exception) -> str:
     """The driver's error as one line, without the SQL that SQLAlchemy appends."""
-    original = getattr(error, "orig", None) or error
+    original = _original(error)
     return f"{type(original).__name__}: {original}".partition("\n")[0]
+
+
+def _original(error: Exception) -> BaseException:
+    """The driver's error inside of SQLAlchemy's, or the error itself."""
+    original: BaseException | None = getattr(error, "orig", None)
+    return original or error

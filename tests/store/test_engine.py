@@ -129,11 +129,12 @@ async def test_an_exhausted_pool_is_database_unavailable(settings: Settings, mon
     await db.close()
 
 
-@pytest.mark.parametrize("statement", ["SELECT CAST('x' AS int)", "SELECT 1/0", "SELECT 2147483647 + 1"])
+@pytest.mark.parametrize("statement", ["SELECT CAST('emma' AS int)", "SELECT 1/0", "SELECT 2147483647 + 1"])
 async def test_a_value_that_postgresql_refuses_is_database_rejected(db: Database, statement: str) -> None:
     with pytest.raises(DatabaseRejected) as error:
         await run(db, "transaction", statement)
     assert isinstance(driver_error(error), psycopg.DataError)
+    assert str(error.value) == type(driver_error(error)).__name__  # without the value
 
 
 @pytest.mark.usefixtures("demo")

@@ -107,14 +107,14 @@ async def test_an_idle_transaction_that_was_ended_is_database_unavailable(db: Da
 
 
 async def test_a_serialization_failure_is_database_unavailable(db: Database, resources: Resources) -> None:
-    raise_rank = text("UPDATE shops SET plan = plan WHERE id = 1")
+    update_shop = text("UPDATE shops SET plan = plan WHERE id = 1")
     with pytest.raises(DatabaseUnavailable) as error:  # noqa: PT012  the second writer is what fails
         async with db.transaction() as session:
             await session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
             await session.execute(text("SELECT 1 FROM shops"))
             async with resources.db.transaction() as other:
-                await other.execute(raise_rank)
-            await session.execute(raise_rank)
+                await other.execute(update_shop)
+            await session.execute(update_shop)
     assert isinstance(driver_error(error), errors.SerializationFailure)
 
 

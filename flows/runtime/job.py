@@ -17,7 +17,7 @@ from flows.runtime.progress import follow
 from flows.runtime.run_lifecycle import end_run, with_lifecycle
 from tasks.runtime.retries import advice_for, problem_of
 from tasks.runtime.ui_links import artifact_page
-from wishcraft.domain.work_results import WorkResult, sentence, table, total
+from wishcraft.domain.work_results import WorkResult, summary_sentence, table_rows, total_counts
 from wishcraft.observability.sentry import capture_error
 from wishcraft.reports.run_summary import summary
 from wishcraft.settings import JobSettings
@@ -91,8 +91,8 @@ async def summarise(
     Returns:
         `Cancelled` if the run was asked to stop, else `Failed` if a shop failed, else `Completed` with the totals.
     """
-    message = f"{sentence(outcomes, noun)} {warning}".rstrip()
-    rows = await acreate_table_artifact(table(outcomes, noun), key=key, description=message)
+    message = f"{summary_sentence(outcomes, noun)} {warning}".rstrip()
+    rows = await acreate_table_artifact(table_rows(outcomes, noun), key=key, description=message)
     text = f"{summary(outcomes, watched, noun, warning)}\n\n[All {noun}s]({artifact_page(rows)})"
     page = await acreate_markdown_artifact(text, key=f"{key}-summary", description=message)
     get_run_logger().info("%s Summary: %s", message, artifact_page(page))
@@ -100,7 +100,7 @@ async def summarise(
         return Cancelled(message=message)
     if any(outcome.problem for outcome in outcomes):
         return Failed(message=message)
-    return Completed(message=message, data=total(outcomes))
+    return Completed(message=message, data=total_counts(outcomes))
 
 
 async def _outcomes(batch: Sequence[str], future: PrefectFuture[Any]) -> list[WorkResult]:

@@ -132,11 +132,11 @@ async def for_each_shop(domains: Sequence[str], work: Work) -> list[WorkResult]:
         async with resources.db.repeatable_read() as session:
             found = await shops.find_active(session, domains)
         outcomes, failures = await _in_turn(resources, found, work)
-    may_pass = [f"{o.shop} ({o.problem})" for o, error in failures if isinstance(error, TRANSIENT)]
+    may_pass = [f"{o.name} ({o.problem})" for o, error in failures if isinstance(error, TRANSIENT)]
     if may_pass and task_run.run_count < ATTEMPTS and not any(outcome.stopped for outcome in outcomes):
         raise TransientError("; ".join(may_pass))
     for outcome, error in failures:  # of the last try alone
-        capture_error(error, shop=outcome.shop)
+        capture_error(error, shop=outcome.name)
     return outcomes
 
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
-from wishcraft.domain.work_results import WorkResult, total
+from wishcraft.domain.work_results import WorkResult, total_counts
 
 
 class Invariant(StrEnum):
@@ -48,5 +48,5 @@ def agrees(document: CachedRegistry | None, version: int, access_level: AccessLe
 
 def left(outcomes: Sequence[WorkResult]) -> dict[Invariant, int]:
     """How much of what was found is not repaired, over all shops."""
-    counts = total(outcomes)
+    counts = total_counts(outcomes)
     return {each: counts.get(f"{each}_left", 0) for each in Invariant}

@@ -16,7 +16,7 @@ from psycopg import Connection
 
 from flows.cleanup_logs import cleanup_logs
 from flows.cleanup_sessions import cleanup_sessions
-from tasks.cleanup import delete_old
+from tasks.cleanup import delete_expired
 from tasks.runtime.progress import STOPPING
 from wishcraft.cache.keys import SessionName
 from wishcraft.domain.retention import Bounds, Kind
@@ -131,7 +131,9 @@ async def test_a_run_that_is_to_stop_deletes_nothing_more(demo: Demo) -> None:
         async with get_client() as client:
             await client.set_flow_run_state(UUID(flow_run.id), Running(name=STOPPING), force=True)
         now = datetime.now(UTC)
-        return await delete_old([Kind.AUDIT], before={Kind.AUDIT: now}, bounds=Bounds(5, now + timedelta(minutes=1)))
+        return await delete_expired(
+            [Kind.AUDIT], before={Kind.AUDIT: now}, bounds=Bounds(5, now + timedelta(minutes=1))
+        )
 
     before = logs_left(demo)
     assert await stopping() == [WorkResult(Kind.AUDIT, stopped=True)]

@@ -24,7 +24,7 @@ from prefect.logging.handlers import APILogHandler
 from prefect.runtime import flow_run, task_run
 from prefect.states import Pending, Running, Scheduled
 
-from tasks.cleanup_runs import MOST_RUNS, clean_runs
+from tasks.runtime.run_cleanup import MAX_RUNS, delete_runs
 from wishcraft.domain.retention import Bounds
 from wishcraft.errors import RunStopped
 from wishcraft.services.checkpoint import no_checkpoint
@@ -105,28 +105,28 @@ async def exist(runs: list[UUID]) -> list[bool]:
 
 @pytest.fixture(autouse=True)
 async def no_history() -> None:
-    await clean_runs(datetime.now(UTC) + timedelta(days=1), FOREVER, no_checkpoint)
+    await delete_runs(datetime.now(UTC) + timedelta(days=1), FOREVER, no_checkpoint)
 
 
 async def test_an_old_run_goes_with_its_tasks_logs_and_artifacts_and_a_newer_one_stays() -> None:
     old = await run_traces()
     moment = datetime.now(UTC)
     new = await run_traces()
-    assert await clean_runs(moment, FOREVER, no_checkpoint) == {"old": 1, "deleted": 1, "left": 0}
+    assert await delete_runs(moment, FOREVER, no_checkpoint) == {"old": 1, "deleted": 1, "left": 0}
 
     async def gone() -> bool:
         return await left_of(*old) == (False, 0, 0, 0)
 
     await eventually(gone, "something is left of the old run")
     assert await left_of(*new) == (True, 1, 2, 3)
-    assert await clean_runs(moment, FOREVER, no_checkpoint) == {"old": 0, "deleted": 0, "left": 0}
+    assert await delete_runs(moment, FOREVER, no_checkpoint) == {"old": 0, "deleted": 0, "left": 0}
 
 
 async def test_runs_that_never_ended_or_never_started_go_too() -> None:
     async with get_client() as client:
         states: list[State[None]] = [Running(), Pending(), Scheduled(scheduled_time=datetime.now(UTC))]
         runs = [(await client.create_flow_run(idle, state=state)).id for state in states]
-    assert (await clean_runs(datetime.now(UTC), FOREVER, no_checkpoint))["deleted"] == 3
+    assert (await delete_runs(datetime.now(UTC), FOREVER, no_checkpoint))["deleted"] == 3
     assert await exist(runs) == [False] * 3
 
 
@@ -136,7 +136,7 @@ async def test_a_late_run_that_works_now_is_left_alone() -> None:
         moment = datetime.now(UTC)
         await client.set_flow_run_state(late, Pending(), force=True)
         await client.set_flow_run_state(late, Running(), force=True)
-    assert (await clean_runs(moment, FOREVER, no_checkpoint))["old"] == 0
+    assert (await delete_runs(moment, FOREVER, no_checkpoint))["old"] == 0
     assert await exist([late]) == [True]
 
 
@@ -144,7 +144,7 @@ async def test_a_run_that_is_to_come_is_left_alone() -> None:
     async with get_client() as client:
         in_an_hour: State[None] = Scheduled(scheduled_time=datetime.now(UTC) + timedelta(hours=1))
         coming = (await client.create_flow_run(idle, state=in_an_hour)).id
-    assert (await clean_runs(datetime.now(UTC), FOREVER, no_checkpoint))["old"] == 0
+    assert (await delete_runs(datetime.now(UTC), FOREVER, no_checkpoint))["old"] == 0
     assert await exist([coming]) == [True]
 
 
@@ -158,32 +158,32 @@ async def test_runs_are_deleted_in_batches_that_are_bounded_and_can_be_stopped_b
             raise RunStopped
 
     with pytest.raises(RunStopped):
-        await clean_runs(datetime.now(UTC), Bounds(2, FOREVER.until), stop_at_four)
+        await delete_runs(datetime.now(UTC), Bounds(2, FOREVER.until), stop_at_four)
     assert told == [(0, 5), (2, 5), (4, 5)]
     assert sum(await exist(runs)) == 1
 
 
 async def test_many_runs_take_several_batches_however_many_rows_are_allowed() -> None:
-    await start(MOST_RUNS + 5)
+    await start(MAX_RUNS + 5)
     told: list[int] = []
 
     async def note(done: int, _total: int) -> None:
         told.append(done)
 
-    assert (await clean_runs(datetime.now(UTC), FOREVER, note))["left"] == 0
-    assert told == [0, MOST_RUNS, MOST_RUNS + 5]
+    assert (await delete_runs(datetime.now(UTC), FOREVER, note))["left"] == 0
+    assert told == [0, MAX_RUNS, MAX_RUNS + 5]
 
 
 async def test_a_dry_run_counts_runs_and_deletes_none() -> None:
     runs = await start(3)
     bounds = Bounds(10, FOREVER.until, dry_run=True)
-    assert await clean_runs(datetime.now(UTC), bounds, no_checkpoint) == {"old": 3, "deleted": 0, "left": 3}
+    assert await delete_runs(datetime.now(UTC), bounds, no_checkpoint) == {"old": 3, "deleted": 0, "left": 3}
     assert all(await exist(runs))
 
 
 async def test_two_cleanups_at_once_delete_each_run_once() -> None:
     runs = await start(20)
     now = datetime.now(UTC)
-    both = await asyncio.gather(*(clean_runs(now, Bounds(5, FOREVER.until), no_checkpoint) for _ in range(2)))
+    both = await asyncio.gather(*(delete_runs(now, Bounds(5, FOREVER.until), no_checkpoint) for _ in range(2)))
     assert sum(counts["deleted"] for counts in both) == 20
     assert not any(await exist(runs))

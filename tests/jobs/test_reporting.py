@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
 from flows.runtime.job import job
-from flows.runtime.run_lifecycle import end_run, with_lifecycle
+from flows.runtime.run_lifecycle import on_run_end, with_lifecycle
 from flows.sync_inventory import sync_inventory
 from tasks.runtime.retries import task
 from tests.support.prefect_artifacts import logs_of, tasks_of
@@ -138,7 +138,7 @@ async def test_ends_that_are_no_failure_are_counted_and_not_reported(sentry: Lis
 
 async def test_a_run_that_died_is_reported_by_whoever_noticed(sentry: Listener, resources: Resources) -> None:
     run = FlowRun(id=uuid4(), flow_id=uuid4(), name="brave-fox", start_time=datetime.now(UTC), auto_scheduled=True)
-    await end_run(breaking, run, Crashed(message="Its process died."))
+    await on_run_end(breaking, run, Crashed(message="Its process died."))
     [event] = sentry.of_type("event")
     assert event["message"] == "breaking crashed: Its process died."
     assert (event["tags"]["run_id"], event["level"]) == (str(run.id), "error")
@@ -150,7 +150,7 @@ async def test_a_run_that_ends_cancelled_while_its_worker_cancels_it_is_counted_
     state = await breaking("stop", return_state=True)
     async with get_client() as client:
         run = await client.read_flow_run(UUID(str(state.state_details.flow_run_id)))
-    await end_run(breaking, run, Cancelling(message="Flow run was cancelled."))
+    await on_run_end(breaking, run, Cancelling(message="Flow run was cancelled."))
     assert await counted(resources, "job_runs_total") == {("breaking", "cancelled"): 1}
 
 
@@ -172,7 +172,7 @@ async def test_scheduled_runs_check_in_with_the_deployments_schedule(sentry: Lis
     context: Any = FlowRunContext
     with context.model_construct(flow=breaking, flow_run=scheduled, client=client):
         state = await with_lifecycle(end_well)
-    await end_run(breaking, scheduled, state)
+    await on_run_end(breaking, scheduled, state)
     first, last = sentry.of_type("check_in")
     assert (first["status"], last["status"]) == ("in_progress", "ok")
     assert first["check_in_id"] == last["check_in_id"] == run.id.hex

@@ -11,7 +11,7 @@ from psycopg import Connection
 
 from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
 from flows.service_levels import service_levels
-from tasks.cleanup_runs import clean_runs
+from tasks.runtime.run_cleanup import delete_runs
 from tasks.service_levels import count_runs
 from tests.support.prefect_artifacts import logs_of, summary_of, table_of
 from wishcraft.domain.retention import Bounds
@@ -41,7 +41,7 @@ def settings(settings: Settings, mail_settings: dict[str, object], mailbox: Lett
 
 @pytest.fixture
 async def no_history() -> None:
-    await clean_runs(
+    await delete_runs(
         datetime.now(UTC) + timedelta(days=1), Bounds(1000, datetime.max.replace(tzinfo=UTC)), no_checkpoint
     )
 
@@ -137,6 +137,8 @@ async def test_a_report_that_the_mail_server_refuses_is_left_and_says_so_beside_
     assert state.is_completed()
     found, _, warning = str(state.message).partition(f" {NOT_MAILED}")
     assert found.startswith("Missed over 30 days: uptime (9")
-    assert warning.startswith("the mail server refuses the address: 550 5.1.1. Mend OPS_EMAIL, SMTP_URL or MAIL_FROM")
+    assert warning.startswith(
+        "the mail server refuses the address: 550 5.1.1. Check OPS_EMAIL, SMTP_URL, MAIL_FROM and the mail server"
+    )
     assert (await summary_of(state)).startswith(f"**{found}**")
     assert await logs_of(state, f"\n{NOT_MAILED}{warning}")

@@ -1,19 +1,17 @@
 """Jobs in processes of their own that die by `kill -9` just before or after one of their calls to a store."""
 
 import asyncio
-import os
 import random
-import sys
 from datetime import date
 from typing import Any, NamedTuple
 
 import pytest
 from psycopg import Connection
-from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from deployments.sandbox.demo import seed
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.job_processes import command, environment
 from wishcraft.cache import keys
 from wishcraft.resources import Resources
 from wishcraft.services.registries.reader import load_documents
@@ -26,48 +24,6 @@ pytestmark = pytest.mark.chaos
 Demo = Connection[tuple[Any, ...]]
 SHOP = "maple-and-pine.myshopify.com"
 KILLS = 3
-
-# Every statement, commit and Redis call is two moments, before and after. The process kills itself at the one that
-# its second argument names, or says how many there were.
-JOB = """
-import asyncio, os, signal, sys
-from sqlalchemy import event
-from wishcraft.cache.coherence import CoherenceCommands
-from wishcraft.resources import open_resources
-from wishcraft.services.inventory import sync
-from wishcraft.services.registries import warm
-from wishcraft.store import shops
-
-job, last = sys.argv[1], int(sys.argv[2])
-warm.BATCH = sync.REGISTRIES_PER_WRITE = 1
-moments = 0
-
-def moment(*_arguments):
-    global moments
-    moments += 1
-    if moments == last:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-calls = CoherenceCommands._run
-async def run(*arguments):
-    moment()
-    replies = await calls(*arguments)
-    moment()
-    return replies
-CoherenceCommands._run = run
-
-async def main():
-    async with open_resources(redis_timeout=5) as resources:
-        engine = resources.db.engine.sync_engine
-        for name in ("before_cursor_execute", "after_cursor_execute", "commit", "checkin"):
-            event.listen(engine, name, moment)
-        async with resources.db.repeatable_read() as session:
-            [shop] = await shops.find_active(session, ["maple-and-pine.myshopify.com"])
-        await (warm.warm_shop if job == "warm" else sync.sync_shop)(resources, shop)
-
-asyncio.run(main())
-print(moments)
-"""
 
 
 class Left(NamedTuple):
@@ -99,11 +55,7 @@ class Place:
 
     async def start(self, last: int = 0) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            JOB,
-            self.job,
-            str(last),
+            *command("killable_job", self.job, str(last)),
             env=environment(self.settings),
             stdout=asyncio.subprocess.PIPE,
         )
@@ -180,12 +132,3 @@ async def test_a_job_run_twice_at_once_leaves_what_one_run_leaves(place: Place) 
     both = await asyncio.gather(place.start(), place.start())
     assert [await process.wait() for process in both] == [0, 0]
     assert await place.left() == clean
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    plain = {
-        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        for name, value in settings
-        if value is not None
-    }
-    return {**os.environ, **plain}

@@ -1,4 +1,4 @@
-"""A job like the others, whose batches take as long as a test wants."""
+"""A job whose number and duration of batches are parameters."""
 
 import asyncio
 

@@ -1,4 +1,8 @@
-"""URLs of pages in the Prefect UI, version 2, whose pages redirect to the login when one is needed."""
+"""URLs of pages in the Prefect UI, version 2, which `/` leads to, and whose pages redirect to the login if needed.
+
+Without the login, a run's page of version 1, which Prefect's own `url_for` names, says that there is no such page
+(last seen with Prefect 3.9.1).
+"""
 
 from uuid import UUID
 

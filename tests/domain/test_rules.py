@@ -7,7 +7,7 @@ from wishcraft.domain.batches import batches
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.registries import RegistryStatus, Visibility, access_level
 from wishcraft.domain.tokens import OfflineToken
-from wishcraft.domain.work_results import WorkResult, sentence, table, total
+from wishcraft.domain.work_results import WorkResult, summary_sentence, table_rows, total_counts
 
 GOOD = WorkResult("a.myshopify.com", {"registries": 1200, "warmed": 3}, 1.5)
 BAD = WorkResult("b.myshopify.com", {}, 0.5, "ShopifyUnavailable: 503")
@@ -56,21 +56,21 @@ def test_batches_keep_the_order_and_all_values() -> None:
     assert [list(batch) for batch in batches(range(5), 2)] == [[0, 1], [2, 3], [4]]
 
 
-def test_a_runs_sentence_has_the_counts_and_the_failed_shops() -> None:
-    assert sentence([GOOD, BAD]) == (
+def test_a_runs_sentence_counts_and_names_what_failed() -> None:
+    assert summary_sentence([GOOD, BAD]) == (
         "2 shops: 1,200 registries, 3 warmed. Failed: b.myshopify.com (ShopifyUnavailable: 503)."
     )
-    assert sentence([]) == "0 shops: nothing to do."
+    assert summary_sentence([]) == "0 shops: nothing to do."
 
 
-def test_a_runs_table_has_every_shop_with_failed_ones_first() -> None:
-    assert table([GOOD, BAD]) == [
+def test_a_runs_table_has_every_shop_with_the_failed_first() -> None:
+    assert table_rows([GOOD, BAD]) == [
         {
             "shop": "b.myshopify.com", "problem": "ShopifyUnavailable: 503",
             "registries": 0, "warmed": 0, "tries": 1, "seconds": 0.5,
         },
         {"shop": "a.myshopify.com", "problem": "none", "registries": 1200, "warmed": 3, "tries": 1, "seconds": 1.5},
     ]  # fmt: skip
-    assert table([GOOD], noun="table")[0]["table"] == GOOD.shop
-    assert sentence([GOOD], noun="table").startswith("1 table: ")
-    assert total([GOOD, GOOD, BAD]) == {"registries": 2400, "warmed": 6}
+    assert table_rows([GOOD], noun="table")[0]["table"] == GOOD.name
+    assert summary_sentence([GOOD], noun="table").startswith("1 table: ")
+    assert total_counts([GOOD, GOOD, BAD]) == {"registries": 2400, "warmed": 6}

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
-from wishcraft.domain.work_results import WorkResult, total
+from wishcraft.domain.work_results import WorkResult, total_counts
 
 
 class Invariant(StrEnum):
@@ -48,7 +48,7 @@ def entry_matches(
     )
 
 
-def count_remaining(outcomes: Sequence[WorkResult]) -> dict[Invariant, int]:
+def count_remaining(results: Sequence[WorkResult]) -> dict[Invariant, int]:
     """Number of violations that were not repaired, by invariant, over all shops."""
-    counts = total(outcomes)
+    counts = total_counts(results)
     return {each: counts.get(f"{each}_left", 0) for each in Invariant}

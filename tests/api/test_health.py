@@ -70,7 +70,7 @@ async def test_five_hundred_probes_make_one_examination(
     all_well: Settings, serving: Serving, prefect: PrefectStandIn
 ) -> None:
     async with serving(all_well) as client:
-        serving_of(client).watch._health._seconds = 60  # however busy this machine is
+        serving_of(client).watch._health._ttl = 60  # however busy this machine is
         paths = ["/health", "/health/readiness"] * 250
         answers = await asyncio.gather(*(client.get(path) for path in paths))
         assert {each.status_code for each in answers} == {200}
@@ -84,11 +84,11 @@ async def test_a_redis_that_is_away_or_hangs_is_seen_and_so_is_its_return(
     assert prefect.coming
     assert await look(api) == {}
     own_valkey.pause()
-    await until(api, {"redis": ("unhealthy", "does not answer, or refuses")})
+    await until(api, {"redis": ("unhealthy", "does not answer, or refuses the connection")})
     own_valkey.resume()
     await until(api, {})
     own_valkey.kill()
-    await until(api, {"redis": ("unhealthy", "does not answer, or refuses")})
+    await until(api, {"redis": ("unhealthy", "does not answer, or refuses the connection")})
     await asyncio.to_thread(own_valkey.start)
     await until(api, {})
 
@@ -102,7 +102,7 @@ async def test_a_redis_that_answers_again_but_is_not_used_yet_is_seen(
     done = asyncio.Event()
     breaker.before_closing = done.wait
     breaker.open()
-    detail = "answers again, but is not used until it knows of what was changed meanwhile"
+    detail = "answers again, but is not used until pending invalidations are replayed"
     await until(api, {"redis": ("degraded", detail)})
     assert 'wishcraft_breaker_open{store="redis"} 1.0' in (await api.get("/metrics")).text
     done.set()
@@ -125,7 +125,7 @@ async def test_a_redis_that_is_nearly_full_is_seen(
 async def test_a_postgresql_that_is_away_is_seen(all_well: Settings, serving: Serving, prefect: PrefectStandIn) -> None:
     assert prefect.coming
     async with serving(away(all_well, "database_url")) as client:
-        assert await look(client) == {"database": ("unhealthy", "does not answer, or refuses")}
+        assert await look(client) == {"database": ("unhealthy", "does not answer, or refuses the connection")}
 
 
 async def test_a_postgresql_that_hangs_is_seen_and_hides_nothing_else(
@@ -164,7 +164,7 @@ async def test_a_job_that_should_have_run_is_named(
 ) -> None:
     prefect.overdue = 2
     async with serving(all_well) as client:
-        detail = "should have begun over 5 minutes ago: send-reminders (2)"
+        detail = "runs over 5 minutes overdue: send-reminders (2)"
         assert await look(client) == {"scheduler": ("degraded", detail)}
         shown = (await client.get("/metrics")).text
     assert 'wishcraft_overdue_runs{job="send-reminders"} 2.0' in shown
@@ -181,7 +181,7 @@ async def test_a_scheduler_that_schedules_nothing_is_seen(
 
 async def test_a_prefect_that_is_away_or_does_not_let_us_in_is_seen(all_well: Settings, serving: Serving) -> None:
     async with serving(all_well.model_copy(update={"prefect_api_url": "http://127.0.0.1:1"})) as client:
-        nobody = ("unhealthy", "does not answer, or refuses")
+        nobody = ("unhealthy", "does not answer, or refuses the connection")
         assert await look(client) == {"prefect": nobody, "scheduler": nobody}
     async with serving(all_well.model_copy(update={"prefect_api_auth_string": None})) as client:
         assert await look(client) == {"scheduler": nobody}

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from api.app import create_app, create_service
 from tests.support.sentry_listener import Listener
 from wishcraft.observability import sentry as sentry_reports
-from wishcraft.observability.logs import JsonLines, Lines, install_redaction
+from wishcraft.observability.logs import JsonFormatter, TextFormatter, install_redaction
 from wishcraft.resources import Resources
 from wishcraft.settings import Settings
 
@@ -70,8 +70,8 @@ def planted() -> Planted:
 def lines() -> Iterator[list[StringIO]]:
     """All that is logged, as JSON and as text."""
     handlers = [logging.StreamHandler(StringIO()) for _ in range(2)]
-    handlers[0].setFormatter(JsonLines())
-    handlers[1].setFormatter(Lines())
+    handlers[0].setFormatter(JsonFormatter())
+    handlers[1].setFormatter(TextFormatter())
     for handler in handlers:
         logging.getLogger().addHandler(handler)
     yield [handler.stream for handler in handlers]

@@ -37,8 +37,8 @@ class Watched:
     async def scrape(self, after: float = 15) -> dict[str, list[dict[str, str]]]:
         """Scrape so many seconds after the last time; the alerts that fire then, with their labels."""
         await self.serving.tracker.flush()
-        self.serving.watch._health.known = None  # what was found a moment ago is not good enough
-        self.serving.watch._schedule.known = None
+        self.serving.watch._health.value = None  # probe anew
+        self.serving.watch._schedule.value = None
         page = (await self.client.get("/metrics")).text
         return self.scraped(dict.fromkeys(REPLICAS, page), after)
 

@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 
 from wishcraft.observability.context import bind, log_context, register_secrets
-from wishcraft.observability.logs import JsonLines, Lines, formatter, install_redaction
+from wishcraft.observability.logs import JsonFormatter, TextFormatter, formatter, install_redaction
 from wishcraft.settings import Settings
 
 log = logging.getLogger("wishcraft.tested")
@@ -19,7 +19,7 @@ def written() -> Iterator[StringIO]:
     """What is logged, as JSON."""
     install_redaction()
     handler = logging.StreamHandler(StringIO())
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(JsonFormatter())
     log.addHandler(handler)
     yield handler.stream
     log.removeHandler(handler)
@@ -72,9 +72,9 @@ def test_a_line_whose_arguments_do_not_fit_is_told_all_the_same(written: StringI
 
 def test_a_person_reads_a_line_and_a_machine_an_object(settings: Settings) -> None:
     kinds = {kind: formatter(settings.model_copy(update={"log_format": kind})) for kind in ("text", "json", "auto")}
-    assert isinstance(kinds["text"], Lines)
-    assert isinstance(kinds["json"], JsonLines)
-    assert isinstance(kinds["auto"], JsonLines)  # nobody looks at a terminal here
+    assert isinstance(kinds["text"], TextFormatter)
+    assert isinstance(kinds["json"], JsonFormatter)
+    assert isinstance(kinds["auto"], JsonFormatter)  # nobody looks at a terminal here
     record = logging.LogRecord("wishcraft", logging.WARNING, __file__, 1, "Redis is away", None, None)
-    record.about = {"shop": "a"}
+    record.log_context = {"shop": "a"}
     assert kinds["text"].format(record).endswith("WARNING  wishcraft: Redis is away  shop=a")

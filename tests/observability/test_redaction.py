@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from wishcraft.domain.api_keys import make_key
-from wishcraft.observability.redaction import LONGEST, MOST_KNOWN, REDACTED, redact, redact_text
+from wishcraft.observability.redaction import MAX_CHARACTERS, MAX_KNOWN, REDACTED, redact, redact_text
 
 HEX = "0123456789abcdef"
 SIGNATURE = HEX * 4
@@ -156,7 +156,7 @@ def test_a_text_that_repeats_itself_keeps_nobody_busy(piece: str) -> None:
         ('"access_codes": [\n    "sunflower77"\n  ]', "sunflower77"),
         ("access_code='sun''flower77'", "flower77"),
         ("The password is: hunter22", "hunter22"),
-        (f"{'x ' * (LONGEST // 2 - 2)}emma@a.example", "emm"),
+        (f"{'x ' * (MAX_CHARACTERS // 2 - 2)}emma@a.example", "emm"),
     ],
 )
 def test_a_secret_in_the_form_that_programs_write_is_taken_out(text: str, secret: str) -> None:
@@ -188,7 +188,7 @@ def test_a_secret_beside_its_name_goes_and_a_servers_address_stays() -> None:
 
 def test_a_known_secret_that_the_cut_goes_through_is_taken_out() -> None:
     code = "sunflower in the garden"
-    assert "sunflower" not in redact_text("x" * (LONGEST - len(code) + 1) + code, {code})
+    assert "sunflower" not in redact_text("x" * (MAX_CHARACTERS - len(code) + 1) + code, {code})
 
 
 def test_a_list_of_two_spans_is_no_header() -> None:
@@ -197,6 +197,6 @@ def test_a_list_of_two_spans_is_no_header() -> None:
 
 
 def test_a_text_that_may_hold_one_of_very_many_secrets_is_not_told_at_all() -> None:
-    many = {f"somebody-{number}" for number in range(MOST_KNOWN + 1)}
+    many = {f"somebody-{number}" for number in range(MAX_KNOWN + 1)}
     assert redact_text("somebody-7 was here", many) == REDACTED
     assert redact_text("somebody-7 was here", set(sorted(many)[:10]) | {"somebody-7"}) == f"{REDACTED} was here"

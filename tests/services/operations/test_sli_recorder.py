@@ -132,14 +132,14 @@ async def test_minutes_wait_while_postgresql_is_away_and_count_as_served_from_re
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(sli_recorder, "MOST_MINUTES", 3)
+    monkeypatch.setattr(sli_recorder, "MAX_PENDING_MINUTES", 3)
     watch = HealthMonitor(without_database, settings)
     writer = SliRecorder(without_database, watch)
     with caplog.at_level(logging.WARNING):
         for after in range(4):
             serve()
             await writer.write(NOON + after * MINUTE)
-    assert "3 minutes wait" in caplog.messages[-1]
+    assert "3 minutes of indicators are pending" in caplog.messages[-1]
     assert written(demo) == []
     writer._resources = resources
     serve()

@@ -10,7 +10,7 @@ from wishcraft.cache.registries import CacheState
 from wishcraft.domain.guest_events import AnalyticsType
 from wishcraft.observability.metrics import CACHE_READS
 from wishcraft.resources import Resources
-from wishcraft.services.operations.traffic_recorder import MOST_EVENTS, TrafficRecorder
+from wishcraft.services.operations.traffic_recorder import MAX_PENDING_EVENTS, TrafficRecorder
 from wishcraft.store.analytics_events import Event
 from wishcraft.store.shops import ShopRef
 
@@ -113,9 +113,9 @@ async def test_more_events_than_can_wait_are_refused_and_none_is_lost(
     resources: Resources, demo: Demo, shop: ShopRef, slugs: list[str]
 ) -> None:
     tracker = TrafficRecorder(resources)
-    assert tracker.add_events([event(shop.id, slugs[0])] * MOST_EVENTS)
+    assert tracker.add_events([event(shop.id, slugs[0])] * MAX_PENDING_EVENTS)
     assert not tracker.add_events([event(shop.id, slugs[0])])
     await tracker.flush()
     assert tracker.add_events([event(shop.id, slugs[0])])
     await tracker.flush()
-    assert demo.execute("SELECT count(*) FROM analytics_events").fetchone() == (MOST_EVENTS + 1,)
+    assert demo.execute("SELECT count(*) FROM analytics_events").fetchone() == (MAX_PENDING_EVENTS + 1,)

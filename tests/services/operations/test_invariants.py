@@ -176,7 +176,7 @@ async def test_a_repair_that_dies_before_or_after_its_commit_is_made_whole_by_th
 
     with monkeypatch.context() as death:
         if committed:
-            death.setattr("wishcraft.services.operations.invariants.refresh", die)
+            death.setattr("wishcraft.services.operations.invariants.refill", die)
         else:
             death.setattr(RegistryCache, "mark", die)
         with pytest.raises(Killed):

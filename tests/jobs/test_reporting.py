@@ -170,9 +170,13 @@ async def test_scheduled_runs_check_in_with_the_deployments_schedule(sentry: Lis
         run = await client.create_flow_run_from_deployment(deployment)
     scheduled = run.model_copy(update={"auto_scheduled": True})  # as Prefect's scheduler would make it
     context: Any = FlowRunContext
-    with context.model_construct(flow=breaking, flow_run=scheduled, client=client):
-        state = await with_lifecycle(end_well)
-    await end_run(breaking, scheduled, state)
+    try:
+        with context.model_construct(flow=breaking, flow_run=scheduled, client=client):
+            state = await with_lifecycle(end_well)
+        await end_run(breaking, scheduled, state)
+    finally:
+        async with get_client() as client:
+            await client.delete_deployment(deployment)  # its schedule would add runs during later tests
     first, last = sentry.of_type("check_in")
     assert (first["status"], last["status"]) == ("in_progress", "ok")
     assert first["check_in_id"] == last["check_in_id"] == run.id.hex

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import pytest
 from psycopg import Connection
-from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from deployments.sandbox.demo import seed
+from deployments.sandbox.environment import settings_environment
 from deployments.sandbox.shopify.simulator import Simulator
 from wishcraft.cache import keys
 from wishcraft.resources import Resources
@@ -104,7 +104,7 @@ class Place:
             JOB,
             self.job,
             str(last),
-            env=environment(self.settings),
+            env=os.environ | settings_environment(self.settings),
             stdout=asyncio.subprocess.PIPE,
         )
 
@@ -180,12 +180,3 @@ async def test_a_job_run_twice_at_once_leaves_what_one_run_leaves(place: Place) 
     both = await asyncio.gather(place.start(), place.start())
     assert [await process.wait() for process in both] == [0, 0]
     assert await place.left() == clean
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    plain = {
-        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        for name, value in settings
-        if value is not None
-    }
-    return {**os.environ, **plain}

@@ -21,7 +21,7 @@ from flows.runtime.run_lifecycle import end_run, with_lifecycle
 from flows.sync_inventory import sync_inventory
 from tasks.runtime.retries import task
 from tests.support.prefect_artifacts import logs_of, tasks_of
-from tests.support.sentry_listener import Listener
+from tests.support.sentry_listener import SentryListener
 from wishcraft import settings as settings_module
 from wishcraft.errors import ConfigurationError, NotFound
 from wishcraft.resources import Resources
@@ -35,7 +35,7 @@ BROKEN = "lumiere-maison.myshopify.com"
 
 
 @pytest.fixture(autouse=True)
-def _reporting(worker_environment: object, sentry: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+def _reporting(worker_environment: object, sentry: SentryListener, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of a worker with a Sentry."""
     assert worker_environment is None  # it is there
     monkeypatch.setenv("SENTRY_DSN", sentry.dsn)
@@ -78,7 +78,7 @@ async def counted(resources: Resources, name: str) -> dict[tuple[str, ...], floa
 
 
 async def test_an_error_that_ends_a_run_is_one_event_that_leads_to_the_run(
-    sentry: Listener, resources: Resources
+    sentry: SentryListener, resources: Resources
 ) -> None:
     state = await breaking("error", return_state=True)
     assert state.is_failed()
@@ -114,7 +114,7 @@ async def test_what_escapes_a_task_is_shown_without_what_is_not_to_be_told(kind:
 
 
 async def test_only_the_last_try_of_a_shop_is_reported_and_under_its_name(
-    sentry: Listener, simulator: Simulator
+    sentry: SentryListener, simulator: Simulator
 ) -> None:
     simulator.shops[SHOP].faults.set(Fault(FaultKind.MALFORMED, remaining=4))  # the client's tries: one more works
     simulator.shops[BROKEN].faults.set(Fault(FaultKind.EXPIRED_TOKEN, remaining=None))
@@ -125,7 +125,9 @@ async def test_only_the_last_try_of_a_shop_is_reported_and_under_its_name(
     assert (event["tags"]["shop"], event["tags"]["job"]) == (BROKEN, "sync-inventory")
 
 
-async def test_ends_that_are_no_failure_are_counted_and_not_reported(sentry: Listener, resources: Resources) -> None:
+async def test_ends_that_are_no_failure_are_counted_and_not_reported(
+    sentry: SentryListener, resources: Resources
+) -> None:
     before = datetime.now(UTC).timestamp()
     for kind in ("nothing", "stop"):
         await breaking(kind, return_state=True)
@@ -136,7 +138,7 @@ async def test_ends_that_are_no_failure_are_counted_and_not_reported(sentry: Lis
     assert durations.labels == ("breaking",)
 
 
-async def test_a_run_that_died_is_reported_by_whoever_noticed(sentry: Listener, resources: Resources) -> None:
+async def test_a_run_that_died_is_reported_by_whoever_noticed(sentry: SentryListener, resources: Resources) -> None:
     run = FlowRun(id=uuid4(), flow_id=uuid4(), name="brave-fox", start_time=datetime.now(UTC), auto_scheduled=True)
     await end_run(breaking, run, Crashed(message="Its process died."))
     [event] = sentry.of_type("event")
@@ -154,14 +156,14 @@ async def test_a_run_that_ends_cancelled_while_its_worker_cancels_it_is_counted_
     assert await counted(resources, "job_runs_total") == {("breaking", "cancelled"): 1}
 
 
-async def test_a_run_whose_parameters_are_wrong_is_reported(sentry: Listener) -> None:
+async def test_a_run_whose_parameters_are_wrong_is_reported(sentry: SentryListener) -> None:
     state = await breaking(7, return_state=True)
     assert state.is_failed()
     [event] = sentry.of_type("event")
     assert "invalid parameters" in event["message"]
 
 
-async def test_scheduled_runs_check_in_with_the_deployments_schedule(sentry: Listener) -> None:
+async def test_scheduled_runs_check_in_with_the_deployments_schedule(sentry: SentryListener) -> None:
     quarterly = CronSchedule(cron="*/15 * * * *", timezone="America/New_York")
     async with get_client() as client:
         deployment = await client.create_deployment(
@@ -185,6 +187,6 @@ async def test_scheduled_runs_check_in_with_the_deployments_schedule(sentry: Lis
     assert first["monitor_config"]["timezone"] == "America/New_York"
 
 
-async def test_a_run_by_hand_does_not_check_in(sentry: Listener) -> None:
+async def test_a_run_by_hand_does_not_check_in(sentry: SentryListener) -> None:
     await breaking("error", return_state=True)
     assert sentry.of_type("check_in") == []

@@ -11,6 +11,7 @@ from wishcraft.observability.context import bind, log_context, register_secrets
 from wishcraft.observability.logs import JsonFormatter, TextFormatter, formatter, install_redaction
 from wishcraft.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("process_globals")
 log = logging.getLogger("wishcraft.tested")
 
 

@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 Item = tuple[str, dict[str, Any]]
 
 
-class Listener:
+class SentryListener:
     """An ASGI application; `address` is where it is served."""
 
     def __init__(self) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from psycopg import Connection
-from pydantic import SecretStr
 
+from deployments.sandbox.environment import settings_environment
 from wishcraft.domain.retention import Bounds, Kind
 from wishcraft.resources import Resources
 from wishcraft.services.cleanup.expired import clean_table
@@ -51,14 +51,9 @@ def cleaner(settings: Settings, demo: Demo) -> Iterator["subprocess.Popen[str]"]
            SELECT 'ops', 'registry.archived', 'registry', n, %s FROM generate_series(1, %s) n""",
         [LONG_AGO, ROWS],
     )
-    plain = {
-        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        for name, value in settings
-        if value is not None
-    }
     process = subprocess.Popen(  # noqa: S603  this file's own program
         [sys.executable, "-c", CLEAN],
-        env=os.environ | plain,
+        env=os.environ | settings_environment(settings),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 import pytest
 from psycopg import Connection
-from pydantic import SecretStr
 
+from deployments.sandbox.environment import settings_environment
 from deployments.sandbox.shopify.simulator import Simulator
 from wishcraft.errors import CacheUnavailable, RunStopped
 from wishcraft.resources import Resources, open_resources
@@ -303,7 +303,8 @@ async def test_a_sync_that_is_killed_is_made_whole_by_the_next(
     await warm_shop(resources, shop)
     raise_prices(simulator, shop)
     before = versions(demo)
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, env=environment(settings))
+    environment = os.environ | settings_environment(settings)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, env=environment)
     deadline = time.monotonic() + 60
     while sum(versions(demo).values()) - sum(before.values()) < writes:
         assert time.monotonic() < deadline, "the sync wrote nothing"
@@ -325,12 +326,3 @@ async def test_a_sync_that_is_killed_is_made_whole_by_the_next(
 async def read_truth(resources: Resources, shop: ShopRef, slug: str) -> bytes | None:
     document = (await load_documents(resources.db, shop.id, [slug])).get(slug)
     return document.body if document else None
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    plain = {
-        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        for name, value in settings
-        if value is not None
-    }
-    return {**os.environ, **plain}

@@ -23,13 +23,6 @@ WEEK, DAY = TODAY + timedelta(7), TODAY + timedelta(1)
 
 
 @pytest.fixture
-def settings(settings: Settings, mail_settings: dict[str, object], mailbox: Letterbox) -> Settings:
-    """As usual, with a mail server that is empty."""
-    assert not mailbox.letters
-    return settings.model_copy(update=mail_settings)
-
-
-@pytest.fixture
 def registry(demo: Demo, shop: ShopRef) -> int:
     """The one registry of the shop that is due anything: in a week, with one registrant."""
     demo.execute("UPDATE registries SET event_date = %s", [TODAY + timedelta(60)])

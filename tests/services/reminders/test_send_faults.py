@@ -22,13 +22,6 @@ NOW = datetime(2026, 3, 14, 15, tzinfo=UTC)
 EMMA, HUGO = "emma@example.com", "hugo@example.com"
 
 
-@pytest.fixture
-def settings(settings: Settings, mail_settings: dict[str, object], mailbox: Letterbox) -> Settings:
-    """As usual, with a mail server that is empty."""
-    assert not mailbox.letters
-    return settings.model_copy(update=mail_settings)
-
-
 @pytest.fixture(autouse=True)
 def _two_to_remind(demo: Demo, shop: ShopRef) -> None:
     """Emma and Hugo, whose event is in a week, and nobody else."""

@@ -12,8 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import Connection
-from pydantic import SecretStr
 
+from deployments.sandbox.environment import settings_environment
 from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
 from wishcraft.resources import Resources
 from wishcraft.services.reminders.send import remind_shop
@@ -43,13 +43,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-@pytest.fixture
-def settings(settings: Settings, mail_settings: dict[str, object], mailbox: Letterbox) -> Settings:
-    """As usual, with a mail server that is empty."""
-    assert not mailbox.letters
-    return settings.model_copy(update=mail_settings)
 
 
 @pytest.fixture(autouse=True)
@@ -85,12 +78,8 @@ def gate(demo: Demo, state: str) -> Iterator[Callable[[], bool]]:
 
 async def kill_when(settings: Settings, moment: Callable[[], bool]) -> None:
     """Let a process of its own remind the shop, and kill it with -9 at the moment."""
-    plain = {
-        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        for name, value in settings
-        if value is not None
-    }
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", REMIND, env={**os.environ, **plain})
+    environment = os.environ | settings_environment(settings)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", REMIND, env=environment)
     deadline = time.monotonic() + 60
     while not moment():
         assert process.returncode is None, "it came to its end"

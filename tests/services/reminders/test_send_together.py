@@ -28,13 +28,6 @@ WEEK = NOW.date() + timedelta(7)
 
 
 @pytest.fixture
-def settings(settings: Settings, mail_settings: dict[str, object], mailbox: Letterbox) -> Settings:
-    """As usual, with a mail server that is empty."""
-    assert not mailbox.letters
-    return settings.model_copy(update=mail_settings)
-
-
-@pytest.fixture
 async def planned(resources: Resources, demo: Demo, shop: ShopRef) -> list[int]:
     """The ids of reminders that can be sent, of one registry each."""
     demo.execute("UPDATE registries SET event_date = %s, status = 'active'", [WEEK])

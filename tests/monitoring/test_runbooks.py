@@ -9,7 +9,7 @@ from tests.support.alert_rules import ROOT
 SQL = re.compile(r"^sql\(\) \{.*?\}$", re.MULTILINE | re.DOTALL)
 
 
-def test_a_query_gives_up_when_postgresql_takes_the_connection_and_says_nothing() -> None:
+def test_the_runbook_query_times_out_if_postgresql_hangs() -> None:
     ways = {way for page in (ROOT / "docs/runbooks").glob("*.md") for way in SQL.findall(page.read_text())}
     assert ways
     with socket.create_server(("127.0.0.1", 0)) as silent:

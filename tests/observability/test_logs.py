@@ -26,7 +26,7 @@ def written() -> Iterator[StringIO]:
     log.removeHandler(handler)
 
 
-def test_a_line_is_one_object_that_says_what_it_is_about(written: StringIO) -> None:
+def test_a_json_line_is_one_object_with_the_context(written: StringIO) -> None:
     with log_context(request_id="request-1"):
         bind(shop_id="7")
         log.warning("%d entries\nof two lines", 3)
@@ -43,19 +43,19 @@ def test_a_line_is_one_object_that_says_what_it_is_about(written: StringIO) -> N
     assert "request_id" not in second
 
 
-def test_the_traceback_of_an_error_is_told_without_its_secrets(written: StringIO) -> None:
+def test_a_traceback_is_redacted(written: StringIO) -> None:
     log.warning("It failed", exc_info=ValueError("shpat_0123456789 of emma@example.com"))
     line = json.loads(written.getvalue())
     assert line["exception"] == "ValueError: [redacted] of [redacted]"
 
 
-def test_what_the_process_was_started_with_is_not_told(written: StringIO) -> None:
+def test_registered_secrets_are_redacted(written: StringIO) -> None:
     register_secrets({"correct horse battery"})
     log.warning("It said: %s", "correct horse battery")
     assert json.loads(written.getvalue())["message"] == "It said: [redacted]"
 
 
-def test_a_line_with_half_a_character_is_told_all_the_same(written: StringIO) -> None:
+def test_a_line_with_a_lone_surrogate_is_written(written: StringIO) -> None:
     with log_context(path="/\udfff"):
         log.warning("no registry \ud83d", exc_info=ValueError("\ud83d"))
     line = json.loads(written.getvalue())
@@ -66,12 +66,12 @@ def test_a_line_with_half_a_character_is_told_all_the_same(written: StringIO) ->
     )
 
 
-def test_a_line_whose_arguments_do_not_fit_is_told_all_the_same(written: StringIO) -> None:
+def test_a_line_whose_arguments_do_not_fit_its_format_is_written(written: StringIO) -> None:
     log.warning("%d of %d", *["one"])
     assert "%d of %d" in json.loads(written.getvalue())["message"]
 
 
-def test_a_person_reads_a_line_and_a_machine_an_object(settings: Settings) -> None:
+def test_log_format_selects_text_or_json(settings: Settings) -> None:
     kinds = {kind: formatter(settings.model_copy(update={"log_format": kind})) for kind in ("text", "json", "auto")}
     assert isinstance(kinds["text"], TextFormatter)
     assert isinstance(kinds["json"], JsonFormatter)

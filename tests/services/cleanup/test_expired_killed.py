@@ -91,7 +91,7 @@ def kill(cleaner: "subprocess.Popen[str]") -> None:
     cleaner.wait()
 
 
-async def test_a_cleaner_killed_between_batches_leaves_whole_batches_and_the_next_ends_the_work(
+async def test_a_cleanup_killed_between_batches_is_completed_by_the_next(
     cleaner: "subprocess.Popen[str]", resources: Resources, demo: Demo
 ) -> None:
     while deleted(cleaner) < 30:
@@ -102,7 +102,7 @@ async def test_a_cleaner_killed_between_batches_leaves_whole_batches_and_the_nex
     assert left(demo) == 0
 
 
-async def test_a_cleaner_killed_within_a_batch_leaves_that_batch_to_the_next(
+async def test_a_cleanup_killed_within_a_batch_leaves_it_to_the_next(
     cleaner: "subprocess.Popen[str]", resources: Resources, demo: Demo
 ) -> None:
     busy = (

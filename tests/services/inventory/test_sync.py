@@ -65,7 +65,7 @@ def contents(demo: Demo) -> list[tuple[Any, ...]]:
     return demo.execute(f"SELECT {columns} FROM registry_items ORDER BY id").fetchall()  # noqa: S608  constants
 
 
-async def test_when_nothing_changed_nothing_is_written(resources: Resources, demo: Demo, shop: ShopRef) -> None:
+async def test_a_sync_without_changes_writes_nothing(resources: Resources, demo: Demo, shop: ShopRef) -> None:
     before = contents(demo), versions(demo)
     counts = await sync_shop(resources, shop)
     assert counts["variants"] > 0
@@ -74,7 +74,7 @@ async def test_when_nothing_changed_nothing_is_written(resources: Resources, dem
     assert demo.execute("SELECT count(inventory_observed_at) FROM registry_items").fetchone() == (0,)
 
 
-async def test_a_new_price_reaches_the_reader_with_the_sync(resources: Resources, shop: ShopRef, wish: Wish) -> None:
+async def test_readers_see_a_new_price_after_the_sync(resources: Resources, shop: ShopRef, wish: Wish) -> None:
     await RegistryReader(resources).read(shop.id, wish.slug)
     wish.variant.price += 1
     await sync_shop(resources, shop)
@@ -85,7 +85,7 @@ async def test_a_new_price_reaches_the_reader_with_the_sync(resources: Resources
     assert answer.state == "hit"  # the writer filled the cache anew
 
 
-async def test_only_the_registries_with_the_variant_are_touched(
+async def test_only_registries_with_the_changed_variant_are_written(
     resources: Resources, demo: Demo, shop: ShopRef, wish: Wish
 ) -> None:
     await warm_shop(resources, shop)
@@ -108,7 +108,7 @@ async def test_only_the_registries_with_the_variant_are_touched(
     assert {slug for slug in entries if after[slug] != entries[slug]} == holding
 
 
-async def test_availability_is_taken_and_given_back(resources: Resources, shop: ShopRef, wish: Wish) -> None:
+async def test_availability_is_withdrawn_and_restored(resources: Resources, shop: ShopRef, wish: Wish) -> None:
     stock, wish.variant.quantity = wish.variant.quantity, 0
     wish.variant.policy = type(wish.variant.policy).DENY
     assert (await sync_shop(resources, shop))["out_of_stock"] >= 1
@@ -118,7 +118,7 @@ async def test_availability_is_taken_and_given_back(resources: Resources, shop: 
     assert wish.row("available", "status", "inventory_quantity") == (True, "active", stock)
 
 
-async def test_a_deleted_variant_is_discontinued_and_keeps_what_it_was(
+async def test_a_deleted_variant_is_discontinued_and_keeps_titles_and_prices(
     resources: Resources, shop: ShopRef, wish: Wish
 ) -> None:
     before = wish.row("price", "compare_at_price", "product_title", "variant_title")
@@ -140,7 +140,7 @@ async def test_a_newer_reading_is_not_overwritten(resources: Resources, demo: De
     assert wish.row("inventory_quantity", "inventory_observed_at") == (77, soon)
 
 
-async def test_what_the_registrant_hid_stays_hidden(
+async def test_an_item_that_the_registrant_hid_stays_hidden(
     resources: Resources, demo: Demo, shop: ShopRef, wish: Wish
 ) -> None:
     demo.execute("UPDATE registry_items SET status = 'hidden' WHERE id = %s", [wish.id])
@@ -158,7 +158,7 @@ async def test_a_dry_run_counts_and_writes_nothing(resources: Resources, demo: D
     assert (contents(demo), versions(demo)) == before
 
 
-async def test_a_bulk_operation_leaves_the_same_as_reading_by_id(
+async def test_a_bulk_query_has_the_same_result_as_reading_by_id(
     resources: Resources, demo: Demo, shop: ShopRef, simulator: Simulator, wish: Wish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     doomed = simulator.shops[shop.domain].stock.known(Wish(demo, shop, simulator).variant_id + 1)
@@ -186,7 +186,7 @@ async def test_a_bulk_operation_leaves_the_same_as_reading_by_id(
     assert same
 
 
-async def test_without_redis_nothing_is_written(settings: Settings, demo: Demo, shop: ShopRef, wish: Wish) -> None:
+async def test_a_sync_without_redis_writes_nothing(settings: Settings, demo: Demo, shop: ShopRef, wish: Wish) -> None:
     wish.variant.price += 1
     before = contents(demo), versions(demo)
     away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
@@ -196,7 +196,7 @@ async def test_without_redis_nothing_is_written(settings: Settings, demo: Demo, 
     assert (contents(demo), versions(demo)) == before
 
 
-async def test_a_shop_that_is_being_synced_is_left_to_that_sync(
+async def test_a_second_sync_of_a_shop_returns_at_once(
     resources: Resources, demo: Demo, shop: ShopRef, simulator: Simulator, wish: Wish
 ) -> None:
     wish.variant.price += 1
@@ -208,7 +208,7 @@ async def test_a_shop_that_is_being_synced_is_left_to_that_sync(
     assert (await sync_shop(resources, shop))["items_changed"] > 0
 
 
-async def test_two_syncs_at_once_leave_what_one_leaves(
+async def test_two_concurrent_syncs_have_the_result_of_one(
     resources: Resources, demo: Demo, shop: ShopRef, simulator: Simulator
 ) -> None:
     raise_prices(simulator, shop)
@@ -219,7 +219,7 @@ async def test_two_syncs_at_once_leave_what_one_leaves(
     assert (await sync_shop(resources, shop))["items_changed"] == 0
 
 
-async def test_stock_is_counted_by_variant_however_many_wish_for_it(
+async def test_stock_is_counted_once_a_variant_whatever_the_number_of_items(
     resources: Resources, demo: Demo, shop: ShopRef
 ) -> None:
     demo.execute(
@@ -242,7 +242,7 @@ async def test_stock_is_counted_by_variant_however_many_wish_for_it(
     assert (counts["variants"], counts["low_stock"], counts["out_of_stock"]) == (1, low, out)
 
 
-async def test_a_sync_asks_no_more_often_than_the_wished_variants_fill_batches(
+async def test_a_sync_sends_one_query_a_batch_of_variants(
     resources: Resources, shop: ShopRef, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wishcraft.services.inventory.sync.MOST_IDS", 10)
@@ -250,7 +250,7 @@ async def test_a_sync_asks_no_more_often_than_the_wished_variants_fill_batches(
     assert simulator.shops[shop.domain].counters.requests == -(-counts["variants"] // 10)
 
 
-async def test_progress_is_told_before_each_batch_and_stopping_leaves_whole_batches(
+async def test_progress_is_reported_by_batch_and_a_stop_leaves_whole_batches(
     resources: Resources, demo: Demo, shop: ShopRef, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wishcraft.services.inventory.sync.MOST_IDS", 10)
@@ -297,7 +297,7 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("writes", [1, 2])
-async def test_a_sync_that_is_killed_is_made_whole_by_the_next(
+async def test_the_next_sync_completes_a_killed_one(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, simulator: Simulator, writes: int
 ) -> None:
     await warm_shop(resources, shop)

@@ -53,7 +53,7 @@ def written(demo: Demo, columns: str = "requests") -> list[tuple[Any, ...]]:
     return demo.execute(f"SELECT {columns} FROM service_minutes ORDER BY minute".encode()).fetchall()  # noqa: S608  ours
 
 
-async def test_a_minute_tells_requests_errors_and_latencies(
+async def test_a_minute_has_requests_errors_and_latencies(
     resources: Resources, watch: HealthMonitor, demo: Demo
 ) -> None:
     serve()
@@ -73,7 +73,7 @@ async def test_a_minute_tells_requests_errors_and_latencies(
     }
 
 
-async def test_probes_metrics_pages_and_strangers_paths_count_for_nothing(
+async def test_probes_metrics_docs_and_unknown_paths_are_not_counted(
     resources: Resources, watch: HealthMonitor, demo: Demo
 ) -> None:
     writer = SliRecorder(resources, watch)
@@ -110,7 +110,7 @@ async def test_two_processes_add_up_to_one_minute(resources: Resources, watch: H
     assert written(demo, "requests, hits, latencies[3]") == [(7, 7, 7)]
 
 
-async def test_a_process_that_cannot_serve_does_not_hide_one_that_can(
+async def test_an_unavailable_process_does_not_hide_an_available_one(
     resources: Resources, without_database: Resources, settings: Settings, watch: HealthMonitor, demo: Demo
 ) -> None:
     redis = connect("redis://127.0.0.1:1", timeout=0.2)
@@ -124,7 +124,7 @@ async def test_a_process_that_cannot_serve_does_not_hide_one_that_can(
     assert written(demo, "served") == [(True,), (False,)]
 
 
-async def test_minutes_wait_while_postgresql_is_away_and_count_as_served_from_redis(
+async def test_minutes_are_kept_while_postgresql_is_down_and_count_as_available(
     resources: Resources,
     without_database: Resources,
     settings: Settings,
@@ -149,7 +149,7 @@ async def test_minutes_wait_while_postgresql_is_away_and_count_as_served_from_re
     assert written(demo, "minute, served, requests") == [(NOON + after * MINUTE, True, 1) for after in (2, 3, 4)]
 
 
-async def test_a_stop_writes_what_there_is_of_the_last_minute(
+async def test_a_stop_writes_the_part_of_the_last_minute(
     resources: Resources, watch: HealthMonitor, demo: Demo
 ) -> None:
     writer = SliRecorder(resources, watch)

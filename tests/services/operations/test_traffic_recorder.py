@@ -39,7 +39,9 @@ def event(shop_id: int, ref: str, item_id: int | None = None) -> Event:
     return Event(shop_id, ref, AnalyticsType.ITEM_CLICKED, datetime.now(UTC), "v", item_id)
 
 
-async def test_many_reads_are_few_rows(resources: Resources, demo: Demo, shop: ShopRef, slugs: list[str]) -> None:
+async def test_many_reads_are_saved_in_few_rows(
+    resources: Resources, demo: Demo, shop: ShopRef, slugs: list[str]
+) -> None:
     tracker = TrafficRecorder(resources)
     for number in range(100):
         tracker.count_read(shop.id, slugs[number % 2], CacheState.HIT, 10)
@@ -60,14 +62,14 @@ async def test_two_processes_add_up(resources: Resources, demo: Demo, shop: Shop
     assert views(demo) == dict.fromkeys(slugs, 2)
 
 
-async def test_views_are_the_shops_own(resources: Resources, demo: Demo, shop: ShopRef, slugs: list[str]) -> None:
+async def test_views_are_counted_by_shop(resources: Resources, demo: Demo, shop: ShopRef, slugs: list[str]) -> None:
     tracker = TrafficRecorder(resources)
     tracker.count_read(shop.id + 1, slugs[0], CacheState.HIT, 1)
     await tracker.flush()
     assert views(demo) == {}
 
 
-async def test_what_redis_does_not_take_is_kept(
+async def test_counts_that_redis_does_not_take_are_kept(
     resources: Resources, shop: ShopRef, slugs: list[str], redis: Redis
 ) -> None:
     tracker, told = TrafficRecorder(resources), hits_told()
@@ -82,7 +84,7 @@ async def test_what_redis_does_not_take_is_kept(
     assert hits_told() - told == 2  # what was kept is not told twice
 
 
-async def test_events_find_their_registry_by_slug_and_by_id_and_no_other_shops(
+async def test_events_refer_to_their_own_shops_registry_by_slug_or_id(
     resources: Resources, demo: Demo, shop: ShopRef, slugs: list[str]
 ) -> None:
     row = demo.execute(
@@ -109,7 +111,7 @@ async def test_events_find_their_registry_by_slug_and_by_id_and_no_other_shops(
     assert written == [(row[1], {}), (row[1], {"item_id": row[0], "variant_id": row[2]})]
 
 
-async def test_more_events_than_can_wait_are_refused_and_none_is_lost(
+async def test_events_over_the_pending_limit_are_refused_and_none_is_lost(
     resources: Resources, demo: Demo, shop: ShopRef, slugs: list[str]
 ) -> None:
     tracker = TrafficRecorder(resources)

@@ -56,7 +56,7 @@ async def fresh(resources: Resources, shop: ShopRef) -> ShopRef:
         return (await shops.find_active(session, [shop.domain]))[0]
 
 
-async def test_a_reminder_goes_out_once_however_often_the_job_runs(
+async def test_a_reminder_is_sent_once_however_often_the_job_runs(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     first = await remind_shop(resources, settings, shop, now=NOW)
@@ -83,7 +83,7 @@ async def test_two_runs_at_once_send_each_reminder_once(
     assert len(set(ids)) == len(ids)
 
 
-async def test_the_week_and_the_day_are_each_reminded_of(
+async def test_a_reminder_is_sent_a_week_and_a_day_before_the_event(
     resources: Resources, settings: Settings, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     assert registry
@@ -93,7 +93,7 @@ async def test_the_week_and_the_day_are_each_reminded_of(
     assert [subject.partition(": ")[0] for subject in subjects] == ["In 7 days", "Tomorrow"]
 
 
-async def test_a_missed_day_is_caught_up_and_told_as_it_is(
+async def test_a_late_reminder_is_sent_with_the_days_that_are_really_left(
     resources: Resources, settings: Settings, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     assert registry
@@ -103,7 +103,7 @@ async def test_a_missed_day_is_caught_up_and_told_as_it_is(
     assert [subject.partition(": ")[0] for subject in subjects] == ["In 5 days", "Today"]
 
 
-async def test_a_moved_event_is_reminded_anew(
+async def test_a_moved_event_is_reminded_again(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     await remind_shop(resources, settings, shop, now=NOW)
@@ -114,7 +114,7 @@ async def test_a_moved_event_is_reminded_anew(
     assert len(mailbox.letters) == 2
 
 
-async def test_an_event_that_moves_before_its_reminder_goes_out_is_not_reminded_of_the_old_day(
+async def test_an_event_moved_before_its_reminder_gets_none_for_the_old_date(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.DEFER))
@@ -127,7 +127,7 @@ async def test_an_event_that_moves_before_its_reminder_goes_out_is_not_reminded_
     assert [row[3] for row in rows(demo)] == ["failed", "sent"]
 
 
-async def test_co_registrants_are_reminded_each_in_a_mail_of_their_own(
+async def test_each_co_registrant_gets_a_separate_mail(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     others = (
@@ -151,7 +151,7 @@ async def test_co_registrants_are_reminded_each_in_a_mail_of_their_own(
         "UPDATE shops SET status = 'uninstalled'",
     ],
 )
-async def test_nothing_is_sent_for(
+async def test_no_reminder_is_due_for(
     resources: Resources,
     settings: Settings,
     demo: Demo,
@@ -168,7 +168,7 @@ async def test_nothing_is_sent_for(
     assert not mailbox.letters
 
 
-async def test_a_suppressed_address_is_not_written_to(
+async def test_no_mail_is_sent_to_a_suppressed_address(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     assert registry
@@ -180,7 +180,7 @@ async def test_a_suppressed_address_is_not_written_to(
     assert not mailbox.letters
 
 
-async def test_what_one_shop_suppresses_another_may_write_to(
+async def test_a_suppression_of_one_shop_does_not_bind_another(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     assert registry
@@ -190,7 +190,7 @@ async def test_what_one_shop_suppresses_another_may_write_to(
 
 
 @pytest.mark.parametrize(("zone", "days"), [("Asia/Tokyo", 8), ("America/New_York", 7), ("Pacific/Kiritimati", 8)])
-async def test_the_day_is_the_shops_own(
+async def test_the_day_is_that_of_the_shops_time_zone(
     resources: Resources,
     settings: Settings,
     demo: Demo,
@@ -207,7 +207,7 @@ async def test_the_day_is_the_shops_own(
     assert counts["sent"] == len(mailbox.letters) == (1 if days == 8 else 0)
 
 
-async def test_a_zone_that_does_not_exist_is_named(
+async def test_an_unknown_time_zone_is_named_in_the_error(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef
 ) -> None:
     demo.execute("UPDATE shops SET timezone = 'Mars/Olympus' WHERE id = %s", [shop.id])
@@ -215,7 +215,7 @@ async def test_a_zone_that_does_not_exist_is_named(
         await remind_shop(resources, settings, shop, now=NOW)
 
 
-async def test_a_day_can_be_named(
+async def test_today_can_be_given_as_a_parameter(
     resources: Resources, settings: Settings, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     assert registry
@@ -223,7 +223,7 @@ async def test_a_day_can_be_named(
     assert counts["sent"] == len(mailbox.letters) == 1
 
 
-async def test_of_a_past_day_only_what_is_owed_still_is_sent_and_tells_the_days_that_are_left(
+async def test_a_run_for_a_past_day_sends_only_what_is_still_due(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     for days_left, sent in ((-1, 0), (1, 0), (3, 1)):
@@ -233,7 +233,7 @@ async def test_of_a_past_day_only_what_is_owed_still_is_sent_and_tells_the_days_
     assert str(mailbox.letters[0].message["Subject"]).startswith("In 3 days")
 
 
-async def test_what_would_be_sent_is_told_by_registry_and_nothing_is_written(
+async def test_a_dry_run_lists_due_reminders_by_registry_and_writes_nothing(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     [owed] = await find_owed(resources, settings, shop, now=NOW)
@@ -247,7 +247,7 @@ async def test_what_would_be_sent_is_told_by_registry_and_nothing_is_written(
     assert await find_owed(resources, settings, shop, now=NOW) == []
 
 
-async def test_a_run_that_is_told_to_stop_has_nothing_half_done(
+async def test_a_stopped_run_leaves_no_reminder_in_sending(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
 ) -> None:
     demo.execute("UPDATE registries SET event_date = %s, status = 'active' WHERE shop_id = %s", [DAY, shop.id])
@@ -266,7 +266,7 @@ async def test_a_run_that_is_told_to_stop_has_nothing_half_done(
     assert {(row[3], row[4]) for row in rows(demo)} == {("sent", 1)}
 
 
-async def test_without_a_mail_server_everything_stays_to_be_sent(
+async def test_all_reminders_stay_due_while_the_mail_server_does_not_answer(
     settings: Settings, demo: Demo, shop: ShopRef, registry: int
 ) -> None:
     assert registry
@@ -278,7 +278,7 @@ async def test_without_a_mail_server_everything_stays_to_be_sent(
 
 
 @pytest.mark.parametrize("missing", ["smtp_url", "mail_from", "public_url"])
-async def test_what_is_not_set_up_is_named(
+async def test_a_missing_setting_is_named_in_the_error(
     settings: Settings, demo: Demo, shop: ShopRef, registry: int, missing: str
 ) -> None:
     assert registry
@@ -289,7 +289,7 @@ async def test_what_is_not_set_up_is_named(
     assert {row[3] for row in rows(demo)} == {"pending"}
 
 
-async def test_an_event_whose_eve_sees_no_run_is_reminded_of_on_its_day(
+async def test_an_event_without_a_run_the_day_before_is_reminded_on_its_day(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     demo.execute("UPDATE shops SET timezone = 'Asia/Tokyo' WHERE id = %s", [shop.id])

@@ -43,7 +43,7 @@ def came_to(mailbox: Letterbox) -> list[str]:
     return sorted(address for letter in mailbox.letters for address in letter.recipients)
 
 
-async def test_what_became_of_the_mails_is_counted_for_the_metrics(
+async def test_the_outcomes_of_mails_are_counted_for_the_metrics(
     resources: Resources, settings: Settings, shop: ShopRef, mailbox: Letterbox
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.DEFER, EMMA, remaining=1))
@@ -53,7 +53,7 @@ async def test_what_became_of_the_mails_is_counted_for_the_metrics(
     assert {each.labels[0]: each.value for each in counted if each.value} == {"sent": 1, "postponed": 1}
 
 
-async def test_what_the_server_puts_off_goes_out_with_a_later_run(
+async def test_a_postponed_reminder_is_sent_by_a_later_run(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.DEFER, EMMA, remaining=1))
@@ -66,7 +66,7 @@ async def test_what_the_server_puts_off_goes_out_with_a_later_run(
     assert states(demo)[EMMA] == ("sent", 2, None)
 
 
-async def test_an_address_that_is_refused_is_suppressed_and_the_others_go_out(
+async def test_a_refused_address_is_suppressed_and_other_mails_are_sent(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.REFUSE, EMMA))
@@ -82,7 +82,7 @@ async def test_an_address_that_is_refused_is_suppressed_and_the_others_go_out(
     assert known == [(shop.id, address_hash(shop.id, EMMA), "bounce")]
 
 
-async def test_a_server_that_refuses_most_recipients_of_all_shops_suppresses_nobody(
+async def test_no_address_is_suppressed_if_the_server_refuses_most_recipients(
     resources: Resources, settings: Settings, demo: Demo, mailbox: Letterbox
 ) -> None:
     demo.execute(  # two in each of three shops, which is too few to tell by a shop alone
@@ -108,7 +108,7 @@ async def test_a_server_that_refuses_most_recipients_of_all_shops_suppresses_nob
     assert {state for state, *_ in states(demo).values()} == {"sent"}
 
 
-async def test_what_an_earlier_run_had_refused_is_not_judged_again(
+async def test_refusals_of_an_earlier_run_are_not_judged_again(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.REFUSE, EMMA))
@@ -118,7 +118,7 @@ async def test_what_an_earlier_run_had_refused_is_not_judged_again(
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
 
 
-async def test_a_mail_that_policy_refuses_fails_and_suppresses_nobody(
+async def test_a_mail_refused_by_policy_fails_without_a_suppression(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.REJECT, EMMA))
@@ -129,7 +129,7 @@ async def test_a_mail_that_policy_refuses_fails_and_suppresses_nobody(
     assert came_to(mailbox) == [HUGO]
 
 
-async def test_a_lost_answer_is_asked_for_again_under_resend(
+async def test_an_unknown_outcome_is_sent_again_under_resend(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.DROP, EMMA, remaining=1))
@@ -140,7 +140,7 @@ async def test_a_lost_answer_is_asked_for_again_under_resend(
     assert {state for state, *_ in states(demo).values()} == {"sent"}
 
 
-async def test_a_lost_answer_is_held_under_hold_until_somebody_decides(
+async def test_an_unknown_outcome_is_held_under_hold_until_a_person_decides(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
 ) -> None:
     holding = settings.model_copy(update={"reminder_recovery": "hold"})
@@ -153,7 +153,7 @@ async def test_a_lost_answer_is_held_under_hold_until_somebody_decides(
     assert came_to(mailbox) == [EMMA, EMMA, HUGO]
 
 
-async def test_a_held_reminder_is_given_up_when_its_event_is_over(
+async def test_a_held_reminder_is_given_up_after_its_event(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
 ) -> None:
     holding = settings.model_copy(update={"reminder_recovery": "hold"})
@@ -163,7 +163,7 @@ async def test_a_held_reminder_is_given_up_when_its_event_is_over(
     assert states(demo)[EMMA][0] == "failed"
 
 
-async def test_a_server_that_is_lost_in_the_middle_leaves_the_rest_for_the_next_run(
+async def test_a_mail_server_lost_mid_run_leaves_the_rest_for_the_next_run(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef
 ) -> None:
     away = settings.model_copy(update={"smtp_url": SecretStr("smtp://127.0.0.1:1")})

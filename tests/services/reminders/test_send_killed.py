@@ -105,7 +105,7 @@ def ids(mailbox: Letterbox) -> list[str]:
         pytest.param("sent", {"sending", "pending"}, 3, id="between acceptance and commit"),
     ],
 )
-async def test_under_resend_a_killed_run_is_made_whole_by_the_next(
+async def test_under_resend_the_next_run_completes_a_killed_one(
     resources: Resources,
     settings: Settings,
     demo: Demo,
@@ -125,7 +125,7 @@ async def test_under_resend_a_killed_run_is_made_whole_by_the_next(
     assert (await remind_shop(resources, settings, shop, now=NOW))["due"] == 0
 
 
-async def test_under_hold_what_was_killed_between_acceptance_and_commit_is_not_sent_again(
+async def test_under_hold_a_mail_accepted_before_a_kill_is_not_sent_again(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
 ) -> None:
     holding = settings.model_copy(update={"reminder_recovery": "hold"})
@@ -139,7 +139,7 @@ async def test_under_hold_what_was_killed_between_acceptance_and_commit_is_not_s
 
 
 @pytest.mark.parametrize(("recovery", "arrived"), [("resend", 2), ("hold", 1)])
-async def test_a_run_that_is_killed_while_the_server_thinks(
+async def test_a_mail_unconfirmed_at_a_kill_is_sent_again_or_held(
     resources: Resources,
     settings: Settings,
     shop: ShopRef,

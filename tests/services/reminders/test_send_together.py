@@ -64,7 +64,7 @@ class Waiting:
         await self._mailer.close()
 
 
-async def test_what_is_on_its_way_is_not_taken_for_abandoned(
+async def test_a_second_run_waits_for_reminders_in_sending(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
 ) -> None:
     demo.execute("UPDATE registries SET event_date = %s", [NOW.date() + timedelta(60)])
@@ -84,7 +84,7 @@ async def test_what_is_on_its_way_is_not_taken_for_abandoned(
     assert len(mailbox.letters) == counts[0]["sent"] > 0
 
 
-async def test_two_that_claim_the_same_get_each_a_part_and_wait_for_nothing(
+async def test_concurrent_claims_share_the_reminders_without_waiting(
     resources: Resources, shop: ShopRef, planned: list[int]
 ) -> None:
     async with resources.db.transaction() as one, resources.db.transaction() as other:
@@ -96,7 +96,7 @@ async def test_two_that_claim_the_same_get_each_a_part_and_wait_for_nothing(
         assert await reminders.claim(late, shop.id, DUE, planned) == []
 
 
-async def test_a_claim_that_was_taken_back_settles_nothing(
+async def test_a_claim_that_was_taken_back_cannot_settle(
     resources: Resources, demo: Demo, shop: ShopRef, planned: list[int]
 ) -> None:
     async with resources.db.transaction() as session:
@@ -109,6 +109,6 @@ async def test_a_claim_that_was_taken_back_settles_nothing(
     assert demo.execute("SELECT state FROM reminders WHERE id = %s", [stale.id]).fetchone() == ("sending",)
 
 
-async def test_another_shops_reminders_cannot_be_claimed(resources: Resources, planned: list[int]) -> None:
+async def test_reminders_of_another_shop_cannot_be_claimed(resources: Resources, planned: list[int]) -> None:
     async with resources.db.transaction() as session:
         assert await reminders.claim(session, 2, DUE, planned) == []

@@ -76,13 +76,13 @@ async def test_five_hundred_probes_make_one_examination(
         answers = await asyncio.gather(*(client.get(path) for path in paths))
         assert {each.status_code for each in answers} == {200}
         assert len({each.text for each in answers}) == 1
-    assert prefect.asked == 3  # for the jobs, for what is overdue, for what is to come
+    assert prefect.queries == 3  # for the jobs, for what is overdue, for what is to come
 
 
 async def test_a_redis_that_is_away_or_hangs_is_seen_and_so_is_its_return(
     api: httpx.AsyncClient, own_valkey: OwnValkey, prefect: PrefectStandIn
 ) -> None:
-    assert prefect.coming
+    assert prefect.upcoming
     assert await look(api) == {}
     own_valkey.pause()
     await until(api, {"redis": ("unhealthy", "does not answer, or refuses the connection")})
@@ -97,7 +97,7 @@ async def test_a_redis_that_is_away_or_hangs_is_seen_and_so_is_its_return(
 async def test_a_redis_that_answers_again_but_is_not_used_yet_is_seen(
     api: httpx.AsyncClient, prefect: PrefectStandIn
 ) -> None:
-    assert prefect.coming
+    assert prefect.upcoming
     breaker = serving_of(api).resources.redis.breaker
     assert breaker
     done = asyncio.Event()
@@ -114,7 +114,7 @@ async def test_a_redis_that_answers_again_but_is_not_used_yet_is_seen(
 async def test_a_redis_that_is_nearly_full_is_seen(
     api: httpx.AsyncClient, own_valkey: OwnValkey, prefect: PrefectStandIn
 ) -> None:
-    assert prefect.coming
+    assert prefect.upcoming
     async with Redis.from_url(own_valkey.url) as redis:
         await redis.config_set("maxmemory-policy", "volatile-lfu")
         await redis.config_set("maxmemory", int(1.05 * (await redis.info("memory"))["used_memory"]))
@@ -124,7 +124,7 @@ async def test_a_redis_that_is_nearly_full_is_seen(
 
 
 async def test_a_postgresql_that_is_away_is_seen(all_well: Settings, serving: Serving, prefect: PrefectStandIn) -> None:
-    assert prefect.coming
+    assert prefect.upcoming
     async with serving(away(all_well, "database_url")) as client:
         assert await look(client) == {"database": ("unhealthy", "does not answer, or refuses the connection")}
 
@@ -132,7 +132,7 @@ async def test_a_postgresql_that_is_away_is_seen(all_well: Settings, serving: Se
 async def test_a_postgresql_that_hangs_is_seen_and_hides_nothing_else(
     all_well: Settings, serving: Serving, prefect: PrefectStandIn, demo: Demo
 ) -> None:
-    assert prefect.coming
+    assert prefect.upcoming
     async with serving(all_well) as client:
         assert await look(client) == {}
         with Stopped(demo):
@@ -146,7 +146,7 @@ async def test_a_postgresql_that_hangs_is_seen_and_hides_nothing_else(
 async def test_a_pool_without_a_free_connection_is_seen_and_told_from_a_postgresql_that_is_away(
     all_well: Settings, serving: Serving, prefect: PrefectStandIn
 ) -> None:
-    assert prefect.coming
+    assert prefect.upcoming
     async with serving(all_well) as client, AsyncExitStack() as taken:
         db = serving_of(client).resources.db
         for _ in range(10):
@@ -175,7 +175,7 @@ async def test_a_job_that_should_have_run_is_named(
 async def test_a_scheduler_that_schedules_nothing_is_seen(
     all_well: Settings, serving: Serving, prefect: PrefectStandIn
 ) -> None:
-    prefect.coming = 0
+    prefect.upcoming = 0
     async with serving(all_well) as client:
         assert await look(client) == {"scheduler": ("degraded", "no run is scheduled")}
 

@@ -1,4 +1,4 @@
-"""What goes wrong with the jobs, and with whom they talk to, fires its alert; also what is counted the first time."""
+"""Alerts on jobs and on the services that they use, also for a counter's first value."""
 
 import asyncio
 import time
@@ -91,7 +91,7 @@ async def test_a_job_without_a_success_is_stale_from_its_second_failure(
 
 
 def missed(page: str, at: float) -> set[str]:
-    """The jobs that JobStale is about when the page is scraped at that time; the dashboard shows the same."""
+    """The jobs for which JobStale fires when the page is scraped at that time; the dashboard shows the same."""
     samples = Samples()
     samples.scrape(page, at)
     found = {labels["job"] for labels in firing(samples, at).get("JobStale", [])}
@@ -102,7 +102,7 @@ def missed(page: str, at: float) -> set[str]:
 
 
 async def pauses_of(schedule: dict[str, str]) -> list[float]:
-    """The seconds between the schedule's first hundred runs of a year."""
+    """The seconds between the first hundred runs of a year."""
     dates = await CronSchedule(**schedule).get_dates(100, start=datetime(2026, 1, 1, tzinfo=UTC))
     return [(after - before).total_seconds() for before, after in pairwise(dates)]
 
@@ -113,7 +113,7 @@ async def test_an_overdue_run_alerts_with_its_job(watched: Watched, prefect: Pre
 
 
 async def test_an_empty_schedule_alerts(watched: Watched, prefect: PrefectStandIn) -> None:
-    prefect.coming = 0
+    prefect.upcoming = 0
     assert set(await watched.scrape()) == {"SchedulerEmpty"}
 
 

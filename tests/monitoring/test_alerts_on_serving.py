@@ -1,4 +1,4 @@
-"""What goes wrong with serving and the stores fires its alert, and what is usual fires none."""
+"""Alerts on serving and on the stores; the usual fires none."""
 
 import asyncio
 import time
@@ -64,7 +64,7 @@ async def test_postgresql_down_alerts_and_then_both_stores_down(
     watched: Watched, well: Settings, own_valkey: OwnValkey, prefect: PrefectStandIn
 ) -> None:
     closed_to_all(well)
-    prefect.coming = 0  # as one says whose database is on the same server
+    prefect.upcoming = 0  # as reported by a Prefect whose database is on the same server
     try:
         assert set(await watched.scrape()) == {"PostgresAway"}
         own_valkey.kill()
@@ -78,7 +78,7 @@ async def test_postgresql_down_alerts_and_then_both_stores_down(
 async def test_many_failed_requests_page_and_a_few_do_not(watched: Watched, well: Settings) -> None:
     closed_to_all(well)
     try:
-        for _ in range(2):  # a status that is new is seen from the second scrape on
+        for _ in range(2):  # `rate` needs two samples of a new status
             assert await watched.list_registries(2) == {503}
             fired = await watched.scrape()
         assert set(fired) == {"PostgresAway"}
@@ -96,7 +96,7 @@ async def test_slow_responses_page_above_a_minimum_of_requests(watched: Watched,
 
 
 async def slowly(watched: Watched, demo: Demo, well: Settings, times: int) -> None:
-    """Let so many requests wait for a lock, each longer than 100 ms."""
+    """Send requests that wait for a lock, each longer than 100 ms."""
     with psycopg.connect(well.database_url.replace("+psycopg", "")) as locking:
         locking.execute("LOCK TABLE registries IN ACCESS EXCLUSIVE MODE")
         asked = asyncio.create_task(watched.list_registries(times))
@@ -115,7 +115,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_a_shop_over_its_quota_alerts_of_refused_fills_and_misses(
     watched: Watched, demo: Demo, slugs: list[str]
 ) -> None:
-    await watched.read(slugs[:1], 2)  # both outcomes are counted from now on
+    await watched.read(slugs[:1], 2)  # from now on both outcomes have a series
     demo.execute("""UPDATE shops SET settings = settings || '{"cache_quota_entries": 0}' WHERE id = 1""")
     await watched.read(slugs[1:2], 1)
     await watched.scrape()

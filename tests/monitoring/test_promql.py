@@ -1,4 +1,4 @@
-"""The evaluator against values worked out by hand."""
+"""The PromQL evaluator against values calculated by hand."""
 
 import math
 
@@ -17,7 +17,7 @@ limit{route="a"} 50
 
 
 def labelled(expression: str, samples: Samples, at: float = T) -> dict[str, float]:
-    """The vector that the expression is, its labels as `name=value` without those of scraping."""
+    """Evaluate to a vector, with labels as `name=value` and without those that scraping adds."""
     found = evaluate(expression, samples, at)
     assert isinstance(found, dict)
     return {

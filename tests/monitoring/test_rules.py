@@ -1,4 +1,4 @@
-"""The alerts, the dashboard and the runbooks speak of one and the same service."""
+"""Alerts, dashboard, runbooks and metrics agree."""
 
 import re
 from typing import Any
@@ -14,26 +14,26 @@ OF_PROMETHEUS = {"up", "ALERTS"}
 
 
 def family(name: str) -> str:
-    """The metric that a series belongs to."""
+    """Return the metric that a series belongs to."""
     return re.sub(r"_(bucket|count|sum)$", "", name)
 
 
-def asked_for_by_alerts() -> set[str]:
+def queried_by_alerts() -> set[str]:
     return {family(name) for rule in RULES for name in metrics(rule["expr"])}
 
 
-def asked_for_by_the_dashboard() -> set[str]:
+def queried_by_the_dashboard() -> set[str]:
     return {family(name) for _, query in queries() for name in metrics(query)}
 
 
 def test_alerts_and_panels_query_only_existing_metrics() -> None:
     known = set(described()) | OF_PROMETHEUS
-    assert not asked_for_by_alerts() - known
-    assert not asked_for_by_the_dashboard() - known
+    assert not queried_by_alerts() - known
+    assert not queried_by_the_dashboard() - known
 
 
 def test_every_metric_is_used_by_an_alert_or_a_panel() -> None:
-    assert not set(described()) - asked_for_by_alerts() - asked_for_by_the_dashboard()
+    assert not set(described()) - queried_by_alerts() - queried_by_the_dashboard()
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule['alert']}-{rule['labels']['severity']}")

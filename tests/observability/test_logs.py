@@ -1,4 +1,4 @@
-"""Log lines: for machines or for people, about something, and without what is not to be told."""
+"""Log lines in JSON and in text, with their context, and redacted."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ log = logging.getLogger("wishcraft.tested")
 
 @pytest.fixture
 def written() -> Iterator[StringIO]:
-    """What is logged, as JSON."""
+    """The log output as JSON lines."""
     install_redaction()
     handler = logging.StreamHandler(StringIO())
     handler.setFormatter(JsonFormatter())
@@ -51,8 +51,8 @@ def test_a_traceback_is_redacted(written: StringIO) -> None:
 
 def test_registered_secrets_are_redacted(written: StringIO) -> None:
     register_secrets({"correct horse battery"})
-    log.warning("It said: %s", "correct horse battery")
-    assert json.loads(written.getvalue())["message"] == "It said: [redacted]"
+    log.warning("The server sent: %s", "correct horse battery")
+    assert json.loads(written.getvalue())["message"] == "The server sent: [redacted]"
 
 
 def test_a_line_with_a_lone_surrogate_is_written(written: StringIO) -> None:
@@ -75,7 +75,7 @@ def test_log_format_selects_text_or_json(settings: Settings) -> None:
     kinds = {kind: formatter(settings.model_copy(update={"log_format": kind})) for kind in ("text", "json", "auto")}
     assert isinstance(kinds["text"], TextFormatter)
     assert isinstance(kinds["json"], JsonFormatter)
-    assert isinstance(kinds["auto"], JsonFormatter)  # nobody looks at a terminal here
-    record = logging.LogRecord("wishcraft", logging.WARNING, __file__, 1, "Redis is away", None, None)
+    assert isinstance(kinds["auto"], JsonFormatter)  # standard error is no terminal here
+    record = logging.LogRecord("wishcraft", logging.WARNING, __file__, 1, "Redis does not answer", None, None)
     record.log_context = {"shop": "a"}
-    assert kinds["text"].format(record).endswith("WARNING  wishcraft: Redis is away  shop=a")
+    assert kinds["text"].format(record).endswith("WARNING  wishcraft: Redis does not answer  shop=a")

@@ -1,4 +1,4 @@
-"""Secrets and personal data do not come through, in whatever company they are; what people need does."""
+"""Redaction removes secrets and personal data in any surroundings, and keeps what helps to find a fault."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ from wishcraft.observability.redaction import MAX_CHARACTERS, MAX_KNOWN, REDACTE
 HEX = "0123456789abcdef"
 SIGNATURE = HEX * 4
 PLAIN = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=30)
-"""What stands around a secret: anything but line breaks and halves of characters."""
+"""Text around a secret: anything but line breaks and lone surrogates."""
 WORDS = st.sampled_from(["", "for ", "registry 12 ", "(", "'", '"', "x=1; ", "… "])
 SECRETS = st.one_of(
     st.builds(lambda kind, rest: f"shp{kind}_{rest}", st.sampled_from(["at", "rt", "ss", "ca", "pa"]),
@@ -33,14 +33,14 @@ SECRETS = st.one_of(
 )  # fmt: skip
 CODES = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Zl", "Zp"], exclude_characters="\"'\\&#"),
                 min_size=4, max_size=30).filter(lambda code: code.strip() == code)  # fmt: skip
-"""What a person makes up: it has no shape of its own."""
+"""Access codes that a person chooses: they have no format."""
 NAMES = st.sampled_from(
     ["access_code", "X-API-Key", "Authorization", "cookie", "set-cookie", "password", "client_secret", "signature",
      "X-Shopify-Access-Token", "X-Shopify-Hmac-Sha256", "customer_email", "recipient", "first_name", "event_location",
      "gift_message", "ENCRYPTION_KEYS", "SENTRY_DSN", "refreshToken", "registry_grant"]
 )  # fmt: skip
 MORE_NAMES = st.one_of(NAMES, st.sampled_from(["address", "User-Agent", "notes", "ip", "city", "zip"]))
-"""In a structure these are people's; in running text they may be a server's."""
+"""Names that mark personal data in a structure, and in running text may mark a server."""
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), PLAIN, PLAIN.map(str.encode)),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(PLAIN, inner, max_size=3)),

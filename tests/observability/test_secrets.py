@@ -1,4 +1,4 @@
-"""What a process was started with and must not tell."""
+"""The secrets of the settings."""
 
 import pytest
 from pydantic import SecretStr

@@ -24,8 +24,8 @@ from wishcraft.store.shops import ShopRef
 Demo = Connection[tuple[Any, ...]]
 
 
-class Wish:
-    """One item of an active registry, and the variant behind it in the simulator."""
+class SyncedItem:
+    """An item of an active registry, and its variant in the simulator."""
 
     def __init__(self, demo: Demo, shop: ShopRef, simulator: Simulator) -> None:
         found = demo.execute(
@@ -41,7 +41,7 @@ class Wish:
         self.variant = variant
 
     def row(self, *columns: str) -> tuple[Any, ...]:
-        """The item's columns now."""
+        """Read columns of the item."""
         found = self._demo.execute(
             f"SELECT {', '.join(columns)} FROM registry_items WHERE id = %s",  # noqa: S608  the test's own columns
             [self.id],
@@ -51,9 +51,9 @@ class Wish:
 
 
 @pytest.fixture
-def wish(demo: Demo, shop: ShopRef, simulator: Simulator) -> Wish:
-    """An item that is in step with the simulator."""
-    return Wish(demo, shop, simulator)
+def item(demo: Demo, shop: ShopRef, simulator: Simulator) -> SyncedItem:
+    """An item that is in sync with the simulator."""
+    return SyncedItem(demo, shop, simulator)
 
 
 def versions(demo: Demo) -> dict[str, int]:
@@ -74,31 +74,31 @@ async def test_a_sync_without_changes_writes_nothing(resources: Resources, demo:
     assert demo.execute("SELECT count(inventory_observed_at) FROM registry_items").fetchone() == (0,)
 
 
-async def test_readers_see_a_new_price_after_the_sync(resources: Resources, shop: ShopRef, wish: Wish) -> None:
-    await RegistryReader(resources).read(shop.id, wish.slug)
-    wish.variant.price += 1
+async def test_readers_see_a_new_price_after_the_sync(resources: Resources, shop: ShopRef, item: SyncedItem) -> None:
+    await RegistryReader(resources).read(shop.id, item.slug)
+    item.variant.price += 1
     await sync_shop(resources, shop)
-    answer = await RegistryReader(resources).read(shop.id, wish.slug)
+    answer = await RegistryReader(resources).read(shop.id, item.slug)
     assert answer.entry
     shown = {item["id"]: item["price"] for item in orjson.loads(answer.entry.body)["items"]}
-    assert shown[wish.id] == f"{wish.variant.price:.2f}"
-    assert answer.state == "hit"  # the writer filled the cache anew
+    assert shown[item.id] == f"{item.variant.price:.2f}"
+    assert answer.state == "hit"  # the sync refilled the cache
 
 
 async def test_only_registries_with_the_changed_variant_are_written(
-    resources: Resources, demo: Demo, shop: ShopRef, wish: Wish
+    resources: Resources, demo: Demo, shop: ShopRef, item: SyncedItem
 ) -> None:
     await warm_shop(resources, shop)
     before = versions(demo)
     entries = await resources.cache.headers(shop.id, before)
-    wish.variant.price += 1
+    item.variant.price += 1
     counts = await sync_shop(resources, shop)
     holding = {
         slug
         for (slug,) in demo.execute(
             """SELECT r.slug FROM registries r JOIN registry_items i ON i.registry_id = r.id
                WHERE i.variant_id = %s AND r.status = 'active'""",
-            [wish.variant_id],
+            [item.variant_id],
         )
     }
     touched = {slug for slug, version in versions(demo).items() if version != before[slug]}
@@ -108,49 +108,53 @@ async def test_only_registries_with_the_changed_variant_are_written(
     assert {slug for slug in entries if after[slug] != entries[slug]} == holding
 
 
-async def test_availability_is_withdrawn_and_restored(resources: Resources, shop: ShopRef, wish: Wish) -> None:
-    stock, wish.variant.quantity = wish.variant.quantity, 0
-    wish.variant.policy = type(wish.variant.policy).DENY
+async def test_availability_is_withdrawn_and_restored(resources: Resources, shop: ShopRef, item: SyncedItem) -> None:
+    stock, item.variant.quantity = item.variant.quantity, 0
+    item.variant.policy = type(item.variant.policy).DENY
     assert (await sync_shop(resources, shop))["out_of_stock"] >= 1
-    assert wish.row("available", "status", "inventory_quantity") == (False, "out_of_stock", 0)
-    wish.variant.quantity = stock
+    assert item.row("available", "status", "inventory_quantity") == (False, "out_of_stock", 0)
+    item.variant.quantity = stock
     await sync_shop(resources, shop)
-    assert wish.row("available", "status", "inventory_quantity") == (True, "active", stock)
+    assert item.row("available", "status", "inventory_quantity") == (True, "active", stock)
 
 
 async def test_a_deleted_variant_is_discontinued_and_keeps_titles_and_prices(
-    resources: Resources, shop: ShopRef, wish: Wish
+    resources: Resources, shop: ShopRef, item: SyncedItem
 ) -> None:
-    before = wish.row("price", "compare_at_price", "product_title", "variant_title")
-    wish.variant.deleted = True
+    before = item.row("price", "compare_at_price", "product_title", "variant_title")
+    item.variant.deleted = True
     assert (await sync_shop(resources, shop))["deleted"] == 1
-    assert wish.row("available", "status") == (False, "discontinued")
-    assert wish.row("price", "compare_at_price", "product_title", "variant_title") == before
-    wish.variant.deleted = False
+    assert item.row("available", "status") == (False, "discontinued")
+    assert item.row("price", "compare_at_price", "product_title", "variant_title") == before
+    item.variant.deleted = False
     await sync_shop(resources, shop)
-    assert wish.row("available", "status") == (True, "active")
+    assert item.row("available", "status") == (True, "active")
 
 
-async def test_a_newer_reading_is_not_overwritten(resources: Resources, demo: Demo, shop: ShopRef, wish: Wish) -> None:
+async def test_a_newer_reading_is_not_overwritten(
+    resources: Resources, demo: Demo, shop: ShopRef, item: SyncedItem
+) -> None:
     soon = datetime.now(UTC) + timedelta(minutes=1)
     demo.execute(
-        "UPDATE registry_items SET inventory_quantity = 77, inventory_observed_at = %s WHERE id = %s", [soon, wish.id]
+        "UPDATE registry_items SET inventory_quantity = 77, inventory_observed_at = %s WHERE id = %s", [soon, item.id]
     )
     await sync_shop(resources, shop)
-    assert wish.row("inventory_quantity", "inventory_observed_at") == (77, soon)
+    assert item.row("inventory_quantity", "inventory_observed_at") == (77, soon)
 
 
 async def test_an_item_that_the_registrant_hid_stays_hidden(
-    resources: Resources, demo: Demo, shop: ShopRef, wish: Wish
+    resources: Resources, demo: Demo, shop: ShopRef, item: SyncedItem
 ) -> None:
-    demo.execute("UPDATE registry_items SET status = 'hidden' WHERE id = %s", [wish.id])
-    wish.variant.price += 1
+    demo.execute("UPDATE registry_items SET status = 'hidden' WHERE id = %s", [item.id])
+    item.variant.price += 1
     await sync_shop(resources, shop)
-    assert wish.row("status", "price") == ("hidden", wish.variant.price)
+    assert item.row("status", "price") == ("hidden", item.variant.price)
 
 
-async def test_a_dry_run_counts_and_writes_nothing(resources: Resources, demo: Demo, shop: ShopRef, wish: Wish) -> None:
-    wish.variant.price += 1
+async def test_a_dry_run_counts_and_writes_nothing(
+    resources: Resources, demo: Demo, shop: ShopRef, item: SyncedItem
+) -> None:
+    item.variant.price += 1
     before = contents(demo), versions(demo)
     counts = await sync_shop(resources, shop, dry_run=True)
     assert counts["registries_touched"] >= 1
@@ -159,11 +163,16 @@ async def test_a_dry_run_counts_and_writes_nothing(resources: Resources, demo: D
 
 
 async def test_a_bulk_query_has_the_same_result_as_reading_by_id(
-    resources: Resources, demo: Demo, shop: ShopRef, simulator: Simulator, wish: Wish, monkeypatch: pytest.MonkeyPatch
+    resources: Resources,
+    demo: Demo,
+    shop: ShopRef,
+    simulator: Simulator,
+    item: SyncedItem,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    doomed = simulator.shops[shop.domain].stock.known(Wish(demo, shop, simulator).variant_id + 1)
+    doomed = simulator.shops[shop.domain].stock.known(SyncedItem(demo, shop, simulator).variant_id + 1)
     assert doomed
-    wish.variant.price += 1
+    item.variant.price += 1
     doomed.deleted = True
     by_id = await sync_shop(resources, shop)
     expected = contents(demo)
@@ -180,14 +189,16 @@ async def test_a_bulk_query_has_the_same_result_as_reading_by_id(
         [shop.id],
     ).fetchall()
     ids = {item_id for (item_id,) in active}
-    # A deleted variant keeps the price and title that the item has: both were spoilt above.
+    # An item of a deleted variant keeps its price and title, which were spoilt above.
     same = [row for row in expected if row[0] in ids and row[4] != "discontinued"]
     assert [row for row in contents(demo) if row[0] in ids and row[4] != "discontinued"] == same
     assert same
 
 
-async def test_a_sync_without_redis_writes_nothing(settings: Settings, demo: Demo, shop: ShopRef, wish: Wish) -> None:
-    wish.variant.price += 1
+async def test_a_sync_without_redis_writes_nothing(
+    settings: Settings, demo: Demo, shop: ShopRef, item: SyncedItem
+) -> None:
+    item.variant.price += 1
     before = contents(demo), versions(demo)
     away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
     async with open_resources(away) as resources:
@@ -197,9 +208,9 @@ async def test_a_sync_without_redis_writes_nothing(settings: Settings, demo: Dem
 
 
 async def test_a_second_sync_of_a_shop_returns_at_once(
-    resources: Resources, demo: Demo, shop: ShopRef, simulator: Simulator, wish: Wish
+    resources: Resources, demo: Demo, shop: ShopRef, simulator: Simulator, item: SyncedItem
 ) -> None:
-    wish.variant.price += 1
+    item.variant.price += 1
     before = contents(demo), versions(demo)
     async with locks.hold(resources.db, "sync", shop.id):
         assert await sync_shop(resources, shop) == {"already_being_synced": 1}
@@ -284,7 +295,7 @@ from wishcraft.resources import open_resources
 from wishcraft.services.inventory import sync
 from wishcraft.store import shops
 
-sync.REGISTRIES_PER_WRITE = 1  # many small writes, to be killed between them
+sync.REGISTRIES_PER_WRITE = 1  # many small writes, so that it can be killed between two
 
 async def main():
     async with open_resources(redis_timeout=5) as resources:
@@ -310,11 +321,11 @@ async def test_the_next_sync_completes_a_killed_one(
         assert time.monotonic() < deadline, "the sync wrote nothing"
         assert process.returncode is None or sum(versions(demo).values()) > sum(before.values())
         await asyncio.sleep(0)
-    with suppress(ProcessLookupError):  # it may have come to its end
+    with suppress(ProcessLookupError):  # it may have ended
         process.kill()
     await process.wait()
     async with asyncio.timeout(10), locks.hold(resources.db, "sync", shop.id):
-        pass  # its lock went with it
+        pass  # its lock was released
     await sync_shop(resources, shop)
     assert (await sync_shop(resources, shop))["items_changed"] == 0
     for slug in before:

@@ -27,7 +27,7 @@ WRONG = 77
 
 
 async def check(resources: Resources, shop: ShopRef, *, repair: bool = True) -> dict[str, int]:
-    """What is not zero of the check's counts, the entries that were looked at aside."""
+    """Run the check, and return its non-zero counts without `entries_checked`."""
     counts = await check_shop(resources, shop, repair=repair, sample=5000)
     assert set(counts) == {"entries_checked", *WATCHED}
     return {name: count for name, count in counts.items() if count and name != "entries_checked"}
@@ -41,7 +41,7 @@ def one(demo: Demo, query: str, *parameters: object) -> Any:
 
 
 def an_item(demo: Demo, shop: ShopRef) -> tuple[int, int, str, int]:
-    """An item of an active registry that somebody has bought, its registry's id and slug, and its right count."""
+    """A purchased item of an active registry, its registry's id and slug, and its correct count."""
     found = demo.execute(
         """SELECT i.id, r.id, r.slug, i.quantity_purchased FROM registry_items i
            JOIN registries r ON r.id = i.registry_id
@@ -136,7 +136,7 @@ async def test_a_purchase_made_during_the_repair_is_not_lost(resources: Resource
 
 
 async def wait_for_waiting(demo: Demo) -> None:
-    """Until a transaction in this database waits for another's lock."""
+    """Wait until a transaction in this database waits for a lock."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     async with asyncio.timeout(10):
         while not one(demo, waiting):  # noqa: ASYNC110  a lock's wait is no event of ours
@@ -157,7 +157,7 @@ async def test_two_concurrent_checks_repair_once(resources: Resources, demo: Dem
 
 
 class Killed(BaseException):
-    """The process ends here."""
+    """Stands for the death of the process."""
 
 
 @pytest.mark.parametrize("committed", [False, True])
@@ -252,7 +252,7 @@ async def test_checks_beside_syncs_and_readers_find_no_violation(
 
 
 def change_without_redis(demo: Demo, slug: str, ago: str) -> None:
-    """Commit a change of the registry of which Redis was not informed, so long ago."""
+    """Commit a change with a pending invalidation of that age."""
     demo.execute(
         """WITH r AS (UPDATE registries SET version = version + 1, title = 'Missed' WHERE slug = %s RETURNING *)
            INSERT INTO pending_invalidations (shop_id, slug, version, since)

@@ -18,13 +18,13 @@ from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
 NOW = datetime(2026, 3, 14, 15, tzinfo=UTC)
-TODAY = NOW.date()  # also by the shop's calendar, which is New York's
+TODAY = NOW.date()  # also in the shop's time zone, New York
 WEEK, DAY = TODAY + timedelta(7), TODAY + timedelta(1)
 
 
 @pytest.fixture
 def registry(demo: Demo, shop: ShopRef) -> int:
-    """The one registry of the shop that is due anything: in a week, with one registrant."""
+    """The only registry of the shop with a due reminder: its event is in a week, and it has one registrant."""
     demo.execute("UPDATE registries SET event_date = %s", [TODAY + timedelta(60)])
     found = demo.execute(
         """UPDATE registries SET event_date = %s, status = 'active', customer_email = 'Emma@Example.com ',
@@ -47,7 +47,7 @@ def rows(demo: Demo) -> list[tuple[Any, ...]]:
     ).fetchall()
 
 
-def came_to(mailbox: Letterbox) -> list[str]:
+def recipients_of(mailbox: Letterbox) -> list[str]:
     return sorted(address for letter in mailbox.letters for address in letter.recipients)
 
 
@@ -62,7 +62,7 @@ async def test_a_reminder_is_sent_once_however_often_the_job_runs(
     first = await remind_shop(resources, settings, shop, now=NOW)
     again = await remind_shop(resources, settings, shop, now=NOW)
     assert (first["due"], first["sent"], again["due"], again["sent"]) == (1, 1, 0, 0)
-    assert came_to(mailbox) == ["emma@example.com"]
+    assert recipients_of(mailbox) == ["emma@example.com"]
     assert rows(demo) == [("7_days", WEEK, "emma@example.com", "sent", 1)]
     assert registry
 
@@ -78,7 +78,7 @@ async def test_two_runs_at_once_send_each_reminder_once(
     owed = {recipient for _, _, recipient, _, _ in rows(demo)}
     assert len(owed) > 4
     assert sum(each["sent"] for each in counts) == len(mailbox.letters) == len(rows(demo))
-    assert set(came_to(mailbox)) == owed
+    assert set(recipients_of(mailbox)) == owed
     ids = [str(letter.message["Message-ID"]) for letter in mailbox.letters]
     assert len(set(ids)) == len(ids)
 
@@ -97,7 +97,7 @@ async def test_a_late_reminder_is_sent_with_the_days_that_are_really_left(
     resources: Resources, settings: Settings, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     assert registry
-    for days in (2, 3, 7):  # no run five days long, and none on the day before
+    for days in (2, 3, 7):  # no run for five days, nor on the day before
         await remind_shop(resources, settings, shop, now=NOW + timedelta(days))
     subjects = [str(letter.message["Subject"]) for letter in mailbox.letters]
     assert [subject.partition(": ")[0] for subject in subjects] == ["In 5 days", "Today"]
@@ -293,7 +293,7 @@ async def test_an_event_without_a_run_the_day_before_is_reminded_on_its_day(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     demo.execute("UPDATE shops SET timezone = 'Asia/Tokyo' WHERE id = %s", [shop.id])
-    # A day on which Tokyo sees no run: New York's clocks go back, and 10:00 there is past midnight here.
+    # A day without a run in Tokyo: New York's clocks go back, and 10:00 there is past midnight here.
     change(demo, registry, event_date=date(2026, 11, 2))
     runs = [datetime(2026, 10, day, 14, tzinfo=UTC) for day in range(24, 32)]
     runs += [datetime(2026, 11, day, 15, tzinfo=UTC) for day in range(1, 5)]

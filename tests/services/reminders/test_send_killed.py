@@ -1,4 +1,4 @@
-"""Reminders whose process is killed with -9: at which moment, and what the next run makes of it."""
+"""Reminders of a run that is killed (SIGKILL) at different moments, and the next run."""
 
 import asyncio
 import os
@@ -47,7 +47,7 @@ asyncio.run(main())
 
 @pytest.fixture(autouse=True)
 def _two_to_remind(demo: Demo, shop: ShopRef) -> None:
-    """Emma and Hugo, whose event is in a week, and nobody else."""
+    """Two due reminders: Emma's and Hugo's, a week before their event."""
     demo.execute("UPDATE registries SET event_date = %s", [NOW.date() + timedelta(60)])
     demo.execute(
         """UPDATE registries SET event_date = %s, status = 'active', customer_email = 'emma@example.com',
@@ -59,7 +59,7 @@ def _two_to_remind(demo: Demo, shop: ShopRef) -> None:
 
 @contextmanager
 def gate(demo: Demo, state: str) -> Iterator[Callable[[], bool]]:
-    """Whoever writes a reminder into this state waits in its transaction; tells whether somebody does."""
+    """Block each transaction that sets a reminder to this state; yields whether one is blocked."""
     demo.execute(
         f"""CREATE FUNCTION wait_at_gate() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN PERFORM pg_advisory_xact_lock({GATE}); RETURN NEW; END $$;
@@ -77,13 +77,13 @@ def gate(demo: Demo, state: str) -> Iterator[Callable[[], bool]]:
 
 
 async def kill_when(settings: Settings, moment: Callable[[], bool]) -> None:
-    """Let a process of its own remind the shop, and kill it with -9 at the moment."""
+    """Start a reminder run in a process of its own, and kill it as soon as `moment` is true."""
     environment = os.environ | settings_environment(settings)
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", REMIND, env=environment)
     deadline = time.monotonic() + 60
     while not moment():
-        assert process.returncode is None, "it came to its end"
-        assert time.monotonic() < deadline, "the moment did not come"
+        assert process.returncode is None, "the run ended"
+        assert time.monotonic() < deadline, "the moment never came"
         await asyncio.sleep(0)
     process.kill()
     await process.wait()
@@ -149,7 +149,7 @@ async def test_a_mail_unconfirmed_at_a_kill_is_sent_again_or_held(
 ) -> None:
     chosen = settings.model_copy(update={"reminder_recovery": recovery})
     mailbox.set_fault(Fault(FaultKind.HANG, remaining=1))
-    await kill_when(chosen, lambda: not mailbox.faults)  # it has struck: the content is with the server
+    await kill_when(chosen, lambda: not mailbox.faults)  # the fault was used: the server has the content
     counts = await remind_shop(resources, chosen, shop, now=NOW)
     assert counts["sent"] == arrived == len(mailbox.letters)
     assert counts["held"] == 2 - arrived

@@ -1,4 +1,4 @@
-"""Several runs at once: each of the two guards by itself."""
+"""Concurrent runs: the shop's lock and the claim of rows, each tested alone."""
 
 import asyncio
 import time
@@ -29,7 +29,7 @@ WEEK = NOW.date() + timedelta(7)
 
 @pytest.fixture
 async def planned(resources: Resources, demo: Demo, shop: ShopRef) -> list[int]:
-    """The ids of reminders that can be sent, of one registry each."""
+    """The ids of sendable reminders, each of another registry."""
     demo.execute("UPDATE registries SET event_date = %s, status = 'active'", [WEEK])
     demo.execute("UPDATE registries SET co_registrants = '[]'")
     ids = [registry_id for (registry_id,) in demo.execute("SELECT id FROM registries WHERE shop_id = 1")]
@@ -50,7 +50,7 @@ async def until(reached: Callable[[], bool]) -> None:
 
 
 class Waiting:
-    """A mailer that hands mails on once it is told to."""
+    """A mailer that sends only after `go_on` is set."""
 
     def __init__(self, mailer: Mailer) -> None:
         self._mailer = mailer

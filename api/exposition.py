@@ -75,16 +75,16 @@ class _Found(Collector):
         """All families; those without a sample too, so that what is watched for is known to exist."""
         found = self._measured
         parts = [([part], _HEALTH[check.status]) for part, check in found.health.checks.items()]
-        overdue = [([job], runs) for job, runs in found.overdue.items()]
+        overdue = [([job], runs) for job, runs in found.overdue_runs.items()]
         yield _gauge("part_health", "How a part is: 1 healthy, 0.5 degraded, 0 unhealthy.", ("part",), parts)
         yield _gauge("overdue_runs", "Runs that should have begun over five minutes ago.", ("job",), overdue)
-        yield _gauge("redis_up", "Whether Redis answers.", (), [((), found.in_redis is not None)])
-        yield from _server(found.in_redis)
-        yield from _keys(found.in_redis)
+        yield _gauge("redis_up", "Whether Redis answers.", (), [((), found.redis is not None)])
+        yield from _server(found.redis)
+        yield from _keys(found.redis)
         for name, family in FAMILIES.items():
-            yield _counted(name, family, found.in_redis.counted[name] if found.in_redis else [])
+            yield _counted(name, family, found.redis.counters[name] if found.redis else [])
         for field in fields(Usage):
-            yield _of_shops(field.name, found.in_redis.usage if found.in_redis else {})
+            yield _of_shops(field.name, found.redis.usage if found.redis else {})
 
 
 def _server(found: RedisMetrics | None) -> Iterator[Metric]:
@@ -97,10 +97,10 @@ def _server(found: RedisMetrics | None) -> Iterator[Metric]:
 
 
 def _keys(found: RedisMetrics | None) -> Iterator[Metric]:
-    counts = [([kind], count) for kind, count in found.census.counts.items()] if found else []
+    counts = [([kind], count) for kind, count in found.keys.counts.items()] if found else []
     seconds = [
         ((kind, quantile), value)
-        for kind, values in (found.census.seconds if found else {}).items()
+        for kind, values in (found.keys.seconds if found else {}).items()
         for quantile, value in zip(("0", "0.5", "1"), values, strict=True)
     ]
     estimate = "an estimate from a sample of 5,000 keys, taken at most once a minute."

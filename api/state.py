@@ -71,7 +71,7 @@ class AppState:
 @asynccontextmanager
 async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
     """Serving, over the stores that the settings name; what it has counted is written down in the end."""
-    async with open_resources(settings, redis_breaks=True) as resources:
+    async with open_resources(settings, redis_circuit_breaker=True) as resources:
         serving = AppState(resources, settings)
         if resources.redis.breaker:
             resources.redis.breaker.before_closing = partial(recover, resources)

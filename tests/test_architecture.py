@@ -102,7 +102,8 @@ def test_functions_that_write_registries_take_a_write_session() -> None:
             names = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
             if names & (statements | {"_APPLY", "_BUMP", "_RECOUNT"}):
                 annotation = function.args.args[0].annotation
-                assert annotation and ast.unparse(annotation) == "WriteSession", function.name
+                assert annotation is not None
+                assert ast.unparse(annotation) == "WriteSession", function.name
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -139,7 +139,7 @@ class Authenticator:
             return None
         if known.networks and not is_within(self.address(scope), known.networks):
             return None
-        self._tracker.note_key(known.prefix)
+        self._tracker.record_key_use(known.prefix)
         return known.caller
 
     async def _find_key(self, shown: bytes) -> KnownKey | None:

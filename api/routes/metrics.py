@@ -19,7 +19,7 @@ router: Final = APIRouter()
 async def metrics(request: Request, serving: AppStateDep) -> Response:
     """All metrics; those of an absent store have no samples, and `wishcraft_redis_up` is 0 while Redis is away."""
     _admit(request, serving.settings)
-    measured = await serving.measures.find()
+    measured = await serving.measures.collect()
     text = await asyncio.to_thread(render, measured)  # with thousands of shops it takes its time
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 

@@ -102,7 +102,7 @@ def _current_run() -> tuple[Flow[..., Any], FlowRun]:
     return context.flow, context.flow_run
 
 
-async def _schedule(run: FlowRun) -> sentry.Schedule | None:
+async def _schedule(run: FlowRun) -> sentry.MonitorSchedule | None:
     """The cron schedule of the run's deployment; None if it has none or Prefect does not answer."""
     if run.deployment_id is None:
         return None
@@ -111,5 +111,7 @@ async def _schedule(run: FlowRun) -> sentry.Schedule | None:
             deployment = await client.read_deployment(run.deployment_id)
         crons = [each.schedule for each in deployment.schedules if isinstance(each.schedule, CronSchedule)]
         if crons:
-            return sentry.Schedule(crons[0].cron, crons[0].timezone or "UTC", CHECK_IN_MARGIN_MINUTES, MAX_RUN_MINUTES)
+            return sentry.MonitorSchedule(
+                crons[0].cron, crons[0].timezone or "UTC", CHECK_IN_MARGIN_MINUTES, MAX_RUN_MINUTES
+            )
     return None

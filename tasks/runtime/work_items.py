@@ -49,7 +49,9 @@ async def work_on_items(items: Mapping[str, T], work: ItemWork[T]) -> tuple[list
             unfinished = list(items)[len(results) :]
             return [*results, *(WorkResult(each, stopped=True) for each in unfinished)], failures
         except Exception as error:  # noqa: BLE001  the other items continue, whatever the error
-            if isinstance(error, DatabaseRejected) or not isinstance(error, WishCraftError):  # a bug: its traceback counts
+            if isinstance(error, DatabaseRejected) or not isinstance(
+                error, WishCraftError
+            ):  # a bug: its traceback counts
                 get_run_logger().error("%s failed", name, exc_info=error)
             seconds = time.perf_counter() - started
             result = WorkResult(name, {}, seconds, problem_of(error), advice_for(error), task_run.run_count)

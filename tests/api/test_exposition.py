@@ -160,7 +160,7 @@ async def test_while_postgresql_is_away_the_shops_are_told_by_the_names_they_had
     assert hits in await scrape(client)
     closed_to_all(settings)
     try:
-        serving_of(client).measures._shops._until = 0  # what is known is no longer good
+        serving_of(client).measures._shops._expires_at = 0
         told = await scrape(client)
     finally:
         open_to_all(settings)

@@ -271,7 +271,7 @@ async def test_when_too_much_waits_to_be_written_down_guests_are_told_to_come_ba
     item: tuple[int, str, int, int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(traffic_recorder, "MOST_EVENTS", 1)
+    monkeypatch.setattr(traffic_recorder, "MAX_PENDING_EVENTS", 1)
     two = VIEW | {"events": VIEWED * 2}
     answer = await guest.send("POST", f"{PATH}/{item[1]}/events", two)
     assert problem(answer) == (503, "unavailable")

@@ -70,25 +70,26 @@ async def test_five_hundred_probes_make_one_examination(
     all_well: Settings, serving: Serving, prefect: PrefectStandIn
 ) -> None:
     async with serving(all_well) as client:
-        serving_of(client).watch._health._seconds = 60  # however busy this machine is
+        monitor = serving_of(client).watch
+        monitor._health._ttl = monitor._schedule._ttl = 60  # however busy this machine is
         paths = ["/health", "/health/readiness"] * 250
         answers = await asyncio.gather(*(client.get(path) for path in paths))
         assert {each.status_code for each in answers} == {200}
         assert len({each.text for each in answers}) == 1
-    assert prefect.asked == 3  # for the jobs, for what is overdue, for what is to come
+    assert prefect.queries == 3  # for the jobs, for what is overdue, for what is to come
 
 
 async def test_a_redis_that_is_away_or_hangs_is_seen_and_so_is_its_return(
     api: httpx.AsyncClient, own_valkey: OwnValkey, prefect: PrefectStandIn
 ) -> None:
-    assert prefect.coming
+    assert prefect.upcoming
     assert await look(api) == {}
     own_valkey.pause()
-    await until(api, {"redis": ("unhealthy", "does not answer, or refuses")})
+    await until(api, {"redis": ("unhealthy", "does not answer, or refuses the connection")})
     own_valkey.resume()
     await until(api, {})
     own_valkey.kill()
-    await until(api, {"redis": ("unhealthy", "does not answer, or refuses")})
+    await until(api, {"redis": ("unhealthy", "does not answer, or refuses the connection")})
     await asyncio.to_thread(own_valkey.start)
     await until(api, {})
 
@@ -96,13 +97,13 @@ async def test_a_redis_that_is_away_or_hangs_is_seen_and_so_is_its_return(
 async def test_a_redis_that_answers_again_but_is_not_used_yet_is_seen(
     api: httpx.AsyncClient, prefect: PrefectStandIn
 ) -> None:
-    assert prefect.coming
+    assert prefect.upcoming
     breaker = serving_of(api).resources.redis.breaker
     assert breaker
     done = asyncio.Event()
     breaker.before_closing = done.wait
     breaker.open()
-    detail = "answers again, but is not used until it knows of what was changed meanwhile"
+    detail = "answers again, but is not used until pending invalidations are replayed"
     await until(api, {"redis": ("degraded", detail)})
     assert 'wishcraft_breaker_open{store="redis"} 1.0' in (await api.get("/metrics")).text
     done.set()
@@ -113,7 +114,7 @@ async def test_a_redis_that_answers_again_but_is_not_used_yet_is_seen(
 async def test_a_redis_that_is_nearly_full_is_seen(
     api: httpx.AsyncClient, own_valkey: OwnValkey, prefect: PrefectStandIn
 ) -> None:
-    assert prefect.coming
+    assert prefect.upcoming
     async with Redis.from_url(own_valkey.url) as redis:
         await redis.config_set("maxmemory-policy", "volatile-lfu")
         await redis.config_set("maxmemory", int(1.05 * (await redis.info("memory"))["used_memory"]))
@@ -123,15 +124,15 @@ async def test_a_redis_that_is_nearly_full_is_seen(
 
 
 async def test_a_postgresql_that_is_away_is_seen(all_well: Settings, serving: Serving, prefect: PrefectStandIn) -> None:
-    assert prefect.coming
+    assert prefect.upcoming
     async with serving(away(all_well, "database_url")) as client:
-        assert await look(client) == {"database": ("unhealthy", "does not answer, or refuses")}
+        assert await look(client) == {"database": ("unhealthy", "does not answer, or refuses the connection")}
 
 
 async def test_a_postgresql_that_hangs_is_seen_and_hides_nothing_else(
     all_well: Settings, serving: Serving, prefect: PrefectStandIn, demo: Demo
 ) -> None:
-    assert prefect.coming
+    assert prefect.upcoming
     async with serving(all_well) as client:
         assert await look(client) == {}
         with Stopped(demo):
@@ -145,7 +146,7 @@ async def test_a_postgresql_that_hangs_is_seen_and_hides_nothing_else(
 async def test_a_pool_without_a_free_connection_is_seen_and_told_from_a_postgresql_that_is_away(
     all_well: Settings, serving: Serving, prefect: PrefectStandIn
 ) -> None:
-    assert prefect.coming
+    assert prefect.upcoming
     async with serving(all_well) as client, AsyncExitStack() as taken:
         db = serving_of(client).resources.db
         for _ in range(10):
@@ -164,7 +165,7 @@ async def test_a_job_that_should_have_run_is_named(
 ) -> None:
     prefect.overdue = 2
     async with serving(all_well) as client:
-        detail = "should have begun over 5 minutes ago: send-reminders (2)"
+        detail = "runs over 5 minutes overdue: send-reminders (2)"
         assert await look(client) == {"scheduler": ("degraded", detail)}
         shown = (await client.get("/metrics")).text
     assert 'wishcraft_overdue_runs{job="send-reminders"} 2.0' in shown
@@ -174,14 +175,14 @@ async def test_a_job_that_should_have_run_is_named(
 async def test_a_scheduler_that_schedules_nothing_is_seen(
     all_well: Settings, serving: Serving, prefect: PrefectStandIn
 ) -> None:
-    prefect.coming = 0
+    prefect.upcoming = 0
     async with serving(all_well) as client:
         assert await look(client) == {"scheduler": ("degraded", "no run is scheduled")}
 
 
 async def test_a_prefect_that_is_away_or_does_not_let_us_in_is_seen(all_well: Settings, serving: Serving) -> None:
     async with serving(all_well.model_copy(update={"prefect_api_url": "http://127.0.0.1:1"})) as client:
-        nobody = ("unhealthy", "does not answer, or refuses")
+        nobody = ("unhealthy", "does not answer, or refuses the connection")
         assert await look(client) == {"prefect": nobody, "scheduler": nobody}
     async with serving(all_well.model_copy(update={"prefect_api_auth_string": None})) as client:
         assert await look(client) == {"scheduler": nobody}

@@ -49,7 +49,8 @@ async def test_who_sends_a_body_too_slowly_is_told_so_and_nobody_is_alarmed(
     answer = await emma.send("POST", "/api/registries", half_a_body())
     assert problem(answer) == (408, "request-timeout")
     assert answer.headers["connection"] == "close"
-    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+    ours = [record for record in caplog.records if record.name.startswith(("api", "wishcraft"))]
+    assert not [record for record in ours if record.levelno >= logging.ERROR]
 
 
 @pytest.mark.parametrize(("method", "path", "body"), [("GET", MINE, None), ("POST", "/api/registries", WEDDING)])

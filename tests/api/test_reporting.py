@@ -16,7 +16,7 @@ from starlette.responses import StreamingResponse
 
 from api.app import create_app, create_service
 from tests.conftest import served
-from tests.support.sentry_listener import Listener
+from tests.support.sentry_listener import SentryListener
 from wishcraft.observability import sentry as sentry_reports
 from wishcraft.observability.context import current_context, log_context
 from wishcraft.observability.logs import install_redaction
@@ -27,7 +27,7 @@ Opened = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 @pytest.fixture
-def reporting(settings: Settings, sentry: Listener) -> Settings:
+def reporting(settings: Settings, sentry: SentryListener) -> Settings:
     """Settings with a Sentry, and this process as an API that reports to it."""
     with_sentry = settings.model_copy(
         update={"sentry_dsn": SecretStr(sentry.dsn), "sentry_traces_sample_rate": 1.0, "release": "abc1234"}
@@ -58,7 +58,7 @@ def break_on_request(app: FastAPI) -> None:
 
 
 async def test_an_unhandled_error_is_one_event_with_its_stack_route_release_and_request(
-    client: httpx.AsyncClient, sentry: Listener
+    client: httpx.AsyncClient, sentry: SentryListener
 ) -> None:
     answer = await client.post("/api/broken/one", json={"text": "anything"}, headers={"X-Request-Id": "request-0001"})
     assert (answer.status_code, answer.headers["x-request-id"]) == (500, "request-0001")
@@ -76,7 +76,9 @@ async def test_an_unhandled_error_is_one_event_with_its_stack_route_release_and_
     assert (event["release"], event["environment"]) == ("abc1234", "development")
 
 
-async def test_requests_are_traced_under_their_routes_template(client: httpx.AsyncClient, sentry: Listener) -> None:
+async def test_requests_are_traced_under_their_routes_template(
+    client: httpx.AsyncClient, sentry: SentryListener
+) -> None:
     for probe in ("/health", "/health/liveness", "/health/readiness", "/metrics"):
         await client.get(probe)  # these are not
     await client.get("/api/unsubscribe/" + "x" * 96)
@@ -91,7 +93,7 @@ async def test_requests_are_traced_under_their_routes_template(client: httpx.Asy
 @pytest.mark.parametrize(("seconds", "reports_of_each_route"), [(60.0, [1, 1]), (0.0, [3, 2])])
 async def test_a_database_that_is_away_is_logged_each_time_and_reported_again_by_a_route_after_a_while(
     reporting: Settings,
-    sentry: Listener,
+    sentry: SentryListener,
     serving: Opened,
     key: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
@@ -112,7 +114,9 @@ async def test_a_database_that_is_away_is_logged_each_time_and_reported_again_by
     assert {kind for kind, _ in sentry.errors()} == {"DatabaseUnavailable"}
 
 
-async def test_one_requests_breadcrumbs_are_not_told_of_another(client: httpx.AsyncClient, sentry: Listener) -> None:
+async def test_one_requests_breadcrumbs_are_not_told_of_another(
+    client: httpx.AsyncClient, sentry: SentryListener
+) -> None:
     with sentry_reports.isolated():
         logging.getLogger("wishcraft").warning("of another request")
     await client.post("/api/broken/one", json={"text": "anything"})
@@ -132,7 +136,7 @@ async def test_one_requests_breadcrumbs_are_not_told_of_another(client: httpx.As
     ],
 )
 async def test_only_our_own_hosts_see_which_trace_a_request_is_part_of(
-    settings: Settings, sentry: Listener, url: str, told: bool
+    settings: Settings, sentry: SentryListener, url: str, told: bool
 ) -> None:
     update = {
         "sentry_dsn": SecretStr(sentry.dsn), "sentry_traces_sample_rate": 1.0,
@@ -171,14 +175,14 @@ async def test_what_a_request_is_about_ends_with_it() -> None:
     ],
 )
 async def test_what_python_takes_for_json_is_not_told_either(
-    client: httpx.AsyncClient, sentry: Listener, body: bytes
+    client: httpx.AsyncClient, sentry: SentryListener, body: bytes
 ) -> None:
     await client.post("/api/broken/one", content=body, headers={"Content-Type": "application/json"})
     sentry_reports.flush()
     assert "sunflower" not in sentry.raw.decode()
 
 
-async def test_what_is_stripped_is_not_told_either(client: httpx.AsyncClient, sentry: Listener) -> None:
+async def test_what_is_stripped_is_not_told_either(client: httpx.AsyncClient, sentry: SentryListener) -> None:
     app = client._transport.app._app._app  # type: ignore[attr-defined]
 
     @app.post("/api/stripped")  # type: ignore[untyped-decorator]
@@ -190,7 +194,9 @@ async def test_what_is_stripped_is_not_told_either(client: httpx.AsyncClient, se
     assert "sunflower" not in sentry.raw.decode()
 
 
-async def test_an_answer_that_is_cut_off_is_reported_once(reporting: Settings, sentry: Listener, demo: Demo) -> None:
+async def test_an_answer_that_is_cut_off_is_reported_once(
+    reporting: Settings, sentry: SentryListener, demo: Demo
+) -> None:
     assert not demo.closed
     app = create_app(reporting)
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 from prefect.testing.utilities import prefect_test_harness
-from pydantic import SecretStr
 
+from deployments.sandbox.environment import settings_environment
 from wishcraft import settings as settings_module
 from wishcraft.settings import Settings
 
@@ -20,11 +20,9 @@ def prefect_server() -> Iterator[None]:
 
 @pytest.fixture
 def worker_environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The test's settings as environment variables."""
-    for name, value in settings:
-        if value is not None:
-            plain = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-            monkeypatch.setenv(name.upper(), plain)
+    """The environment variables that say what the test's settings say."""
+    for name, value in settings_environment(settings).items():
+        monkeypatch.setenv(name, value)
     settings_module.settings.cache_clear()
     yield
     settings_module.settings.cache_clear()

@@ -34,9 +34,8 @@ MAPLE, SAKURA = "maple-and-pine.myshopify.com", "sakura-living.myshopify.com"
 
 
 @pytest.fixture
-def settings(settings: Settings, mail_settings: dict[str, object], mailbox: Letterbox, tmp_path: Path) -> Settings:
-    assert not mailbox.letters
-    return settings.model_copy(update=mail_settings | {"export_folder": tmp_path / "exports"})
+def settings(settings_with_mail: Settings, tmp_path: Path) -> Settings:
+    return settings_with_mail.model_copy(update={"export_folder": tmp_path / "exports"})
 
 
 @pytest.fixture

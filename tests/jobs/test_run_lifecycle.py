@@ -20,7 +20,7 @@ from flows.runtime.run_lifecycle import on_run_end, with_lifecycle
 from flows.sync_inventory import sync_inventory
 from tasks.runtime.retries import task
 from tests.support.prefect_artifacts import logs_of, tasks_of
-from tests.support.sentry_listener import Listener
+from tests.support.sentry_listener import SentryListener
 from wishcraft import settings as settings_module
 from wishcraft.errors import ConfigurationError, DatabaseUnavailable, NotFound
 from wishcraft.resources import Resources
@@ -34,7 +34,7 @@ BROKEN = "lumiere-maison.myshopify.com"
 
 
 @pytest.fixture(autouse=True)
-def _worker_with_sentry(worker_environment: object, sentry: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+def _worker_with_sentry(worker_environment: object, sentry: SentryListener, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of a worker with SENTRY_DSN."""
     assert worker_environment is None  # the fixture is active
     monkeypatch.setenv("SENTRY_DSN", sentry.dsn)
@@ -77,7 +77,7 @@ async def counted(resources: Resources, name: str) -> dict[tuple[str, ...], floa
 
 
 async def test_error_that_ends_a_run_is_one_sentry_event_with_a_link_to_the_run(
-    sentry: Listener, resources: Resources
+    sentry: SentryListener, resources: Resources
 ) -> None:
     state = await breaking("error", return_state=True)
     assert state.is_failed()
@@ -112,7 +112,9 @@ async def test_error_that_escapes_a_task_is_redacted_in_states_and_logs(kind: st
     assert "shpat_" not in logs
 
 
-async def test_only_the_last_try_of_a_shop_is_reported_with_its_name(sentry: Listener, simulator: Simulator) -> None:
+async def test_only_the_last_try_of_a_shop_is_reported_with_its_name(
+    sentry: SentryListener, simulator: Simulator
+) -> None:
     simulator.shops[SHOP].faults.set(
         Fault(FaultKind.MALFORMED, remaining=4)
     )  # as often as the client tries; the task's retry succeeds
@@ -125,7 +127,7 @@ async def test_only_the_last_try_of_a_shop_is_reported_with_its_name(sentry: Lis
 
 
 async def test_completed_and_cancelled_runs_are_counted_and_not_reported(
-    sentry: Listener, resources: Resources
+    sentry: SentryListener, resources: Resources
 ) -> None:
     before = datetime.now(UTC).timestamp()
     for kind in ("nothing", "stop"):
@@ -137,7 +139,7 @@ async def test_completed_and_cancelled_runs_are_counted_and_not_reported(
     assert durations.labels == ("breaking",)
 
 
-async def test_crashed_run_is_reported_by_the_hook(sentry: Listener, resources: Resources) -> None:
+async def test_crashed_run_is_reported_by_the_hook(sentry: SentryListener, resources: Resources) -> None:
     run = FlowRun(id=uuid4(), flow_id=uuid4(), name="brave-fox", start_time=datetime.now(UTC), auto_scheduled=True)
     await on_run_end(breaking, run, Crashed(message="Its process died."))
     [event] = sentry.of_type("event")
@@ -155,14 +157,14 @@ async def test_run_that_ends_cancelled_while_its_worker_cancels_it_is_counted_on
     assert await counted(resources, "job_runs_total") == {("breaking", "cancelled"): 1}
 
 
-async def test_run_with_invalid_parameters_is_reported(sentry: Listener) -> None:
+async def test_run_with_invalid_parameters_is_reported(sentry: SentryListener) -> None:
     state = await breaking(7, return_state=True)
     assert state.is_failed()
     [event] = sentry.of_type("event")
     assert "invalid parameters" in event["message"]
 
 
-async def test_scheduled_run_checks_in_with_the_schedule_of_its_deployment(sentry: Listener) -> None:
+async def test_scheduled_run_checks_in_with_the_schedule_of_its_deployment(sentry: SentryListener) -> None:
     quarterly = CronSchedule(cron="*/15 * * * *", timezone="America/New_York")
     async with get_client() as client:
         deployment = await client.create_deployment(
@@ -171,9 +173,13 @@ async def test_scheduled_run_checks_in_with_the_schedule_of_its_deployment(sentr
         run = await client.create_flow_run_from_deployment(deployment)
     scheduled = run.model_copy(update={"auto_scheduled": True})  # as created by Prefect's scheduler
     context: Any = FlowRunContext
-    with context.model_construct(flow=breaking, flow_run=scheduled, client=client):
-        state = await with_lifecycle(end_well)
-    await on_run_end(breaking, scheduled, state)
+    try:
+        with context.model_construct(flow=breaking, flow_run=scheduled, client=client):
+            state = await with_lifecycle(end_well)
+        await on_run_end(breaking, scheduled, state)
+    finally:
+        async with get_client() as client:
+            await client.delete_deployment(deployment)  # its schedule would add runs during later tests
     first, last = sentry.of_type("check_in")
     assert (first["status"], last["status"]) == ("in_progress", "ok")
     assert first["check_in_id"] == last["check_in_id"] == run.id.hex
@@ -182,6 +188,6 @@ async def test_scheduled_run_checks_in_with_the_schedule_of_its_deployment(sentr
     assert first["monitor_config"]["timezone"] == "America/New_York"
 
 
-async def test_manual_run_does_not_check_in(sentry: Listener) -> None:
+async def test_manual_run_does_not_check_in(sentry: SentryListener) -> None:
     await breaking("error", return_state=True)
     assert sentry.of_type("check_in") == []

@@ -30,10 +30,8 @@ def demo(demo: Demo) -> Demo:
 
 
 @pytest.fixture
-def settings(settings: Settings, mail_settings: dict[str, object], mailbox: Letterbox) -> Settings:
-    """Settings with an empty mailbox."""
-    assert not mailbox.letters
-    return settings.model_copy(update=mail_settings)
+def settings(settings_with_mail: Settings) -> Settings:
+    return settings_with_mail
 
 
 def reminded(demo: Demo) -> int:

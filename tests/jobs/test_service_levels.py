@@ -33,10 +33,8 @@ async def deployed() -> None:
 
 
 @pytest.fixture
-def settings(settings: Settings, mail_settings: dict[str, object], mailbox: Letterbox) -> Settings:
-    """Settings with an empty mailbox and OPS_EMAIL."""
-    assert not mailbox.letters
-    return settings.model_copy(update=mail_settings | {"ops_email": "ops@wishcraft.example"})
+def settings(settings_with_mail: Settings) -> Settings:
+    return settings_with_mail.model_copy(update={"ops_email": "ops@wishcraft.example"})
 
 
 @pytest.fixture

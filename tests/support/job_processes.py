@@ -3,8 +3,7 @@
 import os
 import sys
 
-from pydantic import SecretStr
-
+from deployments.sandbox.environment import settings_environment
 from wishcraft.settings import Settings
 
 
@@ -14,9 +13,4 @@ def command(job: str, *arguments: str) -> list[str]:
 
 def environment(settings: Settings) -> dict[str, str]:
     """This process's environment, with the test's settings."""
-    variables = {
-        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        for name, value in settings
-        if value is not None
-    }
-    return {**os.environ, **variables}
+    return os.environ | settings_environment(settings)

@@ -24,7 +24,7 @@ ROWS = 100
 
 @pytest.fixture
 def cleaner(settings: Settings, demo: Demo) -> Iterator["subprocess.Popen[str]"]:
-    """Another process that deletes old audit logs; it tells what it has deleted, and waits for a line each time."""
+    """A process that deletes old audit logs; between batches it prints its count and waits for a line."""
     demo.execute("TRUNCATE audit_logs")
     demo.execute(
         """INSERT INTO audit_logs (actor, action, resource, resource_id, created_at)
@@ -71,7 +71,7 @@ def kill(cleaner: "subprocess.Popen[str]") -> None:
     cleaner.wait()
 
 
-async def test_a_cleaner_killed_between_batches_leaves_whole_batches_and_the_next_ends_the_work(
+async def test_a_cleanup_killed_between_batches_is_completed_by_the_next(
     cleaner: "subprocess.Popen[str]", resources: Resources, demo: Demo
 ) -> None:
     while deleted(cleaner) < 30:
@@ -82,7 +82,7 @@ async def test_a_cleaner_killed_between_batches_leaves_whole_batches_and_the_nex
     assert left(demo) == 0
 
 
-async def test_a_cleaner_killed_within_a_batch_leaves_that_batch_to_the_next(
+async def test_a_cleanup_killed_within_a_batch_leaves_it_to_the_next(
     cleaner: "subprocess.Popen[str]", resources: Resources, demo: Demo
 ) -> None:
     busy = (
@@ -95,11 +95,11 @@ async def test_a_cleaner_killed_within_a_batch_leaves_that_batch_to_the_next(
     with demo.transaction():
         demo.execute("LOCK TABLE audit_logs IN SHARE MODE")
         go_on(cleaner)
-        # Not pg_stat_activity, of which a transaction sees one state throughout.
+        # Not pg_stat_activity: a transaction sees one snapshot of it throughout.
         waiting = """SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
                      WHERE d.datname = current_database() AND relation = 'audit_logs'::regclass AND NOT granted"""
-        wait_for(lambda: demo.execute(waiting).fetchone() == (1,), "it did not come to its second batch")
+        wait_for(lambda: demo.execute(waiting).fetchone() == (1,), "the second batch did not start")
         kill(cleaner)
-    wait_for(lambda: demo.execute(busy).fetchone() == (0,), "PostgreSQL did not notice")
+    wait_for(lambda: demo.execute(busy).fetchone() == (0,), "PostgreSQL did not end the killed client's query")
     assert left(demo) == ROWS - 10
     assert (await clean_table(resources, Kind.AUDIT, datetime.now(UTC), BOUNDS))["deleted"] == ROWS - 10

@@ -75,16 +75,16 @@ class _CollectedFamilies(Collector):
         """All families, including those without a sample, so that rules can refer to them."""
         collected = self._collected
         parts = [([part], _HEALTH[check.status]) for part, check in collected.health.checks.items()]
-        overdue = [([job], runs) for job, runs in collected.overdue.items()]
+        overdue = [([job], runs) for job, runs in collected.overdue_runs.items()]
         yield _gauge("part_health", "How a part is: 1 healthy, 0.5 degraded, 0 unhealthy.", ("part",), parts)
         yield _gauge("overdue_runs", "Runs that should have begun over five minutes ago.", ("job",), overdue)
-        yield _gauge("redis_up", "Whether Redis answers.", (), [((), collected.in_redis is not None)])
-        yield from _redis_server(collected.in_redis)
-        yield from _redis_keys(collected.in_redis)
+        yield _gauge("redis_up", "Whether Redis answers.", (), [((), collected.redis is not None)])
+        yield from _redis_server(collected.redis)
+        yield from _redis_keys(collected.redis)
         for name, family in FAMILIES.items():
-            yield _stored_family(name, family, collected.in_redis.counted[name] if collected.in_redis else [])
+            yield _stored_family(name, family, collected.redis.counters[name] if collected.redis else [])
         for field in fields(Usage):
-            yield _shop_family(field.name, collected.in_redis.usage if collected.in_redis else {})
+            yield _shop_family(field.name, collected.redis.usage if collected.redis else {})
 
 
 def _redis_server(redis: RedisMetrics | None) -> Iterator[Metric]:
@@ -97,10 +97,10 @@ def _redis_server(redis: RedisMetrics | None) -> Iterator[Metric]:
 
 
 def _redis_keys(redis: RedisMetrics | None) -> Iterator[Metric]:
-    counts = [([kind], count) for kind, count in redis.census.counts.items()] if redis else []
+    counts = [([kind], count) for kind, count in redis.keys.counts.items()] if redis else []
     seconds = [
         ((kind, quantile), value)
-        for kind, values in (redis.census.seconds if redis else {}).items()
+        for kind, values in (redis.keys.seconds if redis else {}).items()
         for quantile, value in zip(("0", "0.5", "1"), values, strict=True)
     ]
     estimate = "an estimate from a sample of 5,000 keys, taken at most once a minute."

@@ -9,8 +9,6 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
@@ -221,7 +219,5 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(RequestRefused, _on_refused)
     for shopify_error in (ShopifyUnavailable, ShopifyThrottled, ShopifyRefused):
         app.add_exception_handler(shopify_error, _on_shopify)
-    on_database = _OnDatabase()
-    for database_error in (OperationalError, InterfaceError, InternalError, PoolTimeout, DatabaseUnavailable):
-        app.add_exception_handler(database_error, on_database)
+    app.add_exception_handler(DatabaseUnavailable, _OnDatabase())
     app.add_exception_handler(Exception, _on_bug)

@@ -72,7 +72,7 @@ class AppState:
 @asynccontextmanager
 async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
     """Open the stores and start the recorders; at the end stop them, which writes what they have counted."""
-    async with open_resources(settings, redis_breaks=True) as resources:
+    async with open_resources(settings, redis_circuit_breaker=True) as resources:
         app_state = AppState(resources, settings)
         if resources.redis.breaker:
             resources.redis.breaker.before_closing = partial(recover, resources)

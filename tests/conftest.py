@@ -3,6 +3,8 @@
 TEST_DATABASE_URL and TEST_REDIS_URL name servers to use instead; what the latter holds is deleted.
 """
 
+import gc
+import logging
 import os
 import tempfile
 import threading
@@ -36,13 +38,14 @@ from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options, 
 from deployments.sandbox.valkey import valkey
 from tests.cache.conftest import OwnValkey
 from tests.support.prefect_stand_in import PASSWORD, USER, PrefectStandIn
-from tests.support.sentry_listener import Listener
+from tests.support.sentry_listener import SentryListener
 from tests.support.sql_oracle import Tables
 from wishcraft.analytics import reader
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.cache import keys
 from wishcraft.cache.client import connect as connect_cache
 from wishcraft.migrations import upgrade
+from wishcraft.observability import context
 from wishcraft.resources import Resources, open_analysts_database, open_resources
 from wishcraft.settings import Settings
 from wishcraft.store import shops
@@ -123,7 +126,7 @@ def prefect_address() -> Iterator[tuple[str, PrefectStandIn]]:
 def prefect(prefect_address: tuple[str, PrefectStandIn]) -> PrefectStandIn:
     """The same, with runs to come and none overdue."""
     stand_in = prefect_address[1]
-    stand_in.overdue, stand_in.coming, stand_in.asked = 0, 12, 0
+    stand_in.overdue, stand_in.upcoming, stand_in.queries = 0, 12, 0
     return stand_in
 
 
@@ -157,9 +160,18 @@ def served(app: ASGIApp) -> Iterator[str]:
 
 
 @pytest.fixture
-def sentry() -> Iterator[Listener]:
-    """What takes the place of Sentry; `settings.model_copy(update={"sentry_dsn": …})` with its `dsn` reports to it."""
-    listener = Listener()
+def process_globals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restore the process's log record factory and registered secrets after the test, which may change them."""
+    monkeypatch.setattr(logging, "_logRecordFactory", logging.getLogRecordFactory())
+    monkeypatch.setattr(context, "_process_secrets", frozenset())
+
+
+@pytest.fixture
+def sentry(request: pytest.FixtureRequest) -> Iterator[SentryListener]:
+    """A server in Sentry's place; `settings.model_copy(update={"sentry_dsn": …})` with its `dsn` sends to it."""
+    request.getfixturevalue("process_globals")
+    gc.collect()  # asyncio logs, and Sentry would get, an error of a task that an earlier test has left
+    listener = SentryListener()
     with served(listener) as listener.address:
         yield listener
         sentry_sdk.get_client().close()
@@ -204,7 +216,20 @@ def simulator(simulator_server: tuple[str, FastAPI]) -> Simulator:
 
 
 @pytest.fixture
-def settings(database_url: str, redis_url: str, simulator_server: tuple[str, FastAPI]) -> Settings:
+def settings(base_settings: Settings) -> Settings:
+    """What all other fixtures use; a file that needs more overrides it, for instance by `settings_with_mail`."""
+    return base_settings
+
+
+@pytest.fixture
+def settings_with_mail(base_settings: Settings, mail_settings: dict[str, object], mailbox: Letterbox) -> Settings:
+    """Settings that send mail to the mail server, whose mailbox is empty."""
+    assert not mailbox.letters
+    return base_settings.model_copy(update=mail_settings)
+
+
+@pytest.fixture
+def base_settings(database_url: str, redis_url: str, simulator_server: tuple[str, FastAPI]) -> Settings:
     """Settings that name this worker's stores and the simulator."""
     return Settings(
         database_url=database_url,

@@ -142,7 +142,7 @@ class Authenticator:
             return None
         if key.networks and not is_within(self.address(scope), key.networks):
             return None
-        self._traffic_recorder.note_key(key.prefix)
+        self._traffic_recorder.record_key_use(key.prefix)
         return key.caller
 
     def _guest(self, shop_id: int, scope: Connection) -> Caller:

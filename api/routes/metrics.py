@@ -19,7 +19,7 @@ router: Final = APIRouter()
 async def metrics(request: Request, app_state: AppStateDep) -> Response:
     """All metrics. Without Redis, those kept in it have no samples, and `wishcraft_redis_up` is 0."""
     require_token(request, app_state.settings)
-    collected = await app_state.metrics.find()
+    collected = await app_state.metrics.collect()
     text = await asyncio.to_thread(render, collected)  # slow with thousands of shops
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 

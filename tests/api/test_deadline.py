@@ -47,7 +47,8 @@ async def test_slow_body_is_answered_408_without_an_error_log(emma: Visitor, cap
     answer = await emma.send("POST", "/api/registries", unfinished_body())
     assert problem(answer) == (408, "request-timeout")
     assert answer.headers["connection"] == "close"
-    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+    ours = [record for record in caplog.records if record.name.startswith(("api", "wishcraft"))]
+    assert not [record for record in ours if record.levelno >= logging.ERROR]
 
 
 @pytest.mark.parametrize(("method", "path", "body"), [("GET", MINE, None), ("POST", "/api/registries", WEDDING)])

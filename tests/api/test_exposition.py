@@ -158,7 +158,7 @@ async def test_shop_metrics_keep_their_domains_while_postgresql_is_down(
     assert hits in await scrape(client)
     closed_to_all(settings)
     try:
-        app_state_of(client).metrics._shops._until = 0  # the cached value has expired
+        app_state_of(client).metrics._shops._expires_at = 0
         told = await scrape(client)
     finally:
         open_to_all(settings)

@@ -273,7 +273,7 @@ async def test_events_are_answered_503_while_too_many_wait(
     item: tuple[int, str, int, int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(traffic_recorder, "MOST_EVENTS", 1)
+    monkeypatch.setattr(traffic_recorder, "MAX_PENDING_EVENTS", 1)
     two = VIEW | {"events": VIEWED * 2}
     answer = await guest.send("POST", f"{PATH}/{item[1]}/events", two)
     assert problem(answer) == (503, "unavailable")

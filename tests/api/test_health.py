@@ -70,25 +70,26 @@ async def test_five_hundred_probes_cost_one_health_check(
     all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn
 ) -> None:
     async with open_client(all_well) as client:
-        app_state_of(client).health_monitor._health._seconds = 60  # however busy this machine is
+        monitor = app_state_of(client).health_monitor
+        monitor._health._ttl = monitor._schedule._ttl = 60  # however busy this machine is
         paths = ["/health", "/health/readiness"] * 250
         answers = await asyncio.gather(*(client.get(path) for path in paths))
         assert {each.status_code for each in answers} == {200}
         assert len({each.text for each in answers}) == 1
-    assert prefect.asked == 3  # for the jobs, for what is overdue, for what is to come
+    assert prefect.queries == 3  # for the jobs, for what is overdue, for what is to come
 
 
 async def test_health_shows_redis_down_or_hanging_and_its_recovery(
     api: httpx.AsyncClient, own_valkey: OwnValkey, prefect: PrefectStandIn
 ) -> None:
-    assert prefect.coming
+    assert prefect.upcoming
     assert await look(api) == {}
     own_valkey.pause()
-    await until(api, {"redis": ("unhealthy", "does not answer, or refuses")})
+    await until(api, {"redis": ("unhealthy", "does not answer, or refuses the connection")})
     own_valkey.resume()
     await until(api, {})
     own_valkey.kill()
-    await until(api, {"redis": ("unhealthy", "does not answer, or refuses")})
+    await until(api, {"redis": ("unhealthy", "does not answer, or refuses the connection")})
     await asyncio.to_thread(own_valkey.start)
     await until(api, {})
 
@@ -96,13 +97,13 @@ async def test_health_shows_redis_down_or_hanging_and_its_recovery(
 async def test_health_shows_an_open_circuit_breaker_while_redis_answers(
     api: httpx.AsyncClient, prefect: PrefectStandIn
 ) -> None:
-    assert prefect.coming
+    assert prefect.upcoming
     breaker = app_state_of(api).resources.redis.breaker
     assert breaker
     done = asyncio.Event()
     breaker.before_closing = done.wait
     breaker.open()
-    detail = "answers again, but is not used until it knows of what was changed meanwhile"
+    detail = "answers again, but is not used until pending invalidations are replayed"
     await until(api, {"redis": ("degraded", detail)})
     assert 'wishcraft_breaker_open{store="redis"} 1.0' in (await api.get("/metrics")).text
     done.set()
@@ -113,7 +114,7 @@ async def test_health_shows_an_open_circuit_breaker_while_redis_answers(
 async def test_health_shows_redis_close_to_maxmemory(
     api: httpx.AsyncClient, own_valkey: OwnValkey, prefect: PrefectStandIn
 ) -> None:
-    assert prefect.coming
+    assert prefect.upcoming
     async with Redis.from_url(own_valkey.url) as redis:
         await redis.config_set("maxmemory-policy", "volatile-lfu")
         await redis.config_set("maxmemory", int(1.05 * (await redis.info("memory"))["used_memory"]))
@@ -125,15 +126,15 @@ async def test_health_shows_redis_close_to_maxmemory(
 async def test_health_shows_postgresql_down(
     all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn
 ) -> None:
-    assert prefect.coming
+    assert prefect.upcoming
     async with open_client(away(all_well, "database_url")) as client:
-        assert await look(client) == {"database": ("unhealthy", "does not answer, or refuses")}
+        assert await look(client) == {"database": ("unhealthy", "does not answer, or refuses the connection")}
 
 
 async def test_hanging_postgresql_does_not_hide_the_other_parts(
     all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn, demo: Demo
 ) -> None:
-    assert prefect.coming
+    assert prefect.upcoming
     async with open_client(all_well) as client:
         assert await look(client) == {}
         with Stopped(demo):
@@ -147,7 +148,7 @@ async def test_hanging_postgresql_does_not_hide_the_other_parts(
 async def test_exhausted_pool_is_distinguished_from_postgresql_down(
     all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn
 ) -> None:
-    assert prefect.coming
+    assert prefect.upcoming
     async with open_client(all_well) as client, AsyncExitStack() as taken:
         db = app_state_of(client).resources.db
         for _ in range(10):
@@ -164,7 +165,7 @@ async def test_exhausted_pool_is_distinguished_from_postgresql_down(
 async def test_overdue_job_is_named(all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn) -> None:
     prefect.overdue = 2
     async with open_client(all_well) as client:
-        detail = "should have begun over 5 minutes ago: send-reminders (2)"
+        detail = "runs over 5 minutes overdue: send-reminders (2)"
         assert await look(client) == {"scheduler": ("degraded", detail)}
         shown = (await client.get("/metrics")).text
     assert 'wishcraft_overdue_runs{job="send-reminders"} 2.0' in shown
@@ -174,7 +175,7 @@ async def test_overdue_job_is_named(all_well: Settings, open_client: OpenClient,
 async def test_health_shows_that_no_run_is_scheduled(
     all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn
 ) -> None:
-    prefect.coming = 0
+    prefect.upcoming = 0
     async with open_client(all_well) as client:
         assert await look(client) == {"scheduler": ("degraded", "no run is scheduled")}
 
@@ -183,7 +184,7 @@ async def test_health_shows_prefect_down_or_refusing_the_credentials(
     all_well: Settings, open_client: OpenClient
 ) -> None:
     async with open_client(all_well.model_copy(update={"prefect_api_url": "http://127.0.0.1:1"})) as client:
-        nobody = ("unhealthy", "does not answer, or refuses")
+        nobody = ("unhealthy", "does not answer, or refuses the connection")
         assert await look(client) == {"prefect": nobody, "scheduler": nobody}
     async with open_client(all_well.model_copy(update={"prefect_api_auth_string": None})) as client:
         assert await look(client) == {"scheduler": nobody}

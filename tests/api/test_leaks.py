@@ -16,9 +16,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from api.app import create_app, create_service
-from tests.support.sentry_listener import Listener
+from tests.support.sentry_listener import SentryListener
 from wishcraft.observability import sentry as sentry_reports
-from wishcraft.observability.logs import JsonLines, Lines, install_redaction
+from wishcraft.observability.logs import JsonFormatter, TextFormatter, install_redaction
 from wishcraft.resources import Resources
 from wishcraft.settings import Settings
 
@@ -70,8 +70,8 @@ def planted() -> Planted:
 def lines() -> Iterator[list[StringIO]]:
     """Every log line, as JSON and as text."""
     handlers = [logging.StreamHandler(StringIO()) for _ in range(2)]
-    handlers[0].setFormatter(JsonLines())
-    handlers[1].setFormatter(Lines())
+    handlers[0].setFormatter(JsonFormatter())
+    handlers[1].setFormatter(TextFormatter())
     for handler in handlers:
         logging.getLogger().addHandler(handler)
     yield [handler.stream for handler in handlers]
@@ -81,7 +81,7 @@ def lines() -> Iterator[list[StringIO]]:
 
 @pytest.fixture
 async def client(
-    settings: Settings, sentry: Listener, demo: Demo, planted: Planted
+    settings: Settings, sentry: SentryListener, demo: Demo, planted: Planted
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an API with a route that logs planted values and then raises."""
     assert not demo.closed
@@ -179,7 +179,7 @@ def everything_of(answer: httpx.Response) -> str:
 
 
 async def test_secrets_of_thirty_places_reach_no_log_metric_or_sentry_event(
-    client: httpx.AsyncClient, sentry: Listener, planted: Planted, lines: list[StringIO]
+    client: httpx.AsyncClient, sentry: SentryListener, planted: Planted, lines: list[StringIO]
 ) -> None:
     headers = {
         "Authorization": f"Bearer {planted.words('the header Authorization')}",

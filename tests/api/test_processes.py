@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 from psycopg import Connection
-from pydantic import SecretStr
 
 from deployments.sandbox.demo import add_key
+from deployments.sandbox.environment import settings_environment
 from tests.api.test_exposition import Sample, named, requests, samples
 from tests.api.test_outages import public
 from wishcraft.settings import Settings
@@ -31,12 +31,7 @@ class Process:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-        said = settings.model_copy(update={"api_port": port, "drain_seconds": 0})
-        environment = {
-            name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-            for name, value in said
-            if value is not None
-        }
+        environment = settings_environment(settings.model_copy(update={"api_port": port, "drain_seconds": 0}))
         environment["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
         self._process = subprocess.Popen([sys.executable, "-m", "api"], env=os.environ | environment)
         self.pid = self._process.pid

@@ -16,7 +16,7 @@ from starlette.responses import StreamingResponse
 
 from api.app import create_app, create_service
 from tests.conftest import served
-from tests.support.sentry_listener import Listener
+from tests.support.sentry_listener import SentryListener
 from wishcraft.observability import sentry as sentry_reports
 from wishcraft.observability.context import current_context, log_context
 from wishcraft.observability.logs import install_redaction
@@ -27,8 +27,8 @@ Opened = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 @pytest.fixture
-def reporting(settings: Settings, sentry: Listener) -> Settings:
-    """Settings with a Sentry DSN; this process sends events to it."""
+def reporting(settings: Settings, sentry: SentryListener) -> Settings:
+    """Settings with a Sentry, and this process as an API that reports to it."""
     with_sentry = settings.model_copy(
         update={"sentry_dsn": SecretStr(sentry.dsn), "sentry_traces_sample_rate": 1.0, "release": "abc1234"}
     )
@@ -58,7 +58,7 @@ def break_on_request(app: FastAPI) -> None:
 
 
 async def test_unhandled_error_is_one_event_with_stack_route_release_and_request(
-    client: httpx.AsyncClient, sentry: Listener
+    client: httpx.AsyncClient, sentry: SentryListener
 ) -> None:
     answer = await client.post("/api/broken/one", json={"text": "anything"}, headers={"X-Request-Id": "request-0001"})
     assert (answer.status_code, answer.headers["x-request-id"]) == (500, "request-0001")
@@ -76,7 +76,7 @@ async def test_unhandled_error_is_one_event_with_stack_route_release_and_request
     assert (event["release"], event["environment"]) == ("abc1234", "development")
 
 
-async def test_requests_are_traced_by_route_template(client: httpx.AsyncClient, sentry: Listener) -> None:
+async def test_requests_are_traced_by_route_template(client: httpx.AsyncClient, sentry: SentryListener) -> None:
     for probe in ("/health", "/health/liveness", "/health/readiness", "/metrics"):
         await client.get(probe)  # probes are not traced
     await client.get("/api/unsubscribe/" + "x" * 96)
@@ -91,7 +91,7 @@ async def test_requests_are_traced_by_route_template(client: httpx.AsyncClient, 
 @pytest.mark.parametrize(("seconds", "reports_of_each_route"), [(60.0, [1, 1]), (0.0, [3, 2])])
 async def test_database_errors_are_all_logged_but_reported_once_a_second_per_route(
     reporting: Settings,
-    sentry: Listener,
+    sentry: SentryListener,
     open_client: Opened,
     key: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
@@ -109,11 +109,11 @@ async def test_database_errors_are_all_logged_but_reported_once_a_second_per_rou
     assert len([each for each in caplog.records if "The database did not answer" in each.getMessage()]) == len(paths)
     told = [event["tags"]["route"] for event in sentry.of_type("event")]
     assert [told.count(route) for route in ("/api/registries", "/api/my-registries")] == reports_of_each_route
-    assert {kind for kind, _ in sentry.errors()} == {"OperationalError"}
+    assert {kind for kind, _ in sentry.errors()} == {"DatabaseUnavailable"}
 
 
 async def test_breadcrumbs_of_one_request_are_not_in_the_event_of_another(
-    client: httpx.AsyncClient, sentry: Listener
+    client: httpx.AsyncClient, sentry: SentryListener
 ) -> None:
     with sentry_reports.isolated():
         logging.getLogger("wishcraft").warning("of another request")
@@ -134,7 +134,7 @@ async def test_breadcrumbs_of_one_request_are_not_in_the_event_of_another(
     ],
 )
 async def test_trace_headers_are_sent_to_own_hosts_only(
-    settings: Settings, sentry: Listener, url: str, told: bool
+    settings: Settings, sentry: SentryListener, url: str, told: bool
 ) -> None:
     update = {
         "sentry_dsn": SecretStr(sentry.dsn), "sentry_traces_sample_rate": 1.0,
@@ -173,14 +173,14 @@ async def test_log_context_ends_with_its_request() -> None:
     ],
 )
 async def test_body_that_only_python_parses_as_json_is_redacted_too(
-    client: httpx.AsyncClient, sentry: Listener, body: bytes
+    client: httpx.AsyncClient, sentry: SentryListener, body: bytes
 ) -> None:
     await client.post("/api/broken/one", content=body, headers={"Content-Type": "application/json"})
     sentry_reports.flush()
     assert "sunflower" not in sentry.raw.decode()
 
 
-async def test_stripped_text_is_redacted_too(client: httpx.AsyncClient, sentry: Listener) -> None:
+async def test_stripped_text_is_redacted_too(client: httpx.AsyncClient, sentry: SentryListener) -> None:
     app = client._transport.app._app._app  # type: ignore[attr-defined]
 
     @app.post("/api/stripped")  # type: ignore[untyped-decorator]
@@ -192,7 +192,7 @@ async def test_stripped_text_is_redacted_too(client: httpx.AsyncClient, sentry: 
     assert "sunflower" not in sentry.raw.decode()
 
 
-async def test_cut_off_response_is_reported_once(reporting: Settings, sentry: Listener, demo: Demo) -> None:
+async def test_cut_off_response_is_reported_once(reporting: Settings, sentry: SentryListener, demo: Demo) -> None:
     assert not demo.closed
     app = create_app(reporting)
 

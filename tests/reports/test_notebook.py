@@ -87,5 +87,5 @@ def test_the_shops_are_listed_to_whoever_names_another_if_they_are_few(
 def test_who_names_no_database_is_told_how(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATABASE_URL", raising=False)
     monkeypatch.delenv("DATABASE_REPLICA_URL", raising=False)
-    with pytest.raises(ConfigurationError, match=r"^DATABASE_REPLICA_URL must say .*; docs/analysts\.md shows how"):
+    with pytest.raises(ConfigurationError, match=r"^Set DATABASE_REPLICA_URL to .*; docs/analysts\.md shows how"):
         notebook.registry_report()

@@ -66,10 +66,10 @@ _OUTAGES: Final = "tests/api/test_outages.py"
 _CHANGING: Final = "tests/api/test_changing.py"
 _KEYS: Final = "tests/api/test_keys.py"
 _SIGNATURES: Final = "tests/shopify/test_signatures.py"
-_SYNCING: Final = "tests/services/test_syncing.py"
-_REMINDING: Final = "tests/services/test_reminding.py"
-_TOGETHER: Final = "tests/services/test_reminding_together.py"
-_CLEANING: Final = "tests/services/test_cleaning.py"
+_SYNCING: Final = "tests/services/inventory/test_sync.py"
+_REMINDING: Final = "tests/services/reminders/test_send.py"
+_TOGETHER: Final = "tests/services/reminders/test_send_together.py"
+_CLEANING: Final = "tests/services/cleanup/test_expired.py"
 
 BREAKAGES: Final = (
     # Cache protocol
@@ -101,13 +101,13 @@ BREAKAGES: Final = (
         "a sync invalidates after its commit", "wishcraft/services/syncing.py",
         "        await resources.cache.mark(shop_id, versions)\n",
         "    await resources.cache.mark(shop_id, versions)\n",
-        (f"{_SYNCING}::test_without_redis_nothing_is_written",),
+        (f"{_SYNCING}::test_a_sync_without_redis_writes_nothing",),
     ),
     Breakage(
         "no refill after the commit of a sync", "wishcraft/services/syncing.py",
         "    await refresh(resources, shop_id, list(versions))\n",
         "",
-        (f"{_SYNCING}::test_a_new_price_reaches_the_reader_with_the_sync",),
+        (f"{_SYNCING}::test_readers_see_a_new_price_after_the_sync",),
     ),
     Breakage(
         "a change does not raise the version", "wishcraft/store/registries.py",
@@ -206,34 +206,34 @@ BREAKAGES: Final = (
         "a sync writes rows that did not change", "wishcraft/store/items.py",
         "AND (n.product_id, n.inventory_item_id, n.handle,",
         "AND (n.product_id + 1, n.inventory_item_id, n.handle,",
-        (f"{_SYNCING}::test_when_nothing_changed_nothing_is_written",),
+        (f"{_SYNCING}::test_a_sync_without_changes_writes_nothing",),
     ),
     Breakage(
         "no attempt fence when a reminder is settled", "wishcraft/store/reminders.py",
         "            Reminder.attempts == claimed.attempt,\n",
         "",
-        (f"{_TOGETHER}::test_a_claim_that_was_taken_back_settles_nothing",),
+        (f"{_TOGETHER}::test_a_claim_that_was_taken_back_cannot_settle",),
     ),
     Breakage(
         "a suppressed address is written to", "wishcraft/store/reminders.py",
         "SELECT m.id, r.slug, EXISTS (",
         "SELECT m.id, r.slug, false AND EXISTS (",
-        (f"{_REMINDING}::test_a_suppressed_address_is_not_written_to",),
+        (f"{_REMINDING}::test_no_mail_is_sent_to_a_suppressed_address",),
     ),
     Breakage(
         "a reminder of a moved event goes out", "wishcraft/store/reminders.py",
         "ON r.id = m.registry_id AND r.event_date = m.event_date AND r.status = 'active'",
         "ON r.id = m.registry_id AND r.status = 'active'",
-        (f"{_REMINDING}::test_an_event_that_moves_before_its_reminder_goes_out_is_not_reminded_of_the_old_day",),
+        (f"{_REMINDING}::test_an_event_moved_before_its_reminder_gets_none_for_the_old_date",),
     ),
     Breakage(
         "a cleanup of logs deletes compliance rows", "wishcraft/store/retention.py",
         'Kind.AUDIT: _Aging("audit_logs", "created_at", f"NOT ({IS_COMPLIANCE})"),',
         'Kind.AUDIT: _Aging("audit_logs", "created_at"),',
-        (f"{_CLEANING}::test_ordinary_and_compliance_logs_are_told_apart_as_the_rule_says",),
+        (f"{_CLEANING}::test_ordinary_and_compliance_logs_are_deleted_separately",),
     ),
     Breakage(
-        "a dry run of a cleanup deletes", "wishcraft/services/cleaning.py",
+        "a dry run of a cleanup deletes", "wishcraft/services/cleanup/expired.py",
         "while not bounds.dry_run and datetime.now(UTC) < bounds.until:",
         "while datetime.now(UTC) < bounds.until:",
         (f"{_CLEANING}::test_a_dry_run_counts_and_deletes_nothing[analytics events]",),
@@ -241,9 +241,9 @@ BREAKAGES: Final = (
     # Values
     Breakage(
         "log messages are not redacted", "wishcraft/observability/logs.py",
-        "record.msg, record.args = _writable(redact_text(text, known)), None",
-        "record.msg, record.args = _writable(text), None",
-        ("tests/observability/test_logs.py::test_what_the_process_was_started_with_is_not_told",),
+        "record.msg, record.args = _encodable(redact_text(text, secrets)), None",
+        "record.msg, record.args = _encodable(text), None",
+        ("tests/observability/test_logs.py::test_registered_secrets_are_redacted",),
     ),
     Breakage(
         "money is rounded half to even", "wishcraft/domain/answers.py",

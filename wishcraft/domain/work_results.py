@@ -1,22 +1,22 @@
-"""What a job did, shop by shop, as values that a table and a sentence are made of. Pure.
+"""The results of a job by shop, and their totals, table and summary sentence. Pure.
 
-A job that goes by something else than shops says what, as `noun`.
+`noun` names what a job processes if that is not shops.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-MOST_NAMED: Final = 5
-"""A sentence names so many at the most; the table has them all."""
+MAX_NAMES: Final = 5
+"""Names listed in a sentence; the table has all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkResult:
-    """One shop's share of a run; `problem` is empty when all went well, `advice` says what to do about it.
+    """One shop's result in a run; `problem` is empty after success, `advice` says what to do about a problem.
 
-    `tries` tells how often its batch was tried. `stopped` is for a shop that was not done when the run was asked to
-    end: what it did until then stands, and the next run does the rest.
+    `tries` is the number of attempts of its batch. A `stopped` shop was not finished when the run was asked to stop:
+    the work done so far is kept, and the next run does the rest.
     """
 
     shop: str
@@ -28,49 +28,46 @@ class WorkResult:
     stopped: bool = False
 
 
-def total(outcomes: Sequence[WorkResult]) -> dict[str, int]:
-    """Each count summed over the shops, in the order in which the counts first appear."""
+def total(results: Sequence[WorkResult]) -> dict[str, int]:
+    """Sum each count over the shops, in the order in which the counts first appear."""
     totals: dict[str, int] = {}
-    for outcome in outcomes:
-        for name, count in outcome.counts.items():
+    for result in results:
+        for name, count in result.counts.items():
             totals[name] = totals.get(name, 0) + count
     return totals
 
 
-def table(outcomes: Sequence[WorkResult], noun: str = "shop") -> list[dict[str, str | int | float]]:
-    """A row for each shop, those with a problem first, then those that were stopped, then the slowest."""
-    names = list(total(outcomes))
+def table(results: Sequence[WorkResult], noun: str = "shop") -> list[dict[str, str | int | float]]:
+    """The rows of the table artifact: shops with a problem first, then stopped ones, then the slowest."""
+    names = list(total(results))
     return [
         {
-            noun: outcome.shop,
-            "problem": outcome.problem or ("stopped" if outcome.stopped else "none"),
-            **{name.replace("_", " "): outcome.counts.get(name, 0) for name in names},
-            "tries": outcome.tries,
-            "seconds": round(outcome.seconds, 2),
+            noun: result.shop,
+            "problem": result.problem or ("stopped" if result.stopped else "none"),
+            **{name.replace("_", " "): result.counts.get(name, 0) for name in names},
+            "tries": result.tries,
+            "seconds": round(result.seconds, 2),
         }
-        for outcome in sorted(outcomes, key=lambda o: (not o.problem, not o.stopped, -o.seconds))
+        for result in sorted(results, key=lambda result: (not result.problem, not result.stopped, -result.seconds))
     ]
 
 
-def sentence(outcomes: Sequence[WorkResult], noun: str = "shop") -> str:
-    """What happened, for people: `3 shops: 200 registries, 12 warmed. Failed: a.myshopify.com (…).`
-
-    What did not happen, such as a count of 0, is in the table alone.
-    """
-    counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in total(outcomes).items() if count)
-    failed = named([f"{o.shop} ({o.problem})" for o in outcomes if o.problem])
-    nothing = "nothing done" if any(o.problem or o.stopped for o in outcomes) else "nothing to do"
-    return f"{_shops(outcomes, noun)}: {counts or nothing}." + (f" Failed: {failed}." if failed else "")
+def sentence(results: Sequence[WorkResult], noun: str = "shop") -> str:
+    """Summarize a run: `3 shops: 200 registries, 12 warmed. Failed: a.myshopify.com (…).` Counts of 0 are left out."""
+    counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in total(results).items() if count)
+    failed = join_names([f"{result.shop} ({result.problem})" for result in results if result.problem])
+    nothing = "nothing done" if any(result.problem or result.stopped for result in results) else "nothing to do"
+    return f"{_shops(results, noun)}: {counts or nothing}." + (f" Failed: {failed}." if failed else "")
 
 
-def named(names: Iterable[str]) -> str:
-    """The first few of the names, and how many more there are; empty for none."""
+def join_names(names: Iterable[str]) -> str:
+    """Join the first `MAX_NAMES` names and the number of further ones; empty without names."""
     names = list(names)
-    more = f"; and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
-    return "; ".join(names[:MOST_NAMED]) + more
+    more = f"; and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else ""
+    return "; ".join(names[:MAX_NAMES]) + more
 
 
-def _shops(outcomes: Sequence[WorkResult], noun: str) -> str:
-    shops = f"{len(outcomes):,} {noun}{'' if len(outcomes) == 1 else 's'}"
-    undone = sum(outcome.stopped for outcome in outcomes)
-    return f"Stopped after {len(outcomes) - undone:,} of {shops}" if undone else shops
+def _shops(results: Sequence[WorkResult], noun: str) -> str:
+    shops = f"{len(results):,} {noun}{'' if len(results) == 1 else 's'}"
+    unfinished = sum(result.stopped for result in results)
+    return f"Stopped after {len(results) - unfinished:,} of {shops}" if unfinished else shops

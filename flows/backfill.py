@@ -21,7 +21,7 @@ from flows.sync_inventory import sync_inventory
 from tasks.backfill import find_completed, is_stopping
 from tasks.runtime.shop_batches import find_shop_batches
 from tasks.runtime.ui_links import run_page
-from wishcraft.analytics.filters import days as asked_days
+from wishcraft.analytics.filters import parse_days
 from wishcraft.domain.backfills import Step, plan
 from wishcraft.domain.periods import Days
 from wishcraft.domain.work_results import WorkResult
@@ -64,7 +64,7 @@ async def backfill(
         dry_run: Say what would be run; where the job knows a dry run itself, each step is one.
         again: Run also the steps that an earlier backfill has done.
     """
-    steps = await _plan(job, asked_days(first_day, last_day), shops or [], parameters or {})
+    steps = await _plan(job, parse_days(first_day, last_day), shops or [], parameters or {})
     done = set() if again else await find_completed([step.tag(job) for step in steps])
     progress = await acreate_progress_artifact(0, description="Steps done, of all.")
     outcomes: list[WorkResult] = []

@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort
 
 from tasks.runtime.ui_links import run_page
-from wishcraft.reports.page import Earlier
+from wishcraft.reports.page import PreviousTable
 from wishcraft.reports.sections.runs import Run
 
 _AT_ONCE: Final = 200
@@ -34,7 +34,7 @@ async def read_runs(begin: datetime, end: datetime) -> list[Run]:
     return [_run(run, jobs.get(run.flow_id, "unknown")) for run in found]
 
 
-async def read_table(key: str, before: datetime) -> Earlier:
+async def read_table(key: str, before: datetime) -> PreviousTable:
     """The newest table under the key that was left before that moment; an empty one if there is none."""
     chosen = ArtifactFilter.model_validate({"key": {"any_": [key]}, "type": {"any_": ["table"]}})
     offset = 0
@@ -45,9 +45,9 @@ async def read_table(key: str, before: datetime) -> Earlier:
             for artifact in page:
                 if artifact.created and artifact.created < before:
                     created = datetime.fromtimestamp(artifact.created.timestamp(), UTC)
-                    return Earlier(json.loads(str(artifact.data)), created)
+                    return PreviousTable(json.loads(str(artifact.data)), created)
             offset += len(page)
-    return Earlier()
+    return PreviousTable()
 
 
 def _run(run: FlowRun, job: str) -> Run:

@@ -91,10 +91,10 @@ async def test_the_day_and_the_week_tell_of_a_failed_run_and_leave_tables_for_th
         "weekly-report-sizes": "Weekly report: sizes",
     }
     left = await read_table("weekly-report-sizes", datetime.now(UTC))
-    assert left.at
-    assert left.at >= began
+    assert left.created_at
+    assert left.created_at >= began
     assert {row["table"] for row in left.rows} >= {"registries", "shops"}
-    assert (await read_table("weekly-report-sizes", began - timedelta(days=1))).at is None
+    assert (await read_table("weekly-report-sizes", began - timedelta(days=1))).created_at is None
 
 
 async def test_the_month_ends_well_where_vulnerabilities_cannot_be_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,75 +1,71 @@
-"""What runs out or falls behind unless somebody sees to it: dependencies, keys, tokens, settings. Pure."""
+"""The sections on vulnerable dependencies, expiring API keys and tokens, and production settings. Pure."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
-from wishcraft.reports.page import Section, counted, quoted
+from wishcraft.reports.page import Section, pluralize, redacted_line
+from wishcraft.services.operations.vulnerabilities import AuditResult
 from wishcraft.store.api_keys import KeyAge
 from wishcraft.store.shops import TokenAge
 
 SOON: Final = timedelta(days=30)
-"""A report comes once a month, so what ends before the next one is told of in this."""
-_LAPSED: Final = timedelta(days=1)
-"""An offline token lives for an hour and is renewed when it is used, which the jobs do every quarter of one."""
+"""The time to the next report: what expires until then is in this one."""
+_NOT_RENEWED: Final = timedelta(days=1)
+"""An offline token lives for an hour and is renewed on use; jobs use it every 15 minutes."""
 
 
-class Flaw(NamedTuple):
-    """A vulnerability of something that is installed; `fixed_in` is empty if no release is without it."""
-
-    package: str
-    version: str
-    id: str
-    fixed_in: Sequence[str]
-
-
-def dependencies(packages: int, flaws: Sequence[Flaw], unknown: str | None) -> Section:
-    """What is known against the packages; `unknown` says why nothing is, and then it is not called clean."""
+def dependencies(audit: AuditResult) -> Section:
+    """Known vulnerabilities of the locked packages; an audit without a result is a finding too."""
     title = "Dependencies"
-    if unknown:
+    if audit.unreachable:
         text = (
             "**They could not be checked**: the vulnerability service (osv.dev) gave no usable answer "
-            f"({quoted(unknown)}). Run `make audit` where it can be reached."
+            f"({redacted_line(audit.unreachable)}). Run `make audit` where it can be reached."
         )
         return Section(title, text, finding="the dependencies, which could not be checked")
-    if not flaws:
-        return Section(title, f"No known vulnerability in {packages:,} packages.")
-    rows = [(each.package, each.version, each.id, " or ".join(each.fixed_in) or "no fix yet") for each in flaws]
-    text = "Raise them in `requirements.lock`, as CONTRIBUTING says, run the tests, and deploy."
+    if not audit.vulnerabilities:
+        return Section(title, f"No known vulnerability in {audit.packages:,} packages.")
+    rows = [
+        (each.package, each.version, each.id, " or ".join(each.fixed_in) or "no fix yet")
+        for each in audit.vulnerabilities
+    ]
+    text = "Upgrade them in `requirements.lock` as described in CONTRIBUTING, run the tests, and deploy."
     header = ("package", "version", "vulnerability", "fixed in")
-    return Section(title, text, header, rows, counted(len(flaws), "known vulnerability"))
+    return Section(title, text, header, rows, pluralize(len(rows), "known vulnerability"))
 
 
-def keys(found: Sequence[KeyAge], now: datetime) -> Section:
-    """Keys that end soon, and those that nobody has ever used."""
-    rows = [(each.shop, each.prefix, reason) for each in found if (reason := _key_reason(each, now))]
+def keys(ages: Sequence[KeyAge], now: datetime) -> Section:
+    """API keys that expire soon or were never used."""
+    rows = [(each.shop, each.prefix, reason) for each in ages if (reason := _key_reason(each, now))]
     if not rows:
-        return Section("API keys", "Nothing to do: none ends within 30 days, and all are used.")
-    text = "Tell the merchant of one that ends: a rotation gives them a new one. Revoke what nobody uses."
-    return Section("API keys", text, ("shop", "key", "why"), rows, counted(len(rows), "API key"))
+        return Section("API keys", "Nothing to do: none expires within 30 days, and all are used.")
+    text = "Inform the merchant of an expiring key: a rotation creates a new one. Revoke unused keys."
+    return Section("API keys", text, ("shop", "key", "why"), rows, pluralize(len(rows), "API key"))
 
 
-def tokens(found: Sequence[TokenAge], now: datetime) -> Section:
-    """Shops whose token will not serve for long, or does not any more."""
-    rows = [(each.shop, *reason) for each in found if (reason := _token_reason(each, now))]
+def tokens(ages: Sequence[TokenAge], now: datetime) -> Section:
+    """Shops whose access token is missing, expires soon, or was not renewed."""
+    rows = [(each.shop, *reason) for each in ages if (reason := _token_reason(each, now))]
     if not rows:
-        return Section("Shops' tokens", "Nothing to do: all are there, and are renewed.")
-    return Section("Shops' tokens", "", ("shop", "why", "what to do"), rows, counted(len(rows), "shop token"))
+        return Section("Shops' tokens", "Nothing to do: every shop has a token, and all are renewed.")
+    return Section("Shops' tokens", "", ("shop", "why", "what to do"), rows, pluralize(len(rows), "shop token"))
 
 
-def settings(flaws: Sequence[tuple[str, str]] | None) -> Section:
-    """Settings that are not as a production's should be, each with what to do; None is for what is no production."""
-    if flaws is None:
-        return Section("Settings", "This is no production (`ENVIRONMENT`): they are not looked at.")
-    if not flaws:
-        return Section("Settings", "All as they should be.")
-    text = "These are the worker's; the API's are to be the same. Mend them, and start both again."
-    return Section("Settings", text, ("setting", "what is wrong"), flaws, counted(len(flaws), "setting"))
+def settings(misconfigurations: Sequence[tuple[str, str]] | None) -> Section:
+    """Settings that are unsafe in production, each with what to do; None outside production."""
+    if misconfigurations is None:
+        return Section("Settings", "Not checked: `ENVIRONMENT` is not production.")
+    if not misconfigurations:
+        return Section("Settings", "Nothing to do.")
+    text = "These are the worker's; the API must have the same. Correct them, and restart both."
+    header = ("setting", "what is wrong")
+    return Section("Settings", text, header, misconfigurations, pluralize(len(misconfigurations), "setting"))
 
 
 def _key_reason(key: KeyAge, now: datetime) -> str:
     if key.expires_at and now < key.expires_at <= now + SOON:
-        return f"ends on {key.expires_at:%Y-%m-%d}"
+        return f"expires on {key.expires_at:%Y-%m-%d}"
     if key.last_used_at is None and key.created_at < now - SOON:
         return f"never used since {key.created_at:%Y-%m-%d}"
     return ""
@@ -77,12 +73,12 @@ def _key_reason(key: KeyAge, now: datetime) -> str:
 
 def _token_reason(token: TokenAge, now: datetime) -> tuple[str, str] | None:
     if not token.has_token:
-        return "has none", "Ask the merchant to install the app anew."
+        return "has none", "Ask the merchant to reinstall the app."
     if token.expires_at is None:
         return None
     if not token.can_renew and token.expires_at < now + SOON:
-        return f"ends on {token.expires_at:%Y-%m-%d} and cannot be renewed", "Ask the merchant to install the app anew."
-    if token.expires_at < now - _LAPSED:
-        ended = f"ended on {token.expires_at:%Y-%m-%d} and was not renewed"
-        return ended, "Look at this shop in the runs of `sync-inventory`."
+        return f"expires on {token.expires_at:%Y-%m-%d} and cannot be renewed", "Ask the merchant to reinstall the app."
+    if token.expires_at < now - _NOT_RENEWED:
+        expired = f"expired on {token.expires_at:%Y-%m-%d} and was not renewed"
+        return expired, "Look at this shop in the runs of `sync-inventory`."
     return None

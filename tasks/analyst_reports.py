@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,12 +11,16 @@ from prefect.runtime import flow_run
 from tasks.runtime.progress import BatchProgress
 from tasks.runtime.retries import task
 from wishcraft.analytics.database import AnalystsDatabase
-from wishcraft.analytics.reader import Progress, ReportFilter
+from wishcraft.analytics.filters import ReportFilter
+from wishcraft.analytics.reader import Progress
 from wishcraft.analytics.tables import TableName
-from wishcraft.reports import ad_hoc_sql, conversion_report, demand_report, export, registry_report
+from wishcraft.reports import ad_hoc_sql, export
 from wishcraft.reports.analyst_report import ReportResult
+from wishcraft.reports.conversion_report import ConversionReport
+from wishcraft.reports.demand_report import DemandReport
 from wishcraft.reports.export import DataFormat, FileFormat, save
-from wishcraft.reports.page import Page, counted
+from wishcraft.reports.page import Page, pluralize
+from wishcraft.reports.registry_report import RegistryReport
 from wishcraft.resources import open_analysts_database
 from wishcraft.settings import AnalyticsSettings
 
@@ -29,21 +32,20 @@ Found = tuple[Page, Path | None]
 @task("report registries")
 async def report_registries(question: ReportFilter, now: datetime, file: FileFormat) -> Found:
     """How registries do: completion, gifts, guests, products, cohorts."""
-    return await _answer("Registries", partial(registry_report.answer, question=question, now=now), file, now.date())
+    return await _answer("Registries", RegistryReport(question, now).build, file, now.date())
 
 
 @task("report conversion")
 async def report_conversion(question: ReportFilter, now: datetime, file: FileFormat) -> Found:
     """Where guests give up, and what reminders do."""
     day = question.days.last or now.date()
-    return await _answer("Conversion", partial(conversion_report.answer, question=question, now=now), file, day)
+    return await _answer("Conversion", ConversionReport(question, now).build, file, day)
 
 
 @task("forecast demand")
 async def forecast_demand(question: ReportFilter, today: date, weeks: int, file: FileFormat) -> Found:
     """What the coming events will ask of the stock."""
-    make = partial(demand_report.answer, question=question, today=today, weeks=weeks)
-    return await _answer("Demand", make, file, today)
+    return await _answer("Demand", DemandReport(question, today, weeks).build, file, today)
 
 
 @task("ask")
@@ -51,7 +53,7 @@ async def ask_database(question: str, rows: int, seconds: int, file: FileFormat)
     """What a SELECT finds."""
 
     def make(db: AnalystsDatabase, _: Progress) -> ReportResult:
-        return ad_hoc_sql.answer(db, question, rows, seconds)
+        return ad_hoc_sql.run_query(db, question, rows, seconds)
 
     return await _answer("Answer", make, file, datetime.now(UTC).date())
 
@@ -61,7 +63,7 @@ async def export_table(table: TableName, question: ReportFilter, form: DataForma
     """Write a table's rows to a file."""
     file = _file(table, form, datetime.now(UTC).date())
     rows = await _in_thread(lambda db, progress: export.export_table(db, table, question, file, progress))
-    return Page(f"{counted(rows, 'row')} of {table}.", "", {}), file
+    return Page(f"{pluralize(rows, 'row')} of {table}.", "", {}), file
 
 
 async def _answer(

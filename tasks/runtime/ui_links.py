@@ -1,4 +1,8 @@
-"""Where the Prefect UI shows things: in its second version, whose pages lead to the login when they need one."""
+"""Where the Prefect UI shows things: in its second version, which `/` leads to, and whose pages lead to the login.
+
+Without the login a run's page of the first version, which Prefect's own `url_for` names, says that there is no such
+page (last seen with Prefect 3.9.1).
+"""
 
 from uuid import UUID
 

@@ -89,7 +89,7 @@ class Place:
         )  # fmt: skip
 
     async def begin_anew(self) -> None:
-        self.demo.execute("TRUNCATE shops, audit_logs CASCADE")
+        self.demo.execute("TRUNCATE shops, audit_logs, pending_invalidations CASCADE")
         seed(self.settings, 12, 7, date(2026, 3, 14))
         await self.drop("wishcraft:{*}*")
         if self.job == "sync":

@@ -26,7 +26,7 @@ class Invariant(StrEnum):
 
 REPAIRED: Final = (Invariant.MARKS, Invariant.PURCHASES, Invariant.ENTRIES)
 """Those that a check can restore; the others need somebody to decide, or another job."""
-UNTOLD_FOR: Final = timedelta(minutes=1)
+PENDING_FOR: Final = timedelta(minutes=1)
 """The API tells Redis what it missed as soon as it answers again, which takes it seconds."""
 STUCK_FOR: Final = timedelta(minutes=30)
 UNSYNCED_FOR: Final = timedelta(hours=1)

@@ -10,10 +10,12 @@ from sqlalchemy import delete, exists, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.inventory import VariantReading, is_available, item_status
-from wishcraft.domain.registries import ItemStatus, Priority, RegistryStatus
+from wishcraft.domain.registries import LIVE_PURCHASES, ItemStatus, Priority, RegistryStatus
+from wishcraft.store.registries import WriteSession
 from wishcraft.store.schema import Purchase, Registry, RegistryItem
 
 _ROWS_AT_ONCE: Final = 5_000
+_LIVE: Final = sorted(status.value for status in LIVE_PURCHASES)
 
 Readings = Mapping[int, VariantReading | None]
 """What Shopify said of variants by their ids; None is a variant that it no longer has."""
@@ -69,6 +71,21 @@ RETURNING i.registry_id
 """
 )
 
+# Items of the few registries that are locked: their purchases are counted one item at a time, by an index.
+_RECOUNT: Final = text("""
+UPDATE registry_items i SET quantity_purchased = m.counted, updated_at = now()
+FROM (
+    SELECT w.id, w.quantity_purchased AS was, p.counted
+    FROM registry_items w CROSS JOIN LATERAL (
+        SELECT coalesce(sum(quantity), 0)::bigint AS counted FROM purchases
+        WHERE item_id = w.id AND shop_id = :shop_id AND status = ANY(:live)
+    ) p
+    WHERE w.shop_id = :shop_id AND w.registry_id = ANY(:registry_ids) AND w.quantity_purchased <> p.counted
+) m
+WHERE i.id = m.id
+RETURNING i.registry_id, i.id, m.was, m.counted
+""")
+
 
 async def find_variants(session: AsyncSession, shop_id: int) -> "array[int]":
     """The distinct variants that the shop's active registries wish for, in order: 8 bytes each, however many."""
@@ -95,7 +112,7 @@ async def find_changed_registries(
 
 
 async def apply_readings(
-    session: AsyncSession, shop_id: int, registry_ids: Sequence[int], readings: Readings, observed_at: datetime
+    session: WriteSession, shop_id: int, registry_ids: Sequence[int], readings: Readings, observed_at: datetime
 ) -> list[int]:
     """Write what the readings change in these registries, which the caller has locked.
 
@@ -146,8 +163,8 @@ def _row(variant_id: int, reading: VariantReading | None) -> dict[str, object]:
     }
 
 
-class ItemValues(NamedTuple):
-    """What is wished for, and how much."""
+class NewItem(NamedTuple):
+    """The registrant's part of an item that is added."""
 
     variant_id: int
     quantity: int
@@ -155,8 +172,16 @@ class ItemValues(NamedTuple):
     notes: str
 
 
-class DisplayOrder(NamedTuple):
-    """How full a registry is: items shown, the last place among them, and what is there of one variant already."""
+class ItemReading(NamedTuple):
+    """Shopify's part of an item that is added, and a moment before Shopify was asked."""
+
+    variant: VariantReading
+    image: str | None
+    observed_at: datetime
+
+
+class Slots(NamedTuple):
+    """How full a registry is: its shown items, the last display order, and an item of the same variant."""
 
     shown: int
     last: int
@@ -164,84 +189,102 @@ class DisplayOrder(NamedTuple):
     same_status: ItemStatus | None
 
 
-async def find_places(session: AsyncSession, shop_id: int, registry_id: int, variant_id: int) -> DisplayOrder:
-    """What must be known before the variant is added to the registry."""
+class Recounted(NamedTuple):
+    """An item whose `quantity_purchased` was wrong."""
+
+    item_id: int
+    was: int
+    counted: int
+
+
+async def find_slots(session: AsyncSession, shop_id: int, registry_id: int, variant_id: int) -> Slots:
+    """How full the registry is before the variant is added."""
     where = (RegistryItem.shop_id == shop_id, RegistryItem.registry_id == registry_id)
     shown = func.count().filter(RegistryItem.status != ItemStatus.HIDDEN)
     count = (
         await session.execute(select(shown, func.coalesce(func.max(RegistryItem.display_order), -1)).where(*where))
     ).one()
     same = select(RegistryItem.id, RegistryItem.status).where(*where, RegistryItem.variant_id == variant_id)
-    there = (await session.execute(same)).one_or_none()
-    return DisplayOrder(*count, *(there or (None, None)))
+    row = (await session.execute(same)).one_or_none()
+    return Slots(*count, *(row or (None, None)))
 
 
 async def add(
-    session: AsyncSession,
+    session: WriteSession,
     shop_id: int,
     registry_id: int,
-    wish: ItemValues,
-    reading: VariantReading,
-    image: str | None,
+    new: NewItem,
+    reading: ItemReading,
     *,
     currency: str,
-    place: int,
-    observed_at: datetime,
+    display_order: int,
 ) -> int:
-    """Insert the wish as Shopify described its variant; the item's id."""
+    """Insert an item; its id."""
     values = {
         "shop_id": shop_id,
         "registry_id": registry_id,
-        "quantity_wanted": wish.quantity,
-        "priority": wish.priority,
-        "notes": wish.notes,
         "currency": currency,
-        "display_order": place,
-        "image": image,
-        **_as_read(reading, observed_at),
+        "display_order": display_order,
+        **_columns(new, reading),
     }
     statement = insert(RegistryItem).values(values).returning(RegistryItem.id)
     return int((await session.execute(statement)).scalar_one())
 
 
-async def bring_back(
-    session: AsyncSession,
-    shop_id: int,
-    item_id: int,
-    wish: ItemValues,
-    reading: VariantReading,
-    image: str | None,
-    observed_at: datetime,
-) -> None:
-    """Show again an item that was hidden, as it is wished for now."""
-    wished = {"quantity_wanted": wish.quantity, "priority": wish.priority, "notes": wish.notes, "image": image}
+async def restore(session: WriteSession, shop_id: int, item_id: int, new: NewItem, reading: ItemReading) -> None:
+    """Show a hidden item again, with new values."""
     where = (RegistryItem.shop_id == shop_id, RegistryItem.id == item_id)
-    await session.execute(update(RegistryItem).where(*where).values(wished | _as_read(reading, observed_at)))
+    await session.execute(update(RegistryItem).where(*where).values(_columns(new, reading)))
 
 
-async def change(
-    session: AsyncSession, shop_id: int, registry_id: int, item_id: int, values: Mapping[str, Any]
+async def update_columns(
+    session: WriteSession, shop_id: int, registry_id: int, item_id: int, values: Mapping[str, Any]
 ) -> bool:
-    """Write these columns of an item that is shown; False if there is none."""
-    statement = update(RegistryItem).where(*_one(shop_id, registry_id, item_id)).values(**values)
+    """Set these columns of a shown item; False if there is none."""
+    statement = update(RegistryItem).where(*_shown(shop_id, registry_id, item_id)).values(**values)
     return bool((await session.execute(statement.returning(RegistryItem.id))).all())
 
 
-async def remove(session: AsyncSession, shop_id: int, registry_id: int, item_id: int) -> bool:
-    """Take an item away; one that something was bought of is hidden, and its purchases stay. False if there is none."""
+async def remove(session: WriteSession, shop_id: int, registry_id: int, item_id: int) -> bool:
+    """Delete an item, or hide it if it has purchases, which are kept; False if there is none."""
     bought = exists().where(Purchase.item_id == item_id, Purchase.shop_id == shop_id)
-    where = _one(shop_id, registry_id, item_id)
-    gone = await session.execute(delete(RegistryItem).where(*where, ~bought).returning(RegistryItem.id))
-    return bool(gone.all()) or await change(session, shop_id, registry_id, item_id, {"status": ItemStatus.HIDDEN})
+    where = _shown(shop_id, registry_id, item_id)
+    deleted = await session.execute(delete(RegistryItem).where(*where, ~bought).returning(RegistryItem.id))
+    if deleted.all():
+        return True
+    return await update_columns(session, shop_id, registry_id, item_id, {"status": ItemStatus.HIDDEN})
 
 
-def _one(shop_id: int, registry_id: int, item_id: int) -> tuple[Any, ...]:
+async def recount(session: WriteSession, shop_id: int, registry_ids: Sequence[int]) -> dict[int, list[Recounted]]:
+    """Set `quantity_purchased` of these locked registries' items to the sum of their live purchases.
+
+    Returns:
+        The items that were wrong, by registry.
+    """
+    parameters = {"shop_id": shop_id, "live": _LIVE, "registry_ids": list(registry_ids)}
+    recounted: dict[int, list[Recounted]] = {}
+    for registry_id, *item in await session.execute(_RECOUNT, parameters):
+        recounted.setdefault(registry_id, []).append(Recounted(*item))
+    return recounted
+
+
+def _shown(shop_id: int, registry_id: int, item_id: int) -> tuple[Any, ...]:
     return (
         RegistryItem.shop_id == shop_id,
         RegistryItem.registry_id == registry_id,
         RegistryItem.id == item_id,
         RegistryItem.status != ItemStatus.HIDDEN,
     )
+
+
+def _columns(new: NewItem, reading: ItemReading) -> dict[str, Any]:
+    return {
+        "quantity_wanted": new.quantity,
+        "priority": new.priority,
+        "notes": new.notes,
+        "image": reading.image,
+        **_as_read(reading.variant, reading.observed_at),
+    }
 
 
 def _as_read(reading: VariantReading, observed_at: datetime) -> dict[str, Any]:

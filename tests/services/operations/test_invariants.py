@@ -19,6 +19,7 @@ from wishcraft.services.registries.reader import RegistryReader, load_documents
 from wishcraft.services.registries.warm import warm_shop
 from wishcraft.settings import Settings
 from wishcraft.store import locks, registries
+from wishcraft.store.registries import WriteSession
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
@@ -102,13 +103,14 @@ async def test_without_repair_everything_is_only_told_of(resources: Resources, d
     item, _, slug, _ = an_item(demo, shop)
     await warm_shop(resources, shop)
     miscount(demo, item)
-    untold = demo.execute(
-        """UPDATE registries SET unmarked = true, updated_at = now() - interval '2 minutes'
+    pending = demo.execute(
+        """INSERT INTO pending_invalidations (shop_id, slug, version, since)
+           SELECT shop_id, slug, version, now() - interval '2 minutes' FROM registries
            WHERE shop_id = %s AND slug <> %s""",
         [shop.id, slug],
     ).rowcount
     counts = await check(resources, shop, repair=False)
-    assert counts == {"purchases_left": 1, "marks_left": untold, "entries_left": 1}
+    assert counts == {"purchases_left": 1, "marks_left": pending, "entries_left": 1}
     assert counted(demo, item) == WRONG
     assert not await same_as_postgresql(resources, shop, slug)
     assert one(demo, "SELECT count(*) FROM audit_logs WHERE actor = 'check-invariants'") == 0
@@ -119,7 +121,7 @@ async def test_a_purchase_made_during_the_repair_is_not_lost(resources: Resource
     miscount(demo, item)
     bought = {"shop": shop.id, "registry": registry, "item": item}
     async with resources.db.transaction() as guest:
-        await registries.lock(guest, shop.id, [registry])
+        await registries.lock(WriteSession(guest), shop.id, [registry])
         repair = asyncio.create_task(check(resources, shop))
         await wait_for_waiting(demo)
         await guest.execute(
@@ -176,7 +178,7 @@ async def test_a_repair_that_dies_before_or_after_its_commit_is_made_whole_by_th
 
     with monkeypatch.context() as death:
         if committed:
-            death.setattr("wishcraft.services.operations.invariants.refresh", die)
+            death.setattr("wishcraft.services.registries.write.refill", die)
         else:
             death.setattr(RegistryCache, "mark", die)
         with pytest.raises(Killed):
@@ -251,18 +253,24 @@ async def test_checks_among_syncs_and_readers_find_nothing(
     await disturbing
 
 
+def change_without_redis(demo: Demo, slug: str, ago: str) -> None:
+    """Commit a change of the registry of which Redis was not informed, so long ago."""
+    demo.execute(
+        """WITH r AS (UPDATE registries SET version = version + 1, title = 'Missed' WHERE slug = %s RETURNING *)
+           INSERT INTO pending_invalidations (shop_id, slug, version, since)
+           SELECT shop_id, slug, version, now() - CAST(%s AS interval) FROM r""",
+        [slug, ago],
+    )
+
+
 async def test_redis_is_told_of_a_change_that_it_missed(
     resources: Resources, demo: Demo, shop: ShopRef, redis: Redis
 ) -> None:
     slug = an_item(demo, shop)[2]
     await warm_shop(resources, shop)
-    demo.execute(
-        """UPDATE registries SET unmarked = true, version = version + 1, title = 'Missed',
-           updated_at = now() - interval '2 minutes' WHERE slug = %s""",
-        [slug],
-    )
+    change_without_redis(demo, slug, "2 minutes")
     assert await check(resources, shop) == {"marks_repaired": 1}
-    assert not one(demo, "SELECT unmarked FROM registries WHERE slug = %s", slug)
+    assert one(demo, "SELECT count(*) FROM pending_invalidations") == 0
     assert await redis.hexists(keys.marks_key(shop.id), slug)
     assert b"Missed" in (await RegistryReader(resources).read(shop.id, slug)).entry.body
 
@@ -272,9 +280,7 @@ async def test_a_change_that_redis_missed_just_now_is_left_to_the_api(
 ) -> None:
     slug = an_item(demo, shop)[2]
     await warm_shop(resources, shop)
-    demo.execute(
-        "UPDATE registries SET unmarked = true, version = version + 1, updated_at = now() WHERE slug = %s", [slug]
-    )
+    change_without_redis(demo, slug, "0")
     assert await check(resources, shop) == {}
 
 

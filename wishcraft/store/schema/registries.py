@@ -49,7 +49,6 @@ class Registry(Timestamps, Base):
               postgresql_ops={"search_text": "gin_trgm_ops"},
               postgresql_where=text("visibility = 'public' AND status = 'active'")),
         Index("ix_registries_of_customer", "shop_id", "customer_id", "id"),
-        Index("ix_registries_find_unmarked", "id", postgresql_where=text("unmarked")),
         Index("ix_registries_list_active", "shop_id", "id", postgresql_where=text("status = 'active'")),
         Index("ix_registries_find_due", "shop_id", "event_date", postgresql_where=text("status = 'active'")),
     )  # fmt: skip
@@ -71,8 +70,6 @@ class Registry(Timestamps, Base):
     co_registrants: Mapped[list[CoRegistrant]] = mapped_column(JSONB, server_default=text("'[]'"))
     status: Mapped[RegistryStatus] = mapped_column(choice(RegistryStatus), server_default=RegistryStatus.ACTIVE)
     version: Mapped[int] = mapped_column(server_default=text("1"))
-    unmarked: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Whether the cache could not be told of this version before it was committed, and has to be told still."""
     search_text: Mapped[str] = mapped_column(Computed(SEARCH_TEXT, persisted=True))
 
 
@@ -147,3 +144,14 @@ class Purchase(Timestamps, Base):
     anonymous: Mapped[bool] = mapped_column(server_default=text("false"))
     gift_message: Mapped[str | None]
     status: Mapped[PurchaseStatus] = mapped_column(choice(PurchaseStatus))
+
+
+class PendingInvalidation(Base):
+    """A committed version that Redis has not been informed of. No foreign key: it outlives its registry and shop."""
+
+    __tablename__ = "pending_invalidations"
+
+    shop_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    slug: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int]
+    since: Mapped[datetime] = mapped_column(server_default=text("now()"))

@@ -15,7 +15,7 @@ from wishcraft.domain.registries import ItemStatus, RegistryStatus
 LEAD_WEEKS: Final = 26
 """Weeks before an event for which purchase rates are computed: half a year."""
 PRIOR_UNITS: Final = 50
-"""Weight of the rate of all event types, in units: an event type with 50 open units has half the weight."""
+"""Weight of the overall rate, in units: the rate of an event type with 50 open units has the same weight."""
 _RANGE: Final = 0.8
 _UNAVAILABLE: Final = (ItemStatus.DISCONTINUED, ItemStatus.HIDDEN)
 _VARIANT: Final = ["shop", "product_id", "variant_id"]

@@ -58,18 +58,20 @@ def since(uses: Sequence[CacheUse], previous: Sequence[Mapping[str, Any]]) -> li
     return [_since(use, by_shop.get(use.shop)) for use in uses]
 
 
-def section(uses: Sequence[CacheUse], memory: ServerMemory, since_moment: datetime | None) -> Section:
+def section(uses: Sequence[CacheUse], memory: ServerMemory, counted_since: datetime | None) -> Section:
     """A row for each shop, the lowest hit ratio first, with advice."""
     poor = [use for use in uses if _is_poor(use)]
-    over_quota = [use.shop for use in poor if use.evictions and _is_full(use)]
+    at_quota = [use.shop for use in poor if use.evictions and _is_full(use)]
     advice = []
-    if over_quota:
-        advice.append(f"**Raise the quota** (`cache_quota_entries`, `cache_quota_bytes`) of {join_names(over_quota)}.")
-    if others := [use.shop for use in poor if use.shop not in over_quota]:
-        advice.append(f"**Few hits**, and the quota is not full: {join_names(others)}. Check the runs of `cache-warm`.")
+    if at_quota:
+        advice.append(f"**Raise the quota** (`cache_quota_entries`, `cache_quota_bytes`) of {join_names(at_quota)}.")
+    if others := [use.shop for use in poor if use.shop not in at_quota]:
+        advice.append(
+            f"**Few hits**, and the quota is not the cause: {join_names(others)}. Check the runs of `cache-warm`."
+        )
     if memory.limit and memory.used > FULL * memory.limit:
         advice.append("**Redis is nearly full**: raise its `maxmemory`, or lower quotas.")
-    since_when = f"since {since_moment:%b %d %H:%M} (UTC)" if since_moment else "since counting began"
+    since_when = f"since {counted_since:%b %d %H:%M} (UTC)" if counted_since else "since counting began"
     limit = f" of {format_bytes(memory.limit)}" if memory.limit else ", without a limit"
     text = (
         f"Counted {since_when}. Redis uses {format_bytes(memory.used)}{limit}; "

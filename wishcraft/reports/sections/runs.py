@@ -39,7 +39,7 @@ def jobs(now: Iterable[Run], week_before: Iterable[Run]) -> Section:
     rows = [_row(job, by_job.get(job, []), before.get(job, [])) for job in sorted(by_job.keys() | before.keys())]
     header = ("job", "runs", "success", "success before", "median", "median before", "longest")
     idle = sorted(job for job, runs in before.items() if len(runs) >= _DAILY and job not in by_job)
-    text = "Cancelled runs are not counted. " + (
+    text = "Cancelled runs count neither as success nor as failure. " + (
         "`before` is the week before: a job that takes much longer now has more to do, or waits for a store."
         if before
         else "There is nothing to compare with in the week before."

@@ -232,14 +232,14 @@ def _draw_weeks(served: Mapping[int, TrafficTotals], recent_runs: Sequence[Run],
     latest = NO_DATA if requests[-1] is None else f"{requests[-1]:,.0f} in a day"
     panels = [
         TimeSeries("Requests", latest, days, requests, "", above=False),
-        TimeSeries("Hits in the cache", _format(hits[-1]), days, hits, "%", 100 * cache_usage.GOOD_HIT_RATIO),
+        TimeSeries("Hits in the cache", _format_latest(hits[-1]), days, hits, "%", 100 * cache_usage.GOOD_HIT_RATIO),
         TimeSeries("Runs of jobs", f"{counts[-1]:,.0f} in a day", days, counts, "", above=False),
-        TimeSeries("Success of runs", _format(success[-1]), days, success, "%", runs.GOOD_SUCCESS),
+        TimeSeries("Success of runs", _format_latest(success[-1]), days, success, "%", runs.GOOD_SUCCESS),
     ]
     return markdown_image(
         draw(panels), "Day by day over two weeks: requests, hits in the cache, runs of jobs, their success"
     )
 
 
-def _format(value: float | None) -> str:
+def _format_latest(value: float | None) -> str:
     return NO_DATA if value is None else format_percent(value, 100)

@@ -22,7 +22,7 @@ from tasks.runtime.progress import is_run_stopping
 from tasks.runtime.run_history import find_completed_tags
 from tasks.runtime.shop_batches import find_shop_batches
 from tasks.runtime.ui_links import run_page
-from wishcraft.analytics.filters import days as parse_days
+from wishcraft.analytics.filters import parse_days
 from wishcraft.domain.backfills import Step, plan
 from wishcraft.domain.periods import Days
 from wishcraft.domain.work_results import WorkResult

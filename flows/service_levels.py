@@ -11,8 +11,7 @@ from tasks.service_levels import count_runs, tally_days
 from wishcraft.domain.service_levels import assess, end_of
 from wishcraft.observability.metrics import LATENCY_BOUNDS
 from wishcraft.reports.page import Page
-from wishcraft.reports.service_level_text import explanation, overview, rows, verdict
-from wishcraft.reports.service_levels import draw_days
+from wishcraft.reports.service_levels import draw_days, explanation, overview, rows, verdict
 
 NAME: Final = "service-levels"
 

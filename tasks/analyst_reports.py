@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,12 +11,16 @@ from prefect.runtime import flow_run
 from tasks.runtime.progress import TaskProgress
 from tasks.runtime.retries import task
 from wishcraft.analytics.database import AnalystsDatabase
-from wishcraft.analytics.reader import Progress, ReportFilter
+from wishcraft.analytics.filters import ReportFilter
+from wishcraft.analytics.reader import Progress
 from wishcraft.analytics.tables import TableName
-from wishcraft.reports import ad_hoc_sql, conversion_report, demand_report, export, registry_report
+from wishcraft.reports import ad_hoc_sql, export
 from wishcraft.reports.analyst_report import ReportResult
+from wishcraft.reports.conversion_report import ConversionReport
+from wishcraft.reports.demand_report import DemandReport
 from wishcraft.reports.export import DataFormat, FileFormat, save
-from wishcraft.reports.page import Page, counted
+from wishcraft.reports.page import Page, pluralize
+from wishcraft.reports.registry_report import RegistryReport
 from wishcraft.resources import open_analysts_database
 from wishcraft.settings import AnalyticsSettings
 
@@ -29,22 +32,20 @@ PageAndFile = tuple[Page, Path | None]
 @task("report registries")
 async def report_registries(report_filter: ReportFilter, now: datetime, file: FileFormat) -> PageAndFile:
     """Report completion, gifts, guests, products and cohorts of registries."""
-    make = partial(registry_report.answer, question=report_filter, now=now)
-    return await _make_report("Registries", make, file, now.date())
+    return await _make_report("Registries", RegistryReport(report_filter, now).build, file, now.date())
 
 
 @task("report conversion")
 async def report_conversion(report_filter: ReportFilter, now: datetime, file: FileFormat) -> PageAndFile:
     """Report the guests' funnel and the effect of reminders."""
-    make = partial(conversion_report.answer, question=report_filter, now=now)
-    return await _make_report("Conversion", make, file, report_filter.days.last or now.date())
+    day = report_filter.days.last or now.date()
+    return await _make_report("Conversion", ConversionReport(report_filter, now).build, file, day)
 
 
 @task("forecast demand")
 async def forecast_demand(report_filter: ReportFilter, today: date, weeks: int, file: FileFormat) -> PageAndFile:
     """Forecast the demand of the coming events by variant."""
-    make = partial(demand_report.answer, question=report_filter, today=today, weeks=weeks)
-    return await _make_report("Demand", make, file, today)
+    return await _make_report("Demand", DemandReport(report_filter, today, weeks).build, file, today)
 
 
 @task("ask")
@@ -52,7 +53,7 @@ async def ask_database(question: str, rows: int, seconds: int, file: FileFormat)
     """Run a SELECT over the analysts' views."""
 
     def make(db: AnalystsDatabase, _: Progress) -> ReportResult:
-        return ad_hoc_sql.answer(db, question, rows, seconds)
+        return ad_hoc_sql.run_query(db, question, rows, seconds)
 
     return await _make_report("Answer", make, file, datetime.now(UTC).date())
 
@@ -62,7 +63,7 @@ async def export_table(table: TableName, report_filter: ReportFilter, file_forma
     """Write a table's rows to a file."""
     file = _file(table, file_format, datetime.now(UTC).date())
     rows = await _in_thread(lambda db, progress: export.export_table(db, table, report_filter, file, progress))
-    return Page(f"{counted(rows, 'row')} of {table}.", "", {}), file
+    return Page(f"{pluralize(rows, 'row')} of {table}.", "", {}), file
 
 
 async def _make_report(

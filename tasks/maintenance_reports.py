@@ -7,7 +7,7 @@ from tasks.runtime.retries import task
 from tasks.runtime.run_history import read_runs, read_table
 from wishcraft.errors import ConfigurationError
 from wishcraft.reports import maintenance
-from wishcraft.reports.html import Report, compose_report
+from wishcraft.reports.html import Report, as_mail
 from wishcraft.reports.maintenance import CACHE_BY_DAY, CACHE_BY_WEEK, DAY, SIZES, WEEK
 from wishcraft.reports.page import Page
 from wishcraft.resources import open_resources
@@ -23,7 +23,7 @@ async def report_day(now: datetime) -> Page:
     runs = await read_runs(now - 8 * DAY, now)
     previous_cache = await read_table(CACHE_BY_DAY, now - DAY + _TOLERANCE)
     async with open_resources(redis_timeout=5) as resources:
-        return await maintenance.report_day(resources, runs, previous_cache, now)
+        return await maintenance.build_daily(resources, runs, previous_cache, now)
 
 
 @task("report the week")
@@ -33,7 +33,7 @@ async def report_week(now: datetime) -> Page:
     previous_cache = await read_table(CACHE_BY_WEEK, now - WEEK + _TOLERANCE)
     previous_sizes = await read_table(SIZES, now - WEEK + _TOLERANCE)
     async with open_resources(redis_timeout=5) as resources:
-        return await maintenance.report_week(resources, runs, previous_cache, previous_sizes, now)
+        return await maintenance.build_weekly(resources, runs, previous_cache, previous_sizes, now)
 
 
 @task("report the month")
@@ -41,7 +41,7 @@ async def report_month(now: datetime) -> Page:
     """The report on monthly maintenance work; growth is that since a weekly report at least three weeks old."""
     previous_sizes = await read_table(SIZES, now - 3 * WEEK)
     async with open_resources(redis_timeout=5) as resources:
-        return await maintenance.report_month(resources, settings(), previous_sizes, now)
+        return await maintenance.build_monthly(resources, settings(), previous_sizes, now)
 
 
 @task("mail the report")
@@ -56,4 +56,4 @@ async def mail_report(name: str, report: Report) -> None:
         raise ConfigurationError("OPS_EMAIL, SMTP_URL and MAIL_FROM must be set to mail a report")
     message_id = f"<{name}@{current.mail_from.rpartition('@')[2]}>"
     async with open_resources() as resources:
-        await resources.mailer.send(compose_report(report, current.ops_email, message_id))
+        await resources.mailer.send(as_mail(report, current.ops_email, message_id))

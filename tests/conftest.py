@@ -303,16 +303,16 @@ def analysts(settings: Settings) -> Iterator[AnalystsDatabase]:
 @pytest.fixture
 def tables(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tables]:
     """The tables themselves, to fill; reports read them in chunks of two registries."""
-    monkeypatch.setattr(reader, "REGISTRIES_AT_ONCE", 2)
+    monkeypatch.setattr(reader, "REGISTRIES_PER_CHUNK", 2)
     with psycopg.connect(settings.database_url.replace("+psycopg", ""), autocommit=True) as connection:
         yield connection
         connection.execute("TRUNCATE shops, pending_invalidations CASCADE")
 
 
 @pytest.fixture
-def many(settings: Settings, demo: Tables, monkeypatch: pytest.MonkeyPatch) -> Tables:
+def demo_shops(settings: Settings, demo: Tables, monkeypatch: pytest.MonkeyPatch) -> Tables:
     """The tables with so many demo registries, and their reminders, that averages tell something."""
-    monkeypatch.setattr(reader, "REGISTRIES_AT_ONCE", 40)
+    monkeypatch.setattr(reader, "REGISTRIES_PER_CHUNK", 40)
     demo.execute("TRUNCATE shops, pending_invalidations CASCADE")
     seed(settings, 360, 7, date(2026, 3, 14))
     return demo

@@ -19,7 +19,7 @@ from tasks.runtime.retries import advice_for, problem_of
 from tasks.runtime.ui_links import artifact_page
 from wishcraft.domain.work_results import WorkResult, summary_sentence, table_rows, total_counts
 from wishcraft.observability.sentry import capture_error
-from wishcraft.reports.run_summary import summary
+from wishcraft.reports.run_summary import render_summary
 from wishcraft.settings import JobSettings
 
 P = ParamSpec("P")
@@ -91,7 +91,7 @@ async def summarise(
     """
     message = f"{summary_sentence(results, noun)} {warning}".rstrip()
     rows = await acreate_table_artifact(table_rows(results, noun), key=key, description=message)
-    text = f"{summary(results, watched, noun, warning)}\n\n[All {noun}s]({artifact_page(rows)})"
+    text = f"{render_summary(results, watched, noun, warning)}\n\n[All {noun}s]({artifact_page(rows)})"
     page = await acreate_markdown_artifact(text, key=f"{key}-summary", description=message)
     get_run_logger().info("%s Summary: %s", message, artifact_page(page))
     if any(result.stopped for result in results):

@@ -18,7 +18,7 @@ from tasks.runtime.ui_links import artifact_page
 from wishcraft.errors import WishCraftError
 from wishcraft.observability.sentry import capture_error
 from wishcraft.reports.html import Report
-from wishcraft.reports.markdown import escaped, unbroken
+from wishcraft.reports.markdown import escape, keep_figures_together
 from wishcraft.reports.page import Page
 
 _NOT_MAILED: Final = (
@@ -44,7 +44,7 @@ async def publish(key: str, title: str, page: Page, *, mail: bool = False) -> St
             of level 2 and below. Keys of tables are `key` itself, or `<key>-<content>`.
         mail: Mail the report to OPS_EMAIL, with its plots and without its tables.
     """
-    text = f"**{escaped(page.verdict)}**\n\n{unbroken(page.body)}"
+    text = f"**{escape(page.verdict)}**\n\n{keep_figures_together(page.body)}"
     if links := await _publish_tables(key, title, page):
         text = f"{text}\n\nTables: {', '.join(links)}."
     link = artifact_page(await acreate_markdown_artifact(text, key=f"{key}-summary", description=title))

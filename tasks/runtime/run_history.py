@@ -12,7 +12,7 @@ from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort
 
 from tasks.runtime.ui_links import run_page
 from wishcraft.domain.batches import batches
-from wishcraft.reports.page import Earlier
+from wishcraft.reports.page import PreviousTable
 from wishcraft.reports.sections.runs import Run
 
 _PAGE: Final = 200
@@ -37,7 +37,7 @@ async def read_runs(begin: datetime, end: datetime) -> list[Run]:
     return [_run(run, jobs.get(run.flow_id, "unknown")) for run in found]
 
 
-async def read_table(key: str, before: datetime) -> Earlier:
+async def read_table(key: str, before: datetime) -> PreviousTable:
     """The latest table artifact with this key from before this time; an empty one if there is none."""
     query = ArtifactFilter.model_validate({"key": {"any_": [key]}, "type": {"any_": ["table"]}})
     offset = 0
@@ -48,9 +48,9 @@ async def read_table(key: str, before: datetime) -> Earlier:
             for artifact in page:
                 if artifact.created and artifact.created < before:
                     created = datetime.fromtimestamp(artifact.created.timestamp(), UTC)
-                    return Earlier(json.loads(str(artifact.data)), created)
+                    return PreviousTable(json.loads(str(artifact.data)), created)
             offset += len(page)
-    return Earlier()
+    return PreviousTable()
 
 
 async def find_completed_tags(tags: Sequence[str]) -> set[str]:

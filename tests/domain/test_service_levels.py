@@ -19,7 +19,7 @@ from wishcraft.domain.service_levels import (
     total,
 )
 from wishcraft.observability.metrics import LATENCY_BOUNDS
-from wishcraft.reports.service_level_text import budget, overview, rows, said, trend, verdict
+from wishcraft.reports.service_levels import format_budget, format_trend, format_value, overview, rows, verdict
 
 BOUNDS = (0.05, 0.1, 0.25)
 NOW = datetime(2026, 3, 14, 10, 0, 30, tzinfo=UTC)
@@ -90,7 +90,7 @@ def test_an_objective_is_met_while_less_is_bad_than_its_budget(bad: int, met: bo
     ],
 )
 def test_an_error_budget_is_described_in_words(level: Level, count: Count, words: str) -> None:
-    assert budget(month(level, count)) == words
+    assert format_budget(month(level, count)) == words
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_an_error_budget_is_described_in_words(level: Level, count: Count, words
     ],
 )
 def test_a_value_never_reads_better_than_it_is(level: Level, value: float | None, words: str) -> None:
-    assert said(level, value) == words
+    assert format_value(level, value) == words
 
 
 @pytest.mark.parametrize(
@@ -123,13 +123,13 @@ def test_a_value_never_reads_better_than_it_is(level: Level, value: float | None
     ],
 )
 def test_a_trend_says_which_way_is_better(level: Level, value: float | None, before: float | None, words: str) -> None:
-    assert trend(month(level, Count(1000, 0), value, before)) == words
+    assert format_trend(month(level, Count(1000, 0), value, before)) == words
 
 
 def test_the_verdict_comes_first_and_says_it_all() -> None:
     assert verdict(judged()) == "All 6 objectives met over 30 days."
     assert verdict(judged({Level.CACHE: Count(100, 25)})) == (
-        "All 6 objectives met over 30 days. Missed of late: cache hit ratio (75 % over 1 day)."
+        "All 6 objectives met over 30 days. Missed recently: cache hit ratio (75 % over 1 day)."
     )
     assert verdict(judged({Level.UPTIME: Count(1440, 60), Level.JOBS: Count(100, 50)})) == (
         "Missed over 30 days: uptime (99.86 %, objective > 99.9 %), job success (98.33 %, objective > 99 %); "

@@ -91,10 +91,10 @@ async def test_daily_and_weekly_reports_show_a_failed_run_and_publish_tables_for
         "weekly-report-sizes": "Weekly report: sizes",
     }
     sizes = await read_table("weekly-report-sizes", datetime.now(UTC))
-    assert sizes.at
-    assert sizes.at >= began
+    assert sizes.created_at
+    assert sizes.created_at >= began
     assert {row["table"] for row in sizes.rows} >= {"registries", "shops"}
-    assert (await read_table("weekly-report-sizes", began - timedelta(days=1))).at is None
+    assert (await read_table("weekly-report-sizes", began - timedelta(days=1))).created_at is None
 
 
 async def test_monthly_report_completes_if_vulnerabilities_cannot_be_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:

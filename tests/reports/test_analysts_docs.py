@@ -1,4 +1,4 @@
-"""What the analysts' page and notebook show works as it stands, in a process that knows the database alone."""
+"""The examples of docs/analysts.md and its notebook run in a process with only a database URL."""
 
 import ast
 import json
@@ -21,7 +21,7 @@ Demo = Connection[tuple[Any, ...]]
 
 
 def examples() -> str:
-    """The page's Python."""
+    """The Python examples of the page."""
     return "\n".join(re.findall(r"^```python\n(.*?)^```", (DOCS / "analysts.md").read_text(), re.MULTILINE | re.DOTALL))
 
 
@@ -41,7 +41,7 @@ def _shown(source: str) -> str:
 
 
 @pytest.mark.parametrize("source", [examples, cells])
-def test_it_runs_with_the_databases_address_and_nothing_else(
+def test_docs_examples_run_with_only_a_database_url(
     source: Any, demo: Demo, settings: Settings, tmp_path: Path
 ) -> None:
     demo.execute("TRUNCATE shops, pending_invalidations CASCADE")
@@ -61,16 +61,16 @@ def test_it_runs_with_the_databases_address_and_nothing_else(
     assert done.stdout
 
 
-def test_the_views_are_told_with_their_columns_and_no_others(demo: Demo) -> None:
+def test_docs_list_exactly_the_columns_of_the_views(demo: Demo) -> None:
     rows = re.findall(r"^\| `(\w+)` \| (`.+`) \|$", (DOCS / "analysts.md").read_text(), re.MULTILINE)
-    told = {(view, name) for view, columns in rows for name in re.findall(r"\w+", columns)}
-    found = demo.execute(
+    documented = {(view, name) for view, columns in rows for name in re.findall(r"\w+", columns)}
+    columns_of_views = demo.execute(
         "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'analytics'"
     ).fetchall()
-    assert told == set(found)
+    assert documented == set(columns_of_views)
 
 
-def test_the_notebook_is_kept_without_what_it_showed_somebody() -> None:
+def test_notebook_is_committed_without_outputs() -> None:
     for cell in json.loads((DOCS / "analysts.ipynb").read_text())["cells"]:
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None

@@ -1,4 +1,4 @@
--- Their items beside what was bought of them, and when nothing more was wanted of them.
+-- Their items with the sales of each, and the time at which it was bought in full.
 SELECT item.id AS item_id, item.registry_id, chosen.shop, item.currency COLLATE "C" AS currency, chosen.event_type,
     chosen.event_date, chosen.status AS registry_status, item.product_id, item.variant_id,
     item.product_title COLLATE "C" AS product_title, item.variant_title COLLATE "C" AS variant_title,

@@ -4,7 +4,7 @@ import pandas as pd
 from hypothesis import given
 from pandas.testing import assert_frame_equal
 
-from tests.support.frame_chunks import FEW, Chunk, Item, Purchase, Registry, chunks, rows
+from tests.support.frame_chunks import FEW_EXAMPLES, Chunk, Item, Purchase, Registry, chunks, rows
 from wishcraft.analytics import add, cohorts, count_cohorts
 
 UNTIL = datetime(2026, 4, 20, 12, tzinfo=UTC)
@@ -23,7 +23,7 @@ def figures(chunk: Chunk, until: datetime = UNTIL) -> list[tuple[int, ...]]:
     return [tuple(row) for row in counts(chunk, until).to_numpy()]
 
 
-def test_a_cohort_is_followed_from_its_month_to_the_present() -> None:
+def test_cohort_counts_every_month_from_creation_to_now() -> None:
     registries = [Registry(1, created_at=noon(2)), Registry(2, created_at=noon(2, 20)), Registry(3, created_at=noon(4))]
     sales = [
         Purchase(1, 1, 1, noon(4)),
@@ -31,30 +31,30 @@ def test_a_cohort_is_followed_from_its_month_to_the_present() -> None:
         Purchase(2, 2, 1, noon(4)),
         Purchase(2, 2, 1, noon(4)),
     ]
-    found = cohorts(counts(Chunk(registries, [Item(1, 1), Item(2, 2)], sales)))
-    assert [tuple(row.values())[1:] for row in rows(found)] == [
+    result = cohorts(counts(Chunk(registries, [Item(1, 1), Item(2, 2)], sales)))
+    assert [tuple(row.values())[1:] for row in rows(result)] == [
         (pd.Timestamp("2026-02-01"), 0, 2, 1, 1, 0.5, 0.5),
         (pd.Timestamp("2026-02-01"), 1, 2, 0, 0, 0.0, 0.5),
         (pd.Timestamp("2026-02-01"), 2, 2, 2, 1, 1.0, 1.0),
         (pd.Timestamp("2026-04-01"), 0, 1, 0, 0, 0.0, 0.0),
     ]
-    assert list(found.columns) == [
+    assert list(result.columns) == [
         "shop", "cohort", "age", "registries", "active", "first", "active_share", "bought_share"
     ]  # fmt: skip
 
 
-def test_each_shop_accumulates_its_own_purchases() -> None:
+def test_bought_share_accumulates_per_shop() -> None:
     registries = [Registry(1, created_at=noon(3)), Registry(2, "palm", created_at=noon(3))]
-    found = cohorts(counts(Chunk(registries, [Item(1, 1)], [Purchase(1, 1, 1, noon(3))])))
-    assert found["bought_share"].tolist() == [1.0, 1.0, 0.0, 0.0]
+    result = cohorts(counts(Chunk(registries, [Item(1, 1)], [Purchase(1, 1, 1, noon(3))])))
+    assert result["bought_share"].tolist() == [1.0, 1.0, 0.0, 0.0]
 
 
-def test_a_purchase_before_the_registry_counts_in_its_first_month() -> None:
+def test_purchase_before_creation_counts_at_age_0() -> None:
     chunk = Chunk([Registry(1, created_at=noon(4))], [Item(1, 1)], [Purchase(1, 1, 1, noon(2))])
     assert figures(chunk) == [(1, 1, 1)]
 
 
-def test_what_is_later_than_the_end_does_not_count() -> None:
+def test_registries_and_purchases_after_the_end_do_not_count() -> None:
     registries = [Registry(1, created_at=noon(3)), Registry(2, created_at=noon(4))]
     chunk = Chunk(registries, [Item(1, 1)], [Purchase(1, 1, 1, noon(4))])
     assert figures(chunk, noon(4, 10)) == [(1, 0, 0), (1, 0, 0)]
@@ -62,7 +62,7 @@ def test_what_is_later_than_the_end_does_not_count() -> None:
     assert figures(chunk, noon(2)) == []
 
 
-def test_months_are_those_of_the_shops_place() -> None:
+def test_months_are_those_of_the_shops_time_zone() -> None:
     late = datetime(2026, 4, 1, 3, tzinfo=UTC)  # still March in New York, whose clocks are 4 hours behind by now
     places = [("maple", "America/New_York"), ("linden", "Europe/Berlin")]
     registries = [
@@ -76,7 +76,7 @@ def test_months_are_those_of_the_shops_place() -> None:
     assert figures(Chunk(registries[:1], [Item(0, 1)], [sale])) == [(1, 0, 0), (1, 1, 1)]
 
 
-def test_without_registries_there_are_no_rows() -> None:
+def test_no_registries_give_no_rows() -> None:
     assert rows(cohorts(counts(Chunk()))) == rows(cohorts(add([]))) == []
 
 
@@ -84,9 +84,9 @@ def months(earlier: date, later: date) -> int:
     return 12 * (later.year - earlier.year) + later.month - earlier.month
 
 
-@FEW
+@FEW_EXAMPLES
 @given(chunks(days=110))
-def test_cohorts_are_as_followed_one_by_one_in_one_chunk_or_two(chunk: Chunk) -> None:
+def test_cohorts_match_a_plain_loop_for_any_chunking(chunk: Chunk) -> None:
     expected: dict[tuple[str, pd.Timestamp, int], list[int]] = {}
     for registry in chunk.all_registries:
         if registry.created_at > UNTIL:
@@ -98,6 +98,6 @@ def test_cohorts_are_as_followed_one_by_one_in_one_chunk_or_two(chunk: Chunk) ->
             sums = expected.setdefault((registry.shop, pd.Timestamp(born.replace(day=1)), age), [0, 0, 0])
             for place, figure in enumerate((True, age in ages, age == min(ages, default=None))):
                 sums[place] += figure
-    found = counts(chunk)
-    assert dict(zip(found.index, found.to_numpy().tolist(), strict=True)) == expected
-    assert_frame_equal(add(map(counts, chunk.parts())), found, check_freq=False)
+    result = counts(chunk)
+    assert dict(zip(result.index, result.to_numpy().tolist(), strict=True)) == expected
+    assert_frame_equal(add(map(counts, chunk.parts())), result, check_freq=False)

@@ -3,7 +3,7 @@ from statistics import NormalDist
 import pandas as pd
 import pytest
 
-from wishcraft.analytics.intervals import Difference, mean_difference, share_difference
+from wishcraft.analytics.confidence_intervals import Difference, mean_difference, share_difference
 
 
 def shares(hits: int, size: int, other_hits: int, other_size: int, confidence: float = 0.95) -> list[float]:
@@ -18,8 +18,8 @@ def means(one: tuple[float, float, int], other: tuple[float, float, int]) -> lis
     return numbers(mean_difference(*group, pd.Series([mean_2]), pd.Series([variance_2]), pd.Series([size_2]), 0.95))
 
 
-def numbers(found: Difference) -> list[float]:
-    return [float(series.iloc[0]) for series in found]
+def numbers(result: Difference) -> list[float]:
+    return [float(series.iloc[0]) for series in result]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def numbers(found: Difference) -> list[float]:
         ((10, 10, 0, 10), 0.6075, 1.0),
     ],
 )
-def test_shares_have_the_intervals_that_newcombe_printed(
+def test_share_intervals_match_newcombes_published_values(
     observed: tuple[int, int, int, int], low: float, high: float
 ) -> None:
     hits, size, other_hits, other_size = observed
@@ -45,19 +45,19 @@ def test_shares_have_the_intervals_that_newcombe_printed(
     assert [-value, -above, -below] == pytest.approx(expected, abs=5e-5)
 
 
-def test_less_confidence_is_a_narrower_interval() -> None:
+def test_lower_confidence_level_narrows_the_interval() -> None:
     _, low, high = shares(56, 70, 48, 80, 0.8)
     assert 0.0524 < low < 0.2 < high < 0.3339
 
 
-def test_shares_of_one_have_a_difference_and_no_interval_and_shares_of_none_have_nothing() -> None:
+def test_share_interval_needs_two_in_each_group() -> None:
     assert shares(1, 1, 3, 30) == pytest.approx([0.9, float("nan"), float("nan")], nan_ok=True)
     assert shares(3, 30, 1, 1)[1:] == pytest.approx([float("nan")] * 2, nan_ok=True)
     assert shares(2, 2, 1, 2)[1] < 0.5
     assert shares(0, 0, 1, 2) == pytest.approx([float("nan")] * 3, nan_ok=True)
 
 
-def test_means_have_the_standard_error_of_a_published_example() -> None:
+def test_standard_error_of_means_matches_a_published_example() -> None:
     # Miles per gallon of American and of Japanese cars: Dataplot's T TEST with unequal variances gives T = -12.94627.
     value, low, high = means((20.14458, 6.41470**2, 249), (30.48101, 6.10771**2, 79))
     assert value == (low + high) / 2 == pytest.approx(-10.33643)
@@ -65,12 +65,12 @@ def test_means_have_the_standard_error_of_a_published_example() -> None:
     assert value / error == pytest.approx(-12.94627, abs=5e-6)
 
 
-def test_means_of_thirty_have_an_interval_and_means_of_fewer_only_a_difference() -> None:
+def test_mean_interval_needs_30_in_each_group() -> None:
     margin = 1.959964 * (3 / 30 + 3 / 40) ** 0.5
     assert means((2, 3, 30), (1, 3, 40)) == pytest.approx([1, 1 - margin, 1 + margin])
     for size, other_size in ((29, 40), (40, 29)):
         assert means((2, 3, size), (1, 3, other_size)) == pytest.approx([1, float("nan"), float("nan")], nan_ok=True)
 
 
-def test_groups_that_do_not_vary_differ_by_what_they_differ() -> None:
+def test_groups_without_variance_have_an_interval_of_width_0() -> None:
     assert means((2, 0, 30), (1, 0, 30)) == [1, 1, 1]

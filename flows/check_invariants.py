@@ -8,7 +8,7 @@ from pydantic import Field
 from flows.runtime.job import job, run_batches, summarise
 from tasks.check_invariants import check_shops, tell_violations
 from tasks.runtime.shop_batches import find_shop_batches
-from wishcraft.domain.invariants import WATCHED, left
+from wishcraft.domain.invariants import WARNING_COUNTS, count_remaining
 from wishcraft.reports.invariants import warning
 
 
@@ -26,5 +26,7 @@ async def check_invariants(
     batches = await find_shop_batches(shops or [])
     outcomes = await run_batches(check_shops, batches, repair=repair, sample=sample)
     if not shops and not any(outcome.problem or outcome.stopped for outcome in outcomes):
-        await tell_violations(left(outcomes))
-    return await summarise("check-invariants", outcomes, watched=WATCHED, warning=warning(left(outcomes)))
+        await tell_violations(count_remaining(outcomes))
+    return await summarise(
+        "check-invariants", outcomes, watched=WARNING_COUNTS, warning=warning(count_remaining(outcomes))
+    )

@@ -11,7 +11,7 @@ from tasks.runtime.retries import advice_for, problem_of
 from tasks.runtime.shop_batches import find_shop_batches
 from tasks.send_reminders import judge_refusals, remind_shops
 from wishcraft.domain.work_results import WorkResult
-from wishcraft.errors import RefusalsDoubted
+from wishcraft.errors import TooManyAddressesRejected
 from wishcraft.observability.sentry import capture_error
 
 
@@ -38,7 +38,7 @@ async def _judge(outcomes: Sequence[WorkResult], began: datetime) -> list[WorkRe
     """What became of the shops once it is decided whether the mail server's refusals are believed."""
     try:
         await judge_refusals(began)
-    except RefusalsDoubted as error:
+    except TooManyAddressesRejected as error:
         capture_error(error)
         return [
             replace(each, problem=problem_of(error), advice=advice_for(error)) if each.counts.get("refused") else each

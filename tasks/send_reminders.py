@@ -9,7 +9,7 @@ from wishcraft.domain.work_results import WorkResult
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.checkpoint import Checkpoint
 from wishcraft.services.reminders import send
-from wishcraft.services.reminders.send import find_owed, remind_shop
+from wishcraft.services.reminders.send import find_due_reminders, remind_shop
 from wishcraft.settings import settings
 from wishcraft.store.shops import ShopRef
 
@@ -32,7 +32,7 @@ async def judge_refusals(since: datetime) -> None:
     """Suppress the addresses that were refused since then, unless most were.
 
     Raises:
-        RefusalsDoubted: Most were.
+        TooManyAddressesRejected: Most were.
     """
     async with open_resources() as resources:
         await send.judge_refusals(resources, since)
@@ -40,7 +40,7 @@ async def judge_refusals(since: datetime) -> None:
 
 async def _say_who(resources: Resources, shop: ShopRef, now: datetime, today: date | None) -> dict[str, int]:
     """Log whom a run would write to: by registry, because addresses are for no log."""
-    owed = await find_owed(resources, settings(), shop, now=now, today=today)
+    owed = await find_due_reminders(resources, settings(), shop, now=now, today=today)
     for each in owed:
         get_run_logger().info("%s %s: %s, %d to write to", shop.domain, each.slug, each.event_date, each.mails)
     return {"due": sum(each.mails for each in owed)}

@@ -14,14 +14,13 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.logging import get_run_logger
 from prefect.runtime import task_run
 from prefect.tasks import Task, exponential_backoff
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tasks.runtime.progress import BatchProgress
 from tasks.runtime.run_context import run_context
 from wishcraft.domain.work_results import WorkResult
 from wishcraft.errors import (
     ConfigurationError,
+    DatabaseRejected,
     DatabaseUnavailable,
     QuestionRefused,
     RunStopped,
@@ -44,8 +43,6 @@ R = TypeVar("R")
 Work = Callable[[Resources, ShopRef, Checkpoint], Awaitable[dict[str, int]]]
 """What a job does for one shop: its counts."""
 
-_DATABASE: Final = (OperationalError, InterfaceError, PoolTimeout)
-TRANSIENT: Final = (TransientError, *_DATABASE)
 ATTEMPTS: Final = 4
 TASK_SECONDS: Final = 3600.0
 """Each try of a batch: far more than one ever takes, so that what hangs ends, and is seen."""
@@ -63,7 +60,7 @@ class Retries(TypedDict):
 
 async def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Whether the failure may be gone on the next try."""
-    return isinstance(await state.aresult(raise_on_failure=False), TRANSIENT)
+    return isinstance(await state.aresult(raise_on_failure=False), TransientError)
 
 
 RETRIES: Final[Retries] = {
@@ -101,10 +98,8 @@ def _presentable(error: Exception) -> WishCraftError:
     text = redact_text(str(error), known_secrets())
     if isinstance(error, WishCraftError) and text == str(error):
         return error
-    if isinstance(error, QuestionRefused):
-        return QuestionRefused(text)
-    if isinstance(error, _DATABASE):
-        return DatabaseUnavailable(problem_of(error))
+    if isinstance(error, QuestionRefused | DatabaseUnavailable):
+        return type(error)(text)
     return (TransientError if isinstance(error, TransientError) else WishCraftError)(problem_of(error))
 
 
@@ -132,7 +127,7 @@ async def for_each_shop(domains: Sequence[str], work: Work) -> list[WorkResult]:
         async with resources.db.repeatable_read() as session:
             found = await shops.find_active(session, domains)
         outcomes, failures = await _in_turn(resources, found, work)
-    may_pass = [f"{o.shop} ({o.problem})" for o, error in failures if isinstance(error, TRANSIENT)]
+    may_pass = [f"{o.shop} ({o.problem})" for o, error in failures if isinstance(error, TransientError)]
     if may_pass and task_run.run_count < ATTEMPTS and not any(outcome.stopped for outcome in outcomes):
         raise TransientError("; ".join(may_pass))
     for outcome, error in failures:  # of the last try alone
@@ -170,7 +165,7 @@ async def _in_turn(
 
 
 def _failed(shop: ShopRef, error: Exception, seconds: float) -> WorkResult:
-    if not isinstance(error, WishCraftError):
+    if isinstance(error, DatabaseRejected) or not isinstance(error, WishCraftError):
         get_run_logger().error("%s failed", shop.domain, exc_info=error)
     return WorkResult(shop.domain, {}, seconds, problem_of(error), advice_for(error), task_run.run_count)
 
@@ -183,6 +178,4 @@ def problem_of(error: BaseException) -> str:
 
 def advice_for(error: BaseException) -> str:
     """What a person can do about the error."""
-    if isinstance(error, _DATABASE):
-        return DatabaseUnavailable.advice
     return getattr(error, "advice", WishCraftError.advice)

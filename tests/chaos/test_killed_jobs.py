@@ -117,7 +117,7 @@ class Place:
         """As far as a dead process's leases, marks and lock are concerned."""
         await self.drop("wishcraft:{*}:lease:*")
         await self.drop("wishcraft:{*}:marks")
-        async with asyncio.timeout(10), locks.hold(self.resources.db, "sync", self.shop.id):
+        async with asyncio.timeout(10), locks.acquire(self.resources.db, "sync", self.shop.id):
             pass
 
     async def left(self) -> Left:

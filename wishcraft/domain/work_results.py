@@ -1,6 +1,6 @@
-"""What a job did, shop by shop, as values that a table and a sentence are made of. Pure.
+"""Results of a job by shop, and the table and sentence made from them. Pure.
 
-A job that goes by something else than shops says what, as `noun`.
+A job whose unit of work is not a shop passes its `noun`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 MOST_NAMED: Final = 5
-"""A sentence names so many at the most; the table has them all."""
+"""Most names in a sentence; the table has all."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkResult:
-    """One shop's share of a run; `problem` is empty when all went well, `advice` says what to do about it.
+    """Result of one shop in a run; `problem` is empty on success, `advice` is the next step.
 
-    `tries` tells how often its batch was tried. `stopped` is for a shop that was not done when the run was asked to
-    end: what it did until then stands, and the next run does the rest.
+    `tries` is the number of attempts of its batch. `stopped` marks a shop that was not finished when the run was asked
+    to stop; the next run does the rest.
     """
 
     shop: str
@@ -29,7 +29,7 @@ class WorkResult:
 
 
 def total(outcomes: Sequence[WorkResult]) -> dict[str, int]:
-    """Each count summed over the shops, in the order in which the counts first appear."""
+    """Each count summed over the shops, in order of first appearance."""
     totals: dict[str, int] = {}
     for outcome in outcomes:
         for name, count in outcome.counts.items():
@@ -38,7 +38,7 @@ def total(outcomes: Sequence[WorkResult]) -> dict[str, int]:
 
 
 def table(outcomes: Sequence[WorkResult], noun: str = "shop") -> list[dict[str, str | int | float]]:
-    """A row for each shop, those with a problem first, then those that were stopped, then the slowest."""
+    """A row for each shop: failed ones first, then stopped ones, then the slowest."""
     names = list(total(outcomes))
     return [
         {
@@ -53,9 +53,9 @@ def table(outcomes: Sequence[WorkResult], noun: str = "shop") -> list[dict[str, 
 
 
 def sentence(outcomes: Sequence[WorkResult], noun: str = "shop") -> str:
-    """What happened, for people: `3 shops: 200 registries, 12 warmed. Failed: a.myshopify.com (…).`
+    """The result as a sentence: `3 shops: 200 registries, 12 warmed. Failed: a.myshopify.com (…).`
 
-    What did not happen, such as a count of 0, is in the table alone.
+    Counts of 0 are only in the table.
     """
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in total(outcomes).items() if count)
     failed = named([f"{o.shop} ({o.problem})" for o in outcomes if o.problem])
@@ -64,7 +64,7 @@ def sentence(outcomes: Sequence[WorkResult], noun: str = "shop") -> str:
 
 
 def named(names: Iterable[str]) -> str:
-    """The first few of the names, and how many more there are; empty for none."""
+    """The first `MOST_NAMED` names, and the number of further ones; empty without names."""
     names = list(names)
     more = f"; and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
     return "; ".join(names[:MOST_NAMED]) + more

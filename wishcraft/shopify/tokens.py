@@ -24,7 +24,7 @@ class TokenStore(Protocol):
         """Keep `token` as the shop's; it is durable when this returns."""
         ...
 
-    def refreshing(self, shop: str) -> AbstractAsyncContextManager[None]:
+    def refresh_lock(self, shop: str) -> AbstractAsyncContextManager[None]:
         """Hold the shop's refresh to one at a time across all processes."""
         ...
 
@@ -60,7 +60,7 @@ class AccessTokens:
             ShopifyUnauthorized: It cannot be renewed.
             ShopifyUnavailable: Shopify cannot be reached.
         """
-        async with self._store.refreshing(shop):
+        async with self._store.refresh_lock(shop):
             held = await self._store.load(shop)
             if held.access != stale.access:
                 return held

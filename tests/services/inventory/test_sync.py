@@ -212,7 +212,7 @@ async def test_a_second_sync_of_a_shop_returns_at_once(
 ) -> None:
     item.variant.price += 1
     before = contents(demo), versions(demo)
-    async with locks.hold(resources.db, "sync", shop.id):
+    async with locks.acquire(resources.db, "sync", shop.id):
         assert await sync_shop(resources, shop) == {"already_being_synced": 1}
     assert simulator.shops[shop.domain].counters.requests == 0
     assert (contents(demo), versions(demo)) == before
@@ -324,7 +324,7 @@ async def test_the_next_sync_completes_a_killed_one(
     with suppress(ProcessLookupError):  # it may have ended
         process.kill()
     await process.wait()
-    async with asyncio.timeout(10), locks.hold(resources.db, "sync", shop.id):
+    async with asyncio.timeout(10), locks.acquire(resources.db, "sync", shop.id):
         pass  # its lock was released
     await sync_shop(resources, shop)
     assert (await sync_shop(resources, shop))["items_changed"] == 0

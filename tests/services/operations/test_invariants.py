@@ -10,7 +10,7 @@ from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
 from wishcraft.cache import keys
 from wishcraft.cache.registries import RegistryCache
-from wishcraft.domain.invariants import WATCHED
+from wishcraft.domain.invariants import WARNING_COUNTS
 from wishcraft.errors import CacheUnavailable, ShopifyUnauthorized
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.inventory.sync import sync_shop
@@ -29,7 +29,7 @@ WRONG = 77
 async def check(resources: Resources, shop: ShopRef, *, repair: bool = True) -> dict[str, int]:
     """Run the check, and return its non-zero counts without `entries_checked`."""
     counts = await check_shop(resources, shop, repair=repair, sample=5000)
-    assert set(counts) == {"entries_checked", *WATCHED}
+    assert set(counts) == {"entries_checked", *WARNING_COUNTS}
     return {name: count for name, count in counts.items() if count and name != "entries_checked"}
 
 
@@ -70,7 +70,7 @@ async def test_a_healthy_shop_has_no_violations_and_no_repairs(resources: Resour
     warmed = await warm_shop(resources, shop)
     before = one(demo, "SELECT count(*) FROM audit_logs"), one(demo, "SELECT sum(version) FROM registries")
     counts = await check_shop(resources, shop, repair=True, sample=5000)
-    assert counts == {"entries_checked": warmed["warmed"], **dict.fromkeys(WATCHED, 0)}
+    assert counts == {"entries_checked": warmed["warmed"], **dict.fromkeys(WARNING_COUNTS, 0)}
     assert (one(demo, "SELECT count(*) FROM audit_logs"), one(demo, "SELECT sum(version) FROM registries")) == before
 
 
@@ -307,7 +307,7 @@ async def test_a_stuck_reminder_is_counted_and_not_changed(
 
 @pytest.mark.usefixtures("stuck_reminder")
 async def test_no_reminder_counts_as_stuck_while_a_run_sends(resources: Resources, shop: ShopRef) -> None:
-    async with locks.hold(resources.db, "reminders", shop.id):
+    async with locks.acquire(resources.db, "reminders", shop.id):
         assert await check(resources, shop) == {}
     assert await check(resources, shop) == {"reminders_left": 1}
 

@@ -10,10 +10,8 @@ from typing import Final
 import httpx
 import psutil
 from pydantic import BaseModel
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from wishcraft.errors import CacheUnavailable, ConfigurationError
+from wishcraft.errors import CacheUnavailable, ConfigurationError, DatabaseUnavailable
 from wishcraft.resources import Resources
 from wishcraft.services.health.schedule import OVERDUE, ScheduleState, find_schedule
 from wishcraft.services.health.single_flight import SingleFlightCache
@@ -27,7 +25,6 @@ SCHEDULE_TTL_SECONDS: Final = 10.0
 """Longer: the schedule costs Prefect three queries, and changes by the minute."""
 MEMORY_LIMIT_SHARE: Final = 0.9
 _CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
-_UNAVAILABLE: Final = (CacheUnavailable, OperationalError, InterfaceError, PoolTimeout, httpx.HTTPError, OSError)
 
 
 class Status(StrEnum):
@@ -117,7 +114,7 @@ async def _check(probe: SingleFlightCache[str]) -> Check:
         status, detail = Status.DEGRADED, str(error)
     except TimeoutError:
         status, detail = Status.UNHEALTHY, f"no answer within {PROBE_TIMEOUT_SECONDS:g} s"
-    except _UNAVAILABLE:  # their messages may contain hosts and users
+    except (CacheUnavailable, DatabaseUnavailable, httpx.HTTPError):  # their messages may contain hosts and users
         status, detail = Status.UNHEALTHY, "does not answer, or refuses the connection"
     except Exception as error:  # noqa: BLE001  any failure is the result of the check
         status, detail = Status.UNHEALTHY, f"the check failed: {type(error).__name__}"

@@ -59,7 +59,7 @@ async def sync_shop(
         CacheUnavailable: Redis does not answer, so a batch cannot be invalidated; it is rolled back.
         RunStopped: Raised by the checkpoint.
     """
-    async with locks.try_hold(resources.db, "sync", shop.id) as locked:
+    async with locks.try_acquire(resources.db, "sync", shop.id) as locked:
         if not locked:
             return {"already_being_synced": 1}
         if not dry_run:
@@ -67,7 +67,7 @@ async def sync_shop(
         counts = await _sync(resources, shop, checkpoint, dry_run=dry_run)
         if not dry_run:
             async with resources.db.transaction() as session:
-                await shops.note_synced(session, shop.id)
+                await shops.record_sync(session, shop.id)
         return counts
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.inspection import sample_slugs
 from wishcraft.domain.batches import batches
-from wishcraft.domain.invariants import PENDING_FOR, STUCK_FOR, UNSYNCED_FOR, WATCHED, agrees
+from wishcraft.domain.invariants import PENDING_FOR, STUCK_FOR, UNSYNCED_FOR, WARNING_COUNTS, entry_matches
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
 from wishcraft.services.registries.reader import load_documents
@@ -38,7 +38,7 @@ async def check_shop(
         CacheUnavailable: Redis does not answer; earlier repairs stay.
         RunStopped: Raised by the checkpoint; earlier batches stay.
     """
-    counts = Counter(dict.fromkeys(("entries_checked", *WATCHED), 0))
+    counts = Counter(dict.fromkeys(("entries_checked", *WARNING_COUNTS), 0))
     counts.update(await _check_pending(resources, shop.id, repair=repair))
     counts.update(await _check_purchases(resources, shop.id, checkpoint, repair=repair))
     counts.update(await _check_entries(resources, shop.id, sample, checkpoint, repair=repair))
@@ -117,7 +117,7 @@ async def _find_wrong(resources: Resources, shop_id: int, slugs: Sequence[str]) 
     suspects = [
         slug
         for slug, (header, body) in before.items()
-        if not agrees(documents.get(slug), header.version, header.access_level, header.owner, body)
+        if not entry_matches(documents.get(slug), header.version, header.access_level, header.owner, body)
     ]
     if not suspects:
         return {}
@@ -147,7 +147,7 @@ async def _count_stuck_reminders(resources: Resources, shop_id: int) -> int:
     """Return how many reminders are in the state `sending` for too long while no run sends the shop's mail."""
     if not await _count_sending(resources, shop_id):
         return 0
-    async with locks.try_hold(resources.db, "reminders", shop_id) as locked:  # else a run is sending
+    async with locks.try_acquire(resources.db, "reminders", shop_id) as locked:  # else a run is sending
         return await _count_sending(resources, shop_id) if locked else 0
 
 

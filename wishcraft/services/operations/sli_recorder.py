@@ -13,9 +13,7 @@ from itertools import pairwise
 from math import inf
 from typing import Final
 
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-
+from wishcraft.errors import DatabaseUnavailable
 from wishcraft.observability.metrics import CACHE_READS, LATENCY_BOUNDS, REQUEST_SECONDS
 from wishcraft.resources import Resources
 from wishcraft.services.health.monitor import HealthMonitor, Status
@@ -30,7 +28,6 @@ _EXCLUDED_PREFIX: Final = "/api/docs"
 _ERROR_PREFIXES: Final = ("5", "0")
 """First digits of the statuses that count as errors; the status is 0 if no response was sent."""
 _BOUNDS: Final = [str(bound) for bound in (*LATENCY_BOUNDS, inf)]
-_UNAVAILABLE: Final = (OperationalError, InterfaceError, InternalError, PoolTimeout, OSError)
 _log: Final = logging.getLogger(__name__)
 
 
@@ -72,7 +69,7 @@ class SliRecorder:
         try:
             async with self._resources.db.transaction() as session:
                 await service_minutes.add(session, self._pending)
-        except _UNAVAILABLE:
+        except DatabaseUnavailable:
             _log.warning("PostgreSQL does not answer: %d minutes of indicators are pending", len(self._pending))
         else:
             self._pending = []

@@ -10,12 +10,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-from sqlalchemy.exc import DataError, InterfaceError, InternalError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-
 from wishcraft.cache.registries import CacheState
 from wishcraft.cache.usage import ReadCounts
-from wishcraft.errors import CacheUnavailable
+from wishcraft.errors import CacheUnavailable, DatabaseRejected, DatabaseUnavailable
 from wishcraft.observability.metrics import CACHE_READS
 from wishcraft.resources import Resources
 from wishcraft.services.operations.metrics_collector import update_gauges
@@ -28,8 +25,6 @@ MAX_PENDING_EVENTS: Final = 20_000
 MAX_VIEWED_REGISTRIES: Final = 50_000
 """Views that PostgreSQL did not take are kept only while fewer registries than this have pending views."""
 
-_UNAVAILABLE: Final = (OperationalError, InterfaceError, InternalError, PoolTimeout, OSError)
-"""Transient errors: the counts are kept. Anything else would fail again, so it is logged as a bug and dropped."""
 _log: Final = logging.getLogger(__name__)
 _COUNT_FIELDS: Final = {
     CacheState.HIT: "hits",
@@ -130,7 +125,7 @@ class TrafficRecorder:
         try:
             async with self._resources.db.transaction() as session:
                 await analytics_events.add_views(session, views)
-        except _UNAVAILABLE:
+        except DatabaseUnavailable:
             _log.warning("Cannot save views: PostgreSQL does not answer; they are kept")
             if sum(map(len, self._views.values())) < MAX_VIEWED_REGISTRIES:
                 _add(self._views, views)
@@ -142,9 +137,9 @@ class TrafficRecorder:
         try:
             async with self._resources.db.transaction() as session:
                 await analytics_events.add_events(session, events)
-        except DataError:  # they would fail each time, and block all later events
+        except DatabaseRejected:  # they would fail each time, and block all later events
             _log.exception("PostgreSQL rejects %d events; they are dropped", len(events))
-        except _UNAVAILABLE:
+        except DatabaseUnavailable:
             _log.warning("Cannot save %d events: PostgreSQL does not answer; they are kept", len(events))
             self._events = events + self._events
 
@@ -164,9 +159,9 @@ class TrafficRecorder:
         used, self._keys_used = self._keys_used, set()
         if not used:
             return
-        with suppress(*_UNAVAILABLE):
+        with suppress(DatabaseUnavailable):
             async with self._resources.db.transaction() as session:
-                await api_keys.note_used(session, sorted(used))
+                await api_keys.record_use(session, sorted(used))
 
 
 def _add(views: Views, more: Views) -> None:

@@ -1,6 +1,6 @@
 """Sends a shop's event reminders, each once, however many runs there are and wherever they are killed.
 
-Due reminders are stored as rows, claimed in small batches, sent outside any transaction, and settled one by one.
+Due reminders are stored as rows, claimed in small batches, sent outside any transaction, and their outcomes recorded one by one.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfoNotFoundError
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.batches import batches
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
-from wishcraft.domain.reminders import ReminderKind, are_doubted, due_dates, local_day
+from wishcraft.domain.reminders import ReminderKind, due_dates, local_day, too_many_rejected
 from wishcraft.domain.unsubscribe import Subscription, make_token
 from wishcraft.errors import (
     AddressRejected,
@@ -23,8 +23,8 @@ from wishcraft.errors import (
     MailPostponed,
     MailRejected,
     MailUnavailable,
-    RefusalsDoubted,
     SenderRejected,
+    TooManyAddressesRejected,
     UnknownShop,
 )
 from wishcraft.mail.mailer import Mail
@@ -34,7 +34,7 @@ from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
 from wishcraft.services.reminders.unsubscribe import unsubscribe_keys
 from wishcraft.settings import Settings
 from wishcraft.store import locks, registries, reminders
-from wishcraft.store.reminders import Claimed, Owed
+from wishcraft.store.reminders import ClaimedReminder, DueReminders
 from wishcraft.store.schema.mail import ReminderState
 from wishcraft.store.shops import ShopRef
 
@@ -86,7 +86,7 @@ async def remind_shop(
     if not shop.settings.email_notifications:
         return dict(counts)
     run = await _start_run(resources, settings, shop, now, today)
-    async with locks.hold(resources.db, "reminders", shop.id):
+    async with locks.acquire(resources.db, "reminders", shop.id):
         ids = await _find_work(run)
         for number, batch in enumerate(batches(ids, SENDS_AT_ONCE)):
             await checkpoint(number * SENDS_AT_ONCE, len(ids))
@@ -100,28 +100,30 @@ async def judge_refusals(resources: Resources, since: datetime) -> None:
     """Suppress the addresses of all shops that the mail server refused since then, unless it refused most of them.
 
     Raises:
-        RefusalsDoubted: It refused most recipients. No address is suppressed, and the reminders stay due.
+        TooManyAddressesRejected: It refused most recipients. No address is suppressed, and the reminders stay due.
     """
     async with resources.db.transaction() as session:
-        tried = await reminders.count_tried(session, since)
-        if not are_doubted(tried.refused, tried.sent):
-            return await reminders.suppress_refused(session, since)
+        tried = await reminders.count_deliveries(session, since)
+        if not too_many_rejected(tried.refused, tried.sent):
+            return await reminders.suppress_rejected(session, since)
     mailboxes = tried.refused + tried.sent
-    raise RefusalsDoubted(f"the mail server says that {tried.refused:,} of {mailboxes:,} mailboxes do not exist")
+    raise TooManyAddressesRejected(
+        f"the mail server says that {tried.refused:,} of {mailboxes:,} mailboxes do not exist"
+    )
 
 
-async def find_owed(
+async def find_due_reminders(
     resources: Resources, settings: Settings, shop: ShopRef, *, now: datetime, today: date | None = None
-) -> list[Owed]:
+) -> list[DueReminders]:
     """Return what `remind_shop` would send. Read-only."""
     if not shop.settings.email_notifications:
         return []
     run = await _start_run(resources, settings, shop, now, today)
-    owed: list[Owed] = []
-    async for wanted in reminders.each_owed_batch(resources.db, shop.id, run.due, REGISTRIES_AT_ONCE):
+    found: list[DueReminders] = []
+    async for batch in reminders.iter_due_batches(resources.db, shop.id, run.due, REGISTRIES_AT_ONCE):
         async with resources.db.repeatable_read() as session:
-            owed += await reminders.find_owed(session, shop.id, wanted)
-    return owed
+            found += await reminders.find_due(session, shop.id, batch)
+    return found
 
 
 async def _start_run(
@@ -148,12 +150,12 @@ async def _find_work(run: ReminderRun) -> list[int]:
     """
     db, shop_id = run.resources.db, run.shop.id
     async with db.transaction() as session:
-        await reminders.give_up_on_past_events(session, shop_id, run.today)
+        await reminders.fail_past_events(session, shop_id, run.today)
         if run.settings.reminder_recovery == "resend":
-            await reminders.take_back(session, shop_id)
-    async for wanted in reminders.each_owed_batch(db, shop_id, run.due, REGISTRIES_AT_ONCE):
+            await reminders.release_claims(session, shop_id)
+    async for batch in reminders.iter_due_batches(db, shop_id, run.due, REGISTRIES_AT_ONCE):
         async with db.transaction() as session:
-            await reminders.plan(session, shop_id, wanted, run.shop.domain)
+            await reminders.plan(session, shop_id, batch, run.shop.domain)
     async with db.repeatable_read() as session:
         return await reminders.find_sendable(session, shop_id, run.due)
 
@@ -161,7 +163,7 @@ async def _find_work(run: ReminderRun) -> list[int]:
 async def _send(run: ReminderRun, ids: list[int]) -> Counter[str]:
     """Claim these reminders, compose their mails, send them concurrently, and return the outcomes' counts."""
     async with run.resources.db.transaction() as session:
-        claimed = await reminders.claim(session, run.shop.id, run.due, ids)
+        claimed = await reminders.claim_batch(session, run.shop.id, run.due, ids)
         facts = await registries.find_facts(session, run.shop.id, sorted({reminder.slug for reminder in claimed}))
         by_slug = {registry.slug: (registry, items) for registry, items in facts}
         # Composed before the commit: if a mail cannot be composed, the claim is rolled back.
@@ -171,13 +173,13 @@ async def _send(run: ReminderRun, ids: list[int]) -> Counter[str]:
     counts.update(outcome for outcome in outcomes if isinstance(outcome, str))
     for outcome in counts.keys() - {"due"}:
         run.resources.counters.count("mails_total", counts[outcome], outcome=outcome)
-    for failure in outcomes:  # only now: all sends have ended and are settled
+    for failure in outcomes:  # only now: all sends have ended and are recorded
         if isinstance(failure, BaseException):
             raise failure
     return counts
 
 
-def _compose(run: ReminderRun, claimed: Claimed, registry: RegistryFacts, items: list[ItemFacts]) -> Mail:
+def _compose(run: ReminderRun, claimed: ClaimedReminder, registry: RegistryFacts, items: list[ItemFacts]) -> Mail:
     subscription = Subscription(run.shop.id, address_hash(run.shop.id, claimed.recipient))
     key = unsubscribe_keys(run.settings)[0]
     if run.settings.public_url is None:
@@ -196,31 +198,33 @@ def _compose(run: ReminderRun, claimed: Claimed, registry: RegistryFacts, items:
     )
 
 
-async def _deliver(run: ReminderRun, claimed: Claimed, mail: Mail) -> str:
-    """Send the mail, settle its reminder, and return the count that it belongs to."""
+async def _deliver(run: ReminderRun, claimed: ClaimedReminder, mail: Mail) -> str:
+    """Send the mail, record its outcome, and return the count that it belongs to."""
     try:
         await run.resources.mailer.send(mail)
     except MailPostponed as error:
-        await _settle(run, claimed, ReminderState.PENDING, error)
+        await _record_outcome(run, claimed, ReminderState.PENDING, error)
         return "postponed"
     except AddressRejected as error:
         async with run.resources.db.transaction() as session:
-            await reminders.refuse(session, run.shop.id, claimed, str(error))
+            await reminders.record_rejection(session, run.shop.id, claimed, str(error))
         return "refused"
     except MailRejected as error:
-        await _settle(run, claimed, ReminderState.FAILED, error)
+        await _record_outcome(run, claimed, ReminderState.FAILED, error)
         return "failed"
     except MailOutcomeUnknown as error:
         resend = run.settings.reminder_recovery == "resend"
-        await _settle(run, claimed, ReminderState.PENDING if resend else ReminderState.SENDING, error)
+        await _record_outcome(run, claimed, ReminderState.PENDING if resend else ReminderState.SENDING, error)
         return "postponed" if resend else "held"
     except (MailUnavailable, SenderRejected, ConfigurationError) as error:
-        await _settle(run, claimed, ReminderState.PENDING, error)
+        await _record_outcome(run, claimed, ReminderState.PENDING, error)
         raise
-    await _settle(run, claimed, ReminderState.SENT)
+    await _record_outcome(run, claimed, ReminderState.SENT)
     return "sent"
 
 
-async def _settle(run: ReminderRun, claimed: Claimed, state: ReminderState, error: Exception | None = None) -> None:
+async def _record_outcome(
+    run: ReminderRun, claimed: ClaimedReminder, state: ReminderState, error: Exception | None = None
+) -> None:
     async with run.resources.db.transaction() as session:
-        await reminders.settle(session, run.shop.id, claimed, state, str(error) if error else None)
+        await reminders.record_outcome(session, run.shop.id, claimed, state, str(error) if error else None)

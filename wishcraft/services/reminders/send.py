@@ -1,6 +1,7 @@
 """Sends a shop's event reminders, each once, however many runs there are and wherever they are killed.
 
-Due reminders are stored as rows, claimed in small batches, sent outside any transaction, and their outcomes recorded one by one.
+Due reminders are stored as rows, claimed in small batches, and sent outside any transaction; each outcome is recorded
+at once.
 """
 
 import asyncio

@@ -304,7 +304,7 @@ async def test_the_next_sync_completes_a_killed_one(
         process.kill()
     await process.wait()
     async with asyncio.timeout(10), locks.acquire(resources.db, "sync", shop.id):
-        pass  # its lock went with it
+        pass  # its lock was released
     await sync_shop(resources, shop)
     assert (await sync_shop(resources, shop))["items_changed"] == 0
     for slug in before:

@@ -100,7 +100,7 @@ def _keys(found: RedisMetrics | None) -> Iterator[Metric]:
     counts = [([kind], count) for kind, count in found.census.counts.items()] if found else []
     seconds = [
         ((kind, quantile), value)
-        for kind, values in (found.census.seconds if found else {}).items()
+        for kind, values in (found.census.ttls if found else {}).items()
         for quantile, value in zip(("0", "0.5", "1"), values, strict=True)
     ]
     estimate = "an estimate from a sample of 5,000 keys, taken at most once a minute."

@@ -74,7 +74,7 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
     async with open_resources(settings, redis_breaks=True) as resources:
         serving = AppState(resources, settings)
         if resources.redis.breaker:
-            resources.redis.breaker.before_closing = partial(recover, resources)
+            resources.redis.breaker.on_half_open = partial(recover, resources)
         writing = asyncio.create_task(serving.tracker.run())
         minuting = asyncio.create_task(serving.minutes.run())
         try:

@@ -1,6 +1,6 @@
 """`python -m benchmarks.mix`: `benchmarks.load`, whose writes are made here: a new version of a registry, and no more.
 
-In the order that every writer keeps, so that readers meet with what they meet in life: locks, marks, a refill.
+In the order that every writer keeps, so that readers meet with what they meet in life: locks, invalidations, a refill.
 """
 
 import random
@@ -43,7 +43,7 @@ async def _write(resources: Resources, registry: Sequence[int], *, is_cached: bo
         await registries.lock(session, shop_id, [registry_id])
         versions = await registries.bump_versions(session, shop_id, [registry_id], WRITE_LIMIT_SECONDS)
         if is_cached:
-            await resources.cache.mark(shop_id, versions)
+            await resources.cache.invalidate(shop_id, versions)
     if is_cached:
         await refill(resources, shop_id, list(versions))
 

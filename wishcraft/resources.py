@@ -60,7 +60,7 @@ async def open_resources(
     async with AsyncExitStack() as stack:
         db = Database(settings.database_url)
         stack.push_async_callback(db.close)
-        redis = connect(settings.redis_url, settings.redis_password, timeout=redis_timeout, breaks=redis_breaks)
+        redis = connect(settings.redis_url, settings.redis_password, timeout=redis_timeout, with_breaker=redis_breaks)
         stack.push_async_callback(redis.close)
         counters = Counters(redis)
         stack.push_async_callback(counters.flush)

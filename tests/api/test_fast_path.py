@@ -50,7 +50,7 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits of time that a busy machine keeps too, though five hundred readers and their server share a thread."""
     monkeypatch.setattr("api.state.open_resources", partial(open_resources, redis_timeout=60))
     monkeypatch.setattr("wishcraft.cache.client.READ_SECONDS", 60)
-    monkeypatch.setattr("wishcraft.cache.registries.REFRESH_SECONDS", 60)
+    monkeypatch.setattr("wishcraft.cache.registries.REVALIDATE_SECONDS", 60)
     monkeypatch.setattr("wishcraft.cache.registries.WAIT_FOR_FILL_SECONDS", 60)
 
 

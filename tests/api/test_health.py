@@ -100,7 +100,7 @@ async def test_a_redis_that_answers_again_but_is_not_used_yet_is_seen(
     breaker = serving_of(api).resources.redis.breaker
     assert breaker
     done = asyncio.Event()
-    breaker.before_closing = done.wait
+    breaker.on_half_open = done.wait
     breaker.open()
     detail = "answers again, but is not used until it knows of what was changed meanwhile"
     await until(api, {"redis": ("degraded", detail)})

@@ -114,7 +114,7 @@ class Place:
         return int(printed or 0)
 
     async def let_a_minute_pass(self) -> None:
-        """As far as a dead process's leases, marks and lock are concerned."""
+        """As far as a dead process's leases, floors and lock are concerned."""
         await self.drop("wishcraft:{*}:lease:*")
         await self.drop("wishcraft:{*}:marks")
         async with asyncio.timeout(10), locks.hold(self.resources.db, "sync", self.shop.id):

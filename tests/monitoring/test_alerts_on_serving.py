@@ -54,7 +54,7 @@ async def test_a_breaker_that_stays_open_although_redis_answers(watched: Watched
     breaker = watched.serving.resources.redis.breaker
     assert breaker
     told = asyncio.Event()
-    breaker.before_closing = told.wait
+    breaker.on_half_open = told.wait
     breaker.open()
     assert set(await watched.scrape()) == {"RedisAway"}
     told.set()

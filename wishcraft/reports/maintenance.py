@@ -158,10 +158,8 @@ async def _uses(resources: Resources, active: Sequence[ShopRef]) -> list[CacheUs
 
 
 async def _memory(resources: Resources) -> ServerMemory:
-    memory = await resources.cache.memory()
-    with resources.redis.answering():
-        stats = await resources.redis.redis.info("stats")
-    return ServerMemory(memory.used, memory.limit, int(stats["evicted_keys"]))
+    memory = await resources.redis.memory()
+    return ServerMemory(memory.used, memory.limit, memory.evictions)
 
 
 async def _report_views(resources: Resources, active: Sequence[ShopRef]) -> tuple[Section, Section]:

@@ -167,18 +167,18 @@ async def test_a_repair_that_dies_before_or_after_its_commit_is_made_whole_by_th
     item, _, slug, right = an_item(demo, shop)
     await warm_shop(resources, shop)
     miscount(demo, item)
-    mark = RegistryCache.mark
+    invalidate = RegistryCache.invalidate
 
     async def die(*arguments: Any) -> None:
         if not committed:
-            await mark(*arguments)
+            await invalidate(*arguments)
         raise Killed
 
     with monkeypatch.context() as death:
         if committed:
             death.setattr("wishcraft.services.operations.invariants.refresh", die)
         else:
-            death.setattr(RegistryCache, "mark", die)
+            death.setattr(RegistryCache, "invalidate", die)
         with pytest.raises(Killed):
             await check(resources, shop)
     assert counted(demo, item) == (right if committed else WRONG)
@@ -221,7 +221,7 @@ async def test_an_entry_that_a_writer_drops_between_the_looks_is_not_wrong(
 
     async def write_first(*arguments: Any) -> Any:
         if next(writes, False):  # as a sync does: marked before the commit, refilled after it
-            await resources.cache.mark(shop.id, {slug: 2})
+            await resources.cache.invalidate(shop.id, {slug: 2})
             demo.execute("UPDATE registries SET version = 2, title = 'New' WHERE slug = %s", [slug])
         return await load_documents(*arguments)
 
@@ -263,7 +263,7 @@ async def test_redis_is_told_of_a_change_that_it_missed(
     )
     assert await check(resources, shop) == {"marks_repaired": 1}
     assert not one(demo, "SELECT unmarked FROM registries WHERE slug = %s", slug)
-    assert await redis.hexists(keys.marks_key(shop.id), slug)
+    assert await redis.hexists(keys.floors_key(shop.id), slug)
     assert b"Missed" in (await RegistryReader(resources).read(shop.id, slug)).entry.body
 
 

@@ -126,9 +126,9 @@ async def _database(resources: Resources) -> str:
 
 
 async def _redis(resources: Resources) -> str:
-    memory = await resources.cache.memory()
+    memory = await resources.redis.memory()
     if not memory.policy.startswith(("volatile-", "noeviction")):
-        raise CheckFailed(f"maxmemory-policy is {memory.policy}: set volatile-lfu, or marks may be evicted")
+        raise CheckFailed(f"maxmemory-policy is {memory.policy}: set volatile-lfu, or floors may be evicted")
     if resources.redis.breaker and resources.redis.breaker.is_open:
         raise CheckFailed("answers again, but is not used until it knows of what was changed meanwhile")
     if memory.limit and memory.used > MEMORY_LIMIT_SHARE * memory.limit:

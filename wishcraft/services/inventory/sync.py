@@ -142,7 +142,7 @@ async def _write(
         await registries.lock(session, shop_id, registry_ids)
         written = await registry_items.apply_readings(session, shop_id, registry_ids, readings, observed_at)
         versions = await registries.bump_versions(session, shop_id, sorted(set(written)), WRITE_LIMIT_SECONDS)
-        await resources.cache.mark(shop_id, versions)
+        await resources.cache.invalidate(shop_id, versions)
     await refill(resources, shop_id, list(versions))
     return written
 

@@ -93,7 +93,7 @@ async def _recount(resources: Resources, shop_id: int, registry_ids: Sequence[in
                 session, shop_id, ACTOR, "purchases.recounted", "registry", str(registry_id), details=details
             )
         versions = await registries.bump_versions(session, shop_id, list(wrong), WRITE_LIMIT_SECONDS)
-        await resources.cache.mark(shop_id, versions)
+        await resources.cache.invalidate(shop_id, versions)
     await refill(resources, shop_id, list(versions))
     return sum(map(len, wrong.values()))
 
@@ -146,7 +146,7 @@ async def _replace(resources: Resources, shop_id: int, versions: dict[str, int])
     """Drop these entries, refuse fills under the versions, and fill them anew; who reads meanwhile finds a miss."""
     if not versions:
         return
-    await resources.cache.mark(shop_id, versions)
+    await resources.cache.invalidate(shop_id, versions)
     await _audit(resources, shop_id, "cache.repaired", list(versions))
     await refill(resources, shop_id, list(versions))
 

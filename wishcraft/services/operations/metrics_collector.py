@@ -8,7 +8,7 @@ from typing import Final
 
 from wishcraft.cache.client import Memory
 from wishcraft.cache.counters import Series
-from wishcraft.cache.inspection import KeyStatistics, sample_keys
+from wishcraft.cache.inspection import KeyStatistics, estimate_key_statistics
 from wishcraft.cache.usage import Usage
 from wishcraft.errors import CacheUnavailable
 from wishcraft.observability.metrics import BREAKER_OPEN, DB_CONNECTIONS, DB_CONNECTIONS_LIMIT
@@ -52,7 +52,7 @@ class MetricsCollector:
         self._resources = resources
         self._watch = watch
         self._shops = SingleFlightCache(self._find_shops, SHOPS_SECONDS)
-        self._census = SingleFlightCache(lambda: sample_keys(resources.redis), CENSUS_SECONDS)
+        self._census = SingleFlightCache(lambda: estimate_key_statistics(resources.redis), CENSUS_SECONDS)
 
     async def find(self) -> CollectedMetrics:
         """How everything is."""
@@ -69,11 +69,11 @@ class MetricsCollector:
         resources = self._resources
         found = await self._shops.within(PATIENCE_SECONDS) or {}  # while PostgreSQL is away: those of before
         with suppress(CacheUnavailable):
-            with resources.redis.answering():
-                stats = await resources.redis.redis.info("stats")
+            with resources.redis.guard():
+                memory = await resources.redis.memory()
             return RedisMetrics(
-                memory=await resources.redis.memory(),
-                evictions=int(stats["evicted_keys"]),
+                memory=memory,
+                evictions=memory.evictions,
                 counted=await resources.counters.read(),
                 usage={found[shop_id]: used for shop_id, used in (await resources.usage.read(list(found))).items()},
                 census=await self._census.within(PATIENCE_SECONDS) or KeyStatistics({}, {}),

@@ -93,7 +93,7 @@ async def update_registry(resources: Resources, change: Change, draft: Draft) ->
 
     ended = await change_registry(resources, change, apply)
     if ended:
-        await resources.sessions.drop_quietly([SessionName(change.caller.shop_id, each) for each in ended])
+        await resources.sessions.try_delete([SessionName(change.caller.shop_id, each) for each in ended])
 
 
 async def archive_registry(resources: Resources, change: Change) -> None:

@@ -98,7 +98,7 @@ async def mark(
         Whether the cache knows; `bring_in_step` must be told after the commit.
     """
     try:
-        await resources.cache.mark(shop_id, versions)
+        await resources.cache.invalidate(shop_id, versions)
     except CacheUnavailable:
         await registries.note_unmarked(session, shop_id, [registry_id])
         return False
@@ -130,7 +130,7 @@ async def mark_what_was_not(resources: Resources) -> int:
         async with resources.db.transaction() as session:
             found = await registries.lock_unmarked(session, _UNMARKED_AT_ONCE)
             for shop_id, versions in found.items():
-                await resources.cache.mark(shop_id, versions)
+                await resources.cache.invalidate(shop_id, versions)
                 await registries.note_marked(session, shop_id, list(versions))
         marked += sum(map(len, found.values()))
         if not found:

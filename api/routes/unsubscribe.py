@@ -36,7 +36,10 @@ async def ask(request: Request, token: Token) -> HTMLResponse:
         return _no_such_link()
     return _answer(
         unsubscribe_page(
-            f"No more reminders from {found.shop}?", "You can close this page to keep them.", found.colour, asks=True
+            f"No more reminders from {found.shop}?",
+            "You can close this page to keep them.",
+            found.colour,
+            with_button=True,
         )
     )
 
@@ -54,7 +57,7 @@ async def confirm(request: Request, token: Token) -> HTMLResponse:
     if found is None:
         return _no_such_link()
     await unsubscribe(resources, found.subscription)
-    return _answer(unsubscribe_page("Done", f"{found.shop} will send you no more reminders.", found.colour, asks=False))
+    return _answer(unsubscribe_page("Done", f"{found.shop} will send you no more reminders.", found.colour))
 
 
 def _no_such_link() -> HTMLResponse:

@@ -1,4 +1,4 @@
-"""A report's mail, through a real SMTP server."""
+"""Reports as mails, through a real SMTP server."""
 
 from dataclasses import replace
 from typing import Any
@@ -18,7 +18,7 @@ REPORT = Report(
 )
 
 
-async def test_a_report_arrives_with_its_plots_as_pictures(mail_settings: dict[str, Any], mailbox: Letterbox) -> None:
+async def test_report_arrives_with_its_plots_embedded(mail_settings: dict[str, Any], mailbox: Letterbox) -> None:
     mailer = SmtpMailer(mail_settings["smtp_url"], "registry@wishcraft.example")
     await mailer.send(compose_report(REPORT, "ops@wishcraft.example", "<one@wishcraft.example>"))
     await mailer.close()
@@ -37,7 +37,7 @@ async def test_a_report_arrives_with_its_plots_as_pictures(mail_settings: dict[s
     assert "<script" not in html
 
 
-def test_the_text_reads_plainly() -> None:
+def test_text_has_no_markdown_syntax() -> None:
     rows = [(link("brave [fox]] | (", "https://prefect.example/v2/runs/1"), "a | b* failed [redacted] **\\")]
     body = f"## Runs\n\n**Look at**: `all`.\n\n{table(('run', 'why'), rows)}"
     text = compose_report(replace(REPORT, body=body), "ops@wishcraft.example", "<one@wishcraft.example>").text
@@ -51,7 +51,7 @@ def test_the_text_reads_plainly() -> None:
     ]
 
 
-async def test_a_long_verdict_ends_the_subject_at_a_word(mail_settings: dict[str, Any], mailbox: Letterbox) -> None:
+async def test_long_verdict_is_cut_at_a_word_in_the_subject(mail_settings: dict[str, Any], mailbox: Letterbox) -> None:
     report = replace(REPORT, verdict="Look at this: " + "shop.example " * 50)
     mailer = SmtpMailer(mail_settings["smtp_url"], "registry@wishcraft.example")
     await mailer.send(compose_report(report, "ops@wishcraft.example", "<one@wishcraft.example>"))
@@ -61,7 +61,7 @@ async def test_a_long_verdict_ends_the_subject_at_a_word(mail_settings: dict[str
     assert subject.endswith(" shop.example …")
 
 
-def test_a_figure_stays_in_one_line_and_a_wide_table_within_the_page() -> None:
+def test_figures_do_not_wrap_and_wide_tables_scroll() -> None:
     body = table(("size", "why"), [("3.4 MiB", "a word " * 10), ("✗ 99.9 %", "10 runs"), ("no data", "")])
     report = replace(REPORT, verdict="Missed: uptime (9 %).", body=body)
     html = compose_report(report, "ops@wishcraft.example", "<one@wishcraft.example>").html
@@ -73,7 +73,7 @@ def test_a_figure_stays_in_one_line_and_a_wide_table_within_the_page() -> None:
     assert "overflow-x: auto" in html
 
 
-def test_the_text_is_the_markdown_without_the_pictures_data() -> None:
+def test_text_is_the_markdown_without_picture_data() -> None:
     text = compose_report(REPORT, "ops@wishcraft.example", "<one@wishcraft.example>").text
     assert text.startswith("All is well.\n\n| objective | value |")
     assert "[Runs by job]" in text

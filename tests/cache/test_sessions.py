@@ -44,7 +44,7 @@ async def test_batches_contain_every_session_once_and_nothing_else(sessions: Ses
     for name in names:
         await sessions.put(name, "smith", in_an_hour())
     await redis.set(keys.entry_key(1, "session"), b"", ex=60)
-    await redis.set("wishcraft:{nobody}:session:abc", b"", ex=60)
+    await redis.set("wishcraft:{other}:session:abc", b"", ex=60)
     pages = [batch async for batch in sessions.batches(400)]
     assert {name for batch in pages for name in batch} == names
     assert [len(batch) for batch in pages] == [400] * 6 + [100]

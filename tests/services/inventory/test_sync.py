@@ -169,7 +169,7 @@ async def test_a_bulk_operation_leaves_the_same_as_reading_by_id(
     expected = contents(demo)
     demo.execute("UPDATE registry_items SET price = 1, inventory_observed_at = NULL, status = 'active'")
     demo.execute("UPDATE registry_items SET product_title = 'Stale', available = NOT available")
-    monkeypatch.setattr("wishcraft.services.inventory.sync.MOST_IDS", 10)
+    monkeypatch.setattr("wishcraft.services.inventory.sync.MAX_IDS", 10)
     monkeypatch.setattr("wishcraft.domain.inventory.WORTH_A_BULK_OPERATION_SECONDS", float("-inf"))
     in_bulk = await sync_shop(resources, shop)
     assert simulator.shops[shop.domain].bulk_operations
@@ -245,7 +245,7 @@ async def test_stock_is_counted_by_variant_however_many_wish_for_it(
 async def test_a_sync_asks_no_more_often_than_the_wished_variants_fill_batches(
     resources: Resources, shop: ShopRef, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wishcraft.services.inventory.sync.MOST_IDS", 10)
+    monkeypatch.setattr("wishcraft.services.inventory.sync.MAX_IDS", 10)
     counts = await sync_shop(resources, shop)
     assert simulator.shops[shop.domain].counters.requests == -(-counts["variants"] // 10)
 
@@ -253,7 +253,7 @@ async def test_a_sync_asks_no_more_often_than_the_wished_variants_fill_batches(
 async def test_progress_is_told_before_each_batch_and_stopping_leaves_whole_batches(
     resources: Resources, demo: Demo, shop: ShopRef, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wishcraft.services.inventory.sync.MOST_IDS", 10)
+    monkeypatch.setattr("wishcraft.services.inventory.sync.MAX_IDS", 10)
     raise_prices(simulator, shop)
     told: list[tuple[int, int]] = []
 

@@ -132,20 +132,20 @@ class SmtpMailer:
             raise MailUnavailable(f"the mail server cannot be reached: {type(error).__name__}") from None
         return connection
 
-    async def _address(self, connection: SMTP, recipient: str, *, international: bool) -> None:
+    async def _send_envelope(self, connection: SMTP, recipient: str, *, international: bool) -> None:
         """Send sender and recipient. A connection lost up to here has handed nothing over: the outcome is known."""
         options = ["SMTPUTF8"] if international else []
         if international and not connection.supports_extension("smtputf8"):
             raise MailRejected("the mail server takes no address that is not ASCII")
         try:
-            await self._send_sender(connection, options, "utf-8" if international else "ascii")
+            await self._mail_from(connection, options, "utf-8" if international else "ascii")
             await connection.rcpt(recipient, encoding="utf-8" if international else "ascii")
         except SMTPResponseException as error:
             raise _mail_error(error) from None
         except (SMTPException, OSError) as error:
             raise MailUnavailable(f"the connection to the mail server was lost: {type(error).__name__}") from None
 
-    async def _send_sender(self, connection: SMTP, options: list[str], encoding: str) -> None:
+    async def _mail_from(self, connection: SMTP, options: list[str], encoding: str) -> None:
         try:
             await connection.mail(self._sender, options=options, encoding=encoding)
         except SMTPResponseException as error:

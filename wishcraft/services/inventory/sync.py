@@ -14,7 +14,7 @@ from wishcraft.domain.inventory import StockLevel, VariantReading, prefers_bulk,
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
 from wishcraft.services.registries.warm import find_due, refill
-from wishcraft.shopify.variants import MOST_IDS, POINTS_PER_VARIANT, bulk_read_variants, read_variants
+from wishcraft.shopify.variants import MAX_IDS, POINTS_PER_VARIANT, bulk_read_variants, read_variants
 from wishcraft.store import locks, registries, registry_items, shops
 from wishcraft.store.registry_items import Readings
 from wishcraft.store.shops import ShopRef
@@ -90,7 +90,7 @@ async def _read(resources: Resources, shop: ShopRef, wished: Wished) -> AsyncIte
 
     The first batch is read by id in any case: with it Shopify tells how fast this shop's points come back.
     """
-    first, rest = wished[:MOST_IDS], wished[MOST_IDS:]
+    first, rest = wished[:MAX_IDS], wished[MAX_IDS:]
     async for batch in _read_by_id(resources, shop, first):
         yield batch
     read_rest = _read_in_bulk if _is_bulk_better(resources, shop, len(rest)) else _read_by_id
@@ -107,7 +107,7 @@ def _is_bulk_better(resources: Resources, shop: ShopRef, variants: int) -> bool:
 
 
 async def _read_by_id(resources: Resources, shop: ShopRef, wished: Wished) -> AsyncIterator[Batch]:
-    for ids in batches(wished, MOST_IDS):
+    for ids in batches(wished, MAX_IDS):
         observed_at = datetime.now(UTC)
         yield observed_at, await read_variants(resources.shopify, shop.domain, ids)
 
@@ -122,11 +122,11 @@ async def _read_in_bulk(resources: Resources, shop: ShopRef, wished: Wished) -> 
         if place < len(wished) and wished[place] == reading.variant_id and unseen[place]:
             unseen[place] = False
             readings[reading.variant_id] = reading
-        if len(readings) == MOST_IDS:
+        if len(readings) == MAX_IDS:
             yield observed_at, readings
             readings = {}
     yield observed_at, readings
-    for deleted in batches(array("q", compress(wished, unseen)), MOST_IDS):
+    for deleted in batches(array("q", compress(wished, unseen)), MAX_IDS):
         yield observed_at, dict.fromkeys(deleted)
 
 

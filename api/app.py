@@ -56,7 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def jobs() -> RedirectResponse:
         if settings.prefect_ui_url is None:
             raise problems.not_found("PREFECT_UI_URL is not set: the jobs live in the Prefect UI.")
-        return RedirectResponse(f"{settings.prefect_ui_url}/deployments")
+        return RedirectResponse(f"{settings.prefect_ui_url}/v2/deployments")
 
     return app
 

@@ -9,8 +9,6 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
@@ -213,7 +211,5 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(RequestRefused, _on_refused)
     for shopify in (ShopifyUnavailable, ShopifyThrottled, ShopifyRefused):
         app.add_exception_handler(shopify, _on_shopify)
-    on_database = _OnDatabase()
-    for away in (OperationalError, InterfaceError, InternalError, PoolTimeout, DatabaseUnavailable):
-        app.add_exception_handler(away, on_database)
+    app.add_exception_handler(DatabaseUnavailable, _OnDatabase())
     app.add_exception_handler(Exception, _on_bug)

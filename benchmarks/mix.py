@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final
 
+from sqlalchemy import text
+
 from benchmarks import load
 from benchmarks.load import Plan, Result
-from wishcraft.cache.keys import WRITE_LIMIT_SECONDS
 from wishcraft.resources import Resources, open_resources
-from wishcraft.services.registries.warm import refill
-from wishcraft.store import registries
+from wishcraft.services.registries.write import registry_write
+from wishcraft.store.audit_log import Actor
 
 SHARE_OF_WRITES: Final = 0.01
 
@@ -25,6 +26,9 @@ def steps(registries_count: int, count: int) -> list[int]:
     popularity = list(accumulate(1 / (number + 1) for number in numbers))
     drawn = (rng.choices(numbers, cum_weights=popularity)[0] for _ in range(count))
     return [-1 - number if rng.random() < SHARE_OF_WRITES else number for number in drawn]
+
+
+_BUMP: Final = text("UPDATE registries SET version = version + 1, updated_at = now() WHERE id = :registry_id")
 
 
 async def run(plan: Plan) -> Result:
@@ -39,13 +43,14 @@ async def run(plan: Plan) -> Result:
 
 async def _write(resources: Resources, registry: Sequence[int], *, is_cached: bool) -> None:
     shop_id, registry_id = registry
-    async with resources.db.transaction() as session:
-        await registries.lock(session, shop_id, [registry_id])
-        versions = await registries.bump_versions(session, shop_id, [registry_id], WRITE_LIMIT_SECONDS)
-        if is_cached:
-            await resources.cache.invalidate(shop_id, versions)
     if is_cached:
-        await refill(resources, shop_id, list(versions))
+        async with registry_write(
+            resources, Actor(shop_id, "benchmark"), [registry_id], on_cache_down="refuse"
+        ) as write:
+            await write.changed(registry_id)
+        return
+    async with resources.db.transaction() as session:
+        await session.execute(_BUMP, {"registry_id": registry_id})
 
 
 if __name__ == "__main__":

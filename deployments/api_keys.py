@@ -13,10 +13,11 @@ from datetime import datetime, timedelta
 from wishcraft.domain.callers import Scope
 from wishcraft.domain.networks import parse_networks
 from wishcraft.errors import RequestRefused, UnknownShop
-from wishcraft.services.shops.api_keys import GRACE, Actor, Issued, create_key, list_keys, revoke_key, rotate_key
+from wishcraft.services.shops.api_keys import GRACE, Issued, create_key, list_keys, revoke_key, rotate_key
 from wishcraft.settings import DatabaseSettings
 from wishcraft.store import shops
 from wishcraft.store.api_keys import KeyFacts
+from wishcraft.store.audit_log import Actor
 from wishcraft.store.engine import Database
 
 

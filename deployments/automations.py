@@ -43,6 +43,8 @@ TIME_FOR: Final[Mapping[str, timedelta]] = {
 
 _RUNS: Final = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
 _ENDS: Final = {f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "TimedOut", "Crashed", "Cancelled")}
+_SIGNS_OF_LIFE: Final = {"prefect.flow-run.Running", "prefect.flow-run.heartbeat"}
+"""The first heartbeat comes a second after the start, and a run may die before it."""
 
 
 Alert = Callable[[str], ActionTypes]
@@ -67,7 +69,7 @@ def mark_dead_runs() -> tuple[AutomationCore, AutomationCore]:
         AutomationCore(
             name="Mark runs whose process died",
             description=f"A run that is not heard of for {SILENCE.total_seconds():.0f} s becomes Crashed.",
-            trigger=_missing(SILENCE, {"prefect.flow-run.heartbeat"}, _ENDS | {"prefect.flow-run.heartbeat"}),
+            trigger=_missing(SILENCE, _SIGNS_OF_LIFE, _ENDS | {"prefect.flow-run.heartbeat"}),
             actions=[_crash("The process that ran this has died. The next run does the rest.")],
         ),
         AutomationCore(

@@ -1,7 +1,8 @@
 """The worker that runs the flows, here and in production: `python -m deployments.worker [--patience SECONDS]`.
 
-Prefect's own kills its runs when it is told to end, and leaves them Running for good. This one, on SIGTERM or SIGINT,
-takes no more runs, asks those under way to end at their next batch, waits, cancels what is left, and exits with 0.
+Prefect's own kills its runs when it is told to end, and leaves them Running for good (last seen with Prefect 3.9.1).
+This one, on SIGTERM or SIGINT, takes no more runs, asks those under way to end at their next batch, waits, cancels what
+is left, and exits with 0.
 """
 
 import argparse

@@ -233,7 +233,7 @@ async def demo(settings: Settings, simulator: Simulator, redis: Redis) -> AsyncI
     await redis.hset(keys.ERA, "since", 0)  # an era that began long ago: the hold of a new one is over
     await server.close()
     with psycopg.connect(settings.database_url.replace("+psycopg", ""), autocommit=True) as connection:
-        connection.execute("TRUNCATE shops, audit_logs CASCADE")
+        connection.execute("TRUNCATE shops, audit_logs, pending_invalidations CASCADE")
         seed(settings, 12, 7, date(2026, 3, 14))
         connection.execute("TRUNCATE reminders")  # no mail has gone out yet
         yield connection
@@ -281,13 +281,13 @@ def tables(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tabl
     monkeypatch.setattr(reader, "REGISTRIES_AT_ONCE", 2)
     with psycopg.connect(settings.database_url.replace("+psycopg", ""), autocommit=True) as connection:
         yield connection
-        connection.execute("TRUNCATE shops CASCADE")
+        connection.execute("TRUNCATE shops, pending_invalidations CASCADE")
 
 
 @pytest.fixture
 def many(settings: Settings, demo: Tables, monkeypatch: pytest.MonkeyPatch) -> Tables:
     """The tables with so many demo registries, and their reminders, that averages tell something."""
     monkeypatch.setattr(reader, "REGISTRIES_AT_ONCE", 40)
-    demo.execute("TRUNCATE shops CASCADE")
+    demo.execute("TRUNCATE shops, pending_invalidations CASCADE")
     seed(settings, 360, 7, date(2026, 3, 14))
     return demo

@@ -1,4 +1,5 @@
 import ast
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,65 @@ def test_the_environment_is_read_in_one_place_of_the_core() -> None:
 def test_no_flow_file_hides_another_package() -> None:
     names = {path.stem for path in (ROOT / "flows").glob("*.py")} - {"__init__"}
     assert not names & {*PACKAGES, "redis", "prefect", "httpx", "sqlalchemy", "pandas"}
+
+
+WRITE = "wishcraft/services/registries/write.py"
+STEPS_OF_A_WRITE = {
+    r"\bbump_versions\(": {WRITE, "wishcraft/store/registries.py"},
+    r"\bcache\.(mark|invalidate)\(": {WRITE},
+    r"\bpending_invalidations\.(record|delete)\(": {WRITE},
+    r"\bWriteSession\(": {WRITE},
+    r"\bWriteSession = ": {"wishcraft/store/registries.py"},
+    r"(?i)\b(insert\s+into|update|delete\s+from)\s+(registries|registry_items)\b": {
+        "wishcraft/store/registries.py", "wishcraft/store/registry_items.py",
+    },
+    r"\b(insert|update|delete)\((Registry|RegistryItem)\)": {
+        "wishcraft/store/registries.py", "wishcraft/store/registry_items.py",
+    },
+}  # fmt: skip
+"""What `registry_write` does for every writer, as patterns, and the only modules that may contain each."""
+
+
+def offenders(sources: dict[str, str]) -> list[str]:
+    return [
+        f"{path}: {match[0]}"
+        for pattern, allowed in STEPS_OF_A_WRITE.items()
+        for path, source in sources.items()
+        if path not in allowed
+        for match in re.finditer(pattern, source)
+    ]
+
+
+def test_only_the_write_primitive_changes_what_a_guest_can_see() -> None:
+    sources = {str(path.relative_to(ROOT)): path.read_text() for path in SOURCES}
+    assert not offenders(sources)
+    assert all(re.search(pattern, sources[path]) for pattern, paths in STEPS_OF_A_WRITE.items() for path in paths)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "await resources.cache.invalidate(shop_id, versions)",
+        "await registries.bump_versions(session, shop_id, ids, 10)",
+        "await registries.update_columns(WriteSession(session), shop_id, registry_id, values)",
+        'text("UPDATE registries SET title = :title")',
+        "update(RegistryItem).values(price=0)",
+        "await pending_invalidations.record(session, shop_id, versions)",
+    ],
+)
+def test_a_write_past_the_primitive_is_noticed(line: str) -> None:
+    assert offenders({"wishcraft/services/inventory/sync.py": line})
+
+
+def test_functions_that_write_registries_take_a_write_session() -> None:
+    for module in ("registries", "registry_items"):
+        tree = ast.parse((ROOT / f"wishcraft/store/{module}.py").read_text())
+        statements = {"insert", "update", "delete"}
+        for function in (node for node in tree.body if isinstance(node, ast.AsyncFunctionDef)):
+            names = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
+            if names & (statements | {"_APPLY", "_BUMP", "_RECOUNT"}):
+                annotation = function.args.args[0].annotation
+                assert annotation and ast.unparse(annotation) == "WriteSession", function.name
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

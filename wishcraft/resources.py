@@ -1,6 +1,6 @@
 """The one place where clients are built: pools, timeouts and retries are set here and nowhere else."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
     from wishcraft.analytics.database import AnalystsDatabase
 
 
+AfterWrite = Callable[[int, Mapping[str, int]], Awaitable[None]]
+"""Called after each committed write with the shop's id and the new versions by slug."""
+
+
+async def publish_nothing(_shop_id: int, _versions: Mapping[str, int]) -> None:
+    """The hook after a write where no one subscribes to changes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Resources:
     """What a request or a task works with. Nothing in it connects before it is used."""
@@ -40,6 +48,7 @@ class Resources:
     http: httpx.AsyncClient
     shopify: ShopifyClient
     mailer: Mailer
+    after_write: AfterWrite = publish_nothing
 
 
 @asynccontextmanager

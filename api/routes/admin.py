@@ -13,9 +13,9 @@ from api.schemas.requests import NewKey, Rotation
 from api.schemas.responses import KeyIssued, KeyList, UsageAnswer
 from wishcraft.domain.callers import Caller
 from wishcraft.errors import CacheUnavailable
-from wishcraft.services.shops.api_keys import Actor, Issued, create_key, list_keys, revoke_key, rotate_key
+from wishcraft.services.shops.api_keys import Issued, create_key, list_keys, revoke_key, rotate_key
 from wishcraft.store import shops
-from wishcraft.store.audit_log import Origin
+from wishcraft.store.audit_log import Actor, Origin
 
 router: Final = APIRouter(prefix="/api/admin", tags=["admin"])
 

@@ -18,7 +18,7 @@ from api.routes.registry_changes import (
 )
 from api.schemas.requests import LARGEST_ID, ChangedItem, NewItem
 from wishcraft.services.registries.items import add_item, change_item, remove_item
-from wishcraft.store.registry_items import ItemValues
+from wishcraft.store import registry_items
 
 router: Final = APIRouter(prefix="/api/registries/{ref}/items", tags=["items"])
 
@@ -41,8 +41,8 @@ async def add(
 ) -> Response:
     """A variant of the shop, as Shopify describes it now: its title, price, stock and picture are read from there."""
     made = claim(idempotency_key, asked.caller, asked.request, sent.model_dump_json().encode())
-    wish = ItemValues(sent.variant_id, sent.quantity, sent.priority, sent.notes)
-    await add_item(asked.serving.resources, asked.to("item.added", if_match), wish, made)
+    new = registry_items.NewItem(sent.variant_id, sent.quantity, sent.priority, sent.notes)
+    await add_item(asked.serving.resources, asked.to("item.added", if_match), new, made)
     return await answer_created(asked.request, asked.serving, asked.caller, asked.slug)
 
 

@@ -13,7 +13,7 @@ from api.schemas.requests import ChangedRegistry, NewRegistry, Person
 from api.state import AppState
 from wishcraft.domain.callers import Caller
 from wishcraft.services.registries.lifecycle import Draft, archive_registry, create_registry, update_registry
-from wishcraft.services.registries.write import Change
+from wishcraft.services.registries.write import ChangeRequest
 from wishcraft.store.audit_log import Origin
 from wishcraft.store.idempotency import IdempotencyKey
 
@@ -92,9 +92,9 @@ class RegistryRequest(NamedTuple):
     slug: str
     origin: Origin
 
-    def to(self, action: str, if_match: str | None) -> Change:
+    def to(self, action: str, if_match: str | None) -> ChangeRequest:
         """The change that is asked for, as the journal calls it."""
-        return Change(self.caller, self.slug, action, if_match, self.origin)
+        return ChangeRequest(self.caller, self.slug, action, if_match, self.origin)
 
     async def answer(self) -> Response:
         """200 with the registry as it is now."""
@@ -130,7 +130,7 @@ async def create(
     values = sent.model_dump(exclude={"registrant", "access_code"}) | _columns(sent.registrant)
     made = claim(idempotency_key, caller, request, sent.model_dump_json().encode())
     draft = Draft(values, sent.access_code)
-    slug = await create_registry(serving.resources, caller, draft, claim=made, origin=origin)
+    slug = await create_registry(serving.resources, caller, draft, key=made, origin=origin)
     return await answer_created(request, serving, caller, slug)
 
 

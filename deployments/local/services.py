@@ -51,7 +51,7 @@ def valkey(folder: Path) -> tuple[Service, str]:
 
 def prefect(environment: Mapping[str, str], port: int, client: PrefectApi) -> Service:
     """Prefect's server with its UI."""
-    arguments = ("deployments.prefect_server", "server", "start", "--host", "127.0.0.1", "--port", str(port))
+    arguments = ("prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))
     return _service(module("prefect", environment, *arguments), client.answers)
 
 

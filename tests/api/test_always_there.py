@@ -81,13 +81,13 @@ async def test_a_registrant_can_change_a_registry_without_redis_and_nobody_sees_
     own_valkey.pause() if how == "hanging" else own_valkey.kill()
     changed = await emma.send("PATCH", f"/api/registries/{slug}", {"title": "After"}, if_match="*")
     assert (changed.status_code, changed.json()["title"]) == (200, "After")
-    assert demo.execute("SELECT slug FROM registries WHERE unmarked").fetchall() == [(slug,)]
+    assert demo.execute("SELECT slug FROM pending_invalidations").fetchall() == [(slug,)]
     own_valkey.resume() if how == "hanging" else await asyncio.to_thread(own_valkey.start)
     await recovered(api)
     read = [await guest.read(slug) for _ in range(2)]
     assert [each.json()["title"] for each in read] == ["After", "After"]
     assert read[1].headers["x-cache"] == "hit"
-    assert demo.execute("SELECT slug FROM registries WHERE unmarked").fetchall() == []
+    assert demo.execute("SELECT slug FROM pending_invalidations").fetchall() == []
 
 
 async def test_a_change_that_redis_missed_in_a_moment_of_silence_is_told_at_once(
@@ -115,7 +115,7 @@ async def test_a_change_that_redis_missed_in_a_moment_of_silence_is_told_at_once
     assert changed.json()["title"] == "After"
     await recovered(api)
     assert (await guest.read(slug)).json()["title"] == "After"
-    assert demo.execute("SELECT slug FROM registries WHERE unmarked").fetchall() == []
+    assert demo.execute("SELECT slug FROM pending_invalidations").fetchall() == []
     assert told == [{slug: 2}, {slug: 2}]
 
 
@@ -128,7 +128,11 @@ async def test_what_a_process_that_died_left_unmarked_another_one_tells_before_i
     own_valkey.pause()
     assert (await api.get(f"/api/registries/{slug}", headers=key)).headers["x-cache"] == "bypass"
     # The other process commits this while Redis hangs, and dies.
-    demo.execute("UPDATE registries SET title = 'After', version = 2, unmarked = true WHERE slug = %s", [slug])
+    demo.execute(
+        """WITH r AS (UPDATE registries SET title = 'After', version = 2 WHERE slug = %s RETURNING *)
+           INSERT INTO pending_invalidations (shop_id, slug, version) SELECT shop_id, slug, version FROM r""",
+        [slug],
+    )
     own_valkey.resume()
     await recovered(api)
     assert (await api.get(f"/api/registries/{slug}", headers=key)).json()["title"] == "After"

@@ -109,7 +109,7 @@ async def test_a_database_that_is_away_is_logged_each_time_and_reported_again_by
     assert len([each for each in caplog.records if "The database did not answer" in each.getMessage()]) == len(paths)
     told = [event["tags"]["route"] for event in sentry.of_type("event")]
     assert [told.count(route) for route in ("/api/registries", "/api/my-registries")] == reports_of_each_route
-    assert {kind for kind, _ in sentry.errors()} == {"OperationalError"}
+    assert {kind for kind, _ in sentry.errors()} == {"DatabaseUnavailable"}
 
 
 async def test_one_requests_breadcrumbs_are_not_told_of_another(client: httpx.AsyncClient, sentry: Listener) -> None:

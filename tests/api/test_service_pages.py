@@ -146,7 +146,7 @@ async def test_every_answer_forbids_guessing_its_type_and_pages_forbid_framing(c
 
 async def test_admin_jobs_leads_to_prefect(client: httpx.AsyncClient, settings: Settings) -> None:
     answer = await client.get("/admin/jobs")
-    assert (answer.status_code, answer.headers["location"]) == (307, f"{settings.prefect_ui_url}/deployments")
+    assert (answer.status_code, answer.headers["location"]) == (307, f"{settings.prefect_ui_url}/v2/deployments")
 
 
 def away(settings: Settings, *stores: str) -> Settings:

@@ -61,7 +61,7 @@ def test_a_quantile_lies_within_its_bucket_as_prometheus_has_it(
     assert quantile(BOUNDS, counts, share) == (expected if expected is None else pytest.approx(expected))
 
 
-def test_what_takes_just_as_long_as_it_may_is_not_slow() -> None:
+def test_a_request_of_exactly_the_limit_is_not_slow() -> None:
     assert slow(BOUNDS, [1, 2, 4, 8]) == Count(15, 12)
 
 
@@ -89,7 +89,7 @@ def test_an_objective_is_met_while_less_is_bad_than_its_budget(bad: int, met: bo
         (Level.MAILS, Count(0, 0), "no data"),
     ],
 )
-def test_a_budget_is_told_in_words(level: Level, count: Count, words: str) -> None:
+def test_an_error_budget_is_described_in_words(level: Level, count: Count, words: str) -> None:
     assert budget(month(level, count)) == words
 
 
@@ -137,7 +137,7 @@ def test_the_verdict_comes_first_and_says_it_all() -> None:
     )
 
 
-def test_what_is_not_known_is_neither_met_nor_missed() -> None:
+def test_an_objective_without_data_is_neither_met_nor_missed() -> None:
     nothing = assess([Tally()] * DAYS, BOUNDS)
     assert verdict(nothing) == "There is no data yet: nothing was served, run or sent."
     assert {row["value"] for row in rows(nothing)} == {"no data"}
@@ -145,7 +145,7 @@ def test_what_is_not_known_is_neither_met_nor_missed() -> None:
     assert verdict(silent) == "All 5 objectives met over 30 days. No data: mail success."
 
 
-def test_the_overview_has_a_line_for_each_objective_and_the_table_a_row_for_each_period() -> None:
+def test_the_overview_lists_objectives_and_the_table_lists_periods() -> None:
     found = judged({Level.JOBS: Count(100, 2)})
     header, _, *lines = overview(found).splitlines()
     assert header == "| objective | budget left | 1 day | 7 days | 30 days | trend |"

@@ -49,6 +49,13 @@ async def test_a_run_that_gives_no_sign_of_life_is_crashed_and_told(http: httpx.
     set_state(http, start_run(http, "sync-inventory"), "COMPLETED")  # its slot is free
 
 
+async def test_a_run_that_dies_before_its_first_heartbeat_is_crashed(http: httpx.Client, alerts: list[str]) -> None:
+    with hastened(http, "Mark runs whose process died"):
+        run = start_run(http, "sync-inventory")
+        await told(alerts, "sync-inventory: Crashed")
+    assert state_of(http, run)["type"] == "CRASHED"
+
+
 async def test_a_run_that_ended_is_not_missed(http: httpx.Client, alerts: list[str]) -> None:
     with hastened(http, "Mark runs whose process died"):
         ended = start_run(http, "cache-warm")

@@ -44,7 +44,7 @@ def _shown(source: str) -> str:
 def test_it_runs_with_the_databases_address_and_nothing_else(
     source: Any, demo: Demo, settings: Settings, tmp_path: Path
 ) -> None:
-    demo.execute("TRUNCATE shops CASCADE")
+    demo.execute("TRUNCATE shops, pending_invalidations CASCADE")
     seed(settings, 60, 7, datetime.now(UTC).date())
     environment = {
         "DATABASE_REPLICA_URL": str(settings.database_replica_url),

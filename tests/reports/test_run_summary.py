@@ -1,4 +1,4 @@
-from wishcraft.domain.work_results import WorkResult, sentence, table
+from wishcraft.domain.work_results import WorkResult, summary_sentence, table_rows
 from wishcraft.reports.run_summary import summary
 
 WELL = WorkResult("a.example", {"variants": 1200, "low_stock": 0}, 1.5)
@@ -13,8 +13,8 @@ def test_a_warning_stands_below_the_sentence() -> None:
 
 
 def test_what_did_not_happen_is_in_no_sentence() -> None:
-    assert sentence([WorkResult("a.example", {"due": 0, "sent": 0})]) == "1 shop: nothing to do."
-    assert sentence([WorkResult("a.example", {"due": 2, "sent": 0, "failed": 2})]) == "1 shop: 2 due, 2 failed."
+    assert summary_sentence([WorkResult("a.example", {"due": 0, "sent": 0})]) == "1 shop: nothing to do."
+    assert summary_sentence([WorkResult("a.example", {"due": 2, "sent": 0, "failed": 2})]) == "1 shop: 2 due, 2 failed."
 
 
 def test_a_clean_run_is_one_sentence() -> None:
@@ -22,22 +22,22 @@ def test_a_clean_run_is_one_sentence() -> None:
 
 
 def test_the_sentence_names_what_failed() -> None:
-    assert sentence([WELL, FAILED]).endswith("Failed: d.example (Refused: a | b).")
+    assert summary_sentence([WELL, FAILED]).endswith("Failed: d.example (Refused: a | b).")
 
 
 def test_a_sentence_over_many_failures_stays_short() -> None:
     failed = [WorkResult(f"{number}.example", problem="Refused") for number in range(1000)]
-    assert sentence(failed).endswith("4.example (Refused); and 995 more.")
+    assert summary_sentence(failed).endswith("4.example (Refused); and 995 more.")
 
 
 def test_only_a_run_that_went_well_had_nothing_to_do() -> None:
-    assert sentence([]) == "0 shops: nothing to do."
-    assert sentence([FAILED]).startswith("1 shop: nothing done.")
-    assert sentence([STOPPED]) == "Stopped after 0 of 1 shop: nothing done."
+    assert summary_sentence([]) == "0 shops: nothing to do."
+    assert summary_sentence([FAILED]).startswith("1 shop: nothing done.")
+    assert summary_sentence([STOPPED]) == "Stopped after 0 of 1 shop: nothing done."
 
 
 def test_a_stopped_run_says_how_far_it_came() -> None:
-    assert sentence([WELL, STOPPED]).startswith("Stopped after 1 of 2 shops: 1,200 variants")
+    assert summary_sentence([WELL, STOPPED]).startswith("Stopped after 1 of 2 shops: 1,200 variants")
     assert "Its next run does the rest: e.example." in summary([WELL, STOPPED])
 
 
@@ -57,6 +57,6 @@ def test_a_long_list_is_cut_and_says_so() -> None:
 
 
 def test_the_table_shows_problems_first_then_what_was_stopped_then_the_slowest() -> None:
-    rows = table([WELL, LOW, STOPPED, FAILED])
+    rows = table_rows([WELL, LOW, STOPPED, FAILED])
     assert [row["shop"] for row in rows] == ["d.example", "e.example", "b.example", "a.example"]
     assert [row["problem"] for row in rows[:2]] == ["Refused: a | b", "stopped"]

@@ -38,7 +38,7 @@ def test_what_is_purchased_is_the_sum_of_live_purchases(demo: Demo) -> None:
 
 
 def test_the_usual_size_has_every_kind_of_registry(demo: Demo, settings: Settings) -> None:
-    demo.execute("TRUNCATE shops CASCADE")
+    demo.execute("TRUNCATE shops, pending_invalidations CASCADE")
     assert seed(settings, 200, 2026, TODAY)
     assert demo.execute("SELECT count(*) FROM registries").fetchone() == (200,)
     [(items,)] = demo.execute("SELECT count(*) FROM registry_items").fetchall()
@@ -113,7 +113,7 @@ def test_the_card_keeps_keys_that_work_and_replaces_those_that_do_not(
 
 
 def test_guests_do_nothing_before_there_is_something_to_do_it_with(demo: Demo, settings: Settings) -> None:
-    demo.execute("TRUNCATE shops CASCADE")
+    demo.execute("TRUNCATE shops, pending_invalidations CASCADE")
     assert seed(settings, 200, 2026, TODAY)
     for impossible in (
         "SELECT FROM registry_items i JOIN registries r ON r.id = i.registry_id WHERE i.created_at < r.created_at",
@@ -130,7 +130,7 @@ def test_guests_do_nothing_before_there_is_something_to_do_it_with(demo: Demo, s
 
 
 def test_analysts_find_something_of_everything(demo: Demo, settings: Settings) -> None:
-    demo.execute("TRUNCATE shops CASCADE")
+    demo.execute("TRUNCATE shops, pending_invalidations CASCADE")
     assert seed(settings, 200, 2026, TODAY)
     for interesting in (
         """SELECT FROM registry_items GROUP BY registry_id HAVING min(quantity_purchased - quantity_wanted) = 0""",

@@ -71,7 +71,7 @@ class MemoryTokens:
         self.saved.append(token)
 
     @asynccontextmanager
-    async def refreshing(self, shop: str) -> AsyncIterator[None]:
+    async def refresh_lock(self, shop: str) -> AsyncIterator[None]:
         async with self._locks[shop]:
             yield
 

@@ -20,7 +20,7 @@ PRICES = ("0", "0.01", "0.50", "1.50", "2.50", "12.34", "99.995", "9999999999.99
 
 @pytest.mark.parametrize("currency", ["USD", "JPY"])
 @pytest.mark.parametrize("seed", range(3))
-async def test_the_database_writes_what_the_domain_defines_to_the_byte(
+async def test_the_sql_payload_equals_the_domains_byte_for_byte(
     resources: Resources, demo: Demo, seed: int, currency: str
 ) -> None:
     demo.execute("UPDATE shops SET currency = %s WHERE id = 1", [currency])
@@ -34,7 +34,7 @@ async def test_the_database_writes_what_the_domain_defines_to_the_byte(
         assert documents[registry.slug].body == orjson.dumps(registry_payload(registry, items))
 
 
-async def test_slugs_that_name_nothing_are_left_out(resources: Resources) -> None:
+async def test_unknown_slugs_are_skipped(resources: Resources) -> None:
     assert await load_documents(resources.db, 1, ["nobody-has-this"]) == {}
 
 

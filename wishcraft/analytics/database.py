@@ -17,10 +17,9 @@ from psycopg import Connection, Cursor
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from sqlalchemy import create_engine
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from wishcraft.analytics.tables import TABLES, TableName, read_table
+from wishcraft.database_errors import translate_database_errors
 from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QuestionRefused
 
 ROLE: Final = "wishcraft_analyst"
@@ -143,16 +142,15 @@ class AnalystsDatabase:
     @contextmanager
     def _connection(self) -> Iterator[Connection[tuple[Any, ...]]]:
         try:
-            with self._engine.connect() as pooled:
+            with translate_database_errors(), self._engine.connect() as pooled:
                 connection: Connection[tuple[Any, ...]] = pooled.connection.driver_connection  # type: ignore[assignment]
                 yield connection
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable) as error:
             raise ConfigurationError(f"{error.diag.message_primary}: {_MIGRATE}") from error
-        except (psycopg.OperationalError, OperationalError, PoolTimeout) as error:
-            reason = str(error).partition("\n")[0]
-            if ROLE in reason:
-                raise ConfigurationError(f"{reason}: {_MIGRATE}") from error
-            raise DatabaseUnavailable(reason) from error
+        except DatabaseUnavailable as error:
+            if ROLE in str(error):
+                raise ConfigurationError(f"{error}: {_MIGRATE}") from error
+            raise
 
 
 MOST_MB: Final = 50

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from wishcraft.domain.work_results import WorkResult, named, sentence
+from wishcraft.domain.work_results import WorkResult, join_names, summary_sentence
 from wishcraft.reports.markdown import escaped
 from wishcraft.reports.markdown import table as markdown_table
 
@@ -14,7 +14,7 @@ MOST_ROWS: Final = 20
 def summary(outcomes: Sequence[WorkResult], watched: Sequence[str] = (), noun: str = "shop", warning: str = "") -> str:
     """The run for people. `watched` are names of counts of which any is worth a look, such as `low_stock`."""
     parts = [
-        f"**{escaped(sentence(outcomes, noun))}**",
+        f"**{escaped(summary_sentence(outcomes, noun))}**",
         warning,
         _failures(outcomes, noun),
         _stopped(outcomes),
@@ -24,24 +24,24 @@ def summary(outcomes: Sequence[WorkResult], watched: Sequence[str] = (), noun: s
 
 
 def _failures(outcomes: Sequence[WorkResult], noun: str) -> str:
-    rows = [(o.shop, o.problem, o.advice) for o in outcomes if o.problem]
+    rows = [(o.name, o.problem, o.advice) for o in outcomes if o.problem]
     return _section("Failed", (noun, "problem", "what to do"), rows)
 
 
 def _stopped(outcomes: Sequence[WorkResult]) -> str:
-    undone = named(o.shop for o in outcomes if o.stopped)
+    undone = join_names(o.name for o in outcomes if o.stopped)
     return f"## Not done\n\nThe run was asked to stop. Its next run does the rest: {undone}." if undone else ""
 
 
 def _retries(outcomes: Sequence[WorkResult]) -> str:
-    again = named(f"{o.shop} ({o.tries} tries)" for o in outcomes if o.tries > 1)
+    again = join_names(f"{o.name} ({o.tries} tries)" for o in outcomes if o.tries > 1)
     return f"## Tried again\n\n{again}." if again else ""
 
 
 def _watched(outcomes: Sequence[WorkResult], names: Sequence[str], noun: str) -> str:
     sums: Callable[[WorkResult], int] = lambda o: sum(o.counts.get(name, 0) for name in names)  # noqa: E731  a sort key
     rows = [
-        (o.shop, *(f"{o.counts.get(name, 0):,}" for name in names))
+        (o.name, *(f"{o.counts.get(name, 0):,}" for name in names))
         for o in sorted(outcomes, key=sums, reverse=True)
         if sums(o)
     ]

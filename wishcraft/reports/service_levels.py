@@ -22,7 +22,7 @@ from wishcraft.reports.plots import Days, draw, image
 from wishcraft.reports.service_level_text import said
 from wishcraft.resources import Resources
 from wishcraft.store import mail_statistics, service_minutes
-from wishcraft.store.mail_statistics import Mailed
+from wishcraft.store.mail_statistics import MailCounts
 from wishcraft.store.service_minutes import Day, TrafficCounts
 
 _NONE: Final = Day(0, TrafficCounts(0, 0, [], 0, 0, 0, 0))
@@ -41,14 +41,14 @@ async def tally_days(resources: Resources, end: datetime, runs: Mapping[int, Cou
         _tally(
             day_minutes(end, ago, first),
             served.get(ago, _NONE),
-            mailed.get(ago, Mailed(0, 0)),
+            mailed.get(ago, MailCounts(0, 0)),
             runs.get(ago, Count()),
         )
         for ago in range(DAYS)
     ]
 
 
-def _tally(expected: int, day: Day, mailed: Mailed, runs: Count) -> Tally:
+def _tally(expected: int, day: Day, mailed: MailCounts, runs: Count) -> Tally:
     served = day.served
     missed = served.misses + served.bypassed
     counts = {

@@ -24,7 +24,7 @@ class TokenStore(Protocol):
         """Store the shop's token; it is durable when this returns."""
         ...
 
-    def refreshing(self, shop: str) -> AbstractAsyncContextManager[None]:
+    def refresh_lock(self, shop: str) -> AbstractAsyncContextManager[None]:
         """Lock the refresh of the shop's token across all processes."""
         ...
 
@@ -60,7 +60,7 @@ class AccessTokens:
             ShopifyUnauthorized: The token cannot be refreshed.
             ShopifyUnavailable: Shopify cannot be reached.
         """
-        async with self._store.refreshing(shop):
+        async with self._store.refresh_lock(shop):
             stored = await self._store.load(shop)
             if stored.access != rejected.access:
                 return stored

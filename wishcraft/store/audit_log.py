@@ -1,4 +1,4 @@
-"""Queries on the audit log: who changed what, and from where."""
+"""Inserts into the audit log: who did what to which resource, and from where."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,33 +10,38 @@ from wishcraft.store.schema import AuditLog
 
 
 class Origin(NamedTuple):
-    """Where a request came from."""
+    """IP address and user agent of a request."""
 
     ip: str | None = None
     user_agent: str | None = None
 
 
+class Actor(NamedTuple):
+    """Who acts in a shop: a caller's name (`key:…`, `customer:…`, `admin:…`) or a job's, and the request's origin."""
+
+    shop_id: int
+    name: str
+    origin: Origin = Origin()
+
+
 async def record(
     session: AsyncSession,
-    shop_id: int,
-    actor: str,
+    actor: Actor,
     action: str,
     resource: str,
     resource_id: str,
-    *,
-    origin: Origin = Origin(),  # noqa: B008  it cannot change
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write down that the actor did this to the resource, in the transaction in which it is done."""
+    """Insert an audit log entry. Call it in the transaction of the audited change."""
     await session.execute(
         insert(AuditLog).values(
-            shop_id=shop_id,
-            actor=actor,
+            shop_id=actor.shop_id,
+            actor=actor.name,
             action=action,
             resource=resource,
             resource_id=resource_id,
             details=dict(details or {}),
-            ip=origin.ip,
-            user_agent=origin.user_agent,
+            ip=actor.origin.ip,
+            user_agent=actor.origin.user_agent,
         )
     )

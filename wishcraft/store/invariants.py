@@ -1,22 +1,12 @@
-"""Finds what must never be, each scoped to one shop, and counts purchases anew."""
+"""Queries that find violated invariants, each scoped to one shop."""
 
-from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.registries import LIVE_PURCHASES
-
-
-class Recounted(NamedTuple):
-    """An item whose count of purchases was wrong."""
-
-    item_id: int
-    was: int
-    counted: int
-
 
 _LIVE: Final = sorted(status.value for status in LIVE_PURCHASES)
 _FIND_MISCOUNTED: Final = text("""
@@ -28,26 +18,9 @@ FROM registry_items i LEFT JOIN (
 WHERE i.shop_id = :shop_id AND i.quantity_purchased <> coalesce(p.quantity, 0)
 GROUP BY i.registry_id ORDER BY i.registry_id
 """)
-# Items of the few registries that are locked: their purchases are counted one item at a time, by an index.
-_RECOUNT: Final = text("""
-UPDATE registry_items i SET quantity_purchased = m.counted, updated_at = now()
-FROM (
-    SELECT w.id, w.quantity_purchased AS was, p.counted
-    FROM registry_items w CROSS JOIN LATERAL (
-        SELECT coalesce(sum(quantity), 0)::bigint AS counted FROM purchases
-        WHERE item_id = w.id AND shop_id = :shop_id AND status = ANY(:live)
-    ) p
-    WHERE w.shop_id = :shop_id AND w.registry_id = ANY(:registry_ids) AND w.quantity_purchased <> p.counted
-) m
-WHERE i.id = m.id
-RETURNING i.registry_id, i.id, m.was, m.counted
-""")
 _COUNT_STUCK: Final = text("""
 SELECT count(*) FROM reminders
 WHERE shop_id = :shop_id AND state = 'sending' AND updated_at < now() - CAST(:older AS interval)
-""")
-_FIND_UNTOLD: Final = text("""
-SELECT slug FROM registries WHERE shop_id = :shop_id AND unmarked AND updated_at < now() - CAST(:older AS interval)
 """)
 _IS_UNSYNCED: Final = text("""
 SELECT s.synced_at < now() - CAST(:older AS interval) AND EXISTS (
@@ -59,30 +32,16 @@ FROM shops s WHERE s.id = :shop_id
 
 
 async def find_miscounted(session: AsyncSession, shop_id: int) -> dict[int, int]:
-    """The registries with items whose count is not that of their live purchases, in order, and how many items it is."""
+    """Number of items whose `quantity_purchased` differs from their live purchases, by registry id, ascending."""
     rows = await session.execute(_FIND_MISCOUNTED, {"shop_id": shop_id, "live": _LIVE})
     return {registry_id: items for registry_id, items in rows}  # noqa: C416  rows are not pairs to mypy
 
 
-async def recount(session: AsyncSession, shop_id: int, registry_ids: Sequence[int]) -> dict[int, list[Recounted]]:
-    """Count the purchases of these registries' items anew, which the caller has locked; what was wrong, by registry."""
-    parameters = {"shop_id": shop_id, "live": _LIVE, "registry_ids": list(registry_ids)}
-    recounted: dict[int, list[Recounted]] = {}
-    for registry_id, *item in await session.execute(_RECOUNT, parameters):
-        recounted.setdefault(registry_id, []).append(Recounted(*item))
-    return recounted
-
-
 async def count_stuck_reminders(session: AsyncSession, shop_id: int, older: timedelta) -> int:
-    """How many reminders have been `sending` for longer than that."""
+    """Number of reminders that have been `sending` for longer than `older`."""
     return int((await session.execute(_COUNT_STUCK, {"shop_id": shop_id, "older": older})).scalar_one())
 
 
-async def find_untold(session: AsyncSession, shop_id: int, older: timedelta) -> list[str]:
-    """The slugs of registries whose change the cache has not been told of for longer than that."""
-    return list(await session.scalars(_FIND_UNTOLD, {"shop_id": shop_id, "older": older}))
-
-
 async def is_unsynced(session: AsyncSession, shop_id: int, older: timedelta) -> bool:
-    """Whether the shop has something to sync, and no sync has come to its end for longer than that."""
+    """Whether the shop has items to sync and its last finished sync is older than `older`."""
     return bool((await session.execute(_IS_UNSYNCED, {"shop_id": shop_id, "older": older})).scalar_one_or_none())

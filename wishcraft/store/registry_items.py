@@ -10,16 +10,18 @@ from sqlalchemy import delete, exists, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.inventory import VariantReading, is_available, item_status
-from wishcraft.domain.registries import ItemStatus, Priority, RegistryStatus
+from wishcraft.domain.registries import LIVE_PURCHASES, ItemStatus, Priority, RegistryStatus
+from wishcraft.store.registries import WriteSession
 from wishcraft.store.schema import Purchase, Registry, RegistryItem
 
 _ROWS_AT_ONCE: Final = 5_000
+_LIVE: Final = sorted(status.value for status in LIVE_PURCHASES)
 
 Readings = Mapping[int, VariantReading | None]
-"""What Shopify said of variants by their ids; None is a variant that it no longer has."""
+"""Shopify's readings by variant id; None for a variant that Shopify has deleted."""
 
-# One row per variant. What a deleted variant leaves NULL keeps the item's value, its price and title among them:
-# guests still see what was wished for. `compare_at_price` may be NULL of its own, so it is kept by `deleted`.
+# One row per variant. NULL columns of a deleted variant keep the item's values, such as price and title, so guests
+# still see the item. `compare_at_price` may be NULL in its own right, so `deleted` decides about it.
 _READING: Final = """
 WITH reading AS (
     SELECT * FROM jsonb_to_recordset(CAST(:readings AS jsonb)) AS r (
@@ -45,7 +47,7 @@ WITH reading AS (
             r.available,
             CASE WHEN i.status = 'hidden' THEN i.status ELSE r.status END AS status
     ) n
-    -- A reading that a webhook brought after this one was asked for is newer: leave it.
+    -- A webhook may have written a newer reading since this one was requested: keep it.
     WHERE (i.inventory_observed_at IS NULL OR i.inventory_observed_at < :observed_at)
       AND (n.product_id, n.inventory_item_id, n.handle, n.product_title, n.variant_title, n.price,
            n.compare_at_price, n.tracked, n.inventory_quantity, n.inventory_policy, n.available, n.status)
@@ -69,9 +71,24 @@ RETURNING i.registry_id
 """
 )
 
+# Only the few locked registries, so purchases are counted item by item, by an index.
+_RECOUNT: Final = text("""
+UPDATE registry_items i SET quantity_purchased = m.counted, updated_at = now()
+FROM (
+    SELECT w.id, w.quantity_purchased AS was, p.counted
+    FROM registry_items w CROSS JOIN LATERAL (
+        SELECT coalesce(sum(quantity), 0)::bigint AS counted FROM purchases
+        WHERE item_id = w.id AND shop_id = :shop_id AND status = ANY(:live)
+    ) p
+    WHERE w.shop_id = :shop_id AND w.registry_id = ANY(:registry_ids) AND w.quantity_purchased <> p.counted
+) m
+WHERE i.id = m.id
+RETURNING i.registry_id, i.id, m.was, m.counted
+""")
+
 
 async def find_variants(session: AsyncSession, shop_id: int) -> "array[int]":
-    """The distinct variants that the shop's active registries wish for, in order: 8 bytes each, however many."""
+    """The distinct variant ids in the shop's active registries, ascending; an array, for 8 bytes an id."""
     query = (
         select(RegistryItem.variant_id)
         .distinct()
@@ -89,20 +106,20 @@ async def find_variants(session: AsyncSession, shop_id: int) -> "array[int]":
 async def find_changed_registries(
     session: AsyncSession, shop_id: int, readings: Readings, observed_at: datetime
 ) -> list[int]:
-    """The ids of the active registries in which these readings would change an item, in order."""
+    """The ids of the active registries in which these readings would change an item, ascending."""
     parameters = {"shop_id": shop_id, "readings": _encode(readings), "observed_at": observed_at}
     return list(await session.scalars(_FIND_CHANGED, parameters))
 
 
 async def apply_readings(
-    session: AsyncSession, shop_id: int, registry_ids: Sequence[int], readings: Readings, observed_at: datetime
+    session: WriteSession, shop_id: int, registry_ids: Sequence[int], readings: Readings, observed_at: datetime
 ) -> list[int]:
-    """Write what the readings change in these registries, which the caller has locked.
+    """Update the items that the readings change in these registries, which the caller has locked.
 
-    Items that are as they were, or were read later than `observed_at`, are left alone.
+    Skips unchanged items and items that were read after `observed_at`.
 
     Returns:
-        The registry's id for each item written: one registry may stand in it several times.
+        The registry id of each updated item, with repetitions.
     """
     parameters = {
         "shop_id": shop_id,
@@ -118,36 +135,15 @@ def _encode(readings: Readings) -> str:
     return orjson.dumps(rows, default=str).decode()
 
 
-def _row(variant_id: int, reading: VariantReading | None) -> dict[str, object]:
-    status = item_status(reading)
+def _row(variant_id: int, reading: VariantReading | None) -> dict[str, Any]:
     if reading is None:
-        return {
-            "variant_id": variant_id,
-            "deleted": True,
-            "inventory_quantity": 0,
-            "available": False,
-            "status": status,
-        }
-    return {
-        "variant_id": variant_id,
-        "deleted": False,
-        "product_id": reading.product_id,
-        "inventory_item_id": reading.inventory_item_id,
-        "handle": reading.handle,
-        "product_title": reading.product_title,
-        "variant_title": reading.variant_title,
-        "price": reading.price,
-        "compare_at_price": reading.compare_at_price,
-        "tracked": reading.tracked,
-        "inventory_quantity": reading.inventory_quantity,
-        "inventory_policy": reading.inventory_policy,
-        "available": is_available(reading),
-        "status": status,
-    }
+        gone = {"inventory_quantity": 0, "available": False, "status": item_status(None)}
+        return {"variant_id": variant_id, "deleted": True, **gone}
+    return {"deleted": False, **_reading_columns(reading)}
 
 
-class ItemValues(NamedTuple):
-    """What is wished for, and how much."""
+class NewItem(NamedTuple):
+    """The registrant's values of a new item."""
 
     variant_id: int
     quantity: int
@@ -155,8 +151,16 @@ class ItemValues(NamedTuple):
     notes: str
 
 
-class DisplayOrder(NamedTuple):
-    """How full a registry is: items shown, the last place among them, and what is there of one variant already."""
+class ItemReading(NamedTuple):
+    """Shopify's values of a new item; `observed_at` is a time before the request to Shopify."""
+
+    variant: VariantReading
+    image: str | None
+    observed_at: datetime
+
+
+class Slots(NamedTuple):
+    """Number of shown items, last display order, and id and status of the item with the same variant, if any."""
 
     shown: int
     last: int
@@ -164,78 +168,86 @@ class DisplayOrder(NamedTuple):
     same_status: ItemStatus | None
 
 
-async def find_places(session: AsyncSession, shop_id: int, registry_id: int, variant_id: int) -> DisplayOrder:
-    """What must be known before the variant is added to the registry."""
+class CorrectedCount(NamedTuple):
+    """An item whose `quantity_purchased` was wrong, before and after."""
+
+    item_id: int
+    was: int
+    counted: int
+
+
+async def find_slots(session: AsyncSession, shop_id: int, registry_id: int, variant_id: int) -> Slots:
+    """The registry's slots before the variant is added."""
     where = (RegistryItem.shop_id == shop_id, RegistryItem.registry_id == registry_id)
     shown = func.count().filter(RegistryItem.status != ItemStatus.HIDDEN)
     count = (
         await session.execute(select(shown, func.coalesce(func.max(RegistryItem.display_order), -1)).where(*where))
     ).one()
     same = select(RegistryItem.id, RegistryItem.status).where(*where, RegistryItem.variant_id == variant_id)
-    there = (await session.execute(same)).one_or_none()
-    return DisplayOrder(*count, *(there or (None, None)))
+    row = (await session.execute(same)).one_or_none()
+    return Slots(*count, *(row or (None, None)))
 
 
 async def add(
-    session: AsyncSession,
+    session: WriteSession,
     shop_id: int,
     registry_id: int,
-    wish: ItemValues,
-    reading: VariantReading,
-    image: str | None,
+    new: NewItem,
+    reading: ItemReading,
     *,
     currency: str,
-    place: int,
-    observed_at: datetime,
+    display_order: int,
 ) -> int:
-    """Insert the wish as Shopify described its variant; the item's id."""
+    """Insert an item; returns its id."""
     values = {
         "shop_id": shop_id,
         "registry_id": registry_id,
-        "quantity_wanted": wish.quantity,
-        "priority": wish.priority,
-        "notes": wish.notes,
         "currency": currency,
-        "display_order": place,
-        "image": image,
-        **_as_read(reading, observed_at),
+        "display_order": display_order,
+        **_columns(new, reading),
     }
     statement = insert(RegistryItem).values(values).returning(RegistryItem.id)
     return int((await session.execute(statement)).scalar_one())
 
 
-async def bring_back(
-    session: AsyncSession,
-    shop_id: int,
-    item_id: int,
-    wish: ItemValues,
-    reading: VariantReading,
-    image: str | None,
-    observed_at: datetime,
-) -> None:
-    """Show again an item that was hidden, as it is wished for now."""
-    wished = {"quantity_wanted": wish.quantity, "priority": wish.priority, "notes": wish.notes, "image": image}
+async def restore(session: WriteSession, shop_id: int, item_id: int, new: NewItem, reading: ItemReading) -> None:
+    """Show a hidden item again, with new values."""
     where = (RegistryItem.shop_id == shop_id, RegistryItem.id == item_id)
-    await session.execute(update(RegistryItem).where(*where).values(wished | _as_read(reading, observed_at)))
+    await session.execute(update(RegistryItem).where(*where).values(_columns(new, reading)))
 
 
-async def change(
-    session: AsyncSession, shop_id: int, registry_id: int, item_id: int, values: Mapping[str, Any]
+async def update_columns(
+    session: WriteSession, shop_id: int, registry_id: int, item_id: int, values: Mapping[str, Any]
 ) -> bool:
-    """Write these columns of an item that is shown; False if there is none."""
-    statement = update(RegistryItem).where(*_one(shop_id, registry_id, item_id)).values(**values)
+    """Set these columns of a shown item; False if there is none."""
+    statement = update(RegistryItem).where(*_shown(shop_id, registry_id, item_id)).values(**values)
     return bool((await session.execute(statement.returning(RegistryItem.id))).all())
 
 
-async def remove(session: AsyncSession, shop_id: int, registry_id: int, item_id: int) -> bool:
-    """Take an item away; one that something was bought of is hidden, and its purchases stay. False if there is none."""
+async def remove(session: WriteSession, shop_id: int, registry_id: int, item_id: int) -> bool:
+    """Delete an item, or hide it if it has purchases, which are kept; False if there is none."""
     bought = exists().where(Purchase.item_id == item_id, Purchase.shop_id == shop_id)
-    where = _one(shop_id, registry_id, item_id)
-    gone = await session.execute(delete(RegistryItem).where(*where, ~bought).returning(RegistryItem.id))
-    return bool(gone.all()) or await change(session, shop_id, registry_id, item_id, {"status": ItemStatus.HIDDEN})
+    where = _shown(shop_id, registry_id, item_id)
+    deleted = await session.execute(delete(RegistryItem).where(*where, ~bought).returning(RegistryItem.id))
+    if deleted.all():
+        return True
+    return await update_columns(session, shop_id, registry_id, item_id, {"status": ItemStatus.HIDDEN})
 
 
-def _one(shop_id: int, registry_id: int, item_id: int) -> tuple[Any, ...]:
+async def recount(session: WriteSession, shop_id: int, registry_ids: Sequence[int]) -> dict[int, list[CorrectedCount]]:
+    """Set `quantity_purchased` of these locked registries' items to the sum of their live purchases.
+
+    Returns:
+        The corrected items, by registry id.
+    """
+    parameters = {"shop_id": shop_id, "live": _LIVE, "registry_ids": list(registry_ids)}
+    corrected: dict[int, list[CorrectedCount]] = {}
+    for registry_id, *item in await session.execute(_RECOUNT, parameters):
+        corrected.setdefault(registry_id, []).append(CorrectedCount(*item))
+    return corrected
+
+
+def _shown(shop_id: int, registry_id: int, item_id: int) -> tuple[Any, ...]:
     return (
         RegistryItem.shop_id == shop_id,
         RegistryItem.registry_id == registry_id,
@@ -244,10 +256,21 @@ def _one(shop_id: int, registry_id: int, item_id: int) -> tuple[Any, ...]:
     )
 
 
-def _as_read(reading: VariantReading, observed_at: datetime) -> dict[str, Any]:
+def _columns(new: NewItem, reading: ItemReading) -> dict[str, Any]:
     return {
-        "product_id": reading.product_id,
+        "quantity_wanted": new.quantity,
+        "priority": new.priority,
+        "notes": new.notes,
+        "image": reading.image,
+        "inventory_observed_at": reading.observed_at,
+        **_reading_columns(reading.variant),
+    }
+
+
+def _reading_columns(reading: VariantReading) -> dict[str, Any]:
+    return {
         "variant_id": reading.variant_id,
+        "product_id": reading.product_id,
         "inventory_item_id": reading.inventory_item_id,
         "handle": reading.handle,
         "product_title": reading.product_title,
@@ -259,5 +282,4 @@ def _as_read(reading: VariantReading, observed_at: datetime) -> dict[str, Any]:
         "inventory_policy": reading.inventory_policy,
         "available": is_available(reading),
         "status": item_status(reading),
-        "inventory_observed_at": observed_at,
     }

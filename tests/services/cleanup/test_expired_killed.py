@@ -1,7 +1,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -9,8 +8,8 @@ from typing import Any
 
 import pytest
 from psycopg import Connection
-from pydantic import SecretStr
 
+from tests.support.job_processes import command, environment
 from wishcraft.domain.retention import Bounds, Kind
 from wishcraft.resources import Resources
 from wishcraft.services.cleanup.expired import clean_table
@@ -22,25 +21,6 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 BOUNDS = Bounds(10, datetime.max.replace(tzinfo=UTC))
 ROWS = 100
 
-CLEAN = """
-import asyncio, sys
-from datetime import UTC, datetime
-from wishcraft.domain.retention import Bounds, Kind
-from wishcraft.resources import open_resources
-from wishcraft.services.cleanup.expired import clean_table
-
-async def tell(done, total):
-    print(done, flush=True)
-    await asyncio.to_thread(sys.stdin.readline)
-
-async def main():
-    async with open_resources() as resources:
-        now = datetime.now(UTC)
-        await clean_table(resources, Kind.AUDIT, now, Bounds(10, datetime.max.replace(tzinfo=UTC)), checkpoint=tell)
-
-asyncio.run(main())
-"""
-
 
 @pytest.fixture
 def cleaner(settings: Settings, demo: Demo) -> Iterator["subprocess.Popen[str]"]:
@@ -51,14 +31,9 @@ def cleaner(settings: Settings, demo: Demo) -> Iterator["subprocess.Popen[str]"]
            SELECT 'ops', 'registry.archived', 'registry', n, %s FROM generate_series(1, %s) n""",
         [LONG_AGO, ROWS],
     )
-    plain = {
-        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        for name, value in settings
-        if value is not None
-    }
-    process = subprocess.Popen(  # noqa: S603  this file's own program
-        [sys.executable, "-c", CLEAN],
-        env=os.environ | plain,
+    process = subprocess.Popen(  # noqa: S603  the tests' own program
+        command("delete_audit_logs"),
+        env=environment(settings),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

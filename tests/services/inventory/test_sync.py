@@ -1,6 +1,4 @@
 import asyncio
-import os
-import sys
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -9,9 +7,9 @@ from typing import Any
 import orjson
 import pytest
 from psycopg import Connection
-from pydantic import SecretStr
 
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.job_processes import command, environment
 from wishcraft.errors import CacheUnavailable, RunStopped
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.inventory.sync import sync_shop
@@ -201,7 +199,7 @@ async def test_a_shop_that_is_being_synced_is_left_to_that_sync(
 ) -> None:
     wish.variant.price += 1
     before = contents(demo), versions(demo)
-    async with locks.hold(resources.db, "sync", shop.id):
+    async with locks.acquire(resources.db, "sync", shop.id):
         assert await sync_shop(resources, shop) == {"already_being_synced": 1}
     assert simulator.shops[shop.domain].counters.requests == 0
     assert (contents(demo), versions(demo)) == before
@@ -278,24 +276,6 @@ def raise_prices(simulator: Simulator, shop: ShopRef) -> None:
         variant.price += 1
 
 
-KILLED = """
-import asyncio
-from wishcraft.resources import open_resources
-from wishcraft.services.inventory import sync
-from wishcraft.store import shops
-
-sync.REGISTRIES_PER_WRITE = 1  # many small writes, to be killed between them
-
-async def main():
-    async with open_resources(redis_timeout=5) as resources:
-        async with resources.db.repeatable_read() as session:
-            [shop] = await shops.find_active(session, ["maple-and-pine.myshopify.com"])
-        await sync.sync_shop(resources, shop)
-
-asyncio.run(main())
-"""
-
-
 @pytest.mark.parametrize("writes", [1, 2])
 async def test_a_sync_that_is_killed_is_made_whole_by_the_next(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, simulator: Simulator, writes: int
@@ -303,7 +283,7 @@ async def test_a_sync_that_is_killed_is_made_whole_by_the_next(
     await warm_shop(resources, shop)
     raise_prices(simulator, shop)
     before = versions(demo)
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, env=environment(settings))
+    process = await asyncio.create_subprocess_exec(*command("sync_demo_shop"), env=environment(settings))
     deadline = time.monotonic() + 60
     while sum(versions(demo).values()) - sum(before.values()) < writes:
         assert time.monotonic() < deadline, "the sync wrote nothing"
@@ -312,7 +292,7 @@ async def test_a_sync_that_is_killed_is_made_whole_by_the_next(
     with suppress(ProcessLookupError):  # it may have come to its end
         process.kill()
     await process.wait()
-    async with asyncio.timeout(10), locks.hold(resources.db, "sync", shop.id):
+    async with asyncio.timeout(10), locks.acquire(resources.db, "sync", shop.id):
         pass  # its lock went with it
     await sync_shop(resources, shop)
     assert (await sync_shop(resources, shop))["items_changed"] == 0
@@ -325,12 +305,3 @@ async def test_a_sync_that_is_killed_is_made_whole_by_the_next(
 async def read_truth(resources: Resources, shop: ShopRef, slug: str) -> bytes | None:
     document = (await load_documents(resources.db, shop.id, [slug])).get(slug)
     return document.body if document else None
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    plain = {
-        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        for name, value in settings
-        if value is not None
-    }
-    return {**os.environ, **plain}

@@ -10,7 +10,7 @@ from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
 from wishcraft.cache import keys
 from wishcraft.cache.registries import RegistryCache
-from wishcraft.domain.invariants import WATCHED
+from wishcraft.domain.invariants import WARNING_COUNTS
 from wishcraft.errors import CacheUnavailable, ShopifyUnauthorized
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.inventory.sync import sync_shop
@@ -19,6 +19,7 @@ from wishcraft.services.registries.reader import RegistryReader, load_documents
 from wishcraft.services.registries.warm import warm_shop
 from wishcraft.settings import Settings
 from wishcraft.store import locks, registries
+from wishcraft.store.registries import WriteSession
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
@@ -28,7 +29,7 @@ WRONG = 77
 async def check(resources: Resources, shop: ShopRef, *, repair: bool = True) -> dict[str, int]:
     """What is not zero of the check's counts, the entries that were looked at aside."""
     counts = await check_shop(resources, shop, repair=repair, sample=5000)
-    assert set(counts) == {"entries_checked", *WATCHED}
+    assert set(counts) == {"entries_checked", *WARNING_COUNTS}
     return {name: count for name, count in counts.items() if count and name != "entries_checked"}
 
 
@@ -71,7 +72,7 @@ async def test_in_a_healthy_shop_nothing_is_found_and_nothing_written(
     warmed = await warm_shop(resources, shop)
     before = one(demo, "SELECT count(*) FROM audit_logs"), one(demo, "SELECT sum(version) FROM registries")
     counts = await check_shop(resources, shop, repair=True, sample=5000)
-    assert counts == {"entries_checked": warmed["warmed"], **dict.fromkeys(WATCHED, 0)}
+    assert counts == {"entries_checked": warmed["warmed"], **dict.fromkeys(WARNING_COUNTS, 0)}
     assert (one(demo, "SELECT count(*) FROM audit_logs"), one(demo, "SELECT sum(version) FROM registries")) == before
 
 
@@ -102,13 +103,14 @@ async def test_without_repair_everything_is_only_told_of(resources: Resources, d
     item, _, slug, _ = an_item(demo, shop)
     await warm_shop(resources, shop)
     miscount(demo, item)
-    untold = demo.execute(
-        """UPDATE registries SET unmarked = true, updated_at = now() - interval '2 minutes'
+    pending = demo.execute(
+        """INSERT INTO pending_invalidations (shop_id, slug, version, since)
+           SELECT shop_id, slug, version, now() - interval '2 minutes' FROM registries
            WHERE shop_id = %s AND slug <> %s""",
         [shop.id, slug],
     ).rowcount
     counts = await check(resources, shop, repair=False)
-    assert counts == {"purchases_left": 1, "marks_left": untold, "entries_left": 1}
+    assert counts == {"purchases_left": 1, "marks_left": pending, "entries_left": 1}
     assert counted(demo, item) == WRONG
     assert not await same_as_postgresql(resources, shop, slug)
     assert one(demo, "SELECT count(*) FROM audit_logs WHERE actor = 'check-invariants'") == 0
@@ -119,7 +121,7 @@ async def test_a_purchase_made_during_the_repair_is_not_lost(resources: Resource
     miscount(demo, item)
     bought = {"shop": shop.id, "registry": registry, "item": item}
     async with resources.db.transaction() as guest:
-        await registries.lock(guest, shop.id, [registry])
+        await registries.lock(WriteSession(guest), shop.id, [registry])
         repair = asyncio.create_task(check(resources, shop))
         await wait_for_waiting(demo)
         await guest.execute(
@@ -176,7 +178,7 @@ async def test_a_repair_that_dies_before_or_after_its_commit_is_made_whole_by_th
 
     with monkeypatch.context() as death:
         if committed:
-            death.setattr("wishcraft.services.operations.invariants.refresh", die)
+            death.setattr("wishcraft.services.registries.write.refill", die)
         else:
             death.setattr(RegistryCache, "invalidate", die)
         with pytest.raises(Killed):
@@ -220,7 +222,7 @@ async def test_an_entry_that_a_writer_drops_between_the_looks_is_not_wrong(
     writes = iter([True])
 
     async def write_first(*arguments: Any) -> Any:
-        if next(writes, False):  # as a sync does: marked before the commit, refilled after it
+        if next(writes, False):  # as a sync does: invalidated before the commit, refilled after it
             await resources.cache.invalidate(shop.id, {slug: 2})
             demo.execute("UPDATE registries SET version = 2, title = 'New' WHERE slug = %s", [slug])
         return await load_documents(*arguments)
@@ -251,18 +253,24 @@ async def test_checks_among_syncs_and_readers_find_nothing(
     await disturbing
 
 
+def change_without_redis(demo: Demo, slug: str, ago: str) -> None:
+    """Commit a change of the registry of which Redis was not informed, so long ago."""
+    demo.execute(
+        """WITH r AS (UPDATE registries SET version = version + 1, title = 'Missed' WHERE slug = %s RETURNING *)
+           INSERT INTO pending_invalidations (shop_id, slug, version, since)
+           SELECT shop_id, slug, version, now() - CAST(%s AS interval) FROM r""",
+        [slug, ago],
+    )
+
+
 async def test_redis_is_told_of_a_change_that_it_missed(
     resources: Resources, demo: Demo, shop: ShopRef, redis: Redis
 ) -> None:
     slug = an_item(demo, shop)[2]
     await warm_shop(resources, shop)
-    demo.execute(
-        """UPDATE registries SET unmarked = true, version = version + 1, title = 'Missed',
-           updated_at = now() - interval '2 minutes' WHERE slug = %s""",
-        [slug],
-    )
+    change_without_redis(demo, slug, "2 minutes")
     assert await check(resources, shop) == {"marks_repaired": 1}
-    assert not one(demo, "SELECT unmarked FROM registries WHERE slug = %s", slug)
+    assert one(demo, "SELECT count(*) FROM pending_invalidations") == 0
     assert await redis.hexists(keys.floors_key(shop.id), slug)
     assert b"Missed" in (await RegistryReader(resources).read(shop.id, slug)).entry.body
 
@@ -272,9 +280,7 @@ async def test_a_change_that_redis_missed_just_now_is_left_to_the_api(
 ) -> None:
     slug = an_item(demo, shop)[2]
     await warm_shop(resources, shop)
-    demo.execute(
-        "UPDATE registries SET unmarked = true, version = version + 1, updated_at = now() WHERE slug = %s", [slug]
-    )
+    change_without_redis(demo, slug, "0")
     assert await check(resources, shop) == {}
 
 
@@ -303,7 +309,7 @@ async def test_a_reminder_that_is_on_its_way_for_too_long_is_told_of_and_left(
 
 @pytest.mark.usefixtures("stuck_reminder")
 async def test_while_a_run_sends_the_shops_mail_no_reminder_is_stuck(resources: Resources, shop: ShopRef) -> None:
-    async with locks.hold(resources.db, "reminders", shop.id):
+    async with locks.acquire(resources.db, "reminders", shop.id):
         assert await check(resources, shop) == {}
     assert await check(resources, shop) == {"reminders_left": 1}
 

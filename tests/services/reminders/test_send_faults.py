@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
 from wishcraft.domain.addresses import address_hash
-from wishcraft.errors import MailUnavailable, RefusalsDoubted
+from wishcraft.errors import MailUnavailable, TooManyAddressesRejected
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.reminders.send import judge_refusals, remind_shop
 from wishcraft.settings import Settings
@@ -104,7 +104,7 @@ async def test_a_server_that_refuses_most_recipients_of_all_shops_suppresses_nob
     mailbox.set_fault(Fault(FaultKind.REFUSE))
     refused = [(await remind_shop(resources, settings, each, now=NOW))["refused"] for each in every]
     assert refused == [2, 2, 2]
-    with pytest.raises(RefusalsDoubted, match="6 of 6 mailboxes"):
+    with pytest.raises(TooManyAddressesRejected, match="6 of 6 mailboxes"):
         await judge_refusals(resources, began)
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
     mailbox.faults.clear()

@@ -1,8 +1,6 @@
 """Reminders whose process is killed with -9: at which moment, and what the next run makes of it."""
 
 import asyncio
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,9 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import Connection
-from pydantic import SecretStr
 
 from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
+from tests.support.job_processes import command, environment
 from wishcraft.resources import Resources
 from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings
@@ -24,25 +22,6 @@ pytestmark = pytest.mark.chaos
 Demo = Connection[tuple[Any, ...]]
 NOW = datetime(2026, 3, 14, 15, tzinfo=UTC)
 GATE = 4_711
-
-REMIND = """
-import asyncio
-from datetime import UTC, datetime
-from wishcraft.resources import open_resources
-from wishcraft.services.reminders import send
-from wishcraft.settings import settings
-from wishcraft.store import shops
-
-send.SENDS_AT_ONCE = 1  # so that the second reminder is still to be claimed
-
-async def main():
-    async with open_resources() as resources:
-        async with resources.db.repeatable_read() as session:
-            [shop] = await shops.find_active(session, ["maple-and-pine.myshopify.com"])
-        await send.remind_shop(resources, settings(), shop, now=datetime(2026, 3, 14, 15, tzinfo=UTC))
-
-asyncio.run(main())
-"""
 
 
 @pytest.fixture
@@ -85,12 +64,7 @@ def gate(demo: Demo, state: str) -> Iterator[Callable[[], bool]]:
 
 async def kill_when(settings: Settings, moment: Callable[[], bool]) -> None:
     """Let a process of its own remind the shop, and kill it with -9 at the moment."""
-    plain = {
-        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        for name, value in settings
-        if value is not None
-    }
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", REMIND, env={**os.environ, **plain})
+    process = await asyncio.create_subprocess_exec(*command("remind_demo_shop"), env=environment(settings))
     deadline = time.monotonic() + 60
     while not moment():
         assert process.returncode is None, "it came to its end"

@@ -17,7 +17,7 @@ from wishcraft.resources import Resources, open_resources
 from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings
 from wishcraft.store import reminders
-from wishcraft.store.reminders import Wanted
+from wishcraft.store.reminders import ReminderRows
 from wishcraft.store.schema.mail import ReminderState
 from wishcraft.store.shops import ShopRef
 
@@ -40,7 +40,7 @@ async def planned(resources: Resources, demo: Demo, shop: ShopRef) -> list[int]:
     demo.execute("UPDATE registries SET event_date = %s, status = 'active'", [WEEK])
     demo.execute("UPDATE registries SET co_registrants = '[]'")
     ids = [registry_id for (registry_id,) in demo.execute("SELECT id FROM registries WHERE shop_id = 1")]
-    wanted = Wanted([], [], [], [])
+    wanted = ReminderRows([], [], [], [])
     for registry_id in ids:
         wanted.add(registry_id, NOW.date() + timedelta(7), DUE[WEEK], f"r{registry_id}@example.com")
     async with resources.db.transaction() as session:
@@ -95,27 +95,27 @@ async def test_two_that_claim_the_same_get_each_a_part_and_wait_for_nothing(
     resources: Resources, shop: ShopRef, planned: list[int]
 ) -> None:
     async with resources.db.transaction() as one, resources.db.transaction() as other:
-        first = await reminders.claim(one, shop.id, DUE, planned[:2])
-        second = await reminders.claim(other, shop.id, DUE, planned)  # while the first has not committed
+        first = await reminders.claim_batch(one, shop.id, DUE, planned[:2])
+        second = await reminders.claim_batch(other, shop.id, DUE, planned)  # while the first has not committed
     assert {each.id for each in first} == set(planned[:2])
     assert {each.id for each in second} == set(planned[2:])
     async with resources.db.transaction() as late:
-        assert await reminders.claim(late, shop.id, DUE, planned) == []
+        assert await reminders.claim_batch(late, shop.id, DUE, planned) == []
 
 
 async def test_a_claim_that_was_taken_back_settles_nothing(
     resources: Resources, demo: Demo, shop: ShopRef, planned: list[int]
 ) -> None:
     async with resources.db.transaction() as session:
-        [stale] = await reminders.claim(session, shop.id, DUE, planned[:1])
-        await reminders.take_back(session, shop.id)
-        [fresh] = await reminders.claim(session, shop.id, DUE, planned[:1])
+        [stale] = await reminders.claim_batch(session, shop.id, DUE, planned[:1])
+        await reminders.release_claims(session, shop.id)
+        [fresh] = await reminders.claim_batch(session, shop.id, DUE, planned[:1])
     assert (fresh.attempt, fresh.message_id) == (stale.attempt + 1, stale.message_id)
     async with resources.db.transaction() as session:
-        await reminders.settle(session, shop.id, stale, ReminderState.FAILED, "late")
+        await reminders.record_outcome(session, shop.id, stale, ReminderState.FAILED, "late")
     assert demo.execute("SELECT state FROM reminders WHERE id = %s", [stale.id]).fetchone() == ("sending",)
 
 
 async def test_another_shops_reminders_cannot_be_claimed(resources: Resources, planned: list[int]) -> None:
     async with resources.db.transaction() as session:
-        assert await reminders.claim(session, 2, DUE, planned) == []
+        assert await reminders.claim_batch(session, 2, DUE, planned) == []

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from wishcraft.domain.work_results import named
+from wishcraft.domain.work_results import join_names
 from wishcraft.reports.page import Row, Section, counted, percent, size
 
 GOOD_HIT_RATIO: Final = 0.8
@@ -64,9 +64,9 @@ def section(uses: Sequence[CacheUse], memory: ServerMemory, began: datetime | No
     small = [use.shop for use in poor if use.evictions and _is_full(use)]
     advice = []
     if small:
-        advice.append(f"**Raise the quota** (`cache_quota_entries`, `cache_quota_bytes`) of {named(small)}.")
+        advice.append(f"**Raise the quota** (`cache_quota_entries`, `cache_quota_bytes`) of {join_names(small)}.")
     if others := [use.shop for use in poor if use.shop not in small]:
-        advice.append(f"**Few hits**, with room left: {named(others)}. Are the runs of `cache-warm` well?")
+        advice.append(f"**Few hits**, with room left: {join_names(others)}. Are the runs of `cache-warm` well?")
     if memory.limit and memory.used > FULL * memory.limit:
         advice.append("**Redis is nearly full**: raise its `maxmemory`, or lower quotas.")
     since_when = f"since {began:%b %d %H:%M} (UTC)" if began else "since counting began"

@@ -6,7 +6,7 @@ Only public registries are named, by their slugs, which everybody can find; of o
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from wishcraft.domain.work_results import named
+from wishcraft.domain.work_results import join_names
 from wishcraft.reports.page import Section, percent
 
 _WASTEFUL: Final = 0.5
@@ -72,7 +72,7 @@ def warming(shops: Sequence[Warmed]) -> Section:
     if wasteful:
         text = (
             "Most of what is warmed is never read. If Redis is short of memory, a lower `cache_quota_entries` costs "
-            f"these shops little, for the most viewed stay: {named(wasteful)}."
+            f"these shops little, for the most viewed stay: {join_names(wasteful)}."
         )
     else:
         text = "Nothing to do: what is warmed is read, or there is too little of it to tell."

@@ -10,10 +10,8 @@ from typing import Final
 import httpx
 import psutil
 from pydantic import BaseModel
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from wishcraft.errors import CacheUnavailable, ConfigurationError
+from wishcraft.errors import CacheUnavailable, ConfigurationError, DatabaseUnavailable
 from wishcraft.resources import Resources
 from wishcraft.services.health.schedule import OVERDUE, Schedule, find_schedule
 from wishcraft.services.health.single_flight import SingleFlightCache
@@ -27,7 +25,6 @@ SCHEDULE_SECONDS: Final = 10.0
 """The same of Prefect's schedule, which costs Prefect three queries and changes by the minute."""
 MEMORY_LIMIT_SHARE: Final = 0.9
 _CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
-_AWAY: Final = (CacheUnavailable, OperationalError, InterfaceError, PoolTimeout, httpx.HTTPError, OSError)
 
 
 class Status(StrEnum):
@@ -110,7 +107,7 @@ async def _check(look: SingleFlightCache[str]) -> Check:
         status, detail = Status.DEGRADED, str(error)
     except TimeoutError:
         status, detail = Status.UNHEALTHY, f"no answer within {PATIENCE_SECONDS:g} s"
-    except _AWAY:  # their texts may name hosts and users
+    except (CacheUnavailable, DatabaseUnavailable, httpx.HTTPError):  # their texts may name hosts and users
         status, detail = Status.UNHEALTHY, "does not answer, or refuses"
     except Exception as error:  # noqa: BLE001  whatever it is, it is the finding
         status, detail = Status.UNHEALTHY, f"cannot be looked at: {type(error).__name__}"

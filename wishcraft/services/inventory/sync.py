@@ -8,14 +8,15 @@ from datetime import UTC, datetime, timedelta
 from itertools import compress
 from typing import Final, TypeAlias
 
-from wishcraft.cache.keys import WRITE_LIMIT_SECONDS
 from wishcraft.domain.batches import batches
 from wishcraft.domain.inventory import StockLevel, VariantReading, prefers_bulk, stock_level
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
 from wishcraft.services.registries.warm import find_due, refill
+from wishcraft.services.registries.write import registry_write
 from wishcraft.shopify.variants import MAX_IDS, POINTS_PER_VARIANT, bulk_read_variants, read_variants
 from wishcraft.store import locks, registries, registry_items, shops
+from wishcraft.store.audit_log import Actor
 from wishcraft.store.registry_items import Readings
 from wishcraft.store.shops import ShopRef
 
@@ -26,6 +27,7 @@ Batch = tuple[datetime, Readings]
 
 LOWEST_RESTORE_RATE: Final = 100
 """Points per second of the smallest plan, taken until Shopify has said more: https://shopify.dev/docs/api/usage/limits."""
+_ACTOR: Final = "sync-inventory"
 REFILLED_WITHIN: Final = timedelta(hours=1)
 """How far back a sync looks for entries that a killed writer left out: some runs; warming finds older ones."""
 REGISTRIES_PER_WRITE: Final = 200
@@ -48,7 +50,7 @@ async def sync_shop(
         ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: Shopify gave no usable answer; earlier batches stand.
         CacheUnavailable: Redis is away; nothing is written that Redis was not told of.
     """
-    async with locks.try_hold(resources.db, "sync", shop.id) as mine:
+    async with locks.try_acquire(resources.db, "sync", shop.id) as mine:
         if not mine:
             return {"already_being_synced": 1}
         if not dry_run:
@@ -56,7 +58,7 @@ async def sync_shop(
         counts = await _sync(resources, shop, checkpoint, dry_run=dry_run)
         if not dry_run:
             async with resources.db.transaction() as session:
-                await shops.note_synced(session, shop.id)
+                await shops.record_sync(session, shop.id)
         return counts
 
 
@@ -133,17 +135,15 @@ async def _read_in_bulk(resources: Resources, shop: ShopRef, wished: Wished) -> 
 async def _write(
     resources: Resources, shop_id: int, registry_ids: Sequence[int], readings: Readings, observed_at: datetime
 ) -> list[int]:
-    """One transaction over these registries: items, versions, marks; then the cache is filled anew.
+    """Write what the readings change in these registries.
 
     Returns:
         The registry's id for each item written.
     """
-    async with resources.db.transaction() as session:
-        await registries.lock(session, shop_id, registry_ids)
-        written = await registry_items.apply_readings(session, shop_id, registry_ids, readings, observed_at)
-        versions = await registries.bump_versions(session, shop_id, sorted(set(written)), WRITE_LIMIT_SECONDS)
-        await resources.cache.invalidate(shop_id, versions)
-    await refill(resources, shop_id, list(versions))
+    async with registry_write(resources, Actor(shop_id, _ACTOR), registry_ids, on_cache_down="refuse") as write:
+        written = await registry_items.apply_readings(write.session, shop_id, registry_ids, readings, observed_at)
+        for registry_id in set(written):
+            await write.changed(registry_id)
     return written
 
 

@@ -8,15 +8,14 @@ from typing import Final
 
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.inspection import sample_slugs
-from wishcraft.cache.keys import WRITE_LIMIT_SECONDS
 from wishcraft.domain.batches import batches
-from wishcraft.domain.invariants import STUCK_FOR, UNSYNCED_FOR, UNTOLD_FOR, WATCHED, agrees
+from wishcraft.domain.invariants import PENDING_FOR, STUCK_FOR, UNSYNCED_FOR, WARNING_COUNTS, entry_matches
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
 from wishcraft.services.registries.reader import load_documents
-from wishcraft.services.registries.warm import refill
-from wishcraft.services.registries.write import mark_what_was_not
-from wishcraft.store import audit_log, invariants, locks, registries
+from wishcraft.services.registries.write import registry_write, replace_entries, replay_invalidations
+from wishcraft.store import audit_log, invariants, locks, pending_invalidations, registry_items
+from wishcraft.store.audit_log import Actor
 from wishcraft.store.shops import ShopRef
 
 ACTOR: Final = "check-invariants"
@@ -39,8 +38,8 @@ async def check_shop(
         CacheUnavailable: Redis is away; what was repaired stays so.
         RunStopped: The checkpoint said so; the batches before it stand.
     """
-    counts = Counter(dict.fromkeys(("entries_checked", *WATCHED), 0))
-    counts.update(await _check_marks(resources, shop.id, repair=repair))
+    counts = Counter(dict.fromkeys(("entries_checked", *WARNING_COUNTS), 0))
+    counts.update(await _check_pending(resources, shop.id, repair=repair))
     counts.update(await _check_purchases(resources, shop.id, checkpoint, repair=repair))
     counts.update(await _check_entries(resources, shop.id, sample, checkpoint, repair=repair))
     counts["reminders_left"] = await _count_stuck_reminders(resources, shop.id)
@@ -49,20 +48,20 @@ async def check_shop(
     return dict(counts)
 
 
-async def _check_marks(resources: Resources, shop_id: int, *, repair: bool) -> dict[str, int]:
-    found = await _find_untold(resources, shop_id, UNTOLD_FOR)
-    if not found or not repair:
-        return {"marks_left": len(found)}
-    await mark_what_was_not(resources)
-    still = await _find_untold(resources, shop_id, UNTOLD_FOR)
-    told = sorted(found - still)
-    await _audit(resources, shop_id, "cache.told", told)
-    return {"marks_repaired": len(told), "marks_left": len(still)}
+async def _check_pending(resources: Resources, shop_id: int, *, repair: bool) -> dict[str, int]:
+    """Pending invalidations that the API should have replayed by now; the counts keep the metric's label `marks`."""
+    overdue = await _find_pending(resources, shop_id, PENDING_FOR)
+    if not overdue or not repair:
+        return {"marks_left": len(overdue)}
+    await replay_invalidations(resources)
+    left = await _find_pending(resources, shop_id, PENDING_FOR)
+    await _audit(resources, shop_id, "cache.told", sorted(overdue - left))
+    return {"marks_repaired": len(overdue - left), "marks_left": len(left)}
 
 
-async def _find_untold(resources: Resources, shop_id: int, older: timedelta) -> set[str]:
+async def _find_pending(resources: Resources, shop_id: int, older: timedelta) -> set[str]:
     async with resources.db.repeatable_read() as session:
-        return set(await invariants.find_untold(session, shop_id, older))
+        return set(await pending_invalidations.find_slugs(session, shop_id, older))
 
 
 async def _check_purchases(
@@ -80,21 +79,15 @@ async def _check_purchases(
 
 
 async def _recount(resources: Resources, shop_id: int, registry_ids: Sequence[int]) -> int:
-    """Count these registries' purchases anew in one transaction; of how many items the count was wrong.
+    """Count these registries' purchases anew in one transaction; how many items were wrong.
 
-    It counts under the registries' locks, which whoever adds a purchase takes first: none is missed or counted twice.
+    It counts under the registries' row locks, which every writer of a purchase takes first: none is missed or counted
+    twice.
     """
-    async with resources.db.transaction() as session:
-        await registries.lock(session, shop_id, registry_ids)
-        wrong = await invariants.recount(session, shop_id, registry_ids)
+    async with registry_write(resources, Actor(shop_id, ACTOR), registry_ids, on_cache_down="refuse") as write:
+        wrong = await registry_items.recount(write.session, shop_id, registry_ids)
         for registry_id, items in wrong.items():
-            details = {"items": [item._asdict() for item in items]}
-            await audit_log.record(
-                session, shop_id, ACTOR, "purchases.recounted", "registry", str(registry_id), details=details
-            )
-        versions = await registries.bump_versions(session, shop_id, list(wrong), WRITE_LIMIT_SECONDS)
-        await resources.cache.invalidate(shop_id, versions)
-    await refill(resources, shop_id, list(versions))
+            await write.changed(registry_id, "purchases.recounted", {"items": [item._asdict() for item in items]})
     return sum(map(len, wrong.values()))
 
 
@@ -123,16 +116,16 @@ async def _find_wrong(resources: Resources, shop_id: int, slugs: Sequence[str]) 
     suspects = [
         slug
         for slug, (header, body) in before.items()
-        if not agrees(documents.get(slug), header.version, header.access_level, header.owner, body)
+        if not entry_matches(documents.get(slug), header.version, header.access_level, header.owner, body)
     ]
     if not suspects:
         return {}
-    untold = await _find_untold(resources, shop_id, timedelta(0))
+    pending = await _find_pending(resources, shop_id, timedelta(0))
     after = await _read(resources, shop_id, suspects)
     return {
         slug: documents[slug].version if slug in documents else before[slug].header.version
         for slug in suspects
-        if after.get(slug) == before[slug] and slug not in untold
+        if after.get(slug) == before[slug] and slug not in pending
     }
 
 
@@ -143,19 +136,17 @@ async def _read(resources: Resources, shop_id: int, slugs: Iterable[str]) -> dic
 
 
 async def _replace(resources: Resources, shop_id: int, versions: dict[str, int]) -> None:
-    """Drop these entries, refuse fills under the versions, and fill them anew; who reads meanwhile finds a miss."""
-    if not versions:
-        return
-    await resources.cache.invalidate(shop_id, versions)
-    await _audit(resources, shop_id, "cache.repaired", list(versions))
-    await refill(resources, shop_id, list(versions))
+    """Replace these entries, and record it."""
+    if versions:
+        await replace_entries(resources, shop_id, versions)
+        await _audit(resources, shop_id, "cache.repaired", list(versions))
 
 
 async def _count_stuck_reminders(resources: Resources, shop_id: int) -> int:
     """Reminders that are on their way for too long while no run sends the shop's mail."""
     if not await _count_sending(resources, shop_id):
         return 0
-    async with locks.try_hold(resources.db, "reminders", shop_id) as nobody_sends:
+    async with locks.try_acquire(resources.db, "reminders", shop_id) as nobody_sends:
         return await _count_sending(resources, shop_id) if nobody_sends else 0
 
 
@@ -169,4 +160,5 @@ async def _audit(resources: Resources, shop_id: int, action: str, slugs: Sequenc
     if not slugs:
         return
     async with resources.db.transaction() as session:
-        await audit_log.record(session, shop_id, ACTOR, action, "shop", str(shop_id), details={"slugs": list(slugs)})
+        actor = Actor(shop_id, ACTOR)
+        await audit_log.record(session, actor, action, "shop", str(shop_id), {"slugs": list(slugs)})

@@ -13,9 +13,7 @@ from itertools import pairwise
 from math import inf
 from typing import Final
 
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-
+from wishcraft.errors import DatabaseUnavailable
 from wishcraft.observability.metrics import CACHE_READS, LATENCY_BOUNDS, REQUEST_SECONDS
 from wishcraft.resources import Resources
 from wishcraft.services.health.monitor import HealthMonitor, Status
@@ -30,7 +28,6 @@ _NOT_COUNTED: Final = "/api/docs"
 _ERRORS: Final = ("5", "0")
 """How the status of a bad answer begins; 0 is for none at all."""
 _BOUNDS: Final = [str(bound) for bound in (*LATENCY_BOUNDS, inf)]
-_AWAY: Final = (OperationalError, InterfaceError, InternalError, PoolTimeout, OSError)
 _log: Final = logging.getLogger(__name__)
 
 
@@ -72,7 +69,7 @@ class SliRecorder:
         try:
             async with self._resources.db.transaction() as session:
                 await service_minutes.add(session, self._kept)
-        except _AWAY:
+        except DatabaseUnavailable:
             _log.warning("PostgreSQL is away: %d minutes wait to be written down", len(self._kept))
         else:
             self._kept = []

@@ -10,12 +10,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-from sqlalchemy.exc import DataError, InterfaceError, InternalError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-
 from wishcraft.cache.registries import CacheState
 from wishcraft.cache.usage import ReadCounts
-from wishcraft.errors import CacheUnavailable
+from wishcraft.errors import CacheUnavailable, DatabaseRejected, DatabaseUnavailable
 from wishcraft.observability.metrics import CACHE_READS
 from wishcraft.resources import Resources
 from wishcraft.services.operations.metrics_collector import update_gauges
@@ -28,8 +25,6 @@ MOST_EVENTS: Final = 20_000
 MOST_VIEWED: Final = 50_000
 """Registries whose views wait for PostgreSQL at most: only an outage lets it come to that."""
 
-_AWAY: Final = (OperationalError, InterfaceError, InternalError, PoolTimeout, OSError)
-"""What passes. Whatever else PostgreSQL refuses, it would refuse again: that is logged as a bug, and not kept."""
 _log: Final = logging.getLogger(__name__)
 _FIELDS: Final = {
     CacheState.HIT: "hits",
@@ -130,7 +125,7 @@ class TrafficRecorder:
         try:
             async with self._resources.db.transaction() as session:
                 await analytics_events.add_views(session, views)
-        except _AWAY:
+        except DatabaseUnavailable:
             _log.warning("Views could not be written down; they are kept for the next time")
             if sum(map(len, self._views.values())) < MOST_VIEWED:
                 _add(self._views, views)
@@ -142,9 +137,9 @@ class TrafficRecorder:
         try:
             async with self._resources.db.transaction() as session:
                 await analytics_events.add_events(session, events)
-        except DataError:  # it would be the same the next time, and nothing be written down ever again
+        except DatabaseRejected:  # it would be the same the next time, and nothing be written down ever again
             _log.exception("%d events make no sense to PostgreSQL; they are dropped", len(events))
-        except _AWAY:
+        except DatabaseUnavailable:
             _log.warning("%d events could not be written down; they are kept for the next time", len(events))
             self._events = events + self._events
 
@@ -164,9 +159,9 @@ class TrafficRecorder:
         used, self._keys_used = self._keys_used, set()
         if not used:
             return
-        with suppress(*_AWAY):
+        with suppress(DatabaseUnavailable):
             async with self._resources.db.transaction() as session:
-                await api_keys.note_used(session, sorted(used))
+                await api_keys.record_use(session, sorted(used))
 
 
 def _add(views: Views, more: Views) -> None:

@@ -13,7 +13,7 @@ from wishcraft.domain.rate_limits import Policy
 from wishcraft.domain.registries import access_level
 from wishcraft.errors import CacheUnavailable, Conflict, NotAllowed, NotFound, TooManyTries
 from wishcraft.resources import Resources
-from wishcraft.services.registries.lifecycle import is_code
+from wishcraft.services.registries.lifecycle import verify_code
 from wishcraft.store import registries, sessions
 
 GRANT_LIFE: Final = timedelta(hours=24)
@@ -42,18 +42,18 @@ async def unlock(resources: Resources, caller: Caller, slug: str, code: str) -> 
     """
     _count_try(resources, caller, slug)
     async with resources.db.autocommit() as session:
-        found = await registries.find_code(session, caller.shop_id, slug)
+        found = await registries.find_access(session, caller.shop_id, slug)
     needed = access_level(found.visibility, found.status) if found else AccessLevel.ABSENT
     if found is None or needed in {AccessLevel.ABSENT, AccessLevel.OWNER}:
         raise NotFound("The shop has no such registry.")
     if needed is AccessLevel.OPEN or found.access_code_hash is None:
         raise Conflict("The registry needs no access code.")
-    if not await is_code(code, found.access_code_hash):
+    if not await verify_code(code, found.access_code_hash):
         raise NotAllowed("The access code is wrong.")
     grant = Grant(secrets.token_urlsafe(_TOKEN_BYTES), datetime.now(UTC) + GRANT_LIFE)
     name = SessionName(caller.shop_id, _session_id(grant.token))
     async with resources.db.transaction() as session:
-        if await registries.find_code(session, caller.shop_id, slug, hold=True) != found:
+        if await registries.find_access(session, caller.shop_id, slug, lock=True) != found:
             raise NotAllowed("The access code was changed just now.")
         await sessions.add_grant(session, *name, slug, grant.expires_at)
     with suppress(CacheUnavailable):  # the first read asks PostgreSQL then

@@ -1,89 +1,80 @@
-"""Adds, changes and removes the items of registries on behalf of their registrants."""
+"""Adding, changing and removing the items of a registry for its registrant."""
 
 import asyncio
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from wishcraft.domain.inventory import VariantReading
 from wishcraft.domain.registries import ItemStatus
 from wishcraft.errors import Conflict, Invalid, LimitReached, NotFound, ShopifyUnavailable
 from wishcraft.resources import Resources
-from wishcraft.services.registries.write import Change, change_registry, check_change, replay
+from wishcraft.services.registries.lifecycle import replay
+from wishcraft.services.registries.write import ChangeRequest, change_registry, check_change
 from wishcraft.shopify.variants import describe_variant
 from wishcraft.store import idempotency, registry_items, shops
 from wishcraft.store.idempotency import IdempotencyKey
-from wishcraft.store.registries import LockedRegistry
-from wishcraft.store.registry_items import ItemValues
+from wishcraft.store.registries import LockedRegistry, WriteSession
+from wishcraft.store.registry_items import ItemReading, NewItem
 
 SHOPIFY_SECONDS: Final = 5.0
-"""For how long a registrant waits for Shopify."""
+"""How long a registrant waits for Shopify."""
 
 
-async def add_item(resources: Resources, change: Change, wish: ItemValues, claim: IdempotencyKey | None) -> int:
-    """Add a variant to the registry, as Shopify describes it now; the item's id. A repeated claim adds no second one.
+async def add_item(resources: Resources, change: ChangeRequest, new: NewItem, key: IdempotencyKey | None) -> int:
+    """Add a variant as Shopify describes it now; the item's id. A repeated idempotency key adds no second item.
 
     Raises:
-        RequestRefused: As `change_registry` does; LimitReached if the registry is full; Conflict if it has the variant
-            already, or the claim's key was sent with another request; Invalid if the shop sells no such variant.
+        RequestRefused: As `change_registry`; LimitReached if the registry is full; Conflict if it has the variant
+            already, or the key was sent with another request; Invalid if the shop sells no such variant.
         ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: Shopify gave no usable answer in time.
     """
-    if claim and (made := await _made_before(resources, claim)):
-        return made
-    await check_change(resources, change)  # or anybody could have us spend the shop's points
-    observed_at = datetime.now(UTC)
-    reading, image = await _describe(resources, change.caller.shop_id, wish.variant_id)
-
-    async def apply(session: AsyncSession, registry: LockedRegistry) -> int:
-        if claim and (earlier := await idempotency.acquire_key(session, claim)):
-            return int(replay(earlier))
-        item_id = await _place(session, registry, wish, reading, image, observed_at, change.caller.shop_id)
-        if claim:
-            await idempotency.complete(session, claim, str(item_id))
+    if key and (item_id := await _find_added(resources, key)):
         return item_id
-
-    return await change_registry(resources, change, apply)
-
-
-async def change_item(resources: Resources, change: Change, item_id: int, values: dict[str, Any]) -> None:
-    """Write these columns of the item.
-
-    Raises:
-        RequestRefused: As `change_registry` does; NotFound if the registry has no such item.
-    """
-
-    async def apply(session: AsyncSession, registry: LockedRegistry) -> None:
-        if not await registry_items.change(session, change.caller.shop_id, registry.id, item_id, values):
-            raise _no_such_item()
-
-    await change_registry(resources, change, apply)
+    await check_change(resources, change)  # before the request costs the shop's points
+    reading = await _read_variant(resources, change.caller.shop_id, new.variant_id)
+    async with change_registry(resources, change) as (session, registry):
+        if key and (stored := await idempotency.acquire_key(session, key)):
+            return int(replay(stored))
+        item_id = await _insert(session, change.caller.shop_id, registry, new, reading)
+        if key:
+            await idempotency.complete(session, key, str(item_id))
+    return item_id
 
 
-async def remove_item(resources: Resources, change: Change, item_id: int) -> None:
-    """Take the item away; what was bought of it stays in the books.
+async def change_item(resources: Resources, change: ChangeRequest, item_id: int, values: dict[str, Any]) -> None:
+    """Set these columns of an item.
 
     Raises:
-        RequestRefused: As `change_registry` does; NotFound if the registry has no such item.
+        RequestRefused: As `change_registry`; NotFound if the registry has no such item.
     """
+    async with change_registry(resources, change) as (session, registry):
+        if not await registry_items.update_columns(session, change.caller.shop_id, registry.id, item_id, values):
+            raise NotFound("The registry has no such item.")
 
-    async def apply(session: AsyncSession, registry: LockedRegistry) -> None:
+
+async def remove_item(resources: Resources, change: ChangeRequest, item_id: int) -> None:
+    """Remove an item; its purchases are kept.
+
+    Raises:
+        RequestRefused: As `change_registry`; NotFound if the registry has no such item.
+    """
+    async with change_registry(resources, change) as (session, registry):
         if not await registry_items.remove(session, change.caller.shop_id, registry.id, item_id):
-            raise _no_such_item()
-
-    await change_registry(resources, change, apply)
+            raise NotFound("The registry has no such item.")
 
 
-async def _made_before(resources: Resources, claim: IdempotencyKey) -> int | None:
-    """The item that an earlier request made: Shopify need not be asked again, nor the registry be as it was then."""
+async def _find_added(resources: Resources, key: IdempotencyKey) -> int | None:
+    """The item that an earlier request added: Shopify is not asked again, and If-Match may be outdated by then."""
     async with resources.db.autocommit() as session:
-        earlier = await idempotency.find_result(session, claim)
-    return int(replay(earlier)) if earlier else None
+        stored = await idempotency.find_result(session, key)
+    return int(replay(stored)) if stored else None
 
 
-async def _describe(resources: Resources, shop_id: int, variant_id: int) -> tuple[VariantReading, str | None]:
+async def _read_variant(resources: Resources, shop_id: int, variant_id: int) -> ItemReading:
+    observed_at = datetime.now(UTC)
     async with resources.db.autocommit() as session:
         domain = await shops.find_domain(session, shop_id)
+    described: tuple[VariantReading, str | None] | None
     try:
         async with asyncio.timeout(SHOPIFY_SECONDS):
             described = await describe_variant(resources.shopify, domain, variant_id)
@@ -91,32 +82,23 @@ async def _describe(resources: Resources, shop_id: int, variant_id: int) -> tupl
         raise ShopifyUnavailable(f"{domain}: Shopify did not answer in time") from None
     if described is None or not described[0].product_active:
         raise Invalid("The shop sells no such variant.")
-    return described
+    variant, image = described
+    return ItemReading(variant, image, observed_at)
 
 
-async def _place(
-    session: AsyncSession,
-    registry: LockedRegistry,
-    wish: ItemValues,
-    reading: VariantReading,
-    image: str | None,
-    observed_at: datetime,
-    shop_id: int,
+async def _insert(
+    session: WriteSession, shop_id: int, registry: LockedRegistry, new: NewItem, reading: ItemReading
 ) -> int:
-    places = await registry_items.find_places(session, shop_id, registry.id, wish.variant_id)
-    if places.same_id and places.same_status is not ItemStatus.HIDDEN:
-        raise Conflict(f"The registry has this variant already: change item {places.same_id} instead.")
+    """Insert the item at the end, or show it again if it was hidden; its id."""
+    slots = await registry_items.find_slots(session, shop_id, registry.id, new.variant_id)
+    if slots.same_id and slots.same_status is not ItemStatus.HIDDEN:
+        raise Conflict(f"The registry has this variant already: change item {slots.same_id} instead.")
     most = registry.settings.max_items_per_registry
-    if places.shown >= most:
+    if slots.shown >= most:
         raise LimitReached(f"A registry of this shop may have {most} items.")
-    if places.same_id:
-        await registry_items.bring_back(session, shop_id, places.same_id, wish, reading, image, observed_at)
-        return places.same_id
-    place, currency = places.last + 1, registry.currency
+    if slots.same_id:
+        await registry_items.restore(session, shop_id, slots.same_id, new, reading)
+        return slots.same_id
     return await registry_items.add(
-        session, shop_id, registry.id, wish, reading, image, currency=currency, place=place, observed_at=observed_at
+        session, shop_id, registry.id, new, reading, currency=registry.currency, display_order=slots.last + 1
     )
-
-
-def _no_such_item() -> NotFound:
-    return NotFound("The registry has no such item.")

@@ -1,4 +1,4 @@
-"""Creates, changes and archives registries on behalf of their registrants."""
+"""Creating, updating and archiving registries for their registrants."""
 
 import asyncio
 import secrets
@@ -7,53 +7,53 @@ from typing import Any, Final
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.cache.keys import WRITE_LIMIT_SECONDS, SessionName
+from wishcraft.cache.keys import SessionName
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.registries import MOST_REGISTRIES_PER_CUSTOMER, RegistryStatus, Visibility, make_slug
-from wishcraft.errors import Invalid, LimitReached, NotAllowed
+from wishcraft.errors import Conflict, Invalid, LimitReached, NotAllowed
 from wishcraft.resources import Resources
-from wishcraft.services.registries.write import Change, bring_in_step, change_registry, mark, replay
-from wishcraft.store import audit_log, idempotency, registries, sessions
-from wishcraft.store.audit_log import Origin
-from wishcraft.store.idempotency import IdempotencyKey
-from wishcraft.store.registries import LockedRegistry, NewRegistry
+from wishcraft.services.registries.write import ChangeRequest, change_registry, registry_write
+from wishcraft.store import idempotency, registries, sessions
+from wishcraft.store.audit_log import Actor, Origin
+from wishcraft.store.idempotency import IdempotencyKey, StoredResult
+from wishcraft.store.registries import NewRegistry
 from wishcraft.store.schema import ShopSettings
 
 _SLUG_BYTES: Final = 10
 _HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
-"""OWASP's smallest choice for argon2id: some 20 ms and 19 MiB for each access code."""
+"""OWASP's minimum for argon2id: some 20 ms and 19 MiB a hash."""
 _HASHING: Final = asyncio.Semaphore(2)
-"""More at once would take the processor from the readers."""
+"""More hashes at once would take the processor from readers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a registrant asks for: columns of `registries` by name, and the access code in the clear."""
+    """The columns of `registries` that a registrant sets, by name, and the access code in clear text."""
 
     values: dict[str, Any]
     access_code: str | None = None
 
 
 async def create_registry(
-    resources: Resources, caller: Caller, draft: Draft, *, claim: IdempotencyKey | None, origin: Origin
+    resources: Resources, caller: Caller, draft: Draft, *, key: IdempotencyKey | None, origin: Origin
 ) -> str:
-    """Create a registry for the caller's customer; its slug. A repeated claim makes no second one.
+    """Create a registry for the caller's customer; its slug. A repeated idempotency key creates no second one.
 
     Raises:
-        NotAllowed: The caller is no customer, nor acts for one.
-        Conflict: The claim's key was sent with another request.
-        LimitReached: The customer has as many as they may.
-        Invalid: A password that has no access code, or that the shop does not allow.
+        NotAllowed: The caller neither is a customer nor acts for one.
+        Conflict: The key was sent with another request.
+        LimitReached: The customer has `MOST_REGISTRIES_PER_CUSTOMER` registries.
+        Invalid: Password protection without an access code, or switched off by the shop.
     """
     if caller.customer_id is None:
         raise NotAllowed("A registry belongs to a customer: log in, or name the customer in X-Customer-Id.")
     code_hash = await hash_code(draft.access_code) if draft.access_code else None
-    async with resources.db.transaction() as session:
-        if claim and (earlier := await idempotency.acquire_key(session, claim)):
-            return replay(earlier)
-        settings, registered = await registries.lock_shop(session, caller.shop_id, caller.customer_id)
+    actor = Actor(caller.shop_id, caller.name, origin)
+    async with registry_write(resources, actor, on_cache_down="record") as write:
+        if key and (stored := await idempotency.acquire_key(write.session, key)):
+            return replay(stored)
+        settings, registered = await registries.lock_customer(write.session, caller.shop_id, caller.customer_id)
         if registered >= MOST_REGISTRIES_PER_CUSTOMER:
             raise LimitReached(
                 f"A customer may have {MOST_REGISTRIES_PER_CUSTOMER} registries, archived ones included."
@@ -61,58 +61,50 @@ async def create_registry(
         _check_code(settings, draft.values["visibility"], has_code=code_hash is not None)
         slug = make_slug(draft.values["title"], draft.values["event_type"], secrets.token_bytes(_SLUG_BYTES))
         new = NewRegistry(slug=slug, access_code_hash=code_hash, customer_id=caller.customer_id, **draft.values)
-        registry_id = await registries.add(session, caller.shop_id, new)
-        await audit_log.record(
-            session, caller.shop_id, caller.name, "registry.created", "registry", str(registry_id), origin=origin
-        )
-        if claim:
-            await idempotency.complete(session, claim, slug)
-        await registries.limit_time(session, WRITE_LIMIT_SECONDS)
-        marked = await mark(resources, session, caller.shop_id, {slug: 1}, registry_id)
-    await bring_in_step(resources, caller.shop_id, slug, marked=marked)
+        registry_id = await registries.add(write.session, caller.shop_id, new)
+        await write.changed(registry_id, "registry.created")
+        if key:
+            await idempotency.complete(write.session, key, slug)
     return slug
 
 
-async def update_registry(resources: Resources, change: Change, draft: Draft) -> None:
-    """Write what the draft says of the registry; what it does not name stays.
-
-    A new access code ends the grants that the old one gave.
+async def update_registry(resources: Resources, change: ChangeRequest, draft: Draft) -> None:
+    """Set the draft's columns; others keep their values. A new access code ends the grants that the old one gave.
 
     Raises:
-        RequestRefused: As `change_registry` does; and Invalid, as `create_registry` does.
+        RequestRefused: As `change_registry`; Invalid as `create_registry`.
     """
     code_hash = await hash_code(draft.access_code) if draft.access_code else None
-
-    async def apply(session: AsyncSession, registry: LockedRegistry) -> list[str]:
+    values = draft.values | ({"access_code_hash": code_hash} if code_hash else {})
+    shop_id, ended = change.caller.shop_id, list[str]()
+    async with change_registry(resources, change) as (session, registry):
         visibility = draft.values.get("visibility", registry.visibility)
         if code_hash or "visibility" in draft.values:
             _check_code(registry.settings, visibility, has_code=registry.has_code or code_hash is not None)
-        values = draft.values | ({"access_code_hash": code_hash} if code_hash else {})
-        await registries.change(session, change.caller.shop_id, registry.id, values)
-        return await sessions.end_grants(session, change.caller.shop_id, registry.slug) if code_hash else []
-
-    ended = await change_registry(resources, change, apply)
+        await registries.update_columns(session, shop_id, registry.id, values)
+        if code_hash:
+            ended = await sessions.end_grants(session, shop_id, registry.slug)
     if ended:
-        await resources.sessions.try_delete([SessionName(change.caller.shop_id, each) for each in ended])
+        await resources.sessions.try_delete([SessionName(shop_id, each) for each in ended])
 
 
-async def archive_registry(resources: Resources, change: Change) -> None:
-    """Take the registry from everybody's view but its registrant's; nothing is deleted.
+async def archive_registry(resources: Resources, change: ChangeRequest) -> None:
+    """Hide the registry from all but its registrant; nothing is deleted.
 
     Raises:
-        RequestRefused: As `change_registry` does.
+        RequestRefused: As `change_registry`.
     """
     await update_registry(resources, change, Draft({"status": RegistryStatus.ARCHIVED}))
 
 
 async def hash_code(code: str) -> str:
-    """What is stored of an access code."""
+    """The argon2id hash of an access code."""
     async with _HASHING:
         return await asyncio.to_thread(_HASHER.hash, code)
 
 
-async def is_code(code: str, code_hash: str) -> bool:
-    """Whether this is the access code."""
+async def verify_code(code: str, code_hash: str) -> bool:
+    """Whether the access code has this hash."""
 
     def verify() -> bool:
         try:
@@ -122,6 +114,17 @@ async def is_code(code: str, code_hash: str) -> bool:
 
     async with _HASHING:
         return await asyncio.to_thread(verify)
+
+
+def replay(stored: StoredResult) -> str:
+    """The result that an earlier request with the same idempotency key stored.
+
+    Raises:
+        Conflict: That request was another one.
+    """
+    if not stored.same_request:
+        raise Conflict("This Idempotency-Key was sent with another request: use a new one for each.")
+    return stored.created
 
 
 def _check_code(settings: ShopSettings, visibility: Visibility, *, has_code: bool) -> None:

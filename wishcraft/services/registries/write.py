@@ -1,152 +1,215 @@
-"""How a registrant's registry is changed: one transaction, on condition of what they saw, with the cache in step.
+"""`registry_write`: the one way to change what a guest can see of a registry.
 
-If Redis cannot be told of a change before it is committed, the registry's row says so, and whoever finds Redis
-answering again tells it first. Until then an old entry may be in it: see decision 0011.
+It locks, bumps versions, invalidates, commits, refills and publishes, in that order; no other module does any of these
+(a test holds this). Decision 2 argues why the order keeps the cache coherent, decision 11 why a write may go through
+while Redis does not answer.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, NamedTuple, TypeVar
-
-from sqlalchemy.ext.asyncio import AsyncSession
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NamedTuple
 
 from wishcraft.cache.keys import WRITE_LIMIT_SECONDS
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.etags import allows_change
 from wishcraft.domain.registries import access_level
-from wishcraft.errors import CacheUnavailable, ChangedSince, Conflict, NotAllowed, NotFound
+from wishcraft.errors import CacheUnavailable, ChangedSince, NotAllowed, NotFound
 from wishcraft.resources import Resources
 from wishcraft.services.registries.warm import refill
-from wishcraft.store import audit_log, registries
-from wishcraft.store.audit_log import Origin
-from wishcraft.store.idempotency import StoredResult
-from wishcraft.store.registries import LockedRegistry
+from wishcraft.store import audit_log, pending_invalidations, registries
+from wishcraft.store.audit_log import Actor, Origin
+from wishcraft.store.registries import CurrentVersion, LockedRegistry, WriteSession
 
-_UNMARKED_AT_ONCE: Final = 200
+OnCacheDown = Literal["record", "refuse"]
+"""What a write does while Redis does not answer: record a pending invalidation and commit, or raise and roll back."""
+_INVALIDATIONS_PER_TRANSACTION: Final = 200
 _log: Final = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
-class Change(NamedTuple):
-    """Who changes which registry, on which condition, and what the journal calls it."""
+@dataclass(slots=True)
+class RegistryWrite:
+    """A write in progress: its session, and what has changed so far."""
+
+    session: WriteSession
+    actor: Actor
+    locked: dict[int, CurrentVersion] = field(default_factory=dict)
+    _changed: dict[int, None] = field(default_factory=dict)
+
+    async def changed(self, registry_id: int, action: str = "", details: Mapping[str, Any] | None = None) -> None:
+        """Note that what a guest can see of the registry changed: by an update, its creation or its deletion.
+
+        Args:
+            registry_id: A registry that this write has locked or created.
+            action: Adds an audit entry, such as `item.changed`; none if empty.
+            details: JSON values of the audit entry.
+        """
+        self._changed[registry_id] = None
+        if action:
+            await audit_log.record(self.session, self.actor, action, "registry", str(registry_id), details)
+
+    async def bump_versions(self) -> dict[str, int]:
+        """Raise the versions of what changed; by slug. A deleted registry counts as one version on."""
+        ids, shop_id = list(self._changed), self.actor.shop_id
+        if not ids:
+            return {}
+        bumped = await registries.bump_versions(self.session, shop_id, ids, WRITE_LIMIT_SECONDS)
+        deleted = {each: self.locked[each] for each in ids if each not in bumped}
+        return dict(bumped.values()) | {slug: version + 1 for slug, version in deleted.values()}
+
+
+@asynccontextmanager
+async def registry_write(
+    resources: Resources, actor: Actor, registry_ids: Sequence[int] = (), *, on_cache_down: OnCacheDown
+) -> AsyncIterator[RegistryWrite]:
+    """Write to registries of the actor's shop in one transaction; leaving the block commits, an exception rolls back.
+
+    Args:
+        resources: The stores; `after_write` is called once the versions are committed and refilled.
+        actor: Who writes, in which shop.
+        registry_ids: Registries to lock, in the order of their ids, before the block runs.
+        on_cache_down: `record` for people, who must not wait for Redis; `refuse` for jobs, which are retried.
+
+    Raises:
+        CacheUnavailable: With `refuse`: before the commit, and nothing was written; or after it, and the refill is left
+            to the next reader.
+    """
+    async with resources.db.transaction() as session:
+        write = RegistryWrite(WriteSession(session), actor)
+        if registry_ids:
+            write.locked = await registries.lock(write.session, actor.shop_id, registry_ids)
+        yield write
+        versions = await write.bump_versions()
+        informed = await _invalidate(resources, write, versions, on_cache_down)
+    if versions:
+        await _finish(resources, actor.shop_id, versions, informed=informed, on_cache_down=on_cache_down)
+
+
+async def _invalidate(
+    resources: Resources, write: RegistryWrite, versions: Mapping[str, int], on_cache_down: OnCacheDown
+) -> bool:
+    """Set the floors in Redis, or record that Redis has yet to be informed; whether it was."""
+    try:
+        await resources.cache.invalidate(write.actor.shop_id, versions)
+    except CacheUnavailable:
+        if on_cache_down == "refuse":
+            raise
+        await pending_invalidations.record(write.session, write.actor.shop_id, versions)
+        return False
+    return True
+
+
+async def _finish(
+    resources: Resources, shop_id: int, versions: Mapping[str, int], *, informed: bool, on_cache_down: OnCacheDown
+) -> None:
+    """Refill the cache after the commit, and publish the new versions."""
+    if not informed and resources.redis.breaker:
+        # A recovery that is under way may have looked for pending invalidations before this one was committed.
+        resources.redis.breaker.open()
+    try:
+        await refill(resources, shop_id, list(versions))
+    except CacheUnavailable:
+        if on_cache_down == "refuse":
+            raise
+        _log.info("Redis did not answer after a write; the next reader refills the entry")
+    finally:
+        try:
+            await resources.after_write(shop_id, versions)
+        except Exception:  # noqa: BLE001  it is logged
+            _log.exception("The hook after a write failed; the write is committed")
+
+
+class ChangeRequest(NamedTuple):
+    """A caller's request to change a registry of their own."""
 
     caller: Caller
     slug: str
     action: str
+    """As the audit log names it, such as `item.added`."""
     if_match: str | None = None
-    """What the registry's tag must be; None for what needs no condition."""
+    """The value of If-Match; None makes the change unconditional."""
     origin: Origin = Origin()
 
 
+@asynccontextmanager
 async def change_registry(
-    resources: Resources, change: Change, apply: Callable[[AsyncSession, LockedRegistry], Awaitable[T]]
-) -> T:
-    """Let `apply` change the caller's own registry; what it returns.
+    resources: Resources, change: ChangeRequest
+) -> AsyncIterator[tuple[WriteSession, LockedRegistry]]:
+    """Change the caller's own registry: `registry_write` for one row, after the checks on caller and If-Match.
 
     Raises:
-        NotFound: There is no such registry, or the caller may not see it.
-        NotAllowed: It is not the caller's own.
-        ChangedSince: It is not as `if_match` says.
+        NotFound: The shop has no such registry, or the caller may not see it.
+        NotAllowed: The caller may see it and is not its registrant.
+        ChangedSince: Its ETag is not `if_match` (RFC 9110, strong comparison).
     """
-    shop_id = change.caller.shop_id
-    async with resources.db.transaction() as session:
-        registry = await registries.lock_one(session, shop_id, change.slug)
-        _admit(change, registry)
-        assert registry is not None  # noqa: S101  or it had not been admitted
-        result = await apply(session, registry)
-        name, action = change.caller.name, change.action
-        await audit_log.record(session, shop_id, name, action, "registry", str(registry.id), origin=change.origin)
-        versions = await registries.bump_versions(session, shop_id, [registry.id], WRITE_LIMIT_SECONDS)
-        marked = await mark(resources, session, shop_id, versions, registry.id)
-    await bring_in_step(resources, shop_id, change.slug, marked=marked)
-    return result
+    caller = change.caller
+    actor = Actor(caller.shop_id, caller.name, change.origin)
+    async with registry_write(resources, actor, on_cache_down="record") as write:
+        registry = _authorize(change, await registries.lock_one(write.session, caller.shop_id, change.slug))
+        write.locked[registry.id] = CurrentVersion(registry.slug, registry.version)
+        yield write.session, registry
+        await write.changed(registry.id, change.action)
 
 
-async def check_change(resources: Resources, change: Change) -> None:
-    """Raise what `change_registry` would raise now: before anything is asked of others on the caller's behalf."""
+async def check_change(resources: Resources, change: ChangeRequest) -> None:
+    """Raise what `change_registry` would raise now: call it before work for the caller outside the transaction."""
     async with resources.db.autocommit() as session:
-        _admit(change, await registries.find_one(session, change.caller.shop_id, change.slug))
+        _authorize(change, await registries.find_one(session, change.caller.shop_id, change.slug))
 
 
-def replay(earlier: StoredResult) -> str:
-    """What an earlier request with the same key made.
-
-    Raises:
-        Conflict: It asked for something else.
-    """
-    if not earlier.same_request:
-        raise Conflict("This Idempotency-Key was sent with another request: use a new one for each.")
-    return earlier.created
-
-
-def _admit(change: Change, registry: LockedRegistry | None) -> None:
+def _authorize(change: ChangeRequest, registry: LockedRegistry | None) -> LockedRegistry:
     if registry is None or not change.caller.owns(registry.owner):
         if registry and access_level(registry.visibility, registry.status) in {AccessLevel.OPEN, AccessLevel.CODE}:
             raise NotAllowed("Only its registrant can change a registry.")
         raise NotFound("The shop has no such registry.")
     if change.if_match is not None and not allows_change(change.if_match, registry.version):
         raise ChangedSince("The registry has changed since: read it again, and try with its new ETag.")
+    return registry
 
 
-async def mark(
-    resources: Resources, session: AsyncSession, shop_id: int, versions: Mapping[str, int], registry_id: int
-) -> bool:
-    """Tell the cache what is about to be committed, or the database that the cache does not know. The last step.
-
-    Returns:
-        Whether the cache knows; `bring_in_step` must be told after the commit.
-    """
-    try:
-        await resources.cache.invalidate(shop_id, versions)
-    except CacheUnavailable:
-        await registries.note_unmarked(session, shop_id, [registry_id])
-        return False
-    return True
-
-
-async def bring_in_step(resources: Resources, shop_id: int, slug: str, *, marked: bool) -> None:
-    """Fill the cache after a commit; if that fails, the next reader does it.
-
-    What the cache was not told of it is told now, or once it answers: a recovery that is under way may have looked
-    for such changes before this one was committed, so it has to look again.
-    """
-    if not marked and resources.redis.breaker:
-        resources.redis.breaker.open()
-    try:
-        await refill(resources, shop_id, [slug])
-    except CacheUnavailable:
-        _log.info("Redis did not answer after a change; the next reader fills it")
-
-
-async def mark_what_was_not(resources: Resources) -> int:
-    """Tell the cache of the changes that were committed while it did not answer; how many.
+async def replace_entries(resources: Resources, shop_id: int, versions: Mapping[str, int]) -> None:
+    """Drop cache entries that differ from PostgreSQL, by slug, and refill them at no lower than these versions.
 
     Raises:
-        CacheUnavailable: It still does not; they stay written down.
+        CacheUnavailable: Redis does not answer.
     """
-    marked = 0
+    await resources.cache.invalidate(shop_id, versions)
+    await refill(resources, shop_id, list(versions))
+
+
+async def replay_invalidations(resources: Resources) -> int:
+    """Inform Redis of all pending invalidations; how many there were. Rows held by other transactions are skipped.
+
+    Raises:
+        CacheUnavailable: Redis does not answer; what it was not informed of stays pending.
+    """
+    replayed = 0
     while True:
         async with resources.db.transaction() as session:
-            found = await registries.lock_unmarked(session, _UNMARKED_AT_ONCE)
-            for shop_id, versions in found.items():
+            batch = await pending_invalidations.lock_batch(session, _INVALIDATIONS_PER_TRANSACTION)
+            for shop_id, versions in batch.items():
                 await resources.cache.invalidate(shop_id, versions)
-                await registries.note_marked(session, shop_id, list(versions))
-        marked += sum(map(len, found.values()))
-        if not found:
-            return marked
+                await pending_invalidations.delete(session, shop_id, list(versions))
+        replayed += sum(map(len, batch.values()))
+        if not batch:
+            return replayed
 
 
 async def recover(resources: Resources) -> None:
-    """What must be done when Redis answers again, before it is read: it may hold what was changed meanwhile.
+    """Bring Redis up to date once it answers again, before the circuit breaker closes.
 
     Raises:
-        CacheUnavailable: It does not answer after all.
+        CacheUnavailable: Redis does not answer.
     """
     try:
-        if marked := await mark_what_was_not(resources):
-            _log.warning("Redis was told of %d changes that it had missed", marked)
+        if replayed := await replay_invalidations(resources):
+            _log.warning("Redis was informed of %d changes that it had missed", replayed)
     except CacheUnavailable:
         raise
-    except Exception:  # noqa: BLE001  without PostgreSQL, readers need Redis all the more
-        _log.exception("What Redis missed could not be read from PostgreSQL; the next job that warms finds it")
+    except Exception:  # noqa: BLE001  it is logged
+        # Readers need Redis all the more while PostgreSQL does not answer.
+        _log.exception(
+            "Pending invalidations could not be read from PostgreSQL; the next cache-warm replaces old entries"
+        )

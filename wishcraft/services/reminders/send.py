@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfoNotFoundError
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.batches import batches
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
-from wishcraft.domain.reminders import ReminderKind, are_doubted, due_dates, local_day
+from wishcraft.domain.reminders import ReminderKind, due_dates, local_day, too_many_rejected
 from wishcraft.domain.unsubscribe import Subscription, make_token
 from wishcraft.errors import (
     AddressRejected,
@@ -23,8 +23,8 @@ from wishcraft.errors import (
     MailPostponed,
     MailRejected,
     MailUnavailable,
-    RefusalsDoubted,
     SenderRejected,
+    TooManyAddressesRejected,
     UnknownShop,
 )
 from wishcraft.mail.mailer import Mail
@@ -34,7 +34,7 @@ from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
 from wishcraft.services.reminders.unsubscribe import unsubscribe_keys
 from wishcraft.settings import Settings
 from wishcraft.store import locks, registries, reminders
-from wishcraft.store.reminders import Claimed, Owed
+from wishcraft.store.reminders import ClaimedReminder, DueReminders
 from wishcraft.store.schema.mail import ReminderState
 from wishcraft.store.shops import ShopRef
 
@@ -83,7 +83,7 @@ async def remind_shop(
     if not shop.settings.email_notifications:
         return dict(counts)
     this = await _begin(resources, settings, shop, now, today)
-    async with locks.hold(resources.db, "reminders", shop.id):
+    async with locks.acquire(resources.db, "reminders", shop.id):
         ids = await _find_work(this)
         for number, batch in enumerate(batches(ids, SENDS_AT_ONCE)):
             await checkpoint(number * SENDS_AT_ONCE, len(ids))
@@ -97,27 +97,29 @@ async def judge_refusals(resources: Resources, since: datetime) -> None:
     """Suppress the addresses that were refused since then, in any shop, if the mail server can be believed.
 
     Raises:
-        RefusalsDoubted: It refused most recipients. Nobody is suppressed, and their reminders stay due.
+        TooManyAddressesRejected: It refused most recipients. Nobody is suppressed, and their reminders stay due.
     """
     async with resources.db.transaction() as session:
-        tried = await reminders.count_tried(session, since)
-        if not are_doubted(tried.refused, tried.sent):
-            return await reminders.suppress_refused(session, since)
+        tried = await reminders.count_deliveries(session, since)
+        if not too_many_rejected(tried.refused, tried.sent):
+            return await reminders.suppress_rejected(session, since)
     mailboxes = tried.refused + tried.sent
-    raise RefusalsDoubted(f"the mail server says that {tried.refused:,} of {mailboxes:,} mailboxes do not exist")
+    raise TooManyAddressesRejected(
+        f"the mail server says that {tried.refused:,} of {mailboxes:,} mailboxes do not exist"
+    )
 
 
 async def find_owed(
     resources: Resources, settings: Settings, shop: ShopRef, *, now: datetime, today: date | None = None
-) -> list[Owed]:
+) -> list[DueReminders]:
     """What `remind_shop` would send, by registry; writes nothing."""
     if not shop.settings.email_notifications:
         return []
     this = await _begin(resources, settings, shop, now, today)
-    owed: list[Owed] = []
-    async for wanted in reminders.each_owed_batch(resources.db, shop.id, this.due, REGISTRIES_AT_ONCE):
+    owed: list[DueReminders] = []
+    async for wanted in reminders.iter_due_batches(resources.db, shop.id, this.due, REGISTRIES_AT_ONCE):
         async with resources.db.repeatable_read() as session:
-            owed += await reminders.find_owed(session, shop.id, wanted)
+            owed += await reminders.find_due(session, shop.id, wanted)
     return owed
 
 
@@ -143,10 +145,10 @@ async def _find_work(this: _Round) -> list[int]:
     """
     db, shop_id = this.resources.db, this.shop.id
     async with db.transaction() as session:
-        await reminders.give_up_on_past_events(session, shop_id, this.today)
+        await reminders.fail_past_events(session, shop_id, this.today)
         if this.settings.reminder_recovery == "resend":
-            await reminders.take_back(session, shop_id)
-    async for wanted in reminders.each_owed_batch(db, shop_id, this.due, REGISTRIES_AT_ONCE):
+            await reminders.release_claims(session, shop_id)
+    async for wanted in reminders.iter_due_batches(db, shop_id, this.due, REGISTRIES_AT_ONCE):
         async with db.transaction() as session:
             await reminders.plan(session, shop_id, wanted, this.shop.domain)
     async with db.repeatable_read() as session:
@@ -156,7 +158,7 @@ async def _find_work(this: _Round) -> list[int]:
 async def _send(this: _Round, ids: list[int]) -> Counter[str]:
     """Claim these reminders, write their mails, and send them at the same time; what became of them, counted."""
     async with this.resources.db.transaction() as session:
-        claimed = await reminders.claim(session, this.shop.id, this.due, ids)
+        claimed = await reminders.claim_batch(session, this.shop.id, this.due, ids)
         facts = await registries.find_facts(session, this.shop.id, sorted({each.slug for each in claimed}))
         by_slug = {registry.slug: (registry, items) for registry, items in facts}
         # Written before the commit: a mail that cannot be written is not claimed.
@@ -172,7 +174,7 @@ async def _send(this: _Round, ids: list[int]) -> Counter[str]:
     return counts
 
 
-def _write(this: _Round, claimed: Claimed, registry: RegistryFacts, items: list[ItemFacts]) -> Mail:
+def _write(this: _Round, claimed: ClaimedReminder, registry: RegistryFacts, items: list[ItemFacts]) -> Mail:
     subscription = Subscription(this.shop.id, address_hash(this.shop.id, claimed.recipient))
     key = unsubscribe_keys(this.settings)[0]
     if this.settings.public_url is None:
@@ -191,7 +193,7 @@ def _write(this: _Round, claimed: Claimed, registry: RegistryFacts, items: list[
     )
 
 
-async def _deliver(this: _Round, claimed: Claimed, mail: Mail) -> str:
+async def _deliver(this: _Round, claimed: ClaimedReminder, mail: Mail) -> str:
     """Send the mail and settle its reminder at once; which count it belongs to."""
     try:
         await this.resources.mailer.send(mail)
@@ -200,7 +202,7 @@ async def _deliver(this: _Round, claimed: Claimed, mail: Mail) -> str:
         return "postponed"
     except AddressRejected as error:
         async with this.resources.db.transaction() as session:
-            await reminders.refuse(session, this.shop.id, claimed, str(error))
+            await reminders.record_rejection(session, this.shop.id, claimed, str(error))
         return "refused"
     except MailRejected as error:
         await _settle(this, claimed, ReminderState.FAILED, error)
@@ -216,6 +218,6 @@ async def _deliver(this: _Round, claimed: Claimed, mail: Mail) -> str:
     return "sent"
 
 
-async def _settle(this: _Round, claimed: Claimed, state: ReminderState, error: Exception | None = None) -> None:
+async def _settle(this: _Round, claimed: ClaimedReminder, state: ReminderState, error: Exception | None = None) -> None:
     async with this.resources.db.transaction() as session:
-        await reminders.settle(session, this.shop.id, claimed, state, str(error) if error else None)
+        await reminders.record_outcome(session, this.shop.id, claimed, state, str(error) if error else None)

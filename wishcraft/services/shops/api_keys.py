@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -11,21 +10,12 @@ from wishcraft.domain.callers import Scope
 from wishcraft.errors import Conflict, NotFound
 from wishcraft.store import api_keys, audit_log
 from wishcraft.store.api_keys import KeyFacts
-from wishcraft.store.audit_log import Origin
+from wishcraft.store.audit_log import Actor
 from wishcraft.store.engine import Database
 
 GRACE: Final = timedelta(hours=24)
 """How long a key that was rotated is good for, beside the new one."""
 _KEY_BYTES: Final = 38
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who does something to a shop's keys."""
-
-    shop_id: int
-    name: str
-    origin: Origin = field(default_factory=Origin)
 
 
 class Issued(NamedTuple):
@@ -49,9 +39,7 @@ async def create_key(
     expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
     async with db.transaction() as session:
         facts = await api_keys.add(session, actor.shop_id, name, new, scopes, ip_allow_list, expires_at)
-        await audit_log.record(
-            session, actor.shop_id, actor.name, "key.created", "api_key", new.prefix, origin=actor.origin
-        )
+        await audit_log.record(session, actor, "key.created", "api_key", new.prefix)
     return Issued(new.key, facts)
 
 
@@ -76,10 +64,7 @@ async def rotate_key(db: Database, actor: Actor, prefix: str, grace: timedelta =
         scopes = [Scope(scope) for scope in old.scopes]
         facts = await api_keys.add(session, actor.shop_id, old.name, new, scopes, old.ip_allow_list, expires_at)
         await api_keys.end(session, actor.shop_id, prefix, grace)
-        await audit_log.record(
-            session, actor.shop_id, actor.name, "key.rotated", "api_key", prefix,
-            origin=actor.origin, details={"successor": new.prefix},
-        )  # fmt: skip
+        await audit_log.record(session, actor, "key.rotated", "api_key", prefix, {"successor": new.prefix})
     return Issued(new.key, facts)
 
 
@@ -92,9 +77,7 @@ async def revoke_key(db: Database, actor: Actor, prefix: str) -> None:
     async with db.transaction() as session:
         if not await api_keys.revoke(session, actor.shop_id, prefix):
             raise _no_such_key()
-        await audit_log.record(
-            session, actor.shop_id, actor.name, "key.revoked", "api_key", prefix, origin=actor.origin
-        )
+        await audit_log.record(session, actor, "key.revoked", "api_key", prefix)
 
 
 async def list_keys(db: Database, shop_id: int) -> list[KeyFacts]:

@@ -1,4 +1,4 @@
-"""Registries, the items they wish for, and the purchases made for them."""
+"""Tables of registries, their items and the purchases of these."""
 
 from datetime import date, datetime
 from decimal import Decimal
@@ -19,7 +19,7 @@ from wishcraft.domain.registries import (
 )
 from wishcraft.store.schema.base import Base, Timestamps, choice
 
-# Letters without accents, in lower case: `chloe` finds Chloé. All of it is immutable, so PostgreSQL keeps it right.
+# Lower case without accents, so that `chloe` finds Chloé. Only immutable functions: it is a generated column.
 SEARCH_TEXT: Final = (
     "lower(regexp_replace(normalize(title || ' ' || customer_first_name || ' ' || customer_last_name || ' ' ||"
     " jsonb_path_query_array(co_registrants, '$[*].first_name')::text || ' ' ||"
@@ -28,7 +28,7 @@ SEARCH_TEXT: Final = (
 
 
 class CoRegistrant(TypedDict):
-    """Someone who registers together with the registrant, and is reminded too."""
+    """A further person named in a registry, who receives reminders."""
 
     first_name: str
     last_name: str
@@ -36,12 +36,12 @@ class CoRegistrant(TypedDict):
 
 
 class Registry(Timestamps, Base):
-    """A list of wishes for one event. `version` grows with every change that a guest can see."""
+    """A list of gifts for one event. `version` grows with every change that a guest can see."""
 
     __tablename__ = "registries"
     __table_args__ = (
         UniqueConstraint("shop_id", "slug"),
-        UniqueConstraint("shop_id", "id"),  # so that children can prove that they are of the same shop
+        UniqueConstraint("shop_id", "id"),  # target of the composite foreign keys that keep children in the same shop
         Index("ix_registries_list_public", "shop_id", "id",
               postgresql_where=text("visibility = 'public' AND status = 'active'")),
         CheckConstraint("slug !~ '^[0-9]+$'", name="slug_is_no_id"),
@@ -49,7 +49,6 @@ class Registry(Timestamps, Base):
               postgresql_ops={"search_text": "gin_trgm_ops"},
               postgresql_where=text("visibility = 'public' AND status = 'active'")),
         Index("ix_registries_of_customer", "shop_id", "customer_id", "id"),
-        Index("ix_registries_find_unmarked", "id", postgresql_where=text("unmarked")),
         Index("ix_registries_list_active", "shop_id", "id", postgresql_where=text("status = 'active'")),
         Index("ix_registries_find_due", "shop_id", "event_date", postgresql_where=text("status = 'active'")),
     )  # fmt: skip
@@ -71,13 +70,11 @@ class Registry(Timestamps, Base):
     co_registrants: Mapped[list[CoRegistrant]] = mapped_column(JSONB, server_default=text("'[]'"))
     status: Mapped[RegistryStatus] = mapped_column(choice(RegistryStatus), server_default=RegistryStatus.ACTIVE)
     version: Mapped[int] = mapped_column(server_default=text("1"))
-    unmarked: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Whether the cache could not be told of this version before it was committed, and has to be told still."""
     search_text: Mapped[str] = mapped_column(Computed(SEARCH_TEXT, persisted=True))
 
 
 class RegistryItem(Timestamps, Base):
-    """A variant that is wished for, with what Shopify last said of it at `inventory_observed_at`."""
+    """A wished-for variant, with Shopify's last reading, made at `inventory_observed_at`."""
 
     __tablename__ = "registry_items"
     __table_args__ = (
@@ -117,7 +114,7 @@ class RegistryItem(Timestamps, Base):
 
 
 class Purchase(Timestamps, Base):
-    """What a guest paid for. A line item of an order counts once, however often Shopify tells of it."""
+    """A guest's purchase of an item. A line item of an order counts once, however often Shopify reports it."""
 
     __tablename__ = "purchases"
     __table_args__ = (
@@ -147,3 +144,14 @@ class Purchase(Timestamps, Base):
     anonymous: Mapped[bool] = mapped_column(server_default=text("false"))
     gift_message: Mapped[str | None]
     status: Mapped[PurchaseStatus] = mapped_column(choice(PurchaseStatus))
+
+
+class PendingInvalidation(Base):
+    """A committed version that Redis has not been informed of. No foreign key: it outlives its registry and shop."""
+
+    __tablename__ = "pending_invalidations"
+
+    shop_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    slug: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int]
+    since: Mapped[datetime] = mapped_column(server_default=text("now()"))

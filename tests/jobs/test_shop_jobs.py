@@ -18,7 +18,7 @@ SHOP = "maple-and-pine.myshopify.com"
 BROKEN = "lumiere-maison.myshopify.com"
 
 
-async def test_a_warm_completes_with_a_row_for_each_shop() -> None:
+async def test_cache_warm_completes_with_a_row_per_shop() -> None:
     state = await cache_warm(return_state=True)
     assert state.is_completed(), state.message
     counts: Any = await state.aresult()
@@ -30,7 +30,7 @@ async def test_a_warm_completes_with_a_row_for_each_shop() -> None:
     assert (await summary_of(state)).startswith(f"**{state.message}**")
 
 
-async def test_a_sync_of_chosen_shops_leaves_the_others_alone(simulator: Simulator) -> None:
+async def test_sync_of_given_shops_does_not_touch_the_others(simulator: Simulator) -> None:
     state = await sync_inventory([SHOP], return_state=True)
     assert state.is_completed(), state.message
     assert [row["shop"] for row in await table_of(state)] == [SHOP]
@@ -38,7 +38,7 @@ async def test_a_sync_of_chosen_shops_leaves_the_others_alone(simulator: Simulat
     assert simulator.shops[BROKEN].counters.requests == 0
 
 
-async def test_one_shops_failure_fails_the_run_and_no_other_shop(simulator: Simulator) -> None:
+async def test_failure_of_one_shop_fails_the_run_and_does_not_stop_the_others(simulator: Simulator) -> None:
     simulator.shops[BROKEN].faults.set(Fault(FaultKind.EXPIRED_TOKEN, remaining=None))
     for variant_id in simulator.shops[SHOP].stock.variant_ids():
         variant = simulator.shops[SHOP].stock.known(variant_id)
@@ -55,7 +55,7 @@ async def test_one_shops_failure_fails_the_run_and_no_other_shop(simulator: Simu
     assert "Ask the merchant to install the app anew." in await summary_of(state)
 
 
-async def test_what_may_pass_is_tried_again_and_the_retry_is_seen(simulator: Simulator) -> None:
+async def test_transient_error_is_retried_and_the_retry_is_in_the_summary(simulator: Simulator) -> None:
     client_tries = 4
     simulator.shops[BROKEN].faults.set(Fault(FaultKind.MALFORMED, remaining=client_tries))
     state = await sync_inventory([BROKEN], return_state=True)
@@ -64,13 +64,13 @@ async def test_what_may_pass_is_tried_again_and_the_retry_is_seen(simulator: Sim
     assert f"{BROKEN} (2 tries)" in await summary_of(state)
 
 
-async def test_a_shop_that_nobody_knows_fails_the_run_with_its_name() -> None:
+async def test_unknown_shop_fails_the_run_with_its_name() -> None:
     state = await cache_warm(["nobody.myshopify.com"], return_state=True)
     assert state.is_failed()
     assert "nobody.myshopify.com" in str(state.message)
 
 
-async def test_a_dry_run_says_what_it_would_touch(simulator: Simulator, demo: Demo) -> None:
+async def test_dry_run_of_sync_counts_changes_and_writes_nothing(simulator: Simulator, demo: Demo) -> None:
     for variant_id in simulator.shops[SHOP].stock.variant_ids():
         variant = simulator.shops[SHOP].stock.known(variant_id)
         assert variant

@@ -21,7 +21,7 @@ SHOP = "maple-and-pine.myshopify.com"
 BROKEN = "lumiere-maison.myshopify.com"
 
 
-async def test_a_job_on_a_local_dask_cluster_isolates_shops_and_retries_as_on_threads(simulator: Simulator) -> None:
+async def test_job_on_a_local_dask_cluster_isolates_shops_and_retries_as_on_threads(simulator: Simulator) -> None:
     on_dask = sync_inventory.with_options(task_runner=task_runner(JobSettings(task_runner="dask")))
     simulator.shops[BROKEN].faults.set(Fault(FaultKind.EXPIRED_TOKEN, remaining=None))
     client_tries = 4
@@ -35,7 +35,7 @@ async def test_a_job_on_a_local_dask_cluster_isolates_shops_and_retries_as_on_th
     assert rows[BROKEN]["problem"].startswith("ShopifyUnauthorized")
 
 
-async def test_a_run_that_takes_too_long_is_given_up_and_its_tasks_end_at_their_next_batch() -> None:
+async def test_run_that_times_out_ends_and_its_tasks_end_at_their_next_batch() -> None:
     state: State[Any] = await slow_job.with_options(timeout_seconds=3)(batches=10_000, seconds=0.1, return_state=True)
     assert state.name == "TimedOut"
     resting = [run for run in await tasks_of(state) if run.name.startswith("rest")]

@@ -1,4 +1,4 @@
-"""What a job's runs report: final failures once, with what is needed to find the run; ends as metrics and check-ins."""
+"""Sentry events, metrics and check-ins of a job's runs."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -12,18 +12,17 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Cancelling, Completed, Crashed
-from sqlalchemy.exc import OperationalError
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
 from flows.runtime.job import job
-from flows.runtime.run_lifecycle import end_run, with_lifecycle
+from flows.runtime.run_lifecycle import on_run_end, with_lifecycle
 from flows.sync_inventory import sync_inventory
 from tasks.runtime.retries import task
 from tests.support.prefect_artifacts import logs_of, tasks_of
 from tests.support.sentry_listener import Listener
 from wishcraft import settings as settings_module
-from wishcraft.errors import ConfigurationError, NotFound
+from wishcraft.errors import ConfigurationError, DatabaseUnavailable, NotFound
 from wishcraft.resources import Resources
 
 pytestmark = [
@@ -35,16 +34,16 @@ BROKEN = "lumiere-maison.myshopify.com"
 
 
 @pytest.fixture(autouse=True)
-def _reporting(worker_environment: object, sentry: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment of a worker with a Sentry."""
-    assert worker_environment is None  # it is there
+def _worker_with_sentry(worker_environment: object, sentry: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of a worker with SENTRY_DSN."""
+    assert worker_environment is None  # the fixture is active
     monkeypatch.setenv("SENTRY_DSN", sentry.dsn)
     settings_module.settings.cache_clear()
 
 
 @job("breaking")
 async def breaking(kind: str) -> State[Any]:
-    """A job that ends in the way it is told."""
+    """A job that ends as `kind` says."""
     get_run_logger().info("writing to emma@example.com")
     if kind == "error":
         raise ValueError("shpat_0123456789abcdef is no token of emma@example.com")
@@ -53,18 +52,18 @@ async def breaking(kind: str) -> State[Any]:
 
 @task("look up")
 async def look_up(kind: str) -> None:
-    """A task that fails in the way it is told."""
+    """A task that fails as `kind` says."""
     cause = ValueError("no registry of hugo@example.com")
     if kind == "ours":
         raise NotFound("there is no registry 12") from cause
     if kind == "setting":
         raise ConfigurationError("SMTP_URL must be set") from cause
-    raise OperationalError("SELECT 1", {}, Exception("emma@example.com\nshpat_0123456789abcdef")) from cause
+    raise DatabaseUnavailable("OperationalError: no route to emma@example.com") from cause
 
 
 @job("looking-up")
 async def looking_up(kind: str) -> State[Any]:
-    """A job whose task fails for good."""
+    """A job whose task fails without a retry."""
     await look_up.with_options(retries=0)(kind)
     return Completed(message="done")
 
@@ -77,7 +76,7 @@ async def counted(resources: Resources, name: str) -> dict[tuple[str, ...], floa
     return {each.labels: each.value for each in (await resources.counters.read())[name]}
 
 
-async def test_an_error_that_ends_a_run_is_one_event_that_leads_to_the_run(
+async def test_error_that_ends_a_run_is_one_sentry_event_with_a_link_to_the_run(
     sentry: Listener, resources: Resources
 ) -> None:
     state = await breaking("error", return_state=True)
@@ -94,29 +93,29 @@ async def test_an_error_that_ends_a_run_is_one_event_that_leads_to_the_run(
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "message"),
     [
-        ("database", "DatabaseUnavailable: OperationalError: (builtins.Exception) [redacted]"),
+        ("database", "DatabaseUnavailable: OperationalError: no route to [redacted]"),
         ("ours", "NotFound: there is no registry 12"),
         ("setting", "ConfigurationError: SMTP_URL must be set"),
     ],
 )
-async def test_what_escapes_a_task_is_shown_without_what_is_not_to_be_told(kind: str, told: str) -> None:
+async def test_error_that_escapes_a_task_is_redacted_in_states_and_logs(kind: str, message: str) -> None:
     state = await looking_up(kind, return_state=True)
-    assert state.message == told
+    assert state.message == message
     [run] = await tasks_of(state)
     assert run.state
-    assert run.state.message == f"Task run encountered an exception {told}"
+    assert run.state.message == f"Task run encountered an exception {message}"
     logs = await logs_of(state, "Finished in state Failed")
     assert "Traceback" in logs
     assert "example.com" not in logs
     assert "shpat_" not in logs
 
 
-async def test_only_the_last_try_of_a_shop_is_reported_and_under_its_name(
-    sentry: Listener, simulator: Simulator
-) -> None:
-    simulator.shops[SHOP].faults.set(Fault(FaultKind.MALFORMED, remaining=4))  # the client's tries: one more works
+async def test_only_the_last_try_of_a_shop_is_reported_with_its_name(sentry: Listener, simulator: Simulator) -> None:
+    simulator.shops[SHOP].faults.set(
+        Fault(FaultKind.MALFORMED, remaining=4)
+    )  # as often as the client tries; the task's retry succeeds
     simulator.shops[BROKEN].faults.set(Fault(FaultKind.EXPIRED_TOKEN, remaining=None))
     state = await sync_inventory([SHOP, BROKEN], return_state=True)
     assert state.is_failed()
@@ -125,7 +124,9 @@ async def test_only_the_last_try_of_a_shop_is_reported_and_under_its_name(
     assert (event["tags"]["shop"], event["tags"]["job"]) == (BROKEN, "sync-inventory")
 
 
-async def test_ends_that_are_no_failure_are_counted_and_not_reported(sentry: Listener, resources: Resources) -> None:
+async def test_completed_and_cancelled_runs_are_counted_and_not_reported(
+    sentry: Listener, resources: Resources
+) -> None:
     before = datetime.now(UTC).timestamp()
     for kind in ("nothing", "stop"):
         await breaking(kind, return_state=True)
@@ -136,9 +137,9 @@ async def test_ends_that_are_no_failure_are_counted_and_not_reported(sentry: Lis
     assert durations.labels == ("breaking",)
 
 
-async def test_a_run_that_died_is_reported_by_whoever_noticed(sentry: Listener, resources: Resources) -> None:
+async def test_crashed_run_is_reported_by_the_hook(sentry: Listener, resources: Resources) -> None:
     run = FlowRun(id=uuid4(), flow_id=uuid4(), name="brave-fox", start_time=datetime.now(UTC), auto_scheduled=True)
-    await end_run(breaking, run, Crashed(message="Its process died."))
+    await on_run_end(breaking, run, Crashed(message="Its process died."))
     [event] = sentry.of_type("event")
     assert event["message"] == "breaking crashed: Its process died."
     assert (event["tags"]["run_id"], event["level"]) == (str(run.id), "error")
@@ -146,33 +147,33 @@ async def test_a_run_that_died_is_reported_by_whoever_noticed(sentry: Listener, 
     assert await counted(resources, "job_runs_total") == {("breaking", "crashed"): 1}
 
 
-async def test_a_run_that_ends_cancelled_while_its_worker_cancels_it_is_counted_once(resources: Resources) -> None:
+async def test_run_that_ends_cancelled_while_its_worker_cancels_it_is_counted_once(resources: Resources) -> None:
     state = await breaking("stop", return_state=True)
     async with get_client() as client:
         run = await client.read_flow_run(UUID(str(state.state_details.flow_run_id)))
-    await end_run(breaking, run, Cancelling(message="Flow run was cancelled."))
+    await on_run_end(breaking, run, Cancelling(message="Flow run was cancelled."))
     assert await counted(resources, "job_runs_total") == {("breaking", "cancelled"): 1}
 
 
-async def test_a_run_whose_parameters_are_wrong_is_reported(sentry: Listener) -> None:
+async def test_run_with_invalid_parameters_is_reported(sentry: Listener) -> None:
     state = await breaking(7, return_state=True)
     assert state.is_failed()
     [event] = sentry.of_type("event")
     assert "invalid parameters" in event["message"]
 
 
-async def test_scheduled_runs_check_in_with_the_deployments_schedule(sentry: Listener) -> None:
+async def test_scheduled_run_checks_in_with_the_schedule_of_its_deployment(sentry: Listener) -> None:
     quarterly = CronSchedule(cron="*/15 * * * *", timezone="America/New_York")
     async with get_client() as client:
         deployment = await client.create_deployment(
             await client.create_flow(breaking), "breaking", schedules=[DeploymentScheduleCreate(schedule=quarterly)]
         )
         run = await client.create_flow_run_from_deployment(deployment)
-    scheduled = run.model_copy(update={"auto_scheduled": True})  # as Prefect's scheduler would make it
+    scheduled = run.model_copy(update={"auto_scheduled": True})  # as created by Prefect's scheduler
     context: Any = FlowRunContext
     with context.model_construct(flow=breaking, flow_run=scheduled, client=client):
         state = await with_lifecycle(end_well)
-    await end_run(breaking, scheduled, state)
+    await on_run_end(breaking, scheduled, state)
     first, last = sentry.of_type("check_in")
     assert (first["status"], last["status"]) == ("in_progress", "ok")
     assert first["check_in_id"] == last["check_in_id"] == run.id.hex
@@ -181,6 +182,6 @@ async def test_scheduled_runs_check_in_with_the_deployments_schedule(sentry: Lis
     assert first["monitor_config"]["timezone"] == "America/New_York"
 
 
-async def test_a_run_by_hand_does_not_check_in(sentry: Listener) -> None:
+async def test_manual_run_does_not_check_in(sentry: Listener) -> None:
     await breaking("error", return_state=True)
     assert sentry.of_type("check_in") == []

@@ -41,22 +41,21 @@ def settings(settings: Settings, mail_settings: dict[str, object], mailbox: Lett
 
 @pytest.fixture
 def exports(settings: Settings) -> Exports:
-    """What files there are now."""
+    """The files in the export folder."""
     return lambda: list(settings.export_folder.iterdir())
 
 
-async def keys_of(state: State[Any], kind: str) -> set[str | None]:
+async def keys_of_artifacts(state: State[Any], kind: str) -> set[str | None]:
     return {artifact.key for artifact in await artifacts_of(state, kind)}
 
 
-async def names_of_steps(state: State[Any]) -> set[str]:
-    """What the runs are called that this run began."""
-    chosen = FlowRunFilter.model_validate({"parent_flow_run_id": {"any_": [state.state_details.flow_run_id]}})
+async def names_of_subflow_runs(state: State[Any]) -> set[str]:
+    query = FlowRunFilter.model_validate({"parent_flow_run_id": {"any_": [state.state_details.flow_run_id]}})
     async with get_client() as client:
-        return {run.name for run in await client.read_flow_runs(flow_run_filter=chosen)}
+        return {run.name for run in await client.read_flow_runs(flow_run_filter=query)}
 
 
-async def test_a_report_is_a_page_with_a_plot_tables_and_a_file_that_needs_nothing_else(exports: Exports) -> None:
+async def test_report_publishes_a_page_with_plot_its_tables_and_a_self_contained_file(exports: Exports) -> None:
     state = await registry_report([MAPLE], return_state=True)
     assert state.is_completed()
     assert "4 registries" in str(state.message)
@@ -64,7 +63,7 @@ async def test_a_report_is_a_page_with_a_plot_tables_and_a_file_that_needs_nothi
     assert "](data:image/png;base64," in page
     assert "## What sells" in page
     assert f"*Registries created on any day; {MAPLE}; all event types.*" in page
-    assert await keys_of(state, "table") == {
+    assert await keys_of_artifacts(state, "table") == {
         f"registry-report-{part}" for part in ("summary", "products", "never-bought", "price-bands", "cohorts")
     }
     [file] = exports()
@@ -75,30 +74,30 @@ async def test_a_report_is_a_page_with_a_plot_tables_and_a_file_that_needs_nothi
     assert "What sells" in html
 
 
-async def test_the_other_reports_leave_what_they_say(exports: Exports) -> None:
+async def test_conversion_and_demand_reports_publish_their_page_tables_and_file(exports: Exports) -> None:
     conversion = await conversion_report(weeks=4, file="parquet", return_state=True)
     assert "## What reminders do" in await summary_of(conversion)
-    assert await keys_of(conversion, "table") == {"conversion-report-funnel", "conversion-report-reminders"}
+    assert await keys_of_artifacts(conversion, "table") == {"conversion-report-funnel", "conversion-report-reminders"}
     demand = await demand_forecast(event_types=[EventType.WEDDING], file="csv", return_state=True)
-    assert await keys_of(demand, "table") == {"demand-forecast"}
+    assert await keys_of_artifacts(demand, "table") == {"demand-forecast"}
     for today in (date(2026, 3, 13), date(2026, 3, 14)):
         past = await conversion_report(["sakura-living.myshopify.com"], weeks=2, today=today, return_state=True)
         assert f"*What guests did from 2026-03-02 to {today}; sakura-living" in await summary_of(past)
     assert sorted(file.name[:28] for file in exports() if file.suffix == ".html") == [
         "conversion-report-2026-03-13", "conversion-report-2026-03-14",
     ]  # fmt: skip
-    left = {file.suffix: file for file in exports()}
-    pd.testing.assert_frame_equal(pd.read_parquet(left[".parquet"]), notebook.conversion_report(weeks=4))
-    assert len(pd.read_csv(left[".csv"])) == len(notebook.demand_forecast(event_types=["wedding"]))
+    by_suffix = {file.suffix: file for file in exports()}
+    pd.testing.assert_frame_equal(pd.read_parquet(by_suffix[".parquet"]), notebook.conversion_report(weeks=4))
+    assert len(pd.read_csv(by_suffix[".csv"])) == len(notebook.demand_forecast(event_types=["wedding"]))
 
 
-async def test_an_export_says_how_many_rows_went_where(exports: Exports) -> None:
+async def test_export_state_has_the_row_count_and_the_file(exports: Exports) -> None:
     state = await export_data("purchases", [MAPLE], file="csv", return_state=True)
     [file] = exports()
     assert str(state.message) == f"{len(pd.read_csv(file))} rows of purchases. The file: {file}"
 
 
-async def test_a_question_is_answered_in_the_ui_and_one_that_cannot_be_wakes_nobody(
+async def test_sql_question_is_answered_and_an_invalid_one_ends_the_run_as_refused(
     demo: Demo, exports: Exports
 ) -> None:
     [expected] = demo.execute("SELECT count(*) FROM registry_items").fetchone() or ()
@@ -117,7 +116,7 @@ async def test_a_question_is_answered_in_the_ui_and_one_that_cannot_be_wakes_nob
     assert (backwards.name, "is after the last" in str(backwards.message)) == ("Refused", True)
 
 
-async def test_a_report_without_registries_says_so() -> None:
+async def test_report_without_registries_says_so() -> None:
     never = date(2001, 1, 1)
     for state in (
         await registry_report(first_day=never, last_day=never, return_state=True),
@@ -129,8 +128,8 @@ async def test_a_report_without_registries_says_so() -> None:
 
 
 @pytest.fixture
-def due(demo: Demo) -> Iterator[list[date]]:
-    """Three days, on each of which one registry of the first shop is due a reminder of a week before."""
+def due_days(demo: Demo) -> Iterator[list[date]]:
+    """Three days; on each, one registry of the first shop is due a reminder a week before its event."""
     today = datetime.now(UTC).date()
     days = [today - timedelta(days=ago) for ago in (3, 2, 1)]
     demo.execute("UPDATE registries SET event_date = NULL")
@@ -145,24 +144,24 @@ def due(demo: Demo) -> Iterator[list[date]]:
     demo.execute("DELETE FROM reminders")
 
 
-async def test_a_backfill_is_first_dry_and_then_goes_on_where_it_was_stopped(
-    due: list[date], mailbox: Letterbox
+async def test_backfill_dry_run_sends_nothing_and_a_second_backfill_resumes(
+    due_days: list[date], mailbox: Letterbox
 ) -> None:
-    dry = await backfill("send-reminders", due[0], due[-1], [MAPLE], return_state=True)
+    dry = await backfill("send-reminders", due_days[0], due_days[-1], [MAPLE], return_state=True)
     assert "3 dry runs" in str(dry.message)
-    assert await names_of_steps(dry) == {f"send-reminders {day}" for day in due}
+    assert await names_of_subflow_runs(dry) == {f"send-reminders {day}" for day in due_days}
     assert not mailbox.letters
-    first = await backfill("send-reminders", due[0], due[0], [MAPLE], dry_run=False, return_state=True)
+    first = await backfill("send-reminders", due_days[0], due_days[0], [MAPLE], dry_run=False, return_state=True)
     assert first.is_completed()
     assert len(mailbox.letters) == 1
-    rest = await backfill("send-reminders", due[0], due[-1], [MAPLE], dry_run=False, return_state=True)
+    rest = await backfill("send-reminders", due_days[0], due_days[-1], [MAPLE], dry_run=False, return_state=True)
     assert rest.is_completed()
     assert "1 done before" in str(rest.message)
     assert "2 runs" in str(rest.message)
     assert len(mailbox.letters) == 3
 
 
-async def test_a_step_that_fails_is_named_and_is_tried_by_the_next_backfill(
+async def test_failed_backfill_step_is_named_and_run_again_by_the_next_backfill(
     simulator: Simulator,
 ) -> None:
     simulator.shops[MAPLE].faults.set(Fault(FaultKind.EXPIRED_TOKEN, remaining=None))
@@ -176,7 +175,7 @@ async def test_a_step_that_fails_is_named_and_is_tried_by_the_next_backfill(
     assert "1 done before" in str(again.message)
 
 
-async def test_shops_can_be_filled_one_by_one_and_again() -> None:
+async def test_backfill_by_shop_skips_completed_steps_unless_told_to_repeat_them() -> None:
     parameters = {"force": True}
     once = await backfill("cache-warm", shops=[MAPLE, SAKURA], parameters=parameters, dry_run=False, return_state=True)
     assert "2 runs" in str(once.message)
@@ -190,7 +189,7 @@ async def test_shops_can_be_filled_one_by_one_and_again() -> None:
     assert "1 to run" in str(other.message)
 
 
-async def test_what_makes_no_sense_is_said_before_anything_runs() -> None:
+async def test_backfill_with_invalid_days_is_refused_before_any_step_runs() -> None:
     today = datetime.now(UTC).date()
     state = await backfill("cache-warm", today, today, return_state=True)
     assert state.name == "Refused"
@@ -199,7 +198,7 @@ async def test_what_makes_no_sense_is_said_before_anything_runs() -> None:
     assert (backwards.name, "is after the last" in str(backwards.message)) == ("Refused", True)
 
 
-def test_every_job_that_goes_by_days_or_shops_can_be_filled() -> None:
+def test_every_job_with_days_or_shops_can_be_backfilled() -> None:
     deployed = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
     by = {each["name"] for each in deployed if {"shops", "today", "until"} & set(each["parameters"])}
     assert set(JOBS) == by - {"export-data", "backfill"}

@@ -1,0 +1,282 @@
+"""The write primitive, step by step: each test fails when its step is taken out."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from psycopg import Connection
+from redis.asyncio import Redis
+from sqlalchemy import text
+
+from tests.cache.conftest import OwnValkey
+from wishcraft.cache import keys
+from wishcraft.errors import CacheUnavailable
+from wishcraft.resources import Resources, open_resources
+from wishcraft.services.registries import write as write_module
+from wishcraft.services.registries.reader import RegistryReader
+from wishcraft.services.registries.write import OnCacheDown, registry_write, replay_invalidations
+from wishcraft.settings import Settings
+from wishcraft.store import registries
+from wishcraft.store.audit_log import Actor
+from wishcraft.store.shops import ShopRef
+
+Demo = Connection[tuple[Any, ...]]
+Registry = tuple[int, str, int]
+"""Id, slug and version."""
+
+
+@pytest.fixture
+def registry(demo: Demo, shop: ShopRef) -> Registry:
+    """The shop's first registry."""
+    return of_shop(demo, shop)[0]
+
+
+def of_shop(demo: Demo, shop: ShopRef) -> list[Registry]:
+    rows = demo.execute("SELECT id, slug, version FROM registries WHERE shop_id = %s ORDER BY id", [shop.id])
+    return [(registry_id, slug, version) for registry_id, slug, version in rows]
+
+
+async def rename(
+    resources: Resources, shop: ShopRef, registry_id: int, title: str = "New", on_cache_down: OnCacheDown = "record"
+) -> None:
+    async with registry_write(resources, Actor(shop.id, "test"), [registry_id], on_cache_down=on_cache_down) as write:
+        await registries.update_columns(write.session, shop.id, registry_id, {"title": title})
+        await write.changed(registry_id)
+
+
+def version(demo: Demo, registry_id: int) -> int:
+    row = demo.execute("SELECT version FROM registries WHERE id = %s", [registry_id]).fetchone()
+    assert row
+    return int(row[0])
+
+
+def pending(demo: Demo) -> list[tuple[Any, ...]]:
+    return demo.execute("SELECT slug, version FROM pending_invalidations").fetchall()
+
+
+def spying(resources: Resources, calls: list[Mapping[str, int]]) -> Resources:
+    async def after_write(_shop_id: int, versions: Mapping[str, int]) -> None:
+        calls.append(dict(versions))
+
+    return replace(resources, after_write=after_write)
+
+
+async def test_a_write_raises_the_version_of_what_changed_and_of_nothing_else(
+    resources: Resources, demo: Demo, shop: ShopRef
+) -> None:
+    first, second, *_ = of_shop(demo, shop)
+    async with registry_write(
+        resources, Actor(shop.id, "test"), [first[0], second[0]], on_cache_down="refuse"
+    ) as write:
+        await write.changed(second[0])
+    assert (version(demo, first[0]), version(demo, second[0])) == (first[2], second[2] + 1)
+
+
+async def test_the_cache_is_invalidated_before_the_commit(
+    resources: Resources, demo: Demo, shop: ShopRef, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry_id, slug, old = registry
+    await RegistryReader(resources).read(shop.id, slug)
+    seen: list[tuple[int, bool]] = []
+    invalidate = write_module._invalidate
+
+    async def look(*arguments: Any, **options: Any) -> Any:
+        informed = await invalidate(*arguments, **options)
+        seen.append((version(demo, registry_id), await resources.cache.get(shop.id, slug) is None))
+        return informed
+
+    monkeypatch.setattr(write_module, "_invalidate", look)
+    await rename(resources, shop, registry_id)
+    assert seen == [(old, True)]
+
+
+async def test_a_load_from_before_the_commit_cannot_fill_after_it(
+    resources: Resources, demo: Demo, shop: ShopRef, registry: Registry, redis: Redis
+) -> None:
+    registry_id, slug, old = registry
+    await rename(resources, shop, registry_id)
+    floor = await redis.hget(keys.floors_key(shop.id), slug)
+    assert floor is not None
+    assert int(floor) == old + 1 == version(demo, registry_id)
+
+
+async def test_the_entry_is_refilled_after_the_commit(resources: Resources, shop: ShopRef, registry: Registry) -> None:
+    await rename(resources, shop, registry[0])
+    entry = await resources.cache.get(shop.id, registry[1])
+    assert entry
+    assert b'"New"' in entry.body
+
+
+async def test_rows_are_locked_before_the_block_and_in_the_order_of_their_ids(
+    resources: Resources, demo: Demo, shop: ShopRef, queries: list[str]
+) -> None:
+    ids = [registry_id for registry_id, _, _ in of_shop(demo, shop)]
+    async with registry_write(resources, Actor(shop.id, "test"), ids[::-1], on_cache_down="refuse"):
+        locked = demo.execute("SELECT id FROM registries WHERE shop_id = %s FOR UPDATE SKIP LOCKED", [shop.id])
+        assert locked.fetchall() == []
+    assert [query for query in queries if "ORDER BY registries.id FOR UPDATE" in query]
+
+
+async def test_a_failed_write_leaves_no_trace_and_publishes_nothing(
+    resources: Resources, demo: Demo, shop: ShopRef, registry: Registry
+) -> None:
+    published: list[Mapping[str, int]] = []
+
+    async def fail() -> None:
+        async with registry_write(
+            spying(resources, published), Actor(shop.id, "test"), [registry[0]], on_cache_down="record"
+        ) as write:
+            await registries.update_columns(write.session, shop.id, registry[0], {"title": "New"})
+            await write.changed(registry[0], "registry.changed")
+            raise ValueError("midway")
+
+    with pytest.raises(ValueError, match="midway"):
+        await fail()
+    assert version(demo, registry[0]) == registry[2]
+    assert demo.execute("SELECT FROM registries WHERE title = 'New'").fetchall() == []
+    assert demo.execute("SELECT FROM audit_logs WHERE actor = 'test'").fetchall() == []
+    assert published == []
+
+
+async def test_a_write_that_changed_nothing_publishes_nothing(
+    resources: Resources, demo: Demo, shop: ShopRef, registry: Registry
+) -> None:
+    published: list[Mapping[str, int]] = []
+    async with registry_write(
+        spying(resources, published), Actor(shop.id, "test"), [registry[0]], on_cache_down="refuse"
+    ):
+        pass
+    assert (version(demo, registry[0]), published) == (registry[2], [])
+
+
+async def test_a_committed_write_is_published_once_after_its_refill(
+    resources: Resources, demo: Demo, shop: ShopRef, registry: Registry
+) -> None:
+    seen: list[object] = []
+
+    async def after_write(shop_id: int, versions: Mapping[str, int]) -> None:
+        entry = await resources.cache.get(shop_id, registry[1])
+        seen.append((dict(versions), version(demo, registry[0]), entry and entry.header.version))
+
+    await rename(replace(resources, after_write=after_write), shop, registry[0])
+    new = registry[2] + 1
+    assert seen == [({registry[1]: new}, new, new)]
+
+
+async def test_a_hook_that_fails_does_not_fail_the_committed_write(
+    resources: Resources, demo: Demo, shop: ShopRef, registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def after_write(_shop_id: int, _versions: Mapping[str, int]) -> None:
+        raise ConnectionError("nobody listens")
+
+    await rename(replace(resources, after_write=after_write), shop, registry[0])
+    assert version(demo, registry[0]) == registry[2] + 1
+    assert "The hook after a write failed" in caplog.text
+
+
+async def test_an_action_is_written_to_the_audit_log_in_the_same_transaction(
+    resources: Resources, demo: Demo, shop: ShopRef, registry: Registry
+) -> None:
+    async with registry_write(resources, Actor(shop.id, "test"), [registry[0]], on_cache_down="refuse") as write:
+        await write.changed(registry[0], "registry.changed", {"because": "test"})
+    rows = demo.execute("SELECT action, resource_id, metadata FROM audit_logs WHERE actor = 'test'").fetchall()
+    assert rows == [("registry.changed", str(registry[0]), {"because": "test"})]
+
+
+async def test_a_deleted_registry_is_invalidated_and_then_absent(
+    resources: Resources, shop: ShopRef, registry: Registry, redis: Redis
+) -> None:
+    registry_id, slug, old = registry
+    reader, published = RegistryReader(resources), list[Mapping[str, int]]()
+    assert (await reader.read(shop.id, slug)).entry.body
+    async with registry_write(
+        spying(resources, published), Actor(shop.id, "test"), [registry_id], on_cache_down="refuse"
+    ) as write:
+        await write.session.execute(text("DELETE FROM registries WHERE id = :id"), {"id": registry_id})
+        await write.changed(registry_id)
+    assert published == [{slug: old + 1}]
+    assert await redis.hget(keys.floors_key(shop.id), slug) == str(old + 1).encode()
+    assert (await reader.read(shop.id, slug)).entry.body == b""
+
+
+async def test_the_write_limit_ends_a_transaction_that_invalidated_and_does_not_commit(
+    resources: Resources, demo: Demo, shop: ShopRef, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_module, "WRITE_LIMIT_SECONDS", 1)
+    invalidate = write_module._invalidate
+
+    async def outlast(*arguments: Any, **options: Any) -> Any:
+        informed = await invalidate(*arguments, **options)
+        session = arguments[1].session
+        await session.execute(text("SELECT pg_sleep(20)"))
+        return informed
+
+    monkeypatch.setattr(write_module, "_invalidate", outlast)
+    with pytest.raises(Exception, match="transaction timeout"):
+        await rename(resources, shop, registry[0])
+    assert version(demo, registry[0]) == registry[2]
+
+
+@pytest.fixture
+async def on_own_valkey(settings: Settings, own_valkey: OwnValkey, demo: Demo) -> Any:
+    """Resources on a Redis that the test can kill."""
+    assert not demo.closed
+    async with open_resources(settings.model_copy(update={"redis_url": own_valkey.url})) as opened:
+        yield opened
+
+
+async def test_without_redis_a_persons_write_is_committed_and_its_invalidation_is_pending(
+    on_own_valkey: Resources, own_valkey: OwnValkey, demo: Demo, shop: ShopRef, registry: Registry
+) -> None:
+    published: list[Mapping[str, int]] = []
+    own_valkey.kill()
+    await rename(spying(on_own_valkey, published), shop, registry[0], on_cache_down="record")
+    new = registry[2] + 1
+    assert version(demo, registry[0]) == new
+    assert pending(demo) == [(registry[1], new)]
+    assert published == [{registry[1]: new}]
+
+
+async def test_without_redis_a_jobs_write_is_refused_and_nothing_is_written(
+    on_own_valkey: Resources, own_valkey: OwnValkey, demo: Demo, shop: ShopRef, registry: Registry
+) -> None:
+    own_valkey.kill()
+    with pytest.raises(CacheUnavailable):
+        await rename(on_own_valkey, shop, registry[0], on_cache_down="refuse")
+    assert version(demo, registry[0]) == registry[2]
+    assert pending(demo) == []
+
+
+async def test_a_later_write_that_informs_redis_supersedes_a_pending_invalidation(
+    on_own_valkey: Resources, own_valkey: OwnValkey, demo: Demo, shop: ShopRef, registry: Registry
+) -> None:
+    own_valkey.kill()
+    await rename(on_own_valkey, shop, registry[0])
+    await asyncio.to_thread(own_valkey.start)
+    await rename(on_own_valkey, shop, registry[0], "Newer")
+    assert pending(demo) == []
+
+
+@pytest.mark.parametrize("what", ["registry", "shop"])
+async def test_a_pending_invalidation_outlives_its_registry_and_its_shop(
+    on_own_valkey: Resources, own_valkey: OwnValkey, demo: Demo, shop: ShopRef, registry: Registry, what: str
+) -> None:
+    own_valkey.kill()
+    await rename(on_own_valkey, shop, registry[0])
+    if what == "registry":
+        demo.execute("DELETE FROM registries WHERE id = %s", [registry[0]])
+    else:
+        demo.execute("DELETE FROM shops WHERE id = %s", [shop.id])
+    assert pending(demo) == [(registry[1], registry[2] + 1)]
+    await asyncio.to_thread(own_valkey.start)
+    assert await replay_invalidations(on_own_valkey) == 1
+    assert pending(demo) == []
+
+
+async def test_replaying_invalidations_twice_informs_redis_once(
+    resources: Resources, demo: Demo, shop: ShopRef, registry: Registry
+) -> None:
+    demo.execute("INSERT INTO pending_invalidations VALUES (%s, %s, 7)", [shop.id, registry[1]])
+    assert [await replay_invalidations(resources) for _ in range(2)] == [1, 0]

@@ -1,0 +1,385 @@
+"""Seeded breakages: small faults in the product, each of which removes one guard and must make named tests fail.
+
+    python -m tests.support.breakages [--only NAME] [--list]
+
+They show that a change of the tests has lost no check. Each is applied alone, to a temporary copy of the tree.
+Exit status 1: a breakage was not caught, its `find` text is out of date, or the tests fail without any breakage.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib.util import cache_from_source
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from deployments.sandbox.postgres import postgres
+from deployments.sandbox.valkey import valkey
+
+ROOT: Final = Path(__file__).parents[2]
+TIMEOUT_SECONDS: Final = 600
+"""For one run of pytest. A single test times out earlier, see `pyproject.toml`."""
+_TESTS_FAILED: Final = 1
+"""pytest's exit status if tests failed; a wrong node id or a broken import gives another one."""
+_FAILED_TEST: Final = re.compile(r"^FAILED (.+?)(?: - |$)", re.MULTILINE)
+_PRINT_ORIGINS: Final = (
+    "import importlib, sys; print(*(importlib.import_module(name).__file__ for name in sys.argv[1:]), sep='\\n')"
+)
+
+
+class Breakage(NamedTuple):
+    """A fault to seed: `find`, which occurs once in `file`, becomes `replace`; one of `tests` has to fail."""
+
+    name: str
+    """The fault, in a few words."""
+    file: str
+    find: str
+    replace: str
+    tests: tuple[str, ...]
+    """Node ids or files."""
+
+
+class Run(NamedTuple):
+    """One run of pytest."""
+
+    status: int | None
+    """None if it timed out."""
+    output: str
+    seconds: float
+
+    @property
+    def failed_test(self) -> str | None:
+        """The first test that failed; errors in fixtures or imports do not count."""
+        found = _FAILED_TEST.search(self.output) if self.status == _TESTS_FAILED else None
+        return found[1] if found else None
+
+
+_STEPS: Final = "tests/cache/test_protocol_steps.py"
+_ALWAYS_THERE: Final = "tests/api/test_always_there.py"
+_CHANGING: Final = "tests/api/test_changing.py"
+_KEYS: Final = "tests/api/test_keys.py"
+_SIGNATURES: Final = "tests/shopify/test_signatures.py"
+_SYNCING: Final = "tests/services/test_syncing.py"
+_REMINDING: Final = "tests/services/test_reminding.py"
+_TOGETHER: Final = "tests/services/test_reminding_together.py"
+_CLEANING: Final = "tests/services/test_cleaning.py"
+
+BREAKAGES: Final = (
+    # Cache protocol
+    Breakage(
+        "no version floor in FILL", "wishcraft/cache/scripts.py",
+        "if version < tonumber(redis.call('HGET', KEYS[3], ARGV[2]) or 0) then",
+        "if false then",
+        (f"{_STEPS}::test_a_load_between_a_mark_and_its_commit_is_not_filled",),
+    ),
+    Breakage(
+        "no lease check in FILL", "wishcraft/cache/scripts.py",
+        "if redis.call('GET', KEYS[2]) ~= ARGV[1] then",
+        "if false then",
+        (f"{_STEPS}::test_a_fill_with_a_lease_that_ran_out_is_refused",),
+    ),
+    Breakage(
+        "FILL replaces a newer entry", "wishcraft/cache/scripts.py",
+        " and struct.unpack('>I8', there, 10) > version then",
+        " and false then",
+        (f"{_STEPS}::test_an_older_version_does_not_replace_a_newer_and_an_equal_one_renews",),
+    ),
+    Breakage(
+        "an entry of another era is valid", "wishcraft/cache/steps.py",
+        "return entry if entry and entry.header.era == self._server.era else None",
+        "return entry",
+        (f"{_STEPS}::test_an_entry_of_another_era_is_a_miss_however_new_and_gives_way",),
+    ),
+    Breakage(
+        "a sync invalidates after its commit", "wishcraft/services/syncing.py",
+        "        await resources.cache.mark(shop_id, versions)\n",
+        "    await resources.cache.mark(shop_id, versions)\n",
+        (f"{_SYNCING}::test_without_redis_nothing_is_written",),
+    ),
+    Breakage(
+        "no refill after the commit of a sync", "wishcraft/services/syncing.py",
+        "    await refresh(resources, shop_id, list(versions))\n",
+        "",
+        (f"{_SYNCING}::test_a_new_price_reaches_the_reader_with_the_sync",),
+    ),
+    Breakage(
+        "a change does not raise the version", "wishcraft/store/registries.py",
+        "version=Registry.version + 1,",
+        "version=Registry.version,",
+        (f"{_CHANGING}::test_a_change_of_what_was_changed_since_is_refused",),
+    ),
+    Breakage(
+        "no pending invalidation while Redis is away", "wishcraft/services/changing.py",
+        "        await registrations.note_unmarked(session, shop_id, [registry_id])\n",
+        "",
+        (f"{_ALWAYS_THERE}::test_a_change_that_redis_missed_in_a_moment_of_silence_is_told_at_once",),
+    ),
+    Breakage(
+        "no recovery before the circuit breaker closes", "api/serving.py",
+        "resources.redis.breaker.before_closing = partial(recover, resources)",
+        "resources.redis.breaker.before_closing = None",
+        (f"{_ALWAYS_THERE}::test_what_a_process_that_died_left_unmarked_another_one_tells_before_it_trusts_redis",),
+    ),
+    # Writes by registrants
+    Breakage(
+        "no If-Match check", "wishcraft/services/changing.py",
+        "if change.if_match is not None and not allows_change(change.if_match, registry.version):",
+        "if False:",
+        (f"{_CHANGING}::test_a_change_of_what_was_changed_since_is_refused",),
+    ),
+    Breakage(
+        "no owner check", "wishcraft/services/changing.py",
+        "if registry is None or not change.caller.owns(registry.owner):",
+        "if registry is None:",
+        (f"{_CHANGING}::test_only_its_registrant_changes_a_registry",),
+    ),
+    Breakage(
+        "no row lock during a change", "wishcraft/store/registrations.py",
+        "_one(shop_id, slug).with_for_update(of=Registry)",
+        "_one(shop_id, slug)",
+        (f"{_CHANGING}::test_of_two_changes_at_the_same_time_with_one_etag_one_is_made",),
+    ),
+    Breakage(
+        "an idempotency key can be claimed again", "wishcraft/store/idempotency.py",
+        "    WHERE idempotency_keys.expires_at < now()\n",
+        "",
+        ("tests/api/test_registering.py::test_a_creation_that_is_repeated_makes_one_registry",),
+    ),
+    # Who may see and do what
+    Breakage(
+        "a list shows registries of other shops", "wishcraft/store/listings.py",
+        "        Registry.shop_id == shop_id,\n        Registry.visibility == Visibility.PUBLIC,\n",
+        "        Registry.visibility == Visibility.PUBLIC,\n",
+        ("tests/api/test_lists.py::test_a_search_shows_public_active_registries_of_the_shop_alone",),
+    ),
+    Breakage(
+        "a new access code leaves the old grants", "wishcraft/services/registering.py",
+        "return await sessions.end_grants(session, change.caller.shop_id, registry.slug) if code_hash else []",
+        "return []",
+        ("tests/api/test_guests.py::test_a_new_access_code_ends_what_the_old_one_opened",),
+    ),
+    Breakage(
+        "an app-proxy signature never gets too old", "wishcraft/shopify/signatures.py",
+        "return identity if identity and abs(now - identity.signed_at) <= tolerance else None",
+        "return identity",
+        (f"{_SIGNATURES}::test_a_timestamp_too_far_off_is_refused",),
+    ),
+    Breakage(
+        "an ambiguous app-proxy query is accepted", "wishcraft/shopify/signatures.py",
+        "if any(message.count(name) > 1 for name in _SET_BY_SHOPIFY):",
+        "if False:",
+        (f"{_SIGNATURES}::test_a_signed_message_cannot_be_cut_into_another_customers_request",),
+    ),
+    Breakage(
+        "an ID token for another app is accepted", "wishcraft/shopify/id_tokens.py",
+        'options={"require": ["exp", "nbf", "aud", "dest", "sub"]},',
+        'options={"require": ["exp", "nbf", "aud", "dest", "sub"], "verify_aud": False},',
+        (f"{_KEYS}::test_only_a_token_that_shopify_made_for_us_and_for_now_opens_the_admin",),
+    ),
+    Breakage(
+        "an API key needs no scope", "api/identity.py",
+        "        if scope not in caller.scopes:\n",
+        "        if False:\n",
+        (f"{_KEYS}::test_a_key_may_do_what_its_scopes_say_and_no_more",),
+    ),
+    Breakage(
+        "a rate limit ignores the other processes", "wishcraft/cache/limits.py",
+        "left = policy.quota - window.shared - window.own",
+        "left = policy.quota - window.own",
+        ("tests/cache/test_limits.py::test_processes_that_exchange_what_they_counted_share_the_quota",),
+    ),
+    # Jobs
+    Breakage(
+        "a sync overwrites a newer reading", "wishcraft/store/items.py",
+        "(i.inventory_observed_at IS NULL OR i.inventory_observed_at < :observed_at)",
+        "(i.inventory_observed_at IS NULL OR i.inventory_observed_at IS DISTINCT FROM :observed_at)",
+        (f"{_SYNCING}::test_a_newer_reading_is_not_overwritten",),
+    ),
+    Breakage(
+        "a sync writes rows that did not change", "wishcraft/store/items.py",
+        "AND (n.product_id, n.inventory_item_id, n.handle,",
+        "AND (n.product_id + 1, n.inventory_item_id, n.handle,",
+        (f"{_SYNCING}::test_when_nothing_changed_nothing_is_written",),
+    ),
+    Breakage(
+        "no attempt fence when a reminder is settled", "wishcraft/store/reminders.py",
+        "            Reminder.attempts == claimed.attempt,\n",
+        "",
+        (f"{_TOGETHER}::test_a_claim_that_was_taken_back_settles_nothing",),
+    ),
+    Breakage(
+        "a suppressed address is written to", "wishcraft/store/reminders.py",
+        "SELECT m.id, r.slug, EXISTS (",
+        "SELECT m.id, r.slug, false AND EXISTS (",
+        (f"{_REMINDING}::test_a_suppressed_address_is_not_written_to",),
+    ),
+    Breakage(
+        "a reminder of a moved event goes out", "wishcraft/store/reminders.py",
+        "ON r.id = m.registry_id AND r.event_date = m.event_date AND r.status = 'active'",
+        "ON r.id = m.registry_id AND r.status = 'active'",
+        (f"{_REMINDING}::test_an_event_that_moves_before_its_reminder_goes_out_is_not_reminded_of_the_old_day",),
+    ),
+    Breakage(
+        "a cleanup of logs deletes compliance rows", "wishcraft/store/retention.py",
+        'Kind.AUDIT: _Aging("audit_logs", "created_at", f"NOT ({IS_COMPLIANCE})"),',
+        'Kind.AUDIT: _Aging("audit_logs", "created_at"),',
+        (f"{_CLEANING}::test_ordinary_and_compliance_logs_are_told_apart_as_the_rule_says",),
+    ),
+    Breakage(
+        "a dry run of a cleanup deletes", "wishcraft/services/cleaning.py",
+        "while not bounds.dry_run and datetime.now(UTC) < bounds.until:",
+        "while datetime.now(UTC) < bounds.until:",
+        (f"{_CLEANING}::test_a_dry_run_counts_and_deletes_nothing[analytics events]",),
+    ),
+    # Values
+    Breakage(
+        "log messages are not redacted", "wishcraft/observability/logs.py",
+        "record.msg, record.args = _writable(redact_text(text, known)), None",
+        "record.msg, record.args = _writable(text), None",
+        ("tests/observability/test_logs.py::test_what_the_process_was_started_with_is_not_told",),
+    ),
+    Breakage(
+        "money is rounded half to even", "wishcraft/domain/answers.py",
+        "Decimal(1).scaleb(-decimals(currency)), ROUND_HALF_UP)",
+        "Decimal(1).scaleb(-decimals(currency)))",
+        ("tests/store/test_answers.py::test_the_database_writes_what_the_domain_defines_to_the_byte",),
+    ),
+    Breakage(
+        "a variant of a draft product is available", "wishcraft/domain/inventory.py",
+        "return reading.product_active and (",
+        "return (",
+        ("tests/domain/test_inventory.py",),
+    ),
+)  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.support.breakages", description=__doc__)
+    parser.add_argument("--only", action="append", metavar="NAME", help="run those with NAME in the name; repeatable")
+    parser.add_argument("--list", action="store_true", help="list the breakages, and run nothing")
+    options = parser.parse_args(arguments)
+    wanted = [each for each in BREAKAGES if not options.only or any(name in each.name for name in options.only)]
+    if not wanted:
+        parser.error("no breakage has such a name: see --list")
+    if options.list:
+        for each in wanted:
+            _print(f"{each.name}: {each.file}, {', '.join(each.tests)}")
+        return 0
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wishcraft-breakages-")))
+        copy = folder / "tree"
+        copy_tree(copy)
+        environment = make_environment(copy)
+        check_origins(copy, environment)
+        if "TEST_DATABASE_URL" not in environment:
+            environment["TEST_DATABASE_URL"] = stack.enter_context(postgres(folder, durable=False))
+        if "TEST_REDIS_URL" not in environment:
+            environment["TEST_REDIS_URL"] = stack.enter_context(valkey(folder, durable=False))
+        return run_all(wanted, copy, environment)
+
+
+def copy_tree(copy: Path) -> None:
+    """Copy the files that git tracks, and those that it neither tracks nor ignores; no symbolic links."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603  as above
+    for name in filter(None, done.stdout.split("\0")):
+        source, target = ROOT / name, copy / name
+        if source.is_file() and not source.is_symlink():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+
+
+def make_environment(copy: Path) -> dict[str, str]:
+    """This process's environment with the copy as PYTHONPATH, which subprocesses of the tests inherit."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    return kept | {"PYTHONPATH": str(copy)}
+
+
+def check_origins(copy: Path, environment: Mapping[str, str]) -> None:
+    """Exit if a Python process would import one of the product's packages from elsewhere than the copy."""
+    packages = sorted(path.parent.name for path in copy.glob("*/__init__.py"))
+    command = [sys.executable, "-c", _PRINT_ORIGINS, *packages]
+    found = subprocess.run(  # noqa: S603  the text above
+        command, cwd=copy.parent, env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    foreign = [origin for origin in found.stdout.split() if not Path(origin).is_relative_to(copy)]
+    if foreign or not packages:
+        sys.exit(f"These would not be imported from the copy in {copy}: {', '.join(foreign) or 'no package found'}")
+
+
+def run_all(wanted: Sequence[Breakage], copy: Path, environment: Mapping[str, str]) -> int:
+    """Run the tests without a breakage, then with each breakage; returns the exit status."""
+    tests = list(dict.fromkeys(test for each in wanted for test in each.tests))
+    unbroken = run_tests(tests, copy, environment)
+    if unbroken.status != 0:
+        _print(f"{unbroken.output}\nThe tests do not pass without a breakage (pytest's status: {unbroken.status}).")
+        return 1
+    _print(f"unbroken    {unbroken.seconds:5.1f} s  {len(wanted)} breakages, {len(tests)} node ids or files: all pass")
+    caught = sum([run_one(each, copy, environment) for each in wanted])
+    _print(f"{caught} of {len(wanted)} breakages were caught.")
+    return 0 if caught == len(wanted) else 1
+
+
+def run_one(breakage: Breakage, copy: Path, environment: Mapping[str, str]) -> bool:
+    """Seed one breakage, run its tests and print the result; returns whether it was caught."""
+    path = copy / breakage.file
+    count = path.read_text().count(breakage.find) if path.is_file() else 0
+    if count != 1:
+        _print(f"out of date         {breakage.name}: `find` occurs {count} times in {breakage.file}")
+        return False
+    with seeded(breakage, path):
+        run = run_tests(breakage.tests, copy, environment, "-x")
+    if run.failed_test is None:
+        _print(f"NOT CAUGHT  {run.seconds:5.1f} s  {breakage.name} (pytest's status: {run.status})\n{run.output}")
+        return False
+    _print(f"caught      {run.seconds:5.1f} s  {breakage.name}: {run.failed_test}")
+    return True
+
+
+@contextmanager
+def seeded(breakage: Breakage, path: Path) -> Iterator[None]:
+    """Seed the breakage within the block, then restore the file."""
+    source = path.read_text()
+    _write(path, source.replace(breakage.find, breakage.replace))
+    try:
+        yield
+    finally:
+        _write(path, source)
+
+
+def run_tests(tests: Sequence[str], copy: Path, environment: Mapping[str, str], *options: str) -> Run:
+    """Run pytest on these node ids or files in the copy."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", *options, *tests]
+    started = time.monotonic()
+    with tempfile.TemporaryFile("w+") as output:  # processes that tests leave behind would keep a pipe open
+        status: int | None = None
+        try:
+            status = subprocess.run(  # noqa: S603  pytest, on the tests above
+                command, cwd=copy, env=environment, stdout=output, stderr=output, timeout=TIMEOUT_SECONDS, check=False
+            ).returncode
+        except subprocess.TimeoutExpired:
+            output.write(f"\npytest did not end within {TIMEOUT_SECONDS} s")
+        output.seek(0)
+        return Run(status, output.read(), time.monotonic() - started)
+
+
+def _write(path: Path, source: str) -> None:
+    """Write a source file and drop its bytecode: Python compares size and seconds only, both may be equal."""
+    path.write_text(source)
+    Path(cache_from_source(str(path))).unlink(missing_ok=True)
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)  # noqa: T201  a command line
+
+
+if __name__ == "__main__":
+    sys.exit(main())

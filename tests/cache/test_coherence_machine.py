@@ -108,6 +108,7 @@ class Coherence(RuleBasedStateMachine):
             return self.world.load()
 
         result = self.world.run(self.caches[process].read(SHOP, SLUG, load))
+        assert result.entry
         self.answer(result.entry.header.version, self.known)
 
     @rule(number=st.integers(0, READERS - 1))

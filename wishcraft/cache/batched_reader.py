@@ -102,7 +102,7 @@ class _Connection(asyncio.Protocol):
         self._fail = fail
         self._pending: deque[tuple[Waiters, asyncio.TimerHandle]] = deque()
         self._parser = hiredis.Reader()
-        # redis-py cannot give its transport away: without its writer it does not warn of a connection left open.
+        # redis-py has no way to hand over its transport. Without its writer it does not warn of an open connection.
         self._writer, connection._writer, connection._reader = connection._writer, None, None  # noqa: SLF001
         self._transport: Any = self._writer.transport
         self._transport.set_protocol(self)

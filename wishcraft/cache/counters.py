@@ -35,20 +35,20 @@ class Family(NamedTuple):
 FAMILIES: Final[Mapping[str, Family]] = {
     "cache_fills_total": Family(
         Kind.COUNTER,
-        "Registries that were to be put in Redis: stored, or refused as outdated or over quota.",
+        "Fills of cache entries: stored, or refused as outdated or over quota.",
         ("outcome",),
     ),
-    "job_runs_total": Family(Kind.COUNTER, "Runs of the jobs that ended, by how.", ("job", "outcome")),
-    "job_seconds": Family(Kind.HISTOGRAM, "How long the jobs' runs took.", ("job",)),
+    "job_runs_total": Family(Kind.COUNTER, "Runs of the jobs that ended, by outcome.", ("job", "outcome")),
+    "job_seconds": Family(Kind.HISTOGRAM, "Duration of the jobs' runs.", ("job",)),
     "job_last_success_timestamp_seconds": Family(
-        Kind.GAUGE, "When a run of the job completed last, in Unix time.", ("job",)
+        Kind.GAUGE, "Unix time at which a run of the job last completed.", ("job",)
     ),
-    "shopify_requests_total": Family(Kind.COUNTER, "Queries that were sent to Shopify's Admin API.", ("shop",)),
-    "shopify_points_total": Family(Kind.COUNTER, "Points that these queries cost, as Shopify says.", ("shop",)),
-    "shopify_throttled_total": Family(Kind.COUNTER, "Queries that Shopify put off for want of points.", ("shop",)),
-    "mails_total": Family(Kind.COUNTER, "Reminders that were taken up, by what became of them.", ("outcome",)),
+    "shopify_requests_total": Family(Kind.COUNTER, "Requests to Shopify's Admin API.", ("shop",)),
+    "shopify_points_total": Family(Kind.COUNTER, "Points that these requests cost, as reported by Shopify.", ("shop",)),
+    "shopify_throttled_total": Family(Kind.COUNTER, "Requests that Shopify throttled for lack of points.", ("shop",)),
+    "mails_total": Family(Kind.COUNTER, "Reminders that were processed, by outcome.", ("outcome",)),
     "invariant_violations": Family(
-        Kind.GAUGE, "Violations that the last check of the invariants left unrepaired.", ("invariant",)
+        Kind.GAUGE, "Violations that the last check of the invariants did not repair.", ("invariant",)
     ),
 }
 """Every family; in `/metrics` each name begins with `wishcraft_`."""

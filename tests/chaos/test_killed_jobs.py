@@ -66,7 +66,7 @@ class Job:
         return int(printed or 0)
 
     async def expire_leases(self) -> None:
-        """Expire the leases and marks of a dead process, and wait for its lock."""
+        """Expire the leases and floors of a dead process, and wait for its lock."""
         await self.drop("wishcraft:{*}:lease:*")
         await self.drop("wishcraft:{*}:marks")
         async with asyncio.timeout(10), locks.acquire(self.resources.db, "sync", self.shop.id):

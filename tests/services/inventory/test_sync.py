@@ -176,7 +176,7 @@ async def test_a_bulk_query_has_the_same_result_as_reading_by_id(
     expected = contents(demo)
     demo.execute("UPDATE registry_items SET price = 1, inventory_observed_at = NULL, status = 'active'")
     demo.execute("UPDATE registry_items SET product_title = 'Stale', available = NOT available")
-    monkeypatch.setattr("wishcraft.services.inventory.sync.MOST_IDS", 10)
+    monkeypatch.setattr("wishcraft.services.inventory.sync.MAX_IDS", 10)
     monkeypatch.setattr("wishcraft.domain.inventory.WORTH_A_BULK_OPERATION_SECONDS", float("-inf"))
     in_bulk = await sync_shop(resources, shop)
     assert simulator.shops[shop.domain].bulk_operations
@@ -254,7 +254,7 @@ async def test_stock_is_counted_once_a_variant_whatever_the_number_of_items(
 async def test_a_sync_sends_one_query_a_batch_of_variants(
     resources: Resources, shop: ShopRef, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wishcraft.services.inventory.sync.MOST_IDS", 10)
+    monkeypatch.setattr("wishcraft.services.inventory.sync.MAX_IDS", 10)
     counts = await sync_shop(resources, shop)
     assert simulator.shops[shop.domain].counters.requests == -(-counts["variants"] // 10)
 
@@ -262,7 +262,7 @@ async def test_a_sync_sends_one_query_a_batch_of_variants(
 async def test_progress_is_reported_by_batch_and_a_stop_leaves_whole_batches(
     resources: Resources, demo: Demo, shop: ShopRef, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wishcraft.services.inventory.sync.MOST_IDS", 10)
+    monkeypatch.setattr("wishcraft.services.inventory.sync.MAX_IDS", 10)
     raise_prices(simulator, shop)
     told: list[tuple[int, int]] = []
 

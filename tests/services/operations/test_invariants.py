@@ -167,18 +167,18 @@ async def test_the_next_check_completes_a_repair_killed_around_its_commit(
     item, _, slug, right = an_item(demo, shop)
     await warm_shop(resources, shop)
     miscount(demo, item)
-    mark = RegistryCache.mark
+    invalidate = RegistryCache.invalidate
 
     async def die(*arguments: Any) -> None:
         if not committed:
-            await mark(*arguments)
+            await invalidate(*arguments)
         raise Killed
 
     with monkeypatch.context() as death:
         if committed:
             death.setattr("wishcraft.services.registries.write.refill", die)
         else:
-            death.setattr(RegistryCache, "mark", die)
+            death.setattr(RegistryCache, "invalidate", die)
         with pytest.raises(Killed):
             await check(resources, shop)
     assert counted(demo, item) == (right if committed else WRONG)
@@ -220,8 +220,8 @@ async def test_an_entry_dropped_by_a_writer_during_the_check_is_not_wrong(
     writes = iter([True])
 
     async def write_first(*arguments: Any) -> Any:
-        if next(writes, False):  # as a sync does: marked before the commit, refilled after it
-            await resources.cache.mark(shop.id, {slug: 2})
+        if next(writes, False):  # as a sync does: invalidated before the commit, refilled after it
+            await resources.cache.invalidate(shop.id, {slug: 2})
             demo.execute("UPDATE registries SET version = 2, title = 'New' WHERE slug = %s", [slug])
         return await load_documents(*arguments)
 
@@ -269,7 +269,7 @@ async def test_redis_is_told_of_a_change_that_it_missed(
     change_without_redis(demo, slug, "2 minutes")
     assert await check(resources, shop) == {"marks_repaired": 1}
     assert one(demo, "SELECT count(*) FROM pending_invalidations") == 0
-    assert await redis.hexists(keys.marks_key(shop.id), slug)
+    assert await redis.hexists(keys.floors_key(shop.id), slug)
     assert b"Missed" in (await RegistryReader(resources).read(shop.id, slug)).entry.body
 
 

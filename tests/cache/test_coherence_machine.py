@@ -151,7 +151,7 @@ class Coherence(RuleBasedStateMachine):
     def a_minute_passes(self) -> None:
         self.end_writer()
         self.the_lease_expires()
-        self.world.run(self.world.servers[0].redis.delete(keys.floors_key(SHOP)))
+        self.world.run(self.world.servers[0].redis.delete(keys.of_shop(SHOP).floors))
         self.world.end_hold()
 
     def a_snapshot_is_saved(self) -> None:
@@ -172,7 +172,7 @@ class Coherence(RuleBasedStateMachine):
         self.world.run(self.world.servers[0].redis.delete(keys.entry_key(SHOP, SLUG)))
 
     def the_lease_expires(self) -> None:
-        self.world.run(self.world.servers[0].redis.delete(keys.lease_key(SHOP, SLUG)))
+        self.world.run(self.world.servers[0].redis.delete(keys.of_shop(SHOP).lease_prefix + SLUG))
 
     def valkey_is_killed_and_restored_from_the_snapshot(self) -> None:
         self.world.restart_valkey()

@@ -31,7 +31,7 @@ async def fill(cache: RegistryCache, slug: str, quota: Quota, size: int = 10, sh
 
 
 async def cached_slugs(redis: Redis, shop: int = SHOP) -> set[str]:
-    prefix = keys.entry_prefix(shop)
+    prefix = keys.of_shop(shop).entry_prefix
     return {key.decode().removeprefix(prefix) async for key in redis.scan_iter(f"{prefix}*")}
 
 
@@ -54,9 +54,9 @@ async def test_least_viewed_entry_is_evicted_over_the_quota(
 
 
 async def test_new_entry_replaces_one_whose_score_is_older(cache: RegistryCache, redis: Redis) -> None:
-    await redis.zadd(keys.index_key(SHOP), {"old": weight(datetime(2026, 2, 1, tzinfo=UTC))})
+    await redis.zadd(keys.of_shop(SHOP).index, {"old": weight(datetime(2026, 2, 1, tzinfo=UTC))})
     await redis.set(keys.entry_key(SHOP, "old"), b"x", ex=60)
-    await redis.expire(keys.index_key(SHOP), 60)
+    await redis.expire(keys.of_shop(SHOP).index, 60)
     assert await fill(cache, "new", Quota(1, 10**9)) is Outcome.FILLED
     assert await cached_slugs(redis) == {"new"}
 
@@ -107,13 +107,13 @@ async def test_expired_entry_is_evicted_from_the_index_first(
 
 async def test_index_and_sizes_outlive_the_entries(cache: RegistryCache, redis: Redis) -> None:
     await fill(cache, "a", PLENTY)
-    for key in (keys.index_key(SHOP), keys.sizes_key(SHOP)):
+    for key in (keys.of_shop(SHOP).index, keys.of_shop(SHOP).sizes):
         assert await redis.pttl(key) > keys.HARD_TTL_MS
 
 
 async def test_views_without_an_entry_are_not_listed_in_the_index(usage: UsageCounters, redis: Redis) -> None:
     await view(usage, absent=3)
-    assert not await redis.exists(keys.index_key(SHOP))
+    assert not await redis.exists(keys.of_shop(SHOP).index)
 
 
 async def test_usage_is_summed_up_over_processes(usage: UsageCounters) -> None:
@@ -129,7 +129,9 @@ async def test_usage_is_summed_up_over_processes(usage: UsageCounters) -> None:
 async def test_quota_holds_and_usage_is_exact_after_any_fills(
     cache: RegistryCache, usage: UsageCounters, redis: Redis, fills: list[tuple[str, int]], entries: int
 ) -> None:
-    await redis.delete(keys.index_key(SHOP), keys.sizes_key(SHOP), *(keys.entry_key(SHOP, each) for each in "abcdefgh"))
+    await redis.delete(
+        keys.of_shop(SHOP).index, keys.of_shop(SHOP).sizes, *(keys.entry_key(SHOP, each) for each in "abcdefgh")
+    )
     quota = Quota(entries, 900)
     for slug, size in fills:
         await fill(cache, slug, quota, size)

@@ -12,10 +12,7 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeGuard
 
-from wishcraft.cache import keys
-from wishcraft.cache.client import Server
 from wishcraft.cache.coherence import CoherenceCommands, Lease, make_entry, now_ms
-from wishcraft.cache.counters import Counters
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.scripts import Outcome
 from wishcraft.domain.cached_registry import UNCOUNTED, CachedRegistry, Quota
@@ -56,13 +53,6 @@ class CacheResult(NamedTuple):
 class RegistryCache(CoherenceCommands):
     """The registry cache of all shops on one server. No reader gets an older version than a reader before it."""
 
-    def __init__(
-        self, server: Server, *, hold_seconds: float = keys.HOLD_SECONDS, counters: Counters | None = None
-    ) -> None:
-        """`counters` counts the fills, if given."""
-        super().__init__(server, hold_seconds=hold_seconds)
-        self._counters = counters
-
     async def ready_to_fill(self) -> None:
         """Wait for the end of the hold: `hold_seconds` from the begin of the era.
 
@@ -71,17 +61,6 @@ class RegistryCache(CoherenceCommands):
         """
         age = await self._server.learn_era()
         await asyncio.sleep(max(0, self._hold_seconds - age))
-
-    async def fill(
-        self, shop_id: int, loaded: Mapping[str, tuple[Lease, Entry]], quota: Quota = UNCOUNTED
-    ) -> dict[str, Outcome]:
-        """As `CoherenceCommands.fill`, with the outcomes counted in `cache_fills_total`."""
-        outcomes = await super().fill(shop_id, loaded, quota)
-        if self._counters:
-            for outcome in outcomes.values():
-                stored = "stored" if outcome is Outcome.FILLED else "refused"
-                self._counters.count("cache_fills_total", outcome=stored)
-        return outcomes
 
     async def read(self, shop_id: int, slug: str, load: Load) -> CacheResult:
         """One registry, from Redis if possible. Concurrent readers of a missing entry share one load.

@@ -18,7 +18,7 @@ from wishcraft.domain.etags import allows_change
 from wishcraft.domain.registries import access_level
 from wishcraft.errors import CacheUnavailable, ChangedSince, NotAllowed, NotFound
 from wishcraft.resources import Resources
-from wishcraft.services.registries.warm import refill
+from wishcraft.services.registries.reader import refill
 from wishcraft.store import audit_log, pending_invalidations, registries
 from wishcraft.store.audit_log import Actor, Origin
 from wishcraft.store.registries import CurrentVersion, LockedRegistry, WriteSession

@@ -33,6 +33,7 @@ from deployments.sandbox.shopify.app import create_app as create_simulator
 from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options, Simulator
 from deployments.sandbox.valkey import valkey
 from tests.cache.conftest import OwnValkey
+from tests.support import hypothesis_profiles
 from tests.support.certificate import write_certificate
 from tests.support.demo_data import DemoData
 from tests.support.prefect_stand_in import PASSWORD, USER, PrefectStandIn
@@ -49,6 +50,8 @@ from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
 
 WITHOUT_SERVERS: Final = ("tests/domain", "tests/test_architecture.py", "tests/test_docs.py")  # `make test-unit`
+PROFILE: Final = hypothesis_profiles.PROFILE
+"""Loaded before any test module makes Hypothesis settings of its own."""
 WORKER: Final = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 _servers = ExitStack()
 

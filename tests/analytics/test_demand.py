@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.frame_chunks import FEW, SHOPS, START, Chunk, Purchase, Registry, rows
+from tests.support.hypothesis_profiles import examples
 from wishcraft.analytics import LEAD_WEEKS, add, count_lead, count_open, demand_forecast, variant_stock
 
 EVENT = datetime(2026, 3, 20)  # noqa: DTZ001  a day
@@ -331,7 +332,7 @@ def slow_stock(case: Case) -> dict[tuple[str, int], float]:
     return {(shops[wish.registry_id], wish.variant_id): wish.stock if wish.tracked else MISSING for wish in given_to}
 
 
-@settings(FEW, max_examples=30)
+@settings(FEW, max_examples=examples(quick=8, deep=60))
 @given(cases())
 def test_demand_in_two_chunks_is_as_counted_one_by_one(case: Case) -> None:
     parts: list[Any] = [[[row for row in table if row.registry_id % 2 == odd] for table in case] for odd in (0, 1)]

@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 
 from tests.cache.conftest import OwnValkey
 from tests.support.coherence_world import PROCESSES, World
+from tests.support.hypothesis_profiles import examples
 from wishcraft.cache import entries, keys, scripts
 from wishcraft.cache.client import Server
 from wishcraft.cache.coherence import Lease, make_entry
@@ -36,6 +37,7 @@ from wishcraft.domain.cached_registry import CachedRegistry
 SHOP: Final = 7
 SLUG: Final = "smith"
 READERS: Final = 3
+UNTIL_FOUND: Final = settings(max_examples=1000, derandomize=True, database=None)
 HOLD_SECONDS: Final = 100_000  # it ends by the rule `the_hold_passes` alone
 
 Steps = Generator[None, None, None]
@@ -283,29 +285,25 @@ def world(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterat
 
 
 def run_machine(
-    world: World, machine: type[Coherence], make_cache: Callable[[Server], RegistryCache], examples: int
+    world: World, machine: type[Coherence], make_cache: Callable[[Server], RegistryCache], search: settings
 ) -> None:
     machine.world = world
     machine.make_cache = staticmethod(make_cache)
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=examples,
-            stateful_step_count=30,
-            derandomize=True,
-            database=None,
-            deadline=None,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
+            search, stateful_step_count=30, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
         ),
     )
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("machine", [Coherence, CoherenceWithPoorStorage, CoherenceWithSlowReaders])
 def test_no_reader_goes_back_in_time(world: World, machine: type[Coherence]) -> None:
-    run_machine(world, machine, whole, examples=60)
+    run_machine(world, machine, whole, settings(max_examples=examples(quick=12, deep=200)))
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize(
     ("machine", "make_cache"),
     [
@@ -318,7 +316,7 @@ def test_the_search_finds_a_missing_check(
     world: World, machine: type[Coherence], make_cache: Callable[[Server], RegistryCache]
 ) -> None:
     with pytest.raises(AssertionError, match="is older than"):
-        run_machine(world, machine, make_cache, examples=1000)
+        run_machine(world, machine, make_cache, UNTIL_FOUND)
 
 
 def restart_with_an_older_snapshot(machine: Coherence) -> None:

@@ -12,13 +12,16 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from psycopg.sql import SQL, Identifier
 
+from tests.support.hypothesis_profiles import examples
 from tests.support.sql_oracle import Tables
 from wishcraft.analytics.reader import ReportFilter
 from wishcraft.domain.periods import Days
 
 Row = dict[str, Any]
 _Moment = tuple[date | int, time]
-FEW: Final = settings(max_examples=12, deadline=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
+FEW: Final = settings(
+    max_examples=examples(quick=3, deep=24), phases=(Phase.generate,), suppress_health_check=list(HealthCheck)
+)
 """Each example fills a database, so there are few of them and none are made smaller: that takes minutes."""
 NOW: Final = datetime(2026, 5, 1, 2, tzinfo=UTC)
 """In America it is April still."""

@@ -100,7 +100,7 @@ def _redis_keys(redis: RedisMetrics | None) -> Iterator[Metric]:
     counts = [([kind], count) for kind, count in redis.keys.counts.items()] if redis else []
     seconds = [
         ((kind, quantile), value)
-        for kind, values in (redis.keys.seconds if redis else {}).items()
+        for kind, values in (redis.keys.ttls if redis else {}).items()
         for quantile, value in zip(("0", "0.5", "1"), values, strict=True)
     ]
     estimate = "an estimate from a sample of 5,000 keys, taken at most once a minute."

@@ -75,7 +75,7 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
     async with open_resources(settings, redis_circuit_breaker=True) as resources:
         app_state = AppState(resources, settings)
         if resources.redis.breaker:
-            resources.redis.breaker.before_closing = partial(recover, resources)
+            resources.redis.breaker.on_half_open = partial(recover, resources)
         traffic_recorder = asyncio.create_task(app_state.traffic_recorder.run())
         sli_recorder = asyncio.create_task(app_state.sli_recorder.run())
         try:

@@ -10,7 +10,7 @@ from wishcraft.domain.work_results import WorkResult
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.checkpoint import Checkpoint
 from wishcraft.services.reminders import send
-from wishcraft.services.reminders.send import find_owed, remind_shop
+from wishcraft.services.reminders.send import find_due_reminders, remind_shop
 from wishcraft.settings import settings
 from wishcraft.store.shops import ShopRef
 
@@ -41,7 +41,7 @@ async def judge_refusals(since: datetime) -> None:
 
 async def _log_due(resources: Resources, shop: ShopRef, now: datetime, today: date | None) -> dict[str, int]:
     """Log the reminders that a run would send, by registry: logs must not hold addresses."""
-    owed = await find_owed(resources, settings(), shop, now=now, today=today)
+    owed = await find_due_reminders(resources, settings(), shop, now=now, today=today)
     for each in owed:
         get_run_logger().info("%s %s: event on %s, %d mails due", shop.domain, each.slug, each.event_date, each.mails)
     return {"due": sum(each.mails for each in owed)}

@@ -254,7 +254,7 @@ async def demo(settings: Settings, simulator: Simulator, redis: Redis) -> AsyncI
     """
     assert simulator.shops
     server = connect_cache(settings.redis_url, timeout=5)
-    await server.learn()
+    await server.learn_era()
     await redis.hset(keys.ERA, "since", 0)  # an era that began long ago: the hold of a new one is over
     await server.close()
     with psycopg.connect(settings.database_url.replace("+psycopg", ""), autocommit=True) as connection:

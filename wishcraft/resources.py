@@ -70,7 +70,7 @@ async def open_resources(
         db = Database(settings.database_url)
         stack.push_async_callback(db.close)
         redis = connect(
-            settings.redis_url, settings.redis_password, timeout=redis_timeout, breaks=redis_circuit_breaker
+            settings.redis_url, settings.redis_password, timeout=redis_timeout, with_breaker=redis_circuit_breaker
         )
         stack.push_async_callback(redis.close)
         counters = Counters(redis)

@@ -36,7 +36,10 @@ async def ask(request: Request, token: Token) -> HTMLResponse:
         return _no_such_link()
     return _answer(
         unsubscribe_page(
-            f"No more reminders from {target.shop}?", "You can close this page to keep them.", target.colour, asks=True
+            f"No more reminders from {target.shop}?",
+            "You can close this page to keep them.",
+            target.colour,
+            with_button=True,
         )
     )
 
@@ -54,9 +57,7 @@ async def confirm(request: Request, token: Token) -> HTMLResponse:
     if target is None:
         return _no_such_link()
     await unsubscribe(resources, target.subscription)
-    return _answer(
-        unsubscribe_page("Done", f"{target.shop} will send you no more reminders.", target.colour, asks=False)
-    )
+    return _answer(unsubscribe_page("Done", f"{target.shop} will send you no more reminders.", target.colour))
 
 
 def _no_such_link() -> HTMLResponse:

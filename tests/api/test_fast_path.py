@@ -50,7 +50,7 @@ def generous_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Timeouts that hold on a busy machine with 500 readers and their server in one thread."""
     monkeypatch.setattr("api.state.open_resources", partial(open_resources, redis_timeout=60))
     monkeypatch.setattr("wishcraft.cache.client.READ_SECONDS", 60)
-    monkeypatch.setattr("wishcraft.cache.registries.REFRESH_SECONDS", 60)
+    monkeypatch.setattr("wishcraft.cache.registries.REVALIDATE_SECONDS", 60)
     monkeypatch.setattr("wishcraft.cache.registries.WAIT_FOR_FILL_SECONDS", 60)
 
 

@@ -101,7 +101,7 @@ async def test_health_shows_an_open_circuit_breaker_while_redis_answers(
     breaker = app_state_of(api).resources.redis.breaker
     assert breaker
     done = asyncio.Event()
-    breaker.before_closing = done.wait
+    breaker.on_half_open = done.wait
     breaker.open()
     detail = "answers again, but is not used until pending invalidations are replayed"
     await until(api, {"redis": ("degraded", detail)})

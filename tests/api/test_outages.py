@@ -98,19 +98,19 @@ async def test_invalidation_missed_in_a_short_outage_is_replayed_at_once(
     assert (await guest.read(slug)).headers["x-cache"] == "hit"
     cache = app_state_of(api).resources.cache
     told: list[Mapping[str, int]] = []
-    mark = cache.mark
+    invalidate = cache.invalidate
 
     async def miss_the_first(shop_id: int, versions: Mapping[str, int]) -> None:
         told.append(versions)
         if len(told) > 1:
-            return await mark(shop_id, versions)
+            return await invalidate(shop_id, versions)
         breaker = app_state_of(api).resources.redis.breaker
         assert breaker
         breaker.open()
         await recovered(api)  # before this change is committed, so that the recovery cannot see it
         raise CacheUnavailable("a moment of silence")
 
-    monkeypatch.setattr(cache, "mark", miss_the_first)
+    monkeypatch.setattr(cache, "invalidate", miss_the_first)
     changed = await emma.send("PATCH", f"/api/registries/{slug}", {"title": "After"}, if_match="*")
     assert changed.json()["title"] == "After"
     await recovered(api)

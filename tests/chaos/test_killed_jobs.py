@@ -14,7 +14,7 @@ from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.job_processes import command, environment
 from wishcraft.cache import keys
 from wishcraft.resources import Resources
-from wishcraft.services.registries.reader import load_documents
+from wishcraft.services.registries.reader import load_registries
 from wishcraft.services.registries.warm import warm_shop
 from wishcraft.settings import Settings
 from wishcraft.store import locks
@@ -66,7 +66,7 @@ class Job:
         return int(printed or 0)
 
     async def expire_leases(self) -> None:
-        """Expire the leases and marks of a dead process, and wait for its lock."""
+        """Expire the leases and floors of a dead process, and wait for its lock."""
         await self.drop("wishcraft:{*}:lease:*")
         await self.drop("wishcraft:{*}:marks")
         async with asyncio.timeout(10), locks.acquire(self.resources.db, "sync", self.shop.id):
@@ -83,7 +83,7 @@ class Job:
 
     async def no_entry_is_stale(self) -> bool:
         slugs = [slug for slug, _ in self.demo.execute("SELECT slug, version FROM registries")]
-        truth = await load_documents(self.resources.db, self.shop.id, slugs)
+        truth = await load_registries(self.resources.db, self.shop.id, slugs)
         return all(body == truth[slug].body for slug, (_, body) in (await self.read()).entries.items())
 
     async def drop(self, pattern: str) -> None:

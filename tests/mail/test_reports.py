@@ -1,4 +1,4 @@
-"""A report's mail, through a real SMTP server."""
+"""Reports as mails, through a real SMTP server."""
 
 from dataclasses import replace
 from typing import Any
@@ -19,7 +19,7 @@ REPORT = Report(
 )
 
 
-async def test_a_report_arrives_with_its_plots_as_pictures(mail_settings: dict[str, Any], mailbox: Letterbox) -> None:
+async def test_report_arrives_with_its_plots_embedded(mail_settings: dict[str, Any], mailbox: Letterbox) -> None:
     mailer = SmtpMailer(mail_settings["smtp_url"], "registry@wishcraft.example")
     await mailer.send(as_mail(REPORT, "ops@wishcraft.example", "<one@wishcraft.example>"))
     await mailer.close()
@@ -38,7 +38,7 @@ async def test_a_report_arrives_with_its_plots_as_pictures(mail_settings: dict[s
     assert "<script" not in html
 
 
-def test_the_text_reads_plainly() -> None:
+def test_text_has_no_markdown_syntax() -> None:
     rows = [(link("brave [fox]] | (", "https://prefect.example/v2/runs/1"), "a | b* failed [redacted] **\\")]
     body = f"## Runs\n\n**Look at**: `all`.\n\n{table(('run', 'why'), rows)}"
     text = as_mail(replace(REPORT, body=body), "ops@wishcraft.example", "<one@wishcraft.example>").text
@@ -52,7 +52,7 @@ def test_the_text_reads_plainly() -> None:
     ]
 
 
-async def test_a_long_verdict_ends_the_subject_at_a_word(mail_settings: dict[str, Any], mailbox: Letterbox) -> None:
+async def test_long_verdict_is_cut_at_a_word_in_the_subject(mail_settings: dict[str, Any], mailbox: Letterbox) -> None:
     report = replace(REPORT, verdict="Look at this: " + "shop.example " * 50)
     mailer = SmtpMailer(mail_settings["smtp_url"], "registry@wishcraft.example")
     await mailer.send(as_mail(report, "ops@wishcraft.example", "<one@wishcraft.example>"))
@@ -62,7 +62,7 @@ async def test_a_long_verdict_ends_the_subject_at_a_word(mail_settings: dict[str
     assert subject.endswith(" shop.example …")
 
 
-def test_a_figure_stays_in_one_line_and_a_wide_table_within_the_page() -> None:
+def test_figures_do_not_wrap_and_wide_tables_scroll() -> None:
     body = table(("size", "why"), [("3.4 MiB", "a word " * 10), ("✗ 99.9 %", "10 runs"), ("no data", "")])
     report = replace(REPORT, verdict="Missed: uptime (9 %).", body=body)
     html = as_mail(report, "ops@wishcraft.example", "<one@wishcraft.example>").html

@@ -54,7 +54,7 @@ async def test_an_open_circuit_breaker_alerts_although_redis_answers(watched: Wa
     breaker = watched.app_state.resources.redis.breaker
     assert breaker
     told = asyncio.Event()
-    breaker.before_closing = told.wait
+    breaker.on_half_open = told.wait
     breaker.open()
     assert set(await watched.scrape()) == {"RedisAway"}
     told.set()

@@ -188,10 +188,8 @@ async def _read_uses(resources: Resources, active: Sequence[ShopRef]) -> list[Ca
 
 
 async def _read_memory(resources: Resources) -> ServerMemory:
-    memory = await resources.cache.memory()
-    with resources.redis.answering():
-        stats = await resources.redis.redis.info("stats")
-    return ServerMemory(memory.used, memory.limit, int(stats["evicted_keys"]))
+    memory = await resources.redis.memory()
+    return ServerMemory(memory.used, memory.limit, memory.evictions)
 
 
 async def _view_sections(resources: Resources, active: Sequence[ShopRef]) -> tuple[Section, Section]:

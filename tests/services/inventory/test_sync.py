@@ -13,7 +13,7 @@ from tests.support.job_processes import command, environment
 from wishcraft.errors import CacheUnavailable, RunStopped
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.inventory.sync import sync_shop
-from wishcraft.services.registries.reader import RegistryReader, load_documents
+from wishcraft.services.registries.reader import RegistryReader, load_registries
 from wishcraft.services.registries.warm import warm_shop
 from wishcraft.settings import Settings
 from wishcraft.store import locks
@@ -176,7 +176,7 @@ async def test_a_bulk_query_has_the_same_result_as_reading_by_id(
     expected = contents(demo)
     demo.execute("UPDATE registry_items SET price = 1, inventory_observed_at = NULL, status = 'active'")
     demo.execute("UPDATE registry_items SET product_title = 'Stale', available = NOT available")
-    monkeypatch.setattr("wishcraft.services.inventory.sync.MOST_IDS", 10)
+    monkeypatch.setattr("wishcraft.services.inventory.sync.MAX_IDS", 10)
     monkeypatch.setattr("wishcraft.domain.inventory.WORTH_A_BULK_OPERATION_SECONDS", float("-inf"))
     in_bulk = await sync_shop(resources, shop)
     assert simulator.shops[shop.domain].bulk_operations
@@ -254,7 +254,7 @@ async def test_stock_is_counted_once_a_variant_whatever_the_number_of_items(
 async def test_a_sync_sends_one_query_a_batch_of_variants(
     resources: Resources, shop: ShopRef, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wishcraft.services.inventory.sync.MOST_IDS", 10)
+    monkeypatch.setattr("wishcraft.services.inventory.sync.MAX_IDS", 10)
     counts = await sync_shop(resources, shop)
     assert simulator.shops[shop.domain].counters.requests == -(-counts["variants"] // 10)
 
@@ -262,7 +262,7 @@ async def test_a_sync_sends_one_query_a_batch_of_variants(
 async def test_progress_is_reported_by_batch_and_a_stop_leaves_whole_batches(
     resources: Resources, demo: Demo, shop: ShopRef, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wishcraft.services.inventory.sync.MOST_IDS", 10)
+    monkeypatch.setattr("wishcraft.services.inventory.sync.MAX_IDS", 10)
     raise_prices(simulator, shop)
     told: list[tuple[int, int]] = []
 
@@ -304,7 +304,7 @@ async def test_the_next_sync_completes_a_killed_one(
         process.kill()
     await process.wait()
     async with asyncio.timeout(10), locks.acquire(resources.db, "sync", shop.id):
-        pass  # its lock went with it
+        pass  # its lock was released
     await sync_shop(resources, shop)
     assert (await sync_shop(resources, shop))["items_changed"] == 0
     for slug in before:
@@ -314,5 +314,5 @@ async def test_the_next_sync_completes_a_killed_one(
 
 
 async def read_truth(resources: Resources, shop: ShopRef, slug: str) -> bytes | None:
-    document = (await load_documents(resources.db, shop.id, [slug])).get(slug)
+    document = (await load_registries(resources.db, shop.id, [slug])).get(slug)
     return document.body if document else None

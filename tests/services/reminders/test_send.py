@@ -11,7 +11,7 @@ from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
 from wishcraft.domain.addresses import address_hash
 from wishcraft.errors import ConfigurationError, MailUnavailable, RunStopped
 from wishcraft.resources import Resources, open_resources
-from wishcraft.services.reminders.send import find_owed, remind_shop
+from wishcraft.services.reminders.send import find_due_reminders, remind_shop
 from wishcraft.settings import Settings
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
@@ -236,15 +236,15 @@ async def test_a_run_for_a_past_day_sends_only_what_is_still_due(
 async def test_a_dry_run_lists_due_reminders_by_registry_and_writes_nothing(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
-    [owed] = await find_owed(resources, settings, shop, now=NOW)
+    [owed] = await find_due_reminders(resources, settings, shop, now=NOW)
     assert (owed.kind, owed.event_date, owed.mails) == ("7_days", WEEK, 1)
     assert (rows(demo), len(mailbox.letters)) == ([], 0)
     await remind_shop(resources, settings, shop, now=NOW)
-    assert await find_owed(resources, settings, shop, now=NOW) == []
+    assert await find_due_reminders(resources, settings, shop, now=NOW) == []
     change(demo, registry, customer_email="other@example.com")
     hashed = address_hash(shop.id, "other@example.com")
     demo.execute("INSERT INTO email_suppressions VALUES (%s, %s, 'bounce')", [shop.id, hashed])
-    assert await find_owed(resources, settings, shop, now=NOW) == []
+    assert await find_due_reminders(resources, settings, shop, now=NOW) == []
 
 
 async def test_a_stopped_run_leaves_no_reminder_in_sending(

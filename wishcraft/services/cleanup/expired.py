@@ -69,7 +69,7 @@ async def clean_orphans(
     """
     counts = Counter(old=0, deleted=0, left=0)
     seen = 0
-    async for held in resources.sessions.each_batch(bounds.rows):
+    async for held in resources.sessions.batches(bounds.rows):
         if datetime.now(UTC) >= bounds.until:
             counts.update(unfinished=1)
             break
@@ -78,6 +78,6 @@ async def clean_orphans(
         async with resources.db.repeatable_read() as session:
             live = await retention.find_live_sessions(session, [each.session_id for each in held], now)
         orphans = [each for each in held if each not in live]
-        dropped = 0 if bounds.dry_run else await resources.sessions.drop(orphans)
+        dropped = 0 if bounds.dry_run else await resources.sessions.delete(orphans)
         counts.update(old=len(orphans), deleted=dropped, left=len(orphans) if bounds.dry_run else 0)
     return dict(counts)

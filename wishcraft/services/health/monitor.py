@@ -130,7 +130,7 @@ async def _probe_database(resources: Resources) -> str:
 
 
 async def _probe_redis(resources: Resources) -> str:
-    memory = await resources.cache.memory()
+    memory = await resources.redis.memory()
     if not memory.policy.startswith(("volatile-", "noeviction")):
         raise CheckFailed(f"maxmemory-policy is {memory.policy}: set volatile-lfu, or version floors may be evicted")
     if resources.redis.breaker and resources.redis.breaker.is_open:

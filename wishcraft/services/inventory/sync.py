@@ -12,9 +12,10 @@ from wishcraft.domain.batches import batches
 from wishcraft.domain.inventory import StockLevel, VariantReading, prefers_bulk, stock_level
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
-from wishcraft.services.registries.warm import find_due, refill
+from wishcraft.services.registries.reader import refill
+from wishcraft.services.registries.warm import find_due
 from wishcraft.services.registries.write import registry_write
-from wishcraft.shopify.variants import MOST_IDS, POINTS_PER_VARIANT, bulk_read_variants, read_variants
+from wishcraft.shopify.variants import MAX_IDS, POINTS_PER_VARIANT, bulk_read_variants, read_variants
 from wishcraft.store import locks, registries, registry_items, shops
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.registry_items import Readings
@@ -101,7 +102,7 @@ async def _read(resources: Resources, shop: ShopRef, variant_ids: VariantIds) ->
 
     The first batch is always read by id: its throttle status decides how to read the rest.
     """
-    first, rest = variant_ids[:MOST_IDS], variant_ids[MOST_IDS:]
+    first, rest = variant_ids[:MAX_IDS], variant_ids[MAX_IDS:]
     async for batch in _read_by_id(resources, shop, first):
         yield batch
     read_rest = _read_in_bulk if _is_bulk_better(resources, shop, len(rest)) else _read_by_id
@@ -118,7 +119,7 @@ def _is_bulk_better(resources: Resources, shop: ShopRef, variants: int) -> bool:
 
 
 async def _read_by_id(resources: Resources, shop: ShopRef, variant_ids: VariantIds) -> AsyncIterator[Batch]:
-    for ids in batches(variant_ids, MOST_IDS):
+    for ids in batches(variant_ids, MAX_IDS):
         observed_at = datetime.now(UTC)
         yield observed_at, await read_variants(resources.shopify, shop.domain, ids)
 
@@ -133,11 +134,11 @@ async def _read_in_bulk(resources: Resources, shop: ShopRef, variant_ids: Varian
         if index < len(variant_ids) and variant_ids[index] == reading.variant_id and unseen[index]:
             unseen[index] = False
             readings[reading.variant_id] = reading
-        if len(readings) == MOST_IDS:
+        if len(readings) == MAX_IDS:
             yield observed_at, readings
             readings = {}
     yield observed_at, readings
-    for deleted in batches(array("q", compress(variant_ids, unseen)), MOST_IDS):
+    for deleted in batches(array("q", compress(variant_ids, unseen)), MAX_IDS):
         yield observed_at, dict.fromkeys(deleted)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from wishcraft.cache.client import Memory
 from wishcraft.cache.counters import Series
-from wishcraft.cache.inspection import KeyStatistics, sample_keys
+from wishcraft.cache.inspection import KeyStatistics, estimate_key_statistics
 from wishcraft.cache.usage import Usage
 from wishcraft.errors import CacheUnavailable
 from wishcraft.observability.metrics import BREAKER_OPEN, DB_CONNECTIONS, DB_CONNECTIONS_LIMIT
@@ -53,7 +53,7 @@ class MetricsCollector:
         self._resources = resources
         self._monitor = monitor
         self._shops = SingleFlightCache(self._find_shops, SHOPS_TTL_SECONDS)
-        self._keys = SingleFlightCache(lambda: sample_keys(resources.redis), KEY_STATISTICS_TTL_SECONDS)
+        self._keys = SingleFlightCache(lambda: estimate_key_statistics(resources.redis), KEY_STATISTICS_TTL_SECONDS)
 
     async def collect(self) -> CollectedMetrics:
         """Update this process's gauges, and read the rest."""
@@ -70,11 +70,11 @@ class MetricsCollector:
         resources = self._resources
         domains = await self._shops.get_within(OPTIONAL_TIMEOUT_SECONDS) or {}  # the last ones if PostgreSQL is down
         with suppress(CacheUnavailable):
-            with resources.redis.answering():
-                stats = await resources.redis.redis.info("stats")
+            with resources.redis.guard():
+                memory = await resources.redis.memory()
             return RedisMetrics(
-                memory=await resources.redis.memory(),
-                evictions=int(stats["evicted_keys"]),
+                memory=memory,
+                evictions=memory.evictions,
                 counters=await resources.counters.read(),
                 usage={domains[shop_id]: used for shop_id, used in (await resources.usage.read(list(domains))).items()},
                 keys=await self._keys.get_within(OPTIONAL_TIMEOUT_SECONDS) or KeyStatistics({}, {}),

@@ -1,6 +1,7 @@
 """Sends a shop's event reminders, each once, however many runs there are and wherever they are killed.
 
-Due reminders are stored as rows, claimed in small batches, sent outside any transaction, and settled one by one.
+Due reminders are stored as rows, claimed in small batches, and sent outside any transaction; each outcome is recorded
+at once.
 """
 
 import asyncio
@@ -112,18 +113,18 @@ async def judge_refusals(resources: Resources, since: datetime) -> None:
     )
 
 
-async def find_owed(
+async def find_due_reminders(
     resources: Resources, settings: Settings, shop: ShopRef, *, now: datetime, today: date | None = None
 ) -> list[DueReminders]:
     """Return what `remind_shop` would send. Read-only."""
     if not shop.settings.email_notifications:
         return []
     run = await _start_run(resources, settings, shop, now, today)
-    owed: list[DueReminders] = []
-    async for wanted in reminders.iter_due_batches(resources.db, shop.id, run.due, REGISTRIES_AT_ONCE):
+    found: list[DueReminders] = []
+    async for batch in reminders.iter_due_batches(resources.db, shop.id, run.due, REGISTRIES_AT_ONCE):
         async with resources.db.repeatable_read() as session:
-            owed += await reminders.find_due(session, shop.id, wanted)
-    return owed
+            found += await reminders.find_due(session, shop.id, batch)
+    return found
 
 
 async def _start_run(
@@ -153,9 +154,9 @@ async def _find_work(run: ReminderRun) -> list[int]:
         await reminders.fail_past_events(session, shop_id, run.today)
         if run.settings.reminder_recovery == "resend":
             await reminders.release_claims(session, shop_id)
-    async for wanted in reminders.iter_due_batches(db, shop_id, run.due, REGISTRIES_AT_ONCE):
+    async for batch in reminders.iter_due_batches(db, shop_id, run.due, REGISTRIES_AT_ONCE):
         async with db.transaction() as session:
-            await reminders.plan(session, shop_id, wanted, run.shop.domain)
+            await reminders.plan(session, shop_id, batch, run.shop.domain)
     async with db.repeatable_read() as session:
         return await reminders.find_sendable(session, shop_id, run.due)
 
@@ -173,7 +174,7 @@ async def _send(run: ReminderRun, ids: list[int]) -> Counter[str]:
     counts.update(outcome for outcome in outcomes if isinstance(outcome, str))
     for outcome in counts.keys() - {"due"}:
         run.resources.counters.count("mails_total", counts[outcome], outcome=outcome)
-    for failure in outcomes:  # only now: all sends have ended and are settled
+    for failure in outcomes:  # only now: all sends have ended and are recorded
         if isinstance(failure, BaseException):
             raise failure
     return counts
@@ -199,7 +200,7 @@ def _compose(run: ReminderRun, claimed: ClaimedReminder, registry: RegistryFacts
 
 
 async def _deliver(run: ReminderRun, claimed: ClaimedReminder, mail: Mail) -> str:
-    """Send the mail, settle its reminder, and return the count that it belongs to."""
+    """Send the mail, record its outcome, and return the count that it belongs to."""
     try:
         await run.resources.mailer.send(mail)
     except MailPostponed as error:

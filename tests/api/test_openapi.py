@@ -26,13 +26,14 @@ from deployments.sandbox.demo import add_key
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.api.conftest import SHOP, WEDDING
 from tests.conftest import served
+from tests.support.hypothesis_profiles import examples
 from wishcraft.domain.unsubscribe import Subscription, make_token
 from wishcraft.services.reminders.unsubscribe import unsubscribe_keys
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
 Operations = Iterator[tuple[str, str, dict[str, Any]]]
-EXAMPLES: Final = 12
+EXAMPLES: Final = examples(quick=4, deep=30)
 CHECKS: Final = [
     not_a_server_error,
     status_code_conformance,
@@ -165,9 +166,7 @@ def name_what_is_there(case: Any, known: Known, data: st.DataObject) -> None:
 def explore(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, send: Callable[..., None]) -> None:
     """Send requests that match the operation's schema, and some that do not."""
 
-    @hypothesis.settings(
-        max_examples=EXAMPLES, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-    )
+    @hypothesis.settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode), data=st.data())
     def run(case: Any, data: st.DataObject) -> None:
         send(case, data)
@@ -175,6 +174,7 @@ def explore(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, s
     run()
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("mode", list(GenerationMode))
 @pytest.mark.parametrize("proven", [False, True], ids=["unproven", "proven"])
 def test_every_generated_request_gets_a_documented_response(

@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
+from tests.support.hypothesis_profiles import examples
 from wishcraft.cache import keys
 from wishcraft.cache.client import Server
 from wishcraft.cache.coherence import Lease, make_entry
@@ -124,7 +125,7 @@ async def test_usage_is_summed_up_over_processes(usage: UsageCounters) -> None:
     assert (await usage.read([OTHER]))[OTHER].hits == 0
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(quick=10, deep=100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(1, 400)), max_size=25), st.integers(0, 5))
 async def test_quota_holds_and_usage_is_exact_after_any_fills(
     cache: RegistryCache, usage: UsageCounters, redis: Redis, fills: list[tuple[str, int]], entries: int

@@ -29,6 +29,8 @@ from wishcraft.settings import Settings
 ROOT: Final = Path(__file__).parents[1]
 PACKAGES: Final = tuple(f"{ROOT / name}/" for name in ("wishcraft", "api", "tasks", "flows"))
 REGISTRIES: Final = 12
+REPEATS: Final = 5
+"""The shortest walk counts: timers and other callbacks may add functions to one of them."""
 _TARGET: Final = text("""
 SELECT r.shop_id, s.domain, r.slug, r.customer_id, i.id
 FROM registry_items i JOIN registries r ON r.id = i.registry_id JOIN shops s ON s.id = r.shop_id
@@ -106,13 +108,16 @@ async def measure_walks(settings: Settings) -> dict[str, Walk]:
 
         async def record(send: Callable[[], Awaitable[httpx.Response]], x_cache: str) -> Walk:
             answers.append(await send())
-            if x_cache == "miss":
-                await resources.redis.redis.delete(entry_key(shop_id, slug))
-            with record_walk() as walk:
-                answers.append(await send())
-            if (answers[-1].status_code, answers[-1].headers.get("x-cache")) != (HTTPStatus.OK, x_cache):
-                raise RuntimeError(f"Expected 200 and a {x_cache}: {answers[-1].status_code}, {answers[-1].text}")
-            return walk
+            walks = []
+            for _ in range(REPEATS):
+                if x_cache == "miss":
+                    await resources.redis.redis.delete(entry_key(shop_id, slug))
+                with record_walk() as walk:
+                    answers.append(await send())
+                if (answers[-1].status_code, answers[-1].headers.get("x-cache")) != (HTTPStatus.OK, x_cache):
+                    raise RuntimeError(f"Expected 200 and a {x_cache}: {answers[-1].status_code}, {answers[-1].text}")
+                walks.append(walk)
+            return min(walks, key=lambda walk: len(walk.functions))
 
         answers: list[httpx.Response] = []
         return {

@@ -1,1 +1,1 @@
-"""The storefront's API: FastAPI over the core; it never runs a job."""
+"""The HTTP API: FastAPI over the core. It runs no jobs."""

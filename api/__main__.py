@@ -1,4 +1,4 @@
-"""`python -m api`: serve the API at API_HOST and API_PORT."""
+"""`python -m api`: serves the API at API_HOST and API_PORT."""
 
 import sys
 
@@ -11,7 +11,7 @@ from wishcraft.settings import settings
 
 
 def main() -> None:
-    """Run until told to stop."""
+    """Serve until a signal stops the process."""
     try:
         config = settings()
         configure_logging(config)

@@ -1,4 +1,4 @@
-"""The application: routers, error mapping and what lives as long as the process. No business here."""
+"""The FastAPI application: routers, error handlers, CORS and lifespan. No business logic."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,19 +18,19 @@ from wishcraft.settings import settings as from_environment
 
 
 def create_service(app: FastAPI) -> FastPath:
-    """What is served: the application behind its edge."""
+    """The ASGI application that is served: fast path, request middleware, then FastAPI."""
     return FastPath(RequestMiddleware(app, app.state), app.state)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """The API over the stores that the settings name; the environment's settings if none are given."""
+    """The FastAPI application with these settings, or the environment's."""
     settings = settings or from_environment()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_app_state(settings) as serving:
-            app.state.serving = serving
-            app.state.resources = serving.resources
+        async with open_app_state(settings) as app_state:
+            app.state.app_state = app_state
+            app.state.resources = app_state.resources
             yield
 
     app = FastAPI(
@@ -47,22 +47,22 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.draining = False
     problems.register(app)
     documentation.register(app)
-    for part in (registries, registry_changes, items, guests, admin, unsubscribe, health, metrics):
-        app.include_router(part.router)
+    for module in (registries, registry_changes, items, guests, admin, unsubscribe, health, metrics):
+        app.include_router(module.router)
     if settings.cors_origins:
-        _let_other_sites_call(app, [origin.strip() for origin in settings.cors_origins.split(",")])
+        _allow_cors(app, [origin.strip() for origin in settings.cors_origins.split(",")])
 
     @app.get("/admin/jobs", include_in_schema=False)
     async def jobs() -> RedirectResponse:
         if settings.prefect_ui_url is None:
-            raise problems.not_found("PREFECT_UI_URL is not set: the jobs live in the Prefect UI.")
+            raise problems.not_found("PREFECT_UI_URL is not set. Set it to redirect to the Prefect UI.")
         return RedirectResponse(f"{settings.prefect_ui_url}/v2/deployments")
 
     return app
 
 
-def _let_other_sites_call(app: FastAPI, origins: list[str]) -> None:
-    """CORS: pages of these sites may call from a browser, and see what tells them how to go on."""
+def _allow_cors(app: FastAPI, origins: list[str]) -> None:
+    """Allow pages of these origins to call the API and to read its headers."""
     app.add_middleware(
         CORSMiddleware,
         allow_origins=origins,

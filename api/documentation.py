@@ -1,4 +1,4 @@
-"""The API's own documentation: OpenAPI, and Swagger UI with every asset served from here."""
+"""OpenAPI, and Swagger UI with assets that the API itself serves."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -13,16 +13,16 @@ from api.problems import Problem
 
 OPENAPI_PATH: Final = "/api/docs"
 DESCRIPTION: Final = """
-**Who calls.** A server shows its shop's key in `X-API-Key`; with the scope `write` it acts for the customer whom it
-names in `X-Customer-Id`. A storefront comes through Shopify's app proxy, which signs the query and says who is logged
-in. The embedded admin shows its ID token. In the sandbox, `make up` prints a key: paste it under *Authorize*, and
-*Try it out* works.
+**Authentication.** A server sends its shop's API key in `X-API-Key`; with scope `write` it acts for the customer that
+it names in `X-Customer-Id`. A storefront calls through Shopify's app proxy, which signs the query and names the
+logged-in customer. The embedded admin sends its ID token. In the sandbox, `make up` prints an API key: paste it under
+*Authorize* to use *Try it out*.
 
-**Changes** are made on condition: read the registry, and send its `ETag` in `If-Match`. **Creations** may be sent again
-with the same `Idempotency-Key`: nothing is created twice.
+**Changes** are conditional: read the registry, and send its `ETag` in `If-Match`. **Creations** take an
+`Idempotency-Key`: repeating a request with the same key creates nothing more.
 
-**Errors** are `application/problem+json` (RFC 9457); `type` names the kind and never changes. `RateLimit` tells how
-many requests are left; 429 and 503 say in `Retry-After` when to come again.
+**Errors** are `application/problem+json` (RFC 9457); `type` names the kind and never changes. `RateLimit` says how
+many requests are left. 429 and 503 say in `Retry-After` how many seconds to wait.
 """
 _ASSETS_PATH: Final = "/api/docs/assets"
 _PAGE_POLICY: Final = (
@@ -33,7 +33,7 @@ _ASSETS: Final = Path(str(files("fastapi_swagger") / "resources"))
 
 
 def register(app: FastAPI) -> None:
-    """Serve Swagger UI at `/api/docs/ui`, and describe problems in OpenAPI: FastAPI would offer them as plain JSON."""
+    """Serve Swagger UI at `/api/docs/ui`, and add the schema of problems to OpenAPI."""
     describe = app.openapi
 
     def describe_with_problems() -> dict[str, Any]:
@@ -41,7 +41,7 @@ def register(app: FastAPI) -> None:
         document["components"]["schemas"]["Problem"] = Problem.model_json_schema()
         return document
 
-    app.openapi = describe_with_problems  # type: ignore[method-assign]  # FastAPI's own way to extend it
+    app.openapi = describe_with_problems  # type: ignore[method-assign]  # as FastAPI's documentation extends OpenAPI
     app.mount(_ASSETS_PATH, StaticFiles(directory=_ASSETS), name="swagger")
     page = get_swagger_ui_html(
         openapi_url=OPENAPI_PATH,

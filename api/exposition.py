@@ -1,4 +1,4 @@
-"""The metrics as Prometheus reads them: this process's own, and those that are made anew from what a scrape found."""
+"""Prometheus text of all metrics: this process's own, and those composed of what `MetricsCollector` collected."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -19,10 +19,10 @@ from wishcraft.services.health.monitor import Health, Status
 from wishcraft.services.operations.metrics_collector import CollectedMetrics, RedisMetrics
 
 Samples = Iterable[tuple[Sequence[str], float]]
-"""A family's: the values of its labels, and its own."""
+"""The samples of one family: label values, and the sample's value."""
 
 _HEALTH: Final = {Status.HEALTHY: 1.0, Status.DEGRADED: 0.5, Status.UNHEALTHY: 0.0}
-_OF_SHOPS: Final = {
+_SHOP_HELP: Final = {
     "hits": "Reads that Redis answered.",
     "stale": "Reads that Redis answered with an entry past its soft expiry.",
     "misses": "Reads that went to PostgreSQL and filled Redis.",
@@ -35,72 +35,72 @@ _OF_SHOPS: Final = {
 _SHOP_GAUGES: Final = frozenset({"entries", "bytes_held"})
 
 
-def render(measured: CollectedMetrics) -> bytes:
-    """The text of all metrics. It takes milliseconds, and waits for nobody."""
+def render(collected: CollectedMetrics) -> bytes:
+    """The text of all metrics. Does no I/O except for the files of PROMETHEUS_MULTIPROC_DIR."""
     registry = CollectorRegistry()
-    registry.register(_processes())
-    registry.register(_Found(measured))
+    registry.register(_process_metrics())
+    registry.register(_CollectedFamilies(collected))
     return generate_latest(registry)
 
 
-def described() -> dict[str, str]:
-    """The name of every metric there is, as it is told, and its help."""
-    nothing = CollectedMetrics(Health(status=Status.HEALTHY, checks={}), {}, None)
-    families = (*PROCESS.collect(), *_Found(nothing).collect())
+def metric_help() -> dict[str, str]:
+    """The help text of every metric, by its name in the exposition."""
+    empty = CollectedMetrics(Health(status=Status.HEALTHY, checks={}), {}, None)
+    families = (*PROCESS.collect(), *_CollectedFamilies(empty).collect())
     return {
         f"{family.name}_total" if family.type == "counter" else family.name: family.documentation for family in families
     }
 
 
-def _processes() -> Collector:
-    """What this process counted; with PROMETHEUS_MULTIPROC_DIR, what all have that share the folder."""
+def _process_metrics() -> Collector:
+    """This process's metrics; with PROMETHEUS_MULTIPROC_DIR, those of all processes that share the folder."""
     try:
-        together: Collector = MultiProcessCollector(None)  # type: ignore[no-untyped-call]
+        shared: Collector = MultiProcessCollector(None)  # type: ignore[no-untyped-call]
     except ValueError:
         return PROCESS
-    folder = together._path  # type: ignore[attr-defined]  # noqa: SLF001  only settings.py reads the environment
-    for left in Path(folder).glob("gauge_live*.db"):
-        if not psutil.pid_exists(int(left.stem.rpartition("_")[2])):
-            left.unlink(missing_ok=True)  # what a process measured that was killed is no more
-    return together
+    folder = shared._path  # type: ignore[attr-defined]  # noqa: SLF001  only settings.py reads the environment
+    for file in Path(folder).glob("gauge_live*.db"):
+        if not psutil.pid_exists(int(file.stem.rpartition("_")[2])):
+            file.unlink(missing_ok=True)  # a killed process leaves its live gauges behind
+    return shared
 
 
-class _Found(Collector):
-    """What a scrape found, as metrics."""
+class _CollectedFamilies(Collector):
+    """The collected metrics as Prometheus families."""
 
-    def __init__(self, measured: CollectedMetrics) -> None:
-        self._measured = measured
+    def __init__(self, collected: CollectedMetrics) -> None:
+        self._collected = collected
 
     def collect(self) -> Iterator[Metric]:
-        """All families; those without a sample too, so that what is watched for is known to exist."""
-        found = self._measured
-        parts = [([part], _HEALTH[check.status]) for part, check in found.health.checks.items()]
-        overdue = [([job], runs) for job, runs in found.overdue.items()]
+        """All families, including those without a sample, so that rules can refer to them."""
+        collected = self._collected
+        parts = [([part], _HEALTH[check.status]) for part, check in collected.health.checks.items()]
+        overdue = [([job], runs) for job, runs in collected.overdue_runs.items()]
         yield _gauge("part_health", "How a part is: 1 healthy, 0.5 degraded, 0 unhealthy.", ("part",), parts)
         yield _gauge("overdue_runs", "Runs that should have begun over five minutes ago.", ("job",), overdue)
-        yield _gauge("redis_up", "Whether Redis answers.", (), [((), found.in_redis is not None)])
-        yield from _server(found.in_redis)
-        yield from _keys(found.in_redis)
+        yield _gauge("redis_up", "Whether Redis answers.", (), [((), collected.redis is not None)])
+        yield from _redis_server(collected.redis)
+        yield from _redis_keys(collected.redis)
         for name, family in FAMILIES.items():
-            yield _counted(name, family, found.in_redis.counted[name] if found.in_redis else [])
+            yield _stored_family(name, family, collected.redis.counters[name] if collected.redis else [])
         for field in fields(Usage):
-            yield _of_shops(field.name, found.in_redis.usage if found.in_redis else {})
+            yield _shop_family(field.name, collected.redis.usage if collected.redis else {})
 
 
-def _server(found: RedisMetrics | None) -> Iterator[Metric]:
-    used = [((), found.memory.used)] if found else []
-    limit = [((), found.memory.limit)] if found else []
-    evictions = [((), found.evictions)] if found else []
+def _redis_server(redis: RedisMetrics | None) -> Iterator[Metric]:
+    used = [((), redis.memory.used)] if redis else []
+    limit = [((), redis.memory.limit)] if redis else []
+    evictions = [((), redis.evictions)] if redis else []
     yield _gauge("redis_memory_bytes", "Memory that Redis uses.", (), used)
     yield _gauge("redis_memory_limit_bytes", "Memory that Redis may use; 0: no limit.", (), limit)
     yield _counter("redis_evictions", "Keys that Redis gave up for want of memory.", (), evictions)
 
 
-def _keys(found: RedisMetrics | None) -> Iterator[Metric]:
-    counts = [([kind], count) for kind, count in found.census.counts.items()] if found else []
+def _redis_keys(redis: RedisMetrics | None) -> Iterator[Metric]:
+    counts = [([kind], count) for kind, count in redis.keys.counts.items()] if redis else []
     seconds = [
         ((kind, quantile), value)
-        for kind, values in (found.census.seconds if found else {}).items()
+        for kind, values in (redis.keys.ttls if redis else {}).items()
         for quantile, value in zip(("0", "0.5", "1"), values, strict=True)
     ]
     estimate = "an estimate from a sample of 5,000 keys, taken at most once a minute."
@@ -113,13 +113,13 @@ def _keys(found: RedisMetrics | None) -> Iterator[Metric]:
     )
 
 
-def _of_shops(name: str, usage: Mapping[str, Usage]) -> Metric:
+def _shop_family(name: str, usage: Mapping[str, Usage]) -> Metric:
     make = _gauge if name in _SHOP_GAUGES else _counter
     samples = [([shop], getattr(used, name)) for shop, used in usage.items()]
-    return make(f"shop_{name}", _OF_SHOPS[name], ("shop",), samples)
+    return make(f"shop_{name}", _SHOP_HELP[name], ("shop",), samples)
 
 
-def _counted(name: str, family: Family, series: list[Series]) -> Metric:
+def _stored_family(name: str, family: Family, series: list[Series]) -> Metric:
     if family.kind is Kind.HISTOGRAM:
         return _histogram(name, family, series)
     make = _gauge if family.kind is Kind.GAUGE else _counter
@@ -136,13 +136,13 @@ def _histogram(name: str, family: Family, series: list[Series]) -> Metric:
 
 def _gauge(name: str, text: str, labels: tuple[str, ...], samples: Samples) -> Metric:
     metric = GaugeMetricFamily(f"wishcraft_{name}", text, labels=labels)
-    for of_labels, value in samples:
-        metric.add_metric(of_labels, value)
+    for label_values, value in samples:
+        metric.add_metric(label_values, value)
     return metric
 
 
 def _counter(name: str, text: str, labels: tuple[str, ...], samples: Samples) -> Metric:
     metric = CounterMetricFamily(f"wishcraft_{name}", text, labels=labels)
-    for of_labels, value in samples:
-        metric.add_metric(of_labels, value)
+    for label_values, value in samples:
+        metric.add_metric(label_values, value)
     return metric

@@ -1,4 +1,4 @@
-"""Errors as `application/problem+json` (RFC 9457) with a stable `type`; nothing else makes an error body."""
+"""Error responses: `application/problem+json` (RFC 9457) with a stable `type`. No other module makes an error body."""
 
 import logging
 import time
@@ -9,8 +9,6 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
@@ -33,23 +31,25 @@ from wishcraft.observability.context import bind
 _log: Final = logging.getLogger(__name__)
 
 PAUSE_SECONDS: Final = 5
-"""How long a client is told to wait when a store is away."""
+"""`Retry-After` when a store does not answer."""
 PAUSE: Final = {"Retry-After": str(PAUSE_SECONDS)}
 REPORT_AGAIN_SECONDS: Final = 1.0
-"""How often a route reports that the database is away: a report with its stack costs more than the answer."""
+"""Minimum time between two Sentry events of a route about the database: each costs more than the response."""
 
 
 class Problem(BaseModel):
-    """What went wrong, and what to do about it."""
+    """An error: what went wrong, and what to do about it."""
 
-    type: str = Field(examples=["urn:wishcraft:problem:not-found"], description="Names the kind; it never changes.")
+    type: str = Field(
+        examples=["urn:wishcraft:problem:not-found"], description="The kind of the problem. It never changes."
+    )
     title: str
     status: int
     detail: str
 
 
 class ProblemError(Exception):
-    """Raised by a route to answer with a problem."""
+    """Raised by a route to answer with this problem."""
 
     def __init__(self, status: HTTPStatus, kind: str, detail: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -57,28 +57,28 @@ class ProblemError(Exception):
 
 
 def not_found(detail: str) -> ProblemError:
-    """404: also for what exists in another shop, or is not this caller's to see."""
+    """404: also if it is in another shop, or the caller may not see it."""
     return ProblemError(HTTPStatus.NOT_FOUND, "not-found", detail)
 
 
 def unauthorized(detail: str) -> ProblemError:
-    """401, naming the scheme that a server may use."""
+    """401, with the authentication scheme of servers."""
     headers = {"WWW-Authenticate": 'ApiKey header="X-API-Key"'}
     return ProblemError(HTTPStatus.UNAUTHORIZED, "unauthorized", detail, headers)
 
 
 def forbidden(detail: str, kind: str = NotAllowed.kind) -> ProblemError:
-    """403: the caller is known, and may not."""
+    """403: the caller is authenticated, but not permitted to do this."""
     return ProblemError(HTTPStatus.FORBIDDEN, kind, detail)
 
 
 def too_many(detail: str, retry_after: int, kind: str = "too-many-requests") -> ProblemError:
-    """429, with the seconds after which it is worth another try."""
+    """429, with the seconds to wait."""
     return ProblemError(HTTPStatus.TOO_MANY_REQUESTS, kind, detail, {"Retry-After": str(retry_after)})
 
 
 def unavailable(detail: str) -> ProblemError:
-    """503: something that is needed is away for now."""
+    """503: something that the request needs does not answer."""
     return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, PAUSE)
 
 
@@ -104,18 +104,18 @@ _STATUS_OF: Final[dict[type[RequestRefused], HTTPStatus]] = {
     Invalid: HTTPStatus.UNPROCESSABLE_ENTITY,
     TooManyTries: HTTPStatus.TOO_MANY_REQUESTS,
 }
-ALWAYS: Final = (
+COMMON: Final = (
     HTTPStatus.UNAUTHORIZED,
     HTTPStatus.FORBIDDEN,
     HTTPStatus.UNPROCESSABLE_ENTITY,
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
-"""What any request of an identified caller may be answered."""
+"""The problems that any route with authentication may answer with."""
 
 
 def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that may answer with problems of these statuses."""
+    """The OpenAPI `responses` of a route that may answer with problems of these statuses."""
     return {int(status): {"description": status.phrase, "content": _example(status)} for status in statuses}
 
 
@@ -124,61 +124,61 @@ def _example(status: HTTPStatus) -> dict[str, Any]:
         type=f"urn:wishcraft:problem:{_USUAL_KINDS[status]}",
         title=status.phrase,
         status=status,
-        detail="Why, in words.",
+        detail="What went wrong, and what to do about it.",
     )
     schema = {"$ref": "#/components/schemas/Problem"}
     return {"application/problem+json": {"schema": schema, "example": problem.model_dump()}}
 
 
 def answer(status: HTTPStatus, kind: str, detail: str, headers: dict[str, str] | None = None) -> Response:
-    """The response itself."""
+    """A response with the problem."""
     problem = Problem(type=f"urn:wishcraft:problem:{kind}", title=status.phrase, status=status, detail=detail)
     return JSONResponse(problem.model_dump(), status, headers, "application/problem+json")
 
 
 def route_of(scope: Scope) -> str:
-    """The template of the path that is asked for, so that nobody's registry is named; `unmatched` if there is none."""
+    """The route's path template, which names no registry; `unmatched` if no route matched."""
     return str(getattr(scope.get("route"), "path", "unmatched"))
 
 
-def tell(
+def log_server_error(
     scope: Scope, message: str, *arguments: object, error: BaseException | None = None, level: int = logging.ERROR
 ) -> None:
-    """Log why an answer is 5xx, which reports it too, unless its level is lower."""
+    """Log the cause of a 5xx. ERROR and above also go to Sentry."""
     bind(method=scope["method"], route=route_of(scope))
     _log.log(level, message, *arguments, exc_info=error)
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ProblemError)  # noqa: S101  how it is registered
+    assert isinstance(error, ProblemError)  # noqa: S101  registered for this type
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        tell(request.scope, "A request was put off", error=error)
+        log_server_error(request.scope, "The request cannot be served now", error=error)
     return answer(error.status, error.kind, error.detail, error.headers)
 
 
 async def _on_refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestRefused)  # noqa: S101  how it is registered
+    assert isinstance(error, RequestRefused)  # noqa: S101  registered for this type
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyTries) else None
     return answer(_STATUS_OF[type(error)], error.kind, str(error), headers)
 
 
 async def _on_http(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101  how it is registered
+    assert isinstance(error, HTTPException)  # noqa: S101  registered for this type
     status = HTTPStatus(error.status_code)
-    if status is HTTPStatus.BAD_REQUEST:  # what FastAPI says of a body that is not text; of one that is not JSON, 422
+    if status is HTTPStatus.BAD_REQUEST:  # FastAPI's status for a body that is no text; 422 if it is no JSON
         status = HTTPStatus.UNPROCESSABLE_ENTITY
     kind = _USUAL_KINDS.get(status) or status.phrase.lower().replace(" ", "-")
     return answer(status, kind, str(error.detail), dict(error.headers or {}))
 
 
 async def _on_invalid(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101  how it is registered
-    faults = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
-    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", "; ".join(faults))
+    assert isinstance(error, RequestValidationError)  # noqa: S101  registered for this type
+    errors = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", "; ".join(errors))
 
 
 class _OnDatabase:
-    """Answers for a database that does not: each time is logged, and of each route only some are reported."""
+    """Handler of database errors: all are logged, but at most one per route and second goes to Sentry."""
 
     def __init__(self) -> None:
         self._quiet_until: dict[str, float] = {}
@@ -186,34 +186,38 @@ class _OnDatabase:
     async def __call__(self, request: Request, error: Exception) -> Response:
         route, now = route_of(request.scope), time.monotonic()
         if now < self._quiet_until.get(route, 0):
-            tell(request.scope, "The database did not answer, as a moment ago", level=logging.WARNING)
+            log_server_error(request.scope, "The database did not answer again", level=logging.WARNING)
         else:
             self._quiet_until[route] = now + REPORT_AGAIN_SECONDS
-            tell(request.scope, "The database did not answer", error=error)
-        return answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "The database is away; try again soon.", PAUSE)
+            log_server_error(request.scope, "The database did not answer", error=error)
+        return answer(
+            HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "The database did not answer. Try again later.", PAUSE
+        )
 
 
 async def _on_shopify(request: Request, error: Exception) -> Response:
-    tell(request.scope, "Shopify gave no usable answer", error=error)
+    log_server_error(request.scope, "Shopify gave no usable answer", error=error)
     return answer(
-        HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "Shopify gave no usable answer; try again soon.", PAUSE
+        HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "Shopify gave no usable answer. Try again later.", PAUSE
     )
 
 
 async def _on_bug(_: Request, __: Exception) -> Response:
-    """Starlette raises it once more after the answer; `Outside` tells of it then."""
-    return answer(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side.")
+    """Starlette raises the error again after the response; `RequestMiddleware` logs it then."""
+    return answer(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "internal",
+        "An internal error occurred. It has been logged with this X-Request-Id.",
+    )
 
 
 def register(app: FastAPI) -> None:
-    """Let every error of the application be answered as a problem."""
+    """Answer every error of the application with a problem."""
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(RequestRefused, _on_refused)
-    for shopify in (ShopifyUnavailable, ShopifyThrottled, ShopifyRefused):
-        app.add_exception_handler(shopify, _on_shopify)
-    on_database = _OnDatabase()
-    for away in (OperationalError, InterfaceError, InternalError, PoolTimeout, DatabaseUnavailable):
-        app.add_exception_handler(away, on_database)
+    for shopify_error in (ShopifyUnavailable, ShopifyThrottled, ShopifyRefused):
+        app.add_exception_handler(shopify_error, _on_shopify)
+    app.add_exception_handler(DatabaseUnavailable, _OnDatabase())
     app.add_exception_handler(Exception, _on_bug)

@@ -1,4 +1,4 @@
-"""How a registry that was read goes out: the same bytes from the edge and from the route. Pure."""
+"""The HTTP response of a registry, for the fast path and the route alike. Pure."""
 
 from http import HTTPStatus
 from typing import Final, NamedTuple
@@ -6,49 +6,43 @@ from typing import Final, NamedTuple
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.registries import CacheState
 from wishcraft.domain.cached_registry import AccessLevel
-from wishcraft.domain.rate_limits import Policy, Verdict
 
 RawHeaders = list[tuple[bytes, bytes]]
 
 SECURITY: Final = (b"x-content-type-options", b"nosniff")
-"""On every answer; what is a page brings more."""
+"""On every response."""
 CLOSE: Final = (b"connection", b"close")
-"""Sent while the process is about to stop: the proxy in front opens its next connection to another one."""
+"""Sent while the process drains, so that the proxy opens its next connection to another process."""
 _JSON: Final = (b"content-type", b"application/json")
 _FOR_GUESTS: Final = (b"cache-control", b"private, max-age=0, stale-while-revalidate=30")
-"""A guest's browser shows what it has at once and asks behind it: what it shows is at most half a minute behind."""
-_FOR_ITS_OWN: Final = (b"cache-control", b"private, no-cache")
-"""A registrant who has just changed something must see it; so must who gave a code, until it no longer opens."""
-_STATES: Final = {state: (b"x-cache", state.value.encode()) for state in CacheState}
+"""A guest's browser shows its copy and revalidates it in the background; the copy is at most 30 s old."""
+_FOR_REGISTRANT: Final = (b"cache-control", b"private, no-cache")
+"""Registrants must see their own change, and a new access code must end what the old one opened."""
+_X_CACHE: Final = {state: (b"x-cache", state.value.encode()) for state in CacheState}
 
 
 class Representation(NamedTuple):
-    """An answer, ready to be sent."""
+    """A response that is ready to be sent."""
 
     status: int
     headers: RawHeaders
     body: bytes
 
 
-def represent(entry: Entry, state: CacheState, *, is_own: bool, if_none_match: bytes | None) -> Representation:
-    """The registry, or that it is as it was.
+def represent(entry: Entry, cache_state: CacheState, *, is_own: bool, if_none_match: bytes | None) -> Representation:
+    """200 with the registry, or 304 if `if_none_match` has its ETag.
 
     Args:
         entry: The registry.
-        state: Where it came from.
-        is_own: Whether its registrant reads it.
-        if_none_match: The tags that the reader has.
+        cache_state: The value of `X-Cache`.
+        is_own: Whether the caller is its registrant.
+        if_none_match: The value of the request's `If-None-Match`.
     """
     header = entry.header
     etag = header.etag.encode()
-    freshness = _FOR_ITS_OWN if is_own or header.access_level is not AccessLevel.OPEN else _FOR_GUESTS
-    common = [(b"etag", etag), freshness, _STATES[state]]
+    freshness = _FOR_REGISTRANT if is_own or header.access_level is not AccessLevel.OPEN else _FOR_GUESTS
+    common = [(b"etag", etag), freshness, _X_CACHE[cache_state]]
     if if_none_match is not None and etag in if_none_match:
         return Representation(HTTPStatus.NOT_MODIFIED, common, b"")
     body = entry.body
     return Representation(HTTPStatus.OK, [(b"content-length", b"%d" % len(body)), _JSON, *common], body)
-
-
-def limit_header(policy: Policy, verdict: Verdict) -> tuple[bytes, bytes]:
-    """What tells a caller how much is left."""
-    return (b"ratelimit", verdict.field(policy).encode())

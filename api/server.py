@@ -1,4 +1,4 @@
-"""How uvicorn serves us: an answer in one write, and an end that no request notices."""
+"""uvicorn's configuration: one write per response, and a graceful shutdown that loses no request."""
 
 import asyncio
 import signal
@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
 class Corked:
-    """A transport that writes at the end of the event loop's turn: a head and its body are one system call, not two."""
+    """A transport that buffers writes until the next event loop iteration: head and body take one system call."""
 
     def __init__(self, transport: Any) -> None:
         self._transport = transport
@@ -19,17 +19,17 @@ class Corked:
         self._parts: list[bytes] = []
 
     def __getattr__(self, name: str) -> Any:
-        """All else is the transport's own."""
+        """Every other attribute is the transport's."""
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Send it soon, together with what else comes in this turn."""
+        """Buffer the data; it is sent in the next event loop iteration."""
         if not self._parts:
             self._loop.call_soon(self._flush)
         self._parts.append(data)
 
     def close(self) -> None:
-        """Close it once all is sent."""
+        """Send the buffer, then close."""
         self._flush()
         self._transport.close()
 
@@ -40,27 +40,27 @@ class Corked:
 
 
 class CorkedProtocol(HttpToolsProtocol):
-    """uvicorn's own, on a corked transport."""
+    """uvicorn's HTTP protocol on a corked transport."""
 
     def connection_made(self, transport: Any) -> None:
-        """A client has connected."""
-        super().connection_made(Corked(transport))  # type: ignore[arg-type]  # it does all that a transport does
+        """Wrap the transport of a new connection."""
+        super().connection_made(Corked(transport))  # type: ignore[arg-type]  # it delegates to a transport
 
 
 class DrainingServer(uvicorn.Server):
-    """Told to stop, it serves on for a while, but says that it is not ready and asks for new connections elsewhere.
+    """On SIGTERM, serves on for `drain_seconds`, but reports that it is not ready and sends `Connection: close`.
 
-    So the proxy in front has taken it out before it closes anything, and no request is lost.
+    The proxy has removed the process before it closes a connection, so no request is lost.
     """
 
     def __init__(self, config: uvicorn.Config, state: Any, drain_seconds: float) -> None:
-        """`state` is the application's: `draining` is set in it."""
+        """`state` is the application's; this sets its `draining`."""
         super().__init__(config)
         self._state = state
         self._drain_seconds = drain_seconds
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to drain; a second signal, or Ctrl-C at a terminal, does not wait."""
+        """Start to drain; a second signal, or SIGINT, stops at once."""
         if self._state.draining or sig == signal.SIGINT or not self._drain_seconds:
             super().handle_exit(sig, frame)
             return
@@ -70,7 +70,7 @@ class DrainingServer(uvicorn.Server):
 
 
 def serve(service: ASGIApp, state: Any, *, host: str, port: int, drain_seconds: float) -> None:
-    """Serve until told to stop."""
+    """Serve until a signal stops the process."""
     config = uvicorn.Config(
         service,
         host=host,
@@ -80,9 +80,9 @@ def serve(service: ASGIApp, state: Any, *, host: str, port: int, drain_seconds: 
         ws="none",
         lifespan="on",
         server_header=False,
-        proxy_headers=False,  # whom to believe is TRUSTED_PROXIES
-        log_config=None,  # its lines go the way of all others
-        access_log=False,  # a line per request costs more than the request; metrics count them
+        proxy_headers=False,  # TRUSTED_PROXIES decides instead
+        log_config=None,  # uvicorn logs through the handlers of `configure_logging`
+        access_log=False,  # a line costs more than a hit; metrics count requests
         timeout_graceful_shutdown=10,
     )
     DrainingServer(config, state, drain_seconds).run()

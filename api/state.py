@@ -1,4 +1,4 @@
-"""What serves requests for as long as the process lives, put together once and stopped in order."""
+"""The API's state for the life of the process: built once at start-up, closed in order at shutdown."""
 
 import asyncio
 import time
@@ -21,69 +21,70 @@ from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.registries.write import recover
 from wishcraft.settings import Settings
 
-_REFRESH_AGAIN_SECONDS: Final = 1.0
+_REVALIDATE_AGAIN_SECONDS: Final = 1.0
 _MINUTE: Final = 60
-_KEYS_TIMES: Final = 10
+_KEY_FACTOR: Final = 10
+"""A server's key may send this many times a visitor's requests."""
 
 
 class AppState:
-    """One for the application."""
+    """Everything that the routes and the fast path share."""
 
     def __init__(self, resources: Resources, settings: Settings) -> None:
         self.resources = resources
         self.settings = settings
         self.reader = RegistryReader(resources)
-        self.tracker = TrafficRecorder(resources)
-        self.watch = HealthMonitor(resources, settings)
-        self.measures = MetricsCollector(resources, self.watch)
-        self.minutes = SliRecorder(resources, self.watch)
-        self.callers = Authenticator(resources, settings, self.tracker)
+        self.traffic_recorder = TrafficRecorder(resources)
+        self.health_monitor = HealthMonitor(resources, settings)
+        self.metrics = MetricsCollector(resources, self.health_monitor)
+        self.sli_recorder = SliRecorder(resources, self.health_monitor)
+        self.authenticator = Authenticator(resources, settings, self.traffic_recorder)
         self._visitors = Policy("visitor", settings.rate_limit_per_minute, _MINUTE)
-        self._keys = Policy("key", _KEYS_TIMES * settings.rate_limit_per_minute, _MINUTE)
-        self._refreshed: dict[tuple[int, str], float] = {}
-        self._refreshing: set[asyncio.Task[None]] = set()
+        self._keys = Policy("key", _KEY_FACTOR * settings.rate_limit_per_minute, _MINUTE)
+        self._revalidated: dict[tuple[int, str], float] = {}
+        self._revalidating: set[asyncio.Task[None]] = set()
 
     def limit(self, caller: Caller) -> tuple[Policy, Verdict]:
-        """Count the caller's request, and say whether it is within the limit."""
+        """Count a request of the caller against its rate limit."""
         policy = self._keys if caller.speaks_for_many else self._visitors
         return policy, self.resources.limiter.take(policy, caller.name)
 
-    def refresh(self, shop_id: int, slug: str) -> None:
-        """See to it that an entry past its soft expiry is renewed, without making anybody wait for it."""
+    def revalidate_in_background(self, shop_id: int, slug: str) -> None:
+        """Start a task that renews a stale cache entry, at most one per registry and second."""
         now = time.monotonic()
-        if self._refreshed.get((shop_id, slug), 0) > now:
+        if self._revalidated.get((shop_id, slug), 0) > now:
             return
-        self._refreshed = {name: until for name, until in self._refreshed.items() if until > now}
-        self._refreshed[shop_id, slug] = now + _REFRESH_AGAIN_SECONDS
-        task = asyncio.create_task(self._refresh(shop_id, slug), context=Context())
-        self._refreshing.add(task)
-        task.add_done_callback(self._refreshing.discard)
+        self._revalidated = {registry: until for registry, until in self._revalidated.items() if until > now}
+        self._revalidated[shop_id, slug] = now + _REVALIDATE_AGAIN_SECONDS
+        task = asyncio.create_task(self._revalidate(shop_id, slug), context=Context())
+        self._revalidating.add(task)
+        task.add_done_callback(self._revalidating.discard)
 
     async def stop(self) -> None:
-        """Let what was begun end."""
-        await asyncio.gather(*self._refreshing)
+        """Wait for revalidations that are under way."""
+        await asyncio.gather(*self._revalidating)
 
-    async def _refresh(self, shop_id: int, slug: str) -> None:
+    async def _revalidate(self, shop_id: int, slug: str) -> None:
         with suppress(DatabaseUnavailable, CacheUnavailable):
             await self.reader.read(shop_id, slug)
 
 
 @asynccontextmanager
 async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
-    """Serving, over the stores that the settings name; what it has counted is written down in the end."""
-    async with open_resources(settings, redis_breaks=True) as resources:
-        serving = AppState(resources, settings)
+    """Open the stores and start the recorders; at the end stop them, which writes what they have counted."""
+    async with open_resources(settings, redis_circuit_breaker=True) as resources:
+        app_state = AppState(resources, settings)
         if resources.redis.breaker:
-            resources.redis.breaker.before_closing = partial(recover, resources)
-        writing = asyncio.create_task(serving.tracker.run())
-        minuting = asyncio.create_task(serving.minutes.run())
+            resources.redis.breaker.on_half_open = partial(recover, resources)
+        traffic_recorder = asyncio.create_task(app_state.traffic_recorder.run())
+        sli_recorder = asyncio.create_task(app_state.sli_recorder.run())
         try:
-            yield serving
+            yield app_state
         finally:
-            await serving.stop()
-            serving.tracker.stop()
-            await writing
-            serving.minutes.stop()
-            await minuting  # it looks a last time at how everything is
-            await serving.measures.close()
-            await serving.watch.close()
+            await app_state.stop()
+            app_state.traffic_recorder.stop()
+            await traffic_recorder
+            app_state.sli_recorder.stop()
+            await sli_recorder  # it checks the service's health a last time, so the health monitor closes after it
+            await app_state.metrics.close()
+            await app_state.health_monitor.close()

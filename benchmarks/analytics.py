@@ -22,10 +22,14 @@ from sqlalchemy import create_engine
 from benchmarks.measuring import Measurement, as_json, measure
 from deployments.sandbox.postgres import let_analysts_in, postgres
 from wishcraft import analytics
-from wishcraft.analytics.reader import ReportFilter, read_chunks
+from wishcraft.analytics.filters import ReportFilter
+from wishcraft.analytics.reader import read_chunks
 from wishcraft.domain.periods import last_weeks
 from wishcraft.migrations import upgrade
-from wishcraft.reports import conversion_report, demand_report, registry_report
+from wishcraft.reports import conversion_report
+from wishcraft.reports.conversion_report import ConversionReport
+from wishcraft.reports.demand_report import DemandReport
+from wishcraft.reports.registry_report import RegistryReport
 from wishcraft.resources import open_analysts_database
 from wishcraft.settings import analysts_url
 
@@ -86,20 +90,20 @@ def read() -> int:
 def conversion() -> int:
     """What `conversion-report` counts: visits of events, the effect of reminders."""
     with open_analysts_database() as db:
-        figures = conversion_report.count(db, _last_year(), datetime.now(UTC))
+        figures = ConversionReport(_last_year(), datetime.now(UTC)).count(db)
     return int(figures.part("funnel")["viewed"].sum())
 
 
 def registries() -> int:
     """What `registry-report` counts, over items and purchases."""
     with open_analysts_database() as db:
-        return len(registry_report.count(db, ReportFilter(), datetime.now(UTC)).fulfilled)
+        return len(RegistryReport(ReportFilter(), datetime.now(UTC)).count(db).fulfilled)
 
 
 def demand() -> int:
     """What `demand-forecast` counts."""
     with open_analysts_database() as db:
-        return len(demand_report.count(db, ReportFilter(), datetime.now(UTC).date(), 8).forecast())
+        return len(DemandReport(ReportFilter(), datetime.now(UTC).date(), 8).count(db).part())
 
 
 def big_read() -> int:

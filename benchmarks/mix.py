@@ -1,6 +1,6 @@
 """`python -m benchmarks.mix`: `benchmarks.load`, whose writes are made here: a new version of a registry, and no more.
 
-In the order that every writer keeps, so that readers meet with what they meet in life: locks, marks, a refill.
+In the order that every writer keeps, so that readers meet with what they meet in life: locks, invalidations, a refill.
 """
 
 import random

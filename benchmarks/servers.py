@@ -19,6 +19,7 @@ from redis import Redis
 
 from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.demo import DEFAULT_SEED, seed
+from deployments.sandbox.environment import settings_environment
 from deployments.sandbox.postgres import postgres, prepare_postgres
 from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET
 from deployments.sandbox.valkey import valkey
@@ -43,12 +44,7 @@ class Running:
 
     def environment(self) -> dict[str, str]:
         """What a process needs in its environment to use them."""
-        plain = {
-            name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-            for name, value in self.settings
-            if value is not None
-        }
-        return os.environ | plain
+        return os.environ | settings_environment(self.settings)
 
     def shopify_requests(self) -> int:
         """How many GraphQL requests the simulator has had."""

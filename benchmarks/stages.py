@@ -18,7 +18,7 @@ from wishcraft.services.registries.warm import warm_shop
 from wishcraft.settings import Settings, settings
 from wishcraft.shopify.graphql_queries import READ_VARIANTS
 from wishcraft.shopify.ids import to_global
-from wishcraft.shopify.variants import MOST_IDS
+from wishcraft.shopify.variants import MAX_IDS
 from wishcraft.store import registry_items, shops
 from wishcraft.store.schema import RegistryItem
 from wishcraft.store.shops import ShopRef
@@ -56,7 +56,7 @@ async def ask(resources: Resources, shop: ShopRef) -> int:
     token = await TokenVault(resources.db, config.encryption_keys).load(shop.domain)
     url = f"{config.shopify_origin.format(shop=shop.domain)}/admin/api/{config.shopify_api_version}/graphql.json"
     async with httpx.AsyncClient(headers={"X-Shopify-Access-Token": token.access}, timeout=60) as http:
-        for batch in batches(wished, MOST_IDS):
+        for batch in batches(wished, MAX_IDS):
             ids = [to_global("ProductVariant", number) for number in batch]
             (await http.post(url, json={"query": READ_VARIANTS, "variables": {"ids": ids}})).raise_for_status()
     return len(wished)

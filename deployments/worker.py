@@ -40,7 +40,7 @@ _OF_THE_RUNS: Final = {
 }
 _JSON_LINES: Final = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json",
-    "PREFECT_LOGGING_FORMATTERS_JSON_CLASS": "wishcraft.observability.logs.JsonLines",
+    "PREFECT_LOGGING_FORMATTERS_JSON_CLASS": "wishcraft.observability.logs.JsonFormatter",
     "PREFECT_LOGGING_FORMATTERS_JSON_FORMAT": "%(message)s",
 }
 _LOOK_SECONDS: Final = 0.5

@@ -1,1 +1,1 @@
-"""Prefect flows: each a table of contents for one job."""
+"""Prefect flows: one module per job, which lists the job's steps."""

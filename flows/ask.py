@@ -6,7 +6,7 @@ from prefect import State
 from pydantic import Field
 
 from flows.runtime.job import job
-from flows.runtime.report_run import leave
+from flows.runtime.publish import publish_when_done
 from tasks.analyst_reports import ask_database
 from wishcraft.reports.export import FileFormat
 
@@ -18,16 +18,16 @@ async def ask(
     seconds: Annotated[int, Field(ge=1, le=60)] = 30,
     file: FileFormat = "none",
 ) -> State[None]:
-    """Answer a question in SQL: a SELECT from shops, registries, items, purchases, events, reminders or views.
+    """Run one SELECT over the views shops, registries, items, purchases, events, reminders and views.
 
-    It is asked as a role that can read these views and nothing else; none of them names a person. If the first column
-    is of days or words, each in one row, and a later one of numbers, the answer has a plot. The table shows 1,000 rows
-    and the beginnings of long texts; a file holds everything. An answer may be 50 MB large.
+    It runs as a role that can read only these views; they hold no personal data. The result has a plot if the first
+    column has days or unique texts and a later column has numbers. The table shows 1,000 rows and shortens long texts;
+    a file has everything. A result has at most 50 MB.
 
     Args:
-        question: One SELECT, in PostgreSQL's words.
-        rows: The most rows that come back.
-        seconds: How long it may take.
-        file: Leave the rows, or the page, as a file in EXPORT_FOLDER too.
+        question: One SELECT in PostgreSQL's SQL.
+        rows: Maximum number of rows in the result.
+        seconds: Time limit of the query.
+        file: Also write a file to EXPORT_FOLDER: html has the page, other formats the rows.
     """
-    return await leave("ask", "Answer", ask_database.submit(question, rows, seconds, file))
+    return await publish_when_done("ask", "Answer", ask_database.submit(question, rows, seconds, file))

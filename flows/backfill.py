@@ -18,10 +18,11 @@ from flows.runtime.job import summarise
 from flows.send_reminders import send_reminders
 from flows.service_levels import service_levels
 from flows.sync_inventory import sync_inventory
-from tasks.backfill import find_completed, is_stopping
+from tasks.runtime.progress import is_run_stopping
+from tasks.runtime.run_history import find_completed_tags
 from tasks.runtime.shop_batches import find_shop_batches
 from tasks.runtime.ui_links import run_page
-from wishcraft.analytics.filters import days as asked_days
+from wishcraft.analytics.filters import parse_days
 from wishcraft.domain.backfills import Step, plan
 from wishcraft.domain.periods import Days
 from wishcraft.domain.work_results import WorkResult
@@ -50,41 +51,41 @@ async def backfill(
     dry_run: bool = True,
     again: bool = False,
 ) -> State[dict[str, int]]:
-    """Run a job for each of some past days, or for each of some shops: first a dry run, then in earnest.
+    """Run a job for each of some past days, or for each of some shops.
 
-    Each step is a run of its own, named after it, among this run's subflow runs. One that fails stops no other, and
-    those that went well are passed over when the same backfill runs again: so it goes on where it was stopped.
+    Each step is a subflow run of this run. A failed step does not stop the others. When the same backfill runs again,
+    it skips the steps that succeeded, so it resumes where it stopped.
 
     Args:
-        job: The job to run.
-        first_day: The first day to run it for, such as 2026-03-01. Without days it runs once for each shop.
-        last_day: The last day; it is not after today.
+        job: Job to run.
+        first_day: First day, such as 2026-03-01. Without days the job runs once for each shop.
+        last_day: Last day, today at the latest.
         shops: Domains of the shops, such as maple-and-pine.myshopify.com. All active shops if empty.
-        parameters: What else each run is given, such as {"force": true}.
-        dry_run: Say what would be run; where the job knows a dry run itself, each step is one.
-        again: Run also the steps that an earlier backfill has done.
+        parameters: Further parameters of each run, such as {"force": true}.
+        dry_run: Only list the steps; if the job has a parameter `dry_run`, run each step as a dry run.
+        again: Also run the steps that an earlier backfill has done.
     """
-    steps = await _plan(job, asked_days(first_day, last_day), shops or [], parameters or {})
-    done = set() if again else await find_completed([step.tag(job) for step in steps])
-    progress = await acreate_progress_artifact(0, description="Steps done, of all.")
-    outcomes: list[WorkResult] = []
+    steps = await _plan(job, parse_days(first_day, last_day), shops or [], parameters or {})
+    done = set() if again else await find_completed_tags([step.tag(job) for step in steps])
+    progress = await acreate_progress_artifact(0, description="Percentage of the steps that are done.")
+    results: list[WorkResult] = []
     for step in steps:
         if step.tag(job) in done:
-            outcomes.append(WorkResult(step.name, {"done before": 1}))
-        elif await is_stopping():
-            outcomes.append(WorkResult(step.name, stopped=True))
+            results.append(WorkResult(step.name, {"done before": 1}))
+        elif await is_run_stopping():
+            results.append(WorkResult(step.name, stopped=True))
         else:
-            outcomes.append(await _run(job, step, dry_run=dry_run))
-        await aupdate_progress_artifact(progress, 100 * len(outcomes) / len(steps))
-    return await summarise("backfill", outcomes, noun="step")
+            results.append(await _run(job, step, dry_run=dry_run))
+        await aupdate_progress_artifact(progress, 100 * len(results) / len(steps))
+    return await summarise("backfill", results, noun="step")
 
 
 async def _plan(job: JobName, days: Days, shops: Sequence[str], parameters: Mapping[str, Any]) -> list[Step]:
-    known = list(JOBS[job].parameters.properties)
-    if days == Days() and "shops" in known:
+    known_parameters = list(JOBS[job].parameters.properties)
+    if days == Days() and "shops" in known_parameters:
         shops = [shop for batch in await find_shop_batches(list(shops)) for shop in batch]
     try:
-        return plan(known, days, shops, parameters, datetime.now(UTC).date())
+        return plan(known_parameters, days, shops, parameters, datetime.now(UTC).date())
     except ValueError as error:
         raise QuestionRefused(f"{job}: {error}") from None
 
@@ -95,13 +96,13 @@ async def _run(job: JobName, step: Step, *, dry_run: bool) -> WorkResult:
         return WorkResult(step.name, {"to run": 1})
     if dry_run:
         parameters["dry_run"] = True
-    began = time.perf_counter()
+    started = time.perf_counter()
     with tags("backfill", *([] if dry_run else [step.tag(job)])):
-        running: Any = flow(**parameters, return_state=True)
-        state: State[Any] = await running
-    seconds = time.perf_counter() - began
+        flow_call: Any = flow(**parameters, return_state=True)
+        state: State[Any] = await flow_call
+    seconds = time.perf_counter() - started
     if state.is_completed():
         counts = await state.aresult()
         return WorkResult(step.name, {"dry runs" if dry_run else "runs": 1, **(counts or {})}, seconds)
-    run = run_page(str(state.state_details.flow_run_id))
-    return WorkResult(step.name, {}, seconds, f"{state.name}: {state.message}", f"Look at its run: {run}")
+    page = run_page(str(state.state_details.flow_run_id))
+    return WorkResult(step.name, {}, seconds, f"{state.name}: {state.message}", f"Look at the run of this step: {page}")

@@ -9,12 +9,12 @@ from tasks.runtime.shop_batches import find_shop_batches
 
 @job("cache-warm")
 async def cache_warm(shops: list[str] | None = None, force: bool = False) -> State[dict[str, int]]:
-    """Put every active registry of the active shops in Redis, most viewed first, within each shop's quota.
+    """Fill the cache with every active registry of the active shops, most viewed first, within each shop's quota.
 
     Args:
         shops: Domains of the shops to warm, such as maple-and-pine.myshopify.com. All active shops if empty.
-        force: Write every entry anew, also those that are current.
+        force: Write every entry again, including those that are current.
     """
     batches = await find_shop_batches(shops or [])
-    outcomes = await run_batches(warm_shops, batches, force=force)
-    return await summarise("cache-warm", outcomes)
+    results = await run_batches(warm_shops, batches, force=force)
+    return await summarise("cache-warm", results)

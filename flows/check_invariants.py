@@ -6,9 +6,9 @@ from prefect import State
 from pydantic import Field
 
 from flows.runtime.job import job, run_batches, summarise
-from tasks.check_invariants import check_shops, tell_violations
+from tasks.check_invariants import check_shops, publish_violations
 from tasks.runtime.shop_batches import find_shop_batches
-from wishcraft.domain.invariants import WATCHED, left
+from wishcraft.domain.invariants import WARNING_COUNTS, count_remaining
 from wishcraft.reports.invariants import warning
 
 
@@ -16,15 +16,17 @@ from wishcraft.reports.invariants import warning
 async def check_invariants(
     shops: list[str] | None = None, repair: bool = True, sample: Annotated[int, Field(ge=1, le=5000)] = 100
 ) -> State[dict[str, int]]:
-    """Look for what must never be, such as wrong counts of purchases, and put it right.
+    """Find violated invariants, such as wrong counts of purchases, and repair them.
 
     Args:
         shops: Domains of the shops to check, such as maple-and-pine.myshopify.com. All active shops if empty.
-        repair: Put right what can be put right safely; otherwise only tell of it.
-        sample: How many of a shop's entries in Redis are compared with the database, picked at random.
+        repair: Repair what is safe to repair; otherwise only report it.
+        sample: Number of each shop's cache entries that are compared with PostgreSQL, selected at random.
     """
     batches = await find_shop_batches(shops or [])
-    outcomes = await run_batches(check_shops, batches, repair=repair, sample=sample)
-    if not shops and not any(outcome.problem or outcome.stopped for outcome in outcomes):
-        await tell_violations(left(outcomes))
-    return await summarise("check-invariants", outcomes, watched=WATCHED, warning=warning(left(outcomes)))
+    results = await run_batches(check_shops, batches, repair=repair, sample=sample)
+    if not shops and not any(result.problem or result.stopped for result in results):
+        await publish_violations(count_remaining(results))
+    return await summarise(
+        "check-invariants", results, watched=WARNING_COUNTS, warning=warning(count_remaining(results))
+    )

@@ -7,7 +7,7 @@ from prefect import State
 from pydantic import Field
 
 from flows.runtime.job import job, run_batches, summarise
-from tasks.cleanup import delete_old
+from tasks.cleanup import delete_expired
 from wishcraft.domain.retention import Bounds, Kind, cutoffs
 
 Days = Annotated[int, Field(ge=1, le=3650)]
@@ -27,18 +27,18 @@ async def cleanup_logs(
     minutes: Minutes = 30,
     dry_run: bool = False,
 ) -> State[dict[str, int]]:
-    """Delete audit logs, handled webhook events, analytics, service minutes and Prefect's runs past their time.
+    """Delete expired audit logs, handled webhook events, analytics events, service minutes and Prefect runs.
 
     Args:
-        audit_days: Days for which ordinary audit logs are kept.
-        compliance_days: Days for which audit logs of compliance actions are kept: 365 or more.
-        webhook_days: Days for which handled webhook events are kept, from when they were handled. Others always are.
-        analytics_days: Days for which analytics events and views by day are kept.
-        service_days: Days for which it is kept how each minute was served, which `service-levels` goes by.
-        run_days: Days for which Prefect's runs are kept, with their tasks, logs and artifacts.
-        batch_rows: The most rows that one transaction deletes.
-        minutes: No batch is begun later than this after the start; the next run goes on with what is left.
-        dry_run: Count what is past its time; delete nothing.
+        audit_days: Retention of ordinary audit logs, in days.
+        compliance_days: Retention of audit logs of compliance actions, in days: at least 365.
+        webhook_days: Retention of webhook events, in days after they were handled. Unhandled events are never deleted.
+        analytics_days: Retention of analytics events and views by day, in days.
+        service_days: Retention of service minutes, which `service-levels` reads, in days.
+        run_days: Retention of Prefect runs with their tasks, logs and artifacts, in days.
+        batch_rows: Maximum number of rows per transaction.
+        minutes: No batch starts later than this after the start of the run; the next run deletes the rest.
+        dry_run: Count what has expired; delete nothing.
     """
     now = datetime.now(UTC)
     days = {
@@ -51,5 +51,5 @@ async def cleanup_logs(
         Kind.RUNS: run_days,
     }
     bounds = Bounds(batch_rows, now + timedelta(minutes=minutes), dry_run)
-    outcomes = await run_batches(delete_old, [[kind] for kind in days], before=cutoffs(days, now), bounds=bounds)
-    return await summarise("cleanup-logs", outcomes, watched=("left",), noun="table")
+    results = await run_batches(delete_expired, [[kind] for kind in days], before=cutoffs(days, now), bounds=bounds)
+    return await summarise("cleanup-logs", results, watched=("left",), noun="table")

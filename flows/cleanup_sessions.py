@@ -7,7 +7,7 @@ from prefect import State
 from pydantic import Field
 
 from flows.runtime.job import job, run_batches, summarise
-from tasks.cleanup import delete_old
+from tasks.cleanup import delete_expired
 from wishcraft.domain.retention import Bounds, Kind
 
 
@@ -17,17 +17,17 @@ async def cleanup_sessions(
     minutes: Annotated[int, Field(ge=1, le=50)] = 30,
     dry_run: bool = False,
 ) -> State[dict[str, int]]:
-    """Delete expired sessions and idempotency keys in PostgreSQL, and sessions in Redis without a live one there.
+    """Delete expired sessions and idempotency keys in PostgreSQL, and sessions in Redis without a live row there.
 
     Args:
-        batch_rows: The most rows that are deleted at once.
-        minutes: No batch is begun later than this after the start; the next run goes on with what is left.
+        batch_rows: Maximum number of rows per transaction.
+        minutes: No batch starts later than this after the start of the run; the next run deletes the rest.
         dry_run: Count what has expired; delete nothing.
     """
     now = datetime.now(UTC)
     kinds = [Kind.SESSIONS, Kind.ORPHANS, Kind.IDEMPOTENCY]
     bounds = Bounds(batch_rows, now + timedelta(minutes=minutes), dry_run)
-    outcomes = await run_batches(
-        delete_old, [[kind] for kind in kinds], before=dict.fromkeys(kinds, now), bounds=bounds
+    results = await run_batches(
+        delete_expired, [[kind] for kind in kinds], before=dict.fromkeys(kinds, now), bounds=bounds
     )
-    return await summarise("cleanup-sessions", outcomes, watched=("left", "unfinished"), noun="table")
+    return await summarise("cleanup-sessions", results, watched=("left", "unfinished"), noun="table")

@@ -7,7 +7,7 @@ from prefect import State
 from pydantic import Field
 
 from flows.runtime.job import job
-from flows.runtime.report_run import leave
+from flows.runtime.publish import publish_when_done
 from tasks.analyst_reports import report_conversion
 from wishcraft.analytics.filters import parse_filter
 from wishcraft.domain.periods import last_weeks
@@ -24,16 +24,17 @@ async def conversion_report(
     today: date | None = None,
     file: FileFormat = "html",
 ) -> State[None]:
-    """Say where guests give up between looking and giving, by shop, event type and week, and what reminders do.
+    """Report where guests stop between a visit and a purchase, and the effect of reminders.
 
     Args:
-        shops: Domains of the shops, such as maple-and-pine.myshopify.com. All if empty.
-        event_types: What is celebrated. All if empty.
-        weeks: How many weeks, from Monday to Sunday, with the one under way.
-        today: The last day that is looked at, such as 2026-03-14. Today if empty.
-        file: Leave the page, or the funnel by shop, event type and week, as a file in EXPORT_FOLDER too.
+        shops: Domains of the shops, such as maple-and-pine.myshopify.com. All shops if empty.
+        event_types: Event types of the registries. All types if empty.
+        weeks: Number of weeks, Monday to Sunday, including the current week.
+        today: Last day of the report, such as 2026-03-14. Today if empty.
+        file: Also write a file to EXPORT_FOLDER: html has the page, other formats the funnel by shop, event type
+            and week.
     """
     now = end_of(today, datetime.now(UTC))
     days = last_weeks(today or now.date(), weeks)
-    making = report_conversion.submit(parse_filter(shops, event_types, days.first, days.last), now, file)
-    return await leave("conversion-report", "Conversion", making)
+    report = report_conversion.submit(parse_filter(shops, event_types, days.first, days.last), now, file)
+    return await publish_when_done("conversion-report", "Conversion", report)

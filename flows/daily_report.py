@@ -9,9 +9,9 @@ from tasks.maintenance_reports import report_day
 
 @job("daily-report")
 async def daily_report(mail: bool = False) -> State[None]:
-    """Tell of the last 24 hours: errors, failed runs and mails, how the jobs did, how the cache was used.
+    """Report on the last 24 hours: errors, failed runs and mails, jobs, cache usage.
 
     Args:
-        mail: Mail the report to OPS_EMAIL too.
+        mail: Also mail the report to OPS_EMAIL.
     """
     return await publish("daily-report", "Daily report", await report_day(scheduled_start()), mail=mail)

@@ -7,7 +7,7 @@ from prefect import State
 from pydantic import Field
 
 from flows.runtime.job import job
-from flows.runtime.report_run import leave
+from flows.runtime.publish import publish_when_done
 from tasks.analyst_reports import forecast_demand
 from wishcraft.analytics.filters import parse_filter
 from wishcraft.domain.registries import EventType
@@ -22,15 +22,17 @@ async def demand_forecast(
     today: date | None = None,
     file: FileFormat = "html",
 ) -> State[None]:
-    """Say which variants the coming events will run out of: what guests are likely to buy beside what is in stock.
+    """Forecast what guests buy for the coming events, compared with the stock, and which variants run out.
 
     Args:
-        shops: Domains of the shops, such as maple-and-pine.myshopify.com. All if empty.
-        event_types: What is celebrated. All if empty.
-        weeks: How far ahead events are looked at.
-        today: The day from which is looked ahead, such as 2026-03-14. Today if empty.
-        file: Leave the page, or the forecast by variant, as a file in EXPORT_FOLDER too.
+        shops: Domains of the shops, such as maple-and-pine.myshopify.com. All shops if empty.
+        event_types: Event types of the registries. All types if empty.
+        weeks: Number of weeks ahead whose events are included.
+        today: First day of the forecast, such as 2026-03-14. Today if empty.
+        file: Also write a file to EXPORT_FOLDER: html has the page, other formats the forecast by variant.
     """
     first = today or datetime.now(UTC).date()
-    question = parse_filter(shops, event_types, None, None)
-    return await leave("demand-forecast", "Demand", forecast_demand.submit(question, first, weeks, file))
+    report_filter = parse_filter(shops, event_types, None, None)
+    return await publish_when_done(
+        "demand-forecast", "Demand", forecast_demand.submit(report_filter, first, weeks, file)
+    )

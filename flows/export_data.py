@@ -5,7 +5,7 @@ from datetime import date
 from prefect import State
 
 from flows.runtime.job import job
-from flows.runtime.report_run import leave
+from flows.runtime.publish import publish_when_done
 from tasks.analyst_reports import export_table
 from wishcraft.analytics.filters import parse_filter
 from wishcraft.analytics.tables import TableName
@@ -24,15 +24,15 @@ async def export_data(
 ) -> State[None]:
     """Write a table's rows to a file in EXPORT_FOLDER, for pandas, a spreadsheet or another program.
 
-    No row names a person. Rows of millions go through in chunks; the file gets its name when it is whole.
+    The rows hold no personal data. Large tables are written in chunks; the file gets its name when it is complete.
 
     Args:
-        table: Registries, items, live purchases, events of guests, or reminders.
-        shops: Domains of the shops, such as maple-and-pine.myshopify.com. All if empty.
-        event_types: What is celebrated. All if empty.
-        first_day: Only registries that were created (or events that happened) on this day or later.
-        last_day: Only registries that were created (or events that happened) on this day or before.
-        file: Parquet keeps the columns' types; CSV opens anywhere.
+        table: Table to export. Purchases are those that were not cancelled; events are those of guests.
+        shops: Domains of the shops, such as maple-and-pine.myshopify.com. All shops if empty.
+        event_types: Event types of the registries. All types if empty.
+        first_day: Only registries created (or events that happened) on this day or later.
+        last_day: Only registries created (or events that happened) on this day or earlier.
+        file: Parquet keeps the types of the columns; CSV opens in any program.
     """
-    question = parse_filter(shops, event_types, first_day, last_day)
-    return await leave("export-data", "Export", export_table.submit(table, question, file))
+    report_filter = parse_filter(shops, event_types, first_day, last_day)
+    return await publish_when_done("export-data", "Export", export_table.submit(table, report_filter, file))

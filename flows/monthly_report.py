@@ -9,9 +9,9 @@ from tasks.maintenance_reports import report_month
 
 @job("monthly-report")
 async def monthly_report(mail: bool = False) -> State[None]:
-    """Tell what needs somebody once a month: indexes, dead rows, sizes, dependencies, keys, tokens, settings.
+    """List the monthly maintenance work: indexes, dead rows, sizes, dependencies, keys, tokens, settings.
 
     Args:
-        mail: Mail the report to OPS_EMAIL too.
+        mail: Also mail the report to OPS_EMAIL.
     """
     return await publish("monthly-report", "Monthly report", await report_month(scheduled_start()), mail=mail)

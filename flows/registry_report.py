@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from prefect import State
 
 from flows.runtime.job import job
-from flows.runtime.report_run import leave
+from flows.runtime.publish import publish_when_done
 from tasks.analyst_reports import report_registries
 from wishcraft.analytics.filters import parse_filter
 from wishcraft.domain.registries import EventType
@@ -20,15 +20,16 @@ async def registry_report(
     last_day: date | None = None,
     file: FileFormat = "html",
 ) -> State[None]:
-    """Say how registries do: how far they are fulfilled, what is given and by how many, what sells and what does not.
+    """Report how registries perform: completion, gifts and guests, products that sell and products that do not.
 
     Args:
-        shops: Domains of the shops, such as maple-and-pine.myshopify.com. All if empty.
-        event_types: What is celebrated. All if empty.
-        first_day: Only registries that were created on this day or later, such as 2026-01-01.
-        last_day: Only registries that were created on this day or before.
-        file: Leave the page, or its figures by shop and event type, as a file in EXPORT_FOLDER too.
+        shops: Domains of the shops, such as maple-and-pine.myshopify.com. All shops if empty.
+        event_types: Event types of the registries. All types if empty.
+        first_day: Only registries created on this day or later, such as 2026-01-01.
+        last_day: Only registries created on this day or earlier.
+        file: Also write a file to EXPORT_FOLDER: html has the page, other formats the figures by shop and event
+            type.
     """
-    question = parse_filter(shops, event_types, first_day, last_day)
-    making = report_registries.submit(question, datetime.now(UTC), file)
-    return await leave("registry-report", "Registries", making)
+    report_filter = parse_filter(shops, event_types, first_day, last_day)
+    report = report_registries.submit(report_filter, datetime.now(UTC), file)
+    return await publish_when_done("registry-report", "Registries", report)

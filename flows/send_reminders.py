@@ -11,7 +11,7 @@ from tasks.runtime.retries import advice_for, problem_of
 from tasks.runtime.shop_batches import find_shop_batches
 from tasks.send_reminders import judge_refusals, remind_shops
 from wishcraft.domain.work_results import WorkResult
-from wishcraft.errors import RefusalsDoubted
+from wishcraft.errors import TooManyAddressesRejected
 from wishcraft.observability.sentry import capture_error
 
 
@@ -19,29 +19,29 @@ from wishcraft.observability.sentry import capture_error
 async def send_reminders(
     shops: list[str] | None = None, dry_run: bool = False, today: date | None = None
 ) -> State[dict[str, int]]:
-    """Write to the registrants whose event is a week or a day away, each once for each date of the event.
+    """Send reminders to registrants a week and a day before their event, once each per event date.
 
     Args:
         shops: Domains of the shops to remind, such as maple-and-pine.myshopify.com. All active shops if empty.
-        dry_run: Say who would be reminded; send nothing.
-        today: The day to remind for, in every shop. Each shop's own day, by its time zone, if empty.
+        dry_run: Log the reminders that are due; send nothing.
+        today: Day to send reminders for, in every shop. The current day in each shop's time zone if empty.
     """
-    began = datetime.now(UTC)
+    started = datetime.now(UTC)
     batches = await find_shop_batches(shops or [])
-    outcomes = await run_batches(remind_shops, batches, dry_run=dry_run, today=today)
-    if any(outcome.counts.get("refused") for outcome in outcomes):
-        outcomes = await _judge(outcomes, began)
-    return await summarise("send-reminders", outcomes, watched=("refused", "postponed", "failed", "held"))
+    results = await run_batches(remind_shops, batches, dry_run=dry_run, today=today)
+    if any(result.counts.get("refused") for result in results):
+        results = await _judge_refusals(results, started)
+    return await summarise("send-reminders", results, watched=("refused", "postponed", "failed", "held"))
 
 
-async def _judge(outcomes: Sequence[WorkResult], began: datetime) -> list[WorkResult]:
-    """What became of the shops once it is decided whether the mail server's refusals are believed."""
+async def _judge_refusals(results: Sequence[WorkResult], started: datetime) -> list[WorkResult]:
+    """Suppress refused addresses; if the refusals are doubted, the shops that had some fail."""
     try:
-        await judge_refusals(began)
-    except RefusalsDoubted as error:
+        await judge_refusals(started)
+    except TooManyAddressesRejected as error:
         capture_error(error)
         return [
             replace(each, problem=problem_of(error), advice=advice_for(error)) if each.counts.get("refused") else each
-            for each in outcomes
+            for each in results
         ]
-    return list(outcomes)
+    return list(results)

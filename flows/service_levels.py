@@ -11,24 +11,23 @@ from tasks.service_levels import count_runs, tally_days
 from wishcraft.domain.service_levels import assess, end_of
 from wishcraft.observability.metrics import LATENCY_BOUNDS
 from wishcraft.reports.page import Page
-from wishcraft.reports.service_level_text import explanation, overview, rows, verdict
-from wishcraft.reports.service_levels import draw_days
+from wishcraft.reports.service_levels import draw_days, explanation, overview, rows, verdict
 
 NAME: Final = "service-levels"
 
 
 @job(NAME)
 async def service_levels(until: date | None = None, mail: bool = False) -> State[None]:
-    """Say how well the service kept what it promises: uptime, latency, errors, cache hits, jobs and mails.
+    """Compare uptime, latency, errors, cache hits, jobs and mails with their objectives.
 
-    A missed objective is what the report says, not a failure of the run.
+    A missed objective does not fail the run.
 
     Args:
-        until: The report's last day (UTC), such as 2026-03-14. All that is known by now if empty.
-        mail: Mail the report to OPS_EMAIL too.
+        until: Last day of the report (UTC), such as 2026-03-14. Until now if empty.
+        mail: Also mail the report to OPS_EMAIL.
     """
     end = end_of(until, scheduled_start())
     days = await tally_days(end, await count_runs(end))
-    found = assess(days, LATENCY_BOUNDS)
-    body = f"{overview(found)}\n\n{draw_days(days, end)}\n\n{explanation(end)}"
-    return await publish(NAME, "Service levels", Page(verdict(found), body, {NAME: rows(found)}), mail=mail)
+    assessments = assess(days, LATENCY_BOUNDS)
+    body = f"{overview(assessments)}\n\n{draw_days(days, end)}\n\n{explanation(end)}"
+    return await publish(NAME, "Service levels", Page(verdict(assessments), body, {NAME: rows(assessments)}), mail=mail)

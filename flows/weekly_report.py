@@ -9,9 +9,9 @@ from tasks.maintenance_reports import report_week
 
 @job("weekly-report")
 async def weekly_report(mail: bool = False) -> State[None]:
-    """Tell how the week went beside the one before: jobs, cache, slow queries, what guests read and what they do not.
+    """Compare the week with the one before: jobs, cache, slow queries, registries with and without views.
 
     Args:
-        mail: Mail the report to OPS_EMAIL too.
+        mail: Also mail the report to OPS_EMAIL.
     """
     return await publish("weekly-report", "Weekly report", await report_week(scheduled_start()), mail=mail)

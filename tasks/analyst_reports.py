@@ -1,94 +1,96 @@
-"""The tasks of the analysts' flows: each reads, counts and draws in a thread, and tells its run how far it is."""
+"""The tasks of the analysts' jobs: each reads, computes and draws in a thread, and updates its progress."""
 
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from prefect.runtime import flow_run
 
-from tasks.runtime.progress import BatchProgress
+from tasks.runtime.progress import TaskProgress
 from tasks.runtime.retries import task
 from wishcraft.analytics.database import AnalystsDatabase
-from wishcraft.analytics.reader import Progress, ReportFilter
+from wishcraft.analytics.filters import ReportFilter
+from wishcraft.analytics.reader import Progress
 from wishcraft.analytics.tables import TableName
-from wishcraft.reports import ad_hoc_sql, conversion_report, demand_report, export, registry_report
+from wishcraft.reports import ad_hoc_sql, export
 from wishcraft.reports.analyst_report import ReportResult
+from wishcraft.reports.conversion_report import ConversionReport
+from wishcraft.reports.demand_report import DemandReport
 from wishcraft.reports.export import DataFormat, FileFormat, save
-from wishcraft.reports.page import Page, counted
+from wishcraft.reports.page import Page, pluralize
+from wishcraft.reports.registry_report import RegistryReport
 from wishcraft.resources import open_analysts_database
 from wishcraft.settings import AnalyticsSettings
 
 T = TypeVar("T")
-Found = tuple[Page, Path | None]
-"""A page, and the file that was asked for."""
+PageAndFile = tuple[Page, Path | None]
+"""A report's page, and its file if one was requested."""
 
 
 @task("report registries")
-async def report_registries(question: ReportFilter, now: datetime, file: FileFormat) -> Found:
-    """How registries do: completion, gifts, guests, products, cohorts."""
-    return await _answer("Registries", partial(registry_report.answer, question=question, now=now), file, now.date())
+async def report_registries(report_filter: ReportFilter, now: datetime, file: FileFormat) -> PageAndFile:
+    """Report completion, gifts, guests, products and cohorts of registries."""
+    return await _make_report("Registries", RegistryReport(report_filter, now).build, file, now.date())
 
 
 @task("report conversion")
-async def report_conversion(question: ReportFilter, now: datetime, file: FileFormat) -> Found:
-    """Where guests give up, and what reminders do."""
-    day = question.days.last or now.date()
-    return await _answer("Conversion", partial(conversion_report.answer, question=question, now=now), file, day)
+async def report_conversion(report_filter: ReportFilter, now: datetime, file: FileFormat) -> PageAndFile:
+    """Report the guests' funnel and the effect of reminders."""
+    day = report_filter.days.last or now.date()
+    return await _make_report("Conversion", ConversionReport(report_filter, now).build, file, day)
 
 
 @task("forecast demand")
-async def forecast_demand(question: ReportFilter, today: date, weeks: int, file: FileFormat) -> Found:
-    """What the coming events will ask of the stock."""
-    make = partial(demand_report.answer, question=question, today=today, weeks=weeks)
-    return await _answer("Demand", make, file, today)
+async def forecast_demand(report_filter: ReportFilter, today: date, weeks: int, file: FileFormat) -> PageAndFile:
+    """Forecast the demand of the coming events by variant."""
+    return await _make_report("Demand", DemandReport(report_filter, today, weeks).build, file, today)
 
 
 @task("ask")
-async def ask_database(question: str, rows: int, seconds: int, file: FileFormat) -> Found:
-    """What a SELECT finds."""
+async def ask_database(question: str, rows: int, seconds: int, file: FileFormat) -> PageAndFile:
+    """Run a SELECT over the analysts' views."""
 
     def make(db: AnalystsDatabase, _: Progress) -> ReportResult:
-        return ad_hoc_sql.answer(db, question, rows, seconds)
+        return ad_hoc_sql.run_query(db, question, rows, seconds)
 
-    return await _answer("Answer", make, file, datetime.now(UTC).date())
+    return await _make_report("Answer", make, file, datetime.now(UTC).date())
 
 
 @task("export {table}")
-async def export_table(table: TableName, question: ReportFilter, form: DataFormat) -> Found:
+async def export_table(table: TableName, report_filter: ReportFilter, file_format: DataFormat) -> PageAndFile:
     """Write a table's rows to a file."""
-    file = _file(table, form, datetime.now(UTC).date())
-    rows = await _in_thread(lambda db, progress: export.export_table(db, table, question, file, progress))
-    return Page(f"{counted(rows, 'row')} of {table}.", "", {}), file
+    file = _file(table, file_format, datetime.now(UTC).date())
+    rows = await _in_thread(lambda db, progress: export.export_table(db, table, report_filter, file, progress))
+    return Page(f"{pluralize(rows, 'row')} of {table}.", "", {}), file
 
 
-async def _answer(
-    title: str, make: Callable[[AnalystsDatabase, Progress], ReportResult], form: FileFormat, day: date
-) -> Found:
-    answer = await _in_thread(make)
-    file = None if form == "none" else _file(str(flow_run.flow_name), form, day)
+async def _make_report(
+    title: str, make: Callable[[AnalystsDatabase, Progress], ReportResult], file_format: FileFormat, day: date
+) -> PageAndFile:
+    report = await _in_thread(make)
+    file = None if file_format == "none" else _file(str(flow_run.flow_name), file_format, day)
     if file:
-        await asyncio.to_thread(save, answer, title, file)
-    return answer.page, file
+        await asyncio.to_thread(save, report, title, file)
+    return report.page, file
 
 
-def _file(name: str, form: str, day: date) -> Path:
-    """A name that no other run has: what it holds, the day that it tells of, and the end of the run's id."""
-    return AnalyticsSettings().export_folder.absolute() / f"{name}-{day}-{str(flow_run.id)[-8:]}.{form}"
+def _file(name: str, file_format: str, day: date) -> Path:
+    """A path that is unique per run: name, day of the report, and the last digits of the run's id."""
+    return AnalyticsSettings().export_folder.absolute() / f"{name}-{day}-{str(flow_run.id)[-8:]}.{file_format}"
 
 
 async def _in_thread(work: Callable[[AnalystsDatabase, Progress], T]) -> T:
-    """Do the work beside this loop, which stays free for the run's heartbeats."""
+    """Do the work in a thread, so that the event loop stays free for the run's heartbeats."""
     loop = asyncio.get_running_loop()
-    watched = BatchProgress(1)
+    task_progress = TaskProgress(1)
 
-    def tell(done: int, total: int) -> None:
-        asyncio.run_coroutine_threadsafe(watched.checkpoint(done, total), loop).result()
+    def progress(done: int, total: int) -> None:
+        asyncio.run_coroutine_threadsafe(task_progress.checkpoint(done, total), loop).result()
 
-    def do() -> T:
+    def work_in_thread() -> T:
         with open_analysts_database() as db:
-            return work(db, tell)
+            return work(db, progress)
 
-    return await asyncio.to_thread(do)
+    return await asyncio.to_thread(work_in_thread)

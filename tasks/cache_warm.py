@@ -1,18 +1,14 @@
 """The task of the job `cache-warm`."""
 
-from tasks.runtime.retries import for_each_shop, shop_names, task
+from functools import partial
+
+from tasks.runtime.retries import task
+from tasks.runtime.shop_batches import for_each_shop, name_by_shops
 from wishcraft.domain.work_results import WorkResult
-from wishcraft.resources import Resources
-from wishcraft.services.checkpoint import Checkpoint
 from wishcraft.services.registries.warm import warm_shop
-from wishcraft.store.shops import ShopRef
 
 
-@task(shop_names("warm"))
+@task(name_by_shops("warm"))
 async def warm_shops(domains: list[str], *, force: bool) -> list[WorkResult]:
-    """Fill Redis with the active registries of these shops."""
-
-    async def warm(resources: Resources, shop: ShopRef, checkpoint: Checkpoint) -> dict[str, int]:
-        return await warm_shop(resources, shop, force=force, checkpoint=checkpoint)
-
-    return await for_each_shop(domains, warm)
+    """Fill the cache with the active registries of these shops."""
+    return await for_each_shop(domains, partial(warm_shop, force=force))

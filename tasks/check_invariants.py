@@ -1,29 +1,25 @@
 """The tasks of the job `check-invariants`."""
 
 from collections.abc import Mapping
+from functools import partial
 
-from tasks.runtime.retries import for_each_shop, shop_names, task
+from tasks.runtime.retries import task
+from tasks.runtime.shop_batches import for_each_shop, name_by_shops
 from wishcraft.domain.invariants import Invariant
 from wishcraft.domain.work_results import WorkResult
-from wishcraft.resources import Resources, open_resources
-from wishcraft.services.checkpoint import Checkpoint
+from wishcraft.resources import open_resources
 from wishcraft.services.operations.invariants import check_shop
-from wishcraft.store.shops import ShopRef
 
 
-@task(shop_names("check"))
+@task(name_by_shops("check"))
 async def check_shops(domains: list[str], *, repair: bool, sample: int) -> list[WorkResult]:
     """Check the invariants of these shops."""
-
-    async def check(resources: Resources, shop: ShopRef, checkpoint: Checkpoint) -> dict[str, int]:
-        return await check_shop(resources, shop, repair=repair, sample=sample, checkpoint=checkpoint)
-
-    return await for_each_shop(domains, check)
+    return await for_each_shop(domains, partial(check_shop, repair=repair, sample=sample))
 
 
-@task("tell the metrics")
-async def tell_violations(unrepaired: Mapping[Invariant, int]) -> None:
-    """Set the metric that alerts go by."""
+@task("publish violations")
+async def publish_violations(unrepaired: Mapping[Invariant, int]) -> None:
+    """Set the metric `invariant_violations`, which the alert uses."""
     async with open_resources() as resources:
         for invariant, count in unrepaired.items():
             resources.counters.set("invariant_violations", count, invariant=invariant.value)

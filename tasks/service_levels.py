@@ -16,33 +16,33 @@ from wishcraft.resources import open_resources
 
 _DAY: Final = timedelta(days=1)
 _BAD: Final = (StateType.FAILED, StateType.CRASHED)
-"""A run that took too long is `Failed` too. What was cancelled is neither good nor bad."""
+"""A run that timed out is `Failed` too. Cancelled runs are not counted."""
 
 
 @task("count runs")
 async def count_runs(end: datetime) -> dict[int, Count]:
-    """The deployments' runs that ended well or badly, by how many times 24 hours before `end` they ended.
+    """All and failed runs of deployments per day: 0 is the last 24 hours before `end`, 1 the 24 hours before those.
 
-    Prefect counts them itself: two requests a day, however many they were. What it has deleted is in no count.
+    Prefect counts them: two requests per day of the period, for any number of runs. Deleted runs are not counted.
     """
     async with get_client() as client:
         return {ago: await _count_day(client, end - ago * _DAY) for ago in range(DAYS)}
 
 
-@task("count what was served")
+@task("count service minutes")
 async def tally_days(end: datetime, runs: Mapping[int, Count]) -> list[Tally]:
-    """What was counted in each of the last days before `end`, the latest first."""
+    """Counts of requests, runs and mails for each of the last days before `end`, the latest first."""
     async with open_resources() as resources:
         return await service_levels.tally_days(resources, end, runs)
 
 
 async def _count_day(client: PrefectClient, end: datetime) -> Count:
-    within = {"after_": end - _DAY, "before_": end - timedelta(microseconds=1)}  # Prefect takes in both
+    within = {"after_": end - _DAY, "before_": end - timedelta(microseconds=1)}  # Prefect includes both ends
     ended = {"deployment_id": {"is_null_": False}, "end_time": within}
-    every, bad = [
+    total, bad = [
         await client.count_flow_runs(
             flow_run_filter=FlowRunFilter.model_validate({**ended, "state": {"type": {"any_": states}}})
         )
         for states in ((StateType.COMPLETED, *_BAD), _BAD)
     ]
-    return Count(every, bad)
+    return Count(total, bad)

@@ -3,6 +3,8 @@
 TEST_DATABASE_URL and TEST_REDIS_URL name servers to use instead; what the latter holds is deleted.
 """
 
+import gc
+import logging
 import os
 import tempfile
 import threading
@@ -37,13 +39,14 @@ from tests.support import hypothesis_profiles
 from tests.support.certificate import write_certificate
 from tests.support.demo_data import DemoData
 from tests.support.prefect_stand_in import PASSWORD, USER, PrefectStandIn
-from tests.support.sentry_listener import Listener
+from tests.support.sentry_listener import SentryListener
 from tests.support.sql_oracle import Tables
 from wishcraft.analytics import reader
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.cache import keys
 from wishcraft.cache.client import connect as connect_cache
 from wishcraft.migrations import upgrade
+from wishcraft.observability import context
 from wishcraft.resources import Resources, open_analysts_database, open_resources
 from wishcraft.settings import Settings
 from wishcraft.store import shops
@@ -128,7 +131,7 @@ def prefect_address() -> Iterator[tuple[str, PrefectStandIn]]:
 def prefect(prefect_address: tuple[str, PrefectStandIn]) -> PrefectStandIn:
     """The same, with runs to come and none overdue."""
     stand_in = prefect_address[1]
-    stand_in.overdue, stand_in.coming, stand_in.asked = 0, 12, 0
+    stand_in.overdue, stand_in.upcoming, stand_in.queries = 0, 12, 0
     return stand_in
 
 
@@ -162,9 +165,18 @@ def served(app: ASGIApp) -> Iterator[str]:
 
 
 @pytest.fixture
-def sentry() -> Iterator[Listener]:
-    """What takes the place of Sentry; `settings.model_copy(update={"sentry_dsn": …})` with its `dsn` reports to it."""
-    listener = Listener()
+def process_globals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restore the process's log record factory and registered secrets after the test, which may change them."""
+    monkeypatch.setattr(logging, "_logRecordFactory", logging.getLogRecordFactory())
+    monkeypatch.setattr(context, "_process_secrets", frozenset())
+
+
+@pytest.fixture
+def sentry(request: pytest.FixtureRequest) -> Iterator[SentryListener]:
+    """A server in Sentry's place; `settings.model_copy(update={"sentry_dsn": …})` with its `dsn` sends to it."""
+    request.getfixturevalue("process_globals")
+    gc.collect()  # asyncio logs, and Sentry would get, an error of a task that an earlier test has left
+    listener = SentryListener()
     with served(listener) as listener.address:
         yield listener
         sentry_sdk.get_client().close()
@@ -208,8 +220,21 @@ def simulator(simulator_server: tuple[str, FastAPI]) -> Simulator:
     return fresh
 
 
+@pytest.fixture
+def settings(base_settings: Settings) -> Settings:
+    """What all other fixtures use; a file that needs more overrides it, for instance by `settings_with_mail`."""
+    return base_settings
+
+
+@pytest.fixture
+def settings_with_mail(base_settings: Settings, mail_settings: dict[str, object], mailbox: Letterbox) -> Settings:
+    """Settings that send mail to the mail server, whose mailbox is empty."""
+    assert not mailbox.letters
+    return base_settings.model_copy(update=mail_settings)
+
+
 @pytest.fixture(scope="session")
-def settings(database_url: str, redis_url: str, simulator_server: tuple[str, FastAPI]) -> Settings:
+def base_settings(database_url: str, redis_url: str, simulator_server: tuple[str, FastAPI]) -> Settings:
     """Settings that name this worker's stores and the simulator."""
     return Settings(
         database_url=database_url,
@@ -233,7 +258,7 @@ def demo_data() -> DemoData:
 
 
 @pytest.fixture(scope="session")
-def many_data() -> DemoData:
+def demo_shops_data() -> DemoData:
     """The same with 120 registries each and their reminders."""
     return DemoData(360, reminders=True)
 
@@ -248,7 +273,7 @@ async def demo(
     """
     assert simulator.shops
     server = connect_cache(settings.redis_url, timeout=5)
-    await server.learn()
+    await server.learn_era()
     await redis.hset(keys.ERA, "since", 0)  # an era that began long ago: the hold of a new one is over
     await server.close()
     with psycopg.connect(settings.database_url.replace("+psycopg", ""), autocommit=True) as connection:
@@ -295,15 +320,15 @@ def analysts(settings: Settings) -> Iterator[AnalystsDatabase]:
 @pytest.fixture
 def tables(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tables]:
     """The tables themselves, to fill; reports read them in chunks of two registries."""
-    monkeypatch.setattr(reader, "REGISTRIES_AT_ONCE", 2)
+    monkeypatch.setattr(reader, "REGISTRIES_PER_CHUNK", 2)
     with psycopg.connect(settings.database_url.replace("+psycopg", ""), autocommit=True) as connection:
         yield connection
         connection.execute("TRUNCATE shops, pending_invalidations CASCADE")
 
 
 @pytest.fixture
-def many(settings: Settings, demo: Tables, many_data: DemoData, monkeypatch: pytest.MonkeyPatch) -> Tables:
+def demo_shops(settings: Settings, demo: Tables, demo_shops_data: DemoData, monkeypatch: pytest.MonkeyPatch) -> Tables:
     """The tables with so many demo registries, and their reminders, that averages tell something."""
-    monkeypatch.setattr(reader, "REGISTRIES_AT_ONCE", 40)
-    many_data.restore(demo, settings)
+    monkeypatch.setattr(reader, "REGISTRIES_PER_CHUNK", 40)
+    demo_shops_data.restore(demo, settings)
     return demo

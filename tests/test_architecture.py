@@ -101,7 +101,9 @@ def test_functions_that_write_registries_take_a_write_session() -> None:
         for function in (node for node in tree.body if isinstance(node, ast.AsyncFunctionDef)):
             names = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
             if names & (statements | {"_APPLY", "_BUMP", "_RECOUNT"}):
-                assert ast.unparse(function.args.args[0].annotation or function.name) == "WriteSession", function.name
+                annotation = function.args.args[0].annotation
+                assert annotation is not None
+                assert ast.unparse(annotation) == "WriteSession", function.name
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

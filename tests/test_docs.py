@@ -99,3 +99,10 @@ def test_a_decision_has_the_five_sections_and_a_date(page: Path) -> None:
     name = str(page.relative_to(ROOT))
     assert re.fullmatch(r"\d{4}-\d{2}-\d{2}", section(name, "Date").strip())
     assert re.match(r"(Accepted|Superseded by)\b", section(name, "Status").strip())
+
+
+def test_every_function_that_a_page_names_exists() -> None:
+    for page in PAGES:
+        for path, name in re.findall(r"`([\w/]+\.py):(\w+)`", page.read_text()):
+            source = (ROOT / path).read_text()
+            assert re.search(rf"^(async def|def|class) {name}\b", source, re.MULTILINE), f"{page.name}: {path}:{name}"

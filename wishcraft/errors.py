@@ -1,94 +1,95 @@
 """Every error that WishCraft raises on purpose.
 
 - WishCraftError
-  - ConfigurationError       a setting is missing or wrong; the message says which and what to do
-  - UnknownShop              no active shop has the domain that somebody named
-  - RequestRefused           a request asks for what cannot be done; the message says why, for whoever asked
-    - NotFound               there is no such thing, or it is not the caller's to see
-    - NotAllowed             the caller may not do that
-    - Conflict               it does not go together with what is there
-    - LimitReached           the shop or the customer has as many as they may
-    - ChangedSince           the registry is not as the caller last saw it
-    - Invalid                what was asked for makes no sense here
-    - TooManyTries           an access code was tried too often
-  - QuestionRefused          an analyst's question is not understood, not allowed or too large; the message says why
-  - RunStopped               the run was asked to end, and did so between two batches
-  - TransientError           it may work later, so a task retries it
-    - CacheUnavailable       Redis refused, hung or restarted
-    - DatabaseUnavailable    PostgreSQL did not answer in the time that a request or a task has
-    - ShopifyUnavailable     5xx, a cut connection, a timeout or a malformed answer, after the client's own retries
-    - ShopifyThrottled       Shopify kept throttling past the client's patience
-    - MailUnavailable        the mail server is away, or takes nothing for now
-    - MailPostponed          the mail server does not take this one mail for now
-    - MailOutcomeUnknown     a mail was handed over, and no answer came: it may have been taken
-  - ShopifyRefused           it will not work until someone changes something
-    - ShopifyUnauthorized    the token is not accepted and could not be refreshed: the shop must install the app anew
-    - ShopifyQueryInvalid    Shopify does not accept the document or its cost
-    - BulkOperationFailed    a bulk operation ended FAILED, CANCELED or EXPIRED
-  - MailRejected             the mail server will never take this mail; no message names the address
-    - AddressRejected        because there is no such mailbox: writing to it again would be wrong
-  - RefusalsDoubted          it says so of most recipients of a run: rather the server is wrong than they
-  - SenderRejected           the mail server does not take mail from us: the login or the sender is wrong
+  - ConfigurationError          a setting is missing or invalid; the message names it and says what to do
+  - UnknownShop                 no active shop has the given domain
+  - RequestRefused              a request cannot be fulfilled; the message is shown to the client
+    - NotFound                  the object does not exist, or the caller may not see it
+    - NotAllowed                the caller lacks the permission
+    - Conflict                  the request contradicts the current state
+    - LimitReached              the shop or the customer has reached a maximum
+    - ChangedSince              `If-Match` does not name the registry's current version
+    - Invalid                   a value is not valid here
+    - TooManyTries              an access code was tried too often
+  - QuestionRefused             an analyst's question is invalid, not allowed or too large; the message says why
+  - RunStopped                  the run was asked to stop, and stopped between two batches
+  - DatabaseRejected            PostgreSQL cannot store or compute a value, and will refuse it again
+  - TransientError              the same call may succeed later, so tasks retry it
+    - CacheUnavailable          Redis refused, hung or restarted
+    - DatabaseUnavailable       PostgreSQL refused, timed out, deadlocked or closed the connection
+    - ShopifyUnavailable        5xx, a lost connection, a timeout or a malformed response, after the client's retries
+    - ShopifyThrottled          Shopify throttled every retry of the client
+    - MailUnavailable           the mail server does not answer, or accepts no mail at present
+    - MailPostponed             the mail server does not accept this one mail at present
+    - MailOutcomeUnknown        a mail was sent without a reply: the server may have accepted it
+  - ShopifyRefused              Shopify answered with an error that a retry does not change
+    - ShopifyUnauthorized       the token is invalid and cannot be refreshed: the merchant must reinstall the app
+    - ShopifyQueryInvalid       Shopify rejects the GraphQL document, its variables or its cost
+    - BulkOperationFailed       a bulk operation ended FAILED, CANCELED or EXPIRED
+  - MailRejected                the mail server rejects this mail for good; the message never names the address
+    - AddressRejected           the mailbox does not exist: no further mail may go to it
+  - TooManyAddressesRejected    most recipients of a run were rejected: the mail server is at fault, not the addresses
+  - SenderRejected              the mail server rejects the login or the sender
 """
 
 from typing import ClassVar
 
 
 class WishCraftError(Exception):
-    """The root of the tree above; `advice` says in a job's summary what to do."""
+    """Root of the tree above; `advice` is the next step, shown in a job's summary."""
 
-    advice: ClassVar[str] = "Look at the run's logs."
+    advice: ClassVar[str] = "See the run's logs."
 
 
 class ConfigurationError(WishCraftError):
-    """A setting is missing or wrong; the message says which and what to do."""
+    """A setting is missing or invalid; the message names it and says what to do."""
 
-    advice = "Mend the setting in the environment of the worker, and start the worker again."
+    advice = "Correct the setting in the worker's environment, then restart the worker."
 
 
 class UnknownShop(WishCraftError):  # noqa: N818  it names a state
-    """No active shop has the domain that somebody named."""
+    """No active shop has the given domain."""
 
 
 class RequestRefused(WishCraftError):  # noqa: N818  it names what happened
-    """A request asks for what cannot be done; the message says why, for whoever asked, and holds no secret."""
+    """A request cannot be fulfilled; the message is shown to the client and contains no secret."""
 
     kind: ClassVar[str]
-    """Names the reason for programs; it never changes."""
+    """Last part of the problem type; never changes."""
 
 
 class NotFound(RequestRefused):
-    """There is no such thing, or it is not the caller's to see."""
+    """The object does not exist, or the caller may not see it."""
 
     kind = "not-found"
 
 
 class NotAllowed(RequestRefused):
-    """The caller may not do that."""
+    """The caller lacks the permission."""
 
     kind = "not-allowed"
 
 
 class Conflict(RequestRefused):
-    """It does not go together with what is there."""
+    """The request contradicts the current state."""
 
     kind = "conflict"
 
 
 class LimitReached(Conflict):
-    """The shop or the customer has as many as they may."""
+    """The shop or the customer has reached a maximum."""
 
     kind = "limit-reached"
 
 
 class ChangedSince(RequestRefused):
-    """The registry is not as the caller last saw it."""
+    """`If-Match` does not name the registry's current version."""
 
     kind = "changed-since"
 
 
 class Invalid(RequestRefused):
-    """What was asked for makes no sense here."""
+    """A value is not valid here."""
 
     kind = "invalid-request"
 
@@ -105,75 +106,81 @@ class TooManyTries(RequestRefused):
 
 
 class QuestionRefused(WishCraftError):  # noqa: N818  it names what happened
-    """An analyst's question is not understood, not allowed or too large; the message says why."""
+    """An analyst's question is invalid, not allowed or too large; the message says why."""
 
-    advice = "Ask again, as the message says."
+    advice = "Change the question as the message says, then run it again."
 
 
 class RunStopped(WishCraftError):  # noqa: N818  it names what happened
-    """The run was asked to end, and did so between two batches: nothing is half-done."""
+    """The run was asked to stop, and stopped between two batches: no batch is half done."""
+
+
+class DatabaseRejected(WishCraftError):  # noqa: N818  it names what happened
+    """PostgreSQL cannot store or compute a value, and will refuse it again; a retry is useless."""
+
+    advice = "Report it to the developers: the run's logs name the value's error."
 
 
 class TransientError(WishCraftError):
-    """It may work later."""
+    """The same call may succeed later."""
 
-    advice = "Nothing, if the next run succeeds."
+    advice = "Nothing to do if the next run succeeds."
 
 
 class CacheUnavailable(TransientError):  # noqa: N818  it names a state; so do httpx and psycopg
     """Redis refused, hung or restarted."""
 
-    advice = "Look at Redis (/health tells how it is); the next run makes up for this one."
+    advice = "Check Redis (see /health); the next run makes up for this one."
 
 
 class DatabaseUnavailable(TransientError):  # noqa: N818  it names a state
-    """PostgreSQL did not answer in the time that a request or a task has."""
+    """PostgreSQL refused, timed out, deadlocked or closed the connection; the driver's error is the cause."""
 
-    advice = "Look at PostgreSQL (/health tells how it is); the next run makes up for this one."
+    advice = "Check PostgreSQL (see /health); the next run makes up for this one."
 
 
 class ShopifyUnavailable(TransientError):  # noqa: N818  it names a state
-    """Shopify did not give a usable answer, after the client's own retries."""
+    """Shopify gave no usable response, after the client's own retries."""
 
-    advice = "Nothing, if the next run succeeds; else look at Shopify's status page."
+    advice = "Nothing to do if the next run succeeds; otherwise see Shopify's status page."
 
 
 class ShopifyThrottled(TransientError):  # noqa: N818  Shopify's own word
-    """Shopify kept throttling past the client's patience."""
+    """Shopify throttled every retry of the client."""
 
-    advice = "Nothing, if the next run succeeds; else another app of this shop uses up its points."
+    advice = "Nothing to do if the next run succeeds; otherwise another app uses up this shop's points."
 
 
 class MailUnavailable(TransientError):  # noqa: N818  it names a state
-    """The mail server is away, or takes nothing for now."""
+    """The mail server does not answer, or accepts no mail at present."""
 
-    advice = "Look at the mail server of SMTP_URL; then run the job again, or wait for the next run."
+    advice = "Check the mail server of SMTP_URL; then run the job again, or wait for the next run."
 
 
 class MailPostponed(TransientError):  # noqa: N818  it names what happened
-    """The mail server does not take this one mail for now."""
+    """The mail server does not accept this one mail at present."""
 
 
 class MailOutcomeUnknown(TransientError):  # noqa: N818  it names a state
-    """A mail was handed over, and no answer came: it may have been taken."""
+    """A mail was sent without a reply: the server may have accepted it."""
 
 
 class ShopifyRefused(WishCraftError):  # noqa: N818  it names a state
-    """Shopify answered, and the answer is no until someone changes something."""
+    """Shopify answered with an error that a retry does not change."""
 
-    advice = "Look at the run's logs: Shopify says there what it refuses."
+    advice = "See the run's logs for Shopify's error."
 
 
 class ShopifyUnauthorized(ShopifyRefused):
-    """The shop's token is not accepted and could not be refreshed: the shop must install the app anew."""
+    """The shop's token is invalid and cannot be refreshed: the merchant must reinstall the app."""
 
     advice = "Ask the merchant to install the app anew."
 
 
 class ShopifyQueryInvalid(ShopifyRefused):
-    """Shopify does not accept the GraphQL document, its variables or its cost."""
+    """Shopify rejects the GraphQL document, its variables or its cost."""
 
-    advice = "Tell the developers: the query does not fit SHOPIFY_API_VERSION."
+    advice = "Report it to the developers: the query does not fit SHOPIFY_API_VERSION."
 
 
 class BulkOperationFailed(ShopifyRefused):
@@ -183,23 +190,23 @@ class BulkOperationFailed(ShopifyRefused):
 
 
 class MailRejected(WishCraftError):  # noqa: N818  it names what happened
-    """The mail server will never take this mail; the message names its reply code, never the address."""
+    """The mail server rejects this mail for good; the message has the reply code, never the address."""
 
 
 class AddressRejected(MailRejected):
-    """There is no such mailbox: writing to it again would be wrong."""
+    """The mailbox does not exist: no further mail may go to it."""
 
 
-class RefusalsDoubted(WishCraftError):  # noqa: N818  it names what happened
-    """The mail server says of most recipients of a run that they do not exist: rather it is wrong than they."""
+class TooManyAddressesRejected(WishCraftError):  # noqa: N818  it names what happened
+    """Most recipients of a run were rejected: the mail server is at fault, not the addresses."""
 
     advice = (
-        "Nobody was suppressed, and their reminders stay due. See why the mail server of SMTP_URL refuses them "
-        "(docs/runbooks/mail.md); then run the job again, today."
+        "No address was suppressed, and the reminders stay due. Find out why the mail server of SMTP_URL rejects them "
+        "(docs/runbooks/mail.md), then run the job again today."
     )
 
 
 class SenderRejected(WishCraftError):  # noqa: N818  it names what happened
-    """The mail server does not take mail from us: the login or the sender is wrong."""
+    """The mail server rejects the login or the sender."""
 
-    advice = "Mend SMTP_URL or MAIL_FROM in the environment of the worker; then run the job again."
+    advice = "Correct SMTP_URL or MAIL_FROM in the worker's environment, then run the job again."

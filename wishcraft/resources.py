@@ -1,4 +1,4 @@
-"""The one place where clients are built: pools, timeouts and retries are set here and nowhere else."""
+"""Builds all clients, for the API and for jobs. Pools, timeouts and retries are set here and nowhere else."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -36,7 +36,7 @@ async def publish_nothing(_shop_id: int, _versions: Mapping[str, int]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a request or a task works with. Nothing in it connects before it is used."""
+    """The clients that requests and tasks use. They connect on first use."""
 
     db: Database
     redis: Server
@@ -53,23 +53,25 @@ class Resources:
 
 @asynccontextmanager
 async def open_resources(
-    settings: Settings | None = None, *, redis_timeout: float = 0.5, redis_breaks: bool = False
+    settings: Settings | None = None, *, redis_timeout: float = 0.5, redis_circuit_breaker: bool = False
 ) -> AsyncIterator[Resources]:
-    """Resources for as long as the context lasts; the settings are the environment's if none are given.
+    """Open the resources, and close them at the end of the block.
 
     Args:
-        settings: What to connect to.
-        redis_timeout: Seconds: short for a request, longer for a job, whose answers are large.
-        redis_breaks: Whether a Redis that does not answer is left alone until it does, as requests need it.
+        settings: The environment's by default.
+        redis_timeout: Seconds: short for requests, longer for jobs, which read large responses.
+        redis_circuit_breaker: Stop calling a Redis that does not answer, so that requests do not wait for it.
 
     Raises:
-        ConfigurationError: A setting is wrong; the message says which and what to do.
+        ConfigurationError: A setting is wrong; the message names it and the remedy.
     """
     settings = settings or from_environment()
     async with AsyncExitStack() as stack:
         db = Database(settings.database_url)
         stack.push_async_callback(db.close)
-        redis = connect(settings.redis_url, settings.redis_password, timeout=redis_timeout, breaks=redis_breaks)
+        redis = connect(
+            settings.redis_url, settings.redis_password, timeout=redis_timeout, with_breaker=redis_circuit_breaker
+        )
         stack.push_async_callback(redis.close)
         counters = Counters(redis)
         stack.push_async_callback(counters.flush)
@@ -101,7 +103,7 @@ async def open_resources(
 
 @contextmanager
 def open_analysts_database(url: str | None = None) -> "Iterator[AnalystsDatabase]":
-    """What reports are read from, for as long as the context lasts: at the URL, or where the environment says.
+    """Open the database that reports read, by default DATABASE_REPLICA_URL or DATABASE_URL, and close it at the end.
 
     Raises:
         ConfigurationError: Neither DATABASE_REPLICA_URL nor DATABASE_URL is set, or it is malformed.
@@ -111,8 +113,8 @@ def open_analysts_database(url: str | None = None) -> "Iterator[AnalystsDatabase
     try:
         database = AnalystsDatabase(url or analysts_url())
     except ConfigurationError as error:
-        told = "DATABASE_REPLICA_URL must say where reports are read from; docs/analysts.md shows how to set it"
-        raise ConfigurationError(f"{told} ({error})") from None
+        remedy = "Set DATABASE_REPLICA_URL to the database that reports read; docs/analysts.md shows how."
+        raise ConfigurationError(f"{remedy} ({error})") from None
     try:
         yield database
     finally:

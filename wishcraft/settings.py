@@ -1,6 +1,6 @@
-"""Settings from the environment, or else from files: one class, every name, default and meaning.
+"""Settings, from the environment or from secret files: names, defaults and descriptions.
 
-Nothing else reads `os.environ`.
+No other module reads `os.environ`.
 """
 
 from functools import lru_cache
@@ -14,16 +14,16 @@ from wishcraft.domain.networks import parse_networks
 from wishcraft.errors import ConfigurationError
 
 SECRETS: Final = Path("/run/secrets")
-"""Where Docker and Kubernetes put secrets: a file for each, e.g. `smtp_url`; the environment goes before them."""
+"""Where Docker and Kubernetes mount secrets, one file each, e.g. `smtp_url`; the environment takes precedence."""
 _CONFIG: Final = SettingsConfigDict(
     extra="ignore",
     frozen=True,
-    secrets_dir=[SECRETS] if SECRETS.is_dir() else [],  # one that is missing would be warned of
+    secrets_dir=[SECRETS] if SECRETS.is_dir() else [],  # pydantic warns of a missing directory
 )
 
 
 def _psycopg(url: str) -> str:
-    """The same URL with psycopg 3 as the driver; `postgres://`, `postgresql://` and other drivers are accepted."""
+    """The URL with psycopg 3 as its driver; accepts `postgres://`, `postgresql://` and other drivers."""
     scheme, separator, rest = url.partition("://")
     if not separator or scheme.partition("+")[0] not in {"postgres", "postgresql"}:
         raise ValueError("must look like postgresql://user:password@host:5432/wishcraft")
@@ -31,13 +31,13 @@ def _psycopg(url: str) -> str:
 
 
 def _networks(text: str) -> str:
-    """The same text, if it lists networks."""
+    """The text unchanged; raises ValueError if it is not a list of networks."""
     parse_networks(text)
     return text
 
 
 class DatabaseSettings(BaseSettings):
-    """All that migrations need."""
+    """Settings of migrations."""
 
     model_config = _CONFIG
 
@@ -45,7 +45,7 @@ class DatabaseSettings(BaseSettings):
 
 
 class AnalyticsSettings(BaseSettings):
-    """All that an analyst's notebook or shell needs: DATABASE_REPLICA_URL, or else DATABASE_URL."""
+    """Settings of an analyst's notebook or shell."""
 
     model_config = _CONFIG
 
@@ -58,7 +58,7 @@ class AnalyticsSettings(BaseSettings):
 
 
 class JobSettings(BaseSettings):
-    """How jobs are run, as far as that is known before any of them runs."""
+    """Settings that flows read on import, before a run begins."""
 
     model_config = _CONFIG
 
@@ -74,7 +74,7 @@ class JobSettings(BaseSettings):
 
 
 class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
-    """What the environment may say; docs/settings.md shows the same names and meanings (a test compares them)."""
+    """All settings; a test compares them with docs/settings.md."""
 
     environment: Literal["development", "production"] = Field(
         "development", description="`production` makes readiness require https to Shopify."
@@ -150,7 +150,7 @@ def settings() -> Settings:
     """This process's settings, read once.
 
     Raises:
-        ConfigurationError: A variable is missing or malformed; the message names all that are, and no value.
+        ConfigurationError: Variables are missing or invalid; the message names all of them, and no value.
     """
     try:
         return Settings()
@@ -159,10 +159,10 @@ def settings() -> Settings:
 
 
 def analysts_url() -> str:
-    """DATABASE_REPLICA_URL, or else DATABASE_URL: nothing else need be set for a report.
+    """DATABASE_REPLICA_URL, or DATABASE_URL if it is empty; a report needs no other setting.
 
     Raises:
-        ConfigurationError: Neither is set, or it is malformed; the message holds no value.
+        ConfigurationError: Neither is set, or it is invalid; the message contains no value.
     """
     try:
         return AnalyticsSettings().database_replica_url or DatabaseSettings().database_url
@@ -171,7 +171,7 @@ def analysts_url() -> str:
 
 
 def _explain(error: ValidationError) -> str:
-    """A line for each variable, without the values: they may be secrets."""
+    """Name, error and description of each invalid variable; no values, which may be secrets."""
     faults = [(str(each["loc"][0]), each["msg"]) for each in error.errors(include_input=False)]
     meanings = {name: field.description for name, field in Settings.model_fields.items()}
     return "; ".join(f"{name.upper()}: {message} ({meanings[name]})" for name, message in faults)

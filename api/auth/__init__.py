@@ -1,1 +1,1 @@
-"""Authentication of callers, and the routes' dependencies on it."""
+"""Authentication, rate limits and scopes."""

@@ -1,4 +1,4 @@
-"""Who is calling, and for which shop: a server with an API key, a guest through Shopify's app proxy, or its admin."""
+"""Authentication: an API key, a query signed by Shopify's app proxy, or an ID token of the embedded admin."""
 
 import time
 from collections.abc import Awaitable, Callable, Hashable
@@ -18,10 +18,10 @@ from wishcraft.shopify.id_tokens import verify_id_token
 from wishcraft.shopify.signatures import TOLERANCE, verify_proxy_query
 from wishcraft.store import api_keys, shops
 
-REMEMBERED_SECONDS: Final = 30
-"""A key that is revoked, or a shop that uninstalls, is let in for this long at most."""
-_REMEMBERED_MOST: Final = 10_000
-_SIGNED_MOST: Final = 50_000
+CACHE_SECONDS: Final = 30
+"""A revoked key, or a shop that has uninstalled the app, is accepted for at most this long."""
+_LARGEST_CACHE: Final = 10_000
+_MOST_QUERIES: Final = 50_000
 
 _DIGEST_SIZE: Final = 32
 _PREFIX: Final = slice(3, 15)
@@ -30,8 +30,8 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class KnownKey(NamedTuple):
-    """A key that has been shown before."""
+class CachedKey(NamedTuple):
+    """An API key that was found in PostgreSQL."""
 
     caller: Caller
     prefix: str
@@ -40,74 +40,74 @@ class KnownKey(NamedTuple):
     """Unix time."""
 
 
-class KnownQuery(NamedTuple):
-    """A signed query that has been verified before."""
+class VerifiedQuery(NamedTuple):
+    """A signed query whose signature was verified."""
 
-    until: float
-    """Unix time: for no longer than Shopify's timestamp holds, and the shop is known to have the app."""
+    expires: float
+    """Unix time: the end of the timestamp's tolerance, and at most `CACHE_SECONDS` after the verification."""
     shop_id: int
     caller: Caller | None
-    """The customer; None for a guest, who is known by the address that each request comes from."""
+    """The customer; None for a guest, whose name is made of each request's address."""
 
 
 class TTLCache(Generic[K, V]):
-    """What look-ups found, kept for a short while in this process. What was not found is asked again each time."""
+    """Results of `find` in this process, for `CACHE_SECONDS`. A None is not cached."""
 
     def __init__(self, find: Callable[[K], Awaitable[V | None]]) -> None:
         self._find = find
-        self._found: dict[K, tuple[float, V]] = {}
+        self._entries: dict[K, tuple[float, V]] = {}
 
-    def known(self, key: K) -> V | None:
-        """The value if it is known, at most `REMEMBERED_SECONDS` old; asks nobody."""
-        known = self._found.get(key)
-        return known[1] if known and time.monotonic() < known[0] else None
+    def cached(self, key: K) -> V | None:
+        """The cached value, if there is one that has not expired."""
+        entry = self._entries.get(key)
+        return entry[1] if entry and time.monotonic() < entry[0] else None
 
     async def get(self, key: K) -> V | None:
-        """The value, at most `REMEMBERED_SECONDS` old."""
-        if (known := self.known(key)) is not None:
-            return known
+        """The cached value, else the result of `find`."""
+        if (value := self.cached(key)) is not None:
+            return value
         value = await self._find(key)
-        self._found.pop(key, None)
+        self._entries.pop(key, None)
         if value is not None:
-            while len(self._found) >= _REMEMBERED_MOST:
-                del self._found[next(iter(self._found))]  # the one that was looked up first
-            self._found[key] = (time.monotonic() + REMEMBERED_SECONDS, value)
+            while len(self._entries) >= _LARGEST_CACHE:
+                del self._entries[next(iter(self._entries))]  # the oldest
+            self._entries[key] = (time.monotonic() + CACHE_SECONDS, value)
         return value
 
 
 class Authenticator:
-    """Tells who is calling; one for the application."""
+    """Finds the caller of a request."""
 
-    def __init__(self, resources: Resources, settings: Settings, tracker: TrafficRecorder) -> None:
+    def __init__(self, resources: Resources, settings: Settings, traffic_recorder: TrafficRecorder) -> None:
         self._db = resources.db
         secrets = (settings.shopify_api_secret, settings.shopify_api_secret_previous)
         self._secrets = [secret.get_secret_value() for secret in secrets if secret]
         self._client_id = settings.shopify_api_key
         self._trusted = parse_networks(settings.trusted_proxies)
-        self._tracker = tracker
+        self._traffic_recorder = traffic_recorder
         self._keys = TTLCache(self._find_key)
         self._shops = TTLCache(self._find_shop)
-        self._signed: dict[bytes, KnownQuery] = {}
+        self._verified: dict[bytes, VerifiedQuery] = {}
 
-    def known_by_key(self, key: bytes, scope: Connection) -> Caller | None:
-        """The caller whose API key this is, if it was shown of late."""
-        known = self._keys.known(_shown(key))
-        return self._admit(known, scope) if known else None
+    def cached_by_key(self, key: bytes, scope: Connection) -> Caller | None:
+        """The caller with this API key, if the key is cached. Does no I/O."""
+        cached = self._keys.cached(_fingerprint(key))
+        return self._validate_key(cached, scope) if cached else None
 
     async def by_key(self, key: str, scope: Connection) -> Caller | None:
-        """The caller whose API key this is."""
-        known = await self._keys.get(_shown(key.encode())) if prefix_of(key) else None
-        return self._admit(known, scope) if known else None
+        """The caller with this API key."""
+        found = await self._keys.get(_fingerprint(key.encode())) if prefix_of(key) else None
+        return self._validate_key(found, scope) if found else None
 
-    def known_by_signature(self, scope: Connection) -> Caller | None:
-        """The guest for whom Shopify signed the query, if the very same was verified of late and is still in time."""
-        signed = self._signed.get(scope["query_string"])
-        if signed is None or signed.until < time.time():
+    def cached_by_signature(self, scope: Connection) -> Caller | None:
+        """The caller whose query Shopify signed, if exactly this query was verified before. Does no I/O."""
+        verified = self._verified.get(scope["query_string"])
+        if verified is None or verified.expires < time.time():
             return None
-        return signed.caller or self._guest(signed.shop_id, scope)
+        return verified.caller or self._guest(verified.shop_id, scope)
 
     async def by_signature(self, scope: Connection) -> Caller | None:
-        """The guest for whom Shopify signed the query."""
+        """The customer or guest whose query Shopify signed."""
         now = datetime.now(UTC)
         identity = verify_proxy_query(scope["query_string"], self._secrets, now)
         shop = await self._shops.get(identity.shop) if identity else None
@@ -115,35 +115,41 @@ class Authenticator:
             return None
         customer = identity.customer_id
         caller = Caller(shop.id, f"customer:{shop.id}:{customer}", customer) if customer is not None else None
-        while len(self._signed) >= _SIGNED_MOST:
-            del self._signed[next(iter(self._signed))]
-        until = min(identity.signed_at + TOLERANCE, now + timedelta(seconds=REMEMBERED_SECONDS)).timestamp()
-        self._signed[scope["query_string"]] = KnownQuery(until, shop.id, caller)
+        while len(self._verified) >= _MOST_QUERIES:
+            del self._verified[next(iter(self._verified))]
+        expires = min(identity.signed_at + TOLERANCE, now + timedelta(seconds=CACHE_SECONDS)).timestamp()
+        self._verified[scope["query_string"]] = VerifiedQuery(expires, shop.id, caller)
         return caller or self._guest(shop.id, scope)
 
     async def by_id_token(self, token: str) -> Caller | None:
-        """The merchant in the embedded admin who has this ID token."""
+        """The merchant in the embedded admin with this ID token."""
         identity = verify_id_token(token, self._secrets, self._client_id)
         shop = await self._shops.get(identity.shop) if identity else None
         return Caller(shop.id, f"admin:{shop.id}:{identity.user}", None, EVERYTHING) if shop and identity else None
 
-    def address(self, scope: Connection) -> str:
-        """Where the request comes from, seen through our own proxies."""
-        return client_address(*_chain(scope), self._trusted)
+    def address(self, scope: Connection, hops: int = 0) -> str:
+        """The client's address: from the peer and the `X-Forwarded-For` chain, the nearest that is no trusted proxy.
+
+        `hops` further proxies are skipped: 1 for a request that Shopify signed.
+        """
+        peer = scope["client"][0] if scope.get("client") else ""
+        forwarded_for = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        return client_address(peer, forwarded_for, self._trusted, hops)
+
+    def _validate_key(self, key: CachedKey, scope: Connection) -> Caller | None:
+        """The key's caller, unless the key has expired or the address is not on its allow list. Records the use."""
+        if key.expires <= time.time():
+            return None
+        if key.networks and not is_within(self.address(scope), key.networks):
+            return None
+        self._traffic_recorder.record_key_use(key.prefix)
+        return key.caller
 
     def _guest(self, shop_id: int, scope: Connection) -> Caller:
-        return Caller(shop_id, f"guest:{shop_id}:{client_address(*_chain(scope), self._trusted, hops=1)}")
+        return Caller(shop_id, f"guest:{shop_id}:{self.address(scope, hops=1)}")
 
-    def _admit(self, known: KnownKey, scope: Connection) -> Caller | None:
-        if known.expires <= time.time():
-            return None
-        if known.networks and not is_within(self.address(scope), known.networks):
-            return None
-        self._tracker.note_key(known.prefix)
-        return known.caller
-
-    async def _find_key(self, shown: bytes) -> KnownKey | None:
-        key_hash, prefix = shown[:_DIGEST_SIZE], shown[_DIGEST_SIZE:].decode()
+    async def _find_key(self, fingerprint: bytes) -> CachedKey | None:
+        key_hash, prefix = fingerprint[:_DIGEST_SIZE], fingerprint[_DIGEST_SIZE:].decode()
         async with self._db.autocommit() as session:
             holder = await api_keys.find_holder(session, prefix)
         if holder is None or holder.key_hash != key_hash:
@@ -153,19 +159,13 @@ class Authenticator:
         scopes = frozenset(map(Scope, holder.scopes))
         if Scope.WRITE in scopes:
             scopes |= {Scope.READ}
-        return KnownKey(Caller(holder.shop_id, f"key:{prefix}", None, scopes), prefix, networks, expires)
+        return CachedKey(Caller(holder.shop_id, f"key:{prefix}", None, scopes), prefix, networks, expires)
 
     async def _find_shop(self, domain: str) -> shops.ShopRef | None:
         async with self._db.autocommit() as session:
             return await shops.find_by_domain(session, domain)
 
 
-def _shown(key: bytes) -> bytes:
-    """The key's digest, then its prefix: a look-up takes as long for a key that is nearly right as for any other."""
+def _fingerprint(key: bytes) -> bytes:
+    """SHA-256 of the key, then its prefix. A look-up takes equally long for a wrong key and a nearly right one."""
     return sha256(key).digest() + key[_PREFIX]
-
-
-def _chain(scope: Connection) -> tuple[str, list[str]]:
-    """Whom the connection is with, and through whom the request came to them."""
-    forwarded_for = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-    return scope["client"][0] if scope.get("client") else "", forwarded_for

@@ -1,18 +1,16 @@
-"""What holds for every request that FastAPI answers: headers, how large a body may be, how long an answer may take.
-
-And what is told of it: its time, and the id that its log lines and reports have, and every answer that is no success.
-"""
+"""ASGI middleware: request id, body limit, deadline, security headers, metrics, traces and the log context."""
 
 import asyncio
 import re
 import secrets
 import time
 from collections.abc import Awaitable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
-from sentry_sdk.tracing import Span
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,131 +24,31 @@ from wishcraft.observability.sentry import isolated, traced
 
 LARGEST_BODY: Final = 64 * 1024
 LONGEST_SECONDS: Final = 10.0
-_TOO_LARGE: Final = f"A request's body may have {LARGEST_BODY // 1024} KiB."
+"""The deadline of a response."""
+_TOO_LARGE: Final = f"The request body is larger than {LARGEST_BODY // 1024} KiB."
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Others are told as one: anybody can make up more."""
+"""Metrics count all other methods as `other`: clients can invent any number of them."""
 _UNTRACED: Final = ("/health", "/metrics")
-"""Probes, which come all the time, and are alike."""
-_ID: Final = re.compile(rb"[\w-]{8,64}", re.ASCII)
-_ending: Final = set[asyncio.Future[None]]()
-"""What was answered without, and has not ended yet: a task that nothing holds may vanish."""
+"""Frequent probes, whose traces would be all alike."""
+_REQUEST_ID: Final = re.compile(r"[\w-]{8,64}", re.ASCII)
+_cancelled: Final = set[asyncio.Future[None]]()
+"""Requests past their deadline that have not ended yet. The event loop itself keeps only weak references."""
 
 
-class RequestMiddleware:
-    """An ASGI application around another."""
+@dataclass(slots=True, eq=False)
+class LimitedReceive:
+    """ASGI `receive` of one request: keeps the body's parts, and refuses a body over `LARGEST_BODY`."""
 
-    def __init__(self, app: ASGIApp, state: Any) -> None:
-        """`state` is the other's; `draining` is in it once the process is to stop."""
-        self._app = app
-        self._state = state
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the application answer."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        # The edge may have waited for Redis before it gave the request on.
-        started = scope.get("wishcraft.arrived") or time.perf_counter()
-        body, method = _Body(receive), scope["method"] if scope["method"] in _METHODS else "other"
-        request_id = _request_id(scope)
-        answer = _Answer(scope, send, request_id, closing=self._state.draining)
-        with (
-            log_context(RequestSecrets(scope, body.parts), request_id=request_id),
-            isolated(),
-            _traced(scope, method) as trace,
-        ):
-            try:
-                await self._answer(scope, body, answer)
-            finally:
-                route = problems.route_of(scope)
-                seconds = time.perf_counter() - started
-                REQUEST_SECONDS.labels(method, route, str(answer.status), "route").observe(seconds)
-                if trace:
-                    trace.name = f"{method} {route}"  # type: ignore[attr-defined]  # a transaction has one
-
-    async def _answer(self, scope: Scope, body: "_Body", answer: "_Answer") -> None:
-        if _announced(scope) > LARGEST_BODY:
-            too_large = problems.answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "content-too-large", _TOO_LARGE)
-            await too_large(scope, body, answer)
-            return
-        try:
-            await _in_time(self._app(scope, body, answer.until_late))
-        except TimeoutError:
-            answer.is_late = True
-            late = _too_late(scope, body)
-            if answer.status:
-                raise
-            await late(scope, body, answer)
-        except Exception as error:  # noqa: BLE001  whatever it is, it is told, and raised if it must be
-            problems.tell(scope, "unhandled", error=error)
-            if not answer.is_whole:
-                # Without the cause: the server would log its text, which may quote what the request brought.
-                raise RuntimeError("The answer was cut off; why is in the line before") from None
-
-
-class _Answer:
-    """The `send` of one request: adds the headers, and knows how far the answer is."""
-
-    def __init__(self, scope: Scope, send: Send, request_id: str, *, closing: bool) -> None:
-        self.status = 0
-        """0 until it has begun."""
-        self.is_whole = False
-        self.is_late = False
-        self._scope = scope
-        self._send = send
-        self._request_id = request_id
-        self._closing = closing
-
-    async def until_late(self, message: Message) -> None:
-        """Send what the application answers, unless another answer has taken its place."""
-        if not self.is_late:
-            await self(message)
-
-    async def __call__(self, message: Message) -> None:
-        """Send the message."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message["headers"] = [*message.get("headers", []), *self._extra()]
-        elif message["type"] == "http.response.body":
-            self.is_whole = not message.get("more_body", False)
-        await self._send(message)
-
-    def _extra(self) -> list[tuple[bytes, bytes]]:
-        extra = [*self._scope.get("wishcraft.headers", []), SECURITY]
-        if self.status >= HTTPStatus.BAD_REQUEST:
-            extra.append((b"x-request-id", self._request_id.encode()))
-        return [*extra, CLOSE] if self._closing else extra
-
-
-def _traced(scope: Scope, method: str) -> AbstractContextManager[Span | None]:
-    probed = scope["path"].startswith(_UNTRACED)
-    return nullcontext() if probed else traced("http.server", f"{method} unmatched")
-
-
-def _request_id(scope: Scope) -> str:
-    """The one that the caller or a proxy gave, if it has the looks of one, else a new one."""
-    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-    return given.decode() if _ID.fullmatch(given) else secrets.token_hex(8)
-
-
-def _announced(scope: Scope) -> int:
-    value = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    return int(value) if value.isdigit() else 0
-
-
-class _Body:
-    """The `receive` of one request: keeps what has come, ends a body that is too large, and knows whom it waits for."""
-
-    def __init__(self, receive: Receive) -> None:
-        self.parts: list[bytes] = []
-        self.is_awaited = False
-        """Whether the client is to send more of it, and does not."""
-        self._receive = receive
-        self._size = 0
+    receive: Receive
+    parts: list[bytes] = field(default_factory=list)
+    is_awaited: bool = False
+    """Whether the application waits for more of the body."""
+    _size: int = field(default=0, init=False)
 
     async def __call__(self) -> Message:
+        """Receive the next message."""
         self.is_awaited = not self.parts or self.is_awaited
-        message = await self._receive()
+        message = await self.receive()
         chunk = message.get("body", b"")
         self._size += len(chunk)
         self.is_awaited = message.get("more_body", False)
@@ -160,13 +58,105 @@ class _Body:
         return message
 
 
-async def _in_time(work: Awaitable[None]) -> None:
-    """Do the work for as long as an answer may take; what is then left of it ends by itself.
+@dataclass(slots=True, eq=False)
+class ResponseSender:
+    """ASGI `send` of one request: adds the headers, and records how much of the response was sent."""
 
-    It is not waited for: whoever is cancelled while PostgreSQL hangs first asks that to let go of the query.
+    scope: Scope
+    send: Send
+    request_id: str
+    is_draining: bool
+    status: int = 0
+    """0 until the response has started."""
+    is_complete: bool = False
+    is_timed_out: bool = False
+
+    async def send_unless_timed_out(self, message: Message) -> None:
+        """Send a message of the application; after the deadline, drop it."""
+        if not self.is_timed_out:
+            await self(message)
+
+    async def __call__(self, message: Message) -> None:
+        """Send the message."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            added = [*self.scope.get("wishcraft.headers", []), SECURITY]
+            if self.status >= HTTPStatus.BAD_REQUEST:
+                added.append((b"x-request-id", self.request_id.encode()))
+            if self.is_draining:
+                added.append(CLOSE)
+            message["headers"] = [*message.get("headers", []), *added]
+        elif message["type"] == "http.response.body":
+            self.is_complete = not message.get("more_body", False)
+        await self.send(message)
+
+
+class RequestMiddleware:
+    """ASGI application around another."""
+
+    def __init__(self, app: ASGIApp, state: Any) -> None:
+        """`state` is the inner application's, with `draining`."""
+        self._app = app
+        self._state = state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the application answer within limits, and measure it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        # The fast path may have waited for Redis before it passed the request on.
+        started = scope.get("wishcraft.arrived") or time.perf_counter()
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        headers = Headers(scope=scope)
+        request_id = headers.get("x-request-id", "")
+        if not _REQUEST_ID.fullmatch(request_id):
+            request_id = secrets.token_hex(8)
+        body = LimitedReceive(receive)
+        response = ResponseSender(scope, send, request_id, self._state.draining)
+        is_untraced = scope["path"].startswith(_UNTRACED)
+        with (
+            log_context(RequestSecrets(scope, body.parts), request_id=request_id),
+            isolated(),
+            nullcontext() if is_untraced else traced("http.server", f"{method} unmatched") as trace,
+        ):
+            try:
+                length = headers.get("content-length", "")
+                await self._respond(scope, int(length) if length.isdecimal() else 0, body, response)
+            finally:
+                route = problems.route_of(scope)
+                seconds = time.perf_counter() - started
+                REQUEST_SECONDS.labels(method, route, str(response.status), "route").observe(seconds)
+                if trace:
+                    trace.name = f"{method} {route}"  # type: ignore[attr-defined]  # a transaction has one
+
+    async def _respond(self, scope: Scope, length: int, body: LimitedReceive, response: ResponseSender) -> None:
+        """Send the application's response, or a problem if the body is too large, time runs out or it raises."""
+        if length > LARGEST_BODY:
+            too_large = problems.answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "content-too-large", _TOO_LARGE)
+            await too_large(scope, body, response)
+            return
+        try:
+            await run_with_deadline(self._app(scope, body, response.send_unless_timed_out))
+        except TimeoutError:
+            response.is_timed_out = True
+            timeout = _timeout_response(scope, body)
+            if response.status:
+                raise
+            await timeout(scope, body, response)
+        except Exception as error:  # noqa: BLE001  any error is logged, and raised only if the response is incomplete
+            problems.log_server_error(scope, "unhandled", error=error)
+            if not response.is_complete:
+                # Without the cause: uvicorn would log its text, which may quote the request.
+                raise RuntimeError("The response was cut off. The line before has the cause.") from None
+
+
+async def run_with_deadline(work: Awaitable[None]) -> None:
+    """Run `work` for at most `LONGEST_SECONDS`, then cancel it without waiting for its end.
+
+    A task that is cancelled while PostgreSQL hangs waits until PostgreSQL has cancelled the query.
 
     Raises:
-        TimeoutError: It took too long.
+        TimeoutError: The work did not end in time.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -174,23 +164,24 @@ async def _in_time(work: Awaitable[None]) -> None:
     finally:
         if not task.done():
             task.cancel()
-            _ending.add(task)
-            task.add_done_callback(_end)
+            _cancelled.add(task)
+            task.add_done_callback(_discard)
     if not done:
         raise TimeoutError
     task.result()
 
 
-def _end(task: asyncio.Future[None]) -> None:
-    _ending.discard(task)
+def _discard(task: asyncio.Future[None]) -> None:
+    _cancelled.discard(task)
     if not task.cancelled():
-        task.exception()  # nobody else looks at it, and it has been told that the answer was late
+        task.exception()  # marks it as retrieved, or asyncio logs it; the timeout has been logged already
 
 
-def _too_late(scope: Scope, body: _Body) -> Response:
-    """What is answered instead: whose fault it is decides."""
+def _timeout_response(scope: Scope, body: LimitedReceive) -> Response:
+    """408 if the client is still sending the body, otherwise 503."""
     if body.is_awaited:
-        detail = f"The rest of the request's body did not come within {LONGEST_SECONDS:g} s."
+        detail = f"The request body did not arrive within {LONGEST_SECONDS:g} s."
         return problems.answer(HTTPStatus.REQUEST_TIMEOUT, "request-timeout", detail, {"Connection": "close"})
-    problems.tell(scope, "The answer took longer than %g s", LONGEST_SECONDS)
-    return problems.answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "It took too long.", problems.PAUSE)
+    problems.log_server_error(scope, "The answer took longer than %g s", LONGEST_SECONDS)
+    detail = "The request took too long. Try again later."
+    return problems.answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, problems.PAUSE)

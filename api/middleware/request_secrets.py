@@ -1,7 +1,8 @@
-"""What a request brings that no log line and no report about it may tell, in whatever error's text it turns up."""
+"""The values of a request that must not reach a log line or a Sentry event."""
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -12,20 +13,20 @@ from wishcraft.observability.redaction import is_secret_name
 _SECRET_HEADERS: Final = frozenset({b"authorization", b"cookie", b"x-api-key", b"x-registry-grant"})
 
 
+@dataclass(slots=True, eq=False)
 class RequestSecrets:
-    """Every text in the request's body, as people's data; the secrets among its headers and in its query."""
+    """The secret headers and query parameters of a request, and every text in its body, which is personal data."""
 
-    def __init__(self, scope: Scope, body: Sequence[bytes]) -> None:
-        """`body` is what has come of it; it may grow."""
-        self._scope = scope
-        self._body = body
-        self._known: tuple[int, frozenset[str]] = (-1, frozenset())
+    scope: Scope
+    body: Sequence[bytes]
+    """The parts that have arrived; there may be more later."""
+    _found: tuple[int, frozenset[str]] = field(default=(-1, frozenset()), init=False)
 
     def __call__(self) -> frozenset[str]:
-        """What is known now: looked for once, and again when more of the body has come."""
-        if self._known[0] != len(self._body):
-            self._known = len(self._body), frozenset(_secrets_of(self._scope, self._body))
-        return self._known[1]
+        """The values so far; searched again only when more of the body has arrived."""
+        if self._found[0] != len(self.body):
+            self._found = len(self.body), frozenset(_secrets_of(self.scope, self.body))
+        return self._found[1]
 
 
 def _secrets_of(scope: Scope, body: Sequence[bytes]) -> Iterator[str]:
@@ -36,7 +37,7 @@ def _secrets_of(scope: Scope, body: Sequence[bytes]) -> Iterator[str]:
         if is_secret_name(name):
             yield text
     try:
-        yield from _texts(json.loads(b"".join(body)))  # not orjson, which is stricter than FastAPI
+        yield from _texts(json.loads(b"".join(body)))  # not orjson, which accepts less than FastAPI
     except ValueError:
         yield b"".join(body).decode(errors="replace")
 

@@ -1,4 +1,4 @@
-"""What guests do besides reading: unlocking a registry, and telling what they did."""
+"""Routes of guests: unlock a registry, and record analytics events."""
 
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -7,13 +7,13 @@ from typing import Final
 from fastapi import APIRouter, Response
 
 from api.auth.dependencies import AppStateDep, Reader
-from api.problems import ALWAYS, documented, unavailable
+from api.problems import COMMON, documented, unavailable
 from api.routes.registries import Ref
 from api.routes.registry_changes import Slug
 from api.schemas.requests import GuestEvents, Unlocking
 from api.schemas.responses import Accepted, GrantAnswer
 from wishcraft.domain.guest_events import AnalyticsType
-from wishcraft.domain.registries import could_name_registry
+from wishcraft.domain.registries import is_registry_ref
 from wishcraft.services.registries.access import unlock
 from wishcraft.store.analytics_events import Event
 
@@ -24,32 +24,33 @@ router: Final = APIRouter(prefix="/api/registries/{ref}", tags=["guests"])
     "/unlock",
     summary="Unlock a password-protected registry",
     response_model=GrantAnswer,
-    responses=documented(*ALWAYS, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    responses=documented(*COMMON, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
 )
 async def unlock_registry(
-    response: Response, serving: AppStateDep, caller: Reader, slug: Slug, sent: Unlocking
+    response: Response, app_state: AppStateDep, caller: Reader, slug: Slug, body: Unlocking
 ) -> GrantAnswer:
-    """Gives a grant that opens the registry for a day. Who guesses is slowed down: 429 with `Retry-After`."""
-    grant = await unlock(serving.resources, caller, slug, sent.access_code)
+    """Returns a grant that opens the registry for a day. Too many tries are answered 429 with `Retry-After`."""
+    grant = await unlock(app_state.resources, caller, slug, body.access_code)
     response.headers["Cache-Control"] = "no-store"
     return GrantAnswer(grant=grant.token, expires_at=grant.expires_at)
 
 
 @router.post(
     "/events",
-    summary="Tell what a guest did",
+    summary="Record what a guest did",
     status_code=HTTPStatus.ACCEPTED,
     response_model=Accepted,
-    responses=documented(*ALWAYS, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    responses=documented(*COMMON, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
 )
-async def record_events(serving: AppStateDep, caller: Reader, ref: Ref, sent: GuestEvents) -> Accepted:
-    """Written down behind the answer. What is told of a registry or an item that does not exist is dropped then."""
-    if not could_name_registry(ref):
+async def record_events(app_state: AppStateDep, caller: Reader, ref: Ref, body: GuestEvents) -> Accepted:
+    """Events are stored after the response. Those of a registry or an item that does not exist are dropped."""
+    if not is_registry_ref(ref):
         return Accepted(accepted=0)
     now = datetime.now(UTC)
     events = [
-        Event(caller.shop_id, ref, AnalyticsType(each.type), now, sent.visitor_id, each.item_id) for each in sent.events
+        Event(caller.shop_id, ref, AnalyticsType(event.type), now, body.visitor_id, event.item_id)
+        for event in body.events
     ]
-    if not serving.tracker.add_events(events):
-        raise unavailable("Too many events are waiting to be written down; try again soon.")
+    if not app_state.traffic_recorder.add_events(events):
+        raise unavailable("Too many events are waiting to be stored. Try again later.")
     return Accepted(accepted=len(events))

@@ -1,4 +1,4 @@
-"""Whether the service lives, can serve, and is well: for load balancers, orchestrators and people."""
+"""Health probes: liveness, readiness, and the state of each part."""
 
 from http import HTTPStatus
 from typing import Final
@@ -11,26 +11,28 @@ from wishcraft.services.health.monitor import Health, Status
 router: Final = APIRouter(prefix="/health", tags=["health"])
 
 
-@router.get("", summary="How everything is")
-async def health(serving: AppStateDep) -> Health:
-    """Each part's state, at most a second old. Always 200: `degraded` is for people, not for a load balancer."""
-    return await serving.watch.health()
+@router.get("", summary="Get the health of every part")
+async def health(app_state: AppStateDep) -> Health:
+    """The state of every part, at most a second old. Always 200: load balancers use the readiness probe."""
+    return await app_state.health_monitor.health()
 
 
-@router.get("/liveness", summary="Whether the process answers")
+@router.get("/liveness", summary="Liveness probe")
 async def liveness() -> dict[str, str]:
-    """Touches nothing outside the process: a store that is away is no reason to restart it."""
+    """Checks the process only: a restart does not help if a store is unavailable."""
     return {"status": "alive"}
 
 
 @router.get(
     "/readiness",
-    summary="Whether requests can be served",
-    responses={HTTPStatus.SERVICE_UNAVAILABLE: {"model": Health, "description": "Send requests elsewhere."}},
+    summary="Readiness probe",
+    responses={
+        HTTPStatus.SERVICE_UNAVAILABLE: {"model": Health, "description": "Do not send requests to this process."}
+    },
 )
-async def readiness(request: Request, response: Response, serving: AppStateDep) -> Health:
-    """503 when no registry could be served (one of PostgreSQL and Redis is enough), and while the process stops."""
-    found = await serving.watch.health()
-    if found.status is Status.UNHEALTHY or request.app.state.draining:
+async def readiness(request: Request, response: Response, app_state: AppStateDep) -> Health:
+    """503 if neither PostgreSQL nor Redis is available, if a setting is wrong, or during shutdown."""
+    health = await app_state.health_monitor.health()
+    if health.status is Status.UNHEALTHY or request.app.state.draining:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
-    return found
+    return health

@@ -1,4 +1,4 @@
-"""Adding, changing and removing the items of registries, on behalf of their registrants."""
+"""Routes that add, change and remove items, on behalf of registrants."""
 
 from http import HTTPStatus
 from typing import Annotated, Final
@@ -10,11 +10,11 @@ from api.routes.registries import ONE
 from api.routes.registry_changes import (
     CHANGED,
     CREATED,
-    Condition,
     IdempotencyKeyHeader,
+    IfMatch,
     RegistryRequestDep,
     answer_created,
-    claim,
+    make_key,
 )
 from api.schemas.requests import LARGEST_ID, ChangedItem, NewItem
 from wishcraft.services.registries.items import add_item, change_item, remove_item
@@ -34,28 +34,38 @@ ItemId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
     responses=CREATED | documented(HTTPStatus.NOT_FOUND, HTTPStatus.PRECONDITION_FAILED),
 )
 async def add(
-    asked: RegistryRequestDep,
-    sent: NewItem,
-    if_match: Annotated[str | None, Header(alias="If-Match", description="The ETag that it must still have.")] = None,
+    registry_request: RegistryRequestDep,
+    body: NewItem,
+    if_match: Annotated[
+        str | None, Header(alias="If-Match", description="The ETag that the registry must have; optional.")
+    ] = None,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
-    """A variant of the shop, as Shopify describes it now: its title, price, stock and picture are read from there."""
-    made = claim(idempotency_key, asked.caller, asked.request, sent.model_dump_json().encode())
-    new = registry_items.NewItem(sent.variant_id, sent.quantity, sent.priority, sent.notes)
-    await add_item(asked.serving.resources, asked.to("item.added", if_match), new, made)
-    return await answer_created(asked.request, asked.serving, asked.caller, asked.slug)
+    """Adds a variant of the shop. Title, price, stock and image are read from Shopify."""
+    key = make_key(idempotency_key, registry_request.caller, registry_request.request, body.model_dump_json().encode())
+    item = registry_items.NewItem(body.variant_id, body.quantity, body.priority, body.notes)
+    await add_item(registry_request.app_state.resources, registry_request.as_change("item.added", if_match), item, key)
+    return await answer_created(
+        registry_request.request, registry_request.app_state, registry_request.caller, registry_request.slug
+    )
 
 
 @router.patch("/{item_id}", summary="Change an item", response_class=Response, responses={**ONE, **CHANGED})
-async def change(asked: RegistryRequestDep, item_id: ItemId, if_match: Condition, sent: ChangedItem) -> Response:
-    """What is not named stays as it is."""
-    values = {_COLUMNS.get(name, name): value for name, value in sent.named().items()}
-    await change_item(asked.serving.resources, asked.to("item.changed", if_match), item_id, values)
-    return await asked.answer()
+async def change(
+    registry_request: RegistryRequestDep, item_id: ItemId, if_match: IfMatch, body: ChangedItem
+) -> Response:
+    """Fields that are left out keep their values."""
+    values = {_COLUMNS.get(name, name): value for name, value in body.model_dump(exclude_unset=True).items()}
+    await change_item(
+        registry_request.app_state.resources, registry_request.as_change("item.changed", if_match), item_id, values
+    )
+    return await registry_request.answer()
 
 
 @router.delete("/{item_id}", summary="Remove an item", response_class=Response, responses={**ONE, **CHANGED})
-async def remove(asked: RegistryRequestDep, item_id: ItemId, if_match: Condition) -> Response:
-    """Guests no longer see it; what was bought of it stays in the books."""
-    await remove_item(asked.serving.resources, asked.to("item.removed", if_match), item_id)
-    return await asked.answer()
+async def remove(registry_request: RegistryRequestDep, item_id: ItemId, if_match: IfMatch) -> Response:
+    """Guests no longer see the item. Its purchases stay recorded."""
+    await remove_item(
+        registry_request.app_state.resources, registry_request.as_change("item.removed", if_match), item_id
+    )
+    return await registry_request.answer()

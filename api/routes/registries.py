@@ -1,4 +1,4 @@
-"""Reading registries: the lists, and one of them."""
+"""Routes that read registries: the lists, and one registry."""
 
 from datetime import date
 from http import HTTPStatus
@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from api.auth.dependencies import AppStateDep, Reader
-from api.problems import ALWAYS, documented, forbidden, not_found
-from api.representation import Representation, represent
+from api.problems import COMMON, documented, forbidden, not_found
+from api.representation import represent
 from api.schemas.responses import OwnRegistryList, RegistryAnswer, RegistryList
 from api.state import AppState
 from wishcraft.cache.entries import Header as EntryHeader
@@ -26,17 +26,15 @@ MOST_PER_PAGE: Final = 100
 
 Ref = Annotated[str, Path(max_length=LONGEST_SLUG, description="The registry's slug, or its id.")]
 Limit = Annotated[int, Query(ge=1, le=MOST_PER_PAGE)]
-Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of the page before.")]
+Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of the previous page.")]
 IfNoneMatch = Annotated[
-    str | None, Header(alias="If-None-Match", description="An ETag that the reader has: if it still holds, 304.")
+    str | None, Header(alias="If-None-Match", description="The ETag of the caller's copy: 304 if it is current.")
 ]
-"""For the docs alone: it is read as it was sent."""
+"""For OpenAPI only: `answer_one` reads the raw header."""
 GrantHeader = Annotated[
-    str | None, Header(alias="X-Registry-Grant", max_length=100, description="What unlocking the registry gave.")
+    str | None, Header(alias="X-Registry-Grant", max_length=100, description="The grant that `/unlock` returned.")
 ]
-GrantQuery = Annotated[
-    str | None, Query(max_length=100, description="The same, where a proxy lets no header of ours through.")
-]
+GrantQuery = Annotated[str | None, Query(max_length=100, description="The grant, for proxies that drop the header.")]
 ONE: Final[dict[int | str, dict[str, Any]]] = {
     HTTPStatus.OK: {
         "model": RegistryAnswer,
@@ -49,63 +47,60 @@ ONE: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-class RawResponse(Response):
-    """An answer as it was composed, header by header."""
-
-    def __init__(self, answer: Representation) -> None:
-        super().__init__(status_code=answer.status)
-        self.body = answer.body
-        self.raw_headers = answer.headers
-
-
 @router.get(
     "/api/registries",
     summary="List or search public registries",
     response_model=RegistryList,
-    responses=documented(*ALWAYS),
+    responses=documented(*COMMON),
 )
 async def list_registries(
     response: Response,
-    serving: AppStateDep,
+    app_state: AppStateDep,
     caller: Reader,
     q: Annotated[
         str | None,
-        Query(max_length=100, description="Words in the title or in a registrant's name.", examples=["emma"]),
+        Query(max_length=100, description="Words of the title or of a registrant's name.", examples=["emma"]),
     ] = None,
     event_type: EventType | None = None,
-    event_from: Annotated[date | None, Query(description="The event's day, or later.")] = None,
-    event_to: Annotated[date | None, Query(description="The event's day, or earlier.")] = None,
+    event_from: Annotated[date | None, Query(description="First event date.")] = None,
+    event_to: Annotated[date | None, Query(description="Last event date.")] = None,
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> dict[str, object]:
-    """The shop's public, active registries, the newest first."""
+    """The shop's public, active registries, newest first."""
     search = Search(q, event_type, event_from, event_to)
-    async with serving.resources.db.autocommit() as session:
-        # One more than is shown tells whether there is a next page.
-        found = await registry_lists.list_public(
+    async with app_state.resources.db.autocommit() as session:
+        # One more than the limit: if it exists, there is a next page.
+        rows = await registry_lists.list_public(
             session, caller.shop_id, limit + 1, int(cursor) if cursor else None, search
         )
     response.headers["Cache-Control"] = "private, max-age=10, stale-while-revalidate=60"
-    return {"registries": [summary_payload(*each) for each in found[:limit]], "next_cursor": _next(found, limit)}
+    return {
+        "registries": [summary_payload(*registry) for registry in rows[:limit]],
+        "next_cursor": _next_cursor(rows, limit),
+    }
 
 
 @router.get(
     "/api/my-registries",
     summary="List the customer's own registries",
     response_model=OwnRegistryList,
-    responses=documented(*ALWAYS),
+    responses=documented(*COMMON),
 )
 async def list_my_registries(
-    response: Response, serving: AppStateDep, caller: Reader, limit: Limit = 20, cursor: Cursor = None
+    response: Response, app_state: AppStateDep, caller: Reader, limit: Limit = 20, cursor: Cursor = None
 ) -> dict[str, object]:
-    """All of them, archived ones too, the newest first, with what guests are not shown."""
+    """All registries of the customer, newest first, including archived ones and the fields that guests do not see."""
     if caller.customer_id is None:
-        raise forbidden("This takes a customer: log in, or name the customer in X-Customer-Id.")
+        raise forbidden("This needs a customer. Log in, or send X-Customer-Id.")
     before = int(cursor) if cursor else None
-    async with serving.resources.db.autocommit() as session:
-        found = await registry_lists.list_own(session, caller.shop_id, caller.customer_id, limit + 1, before)
+    async with app_state.resources.db.autocommit() as session:
+        rows = await registry_lists.list_own(session, caller.shop_id, caller.customer_id, limit + 1, before)
     response.headers["Cache-Control"] = "private, no-store"
-    return {"registries": [_own(each) for each in found[:limit]], "next_cursor": _next(found, limit)}
+    return {
+        "registries": [_own_payload(registry) for registry in rows[:limit]],
+        "next_cursor": _next_cursor(rows, limit),
+    }
 
 
 @router.get(
@@ -114,63 +109,67 @@ async def list_my_registries(
     response_class=Response,
     responses={
         **ONE,
-        HTTPStatus.NOT_MODIFIED: {"description": "It is as it was at the ETag in If-None-Match."},
-        **documented(*ALWAYS, HTTPStatus.NOT_FOUND),
+        HTTPStatus.NOT_MODIFIED: {"description": "The caller's copy is current."},
+        **documented(*COMMON, HTTPStatus.NOT_FOUND),
     },
 )
 async def get_registry(
     request: Request,
-    serving: AppStateDep,
+    app_state: AppStateDep,
     caller: Reader,
     ref: Ref,
     _if_none_match: IfNoneMatch = None,
     grant: GrantQuery = None,
     grant_header: GrantHeader = None,
 ) -> Response:
-    """One registry of the shop. `X-Cache` tells where it came from: `hit`, `stale`, `miss` or `bypass`."""
-    return await answer_one(request, serving, caller, ref, grant=grant_header or grant)
+    """One registry of the shop. `X-Cache` says where it came from."""
+    return await answer_one(request, app_state, caller, ref, grant=grant_header or grant)
 
 
 async def answer_one(
-    request: Request, serving: AppState, caller: Caller, ref: str, *, grant: str | None = None
+    request: Request, app_state: AppState, caller: Caller, ref: str, *, grant: str | None = None
 ) -> Response:
-    """The registry as the caller may see it, or a problem."""
-    slug = await serving.reader.find_slug(caller.shop_id, ref)
+    """The registry, if the caller may read it."""
+    slug = await app_state.reader.find_slug(caller.shop_id, ref)
     if slug is None:
         raise no_such_registry()
-    entry, state = await serving.reader.read(caller.shop_id, slug)
-    await _admit(serving, caller, slug, entry.header, grant)
+    entry, cache_state = await app_state.reader.read(caller.shop_id, slug)
+    await authorize_read(app_state, caller, slug, entry.header, grant)
     if_none_match = request.headers.get("if-none-match")
     answer = represent(
         entry,
-        state,
+        cache_state,
         is_own=caller.owns(entry.header.owner),
         if_none_match=None if if_none_match is None else if_none_match.encode("latin-1"),
     )
-    serving.tracker.count_read(caller.shop_id, slug, state, len(answer.body))
-    return RawResponse(answer)
+    app_state.traffic_recorder.count_read(caller.shop_id, slug, cache_state, len(answer.body))
+    response = Response(answer.body, answer.status)
+    response.raw_headers = answer.headers
+    return response
 
 
-async def _admit(serving: AppState, caller: Caller, slug: str, header: EntryHeader, grant: str | None) -> None:
-    """Let the caller pass the registry's gate, or raise: what is private looks as if it were not there."""
+async def authorize_read(
+    app_state: AppState, caller: Caller, slug: str, header: EntryHeader, grant: str | None
+) -> None:
+    """Answer 404 or 403 if the caller may not read the registry. A private one looks as if it did not exist."""
     if caller.can_read(header.access_level, header.owner):
         return
     if header.access_level is not AccessLevel.CODE:
         raise no_such_registry()
-    if grant is None or not await is_granted(serving.resources, caller.shop_id, slug, grant):
-        raise forbidden("The registry opens with its access code: unlock it first.", "access-code-required")
+    if grant is None or not await is_granted(app_state.resources, caller.shop_id, slug, grant):
+        raise forbidden("Unlock the registry with its access code first.", "access-code-required")
 
 
 def no_such_registry() -> Exception:
-    """404."""
+    """404 of a registry."""
     return not_found("The shop has no such registry.")
 
 
-def _next(found: list[Any], limit: int) -> str | None:
-    return str(found[limit - 1].id) if len(found) > limit else None
+def _next_cursor(rows: list[Any], limit: int) -> str | None:
+    return str(rows[limit - 1].id) if len(rows) > limit else None
 
 
-def _own(registry: OwnRegistry) -> dict[str, object]:
+def _own_payload(registry: OwnRegistry) -> dict[str, object]:
     return {
         "id": registry.id,
         "slug": registry.slug,

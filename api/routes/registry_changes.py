@@ -1,4 +1,4 @@
-"""Creating, changing and archiving registries, on behalf of their registrants."""
+"""Routes that create, change and archive registries, on behalf of their registrants."""
 
 import hmac
 from http import HTTPStatus
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, NamedTuple
 from fastapi import APIRouter, Depends, Header, Request, Response
 
 from api.auth.dependencies import AppStateDep, Identified, OriginDep, Reader
-from api.problems import ALWAYS, ProblemError, documented
+from api.problems import COMMON, ProblemError, documented
 from api.routes.registries import ONE, Ref, answer_one, no_such_registry
 from api.schemas.requests import ChangedRegistry, NewRegistry, Person
 from api.state import AppState
@@ -19,9 +19,13 @@ from wishcraft.store.idempotency import IdempotencyKey
 
 router: Final = APIRouter(tags=["registries"])
 
-_OF_PERSON: Final = {"first_name": "customer_first_name", "last_name": "customer_last_name", "email": "customer_email"}
+_PERSON_COLUMNS: Final = {
+    "first_name": "customer_first_name",
+    "last_name": "customer_last_name",
+    "email": "customer_email",
+}
 CHANGED: Final = documented(
-    *ALWAYS,
+    *COMMON,
     HTTPStatus.NOT_FOUND,
     HTTPStatus.CONFLICT,
     HTTPStatus.PRECONDITION_FAILED,
@@ -29,37 +33,27 @@ CHANGED: Final = documented(
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
 )
 CREATED: Final[dict[int | str, dict[str, Any]]] = {
-    **documented(*ALWAYS, HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
-    HTTPStatus.CREATED: {**ONE[HTTPStatus.OK], "description": "The registry as it is now."},
+    **documented(*COMMON, HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    HTTPStatus.CREATED: {**ONE[HTTPStatus.OK], "description": "The current registry."},
 }
 
 
-async def condition(
+async def check_precondition(
     if_match: Annotated[
-        str | None, Header(alias="If-Match", description="The ETag with which the registry was read; `*` is any.")
+        str | None, Header(alias="If-Match", description="The ETag that the caller last read; `*` matches any.")
     ] = None,
 ) -> str:
-    """The tag that the caller saw; 428 without one."""
+    """The value of `If-Match`; 428 without one (RFC 6585). The write itself compares it with the version."""
     if if_match is None:
         raise ProblemError(
             HTTPStatus.PRECONDITION_REQUIRED,
             "precondition-required",
-            "Send the ETag with which you read the registry in If-Match.",
+            "If-Match is missing. Send the ETag of the registry that you read.",
         )
     return if_match
 
 
-def claim(key: str | None, caller: Caller, request: Request, body: bytes) -> IdempotencyKey | None:
-    """What makes a creation happen once, however often it is sent: the caller's key, and what it was sent with."""
-    if key is None:
-        return None
-    # Keyed, or who reads the table could try access codes against it, which are hashed slowly everywhere else.
-    secret = request.app.state.settings.shopify_api_secret.get_secret_value().encode()
-    request_hash = hmac.digest(secret, request.url.path.encode() + b"\n" + body, "sha256")
-    return IdempotencyKey(caller.shop_id, f"{caller.name}:{caller.customer_id}", key, request_hash)
-
-
-Condition = Annotated[str, Depends(condition)]
+IfMatch = Annotated[str, Depends(check_precondition)]
 IdempotencyKeyHeader = Annotated[
     str | None,
     Header(
@@ -67,14 +61,14 @@ IdempotencyKeyHeader = Annotated[
         min_length=1,
         max_length=100,
         pattern=r"^[\x21-\x7e]+$",
-        description="Any id, a new one for each thing to create: sent again within a day, nothing more is created.",
+        description="Any id, new for each creation. Repeating the request within a day creates nothing more.",
     ),
 ]
 
 
-async def find_slug(serving: AppStateDep, caller: Reader, ref: Ref) -> str:
-    """The slug of the registry in the path; 404 if there can be none."""
-    slug = await serving.reader.find_slug(caller.shop_id, ref)
+async def find_slug(app_state: AppStateDep, caller: Reader, ref: Ref) -> str:
+    """The slug of the registry in the path; 404 if there is none."""
+    slug = await app_state.reader.find_slug(caller.shop_id, ref)
     if slug is None:
         raise no_such_registry()
     return slug
@@ -84,31 +78,41 @@ Slug = Annotated[str, Depends(find_slug)]
 
 
 class RegistryRequest(NamedTuple):
-    """Who asks for which registry to be changed, and from where."""
+    """A request to change one registry."""
 
     request: Request
-    serving: AppState
+    app_state: AppState
     caller: Caller
     slug: str
     origin: Origin
 
-    def to(self, action: str, if_match: str | None) -> ChangeRequest:
-        """The change that is asked for, as the journal calls it."""
+    def as_change(self, action: str, if_match: str | None) -> ChangeRequest:
+        """The change, with its name in the audit log."""
         return ChangeRequest(self.caller, self.slug, action, if_match, self.origin)
 
     async def answer(self) -> Response:
-        """200 with the registry as it is now."""
-        return await answer_one(self.request, self.serving, self.caller, self.slug)
+        """200 with the current registry."""
+        return await answer_one(self.request, self.app_state, self.caller, self.slug)
 
 
-async def ask(
-    request: Request, serving: AppStateDep, caller: Identified, slug: Slug, origin: OriginDep
+async def get_registry_request(
+    request: Request, app_state: AppStateDep, caller: Identified, slug: Slug, origin: OriginDep
 ) -> RegistryRequest:
-    """What each change of a registry begins with."""
-    return RegistryRequest(request, serving, caller, slug, origin)
+    """The parts that every change of a registry needs."""
+    return RegistryRequest(request, app_state, caller, slug, origin)
 
 
-RegistryRequestDep = Annotated[RegistryRequest, Depends(ask)]
+RegistryRequestDep = Annotated[RegistryRequest, Depends(get_registry_request)]
+
+
+def make_key(key: str | None, caller: Caller, request: Request, body: bytes) -> IdempotencyKey | None:
+    """The idempotency key of a creation, scoped by caller and bound to the request's path and body."""
+    if key is None:
+        return None
+    # HMAC, not a plain hash: a reader of the table could otherwise guess access codes, which argon2 protects elsewhere.
+    secret = request.app.state.settings.shopify_api_secret.get_secret_value().encode()
+    request_hash = hmac.digest(secret, request.url.path.encode() + b"\n" + body, "sha256")
+    return IdempotencyKey(caller.shop_id, f"{caller.name}:{caller.customer_id}", key, request_hash)
 
 
 @router.post(
@@ -120,18 +124,21 @@ RegistryRequestDep = Annotated[RegistryRequest, Depends(ask)]
 )
 async def create(
     request: Request,
-    serving: AppStateDep,
+    app_state: AppStateDep,
     caller: Reader,
     origin: OriginDep,
-    sent: NewRegistry,
+    body: NewRegistry,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
-    """It belongs to the customer who is logged in, or whom the server names. Its slug says its title, and more."""
-    values = sent.model_dump(exclude={"registrant", "access_code"}) | _columns(sent.registrant)
-    made = claim(idempotency_key, caller, request, sent.model_dump_json().encode())
-    draft = Draft(values, sent.access_code)
-    slug = await create_registry(serving.resources, caller, draft, key=made, origin=origin)
-    return await answer_created(request, serving, caller, slug)
+    """The registry belongs to the logged-in customer, or to the one in `X-Customer-Id`.
+
+    Its slug is made of the title and a random suffix.
+    """
+    values = body.model_dump(exclude={"registrant", "access_code"}) | _columns(body.registrant)
+    key = make_key(idempotency_key, caller, request, body.model_dump_json().encode())
+    draft = Draft(values, body.access_code)
+    slug = await create_registry(app_state.resources, caller, draft, key=key, origin=origin)
+    return await answer_created(request, app_state, caller, slug)
 
 
 @router.patch(
@@ -140,14 +147,14 @@ async def create(
     response_class=Response,
     responses={**ONE, **CHANGED},
 )
-async def change(asked: RegistryRequestDep, if_match: Condition, sent: ChangedRegistry) -> Response:
-    """What is not named stays as it is. A new access code ends what the old one opened."""
-    values = {name: value for name, value in sent.named().items() if name not in {"registrant", "access_code"}}
-    if sent.registrant:
-        values |= _columns(sent.registrant)
-    doing = asked.to("registry.changed", if_match)
-    await update_registry(asked.serving.resources, doing, Draft(values, sent.access_code))
-    return await asked.answer()
+async def change(registry_request: RegistryRequestDep, if_match: IfMatch, body: ChangedRegistry) -> Response:
+    """Fields that are left out keep their values. A new access code ends the grants of the old one."""
+    values = body.model_dump(exclude_unset=True, exclude={"registrant", "access_code"})
+    if body.registrant:
+        values |= _columns(body.registrant)
+    registry_change = registry_request.as_change("registry.changed", if_match)
+    await update_registry(registry_request.app_state.resources, registry_change, Draft(values, body.access_code))
+    return await registry_request.answer()
 
 
 @router.delete(
@@ -156,18 +163,20 @@ async def change(asked: RegistryRequestDep, if_match: Condition, sent: ChangedRe
     status_code=HTTPStatus.NO_CONTENT,
     responses=CHANGED,
 )
-async def archive(asked: RegistryRequestDep, if_match: Condition) -> None:
-    """Nobody but its registrant sees it from then on. Nothing is deleted: to change its `status` brings it back."""
-    await archive_registry(asked.serving.resources, asked.to("registry.archived", if_match))
+async def archive(registry_request: RegistryRequestDep, if_match: IfMatch) -> None:
+    """Only its registrant sees an archived registry. Nothing is deleted: change its `status` to restore it."""
+    await archive_registry(
+        registry_request.app_state.resources, registry_request.as_change("registry.archived", if_match)
+    )
 
 
-async def answer_created(request: Request, serving: AppState, caller: Caller, slug: str) -> Response:
-    """201 with the registry as it is now."""
-    answer = await answer_one(request, serving, caller, slug)
+async def answer_created(request: Request, app_state: AppState, caller: Caller, slug: str) -> Response:
+    """201 with the current registry."""
+    answer = await answer_one(request, app_state, caller, slug)
     answer.status_code = HTTPStatus.CREATED
     answer.headers["Location"] = f"/api/registries/{slug}"
     return answer
 
 
 def _columns(person: Person) -> dict[str, Any]:
-    return {_OF_PERSON[name]: value for name, value in person.model_dump().items()}
+    return {_PERSON_COLUMNS[name]: value for name, value in person.model_dump().items()}

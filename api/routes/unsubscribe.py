@@ -1,4 +1,4 @@
-"""The page behind the link in every mail, and the one click that ends them (RFC 8058). The link is all the proof."""
+"""The unsubscribe page and one-click unsubscribe (RFC 8058). The token in the link is the only credential."""
 
 from http import HTTPStatus
 from typing import Annotated, Any, Final
@@ -17,44 +17,47 @@ _HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",  # the address of the page is the proof
+    "Referrer-Policy": "no-referrer",  # the page's address has the token
     "X-Robots-Tag": "noindex",
 }
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    HTTPStatus.NOT_FOUND: {"description": "We sent no such link.", "content": {"text/html": {}}},
+    HTTPStatus.NOT_FOUND: {"description": "The link is not valid.", "content": {"text/html": {}}},
     **documented(HTTPStatus.UNPROCESSABLE_ENTITY),
 }
-Token = Annotated[str, Path(max_length=200, description="From a mail's link.")]
+Token = Annotated[str, Path(max_length=200, description="The token of the link in a mail.")]
 
 
-@router.get("/{token}", summary="Ask whether to end a shop's mail", response_class=HTMLResponse, responses=_RESPONSES)
+@router.get("/{token}", summary="Show the unsubscribe page", response_class=HTMLResponse, responses=_RESPONSES)
 async def ask(request: Request, token: Token) -> HTMLResponse:
-    """A page with a button. It changes nothing itself: mail filters follow links too."""
+    """A page with a button. It changes nothing, because mail filters follow links too."""
     resources: Resources = request.app.state.resources
-    found = await find_unsubscribe_target(resources, request.app.state.settings, token)
-    if found is None:
+    target = await find_unsubscribe_target(resources, request.app.state.settings, token)
+    if target is None:
         return _no_such_link()
     return _answer(
         unsubscribe_page(
-            f"No more reminders from {found.shop}?", "You can close this page to keep them.", found.colour, asks=True
+            f"No more reminders from {target.shop}?",
+            "You can close this page to keep them.",
+            target.colour,
+            with_button=True,
         )
     )
 
 
 @router.post(
     "/{token}",
-    summary="End a shop's mail to whom the link was sent",
+    summary="Unsubscribe from a shop's mail",
     response_class=HTMLResponse,
     responses=_RESPONSES,
 )
 async def confirm(request: Request, token: Token) -> HTMLResponse:
-    """Ends it at once, without a login, as often as asked. What the body says does not matter."""
+    """Ends the shop's mail to the address that the link was sent to. Needs no login; the body is ignored."""
     resources: Resources = request.app.state.resources
-    found = await find_unsubscribe_target(resources, request.app.state.settings, token)
-    if found is None:
+    target = await find_unsubscribe_target(resources, request.app.state.settings, token)
+    if target is None:
         return _no_such_link()
-    await unsubscribe(resources, found.subscription)
-    return _answer(unsubscribe_page("Done", f"{found.shop} will send you no more reminders.", found.colour, asks=False))
+    await unsubscribe(resources, target.subscription)
+    return _answer(unsubscribe_page("Done", f"{target.shop} will send you no more reminders.", target.colour))
 
 
 def _no_such_link() -> HTMLResponse:

@@ -1,7 +1,7 @@
-"""What callers send, with the limits of each part. What has another shape is refused with 422 and the reason."""
+"""Request bodies, with the limits of each field. Other bodies are answered 422 with the reason."""
 
 from datetime import date
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -17,20 +17,20 @@ _DESCRIPTION: Final = "Thank you for celebrating with us."
 
 def _printable(text: str) -> str:
     if any(character < " " and character not in "\n\t" for character in text) or "\x7f" in text:
-        raise ValueError("has control characters")
+        raise ValueError("contains control characters")
     return text
 
 
 def _address(text: str) -> str:
     if normalise(text) is None:
-        raise ValueError("is no e-mail address")
+        raise ValueError("is not an e-mail address")
     return text.strip()
 
 
 def _network(text: str) -> str:
     networks = parse_networks(text)
-    if len(networks) != 1 or "%" in text:  # an address with a zone names an interface of the caller's machine
-        raise ValueError("is no address and no network")
+    if len(networks) != 1 or "%" in text:  # a zone names a network interface of one machine
+        raise ValueError("is neither an IP address nor a network")
     return str(networks[0])
 
 
@@ -42,23 +42,21 @@ Description = Annotated[str, StringConstraints(strip_whitespace=True, max_length
 Place = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200), AfterValidator(_printable)]
 Notes = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(_printable)]
 Address = Annotated[str, Field(max_length=254), AfterValidator(_address)]
-AccessCode = Annotated[str, Field(min_length=4, max_length=100, description="What guests type in; it is kept hashed.")]
+AccessCode = Annotated[
+    str, Field(min_length=4, max_length=100, description="The code that guests enter. Only its hash is stored.")
+]
 Quantity = Annotated[int, Field(ge=1, le=MOST_QUANTITY)]
 Network = Annotated[str, Field(max_length=50, examples=["203.0.113.0/24"]), AfterValidator(_network)]
 
 
 class RequestModel(BaseModel):
-    """Nothing is taken that nobody asked for: a name that is misspelt is not silently dropped."""
+    """Base of all request bodies: unknown fields are refused, so that a misspelt name is not ignored."""
 
     model_config = ConfigDict(extra="forbid")
 
-    def named(self) -> dict[str, Any]:
-        """What the sender named, by name."""
-        return self.model_dump(include=self.model_fields_set)
-
 
 class Person(RequestModel):
-    """Somebody who registers, and is reminded of the event. Guests are shown first names alone."""
+    """A registrant or co-registrant, who receives reminders. Guests see first names only."""
 
     first_name: Name
     last_name: Name
@@ -66,7 +64,7 @@ class Person(RequestModel):
 
 
 class NewRegistry(RequestModel):
-    """A registry to be created."""
+    """A new registry."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -91,7 +89,7 @@ class NewRegistry(RequestModel):
     description: Description = ""
     event_type: EventType
     event_date: date | None = None
-    event_location: Place | None = Field(None, description="Shown to nobody but the registrant.")
+    event_location: Place | None = Field(None, description="Only the registrant sees it.")
     visibility: Visibility = Visibility.PUBLIC
     access_code: AccessCode | None = None
     registrant: Person
@@ -99,7 +97,7 @@ class NewRegistry(RequestModel):
 
 
 class ChangedRegistry(RequestModel):
-    """What is to be different; what is not named stays."""
+    """The fields to change. Fields that are left out keep their values."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"title": "Emma & Hugo", "event_date": "2027-06-19"}]})
 
@@ -116,31 +114,31 @@ class ChangedRegistry(RequestModel):
 
 
 class NewItem(RequestModel):
-    """A wish."""
+    """A new item."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"variant_id": 40000010000003, "quantity": 2, "priority": "high"}]}
     )
 
-    variant_id: int = Field(ge=1, le=LARGEST_ID, description="Shopify's id of the variant.")
+    variant_id: int = Field(ge=1, le=LARGEST_ID, description="Shopify's variant id.")
     quantity: Quantity = 1
     priority: Priority = Priority.MEDIUM
     notes: Notes = ""
 
 
 class ChangedItem(RequestModel):
-    """What is to be different; what is not named stays."""
+    """The fields to change. Fields that are left out keep their values."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"quantity": 4}]})
 
     quantity: Quantity = 1
     priority: Priority = Priority.MEDIUM
     notes: Notes = ""
-    display_order: int = Field(0, ge=0, le=100_000, description="Items are shown from the smallest on.")
+    display_order: int = Field(0, ge=0, le=100_000, description="Items are listed in ascending order.")
 
 
 class Unlocking(RequestModel):
-    """What a guest typed in."""
+    """The access code that a guest entered."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"access_code": "open-sesame"}]})
 
@@ -148,14 +146,14 @@ class Unlocking(RequestModel):
 
 
 class GuestEvent(RequestModel):
-    """What a guest did. Purchases are told by Shopify."""
+    """What a guest did. Purchases come from Shopify, not from here."""
 
     type: Literal["registry_viewed", "item_clicked", "added_to_cart"]
     item_id: int | None = Field(None, ge=1, le=LARGEST_ID)
 
 
 class GuestEvents(RequestModel):
-    """What a guest did, told in one go. `visitor_id` is any id that says nothing of who it is."""
+    """A batch of one guest's events. `visitor_id` is any id that does not identify the person."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"visitor_id": "b7c1d2", "events": [{"type": "registry_viewed"}]}]}
@@ -166,7 +164,7 @@ class GuestEvents(RequestModel):
 
 
 class NewKey(RequestModel):
-    """An API key to be created."""
+    """A new API key."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -176,11 +174,15 @@ class NewKey(RequestModel):
 
     name: Title
     scopes: list[Scope] = Field(min_length=1, max_length=len(Scope))
-    ip_allow_list: list[Network] = Field([], max_length=50, description="From where it may be used; empty: anywhere.")
-    days: int | None = Field(None, ge=1, le=3_650, description="After how many days it expires; never, if left out.")
+    ip_allow_list: list[Network] = Field(
+        [], max_length=50, description="Addresses and networks that may use the key; empty: all."
+    )
+    days: int | None = Field(
+        None, ge=1, le=3_650, description="Days until the key expires; it never expires if left out."
+    )
 
 
 class Rotation(RequestModel):
-    """How long the old key goes on being good."""
+    """How long the old key stays valid."""
 
     grace_hours: int = Field(24, ge=0, le=24 * 30)

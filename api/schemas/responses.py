@@ -1,4 +1,4 @@
-"""The answers as OpenAPI describes them. The bytes come from the core; a test holds the two together."""
+"""Response schemas for OpenAPI. The core composes the bytes; a test checks that they match."""
 
 from datetime import date, datetime
 from typing import Annotated, Any, Final
@@ -9,28 +9,30 @@ from wishcraft.domain.callers import Scope
 from wishcraft.domain.inventory import StockLevel
 from wishcraft.domain.registries import EventType, ItemStatus, Priority, RegistryStatus, Visibility
 
-Money = Annotated[str, Field(pattern=r"^\d+(\.\d{2})?$", examples=["12.50"], description="In the registry's currency.")]
+Money = Annotated[
+    str, Field(pattern=r"^\d+(\.\d{2})?$", examples=["12.50"], description="Amount in the registry's currency.")
+]
 
 
 class Schema(BaseModel):
-    """No answer holds more than its schema says."""
+    """Base of all response schemas: no further fields."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Event(Schema):
-    """What is celebrated, and on which day in the shop's time zone."""
+    """The event, with its date in the shop's time zone."""
 
     type: EventType
     date: date | None
 
 
 class Item(Schema):
-    """A wish, and how far it is fulfilled."""
+    """A wished-for variant, with the quantities wanted and purchased."""
 
     id: int
-    product_id: int = Field(description="Shopify's id of the product.")
-    variant_id: int = Field(description="Shopify's id of the variant, to add to a cart.")
+    product_id: int = Field(description="Shopify's product id.")
+    variant_id: int = Field(description="Shopify's variant id, for adding to a cart.")
     handle: str
     product_title: str
     variant_title: str
@@ -38,17 +40,17 @@ class Item(Schema):
     price: Money
     compare_at_price: Money | None
     wanted: int
-    purchased: int = Field(description="May exceed what is wanted.")
+    purchased: int = Field(description="Quantity purchased. May exceed `wanted`.")
     remaining: int
     priority: Priority
     notes: str
-    available: bool = Field(description="Whether it can be bought now.")
+    available: bool = Field(description="Whether the variant can be bought now.")
     stock: StockLevel
     status: ItemStatus
 
 
 class Progress(Schema):
-    """How much of what is wanted has been bought; `percent` counts no surplus."""
+    """Quantities of all items. `percent` does not count purchases beyond the wanted quantity."""
 
     wanted: int
     purchased: int
@@ -56,7 +58,7 @@ class Progress(Schema):
 
 
 class Totals(Schema):
-    """What all wishes cost, and what has been bought, at today's prices."""
+    """Value of the wanted and of the purchased items, at current prices."""
 
     wanted: Money
     purchased: Money
@@ -90,7 +92,7 @@ _ITEM: Final[dict[str, Any]] = {
 
 
 class RegistryAnswer(Schema):
-    """One registry as a guest sees it."""
+    """A registry as guests see it."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -115,7 +117,7 @@ class RegistryAnswer(Schema):
     slug: str
     title: str
     description: str
-    registrants: list[str] = Field(description="First names.")
+    registrants: list[str] = Field(description="First names of the registrant and co-registrants.")
     event: Event
     visibility: Visibility
     status: RegistryStatus
@@ -126,7 +128,7 @@ class RegistryAnswer(Schema):
 
 
 class RegistrySummary(Schema):
-    """One line of a list."""
+    """A registry in a list."""
 
     id: int
     slug: str
@@ -135,18 +137,18 @@ class RegistrySummary(Schema):
 
 
 class RegistryList(Schema):
-    """One page of registries, the newest first."""
+    """A page of registries, newest first."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"registries": [{**_SUMMARY, "event": _EVENT}], "next_cursor": "100000001"}]}
     )
 
     registries: list[RegistrySummary]
-    next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null on the last.")
+    next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last page.")
 
 
 class PersonShown(Schema):
-    """Somebody who registered, as the registrant sees them."""
+    """A registrant or co-registrant, as the registrant sees them."""
 
     first_name: str
     last_name: str
@@ -154,7 +156,7 @@ class PersonShown(Schema):
 
 
 class OwnRegistry(Schema):
-    """A registry among its registrant's own, with what guests are not shown."""
+    """A registry as its registrant sees it, with the fields that guests do not see."""
 
     id: int
     slug: str
@@ -168,62 +170,64 @@ class OwnRegistry(Schema):
 
 
 class OwnRegistryList(Schema):
-    """One page of the customer's registries, the newest first."""
+    """A page of the customer's own registries, newest first."""
 
     registries: list[OwnRegistry]
-    next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null on the last.")
+    next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last page.")
 
 
 class GrantAnswer(Schema):
-    """What opens the registry from now on: show it in `X-Registry-Grant`, or as `grant` in the query."""
+    """A grant that opens the registry. Send it in `X-Registry-Grant`, or as `grant` in the query."""
 
     grant: str
     expires_at: datetime
 
 
 class Accepted(Schema):
-    """How many events were taken; they are written down within a second or so."""
+    """Number of events accepted. They are stored within about a second."""
 
     accepted: int
 
 
 class KeyShown(Schema):
-    """An API key, without what proves it."""
+    """An API key, without the key itself."""
 
     name: str
-    prefix: str = Field(description="The key begins with `wc_` and this.")
+    prefix: str = Field(description="The key begins with `wc_` and this prefix.")
     scopes: list[Scope]
     ip_allow_list: list[str]
     created_at: datetime
     expires_at: datetime | None
-    last_used_at: datetime | None = Field(description="To the minute.")
+    last_used_at: datetime | None = Field(description="Time of the last use, to the minute.")
     revoked_at: datetime | None
 
 
 class KeyList(Schema):
-    """The shop's keys, the newest first."""
+    """The shop's API keys, newest first."""
 
     keys: list[KeyShown]
 
 
 class KeyIssued(KeyShown):
-    """A new key. It is shown this once."""
+    """A new API key. `key` is shown only in this response."""
 
     key: str
 
 
 class UsageAnswer(Schema):
-    """How much the shop uses the service: since its counters began (a month without a read ends them), and now."""
+    """Usage of the shop: counters since their start (they expire after a month without a read), and current sizes."""
 
-    hits: int = Field(description="Reads of a registry that Redis answered.")
+    hits: int = Field(description="Reads answered from Redis.")
     stale: int = Field(
-        description="Reads that Redis answered with an entry past its soft expiry, which is then renewed."
+        description="Reads answered from Redis with an entry past its soft expiry, which is then revalidated."
     )
-    misses: int = Field(description="Reads that went to PostgreSQL and filled Redis.")
-    bypassed: int = Field(description="Reads that went to PostgreSQL alone, as while Redis is away.")
-    bytes_sent: int
-    evictions: int = Field(description="Entries given up because the shop was over its quota.")
-    entries: int = Field(description="Entries held now.")
-    bytes_held: int
+    misses: int = Field(description="Reads answered from PostgreSQL, which filled Redis.")
+    bypassed: int = Field(
+        description="Reads answered from PostgreSQL without filling Redis, for example while Redis is unavailable."
+    )
+    bytes_sent: int = Field(description="Bytes of registries sent.")
+    evictions: int = Field(description="Cache entries evicted because the shop exceeded its quota.")
+    entries: int = Field(description="Cache entries in Redis now.")
+    bytes_held: int = Field(description="Bytes of these entries.")
     quota_entries: int
     quota_bytes: int

@@ -9,9 +9,8 @@ import secrets
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -21,7 +20,7 @@ import psutil
 import psycopg
 from psycopg.sql import SQL, Identifier, Literal
 
-from deployments.sandbox.processes import Program, choose_port, running, writable
+from deployments.sandbox.processes import Program, Server, choose_port, running, writable
 from wishcraft.errors import ConfigurationError
 
 MAJOR_VERSION: Final = "18"
@@ -37,16 +36,7 @@ _SETTINGS: Final = (
 _UNSAFE: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
-@dataclass(frozen=True, slots=True)
-class PostgresServer:
-    """A server that is ready to be started: its program, its URL and how to ask whether it answers."""
-
-    program: Program
-    url: str
-    ready: Callable[[], bool]
-
-
-def prepare_postgres(folder: Path, *, port: int | None = None, durable: bool = True) -> PostgresServer:
+def prepare_postgres(folder: Path, *, port: int | None = None, durable: bool = True) -> Server:
     """Create or check the data in `<folder>/postgres` and choose the port; nothing runs yet.
 
     The superuser `postgres` has a generated password, because under root the server may write anywhere
@@ -67,7 +57,7 @@ def prepare_postgres(folder: Path, *, port: int | None = None, durable: bool = T
     argv = (_binary("postgres"), "-D", str(data), *(word for setting in settings for word in ("-c", setting)))
     # SIGINT is PostgreSQL's fast shutdown: sessions are cut off, and a checkpoint is written.
     program = Program("postgres", _unprivileged(argv, data), cwd=data, stop_signal=signal.SIGINT)
-    return PostgresServer(program, url, lambda: _answers(url))
+    return Server(program, url, lambda: _answers(url))
 
 
 @contextmanager

@@ -35,6 +35,15 @@ class Program:
     stop_signal: Signals = signal.SIGTERM
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that is ready to be started: its program, its URL and how to ask whether it answers."""
+
+    program: Program
+    url: str
+    ready: Callable[[], bool]
+
+
 def spawn_options(program: Program) -> dict[str, Any]:
     """The keyword arguments that `subprocess.Popen` and `asyncio.create_subprocess_exec` share for this program.
 

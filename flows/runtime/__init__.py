@@ -1,1 +1,1 @@
-"""What the flows share: the job decorator, its lifecycle, progress and publishing."""
+"""Adapters between flows and Prefect: the job decorator, run lifecycle, progress, published reports."""

@@ -1,4 +1,4 @@
-"""What all jobs share: a flow over batches of shops that ends with a summary, a table and a truthful state."""
+"""The `job` decorator, and what jobs over batches share: their tasks, artifacts and final state."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -13,26 +13,26 @@ from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from flows.runtime.progress import follow
-from flows.runtime.run_lifecycle import end_run, with_lifecycle
+from flows.runtime.progress import wait_with_progress
+from flows.runtime.run_lifecycle import on_run_end, with_lifecycle
 from tasks.runtime.retries import advice_for, problem_of
 from tasks.runtime.ui_links import artifact_page
-from wishcraft.domain.work_results import WorkResult, sentence, table, total
+from wishcraft.domain.work_results import WorkResult, summary_sentence, table_rows, total_counts
 from wishcraft.observability.sentry import capture_error
-from wishcraft.reports.run_summary import summary
+from wishcraft.reports.run_summary import render_summary
 from wishcraft.settings import JobSettings
 
 P = ParamSpec("P")
 Runner = TaskRunner[PrefectFuture[Any]]
 Work = Callable[P, Coroutine[Any, Any, State[Any]]]
 
-SHOPS_AT_ONCE: Final = 4
-LONGEST: Final = timedelta(hours=6)
-"""A run is given up then, so that it cannot keep its deployment's only slot for good; alerts come long before."""
+CONCURRENT_TASKS: Final = 4
+RUN_TIMEOUT: Final = timedelta(hours=6)
+"""Ends a run that hangs: it would block its deployment, which runs one at a time. Alerts fire much earlier."""
 
 
 def job(name: str) -> Callable[[Work[P]], Flow[P, Coroutine[Any, Any, State[Any]]]]:
-    """A flow that works on several batches of shops at once, where TASK_RUNNER says, and reports how it ends."""
+    """A Prefect flow with the run lifecycle, the timeout and the task runner that TASK_RUNNER selects."""
 
     def make_flow(work: Work[P]) -> Flow[P, Coroutine[Any, Any, State[Any]]]:
         @wraps(work)
@@ -42,21 +42,21 @@ def job(name: str) -> Callable[[Work[P]], Flow[P, Coroutine[Any, Any, State[Any]
         return flow(
             name=name,
             task_runner=task_runner(JobSettings()),
-            timeout_seconds=LONGEST.total_seconds(),
-            on_completion=[end_run],
-            on_failure=[end_run],
-            on_crashed=[end_run],
-            on_cancellation=[end_run],
+            timeout_seconds=RUN_TIMEOUT.total_seconds(),
+            on_completion=[on_run_end],
+            on_failure=[on_run_end],
+            on_crashed=[on_run_end],
+            on_cancellation=[on_run_end],
         )(run)
 
     return make_flow
 
 
 def task_runner(settings: JobSettings) -> Runner:
-    """Threads of this process, or a Dask cluster: the one at DASK_ADDRESS, else one on this machine for each run."""
+    """Threads of this process, or a Dask cluster: that at DASK_ADDRESS, else a local one per run."""
     if settings.task_runner == "threads":
-        return cast("Runner", ThreadPoolTaskRunner[Any](max_workers=SHOPS_AT_ONCE))  # its type is invariant
-    from prefect_dask.task_runners import DaskTaskRunner  # an extra, which needs a second to import
+        return cast("Runner", ThreadPoolTaskRunner[Any](max_workers=CONCURRENT_TASKS))  # TaskRunner is invariant
+    from prefect_dask.task_runners import DaskTaskRunner  # an optional dependency, and the import takes a second
 
     if settings.dask_address:
         return cast("Runner", DaskTaskRunner(address=settings.dask_address))
@@ -64,48 +64,46 @@ def task_runner(settings: JobSettings) -> Runner:
 
 
 async def run_batches(
-    work: Task[..., Any], shop_batches: Sequence[Sequence[str]], **parameters: object
+    work: Task[..., Any], batches: Sequence[Sequence[str]], /, **parameters: object
 ) -> list[WorkResult]:
-    """Run the task on every batch; a batch whose task failed for good becomes a failed outcome of each of its shops."""
-    futures = [work.submit(list(batch), **parameters) for batch in shop_batches]
-    await follow(futures, [len(batch) for batch in shop_batches])
+    """Run the task on every batch; if a batch's task fails, each of its items gets a failed result."""
+    futures = [work.submit(list(batch), **parameters) for batch in batches]
+    await wait_with_progress(futures, [len(batch) for batch in batches])
     return [
-        outcome
-        for batch, future in zip(shop_batches, futures, strict=True)
-        for outcome in await _outcomes(batch, future)
+        result for batch, future in zip(batches, futures, strict=True) for result in await _batch_results(batch, future)
     ]
 
 
 async def summarise(
-    key: str, outcomes: Sequence[WorkResult], watched: Sequence[str] = (), noun: str = "shop", warning: str = ""
+    key: str, results: Sequence[WorkResult], watched: Sequence[str] = (), noun: str = "shop", warning: str = ""
 ) -> State[dict[str, int]]:
-    """Leave the run's summary and table, and end it.
+    """Publish the run's summary and table as artifacts, and return its final state.
 
     Args:
-        key: The job's name: its artifacts' history is kept under it.
-        outcomes: One for each shop, or for each of what `noun` says.
-        watched: The counts of which any is worth a look; the summary names the shops.
-        noun: What the job goes by.
-        warning: A sentence of Markdown on what somebody has to do although nothing failed.
+        key: The job's name. The table is the artifact `<key>`, the summary `<key>-summary`.
+        results: One per item.
+        watched: Names of counts that need attention if they are not 0; the summary lists their items.
+        noun: What an item is.
+        warning: A sentence of Markdown on what a person must do although nothing failed.
 
     Returns:
-        `Cancelled` if the run was asked to stop, else `Failed` if a shop failed, else `Completed` with the totals.
+        `Cancelled` if the run was stopped, else `Failed` if an item failed, else `Completed` with the total counts.
     """
-    message = f"{sentence(outcomes, noun)} {warning}".rstrip()
-    rows = await acreate_table_artifact(table(outcomes, noun), key=key, description=message)
-    text = f"{summary(outcomes, watched, noun, warning)}\n\n[All {noun}s]({artifact_page(rows)})"
+    message = f"{summary_sentence(results, noun)} {warning}".rstrip()
+    rows = await acreate_table_artifact(table_rows(results, noun), key=key, description=message)
+    text = f"{render_summary(results, watched, noun, warning)}\n\n[All {noun}s]({artifact_page(rows)})"
     page = await acreate_markdown_artifact(text, key=f"{key}-summary", description=message)
     get_run_logger().info("%s Summary: %s", message, artifact_page(page))
-    if any(outcome.stopped for outcome in outcomes):
+    if any(result.stopped for result in results):
         return Cancelled(message=message)
-    if any(outcome.problem for outcome in outcomes):
+    if any(result.problem for result in results):
         return Failed(message=message)
-    return Completed(message=message, data=total(outcomes))
+    return Completed(message=message, data=total_counts(results))
 
 
-async def _outcomes(batch: Sequence[str], future: PrefectFuture[Any]) -> list[WorkResult]:
+async def _batch_results(batch: Sequence[str], future: PrefectFuture[Any]) -> list[WorkResult]:
     try:
         return list(await asyncio.to_thread(future.result))
-    except Exception as error:  # noqa: BLE001  also a Dask worker's death, which leaves the task run without an end
+    except Exception as error:  # noqa: BLE001  also if a Dask worker died, which leaves the task run without a state
         capture_error(error)
-        return [WorkResult(shop, problem=problem_of(error), advice=advice_for(error)) for shop in batch]
+        return [WorkResult(name, problem=problem_of(error), advice=advice_for(error)) for name in batch]

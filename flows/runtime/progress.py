@@ -1,4 +1,4 @@
-"""A run's progress artifact: the share of its work that is done, over all its tasks."""
+"""The progress artifact of a flow run: the percentage of its work that is done, over all its tasks."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,45 +12,45 @@ from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifa
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterTaskRunId, ArtifactFilterType
 from prefect.futures import PrefectFuture, PrefectWrappedFuture, wait
 
-NEWS_SECONDS: Final = 2.0
-"""Between two updates; a run that takes less has no progress to look at, and no artifact of it."""
+UPDATE_SECONDS: Final = 2.0
+"""Interval of updates; a shorter run gets no progress artifact."""
 
 
-async def follow(futures: Sequence[PrefectFuture[Any]], weights: Sequence[int]) -> None:
-    """Wait for all of the futures, and meanwhile keep the run's progress artifact; `weights` are their shares.
+async def wait_with_progress(futures: Sequence[PrefectFuture[Any]], weights: Sequence[int]) -> None:
+    """Wait for all futures and keep the flow run's progress artifact up to date; `weights` are their shares.
 
-    The tasks' threads or machines do the work: this loop stays free for the run's heartbeats.
+    Waits in a thread, so that the event loop stays free for the run's heartbeats.
     """
     waiting = asyncio.create_task(asyncio.to_thread(wait, list(futures)))
     artifact: UUID | None = None
-    while not (await asyncio.wait({waiting}, timeout=NEWS_SECONDS))[0]:
-        with suppress(httpx.HTTPError):  # the work matters more than the news of it
-            artifact = await _show(artifact, await _percent(futures, weights))
+    while not (await asyncio.wait({waiting}, timeout=UPDATE_SECONDS))[0]:
+        with suppress(httpx.HTTPError):  # a missed update must not fail the run
+            artifact = await _write_artifact(artifact, await _percent(futures, weights))
     waiting.result()
     if artifact:
         with suppress(httpx.HTTPError):
-            await _show(artifact, 100.0)
+            await _write_artifact(artifact, 100.0)
 
 
-async def _show(artifact: UUID | None, percent: float) -> UUID:
+async def _write_artifact(artifact: UUID | None, percent: float) -> UUID:
     if artifact is None:
-        return await acreate_progress_artifact(percent, description="What is done of this run's work.")
+        return await acreate_progress_artifact(percent, description="Percentage of this run's work that is done.")
     await aupdate_progress_artifact(artifact, percent)
     return artifact
 
 
 async def _percent(futures: Sequence[PrefectFuture[Any]], weights: Sequence[int]) -> float:
-    """What is done, by what the tasks under way have told and by those that have ended."""
-    told = await _told([future.task_run_id for future in futures])
+    """The weighted mean of the tasks' progress; tasks that ended count as done."""
+    by_task = await _read_task_progress([future.task_run_id for future in futures])
     shares = [
-        (100.0 if _has_ended(future) else told.get(future.task_run_id, 0.0)) * weight
+        (100.0 if _has_ended(future) else by_task.get(future.task_run_id, 0.0)) * weight
         for future, weight in zip(futures, weights, strict=True)
     ]
     return round(sum(shares) / (sum(weights) or 1), 1)
 
 
-async def _told(task_runs: list[UUID]) -> dict[UUID, float]:
-    """The tasks' own progress artifacts."""
+async def _read_task_progress(task_runs: list[UUID]) -> dict[UUID, float]:
+    """The progress artifacts of the task runs, in percent."""
     query = ArtifactFilter(
         task_run_id=ArtifactFilterTaskRunId(any_=task_runs), type=ArtifactFilterType(any_=["progress"])
     )

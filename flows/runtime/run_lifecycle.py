@@ -1,4 +1,4 @@
-"""How a job's runs report themselves: errors once and with their stack, ends as metrics, schedules as check-ins."""
+"""Start and end of a job's runs: errors go to Sentry once, ends become metrics, scheduled runs become check-ins."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -24,12 +24,12 @@ from wishcraft.observability.context import log_context
 from wishcraft.resources import open_resources
 from wishcraft.settings import settings
 
-START_MINUTES: Final = 5
-"""A scheduled run that has not begun so long after its time counts as missed."""
-RUN_MINUTES: Final = 60
-"""A run that has not ended by then counts as failed; it goes on all the same."""
-_told: Final = set[UUID]()
-"""The runs of this process that came as far as their work, and were reported there if it failed."""
+CHECK_IN_MARGIN_MINUTES: Final = 5
+"""A scheduled run that starts later than this after its time is missed, for Sentry."""
+MAX_RUN_MINUTES: Final = 60
+"""A longer run is failed, for Sentry; the run itself continues."""
+_reported_runs: Final = set[UUID]()
+"""Runs of this process whose work ended; if it failed, `_run_work` has reported the error."""
 _OUTCOMES: Final = {
     StateType.COMPLETED: "completed",
     StateType.FAILED: "failed",
@@ -40,36 +40,36 @@ _OUTCOMES: Final = {
 
 
 async def with_lifecycle(work: Callable[[], Awaitable[State[Any]]]) -> State[Any]:
-    """Do a run's work; an error that ends it is reported, and becomes its state, without what is not to be told."""
+    """Do a run's work and return its final state; an error is reported to Sentry and becomes a redacted message."""
     try:
-        with run_context(), sentry.isolated(), sentry.traced("job", _running()[0].name):
-            state = await _attempt(work)
-    except ConfigurationError as error:  # nothing can be reported
-        get_run_logger().error("The run could not begin", exc_info=error)
+        with run_context(), sentry.isolated(), sentry.traced("job", _current_run()[0].name):
+            state = await _run_work(work)
+    except ConfigurationError as error:  # Sentry may not be set up
+        get_run_logger().error("The run could not start", exc_info=error)
         state = Failed(message=problem_of(error))
-    if state.is_cancelled():  # Prefect has no hook for a run that ends so by itself
-        await end_run(*_running(), state)
+    if state.is_cancelled():  # Prefect calls no hook for a run that returns a Cancelled state
+        await on_run_end(*_current_run(), state)
     return state
 
 
-async def end_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Count the end of a run, and report what nobody else has: that it died, took too long or could not begin.
+async def on_run_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Hook of Prefect: count the end of a run, and report a crash, a timeout or a failed start to Sentry.
 
-    Prefect calls it in the run's own process, or in the worker's if that has died.
+    Prefect calls it in the run's process, or in the worker's if the run's process died.
     """
     job, outcome = flow.name, _OUTCOMES[state.type]
     sentry.start_sentry(settings(), "job")
-    run = str(flow_run.id)
-    with log_context(job=job, run=flow_run.name, run_id=run, run_url=run_page(run)), sentry.isolated():
-        if outcome == "crashed" or (outcome == "failed" and flow_run.id not in _told):
+    run_id = str(flow_run.id)
+    with log_context(job=job, run=flow_run.name, run_id=run_id, run_url=run_page(run_id)), sentry.isolated():
+        if outcome == "crashed" or (outcome == "failed" and flow_run.id not in _reported_runs):
             sentry.capture_message(f"{job} {outcome}: {state.message}")
         if flow_run.auto_scheduled:
             sentry.check_in(job, flow_run.id, "error" if outcome in {"failed", "crashed"} else "ok")
         await asyncio.to_thread(sentry.flush)
     async with open_resources() as resources:
         counters = resources.counters
-        if outcome == "cancelled" and not await counters.is_first(f"cancelled:{run}"):
-            return  # it ended by itself just when its worker was about to kill it: both tell
+        if outcome == "cancelled" and not await counters.is_first(f"cancelled:{run_id}"):
+            return  # both the run and the worker that cancels it call this
         counters.count("job_runs_total", job=job, outcome=outcome)
         if flow_run.start_time:
             counters.observe("job_seconds", (datetime.now(UTC) - flow_run.start_time).total_seconds(), job=job)
@@ -77,33 +77,33 @@ async def end_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
             counters.set("job_last_success_timestamp_seconds", datetime.now(UTC).timestamp(), job=job)
 
 
-async def _attempt(work: Callable[[], Awaitable[State[Any]]]) -> State[Any]:
-    flow, run = _running()
+async def _run_work(work: Callable[[], Awaitable[State[Any]]]) -> State[Any]:
+    flow, run = _current_run()
     if run.auto_scheduled:
         sentry.check_in(flow.name, run.id, "in_progress", await _schedule(run))
     try:
         state = await work()
-    except QuestionRefused as error:  # the asker's to mend: nobody on call has to look at it
+    except QuestionRefused as error:  # a wrong parameter: the message is for the person who started the run
         state = Cancelled(name="Refused", message=problem_of(error))
     except RunStopped:
-        state = Cancelled(message="The run was stopped; nothing is half-done.")
-    except Exception as error:  # noqa: BLE001  whatever it is, it ends the run
+        state = Cancelled(message="The run was stopped between two batches.")
+    except Exception as error:  # noqa: BLE001  any error ends the run as Failed
         get_run_logger().error("The run failed", exc_info=error)
         sentry.capture_error(error)
         state = Failed(message=problem_of(error))
-    _told.add(run.id)
+    _reported_runs.add(run.id)
     return state
 
 
-def _running() -> tuple[Flow[..., Any], FlowRun]:
+def _current_run() -> tuple[Flow[..., Any], FlowRun]:
     context = FlowRunContext.get()
     if context is None or context.flow is None or context.flow_run is None:
-        raise RuntimeError("only a run is reported")
+        raise RuntimeError("there is no flow run: call this within a flow")
     return context.flow, context.flow_run
 
 
-async def _schedule(run: FlowRun) -> sentry.Schedule | None:
-    """When the run's deployment is to run; None if nothing says so, or Prefect does not."""
+async def _schedule(run: FlowRun) -> sentry.MonitorSchedule | None:
+    """The cron schedule of the run's deployment; None if it has none or Prefect does not answer."""
     if run.deployment_id is None:
         return None
     with suppress(httpx.HTTPError):
@@ -111,5 +111,7 @@ async def _schedule(run: FlowRun) -> sentry.Schedule | None:
             deployment = await client.read_deployment(run.deployment_id)
         crons = [each.schedule for each in deployment.schedules if isinstance(each.schedule, CronSchedule)]
         if crons:
-            return sentry.Schedule(crons[0].cron, crons[0].timezone or "UTC", START_MINUTES, RUN_MINUTES)
+            return sentry.MonitorSchedule(
+                crons[0].cron, crons[0].timezone or "UTC", CHECK_IN_MARGIN_MINUTES, MAX_RUN_MINUTES
+            )
     return None

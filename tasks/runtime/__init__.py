@@ -1,1 +1,1 @@
-"""Adapters between tasks and Prefect: retries, shop batches, progress, run context and history."""
+"""Adapters between tasks and Prefect: retries, the loop over items, progress, run context, history of runs."""

@@ -1,4 +1,4 @@
-"""What every log line and report of a run is about, in whatever process a part of it runs."""
+"""Log context of a run, for the flow and for each of its tasks, in any process."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,18 +13,18 @@ from wishcraft.settings import settings
 
 @contextmanager
 def run_context() -> Iterator[None]:
-    """Within the block, what is logged and reported says which run it is part of.
+    """Start Sentry, and bind the current run's names, ids and page to logs and Sentry events within the block.
 
     Raises:
         ConfigurationError: A setting is wrong.
     """
     start_sentry(settings(), "job")
-    subject = {
+    context = {
         "job": flow_run.flow_name,
         "deployment": deployment.name,
         "run": flow_run.name,
         "run_id": flow_run.id,
         "run_url": run_page(flow_run.id) if flow_run.id else None,
     }
-    with log_context(**{name: str(value) for name, value in subject.items() if value}):
+    with log_context(**{name: str(value) for name, value in context.items() if value}):
         yield

@@ -1,6 +1,7 @@
-"""What Prefect's API knows of earlier runs: how they ended, and the tables that they left."""
+"""Earlier runs, read from Prefect's API: how they ended, and the tables among their artifacts."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -10,48 +11,65 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort
 
 from tasks.runtime.ui_links import run_page
-from wishcraft.reports.page import Earlier
+from wishcraft.domain.batches import batches
+from wishcraft.reports.page import PreviousTable
 from wishcraft.reports.sections.runs import Run
 
-_AT_ONCE: Final = 200
-"""What Prefect's server gives out at most."""
-_TABLES_AT_ONCE: Final = 5
+_PAGE: Final = 200
+"""Runs per request: the most that Prefect's server returns."""
+_TABLES_PAGE: Final = 5
+_TAGS_PER_REQUEST: Final = 100
 _ENDED: Final = [StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
 
 
 async def read_runs(begin: datetime, end: datetime) -> list[Run]:
-    """The runs that ended from `begin` until `end`, the last first."""
-    chosen = FlowRunFilter.model_validate(
+    """The runs that ended from `begin` to `end`, the latest first."""
+    query = FlowRunFilter.model_validate(
         {"end_time": {"after_": begin, "before_": end}, "state": {"type": {"any_": _ENDED}}}
     )
     found: list[FlowRun] = []
     async with get_client() as client:
         jobs = {flow.id: flow.name for flow in await client.read_flows()}
         while page := await client.read_flow_runs(
-            flow_run_filter=chosen, sort=FlowRunSort.END_TIME_DESC, limit=_AT_ONCE, offset=len(found)
+            flow_run_filter=query, sort=FlowRunSort.END_TIME_DESC, limit=_PAGE, offset=len(found)
         ):
             found += page
     return [_run(run, jobs.get(run.flow_id, "unknown")) for run in found]
 
 
-async def read_table(key: str, before: datetime) -> Earlier:
-    """The newest table under the key that was left before that moment; an empty one if there is none."""
-    chosen = ArtifactFilter.model_validate({"key": {"any_": [key]}, "type": {"any_": ["table"]}})
+async def read_table(key: str, before: datetime) -> PreviousTable:
+    """The latest table artifact with this key from before this time; an empty one if there is none."""
+    query = ArtifactFilter.model_validate({"key": {"any_": [key]}, "type": {"any_": ["table"]}})
     offset = 0
     async with get_client() as client:
         while page := await client.read_artifacts(
-            artifact_filter=chosen, sort=ArtifactSort.CREATED_DESC, limit=_TABLES_AT_ONCE, offset=offset
+            artifact_filter=query, sort=ArtifactSort.CREATED_DESC, limit=_TABLES_PAGE, offset=offset
         ):
             for artifact in page:
                 if artifact.created and artifact.created < before:
                     created = datetime.fromtimestamp(artifact.created.timestamp(), UTC)
-                    return Earlier(json.loads(str(artifact.data)), created)
+                    return PreviousTable(json.loads(str(artifact.data)), created)
             offset += len(page)
-    return Earlier()
+    return PreviousTable()
+
+
+async def find_completed_tags(tags: Sequence[str]) -> set[str]:
+    """Those of the tags that some completed run has."""
+    completed: set[str] = set()
+    async with get_client() as client:
+        for some in batches(tags, _TAGS_PER_REQUEST):
+            query = FlowRunFilter.model_validate(
+                {"tags": {"any_": list(some)}, "state": {"type": {"any_": [StateType.COMPLETED]}}}
+            )
+            offset = 0
+            while page := await client.read_flow_runs(flow_run_filter=query, limit=_PAGE, offset=offset):
+                completed.update(tag for run in page for tag in run.tags)
+                offset += len(page)
+    return completed & set(tags)
 
 
 def _run(run: FlowRun, job: str) -> Run:
-    assert run.end_time  # noqa: S101  the query asks for it
+    assert run.end_time  # noqa: S101  the query selects by it
     return Run(
         job=job,
         name=run.name,

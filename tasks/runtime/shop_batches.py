@@ -1,23 +1,77 @@
-"""Tasks about which shops a run is for."""
+"""Work on shops: which shops a run is for, in one batch per task, and the loop over the shops of a batch."""
 
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, Protocol
 
-from tasks.runtime.retries import task
+from prefect.runtime import task_run
+
+from tasks.runtime.retries import MAX_TRIES, task
+from tasks.runtime.work_items import work_on_items
 from wishcraft.domain.batches import batches
-from wishcraft.resources import open_resources
+from wishcraft.domain.work_results import WorkResult
+from wishcraft.errors import TransientError
+from wishcraft.observability.context import log_context
+from wishcraft.observability.sentry import capture_error
+from wishcraft.resources import Resources, open_resources
+from wishcraft.services.checkpoint import Checkpoint
 from wishcraft.store import shops
+from wishcraft.store.shops import ShopRef
 
-MOST_TASKS: Final = 16
-"""Each task run costs the Prefect server some 30 ms and 19 KB: a run has this many at the most, however many shops."""
+MAX_TASKS: Final = 16
+"""Of a run, for any number of shops: a task run costs the Prefect server about 30 ms and 19 KB."""
+
+
+class ShopWork(Protocol):
+    """The work on one shop; it returns its counts."""
+
+    def __call__(
+        self, resources: Resources, shop: ShopRef, /, *, checkpoint: Checkpoint
+    ) -> Awaitable[Mapping[str, int]]:
+        """Do the work; `checkpoint` is called between batches."""
 
 
 @task("find shops")
 async def find_shop_batches(domains: list[str]) -> list[list[str]]:
-    """The domains of the shops to work on, in one batch per task: all active shops if `domains` is empty.
+    """Domains of the shops of a run, in one batch per task; all active shops if `domains` is empty.
 
     Raises:
-        UnknownShop: A domain names no active shop.
+        UnknownShop: A domain is not that of an active shop.
     """
     async with open_resources() as resources, resources.db.repeatable_read() as session:
         found = [shop.domain for shop in await shops.find_active(session, domains)]
-    return [list(batch) for batch in batches(found, max(1, -(-len(found) // MOST_TASKS)))]
+    return [list(batch) for batch in batches(found, max(1, -(-len(found) // MAX_TASKS)))]
+
+
+def name_by_shops(verb: str) -> Callable[[], str]:
+    """Names a task run after its parameter `domains`: `warm a.myshopify.com and 2 more`."""
+
+    def name() -> str:
+        domains: list[str] = task_run.parameters["domains"]
+        more = f" and {len(domains) - 1} more" if len(domains) > 1 else ""
+        return f"{verb} {domains[0]}{more}"
+
+    return name
+
+
+async def for_each_shop(domains: Sequence[str], work: ShopWork) -> list[WorkResult]:
+    """Do the work for each shop in turn; a shop's failure is its own result and does not stop the others.
+
+    Raises:
+        TransientError: A shop failed with a transient error and the task has tries left. The retry does all shops
+            again; those that succeeded cost little, because the work finds nothing to do.
+    """
+    async with open_resources(redis_timeout=5) as resources:
+
+        async def work_on_shop(shop: ShopRef, checkpoint: Checkpoint) -> Mapping[str, int]:
+            with log_context(shop=shop.domain):
+                return await work(resources, shop, checkpoint=checkpoint)
+
+        async with resources.db.repeatable_read() as session:
+            found = {shop.domain: shop for shop in await shops.find_active(session, domains)}
+        results, failures = await work_on_items(found, work_on_shop)
+    transient = [f"{r.name} ({r.problem})" for r, error in failures if isinstance(error, TransientError)]
+    if transient and task_run.run_count < MAX_TRIES and not any(result.stopped for result in results):
+        raise TransientError("; ".join(transient))
+    for result, error in failures:  # of the last try only
+        capture_error(error, shop=result.name)
+    return results

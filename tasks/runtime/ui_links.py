@@ -1,7 +1,7 @@
-"""Where the Prefect UI shows things: in its second version, which `/` leads to, and whose pages lead to the login.
+"""URLs of pages in the Prefect UI, version 2, which `/` leads to, and whose pages redirect to the login if needed.
 
-Without the login a run's page of the first version, which Prefect's own `url_for` names, says that there is no such
-page (last seen with Prefect 3.9.1).
+Without the login, a run's page of version 1, which Prefect's own `url_for` names, says that there is no such page
+(last seen with Prefect 3.9.1).
 """
 
 from uuid import UUID
@@ -9,11 +9,11 @@ from uuid import UUID
 from prefect.settings import PREFECT_UI_URL
 
 
-def run_page(run: UUID | str) -> str:
-    """The page of a flow run."""
-    return f"{PREFECT_UI_URL.value()}/v2/runs/flow-run/{run}"
+def run_page(run_id: UUID | str) -> str:
+    """URL of a flow run's page."""
+    return f"{PREFECT_UI_URL.value()}/v2/runs/flow-run/{run_id}"
 
 
-def artifact_page(artifact: UUID) -> str:
-    """The page of an artifact."""
-    return f"{PREFECT_UI_URL.value()}/v2/artifacts/artifact/{artifact}"
+def artifact_page(artifact_id: UUID) -> str:
+    """URL of an artifact's page."""
+    return f"{PREFECT_UI_URL.value()}/v2/artifacts/artifact/{artifact_id}"

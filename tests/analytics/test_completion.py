@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from pandas.testing import assert_frame_equal
 
-from tests.support.frame_chunks import FEW, START, Chunk, Item, Purchase, Registry, chunks, rows
+from tests.support.frame_chunks import FEW_EXAMPLES, START, Chunk, Item, Purchase, Registry, chunks, rows
 from wishcraft.analytics import completion, fulfil, gift_value, guests
 
 DAY = timedelta(days=1)
@@ -22,30 +22,30 @@ def one(chunk: Chunk) -> dict[str, Any]:
     return row
 
 
-def test_a_registry_is_completed_by_the_purchase_that_leaves_no_wish_open() -> None:
-    wishes = [Item(1, 1, wanted=3), Item(1, 2, wanted=1)]
+def test_registry_is_completed_by_the_purchase_of_its_last_open_unit() -> None:
+    items = [Item(1, 1, wanted=3), Item(1, 2, wanted=1)]
     early = [Purchase(1, 2, 1, START + DAY), Purchase(1, 1, 2, START + 2 * DAY)]
-    half = one(Chunk([Registry(1)], wishes, early))
+    half = one(Chunk([Registry(1)], items, early))
     assert (half["completed"], half["completed_at"], half["days_to_complete"]) == (False, None, None)
     assert (half["items"], half["wanted"], half["bought"]) == (2, 4, 3)
     later = [Purchase(1, 2, 1, START + 9 * DAY), Purchase(1, 1, 5, START + 2.5 * DAY)]
-    whole = one(Chunk([Registry(1)], wishes, [*later, *early]))
+    whole = one(Chunk([Registry(1)], items, [*later, *early]))
     assert (whole["completed"], whole["completed_at"]) == (True, START + 2.5 * DAY)
     assert whole["days_to_complete"] == pytest.approx(2.5)
     assert (whole["bought"], whole["surplus"]) == (4, 5)
 
 
-def test_what_is_bought_twice_fulfils_no_other_wish() -> None:
+def test_surplus_of_one_item_fulfils_no_other_item() -> None:
     row = one(Chunk([Registry(1)], [Item(1, 1), Item(1, 2)], [Purchase(1, 1, 2)]))
     assert (row["bought"], row["surplus"], row["completed"]) == (1, 1, False)
 
 
-def test_purchases_of_one_moment_complete_together() -> None:
+def test_simultaneous_purchases_complete_an_item_together() -> None:
     row = one(Chunk([Registry(1)], [Item(1, 1, wanted=2)], [Purchase(1, 1, 1, START + DAY)] * 2))
     assert row["completed_at"] == START + DAY
 
 
-def test_a_registry_without_items_is_there_and_not_completed() -> None:
+def test_registry_without_items_has_a_row_and_is_not_completed() -> None:
     row = one(Chunk([Registry(7)]))
     assert (row["registry_id"], row["items"], row["completed"], row["guests"], row["value_cents"]) == (
         7,
@@ -56,7 +56,7 @@ def test_a_registry_without_items_is_there_and_not_completed() -> None:
     )
 
 
-def test_guests_and_gifts_are_counted_once() -> None:
+def test_guests_and_gifts_are_counted_once_per_registry() -> None:
     sales = [
         Purchase(1, 1, 2, guest=4, gift=1),
         Purchase(1, 1, gift=2, guest=4, unit_cents=250),
@@ -66,10 +66,10 @@ def test_guests_and_gifts_are_counted_once() -> None:
     assert (row["guests"], row["gifts"], row["value_cents"]) == (2, 2, 3250)
 
 
-def test_completion_says_how_many_how_much_and_how_long() -> None:
+def test_completion_has_counts_shares_and_quantiles_of_days() -> None:
     sales = [Purchase(number, number, 1, START + number * DAY) for number in (1, 2, 3)]
-    wishes = [Item(1, 1), Item(2, 2), Item(3, 3), Item(4, 4, wanted=7)]
-    frame = fulfilled(Chunk([Registry(number) for number in range(1, 6)], wishes, sales))
+    items = [Item(1, 1), Item(2, 2), Item(3, 3), Item(4, 4, wanted=7)]
+    frame = fulfilled(Chunk([Registry(number) for number in range(1, 6)], items, sales))
     expected = {
         "registries": 5, "completed": 3, "completed_share": 0.6, "wanted": 10, "bought": 3, "fulfilment": 0.3,
         "days_p25": 1.5, "days_median": 2.0, "days_p75": 2.5,
@@ -78,7 +78,7 @@ def test_completion_says_how_many_how_much_and_how_long() -> None:
     assert rows(completion(frame, ())) == [expected]
 
 
-def test_guests_are_those_of_registries_without_any_too() -> None:
+def test_guest_means_include_registries_without_guests() -> None:
     sales = [Purchase(1, 1, guest=number) for number in (1, 2, 3)] + [Purchase(2, 2)]
     chunk = Chunk([Registry(each) for each in (1, 2, 3, 4)], [Item(1, 1), Item(2, 2)], sales)
     assert rows(guests(fulfilled(chunk), ("shop", "event_type"))) == [
@@ -89,11 +89,11 @@ def test_guests_are_those_of_registries_without_any_too() -> None:
     ]  # fmt: skip
 
 
-def test_money_of_two_currencies_is_never_added_up() -> None:
+def test_amounts_of_two_currencies_are_never_summed() -> None:
     registries = [Registry(1), Registry(2), Registry(3, "sakura", "JPY"), Registry(4, "linden", "EUR")]
-    wishes = [Item(each, each) for each in (1, 2, 3)]
+    items = [Item(each, each) for each in (1, 2, 3)]
     sales = [Purchase(1, 1, 2, gift=1), Purchase(1, 1, 1, gift=2, unit_cents=550), Purchase(3, 3, unit_cents=200_000)]
-    frame = fulfilled(Chunk(registries, wishes, sales))
+    frame = fulfilled(Chunk(registries, items, sales))
     figures = ["currency", "registries", "gifts", "guests", "value", "per_registry", "per_gift", "per_guest"]
     by_type = gift_value(frame, ("event_type",))
     assert list(by_type.columns) == ["event_type", *figures]
@@ -105,56 +105,56 @@ def test_money_of_two_currencies_is_never_added_up() -> None:
     assert_frame_equal(gift_value(frame, ()), gift_value(frame, ("currency",)))
 
 
-def test_of_no_registries_nothing_is_known() -> None:
+def test_no_registries_give_no_groups_and_a_total_of_0() -> None:
     nothing = fulfilled(Chunk())
     assert (rows(completion(nothing)), rows(guests(nothing)), rows(gift_value(nothing))) == ([], [], [])
     assert completion(nothing, ())["registries"].tolist() == guests(nothing, ())["registries"].tolist() == [0]
 
 
-def completed_at(wishes: list[Item], chunk: Chunk) -> datetime | None:
+def completed_at(items: list[Item], chunk: Chunk) -> datetime | None:
     """Each item's purchases one by one, until it has what is wanted."""
     moments = []
-    for item in wishes:
+    for item in items:
         left = item.wanted
         for purchase in chunk.bought(item):
             if left > 0 and purchase.quantity >= left:
                 moments.append(purchase.created_at)
             left -= purchase.quantity
-    return max(moments) if wishes and len(moments) == len(wishes) else None
+    return max(moments) if items and len(moments) == len(items) else None
 
 
 def one_by_one(chunk: Chunk) -> list[dict[str, Any]]:
-    found = []
+    result = []
     for registry in chunk.all_registries:
         part = chunk.only(registry.registry_id.__eq__)
-        wishes, sales = list(part.all_items), part.all_purchases
-        sold = [sum(purchase.quantity for purchase in part.bought(item)) for item in wishes]
-        bought = sum(min(each, item.wanted) for each, item in zip(sold, wishes, strict=True))
-        done = completed_at(wishes, part)
-        found.append({
+        items, sales = list(part.all_items), part.all_purchases
+        sold = [sum(purchase.quantity for purchase in part.bought(item)) for item in items]
+        bought = sum(min(each, item.wanted) for each, item in zip(sold, items, strict=True))
+        done = completed_at(items, part)
+        result.append({
             "registry_id": registry.registry_id, "shop": registry.shop, "currency": registry.currency,
             "event_type": registry.event_type, "status": registry.status, "created_at": registry.created_at,
-            "event_date": None, "items": len(wishes), "wanted": sum(item.wanted for item in wishes), "bought": bought,
+            "event_date": None, "items": len(items), "wanted": sum(item.wanted for item in items), "bought": bought,
             "surplus": sum(sold) - bought, "completed": done is not None, "completed_at": done,
             "days_to_complete": None if done is None else (done - registry.created_at) / DAY,
             "guests": len({each.guest for each in sales}), "gifts": len({each.gift for each in sales}),
             "value_cents": sum(each.quantity * each.unit_cents for each in sales),
         })  # fmt: skip
-    return found
+    return result
 
 
-@FEW
+@FEW_EXAMPLES
 @given(chunks())
-def test_registries_are_as_followed_one_by_one_in_one_chunk_or_two(chunk: Chunk) -> None:
+def test_fulfilment_matches_a_plain_loop_for_any_chunking(chunk: Chunk) -> None:
     frame = fulfilled(chunk)
     assert rows(frame) == one_by_one(chunk)
     parts = pd.concat(map(fulfilled, chunk.parts()))
     assert_frame_equal(parts.sort_values("registry_id", ignore_index=True), frame)
 
 
-@FEW
+@FEW_EXAMPLES
 @given(chunks())
-def test_groups_are_as_computed_one_by_one(chunk: Chunk) -> None:
+def test_group_figures_match_a_plain_loop(chunk: Chunk) -> None:
     frame, registries = fulfilled(chunk), one_by_one(chunk)
     for done, given_by in zip(rows(completion(frame)), rows(guests(frame, ("shop",))), strict=True):
         group = [each for each in registries if each["shop"] == done["shop"] == given_by["shop"]]

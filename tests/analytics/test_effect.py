@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from tests.support.frame_chunks import FEW, SHOPS, START, Chunk, Purchase, Registry, rows
+from tests.support.frame_chunks import FEW_EXAMPLES, SHOPS, START, Chunk, Purchase, Registry, rows
 from wishcraft.analytics import add, count_after_reminder, reminder_effect
 
 EVENT = datetime(2026, 3, 20)  # noqa: DTZ001  a day
@@ -52,7 +52,7 @@ def figures(counts: pd.DataFrame, group: str = "reminded") -> list[int]:
 
 
 def tally(reminded: Sequence[int], others: Sequence[int]) -> pd.DataFrame:
-    """The counts of registries that were given so many units."""
+    """The counts of registries with these numbers of units."""
     sums = [
         sum(figure)
         for group in (reminded, others)
@@ -62,7 +62,7 @@ def tally(reminded: Sequence[int], others: Sequence[int]) -> pd.DataFrame:
     return pd.DataFrame([sums], index, [f"{group}_{name}" for group in GROUPS for name in MEASURES])
 
 
-def test_what_registries_are_given_is_counted_with_its_squares_by_whether_they_were_reminded() -> None:
+def test_units_and_their_squares_are_counted_by_reminded_and_not_reminded() -> None:
     sales = [gift("2026-03-13T12:00-04:00"), gift("2026-03-14T12:00-04:00", 1, 2), gift("2026-03-15T12:00-04:00", 3)]
     counts = count([wedding(1), wedding(2), wedding(3)], [Reminder(1), Reminder(2)], sales)
     assert figures(counts) == [2, 1, 3, 9]
@@ -78,7 +78,7 @@ def test_what_registries_are_given_is_counted_with_its_squares_by_whether_they_w
         ("2026-03-16T00:00:00-04:00", 0),
     ],
 )
-def test_the_window_is_of_the_shops_days(moment: str, units: int) -> None:
+def test_window_has_the_days_of_the_shops_time_zone(moment: str, units: int) -> None:
     assert figures(count([wedding(1)], [Reminder(1)], [gift(moment)]))[2] == units
 
 
@@ -92,11 +92,11 @@ def test_the_window_is_of_the_shops_days(moment: str, units: int) -> None:
     ],
     ids=["without a date", "archived", "created on the reminder's day", "with a window that is not over"],
 )
-def test_registries_that_tell_nothing_are_left_out(left_out: dict[str, Any]) -> None:
+def test_registries_without_a_complete_window_are_left_out(left_out: dict[str, Any]) -> None:
     assert figures(count([wedding(1), wedding(2, **left_out)]), "not_reminded")[0] == 1
 
 
-def test_a_registry_of_the_day_before_the_reminder_counts_and_so_does_a_window_that_ended_yesterday() -> None:
+def test_creation_and_window_count_up_to_the_day_before_their_limits() -> None:
     late = wedding(1, created_at=datetime(2026, 3, 13, 3, 59, tzinfo=UTC))
     for until, there in ((datetime(2026, 3, 16, tzinfo=UTC), 1), (datetime(2026, 3, 15, tzinfo=UTC), 0)):
         assert figures(count([late], until=until), "not_reminded")[0] == there
@@ -111,20 +111,20 @@ def test_a_registry_of_the_day_before_the_reminder_counts_and_so_does_a_window_t
         Reminder(2),
     ],
 )
-def test_another_mail_is_no_reminder_of_the_event(mail: Reminder) -> None:
+def test_other_mails_do_not_count_as_the_reminder(mail: Reminder) -> None:
     assert figures(count([wedding(1)], [mail]), "not_reminded")[0] == 1
 
 
-def test_a_registry_with_two_recipients_is_reminded_once_even_if_one_mail_failed() -> None:
+def test_registry_with_one_failed_recipient_is_reminded_once() -> None:
     assert figures(count([wedding(1)], [Reminder(1), Reminder(1), Reminder(1, state="failed")]))[0] == 1
 
 
-def test_the_effect_has_the_figures_of_both_groups_and_their_differences() -> None:
-    given_to, others = [0, 1, 1, 2] * 10, [0, 0, 0, 1, 3] * 7
-    (found,) = rows(reminder_effect(tally(given_to, others), ("event_type",)))
-    value = mean(given_to) - mean(others)
-    margin = NormalDist().inv_cdf(0.975) * (variance(given_to) / 40 + variance(others) / 35) ** 0.5
-    assert found == {
+def test_effect_has_the_figures_of_both_groups_and_their_differences() -> None:
+    reminded, others = [0, 1, 1, 2] * 10, [0, 0, 0, 1, 3] * 7
+    (result,) = rows(reminder_effect(tally(reminded, others), ("event_type",)))
+    value = mean(reminded) - mean(others)
+    margin = NormalDist().inv_cdf(0.975) * (variance(reminded) / 40 + variance(others) / 35) ** 0.5
+    assert result == {
         "event_type": "wedding", "reminded": 40, "not_reminded": 35,
         "units_reminded": 1.0, "units_not_reminded": 0.8, "units_difference": pytest.approx(value),
         "units_low": pytest.approx(value - margin), "units_high": pytest.approx(value + margin),
@@ -143,20 +143,20 @@ def test_the_effect_has_the_figures_of_both_groups_and_their_differences() -> No
         ([1, 2] * 14, [0, 0] * 15, "too few to tell"),
     ],
 )
-def test_the_finding_is_in_plain_words(reminded: list[int], others: list[int], finding: str) -> None:
+def test_finding_follows_from_the_interval_of_units(reminded: list[int], others: list[int], finding: str) -> None:
     assert reminder_effect(tally(reminded, others))["finding"].tolist() == [finding]
 
 
-def test_more_confidence_finds_less() -> None:
+def test_higher_confidence_level_widens_the_interval() -> None:
     counts = tally([0, 2] * 15, [0, 1] * 15)
     findings = [reminder_effect(counts, confidence=confidence)["finding"].item() for confidence in (0.95, 0.99)]
     assert findings == ["more", "no difference to be seen"]
 
 
-def test_without_registries_nothing_can_be_told() -> None:
+def test_no_registries_are_too_few_to_tell() -> None:
     for counts in (count([]), add([])):
-        (found,) = rows(reminder_effect(counts))
-        assert (found["reminded"], found["units_reminded"], found["finding"]) == (0, None, "too few to tell")
+        (result,) = rows(reminder_effect(counts))
+        assert (result["reminded"], result["units_reminded"], result["finding"]) == (0, None, "too few to tell")
         assert rows(reminder_effect(counts, ("shop",))) == []
 
 
@@ -189,7 +189,7 @@ def cases(draw: st.DrawFn) -> Case:
     return registries, draw(st.lists(mails | wrong, max_size=8)), draw(st.lists(sales, max_size=12))
 
 
-def told(case: Case, days: int) -> Iterator[tuple[tuple[str, str], str, int]]:
+def units_by_registry(case: Case, days: int) -> Iterator[tuple[tuple[str, str], str, int]]:
     """Shop, event type, group and units of each registry that counts."""
     registries, reminders, purchases = case
     for each in registries:
@@ -201,20 +201,20 @@ def told(case: Case, days: int) -> Iterator[tuple[tuple[str, str], str, int]]:
         )
         if each.created_at >= begin or first + timedelta(days=days) > UNTIL - timedelta(days=4):
             continue
-        was = Reminder(each.registry_id, event_date=each.event_date) in reminders
+        is_reminded = Reminder(each.registry_id, event_date=each.event_date) in reminders
         units = sum(
             sale.quantity
             for sale in purchases
             if sale.registry_id == each.registry_id and begin <= sale.created_at < end
         )
-        yield (each.shop, each.event_type), GROUPS[not was], units
+        yield (each.shop, each.event_type), GROUPS[not is_reminded], units
 
 
-@FEW
+@FEW_EXAMPLES
 @given(cases(), st.integers(1, 9))
-def test_effects_are_as_counted_one_by_one_in_one_chunk_or_two(case: Case, days: int) -> None:
+def test_reminder_counts_match_a_plain_loop_for_any_chunking(case: Case, days: int) -> None:
     expected: dict[tuple[str, str], dict[str, int]] = {}
-    for key, group, units in told(case, days):
+    for key, group, units in units_by_registry(case, days):
         sums = expected.setdefault(key, {f"{side}_{name}": 0 for side in GROUPS for name in MEASURES})
         for name, figure in zip(MEASURES, (1, units > 0, units, units**2), strict=True):
             sums[f"{group}_{name}"] += figure

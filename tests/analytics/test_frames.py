@@ -25,11 +25,11 @@ def moments(*texts: str) -> pd.Series:
         ("1969-12-28 23:59:59", "UTC", "1969-12-22"),
     ],
 )
-def test_a_week_begins_on_monday_at_midnight_where_the_shop_is(moment: str, timezone: str, monday: str) -> None:
+def test_week_begins_on_monday_at_midnight_in_the_shops_time_zone(moment: str, timezone: str, monday: str) -> None:
     assert local_week(moments(moment), pd.Series([timezone])).tolist() == [pd.Timestamp(monday)]
 
 
-def test_each_row_is_told_the_time_of_its_own_zone() -> None:
+def test_each_row_has_the_month_of_its_own_time_zone() -> None:
     times = moments("2026-02-28 23:30", "2026-02-28 23:30", "2026-03-01 04:30", "2026-03-01 05:00")
     zones = pd.Series([TOKYO, BERLIN, NEW_YORK, NEW_YORK], dtype="category")
     times.index = zones.index = pd.Index([7, 5, 3, 1])
@@ -37,12 +37,12 @@ def test_each_row_is_told_the_time_of_its_own_zone() -> None:
     pd.testing.assert_series_equal(local_month(times, zones), pd.Series(expected, times.index))
 
 
-def test_of_no_moments_there_are_no_weeks_and_no_months() -> None:
+def test_no_moments_give_empty_weeks_and_months() -> None:
     nothing, nowhere = moments(), pd.Series(dtype="str")
     assert local_week(nothing, nowhere).dtype == local_month(nothing, nowhere).dtype == "datetime64[s]"
 
 
-def test_counts_of_chunks_add_up_by_their_index() -> None:
+def test_counts_of_chunks_are_summed_by_index() -> None:
     index = ["shop", "week"]
     first = pd.DataFrame({"shop": ["b", "a"], "week": [1, 1], "visits": [2, 3]}).set_index(index)
     second = pd.DataFrame({"shop": ["a", "a"], "week": [1, 2], "visits": [10, 20]}).set_index(index)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from pandas.testing import assert_frame_equal
 
-from tests.support.frame_chunks import EVENTS, FEW, START, Chunk, Event, Registry, chunks, rows
+from tests.support.frame_chunks import EVENTS, FEW_EXAMPLES, START, Chunk, Event, Registry, chunks, rows
 from wishcraft.analytics import STEPS, add, count_visits, funnel
 
 VIEW, CLICK, CART, PURCHASE = EVENTS
@@ -24,12 +24,12 @@ def counts_of(*figures: tuple[str, str, int, int, int, int]) -> pd.DataFrame:
     return frame.assign(week=pd.Timestamp("2026-03-02")).set_index(["shop", "event_type", "week"])
 
 
-def test_who_comes_far_has_taken_the_steps_before() -> None:
+def test_later_step_includes_the_steps_before() -> None:
     assert steps(Event(1, 1, PURCHASE)) == [(1, 1, 1, 1)]
     assert steps(Event(1, 1, VIEW), Event(1, 1, CART)) == [(1, 1, 1, 0)]
 
 
-def test_what_one_visitor_does_with_a_registry_in_a_week_is_one_visit() -> None:
+def test_events_of_one_visitor_and_registry_in_a_week_are_one_visit() -> None:
     assert steps(Event(1, 1, VIEW), Event(1, 1, VIEW), Event(1, 1, CLICK)) == [(1, 1, 0, 0)]
 
 
@@ -40,7 +40,7 @@ def test_two_visitors_registries_or_weeks_are_two_visits() -> None:
     assert steps(Event(1, 1, VIEW), Event(1, 1, CLICK, START + WEEK)) == [(1, 0, 0, 0), (1, 1, 0, 0)]
 
 
-def test_shares_are_of_those_who_came_so_far() -> None:
+def test_rates_are_shares_of_the_step_before() -> None:
     assert rows(funnel(counts_of(("maple", "wedding", 100, 40, 30, 3)))) == [
         {
             "shop": "maple", "viewed": 100, "clicked": 40, "in_cart": 30, "purchased": 3,
@@ -62,14 +62,12 @@ def test_shares_are_of_those_who_came_so_far() -> None:
         ((0, 0, 0, 0), None),
     ],
 )
-def test_visitors_give_up_where_the_largest_share_is_lost(
-    figures: tuple[int, int, int, int], gives_up: str | None
-) -> None:
+def test_weakest_step_is_the_one_with_the_lowest_rate(figures: tuple[int, int, int, int], gives_up: str | None) -> None:
     (row,) = rows(funnel(counts_of(("maple", "wedding", *figures))))
     assert row["gives_up"] == gives_up
 
 
-def test_figures_are_summed_by_what_one_asks_for() -> None:
+def test_funnel_is_grouped_by_the_given_columns() -> None:
     counts = counts_of(("maple", "baby", 4, 2, 1, 1), ("maple", "wedding", 6, 1, 1, 0), ("palm", "baby", 2, 1, 1, 1))
     assert [(row["shop"], row["viewed"], row["click_rate"]) for row in rows(funnel(counts))] == [
         ("maple", 10, 0.3),
@@ -83,7 +81,7 @@ def test_figures_are_summed_by_what_one_asks_for() -> None:
     assert list(funnel(counts, ("week", "shop")).columns[:2]) == ["week", "shop"]
 
 
-def test_without_visits_there_is_no_row_but_that_of_the_whole() -> None:
+def test_no_visits_give_no_groups_and_a_total_of_0() -> None:
     for counts in (count_visits(Chunk().events, Chunk().registries), add([])):
         assert rows(funnel(counts)) == []
         (whole,) = rows(funnel(counts, ()))
@@ -91,9 +89,9 @@ def test_without_visits_there_is_no_row_but_that_of_the_whole() -> None:
         assert whole["viewed"] == 0
 
 
-@FEW
+@FEW_EXAMPLES
 @given(chunks())
-def test_visits_are_as_counted_one_by_one_in_one_chunk_or_two(chunk: Chunk) -> None:
+def test_visits_match_a_plain_loop_for_any_chunking(chunk: Chunk) -> None:
     reached: dict[tuple[Registry, int, pd.Timestamp], int] = {}
     for event in chunk.all_events:
         registry = chunk.registry(event.registry_id)

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from pandas.testing import assert_frame_equal
 
-from tests.support.frame_chunks import FEW, Chunk, Item, Purchase, Registry, chunks, rows
+from tests.support.frame_chunks import FEW_EXAMPLES, Chunk, Item, Purchase, Registry, chunks, rows
 from wishcraft.analytics import add, count_price_bands, count_products, never_bought, price_bands, top_products
 
 FIGURES = ["registries", "wanted", "bought", "sold", "value"]
 SHOP = [Registry(1), Registry(2), Registry(3)]
-WISHES = [
+ITEMS = [
     Item(1, 1, 2, variant_id=1),
     Item(2, 2, 1, variant_id=1),
     Item(1, 3, 9, variant_id=2),
@@ -33,13 +33,13 @@ def order(frame: pd.DataFrame) -> list[tuple[int, int]]:
     return list(zip(frame["rank"], frame["variant_id"], strict=True))
 
 
-def test_a_product_is_counted_over_all_registries() -> None:
-    best = top_products(products(Chunk(SHOP, WISHES, SALES)), 1)
+def test_product_is_summed_over_all_registries() -> None:
+    best = top_products(products(Chunk(SHOP, ITEMS, SALES)), 1)
     assert rows(best[FIGURES]) == [{"registries": 2, "wanted": 3, "bought": 3, "sold": 4, "value": 40.0}]
 
 
-def test_products_are_ranked_by_what_one_asks_for() -> None:
-    counts = products(Chunk(SHOP, WISHES, SALES))
+def test_products_are_ranked_by_the_given_measure() -> None:
+    counts = products(Chunk(SHOP, ITEMS, SALES))
     assert order(top_products(counts, 5)) == [(1, 1), (2, 2)]
     assert order(top_products(counts, 5, "value")) == [(1, 2), (2, 1)]
     assert order(top_products(counts, 3, "wanted")) == [(1, 2), (2, 4), (3, 1)]
@@ -48,18 +48,18 @@ def test_products_are_ranked_by_what_one_asks_for() -> None:
 
 def test_each_shop_has_its_own_ranks() -> None:
     registries = [Registry(1), Registry(2, "palm")]
-    wishes = [Item(1, 1, 5), Item(1, 2, 4, variant_id=2), Item(2, 3, 1, variant_id=3), Item(2, 4, 1, variant_id=4)]
-    found = top_products(products(Chunk(registries, wishes)), 1, "wanted")
-    assert list(zip(found["shop"], found["rank"], found["variant_id"], strict=True)) == [
+    items = [Item(1, 1, 5), Item(1, 2, 4, variant_id=2), Item(2, 3, 1, variant_id=3), Item(2, 4, 1, variant_id=4)]
+    result = top_products(products(Chunk(registries, items)), 1, "wanted")
+    assert list(zip(result["shop"], result["rank"], result["variant_id"], strict=True)) == [
         ("maple", 1, 1),
         ("palm", 1, 3),
     ]
 
 
-def test_a_variant_bears_the_titles_that_most_registries_have() -> None:
+def test_variant_has_its_most_common_titles() -> None:
     titles = ["Old vase", "Vase", "Vase"]
-    wishes = [Item(each, each, product_title=title) for each, title in enumerate(titles, start=1)]
-    (row,) = rows(top_products(products(Chunk(SHOP, wishes)), 9, "wanted"))
+    items = [Item(each, each, product_title=title) for each, title in enumerate(titles, start=1)]
+    (row,) = rows(top_products(products(Chunk(SHOP, items)), 9, "wanted"))
     assert (row["product_title"], row["registries"]) == ("Vase", 3)
 
 
@@ -79,26 +79,26 @@ def test_a_variant_bears_the_titles_that_most_registries_have() -> None:
         (2_500_000, "VND", "25,000 and over"),
     ],
 )
-def test_bands_hold_their_lower_bound_and_suit_the_currency(cents: int, currency: str, band: str) -> None:
+def test_band_includes_its_lower_bound_and_depends_on_the_currency(cents: int, currency: str, band: str) -> None:
     chunk = Chunk([Registry(1, currency=currency)], [Item(1, 1, price_cents=cents, currency=currency)])
     assert price_bands(bands(chunk))["band"].tolist() == [band]
 
 
-def test_bands_go_from_the_lowest_to_the_highest_with_what_they_sell() -> None:
-    wishes = [Item(1, 1, 4, price_cents=30_000), Item(1, 2, 1, 2, 12_000), Item(1, 3, 2, 3, 900), Item(2, 4, 2, 3, 900)]
+def test_bands_are_sorted_by_price_with_their_sales() -> None:
+    items = [Item(1, 1, 4, price_cents=30_000), Item(1, 2, 1, 2, 12_000), Item(1, 3, 2, 3, 900), Item(2, 4, 2, 3, 900)]
     sales = [Purchase(1, 3, 3), Purchase(1, 1, 1, unit_cents=29_999)]
-    found = price_bands(bands(Chunk(SHOP, wishes, sales)))
-    assert [tuple(row.values())[2:] for row in rows(found)] == [
+    result = price_bands(bands(Chunk(SHOP, items, sales)))
+    assert [tuple(row.values())[2:] for row in rows(result)] == [
         ("under 25", 2, 4, 2, 3, 30.0, 0.5),
         ("100 to 250", 1, 1, 0, 0, 0.0, 0.0),
         ("250 and over", 1, 4, 1, 1, 299.99, 0.25),
     ]
-    assert list(found.columns) == [
+    assert list(result.columns) == [
         "shop", "currency", "band", "items", "wanted", "bought", "sold", "value", "sell_through"
     ]  # fmt: skip
 
 
-def test_without_items_there_are_no_rows() -> None:
+def test_no_items_give_no_rows() -> None:
     for counts in (products(Chunk(SHOP)), products(Chunk()), add([])):
         assert (rows(top_products(counts, 3)), rows(never_bought(counts, 3))) == ([], [])
     for counts in (bands(Chunk(SHOP)), bands(Chunk()), add([])):
@@ -122,9 +122,9 @@ def summed(keys: dict[int, tuple[Any, ...]], chunk: Chunk, count: str) -> dict[t
     return expected
 
 
-@FEW
+@FEW_EXAMPLES
 @given(chunks())
-def test_products_are_as_counted_one_by_one_in_one_chunk_or_two(chunk: Chunk) -> None:
+def test_products_match_a_plain_loop_for_any_chunking(chunk: Chunk) -> None:
     keys = {
         item.item_id: (
             chunk.registry(item.registry_id).shop, item.currency, item.product_id, item.variant_id,
@@ -142,9 +142,9 @@ def band(item: Item) -> str:
     return next((name for bound, name in bands.items() if item.price_cents < 100 * bound), "250 and over")
 
 
-@FEW
+@FEW_EXAMPLES
 @given(chunks())
-def test_bands_are_as_counted_one_by_one_in_one_chunk_or_two(chunk: Chunk) -> None:
+def test_bands_match_a_plain_loop_for_any_chunking(chunk: Chunk) -> None:
     chunk = chunk.only(lambda each: chunk.registry(each).currency != "JPY")
     keys = {
         each.item_id: (chunk.registry(each.registry_id).shop, each.currency, band(each)) for each in chunk.all_items

@@ -21,7 +21,7 @@ from wishcraft.shopify.signatures import canonical, sign
 
 SHOP: Final = "maple-and-pine.myshopify.com"
 WAYS: Final[tuple[dict[str, str], ...]] = ({}, {"Origin": "https://elsewhere.example"})
-"""Headers with which a read is answered at the edge, and such with which it is answered behind it."""
+"""Headers of a read on the fast path, and of a read on the route."""
 JSON: Final = {"content-type": "application/json"}
 WEDDING: Final[dict[str, Any]] = {
     "title": "Emma & Hugo's Wedding",
@@ -31,12 +31,12 @@ WEDDING: Final[dict[str, Any]] = {
     "registrant": {"first_name": "Emma", "last_name": "Reed", "email": "emma.reed@example.com"},
     "co_registrants": [{"first_name": "Hugo", "last_name": "Laurent", "email": "hugo.laurent@example.com"}],
 }
-"""What a customer sends to create a registry."""
-MOST_IDLE_APPS: Final = 4
+"""Body that creates a registry."""
+MAX_IDLE_APPS: Final = 4
 
 
 class Visitor:
-    """Somebody who comes through the shop's own domain: a customer who is logged in, or else a guest."""
+    """A caller through the app proxy: a logged-in customer, or a guest."""
 
     def __init__(
         self, client: httpx.AsyncClient, signed: Callable[..., str], customer_id: int | None = None, shop: str = SHOP
@@ -67,27 +67,27 @@ class Visitor:
 
 
 def problem(answer: httpx.Response) -> tuple[int, str]:
-    """The status and the kind of the problem that the answer tells of."""
+    """Status and kind of the response's problem."""
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     return answer.status_code, answer.json()["type"].removeprefix("urn:wishcraft:problem:")
 
 
-def serving_of(client: httpx.AsyncClient) -> AppState:
-    """What serves the client's API."""
-    return cast("AppState", cast("Any", client)._transport.app._state.serving)
+def app_state_of(client: httpx.AsyncClient) -> AppState:
+    """The state of the client's API."""
+    return cast("AppState", cast("Any", client)._transport.app._state.app_state)
 
 
 @pytest.fixture
-def serving() -> Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]:
-    """Opens a client of an API with the settings that it is given."""
-    return _serving
+def open_client() -> Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]:
+    """Function that opens a client of an API with the given settings."""
+    return _open_client
 
 
 _idle_apps: dict[Settings, FastAPI] = {}
 
 
 @asynccontextmanager
-async def _serving(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+async def _open_client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     app = _idle_apps.pop(settings, None) or create_app(settings)  # to build its routes takes 30 ms
     app.state.draining = False
     transport = httpx.ASGITransport(create_service(app), raise_app_exceptions=False)
@@ -97,15 +97,15 @@ async def _serving(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     ):
         yield client
     _idle_apps[settings] = app
-    if len(_idle_apps) > MOST_IDLE_APPS:
+    if len(_idle_apps) > MAX_IDLE_APPS:
         del _idle_apps[next(iter(_idle_apps))]
 
 
 @pytest.fixture
 async def client(settings: Settings, demo: Connection[tuple[Any, ...]]) -> AsyncIterator[httpx.AsyncClient]:
-    """A client that shows nothing of its own."""
+    """A client without credentials."""
     assert not demo.closed
-    async with _serving(settings) as client:
+    async with _open_client(settings) as client:
         yield client
 
 
@@ -155,7 +155,7 @@ def token(settings: Settings) -> Callable[..., dict[str, str]]:
 
 @pytest.fixture
 def guest(client: httpx.AsyncClient, signed: Callable[..., str]) -> Visitor:
-    """Somebody who is not logged in."""
+    """A guest of `SHOP`."""
     return Visitor(client, signed)
 
 

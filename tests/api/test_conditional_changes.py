@@ -19,13 +19,13 @@ async def slug(emma: Visitor) -> str:
 
 
 def row(demo: Demo, slug: str) -> dict[str, Any]:
-    """The registry's columns, but for those that every change moves."""
+    """The registry's columns, except those that every change updates."""
     found = demo.execute("SELECT to_jsonb(r) FROM registries r WHERE slug = %s", [slug]).fetchone()
     assert found
     return {name: value for name, value in found[0].items() if name not in {"version", "updated_at", "search_text"}}
 
 
-async def test_a_change_is_made_on_condition_of_the_etag_and_gives_the_new_one(emma: Visitor, slug: str) -> None:
+async def test_change_with_the_current_etag_returns_the_new_etag(emma: Visitor, slug: str) -> None:
     etag = (await emma.read(slug)).headers["etag"]
     changed = await emma.send("PATCH", f"{PATH}/{slug}", {"title": "Emma & Hugo"}, if_match=etag)
     assert changed.status_code == 200
@@ -37,7 +37,7 @@ async def test_a_change_is_made_on_condition_of_the_etag_and_gives_the_new_one(e
     assert next_one.status_code == 200
 
 
-async def test_a_change_of_what_was_changed_since_is_refused(emma: Visitor, slug: str) -> None:
+async def test_change_with_an_old_etag_is_refused(emma: Visitor, slug: str) -> None:
     etag = (await emma.read(slug)).headers["etag"]
     await emma.send("PATCH", f"{PATH}/{slug}", {"title": "Changed"}, if_match=etag)
     for method, body in (("PATCH", {"title": "Lost"}), ("DELETE", None)):
@@ -46,7 +46,7 @@ async def test_a_change_of_what_was_changed_since_is_refused(emma: Visitor, slug
     assert (await emma.read(slug)).json()["title"] == "Changed"
 
 
-async def test_a_change_without_a_condition_is_refused(emma: Visitor, slug: str, demo: Demo) -> None:
+async def test_change_without_if_match_is_refused(emma: Visitor, slug: str, demo: Demo) -> None:
     before = row(demo, slug)
     for method, body in (("PATCH", {"title": "Blind"}), ("DELETE", None)):
         answer = await emma.send(method, f"{PATH}/{slug}", body)
@@ -54,7 +54,7 @@ async def test_a_change_without_a_condition_is_refused(emma: Visitor, slug: str,
     assert row(demo, slug) == before
 
 
-async def test_a_condition_may_be_a_star_a_list_or_weakened_by_a_proxy(emma: Visitor, slug: str) -> None:
+async def test_if_match_may_be_a_star_a_list_or_weakened_by_a_proxy(emma: Visitor, slug: str) -> None:
     for number, condition in enumerate(("*", " * ", "W/{}", '"1-0000000000000000", {}')):
         etag = (await emma.read(slug)).headers["etag"]
         changing = {"title": f"Title {number}"}
@@ -63,12 +63,12 @@ async def test_a_condition_may_be_a_star_a_list_or_weakened_by_a_proxy(emma: Vis
 
 
 @pytest.mark.parametrize("condition", ["", '""', "x", '"1"', "1", '"**"', '"2-0000000000000000"', "*, x"])
-async def test_a_condition_that_names_no_version_of_it_fails(emma: Visitor, slug: str, condition: str) -> None:
+async def test_if_match_that_is_no_etag_of_the_registry_fails(emma: Visitor, slug: str, condition: str) -> None:
     answer = await emma.send("PATCH", f"{PATH}/{slug}", {"title": "Lost"}, if_match=condition)
     assert problem(answer) == (412, "changed-since")
 
 
-async def test_of_two_changes_at_the_same_time_with_one_etag_one_is_made(emma: Visitor, slug: str) -> None:
+async def test_one_of_two_concurrent_changes_with_one_etag_succeeds(emma: Visitor, slug: str) -> None:
     etag = (await emma.read(slug)).headers["etag"]
     answers = await asyncio.gather(
         *(emma.send("PATCH", f"{PATH}/{slug}", {"title": title}, if_match=etag) for title in ("One", "Two"))
@@ -94,7 +94,7 @@ CHANGES: dict[str, tuple[object, dict[str, object]]] = {
 }
 
 
-async def test_what_is_not_named_stays_as_it_is(emma: Visitor, slug: str, demo: Demo) -> None:
+async def test_fields_left_out_of_a_change_keep_their_values(emma: Visitor, slug: str, demo: Demo) -> None:
     for name, (value, columns) in CHANGES.items():
         before = row(demo, slug)
         assert before | columns != before, name
@@ -106,7 +106,7 @@ async def test_what_is_not_named_stays_as_it_is(emma: Visitor, slug: str, demo: 
     assert row(demo, slug) == before
 
 
-async def test_what_makes_no_sense_changes_nothing(emma: Visitor, slug: str, demo: Demo) -> None:
+async def test_invalid_change_changes_nothing(emma: Visitor, slug: str, demo: Demo) -> None:
     before = row(demo, slug)
     for values in (
         {"title": None}, {"title": " "}, {"status": None}, {"visibility": None}, {"visibility": "password"},
@@ -117,7 +117,7 @@ async def test_what_makes_no_sense_changes_nothing(emma: Visitor, slug: str, dem
     assert row(demo, slug) == before
 
 
-async def test_only_its_registrant_changes_a_registry(
+async def test_only_the_registrant_changes_a_registry(
     emma: Visitor, hugo: Visitor, guest: Visitor, client: httpx.AsyncClient, key: dict[str, str], demo: Demo
 ) -> None:
     slugs = {
@@ -139,7 +139,7 @@ async def test_only_its_registrant_changes_a_registry(
     assert demo.execute("SELECT * FROM registries ORDER BY id").fetchall() == before
 
 
-async def test_a_server_changes_it_for_its_registrant(
+async def test_server_changes_a_registry_for_its_registrant(
     emma: Visitor, client: httpx.AsyncClient, key: dict[str, str], slug: str
 ) -> None:
     headers = {**key, "X-Customer-Id": str(emma.customer_id), "If-Match": "*"}
@@ -148,7 +148,7 @@ async def test_a_server_changes_it_for_its_registrant(
     assert (answer.status_code, answer.json()["title"]) == (200, "By id")
 
 
-async def test_an_archived_registry_is_its_registrants_alone_and_can_be_brought_back(
+async def test_archived_registry_is_the_registrants_only_and_can_be_restored(
     emma: Visitor, guest: Visitor, slug: str
 ) -> None:
     etag = (await emma.read(slug)).headers["etag"]
@@ -165,11 +165,11 @@ async def test_an_archived_registry_is_its_registrants_alone_and_can_be_brought_
     assert (await guest.read(slug)).content == back.content
 
 
-async def test_the_journal_tells_who_changed_what_and_from_where(emma: Visitor, slug: str, demo: Demo) -> None:
+async def test_audit_log_records_who_changed_what_and_from_where(emma: Visitor, slug: str, demo: Demo) -> None:
     demo.execute("DELETE FROM audit_logs")
     await emma.send("PATCH", f"{PATH}/{slug}", {"title": "Other"}, if_match="*", user_agent="x" * 300)
     await emma.send("DELETE", f"{PATH}/{slug}", if_match="*", user_agent="a browser")
-    await emma.send("DELETE", f"{PATH}/{slug}", if_match='"1-0000000000000000"')  # refused, so nothing is written
+    await emma.send("DELETE", f"{PATH}/{slug}", if_match='"1-0000000000000000"')  # refused: not in the audit log
     found = demo.execute(
         """SELECT a.shop_id, a.actor, a.action, a.resource, a.resource_id = r.id::text, host(a.ip), a.user_agent
            FROM audit_logs a, registries r WHERE r.slug = %s ORDER BY a.id""",
@@ -182,7 +182,7 @@ async def test_the_journal_tells_who_changed_what_and_from_where(emma: Visitor, 
     ]
 
 
-async def test_a_change_is_in_the_next_read_whichever_way_it_takes(
+async def test_next_read_shows_a_change_on_every_path(
     client: httpx.AsyncClient, key: dict[str, str], emma: Visitor, slug: str
 ) -> None:
     for number in range(3):

@@ -1,4 +1,4 @@
-"""What the metrics tell: of requests by their route, of the cache, of all processes, and with a store away."""
+"""/metrics: requests by route, cache, all processes, and a store that is down."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -11,9 +11,9 @@ from psycopg import Connection
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from api.exposition import described
-from tests.api.conftest import SHOP, serving_of
-from tests.api.test_always_there import closed_to_all, open_to_all, public
+from api.exposition import metric_help
+from tests.api.conftest import SHOP, app_state_of
+from tests.api.test_outages import closed_to_all, open_to_all, public
 from tests.api.test_service_pages import away
 from tests.cache.conftest import OwnValkey
 from wishcraft.cache import keys
@@ -21,12 +21,12 @@ from wishcraft.cache.client import READ_SECONDS
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
-Serving = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
+OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
 
 def samples(text: str) -> dict[Sample, float]:
-    """Every sample of an exposition; none may be told twice."""
+    """Every sample of an exposition, without duplicates."""
     told: dict[Sample, float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -37,7 +37,7 @@ def samples(text: str) -> dict[Sample, float]:
 
 
 async def scrape(client: httpx.AsyncClient) -> dict[Sample, float]:
-    await serving_of(client).tracker.flush()  # as it does once a second
+    await app_state_of(client).traffic_recorder.flush()  # as it does every second
     return samples((await client.get("/metrics")).text)
 
 
@@ -49,14 +49,14 @@ def requests(route: str, status: int, by: str = "route", method: str = "GET") ->
     return named("wishcraft_request_seconds_count", method=method, route=route, status=str(status), by=by)
 
 
-async def test_every_metric_that_there_is_is_in_the_text_with_its_help(client: httpx.AsyncClient) -> None:
+async def test_every_metric_is_exposed_with_its_help(client: httpx.AsyncClient) -> None:
     text = (await client.get("/metrics")).text
     told = dict(line.removeprefix("# HELP ").split(" ", 1) for line in text.splitlines() if line.startswith("# HELP "))
-    assert told == described()
+    assert told == metric_help()
     assert all(name.startswith("wishcraft_") for name in told)
 
 
-async def test_requests_are_told_by_template_and_by_who_answered(
+async def test_requests_are_counted_by_route_template_and_responder(
     client: httpx.AsyncClient, demo: Demo, key: dict[str, str]
 ) -> None:
     route, slug = "/api/registries/{ref}", public(demo)
@@ -82,14 +82,14 @@ async def test_requests_are_told_by_template_and_by_who_answered(
     assert slug not in str(after)
 
 
-async def test_what_the_edge_waited_for_in_vain_is_in_the_time_of_the_route(
-    settings: Settings, serving: Serving, demo: Demo, key: dict[str, str], own_valkey: OwnValkey
+async def test_time_spent_on_the_fast_path_counts_for_the_route(
+    settings: Settings, open_client: OpenClient, demo: Demo, key: dict[str, str], own_valkey: OwnValkey
 ) -> None:
     seconds = named(
         "wishcraft_request_seconds_sum", method="GET", route="/api/registries/{ref}", status="200", by="route"
     )
-    async with serving(settings.model_copy(update={"redis_url": own_valkey.url})) as client:
-        await client.get(f"/api/registries/{public(demo)}", headers=key)  # from now on the edge knows the key
+    async with open_client(settings.model_copy(update={"redis_url": own_valkey.url})) as client:
+        await client.get(f"/api/registries/{public(demo)}", headers=key)  # caches the key for the fast path
         before = (await scrape(client))[seconds]
         own_valkey.pause()
         await client.get(f"/api/registries/{public(demo)}", headers=key)
@@ -97,9 +97,7 @@ async def test_what_the_edge_waited_for_in_vain_is_in_the_time_of_the_route(
         own_valkey.resume()
 
 
-async def test_reads_are_told_by_what_the_cache_made_of_them(
-    client: httpx.AsyncClient, demo: Demo, key: dict[str, str]
-) -> None:
+async def test_reads_are_counted_by_cache_state(client: httpx.AsyncClient, demo: Demo, key: dict[str, str]) -> None:
     before = await scrape(client)
     for _ in range(3):
         await client.get(f"/api/registries/{public(demo)}", headers=key)
@@ -115,8 +113,8 @@ async def test_reads_are_told_by_what_the_cache_made_of_them(
     assert after[named("wishcraft_shop_hits_total", shop=SHOP)] == 2
 
 
-async def test_what_jobs_counted_is_told_by_every_process(client: httpx.AsyncClient) -> None:
-    counters = serving_of(client).resources.counters
+async def test_counts_of_jobs_are_exposed_by_every_process(client: httpx.AsyncClient) -> None:
+    counters = app_state_of(client).resources.counters
     counters.observe("job_seconds", 42, job="cache-warm")
     counters.count("job_runs_total", job="cache-warm", outcome="completed")
     counters.set("invariant_violations", 3, invariant="money")
@@ -129,7 +127,7 @@ async def test_what_jobs_counted_is_told_by_every_process(client: httpx.AsyncCli
     assert bounds == {"30.0": 0, "60.0": 1, "+Inf": 1}
 
 
-async def test_the_keys_of_redis_are_told_by_kind(client: httpx.AsyncClient, redis: Redis) -> None:
+async def test_redis_keys_are_counted_by_kind(client: httpx.AsyncClient, redis: Redis) -> None:
     await redis.set(keys.entry_key(1, "a"), "x", ex=100)
     await redis.set(keys.entry_key(1, "b"), "x", ex=300)
     told = await scrape(client)
@@ -141,11 +139,11 @@ async def test_the_keys_of_redis_are_told_by_kind(client: httpx.AsyncClient, red
 
 
 @pytest.mark.parametrize("gone", [("redis_url",), ("database_url",), ("database_url", "redis_url")])
-async def test_the_metrics_are_told_whichever_store_is_away(
-    settings: Settings, serving: Serving, demo: Demo, gone: tuple[str, ...]
+async def test_metrics_are_exposed_whichever_store_is_down(
+    settings: Settings, open_client: OpenClient, demo: Demo, gone: tuple[str, ...]
 ) -> None:
     assert not demo.closed
-    async with serving(away(settings, *gone)) as client:
+    async with open_client(away(settings, *gone)) as client:
         told = await scrape(client)
     assert told[named("wishcraft_redis_up")] == ("redis_url" not in gone)
     assert told[named("wishcraft_part_health", part="database")] == ("database_url" not in gone)
@@ -153,22 +151,24 @@ async def test_the_metrics_are_told_whichever_store_is_away(
     assert ("wishcraft_redis_memory_bytes" in {name for name, _ in told}) == ("redis_url" not in gone)
 
 
-async def test_while_postgresql_is_away_the_shops_are_told_by_the_names_they_had(
+async def test_shop_metrics_keep_their_domains_while_postgresql_is_down(
     client: httpx.AsyncClient, settings: Settings
 ) -> None:
     hits = named("wishcraft_shop_hits_total", shop=SHOP)
     assert hits in await scrape(client)
     closed_to_all(settings)
     try:
-        serving_of(client).measures._shops._until = 0  # what is known is no longer good
+        app_state_of(client).metrics._shops._expires_at = 0
         told = await scrape(client)
     finally:
         open_to_all(settings)
     assert hits in told
 
 
-async def test_an_empty_token_opens_nothing_in_production(settings: Settings, serving: Serving, demo: Demo) -> None:
+async def test_empty_metrics_token_opens_nothing_in_production(
+    settings: Settings, open_client: OpenClient, demo: Demo
+) -> None:
     assert not demo.closed
     config = settings.model_copy(update={"metrics_token": SecretStr(""), "environment": "production"})
-    async with serving(config) as client:
+    async with open_client(config) as client:
         assert (await client.get("/metrics")).status_code == 404

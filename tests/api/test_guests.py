@@ -12,14 +12,14 @@ from redis.asyncio import Redis
 
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.demo_rows import ACCESS_CODE
-from tests.api.conftest import Visitor, problem, serving_of
+from tests.api.conftest import Visitor, app_state_of, problem
 from wishcraft.domain.guest_events import AnalyticsType
 from wishcraft.services.operations import traffic_recorder
 from wishcraft.settings import Settings
 from wishcraft.store.analytics_events import Event
 
 Demo = Connection[tuple[Any, ...]]
-Serving = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
+OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 PATH = "/api/registries"
 VIEWED = [{"type": "registry_viewed"}]
 VIEW = {"visitor_id": "b7c1d2", "events": VIEWED}
@@ -38,7 +38,7 @@ async def slug(emma: Visitor) -> str:
 
 
 async def unlock(visitor: Visitor, slug: str, code: str = ACCESS_CODE) -> httpx.Response:
-    """Try the access code."""
+    """Unlock with the access code."""
     return await visitor.send("POST", f"{PATH}/{slug}/unlock", {"access_code": code})
 
 
@@ -50,7 +50,7 @@ async def granted(visitor: Visitor, slug: str) -> str:
     return grant
 
 
-async def test_the_access_code_gives_a_grant_that_opens_the_registry(guest: Visitor, slug: str) -> None:
+async def test_access_code_returns_a_grant_that_opens_the_registry(guest: Visitor, slug: str) -> None:
     assert problem(await guest.read(slug)) == (403, "access-code-required")
     answer = await unlock(guest, slug)
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
@@ -67,7 +67,7 @@ async def test_the_access_code_gives_a_grant_that_opens_the_registry(guest: Visi
     assert problem(await guest.read(slug)) == (403, "access-code-required")
 
 
-async def test_the_sandboxs_registries_open_with_its_code(guest: Visitor, demo: Demo) -> None:
+async def test_registries_of_the_sandbox_open_with_its_access_code(guest: Visitor, demo: Demo) -> None:
     found = demo.execute(
         """UPDATE registries SET visibility = 'password', status = 'active', access_code_hash = (
                SELECT access_code_hash FROM registries WHERE access_code_hash IS NOT NULL LIMIT 1)
@@ -77,7 +77,7 @@ async def test_the_sandboxs_registries_open_with_its_code(guest: Visitor, demo: 
     assert await granted(guest, found[0])
 
 
-async def test_a_grant_opens_no_other_registry_and_none_of_another_shop(
+async def test_grant_opens_no_other_registry_of_its_shop_or_another(
     client: httpx.AsyncClient, signed: Callable[..., str], emma: Visitor, guest: Visitor, slug: str, demo: Demo
 ) -> None:
     grant = await granted(guest, slug)
@@ -96,12 +96,12 @@ async def test_a_grant_opens_no_other_registry_and_none_of_another_shop(
 
 
 @pytest.mark.parametrize("grant", ["", "x", "x" * 43, "ü", "x" * 101])
-async def test_what_is_no_grant_opens_nothing(guest: Visitor, slug: str, grant: str) -> None:
+async def test_invalid_grant_is_refused(guest: Visitor, slug: str, grant: str) -> None:
     answer = await guest.send("GET", f"{PATH}/{slug}?grant={grant}")
     assert problem(answer)[0] in {403, 422}
 
 
-async def test_a_wrong_code_opens_nothing(guest: Visitor, slug: str, demo: Demo) -> None:
+async def test_wrong_access_code_is_refused(guest: Visitor, slug: str, demo: Demo) -> None:
     demo.execute("DELETE FROM sessions")
     for code in ("wrong", "", f" {ACCESS_CODE}", ACCESS_CODE.upper(), "\x00", "🗝" * 100):
         assert problem(await unlock(guest, slug, code)) == (403, "not-allowed")
@@ -109,7 +109,7 @@ async def test_a_wrong_code_opens_nothing(guest: Visitor, slug: str, demo: Demo)
     assert demo.execute("SELECT count(*) FROM sessions").fetchone() == (0,)
 
 
-async def test_what_needs_no_code_or_is_not_for_guests_cannot_be_unlocked(
+async def test_registry_without_access_code_or_hidden_from_guests_is_not_unlocked(
     emma: Visitor, guest: Visitor, slug: str
 ) -> None:
     assert problem(await unlock(guest, await emma.create())) == (409, "conflict")
@@ -121,7 +121,7 @@ async def test_what_needs_no_code_or_is_not_for_guests_cannot_be_unlocked(
     assert problem(await guest.read(slug, x_registry_grant=grant)) == (404, "not-found")
 
 
-async def test_who_guesses_is_slowed_down_but_no_other_guest_is(
+async def test_guessing_access_codes_limits_only_that_guest(
     client: httpx.AsyncClient, signed: Callable[..., str], emma: Visitor, guest: Visitor, slug: str
 ) -> None:
     answers = [await unlock(guest, slug, f"guess {number}") for number in range(10)]
@@ -133,13 +133,13 @@ async def test_who_guesses_is_slowed_down_but_no_other_guest_is(
     from_elsewhere = await client.post(
         f"{PATH}/{slug}/unlock?{signed()}",
         json={"access_code": ACCESS_CODE},
-        headers={"X-Forwarded-For": "203.0.113.9"},  # Shopify's proxy tells from where the guest came
+        headers={"X-Forwarded-For": "203.0.113.9"},  # as Shopify's proxy forwards the guest's address
     )
     assert from_elsewhere.status_code == 200
     assert await granted(guest, await emma.create(visibility="password", access_code=ACCESS_CODE))
 
 
-async def test_a_grant_is_stored_as_its_digest_alone(guest: Visitor, slug: str, demo: Demo, redis: Redis) -> None:
+async def test_only_the_digest_of_a_grant_is_stored(guest: Visitor, slug: str, demo: Demo, redis: Redis) -> None:
     grant = await granted(guest, slug)
     await guest.read(slug, x_registry_grant=grant)
     rows = str(demo.execute("SELECT to_jsonb(s)::text FROM sessions s").fetchall())
@@ -150,14 +150,14 @@ async def test_a_grant_is_stored_as_its_digest_alone(guest: Visitor, slug: str, 
     assert await redis.get(held[0]) == slug.encode()
 
 
-async def test_a_grant_holds_although_redis_has_lost_it(guest: Visitor, slug: str, redis: Redis) -> None:
+async def test_grant_survives_the_loss_of_its_redis_key(guest: Visitor, slug: str, redis: Redis) -> None:
     grant = await granted(guest, slug)
     await redis.flushdb()
     assert (await guest.read(slug, x_registry_grant=grant)).status_code == 200
     assert await redis.exists(f"wishcraft:{{1}}:session:{hashlib.sha256(grant.encode()).hexdigest()}")
 
 
-async def test_a_grant_ends_after_its_time(guest: Visitor, slug: str, demo: Demo, redis: Redis) -> None:
+async def test_expired_grant_is_refused(guest: Visitor, slug: str, demo: Demo, redis: Redis) -> None:
     grant = await granted(guest, slug)
     left = demo.execute("SELECT expires_at - now() FROM sessions WHERE subject = %s", [slug]).fetchone()
     assert left
@@ -168,7 +168,7 @@ async def test_a_grant_ends_after_its_time(guest: Visitor, slug: str, demo: Demo
     assert problem(await guest.read(slug, x_registry_grant=grant)) == (403, "access-code-required")
 
 
-async def test_a_new_access_code_ends_what_the_old_one_opened(emma: Visitor, guest: Visitor, slug: str) -> None:
+async def test_new_access_code_ends_the_grants_of_the_old_one(emma: Visitor, guest: Visitor, slug: str) -> None:
     old = await granted(guest, slug)
     assert (await guest.read(slug, x_registry_grant=old)).status_code == 200
     await emma.send("PATCH", f"{PATH}/{slug}", {"title": "Another"}, if_match="*")
@@ -180,7 +180,9 @@ async def test_a_new_access_code_ends_what_the_old_one_opened(emma: Visitor, gue
     assert (await guest.read(slug, x_registry_grant=new)).status_code == 200
 
 
-async def test_what_an_old_code_is_opening_just_then_ends_with_it_too(emma: Visitor, guest: Visitor, slug: str) -> None:
+async def test_access_code_changed_during_an_unlock_ends_that_grant_too(
+    emma: Visitor, guest: Visitor, slug: str
+) -> None:
     change = emma.send("PATCH", f"{PATH}/{slug}", {"access_code": "another-code"}, if_match="*")
     changed, *tries = await asyncio.gather(change, *(unlock(guest, slug) for _ in range(6)))
     assert changed.status_code == 200
@@ -191,7 +193,7 @@ async def test_what_an_old_code_is_opening_just_then_ends_with_it_too(emma: Visi
 
 
 def events(demo: Demo) -> list[tuple[Any, ...]]:
-    """What was written down since the demo's past."""
+    """The events stored since the demo data."""
     return demo.execute(
         """SELECT shop_id, registry_id, type, visitor_id, data FROM analytics_events
            WHERE occurred_at > now() - interval '1 minute' ORDER BY id"""
@@ -209,7 +211,7 @@ def item(demo: Demo) -> tuple[int, str, int, int]:
     return found
 
 
-async def test_what_a_guest_did_is_written_down_behind_the_answer(
+async def test_guest_events_are_stored_after_the_response(
     client: httpx.AsyncClient, guest: Visitor, demo: Demo, item: tuple[int, str, int, int]
 ) -> None:
     registry_id, slug, item_id, variant_id = item
@@ -217,7 +219,7 @@ async def test_what_a_guest_did_is_written_down_behind_the_answer(
     told = {"visitor_id": "b7c1d2", "events": [{"type": "registry_viewed"}, clicked]}
     answers = [await guest.send("POST", f"{PATH}/{ref}/events", told) for ref in (slug, registry_id)]
     assert [(answer.status_code, answer.json()) for answer in answers] == [(202, {"accepted": 2})] * 2
-    await serving_of(client).tracker.flush()
+    await app_state_of(client).traffic_recorder.flush()
     assert (
         events(demo)
         == [
@@ -228,7 +230,7 @@ async def test_what_a_guest_did_is_written_down_behind_the_answer(
     )
 
 
-async def test_what_names_nothing_of_the_shop_is_dropped_and_the_rest_is_written_down(
+async def test_events_of_unknown_registries_and_items_are_dropped_others_stored(
     client: httpx.AsyncClient, guest: Visitor, demo: Demo, item: tuple[int, str, int, int]
 ) -> None:
     others = demo.execute("SELECT id, slug FROM registries WHERE shop_id = 2 ORDER BY id").fetchone()
@@ -241,14 +243,14 @@ async def test_what_names_nothing_of_the_shop_is_dropped_and_the_rest_is_written
         clicked = {"visitor_id": "b7c1d2", "events": [{"type": "item_clicked", "item_id": number}]}
         assert (await guest.send("POST", f"{PATH}/{item[1]}/events", clicked)).status_code == 202
     await guest.send("POST", f"{PATH}/{item[1]}/events", VIEW)
-    await serving_of(client).tracker.flush()
+    await app_state_of(client).traffic_recorder.flush()
     assert events(demo) == [(1, item[0], "registry_viewed", "b7c1d2", {})]
 
 
 @pytest.mark.parametrize(
     "told",
     [
-        VIEW | {"events": [{"type": "purchased"}]},  # that Shopify tells
+        VIEW | {"events": [{"type": "purchased"}]},  # purchases come from Shopify
         VIEW | {"events": []},
         VIEW | {"events": VIEWED * 51},
         VIEW | {"visitor_id": "emma@example.com"},
@@ -256,54 +258,54 @@ async def test_what_names_nothing_of_the_shop_is_dropped_and_the_rest_is_written
         VIEW | {"ip": "127.0.0.1"},
     ],
 )
-async def test_what_guests_may_not_tell_is_refused(
+async def test_event_types_not_for_guests_are_refused(
     client: httpx.AsyncClient, guest: Visitor, demo: Demo, item: tuple[int, str, int, int], told: object
 ) -> None:
     assert problem(await guest.send("POST", f"{PATH}/{item[1]}/events", told)) == (422, "invalid-request")
-    await serving_of(client).tracker.flush()
+    await app_state_of(client).traffic_recorder.flush()
     assert events(demo) == []
 
 
-async def test_when_too_much_waits_to_be_written_down_guests_are_told_to_come_back(
+async def test_events_are_answered_503_while_too_many_wait(
     client: httpx.AsyncClient,
     guest: Visitor,
     demo: Demo,
     item: tuple[int, str, int, int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(traffic_recorder, "MOST_EVENTS", 1)
+    monkeypatch.setattr(traffic_recorder, "MAX_PENDING_EVENTS", 1)
     two = VIEW | {"events": VIEWED * 2}
     answer = await guest.send("POST", f"{PATH}/{item[1]}/events", two)
     assert problem(answer) == (503, "unavailable")
     assert int(answer.headers["retry-after"]) > 0
     assert (await guest.send("POST", f"{PATH}/{item[1]}/events", VIEW)).status_code == 202
-    await serving_of(client).tracker.flush()
+    await app_state_of(client).traffic_recorder.flush()
     assert len(events(demo)) == 1
 
 
-async def test_events_wait_while_postgresql_cannot_write(
-    settings: Settings, serving: Serving, signed: Callable[..., str], demo: Demo, item: tuple[int, str, int, int]
+async def test_events_are_kept_while_postgresql_is_read_only(
+    settings: Settings, open_client: OpenClient, signed: Callable[..., str], demo: Demo, item: tuple[int, str, int, int]
 ) -> None:
-    async with serving(settings) as client:
+    async with open_client(settings) as client:
         await Visitor(client, signed).send("POST", f"{PATH}/{item[1]}/events", VIEW)
-        tracker = serving_of(client).tracker
+        recorder = app_state_of(client).traffic_recorder
         demo.execute(DISK_FULL)
         try:
-            await tracker.flush()
+            await recorder.flush()
         finally:
             demo.execute("DROP FUNCTION refuse CASCADE")
         assert events(demo) == []
-    assert len(events(demo)) == 1  # a stop writes down what waits
+    assert len(events(demo)) == 1  # shutdown stores waiting events
 
 
-async def test_what_postgresql_cannot_take_keeps_nothing_else_from_being_written_down(
+async def test_events_that_postgresql_rejects_do_not_block_others(
     client: httpx.AsyncClient, guest: Visitor, demo: Demo, item: tuple[int, str, int, int]
 ) -> None:
-    tracker = serving_of(client).tracker
-    tracker.add_events([Event(1, "\0", AnalyticsType.REGISTRY_VIEWED, datetime.now(UTC), "x", None)])
-    await tracker.flush()
+    recorder = app_state_of(client).traffic_recorder
+    recorder.add_events([Event(1, "\0", AnalyticsType.REGISTRY_VIEWED, datetime.now(UTC), "x", None)])
+    await recorder.flush()
     await guest.send("POST", f"{PATH}/{item[1]}/events", VIEW)
-    await tracker.flush()
+    await recorder.flush()
     assert len(events(demo)) == 1
 
 
@@ -314,21 +316,21 @@ async def test_reads_are_counted_as_views_of_the_day(
     for _ in range(3):
         await guest.read(item[1])
     await guest.read("nothing-here")
-    await serving_of(client).tracker.flush()
+    await app_state_of(client).traffic_recorder.flush()
     assert demo.execute("SELECT registry_id, day = current_date, views FROM registry_views").fetchall() == [
         (item[0], True, 3)
     ]
 
 
-async def test_when_a_key_was_last_used_is_noted(client: httpx.AsyncClient, demo: Demo) -> None:
+async def test_last_use_of_a_key_is_recorded(client: httpx.AsyncClient, demo: Demo) -> None:
     used, unused = add_key(demo, 1), add_key(demo, 1)
     assert (await client.get(PATH, headers={"X-API-Key": used.key})).status_code == 200
-    await serving_of(client).tracker.flush()
+    await app_state_of(client).traffic_recorder.flush()
     noted = demo.execute("SELECT prefix, last_used_at > now() - interval '1 minute' FROM api_keys").fetchall()
     assert dict(noted) == {used.prefix: True, unused.prefix: None}
 
 
-async def test_a_server_whose_guests_are_many_is_not_held_to_one_guests_tries(
+async def test_server_key_is_not_limited_to_one_guests_unlock_tries(
     slug: str, client: httpx.AsyncClient, key: dict[str, str]
 ) -> None:
     sent = {"access_code": "wrong-code"}

@@ -20,13 +20,13 @@ PATH = "/api/registries"
 
 @pytest.fixture
 def shopify(simulator: Simulator) -> SimulatedShop:
-    """The shop as Shopify has it."""
+    """The shop in the Shopify simulator."""
     return simulator.shops[SHOP]
 
 
 @pytest.fixture
 def variants(shopify: SimulatedShop) -> list[Variant]:
-    """What the shop sells, one variant of each product."""
+    """One variant of each product of the shop."""
     found = [shopify.stock.find(number) for number in shopify.stock.variant_ids()]
     return list({variant.product_id: variant for variant in found if variant}.values())
 
@@ -40,21 +40,21 @@ async def slug(emma: Visitor) -> str:
 async def add(
     emma: Visitor, slug: str, variant: Variant, body: dict[str, object] | None = None, **headers: str
 ) -> Item:
-    """Add the variant; the item as it is shown."""
-    wish = {"variant_id": variant.variant_id, **(body or {})}
-    answer = await emma.send("POST", f"{PATH}/{slug}/items", wish, **headers)
+    """Add the variant; returns the item as guests see it."""
+    new_item = {"variant_id": variant.variant_id, **(body or {})}
+    answer = await emma.send("POST", f"{PATH}/{slug}/items", new_item, **headers)
     assert answer.status_code == 201, answer.text
     shown = RegistryAnswer.model_validate_json(answer.content).items
     return next(item for item in shown if item.variant_id == variant.variant_id)
 
 
 async def items(emma: Visitor, slug: str) -> list[Item]:
-    """What is shown of the registry's items."""
+    """The registry's items as guests see them."""
     return RegistryAnswer.model_validate_json((await emma.read(slug)).content).items
 
 
 def rows(demo: Demo, slug: str) -> list[tuple[Any, ...]]:
-    """The registry's items as they are stored, hidden ones too, and its version."""
+    """The stored items, hidden ones included, and the registry's version."""
     return demo.execute(
         """SELECT r.version, i.* FROM registries r LEFT JOIN registry_items i ON i.registry_id = r.id
            WHERE r.slug = %s ORDER BY i.id""",
@@ -73,7 +73,7 @@ def buy(demo: Demo, item_id: int, quantity: int = 1) -> None:
     demo.execute("UPDATE registry_items SET quantity_purchased = %s WHERE id = %s", [quantity, item_id])
 
 
-async def test_an_item_is_added_as_shopify_describes_it_now(
+async def test_item_is_added_with_shopifys_current_data(
     emma: Visitor, slug: str, variants: list[Variant], demo: Demo
 ) -> None:
     variant = variants[0]
@@ -94,14 +94,14 @@ async def test_an_item_is_added_as_shopify_describes_it_now(
     assert kept == (1, variant.inventory_item_id, "USD", 3, True)
 
 
-async def test_an_item_that_is_sold_out_is_added_as_such(emma: Visitor, slug: str, variants: list[Variant]) -> None:
+async def test_sold_out_variant_is_added_as_out_of_stock(emma: Visitor, slug: str, variants: list[Variant]) -> None:
     variants[0].quantity, variants[0].tracked = 0, True
     variants[0].policy = type(variants[0].policy).DENY
     item = await add(emma, slug, variants[0])
     assert (item.available, item.stock, item.status) == (False, "out", "out_of_stock")
 
 
-async def test_items_are_shown_in_the_order_in_which_they_came_and_in_totals(
+async def test_items_are_listed_in_order_of_addition_and_summed_in_totals(
     emma: Visitor, guest: Visitor, slug: str, variants: list[Variant]
 ) -> None:
     added = [(await add(emma, slug, variant, {"quantity": 2})).id for variant in variants[2::-1]]
@@ -111,7 +111,7 @@ async def test_items_are_shown_in_the_order_in_which_they_came_and_in_totals(
     assert Decimal(shown.totals.wanted) == sum(2 * variant.price for variant in variants[:3])
 
 
-async def test_what_the_shop_does_not_sell_is_refused(
+async def test_variant_that_the_shop_does_not_sell_is_refused(
     emma: Visitor, slug: str, shopify: SimulatedShop, variants: list[Variant], simulator: Simulator, demo: Demo
 ) -> None:
     draft, deleted = variants[0], variants[1]
@@ -126,18 +126,18 @@ async def test_what_the_shop_does_not_sell_is_refused(
     assert rows(demo, slug) == before
 
 
-async def test_what_makes_no_sense_is_refused(
+async def test_invalid_item_is_refused(
     emma: Visitor, slug: str, variants: list[Variant], shopify: SimulatedShop
 ) -> None:
-    wish = {"variant_id": variants[0].variant_id}
-    for body in ({}, {"variant_id": 0}, {"variant_id": 2**63}, {"variant_id": "x"}, wish | {"quantity": 0},
-                 wish | {"quantity": 1001}, wish | {"priority": "urgent"}, wish | {"notes": "x" * 501},
-                 wish | {"notes": "\x00"}, wish | {"price": 1}):  # fmt: skip
+    new_item = {"variant_id": variants[0].variant_id}
+    for body in ({}, {"variant_id": 0}, {"variant_id": 2**63}, {"variant_id": "x"}, new_item | {"quantity": 0},
+                 new_item | {"quantity": 1001}, new_item | {"priority": "urgent"}, new_item | {"notes": "x" * 501},
+                 new_item | {"notes": "\x00"}, new_item | {"price": 1}):  # fmt: skip
         assert problem(await emma.send("POST", f"{PATH}/{slug}/items", body)) == (422, "invalid-request"), body
     assert shopify.counters.requests == 0
 
 
-async def test_a_variant_that_is_there_already_is_refused_with_its_item(
+async def test_duplicate_variant_is_refused_with_the_existing_item(
     emma: Visitor, slug: str, variants: list[Variant]
 ) -> None:
     item = await add(emma, slug, variants[0])
@@ -147,36 +147,36 @@ async def test_a_variant_that_is_there_already_is_refused_with_its_item(
     assert [each.id for each in await items(emma, slug)] == [item.id]
 
 
-async def test_only_the_registrant_adds_and_nobody_else_makes_us_ask_shopify(
+async def test_only_the_registrant_adds_items_and_others_cost_no_shopify_request(
     emma: Visitor, hugo: Visitor, guest: Visitor, slug: str, variants: list[Variant], shopify: SimulatedShop
 ) -> None:
-    wish = {"variant_id": variants[0].variant_id}
+    new_item = {"variant_id": variants[0].variant_id}
     for visitor in (hugo, guest):
-        assert problem(await visitor.send("POST", f"{PATH}/{slug}/items", wish)) == (403, "not-allowed")
+        assert problem(await visitor.send("POST", f"{PATH}/{slug}/items", new_item)) == (403, "not-allowed")
     await emma.send("PATCH", f"{PATH}/{slug}", {"visibility": "private"}, if_match="*")
     for each in (slug, "nothing-here"):
-        assert problem(await hugo.send("POST", f"{PATH}/{each}/items", wish)) == (404, "not-found")
+        assert problem(await hugo.send("POST", f"{PATH}/{each}/items", new_item)) == (404, "not-found")
     assert await items(emma, slug) == []
     assert shopify.counters.requests == 0
 
 
-async def test_a_full_registry_takes_no_more(emma: Visitor, slug: str, variants: list[Variant], demo: Demo) -> None:
+async def test_full_registry_refuses_another_item(
+    emma: Visitor, slug: str, variants: list[Variant], demo: Demo
+) -> None:
     demo.execute("""UPDATE shops SET settings = settings || '{"max_items_per_registry": 2}' WHERE id = 1""")
     first = await add(emma, slug, variants[0])
-    wishes = [{"variant_id": variant.variant_id} for variant in variants[1:4]]
-    answers = await asyncio.gather(*(emma.send("POST", f"{PATH}/{slug}/items", wish) for wish in wishes))
+    new_items = [{"variant_id": variant.variant_id} for variant in variants[1:4]]
+    answers = await asyncio.gather(*(emma.send("POST", f"{PATH}/{slug}/items", new_item) for new_item in new_items))
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409]
-    assert problem(await emma.send("POST", f"{PATH}/{slug}/items", wishes[0]))[0] == 409
+    assert problem(await emma.send("POST", f"{PATH}/{slug}/items", new_items[0]))[0] == 409
     buy(demo, first.id)
-    await emma.send("DELETE", f"{PATH}/{slug}/items/{first.id}", if_match="*")  # what is hidden takes no place
+    await emma.send("DELETE", f"{PATH}/{slug}/items/{first.id}", if_match="*")  # hidden items do not count
     await add(emma, slug, variants[5])
     answer = await emma.send("POST", f"{PATH}/{slug}/items", {"variant_id": variants[0].variant_id})
     assert problem(answer) == (409, "limit-reached")
 
 
-async def test_an_item_is_changed_and_what_is_not_named_stays(
-    emma: Visitor, slug: str, variants: list[Variant]
-) -> None:
+async def test_item_change_keeps_the_fields_left_out(emma: Visitor, slug: str, variants: list[Variant]) -> None:
     item = await add(emma, slug, variants[0], {"quantity": 2, "notes": "In green"})
     etag = (await emma.read(slug)).headers["etag"]
     for change, shown in (
@@ -191,7 +191,7 @@ async def test_an_item_is_changed_and_what_is_not_named_stays(
         item, etag = after, answer.headers["etag"]
 
 
-async def test_items_are_put_in_another_order(emma: Visitor, slug: str, variants: list[Variant]) -> None:
+async def test_items_are_reordered(emma: Visitor, slug: str, variants: list[Variant]) -> None:
     first, second = [await add(emma, slug, variant) for variant in variants[:2]]
     await emma.send("PATCH", f"{PATH}/{slug}/items/{first.id}", {"display_order": 9}, if_match="*")
     assert [item.id for item in await items(emma, slug)] == [second.id, first.id]
@@ -199,7 +199,7 @@ async def test_items_are_put_in_another_order(emma: Visitor, slug: str, variants
     assert [item.id for item in await items(emma, slug)] == [second.id, first.id, third.id]
 
 
-async def test_an_item_is_changed_and_removed_on_condition(
+async def test_item_change_and_removal_require_the_etag(
     emma: Visitor, hugo: Visitor, slug: str, variants: list[Variant], demo: Demo
 ) -> None:
     item = await add(emma, slug, variants[0])
@@ -213,7 +213,7 @@ async def test_an_item_is_changed_and_removed_on_condition(
     assert rows(demo, slug) == before
 
 
-async def test_an_item_of_another_registry_cannot_be_reached_through_ones_own(
+async def test_item_of_another_registry_is_not_reached_through_ones_own(
     emma: Visitor, hugo: Visitor, slug: str, variants: list[Variant], demo: Demo
 ) -> None:
     item = await add(emma, slug, variants[0])
@@ -226,9 +226,7 @@ async def test_an_item_of_another_registry_cannot_be_reached_through_ones_own(
     assert (rows(demo, slug), rows(demo, own)) == before
 
 
-async def test_an_item_that_nobody_bought_is_deleted(
-    emma: Visitor, slug: str, variants: list[Variant], demo: Demo
-) -> None:
+async def test_item_without_purchases_is_deleted(emma: Visitor, slug: str, variants: list[Variant], demo: Demo) -> None:
     gone, left = [await add(emma, slug, variant) for variant in variants[:2]]
     answer = await emma.send("DELETE", f"{PATH}/{slug}/items/{gone.id}", if_match="*")
     assert answer.status_code == 200
@@ -238,7 +236,7 @@ async def test_an_item_that_nobody_bought_is_deleted(
     assert problem(again) == (404, "not-found")
 
 
-async def test_an_item_that_was_bought_is_hidden_not_deleted(
+async def test_item_with_purchases_is_hidden(
     emma: Visitor, guest: Visitor, slug: str, variants: list[Variant], demo: Demo
 ) -> None:
     item = await add(emma, slug, variants[0])
@@ -253,7 +251,7 @@ async def test_an_item_that_was_bought_is_hidden_not_deleted(
         assert problem(answer) == (404, "not-found")
 
 
-async def test_a_hidden_item_that_is_wished_for_again_is_shown_as_shopify_has_it_now(
+async def test_hidden_item_added_again_is_shown_with_shopifys_current_data(
     emma: Visitor, slug: str, variants: list[Variant], demo: Demo
 ) -> None:
     item = await add(emma, slug, variants[0], {"notes": "In green"})
@@ -270,7 +268,7 @@ async def test_a_hidden_item_that_is_wished_for_again_is_shown_as_shopify_has_it
     [FaultKind.SERVER_ERROR, FaultKind.TOO_MANY_REQUESTS, FaultKind.THROTTLE, FaultKind.MALFORMED,
      FaultKind.TIMEOUT, FaultKind.EXPIRED_TOKEN],
 )  # fmt: skip
-async def test_while_shopify_gives_no_usable_answer_nothing_is_written_and_the_registrant_is_told_to_come_back(
+async def test_unusable_answer_of_shopify_adds_nothing_and_is_answered_503(
     emma: Visitor,
     slug: str,
     variants: list[Variant],
@@ -282,8 +280,8 @@ async def test_while_shopify_gives_no_usable_answer_nothing_is_written_and_the_r
     monkeypatch.setattr(registry_items, "SHOPIFY_SECONDS", 0.5)
     before = rows(demo, slug)
     shopify.faults.set(Fault(kind, remaining=None))
-    wish = {"variant_id": variants[0].variant_id}
-    answer = await emma.send("POST", f"{PATH}/{slug}/items", wish, idempotency_key="one")
+    new_item = {"variant_id": variants[0].variant_id}
+    answer = await emma.send("POST", f"{PATH}/{slug}/items", new_item, idempotency_key="one")
     assert problem(answer) == (503, "unavailable")
     assert int(answer.headers["retry-after"]) > 0
     assert "shpat" not in answer.text
@@ -294,52 +292,52 @@ async def test_while_shopify_gives_no_usable_answer_nothing_is_written_and_the_r
     assert await add(emma, slug, variants[0], idempotency_key="one")
 
 
-async def test_a_wish_that_is_repeated_is_added_once_also_on_condition_and_without_shopify(
+async def test_repeated_addition_adds_once_also_with_if_match_and_without_shopify(
     emma: Visitor, slug: str, variants: list[Variant], shopify: SimulatedShop, demo: Demo
 ) -> None:
     etag = (await emma.read(slug)).headers["etag"]
-    wish = {"variant_id": variants[0].variant_id}
-    once = await emma.send("POST", f"{PATH}/{slug}/items", wish, idempotency_key="one", if_match=etag)
+    new_item = {"variant_id": variants[0].variant_id}
+    once = await emma.send("POST", f"{PATH}/{slug}/items", new_item, idempotency_key="one", if_match=etag)
     shopify.faults.set(Fault(FaultKind.SERVER_ERROR, remaining=None))
-    again = await emma.send("POST", f"{PATH}/{slug}/items", wish, idempotency_key="one", if_match=etag)
+    again = await emma.send("POST", f"{PATH}/{slug}/items", new_item, idempotency_key="one", if_match=etag)
     assert [once.status_code, again.status_code] == [201, 201]
     assert (again.content, again.headers["etag"]) == (once.content, once.headers["etag"])
     added = demo.execute("SELECT count(*) FROM audit_logs WHERE action = 'item.added' AND actor <> 'sandbox'")
     assert added.fetchone() == (1,)
 
 
-async def test_wishes_at_the_same_time_with_one_key_add_one_item(
+async def test_concurrent_additions_with_one_key_add_one_item(
     emma: Visitor, slug: str, variants: list[Variant]
 ) -> None:
-    wish = {"variant_id": variants[0].variant_id}
+    new_item = {"variant_id": variants[0].variant_id}
     answers = await asyncio.gather(
-        *(emma.send("POST", f"{PATH}/{slug}/items", wish, idempotency_key="one") for _ in range(5))
+        *(emma.send("POST", f"{PATH}/{slug}/items", new_item, idempotency_key="one") for _ in range(5))
     )
     assert {answer.status_code for answer in answers} == {201}
     assert len(await items(emma, slug)) == 1
 
 
-async def test_a_key_that_was_sent_with_another_wish_or_for_another_registry_is_refused(
+async def test_idempotency_key_of_another_item_or_registry_is_refused(
     emma: Visitor, slug: str, variants: list[Variant]
 ) -> None:
     await add(emma, slug, variants[0], idempotency_key="one")
     for path, variant in ((slug, variants[1]), (await emma.create(), variants[0])):
-        wish = {"variant_id": variant.variant_id}
-        answer = await emma.send("POST", f"{PATH}/{path}/items", wish, idempotency_key="one")
+        new_item = {"variant_id": variant.variant_id}
+        answer = await emma.send("POST", f"{PATH}/{path}/items", new_item, idempotency_key="one")
         assert problem(answer) == (409, "conflict")
     assert len(await items(emma, slug)) == 1
 
 
-async def test_a_wish_may_but_need_not_be_on_condition(emma: Visitor, slug: str, variants: list[Variant]) -> None:
+async def test_if_match_is_optional_for_a_new_item(emma: Visitor, slug: str, variants: list[Variant]) -> None:
     etag = (await emma.read(slug)).headers["etag"]
     await add(emma, slug, variants[0])
-    wish = {"variant_id": variants[1].variant_id}
-    stale = await emma.send("POST", f"{PATH}/{slug}/items", wish, if_match=etag)
+    new_item = {"variant_id": variants[1].variant_id}
+    stale = await emma.send("POST", f"{PATH}/{slug}/items", new_item, if_match=etag)
     assert problem(stale) == (412, "changed-since")
     await add(emma, slug, variants[1], if_match=(await emma.read(slug)).headers["etag"])
 
 
-async def test_a_change_of_items_is_in_the_next_read_whichever_way_it_takes(
+async def test_next_read_shows_a_change_of_items_on_every_path(
     client: httpx.AsyncClient, key: dict[str, str], emma: Visitor, slug: str, variants: list[Variant]
 ) -> None:
     async def wanted() -> list[list[int]]:

@@ -9,11 +9,11 @@ from psycopg import Connection
 from pydantic import SecretStr
 
 from api.schemas.responses import KeyIssued, KeyList, UsageAnswer
-from tests.api.conftest import SHOP, Visitor, problem, serving_of
+from tests.api.conftest import SHOP, Visitor, app_state_of, problem
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
-Serving = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
+OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 KEYS = "/api/admin/keys"
 LIST = "/api/registries"
 NEW = {"name": "our web shop", "scopes": ["read"]}
@@ -40,7 +40,7 @@ async def create(client: httpx.AsyncClient, merchant: dict[str, str], **values: 
 
 
 async def status(client: httpx.AsyncClient, key: str, **headers: str) -> int:
-    """How a read with the key is answered."""
+    """Status of a read with the key."""
     return (await client.get(LIST, headers={"X-API-Key": key, **headers})).status_code
 
 
@@ -53,9 +53,7 @@ async def called_from(client: httpx.AsyncClient, peer: str) -> AsyncIterator[htt
         yield other
 
 
-async def test_a_merchant_creates_a_key_that_is_shown_this_once(
-    client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo
-) -> None:
+async def test_created_key_is_shown_once(client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo) -> None:
     issued = await create(client, merchant, days=90)
     assert issued.key.startswith(f"wc_{issued.prefix}_")
     assert (issued.name, issued.scopes, issued.ip_allow_list) == ("our web shop", ["read"], [])
@@ -79,13 +77,13 @@ async def test_a_merchant_creates_a_key_that_is_shown_this_once(
         {"ip_allow_list": ["fe80::1%eth0"]}, {"ip_allow_list": ["everywhere"]}, {"ip_allow_list": ["10.0.0.1"] * 51},
     ],
 )  # fmt: skip
-async def test_a_key_that_makes_no_sense_is_refused(
+async def test_invalid_new_key_is_refused(
     client: httpx.AsyncClient, merchant: dict[str, str], values: dict[str, object]
 ) -> None:
     assert problem(await client.post(KEYS, json=NEW | values, headers=merchant)) == (422, "invalid-request")
 
 
-async def test_only_a_token_that_shopify_made_for_us_and_for_now_opens_the_admin(
+async def test_only_a_current_id_token_for_this_app_opens_the_admin(
     client: httpx.AsyncClient, token: Callable[..., dict[str, str]]
 ) -> None:
     now = int(time.time())
@@ -104,19 +102,19 @@ async def test_only_a_token_that_shopify_made_for_us_and_for_now_opens_the_admin
         assert problem(await client.get(KEYS, headers=sent)) == (401, "unauthorized"), what
 
 
-async def test_a_token_made_with_the_secret_before_the_rotation_is_good_too(
-    settings: Settings, serving: Serving, demo: Demo, token: Callable[..., dict[str, str]]
+async def test_id_token_signed_with_the_previous_secret_is_accepted(
+    settings: Settings, open_client: OpenClient, demo: Demo, token: Callable[..., dict[str, str]]
 ) -> None:
     assert not demo.closed
     old, new = settings.shopify_api_secret.get_secret_value(), "n" * 32
     rotating = {"shopify_api_secret": SecretStr(new), "shopify_api_secret_previous": SecretStr(old)}
-    async with serving(settings.model_copy(update=rotating)) as client:
+    async with open_client(settings.model_copy(update=rotating)) as client:
         assert (await client.get(KEYS, headers=token(secret=old))).status_code == 200
         assert (await client.get(KEYS, headers=token(secret=new))).status_code == 200
         assert (await client.get(KEYS, headers=token(secret="o" * 32))).status_code == 401
 
 
-async def test_a_token_of_one_shop_says_nothing_of_another(
+async def test_id_token_of_one_shop_shows_nothing_of_another(
     client: httpx.AsyncClient, token: Callable[..., dict[str, str]], merchant: dict[str, str]
 ) -> None:
     issued = await create(client, merchant)
@@ -127,15 +125,15 @@ async def test_a_token_of_one_shop_says_nothing_of_another(
     assert await status(client, issued.key) == 200
 
 
-async def test_a_token_that_is_shown_decides_against_a_key(client: httpx.AsyncClient, merchant: dict[str, str]) -> None:
+async def test_id_token_takes_precedence_over_a_key(client: httpx.AsyncClient, merchant: dict[str, str]) -> None:
     issued = await create(client, merchant, scopes=["read", "write", "admin"])
     for path in (KEYS, LIST):
         answer = await client.get(path, headers={"X-API-Key": issued.key, "Authorization": "Bearer x.y.z"})
         assert problem(answer) == (401, "unauthorized")
 
 
-async def test_a_rotation_leaves_both_keys_good_until_its_grace_is_over(
-    client: httpx.AsyncClient, settings: Settings, serving: Serving, merchant: dict[str, str], demo: Demo
+async def test_rotation_keeps_both_keys_valid_during_the_grace_period(
+    client: httpx.AsyncClient, settings: Settings, open_client: OpenClient, merchant: dict[str, str], demo: Demo
 ) -> None:
     old = await create(client, merchant, scopes=["write", "read"], ip_allow_list=["127.0.0.0/8"], days=10)
     answer = await client.post(f"{KEYS}/{old.prefix}/rotate", json={"grace_hours": 2}, headers=merchant)
@@ -151,13 +149,13 @@ async def test_a_rotation_leaves_both_keys_good_until_its_grace_is_over(
     assert ends
     assert abs((ends - new.created_at).total_seconds() - 7200) < 60
     demo.execute("UPDATE api_keys SET expires_at = now() WHERE prefix = %s", [old.prefix])
-    async with serving(settings) as another_process:
+    async with open_client(settings) as another_process:
         assert [await status(another_process, each.key) for each in (old, new)] == [401, 200]
     again = await client.post(f"{KEYS}/{old.prefix}/rotate", headers=merchant)
     assert problem(again) == (409, "conflict")
 
 
-async def test_a_key_without_an_end_is_rotated_with_a_day_of_grace(
+async def test_key_without_expiry_is_rotated_with_a_day_of_grace(
     client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo
 ) -> None:
     old = await create(client, merchant)
@@ -168,27 +166,27 @@ async def test_a_key_without_an_end_is_rotated_with_a_day_of_grace(
     assert left == (24 * 60,)
 
 
-async def test_a_revoked_key_opens_nothing_in_any_process(
-    client: httpx.AsyncClient, settings: Settings, serving: Serving, merchant: dict[str, str]
+async def test_revoked_key_is_unauthorized_in_every_process(
+    client: httpx.AsyncClient, settings: Settings, open_client: OpenClient, merchant: dict[str, str]
 ) -> None:
     issued = await create(client, merchant)
     for _ in range(2):
         assert (await client.delete(f"{KEYS}/{issued.prefix}", headers=merchant)).status_code == 204
     assert await status(client, issued.key) == 401
-    async with serving(settings) as another_process:
+    async with open_client(settings) as another_process:
         assert await status(another_process, issued.key) == 401
     assert problem(await client.post(f"{KEYS}/{issued.prefix}/rotate", headers=merchant)) == (409, "conflict")
     shown = KeyList.model_validate_json((await client.get(KEYS, headers=merchant)).content).keys
     assert shown[0].revoked_at
 
 
-async def test_what_names_no_key_is_not_found(client: httpx.AsyncClient, merchant: dict[str, str]) -> None:
+async def test_unknown_key_prefix_is_not_found(client: httpx.AsyncClient, merchant: dict[str, str]) -> None:
     assert problem(await client.delete(f"{KEYS}/{'0' * 12}", headers=merchant)) == (404, "not-found")
     assert problem(await client.post(f"{KEYS}/{'0' * 12}/rotate", headers=merchant)) == (404, "not-found")
     assert problem(await client.delete(f"{KEYS}/x", headers=merchant)) == (422, "invalid-request")
 
 
-async def test_the_journal_tells_who_did_what_to_which_key(
+async def test_audit_log_records_every_change_of_a_key(
     client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo
 ) -> None:
     issued = await create(client, merchant)
@@ -205,7 +203,7 @@ async def test_the_journal_tells_who_did_what_to_which_key(
     ]
 
 
-async def test_a_key_may_do_what_its_scopes_say_and_no_more(
+async def test_key_is_limited_to_its_scopes(
     client: httpx.AsyncClient, merchant: dict[str, str], guest: Visitor, emma: Visitor
 ) -> None:
     read, admin = [await create(client, merchant, scopes=[scope]) for scope in ("read", "admin")]
@@ -216,7 +214,7 @@ async def test_a_key_may_do_what_its_scopes_say_and_no_more(
             assert problem(await visitor.send("GET", path)) == (403, "not-allowed")
         assert problem(await client.get(path)) == (401, "unauthorized")
     slug = await emma.create()
-    for _ in range(2):  # the second time the edge knows the key and the registry
+    for _ in range(2):  # the second time on the fast path
         assert (await client.get(f"{LIST}/{slug}", headers={"X-API-Key": read.key})).status_code == 200
         answer = await client.get(f"{LIST}/{slug}", headers={"X-API-Key": admin.key})
         assert problem(answer) == (403, "not-allowed")
@@ -233,31 +231,31 @@ ALLOWED = ["203.0.113.0/24", "2001:db8::/32", "198.51.100.7"]
         ("", 401), ("unix", 401),
     ],
 )  # fmt: skip
-async def test_a_key_is_good_from_its_networks_alone(
+async def test_key_is_accepted_from_its_allowed_networks_only(
     client: httpx.AsyncClient, merchant: dict[str, str], emma: Visitor, peer: str, answer: int
 ) -> None:
     issued = await create(client, merchant, ip_allow_list=ALLOWED)
     slug = await emma.create()
     async with called_from(client, peer) as other:
-        for forwarded in ({}, {"X-Forwarded-For": "203.0.113.9"}):  # which nobody believes who is no proxy of ours
+        for forwarded in ({}, {"X-Forwarded-For": "203.0.113.9"}):  # ignored: the peer is no trusted proxy
             assert await status(other, issued.key, **forwarded) == answer
     async with called_from(client, "203.0.113.9") as friend:
         for _ in range(2):
             assert (await friend.get(f"{LIST}/{slug}", headers={"X-API-Key": issued.key})).status_code == 200
-    async with called_from(client, peer) as other:  # at the edge, where the key and the registry are known by now
+    async with called_from(client, peer) as other:  # on the fast path
         assert (await other.get(f"{LIST}/{slug}", headers={"X-API-Key": issued.key})).status_code == answer
 
 
-async def test_behind_our_own_proxy_the_address_that_it_was_called_from_counts(
-    settings: Settings, serving: Serving, merchant: dict[str, str], demo: Demo
+async def test_behind_a_trusted_proxy_the_forwarded_address_counts(
+    settings: Settings, open_client: OpenClient, merchant: dict[str, str], demo: Demo
 ) -> None:
     assert not demo.closed
-    async with serving(settings.model_copy(update={"trusted_proxies": "10.0.0.0/8, fd00::/8"})) as client:
+    async with open_client(settings.model_copy(update={"trusted_proxies": "10.0.0.0/8, fd00::/8"})) as client:
         issued = await create(client, merchant, ip_allow_list=ALLOWED)
         for peer, forwarded, answer in (
             ("10.1.2.3", "203.0.113.9", 200),
             ("10.1.2.3", "203.0.114.9", 401),
-            ("10.1.2.3", "203.0.113.9, 203.0.114.9", 401),  # what a client makes up stands further left
+            ("10.1.2.3", "203.0.113.9, 203.0.114.9", 401),  # a client's forged entry is further left
             ("10.1.2.3", "203.0.114.9, 203.0.113.9, 10.9.9.9", 200),
             ("fd00::1", "2001:db8::7", 200),
             ("203.0.114.9", "203.0.113.9", 401),
@@ -273,23 +271,23 @@ async def test_behind_our_own_proxy_the_address_that_it_was_called_from_counts(
     [("203.0.113.9", "203.0.113.9"), ("2001:db8::7", "2001:db8::7"), ("203.0.113.9:1234", None),
      ("fe80::1%eth0", None), ("not.an.address", None), ("", None)],
 )  # fmt: skip
-async def test_the_journal_notes_the_address_if_it_is_one(
-    settings: Settings, serving: Serving, merchant: dict[str, str], demo: Demo, forwarded: str, noted: str | None
+async def test_audit_log_records_only_valid_addresses(
+    settings: Settings, open_client: OpenClient, merchant: dict[str, str], demo: Demo, forwarded: str, noted: str | None
 ) -> None:
     async with (
-        serving(settings.model_copy(update={"trusted_proxies": "10.0.0.0/8"})) as client,
+        open_client(settings.model_copy(update={"trusted_proxies": "10.0.0.0/8"})) as client,
         called_from(client, "10.1.2.3") as other,
     ):
         await create(other, {**merchant, "X-Forwarded-For": forwarded})
     assert demo.execute("SELECT host(ip) FROM audit_logs WHERE resource = 'api_key'").fetchall() == [(noted,)]
 
 
-async def test_a_shop_sees_how_much_it_uses(
+async def test_usage_shows_the_shops_counters(
     client: httpx.AsyncClient, merchant: dict[str, str], token: Callable[..., dict[str, str]], emma: Visitor
 ) -> None:
     slug = await emma.create()
     sizes = [len((await emma.read(slug)).content) for _ in range(3)]
-    await serving_of(client).tracker.flush()
+    await app_state_of(client).traffic_recorder.flush()
     answer = await client.get("/api/admin/usage", headers=merchant)
     used = UsageAnswer.model_validate_json(answer.content)
     assert used.hits >= 3
@@ -299,6 +297,6 @@ async def test_a_shop_sees_how_much_it_uses(
     assert (others.json()["hits"], others.json()["entries"]) == (0, 0)
 
 
-async def test_to_write_is_to_read_too(client: httpx.AsyncClient, merchant: dict[str, str]) -> None:
+async def test_scope_write_includes_read(client: httpx.AsyncClient, merchant: dict[str, str]) -> None:
     made = await create(client, merchant, scopes=["write"])
     assert await status(client, made.key) == 200

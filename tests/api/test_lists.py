@@ -7,7 +7,7 @@ from psycopg import Connection
 from sqlalchemy import event
 
 from api.schemas.responses import OwnRegistryList, RegistryList
-from tests.api.conftest import Visitor, problem, serving_of
+from tests.api.conftest import Visitor, app_state_of, problem
 
 Demo = Connection[tuple[Any, ...]]
 PATH = "/api/registries"
@@ -22,7 +22,7 @@ def queries(client: httpx.AsyncClient) -> Iterator[list[str]]:
     def note(*arguments: object) -> None:
         statements.append(str(arguments[2]))
 
-    engine = serving_of(client).resources.db.engine.sync_engine
+    engine = app_state_of(client).resources.db.engine.sync_engine
     event.listen(engine, "before_cursor_execute", note)
     yield statements
     event.remove(engine, "before_cursor_execute", note)
@@ -45,7 +45,7 @@ async def found(visitor: Visitor, query: str) -> list[str]:
     return [each.title for each in RegistryList.model_validate_json(answer.content).registries]
 
 
-async def test_words_are_found_in_titles_and_names_accents_and_capitals_aside(emma: Visitor, guest: Visitor) -> None:
+async def test_search_ignores_accents_and_case_in_titles_and_names(emma: Visitor, guest: Visitor) -> None:
     await emma.create(title="Noël chez nous", registrant=person("Zoë", "Müller"), co_registrants=[])
     await emma.create(title="SPRING", registrant=person("Ren", "Sato"), co_registrants=[person("Åsa", "ÖBERG")])
     await emma.create(title="さくらの結婚式", registrant=person("Иван", "ПЕТРОВ"), co_registrants=[])
@@ -59,7 +59,7 @@ async def test_words_are_found_in_titles_and_names_accents_and_capitals_aside(em
     assert len(await found(guest, "q=")) == len(await found(guest, "q=%20%09")) == 3
 
 
-async def test_signs_that_mean_something_to_postgresql_stand_for_themselves(emma: Visitor, guest: Visitor) -> None:
+async def test_search_treats_sql_pattern_characters_literally(emma: Visitor, guest: Visitor) -> None:
     await emma.create(title="100% us")
     await emma.create(title="you_and_me")
     await emma.create(title="either/or")
@@ -72,7 +72,7 @@ async def test_signs_that_mean_something_to_postgresql_stand_for_themselves(emma
         assert await found(guest, f"q={words}") == titles, words
 
 
-async def test_a_search_may_name_what_is_celebrated_and_when(emma: Visitor, guest: Visitor) -> None:
+async def test_search_filters_by_event_type_and_date(emma: Visitor, guest: Visitor) -> None:
     for kind, day in (("wedding", "2027-06-12"), ("wedding", "2027-07-01"), ("baby", "2027-06-12"), ("baby", None)):
         await emma.create(title=f"{kind} {day}", event_type=kind, event_date=day)
     for query, titles in {
@@ -89,7 +89,7 @@ async def test_a_search_may_name_what_is_celebrated_and_when(emma: Visitor, gues
         assert problem(await guest.send("GET", f"{PATH}?{query}")) == (422, "invalid-request")
 
 
-async def test_a_search_shows_public_active_registries_of_the_shop_alone(
+async def test_search_finds_only_public_active_registries_of_the_shop(
     client: httpx.AsyncClient, signed: Callable[..., str], emma: Visitor, guest: Visitor
 ) -> None:
     await emma.create(title="seen")
@@ -115,7 +115,7 @@ async def pages(visitor: Visitor, path: str) -> list[list[str]]:
         cursor = f"&cursor={page['next_cursor']}"
 
 
-async def test_the_pages_of_a_search_follow_each_other_without_gap_or_repeat(emma: Visitor, guest: Visitor) -> None:
+async def test_pages_of_a_search_have_no_gap_and_no_repeat(emma: Visitor, guest: Visitor) -> None:
     slugs = [await emma.create(title=title) for title in ("one fits", "another", "two fits", "three fits", "four fits")]
     fitting = [slug for slug in reversed(slugs) if "fits" in slug]
     assert await pages(guest, f"{PATH}?q=fits&limit=2") == [fitting[:2], fitting[2:]]
@@ -123,12 +123,12 @@ async def test_the_pages_of_a_search_follow_each_other_without_gap_or_repeat(emm
     assert await pages(emma, f"{OWN}?limit=5") == [slugs[::-1]]
     assert await pages(emma, f"{OWN}?limit=4") == [slugs[:0:-1], slugs[:1]]
     first = (await guest.send("GET", f"{PATH}?q=fits&limit=2")).json()
-    await emma.create(title="five fits")  # what comes meanwhile moves no page
+    await emma.create(title="five fits")  # a new registry shifts no page
     second = (await guest.send("GET", f"{PATH}?q=fits&limit=2&cursor={first['next_cursor']}")).json()
     assert [each["slug"] for each in second["registries"]] == fitting[2:]
 
 
-async def test_a_customer_is_shown_all_their_own_registries_and_no_others(
+async def test_customer_lists_all_own_registries_and_no_others(
     client: httpx.AsyncClient, key: dict[str, str], signed: Callable[..., str], emma: Visitor, hugo: Visitor
 ) -> None:
     kept = await emma.create(visibility="private")
@@ -149,7 +149,7 @@ async def test_a_customer_is_shown_all_their_own_registries_and_no_others(
         assert own.co_registrants[0].last_name == "Laurent"
 
 
-async def test_ones_own_registries_take_a_customer(
+async def test_own_list_requires_a_customer(
     client: httpx.AsyncClient, key: dict[str, str], guest: Visitor, demo: Demo
 ) -> None:
     demo.execute("UPDATE api_keys SET scopes = '{read}'")
@@ -163,7 +163,7 @@ async def test_ones_own_registries_take_a_customer(
     assert (await client.get(OWN)).status_code == 401
 
 
-async def test_a_list_is_one_query_however_long_it_is(emma: Visitor, queries: list[str]) -> None:
+async def test_list_costs_one_query_regardless_of_length(emma: Visitor, queries: list[str]) -> None:
     for number in range(3):
         await emma.create(title=f"Number {number}")
     for path in (f"{PATH}?q=number&event_from=2020-01-01", PATH, OWN):

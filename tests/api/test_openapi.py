@@ -1,4 +1,4 @@
-"""The API against its own description: whatever is sent, the answer is one that the document tells of."""
+"""The API against its OpenAPI document: every response is a documented one."""
 
 import string
 from collections.abc import Callable, Iterator, Mapping
@@ -43,7 +43,7 @@ CHECKS: Final = [
 ]
 OFTEN: Final = st.sampled_from((True, True, True, False))
 OPEN: Final = {"/api/unsubscribe/{token}", "/health", "/health/liveness", "/health/readiness"}
-"""What needs no proof of who calls; a mail's link is one."""
+"""Routes without authentication; the token in a mail's link is one itself."""
 
 
 @pytest.fixture
@@ -59,14 +59,14 @@ def operations(document: dict[str, Any]) -> Operations:
             yield path, method, operation
 
 
-def test_the_document_is_openapi_3_1(document: dict[str, Any]) -> None:
+def test_document_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
     schemathesis.openapi.from_dict(document).validate()
     assert document["openapi"].startswith("3.1.")
     names = [operation["operationId"] for _, _, operation in operations(document)]
     assert len(names) == len(set(names))
 
 
-def test_every_operation_says_what_it_does_who_may_and_what_goes_wrong(document: dict[str, Any]) -> None:
+def test_every_operation_documents_purpose_security_and_problems(document: dict[str, Any]) -> None:
     proofs: list[dict[str, list[str]]] = [{name: []} for name in document["components"]["securitySchemes"]]
     assert len(proofs) == 3
     for path, method, operation in operations(document):
@@ -91,7 +91,7 @@ def test_every_operation_says_what_it_does_who_may_and_what_goes_wrong(document:
             assert example["status"] == int(status), (what, status)
 
 
-def test_every_body_that_is_asked_for_has_an_example_that_is_accepted(document: dict[str, Any]) -> None:
+def test_every_request_body_has_a_description_and_an_example(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     asked = 0
     for path, method, operation in operations(document):
@@ -106,7 +106,7 @@ def test_every_body_that_is_asked_for_has_an_example_that_is_accepted(document: 
     assert asked >= 8
 
 
-def test_every_answer_that_holds_json_is_described(document: dict[str, Any]) -> None:
+def test_every_json_response_has_a_schema(document: dict[str, Any]) -> None:
     for path, method, operation in operations(document):
         for status, response in operation["responses"].items():
             for kind, content in response.get("content", {}).items():
@@ -125,7 +125,7 @@ def address(settings: Settings, demo: Demo, simulator: Simulator) -> Iterator[st
 
 
 class Known(NamedTuple):
-    """What the sandbox has of what can be named."""
+    """Existing values for the parameters of requests."""
 
     owner: str
     in_paths: Mapping[str, list[object]]
@@ -151,7 +151,7 @@ def known(demo: Demo, settings: Settings) -> Known:
 
 
 def name_what_is_there(case: Any, known: Known, data: st.DataObject) -> None:
-    """Put into the request, more often than not, what names something: nobody guesses it."""
+    """Usually replace generated parameters by existing values, which random data never hits."""
     for name in sorted(known.in_paths.keys() & (case.path_parameters or {}).keys()):
         if data.draw(OFTEN, label=f"a {name} that is there"):
             case.path_parameters[name] = data.draw(st.sampled_from(known.in_paths[name]), label=name)
@@ -164,7 +164,7 @@ def name_what_is_there(case: Any, known: Known, data: st.DataObject) -> None:
 
 
 def explore(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, send: Callable[..., None]) -> None:
-    """Send what fits the operation's description, or just not."""
+    """Send requests that match the operation's schema, and some that do not."""
 
     @hypothesis.settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode), data=st.data())
@@ -177,7 +177,7 @@ def explore(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, s
 @pytest.mark.hypothesis
 @pytest.mark.parametrize("mode", list(GenerationMode))
 @pytest.mark.parametrize("proven", [False, True], ids=["unproven", "proven"])
-def test_every_answer_is_one_that_the_document_tells_of(
+def test_every_generated_request_gets_a_documented_response(
     address: str, demo: Demo, known: Known, mode: GenerationMode, *, proven: bool
 ) -> None:
     headers = {"X-API-Key": add_key(demo, 1).key, "X-Customer-Id": known.owner} if proven else {}

@@ -1,4 +1,4 @@
-"""Two processes that share a folder of metrics: each tells those of both, and none twice."""
+"""Two processes that share a metrics folder: each exposes the metrics of both, without duplicates."""
 
 import os
 import socket
@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 from psycopg import Connection
-from pydantic import SecretStr
 
 from deployments.sandbox.demo import add_key
-from tests.api.test_always_there import public
+from deployments.sandbox.environment import settings_environment
 from tests.api.test_exposition import Sample, named, requests, samples
+from tests.api.test_outages import public
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
@@ -31,12 +31,7 @@ class Process:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-        said = settings.model_copy(update={"api_port": port, "drain_seconds": 0})
-        environment = {
-            name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-            for name, value in said
-            if value is not None
-        }
+        environment = settings_environment(settings.model_copy(update={"api_port": port, "drain_seconds": 0}))
         environment["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
         self._process = subprocess.Popen([sys.executable, "-m", "api"], env=os.environ | environment)
         self.pid = self._process.pid
@@ -74,7 +69,7 @@ def processes(settings: Settings, demo: Demo, tmp_path: Path) -> Iterator[list[P
             each.kill()
 
 
-def test_each_process_tells_what_both_counted_and_forgets_what_a_killed_one_measured(
+def test_each_process_exposes_the_counts_of_both_without_a_killed_ones_gauges(
     processes: list[Process], demo: Demo, tmp_path: Path
 ) -> None:
     key, slug = {"X-API-Key": add_key(demo, 1).key}, public(demo)
@@ -82,11 +77,11 @@ def test_each_process_tells_what_both_counted_and_forgets_what_a_killed_one_meas
         for _ in range(times):
             assert httpx.get(f"{process.url}/api/registries/{slug}", headers=key).status_code == 200
     for process in processes:
-        process.scrape()  # at which each measures itself, for the other one to tell as well
+        process.scrape()  # each process updates its gauges, which the other exposes too
     told = [process.scrape() for process in processes]
     for each in told:
-        at_the_edge, behind_it = each[requests(TEMPLATE, 200, "edge")], each[requests(TEMPLATE, 200)]
-        assert (at_the_edge, behind_it) == (9, 2)  # each process meets the key once before its edge knows it
+        on_fast_path, on_route = each[requests(TEMPLATE, 200, "edge")], each[requests(TEMPLATE, 200)]
+        assert (on_fast_path, on_route) == (9, 2)  # the first read of each process goes to the route
         assert each[named("wishcraft_db_connections_limit")] == 20
         assert each[named("wishcraft_breaker_open", store="redis")] == 0
         assert not [labels for _, labels in each if "pid" in dict(labels)]

@@ -24,7 +24,7 @@ def count(demo: Demo, customer_id: int | None) -> int:
     return int(found[0])
 
 
-async def test_a_customer_creates_a_registry_and_is_shown_it(emma: Visitor, demo: Demo) -> None:
+async def test_customer_creates_a_registry_and_receives_it(emma: Visitor, demo: Demo) -> None:
     answer = await emma.send("POST", PATH, WEDDING, user_agent="a browser")
     assert answer.status_code == 201
     shown = RegistryAnswer.model_validate_json(answer.content)
@@ -42,7 +42,7 @@ async def test_a_customer_creates_a_registry_and_is_shown_it(emma: Visitor, demo
     assert (await emma.read(shown.slug)).content == answer.content
 
 
-async def test_the_journal_tells_who_created_it_and_from_where(emma: Visitor, demo: Demo) -> None:
+async def test_audit_log_records_who_created_a_registry_and_from_where(emma: Visitor, demo: Demo) -> None:
     slug = (await emma.send("POST", PATH, WEDDING, user_agent="a browser")).json()["slug"]
     row = demo.execute(
         """SELECT a.shop_id, a.actor, a.action, a.resource, host(a.ip), a.user_agent FROM audit_logs a
@@ -52,7 +52,7 @@ async def test_the_journal_tells_who_created_it_and_from_where(emma: Visitor, de
     assert row == [(1, f"customer:1:{emma.customer_id}", "registry.created", "registry", "127.0.0.1", "a browser")]
 
 
-async def test_a_server_creates_one_for_the_customer_whom_it_names(
+async def test_server_creates_a_registry_for_the_named_customer(
     client: httpx.AsyncClient, key: dict[str, str], demo: Demo
 ) -> None:
     answer = await client.post(PATH, json=WEDDING, headers={**key, "X-Customer-Id": "4711"})
@@ -61,13 +61,13 @@ async def test_a_server_creates_one_for_the_customer_whom_it_names(
     assert owner.fetchone() == (1, 4711)
 
 
-async def test_the_customer_who_is_logged_in_cannot_name_another(emma: Visitor, demo: Demo) -> None:
+async def test_logged_in_customer_cannot_act_for_another(emma: Visitor, demo: Demo) -> None:
     answer = await emma.send("POST", PATH, WEDDING, x_customer_id="4711")
     assert answer.status_code == 201
     assert (count(demo, 4711), count(demo, emma.customer_id)) == (0, 1)
 
 
-async def test_whoever_is_no_customer_and_acts_for_none_creates_nothing(
+async def test_caller_without_a_customer_cannot_create_a_registry(
     client: httpx.AsyncClient, key: dict[str, str], guest: Visitor, demo: Demo
 ) -> None:
     before = demo.execute("SELECT count(*) FROM registries").fetchone()
@@ -104,7 +104,7 @@ REFUSED = {
 }
 
 
-async def test_what_makes_no_sense_is_refused_with_a_reason_and_creates_nothing(emma: Visitor, demo: Demo) -> None:
+async def test_invalid_registry_is_refused_with_a_reason(emma: Visitor, demo: Demo) -> None:
     for what, values in REFUSED.items():
         answer = await emma.send("POST", PATH, WEDDING | values)
         assert problem(answer) == (422, "invalid-request"), what
@@ -113,12 +113,12 @@ async def test_what_makes_no_sense_is_refused_with_a_reason_and_creates_nothing(
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"null", b"\xff\xfe", b"[" * 20_000])
-async def test_a_body_that_cannot_be_read_is_a_problem(emma: Visitor, body: bytes) -> None:
+async def test_unreadable_body_is_answered_with_a_problem(emma: Visitor, body: bytes) -> None:
     answer = await emma.send("POST", PATH, body)
     assert problem(answer)[0] in {400, 422}
 
 
-async def test_a_body_that_is_too_large_is_refused_also_if_its_size_was_not_said(emma: Visitor) -> None:
+async def test_too_large_body_is_refused_with_and_without_content_length(emma: Visitor) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(70):
             yield b" " * 1024
@@ -127,7 +127,7 @@ async def test_a_body_that_is_too_large_is_refused_also_if_its_size_was_not_said
     assert problem(await emma.send("POST", PATH, chunks())) == (413, "content-too-large")
 
 
-async def test_an_access_code_is_kept_as_a_hash_alone(emma: Visitor, demo: Demo) -> None:
+async def test_only_the_hash_of_an_access_code_is_stored(emma: Visitor, demo: Demo) -> None:
     slug = await emma.create(visibility="password", access_code="very-secret")
     stored = demo.execute("SELECT to_jsonb(r)::text FROM registries r WHERE slug = %s", [slug]).fetchone()
     assert stored
@@ -136,7 +136,7 @@ async def test_an_access_code_is_kept_as_a_hash_alone(emma: Visitor, demo: Demo)
     assert "very-secret" not in str(demo.execute("SELECT to_jsonb(a)::text FROM audit_logs a").fetchall())
 
 
-async def test_a_shop_without_password_protection_has_no_such_registries(emma: Visitor, demo: Demo) -> None:
+async def test_shop_without_password_protection_refuses_access_codes(emma: Visitor, demo: Demo) -> None:
     slug = await emma.create()
     demo.execute("""UPDATE shops SET settings = settings || '{"password_protection": false}' WHERE id = 1""")
     protected = {"visibility": "password", "access_code": "very-secret"}
@@ -144,7 +144,7 @@ async def test_a_shop_without_password_protection_has_no_such_registries(emma: V
     assert problem(await emma.send("PATCH", f"{PATH}/{slug}", protected, if_match="*")) == (422, "invalid-request")
 
 
-async def test_a_customer_may_have_fifty_registries(emma: Visitor, hugo: Visitor, demo: Demo) -> None:
+async def test_customer_is_limited_to_fifty_registries(emma: Visitor, hugo: Visitor, demo: Demo) -> None:
     slug = await emma.create()
     demo.execute(
         """INSERT INTO registries (shop_id, slug, title, event_type, visibility, customer_id, customer_email,
@@ -161,20 +161,20 @@ async def test_a_customer_may_have_fifty_registries(emma: Visitor, hugo: Visitor
     assert await hugo.create()
 
 
-async def test_a_slug_can_be_read_and_not_be_guessed(emma: Visitor) -> None:
+async def test_slug_has_the_title_and_a_random_suffix(emma: Visitor) -> None:
     first, second = await emma.create(), await emma.create()
     for slug in (first, second):
         assert re.fullmatch(r"emma-hugos-wedding-[a-z2-9]{10}", slug)
     assert first != second
 
 
-async def test_a_title_without_latin_letters_gives_the_events_name(emma: Visitor) -> None:
+async def test_slug_of_a_non_latin_title_has_the_event_type(emma: Visitor) -> None:
     slug = await emma.create(title="さくらと蓮の結婚式")
     assert re.fullmatch(r"wedding-[a-z2-9]{10}", slug)
     assert (await emma.read(slug)).json()["title"] == "さくらと蓮の結婚式"
 
 
-async def test_a_registry_is_found_by_slug_and_by_id(
+async def test_registry_is_found_by_slug_and_by_id(
     client: httpx.AsyncClient, key: dict[str, str], emma: Visitor
 ) -> None:
     slug = await emma.create()
@@ -183,19 +183,19 @@ async def test_a_registry_is_found_by_slug_and_by_id(
     assert (by_id.status_code, by_id.content, by_id.headers["etag"]) == (200, by_slug.content, by_slug.headers["etag"])
 
 
-async def test_a_registry_is_read_at_once_although_it_was_looked_for_in_vain_before(
+async def test_new_registry_is_read_at_once_after_earlier_misses_of_its_slug(
     client: httpx.AsyncClient, key: dict[str, str], emma: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifecycle, "secrets", SimpleNamespace(token_bytes=bytes))  # so that its slug is known before
+    monkeypatch.setattr(lifecycle, "secrets", SimpleNamespace(token_bytes=bytes))  # makes the slug predictable
     slug = "emma-hugos-wedding-aaaaaaaaaa"
-    for _ in range(2):  # the second time the cache knows that there is none
+    for _ in range(2):  # the second time from a cached absence
         assert (await client.get(f"{PATH}/{slug}", headers=key)).status_code == 404
     assert await emma.create() == slug
     assert (await client.get(f"{PATH}/{slug}", headers=key)).json()["slug"] == slug
     assert (await emma.read(slug)).json()["slug"] == slug
 
 
-async def test_a_creation_that_is_repeated_makes_one_registry(emma: Visitor, demo: Demo) -> None:
+async def test_repeated_creation_with_one_key_creates_one_registry(emma: Visitor, demo: Demo) -> None:
     answers = [await emma.send("POST", PATH, WEDDING, idempotency_key="one") for _ in range(2)]
     assert [answer.status_code for answer in answers] == [201, 201]
     assert answers[0].content == answers[1].content
@@ -203,39 +203,39 @@ async def test_a_creation_that_is_repeated_makes_one_registry(emma: Visitor, dem
     assert count(demo, emma.customer_id) == 1
 
 
-async def test_creations_at_the_same_time_with_one_key_make_one_registry(emma: Visitor, demo: Demo) -> None:
+async def test_concurrent_creations_with_one_key_create_one_registry(emma: Visitor, demo: Demo) -> None:
     answers = await asyncio.gather(*(emma.send("POST", PATH, WEDDING, idempotency_key="one") for _ in range(5)))
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.json()["slug"] for answer in answers}) == 1
     assert count(demo, emma.customer_id) == 1
 
 
-async def test_a_key_that_was_sent_with_another_request_is_refused(emma: Visitor, demo: Demo) -> None:
+async def test_idempotency_key_of_another_request_is_refused(emma: Visitor, demo: Demo) -> None:
     await emma.send("POST", PATH, WEDDING, idempotency_key="one")
     answer = await emma.send("POST", PATH, WEDDING | {"title": "Another"}, idempotency_key="one")
     assert problem(answer) == (409, "conflict")
     assert count(demo, emma.customer_id) == 1
 
 
-async def test_another_customers_key_is_another_key(
+async def test_idempotency_keys_are_scoped_by_customer(
     client: httpx.AsyncClient, key: dict[str, str], emma: Visitor, hugo: Visitor
 ) -> None:
     answers = [await each.send("POST", PATH, WEDDING, idempotency_key="one") for each in (emma, hugo)]
-    for customer in ("4711", "4712"):  # on whose behalf one server calls
+    for customer in ("4711", "4712"):  # the server acts for both
         headers = {**key, "X-Customer-Id": customer, "Idempotency-Key": "one"}
         answers.append(await client.post(PATH, json=WEDDING, headers=headers))
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.json()["slug"] for answer in answers}) == 4
 
 
-async def test_a_creation_that_was_refused_does_not_use_up_its_key(emma: Visitor, demo: Demo) -> None:
+async def test_refused_creation_does_not_use_up_its_idempotency_key(emma: Visitor, demo: Demo) -> None:
     protected = WEDDING | {"visibility": "password"}
     assert (await emma.send("POST", PATH, protected, idempotency_key="one")).status_code == 422
     assert (await emma.send("POST", PATH, WEDDING, idempotency_key="one")).status_code == 201
     assert count(demo, emma.customer_id) == 1
 
 
-async def test_a_key_is_free_again_after_its_time(emma: Visitor, demo: Demo) -> None:
+async def test_expired_idempotency_key_can_be_used_again(emma: Visitor, demo: Demo) -> None:
     first = await emma.send("POST", PATH, WEDDING, idempotency_key="one")
     demo.execute("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'")
     second = await emma.send("POST", PATH, WEDDING | {"title": "Another"}, idempotency_key="one")
@@ -244,6 +244,6 @@ async def test_a_key_is_free_again_after_its_time(emma: Visitor, demo: Demo) -> 
 
 
 @pytest.mark.parametrize("idempotency_key", ["", "x" * 101, "with space"])
-async def test_a_key_that_can_be_none_is_refused(emma: Visitor, idempotency_key: str) -> None:
+async def test_invalid_idempotency_key_is_refused(emma: Visitor, idempotency_key: str) -> None:
     answer = await emma.send("POST", PATH, WEDDING, idempotency_key=idempotency_key)
     assert problem(answer) == (422, "invalid-request")

@@ -28,7 +28,7 @@ def slug(demo: Demo) -> str:
     return one(demo, "visibility = 'public' AND status = 'active'")[0]
 
 
-async def test_a_registry_is_read_through_the_cache(client: httpx.AsyncClient, key: dict[str, str], slug: str) -> None:
+async def test_registry_is_read_through_the_cache(client: httpx.AsyncClient, key: dict[str, str], slug: str) -> None:
     first = await client.get(f"/api/registries/{slug}", headers=key)
     second = await client.get(f"/api/registries/{slug}", headers=key)
     assert (first.status_code, first.headers["x-cache"]) == (200, "miss")
@@ -37,7 +37,7 @@ async def test_a_registry_is_read_through_the_cache(client: httpx.AsyncClient, k
     assert first.headers["etag"] == second.headers["etag"]
 
 
-async def test_every_registry_has_just_what_the_schema_says(
+async def test_every_registry_matches_the_response_schema(
     client: httpx.AsyncClient, key: dict[str, str], demo: Demo
 ) -> None:
     slugs = demo.execute(
@@ -51,16 +51,16 @@ async def test_every_registry_has_just_what_the_schema_says(
         assert shown.items
 
 
-async def test_an_unchanged_registry_is_not_sent_again(
-    client: httpx.AsyncClient, key: dict[str, str], slug: str
-) -> None:
+async def test_unchanged_registry_is_answered_304(client: httpx.AsyncClient, key: dict[str, str], slug: str) -> None:
     etag = (await client.get(f"/api/registries/{slug}", headers=key)).headers["etag"]
     again = await client.get(f"/api/registries/{slug}", headers={**key, "If-None-Match": f'"other", {etag}'})
     assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
 
 
 @pytest.mark.parametrize("key_shown", [None, "", "wc_nonsense", "wc_000000000000_" + "0" * 64])
-async def test_nobody_is_let_in_without_proof(client: httpx.AsyncClient, slug: str, key_shown: str | None) -> None:
+async def test_request_without_valid_credentials_is_unauthorized(
+    client: httpx.AsyncClient, slug: str, key_shown: str | None
+) -> None:
     headers = {} if key_shown is None else {"X-API-Key": key_shown}
     for path in (f"/api/registries/{slug}", "/api/registries"):
         answer = await client.get(path, headers=headers)
@@ -70,41 +70,39 @@ async def test_nobody_is_let_in_without_proof(client: httpx.AsyncClient, slug: s
 
 
 @pytest.mark.parametrize("ended", ["revoked_at = now()", "expires_at = now()"])
-async def test_a_key_that_was_revoked_or_has_expired_opens_nothing(
+async def test_revoked_or_expired_key_is_unauthorized(
     client: httpx.AsyncClient, key: dict[str, str], demo: Demo, ended: str
 ) -> None:
     demo.execute(f"UPDATE api_keys SET {ended}")  # noqa: S608  ours
     assert (await client.get("/api/registries", headers=key)).status_code == 401
 
 
-async def test_a_key_of_a_shop_that_uninstalled_opens_nothing(
+async def test_key_of_an_uninstalled_shop_is_unauthorized(
     client: httpx.AsyncClient, key: dict[str, str], demo: Demo
 ) -> None:
     demo.execute("UPDATE shops SET status = 'uninstalled' WHERE id = 1")
     assert (await client.get("/api/registries", headers=key)).status_code == 401
 
 
-async def test_a_key_is_stored_as_its_hash_alone(key: dict[str, str], demo: Demo) -> None:
+async def test_only_the_hash_of_a_key_is_stored(key: dict[str, str], demo: Demo) -> None:
     secret = key["X-API-Key"].rpartition("_")[2]
     stored = demo.execute("SELECT to_jsonb(k)::text FROM api_keys k").fetchall()
     assert len(stored) == 1
     assert secret not in stored[0][0]
 
 
-async def test_another_shops_registry_is_not_found(client: httpx.AsyncClient, slug: str, demo: Demo) -> None:
+async def test_registry_of_another_shop_is_not_found(client: httpx.AsyncClient, slug: str, demo: Demo) -> None:
     others = {"X-API-Key": add_key(demo, 2).key}
     answer = await client.get(f"/api/registries/{slug}", headers=others)
     assert (answer.status_code, answer.json()["type"]) == (404, "urn:wishcraft:problem:not-found")
 
 
-async def test_shopifys_signature_opens_the_shop_it_was_made_for(
-    client: httpx.AsyncClient, signed: Query, slug: str
-) -> None:
+async def test_signature_authenticates_for_its_own_shop(client: httpx.AsyncClient, signed: Query, slug: str) -> None:
     assert (await client.get(f"/api/registries/{slug}?{signed()}")).status_code == 200
     assert (await client.get(f"/api/registries/{slug}?{signed('lumiere-maison.myshopify.com')}")).status_code == 404
 
 
-async def test_a_signature_that_is_changed_old_or_of_an_unknown_shop_opens_nothing(
+async def test_changed_or_old_signature_or_one_of_an_unknown_shop_is_unauthorized(
     client: httpx.AsyncClient, signed: Query
 ) -> None:
     changed = signed().replace("shop=maple", "shop=lumiere")
@@ -112,7 +110,7 @@ async def test_a_signature_that_is_changed_old_or_of_an_unknown_shop_opens_nothi
         assert (await client.get(f"/api/registries?{query}")).status_code == 401
 
 
-async def test_a_private_registry_is_its_registrants_alone(
+async def test_private_registry_is_found_by_its_registrant_only(
     client: httpx.AsyncClient, key: dict[str, str], signed: Query, demo: Demo, slug: str
 ) -> None:
     owner = one(demo, f"slug = '{slug}'")[1]
@@ -125,14 +123,14 @@ async def test_a_private_registry_is_its_registrants_alone(
 
 
 @pytest.mark.parametrize("status", ["paused", "archived"])
-async def test_a_registry_that_is_paused_or_archived_looks_as_if_it_were_not_there(
+async def test_paused_or_archived_registry_is_not_found(
     client: httpx.AsyncClient, key: dict[str, str], demo: Demo, slug: str, status: str
 ) -> None:
     demo.execute("UPDATE registries SET status = %s WHERE slug = %s", [status, slug])
     assert (await client.get(f"/api/registries/{slug}", headers=key)).status_code == 404
 
 
-async def test_a_password_protected_registry_asks_for_its_code(
+async def test_password_protected_registry_requires_its_access_code(
     client: httpx.AsyncClient, key: dict[str, str], signed: Query, demo: Demo, slug: str
 ) -> None:
     owner = one(demo, f"slug = '{slug}'")[1]
@@ -142,14 +140,14 @@ async def test_a_password_protected_registry_asks_for_its_code(
     assert (await client.get(f"/api/registries/{slug}?{signed(customer_id=owner)}")).status_code == 200
 
 
-async def test_what_does_not_exist_is_a_problem_document(client: httpx.AsyncClient, key: dict[str, str]) -> None:
+async def test_missing_resource_is_answered_with_a_problem(client: httpx.AsyncClient, key: dict[str, str]) -> None:
     for path in ("/api/registries/nothing-here", "/api/nothing", "/api/registries/%00"):
         answer = await client.get(path, headers=key)
         assert answer.status_code == 404, path
         assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_the_list_shows_public_active_registries_alone(
+async def test_list_has_only_public_active_registries(
     client: httpx.AsyncClient, key: dict[str, str], demo: Demo
 ) -> None:
     expected = demo.execute(
@@ -160,9 +158,7 @@ async def test_the_list_shows_public_active_registries_alone(
     assert answer.next_cursor is None
 
 
-async def test_pages_follow_each_other_without_gap_or_repeat(
-    client: httpx.AsyncClient, key: dict[str, str], demo: Demo
-) -> None:
+async def test_pages_have_no_gap_and_no_repeat(client: httpx.AsyncClient, key: dict[str, str], demo: Demo) -> None:
     demo.execute("UPDATE registries SET visibility = 'public', status = 'active' WHERE shop_id = 1")
     seen: list[str] = []
     cursor: dict[str, str] = {}
@@ -176,7 +172,7 @@ async def test_pages_follow_each_other_without_gap_or_repeat(
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "cursor=x", "cursor=-1"])
-async def test_a_list_that_cannot_be_is_refused_with_a_reason(
+async def test_invalid_list_parameter_is_refused_with_its_name(
     client: httpx.AsyncClient, key: dict[str, str], query: str
 ) -> None:
     answer = await client.get(f"/api/registries?{query}", headers=key)

@@ -9,10 +9,10 @@ from pydantic import SecretStr
 from wishcraft.services.health.monitor import Status, overall
 from wishcraft.settings import Settings
 
-Serving = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
+OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
-async def test_every_part_is_looked_at(client: httpx.AsyncClient) -> None:
+async def test_health_checks_every_part(client: httpx.AsyncClient) -> None:
     found = (await client.get("/health")).json()
     assert list(found["checks"]) == ["database", "redis", "memory", "environment", "prefect", "scheduler"]
     healthy = {name for name, check in found["checks"].items() if check["status"] == "healthy"}
@@ -20,8 +20,8 @@ async def test_every_part_is_looked_at(client: httpx.AsyncClient) -> None:
     assert found["status"] == "degraded"
 
 
-async def test_liveness_asks_nobody(settings: Settings, serving: Serving) -> None:
-    async with serving(away(settings, "database_url", "redis_url")) as client:
+async def test_liveness_needs_no_store(settings: Settings, open_client: OpenClient) -> None:
+    async with open_client(away(settings, "database_url", "redis_url")) as client:
         assert (await client.get("/health/liveness")).json() == {"status": "alive"}
 
 
@@ -34,18 +34,23 @@ async def test_liveness_asks_nobody(settings: Settings, serving: Serving) -> Non
         (("database_url", "redis_url"), "unhealthy", 503),
     ],
 )
-async def test_one_store_is_enough_to_be_ready(
-    settings: Settings, serving: Serving, client: httpx.AsyncClient, gone: tuple[str, ...], status: str, code: int
+async def test_one_store_is_enough_for_readiness(
+    settings: Settings,
+    open_client: OpenClient,
+    client: httpx.AsyncClient,
+    gone: tuple[str, ...],
+    status: str,
+    code: int,
 ) -> None:
     assert client.is_closed is False  # the demo shops are there
-    async with serving(away(settings, *gone)) as other:
+    async with open_client(away(settings, *gone)) as other:
         answer = await other.get("/health/readiness")
     assert (answer.status_code, answer.json()["status"]) == (code, status)
     unhealthy = {name for name, check in answer.json()["checks"].items() if check["status"] == "unhealthy"}
     assert unhealthy == {name.removesuffix("_url") for name in gone}
 
 
-def test_the_whole_is_as_its_worst_part_but_lives_while_a_store_does() -> None:
+def test_overall_health_is_the_worst_part_but_degraded_while_a_store_answers() -> None:
     well = dict.fromkeys(("database", "redis", "memory", "environment", "prefect", "scheduler"), Status.HEALTHY)
     assert overall(well) is Status.HEALTHY
     assert overall(well | {"prefect": Status.UNHEALTHY}) is Status.DEGRADED
@@ -54,33 +59,33 @@ def test_the_whole_is_as_its_worst_part_but_lives_while_a_store_does() -> None:
     assert overall(well | {"database": Status.UNHEALTHY, "redis": Status.UNHEALTHY}) is Status.UNHEALTHY
 
 
-async def test_health_names_no_address_and_no_secret(settings: Settings, serving: Serving) -> None:
-    async with serving(away(settings, "database_url", "redis_url")) as client:
+async def test_health_shows_no_address_and_no_secret(settings: Settings, open_client: OpenClient) -> None:
+    async with open_client(away(settings, "database_url", "redis_url")) as client:
         shown = (await client.get("/health")).text
     assert "127.0.0.1" not in shown
     assert "postgres" not in shown
 
 
-async def test_the_api_answers_from_postgresql_while_redis_is_away(
-    settings: Settings, serving: Serving, client: httpx.AsyncClient, key: dict[str, str]
+async def test_reads_are_answered_from_postgresql_while_redis_is_down(
+    settings: Settings, open_client: OpenClient, client: httpx.AsyncClient, key: dict[str, str]
 ) -> None:
     listed = (await client.get("/api/registries", headers=key)).json()["registries"]
-    async with serving(away(settings, "redis_url")) as without_redis:
+    async with open_client(away(settings, "redis_url")) as without_redis:
         answer = await without_redis.get(f"/api/registries/{listed[0]['slug']}", headers=key)
     assert (answer.status_code, answer.headers["x-cache"]) == (200, "bypass")
     assert answer.content == (await client.get(f"/api/registries/{listed[0]['slug']}", headers=key)).content
 
 
-async def test_without_postgresql_a_reader_is_told_to_come_back(
-    settings: Settings, serving: Serving, key: dict[str, str]
+async def test_miss_without_postgresql_is_answered_503_with_retry_after(
+    settings: Settings, open_client: OpenClient, key: dict[str, str]
 ) -> None:
-    async with serving(away(settings, "database_url")) as client:
+    async with open_client(away(settings, "database_url")) as client:
         answer = await client.get("/api/registries", headers=key)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert answer.json()["type"] == "urn:wishcraft:problem:unavailable"
 
 
-async def test_swagger_ui_needs_nothing_from_elsewhere(client: httpx.AsyncClient) -> None:
+async def test_swagger_ui_loads_all_assets_from_the_api(client: httpx.AsyncClient) -> None:
     page = (await client.get("/api/docs/ui")).text
     assets = re.findall(r'(?:src|href)="([^"]+)"', page)
     assert len(assets) == 3
@@ -90,7 +95,7 @@ async def test_swagger_ui_needs_nothing_from_elsewhere(client: httpx.AsyncClient
     assert "http" not in re.sub(r"https?://www\.w3\.org", "", page).replace("http-equiv", "")
 
 
-async def test_openapi_says_who_may_call_and_how_it_may_fail(client: httpx.AsyncClient) -> None:
+async def test_openapi_documents_credentials_and_problems(client: httpx.AsyncClient) -> None:
     document = (await client.get("/api/docs")).json()
     assert set(document["components"]["securitySchemes"]) == {"ApiKey", "AppProxy", "ShopifyIdToken"}
     read = document["paths"]["/api/registries/{ref}"]["get"]
@@ -102,15 +107,15 @@ async def test_openapi_says_who_may_call_and_how_it_may_fail(client: httpx.Async
     assert "Problem" in document["components"]["schemas"]
 
 
-async def test_a_page_of_another_site_may_call_if_we_say_so_and_only_then(
-    settings: Settings, serving: Serving, client: httpx.AsyncClient, key: dict[str, str]
+async def test_cors_allows_only_the_configured_origins(
+    settings: Settings, open_client: OpenClient, client: httpx.AsyncClient, key: dict[str, str]
 ) -> None:
     slug = (await client.get("/api/registries", headers=key)).json()["registries"][0]["slug"]
     theirs = {"Origin": "https://headless.example"}
     asking = {**theirs, "Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "if-match"}
     allowed = settings.model_copy(update={"cors_origins": "https://headless.example, https://other.example"})
-    async with serving(allowed) as other:
-        for _ in range(2):  # the second time the edge could answer, and must not
+    async with open_client(allowed) as other:
+        for _ in range(2):  # the second time is a hit, which the fast path must not answer
             answer = await other.get(f"/api/registries/{slug}", headers={**key, **theirs})
             assert answer.headers["access-control-allow-origin"] == "https://headless.example"
             assert "ETag" in answer.headers["access-control-expose-headers"]
@@ -121,22 +126,22 @@ async def test_a_page_of_another_site_may_call_if_we_say_so_and_only_then(
     assert "access-control-allow-origin" not in (await client.get("/api/registries", headers={**key, **theirs})).headers
 
 
-async def test_metrics_are_for_who_has_the_token(
-    settings: Settings, serving: Serving, client: httpx.AsyncClient
+async def test_metrics_require_the_token(
+    settings: Settings, open_client: OpenClient, client: httpx.AsyncClient
 ) -> None:
     assert (await client.get("/metrics")).status_code == 200
-    async with serving(settings.model_copy(update={"environment": "production"})) as other:
+    async with open_client(settings.model_copy(update={"environment": "production"})) as other:
         assert (await other.get("/metrics")).status_code == 404
-    async with serving(settings.model_copy(update={"metrics_token": SecretStr("let-me-in")})) as other:
+    async with open_client(settings.model_copy(update={"metrics_token": SecretStr("let-me-in")})) as other:
         assert (await other.get("/metrics")).status_code == 401
         assert (await other.get("/metrics", headers={"Authorization": "Bearer let-me-out"})).status_code == 401
         answer = await other.get("/metrics", headers={"Authorization": "Bearer let-me-in"})
         assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, "text/plain")
-    async with serving(away(settings, "redis_url")) as other:
+    async with open_client(away(settings, "redis_url")) as other:
         assert "wishcraft_redis_up 0.0" in (await other.get("/metrics")).text
 
 
-async def test_every_answer_forbids_guessing_its_type_and_pages_forbid_framing(client: httpx.AsyncClient) -> None:
+async def test_every_response_has_nosniff_and_pages_forbid_framing(client: httpx.AsyncClient) -> None:
     for path in ("/api/registries", "/health", "/api/docs", "/api/docs/ui", "/api/unsubscribe/x", "/nothing"):
         assert (await client.get(path)).headers["x-content-type-options"] == "nosniff", path
     for path in ("/api/docs/ui", "/api/unsubscribe/x"):
@@ -144,12 +149,12 @@ async def test_every_answer_forbids_guessing_its_type_and_pages_forbid_framing(c
         assert "default-src" in policy, path
 
 
-async def test_admin_jobs_leads_to_prefect(client: httpx.AsyncClient, settings: Settings) -> None:
+async def test_admin_jobs_redirects_to_prefect(client: httpx.AsyncClient, settings: Settings) -> None:
     answer = await client.get("/admin/jobs")
     assert (answer.status_code, answer.headers["location"]) == (307, f"{settings.prefect_ui_url}/v2/deployments")
 
 
 def away(settings: Settings, *stores: str) -> Settings:
-    """The settings with these stores where nobody listens."""
+    """The settings with these stores at closed ports."""
     nowhere = {"database_url": "postgresql+psycopg://nobody@127.0.0.1:1/none", "redis_url": "redis://127.0.0.1:1/0"}
     return settings.model_copy(update={store: nowhere[store] for store in stores})

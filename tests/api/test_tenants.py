@@ -1,4 +1,4 @@
-"""Whatever a caller of one shop asks for, with whatever they know of other shops: they see and change nothing there."""
+"""A caller of one shop sees and changes nothing of another, whatever ids, slugs and keys it sends."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
@@ -17,13 +17,13 @@ from redis import Redis
 
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.demo_rows import ACCESS_CODE
-from tests.api.conftest import JSON, SHOP, WEDDING, Visitor, serving_of
+from tests.api.conftest import JSON, SHOP, WEDDING, Visitor, app_state_of
 from tests.support.hypothesis_profiles import examples
 from wishcraft.settings import Settings
 from wishcraft.store.schema import Base
 
 Demo = Connection[tuple[Any, ...]]
-Serving = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
+OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 MARKER: Final = "qx7otherstenantqx7"
 OTHERS: Final = ("lumiere-maison.myshopify.com", "sakura-living.myshopify.com")
 ROUTES: Final[tuple[tuple[str, str, object], ...]] = (
@@ -47,11 +47,11 @@ ROUTES: Final[tuple[tuple[str, str, object], ...]] = (
     ("GET", "/api/admin/usage", None),
     ("POST", "/api/registries/{ref}/events", {"visitor_id": "x", "events": [{"type": "item_clicked"}]}),
 )
-"""Those that name something of another shop must be refused; the others may answer, of one's own shop."""
+"""Calls that name something of another shop must be refused; others may answer with data of the caller's own shop."""
 
 
 class World(NamedTuple):
-    """The callers of the first shop, by kind, and what they know of the others."""
+    """The callers of the first shop, by kind, and the other shops' identifiers."""
 
     callers: Mapping[str, Callable[..., Any]]
     known: Mapping[str, list[str]]
@@ -60,12 +60,12 @@ class World(NamedTuple):
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """No limit of requests, and a secret as long as Shopify's: PyJWT warns of the sandbox's."""
+    """No rate limit, and a secret as long as Shopify's: PyJWT warns of the sandbox's."""
     return settings.model_copy(update={"shopify_api_secret": SecretStr("s" * 32), "rate_limit_per_minute": 10**9})
 
 
 def plant(demo: Demo) -> None:
-    """Mark all that can be read in the other shops."""
+    """Put a marker into every readable column of the other shops."""
     demo.execute(
         f"""UPDATE registries SET title = '{MARKER} ' || title, description = '{MARKER}', event_location = '{MARKER}',
             slug = '{MARKER}-' || slug, customer_first_name = '{MARKER}', customer_last_name = '{MARKER}',
@@ -88,7 +88,7 @@ def column(demo: Demo, query: str) -> list[str]:
 
 
 def checksums(demo: Demo, redis: Redis) -> dict[str, object]:
-    """What the other shops have, in every table and in Redis."""
+    """All data of the other shops, in every table and in Redis."""
     sums: dict[str, object] = {}
     for table in Base.metadata.sorted_tables:
         if table.name == "service_minutes":  # counts of the whole service
@@ -106,7 +106,7 @@ def checksums(demo: Demo, redis: Redis) -> dict[str, object]:
 
 @pytest.fixture
 def runner() -> Iterator[asyncio.Runner]:
-    """An event loop for calls from within a test that is not a coroutine."""
+    """An event loop for a test that is not a coroutine."""
     with asyncio.Runner() as runner:
         yield runner
 
@@ -115,16 +115,16 @@ def runner() -> Iterator[asyncio.Runner]:
 def world(
     runner: asyncio.Runner,
     settings: Settings,
-    serving: Serving,
+    open_client: OpenClient,
     demo: Demo,
     signed: Callable[..., str],
     token: Callable[..., dict[str, str]],
 ) -> Iterator[World]:
-    """An API, its callers, and what lies in the other shops, marked."""
+    """An API, its callers, and the marked data of the other shops."""
     if not column(demo, "SELECT 1 FROM registries WHERE access_code_hash IS NOT NULL"):
         pytest.fail("the demo data has no access code to take over")
     plant(demo)
-    context = serving(settings)
+    context = open_client(settings)
     client = runner.run(context.__aenter__())
     customers = column(demo, "SELECT customer_id FROM registries WHERE shop_id <> 1 ORDER BY id")
     key = {"X-API-Key": add_key(demo, 1).key}
@@ -147,11 +147,11 @@ def world(
             slug = column(demo, f"SELECT slug FROM registries WHERE shop_id = {shop_id} AND visibility = 'password'")[0]  # noqa: S608  ours
             unlocked = await guest.send("POST", f"/api/registries/{slug}/unlock", {"access_code": ACCESS_CODE})
             grants.append(unlocked.json()["grant"])
-            assert MARKER in (await guest.read(slug, x_registry_grant=grants[-1])).text  # in its own shop all is there
+            assert MARKER in (await guest.read(slug, x_registry_grant=grants[-1])).text  # its own shop shows the marker
             other = Visitor(client, signed, int(customers[0]), shop=domain)
             await other.send("POST", "/api/registries", WEDDING | {"title": MARKER}, idempotency_key="taken")
         own = await visitor.create()
-        await serving_of(client).tracker.flush()
+        await app_state_of(client).traffic_recorder.flush()
         return grants, own
 
     grants, own = runner.run(prepare())
@@ -178,7 +178,7 @@ def world(
 
 
 def fill(template: object, values: Mapping[str, str]) -> Any:
-    """The template with the values in the places of their names."""
+    """The path template with its parameters filled in."""
     if isinstance(template, dict):
         return {name: fill(value, values) for name, value in template.items()}
     if isinstance(template, str):
@@ -209,7 +209,7 @@ def test_no_caller_sees_or_changes_anything_of_another_shop(
     for kind in world.callers:
         for route in ROUTES:
             call(kind, route)
-    runner.run(serving_of(world.client).tracker.flush())
+    runner.run(app_state_of(world.client).traffic_recorder.flush())
     assert checksums(demo, redis) == before
     redis.close()
     for kind in ("customer", "server", "merchant"):  # another shop's customer may have the same id and the same key
@@ -219,10 +219,10 @@ def test_no_caller_sees_or_changes_anything_of_another_shop(
         assert found <= ({202} if name.endswith("/events") else {403, 404, 409}), name
 
 
-async def test_one_slug_in_two_shops_is_two_registries(
-    settings: Settings, serving: Serving, signed: Callable[..., str], demo: Demo
+async def test_same_slug_in_two_shops_names_two_registries(
+    settings: Settings, open_client: OpenClient, signed: Callable[..., str], demo: Demo
 ) -> None:
-    async with serving(settings) as client:
+    async with open_client(settings) as client:
         here, there = (Visitor(client, signed, 4711, shop) for shop in (SHOP, OTHERS[0]))
         slug = await here.create(title="Here")
         demo.execute(

@@ -1,4 +1,4 @@
-"""Caches on the session's Valkey, and one Valkey of a test's own that can be killed and restarted."""
+"""Caches on the session's Valkey, and a Valkey per test that can be killed and restarted."""
 
 import signal
 import socket
@@ -19,7 +19,7 @@ from wishcraft.cache.registries import RegistryCache
 
 
 class OwnValkey:
-    """A Valkey that has forgotten all but its last snapshot (SAVE) when it is killed and started again."""
+    """A Valkey for one test. After `kill` and `start` it has the data of its last snapshot (SAVE)."""
 
     def __init__(self, folder: Path) -> None:
         self._prepared = prepare_valkey(folder, durable=False)
@@ -39,14 +39,14 @@ class OwnValkey:
     def _answers(self) -> bool:
         with suppress(OSError), socket.create_connection(("127.0.0.1", urlsplit(self.url).port or 0)) as connection:
             connection.sendall(b"PING\r\n")
-            return connection.recv(5) == b"+PONG"  # redis-py would pause between its attempts
+            return connection.recv(5) == b"+PONG"  # redis-py pauses between its attempts
         return False
 
     def forget_snapshot(self) -> None:
         (self._prepared.program.cwd / "dump.rdb").unlink(missing_ok=True)
 
     def pause(self) -> None:
-        """It takes what it is sent, and answers nothing."""
+        """Accept commands without answering them."""
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -66,7 +66,7 @@ async def own_server(own_valkey: OwnValkey) -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def server(redis: Redis, redis_url: str) -> AsyncIterator[Server]:
-    assert redis is not None  # it checks for leaked keys afterwards
+    assert redis is not None  # the fixture checks for keys without a TTL afterwards
     server = connect(redis_url, timeout=5)
     yield server
     await server.close()
@@ -74,5 +74,5 @@ async def server(redis: Redis, redis_url: str) -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def cache(server: Server) -> RegistryCache:
-    """A cache that fills at once."""
+    """A cache without a hold."""
     return RegistryCache(server, hold_seconds=0)

@@ -19,80 +19,81 @@ async def calls(redis: Redis, command: str) -> int:
 
 @pytest.fixture
 async def silent() -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A server that takes whatever it is sent and never answers: its URL, and what came."""
-    came: list[bytes] = []
+    """A server that never answers: its URL, and what it received."""
+    received: list[bytes] = []
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(1000):
-            came.append(data)
+            received.append(data)
         writer.close()
 
     async with await asyncio.start_server(listen, "127.0.0.1", 0) as listening:
-        yield f"redis://127.0.0.1:{listening.sockets[0].getsockname()[1]}", came
+        yield f"redis://127.0.0.1:{listening.sockets[0].getsockname()[1]}", received
 
 
-async def test_readers_of_one_turn_ask_once_and_each_gets_their_own(server: Server, redis: Redis) -> None:
+async def test_reads_of_one_turn_are_one_command_and_each_gets_its_own(own_server: Server) -> None:
+    redis = own_server.redis  # of this test alone: a server counts the commands of all its databases
     for number in range(20):
         await redis.set(f"k{number}", b"v%d" % number, ex=60)
-    await server.reads.get("k0")
+    await own_server.reader.get("k0")
     before = await calls(redis, "mget")
     names = [f"k{number % 25}" for number in range(500)]
-    values = await asyncio.gather(*(server.reads.get(name) for name in names))
+    values = await asyncio.gather(*(own_server.reader.get(name) for name in names))
     assert values == [b"v" + name[1:].encode() if int(name[1:]) < 20 else None for name in names]
     assert await calls(redis, "mget") == before + 1
 
 
-async def test_a_reader_who_leaves_takes_nobody_along(server: Server, redis: Redis) -> None:
+async def test_cancelled_reader_does_not_cancel_other_readers_of_the_key(server: Server, redis: Redis) -> None:
     await redis.set("k", b"v", ex=60)
-    leaving, staying = server.reads.get("k"), server.reads.get("k")
+    leaving, staying = server.reader.get("k"), server.reader.get("k")
     leaving.cancel()
     assert await staying == b"v"
 
 
-async def test_an_answer_longer_than_a_packet_comes_whole(server: Server, redis: Redis) -> None:
+async def test_reply_longer_than_a_packet_is_complete(server: Server, redis: Redis) -> None:
     await redis.set("long", b"x" * 3_000_000, ex=60)
     await redis.set("short", b"y", ex=60)
-    long, short = await asyncio.gather(server.reads.get("long"), server.reads.get("short"))
+    long, short = await asyncio.gather(server.reader.get("long"), server.reader.get("short"))
     assert (len(long or b""), short) == (3_000_000, b"y")
 
 
-async def test_a_lost_connection_is_made_anew(own_valkey: OwnValkey) -> None:
+async def test_lost_connection_is_replaced(own_valkey: OwnValkey) -> None:
     server = connect(own_valkey.url, timeout=5)
     await server.redis.set("k", b"v", ex=60)
-    assert await server.reads.get("k") == b"v"
+    assert await server.reader.get("k") == b"v"
     await server.redis.client_kill_filter(_type="normal", skipme=True)
     for _ in range(2):
         try:
-            assert await server.reads.get("k") == b"v"
-        except CacheUnavailable:  # the kill may be noticed with the question only
+            assert await server.reader.get("k") == b"v"
+        except CacheUnavailable:  # the loss may be noticed with the next command only
             continue
-    assert await server.reads.get("k") == b"v"
+    assert await server.reader.get("k") == b"v"
     await server.close()
 
 
-async def test_a_server_that_does_not_answer_is_given_up(silent: tuple[str, list[bytes]]) -> None:
+async def test_server_that_never_answers_times_out(silent: tuple[str, list[bytes]]) -> None:
     server = connect(silent[0], timeout=0.05)
     with pytest.raises(CacheUnavailable):
-        await server.reads.get("k")
+        await server.reader.get("k")
     await server.close()
 
 
-async def test_a_server_that_hangs_later_is_given_up_too(own_valkey: OwnValkey) -> None:
+async def test_server_that_hangs_after_a_first_reply_times_out(own_valkey: OwnValkey) -> None:
     server = connect(own_valkey.url, timeout=0.2)
-    assert await server.reads.get("k") is None
+    assert await server.reader.get("k") is None
     own_valkey.pause()
     with pytest.raises(CacheUnavailable):
-        await asyncio.gather(*(server.reads.get(f"k{number}") for number in range(50)))
+        await asyncio.gather(*(server.reader.get(f"k{number}") for number in range(50)))
     own_valkey.resume()
-    assert await server.reads.get("k") is None
+    assert await server.reader.get("k") is None
     await server.close()
 
 
-async def test_a_reader_is_refused_when_the_server_is_closed(own_valkey: OwnValkey) -> None:
+async def test_close_rejects_waiting_readers(own_valkey: OwnValkey) -> None:
     server = connect(own_valkey.url, timeout=5)
-    await server.reads.get("k")
+    await server.reader.get("k")
     own_valkey.pause()
-    waiting = server.reads.get("k")
+    waiting = server.reader.get("k")
     await asyncio.sleep(0)
     await server.close()
     with pytest.raises(CacheUnavailable):
@@ -100,24 +101,24 @@ async def test_a_reader_is_refused_when_the_server_is_closed(own_valkey: OwnValk
     own_valkey.resume()
 
 
-async def test_an_error_is_an_answer_that_is_none(own_valkey: OwnValkey) -> None:
+async def test_error_reply_raises_and_the_connection_stays_usable(own_valkey: OwnValkey) -> None:
     server = connect(own_valkey.url, timeout=5)
-    assert await server.reads.get("k") is None
+    assert await server.reader.get("k") is None
     await server.redis.execute_command("ACL", "SETUSER", "default", "-mget")  # type: ignore[no-untyped-call]
     with pytest.raises(CacheUnavailable, match="NOPERM"):
-        await server.reads.get("k")
+        await server.reader.get("k")
     await server.redis.execute_command("ACL", "SETUSER", "default", "+mget")  # type: ignore[no-untyped-call]
-    assert await server.reads.get("k") is None
+    assert await server.reader.get("k") is None
     await server.close()
 
 
-async def test_a_connection_for_all_is_made_under_nobodys_request() -> None:
-    told: list[dict[str, str]] = []
+async def test_shared_connection_is_made_outside_any_log_context() -> None:
+    contexts: list[dict[str, str]] = []
 
     async def refuse() -> None:
-        told.append(dict(current_context()))
+        contexts.append(dict(current_context()))
         raise ConnectionRefusedError
 
-    with log_context(request_id="the-first-to-ask"), pytest.raises(CacheUnavailable):
+    with log_context(request_id="the-first-reader"), pytest.raises(CacheUnavailable):
         await BatchedReader(refuse, 5, lambda: None, lambda: None).get("k")
-    assert told == [{}]
+    assert contexts == [{}]

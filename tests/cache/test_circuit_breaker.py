@@ -11,14 +11,14 @@ from wishcraft.errors import CacheUnavailable
 
 @pytest.fixture
 async def guarded(own_valkey: OwnValkey) -> AsyncIterator[Server]:
-    server = connect(own_valkey.url, timeout=0.2, breaks=True)
-    await server.learn()
+    server = connect(own_valkey.url, timeout=0.2, with_breaker=True)
+    await server.learn_era()
     yield server
     await server.close()
 
 
-async def closes(server: Server) -> None:
-    """Wait until the breaker has closed by itself."""
+async def wait_until_closed(server: Server) -> None:
+    """Wait until the breaker has closed."""
     assert server.breaker
     deadline = time.monotonic() + 10
     while server.breaker.is_open:
@@ -26,71 +26,73 @@ async def closes(server: Server) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_the_first_silence_opens_and_from_then_on_nothing_is_sent(guarded: Server, own_valkey: OwnValkey) -> None:
+async def test_first_timeout_opens_and_later_commands_fail_at_once(guarded: Server, own_valkey: OwnValkey) -> None:
     assert guarded.breaker
-    await guarded.reads.get("k")
+    await guarded.reader.get("k")
     own_valkey.pause()
     with pytest.raises(CacheUnavailable):
-        await guarded.reads.get("k")
+        await guarded.reader.get("k")
     assert guarded.breaker.is_open
     started = time.process_time()
     for _ in range(1000):
         with pytest.raises(CacheUnavailable, match="a moment ago"):
-            await guarded.reads.get("k")
+            await guarded.reader.get("k")
     assert time.process_time() - started < 5  # a dead connection would have cost 200 seconds of waiting
     own_valkey.resume()
-    await closes(guarded)
-    assert await guarded.reads.get("k") is None
+    await wait_until_closed(guarded)
+    assert await guarded.reader.get("k") is None
 
 
 @pytest.mark.parametrize("kind", ["read", "script", "ping"])
-async def test_a_server_that_was_killed_is_found_again(guarded: Server, own_valkey: OwnValkey, kind: str) -> None:
-    questions = {"read": lambda: guarded.reads.get("k"), "script": guarded.learn, "ping": guarded.memory}
+async def test_breaker_closes_after_a_killed_server_has_restarted(
+    guarded: Server, own_valkey: OwnValkey, kind: str
+) -> None:
+    commands = {"read": lambda: guarded.reader.get("k"), "script": guarded.learn_era, "ping": guarded.memory}
     await asyncio.to_thread(own_valkey.kill)
     with pytest.raises(CacheUnavailable):
-        await questions[kind]()
+        await commands[kind]()
     await asyncio.to_thread(own_valkey.start)
-    await closes(guarded)
-    assert await guarded.reads.get("k") is None
+    await wait_until_closed(guarded)
+    assert await guarded.reader.get("k") is None
 
 
-async def test_what_must_be_done_first_is_done_before_it_closes(guarded: Server, own_valkey: OwnValkey) -> None:
+async def test_half_open_hook_is_awaited_before_the_breaker_closes(guarded: Server, own_valkey: OwnValkey) -> None:
     assert guarded.breaker
-    done = asyncio.Event()
+    called = asyncio.Event()
 
-    async def first() -> None:
-        assert await guarded.memory()  # it may ask the server itself
+    async def hook() -> None:
+        assert await guarded.memory()  # the hook itself may use the server
         with pytest.raises(CacheUnavailable):
-            await asyncio.create_task(_ask(guarded))  # nobody else may
-        done.set()
+            await asyncio.create_task(_read(guarded))  # no other task may
+        called.set()
 
-    guarded.breaker.before_closing = first
+    guarded.breaker.on_half_open = hook
     await asyncio.to_thread(own_valkey.kill)
     with pytest.raises(CacheUnavailable):
-        await guarded.reads.get("k")
+        await guarded.reader.get("k")
     await asyncio.to_thread(own_valkey.start)
-    await closes(guarded)
-    assert done.is_set()
+    await wait_until_closed(guarded)
+    assert called.is_set()
 
 
-async def test_it_stays_open_while_what_must_be_done_first_fails(guarded: Server, own_valkey: OwnValkey) -> None:
+async def test_breaker_stays_open_while_the_half_open_hook_fails(guarded: Server, own_valkey: OwnValkey) -> None:
     assert guarded.breaker
-    tries = 0
+    calls = 0
 
-    async def first() -> None:
-        nonlocal tries
-        tries += 1
-        if tries < 3:
+    async def hook() -> None:
+        nonlocal calls
+        calls += 1
+        if calls < 3:
             raise CacheUnavailable("gone again")
 
-    guarded.breaker.before_closing = first
+    guarded.breaker.on_half_open = hook
     await asyncio.to_thread(own_valkey.kill)
     with pytest.raises(CacheUnavailable):
-        await guarded.reads.get("k")
+        await guarded.reader.get("k")
     await asyncio.to_thread(own_valkey.start)
-    await closes(guarded)
-    assert tries == 3
+    await wait_until_closed(guarded)
+    assert calls == 3
 
 
-async def _ask(server: Server) -> object:
-    return await server.reads.get("k")
+async def _read(server: Server) -> object:
+    return await server.reader.get("k")

@@ -1,4 +1,4 @@
-"""What is counted adds up over all processes, and outlasts a Redis that is away."""
+"""Counters add up over all processes, and are kept while Redis does not answer."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from wishcraft.cache.client import Server
 from wishcraft.cache.counters import Counters, Series
 
 
-async def test_the_counts_of_all_processes_add_up(server: Server) -> None:
+async def test_counts_of_all_processes_add_up(server: Server) -> None:
     for counters in (Counters(server), Counters(server)):
         counters.count("mails_total", outcome="sent")
         counters.count("mails_total", 2.5, outcome="failed")
@@ -20,7 +20,7 @@ async def test_the_counts_of_all_processes_add_up(server: Server) -> None:
     assert read["mails_total"] == [Series(("failed",), 5, {}), Series(("sent",), 2, {})]
 
 
-async def test_what_was_flushed_is_not_added_again(server: Server) -> None:
+async def test_flushed_counts_are_not_added_again(server: Server) -> None:
     counters = Counters(server)
     counters.count("mails_total", outcome="sent")
     await counters.flush()
@@ -28,7 +28,7 @@ async def test_what_was_flushed_is_not_added_again(server: Server) -> None:
     assert (await counters.read())["mails_total"] == [Series(("sent",), 1, {})]
 
 
-async def test_a_gauge_is_what_was_said_last(server: Server) -> None:
+async def test_gauge_has_the_value_set_last(server: Server) -> None:
     first, second = Counters(server), Counters(server)
     first.set("invariant_violations", 7, invariant="cache")
     await first.flush()
@@ -37,7 +37,7 @@ async def test_a_gauge_is_what_was_said_last(server: Server) -> None:
     assert (await first.read())["invariant_violations"] == [Series(("cache",), 0, {})]
 
 
-async def test_a_histograms_buckets_count_what_was_within_each_bound(server: Server) -> None:
+async def test_histogram_buckets_are_cumulative(server: Server) -> None:
     counters = Counters(server)
     for seconds in (0.5, 1.0, 1.5, 5000.0):
         counters.observe("job_seconds", seconds, job="cache-warm")
@@ -56,19 +56,19 @@ async def test_a_histograms_buckets_count_what_was_within_each_bound(server: Ser
         ("job_seconds", {"job": "cache-warm"}),
     ],
 )
-async def test_what_is_not_a_counter_cannot_be_counted(server: Server, name: str, labels: dict[str, Any]) -> None:
+async def test_unknown_counter_or_labels_raise(server: Server, name: str, labels: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=name):
         Counters(server).count(name, **labels)
 
 
-async def test_what_is_not_a_counter_is_neither_observed_nor_set(server: Server) -> None:
+async def test_counter_can_be_neither_observed_nor_set(server: Server) -> None:
     with pytest.raises(ValueError, match="no histogram mails_total"):
         Counters(server).observe("mails_total", 1, outcome="sent")
     with pytest.raises(ValueError, match="no gauge mails_total"):
         Counters(server).set("mails_total", 1, outcome="sent")
 
 
-async def test_all_of_it_is_gone_when_nobody_has_counted_for_long(server: Server, redis: Redis) -> None:
+async def test_each_flush_renews_the_ttl(server: Server, redis: Redis) -> None:
     counters = Counters(server)
     for _ in range(2):
         counters.count("mails_total", outcome="sent")
@@ -77,7 +77,7 @@ async def test_all_of_it_is_gone_when_nobody_has_counted_for_long(server: Server
         await redis.expire(keys.COUNTERS, 100 * keys.COUNTERS_TTL_SECONDS)
 
 
-async def test_what_redis_does_not_take_is_kept_for_the_next_time(own_valkey: OwnValkey, own_server: Server) -> None:
+async def test_failed_flush_keeps_the_counts_for_the_next_flush(own_valkey: OwnValkey, own_server: Server) -> None:
     counters = Counters(own_server)
     counters.count("mails_total", outcome="sent")
     counters.set("invariant_violations", 1, invariant="cache")
@@ -93,7 +93,7 @@ async def test_what_redis_does_not_take_is_kept_for_the_next_time(own_valkey: Ow
     assert read["invariant_violations"] == [Series(("cache",), 0, {}), Series(("money",), 1, {})]
 
 
-async def test_what_another_release_counts_is_left_out(server: Server, redis: Redis) -> None:
+async def test_families_of_another_release_are_ignored(server: Server, redis: Redis) -> None:
     await redis.hset(keys.COUNTERS, '["of_tomorrow_total", "x"]', "1")
     await redis.expire(keys.COUNTERS, 60)
     assert "of_tomorrow_total" not in await Counters(server).read()

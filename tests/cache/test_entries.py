@@ -5,33 +5,33 @@ from wishcraft.cache import entries
 from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
 
 U64 = st.integers(0, 2**64 - 1)
-DOCUMENTS = st.builds(CachedRegistry, U64, st.sampled_from(AccessLevel), U64, st.binary(max_size=200))
+REGISTRIES = st.builds(CachedRegistry, U64, st.sampled_from(AccessLevel), U64, st.binary(max_size=200))
 ERA = b"12345678"
 
 
-@given(DOCUMENTS, st.binary(min_size=8, max_size=8), U64)
-def test_an_entry_comes_back_as_it_was_stored(document: CachedRegistry, era: bytes, soft_expiry_ms: int) -> None:
-    entry = entries.compose(document, era, soft_expiry_ms)
+@given(REGISTRIES, st.binary(min_size=8, max_size=8), U64)
+def test_entry_survives_packing_and_unpacking(registry: CachedRegistry, era: bytes, soft_expiry_ms: int) -> None:
+    entry = entries.compose(registry, era, soft_expiry_ms)
     assert entries.unpack(entries.pack(entry)) == entry
 
 
-@given(DOCUMENTS)
-def test_the_first_bytes_are_enough_for_the_header(document: CachedRegistry) -> None:
-    entry = entries.compose(document, ERA, 1)
+@given(REGISTRIES)
+def test_header_is_read_from_the_first_bytes_alone(registry: CachedRegistry) -> None:
+    entry = entries.compose(registry, ERA, 1)
     assert entries.unpack_header(entries.pack(entry)[: entries.HEADER_SIZE]) == entry.header
 
 
 @given(st.binary(max_size=100).filter(lambda raw: raw[:1] != b"\x02"))
-def test_an_unknown_format_is_a_miss(raw: bytes) -> None:
+def test_unknown_format_is_a_miss(raw: bytes) -> None:
     assert entries.unpack(raw) is None
 
 
-def test_a_cut_header_is_a_miss() -> None:
+def test_truncated_header_is_a_miss() -> None:
     raw = entries.pack(entries.compose(CachedRegistry(1, AccessLevel.OPEN, 0, b""), ERA, 1))
     assert entries.unpack(raw[:-1]) is None
 
 
-def test_the_etag_changes_with_the_body_and_with_the_version_and_with_nothing_else() -> None:
+def test_etag_depends_on_version_and_body_only() -> None:
     etags = [
         entries.compose(CachedRegistry(version, access_level, 0, body), ERA, when).header.etag
         for version, access_level, body, when in [

@@ -31,8 +31,8 @@ async def fill(cache: RegistryCache, slug: str, quota: Quota, size: int = 10, sh
     return (await cache.fill(shop, {slug: (lease, entry)}, quota))[slug]
 
 
-async def there(redis: Redis, shop: int = SHOP) -> set[str]:
-    prefix = keys.entry_prefix(shop)
+async def cached_slugs(redis: Redis, shop: int = SHOP) -> set[str]:
+    prefix = keys.of_shop(shop).entry_prefix
     return {key.decode().removeprefix(prefix) async for key in redis.scan_iter(f"{prefix}*")}
 
 
@@ -40,7 +40,7 @@ async def view(usage: UsageCounters, **views: int) -> None:
     await usage.add({}, {SHOP: views})
 
 
-async def test_over_the_quota_the_least_viewed_entry_goes(
+async def test_least_viewed_entry_is_evicted_over_the_quota(
     cache: RegistryCache, usage: UsageCounters, redis: Redis
 ) -> None:
     for slug in ("a", "b", "c"):
@@ -48,71 +48,73 @@ async def test_over_the_quota_the_least_viewed_entry_goes(
     await view(usage, a=5, b=1, c=9)
     assert await fill(cache, "d", Quota(3, 10**9)) is Outcome.OVER_QUOTA  # it was viewed less than all the others
     await view(usage, b=1)
-    assert await there(redis) == {"a", "b", "c"}
+    assert await cached_slugs(redis) == {"a", "b", "c"}
     assert await fill(cache, "e", Quota(2, 10**9)) is Outcome.OVER_QUOTA
-    assert await there(redis) == {"a", "c"}
+    assert await cached_slugs(redis) == {"a", "c"}
     assert (await usage.read([SHOP]))[SHOP].evictions == 1
 
 
-async def test_among_equals_a_newcomer_finds_a_place(cache: RegistryCache, redis: Redis) -> None:
-    await redis.zadd(keys.index_key(SHOP), {"old": weight(datetime(2026, 2, 1, tzinfo=UTC))})
+async def test_new_entry_replaces_one_whose_score_is_older(cache: RegistryCache, redis: Redis) -> None:
+    await redis.zadd(keys.of_shop(SHOP).index, {"old": weight(datetime(2026, 2, 1, tzinfo=UTC))})
     await redis.set(keys.entry_key(SHOP, "old"), b"x", ex=60)
-    await redis.expire(keys.index_key(SHOP), 60)
+    await redis.expire(keys.of_shop(SHOP).index, 60)
     assert await fill(cache, "new", Quota(1, 10**9)) is Outcome.FILLED
-    assert await there(redis) == {"new"}
+    assert await cached_slugs(redis) == {"new"}
 
 
-async def test_bytes_count_too(cache: RegistryCache, usage: UsageCounters, redis: Redis) -> None:
+async def test_quota_limits_bytes_too(cache: RegistryCache, usage: UsageCounters, redis: Redis) -> None:
     await fill(cache, "small", PLENTY, size=100)
     await view(usage, small=3)
     assert await fill(cache, "huge", Quota(1000, 5_000), size=10_000) is Outcome.OVER_QUOTA
-    assert await there(redis) == {"small"}
+    assert await cached_slugs(redis) == {"small"}
     used = (await usage.read([SHOP]))[SHOP]
     assert (used.entries, used.bytes_held) == (1, len(await redis.get(keys.entry_key(SHOP, "small")) or b""))
 
 
-async def test_an_entry_that_is_filled_again_is_counted_once(
+async def test_entry_that_is_filled_again_is_counted_once(
     cache: RegistryCache, usage: UsageCounters, redis: Redis
 ) -> None:
     for size in (1000, 10, 500):
-        await cache.mark(SHOP, {"a": 1})
+        await cache.invalidate(SHOP, {"a": 1})
         await fill(cache, "a", PLENTY, size=size)
     used = (await usage.read([SHOP]))[SHOP]
     assert (used.entries, used.bytes_held) == (1, await redis.strlen(keys.entry_key(SHOP, "a")))
 
 
-async def test_no_other_shop_pays(cache: RegistryCache, redis: Redis) -> None:
+async def test_quota_never_evicts_entries_of_another_shop(cache: RegistryCache, redis: Redis) -> None:
     for slug in ("a", "b", "c"):
         await fill(cache, slug, PLENTY, shop=OTHER)
     for slug in map(str, range(50)):
         await fill(cache, f"s{slug}", Quota(2, 10**9))
-    assert len(await there(redis)) == 2
-    assert await there(redis, OTHER) == {"a", "b", "c"}
+    assert len(await cached_slugs(redis)) == 2
+    assert await cached_slugs(redis, OTHER) == {"a", "b", "c"}
 
 
-async def test_a_shop_without_a_quota_keeps_nothing(cache: RegistryCache, redis: Redis) -> None:
+async def test_quota_of_zero_keeps_no_entry(cache: RegistryCache, redis: Redis) -> None:
     assert await fill(cache, "a", Quota(0, 0)) is Outcome.OVER_QUOTA
-    assert not await there(redis)
+    assert not await cached_slugs(redis)
 
 
-async def test_what_expired_makes_room_first(cache: RegistryCache, usage: UsageCounters, redis: Redis) -> None:
+async def test_expired_entry_is_evicted_from_the_index_first(
+    cache: RegistryCache, usage: UsageCounters, redis: Redis
+) -> None:
     await fill(cache, "gone", PLENTY)
     await fill(cache, "viewed", PLENTY)
     await view(usage, viewed=1)
-    await redis.delete(keys.entry_key(SHOP, "gone"))  # as Redis does when its time is up, or memory runs out
+    await redis.delete(keys.entry_key(SHOP, "gone"))  # as Redis does on expiry or eviction
     assert await fill(cache, "new", Quota(2, 10**9)) is Outcome.FILLED
-    assert await there(redis) == {"viewed", "new"}
+    assert await cached_slugs(redis) == {"viewed", "new"}
 
 
-async def test_the_index_lasts_longer_than_what_it_lists(cache: RegistryCache, redis: Redis) -> None:
+async def test_index_and_sizes_outlive_the_entries(cache: RegistryCache, redis: Redis) -> None:
     await fill(cache, "a", PLENTY)
-    for key in (keys.index_key(SHOP), keys.sizes_key(SHOP)):
+    for key in (keys.of_shop(SHOP).index, keys.of_shop(SHOP).sizes):
         assert await redis.pttl(key) > keys.HARD_TTL_MS
 
 
-async def test_views_of_what_has_no_entry_are_not_listed(usage: UsageCounters, redis: Redis) -> None:
-    await view(usage, nobody=3)
-    assert not await redis.exists(keys.index_key(SHOP))
+async def test_views_without_an_entry_are_not_listed_in_the_index(usage: UsageCounters, redis: Redis) -> None:
+    await view(usage, absent=3)
+    assert not await redis.exists(keys.of_shop(SHOP).index)
 
 
 async def test_usage_is_summed_up_over_processes(usage: UsageCounters) -> None:
@@ -125,14 +127,16 @@ async def test_usage_is_summed_up_over_processes(usage: UsageCounters) -> None:
 
 @settings(max_examples=examples(quick=10, deep=100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(1, 400)), max_size=25), st.integers(0, 5))
-async def test_whatever_is_filled_the_quota_holds_and_the_books_are_right(
+async def test_quota_holds_and_usage_is_exact_after_any_fills(
     cache: RegistryCache, usage: UsageCounters, redis: Redis, fills: list[tuple[str, int]], entries: int
 ) -> None:
-    await redis.delete(keys.index_key(SHOP), keys.sizes_key(SHOP), *(keys.entry_key(SHOP, each) for each in "abcdefgh"))
+    await redis.delete(
+        keys.of_shop(SHOP).index, keys.of_shop(SHOP).sizes, *(keys.entry_key(SHOP, each) for each in "abcdefgh")
+    )
     quota = Quota(entries, 900)
     for slug, size in fills:
         await fill(cache, slug, quota, size)
-        held = await there(redis)
+        held = await cached_slugs(redis)
         sizes = [await redis.strlen(keys.entry_key(SHOP, each)) for each in held]
         used = (await usage.read([SHOP]))[SHOP]
         assert (used.entries, used.bytes_held) == (len(held), sum(sizes))

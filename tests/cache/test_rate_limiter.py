@@ -14,78 +14,76 @@ POLICY = Policy("visitor", 10, 60)
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
-    """The time of the limits, to be set by the test: the middle of a minute, far from now's end."""
+    """The limiter's clock, set by the test: the middle of the next minute."""
     now = [(time.time() // 60 + 1) * 60 + 30]
     monkeypatch.setattr("wishcraft.cache.rate_limiter.time.time", lambda: now[0])
     return iter([now]).__next__()  # type: ignore[return-value]
 
 
-def taken(limiter: Limiter, caller: str, times: int, policy: Policy = POLICY) -> int:
+def admitted(limiter: Limiter, caller: str, times: int, policy: Policy = POLICY) -> int:
     return sum(limiter.take(policy, caller).allowed for _ in range(times))
 
 
-async def test_a_caller_has_the_quota_and_no_more(server: Server, clock: list[float]) -> None:
+async def test_caller_is_refused_beyond_the_quota(server: Server, clock: list[float]) -> None:
     limiter = Limiter(server)
     first = limiter.take(POLICY, "a")
     assert (first.allowed, first.remaining, first.reset) == (True, 9, 30)
-    assert taken(limiter, "a", 20) == 9
+    assert admitted(limiter, "a", 20) == 9
     refused = limiter.take(POLICY, "a")
     assert (refused.allowed, refused.remaining) == (False, 0)
     assert refused.field(POLICY) == '"visitor";r=0;t=30'
-    assert taken(limiter, "b", 20) == 10
+    assert admitted(limiter, "b", 20) == 10
     clock[0] += 30
-    assert taken(limiter, "a", 20) == 10
+    assert admitted(limiter, "a", 20) == 10
 
 
-async def test_processes_that_exchange_what_they_counted_share_the_quota(server: Server, clock: list[float]) -> None:
+async def test_processes_that_exchange_counts_share_the_quota(server: Server, clock: list[float]) -> None:
     assert clock
     one, other = Limiter(server), Limiter(server)
-    assert taken(one, "a", 6) == 6
+    assert admitted(one, "a", 6) == 6
     await one.share()
-    assert taken(other, "a", 1) == 1
+    assert admitted(other, "a", 1) == 1
     await other.share()
-    assert taken(other, "a", 20) == 3
+    assert admitted(other, "a", 20) == 3
     await other.share()
-    assert taken(one, "a", 1) == 1  # it has not heard yet
+    assert admitted(one, "a", 1) == 1  # it has not exchanged yet
     await one.share()
-    assert taken(one, "a", 20) == 0
-    assert taken(one, "b", 20) == 10
+    assert admitted(one, "a", 20) == 0
+    assert admitted(one, "b", 20) == 10
 
 
-async def test_what_is_refused_counts_for_nothing(server: Server, redis: Redis, clock: list[float]) -> None:
+async def test_refused_requests_are_not_counted(server: Server, redis: Redis, clock: list[float]) -> None:
     assert clock
     limiter = Limiter(server)
-    taken(limiter, "a", 100)
+    admitted(limiter, "a", 100)
     await limiter.share()
     [key] = [key async for key in redis.scan_iter("wishcraft:limit:*")]
     assert await redis.get(key) == b"10"
 
 
-async def test_policies_do_not_meet(server: Server, clock: list[float]) -> None:
+async def test_policies_are_counted_separately(server: Server, clock: list[float]) -> None:
     assert clock
     limiter = Limiter(server)
-    assert taken(limiter, "a", 20) == 10
-    assert taken(limiter, "a", 20, Policy("unlock", 3, 600)) == 3
+    assert admitted(limiter, "a", 20) == 10
+    assert admitted(limiter, "a", 20, Policy("unlock", 3, 600)) == 3
 
 
-async def test_without_redis_a_process_counts_for_itself_and_tells_later(
-    server: Server, redis: Redis, clock: list[float]
-) -> None:
+async def test_counts_made_without_redis_are_shared_later(server: Server, redis: Redis, clock: list[float]) -> None:
     assert clock
-    away = connect("redis://127.0.0.1:1")
-    limiter = Limiter(away)
-    assert taken(limiter, "a", 6) == 6
+    unavailable = connect("redis://127.0.0.1:1")
+    limiter = Limiter(unavailable)
+    assert admitted(limiter, "a", 6) == 6
     with pytest.raises(CacheUnavailable):
         await limiter.share()
-    await away.close()
+    await unavailable.close()
     limiter._server = server
     await limiter.share()
     [key] = [key async for key in redis.scan_iter("wishcraft:limit:*")]
     assert await redis.get(key) == b"6"
-    assert taken(limiter, "a", 20) == 4
+    assert admitted(limiter, "a", 20) == 4
 
 
-async def test_windows_that_are_over_are_forgotten(server: Server, clock: list[float]) -> None:
+async def test_ended_windows_are_dropped(server: Server, clock: list[float]) -> None:
     limiter = Limiter(server)
     for number in range(100):
         limiter.take(POLICY, str(number))

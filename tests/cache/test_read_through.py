@@ -19,20 +19,20 @@ SHOP = 7
 
 
 class Database:
-    """A loader that counts, waits for `gate` if there is one, and fails on demand."""
+    """A loader that counts its calls, waits for `gate` if set, and fails on demand."""
 
     def __init__(self, version: int | None = 1) -> None:
         self.version = version
         self.loads = 0
         self.failing = False
-        self.access_level: asyncio.Event | None = None
+        self.gate: asyncio.Event | None = None
 
     async def load(self) -> CachedRegistry | None:
         self.loads += 1
-        if self.access_level:
-            await self.access_level.wait()
+        if self.gate:
+            await self.gate.wait()
         if self.failing:
-            raise RuntimeError("PostgreSQL is away")
+            raise RuntimeError("PostgreSQL does not answer")
         return (
             None
             if self.version is None
@@ -40,8 +40,8 @@ class Database:
         )
 
     async def load_many(self, slugs: Sequence[str]) -> Mapping[str, CachedRegistry]:
-        documents = {slug: await self.load() for slug in slugs if not slug.startswith("no-")}
-        return {slug: document for slug, document in documents.items() if document}
+        registries = {slug: await self.load() for slug in slugs if not slug.startswith("no-")}
+        return {slug: registry for slug, registry in registries.items() if registry}
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
@@ -51,16 +51,16 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
         await asyncio.sleep(0.001)
 
 
-async def grow_stale(redis: Redis, version: int) -> None:
-    """Replace what is there by an entry that is past its soft expiry, of the same era."""
+async def make_stale(redis: Redis, version: int) -> None:
+    """Replace the entry by a stale one of the same era."""
     key = keys.entry_key(SHOP, "smith")
-    there = entries.unpack(await redis.get(key) or b"")  # type: ignore[arg-type]  # responses are not decoded
-    assert there
-    old = entries.compose(CachedRegistry(version, AccessLevel.OPEN, 0, b"old"), there.header.era, 1)
+    current = entries.unpack(await redis.get(key) or b"")  # type: ignore[arg-type]  # responses are not decoded
+    assert current
+    old = entries.compose(CachedRegistry(version, AccessLevel.OPEN, 0, b"old"), current.header.era, 1)
     await redis.set(key, entries.pack(old), keepttl=True)
 
 
-async def test_the_first_read_loads_and_the_second_hits(cache: RegistryCache) -> None:
+async def test_first_read_is_a_miss_and_the_second_a_hit(cache: RegistryCache) -> None:
     database = Database()
     first = await cache.read(SHOP, "smith", database.load)
     second = await cache.read(SHOP, "smith", database.load)
@@ -74,22 +74,22 @@ async def test_the_first_read_loads_and_the_second_hits(cache: RegistryCache) ->
     )
 
 
-async def test_fifty_readers_at_once_make_one_load(cache: RegistryCache, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_fifty_concurrent_readers_make_one_load(cache: RegistryCache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wishcraft.cache.registries.WAIT_FOR_FILL_SECONDS", 30)  # however busy the machine is
     database = Database()
-    answers = await asyncio.gather(*(cache.read(SHOP, "smith", database.load) for _ in range(50)))
+    results = await asyncio.gather(*(cache.read(SHOP, "smith", database.load) for _ in range(50)))
     assert database.loads == 1
-    assert {answer.state for answer in answers} == {CacheState.HIT, CacheState.MISS}
-    assert all(answer.entry and answer.entry.header.version == 1 for answer in answers)
+    assert {result.state for result in results} == {CacheState.HIT, CacheState.MISS}
+    assert all(result.entry and result.entry.header.version == 1 for result in results)
 
 
-async def test_a_reader_does_not_wait_long_for_a_slow_one(cache: RegistryCache) -> None:
+async def test_reader_bypasses_the_cache_when_the_lease_holder_is_slow(cache: RegistryCache) -> None:
     slow, quick = Database(), Database()
-    slow.access_level = asyncio.Event()
+    slow.gate = asyncio.Event()
     slow_read = asyncio.create_task(cache.read(SHOP, "smith", slow.load))
     await until(lambda: _is(slow.loads == 1))
     assert (await cache.read(SHOP, "smith", quick.load)).state is CacheState.BYPASS
-    slow.access_level.set()
+    slow.gate.set()
     assert (await slow_read).state is CacheState.MISS
 
 
@@ -97,26 +97,26 @@ async def _is(condition: bool) -> bool:
     return condition
 
 
-async def test_that_nothing_is_there_is_remembered_briefly(cache: RegistryCache, redis: Redis) -> None:
+async def test_absent_registry_is_cached_briefly(cache: RegistryCache, redis: Redis) -> None:
     database = Database(None)
-    answers = [await cache.read(SHOP, "smith", database.load) for _ in range(2)]
-    assert [answer.entry.header.access_level for answer in answers] == [AccessLevel.ABSENT] * 2
-    assert ([answer.state for answer in answers], database.loads) == ([CacheState.MISS, CacheState.HIT], 1)
+    results = [await cache.read(SHOP, "smith", database.load) for _ in range(2)]
+    assert [result.entry.header.access_level for result in results] == [AccessLevel.ABSENT] * 2
+    assert ([result.state for result in results], database.loads) == ([CacheState.MISS, CacheState.HIT], 1)
     assert 0 < await redis.pttl(keys.entry_key(SHOP, "smith")) <= keys.ABSENT_TTL_MS
-    assert not await redis.exists(keys.index_key(SHOP))
+    assert not await redis.exists(keys.of_shop(SHOP).index)
 
 
-async def test_what_is_created_is_found_though_it_was_missed_before(cache: RegistryCache) -> None:
+async def test_created_registry_is_found_despite_a_negative_entry(cache: RegistryCache) -> None:
     database = Database(None)
     await cache.read(SHOP, "smith", database.load)
     slow = (await cache.lease(SHOP, ["smith"]))["smith"]
     assert isinstance(slow, Lease)
-    await cache.mark(SHOP, {"smith": 1})  # the creation, which commits now
+    await cache.invalidate(SHOP, {"smith": 1})  # the creation, which commits now
     database.version = 1
     assert (await cache.read(SHOP, "smith", database.load)).entry.body == b"version 1"
 
 
-async def test_a_failed_load_is_the_reader_s_error_and_gives_the_lease_back(cache: RegistryCache) -> None:
+async def test_failed_load_raises_and_releases_the_lease(cache: RegistryCache) -> None:
     database = Database()
     database.failing = True
     with pytest.raises(RuntimeError, match="PostgreSQL"):
@@ -125,9 +125,9 @@ async def test_a_failed_load_is_the_reader_s_error_and_gives_the_lease_back(cach
     assert (await cache.read(SHOP, "smith", database.load)).state is CacheState.MISS
 
 
-async def test_a_cancelled_reader_gives_the_lease_back(cache: RegistryCache) -> None:
+async def test_cancelled_reader_releases_the_lease(cache: RegistryCache) -> None:
     database = Database()
-    database.access_level = asyncio.Event()
+    database.gate = asyncio.Event()
     read = asyncio.create_task(cache.read(SHOP, "smith", database.load))
     await until(lambda: _is(database.loads == 1))
     read.cancel()
@@ -136,30 +136,28 @@ async def test_a_cancelled_reader_gives_the_lease_back(cache: RegistryCache) -> 
     assert isinstance((await cache.lease(SHOP, ["smith"]))["smith"], Lease)
 
 
-async def test_past_its_soft_expiry_one_reader_refreshes_and_the_others_get_the_old_one(
-    cache: RegistryCache, redis: Redis
-) -> None:
+async def test_one_reader_revalidates_while_others_get_the_stale_entry(cache: RegistryCache, redis: Redis) -> None:
     database = Database()
     await cache.read(SHOP, "smith", database.load)
-    await grow_stale(redis, 1)
-    database.access_level = asyncio.Event()
-    refreshing = asyncio.create_task(cache.read(SHOP, "smith", database.load))
+    await make_stale(redis, 1)
+    database.gate = asyncio.Event()
+    revalidation = asyncio.create_task(cache.read(SHOP, "smith", database.load))
     await until(lambda: _is(database.loads == 2))
     other = await cache.read(SHOP, "smith", database.load)
     assert other.state is CacheState.STALE
     assert other.entry
     assert other.entry.body == b"old"
-    database.access_level.set()
-    assert (await refreshing).state is CacheState.MISS
+    database.gate.set()
+    assert (await revalidation).state is CacheState.MISS
     assert (await cache.read(SHOP, "smith", database.load)).state is CacheState.HIT
 
 
-async def test_without_postgresql_an_old_entry_is_given_out_and_one_reader_in_ten_seconds_tries(
+async def test_stale_entry_answers_and_one_load_is_tried_while_postgresql_is_down(
     cache: RegistryCache, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     database = Database()
     await cache.read(SHOP, "smith", database.load)
-    await grow_stale(redis, 1)
+    await make_stale(redis, 1)
     database.failing = True
     with caplog.at_level(logging.ERROR):
         states = [(await cache.read(SHOP, "smith", database.load)).state for _ in range(3)]
@@ -168,46 +166,44 @@ async def test_without_postgresql_an_old_entry_is_given_out_and_one_reader_in_te
     assert "could not be loaded" in caplog.text
 
 
-async def test_readers_go_on_when_redis_is_killed_and_hit_again_when_it_is_back(
-    own_valkey: OwnValkey, own_server: Server
-) -> None:
+async def test_reads_bypass_a_killed_redis_and_hit_after_its_restart(own_valkey: OwnValkey, own_server: Server) -> None:
     cache, database = RegistryCache(own_server, hold_seconds=0), Database()
     await cache.read(SHOP, "smith", database.load)
     await asyncio.to_thread(own_valkey.kill)
-    answer = await cache.read(SHOP, "smith", database.load)
-    assert answer.state is CacheState.BYPASS
-    assert answer.entry
-    assert answer.entry.body == b"version 1"
+    result = await cache.read(SHOP, "smith", database.load)
+    assert result.state is CacheState.BYPASS
+    assert result.entry
+    assert result.entry.body == b"version 1"
     own_valkey.start()
     states = [(await cache.read(SHOP, "smith", database.load)).state for _ in range(2)]
     assert states == [CacheState.MISS, CacheState.HIT]
 
 
-async def test_a_redis_that_dies_during_the_load_spoils_no_answer(own_valkey: OwnValkey, own_server: Server) -> None:
+async def test_redis_killed_during_the_load_does_not_fail_the_read(own_valkey: OwnValkey, own_server: Server) -> None:
     cache, database = RegistryCache(own_server, hold_seconds=0), Database()
 
     async def load() -> CachedRegistry | None:
         await asyncio.to_thread(own_valkey.kill)
         return await database.load()
 
-    answer = await cache.read(SHOP, "smith", load)
-    assert answer.entry
-    assert answer.entry.body == b"version 1"
+    result = await cache.read(SHOP, "smith", load)
+    assert result.entry
+    assert result.entry.body == b"version 1"
     with pytest.raises(CacheUnavailable):
         await cache.refill(SHOP, database.load_many, ["smith"])
 
 
-async def test_a_refill_says_what_became_of_each_slug(cache: RegistryCache) -> None:
+async def test_refill_counts_the_outcomes(cache: RegistryCache) -> None:
     database = Database()
-    await cache.mark(SHOP, {"marked": 2})
+    await cache.invalidate(SHOP, {"invalidated": 2})
     await cache.lease(SHOP, ["taken"])
-    outcomes = await cache.refill(SHOP, database.load_many, ["a", "b", "marked", "taken", "no-such"])
+    outcomes = await cache.refill(SHOP, database.load_many, ["a", "b", "invalidated", "taken", "no-such"])
     assert outcomes == {Outcome.FILLED: 2, Outcome.UNDER_FLOOR: 1, Outcome.HELD: 1, Outcome.NOT_FOUND: 1}
     assert database.loads == 3
     assert (await cache.read(SHOP, "no-such", database.load)).state is CacheState.HIT
 
 
-async def test_a_refill_whose_load_fails_gives_its_leases_back(cache: RegistryCache) -> None:
+async def test_refill_releases_its_leases_when_the_load_fails(cache: RegistryCache) -> None:
     database = Database()
     database.failing = True
     with pytest.raises(RuntimeError):
@@ -215,7 +211,7 @@ async def test_a_refill_whose_load_fails_gives_its_leases_back(cache: RegistryCa
     assert all(isinstance(lease, Lease) for lease in (await cache.lease(SHOP, ["a", "b"])).values())
 
 
-async def test_a_refill_of_nothing_asks_nobody(cache: RegistryCache) -> None:
+async def test_refill_of_no_slugs_loads_nothing(cache: RegistryCache) -> None:
     database = Database()
     assert not (await cache.refill(SHOP, database.load_many, [])).total()
     assert database.loads == 0

@@ -27,11 +27,11 @@ async def load() -> CachedRegistry | None:
 
 async def restart_from_snapshot(own_valkey: OwnValkey, own_server: Server) -> None:
     await own_server.redis.save()
-    await asyncio.to_thread(own_valkey.kill)  # while the loop runs, as it would: idle connections see their end
+    await asyncio.to_thread(own_valkey.kill)  # while the loop runs, so that idle connections notice
     own_valkey.start()
 
 
-async def test_an_entry_from_a_snapshot_is_a_miss(
+async def test_entry_from_a_snapshot_is_a_miss(
     own_valkey: OwnValkey, own_server: Server, own_cache: RegistryCache
 ) -> None:
     await own_cache.read(SHOP, "smith", load)
@@ -40,7 +40,7 @@ async def test_an_entry_from_a_snapshot_is_a_miss(
     assert await own_cache.get(SHOP, "smith") is None
 
 
-async def test_a_lease_from_a_snapshot_fills_nothing_that_is_read(
+async def test_lease_from_a_snapshot_fills_no_valid_entry(
     own_valkey: OwnValkey, own_server: Server, own_cache: RegistryCache
 ) -> None:
     lease = (await own_cache.lease(SHOP, ["smith"]))["smith"]
@@ -50,58 +50,54 @@ async def test_a_lease_from_a_snapshot_fills_nothing_that_is_read(
     assert await own_cache.get(SHOP, "smith") is None
 
 
-async def test_after_a_restart_nobody_fills_until_the_hold_is_over(
+async def test_no_fills_after_a_restart_until_the_hold_ends(
     own_valkey: OwnValkey, own_server: Server, own_cache: RegistryCache
 ) -> None:
     await own_cache.ready_to_fill()
     await restart_from_snapshot(own_valkey, own_server)
-    cautious = RegistryCache(own_server)
-    assert (await cautious.read(SHOP, "smith", load)).state is CacheState.BYPASS
-    assert await cautious.get(SHOP, "smith") is None
+    holding = RegistryCache(own_server)
+    assert (await holding.read(SHOP, "smith", load)).state is CacheState.BYPASS
+    assert await holding.get(SHOP, "smith") is None
     assert (await own_cache.read(SHOP, "smith", load)).state is CacheState.MISS
 
 
-async def test_all_processes_learn_one_era_and_those_that_knew_an_older_one_learn_the_new(
+async def test_all_processes_learn_the_same_new_era_after_a_restart(
     own_valkey: OwnValkey, own_server: Server, own_cache: RegistryCache
 ) -> None:
-    await own_server.learn()
+    await own_server.learn_era()
     era = own_server.era
     await restart_from_snapshot(own_valkey, own_server)
     other = connect(own_valkey.url)
-    await other.learn()
+    await other.learn_era()
     await own_cache.get(SHOP, "smith")
     await other.close()
     assert own_server.era == other.era != era
 
 
-async def test_the_scripts_are_found_again_by_a_server_that_lost_them(
-    own_server: Server, own_cache: RegistryCache
-) -> None:
+async def test_scripts_are_loaded_again_after_a_script_flush(own_server: Server, own_cache: RegistryCache) -> None:
     await own_cache.read(SHOP, "smith", load)
     await own_server.redis.script_flush()
-    await own_cache.mark(SHOP, {"smith": 2})
+    await own_cache.invalidate(SHOP, {"smith": 2})
     assert await own_cache.get(SHOP, "smith") is None
 
 
 async def fill_memory(redis: Redis, policy: str) -> None:
-    """Write entries until the limit has made itself felt."""
+    """Write entries beyond the memory limit."""
     await redis.config_set("maxmemory", 8_000_000)
     await redis.config_set("maxmemory-policy", policy)
     for number in range(2_000):
         await redis.set(keys.entry_key(SHOP, f"filler-{number}"), bytes(10_000), ex=3600)
 
 
-async def test_eviction_takes_entries_and_spares_marks_and_the_era(
-    own_server: Server, own_cache: RegistryCache
-) -> None:
-    await own_cache.mark(SHOP, {f"registry-{number}": 2 for number in range(500)})
+async def test_eviction_spares_floors_and_the_era(own_server: Server, own_cache: RegistryCache) -> None:
+    await own_cache.invalidate(SHOP, {f"registry-{number}": 2 for number in range(500)})
     await fill_memory(own_server.redis, "volatile-lfu")
     assert (await own_server.redis.info("stats"))["evicted_keys"] > 500
-    assert await own_server.redis.hlen(keys.marks_key(SHOP)) == 500
+    assert await own_server.redis.hlen(keys.of_shop(SHOP).floors) == 500
     assert await own_server.redis.exists(keys.ERA)
 
 
-async def test_a_writer_can_still_mark_when_nothing_can_be_evicted(
+async def test_invalidation_works_while_redis_is_full_under_noeviction(
     own_server: Server, own_cache: RegistryCache
 ) -> None:
     await own_cache.ready_to_fill()
@@ -109,6 +105,6 @@ async def test_a_writer_can_still_mark_when_nothing_can_be_evicted(
         await fill_memory(own_server.redis, "noeviction")
     with pytest.raises(CacheUnavailable):
         await own_cache.lease(SHOP, ["smith"])
-    await own_cache.mark(SHOP, {"smith": 2})
-    assert await own_server.redis.hget(keys.marks_key(SHOP), "smith") == b"2"
+    await own_cache.invalidate(SHOP, {"smith": 2})
+    assert await own_server.redis.hget(keys.of_shop(SHOP).floors, "smith") == b"2"
     assert (await own_cache.read(SHOP, "smith", load)).state is CacheState.BYPASS

@@ -1,6 +1,5 @@
 """Two API processes behind a proxy that asks who is ready: each is replaced in turn, and no request fails."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -14,9 +13,9 @@ from typing import Any
 import httpx
 import pytest
 from psycopg import Connection
-from pydantic import SecretStr
 
 from deployments.sandbox.demo import add_key
+from tests.support.job_processes import environment
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
@@ -41,12 +40,7 @@ class Process:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        environment = {
-            name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-            for name, value in self._settings
-            if value is not None
-        }
-        self._process = subprocess.Popen([sys.executable, "-m", "api"], env=os.environ | environment)
+        self._process = subprocess.Popen([sys.executable, "-m", "api"], env=environment(self._settings))
         deadline = time.monotonic() + 60
         while not is_ready(self.url):
             assert time.monotonic() < deadline

@@ -19,14 +19,14 @@ def planned(
     return plan(known, days, shops, parameters or {}, TODAY)
 
 
-def test_days_make_a_step_each_for_all_the_shops() -> None:
+def test_each_day_is_one_step_for_all_shops() -> None:
     steps = planned(REMIND, Days(date(2026, 3, 1), date(2026, 3, 3)), ["b.example", "a.example"])
     assert [step.name for step in steps] == ["2026-03-01", "2026-03-02", "2026-03-03"]
     assert steps[1].parameters == {"today": date(2026, 3, 2), "shops": ["a.example", "b.example"]}
     assert planned(LEVELS, Days(TODAY, TODAY))[0].parameters == {"until": TODAY}
 
 
-def test_without_days_each_shop_is_a_step() -> None:
+def test_without_days_each_shop_is_one_step() -> None:
     steps = planned(WARM, Days(), ["b.example", "a.example", "b.example"], {"force": True})
     assert [step.parameters for step in steps] == [
         {"force": True, "shops": ["a.example"]},
@@ -35,7 +35,7 @@ def test_without_days_each_shop_is_a_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "days", "shops", "parameters", "said"),
+    ("known", "days", "shops", "parameters", "message"),
     [
         (WARM, Days(TODAY, TODAY), [], {}, "for no day"),
         (LEVELS, Days(), [], {}, "give the first and the last day"),
@@ -46,14 +46,14 @@ def test_without_days_each_shop_is_a_step() -> None:
         (WARM, Days(), ["a.example"], {"fource": True}, "no fource; it has shops, force"),
     ],
 )
-def test_what_makes_no_plan_is_refused_with_what_to_do(
-    known: Sequence[str], days: Days, shops: Sequence[str], parameters: Mapping[str, Any], said: str
+def test_an_invalid_plan_is_rejected_with_the_next_step(
+    known: Sequence[str], days: Days, shops: Sequence[str], parameters: Mapping[str, Any], message: str
 ) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         planned(known, days, shops, parameters)
 
 
-def test_a_step_is_known_by_its_job_and_all_its_parameters() -> None:
+def test_a_steps_tag_identifies_its_job_and_all_parameters() -> None:
     step = Step("x", {"today": TODAY, "shops": ["a.example"]})
     assert step.tag("ask") == Step("y", {"shops": ["a.example"], "today": TODAY}).tag("ask")
     others = [step.tag("warm"), Step("x", {"today": TODAY}).tag("ask"), Step("x", {}).tag("ask")]

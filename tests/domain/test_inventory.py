@@ -41,7 +41,7 @@ def reading(
         (reading(0, tracked=False, product_active=False), False),
     ],
 )
-def test_what_is_sold_and_left_or_not_counted_or_may_go_under_zero_is_available(
+def test_a_variant_is_available_if_active_and_in_stock_untracked_or_oversellable(
     read: VariantReading, available: bool
 ) -> None:
     assert is_available(read) is available
@@ -56,11 +56,11 @@ def test_what_is_sold_and_left_or_not_counted_or_may_go_under_zero_is_available(
         (None, ItemStatus.DISCONTINUED),
     ],
 )
-def test_an_item_takes_its_status_from_the_reading(read: VariantReading | None, status: ItemStatus) -> None:
+def test_an_items_status_follows_from_the_reading(read: VariantReading | None, status: ItemStatus) -> None:
     assert item_status(read) is status
 
 
-def test_a_bulk_operation_is_preferred_when_reading_by_id_would_wait_long_for_points() -> None:
+def test_a_bulk_operation_is_preferred_to_a_long_wait_for_points() -> None:
     assert not prefers_bulk(6_000, points_per_second=100)
     assert prefers_bulk(6_001, points_per_second=100)
     assert not prefers_bulk(6_001, points_per_second=1000)

@@ -23,7 +23,9 @@ OURS = parse_networks("10.0.0.0/8, 192.168.1.1 2001:db8::/32")
         ("10.0.0.1", ["no address"], 0, "no address"),
     ],
 )
-def test_the_address_is_the_nearest_that_is_not_ours(peer: str, forwarded: list[str], hops: int, address: str) -> None:
+def test_the_client_address_is_the_nearest_untrusted_one(
+    peer: str, forwarded: list[str], hops: int, address: str
+) -> None:
     assert client_address(peer, forwarded, OURS, hops) == address
 
 
@@ -32,11 +34,11 @@ def test_the_address_is_the_nearest_that_is_not_ours(peer: str, forwarded: list[
     [("10.255.0.1", True), ("11.0.0.1", False), ("192.168.1.1", True), ("192.168.1.2", False),
      ("2001:db8:1::", True), ("::1", False), ("unknown", False), ("", False)],
 )  # fmt: skip
-def test_networks_know_their_own(address: str, within: bool) -> None:
+def test_an_address_is_within_its_networks_only(address: str, within: bool) -> None:
     assert is_within(address, OURS) is within
 
 
 @pytest.mark.parametrize("text", ["10.0.0.0/33", "example.com", "10.0.0.1/8"])
-def test_what_is_no_network_is_refused_by_name(text: str) -> None:
+def test_an_invalid_network_is_rejected_by_name(text: str) -> None:
     with pytest.raises(ValueError, match=text.partition("/")[0]):
         parse_networks(f"10.0.0.0/8, {text}")

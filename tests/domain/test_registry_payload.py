@@ -49,17 +49,17 @@ def item(**changes: Any) -> ItemFacts:
     return plain._replace(**changes)
 
 
-def test_progress_counts_no_surplus_of_one_wish_towards_another() -> None:
+def test_progress_does_not_count_one_items_surplus_for_another() -> None:
     answer = registry_payload(REGISTRY, [item(quantity_purchased=5), item(id=11)])
     assert answer["progress"] == {"wanted": 4, "purchased": 5, "percent": 50}
 
 
-def test_more_bought_than_wanted_leaves_nothing_to_buy() -> None:
+def test_an_item_purchased_beyond_its_quantity_has_0_remaining() -> None:
     shown = registry_payload(REGISTRY, [item(quantity_purchased=5)])["items"][0]
     assert (shown["wanted"], shown["purchased"], shown["remaining"]) == (2, 5, 0)
 
 
-def test_totals_are_in_the_currency_to_its_cent() -> None:
+def test_totals_have_the_currencys_decimals() -> None:
     answer = registry_payload(REGISTRY, [item(quantity_purchased=1), item(id=11, price=Decimal("0.10"))])
     assert answer["totals"] == {"wanted": "25.20", "purchased": "12.50"}
 
@@ -70,7 +70,7 @@ def test_an_empty_registry_has_no_progress() -> None:
     assert answer["totals"] == {"wanted": "0.00", "purchased": "0.00"}
 
 
-def test_registrants_are_shown_by_first_name_alone() -> None:
+def test_registrants_are_shown_by_first_name_only() -> None:
     assert registry_payload(REGISTRY, [])["registrants"] == ["Ada", "Grace"]
 
 
@@ -85,7 +85,7 @@ def test_registrants_are_shown_by_first_name_alone() -> None:
         (0, False, "in_stock"),
     ],
 )
-def test_stock_is_told_against_the_shops_threshold(quantity: int, tracked: bool, level: str) -> None:
+def test_the_stock_level_follows_the_shops_threshold(quantity: int, tracked: bool, level: str) -> None:
     shown = registry_payload(REGISTRY, [item(inventory_quantity=quantity, tracked=tracked)])["items"][0]
     assert shown["stock"] == level
 

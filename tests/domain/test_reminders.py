@@ -6,7 +6,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 import pytest
 
 from wishcraft.domain.addresses import address_hash, normalise
-from wishcraft.domain.reminders import DAYS_LEFT, ReminderKind, are_doubted, due_dates, due_kind, local_day, recipients
+from wishcraft.domain.reminders import (
+    DAYS_LEFT,
+    ReminderKind,
+    due_dates,
+    due_kind,
+    local_day,
+    recipients,
+    too_many_rejected,
+)
 from wishcraft.domain.unsubscribe import Subscription, derive_keys, make_token, read_token
 
 EVENT = date(2026, 6, 20)
@@ -25,17 +33,19 @@ SUBSCRIPTION = Subscription(7, address_hash(7, "emma@example.com"))
         (-1, None),
     ],
 )
-def test_a_reminder_is_owed_from_its_day_until_the_next_takes_over(days_left: int, kind: ReminderKind | None) -> None:
+def test_a_reminder_is_due_from_its_day_until_the_next_kind_takes_over(
+    days_left: int, kind: ReminderKind | None
+) -> None:
     assert due_kind(EVENT, EVENT - timedelta(days_left)) is kind
 
 
-def test_the_dates_that_are_due_are_those_that_are_owed_a_reminder() -> None:
+def test_due_dates_is_the_inverse_of_due_kind() -> None:
     today = date(2026, 2, 26)  # the days ahead cross the end of a month
     around = [today + timedelta(days) for days in range(-400, 400)]
     assert due_dates(today, today) == {day: kind for day in around if (kind := due_kind(day, today))}
 
 
-def test_for_a_past_day_is_owed_what_is_owed_still_and_for_a_coming_one_what_will_be() -> None:
+def test_a_past_day_keeps_only_reminders_that_are_still_due() -> None:
     day = date(2026, 3, 10)
     for today in (day + timedelta(days=after) for after in range(-3, 10)):
         still = {event: kind for event, kind in due_dates(day, day).items() if due_kind(event, today) is kind}
@@ -43,8 +53,8 @@ def test_for_a_past_day_is_owed_what_is_owed_still_and_for_a_coming_one_what_wil
     assert due_dates(day, day + timedelta(days=8)) == {}
 
 
-def test_the_kinds_share_no_day_and_leave_none_out() -> None:
-    days = sorted(day for owed in DAYS_LEFT.values() for day in owed)
+def test_the_kinds_cover_each_day_exactly_once() -> None:
+    days = sorted(day for due in DAYS_LEFT.values() for day in due)
     assert days == list(range(8))
 
 
@@ -57,17 +67,17 @@ def test_the_kinds_share_no_day_and_leave_none_out() -> None:
         ("Pacific/Pago_Pago", date(2026, 3, 13)),  # its east: UTC-11
     ],
 )
-def test_the_same_moment_is_another_day_elsewhere(zone: str, day: date) -> None:
+def test_the_local_day_depends_on_the_time_zone(zone: str, day: date) -> None:
     assert local_day(datetime(2026, 3, 14, 10, 30, tzinfo=UTC), zone) == day
 
 
 @pytest.mark.parametrize("moment", ["2026-03-08T06:59:59+00:00", "2026-03-08T07:00:00+00:00"])
-def test_the_day_goes_on_through_the_hour_that_clocks_skip(moment: str) -> None:
+def test_the_local_day_is_right_around_a_skipped_hour(moment: str) -> None:
     assert local_day(datetime.fromisoformat(moment), "America/New_York") == date(2026, 3, 8)
 
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "../etc/passwd", ""])
-def test_what_is_no_time_zone_is_refused(zone: str) -> None:
+def test_an_invalid_time_zone_is_rejected(zone: str) -> None:
     with pytest.raises((ValueError, ZoneInfoNotFoundError)):
         local_day(datetime(2026, 3, 14, tzinfo=UTC), zone)
 
@@ -79,50 +89,50 @@ def ten_o_clock(year: int) -> list[datetime]:
 
 
 @pytest.mark.parametrize("zone", sorted(zone for zone in available_timezones() if "/" in zone and "Etc" not in zone))
-def test_over_a_year_of_clock_changes_every_event_is_owed_both_reminders(zone: str) -> None:
+def test_every_event_of_a_year_with_clock_changes_gets_both_reminders(zone: str) -> None:
     days = [local_day(run, zone) for run in ten_o_clock(2026)]
     assert all(earlier <= later for earlier, later in pairwise(days))
-    owed = Counter((event, kind) for event, kind in {pair for day in days for pair in due_dates(day, day).items()})
+    due = Counter((event, kind) for event, kind in {pair for day in days for pair in due_dates(day, day).items()})
     events = [date(2026, 1, 1) + timedelta(day) for day in range(365)]
-    assert all(owed[event, kind] == 1 for event in events for kind in ReminderKind)
+    assert all(due[event, kind] == 1 for event in events for kind in ReminderKind)
 
 
-def test_each_mailbox_is_written_to_once() -> None:
+def test_recipients_are_valid_and_unique() -> None:
     found = recipients([" Emma@Example.com", "emma@example.com", "hugo@example.com", "nobody", "", "a b@example.com"])
     assert found == ["emma@example.com", "hugo@example.com"]
 
 
 @pytest.mark.parametrize("address", ["a@b\r\nBcc: x@y.example", "<a@b.example>", "a@b@c", "@b", "a@", "a" * 65 + "@b"])
-def test_what_could_be_more_than_an_address_is_none(address: str) -> None:
+def test_an_invalid_address_normalises_to_none(address: str) -> None:
     assert normalise(address) is None
 
 
-def test_two_shops_remember_an_address_by_different_hashes() -> None:
+def test_two_shops_store_different_hashes_of_an_address() -> None:
     assert address_hash(1, "a@b.example") != address_hash(2, "a@b.example")
 
 
-def test_a_link_is_read_with_the_key_that_signed_it_also_after_a_rotation() -> None:
+def test_a_link_is_verified_with_the_key_that_signed_it_after_a_rotation() -> None:
     for key in KEYS:
         assert read_token(make_token(SUBSCRIPTION, key), KEYS) == SUBSCRIPTION
     assert read_token(make_token(SUBSCRIPTION, KEYS[1]), KEYS[:1]) is None
 
 
-def test_a_link_names_nobody() -> None:
+def test_a_link_does_not_contain_the_address() -> None:
     assert "emma" not in make_token(SUBSCRIPTION, KEYS[0]).lower()
 
 
 @pytest.mark.parametrize("at", range(0, 96, 5))
-def test_a_link_that_was_changed_anywhere_is_refused(at: int) -> None:
+def test_a_modified_link_is_rejected(at: int) -> None:
     token = make_token(SUBSCRIPTION, KEYS[0])
     other = "B" if token[at] == "A" else "A"
     assert read_token(token[:at] + other + token[at + 1 :], KEYS) is None
 
 
 @pytest.mark.parametrize("token", ["", "x", "=" * 96, "é" * 96, "A" * 97, "A" * 96])
-def test_what_is_no_link_is_refused(token: str) -> None:
+def test_a_malformed_link_is_rejected(token: str) -> None:
     assert read_token(token, KEYS) is None
 
 
-@pytest.mark.parametrize(("refused", "sent", "doubted"), [(4, 0, False), (5, 0, True), (5, 5, False), (60, 59, True)])
-def test_refusals_are_doubted_when_they_are_many_and_most(refused: int, sent: int, *, doubted: bool) -> None:
-    assert are_doubted(refused, sent) is doubted
+@pytest.mark.parametrize(("rejected", "sent", "too_many"), [(4, 0, False), (5, 0, True), (5, 5, False), (60, 59, True)])
+def test_many_rejections_that_are_the_majority_are_too_many(rejected: int, sent: int, *, too_many: bool) -> None:
+    assert too_many_rejected(rejected, sent) is too_many

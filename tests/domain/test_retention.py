@@ -8,7 +8,7 @@ from wishcraft.domain.retention import Kind, cutoffs, is_compliance
 @pytest.mark.parametrize(
     "action", ["compliance.export", "compliance.", "customers/data_request", "customers/redact", "shop/redact"]
 )
-def test_what_the_law_asks_for_is_compliance(action: str) -> None:
+def test_compliance_webhooks_and_actions_are_compliance(action: str) -> None:
     assert is_compliance(action)
 
 

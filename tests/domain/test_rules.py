@@ -7,7 +7,7 @@ from wishcraft.domain.batches import batches
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.registries import RegistryStatus, Visibility, access_level
 from wishcraft.domain.tokens import OfflineToken
-from wishcraft.domain.work_results import WorkResult, sentence, table, total
+from wishcraft.domain.work_results import WorkResult, summary_sentence, table_rows, total_counts
 
 GOOD = WorkResult("a.myshopify.com", {"registries": 1200, "warmed": 3}, 1.5)
 BAD = WorkResult("b.myshopify.com", {}, 0.5, "ShopifyUnavailable: 503")
@@ -24,53 +24,53 @@ BAD = WorkResult("b.myshopify.com", {}, 0.5, "ShopifyUnavailable: 503")
         (Visibility.PASSWORD, RegistryStatus.ARCHIVED, AccessLevel.OWNER),
     ],
 )
-def test_a_registry_has_the_gate_of_its_visibility_and_status(
+def test_access_level_follows_from_visibility_and_status(
     visibility: Visibility, status: RegistryStatus, expected: AccessLevel
 ) -> None:
     assert access_level(visibility, status) is expected
 
 
-def test_a_made_key_is_found_by_its_prefix_and_proved_by_its_digest() -> None:
+def test_a_new_key_is_found_by_its_prefix_and_verified_by_its_digest() -> None:
     new = make_key(bytes(range(38)))
     assert prefix_of(new.key) == new.prefix
     assert digest(new.key) == new.digest
 
 
 @pytest.mark.parametrize("key", ["", "wc_", "wc_123_456", "x" * 10_000, "wc_" + "0" * 12 + "_" + "g" * 64])
-def test_what_is_no_key_has_no_prefix(key: str) -> None:
+def test_a_malformed_key_has_no_prefix(key: str) -> None:
     assert prefix_of(key) is None
 
 
-def test_a_token_that_ends_within_five_minutes_wants_a_refresh() -> None:
+def test_a_token_that_expires_within_five_minutes_needs_a_refresh() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     assert OfflineToken("a", "r", now + timedelta(minutes=4)).needs_refresh(now)
     assert not OfflineToken("a", "r", now + timedelta(minutes=6)).needs_refresh(now)
     assert not OfflineToken("a").needs_refresh(now)
 
 
-def test_a_token_never_shows_itself() -> None:
+def test_a_tokens_repr_shows_no_secret() -> None:
     assert "s3cret" not in repr(OfflineToken("s3cret", "s3cret"))
 
 
-def test_batches_keep_order_and_lose_nothing() -> None:
+def test_batches_keep_the_order_and_all_values() -> None:
     assert [list(batch) for batch in batches(range(5), 2)] == [[0, 1], [2, 3], [4]]
 
 
 def test_a_runs_sentence_counts_and_names_what_failed() -> None:
-    assert sentence([GOOD, BAD]) == (
+    assert summary_sentence([GOOD, BAD]) == (
         "2 shops: 1,200 registries, 3 warmed. Failed: b.myshopify.com (ShopifyUnavailable: 503)."
     )
-    assert sentence([]) == "0 shops: nothing to do."
+    assert summary_sentence([]) == "0 shops: nothing to do."
 
 
 def test_a_runs_table_has_every_shop_with_the_failed_first() -> None:
-    assert table([GOOD, BAD]) == [
+    assert table_rows([GOOD, BAD]) == [
         {
             "shop": "b.myshopify.com", "problem": "ShopifyUnavailable: 503",
             "registries": 0, "warmed": 0, "tries": 1, "seconds": 0.5,
         },
         {"shop": "a.myshopify.com", "problem": "none", "registries": 1200, "warmed": 3, "tries": 1, "seconds": 1.5},
     ]  # fmt: skip
-    assert table([GOOD], noun="table")[0]["table"] == GOOD.shop
-    assert sentence([GOOD], noun="table").startswith("1 table: ")
-    assert total([GOOD, GOOD, BAD]) == {"registries": 2400, "warmed": 6}
+    assert table_rows([GOOD], noun="table")[0]["table"] == GOOD.name
+    assert summary_sentence([GOOD], noun="table").startswith("1 table: ")
+    assert total_counts([GOOD, GOOD, BAD]) == {"registries": 2400, "warmed": 6}

@@ -19,7 +19,7 @@ from wishcraft.domain.service_levels import (
     total,
 )
 from wishcraft.observability.metrics import LATENCY_BOUNDS
-from wishcraft.reports.service_level_text import budget, overview, rows, said, trend, verdict
+from wishcraft.reports.service_levels import format_budget, format_trend, format_value, overview, rows, verdict
 
 BOUNDS = (0.05, 0.1, 0.25)
 NOW = datetime(2026, 3, 14, 10, 0, 30, tzinfo=UTC)
@@ -61,7 +61,7 @@ def test_a_quantile_lies_within_its_bucket_as_prometheus_has_it(
     assert quantile(BOUNDS, counts, share) == (expected if expected is None else pytest.approx(expected))
 
 
-def test_what_takes_just_as_long_as_it_may_is_not_slow() -> None:
+def test_a_request_of_exactly_the_limit_is_not_slow() -> None:
     assert slow(BOUNDS, [1, 2, 4, 8]) == Count(15, 12)
 
 
@@ -89,8 +89,8 @@ def test_an_objective_is_met_while_less_is_bad_than_its_budget(bad: int, met: bo
         (Level.MAILS, Count(0, 0), "no data"),
     ],
 )
-def test_a_budget_is_told_in_words(level: Level, count: Count, words: str) -> None:
-    assert budget(month(level, count)) == words
+def test_an_error_budget_is_described_in_words(level: Level, count: Count, words: str) -> None:
+    assert format_budget(month(level, count)) == words
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_budget_is_told_in_words(level: Level, count: Count, words: str) -> No
     ],
 )
 def test_a_value_never_reads_better_than_it_is(level: Level, value: float | None, words: str) -> None:
-    assert said(level, value) == words
+    assert format_value(level, value) == words
 
 
 @pytest.mark.parametrize(
@@ -123,13 +123,13 @@ def test_a_value_never_reads_better_than_it_is(level: Level, value: float | None
     ],
 )
 def test_a_trend_says_which_way_is_better(level: Level, value: float | None, before: float | None, words: str) -> None:
-    assert trend(month(level, Count(1000, 0), value, before)) == words
+    assert format_trend(month(level, Count(1000, 0), value, before)) == words
 
 
 def test_the_verdict_comes_first_and_says_it_all() -> None:
     assert verdict(judged()) == "All 6 objectives met over 30 days."
     assert verdict(judged({Level.CACHE: Count(100, 25)})) == (
-        "All 6 objectives met over 30 days. Missed of late: cache hit ratio (75 % over 1 day)."
+        "All 6 objectives met over 30 days. Missed recently: cache hit ratio (75 % over 1 day)."
     )
     assert verdict(judged({Level.UPTIME: Count(1440, 60), Level.JOBS: Count(100, 50)})) == (
         "Missed over 30 days: uptime (99.86 %, objective > 99.9 %), job success (98.33 %, objective > 99 %); "
@@ -137,7 +137,7 @@ def test_the_verdict_comes_first_and_says_it_all() -> None:
     )
 
 
-def test_what_is_not_known_is_neither_met_nor_missed() -> None:
+def test_an_objective_without_data_is_neither_met_nor_missed() -> None:
     nothing = assess([Tally()] * DAYS, BOUNDS)
     assert verdict(nothing) == "There is no data yet: nothing was served, run or sent."
     assert {row["value"] for row in rows(nothing)} == {"no data"}
@@ -145,7 +145,7 @@ def test_what_is_not_known_is_neither_met_nor_missed() -> None:
     assert verdict(silent) == "All 5 objectives met over 30 days. No data: mail success."
 
 
-def test_the_overview_has_a_line_for_each_objective_and_the_table_a_row_for_each_period() -> None:
+def test_the_overview_lists_objectives_and_the_table_lists_periods() -> None:
     found = judged({Level.JOBS: Count(100, 2)})
     header, _, *lines = overview(found).splitlines()
     assert header == "| objective | budget left | 1 day | 7 days | 30 days | trend |"

@@ -27,12 +27,12 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg", "postgresql+psycopg"])
-def test_every_postgresql_url_is_understood(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+def test_every_postgresql_url_is_accepted(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     monkeypatch.setenv("DATABASE_URL", f"{scheme}://u:p@db/wishcraft")
     assert settings().database_url == "postgresql+psycopg://u:p@db/wishcraft"
 
 
-def test_all_that_is_missing_or_wrong_is_named_at_once_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_missing_or_invalid_settings_are_named_without_their_values(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REDIS_URL")
     monkeypatch.setenv("DATABASE_URL", "mysql://root:s3cret@db")
     with pytest.raises(ConfigurationError) as raised:
@@ -42,11 +42,13 @@ def test_all_that_is_missing_or_wrong_is_named_at_once_without_its_value(monkeyp
     assert "s3cret" not in str(raised.value)
 
 
-def test_secrets_do_not_show_themselves() -> None:
+def test_the_settings_repr_shows_no_secret() -> None:
     assert "hush" not in repr(settings())
 
 
-def test_what_the_environment_lacks_is_read_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_settings_missing_in_the_environment_are_read_from_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for name in ("DATABASE_URL", "SHOPIFY_API_SECRET"):
         monkeypatch.delenv(name)
     (tmp_path / "database_url").write_text("postgresql://u:p@files/wishcraft\n")
@@ -62,6 +64,6 @@ def test_what_the_environment_lacks_is_read_from_files(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("kind", [Settings, DatabaseSettings, JobSettings])
-def test_the_files_are_those_that_docker_and_kubernetes_mount(kind: type[BaseSettings]) -> None:
+def test_secret_files_are_read_where_docker_and_kubernetes_mount_them(kind: type[BaseSettings]) -> None:
     mounted = [SECRETS] if SECRETS.is_dir() else []
     assert kind.model_config["secrets_dir"] == mounted

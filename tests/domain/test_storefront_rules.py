@@ -5,7 +5,7 @@ import pytest
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller, Scope
 from wishcraft.domain.etags import allows_change, make_etag
-from wishcraft.domain.registries import SLUG, EventType, make_slug
+from wishcraft.domain.registries import LONGEST_SLUG, SLUG, EventType, is_registry_ref, make_slug
 from wishcraft.domain.view_score import HALF_LIFE, weight
 
 DIGEST = "0123456789abcdef"
@@ -25,7 +25,7 @@ DIGEST = "0123456789abcdef"
         ("", False),
     ],
 )
-def test_a_change_takes_the_version_that_is_there(if_match: str, allows: bool) -> None:
+def test_if_match_allows_a_change_of_the_current_version_only(if_match: str, allows: bool) -> None:
     assert allows_change(if_match, 7) is allows
 
 
@@ -40,7 +40,7 @@ def test_a_change_takes_the_version_that_is_there(if_match: str, allows: bool) -
         ("x" * 500, "x" * 60 + "-"),
     ],
 )
-def test_a_slug_says_the_title_and_is_one(title: str, begins: str) -> None:
+def test_a_slug_contains_the_titles_words_and_is_valid(title: str, begins: str) -> None:
     slug = make_slug(title, EventType.WEDDING, bytes(range(10)))
     assert slug.startswith(begins)
     assert SLUG.fullmatch(slug)
@@ -48,11 +48,34 @@ def test_a_slug_says_the_title_and_is_one(title: str, begins: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["123", "1", "", "-a", "a-", "a--b", "A", "é", "a b", "a\n"])
-def test_what_is_no_slug(text: str) -> None:
+def test_an_invalid_slug_does_not_match(text: str) -> None:
     assert not SLUG.fullmatch(text)
 
 
-def test_who_passes_which_gate() -> None:
+@pytest.mark.parametrize("ref", ["1", "100000001", "a", "emma-2", "x" * LONGEST_SLUG])
+def test_ids_and_slugs_are_registry_refs(ref: str) -> None:
+    assert is_registry_ref(ref)
+
+
+@pytest.mark.parametrize(
+    "ref",
+    [
+        "",
+        "\N{ARABIC-INDIC DIGIT THREE}",
+        "\N{FULLWIDTH DIGIT ONE}2",
+        "²",
+        "-1",
+        "1\n",
+        "A",
+        "a b",
+        "x" * (LONGEST_SLUG + 1),
+    ],
+)
+def test_other_texts_and_digits_outside_ascii_are_no_registry_refs(ref: str) -> None:
+    assert not is_registry_ref(ref)
+
+
+def test_a_guest_and_a_registrant_can_read_their_access_levels() -> None:
     guest, owner = Caller(1, "guest"), Caller(1, "customer", 42)
     assert [access_level for access_level in AccessLevel if guest.can_read(access_level, 42)] == [AccessLevel.OPEN]
     assert [access_level for access_level in AccessLevel if owner.can_read(access_level, 42)] == [
@@ -66,7 +89,7 @@ def test_who_passes_which_gate() -> None:
     assert guest.scopes == {Scope.READ}
 
 
-def test_a_view_weighs_twice_as_much_as_one_a_half_life_before() -> None:
+def test_a_views_weight_doubles_with_each_half_life() -> None:
     now = datetime(2026, 11, 25, tzinfo=UTC)
     assert weight(now + HALF_LIFE) == pytest.approx(2 * weight(now))
     assert weight(now + timedelta(days=365 * 15)) < float("inf")

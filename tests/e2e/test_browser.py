@@ -29,7 +29,7 @@ def test_a_run_started_from_its_form_completes_and_leaves_its_table(page: Page, 
     open_deployment(page, board, "sync-inventory")
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("Custom run").click()
-    expect(page.get_by_text("Count what would change; write nothing.")).to_be_visible()  # the form explains itself
+    expect(page.get_by_text("Count the changes; write nothing.")).to_be_visible()  # the form explains itself
     name = page.get_by_role("textbox").first.input_value()  # the run's name; its label is not tied to it
     page.get_by_role("button", name="Submit").click()
     page.wait_for_url(re.compile(r"/deployments/deployment/[0-9a-f-]+(\?.*)?$"))

@@ -16,12 +16,14 @@ from psycopg import Connection
 
 from flows.cleanup_logs import cleanup_logs
 from flows.cleanup_sessions import cleanup_sessions
-from tasks.cleanup import delete_old
+from tasks.cleanup import delete_expired
 from tasks.runtime.progress import STOPPING
+from tasks.runtime.run_cleanup import delete_runs
 from wishcraft.cache.keys import SessionName
 from wishcraft.domain.retention import Bounds, Kind
 from wishcraft.domain.work_results import WorkResult
 from wishcraft.resources import Resources
+from wishcraft.services.checkpoint import no_checkpoint
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
@@ -43,7 +45,7 @@ def add_logs(demo: Demo, action: str, days: int, rows: int) -> None:
 
 
 @pytest.fixture(autouse=True)
-def only_the_tests_own_rows(demo: Demo) -> None:
+def logs_of_known_ages(demo: Demo) -> None:
     demo.execute("TRUNCATE audit_logs, webhook_events, analytics_events, sessions, registry_views, service_minutes")
     add_logs(demo, "registry.archived", 31, 12)
     add_logs(demo, "registry.archived", 29, 5)
@@ -55,8 +57,15 @@ def only_the_tests_own_rows(demo: Demo) -> None:
         )
 
 
+@pytest.fixture(autouse=True)
+async def no_old_runs() -> None:
+    """Other tests of the session create runs that are due in the past."""
+    bounds = Bounds(1000, datetime.max.replace(tzinfo=UTC))
+    await delete_runs(datetime.now(UTC) - timedelta(days=1), bounds, no_checkpoint)
+
+
 async def rows_of(state: State[Any]) -> dict[str, dict[str, Any]]:
-    """The table that the run left, by table."""
+    """The rows of the run's table artifact, by database table."""
     run_id = state.state_details.flow_run_id
     assert run_id
     query = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]), type=ArtifactFilterType(any_=["table"]))
@@ -66,11 +75,11 @@ async def rows_of(state: State[Any]) -> dict[str, dict[str, Any]]:
     return {row["table"]: row for row in json.loads(str(artifact.data))}
 
 
-def logs_left(demo: Demo) -> dict[str, int]:
+def count_logs(demo: Demo) -> dict[str, int]:
     return dict(demo.execute("SELECT action, count(*) FROM audit_logs GROUP BY action").fetchall())
 
 
-async def test_logs_past_their_time_go_and_the_run_tells_what_went_by_table(demo: Demo) -> None:
+async def test_expired_logs_are_deleted_and_counted_by_table(demo: Demo) -> None:
     state = await cleanup_logs(batch_rows=5, return_state=True)
     assert state.is_completed(), state.message
     assert state.message == "7 tables: 15 old, 15 deleted."
@@ -84,18 +93,18 @@ async def test_logs_past_their_time_go_and_the_run_tells_what_went_by_table(demo
         "service minutes": 1,
         "Prefect runs": 0,
     }
-    assert logs_left(demo) == {"registry.archived": 5, "customers/redact": 3}
+    assert count_logs(demo) == {"registry.archived": 5, "customers/redact": 3}
     assert demo.execute("SELECT count(*) FROM service_minutes").fetchone() == (1,)
 
 
-async def test_a_dry_run_tells_what_would_go_and_changes_nothing(demo: Demo) -> None:
-    before = logs_left(demo)
+async def test_dry_run_counts_expired_logs_and_deletes_nothing(demo: Demo) -> None:
+    before = count_logs(demo)
     state = await cleanup_logs(audit_days=28, dry_run=True, return_state=True)
     assert state.message == "7 tables: 20 old, 20 left."
-    assert logs_left(demo) == before
+    assert count_logs(demo) == before
 
 
-async def test_one_tables_failure_fails_the_run_and_no_other_table(demo: Demo) -> None:
+async def test_failure_of_one_table_fails_the_run_and_does_not_stop_the_others(demo: Demo) -> None:
     demo.execute("ALTER TABLE webhook_events RENAME TO hidden")
     try:
         state = await cleanup_logs(return_state=True)
@@ -108,7 +117,7 @@ async def test_one_tables_failure_fails_the_run_and_no_other_table(demo: Demo) -
     assert rows["handled webhook events"]["problem"] != "none"
 
 
-async def test_sessions_past_their_time_go_from_both_stores(demo: Demo, resources: Resources) -> None:
+async def test_expired_sessions_are_deleted_from_both_stores(demo: Demo, resources: Resources) -> None:
     now = datetime.now(UTC)
     for name, expires_at in (("old", now - timedelta(hours=1)), ("live", now + timedelta(hours=1))):
         demo.execute(
@@ -125,31 +134,33 @@ async def test_sessions_past_their_time_go_from_both_stores(demo: Demo, resource
     assert demo.execute("SELECT * FROM shops ORDER BY id").fetchall() == shops
 
 
-async def test_a_run_that_is_to_stop_deletes_nothing_more(demo: Demo) -> None:
+async def test_stopping_run_deletes_nothing_more(demo: Demo) -> None:
     @flow
     async def stopping() -> list[WorkResult]:
         async with get_client() as client:
             await client.set_flow_run_state(UUID(flow_run.id), Running(name=STOPPING), force=True)
         now = datetime.now(UTC)
-        return await delete_old([Kind.AUDIT], before={Kind.AUDIT: now}, bounds=Bounds(5, now + timedelta(minutes=1)))
+        return await delete_expired(
+            [Kind.AUDIT], before={Kind.AUDIT: now}, bounds=Bounds(5, now + timedelta(minutes=1))
+        )
 
-    before = logs_left(demo)
+    before = count_logs(demo)
     assert await stopping() == [WorkResult(Kind.AUDIT, stopped=True)]
-    assert logs_left(demo) == before
+    assert count_logs(demo) == before
 
 
 @pytest.mark.parametrize(
     "wrong", [{"audit_days": 0}, {"compliance_days": 364}, {"batch_rows": 0}, {"batch_rows": 50_001}, {"minutes": 51}]
 )
-async def test_what_would_delete_too_much_is_refused(wrong: dict[str, Any], demo: Demo) -> None:
-    before = logs_left(demo)
+async def test_parameters_out_of_bounds_are_refused(wrong: dict[str, Any], demo: Demo) -> None:
+    before = count_logs(demo)
     with pytest.raises(ParameterTypeError):
         await cleanup_logs(**wrong)
-    assert logs_left(demo) == before
+    assert count_logs(demo) == before
 
 
 @pytest.mark.parametrize("job", [cleanup_logs, cleanup_sessions], ids=lambda job: job.name)
-def test_the_form_tells_limits_and_has_the_defaults_that_are_deployed(job: Any) -> None:
+def test_form_has_limits_and_the_deployed_defaults(job: Any) -> None:
     form = parameter_schema(job).properties
     numbers = {name: field for name, field in form.items() if field["type"] == "integer"}
     assert all(field["minimum"] >= 1 and field["maximum"] for field in numbers.values())

@@ -34,19 +34,19 @@ BROKEN = "lumiere-maison.myshopify.com"
 
 
 async def violations(settings: Settings) -> dict[str, float]:
-    """What the metrics say is left."""
+    """The metric `invariant_violations` by invariant."""
     async with open_resources(settings) as resources:
         found = await resources.counters.read()
     return {series.labels[0]: series.value for series in found["invariant_violations"]}
 
 
 async def tables_of(state: State[Any]) -> dict[str | None, str | None]:
-    """What the run's tables are called, and said to be."""
+    """Keys and descriptions of the run's table artifacts."""
     return {artifact.key: artifact.description for artifact in await artifacts_of(state, "table")}
 
 
-async def run_due(job: Flow[..., Any], moment: datetime) -> State[Any]:
-    """Run the job as one that comes late: it was due at that moment."""
+async def run_late(job: Flow[..., Any], moment: datetime) -> State[Any]:
+    """Run the job with an earlier scheduled start."""
     async with get_client() as client:
         run = await client.create_flow_run(job, state=Scheduled(scheduled_time=moment))
     state = await run_flow_async(job, flow_run=run, return_type="state")
@@ -54,7 +54,7 @@ async def run_due(job: Flow[..., Any], moment: datetime) -> State[Any]:
     return state
 
 
-async def test_what_a_check_leaves_is_a_warning_and_a_metric_and_what_it_repairs_is_neither(
+async def test_only_an_unrepaired_violation_is_a_warning_and_a_metric(
     demo: Demo, settings: Settings, redis: Redis
 ) -> None:
     assert await redis.ping()
@@ -71,7 +71,7 @@ async def test_what_a_check_leaves_is_a_warning_and_a_metric_and_what_it_repairs
     assert BROKEN in (await summary_of(state)).split("## Worth a look")[1]
 
 
-async def test_the_day_and_the_week_tell_of_a_failed_run_and_leave_tables_for_the_next(simulator: Simulator) -> None:
+async def test_daily_and_weekly_reports_show_a_failed_run_and_publish_tables_for_the_next(simulator: Simulator) -> None:
     began = datetime.now(UTC)
     simulator.shops[BROKEN].faults.set(Fault(FaultKind.EXPIRED_TOKEN, remaining=None))
     await sync_inventory([BROKEN], return_state=True)
@@ -82,7 +82,7 @@ async def test_the_day_and_the_week_tell_of_a_failed_run_and_leave_tables_for_th
     assert "ShopifyUnauthorized" in await summary_of(day)
     assert f"[{run.name}]({run.url})" in await summary_of(day)
     assert await tables_of(day) == {"daily-report-cache": "Daily report: cache"}
-    assert run.name not in await summary_of(await run_due(daily_report, began))
+    assert run.name not in await summary_of(await run_late(daily_report, began))
     week = await weekly_report(return_state=True)
     assert week.is_completed()
     assert f"[{run.name}]({run.url})" in await summary_of(week)
@@ -90,14 +90,14 @@ async def test_the_day_and_the_week_tell_of_a_failed_run_and_leave_tables_for_th
         "weekly-report-cache": "Weekly report: cache",
         "weekly-report-sizes": "Weekly report: sizes",
     }
-    left = await read_table("weekly-report-sizes", datetime.now(UTC))
-    assert left.at
-    assert left.at >= began
-    assert {row["table"] for row in left.rows} >= {"registries", "shops"}
-    assert (await read_table("weekly-report-sizes", began - timedelta(days=1))).at is None
+    sizes = await read_table("weekly-report-sizes", datetime.now(UTC))
+    assert sizes.created_at
+    assert sizes.created_at >= began
+    assert {row["table"] for row in sizes.rows} >= {"registries", "shops"}
+    assert (await read_table("weekly-report-sizes", began - timedelta(days=1))).created_at is None
 
 
-async def test_the_month_ends_well_where_vulnerabilities_cannot_be_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_monthly_report_completes_if_vulnerabilities_cannot_be_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     async def unreachable() -> AuditResult:
         return AuditResult(unreachable="no route to osv.dev")
 
@@ -108,11 +108,9 @@ async def test_the_month_ends_well_where_vulnerabilities_cannot_be_looked_up(mon
     assert await tables_of(month) == {"monthly-report-sizes": "Monthly report: sizes"}
 
 
-@pytest.mark.parametrize(
-    ("job", "told_of"), [("daily-report", timedelta(days=1)), ("weekly-report", timedelta(days=7))]
-)
-async def test_no_hour_of_the_year_falls_between_two_reports_or_is_told_twice(job: str, told_of: timedelta) -> None:
+@pytest.mark.parametrize(("job", "period"), [("daily-report", timedelta(days=1)), ("weekly-report", timedelta(days=7))])
+async def test_consecutive_reports_neither_skip_nor_repeat_an_hour_of_the_year(job: str, period: timedelta) -> None:
     deployments = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
     [[schedule]] = [deployment["schedules"] for deployment in deployments if deployment["name"] == job]
     runs = await CronSchedule(**schedule).get_dates(400, start=datetime(2026, 1, 1, tzinfo=UTC))
-    assert {(after - before).total_seconds() for before, after in pairwise(runs)} == {told_of.total_seconds()}
+    assert {(after - before).total_seconds() for before, after in pairwise(runs)} == {period.total_seconds()}

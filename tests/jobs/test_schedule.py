@@ -1,4 +1,4 @@
-"""What health asks of Prefect, asked of a real one."""
+"""The schedule that health probes read, from a real Prefect server."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,19 +15,19 @@ from wishcraft.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 NOW = datetime(2001, 2, 3, 10, tzinfo=UTC)
-"""Long before any other test's runs are due."""
+"""Long before the runs of any other test."""
 SECOND = timedelta(seconds=1)
 
 
 @flow
 async def idle() -> None:
-    """A run to be created, not to be run."""
+    """A flow whose runs are created and never started."""
 
 
-async def test_runs_that_should_have_begun_are_overdue_and_those_that_wait_for_another_are_not(
+async def test_late_runs_are_overdue_and_runs_that_wait_for_a_slot_or_a_retry_are_not(
     settings: Settings,
 ) -> None:
-    asking = settings.model_copy(update={"prefect_api_url": PREFECT_API_URL.value()})
+    with_prefect = settings.model_copy(update={"prefect_api_url": PREFECT_API_URL.value()})
     async with get_client() as client, httpx.AsyncClient() as http:
         flow_id = await client.create_flow(idle)
         late, waiting = [await client.create_deployment(flow_id, name) for name in ("is-late", "waits")]
@@ -41,22 +41,22 @@ async def test_runs_that_should_have_begun_are_overdue_and_those_that_wait_for_a
         for deployment_id, state in runs:
             await client.create_flow_run_from_deployment(deployment_id, state=state)
         try:
-            found = await find_schedule(http, asking, NOW)
-            after_all = await find_schedule(http, asking, NOW + timedelta(days=365_000))
+            found = await find_schedule(http, with_prefect, NOW)
+            far_future = await find_schedule(http, with_prefect, NOW + timedelta(days=365_000))
         finally:
             for deployment_id in (late, waiting):
                 await client.delete_deployment(deployment_id)
     assert {job: found.overdue[job] for job in ("is-late", "waits")} == {"is-late": 2, "waits": 0}
-    assert after_all.overdue["is-late"] == 3
-    assert after_all.is_empty
+    assert far_future.overdue["is-late"] == 3
+    assert far_future.is_empty
 
 
-async def test_what_is_to_come_is_seen(settings: Settings) -> None:
-    asking = settings.model_copy(update={"prefect_api_url": PREFECT_API_URL.value()})
+async def test_future_runs_count_as_a_schedule(settings: Settings) -> None:
+    with_prefect = settings.model_copy(update={"prefect_api_url": PREFECT_API_URL.value()})
     async with get_client() as client, httpx.AsyncClient() as http:
         deployment_id = await client.create_deployment(await client.create_flow(idle), "is-to-come")
         await client.create_flow_run_from_deployment(deployment_id, state=Scheduled(scheduled_time=NOW + SECOND))
         try:
-            assert not (await find_schedule(http, asking, NOW)).is_empty
+            assert not (await find_schedule(http, with_prefect, NOW)).is_empty
         finally:
             await client.delete_deployment(deployment_id)

@@ -24,16 +24,14 @@ TODAY = datetime.now(UTC).date()
 
 @pytest.fixture
 def demo(demo: Demo) -> Demo:
-    """The demo shops, with the events that lie around their usual day brought to today: what is over is not owed."""
+    """The demo shops with their event dates moved to around today: past events get no reminder."""
     demo.execute("UPDATE registries SET event_date = event_date + (%s - %s)", [TODAY, date(2026, 3, 14)])
     return demo
 
 
 @pytest.fixture
-def settings(settings: Settings, mail_settings: dict[str, object], mailbox: Letterbox) -> Settings:
-    """As usual, with a mail server that is empty."""
-    assert not mailbox.letters
-    return settings.model_copy(update=mail_settings)
+def settings(settings_with_mail: Settings) -> Settings:
+    return settings_with_mail
 
 
 def reminded(demo: Demo) -> int:
@@ -42,7 +40,7 @@ def reminded(demo: Demo) -> int:
     return int(found[0])
 
 
-async def test_a_run_reminds_every_shop_once_and_a_second_run_nobody(demo: Demo, mailbox: Letterbox) -> None:
+async def test_second_run_sends_no_reminder_again(demo: Demo, mailbox: Letterbox) -> None:
     state = await send_reminders(today=TODAY, return_state=True)
     assert state.is_completed(), state.message
     counts: Any = await state.aresult()
@@ -52,7 +50,7 @@ async def test_a_run_reminds_every_shop_once_and_a_second_run_nobody(demo: Demo,
     assert again["due"] == 0
 
 
-async def test_a_dry_run_says_which_registries_and_sends_nothing(demo: Demo, mailbox: Letterbox) -> None:
+async def test_dry_run_logs_the_registries_and_sends_nothing(demo: Demo, mailbox: Letterbox) -> None:
     state = await send_reminders([SHOP], dry_run=True, today=TODAY, return_state=True)
     counts: Any = await state.aresult()
     assert counts["due"] > 0
@@ -64,7 +62,7 @@ async def test_a_dry_run_says_which_registries_and_sends_nothing(demo: Demo, mai
 
 async def test_no_address_is_in_logs_artifacts_or_messages(demo: Demo, mailbox: Letterbox) -> None:
     for kind in FaultKind:
-        if kind is not FaultKind.HANG:  # it takes the server's half minute
+        if kind is not FaultKind.HANG:  # it takes half a minute
             mailbox.set_fault(Fault(kind, remaining=1))
     for dry_run in (True, False):
         state = await send_reminders(dry_run=dry_run, today=TODAY, return_state=True)
@@ -74,7 +72,7 @@ async def test_no_address_is_in_logs_artifacts_or_messages(demo: Demo, mailbox: 
     assert all(address.endswith("example.com") for (address,) in addresses)
 
 
-async def test_a_mail_server_that_is_away_for_a_moment_is_tried_again(demo: Demo, mailbox: Letterbox) -> None:
+async def test_task_is_retried_if_the_mail_server_is_down_for_a_moment(demo: Demo, mailbox: Letterbox) -> None:
     demo.execute("UPDATE shops SET status = 'uninstalled' WHERE domain <> %s", [SHOP])
     mailbox.set_fault(Fault(FaultKind.AWAY, remaining=1))
     state = await send_reminders(today=TODAY, return_state=True)
@@ -83,7 +81,9 @@ async def test_a_mail_server_that_is_away_for_a_moment_is_tried_again(demo: Demo
     assert {run.name.partition(" ")[0]: run.run_count for run in await tasks_of(state)}["remind"] == 2
 
 
-async def test_a_shop_in_no_time_zone_fails_by_name_and_the_others_are_reminded(demo: Demo, mailbox: Letterbox) -> None:
+async def test_shop_with_an_unknown_time_zone_fails_by_name_and_others_are_reminded(
+    demo: Demo, mailbox: Letterbox
+) -> None:
     demo.execute("UPDATE shops SET timezone = 'Mars/Olympus' WHERE domain = %s", [SHOP])
     state = await send_reminders(return_state=True)
     assert state.is_failed()
@@ -92,14 +92,12 @@ async def test_a_shop_in_no_time_zone_fails_by_name_and_the_others_are_reminded(
     assert len(mailbox.letters) == reminded(demo) > 0
 
 
-async def test_a_run_in_which_most_recipients_are_refused_fails_and_says_what_to_do(
-    demo: Demo, mailbox: Letterbox
-) -> None:
+async def test_run_fails_with_advice_if_most_recipients_are_refused(demo: Demo, mailbox: Letterbox) -> None:
     mailbox.set_fault(Fault(FaultKind.REFUSE))
     state = await send_reminders(today=TODAY, return_state=True)
     assert state.is_failed()
-    assert "RefusalsDoubted: the mail server says that" in str(state.message)
-    assert "Nobody was suppressed, and their reminders stay due." in await summary_of(state)
+    assert "TooManyAddressesRejected: the mail server says that" in str(state.message)
+    assert "No address was suppressed, and the reminders stay due." in await summary_of(state)
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
     mailbox.faults.clear()
     again = await send_reminders(today=TODAY, return_state=True)
@@ -107,9 +105,7 @@ async def test_a_run_in_which_most_recipients_are_refused_fails_and_says_what_to
     assert len(mailbox.letters) == reminded(demo) >= 6
 
 
-async def test_a_recipient_who_is_refused_among_others_is_suppressed_at_the_runs_end(
-    demo: Demo, mailbox: Letterbox
-) -> None:
+async def test_single_refused_recipient_is_suppressed_at_the_end_of_the_run(demo: Demo, mailbox: Letterbox) -> None:
     mailbox.set_fault(Fault(FaultKind.REFUSE, remaining=1))
     state = await send_reminders(today=TODAY, return_state=True)
     assert state.is_completed(), state.message

@@ -11,7 +11,7 @@ from psycopg import Connection
 
 from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
 from flows.service_levels import service_levels
-from tasks.cleanup_runs import clean_runs
+from tasks.runtime.run_cleanup import delete_runs
 from tasks.service_levels import count_runs
 from tests.support.prefect_artifacts import logs_of, summary_of, table_of
 from wishcraft.domain.retention import Bounds
@@ -33,22 +33,20 @@ async def deployed() -> None:
 
 
 @pytest.fixture
-def settings(settings: Settings, mail_settings: dict[str, object], mailbox: Letterbox) -> Settings:
-    """As usual, with a mail server that is empty, and somebody to report to."""
-    assert not mailbox.letters
-    return settings.model_copy(update=mail_settings | {"ops_email": "ops@wishcraft.example"})
+def settings(settings_with_mail: Settings) -> Settings:
+    return settings_with_mail.model_copy(update={"ops_email": "ops@wishcraft.example"})
 
 
 @pytest.fixture
 async def no_history() -> None:
-    await clean_runs(
+    await delete_runs(
         datetime.now(UTC) + timedelta(days=1), Bounds(1000, datetime.max.replace(tzinfo=UTC)), no_checkpoint
     )
 
 
 @pytest.fixture
 def minutes(demo: Demo) -> Iterator[None]:
-    """Two hours of service, of which six minutes were none."""
+    """Two hours of service minutes, of which six are missing."""
     demo.execute("TRUNCATE service_minutes")
     demo.execute(
         """INSERT INTO service_minutes
@@ -60,7 +58,7 @@ def minutes(demo: Demo) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_history")
-async def test_runs_of_deployments_count_by_how_they_ended_and_others_do_not() -> None:
+async def test_only_ended_runs_of_deployments_are_counted() -> None:
     end = datetime.now(UTC) + timedelta(minutes=1)
     states: list[State[Any]] = [
         Completed(),
@@ -85,7 +83,7 @@ async def test_runs_of_deployments_count_by_how_they_ended_and_others_do_not() -
 
 
 @pytest.mark.usefixtures("no_history")
-async def test_a_run_counts_for_the_day_in_which_it_ended_though_it_was_due_before() -> None:
+async def test_run_counts_for_the_day_on_which_it_ended_not_the_day_it_was_due() -> None:
     end = datetime.now(UTC) + timedelta(minutes=1)
     async with get_client() as client:
         deployment = await client.create_deployment(await client.create_flow(deployed), "deployed")
@@ -97,7 +95,7 @@ async def test_a_run_counts_for_the_day_in_which_it_ended_though_it_was_due_befo
 
 
 @pytest.mark.usefixtures("no_history", "minutes")
-async def test_a_missed_objective_is_told_and_mailed_and_the_run_completes(mailbox: Letterbox) -> None:
+async def test_missed_objective_is_reported_and_mailed_and_the_run_completes(mailbox: Letterbox) -> None:
     state = await service_levels(mail=True, return_state=True)
     assert state.is_completed(), state.message
     assert str(state.message).startswith("Missed over 30 days: uptime (9")
@@ -116,7 +114,7 @@ async def test_a_missed_objective_is_told_and_mailed_and_the_run_completes(mailb
     assert [part.get_content_type() for part in letter.message.walk()].count("image/png") == 1
 
 
-async def test_a_report_that_nobody_is_named_for_says_so_beside_what_it_found(
+async def test_report_without_a_recipient_is_published_with_a_warning(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, mailbox: Letterbox
 ) -> None:
     assert settings.ops_email
@@ -129,7 +127,7 @@ async def test_a_report_that_nobody_is_named_for_says_so_beside_what_it_found(
 
 
 @pytest.mark.usefixtures("no_history", "minutes", "settings")
-async def test_a_report_that_the_mail_server_refuses_is_left_and_says_so_beside_what_it_found(
+async def test_report_that_the_mail_server_refuses_is_published_with_a_warning(
     mailbox: Letterbox,
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.REFUSE))
@@ -137,6 +135,8 @@ async def test_a_report_that_the_mail_server_refuses_is_left_and_says_so_beside_
     assert state.is_completed()
     found, _, warning = str(state.message).partition(f" {NOT_MAILED}")
     assert found.startswith("Missed over 30 days: uptime (9")
-    assert warning.startswith("the mail server refuses the address: 550 5.1.1. Mend OPS_EMAIL, SMTP_URL or MAIL_FROM")
+    assert warning.startswith(
+        "the mail server refuses the address: 550 5.1.1. Check OPS_EMAIL, SMTP_URL, MAIL_FROM and the mail server"
+    )
     assert (await summary_of(state)).startswith(f"**{found}**")
     assert await logs_of(state, f"\n{NOT_MAILED}{warning}")

@@ -15,13 +15,13 @@ import httpx
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
-from pydantic import SecretStr
 
 from deployments.local import services
 from deployments.local.environment import Stores, children_environment
 from deployments.local.prefect_api import PrefectApi
 from deployments.local.services import Ports
 from deployments.local.workspace import ROOT, Workspace
+from deployments.sandbox.environment import settings_environment
 from deployments.sandbox.processes import choose_port, running
 from tests.support.prefect_calls import PATIENCE, post
 from tests.support.prefect_worker import Worker
@@ -116,9 +116,8 @@ def environment(
 @pytest.fixture
 def job_environment(environment: dict[str, str], settings: Settings) -> dict[str, str]:
     """The Prefect server's environment with the test's stores and simulator."""
-    named = {name.upper(): value for name, value in settings if value is not None and "prefect" not in name}
-    plain = {n: v.get_secret_value() if isinstance(v, SecretStr) else str(v) for n, v in named.items()}
-    return environment | plain
+    own = settings_environment(settings)
+    return environment | {name: value for name, value in own.items() if "PREFECT" not in name}
 
 
 @pytest.fixture

@@ -8,20 +8,20 @@ import pytest
 
 from tests.support.prefect_calls import becomes, create_run, post, state_of, tasks_of
 from tests.support.prefect_worker import Worker
-from tests.support.sentry_listener import Listener
+from tests.support.sentry_listener import SentryListener
 from wishcraft.resources import Resources
 
 pytestmark = [pytest.mark.chaos, pytest.mark.usefixtures("demo")]
 
 
 @pytest.fixture
-def job_environment(job_environment: dict[str, str], sentry: Listener) -> dict[str, str]:
+def job_environment(job_environment: dict[str, str], sentry: SentryListener) -> dict[str, str]:
     """With a Sentry, and lines for machines."""
     return job_environment | {"SENTRY_DSN": sentry.dsn, "LOG_FORMAT": "json"}
 
 
 async def test_a_run_killed_under_its_worker_is_one_event_and_counted_as_crashed(
-    http: httpx.Client, start: Callable[..., Worker], slow_job: str, sentry: Listener, resources: Resources
+    http: httpx.Client, start: Callable[..., Worker], slow_job: str, sentry: SentryListener, resources: Resources
 ) -> None:
     worker = start()
     run = create_run(http, slow_job, batches=1, seconds=600)

@@ -1,4 +1,4 @@
-"""What a reminder says, in both of its forms."""
+"""The content of a reminder, as text and as HTML."""
 
 from datetime import date
 from decimal import Decimal
@@ -10,7 +10,7 @@ import pytest
 from wishcraft.domain.registries import EventType, ItemStatus, Priority, RegistryStatus, Visibility
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
 from wishcraft.mail.messages.reminder import Content, Letterhead, Links, compose_reminder
-from wishcraft.mail.messages.rendering import ink_on
+from wishcraft.mail.messages.rendering import text_colour_on
 
 TODAY = date(2026, 3, 13)
 LINKS = Links("https://maple.example/apps/registry/emma", "https://registry.example/api/unsubscribe/token")
@@ -41,7 +41,7 @@ def compose(items: list[ItemFacts], today: date = TODAY, shop: str = "Maple & Pi
 
 
 class Page(HTMLParser):
-    """What a browser would make of it: the words that show, the tags, and where its links go."""
+    """The parsed HTML: visible words, tags and link targets."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Page(HTMLParser):
 
 
 @pytest.mark.parametrize("form", ["text", "html"])
-def test_both_forms_say_all_of_it(form: str) -> None:
+def test_text_and_html_contain_every_fact(form: str) -> None:
     content = compose([item(1), item(2, priority=Priority.HIGH)])
     words = content.text if form == "text" else Page(content.html).words
     for part in (
@@ -74,14 +74,14 @@ def test_both_forms_say_all_of_it(form: str) -> None:
 @pytest.mark.parametrize(
     ("today", "when"), [(date(2026, 3, 7), "In 7 days"), (TODAY, "Tomorrow"), (date(2026, 3, 14), "Today")]
 )
-def test_it_says_how_far_away_the_event_is(today: date, when: str) -> None:
+def test_subject_and_body_count_down_to_the_event(today: date, when: str) -> None:
     content = compose([item(1)], today)
     assert content.subject == f"{when}: Emma & Hugo's Wedding"
     assert content.subject in content.text.splitlines()
     assert when in Page(content.html).words
 
 
-def test_the_dearest_wishes_come_first_and_what_is_given_or_sold_out_does_not() -> None:
+def test_open_items_are_listed_by_priority_without_given_or_sold_out_ones() -> None:
     content = compose(
         [
             item(1, priority="low"),
@@ -92,13 +92,13 @@ def test_the_dearest_wishes_come_first_and_what_is_given_or_sold_out_does_not() 
         ]
     )
     for words in (content.text, Page(content.html).words):
-        places = [words.index(f"Thing {number}") for number in (5, 4, 1)]
-        assert places == sorted(places)
+        positions = [words.index(f"Thing {number}") for number in (5, 4, 1)]
+        assert positions == sorted(positions)
         assert "Thing 2" not in words
         assert "Thing 3" not in words
 
 
-def test_a_long_list_is_cut_and_says_so() -> None:
+def test_long_list_is_cut_and_the_rest_counted() -> None:
     content = compose([item(number) for number in range(10, 19)])
     assert content.text.count("Thing") == 5
     assert "and 4 more" in content.text
@@ -106,34 +106,34 @@ def test_a_long_list_is_cut_and_says_so() -> None:
 
 
 @pytest.mark.parametrize("items", [[], [item(1, quantity_purchased=2)]])
-def test_a_registry_with_nothing_left_says_so(items: list[ItemFacts]) -> None:
+def test_registry_without_open_items_says_so(items: list[ItemFacts]) -> None:
     content = compose(items)
     assert "Nothing is left to wish for" in content.text
     assert "Nothing is left to wish for" in content.html
     assert "Still wished for" not in content.html
 
 
-def test_what_people_wrote_is_never_markup() -> None:
+def test_user_texts_are_escaped_in_html() -> None:
     content = compose(
         [item(1, product_title=HOSTILE, variant_title=HOSTILE)],
         shop=HOSTILE, title=HOSTILE, first_name=HOSTILE, co_registrants=[HOSTILE],
     )  # fmt: skip
     page = Page(content.html)
     assert not page.tags & {"img", "script"}
-    assert page.words.count("onerror") >= 5  # it shows as the words that it is
-    assert HOSTILE in content.text  # and plain text has no markup
+    assert page.words.count("onerror") >= 5  # shown as text
+    assert HOSTILE in content.text  # plain text needs no escaping
 
 
-def test_a_title_is_one_line() -> None:
+def test_title_is_one_line() -> None:
     content = compose([], title="Emma's\r\nBcc: x@y.example")
     assert content.subject == "Tomorrow: Emma's Bcc: x@y.example"
 
 
-def test_money_is_written_as_the_currency_is() -> None:
+def test_prices_have_the_decimals_of_the_currency() -> None:
     assert "1500 JPY" in compose([item(1, price=Decimal(1500))], currency="JPY").text
 
 
-def test_no_line_of_the_text_is_lost_or_run_together() -> None:
+def test_text_has_one_line_per_item() -> None:
     lines = compose([item(1), item(2, variant_title="", quantity_wanted=2)]).text.splitlines()
     assert "  - Thing 1, Sage: 58.50 USD" in lines
     assert "  - Thing 2: 58.50 USD" in lines
@@ -141,12 +141,12 @@ def test_no_line_of_the_text_is_lost_or_run_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("colour", "ink"),
+    ("colour", "text_colour"),
     [("#000000", "#ffffff"), ("#ffffff", "#000000"), ("#2f6f5e", "#ffffff"), ("#ffd700", "#000000")],
 )
-def test_a_shops_colour_can_be_written_on(colour: str, ink: str) -> None:
-    assert ink_on(colour) == ink
+def test_text_colour_contrasts_with_the_shops_colour(colour: str, text_colour: str) -> None:
+    assert text_colour_on(colour) == text_colour
 
 
-def test_the_shops_colour_is_in_it() -> None:
+def test_html_has_the_shops_colour() -> None:
     assert "background:#2f6f5e" in compose([item(1)]).html

@@ -1,26 +1,27 @@
-"""A report's mail, through a real SMTP server."""
+"""Reports as mails, through a real SMTP server."""
 
 from dataclasses import replace
 from typing import Any
 
 from deployments.sandbox.mailbox.letters import Letterbox
 from wishcraft.mail.providers.smtp import SmtpMailer
-from wishcraft.reports.html import Report, compose_report
+from wishcraft.reports.html import Report, as_mail
 from wishcraft.reports.markdown import link, table
-from wishcraft.reports.plots import Bars, draw, image
+from wishcraft.reports.plots import BarChart, draw, markdown_image
 
-PLOT = draw([Bars("Runs", "3", ["a", "b"], [1, 2])])
+PLOT = draw([BarChart("Runs", "3", ["a", "b"], [1, 2])])
 REPORT = Report(
     title="Service levels",
     verdict="All is well.",
-    body=f"| objective | value |\n| --- | --- |\n| uptime | ✓ 100 % |\n\n{image(PLOT, 'Runs by job')}\n\n<script>",
+    body=f"| objective | value |\n| --- | --- |\n| uptime | ✓ 100 % |\n\n{markdown_image(PLOT, 'Runs by job')}\n\n"
+    "<script>",
     link="https://prefect.example/artifacts/1",
 )
 
 
-async def test_a_report_arrives_with_its_plots_as_pictures(mail_settings: dict[str, Any], mailbox: Letterbox) -> None:
+async def test_report_arrives_with_its_plots_embedded(mail_settings: dict[str, Any], mailbox: Letterbox) -> None:
     mailer = SmtpMailer(mail_settings["smtp_url"], "registry@wishcraft.example")
-    await mailer.send(compose_report(REPORT, "ops@wishcraft.example", "<one@wishcraft.example>"))
+    await mailer.send(as_mail(REPORT, "ops@wishcraft.example", "<one@wishcraft.example>"))
     await mailer.close()
     [letter] = mailbox.letters
     message = letter.message
@@ -37,10 +38,10 @@ async def test_a_report_arrives_with_its_plots_as_pictures(mail_settings: dict[s
     assert "<script" not in html
 
 
-def test_the_text_reads_plainly() -> None:
+def test_text_has_no_markdown_syntax() -> None:
     rows = [(link("brave [fox]] | (", "https://prefect.example/v2/runs/1"), "a | b* failed [redacted] **\\")]
     body = f"## Runs\n\n**Look at**: `all`.\n\n{table(('run', 'why'), rows)}"
-    text = compose_report(replace(REPORT, body=body), "ops@wishcraft.example", "<one@wishcraft.example>").text
+    text = as_mail(replace(REPORT, body=body), "ops@wishcraft.example", "<one@wishcraft.example>").text
     assert text.splitlines()[2:-2] == [
         "Runs",
         "",
@@ -51,20 +52,20 @@ def test_the_text_reads_plainly() -> None:
     ]
 
 
-async def test_a_long_verdict_ends_the_subject_at_a_word(mail_settings: dict[str, Any], mailbox: Letterbox) -> None:
+async def test_long_verdict_is_cut_at_a_word_in_the_subject(mail_settings: dict[str, Any], mailbox: Letterbox) -> None:
     report = replace(REPORT, verdict="Look at this: " + "shop.example " * 50)
     mailer = SmtpMailer(mail_settings["smtp_url"], "registry@wishcraft.example")
-    await mailer.send(compose_report(report, "ops@wishcraft.example", "<one@wishcraft.example>"))
+    await mailer.send(as_mail(report, "ops@wishcraft.example", "<one@wishcraft.example>"))
     await mailer.close()
     subject = str(mailbox.letters[0].message["Subject"])
     assert 180 < len(subject) <= 200
     assert subject.endswith(" shop.example …")
 
 
-def test_a_figure_stays_in_one_line_and_a_wide_table_within_the_page() -> None:
+def test_figures_do_not_wrap_and_wide_tables_scroll() -> None:
     body = table(("size", "why"), [("3.4 MiB", "a word " * 10), ("✗ 99.9 %", "10 runs"), ("no data", "")])
     report = replace(REPORT, verdict="Missed: uptime (9 %).", body=body)
-    html = compose_report(report, "ops@wishcraft.example", "<one@wishcraft.example>").html
+    html = as_mail(report, "ops@wishcraft.example", "<one@wishcraft.example>").html
     assert "<h1>Missed: uptime (9\N{NO-BREAK SPACE}%).</h1>" in html
     assert "<td>no\N{NO-BREAK SPACE}data</td>" in html
     assert "<td>3.4\N{NO-BREAK SPACE}MiB</td>" in html
@@ -74,7 +75,7 @@ def test_a_figure_stays_in_one_line_and_a_wide_table_within_the_page() -> None:
 
 
 def test_the_text_is_the_markdown_without_the_pictures_data() -> None:
-    text = compose_report(REPORT, "ops@wishcraft.example", "<one@wishcraft.example>").text
+    text = as_mail(REPORT, "ops@wishcraft.example", "<one@wishcraft.example>").text
     assert text.startswith("All is well.\n\n| objective | value |")
     assert "[Runs by job]" in text
     assert "base64" not in text

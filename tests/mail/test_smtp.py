@@ -1,4 +1,4 @@
-"""The mailer against a real SMTP server."""
+"""`SmtpMailer` against a real SMTP server."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -42,14 +42,14 @@ async def mailer(mail_settings: dict[str, Any]) -> AsyncIterator[SmtpMailer]:
     await mailer.close()
 
 
-async def test_a_mail_can_be_unsubscribed_from_with_one_click(mailer: SmtpMailer, mailbox: Letterbox) -> None:
+async def test_mail_has_one_click_unsubscribe_headers(mailer: SmtpMailer, mailbox: Letterbox) -> None:
     await mailer.send(mail())
     message = mailbox.letters[0].message
     assert message["List-Unsubscribe"] == f"<{mail().unsubscribe_url}>"
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
 
 
-async def test_what_machines_look_for_is_on_one_line_and_never_encoded(mailer: SmtpMailer, mailbox: Letterbox) -> None:
+async def test_machine_read_headers_are_on_one_line_and_never_encoded(mailer: SmtpMailer, mailbox: Letterbox) -> None:
     message_id = "<a0c94820-f435-4704-b21c-d2bf53d8d0e3@a-shop-with-a-very-long-name.myshopify.com>"
     await mailer.send(mail(message_id=message_id))
     lines = mailbox.letters[0].content.split(b"\r\n")
@@ -57,7 +57,7 @@ async def test_what_machines_look_for_is_on_one_line_and_never_encoded(mailer: S
     assert f"List-Unsubscribe: <{mail().unsubscribe_url}>".encode() in lines
 
 
-async def test_a_mail_says_who_it_is_from_and_keeps_its_id(mailer: SmtpMailer, mailbox: Letterbox) -> None:
+async def test_message_has_the_sender_name_and_the_given_message_id(mailer: SmtpMailer, mailbox: Letterbox) -> None:
     await mailer.send(mail())
     letter = mailbox.letters[0]
     assert (letter.sender, letter.recipients) == (SENDER, ["emma@example.com"])
@@ -67,7 +67,7 @@ async def test_a_mail_says_who_it_is_from_and_keeps_its_id(mailer: SmtpMailer, m
     assert [part.get_content_type() for part in letter.message.iter_parts()] == ["text/plain", "text/html"]
 
 
-async def test_names_and_subjects_are_words_and_never_headers(mailer: SmtpMailer, mailbox: Letterbox) -> None:
+async def test_names_and_subjects_cannot_inject_headers(mailer: SmtpMailer, mailbox: Letterbox) -> None:
     await mailer.send(mail(sender_name='A "B"\r\nBcc: x@y.example', subject="Fête\r\nBcc: x@y.example"))
     message = mailbox.letters[0].message
     assert message["Bcc"] is None
@@ -75,12 +75,12 @@ async def test_names_and_subjects_are_words_and_never_headers(mailer: SmtpMailer
     assert message["From"].addresses[0].display_name == 'A "B" Bcc: x@y.example'
 
 
-async def test_an_address_beyond_ascii_is_written_to(mailer: SmtpMailer, mailbox: Letterbox) -> None:
+async def test_address_beyond_ascii_is_delivered(mailer: SmtpMailer, mailbox: Letterbox) -> None:
     await mailer.send(mail("zoë@example.com"))
     assert mailbox.letters[0].recipients == ["zoë@example.com"]
 
 
-async def test_mails_travel_side_by_side(mailer: SmtpMailer, mailbox: Letterbox) -> None:
+async def test_mails_are_sent_concurrently(mailer: SmtpMailer, mailbox: Letterbox) -> None:
     await asyncio.gather(*(mailer.send(mail(f"guest{number}@example.com")) for number in range(8)))
     assert len({letter.recipients[0] for letter in mailbox.letters}) == 8
 
@@ -93,7 +93,7 @@ async def test_mails_travel_side_by_side(mailer: SmtpMailer, mailbox: Letterbox)
         (FaultKind.REJECT, MailRejected, "554 5.7.1"),
     ],
 )
-async def test_a_refusal_is_told_by_its_codes_and_not_by_the_address(
+async def test_refusal_shows_the_reply_codes_and_never_the_address(
     mailer: SmtpMailer, mailbox: Letterbox, kind: FaultKind, error: type[Exception], codes: str
 ) -> None:
     mailbox.set_fault(Fault(kind, "emma@example.com"))
@@ -106,7 +106,7 @@ async def test_a_refusal_is_told_by_its_codes_and_not_by_the_address(
     assert [letter.recipients for letter in mailbox.letters] == [["hugo@example.com"]]
 
 
-async def test_when_the_answer_is_lost_nobody_knows(mailer: SmtpMailer, mailbox: Letterbox) -> None:
+async def test_lost_reply_means_outcome_unknown(mailer: SmtpMailer, mailbox: Letterbox) -> None:
     mailbox.set_fault(Fault(FaultKind.DROP, remaining=1))
     with pytest.raises(MailOutcomeUnknown):
         await mailer.send(mail())
@@ -115,7 +115,7 @@ async def test_when_the_answer_is_lost_nobody_knows(mailer: SmtpMailer, mailbox:
     assert len(mailbox.letters) == 2
 
 
-async def test_a_server_that_hangs_is_left(mailer: SmtpMailer, mailbox: Letterbox) -> None:
+async def test_server_that_hangs_means_outcome_unknown(mailer: SmtpMailer, mailbox: Letterbox) -> None:
     mailbox.set_fault(Fault(FaultKind.HANG, remaining=1))
     with pytest.raises(MailOutcomeUnknown):
         await mailer.send(mail())
@@ -123,7 +123,7 @@ async def test_a_server_that_hangs_is_left(mailer: SmtpMailer, mailbox: Letterbo
     assert len(mailbox.letters) == 1
 
 
-async def test_a_server_that_is_away_is_told_from_one_that_refuses() -> None:
+async def test_unreachable_server_raises_mail_unavailable() -> None:
     mailer = SmtpMailer(SecretStr("smtp://127.0.0.1:1"), SENDER)
     with pytest.raises(MailUnavailable, match="cannot be reached"):
         await mailer.send(mail())
@@ -139,18 +139,18 @@ async def test_a_server_that_is_away_is_told_from_one_that_refuses() -> None:
         "secret:25",
     ],
 )
-def test_a_url_that_is_none_is_refused_without_being_shown(url: str) -> None:
+def test_malformed_url_is_refused_without_being_shown(url: str) -> None:
     with pytest.raises(ConfigurationError, match="SMTP_URL") as caught:
         SmtpMailer(SecretStr(url), SENDER)
     assert "secret" not in str(caught.value)
 
 
-def test_a_sender_that_is_no_address_is_refused() -> None:
+def test_sender_that_is_no_address_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="MAIL_FROM"):
         SmtpMailer(SecretStr("smtp://host"), "WishCraft")
 
 
-def test_a_mail_shows_nobodys_address_and_nothing_of_what_it_says() -> None:
+def test_repr_of_a_mail_shows_neither_address_nor_content() -> None:
     shown = repr(mail())
     assert "emma" not in shown.lower()
     assert "unsubscribe" not in shown.replace("unsubscribe_url", "")

@@ -1,4 +1,4 @@
-"""The mailer against servers that say just what a test wants."""
+"""`SmtpMailer` against a server with scripted replies."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,12 +17,12 @@ MAIL = Mail("emma@example.com", "Maple", "Hello", "Hello", "<p>Hello</p>", "<one
 
 @dataclass
 class Script:
-    """Replies by command (`EHLO`, `MAIL`, ..., `.` for the end of the content), and what was heard."""
+    """Replies by command (`EHLO`, `MAIL`, ..., `.` for the end of the content), and the commands received."""
 
     replies: dict[str, str] = field(default_factory=dict)
     closes_after: str | None = None
     connections: int = 0
-    heard: list[str] = field(default_factory=list)
+    received: list[str] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def speak(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -35,15 +35,15 @@ class Script:
             self.ended.set()
 
     async def _speak(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        usual = {"EHLO": "250-script\r\n250 AUTH PLAIN", "AUTH": "235 2.7.0 Welcome", "DATA": "354 Go on"}
+        defaults = {"EHLO": "250-script\r\n250 AUTH PLAIN", "AUTH": "235 2.7.0 Welcome", "DATA": "354 Go on"}
         writer.write(b"220 script\r\n")
         in_content = False
         while line := (await reader.readline()).decode():
             if in_content and line != ".\r\n":
                 continue
             verb = line.split()[0].upper()
-            self.heard.append(verb)
-            reply = self.replies.get(verb, usual.get(verb, "250 2.0.0 OK"))
+            self.received.append(verb)
+            reply = self.replies.get(verb, defaults.get(verb, "250 2.0.0 OK"))
             in_content = verb == "DATA" and reply.startswith("354")
             writer.write(f"{reply}\r\n".encode())
             if verb in {self.closes_after, "QUIT"}:
@@ -66,22 +66,22 @@ async def test_one_connection_carries_many_mails() -> None:
     async with conversation(script) as mailer:
         for _ in range(3):
             await mailer.send(MAIL)
-    assert (script.connections, script.heard.count("."), script.heard[-1]) == (1, 3, "QUIT")
+    assert (script.connections, script.received.count("."), script.received[-1]) == (1, 3, "QUIT")
 
 
-async def test_a_connection_that_the_server_closed_meanwhile_is_replaced() -> None:
+async def test_idle_connection_closed_by_the_server_is_replaced() -> None:
     script = Script(closes_after=".")
     async with conversation(script) as mailer:
         await mailer.send(MAIL)
         await mailer.send(MAIL)
-    assert (script.connections, script.heard.count(".")) == (2, 2)
+    assert (script.connections, script.received.count(".")) == (2, 2)
 
 
-async def test_the_login_is_the_urls_and_may_hold_any_sign() -> None:
+async def test_login_is_percent_decoded_from_the_url() -> None:
     script = Script()
     async with conversation(script, "us%40er:se%2Fcret@") as mailer:
         await mailer.send(MAIL)
-    assert "AUTH" in script.heard
+    assert "AUTH" in script.received
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ async def test_the_login_is_the_urls_and_may_hold_any_sign() -> None:
         ({".": "554 5.6.0 Not like this"}, MailRejected),
     ],
 )
-async def test_each_answer_means_what_it_is_about(replies: dict[str, str], error: type[Exception]) -> None:
+async def test_each_reply_raises_its_error(replies: dict[str, str], error: type[Exception]) -> None:
     async with conversation(Script(replies), "user:secret@") as mailer:
         with pytest.raises(error) as caught:
             await mailer.send(MAIL)

@@ -1,4 +1,4 @@
-"""An API that is well until the test breaks something, and a Prometheus that scrapes it in a time of its own."""
+"""A healthy API for tests to break, and a Prometheus that scrapes it on a simulated clock."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ from psycopg import Connection
 from api.app import create_app, create_service
 from api.state import AppState
 from deployments.sandbox.demo import add_key
-from tests.api.conftest import serving_of
+from tests.api.conftest import app_state_of
 from tests.cache.conftest import OwnValkey
 from tests.support.alert_rules import firing
 from tests.support.metric_samples import Samples
@@ -25,50 +25,50 @@ REPLICAS = ("one", "two")
 
 
 class Watched:
-    """The API, and what Prometheus knows of it: two processes that say the same."""
+    """The API, and the samples of a Prometheus that sees it as two processes with the same metrics."""
 
     def __init__(self, client: httpx.AsyncClient, key: dict[str, str]) -> None:
         self.client = client
-        self.serving: AppState = serving_of(client)
+        self.app_state: AppState = app_state_of(client)
         self.now = time.time()
         self._key = key
         self._samples = Samples()
 
     async def scrape(self, after: float = 15) -> dict[str, list[dict[str, str]]]:
-        """Scrape so many seconds after the last time; the alerts that fire then, with their labels."""
-        await self.serving.tracker.flush()
-        self.serving.watch._health.known = None  # what was found a moment ago is not good enough
-        self.serving.watch._schedule.known = None
+        """Scrape `after` seconds after the last time; return the firing alerts with their labels."""
+        await self.app_state.traffic_recorder.flush()
+        self.app_state.health_monitor._health.value = None  # probe anew
+        self.app_state.health_monitor._schedule.value = None
         page = (await self.client.get("/metrics")).text
         return self.scraped(dict.fromkeys(REPLICAS, page), after)
 
     def scraped(self, pages: dict[str, str | None], after: float = 15) -> dict[str, list[dict[str, str]]]:
-        """The same with the pages that each process gave."""
+        """The same with the given page of each process."""
         self.now += after
         for replica, page in pages.items():
             self._samples.scrape(page, self.now, replica)
         return firing(self._samples, self.now)
 
     async def read(self, slugs: list[str], times: int) -> set[int]:
-        """Read these registries in turn, so many times in all; the answers' statuses."""
+        """Read these registries in turn, `times` in all; return the statuses."""
         paths = [f"/api/registries/{slugs[number % len(slugs)]}" for number in range(times)]
         answers = [await self.client.get(path, headers=self._key) for path in paths]
         return {answer.status_code for answer in answers}
 
     async def list_registries(self, times: int) -> set[int]:
-        """Ask for what only PostgreSQL knows, so many times at once; the answers' statuses."""
+        """Send concurrent requests that need PostgreSQL; return the statuses."""
         asked = [self.client.get("/api/registries", headers=self._key) for _ in range(times)]
         return {answer.status_code for answer in await asyncio.gather(*asked)}
 
     async def count(self, name: str, **labels: str) -> None:
-        """Count as a job does, in another process."""
-        self.serving.resources.counters.count(name, 1, **labels)
-        await self.serving.resources.counters.flush()
+        """Increment a counter as a job does, in another process."""
+        self.app_state.resources.counters.count(name, 1, **labels)
+        await self.app_state.resources.counters.flush()
 
     async def tell(self, name: str, value: float, **labels: str) -> None:
         """Set a gauge as a job does."""
-        self.serving.resources.counters.set(name, value, **labels)
-        await self.serving.resources.counters.flush()
+        self.app_state.resources.counters.set(name, value, **labels)
+        await self.app_state.resources.counters.flush()
 
 
 @pytest.fixture
@@ -89,14 +89,14 @@ async def watching(settings: Settings, demo: Demo) -> AsyncIterator[Watched]:
         httpx.AsyncClient(transport=transport, base_url="http://api") as client,
     ):
         watched = Watched(client, {"X-API-Key": add_key(demo, 1).key})
-        watched.serving.resources.cache._hold_seconds = 0
+        watched.app_state.resources.cache._hold_seconds = 0
         yield watched
 
 
 @pytest.fixture
 async def watched(well: Settings, demo: Demo, prefect: PrefectStandIn) -> AsyncIterator[Watched]:
-    """The API, scraped once, with no alert."""
-    assert prefect.coming
+    """The API after a first scrape without alerts."""
+    assert prefect.upcoming
     async with watching(well, demo) as watched:
         assert await watched.scrape() == {}
         yield watched
@@ -104,6 +104,6 @@ async def watched(well: Settings, demo: Demo, prefect: PrefectStandIn) -> AsyncI
 
 @pytest.fixture
 def slugs(demo: Demo) -> list[str]:
-    """Registries of the shop that anybody may read."""
+    """Public registries of the shop."""
     query = "SELECT slug FROM registries WHERE shop_id = 1 AND visibility = 'public' AND status = 'active' ORDER BY id"
     return [slug for (slug,) in demo.execute(query)]

@@ -1,4 +1,4 @@
-"""What goes wrong with the jobs, and with whom they talk to, fires its alert; also what is counted the first time."""
+"""Alerts on jobs and on the services that they use, also for a counter's first value."""
 
 import asyncio
 import time
@@ -37,12 +37,12 @@ ENDS_BADLY = pytest.mark.parametrize(("outcome", "alert"), [("failed", "JobFaile
 @pytest.fixture
 async def shop(watched: Watched) -> ShopRef:
     """One of the demo shops."""
-    async with watched.serving.resources.db.repeatable_read() as session:
+    async with watched.app_state.resources.db.repeatable_read() as session:
         return (await shops.find_active(session, [SHOP]))[0]
 
 
 @ENDS_BADLY
-async def test_a_run_that_ends_badly_is_told_of_the_first_time_and_each_time(
+async def test_a_failed_or_crashed_run_alerts_the_first_and_every_time(
     watched: Watched, outcome: str, alert: str
 ) -> None:
     await watched.count("job_runs_total", job="cache-warm", outcome="completed")
@@ -53,7 +53,7 @@ async def test_a_run_that_ends_badly_is_told_of_the_first_time_and_each_time(
 
 
 @ENDS_BADLY
-async def test_what_ended_badly_long_ago_is_not_told_of_again_when_redis_comes_back(
+async def test_an_old_failure_does_not_alert_again_when_redis_returns(
     watched: Watched, own_valkey: OwnValkey, outcome: str, alert: str
 ) -> None:
     await watched.count("job_runs_total", job="cache-warm", outcome=outcome)
@@ -61,7 +61,7 @@ async def test_what_ended_badly_long_ago_is_not_told_of_again_when_redis_comes_b
     own_valkey.pause()
     assert set(await watched.scrape(10 * HOUR)) == {"RedisAway"}
     own_valkey.resume()
-    breaker = watched.serving.resources.redis.breaker
+    breaker = watched.app_state.resources.redis.breaker
     assert breaker
     deadline = time.monotonic() + 20
     while breaker.is_open:
@@ -70,7 +70,7 @@ async def test_what_ended_badly_long_ago_is_not_told_of_again_when_redis_comes_b
     assert await watched.scrape(HALF_AN_HOUR) == {}
 
 
-async def test_every_job_is_missed_when_it_does_not_succeed_and_not_before(watched: Watched) -> None:
+async def test_each_job_is_stale_only_after_its_interval_without_success(watched: Watched) -> None:
     for deployment in SCHEDULED:
         await watched.tell("job_last_success_timestamp_seconds", watched.now, job=deployment["name"])
     page = (await watched.client.get("/metrics")).text
@@ -80,7 +80,7 @@ async def test_every_job_is_missed_when_it_does_not_succeed_and_not_before(watch
         assert deployment["name"] in missed(page, watched.now + 3.5 * longest)
 
 
-async def test_a_job_that_has_never_succeeded_is_missed_from_its_second_failure_to_its_first_success(
+async def test_a_job_without_a_success_is_stale_from_its_second_failure(
     watched: Watched,
 ) -> None:
     for outcome, stale in (("failed", False), ("crashed", True)):
@@ -91,7 +91,7 @@ async def test_a_job_that_has_never_succeeded_is_missed_from_its_second_failure_
 
 
 def missed(page: str, at: float) -> set[str]:
-    """The jobs that JobStale is about when the page is scraped at that time; the dashboard shows the same."""
+    """The jobs for which JobStale fires when the page is scraped at that time; the dashboard shows the same."""
     samples = Samples()
     samples.scrape(page, at)
     found = {labels["job"] for labels in firing(samples, at).get("JobStale", [])}
@@ -102,41 +102,41 @@ def missed(page: str, at: float) -> set[str]:
 
 
 async def pauses_of(schedule: dict[str, str]) -> list[float]:
-    """The seconds between the schedule's first hundred runs of a year."""
+    """The seconds between the first hundred runs of a year."""
     dates = await CronSchedule(**schedule).get_dates(100, start=datetime(2026, 1, 1, tzinfo=UTC))
     return [(after - before).total_seconds() for before, after in pairwise(dates)]
 
 
-async def test_a_run_that_does_not_start_is_told_of_by_its_job(watched: Watched, prefect: PrefectStandIn) -> None:
+async def test_an_overdue_run_alerts_with_its_job(watched: Watched, prefect: PrefectStandIn) -> None:
     prefect.overdue = 2
     assert await watched.scrape() == {"SchedulerOverdue": [{"job": "send-reminders", "severity": "page"}]}
 
 
-async def test_a_schedule_without_runs_is_told_of(watched: Watched, prefect: PrefectStandIn) -> None:
-    prefect.coming = 0
+async def test_an_empty_schedule_alerts(watched: Watched, prefect: PrefectStandIn) -> None:
+    prefect.upcoming = 0
     assert set(await watched.scrape()) == {"SchedulerEmpty"}
 
 
-async def test_prefect_away(well: Settings, demo: Demo) -> None:
+async def test_prefect_down_alerts(well: Settings, demo: Demo) -> None:
     async with watching(well.model_copy(update={"prefect_api_url": "http://127.0.0.1:1"}), demo) as watched:
         assert set(await watched.scrape()) == {"PrefectAway"}
 
 
-async def test_violations_that_are_left_are_told_of_by_their_invariant(watched: Watched) -> None:
+async def test_unrepaired_violations_alert_by_invariant(watched: Watched) -> None:
     await watched.tell("invariant_violations", 0, invariant="marks")
     await watched.tell("invariant_violations", 3, invariant="purchases")
     assert await watched.scrape() == {"InvariantsViolated": [{"invariant": "purchases", "severity": "ticket"}]}
 
 
-async def test_a_shop_that_is_throttled_often_is_named_and_one_that_is_throttled_once_is_not(
+async def test_a_shop_throttled_often_alerts_and_one_throttled_once_does_not(
     watched: Watched, simulator_server: tuple[str, FastAPI], shop: ShopRef
 ) -> None:
     clock = FakeClock()
-    watched.serving.resources.shopify.retry.clock = clock
+    watched.app_state.resources.shopify.retry.clock = clock
     simulator = simulator_server[1].state.simulator = Simulator(Options(clock=clock))
     for times, expected in ((1, {}), (8, {"ShopifyThrottling": [{"shop": SHOP, "severity": "ticket"}]})):
         simulator.shops[SHOP].faults.set(faults.Fault(faults.FaultKind.THROTTLE, remaining=times))
-        await sync_shop(watched.serving.resources, shop)
+        await sync_shop(watched.app_state.resources, shop)
         assert await watched.scrape() == expected
 
 
@@ -149,7 +149,7 @@ async def test_a_shop_that_is_throttled_often_is_named_and_one_that_is_throttled
         (FaultKind.DROP, 1, "MailsHeld"),
     ],
 )
-async def test_reminders_that_do_not_go_out_are_told_of(
+async def test_mails_that_are_not_sent_alert_by_outcome(
     watched: Watched,
     well: Settings,
     demo: Demo,
@@ -164,6 +164,6 @@ async def test_reminders_that_do_not_go_out_are_told_of(
     mailbox.set_fault(Fault(kind))
     for _ in range(runs):
         await remind_shop(
-            watched.serving.resources, well.model_copy(update={"reminder_recovery": "hold"}), shop, now=now
+            watched.app_state.resources, well.model_copy(update={"reminder_recovery": "hold"}), shop, now=now
         )
     assert set(await watched.scrape(HOUR)) == {alert}

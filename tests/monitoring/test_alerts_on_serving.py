@@ -1,4 +1,4 @@
-"""What goes wrong with serving and the stores fires its alert, and what is usual fires none."""
+"""Alerts on serving and on the stores; the usual fires none."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
 
-from tests.api.test_always_there import closed_to_all, open_to_all
+from tests.api.test_outages import closed_to_all, open_to_all
 from tests.cache.conftest import OwnValkey
 from tests.monitoring.conftest import Demo, Watched
 from tests.support.prefect_stand_in import PrefectStandIn
@@ -22,7 +22,7 @@ WAITS = """SELECT coalesce(max(now() - query_start) > '0.2 s', false)
            FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"""
 
 
-async def test_a_service_that_is_well_fires_nothing(watched: Watched, slugs: list[str]) -> None:
+async def test_a_healthy_service_fires_no_alert(watched: Watched, slugs: list[str]) -> None:
     await watched.read(slugs, 2 * len(slugs))
     await watched.scrape()
     assert await watched.read(slugs, 200) == {200}
@@ -31,18 +31,18 @@ async def test_a_service_that_is_well_fires_nothing(watched: Watched, slugs: lis
         assert await watched.scrape(after) == {}
 
 
-async def test_all_processes_gone_wakes_people_and_one_of_them_does_not(watched: Watched) -> None:
+async def test_all_processes_down_pages_and_one_of_two_makes_a_ticket(watched: Watched) -> None:
     page = (await watched.client.get("/metrics")).text
     assert set(watched.scraped({"one": page, "two": None})) == {"ApiProcessDown"}
     assert set(watched.scraped({"one": None, "two": None})) == {"ApiDown", "ApiProcessDown"}
 
 
-async def test_no_process_known_at_all_wakes_people(watched: Watched) -> None:
+async def test_an_empty_target_list_pages(watched: Watched) -> None:
     assert set(watched.scraped({}, after=3600)) == {"ApiDown"}
 
 
 @pytest.mark.parametrize("how", ["hanging", "killed"])
-async def test_redis_away(watched: Watched, own_valkey: OwnValkey, slugs: list[str], how: str) -> None:
+async def test_redis_down_alerts(watched: Watched, own_valkey: OwnValkey, slugs: list[str], how: str) -> None:
     own_valkey.pause() if how == "hanging" else own_valkey.kill()
     await watched.read(slugs, 1)
     assert set(await watched.scrape()) == {"RedisAway"}
@@ -50,21 +50,21 @@ async def test_redis_away(watched: Watched, own_valkey: OwnValkey, slugs: list[s
     assert set(await watched.scrape(240)) == {"RedisAway", "HitRatioLow"}
 
 
-async def test_a_breaker_that_stays_open_although_redis_answers(watched: Watched) -> None:
-    breaker = watched.serving.resources.redis.breaker
+async def test_an_open_circuit_breaker_alerts_although_redis_answers(watched: Watched) -> None:
+    breaker = watched.app_state.resources.redis.breaker
     assert breaker
     told = asyncio.Event()
-    breaker.before_closing = told.wait
+    breaker.on_half_open = told.wait
     breaker.open()
     assert set(await watched.scrape()) == {"RedisAway"}
     told.set()
 
 
-async def test_postgresql_away_and_then_redis_too(
+async def test_postgresql_down_alerts_and_then_both_stores_down(
     watched: Watched, well: Settings, own_valkey: OwnValkey, prefect: PrefectStandIn
 ) -> None:
     closed_to_all(well)
-    prefect.coming = 0  # as one says whose database is on the same server
+    prefect.upcoming = 0  # as reported by a Prefect whose database is on the same server
     try:
         assert set(await watched.scrape()) == {"PostgresAway"}
         own_valkey.kill()
@@ -75,10 +75,10 @@ async def test_postgresql_away_and_then_redis_too(
     await asyncio.to_thread(own_valkey.start)
 
 
-async def test_requests_that_fail_in_numbers_wake_people_and_a_few_do_not(watched: Watched, well: Settings) -> None:
+async def test_many_failed_requests_page_and_a_few_do_not(watched: Watched, well: Settings) -> None:
     closed_to_all(well)
     try:
-        for _ in range(2):  # a status that is new is seen from the second scrape on
+        for _ in range(2):  # `rate` needs two samples of a new status
             assert await watched.list_registries(2) == {503}
             fired = await watched.scrape()
         assert set(fired) == {"PostgresAway"}
@@ -89,14 +89,14 @@ async def test_requests_that_fail_in_numbers_wake_people_and_a_few_do_not(watche
     assert set(await watched.scrape(3600)) == {"ErrorsLately"}
 
 
-async def test_slow_answers_wake_people_if_there_are_some(watched: Watched, demo: Demo, well: Settings) -> None:
+async def test_slow_responses_page_above_a_minimum_of_requests(watched: Watched, demo: Demo, well: Settings) -> None:
     for times, expected in ((3, set[str]()), (70, {"ServingSlow"})):
         await slowly(watched, demo, well, times)
         assert set(await watched.scrape(290)) == expected
 
 
 async def slowly(watched: Watched, demo: Demo, well: Settings, times: int) -> None:
-    """Let so many requests wait for a lock, each longer than 100 ms."""
+    """Send requests that wait for a lock, each longer than 100 ms."""
     with psycopg.connect(well.database_url.replace("+psycopg", "")) as locking:
         locking.execute("LOCK TABLE registries IN ACCESS EXCLUSIVE MODE")
         asked = asyncio.create_task(watched.list_registries(times))
@@ -112,10 +112,10 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_a_shop_over_its_quota_has_its_fills_refused_and_its_reads_miss(
+async def test_a_shop_over_its_quota_alerts_of_refused_fills_and_misses(
     watched: Watched, demo: Demo, slugs: list[str]
 ) -> None:
-    await watched.read(slugs[:1], 2)  # both outcomes are counted from now on
+    await watched.read(slugs[:1], 2)  # from now on both outcomes have a series
     demo.execute("""UPDATE shops SET settings = settings || '{"cache_quota_entries": 0}' WHERE id = 1""")
     await watched.read(slugs[1:2], 1)
     await watched.scrape()
@@ -123,7 +123,7 @@ async def test_a_shop_over_its_quota_has_its_fills_refused_and_its_reads_miss(
     assert set(await watched.scrape(600)) == {"FillsRefused", "HitRatioLow"}
 
 
-async def test_a_redis_that_is_nearly_full_and_one_that_forgets(watched: Watched, own_valkey: OwnValkey) -> None:
+async def test_a_nearly_full_redis_and_an_evicting_one_alert(watched: Watched, own_valkey: OwnValkey) -> None:
     async with Redis.from_url(own_valkey.url) as redis:
         for number in range(50):
             await redis.set(f"other:{number}", b"x" * 20_000, ex=60)
@@ -136,17 +136,17 @@ async def test_a_redis_that_is_nearly_full_and_one_that_forgets(watched: Watched
     assert await watched.scrape(1200) == {}
 
 
-async def test_no_connection_left(watched: Watched) -> None:
+async def test_an_exhausted_connection_pool_alerts_by_process(watched: Watched) -> None:
     async with AsyncExitStack() as taken:
         for _ in range(10):
-            session = await taken.enter_async_context(watched.serving.resources.db.autocommit())
+            session = await taken.enter_async_context(watched.app_state.resources.db.autocommit())
             await session.execute(text("SELECT 1"))
         fired = await watched.scrape()
     assert {each["instance"] for each in fired["DatabasePoolExhausted"]} == {"one", "two"}
     assert set(fired) == {"DatabasePoolExhausted"}
 
 
-async def test_little_memory_left(watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_high_memory_use_alerts(watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limit = tmp_path / "memory.max"
     limit.write_text(f"{20 * 2**20}\n")
     monkeypatch.setattr(monitor, "_CGROUP_LIMIT", limit)

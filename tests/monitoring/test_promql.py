@@ -1,4 +1,4 @@
-"""The evaluator against values worked out by hand."""
+"""The PromQL evaluator against values calculated by hand."""
 
 import math
 
@@ -17,7 +17,7 @@ limit{route="a"} 50
 
 
 def labelled(expression: str, samples: Samples, at: float = T) -> dict[str, float]:
-    """The vector that the expression is, its labels as `name=value` without those of scraping."""
+    """Evaluate to a vector, with labels as `name=value` and without those that scraping adds."""
     found = evaluate(expression, samples, at)
     assert isinstance(found, dict)
     return {
@@ -62,7 +62,7 @@ def test_vectors(samples: Samples, expression: str, expected: dict[str, float]) 
     assert labelled(expression, samples) == expected
 
 
-def test_time_is_a_number(samples: Samples) -> None:
+def test_time_is_a_scalar(samples: Samples) -> None:
     assert evaluate("time() - 1 * 2", samples, T) == T - 2
 
 
@@ -125,7 +125,7 @@ def test_a_series_ends_with_the_scrape_that_lacks_it_and_after_five_minutes() ->
     assert labelled("a", samples, T + 45) == {}
 
 
-def test_what_a_page_says_of_job_wins_over_the_scrapes_own() -> None:
+def test_a_job_label_of_the_page_overrides_the_scrapes() -> None:
     samples = Samples()
     samples.scrape('runs{job="cache-warm"} 1\n', T)
     assert labelled('runs{job="cache-warm"}', samples) == {"": 1}

@@ -1,4 +1,4 @@
-"""The alerts, the dashboard and the runbooks speak of one and the same service."""
+"""Alerts, dashboard, runbooks and metrics agree."""
 
 import re
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from api.exposition import described
+from api.exposition import metric_help
 from tests.support.alert_rules import DASHBOARD, MONITORING, ROOT, RULES, metrics, queries
 
 RUNBOOKS = ROOT / "docs/runbooks"
@@ -14,30 +14,30 @@ OF_PROMETHEUS = {"up", "ALERTS"}
 
 
 def family(name: str) -> str:
-    """The metric that a series belongs to."""
+    """Return the metric that a series belongs to."""
     return re.sub(r"_(bucket|count|sum)$", "", name)
 
 
-def asked_for_by_alerts() -> set[str]:
+def queried_by_alerts() -> set[str]:
     return {family(name) for rule in RULES for name in metrics(rule["expr"])}
 
 
-def asked_for_by_the_dashboard() -> set[str]:
+def queried_by_the_dashboard() -> set[str]:
     return {family(name) for _, query in queries() for name in metrics(query)}
 
 
-def test_alerts_and_panels_ask_for_metrics_that_exist() -> None:
-    known = set(described()) | OF_PROMETHEUS
-    assert not asked_for_by_alerts() - known
-    assert not asked_for_by_the_dashboard() - known
+def test_alerts_and_panels_query_only_existing_metrics() -> None:
+    known = set(metric_help()) | OF_PROMETHEUS
+    assert not queried_by_alerts() - known
+    assert not queried_by_the_dashboard() - known
 
 
-def test_every_metric_is_looked_at() -> None:
-    assert not set(described()) - asked_for_by_alerts() - asked_for_by_the_dashboard()
+def test_every_metric_is_used_by_an_alert_or_a_panel() -> None:
+    assert not set(metric_help()) - queried_by_alerts() - queried_by_the_dashboard()
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule['alert']}-{rule['labels']['severity']}")
-def test_an_alert_says_how_bad_it_is_what_it_is_and_what_to_do(rule: dict[str, Any]) -> None:
+def test_each_alert_has_a_severity_a_summary_and_a_runbook(rule: dict[str, Any]) -> None:
     assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
     assert rule["labels"]["severity"] in {"page", "ticket"}
     assert set(rule["annotations"]) == {"summary", "description", "runbook"}
@@ -45,7 +45,7 @@ def test_an_alert_says_how_bad_it_is_what_it_is_and_what_to_do(rule: dict[str, A
     assert f"`{rule['alert']}`" in page
 
 
-def test_every_runbook_is_for_an_alert_and_the_index_lists_all() -> None:
+def test_each_runbook_belongs_to_an_alert_and_is_in_the_index() -> None:
     pages = {path.name for path in RUNBOOKS.glob("*.md")} - {"README.md"}
     assert pages == {rule["annotations"]["runbook"].removeprefix("docs/runbooks/") for rule in RULES}
     listed = re.findall(
@@ -58,7 +58,7 @@ def test_every_runbook_is_for_an_alert_and_the_index_lists_all() -> None:
     }
 
 
-def test_the_example_scrapes_what_the_alerts_expect() -> None:
+def test_the_example_configuration_scrapes_the_job_of_the_alerts() -> None:
     example = yaml.safe_load((MONITORING / "prometheus.yaml").read_text())
     [scrape] = example["scrape_configs"]
     assert (scrape["job_name"], scrape["honor_labels"]) == ("wishcraft", True)
@@ -75,7 +75,7 @@ def test_every_panel_has_a_unit_thresholds_and_the_chosen_datasource() -> None:
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
 
 
-def test_panels_lie_side_by_side_under_their_rows() -> None:
+def test_panels_do_not_overlap() -> None:
     rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
     assert rows == ["Is it well?", "Serving", "Cache", "Jobs", "Shopify and mail", "Stores"]
     taken: set[tuple[int, int]] = set()

@@ -1,4 +1,4 @@
-"""Secrets and personal data do not come through, in whatever company they are; what people need does."""
+"""Redaction removes secrets and personal data in any surroundings, and keeps what helps to find a fault."""
 
 import base64
 import json
@@ -12,12 +12,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from wishcraft.domain.api_keys import make_key
-from wishcraft.observability.redaction import LONGEST, MOST_KNOWN, REDACTED, redact, redact_text
+from wishcraft.observability.redaction import MAX_CHARACTERS, MAX_KNOWN, REDACTED, redact, redact_text
 
 HEX = "0123456789abcdef"
 SIGNATURE = HEX * 4
 PLAIN = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=30)
-"""What stands around a secret: anything but line breaks and halves of characters."""
+"""Text around a secret: anything but line breaks and lone surrogates."""
 WORDS = st.sampled_from(["", "for ", "registry 12 ", "(", "'", '"', "x=1; ", "… "])
 SECRETS = st.one_of(
     st.builds(lambda kind, rest: f"shp{kind}_{rest}", st.sampled_from(["at", "rt", "ss", "ca", "pa"]),
@@ -33,14 +33,14 @@ SECRETS = st.one_of(
 )  # fmt: skip
 CODES = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Zl", "Zp"], exclude_characters="\"'\\&#"),
                 min_size=4, max_size=30).filter(lambda code: code.strip() == code)  # fmt: skip
-"""What a person makes up: it has no shape of its own."""
+"""Access codes that a person chooses: they have no format."""
 NAMES = st.sampled_from(
     ["access_code", "X-API-Key", "Authorization", "cookie", "set-cookie", "password", "client_secret", "signature",
      "X-Shopify-Access-Token", "X-Shopify-Hmac-Sha256", "customer_email", "recipient", "first_name", "event_location",
      "gift_message", "ENCRYPTION_KEYS", "SENTRY_DSN", "refreshToken", "registry_grant"]
 )  # fmt: skip
 MORE_NAMES = st.one_of(NAMES, st.sampled_from(["address", "User-Agent", "notes", "ip", "city", "zip"]))
-"""In a structure these are people's; in running text they may be a server's."""
+"""Names that mark personal data in a structure, and in running text may mark a server."""
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), PLAIN, PLAIN.map(str.encode)),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(PLAIN, inner, max_size=3)),
@@ -53,7 +53,7 @@ def shown(value: Any) -> str:
 
 
 @given(SECRETS, WORDS, WORDS)
-def test_a_secret_with_a_shape_is_taken_out_of_any_text(secret: str, before: str, after: str) -> None:
+def test_a_secret_with_a_known_format_is_redacted_in_any_text(secret: str, before: str, after: str) -> None:
     assert secret not in redact_text(f"{before}{secret} {after}")
     assert secret not in shown({"a": [{"b": (f"{before}{secret}",)}]})
     assert secret not in shown({f"{before}{secret}": 1})
@@ -61,7 +61,7 @@ def test_a_secret_with_a_shape_is_taken_out_of_any_text(secret: str, before: str
 
 
 @given(CODES, NAMES)
-def test_a_secret_without_a_shape_is_taken_out_where_its_name_is_said(code: str, name: str) -> None:
+def test_a_secret_without_a_format_is_redacted_after_its_label(code: str, name: str) -> None:
     said = (f"{name}={code}", f"{name}: {code}", f'"{name}": "{code}"', f"{name}='{code}'", f"(b'{name}', b'{code}')")
     for text in said:
         assert redact_text(f"it failed with {text}").startswith("it failed with ")
@@ -69,7 +69,7 @@ def test_a_secret_without_a_shape_is_taken_out_where_its_name_is_said(code: str,
 
 
 @given(CODES, MORE_NAMES, JSON)
-def test_whatever_lies_under_a_secret_name_goes_whole(code: str, name: str, company: Any) -> None:
+def test_a_value_under_a_secret_name_is_redacted_whole(code: str, name: str, company: Any) -> None:
     for value in (code, [code], {"deeper": [company, code]}, (code, company), code.encode()):
         text = json.dumps(redact({"list": [{name: value, "other": company}]}), ensure_ascii=False)
         assert text.count(REDACTED) >= 1
@@ -78,7 +78,7 @@ def test_whatever_lies_under_a_secret_name_goes_whole(code: str, name: str, comp
 
 
 @given(CODES, JSON, st.lists(st.integers(0, 3), max_size=6))
-def test_a_known_secret_is_found_however_deep_it_lies(code: str, company: Any, path: list[int]) -> None:
+def test_a_known_secret_is_redacted_at_any_depth(code: str, company: Any, path: list[int]) -> None:
     assume(code not in json.dumps(redact(company), ensure_ascii=False))
     value: Any = f"before {code} after"
     for step in path:
@@ -102,7 +102,7 @@ def test_a_known_secret_is_found_however_deep_it_lies(code: str, company: Any, p
         "sentry-release=wishcraft%400.1.0,sentry-sampled=true",
     ],
 )
-def test_what_helps_to_find_the_fault_stays(text: str) -> None:
+def test_harmless_texts_are_kept(text: str) -> None:
     assert redact_text(text) == text
 
 
@@ -120,11 +120,11 @@ def test_what_helps_to_find_the_fault_stays(text: str) -> None:
         ("access code was sunflower", "access code was [redacted]"),
     ],
 )  # fmt: skip
-def test_no_more_goes_than_must(text: str, clean: str) -> None:
+def test_text_around_a_secret_is_kept(text: str, clean: str) -> None:
     assert redact_text(text) == clean
 
 
-def test_a_structure_that_is_too_deep_or_a_text_that_is_too_long_is_cut() -> None:
+def test_a_structure_too_deep_or_a_text_too_long_is_cut() -> None:
     deep: Any = "shallow"
     for _ in range(100):
         deep = [deep]
@@ -136,7 +136,7 @@ def test_a_structure_that_is_too_deep_or_a_text_that_is_too_long_is_cut() -> Non
 @pytest.mark.parametrize(
     "piece", ["a-", "token", "?a.%", "Key ()=(", "://a:", "cookie ", "token='", "a@", "ip:", "eyJ."]
 )
-def test_a_text_that_repeats_itself_keeps_nobody_busy(piece: str) -> None:
+def test_redaction_of_a_repetitive_text_takes_linear_time(piece: str) -> None:
     assert redact_text(piece * 20_000)
 
 
@@ -156,10 +156,10 @@ def test_a_text_that_repeats_itself_keeps_nobody_busy(piece: str) -> None:
         ('"access_codes": [\n    "sunflower77"\n  ]', "sunflower77"),
         ("access_code='sun''flower77'", "flower77"),
         ("The password is: hunter22", "hunter22"),
-        (f"{'x ' * (LONGEST // 2 - 2)}emma@a.example", "emm"),
+        (f"{'x ' * (MAX_CHARACTERS // 2 - 2)}emma@a.example", "emm"),
     ],
 )
-def test_a_secret_in_the_form_that_programs_write_is_taken_out(text: str, secret: str) -> None:
+def test_a_secret_in_a_literal_json_or_url_is_redacted(text: str, secret: str) -> None:
     assert secret not in redact_text(text)
 
 
@@ -168,12 +168,12 @@ def test_a_secret_in_the_form_that_programs_write_is_taken_out(text: str, secret
     st.sampled_from(["{}", "it's {}", '"{}"', 'it\'s "{}"']),
     st.sampled_from([repr, lambda text: repr(text.encode()), json.dumps, orjson.dumps, quote, quote_plus]),
 )
-def test_a_known_secret_is_found_as_programs_write_it(secret: str, text: str, write: Callable[[str], Any]) -> None:
+def test_a_known_secret_is_redacted_in_all_its_encodings(secret: str, text: str, write: Callable[[str], Any]) -> None:
     written = write(text.format(secret))
     assert REDACTED in redact_text(written.decode() if isinstance(written, bytes) else written, {secret})
 
 
-def test_a_secret_beside_its_name_goes_and_a_servers_address_stays() -> None:
+def test_a_secret_pair_is_redacted_and_a_server_address_kept() -> None:
     assert redact([{"name": "access_code", "value": "sunflower77"}, {"key": "page", "value": "two"}]) == [
         {"name": "access_code", "value": REDACTED},
         {"key": "page", "value": "two"},
@@ -186,17 +186,17 @@ def test_a_secret_beside_its_name_goes_and_a_servers_address_stays() -> None:
     }
 
 
-def test_a_known_secret_that_the_cut_goes_through_is_taken_out() -> None:
+def test_a_known_secret_across_the_cut_is_redacted() -> None:
     code = "sunflower in the garden"
-    assert "sunflower" not in redact_text("x" * (LONGEST - len(code) + 1) + code, {code})
+    assert "sunflower" not in redact_text("x" * (MAX_CHARACTERS - len(code) + 1) + code, {code})
 
 
-def test_a_list_of_two_spans_is_no_header() -> None:
+def test_a_list_of_two_spans_is_not_taken_for_a_header() -> None:
     spans = [{"op": "db", "description": "SELECT grants"}, {"op": "db", "description": "SELECT 1"}]
     assert redact({"spans": spans}) == {"spans": spans}
 
 
-def test_a_text_that_may_hold_one_of_very_many_secrets_is_not_told_at_all() -> None:
-    many = {f"somebody-{number}" for number in range(MOST_KNOWN + 1)}
+def test_a_text_is_redacted_whole_if_there_are_too_many_known_secrets() -> None:
+    many = {f"somebody-{number}" for number in range(MAX_KNOWN + 1)}
     assert redact_text("somebody-7 was here", many) == REDACTED
     assert redact_text("somebody-7 was here", set(sorted(many)[:10]) | {"somebody-7"}) == f"{REDACTED} was here"

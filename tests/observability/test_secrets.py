@@ -1,4 +1,4 @@
-"""What a process was started with and must not tell."""
+"""The secrets of the settings."""
 
 import pytest
 from pydantic import SecretStr
@@ -16,9 +16,7 @@ from wishcraft.settings import Settings
         ("redis://app:hun@ter@host:6379/0", {"hun@ter"}),
     ],
 )
-def test_a_urls_password_is_known_as_it_stands_and_as_it_is_meant(
-    settings: Settings, url: str, passwords: set[str]
-) -> None:
+def test_a_url_password_is_a_secret_encoded_and_decoded(settings: Settings, url: str, passwords: set[str]) -> None:
     for name in ("redis_url", "database_url", "database_replica_url"):
         assert passwords <= secrets_of(settings.model_copy(update={name: url}))
 
@@ -26,7 +24,9 @@ def test_a_urls_password_is_known_as_it_stands_and_as_it_is_meant(
 @pytest.mark.parametrize(
     ("login", "secrets"), [("ops:hunter22", {"ops:hunter22", "hunter22"}), ("hunter22", {"hunter22"})]
 )
-def test_prefects_login_is_known_with_a_name_and_without(settings: Settings, login: str, secrets: set[str]) -> None:
+def test_prefects_password_is_a_secret_with_and_without_its_user(
+    settings: Settings, login: str, secrets: set[str]
+) -> None:
     found = secrets_of(settings.model_copy(update={"prefect_api_auth_string": SecretStr(login)}))
     assert secrets <= found
     assert "" not in found

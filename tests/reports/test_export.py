@@ -10,7 +10,7 @@ from psycopg import Connection
 
 from wishcraft.analytics import reader
 from wishcraft.analytics.database import AnalystsDatabase
-from wishcraft.analytics.reader import ReportFilter
+from wishcraft.analytics.filters import ReportFilter
 from wishcraft.analytics.tables import TABLES, TableName
 from wishcraft.domain.periods import Days
 from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QuestionRefused
@@ -34,51 +34,53 @@ SOURCES = {
 @pytest.fixture
 def db(demo: Demo, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[AnalystsDatabase]:
     assert not demo.closed
-    monkeypatch.setattr(reader, "REGISTRIES_AT_ONCE", 3)
+    monkeypatch.setattr(reader, "REGISTRIES_PER_CHUNK", 3)
     with open_analysts_database(settings.database_replica_url) as opened:
         yield opened
 
 
 @pytest.mark.parametrize("table", list(TABLES))
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])
-def test_every_row_is_in_the_file_with_its_shop(
+def test_export_has_every_row_with_its_shop(
     db: AnalystsDatabase, demo: Demo, tmp_path: Path, table: TableName, suffix: str
 ) -> None:
     file = tmp_path / "new" / f"all.{suffix}"
     seen: list[tuple[int, int]] = []
     rows = export_table(db, table, ReportFilter(), file, lambda done, total: seen.append((done, total)))
-    found = pd.read_parquet(file) if suffix == "parquet" else pd.read_csv(file)
+    exported = pd.read_parquet(file) if suffix == "parquet" else pd.read_csv(file)
     [expected] = demo.execute(f"SELECT count(*) FROM {SOURCES[table]}".encode()).fetchone() or ()  # noqa: S608  ours
-    assert rows == len(found) == expected
+    assert rows == len(exported) == expected
     assert seen[0] == (0, 12)
     assert seen[-1] == (12, 12)
-    assert found.columns[0] == "shop"
-    assert not [name for name in found.columns if str(name).endswith("cents")]
+    assert exported.columns[0] == "shop"
+    assert not [name for name in exported.columns if str(name).endswith("cents")]
     assert list(file.parent.iterdir()) == [file]
 
 
 @pytest.mark.parametrize("name", ["x.txt", ".csv", "parquet", "", "x.html"])
-def test_a_file_that_ends_otherwise_is_refused(db: AnalystsDatabase, name: str) -> None:
+def test_file_with_an_unknown_suffix_is_refused(db: AnalystsDatabase, name: str) -> None:
     for write in (partial(export_table, db, "items", ReportFilter()), partial(write_frame, pd.DataFrame())):
         with pytest.raises(QuestionRefused, match=r"ends in \.parquet or \.csv"):
             write(Path(name))
 
 
-def test_a_files_ending_may_be_in_capitals(db: AnalystsDatabase, tmp_path: Path) -> None:
+def test_file_suffix_may_be_in_capitals(db: AnalystsDatabase, tmp_path: Path) -> None:
     export_table(db, "items", ReportFilter(), tmp_path / "X.CSV")
-    assert len(pd.read_csv(tmp_path / "X.CSV")) == len(db.ask("SELECT item_id FROM items", 1_000, 10))
+    assert len(pd.read_csv(tmp_path / "X.CSV")) == len(db.query("SELECT item_id FROM items", 1_000, 10))
 
 
-def test_all_money_has_its_currency(db: AnalystsDatabase, tmp_path: Path) -> None:
-    shops = db.ask("SELECT domain, currency FROM shops", 10, 10)
+def test_exported_amounts_have_their_currency(db: AnalystsDatabase, tmp_path: Path) -> None:
+    shops = db.query("SELECT domain, currency FROM shops", 10, 10)
     tables: tuple[TableName, ...] = ("items", "purchases")
     for table in tables:
         export_table(db, table, ReportFilter(), tmp_path / "money.parquet")
-        found = pd.read_parquet(tmp_path / "money.parquet")
-        assert set(zip(found["shop"], found["currency"], strict=True)) == set(shops.itertuples(index=False, name=None))
+        exported = pd.read_parquet(tmp_path / "money.parquet")
+        assert set(zip(exported["shop"], exported["currency"], strict=True)) == set(
+            shops.itertuples(index=False, name=None)
+        )
 
 
-def test_money_is_in_the_currencys_own_unit(db: AnalystsDatabase, demo: Demo, tmp_path: Path) -> None:
+def test_exported_amounts_are_in_the_currencys_own_unit(db: AnalystsDatabase, demo: Demo, tmp_path: Path) -> None:
     demo.execute("UPDATE registry_items SET price = 12.34 WHERE id = (SELECT min(id) FROM registry_items)")
     export_table(db, "items", ReportFilter([MAPLE]), tmp_path / "items.parquet")
     items = pd.read_parquet(tmp_path / "items.parquet")
@@ -86,7 +88,7 @@ def test_money_is_in_the_currencys_own_unit(db: AnalystsDatabase, demo: Demo, tm
     assert set(items["shop"]) == {MAPLE}
 
 
-def test_days_choose_registries_by_their_creation_and_events_by_when_they_happened(
+def test_days_select_registries_by_creation_and_events_by_occurrence(
     db: AnalystsDatabase, demo: Demo, tmp_path: Path
 ) -> None:
     demo.execute("UPDATE registries SET created_at = '2026-03-10T04:30Z'")  # the ninth in Tokyo's past, New York's too
@@ -102,14 +104,14 @@ def test_days_choose_registries_by_their_creation_and_events_by_when_they_happen
     )
 
 
-def test_an_export_of_nothing_is_a_file_with_columns(db: AnalystsDatabase, tmp_path: Path) -> None:
+def test_export_without_rows_has_columns(db: AnalystsDatabase, tmp_path: Path) -> None:
     never = ReportFilter(days=Days(date(2001, 1, 1), date(2001, 1, 1)))
     for suffix in ("parquet", "csv"):
         assert export_table(db, "items", never, tmp_path / f"none.{suffix}") == 0
     assert [*pd.read_csv(tmp_path / "none.csv")] == [*pd.read_parquet(tmp_path / "none.parquet")]
 
 
-def test_what_is_cut_off_leaves_no_file(db: AnalystsDatabase, tmp_path: Path) -> None:
+def test_interrupted_export_leaves_no_file(db: AnalystsDatabase, tmp_path: Path) -> None:
     def lose(done: int, _total: int) -> None:
         if done:
             raise DatabaseUnavailable("gone")
@@ -119,13 +121,13 @@ def test_what_is_cut_off_leaves_no_file(db: AnalystsDatabase, tmp_path: Path) ->
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_cannot_be_written_is_named(db: AnalystsDatabase, tmp_path: Path) -> None:
+def test_folder_without_write_access_is_refused_with_its_setting(db: AnalystsDatabase, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match="EXPORT_FOLDER"):
         export_table(db, "items", ReportFilter(), tmp_path / "file" / "items.csv")
 
 
-def test_an_answer_is_saved_as_figures_or_as_a_page_that_needs_nothing_else(tmp_path: Path) -> None:
+def test_report_is_saved_as_a_frame_or_as_a_self_contained_page(tmp_path: Path) -> None:
     frame = pd.DataFrame({"shop": ["a"], "sold": [3]})
     page = Page("Three <were> sold.", "![a plot](data:image/png;base64,AAAA)\n\n| a |\n| --- |\n| <b> |", {})
     for suffix in ("csv", "parquet", "html"):

@@ -7,8 +7,8 @@ from psycopg import Connection
 
 from wishcraft.cache.registries import CacheState
 from wishcraft.cache.usage import ReadCounts
-from wishcraft.reports.maintenance import CACHE_BY_DAY, SIZES, report_day, report_month, report_week
-from wishcraft.reports.page import Earlier, Page
+from wishcraft.reports.maintenance import CACHE_BY_DAY, SIZES, build_daily, build_monthly, build_weekly
+from wishcraft.reports.page import Page, PreviousTable
 from wishcraft.reports.sections.runs import Run, by_days_ago
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.operations.traffic_recorder import TrafficRecorder
@@ -18,7 +18,7 @@ from wishcraft.settings import Settings
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
-NONE = Earlier()
+NO_TABLE = PreviousTable()
 FAILED = Run(
     "send-reminders", "calm-otter", "failed", datetime.now(UTC) - timedelta(hours=2), 3.0,
     "MailRejected: 550 no such user jo@example.com", "http://prefect/1",
@@ -27,7 +27,7 @@ FAILED = Run(
 
 @pytest.fixture(autouse=True)
 def nothing_audited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without asking the internet, as where it cannot be reached."""
+    """An audit without a network."""
 
     async def unreachable() -> AuditResult:
         return AuditResult(unreachable="no route to osv.dev")
@@ -38,9 +38,9 @@ def nothing_audited(monkeypatch: pytest.MonkeyPatch) -> None:
 async def all_pages(resources: Resources, settings: Settings) -> list[Page]:
     now = datetime.now(UTC)
     return [
-        await report_day(resources, [FAILED], NONE, now),
-        await report_week(resources, [FAILED], NONE, NONE, now),
-        await report_month(resources, settings, NONE, now),
+        await build_daily(resources, [FAILED], NO_TABLE, now),
+        await build_weekly(resources, [FAILED], NO_TABLE, NO_TABLE, now),
+        await build_monthly(resources, settings, NO_TABLE, now),
     ]
 
 
@@ -72,44 +72,46 @@ def minutes(demo: Demo, nothing_served: None) -> None:
 
 
 @pytest.mark.usefixtures("minutes")
-async def test_the_day_is_told_with_what_went_wrong_in_it(resources: Resources, demo: Demo) -> None:
+async def test_daily_report_has_errors_failed_runs_and_failed_mails(resources: Resources, demo: Demo) -> None:
     demo.execute(
         """INSERT INTO reminders (shop_id, registry_id, kind, event_date, recipient, state, last_error)
            SELECT shop_id, id, 'week', current_date, 'jo@example.com', 'failed', '550 no such user'
            FROM registries WHERE shop_id = 1 ORDER BY id LIMIT 1"""
     )
-    page = await report_day(resources, [FAILED], NONE, datetime.now(UTC))
+    page = await build_daily(resources, [FAILED], NO_TABLE, datetime.now(UTC))
     assert page.verdict == "Look at 4 errors; 1 failed run; 1 failed mail."
     assert "4 errors (5xx) in 150 requests: 2.7 %" in section(page, "Errors of the API")
     assert "| maple-and-pine.myshopify.com | 1 | 550 no such user |" in section(page, "Failed mails")
 
 
-async def test_a_run_that_was_under_way_at_the_report_before_is_told_in_this_one(resources: Resources) -> None:
+async def test_run_belongs_to_the_report_of_the_period_in_which_it_ended(resources: Resources) -> None:
     now = datetime.now(UTC)
     began = now - timedelta(hours=24, seconds=2)
     late = FAILED._replace(ended=began + timedelta(seconds=62), seconds=62.0)
-    day = await report_day(resources, [late], NONE, now)
+    day = await build_daily(resources, [late], NO_TABLE, now)
     assert day.verdict == "Look at 1 failed run."
     assert "| send-reminders | 1 | 0 % |" in section(day, "Jobs")
     long = late._replace(ended=late.ended - timedelta(days=6))
-    week = await report_week(resources, [long], NONE, NONE, now)
+    week = await build_weekly(resources, [long], NO_TABLE, NO_TABLE, now)
     assert "1 failed run" in week.verdict
     assert by_days_ago([late, long], now) == {0: [late], 6: [long]}
 
 
-async def test_the_cache_is_told_shop_by_shop_from_one_report_to_the_next(resources: Resources, shop: ShopRef) -> None:
+async def test_cache_section_counts_from_the_previous_report(resources: Resources, shop: ShopRef) -> None:
     await warm_shop(resources, shop)
     await resources.usage.add({shop.id: ReadCounts(hits=80, stale=10, misses=8, bypassed=2)}, {})
-    first = await report_day(resources, [], NONE, datetime.now(UTC))
+    first = await build_daily(resources, [], NO_TABLE, datetime.now(UTC))
     assert f"| {shop.domain} | 90 % | 100 | 0 | 4 (" in section(first, "Cache")
     await resources.usage.add({shop.id: ReadCounts(hits=10, misses=190)}, {})
-    later = await report_day(resources, [], Earlier(first.tables[CACHE_BY_DAY], datetime.now(UTC)), datetime.now(UTC))
+    later = await build_daily(
+        resources, [], PreviousTable(first.tables[CACHE_BY_DAY], datetime.now(UTC)), datetime.now(UTC)
+    )
     assert f"| {shop.domain} | 5 % | 200 | 0 | 4 (" in section(later, "Cache")
     assert later.verdict == "Look at 1 shop with few hits in the cache."
 
 
 @pytest.mark.usefixtures("minutes")
-async def test_the_week_is_told_beside_the_one_before_and_drawn(
+async def test_weekly_report_compares_with_the_week_before_and_has_a_plot(
     resources: Resources, shop: ShopRef, demo: Demo
 ) -> None:
     tracker = TrafficRecorder(resources)
@@ -118,7 +120,7 @@ async def test_the_week_is_told_beside_the_one_before_and_drawn(
     await warm_shop(resources, shop)
     tracker.count_read(shop.id, slug, CacheState.HIT, 1)
     await tracker.flush()
-    page = await report_week(resources, [FAILED], NONE, NONE, datetime.now(UTC))
+    page = await build_weekly(resources, [FAILED], NO_TABLE, NO_TABLE, datetime.now(UTC))
     assert "| requests | 150 | 1,000 |" in section(page, "This week and the one before")
     assert "| errors (5xx) | 2.7 % | 0.9 % |" in section(page, "This week and the one before")
     assert page.verdict.startswith("Look at 4 errors; 1 failed run")
@@ -128,7 +130,7 @@ async def test_the_week_is_told_beside_the_one_before_and_drawn(
     assert {row["table"] for row in page.tables[SIZES]} >= {"registries", "purchases"}
 
 
-async def test_the_month_tells_of_keys_and_tokens_that_end_and_of_what_could_not_be_looked_up(
+async def test_monthly_report_has_expiring_keys_and_tokens_and_a_failed_audit(
     resources: Resources, settings: Settings, demo: Demo
 ) -> None:
     demo.execute(
@@ -136,14 +138,14 @@ async def test_the_month_tells_of_keys_and_tokens_that_end_and_of_what_could_not
            VALUES (1, 'Chloe''s', 'abcdef012345', '', '{read}', now() + interval '5 days')"""
     )
     demo.execute("UPDATE shops SET access_token_encrypted = NULL WHERE id = 2")
-    page = await report_month(resources, settings, NONE, datetime.now(UTC))
+    page = await build_monthly(resources, settings, NO_TABLE, datetime.now(UTC))
     assert page.verdict == "Look at the dependencies, which could not be checked; 1 API key; 1 shop token."
-    assert "| maple-and-pine.myshopify.com | abcdef012345 | ends on" in section(page, "API keys")
+    assert "| maple-and-pine.myshopify.com | abcdef012345 | expires on" in section(page, "API keys")
     assert "| lumiere-maison.myshopify.com | has none |" in section(page, "Shops' tokens")
     assert "gave no usable answer (no route to osv.dev)" in section(page, "Dependencies")
 
 
-async def test_no_page_and_no_table_names_a_person_or_a_registry_that_is_not_public(
+async def test_maintenance_reports_contain_no_personal_data(
     resources: Resources, settings: Settings, demo: Demo
 ) -> None:
     demo.execute("UPDATE registries SET visibility = 'unlisted', created_at = now() - interval '60 days'")
@@ -159,17 +161,17 @@ async def test_no_page_and_no_table_names_a_person_or_a_registry_that_is_not_pub
         UNION SELECT unnest(ARRAY[purchaser_name, purchaser_email]) FROM purchases
         UNION SELECT email FROM shops
     """
-    told = "".join(f"{page}" for page in await all_pages(resources, settings))
+    text = "".join(f"{page}" for page in await all_pages(resources, settings))
     public = [slug for (slug,) in demo.execute("SELECT slug FROM registries WHERE visibility = 'public'")]
     for slug in public:
-        told = told.replace(slug, "")
+        text = text.replace(slug, "")
     secrets = [value for (value,) in demo.execute(private.encode()) if value]
     assert secrets
-    assert [value for value in secrets if value in told] == []
-    assert "jo@example.com" not in told
+    assert [value for value in secrets if value in text] == []
+    assert "jo@example.com" not in text
 
 
-async def test_without_redis_the_pages_are_there_and_say_so(settings: Settings, demo: Demo) -> None:
+async def test_maintenance_reports_without_redis_say_that_it_does_not_answer(settings: Settings, demo: Demo) -> None:
     assert not demo.closed
     async with open_resources(settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})) as resources:
         day, week, month = await all_pages(resources, settings)

@@ -1,4 +1,4 @@
-"""What a person gets wrong in Python is refused with what to do; what they may well write is understood."""
+"""The parameters of the notebook functions: invalid ones are refused, convenient forms are accepted."""
 
 from collections.abc import Callable
 from datetime import date
@@ -10,32 +10,31 @@ import pytest
 from psycopg import Connection
 
 from wishcraft.analytics import database
-from wishcraft.analytics.filters import parse_filter
-from wishcraft.analytics.reader import ReportFilter
+from wishcraft.analytics.filters import ReportFilter, parse_filter
 from wishcraft.errors import ConfigurationError, QuestionRefused
 from wishcraft.reports import notebook
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
 MAPLE = "maple-and-pine.myshopify.com"
-NOWHERE = "postgresql+psycopg://nobody@127.0.0.1:1/none"
+NO_SERVER = "postgresql+psycopg://none@127.0.0.1:1/none"
 
 
-def wrong(value: object) -> Any:
-    """What the types forbid, and a person writes all the same."""
+def untyped(value: object) -> Any:
+    """The value without its type, which mypy would refuse."""
     return value
 
 
 @pytest.mark.parametrize(
-    ("report", "said"),
+    ("report", "message"),
     [
         (partial(notebook.registry_report, first_day=date(2026, 5, 2), last_day=date(2026, 5, 1)), "is after the last"),
         (partial(notebook.registry_report, first_day="1 May"), "no day '1 May': write it as 2026-03-14"),
         (
-            partial(notebook.registry_report, part=wrong("sumary")),
+            partial(notebook.registry_report, part=untyped("sumary")),
             "no part 'sumary': there are summary, registries, products",
         ),
-        (partial(notebook.conversion_report, part=wrong("x")), "no part 'x': there are funnel, reminders"),
+        (partial(notebook.conversion_report, part=untyped("x")), "no part 'x': there are funnel, reminders"),
         (partial(notebook.conversion_report, weeks=0), "weeks must be from 1 to 104, not 0"),
         (partial(notebook.conversion_report, weeks=1_000), "weeks must be from 1 to 104, not 1000"),
         (
@@ -45,20 +44,20 @@ def wrong(value: object) -> Any:
         (partial(notebook.demand_forecast, weeks=0), "weeks must be from 1 to 26, not 0"),
         (partial(notebook.demand_forecast, today="soon"), "no day 'soon'"),
         (
-            partial(notebook.export_data, wrong("shops"), "x.csv"),
+            partial(notebook.export_data, untyped("shops"), "x.csv"),
             "no table 'shops': there are registries, items, purchases",
         ),
         (partial(notebook.export_data, "items", "x.txt"), "ends in .parquet or .csv"),
         (partial(notebook.ask, "SELECT 1", seconds=0), "seconds must be from 1 to 60, not 0"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_anything_is_read(report: Callable[..., object], said: str) -> None:
+def test_invalid_parameters_are_refused_before_anything_is_read(report: Callable[..., object], message: str) -> None:
     with pytest.raises(QuestionRefused) as refused:
-        report(database=NOWHERE)
-    assert said in str(refused.value)
+        report(database=NO_SERVER)
+    assert message in str(refused.value)
 
 
-def test_texts_and_single_names_are_understood(demo: Demo, settings: Settings) -> None:
+def test_texts_and_single_names_are_accepted(demo: Demo, settings: Settings) -> None:
     assert not demo.closed
     database = settings.database_replica_url
     pd.testing.assert_frame_equal(
@@ -69,23 +68,23 @@ def test_texts_and_single_names_are_understood(demo: Demo, settings: Settings) -
         notebook.conversion_report(today="2026-03-14", database=database),
         notebook.conversion_report(today=date(2026, 3, 14), database=database),
     )
-    assert parse_filter(wrong(pd.Series([MAPLE]).to_numpy()), None) == ReportFilter([MAPLE], [])
+    assert parse_filter(untyped(pd.Series([MAPLE]).to_numpy()), None) == ReportFilter([MAPLE], [])
 
 
-def test_the_shops_are_listed_to_whoever_names_another_if_they_are_few(
+def test_refusal_of_an_unknown_shop_lists_the_shops_if_they_are_few(
     demo: Demo, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not demo.closed
     refused = partial(notebook.registry_report, "", database=settings.database_replica_url)
     with pytest.raises(QuestionRefused, match=rf"^no shop has the domain ''; there are .*{MAPLE}, "):
         refused()
-    monkeypatch.setattr(database, "_MOST_LISTED", 2)
+    monkeypatch.setattr(database, "_MAX_LISTED", 2)
     with pytest.raises(QuestionRefused, match=r"there are 3, in the view shops$"):
         refused()
 
 
-def test_who_names_no_database_is_told_how(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_database_url_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATABASE_URL", raising=False)
     monkeypatch.delenv("DATABASE_REPLICA_URL", raising=False)
-    with pytest.raises(ConfigurationError, match=r"^DATABASE_REPLICA_URL must say .*; docs/analysts\.md shows how"):
+    with pytest.raises(ConfigurationError, match=r"^Set DATABASE_REPLICA_URL to .*; docs/analysts\.md shows how"):
         notebook.registry_report()

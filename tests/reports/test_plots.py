@@ -7,14 +7,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from wishcraft.reports import plots
-from wishcraft.reports.plots import Bars, Days, draw
+from wishcraft.reports.plots import BarChart, TimeSeries, draw
 
-MONTH = [date(2026, 3, 1) + timedelta(days=ago) for ago in range(30)]
+MONTH = [date(2026, 3, 1) + timedelta(days=number) for number in range(30)]
 RED, GREEN, GREY = (194, 69, 45), (47, 111, 94), (232, 236, 238)
 
 
-def days(values: Sequence[float | None], objective: float | None = 99.0, *, above: bool = True) -> Days:
-    return Days("Jobs", "100 %", MONTH[: len(values)], values, "%", objective, above)
+def series(values: Sequence[float | None], objective: float | None = 99.0, *, above: bool = True) -> TimeSeries:
+    return TimeSeries("Jobs", "100 %", MONTH[: len(values)], values, "%", objective, above)
 
 
 def colours(png: bytes) -> set[object]:
@@ -25,35 +25,35 @@ def colours(png: bytes) -> set[object]:
 @pytest.mark.parametrize(
     ("panel", "missed"),
     [
-        (days([100.0] * 29 + [99.5]), False),
-        (days([100.0] * 29 + [98.5]), True),
-        (days([100.0] * 15 + [98.5] + [None] * 14), True),
-        (days([0.5, 0.2], 1.0, above=False), False),
-        (days([0.5, 1.2], 1.0, above=False), True),
-        (days([None] * 30), False),
-        (days([], None), False),
+        (series([100.0] * 29 + [99.5]), False),
+        (series([100.0] * 29 + [98.5]), True),
+        (series([100.0] * 15 + [98.5] + [None] * 14), True),
+        (series([0.5, 0.2], 1.0, above=False), False),
+        (series([0.5, 1.2], 1.0, above=False), True),
+        (series([None] * 30), False),
+        (series([], None), False),
     ],
 )
-def test_what_misses_its_objective_stands_out_and_nothing_else(panel: Days, missed: bool) -> None:
+def test_only_missed_values_are_red(panel: TimeSeries, missed: bool) -> None:
     assert (RED in colours(draw([panel]))) is missed
 
 
-def test_no_data_has_neither_the_colour_of_success_nor_that_of_a_miss() -> None:
-    nothing = colours(draw([days([None] * 30)]))
-    assert not {RED, GREEN} & nothing
-    assert GREY in nothing
-    assert GREEN in colours(draw([days([100.0] * 29 + [None])]))
+def test_missing_data_is_neither_green_nor_red() -> None:
+    without_data = colours(draw([series([None] * 30)]))
+    assert not {RED, GREEN} & without_data
+    assert GREY in without_data
+    assert GREEN in colours(draw([series([100.0] * 29 + [None])]))
 
 
-def test_a_legend_says_what_is_hatched_where_there_are_no_data_and_only_there() -> None:
-    whole, holed = (Image.open(io.BytesIO(draw([days([100.0] * 29 + [last])]))) for last in (100.0, None))
-    beside = (whole.width // 2 + 80, 0, whole.width, whole.height)  # where a second panel would be
-    assert len(whole.crop(beside).getcolors() or []) == 1
-    assert len(holed.crop(beside).getcolors() or []) > 1
+def test_legend_explains_hatched_days_only_if_there_are_any() -> None:
+    complete, with_gap = (Image.open(io.BytesIO(draw([series([100.0] * 29 + [last])]))) for last in (100.0, None))
+    legend = (complete.width // 2 + 80, 0, complete.width, complete.height)  # where a second panel would be
+    assert len(complete.crop(legend).getcolors() or []) == 1
+    assert len(with_gap.crop(legend).getcolors() or []) > 1
 
 
-def test_a_day_stands_where_it_belongs_in_time() -> None:
-    bad = Days("Jobs", "", [date(2026, 3, 1), date(2026, 3, 11), date(2026, 3, 31)], [1.0, 1.0, 1.0], "%", 99.0)
+def test_days_are_placed_to_scale() -> None:
+    bad = TimeSeries("Jobs", "", [date(2026, 3, 1), date(2026, 3, 11), date(2026, 3, 31)], [1.0, 1.0, 1.0], "%", 99.0)
     picture = Image.open(io.BytesIO(draw([bad], columns=1))).convert("RGB")
     red = [x for x in range(picture.width) if RED in (picture.getpixel((x, y)) for y in range(60, picture.height))]
     first, second, third = (round(sum(dot) / len(dot)) for dot in dots(red))
@@ -61,17 +61,17 @@ def test_a_day_stands_where_it_belongs_in_time() -> None:
 
 
 def dots(places: Sequence[int]) -> list[list[int]]:
-    """The places, those side by side together."""
-    found = [[places[0]]]
+    """Group adjacent positions."""
+    groups = [[places[0]]]
     for place in places[1:]:
-        if place > found[-1][-1] + 1:
-            found.append([])
-        found[-1].append(place)
-    return found
+        if place > groups[-1][-1] + 1:
+            groups.append([])
+        groups[-1].append(place)
+    return groups
 
 
 @pytest.mark.parametrize(
-    ("moments", "marks"),
+    ("moments", "labels"),
     [
         (MONTH, ["Mar 1", "Mar 8", "Mar 15", "Mar 22", "Mar 29"]),
         ([date(2025, 10, 1), date(2025, 11, 1), date(2026, 9, 1)], ["Oct 1\n2025", "Sep 1\n2026"]),
@@ -79,19 +79,19 @@ def dots(places: Sequence[int]) -> list[list[int]]:
         ([], []),
     ],
 )
-def test_days_are_marked_with_what_tells_them_apart(moments: Sequence[date], marks: list[str]) -> None:
+def test_day_ticks_have_a_year_or_hour_where_needed(moments: Sequence[date], labels: list[str]) -> None:
     axes = Figure().add_subplot()
-    plots._draw_days(axes, Days("Jobs", "", moments, [1.0] * len(moments), ""))
-    assert [mark.get_text() for mark in axes.get_xticklabels()] == marks
+    plots._draw_time_series(axes, TimeSeries("Jobs", "", moments, [1.0] * len(moments), ""))
+    assert [label.get_text() for label in axes.get_xticklabels()] == labels
 
 
-def test_many_panels_are_one_sharp_picture_and_a_small_file() -> None:
+def test_many_panels_are_one_sharp_picture_in_a_small_file() -> None:
     noisy = [90 + (day * 37 % 100) / 10 for day in range(30)]
-    png = draw([days(noisy)] * 5 + [Bars("Runs", "12", ["a", "b"], [0, 12])])
+    png = draw([series(noisy)] * 5 + [BarChart("Runs", "12", ["a", "b"], [0, 12])])
     assert Image.open(io.BytesIO(png)).size == (1440, 1050)
     assert len(png) < 80_000
 
 
-def test_bars_of_nothing_are_drawn_too() -> None:
-    assert draw([Bars("Runs", "none", [], [])], columns=1).startswith(b"\x89PNG")
-    assert draw([Bars("Runs", "none", ["a"], [0])], columns=1).startswith(b"\x89PNG")
+def test_empty_bar_chart_is_drawn() -> None:
+    assert draw([BarChart("Runs", "none", [], [])], columns=1).startswith(b"\x89PNG")
+    assert draw([BarChart("Runs", "none", ["a"], [0])], columns=1).startswith(b"\x89PNG")

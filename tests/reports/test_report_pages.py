@@ -1,4 +1,4 @@
-"""What the reports' pages say in words is what their figures say."""
+"""The texts of the analysts' pages agree with their figures."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -9,20 +9,22 @@ import pytest
 
 from tests.support.sql_oracle import Tables
 from wishcraft.analytics.database import AnalystsDatabase
-from wishcraft.analytics.reader import ReportFilter
+from wishcraft.analytics.filters import ReportFilter
 from wishcraft.domain.periods import Days, last_weeks
-from wishcraft.reports import conversion_report, demand_report, registry_report
 from wishcraft.reports.analyst_report import scope
-from wishcraft.reports.tables import Column, markdown, priced
+from wishcraft.reports.conversion_report import ConversionReport
+from wishcraft.reports.demand_report import DemandReport
+from wishcraft.reports.registry_report import RegistryReport
+from wishcraft.reports.tables import Column, format_money, to_markdown
 
 TODAY = date(2026, 3, 14)
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 STEPS = {"clicked": "looked at a gift", "in_cart": "put it in the cart", "purchased": "bought it"}
 
 
-@pytest.mark.usefixtures("many")
-def test_the_weakest_step_is_named_with_those_who_could_take_it(analysts: AnalystsDatabase) -> None:
-    page, funnel = conversion_report.answer(analysts, question=ReportFilter(days=last_weeks(TODAY, 12)), now=NOW)
+@pytest.mark.usefixtures("demo_shops")
+def test_conversion_verdict_names_the_weakest_step(analysts: AnalystsDatabase) -> None:
+    page, funnel = ConversionReport(ReportFilter(days=last_weeks(TODAY, 12)), NOW).build(analysts)
     visits = [int(funnel[step].sum()) for step in ("viewed", *STEPS)]
     shares = [after / before for before, after in pairwise(visits)]
     place = shares.index(min(shares))
@@ -33,9 +35,9 @@ def test_the_weakest_step_is_named_with_those_who_could_take_it(analysts: Analys
     assert "_" not in page.verdict
 
 
-def test_what_is_out_of_stock_is_not_among_what_will_run_out(analysts: AnalystsDatabase, many: Tables) -> None:
-    many.execute("UPDATE registry_items SET inventory_quantity = 1, available = true WHERE variant_id % 2 = 0")
-    page, forecast = demand_report.answer(analysts, question=ReportFilter(), today=TODAY, weeks=8)
+def test_verdict_counts_out_of_stock_apart_from_will_run_out(analysts: AnalystsDatabase, demo_shops: Tables) -> None:
+    demo_shops.execute("UPDATE registry_items SET inventory_quantity = 1, available = true WHERE variant_id % 2 = 0")
+    page, forecast = DemandReport(ReportFilter(), TODAY, 8).build(analysts)
     for verdict, scarce in (
         ("out of stock", forecast["stock"] < 1),
         ("will run out", (forecast["stock"] >= 1) & (forecast["stock"] < forecast["low"])),
@@ -46,9 +48,9 @@ def test_what_is_out_of_stock_is_not_among_what_will_run_out(analysts: AnalystsD
     assert "*Events from 2026-03-14 to 2026-05-08; all shops; all event types.*" in page.body
 
 
-@pytest.mark.usefixtures("many")
-def test_yen_have_no_decimals_on_the_page(analysts: AnalystsDatabase) -> None:
-    page, _ = registry_report.answer(analysts, question=ReportFilter(), now=NOW)
+@pytest.mark.usefixtures("demo_shops")
+def test_amounts_in_yen_have_no_decimals(analysts: AnalystsDatabase) -> None:
+    page, _ = RegistryReport(ReportFilter(), NOW).build(analysts)
     orders = page.body.partition("## Orders by shop")[2].splitlines()
     [yen] = [line for line in orders if line.startswith("| sakura-living.myshopify.com | JPY |")]
     assert "." not in yen.partition("JPY")[2]
@@ -56,20 +58,22 @@ def test_yen_have_no_decimals_on_the_page(analysts: AnalystsDatabase) -> None:
     assert euros.partition("EUR")[2].count(".") == 4  # worth, and for each order, guest and registry
 
 
-def test_amounts_have_the_decimals_of_their_currency_and_what_is_left_out_is_elsewhere() -> None:
-    amounts = priced(pd.DataFrame({"currency": ["JPY", "EUR", "EUR"], "value": [1500.0, 1500.0, None]}), ["value"])
-    page = markdown(amounts, {"value": Column("worth")}, 2)
+def test_amounts_have_their_currencys_decimals_and_cut_rows_are_counted() -> None:
+    amounts = format_money(
+        pd.DataFrame({"currency": ["JPY", "EUR", "EUR"], "value": [1500.0, 1500.0, None]}), ["value"]
+    )
+    page = to_markdown(amounts, {"value": Column("worth")}, 2)
     assert [line.strip("| ") for line in page.splitlines()[2:4]] == ["1,500", "1,500.00"]
     assert page.endswith("… and 1 more: see the run's tables.")
 
 
 @pytest.mark.parametrize(
-    ("shops", "days", "said"),
+    ("shops", "days", "beginning"),
     [
         ([], Days(), "*Registries created on any day; all shops; all event types.*"),
         (["a.example", "b.example"], Days(TODAY), "*Registries created from 2026-03-14; a.example, b.example; "),
         ([], Days(None, TODAY), "*Registries created to 2026-03-14; all shops; "),
     ],
 )
-def test_a_page_says_what_it_is_about(shops: Sequence[str], days: Days, said: str) -> None:
-    assert scope("Registries created", ReportFilter(shops), days).startswith(said)
+def test_page_begins_with_its_scope(shops: Sequence[str], days: Days, beginning: str) -> None:
+    assert scope("Registries created", ReportFilter(shops), days).startswith(beginning)

@@ -3,22 +3,22 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from wishcraft.reports.page import (
-    MOST_CHARACTERS,
-    MOST_ROWS,
+    MAX_CHARACTERS,
+    MAX_ROWS,
     Section,
-    compose,
-    counted,
-    duration,
-    percent,
-    size,
+    format_bytes,
+    format_duration,
+    format_percent,
+    pluralize,
+    render_sections,
     verdict,
 )
-from wishcraft.reports.sections import cache_usage, popularity, runs, traffic, upkeep
+from wishcraft.reports.sections import cache_usage, popularity, runs, security, traffic
 from wishcraft.reports.sections.cache_usage import CacheUse, ServerMemory
 from wishcraft.reports.sections.popularity import Unviewed, Viewed, Warmed
 from wishcraft.reports.sections.runs import Run
 from wishcraft.reports.sections.traffic import TrafficTotals
-from wishcraft.reports.sections.upkeep import Flaw
+from wishcraft.services.operations.vulnerabilities import AuditResult, Vulnerability
 from wishcraft.store.api_keys import KeyAge
 from wishcraft.store.mail_statistics import FailedMails
 from wishcraft.store.service_minutes import BadMinute
@@ -42,20 +42,20 @@ def use(reads: int = 1000, hits: int = 900, evictions: int = 0, entries: int = 1
     return CacheUse("a.example", reads, hits, evictions, entries, 100, 1000, 100_000)
 
 
-def test_the_verdict_names_what_somebody_has_to_look_at_and_nothing_else() -> None:
+def test_verdict_lists_the_findings() -> None:
     parts = [Section("Jobs", "Well."), Section("Mails", "Bad.", finding="2 failed mails")]
     assert verdict(parts) == "Look at 2 failed mails."
     assert verdict(parts[:1]) == "Nothing needs to be done."
 
 
-def test_a_long_table_is_cut_and_says_so_and_cells_are_taken_literally() -> None:
-    page = compose([Section("T", "Text.", ("a",), [(f"x|{n}",) for n in range(MOST_ROWS + 2)])])
+def test_long_table_is_cut_and_its_cells_are_escaped() -> None:
+    page = render_sections([Section("T", "Text.", ("a",), [(f"x|{n}",) for n in range(MAX_ROWS + 2)])])
     assert page.startswith("## T\n\nText.\n\n| a |\n| --- |\n| x\\|0 |")
     assert page.endswith("And 2 more.")
 
 
 @pytest.mark.parametrize(
-    ("part", "whole", "said"),
+    ("part", "whole", "text"),
     [
         (1, 2, "50 %"),
         (9999, 10_000, "99.9 %"),
@@ -65,15 +65,15 @@ def test_a_long_table_is_cut_and_says_so_and_cells_are_taken_literally() -> None
         (0, 0, "no data"),
     ],
 )
-def test_what_is_not_quite_all_never_reads_as_if_it_were(part: int, whole: int, said: str) -> None:
-    assert percent(part, whole) == said
+def test_only_exact_shares_are_shown_as_0_or_100_percent(part: int, whole: int, text: str) -> None:
+    assert format_percent(part, whole) == text
 
 
-def test_figures_are_said_as_people_say_them() -> None:
-    assert [size(n) for n in (0, 512, 1536, 5 * 2**20)] == ["0 B", "512 B", "1.5 KiB", "5 MiB"]
-    assert [duration(n) for n in (0.42, 75, 720)] == ["0.4 s", "75 s", "12 min"]
+def test_bytes_durations_and_counts_are_formatted_with_units() -> None:
+    assert [format_bytes(n) for n in (0, 512, 1536, 5 * 2**20)] == ["0 B", "512 B", "1.5 KiB", "5 MiB"]
+    assert [format_duration(n) for n in (0.42, 75, 720)] == ["0.4 s", "75 s", "12 min"]
     assert [
-        counted(n, noun) for n, noun in ((1, "run"), (2000, "run"), (2, "API key"), (2, "entry"), (3, "index"))
+        pluralize(n, noun) for n, noun in ((1, "run"), (2000, "run"), (2, "API key"), (2, "entry"), (3, "index"))
     ] == [
         "1 run",
         "2,000 runs",
@@ -83,7 +83,7 @@ def test_figures_are_said_as_people_say_them() -> None:
     ]
 
 
-def test_jobs_are_told_beside_the_week_before_and_cancelled_runs_count_neither_way() -> None:
+def test_jobs_compare_with_the_week_before_without_cancelled_runs() -> None:
     now = [a_run(), a_run(outcome="failed"), a_run(outcome="cancelled")]
     section = runs.jobs(now, [a_run(ago=2 * DAY)])
     assert section.header == ("job", "runs", "success", "success before", "median", "median before", "longest")
@@ -91,101 +91,101 @@ def test_jobs_are_told_beside_the_week_before_and_cancelled_runs_count_neither_w
     assert not section.finding
 
 
-def test_without_a_week_before_nothing_is_compared_with_it() -> None:
+def test_sections_without_a_week_before_compare_nothing() -> None:
     for section in (runs.jobs([a_run()], []), traffic.trends(TrafficTotals(100, 0, 10, 90), TrafficTotals())):
         assert "nothing to compare with" in section.text
         assert "more" not in section.text.lower()
 
 
-def test_a_week_with_more_requests_and_fewer_hits_is_advised_and_no_other() -> None:
+def test_advice_on_quotas_needs_more_requests_and_fewer_hits() -> None:
     advice = "look at the quotas"
     assert advice in traffic.trends(TrafficTotals(200, 0, 70, 100), TrafficTotals(100, 0, 80, 100)).text
     assert advice not in traffic.trends(TrafficTotals(200, 0, 80, 100), TrafficTotals(100, 0, 80, 100)).text
     assert advice not in traffic.trends(TrafficTotals(100, 0, 70, 100), TrafficTotals(200, 0, 80, 100)).text
 
 
-def test_the_errors_of_a_week_are_something_to_look_at() -> None:
+def test_errors_of_the_week_are_a_finding() -> None:
     assert traffic.trends(TrafficTotals(200, 3), TrafficTotals(100, 9)).finding == "3 errors"
     assert not traffic.trends(TrafficTotals(200), TrafficTotals(100, 9)).finding
 
 
-def test_a_job_that_ran_every_day_and_did_not_today_is_found_and_a_weekly_one_is_not() -> None:
+def test_daily_job_without_a_run_is_a_finding() -> None:
     before = [a_run("sync-inventory", ago=n * DAY) for n in range(1, 8)] + [a_run("weekly-report", ago=3 * DAY)]
     section = runs.jobs([a_run()], before)
     assert section.finding == "1 job that did not run"
     assert "Did not run: sync-inventory." in section.text
 
 
-def test_a_failed_run_is_told_with_its_reason_and_a_link_and_without_addresses() -> None:
+def test_failed_run_has_a_link_and_its_reason_without_addresses() -> None:
     message = "3 shops: 5 due. Failed: a.example (MailRejected: 550 no such user jo@example.com).\nTraceback"
     section = runs.failures([a_run(outcome="failed", message=message), a_run()])
     assert section.finding == "1 failed run"
-    page = compose([section])
+    page = render_sections([section])
     assert "| a.example (MailRejected: 550 no such user " in page
     assert "jo@" not in page
     assert "Traceback" not in page
     assert "| [calm-otter](http://prefect/runs/1) | cache-warm | Mar 14 11:00 | failed | a.example" in page
 
 
-def test_what_is_quoted_ends_at_a_word() -> None:
+def test_quoted_text_is_cut_at_a_word() -> None:
     [row] = runs.failures([a_run(outcome="failed", message="a word " * 100)]).rows
-    assert 190 < len(row[-1]) <= MOST_CHARACTERS
+    assert 190 < len(row[-1]) <= MAX_CHARACTERS
     assert row[-1].endswith((" a …", " word …"))
 
 
-def test_runs_are_counted_by_days_of_24_hours() -> None:
-    found = [a_run(ago=HOUR), a_run(ago=23 * HOUR, outcome="crashed"), a_run(ago=25 * HOUR)]
-    days = runs.by_days_ago(found, NOW)
+def test_runs_are_grouped_by_days_of_24_hours() -> None:
+    recent_runs = [a_run(ago=HOUR), a_run(ago=23 * HOUR, outcome="crashed"), a_run(ago=25 * HOUR)]
+    days = runs.by_days_ago(recent_runs, NOW)
     assert {ago: len(of_day) for ago, of_day in days.items()} == {0: 2, 1: 1}
     assert (runs.success(days[0]), runs.success([])) == (50, None)
 
 
-def test_errors_are_told_by_minute_and_no_request_at_all_is_not_called_well() -> None:
-    assert "was the API up?" in traffic.errors(TrafficTotals(), []).text
+def test_errors_are_listed_by_minute_and_no_requests_are_not_a_success() -> None:
+    assert "Check that the API is running" in traffic.errors(TrafficTotals(), []).text
     assert not traffic.errors(TrafficTotals(100), []).finding
     section = traffic.errors(TrafficTotals(200, 3), [BadMinute(NOW, 3, 20)])
     assert (section.rows, section.finding) == ([("Mar 14 12:00", "3", "20")], "3 errors")
 
 
-def test_failed_mails_are_told_by_reason_without_addresses() -> None:
+def test_failed_mails_are_listed_by_reason_without_addresses() -> None:
     section = traffic.mails([FailedMails("a.example", "550 <jo@example.com> is unknown", 2)])
     assert section.finding == "2 failed mails"
-    assert "jo@" not in compose([section])
+    assert "jo@" not in render_sections([section])
 
 
-def test_the_cache_is_counted_from_the_report_before() -> None:
+def test_cache_use_is_counted_since_the_previous_report() -> None:
     earlier = cache_usage.rows([use(reads=400, hits=400, evictions=1)])
     assert cache_usage.since([use(evictions=3)], earlier) == [use(reads=600, hits=500, evictions=2)]
 
 
-def test_what_a_shop_holds_is_told_of_its_quota_in_the_page_and_in_the_table() -> None:
+def test_cache_size_is_shown_as_a_share_of_the_quota() -> None:
     [row] = cache_usage.rows([use(entries=90)])
     assert (row["entries (of quota)"], row["size (of quota)"]) == ("90 (90 %)", "1000 B (1 %)")
     section = cache_usage.section([use(entries=90)], ROOMY, None)
     assert section.rows == [("a.example", "90 %", "1,000", "0", "90 (90 %)", "1000 B (1 %)")]
 
 
-def test_counters_that_began_anew_are_counted_from_their_beginning() -> None:
+def test_reset_counters_count_from_zero() -> None:
     earlier = cache_usage.rows([use(reads=5000, hits=400)])
     assert cache_usage.since([use()], earlier) == [use()]
     assert cache_usage.since([use()], []) == [use()]
 
 
-def test_a_full_quota_with_few_hits_wants_a_larger_one_and_an_empty_one_wants_warming() -> None:
+def test_few_hits_lead_to_advice_on_the_quota_or_on_warming() -> None:
     full = cache_usage.section([use(hits=100, evictions=5, entries=95)], ROOMY, None)
     assert "Raise the quota" in full.text
     assert full.finding == "1 shop with few hits in the cache"
     assert "cache-warm" in cache_usage.section([use(hits=100)], ROOMY, None).text
     assert cache_usage.section([use()], ROOMY, None).text.endswith("Nothing to do.")
-    assert not cache_usage.section([use(reads=20, hits=1)], ROOMY, None).finding  # too few to tell
+    assert not cache_usage.section([use(reads=20, hits=1)], ROOMY, None).finding  # too few reads
 
 
-def test_a_redis_that_is_nearly_full_is_found() -> None:
+def test_redis_near_its_memory_limit_is_a_finding() -> None:
     assert cache_usage.section([use()], ServerMemory(91, 100, 7), NOW).finding == "Redis's memory"
     assert not cache_usage.section([use()], ServerMemory(91, 0, 7), NOW).finding  # it has no limit
 
 
-def test_a_registry_that_is_not_public_is_told_by_its_id_alone() -> None:
+def test_registry_that_is_not_public_is_shown_by_id() -> None:
     section = popularity.most_viewed([Viewed("a.example", 7, "smith", 9), Viewed("a.example", 8, None, 5)])
     assert [row[1:3] for row in section.rows] == [("7", "smith"), ("8", "not public")]
 
@@ -196,31 +196,31 @@ def test_shops_without_unviewed_registries_are_left_out() -> None:
     assert not popularity.unviewed([]).rows
 
 
-def test_warming_what_nobody_reads_is_told_from_a_sample_large_enough() -> None:
+def test_wasteful_warming_is_reported_from_20_sampled_entries_on() -> None:
     assert "a.example" in popularity.warming([Warmed("a.example", 100, 10)]).text
     assert "Nothing to do" in popularity.warming([Warmed("a.example", 100, 90), Warmed("b.example", 4, 0)]).text
 
 
-def test_dependencies_that_could_not_be_looked_up_are_not_called_clean() -> None:
-    section = upkeep.dependencies(0, [], "no route to osv.dev")
+def test_failed_audit_is_a_finding() -> None:
+    section = security.dependencies(AuditResult(unreachable="no route to osv.dev"))
     assert section.text.startswith("**They could not be checked**: the vulnerability service (osv.dev) gave no usable")
     assert "(no route to osv.dev)." in section.text
     assert "No known" not in section.text
     assert verdict([section]) == "Look at the dependencies, which could not be checked."
-    found = upkeep.dependencies(9, [Flaw("left-pad", "1.0", "CVE-1", ["1.1", "2.0"])], None)
-    assert (found.rows, found.finding) == ([("left-pad", "1.0", "CVE-1", "1.1 or 2.0")], "1 known vulnerability")
+    section = security.dependencies(AuditResult(9, (Vulnerability("left-pad", "1.0", "CVE-1", ("1.1", "2.0"), ""),)))
+    assert (section.rows, section.finding) == ([("left-pad", "1.0", "CVE-1", "1.1 or 2.0")], "1 known vulnerability")
 
 
-def test_keys_that_end_within_30_days_or_were_never_used_are_told() -> None:
+def test_keys_that_expire_in_30_days_or_were_never_used_are_listed() -> None:
     keys = [
         KeyAge("a.example", "ends", NOW - 90 * DAY, NOW + 29 * DAY, NOW),
         KeyAge("a.example", "stays", NOW - 90 * DAY, NOW + 31 * DAY, NOW),
         KeyAge("a.example", "idle", NOW - 31 * DAY, None, None),
         KeyAge("a.example", "new", NOW - 29 * DAY, None, None),
     ]
-    section = upkeep.keys(keys, NOW)
+    section = security.keys(keys, NOW)
     assert [(row[1], row[2]) for row in section.rows] == [
-        ("ends", "ends on 2026-04-12"),
+        ("ends", "expires on 2026-04-12"),
         ("idle", "never used since 2026-02-11"),
     ]
 
@@ -229,11 +229,11 @@ def test_keys_that_end_within_30_days_or_were_never_used_are_told() -> None:
     ("token", "why"),
     [
         (token_age(None, has_token=False, can_renew=False), "has none"),
-        (token_age(NOW + 29 * DAY, has_token=True, can_renew=False), "ends on 2026-04-12 and cannot be renewed"),
-        (token_age(NOW - 2 * DAY, has_token=True, can_renew=True), "ended on 2026-03-12 and was not renewed"),
+        (token_age(NOW + 29 * DAY, has_token=True, can_renew=False), "expires on 2026-04-12 and cannot be renewed"),
+        (token_age(NOW - 2 * DAY, has_token=True, can_renew=True), "expired on 2026-03-12 and was not renewed"),
         (token_age(NOW + HOUR, has_token=True, can_renew=True), None),
         (token_age(None, has_token=True, can_renew=False), None),
     ],
 )
-def test_a_shop_whose_token_will_not_serve_is_told(token: TokenAge, why: str | None) -> None:
-    assert [row[1] for row in upkeep.tokens([token], NOW).rows] == ([why] if why else [])
+def test_missing_expiring_and_lapsed_tokens_are_listed(token: TokenAge, why: str | None) -> None:
+    assert [row[1] for row in security.tokens([token], NOW).rows] == ([why] if why else [])

@@ -1,4 +1,4 @@
-"""The report's figures beside an independent count over the same rows: one row at a time, in plain Python."""
+"""Service levels, compared with an independent count of single rows in plain Python."""
 
 import base64
 import io
@@ -59,7 +59,7 @@ def between(rows: Rows, begin: datetime, end: datetime) -> Rows:
     return [row for row in rows if begin <= row["minute"] < end]
 
 
-def found(assessments: list[Assessment], level: Level, period: Period) -> Assessment:
+def assessment_of(assessments: list[Assessment], level: Level, period: Period) -> Assessment:
     [one] = [each for each in assessments if (each.level, each.period) == (level, period)]
     return one
 
@@ -69,7 +69,7 @@ async def assessed(resources: Resources, runs: dict[int, Count] | None = None) -
 
 
 @pytest.mark.parametrize("days", [65.0, 40.3])
-async def test_the_figures_are_those_of_a_count_row_by_row(resources: Resources, demo: Demo, days: float) -> None:
+async def test_service_levels_match_a_count_of_single_rows(resources: Resources, demo: Demo, days: float) -> None:
     rows = random_minutes(int(days), days)
     write(demo, rows)
     first = min(row["minute"] for row in rows)
@@ -87,9 +87,9 @@ async def test_the_figures_are_those_of_a_count_row_by_row(resources: Resources,
                 Level.CACHE: (reads[0] + reads[1]) / sum(reads),
             }
             for level, value in expected.items():
-                shown = found(report, level, period)
+                shown = assessment_of(report, level, period)
                 assert (shown.before if shift else shown.value) == pytest.approx(value, abs=1e-12)
-            latency = found(report, Level.LATENCY, period)
+            latency = assessment_of(report, Level.LATENCY, period)
             shown_seconds = latency.before if shift else latency.value
             assert shown_seconds
             exact = quantiles(seconds, n=20)[-1]
@@ -98,19 +98,19 @@ async def test_the_figures_are_those_of_a_count_row_by_row(resources: Resources,
                 assert latency.count == Count(len(seconds), sum(each > 0.1 for each in seconds))
 
 
-async def test_what_was_before_the_first_minute_was_no_outage(resources: Resources, demo: Demo) -> None:
+async def test_time_before_the_first_minute_is_not_an_outage(resources: Resources, demo: Demo) -> None:
     for ago in (90, 10, 1):
         demo.execute("INSERT INTO service_minutes VALUES (%s, true, 0, 0, '{0}', 0, 0, 0, 0)", [END - ago * MINUTE])
     report = await assessed(resources)
-    assert {found(report, Level.UPTIME, period).count for period in Period} == {Count(90, 87)}
+    assert {assessment_of(report, Level.UPTIME, period).count for period in Period} == {Count(90, 87)}
 
 
-async def test_nothing_counted_is_no_data_and_not_a_success(resources: Resources) -> None:
+async def test_no_counts_are_no_data(resources: Resources) -> None:
     report = await assessed(resources)
     assert {(each.value, each.met, each.budget_left, each.gain) for each in report} == {(None, None, None, None)}
 
 
-async def test_mails_are_those_sent_and_given_up_in_the_period(resources: Resources, demo: Demo) -> None:
+async def test_mails_count_when_sent_or_given_up_in_the_period(resources: Resources, demo: Demo) -> None:
     rng = random.Random(7)  # noqa: S311  any mails will do
     states = ["pending", "sending", "sent", "sent", "sent", "failed", "suppressed"]
     mails = [(rng.choice(states), END - rng.uniform(-1, 70) * DAY) for _ in range(400)]
@@ -130,20 +130,20 @@ async def test_mails_are_those_sent_and_given_up_in_the_period(resources: Resour
         ended = [state for state, moment in mails if END - length * DAY <= moment < END]
         bad = ended.count("failed") + ended.count("refused")
         expected = Count(ended.count("sent") + bad, bad)
-        assert found(report, Level.MAILS, period).count == expected
+        assert assessment_of(report, Level.MAILS, period).count == expected
 
 
-async def test_runs_are_counted_by_how_long_ago_they_were(resources: Resources) -> None:
+async def test_runs_are_counted_by_days_before_the_end(resources: Resources) -> None:
     report = await assessed(resources, {0: Count(100, 0), 6: Count(50, 1), 29: Count(50, 4), 30: Count(7, 7)})
-    counts = [found(report, Level.JOBS, period).count for period in Period]
+    counts = [assessment_of(report, Level.JOBS, period).count for period in Period]
     assert counts == [Count(100, 0), Count(150, 1), Count(200, 5)]
-    assert found(report, Level.JOBS, Period.MONTH).before == 0
+    assert assessment_of(report, Level.JOBS, Period.MONTH).before == 0
 
 
-async def test_the_plot_is_a_picture_within_the_page(resources: Resources, demo: Demo) -> None:
+async def test_plot_is_embedded_in_the_page(resources: Resources, demo: Demo) -> None:
     write(demo, random_minutes(1, 3))
-    said, _, data = draw_days(await tally_days(resources, END, {}), END).partition("](data:image/png;base64,")
-    assert said == "![Day by day: uptime, p95 latency, error rate, cache hit ratio, job success, mail success"
+    alt, _, data = draw_days(await tally_days(resources, END, {}), END).partition("](data:image/png;base64,")
+    assert alt == "![Day by day: uptime, p95 latency, error rate, cache hit ratio, job success, mail success"
     png = base64.b64decode(data.removesuffix(")"))
     assert Image.open(io.BytesIO(png)).size[0] > 1000
     assert len(png) < 100_000

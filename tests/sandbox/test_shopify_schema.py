@@ -24,7 +24,7 @@ from graphql import (
 )
 
 from deployments.sandbox.shopify.schema import SCHEMA
-from wishcraft.shopify.graphql_queries import DOCUMENTS
+from wishcraft.shopify.graphql_queries import QUERIES
 
 OWN_TYPES = [
     type_ for type_ in SCHEMA.type_map.values() if not (is_introspection_type(type_) or is_specified_scalar_type(type_))
@@ -51,12 +51,12 @@ def test_the_operations_start_from_the_official_roots(official: GraphQLSchema) -
     assert str(SCHEMA.mutation_type) == str(official.mutation_type)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", QUERIES)
 def test_a_document_of_the_client_is_valid_at_shopify(document: str, official: GraphQLSchema) -> None:
     assert validate(official, parse(document)) == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", QUERIES)
 def test_a_document_of_the_client_is_valid_at_the_simulator(document: str) -> None:
     assert validate(SCHEMA, parse(document)) == []
 

@@ -1,4 +1,4 @@
-"""The client against the simulator in one process, on a clock that nobody has to wait for."""
+"""The client and the simulator in one process, on a fake clock."""
 
 import asyncio
 from collections import defaultdict
@@ -21,11 +21,11 @@ from wishcraft.shopify.client import Count, ShopifyClient, count_nothing
 SHOP: Final = DEMO_SHOPS[0].domain
 START: Final = 1_790_000_000.0
 TURNS: Final = 50
-"""Of the event loop: enough for what is awake to go as far as it can."""
+"""Turns of the event loop: enough for every task that is awake to run until it sleeps."""
 
 
 class FakeClock:
-    """Time that passes only when everybody sleeps; simulator and client share it."""
+    """A clock that advances only when all tasks sleep; simulator and client share it."""
 
     def __init__(self) -> None:
         self.epoch = START
@@ -54,7 +54,7 @@ class FakeClock:
 
 
 class MemoryTokens:
-    """A token store that several clients of one test share, as processes share PostgreSQL."""
+    """A token store that the clients of one test share, as processes share PostgreSQL."""
 
     def __init__(self) -> None:
         self.tokens = {demo.domain: OfflineToken(demo.access_token, demo.refresh_token) for demo in DEMO_SHOPS}
@@ -62,7 +62,7 @@ class MemoryTokens:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def load(self, shop: str) -> OfflineToken:
-        await asyncio.sleep(0)  # a database would let others run here
+        await asyncio.sleep(0)  # other tasks run here, as during a query
         return self.tokens[shop]
 
     async def save(self, shop: str, token: OfflineToken) -> None:
@@ -71,13 +71,13 @@ class MemoryTokens:
         self.saved.append(token)
 
     @asynccontextmanager
-    async def refreshing(self, shop: str) -> AsyncIterator[None]:
+    async def refresh_lock(self, shop: str) -> AsyncIterator[None]:
         async with self._locks[shop]:
             yield
 
 
 class World:
-    """A simulator, the time, the token store, and clients of them."""
+    """A simulator, a clock, a token store, and their clients."""
 
     def __init__(self, http: httpx.AsyncClient, simulator: Simulator, clock: FakeClock) -> None:
         self.http = http
@@ -100,7 +100,7 @@ class World:
         jitter: Callable[[float, float], float] = lambda _, cap: cap,
         count: Count = count_nothing,
     ) -> ShopifyClient:
-        """By default jitter draws the longest pause, so that a test can foretell it."""
+        """By default the jitter is the longest pause, so that pauses are predictable."""
         return ShopifyClient(
             self.http,
             self.tokens,

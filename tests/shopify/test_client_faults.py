@@ -1,4 +1,4 @@
-"""Every fault ends in its typed error, and what is passing is tried again first."""
+"""Every fault raises its typed error, and transient faults are retried first."""
 
 import asyncio
 import socket
@@ -21,13 +21,13 @@ from wishcraft.errors import (
     WishCraftError,
 )
 from wishcraft.shopify.client import ShopifyClient
-from wishcraft.shopify.retries import MOST_RETRIES
+from wishcraft.shopify.retries import MAX_RETRIES
 from wishcraft.shopify.variants import read_variants
 
 
 @pytest.mark.parametrize("kind", [FaultKind.SERVER_ERROR, FaultKind.MALFORMED])
-async def test_a_passing_fault_is_survived(kind: FaultKind, world: World) -> None:
-    world.shop.faults.set(Fault(kind, remaining=MOST_RETRIES))
+async def test_transient_fault_is_retried(kind: FaultKind, world: World) -> None:
+    world.shop.faults.set(Fault(kind, remaining=MAX_RETRIES))
     assert len(await read_variants(world.client, SHOP, world.ids())) == 250
 
 
@@ -39,36 +39,34 @@ async def test_a_passing_fault_is_survived(kind: FaultKind, world: World) -> Non
         (FaultKind.EXPIRED_TOKEN, ShopifyUnauthorized),
     ],
 )
-async def test_a_lasting_fault_ends_in_its_typed_error(
-    kind: FaultKind, error: type[WishCraftError], world: World
-) -> None:
+async def test_lasting_fault_raises_its_typed_error(kind: FaultKind, error: type[WishCraftError], world: World) -> None:
     world.shop.faults.set(Fault(kind, remaining=None))
     with pytest.raises(error):
         await read_variants(world.client, SHOP, world.ids())
 
 
-async def test_pauses_between_attempts_are_drawn_from_a_growing_range(world: World) -> None:
-    world.shop.faults.set(Fault(FaultKind.SERVER_ERROR, remaining=MOST_RETRIES))
+async def test_pauses_between_attempts_grow_with_full_jitter(world: World) -> None:
+    world.shop.faults.set(Fault(FaultKind.SERVER_ERROR, remaining=MAX_RETRIES))
     await read_variants(world.another_client(jitter=lambda low, cap: low + cap / 4), SHOP, world.ids(1))
     assert world.clock.slept == [cap / 4 for cap in (0.5, 1.0, 2.0)]
 
 
 @pytest.mark.parametrize(
-    "document", ["{ nodes(ids: ", "{ shop { nothing } }", "{ productVariants { nodes { id } } }"]
+    "query", ["{ nodes(ids: ", "{ shop { nothing } }", "{ productVariants { nodes { id } } }"]
 )  # fmt: skip
-async def test_a_document_that_is_not_accepted_is_not_repeated(document: str, world: World) -> None:
+async def test_rejected_query_is_not_retried(query: str, world: World) -> None:
     with pytest.raises(ShopifyQueryInvalid):
-        await world.client.query(SHOP, document, {})
+        await world.client.query(SHOP, query, {})
     assert world.shop.counters.requests == 1
 
 
-async def test_a_cost_over_the_limit_is_told(world: World) -> None:
-    document = "{ products(first: 250) { nodes { variants(first: 100) { nodes { id } } } } }"
+async def test_query_over_the_cost_limit_raises(world: World) -> None:
+    query = "{ products(first: 250) { nodes { variants(first: 100) { nodes { id } } } } }"
     with pytest.raises(ShopifyQueryInvalid, match="exceeds the single query max cost limit"):
-        await world.client.query(SHOP, document, {})
+        await world.client.query(SHOP, query, {})
 
 
-async def test_a_shop_that_is_gone_refuses(world: World) -> None:
+async def test_deleted_shop_raises_shopify_refused(world: World) -> None:
     world.tokens.tokens["gone.myshopify.com"] = OfflineToken("shpat_any")
     with pytest.raises(ShopifyRefused, match="404"):
         await read_variants(world.client, "gone.myshopify.com", [1])
@@ -76,7 +74,7 @@ async def test_a_shop_that_is_gone_refuses(world: World) -> None:
 
 @pytest.fixture
 async def live() -> AsyncIterator[tuple[World, str]]:
-    """The simulator behind a real socket, with a client that waits a fifth of a second for an answer."""
+    """The simulator behind a real socket, and a client with a timeout of 0.2 s."""
     clock = FakeClock()
     app = create_app(Options(products=5, clock=clock, hang_seconds=0.5))
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
@@ -102,20 +100,20 @@ def client_at(origin: str, world: World) -> ShopifyClient:
     )
 
 
-async def test_an_answer_that_does_not_come_is_tried_again(live: tuple[World, str]) -> None:
+async def test_timeout_is_retried(live: tuple[World, str]) -> None:
     world, origin = live
     world.shop.faults.set(Fault(FaultKind.TIMEOUT, remaining=1))
     assert len(await read_variants(client_at(origin, world), SHOP, world.ids(5))) == 5
 
 
-async def test_answers_that_never_come_make_shopify_unavailable(live: tuple[World, str]) -> None:
+async def test_repeated_timeouts_raise_shopify_unavailable(live: tuple[World, str]) -> None:
     world, origin = live
     world.shop.faults.set(Fault(FaultKind.TIMEOUT, remaining=None))
     with pytest.raises(ShopifyUnavailable, match="ReadTimeout"):
         await read_variants(client_at(origin, world), SHOP, world.ids(5))
 
 
-async def test_a_port_where_nobody_listens_makes_shopify_unavailable(world: World) -> None:
+async def test_refused_connection_raises_shopify_unavailable(world: World) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         origin = f"http://127.0.0.1:{closed.getsockname()[1]}"
     world.http = httpx.AsyncClient()
@@ -123,7 +121,7 @@ async def test_a_port_where_nobody_listens_makes_shopify_unavailable(world: Worl
         await read_variants(client_at(origin, world), SHOP, [1])
 
 
-async def test_connections_that_are_cut_make_shopify_unavailable(world: World) -> None:
+async def test_aborted_connections_raise_shopify_unavailable(world: World) -> None:
     async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
@@ -134,10 +132,10 @@ async def test_connections_that_are_cut_make_shopify_unavailable(world: World) -
         origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         with pytest.raises(ShopifyUnavailable, match="RemoteProtocolError"):
             await read_variants(client_at(origin, world), SHOP, [1])
-    assert len(world.clock.slept) == MOST_RETRIES
+    assert len(world.clock.slept) == MAX_RETRIES
 
 
-async def test_no_secret_is_shown_by_an_error_or_a_representation(world: World) -> None:
+async def test_errors_and_reprs_show_no_secret(world: World) -> None:
     token = OfflineToken("shpat_hidden", "shprt_hidden", world.clock.now())
     world.tokens.tokens[SHOP] = token
     client = world.another_client(api_secret="secret_hidden")

@@ -6,21 +6,21 @@ from wishcraft.shopify.ids import from_global, to_global
 
 
 @given(st.integers(min_value=0, max_value=2**63 - 1))
-def test_a_number_survives_the_way_to_a_global_id_and_back(number: int) -> None:
+def test_number_survives_conversion_to_a_global_id_and_back(number: int) -> None:
     assert from_global("ProductVariant", to_global("ProductVariant", number)) == number
 
 
-def test_parameters_of_a_global_id_are_dropped() -> None:
+def test_parameters_of_a_global_id_are_ignored() -> None:
     assert from_global("InventoryLevel", "gid://shopify/InventoryLevel/7?inventory_item_id=9") == 7
 
 
 @pytest.mark.parametrize("number", ["", "-7", "7x", "\u0667", "7/8"])
-def test_a_global_id_without_a_plain_number_is_refused(number: str) -> None:
+def test_global_id_without_a_plain_number_is_refused(number: str) -> None:
     with pytest.raises(ValueError, match="not the global id of a ProductVariant"):
         from_global("ProductVariant", f"gid://shopify/ProductVariant/{number}")
 
 
 @pytest.mark.parametrize("value", ["7", "gid://shopify/Product/7", "", "xgid://shopify/ProductVariant/7"])
-def test_what_is_not_the_global_id_of_the_kind_is_refused(value: str) -> None:
+def test_global_id_of_another_kind_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match="not the global id of a ProductVariant"):
         from_global("ProductVariant", value)

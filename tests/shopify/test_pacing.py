@@ -1,4 +1,4 @@
-"""The client waits as long as Shopify says, and no longer."""
+"""The client waits exactly as long as Shopify's rate limit demands."""
 
 import asyncio
 
@@ -8,32 +8,32 @@ import pytest
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from tests.shopify.conftest import SHOP, World
 from wishcraft.errors import ShopifyThrottled
-from wishcraft.shopify.client import PATIENCE
+from wishcraft.shopify.client import MAX_WAIT_SECONDS
 from wishcraft.shopify.pacing import Bucket, ThrottleStatus
 from wishcraft.shopify.variants import POINTS_PER_BATCH, read_variants
 
 
-async def test_nothing_is_waited_for_while_there_are_points(world: World) -> None:
+async def test_no_wait_while_there_are_points(world: World) -> None:
     for _ in range(2):
         await read_variants(world.client, SHOP, world.ids())
     assert world.clock.slept == []
 
 
-async def test_a_short_bucket_is_waited_for_exactly_and_never_overdrawn(world: World) -> None:
+async def test_client_waits_exactly_for_missing_points_and_is_never_throttled(world: World) -> None:
     for _ in range(4):
         await read_variants(world.client, SHOP, world.ids())
     assert world.clock.slept == [pytest.approx(2.5), pytest.approx(7.5)]  # 2,000 points, 100 a second, 750 each
     assert world.shop.counters.throttled == 0
 
 
-async def test_an_unknown_bucket_is_learnt_from_being_throttled(world: World) -> None:
+async def test_unknown_bucket_is_learned_from_the_first_throttling(world: World) -> None:
     world.shop.bucket.drain()
     await read_variants(world.client, SHOP, world.ids())
     assert world.clock.slept == [pytest.approx(POINTS_PER_BATCH / 100)]
     assert world.shop.counters.throttled == 1
 
 
-async def test_a_throttled_query_is_logged_as_runs_show_it_with_its_shop_and_points(
+async def test_throttled_query_is_logged_with_its_shop_and_points(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.shop.bucket.drain()
@@ -43,7 +43,7 @@ async def test_a_throttled_query_is_logged_as_runs_show_it_with_its_shop_and_poi
     assert line.getMessage().startswith(f"{SHOP}: Shopify put off a query of {POINTS_PER_BATCH:.0f} points; ")
 
 
-async def test_a_small_query_does_not_wait_for_the_points_of_a_large_one(world: World) -> None:
+async def test_small_query_does_not_wait_for_the_points_of_a_large_one(world: World) -> None:
     for _ in range(2):
         await read_variants(world.client, SHOP, world.ids())
         await read_variants(world.client, SHOP, world.ids(10))
@@ -58,7 +58,7 @@ async def test_concurrent_queries_queue_for_the_points_of_their_shop(world: Worl
     assert world.clock.epoch - began == pytest.approx((7 * POINTS_PER_BATCH - 2000) / 100)
 
 
-async def test_another_shop_is_not_waited_for(world: World) -> None:
+async def test_query_does_not_wait_for_another_shops_points(world: World) -> None:
     for _ in range(2):
         await read_variants(world.client, SHOP, world.ids())
     other = "sakura-living.myshopify.com"
@@ -70,20 +70,20 @@ async def test_another_shop_is_not_waited_for(world: World) -> None:
     assert world.client.throttle_status("lumiere-maison.myshopify.com") is None
 
 
-async def test_retry_after_is_waited_for(world: World) -> None:
+async def test_client_waits_for_retry_after(world: World) -> None:
     world.shop.faults.set(Fault(FaultKind.TOO_MANY_REQUESTS, remaining=2))
     await read_variants(world.client, SHOP, world.ids(1))
     assert world.clock.slept == [1.0, 1.0]
 
 
-async def test_patience_with_throttling_ends(world: World) -> None:
+async def test_lasting_throttling_raises_shopify_throttled(world: World) -> None:
     world.shop.faults.set(Fault(FaultKind.THROTTLE, remaining=None))
     with pytest.raises(ShopifyThrottled, match="still throttles after"):
         await read_variants(world.client, SHOP, world.ids())
-    assert PATIENCE - 8 < sum(world.clock.slept) <= PATIENCE
+    assert MAX_WAIT_SECONDS - 8 < sum(world.clock.slept) <= MAX_WAIT_SECONDS
 
 
-async def test_throttling_that_the_figures_do_not_explain_is_met_with_growing_pauses(world: World) -> None:
+async def test_unexplained_throttling_backs_off_exponentially(world: World) -> None:
     throttled = {
         "errors": [{"message": "Throttled", "extensions": {"code": "THROTTLED"}}],
         "extensions": {
@@ -99,12 +99,12 @@ async def test_throttling_that_the_figures_do_not_explain_is_met_with_growing_pa
     assert world.clock.slept[:5] == [0.5, 1.0, 2.0, 4.0, 8.0]
 
 
-def test_points_that_are_on_their_way_are_not_given_out_twice() -> None:
+def test_reserved_points_are_not_granted_twice() -> None:
     bucket = Bucket()
     assert bucket.reserve(750, now=0) == 0  # nothing is known yet
     bucket.release(750)
-    bucket.learn(ThrottleStatus(2000, 1000, 100), now=0)
+    bucket.update(ThrottleStatus(2000, 1000, 100), now=0)
     assert [bucket.reserve(750, now=0) for _ in range(3)] == [0, 5, 12.5]
     bucket.release(750)
-    bucket.learn(ThrottleStatus(2000, 250, 100), now=0)
-    assert bucket.reserve(750, now=10) == pytest.approx(10)  # 250 + 10 s of 100, less 1,500 on their way, less 750
+    bucket.update(ThrottleStatus(2000, 250, 100), now=0)
+    assert bucket.reserve(750, now=10) == pytest.approx(10)  # 250 + 10 s of 100, less 1,500 reserved, less 750

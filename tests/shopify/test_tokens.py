@@ -1,4 +1,4 @@
-"""Expiring tokens: renewed once, whoever asks; durable before they are used."""
+"""Expiring tokens are refreshed once across clients, and durable before they are used."""
 
 import asyncio
 from datetime import timedelta
@@ -13,7 +13,7 @@ from wishcraft.errors import ShopifyUnauthorized
 from wishcraft.shopify.variants import read_variants
 
 
-async def test_a_token_that_ran_out_is_refreshed(world: World) -> None:
+async def test_expired_token_is_refreshed(world: World) -> None:
     world.clock.epoch += LIFETIME + 1
     assert await read_variants(world.client, SHOP, world.ids(1))
     assert world.shop.counters.token_refreshes == 1
@@ -27,23 +27,23 @@ async def test_two_clients_that_share_a_store_refresh_once(world: World) -> None
     assert len(world.tokens.saved) == 1
 
 
-async def test_a_token_near_its_end_is_refreshed_ahead_by_one_of_two_clients(world: World) -> None:
-    held = world.tokens.tokens[SHOP]
+async def test_token_about_to_expire_is_refreshed_by_one_of_two_clients(world: World) -> None:
+    stored = world.tokens.tokens[SHOP]
     soon = world.clock.now() + timedelta(minutes=4)
-    world.tokens.tokens[SHOP] = OfflineToken(held.access, held.refresh, soon)
+    world.tokens.tokens[SHOP] = OfflineToken(stored.access, stored.refresh, soon)
     clients = (world.client, world.another_client())
     await asyncio.gather(*(read_variants(client, SHOP, world.ids(1)) for client in clients))
     assert world.shop.counters.token_refreshes == 1
     assert world.tokens.tokens[SHOP].expires_at == world.clock.now() + timedelta(seconds=LIFETIME)
 
 
-async def test_the_rotated_refresh_token_is_durable_before_the_new_access_token_is_used(
+async def test_new_refresh_token_is_durable_before_the_new_access_token_is_used(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.clock.epoch += LIFETIME + 1
 
     async def lose(_shop: str, _token: OfflineToken) -> None:
-        raise ConnectionError("the database went away")
+        raise ConnectionError("the database does not answer")
 
     with monkeypatch.context() as broken:
         broken.setattr(world.tokens, "save", lose)
@@ -52,7 +52,7 @@ async def test_the_rotated_refresh_token_is_durable_before_the_new_access_token_
     assert await read_variants(world.client, SHOP, world.ids(1))  # the old refresh token is still good
 
 
-async def test_a_refresh_whose_answer_was_lost_is_repeated_with_the_same_token(world: World) -> None:
+async def test_refresh_is_repeatable_until_the_new_token_is_used(world: World) -> None:
     refresh = str(world.tokens.tokens[SHOP].refresh)
     credentials = world.simulator.credentials
     assert credentials.refresh(SHOP, refresh)
@@ -62,19 +62,19 @@ async def test_a_refresh_whose_answer_was_lost_is_repeated_with_the_same_token(w
     assert credentials.refresh(SHOP, refresh) is None
 
 
-async def test_a_shop_that_took_its_permission_back_must_install_anew(world: World) -> None:
+async def test_shop_that_revoked_the_app_must_install_it_again(world: World) -> None:
     world.tokens.tokens[SHOP] = OfflineToken("shpat_revoked", "shprt_revoked", None)
     with pytest.raises(ShopifyUnauthorized, match="installed anew"):
         await read_variants(world.client, SHOP, world.ids(1))
 
 
-async def test_a_token_without_a_refresh_token_is_not_renewed(world: World) -> None:
+async def test_token_without_a_refresh_token_is_not_refreshed(world: World) -> None:
     world.tokens.tokens[SHOP] = OfflineToken("shpat_revoked")
     with pytest.raises(ShopifyUnauthorized, match="has no refresh token"):
         await read_variants(world.client, SHOP, world.ids(1))
 
 
-async def test_one_401_by_mistake_costs_a_refresh_and_no_more(world: World) -> None:
+async def test_single_spurious_401_costs_one_refresh(world: World) -> None:
     world.shop.faults.set(Fault(FaultKind.EXPIRED_TOKEN, remaining=1))
     assert await read_variants(world.client, SHOP, world.ids(1))
     assert world.shop.counters.token_refreshes == 1

@@ -1,4 +1,4 @@
-"""What is read is what the shop sells, by id or in bulk."""
+"""Variants are read as the shop has them, by id and in bulk."""
 
 from contextlib import aclosing
 from decimal import Decimal
@@ -12,15 +12,15 @@ from tests.shopify.conftest import SHOP, World
 from wishcraft.domain.inventory import InventoryPolicy, VariantReading
 from wishcraft.errors import BulkOperationFailed, ShopifyQueryInvalid, ShopifyThrottled, ShopifyUnavailable
 from wishcraft.shopify.bulk import bulk_objects
-from wishcraft.shopify.retries import MOST_RETRIES
-from wishcraft.shopify.variants import MOST_IDS, POINTS_PER_BATCH, bulk_read_variants, read_variants
+from wishcraft.shopify.retries import MAX_RETRIES
+from wishcraft.shopify.variants import MAX_IDS, POINTS_PER_BATCH, bulk_read_variants, read_variants
 
 
 async def read_all_in_bulk(world: World) -> list[VariantReading]:
     return [reading async for reading in bulk_read_variants(world.client, SHOP)]
 
 
-async def test_a_variant_is_read_as_the_shop_has_it(world: World) -> None:
+async def test_variant_is_read_as_the_shop_has_it(world: World) -> None:
     [number] = world.ids(1)
     variant = world.shop.stock.known(number)
     assert variant
@@ -43,12 +43,12 @@ async def test_a_variant_is_read_as_the_shop_has_it(world: World) -> None:
     )
 
 
-async def test_a_full_batch_costs_what_is_said(world: World) -> None:
-    assert len(await read_variants(world.client, SHOP, world.ids())) == MOST_IDS
+async def test_full_batch_costs_points_per_batch(world: World) -> None:
+    assert len(await read_variants(world.client, SHOP, world.ids())) == MAX_IDS
     assert world.shop.counters.points_spent == POINTS_PER_BATCH
 
 
-async def test_more_than_a_batch_is_refused_before_it_is_sent(world: World) -> None:
+async def test_more_ids_than_a_batch_are_refused_before_the_request(world: World) -> None:
     with pytest.raises(ValueError, match="251 ids"):
         await read_variants(world.client, SHOP, range(251))
 
@@ -58,7 +58,7 @@ async def test_no_ids_need_no_request(world: World) -> None:
     assert world.shop.counters.requests == 0
 
 
-async def test_a_deleted_variant_reads_as_none(world: World) -> None:
+async def test_deleted_variant_is_read_as_none(world: World) -> None:
     kept, deleted = world.ids(2)
     variant = world.shop.stock.known(deleted)
     assert variant
@@ -69,14 +69,14 @@ async def test_a_deleted_variant_reads_as_none(world: World) -> None:
     assert readings[1] is None
 
 
-async def test_bulk_reads_the_same_as_nodes(world: World) -> None:
+async def test_bulk_and_nodes_read_the_same(world: World) -> None:
     ids = world.shop.stock.variant_ids()
-    assert len(ids) > MOST_IDS
+    assert len(ids) > MAX_IDS
     by_id = await read_variants(world.client, SHOP, ids[:250]) | await read_variants(world.client, SHOP, ids[250:])
     assert {reading.variant_id: reading for reading in await read_all_in_bulk(world)} == by_id
 
 
-async def test_an_empty_shop_has_an_empty_bulk_result(world: World) -> None:
+async def test_empty_shop_has_an_empty_bulk_result(world: World) -> None:
     for number in world.shop.stock.variant_ids():
         variant = world.shop.stock.known(number)
         assert variant
@@ -85,29 +85,27 @@ async def test_an_empty_shop_has_an_empty_bulk_result(world: World) -> None:
 
 
 @pytest.mark.parametrize(("kind", "status"), [(FaultKind.BULK_FAILED, "FAILED"), (FaultKind.BULK_CANCELED, "CANCELED")])
-async def test_a_bulk_operation_that_ends_badly_is_an_error(kind: FaultKind, status: str, world: World) -> None:
+async def test_failed_bulk_operation_raises(kind: FaultKind, status: str, world: World) -> None:
     world.shop.faults.set(Fault(kind))
     with pytest.raises(BulkOperationFailed, match=status):
         await read_all_in_bulk(world)
 
 
-async def test_a_download_that_breaks_off_goes_on_where_it_stopped(world: World) -> None:
-    whole = await read_all_in_bulk(world)
+async def test_interrupted_download_continues_where_it_stopped(world: World) -> None:
+    complete = await read_all_in_bulk(world)
     world.shop.faults.set(Fault(FaultKind.BULK_TRUNCATED, remaining=2))
-    assert await read_all_in_bulk(world) == whole
+    assert await read_all_in_bulk(world) == complete
     assert world.shop.counters.downloads == 4
 
 
-async def test_a_download_that_never_comes_whole_is_not_taken_for_the_whole(world: World) -> None:
+async def test_download_that_is_never_complete_raises(world: World) -> None:
     world.shop.faults.set(Fault(FaultKind.BULK_TRUNCATED, remaining=None))
     with pytest.raises(ShopifyUnavailable, match="malformed JSON"):
         await read_all_in_bulk(world)
-    assert world.shop.counters.downloads == MOST_RETRIES + 1
+    assert world.shop.counters.downloads == MAX_RETRIES + 1
 
 
-async def test_a_file_that_ends_early_after_a_whole_line_is_noticed(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_file_truncated_after_a_complete_line_raises(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await read_all_in_bulk(world)
     lines = bytes(world.shop.bulk_operations[0].content).splitlines(keepends=True)
     monkeypatch.setattr(world.shop, "file", lambda _key: b"".join(lines[:-1]))
@@ -115,26 +113,26 @@ async def test_a_file_that_ends_early_after_a_whole_line_is_noticed(
         await read_all_in_bulk(world)
 
 
-async def test_the_access_token_is_not_sent_to_where_the_file_lies(world: World) -> None:
+async def test_access_token_is_not_sent_with_the_download(world: World) -> None:
     sent: list[httpx.Request] = []
 
-    async def note(request: httpx.Request) -> None:
+    async def record(request: httpx.Request) -> None:
         sent.append(request)
 
-    world.http.event_hooks = {"request": [note]}
+    world.http.event_hooks = {"request": [record]}
     await read_all_in_bulk(world)
     with_token = {"X-Shopify-Access-Token" in request.headers for request in sent if "/downloads/" in str(request.url)}
     assert with_token == {False}
 
 
-async def test_a_reader_that_stops_early_closes_the_download(world: World) -> None:
+async def test_reader_that_stops_early_closes_the_download(world: World) -> None:
     async with aclosing(bulk_read_variants(world.client, SHOP)) as readings:
         async for _ in readings:
             break
     assert world.shop.counters.downloads == 1
 
 
-async def test_a_sixth_bulk_operation_waits_for_a_place_and_then_gives_up(world: World) -> None:
+async def test_sixth_bulk_operation_waits_and_then_raises(world: World) -> None:
     await read_all_in_bulk(world)
     world.shop.bulk_operations[:] = world.shop.bulk_operations * 5
     world.shop.bulk_operations[0].status = "RUNNING"
@@ -142,12 +140,12 @@ async def test_a_sixth_bulk_operation_waits_for_a_place_and_then_gives_up(world:
         await read_all_in_bulk(world)
 
 
-async def test_a_bulk_query_that_shopify_does_not_accept_is_told(world: World) -> None:
+async def test_rejected_bulk_query_raises(world: World) -> None:
     with pytest.raises(ShopifyQueryInvalid, match="must contain at least one connection"):
         await anext(bulk_objects(world.client, SHOP, "{ shop { id } }"))
 
 
-async def test_children_say_who_their_parent_is(world: World) -> None:
+async def test_children_carry_the_id_of_their_parent(world: World) -> None:
     query = "{ products { edges { node { id variants { edges { node { id } } } } } } }"
     records = [record async for record in bulk_objects(world.client, SHOP, query)]
     products = {record["id"] for record in records if "__parentId" not in record}
@@ -156,7 +154,7 @@ async def test_children_say_who_their_parent_is(world: World) -> None:
     assert {child["__parentId"] for child in children} == products
 
 
-async def test_connections_inside_an_objects_objects_are_children_too(world: World) -> None:
+async def test_nested_connections_are_children_too(world: World) -> None:
     query = "{ productVariants { nodes { id inventoryItem { id inventoryLevels { nodes { id } } } } } }"
     records = [record async for record in bulk_objects(world.client, SHOP, query)]
     variants = {record["id"]: record for record in records if "__parentId" not in record}
@@ -165,7 +163,7 @@ async def test_connections_inside_an_objects_objects_are_children_too(world: Wor
     assert all(variant["inventoryItem"].keys() == {"id"} for variant in variants.values())
 
 
-async def test_an_answer_with_fewer_nodes_than_ids_is_not_taken_for_deletions(world: World) -> None:
+async def test_fewer_nodes_than_ids_do_not_count_as_deletions(world: World) -> None:
     short = httpx.MockTransport(lambda _: httpx.Response(200, json={"data": {"nodes": []}}))
     async with httpx.AsyncClient(transport=short) as world.http:
         with pytest.raises(ShopifyUnavailable, match="0 nodes in answer to 1 ids"):

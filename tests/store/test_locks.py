@@ -17,7 +17,7 @@ from wishcraft.store import locks
 from wishcraft.store.engine import Database
 
 async def main():
-    async with locks.hold(Database(sys.argv[1]), "sync", 1):
+    async with locks.acquire(Database(sys.argv[1]), "sync", 1):
         print("held", flush=True)
         await asyncio.Event().wait()
 
@@ -26,36 +26,36 @@ asyncio.run(main())
 
 
 async def has(db: Database, name: str = "sync", shop: int | str = 1) -> bool:
-    async with locks.try_hold(db, name, shop) as mine:
-        return mine
+    async with locks.try_acquire(db, name, shop) as acquired:
+        return acquired
 
 
-async def test_a_lock_is_held_by_one_and_free_after_it(resources: Resources) -> None:
-    async with locks.try_hold(resources.db, "sync", 1) as mine:
-        assert mine
+async def test_a_lock_has_one_holder_and_is_free_afterwards(resources: Resources) -> None:
+    async with locks.try_acquire(resources.db, "sync", 1) as acquired:
+        assert acquired
         assert not await has(resources.db)
     assert await has(resources.db)
 
 
-async def test_other_names_and_other_shops_are_free(resources: Resources) -> None:
-    async with locks.hold(resources.db, "sync", 1):
+async def test_locks_of_other_names_and_shops_are_independent(resources: Resources) -> None:
+    async with locks.acquire(resources.db, "sync", 1):
         assert await has(resources.db, "reminders", 1)
         assert await has(resources.db, "sync", 2)
 
 
-async def test_work_that_fails_frees_its_lock(resources: Resources) -> None:
+async def test_failed_work_releases_its_lock(resources: Resources) -> None:
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
-            async with locks.hold(resources.db, "sync", 1):
+            async with locks.acquire(resources.db, "sync", 1):
                 _ = 1 / 0
     assert await has(resources.db)
 
 
-async def test_work_that_is_cancelled_frees_its_lock(resources: Resources) -> None:
+async def test_cancelled_work_releases_its_lock(resources: Resources) -> None:
     entered = asyncio.Event()
 
     async def work() -> None:
-        async with locks.hold(resources.db, "sync", 1):
+        async with locks.acquire(resources.db, "sync", 1):
             entered.set()
             await asyncio.Event().wait()
 
@@ -66,22 +66,22 @@ async def test_work_that_is_cancelled_frees_its_lock(resources: Resources) -> No
     assert await has(resources.db)
 
 
-async def test_one_who_waits_goes_in_when_the_other_leaves(resources: Resources) -> None:
+async def test_a_waiter_gets_the_lock_after_its_release(resources: Resources) -> None:
     order: list[str] = []
 
     async def second() -> None:
-        async with locks.hold(resources.db, "sync", 1):
+        async with locks.acquire(resources.db, "sync", 1):
             order.append("second")
 
-    async with locks.hold(resources.db, "sync", 1):
+    async with locks.acquire(resources.db, "sync", 1):
         waiting = asyncio.create_task(second())
-        await _until_somebody_waits(resources.db)
+        await _until_a_process_waits(resources.db)
         order.append("first")
     await waiting
     assert order == ["first", "second"]
 
 
-async def test_the_lock_of_a_killed_process_is_free_at_once(resources: Resources) -> None:
+async def test_a_killed_process_releases_its_lock_at_once(resources: Resources) -> None:
     url = resources.db.engine.url.render_as_string(hide_password=False)
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", HOLDER, url, stdout=asyncio.subprocess.PIPE)
     assert process.stdout
@@ -89,11 +89,11 @@ async def test_the_lock_of_a_killed_process_is_free_at_once(resources: Resources
     assert not await has(resources.db)
     process.kill()
     await process.wait()
-    async with asyncio.timeout(10), locks.hold(resources.db, "sync", 1):
+    async with asyncio.timeout(10), locks.acquire(resources.db, "sync", 1):
         assert process.returncode
 
 
-async def _until_somebody_waits(db: Database) -> None:
+async def _until_a_process_waits(db: Database) -> None:
     async with asyncio.timeout(10):
         while True:
             async with db.engine.connect() as connection:

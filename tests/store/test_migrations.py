@@ -7,11 +7,11 @@ from wishcraft import migrations
 from wishcraft.settings import Settings
 
 
-def test_the_migrations_lead_to_the_tables_of_the_code(settings: Settings) -> None:
+def test_the_migrations_produce_the_tables_of_the_code(settings: Settings) -> None:
     migrations.check(settings.database_url)
 
 
-def test_a_table_that_differs_is_noticed(settings: Settings) -> None:
+def test_a_table_that_differs_from_the_code_is_detected(settings: Settings) -> None:
     with psycopg.connect(plain(settings), autocommit=True) as connection:
         connection.execute("ALTER TABLE shops ADD COLUMN surprise text")
         try:
@@ -25,7 +25,7 @@ def test_an_upgrade_can_be_repeated(settings: Settings) -> None:
     migrations.upgrade(settings.database_url)
 
 
-def test_a_migration_gives_up_on_a_lock_instead_of_holding_up_readers(settings: Settings) -> None:
+def test_a_migration_fails_on_a_lock_timeout_instead_of_blocking_readers(settings: Settings) -> None:
     with psycopg.connect(plain(settings)) as blocker:
         blocker.execute("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(OperationalError, match="lock timeout"):

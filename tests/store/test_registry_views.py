@@ -34,7 +34,7 @@ def slug_of(demo: Demo, registry_id: int) -> str:
     return str(row[0])
 
 
-async def test_the_most_viewed_come_first_and_only_the_public_with_their_slug(
+async def test_most_viewed_registries_come_first_and_only_public_ones_have_a_slug(
     resources: Resources, demo: Demo, ids: list[int]
 ) -> None:
     for number, registry_id in enumerate(ids):
@@ -48,7 +48,7 @@ async def test_the_most_viewed_come_first_and_only_the_public_with_their_slug(
     assert elsewhere == []
 
 
-async def test_what_nobody_read_is_counted_and_only_the_public_are_named(
+async def test_unviewed_registries_are_counted_and_only_public_ones_named(
     resources: Resources, demo: Demo, ids: list[int]
 ) -> None:
     async with resources.db.repeatable_read() as session:
@@ -61,7 +61,7 @@ async def test_what_nobody_read_is_counted_and_only_the_public_are_named(
         assert await registry_views.find_unviewed(session, SHOP, 30, 5) == (3, 1, [])
 
 
-async def test_the_read_ones_among_some_are_counted(resources: Resources, demo: Demo, ids: list[int]) -> None:
+async def test_viewed_registries_among_the_given_are_counted(resources: Resources, demo: Demo, ids: list[int]) -> None:
     slugs = [slug_of(demo, each) for each in ids]
     view(demo, ids[0], 3)
     view(demo, ids[1], 3, days_ago=8)

@@ -82,7 +82,7 @@ async def plan(database: Database, statement: str, kind: Kind, before: datetime)
 
 @pytest.mark.parametrize("age", [timedelta(0), timedelta(minutes=ROWS / 2), timedelta(minutes=ROWS + 1)])
 @pytest.mark.parametrize("kind", INDEXES)
-async def test_a_batch_is_found_by_its_index_be_all_rows_old_or_none(
+async def test_a_batch_uses_its_index_whether_all_rows_or_none_are_expired(
     database: Database, kind: Kind, age: timedelta
 ) -> None:
     lines = await plan(database, retention._DELETE, kind, NOW - age)
@@ -92,7 +92,7 @@ async def test_a_batch_is_found_by_its_index_be_all_rows_old_or_none(
 
 
 @pytest.mark.parametrize("kind", sorted(set(INDEXES) - {Kind.VIEWS}))  # they count days: all but a few are old
-async def test_a_count_that_finds_little_reads_little(database: Database, kind: Kind) -> None:
+async def test_a_count_of_few_rows_uses_the_index(database: Database, kind: Kind) -> None:
     lines = await plan(database, retention._COUNT, kind, NOW - timedelta(minutes=ROWS - 10))
     assert INDEXES[kind] in lines, lines
 
@@ -100,7 +100,7 @@ async def test_a_count_that_finds_little_reads_little(database: Database, kind: 
 @pytest.mark.parametrize(
     "action", ["compliance.export", "compliance", "Compliance.x", "customers/redact", "customers/updated", "%", ""]
 )
-async def test_the_database_tells_compliance_as_the_rule_does(database: Database, action: str) -> None:
+async def test_the_sql_rule_of_compliance_equals_the_domains(database: Database, action: str) -> None:
     async with database.repeatable_read() as session:
         query = text(f"SELECT {IS_COMPLIANCE} FROM (SELECT CAST(:action AS text) AS action) a")  # noqa: S608  constants
         assert (await session.execute(query, {"action": action})).scalar_one() is is_compliance(action)

@@ -20,7 +20,7 @@ MOVE_ITEM = "UPDATE registry_items SET shop_id = 2 WHERE shop_id = 1"
 MOVE_PURCHASE = "UPDATE purchases SET shop_id = 2 WHERE shop_id = 1"
 
 
-def test_a_slug_is_free_in_another_shop_and_taken_in_its_own(demo: Demo) -> None:
+def test_a_slug_is_unique_within_a_shop_only(demo: Demo) -> None:
     demo.execute(COPY_REGISTRY, [2])
     with pytest.raises(psycopg.errors.UniqueViolation):
         demo.execute(COPY_REGISTRY, [1])
@@ -40,12 +40,12 @@ def test_a_line_item_counts_once_per_shop(demo: Demo) -> None:
 @pytest.mark.parametrize(
     ("table", "column"), [("registries", "visibility"), ("registry_items", "status"), ("purchases", "status")]
 )
-def test_a_word_outside_the_vocabulary_is_refused(demo: Demo, table: str, column: str) -> None:
+def test_a_value_outside_the_enumeration_is_rejected(demo: Demo, table: str, column: str) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
         demo.execute(f"UPDATE {table} SET {column} = 'nonsense'")  # noqa: S608  ours
 
 
-def test_money_is_exact(demo: Demo) -> None:
+def test_no_column_is_a_float(demo: Demo) -> None:
     floats = demo.execute(
         """SELECT table_name, column_name FROM information_schema.columns
            WHERE table_schema = 'public' AND data_type IN ('real', 'double precision')"""
@@ -53,7 +53,7 @@ def test_money_is_exact(demo: Demo) -> None:
     assert floats == []
 
 
-def test_every_time_is_aware(demo: Demo) -> None:
+def test_every_timestamp_column_has_a_time_zone(demo: Demo) -> None:
     naive = demo.execute(
         """SELECT table_name, column_name FROM information_schema.columns
            WHERE table_schema = 'public' AND data_type = 'timestamp without time zone'"""
@@ -61,7 +61,7 @@ def test_every_time_is_aware(demo: Demo) -> None:
     assert naive == []
 
 
-async def test_settings_that_another_program_wrote_wrongly_are_noticed(resources: Resources, demo: Demo) -> None:
+async def test_invalid_stored_shop_settings_are_detected(resources: Resources, demo: Demo) -> None:
     demo.execute("""UPDATE shops SET settings = '{"low_stock_threshold": -1}' WHERE id = 1""")
     async with resources.db.repeatable_read() as session:
         with pytest.raises(ValidationError, match="low_stock_threshold"):

@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from psycopg import Connection
@@ -35,7 +36,7 @@ def ledger(demo: Demo) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("ledger")
-async def test_an_index_that_no_query_uses_is_told_from_one_that_is_and_from_a_key(resources: Resources) -> None:
+async def test_an_unused_index_is_distinguished_from_a_used_one_and_from_a_key(resources: Resources) -> None:
     async with resources.db.repeatable_read() as session:
         found = {each.name: each for each in await statistics.find_indexes(session) if each.table == "ledger"}
     assert [row[0] for row in storage.unused_indexes(list(found.values()), None).rows] == ["ledger_idle"]
@@ -44,7 +45,7 @@ async def test_an_index_that_no_query_uses_is_told_from_one_that_is_and_from_a_k
 
 
 @pytest.mark.usefixtures("ledger")
-async def test_an_index_built_anew_is_dense_and_one_full_of_holes_is_bloated(resources: Resources, demo: Demo) -> None:
+async def test_a_rebuilt_index_is_dense_and_one_with_free_space_is_bloated(resources: Resources, demo: Demo) -> None:
     async def bloated() -> list[str]:
         async with resources.db.repeatable_read() as session:
             found = await statistics.find_indexes(session)
@@ -59,33 +60,34 @@ async def test_an_index_built_anew_is_dense_and_one_full_of_holes_is_bloated(res
 
 
 @pytest.mark.usefixtures("ledger")
-async def test_rows_sizes_and_whole_reads_of_tables_are_told(resources: Resources, demo: Demo) -> None:
-    async def look() -> TableUse:
+async def test_table_statistics_have_rows_sizes_and_sequential_scans(resources: Resources, demo: Demo) -> None:
+    async def read_ledger() -> TableUse:
         demo.execute("SELECT pg_stat_force_next_flush()")
         async with resources.db.repeatable_read() as session:
             return next(each for each in await statistics.find_tables(session) if each.name == "ledger")
 
-    before = await look()
+    before = await read_ledger()
     demo.execute("SELECT sum(idle + used) FROM ledger")
     demo.execute("DELETE FROM ledger WHERE id <= 1000")
-    after = await look()
+    after = await read_ledger()
     assert before.live == ROWS
     assert before.bytes_all > before.bytes_of_indexes > 0
     assert after.scans > before.scans
     assert (before.dead, after.dead) == (0, 1000)
 
 
-async def test_the_slowest_queries_are_told_without_their_values(settings: Settings, resources: Resources) -> None:
+async def test_slow_queries_are_listed_without_their_values(settings: Settings, resources: Resources) -> None:
+    marker = f"slow_{uuid4().hex}"  # the server also has the statistics of other tests and of its own start
     async with resources.db.repeatable_read() as session:
         assert await statistics.find_slow_queries(session, 10) is None
     keep_query_statistics(settings.database_url.replace("+psycopg", ""))
     try:
         async with resources.db.transaction() as session:
-            await session.execute(text("SELECT pg_sleep(0.2), 'Chloe Laurent' AS name"))
+            await session.execute(text(f"SELECT pg_sleep(0.2) AS {marker}, 'Chloe Laurent' AS name"))
         async with resources.db.repeatable_read() as session:
             found = await statistics.find_slow_queries(session, 1000)
         assert found
-        [slow] = [each for each in found if "pg_sleep" in each.text]
+        [slow] = [each for each in found if marker in each.text]
         assert slow.calls == 1
         assert slow.mean_ms >= 200
         assert "Chloe" not in slow.text
@@ -94,7 +96,7 @@ async def test_the_slowest_queries_are_told_without_their_values(settings: Setti
             await session.execute(text("DROP EXTENSION pg_stat_statements"))
 
 
-async def test_a_server_that_has_the_extension_and_does_not_load_it_breaks_nothing(
+async def test_an_extension_that_is_not_preloaded_yields_no_slow_queries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sandbox, "_SETTINGS", [each for each in sandbox._SETTINGS if "preload" not in each])

@@ -24,7 +24,7 @@ def vault(resources: Resources, settings: Settings) -> TokenVault:
     return TokenVault(resources.db, settings.encryption_keys)
 
 
-async def test_a_saved_token_is_loaded_again(vault: TokenVault) -> None:
+async def test_a_saved_token_can_be_loaded(vault: TokenVault) -> None:
     assert (await vault.load(SHOP.domain)).access == SHOP.access_token
     await vault.save(SHOP.domain, RENEWED)
     assert await vault.load(SHOP.domain) == RENEWED
@@ -38,7 +38,7 @@ async def test_tokens_are_encrypted_at_rest(vault: TokenVault, demo: Demo) -> No
     assert b"shp" not in access + refresh
 
 
-async def test_a_new_key_reads_what_an_old_one_wrote(resources: Resources, settings: Settings) -> None:
+async def test_tokens_of_an_old_key_are_readable_after_a_rotation(resources: Resources, settings: Settings) -> None:
     new = Fernet.generate_key().decode()
     rotated = TokenVault(resources.db, SecretStr(f"{new},{settings.encryption_keys.get_secret_value()}"))
     assert (await rotated.load(SHOP.domain)).access == SHOP.access_token
@@ -53,18 +53,18 @@ async def test_a_shop_without_a_token_must_install_the_app(vault: TokenVault, de
             await vault.load(domain)
 
 
-async def test_a_key_that_is_none_is_refused_with_the_way_to_make_one(resources: Resources) -> None:
+async def test_an_invalid_key_is_rejected_with_the_command_that_makes_one(resources: Resources) -> None:
     with pytest.raises(ConfigurationError, match="generate_key"):
         TokenVault(resources.db, SecretStr("no-key"))
 
 
-async def test_one_at_a_time_renews_a_shops_token_while_other_shops_go_on(vault: TokenVault) -> None:
+async def test_a_shops_token_is_refreshed_by_one_at_a_time_and_shops_do_not_block(vault: TokenVault) -> None:
     inside: list[str] = []
     entered = asyncio.Semaphore(0)
     release = asyncio.Event()
 
     async def renew(shop: str) -> None:
-        async with vault.refreshing(shop):
+        async with vault.refresh_lock(shop):
             inside.append(shop)
             entered.release()
             await release.wait()
@@ -79,8 +79,8 @@ async def test_one_at_a_time_renews_a_shops_token_while_other_shops_go_on(vault:
     assert inside.count(SHOP.domain) == 2
 
 
-async def test_the_lock_of_a_renewal_that_fails_is_free_again(vault: TokenVault) -> None:
+async def test_a_failed_refresh_releases_the_lock(vault: TokenVault) -> None:
     for _ in range(2):
         with pytest.raises(RuntimeError, match="failed"):
-            async with vault.refreshing(SHOP.domain):
+            async with vault.refresh_lock(SHOP.domain):
                 raise RuntimeError("failed")

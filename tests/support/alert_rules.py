@@ -1,4 +1,4 @@
-"""The alerts and the dashboard as they are deployed, and what they ask for."""
+"""The deployed alerts and dashboard, and the metrics that they query."""
 
 import json
 from collections.abc import Iterator
@@ -20,14 +20,14 @@ DASHBOARD: dict[str, Any] = json.loads((MONITORING / "dashboard.json").read_text
 
 
 def queries() -> Iterator[tuple[str, str]]:
-    """Each panel's title and what it asks for, with Grafana's variables filled in."""
+    """Yield each panel's title and query, with Grafana's variables filled in."""
     for panel in DASHBOARD["panels"]:
         for target in panel.get("targets", ()):
             yield panel["title"], target["expr"].replace("$__rate_interval", "5m").replace("$shop", ".*")
 
 
 def metrics(expression: str) -> set[str]:
-    """The names of the series that the expression asks for."""
+    """Return the names of the series in the expression."""
     names = set()
 
     def note(node: Any) -> None:
@@ -39,7 +39,7 @@ def metrics(expression: str) -> set[str]:
 
 
 def firing(samples: Samples, at: float) -> dict[str, list[dict[str, str]]]:
-    """The alerts whose expression holds at that time, each with its labels. `for` counts as over."""
+    """Return the alerts whose expression holds at that time, with their labels. `for` is ignored."""
     found: dict[str, list[dict[str, str]]] = {}
     for rule in RULES:
         vector = evaluate(rule["expr"], samples, at)

@@ -1,4 +1,4 @@
-"""The servers on which the coherence machine takes its steps: Valkey, which can be killed, and PostgreSQL."""
+"""The servers of the coherence state machine: a Valkey that can be killed, and PostgreSQL."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class World:
-    """The servers, shared by all runs of a module."""
+    """The servers, shared by all tests of a module."""
 
     def __init__(self, valkey: OwnValkey, database_url: str) -> None:
         self.valkey = valkey
@@ -36,22 +36,22 @@ class World:
 
         return self.runner.run(wait())
 
-    def begin_anew(self) -> None:
+    def reset(self) -> None:
         self.valkey.forget_snapshot()
         self.run(self.servers[0].redis.flushall())
         self.reading.execute("UPDATE coherence SET version = 1")
         self.end_hold()
 
     def end_hold(self) -> None:
-        self.run(self.servers[0].learn())
+        self.run(self.servers[0].learn_era())
         self.run(self.servers[0].redis.hset(keys.ERA, "since", "0"))
 
     def restart_valkey(self) -> None:
         self.valkey.kill()
         self.valkey.start()
         for server in self.servers:
-            with suppress(CacheUnavailable):  # each finds its connection cut
-                self.run(server.learn())
+            with suppress(CacheUnavailable):  # the connections of before are closed
+                self.run(server.learn_era())
 
     def load(self) -> CachedRegistry:
         row = self.reading.execute("SELECT version FROM coherence").fetchone()

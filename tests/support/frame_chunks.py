@@ -1,4 +1,4 @@
-"""Chunks of registries, as plain rows for slow references and as the frames that analyses read."""
+"""Chunks of registries, as plain rows for reference loops and as frames for the analyses."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.hypothesis_profiles import examples
 
-FEW = settings(max_examples=examples(quick=5, deep=60))
+FEW_EXAMPLES = settings(max_examples=examples(quick=5, deep=60))
 START = datetime(2026, 2, 20, tzinfo=UTC)
 SHOPS = [
     ("maple", "USD", "America/New_York"),  # whose clocks go forward on 8 March 2026
@@ -97,11 +97,11 @@ class Chunk:
         return next(each for each in self.all_registries if each.registry_id == registry_id)
 
     def bought(self, item: Item) -> list[Purchase]:
-        """What was bought of the item, the first first."""
+        """The item's purchases in order of time."""
         return sorted((each for each in self.all_purchases if each.item_id == item.item_id), key=_moment)
 
     def only(self, keep: Callable[[int], bool]) -> "Chunk":
-        """The registries of these ids, with all that is theirs."""
+        """The chunk of the registries with these ids."""
         return Chunk(
             [each for each in self.all_registries if keep(each.registry_id)],
             [each for each in self.all_items if keep(each.registry_id)],
@@ -110,35 +110,43 @@ class Chunk:
         )
 
     def parts(self) -> list["Chunk"]:
-        """The registries of odd ids, and those of even ids."""
+        """Two chunks: the registries with odd ids, and with even ids."""
         return [self.only(lambda each: each % 2 == 1), self.only(lambda each: each % 2 == 0)]
 
 
 @st.composite
 def chunks(draw: st.DrawFn, days: int = 50) -> Chunk:
-    """Up to five registries, and what happens in so many days: on the hour, so that moments coincide."""
+    """Up to five registries with events in `days` days, on the hour, so that some are simultaneous."""
     moments = st.integers(0, 24 * days).map(lambda hours: START + timedelta(hours=hours))
-    small = st.integers(1, 3)
+    one_to_three = st.integers(1, 3)
     kinds = st.tuples(st.sampled_from(SHOPS), st.sampled_from(["baby", "wedding"]), moments)
-    made = enumerate(draw(st.lists(kinds, max_size=5)), start=1)
-    registries = [Registry(number, *shop, event_type, created_at) for number, (shop, event_type, created_at) in made]
+    drawn = enumerate(draw(st.lists(kinds, max_size=5)), start=1)
+    registries = [Registry(number, *shop, event_type, created_at) for number, (shop, event_type, created_at) in drawn]
     if not registries:
         return Chunk()
-    of = st.sampled_from(registries)
-    events = st.builds(Event, of.map(lambda each: each.registry_id), small, st.sampled_from(EVENTS), moments)
-    wishes = st.tuples(of, small, small, st.sampled_from(PRICES), st.sampled_from(["Bowl", "Vase"]))
-    wished = enumerate(draw(st.lists(wishes, max_size=8, unique_by=lambda each: (each[0], each[2]))), start=1)
+    any_registry = st.sampled_from(registries)
+    events = st.builds(
+        Event, any_registry.map(lambda each: each.registry_id), one_to_three, st.sampled_from(EVENTS), moments
+    )
+    item_facts = st.tuples(
+        any_registry, one_to_three, one_to_three, st.sampled_from(PRICES), st.sampled_from(["Bowl", "Vase"])
+    )
+    drawn_items = enumerate(draw(st.lists(item_facts, max_size=8, unique_by=lambda each: (each[0], each[2]))), start=1)
     items = [
         Item(registry.registry_id, number, wanted, variant, price, registry.currency, title)
-        for number, (registry, wanted, variant, price, title) in wished
+        for number, (registry, wanted, variant, price, title) in drawn_items
     ]
-    sales = st.tuples(st.sampled_from(items), small, moments, small, small, small) if items else st.nothing()
+    sales = (
+        st.tuples(st.sampled_from(items), one_to_three, moments, one_to_three, one_to_three, one_to_three)
+        if items
+        else st.nothing()
+    )
     purchases = [Purchase(*item[:2], *rest) for item, *rest in draw(st.lists(sales, max_size=12 * bool(items)))]
     return Chunk(registries, items, purchases, draw(st.lists(events, max_size=15)))
 
 
 def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """A result row by row, with what is missing as None."""
+    """The rows of a result as dictionaries, with missing values as None."""
     return [
         {str(name): None if pd.isna(value) else value for name, value in row.items()}
         for row in frame.to_dict("records")

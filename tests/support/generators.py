@@ -1,4 +1,4 @@
-"""Made-up shops with all that analysts ask about, at the times at which days, weeks, months and clocks change."""
+"""Hypothesis strategies for shops whose registries, purchases and events lie around changes of day, week and offset."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -14,32 +14,32 @@ from psycopg.sql import SQL, Identifier
 
 from tests.support.hypothesis_profiles import examples
 from tests.support.sql_oracle import Tables
-from wishcraft.analytics.reader import ReportFilter
+from wishcraft.analytics.filters import ReportFilter
 from wishcraft.domain.periods import Days
 
 Row = dict[str, Any]
 _Moment = tuple[date | int, time]
-FEW: Final = settings(
+FEW_EXAMPLES: Final = settings(
     max_examples=examples(quick=3, deep=24), phases=(Phase.generate,), suppress_health_check=list(HealthCheck)
 )
-"""Each example fills a database, so there are few of them and none are made smaller: that takes minutes."""
+"""Each example fills a database: there are few examples, and failures are not shrunk, which would take minutes."""
 NOW: Final = datetime(2026, 5, 1, 2, tzinfo=UTC)
-"""In America it is April still."""
+"""Still April in America."""
 TODAY: Final = NOW.date()
 
 
-class _Place(NamedTuple):
+class _ShopFacts(NamedTuple):
     domain: str
     currency: str
     timezone: str
 
 
-_PLACES: Final = [
-    _Place("b.example", "USD", "America/New_York"),
-    _Place("e.example", "EUR", "Europe/Paris"),
-    _Place("a.example", "JPY", "Asia/Tokyo"),
-    _Place("d.example", "USD", "Pacific/Chatham"),  # 12:45 or 13:45 hours ahead
-    _Place("c.example", "USD", "America/Havana"),  # where clocks change at midnight
+_SHOPS: Final = [
+    _ShopFacts("b.example", "USD", "America/New_York"),
+    _ShopFacts("e.example", "EUR", "Europe/Paris"),
+    _ShopFacts("a.example", "JPY", "Asia/Tokyo"),
+    _ShopFacts("d.example", "USD", "Pacific/Chatham"),  # 12:45 or 13:45 hours ahead
+    _ShopFacts("c.example", "USD", "America/Havana"),  # where clocks change at midnight
 ]
 _DAYS: Final = [
     date(2025, 11, 2),  # Havana's and New York's clocks go back
@@ -62,15 +62,15 @@ _REGISTRY: Final = {
     "title": "", "visibility": "public", "customer_email": "", "customer_first_name": "", "customer_last_name": "",
 }  # fmt: skip
 _ITEM: Final = {"inventory_item_id": 1, "handle": "", "available": True}
-"""What the tables ask for and analysts do not."""
+"""Columns that the tables require and analysts do not use."""
 _PRICES: Final = [Decimal(price) for price in ("0", "24.99", "25", "49.99", "99.99", "100", "250", "2500", "25000")]
 
 
 class Case(NamedTuple):
-    """The rows of each table, and what is asked of them."""
+    """The rows of each table, and a report's filter."""
 
     rows: Mapping[str, Sequence[Row]]
-    question: ReportFilter
+    report_filter: ReportFilter
 
 
 def _pick(*values: Any) -> st.SearchStrategy[Any]:
@@ -78,7 +78,7 @@ def _pick(*values: Any) -> st.SearchStrategy[Any]:
 
 
 _moments: Final = st.tuples(_pick(*_DAYS, *_BEFORE_EVENT), _pick(*_TIMES))
-"""A day, or how many days before the event; and what clocks show there."""
+"""A day, or days before the event, and the local time."""
 _purchases: Final = st.fixed_dictionaries(
     {
         "quantity": st.integers(1, 3),
@@ -131,12 +131,12 @@ _registries: Final = st.fixed_dictionaries(
         "items": st.lists(_items, max_size=3, unique_by=lambda item: item["variant_id"]),
         "events": st.lists(_events, max_size=5),
         "reminders": st.lists(
-            _reminders, max_size=3, unique_by=lambda one: (one["kind"], one["event_date"], one["recipient"])
+            _reminders, max_size=3, unique_by=lambda mail: (mail["kind"], mail["event_date"], mail["recipient"])
         ),
     }
 )
 _shops: Final = st.lists(
-    st.tuples(_pick(*_PLACES), st.lists(_registries, min_size=2, max_size=8)),
+    st.tuples(_pick(*_SHOPS), st.lists(_registries, min_size=2, max_size=8)),
     min_size=1,
     max_size=3,
     unique_by=lambda shop: shop[0],
@@ -145,9 +145,11 @@ _shops: Final = st.lists(
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
-    """A few shops, and a question about all of them or some."""
+    """A few shops, and a filter for all or some of them."""
     shops = draw(_shops)
-    domains = draw(st.just([]) | st.lists(_pick(*[place.domain for place, _ in shops]), min_size=1, unique=True))
+    domains = draw(
+        st.just([]) | st.lists(_pick(*[shop_facts.domain for shop_facts, _ in shops]), min_size=1, unique=True)
+    )
     ends = sorted(draw(st.lists(_pick(*_DAYS), min_size=2, max_size=2)))
     first, last = (draw(_pick(None, None, end)) for end in ends)
     event_types = draw(_pick((), (), ("wedding",), ("wedding", "baby")))
@@ -155,7 +157,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 def fill(tables: Tables, rows: Mapping[str, Sequence[Row]]) -> None:
-    """Put these rows in the place of whatever the tables hold."""
+    """Replace the contents of the tables with these rows."""
     with tables.transaction(), tables.cursor() as cursor:
         cursor.execute("DELETE FROM shops")
         for table, each in rows.items():
@@ -165,13 +167,13 @@ def fill(tables: Tables, rows: Mapping[str, Sequence[Row]]) -> None:
                     copy.write_row([row[name] for name in each[0]])
 
 
-def _flatten(shops: Sequence[tuple[_Place, Sequence[Row]]]) -> Mapping[str, Sequence[Row]]:
-    """The rows of each table that has some, the shops first."""
+def _flatten(shops: Sequence[tuple[_ShopFacts, Sequence[Row]]]) -> Mapping[str, Sequence[Row]]:
+    """The rows by table, the shops first; tables without rows are left out."""
     tables: dict[str, list[Row]] = defaultdict(list)
-    for place, registries in shops:
-        shop_id = _add(tables["shops"], place._asdict() | {"name": "", "email": "", "plan": ""})
+    for shop_facts, registries in shops:
+        shop_id = _add(tables["shops"], shop_facts._asdict() | {"name": "", "email": "", "plan": ""})
         for registry in registries:
-            _add_registry(tables, place, {"shop_id": shop_id}, registry)
+            _add_registry(tables, shop_facts, {"shop_id": shop_id}, registry)
     return tables
 
 
@@ -180,17 +182,17 @@ def _add(rows: list[Row], row: Row) -> int:
     return len(rows)
 
 
-def _add_registry(tables: Mapping[str, list[Row]], place: _Place, shop: Row, registry: Row) -> None:
+def _add_registry(tables: Mapping[str, list[Row]], shop_facts: _ShopFacts, shop: Row, registry: Row) -> None:
     event = TODAY + timedelta(days=registry["event_date"] or 0)
-    at = partial(_moment, event, ZoneInfo(place.timezone))
-    facts = {
+    at = partial(_moment, event, ZoneInfo(shop_facts.timezone))
+    columns = {
         "event_type": registry["event_type"], "status": registry["status"], "created_at": at(registry["created_at"]),
         "event_date": None if registry["event_date"] is None else event,
         "slug": f"s{len(tables['registries'])}", **_REGISTRY,
     }  # fmt: skip
-    ids = shop | {"registry_id": _add(tables["registries"], shop | facts)}
+    ids = shop | {"registry_id": _add(tables["registries"], shop | columns)}
     for item in registry["items"]:
-        _add_item(tables, ids, item | {"currency": item["currency"] or place.currency}, at)
+        _add_item(tables, ids, item | {"currency": item["currency"] or shop_facts.currency}, at)
     for visit in registry["events"]:
         _add(tables["analytics_events"], visit | ids | {"occurred_at": at(visit["occurred_at"])})
     for reminder in registry["reminders"]:
@@ -198,15 +200,15 @@ def _add_registry(tables: Mapping[str, list[Row]], place: _Place, shop: Row, reg
 
 
 def _add_item(tables: Mapping[str, list[Row]], ids: Row, item: Row, at: Callable[[_Moment], datetime]) -> None:
-    facts = {name: value for name, value in item.items() if name != "purchases"}
+    columns = {name: value for name, value in item.items() if name != "purchases"}
     product = {"product_id": item["variant_id"] // 2, "created_at": at(item["created_at"])}
-    item_id = _add(tables["registry_items"], facts | ids | product | _ITEM)
+    item_id = _add(tables["registry_items"], columns | ids | product | _ITEM)
     for purchase in item["purchases"]:
         line = {"item_id": item_id, "line_item_id": len(tables["purchases"]), "order_name": ""}
         _add(tables["purchases"], purchase | ids | line | {"created_at": at(purchase["created_at"])})
 
 
 def _moment(event: date, zone: ZoneInfo, moment: _Moment) -> datetime:
-    day, clock = moment
-    there = event - timedelta(days=day) if isinstance(day, int) else day
-    return datetime.combine(there, clock, zone).astimezone(UTC)
+    day, local_time = moment
+    local_day = event - timedelta(days=day) if isinstance(day, int) else day
+    return datetime.combine(local_day, local_time, zone).astimezone(UTC)

@@ -1,4 +1,4 @@
-"""What a run left in Prefect, for tests to look at."""
+"""Artifacts, task runs and logs of a flow run, read from Prefect."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ async def summary_of(state: State[Any]) -> str:
 
 
 async def table_of(state: State[Any]) -> list[dict[str, Any]]:
-    """The rows of the one table that the run left."""
+    """The rows of the run's only table artifact."""
     [artifact] = await artifacts_of(state, "table")
     assert artifact.description == state.message
     rows: list[dict[str, Any]] = json.loads(str(artifact.data))
@@ -50,14 +50,14 @@ async def tasks_of(state: State[Any]) -> list[TaskRun]:
 
 
 async def logs_of(state: State[Any], until: str = "") -> str:
-    """What the run logged, once that text is in it: Prefect sends logs when it has a moment."""
+    """The run's logs, once they contain `until`: Prefect sends logs with a delay."""
     run_id = state.state_details.flow_run_id
     assert run_id
-    chosen = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(str(run_id))]))
+    query = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(str(run_id))]))
     deadline = time.monotonic() + 30
     while True:
         async with get_client() as client:
-            logs = "\n".join(log.message for log in await client.read_logs(chosen))
+            logs = "\n".join(log.message for log in await client.read_logs(query))
         if until in logs:
             return logs
         assert time.monotonic() < deadline, f"the run did not log {until!r}"

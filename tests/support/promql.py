@@ -1,6 +1,6 @@
-"""Evaluates the part of PromQL that the alerts are written in, as Prometheus 3 does.
+"""Evaluator of the part of PromQL that the alerts and the dashboard use, with the results of Prometheus 3.
 
-Anything else raises: a rule that uses more needs more here.
+Anything else raises NotImplementedError.
 """
 
 import math
@@ -40,7 +40,7 @@ AGGREGATIONS: dict[str, Callable[[list[float]], float]] = {
 
 
 def evaluate(expression: str, samples: Samples, at: float) -> Vector | float:
-    """What the expression is at that time (Unix seconds)."""
+    """Evaluate the expression at that time (Unix seconds)."""
     return _evaluate(ast.parse(expression), samples, at)
 
 
@@ -108,7 +108,7 @@ def _call(node: Any, samples: Samples, at: float) -> Vector | float:
 
 
 def _increase(points: list[tuple[float, float]], start: float, end: float) -> float:
-    """How much a counter grew, its resets allowed for, extrapolated to the whole range as `extrapolatedRate` does."""
+    """Growth of a counter including resets, extrapolated to the whole range as Prometheus's `extrapolatedRate` does."""
     values = [value for _, value in points]
     fallen = sum(before for before, after in pairwise(values) if after < before)
     grown = values[-1] - values[0] + fallen
@@ -117,7 +117,7 @@ def _increase(points: list[tuple[float, float]], start: float, end: float) -> fl
     before, after = points[0][0] - start, end - points[-1][0]
     before = before if before < 1.1 * pause else pause / 2
     if grown > 0:
-        before = min(before, sampled * values[0] / grown)  # it was not below zero
+        before = min(before, sampled * values[0] / grown)  # a counter is never below zero
     after = after if after < 1.1 * pause else pause / 2
     return grown * (sampled + before + after) / sampled
 
@@ -158,7 +158,7 @@ def _aggregate(node: Any, vector: Vector) -> Vector:
 
 
 def _kept_by(modifier: Any) -> Callable[[str], bool]:
-    """Which labels an aggregation's `by` or `without` keeps: none if there is neither."""
+    """Return whether an aggregation keeps a label, by its `by` or `without`; it keeps none without either."""
     named = set(modifier.labels) if modifier else set()
     keeps = not modifier or modifier.type == ast.AggModifierType.By
     return lambda name: (name in named) == keeps
@@ -181,7 +181,7 @@ def _combine(node: Any, left: Vector | float, right: Vector | float) -> Vector |
 
 
 def _key(modifier: Any) -> Callable[[Labels], Labels]:
-    """What of their labels two series must have in common to be seen as partners."""
+    """Return a function to the labels by which two series match."""
     if modifier and (modifier.return_bool or modifier.group_labels):
         raise NotImplementedError("bool and group modifiers")
     matching = modifier.matching if modifier else None
@@ -201,7 +201,7 @@ def _select(operation: str, left: Vector, right: Vector, key: Callable[[Labels],
 def _match(
     left: Vector | float, right: Vector | float, key: Callable[[Labels], Labels]
 ) -> Iterator[tuple[Labels, float, float]]:
-    """Each value of the left with its partner of the right; a number is everybody's partner."""
+    """Yield each left value with the matching right one; a number matches all."""
     if isinstance(left, float):
         assert isinstance(right, dict)
         yield from ((labels, left, other) for labels, other in right.items())

@@ -1,4 +1,4 @@
-"""A server that takes what Sentry's SDK sends, as Sentry's own does, and lets tests look at it."""
+"""A server in Sentry's place that stores the envelopes of the SDK for tests."""
 
 import gzip
 import json
@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 Item = tuple[str, dict[str, Any]]
 
 
-class Listener:
+class SentryListener:
     """An ASGI application; `address` is where it is served."""
 
     def __init__(self) -> None:
@@ -17,17 +17,17 @@ class Listener:
         self.items: list[Item] = []
         """The type and the payload of each item of each envelope."""
         self.raw = b""
-        """All bytes that came, unpacked."""
+        """All received bytes, uncompressed."""
 
     @property
     def dsn(self) -> str:
         return self.address.replace("://", "://public@") + "/1"
 
-    def of_type(self, kind: str) -> list[dict[str, Any]]:
-        return [payload for each, payload in self.items if each == kind]
+    def of_type(self, item_type: str) -> list[dict[str, Any]]:
+        return [payload for each, payload in self.items if each == item_type]
 
     def errors(self) -> list[tuple[str, str]]:
-        """The kind and the text of the innermost error of each event."""
+        """Type and text of each event's innermost exception."""
         found = [event["exception"]["values"][-1] for event in self.of_type("event") if "exception" in event]
         return [(each["type"], each["value"]) for each in found]
 
@@ -38,12 +38,12 @@ class Listener:
         while more:
             message = await receive()
             body, more = body + message.get("body", b""), message.get("more_body", False)
-        self.take(gzip.decompress(body) if dict(scope["headers"]).get(b"content-encoding") == b"gzip" else body)
+        self.store(gzip.decompress(body) if dict(scope["headers"]).get(b"content-encoding") == b"gzip" else body)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
         await send({"type": "http.response.body", "body": b"{}"})
 
-    def take(self, envelope: bytes) -> None:
-        """Parse it as https://develop.sentry.dev/sdk/data-model/envelopes/ says."""
+    def store(self, envelope: bytes) -> None:
+        """Parse an envelope: https://develop.sentry.dev/sdk/data-model/envelopes/."""
         self.raw += envelope
         _, rest = envelope.split(b"\n", 1)
         while rest.strip():

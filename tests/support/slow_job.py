@@ -1,12 +1,12 @@
-"""A job like the others, whose batches take as long as a test wants."""
+"""A job whose number and duration of batches are parameters."""
 
 import asyncio
 
 from prefect import State
 
 from flows.runtime.job import job, run_batches, summarise
-from tasks.runtime.retries import for_each_shop, task
-from tasks.runtime.shop_batches import find_shop_batches
+from tasks.runtime.retries import task
+from tasks.runtime.shop_batches import find_shop_batches, for_each_shop
 from wishcraft.domain.work_results import WorkResult
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Checkpoint

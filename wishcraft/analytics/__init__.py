@@ -1,10 +1,10 @@
-"""What analysts ask, as pure functions on frames of pandas: no I/O, the time is passed in.
+"""Analyses as pure functions on pandas frames: no I/O, the time is passed in.
 
-`count_…` counts one chunk of whole registries, `add` puts chunks together, and the function that is named like the
-report makes its figures: `funnel(add(count_visits(…) for …))`. Names of modules differ from those of functions.
+`count_…` counts one chunk of whole registries, `add` sums the counts of several chunks, and another function computes
+the figures from them: `funnel(add(count_visits(…) for …))`. Modules and functions have different names.
 """
 
-from wishcraft.analytics.ages import cohorts, count_cohorts
+from wishcraft.analytics.cohort_table import cohorts, count_cohorts
 from wishcraft.analytics.demand import LEAD_WEEKS, count_lead, count_open, demand_forecast, variant_stock
 from wishcraft.analytics.effect import count_after_reminder, reminder_effect
 from wishcraft.analytics.frames import add, local_month, local_week

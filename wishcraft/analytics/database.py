@@ -1,7 +1,7 @@
-"""How analysts reach PostgreSQL: as a role that can read the views of the schema `analytics`, which name no person.
+"""PostgreSQL for analysts: a role that can only read the views of the schema `analytics`, without personal data.
 
-The pool is their own, each statement is bounded, and none leaves a transaction open: a report takes nothing from those
-who serve, and holds back no vacuum.
+It has a pool of its own, a time limit for each statement, and no open transactions: reports do not slow down the API
+and do not hold back vacuum.
 """
 
 import re
@@ -17,10 +17,9 @@ from psycopg import Connection, Cursor
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from sqlalchemy import create_engine
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from wishcraft.analytics.tables import TABLES, TableName, read_table
+from wishcraft.database_errors import translate_database_errors
 from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QuestionRefused
 
 ROLE: Final = "wishcraft_analyst"
@@ -39,10 +38,10 @@ WHERE shop_id = %(shop_id)s AND (%(all)s OR event_type = ANY(%(event_types)s))
     AND created_at < coalesce(%(until)s::timestamptz, 'infinity')
 ORDER BY registry_id
 """
-_MOST_LISTED: Final = 10
-"""Shops that a message names."""
-_MIGRATE: Final = f"bring the schema up to date, and let the login be {ROLE} or a member of it"
-# A role that is a member of another, or a superuser, could lay down this one in the midst of a question.
+_MAX_LISTED: Final = 10
+"""Shops that an error message lists."""
+_MIGRATE: Final = f"bring the schema up to date, and use a login that is {ROLE} or a member of it"
+# A superuser or a member of another role could leave this role with SET ROLE within the query.
 _IS_CONFINED: Final = """
 SELECT session_user = %(role)s AND NOT rolsuper AND NOT EXISTS (SELECT FROM pg_auth_members WHERE member = oid)
 FROM pg_roles WHERE rolname = session_user
@@ -50,7 +49,7 @@ FROM pg_roles WHERE rolname = session_user
 
 
 class Shop(NamedTuple):
-    """A shop as analysts know it."""
+    """A shop, with the columns that reports use."""
 
     shop_id: int
     domain: str
@@ -59,10 +58,10 @@ class Shop(NamedTuple):
 
 
 class AnalystsDatabase:
-    """The views, through a pool of `pool_size` connections."""
+    """Client of the analysts' views."""
 
     def __init__(self, url: str, *, pool_size: int = 2) -> None:
-        """`url` names psycopg as its driver, as the settings' do; nothing connects yet."""
+        """Create the pool of `pool_size` connections; the first query connects. `url` is a `postgresql+psycopg` URL."""
         self._engine = create_engine(
             url,
             pool_size=pool_size,
@@ -74,21 +73,21 @@ class AnalystsDatabase:
         )
 
     def find_shops(self, domains: Sequence[str] = ()) -> list[Shop]:
-        """The shops with these domains, or all, in the order of their domains.
+        """The shops with these domains, or all if empty, sorted by domain.
 
         Raises:
-            QuestionRefused: A domain names no shop; the message lists the shops if they are few.
+            QuestionRefused: No shop has such a domain; the message lists the shops if they are few.
             ConfigurationError: The login may not read the views.
-            DatabaseUnavailable: PostgreSQL is away, or too busy.
+            DatabaseUnavailable: PostgreSQL does not answer, or all connections of the pool are in use.
         """
         with self._connection() as connection:
             rows = connection.execute(_FIND_SHOPS, {"all": not domains, "domains": list(domains)}).fetchall()
-        found = [Shop(*row) for row in rows]
-        if missing := sorted(set(domains) - {shop.domain for shop in found}):
+        shops = [Shop(*row) for row in rows]
+        if missing := sorted(set(domains) - {shop.domain for shop in shops}):
             known = [shop.domain for shop in self.find_shops()]
-            listed = ", ".join(known) or "none" if len(known) <= _MOST_LISTED else f"{len(known):,}, in the view shops"
+            listed = ", ".join(known) or "none" if len(known) <= _MAX_LISTED else f"{len(known):,}, in the view shops"
             raise QuestionRefused(f"no shop has the domain {', '.join(map(repr, missing))}; there are {listed}")
-        return found
+        return shops
 
     def find_registries(
         self,
@@ -97,10 +96,10 @@ class AnalystsDatabase:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> list[int]:
-        """The ids of the shop's registries of these types, or all, that were created from `since` to before `until`."""
-        chosen = {"all": not event_types, "event_types": list(event_types), "since": since, "until": until}
+        """Ids of the shop's registries of these types (empty: all), created from `since` to before `until`."""
+        parameters = {"all": not event_types, "event_types": list(event_types), "since": since, "until": until}
         with self._connection() as connection:
-            rows = connection.execute(_FIND_REGISTRIES, {"shop_id": shop.shop_id, **chosen}).fetchall()
+            rows = connection.execute(_FIND_REGISTRIES, {"shop_id": shop.shop_id, **parameters}).fetchall()
         return [registry_id for (registry_id,) in rows]
 
     def read(
@@ -111,30 +110,30 @@ class AnalystsDatabase:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> pa.Table:
-        """The rows of these registries of the shop, with the columns that `frames.TABLES` names.
+        """The rows of these registries of the shop, with the columns of `tables.TABLES`.
 
-        Events are those from `since` to before `until`, which the other tables do not heed.
+        `since` and `until` (exclusive) select events; the other tables ignore them.
         """
         parameters = {"shop_id": shop.shop_id, "ids": list(ids), "since": since, "until": until}
         with self._connection() as connection, connection.cursor() as cursor:
             return read_table(cursor, TABLES[table], parameters)
 
-    def ask(self, question: str, rows: int, seconds: int) -> pd.DataFrame:
-        """What a person's SELECT finds: at most `rows` rows and one more, which says that there are more.
+    def query(self, sql: str, max_rows: int, seconds: int) -> pd.DataFrame:
+        """Run an analyst's SELECT; one row more than `max_rows` means that there are more.
 
         Raises:
-            ConfigurationError: The login could do more than read the views, so no question is passed on.
-            QuestionRefused: It is no SELECT; PostgreSQL does not understand or refuses it, or takes longer than
-                `seconds`; the answer is larger than `MOST_MB`.
-            DatabaseUnavailable: PostgreSQL is away.
+            ConfigurationError: The login could do more than read the views; the query is not run.
+            QuestionRefused: It is not a SELECT, PostgreSQL refuses it, it takes longer than `seconds`, or its result is
+                larger than `MAX_MB`.
+            DatabaseUnavailable: PostgreSQL does not answer.
         """
         with self._connection() as connection, connection.transaction():
             if connection.execute(_IS_CONFINED, {"role": ROLE}).fetchone() != (True,):
                 raise ConfigurationError(
-                    f"a question is asked as {ROLE} alone: set DATABASE_REPLICA_URL to a URL with that login"
+                    f"queries run only as {ROLE}: set DATABASE_REPLICA_URL to a URL with that login"
                 )
             connection.execute("SELECT set_config('statement_timeout', %s, true)", [f"{seconds}s"])
-            return _answer(connection, question, rows)
+            return _run_select(connection, sql, max_rows)
 
     def close(self) -> None:
         """Close every connection."""
@@ -143,92 +142,93 @@ class AnalystsDatabase:
     @contextmanager
     def _connection(self) -> Iterator[Connection[tuple[Any, ...]]]:
         try:
-            with self._engine.connect() as pooled:
+            with translate_database_errors(), self._engine.connect() as pooled:
                 connection: Connection[tuple[Any, ...]] = pooled.connection.driver_connection  # type: ignore[assignment]
                 yield connection
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable) as error:
             raise ConfigurationError(f"{error.diag.message_primary}: {_MIGRATE}") from error
-        except (psycopg.OperationalError, OperationalError, PoolTimeout) as error:
-            reason = str(error).partition("\n")[0]
-            if ROLE in reason:
-                raise ConfigurationError(f"{reason}: {_MIGRATE}") from error
-            raise DatabaseUnavailable(reason) from error
+        except DatabaseUnavailable as error:
+            if ROLE in str(error):
+                raise ConfigurationError(f"{error}: {_MIGRATE}") from error
+            raise
 
 
-MOST_MB: Final = 50
-"""Of text that an answer may be."""
+MAX_MB: Final = 50
+"""Size of a query's result as text."""
 VIEWS: Final = ("events", "items", "purchases", "registries", "reminders", "shops", "views")
-_MOMENTS: Final = tuple(psycopg.postgres.types[name].oid for name in ("date", "timestamp", "timestamptz"))
-_WHOLE: Final = tuple(psycopg.postgres.types[name].oid for name in ("int2", "int4", "int8", "oid"))
-_NUMERIC: Final = psycopg.postgres.types["numeric"].oid
+_TIME_TYPES: Final = tuple(psycopg.postgres.types[name].oid for name in ("date", "timestamp", "timestamptz"))
+_INTEGER_TYPES: Final = tuple(psycopg.postgres.types[name].oid for name in ("int2", "int4", "int8", "oid"))
+_NUMERIC_TYPE: Final = psycopg.postgres.types["numeric"].oid
 _BEFORE: Final = "SELECT * FROM (\n"
-_AFTER: Final = "\n) AS question LIMIT "
+_AFTER: Final = "\n) AS query LIMIT "
 _BEGIN: Final = re.compile(r"(?:\s|\(|--[^\r\n]*|/\*.*?\*/)*(\w*)", re.DOTALL)
 _SELECTS: Final = ("SELECT", "WITH", "VALUES", "TABLE")
 _HELP: Final[dict[type[psycopg.Error], str]] = {
     psycopg.errors.UndefinedTable: f"; the views are {', '.join(VIEWS)}",
     psycopg.errors.UndefinedColumn: "; SELECT * FROM registries LIMIT 1 shows the columns of a view:"
-    " by design no view names a person",
+    " by design no view has personal data",
 }
 
 
 class _NumericLoader(Loader):
-    """An integer, such as a sum of integers is, stays one."""
+    """Load a numeric without a fraction as an integer, such as a sum of integers."""
 
     def load(self, data: Buffer) -> int | float:
         text = bytes(data)
         return int(text) if text.lstrip(b"-").isdigit() else float(text)
 
 
-def _answer(connection: Connection[tuple[Any, ...]], question: str, rows: int) -> pd.DataFrame:
-    # In a subquery it can be nothing but one SELECT, and with a parameter nothing can come after it.
-    asked = question.strip().removesuffix(";")
-    _require_select(asked)
-    query = f"{_BEFORE}{asked.replace('%', '%%')}{_AFTER}%s"
+def _run_select(connection: Connection[tuple[Any, ...]], sql: str, max_rows: int) -> pd.DataFrame:
+    # As a subquery it can only be one SELECT, and a query with a parameter can only be one statement.
+    select = sql.strip().removesuffix(";")
+    _require_select(select)
+    query = f"{_BEFORE}{select.replace('%', '%%')}{_AFTER}%s"
     with connection.cursor() as cursor:
         cursor.adapters.register_loader("numeric", _NumericLoader)
         try:
-            columns = cursor.execute(query, [0]).description or ()  # a stream without rows does not tell them
-            found = _fetch(cursor, query, rows + 1)
+            columns = cursor.execute(query, [0]).description or ()  # a stream without rows has no description
+            rows = _fetch(cursor, query, max_rows + 1)
         except psycopg.errors.QueryCanceled:
-            raise QuestionRefused("it took too long: ask for less, or allow more seconds") from None
+            raise QuestionRefused("the query took too long: select less, or raise the limit of seconds") from None
         except (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError, psycopg.InternalError) as error:
-            raise QuestionRefused(_say(error, asked)) from None
+            raise QuestionRefused(_explain(error, select)) from None
     kinds = [column.type_code for column in columns]
-    series = [_series([row[place] for row in found], kind) for place, kind in enumerate(kinds)]
-    frame = pd.DataFrame(dict(enumerate(series)), index=range(len(found)))
+    series = [_series([row[place] for row in rows], kind) for place, kind in enumerate(kinds)]
+    frame = pd.DataFrame(dict(enumerate(series)), index=range(len(rows)))
     return frame.set_axis(_unique([column.name for column in columns]), axis="columns")
 
 
-def _require_select(asked: str) -> None:
-    begin = _BEGIN.match(asked)
+def _require_select(select: str) -> None:
+    begin = _BEGIN.match(select)
     word = begin[1] if begin else ""
-    if begin and begin.end() == len(asked) and not word:
-        raise QuestionRefused("the question is empty: ask one SELECT")
+    if begin and begin.end() == len(select) and not word:
+        raise QuestionRefused("the query is empty: write one SELECT")
     if word.upper() not in _SELECTS:
-        raise QuestionRefused(f"ask one SELECT; a question begins with {', '.join(_SELECTS[:-1])} or {_SELECTS[-1]}")
+        raise QuestionRefused(f"write one SELECT; it begins with {', '.join(_SELECTS[:-1])} or {_SELECTS[-1]}")
 
 
-def _fetch(cursor: Cursor[tuple[Any, ...]], query: str, rows: int) -> list[tuple[Any, ...]]:
-    """The rows, one by one as they come: what is too large is never in memory as a whole."""
-    found, room = [], MOST_MB * 1_000_000
-    with closing(cast("Generator[tuple[Any, ...]]", cursor.stream(query, [rows]))) as coming:
-        for row in coming:
-            found.append(row)
-            room -= sum(len(str(value)) for value in row)
-            if room < 0:
-                raise QuestionRefused(f"the answer is larger than {MOST_MB} MB: ask for fewer rows, or shorter texts")
-    return found
+def _fetch(cursor: Cursor[tuple[Any, ...]], query: str, max_rows: int) -> list[tuple[Any, ...]]:
+    """Fetch the rows as a stream, so that a result that is too large is never in memory as a whole."""
+    rows, bytes_left = [], MAX_MB * 1_000_000
+    with closing(cast("Generator[tuple[Any, ...]]", cursor.stream(query, [max_rows]))) as stream:
+        for row in stream:
+            rows.append(row)
+            bytes_left -= sum(len(str(value)) for value in row)
+            if bytes_left < 0:
+                raise QuestionRefused(f"the result is larger than {MAX_MB} MB: select fewer rows, or shorter texts")
+    return rows
 
 
 def _series(values: list[Any], kind: int) -> "pd.Series[Any]":
-    """The values as pandas has them: integers are never floats on the way, since those end at 2 ** 53."""
-    if kind in _MOMENTS:
-        return pd.Series(pd.to_datetime(values, utc=kind == _MOMENTS[-1]))
-    if kind in _WHOLE or (kind == _NUMERIC and all(_is_int64(value) for value in values if value is not None)):
-        whole = pd.Series(values, dtype="Int64")
-        return whole if whole.hasnans else whole.astype("int64")
-    return pd.Series(values, dtype="float64" if kind == _NUMERIC else None)
+    """The values as a Series; integers are never converted to floats, which are exact only up to 2 ** 53."""
+    if kind in _TIME_TYPES:
+        return pd.Series(pd.to_datetime(values, utc=kind == _TIME_TYPES[-1]))
+    if kind in _INTEGER_TYPES or (
+        kind == _NUMERIC_TYPE and all(_is_int64(value) for value in values if value is not None)
+    ):
+        integers = pd.Series(values, dtype="Int64")
+        return integers if integers.hasnans else integers.astype("int64")
+    return pd.Series(values, dtype="float64" if kind == _NUMERIC_TYPE else None)
 
 
 def _is_int64(value: float) -> bool:
@@ -236,18 +236,18 @@ def _is_int64(value: float) -> bool:
 
 
 def _unique(names: Sequence[str]) -> list[str]:
-    """The names, those that are there before with a number."""
+    """The names, repeated ones with a number."""
     return [
         name if (before := names[:place].count(name)) == 0 else f"{name}_{before + 1}"
         for place, name in enumerate(names)
     ]
 
 
-def _say(error: psycopg.Error, asked: str) -> str:
-    """What PostgreSQL says of the question, and of which line of it; and what may help."""
+def _explain(error: psycopg.Error, select: str) -> str:
+    """PostgreSQL's message, after the line of the query that it is about and before a hint."""
     place = int(error.diag.statement_position or 0) - len(_BEFORE)
-    if place > len(asked):
-        return "the end of the question is not understood: is something missing there, or a parenthesis too many?"
+    if place > len(select):
+        return "syntax error at the end of the query: check for missing words and unbalanced parentheses"
     hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
     text = (error.diag.message_primary or str(error)).replace(f"{_AFTER}$1", "") + hint + _HELP.get(type(error), "")
-    return f"line {asked.count(chr(10), 0, place) + 1}: {text}" if place > 0 else text
+    return f"line {select.count(chr(10), 0, place) + 1}: {text}" if place > 0 else text

@@ -1,9 +1,9 @@
-"""Reads a question as a person puts it, in a form or in Python: what makes no sense is refused, with what to do."""
+"""The filter of a report, parsed from a form or from Python; invalid values are refused with the valid ones."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 
-from wishcraft.analytics.reader import ReportFilter
 from wishcraft.domain.periods import Days
 from wishcraft.domain.registries import EventType
 from wishcraft.errors import QuestionRefused
@@ -11,68 +11,77 @@ from wishcraft.errors import QuestionRefused
 Names = Sequence[str] | str | None
 """Several names, or one."""
 Day = date | str | None
-"""A date, or one as 2026-03-14."""
+"""A date, or a text such as 2026-03-14."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFilter:
+    """The registries of a report, or the events on them: by shop, event type (empty: all) and days."""
+
+    shops: Sequence[str] = ()
+    event_types: Sequence[str] = ()
+    days: Days = field(default_factory=Days)
 
 
 def parse_filter(shops: Names = (), event_types: Names = (), first: Day = None, last: Day = None) -> ReportFilter:
-    """What is asked about.
+    """Parse a filter. The shops are checked when the report reads them.
 
     Raises:
         QuestionRefused: There is no such event type or day, or the first day is after the last.
     """
-    kinds = [one_of("event type", each, EventType) for each in _several(event_types)]
-    return ReportFilter(_several(shops), kinds, days(first, last))
+    parsed_types = [parse_choice("event type", event_type, EventType) for event_type in _to_list(event_types)]
+    return ReportFilter(_to_list(shops), parsed_types, parse_days(first, last))
 
 
-def days(first: Day, last: Day) -> Days:
-    """From the first day to the last.
+def parse_days(first: Day, last: Day) -> Days:
+    """Parse the first and last day.
 
     Raises:
-        QuestionRefused: One is no day, or the first is after the last.
+        QuestionRefused: One of them is not a day, or the first is after the last.
     """
     try:
-        return Days(day(first), day(last))
+        return Days(parse_day(first), parse_day(last))
     except ValueError as error:
         raise QuestionRefused(str(error)) from None
 
 
-def day(given: Day) -> date | None:
-    """The date.
+def parse_day(value: Day) -> date | None:
+    """Parse a day.
 
     Raises:
-        QuestionRefused: The text names none.
+        QuestionRefused: The text is not a day.
     """
     try:
-        found = date.fromisoformat(given) if isinstance(given, str) else given
+        day = date.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:
-        raise QuestionRefused(f"there is no day {given!r}: write it as 2026-03-14") from None
-    return found.date() if isinstance(found, datetime) else found  # such as a Timestamp of pandas
+        raise QuestionRefused(f"there is no day {value!r}: write it as 2026-03-14") from None
+    return day.date() if isinstance(day, datetime) else day  # such as a Timestamp of pandas
 
 
-def one_of(what: str, given: str, known: Iterable[str]) -> str:
-    """`given`, if it is known.
+def parse_choice(what: str, value: str, choices: Iterable[str]) -> str:
+    """Return `value` if it is one of the choices.
 
     Raises:
-        QuestionRefused: It is not; the message lists what is.
+        QuestionRefused: It is not; the message lists the choices.
     """
-    names = [str(each) for each in known]
-    if given not in names:
-        raise QuestionRefused(f"there is no {what} {given!r}: there are {', '.join(names)}")
-    return given
+    names = [str(choice) for choice in choices]
+    if value not in names:
+        raise QuestionRefused(f"there is no {what} {value!r}: there are {', '.join(names)}")
+    return value
 
 
-def within(what: str, given: int, most: int) -> int:
-    """`given`, if it is from 1 to `most`.
+def require_range(what: str, value: int, maximum: int) -> int:
+    """Return `value` if it is from 1 to `maximum`.
 
     Raises:
         QuestionRefused: It is not.
     """
-    if not 1 <= given <= most:
-        raise QuestionRefused(f"{what} must be from 1 to {most}, not {given}")
-    return given
+    if not 1 <= value <= maximum:
+        raise QuestionRefused(f"{what} must be from 1 to {maximum}, not {value}")
+    return value
 
 
-def _several(names: Names) -> list[str]:
+def _to_list(names: Names) -> list[str]:
     if isinstance(names, str):
         return [str(names)]
-    return [] if names is None else [str(each) for each in names]
+    return [] if names is None else [str(name) for name in names]

@@ -1,40 +1,30 @@
-"""Reads what analysts ask about, chunk by chunk, and lets the rules of `domain.analytics` make figures of it.
+"""Read the analysts' tables in chunks of whole registries, for the functions of `wishcraft.analytics`.
 
-A chunk holds some thousand whole registries, so memory does not grow with how many there are; while one is worked on,
-the next is read.
+Memory does not grow with the number of registries. While one chunk is counted, the next is read.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import pandas as pd
 
 from wishcraft.analytics.database import AnalystsDatabase, Shop
+from wishcraft.analytics.filters import ReportFilter
 from wishcraft.analytics.tables import TABLES, TableName
 from wishcraft.domain.batches import batches
 from wishcraft.domain.periods import Days
 
-REGISTRIES_AT_ONCE: Final = 2_000
-EVERYTHING: Final = Days()
-_NOBODY: Final = Shop(0, "", "", "UTC")
+REGISTRIES_PER_CHUNK: Final = 2_000
+ALL_DAYS: Final = Days()
+_NO_SHOP: Final = Shop(0, "", "", "UTC")
 Progress = Callable[[int, int], None]
-"""Told between two chunks how many registries are done, of how many; it may raise to end the work."""
+"""Called between chunks with the registries done and their total; it may raise to stop the report."""
 Chunk = dict[TableName, pd.DataFrame]
 
 
-def unwatched(_done: int, _total: int) -> None:
-    """For callers that do not watch."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReportFilter:
-    """Which registries a report is about, or events on them: of these shops and event types, or all; on these days."""
-
-    shops: Sequence[str] = ()
-    event_types: Sequence[str] = ()
-    days: Days = field(default_factory=Days)
+def ignore_progress(_done: int, _total: int) -> None:
+    """A `Progress` that does nothing."""
 
 
 class _Batch(NamedTuple):
@@ -44,36 +34,44 @@ class _Batch(NamedTuple):
 
 def read_chunks(
     db: AnalystsDatabase,
-    question: ReportFilter,
+    report_filter: ReportFilter,
     tables: Sequence[TableName],
-    progress: Progress = unwatched,
+    progress: Progress = ignore_progress,
     *,
-    created: Days = EVERYTHING,
-    happened: Days = EVERYTHING,
+    created: Days = ALL_DAYS,
+    happened: Days = ALL_DAYS,
 ) -> Iterator[Chunk]:
-    """The tables' rows of the registries that were `created` on those days, and of their events that `happened` then.
+    """Read the tables' rows of the filter's registries. Without registries there is one empty chunk.
 
-    `tables` names `registries` and what else is wanted. Where no registry is found there is one chunk, an empty one.
+    Args:
+        db: The analysts' database.
+        report_filter: Its shops and event types; its days are ignored.
+        tables: `registries` and the others to read.
+        progress: Called between chunks.
+        created: The days of the registries' creation.
+        happened: The days of the events.
 
     Raises:
         QuestionRefused, ConfigurationError, DatabaseUnavailable: As `AnalystsDatabase`.
     """
-    found = [
+    pending = [
         _Batch(shop, ids)
-        for shop in db.find_shops(question.shops)
+        for shop in db.find_shops(report_filter.shops)
         for ids in batches(
-            db.find_registries(shop, question.event_types, *created.moments(shop.timezone)), REGISTRIES_AT_ONCE
+            db.find_registries(shop, report_filter.event_types, *created.moments(shop.timezone)), REGISTRIES_PER_CHUNK
         )
     ]
-    done, total = 0, sum(len(batch.ids) for batch in found)
-    if not found:
-        yield _with_shop({name: TABLES[name].empty().to_pandas() for name in tables}, _NOBODY)
+    done, total = 0, sum(len(batch.ids) for batch in pending)
+    if not pending:
+        yield _with_shop({name: TABLES[name].empty().to_pandas() for name in tables}, _NO_SHOP)
     with ThreadPoolExecutor(1) as reader:
-        coming = [reader.submit(_read, db, batch, tables, happened) for batch in found[:1]]
-        for place, batch in enumerate(found):
+        reading = [reader.submit(_read, db, batch, tables, happened) for batch in pending[:1]]
+        for place, batch in enumerate(pending):
             progress(done, total)
-            chunk = coming.pop().result()
-            coming += [reader.submit(_read, db, each, tables, happened) for each in found[place + 1 : place + 2]]
+            chunk = reading.pop().result()
+            reading += [
+                reader.submit(_read, db, following, tables, happened) for following in pending[place + 1 : place + 2]
+            ]
             yield chunk
             done += len(batch.ids)
         progress(done, total)
@@ -86,5 +84,5 @@ def _read(db: AnalystsDatabase, batch: _Batch, tables: Sequence[TableName], happ
 
 
 def _with_shop(chunk: Chunk, shop: Shop) -> Chunk:
-    told = {"shop": shop.domain, "currency": shop.currency, "timezone": shop.timezone}
-    return chunk | {"registries": chunk["registries"].assign(**told)}
+    columns = {"shop": shop.domain, "currency": shop.currency, "timezone": shop.timezone}
+    return chunk | {"registries": chunk["registries"].assign(**columns)}

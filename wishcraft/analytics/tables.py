@@ -1,4 +1,4 @@
-"""The analysts' tables: from which view each is read, and of which types its columns are. Money is in hundredths."""
+"""The analysts' tables: the query and the column types of each. Money is in hundredths."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple
@@ -14,7 +14,7 @@ from wishcraft.domain.registries import LIVE_PURCHASES
 TableName = Literal["registries", "items", "purchases", "events", "reminders"]
 
 _TEXT: Final = pa.dictionary(pa.int32(), pa.string())
-"""For texts of which there are few: each row is a number, and takes a fraction of the memory."""
+"""The type of texts with few distinct values: rows are indices, which take a fraction of the memory."""
 _MOMENT: Final = pa.timestamp("us", tz="UTC")
 _DAY: Final = pa.timestamp("s")
 _TYPES: Final = list(AnalyticsType)
@@ -22,18 +22,18 @@ _CODES: Final = "CASE type {} END".format(
     " ".join(f"WHEN '{kind}' THEN '\\x{code:02x}'::bytea" for code, kind in enumerate(_TYPES))
 )
 _PACKED: Final = np.dtype([("visitor", ">i8"), ("occurred_at", ">i8"), ("type", "u1")])
-"""What PostgreSQL's send functions make of an event: numbers with the highest byte first, microseconds since 2000."""
+"""The bytes of an event from PostgreSQL's send functions: big-endian numbers, microseconds since 2000."""
 _SINCE_1970: Final = 946_684_800_000_000
 _LIVE: Final = ", ".join(f"'{status}'" for status in sorted(LIVE_PURCHASES))
 
 
 class Table(NamedTuple):
-    """A query for the rows of a shop's registries `ids`, from `since` until before `until` where that has a meaning."""
+    """A query for the rows of a shop's registries `ids`; events only from `since` to before `until`."""
 
     query: str
     columns: Mapping[str, pa.DataType]
     packed: bool = False
-    """Whether a registry's rows come as one value of bytes: there are so many that it halves the time to read them."""
+    """Whether a registry's rows come as one value of bytes, which halves the time to read the many events."""
 
     def empty(self) -> pa.Table:
         """A table without rows."""
@@ -63,7 +63,7 @@ TABLES: Final[Mapping[TableName, Table]] = {
          "quantity": pa.int64(), "unit_cents": pa.int64(), "created_at": _MOMENT},
     ),
     "events": Table(
-        # Registry by registry: else PostgreSQL reads the shop's events of these days anew for every chunk.
+        # One lookup per registry: otherwise PostgreSQL reads all of the shop's events of these days for every chunk.
         f"""SELECT chosen.registry_id, packed
         FROM unnest(%(ids)s::bigint[]) AS chosen (registry_id) CROSS JOIN LATERAL (
             SELECT string_agg(int8send(visitor) || timestamptz_send(occurred_at) || {_CODES}, ''::bytea) AS packed
@@ -83,7 +83,7 @@ TABLES: Final[Mapping[TableName, Table]] = {
 
 
 def read_table(cursor: Cursor[Any], table: Table, parameters: Mapping[str, object]) -> pa.Table:
-    """The rows that the query finds."""
+    """Run the query and return its rows."""
     return _unpack(cursor, table, parameters) if table.packed else _read_csv(cursor, table, parameters)
 
 
@@ -92,11 +92,11 @@ def _read_csv(cursor: Cursor[Any], table: Table, parameters: Mapping[str, object
     with cursor.copy(f"COPY ({table.query}) TO STDOUT (FORMAT csv)", parameters) as rows:
         for block in rows:
             sink.write(block)
-    written = sink.getvalue()
-    if not written.size:
+    content = sink.getvalue()
+    if not content.size:
         return table.empty()
     return csv.read_csv(
-        pa.BufferReader(written),
+        pa.BufferReader(content),
         csv.ReadOptions(column_names=list(table.columns), use_threads=False),
         csv.ParseOptions(newlines_in_values=True),
         csv.ConvertOptions(column_types=dict(table.columns), true_values=["t"], false_values=["f"]),
@@ -104,12 +104,12 @@ def _read_csv(cursor: Cursor[Any], table: Table, parameters: Mapping[str, object
 
 
 def _unpack(cursor: Cursor[Any], table: Table, parameters: Mapping[str, object]) -> pa.Table:
-    found = cursor.execute(table.query, parameters, binary=True).fetchall()
-    events = np.frombuffer(b"".join(packed for _, packed in found), _PACKED)
-    counts = [len(packed) // _PACKED.itemsize for _, packed in found]
+    rows = cursor.execute(table.query, parameters, binary=True).fetchall()
+    events = np.frombuffer(b"".join(packed for _, packed in rows), _PACKED)
+    counts = [len(packed) // _PACKED.itemsize for _, packed in rows]
     codes = pa.array(events["type"].astype("int32"))
     columns = {
-        "registry_id": np.repeat([registry_id for registry_id, _ in found], counts).astype("int64"),
+        "registry_id": np.repeat([registry_id for registry_id, _ in rows], counts).astype("int64"),
         "visitor": events["visitor"].astype("int64"),
         "type": pa.DictionaryArray.from_arrays(codes, pa.array([str(kind) for kind in _TYPES])),
         "occurred_at": pa.array(events["occurred_at"].astype("int64") + _SINCE_1970).cast(_MOMENT),

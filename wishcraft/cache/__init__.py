@@ -1,1 +1,1 @@
-"""Redis: every key and TTL, the entry format, marks, leases and fills."""
+"""Redis: every key and TTL, the entry format, the Lua scripts, and what is built on them."""

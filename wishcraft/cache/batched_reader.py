@@ -1,8 +1,8 @@
-"""Many readers, one question: what is asked for within one turn of the event loop is read with one MGET.
+"""Batched reads: all keys requested within one turn of the event loop are read with one MGET.
 
-A command costs this process more than the value that it brings, so readers of one turn share it; no answer is older
-than the turn in which it was asked for. The connection is made by redis-py (TLS, password, database, era); then its
-transport is used directly, because redis-py's work around each command is a good part of a hit (decision 0009).
+A command costs this process more than the value it brings, so the readers of one turn share it. No value is older than
+the turn in which it was requested. redis-py makes the connection (TLS, password, database, era); then its transport is
+used directly, because redis-py's work around each command is a good part of the cost of a hit (decision 0009).
 """
 
 import asyncio
@@ -16,161 +16,162 @@ import hiredis
 from wishcraft.errors import CacheUnavailable
 
 Value = bytes | None
-Waiting = dict[str, list["asyncio.Future[Value]"]]
-_ONCE_MORE_SECONDS: Final = 0.001
+Waiters = dict[str, list["asyncio.Future[Value]"]]
+"""The readers of one MGET, by key."""
+_GRACE_SECONDS: Final = 0.001
 
 
 class BatchedReader:
-    """The values under keys, as bytes, over one connection of its own that is made when it is first needed."""
+    """Reads values as bytes, over a connection of its own that is made on first use."""
 
     def __init__(
         self, connect: Callable[[], Awaitable[Any]], timeout: float, check: Callable[[], None], fail: Callable[[], None]
     ) -> None:
-        """`connect` gives a connection of redis-py.
+        """A reader that is not connected yet.
 
         Args:
-            connect: Makes the connection and greets the server.
-            timeout: Seconds for each answer, a connection to be made included.
-            check: Raises CacheUnavailable if nothing is to be asked for now.
-            fail: Called when there was no answer.
+            connect: Returns a connection of redis-py that is ready for commands.
+            timeout: Seconds for each reply, and for each connection attempt.
+            check: Raises CacheUnavailable while the circuit breaker is open.
+            fail: Called on a timeout, an error reply or a lost connection.
         """
         self._connect = connect
         self._timeout = timeout
         self._check = check
         self._fail = fail
-        self._waiting: Waiting = {}
-        self._wire: _Wire | None = None
+        self._waiters: Waiters = {}
+        self._connection: _Connection | None = None
         self._connecting: set[asyncio.Task[None]] = set()
 
     def get(self, key: str) -> "asyncio.Future[Value]":
-        """What is under the key, None if nothing is; awaiting it raises CacheUnavailable when Redis does not answer."""
+        """The value of the key, None if there is none. Awaiting it raises CacheUnavailable if Redis does not answer."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Value] = loop.create_future()
-        if not self._waiting:
-            loop.call_soon(self._ask)
-        futures = self._waiting.get(key)
+        if not self._waiters:
+            loop.call_soon(self._send)
+        futures = self._waiters.get(key)
         if futures is None:
-            self._waiting[key] = [future]
+            self._waiters[key] = [future]
         else:
             futures.append(future)
         return future
 
     def close(self) -> None:
-        """Close the connection."""
-        if self._wire:
-            self._wire.close()
+        """Close the connection; readers that still wait get CacheUnavailable."""
+        if self._connection:
+            self._connection.close()
         for task in self._connecting:
             task.cancel()
 
-    def _ask(self) -> None:
-        waiting, self._waiting = self._waiting, {}
+    def _send(self) -> None:
+        waiters, self._waiters = self._waiters, {}
         try:
             self._check()
         except CacheUnavailable as error:
-            _refuse(waiting, error)
+            _reject(waiters, error)
             return
-        if self._wire and not self._wire.is_lost:
-            self._wire.ask(waiting)
+        if self._connection and not self._connection.is_lost:
+            self._connection.send(waiters)
             return
-        task = asyncio.create_task(self._ask_anew(waiting), context=Context())
+        task = asyncio.create_task(self._connect_and_send(waiters), context=Context())
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
 
-    async def _ask_anew(self, waiting: Waiting) -> None:
-        """Ask over a new connection, unless another question has made one meanwhile."""
+    async def _connect_and_send(self, waiters: Waiters) -> None:
+        """Send over a new connection, unless a concurrent batch has made one."""
         try:
             async with asyncio.timeout(self._timeout):
                 connection = await self._connect()
-        except Exception as error:  # noqa: BLE001  whatever it is, Redis cannot be asked
+        except Exception as error:  # noqa: BLE001  any failure means that Redis cannot be reached
             self._fail()
-            _refuse(waiting, CacheUnavailable(f"{type(error).__name__}: {error}"))
+            _reject(waiters, CacheUnavailable(f"{type(error).__name__}: {error}"))
             return
-        if self._wire is None or self._wire.is_lost:
-            self._wire = _Wire(connection, self._timeout, self._fail)
+        if self._connection is None or self._connection.is_lost:
+            self._connection = _Connection(connection, self._timeout, self._fail)
         else:
             await connection.disconnect()
-        self._wire.ask(waiting)
+        self._connection.send(waiters)
 
 
-class _Wire(asyncio.Protocol):
-    """A connection that is greeted, and the questions on it that are not answered yet, in their order."""
+class _Connection(asyncio.Protocol):
+    """An open connection, and the batches that wait for a reply on it, in the order they were sent."""
 
     def __init__(self, connection: Any, timeout: float, fail: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._timeout = timeout
         self._fail = fail
-        self._asked: deque[tuple[Waiting, asyncio.TimerHandle]] = deque()
-        self._reader = hiredis.Reader()
-        # redis-py has no way to give a transport away: what it would warn of as left open is taken from it.
+        self._pending: deque[tuple[Waiters, asyncio.TimerHandle]] = deque()
+        self._parser = hiredis.Reader()
+        # redis-py has no way to hand over its transport. Without its writer it does not warn of an open connection.
         self._writer, connection._writer, connection._reader = connection._writer, None, None  # noqa: SLF001
         self._transport: Any = self._writer.transport
         self._transport.set_protocol(self)
         self.is_lost = self._transport.is_closing()
 
-    def ask(self, waiting: Waiting) -> None:
-        """Read the keys, and give each value to those who wait for it."""
-        timer = self._loop.call_later(self._timeout, self._give_up, waiting)
-        self._asked.append((waiting, timer))
-        command: Any = ("MGET", *waiting)
+    def send(self, waiters: Waiters) -> None:
+        """Send one MGET for the keys; each waiter gets its value with the reply."""
+        timer = self._loop.call_later(self._timeout, self._time_out, waiters)
+        self._pending.append((waiters, timer))
+        command: Any = ("MGET", *waiters)
         self._transport.write(hiredis.pack_command(command))
 
     def close(self) -> None:
-        """Close it; whoever waits is refused."""
+        """Close the connection and reject all waiters."""
         self.is_lost = True
         self._transport.abort()
-        self._refuse_all("the connection was closed")
+        self._reject_all("the connection was closed")
 
     def data_received(self, data: bytes) -> None:
-        """Answers, or parts of them."""
-        self._reader.feed(data)
-        while (reply := self._reader.gets()) is not False:
-            waiting, timer = self._asked.popleft()
+        """Parse replies, which may come in parts."""
+        self._parser.feed(data)
+        while (reply := self._parser.gets()) is not False:
+            waiters, timer = self._pending.popleft()
             timer.cancel()
             if isinstance(reply, hiredis.HiredisError):
                 self._fail()
-                _refuse(waiting, CacheUnavailable(f"{type(reply).__name__}: {reply}"))
+                _reject(waiters, CacheUnavailable(f"{type(reply).__name__}: {reply}"))
             else:
-                _hand_out(waiting, reply)
+                _resolve(waiters, reply)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The server closed it, or it broke."""
+        """Reject all waiters: the server closed the connection, or it broke."""
         if not self.is_lost:
             self.is_lost = True
-            if self._asked:
+            if self._pending:
                 self._fail()
-                self._refuse_all(f"the connection was lost: {error}")
+                self._reject_all(f"the connection was lost: {error}")
 
     def pause_writing(self) -> None:
-        """Questions are short; nothing is to be done."""
+        """Do nothing: commands are short."""
 
     def resume_writing(self) -> None:
-        """Questions are short; nothing is to be done."""
+        """Do nothing: commands are short."""
 
-    def _give_up(self, waiting: Waiting) -> None:
-        """Look once more at what has come: this process may have been too busy to see it."""
-        self._loop.call_later(_ONCE_MORE_SECONDS, self._give_up_now, waiting)
+    def _time_out(self, waiters: Waiters) -> None:
+        """Let the loop read from the socket once more: this process may have been too busy to read the reply."""
+        self._loop.call_later(_GRACE_SECONDS, self._time_out_now, waiters)
 
-    def _give_up_now(self, waiting: Waiting) -> None:
-        if not self.is_lost and any(asked is waiting for asked, _ in self._asked):
+    def _time_out_now(self, waiters: Waiters) -> None:
+        if not self.is_lost and any(pending is waiters for pending, _ in self._pending):
             self._fail()
             self.close()
 
-    def _refuse_all(self, reason: str) -> None:
-        while self._asked:
-            waiting, timer = self._asked.popleft()
+    def _reject_all(self, reason: str) -> None:
+        while self._pending:
+            waiters, timer = self._pending.popleft()
             timer.cancel()
-            _refuse(waiting, CacheUnavailable(reason))
+            _reject(waiters, CacheUnavailable(reason))
 
 
-def _hand_out(waiting: Waiting, values: list[Value]) -> None:
-    for value, futures in zip(values, waiting.values(), strict=True):
+def _resolve(waiters: Waiters, values: list[Value]) -> None:
+    for value, futures in zip(values, waiters.values(), strict=True):
         for future in futures:
-            if not future.done():  # its reader may have gone
+            if not future.done():  # its reader may have been cancelled
                 future.set_result(value)
 
 
-def _refuse(waiting: Waiting, error: CacheUnavailable) -> None:
-    for futures in waiting.values():
+def _reject(waiters: Waiters, error: CacheUnavailable) -> None:
+    for futures in waiters.values():
         for future in futures:
             if not future.done():
                 future.set_exception(error)

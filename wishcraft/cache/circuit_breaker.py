@@ -1,6 +1,6 @@
-"""Keeps a Redis that is away from costing anything: the first failure opens, a probe in the background closes again.
+"""Circuit breaker for Redis: a failure opens it, a background probe half-opens it, and it closes when all is ready.
 
-While it is open, calls fail at once, so that a request spends its time on PostgreSQL instead of waiting.
+While it is open, commands fail at once, so that a request spends its time on PostgreSQL instead of on a timeout.
 """
 
 import asyncio
@@ -17,57 +17,54 @@ _log: Final = logging.getLogger(__name__)
 
 
 class CircuitBreaker:
-    """One for each server and event loop."""
+    """The breaker of one server, used on one event loop."""
 
     def __init__(self, probe: Callable[[], Awaitable[object]]) -> None:
-        """`probe` asks the server something; it raises CacheUnavailable if there is no answer."""
+        """`probe` runs a command; it raises CacheUnavailable if the server does not answer."""
         self._probe = probe
-        self._recovering: asyncio.Task[None] | None = None
-        self._anew = False
-        self._closed = False
-        self.before_closing: Callable[[], Awaitable[object]] | None = None
-        """Awaited when the server answers again, and before it is used again."""
+        self._recovery: asyncio.Task[None] | None = None
+        self._must_probe = False
+        self._is_stopped = False
+        self.on_half_open: Callable[[], Awaitable[object]] | None = None
+        """Awaited after a successful probe. The breaker closes if it returns, and stays open on CacheUnavailable."""
 
     @property
     def is_open(self) -> bool:
-        """Whether the server is taken for away."""
-        return self._recovering is not None
+        """Whether commands are refused; also true while half-open."""
+        return self._recovery is not None
 
     def check(self) -> None:
-        """Raise CacheUnavailable if the server is taken for away; not for what is done before closing."""
-        if self._recovering is not None and asyncio.current_task() is not self._recovering:
+        """Raise CacheUnavailable if the breaker is open, except in the recovery's own task."""
+        if self._recovery is not None and asyncio.current_task() is not self._recovery:
             raise CacheUnavailable("Redis did not answer a moment ago")
 
     def open(self) -> None:
-        """Take the server for away until a probe has been answered, and all is done that has to be before it closes.
-
-        If a recovery is under way, it begins anew.
-        """
-        self._anew = True
-        if self._recovering is None:
+        """Refuse commands until a probe and `on_half_open` have succeeded. A recovery in progress starts again."""
+        self._must_probe = True
+        if self._recovery is None:
             _log.warning("Redis does not answer; requests go to PostgreSQL until it does")
-            # In a context of its own: it goes on for others than the request that noticed.
-            self._recovering = asyncio.create_task(self._recover(), context=Context())
+            # A context of its own: the recovery outlives the request that noticed the failure.
+            self._recovery = asyncio.create_task(self._recover(), context=Context())
 
-    async def close(self) -> None:
-        """Stop probing."""
-        self._closed = True
-        if self._recovering is not None:
-            self._recovering.cancel()
+    async def stop(self) -> None:
+        """End the probes."""
+        self._is_stopped = True
+        if self._recovery is not None:
+            self._recovery.cancel()
             with suppress(asyncio.CancelledError):
-                await self._recovering
+                await self._recovery
 
     async def _recover(self) -> None:
-        # The first probe at once: it may have been this process that was too busy to hear the answer.
-        while not self._closed:  # psycopg may swallow a cancellation, see `Tracker.run`
+        # The first probe comes at once: this process may have been too busy to read the reply.
+        while not self._is_stopped:  # psycopg may swallow a cancellation, see `TrafficRecorder.run`
             with suppress(CacheUnavailable):
-                while self._anew:
-                    self._anew = False
+                while self._must_probe:
+                    self._must_probe = False
                     await self._probe()
-                    if self.before_closing:
-                        await self.before_closing()
-                self._recovering = None
+                    if self.on_half_open:
+                        await self.on_half_open()
+                self._recovery = None
                 _log.warning("Redis answers again")
                 return
-            self._anew = True
+            self._must_probe = True
             await asyncio.sleep(PROBE_SECONDS)

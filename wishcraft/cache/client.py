@@ -1,11 +1,11 @@
-"""The connection to Redis: small time limits, no retries, and the era that the server is in."""
+"""The connection to Redis: short timeouts, no retries, the circuit breaker, and the server's era."""
 
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydantic import SecretStr
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -21,27 +21,28 @@ from wishcraft.cache.circuit_breaker import CircuitBreaker
 from wishcraft.errors import CacheUnavailable
 
 READ_SECONDS: Final = 0.1
-"""A request's first question is given up after this; a healthy server answers in less than a thousandth of a second."""
+"""Timeout of a request's first command; a healthy server answers in less than a millisecond."""
 _CONNECTIONS: Final = 32
-_NO_RETRIES: Final = 0  # redis-py's own default is ten, with pauses: seconds on a request's path
+_NO_RETRIES: Final = 0  # redis-py's default is ten with pauses, which adds seconds to a request
 
 
 class Memory(NamedTuple):
-    """Bytes used and allowed (0: no limit), and the policy by which keys are evicted."""
+    """A server's memory: bytes used, limit in bytes (0: none), eviction policy, and evictions since its start."""
 
     used: int
     limit: int
     policy: str
+    evictions: int
 
 
 class Server:
-    """One Redis server, its primary; `redis` serves any command, `era` says which entries are valid.
+    """One Redis primary: `redis` runs any command, `reader` reads entries in batches, `era` decides which are valid.
 
-    Every new connection learns the era before its first command, so no answer of a restarted server is read
-    with the old one in mind.
+    Every new connection learns the era before its first command, so that no entry of a restarted server is taken for
+    one of the era before.
     """
 
-    def __init__(self, url: str, password: SecretStr | None, timeout: float, *, breaks: bool) -> None:
+    def __init__(self, url: str, password: SecretStr | None, timeout: float, *, with_breaker: bool) -> None:
         secret = {} if password is None else {"password": password.get_secret_value()}
         pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
             url,
@@ -50,63 +51,68 @@ class Server:
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
             retry=Retry(NoBackoff(), _NO_RETRIES),
-            redis_connect_func=self._greet,
-            # With them on, redis-py takes a connection that the server has closed for one with news to read.
+            redis_connect_func=self._set_up,
+            # With notifications on, redis-py takes a connection that the server closed for one with data to read.
             maint_notifications_config=MaintNotificationsConfig(enabled=False),
             **secret,
         )
         self.redis = Redis.from_pool(pool)
-        self.reads = BatchedReader(
-            partial(_connected, pool), READ_SECONDS if breaks else timeout, self._check, self._fail
+        self.reader = BatchedReader(
+            partial(_connect, pool), READ_SECONDS if with_breaker else timeout, self._check, self._fail
         )
         self.era = b""
-        self.breaker = CircuitBreaker(self.learn) if breaks else None
-        self._turns = count(1)
-        self._adopted = 0
+        self.breaker = CircuitBreaker(self.learn_era) if with_breaker else None
+        self._era_requests = count(1)
+        self._era_request = 0
 
-    async def learn(self) -> float:
-        """Ask for the era, beginning one if there is none; returns its age in seconds.
+    async def learn_era(self) -> float:
+        """Read the era, beginning one if there is none; returns its age in seconds. The breaker's probe.
 
         Raises:
-            CacheUnavailable: Redis is away.
+            CacheUnavailable: Redis does not answer.
         """
-        turn = next(self._turns)
-        with translated():
-            return self._adopt(turn, await self.redis.eval(scripts.ERA, 1, keys.ERA, secrets.token_bytes(8)))
+        request = next(self._era_requests)
+        with translate_errors():
+            return self._adopt_era(request, await self.redis.eval(*_read_era()))
 
     async def memory(self) -> Memory:
-        """How much is used, and what goes when it runs out.
+        """The server's memory, also while the breaker is open.
 
         Raises:
-            CacheUnavailable: Redis is away.
+            CacheUnavailable: Redis does not answer.
         """
-        with translated():
-            info = await self.redis.info("memory")
-        return Memory(int(info["used_memory"]), int(info["maxmemory"]), str(info["maxmemory_policy"]))
+        with translate_errors():
+            info = await self.redis.info("memory", "stats")
+        return Memory(
+            used=int(info["used_memory"]),
+            limit=int(info["maxmemory"]),
+            policy=str(info["maxmemory_policy"]),
+            evictions=int(info["evicted_keys"]),
+        )
 
     @contextmanager
-    def answering(self) -> Iterator[None]:
-        """Turn whatever redis-py raises within the block into `CacheUnavailable`, and let the breaker know.
+    def guard(self) -> Iterator[None]:
+        """Run commands under the circuit breaker: an open one refuses, and a failure within the block opens it.
 
-        What the server answers with an error, it has answered: only silence and lost connections open the breaker.
+        An error reply is an answer: only timeouts and lost connections open the breaker.
 
         Raises:
-            CacheUnavailable: The server does not answer, or has not for a moment.
+            CacheUnavailable: The breaker is open, or redis-py raised within the block.
         """
-        self._check()
+        if self.breaker:
+            self.breaker.check()
         try:
-            with translated():
-                yield
-        except CacheUnavailable as error:
-            if not isinstance(error.__cause__, ResponseError):
-                self._fail()
-            raise
+            yield
+        except (RedisError, OSError) as error:
+            if self.breaker and not isinstance(error, ResponseError):
+                self.breaker.open()
+            raise CacheUnavailable(f"{type(error).__name__}: {error}") from error
 
     async def close(self) -> None:
-        """Stop probing, and close every connection."""
+        """Stop the breaker's probes, and close every connection."""
         if self.breaker:
-            await self.breaker.close()
-        self.reads.close()
+            await self.breaker.stop()
+        self.reader.close()
         await self.redis.aclose()
 
     def _check(self) -> None:
@@ -117,41 +123,47 @@ class Server:
         if self.breaker:
             self.breaker.open()
 
-    async def _greet(self, connection: AbstractConnection) -> None:
-        turn = next(self._turns)
+    async def _set_up(self, connection: AbstractConnection) -> None:
+        request = next(self._era_requests)
         await connection.on_connect()
-        await connection.send_command("EVAL", scripts.ERA, 1, keys.ERA, secrets.token_bytes(8))
-        self._adopt(turn, await connection.read_response())
+        await connection.send_command("EVAL", *_read_era())
+        self._adopt_era(request, await connection.read_response())
 
-    def _adopt(self, turn: int, reply: tuple[bytes, int]) -> float:
+    def _adopt_era(self, request: int, reply: tuple[bytes, int]) -> float:
         era, age_ms = reply
-        if turn > self._adopted:  # an answer that was asked for earlier may come from a server that is gone
-            self._adopted, self.era = turn, era
+        if request > self._era_request:  # the reply to an earlier request may come from a server that is gone
+            self._era_request, self.era = request, era
         return age_ms / 1000
 
 
-async def _connected(pool: BlockingConnectionPool) -> AbstractConnection:
-    """A connection that is not of the pool, made as the pool makes them."""
-    connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py says no types
+def _read_era() -> list[Any]:
+    """The arguments of `EVAL`, with the id of the era that begins if there is none."""
+    key_names, args = scripts.ERA.values([{"era": keys.ERA, "new_era": secrets.token_bytes(8)}])
+    return [scripts.ERA.source, len(key_names), *key_names, *args]
+
+
+async def _connect(pool: BlockingConnectionPool) -> AbstractConnection:
+    """A connection with the pool's settings that the pool does not manage."""
+    connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]  # untyped in redis-py
     await connection.connect()  # type: ignore[no-untyped-call]
     return connection
 
 
-def connect(url: str, password: SecretStr | None = None, *, timeout: float = 0.5, breaks: bool = False) -> Server:
+def connect(url: str, password: SecretStr | None = None, *, timeout: float = 0.5, with_breaker: bool = False) -> Server:
     """A pool of connections to the primary at `url`, each made when it is first needed.
 
     Args:
         url: `redis://host:port/db`, or `rediss://` for TLS.
         password: Overrides one in the URL.
-        timeout: Seconds to wait for a free connection, for a new one, and for each answer.
-        breaks: Whether to give up asking for as long as it does not answer, as requests must and jobs need not.
+        timeout: Seconds to wait for a free connection, for a new one, and for each reply.
+        with_breaker: Fail at once while the server does not answer; for requests. Jobs can wait.
     """
-    return Server(url, password, timeout, breaks=breaks)
+    return Server(url, password, timeout, with_breaker=with_breaker)
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Turn whatever redis-py raises within the block into `CacheUnavailable`."""
+def translate_errors() -> Iterator[None]:
+    """Raise redis-py's errors within the block as `CacheUnavailable`."""
     try:
         yield
     except (RedisError, OSError) as error:

@@ -1,158 +1,188 @@
-"""The single steps of the coherence protocol, each for one shop: get, mark, lease, fill, release.
+"""The commands of the coherence protocol, each for one shop: get, invalidate, lease, fill, release.
 
-Every method raises CacheUnavailable when Redis does not answer. In which order to take the steps is not said here.
+Every method raises CacheUnavailable when Redis does not answer. The order of the commands is the caller's: readers
+follow `registries.RegistryCache`, writers the write primitive.
 """
 
-import random
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from redis.commands.core import AsyncScript
-from redis.typing import EncodableT
-
 from wishcraft.cache import entries, keys, scripts
 from wishcraft.cache.client import Server
+from wishcraft.cache.counters import Counters
 from wishcraft.cache.entries import Entry, Header
-from wishcraft.cache.scripts import Outcome
-from wishcraft.domain.batches import batches
+from wishcraft.cache.scripts import Call, Outcome, Script
 from wishcraft.domain.cached_registry import UNCOUNTED, AccessLevel, CachedRegistry, Quota
 from wishcraft.domain.view_score import weight
 
-Call = tuple[Sequence[str], Sequence[EncodableT]]
-
+_SCRIPTS: Final = (scripts.HEADER, scripts.INVALIDATE, scripts.LEASE, scripts.FILL, scripts.RELEASE)
 _ENTRIES_PER_CALL: Final = 50
-"""Redis serves nobody else during a call: this many fills take it less than a millisecond."""
+"""Redis answers no other client during a call: this many fills take it less than a millisecond."""
 
 
 class Lease(NamedTuple):
-    """The right to fill one entry, good for `keys.LEASE_TTL_MS` within the era it was given in."""
+    """The right to fill one entry, valid for `keys.LEASE_TTL_MS` within the era in which it was given."""
 
     token: bytes
     era: bytes
 
 
 class CoherenceCommands:
-    """`hold_seconds` may be less than its default only where no transaction is under way when Redis restarts."""
+    """The commands on one server, for all shops."""
 
-    def __init__(self, server: Server, *, hold_seconds: float = keys.HOLD_SECONDS) -> None:
+    def __init__(
+        self, server: Server, *, hold_seconds: float = keys.HOLD_SECONDS, counters: Counters | None = None
+    ) -> None:
+        """Commands on `server`.
+
+        Args:
+            server: Redis.
+            hold_seconds: May be below its default only where no transaction is open when Redis restarts.
+            counters: Counts the fills in `cache_fills_total`, if given.
+        """
         self._server = server
         self._redis = server.redis
         self._hold_seconds = hold_seconds
-        self._header = self._redis.register_script(scripts.many(scripts.HEADER))
-        self._mark = self._redis.register_script(scripts.many(scripts.MARK, flags="allow-oom"))
-        self._lease = self._redis.register_script(scripts.many(scripts.LEASE))
-        self._fill = self._redis.register_script(scripts.many(scripts.FILL))
-        self._release = self._redis.register_script(scripts.many(scripts.RELEASE))
+        self._counters = counters
+        self._registered = {script.name: self._redis.register_script(script.batch_source) for script in _SCRIPTS}
 
     async def get(self, shop_id: int, slug: str) -> Entry | None:
-        """The entry if there is a valid one, be it past its soft expiry."""
-        return self.valid(await self._server.reads.get(keys.entry_key(shop_id, slug)))
+        """The entry if there is a valid one, fresh or stale."""
+        return self.valid(await self._server.reader.get(keys.entry_key(shop_id, slug)))
 
     def valid(self, raw: bytes | None) -> Entry | None:
-        """What was just read under `keys.entry_key`, as an entry; None if it is of another era or format."""
+        """The value of `keys.entry_key`, just read, as an entry; None if its era or format is another."""
         entry = entries.unpack(raw) if raw else None
         return entry if entry and entry.header.era == self._server.era else None
 
     async def headers(self, shop_id: int, slugs: Iterable[str]) -> dict[str, Header]:
-        """The headers of those slugs that have a valid entry; the bodies stay where they are."""
+        """The headers of the slugs that have a valid entry; no body is transferred."""
         slugs = list(slugs)
-        calls: list[Call] = [([keys.entry_key(shop_id, slug)], [entries.HEADER_SIZE - 1]) for slug in slugs]
-        raws = await self._run(self._header, calls)
-        found = {slug: entries.unpack_header(raw) for slug, raw in zip(slugs, raws, strict=True)}
-        return {slug: header for slug, header in found.items() if header and header.era == self._server.era}
+        prefix, last_byte = keys.of_shop(shop_id).entry_prefix, entries.HEADER_SIZE - 1
+        calls: list[Call] = [{"entry": prefix + slug, "last_byte": last_byte} for slug in slugs]
+        replies = await self._run(scripts.HEADER, calls)
+        headers = {slug: entries.unpack_header(raw) for slug, raw in zip(slugs, replies, strict=True)}
+        return {slug: header for slug, header in headers.items() if header and header.era == self._server.era}
 
-    async def mark(self, shop_id: int, versions: Mapping[str, int]) -> None:
-        """Drop the entries of these slugs, and refuse fills under the given versions from now on.
+    async def invalidate(self, shop_id: int, versions: Mapping[str, int]) -> None:
+        """Delete the entries of these slugs, and refuse fills below the given versions from now on.
 
         A writer calls it after it raised the versions and before it commits, in one transaction of at most
-        `keys.WRITE_LIMIT_SECONDS`; if it raises, the writer must not commit unless it writes down that it could not.
-        A removal is a change like any other.
+        `keys.WRITE_LIMIT_SECONDS`. If it raises, the writer must either not commit or store a pending invalidation in
+        the same transaction. A deleted registry is invalidated like a changed one.
         """
-        marks = keys.marks_key(shop_id)
+        shop = keys.of_shop(shop_id)
         calls: list[Call] = [
-            ([keys.entry_key(shop_id, slug), keys.lease_key(shop_id, slug), marks], [slug, version, keys.MARK_TTL_MS])
+            {
+                "entry": shop.entry_prefix + slug,
+                "lease": shop.lease_prefix + slug,
+                "floors": shop.floors,
+                "slug": slug,
+                "version": version,
+                "ttl_ms": keys.FLOOR_TTL_MS,
+            }
             for slug, version in versions.items()
         ]
-        await self._run(self._mark, calls)
+        await self._run(scripts.INVALIDATE, calls)
 
     async def lease(self, shop_id: int, slugs: Iterable[str]) -> dict[str, Lease | Outcome]:
-        """A lease for each slug, or why there is none: HELD or ON_HOLD. It must be taken before the load begins."""
+        """A lease for each slug, or why there is none: HELD or ON_HOLD. Take it before the load begins."""
+        prefix, hold_ms = keys.of_shop(shop_id).lease_prefix, int(self._hold_seconds * 1000)
         tokens = {slug: secrets.token_bytes(8) for slug in slugs}
-        leases, replies = await self._ask_leases(shop_id, tokens)
-        if scripts.OTHER_ERA in replies:  # this process's first question, or the data was flushed
-            await self._server.learn()
-            leases, replies = await self._ask_leases(shop_id, tokens)
+        replies: list[bytes] = []
+        for _ in range(2):
+            era = self._server.era
+            calls: list[Call] = [
+                {
+                    "lease": prefix + slug,
+                    "era": keys.ERA,
+                    "token": token,
+                    "ttl_ms": keys.LEASE_TTL_MS,
+                    "known_era": era,
+                    "hold_ms": hold_ms,
+                }
+                for slug, token in tokens.items()
+            ]
+            replies = await self._run(scripts.LEASE, calls)
+            if scripts.OTHER_ERA not in replies:
+                break
+            await self._server.learn_era()  # this process has run no command yet, or the data was flushed
         refusals = {scripts.HELD: Outcome.HELD, scripts.ON_HOLD: Outcome.ON_HOLD, scripts.OTHER_ERA: Outcome.ON_HOLD}
-        return {slug: refusals.get(reply, lease) for (slug, lease), reply in zip(leases.items(), replies, strict=True)}
+        return {
+            slug: refusals.get(reply, Lease(token, era))
+            for (slug, token), reply in zip(tokens.items(), replies, strict=True)
+        }
 
     async def fill(
         self, shop_id: int, loaded: Mapping[str, tuple[Lease, Entry]], quota: Quota = UNCOUNTED
     ) -> dict[str, Outcome]:
-        """Store what was loaded under each lease, unless that is outdated; the leases end either way.
+        """Store what was loaded under each lease, unless it is outdated; the leases end either way.
 
-        A shop that is over its quota thereby gives up its least viewed entries, maybe one that was to be filled. That
-        a registry is absent takes none of the quota.
+        A shop over its quota loses its least viewed entries, which may include one of these. A negative entry does not
+        count towards the quota.
         """
-        of_shop = [keys.marks_key(shop_id), keys.index_key(shop_id), keys.sizes_key(shop_id), keys.usage_key(shop_id)]
-        lives = (keys.INDEX_TTL_MS, keys.USAGE_TTL_SECONDS)
-        prefix, view = keys.entry_prefix(shop_id), weight(datetime.now(UTC))
+        shop, one_view = keys.of_shop(shop_id), weight(datetime.now(UTC))
         calls: list[Call] = []
         for slug, (lease, entry) in loaded.items():
             is_absent = entry.header.access_level is AccessLevel.ABSENT
-            time_to_live = keys.ABSENT_TTL_MS if is_absent else keys.spread(keys.HARD_TTL_MS, _fraction())
-            counted: list[EncodableT] = [
-                view,
-                *(UNCOUNTED if is_absent else quota),
-                prefix,
-                *lives,
-            ]
-            calls.append((
-                [keys.entry_key(shop_id, slug), keys.lease_key(shop_id, slug), *of_shop],
-                [lease.token, slug, entries.pack(entry), time_to_live, *counted],
-            ))  # fmt: skip
-        replies = await self._run(self._fill, calls)
-        return {slug: Outcome(reply.decode()) for slug, reply in zip(loaded, replies, strict=True)}
+            max_entries, max_bytes = UNCOUNTED if is_absent else quota
+            calls.append(
+                {
+                    "entry": shop.entry_prefix + slug,
+                    "lease": shop.lease_prefix + slug,
+                    "floors": shop.floors,
+                    "index": shop.index,
+                    "sizes": shop.sizes,
+                    "usage": shop.usage,
+                    "token": lease.token,
+                    "slug": slug,
+                    "packed": entries.pack(entry),
+                    "ttl_ms": keys.ABSENT_TTL_MS if is_absent else keys.spread(keys.HARD_TTL_MS),
+                    "one_view": one_view,
+                    "max_entries": max_entries,
+                    "max_bytes": max_bytes,
+                    "entry_prefix": shop.entry_prefix,
+                    "index_ttl_ms": keys.INDEX_TTL_MS,
+                    "usage_ttl_seconds": keys.USAGE_TTL_SECONDS,
+                }
+            )
+        outcomes = [Outcome(reply.decode()) for reply in await self._run(scripts.FILL, calls)]
+        if self._counters:
+            for outcome in outcomes:
+                stored = "stored" if outcome is Outcome.FILLED else "refused"
+                self._counters.count("cache_fills_total", outcome=stored)
+        return dict(zip(loaded, outcomes, strict=True))
 
     async def release(self, shop_id: int, leases: Mapping[str, Lease]) -> None:
-        """Give leases back without a fill."""
-        await self._run(self._release, [([keys.lease_key(shop_id, slug)], [own.token]) for slug, own in leases.items()])
+        """End leases without a fill."""
+        prefix = keys.of_shop(shop_id).lease_prefix
+        calls: list[Call] = [{"lease": prefix + slug, "token": lease.token} for slug, lease in leases.items()]
+        await self._run(scripts.RELEASE, calls)
 
-    async def _ask_leases(self, shop_id: int, tokens: Mapping[str, bytes]) -> tuple[dict[str, Lease], list[bytes]]:
-        era = self._server.era
-        hold_ms = int(self._hold_seconds * 1000)
-        calls: list[Call] = [
-            ([keys.lease_key(shop_id, slug), keys.ERA], [token, keys.LEASE_TTL_MS, era, hold_ms])
-            for slug, token in tokens.items()
-        ]
-        return {slug: Lease(token, era) for slug, token in tokens.items()}, await self._run(self._lease, calls)
-
-    async def _run(self, script: AsyncScript, calls: Sequence[Call]) -> list[bytes]:
-        replies: list[list[bytes]] = []
-        if calls:
-            with self._server.answering():
-                async with self._redis.pipeline(transaction=False) as pipe:
-                    for batch in batches(calls, _ENTRIES_PER_CALL):
-                        key_names = [key for call_keys, _ in batch for key in call_keys]
-                        arguments = [argument for _, call_arguments in batch for argument in call_arguments]
-                        await script(key_names, [len(batch), *arguments], client=pipe)
-                    replies = await pipe.execute()
-        return [reply for batch_replies in replies for reply in batch_replies]
+    async def _run(self, script: Script, calls: Sequence[Call]) -> list[bytes]:
+        if not calls:
+            return []
+        run = self._registered[script.name]
+        with self._server.guard():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for start in range(0, len(calls), _ENTRIES_PER_CALL):
+                    key_names, args = script.values(calls[start : start + _ENTRIES_PER_CALL])
+                    await run(key_names, [len(key_names) // len(script.keys), *args], client=pipe)
+                replies: list[list[bytes]] = await pipe.execute()
+        return [reply for batch in replies for reply in batch]
 
 
-def make_entry(document: CachedRegistry | None, era: bytes) -> Entry:
-    """An entry of `era` that wants its refresh about `keys.SOFT_TTL_MS` from now; None says that nothing is there."""
-    if document is None:
-        return entries.absent(era, now_ms() + keys.ABSENT_TTL_MS)
-    return entries.compose(document, era, now_ms() + keys.spread(keys.SOFT_TTL_MS, _fraction()))
+def make_entry(registry: CachedRegistry | None, era: bytes) -> Entry:
+    """An entry of `era` that becomes stale about `keys.SOFT_TTL_MS` from now; for None, a negative entry."""
+    now = time.time_ns() // 1_000_000
+    if registry is None:
+        return entries.absent(era, now + keys.ABSENT_TTL_MS)
+    return entries.compose(registry, era, now + keys.spread(keys.SOFT_TTL_MS))
 
 
 def now_ms() -> int:
     """Unix time in milliseconds."""
     return time.time_ns() // 1_000_000
-
-
-def _fraction() -> float:
-    return random.random()  # noqa: S311  it spreads expiries

@@ -1,6 +1,6 @@
-"""What all processes count together, summed up in one hash in Redis: what jobs do, Shopify's points, mails, fills.
+"""Counters of all processes, summed up in one hash in Redis: job runs, Shopify's points, mails, cache fills.
 
-Counting is in memory and costs nothing; `flush` adds it up. What a process has not flushed is lost if it is killed.
+Counting is in memory; `flush` adds the counts to Redis. A process that is killed loses what it has not flushed.
 """
 
 import json
@@ -17,7 +17,7 @@ from wishcraft.errors import CacheUnavailable
 
 
 class Kind(StrEnum):
-    """What a family's samples are, as Prometheus has it."""
+    """The type of a metric family, as in Prometheus."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -25,7 +25,7 @@ class Kind(StrEnum):
 
 
 class Family(NamedTuple):
-    """What is counted under one name: its labels' names are always all given."""
+    """A metric family; every sample has all of its labels."""
 
     kind: Kind
     help: str
@@ -35,35 +35,35 @@ class Family(NamedTuple):
 FAMILIES: Final[Mapping[str, Family]] = {
     "cache_fills_total": Family(
         Kind.COUNTER,
-        "Registries that were to be put in Redis: stored, or refused as outdated or over quota.",
+        "Fills of cache entries: stored, or refused as outdated or over quota.",
         ("outcome",),
     ),
-    "job_runs_total": Family(Kind.COUNTER, "Runs of the jobs that ended, by how.", ("job", "outcome")),
-    "job_seconds": Family(Kind.HISTOGRAM, "How long the jobs' runs took.", ("job",)),
+    "job_runs_total": Family(Kind.COUNTER, "Runs of the jobs that ended, by outcome.", ("job", "outcome")),
+    "job_seconds": Family(Kind.HISTOGRAM, "Duration of the jobs' runs.", ("job",)),
     "job_last_success_timestamp_seconds": Family(
-        Kind.GAUGE, "When a run of the job completed last, in Unix time.", ("job",)
+        Kind.GAUGE, "Unix time at which a run of the job last completed.", ("job",)
     ),
-    "shopify_requests_total": Family(Kind.COUNTER, "Queries that were sent to Shopify's Admin API.", ("shop",)),
-    "shopify_points_total": Family(Kind.COUNTER, "Points that these queries cost, as Shopify says.", ("shop",)),
-    "shopify_throttled_total": Family(Kind.COUNTER, "Queries that Shopify put off for want of points.", ("shop",)),
-    "mails_total": Family(Kind.COUNTER, "Reminders that were taken up, by what became of them.", ("outcome",)),
+    "shopify_requests_total": Family(Kind.COUNTER, "Requests to Shopify's Admin API.", ("shop",)),
+    "shopify_points_total": Family(Kind.COUNTER, "Points that these requests cost, as reported by Shopify.", ("shop",)),
+    "shopify_throttled_total": Family(Kind.COUNTER, "Requests that Shopify throttled for lack of points.", ("shop",)),
+    "mails_total": Family(Kind.COUNTER, "Reminders that were processed, by outcome.", ("outcome",)),
     "invariant_violations": Family(
-        Kind.GAUGE, "Violations that the last check of the invariants left unrepaired.", ("invariant",)
+        Kind.GAUGE, "Violations that the last check of the invariants did not repair.", ("invariant",)
     ),
 }
-"""All that can be counted; in `/metrics` each name begins with `wishcraft_`."""
+"""Every family; in `/metrics` each name begins with `wishcraft_`."""
 SECONDS_BOUNDS: Final = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, inf)
-"""The upper bounds of the histograms' buckets, in seconds: a job's run, not a request's."""
+"""The upper bounds of the histogram buckets, in seconds: for runs of jobs, not for requests."""
 
 _SUM: Final = "sum"
 _BUCKETS: Final = tuple(str(bound) for bound in SECONDS_BOUNDS)
 
 Labels = tuple[str, ...]
-"""The values of a family's labels, in their order; in a histogram's field a bucket's bound or `sum` follows."""
+"""Label values in the family's order; in a field of a histogram, a bucket's bound or `sum` follows."""
 
 
 class Series(NamedTuple):
-    """One line of a family: its labels' values, and its value; of a histogram also its cumulated buckets by bound."""
+    """One time series of a family. A histogram's value is its sum, and its buckets are cumulative, by bound."""
 
     labels: Labels
     value: float
@@ -71,97 +71,97 @@ class Series(NamedTuple):
 
 
 class Counters:
-    """One for each process; safe to use wherever its event loop runs."""
+    """The counters of one process; not thread-safe."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._added = defaultdict[str, float](float)
-        self._set: dict[str, float] = {}
+        self._increments = defaultdict[str, float](float)
+        self._gauges: dict[str, float] = {}
 
     def count(self, name: str, by: float = 1, **labels: str) -> None:
         """Add to a counter.
 
         Raises:
-            ValueError: There is no such counter, or these are not its labels.
+            ValueError: There is no such counter, or its labels are others.
         """
-        self._added[_field(Kind.COUNTER, name, labels)] += by
+        self._increments[_field(Kind.COUNTER, name, labels)] += by
 
     def observe(self, name: str, seconds: float, **labels: str) -> None:
         """Add a duration to a histogram.
 
         Raises:
-            ValueError: There is no such histogram, or these are not its labels.
+            ValueError: There is no such histogram, or its labels are others.
         """
         bucket = _BUCKETS[bisect_left(SECONDS_BOUNDS, seconds)]
-        self._added[_field(Kind.HISTOGRAM, name, labels, bucket)] += 1
-        self._added[_field(Kind.HISTOGRAM, name, labels, _SUM)] += seconds
+        self._increments[_field(Kind.HISTOGRAM, name, labels, bucket)] += 1
+        self._increments[_field(Kind.HISTOGRAM, name, labels, _SUM)] += seconds
 
     def set(self, name: str, value: float, **labels: str) -> None:
-        """Say what a gauge is now, for all processes.
+        """Set a gauge, for all processes.
 
         Raises:
-            ValueError: There is no such gauge, or these are not its labels.
+            ValueError: There is no such gauge, or its labels are others.
         """
-        self._set[_field(Kind.GAUGE, name, labels)] = value
+        self._gauges[_field(Kind.GAUGE, name, labels)] = value
 
-    async def is_first(self, what: str) -> bool:
-        """Whether no process has asked this about `what` in the last day; while Redis is away, each is the first."""
+    async def is_first(self, event: str) -> bool:
+        """Whether this is the first call for `event` by any process in a day; True while Redis does not answer."""
         try:
-            with self._server.answering():
-                asked = self._server.redis.set(keys.once_key(what), 1, nx=True, ex=keys.ONCE_TTL_SECONDS)
-                return bool(await asked)
+            with self._server.guard():
+                reply = await self._server.redis.set(keys.once_key(event), 1, nx=True, ex=keys.ONCE_TTL_SECONDS)
+                return bool(reply)
         except CacheUnavailable:
             return True
 
     async def flush(self) -> None:
-        """Add to Redis what was counted; while it is away, keep it for the next time.
+        """Add the counts to Redis; while Redis does not answer, keep them for the next flush.
 
-        If Redis takes it and its answer is lost, it is added twice.
+        If Redis applies them and the reply is lost, they are added twice.
         """
-        added, self._added = self._added, defaultdict(float)
-        given, self._set = self._set, {}
-        if not added and not given:
+        increments, self._increments = self._increments, defaultdict(float)
+        gauges, self._gauges = self._gauges, {}
+        if not increments and not gauges:
             return
         try:
-            await self._write(added, given)
+            await self._write(increments, gauges)
         except BaseException as error:
-            for field, by in added.items():
-                self._added[field] += by
-            self._set = given | self._set
+            for field, by in increments.items():
+                self._increments[field] += by
+            self._gauges = gauges | self._gauges
             if not isinstance(error, CacheUnavailable):
                 raise
 
     async def read(self) -> dict[str, list[Series]]:
-        """Every family's series, as all processes have flushed them.
+        """Every family's series, as flushed by all processes.
 
         Raises:
-            CacheUnavailable: Redis is away.
+            CacheUnavailable: Redis does not answer.
         """
-        with self._server.answering():
+        with self._server.guard():
             fields = await self._server.redis.hgetall(keys.COUNTERS)
-        found: dict[str, dict[Labels, float]] = {name: {} for name in FAMILIES}
+        values_by_family: dict[str, dict[Labels, float]] = {name: {} for name in FAMILIES}
         for field, value in fields.items():
             name, *labels = json.loads(field)
-            if name in found:  # another release may count what this one does not know
-                found[name][tuple(labels)] = float(value)
-        return {name: _series(FAMILIES[name], values) for name, values in found.items()}
+            if name in values_by_family:  # another release may have further families
+                values_by_family[name][tuple(labels)] = float(value)
+        return {name: _series(FAMILIES[name], values) for name, values in values_by_family.items()}
 
-    async def _write(self, added: Mapping[str, float], given: Mapping[str, float]) -> None:
-        with self._server.answering():
+    async def _write(self, increments: Mapping[str, float], gauges: Mapping[str, float]) -> None:
+        with self._server.guard():
             async with self._server.redis.pipeline(transaction=True) as pipe:
-                for field, by in added.items():
+                for field, by in increments.items():
                     pipe.hincrbyfloat(keys.COUNTERS, field, by)
-                for field, value in given.items():
+                for field, value in gauges.items():
                     pipe.hset(keys.COUNTERS, field, value)
                 pipe.expire(keys.COUNTERS, keys.COUNTERS_TTL_SECONDS)
                 await pipe.execute()
 
 
-def _field(kind: Kind, name: str, labels: Mapping[str, str], *part: str) -> str:
+def _field(kind: Kind, name: str, labels: Mapping[str, str], *suffix: str) -> str:
     family = FAMILIES.get(name)
     if family is None or family.kind is not kind or set(family.labels) != labels.keys():
         raise ValueError(f"there is no {kind} {name} with the labels {sorted(labels)}")
-    return json.dumps([name, *(labels[label] for label in family.labels), *part])
+    return json.dumps([name, *(labels[label] for label in family.labels), *suffix])
 
 
 def _series(family: Family, values: Mapping[Labels, float]) -> list[Series]:

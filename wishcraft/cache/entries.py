@@ -1,4 +1,4 @@
-"""What lies under an entry's key: a small binary header, then the answer's bytes. Pure."""
+"""The format of a cache entry: a small binary header, then the bytes of the answer. Pure: no I/O."""
 
 import struct
 from datetime import UTC, datetime
@@ -9,30 +9,29 @@ from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
 from wishcraft.domain.etags import make_etag
 
 _FORMAT: Final = 2
-_LAYOUT: Final = struct.Struct(">B8sQ8sQBQ")  # the FILL script reads the first three
+_LAYOUT: Final = struct.Struct(">B8sQ8sQBQ")  # the FILL script reads format, era and version
 HEADER_SIZE: Final = _LAYOUT.size
-_ACCESS_LEVELS: Final = {
-    int(access_level): access_level for access_level in AccessLevel
-}  # a look-up costs a fifth of a call of the enumeration
+# A look-up costs a fifth of a call of the enumeration.
+_ACCESS_LEVELS: Final = {int(access_level): access_level for access_level in AccessLevel}
 
 
 class Header(NamedTuple):
-    """What must be known of an answer before its bytes are handed out."""
+    """What the API must know of an entry before it sends the body."""
 
     era: bytes
-    """The era of the Redis server in which it was filled (8 bytes); in any other it is not valid."""
+    """The era in which the entry was filled (8 bytes). In any other era the entry counts as missing."""
     version: int
     digest: str
-    """Of the body, 16 hexadecimal digits."""
+    """BLAKE2b of the body, 16 hexadecimal digits."""
     soft_expiry_ms: int
-    """Unix time from which the entry wants a refresh."""
+    """Unix time in milliseconds from which the entry is stale."""
     access_level: AccessLevel
     owner: int
     """The owning customer's Shopify id, 0 if there is none."""
 
     @property
     def etag(self) -> str:
-        """The entity tag, with its quotes."""
+        """The entity tag, quotes included."""
         return make_etag(self.version, self.digest)
 
     @property
@@ -42,22 +41,21 @@ class Header(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """An answer with its header."""
+    """Header and body, the JSON of the answer."""
 
     header: Header
     body: bytes
 
 
-def compose(document: CachedRegistry, era: bytes, soft_expiry_ms: int) -> Entry:
-    """The entry of a document filled in `era`, to be refreshed from `soft_expiry_ms` (Unix time) on."""
-    digest = blake2b(document.body, digest_size=8).hexdigest()
-    return Entry(
-        Header(era, document.version, digest, soft_expiry_ms, document.access_level, document.owner), document.body
-    )
+def compose(registry: CachedRegistry, era: bytes, soft_expiry_ms: int) -> Entry:
+    """The entry of a registry, filled in `era` and stale from `soft_expiry_ms` on."""
+    digest = blake2b(registry.body, digest_size=8).hexdigest()
+    header = Header(era, registry.version, digest, soft_expiry_ms, registry.access_level, registry.owner)
+    return Entry(header, registry.body)
 
 
 def absent(era: bytes, soft_expiry_ms: int) -> Entry:
-    """The entry that says that there is no such registry. A version 0 is under every mark."""
+    """The negative entry: the registry does not exist. Its version 0 is below every floor."""
     return Entry(Header(era, 0, "0" * 16, soft_expiry_ms, AccessLevel.ABSENT, 0), b"")
 
 
@@ -68,7 +66,7 @@ def pack(entry: Entry) -> bytes:
 
 
 def unpack_header(raw: bytes) -> Header | None:
-    """The header at the start of `raw`, or None if it is not in this format: a miss, such as right after an upgrade."""
+    """The header at the start of `raw`, or None if the format is another, such as right after an upgrade: a miss."""
     if len(raw) < HEADER_SIZE or raw[0] != _FORMAT:
         return None
     _, era, version, digest, soft_expiry_ms, access_level, owner = _LAYOUT.unpack_from(raw)
@@ -76,6 +74,6 @@ def unpack_header(raw: bytes) -> Header | None:
 
 
 def unpack(raw: bytes) -> Entry | None:
-    """The stored entry, or None if it is not in this format."""
+    """The stored entry, or None if the format is another."""
     header = unpack_header(raw)
     return header and Entry(header, raw[HEADER_SIZE:])

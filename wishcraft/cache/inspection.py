@@ -1,72 +1,83 @@
-"""What kinds of keys Redis holds, and for how long yet: estimated from a sample, as a full count would take long."""
+"""Statistics of the keys in Redis, estimated from a sample because a full count takes long; and samples of slugs."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from wishcraft.cache import keys
 from wishcraft.cache.client import Server
 from wishcraft.domain.batches import batches
 
-SAMPLE_KEYS: Final = 5_000
+SAMPLE_SIZE: Final = 5_000
 _KEYS_PER_CALL: Final = 250
-"""Redis and this process do nothing else during a call: a few thousandths of a second."""
+"""Redis and this process do nothing else during a call, which takes a few milliseconds."""
+
+
+class TtlRange(NamedTuple):
+    """The least, the median and the greatest time to live, in seconds."""
+
+    least: float
+    median: float
+    greatest: float
 
 
 @dataclass(frozen=True, slots=True)
 class KeyStatistics:
-    """Of each kind of key: about how many there are, and seconds to live: the least, the median and the most."""
+    """By kind of key (`keys.KINDS`): the estimated number of keys, and the times to live of those that expire."""
 
     counts: Mapping[str, float]
-    seconds: Mapping[str, tuple[float, float, float]]
+    ttls: Mapping[str, TtlRange]
 
 
-async def sample_keys(server: Server, most: int = SAMPLE_KEYS) -> KeyStatistics:
-    """Look at about `most` keys, which is a fair sample: SCAN goes by the keys' hashes.
+async def estimate_key_statistics(server: Server, sample_size: int = SAMPLE_SIZE) -> KeyStatistics:
+    """The statistics of about `sample_size` keys, scaled up. The sample is fair: SCAN goes by the keys' hashes.
 
     Raises:
-        CacheUnavailable: Redis is away.
+        CacheUnavailable: Redis does not answer.
     """
-    with server.answering():
+    with server.guard():
         total = int(await server.redis.dbsize())
-        cursor, sample = await _scan(server, 0)
-        while cursor and len(sample) < most:
-            cursor, found = await _scan(server, cursor)
-            sample += found
-        lives = [life for batch in batches(sample, _KEYS_PER_CALL) for life in await _lives(server, batch)]
-    scale = total / len(sample) if cursor else 1.0
+        sample, is_complete = await _sample_keys(server, sample_size)
+        ttls_ms = [ttl for batch in batches(sample, _KEYS_PER_CALL) for ttl in await _read_ttls_ms(server, batch)]
+    scale = 1.0 if is_complete else total / len(sample)
     counts = Counter(map(keys.kind_of, sample))
-    by_kind = defaultdict[str, list[float]](list)
-    for key, life in zip(sample, lives, strict=True):
-        if life >= 0:  # the others never expire, or have just done so
-            by_kind[keys.kind_of(key)].append(life / 1000)
+    seconds_by_kind = defaultdict[str, list[float]](list)
+    for key, ttl_ms in zip(sample, ttls_ms, strict=True):
+        if ttl_ms >= 0:  # negative: the key never expires, or has just expired
+            seconds_by_kind[keys.kind_of(key)].append(ttl_ms / 1000)
     return KeyStatistics(
-        {kind: scale * count for kind, count in counts.items()},
-        {kind: (min(found), median(found), max(found)) for kind, found in by_kind.items()},
+        counts={kind: scale * count for kind, count in counts.items()},
+        ttls={kind: TtlRange(min(some), median(some), max(some)) for kind, some in seconds_by_kind.items()},
     )
 
 
-async def _scan(server: Server, cursor: int) -> tuple[int, list[bytes]]:
-    following, found = await server.redis.scan(cursor, count=_KEYS_PER_CALL)
-    return int(following), cast("list[bytes]", found)
-
-
-async def _lives(server: Server, sample: Sequence[bytes]) -> list[int]:
-    """Milliseconds to live, negative for a key that has no end or is gone."""
-    async with server.redis.pipeline(transaction=False) as pipe:
-        for key in sample:
-            pipe.pttl(key)
-        return await pipe.execute()
-
-
 async def sample_slugs(server: Server, shop_id: int, size: int) -> list[str]:
-    """The slugs of up to `size` of the shop's entries, picked at random; some of these may have expired.
+    """The slugs of up to `size` of the shop's entries, picked at random. Some of the entries may have expired.
 
     Raises:
-        CacheUnavailable: Redis is away.
+        CacheUnavailable: Redis does not answer.
     """
-    with server.answering():
-        picked = await server.redis.zrandmember(keys.index_key(shop_id), size)
-    return [slug.decode() for slug in cast("list[bytes]", picked)]  # responses are not decoded
+    with server.guard():
+        members = await server.redis.zrandmember(keys.of_shop(shop_id).index, size)
+    return [slug.decode() for slug in cast("list[bytes]", members)]  # responses are not decoded
+
+
+async def _sample_keys(server: Server, size: int) -> tuple[list[bytes], bool]:
+    """At least `size` keys, and whether these are all."""
+    sample: list[bytes] = []
+    cursor = -1
+    while cursor and len(sample) < size:
+        following, page = await server.redis.scan(max(cursor, 0), count=_KEYS_PER_CALL)
+        cursor = int(following)
+        sample += cast("list[bytes]", page)
+    return sample, not cursor
+
+
+async def _read_ttls_ms(server: Server, some_keys: Sequence[bytes]) -> list[int]:
+    """Milliseconds to live of each key, negative for a key that never expires or is gone."""
+    async with server.redis.pipeline(transaction=False) as pipe:
+        for key in some_keys:
+            pipe.pttl(key)
+        return await pipe.execute()

@@ -1,7 +1,7 @@
-"""Rate limits: counted in this process, and shared with the others through Redis once a second.
+"""Rate limiter: fixed windows, counted in this process and shared with the others through Redis once a second.
 
-So a request costs no command, and a limit is exceeded at most by what the processes let through between two exchanges.
-While Redis is away each process counts for itself: limits fail open, not shut.
+A request costs no command, and a limit is exceeded at most by what the processes admit between two exchanges. While
+Redis does not answer, each process counts alone: limits fail open.
 """
 
 import time
@@ -12,11 +12,11 @@ from wishcraft.cache.client import Server
 from wishcraft.domain.rate_limits import Policy, Verdict
 
 _MOST_WINDOWS: Final = 100_000
-"""Windows held at once; past it the ones that began first are forgotten, which lets their callers begin anew."""
+"""Windows held at once; beyond that the oldest are dropped, and their callers get a new quota."""
 
 
 class _Window:
-    """What one caller has used of one window: `shared` is what all processes had used when last asked."""
+    """A caller's requests in one window: `shared` by all processes as of the last exchange, and `own` since then."""
 
     __slots__ = ("begin", "ends", "own", "shared")
 
@@ -28,14 +28,14 @@ class _Window:
 
 
 class Limiter:
-    """One for each process."""
+    """The rate limiter of one process."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._windows: dict[tuple[str, str], _Window] = {}
 
     def take(self, policy: Policy, caller: str) -> Verdict:
-        """Count one request of the caller; a refused one counts for nothing."""
+        """Count one request of the caller, unless it is refused."""
         now = int(time.time())
         window = self._windows.get((policy.name, caller))
         if window is None or window.ends <= now:
@@ -46,24 +46,24 @@ class Limiter:
         return Verdict(left > 0, max(0, left - 1), window.ends - now)
 
     async def share(self) -> None:
-        """Tell the other processes what this one has counted, and learn what they have.
+        """Add this process's counts to Redis, and read the totals of all processes.
 
         Raises:
-            CacheUnavailable: Redis does not answer; nothing is lost, the next call tells it.
+            CacheUnavailable: Redis does not answer. The counts are kept for the next call.
         """
         now = time.time()
-        self._windows = {name: each for name, each in self._windows.items() if each.ends > now}
-        counted = [(name, each, each.own) for name, each in self._windows.items() if each.own]
-        if not counted:
+        self._windows = {name: window for name, window in self._windows.items() if window.ends > now}
+        counts = [(name, window, window.own) for name, window in self._windows.items() if window.own]
+        if not counts:
             return
-        with self._server.answering():
+        with self._server.guard():
             async with self._server.redis.pipeline(transaction=False) as pipe:
-                for (policy, caller), window, own in counted:
+                for (policy, caller), window, own in counts:
                     key = keys.limit_key(policy, window.begin, caller)
                     pipe.incrby(key, own)
                     pipe.expireat(key, window.ends + 1)
                 totals = (await pipe.execute())[::2]
-        for (_, window, own), total in zip(counted, totals, strict=True):
+        for (_, window, own), total in zip(counts, totals, strict=True):
             window.shared = total
             window.own -= own
 

@@ -1,24 +1,25 @@
-"""How much each shop uses the cache, summed up over all processes in Redis."""
+"""Cache usage by shop, summed up in Redis over all processes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from wishcraft.cache import keys, scripts
+from wishcraft.cache import keys
 from wishcraft.cache.client import Server
+from wishcraft.cache.scripts import VIEW, Call
 from wishcraft.domain.batches import batches
 from wishcraft.domain.view_score import weight
 
 _VIEWS_PER_CALL: Final = 200
-"""Redis serves nobody else during a call."""
+"""Redis answers no other client during a call."""
 _SHOPS_PER_CALL: Final = 200
-"""This process serves nobody while it reads the answer to a call."""
+"""The event loop is blocked while it parses the reply to a call."""
 
 
 @dataclass(slots=True)
 class ReadCounts:
-    """How a shop's reads of registries were answered, and the bytes of the bodies that were sent."""
+    """A shop's reads of registries by result, and the bytes of the bodies sent."""
 
     hits: int = 0
     stale: int = 0
@@ -27,16 +28,16 @@ class ReadCounts:
     bytes_sent: int = 0
 
     def add(self, other: "ReadCounts") -> None:
-        """Count the other's reads too."""
+        """Add the other's counts to these."""
         for each in fields(self):
             setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """A shop's reads and evictions since its counters began, and what its entries take now.
+    """A shop's reads and evictions since its counters began, and the size of its entries now.
 
-    An entry that Redis has dropped is counted in `entries` and `bytes_held` until its place is needed.
+    An entry that expired or that Redis evicted stays counted in `entries` and `bytes_held` until the quota is reached.
     """
 
     hits: int
@@ -50,41 +51,44 @@ class Usage:
 
 
 class UsageCounters:
-    """The counters on one server; every method raises CacheUnavailable when Redis does not answer."""
+    """The usage counters on one server. Every method raises CacheUnavailable when Redis does not answer."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._redis = server.redis
-        self._view = self._redis.register_script(scripts.many(scripts.VIEW))
+        self._count_views = self._redis.register_script(VIEW.batch_source)
 
     async def add(self, reads: Mapping[int, ReadCounts], views: Mapping[int, Mapping[str, int]]) -> None:
-        """Add what a process has counted: reads by shop, and views by shop and slug."""
-        worth = weight(datetime.now(UTC))
-        with self._server.answering():
+        """Add the counts of one process: reads by shop, and views by shop and slug."""
+        score = weight(datetime.now(UTC))
+        with self._server.guard():
             async with self._redis.pipeline(transaction=False) as pipe:
-                for shop_id, counted in reads.items():
-                    key = keys.usage_key(shop_id)
-                    for each in fields(counted):
-                        if by := getattr(counted, each.name):
+                for shop_id, counts in reads.items():
+                    key = keys.of_shop(shop_id).usage
+                    for each in fields(counts):
+                        if by := getattr(counts, each.name):
                             pipe.hincrby(key, each.name, by)
                     pipe.expire(key, keys.USAGE_TTL_SECONDS)
-                for shop_id, of_shop in views.items():
-                    index = keys.index_key(shop_id)
-                    for batch in batches(list(of_shop.items()), _VIEWS_PER_CALL):
-                        arguments = [value for slug, count in batch for value in (slug, count * worth)]
-                        await self._view([index] * len(batch), [len(batch), *arguments], client=pipe)
+                for shop_id, views_by_slug in views.items():
+                    index = keys.of_shop(shop_id).index
+                    for batch in batches(list(views_by_slug.items()), _VIEWS_PER_CALL):
+                        calls: list[Call] = [
+                            {"index": index, "slug": slug, "score": count * score} for slug, count in batch
+                        ]
+                        key_names, args = VIEW.values(calls)
+                        await self._count_views(key_names, [len(calls), *args], client=pipe)
                 await pipe.execute()
 
     async def read(self, shop_ids: Sequence[int]) -> dict[int, Usage]:
-        """Each shop's usage."""
+        """The usage of each shop."""
         replies: list[Any] = []
-        with self._server.answering():
+        with self._server.guard():
             for batch in batches(shop_ids, _SHOPS_PER_CALL):
                 async with self._redis.pipeline(transaction=False) as pipe:
                     for shop_id in batch:
-                        pipe.hgetall(keys.usage_key(shop_id))
-                        pipe.zcard(keys.index_key(shop_id))
-                        pipe.hget(keys.sizes_key(shop_id), "")
+                        pipe.hgetall(keys.of_shop(shop_id).usage)
+                        pipe.zcard(keys.of_shop(shop_id).index)
+                        pipe.hget(keys.of_shop(shop_id).sizes, "")
                     replies += await pipe.execute()
         return {
             shop_id: Usage(

@@ -1,1 +1,1 @@
-"""Rules as pure functions and values: no I/O, the time is passed in."""
+"""Rules as pure functions and values: no I/O; callers pass the time."""

@@ -1,25 +1,25 @@
-"""E-mail addresses: when two are the same, and how one is remembered without being kept. Pure."""
+"""Normalization and hashing of e-mail addresses. Pure."""
 
 import hashlib
 import re
 from typing import Final
 
-_LONGEST: Final = 254  # RFC 5321, section 4.5.3.1.3, without the brackets
+_MAX_LENGTH: Final = 254  # RFC 5321, section 4.5.3.1.3, without the brackets
 _SHAPE: Final = re.compile(r"[^\s@<>,;:\"()\[\]\\\x00-\x1f\x7f]{1,64}@[^\s@<>,;:\"()\[\]\\\x00-\x1f\x7f]+")
 
 
 def normalise(address: str) -> str | None:
-    """The one spelling of an address, or None if it is none that mail can go to.
+    """The address in lower case without surrounding spaces, or None if it is not a valid mailbox.
 
-    Spaces around it and capitals tell no two mailboxes apart in practice, though RFC 5321 would let the latter.
+    RFC 5321 lets a server distinguish capitals in the local part; in practice none does.
     """
-    spelling = address.strip().lower()
-    return spelling if len(spelling) <= _LONGEST and _SHAPE.fullmatch(spelling) else None
+    normalised = address.strip().lower()
+    return normalised if len(normalised) <= _MAX_LENGTH and _SHAPE.fullmatch(normalised) else None
 
 
 def address_hash(shop_id: int, address: str) -> bytes:
-    """The 32 bytes by which a shop remembers a normalised address; no other shop remembers it by the same.
+    """SHA-256 of a normalised address, salted with the shop's id, so that shops cannot compare hashes.
 
-    The store computes the same in SQL, as `sha256(convert_to(shop_id || ':' || recipient, 'UTF8'))`.
+    The store computes the same in SQL: `sha256(convert_to(shop_id || ':' || recipient, 'UTF8'))`.
     """
     return hashlib.sha256(f"{shop_id}:{address}".encode()).digest()

@@ -1,7 +1,7 @@
-"""API keys: how they look and how they are kept. Pure: the caller brings the randomness.
+"""Format and digest of API keys. Pure: the caller passes the random bytes.
 
-A key is `wc_<prefix>_<secret>`, the secret 256 random bits: a plain SHA-256 is safe for it (there is nothing to guess),
-and costs a request a microsecond where a password hash would cost it 50 ms.
+A key is `wc_<prefix>_<secret>` with a secret of 256 random bits. That is too many to guess, so a plain SHA-256 is safe;
+it takes 1 µs for each request, a password hash 50 ms.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ _SHAPE: Final = re.compile(r"wc_([0-9a-f]{12})_[0-9a-f]{64}", re.ASCII)
 
 
 class NewKey(NamedTuple):
-    """A key to be shown once, and the two parts that are stored."""
+    """A new key, which is shown once, with its stored prefix and digest."""
 
     key: str
     prefix: str
@@ -20,18 +20,18 @@ class NewKey(NamedTuple):
 
 
 def make_key(random: bytes) -> NewKey:
-    """A key from 38 random bytes: 6 for the prefix, 32 for the secret."""
+    """Make a key from 38 random bytes: 6 for the prefix, 32 for the secret."""
     prefix = random[:6].hex()
     key = f"wc_{prefix}_{random[6:38].hex()}"
     return NewKey(key, prefix, digest(key))
 
 
 def prefix_of(key: str) -> str | None:
-    """The prefix that finds the key's row; None if it is no key of ours."""
+    """The key's prefix, or None if it does not have the format of a key."""
     match = _SHAPE.fullmatch(key)
     return match[1] if match else None
 
 
 def digest(key: str) -> bytes:
-    """What is stored of the key: 32 bytes."""
+    """The stored SHA-256 of the key: 32 bytes."""
     return hashlib.sha256(key.encode()).digest()

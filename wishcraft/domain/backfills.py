@@ -1,4 +1,4 @@
-"""What a backfill is made of: steps, each a run of the job for one past day or for one shop. Pure."""
+"""Plans a backfill: steps, each a run of the job for one past day or one shop. Pure."""
 
 import hashlib
 import json
@@ -10,37 +10,37 @@ from typing import Any, Final
 from wishcraft.domain.periods import Days
 
 DAY_PARAMETERS: Final = ("today", "until")
-"""What jobs call the day that they are for."""
+"""Names that jobs use for their day parameter."""
 MOST_STEPS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One run of the job: what it is called, and its parameters."""
+    """One run of the job: its name and parameters."""
 
     name: str
     parameters: Mapping[str, Any]
 
     def tag(self, job: str) -> str:
-        """Marks the run, so that the same step of the same job is known again."""
-        asked = json.dumps([job, dict(self.parameters)], sort_keys=True, default=str)
-        return f"backfill:{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
+        """A tag of the run that identifies the same step of the same job again."""
+        content = json.dumps([job, dict(self.parameters)], sort_keys=True, default=str)
+        return f"backfill:{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
 def plan(
     known: Sequence[str], days: Days, shops: Sequence[str], parameters: Mapping[str, Any], today: date
 ) -> list[Step]:
-    """The steps: one for each day, the first day first, if days are given; else one for each of the shops.
+    """The steps: one for each day in order if days are given, otherwise one for each shop.
 
     Args:
         known: The names of the job's parameters.
-        days: Both ends are given, or neither.
-        shops: Whom it is for: with days, each step is for them all.
-        parameters: What else each run is given.
-        today: No day is after it.
+        days: Both ends, or neither.
+        shops: With days, each step is for all of these shops.
+        parameters: Further parameters of each run.
+        today: The latest day allowed.
 
     Raises:
-        ValueError: The job has no days, or no shops; the days are half given or to come; there are too many steps; the
+        ValueError: The job has no such parameter, a day is missing or in the future, or there are too many steps; the
             message says what to do.
     """
     if unknown := set(parameters) - set(known):

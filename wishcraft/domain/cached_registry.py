@@ -1,4 +1,4 @@
-"""A registry as guests are given it: ready bytes, with what must be known to hand them out. Pure."""
+"""A registry as it is cached: the payload's bytes, version, access level and owner. Pure."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -6,37 +6,37 @@ from typing import Final, NamedTuple
 
 
 class AccessLevel(IntEnum):
-    """What a caller must bring to be given a registry; the numbers are stored."""
+    """What a caller needs to read a registry; the numbers are stored in Redis."""
 
     OPEN = 0
     """Nothing."""
     CODE = 1
-    """The access code, or proof of having given it."""
+    """The access code or a grant."""
     OWNER = 2
-    """To be the customer who owns it."""
+    """To be its registrant."""
     ABSENT = 3
-    """There is no such registry: an answer too, and remembered for a little while."""
+    """The registry does not exist; this is cached too, for a short time."""
 
 
 class Quota(NamedTuple):
-    """How much of the cache one shop may take: whole entries, and their bytes."""
+    """Maximum number of cache entries of one shop, and of their bytes."""
 
     entries: int
     bytes: int
 
 
 UNCOUNTED: Final = Quota(-1, -1)
-"""The quota of what is not counted."""
+"""The quota of entries that do not count towards any."""
 
 
 @dataclass(frozen=True, slots=True)
 class CachedRegistry:
-    """One registry's answer as it stood at a version; a body may be newer than its version, never older."""
+    """A registry's payload at a version; the body may be newer than the version, never older."""
 
     version: int
     access_level: AccessLevel
     owner: int
-    """The owning customer's Shopify id, 0 if there is none."""
+    """The registrant's customer id in Shopify, or 0."""
     body: bytes
     quota: Quota = UNCOUNTED
-    """What its shop may keep, of which this is to be a part."""
+    """The cache quota of its shop."""

@@ -1,4 +1,4 @@
-"""Who is calling, and what that lets them do. Pure."""
+"""Authenticated callers and their permissions. Pure."""
 
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -7,37 +7,38 @@ from wishcraft.domain.cached_registry import AccessLevel
 
 
 class Scope(StrEnum):
-    """What a server's key may be used for."""
+    """Permission of a server's API key."""
 
     READ = "read"
-    """To read what guests are shown."""
+    """To read what guests can see."""
     WRITE = "write"
-    """To act for a customer, whom each request names; it includes reading."""
+    """To act for a customer named in the request; includes `read`."""
     ADMIN = "admin"
-    """To see and change how the shop uses the service: its keys, its usage."""
+    """To manage the shop's API keys and see its usage."""
 
 
 EVERYTHING: Final = frozenset(Scope)
 
 
 class Caller(NamedTuple):
-    """The shop that a request is about, and on whose behalf it comes; a guest has no customer's id."""
+    """The authenticated sender of a request, in one shop."""
 
     shop_id: int
     name: str
-    """How the journal and the rate limits know this caller: `key:…`, `customer:…`, `guest:…` or `admin:…`."""
+    """`key:…`, `customer:…`, `guest:…` or `admin:…`; identifies the caller in the audit log and the rate limiter."""
     customer_id: int | None = None
+    """None for a guest."""
     scopes: frozenset[Scope] = frozenset({Scope.READ})
 
     @property
     def speaks_for_many(self) -> bool:
-        """Whether it is a server, behind which there are many guests."""
+        """Whether it is a server, which sends requests of many guests."""
         return self.name.startswith("key:")
 
     def owns(self, owner: int | None) -> bool:
-        """Whether the registry with this owner (0 or None: nobody) is the caller's own."""
+        """Whether the caller is this owner; a registry with the owner 0 or None has none."""
         return bool(owner) and self.customer_id == owner
 
     def can_read(self, access_level: AccessLevel, owner: int) -> bool:
-        """Whether the caller may read what lies behind the gate without showing an access code."""
+        """Whether the caller may read a registry of this access level without an access code."""
         return access_level is AccessLevel.OPEN or (access_level is not AccessLevel.ABSENT and self.owns(owner))

@@ -1,10 +1,10 @@
-"""What guests do with a registry, as it is counted. Pure."""
+"""Types of guest events. Pure."""
 
 from enum import StrEnum
 
 
 class AnalyticsType(StrEnum):
-    """What a guest did."""
+    """Type of a guest event; the values are stored."""
 
     REGISTRY_VIEWED = "registry_viewed"
     ITEM_CLICKED = "item_clicked"

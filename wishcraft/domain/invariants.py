@@ -1,4 +1,4 @@
-"""What must hold at all times, and what to do where it does not. Pure."""
+"""The invariants that `check-invariants` checks, and their time limits. Pure."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -6,47 +6,49 @@ from enum import StrEnum
 from typing import Final
 
 from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
-from wishcraft.domain.work_results import WorkResult, total
+from wishcraft.domain.work_results import WorkResult, total_counts
 
 
 class Invariant(StrEnum):
-    """The names are those of the metric's label, and of the counts: `marks_repaired`, `marks_left`."""
+    """The values name the metric's label and the counts: `entries_repaired`, `entries_left`."""
 
     MARKS = "marks"
-    """Redis has been told of every change."""
+    """Redis has received the invalidation of every change."""
     PURCHASES = "purchases"
-    """Of an item as many count as purchased as its live purchases say."""
+    """An item's purchased quantity is the sum of its live purchases."""
     ENTRIES = "entries"
-    """What Redis holds is what PostgreSQL would answer."""
+    """A cache entry equals what PostgreSQL would return."""
     REMINDERS = "reminders"
-    """No reminder is on its way while nobody sends."""
+    """No reminder is `sending` while no run sends mail."""
     SYNCS = "syncs"
-    """Every shop with something to sync is synced."""
+    """Every shop with items to sync is synced."""
 
 
 REPAIRED: Final = (Invariant.MARKS, Invariant.PURCHASES, Invariant.ENTRIES)
-"""Those that a check can restore; the others need somebody to decide, or another job."""
+"""Invariants that the check repairs; the others need a person or another job."""
 PENDING_FOR: Final = timedelta(minutes=1)
-"""The API tells Redis what it missed as soon as it answers again, which takes it seconds."""
+"""The API replays pending invalidations within seconds after Redis is back."""
 STUCK_FOR: Final = timedelta(minutes=30)
 UNSYNCED_FOR: Final = timedelta(hours=1)
-WATCHED: Final = (*(f"{each}_repaired" for each in REPAIRED), *(f"{each}_left" for each in Invariant))
-"""The counts of which any is worth a look."""
+WARNING_COUNTS: Final = (*(f"{each}_repaired" for each in REPAIRED), *(f"{each}_left" for each in Invariant))
+"""Counts that raise a warning unless they are 0."""
 
 
-def agrees(document: CachedRegistry | None, version: int, access_level: AccessLevel, owner: int, body: bytes) -> bool:
-    """Whether an entry says what PostgreSQL says now; None is a registry that it does not have."""
-    if document is None:
+def entry_matches(
+    current: CachedRegistry | None, version: int, access_level: AccessLevel, owner: int, body: bytes
+) -> bool:
+    """Whether an entry equals the registry in PostgreSQL; `current` is None if it does not exist."""
+    if current is None:
         return access_level is AccessLevel.ABSENT
     return (version, access_level, owner, body) == (
-        document.version,
-        document.access_level,
-        document.owner,
-        document.body,
+        current.version,
+        current.access_level,
+        current.owner,
+        current.body,
     )
 
 
-def left(outcomes: Sequence[WorkResult]) -> dict[Invariant, int]:
-    """How much of what was found is not repaired, over all shops."""
-    counts = total(outcomes)
+def count_remaining(results: Sequence[WorkResult]) -> dict[Invariant, int]:
+    """Number of violations that were not repaired, by invariant, over all shops."""
+    counts = total_counts(results)
     return {each: counts.get(f"{each}_left", 0) for each in Invariant}

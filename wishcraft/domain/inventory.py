@@ -1,4 +1,4 @@
-"""What Shopify says of a variant, and what follows from it for the items that want it. Pure."""
+"""Shopify's reading of a variant, and the item status and stock level that follow from it. Pure."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -9,14 +9,14 @@ from wishcraft.domain.registries import ItemStatus
 
 
 class InventoryPolicy(StrEnum):
-    """What Shopify does with an order for a variant that is out of stock."""
+    """Whether Shopify accepts orders for a variant that is out of stock."""
 
     DENY = "deny"
     CONTINUE = "continue"
 
 
 class StockLevel(StrEnum):
-    """How much of a variant is left, as a guest is told it."""
+    """Stock of a variant as guests see it."""
 
     IN_STOCK = "in_stock"
     LOW = "low"
@@ -24,12 +24,12 @@ class StockLevel(StrEnum):
 
 
 WORTH_A_BULK_OPERATION_SECONDS: Final = 60
-"""A bulk operation costs few points but reads the whole catalogue, and takes its time to start."""
+"""A bulk operation costs few points, but reads the whole catalogue and starts slowly."""
 
 
 @dataclass(frozen=True, slots=True)
 class VariantReading:
-    """One variant as Shopify gave it: ids are the numbers in its global ids, money is in the shop's currency."""
+    """A variant as read from Shopify; ids are the numbers of its global ids, money is in the shop's currency."""
 
     variant_id: int
     product_id: int
@@ -47,14 +47,14 @@ class VariantReading:
 
 
 def is_available(reading: VariantReading) -> bool:
-    """Whether a guest can buy it: the product is sold, and stock is not counted, is left, or may go under zero."""
+    """Whether a guest can buy it: product active, and stock untracked, positive or allowed to go below 0."""
     return reading.product_active and (
         not reading.tracked or reading.inventory_quantity > 0 or reading.inventory_policy is InventoryPolicy.CONTINUE
     )
 
 
 def stock_level(quantity: int, tracked: bool, low_stock_threshold: int) -> StockLevel:
-    """Out at or under 0, low at or under the shop's threshold; what is not counted is always in stock."""
+    """OUT at 0 or below, LOW at or below the shop's threshold, otherwise IN_STOCK, as untracked stock always is."""
     if not tracked:
         return StockLevel.IN_STOCK
     if quantity <= 0:
@@ -63,9 +63,9 @@ def stock_level(quantity: int, tracked: bool, low_stock_threshold: int) -> Stock
 
 
 def item_status(reading: VariantReading | None) -> ItemStatus:
-    """The status that an item takes from a reading; `None` is a variant that Shopify no longer has.
+    """An item's status after a reading; None is a variant that Shopify has deleted.
 
-    Works both ways: what comes back to the shop or into stock becomes active again.
+    An item becomes ACTIVE again when its variant is back in stock or published again.
     """
     if reading is None or not reading.product_active:
         return ItemStatus.DISCONTINUED
@@ -73,5 +73,5 @@ def item_status(reading: VariantReading | None) -> ItemStatus:
 
 
 def prefers_bulk(points: float, points_per_second: float) -> bool:
-    """Whether reading by id would wait so long for `points` that are yet to come that a bulk operation is better."""
+    """Whether waiting for `points`, which are still missing, takes longer than a bulk operation is worth."""
     return points / points_per_second > WORTH_A_BULK_OPERATION_SECONDS

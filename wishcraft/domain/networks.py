@@ -1,4 +1,4 @@
-"""Where a request comes from, seen through proxies, and whether that is allowed. Pure."""
+"""Client addresses behind proxies, and networks of addresses. Pure."""
 
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -12,13 +12,13 @@ def parse_networks(text: str) -> tuple[Network, ...]:
     """Networks such as `10.0.0.0/8` or single addresses, separated by commas or spaces.
 
     Raises:
-        ValueError: One of them is none; the message names it.
+        ValueError: One of them is invalid; the message names it.
     """
     return tuple(ip_network(each) for each in text.replace(",", " ").split())
 
 
 def is_address(text: str) -> bool:
-    """Whether this is an address that PostgreSQL takes for one too: it knows no zones."""
+    """Whether this is an IP address that PostgreSQL accepts too: one without a zone."""
     try:
         return bool(ip_address(text)) and "%" not in text
     except ValueError:
@@ -26,7 +26,7 @@ def is_address(text: str) -> bool:
 
 
 def is_within(address: str, networks: Iterable[Network]) -> bool:
-    """Whether one of the networks has the address; what is no address is in none."""
+    """Whether one of the networks contains the address; False if it is not an address."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -36,16 +36,16 @@ def is_within(address: str, networks: Iterable[Network]) -> bool:
 
 
 def client_address(peer: str, forwarded_for: Sequence[str], trusted: Sequence[Network], hops: int = 0) -> str:
-    """The nearest address that is not one of our proxies.
+    """The nearest address that is not a trusted proxy.
 
-    Each proxy appends the address that it was called from to `X-Forwarded-For`, so the list is to be believed from its
-    end, for as long as whoever wrote the entry is trusted. What lies further left a client can make up.
+    Each proxy appends its peer's address to `X-Forwarded-For`, so entries are reliable from the end of the list, as
+    long as a trusted proxy wrote them. A client can forge the entries further left.
 
     Args:
-        peer: Whom the connection is with.
-        forwarded_for: The values of `X-Forwarded-For` in their order, each with one address or several.
+        peer: Peer address of the connection.
+        forwarded_for: Values of `X-Forwarded-For` in order, each with one or more addresses.
         trusted: Our own proxies.
-        hops: Proxies that are not ours but proven, nearer than the client: 1 for what Shopify signed.
+        hops: Further proxies to skip: 1 for a request that Shopify signed, which came through Shopify's proxy.
     """
     chain = [address.strip() for value in forwarded_for for address in value.split(",")]
     address = peer

@@ -1,4 +1,4 @@
-"""Spans of whole days, which begin and end at midnight in each shop's own time zone. Pure."""
+"""Periods of whole days, from midnight to midnight in a shop's time zone. Pure."""
 
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """From the first day to the last, both included; None is without end."""
+    """From the first day to the last, both inclusive; None is unbounded."""
 
     first: date | None = None
     last: date | None = None
@@ -17,7 +17,7 @@ class Days:
             raise ValueError(f"the first day, {self.first}, is after the last, {self.last}")
 
     def moments(self, timezone: str) -> tuple[datetime | None, datetime | None]:
-        """When they begin, and when they are over, in that time zone."""
+        """Start (inclusive) and end (exclusive) in the time zone; None where unbounded."""
         zone = ZoneInfo(timezone)
         begin = datetime.combine(self.first, time(), zone) if self.first else None
         end = datetime.combine(self.last + timedelta(days=1), time(), zone) if self.last else None
@@ -25,5 +25,5 @@ class Days:
 
 
 def last_weeks(today: date, weeks: int) -> Days:
-    """The week that `today` lies in and those before it, `weeks` in all: from a Monday to `today`."""
+    """The current week and the ones before it, `weeks` in total: from a Monday to `today`."""
     return Days(today - timedelta(days=today.weekday(), weeks=weeks - 1), today)

@@ -1,13 +1,13 @@
-"""How often a caller may ask, and how that is told in headers. Pure.
+"""Rate limit policies and their response headers. Pure.
 
-The fields are those of the draft "RateLimit header fields for HTTP" (draft-ietf-httpapi-ratelimit-headers-10).
+The headers follow the draft "RateLimit header fields for HTTP" (draft-ietf-httpapi-ratelimit-headers-10).
 """
 
 from typing import NamedTuple
 
 
 class Policy(NamedTuple):
-    """At most `quota` times in each window of `seconds`; windows begin at multiples of their length (Unix time)."""
+    """At most `quota` requests in each window of `seconds`; windows begin at multiples of their length (Unix time)."""
 
     name: str
     quota: int
@@ -20,7 +20,7 @@ class Policy(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Whether the request is within the limit, how many more would be, and in how many seconds all are again."""
+    """Whether the request is within the limit, the remaining quota, and the seconds until the quota resets."""
 
     allowed: bool
     remaining: int

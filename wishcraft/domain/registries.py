@@ -1,4 +1,4 @@
-"""A registry's vocabulary, and who may read one. Pure."""
+"""Enumerations of registries and items, slugs, and access levels. Pure."""
 
 import re
 import unicodedata
@@ -9,7 +9,7 @@ from wishcraft.domain.cached_registry import AccessLevel
 
 
 class EventType(StrEnum):
-    """What is celebrated."""
+    """Type of the event."""
 
     WEDDING = "wedding"
     BABY = "baby"
@@ -35,7 +35,7 @@ class Visibility(StrEnum):
 
 
 class RegistryStatus(StrEnum):
-    """Where a registry stands in its life."""
+    """Status of a registry; guests see active and completed ones."""
 
     ACTIVE = "active"
     PAUSED = "paused"
@@ -44,17 +44,17 @@ class RegistryStatus(StrEnum):
 
 
 class ItemStatus(StrEnum):
-    """Whether an item can be given."""
+    """Status of an item."""
 
     ACTIVE = "active"
     OUT_OF_STOCK = "out_of_stock"
     DISCONTINUED = "discontinued"
     HIDDEN = "hidden"
-    """The registrant took it from view; no reading from Shopify brings it back."""
+    """Removed by the registrant; no reading from Shopify shows it again."""
 
 
 class Priority(StrEnum):
-    """How much the registrant wishes for it."""
+    """Priority that the registrant gives an item."""
 
     HIGH = "high"
     MEDIUM = "medium"
@@ -62,7 +62,7 @@ class Priority(StrEnum):
 
 
 class PurchaseStatus(StrEnum):
-    """Where a purchase stands; the first two are live, that is, count as purchased."""
+    """Status of a purchase; pending and confirmed ones count as purchased (`LIVE_PURCHASES`)."""
 
     PENDING = "pending"
     CONFIRMED = "confirmed"
@@ -71,7 +71,7 @@ class PurchaseStatus(StrEnum):
 
 
 SLUG: Final = re.compile(r"(?![0-9]+$)[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
-"""What a registry's slug is made of; digits alone are an id."""
+"""Format of a slug; digits alone are an id."""
 LONGEST_SLUG: Final = 200
 MOST_REGISTRIES_PER_CUSTOMER: Final = 50
 _WORDS_OF_SLUG: Final = 60
@@ -81,11 +81,11 @@ SHOWN_TO_GUESTS: Final = frozenset({RegistryStatus.ACTIVE, RegistryStatus.COMPLE
 
 
 def make_slug(title: str, event_type: EventType, random: bytes) -> str:
-    """A slug that can be read, and that nobody can guess: an unlisted registry is opened by whoever knows it.
+    """A readable slug with a random suffix: it must be unguessable, since a link opens an unlisted registry.
 
     Args:
-        title: Gives the words; letters lose their accents, and what is no letter or digit of ASCII is left out.
-        event_type: Gives the word if the title has none, as when it is Japanese.
+        title: Source of the words; accents and all characters but ASCII letters and digits are removed.
+        event_type: Used if no word is left, as with a Japanese title.
         random: 10 bytes give 50 bits.
     """
     plain = unicodedata.normalize("NFKD", title.lower()).encode("ascii", "ignore").decode().replace("'", "")
@@ -93,13 +93,13 @@ def make_slug(title: str, event_type: EventType, random: bytes) -> str:
     return f"{words}-{''.join(_SUFFIX[byte % len(_SUFFIX)] for byte in random)}"
 
 
-def could_name_registry(ref: str) -> bool:
-    """Whether this has the shape of a slug or of an id."""
+def is_registry_ref(ref: str) -> bool:
+    """Whether this has the form of a registry's id (ASCII digits) or slug; there may be no such registry."""
     return (ref.isascii() and ref.isdecimal()) or (len(ref) <= LONGEST_SLUG and SLUG.fullmatch(ref) is not None)
 
 
 def access_level(visibility: Visibility, status: RegistryStatus) -> AccessLevel:
-    """What a caller must bring to read the registry; one that is paused or archived is its registrant's alone."""
+    """The access level of a registry; a paused or archived one is readable by its registrant only."""
     if status not in SHOWN_TO_GUESTS or visibility is Visibility.PRIVATE:
         return AccessLevel.OWNER
     return AccessLevel.CODE if visibility is Visibility.PASSWORD else AccessLevel.OPEN

@@ -1,6 +1,6 @@
-"""What a guest is shown of a registry, as plain JSON values. Pure.
+"""The JSON payload of a registry. Pure.
 
-Nothing here may hold an e-mail address, a place, another guest's name or an access-code hash.
+It must not contain an e-mail address, a place, another guest's name or an access code's hash.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ WITHOUT_CENTS: Final = frozenset({
 
 
 class RegistryFacts(NamedTuple):
-    """A registry and what its shop says of all registries."""
+    """A registry, with the shop's settings that affect its payload."""
 
     id: int
     slug: str
@@ -39,7 +39,7 @@ class RegistryFacts(NamedTuple):
 
 
 class ItemFacts(NamedTuple):
-    """An item as it is stored."""
+    """A stored item."""
 
     registry_id: int
     id: int
@@ -62,18 +62,18 @@ class ItemFacts(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What a registry's shown items come to; amounts are in its currency."""
+    """Sums over a registry's shown items; amounts are in its currency."""
 
     wanted: int = 0
     purchased: int = 0
     fulfilled: int = 0
-    """More may be bought than is wanted; a surplus of one thing fulfils no wish for another."""
+    """Purchased quantities, each capped at the quantity wanted: a surplus of one item does not fulfil another."""
     wanted_amount: Decimal = Decimal(0)
     purchased_amount: Decimal = Decimal(0)
 
 
 def decimals(currency: str) -> int:
-    """How many decimals an amount in the currency has (ISO 4217)."""
+    """Number of decimals of an amount in the currency (ISO 4217)."""
     return 0 if currency in WITHOUT_CENTS else 2
 
 
@@ -83,12 +83,12 @@ def format_money(amount: Decimal, currency: str) -> str:
 
 
 def registry_payload(registry: RegistryFacts, items: Sequence[ItemFacts]) -> dict[str, Any]:
-    """One registry with its items in their order, its progress and its totals."""
-    return compose_payload(registry, [_item_answer(item, registry) for item in items], _sums(items))
+    """The payload of a registry with its items, progress and totals."""
+    return compose_payload(registry, [_item_payload(item, registry) for item in items], _sums(items))
 
 
 def compose_payload(registry: RegistryFacts, items: object, sums: Sums) -> dict[str, Any]:
-    """A registry's answer from its items' answers, in whatever form the caller writes JSON from."""
+    """The payload of a registry from its items' payloads, as values or as JSON that the caller embeds."""
     return {
         "id": registry.id,
         "slug": registry.slug,
@@ -115,16 +115,16 @@ def compose_payload(registry: RegistryFacts, items: object, sums: Sums) -> dict[
 def summary_payload(
     registry_id: int, slug: str, title: str, event_type: EventType, event_date: date | None
 ) -> dict[str, Any]:
-    """A registry as one line of a list."""
+    """The payload of a registry as a list entry."""
     return {"id": registry_id, "slug": slug, "title": title, "event": event_payload(event_type, event_date)}
 
 
 def event_payload(event_type: EventType, event_date: date | None) -> dict[str, Any]:
-    """What is celebrated, and when."""
+    """The payload of an event."""
     return {"type": event_type, "date": event_date.isoformat() if event_date else None}
 
 
-def _item_answer(item: ItemFacts, registry: RegistryFacts) -> dict[str, Any]:
+def _item_payload(item: ItemFacts, registry: RegistryFacts) -> dict[str, Any]:
     was = item.compare_at_price
     return {
         "id": item.id,

@@ -1,4 +1,4 @@
-"""Who is owed a reminder, which, and when. Pure: the caller brings the registries and the day."""
+"""Which reminders are due, and to whom. Pure: the caller passes the registries and the day."""
 
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
@@ -10,54 +10,54 @@ from wishcraft.domain.addresses import normalise
 
 
 class ReminderKind(StrEnum):
-    """Which reminder of an event it is; the values are stored."""
+    """Kind of a reminder; the values are stored."""
 
     WEEK = "7_days"
     DAY = "1_day"
 
 
 DAYS_LEFT: Final = {ReminderKind.WEEK: range(2, 8), ReminderKind.DAY: range(2)}
-"""How many days before its event each reminder is owed; a day is the shop's own.
+"""Days before the event on which each reminder is due, in the shop's time zone.
 
-The first of these days is the one that it is meant for, the others are for catching up: a reminder that was missed
-stays owed until the next one takes over, and the last one until the event's day is over. That day is not only for
-outages: the job runs once a day in one time zone, and where that zone's clocks change, another zone's calendar may see
-no run on one of its days. What the mail says follows the days that are really left.
+The largest number is the intended day, the others are for catching up: a missed reminder stays due until the next kind
+takes over, and the last kind until the end of the event's day. Catching up is needed without outages too: the job runs
+once a day in one time zone, so a change of its clocks may leave another time zone without a run on one day. The mail
+names the days that are really left.
 """
 
-LEAST_DOUBTED: Final = 5
-"""So many refused recipients of a run are not yet too many, whatever their share: a small shop may have three."""
+MIN_REJECTED_TO_SUSPECT: Final = 5
+"""Fewer rejected recipients in a run are never suspicious, whatever their share: a small shop may have three."""
 
 
 def local_day(now: datetime, timezone: str) -> date:
-    """The day that it is at `now` (aware) in an IANA time zone.
+    """The date at `now` (aware) in an IANA time zone.
 
     Raises:
-        ValueError, ZoneInfoNotFoundError: There is no such time zone.
+        ValueError, ZoneInfoNotFoundError: The time zone does not exist.
     """
     return now.astimezone(ZoneInfo(timezone)).date()
 
 
 def due_kind(event_date: date, today: date) -> ReminderKind | None:
-    """The reminder owed on `today` for an event on `event_date`; None if there is none."""
+    """The reminder due on `today` for an event on `event_date`, or None."""
     days_left = (event_date - today).days
     return next((kind for kind, days in DAYS_LEFT.items() if days_left in days), None)
 
 
 def due_dates(day: date, today: date) -> dict[date, ReminderKind]:
-    """Each date for whose events a reminder is owed on `day`, and which: `due_kind` the other way round.
+    """The event dates with a reminder due on `day`, each with its kind: the inverse of `due_kind`.
 
-    Of a day before `today` only what is owed still: nobody is reminded of what is over, or of a week that is a day.
+    For a `day` before `today`, only reminders of which the same kind is still due on `today`.
     """
-    owed = {day + timedelta(days=left): kind for kind, days in DAYS_LEFT.items() for left in days}
-    return {date: kind for date, kind in owed.items() if day >= today or due_kind(date, today) is kind}
+    due = {day + timedelta(days=left): kind for kind, days in DAYS_LEFT.items() for left in days}
+    return {date: kind for date, kind in due.items() if day >= today or due_kind(date, today) is kind}
 
 
-def are_doubted(refused: int, sent: int) -> bool:
-    """Whether a run had so many recipients refused that rather the mail server is wrong than their addresses."""
-    return refused >= LEAST_DOUBTED and refused > sent
+def too_many_rejected(rejected: int, sent: int) -> bool:
+    """Whether so many recipients of a run were rejected that the mail server, not the addresses, must be at fault."""
+    return rejected >= MIN_REJECTED_TO_SUSPECT and rejected > sent
 
 
 def recipients(addresses: Iterable[str]) -> list[str]:
-    """Whom to write to of a registry's registrants: each mailbox once, and none that mail cannot go to."""
-    return sorted({spelling for address in addresses if (spelling := normalise(address))})
+    """The normalised valid addresses, each once, sorted."""
+    return sorted({normalised for address in addresses if (normalised := normalise(address))})

@@ -1,4 +1,4 @@
-"""What is deleted for its age, and what compliance keeps longer. Pure: the caller brings the time."""
+"""Kinds of rows with a retention, and their cutoffs. Pure: the caller passes the time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from typing import Final
 
 COMPLIANCE_PREFIX: Final = "compliance."
 COMPLIANCE_TOPICS: Final = ("customers/data_request", "customers/redact", "shop/redact")
-"""The webhooks that every app must act on: https://shopify.dev/docs/apps/build/compliance/privacy-law-compliance."""
+"""Compliance webhooks, mandatory for every app: https://shopify.dev/docs/apps/build/compliance/privacy-law-compliance."""
 
 
 class Kind(StrEnum):
-    """What is deleted by age, as ops read it."""
+    """Kind of expired data, as shown to ops."""
 
     AUDIT = "audit logs"
     COMPLIANCE = "compliance audit logs"
@@ -27,13 +27,13 @@ class Kind(StrEnum):
 
 
 def is_compliance(action: str) -> bool:
-    """Whether an audit log of this action proves that the law was kept, and is therefore kept longer than others."""
+    """Whether audit log entries of this action prove legal compliance, and so have the longer retention."""
     return action.startswith(COMPLIANCE_PREFIX) or action in COMPLIANCE_TOPICS
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much may be done: `rows` in one batch, no batch begun after `until`, and none at all in a dry run."""
+    """Limits of a cleanup: `rows` in a batch, no new batch after `until`; a dry run deletes nothing."""
 
     rows: int
     until: datetime
@@ -41,5 +41,5 @@ class Bounds:
 
 
 def cutoffs(days: Mapping[Kind, int], now: datetime) -> dict[Kind, datetime]:
-    """The moment for each kind: what is older than it is past its time; what is exactly as old is kept."""
+    """The cutoff of each kind; older rows are expired, a row of exactly that age is not."""
     return {kind: now - timedelta(days=kept) for kind, kept in days.items()}

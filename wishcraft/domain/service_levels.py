@@ -1,7 +1,7 @@
-"""What we promise of the service, and how it is kept: objectives, error budgets, trends. Pure: the caller counts.
+"""Service level objectives, error budgets and trends. Pure: the caller passes the counts.
 
-Each objective is a share of something that may be bad: of the minutes, the requests, the reads, the runs, the mails.
-So one budget is like another: what may be bad, less what was.
+Each objective limits the share of bad minutes, requests, reads, runs or mails. Its error budget is the number that may
+be bad, minus the number that was.
 """
 
 from bisect import bisect_right
@@ -15,14 +15,14 @@ from typing import Final
 
 LATENCY_SECONDS: Final = 0.1
 LONGEST_SECONDS: Final = 10.0
-"""The last bound of the latencies: of what took longer, nobody knows how long."""
+"""The last latency bound; how much longer a request took is not recorded."""
 QUANTILE: Final = Fraction(95, 100)
 LAG: Final = timedelta(minutes=2)
-"""A minute is written down just after its end; what is younger is not looked at."""
+"""A minute is recorded just after its end, so later minutes are excluded."""
 
 
 class Level(StrEnum):
-    """What an objective is about, as people read it."""
+    """Name of a service level indicator, as shown to people."""
 
     UPTIME = "uptime"
     LATENCY = "p95 latency"
@@ -33,7 +33,7 @@ class Level(StrEnum):
 
 
 class Period(StrEnum):
-    """How far back it is looked at; the budget is the month's."""
+    """Period of an assessment; the error budget is for 30 days."""
 
     DAY = "1 day"
     WEEK = "7 days"
@@ -43,12 +43,12 @@ class Period(StrEnum):
 LENGTHS: Final[Mapping[Period, int]] = {Period.DAY: 1, Period.WEEK: 7, Period.MONTH: 30}
 """In days of 24 hours."""
 DAYS: Final = 2 * max(LENGTHS.values())
-"""What is needed of the past: the longest period, and the one before it."""
+"""Days of history needed: the longest period and the one before it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """Less than the share `bad` of all may be bad; `noun` is one of the bad, `target` says it as people do."""
+    """Less than the share `bad` may be bad; `noun` names one bad event, `target` is for display."""
 
     bad: Fraction
     noun: str
@@ -67,7 +67,7 @@ OBJECTIVES: Final[Mapping[Level, Objective]] = {
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """So many, and how many of them were bad."""
+    """Number of events, and of bad ones among them."""
 
     all: int = 0
     bad: int = 0
@@ -77,24 +77,24 @@ class Count:
 
     @property
     def bad_share(self) -> float | None:
-        """None if there was nothing to be good or bad."""
+        """None without events."""
         return self.bad / self.all if self.all else None
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What was counted in a stretch of time, by level; `latencies` are requests along the bounds, then the slower."""
+    """Counts of a period, by level; `latencies` are requests by bucket: one for each bound, then the slower ones."""
 
     counts: Mapping[Level, Count] = field(default_factory=dict)
     latencies: Sequence[int] = ()
 
     def of(self, level: Level) -> Count:
-        """Nothing, if nothing was counted."""
+        """The level's count; 0 events if there is none."""
         return self.counts.get(level, Count())
 
 
 def total(tallies: Sequence[Tally]) -> Tally:
-    """All of them together."""
+    """The sum of the tallies."""
     longest = max((len(tally.latencies) for tally in tallies), default=0)
     columns = ([*tally.latencies, *[0] * (longest - len(tally.latencies))] for tally in tallies)
     counts = {level: sum((tally.of(level) for tally in tallies), Count()) for level in Level}
@@ -102,10 +102,10 @@ def total(tallies: Sequence[Tally]) -> Tally:
 
 
 def quantile(bounds: Sequence[float], counts: Sequence[int], share: Fraction) -> float | None:
-    """Seconds in which that share of the requests was done; None if there were none.
+    """The latency in seconds that this share of the requests did not exceed; None without requests.
 
-    Within a bucket they are taken to lie evenly, and beyond the last bound at it: so does Prometheus's
-    `histogram_quantile`, https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile.
+    Interpolates linearly within a bucket, and returns the last bound for slower requests, as Prometheus's
+    `histogram_quantile` does: https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile.
     """
     rank = share * sum(counts)
     below, lower = 0, 0.0
@@ -117,15 +117,15 @@ def quantile(bounds: Sequence[float], counts: Sequence[int], share: Fraction) ->
 
 
 def slow(bounds: Sequence[float], counts: Sequence[int]) -> Count:
-    """The requests, and those that took longer than `LATENCY_SECONDS`, which is one of the bounds."""
+    """All requests, and as bad those slower than `LATENCY_SECONDS`, which is one of the bounds."""
     return Count(sum(counts), sum(counts[bisect_right(bounds, LATENCY_SECONDS) :]))
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """How an objective was kept over a period.
+    """An objective's result over a period.
 
-    `value` and, of the period before, `before` are shares of one, of the latency seconds; None is for no data.
+    `value`, and `before` for the preceding period, are shares of 1, or seconds for the latency; None without data.
     """
 
     level: Level
@@ -136,34 +136,34 @@ class Assessment:
 
     @property
     def objective(self) -> Objective:
-        """What it is held to."""
+        """The level's objective."""
         return OBJECTIVES[self.level]
 
     @property
     def met(self) -> bool | None:
-        """None if there is no data."""
+        """None without data."""
         return self.count.bad < self.allowed if self.count.all else None
 
     @property
     def allowed(self) -> Fraction:
-        """The error budget: how many may be bad, not quite."""
+        """The error budget: the number of bad events must stay below it."""
         return self.objective.bad * self.count.all
 
     @property
     def budget_left(self) -> float | None:
-        """The share of the budget that is left, 0 when it is used up; None if there is no data."""
+        """The remaining share of the error budget, 0 when it is used up; None without data."""
         return max(0.0, float(1 - self.count.bad / self.allowed)) if self.count.all else None
 
     @property
     def gain(self) -> float | None:
-        """By how much the value is better than that of the period before; below 0 for worse."""
+        """Improvement over the preceding period; negative if worse, None without data."""
         if self.value is None or self.before is None:
             return None
         return self.before - self.value if self.level in {Level.LATENCY, Level.ERRORS} else self.value - self.before
 
 
 def assess(days: Sequence[Tally], bounds: Sequence[float]) -> list[Assessment]:
-    """Every objective over every period; `days` are the last `DAYS`, the latest first."""
+    """Assess every objective over every period; `days` are the last `DAYS` days, latest first."""
     assessments = []
     for level in Level:
         for period, length in LENGTHS.items():
@@ -175,7 +175,7 @@ def assess(days: Sequence[Tally], bounds: Sequence[float]) -> list[Assessment]:
 
 
 def value(level: Level, tally: Tally, bounds: Sequence[float]) -> float | None:
-    """What the objective is about: seconds of the latency, the bad share of errors, the good share of all others."""
+    """The indicator's value: seconds for latency, the bad share for errors, the good share for all others."""
     if level is Level.LATENCY:
         return quantile(bounds, tally.latencies, QUANTILE)
     bad = tally.of(level).bad_share
@@ -183,13 +183,13 @@ def value(level: Level, tally: Tally, bounds: Sequence[float]) -> float | None:
 
 
 def end_of(until: date | None, now: datetime) -> datetime:
-    """The end of that day (UTC), or of what is known for sure now, whichever is earlier: a whole minute."""
+    """The end of that day (UTC), or of the latest complete minute if that is earlier."""
     known = (now - LAG).replace(second=0, microsecond=0)
     return min(known, datetime.combine(until, time(), UTC) + timedelta(days=1)) if until else known
 
 
 def day_minutes(end: datetime, days_ago: int, first: datetime | None) -> int:
-    """How many minutes the day had that ended so many times 24 hours before `end`, none before `first` counted."""
+    """Minutes, from `first` on, of the 24 hours that ended `days_ago` periods of 24 hours before `end`."""
     ends = end - timedelta(days=days_ago)
     begins = max(ends - timedelta(days=1), first) if first else ends
     return max(0, floor((ends - begins) / timedelta(minutes=1)))

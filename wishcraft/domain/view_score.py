@@ -1,7 +1,7 @@
-"""How much a registry is viewed, with the past counting less and less. Pure.
+"""Exponentially decaying score of a registry's views. Pure.
 
-A view weighs twice as much as one a week before it. Instead of halving what has been counted, new views are counted
-higher: a score only ever grows, and two of them compare rightly at any time.
+A view counts twice as much as one a week before. Old views are not reduced; new views get a growing weight instead, so
+scores only grow and stay comparable at any time.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -9,9 +9,9 @@ from typing import Final
 
 HALF_LIFE: Final = timedelta(days=7)
 _BEGIN: Final = datetime(2026, 1, 1, tzinfo=UTC)
-"""From here a float lasts for some 19 years of doublings."""
+"""Weights counted from here fit in a float for about 19 years."""
 
 
 def weight(now: datetime) -> float:
-    """What one view adds to a score at `now` (aware)."""
+    """The weight of one view at `now` (aware)."""
     return float(2 ** ((now - _BEGIN) / HALF_LIFE))

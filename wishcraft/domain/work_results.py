@@ -1,25 +1,31 @@
-"""What a job did, shop by shop, as values that a table and a sentence are made of. Pure.
+"""What a job did with each of its items, as values for a table and a sentence. Pure.
 
-A job that goes by something else than shops says what, as `noun`.
+An item is a shop, unless the job names another noun, such as `table` or `step`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-MOST_NAMED: Final = 5
-"""A sentence names so many at the most; the table has them all."""
+MAX_NAMES: Final = 5
+"""Names in a sentence; the run's table has all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkResult:
-    """One shop's share of a run; `problem` is empty when all went well, `advice` says what to do about it.
+    """The result of one item of a run.
 
-    `tries` tells how often its batch was tried. `stopped` is for a shop that was not done when the run was asked to
-    end: what it did until then stands, and the next run does the rest.
+    Attributes:
+        name: The item, such as a shop's domain.
+        counts: What was done, such as `{"warmed": 12}`.
+        seconds: Duration of the last try.
+        problem: The error as one line; empty if there was none.
+        advice: What a person can do about the problem.
+        tries: How often the item was tried.
+        stopped: The run was stopped before the item was finished; the next run does the rest.
     """
 
-    shop: str
+    name: str
     counts: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     problem: str = ""
@@ -28,49 +34,49 @@ class WorkResult:
     stopped: bool = False
 
 
-def total(outcomes: Sequence[WorkResult]) -> dict[str, int]:
-    """Each count summed over the shops, in the order in which the counts first appear."""
+def total_counts(results: Sequence[WorkResult]) -> dict[str, int]:
+    """Each count summed over the items, in the order in which the counts first occur."""
     totals: dict[str, int] = {}
-    for outcome in outcomes:
-        for name, count in outcome.counts.items():
+    for result in results:
+        for name, count in result.counts.items():
             totals[name] = totals.get(name, 0) + count
     return totals
 
 
-def table(outcomes: Sequence[WorkResult], noun: str = "shop") -> list[dict[str, str | int | float]]:
-    """A row for each shop, those with a problem first, then those that were stopped, then the slowest."""
-    names = list(total(outcomes))
+def table_rows(results: Sequence[WorkResult], noun: str = "shop") -> list[dict[str, str | int | float]]:
+    """One row per item: failed items first, then stopped ones, then the slowest."""
+    names = list(total_counts(results))
     return [
         {
-            noun: outcome.shop,
-            "problem": outcome.problem or ("stopped" if outcome.stopped else "none"),
-            **{name.replace("_", " "): outcome.counts.get(name, 0) for name in names},
-            "tries": outcome.tries,
-            "seconds": round(outcome.seconds, 2),
+            noun: result.name,
+            "problem": result.problem or ("stopped" if result.stopped else "none"),
+            **{name.replace("_", " "): result.counts.get(name, 0) for name in names},
+            "tries": result.tries,
+            "seconds": round(result.seconds, 2),
         }
-        for outcome in sorted(outcomes, key=lambda o: (not o.problem, not o.stopped, -o.seconds))
+        for result in sorted(results, key=lambda r: (not r.problem, not r.stopped, -r.seconds))
     ]
 
 
-def sentence(outcomes: Sequence[WorkResult], noun: str = "shop") -> str:
-    """What happened, for people: `3 shops: 200 registries, 12 warmed. Failed: a.myshopify.com (…).`
+def summary_sentence(results: Sequence[WorkResult], noun: str = "shop") -> str:
+    """The run in a sentence: `3 shops: 200 registries, 12 warmed. Failed: a.myshopify.com (…).`
 
-    What did not happen, such as a count of 0, is in the table alone.
+    Counts of 0 are left out; the table has them.
     """
-    counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in total(outcomes).items() if count)
-    failed = named([f"{o.shop} ({o.problem})" for o in outcomes if o.problem])
-    nothing = "nothing done" if any(o.problem or o.stopped for o in outcomes) else "nothing to do"
-    return f"{_shops(outcomes, noun)}: {counts or nothing}." + (f" Failed: {failed}." if failed else "")
+    counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in total_counts(results).items() if count)
+    failed = join_names([f"{r.name} ({r.problem})" for r in results if r.problem])
+    nothing = "nothing done" if any(r.problem or r.stopped for r in results) else "nothing to do"
+    return f"{_items(results, noun)}: {counts or nothing}." + (f" Failed: {failed}." if failed else "")
 
 
-def named(names: Iterable[str]) -> str:
-    """The first few of the names, and how many more there are; empty for none."""
+def join_names(names: Iterable[str]) -> str:
+    """The first names, separated by semicolons, and how many more there are; empty if there are none."""
     names = list(names)
-    more = f"; and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
-    return "; ".join(names[:MOST_NAMED]) + more
+    more = f"; and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else ""
+    return "; ".join(names[:MAX_NAMES]) + more
 
 
-def _shops(outcomes: Sequence[WorkResult], noun: str) -> str:
-    shops = f"{len(outcomes):,} {noun}{'' if len(outcomes) == 1 else 's'}"
-    undone = sum(outcome.stopped for outcome in outcomes)
-    return f"Stopped after {len(outcomes) - undone:,} of {shops}" if undone else shops
+def _items(results: Sequence[WorkResult], noun: str) -> str:
+    items = f"{len(results):,} {noun}{'' if len(results) == 1 else 's'}"
+    unfinished = sum(result.stopped for result in results)
+    return f"Stopped after {len(results) - unfinished:,} of {items}" if unfinished else items

@@ -1,1 +1,1 @@
-"""The mail room: what a mail says, and how it leaves. Whom to write to, and when, is decided elsewhere."""
+"""Mail: content, templates and providers. It decides neither the recipients nor the time."""

@@ -1,4 +1,4 @@
-"""What a mail is, and what sends one. A provider is a `Mailer`; which one, `resources.py` decides."""
+"""`Mail` and the `Mailer` protocol that each provider implements. `resources.py` chooses the provider."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A PNG that the mail's HTML shows as `cid:<name>`."""
+    """A PNG that the mail's HTML embeds as `cid:<name>`."""
 
     name: str
     png: bytes = field(repr=False)
@@ -15,7 +15,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail to one recipient, who shows in no log: neither does what is written to them."""
+    """A mail to one recipient. Its `repr` shows neither the address nor the content."""
 
     recipient: str = field(repr=False)
     sender_name: str
@@ -23,29 +23,29 @@ class Mail:
     text: str = field(repr=False)
     html: str = field(repr=False)
     message_id: str
-    """In angle brackets, the same on every try."""
+    """In angle brackets, the same on every attempt."""
     unsubscribe_url: str | None = field(repr=False, default=None)
-    """Takes a POST without any login (RFC 8058); None for who is written to at their own wish."""
+    """Accepts a POST without a login (RFC 8058); None for mail that the recipient asked for."""
     pictures: Sequence[Picture] = ()
 
 
 class Mailer(Protocol):
-    """Hands mails over to whoever delivers them. Several may be on their way at once."""
+    """Hands mails over for delivery. Safe for concurrent sends on one event loop."""
 
     async def send(self, mail: Mail) -> None:
-        """Hand the mail over; when this returns, it has been taken. No error's message holds the address.
+        """Hand the mail over; it has been accepted when this returns. No error message contains the address.
 
         Raises:
-            ConfigurationError: Nothing says how to send.
-            MailUnavailable: Nothing can be sent for now.
-            MailPostponed: This mail is not taken for now; others may be.
-            MailOutcomeUnknown: It may have been taken, or not.
-            AddressRejected: Its address is none that takes mail.
-            MailRejected: It will never be taken, for another reason.
-            SenderRejected: No mail of ours will be taken until someone changes something.
+            ConfigurationError: A setting for sending is missing.
+            MailUnavailable: The provider is unavailable, or accepts no mail for now.
+            MailPostponed: The provider does not accept this mail for now; it may accept others.
+            MailOutcomeUnknown: The reply was lost; the mail may have been accepted.
+            AddressRejected: The recipient's mailbox does not exist.
+            MailRejected: The provider will never accept this mail, for another reason.
+            SenderRejected: The provider accepts no mail from this login or sender; a setting must change.
         """
         ...
 
     async def close(self) -> None:
-        """Let go of connections; each `send` has returned."""
+        """Close the connections, after every `send` has returned."""
         ...

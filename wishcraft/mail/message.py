@@ -1,4 +1,4 @@
-"""A mail as the bytes that travel (RFC 5322): headers, text, HTML and its pictures. It sends nothing."""
+"""Builds the message of a mail (RFC 5322): headers, text, HTML and pictures. It sends nothing."""
 
 from datetime import UTC, datetime
 from email.headerregistry import Address
@@ -10,19 +10,19 @@ from typing import Any, Final
 from wishcraft.mail.mailer import Mail
 
 LONGEST_SUBJECT: Final = 200
-"""Characters; what is longer ends at a word before, for mail programs would cut it anywhere."""
+"""Characters. A longer subject is cut at a word; mail programs would cut it anywhere."""
 _NEVER_ENCODED: Final = frozenset({"list-unsubscribe", "message-id"})
 
 
 class _Policy(EmailPolicy):
-    """As `email.policy.SMTP`, but leaves what machines read as it is.
+    """`email.policy.SMTP` that never folds or encodes the headers that machines read.
 
-    Python would make encoded words (RFC 2047) of an address that is longer than a line, and no mail program looks for
-    one in there. A line may have 998 characters: RFC 5322, section 2.1.1.
+    Python encodes a value longer than a line as encoded words (RFC 2047), which no mail program expects in these
+    headers. A line may have 998 characters: RFC 5322, section 2.1.1.
     """
 
     def fold_binary(self, name: str, value: Any) -> bytes:
-        """The header as its lines."""
+        """The header as the bytes of its lines."""
         if name.lower() in _NEVER_ENCODED:
             return f"{name}: {value}\r\n".encode("ascii")
         return super().fold_binary(name, value)
@@ -32,10 +32,10 @@ _POLICY: Final = _Policy(linesep="\r\n")
 
 
 def build_message(mail: Mail, sender: str, now: datetime) -> EmailMessage:
-    """The mail as a message from the address `sender` in the shop's name; `now` (aware) is its date.
+    """The message of a mail from the address `sender`, in the shop's name; `now` (aware) is its date.
 
-    One that has a URL for it can be unsubscribed from with one click: RFC 8058, section 3.1. Filters and mail programs
-    are told that no person wrote it: RFC 3834, section 5.
+    A mail with an `unsubscribe_url` supports one-click unsubscription: RFC 8058, section 3.1. Every message declares
+    that it was generated automatically: RFC 3834, section 5.
     """
     message = EmailMessage(policy=_POLICY)
     message["From"] = Address(display_name=" ".join(mail.sender_name.split()), addr_spec=sender)
@@ -58,5 +58,5 @@ def build_message(mail: Mail, sender: str, now: datetime) -> EmailMessage:
 
 
 def as_bytes(message: EmailMessage, *, international: bool) -> bytes:
-    """The message for the wire; `international` leaves UTF-8 in headers, for addresses beyond ASCII (RFC 6531)."""
+    """The message as sent; `international` keeps UTF-8 in headers, for addresses beyond ASCII (RFC 6531)."""
     return message.as_bytes(policy=_POLICY.clone(utf8=international))

@@ -1,4 +1,4 @@
-"""`python -m wishcraft.migrations`: bring DATABASE_URL to the newest revision, or write a new one."""
+"""`python -m wishcraft.migrations`: upgrade DATABASE_URL to the latest revision, or write a new revision."""
 
 import argparse
 
@@ -12,9 +12,9 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m wishcraft.migrations", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("upgrade", help="bring the database to the newest revision")
+    commands.add_parser("upgrade", help="upgrade the database to the latest revision")
     commands.add_parser("check", help="fail if the tables in the code differ from the database")
-    revision = commands.add_parser("revision", help="write a migration from what differs, to be read and mended")
+    revision = commands.add_parser("revision", help="write a migration from the differences, for review")
     revision.add_argument("message")
     args = parser.parse_args()
     url = DatabaseSettings().database_url

@@ -1,4 +1,4 @@
-"""Alembic's environment: one transaction per run, and no waiting behind long queries while holding up others."""
+"""Alembic's environment: one transaction for each run, with a lock timeout."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ from wishcraft.store.schema.base import Validated
 
 
 def _render(kind: str, item: object, _: object) -> str | Literal[False]:
-    """Write a validated column down as the JSONB that it is: a migration must not depend on the code of its day."""
+    """Render a `Validated` column as JSONB, so that a migration does not depend on application code."""
     return "postgresql.JSONB()" if kind == "type" and isinstance(item, Validated) else False
 
 
@@ -18,13 +18,13 @@ def run() -> None:
     """Run the migrations online; offline SQL scripts are not supported."""
     engine = create_engine(context.config.attributes["url"], poolclass=NullPool)
     with engine.connect() as connection:
-        # A migration that cannot have its lock soon would queue every reader behind it: better to fail and be retried.
+        # While a migration waits for its lock, all readers queue behind it: fail early, so that it can be retried.
         connection.execute(text("SET lock_timeout = '4s'"))
         connection.execute(text("SET statement_timeout = '60s'"))
         connection.commit()
         context.configure(connection=connection, target_metadata=Base.metadata, render_item=_render)
         with context.begin_transaction():
-            # Two that start together take turns; the number is this lock's name.
+            # Serializes concurrent upgrades; the number is an arbitrary name of the lock.
             connection.execute(text("SELECT pg_advisory_xact_lock(7157142004)"))
             context.run_migrations()
     engine.dispose()

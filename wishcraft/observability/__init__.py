@@ -1,1 +1,1 @@
-"""What the process tells of itself: log lines and reports to Sentry, both without secrets and personal data."""
+"""Logging, Sentry, process metrics, redaction, and the context of requests and runs."""

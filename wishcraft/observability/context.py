@@ -1,4 +1,4 @@
-"""What a request or a run is about, for each of its log lines and reports; and what it carries that none may tell."""
+"""Context of a request or a run: fields for its log lines and Sentry events, and secrets to redact from both."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -6,44 +6,49 @@ from contextvars import ContextVar
 from typing import Final
 
 Secrets = Callable[[], Iterable[str]]
+"""Returns secret values. It is called only when a text is redacted, so collecting them may cost time."""
 
-_subject: Final[ContextVar[dict[str, str] | None]] = ContextVar("subject", default=None)
-_carried: Final[ContextVar[Secrets | None]] = ContextVar("carried", default=None)
-_of_the_process: frozenset[str] = frozenset()
+_context: Final[ContextVar[dict[str, str] | None]] = ContextVar("context", default=None)
+_context_secrets: Final[ContextVar[Secrets | None]] = ContextVar("context_secrets", default=None)
+_process_secrets: frozenset[str] = frozenset()
 
 
 @contextmanager
-def log_context(carried: Secrets | None = None, /, **current_context: str) -> Iterator[None]:
-    """Within the block, tell of this, such as `request_id="…"`; `carried` gives the values not to be told, if asked."""
-    before, carried_before = _subject.get(), _carried.get()
-    subject_token = _subject.set({**(before or {}), **current_context})
-    carried_token = _carried.set(carried or carried_before)
+def log_context(secrets: Secrets | None = None, /, **fields: str) -> Iterator[None]:
+    """Add fields, such as `request_id="…"`, to the context within the block.
+
+    Args:
+        secrets: Replaces the secrets of the enclosing block, if given.
+        fields: Override fields of the same names of the enclosing block.
+    """
+    context_token = _context.set({**current_context(), **fields})
+    secrets_token = _context_secrets.set(secrets or _context_secrets.get())
     try:
         yield
     finally:
-        _subject.reset(subject_token)
-        _carried.reset(carried_token)
+        _context.reset(context_token)
+        _context_secrets.reset(secrets_token)
 
 
-def bind(**current_context: str) -> None:
-    """Tell of this too for the rest of the block of `about`; outside of any, nothing."""
-    known = _subject.get()
-    if known is not None:
-        known.update(current_context)
+def bind(**fields: str) -> None:
+    """Add fields to the context until the innermost `log_context` block ends. Outside any block it does nothing."""
+    context = _context.get()
+    if context is not None:
+        context.update(fields)
 
 
 def current_context() -> Mapping[str, str]:
-    """What is to be told here."""
-    return _subject.get() or {}
+    """Return the fields of the current request or run; empty outside any."""
+    return _context.get() or {}
 
 
 def register_secrets(values: Iterable[str]) -> None:
-    """Never tell these in this process: the secrets that it was started with."""
-    global _of_the_process  # noqa: PLW0603  the one thing here that a process has
-    _of_the_process = _of_the_process.union(values)
+    """Redact these values from now on, whatever the context: the secrets in the process's own settings."""
+    global _process_secrets  # noqa: PLW0603  secrets of settings belong to the process, not to a context
+    _process_secrets = _process_secrets.union(values)
 
 
 def known_secrets() -> frozenset[str]:
-    """All that is not to be told here, in whatever text it may sit."""
-    carried = _carried.get()
-    return _of_the_process.union(carried()) if carried else _of_the_process
+    """Return the secrets of the process and of the current context."""
+    secrets = _context_secrets.get()
+    return _process_secrets.union(secrets()) if secrets else _process_secrets

@@ -1,6 +1,6 @@
-"""Log lines: for machines one JSON object each, for a terminal a short line; without secrets and personal data.
+"""Logging: JSON lines for machines, short lines for a terminal, both redacted.
 
-What is taken out goes before any handler sees the record, so it is in no file, no terminal, and not in Prefect's UI.
+The record factory redacts, before any handler sees the record: files, terminals and Prefect's UI get the same text.
 """
 
 import logging
@@ -15,82 +15,86 @@ from wishcraft.observability.redaction import redact_text
 from wishcraft.settings import Settings
 
 _make_record: Final = logging.getLogRecordFactory()
-_plain: Final = logging.Formatter()
+_traceback_formatter: Final = logging.Formatter()
 
 
 def install_redaction() -> None:
-    """From now on, whatever this process logs, by any logger, is redacted; safe to repeat."""
-    logging.setLogRecordFactory(_redacted)
+    """Redact every record that this process creates from now on, by any logger. Idempotent."""
+    logging.setLogRecordFactory(_make_redacted_record)
 
 
 def configure_logging(settings: Settings) -> None:
-    """Log to standard error, in the way that LOG_FORMAT and LOG_LEVEL say."""
+    """Log to standard error in the format LOG_FORMAT from the level LOG_LEVEL, redacted."""
     install_redaction()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(settings))
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line per request to Shopify tells nobody anything
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it logs each request to Shopify
 
 
 def formatter(settings: Settings) -> logging.Formatter:
-    """What turns a record into a line."""
-    return JsonLines() if writes_json(settings) else Lines()
+    """Return the formatter for LOG_FORMAT."""
+    return JsonFormatter() if writes_json(settings) else TextFormatter()
 
 
 def writes_json(settings: Settings) -> bool:
-    """Whether lines are for machines."""
+    """Return whether lines are JSON: LOG_FORMAT is `json`, or `auto` and standard error is no terminal."""
     return settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
 
 
-class JsonLines(logging.Formatter):
-    """One JSON object for each record: `time` (UTC), `level`, `logger`, `message`, what it is about, `exception`."""
+class JsonFormatter(logging.Formatter):
+    """One JSON object a record: `time` (UTC), `level`, `logger`, `message`, the context's fields, `exception`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The object on one line."""
+        """Return the object on one line."""
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **_about(record),
+            **_context_of(record),
         }
         if record.exc_text:
             line["exception"] = record.exc_text
         return orjson.dumps(line).decode()
 
 
-class Lines(logging.Formatter):
-    """A line for a person: `14:03:07 WARNING  wishcraft.cache.circuit_breaker: Redis does not answer  request_id=…`."""
+class TextFormatter(logging.Formatter):
+    """One text line a record: `14:03:07 WARNING  wishcraft.cache.circuit_breaker: Redis does not …  request_id=…`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, and below it the traceback if there is one."""
-        moment = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
-        about = "".join(f"  {name}={value}" for name, value in _about(record).items())
-        line = f"{moment} {record.levelname:<8} {record.name}: {record.getMessage()}{about}"
+        """Return the line, followed by the traceback if there is one."""
+        time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        context = "".join(f"  {name}={value}" for name, value in _context_of(record).items())
+        line = f"{time} {record.levelname:<8} {record.name}: {record.getMessage()}{context}"
         return f"{line}\n{record.exc_text}" if record.exc_text else line
 
 
-def _about(record: logging.LogRecord) -> dict[str, str]:
-    """What the line was written about; Prefect's own lines name their run by themselves."""
-    run = getattr(record, "flow_run_id", None)
-    return {**({"run_id": str(run)} if run else {}), **(getattr(record, "about", None) or {})}
+def _context_of(record: logging.LogRecord) -> dict[str, str]:
+    """Return the record's context; a record of Prefect's run loggers carries its run's id in `flow_run_id` instead."""
+    run_id = getattr(record, "flow_run_id", None)
+    return {**({"run_id": str(run_id)} if run_id else {}), **(getattr(record, "log_context", None) or {})}
 
 
-def _redacted(*arguments: Any, **options: Any) -> logging.LogRecord:
-    """A record whose text is final: no handler, and nothing that formats it later, sees what was taken out."""
-    record = _make_record(*arguments, **options)
-    known = known_secrets()
+def _make_redacted_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
+    """Create a record with its final, redacted text: no argument is left that a handler could format again.
+
+    Its attribute `log_context` holds the context. The plain name `context` would raise a KeyError in a library that
+    passes `extra={"context": …}`.
+    """
+    record = _make_record(*args, **kwargs)
+    secrets = known_secrets()
     try:
         text = record.getMessage()
-    except (TypeError, ValueError):  # the caller's format does not fit: the line matters more
+    except (TypeError, ValueError):  # arguments that do not fit the format: keep the line
         text = f"{record.msg} {record.args}"
-    record.msg, record.args = _writable(redact_text(text, known)), None
+    record.msg, record.args = _encodable(redact_text(text, secrets)), None
     if record.exc_info and record.exc_info[1] is not None:
-        record.exc_text = _writable(redact_text(_plain.formatException(record.exc_info), known))
-    record.about = {name: _writable(redact_text(value, known)) for name, value in current_context().items()}
+        record.exc_text = _encodable(redact_text(_traceback_formatter.formatException(record.exc_info), secrets))
+    record.log_context = {name: _encodable(redact_text(value, secrets)) for name, value in current_context().items()}
     return record
 
 
-def _writable(text: str) -> str:
-    """The text as UTF-8 can have it: half a character, which JSON may bring, would cost the line."""
+def _encodable(text: str) -> str:
+    """Escape what UTF-8 cannot encode: a lone surrogate, which JSON may contain, would lose the line."""
     return text.encode(errors="backslashreplace").decode()

@@ -1,6 +1,6 @@
-"""Reports to Sentry: errors, traces and the check-ins of scheduled jobs. Without SENTRY_DSN nothing is sent.
+"""Sentry: errors, traces and check-ins of scheduled jobs, all redacted. Without SENTRY_DSN nothing is sent.
 
-Nothing here runs on the way of a hit: what answers it stands in front of everything that is reported and traced.
+The API's fast path, which answers cache hits, does not go through this module.
 """
 
 import logging
@@ -27,18 +27,18 @@ from wishcraft.settings import Settings
 
 FLUSH_SECONDS: Final = 2.0
 _HEADERS: Final = frozenset({"accept", "content-length", "content-type", "host", "user-agent", "x-request-id"})
-"""All that is told of a request's headers."""
-_ITS_OWN: Final = frozenset(
+"""The only request headers that are sent."""
+_SDK_FIELDS: Final = frozenset(
     {"sdk", "modules", "release", "environment", "platform", "level", "type", "timestamp", "profile"}
 )
-"""Fields of an event that the SDK fills, and that no data of ours gets into."""
-_PASSWORD: Final = re.compile(r"[^:/?#]*://[^:/?#]*:([^/?#]*)@")
-"""A URL with a password, which `urlsplit` does not find in each: it refuses those with one square bracket."""
-_FRAME: Final = ("filename", "abs_path", "function", "module", "lineno", "in_app")
+"""Event fields that the SDK fills itself: they hold no data of the application."""
+_URL_PASSWORD: Final = re.compile(r"[^:/?#]*://[^:/?#]*:([^/?#]*)@")
+"""The password of a URL. `urlsplit` raises ValueError if the password contains one square bracket."""
+_FRAME_FIELDS: Final = ("filename", "abs_path", "function", "module", "lineno", "in_app")
 
 
-class Schedule(NamedTuple):
-    """When a job runs, and how many minutes late and long a run may be before somebody is to be told."""
+class MonitorSchedule(NamedTuple):
+    """A job's cron schedule, and the minutes that a run may start late and last before Sentry raises an issue."""
 
     cron: str
     timezone: str
@@ -47,9 +47,10 @@ class Schedule(NamedTuple):
 
 
 def start_sentry(settings: Settings, program: Literal["api", "worker", "job"]) -> None:
-    """Report errors of this process from now on. A job's are told by `report`, all other programs' as they are logged.
+    """Start the SDK, once a process, and register the settings' secrets for redaction.
 
-    Prefect logs an error of a run on each try; whoever logs it otherwise means that somebody should look at it.
+    Log records of level ERROR become events, except in a job: Prefect logs an error again on each retry, so jobs call
+    `capture_error` themselves.
     """
     register_secrets(secrets_of(settings))
     if settings.sentry_dsn is None or sentry_sdk.get_client().is_active():
@@ -62,7 +63,7 @@ def start_sentry(settings: Settings, program: Literal["api", "worker", "job"]) -
         profile_session_sample_rate=settings.sentry_profiles_sample_rate,
         profile_lifecycle="trace",
         include_local_variables=False,
-        include_source_context=False,  # files and lines say where; to redact the sources took longer than all else
+        include_source_context=False,  # redacting source lines took longer than all else
         max_request_body_size="never",
         auto_enabling_integrations=False,
         integrations=[
@@ -74,12 +75,12 @@ def start_sentry(settings: Settings, program: Literal["api", "worker", "job"]) -
         before_send=scrub,
         before_send_transaction=scrub,
     )
-    ignore_logger("uvicorn.error")  # what an application raises is told before it gets there
+    ignore_logger("uvicorn.error")  # the middleware has logged the exception before
     sentry_sdk.set_tag("program", program)
 
 
 def capture_error(error: BaseException, **tags: str) -> None:
-    """Report an error that nobody logs, or that a job logs on each try."""
+    """Send an exception as an event, with these tags."""
     with sentry_sdk.new_scope() as scope:
         for name, value in tags.items():
             scope.set_tag(name, value)
@@ -87,20 +88,23 @@ def capture_error(error: BaseException, **tags: str) -> None:
 
 
 def capture_message(message: str) -> None:
-    """Report what went wrong without an error of ours, such as the death of a process."""
+    """Send an error event without an exception, such as the crash of a run's process."""
     sentry_sdk.capture_message(message, level="error")
 
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """What is told of this block, such as its breadcrumbs, is told of no other that runs at the same time."""
+    """Keep the block's breadcrumbs and tags out of the events of concurrent requests and runs."""
     with sentry_sdk.isolation_scope() if sentry_sdk.get_client().is_active() else nullcontext():
         yield
 
 
 @contextmanager
 def traced(operation: str, name: str) -> Iterator[Span | None]:
-    """Trace the block, if this one is to be; nobody outside decides that. Its name may still change."""
+    """Trace the block as a new transaction, whose name can be changed; None unless tracing is on.
+
+    A trace header of the caller is ignored: clients do not decide what is sampled.
+    """
     if not sentry_sdk.get_client().options.get("traces_sample_rate"):
         yield None
         return
@@ -109,9 +113,9 @@ def traced(operation: str, name: str) -> Iterator[Span | None]:
 
 
 def check_in(
-    job: str, run_id: UUID, status: Literal["in_progress", "ok", "error"], schedule: Schedule | None = None
+    job: str, run_id: UUID, status: Literal["in_progress", "ok", "error"], schedule: MonitorSchedule | None = None
 ) -> None:
-    """Tell how a scheduled run of the job stands; with its schedule, Sentry knows when the next one is missed."""
+    """Send the check-in of a scheduled run. With `schedule`, Sentry also updates its monitor of missed runs."""
     config = schedule and {
         "schedule": {"type": "crontab", "value": schedule.cron},
         "timezone": schedule.timezone,
@@ -124,64 +128,65 @@ def check_in(
 
 
 def flush() -> None:
-    """Wait a little until all that was reported has been sent."""
+    """Wait until all events are sent, for `FLUSH_SECONDS` at most."""
     sentry_sdk.flush(FLUSH_SECONDS)
 
 
 def secrets_of(settings: Settings) -> set[str]:
-    """The values that the process was started with and must not tell, the passwords within URLs among them."""
-    found = {value.get_secret_value() for _, value in settings if isinstance(value, SecretStr)}
-    parts = {part.strip() for value in found for part in value.split(",")}
+    """Return the secret values in the settings, with their comma-separated parts and the passwords in URLs."""
+    values = {value.get_secret_value() for _, value in settings if isinstance(value, SecretStr)}
+    parts = {part.strip() for value in values for part in value.split(",")}
     urls = [
         settings.database_url,
         settings.database_replica_url or "",
         settings.redis_url,
-        *(value for value in found if "://" in value),
+        *(value for value in values if "://" in value),
     ]
-    passwords = {match[1] for url in urls if (match := _PASSWORD.match(url))}
+    passwords = {match[1] for url in urls if (match := _URL_PASSWORD.match(url))}
     auth = settings.prefect_api_auth_string
     login = {auth.get_secret_value().partition(":")[2]} if auth else set()
-    return (found | parts | passwords | {unquote(each) for each in passwords} | login) - {""}
+    return (values | parts | passwords | {unquote(password) for password in passwords} | login) - {""}
 
 
 def scrub(event: Event, _hint: Hint) -> Event:
-    """The event without what is not to leave the process, and with what it is about as its tags."""
-    plain, known = cast("dict[str, Any]", event), known_secrets()
-    apart = {"request", "user", "exception", "threads", "stacktrace", "tags"} | _ITS_OWN
-    clean = redact({name: value for name, value in plain.items() if name not in apart}, known)
-    clean.update({name: plain[name] for name in _ITS_OWN if name in plain})
-    if "request" in plain:
-        clean["request"] = _request(plain["request"], known)
-    if "exception" in plain:
-        clean["exception"] = {"values": [_exception(each, known) for each in plain["exception"].get("values", [])]}
-    about = current_context()
-    clean["tags"] = redact({**dict(plain.get("tags") or {}), **about}, known)
-    if "route" in about:  # the trace gets its name when the request has ended, which is after its errors
-        clean["transaction"] = f"{about['method']} {about['route']}"
+    """Return a redacted copy of the event with the current context as tags, without user, threads and stack trace."""
+    fields, known = cast("dict[str, Any]", event), known_secrets()
+    handled = {"request", "user", "exception", "threads", "stacktrace", "tags"} | _SDK_FIELDS
+    clean = redact({name: value for name, value in fields.items() if name not in handled}, known)
+    clean.update({name: fields[name] for name in _SDK_FIELDS if name in fields})
+    if "request" in fields:
+        clean["request"] = _scrub_request(fields["request"], known)
+    if "exception" in fields:
+        exceptions = fields["exception"].get("values", [])
+        clean["exception"] = {"values": [_scrub_exception(exception, known) for exception in exceptions]}
+    context = current_context()
+    clean["tags"] = redact({**dict(fields.get("tags") or {}), **context}, known)
+    if "route" in context:  # the transaction is named at the end of the request, after its errors were sent
+        clean["transaction"] = f"{context['method']} {context['route']}"
     return cast("Event", clean)
 
 
-def _request(request: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
-    """The method, the address without its query, and the harmless headers."""
+def _scrub_request(request: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    """Return the method, the URL without its query, and the allowed headers."""
     headers = {name: value for name, value in dict(request.get("headers") or {}).items() if name.lower() in _HEADERS}
-    address = str(request.get("url", "")).partition("?")[0]
-    return {"method": request.get("method"), "url": redact(address, known), "headers": redact(headers, known)}
+    url = str(request.get("url", "")).partition("?")[0]
+    return {"method": request.get("method"), "url": redact(url, known), "headers": redact(headers, known)}
 
 
-def _exception(exception: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
-    """Its kind, its text, and where it was raised: files and lines, no values of variables."""
+def _scrub_exception(exception: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    """Return type, redacted text and stack frames: files and lines, no values of variables."""
     frames = (exception.get("stacktrace") or {}).get("frames", [])
     return {
         "type": exception.get("type"),
         "module": exception.get("module"),
         "value": redact(exception.get("value"), known),
         "mechanism": redact(exception.get("mechanism"), known),
-        "stacktrace": {"frames": [{name: frame[name] for name in _FRAME if name in frame} for frame in frames]},
+        "stacktrace": {"frames": [{name: frame[name] for name in _FRAME_FIELDS if name in frame} for frame in frames]},
     }
 
 
 def _own_hosts(settings: Settings) -> list[str]:
-    """Patterns of the addresses that may see which trace a request of ours is part of."""
-    addresses = [address for address in (settings.prefect_api_url, settings.public_url) if address]
-    origins = {f"{urlsplit(address).scheme}://{urlsplit(address).netloc}" for address in addresses}
+    """Return patterns of the URLs that outgoing trace headers are sent to: Prefect's and the API's own."""
+    urls = [url for url in (settings.prefect_api_url, settings.public_url) if url]
+    origins = {f"{urlsplit(url).scheme}://{urlsplit(url).netloc}" for url in urls}
     return [f"^{re.escape(origin)}(?:[/?#]|$)" for origin in sorted(origins)]

@@ -1,4 +1,4 @@
-"""Passes a person's question on to the views, and shows what comes back: a page with a plot, a table, a frame."""
+"""Run an analyst's own SELECT on the views: a page with a plot, a table and a frame."""
 
 import re
 from typing import Any, Final
@@ -8,35 +8,35 @@ import pandas as pd
 from pandas.api import types
 
 from wishcraft.analytics.database import AnalystsDatabase
-from wishcraft.reports.analyst_report import ReportResult
-from wishcraft.reports.page import Page, counted
-from wishcraft.reports.plots import Bars, Days, draw, image
-from wishcraft.reports.tables import Column, day, decimal, markdown, rows, short
+from wishcraft.reports.analyst_report import TABLE_ROWS, ReportResult
+from wishcraft.reports.page import Page, pluralize
+from wishcraft.reports.plots import BarChart, TimeSeries, draw, markdown_image
+from wishcraft.reports.tables import Column, decimal, iso_date, shorten_labels, to_markdown, to_rows
 
-READ: Final = 20
-"""Rows that a person reads on the page."""
-SHOWN: Final = 1_000
-"""Rows in the table of the Prefect UI; a file holds them all."""
+_PAGE_ROWS: Final = 20
 _BARS: Final = 12
-_LETTERS: Final = 200
-"""Of a text, on the page and in the table."""
+_MAX_CHARACTERS: Final = 200
+"""Length of a text on the page and in the table artifact; a file has all of it."""
 _ID: Final = re.compile(r"(^|_)(id|visitor|guest|gift)(_\d+)?$")
-_TO_PLOT: Final = "A plot takes days or words in the first column, each in one row, and numbers in a later one."
+_PLOT_HELP: Final = (
+    "A plot needs days or words in the first column, each in only one row, and numbers in a later column."
+)
 
 
-def answer(db: AnalystsDatabase, question: str, most: int, seconds: int) -> ReportResult:
-    """What the SELECT finds: `most` rows of it, in `seconds`.
+def run_query(db: AnalystsDatabase, sql: str, max_rows: int, seconds: int) -> ReportResult:
+    """Run the SELECT and render its first `max_rows` rows.
 
     Raises:
-        QuestionRefused, ConfigurationError, DatabaseUnavailable: As `AnalystsDatabase.ask`.
+        QuestionRefused, ConfigurationError, DatabaseUnavailable: As `AnalystsDatabase.query`.
     """
-    found = db.ask(question, most, seconds)
-    frame = found.head(most)
-    more = ", and there are more: ask for more rows, or for less" if len(found) > most else ""
-    verdict = f"{counted(len(frame), 'row')} of {counted(len(frame.columns), 'column')}{more}."
-    code = f"```sql\n{question.strip().replace('```', '')}\n```"
-    parts = [code, _plot(frame), markdown(frame, {name: _column(frame, name) for name in _names(frame)}, READ)]
-    return ReportResult(Page(verdict, "\n\n".join(parts), {"ask": rows(_brief(frame.head(SHOWN)), SHOWN)}), frame)
+    rows = db.query(sql, max_rows, seconds)
+    frame = rows.head(max_rows)
+    more = ", and there are more: raise the limit of rows, or select fewer" if len(rows) > max_rows else ""
+    verdict = f"{pluralize(len(frame), 'row')} of {pluralize(len(frame.columns), 'column')}{more}."
+    code = f"```sql\n{sql.strip().replace('```', '')}\n```"
+    table = to_markdown(frame, {name: _column(frame, name) for name in _names(frame)}, _PAGE_ROWS)
+    body = "\n\n".join([code, _plot(frame), table])
+    return ReportResult(Page(verdict, body, {"ask": to_rows(_cut_texts(frame.head(TABLE_ROWS)), TABLE_ROWS)}), frame)
 
 
 def _names(frame: pd.DataFrame) -> list[str]:
@@ -46,49 +46,49 @@ def _names(frame: pd.DataFrame) -> list[str]:
 def _column(frame: pd.DataFrame, name: str) -> Column:
     if types.is_datetime64_any_dtype(frame[name]):
         midnights = (frame[name].dropna() == frame[name].dropna().dt.normalize()).all()
-        return day(name) if midnights else Column(name, "{:%Y-%m-%d %H:%M:%S}".format)
-    if not _is_figure(frame, name):
+        return iso_date(name) if midnights else Column(name, "{:%Y-%m-%d %H:%M:%S}".format)
+    if not _is_measure(frame, name):
         return Column(name, _cut)
     return Column(name, "{:,}".format) if types.is_integer_dtype(frame[name]) else decimal(name)
 
 
-def _is_figure(frame: pd.DataFrame, name: str) -> bool:
-    """Whether the column counts or measures: an id does not."""
+def _is_measure(frame: pd.DataFrame, name: str) -> bool:
+    """Whether the column is a number other than an id."""
     number = types.is_numeric_dtype(frame[name]) and not types.is_bool_dtype(frame[name])
     return number and not (types.is_integer_dtype(frame[name]) and _ID.search(name))
 
 
 def _cut(value: Any) -> str:
     text = str(value)
-    return text if len(text) <= _LETTERS else f"{text[:_LETTERS]}…"
+    return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}…"
 
 
-def _brief(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with what is no figure as texts, also ids: browsers round numbers that are as long."""
-    texts = [name for name in _names(frame) if not _is_figure(frame, name)]
+def _cut_texts(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with everything but measures as short texts, ids included: browsers round numbers of that length."""
+    texts = [name for name in _names(frame) if not _is_measure(frame, name)]
     return frame.assign(**{name: frame[name].astype(object).map(_cut, na_action="ignore") for name in texts})
 
 
 def _plot(frame: pd.DataFrame) -> str:
-    """The first figure along the first column, if that is made of days or of words; else why there is no plot."""
-    figures = [name for name in _names(frame)[1:] if _is_figure(frame, name)]
-    if not figures:
-        return f"*No plot: no later column counts or measures. {_TO_PLOT}*"
-    label, figure = str(frame.columns[0]), figures[0]
-    told = frame[[label, figure]].dropna().astype({figure: float})
-    told = told[np.isfinite(told[figure])]
-    if told.empty:
-        return f"*No plot: there is nothing to draw. {_TO_PLOT}*"
-    if types.is_numeric_dtype(told[label]) and not types.is_bool_dtype(told[label]):
-        return f"*No plot: `{label}` is of numbers, which `::text` makes words. {_TO_PLOT}*"
-    if told[label].astype(str).duplicated().any():
-        return f"*No plot: `{label}` has the same value in several rows. {_TO_PLOT}*"
-    return image(draw([_panel(told, label, figure)], columns=1), f"{figure} by {label}")
+    """Plot the first measure by the first column, if that has days or words; else say why there is no plot."""
+    measures = [name for name in _names(frame)[1:] if _is_measure(frame, name)]
+    if not measures:
+        return f"*No plot: no later column counts or measures. {_PLOT_HELP}*"
+    label, measure = str(frame.columns[0]), measures[0]
+    points = frame[[label, measure]].dropna().astype({measure: float})
+    points = points[np.isfinite(points[measure])]
+    if points.empty:
+        return f"*No plot: there is nothing to draw. {_PLOT_HELP}*"
+    if types.is_numeric_dtype(points[label]) and not types.is_bool_dtype(points[label]):
+        return f"*No plot: `{label}` has numbers; `::text` turns them into words. {_PLOT_HELP}*"
+    if points[label].astype(str).duplicated().any():
+        return f"*No plot: `{label}` has the same value in several rows. {_PLOT_HELP}*"
+    return markdown_image(draw([_panel(points, label, measure)], columns=1), f"{measure} by {label}")
 
 
-def _panel(told: pd.DataFrame, label: str, figure: str) -> Bars | Days:
-    if types.is_datetime64_any_dtype(told[label]):
-        told = told.sort_values(label)
-        return Days(figure, "", list(told[label]), told[figure].tolist(), "", above=False)
-    told = told.head(_BARS)
-    return Bars(figure, f"by {label}", short(told[label]), told[figure].tolist())
+def _panel(points: pd.DataFrame, label: str, measure: str) -> BarChart | TimeSeries:
+    if types.is_datetime64_any_dtype(points[label]):
+        points = points.sort_values(label)
+        return TimeSeries(measure, "", list(points[label]), points[measure].tolist(), "", above=False)
+    points = points.head(_BARS)
+    return BarChart(measure, f"by {label}", shorten_labels(points[label]), points[measure].tolist())

@@ -1,6 +1,7 @@
-"""Where guests give up between looking and giving, and whether reminders bring gifts."""
+"""The conversion report: at which step visits end, and whether reminded registries receive more gifts."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal, NamedTuple
 
@@ -8,48 +9,56 @@ import pandas as pd
 
 from wishcraft import analytics
 from wishcraft.analytics.database import AnalystsDatabase
-from wishcraft.analytics.reader import Progress, ReportFilter, read_chunks, unwatched
+from wishcraft.analytics.filters import ReportFilter
+from wishcraft.analytics.reader import Progress, ignore_progress, read_chunks
 from wishcraft.analytics.tables import TableName
-from wishcraft.reports.analyst_report import ReportResult, scope
-from wishcraft.reports.page import Page, counted
-from wishcraft.reports.plots import Bars, Days, Panel, draw, image
-from wishcraft.reports.tables import Column, markdown, percents, points, rows, share, whole
+from wishcraft.reports.analyst_report import PAGE_ROWS, TABLE_ROWS, AnalystReport, ReportResult, scope
+from wishcraft.reports.page import Page, pluralize
+from wishcraft.reports.plots import BarChart, Panel, TimeSeries, draw, markdown_image
+from wishcraft.reports.tables import (
+    Column,
+    integer,
+    percentage,
+    percentage_points,
+    to_markdown,
+    to_percentages,
+    to_rows,
+)
 
 Part = Literal["funnel", "reminders"]
 BY: Final = ("shop", "event_type", "week")
-_WESTERNMOST: Final = timedelta(hours=12)
-"""So much later than UTC's a day ends at the latest: what is over by then is over for every shop."""
-DAYS: Final = 3
-"""After a reminder, in which gifts are counted."""
-MOST: Final = 10
-SHOWN: Final = 1_000
+_LATEST_TIMEZONE: Final = timedelta(hours=12)
+"""UTC-12 is the last time zone to end a day: a day that is over there is over for every shop."""
+DAYS_AFTER_REMINDER: Final = 3
+"""Days from the reminder's on in which gifts are counted."""
 _STEPS: Final = {
     "viewed": "looked at a registry",
     "clicked": "looked at a gift",
     "in_cart": "put it in the cart",
     "purchased": "bought it",
 }
-_FUNNEL: Final = {
-    "viewed": whole("visits"), "clicked": whole(_STEPS["clicked"]), "in_cart": whole(_STEPS["in_cart"]),
-    "purchased": whole(_STEPS["purchased"]), "conversion": share("conversion"),
+_FUNNEL_COLUMNS: Final = {
+    "viewed": integer("visits"), "clicked": integer(_STEPS["clicked"]), "in_cart": integer(_STEPS["in_cart"]),
+    "purchased": integer(_STEPS["purchased"]), "conversion": percentage("conversion"),
     "gives_up": Column("weakest step", lambda change: _STEPS[change.split(" → ")[1]]),
 }  # fmt: skip
-_EFFECT: Final = {
-    "reminded": whole("reminded"), "not_reminded": whole("not reminded"),
+_EFFECT_COLUMNS: Final = {
+    "reminded": integer("reminded"), "not_reminded": integer("not reminded"),
     "units_difference": Column("pieces more", "{:+.2f}".format), "units_low": Column("from", "{:+.2f}".format),
-    "units_high": Column("to", "{:+.2f}".format), "share_difference": points("with a gift"),
-    "share_low": points("at least"), "share_high": points("at most"),
+    "units_high": Column("to", "{:+.2f}".format), "share_difference": percentage_points("with a gift"),
+    "share_low": percentage_points("at least"), "share_high": percentage_points("at most"),
 }  # fmt: skip
-_NO_EXPERIMENT: Final = """*From* and *to*, *at least* and *at most* bound the two differences with a confidence of
-95 %; pieces of fewer than 30 registries tell too little for that. It is no experiment: registries are not reminded when
-their people unsubscribed, a mail failed or their shop sends none, and these may differ for reasons of their own."""
-_EXPLAINED: Final = """A *visit* is what one visitor did with one registry in one week, which begins on Monday in the
-shop's time zone. It reached a step if it did that or a later one. The *weakest step* is the one that the smallest share
-of those who could take it took."""
+_EFFECT_EXPLANATION: Final = """*From* and *to*, and *at least* and *at most*, are the bounds of the two differences'
+95 % confidence intervals; groups of fewer than 30 registries have no interval for pieces. This is not an experiment:
+registries are not reminded when their registrants unsubscribed, a mail failed or their shop sends none, and such
+registries may differ in other ways."""
+_FUNNEL_EXPLANATION: Final = """A *visit* is what one visitor did with one registry in one week, which begins on Monday
+in the shop's time zone. It reached a step if it did that or a later one. The *weakest step* is the one that was reached
+by the smallest share of the visits that had reached the step before."""
 
 
-class Figures(NamedTuple):
-    """What the report counts; the docstrings of `domain.analytics` say what each column means."""
+class ConversionFigures(NamedTuple):
+    """The counts of the report; the docstrings of `wishcraft.analytics` define the columns."""
 
     visits: pd.DataFrame
     reminded: pd.DataFrame
@@ -61,101 +70,106 @@ class Figures(NamedTuple):
         return analytics.reminder_effect(self.reminded, ("shop",))
 
 
-def count(db: AnalystsDatabase, question: ReportFilter, now: datetime, progress: Progress = unwatched) -> Figures:
-    """Read what guests did on the question's days, and what was given after reminders until `now`.
+@dataclass(frozen=True, slots=True)
+class ConversionReport(AnalystReport[ConversionFigures]):
+    """Visits on the filter's days, and purchases after reminders until `now`. Its frame: shop, event type and week."""
 
-    Raises:
-        QuestionRefused, ConfigurationError, DatabaseUnavailable: As `read_chunks`.
-    """
-    visits, reminded = [], []
-    tables: Sequence[TableName] = ("registries", "events", "reminders", "purchases")
-    for chunk in read_chunks(db, question, tables, progress, happened=question.days):
-        registries = chunk["registries"]
-        visits.append(analytics.count_visits(chunk["events"], registries))
-        reminded.append(
-            analytics.count_after_reminder(
-                registries, chunk["reminders"], chunk["purchases"], days=DAYS, until=(now - _WESTERNMOST).date()
+    report_filter: ReportFilter
+    now: datetime
+
+    def count(self, db: AnalystsDatabase, progress: Progress = ignore_progress) -> ConversionFigures:
+        """Count the visits and the purchases after reminders."""
+        visits, reminded = [], []
+        tables: Sequence[TableName] = ("registries", "events", "reminders", "purchases")
+        until = (self.now - _LATEST_TIMEZONE).date()
+        for chunk in read_chunks(db, self.report_filter, tables, progress, happened=self.report_filter.days):
+            registries = chunk["registries"]
+            visits.append(analytics.count_visits(chunk["events"], registries))
+            reminded.append(
+                analytics.count_after_reminder(
+                    registries, chunk["reminders"], chunk["purchases"], days=DAYS_AFTER_REMINDER, until=until
+                )
             )
-        )
-    return Figures(analytics.add(visits), analytics.add(reminded))
+        return ConversionFigures(analytics.add(visits), analytics.add(reminded))
 
-
-def answer(
-    db: AnalystsDatabase, progress: Progress = unwatched, *, question: ReportFilter, now: datetime
-) -> ReportResult:
-    """The report as a page, and the funnel by shop, event type and week.
-
-    Raises:
-        QuestionRefused, ConfigurationError, DatabaseUnavailable: As `read_chunks`.
-    """
-    figures = count(db, question, now, progress)
-    funnel, effect = figures.part("funnel"), figures.part("reminders")
-    tables = {"conversion-report-funnel": rows(funnel, SHOWN), "conversion-report-reminders": rows(effect, SHOWN)}
-    body = f"{scope('What guests did', question, question.days)}\n\n{_body(figures)}"
-    return ReportResult(Page(_verdict(figures.visits), body, tables), funnel)
+    def render(self, figures: ConversionFigures) -> ReportResult:
+        """Render the page."""
+        funnel, effect = figures.part("funnel"), figures.part("reminders")
+        tables = {
+            "conversion-report-funnel": to_rows(funnel, TABLE_ROWS),
+            "conversion-report-reminders": to_rows(effect, TABLE_ROWS),
+        }
+        body = f"{scope('What guests did', self.report_filter, self.report_filter.days)}\n\n{_body(figures)}"
+        return ReportResult(Page(_verdict(figures.visits), body, tables), funnel)
 
 
 def _verdict(visits: pd.DataFrame) -> str:
-    [every] = analytics.funnel(visits, ()).to_dict("records")
-    if not every["viewed"]:
+    [total] = analytics.funnel(visits, ()).to_dict("records")
+    if not total["viewed"]:
         return "No visit in these weeks."
-    told = f"{every['conversion']:.1%} of {counted(int(every['viewed']), 'visit')} ended in a purchase"
-    if pd.isna(every["gives_up"]):
-        return f"{told}."
-    before, step = every["gives_up"].split(" → ")
-    weakest = f"of {every[before]:,} that {_STEPS[before]}, {every[step] / every[before]:.0%} {_STEPS[step]}"
-    return f"{told}; the weakest step: {weakest}."
+    conversion = f"{total['conversion']:.1%} of {pluralize(int(total['viewed']), 'visit')} ended in a purchase"
+    if pd.isna(total["gives_up"]):
+        return f"{conversion}."
+    before, step = total["gives_up"].split(" → ")
+    weakest = f"of {total[before]:,} that {_STEPS[before]}, {total[step] / total[before]:.0%} {_STEPS[step]}"
+    return f"{conversion}; the weakest step: {weakest}."
 
 
-def _body(figures: Figures) -> str:
-    kinds, shops = (_by(figures.visits, level) for level in ("event_type", "shop"))
+def _body(figures: ConversionFigures) -> str:
+    event_types, shops = (_funnel_by(figures.visits, level) for level in ("event_type", "shop"))
+    type_columns = {"event_type": Column("event type"), **_FUNNEL_COLUMNS}
+    shop_columns = {"shop": Column("shop"), **_FUNNEL_COLUMNS}
     return "\n\n".join(
         [
-            _draw(figures, kinds),
-            f"## By event type\n\n{markdown(kinds, _columns('event_type', 'event type'), MOST)}",
-            f"## By shop\n\n{markdown(shops, _columns('shop', 'shop'), MOST)}",
-            _EXPLAINED,
-            f"## What reminders do\n\n{_tell_effect(figures.reminded)}",
+            _draw(figures, event_types),
+            f"## By event type\n\n{to_markdown(event_types, type_columns, PAGE_ROWS)}",
+            f"## By shop\n\n{to_markdown(shops, shop_columns, PAGE_ROWS)}",
+            _FUNNEL_EXPLANATION,
+            f"## What reminders do\n\n{_reminder_effect(figures.reminded)}",
         ]
     )
 
 
-def _tell_effect(reminded: pd.DataFrame) -> str:
+def _reminder_effect(reminded: pd.DataFrame) -> str:
     effect = analytics.reminder_effect(reminded)
-    [every] = effect.to_dict("records")
-    told = f"In the {DAYS} days from a reminder on, a reminded registry was given {_units(every['units_reminded'])}"
-    beside = f"one that was not reminded {_units(every['units_not_reminded'])}"
-    return f"{told}, {beside}: {every['finding']}.\n\n{markdown(effect, _EFFECT, MOST)}\n\n{_NO_EXPERIMENT}"
+    [total] = effect.to_dict("records")
+    units = f"In the {DAYS_AFTER_REMINDER} days from a reminder on, a reminded registry received on average"
+    units = f"{units} {_format_units(total['units_reminded'])}"
+    other_units = f"a registry that was not reminded {_format_units(total['units_not_reminded'])}"
+    table = to_markdown(effect, _EFFECT_COLUMNS, PAGE_ROWS)
+    return f"{units}, {other_units}: {total['finding']}.\n\n{table}\n\n{_EFFECT_EXPLANATION}"
 
 
-def _units(mean: float) -> str:
-    return "nothing that is known" if pd.isna(mean) else f"{mean:.2f} pieces"
+def _format_units(mean: float) -> str:
+    return "(no data)" if pd.isna(mean) else f"{mean:.2f} pieces"
 
 
-def _by(visits: pd.DataFrame, level: str) -> pd.DataFrame:
+def _funnel_by(visits: pd.DataFrame, level: str) -> pd.DataFrame:
     return analytics.funnel(visits, (level,)).sort_values("conversion", ascending=False)
 
 
-def _columns(level: str, title: str) -> dict[str, Column]:
-    return {level: Column(title), **_FUNNEL}
-
-
-def _draw(figures: Figures, kinds: pd.DataFrame) -> str:
-    every, weeks = analytics.funnel(figures.visits, ()), analytics.funnel(figures.visits, ("week",))
+def _draw(figures: ConversionFigures, event_types: pd.DataFrame) -> str:
+    total, weeks = analytics.funnel(figures.visits, ()), analytics.funnel(figures.visits, ("week",))
     effect = analytics.reminder_effect(figures.reminded).iloc[0]
-    conversion = percents(weeks["conversion"])
+    conversion = to_percentages(weeks["conversion"])
     latest = f"last: {conversion[-1]:.1f} %" if conversion else ""
     panels: list[Panel] = [
-        Bars("The way to a gift", "visits", list(_STEPS.values()), [float(every[step].iloc[0]) for step in _STEPS]),
-        Days("Conversion by week", latest, [week.date() for week in weeks["week"]], conversion, "%", above=False),
-        Bars("Conversion", "by event type", list(kinds["event_type"]), percents(kinds["conversion"]), "%"),
-        Bars(
+        BarChart("The way to a gift", "visits", list(_STEPS.values()), [float(total[step].iloc[0]) for step in _STEPS]),
+        TimeSeries("Conversion by week", latest, [week.date() for week in weeks["week"]], conversion, "%", above=False),
+        BarChart(
+            "Conversion",
+            "by event type",
+            list(event_types["event_type"]),
+            to_percentages(event_types["conversion"]),
+            "%",
+        ),
+        BarChart(
             "Pieces given",
             effect["finding"],
             [f"reminded: {effect['reminded']:,}", f"not reminded: {effect['not_reminded']:,}"],
             [round(float(mean), 2) for mean in effect[["units_reminded", "units_not_reminded"]].fillna(0)],
         ),
     ]
-    return image(
+    return markdown_image(
         draw(panels), "How many visits reached each step; conversion by week and event type; what reminders do"
     )

@@ -1,94 +1,100 @@
-"""What guests are likely to buy for the events to come, beside what is in stock."""
+"""The demand forecast: what guests will probably buy for coming events, compared with the stock."""
 
+from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import pandas as pd
 
 from wishcraft import analytics
 from wishcraft.analytics.database import AnalystsDatabase
-from wishcraft.analytics.reader import Progress, ReportFilter, read_chunks, unwatched
+from wishcraft.analytics.filters import ReportFilter
+from wishcraft.analytics.reader import Progress, ignore_progress, read_chunks
 from wishcraft.domain.periods import Days
-from wishcraft.reports.analyst_report import ReportResult, scope
-from wishcraft.reports.page import Page, counted
-from wishcraft.reports.plots import Bars, draw, image
-from wishcraft.reports.tables import Column, decimal, markdown, rows, short, whole
+from wishcraft.reports.analyst_report import TABLE_ROWS, AnalystReport, ReportResult, scope
+from wishcraft.reports.page import Page, pluralize
+from wishcraft.reports.plots import BarChart, draw, markdown_image
+from wishcraft.reports.tables import Column, decimal, integer, shorten_labels, to_markdown, to_rows
 
-MOST: Final = 20
-SHOWN: Final = 1_000
+Part = Literal["forecast"]
+_PAGE_ROWS: Final = 20
 _BARS: Final = 10
-_LETTERS: Final = 70
+_LABEL_CHARACTERS: Final = 70
 _COLUMNS: Final = {
     "product_title": Column("product"), "variant_title": Column("variant"), "verdict": Column("verdict"),
-    "stock": whole("in stock"), "expected": decimal("expected"), "low": decimal("from"), "high": decimal("to"),
-    "open": whole("still wished for"), "short": decimal("missing"), "shop": Column("shop"),
+    "stock": integer("in stock"), "expected": decimal("expected"), "low": decimal("from"), "high": decimal("to"),
+    "open": integer("still wished for"), "short": decimal("missing"), "shop": Column("shop"),
 }  # fmt: skip
 _SCARCE: Final = ("out of stock", "will run out", "may run out")
-_EXPLAINED: Final = """*Expected* is what guests are likely to buy until the events are over: of what is still wished
-for, the share that was bought so many weeks before past events of the same type, in the last year. In 80 % of the cases
-it lies between *from* and *to*, if guests decide by themselves. What others buy in the shop is not in it."""
+_EXPLANATION: Final = """*Expected* is what guests will probably buy until the events are over: of the quantity still
+wished for, the share that was bought as many weeks before past events of the same type, in the last year. In 80 % of
+the cases the quantity lies between *from* and *to*, if guests decide independently of each other. Other customers of
+the shop are not included."""
 
 
-class Figures(NamedTuple):
-    """What the forecast counts; the docstrings of `domain.analytics` say what each column means."""
+class DemandFigures(NamedTuple):
+    """The counts of the forecast; the docstrings of `wishcraft.analytics` define the columns."""
 
-    wishes: pd.DataFrame
+    open_items: pd.DataFrame
     stock: pd.DataFrame
     history: pd.DataFrame
 
-    def forecast(self) -> pd.DataFrame:
+    def part(self, _name: Part = "forecast") -> pd.DataFrame:
         """The forecast by variant, the scarcest first."""
-        return analytics.demand_forecast(self.wishes, self.stock, self.history)
+        return analytics.demand_forecast(self.open_items, self.stock, self.history)
 
 
-def count(
-    db: AnalystsDatabase, question: ReportFilter, today: date, weeks: int, progress: Progress = unwatched
-) -> Figures:
-    """Read what is wished for at the events of the coming weeks, and how past ones went.
+@dataclass(frozen=True, slots=True)
+class DemandReport(AnalystReport[DemandFigures]):
+    """Demand at the events of `weeks` weeks from `today`. Its frame: a row for each variant."""
 
-    Raises:
-        QuestionRefused, ConfigurationError, DatabaseUnavailable: As `read_chunks`.
-    """
-    wishes, stock, history = [], [], []
-    for chunk in read_chunks(db, question, ("registries", "items", "purchases"), progress):
-        registries, items, purchases = chunk["registries"], chunk["items"], chunk["purchases"]
-        wishes.append(analytics.count_open(registries, items, purchases, today, weeks))
-        stock.append(analytics.variant_stock(registries, items))
-        history.append(analytics.count_lead(registries, items, purchases, today))
-    return Figures(analytics.add(wishes), pd.concat(stock, ignore_index=True), analytics.add(history))
+    report_filter: ReportFilter
+    today: date
+    weeks: int
 
+    def count(self, db: AnalystsDatabase, progress: Progress = ignore_progress) -> DemandFigures:
+        """Count the open items of coming events, their stock, and the purchases before past events."""
+        open_items, stock, history = [], [], []
+        for chunk in read_chunks(db, self.report_filter, ("registries", "items", "purchases"), progress):
+            registries, items, purchases = chunk["registries"], chunk["items"], chunk["purchases"]
+            open_items.append(analytics.count_open(registries, items, purchases, self.today, self.weeks))
+            stock.append(analytics.variant_stock(registries, items))
+            history.append(analytics.count_lead(registries, items, purchases, self.today))
+        return DemandFigures(analytics.add(open_items), pd.concat(stock, ignore_index=True), analytics.add(history))
 
-def answer(
-    db: AnalystsDatabase, progress: Progress = unwatched, *, question: ReportFilter, today: date, weeks: int
-) -> ReportResult:
-    """The forecast as a page, and by variant.
-
-    Raises:
-        QuestionRefused, ConfigurationError, DatabaseUnavailable: As `read_chunks`.
-    """
-    forecast = count(db, question, today, weeks, progress).forecast()
-    about = scope("Events", question, Days(today, today + timedelta(days=7 * weeks - 1)))
-    body = f"{about}\n\n{_draw(forecast)}\n\n{markdown(forecast, _COLUMNS, MOST)}\n\n{_EXPLAINED}"
-    return ReportResult(Page(_verdict(forecast, weeks), body, {"demand-forecast": rows(forecast, SHOWN)}), forecast)
+    def render(self, figures: DemandFigures) -> ReportResult:
+        """Render the page."""
+        forecast = figures.part()
+        days = Days(self.today, self.today + timedelta(days=7 * self.weeks - 1))
+        table = to_markdown(forecast, _COLUMNS, _PAGE_ROWS)
+        body = "\n\n".join([scope("Events", self.report_filter, days), _draw(forecast), table, _EXPLANATION])
+        page = Page(_verdict(forecast, self.weeks), body, {"demand-forecast": to_rows(forecast, TABLE_ROWS)})
+        return ReportResult(page, forecast)
 
 
 def _verdict(forecast: pd.DataFrame, weeks: int) -> str:
-    ahead = f"at the events of the next {f'{weeks} weeks' if weeks > 1 else 'week'}"
+    events = f"at the events of the next {f'{weeks} weeks' if weeks > 1 else 'week'}"
     if forecast.empty:
-        return f"Nothing is wished for {ahead}."
-    judged = forecast["verdict"].value_counts()
-    told = [f"{judged[verdict]:,} {verdict}" for verdict in _SCARCE if verdict in judged]
-    return f"{counted(len(forecast), 'variant')} wished for {ahead}: {', '.join(told) or 'there is enough of each'}."
+        return f"Nothing is wished for {events}."
+    counts = forecast["verdict"].value_counts()
+    scarce = [f"{counts[verdict]:,} {verdict}" for verdict in _SCARCE if verdict in counts]
+    variants = pluralize(len(forecast), "variant")
+    return f"{variants} wished for {events}: {', '.join(scarce) or 'there is enough of each'}."
 
 
 def _draw(forecast: pd.DataFrame) -> str:
     scarce = forecast[forecast["short"] > 0].head(_BARS)
-    wanted = forecast[forecast["expected"] > 0].sort_values("expected", ascending=False).head(_BARS)
-    panels = [_bars("Likely to be missing", scarce, "short"), _bars("Expected most", wanted, "expected")]
-    return image(draw(panels, columns=1), "The variants of which most is likely to be missing, and those expected most")
+    most_expected = forecast[forecast["expected"] > 0].sort_values("expected", ascending=False).head(_BARS)
+    panels = [
+        _bar_chart("Likely to be missing", scarce, "short"),
+        _bar_chart("Expected most", most_expected, "expected"),
+    ]
+    alt = "The variants of which most is likely to be missing, and those expected most"
+    return markdown_image(draw(panels, columns=1), alt)
 
 
-def _bars(title: str, chosen: pd.DataFrame, figure: str) -> Bars:
-    shops = chosen["shop"].str.removesuffix(".myshopify.com")
-    names = short(chosen["product_title"] + ", " + chosen["variant_title"] + " · " + shops, _LETTERS)
-    return Bars(title, "pieces", names, [round(value, 1) for value in chosen[figure]])
+def _bar_chart(title: str, variants: pd.DataFrame, column: str) -> BarChart:
+    shops = variants["shop"].str.removesuffix(".myshopify.com")
+    titles = variants["product_title"] + ", " + variants["variant_title"] + " · " + shops
+    labels = shorten_labels(titles, _LABEL_CHARACTERS)
+    return BarChart(title, "pieces", labels, [round(value, 1) for value in variants[column]])

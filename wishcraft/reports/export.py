@@ -1,6 +1,6 @@
-"""Leaves what analysts ask for as files: Parquet, CSV, or an HTML page that needs nothing besides itself.
+"""Write analysts' data to files: Parquet, CSV, or a self-contained HTML page.
 
-A file gets its name when it is whole, so whoever sees it may open it.
+A file is written under a temporary name and renamed when it is complete.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,8 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from wishcraft.analytics.database import AnalystsDatabase
-from wishcraft.analytics.reader import Chunk, Progress, ReportFilter, read_chunks, unwatched
+from wishcraft.analytics.filters import ReportFilter
+from wishcraft.analytics.reader import Chunk, Progress, ignore_progress, read_chunks
 from wishcraft.analytics.tables import TABLES, TableName
 from wishcraft.errors import ConfigurationError, QuestionRefused
 from wishcraft.reports.analyst_report import ReportResult
@@ -22,28 +23,40 @@ from wishcraft.reports.html import Report, as_html
 DataFormat = Literal["parquet", "csv"]
 FileFormat = Literal["none", "html", "parquet", "csv"]
 _MONEY: Final = {"price_cents": "price", "unit_cents": "unit_price"}
+"""Columns in hundredths, and their names in files, in the currency's own unit."""
 
 
 def export_table(
-    db: AnalystsDatabase, table: TableName, question: ReportFilter, file: Path, progress: Progress = unwatched
+    db: AnalystsDatabase,
+    table: TableName,
+    report_filter: ReportFilter,
+    file: Path,
+    progress: Progress = ignore_progress,
 ) -> int:
-    """Write the rows of the registries (or of the events on them) that the question is about: how many they are.
+    """Write a table's rows of the registries (or events) in the filter; return how many rows they are.
 
-    The file's suffix, `.parquet` or `.csv`, says how. The columns are `store.frames`', with the shop's domain before
-    them and money in the currency's own unit, which is named. Memory does not grow with the rows.
+    The columns are those of `analytics.tables`, after the shop's domain; amounts are in the currency's own unit, with
+    the currency beside them. Memory does not grow with the number of rows.
+
+    Args:
+        db: The analysts' database.
+        table: The table.
+        report_filter: Its days are those of the registries' creation, for `events` those of the events.
+        file: Its suffix, `.parquet` or `.csv`, selects the format.
+        progress: Called between chunks.
 
     Raises:
         ConfigurationError: The file cannot be written.
-        QuestionRefused: The suffix is another; or as `read_chunks`.
+        QuestionRefused: The file has another suffix; or as `read_chunks`.
         DatabaseUnavailable: As `read_chunks`.
     """
-    form = _format(file)
-    spans = {"happened": question.days} if table == "events" else {"created": question.days}
+    data_format = _format(file)
+    spans = {"happened": report_filter.days} if table == "events" else {"created": report_filter.days}
     tables: tuple[TableName, ...] = ("registries",) if table == "registries" else ("registries", table)
     schema = _schema(table)
     rows = 0
-    with whole_file(file) as unfinished, _writer(unfinished, form, schema) as writer:
-        for chunk in read_chunks(db, question, tables, progress, **spans):
+    with complete_file(file) as unfinished, _writer(unfinished, data_format, schema) as writer:
+        for chunk in read_chunks(db, report_filter, tables, progress, **spans):
             part = pa.Table.from_pandas(_rows(chunk, table), schema, preserve_index=False)
             writer.write_table(part)
             rows += part.num_rows
@@ -51,27 +64,40 @@ def export_table(
 
 
 def write_frame(frame: pd.DataFrame, file: Path) -> None:
-    """Write the frame, its index too if it has names; the suffix, `.parquet` or `.csv`, says how.
+    """Write the frame, with its index if that has names; the suffix, `.parquet` or `.csv`, selects the format.
 
     Raises:
         ConfigurationError: The file cannot be written.
-        QuestionRefused: The suffix is another.
+        QuestionRefused: The file has another suffix.
     """
-    form = _format(file)
+    data_format = _format(file)
     indexed = any(name is not None for name in frame.index.names)
-    with whole_file(file) as unfinished:
-        if form == "csv":
+    with complete_file(file) as unfinished:
+        if data_format == "csv":
             frame.to_csv(unfinished, index=indexed)
         else:
             frame.to_parquet(unfinished, index=indexed)
 
 
-@contextmanager
-def whole_file(file: Path) -> Iterator[Path]:
-    """Where to write what becomes `file` at the end of the block; if that fails, nothing is left.
+def save(result: ReportResult, title: str, file: Path) -> None:
+    """Write a report to the file: the page if the suffix is `.html`, else its frame.
 
     Raises:
-        ConfigurationError: The folder cannot be made or written.
+        ConfigurationError: The file cannot be written.
+    """
+    if file.suffix != ".html":
+        write_frame(result.frame, file)
+        return
+    with complete_file(file) as unfinished:
+        unfinished.write_text(as_html(Report(title, result.page.verdict, result.page.body)), "utf-8")
+
+
+@contextmanager
+def complete_file(file: Path) -> Iterator[Path]:
+    """Yield a temporary path that becomes `file` at the end of the block; after an error nothing is left.
+
+    Raises:
+        ConfigurationError: The folder cannot be created or written.
     """
     unfinished = file.with_name(f"{file.name}.unfinished")
     try:
@@ -79,32 +105,32 @@ def whole_file(file: Path) -> Iterator[Path]:
         yield unfinished
         unfinished.replace(file)
     except OSError as error:
-        raise ConfigurationError(f"{file} cannot be written: {error.strerror}; EXPORT_FOLDER says where to") from error
+        raise ConfigurationError(f"{file} cannot be written: {error.strerror}. Set EXPORT_FOLDER.") from error
     finally:
-        with suppress(OSError):  # what could not be made need not go
+        with suppress(OSError):  # the file may not exist
             unfinished.unlink()
 
 
 def _rows(chunk: Chunk, table: TableName) -> pd.DataFrame:
     rows = chunk[table]
     if table != "registries":
-        rows = rows.merge(chunk["registries"][["registry_id", *_told(table)]], on="registry_id")
+        rows = rows.merge(chunk["registries"][["registry_id", *_shop_columns(table)]], on="registry_id")
     money = {cents: rows[cents] / 100 for cents in _MONEY if cents in rows}
     return rows.assign(**money).rename(columns=_MONEY)
 
 
-def _told(table: TableName) -> list[str]:
-    """What a row is told of its shop: its domain, and its currency if the row has money and does not name one."""
+def _shop_columns(table: TableName) -> list[str]:
+    """The shop's columns in a file: its domain, and its currency if the table has money without a currency."""
     columns = TABLES[table].columns
     return ["shop", "currency"] if "currency" not in columns and _MONEY.keys() & columns else ["shop"]
 
 
 def _schema(table: TableName) -> pa.Schema:
-    columns = [(_MONEY.get(name, name), _plain(name, kind)) for name, kind in TABLES[table].columns.items()]
-    return pa.schema([*((name, pa.string()) for name in _told(table)), *columns])
+    columns = [(_MONEY.get(name, name), _file_type(name, kind)) for name, kind in TABLES[table].columns.items()]
+    return pa.schema([*((name, pa.string()) for name in _shop_columns(table)), *columns])
 
 
-def _plain(name: str, kind: pa.DataType) -> pa.DataType:
+def _file_type(name: str, kind: pa.DataType) -> pa.DataType:
     if name in _MONEY:
         return pa.float64()
     return pa.string() if pa.types.is_dictionary(kind) else kind
@@ -116,21 +142,10 @@ def _format(file: Path) -> DataFormat:
             return "parquet"
         case ".csv":
             return "csv"
-    raise QuestionRefused(f"a file's name ends in .parquet or .csv, and {file.name!r} in neither")
+    raise QuestionRefused(f"{file.name!r} has no known suffix: the file name ends in .parquet or .csv")
 
 
-def _writer(file: Path, form: DataFormat, schema: pa.Schema) -> parquet.ParquetWriter | csv.CSVWriter:
-    return csv.CSVWriter(file, schema) if form == "csv" else parquet.ParquetWriter(file, schema, compression="zstd")
-
-
-def save(answer: ReportResult, title: str, file: Path) -> None:
-    """Write the answer to the file: its page if that is `.html`, else its figures.
-
-    Raises:
-        ConfigurationError: The file cannot be written.
-    """
-    if file.suffix != ".html":
-        write_frame(answer.frame, file)
-        return
-    with whole_file(file) as unfinished:
-        unfinished.write_text(as_html(Report(title, answer.page.verdict, answer.page.body)), "utf-8")
+def _writer(file: Path, data_format: DataFormat, schema: pa.Schema) -> parquet.ParquetWriter | csv.CSVWriter:
+    if data_format == "csv":
+        return csv.CSVWriter(file, schema)
+    return parquet.ParquetWriter(file, schema, compression="zstd")

@@ -1,4 +1,7 @@
-"""Gathers what the maintenance reports tell of: from PostgreSQL, Redis, and the runs that the caller knows."""
+"""The daily, weekly and monthly maintenance reports, from PostgreSQL, Redis and the jobs' runs.
+
+The caller reads the runs and the previous tables from Prefect.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -6,14 +9,22 @@ from typing import Final
 
 from wishcraft.cache.inspection import sample_slugs
 from wishcraft.errors import CacheUnavailable
-from wishcraft.reports.page import NO_DATA, Earlier, Page, Row, Section, compose, percent, verdict
-from wishcraft.reports.plots import Days, draw, image
-from wishcraft.reports.sections import cache_usage, popularity, runs, storage, traffic, upkeep
+from wishcraft.reports.page import (
+    NO_DATA,
+    Page,
+    PreviousTable,
+    Row,
+    Section,
+    format_percent,
+    render_sections,
+    verdict,
+)
+from wishcraft.reports.plots import TimeSeries, draw, markdown_image
+from wishcraft.reports.sections import cache_usage, popularity, runs, security, storage, traffic
 from wishcraft.reports.sections.cache_usage import CacheUse, ServerMemory
 from wishcraft.reports.sections.popularity import Unviewed, Viewed, Warmed
 from wishcraft.reports.sections.runs import Run
 from wishcraft.reports.sections.traffic import TrafficTotals
-from wishcraft.reports.sections.upkeep import Flaw
 from wishcraft.resources import Resources
 from wishcraft.services.operations.production_settings import find_misconfigurations
 from wishcraft.services.operations.vulnerabilities import audit
@@ -25,73 +36,93 @@ CACHE_BY_DAY: Final = "daily-report-cache"
 CACHE_BY_WEEK: Final = "weekly-report-cache"
 SIZES: Final = "weekly-report-sizes"
 SIZES_BY_MONTH: Final = "monthly-report-sizes"
-"""Tables, by the names under which a later report finds them."""
+"""Artifact keys of the tables that later reports compare with."""
 DAY: Final = timedelta(days=1)
 WEEK: Final = timedelta(days=7)
 _WORST_MINUTES: Final = 10
-_MOST_VIEWED: Final = 5
+_LISTED_REGISTRIES: Final = 5
 _UNVIEWED_DAYS: Final = 30
 _SLOW_QUERIES: Final = 10
-_ENTRIES_LOOKED_AT: Final = 500
+_SAMPLED_ENTRIES: Final = 500
+"""Per shop, for the section on warming."""
 
 
-async def report_day(resources: Resources, found: Sequence[Run], earlier: Earlier, now: datetime) -> Page:
-    """Errors, jobs, mails and the cache over the last 24 hours; `found` are the runs of the last eight days.
+async def build_daily(
+    resources: Resources, recent_runs: Sequence[Run], previous_cache: PreviousTable, now: datetime
+) -> Page:
+    """Build the report on errors, jobs, mails and the cache over the last 24 hours.
 
-    `earlier` is the table `CACHE_BY_DAY` that a report left about a day ago.
+    Args:
+        resources: Clients of the stores.
+        recent_runs: The runs of the last eight days.
+        previous_cache: The table `CACHE_BY_DAY` of about a day ago.
+        now: The end of the 24 hours.
     """
     begin = now - DAY
     async with resources.db.repeatable_read() as session:
-        served = _served(await service_minutes.sum_days(session, now, 1))
+        served = _traffic_by_day(await service_minutes.sum_days(session, now, 1))
         worst = await service_minutes.find_worst(session, begin, now, _WORST_MINUTES)
         failed = await mail_statistics.find_failures(session, begin, now)
-    today = [run for run in found if run.ended >= begin]
-    cache, table = await _report_cache(resources, earlier)
+    today = [run for run in recent_runs if run.ended >= begin]
+    cache, table = await _cache_section(resources, previous_cache)
     sections = [
         traffic.errors(traffic.total(served.values()), worst),
         runs.failures(today),
         traffic.mails(failed),
-        runs.jobs(today, [run for run in found if run.ended < begin]),
+        runs.jobs(today, [run for run in recent_runs if run.ended < begin]),
         cache,
     ]
-    return Page(verdict(sections), compose(sections), {CACHE_BY_DAY: table})
+    return Page(verdict(sections), render_sections(sections), {CACHE_BY_DAY: table})
 
 
-async def report_week(
-    resources: Resources, found: Sequence[Run], cache_before: Earlier, sizes_before: Earlier, now: datetime
+async def build_weekly(
+    resources: Resources,
+    recent_runs: Sequence[Run],
+    previous_cache: PreviousTable,
+    previous_sizes: PreviousTable,
+    now: datetime,
 ) -> Page:
-    """What changed since the week before; `found` are the runs of the last two weeks.
+    """Build the report on the last seven days, compared with the seven before.
 
-    `cache_before` and `sizes_before` are the tables `CACHE_BY_WEEK` and `SIZES` that a report left about a week ago.
+    Args:
+        resources: Clients of the stores.
+        recent_runs: The runs of the last two weeks.
+        previous_cache: The table `CACHE_BY_WEEK` of about a week ago.
+        previous_sizes: The table `SIZES` of about a week ago.
+        now: The end of the week.
     """
     async with resources.db.repeatable_read() as session:
-        served = _served(await service_minutes.sum_days(session, now, 14))
+        served = _traffic_by_day(await service_minutes.sum_days(session, now, 14))
         slow = await statistics.find_slow_queries(session, _SLOW_QUERIES)
         tables = await statistics.find_tables(session)
         active = await shops.find_active(session)
-    week, before = ([part for ago, part in served.items() if ago // 7 == number] for number in (0, 1))
-    this_week = [run for run in found if run.ended >= now - WEEK]
-    cache, table = await _report_cache(resources, cache_before)
-    popular, unread = await _report_views(resources, active)
+    week, before = ([part for days_ago, part in served.items() if days_ago // 7 == number] for number in (0, 1))
+    this_week = [run for run in recent_runs if run.ended >= now - WEEK]
+    cache, table = await _cache_section(resources, previous_cache)
+    most_viewed, unviewed = await _view_sections(resources, active)
     sections = [
         traffic.trends(traffic.total(week), traffic.total(before)),
-        runs.jobs(this_week, [run for run in found if run.ended < now - WEEK]),
+        runs.jobs(this_week, [run for run in recent_runs if run.ended < now - WEEK]),
         runs.failures(this_week),
         cache,
-        await _report_warming(resources, active),
-        popular,
-        unread,
+        await _warming_section(resources, active),
+        most_viewed,
+        unviewed,
         storage.slow_queries(slow),
-        storage.sizes(tables, *sizes_before),
+        storage.sizes(tables, *previous_sizes),
     ]
-    body = f"{_draw_weeks(served, found, now)}\n\n{compose(sections)}"
+    body = f"{_draw_weeks(served, recent_runs, now)}\n\n{render_sections(sections)}"
     return Page(verdict(sections), body, {CACHE_BY_WEEK: table, SIZES: storage.table_rows(tables)})
 
 
-async def report_month(resources: Resources, settings: Settings, sizes_before: Earlier, now: datetime) -> Page:
-    """How PostgreSQL's tables and indexes are, and what runs out: keys, tokens, dependencies, settings.
+async def build_monthly(resources: Resources, settings: Settings, previous_sizes: PreviousTable, now: datetime) -> Page:
+    """Build the report on PostgreSQL's tables and indexes, dependencies, keys, tokens and settings.
 
-    `sizes_before` is the table `SIZES` that a report left weeks ago.
+    Args:
+        resources: Clients of the stores.
+        settings: The worker's settings, which are checked.
+        previous_sizes: The table `SIZES` of some weeks ago.
+        now: The time from which expiries count.
     """
     async with resources.db.repeatable_read() as session:
         tables = await statistics.find_tables(session)
@@ -99,48 +130,47 @@ async def report_month(resources: Resources, settings: Settings, sizes_before: E
         since = await statistics.find_counting_since(session)
         keys = await api_keys.find_ages(session)
         tokens = await shops.find_token_ages(session)
-    audited = await audit()
-    flaws = [Flaw(each.package, each.version, each.id, each.fixed_in) for each in audited.vulnerabilities]
     sections = [
         storage.missing_indexes(tables),
         storage.unused_indexes(indexes, since),
         storage.bloated_indexes(indexes),
         storage.dead_rows(tables),
-        storage.sizes(tables, *sizes_before),
-        upkeep.dependencies(audited.packages, flaws, audited.unreachable),
-        upkeep.keys(keys, now),
-        upkeep.tokens(tokens, now),
-        upkeep.settings(find_misconfigurations(settings)),
+        storage.sizes(tables, *previous_sizes),
+        security.dependencies(await audit()),
+        security.keys(keys, now),
+        security.tokens(tokens, now),
+        security.settings(find_misconfigurations(settings)),
     ]
-    return Page(verdict(sections), compose(sections), {SIZES_BY_MONTH: storage.table_rows(tables)})
+    return Page(verdict(sections), render_sections(sections), {SIZES_BY_MONTH: storage.table_rows(tables)})
 
 
-def _served(days: Mapping[int, service_minutes.Day]) -> dict[int, TrafficTotals]:
+def _traffic_by_day(days: Mapping[int, service_minutes.Day]) -> dict[int, TrafficTotals]:
     return {
-        ago: TrafficTotals(
+        days_ago: TrafficTotals(
             day.served.requests,
             day.served.errors,
             day.served.hits + day.served.stale,
             day.served.hits + day.served.stale + day.served.misses + day.served.bypassed,
         )
-        for ago, day in days.items()
+        for days_ago, day in days.items()
     }
 
 
-async def _report_cache(resources: Resources, earlier: Earlier) -> tuple[Section, list[Row]]:
-    """How the shops use the cache since the earlier report, and the rows for the next one."""
+async def _cache_section(resources: Resources, previous: PreviousTable) -> tuple[Section, list[Row]]:
+    """The cache since the previous report, and the rows for the next one."""
     async with resources.db.repeatable_read() as session:
         active = await shops.find_active(session)
     try:
-        uses, memory = await _uses(resources, active), await _memory(resources)
+        uses, memory = await _read_uses(resources, active), await _read_memory(resources)
     except CacheUnavailable:
-        text = "Redis did not answer: `/health` tells how it is."
+        text = "Redis did not answer: see `/health`."
         return Section("Cache", text, finding="Redis, which does not answer"), []
-    return cache_usage.section(cache_usage.since(uses, earlier.rows), memory, earlier.at), cache_usage.rows(uses)
+    section = cache_usage.section(cache_usage.since(uses, previous.rows), memory, previous.created_at)
+    return section, cache_usage.rows(uses)
 
 
-async def _uses(resources: Resources, active: Sequence[ShopRef]) -> list[CacheUse]:
-    used = await resources.usage.read([shop.id for shop in active])
+async def _read_uses(resources: Resources, active: Sequence[ShopRef]) -> list[CacheUse]:
+    usage = await resources.usage.read([shop.id for shop in active])
     return [
         CacheUse(
             shop.domain,
@@ -153,34 +183,32 @@ async def _uses(resources: Resources, active: Sequence[ShopRef]) -> list[CacheUs
             shop.settings.cache_quota_bytes,
         )
         for shop in active
-        for use in [used[shop.id]]
+        for use in [usage[shop.id]]
     ]
 
 
-async def _memory(resources: Resources) -> ServerMemory:
-    memory = await resources.cache.memory()
-    with resources.redis.answering():
-        stats = await resources.redis.redis.info("stats")
-    return ServerMemory(memory.used, memory.limit, int(stats["evicted_keys"]))
+async def _read_memory(resources: Resources) -> ServerMemory:
+    memory = await resources.redis.memory()
+    return ServerMemory(memory.used, memory.limit, memory.evictions)
 
 
-async def _report_views(resources: Resources, active: Sequence[ShopRef]) -> tuple[Section, Section]:
-    viewed: list[Viewed] = []
-    unread: list[Unviewed] = []
+async def _view_sections(resources: Resources, active: Sequence[ShopRef]) -> tuple[Section, Section]:
+    most_viewed: list[Viewed] = []
+    unviewed: list[Unviewed] = []
     for shop in active:
         async with resources.db.repeatable_read() as session:
-            most = await registry_views.find_most_viewed(session, shop.id, WEEK.days, _MOST_VIEWED)
-            never = await registry_views.find_unviewed(session, shop.id, _UNVIEWED_DAYS, _MOST_VIEWED)
-        viewed += [Viewed(shop.domain, *each) for each in most]
-        unread.append(Unviewed(shop.domain, *never))
-    return popularity.most_viewed(viewed), popularity.unviewed(unread)
+            viewed = await registry_views.find_most_viewed(session, shop.id, WEEK.days, _LISTED_REGISTRIES)
+            never = await registry_views.find_unviewed(session, shop.id, _UNVIEWED_DAYS, _LISTED_REGISTRIES)
+        most_viewed += [Viewed(shop.domain, *each) for each in viewed]
+        unviewed.append(Unviewed(shop.domain, *never))
+    return popularity.most_viewed(most_viewed), popularity.unviewed(unviewed)
 
 
-async def _report_warming(resources: Resources, active: Sequence[ShopRef]) -> Section:
+async def _warming_section(resources: Resources, active: Sequence[ShopRef]) -> Section:
     warmed: list[Warmed] = []
     try:
         for shop in active:
-            slugs = await sample_slugs(resources.redis, shop.id, _ENTRIES_LOOKED_AT)
+            slugs = await sample_slugs(resources.redis, shop.id, _SAMPLED_ENTRIES)
             async with resources.db.repeatable_read() as session:
                 read = await registry_views.count_viewed(session, shop.id, slugs, WEEK.days)
             warmed.append(Warmed(shop.domain, len(slugs), read))
@@ -189,24 +217,27 @@ async def _report_warming(resources: Resources, active: Sequence[ShopRef]) -> Se
     return popularity.warming(warmed)
 
 
-def _draw_weeks(served: Mapping[int, TrafficTotals], found: Sequence[Run], now: datetime) -> str:
-    """The last two weeks day by day."""
-    agos = list(reversed(range(14)))
-    days = [(now - ago * DAY - DAY / 2).date() for ago in agos]
-    counted = runs.by_days_ago(found, now)
-    requests = [float(served[ago].requests) if ago in served else None for ago in agos]
-    hits = [100 * part.hits / part.reads if (part := served.get(ago, TrafficTotals())).reads else None for ago in agos]
-    done = [float(len(counted.get(ago, []))) for ago in agos]
-    success = [runs.success(counted.get(ago, [])) for ago in agos]
+def _draw_weeks(served: Mapping[int, TrafficTotals], recent_runs: Sequence[Run], now: datetime) -> str:
+    """Draw the last two weeks day by day."""
+    days_ago = list(reversed(range(14)))
+    days = [(now - ago * DAY - DAY / 2).date() for ago in days_ago]
+    by_day = runs.by_days_ago(recent_runs, now)
+    traffic_by_day = [served.get(ago) for ago in days_ago]
+    requests = [None if day is None else float(day.requests) for day in traffic_by_day]
+    hits = [100 * day.hits / day.reads if day and day.reads else None for day in traffic_by_day]
+    counts = [float(len(by_day.get(ago, []))) for ago in days_ago]
+    success = [runs.success(by_day.get(ago, [])) for ago in days_ago]
     latest = NO_DATA if requests[-1] is None else f"{requests[-1]:,.0f} in a day"
     panels = [
-        Days("Requests", latest, days, requests, "", above=False),
-        Days("Hits in the cache", _said(hits[-1]), days, hits, "%", 100 * cache_usage.GOOD_HIT_RATIO),
-        Days("Runs of jobs", f"{done[-1]:,.0f} in a day", days, done, "", above=False),
-        Days("Success of runs", _said(success[-1]), days, success, "%", runs.GOOD_SUCCESS),
+        TimeSeries("Requests", latest, days, requests, "", above=False),
+        TimeSeries("Hits in the cache", _format_latest(hits[-1]), days, hits, "%", 100 * cache_usage.GOOD_HIT_RATIO),
+        TimeSeries("Runs of jobs", f"{counts[-1]:,.0f} in a day", days, counts, "", above=False),
+        TimeSeries("Success of runs", _format_latest(success[-1]), days, success, "%", runs.GOOD_SUCCESS),
     ]
-    return image(draw(panels), "Day by day over two weeks: requests, hits in the cache, runs of jobs, their success")
+    return markdown_image(
+        draw(panels), "Day by day over two weeks: requests, hits in the cache, runs of jobs, their success"
+    )
 
 
-def _said(value: float | None) -> str:
-    return NO_DATA if value is None else percent(value, 100)
+def _format_latest(value: float | None) -> str:
+    return NO_DATA if value is None else format_percent(value, 100)

@@ -1,4 +1,4 @@
-"""What the maintenance reports have in common: sections that say what is, and what to do about it. Pure."""
+"""Pages of reports: sections, the verdict over them, and number formats. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -9,33 +9,32 @@ from wishcraft.observability.redaction import redact_text
 from wishcraft.reports.markdown import table
 
 NO_DATA: Final = "no data"
-MOST_ROWS: Final = 15
-"""What a person reads."""
-MOST_CHARACTERS: Final = 200
-"""Of what is quoted."""
+MAX_ROWS: Final = 15
+"""Rows of a section's table on the page."""
+MAX_CHARACTERS: Final = 200
+"""Length of a quoted external text."""
 _UNIT: Final = 1024
-
 
 Row = dict[str, str | int | float]
 
 
 class Page(NamedTuple):
-    """A whole report: one sentence, its Markdown, and tables by what they are of."""
+    """A report: a verdict of one sentence, a Markdown body, and tables by artifact key."""
 
     verdict: str
     body: str
     tables: Mapping[str, Sequence[Row]]
 
 
-class Earlier(NamedTuple):
-    """Rows that an earlier report left, and when."""
+class PreviousTable(NamedTuple):
+    """A table of an earlier report and its time of creation; empty if there is no such report."""
 
     rows: Sequence[Mapping[str, Any]] = ()
-    at: datetime | None = None
+    created_at: datetime | None = None
 
 
 class Section(NamedTuple):
-    """A part of a report: `text` says what to do, `finding` is for the verdict if somebody has to do something."""
+    """A section of a report: `text` says what to do, `finding` is its part of the verdict, empty without action."""
 
     title: str
     text: str
@@ -44,32 +43,32 @@ class Section(NamedTuple):
     finding: str = ""
 
 
-def compose(sections: Iterable[Section]) -> str:
-    """The sections as Markdown, each with the first rows of its table."""
-    return "\n\n".join(map(_compose, sections))
+def render_sections(sections: Iterable[Section]) -> str:
+    """Render the sections as Markdown, each with the first `MAX_ROWS` rows of its table."""
+    return "\n\n".join(map(_render, sections))
 
 
 def verdict(sections: Iterable[Section]) -> str:
-    """One sentence: what somebody has to look at."""
+    """List the sections' findings in one sentence."""
     findings = [section.finding for section in sections if section.finding]
     return f"Look at {'; '.join(findings)}." if findings else "Nothing needs to be done."
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 run`, `2,000 runs`, `3 entries`, `4 indexes`."""
-    plural = f"{noun}es" if noun.endswith("x") else f"{noun}s"
+def pluralize(number: int, noun: str) -> str:
+    """Format a number with its noun: `1 run`, `2,000 runs`, `3 entries`, `4 indexes`, `2 misses`."""
+    plural = f"{noun}es" if noun.endswith(("s", "x")) else f"{noun}s"
     if noun.endswith("y") and noun[-2] not in "aeiou":
         plural = f"{noun[:-1]}ies"
     return f"{number:,} {noun if number == 1 else plural}"
 
 
-def quoted(text: str) -> str:
-    """What comes from outside, in a line, without addresses and secrets; what is long ends at a word."""
-    return shorten(redact_text(" ".join(text.split())), MOST_CHARACTERS, placeholder=" …")
+def redacted_line(text: str) -> str:
+    """Format an external text as one line without addresses and secrets, cut at a word after `MAX_CHARACTERS`."""
+    return shorten(redact_text(" ".join(text.split())), MAX_CHARACTERS, placeholder=" …")
 
 
-def percent(part: float, whole: float) -> str:
-    """`98.5 %`; what is not quite all or nothing never reads as if it were."""
+def format_percent(part: float, whole: float) -> str:
+    """Format a share as `98.5 %`. Only exact values are shown as `0 %` or `100 %`."""
     if not whole:
         return NO_DATA
     shown = round(100 * part / whole, 1)
@@ -78,8 +77,8 @@ def percent(part: float, whole: float) -> str:
     return f"{shown:g} %"
 
 
-def size(count: float) -> str:
-    """Bytes as people say them: `512 B`, `3.4 MiB`."""
+def format_bytes(count: float) -> str:
+    """Format a number of bytes: `512 B`, `3.4 MiB`."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if abs(count) < _UNIT:
             return f"{count:.3g} {unit}" if unit != "B" else f"{count:.0f} B"
@@ -87,17 +86,17 @@ def size(count: float) -> str:
     return f"{count:,.1f} TiB"
 
 
-def duration(seconds: float) -> str:
-    """`0.4 s`, `75 s`, `12 min`."""
+def format_duration(seconds: float) -> str:
+    """Format a duration: `0.4 s`, `75 s`, `12 min`."""
     if seconds < 10:  # noqa: PLR2004  tenths matter below
         return f"{seconds:.1f} s"
     return f"{seconds:.0f} s" if seconds < 300 else f"{seconds / 60:.0f} min"  # noqa: PLR2004
 
 
-def _compose(section: Section) -> str:
+def _render(section: Section) -> str:
     parts = [f"## {section.title}", section.text]
     if section.rows:
-        parts.append(table(section.header, section.rows[:MOST_ROWS]))
-    if len(section.rows) > MOST_ROWS:
-        parts.append(f"And {len(section.rows) - MOST_ROWS:,} more.")
+        parts.append(table(section.header, section.rows[:MAX_ROWS]))
+    if len(section.rows) > MAX_ROWS:
+        parts.append(f"And {len(section.rows) - MAX_ROWS:,} more.")
     return "\n\n".join(parts)

@@ -1,6 +1,6 @@
-"""Draws small plots as PNG, to be read at a glance: on a page of the Prefect UI, light or dark, and in a mail.
+"""Small plots as PNG, for pages of the Prefect UI (light and dark) and mails.
 
-The one module that knows matplotlib: importing it takes most of a second.
+The only module that imports matplotlib, which takes most of a second.
 """
 
 import base64
@@ -22,29 +22,28 @@ from PIL import Image
 
 WIDTH: Final = 7.2
 HEIGHT: Final = 1.75
-"""Inches of the whole, and of each row of panels."""
+"""Inches: the width of the picture, the height of each row of panels."""
 _DPI: Final = 200
-"""Twice what a screen of 96 dots to the inch shows, so that text is sharp on any."""
+"""Twice the 96 dots per inch of a screen, so that text is sharp on screens with a high resolution too."""
 _PAPER, _INK, _QUIET, _GRID = "#ffffff", "#22313a", "#66747d", "#e8ecee"
 _LINE, _BAD = "#2f6f5e", "#c2452d"
 _NO_DATA: Final[dict[str, Any]] = {"facecolor": _PAPER, "edgecolor": _GRID, "hatch": "////", "linewidth": 0}
 _DARK: Final = 0.55
-"""A share whose shade needs light ink."""
+"""The share above which a cell's shade needs light text."""
 _SHADES: Final = 8
-"""Of each colour, as smooth edges need them: a file with no other colours is a quarter as large."""
+"""Shades of each colour, enough for smooth edges. A palette of only these makes the file a quarter as large."""
 
 
 @dataclass(frozen=True, slots=True)
-class Days:
-    """A figure day by day, None for days without data; `objective` is what it is held to, above it or below.
+class TimeSeries:
+    """A panel with a value for each day; None is a day without data.
 
-    `days` ascend, each once; they may be weeks, months or hours too, by their beginnings.
-
-    `latest` says its last value in words, and `unit` stands behind the figures of the axis.
+    `days` ascend without repetition; they may also be the beginnings of hours, weeks or months. The `objective` is a
+    lower bound of the values if `above`, else an upper bound. `unit` follows the numbers of the axis.
     """
 
     title: str
-    latest: str
+    subtitle: str
     days: Sequence[date]
     values: Sequence[float | None]
     unit: str
@@ -57,53 +56,53 @@ class Days:
 
 
 @dataclass(frozen=True, slots=True)
-class Bars:
-    """A figure for each of a few names, the first at the top; `latest` stands beside the title."""
+class BarChart:
+    """A panel with a horizontal bar for each name, the first at the top."""
 
     title: str
-    latest: str
+    subtitle: str
     names: Sequence[str]
     values: Sequence[float]
     unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
-    """A share for each row and column, the darker the greater; NaN where there is none. `latest` says of what."""
+class Heatmap:
+    """A panel with a share for each row and column, the darker the greater; NaN leaves a cell empty."""
 
     title: str
-    latest: str
+    subtitle: str
     rows: Sequence[str]
     columns: Sequence[str]
     shares: Sequence[Sequence[float]]
 
 
-Panel = Days | Bars | Grid
+Panel = TimeSeries | BarChart | Heatmap
 
 
 def draw(panels: Sequence[Panel], columns: int = 2) -> bytes:
-    """The panels side by side as one PNG, row by row."""
+    """Draw the panels row by row as one PNG."""
     rows = -(-len(panels) // columns)
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)  # inches around each panel
     figure = Figure(figsize=(WIDTH, HEIGHT * rows), dpi=_DPI, facecolor=_PAPER, layout=layout)
-    for place, panel in enumerate(panels, start=1):
-        axes = figure.add_subplot(rows, columns, place)
+    for position, panel in enumerate(panels, start=1):
+        axes = figure.add_subplot(rows, columns, position)
         _prepare(axes, panel)
-        if isinstance(panel, Days):
-            _draw_days(axes, panel)
-        elif isinstance(panel, Bars):
-            _draw_bars(axes, panel)
+        if isinstance(panel, TimeSeries):
+            _draw_time_series(axes, panel)
+        elif isinstance(panel, BarChart):
+            _draw_bar_chart(axes, panel)
         else:
-            _draw_grid(axes, panel)
-    if any(isinstance(panel, Days) and None in panel.values for panel in panels):
+            _draw_heatmap(axes, panel)
+    if any(isinstance(panel, TimeSeries) and None in panel.values for panel in panels):
         no_data = Patch(**_NO_DATA, label="no data")
         figure.legend(handles=[no_data], loc="outside lower right", fontsize=7, labelcolor=_QUIET, frameon=False)
     return _png(figure)
 
 
-def image(png: bytes, alternative: str) -> str:
-    """The picture as Markdown that holds it; `alternative` says what is seen, for who cannot."""
-    return f"![{alternative}](data:image/png;base64,{base64.b64encode(png).decode()})"
+def markdown_image(png: bytes, alt: str) -> str:
+    """Markdown with the picture embedded as a `data:` URL; `alt` is the alternative text."""
+    return f"![{alt}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
 def _prepare(axes: Axes, panel: Panel) -> None:
@@ -115,78 +114,78 @@ def _prepare(axes: Axes, panel: Panel) -> None:
         spine.set_visible(False)
 
 
-def _say_latest(axes: Axes, text: str, colour: str) -> None:
+def _set_subtitle(axes: Axes, text: str, colour: str) -> None:
     axes.set_title(text, loc="right", fontsize=8.5, color=colour, pad=7)
 
 
-def _draw_days(axes: Axes, panel: Days) -> None:
-    places = [float(place) for place in date2num(list(panel.days))]  # type: ignore[no-untyped-call]
-    step = min((after - before for before, after in pairwise(places)), default=1.0)
+def _draw_time_series(axes: Axes, panel: TimeSeries) -> None:
+    positions = [float(position) for position in date2num(list(panel.days))]  # type: ignore[no-untyped-call]
+    step = min((after - before for before, after in pairwise(positions)), default=1.0)
     values = [float("nan") if value is None else value for value in panel.values]
-    missed = [(place, value) for place, value in zip(places, values, strict=True) if panel.misses(value)]
-    axes.plot(places, values, color=_LINE, linewidth=1.3, solid_capstyle="round", marker="o", markersize=1.6)
-    axes.plot([place for place, _ in missed], [value for _, value in missed], "o", color=_BAD, markersize=3)
+    misses = [(position, value) for position, value in zip(positions, values, strict=True) if panel.misses(value)]
+    axes.plot(positions, values, color=_LINE, linewidth=1.3, solid_capstyle="round", marker="o", markersize=1.6)
+    axes.plot([position for position, _ in misses], [value for _, value in misses], "o", color=_BAD, markersize=3)
     if panel.objective is not None:
         axes.axhline(panel.objective, color=_QUIET, linewidth=0.8, dashes=(4, 3))
-    for place, value in zip(places, panel.values, strict=True):
+    for position, value in zip(positions, panel.values, strict=True):
         if value is None:
-            axes.axvspan(place - step / 2, place + step / 2, zorder=0, **_NO_DATA)
-    _say_latest(axes, panel.latest, _colour_of(panel))
-    _fit(axes, panel)
-    _mark_days(axes, panel.days, places, step)
+            axes.axvspan(position - step / 2, position + step / 2, zorder=0, **_NO_DATA)
+    _set_subtitle(axes, panel.subtitle, _latest_colour(panel))
+    _set_scale(axes, panel)
+    _set_day_ticks(axes, panel.days, positions, step)
     axes.grid(axis="y", color=_GRID, linewidth=0.8)
 
 
-def _mark_days(axes: Axes, days: Sequence[date], places: Sequence[float], step: float) -> None:
-    """Some five days along the axis, with the year if there are several, or the hour if a day has several."""
-    first, last = (places[0], places[-1]) if places else (0.0, 0.0)
-    below = "%Y" if len({day.year for day in days}) > 1 else "%H:%M" if step < 1 else ""
-    apart = (last - first + step) / step // 4 * step
-    marked: dict[float, str] = {}
-    for place, day in zip(places, days, strict=True):
-        if not marked or place - max(marked) > apart - step / 2:
-            marked[place] = f"{day:%b} {day.day}\n{day:{below}}" if below else f"{day:%b} {day.day}"
-    axes.set_xticks(list(marked), list(marked.values()))
+def _set_day_ticks(axes: Axes, days: Sequence[date], positions: Sequence[float], step: float) -> None:
+    """Label about five days of the axis, with the year if there are several, or the hour if steps are shorter."""
+    first, last = (positions[0], positions[-1]) if positions else (0.0, 0.0)
+    second_line = "%Y" if len({day.year for day in days}) > 1 else "%H:%M" if step < 1 else ""
+    spacing = (last - first + step) / step // 4 * step
+    labels: dict[float, str] = {}
+    for position, day in zip(positions, days, strict=True):
+        if not labels or position - max(labels) > spacing - step / 2:
+            labels[position] = f"{day:%b} {day.day}\n{day:{second_line}}" if second_line else f"{day:%b} {day.day}"
+    axes.set_xticks(list(labels), list(labels.values()))
     axes.set_xlim(first - step / 2, last + step / 2)
 
 
-def _colour_of(panel: Days) -> str:
-    """That of the last value: no data is no success."""
+def _latest_colour(panel: TimeSeries) -> str:
+    """The colour of the last value; grey without data."""
     latest = panel.values[-1] if panel.values else None
     if latest is None:
         return _QUIET
     return _BAD if panel.misses(latest) else _LINE
 
 
-def _fit(axes: Axes, panel: Days) -> None:
-    """A scale that has the objective in it; it begins about 0 where less is better, and ends at 100 % where more is."""
+def _set_scale(axes: Axes, panel: TimeSeries) -> None:
+    """Scale the axis to include the objective: from about 0 where less is better, up to 100 % where more is better."""
     known = [value for value in [*panel.values, panel.objective] if value is not None]
     lowest, highest = min(known, default=0.0), max(known, default=1.0)
-    room = (highest - lowest) * 0.15 or abs(highest) * 0.1 or 1.0
+    margin = (highest - lowest) * 0.15 or abs(highest) * 0.1 or 1.0
     if not panel.above:
-        axes.set_ylim(-0.7 * room, highest + room)
+        axes.set_ylim(-0.7 * margin, highest + margin)
     else:
-        axes.set_ylim(lowest - room, 100 + 0.25 * room if panel.unit == "%" else highest + room)
+        axes.set_ylim(lowest - margin, 100 + 0.25 * margin if panel.unit == "%" else highest + margin)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} {panel.unit}".strip()))
 
 
-def _draw_bars(axes: Axes, panel: Bars) -> None:
-    places = range(len(panel.names))
-    axes.barh(places, panel.values, height=0.62, color=_LINE)
-    axes.set_yticks(places, panel.names)
+def _draw_bar_chart(axes: Axes, panel: BarChart) -> None:
+    positions = range(len(panel.names))
+    axes.barh(positions, panel.values, height=0.62, color=_LINE)
+    axes.set_yticks(positions, panel.names)
     axes.invert_yaxis()
     axes.set_xticks([])
     axes.set_xlim(0, max(panel.values, default=0) * 1.25 or 1)
-    for place, value in zip(places, panel.values, strict=True):
+    for position, value in zip(positions, panel.values, strict=True):
         axes.annotate(
-            f"{value:,g} {panel.unit}".strip(), (value, place), xytext=(3, 0), textcoords="offset points",
+            f"{value:,g} {panel.unit}".strip(), (value, position), xytext=(3, 0), textcoords="offset points",
             va="center", fontsize=7, color=_QUIET,
         )  # fmt: skip
-    _say_latest(axes, panel.latest, _LINE)
+    _set_subtitle(axes, panel.subtitle, _LINE)
 
 
-def _draw_grid(axes: Axes, panel: Grid) -> None:
+def _draw_heatmap(axes: Axes, panel: Heatmap) -> None:
     axes.set_xticks(range(len(panel.columns)), panel.columns)
     axes.set_yticks(range(len(panel.rows)), panel.rows)
     axes.set_xlim(-0.5, len(panel.columns) - 0.5)
@@ -198,7 +197,7 @@ def _draw_grid(axes: Axes, panel: Grid) -> None:
                 axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=shade, edgecolor=_PAPER))
                 ink = _PAPER if share > _DARK else _INK
                 axes.annotate(f"{share:.0%}", (column, row), ha="center", va="center", fontsize=6, color=ink)
-    _say_latest(axes, panel.latest, _LINE)
+    _set_subtitle(axes, panel.subtitle, _LINE)
 
 
 def _png(figure: Figure) -> bytes:
@@ -210,7 +209,7 @@ def _png(figure: Figure) -> bytes:
 
 
 def _palette() -> Image.Image:
-    """The colours in use, and what lies between the paper's and theirs."""
+    """The palette: each colour in `_SHADES` steps from the background."""
     inks = [to_rgb(colour) for colour in (_INK, _QUIET, _LINE, _BAD)]
     shades = [tuple(1 - step / _SHADES * (1 - part) for part in ink) for ink in inks for step in range(_SHADES + 1)]
     palette = Image.new("P", (1, 1))

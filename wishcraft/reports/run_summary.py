@@ -1,56 +1,59 @@
-"""A run's summary as Markdown: one sentence, then the few things that somebody may have to do something about. Pure."""
+"""The Markdown summary of a job's run: a sentence, then failures, retries and counts that need attention. Pure."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from wishcraft.domain.work_results import WorkResult, named, sentence
-from wishcraft.reports.markdown import escaped
+from wishcraft.domain.work_results import WorkResult, join_names, summary_sentence
+from wishcraft.reports.markdown import escape
 from wishcraft.reports.markdown import table as markdown_table
 
-MOST_ROWS: Final = 20
-"""What a person reads; the run's table has every shop."""
+MAX_ROWS: Final = 20
+"""Rows of each table of the summary; the run's table artifact has every shop."""
 
 
-def summary(outcomes: Sequence[WorkResult], watched: Sequence[str] = (), noun: str = "shop", warning: str = "") -> str:
-    """The run for people. `watched` are names of counts of which any is worth a look, such as `low_stock`."""
+def render_summary(
+    results: Sequence[WorkResult], watched: Sequence[str] = (), noun: str = "shop", warning: str = ""
+) -> str:
+    """Render the summary. `watched` names the counts that need attention when they are not 0, such as `low_stock`."""
     parts = [
-        f"**{escaped(sentence(outcomes, noun))}**",
+        f"**{escape(summary_sentence(results, noun))}**",
         warning,
-        _failures(outcomes, noun),
-        _stopped(outcomes),
-        _retries(outcomes),
+        _failures(results, noun),
+        _stopped(results),
+        _retries(results),
+        _watched(results, watched, noun),
     ]
-    return "\n\n".join(part for part in [*parts, _watched(outcomes, watched, noun)] if part)
+    return "\n\n".join(part for part in parts if part)
 
 
-def _failures(outcomes: Sequence[WorkResult], noun: str) -> str:
-    rows = [(o.shop, o.problem, o.advice) for o in outcomes if o.problem]
+def _failures(results: Sequence[WorkResult], noun: str) -> str:
+    rows = [(result.name, result.problem, result.advice) for result in results if result.problem]
     return _section("Failed", (noun, "problem", "what to do"), rows)
 
 
-def _stopped(outcomes: Sequence[WorkResult]) -> str:
-    undone = named(o.shop for o in outcomes if o.stopped)
-    return f"## Not done\n\nThe run was asked to stop. Its next run does the rest: {undone}." if undone else ""
+def _stopped(results: Sequence[WorkResult]) -> str:
+    rest = join_names(result.name for result in results if result.stopped)
+    return f"## Not done\n\nThe run was asked to stop. Its next run does the rest: {rest}." if rest else ""
 
 
-def _retries(outcomes: Sequence[WorkResult]) -> str:
-    again = named(f"{o.shop} ({o.tries} tries)" for o in outcomes if o.tries > 1)
-    return f"## Tried again\n\n{again}." if again else ""
+def _retries(results: Sequence[WorkResult]) -> str:
+    retried = join_names(f"{result.name} ({result.tries} tries)" for result in results if result.tries > 1)
+    return f"## Tried again\n\n{retried}." if retried else ""
 
 
-def _watched(outcomes: Sequence[WorkResult], names: Sequence[str], noun: str) -> str:
-    sums: Callable[[WorkResult], int] = lambda o: sum(o.counts.get(name, 0) for name in names)  # noqa: E731  a sort key
+def _watched(results: Sequence[WorkResult], names: Sequence[str], noun: str) -> str:
+    total: Callable[[WorkResult], int] = lambda result: sum(result.counts.get(name, 0) for name in names)  # noqa: E731  a sort key
     rows = [
-        (o.shop, *(f"{o.counts.get(name, 0):,}" for name in names))
-        for o in sorted(outcomes, key=sums, reverse=True)
-        if sums(o)
+        (result.name, *(f"{result.counts.get(name, 0):,}" for name in names))
+        for result in sorted(results, key=total, reverse=True)
+        if total(result)
     ]
     return _section("Worth a look", (noun, *(name.replace("_", " ") for name in names)), rows)
 
 
 def _section(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A titled table of the first rows, or nothing if there are none."""
+    """A titled table of the first `MAX_ROWS` rows; empty without rows."""
     if not rows:
         return ""
-    more = f"\n\nAnd {len(rows) - MOST_ROWS:,} more {header[0]}s, in the run's table." if len(rows) > MOST_ROWS else ""
-    return f"## {title}\n\n{markdown_table(header, rows[:MOST_ROWS])}{more}"
+    rest = f"\n\nAnd {len(rows) - MAX_ROWS:,} more {header[0]}s, in the run's table." if len(rows) > MAX_ROWS else ""
+    return f"## {title}\n\n{markdown_table(header, rows[:MAX_ROWS])}{rest}"

@@ -1,14 +1,20 @@
-"""Counts how the service was, day by day, and draws it: the figures that `domain.service_levels` judges."""
+"""The page of service levels: counts by day, the figures in words, and the plot.
 
-from collections.abc import Mapping, Sequence
+The rules (objectives, error budgets, trends) are in `domain.service_levels`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from math import floor
 from typing import Final
 
 from wishcraft.domain.service_levels import (
     DAYS,
     LATENCY_SECONDS,
     LENGTHS,
+    LONGEST_SECONDS,
     OBJECTIVES,
+    Assessment,
     Count,
     Level,
     Period,
@@ -18,20 +24,32 @@ from wishcraft.domain.service_levels import (
     value,
 )
 from wishcraft.observability.metrics import LATENCY_BOUNDS
-from wishcraft.reports.plots import Days, draw, image
-from wishcraft.reports.service_level_text import said
+from wishcraft.reports.markdown import table
+from wishcraft.reports.page import NO_DATA, Row, pluralize
+from wishcraft.reports.plots import TimeSeries, draw, markdown_image
 from wishcraft.resources import Resources
 from wishcraft.store import mail_statistics, service_minutes
-from wishcraft.store.mail_statistics import Mailed
+from wishcraft.store.mail_statistics import MailCounts
 from wishcraft.store.service_minutes import Day, TrafficCounts
 
-_NONE: Final = Day(0, TrafficCounts(0, 0, [], 0, 0, 0, 0))
+_NO_TRAFFIC: Final = Day(0, TrafficCounts(0, 0, [], 0, 0, 0, 0))
+_EXPLANATION: Final = (
+    "Up to {end.day} {end:%B %Y, %H:%M} UTC. The budget is what may go wrong in 30 days; the trend compares them with"
+    " the 30 before. Uptime counts the minutes in which a process could serve; latency and errors are those of requests"
+    " to the API; hits, including stale ones, are a share of all reads of registries; jobs are the runs of deployments;"
+    " mails are the reminders that were sent or given up."
+)
+_NEGLIGIBLE: Final = 0.0001
+"""The smallest change that counts as a trend: a hundredth of a percentage point, or a tenth of a millisecond."""
 
 
 async def tally_days(resources: Resources, end: datetime, runs: Mapping[int, Count]) -> list[Tally]:
-    """What was counted in the last `DAYS` times 24 hours before `end`, the latest first.
+    """Count each of the last `DAYS` periods of 24 hours before `end`, the latest first.
 
-    `runs` are the jobs', which Prefect knows, by how many days ago.
+    Args:
+        resources: Clients of the stores.
+        end: The end of the latest period.
+        runs: The jobs' runs, which Prefect counts, by the number of days before `end`.
     """
     async with resources.db.repeatable_read() as session:
         first = await service_minutes.find_first(session)
@@ -39,41 +57,73 @@ async def tally_days(resources: Resources, end: datetime, runs: Mapping[int, Cou
         mailed = await mail_statistics.count_days(session, end, DAYS)
     return [
         _tally(
-            day_minutes(end, ago, first),
-            served.get(ago, _NONE),
-            mailed.get(ago, Mailed(0, 0)),
-            runs.get(ago, Count()),
+            day_minutes(end, days_ago, first),
+            served.get(days_ago, _NO_TRAFFIC),
+            mailed.get(days_ago, MailCounts(0, 0)),
+            runs.get(days_ago, Count()),
         )
-        for ago in range(DAYS)
+        for days_ago in range(DAYS)
     ]
 
 
-def _tally(expected: int, day: Day, mailed: Mailed, runs: Count) -> Tally:
-    served = day.served
-    missed = served.misses + served.bypassed
-    counts = {
-        Level.UPTIME: Count(expected, max(0, expected - day.minutes)),
-        Level.LATENCY: slow(LATENCY_BOUNDS, served.latencies),
-        Level.ERRORS: Count(served.requests, served.errors),
-        Level.CACHE: Count(served.hits + served.stale + missed, missed),
-        Level.JOBS: runs,
-        Level.MAILS: Count(mailed.sent + mailed.failed, mailed.failed),
-    }
-    return Tally(counts, served.latencies)
+def verdict(assessments: Sequence[Assessment]) -> str:
+    """Say which objectives are missed over 30 days, which only recently, and which have no data."""
+    month = [each for each in assessments if each.period is Period.MONTH]
+    known = [each for each in month if each.met is not None]
+    if not known:
+        return "There is no data yet: nothing was served, run or sent."
+    missed = [each for each in known if not each.met]
+    missed_levels = {each.level for each in missed}
+    recent = [each for each in assessments if each.met is False and each.level not in missed_levels]
+    unknown = [each for each in month if each.met is None]
+    sentences = [_missed(missed, len(known)), _missed_recently(recent), _unknown(unknown)]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def overview(assessments: Sequence[Assessment]) -> str:
+    """A Markdown table with a line for each objective: its budget, its value in each period, and its trend."""
+    lines = []
+    for level in Level:
+        by_period = {each.period: each for each in assessments if each.level is level}
+        month = by_period[Period.MONTH]
+        results = [format_result(by_period[period]) for period in LENGTHS]
+        lines.append([f"{level} {month.objective.target}", format_budget(month), *results, format_trend(month)])
+    return table(["objective", "budget left", *LENGTHS, "trend"], lines)
+
+
+def rows(assessments: Sequence[Assessment]) -> list[Row]:
+    """The rows of the table artifact: one for each objective and period."""
+    return [
+        {
+            "objective": f"{each.level} {each.objective.target}",
+            "period": each.period,
+            "value": format_result(each),
+            "budget left": format_budget(each),
+            "share left": NO_DATA if each.budget_left is None else f"{floor(100 * each.budget_left)} %",
+            "bad": f"{each.count.bad:,} of {each.count.all:,}",
+            "before": format_value(each.level, each.before),
+        }
+        for each in assessments
+    ]
+
+
+def explanation(end: datetime) -> str:
+    """The definitions of the figures, and the time up to which they count."""
+    return _EXPLANATION.format(end=end)
 
 
 def draw_days(days: Sequence[Tally], end: datetime) -> str:
-    """The last month day by day, as Markdown; `days` are as `tally_days` has them."""
+    """Draw the last month day by day as a Markdown image; `days` are those of `tally_days`."""
     month = list(reversed(days[: LENGTHS[Period.MONTH]]))
-    middles = [(end - timedelta(days=ago, hours=12)).date() for ago in reversed(range(len(month)))]
+    middles = [(end - timedelta(days=days_ago, hours=12)).date() for days_ago in reversed(range(len(month)))]
     panels = []
     for level in Level:
         values = [value(level, day, LATENCY_BOUNDS) for day in month]
         scale = 1000 if level is Level.LATENCY else 100
         panels.append(
-            Days(
+            TimeSeries(
                 title=f"{level} {OBJECTIVES[level].target}",
-                latest=said(level, values[-1]),
+                subtitle=format_value(level, values[-1]),
                 days=middles,
                 values=[None if each is None else scale * each for each in values],
                 unit="ms" if level is Level.LATENCY else "%",
@@ -81,7 +131,93 @@ def draw_days(days: Sequence[Tally], end: datetime) -> str:
                 above=level not in {Level.LATENCY, Level.ERRORS},
             )
         )
-    return image(draw(panels), "Day by day: " + ", ".join(Level))
+    return markdown_image(draw(panels), "Day by day: " + ", ".join(Level))
+
+
+def format_result(assessment: Assessment) -> str:
+    """Format the value after a mark for met or missed: `✗ 99.71 %`."""
+    mark = {True: "✓ ", False: "✗ ", None: ""}[assessment.met]
+    return f"{mark}{format_value(assessment.level, assessment.value)}"
+
+
+def format_value(level: Level, value: float | None) -> str:
+    """Format a value with its unit. Only exact values are shown as `0 %` or `100 %`."""
+    if value is None:
+        return NO_DATA
+    if level is Level.LATENCY:
+        return f"{_format_number(1000 * value)} ms" if value < LONGEST_SECONDS else f"> {LONGEST_SECONDS:g} s"
+    percent = 100 * value
+    shown = round(percent, 2)
+    if shown == 100 > percent:  # noqa: PLR2004  all
+        shown = 99.99
+    return f"{shown:g} %" if shown or not percent else "under 0.01 %"
+
+
+def format_budget(assessment: Assessment) -> str:
+    """Format what is left of the error budget: `12 of 43 minutes`, `used up: 50 minutes, 43 allowed`."""
+    bad, allowed, noun = assessment.count.bad, floor(assessment.allowed), assessment.objective.noun
+    if assessment.met is None:
+        return NO_DATA
+    if assessment.met and allowed:
+        return f"{allowed - bad:,} of {pluralize(allowed, noun)}"
+    limit = f"{allowed:,}" if allowed else "none"
+    return f"{'untouched' if assessment.met else 'used up'}: {pluralize(bad, noun)}, {limit} allowed"
+
+
+def format_trend(assessment: Assessment) -> str:
+    """Format the change from the period before: `0.12 points better`."""
+    gain = assessment.gain
+    if gain is None:
+        return "" if assessment.value is None else "nothing to compare"
+    if abs(gain) < _NEGLIGIBLE:
+        return "as before"
+    is_latency = assessment.level is Level.LATENCY
+    change = f"{_format_number(1000 * abs(gain))} ms" if is_latency else f"{_format_number(100 * abs(gain))} points"
+    at_least = "at least " if LONGEST_SECONDS in {assessment.value, assessment.before} else ""
+    return f"{at_least}{change} {'better' if gain > 0 else 'worse'}"
+
+
+def _tally(expected_minutes: int, day: Day, mailed: MailCounts, runs: Count) -> Tally:
+    served = day.served
+    misses = served.misses + served.bypassed
+    counts = {
+        Level.UPTIME: Count(expected_minutes, max(0, expected_minutes - day.minutes)),
+        Level.LATENCY: slow(LATENCY_BOUNDS, served.latencies),
+        Level.ERRORS: Count(served.requests, served.errors),
+        Level.CACHE: Count(served.hits + served.stale + misses, misses),
+        Level.JOBS: runs,
+        Level.MAILS: Count(mailed.sent + mailed.failed, mailed.failed),
+    }
+    return Tally(counts, served.latencies)
+
+
+def _missed(missed: Sequence[Assessment], known: int) -> str:
+    if not missed:
+        return f"{'All ' if known > 1 else ''}{pluralize(known, 'objective')} met over 30 days."
+    listed = ", ".join(
+        f"{each.level} ({format_value(each.level, each.value)}, objective {each.objective.target})" for each in missed
+    )
+    return f"Missed over 30 days: {listed}; {known - len(missed)} of {known} objectives are met."
+
+
+def _missed_recently(recent: Iterable[Assessment]) -> str:
+    """List the shortest missed period of each level: it is the one closest to now."""
+    shortest = {each.level: each for each in sorted(recent, key=lambda each: -LENGTHS[each.period])}
+    listed = ", ".join(
+        f"{level} ({format_value(level, each.value)} over {each.period})" for level, each in shortest.items()
+    )
+    return f"Missed recently: {listed}." if listed else ""
+
+
+def _unknown(unknown: Iterable[Assessment]) -> str:
+    listed = ", ".join(each.level for each in unknown)
+    return f"No data: {listed}." if listed else ""
+
+
+def _format_number(number: float) -> str:
+    """Two decimals below 10, one below 100, none from there on."""
+    decimals = 2 if number < 10 else 1 if number < 100 else 0  # noqa: PLR2004
+    return f"{round(number, decimals):,g}" if decimals else f"{number:,.0f}"
 
 
 def _objective(level: Level) -> float:

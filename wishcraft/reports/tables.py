@@ -1,4 +1,4 @@
-"""Writes figures for people: a frame as a table of Markdown or of the Prefect UI, each column in its own way."""
+"""Format the columns and cells of data frames for tables in Markdown and in the Prefect UI."""
 
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
@@ -10,92 +10,92 @@ from wishcraft.domain.registry_payload import decimals
 from wishcraft.reports.markdown import table
 from wishcraft.reports.page import Row
 
-NOTHING: Final = "–"  # noqa: RUF001  typographers write a dash for nothing
-"""Stands where there is no figure, such as a share of none."""
-_LETTERS: Final = 28
+NO_VALUE: Final = "–"  # noqa: RUF001  an en dash, as typographers use for an empty cell
+"""The cell of a missing value, such as a share of zero."""
+_LABEL_CHARACTERS: Final = 28
 
 
 class Column(NamedTuple):
-    """What a column is called, and how its figures are written."""
+    """The title of a column, and the format of its values."""
 
     title: str
-    write: Callable[[Any], str] = str
+    format: Callable[[Any], str] = str
 
 
-def whole(title: str) -> Column:
-    """A number without a fraction."""
+def integer(title: str) -> Column:
+    """A column of numbers without a fraction."""
     return Column(title, "{:,.0f}".format)
 
 
 def decimal(title: str) -> Column:
-    """A number with one digit after the point."""
+    """A column of numbers with one decimal."""
     return Column(title, "{:,.1f}".format)
 
 
-def share(title: str) -> Column:
-    """A share, which is written in per cent."""
+def percentage(title: str) -> Column:
+    """A column of shares between 0 and 1, formatted as percentages."""
     return Column(title, "{:.1%}".format)
 
 
-def points(title: str) -> Column:
-    """A difference of shares, which is written in points of a per cent."""
+def percentage_points(title: str) -> Column:
+    """A column of differences between shares, formatted as percentage points."""
     return Column(title, lambda difference: f"{100 * difference:+.1f} points")
 
 
-def day(title: str) -> Column:
-    """A date."""
+def iso_date(title: str) -> Column:
+    """A column of dates, formatted as `2026-03-14`."""
     return Column(title, "{:%Y-%m-%d}".format)
 
 
-def priced(frame: pd.DataFrame, amounts: Iterable[str]) -> pd.DataFrame:
-    """The frame with these columns written as amounts of each row's `currency`."""
-    written = frame.copy()
-    for name in amounts:
-        written[name] = [
+def format_money(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
+    """A copy of the frame with these columns formatted with the decimals of each row's `currency`."""
+    formatted = frame.copy()
+    for name in columns:
+        formatted[name] = [
             None if pd.isna(amount) else f"{amount:,.{decimals(currency)}f}"
             for amount, currency in zip(frame[name], frame["currency"], strict=True)
         ]
-    return written
+    return formatted
 
 
-def markdown(frame: pd.DataFrame, columns: Mapping[str, Column], most: int) -> str:
-    """The first rows of these columns as Markdown; with a last line that says how many more there are, and where."""
-    written = table([column.title for column in columns.values()], cells(frame.head(most), columns))
-    more = len(frame) - most
-    return f"{written}\n\n… and {more:,} more: see the run's tables." if more > 0 else written
+def to_markdown(frame: pd.DataFrame, columns: Mapping[str, Column], limit: int) -> str:
+    """Format the first `limit` rows as a Markdown table, followed by the number of rows left out."""
+    text = table([column.title for column in columns.values()], to_cells(frame.head(limit), columns))
+    rest = len(frame) - limit
+    return f"{text}\n\n… and {rest:,} more: see the run's tables." if rest > 0 else text
 
 
-def cells(frame: pd.DataFrame, columns: Mapping[str, Column]) -> list[list[str]]:
-    """The columns' figures as text, row by row."""
-    written = [
+def to_cells(frame: pd.DataFrame, columns: Mapping[str, Column]) -> list[list[str]]:
+    """Format the columns' values as text, row by row."""
+    formatted = [
         [
-            NOTHING if missing else column.write(value)
+            NO_VALUE if missing else column.format(value)
             for value, missing in zip(frame[name], frame[name].isna(), strict=True)
         ]
         for name, column in columns.items()
     ]
-    return [list(row) for row in zip(*written, strict=True)]
+    return [list(row) for row in zip(*formatted, strict=True)]
 
 
-def rows(frame: pd.DataFrame, most: int) -> list[Row]:
-    """The first rows for a table of the Prefect UI: numbers as numbers, all else as text; what is missing as ``."""
-    plain = frame.head(most).copy()
+def to_rows(frame: pd.DataFrame, limit: int) -> list[Row]:
+    """The first `limit` rows for a Prefect table artifact: numbers stay numbers, missing values become empty texts."""
+    plain = frame.head(limit).copy()
     for name in plain.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in plain.dtypes]]:
         plain[name] = plain[name].astype(str)
-    return [{str(name): _cell(value) for name, value in row.items()} for row in plain.to_dict("records")]
+    return [{str(name): _to_cell(value) for name, value in row.items()} for row in plain.to_dict("records")]
 
 
-def percents(shares: pd.Series) -> list[float]:
-    """Shares as bars have them: in per cent, with one digit after the point, none as 0."""
+def to_percentages(shares: pd.Series) -> list[float]:
+    """Shares as percentages with one decimal, for a chart; missing ones are 0."""
     return [float(value) for value in (100 * shares.fillna(0)).round(1)]
 
 
-def short(names: Iterable[object], letters: int = _LETTERS) -> list[str]:
-    """Names as bars have them."""
-    return [textwrap.shorten(str(name), letters, placeholder=" …") for name in names]
+def shorten_labels(labels: Iterable[object], max_characters: int = _LABEL_CHARACTERS) -> list[str]:
+    """Labels of a chart, cut at a word."""
+    return [textwrap.shorten(str(label), max_characters, placeholder=" …") for label in labels]
 
 
-def _cell(value: Any) -> str | int | float:
+def _to_cell(value: Any) -> str | int | float:
     if pd.isna(value):
         return ""
     return round(value, 4) if isinstance(value, float) else value

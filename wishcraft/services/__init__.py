@@ -1,1 +1,1 @@
-"""What the product does, each use in one place: store, cache and Shopify brought together by `Resources`."""
+"""Use cases, a package each: they combine the stores, Shopify and mail through `Resources`."""

@@ -1,13 +1,10 @@
-"""How a service that works in batches tells how far it is, and learns that it is to stop."""
+"""Checkpoints: how a service that works in batches reports progress and learns that it must stop."""
 
 from collections.abc import Awaitable, Callable
 
 Checkpoint = Callable[[int, int], Awaitable[None]]
-"""Called between two batches of a shop, when nothing is half-done: how many are done, of how many in all.
-
-It raises `RunStopped` if the run is to end here.
-"""
+"""Called with (done, total) between two committed batches of a shop. It raises `RunStopped` to end the run there."""
 
 
 async def no_checkpoint(_done: int, _total: int) -> None:
-    """For callers that neither watch nor stop."""
+    """Do nothing: the default for callers that neither show progress nor stop runs."""

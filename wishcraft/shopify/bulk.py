@@ -1,4 +1,4 @@
-"""Bulk operations: Shopify runs a query over everything, the result is read line by line. What it asks is the caller's.
+"""Bulk operations: Shopify runs the caller's query over all objects, and the result is read line by line.
 
 https://shopify.dev/docs/api/usage/bulk-operations/queries
 """
@@ -12,48 +12,48 @@ from wishcraft.errors import BulkOperationFailed, ShopifyQueryInvalid, ShopifyTh
 from wishcraft.shopify.client import ShopifyClient
 from wishcraft.shopify.graphql_queries import READ_BULK_OPERATION, START_BULK_QUERY
 from wishcraft.shopify.responses import read_object
-from wishcraft.shopify.retries import MOST_RETRIES
+from wishcraft.shopify.retries import MAX_RETRIES
 
-START_PATIENCE: Final = 120.0
-"""Seconds to wait for one of the shop's five places."""
-FINISH_PATIENCE: Final = 3600.0
-"""Seconds to wait for the result; Shopify itself gives up after ten days, a job has to sooner."""
-_FIRST_POLL: Final = 1.0
-_SLOWEST_POLL: Final = 15.0
-_GROWTH: Final = 1.5
-_NO_PLACE: Final = frozenset({"LIMIT_REACHED", "OPERATION_IN_PROGRESS"})
-_ENDED_BADLY: Final = frozenset({"FAILED", "CANCELED", "EXPIRED"})
+START_TIMEOUT_SECONDS: Final = 120.0
+"""How long to wait for one of the five bulk operations that a shop may run at once."""
+FINISH_TIMEOUT_SECONDS: Final = 3600.0
+"""How long to wait for the result. Shopify's own limit of ten days is too long for a job."""
+_FIRST_PAUSE_SECONDS: Final = 1.0
+_LONGEST_PAUSE_SECONDS: Final = 15.0
+_PAUSE_FACTOR: Final = 1.5
+_LIMIT_REACHED: Final = frozenset({"LIMIT_REACHED", "OPERATION_IN_PROGRESS"})
+_FAILED: Final = frozenset({"FAILED", "CANCELED", "EXPIRED"})
 
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """A completed operation; without objects there is no URL."""
+    """A completed operation. `url` is None if it selected no objects."""
 
     url: str | None
-    roots: int
+    root_objects: int
 
 
 async def bulk_objects(client: ShopifyClient, shop: str, query: str) -> AsyncGenerator[dict[str, Any], None]:
     """Every object that `query` selects, in the order of the file; children carry `__parentId`.
 
-    A download that breaks off goes on where it stopped. Only an iteration that ends without an error has seen all.
+    An interrupted download continues where it stopped. Only an iteration that ends without an error is complete.
 
     Raises:
         BulkOperationFailed: Shopify ended the operation without a result.
-        ShopifyThrottled: Five operations kept running past `START_PATIENCE`.
-        ShopifyUnavailable: No result within `FINISH_PATIENCE`, or none that could be downloaded whole.
+        ShopifyThrottled: The shop had five operations running for `START_TIMEOUT_SECONDS`.
+        ShopifyUnavailable: No result within `FINISH_TIMEOUT_SECONDS`, or no complete download.
         ShopifyQueryInvalid: Shopify does not accept `query`.
     """
-    result = await _finish(client, shop, await _start(client, shop, query))
-    seen = 0
-    for attempt in range(MOST_RETRIES + 1):
+    result = await _wait_for_result(client, shop, await _start(client, shop, query))
+    read = 0
+    for attempt in range(MAX_RETRIES + 1):
         try:
-            async with aclosing(_download(client, result, skip=seen)) as records:
+            async with aclosing(_download(client, result, skip=read)) as records:
                 async for record in records:
-                    seen += 1
+                    read += 1
                     yield record
         except ShopifyUnavailable:
-            if attempt == MOST_RETRIES:
+            if attempt == MAX_RETRIES:
                 raise
             await client.retry.pause(attempt)
         else:
@@ -61,44 +61,46 @@ async def bulk_objects(client: ShopifyClient, shop: str, query: str) -> AsyncGen
 
 
 async def _start(client: ShopifyClient, shop: str, query: str) -> str:
-    waited, pause = 0.0, _FIRST_POLL
+    waited, pause = 0.0, _FIRST_PAUSE_SECONDS
     while True:
         payload = (await client.query(shop, START_BULK_QUERY, {"query": query}))["bulkOperationRunQuery"] or {}
         errors = payload.get("userErrors") or []
         if not errors and payload.get("bulkOperation"):
             return str(payload["bulkOperation"]["id"])
-        if not _NO_PLACE & {error["code"] for error in errors}:
-            raise ShopifyQueryInvalid("; ".join(error["message"] for error in errors) or "no bulk operation was made")
-        if waited + pause > START_PATIENCE:
+        if not _LIMIT_REACHED & {error["code"] for error in errors}:
+            raise ShopifyQueryInvalid(
+                "; ".join(error["message"] for error in errors) or "Shopify started no bulk operation"
+            )
+        if waited + pause > START_TIMEOUT_SECONDS:
             raise ShopifyThrottled(f"{shop}: no bulk operation could be started for {waited:.0f} s")
         await client.retry.clock.sleep(pause)
-        waited, pause = waited + pause, min(_SLOWEST_POLL, pause * _GROWTH)
+        waited, pause = waited + pause, min(_LONGEST_PAUSE_SECONDS, pause * _PAUSE_FACTOR)
 
 
-async def _finish(client: ShopifyClient, shop: str, operation_id: str) -> _Result:
-    waited, pause = 0.0, _FIRST_POLL
-    while waited <= FINISH_PATIENCE:
+async def _wait_for_result(client: ShopifyClient, shop: str, operation_id: str) -> _Result:
+    waited, pause = 0.0, _FIRST_PAUSE_SECONDS
+    while waited <= FINISH_TIMEOUT_SECONDS:
         operation = (await client.query(shop, READ_BULK_OPERATION, {"id": operation_id}))["bulkOperation"]
         status = operation["status"] if operation else "EXPIRED"
         if status == "COMPLETED":
             return _Result(operation["url"], int(operation["rootObjectCount"]))
-        if status in _ENDED_BADLY:
+        if status in _FAILED:
             reason = (operation or {}).get("errorCode") or "no reason given"
             raise BulkOperationFailed(f"{shop}: a bulk operation ended {status} ({reason})")
         await client.retry.clock.sleep(pause)
-        waited, pause = waited + pause, min(_SLOWEST_POLL, pause * _GROWTH)
-    raise ShopifyUnavailable(f"{shop}: a bulk operation did not finish within {FINISH_PATIENCE:.0f} s")
+        waited, pause = waited + pause, min(_LONGEST_PAUSE_SECONDS, pause * _PAUSE_FACTOR)
+    raise ShopifyUnavailable(f"{shop}: a bulk operation did not finish within {FINISH_TIMEOUT_SECONDS:.0f} s")
 
 
 async def _download(client: ShopifyClient, result: _Result, skip: int) -> AsyncGenerator[dict[str, Any], None]:
-    """One attempt at the file, from its line `skip` on; a file with fewer root objects than announced is not whole."""
+    """One download attempt, from line `skip` on. Fewer root objects than announced mean an incomplete file."""
     if result.url is None:
         return
-    number = roots = 0
+    lines_read = root_objects = 0
     async with aclosing(client.stream_lines(result.url)) as lines:
         async for line in lines:
-            number, roots = number + 1, roots + (b'"__parentId"' not in line)
-            if number > skip:
+            lines_read, root_objects = lines_read + 1, root_objects + (b'"__parentId"' not in line)
+            if lines_read > skip:
                 yield read_object(line)
-    if roots < result.roots:
-        raise ShopifyUnavailable(f"a bulk result of {result.roots} objects ended after {roots}")
+    if root_objects < result.root_objects:
+        raise ShopifyUnavailable(f"a bulk result of {result.root_objects} objects ended after {root_objects}")

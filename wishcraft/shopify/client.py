@@ -1,6 +1,6 @@
-"""Admin GraphQL over HTTP: authorised, paced by each shop's points, and patient with passing faults.
+"""Client of the Admin GraphQL API: authorization, rate limiting by each shop's points, and retries.
 
-It knows no particular document; those are in `documents.py`.
+The queries are in `graphql_queries.py`.
 """
 
 import logging
@@ -22,25 +22,25 @@ from wishcraft.shopify.responses import ShopifyResponse, check_status, read_obje
 from wishcraft.shopify.retries import Jitter, Retry
 from wishcraft.shopify.tokens import AccessTokens, TokenStore
 
-PATIENCE: Final = 60.0
-"""Seconds that one query may spend waiting for points: a queue of eight full batches on the smallest plan."""
+MAX_WAIT_SECONDS: Final = 60.0
+"""How long one query may wait for points: a queue of eight full batches on the smallest plan."""
 _log: Final = logging.getLogger(__name__)
 
 
 class Count(Protocol):
-    """Adds to a counter, as `Counters.count` does."""
+    """A function that adds to a counter, such as `Counters.count`."""
 
     def __call__(self, name: str, by: float = 1, **labels: str) -> None:
-        """Add `by` to what is counted under the name and the labels."""
+        """Add `by` to the counter with this name and these labels."""
         ...
 
 
 def count_nothing(name: str, by: float = 1, **labels: str) -> None:
-    """For who does not want to know."""
+    """Do nothing: the default of clients without counters."""
 
 
 class ShopifyClient:
-    """One app's way to the Admin API of all its shops; safe to share between tasks of one event loop."""
+    """The Admin API of all shops of one app. Safe to share between the tasks of one event loop."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class ShopifyClient:
         jitter: Jitter = random.uniform,
         count: Count = count_nothing,
     ) -> None:
-        """`origin` is where a shop answers, with `{shop}` for its domain; `http` brings the timeouts."""
+        """`origin` is a shop's URL with `{shop}` in place of its domain; `http` has the timeouts."""
         self._count = count
         self.retry = Retry(clock or SystemClock(), jitter)
         self._http = http
@@ -67,31 +67,31 @@ class ShopifyClient:
         self._costs: dict[tuple[str, tuple[int, ...]], float] = {}
 
     def throttle_status(self, shop: str) -> ThrottleStatus | None:
-        """The shop's points as last reported, or None before the first answer: `restore_rate` tells plans apart."""
+        """The shop's points as last reported, or None before the first response. `restore_rate` depends on the plan."""
         return self._buckets[shop].status if shop in self._buckets else None
 
-    async def query(self, shop: str, document: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-        """The `data` that Shopify answers the document with, once it has the points for it.
+    async def query(self, shop: str, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Run a GraphQL query or mutation as soon as the shop has the points for it; returns the response's `data`.
 
         Raises:
-            ShopifyThrottled: It would take more than `PATIENCE` to have the points.
-            ShopifyUnavailable: No usable answer, after a few more attempts.
-            ShopifyUnauthorized: The token is not accepted, not even a renewed one.
-            ShopifyQueryInvalid: The document, its variables or its cost are not accepted.
-            ShopifyRefused: The shop refuses for another reason (frozen, closed, gone).
+            ShopifyThrottled: The points would take more than `MAX_WAIT_SECONDS`.
+            ShopifyUnavailable: No usable response after all retries.
+            ShopifyUnauthorized: Shopify rejects the access token, also after a refresh.
+            ShopifyQueryInvalid: Shopify rejects the query, its variables or its cost.
+            ShopifyRefused: The shop refuses for another reason (frozen, closed, deleted).
         """
         token = await self._tokens.current(shop)
         try:
-            return await self._query_as(token, shop, document, variables)
+            return await self._query_with(token, shop, query, variables)
         except ShopifyUnauthorized:
-            token = await self._tokens.renewed(shop, token)
-            return await self._query_as(token, shop, document, variables)
+            token = await self._tokens.refresh(shop, token)
+            return await self._query_with(token, shop, query, variables)
 
     async def stream_lines(self, url: str) -> AsyncGenerator[bytes, None]:
-        """The non-empty lines of a result file, one attempt, never whole in memory; a signed URL needs no token.
+        """Stream the non-empty lines of a result file, without retries. The signed URL needs no token.
 
         Raises:
-            ShopifyUnavailable: It could not be had, or ended early.
+            ShopifyUnavailable: The download failed or ended early.
         """
         try:
             async with self._http.stream("GET", url) as response:
@@ -106,46 +106,46 @@ class ShopifyClient:
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
 
-    async def _query_as(
-        self, token: OfflineToken, shop: str, document: str, variables: Mapping[str, Any]
+    async def _query_with(
+        self, token: OfflineToken, shop: str, query: str, variables: Mapping[str, Any]
     ) -> dict[str, Any]:
-        bucket, body = self._buckets[shop], orjson.dumps({"query": document, "variables": dict(variables)})
-        shape = (document, tuple(len(value) for value in variables.values() if isinstance(value, list)))
-        left, told, refusals = PATIENCE, 0.0, 0
+        bucket, body = self._buckets[shop], orjson.dumps({"query": query, "variables": dict(variables)})
+        shape = (query, tuple(len(value) for value in variables.values() if isinstance(value, list)))
+        left, demanded, refusals = MAX_WAIT_SECONDS, 0.0, 0
         while True:
             points = self._costs.get(shape, 0.0)
-            pause = max(told, bucket.reserve(points, self.retry.clock.monotonic()))
+            pause = max(demanded, bucket.reserve(points, self.retry.clock.monotonic()))
             try:
                 left -= await self._wait(shop, pause, left)
-                answer = await self.retry(partial(self._post, shop, token, body))
+                response = await self.retry(partial(self._post, shop, token, body))
             finally:
                 bucket.release(points)
-            self._learn(bucket, shape, answer)
-            self._count("shopify_points_total", answer.actual_cost, shop=shop)
-            if answer.data is not None:
-                return answer.data
+            self._update(bucket, shape, response)
+            self._count("shopify_points_total", response.actual_cost, shop=shop)
+            if response.data is not None:
+                return response.data
             self._count("shopify_throttled_total", shop=shop)
             _log.warning(
                 "%s: Shopify put off a query of %.0f points; %s", shop, self._costs.get(shape, 0), bucket.status
             )
-            told = answer.retry_after or self._blind_pause(bucket, shape, refusals)
+            demanded = response.retry_after or self._unexplained_pause(bucket, shape, refusals)
             refusals += 1
 
     async def _wait(self, shop: str, seconds: float, left: float) -> float:
         if seconds > left:
-            raise ShopifyThrottled(f"{shop} still throttles after {PATIENCE - left:.0f} s of waiting for one query")
+            raise ShopifyThrottled(f"{shop} still throttles after one query waited for {MAX_WAIT_SECONDS - left:.0f} s")
         if seconds:
             await self.retry.clock.sleep(seconds)
         return seconds
 
-    def _learn(self, bucket: Bucket, shape: tuple[str, tuple[int, ...]], answer: ShopifyResponse) -> None:
-        if answer.requested_cost is not None:
-            self._costs[shape] = answer.requested_cost
-        if answer.status is not None:
-            bucket.learn(answer.status, self.retry.clock.monotonic())
+    def _update(self, bucket: Bucket, shape: tuple[str, tuple[int, ...]], response: ShopifyResponse) -> None:
+        if response.requested_cost is not None:
+            self._costs[shape] = response.requested_cost
+        if response.status is not None:
+            bucket.update(response.status, self.retry.clock.monotonic())
 
-    def _blind_pause(self, bucket: Bucket, shape: tuple[str, tuple[int, ...]], refusals: int) -> float:
-        """Seconds to wait where Shopify throttles although its own figures would let the query through."""
+    def _unexplained_pause(self, bucket: Bucket, shape: tuple[str, tuple[int, ...]], refusals: int) -> float:
+        """Seconds to wait when Shopify throttles although its own figures would admit the query."""
         status = bucket.status
         explained = status is not None and self._costs.get(shape, 0.0) > status.currently_available
         return 0.0 if explained else self.retry.jitter(0.0, backoff_cap(refusals))
@@ -160,7 +160,7 @@ class ShopifyClient:
             raise _unreachable(error) from error
 
     async def _exchange(self, shop: str, refresh_token: str) -> OfflineToken:
-        """Ask for a new pair of tokens; to repeat it is safe: the old refresh token lives until the new one is used."""
+        """Exchange the refresh token for a new pair. Safe to retry: the old one is valid until the new one is used."""
         return await self.retry(partial(self._exchange_once, shop, refresh_token))
 
     async def _exchange_once(self, shop: str, refresh_token: str) -> OfflineToken:
@@ -184,7 +184,7 @@ class ShopifyClient:
                 str(body["access_token"]), str(body["refresh_token"]), self.retry.clock.now() + lifetime
             )
         except (KeyError, TypeError, ValueError):
-            raise ShopifyUnavailable("Shopify's token answer lacks a field") from None
+            raise ShopifyUnavailable("Shopify's token response lacks a field") from None
 
 
 def _unreachable(error: httpx.HTTPError) -> ShopifyUnavailable:

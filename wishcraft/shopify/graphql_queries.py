@@ -1,4 +1,4 @@
-"""Every GraphQL document the project sends; a test holds them against the official schema of Admin GraphQL 2026-10."""
+"""Every GraphQL query and mutation of the product; a test validates them against the official schema (2026-10)."""
 
 from typing import Final
 
@@ -22,12 +22,12 @@ query DescribeVariant($ids: [ID!]!) {{
   }} }}
 }}
 """
-"""What is read of a variant once, when it is wished for; its own picture, and its product's where it has none."""
+"""Read once, when an item is added; the product's picture serves variants without their own."""
 
 ALL_VARIANTS: Final = f"""
 {{ productVariants {{ edges {{ node {{ {_VARIANT_FIELDS} }} }} }} }}
 """
-"""What a bulk operation runs; paging arguments have no meaning there."""
+"""The query of a bulk operation, which ignores paging arguments."""
 
 START_BULK_QUERY: Final = """
 mutation StartBulkQuery($query: String!) {
@@ -44,4 +44,4 @@ query ReadBulkOperation($id: ID!) {
 }
 """
 
-DOCUMENTS: Final = (READ_VARIANTS, DESCRIBE_VARIANT, ALL_VARIANTS, START_BULK_QUERY, READ_BULK_OPERATION)
+QUERIES: Final = (READ_VARIANTS, DESCRIBE_VARIANT, ALL_VARIANTS, START_BULK_QUERY, READ_BULK_OPERATION)

@@ -1,4 +1,4 @@
-"""Who is in the embedded admin: the ID token that App Bridge gives to the app's own pages. Pure: time is the library's.
+"""Verifies the ID token (a JWT) that App Bridge gives to the app's pages in the embedded admin. No I/O.
 
 https://shopify.dev/docs/apps/build/authentication-authorization/session-tokens
 """
@@ -16,14 +16,14 @@ _SHOP: Final = re.compile(r"https://([a-z0-9][a-z0-9-]*\.myshopify\.com)")
 
 @dataclass(frozen=True, slots=True)
 class AdminIdentity:
-    """The shop whose admin it is, and the id of the person in it."""
+    """The shop of the admin, and the id of the staff member."""
 
     shop: str
     user: str
 
 
 def verify_id_token(token: str, secrets: Sequence[str], client_id: str) -> AdminIdentity | None:
-    """Whom the token speaks for; None if none of the secrets signed it, or it is not for us, or not for now."""
+    """The identity that the token proves; None if signature, audience or validity period are wrong."""
     for secret in secrets:
         try:
             claims = jwt.decode(

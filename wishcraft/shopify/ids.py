@@ -1,4 +1,4 @@
-"""Shopify's global ids, which are strings on the wire and plain numbers everywhere else."""
+"""Shopify's global ids: strings in the API, numbers everywhere else in the product."""
 
 
 def to_global(kind: str, number: int) -> str:
@@ -10,10 +10,10 @@ def to_global(kind: str, number: int) -> str:
 
 
 def from_global(kind: str, global_id: str) -> int:
-    """The number in a global id; parameters after it (`?inventory_item_id=7`) are dropped.
+    """The number in a global id; its parameters (`?inventory_item_id=7`) are ignored.
 
     Raises:
-        ValueError: It is not the global id of a `kind`.
+        ValueError: `global_id` is not the global id of a `kind`.
     """
     prefix, number = to_global(kind, 0)[:-1], global_id.removeprefix(f"gid://shopify/{kind}/").partition("?")[0]
     if not (global_id.startswith(prefix) and number.isascii() and number.isdigit()):

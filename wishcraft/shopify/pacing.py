@@ -1,4 +1,4 @@
-"""When a request may be sent: time, the points of a shop's bucket, and pauses between attempts. No I/O but sleeping."""
+"""Rate limiting on the client side: a leaky bucket of points per shop, backoff, and the clock. No I/O but sleeping."""
 
 import asyncio
 import time
@@ -7,48 +7,48 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-_FIRST_CAP: Final = 0.5
-_HIGHEST_CAP: Final = 8.0
+_FIRST_CAP_SECONDS: Final = 0.5
+_HIGHEST_CAP_SECONDS: Final = 8.0
 
 
 class Clock(Protocol):
-    """Time as the client meets it; tests bring one that does not make them wait."""
+    """The client's source of time; tests use one that does not wait."""
 
     def now(self) -> datetime:
         """Aware UTC, to compare with expiry times."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds since some fixed moment, to measure intervals."""
+        """Seconds since a fixed moment, to measure intervals."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Return no sooner than `seconds` from now."""
+        """Wait for at least `seconds`."""
         ...
 
 
 class SystemClock:
-    """The real time."""
+    """The system's clock."""
 
     def now(self) -> datetime:
         """Aware UTC."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Seconds since some fixed moment."""
+        """Seconds since a fixed moment."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Pause this task."""
+        """Suspend this task."""
         await asyncio.sleep(seconds)
 
 
 def backoff_cap(attempt: int) -> float:
-    """The longest pause, in seconds, after the given failed attempt (0 is the first); full jitter draws from 0 to it.
+    """The longest pause in seconds after failed attempt number `attempt` (0 is the first), for full jitter.
 
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """
-    return float(min(_HIGHEST_CAP, _FIRST_CAP * 2**attempt))
+    return float(min(_HIGHEST_CAP_SECONDS, _FIRST_CAP_SECONDS * 2**attempt))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,11 @@ class ThrottleStatus:
 
     @classmethod
     def parse(cls, status: Mapping[str, Any]) -> "ThrottleStatus":
-        """From `extensions.cost.throttleStatus`; `ValueError` for a rate at which nothing would ever come back."""
+        """Parse `extensions.cost.throttleStatus`.
+
+        Raises:
+            ValueError: The restore rate is not positive.
+        """
         rate = float(status["restoreRate"])
         if rate <= 0:
             raise ValueError("the restore rate is not positive")
@@ -73,29 +77,31 @@ class ThrottleStatus:
 
 
 class Bucket:
-    """One shop's points, shared by this client's queries to it: what Shopify said last, less what is on its way.
+    """One shop's points: as Shopify last reported them, minus those reserved for queries in flight.
 
-    Nothing is known before the first answer, and then nothing is waited for.
+    Before the first response nothing is known, and no query waits.
     """
 
     def __init__(self) -> None:
         self.status: ThrottleStatus | None = None
-        self._seen_at = 0.0
+        self._updated_at = 0.0
         self._reserved = 0.0
 
     def reserve(self, points: float, now: float) -> float:
-        """Set `points` aside for a query and say how many seconds it must wait; `release` gives them back."""
+        """Reserve points for a query; returns how many seconds it must wait. `release` frees them."""
         self._reserved += points
         if self.status is None:
             return 0.0
         rate = self.status.restore_rate
-        available = min(self.status.maximum_available, self.status.currently_available + (now - self._seen_at) * rate)
+        available = min(
+            self.status.maximum_available, self.status.currently_available + (now - self._updated_at) * rate
+        )
         return max(0.0, (self._reserved - available) / rate)
 
     def release(self, points: float) -> None:
-        """Hand back what `reserve` set aside: the query was answered, and Shopify's own count includes it."""
+        """Free reserved points: the query was answered, and the reported status includes it."""
         self._reserved -= points
 
-    def learn(self, status: ThrottleStatus, now: float) -> None:
-        """Take over what Shopify says."""
-        self.status, self._seen_at = status, now
+    def update(self, status: ThrottleStatus, now: float) -> None:
+        """Take over the status that Shopify reported."""
+        self.status, self._updated_at = status, now

@@ -1,4 +1,4 @@
-"""What an HTTP response from the Admin GraphQL API means. Pure: it neither sends nor waits."""
+"""Interprets HTTP responses of the Admin GraphQL API. Pure: no I/O."""
 
 import re
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ import orjson
 from wishcraft.errors import ShopifyQueryInvalid, ShopifyRefused, ShopifyUnauthorized, ShopifyUnavailable
 from wishcraft.shopify.pacing import ThrottleStatus
 
-_PASSING: Final = frozenset({"INTERNAL_SERVER_ERROR", "TIMEOUT"})
+_TRANSIENT_CODES: Final = frozenset({"INTERNAL_SERVER_ERROR", "TIMEOUT"})
 _DEFAULT_RETRY_AFTER: Final = 2.0
-"""Shopify documents `Retry-After` in seconds with every 429; this stands in for a missing or odd one."""
+"""Seconds, for a 429 whose `Retry-After` is missing or malformed; Shopify documents one in every 429."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShopifyResponse:
-    """A response that Shopify meant: data, or (where `data` is None) a request to come back later."""
+    """A valid response: data, or (if `data` is None) a throttled query to repeat later."""
 
     data: dict[str, Any] | None
     requested_cost: float | None = None
     actual_cost: float = 0.0
     status: ThrottleStatus | None = None
     retry_after: float = 0.0
-    """Seconds; 0 where the throttle status says how long to wait."""
+    """Seconds; 0 if `status` tells how long to wait."""
 
 
 def read_response(response: httpx.Response) -> ShopifyResponse:
@@ -36,8 +36,8 @@ def read_response(response: httpx.Response) -> ShopifyResponse:
     Raises:
         ShopifyUnauthorized: 401.
         ShopifyRefused: Any other 4xx but 429, such as 402 for a frozen shop.
-        ShopifyUnavailable: 5xx, an internal error of Shopify's, or a body that is not what was promised.
-        ShopifyQueryInvalid: The document, its variables or its cost are not accepted.
+        ShopifyUnavailable: 5xx, an internal error of Shopify, or a malformed body.
+        ShopifyQueryInvalid: Shopify rejects the query, its variables or its cost.
     """
     if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
         return ShopifyResponse(None, retry_after=_seconds(response.headers.get("Retry-After", "")))
@@ -48,13 +48,13 @@ def read_response(response: httpx.Response) -> ShopifyResponse:
         return ShopifyResponse(body["data"], *cost)
     if "THROTTLED" in _codes(errors):
         return ShopifyResponse(None, *cost)
-    if not errors or _codes(errors) & _PASSING:
-        raise ShopifyUnavailable("Shopify answered 200 with an error of its own or without data")
+    if not errors or _codes(errors) & _TRANSIENT_CODES:
+        raise ShopifyUnavailable("Shopify answered 200 with an internal error or without data")
     raise ShopifyQueryInvalid(_messages(errors))
 
 
 def check_status(response: httpx.Response) -> None:
-    """Raise what a status other than success means; never quotes the body, which may repeat a secret."""
+    """Raise the error of an unsuccessful status. The message never quotes the body, which may repeat a secret."""
     status = response.status_code
     if status == HTTPStatus.UNAUTHORIZED:
         raise ShopifyUnauthorized("Shopify does not accept the access token")
@@ -68,7 +68,7 @@ def read_object(content: bytes) -> dict[str, Any]:
     """The JSON object in `content`.
 
     Raises:
-        ShopifyUnavailable: It holds none: it was cut short or garbled on its way.
+        ShopifyUnavailable: There is none: the content is truncated or malformed.
     """
     try:
         value = orjson.loads(content)
@@ -84,11 +84,11 @@ def _seconds(header: str) -> float:
 
 
 def _cost(body: dict[str, Any]) -> tuple[float | None, float, ThrottleStatus | None]:
-    """What was asked for, what was used of it, and what is left; a query that was not run has used nothing."""
+    """Requested cost, actual cost and throttle status. A query that was not run has the actual cost 0."""
     try:
         cost = body["extensions"]["cost"]
-        used = float(cost.get("actualQueryCost") or 0)
-        return float(cost["requestedQueryCost"]), used, ThrottleStatus.parse(cost["throttleStatus"])
+        actual = float(cost.get("actualQueryCost") or 0)
+        return float(cost["requestedQueryCost"]), actual, ThrottleStatus.parse(cost["throttleStatus"])
     except (KeyError, TypeError, ValueError):
         return None, 0.0, None
 

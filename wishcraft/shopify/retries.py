@@ -1,4 +1,4 @@
-"""Repeating what failed in passing. Which failure is passing is said by whoever raises `ShopifyUnavailable`."""
+"""Retry policy of Shopify requests: `ShopifyUnavailable` is transient, every other error is final."""
 
 import logging
 import random
@@ -8,35 +8,35 @@ from typing import Final, TypeVar
 from wishcraft.errors import ShopifyUnavailable
 from wishcraft.shopify.pacing import Clock, backoff_cap
 
-MOST_RETRIES: Final = 3
+MAX_RETRIES: Final = 3
 _log: Final = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 Jitter = Callable[[float, float], float]
-"""Draws a number between two; `random.uniform` unless a test wants to know it beforehand."""
+"""Draws a random number between two limits, as `random.uniform` does; tests pass a fixed one."""
 
 
 class Retry:
-    """A few more attempts with full-jitter pauses between them."""
+    """Up to `MAX_RETRIES` further attempts, with full-jitter backoff."""
 
     def __init__(self, clock: Clock, jitter: Jitter = random.uniform) -> None:
         self.clock = clock
         self.jitter = jitter
 
     async def pause(self, attempt: int) -> None:
-        """Wait after the given failed attempt (0 is the first)."""
+        """Wait after failed attempt number `attempt` (0 is the first)."""
         await self.clock.sleep(self.jitter(0.0, backoff_cap(attempt)))
 
-    async def __call__(self, attempt_once: Callable[[], Awaitable[Result]]) -> Result:
-        """What the first successful attempt returns.
+    async def __call__(self, send_once: Callable[[], Awaitable[Result]]) -> Result:
+        """The result of the first successful attempt.
 
         Raises:
-            ShopifyUnavailable: Of the last attempt, after `MOST_RETRIES` more than one.
+            ShopifyUnavailable: The error of the last attempt, after `MAX_RETRIES` retries.
         """
-        for attempt in range(MOST_RETRIES):
+        for attempt in range(MAX_RETRIES):
             try:
-                return await attempt_once()
+                return await send_once()
             except ShopifyUnavailable as error:
-                _log.warning("%s; trying again (%d of %d)", error, attempt + 1, MOST_RETRIES)
+                _log.warning("%s; trying again (%d of %d)", error, attempt + 1, MAX_RETRIES)
                 await self.pause(attempt)
-        return await attempt_once()
+        return await send_once()

@@ -1,4 +1,4 @@
-"""How the client comes by a shop's access token, and how it is renewed. What keeps tokens is the store's matter."""
+"""Access tokens of shops and their refresh. Where tokens are kept is up to the `TokenStore`."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -10,62 +10,62 @@ from wishcraft.shopify.pacing import Clock
 
 
 class TokenStore(Protocol):
-    """Where offline tokens are kept between requests and processes, encrypted."""
+    """Encrypted storage of offline tokens, shared by all processes."""
 
     async def load(self, shop: str) -> OfflineToken:
         """The shop's current token; `shop` is its `*.myshopify.com` domain.
 
         Raises:
-            ShopifyUnauthorized: The shop has none.
+            ShopifyUnauthorized: The shop has no token.
         """
         ...
 
     async def save(self, shop: str, token: OfflineToken) -> None:
-        """Keep `token` as the shop's; it is durable when this returns."""
+        """Store the shop's token; it is durable when this returns."""
         ...
 
-    def refreshing(self, shop: str) -> AbstractAsyncContextManager[None]:
-        """Hold the shop's refresh to one at a time across all processes."""
+    def refresh_lock(self, shop: str) -> AbstractAsyncContextManager[None]:
+        """Lock the refresh of the shop's token across all processes."""
         ...
 
 
 class AccessTokens:
-    """The shops' access tokens, renewed ahead of their end or once Shopify refuses them."""
+    """The access tokens of all shops, refreshed before they expire or when Shopify rejects them."""
 
     def __init__(
         self, store: TokenStore, exchange: Callable[[str, str], Awaitable[OfflineToken]], clock: Clock
     ) -> None:
-        """`exchange(shop, refresh_token)` asks Shopify for a new pair."""
+        """`exchange(shop, refresh_token)` returns a new pair of tokens from Shopify."""
         self._store = store
         self._exchange = exchange
         self._clock = clock
 
     async def current(self, shop: str) -> OfflineToken:
-        """A token that will last for a while.
+        """A token that does not expire soon.
 
         Raises:
-            ShopifyUnauthorized: The shop has no token, or one that ran out and cannot be renewed.
-            ShopifyUnavailable: It needs renewal, and Shopify cannot be reached.
+            ShopifyUnauthorized: The shop has no token, or an expired one that cannot be refreshed.
+            ShopifyUnavailable: The token needs a refresh, and Shopify cannot be reached.
         """
         token = await self._store.load(shop)
-        return await self.renewed(shop, token) if token.needs_refresh(self._clock.now()) else token
+        return await self.refresh(shop, token) if token.needs_refresh(self._clock.now()) else token
 
-    async def renewed(self, shop: str, stale: OfflineToken) -> OfflineToken:
-        """What takes the place of `stale`: what another process has put there meanwhile, or a token asked for now.
+    async def refresh(self, shop: str, rejected: OfflineToken) -> OfflineToken:
+        """The successor of `rejected`: stored by another process meanwhile, or obtained now.
 
         The new refresh token is durable before the new access token is used, because its first use ends the old pair.
         https://shopify.dev/docs/apps/build/authentication-authorization/access-tokens/offline-access-tokens
 
         Raises:
-            ShopifyUnauthorized: It cannot be renewed.
+            ShopifyUnauthorized: The token cannot be refreshed.
             ShopifyUnavailable: Shopify cannot be reached.
         """
-        async with self._store.refreshing(shop):
-            held = await self._store.load(shop)
-            if held.access != stale.access:
-                return held
-            if held.refresh is None:
+        async with self._store.refresh_lock(shop):
+            stored = await self._store.load(shop)
+            if stored.access != rejected.access:
+                return stored
+            if stored.refresh is None:
                 raise ShopifyUnauthorized(f"{shop}: the access token is not accepted and has no refresh token")
-            fresh = await self._exchange(shop, held.refresh)
-            await self._store.save(shop, fresh)
-            return fresh
+            token = await self._exchange(shop, stored.refresh)
+            await self._store.save(shop, token)
+            return token

@@ -1,4 +1,4 @@
-"""Reading variants from Shopify, by id or all of them. What the readings change is not decided here."""
+"""Reads variants from Shopify, by id or in bulk. It changes nothing in the product's stores."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -12,29 +12,29 @@ from wishcraft.shopify.client import ShopifyClient
 from wishcraft.shopify.graphql_queries import ALL_VARIANTS, DESCRIBE_VARIANT, READ_VARIANTS
 from wishcraft.shopify.ids import from_global, to_global
 
-MOST_IDS: Final = 250
-"""The most ids that `nodes` takes: https://shopify.dev/docs/api/usage/limits#input-array-limits"""
+MAX_IDS: Final = 250
+"""The largest number of ids in one `nodes` query: https://shopify.dev/docs/api/usage/limits#input-array-limits"""
 POINTS_PER_VARIANT: Final = 3
-"""The variant, its inventory item and its product."""
-POINTS_PER_BATCH: Final = MOST_IDS * POINTS_PER_VARIANT
-"""Under the 1,000 points that one query may cost."""
+"""One each for the variant, its inventory item and its product."""
+POINTS_PER_BATCH: Final = MAX_IDS * POINTS_PER_VARIANT
+"""Below the limit of 1,000 points per query."""
 
 
 async def read_variants(client: ShopifyClient, shop: str, ids: Sequence[int]) -> dict[int, VariantReading | None]:
-    """The current reading of each variant in `ids`, at most `MOST_IDS`; None for one that Shopify no longer has.
+    """The current reading of each variant in `ids`, at most `MAX_IDS`; None for a variant that does not exist.
 
     Raises:
-        ValueError: More than `MOST_IDS` ids.
+        ValueError: More than `MAX_IDS` ids.
         WishCraftError: As `ShopifyClient.query` does.
     """
-    if len(ids) > MOST_IDS:
-        raise ValueError(f"{len(ids)} ids; at most {MOST_IDS} at once")
+    if len(ids) > MAX_IDS:
+        raise ValueError(f"{len(ids)} ids; at most {MAX_IDS} at once")
     if not ids:
         return {}
-    wanted = [to_global("ProductVariant", number) for number in ids]
-    nodes = (await client.query(shop, READ_VARIANTS, {"ids": wanted}))["nodes"]
-    if len(nodes) != len(wanted):  # or else what is missing would be taken for deleted
-        raise ShopifyUnavailable(f"{shop}: {len(nodes)} nodes in answer to {len(wanted)} ids")
+    global_ids = [to_global("ProductVariant", number) for number in ids]
+    nodes = (await client.query(shop, READ_VARIANTS, {"ids": global_ids}))["nodes"]
+    if len(nodes) != len(global_ids):  # a missing node must not count as a deleted variant
+        raise ShopifyUnavailable(f"{shop}: {len(nodes)} nodes in answer to {len(global_ids)} ids")
     readings = [_reading(node) for node in nodes if node]
     return dict.fromkeys(ids) | {reading.variant_id: reading for reading in readings}
 
@@ -42,7 +42,7 @@ async def read_variants(client: ShopifyClient, shop: str, ids: Sequence[int]) ->
 async def describe_variant(
     client: ShopifyClient, shop: str, variant_id: int
 ) -> tuple[VariantReading, str | None] | None:
-    """The variant's current reading and the address of its picture, if it has one; None if Shopify has no such variant.
+    """The variant's current reading and the URL of its picture, if any; None if the variant does not exist.
 
     Raises:
         WishCraftError: As `ShopifyClient.query` does.
@@ -55,10 +55,10 @@ async def describe_variant(
 async def bulk_read_variants(client: ShopifyClient, shop: str) -> AsyncGenerator[VariantReading, None]:
     """The current reading of every variant of the shop, in no particular order, one at a time.
 
-    It costs 11 points and some waiting, whatever the size of the catalogue: the choice for large ones.
+    It costs 11 points and some waiting for any size of catalogue, which suits large ones.
 
     Raises:
-        WishCraftError: As `bulk_objects` does; what was yielded before is then not the whole.
+        WishCraftError: As `bulk_objects` does; the readings yielded before are then incomplete.
     """
     async with aclosing(bulk_objects(client, shop, ALL_VARIANTS)) as records:
         async for record in records:

@@ -1,4 +1,4 @@
-"""Queries that record what guests did, and how often registries were read."""
+"""Queries that insert guest events and daily view counts."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from wishcraft.domain.guest_events import AnalyticsType
 
 
 class Event(NamedTuple):
-    """What a guest did; `ref` is the registry's slug or id as the guest named it."""
+    """A guest event; `ref` is the registry's slug or id, unverified."""
 
     shop_id: int
     ref: str
@@ -22,7 +22,7 @@ class Event(NamedTuple):
     item_id: int | None
 
 
-# What names no registry of its shop is left out; so is an item that is not in it.
+# Skips events whose `ref` is not a registry of the shop, or whose item is not in that registry.
 _ADD_EVENTS: Final = text("""
 INSERT INTO analytics_events (shop_id, registry_id, type, occurred_at, visitor_id, data)
 SELECT r.shop_id, r.id, e.type, e.occurred_at, e.visitor_id,
@@ -37,7 +37,7 @@ WHERE e.item_id IS NULL OR i.id IS NOT NULL
 """)
 
 
-# In the order of the ids, so that two processes that count the same registries never wait for each other in a circle.
+# Ordered by id, so that two processes that count the same registries cannot deadlock.
 _ADD_VIEWS: Final = text("""
 INSERT INTO registry_views (shop_id, registry_id, day, views)
 SELECT r.shop_id, r.id, current_date, v.views
@@ -49,13 +49,13 @@ ON CONFLICT (shop_id, registry_id, day) DO UPDATE SET views = registry_views.vie
 
 
 async def add_events(session: AsyncSession, events: Sequence[Event]) -> None:
-    """Insert what guests did; what names no registry of its shop is left out."""
+    """Insert the events; skips those without a registry in their shop."""
     rows = [event._asdict() for event in events]
     await session.execute(_ADD_EVENTS, {"events": orjson.dumps(rows).decode()})
 
 
 async def add_views(session: AsyncSession, views: Mapping[int, Mapping[str, int]]) -> None:
-    """Add to today's views, by shop and slug; slugs that name nothing are left out."""
+    """Add to today's views, by shop id and slug; skips unknown slugs."""
     rows = [
         {"shop_id": shop_id, "slug": slug, "views": count}
         for shop_id, slugs in views.items()

@@ -14,7 +14,7 @@ from wishcraft.store.schema.access import ShopStatus
 
 
 class KeyAge(NamedTuple):
-    """A shop's API key that works, by its prefix."""
+    """Dates of a live API key."""
 
     shop: str
     prefix: str
@@ -24,7 +24,7 @@ class KeyAge(NamedTuple):
 
 
 class KeyHolder(NamedTuple):
-    """Whom a key speaks for, what it may be used for and from where, and the digest that proves it."""
+    """Shop, scopes and allowed networks of a live key, and the digest to verify it with."""
 
     shop_id: int
     key_hash: bytes
@@ -34,7 +34,7 @@ class KeyHolder(NamedTuple):
 
 
 class KeyFacts(NamedTuple):
-    """A key as its shop sees it."""
+    """A key as the shop's administrator sees it."""
 
     name: str
     prefix: str
@@ -47,7 +47,7 @@ class KeyFacts(NamedTuple):
 
 
 _FACTS: Final = select(*(getattr(ApiKey, name) for name in KeyFacts._fields))
-# A key in use is written down once a minute, not with each request.
+# At most one write a minute for each key.
 _NOTE_USED: Final = text("""
 UPDATE api_keys SET last_used_at = now()
 WHERE prefix = ANY(:prefixes) AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
@@ -55,9 +55,9 @@ WHERE prefix = ANY(:prefixes) AND (last_used_at IS NULL OR last_used_at < now() 
 
 
 async def find_holder(session: AsyncSession, prefix: str) -> KeyHolder | None:
-    """The holder of the key with this prefix, unless it is revoked, has expired, or its shop is gone.
+    """The holder of the key with this prefix; None if it is revoked or expired, or if its shop is not active.
 
-    The prefix names one key of one shop, so this is the one query that needs no shop: it tells which.
+    Not scoped by shop: the prefix is unique, and the result says which shop it is.
     """
     query = (
         select(ApiKey.shop_id, ApiKey.key_hash, ApiKey.scopes, ApiKey.ip_allow_list, ApiKey.expires_at)
@@ -74,13 +74,13 @@ async def find_holder(session: AsyncSession, prefix: str) -> KeyHolder | None:
 
 
 async def list_all(session: AsyncSession, shop_id: int) -> list[KeyFacts]:
-    """The shop's keys, the newest first, those that were revoked too."""
+    """The shop's keys, newest first, including revoked ones."""
     rows = await session.execute(_FACTS.where(ApiKey.shop_id == shop_id).order_by(ApiKey.id.desc()))
     return [_facts(row) for row in rows]
 
 
 async def find(session: AsyncSession, shop_id: int, prefix: str) -> KeyFacts | None:
-    """The shop's key with this prefix, locked."""
+    """The shop's key with this prefix, or None; locks the row."""
     query = _FACTS.where(ApiKey.shop_id == shop_id, ApiKey.prefix == prefix).with_for_update()
     row = (await session.execute(query)).one_or_none()
     return _facts(row) if row else None
@@ -95,7 +95,7 @@ async def add(
     ip_allow_list: Sequence[str],
     expires_at: datetime | None,
 ) -> KeyFacts:
-    """Store what proves the key; the key itself is stored nowhere."""
+    """Insert the key's prefix and digest; the key itself is not stored."""
     statement = insert(ApiKey).values(
         shop_id=shop_id,
         name=name,
@@ -110,26 +110,26 @@ async def add(
 
 
 async def end(session: AsyncSession, shop_id: int, prefix: str, after: timedelta) -> None:
-    """Let the key expire after a while, unless it does so sooner."""
-    at = func.least(ApiKey.expires_at, func.now() + after)  # PostgreSQL's `least` passes over what is null
+    """Let the key expire in `after`, or at its own expiry if that is earlier."""
+    at = func.least(ApiKey.expires_at, func.now() + after)  # PostgreSQL's `least` ignores NULL
     where = (ApiKey.shop_id == shop_id, ApiKey.prefix == prefix)
     await session.execute(update(ApiKey).where(*where).values(expires_at=at))
 
 
 async def revoke(session: AsyncSession, shop_id: int, prefix: str) -> bool:
-    """End the key now; False if the shop has no such key. One that was revoked stays as it is."""
+    """Revoke the key now; a revoked key keeps its date. False if the shop has no such key."""
     where = (ApiKey.shop_id == shop_id, ApiKey.prefix == prefix)
     statement = update(ApiKey).where(*where).values(revoked_at=func.coalesce(ApiKey.revoked_at, func.now()))
     return bool((await session.execute(statement.returning(ApiKey.id))).all())
 
 
-async def note_used(session: AsyncSession, prefixes: Sequence[str]) -> None:
-    """Write down that these keys were used just now."""
+async def record_use(session: AsyncSession, prefixes: Sequence[str]) -> None:
+    """Record that these keys were used just now."""
     await session.execute(_NOTE_USED, {"prefixes": list(prefixes)})
 
 
 async def find_ages(session: AsyncSession) -> list[KeyAge]:
-    """The keys of active shops that are neither revoked nor past their end, by shop."""
+    """The live keys of active shops, ordered by shop."""
     query = (
         select(Shop.domain, ApiKey.prefix, ApiKey.created_at, ApiKey.expires_at, ApiKey.last_used_at)
         .join(Shop, Shop.id == ApiKey.shop_id)

@@ -1,4 +1,4 @@
-"""Queries on the audit log: who did what to which resource, and from where."""
+"""Inserts into the audit log: who did what to which resource, and from where."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -32,7 +32,7 @@ async def record(
     resource_id: str,
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    """Insert an audit entry, in the transaction of what it is about."""
+    """Insert an audit log entry. Call it in the transaction of the audited change."""
     await session.execute(
         insert(AuditLog).values(
             shop_id=actor.shop_id,

@@ -1,4 +1,4 @@
-"""How many connections to PostgreSQL there are, and whether it answers when none is free."""
+"""Use of the connection pool, and a probe of PostgreSQL that works when the pool is exhausted."""
 
 from typing import Final, NamedTuple
 
@@ -6,13 +6,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool
 
+from wishcraft.database_errors import translate_database_errors
 from wishcraft.store.engine import Database
 
 _REVISION: Final = text("SELECT version_num FROM alembic_version")
 
 
 class Connections(NamedTuple):
-    """Of this process."""
+    """Connections of this process's pool."""
 
     in_use: int
     idle: int
@@ -20,25 +21,29 @@ class Connections(NamedTuple):
 
 
 def count_connections(db: Database) -> Connections:
-    """As they are now."""
+    """The current use of the pool."""
     pool = db.engine.sync_engine.pool
     assert isinstance(pool, QueuePool)  # noqa: S101  how the engine is built
     return Connections(pool.checkedout(), pool.checkedin(), pool.size())
 
 
 async def read_revision(db: Database) -> str:
-    """The migration that the database is at.
+    """The revision of the latest applied migration.
 
-    Asks over a connection of its own if all are in use, to tell a busy process from a database that is away.
+    Uses a connection outside of the pool if the pool is exhausted: an exhausted pool is not an unavailable database.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL did not answer.
     """
     connections = count_connections(db)
     if connections.in_use < connections.limit:
-        async with db.engine.connect() as connection:
-            return await _ask(connection)
+        async with db.connection() as connection:
+            return await _read_revision(connection)
     engine = create_async_engine(db.engine.url, poolclass=NullPool, connect_args={"connect_timeout": 1})
-    async with engine.connect() as connection:
-        return await _ask(connection)
+    with translate_database_errors():
+        async with engine.connect() as connection:
+            return await _read_revision(connection)
 
 
-async def _ask(connection: AsyncConnection) -> str:
+async def _read_revision(connection: AsyncConnection) -> str:
     return str((await connection.execute(_REVISION)).scalar_one())

@@ -1,9 +1,12 @@
-"""How the application connects to PostgreSQL: pools, timeouts and the kinds of units of work, set here alone."""
+"""The connection pool of PostgreSQL, its timeouts, and the units of work; translates database errors."""
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
+
+from wishcraft.database_errors import translate_database_errors
 
 _TIMEOUTS: Final = (
     "-c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s -c timezone=UTC"
@@ -13,7 +16,7 @@ _CONNECTION: Final = {
     "options": _TIMEOUTS,
     "connect_timeout": 3,
     "application_name": "wishcraft",
-    # A server that has vanished without a word is noticed in some ten seconds instead of a quarter of an hour.
+    # A server that vanished without closing its connections is noticed after about 10 s, instead of 15 minutes.
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
@@ -22,12 +25,20 @@ _CONNECTION: Final = {
 
 
 class Database:
-    """One pool of connections and the units of work on it. Leaving a unit commits it; an exception rolls it back."""
+    """One connection pool and the units of work on it. Leaving a unit of work commits it; an exception rolls it back.
+
+    Each context manager raises DatabaseUnavailable and DatabaseRejected in place of the driver's errors, on entering,
+    in its block and on commit (see `wishcraft.database_errors`).
+    """
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
-        """`url` names psycopg as its driver, as `Settings.database_url` does; nothing connects yet.
+        """Create the pool; connections are opened on demand.
 
-        A caller waits 5 s at most for one of the `pool_size` connections, and a connect takes 3 s at most.
+        A caller waits at most 5 s for one of the `pool_size` connections, and connecting takes at most 3 s.
+
+        Args:
+            url: Names psycopg as its driver, as `Settings.database_url` does.
+            pool_size: The most connections that are open at once.
         """
         self.engine: Final = create_async_engine(
             url,
@@ -35,7 +46,7 @@ class Database:
             max_overflow=0,
             pool_timeout=5,
             pool_pre_ping=True,
-            hide_parameters=True,  # in messages: they are people's names and addresses
+            hide_parameters=True,  # keeps names and e-mail addresses out of error messages
             connect_args=_CONNECTION,
         )
         self._transactions = async_sessionmaker(self.engine, expire_on_commit=False)
@@ -47,17 +58,33 @@ class Database:
             self.engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False
         )
 
-    def autocommit(self) -> AbstractAsyncContextManager[AsyncSession]:
+    @asynccontextmanager
+    async def autocommit(self) -> AsyncIterator[AsyncSession]:
         """A session in autocommit mode, for a single query: no BEGIN and COMMIT round trips."""
-        return self._autocommits()
+        with translate_database_errors():
+            async with self._autocommits() as session:
+                yield session
 
-    def transaction(self) -> AbstractAsyncContextManager[AsyncSession]:
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
         """A read-write transaction (READ COMMITTED)."""
-        return self._transactions.begin()
+        with translate_database_errors():
+            async with self._transactions.begin() as session:
+                yield session
 
-    def repeatable_read(self) -> AbstractAsyncContextManager[AsyncSession]:
+    @asynccontextmanager
+    async def repeatable_read(self) -> AsyncIterator[AsyncSession]:
         """A read-only REPEATABLE READ transaction: all of its queries see one snapshot."""
-        return self._repeatable_reads.begin()
+        with translate_database_errors():
+            async with self._repeatable_reads.begin() as session:
+                yield session
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
+        """A connection outside of a unit of work, for session-level locks and health probes."""
+        with translate_database_errors():
+            async with self.engine.connect() as connection:
+                yield connection
 
     async def close(self) -> None:
         """Close every connection."""

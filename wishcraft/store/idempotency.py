@@ -1,4 +1,4 @@
-"""What was created under which `Idempotency-Key`: a repeated request finds it instead of making another."""
+"""Queries about idempotency keys: a repeated creation gets the stored result instead of creating another object."""
 
 from datetime import timedelta
 from typing import Final, NamedTuple
@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 KEPT: Final = timedelta(hours=24)
 
-# Two that come at once with the same key: the second waits here for the first to commit, and then finds what it made.
-_CLAIM: Final = text("""
+# Of two concurrent requests with the same key, the second waits here until the first commits, and finds its result.
+_ACQUIRE: Final = text("""
 INSERT INTO idempotency_keys (shop_id, caller, key, request_hash, created, expires_at)
 VALUES (:shop_id, :caller, :key, :request_hash, '', now() + :kept)
 ON CONFLICT (shop_id, caller, key) DO UPDATE
@@ -24,13 +24,13 @@ _FIND_LIVE: Final = text("""
 SELECT request_hash, created FROM idempotency_keys
 WHERE shop_id = :shop_id AND caller = :caller AND key = :key AND expires_at >= now()
 """)
-_SETTLE: Final = text("""
+_COMPLETE: Final = text("""
 UPDATE idempotency_keys SET created = :created WHERE shop_id = :shop_id AND caller = :caller AND key = :key
 """)
 
 
 class IdempotencyKey(NamedTuple):
-    """A caller's key, and the digest of the request that it was sent with."""
+    """A caller's key, with the digest of the request that carries it."""
 
     shop_id: int
     caller: str
@@ -38,33 +38,33 @@ class IdempotencyKey(NamedTuple):
     request_hash: bytes
 
     @property
-    def name(self) -> dict[str, object]:
-        """What finds its row."""
+    def row_key(self) -> dict[str, object]:
+        """The columns that identify its row."""
         return {"shop_id": self.shop_id, "caller": self.caller, "key": self.key}
 
 
 class StoredResult(NamedTuple):
-    """What an earlier request with the key made, and whether it asked for the same."""
+    """What an earlier request with the key created, and whether its digest is the same."""
 
     created: str
     same_request: bool
 
 
-async def acquire_key(session: AsyncSession, wanted: IdempotencyKey) -> StoredResult | None:
-    """Take the key for this transaction; or what was made under it before."""
-    taken = await session.execute(_CLAIM, wanted._asdict() | {"kept": KEPT})
-    if taken.all():
+async def acquire_key(session: AsyncSession, key: IdempotencyKey) -> StoredResult | None:
+    """Acquire the key for this transaction and return None, or return the result of an earlier request."""
+    acquired = await session.execute(_ACQUIRE, key._asdict() | {"kept": KEPT})
+    if acquired.all():
         return None
-    request_hash, created = (await session.execute(_FIND, wanted.name)).one()
-    return StoredResult(created, bytes(request_hash) == wanted.request_hash)
+    request_hash, created = (await session.execute(_FIND, key.row_key)).one()
+    return StoredResult(created, bytes(request_hash) == key.request_hash)
 
 
-async def find_result(session: AsyncSession, wanted: IdempotencyKey) -> StoredResult | None:
-    """What was made under the key before; does not take it."""
-    row = (await session.execute(_FIND_LIVE, wanted.name)).one_or_none()
-    return StoredResult(row.created, bytes(row.request_hash) == wanted.request_hash) if row else None
+async def find_result(session: AsyncSession, key: IdempotencyKey) -> StoredResult | None:
+    """The result of an earlier request with the key, or None; does not acquire the key."""
+    row = (await session.execute(_FIND_LIVE, key.row_key)).one_or_none()
+    return StoredResult(row.created, bytes(row.request_hash) == key.request_hash) if row else None
 
 
-async def complete(session: AsyncSession, claimed: IdempotencyKey, created: str) -> None:
-    """Write down what was made, in the transaction that made it."""
-    await session.execute(_SETTLE, claimed.name | {"created": created})
+async def complete(session: AsyncSession, key: IdempotencyKey, created: str) -> None:
+    """Store the slug or id of the created object. Call it in the transaction that created it."""
+    await session.execute(_COMPLETE, key.row_key | {"created": created})

@@ -1,4 +1,4 @@
-"""Queries for violations of the invariants, each scoped to one shop."""
+"""Queries that find violated invariants, each scoped to one shop."""
 
 from datetime import timedelta
 from typing import Final
@@ -32,16 +32,16 @@ FROM shops s WHERE s.id = :shop_id
 
 
 async def find_miscounted(session: AsyncSession, shop_id: int) -> dict[int, int]:
-    """The registries with items whose count is not that of their live purchases, in order, and how many items it is."""
+    """Number of items whose `quantity_purchased` differs from their live purchases, by registry id, ascending."""
     rows = await session.execute(_FIND_MISCOUNTED, {"shop_id": shop_id, "live": _LIVE})
     return {registry_id: items for registry_id, items in rows}  # noqa: C416  rows are not pairs to mypy
 
 
 async def count_stuck_reminders(session: AsyncSession, shop_id: int, older: timedelta) -> int:
-    """How many reminders have been `sending` for longer than that."""
+    """Number of reminders that have been `sending` for longer than `older`."""
     return int((await session.execute(_COUNT_STUCK, {"shop_id": shop_id, "older": older})).scalar_one())
 
 
 async def is_unsynced(session: AsyncSession, shop_id: int, older: timedelta) -> bool:
-    """Whether the shop has something to sync, and no sync has come to its end for longer than that."""
+    """Whether the shop has items to sync and its last finished sync is older than `older`."""
     return bool((await session.execute(_IS_UNSYNCED, {"shop_id": shop_id, "older": older})).scalar_one_or_none())

@@ -1,4 +1,4 @@
-"""What became of the mails of all shops together: figures alone, of no shop and no address."""
+"""Statistics on reminders of all shops: sent, failed and why; no addresses."""
 
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -8,15 +8,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 
 class FailedMails(NamedTuple):
-    """Reminders of a shop that were given up for the same reason."""
+    """Number of a shop's failed reminders with the same reason."""
 
     shop: str
     reason: str
     mails: int
 
 
-class Mailed(NamedTuple):
-    """How many reminders were sent, and how many given up, be it because their address was refused."""
+class MailCounts(NamedTuple):
+    """Numbers of sent and of failed reminders; `failed` includes those whose address was rejected."""
 
     sent: int
     failed: int
@@ -39,13 +39,13 @@ _FAILURES: Final = text("""
 """)
 
 
-async def count_days(session: AsyncSession, end: datetime, days: int) -> dict[int, Mailed]:
-    """Those of the last so many times 24 hours before `end`, by how many days ago: 0 is the last."""
+async def count_days(session: AsyncSession, end: datetime, days: int) -> dict[int, MailCounts]:
+    """Counts of the last `days` periods of 24 hours before `end`, by age in days (0 is the latest)."""
     rows = await session.execute(_COUNT, {"end": end, "days": days})
-    return {days_ago: Mailed(sent, failed) for days_ago, sent, failed in rows}
+    return {days_ago: MailCounts(sent, failed) for days_ago, sent, failed in rows}
 
 
 async def find_failures(session: AsyncSession, begin: datetime, end: datetime) -> list[FailedMails]:
-    """The reminders that were given up from `begin` until before `end`, by shop and reason, the most first."""
+    """Failed reminders from `begin` to before `end`, by shop and reason, most first."""
     rows = await session.execute(_FAILURES, {"begin": begin, "end": end})
     return [FailedMails._make(row) for row in rows]

@@ -18,10 +18,10 @@ _ROWS_AT_ONCE: Final = 5_000
 _LIVE: Final = sorted(status.value for status in LIVE_PURCHASES)
 
 Readings = Mapping[int, VariantReading | None]
-"""What Shopify said of variants by their ids; None is a variant that it no longer has."""
+"""Shopify's readings by variant id; None for a variant that Shopify has deleted."""
 
-# One row per variant. What a deleted variant leaves NULL keeps the item's value, its price and title among them:
-# guests still see what was wished for. `compare_at_price` may be NULL of its own, so it is kept by `deleted`.
+# One row per variant. NULL columns of a deleted variant keep the item's values, such as price and title, so guests
+# still see the item. `compare_at_price` may be NULL in its own right, so `deleted` decides about it.
 _READING: Final = """
 WITH reading AS (
     SELECT * FROM jsonb_to_recordset(CAST(:readings AS jsonb)) AS r (
@@ -47,7 +47,7 @@ WITH reading AS (
             r.available,
             CASE WHEN i.status = 'hidden' THEN i.status ELSE r.status END AS status
     ) n
-    -- A reading that a webhook brought after this one was asked for is newer: leave it.
+    -- A webhook may have written a newer reading since this one was requested: keep it.
     WHERE (i.inventory_observed_at IS NULL OR i.inventory_observed_at < :observed_at)
       AND (n.product_id, n.inventory_item_id, n.handle, n.product_title, n.variant_title, n.price,
            n.compare_at_price, n.tracked, n.inventory_quantity, n.inventory_policy, n.available, n.status)
@@ -71,7 +71,7 @@ RETURNING i.registry_id
 """
 )
 
-# Items of the few registries that are locked: their purchases are counted one item at a time, by an index.
+# Only the few locked registries, so purchases are counted item by item, by an index.
 _RECOUNT: Final = text("""
 UPDATE registry_items i SET quantity_purchased = m.counted, updated_at = now()
 FROM (
@@ -88,7 +88,7 @@ RETURNING i.registry_id, i.id, m.was, m.counted
 
 
 async def find_variants(session: AsyncSession, shop_id: int) -> "array[int]":
-    """The distinct variants that the shop's active registries wish for, in order: 8 bytes each, however many."""
+    """The distinct variant ids in the shop's active registries, ascending; an array, for 8 bytes an id."""
     query = (
         select(RegistryItem.variant_id)
         .distinct()
@@ -106,7 +106,7 @@ async def find_variants(session: AsyncSession, shop_id: int) -> "array[int]":
 async def find_changed_registries(
     session: AsyncSession, shop_id: int, readings: Readings, observed_at: datetime
 ) -> list[int]:
-    """The ids of the active registries in which these readings would change an item, in order."""
+    """The ids of the active registries in which these readings would change an item, ascending."""
     parameters = {"shop_id": shop_id, "readings": _encode(readings), "observed_at": observed_at}
     return list(await session.scalars(_FIND_CHANGED, parameters))
 
@@ -114,12 +114,12 @@ async def find_changed_registries(
 async def apply_readings(
     session: WriteSession, shop_id: int, registry_ids: Sequence[int], readings: Readings, observed_at: datetime
 ) -> list[int]:
-    """Write what the readings change in these registries, which the caller has locked.
+    """Update the items that the readings change in these registries, which the caller has locked.
 
-    Items that are as they were, or were read later than `observed_at`, are left alone.
+    Skips unchanged items and items that were read after `observed_at`.
 
     Returns:
-        The registry's id for each item written: one registry may stand in it several times.
+        The registry id of each updated item, with repetitions.
     """
     parameters = {
         "shop_id": shop_id,
@@ -135,36 +135,15 @@ def _encode(readings: Readings) -> str:
     return orjson.dumps(rows, default=str).decode()
 
 
-def _row(variant_id: int, reading: VariantReading | None) -> dict[str, object]:
-    status = item_status(reading)
+def _row(variant_id: int, reading: VariantReading | None) -> dict[str, Any]:
     if reading is None:
-        return {
-            "variant_id": variant_id,
-            "deleted": True,
-            "inventory_quantity": 0,
-            "available": False,
-            "status": status,
-        }
-    return {
-        "variant_id": variant_id,
-        "deleted": False,
-        "product_id": reading.product_id,
-        "inventory_item_id": reading.inventory_item_id,
-        "handle": reading.handle,
-        "product_title": reading.product_title,
-        "variant_title": reading.variant_title,
-        "price": reading.price,
-        "compare_at_price": reading.compare_at_price,
-        "tracked": reading.tracked,
-        "inventory_quantity": reading.inventory_quantity,
-        "inventory_policy": reading.inventory_policy,
-        "available": is_available(reading),
-        "status": status,
-    }
+        gone = {"inventory_quantity": 0, "available": False, "status": item_status(None)}
+        return {"variant_id": variant_id, "deleted": True, **gone}
+    return {"deleted": False, **_reading_columns(reading)}
 
 
 class NewItem(NamedTuple):
-    """The registrant's part of an item that is added."""
+    """The registrant's values of a new item."""
 
     variant_id: int
     quantity: int
@@ -173,7 +152,7 @@ class NewItem(NamedTuple):
 
 
 class ItemReading(NamedTuple):
-    """Shopify's part of an item that is added, and a moment before Shopify was asked."""
+    """Shopify's values of a new item; `observed_at` is a time before the request to Shopify."""
 
     variant: VariantReading
     image: str | None
@@ -181,7 +160,7 @@ class ItemReading(NamedTuple):
 
 
 class Slots(NamedTuple):
-    """How full a registry is: its shown items, the last display order, and an item of the same variant."""
+    """Number of shown items, last display order, and id and status of the item with the same variant, if any."""
 
     shown: int
     last: int
@@ -189,8 +168,8 @@ class Slots(NamedTuple):
     same_status: ItemStatus | None
 
 
-class Recounted(NamedTuple):
-    """An item whose `quantity_purchased` was wrong."""
+class CorrectedCount(NamedTuple):
+    """An item whose `quantity_purchased` was wrong, before and after."""
 
     item_id: int
     was: int
@@ -198,7 +177,7 @@ class Recounted(NamedTuple):
 
 
 async def find_slots(session: AsyncSession, shop_id: int, registry_id: int, variant_id: int) -> Slots:
-    """How full the registry is before the variant is added."""
+    """The registry's slots before the variant is added."""
     where = (RegistryItem.shop_id == shop_id, RegistryItem.registry_id == registry_id)
     shown = func.count().filter(RegistryItem.status != ItemStatus.HIDDEN)
     count = (
@@ -219,7 +198,7 @@ async def add(
     currency: str,
     display_order: int,
 ) -> int:
-    """Insert an item; its id."""
+    """Insert an item; returns its id."""
     values = {
         "shop_id": shop_id,
         "registry_id": registry_id,
@@ -255,17 +234,17 @@ async def remove(session: WriteSession, shop_id: int, registry_id: int, item_id:
     return await update_columns(session, shop_id, registry_id, item_id, {"status": ItemStatus.HIDDEN})
 
 
-async def recount(session: WriteSession, shop_id: int, registry_ids: Sequence[int]) -> dict[int, list[Recounted]]:
+async def recount(session: WriteSession, shop_id: int, registry_ids: Sequence[int]) -> dict[int, list[CorrectedCount]]:
     """Set `quantity_purchased` of these locked registries' items to the sum of their live purchases.
 
     Returns:
-        The items that were wrong, by registry.
+        The corrected items, by registry id.
     """
     parameters = {"shop_id": shop_id, "live": _LIVE, "registry_ids": list(registry_ids)}
-    recounted: dict[int, list[Recounted]] = {}
+    corrected: dict[int, list[CorrectedCount]] = {}
     for registry_id, *item in await session.execute(_RECOUNT, parameters):
-        recounted.setdefault(registry_id, []).append(Recounted(*item))
-    return recounted
+        corrected.setdefault(registry_id, []).append(CorrectedCount(*item))
+    return corrected
 
 
 def _shown(shop_id: int, registry_id: int, item_id: int) -> tuple[Any, ...]:
@@ -283,14 +262,15 @@ def _columns(new: NewItem, reading: ItemReading) -> dict[str, Any]:
         "priority": new.priority,
         "notes": new.notes,
         "image": reading.image,
-        **_as_read(reading.variant, reading.observed_at),
+        "inventory_observed_at": reading.observed_at,
+        **_reading_columns(reading.variant),
     }
 
 
-def _as_read(reading: VariantReading, observed_at: datetime) -> dict[str, Any]:
+def _reading_columns(reading: VariantReading) -> dict[str, Any]:
     return {
-        "product_id": reading.product_id,
         "variant_id": reading.variant_id,
+        "product_id": reading.product_id,
         "inventory_item_id": reading.inventory_item_id,
         "handle": reading.handle,
         "product_title": reading.product_title,
@@ -302,5 +282,4 @@ def _as_read(reading: VariantReading, observed_at: datetime) -> dict[str, Any]:
         "inventory_policy": reading.inventory_policy,
         "available": is_available(reading),
         "status": item_status(reading),
-        "inventory_observed_at": observed_at,
     }

@@ -1,4 +1,4 @@
-"""Lists of registries, page by page, each scoped to one shop: an id is a place in a list, and the newest come first."""
+"""Lists of registries with keyset pagination by id, newest first, each scoped to one shop."""
 
 import re
 import unicodedata
@@ -18,10 +18,10 @@ _ACCENTS: Final = re.compile("[\u0300-\u036f]")
 
 
 class Search(NamedTuple):
-    """What a guest looks for; what is None does not matter."""
+    """Filters of a guest's search; None does not filter."""
 
     words: str | None = None
-    """Each word must be in the title or in a registrant's name, accents and capitals aside."""
+    """Each word must occur in the title or a registrant's name; case and accents are ignored."""
     event_type: EventType | None = None
     event_from: date | None = None
     event_to: date | None = None
@@ -29,7 +29,7 @@ class Search(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """A registry as one line of a list; `id` is its place in it."""
+    """A registry as a list entry; `id` is the pagination key."""
 
     id: int
     slug: str
@@ -39,7 +39,7 @@ class Summary(NamedTuple):
 
 
 class OwnRegistry(NamedTuple):
-    """A registry as its registrant sees it among their own."""
+    """A registry in its registrant's own list."""
 
     id: int
     slug: str
@@ -58,26 +58,26 @@ class OwnRegistry(NamedTuple):
 async def list_public(
     session: AsyncSession, shop_id: int, limit: int, before: int | None = None, search: Search | None = None
 ) -> list[Summary]:
-    """Public active registries that fit the search, the newest first, after the one whose id is `before`."""
+    """Public active registries that match the search, newest first, with ids below `before`."""
     query = select(*(getattr(Registry, name) for name in Summary._fields)).where(
         Registry.shop_id == shop_id,
         Registry.visibility == Visibility.PUBLIC,
         Registry.status == RegistryStatus.ACTIVE,
     )
-    return [Summary(*row) for row in await _page(session, _narrowed(query, search or Search()), limit, before)]
+    return [Summary(*row) for row in await _page(session, _filter(query, search or Search()), limit, before)]
 
 
 async def list_own(
     session: AsyncSession, shop_id: int, customer_id: int, limit: int, before: int | None = None
 ) -> list[OwnRegistry]:
-    """All registries of the customer, archived ones too, the newest first, after the one whose id is `before`."""
+    """All registries of the customer, including archived ones, newest first, with ids below `before`."""
     query = select(*(getattr(Registry, name) for name in OwnRegistry._fields)).where(
         Registry.shop_id == shop_id, Registry.customer_id == customer_id
     )
     return [OwnRegistry(*row) for row in await _page(session, query, limit, before)]
 
 
-def _narrowed(query: Select[Any], search: Search) -> Select[Any]:
+def _filter(query: Select[Any], search: Search) -> Select[Any]:
     plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", search.words or "")).lower()
     for word in plain.replace("\0", " ").split()[:_MOST_WORDS]:
         query = query.where(Registry.search_text.contains(word, autoescape=True))

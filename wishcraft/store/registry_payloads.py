@@ -1,6 +1,6 @@
-"""Registries' answers for guests, made by the thousand: PostgreSQL writes the JSON of their items.
+"""Registry payloads in bulk: PostgreSQL writes the JSON of the items.
 
-What an answer says is defined in `domain/answers.py`; a test holds the SQL here to it, byte for byte.
+`domain/registry_payload.py` defines the payload; a test compares the SQL here with it, byte for byte.
 """
 
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ from wishcraft.store.schema.registries import CoRegistrant
 
 
 class Parts(NamedTuple):
-    """What a registry's answer is composed of, and how much of the cache its shop may take."""
+    """Parts of a registry's payload, and the cache quota of its shop."""
 
     registry: RegistryFacts
     items: str
-    """A JSON array of the items' answers in display order."""
+    """JSON array of the items' payloads, in display order."""
     sums: Sums
     quota: Quota
 
 
-# The keys of `a` are the item's answer. Its order of keys, and rounding halves up, are the domain's.
+# The columns of `a` are the item's payload. The order of keys and half-up rounding follow `domain/registry_payload.py`.
 _PARTS: Final = text("""
 SELECT r.id, r.slug, r.version, r.title, r.description, r.event_type, r.event_date, r.customer_first_name,
     r.visibility, r.status, r.customer_id, s.currency, r.co_registrants, s.settings, i.items,
@@ -61,9 +61,9 @@ WHERE r.shop_id = :shop_id AND r.slug = ANY(:slugs)
 
 
 async def find_parts(session: AsyncSession, shop_id: int, slugs: Sequence[str]) -> list[Parts]:
-    """The parts of these registries' answers in one query, whatever the number; slugs that name nothing are left out.
+    """The parts of these registries' payloads, in one query; skips unknown slugs.
 
-    One statement sees one state of the database: a version belongs to its items.
+    One statement sees one snapshot, so each version belongs to its items.
     """
     parameters = {
         "shop_id": shop_id,

@@ -1,4 +1,4 @@
-"""Queries about how often registries are read, each scoped to one shop. A title, which may name people, leaves none."""
+"""Queries about registry views, each scoped to one shop. None returns a title, which may contain names of people."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -8,15 +8,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 
 class MostViewed(NamedTuple):
-    """A registry that was read; its slug if it is public."""
+    """Views of a registry; the slug only if it is public."""
 
     id: int
     slug: str | None
     views: int
 
 
-class Unread(NamedTuple):
-    """How many active registries there are, how many of them nobody has read, and some of these that are public."""
+class UnviewedRegistries(NamedTuple):
+    """Numbers of active registries and of those without views, and slugs of some public ones without views."""
 
     active: int
     unviewed: int
@@ -52,18 +52,18 @@ WHERE r.shop_id = :shop_id AND r.slug = ANY(:slugs) AND EXISTS (
 
 
 async def find_most_viewed(session: AsyncSession, shop_id: int, days: int, limit: int) -> list[MostViewed]:
-    """The shop's most read registries of the last so many days, the most read first."""
+    """The shop's most viewed registries of the last `days` days, most viewed first."""
     rows = await session.execute(_MOST_VIEWED, {"shop_id": shop_id, "days": days, "limit": limit})
     return [MostViewed._make(row) for row in rows]
 
 
-async def find_unviewed(session: AsyncSession, shop_id: int, days: int, limit: int) -> Unread:
-    """The shop's active registries that are older than so many days and that nobody has read in them."""
+async def find_unviewed(session: AsyncSession, shop_id: int, days: int, limit: int) -> UnviewedRegistries:
+    """The shop's active registries that are older than `days` days and had no view in that time."""
     rows = await session.execute(_UNVIEWED, {"shop_id": shop_id, "days": days, "limit": limit})
-    return Unread._make(rows.one())
+    return UnviewedRegistries._make(rows.one())
 
 
 async def count_viewed(session: AsyncSession, shop_id: int, slugs: Sequence[str], days: int) -> int:
-    """How many of these registries were read in the last so many days."""
+    """Number of these registries with views in the last `days` days."""
     parameters = {"shop_id": shop_id, "slugs": list(slugs), "days": days}
     return int((await session.execute(_COUNT_VIEWED, parameters)).scalar_one())

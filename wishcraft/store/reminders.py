@@ -1,6 +1,6 @@
-"""Queries about reminders, each scoped to one shop, but for those that judge the refusals of all.
+"""Queries about reminders, each scoped to one shop, except those that count rejections over all shops.
 
-A recipient's address leaves this module in `Claimed` alone.
+Only `ClaimedReminder` carries a recipient's address out of this module.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -19,15 +19,15 @@ from wishcraft.store.schema.mail import ReminderState
 
 
 class Sender(NamedTuple):
-    """What a shop's mails say of it."""
+    """The shop's values that its mails show."""
 
     name: str
     timezone: str
     settings: ShopSettings
 
 
-class Owed(NamedTuple):
-    """Reminders that a registry is owed and that have not been dealt with."""
+class DueReminders(NamedTuple):
+    """Number of due reminders of a registry that are not sent or claimed."""
 
     slug: str
     kind: ReminderKind
@@ -35,15 +35,15 @@ class Owed(NamedTuple):
     mails: int
 
 
-class Tried(NamedTuple):
-    """How many reminders went out, and of how many the address was refused."""
+class DeliveryCounts(NamedTuple):
+    """Number of sent reminders, and of those whose address was rejected."""
 
     sent: int
     refused: int
 
 
-class Wanted(NamedTuple):
-    """Reminders as columns, which is how they go to PostgreSQL."""
+class ReminderRows(NamedTuple):
+    """Reminders column by column, as arrays for `unnest`."""
 
     registry_ids: list[int]
     dates: list[date]
@@ -51,7 +51,7 @@ class Wanted(NamedTuple):
     recipients: list[str]
 
     def add(self, registry_id: int, event_date: date, kind: ReminderKind, recipient: str) -> None:
-        """One more."""
+        """Append a reminder."""
         self.registry_ids.append(registry_id)
         self.dates.append(event_date)
         self.kinds.append(kind)
@@ -59,8 +59,8 @@ class Wanted(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
-    """A reminder that is this run's to send, or that turned out to be for a suppressed address."""
+class ClaimedReminder:
+    """A reminder that this run has claimed for sending, or that was found to have a suppressed address."""
 
     id: int
     attempt: int
@@ -71,13 +71,13 @@ class Claimed:
     suppressed: bool
 
 
-_WANTED: Final = """
+_ROWS: Final = """
     SELECT w.* FROM unnest(
         CAST(:registry_ids AS bigint[]), CAST(:dates AS date[]), CAST(:kinds AS text[]), CAST(:recipients AS text[])
     ) AS w (registry_id, event_date, kind, recipient)
 """
 _PLAN: Final = text(
-    f"WITH wanted AS ({_WANTED})"  # noqa: S608  constants alone
+    f"WITH wanted AS ({_ROWS})"  # noqa: S608  constants alone
     """
     INSERT INTO reminders (shop_id, registry_id, kind, event_date, recipient, message_id)
     SELECT :shop_id, w.registry_id, w.kind, w.event_date, w.recipient,
@@ -86,8 +86,8 @@ _PLAN: Final = text(
     ON CONFLICT (registry_id, kind, event_date, recipient) DO NOTHING
     """
 )
-_FIND_OWED: Final = text(
-    f"WITH wanted AS ({_WANTED})"  # noqa: S608  constants alone
+_FIND_DUE: Final = text(
+    f"WITH wanted AS ({_ROWS})"  # noqa: S608  constants alone
     """
     SELECT r.slug, w.kind, w.event_date, count(*)
     FROM wanted w
@@ -100,7 +100,7 @@ _FIND_OWED: Final = text(
     GROUP BY r.slug, w.kind, w.event_date ORDER BY w.event_date, r.slug
     """
 )
-# What a reminder must be to be sent today: of an event that is still on that day, whose registry and shop are active.
+# A sendable reminder is pending, its event still has that date, and its registry and shop are active.
 _SENDABLE: Final = """
     FROM reminders m
     JOIN unnest(CAST(:dates AS date[]), CAST(:kinds AS text[])) AS due (event_date, kind) USING (event_date, kind)
@@ -126,15 +126,15 @@ _CLAIM: Final = text(
     RETURNING m.id, m.attempts, m.message_id, mine.slug, m.event_date, m.recipient, mine.suppressed
     """  # noqa: S608  constants alone
 )
-_REFUSED: Final = "refused: "
-"""How `last_error` begins while it is pending, or suppressed, because its address was refused."""
-_COUNT_TRIED: Final = text(
+_REJECTED: Final = "refused: "
+"""Prefix of `last_error` of a reminder whose address was rejected."""
+_COUNT_DELIVERIES: Final = text(
     """
     SELECT count(*) FILTER (WHERE state = 'sent'), count(*) FILTER (WHERE state = 'pending' AND last_error ^@ :refused)
     FROM reminders WHERE updated_at >= :since
     """
 )
-_SUPPRESS_REFUSED: Final = text(
+_SUPPRESS_REJECTED: Final = text(
     """
     WITH refused AS (
         UPDATE reminders SET state = 'suppressed', updated_at = now()
@@ -146,7 +146,7 @@ _SUPPRESS_REFUSED: Final = text(
     ON CONFLICT (shop_id, address_hash) DO NOTHING
     """
 )
-_GIVE_UP: Final = text(
+_FAIL_PAST: Final = text(
     """
     UPDATE reminders SET state = 'failed', updated_at = now(),
         last_error = concat_ws('; ', last_error, 'the day of the event is over')
@@ -156,18 +156,18 @@ _GIVE_UP: Final = text(
 
 
 async def find_sender(session: AsyncSession, shop_id: int) -> Sender | None:
-    """The shop as its mails show it, also one that has uninstalled the app; None if it is gone."""
+    """The shop as its mails show it, active or not; None if it does not exist."""
     query = select(Shop.name, Shop.timezone, Shop.settings).where(Shop.id == shop_id)
     row = (await session.execute(query)).one_or_none()
     return Sender(*row) if row else None
 
 
-async def each_owed_batch(
+async def iter_due_batches(
     db: Database, shop_id: int, due: Mapping[date, ReminderKind], size: int
-) -> AsyncIterator[Wanted]:
-    """The reminders that the shop's active registries are owed, sent or not, for `size` registries at a time.
+) -> AsyncIterator[ReminderRows]:
+    """Yield the due reminders of the shop's active registries, sent or not, for `size` registries at a time.
 
-    Each batch is read in a unit of work of its own.
+    Reads each batch in its own unit of work.
     """
     after = 0
     while True:
@@ -186,46 +186,47 @@ async def each_owed_batch(
             rows = (await session.execute(query)).all()
         if not rows:
             return
-        wanted = Wanted([], [], [], [])
+        batch = ReminderRows([], [], [], [])
         for registry_id, event_date, registrant, others in rows:
             assert event_date  # noqa: S101  the query asks for dates
             for recipient in recipients([registrant, *(other["email"] for other in others)]):
-                wanted.add(registry_id, event_date, due[event_date], recipient)
-        yield wanted
+                batch.add(registry_id, event_date, due[event_date], recipient)
+        yield batch
         after = rows[-1][0]
 
 
-async def plan(session: AsyncSession, shop_id: int, wanted: Wanted, domain: str) -> None:
-    """Write down those that are not yet; each gets its `Message-ID`, which ends in `domain`, for good."""
-    await session.execute(_PLAN, {"shop_id": shop_id, "domain": domain, **wanted._asdict()})
+async def plan(session: AsyncSession, shop_id: int, batch: ReminderRows, domain: str) -> None:
+    """Insert the reminders that do not exist yet, each with a permanent `Message-ID` at `domain`."""
+    await session.execute(_PLAN, {"shop_id": shop_id, "domain": domain, **batch._asdict()})
 
 
-async def find_owed(session: AsyncSession, shop_id: int, wanted: Wanted) -> list[Owed]:
-    """Those that would be sent, counted by registry and kind, the next event first."""
-    rows = await session.execute(_FIND_OWED, {"shop_id": shop_id, **wanted._asdict()})
-    return [Owed(slug, ReminderKind(kind), event_date, mails) for slug, kind, event_date, mails in rows]
+async def find_due(session: AsyncSession, shop_id: int, batch: ReminderRows) -> list[DueReminders]:
+    """Numbers of reminders that would be sent, by registry and kind, next event first."""
+    rows = await session.execute(_FIND_DUE, {"shop_id": shop_id, **batch._asdict()})
+    return [DueReminders(slug, ReminderKind(kind), event_date, mails) for slug, kind, event_date, mails in rows]
 
 
 async def find_sendable(session: AsyncSession, shop_id: int, due: Mapping[date, ReminderKind]) -> list[int]:
-    """The ids of the reminders that can be sent now, the next event's first."""
-    return list(await session.scalars(_FIND_SENDABLE, _due(shop_id, due)))
+    """The ids of the reminders that can be sent now, next event first."""
+    return list(await session.scalars(_FIND_SENDABLE, _due_parameters(shop_id, due)))
 
 
-async def claim(
+async def claim_batch(
     session: AsyncSession, shop_id: int, due: Mapping[date, ReminderKind], ids: Sequence[int]
-) -> list[Claimed]:
-    """Take those of the reminders that can still be sent: `sending`, or `suppressed` if their address is.
+) -> list[ClaimedReminder]:
+    """Set those of the reminders that can still be sent to `sending`, or to `suppressed` if their address is.
 
-    Rows that another process holds, or has dealt with, are left out. What is returned is this process's to send once
-    the caller has committed, and then to settle.
+    Skips rows that another process has locked or handled. After the commit the caller sends each returned reminder and
+    calls `record_outcome`.
     """
-    return [Claimed(*row) for row in await session.execute(_CLAIM, {**_due(shop_id, due), "ids": list(ids)})]
+    parameters = {**_due_parameters(shop_id, due), "ids": list(ids)}
+    return [ClaimedReminder(*row) for row in await session.execute(_CLAIM, parameters)]
 
 
-async def settle(
-    session: AsyncSession, shop_id: int, claimed: Claimed, state: ReminderState, error: str | None = None
+async def record_outcome(
+    session: AsyncSession, shop_id: int, claimed: ClaimedReminder, state: ReminderState, error: str | None = None
 ) -> None:
-    """Say what became of a reminder that this process claimed; one that another has taken since is left alone."""
+    """Store the outcome of a claimed reminder, unless another process has claimed it since."""
     query = (
         update(Reminder)
         .where(
@@ -239,23 +240,23 @@ async def settle(
     await session.execute(query)
 
 
-async def refuse(session: AsyncSession, shop_id: int, claimed: Claimed, error: str) -> None:
-    """Leave a reminder that this process claimed to be sent, and remember that its address was refused."""
-    await settle(session, shop_id, claimed, ReminderState.PENDING, f"{_REFUSED}{error}")
+async def record_rejection(session: AsyncSession, shop_id: int, claimed: ClaimedReminder, error: str) -> None:
+    """Set a claimed reminder back to `pending`, and record that its address was rejected."""
+    await record_outcome(session, shop_id, claimed, ReminderState.PENDING, f"{_REJECTED}{error}")
 
 
-async def count_tried(session: AsyncSession, since: datetime) -> Tried:
-    """How the mail server took the reminders of all shops since then."""
-    return Tried(*(await session.execute(_COUNT_TRIED, {"since": since, "refused": _REFUSED})).one())
+async def count_deliveries(session: AsyncSession, since: datetime) -> DeliveryCounts:
+    """Numbers of reminders sent and rejected since then, over all shops."""
+    return DeliveryCounts(*(await session.execute(_COUNT_DELIVERIES, {"since": since, "refused": _REJECTED})).one())
 
 
-async def suppress_refused(session: AsyncSession, since: datetime) -> None:
-    """Believe the mail server about the addresses that it refused since then: each one's shop writes to it no more."""
-    await session.execute(_SUPPRESS_REFUSED, {"since": since, "refused": _REFUSED})
+async def suppress_rejected(session: AsyncSession, since: datetime) -> None:
+    """Suppress the addresses that were rejected since then, each for its shop, over all shops."""
+    await session.execute(_SUPPRESS_REJECTED, {"since": since, "refused": _REJECTED})
 
 
-async def take_back(session: AsyncSession, shop_id: int) -> None:
-    """Make what is `sending` `pending` again: for a caller who knows that none of it is on its way."""
+async def release_claims(session: AsyncSession, shop_id: int) -> None:
+    """Set `sending` reminders back to `pending`; the caller must know that no run is sending them."""
     query = (
         update(Reminder)
         .where(Reminder.shop_id == shop_id, Reminder.state == ReminderState.SENDING)
@@ -265,15 +266,15 @@ async def take_back(session: AsyncSession, shop_id: int) -> None:
 
 
 async def count_held(session: AsyncSession, shop_id: int) -> int:
-    """How many are `sending`: for a caller who knows that none is on its way, those that are held."""
+    """Number of `sending` reminders; these are held if, as the caller knows, no run is sending them."""
     query = "SELECT count(*) FROM reminders WHERE shop_id = :shop_id AND state = 'sending'"
     return int((await session.execute(text(query), {"shop_id": shop_id})).scalar_one())
 
 
-async def give_up_on_past_events(session: AsyncSession, shop_id: int, today: date) -> None:
-    """Make `failed` what was not sent before the day of its event was over, or was never to be: the event has moved."""
-    await session.execute(_GIVE_UP, {"shop_id": shop_id, "today": today})
+async def fail_past_events(session: AsyncSession, shop_id: int, today: date) -> None:
+    """Set reminders of past event dates that are `pending` or `sending` to `failed`."""
+    await session.execute(_FAIL_PAST, {"shop_id": shop_id, "today": today})
 
 
-def _due(shop_id: int, due: Mapping[date, ReminderKind]) -> dict[str, Any]:
+def _due_parameters(shop_id: int, due: Mapping[date, ReminderKind]) -> dict[str, Any]:
     return {"shop_id": shop_id, "dates": list(due), "kinds": [kind.value for kind in due.values()]}

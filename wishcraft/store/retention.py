@@ -1,6 +1,6 @@
-"""Finds and deletes rows that are past their time, of all shops: age knows no tenant.
+"""Counts and deletes expired rows of all shops, by age.
 
-A kind's condition is written so that one index answers it; a test asks PostgreSQL.
+Each kind's condition matches one index; a test checks the query plans.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ from wishcraft.store.schema import Session
 from wishcraft.store.schema.history import IS_COMPLIANCE
 
 MOST_COUNTED: Final = 10_000_000
-"""A count stops here: it is for people, and must not run into the time limit of a statement."""
+"""A count stops here, so that it stays within the statement timeout."""
 
 
 class _Aging(NamedTuple):
     table: str
     moment: str
-    """The column that says since when a row has been aging; NULL is never old."""
+    """The column that a row's age is measured from; a row with NULL never expires."""
     condition: str = "true"
     key: str = "id"
 
@@ -41,8 +41,8 @@ SELECT count(*) FROM (
     SELECT FROM {0.table} WHERE {0.moment} < :before AND ({0.condition}) LIMIT :limit
 ) AS old
 """
-# ARRAY(...) is evaluated once. As `IN (SELECT ... LIMIT ...)` the planner may choose to run the subquery again for each
-# row, which takes other rows each time, more than the limit in all.
+# ARRAY(...) is evaluated once. With `IN (SELECT ... LIMIT ...)` the planner may run the subquery for each row, which
+# locks other rows each time and deletes more than the limit.
 _DELETE: Final = """
 DELETE FROM {0.table} WHERE {0.key} = ANY(ARRAY(
     SELECT {0.key} FROM {0.table} WHERE {0.moment} < :before AND ({0.condition})
@@ -52,21 +52,21 @@ DELETE FROM {0.table} WHERE {0.key} = ANY(ARRAY(
 
 
 async def count_old(session: AsyncSession, kind: Kind, before: datetime) -> int:
-    """How many rows of this kind are older than `before`, up to `MOST_COUNTED`."""
+    """Number of rows of this kind older than `before`, at most `MOST_COUNTED`."""
     query = text(_COUNT.format(_AGING[kind]))
     return int((await session.execute(query, {"before": before, "limit": MOST_COUNTED})).scalar_one())
 
 
 async def delete_old(session: AsyncSession, kind: Kind, before: datetime, limit: int) -> int:
-    """Delete up to `limit` rows older than `before`, the oldest first; how many it were.
+    """Delete up to `limit` rows older than `before`, oldest first; returns their number.
 
-    Rows that another transaction has locked are passed over, so that two runs share the work and wait for nothing.
+    Skips rows that another transaction has locked, so that two runs share the work without waiting.
     """
     statement = text(_DELETE.format(_AGING[kind]) + "RETURNING 1")
     return len((await session.execute(statement, {"before": before, "limit": limit})).all())
 
 
 async def find_live_sessions(session: AsyncSession, ids: Sequence[str], now: datetime) -> set[tuple[int, str]]:
-    """Those of the sessions that exist and have not expired, each with its shop's id."""
+    """The (shop id, session id) pairs of those sessions that exist and have not expired."""
     query = select(Session.shop_id, Session.id).where(Session.id.in_(ids), Session.expires_at > now)
     return {(shop_id, session_id) for shop_id, session_id in await session.execute(query)}

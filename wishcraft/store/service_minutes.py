@@ -1,4 +1,4 @@
-"""How we served, minute by minute: every process of the API adds its share to the same rows."""
+"""Queries about service minutes: one row for each minute, to which every API process adds its counts."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,7 +11,7 @@ from wishcraft.store.schema import ServiceMinute
 
 
 class BadMinute(NamedTuple):
-    """A minute (UTC) with answers of 5xx."""
+    """A minute (UTC) with 5xx responses."""
 
     minute: datetime
     errors: int
@@ -19,7 +19,7 @@ class BadMinute(NamedTuple):
 
 
 class TrafficCounts(NamedTuple):
-    """What a process did in a minute, or all did in a day; `latencies` are as `ServiceMinute.latencies`."""
+    """Counts of one process in a minute, or of all in a day; `latencies` as in `ServiceMinute.latencies`."""
 
     requests: int
     errors: int
@@ -31,7 +31,7 @@ class TrafficCounts(NamedTuple):
 
 
 class Minute(NamedTuple):
-    """A process's share of a minute (UTC): what it did, and whether it was able to serve."""
+    """Counts of one process in a minute (UTC); `able` is whether it could serve registries."""
 
     minute: datetime
     able: bool
@@ -39,7 +39,7 @@ class Minute(NamedTuple):
 
 
 class Day(NamedTuple):
-    """What is summed up of a day: the minutes in which a process was able to serve, and what all did."""
+    """Sums of a day: minutes in which at least one process could serve, and the counts of all."""
 
     minutes: int
     served: TrafficCounts
@@ -85,8 +85,8 @@ _SUM_LATENCIES: Final = text(
 
 
 async def add(session: AsyncSession, minutes: Sequence[Minute]) -> None:
-    """Add a process's shares to what others have written of the same minutes."""
-    # In the order of time, so that two processes never wait for each other in a circle.
+    """Add one process's counts to the rows of these minutes."""
+    # Ordered by time, so that two processes cannot deadlock.
     rows = [
         {"minute": each.minute, "able": each.able, **each.served._asdict()}
         for each in sorted(minutes, key=lambda minute: minute.minute)
@@ -95,22 +95,22 @@ async def add(session: AsyncSession, minutes: Sequence[Minute]) -> None:
 
 
 async def find_first(session: AsyncSession) -> datetime | None:
-    """The first minute that is known of; None if none is."""
+    """The first recorded minute, or None."""
     return (await session.execute(select(func.min(ServiceMinute.minute)))).scalar_one()
 
 
 async def sum_days(session: AsyncSession, end: datetime, days: int) -> dict[int, Day]:
-    """The last so many times 24 hours before `end`, by how many days ago: 0 is the last. Empty days are left out."""
-    chosen = {"end": end, "days": days}
-    latencies = {days_ago: each for days_ago, each in await session.execute(_SUM_LATENCIES, chosen)}  # noqa: C416  rows are no pairs
+    """Sums of the last `days` periods of 24 hours before `end`, by age in days; 0 is the latest. Omits empty days."""
+    period = {"end": end, "days": days}
+    latencies = {days_ago: each for days_ago, each in await session.execute(_SUM_LATENCIES, period)}  # noqa: C416  rows are no pairs
     return {
         days_ago: Day(minutes, TrafficCounts(requests, errors, latencies[days_ago], hits, stale, misses, bypassed))
-        for days_ago, minutes, requests, errors, hits, stale, misses, bypassed in await session.execute(_SUM, chosen)
+        for days_ago, minutes, requests, errors, hits, stale, misses, bypassed in await session.execute(_SUM, period)
     }
 
 
 async def find_worst(session: AsyncSession, begin: datetime, end: datetime, limit: int) -> list[BadMinute]:
-    """The minutes with the most errors from `begin` until before `end`, the worst first; none without any."""
+    """The minutes with errors from `begin` to before `end`, most errors first."""
     query = (
         select(ServiceMinute.minute, ServiceMinute.errors, ServiceMinute.requests)
         .where(ServiceMinute.minute >= begin, ServiceMinute.minute < end, ServiceMinute.errors > 0)

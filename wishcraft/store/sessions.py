@@ -10,7 +10,7 @@ from wishcraft.store.schema.access import SessionKind
 
 
 async def add_grant(session: AsyncSession, shop_id: int, session_id: str, slug: str, expires_at: datetime) -> None:
-    """Let whoever holds the session read the registry until it expires."""
+    """Store a grant: the session may read the registry until it expires."""
     await session.execute(
         insert(Session).values(
             id=session_id, shop_id=shop_id, kind=SessionKind.GUEST_GRANT, subject=slug, expires_at=expires_at
@@ -19,7 +19,7 @@ async def add_grant(session: AsyncSession, shop_id: int, session_id: str, slug: 
 
 
 async def find_grant(session: AsyncSession, shop_id: int, session_id: str) -> tuple[str, datetime] | None:
-    """The slug that the live session opens, and until when."""
+    """The slug that the session may read, and when it expires; None if there is no such grant or it has expired."""
     query = select(Session.subject, Session.expires_at).where(
         Session.shop_id == shop_id,
         Session.id == session_id,
@@ -31,6 +31,6 @@ async def find_grant(session: AsyncSession, shop_id: int, session_id: str) -> tu
 
 
 async def end_grants(session: AsyncSession, shop_id: int, slug: str) -> list[str]:
-    """Delete all grants for the registry; their ids."""
+    """Delete all grants for the registry; returns their ids."""
     where = (Session.shop_id == shop_id, Session.kind == SessionKind.GUEST_GRANT, Session.subject == slug)
     return list(await session.scalars(delete(Session).where(*where).returning(Session.id)))

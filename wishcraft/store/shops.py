@@ -13,7 +13,7 @@ from wishcraft.store.schema.access import ShopStatus
 
 
 class TokenAge(NamedTuple):
-    """What an active shop let us have of tokens."""
+    """State of an active shop's offline token."""
 
     shop: str
     has_token: bool
@@ -22,7 +22,7 @@ class TokenAge(NamedTuple):
 
 
 class ShopRef(NamedTuple):
-    """A shop as the jobs and the API handle it: without its tokens."""
+    """A shop without its tokens, for jobs and the API."""
 
     id: int
     domain: str
@@ -33,10 +33,10 @@ _REF = select(Shop.id, Shop.domain, Shop.settings).where(Shop.status == ShopStat
 
 
 async def find_active(session: AsyncSession, domains: Sequence[str] = ()) -> list[ShopRef]:
-    """The active shops by domain; all of them if `domains` is empty.
+    """The active shops with these domains, or all if `domains` is empty; ordered by domain.
 
     Raises:
-        UnknownShop: A domain names no active shop; the message says which.
+        UnknownShop: A domain names no active shop; the message names it.
     """
     query = _REF.where(Shop.domain.in_(domains)) if domains else _REF
     shops = [ShopRef(*row) for row in await session.execute(query.order_by(Shop.domain))]
@@ -47,28 +47,28 @@ async def find_active(session: AsyncSession, domains: Sequence[str] = ()) -> lis
 
 
 async def find_by_domain(session: AsyncSession, domain: str) -> ShopRef | None:
-    """The active shop with this domain."""
+    """The active shop with this domain, or None."""
     row = (await session.execute(_REF.where(Shop.domain == domain))).one_or_none()
     return ShopRef(*row) if row else None
 
 
 async def find_domain(session: AsyncSession, shop_id: int) -> str:
-    """The domain of the shop with this id, which exists."""
+    """The domain of the shop, which must exist."""
     return (await session.execute(select(Shop.domain).where(Shop.id == shop_id))).scalar_one()
 
 
 async def find_settings(session: AsyncSession, shop_id: int) -> ShopSettings:
-    """What the merchant of the shop with this id, which exists, has set."""
+    """The settings of the shop, which must exist."""
     return (await session.execute(select(Shop.settings).where(Shop.id == shop_id))).scalar_one()
 
 
-async def note_synced(session: AsyncSession, shop_id: int) -> None:
-    """Write down that a sync of the shop's inventory has just come to its end."""
+async def record_sync(session: AsyncSession, shop_id: int) -> None:
+    """Record that an inventory sync of the shop has just finished."""
     await session.execute(text("UPDATE shops SET synced_at = now() WHERE id = :shop_id"), {"shop_id": shop_id})
 
 
 async def find_token_ages(session: AsyncSession) -> list[TokenAge]:
-    """What is known of the active shops' tokens, not the tokens."""
+    """Token states of the active shops, ordered by domain; not the tokens."""
     query = (
         select(
             Shop.domain,

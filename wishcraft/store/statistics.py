@@ -1,4 +1,4 @@
-"""What PostgreSQL counts about itself: queries, tables and indexes of this database."""
+"""PostgreSQL's own statistics about the queries, tables and indexes of this database."""
 
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 
 class SlowQuery(NamedTuple):
-    """A kind of query; its text has no values in it."""
+    """A normalized query, without values, from pg_stat_statements."""
 
     text: str
     calls: int
@@ -19,7 +19,7 @@ class SlowQuery(NamedTuple):
 
 
 class TableUse(NamedTuple):
-    """A table, its rows that live and that are dead, how it is read, and its bytes with those of its indexes."""
+    """Row counts, vacuum, scans and sizes of a table; `bytes_all` includes its indexes."""
 
     name: str
     live: int
@@ -33,7 +33,7 @@ class TableUse(NamedTuple):
 
 
 class IndexUse(NamedTuple):
-    """An index, how often it was used, its bytes, and what they would be if it was built anew (0: not known)."""
+    """Scans and sizes of an index; `dense` is its estimated size in bytes after REINDEX, 0 if unknown."""
 
     name: str
     table: str
@@ -81,7 +81,7 @@ _COUNTING_SINCE: Final = text("SELECT stats_reset FROM pg_stat_database WHERE da
 
 
 async def find_slow_queries(session: AsyncSession, limit: int) -> list[SlowQuery] | None:
-    """The kinds of queries that took the most time; None if `pg_stat_statements` is not there, or does not count."""
+    """The normalized queries with the most total time; None if pg_stat_statements is missing or not preloaded."""
     if not (await session.execute(_HAS_STATEMENTS)).scalar_one():
         return None
     try:
@@ -94,16 +94,16 @@ async def find_slow_queries(session: AsyncSession, limit: int) -> list[SlowQuery
 
 
 async def find_tables(session: AsyncSession) -> list[TableUse]:
-    """Every table by name; the rows are PostgreSQL's estimates."""
+    """All tables, ordered by name; row counts are PostgreSQL's estimates."""
     return [TableUse._make(row) for row in await session.execute(_TABLES)]
 
 
 async def find_indexes(session: AsyncSession) -> list[IndexUse]:
-    """Every index by name."""
+    """All indexes, ordered by name."""
     return [IndexUse._make(row) for row in await session.execute(_INDEXES)]
 
 
 async def find_counting_since(session: AsyncSession) -> datetime | None:
-    """Since when PostgreSQL counts the uses of tables and indexes; None is from the database's beginning."""
+    """When the statistics of this database were last reset; None for never."""
     since: datetime | None = (await session.execute(_COUNTING_SINCE)).scalar_one()
     return since

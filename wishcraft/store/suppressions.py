@@ -1,4 +1,4 @@
-"""Queries about addresses that a shop must not write to; they are known by their hashes alone."""
+"""Queries about suppressed e-mail addresses; only their hashes are stored."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.store.schema.mail import SuppressionReason
 
-# A person's wish outlives a bounce: an address that works again is still not to be written to.
+# An unsubscription or a complaint replaces a bounce and is never replaced by one.
 _SUPPRESS: Final = text(
     """
     INSERT INTO email_suppressions (shop_id, address_hash, reason)
@@ -19,5 +19,5 @@ _SUPPRESS: Final = text(
 
 
 async def suppress(session: AsyncSession, shop_id: int, address_hash: bytes, reason: SuppressionReason) -> None:
-    """Let the shop write to the address no more. Doing it again changes nothing; nor does a shop that is gone."""
+    """Suppress the address for the shop. Idempotent; does nothing if the shop does not exist."""
     await session.execute(_SUPPRESS, {"shop_id": shop_id, "address_hash": address_hash, "reason": reason})

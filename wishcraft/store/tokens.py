@@ -1,4 +1,4 @@
-"""Shops' offline tokens: encrypted at rest, renewed by one process at a time."""
+"""Shops' offline tokens: encrypted at rest, refreshed by one process at a time."""
 
 from contextlib import AbstractAsyncContextManager
 
@@ -20,7 +20,7 @@ class TokenVault:
         """`keys` are Fernet keys, comma-separated: the first encrypts, all decrypt.
 
         Raises:
-            ConfigurationError: One of them is no Fernet key.
+            ConfigurationError: A key is not a Fernet key.
         """
         self._db = db
         try:
@@ -28,14 +28,14 @@ class TokenVault:
         except ValueError:
             raise ConfigurationError(
                 "ENCRYPTION_KEYS must hold Fernet keys: python -c "
-                "'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())' makes one"
+                "'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())' prints a new one"
             ) from None
 
     async def load(self, shop: str) -> OfflineToken:
         """The shop's token.
 
         Raises:
-            ShopifyUnauthorized: The shop is unknown or has none.
+            ShopifyUnauthorized: The shop is unknown or has no token.
         """
         query = select(Shop.access_token_encrypted, Shop.refresh_token_encrypted, Shop.token_expires_at)
         async with self._db.transaction() as session:
@@ -45,7 +45,7 @@ class TokenVault:
         return OfflineToken(self._decrypt(row[0]), self._decrypt(row[1]) if row[1] else None, row[2])
 
     async def save(self, shop: str, token: OfflineToken) -> None:
-        """Store the token in place of the shop's former one."""
+        """Replace the shop's token."""
         values = {
             "access_token_encrypted": self.encrypt(token.access),
             "refresh_token_encrypted": self.encrypt(token.refresh) if token.refresh else None,
@@ -54,12 +54,12 @@ class TokenVault:
         async with self._db.transaction() as session:
             await session.execute(update(Shop).where(Shop.domain == shop).values(values))
 
-    def refreshing(self, shop: str) -> AbstractAsyncContextManager[None]:
-        """Be the only one, in any process, that renews the shop's token; Shopify is asked under it."""
-        return locks.hold(self._db, "token", shop)
+    def refresh_lock(self, shop: str) -> AbstractAsyncContextManager[None]:
+        """Hold the lock, across processes, for refreshing the shop's token."""
+        return locks.acquire(self._db, "token", shop)
 
     def encrypt(self, token: str) -> bytes:
-        """The token as it is stored."""
+        """The token, encrypted for storage."""
         return self._fernet.encrypt(token.encode())
 
     def _decrypt(self, stored: bytes) -> str:

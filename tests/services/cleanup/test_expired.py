@@ -71,7 +71,7 @@ def counts(old: int, deleted: int) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("kind", TABLES)
-async def test_what_is_older_goes_and_what_is_exactly_as_old_stays(
+async def test_rows_older_than_the_limit_are_deleted_and_those_at_it_kept(
     resources: Resources, demo: Demo, kind: Kind
 ) -> None:
     add(demo, kind, MONTH_AGO - TINY)
@@ -109,7 +109,7 @@ async def test_no_statement_deletes_more_than_a_batch(resources: Resources, demo
     assert deleted == [10, 10, 5, 0]
 
 
-async def test_ordinary_and_compliance_logs_are_told_apart_as_the_rule_says(resources: Resources, demo: Demo) -> None:
+async def test_ordinary_and_compliance_logs_are_deleted_separately(resources: Resources, demo: Demo) -> None:
     actions = ["registry.archived", "customers/redact", "customers/update", "compliance.export", "compliance", ""]
     for action in actions:
         demo.execute(
@@ -122,7 +122,7 @@ async def test_ordinary_and_compliance_logs_are_told_apart_as_the_rule_says(reso
     assert await clean_table(resources, Kind.COMPLIANCE, MONTH_AGO, Bounds(10, FOREVER)) == counts(2, 2)
 
 
-async def test_a_webhook_that_was_never_handled_is_kept_however_old(resources: Resources, demo: Demo) -> None:
+async def test_an_unhandled_webhook_is_kept_whatever_its_age(resources: Resources, demo: Demo) -> None:
     demo.execute(
         """INSERT INTO webhook_events (shop_id, webhook_id, topic, triggered_at, received_at)
            VALUES (1, 'w', 'orders/paid', '2020-01-01Z', '2020-01-01Z')"""
@@ -131,7 +131,7 @@ async def test_a_webhook_that_was_never_handled_is_kept_however_old(resources: R
     assert count(demo, Kind.WEBHOOKS) == 1
 
 
-async def test_the_oldest_go_first(resources: Resources, demo: Demo) -> None:
+async def test_the_oldest_rows_are_deleted_first(resources: Resources, demo: Demo) -> None:
     for days in (40, 60, 50):
         add(demo, Kind.AUDIT, NOW - timedelta(days=days))
     rounds = 0
@@ -147,7 +147,7 @@ async def test_the_oldest_go_first(resources: Resources, demo: Demo) -> None:
     assert demo.execute("SELECT min(created_at) FROM audit_logs").fetchone() == (NOW - timedelta(days=50),)
 
 
-async def test_progress_is_told_between_batches(resources: Resources, demo: Demo) -> None:
+async def test_progress_is_reported_between_batches(resources: Resources, demo: Demo) -> None:
     add(demo, Kind.AUDIT, MONTH_AGO - TINY, 25)
     told: list[tuple[int, int]] = []
 
@@ -158,7 +158,7 @@ async def test_progress_is_told_between_batches(resources: Resources, demo: Demo
     assert told == [(0, 25), (10, 25), (20, 25), (25, 25)]
 
 
-async def test_when_time_is_up_no_batch_is_begun_and_the_rest_is_told(resources: Resources, demo: Demo) -> None:
+async def test_after_the_deadline_no_batch_starts_and_the_rest_is_counted(resources: Resources, demo: Demo) -> None:
     add(demo, Kind.AUDIT, MONTH_AGO - TINY, 25)
     until = datetime.now(UTC) + timedelta(seconds=0.3)
 
@@ -172,7 +172,7 @@ async def test_when_time_is_up_no_batch_is_begun_and_the_rest_is_told(resources:
     assert await clean_table(resources, Kind.AUDIT, MONTH_AGO, bounds) == counts(5, 0)
 
 
-async def test_two_runs_at_once_share_the_work(resources: Resources, demo: Demo) -> None:
+async def test_two_concurrent_runs_share_the_work(resources: Resources, demo: Demo) -> None:
     add(demo, Kind.AUDIT, MONTH_AGO - TINY, 200)
     both_there = asyncio.Barrier(2)
 
@@ -189,9 +189,7 @@ async def test_two_runs_at_once_share_the_work(resources: Resources, demo: Demo)
     assert count(demo, Kind.AUDIT) == 0
 
 
-async def test_rows_in_anothers_hands_are_passed_over_without_waiting_and_told(
-    resources: Resources, demo: Demo
-) -> None:
+async def test_locked_rows_are_skipped_without_waiting_and_counted(resources: Resources, demo: Demo) -> None:
     add(demo, Kind.AUDIT, MONTH_AGO - TINY, 25)
     with demo.transaction():
         demo.execute("SELECT FROM audit_logs ORDER BY id LIMIT 5 FOR UPDATE")

@@ -1,7 +1,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -9,8 +8,8 @@ from typing import Any
 
 import pytest
 from psycopg import Connection
-from pydantic import SecretStr
 
+from tests.support.job_processes import command, environment
 from wishcraft.domain.retention import Bounds, Kind
 from wishcraft.resources import Resources
 from wishcraft.services.cleanup.expired import clean_table
@@ -22,43 +21,19 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 BOUNDS = Bounds(10, datetime.max.replace(tzinfo=UTC))
 ROWS = 100
 
-CLEAN = """
-import asyncio, sys
-from datetime import UTC, datetime
-from wishcraft.domain.retention import Bounds, Kind
-from wishcraft.resources import open_resources
-from wishcraft.services.cleanup.expired import clean_table
-
-async def tell(done, total):
-    print(done, flush=True)
-    await asyncio.to_thread(sys.stdin.readline)
-
-async def main():
-    async with open_resources() as resources:
-        now = datetime.now(UTC)
-        await clean_table(resources, Kind.AUDIT, now, Bounds(10, datetime.max.replace(tzinfo=UTC)), checkpoint=tell)
-
-asyncio.run(main())
-"""
-
 
 @pytest.fixture
 def cleaner(settings: Settings, demo: Demo) -> Iterator["subprocess.Popen[str]"]:
-    """Another process that deletes old audit logs; it tells what it has deleted, and waits for a line each time."""
+    """A process that deletes old audit logs; between batches it prints its count and waits for a line."""
     demo.execute("TRUNCATE audit_logs")
     demo.execute(
         """INSERT INTO audit_logs (actor, action, resource, resource_id, created_at)
            SELECT 'ops', 'registry.archived', 'registry', n, %s FROM generate_series(1, %s) n""",
         [LONG_AGO, ROWS],
     )
-    plain = {
-        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        for name, value in settings
-        if value is not None
-    }
-    process = subprocess.Popen(  # noqa: S603  this file's own program
-        [sys.executable, "-c", CLEAN],
-        env=os.environ | plain,
+    process = subprocess.Popen(  # noqa: S603  the tests' own program
+        command("delete_audit_logs"),
+        env=environment(settings),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -96,7 +71,7 @@ def kill(cleaner: "subprocess.Popen[str]") -> None:
     cleaner.wait()
 
 
-async def test_a_cleaner_killed_between_batches_leaves_whole_batches_and_the_next_ends_the_work(
+async def test_a_cleanup_killed_between_batches_is_completed_by_the_next(
     cleaner: "subprocess.Popen[str]", resources: Resources, demo: Demo
 ) -> None:
     while deleted(cleaner) < 30:
@@ -107,7 +82,7 @@ async def test_a_cleaner_killed_between_batches_leaves_whole_batches_and_the_nex
     assert left(demo) == 0
 
 
-async def test_a_cleaner_killed_within_a_batch_leaves_that_batch_to_the_next(
+async def test_a_cleanup_killed_within_a_batch_leaves_it_to_the_next(
     cleaner: "subprocess.Popen[str]", resources: Resources, demo: Demo
 ) -> None:
     busy = (
@@ -120,11 +95,11 @@ async def test_a_cleaner_killed_within_a_batch_leaves_that_batch_to_the_next(
     with demo.transaction():
         demo.execute("LOCK TABLE audit_logs IN SHARE MODE")
         go_on(cleaner)
-        # Not pg_stat_activity, of which a transaction sees one state throughout.
+        # Not pg_stat_activity: a transaction sees one snapshot of it throughout.
         waiting = """SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
                      WHERE d.datname = current_database() AND relation = 'audit_logs'::regclass AND NOT granted"""
-        wait_for(lambda: demo.execute(waiting).fetchone() == (1,), "it did not come to its second batch")
+        wait_for(lambda: demo.execute(waiting).fetchone() == (1,), "the second batch did not start")
         kill(cleaner)
-    wait_for(lambda: demo.execute(busy).fetchone() == (0,), "PostgreSQL did not notice")
+    wait_for(lambda: demo.execute(busy).fetchone() == (0,), "PostgreSQL did not end the killed client's query")
     assert left(demo) == ROWS - 10
     assert (await clean_table(resources, Kind.AUDIT, datetime.now(UTC), BOUNDS))["deleted"] == ROWS - 10

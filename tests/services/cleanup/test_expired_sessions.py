@@ -41,7 +41,7 @@ def orphans(count: int) -> list[SessionName]:
     return [SessionName(1, f"orphan-{number}") for number in range(count)]
 
 
-async def test_a_session_in_redis_without_a_live_row_goes_and_one_with_it_stays(
+async def test_a_session_without_a_live_row_is_dropped_and_others_stay(
     resources: Resources, demo: Demo, now: datetime
 ) -> None:
     live, expired, absent = (SessionName(1, each) for each in ("live", "expired", "absent"))
@@ -55,21 +55,21 @@ async def test_a_session_in_redis_without_a_live_row_goes_and_one_with_it_stays(
     assert await clean_orphans(resources, now, Bounds(10, FOREVER)) == {"old": 0, "deleted": 0, "left": 0}
 
 
-async def test_anothers_shops_row_keeps_no_session_alive(resources: Resources, demo: Demo, now: datetime) -> None:
+async def test_a_row_of_another_shop_keeps_no_session_alive(resources: Resources, demo: Demo, now: datetime) -> None:
     add_row(demo, SessionName(2, "shared"), now + HOUR)
     await put(resources, [SessionName(1, "shared"), SessionName(2, "shared")], now + HOUR)
     assert (await clean_orphans(resources, now, Bounds(10, FOREVER)))["deleted"] == 1
     assert await resources.sessions.get(SessionName(2, "shared")) == "smith"
 
 
-async def test_a_row_that_redis_does_not_know_is_left_alone(resources: Resources, demo: Demo, now: datetime) -> None:
+async def test_a_row_without_a_session_in_redis_is_kept(resources: Resources, demo: Demo, now: datetime) -> None:
     add_row(demo, SessionName(1, "unknown"), now + HOUR)
     await clean_orphans(resources, now, Bounds(10, FOREVER))
     await clean_table(resources, Kind.SESSIONS, now, Bounds(10, FOREVER))
     assert demo.execute("SELECT id FROM sessions").fetchall() == [("unknown",)]
 
 
-async def test_orphans_are_looked_for_in_batches_one_query_each(
+async def test_orphans_are_found_with_one_query_a_batch(
     resources: Resources, now: datetime, queries: list[str]
 ) -> None:
     await put(resources, orphans(250), now + HOUR)
@@ -87,7 +87,7 @@ async def test_a_dry_run_counts_orphans_and_drops_none(resources: Resources, now
     assert await resources.sessions.get(orphans(1)[0])
 
 
-async def test_when_time_is_up_redis_is_left_and_the_counts_say_so(resources: Resources, now: datetime) -> None:
+async def test_after_the_deadline_the_counts_say_unfinished(resources: Resources, now: datetime) -> None:
     await put(resources, orphans(25), now + HOUR)
     assert await clean_orphans(resources, now, Bounds(10, now)) == {
         "old": 0,
@@ -98,9 +98,7 @@ async def test_when_time_is_up_redis_is_left_and_the_counts_say_so(resources: Re
     assert await resources.sessions.get(orphans(1)[0])
 
 
-async def test_a_stop_leaves_whole_batches_dropped_and_a_later_run_drops_the_rest(
-    resources: Resources, now: datetime
-) -> None:
+async def test_a_stop_leaves_whole_batches_and_a_later_run_drops_the_rest(resources: Resources, now: datetime) -> None:
     await put(resources, orphans(25), now + HOUR)
 
     async def stop_at_the_second(done: int, _total: int) -> None:
@@ -112,7 +110,9 @@ async def test_a_stop_leaves_whole_batches_dropped_and_a_later_run_drops_the_res
     assert (await clean_orphans(resources, now, Bounds(10, FOREVER)))["deleted"] == 15
 
 
-async def test_entries_of_registries_are_no_sessions(resources: Resources, redis: Redis, now: datetime) -> None:
+async def test_cache_entries_of_registries_are_not_dropped_as_sessions(
+    resources: Resources, redis: Redis, now: datetime
+) -> None:
     await redis.set(keys.entry_key(1, "smith"), b"", ex=60)
     await clean_orphans(resources, now, Bounds(10, FOREVER))
     assert await redis.exists(keys.entry_key(1, "smith"))

@@ -1,4 +1,4 @@
-"""One looks, all are told, and nobody looks again while it is good."""
+"""The cache of one loaded value that concurrent callers share."""
 
 import asyncio
 import time
@@ -9,89 +9,89 @@ from wishcraft.observability.context import current_context, log_context
 from wishcraft.services.health.single_flight import SingleFlightCache
 
 
-class Question:
-    """Answers with how often it was asked, once it may."""
+class Loader:
+    """Returns how often it was called, once `released`."""
 
     def __init__(self) -> None:
-        self.asked = 0
-        self.may_answer = asyncio.Event()
+        self.calls = 0
+        self.released = asyncio.Event()
         self.fails = False
 
     async def __call__(self) -> int:
-        self.asked += 1
-        await self.may_answer.wait()
+        self.calls += 1
+        await self.released.wait()
         if self.fails:
-            raise OSError("away")
-        return self.asked
+            raise OSError("no connection")
+        return self.calls
 
 
-async def test_however_many_ask_one_looks(question: Question) -> None:
-    latest = SingleFlightCache(question, 60)
-    asking = [asyncio.create_task(latest.get()) for _ in range(500)]
+@pytest.fixture
+async def loader() -> Loader:
+    return Loader()
+
+
+async def test_concurrent_callers_share_one_load(loader: Loader) -> None:
+    cache = SingleFlightCache(loader, 60)
+    callers = [asyncio.create_task(cache.get()) for _ in range(500)]
     await asyncio.sleep(0)
-    question.may_answer.set()
-    assert set(await asyncio.gather(*asking)) == {1}
-    assert await latest.get() == 1
-    assert question.asked == 1
+    loader.released.set()
+    assert set(await asyncio.gather(*callers)) == {1}
+    assert await cache.get() == 1
+    assert loader.calls == 1
 
 
-async def test_what_is_no_longer_good_is_looked_for_again(question: Question) -> None:
-    latest = SingleFlightCache(question, 0)
-    question.may_answer.set()
-    assert [await latest.get(), await latest.get()] == [1, 2]
+async def test_an_expired_value_is_loaded_again(loader: Loader) -> None:
+    cache = SingleFlightCache(loader, 0)
+    loader.released.set()
+    assert [await cache.get(), await cache.get()] == [1, 2]
 
 
-async def test_who_gives_up_leaves_the_search_to_the_others(question: Question) -> None:
-    latest = SingleFlightCache(question, 60)
-    first, second = asyncio.create_task(latest.get()), asyncio.create_task(latest.get())
+async def test_a_cancelled_caller_does_not_cancel_the_load_of_the_others(loader: Loader) -> None:
+    cache = SingleFlightCache(loader, 60)
+    first, second = asyncio.create_task(cache.get()), asyncio.create_task(cache.get())
     await asyncio.sleep(0)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
-    question.may_answer.set()
+    loader.released.set()
     assert await second == 1
 
 
-async def test_a_failure_is_everybodys_and_is_not_kept(question: Question) -> None:
-    latest = SingleFlightCache(question, 60)
-    question.fails = True
-    question.may_answer.set()
-    found = await asyncio.gather(latest.get(), latest.get(), return_exceptions=True)
-    assert [type(each) for each in found] == [OSError, OSError]
-    question.fails = False
-    assert await latest.get() == 2
+async def test_a_failed_load_is_raised_to_all_callers_and_not_cached(loader: Loader) -> None:
+    cache = SingleFlightCache(loader, 60)
+    loader.fails = True
+    loader.released.set()
+    results = await asyncio.gather(cache.get(), cache.get(), return_exceptions=True)
+    assert [type(result) for result in results] == [OSError, OSError]
+    loader.fails = False
+    assert await cache.get() == 2
 
 
-async def test_who_has_no_patience_gets_what_is_known_however_old(question: Question) -> None:
-    latest = SingleFlightCache(question, 0)
-    assert await latest.within(0) is None
-    question.may_answer.set()
-    assert await latest.get() == 1
-    question.may_answer.clear()
-    assert await latest.within(0.001) == 1
-    question.fails = True
-    question.may_answer.set()
-    assert await latest.within(60) == 1
+async def test_get_within_returns_the_stale_value_when_the_load_is_slow_or_fails(loader: Loader) -> None:
+    cache = SingleFlightCache(loader, 0)
+    assert await cache.get_within(0) is None
+    loader.released.set()
+    assert await cache.get() == 1
+    loader.released.clear()
+    assert await cache.get_within(0.001) == 1
+    loader.fails = True
+    loader.released.set()
+    assert await cache.get_within(60) == 1
 
 
-async def test_a_search_under_way_ends_with_the_process(question: Question) -> None:
-    latest = SingleFlightCache(question, 60)
-    began = time.monotonic()
-    await latest.within(0.001)
-    await latest.close()
-    assert question.asked == 1
-    assert time.monotonic() - began < 60
-    await latest.close()
+async def test_close_cancels_a_running_load_and_can_be_repeated(loader: Loader) -> None:
+    cache = SingleFlightCache(loader, 60)
+    started = time.monotonic()
+    await cache.get_within(0.001)
+    await cache.close()
+    assert loader.calls == 1
+    assert time.monotonic() - started < 60
+    await cache.close()
 
 
-@pytest.fixture
-async def question() -> Question:
-    return Question()
-
-
-async def test_what_is_looked_for_is_told_of_nobodys_request() -> None:
-    async def ask() -> dict[str, str]:
+async def test_a_load_runs_without_the_log_context_of_its_caller() -> None:
+    async def load() -> dict[str, str]:
         return dict(current_context())
 
-    with log_context(request_id="the-first-to-ask"):
-        assert await SingleFlightCache(ask, 60).get() == {}
+    with log_context(request_id="first-caller"):
+        assert await SingleFlightCache(load, 60).get() == {}

@@ -10,12 +10,12 @@ from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
 from wishcraft.cache import keys
 from wishcraft.cache.registries import RegistryCache
-from wishcraft.domain.invariants import WATCHED
+from wishcraft.domain.invariants import WARNING_COUNTS
 from wishcraft.errors import CacheUnavailable, ShopifyUnauthorized
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.operations.invariants import check_shop
-from wishcraft.services.registries.reader import RegistryReader, load_documents
+from wishcraft.services.registries.reader import RegistryReader, load_registries
 from wishcraft.services.registries.warm import warm_shop
 from wishcraft.settings import Settings
 from wishcraft.store import locks, registries
@@ -27,9 +27,9 @@ WRONG = 77
 
 
 async def check(resources: Resources, shop: ShopRef, *, repair: bool = True) -> dict[str, int]:
-    """What is not zero of the check's counts, the entries that were looked at aside."""
+    """Run the check, and return its non-zero counts without `entries_checked`."""
     counts = await check_shop(resources, shop, repair=repair, sample=5000)
-    assert set(counts) == {"entries_checked", *WATCHED}
+    assert set(counts) == {"entries_checked", *WARNING_COUNTS}
     return {name: count for name, count in counts.items() if count and name != "entries_checked"}
 
 
@@ -41,7 +41,7 @@ def one(demo: Demo, query: str, *parameters: object) -> Any:
 
 
 def an_item(demo: Demo, shop: ShopRef) -> tuple[int, int, str, int]:
-    """An item of an active registry that somebody has bought, its registry's id and slug, and its right count."""
+    """A purchased item of an active registry, its registry's id and slug, and its correct count."""
     found = demo.execute(
         """SELECT i.id, r.id, r.slug, i.quantity_purchased FROM registry_items i
            JOIN registries r ON r.id = i.registry_id
@@ -63,20 +63,18 @@ def miscount(demo: Demo, item: int) -> None:
 
 async def same_as_postgresql(resources: Resources, shop: ShopRef, slug: str) -> bool:
     entry = await resources.cache.get(shop.id, slug)
-    return entry is not None and entry.body == (await load_documents(resources.db, shop.id, [slug]))[slug].body
+    return entry is not None and entry.body == (await load_registries(resources.db, shop.id, [slug]))[slug].body
 
 
-async def test_in_a_healthy_shop_nothing_is_found_and_nothing_written(
-    resources: Resources, demo: Demo, shop: ShopRef
-) -> None:
+async def test_a_healthy_shop_has_no_violations_and_no_repairs(resources: Resources, demo: Demo, shop: ShopRef) -> None:
     warmed = await warm_shop(resources, shop)
     before = one(demo, "SELECT count(*) FROM audit_logs"), one(demo, "SELECT sum(version) FROM registries")
     counts = await check_shop(resources, shop, repair=True, sample=5000)
-    assert counts == {"entries_checked": warmed["warmed"], **dict.fromkeys(WATCHED, 0)}
+    assert counts == {"entries_checked": warmed["warmed"], **dict.fromkeys(WARNING_COUNTS, 0)}
     assert (one(demo, "SELECT count(*) FROM audit_logs"), one(demo, "SELECT sum(version) FROM registries")) == before
 
 
-async def test_a_wrong_count_of_purchases_is_found_repaired_shown_to_guests_and_written_down(
+async def test_a_wrong_purchase_count_is_repaired_published_and_audited(
     resources: Resources, demo: Demo, shop: ShopRef
 ) -> None:
     item, registry, slug, right = an_item(demo, shop)
@@ -99,7 +97,7 @@ async def test_only_live_purchases_count(resources: Resources, demo: Demo, shop:
     assert counted(demo, item) == 0
 
 
-async def test_without_repair_everything_is_only_told_of(resources: Resources, demo: Demo, shop: ShopRef) -> None:
+async def test_without_repair_violations_are_only_counted(resources: Resources, demo: Demo, shop: ShopRef) -> None:
     item, _, slug, _ = an_item(demo, shop)
     await warm_shop(resources, shop)
     miscount(demo, item)
@@ -138,14 +136,14 @@ async def test_a_purchase_made_during_the_repair_is_not_lost(resources: Resource
 
 
 async def wait_for_waiting(demo: Demo) -> None:
-    """Until a transaction in this database waits for another's lock."""
+    """Wait until a transaction in this database waits for a lock."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     async with asyncio.timeout(10):
         while not one(demo, waiting):  # noqa: ASYNC110  a lock's wait is no event of ours
             await asyncio.sleep(0.01)
 
 
-async def test_two_checks_at_once_repair_once(resources: Resources, demo: Demo, shop: ShopRef) -> None:
+async def test_two_concurrent_checks_repair_once(resources: Resources, demo: Demo, shop: ShopRef) -> None:
     item, registry, slug, right = an_item(demo, shop)
     await warm_shop(resources, shop)
     miscount(demo, item)
@@ -159,28 +157,28 @@ async def test_two_checks_at_once_repair_once(resources: Resources, demo: Demo, 
 
 
 class Killed(BaseException):
-    """The process ends here."""
+    """Stands for the death of the process."""
 
 
 @pytest.mark.parametrize("committed", [False, True])
-async def test_a_repair_that_dies_before_or_after_its_commit_is_made_whole_by_the_next(
+async def test_the_next_check_completes_a_repair_killed_around_its_commit(
     resources: Resources, demo: Demo, shop: ShopRef, monkeypatch: pytest.MonkeyPatch, *, committed: bool
 ) -> None:
     item, _, slug, right = an_item(demo, shop)
     await warm_shop(resources, shop)
     miscount(demo, item)
-    mark = RegistryCache.mark
+    invalidate = RegistryCache.invalidate
 
     async def die(*arguments: Any) -> None:
         if not committed:
-            await mark(*arguments)
+            await invalidate(*arguments)
         raise Killed
 
     with monkeypatch.context() as death:
         if committed:
             death.setattr("wishcraft.services.registries.write.refill", die)
         else:
-            death.setattr(RegistryCache, "mark", die)
+            death.setattr(RegistryCache, "invalidate", die)
         with pytest.raises(Killed):
             await check(resources, shop)
     assert counted(demo, item) == (right if committed else WRONG)
@@ -200,21 +198,21 @@ async def test_a_repair_that_dies_before_or_after_its_commit_is_made_whole_by_th
         "DELETE FROM registries WHERE slug = %s",
     ],
 )
-async def test_an_entry_that_is_not_what_postgresql_says_is_replaced(
+async def test_a_cache_entry_that_differs_from_postgresql_is_replaced(
     resources: Resources, demo: Demo, shop: ShopRef, change: str
 ) -> None:
     slug = an_item(demo, shop)[2]
     await warm_shop(resources, shop)
     demo.execute(change.encode(), [slug])
     assert await check(resources, shop) == {"entries_repaired": 1}
-    documents = await load_documents(resources.db, shop.id, [slug])
+    documents = await load_registries(resources.db, shop.id, [slug])
     answer = await RegistryReader(resources).read(shop.id, slug)
     assert answer.entry.body == (documents[slug].body if documents else b"")
     assert one(demo, "SELECT metadata FROM audit_logs WHERE action = 'cache.repaired'") == {"slugs": [slug]}
     assert await check(resources, shop) == {}
 
 
-async def test_an_entry_that_a_writer_drops_between_the_looks_is_not_wrong(
+async def test_an_entry_dropped_by_a_writer_during_the_check_is_not_wrong(
     resources: Resources, demo: Demo, shop: ShopRef, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slug = an_item(demo, shop)[2]
@@ -222,16 +220,16 @@ async def test_an_entry_that_a_writer_drops_between_the_looks_is_not_wrong(
     writes = iter([True])
 
     async def write_first(*arguments: Any) -> Any:
-        if next(writes, False):  # as a sync does: marked before the commit, refilled after it
-            await resources.cache.mark(shop.id, {slug: 2})
+        if next(writes, False):  # as a sync does: invalidated before the commit, refilled after it
+            await resources.cache.invalidate(shop.id, {slug: 2})
             demo.execute("UPDATE registries SET version = 2, title = 'New' WHERE slug = %s", [slug])
-        return await load_documents(*arguments)
+        return await load_registries(*arguments)
 
-    monkeypatch.setattr("wishcraft.services.operations.invariants.load_documents", write_first)
+    monkeypatch.setattr("wishcraft.services.operations.invariants.load_registries", write_first)
     assert await check(resources, shop) == {}
 
 
-async def test_checks_among_syncs_and_readers_find_nothing(
+async def test_checks_beside_syncs_and_readers_find_no_violation(
     resources: Resources, demo: Demo, shop: ShopRef, simulator: Simulator
 ) -> None:
     await warm_shop(resources, shop)
@@ -254,7 +252,7 @@ async def test_checks_among_syncs_and_readers_find_nothing(
 
 
 def change_without_redis(demo: Demo, slug: str, ago: str) -> None:
-    """Commit a change of the registry of which Redis was not informed, so long ago."""
+    """Commit a change with a pending invalidation of that age."""
     demo.execute(
         """WITH r AS (UPDATE registries SET version = version + 1, title = 'Missed' WHERE slug = %s RETURNING *)
            INSERT INTO pending_invalidations (shop_id, slug, version, since)
@@ -271,7 +269,7 @@ async def test_redis_is_told_of_a_change_that_it_missed(
     change_without_redis(demo, slug, "2 minutes")
     assert await check(resources, shop) == {"marks_repaired": 1}
     assert one(demo, "SELECT count(*) FROM pending_invalidations") == 0
-    assert await redis.hexists(keys.marks_key(shop.id), slug)
+    assert await redis.hexists(keys.of_shop(shop.id).floors, slug)
     assert b"Missed" in (await RegistryReader(resources).read(shop.id, slug)).entry.body
 
 
@@ -298,7 +296,7 @@ def stuck_reminder(demo: Demo, shop: ShopRef) -> int:
     )
 
 
-async def test_a_reminder_that_is_on_its_way_for_too_long_is_told_of_and_left(
+async def test_a_stuck_reminder_is_counted_and_not_changed(
     resources: Resources, demo: Demo, shop: ShopRef, stuck_reminder: int
 ) -> None:
     assert await check(resources, shop) == {"reminders_left": 1}
@@ -308,13 +306,13 @@ async def test_a_reminder_that_is_on_its_way_for_too_long_is_told_of_and_left(
 
 
 @pytest.mark.usefixtures("stuck_reminder")
-async def test_while_a_run_sends_the_shops_mail_no_reminder_is_stuck(resources: Resources, shop: ShopRef) -> None:
-    async with locks.hold(resources.db, "reminders", shop.id):
+async def test_no_reminder_counts_as_stuck_while_a_run_sends(resources: Resources, shop: ShopRef) -> None:
+    async with locks.acquire(resources.db, "reminders", shop.id):
         assert await check(resources, shop) == {}
     assert await check(resources, shop) == {"reminders_left": 1}
 
 
-async def test_a_shop_that_was_not_synced_for_an_hour_is_told_of_until_a_sync_comes_to_its_end(
+async def test_a_shop_not_synced_for_an_hour_is_counted_until_a_sync_completes(
     resources: Resources, demo: Demo, shop: ShopRef, simulator: Simulator
 ) -> None:
     demo.execute("UPDATE shops SET synced_at = now() - interval '61 minutes'")
@@ -330,13 +328,15 @@ async def test_a_shop_that_was_not_synced_for_an_hour_is_told_of_until_a_sync_co
     assert await check(resources, shop) == {}
 
 
-async def test_a_shop_with_nothing_to_sync_need_not_be_synced(resources: Resources, demo: Demo, shop: ShopRef) -> None:
+async def test_a_shop_without_active_registries_need_not_be_synced(
+    resources: Resources, demo: Demo, shop: ShopRef
+) -> None:
     demo.execute("UPDATE shops SET synced_at = now() - interval '61 minutes'")
     demo.execute("UPDATE registries SET status = 'paused'")
     assert await check(resources, shop) == {}
 
 
-async def test_without_redis_the_check_says_so(settings: Settings, demo: Demo, shop: ShopRef) -> None:
+async def test_a_check_without_redis_raises_cache_unavailable(settings: Settings, demo: Demo, shop: ShopRef) -> None:
     item, *_ = an_item(demo, shop)
     miscount(demo, item)
     away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})

@@ -4,7 +4,7 @@ from wishcraft.services.operations.production_settings import find_misconfigurat
 from wishcraft.settings import Settings
 
 
-def test_a_production_that_is_as_it_should_be_has_no_flaws_and_no_secret_is_told(settings: Settings) -> None:
+def test_correct_production_settings_have_no_problem_and_no_secret_is_shown(settings: Settings) -> None:
     assert find_misconfigurations(settings) is None
     good = {
         "environment": "production",

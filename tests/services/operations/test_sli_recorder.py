@@ -30,10 +30,10 @@ def no_minutes(demo: Demo) -> None:
 
 
 @pytest.fixture
-async def watch(resources: Resources, settings: Settings) -> AsyncIterator[HealthMonitor]:
-    watch = HealthMonitor(resources, settings)
-    yield watch
-    await watch.close()
+async def monitor(resources: Resources, settings: Settings) -> AsyncIterator[HealthMonitor]:
+    monitor = HealthMonitor(resources, settings)
+    yield monitor
+    await monitor.close()
 
 
 @pytest.fixture
@@ -53,16 +53,16 @@ def written(demo: Demo, columns: str = "requests") -> list[tuple[Any, ...]]:
     return demo.execute(f"SELECT {columns} FROM service_minutes ORDER BY minute".encode()).fetchall()  # noqa: S608  ours
 
 
-async def test_a_minute_tells_requests_errors_and_latencies(
-    resources: Resources, watch: HealthMonitor, demo: Demo
+async def test_a_minute_has_requests_errors_and_latencies(
+    resources: Resources, monitor: HealthMonitor, demo: Demo
 ) -> None:
     serve()
-    writer = SliRecorder(resources, watch)  # what came before is another's
+    recorder = SliRecorder(resources, monitor)  # counts only from here
     serve(0.003, times=5)
     serve(0.1, status=404)
     serve(0.2, "/api/admin/keys", status=503)
-    serve(99, status=0)  # broken off without an answer
-    await writer.write(NOON)
+    serve(99, status=0)  # the client got no response
+    await recorder.write(NOON)
     assert written(demo, "minute, served, requests, errors") == [(NOON, True, 8, 2)]
     [(latencies,)] = written(demo, "latencies")
     assert {bound: count for bound, count in zip([*LATENCY_BOUNDS, None], latencies, strict=True) if count} == {
@@ -73,58 +73,58 @@ async def test_a_minute_tells_requests_errors_and_latencies(
     }
 
 
-async def test_probes_metrics_pages_and_strangers_paths_count_for_nothing(
-    resources: Resources, watch: HealthMonitor, demo: Demo
+async def test_probes_metrics_docs_and_unknown_paths_are_not_counted(
+    resources: Resources, monitor: HealthMonitor, demo: Demo
 ) -> None:
-    writer = SliRecorder(resources, watch)
+    recorder = SliRecorder(resources, monitor)
     for route in ("/health", "/health/readiness", "/metrics", "/api/docs", "/api/docs/ui", "unmatched", "/admin/jobs"):
         serve(5, route, 500)
-    await writer.write(NOON)
+    await recorder.write(NOON)
     assert written(demo, "served, requests, errors") == [(True, 0, 0)]
 
 
 async def test_reads_are_told_by_what_the_cache_made_of_them(
-    resources: Resources, watch: HealthMonitor, demo: Demo
+    resources: Resources, monitor: HealthMonitor, demo: Demo
 ) -> None:
-    writer = SliRecorder(resources, watch)
+    recorder = SliRecorder(resources, monitor)
     for times, state in enumerate(("hit", "stale", "miss", "bypass"), start=1):
         CACHE_READS.labels(state).inc(times)
-    await writer.write(NOON)
+    await recorder.write(NOON)
     assert written(demo, "hits, stale, misses, bypassed") == [(1, 2, 3, 4)]
 
 
-async def test_nothing_is_counted_twice(resources: Resources, watch: HealthMonitor, demo: Demo) -> None:
-    writer = SliRecorder(resources, watch)
+async def test_nothing_is_counted_twice(resources: Resources, monitor: HealthMonitor, demo: Demo) -> None:
+    recorder = SliRecorder(resources, monitor)
     serve(times=3)
     for after in range(3):
-        await writer.write(NOON + after * MINUTE)
+        await recorder.write(NOON + after * MINUTE)
     assert written(demo) == [(3,), (0,), (0,)]
 
 
-async def test_two_processes_add_up_to_one_minute(resources: Resources, watch: HealthMonitor, demo: Demo) -> None:
+async def test_two_processes_add_up_to_one_minute(resources: Resources, monitor: HealthMonitor, demo: Demo) -> None:
     for requests in (3, 4):
-        writer = SliRecorder(resources, watch)
+        recorder = SliRecorder(resources, monitor)
         serve(times=requests)
         CACHE_READS.labels("hit").inc(requests)
-        await writer.write(NOON)
+        await recorder.write(NOON)
     assert written(demo, "requests, hits, latencies[3]") == [(7, 7, 7)]
 
 
-async def test_a_process_that_cannot_serve_does_not_hide_one_that_can(
-    resources: Resources, without_database: Resources, settings: Settings, watch: HealthMonitor, demo: Demo
+async def test_an_unavailable_process_does_not_hide_an_available_one(
+    resources: Resources, without_database: Resources, settings: Settings, monitor: HealthMonitor, demo: Demo
 ) -> None:
     redis = connect("redis://127.0.0.1:1", timeout=0.2)
-    alone = HealthMonitor(replace(without_database, redis=redis, cache=RegistryCache(redis)), settings)
-    unable = SliRecorder(resources, alone)
-    await unable.write(NOON)
-    await unable.write(NOON + MINUTE)
-    await SliRecorder(resources, watch).write(NOON)
-    await alone.close()
+    without_stores = HealthMonitor(replace(without_database, redis=redis, cache=RegistryCache(redis)), settings)
+    unavailable = SliRecorder(resources, without_stores)
+    await unavailable.write(NOON)
+    await unavailable.write(NOON + MINUTE)
+    await SliRecorder(resources, monitor).write(NOON)
+    await without_stores.close()
     await redis.close()
     assert written(demo, "served") == [(True,), (False,)]
 
 
-async def test_minutes_wait_while_postgresql_is_away_and_count_as_served_from_redis(
+async def test_minutes_are_kept_while_postgresql_is_down_and_count_as_available(
     resources: Resources,
     without_database: Resources,
     settings: Settings,
@@ -132,29 +132,30 @@ async def test_minutes_wait_while_postgresql_is_away_and_count_as_served_from_re
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(sli_recorder, "MOST_MINUTES", 3)
-    watch = HealthMonitor(without_database, settings)
-    writer = SliRecorder(without_database, watch)
+    monkeypatch.setattr(sli_recorder, "MAX_PENDING_MINUTES", 3)
+    monitor = HealthMonitor(without_database, settings)
+    recorder = SliRecorder(without_database, monitor)
     with caplog.at_level(logging.WARNING):
         for after in range(4):
             serve()
-            await writer.write(NOON + after * MINUTE)
-    assert "3 minutes wait" in caplog.messages[-1]
+            await recorder.write(NOON + after * MINUTE)
+    ours = [record.getMessage() for record in caplog.records if record.name == sli_recorder.__name__]
+    assert "3 minutes of indicators are pending" in ours[-1]
     assert written(demo) == []
-    writer._resources = resources
+    recorder._resources = resources
     serve()
-    await writer.write(NOON + 4 * MINUTE)
-    await watch.close()
+    await recorder.write(NOON + 4 * MINUTE)
+    await monitor.close()
     assert written(demo, "minute, served, requests") == [(NOON + after * MINUTE, True, 1) for after in (2, 3, 4)]
 
 
-async def test_a_stop_writes_what_there_is_of_the_last_minute(
-    resources: Resources, watch: HealthMonitor, demo: Demo
+async def test_a_stop_writes_the_part_of_the_last_minute(
+    resources: Resources, monitor: HealthMonitor, demo: Demo
 ) -> None:
-    writer = SliRecorder(resources, watch)
-    running = asyncio.create_task(writer.run())
+    recorder = SliRecorder(resources, monitor)
+    running = asyncio.create_task(recorder.run())
     await asyncio.sleep(0)
     serve(times=2)
-    writer.stop()
+    recorder.stop()
     await running
     assert sum(requests for (requests,) in written(demo)) == 2

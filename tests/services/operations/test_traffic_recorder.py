@@ -10,7 +10,7 @@ from wishcraft.cache.registries import CacheState
 from wishcraft.domain.guest_events import AnalyticsType
 from wishcraft.observability.metrics import CACHE_READS
 from wishcraft.resources import Resources
-from wishcraft.services.operations.traffic_recorder import MOST_EVENTS, TrafficRecorder
+from wishcraft.services.operations.traffic_recorder import MAX_PENDING_EVENTS, TrafficRecorder
 from wishcraft.store.analytics_events import Event
 from wishcraft.store.shops import ShopRef
 
@@ -29,8 +29,8 @@ def views(demo: Demo) -> dict[str, int]:
     return dict(demo.execute(query).fetchall())
 
 
-def hits_told() -> float:
-    """The hits in this process's metrics."""
+def published_hits() -> float:
+    """The hits in this process's Prometheus metrics."""
     samples = [sample for family in CACHE_READS.collect() for sample in family.samples]
     return sum(each.value for each in samples if each.labels == {"state": "hit"})
 
@@ -39,50 +39,52 @@ def event(shop_id: int, ref: str, item_id: int | None = None) -> Event:
     return Event(shop_id, ref, AnalyticsType.ITEM_CLICKED, datetime.now(UTC), "v", item_id)
 
 
-async def test_many_reads_are_few_rows(resources: Resources, demo: Demo, shop: ShopRef, slugs: list[str]) -> None:
-    tracker = TrafficRecorder(resources)
+async def test_many_reads_are_saved_in_few_rows(
+    resources: Resources, demo: Demo, shop: ShopRef, slugs: list[str]
+) -> None:
+    recorder = TrafficRecorder(resources)
     for number in range(100):
-        tracker.count_read(shop.id, slugs[number % 2], CacheState.HIT, 10)
-    await tracker.flush()
-    tracker.count_read(shop.id, slugs[0], CacheState.MISS, 10)
-    tracker.count_read(shop.id, "there-is-none", CacheState.MISS, 10)
-    await tracker.flush()
+        recorder.count_read(shop.id, slugs[number % 2], CacheState.HIT, 10)
+    await recorder.flush()
+    recorder.count_read(shop.id, slugs[0], CacheState.MISS, 10)
+    recorder.count_read(shop.id, "there-is-none", CacheState.MISS, 10)
+    await recorder.flush()
     assert views(demo) == {slugs[0]: 51, slugs[1]: 50}
     used = (await resources.usage.read([shop.id]))[shop.id]
     assert (used.hits, used.misses, used.bytes_sent) == (100, 2, 1020)
 
 
 async def test_two_processes_add_up(resources: Resources, demo: Demo, shop: ShopRef, slugs: list[str]) -> None:
-    for tracker in (TrafficRecorder(resources), TrafficRecorder(resources)):
+    for recorder in (TrafficRecorder(resources), TrafficRecorder(resources)):
         for slug in slugs:
-            tracker.count_read(shop.id, slug, CacheState.HIT, 1)
-        await tracker.flush()
+            recorder.count_read(shop.id, slug, CacheState.HIT, 1)
+        await recorder.flush()
     assert views(demo) == dict.fromkeys(slugs, 2)
 
 
-async def test_views_are_the_shops_own(resources: Resources, demo: Demo, shop: ShopRef, slugs: list[str]) -> None:
-    tracker = TrafficRecorder(resources)
-    tracker.count_read(shop.id + 1, slugs[0], CacheState.HIT, 1)
-    await tracker.flush()
+async def test_views_are_counted_by_shop(resources: Resources, demo: Demo, shop: ShopRef, slugs: list[str]) -> None:
+    recorder = TrafficRecorder(resources)
+    recorder.count_read(shop.id + 1, slugs[0], CacheState.HIT, 1)
+    await recorder.flush()
     assert views(demo) == {}
 
 
-async def test_what_redis_does_not_take_is_kept(
+async def test_counts_that_redis_does_not_take_are_kept(
     resources: Resources, shop: ShopRef, slugs: list[str], redis: Redis
 ) -> None:
-    tracker, told = TrafficRecorder(resources), hits_told()
-    await redis.set(keys.usage_key(shop.id), "in the way", ex=60)
-    tracker.count_read(shop.id, slugs[0], CacheState.HIT, 5)
-    await tracker.flush()
-    await redis.delete(keys.usage_key(shop.id))
-    tracker.count_read(shop.id, slugs[0], CacheState.HIT, 5)
-    await tracker.flush()
+    recorder, before = TrafficRecorder(resources), published_hits()
+    await redis.set(keys.of_shop(shop.id).usage, "in the way", ex=60)
+    recorder.count_read(shop.id, slugs[0], CacheState.HIT, 5)
+    await recorder.flush()
+    await redis.delete(keys.of_shop(shop.id).usage)
+    recorder.count_read(shop.id, slugs[0], CacheState.HIT, 5)
+    await recorder.flush()
     used = (await resources.usage.read([shop.id]))[shop.id]
     assert (used.hits, used.bytes_sent) == (2, 10)
-    assert hits_told() - told == 2  # what was kept is not told twice
+    assert published_hits() - before == 2  # kept counts are not published twice
 
 
-async def test_events_find_their_registry_by_slug_and_by_id_and_no_other_shops(
+async def test_events_refer_to_their_own_shops_registry_by_slug_or_id(
     resources: Resources, demo: Demo, shop: ShopRef, slugs: list[str]
 ) -> None:
     row = demo.execute(
@@ -92,8 +94,8 @@ async def test_events_find_their_registry_by_slug_and_by_id_and_no_other_shops(
     other = demo.execute("SELECT id, slug FROM registries WHERE shop_id <> %s", [shop.id]).fetchone()
     assert row
     assert other
-    tracker = TrafficRecorder(resources)
-    tracker.add_events(
+    recorder = TrafficRecorder(resources)
+    recorder.add_events(
         [
             event(shop.id, slugs[0]),
             event(shop.id, str(row[1]), row[0]),
@@ -104,18 +106,18 @@ async def test_events_find_their_registry_by_slug_and_by_id_and_no_other_shops(
             event(shop.id, "nothing"),
         ]
     )
-    await tracker.flush()
+    await recorder.flush()
     written = demo.execute("SELECT registry_id, data FROM analytics_events ORDER BY data::text DESC").fetchall()
     assert written == [(row[1], {}), (row[1], {"item_id": row[0], "variant_id": row[2]})]
 
 
-async def test_more_events_than_can_wait_are_refused_and_none_is_lost(
+async def test_events_over_the_pending_limit_are_refused_and_none_is_lost(
     resources: Resources, demo: Demo, shop: ShopRef, slugs: list[str]
 ) -> None:
-    tracker = TrafficRecorder(resources)
-    assert tracker.add_events([event(shop.id, slugs[0])] * MOST_EVENTS)
-    assert not tracker.add_events([event(shop.id, slugs[0])])
-    await tracker.flush()
-    assert tracker.add_events([event(shop.id, slugs[0])])
-    await tracker.flush()
-    assert demo.execute("SELECT count(*) FROM analytics_events").fetchone() == (MOST_EVENTS + 1,)
+    recorder = TrafficRecorder(resources)
+    assert recorder.add_events([event(shop.id, slugs[0])] * MAX_PENDING_EVENTS)
+    assert not recorder.add_events([event(shop.id, slugs[0])])
+    await recorder.flush()
+    assert recorder.add_events([event(shop.id, slugs[0])])
+    await recorder.flush()
+    assert demo.execute("SELECT count(*) FROM analytics_events").fetchone() == (MAX_PENDING_EVENTS + 1,)

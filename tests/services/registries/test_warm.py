@@ -36,7 +36,7 @@ async def test_a_second_warm_reads_no_rows_of_what_is_current(
 
 
 async def test_what_a_warm_stored_is_counted_for_the_metrics(resources: Resources, demo: Demo, shop: ShopRef) -> None:
-    await resources.cache.mark(shop.id, {active_slugs(demo, shop)[0]: 1_000_000})  # a writer is about to change it
+    await resources.cache.invalidate(shop.id, {active_slugs(demo, shop)[0]: 1_000_000})  # by a writer
     counts = await warm_shop(resources, shop)
     await resources.counters.flush()
     fills = (await resources.counters.read())["cache_fills_total"]
@@ -53,7 +53,7 @@ async def test_force_writes_every_entry_anew(resources: Resources, shop: ShopRef
 async def test_a_warm_repairs_an_entry_that_is_behind(resources: Resources, demo: Demo, shop: ShopRef) -> None:
     await warm_shop(resources, shop)
     slug = active_slugs(demo, shop)[0]
-    # A writer that told Redis nothing: what a lost mark and a dead writer would leave.
+    # A writer that told Redis nothing: what a lost floor and a dead writer would leave.
     demo.execute("UPDATE registries SET version = version + 1, title = 'New' WHERE slug = %s", [slug])
     assert (await warm_shop(resources, shop))["warmed"] == 1
     entry = (await RegistryReader(resources).read(shop.id, slug)).entry
@@ -76,7 +76,7 @@ async def test_a_warm_leaves_alone_what_a_writer_is_about_to_change(
     resources: Resources, demo: Demo, shop: ShopRef
 ) -> None:
     slug = active_slugs(demo, shop)[0]
-    await resources.cache.mark(shop.id, {slug: 2})  # its commit has not come yet: the database is at version 1
+    await resources.cache.invalidate(shop.id, {slug: 2})  # its commit has not come yet: the database is at version 1
     assert (await warm_shop(resources, shop))["skipped"] == 1
     assert await resources.cache.get(shop.id, slug) is None
 

@@ -11,27 +11,20 @@ from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
 from wishcraft.domain.addresses import address_hash
 from wishcraft.errors import ConfigurationError, MailUnavailable, RunStopped
 from wishcraft.resources import Resources, open_resources
-from wishcraft.services.reminders.send import find_owed, remind_shop
+from wishcraft.services.reminders.send import find_due_reminders, remind_shop
 from wishcraft.settings import Settings
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
 NOW = datetime(2026, 3, 14, 15, tzinfo=UTC)
-TODAY = NOW.date()  # also by the shop's calendar, which is New York's
+TODAY = NOW.date()  # also in the shop's time zone, New York
 WEEK, DAY = TODAY + timedelta(7), TODAY + timedelta(1)
 
 
 @pytest.fixture
-def settings(settings: Settings, mail_settings: dict[str, object], mailbox: Letterbox) -> Settings:
-    """As usual, with a mail server that is empty."""
-    assert not mailbox.letters
-    return settings.model_copy(update=mail_settings)
-
-
-@pytest.fixture
 def registry(demo: Demo, shop: ShopRef) -> int:
-    """The one registry of the shop that is due anything: in a week, with one registrant."""
+    """The only registry of the shop with a due reminder: its event is in a week, and it has one registrant."""
     demo.execute("UPDATE registries SET event_date = %s", [TODAY + timedelta(60)])
     found = demo.execute(
         """UPDATE registries SET event_date = %s, status = 'active', customer_email = 'Emma@Example.com ',
@@ -54,7 +47,7 @@ def rows(demo: Demo) -> list[tuple[Any, ...]]:
     ).fetchall()
 
 
-def came_to(mailbox: Letterbox) -> list[str]:
+def recipients_of(mailbox: Letterbox) -> list[str]:
     return sorted(address for letter in mailbox.letters for address in letter.recipients)
 
 
@@ -63,13 +56,13 @@ async def fresh(resources: Resources, shop: ShopRef) -> ShopRef:
         return (await shops.find_active(session, [shop.domain]))[0]
 
 
-async def test_a_reminder_goes_out_once_however_often_the_job_runs(
+async def test_a_reminder_is_sent_once_however_often_the_job_runs(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     first = await remind_shop(resources, settings, shop, now=NOW)
     again = await remind_shop(resources, settings, shop, now=NOW)
     assert (first["due"], first["sent"], again["due"], again["sent"]) == (1, 1, 0, 0)
-    assert came_to(mailbox) == ["emma@example.com"]
+    assert recipients_of(mailbox) == ["emma@example.com"]
     assert rows(demo) == [("7_days", WEEK, "emma@example.com", "sent", 1)]
     assert registry
 
@@ -85,12 +78,12 @@ async def test_two_runs_at_once_send_each_reminder_once(
     owed = {recipient for _, _, recipient, _, _ in rows(demo)}
     assert len(owed) > 4
     assert sum(each["sent"] for each in counts) == len(mailbox.letters) == len(rows(demo))
-    assert set(came_to(mailbox)) == owed
+    assert set(recipients_of(mailbox)) == owed
     ids = [str(letter.message["Message-ID"]) for letter in mailbox.letters]
     assert len(set(ids)) == len(ids)
 
 
-async def test_the_week_and_the_day_are_each_reminded_of(
+async def test_a_reminder_is_sent_a_week_and_a_day_before_the_event(
     resources: Resources, settings: Settings, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     assert registry
@@ -100,17 +93,17 @@ async def test_the_week_and_the_day_are_each_reminded_of(
     assert [subject.partition(": ")[0] for subject in subjects] == ["In 7 days", "Tomorrow"]
 
 
-async def test_a_missed_day_is_caught_up_and_told_as_it_is(
+async def test_a_late_reminder_is_sent_with_the_days_that_are_really_left(
     resources: Resources, settings: Settings, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     assert registry
-    for days in (2, 3, 7):  # no run five days long, and none on the day before
+    for days in (2, 3, 7):  # no run for five days, nor on the day before
         await remind_shop(resources, settings, shop, now=NOW + timedelta(days))
     subjects = [str(letter.message["Subject"]) for letter in mailbox.letters]
     assert [subject.partition(": ")[0] for subject in subjects] == ["In 5 days", "Today"]
 
 
-async def test_a_moved_event_is_reminded_anew(
+async def test_a_moved_event_is_reminded_again(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     await remind_shop(resources, settings, shop, now=NOW)
@@ -121,7 +114,7 @@ async def test_a_moved_event_is_reminded_anew(
     assert len(mailbox.letters) == 2
 
 
-async def test_an_event_that_moves_before_its_reminder_goes_out_is_not_reminded_of_the_old_day(
+async def test_an_event_moved_before_its_reminder_gets_none_for_the_old_date(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.DEFER))
@@ -134,7 +127,7 @@ async def test_an_event_that_moves_before_its_reminder_goes_out_is_not_reminded_
     assert [row[3] for row in rows(demo)] == ["failed", "sent"]
 
 
-async def test_co_registrants_are_reminded_each_in_a_mail_of_their_own(
+async def test_each_co_registrant_gets_a_separate_mail(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     others = (
@@ -158,7 +151,7 @@ async def test_co_registrants_are_reminded_each_in_a_mail_of_their_own(
         "UPDATE shops SET status = 'uninstalled'",
     ],
 )
-async def test_nothing_is_sent_for(
+async def test_no_reminder_is_due_for(
     resources: Resources,
     settings: Settings,
     demo: Demo,
@@ -175,7 +168,7 @@ async def test_nothing_is_sent_for(
     assert not mailbox.letters
 
 
-async def test_a_suppressed_address_is_not_written_to(
+async def test_no_mail_is_sent_to_a_suppressed_address(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     assert registry
@@ -187,7 +180,7 @@ async def test_a_suppressed_address_is_not_written_to(
     assert not mailbox.letters
 
 
-async def test_what_one_shop_suppresses_another_may_write_to(
+async def test_a_suppression_of_one_shop_does_not_bind_another(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     assert registry
@@ -197,7 +190,7 @@ async def test_what_one_shop_suppresses_another_may_write_to(
 
 
 @pytest.mark.parametrize(("zone", "days"), [("Asia/Tokyo", 8), ("America/New_York", 7), ("Pacific/Kiritimati", 8)])
-async def test_the_day_is_the_shops_own(
+async def test_the_day_is_that_of_the_shops_time_zone(
     resources: Resources,
     settings: Settings,
     demo: Demo,
@@ -214,7 +207,7 @@ async def test_the_day_is_the_shops_own(
     assert counts["sent"] == len(mailbox.letters) == (1 if days == 8 else 0)
 
 
-async def test_a_zone_that_does_not_exist_is_named(
+async def test_an_unknown_time_zone_is_named_in_the_error(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef
 ) -> None:
     demo.execute("UPDATE shops SET timezone = 'Mars/Olympus' WHERE id = %s", [shop.id])
@@ -222,7 +215,7 @@ async def test_a_zone_that_does_not_exist_is_named(
         await remind_shop(resources, settings, shop, now=NOW)
 
 
-async def test_a_day_can_be_named(
+async def test_today_can_be_given_as_a_parameter(
     resources: Resources, settings: Settings, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     assert registry
@@ -230,7 +223,7 @@ async def test_a_day_can_be_named(
     assert counts["sent"] == len(mailbox.letters) == 1
 
 
-async def test_of_a_past_day_only_what_is_owed_still_is_sent_and_tells_the_days_that_are_left(
+async def test_a_run_for_a_past_day_sends_only_what_is_still_due(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     for days_left, sent in ((-1, 0), (1, 0), (3, 1)):
@@ -240,21 +233,21 @@ async def test_of_a_past_day_only_what_is_owed_still_is_sent_and_tells_the_days_
     assert str(mailbox.letters[0].message["Subject"]).startswith("In 3 days")
 
 
-async def test_what_would_be_sent_is_told_by_registry_and_nothing_is_written(
+async def test_a_dry_run_lists_due_reminders_by_registry_and_writes_nothing(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
-    [owed] = await find_owed(resources, settings, shop, now=NOW)
+    [owed] = await find_due_reminders(resources, settings, shop, now=NOW)
     assert (owed.kind, owed.event_date, owed.mails) == ("7_days", WEEK, 1)
     assert (rows(demo), len(mailbox.letters)) == ([], 0)
     await remind_shop(resources, settings, shop, now=NOW)
-    assert await find_owed(resources, settings, shop, now=NOW) == []
+    assert await find_due_reminders(resources, settings, shop, now=NOW) == []
     change(demo, registry, customer_email="other@example.com")
     hashed = address_hash(shop.id, "other@example.com")
     demo.execute("INSERT INTO email_suppressions VALUES (%s, %s, 'bounce')", [shop.id, hashed])
-    assert await find_owed(resources, settings, shop, now=NOW) == []
+    assert await find_due_reminders(resources, settings, shop, now=NOW) == []
 
 
-async def test_a_run_that_is_told_to_stop_has_nothing_half_done(
+async def test_a_stopped_run_leaves_no_reminder_in_sending(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
 ) -> None:
     demo.execute("UPDATE registries SET event_date = %s, status = 'active' WHERE shop_id = %s", [DAY, shop.id])
@@ -273,7 +266,7 @@ async def test_a_run_that_is_told_to_stop_has_nothing_half_done(
     assert {(row[3], row[4]) for row in rows(demo)} == {("sent", 1)}
 
 
-async def test_without_a_mail_server_everything_stays_to_be_sent(
+async def test_all_reminders_stay_due_while_the_mail_server_does_not_answer(
     settings: Settings, demo: Demo, shop: ShopRef, registry: int
 ) -> None:
     assert registry
@@ -285,7 +278,7 @@ async def test_without_a_mail_server_everything_stays_to_be_sent(
 
 
 @pytest.mark.parametrize("missing", ["smtp_url", "mail_from", "public_url"])
-async def test_what_is_not_set_up_is_named(
+async def test_a_missing_setting_is_named_in_the_error(
     settings: Settings, demo: Demo, shop: ShopRef, registry: int, missing: str
 ) -> None:
     assert registry
@@ -296,11 +289,11 @@ async def test_what_is_not_set_up_is_named(
     assert {row[3] for row in rows(demo)} == {"pending"}
 
 
-async def test_an_event_whose_eve_sees_no_run_is_reminded_of_on_its_day(
+async def test_an_event_without_a_run_the_day_before_is_reminded_on_its_day(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
 ) -> None:
     demo.execute("UPDATE shops SET timezone = 'Asia/Tokyo' WHERE id = %s", [shop.id])
-    # A day on which Tokyo sees no run: New York's clocks go back, and 10:00 there is past midnight here.
+    # A day without a run in Tokyo: New York's clocks go back, and 10:00 there is past midnight here.
     change(demo, registry, event_date=date(2026, 11, 2))
     runs = [datetime(2026, 10, day, 14, tzinfo=UTC) for day in range(24, 32)]
     runs += [datetime(2026, 11, day, 15, tzinfo=UTC) for day in range(1, 5)]

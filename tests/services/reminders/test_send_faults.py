@@ -1,4 +1,4 @@
-"""Reminders when the mail server refuses, puts off or breaks off."""
+"""Reminders when the mail server rejects, postpones or drops mails."""
 
 import logging
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
 from wishcraft.domain.addresses import address_hash
-from wishcraft.errors import MailUnavailable, RefusalsDoubted
+from wishcraft.errors import MailUnavailable, TooManyAddressesRejected
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.reminders.send import judge_refusals, remind_shop
 from wishcraft.settings import Settings
@@ -22,16 +22,9 @@ NOW = datetime(2026, 3, 14, 15, tzinfo=UTC)
 EMMA, HUGO = "emma@example.com", "hugo@example.com"
 
 
-@pytest.fixture
-def settings(settings: Settings, mail_settings: dict[str, object], mailbox: Letterbox) -> Settings:
-    """As usual, with a mail server that is empty."""
-    assert not mailbox.letters
-    return settings.model_copy(update=mail_settings)
-
-
 @pytest.fixture(autouse=True)
 def _two_to_remind(demo: Demo, shop: ShopRef) -> None:
-    """Emma and Hugo, whose event is in a week, and nobody else."""
+    """Two due reminders: Emma's and Hugo's, a week before their event."""
     demo.execute("UPDATE registries SET event_date = %s", [NOW.date() + timedelta(60)])
     demo.execute(
         """UPDATE registries SET event_date = %s, status = 'active', customer_email = %s,
@@ -46,11 +39,11 @@ def states(demo: Demo) -> dict[str, tuple[Any, ...]]:
     return {recipient: tuple(rest) for recipient, *rest in found}
 
 
-def came_to(mailbox: Letterbox) -> list[str]:
+def recipients_of(mailbox: Letterbox) -> list[str]:
     return sorted(address for letter in mailbox.letters for address in letter.recipients)
 
 
-async def test_what_became_of_the_mails_is_counted_for_the_metrics(
+async def test_the_outcomes_of_mails_are_counted_for_the_metrics(
     resources: Resources, settings: Settings, shop: ShopRef, mailbox: Letterbox
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.DEFER, EMMA, remaining=1))
@@ -60,7 +53,7 @@ async def test_what_became_of_the_mails_is_counted_for_the_metrics(
     assert {each.labels[0]: each.value for each in counted if each.value} == {"sent": 1, "postponed": 1}
 
 
-async def test_what_the_server_puts_off_goes_out_with_a_later_run(
+async def test_a_postponed_reminder_is_sent_by_a_later_run(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.DEFER, EMMA, remaining=1))
@@ -69,11 +62,11 @@ async def test_what_the_server_puts_off_goes_out_with_a_later_run(
     assert states(demo)[EMMA] == ("pending", 1, "the mail server takes it later: 451 4.7.1")
     counts = await remind_shop(resources, settings, shop, now=NOW)
     assert (counts["due"], counts["sent"]) == (1, 1)
-    assert came_to(mailbox) == [EMMA, HUGO]
+    assert recipients_of(mailbox) == [EMMA, HUGO]
     assert states(demo)[EMMA] == ("sent", 2, None)
 
 
-async def test_an_address_that_is_refused_is_suppressed_and_the_others_go_out(
+async def test_a_refused_address_is_suppressed_and_other_mails_are_sent(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.REFUSE, EMMA))
@@ -84,15 +77,15 @@ async def test_an_address_that_is_refused_is_suppressed_and_the_others_go_out(
     assert states(demo)[EMMA] == ("suppressed", 1, "refused: the mail server refuses the address: 550 5.1.1")
     mailbox.faults.clear()
     assert (await remind_shop(resources, settings, shop, now=NOW + timedelta(6)))["suppressed"] == 1
-    assert came_to(mailbox) == [HUGO, HUGO]  # the week's and the day's
+    assert recipients_of(mailbox) == [HUGO, HUGO]  # the week's and the day's
     known = demo.execute("SELECT shop_id, address_hash, reason FROM email_suppressions").fetchall()
     assert known == [(shop.id, address_hash(shop.id, EMMA), "bounce")]
 
 
-async def test_a_server_that_refuses_most_recipients_of_all_shops_suppresses_nobody(
+async def test_no_address_is_suppressed_if_the_server_refuses_most_recipients(
     resources: Resources, settings: Settings, demo: Demo, mailbox: Letterbox
 ) -> None:
-    demo.execute(  # two in each of three shops, which is too few to tell by a shop alone
+    demo.execute(  # two in each of three shops: too few to judge a single shop
         """UPDATE registries SET event_date = %s, status = 'active', customer_email = 'emma@example.com',
                co_registrants = '[{"first_name": "Hugo", "email": "hugo@example.com"}]'
            WHERE id IN (SELECT min(id) FROM registries GROUP BY shop_id)""",
@@ -104,7 +97,7 @@ async def test_a_server_that_refuses_most_recipients_of_all_shops_suppresses_nob
     mailbox.set_fault(Fault(FaultKind.REFUSE))
     refused = [(await remind_shop(resources, settings, each, now=NOW))["refused"] for each in every]
     assert refused == [2, 2, 2]
-    with pytest.raises(RefusalsDoubted, match="6 of 6 mailboxes"):
+    with pytest.raises(TooManyAddressesRejected, match="6 of 6 mailboxes"):
         await judge_refusals(resources, began)
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
     mailbox.faults.clear()
@@ -115,7 +108,7 @@ async def test_a_server_that_refuses_most_recipients_of_all_shops_suppresses_nob
     assert {state for state, *_ in states(demo).values()} == {"sent"}
 
 
-async def test_what_an_earlier_run_had_refused_is_not_judged_again(
+async def test_refusals_of_an_earlier_run_are_not_judged_again(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.REFUSE, EMMA))
@@ -125,7 +118,7 @@ async def test_what_an_earlier_run_had_refused_is_not_judged_again(
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
 
 
-async def test_a_mail_that_policy_refuses_fails_and_suppresses_nobody(
+async def test_a_mail_refused_by_policy_fails_without_a_suppression(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.REJECT, EMMA))
@@ -133,34 +126,34 @@ async def test_a_mail_that_policy_refuses_fails_and_suppresses_nobody(
     assert (counts["sent"], counts["failed"]) == (1, 1)
     assert states(demo)[EMMA][0] == "failed"
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
-    assert came_to(mailbox) == [HUGO]
+    assert recipients_of(mailbox) == [HUGO]
 
 
-async def test_a_lost_answer_is_asked_for_again_under_resend(
+async def test_an_unknown_outcome_is_sent_again_under_resend(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.DROP, EMMA, remaining=1))
     assert (await remind_shop(resources, settings, shop, now=NOW))["postponed"] == 1
     await remind_shop(resources, settings, shop, now=NOW)
-    assert came_to(mailbox) == [EMMA, EMMA, HUGO]
+    assert recipients_of(mailbox) == [EMMA, EMMA, HUGO]
     assert len({str(letter.message["Message-ID"]) for letter in mailbox.letters}) == 2  # one for each reminder
     assert {state for state, *_ in states(demo).values()} == {"sent"}
 
 
-async def test_a_lost_answer_is_held_under_hold_until_somebody_decides(
+async def test_an_unknown_outcome_is_held_under_hold_until_a_person_decides(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
 ) -> None:
     holding = settings.model_copy(update={"reminder_recovery": "hold"})
     mailbox.set_fault(Fault(FaultKind.DROP, EMMA, remaining=1))
     for _ in range(2):
         assert (await remind_shop(resources, holding, shop, now=NOW))["held"] == 1
-    assert came_to(mailbox) == [EMMA, HUGO]
+    assert recipients_of(mailbox) == [EMMA, HUGO]
     assert states(demo)[EMMA][0] == "sending"
-    await remind_shop(resources, settings, shop, now=NOW)  # decided: resend
-    assert came_to(mailbox) == [EMMA, EMMA, HUGO]
+    await remind_shop(resources, settings, shop, now=NOW)  # the decision: resend
+    assert recipients_of(mailbox) == [EMMA, EMMA, HUGO]
 
 
-async def test_a_held_reminder_is_given_up_when_its_event_is_over(
+async def test_a_held_reminder_is_given_up_after_its_event(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
 ) -> None:
     holding = settings.model_copy(update={"reminder_recovery": "hold"})
@@ -170,7 +163,7 @@ async def test_a_held_reminder_is_given_up_when_its_event_is_over(
     assert states(demo)[EMMA][0] == "failed"
 
 
-async def test_a_server_that_is_lost_in_the_middle_leaves_the_rest_for_the_next_run(
+async def test_a_mail_server_lost_mid_run_leaves_the_rest_for_the_next_run(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef
 ) -> None:
     away = settings.model_copy(update={"smtp_url": SecretStr("smtp://127.0.0.1:1")})
@@ -195,5 +188,7 @@ async def test_no_address_is_logged_or_kept_in_an_error(
         await remind_shop(resources, settings, shop, now=NOW)
         errors = " ".join(str(error) for *_, error in states(demo).values())
         assert "example.com" not in errors
-    ours = [record.getMessage() for record in caplog.records if not record.name.startswith("mail.log")]  # the server's
+    ours = [
+        record.getMessage() for record in caplog.records if not record.name.startswith("mail.log")
+    ]  # the mail server logs in this process
     assert not [line for line in ours if EMMA in line or HUGO in line]

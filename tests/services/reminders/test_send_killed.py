@@ -1,8 +1,6 @@
-"""Reminders whose process is killed with -9: at which moment, and what the next run makes of it."""
+"""Reminders of a run that is killed (SIGKILL) at different moments, and the next run."""
 
 import asyncio
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,9 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import Connection
-from pydantic import SecretStr
 
 from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
+from tests.support.job_processes import command, environment
 from wishcraft.resources import Resources
 from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings
@@ -25,36 +23,10 @@ Demo = Connection[tuple[Any, ...]]
 NOW = datetime(2026, 3, 14, 15, tzinfo=UTC)
 GATE = 4_711
 
-REMIND = """
-import asyncio
-from datetime import UTC, datetime
-from wishcraft.resources import open_resources
-from wishcraft.services.reminders import send
-from wishcraft.settings import settings
-from wishcraft.store import shops
-
-send.SENDS_AT_ONCE = 1  # so that the second reminder is still to be claimed
-
-async def main():
-    async with open_resources() as resources:
-        async with resources.db.repeatable_read() as session:
-            [shop] = await shops.find_active(session, ["maple-and-pine.myshopify.com"])
-        await send.remind_shop(resources, settings(), shop, now=datetime(2026, 3, 14, 15, tzinfo=UTC))
-
-asyncio.run(main())
-"""
-
-
-@pytest.fixture
-def settings(settings: Settings, mail_settings: dict[str, object], mailbox: Letterbox) -> Settings:
-    """As usual, with a mail server that is empty."""
-    assert not mailbox.letters
-    return settings.model_copy(update=mail_settings)
-
 
 @pytest.fixture(autouse=True)
 def _two_to_remind(demo: Demo, shop: ShopRef) -> None:
-    """Emma and Hugo, whose event is in a week, and nobody else."""
+    """Two due reminders: Emma's and Hugo's, a week before their event."""
     demo.execute("UPDATE registries SET event_date = %s", [NOW.date() + timedelta(60)])
     demo.execute(
         """UPDATE registries SET event_date = %s, status = 'active', customer_email = 'emma@example.com',
@@ -66,7 +38,7 @@ def _two_to_remind(demo: Demo, shop: ShopRef) -> None:
 
 @contextmanager
 def gate(demo: Demo, state: str) -> Iterator[Callable[[], bool]]:
-    """Whoever writes a reminder into this state waits in its transaction; tells whether somebody does."""
+    """Block each transaction that sets a reminder to this state; yields whether one is blocked."""
     demo.execute(
         f"""CREATE FUNCTION wait_at_gate() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN PERFORM pg_advisory_xact_lock({GATE}); RETURN NEW; END $$;
@@ -85,16 +57,11 @@ def gate(demo: Demo, state: str) -> Iterator[Callable[[], bool]]:
 
 async def kill_when(settings: Settings, moment: Callable[[], bool]) -> None:
     """Let a process of its own remind the shop, and kill it with -9 at the moment."""
-    plain = {
-        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        for name, value in settings
-        if value is not None
-    }
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", REMIND, env={**os.environ, **plain})
+    process = await asyncio.create_subprocess_exec(*command("remind_demo_shop"), env=environment(settings))
     deadline = time.monotonic() + 60
     while not moment():
-        assert process.returncode is None, "it came to its end"
-        assert time.monotonic() < deadline, "the moment did not come"
+        assert process.returncode is None, "the run ended"
+        assert time.monotonic() < deadline, "the moment never came"
         await asyncio.sleep(0)
     process.kill()
     await process.wait()
@@ -116,7 +83,7 @@ def ids(mailbox: Letterbox) -> list[str]:
         pytest.param("sent", {"sending", "pending"}, 3, id="between acceptance and commit"),
     ],
 )
-async def test_under_resend_a_killed_run_is_made_whole_by_the_next(
+async def test_under_resend_the_next_run_completes_a_killed_one(
     resources: Resources,
     settings: Settings,
     demo: Demo,
@@ -136,7 +103,7 @@ async def test_under_resend_a_killed_run_is_made_whole_by_the_next(
     assert (await remind_shop(resources, settings, shop, now=NOW))["due"] == 0
 
 
-async def test_under_hold_what_was_killed_between_acceptance_and_commit_is_not_sent_again(
+async def test_under_hold_a_mail_accepted_before_a_kill_is_not_sent_again(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
 ) -> None:
     holding = settings.model_copy(update={"reminder_recovery": "hold"})
@@ -150,7 +117,7 @@ async def test_under_hold_what_was_killed_between_acceptance_and_commit_is_not_s
 
 
 @pytest.mark.parametrize(("recovery", "arrived"), [("resend", 2), ("hold", 1)])
-async def test_a_run_that_is_killed_while_the_server_thinks(
+async def test_a_mail_unconfirmed_at_a_kill_is_sent_again_or_held(
     resources: Resources,
     settings: Settings,
     shop: ShopRef,
@@ -160,7 +127,7 @@ async def test_a_run_that_is_killed_while_the_server_thinks(
 ) -> None:
     chosen = settings.model_copy(update={"reminder_recovery": recovery})
     mailbox.set_fault(Fault(FaultKind.HANG, remaining=1))
-    await kill_when(chosen, lambda: not mailbox.faults)  # it has struck: the content is with the server
+    await kill_when(chosen, lambda: not mailbox.faults)  # the fault was used: the server has the content
     counts = await remind_shop(resources, chosen, shop, now=NOW)
     assert counts["sent"] == arrived == len(mailbox.letters)
     assert counts["held"] == 2 - arrived

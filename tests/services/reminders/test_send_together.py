@@ -1,4 +1,4 @@
-"""Several runs at once: each of the two guards by itself."""
+"""Concurrent runs: the shop's lock and the claim of rows, each tested alone."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ from wishcraft.resources import Resources, open_resources
 from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings
 from wishcraft.store import reminders
-from wishcraft.store.reminders import Wanted
+from wishcraft.store.reminders import ReminderRows
 from wishcraft.store.schema.mail import ReminderState
 from wishcraft.store.shops import ShopRef
 
@@ -28,19 +28,12 @@ WEEK = NOW.date() + timedelta(7)
 
 
 @pytest.fixture
-def settings(settings: Settings, mail_settings: dict[str, object], mailbox: Letterbox) -> Settings:
-    """As usual, with a mail server that is empty."""
-    assert not mailbox.letters
-    return settings.model_copy(update=mail_settings)
-
-
-@pytest.fixture
 async def planned(resources: Resources, demo: Demo, shop: ShopRef) -> list[int]:
-    """The ids of reminders that can be sent, of one registry each."""
+    """The ids of sendable reminders, each of another registry."""
     demo.execute("UPDATE registries SET event_date = %s, status = 'active'", [WEEK])
     demo.execute("UPDATE registries SET co_registrants = '[]'")
     ids = [registry_id for (registry_id,) in demo.execute("SELECT id FROM registries WHERE shop_id = 1")]
-    wanted = Wanted([], [], [], [])
+    wanted = ReminderRows([], [], [], [])
     for registry_id in ids:
         wanted.add(registry_id, NOW.date() + timedelta(7), DUE[WEEK], f"r{registry_id}@example.com")
     async with resources.db.transaction() as session:
@@ -57,7 +50,7 @@ async def until(reached: Callable[[], bool]) -> None:
 
 
 class Waiting:
-    """A mailer that hands mails on once it is told to."""
+    """A mailer that sends only after `go_on` is set."""
 
     def __init__(self, mailer: Mailer) -> None:
         self._mailer = mailer
@@ -71,7 +64,7 @@ class Waiting:
         await self._mailer.close()
 
 
-async def test_what_is_on_its_way_is_not_taken_for_abandoned(
+async def test_a_second_run_waits_for_reminders_in_sending(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
 ) -> None:
     demo.execute("UPDATE registries SET event_date = %s", [NOW.date() + timedelta(60)])
@@ -91,31 +84,31 @@ async def test_what_is_on_its_way_is_not_taken_for_abandoned(
     assert len(mailbox.letters) == counts[0]["sent"] > 0
 
 
-async def test_two_that_claim_the_same_get_each_a_part_and_wait_for_nothing(
+async def test_concurrent_claims_share_the_reminders_without_waiting(
     resources: Resources, shop: ShopRef, planned: list[int]
 ) -> None:
     async with resources.db.transaction() as one, resources.db.transaction() as other:
-        first = await reminders.claim(one, shop.id, DUE, planned[:2])
-        second = await reminders.claim(other, shop.id, DUE, planned)  # while the first has not committed
+        first = await reminders.claim_batch(one, shop.id, DUE, planned[:2])
+        second = await reminders.claim_batch(other, shop.id, DUE, planned)  # while the first has not committed
     assert {each.id for each in first} == set(planned[:2])
     assert {each.id for each in second} == set(planned[2:])
     async with resources.db.transaction() as late:
-        assert await reminders.claim(late, shop.id, DUE, planned) == []
+        assert await reminders.claim_batch(late, shop.id, DUE, planned) == []
 
 
-async def test_a_claim_that_was_taken_back_settles_nothing(
+async def test_a_claim_that_was_taken_back_cannot_settle(
     resources: Resources, demo: Demo, shop: ShopRef, planned: list[int]
 ) -> None:
     async with resources.db.transaction() as session:
-        [stale] = await reminders.claim(session, shop.id, DUE, planned[:1])
-        await reminders.take_back(session, shop.id)
-        [fresh] = await reminders.claim(session, shop.id, DUE, planned[:1])
+        [stale] = await reminders.claim_batch(session, shop.id, DUE, planned[:1])
+        await reminders.release_claims(session, shop.id)
+        [fresh] = await reminders.claim_batch(session, shop.id, DUE, planned[:1])
     assert (fresh.attempt, fresh.message_id) == (stale.attempt + 1, stale.message_id)
     async with resources.db.transaction() as session:
-        await reminders.settle(session, shop.id, stale, ReminderState.FAILED, "late")
+        await reminders.record_outcome(session, shop.id, stale, ReminderState.FAILED, "late")
     assert demo.execute("SELECT state FROM reminders WHERE id = %s", [stale.id]).fetchone() == ("sending",)
 
 
-async def test_another_shops_reminders_cannot_be_claimed(resources: Resources, planned: list[int]) -> None:
+async def test_reminders_of_another_shop_cannot_be_claimed(resources: Resources, planned: list[int]) -> None:
     async with resources.db.transaction() as session:
-        assert await reminders.claim(session, 2, DUE, planned) == []
+        assert await reminders.claim_batch(session, 2, DUE, planned) == []

@@ -1,4 +1,4 @@
--- The registries that a question is about, beside what their shops say of them.
+-- The registries in the filter, with the columns of their shops.
 SELECT registry.id AS registry_id, shop.domain COLLATE "C" AS shop, shop.currency COLLATE "C" AS currency,
     shop.timezone, registry.event_type COLLATE "C" AS event_type, registry.status, registry.created_at,
     registry.event_date, (registry.created_at AT TIME ZONE shop.timezone)::date AS created_on

@@ -1,9 +1,9 @@
--- `greatest` and `least` leave out what is missing.
+-- `greatest` and `least` ignore NULL.
 WITH usual AS (
     SELECT lead_week, sum(bought)::float8 / nullif(sum(open), 0)::float8 AS rate FROM lead GROUP BY lead_week
 ), rated AS (
-    SELECT coming.*, (coalesce(lead.bought, 0) + 50 * usual.rate) / (coalesce(lead.open, 0) + 50) AS rate
-    FROM coming LEFT JOIN lead USING (event_type, lead_week) LEFT JOIN usual USING (lead_week)
+    SELECT open_items.*, (coalesce(lead.bought, 0) + 50 * usual.rate) / (coalesce(lead.open, 0) + 50) AS rate
+    FROM open_items LEFT JOIN lead USING (event_type, lead_week) LEFT JOIN usual USING (lead_week)
 ), titled AS (
     SELECT shop, product_id, variant_id, product_title, variant_title, sum(registries) AS alike
     FROM rated GROUP BY shop, product_id, variant_id, product_title, variant_title

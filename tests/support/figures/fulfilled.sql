@@ -1,4 +1,4 @@
--- What became of each registry.
+-- The fulfilment of each registry.
 SELECT registry_id, shop, currency, event_type, status, created_at, event_date, coalesce(items, 0) AS items,
     coalesce(wanted, 0) AS wanted, coalesce(bought, 0) AS bought, coalesce(surplus, 0) AS surplus,
     coalesce(completed, false) AS completed, CASE WHEN completed THEN complete_at END AS completed_at,
@@ -8,7 +8,7 @@ FROM chosen
 LEFT JOIN (
     SELECT registry_id, count(*) AS items, sum(wanted) AS wanted, sum(bought) AS bought, sum(sold - bought) AS surplus,
         bool_and(sold >= wanted) AS completed, max(complete_at) AS complete_at
-    FROM wishes GROUP BY registry_id
+    FROM item_sales GROUP BY registry_id
 ) AS wish USING (registry_id)
 LEFT JOIN (
     SELECT registry_id, count(DISTINCT order_id) AS gifts, sum(quantity * unit_price) AS value,

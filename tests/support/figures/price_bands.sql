@@ -1,6 +1,6 @@
 SELECT shop, currency, band, count(*) AS items, sum(wanted) AS wanted, sum(bought) AS bought, sum(sold) AS sold,
     sum(value) AS value, sum(bought)::float8 / sum(wanted) AS sell_through
-FROM wishes
+FROM item_sales
 JOIN (VALUES
     (false, 0, 25, 'under 25'), (false, 25, 50, '25 to 50'), (false, 50, 100, '50 to 100'),
     (false, 100, 250, '100 to 250'), (false, 250, 'infinity'::numeric, '250 and over'),

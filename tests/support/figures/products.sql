@@ -1,4 +1,4 @@
--- A variant's titles are those that the most registries have.
+-- A variant has the titles of the most registries.
 SELECT shop, currency, product_id, variant_id, (array_agg(product_title ORDER BY usual))[1] AS product_title,
     (array_agg(variant_title ORDER BY usual))[1] AS variant_title, count(DISTINCT registry_id) AS registries,
     sum(wanted) AS wanted, sum(bought) AS bought, sum(sold) AS sold, sum(value) AS value
@@ -10,7 +10,7 @@ FROM (
         SELECT *, count(*) OVER (
             PARTITION BY shop, currency, product_id, variant_id, product_title, variant_title
         ) AS alike
-        FROM wishes
+        FROM item_sales
     ) AS titled
 ) AS ordered
 GROUP BY shop, currency, product_id, variant_id

@@ -1,5 +1,5 @@
--- Wilson's intervals of both shares, put together as Newcombe does; Welch's standard error of both means. At 95 %%.
-WITH asked AS (
+-- Newcombe's interval from the Wilson intervals of both shares; Welch's standard error of both means. At 95 %%.
+WITH eligible AS (
     SELECT shop, event_type, (
             SELECT coalesce(sum(quantity), 0) FROM live
             WHERE live.registry_id = chosen.registry_id AND day BETWEEN event_date - 7 AND event_date - 5
@@ -7,17 +7,17 @@ WITH asked AS (
             SELECT FROM public.reminders AS reminder
             WHERE reminder.registry_id = chosen.registry_id AND reminder.event_date = chosen.event_date
                 AND reminder.kind = '7_days' AND reminder.state = 'sent'
-        ) AS was
+        ) AS is_reminded
     FROM chosen
     WHERE status <> 'archived' AND created_on < event_date - 7
         AND event_date - 5 < (%(now)s::timestamptz AT TIME ZONE 'Etc/GMT+12')::date
 ), grouped AS (
-    SELECT {each} count(*) FILTER (WHERE was) AS n1, count(*) FILTER (WHERE NOT was) AS n2,
-        avg(units) FILTER (WHERE was) AS mean1, avg(units) FILTER (WHERE NOT was) AS mean2,
-        var_samp(units) FILTER (WHERE was) AS variance1, var_samp(units) FILTER (WHERE NOT was) AS variance2,
-        avg((units > 0)::int::float8) FILTER (WHERE was) AS p1,
-        avg((units > 0)::int::float8) FILTER (WHERE NOT was) AS p2, 1.959963984540054::float8 AS z
-    FROM asked GROUP BY GROUPING SETS (({by}))
+    SELECT {each} count(*) FILTER (WHERE is_reminded) AS n1, count(*) FILTER (WHERE NOT is_reminded) AS n2,
+        avg(units) FILTER (WHERE is_reminded) AS mean1, avg(units) FILTER (WHERE NOT is_reminded) AS mean2,
+        var_samp(units) FILTER (WHERE is_reminded) AS variance1, var_samp(units) FILTER (WHERE NOT is_reminded) AS variance2,
+        avg((units > 0)::int::float8) FILTER (WHERE is_reminded) AS p1,
+        avg((units > 0)::int::float8) FILTER (WHERE NOT is_reminded) AS p2, 1.959963984540054::float8 AS z
+    FROM eligible GROUP BY GROUPING SETS (({by}))
 ), bounded AS (
     SELECT *, CASE WHEN n1 >= 30 AND n2 >= 30 THEN z * sqrt(variance1 / n1 + variance2 / n2) END AS margin,
         CASE WHEN n1 >= 2 AND n2 >= 2 THEN sqrt((p1 - middle1 + half1) ^ 2 + (middle2 + half2 - p2) ^ 2) END AS below,

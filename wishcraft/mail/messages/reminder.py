@@ -1,4 +1,4 @@
-"""What a reminder says: its subject, its text and its HTML. To whom and when is decided elsewhere."""
+"""The content of a reminder: subject, text and HTML. It decides neither the recipients nor the time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from typing import Any, Final
 
 from wishcraft.domain.registries import Priority
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts, registry_payload
-from wishcraft.mail.messages.rendering import ink_on, render
+from wishcraft.mail.messages.rendering import render, text_colour_on
 
-SHOWN_WISHES: Final = 5
-_ORDER: Final = {priority: place for place, priority in enumerate(Priority)}
+SHOWN_ITEMS: Final = 5
+_ORDER: Final = {priority: position for position, priority in enumerate(Priority)}
 
 
 @dataclass(frozen=True, slots=True)
 class Letterhead:
-    """How a shop's mails look; `colour` is `#rrggbb`."""
+    """The shop's name and colour (`#rrggbb`) in its mails."""
 
     shop: str
     colour: str
@@ -23,7 +23,7 @@ class Letterhead:
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Where a mail leads to."""
+    """The URLs in a reminder."""
 
     registry: str
     unsubscribe: str
@@ -31,7 +31,7 @@ class Links:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a mail says, in both of its forms."""
+    """A mail's subject and its body in both forms."""
 
     subject: str
     text: str
@@ -41,24 +41,24 @@ class Content:
 def compose_reminder(
     letterhead: Letterhead, registry: RegistryFacts, items: Sequence[ItemFacts], today: date, links: Links
 ) -> Content:
-    """The reminder of an event that is `today` or later, for all of its registrants alike."""
-    assert registry.event_date  # noqa: S101  there is no reminder without a date
-    answer = registry_payload(registry, items)
+    """The reminder of an event on `today` or later; the same for all recipients of the registry."""
+    assert registry.event_date  # noqa: S101  reminders exist only for registries with a date
+    payload = registry_payload(registry, items)
     when = countdown((registry.event_date - today).days)
-    wishes = _open_wishes(answer["items"])
+    open_items = _open_items(payload["items"])
     values = {
         "letterhead": letterhead,
-        "ink": ink_on(letterhead.colour),
-        "names": _in_words([name for name in answer["registrants"] if name]),
+        "text_on_colour": text_colour_on(letterhead.colour),
+        "names": _join_names([name for name in payload["registrants"] if name]),
         "title": " ".join(registry.title.split()),
         "when": when,
-        "date": in_words(registry.event_date),
-        "percent": answer["progress"]["percent"],
-        "wanted": answer["progress"]["wanted"],
-        "given": answer["progress"]["wanted"] - sum(item["remaining"] for item in answer["items"]),
+        "date": _format_date(registry.event_date),
+        "percent": payload["progress"]["percent"],
+        "wanted": payload["progress"]["wanted"],
+        "given": payload["progress"]["wanted"] - sum(item["remaining"] for item in payload["items"]),
         "currency": registry.currency,
-        "wishes": wishes[:SHOWN_WISHES],
-        "more": len(wishes[SHOWN_WISHES:]),
+        "items": open_items[:SHOWN_ITEMS],
+        "more": len(open_items[SHOWN_ITEMS:]),
         "links": links,
     }
     return Content(
@@ -69,22 +69,22 @@ def compose_reminder(
 
 
 def countdown(days_left: int) -> str:
-    """When it is, as a subject begins: `Today`, `Tomorrow`, `In 7 days`."""
+    """The start of the subject: `Today`, `Tomorrow`, `In 7 days`."""
     return {0: "Today", 1: "Tomorrow"}.get(days_left, f"In {days_left} days")
 
 
-def in_words(day: date) -> str:
-    """A date as it is written out: `Saturday, 14 March 2026`."""
+def _format_date(day: date) -> str:
+    """A date in words: `Saturday, 14 March 2026`."""
     return f"{day:%A}, {day.day} {day:%B %Y}"
 
 
-def _open_wishes(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What can still be given, the dearest wishes first."""
-    wishes = [item for item in items if item["remaining"] and item["available"]]
-    return sorted(wishes, key=lambda item: _ORDER[item["priority"]])
+def _open_items(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The items that can still be bought, the highest priority first."""
+    open_items = [item for item in items if item["remaining"] and item["available"]]
+    return sorted(open_items, key=lambda item: _ORDER[item["priority"]])
 
 
-def _in_words(names: Sequence[str]) -> str:
-    """The names as they are said: `Emma, Hugo and Yui`."""
+def _join_names(names: Sequence[str]) -> str:
+    """The names as a phrase: `Emma, Hugo and Yui`; `there` without names."""
     *others, last = names or ["there"]
     return f"{', '.join(others)} and {last}" if others else last

@@ -1,4 +1,4 @@
-"""Fills the templates next to it; what goes into HTML is escaped, and can be read on a shop's colour."""
+"""Renders the templates of mails and pages. Values in HTML are escaped; text on a shop's colour stays readable."""
 
 from typing import Final
 
@@ -12,18 +12,21 @@ _TEMPLATES: Final = Environment(
     lstrip_blocks=True,
     auto_reload=False,
 )
-_MIDDLE_OF_GREYS: Final = 0.179
-"""The luminance on which black and white stand out alike: WCAG 2.2, contrast ratio, solved for both being equal."""
+_EQUAL_CONTRAST: Final = 0.179
+"""The luminance on which black and white have the same contrast ratio (WCAG 2.2)."""
 
 
 def render(template: str, **values: object) -> str:
-    """The template with these values; a name that it asks for and is not given is an error."""
+    """Render a template. A name without a value raises jinja2.UndefinedError."""
     return _TEMPLATES.get_template(template).render(values)
 
 
-def ink_on(colour: str) -> str:
-    """Black or white, whichever is easier to read on `#rrggbb`. https://www.w3.org/TR/WCAG22/#dfn-relative-luminance."""
+def text_colour_on(colour: str) -> str:
+    """Black or white, whichever has more contrast on `#rrggbb`.
+
+    https://www.w3.org/TR/WCAG22/#dfn-relative-luminance
+    """
     red, green, blue = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]  # noqa: PLR2004  sRGB
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-    return "#000000" if luminance > _MIDDLE_OF_GREYS else "#ffffff"
+    return "#000000" if luminance > _EQUAL_CONTRAST else "#ffffff"

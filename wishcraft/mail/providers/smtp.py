@@ -1,4 +1,4 @@
-"""Sends mail over SMTP (RFC 5321), several connections at a time, each used again and again."""
+"""The SMTP provider (RFC 5321): a `Mailer` with a pool of reused connections."""
 
 import re
 from collections.abc import AsyncIterator
@@ -32,63 +32,62 @@ from wishcraft.errors import (
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.message import as_bytes, build_message
 
-SECONDS_TO_ANSWER: Final = 30.0
-_CLOSING: Final = 421  # RFC 5321, section 3.8: at any time, to any command
+REPLY_TIMEOUT_SECONDS: Final = 30.0
+_CLOSING: Final = 421  # the server may send it in reply to any command: RFC 5321, section 3.8
 _PERMANENT: Final = 500
-_ENHANCED: Final = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?![\d.])", re.ASCII)
-"""A reply's text begins with it (RFC 2034); further on it may be a part of an IP address."""
-_NO_MAILBOX: Final = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
-"""Codes of RFC 3463 (and 7505) by which the recipient's mailbox is none, or none any more.
+_ENHANCED_CODE: Final = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?![\d.])", re.ASCII)
+"""An enhanced status code (RFC 2034) at the start of a reply; elsewhere it may be part of an IP address."""
+_MAILBOX_MISSING: Final = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
+"""Enhanced codes for a mailbox that does not exist or is disabled (RFC 3463, RFC 7505).
 
-Others are about us, such as 5.7.1 of a relay that does not let us in, or pass, such as 5.2.2 of a mailbox that is full.
+Other codes concern the sender, such as 5.7.1 (relaying denied), or are temporary, such as 5.2.2 (mailbox full).
 """
-_NOT_ALLOWED: Final = frozenset({550, 551, 553})
-"""Codes of RFC 5321 for a mailbox that is not there; also for policy, so the words must say which it is."""
-_SAYS_NO_MAILBOX: Final = re.compile(
+_REFUSED_RECIPIENT: Final = frozenset({550, 551, 553})
+"""Codes of RFC 5321 for a missing mailbox, and also for policy: the text of the reply decides."""
+_SAYS_MAILBOX_MISSING: Final = re.compile(
     r"(?i)\b(?:no such|unknown) (?:local )?(?:user|recipient|mailbox|account|address)\b"
     r"|\b(?:user|recipient|mailbox|account|address) (?:is )?(?:unknown|disabled|not found|does(?: not|n't) exist)\b"
 )
 
 
 class SmtpMailer:
-    """A `Mailer` over one SMTP server. Connects when there is something to send."""
+    """A `Mailer` over one SMTP server. It connects on the first send."""
 
-    def __init__(self, url: SecretStr | None, sender: str | None, *, timeout: float = SECONDS_TO_ANSWER) -> None:
-        """`url` is `smtp://user:password@host:port`; `smtps://` is for TLS from the start.
-
-        Ending it in `?starttls` insists on STARTTLS; without, it is used if the server offers it.
+    def __init__(self, url: SecretStr | None, sender: str | None, *, timeout: float = REPLY_TIMEOUT_SECONDS) -> None:
+        """A mailer that is not connected yet.
 
         Args:
-            url: None, as for `sender`, is for a process that sends nothing.
-            sender: The address that mails are from, and bounces go to.
-            timeout: Seconds to wait for each of the server's answers.
+            url: `smtp://user:password@host:port`, with `?starttls` to require STARTTLS, which is otherwise used if
+                offered; or `smtps://` for TLS from the start. None in a process that sends no mail.
+            sender: The address in `From` and for bounces. None in a process that sends no mail.
+            timeout: Seconds to wait for each reply.
 
         Raises:
-            ConfigurationError: One of them is malformed; the message does not show it.
+            ConfigurationError: `url` or `sender` is malformed; the message does not show it.
         """
         if sender is not None and normalise(sender) is None:
             raise ConfigurationError("MAIL_FROM must be an address, such as registry@example.com")
-        self._options = None if url is None else _options(url.get_secret_value())
+        self._connect_kwargs = None if url is None else _connect_kwargs(url.get_secret_value())
         self._sender = sender or ""
         self._timeout = timeout
         self._idle: list[SMTP] = []
 
     async def send(self, mail: Mail) -> None:
-        """As `Mailer.send` says."""
+        """See `Mailer.send`."""
         international = not mail.recipient.isascii()
         async with self._connection() as connection:
             message = build_message(mail, self._sender, datetime.now(UTC))
             content = as_bytes(message, international=international)
-            await self._address(connection, mail.recipient, international=international)
+            await self._send_envelope(connection, mail.recipient, international=international)
             try:
                 await connection.data(content)
             except SMTPResponseException as error:
-                raise _about_the_mail(error) from None
+                raise _mail_error(error) from None
             except (SMTPServerDisconnected, SMTPTimeoutError, OSError) as error:
                 raise MailOutcomeUnknown(f"no answer to the mail: {type(error).__name__}") from None
 
     async def close(self) -> None:
-        """As `Mailer.close` says."""
+        """See `Mailer.close`."""
         while self._idle:
             connection = self._idle.pop()
             try:
@@ -98,12 +97,12 @@ class SmtpMailer:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[SMTP]:
-        """A connection that is ready for a mail: one that lies idle and still answers, or a new one."""
+        """A connection that is ready for a mail: an idle one that still answers, or a new one."""
         connection = await self._reuse() or await self._connect()
         try:
             yield connection
         except (AddressRejected, MailRejected, MailPostponed):
-            self._idle.append(connection)  # it answered, so it can be used again
+            self._idle.append(connection)  # the server replied, so the connection is usable
             raise
         except BaseException:
             connection.close()
@@ -116,15 +115,15 @@ class SmtpMailer:
             try:
                 await connection.rset()
             except (SMTPException, OSError):
-                connection.close()  # a server may close what lies idle
+                connection.close()  # servers close idle connections
                 continue
             return connection
         return None
 
     async def _connect(self) -> SMTP:
-        if self._options is None or not self._sender:
+        if self._connect_kwargs is None or not self._sender:
             raise ConfigurationError("SMTP_URL and MAIL_FROM must be set to send mail, e.g. smtp://localhost:25")
-        connection = SMTP(**self._options, timeout=self._timeout, local_hostname=self._sender.rpartition("@")[2])
+        connection = SMTP(**self._connect_kwargs, timeout=self._timeout, local_hostname=self._sender.rpartition("@")[2])
         try:
             await connection.connect()
         except SMTPAuthenticationError as error:
@@ -133,20 +132,20 @@ class SmtpMailer:
             raise MailUnavailable(f"the mail server cannot be reached: {type(error).__name__}") from None
         return connection
 
-    async def _address(self, connection: SMTP, recipient: str, *, international: bool) -> None:
-        """Say who writes to whom; up to here nothing has been handed over, so a lost connection is no riddle."""
+    async def _send_envelope(self, connection: SMTP, recipient: str, *, international: bool) -> None:
+        """Send sender and recipient. A connection lost up to here has handed nothing over: the outcome is known."""
         options = ["SMTPUTF8"] if international else []
         if international and not connection.supports_extension("smtputf8"):
             raise MailRejected("the mail server takes no address that is not ASCII")
         try:
-            await self._introduce(connection, options, "utf-8" if international else "ascii")
+            await self._mail_from(connection, options, "utf-8" if international else "ascii")
             await connection.rcpt(recipient, encoding="utf-8" if international else "ascii")
         except SMTPResponseException as error:
-            raise _about_the_mail(error) from None
+            raise _mail_error(error) from None
         except (SMTPException, OSError) as error:
             raise MailUnavailable(f"the connection to the mail server was lost: {type(error).__name__}") from None
 
-    async def _introduce(self, connection: SMTP, options: list[str], encoding: str) -> None:
+    async def _mail_from(self, connection: SMTP, options: list[str], encoding: str) -> None:
         try:
             await connection.mail(self._sender, options=options, encoding=encoding)
         except SMTPResponseException as error:
@@ -155,39 +154,39 @@ class SmtpMailer:
             raise SenderRejected(f"the mail server takes no mail from MAIL_FROM: {_codes(error)}") from None
 
 
-def _about_the_mail(error: SMTPResponseException) -> WishCraftError:
-    """What the refusal of one recipient or one content means."""
+def _mail_error(error: SMTPResponseException) -> WishCraftError:
+    """The error for a reply that refuses the recipient or the content."""
     codes = _codes(error)
     if error.code == _CLOSING:
         return MailUnavailable(f"the mail server is closing: {codes}")
     if error.code < _PERMANENT:
         return MailPostponed(f"the mail server takes it later: {codes}")
-    if _is_about_the_mailbox(error):
+    if _is_mailbox_missing(error):
         return AddressRejected(f"the mail server refuses the address: {codes}")
     return MailRejected(f"the mail server refuses the mail: {codes}")
 
 
-def _is_about_the_mailbox(error: SMTPResponseException) -> bool:
-    """Whether the server clearly says that there is no such mailbox: who is refused so is written to no more."""
-    if found := _ENHANCED.match(error.message):
-        return found[1] in _NO_MAILBOX
-    return error.code in _NOT_ALLOWED and _SAYS_NO_MAILBOX.search(error.message) is not None
+def _is_mailbox_missing(error: SMTPResponseException) -> bool:
+    """Whether the reply clearly says that the mailbox does not exist, so that its address gets suppressed."""
+    if enhanced := _ENHANCED_CODE.match(error.message):
+        return enhanced[1] in _MAILBOX_MISSING
+    return error.code in _REFUSED_RECIPIENT and _SAYS_MAILBOX_MISSING.search(error.message) is not None
 
 
 def _codes(error: SMTPResponseException) -> str:
-    """The reply's numbers; its words are left out, because servers put the address in them."""
-    found = _ENHANCED.match(error.message)
-    return f"{error.code} {found[1]}" if found else str(error.code)
+    """The codes of the reply without its text, in which servers repeat the address."""
+    enhanced = _ENHANCED_CODE.match(error.message)
+    return f"{error.code} {enhanced[1]}" if enhanced else str(error.code)
 
 
-def _options(url: str) -> dict[str, Any]:
-    """What `aiosmtplib.SMTP` is to be told."""
+def _connect_kwargs(url: str) -> dict[str, Any]:
+    """The arguments of `aiosmtplib.SMTP`."""
     parts = urlsplit(url)
     try:
         port = parts.port
     except ValueError:
         port = -1
-    insists = parts.query == "starttls"
+    requires_starttls = parts.query == "starttls"
     if parts.scheme not in {"smtp", "smtps"} or not parts.hostname or port == -1 or parts.query not in {"", "starttls"}:
         raise ConfigurationError("SMTP_URL must look like smtp://user:password@host:587?starttls, or smtps://…")
     return {
@@ -196,5 +195,5 @@ def _options(url: str) -> dict[str, Any]:
         "username": unquote(parts.username) if parts.username else None,
         "password": unquote(parts.password) if parts.password else None,
         "use_tls": parts.scheme == "smtps",
-        "start_tls": False if parts.scheme == "smtps" else insists or None,
+        "start_tls": False if parts.scheme == "smtps" else requires_starttls or None,
     }

@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # A default that is the same for all rows: PostgreSQL writes none of them anew.
+    # A constant default: PostgreSQL does not rewrite the table.
     op.add_column(
         "shops",
         sa.Column("synced_at", sa.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),

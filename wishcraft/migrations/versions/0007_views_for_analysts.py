@@ -2,8 +2,8 @@
 
 Revision: 0007, after 0006
 
-The views name no person: no address, name, note, customer or order. What tells guests and visitors of a registry apart
-means nothing outside of it. The role `wishcraft_analyst` may read them, and nothing else.
+The views contain no personal data: no address, name, note, customer or order. The numbers of guests and visitors are
+unique within a registry only. The role `wishcraft_analyst` may read the views and nothing else.
 """
 
 from alembic import op
@@ -13,8 +13,8 @@ down_revision = "0006"
 branch_labels = None
 depends_on = None
 
-# Roles belong to the server: another database's migration may have made it, or be making it now. An installation whose
-# application may make no roles makes it by hand, as deployments/container/postgres.sql does.
+# Roles belong to the server: a migration of another database may create the role at the same time. If the application's
+# login may not create roles, create it by hand, as deployments/container/postgres.sql does.
 _ROLE = """
 DO $$
 BEGIN
@@ -48,7 +48,7 @@ _VIEWS = {
             inventory_quantity, inventory_policy, available, status, created_at
         FROM public.registry_items
     """,
-    # Within its registry a guest has a number, and so has an order.
+    # Guests and orders are numbered within their registry.
     "purchases": """
         SELECT registry_id, shop_id, item_id,
             dense_rank() OVER (
@@ -58,7 +58,7 @@ _VIEWS = {
             quantity, unit_price, status, created_at
         FROM public.purchases
     """,
-    # Seeded with the registry, so that a visitor of two has two numbers.
+    # Hashed with the registry, so that a visitor of two registries has two numbers.
     "events": """
         SELECT id AS event_id, registry_id, shop_id, type, occurred_at,
             hashtextextended(visitor_id, registry_id) AS visitor,

@@ -1,23 +1,23 @@
-"""How shops use their share of the cache, from one report to the next. Pure."""
+"""The section on each shop's use of the cache since the previous report. Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from wishcraft.domain.work_results import named
-from wishcraft.reports.page import Row, Section, counted, percent, size
+from wishcraft.domain.work_results import join_names
+from wishcraft.reports.page import Row, Section, format_bytes, format_percent, pluralize
 
 GOOD_HIT_RATIO: Final = 0.8
 FULL: Final = 0.9
-"""Of the quota or the memory: from here on, entries are given up for others."""
+"""Share of the quota or the memory from which on it counts as full."""
 _ENTRIES: Final = "entries (of quota)"
 _SIZE: Final = "size (of quota)"
-_FEW_READS: Final = 100
-"""Fewer say little about a ratio."""
+_MIN_READS: Final = 100
+"""Reads below which a hit ratio is not judged."""
 
 
 class CacheUse(NamedTuple):
-    """A shop's reads, hits (stale ones too) and evictions since they are counted, and what its entries take now."""
+    """A shop's reads, hits (including stale ones) and evictions so far, and the current size of its entries."""
 
     shop: str
     reads: int
@@ -30,7 +30,7 @@ class CacheUse(NamedTuple):
 
 
 class ServerMemory(NamedTuple):
-    """Bytes that Redis uses and may use (0: no limit), and the keys that it has evicted since it started."""
+    """Bytes that Redis uses and its limit (0: none), and the keys evicted since its start."""
 
     used: int
     limit: int
@@ -38,7 +38,7 @@ class ServerMemory(NamedTuple):
 
 
 def rows(uses: Sequence[CacheUse]) -> list[Row]:
-    """A table that a later report can count from."""
+    """The rows of the table artifact, from which the next report subtracts."""
     return [
         {
             "shop": use.shop,
@@ -52,30 +52,32 @@ def rows(uses: Sequence[CacheUse]) -> list[Row]:
     ]
 
 
-def since(uses: Sequence[CacheUse], earlier: Sequence[Mapping[str, Any]]) -> list[CacheUse]:
-    """What has come since an earlier report left its rows; a shop whose counters began anew counts from there."""
-    by_shop = {row["shop"]: row for row in earlier}
+def since(uses: Sequence[CacheUse], previous: Sequence[Mapping[str, Any]]) -> list[CacheUse]:
+    """Subtract the rows of the previous report; counters that were reset since then count from zero."""
+    by_shop = {row["shop"]: row for row in previous}
     return [_since(use, by_shop.get(use.shop)) for use in uses]
 
 
-def section(uses: Sequence[CacheUse], memory: ServerMemory, began: datetime | None) -> Section:
-    """A row for each shop, those that miss the most first, and what to do about it."""
+def section(uses: Sequence[CacheUse], memory: ServerMemory, counted_since: datetime | None) -> Section:
+    """A row for each shop, the lowest hit ratio first, with advice."""
     poor = [use for use in uses if _is_poor(use)]
-    small = [use.shop for use in poor if use.evictions and _is_full(use)]
+    at_quota = [use.shop for use in poor if use.evictions and _is_full(use)]
     advice = []
-    if small:
-        advice.append(f"**Raise the quota** (`cache_quota_entries`, `cache_quota_bytes`) of {named(small)}.")
-    if others := [use.shop for use in poor if use.shop not in small]:
-        advice.append(f"**Few hits**, with room left: {named(others)}. Are the runs of `cache-warm` well?")
+    if at_quota:
+        advice.append(f"**Raise the quota** (`cache_quota_entries`, `cache_quota_bytes`) of {join_names(at_quota)}.")
+    if others := [use.shop for use in poor if use.shop not in at_quota]:
+        advice.append(
+            f"**Few hits**, and the quota is not the cause: {join_names(others)}. Check the runs of `cache-warm`."
+        )
     if memory.limit and memory.used > FULL * memory.limit:
         advice.append("**Redis is nearly full**: raise its `maxmemory`, or lower quotas.")
-    since_when = f"since {began:%b %d %H:%M} (UTC)" if began else "since counting began"
-    limit = f" of {size(memory.limit)}" if memory.limit else ", without a limit"
+    since_when = f"since {counted_since:%b %d %H:%M} (UTC)" if counted_since else "since counting began"
+    limit = f" of {format_bytes(memory.limit)}" if memory.limit else ", without a limit"
     text = (
-        f"Counted {since_when}. Redis uses {size(memory.used)}{limit}; "
+        f"Counted {since_when}. Redis uses {format_bytes(memory.used)}{limit}; "
         f"it evicted {memory.evicted:,} keys since its start."
     )
-    finding = counted(len(poor), "shop") + " with few hits in the cache" if poor else ""
+    finding = pluralize(len(poor), "shop") + " with few hits in the cache" if poor else ""
     if memory.limit and memory.used > FULL * memory.limit:
         finding = "; ".join(filter(None, [finding, "Redis's memory"]))
     header = ("shop", "hit ratio", "reads", "evictions", _ENTRIES, _SIZE)
@@ -96,7 +98,7 @@ def _since(use: CacheUse, row: Mapping[str, Any] | None) -> CacheUse:
 
 
 def _is_poor(use: CacheUse) -> bool:
-    return use.reads >= _FEW_READS and use.hits < GOOD_HIT_RATIO * use.reads
+    return use.reads >= _MIN_READS and use.hits < GOOD_HIT_RATIO * use.reads
 
 
 def _is_full(use: CacheUse) -> bool:
@@ -106,7 +108,7 @@ def _is_full(use: CacheUse) -> bool:
 def _row(use: CacheUse) -> tuple[str, ...]:
     return (
         use.shop,
-        percent(use.hits, use.reads),
+        format_percent(use.hits, use.reads),
         f"{use.reads:,}",
         f"{use.evictions:,}",
         _entries(use),
@@ -115,8 +117,8 @@ def _row(use: CacheUse) -> tuple[str, ...]:
 
 
 def _entries(use: CacheUse) -> str:
-    return f"{use.entries:,} ({percent(use.entries, use.entries_allowed)})"
+    return f"{use.entries:,} ({format_percent(use.entries, use.entries_allowed)})"
 
 
 def _size(use: CacheUse) -> str:
-    return f"{size(use.bytes_held)} ({percent(use.bytes_held, use.bytes_allowed)})"
+    return f"{format_bytes(use.bytes_held)} ({format_percent(use.bytes_held, use.bytes_allowed)})"

@@ -1,21 +1,21 @@
-"""Which registries are read, and which are kept ready for nobody. Pure.
+"""The sections on registries that are viewed often, never, or warmed without being read. Pure.
 
-Only public registries are named, by their slugs, which everybody can find; of others the id alone is shown.
+Only public registries are named by their slugs; of others only the id is shown.
 """
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from wishcraft.domain.work_results import named
-from wishcraft.reports.page import Section, percent
+from wishcraft.domain.work_results import join_names
+from wishcraft.reports.page import Section, format_percent
 
 _WASTEFUL: Final = 0.5
-_FEW: Final = 20
-"""Fewer entries say little."""
+_MIN_ENTRIES: Final = 20
+"""Entries below which warming is not judged."""
 
 
 class Viewed(NamedTuple):
-    """A registry and how often it was read; `slug` is None unless it is public."""
+    """A registry and its views; `slug` is None unless it is public."""
 
     shop: str
     id: int
@@ -24,7 +24,7 @@ class Viewed(NamedTuple):
 
 
 class Unviewed(NamedTuple):
-    """How many of a shop's active registries nobody has read, and some that are public."""
+    """A shop's active registries, how many of them were not viewed, and slugs of some public ones."""
 
     shop: str
     active: int
@@ -33,7 +33,7 @@ class Unviewed(NamedTuple):
 
 
 class Warmed(NamedTuple):
-    """A sample of a shop's entries in Redis, and how many of them were read of late."""
+    """A sample of a shop's entries in Redis, and how many of them were read recently."""
 
     shop: str
     entries: int
@@ -41,39 +41,40 @@ class Warmed(NamedTuple):
 
 
 def most_viewed(viewed: Sequence[Viewed]) -> Section:
-    """The shops' most read registries."""
+    """The most viewed registries of each shop."""
     rows = [(each.shop, str(each.id), each.slug or "not public", f"{each.views:,}") for each in viewed]
-    text = "Nothing to do: these are warmed first, and given up last." if rows else "None was read this week."
+    text = "Nothing to do: these are warmed first, and evicted last." if rows else "None was read this week."
     return Section("Most viewed registries", text, ("shop", "registry", "slug", "views this week"), rows)
 
 
 def unviewed(shops: Sequence[Unviewed]) -> Section:
-    """By shop, what nobody read in a month."""
-    found = [each for each in shops if each.unviewed]
+    """Registries of each shop without a view in a month."""
+    with_unviewed = [each for each in shops if each.unviewed]
     rows = [
-        (each.shop, f"{each.unviewed:,}", f"{each.active:,}", ", ".join(each.slugs) or "none public") for each in found
+        (each.shop, f"{each.unviewed:,}", f"{each.active:,}", ", ".join(each.slugs) or "none public")
+        for each in with_unviewed
     ]
     text = (
-        "Active, older than a month, and read by nobody in that month. Tell the merchants: registrants who have not "
-        "shared their link may want to, and what is over can be completed."
-        if found
-        else "None: every registry that is older than a month was read in it."
+        "Active, older than a month, and not viewed in that month. Inform the merchants: registrants may not have "
+        "shared their links, and registries of past events can be completed."
+        if with_unviewed
+        else "None: every registry that is older than a month was viewed in that month."
     )
     return Section("Never viewed", text, ("shop", "never viewed", "of active", "such as"), rows)
 
 
 def warming(shops: Sequence[Warmed]) -> Section:
-    """By shop, how much of what is warmed is read."""
+    """The share of each shop's warmed entries that are read."""
     rows = [
-        (each.shop, f"{each.entries:,}", percent(each.read, each.entries))
+        (each.shop, f"{each.entries:,}", format_percent(each.read, each.entries))
         for each in sorted(shops, key=lambda each: each.read / each.entries if each.entries else 1)
     ]
-    wasteful = [each.shop for each in shops if each.entries >= _FEW and each.read < _WASTEFUL * each.entries]
+    wasteful = [each.shop for each in shops if each.entries >= _MIN_ENTRIES and each.read < _WASTEFUL * each.entries]
     if wasteful:
         text = (
-            "Most of what is warmed is never read. If Redis is short of memory, a lower `cache_quota_entries` costs "
-            f"these shops little, for the most viewed stay: {named(wasteful)}."
+            "Most warmed entries are never read. If Redis is short of memory, lower `cache_quota_entries` of these "
+            f"shops: {join_names(wasteful)}. Their most viewed entries stay."
         )
     else:
-        text = "Nothing to do: what is warmed is read, or there is too little of it to tell."
+        text = "Nothing to do: warmed entries are read, or there are too few to judge."
     return Section("What warming is worth", text, ("shop", "entries looked at", "read in a week"), rows)

@@ -1,4 +1,4 @@
-"""The jobs' runs as a report tells of them. Pure."""
+"""The sections on the runs of jobs. Pure."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,21 +7,21 @@ from statistics import median
 from typing import Final, NamedTuple
 
 from wishcraft.reports.markdown import link
-from wishcraft.reports.page import NO_DATA, Section, counted, duration, percent, quoted
+from wishcraft.reports.page import NO_DATA, Section, format_duration, format_percent, pluralize, redacted_line
 
 COMPLETED: Final = "completed"
 CANCELLED: Final = "cancelled"
 BAD: Final = frozenset({"failed", "crashed"})
 GOOD_SUCCESS: Final = 99.0
-"""Percent of the runs."""
+"""Objective for the percentage of successful runs."""
 _DAILY: Final = 7
-"""What ran so often in a week is to run every day."""
+"""Runs in a week from which on a job counts as daily."""
 
 
 class Run(NamedTuple):
     """A run that has ended; `outcome` is `completed`, `failed`, `crashed` or `cancelled`.
 
-    It belongs to the period in which it `ended`: while it was under way, no report could tell of it.
+    It belongs to the period in which it `ended`; until then no report has it.
     """
 
     job: str
@@ -34,38 +34,40 @@ class Run(NamedTuple):
 
 
 def jobs(now: Iterable[Run], week_before: Iterable[Run]) -> Section:
-    """A row for each job, with how it did in the week before."""
-    of_job, then = _by_job(now), _by_job(week_before)
-    rows = [_row(job, of_job.get(job, []), then.get(job, [])) for job in sorted(of_job.keys() | then.keys())]
+    """A row for each job, compared with the week before."""
+    by_job, before = _by_job(now), _by_job(week_before)
+    rows = [_row(job, by_job.get(job, []), before.get(job, [])) for job in sorted(by_job.keys() | before.keys())]
     header = ("job", "runs", "success", "success before", "median", "median before", "longest")
-    idle = sorted(job for job, runs in then.items() if len(runs) >= _DAILY and job not in of_job)
-    text = "Cancelled runs count neither way. " + (
-        "`before` is the week before: what takes much longer now has more to do, or waits for a store."
-        if then
-        else "Of the week before there is nothing to compare with."
+    idle = sorted(job for job, runs in before.items() if len(runs) >= _DAILY and job not in by_job)
+    text = "Cancelled runs count neither as success nor as failure. " + (
+        "`before` is the week before: a job that takes much longer now has more to do, or waits for a store."
+        if before
+        else "There is nothing to compare with in the week before."
     )
     if idle:
-        text = f"**Did not run: {', '.join(idle)}.** Is a worker up, and are the schedules on? {text}"
-    finding = f"{counted(len(idle), 'job')} that did not run" if idle else ""
+        text = (
+            f"**Did not run: {', '.join(idle)}.** Check that a worker is running and the schedules are active. {text}"
+        )
+    finding = f"{pluralize(len(idle), 'job')} that did not run" if idle else ""
     return Section("Jobs", text, header, rows, finding)
 
 
 def failures(runs: Iterable[Run]) -> Section:
-    """The runs that failed or crashed, the last first, with where to read on."""
+    """The failed and crashed runs, the last first, with links."""
     bad = sorted((run for run in runs if run.outcome in BAD), key=lambda run: run.ended, reverse=True)
     if not bad:
         return Section("Failed runs", "None.")
     rows = [(link(run.name, run.url), run.job, f"{run.ended:%b %d %H:%M}", run.outcome, _reason(run)) for run in bad]
     text = (
-        "Open the run: its summary says what failed and what to do about it. "
-        "The next run of a job makes up for what one left."
+        "Open the run: its summary says what failed and what to do. "
+        "The next run of the job also does what this one left undone."
     )
     header = ("run", "job", "ended (UTC)", "how", "why")
-    return Section("Failed runs", text, header, rows, counted(len(bad), "failed run"))
+    return Section("Failed runs", text, header, rows, pluralize(len(bad), "failed run"))
 
 
 def by_days_ago(runs: Iterable[Run], now: datetime) -> Mapping[int, list[Run]]:
-    """The runs by how many times 24 hours before `now` they ended: 0 is the last."""
+    """Group the runs by the number of full 24 hours from their end to `now`."""
     days: defaultdict[int, list[Run]] = defaultdict(list)
     for run in runs:
         days[(now - run.ended) // timedelta(days=1)].append(run)
@@ -73,9 +75,9 @@ def by_days_ago(runs: Iterable[Run], now: datetime) -> Mapping[int, list[Run]]:
 
 
 def success(runs: Iterable[Run]) -> float | None:
-    """The percentage of the runs that completed; what was cancelled counts neither way. None if there are none."""
-    counted = [run.outcome == COMPLETED for run in runs if run.outcome != CANCELLED]
-    return 100 * sum(counted) / len(counted) if counted else None
+    """The percentage of runs that completed, without cancelled ones; None without runs."""
+    completed = [run.outcome == COMPLETED for run in runs if run.outcome != CANCELLED]
+    return 100 * sum(completed) / len(completed) if completed else None
 
 
 def _row(job: str, now: Sequence[Run], before: Sequence[Run]) -> tuple[str, ...]:
@@ -83,26 +85,26 @@ def _row(job: str, now: Sequence[Run], before: Sequence[Run]) -> tuple[str, ...]
 
 
 def _by_job(runs: Iterable[Run]) -> Mapping[str, list[Run]]:
-    found: defaultdict[str, list[Run]] = defaultdict(list)
+    by_job: defaultdict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        found[run.job].append(run)
-    return dict(found)
+        by_job[run.job].append(run)
+    return dict(by_job)
 
 
 def _success(runs: Iterable[Run]) -> str:
     outcomes = Counter(run.outcome for run in runs)
-    return percent(outcomes[COMPLETED], outcomes.total() - outcomes[CANCELLED])
+    return format_percent(outcomes[COMPLETED], outcomes.total() - outcomes[CANCELLED])
 
 
 def _median(runs: Sequence[Run]) -> str:
-    return duration(median(run.seconds for run in runs)) if runs else NO_DATA
+    return format_duration(median(run.seconds for run in runs)) if runs else NO_DATA
 
 
 def _longest(runs: Sequence[Run]) -> str:
-    return duration(max(run.seconds for run in runs)) if runs else NO_DATA
+    return format_duration(max(run.seconds for run in runs)) if runs else NO_DATA
 
 
 def _reason(run: Run) -> str:
-    """The first line of what the run says, of a job's sentence the part that tells what failed."""
+    """The first line of the run's message; of a job's summary only the failures."""
     line = run.message.partition("\n")[0]
-    return quoted(line.partition("Failed: ")[2] or line)
+    return redacted_line(line.partition("Failed: ")[2] or line)

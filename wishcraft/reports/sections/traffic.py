@@ -1,15 +1,15 @@
-"""What the API and the mails did, as a report tells of it. Pure."""
+"""The sections on the API's traffic and on failed mails. Pure."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from wishcraft.reports.page import Section, counted, percent, quoted
+from wishcraft.reports.page import Section, format_percent, pluralize, redacted_line
 from wishcraft.store.mail_statistics import FailedMails
 from wishcraft.store.service_minutes import BadMinute
 
 
 class TrafficTotals(NamedTuple):
-    """What the API answered in some stretch of time: how often with 5xx, and how many reads came from the cache."""
+    """Totals of a period: requests, 5xx responses, hits in the cache, and reads of registries."""
 
     requests: int = 0
     errors: int = 0
@@ -18,46 +18,50 @@ class TrafficTotals(NamedTuple):
 
 
 def total(parts: Iterable[TrafficTotals]) -> TrafficTotals:
-    """All of them together."""
+    """Sum the totals of several periods."""
     return TrafficTotals(*map(sum, zip(TrafficTotals(), *parts, strict=True)))
 
 
 def errors(served: TrafficTotals, worst: Sequence[BadMinute]) -> Section:
-    """The minutes with the most errors."""
+    """The number of errors, and the minutes with the most."""
     if not served.requests:
-        return Section("Errors of the API", "No requests were counted: was the API up? `/health` tells how it is.")
-    said = f"{counted(served.errors, 'error')} (5xx) in {counted(served.requests, 'request')}"
+        return Section("Errors of the API", "No requests were counted. Check that the API is running: see `/health`.")
+    summary = f"{pluralize(served.errors, 'error')} (5xx) in {pluralize(served.requests, 'request')}"
     if not served.errors:
-        return Section("Errors of the API", f"{said}.")
+        return Section("Errors of the API", f"{summary}.")
     rows = [(f"{each.minute:%b %d %H:%M}", f"{each.errors:,}", f"{each.requests:,}") for each in worst]
-    text = f"{said}: {percent(served.errors, served.requests)}. Look at the API's logs or at Sentry in these minutes."
+    share = format_percent(served.errors, served.requests)
+    text = f"{summary}: {share}. Look at the API's logs or at Sentry in these minutes."
     return Section(
-        "Errors of the API", text, ("minute (UTC)", "errors", "requests"), rows, counted(served.errors, "error")
+        "Errors of the API", text, ("minute (UTC)", "errors", "requests"), rows, pluralize(served.errors, "error")
     )
 
 
 def mails(failed: Sequence[FailedMails]) -> Section:
-    """Mails that were given up; addresses are in none of it."""
+    """Mails that were given up, by shop and reason; without addresses."""
     if not failed:
         return Section("Failed mails", "None.")
-    rows = [(each.shop, f"{each.mails:,}", quoted(each.reason)) for each in failed]
+    rows = [(each.shop, f"{each.mails:,}", redacted_line(each.reason)) for each in failed]
     total = sum(each.mails for each in failed)
-    text = "They are not tried again. The reason is the mail server's; if it is about us, mend SMTP_URL or MAIL_FROM."
-    return Section("Failed mails", text, ("shop", "mails", "why"), rows, counted(total, "failed mail"))
+    text = (
+        "They are not retried. The reason is the mail server's; if it is about the sender, correct SMTP_URL or "
+        "MAIL_FROM."
+    )
+    return Section("Failed mails", text, ("shop", "mails", "why"), rows, pluralize(total, "failed mail"))
 
 
 def trends(now: TrafficTotals, before: TrafficTotals) -> Section:
-    """This week's requests, errors and hits beside those of the week before."""
+    """This week's requests, errors and hits, compared with the week before."""
     rows = [
         ("requests", f"{now.requests:,}", f"{before.requests:,}"),
-        ("errors (5xx)", percent(now.errors, now.requests), percent(before.errors, before.requests)),
-        ("hits in the cache", percent(now.hits, now.reads), percent(before.hits, before.reads)),
+        ("errors (5xx)", format_percent(now.errors, now.requests), format_percent(before.errors, before.requests)),
+        ("hits in the cache", format_percent(now.hits, now.reads), format_percent(before.hits, before.reads)),
     ]
-    said = [f"{counted(now.errors, 'error')}: each day's `daily-report` has the minutes." if now.errors else ""]
+    notes = [f"{pluralize(now.errors, 'error')}: see the minutes in each `daily-report`." if now.errors else ""]
     if not before.requests:
-        said.append("Of the week before there is nothing to compare with.")
+        notes.append("There is nothing to compare with in the week before.")
     elif now.requests > before.requests and now.hits * before.reads < before.hits * now.reads:
-        said.append("More requests with fewer hits: look at the quotas and at warming, below.")
-    text = " ".join(filter(None, [*said, "`service-levels` has the objectives."]))
-    finding = counted(now.errors, "error") if now.errors else ""
+        notes.append("More requests with fewer hits: look at the quotas and at warming, below.")
+    text = " ".join(filter(None, [*notes, "`service-levels` has the objectives."]))
+    finding = pluralize(now.errors, "error") if now.errors else ""
     return Section("This week and the one before", text, ("", "this week", "the week before"), rows, finding)

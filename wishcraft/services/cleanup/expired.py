@@ -1,7 +1,7 @@
-"""Deletes what is past its time, in batches that are each committed: it can be stopped, killed and doubled anywhere.
+"""Deletes expired rows and sessions in committed batches: it can be stopped, killed or run twice at once.
 
-Counts, everywhere here: `old` (past its time as the work began), of them `deleted`, and what is `left` at the end:
-of a dry run, of a run whose time was up, or in the hands of another run.
+All functions return these counts: `old` (expired when the run began), `deleted`, and `left` at its end, by a dry run,
+by a run that reached its deadline, or because another run holds the rows.
 """
 
 from collections import Counter
@@ -20,28 +20,28 @@ async def delete_in_batches(
     bounds: Bounds,
     checkpoint: Checkpoint = no_checkpoint,
 ) -> dict[str, int]:
-    """Call `delete`, which takes a number of rows and says how many it deleted, until it finds none or time is up.
+    """Call `delete` with a batch size until it returns 0 deleted rows or the time of `bounds` is up.
 
     Raises:
-        RunStopped: The checkpoint said so; the batches before it stand.
+        RunStopped: Raised by the checkpoint; earlier batches stay committed.
     """
     old, deleted = await count(), 0
     while not bounds.dry_run and datetime.now(UTC) < bounds.until:
         await checkpoint(deleted, old)
-        gone = await delete(bounds.rows)
-        if not gone:
+        batch = await delete(bounds.rows)
+        if not batch:
             break
-        deleted += gone
+        deleted += batch
     return {"old": old, "deleted": deleted, "left": await count() if deleted else old}
 
 
 async def clean_table(
     resources: Resources, kind: Kind, before: datetime, bounds: Bounds, *, checkpoint: Checkpoint = no_checkpoint
 ) -> dict[str, int]:
-    """Delete the rows of this kind that are older than `before`, the oldest first.
+    """Delete the rows of this kind that are older than `before`, oldest first.
 
     Raises:
-        RunStopped: The checkpoint said so; the batches before it stand.
+        RunStopped: Raised by the checkpoint; earlier batches stay committed.
     """
 
     async def count() -> int:
@@ -58,18 +58,18 @@ async def clean_table(
 async def clean_orphans(
     resources: Resources, now: datetime, bounds: Bounds, *, checkpoint: Checkpoint = no_checkpoint
 ) -> dict[str, int]:
-    """Drop the sessions in Redis that have no live row in PostgreSQL; rows that Redis does not know are left alone.
+    """Drop the sessions in Redis that have no live row in PostgreSQL. Rows without a session in Redis are kept.
 
-    Redis is asked first: a session is put there after its row has been committed, so one that is seen has its row.
-    If time is up, the counts have `unfinished`: Redis was not looked at as a whole.
+    Redis is read before PostgreSQL: a session is cached after its row is committed, so a new session is never taken for
+    an orphan. If the time is up before all of Redis was read, the counts include `unfinished`.
 
     Raises:
-        CacheUnavailable: Redis is away; what was dropped before stays so.
-        RunStopped: The checkpoint said so; what was dropped before stays so.
+        CacheUnavailable: Redis does not answer; earlier batches stay dropped.
+        RunStopped: Raised by the checkpoint; earlier batches stay dropped.
     """
     counts = Counter(old=0, deleted=0, left=0)
     seen = 0
-    async for held in resources.sessions.each_batch(bounds.rows):
+    async for held in resources.sessions.batches(bounds.rows):
         if datetime.now(UTC) >= bounds.until:
             counts.update(unfinished=1)
             break
@@ -78,6 +78,6 @@ async def clean_orphans(
         async with resources.db.repeatable_read() as session:
             live = await retention.find_live_sessions(session, [each.session_id for each in held], now)
         orphans = [each for each in held if each not in live]
-        dropped = 0 if bounds.dry_run else await resources.sessions.drop(orphans)
+        dropped = 0 if bounds.dry_run else await resources.sessions.delete(orphans)
         counts.update(old=len(orphans), deleted=dropped, left=len(orphans) if bounds.dry_run else 0)
     return dict(counts)

@@ -1,4 +1,4 @@
-"""Looks at everything that the service stands on, and says how well it stands."""
+"""Health probes of the process and of what it depends on: stores, memory, settings, Prefect and its schedule."""
 
 import asyncio
 import time
@@ -10,28 +10,25 @@ from typing import Final
 import httpx
 import psutil
 from pydantic import BaseModel
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from wishcraft.errors import CacheUnavailable, ConfigurationError
+from wishcraft.errors import CacheUnavailable, ConfigurationError, DatabaseUnavailable
 from wishcraft.resources import Resources
-from wishcraft.services.health.schedule import OVERDUE, Schedule, find_schedule
+from wishcraft.services.health.schedule import OVERDUE, ScheduleState, find_schedule
 from wishcraft.services.health.single_flight import SingleFlightCache
 from wishcraft.settings import Settings
 from wishcraft.store.connections import count_connections, read_revision
 
-PATIENCE_SECONDS: Final = 1.0
-GOOD_SECONDS: Final = 1.0
-"""For how long an examination is told to whoever asks: probes cost the stores nothing, however many come."""
-SCHEDULE_SECONDS: Final = 10.0
-"""The same of Prefect's schedule, which costs Prefect three queries and changes by the minute."""
+PROBE_TIMEOUT_SECONDS: Final = 1.0
+HEALTH_TTL_SECONDS: Final = 1.0
+"""Health is probed once a second at most, so the load on the stores does not grow with the requests to /health."""
+SCHEDULE_TTL_SECONDS: Final = 10.0
+"""Longer: the schedule costs Prefect three queries, and changes by the minute."""
 MEMORY_LIMIT_SHARE: Final = 0.9
 _CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
-_AWAY: Final = (CacheUnavailable, OperationalError, InterfaceError, PoolTimeout, httpx.HTTPError, OSError)
 
 
 class Status(StrEnum):
-    """How something is."""
+    """State of one check, or of all together."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
@@ -39,7 +36,7 @@ class Status(StrEnum):
 
 
 class Check(BaseModel):
-    """One part's state; `detail` is for people and holds no address and no secret."""
+    """Result of one probe; `detail` is for people and contains no address and no secret."""
 
     status: Status
     detail: str
@@ -47,77 +44,84 @@ class Check(BaseModel):
 
 
 class Health(BaseModel):
-    """The whole and its parts: `database`, `redis`, `memory`, `environment`, `prefect`, `scheduler`."""
+    """Overall state and the checks `database`, `redis`, `memory`, `environment`, `prefect` and `scheduler`."""
 
     status: Status
     checks: dict[str, Check]
 
 
 class CheckFailed(Exception):  # noqa: N818  it names an outcome
-    """Raised by a check with what is wrong."""
+    """Raised by a probe whose part is degraded; the message is the check's detail."""
 
 
 class HealthMonitor:
-    """One for each process: examines when it is asked, and at most once in `GOOD_SECONDS`."""
+    """Runs all probes on request, at most once in `HEALTH_TTL_SECONDS`. Create one a process."""
 
     def __init__(self, resources: Resources, settings: Settings) -> None:
-        self._schedule = SingleFlightCache(lambda: find_schedule(resources.http, settings), SCHEDULE_SECONDS)
-        looks: dict[str, Callable[[], Awaitable[str]]] = {
-            "database": lambda: _database(resources),
-            "redis": lambda: _redis(resources),
-            "memory": _memory,
-            "environment": lambda: _environment(settings),
-            "prefect": lambda: _prefect(resources, settings),
-            "scheduler": lambda: _scheduler(self._schedule),
+        self._schedule = SingleFlightCache(lambda: find_schedule(resources.http, settings), SCHEDULE_TTL_SECONDS)
+        probes: dict[str, Callable[[], Awaitable[str]]] = {
+            "database": lambda: _probe_database(resources),
+            "redis": lambda: _probe_redis(resources),
+            "memory": _probe_memory,
+            "environment": lambda: _probe_environment(settings),
+            "prefect": lambda: _probe_prefect(resources, settings),
+            "scheduler": lambda: _probe_scheduler(self._schedule),
         }
-        # A look that hangs is left behind, as psycopg takes seconds to give up, and the next examination joins it.
-        self._looks = {part: SingleFlightCache(look, 0) for part, look in looks.items()}
-        self._health = SingleFlightCache(self._examine, GOOD_SECONDS)
+        # A probe outlives its timeout, as psycopg takes seconds to give up; the next call joins it.
+        self._probes = {name: SingleFlightCache(probe, 0) for name, probe in probes.items()}
+        self._health = SingleFlightCache(self._run_probes, HEALTH_TTL_SECONDS)
 
     async def health(self) -> Health:
-        """How everything is, or was just now; a part that does not answer within `PATIENCE_SECONDS` is unhealthy."""
+        """Return the health, up to `HEALTH_TTL_SECONDS` old.
+
+        A probe without a result after `PROBE_TIMEOUT_SECONDS` counts as unhealthy.
+        """
         return await self._health.get()
 
     @property
-    def overdue(self) -> Mapping[str, int]:
-        """Of each job how many runs were overdue when Prefect was asked last; empty if it never answered."""
-        return self._schedule.known.overdue if self._schedule.known else {}
+    def overdue_runs(self) -> Mapping[str, int]:
+        """Number of overdue runs by job, as Prefect last answered; empty if it never has."""
+        return self._schedule.value.overdue if self._schedule.value else {}
 
     async def close(self) -> None:
-        """End an examination that is under way."""
+        """Cancel the running probes."""
         await self._health.close()
-        await asyncio.gather(*(look.close() for look in self._looks.values()), self._schedule.close())
+        await asyncio.gather(*(probe.close() for probe in self._probes.values()), self._schedule.close())
 
-    async def _examine(self) -> Health:
-        checks = dict(zip(self._looks, await asyncio.gather(*map(_check, self._looks.values())), strict=True))
+    async def _run_probes(self) -> Health:
+        checks = dict(zip(self._probes, await asyncio.gather(*map(_check, self._probes.values())), strict=True))
         return Health(status=overall({name: check.status for name, check in checks.items()}), checks=checks)
 
 
 def overall(checks: Mapping[str, Status]) -> Status:
-    """Unhealthy if registries cannot be served: both stores are away, or a setting is wrong. Else as the worst part."""
-    both_away = {checks["database"], checks["redis"]} == {Status.UNHEALTHY}
-    if both_away or checks["environment"] is Status.UNHEALTHY:
+    """Return the overall state from the checks' states.
+
+    Unhealthy if registries cannot be served: neither store answers, or `environment` is unhealthy. Otherwise degraded
+    unless all checks are healthy.
+    """
+    both_stores_down = {checks["database"], checks["redis"]} == {Status.UNHEALTHY}
+    if both_stores_down or checks["environment"] is Status.UNHEALTHY:
         return Status.UNHEALTHY
     return Status.HEALTHY if set(checks.values()) == {Status.HEALTHY} else Status.DEGRADED
 
 
-async def _check(look: SingleFlightCache[str]) -> Check:
+async def _check(probe: SingleFlightCache[str]) -> Check:
     started = time.perf_counter()
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            status, detail = Status.HEALTHY, await look.get()
+        async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
+            status, detail = Status.HEALTHY, await probe.get()
     except CheckFailed as error:
         status, detail = Status.DEGRADED, str(error)
     except TimeoutError:
-        status, detail = Status.UNHEALTHY, f"no answer within {PATIENCE_SECONDS:g} s"
-    except _AWAY:  # their texts may name hosts and users
-        status, detail = Status.UNHEALTHY, "does not answer, or refuses"
-    except Exception as error:  # noqa: BLE001  whatever it is, it is the finding
-        status, detail = Status.UNHEALTHY, f"cannot be looked at: {type(error).__name__}"
+        status, detail = Status.UNHEALTHY, f"no answer within {PROBE_TIMEOUT_SECONDS:g} s"
+    except (CacheUnavailable, DatabaseUnavailable, httpx.HTTPError):  # their messages may contain hosts and users
+        status, detail = Status.UNHEALTHY, "does not answer, or refuses the connection"
+    except Exception as error:  # noqa: BLE001  any failure is the result of the check
+        status, detail = Status.UNHEALTHY, f"the check failed: {type(error).__name__}"
     return Check(status=status, detail=detail, milliseconds=round(1000 * (time.perf_counter() - started), 1))
 
 
-async def _database(resources: Resources) -> str:
+async def _probe_database(resources: Resources) -> str:
     connections = count_connections(resources.db)
     detail = f"answers, at revision {await read_revision(resources.db)}"
     if connections.in_use >= connections.limit:
@@ -125,18 +129,18 @@ async def _database(resources: Resources) -> str:
     return detail
 
 
-async def _redis(resources: Resources) -> str:
-    memory = await resources.cache.memory()
+async def _probe_redis(resources: Resources) -> str:
+    memory = await resources.redis.memory()
     if not memory.policy.startswith(("volatile-", "noeviction")):
-        raise CheckFailed(f"maxmemory-policy is {memory.policy}: set volatile-lfu, or marks may be evicted")
+        raise CheckFailed(f"maxmemory-policy is {memory.policy}: set volatile-lfu, or version floors may be evicted")
     if resources.redis.breaker and resources.redis.breaker.is_open:
-        raise CheckFailed("answers again, but is not used until it knows of what was changed meanwhile")
+        raise CheckFailed("answers again, but is not used until pending invalidations are replayed")
     if memory.limit and memory.used > MEMORY_LIMIT_SHARE * memory.limit:
         raise CheckFailed(f"{memory.used / 2**20:.0f} of {memory.limit / 2**20:.0f} MiB used: close to maxmemory")
     return f"answers, {memory.used / 2**20:.0f} MiB used, {memory.policy}"
 
 
-async def _memory() -> str:
+async def _probe_memory() -> str:
     used, limit = psutil.Process().memory_info().rss, _memory_limit()
     detail = f"{used / 2**20:.0f} of {limit / 2**20:.0f} MiB"
     if used > MEMORY_LIMIT_SHARE * limit:
@@ -145,32 +149,32 @@ async def _memory() -> str:
 
 
 def _memory_limit() -> int:
-    """The container's limit in bytes, else the machine's memory."""
+    """Return the container's memory limit in bytes, or the machine's memory without one."""
     limit = _CGROUP_LIMIT.read_text().strip() if _CGROUP_LIMIT.exists() else "max"
     return psutil.virtual_memory().total if limit == "max" else int(limit)
 
 
-async def _environment(settings: Settings) -> str:
+async def _probe_environment(settings: Settings) -> str:
     if settings.environment == "production" and not settings.shopify_origin.startswith("https://"):
         raise CheckFailed("SHOPIFY_ORIGIN is not https in production")
     return settings.environment
 
 
-async def _prefect(resources: Resources, settings: Settings) -> str:
+async def _probe_prefect(resources: Resources, settings: Settings) -> str:
     if settings.prefect_api_url is None:
         raise CheckFailed("PREFECT_API_URL is not set")
     (await resources.http.get(f"{settings.prefect_api_url}/health")).raise_for_status()
     return "answers"
 
 
-async def _scheduler(schedule: SingleFlightCache[Schedule]) -> str:
+async def _probe_scheduler(schedule: SingleFlightCache[ScheduleState]) -> str:
     try:
-        found = await schedule.get()
+        state = await schedule.get()
     except ConfigurationError as error:
         raise CheckFailed(str(error)) from None
-    overdue = [f"{job} ({runs})" for job, runs in found.overdue.items() if runs]
+    overdue = [f"{job} ({runs})" for job, runs in state.overdue.items() if runs]
     if overdue:
-        raise CheckFailed(f"should have begun over {OVERDUE.seconds // 60} minutes ago: {', '.join(sorted(overdue))}")
-    if found.is_empty:
+        raise CheckFailed(f"runs over {OVERDUE.seconds // 60} minutes overdue: {', '.join(sorted(overdue))}")
+    if state.is_empty:
         raise CheckFailed("no run is scheduled")
     return "runs are scheduled, none is overdue"

@@ -1,4 +1,4 @@
-"""The newest answer to one question, for however many ask: looked for by one at a time, and kept for a moment."""
+"""Cache of one loaded value: concurrent callers share one load, and its result is kept for a while."""
 
 import asyncio
 import time
@@ -7,59 +7,64 @@ from contextlib import suppress
 from contextvars import Context
 from typing import Final, Generic, TypeVar
 
-LONGEST_SECONDS: Final = 5.0
-"""A search that takes longer is given up, or what hangs would be waited for after all else is well again."""
+LOAD_TIMEOUT_SECONDS: Final = 5.0
+"""A load that takes longer is cancelled: all callers would wait for one connection that hangs, even after recovery."""
 
 T = TypeVar("T")
 
 
 class SingleFlightCache(Generic[T]):
-    """One for each question and event loop. Who gives up waiting leaves the search to the others."""
+    """A value with a time to live and at most one load at a time. Use it on one event loop only.
 
-    def __init__(self, find: Callable[[], Awaitable[T]], seconds: float) -> None:
-        """What `find` finds is good for `seconds`."""
-        self._find = find
-        self._seconds = seconds
-        self._until = 0.0
-        self._finding: asyncio.Task[T] | None = None
-        self.known: T | None = None
-        """What was found last, however old; None before."""
+    A caller that is cancelled while it waits does not cancel the load.
+    """
+
+    def __init__(self, load: Callable[[], Awaitable[T]], ttl: float) -> None:
+        """Load with `load`; a result is fresh for `ttl` seconds, and 0 shares only loads that are running."""
+        self._load = load
+        self._ttl = ttl
+        self._expires_at = 0.0
+        self._task: asyncio.Task[T] | None = None
+        self.value: T | None = None
+        """The last result, however old; None before the first."""
 
     async def get(self) -> T:
-        """What is known if it is still good, else what is found now.
+        """Return the value if it is fresh, otherwise load it or join the running load.
 
-        Raises whatever `find` raises, and TimeoutError after `LONGEST_SECONDS`.
+        Raises:
+            TimeoutError: The load took longer than `LOAD_TIMEOUT_SECONDS`.
+            Exception: Whatever `load` raises.
         """
-        if self.known is not None and time.monotonic() < self._until:
-            return self.known
-        return await asyncio.shield(self._begin())
+        if self.value is not None and time.monotonic() < self._expires_at:
+            return self.value
+        return await asyncio.shield(self._start())
 
-    async def within(self, patience: float) -> T | None:
-        """What is known after `patience` seconds at most, be it no longer good; None if nothing was ever found."""
-        with suppress(Exception):  # whatever it is, it is no reason to know less than before
-            async with asyncio.timeout(patience):
+    async def get_within(self, seconds: float) -> T | None:
+        """Return the value after `seconds` at most, stale if the load fails or takes longer; None if there is none."""
+        with suppress(Exception):  # whatever failed, the last value is better than none
+            async with asyncio.timeout(seconds):
                 await self.get()
-        return self.known
+        return self.value
 
     async def close(self) -> None:
-        """End a search that is under way."""
-        if self._finding is not None:
-            self._finding.cancel()
-            await asyncio.wait({self._finding})
+        """Cancel a running load, and wait for its end."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
 
-    def _begin(self) -> asyncio.Task[T]:
-        if self._finding is None:
-            self._finding = asyncio.create_task(self._look(), context=Context())
-            self._finding.add_done_callback(self._end)
-        return self._finding
+    def _start(self) -> asyncio.Task[T]:
+        if self._task is None:
+            self._task = asyncio.create_task(self._refresh(), context=Context())  # of no caller's log context
+            self._task.add_done_callback(self._finish)
+        return self._task
 
-    async def _look(self) -> T:
-        async with asyncio.timeout(LONGEST_SECONDS):
-            self.known = found = await self._find()
-        self._until = time.monotonic() + self._seconds
-        return found
+    async def _refresh(self) -> T:
+        async with asyncio.timeout(LOAD_TIMEOUT_SECONDS):
+            self.value = value = await self._load()
+        self._expires_at = time.monotonic() + self._ttl
+        return value
 
-    def _end(self, finding: asyncio.Task[T]) -> None:
-        self._finding = None
-        if not finding.cancelled():
-            finding.exception()  # seen, though nobody may have waited for it
+    def _finish(self, task: asyncio.Task[T]) -> None:
+        self._task = None
+        if not task.cancelled():
+            task.exception()  # mark it as retrieved: the callers may be gone, and asyncio would log it

@@ -1,4 +1,4 @@
-"""Brings the items of a shop's registries in step with what Shopify says of their variants."""
+"""Synchronises the items of a shop's registries with Shopify's variants."""
 
 from array import array
 from bisect import bisect_left
@@ -12,60 +12,70 @@ from wishcraft.domain.batches import batches
 from wishcraft.domain.inventory import StockLevel, VariantReading, prefers_bulk, stock_level
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
-from wishcraft.services.registries.warm import find_due, refill
+from wishcraft.services.registries.reader import refill
+from wishcraft.services.registries.warm import find_due
 from wishcraft.services.registries.write import registry_write
-from wishcraft.shopify.variants import MOST_IDS, POINTS_PER_VARIANT, bulk_read_variants, read_variants
+from wishcraft.shopify.variants import MAX_IDS, POINTS_PER_VARIANT, bulk_read_variants, read_variants
 from wishcraft.store import locks, registries, registry_items, shops
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.registry_items import Readings
 from wishcraft.store.shops import ShopRef
 
-Wished: TypeAlias = "array[int]"
-"""Ids of variants, in order: an array, because a shop may have a million."""
+VariantIds: TypeAlias = "array[int]"
+"""Sorted variant ids; an array, as a shop may have a million."""
 Batch = tuple[datetime, Readings]
-"""Readings, and a moment before Shopify was asked for them."""
+"""A time just before Shopify was queried, and the readings."""
 
 LOWEST_RESTORE_RATE: Final = 100
-"""Points per second of the smallest plan, taken until Shopify has said more: https://shopify.dev/docs/api/usage/limits."""
+"""Points per second of the smallest plan, assumed while Shopify sends no throttle status.
+
+https://shopify.dev/docs/api/usage/limits
+"""
 _ACTOR: Final = "sync-inventory"
-REFILLED_WITHIN: Final = timedelta(hours=1)
-"""How far back a sync looks for entries that a killed writer left out: some runs; warming finds older ones."""
+REFILL_WINDOW: Final = timedelta(hours=1)
+"""Age of the changes that a sync checks for a missing refill, as of a killed writer. Cache warming finds older ones."""
 REGISTRIES_PER_WRITE: Final = 200
-"""Keeps a write far below its time limit and its row locks short."""
+"""Keeps a write far below `WRITE_LIMIT_SECONDS` and its row locks short."""
 
 
 async def sync_shop(
     resources: Resources, shop: ShopRef, *, dry_run: bool = False, checkpoint: Checkpoint = no_checkpoint
 ) -> dict[str, int]:
-    """Read every variant that the shop's active registries wish for, and write what changed.
+    """Read every variant in the shop's active registries from Shopify, and write the items that changed.
 
-    A second run right after writes nothing. With `dry_run` nothing is written at all. While another process syncs
-    the shop there is nothing to do: it spends the shop's points, once is enough.
+    Idempotent. If another run syncs the shop, this one returns at once, as both would spend the shop's query points.
+
+    Args:
+        resources: The stores and Shopify.
+        shop: The shop to sync.
+        dry_run: Write nothing, and count the registries that would change.
+        checkpoint: Called between batches.
 
     Returns:
         Counts: `variants` read, of them `low_stock`, `out_of_stock` and `deleted`; `items_changed`, and the
-        `registries_touched` by that (with `dry_run`: that would be touched). Or `already_being_synced` alone.
+        `registries_touched`. Or only `already_being_synced`.
 
     Raises:
-        ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: Shopify gave no usable answer; earlier batches stand.
-        CacheUnavailable: Redis is away; nothing is written that Redis was not told of.
+        ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: No usable response; earlier batches stay committed.
+        CacheUnavailable: Redis does not answer, so a batch cannot be invalidated; it is rolled back.
+        RunStopped: Raised by the checkpoint.
     """
-    async with locks.try_hold(resources.db, "sync", shop.id) as mine:
-        if not mine:
+    async with locks.try_acquire(resources.db, "sync", shop.id) as locked:
+        if not locked:
             return {"already_being_synced": 1}
         if not dry_run:
-            await _refill_what_died(resources, shop.id)
+            await _refill_recent(resources, shop.id)
         counts = await _sync(resources, shop, checkpoint, dry_run=dry_run)
         if not dry_run:
             async with resources.db.transaction() as session:
-                await shops.note_synced(session, shop.id)
+                await shops.record_sync(session, shop.id)
         return counts
 
 
-async def _refill_what_died(resources: Resources, shop_id: int) -> None:
-    """Fill what a writer that was killed between its commit and its refill has left out of the cache."""
+async def _refill_recent(resources: Resources, shop_id: int) -> None:
+    """Refill registries whose writer was killed between its commit and its refill."""
     async with resources.db.repeatable_read() as session:
-        changed = await registries.find_versions_changed(session, shop_id, REFILLED_WITHIN)
+        changed = await registries.find_versions_changed(session, shop_id, REFILL_WINDOW)
     for batch in batches(changed, REGISTRIES_PER_WRITE):
         await refill(resources, shop_id, await find_due(resources, shop_id, batch))
 
@@ -74,9 +84,9 @@ async def _sync(resources: Resources, shop: ShopRef, checkpoint: Checkpoint, *, 
     counts = Counter(variants=0, low_stock=0, out_of_stock=0, deleted=0, items_changed=0)
     touched: set[int] = set()
     async with resources.db.repeatable_read() as session:
-        wished = await registry_items.find_variants(session, shop.id)
-    async for observed_at, readings in _read(resources, shop, wished):
-        await checkpoint(counts["variants"], len(wished))
+        variant_ids = await registry_items.find_variants(session, shop.id)
+    async for observed_at, readings in _read(resources, shop, variant_ids):
+        await checkpoint(counts["variants"], len(variant_ids))
         counts.update(variants=len(readings), **_stock_counts(readings, shop.settings.low_stock_threshold))
         async with resources.db.repeatable_read() as session:
             changed = await registry_items.find_changed_registries(session, shop.id, readings, observed_at)
@@ -87,12 +97,12 @@ async def _sync(resources: Resources, shop: ShopRef, checkpoint: Checkpoint, *, 
     return {**counts, "registries_touched": len(touched)}
 
 
-async def _read(resources: Resources, shop: ShopRef, wished: Wished) -> AsyncIterator[Batch]:
-    """What Shopify says of the wished variants.
+async def _read(resources: Resources, shop: ShopRef, variant_ids: VariantIds) -> AsyncIterator[Batch]:
+    """Yield Shopify's readings of these variants, by id or by a bulk query.
 
-    The first batch is read by id in any case: with it Shopify tells how fast this shop's points come back.
+    The first batch is always read by id: its throttle status decides how to read the rest.
     """
-    first, rest = wished[:MOST_IDS], wished[MOST_IDS:]
+    first, rest = variant_ids[:MAX_IDS], variant_ids[MAX_IDS:]
     async for batch in _read_by_id(resources, shop, first):
         yield batch
     read_rest = _read_in_bulk if _is_bulk_better(resources, shop, len(rest)) else _read_by_id
@@ -103,32 +113,32 @@ async def _read(resources: Resources, shop: ShopRef, wished: Wished) -> AsyncIte
 def _is_bulk_better(resources: Resources, shop: ShopRef, variants: int) -> bool:
     points = variants * POINTS_PER_VARIANT
     throttle = resources.shopify.throttle_status(shop.domain)
-    if throttle is None:  # Shopify left out what it says with every answer
+    if throttle is None:  # the response had no throttle status, though it should
         return prefers_bulk(points, LOWEST_RESTORE_RATE)
     return prefers_bulk(points - throttle.currently_available, throttle.restore_rate)
 
 
-async def _read_by_id(resources: Resources, shop: ShopRef, wished: Wished) -> AsyncIterator[Batch]:
-    for ids in batches(wished, MOST_IDS):
+async def _read_by_id(resources: Resources, shop: ShopRef, variant_ids: VariantIds) -> AsyncIterator[Batch]:
+    for ids in batches(variant_ids, MAX_IDS):
         observed_at = datetime.now(UTC)
         yield observed_at, await read_variants(resources.shopify, shop.domain, ids)
 
 
-async def _read_in_bulk(resources: Resources, shop: ShopRef, wished: Wished) -> AsyncIterator[Batch]:
-    """Reads the shop's whole catalogue, keeps what is wished for, and takes what is not in it as deleted."""
+async def _read_in_bulk(resources: Resources, shop: ShopRef, variant_ids: VariantIds) -> AsyncIterator[Batch]:
+    """Read the shop's whole catalogue, and yield the readings of these variants; those missing in it are deleted."""
     observed_at = datetime.now(UTC)
-    unseen = bytearray(b"\1") * len(wished)
+    unseen = bytearray(b"\1") * len(variant_ids)
     readings: dict[int, VariantReading | None] = {}
     async for reading in bulk_read_variants(resources.shopify, shop.domain):
-        place = bisect_left(wished, reading.variant_id)
-        if place < len(wished) and wished[place] == reading.variant_id and unseen[place]:
-            unseen[place] = False
+        index = bisect_left(variant_ids, reading.variant_id)
+        if index < len(variant_ids) and variant_ids[index] == reading.variant_id and unseen[index]:
+            unseen[index] = False
             readings[reading.variant_id] = reading
-        if len(readings) == MOST_IDS:
+        if len(readings) == MAX_IDS:
             yield observed_at, readings
             readings = {}
     yield observed_at, readings
-    for deleted in batches(array("q", compress(wished, unseen)), MOST_IDS):
+    for deleted in batches(array("q", compress(variant_ids, unseen)), MAX_IDS):
         yield observed_at, dict.fromkeys(deleted)
 
 

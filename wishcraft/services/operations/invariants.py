@@ -1,4 +1,4 @@
-"""Looks at a shop for what must never be, restores what can be restored safely, and counts the rest."""
+"""Checks a shop for violated invariants, repairs those that can be repaired safely, and counts the others."""
 
 import asyncio
 from collections import Counter
@@ -9,10 +9,10 @@ from typing import Final
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.inspection import sample_slugs
 from wishcraft.domain.batches import batches
-from wishcraft.domain.invariants import PENDING_FOR, STUCK_FOR, UNSYNCED_FOR, WATCHED, agrees
+from wishcraft.domain.invariants import PENDING_FOR, STUCK_FOR, UNSYNCED_FOR, WARNING_COUNTS, entry_matches
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
-from wishcraft.services.registries.reader import load_documents
+from wishcraft.services.registries.reader import load_registries
 from wishcraft.services.registries.write import registry_write, replace_entries, replay_invalidations
 from wishcraft.store import audit_log, invariants, locks, pending_invalidations, registry_items
 from wishcraft.store.audit_log import Actor
@@ -20,25 +20,25 @@ from wishcraft.store.shops import ShopRef
 
 ACTOR: Final = "check-invariants"
 BATCH: Final = 200
-"""Registries for one transaction, and entries for one comparison."""
+"""Registries in one transaction, and cache entries in one comparison."""
 
 
 async def check_shop(
     resources: Resources, shop: ShopRef, *, repair: bool, sample: int, checkpoint: Checkpoint = no_checkpoint
 ) -> dict[str, int]:
-    """Check the invariants of `domain.invariants`; with `repair`, restore what can be.
+    """Check the invariants of `domain.invariants`, and with `repair` restore what can be restored.
 
-    Of the shop's entries in Redis `sample` are compared, picked at random; else the shop is looked at as a whole.
-    It may be done twice at once, and while guests buy: each repair counts anew what it has locked.
+    `sample` of the shop's cache entries, picked at random, are compared with PostgreSQL; all else is checked in full.
+    It may run twice at once and while guests buy: each repair counts again under the locks that it holds.
 
     Returns:
-        Counts: the `entries_checked`, and of each invariant what was repaired and what is left.
+        Counts: `entries_checked`, and for each invariant the violations that were repaired and that are left.
 
     Raises:
-        CacheUnavailable: Redis is away; what was repaired stays so.
-        RunStopped: The checkpoint said so; the batches before it stand.
+        CacheUnavailable: Redis does not answer; earlier repairs stay.
+        RunStopped: Raised by the checkpoint; earlier batches stay.
     """
-    counts = Counter(dict.fromkeys(("entries_checked", *WATCHED), 0))
+    counts = Counter(dict.fromkeys(("entries_checked", *WARNING_COUNTS), 0))
     counts.update(await _check_pending(resources, shop.id, repair=repair))
     counts.update(await _check_purchases(resources, shop.id, checkpoint, repair=repair))
     counts.update(await _check_entries(resources, shop.id, sample, checkpoint, repair=repair))
@@ -106,17 +106,18 @@ async def _check_entries(
 
 
 async def _find_wrong(resources: Resources, shop_id: int, slugs: Sequence[str]) -> dict[str, int]:
-    """Those whose entry is not what PostgreSQL says, each with the version that it ought to have.
+    """Return the slugs whose cache entry differs from PostgreSQL, each with the version that it should have.
 
-    A writer drops the entry before it commits. So one that was outdated in good order between our two looks is gone
-    at a third; what is still the same then has been wrong all the time. What Redis is to be told yet is not counted.
+    The entries are read before PostgreSQL and again after it. A writer drops the entry before it commits, so an entry
+    that a write outdated between the reads is gone at the second. One that is unchanged was wrong from the start.
+    Registries with a pending invalidation are not counted.
     """
     before = await _read(resources, shop_id, slugs)
-    documents = await load_documents(resources.db, shop_id, list(before))
+    documents = await load_registries(resources.db, shop_id, list(before))
     suspects = [
         slug
         for slug, (header, body) in before.items()
-        if not agrees(documents.get(slug), header.version, header.access_level, header.owner, body)
+        if not entry_matches(documents.get(slug), header.version, header.access_level, header.owner, body)
     ]
     if not suspects:
         return {}
@@ -131,8 +132,8 @@ async def _find_wrong(resources: Resources, shop_id: int, slugs: Sequence[str]) 
 
 async def _read(resources: Resources, shop_id: int, slugs: Iterable[str]) -> dict[str, Entry]:
     slugs = list(slugs)
-    found = await asyncio.gather(*(resources.cache.get(shop_id, slug) for slug in slugs))
-    return {slug: entry for slug, entry in zip(slugs, found, strict=True) if entry}
+    entries = await asyncio.gather(*(resources.cache.get(shop_id, slug) for slug in slugs))
+    return {slug: entry for slug, entry in zip(slugs, entries, strict=True) if entry}
 
 
 async def _replace(resources: Resources, shop_id: int, versions: dict[str, int]) -> None:
@@ -143,11 +144,11 @@ async def _replace(resources: Resources, shop_id: int, versions: dict[str, int])
 
 
 async def _count_stuck_reminders(resources: Resources, shop_id: int) -> int:
-    """Reminders that are on their way for too long while no run sends the shop's mail."""
+    """Return how many reminders are in the state `sending` for too long while no run sends the shop's mail."""
     if not await _count_sending(resources, shop_id):
         return 0
-    async with locks.try_hold(resources.db, "reminders", shop_id) as nobody_sends:
-        return await _count_sending(resources, shop_id) if nobody_sends else 0
+    async with locks.try_acquire(resources.db, "reminders", shop_id) as locked:  # else a run is sending
+        return await _count_sending(resources, shop_id) if locked else 0
 
 
 async def _count_sending(resources: Resources, shop_id: int) -> int:
@@ -156,7 +157,7 @@ async def _count_sending(resources: Resources, shop_id: int) -> int:
 
 
 async def _audit(resources: Resources, shop_id: int, action: str, slugs: Sequence[str]) -> None:
-    """Write down that Redis was put right about these registries."""
+    """Record in the audit log that these registries' cache entries were repaired."""
     if not slugs:
         return
     async with resources.db.transaction() as session:

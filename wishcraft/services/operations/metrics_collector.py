@@ -1,4 +1,4 @@
-"""What a scrape of the metrics finds beside what this process counts: in Redis, in Prefect, and in its own health."""
+"""Collects what a scrape reads besides the process's own metrics: Redis, Prefect's schedule, health."""
 
 import asyncio
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Final
 
 from wishcraft.cache.client import Memory
 from wishcraft.cache.counters import Series
-from wishcraft.cache.inspection import KeyStatistics, sample_keys
+from wishcraft.cache.inspection import KeyStatistics, estimate_key_statistics
 from wishcraft.cache.usage import Usage
 from wishcraft.errors import CacheUnavailable
 from wishcraft.observability.metrics import BREAKER_OPEN, DB_CONNECTIONS, DB_CONNECTIONS_LIMIT
@@ -18,65 +18,66 @@ from wishcraft.services.health.single_flight import SingleFlightCache
 from wishcraft.store import shops
 from wishcraft.store.connections import count_connections
 
-PATIENCE_SECONDS: Final = 0.5
-"""For how long a scrape waits for what it can do without."""
-CENSUS_SECONDS: Final = 60.0
-SHOPS_SECONDS: Final = 10.0
+OPTIONAL_TIMEOUT_SECONDS: Final = 0.5
+"""How long a scrape waits for shop names and key statistics before it uses the last ones."""
+KEY_STATISTICS_TTL_SECONDS: Final = 60.0
+SHOPS_TTL_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class RedisMetrics:
-    """What Redis tells, the same to every process."""
+    """Metrics read from Redis, the same in every process."""
 
     memory: Memory
     evictions: int
-    counted: Mapping[str, list[Series]]
+    counters: Mapping[str, list[Series]]
     usage: Mapping[str, Usage]
-    """By the shop's domain."""
-    census: KeyStatistics
+    """By shop domain."""
+    keys: KeyStatistics
 
 
 @dataclass(frozen=True, slots=True)
 class CollectedMetrics:
-    """What was found; `in_redis` is None while Redis is away."""
+    """Result of one collection; `redis` is None while Redis does not answer."""
 
     health: Health
-    overdue: Mapping[str, int]
-    in_redis: RedisMetrics | None
+    overdue_runs: Mapping[str, int]
+    """By job."""
+    redis: RedisMetrics | None
 
 
 class MetricsCollector:
-    """One for each process; it finds what it can whichever store is away, within two seconds or so."""
+    """Collects metrics within about two seconds, whichever store is down. Create one a process."""
 
-    def __init__(self, resources: Resources, watch: HealthMonitor) -> None:
+    def __init__(self, resources: Resources, monitor: HealthMonitor) -> None:
         self._resources = resources
-        self._watch = watch
-        self._shops = SingleFlightCache(self._find_shops, SHOPS_SECONDS)
-        self._census = SingleFlightCache(lambda: sample_keys(resources.redis), CENSUS_SECONDS)
+        self._monitor = monitor
+        self._shops = SingleFlightCache(self._find_shops, SHOPS_TTL_SECONDS)
+        self._keys = SingleFlightCache(lambda: estimate_key_statistics(resources.redis), KEY_STATISTICS_TTL_SECONDS)
 
-    async def find(self) -> CollectedMetrics:
-        """How everything is."""
+    async def collect(self) -> CollectedMetrics:
+        """Update this process's gauges, and read the rest."""
         update_gauges(self._resources)
-        health, in_redis = await asyncio.gather(self._watch.health(), self._read_redis())
-        return CollectedMetrics(health, self._watch.overdue, in_redis)
+        health, redis = await asyncio.gather(self._monitor.health(), self._read_redis())
+        return CollectedMetrics(health, self._monitor.overdue_runs, redis)
 
     async def close(self) -> None:
-        """End what is under way."""
+        """Cancel running reads."""
         await self._shops.close()
-        await self._census.close()
+        await self._keys.close()
 
     async def _read_redis(self) -> RedisMetrics | None:
         resources = self._resources
-        found = await self._shops.within(PATIENCE_SECONDS) or {}  # while PostgreSQL is away: those of before
+        domains = await self._shops.get_within(OPTIONAL_TIMEOUT_SECONDS) or {}  # the last ones if PostgreSQL is down
         with suppress(CacheUnavailable):
-            with resources.redis.answering():
-                stats = await resources.redis.redis.info("stats")
+            with resources.redis.guard():
+                memory = await resources.redis.memory()
             return RedisMetrics(
-                memory=await resources.redis.memory(),
-                evictions=int(stats["evicted_keys"]),
-                counted=await resources.counters.read(),
-                usage={found[shop_id]: used for shop_id, used in (await resources.usage.read(list(found))).items()},
-                census=await self._census.within(PATIENCE_SECONDS) or KeyStatistics({}, {}),
+                memory=memory,
+                evictions=memory.evictions,
+                counters=await resources.counters.read(),
+                usage={domains[shop_id]: used for shop_id, used in (await resources.usage.read(list(domains))).items()},
+                keys=await self._keys.get_within(OPTIONAL_TIMEOUT_SECONDS) or KeyStatistics({}, {}),
             )
         return None
 
@@ -86,7 +87,7 @@ class MetricsCollector:
 
 
 def update_gauges(resources: Resources) -> None:
-    """Set this process's gauges to what they are now."""
+    """Set this process's gauges to their current values."""
     breaker = resources.redis.breaker
     BREAKER_OPEN.labels("redis").set(breaker is not None and breaker.is_open)
     connections = count_connections(resources.db)

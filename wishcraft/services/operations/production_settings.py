@@ -1,4 +1,4 @@
-"""Holds the settings of this process against what a production's should be; no value of a secret is told."""
+"""Finds settings that are wrong or risky in production. Must not return the value of a secret."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -7,40 +7,40 @@ from pydantic import SecretStr
 
 from wishcraft.settings import Settings
 
-_EXPECTED: Final = {
-    "public_url": "is not set: no mail can be sent without it",
+_REQUIRED: Final = {
+    "public_url": "is not set: mail cannot be sent without it",
     "smtp_url": "is not set: no mail is sent",
     "mail_from": "is not set: no mail is sent",
-    "ops_email": "is not set: no report can be mailed",
-    "sentry_dsn": "is not set: errors are in the logs alone",
-    "metrics_token": "is not set: there are no metrics, and no alerts by them",
-    "prefect_api_auth_string": "is not set: whoever reaches Prefect runs jobs",
-    "alert_webhook_url": "is not set: alerts are in Prefect's Event Feed alone",
+    "ops_email": "is not set: reports cannot be mailed",
+    "sentry_dsn": "is not set: errors are only logged",
+    "metrics_token": "is not set: there are no metrics and no alerts from them",
+    "prefect_api_auth_string": "is not set: anyone who can reach Prefect can run jobs",
+    "alert_webhook_url": "is not set: job alerts appear only in Prefect's Event Feed",
 }
 
 
 def find_misconfigurations(settings: Settings) -> list[tuple[str, str]] | None:
-    """Each setting that is not as it should be, with what is wrong; None if this is no production."""
+    """Return each wrong setting with its problem and remedy; None unless ENVIRONMENT is `production`."""
     return list(_find(settings)) if settings.environment == "production" else None
 
 
 def _find(settings: Settings) -> Iterator[tuple[str, str]]:
     if not settings.shopify_origin.startswith("https://"):
-        yield "SHOPIFY_ORIGIN", "is not https: tokens travel in the clear"
+        yield "SHOPIFY_ORIGIN", "is not https: access tokens are sent unencrypted"
     for name, url in (("PUBLIC_URL", settings.public_url), ("PREFECT_UI_URL", settings.prefect_ui_url)):
         if url and not url.startswith("https://"):
             yield name, "is not https"
-    for name, flaw in _EXPECTED.items():
+    for name, problem in _REQUIRED.items():
         if not getattr(settings, name):
-            yield name.upper(), flaw
+            yield name.upper(), problem
     if settings.smtp_url and not _is_encrypted(settings.smtp_url):
-        yield "SMTP_URL", "sends mail in the clear: add ?starttls, or use smtps://"
+        yield "SMTP_URL", "sends mail unencrypted: add ?starttls, or use smtps://"
     if settings.shopify_api_secret_previous:
-        yield "SHOPIFY_API_SECRET_PREVIOUS", "is still accepted: take it out once the rotation has spread"
+        yield "SHOPIFY_API_SECRET_PREVIOUS", "is still accepted: remove it once all processes use the new secret"
     if settings.encryption_keys.get_secret_value().count(","):
-        yield "ENCRYPTION_KEYS", "has a former key: take it out once every token has been renewed"
+        yield "ENCRYPTION_KEYS", "contains an old key: remove it once every token is re-encrypted"
     if "*" in settings.cors_origins:
-        yield "CORS_ORIGINS", "lets every site's pages call the API: name those that must"
+        yield "CORS_ORIGINS", "allows every origin to call the API: list the ones that need it"
 
 
 def _is_encrypted(url: SecretStr) -> bool:

@@ -1,6 +1,6 @@
-"""Writes down once a minute how this process served, from what it counts for Prometheus anyway: requests pay nothing.
+"""Records the service level indicators of each minute in PostgreSQL, from the process's Prometheus metrics.
 
-A process that is killed takes its last minute with it. If PostgreSQL takes a minute and its answer is lost, that
+A killed process loses its current minute. If the connection breaks after a commit and before its confirmation, the
 minute's figures are added twice.
 """
 
@@ -13,41 +13,38 @@ from itertools import pairwise
 from math import inf
 from typing import Final
 
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-
+from wishcraft.errors import DatabaseUnavailable
 from wishcraft.observability.metrics import CACHE_READS, LATENCY_BOUNDS, REQUEST_SECONDS
 from wishcraft.resources import Resources
 from wishcraft.services.health.monitor import HealthMonitor, Status
 from wishcraft.store import service_minutes
 from wishcraft.store.service_minutes import Minute, TrafficCounts
 
-MOST_MINUTES: Final = 1440
-"""So many wait for PostgreSQL at most: a day's. Then the oldest are given up."""
+MAX_PENDING_MINUTES: Final = 1440
+"""One day of minutes waits for PostgreSQL at most; the oldest are dropped."""
 _MINUTE: Final = timedelta(minutes=1)
-_COUNTED: Final = "/api/"
-_NOT_COUNTED: Final = "/api/docs"
-_ERRORS: Final = ("5", "0")
-"""How the status of a bad answer begins; 0 is for none at all."""
+_COUNTED_PREFIX: Final = "/api/"
+_EXCLUDED_PREFIX: Final = "/api/docs"
+_ERROR_PREFIXES: Final = ("5", "0")
+"""First digits of the statuses that count as errors; the status is 0 if no response was sent."""
 _BOUNDS: Final = [str(bound) for bound in (*LATENCY_BOUNDS, inf)]
-_AWAY: Final = (OperationalError, InterfaceError, InternalError, PoolTimeout, OSError)
 _log: Final = logging.getLogger(__name__)
 
 
 class SliRecorder:
-    """One for each process."""
+    """Writes one row a minute. Create one a process."""
 
-    def __init__(self, resources: Resources, watch: HealthMonitor) -> None:
+    def __init__(self, resources: Resources, monitor: HealthMonitor) -> None:
         self._resources = resources
-        self._watch = watch
-        self._before = _read()
-        self._kept: list[Minute] = []
+        self._monitor = monitor
+        self._previous = _read_counts()
+        self._pending: list[Minute] = []
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
-        """Write at the end of each minute, and what there is of the last one once `stop` was called.
+        """Write at the end of each minute until `stop` is called, then write the part of the last minute and return.
 
-        Do not cancel it: what is being written would be lost.
+        Do not cancel it: a write in progress would be lost.
         """
         while not self._stopping.is_set():
             minute = datetime.now(UTC).replace(second=0, microsecond=0)
@@ -56,53 +53,54 @@ class SliRecorder:
                     await self._stopping.wait()
             try:
                 await self.write(minute)
-            except Exception:  # noqa: BLE001  or nothing would ever be written down again
-                _log.exception("How the last minute was served could not be written down")
+            except Exception:  # noqa: BLE001  a bug in one write must not end all later ones
+                _log.exception("Cannot write the service level indicators of a minute")
 
     def stop(self) -> None:
-        """Let `run` come to its end."""
+        """Make `run` write a last time and return."""
         self._stopping.set()
 
     async def write(self, minute: datetime) -> None:
-        """Add what was done since the last call to this minute; what cannot be written is kept for the next call."""
-        able = (await self._watch.health()).status is not Status.UNHEALTHY
-        now = _read()
-        served, self._before = _difference(now, self._before), now
-        self._kept = [*self._kept, Minute(minute, able, served)][-MOST_MINUTES:]
+        """Add the counts since the last call to `minute`. What PostgreSQL does not take is kept for the next call."""
+        available = (await self._monitor.health()).status is not Status.UNHEALTHY
+        current = _read_counts()
+        traffic, self._previous = _difference(current, self._previous), current
+        self._pending = [*self._pending, Minute(minute, available, traffic)][-MAX_PENDING_MINUTES:]
         try:
             async with self._resources.db.transaction() as session:
-                await service_minutes.add(session, self._kept)
-        except _AWAY:
-            _log.warning("PostgreSQL is away: %d minutes wait to be written down", len(self._kept))
+                await service_minutes.add(session, self._pending)
+        except DatabaseUnavailable:
+            _log.warning("PostgreSQL does not answer: %d minutes of indicators are pending", len(self._pending))
         else:
-            self._kept = []
+            self._pending = []
 
 
-def _read() -> Counter[str]:
-    """What the process has counted since it began: errors, reads by state, requests by the bound they stayed within."""
-    found = Counter[str]()
+def _read_counts() -> Counter[str]:
+    """Return totals since the process started: errors, reads by cache state, requests by histogram bound."""
+    totals = Counter[str]()
     for metric in (*REQUEST_SECONDS.collect(), *CACHE_READS.collect()):
         for sample in metric.samples:
             labels, value = sample.labels, round(sample.value)
+            route = labels.get("route", "")
             if sample.name.endswith("reads_total"):
-                found[labels["state"]] += value
-            elif not labels.get("route", "").startswith(_COUNTED) or labels["route"].startswith(_NOT_COUNTED):
+                totals[labels["state"]] += value
+            elif not route.startswith(_COUNTED_PREFIX) or route.startswith(_EXCLUDED_PREFIX):
                 continue
             elif sample.name.endswith("_bucket"):
-                found[str(float(labels["le"]))] += value
-            elif sample.name.endswith("_count") and labels["status"].startswith(_ERRORS):
-                found["errors"] += value
-    return found
+                totals[str(float(labels["le"]))] += value
+            elif sample.name.endswith("_count") and labels["status"].startswith(_ERROR_PREFIXES):
+                totals["errors"] += value
+    return totals
 
 
-def _difference(now: Counter[str], before: Counter[str]) -> TrafficCounts:
-    within = [now[bound] - before[bound] for bound in _BOUNDS]
+def _difference(current: Counter[str], previous: Counter[str]) -> TrafficCounts:
+    within = [current[bound] - previous[bound] for bound in _BOUNDS]
     return TrafficCounts(
         requests=within[-1],
-        errors=now["errors"] - before["errors"],
+        errors=current["errors"] - previous["errors"],
         latencies=[count - smaller for smaller, count in pairwise([0, *within])],
-        hits=now["hit"] - before["hit"],
-        stale=now["stale"] - before["stale"],
-        misses=now["miss"] - before["miss"],
-        bypassed=now["bypass"] - before["bypass"],
+        hits=current["hit"] - previous["hit"],
+        stale=current["stale"] - previous["stale"],
+        misses=current["miss"] - previous["miss"],
+        bypassed=current["bypass"] - previous["bypass"],
     )

@@ -1,6 +1,6 @@
-"""Counts in this process what readers and guests do, and writes it down once a second, never on a reader's time.
+"""Counts reads, views, guest events and API key uses in memory, and saves them once a second, outside requests.
 
-What a process has counted since the last second is lost if it is killed; a stop writes it first.
+A killed process loses the counts since its last flush; a graceful stop flushes first.
 """
 
 import asyncio
@@ -10,12 +10,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-from sqlalchemy.exc import DataError, InterfaceError, InternalError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-
 from wishcraft.cache.registries import CacheState
 from wishcraft.cache.usage import ReadCounts
-from wishcraft.errors import CacheUnavailable
+from wishcraft.errors import CacheUnavailable, DatabaseRejected, DatabaseUnavailable
 from wishcraft.observability.metrics import CACHE_READS
 from wishcraft.resources import Resources
 from wishcraft.services.operations.metrics_collector import update_gauges
@@ -23,21 +20,19 @@ from wishcraft.store import analytics_events, api_keys
 from wishcraft.store.analytics_events import Event
 
 FLUSH_SECONDS: Final = 1.0
-MOST_EVENTS: Final = 20_000
-"""Events that wait for PostgreSQL at most; what comes then is refused, so that its sender can try again."""
-MOST_VIEWED: Final = 50_000
-"""Registries whose views wait for PostgreSQL at most: only an outage lets it come to that."""
+MAX_PENDING_EVENTS: Final = 20_000
+"""Further events are refused, so that the client can send them again."""
+MAX_VIEWED_REGISTRIES: Final = 50_000
+"""Views that PostgreSQL did not take are kept only while fewer registries than this have pending views."""
 
-_AWAY: Final = (OperationalError, InterfaceError, InternalError, PoolTimeout, OSError)
-"""What passes. Whatever else PostgreSQL refuses, it would refuse again: that is logged as a bug, and not kept."""
 _log: Final = logging.getLogger(__name__)
-_FIELDS: Final = {
+_COUNT_FIELDS: Final = {
     CacheState.HIT: "hits",
     CacheState.STALE: "stale",
     CacheState.MISS: "misses",
     CacheState.BYPASS: "bypassed",
 }
-_READS: Final = {state: CACHE_READS.labels(state.value) for state in CacheState}
+_READ_COUNTERS: Final = {state: CACHE_READS.labels(state.value) for state in CacheState}
 Views = defaultdict[int, defaultdict[str, int]]
 
 
@@ -46,20 +41,20 @@ def _no_views() -> Views:
 
 
 class TrafficRecorder:
-    """One for each process."""
+    """In-memory counts of one process, and the loop that saves them."""
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._reads: defaultdict[int, ReadCounts] = defaultdict(ReadCounts)
-        self._reads_told: defaultdict[int, ReadCounts] = defaultdict(ReadCounts)
+        self._pending_usage: defaultdict[int, ReadCounts] = defaultdict(ReadCounts)
         self._views = _no_views()
-        self._scores = _no_views()
+        self._pending_scores = _no_views()
         self._events: list[Event] = []
         self._keys_used: set[str] = set()
         self._stopping = asyncio.Event()
 
     def count_read(self, shop_id: int, slug: str, state: CacheState, sent: int) -> None:
-        """A registry was read, and `sent` bytes of its body went out; what was shown is a view."""
+        """Count a read of a registry as a view, with its cache state and the bytes of its body that were sent."""
         reads = self._reads[shop_id]
         reads.bytes_sent += sent
         if state is CacheState.HIT:
@@ -72,22 +67,22 @@ class TrafficRecorder:
             reads.bypassed += 1
         self._views[shop_id][slug] += 1
 
-    def note_key(self, prefix: str) -> None:
-        """An API key was used."""
+    def record_key_use(self, prefix: str) -> None:
+        """Record that the API key with this prefix was used."""
         self._keys_used.add(prefix)
 
     def add_events(self, events: Sequence[Event]) -> bool:
-        """Take what a guest did, to be written down soon; False if too much is waiting already."""
-        if len(self._events) + len(events) > MOST_EVENTS:
+        """Queue a guest's events; return False, queueing none, if more than `MAX_PENDING_EVENTS` would wait."""
+        if len(self._events) + len(events) > MAX_PENDING_EVENTS:
             return False
         self._events += events
         return True
 
     async def run(self) -> None:
-        """Write down once a second, and a last time once `stop` was called.
+        """Flush once a second until `stop` is called, then flush a last time and return.
 
-        Do not cancel it: what is being written would be lost; and `asyncio.wait_for`, with which psycopg waits, may
-        swallow a cancellation in Python 3.11.
+        Do not cancel it: a write in progress would be lost, and `asyncio.wait_for`, which psycopg uses, may swallow
+        a cancellation in Python 3.11.
         """
         while not self._stopping.is_set():
             with suppress(TimeoutError):
@@ -95,17 +90,17 @@ class TrafficRecorder:
                     await self._stopping.wait()
             try:
                 await self.flush()
-            except Exception:  # noqa: BLE001  or nothing would ever be written down again
-                _log.exception("What was counted could not be written down")
+            except Exception:  # noqa: BLE001  a bug in one flush must not end all later ones
+                _log.exception("Cannot save the traffic counts")
 
     def stop(self) -> None:
-        """Let `run` come to its end."""
+        """Make `run` flush a last time and return."""
         self._stopping.set()
 
     async def flush(self) -> None:
-        """Write down what was counted so far. What cannot be written is kept for the next time."""
+        """Save the counts so far. What a store does not take is kept for the next flush."""
         update_gauges(self._resources)
-        self._tell_reads()
+        self._publish_reads()
         with suppress(CacheUnavailable):
             await self._resources.limiter.share()
         await self._resources.counters.flush()
@@ -114,25 +109,25 @@ class TrafficRecorder:
         await self._write_usage()
         await self._write_keys_used()
 
-    def _tell_reads(self) -> None:
-        """Add what was read to this process's metrics, and let it wait to be written down."""
+    def _publish_reads(self) -> None:
+        """Add the reads to this process's metrics, and queue them for the usage counters in Redis."""
         reads, self._reads = self._reads, defaultdict(ReadCounts)
         for shop_id, counted in reads.items():
-            for state, name in _FIELDS.items():
-                _READS[state].inc(getattr(counted, name))
-            self._reads_told[shop_id].add(counted)
+            for state, name in _COUNT_FIELDS.items():
+                _READ_COUNTERS[state].inc(getattr(counted, name))
+            self._pending_usage[shop_id].add(counted)
 
     async def _write_views(self) -> None:
         views, self._views = self._views, _no_views()
         if not views:
             return
-        _add(self._scores, views)
+        _add(self._pending_scores, views)
         try:
             async with self._resources.db.transaction() as session:
                 await analytics_events.add_views(session, views)
-        except _AWAY:
-            _log.warning("Views could not be written down; they are kept for the next time")
-            if sum(map(len, self._views.values())) < MOST_VIEWED:
+        except DatabaseUnavailable:
+            _log.warning("Cannot save views: PostgreSQL does not answer; they are kept")
+            if sum(map(len, self._views.values())) < MAX_VIEWED_REGISTRIES:
                 _add(self._views, views)
 
     async def _write_events(self) -> None:
@@ -142,34 +137,34 @@ class TrafficRecorder:
         try:
             async with self._resources.db.transaction() as session:
                 await analytics_events.add_events(session, events)
-        except DataError:  # it would be the same the next time, and nothing be written down ever again
-            _log.exception("%d events make no sense to PostgreSQL; they are dropped", len(events))
-        except _AWAY:
-            _log.warning("%d events could not be written down; they are kept for the next time", len(events))
+        except DatabaseRejected:  # they would fail each time, and block all later events
+            _log.exception("PostgreSQL rejects %d events; they are dropped", len(events))
+        except DatabaseUnavailable:
+            _log.warning("Cannot save %d events: PostgreSQL does not answer; they are kept", len(events))
             self._events = events + self._events
 
     async def _write_usage(self) -> None:
-        reads, self._reads_told = self._reads_told, defaultdict(ReadCounts)
-        scores, self._scores = self._scores, _no_views()
+        reads, self._pending_usage = self._pending_usage, defaultdict(ReadCounts)
+        scores, self._pending_scores = self._pending_scores, _no_views()
         if not reads and not scores:
             return
         try:
             await self._resources.usage.add(reads, scores)
         except CacheUnavailable:
             for shop_id, counted in reads.items():
-                self._reads_told[shop_id].add(counted)
-            # The scores are not kept: a Redis that comes back may have lost the entries that they are of.
+                self._pending_usage[shop_id].add(counted)
+            # The view scores are dropped: a restarted Redis may have lost the entries they belong to.
 
     async def _write_keys_used(self) -> None:
         used, self._keys_used = self._keys_used, set()
         if not used:
             return
-        with suppress(*_AWAY):
+        with suppress(DatabaseUnavailable):
             async with self._resources.db.transaction() as session:
-                await api_keys.note_used(session, sorted(used))
+                await api_keys.record_use(session, sorted(used))
 
 
 def _add(views: Views, more: Views) -> None:
-    for shop_id, of_shop in more.items():
-        for slug, count in of_shop.items():
+    for shop_id, slugs in more.items():
+        for slug, count in slugs.items():
             views[shop_id][slug] += count

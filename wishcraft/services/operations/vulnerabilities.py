@@ -1,6 +1,6 @@
-"""Asks OSV (osv.dev) which of the locked dependencies have known vulnerabilities.
+"""Looks up the locked dependencies' known vulnerabilities at OSV (osv.dev) with pip-audit.
 
-What was not looked up is never called clean: without an answer about every package, the result is a reason.
+A package that was not looked up never counts as clean: if one is missing, the audit has no result but a reason.
 """
 
 import asyncio
@@ -14,15 +14,15 @@ from typing import Any, Final
 
 LOCK: Final = Path(__file__).resolve().parents[2] / "requirements.lock"
 AUDIT_SECONDS: Final = 300.0
-"""For some two hundred packages, which are asked about one after the other."""
-_ANSWER_SECONDS: Final = 10
+"""pip-audit looks up some two hundred packages one after the other."""
+_REQUEST_TIMEOUT_SECONDS: Final = 10
 _NOISE: Final = re.compile(r"^.*(?:\[[^]]+\]|port=\d+\):) |^[\w.]+: |[\"')]+$|\.? \(.*$| for url: .*$")
-"""What of an exception's line tells people nothing: its class, its host, what it was caused by."""
+"""Parts of an exception's line to remove: class, connection, cause and URL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Vulnerability:
-    """One that is known in a version that is installed; `fixed_in` is empty if no release is without it."""
+    """A known vulnerability of a locked version; `fixed_in` is empty if no release fixes it."""
 
     package: str
     version: str
@@ -33,7 +33,7 @@ class Vulnerability:
 
 @dataclass(frozen=True, slots=True)
 class AuditResult:
-    """What is known about so many packages; or, in `unreachable`, why it is not known, and then nothing else."""
+    """Vulnerabilities of that many packages, or in `unreachable` the reason why there is no result."""
 
     packages: int = 0
     vulnerabilities: tuple[Vulnerability, ...] = ()
@@ -41,22 +41,24 @@ class AuditResult:
 
 
 async def audit(lock: Path = LOCK) -> AuditResult:
-    """Look up what is locked; raises nothing. Another address than OSV's can be had by PIP_AUDIT_OSV_URL.
+    """Look up the locked packages. Failures are returned in the result, not raised.
+
+    PIP_AUDIT_OSV_URL replaces OSV's address.
 
     Args:
-        lock: Requirements with a version and hashes each.
+        lock: Requirements file with a version and hashes for each package.
     """
     with tempfile.TemporaryDirectory() as cache:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "pip_audit", "--vulnerability-service", "osv", "--disable-pip", "--requirement",
-            lock, "--format", "json", "--progress-spinner", "off", "--timeout", str(_ANSWER_SECONDS),
+            lock, "--format", "json", "--progress-spinner", "off", "--timeout", str(_REQUEST_TIMEOUT_SECONDS),
             "--cache-dir", cache, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:
             async with asyncio.timeout(AUDIT_SECONDS):
                 output, errors = await process.communicate()
         except TimeoutError:
-            return AuditResult(unreachable=f"not done after {AUDIT_SECONDS:.0f} s")
+            return AuditResult(unreachable=f"pip-audit did not finish within {AUDIT_SECONDS:.0f} s")
         finally:
             if process.returncode is None:
                 process.kill()
@@ -67,13 +69,15 @@ async def audit(lock: Path = LOCK) -> AuditResult:
 def _result(output: str, errors: str) -> AuditResult:
     try:
         report = json.loads(output)
-    except ValueError:  # it ends with a report or with an error, and with code 1 for both
+    except ValueError:  # exit code 1 means vulnerabilities or an error: only the output tells them apart
         return AuditResult(unreachable=_reason(errors))
     packages = report["dependencies"]
-    skipped = [each["skip_reason"] for each in packages if "skip_reason" in each]
+    skipped = [package["skip_reason"] for package in packages if "skip_reason" in package]
     if skipped:
         return AuditResult(unreachable=f"{len(skipped)} of {len(packages)} packages: {skipped[0]}")
-    return AuditResult(len(packages), tuple(_vulnerability(each, one) for each in packages for one in each["vulns"]))
+    return AuditResult(
+        len(packages), tuple(_vulnerability(package, found) for package in packages for found in package["vulns"])
+    )
 
 
 def _vulnerability(package: dict[str, Any], found: dict[str, Any]) -> Vulnerability:
@@ -82,6 +86,6 @@ def _vulnerability(package: dict[str, Any], found: dict[str, Any]) -> Vulnerabil
 
 
 def _reason(errors: str) -> str:
-    """The last line that explains anything, in plain words: tracebacks may end in an error's bare name."""
+    """Return the last line with an explanation, cleaned of noise: a traceback may end with a bare class name."""
     lines = [line for line in errors.splitlines() if ": " in line and "Tip: " not in line]
-    return _NOISE.sub("", lines[-1].strip()) if lines else "pip-audit said nothing"
+    return _NOISE.sub("", lines[-1].strip()) if lines else "pip-audit wrote no error"

@@ -85,7 +85,7 @@ async def update_registry(resources: Resources, change: ChangeRequest, draft: Dr
         if code_hash:
             ended = await sessions.end_grants(session, shop_id, registry.slug)
     if ended:
-        await resources.sessions.drop_quietly([SessionName(shop_id, each) for each in ended])
+        await resources.sessions.try_delete([SessionName(shop_id, each) for each in ended])
 
 
 async def archive_registry(resources: Resources, change: ChangeRequest) -> None:

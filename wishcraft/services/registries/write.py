@@ -18,7 +18,7 @@ from wishcraft.domain.etags import allows_change
 from wishcraft.domain.registries import access_level
 from wishcraft.errors import CacheUnavailable, ChangedSince, NotAllowed, NotFound
 from wishcraft.resources import Resources
-from wishcraft.services.registries.warm import refill
+from wishcraft.services.registries.reader import refill
 from wishcraft.store import audit_log, pending_invalidations, registries
 from wishcraft.store.audit_log import Actor, Origin
 from wishcraft.store.registries import CurrentVersion, LockedRegistry, WriteSession
@@ -92,7 +92,7 @@ async def _invalidate(
 ) -> bool:
     """Set the floors in Redis, or record that Redis has yet to be informed; whether it was."""
     try:
-        await resources.cache.mark(write.actor.shop_id, versions)
+        await resources.cache.invalidate(write.actor.shop_id, versions)
     except CacheUnavailable:
         if on_cache_down == "refuse":
             raise
@@ -175,7 +175,7 @@ async def replace_entries(resources: Resources, shop_id: int, versions: Mapping[
     Raises:
         CacheUnavailable: Redis does not answer.
     """
-    await resources.cache.mark(shop_id, versions)
+    await resources.cache.invalidate(shop_id, versions)
     await refill(resources, shop_id, list(versions))
 
 
@@ -190,7 +190,7 @@ async def replay_invalidations(resources: Resources) -> int:
         async with resources.db.transaction() as session:
             batch = await pending_invalidations.lock_batch(session, _INVALIDATIONS_PER_TRANSACTION)
             for shop_id, versions in batch.items():
-                await resources.cache.mark(shop_id, versions)
+                await resources.cache.invalidate(shop_id, versions)
                 await pending_invalidations.delete(session, shop_id, list(versions))
         replayed += sum(map(len, batch.values()))
         if not batch:

@@ -1,6 +1,7 @@
-"""Reminds a shop's registrants of their events: each reminder goes out once, however often and wherever this runs.
+"""Sends a shop's event reminders, each once, however many runs there are and wherever they are killed.
 
-What is owed is written down, then claimed a few at a time, sent outside any transaction, and settled one by one.
+Due reminders are stored as rows, claimed in small batches, and sent outside any transaction; each outcome is recorded
+at once.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from zoneinfo import ZoneInfoNotFoundError
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.batches import batches
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
-from wishcraft.domain.reminders import ReminderKind, are_doubted, due_dates, local_day
+from wishcraft.domain.reminders import ReminderKind, due_dates, local_day, too_many_rejected
 from wishcraft.domain.unsubscribe import Subscription, make_token
 from wishcraft.errors import (
     AddressRejected,
@@ -23,8 +24,8 @@ from wishcraft.errors import (
     MailPostponed,
     MailRejected,
     MailUnavailable,
-    RefusalsDoubted,
     SenderRejected,
+    TooManyAddressesRejected,
     UnknownShop,
 )
 from wishcraft.mail.mailer import Mail
@@ -34,25 +35,27 @@ from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
 from wishcraft.services.reminders.unsubscribe import unsubscribe_keys
 from wishcraft.settings import Settings
 from wishcraft.store import locks, registries, reminders
-from wishcraft.store.reminders import Claimed, Owed
+from wishcraft.store.reminders import ClaimedReminder, DueReminders
 from wishcraft.store.schema.mail import ReminderState
 from wishcraft.store.shops import ShopRef
 
 REGISTRIES_AT_ONCE: Final = 500
 SENDS_AT_ONCE: Final = 4
-"""As many mails are claimed and on their way together, so that a run that dies leaves no more in doubt."""
+"""Size of a batch. A run that is killed leaves at most so many reminders of which the outcome is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Round:
-    """One run over one shop: what does not change while it lasts."""
+class ReminderRun:
+    """The constants of one run over one shop."""
 
     resources: Resources
     settings: Settings
     shop: ShopRef
     letterhead: Letterhead
     today: date
+    """The shop's day, from which the mail counts the days left."""
     due: Mapping[date, ReminderKind]
+    """Event dates for which a reminder is due, with its kind."""
 
 
 async def remind_shop(
@@ -64,125 +67,130 @@ async def remind_shop(
     today: date | None = None,
     checkpoint: Checkpoint = no_checkpoint,
 ) -> dict[str, int]:
-    """Send the reminders that the shop's active registries are owed at `now` (aware), or on the shop's day `today`.
+    """Send the reminders of the shop's active registries that are due at `now` (aware), or on the shop's day `today`.
 
-    One run at a time sends a shop's mail, in any process; a second one waits for the first. A reminder whose run died
-    when it may have gone out is sent again with the same Message-ID, or stays as it is, as `REMINDER_RECOVERY` says.
+    A lock lets one run at a time send a shop's mail; others wait. If a run was killed while it sent a reminder, the
+    outcome is unknown: REMINDER_RECOVERY decides whether it is sent again with the same Message-ID or held.
 
     Returns:
-        Counts: `due` reminders taken up, of them `sent`, `suppressed` because their address was before, `refused`
-        because there is no such address (`judge_refusals` decides), `failed` for good, and `postponed` to the next run;
-        and those `held`, now or from before, because nobody knows whether they went out.
+        Counts: `due` reminders that were claimed, and of them `sent`, `suppressed` (the address was unsubscribed or
+        suppressed before), `refused` (the server says that the address does not exist; see `judge_refusals`), `failed`
+        permanently, and `postponed` to the next run. `held` counts all reminders whose outcome is unknown, including
+        those of earlier runs.
 
     Raises:
-        MailUnavailable: The mail server is away; what is not sent is left for the next run.
-        SenderRejected, ConfigurationError: It will not work until someone changes something.
-        RunStopped: From the checkpoint.
+        MailUnavailable: The mail server does not answer; unsent reminders stay due.
+        SenderRejected, ConfigurationError: The sender or a setting must be corrected first.
+        RunStopped: Raised by the checkpoint.
     """
     counts = Counter(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0, held=0)
     if not shop.settings.email_notifications:
         return dict(counts)
-    this = await _begin(resources, settings, shop, now, today)
-    async with locks.hold(resources.db, "reminders", shop.id):
-        ids = await _find_work(this)
+    run = await _start_run(resources, settings, shop, now, today)
+    async with locks.acquire(resources.db, "reminders", shop.id):
+        ids = await _find_work(run)
         for number, batch in enumerate(batches(ids, SENDS_AT_ONCE)):
             await checkpoint(number * SENDS_AT_ONCE, len(ids))
-            counts.update(await _send(this, list(batch)))
+            counts.update(await _send(run, list(batch)))
         async with resources.db.repeatable_read() as session:
             counts["held"] = await reminders.count_held(session, shop.id)
     return dict(counts)
 
 
 async def judge_refusals(resources: Resources, since: datetime) -> None:
-    """Suppress the addresses that were refused since then, in any shop, if the mail server can be believed.
+    """Suppress the addresses of all shops that the mail server refused since then, unless it refused most of them.
 
     Raises:
-        RefusalsDoubted: It refused most recipients. Nobody is suppressed, and their reminders stay due.
+        TooManyAddressesRejected: It refused most recipients. No address is suppressed, and the reminders stay due.
     """
     async with resources.db.transaction() as session:
-        tried = await reminders.count_tried(session, since)
-        if not are_doubted(tried.refused, tried.sent):
-            return await reminders.suppress_refused(session, since)
+        tried = await reminders.count_deliveries(session, since)
+        if not too_many_rejected(tried.refused, tried.sent):
+            return await reminders.suppress_rejected(session, since)
     mailboxes = tried.refused + tried.sent
-    raise RefusalsDoubted(f"the mail server says that {tried.refused:,} of {mailboxes:,} mailboxes do not exist")
+    raise TooManyAddressesRejected(
+        f"the mail server says that {tried.refused:,} of {mailboxes:,} mailboxes do not exist"
+    )
 
 
-async def find_owed(
+async def find_due_reminders(
     resources: Resources, settings: Settings, shop: ShopRef, *, now: datetime, today: date | None = None
-) -> list[Owed]:
-    """What `remind_shop` would send, by registry; writes nothing."""
+) -> list[DueReminders]:
+    """Return what `remind_shop` would send. Read-only."""
     if not shop.settings.email_notifications:
         return []
-    this = await _begin(resources, settings, shop, now, today)
-    owed: list[Owed] = []
-    async for wanted in reminders.each_owed_batch(resources.db, shop.id, this.due, REGISTRIES_AT_ONCE):
+    run = await _start_run(resources, settings, shop, now, today)
+    found: list[DueReminders] = []
+    async for batch in reminders.iter_due_batches(resources.db, shop.id, run.due, REGISTRIES_AT_ONCE):
         async with resources.db.repeatable_read() as session:
-            owed += await reminders.find_owed(session, shop.id, wanted)
-    return owed
+            found += await reminders.find_due(session, shop.id, batch)
+    return found
 
 
-async def _begin(resources: Resources, settings: Settings, shop: ShopRef, now: datetime, today: date | None) -> _Round:
+async def _start_run(
+    resources: Resources, settings: Settings, shop: ShopRef, now: datetime, today: date | None
+) -> ReminderRun:
     async with resources.db.repeatable_read() as session:
         sender = await reminders.find_sender(session, shop.id)
     if sender is None:
-        raise UnknownShop(f"{shop.domain} is gone")
+        raise UnknownShop(f"{shop.domain} no longer exists")
     try:
-        this_day = local_day(now, sender.timezone)
+        local_today = local_day(now, sender.timezone)
     except (ValueError, ZoneInfoNotFoundError):
-        raise ConfigurationError(f"{shop.domain} is in {sender.timezone!r}, which is no time zone") from None
+        raise ConfigurationError(f"{shop.domain} has the unknown time zone {sender.timezone!r}") from None
     letterhead = Letterhead(sender.name, shop.settings.brand_colour)
-    day = today or this_day
-    # A reminder that is late tells the days that are really left.
-    return _Round(resources, settings, shop, letterhead, max(day, this_day), due_dates(day, this_day))
+    day = today or local_today
+    # A late reminder states the days that are left on the day it is sent.
+    return ReminderRun(resources, settings, shop, letterhead, max(day, local_today), due_dates(day, local_today))
 
 
-async def _find_work(this: _Round) -> list[int]:
-    """Write down what is owed, and return the ids of what can be sent.
+async def _find_work(run: ReminderRun) -> list[int]:
+    """Store the due reminders as rows, and return the ids of those that can be sent.
 
-    It must hold the shop's lock: then what is `sending` belongs to a run that has died.
+    The caller holds the shop's lock. So a reminder in the state `sending` was left by a run that was killed.
     """
-    db, shop_id = this.resources.db, this.shop.id
+    db, shop_id = run.resources.db, run.shop.id
     async with db.transaction() as session:
-        await reminders.give_up_on_past_events(session, shop_id, this.today)
-        if this.settings.reminder_recovery == "resend":
-            await reminders.take_back(session, shop_id)
-    async for wanted in reminders.each_owed_batch(db, shop_id, this.due, REGISTRIES_AT_ONCE):
+        await reminders.fail_past_events(session, shop_id, run.today)
+        if run.settings.reminder_recovery == "resend":
+            await reminders.release_claims(session, shop_id)
+    async for batch in reminders.iter_due_batches(db, shop_id, run.due, REGISTRIES_AT_ONCE):
         async with db.transaction() as session:
-            await reminders.plan(session, shop_id, wanted, this.shop.domain)
+            await reminders.plan(session, shop_id, batch, run.shop.domain)
     async with db.repeatable_read() as session:
-        return await reminders.find_sendable(session, shop_id, this.due)
+        return await reminders.find_sendable(session, shop_id, run.due)
 
 
-async def _send(this: _Round, ids: list[int]) -> Counter[str]:
-    """Claim these reminders, write their mails, and send them at the same time; what became of them, counted."""
-    async with this.resources.db.transaction() as session:
-        claimed = await reminders.claim(session, this.shop.id, this.due, ids)
-        facts = await registries.find_facts(session, this.shop.id, sorted({each.slug for each in claimed}))
+async def _send(run: ReminderRun, ids: list[int]) -> Counter[str]:
+    """Claim these reminders, compose their mails, send them concurrently, and return the outcomes' counts."""
+    async with run.resources.db.transaction() as session:
+        claimed = await reminders.claim_batch(session, run.shop.id, run.due, ids)
+        facts = await registries.find_facts(session, run.shop.id, sorted({reminder.slug for reminder in claimed}))
         by_slug = {registry.slug: (registry, items) for registry, items in facts}
-        # Written before the commit: a mail that cannot be written is not claimed.
-        mails = [(each, _write(this, each, *by_slug[each.slug])) for each in claimed if not each.suppressed]
+        # Composed before the commit: if a mail cannot be composed, the claim is rolled back.
+        mails = [(each, _compose(run, each, *by_slug[each.slug])) for each in claimed if not each.suppressed]
     counts = Counter(due=len(claimed), suppressed=len(claimed) - len(mails))
-    outcomes = await asyncio.gather(*(_deliver(this, *each) for each in mails), return_exceptions=True)
+    outcomes = await asyncio.gather(*(_deliver(run, *each) for each in mails), return_exceptions=True)
     counts.update(outcome for outcome in outcomes if isinstance(outcome, str))
     for outcome in counts.keys() - {"due"}:
-        this.resources.counters.count("mails_total", counts[outcome], outcome=outcome)
-    for failure in outcomes:  # all have ended: none is left on its way when the first failure is raised
+        run.resources.counters.count("mails_total", counts[outcome], outcome=outcome)
+    for failure in outcomes:  # only now: all sends have ended and are recorded
         if isinstance(failure, BaseException):
             raise failure
     return counts
 
 
-def _write(this: _Round, claimed: Claimed, registry: RegistryFacts, items: list[ItemFacts]) -> Mail:
-    subscription = Subscription(this.shop.id, address_hash(this.shop.id, claimed.recipient))
-    key = unsubscribe_keys(this.settings)[0]
-    if this.settings.public_url is None:
-        raise ConfigurationError("PUBLIC_URL must be set to send mail: the links to unsubscribe start with it")
-    unsubscribe = f"{this.settings.public_url.rstrip('/')}/api/unsubscribe/{make_token(subscription, key)}"
-    link = this.settings.storefront_registry_url.format(shop=this.shop.domain, slug=claimed.slug)
-    content = compose_reminder(this.letterhead, registry, items, this.today, Links(link, unsubscribe))
+def _compose(run: ReminderRun, claimed: ClaimedReminder, registry: RegistryFacts, items: list[ItemFacts]) -> Mail:
+    subscription = Subscription(run.shop.id, address_hash(run.shop.id, claimed.recipient))
+    key = unsubscribe_keys(run.settings)[0]
+    if run.settings.public_url is None:
+        raise ConfigurationError("PUBLIC_URL is not set: unsubscribe links in mail need it")
+    unsubscribe = f"{run.settings.public_url.rstrip('/')}/api/unsubscribe/{make_token(subscription, key)}"
+    link = run.settings.storefront_registry_url.format(shop=run.shop.domain, slug=claimed.slug)
+    content = compose_reminder(run.letterhead, registry, items, run.today, Links(link, unsubscribe))
     return Mail(
         recipient=claimed.recipient,
-        sender_name=this.letterhead.shop,
+        sender_name=run.letterhead.shop,
         subject=content.subject,
         text=content.text,
         html=content.html,
@@ -191,31 +199,33 @@ def _write(this: _Round, claimed: Claimed, registry: RegistryFacts, items: list[
     )
 
 
-async def _deliver(this: _Round, claimed: Claimed, mail: Mail) -> str:
-    """Send the mail and settle its reminder at once; which count it belongs to."""
+async def _deliver(run: ReminderRun, claimed: ClaimedReminder, mail: Mail) -> str:
+    """Send the mail, record its outcome, and return the count that it belongs to."""
     try:
-        await this.resources.mailer.send(mail)
+        await run.resources.mailer.send(mail)
     except MailPostponed as error:
-        await _settle(this, claimed, ReminderState.PENDING, error)
+        await _record_outcome(run, claimed, ReminderState.PENDING, error)
         return "postponed"
     except AddressRejected as error:
-        async with this.resources.db.transaction() as session:
-            await reminders.refuse(session, this.shop.id, claimed, str(error))
+        async with run.resources.db.transaction() as session:
+            await reminders.record_rejection(session, run.shop.id, claimed, str(error))
         return "refused"
     except MailRejected as error:
-        await _settle(this, claimed, ReminderState.FAILED, error)
+        await _record_outcome(run, claimed, ReminderState.FAILED, error)
         return "failed"
     except MailOutcomeUnknown as error:
-        resend = this.settings.reminder_recovery == "resend"
-        await _settle(this, claimed, ReminderState.PENDING if resend else ReminderState.SENDING, error)
+        resend = run.settings.reminder_recovery == "resend"
+        await _record_outcome(run, claimed, ReminderState.PENDING if resend else ReminderState.SENDING, error)
         return "postponed" if resend else "held"
     except (MailUnavailable, SenderRejected, ConfigurationError) as error:
-        await _settle(this, claimed, ReminderState.PENDING, error)
+        await _record_outcome(run, claimed, ReminderState.PENDING, error)
         raise
-    await _settle(this, claimed, ReminderState.SENT)
+    await _record_outcome(run, claimed, ReminderState.SENT)
     return "sent"
 
 
-async def _settle(this: _Round, claimed: Claimed, state: ReminderState, error: Exception | None = None) -> None:
-    async with this.resources.db.transaction() as session:
-        await reminders.settle(session, this.shop.id, claimed, state, str(error) if error else None)
+async def _record_outcome(
+    run: ReminderRun, claimed: ClaimedReminder, state: ReminderState, error: Exception | None = None
+) -> None:
+    async with run.resources.db.transaction() as session:
+        await reminders.record_outcome(session, run.shop.id, claimed, state, str(error) if error else None)

@@ -1,4 +1,4 @@
-"""Ends a shop's mail to an address, for whoever holds the link that a mail brought."""
+"""Unsubscribes an e-mail address from a shop's mail by a signed link."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from wishcraft.store.schema.mail import SuppressionReason
 
 
 class UnsubscribeTarget(NamedTuple):
-    """The shop that a link is about, as its page shows it."""
+    """What an unsubscribe page shows: the subscription, and its shop's name and brand colour."""
 
     subscription: Subscription
     shop: str
@@ -18,12 +18,12 @@ class UnsubscribeTarget(NamedTuple):
 
 
 def unsubscribe_keys(settings: Settings) -> list[bytes]:
-    """What signs unsubscribe links, the first, and what they may be signed with, all: they go with ENCRYPTION_KEYS."""
+    """Return the signing keys, derived from ENCRYPTION_KEYS: the first signs links, all verify them."""
     return derive_keys([key.strip() for key in settings.encryption_keys.get_secret_value().split(",")])
 
 
 async def find_unsubscribe_target(resources: Resources, settings: Settings, token: str) -> UnsubscribeTarget | None:
-    """Whom the link is about; None if we signed no such link, or the shop is gone. Changes nothing."""
+    """Return the target of a link's token; None if its signature is wrong or the shop no longer exists. Read-only."""
     subscription = read_token(token, unsubscribe_keys(settings))
     if subscription is None:
         return None
@@ -33,6 +33,6 @@ async def find_unsubscribe_target(resources: Resources, settings: Settings, toke
 
 
 async def unsubscribe(resources: Resources, subscription: Subscription) -> None:
-    """Let the shop write to the address no more; doing it again changes nothing."""
+    """Suppress all further mail of the shop to the address. Idempotent."""
     async with resources.db.transaction() as session:
         await suppressions.suppress(session, *subscription, SuppressionReason.UNSUBSCRIBE)

@@ -1,4 +1,4 @@
-"""Creates, rotates and revokes the API keys of shops, and writes down who did."""
+"""Creates, rotates and revokes shops' API keys, with an audit log record of each."""
 
 import secrets
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from wishcraft.store.audit_log import Actor
 from wishcraft.store.engine import Database
 
 GRACE: Final = timedelta(hours=24)
-"""How long a key that was rotated is good for, beside the new one."""
+"""How long a rotated key stays valid beside its successor."""
 _KEY_BYTES: Final = 38
 
 
 class Issued(NamedTuple):
-    """A new key: the only time that it can be read."""
+    """A new key in plain text, which is not stored and cannot be read again."""
 
     key: str
     facts: KeyFacts
@@ -34,7 +34,16 @@ async def create_key(
     ip_allow_list: Sequence[str] = (),
     days: int | None = None,
 ) -> Issued:
-    """A key for the actor's shop that expires after so many days, or never; from any address if none is listed."""
+    """Create a key for the actor's shop.
+
+    Args:
+        db: The database.
+        actor: The shop, and who creates the key.
+        name: A name for people.
+        scopes: What the key may do.
+        ip_allow_list: Networks that may use it; empty allows all.
+        days: Days until it expires; None is never.
+    """
     new = make_key(secrets.token_bytes(_KEY_BYTES))
     expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
     async with db.transaction() as session:
@@ -44,13 +53,13 @@ async def create_key(
 
 
 async def rotate_key(db: Database, actor: Actor, prefix: str, grace: timedelta = GRACE) -> Issued:
-    """A new key like the one with this prefix, which goes on being good for `grace`: no caller need see a gap.
+    """Replace the key with this prefix by a new one with the same rights and lifetime.
 
-    The new one expires as long from now as the old one did from its beginning.
+    The old key stays valid for `grace`, so that clients can change over without an interruption.
 
     Raises:
         NotFound: The shop has no such key.
-        Conflict: It was revoked or has expired.
+        Conflict: The key was revoked or has expired.
     """
     new = make_key(secrets.token_bytes(_KEY_BYTES))
     now = datetime.now(UTC)
@@ -59,7 +68,7 @@ async def rotate_key(db: Database, actor: Actor, prefix: str, grace: timedelta =
         if old is None:
             raise _no_such_key()
         if old.revoked_at or (old.expires_at and old.expires_at <= now):
-            raise Conflict("The key is no longer good: create a new one.")
+            raise Conflict("The key was revoked or has expired. Create a new one.")
         expires_at = now + (old.expires_at - old.created_at) if old.expires_at else None
         scopes = [Scope(scope) for scope in old.scopes]
         facts = await api_keys.add(session, actor.shop_id, old.name, new, scopes, old.ip_allow_list, expires_at)
@@ -69,7 +78,7 @@ async def rotate_key(db: Database, actor: Actor, prefix: str, grace: timedelta =
 
 
 async def revoke_key(db: Database, actor: Actor, prefix: str) -> None:
-    """End a key; to do it again changes nothing.
+    """Revoke the key with this prefix at once. Idempotent.
 
     Raises:
         NotFound: The shop has no such key.
@@ -81,7 +90,7 @@ async def revoke_key(db: Database, actor: Actor, prefix: str) -> None:
 
 
 async def list_keys(db: Database, shop_id: int) -> list[KeyFacts]:
-    """The shop's keys, the newest first."""
+    """Return the shop's keys, newest first."""
     async with db.autocommit() as session:
         return await api_keys.list_all(session, shop_id)
 

@@ -1,4 +1,4 @@
-"""The tables, one module per neighbourhood. Importing this package fills `Base.metadata`."""
+"""The tables, by topic. Importing this package fills `Base.metadata`."""
 
 from wishcraft.store.schema.access import ApiKey, IdempotencyKey, Session, Shop, ShopSettings
 from wishcraft.store.schema.base import Base

@@ -1,4 +1,4 @@
-"""Shops, and what proves that a caller may act for one: API keys and sessions."""
+"""Tables of shops, API keys, sessions and idempotency keys."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -26,7 +26,7 @@ class SessionKind(StrEnum):
 
 
 class ShopSettings(BaseModel):
-    """What a merchant can set."""
+    """Settings of a merchant."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -41,7 +41,7 @@ class ShopSettings(BaseModel):
 
 
 class Shop(Timestamps, Base):
-    """A store that installed the app; its offline token lives here, encrypted, and no cleanup touches it."""
+    """A Shopify store that installed the app, with its encrypted offline token; no cleanup deletes it."""
 
     __tablename__ = "shops"
 
@@ -58,11 +58,11 @@ class Shop(Timestamps, Base):
     refresh_token_encrypted: Mapped[bytes | None]
     token_expires_at: Mapped[datetime | None]
     synced_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
-    """When a sync of its inventory last came to its end, or when the shop came."""
+    """When its last inventory sync finished, or when the shop was added."""
 
 
 class ApiKey(Base):
-    """A server's key for one shop. The prefix finds the row, the SHA-256 of the whole key proves it."""
+    """A server's key for one shop. The prefix finds the row; the SHA-256 of the whole key verifies it."""
 
     __tablename__ = "api_keys"
 
@@ -80,7 +80,7 @@ class ApiKey(Base):
 
 
 class Session(Base):
-    """A grant that ends: a guest who knew an access code, or a merchant in the embedded admin."""
+    """A session that expires: a guest's grant, or a merchant in the embedded admin."""
 
     __tablename__ = "sessions"
     __table_args__ = (Index("ix_sessions_find_expired", "expires_at"),)
@@ -94,7 +94,7 @@ class Session(Base):
 
 
 class IdempotencyKey(Base):
-    """What a creation with an `Idempotency-Key` made, so that to repeat the request makes nothing more."""
+    """The result of a creation with an `Idempotency-Key`, for repeated requests."""
 
     __tablename__ = "idempotency_keys"
     __table_args__ = (
@@ -108,5 +108,5 @@ class IdempotencyKey(Base):
     key: Mapped[str]
     request_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
     created: Mapped[str]
-    """The slug of the registry, or the id of the item, that was made."""
+    """The slug of the created registry, or the id of the created item."""
     expires_at: Mapped[datetime]

@@ -1,4 +1,4 @@
-"""What all tables share: column types, constraint names and the two timestamps."""
+"""Column types, constraint names and timestamps of all tables."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -13,7 +13,7 @@ from sqlalchemy.types import TypeDecorator
 
 
 class Base(DeclarativeBase):
-    """Integers are bigints, text has no length, money is `Numeric(12, 2)`, time is aware."""
+    """Base of all tables: bigint integers, text without a length, `Numeric(12, 2)` money, aware times."""
 
     metadata = MetaData(
         naming_convention={
@@ -35,14 +35,14 @@ class Base(DeclarativeBase):
 
 
 class Timestamps:
-    """When the row came and when it last changed, by the database's clock."""
+    """Times of insertion and of the last update, by the database's clock."""
 
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
 
 
 def choice(values: type[StrEnum]) -> Enum:
-    """A text column held to the enumeration's values by a check constraint: adding a value locks nothing for long."""
+    """A text column with a check constraint for the enumeration's values; unlike a native enum, easy to extend."""
     return Enum(
         values,
         native_enum=False,
@@ -67,9 +67,9 @@ class Validated(TypeDecorator[Model]):
         self.model = model
 
     def process_bind_param(self, value: Model | None, dialect: Dialect) -> dict[str, Any] | None:  # noqa: ARG002
-        """What goes to the database."""
+        """Serialize the model to JSON."""
         return None if value is None else value.model_dump(mode="json")
 
     def process_result_value(self, value: dict[str, Any] | None, dialect: Dialect) -> Model | None:  # noqa: ARG002
-        """What comes from it; raises `pydantic.ValidationError` for what another program wrote wrongly."""
+        """Validate the stored JSON; raises `pydantic.ValidationError` if another program wrote an invalid value."""
         return None if value is None else self.model.model_validate(value)

@@ -1,4 +1,4 @@
-"""What happened, written once and pruned by age: audit, webhooks received, analytics, how well we served."""
+"""Append-only tables with a retention: audit log, webhook inbox, analytics events, views, service minutes."""
 
 from datetime import date, datetime
 from enum import StrEnum
@@ -14,11 +14,11 @@ from wishcraft.store.schema.base import Base, choice
 
 _TOPICS: Final = ", ".join(f"'{topic}'" for topic in COMPLIANCE_TOPICS)
 IS_COMPLIANCE: Final = f"starts_with(action, '{COMPLIANCE_PREFIX}') OR action IN ({_TOPICS})"
-"""The rule of `domain.retention.is_compliance`, word for word in the indexes and in the queries that use them."""
+"""`domain.retention.is_compliance` in SQL; indexes and queries must use the same text."""
 
 
 class WebhookOutcome(StrEnum):
-    """What became of a webhook."""
+    """Outcome of a handled webhook."""
 
     APPLIED = "applied"
     IGNORED = "ignored"
@@ -26,11 +26,11 @@ class WebhookOutcome(StrEnum):
 
 
 class AuditLog(Base):
-    """Who did what. Rows of compliance actions are kept longer than ordinary ones."""
+    """An audit log entry. Compliance actions have a longer retention."""
 
     __tablename__ = "audit_logs"
     __table_args__ = (
-        # Apart, so that a batch of ordinary rows does not wade through years of kept ones.
+        # Two indexes, so that a batch of ordinary rows does not scan years of retained ones.
         Index("ix_audit_logs_find_old_ordinary", "created_at", postgresql_where=text(f"NOT ({IS_COMPLIANCE})")),
         Index("ix_audit_logs_find_old_compliance", "created_at", postgresql_where=text(IS_COMPLIANCE)),
         Index("ix_audit_logs_of_resource", "shop_id", "resource", "resource_id", "created_at"),
@@ -49,7 +49,7 @@ class AuditLog(Base):
 
 
 class WebhookEvent(Base):
-    """The inbox that makes delivery idempotent: a webhook id is taken in once per shop."""
+    """The webhook inbox: stores each webhook id once per shop, so that delivery is idempotent."""
 
     __tablename__ = "webhook_events"
     __table_args__ = (
@@ -69,14 +69,14 @@ class WebhookEvent(Base):
 
 
 class AnalyticsEvent(Base):
-    """What an anonymous visitor did with a registry."""
+    """An event of an anonymous visitor on a registry."""
 
     __tablename__ = "analytics_events"
     __table_args__ = (
         ForeignKeyConstraint(["shop_id", "registry_id"], ["registries.shop_id", "registries.id"], ondelete="CASCADE"),
         Index("ix_analytics_events_count_views", "shop_id", "type", "occurred_at", "registry_id"),
         Index("ix_analytics_events_of_registry", "registry_id"),
-        # No BRIN: once deletions have freed pages, new rows lie among the oldest, and every range spans all time.
+        # Not BRIN: deletions free pages for new rows among the oldest ones, after which every range spans all time.
         Index("ix_analytics_events_find_old", "occurred_at"),
     )
 
@@ -90,7 +90,7 @@ class AnalyticsEvent(Base):
 
 
 class RegistryViews(Base):
-    """How often a registry was read on a day (UTC), by whomever: what tells the most viewed from the others."""
+    """Number of reads of a registry on a day (UTC), by any caller."""
 
     __tablename__ = "registry_views"
     __table_args__ = (
@@ -108,18 +108,18 @@ class RegistryViews(Base):
 
 
 class ServiceMinute(Base):
-    """How all processes of the API together served in a minute (UTC): each adds its own. No row: none was there."""
+    """Counts of all API processes in a minute (UTC). A missing row means that no process ran."""
 
     __tablename__ = "service_minutes"
 
     minute: Mapped[datetime] = mapped_column(primary_key=True)
     served: Mapped[bool]
-    """Whether one of them was able to."""
+    """Whether at least one process could serve registries."""
     requests: Mapped[int]
     errors: Mapped[int]
-    """Those of the requests that were answered with 5xx."""
+    """Requests with a 5xx response."""
     latencies: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
-    """The requests by how long they took: along `observability.metrics.LATENCY_BOUNDS`, then those that took longer."""
+    """Requests by latency bucket: one for each of `observability.metrics.LATENCY_BOUNDS`, then the slower ones."""
     hits: Mapped[int]
     stale: Mapped[int]
     misses: Mapped[int]

@@ -1,4 +1,4 @@
-"""Reminders owed and sent, and the addresses that must not be written to."""
+"""Tables of reminders and of suppressed e-mail addresses."""
 
 from datetime import date, datetime
 from enum import StrEnum
@@ -10,7 +10,7 @@ from wishcraft.store.schema.base import Base, Timestamps, choice
 
 
 class ReminderState(StrEnum):
-    """How far a reminder has come."""
+    """State of a reminder."""
 
     PENDING = "pending"
     SENDING = "sending"
@@ -20,7 +20,7 @@ class ReminderState(StrEnum):
 
 
 class SuppressionReason(StrEnum):
-    """Why an address is not written to."""
+    """Why an address is suppressed."""
 
     BOUNCE = "bounce"
     COMPLAINT = "complaint"
@@ -28,7 +28,7 @@ class SuppressionReason(StrEnum):
 
 
 class Reminder(Timestamps, Base):
-    """One mail to one recipient for one date of an event: the unique key is what makes it exactly one."""
+    """One mail to one recipient for one event date; the unique key prevents a second."""
 
     __tablename__ = "reminders"
     __table_args__ = (
@@ -55,7 +55,7 @@ class Reminder(Timestamps, Base):
 
 
 class EmailSuppression(Base):
-    """An address, known by its hash alone, that a shop must not write to."""
+    """The hash of an address that a shop must not write to."""
 
     __tablename__ = "email_suppressions"
 

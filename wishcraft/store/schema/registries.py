@@ -1,4 +1,4 @@
-"""Registries, the items they wish for, and the purchases made for them."""
+"""Tables of registries, their items and the purchases of these."""
 
 from datetime import date, datetime
 from decimal import Decimal
@@ -19,7 +19,7 @@ from wishcraft.domain.registries import (
 )
 from wishcraft.store.schema.base import Base, Timestamps, choice
 
-# Letters without accents, in lower case: `chloe` finds Chloé. All of it is immutable, so PostgreSQL keeps it right.
+# Lower case without accents, so that `chloe` finds Chloé. Only immutable functions: it is a generated column.
 SEARCH_TEXT: Final = (
     "lower(regexp_replace(normalize(title || ' ' || customer_first_name || ' ' || customer_last_name || ' ' ||"
     " jsonb_path_query_array(co_registrants, '$[*].first_name')::text || ' ' ||"
@@ -28,7 +28,7 @@ SEARCH_TEXT: Final = (
 
 
 class CoRegistrant(TypedDict):
-    """Someone who registers together with the registrant, and is reminded too."""
+    """A further person named in a registry, who receives reminders."""
 
     first_name: str
     last_name: str
@@ -36,12 +36,12 @@ class CoRegistrant(TypedDict):
 
 
 class Registry(Timestamps, Base):
-    """A list of wishes for one event. `version` grows with every change that a guest can see."""
+    """A list of gifts for one event. `version` grows with every change that a guest can see."""
 
     __tablename__ = "registries"
     __table_args__ = (
         UniqueConstraint("shop_id", "slug"),
-        UniqueConstraint("shop_id", "id"),  # so that children can prove that they are of the same shop
+        UniqueConstraint("shop_id", "id"),  # target of the composite foreign keys that keep children in the same shop
         Index("ix_registries_list_public", "shop_id", "id",
               postgresql_where=text("visibility = 'public' AND status = 'active'")),
         CheckConstraint("slug !~ '^[0-9]+$'", name="slug_is_no_id"),
@@ -74,7 +74,7 @@ class Registry(Timestamps, Base):
 
 
 class RegistryItem(Timestamps, Base):
-    """A variant that is wished for, with what Shopify last said of it at `inventory_observed_at`."""
+    """A wished-for variant, with Shopify's last reading, made at `inventory_observed_at`."""
 
     __tablename__ = "registry_items"
     __table_args__ = (
@@ -114,7 +114,7 @@ class RegistryItem(Timestamps, Base):
 
 
 class Purchase(Timestamps, Base):
-    """What a guest paid for. A line item of an order counts once, however often Shopify tells of it."""
+    """A guest's purchase of an item. A line item of an order counts once, however often Shopify reports it."""
 
     __tablename__ = "purchases"
     __table_args__ = (

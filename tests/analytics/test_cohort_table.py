@@ -1,0 +1,103 @@
+from datetime import UTC, date, datetime
+
+import pandas as pd
+from hypothesis import given
+from pandas.testing import assert_frame_equal
+
+from tests.support.frame_chunks import FEW_EXAMPLES, Chunk, Item, Purchase, Registry, chunks, rows
+from wishcraft.analytics import add, cohorts, count_cohorts
+
+UNTIL = datetime(2026, 4, 20, 12, tzinfo=UTC)
+
+
+def noon(month: int, day: int = 15) -> datetime:
+    return datetime(2026, month, day, 12, tzinfo=UTC)
+
+
+def counts(chunk: Chunk, until: datetime = UNTIL) -> pd.DataFrame:
+    return count_cohorts(chunk.registries, chunk.purchases, until)
+
+
+def figures(chunk: Chunk, until: datetime = UNTIL) -> list[tuple[int, ...]]:
+    """Registries, active and first, age by age and cohort by cohort."""
+    return [tuple(row) for row in counts(chunk, until).to_numpy()]
+
+
+def test_cohort_counts_every_month_from_creation_to_now() -> None:
+    registries = [Registry(1, created_at=noon(2)), Registry(2, created_at=noon(2, 20)), Registry(3, created_at=noon(4))]
+    sales = [
+        Purchase(1, 1, 1, noon(4)),
+        Purchase(1, 1, 1, noon(2, 28)),
+        Purchase(2, 2, 1, noon(4)),
+        Purchase(2, 2, 1, noon(4)),
+    ]
+    result = cohorts(counts(Chunk(registries, [Item(1, 1), Item(2, 2)], sales)))
+    assert [tuple(row.values())[1:] for row in rows(result)] == [
+        (pd.Timestamp("2026-02-01"), 0, 2, 1, 1, 0.5, 0.5),
+        (pd.Timestamp("2026-02-01"), 1, 2, 0, 0, 0.0, 0.5),
+        (pd.Timestamp("2026-02-01"), 2, 2, 2, 1, 1.0, 1.0),
+        (pd.Timestamp("2026-04-01"), 0, 1, 0, 0, 0.0, 0.0),
+    ]
+    assert list(result.columns) == [
+        "shop", "cohort", "age", "registries", "active", "first", "active_share", "bought_share"
+    ]  # fmt: skip
+
+
+def test_bought_share_accumulates_per_shop() -> None:
+    registries = [Registry(1, created_at=noon(3)), Registry(2, "palm", created_at=noon(3))]
+    result = cohorts(counts(Chunk(registries, [Item(1, 1)], [Purchase(1, 1, 1, noon(3))])))
+    assert result["bought_share"].tolist() == [1.0, 1.0, 0.0, 0.0]
+
+
+def test_purchase_before_creation_counts_at_age_0() -> None:
+    chunk = Chunk([Registry(1, created_at=noon(4))], [Item(1, 1)], [Purchase(1, 1, 1, noon(2))])
+    assert figures(chunk) == [(1, 1, 1)]
+
+
+def test_registries_and_purchases_after_the_end_do_not_count() -> None:
+    registries = [Registry(1, created_at=noon(3)), Registry(2, created_at=noon(4))]
+    chunk = Chunk(registries, [Item(1, 1)], [Purchase(1, 1, 1, noon(4))])
+    assert figures(chunk, noon(4, 10)) == [(1, 0, 0), (1, 0, 0)]
+    assert figures(chunk, noon(3, 31)) == [(1, 0, 0)]
+    assert figures(chunk, noon(2)) == []
+
+
+def test_months_are_those_of_the_shops_time_zone() -> None:
+    late = datetime(2026, 4, 1, 3, tzinfo=UTC)  # still March in New York, whose clocks are 4 hours behind by now
+    places = [("maple", "America/New_York"), ("linden", "Europe/Berlin")]
+    registries = [
+        Registry(number, shop, timezone=timezone, created_at=late) for number, (shop, timezone) in enumerate(places)
+    ]
+    assert counts(Chunk(registries), late).index.tolist() == [
+        ("linden", pd.Timestamp("2026-04-01"), 0),
+        ("maple", pd.Timestamp("2026-03-01"), 0),
+    ]
+    sale = Purchase(0, 1, 1, datetime(2026, 4, 1, 4, tzinfo=UTC))
+    assert figures(Chunk(registries[:1], [Item(0, 1)], [sale])) == [(1, 0, 0), (1, 1, 1)]
+
+
+def test_no_registries_give_no_rows() -> None:
+    assert rows(cohorts(counts(Chunk()))) == rows(cohorts(add([]))) == []
+
+
+def months(earlier: date, later: date) -> int:
+    return 12 * (later.year - earlier.year) + later.month - earlier.month
+
+
+@FEW_EXAMPLES
+@given(chunks(days=110))
+def test_cohorts_match_a_plain_loop_for_any_chunking(chunk: Chunk) -> None:
+    expected: dict[tuple[str, pd.Timestamp, int], list[int]] = {}
+    for registry in chunk.all_registries:
+        if registry.created_at > UNTIL:
+            continue
+        born = registry.local(registry.created_at)
+        sales = [each for each in chunk.all_purchases if each.registry_id == registry.registry_id]
+        ages = {max(0, months(born, registry.local(each.created_at))) for each in sales if each.created_at <= UNTIL}
+        for age in range(months(born, registry.local(UNTIL)) + 1):
+            sums = expected.setdefault((registry.shop, pd.Timestamp(born.replace(day=1)), age), [0, 0, 0])
+            for place, figure in enumerate((True, age in ages, age == min(ages, default=None))):
+                sums[place] += figure
+    result = counts(chunk)
+    assert dict(zip(result.index, result.to_numpy().tolist(), strict=True)) == expected
+    assert_frame_equal(add(map(counts, chunk.parts())), result, check_freq=False)

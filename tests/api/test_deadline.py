@@ -1,0 +1,78 @@
+"""Every response is sent before the deadline, with the status of its cause."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from psycopg import Connection
+
+from tests.api.conftest import WEDDING, Visitor, problem
+
+Demo = Connection[tuple[Any, ...]]
+MINE = "/api/my-registries"
+PATIENCE = 5.0
+"""Seconds: far more than the deadline here, less than PostgreSQL takes to cancel a query."""
+
+
+@pytest.fixture(autouse=True)
+def short_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.middleware.request.LONGEST_SECONDS", 0.3)
+
+
+@pytest.fixture
+def stopped_backends(client: httpx.AsyncClient) -> Iterator[list[int]]:
+    """Process ids of PostgreSQL backends that the test has stopped; they are continued at the end."""
+    assert not client.is_closed
+    stopped: list[int] = []
+    yield stopped
+    resume(stopped)
+
+
+def resume(stopped: list[int]) -> None:
+    while stopped:
+        os.kill(stopped.pop(), signal.SIGCONT)
+
+
+async def unfinished_body() -> AsyncIterator[bytes]:
+    yield b'{"title": "Emm'
+    await asyncio.Event().wait()
+
+
+async def test_slow_body_is_answered_408_without_an_error_log(emma: Visitor, caplog: pytest.LogCaptureFixture) -> None:
+    answer = await emma.send("POST", "/api/registries", unfinished_body())
+    assert problem(answer) == (408, "request-timeout")
+    assert answer.headers["connection"] == "close"
+    ours = [record for record in caplog.records if record.name.startswith(("api", "wishcraft"))]
+    assert not [record for record in ours if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), [("GET", MINE, None), ("POST", "/api/registries", WEDDING)])
+async def test_request_past_its_deadline_is_answered_503_while_postgresql_hangs(
+    emma: Visitor,
+    demo: Demo,
+    stopped_backends: list[int],
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+    path: str,
+    body: object,
+) -> None:
+    assert (await emma.send("GET", MINE)).status_code == 200
+    found = demo.execute(
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'wishcraft' AND datname = current_database()"
+    ).fetchall()
+    for (pid,) in found:
+        os.kill(pid, signal.SIGSTOP)
+        stopped_backends.append(pid)
+    assert stopped_backends
+    async with asyncio.timeout(PATIENCE):
+        answer = await emma.send(method, path, body)
+    assert problem(answer) == (503, "unavailable")
+    assert "The answer took longer than 0.3 s" in caplog.text
+    resume(stopped_backends)
+    for _ in range(12):  # more than the pool's size: no connection was lost
+        assert (await emma.send("GET", MINE)).status_code == 200

@@ -1,0 +1,269 @@
+"""With one store down the other serves, and no change made meanwhile is lost or hidden afterwards."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from psycopg import Connection
+from redis.asyncio import Redis
+
+from deployments.sandbox.demo import add_key
+from tests.api.conftest import Visitor, app_state_of, problem
+from tests.cache.conftest import OwnValkey
+from wishcraft.cache import entries, keys
+from wishcraft.errors import CacheUnavailable
+from wishcraft.settings import Settings
+
+Demo = Connection[tuple[Any, ...]]
+OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
+AT_ONCE = 20
+
+
+@pytest.fixture
+async def api(
+    settings: Settings, demo: Demo, open_client: OpenClient, own_valkey: OwnValkey
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an API whose Redis the test can stop."""
+    assert not demo.closed
+    async with open_client(settings.model_copy(update={"redis_url": own_valkey.url})) as client:
+        app_state_of(client).resources.cache._hold_seconds = 0
+        yield client
+
+
+def public(demo: Demo) -> str:
+    query = "SELECT slug FROM registries WHERE shop_id = 1 AND visibility = 'public' AND status = 'active' ORDER BY id"
+    found = demo.execute(query).fetchone()
+    assert found
+    return str(found[0])
+
+
+async def recovered(client: httpx.AsyncClient) -> None:
+    breaker = app_state_of(client).resources.redis.breaker
+    assert breaker
+    deadline = time.monotonic() + 20
+    while breaker.is_open:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("how", ["hanging", "killed"])
+async def test_reads_bypass_redis_while_it_is_down_and_hit_again_afterwards(
+    api: httpx.AsyncClient, own_valkey: OwnValkey, demo: Demo, key: dict[str, str], how: str
+) -> None:
+    url = f"/api/registries/{public(demo)}"
+    before = [await api.get(url, headers=key) for _ in range(2)]
+    assert before[1].headers["x-cache"] == "hit"
+    own_valkey.pause() if how == "hanging" else own_valkey.kill()
+    for _ in range(5):
+        answers = await asyncio.gather(*(api.get(url, headers=key) for _ in range(AT_ONCE)))
+        assert {(each.status_code, each.headers["x-cache"]) for each in answers} == {(200, "bypass")}
+        assert {each.content for each in answers} == {before[0].content}
+    own_valkey.resume() if how == "hanging" else await asyncio.to_thread(own_valkey.start)
+    await recovered(api)
+    after = [await api.get(url, headers=key) for _ in range(2)]
+    assert after[1].headers["x-cache"] == "hit"
+
+
+@pytest.mark.parametrize("how", ["hanging", "killed"])
+async def test_write_without_redis_is_never_followed_by_a_stale_read(
+    api: httpx.AsyncClient, own_valkey: OwnValkey, demo: Demo, signed: Callable[..., str], how: str
+) -> None:
+    emma, guest = Visitor(api, signed, 7_100_000_000_001), Visitor(api, signed)
+    slug = await emma.create(title="Before")
+    assert [(await guest.read(slug)).headers["x-cache"] for _ in range(2)] == ["hit", "hit"]
+    own_valkey.pause() if how == "hanging" else own_valkey.kill()
+    changed = await emma.send("PATCH", f"/api/registries/{slug}", {"title": "After"}, if_match="*")
+    assert (changed.status_code, changed.json()["title"]) == (200, "After")
+    assert demo.execute("SELECT slug FROM pending_invalidations").fetchall() == [(slug,)]
+    own_valkey.resume() if how == "hanging" else await asyncio.to_thread(own_valkey.start)
+    await recovered(api)
+    read = [await guest.read(slug) for _ in range(2)]
+    assert [each.json()["title"] for each in read] == ["After", "After"]
+    assert read[1].headers["x-cache"] == "hit"
+    assert demo.execute("SELECT slug FROM pending_invalidations").fetchall() == []
+
+
+async def test_invalidation_missed_in_a_short_outage_is_replayed_at_once(
+    api: httpx.AsyncClient, demo: Demo, signed: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emma, guest = Visitor(api, signed, 7_100_000_000_001), Visitor(api, signed)
+    slug = await emma.create(title="Before")
+    assert (await guest.read(slug)).headers["x-cache"] == "hit"
+    cache = app_state_of(api).resources.cache
+    told: list[Mapping[str, int]] = []
+    invalidate = cache.invalidate
+
+    async def miss_the_first(shop_id: int, versions: Mapping[str, int]) -> None:
+        told.append(versions)
+        if len(told) > 1:
+            return await invalidate(shop_id, versions)
+        breaker = app_state_of(api).resources.redis.breaker
+        assert breaker
+        breaker.open()
+        await recovered(api)  # before this change is committed, so that the recovery cannot see it
+        raise CacheUnavailable("a moment of silence")
+
+    monkeypatch.setattr(cache, "invalidate", miss_the_first)
+    changed = await emma.send("PATCH", f"/api/registries/{slug}", {"title": "After"}, if_match="*")
+    assert changed.json()["title"] == "After"
+    await recovered(api)
+    assert (await guest.read(slug)).json()["title"] == "After"
+    assert demo.execute("SELECT slug FROM pending_invalidations").fetchall() == []
+    assert told == [{slug: 2}, {slug: 2}]
+
+
+async def test_pending_invalidation_of_a_dead_process_is_replayed_before_redis_is_used(
+    api: httpx.AsyncClient, own_valkey: OwnValkey, demo: Demo, key: dict[str, str]
+) -> None:
+    slug = public(demo)
+    for _ in range(2):
+        assert (await api.get(f"/api/registries/{slug}", headers=key)).json()["title"] != "After"
+    own_valkey.pause()
+    assert (await api.get(f"/api/registries/{slug}", headers=key)).headers["x-cache"] == "bypass"
+    # The other process commits this while Redis hangs, and dies.
+    demo.execute(
+        """WITH r AS (UPDATE registries SET title = 'After', version = 2 WHERE slug = %s RETURNING *)
+           INSERT INTO pending_invalidations (shop_id, slug, version) SELECT shop_id, slug, version FROM r""",
+        [slug],
+    )
+    own_valkey.resume()
+    await recovered(api)
+    assert (await api.get(f"/api/registries/{slug}", headers=key)).json()["title"] == "After"
+
+
+async def test_lost_grant_and_wrong_code_are_distinguished_without_redis(
+    api: httpx.AsyncClient, own_valkey: OwnValkey, signed: Callable[..., str]
+) -> None:
+    emma, guest = Visitor(api, signed, 7_100_000_000_001), Visitor(api, signed)
+    slug = await emma.create(visibility="password", access_code="open-sesame")
+    own_valkey.kill()
+    grant = (await guest.send("POST", f"/api/registries/{slug}/unlock", {"access_code": "open-sesame"})).json()["grant"]
+    assert (await guest.read(slug, x_registry_grant=grant)).status_code == 200
+    assert problem(await guest.read(slug, x_registry_grant="wrong")) == (403, "access-code-required")
+    await asyncio.to_thread(own_valkey.start)
+
+
+class Stopped:
+    """PostgreSQL on a stalled machine: connected, but silent."""
+
+    def __init__(self, demo: Demo) -> None:
+        self._pids = [
+            pid
+            for (pid,) in demo.execute(
+                "SELECT pid FROM pg_stat_activity WHERE application_name = 'wishcraft' AND datname = current_database()"
+            )
+        ]
+
+    def __enter__(self) -> None:
+        for pid in self._pids:
+            os.kill(pid, signal.SIGSTOP)
+
+    def __exit__(self, *_: object) -> None:
+        for pid in self._pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+async def test_without_postgresql_hits_and_stale_entries_are_served_others_503(
+    settings: Settings, demo: Demo, open_client: OpenClient, redis: Redis, signed: Callable[..., str]
+) -> None:
+    slugs = [slug for (slug,) in demo.execute(
+        "SELECT slug FROM registries WHERE shop_id = 1 AND visibility = 'public' AND status = 'active'")]  # fmt: skip
+    key = {"X-API-Key": add_key(demo, 1).key}
+    async with open_client(settings) as client:
+        for slug in slugs[:2]:
+            assert (await client.get(f"/api/registries/{slug}", headers=key)).status_code == 200
+        name = keys.entry_key(1, slugs[1])
+        entry = entries.unpack(await redis.get(name) or b"")  # type: ignore[arg-type]  # responses are not decoded
+        assert entry
+        await redis.set(
+            name, entries.pack(entry._replace(header=entry.header._replace(soft_expiry_ms=1))), keepttl=True
+        )
+        emma = Visitor(client, signed, 7_100_000_000_001)
+        assert (await emma.send("GET", "/api/my-registries")).status_code == 200
+        closed_to_all(settings)
+        try:
+            hit = await client.get(f"/api/registries/{slugs[0]}", headers=key)
+            stale = await client.get(f"/api/registries/{slugs[1]}", headers=key)
+            await app_state_of(client).stop()
+            again = await client.get(f"/api/registries/{slugs[1]}", headers=key)
+            listed = await client.get("/api/registries", headers=key)
+            created = await emma.send("POST", "/api/registries", {"title": "T", "event_type": "baby", "registrant": {
+                "first_name": "A", "last_name": "B", "email": "a@example.com"}})  # fmt: skip
+            missed = await client.get("/api/registries/never-seen-before", headers=key)
+        finally:
+            open_to_all(settings)
+        assert [each.headers["x-cache"] for each in (hit, stale, again)] == ["hit", "stale", "stale"]
+        for refused in (listed, created, missed):
+            assert problem(refused) == (503, "unavailable")
+            assert refused.headers["retry-after"] == "5"
+        assert (await client.get("/api/registries", headers=key)).status_code == 200
+
+
+async def test_hanging_postgresql_costs_a_reader_at_most_two_seconds(
+    client: httpx.AsyncClient, demo: Demo, key: dict[str, str]
+) -> None:
+    slug = public(demo)
+    assert (await client.get("/api/registries", headers=key)).status_code == 200
+    with Stopped(demo):
+        answer = await client.get(f"/api/registries/{slug}", headers=key)
+    assert problem(answer) == (503, "unavailable")
+    assert (await client.get(f"/api/registries/{slug}", headers=key)).status_code == 200
+
+
+async def test_guest_events_during_a_postgresql_outage_are_stored_afterwards(
+    settings: Settings, client: httpx.AsyncClient, demo: Demo, key: dict[str, str]
+) -> None:
+    slug = public(demo)
+    demo.execute("DELETE FROM analytics_events; DELETE FROM registry_views")
+    await client.get(f"/api/registries/{slug}", headers=key)
+    closed_to_all(settings)
+    try:
+        told = {"visitor_id": "v", "events": [{"type": "item_clicked"}]}
+        assert (await client.post(f"/api/registries/{slug}/events", json=told, headers=key)).status_code == 202
+        await app_state_of(client).traffic_recorder.flush()
+        await client.get(f"/api/registries/{slug}", headers=key)
+    finally:
+        open_to_all(settings)
+    await app_state_of(client).traffic_recorder.flush()
+    assert demo.execute("SELECT type, visitor_id FROM analytics_events").fetchall() == [("item_clicked", "v")]
+    assert demo.execute("SELECT views FROM registry_views").fetchall() == [(2,)]
+
+
+async def test_readiness_is_503_and_connections_close_while_draining(
+    client: httpx.AsyncClient, demo: Demo, key: dict[str, str]
+) -> None:
+    url = f"/api/registries/{public(demo)}"
+    assert "connection" not in (await client.get(url, headers=key)).headers
+    client._transport.app._state.draining = True  # type: ignore[attr-defined]  # as SIGTERM does
+    assert (await client.get("/health/readiness")).status_code == 503
+    assert (await client.get("/health/liveness")).status_code == 200
+    for _ in range(2):
+        answer = await client.get(url, headers=key)
+        assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+
+
+def closed_to_all(settings: Settings) -> None:
+    """The test's database refuses connections, and has none."""
+    _administer(settings, "ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    _administer(
+        settings,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = '{name}' AND application_name = 'wishcraft'",
+    )
+
+
+def open_to_all(settings: Settings) -> None:
+    _administer(settings, "ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+
+def _administer(settings: Settings, statement: str) -> None:
+    url, _, name = settings.database_url.replace("+psycopg", "").rpartition("/")
+    with psycopg.connect(f"{url}/postgres", autocommit=True) as connection:
+        connection.execute(statement.format(name=name).encode())

@@ -1,0 +1,208 @@
+"""Sentry: every 5xx is one event with the data to find its cause."""
+
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import httpx
+import pytest
+import sentry_sdk
+from fastapi import FastAPI
+from psycopg import Connection
+from pydantic import SecretStr
+from starlette.responses import StreamingResponse
+
+from api.app import create_app, create_service
+from tests.conftest import served
+from tests.support.sentry_listener import SentryListener
+from wishcraft.observability import sentry as sentry_reports
+from wishcraft.observability.context import current_context, log_context
+from wishcraft.observability.logs import install_redaction
+from wishcraft.settings import Settings
+
+Demo = Connection[tuple[Any, ...]]
+Opened = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
+@pytest.fixture
+def reporting(settings: Settings, sentry: SentryListener) -> Settings:
+    """Settings with a Sentry, and this process as an API that reports to it."""
+    with_sentry = settings.model_copy(
+        update={"sentry_dsn": SecretStr(sentry.dsn), "sentry_traces_sample_rate": 1.0, "release": "abc1234"}
+    )
+    install_redaction()
+    sentry_reports.start_sentry(with_sentry, "api")
+    return with_sentry
+
+
+@pytest.fixture
+async def client(reporting: Settings, demo: Demo) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an API with a route that raises."""
+    assert not demo.closed
+    app = create_app(reporting)
+    break_on_request(app)
+    transport = httpx.ASGITransport(create_service(app))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://api") as client,
+    ):
+        yield client
+
+
+def break_on_request(app: FastAPI) -> None:
+    @app.post("/api/broken/{ref}")
+    async def broken(ref: str, sent: dict[str, Any]) -> None:
+        raise ValueError(f"{ref} does not go with {sent['text']}")
+
+
+async def test_unhandled_error_is_one_event_with_stack_route_release_and_request(
+    client: httpx.AsyncClient, sentry: SentryListener
+) -> None:
+    answer = await client.post("/api/broken/one", json={"text": "anything"}, headers={"X-Request-Id": "request-0001"})
+    assert (answer.status_code, answer.headers["x-request-id"]) == (500, "request-0001")
+    sentry_reports.flush()
+    [event] = sentry.of_type("event")
+    assert sentry.errors() == [("ValueError", "one does not go with [redacted]")]
+    assert event["exception"]["values"][-1]["stacktrace"]["frames"][-1]["function"] == "broken"
+    assert event["tags"] == {
+        "program": "api",
+        "request_id": "request-0001",
+        "method": "POST",
+        "route": "/api/broken/{ref}",
+    }
+    assert event["transaction"] == "POST /api/broken/{ref}"
+    assert (event["release"], event["environment"]) == ("abc1234", "development")
+
+
+async def test_requests_are_traced_by_route_template(client: httpx.AsyncClient, sentry: SentryListener) -> None:
+    for probe in ("/health", "/health/liveness", "/health/readiness", "/metrics"):
+        await client.get(probe)  # probes are not traced
+    await client.get("/api/unsubscribe/" + "x" * 96)
+    await client.get("/nowhere/emma@example.com")
+    sentry_reports.flush()
+    assert [each["transaction"] for each in sentry.of_type("transaction")] == [
+        "GET /api/unsubscribe/{token}",
+        "GET unmatched",
+    ]
+
+
+@pytest.mark.parametrize(("seconds", "reports_of_each_route"), [(60.0, [1, 1]), (0.0, [3, 2])])
+async def test_database_errors_are_all_logged_but_reported_once_a_second_per_route(
+    reporting: Settings,
+    sentry: SentryListener,
+    open_client: Opened,
+    key: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    seconds: float,
+    reports_of_each_route: list[int],
+) -> None:
+    monkeypatch.setattr("api.problems.REPORT_AGAIN_SECONDS", seconds)
+    away = reporting.model_copy(update={"database_url": "postgresql+psycopg://u:hunter22secret@127.0.0.1:1/x"})
+    async with open_client(away) as client:
+        paths = ["/api/registries"] * 3 + ["/api/my-registries"] * 2
+        answers = [await client.get(path, headers=key | {"X-Customer-Id": "1"}) for path in paths]
+    sentry_reports.flush()
+    assert {each.status_code for each in answers} == {503}
+    assert len([each for each in caplog.records if "The database did not answer" in each.getMessage()]) == len(paths)
+    told = [event["tags"]["route"] for event in sentry.of_type("event")]
+    assert [told.count(route) for route in ("/api/registries", "/api/my-registries")] == reports_of_each_route
+    assert {kind for kind, _ in sentry.errors()} == {"DatabaseUnavailable"}
+
+
+async def test_breadcrumbs_of_one_request_are_not_in_the_event_of_another(
+    client: httpx.AsyncClient, sentry: SentryListener
+) -> None:
+    with sentry_reports.isolated():
+        logging.getLogger("wishcraft").warning("of another request")
+    await client.post("/api/broken/one", json={"text": "anything"})
+    sentry_reports.flush()
+    [event] = sentry.of_type("event")
+    assert "of another request" not in str(event["breadcrumbs"])
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("http://prefect.internal:4200/api/health", True),
+        ("https://registry.example/api/x", True),
+        ("http://prefect.internal:42001/api", False),
+        ("https://registry.example.evil.com/", False),
+        ("https://maple-and-pine.myshopify.com/admin/api", False),
+    ],
+)
+async def test_trace_headers_are_sent_to_own_hosts_only(
+    settings: Settings, sentry: SentryListener, url: str, told: bool
+) -> None:
+    update = {
+        "sentry_dsn": SecretStr(sentry.dsn), "sentry_traces_sample_rate": 1.0,
+        "prefect_api_url": "http://prefect.internal:4200/api", "public_url": "https://registry.example",
+    }  # fmt: skip
+    sentry_reports.start_sentry(settings.model_copy(update=update), "api")
+    seen: list[httpx.Headers] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers)
+        return httpx.Response(200)
+
+    with sentry_reports.traced("test", "test"):
+        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+            await http.get(url)
+    assert ("sentry-trace" in seen[0]) is told
+
+
+async def test_sentry_is_inactive_without_a_dsn(settings: Settings) -> None:
+    sentry_reports.start_sentry(settings, "api")
+    assert not sentry_sdk.get_client().is_active()
+
+
+async def test_log_context_ends_with_its_request() -> None:
+    with log_context(request_id="a"), log_context(shop="b"):
+        pass
+    assert current_context() == {}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps({"text": "sunflower"}).encode("utf-16"),
+        b'{"text": "sunflower", "x": NaN}',
+        rb'{"text": "sunflower", "x": "\ud800"}',
+    ],
+)
+async def test_body_that_only_python_parses_as_json_is_redacted_too(
+    client: httpx.AsyncClient, sentry: SentryListener, body: bytes
+) -> None:
+    await client.post("/api/broken/one", content=body, headers={"Content-Type": "application/json"})
+    sentry_reports.flush()
+    assert "sunflower" not in sentry.raw.decode()
+
+
+async def test_stripped_text_is_redacted_too(client: httpx.AsyncClient, sentry: SentryListener) -> None:
+    app = client._transport.app._app._app  # type: ignore[attr-defined]
+
+    @app.post("/api/stripped")  # type: ignore[untyped-decorator]
+    async def stripped(sent: dict[str, Any]) -> None:
+        raise ValueError(f"{sent['text'].strip()} makes no sense")
+
+    await client.post("/api/stripped", json={"text": " sunflower "})
+    sentry_reports.flush()
+    assert "sunflower" not in sentry.raw.decode()
+
+
+async def test_cut_off_response_is_reported_once(reporting: Settings, sentry: SentryListener, demo: Demo) -> None:
+    assert not demo.closed
+    app = create_app(reporting)
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"a"
+        raise ValueError("cut")
+
+    app.get("/api/cut")(lambda: StreamingResponse(parts()))
+    with served(create_service(app)) as address, pytest.raises(httpx.RemoteProtocolError):
+        async with httpx.AsyncClient(base_url=address) as client:
+            await client.get("/api/cut")
+    sentry_reports.flush()
+    assert [kind for kind, _ in sentry.errors()] == ["ValueError"]

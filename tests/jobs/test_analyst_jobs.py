@@ -1,0 +1,203 @@
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from prefect import State, get_client
+from prefect.client.schemas.filters import FlowRunFilter
+from psycopg import Connection
+
+from deployments.sandbox.mailbox.letters import Letterbox
+from deployments.sandbox.shopify.faults import Fault, FaultKind
+from deployments.sandbox.shopify.simulator import Simulator
+from flows.ask import ask
+from flows.backfill import JOBS, backfill
+from flows.conversion_report import conversion_report
+from flows.demand_forecast import demand_forecast
+from flows.export_data import export_data
+from flows.registry_report import registry_report
+from tests.support.prefect_artifacts import artifacts_of, summary_of
+from wishcraft.domain.registries import EventType
+from wishcraft.reports import notebook
+from wishcraft.settings import Settings
+
+pytestmark = [
+    pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
+]
+Exports = Callable[[], list[Path]]
+Demo = Connection[tuple[Any, ...]]
+MAPLE, SAKURA = "maple-and-pine.myshopify.com", "sakura-living.myshopify.com"
+
+
+@pytest.fixture
+def settings(settings_with_mail: Settings, tmp_path: Path) -> Settings:
+    return settings_with_mail.model_copy(update={"export_folder": tmp_path / "exports"})
+
+
+@pytest.fixture
+def exports(settings: Settings) -> Exports:
+    """The files in the export folder."""
+    return lambda: list(settings.export_folder.iterdir())
+
+
+async def keys_of_artifacts(state: State[Any], kind: str) -> set[str | None]:
+    return {artifact.key for artifact in await artifacts_of(state, kind)}
+
+
+async def names_of_subflow_runs(state: State[Any]) -> set[str]:
+    query = FlowRunFilter.model_validate({"parent_flow_run_id": {"any_": [state.state_details.flow_run_id]}})
+    async with get_client() as client:
+        return {run.name for run in await client.read_flow_runs(flow_run_filter=query)}
+
+
+async def test_report_publishes_a_page_with_plot_its_tables_and_a_self_contained_file(exports: Exports) -> None:
+    state = await registry_report([MAPLE], return_state=True)
+    assert state.is_completed()
+    assert "4 registries" in str(state.message)
+    page = await summary_of(state)
+    assert "](data:image/png;base64," in page
+    assert "## What sells" in page
+    assert f"*Registries created on any day; {MAPLE}; all event types.*" in page
+    assert await keys_of_artifacts(state, "table") == {
+        f"registry-report-{part}" for part in ("summary", "products", "never-bought", "price-bands", "cohorts")
+    }
+    [file] = exports()
+    assert str(file) in page
+    assert str(file) in str(state.message)
+    html = file.read_text()
+    assert "data:image/png;base64," in html
+    assert "What sells" in html
+
+
+async def test_conversion_and_demand_reports_publish_their_page_tables_and_file(exports: Exports) -> None:
+    conversion = await conversion_report(weeks=4, file="parquet", return_state=True)
+    assert "## What reminders do" in await summary_of(conversion)
+    assert await keys_of_artifacts(conversion, "table") == {"conversion-report-funnel", "conversion-report-reminders"}
+    demand = await demand_forecast(event_types=[EventType.WEDDING], file="csv", return_state=True)
+    assert await keys_of_artifacts(demand, "table") == {"demand-forecast"}
+    for today in (date(2026, 3, 13), date(2026, 3, 14)):
+        past = await conversion_report(["sakura-living.myshopify.com"], weeks=2, today=today, return_state=True)
+        assert f"*What guests did from 2026-03-02 to {today}; sakura-living" in await summary_of(past)
+    assert sorted(file.name[:28] for file in exports() if file.suffix == ".html") == [
+        "conversion-report-2026-03-13", "conversion-report-2026-03-14",
+    ]  # fmt: skip
+    by_suffix = {file.suffix: file for file in exports()}
+    pd.testing.assert_frame_equal(pd.read_parquet(by_suffix[".parquet"]), notebook.conversion_report(weeks=4))
+    assert len(pd.read_csv(by_suffix[".csv"])) == len(notebook.demand_forecast(event_types=["wedding"]))
+
+
+async def test_export_state_has_the_row_count_and_the_file(exports: Exports) -> None:
+    state = await export_data("purchases", [MAPLE], file="csv", return_state=True)
+    [file] = exports()
+    assert str(state.message) == f"{len(pd.read_csv(file))} rows of purchases. The file: {file}"
+
+
+async def test_sql_question_is_answered_and_an_invalid_one_ends_the_run_as_refused(
+    demo: Demo, exports: Exports
+) -> None:
+    [expected] = demo.execute("SELECT count(*) FROM registry_items").fetchone() or ()
+    state = await ask("SELECT shop_id::text, count(*) AS items FROM items GROUP BY 1", file="csv", return_state=True)
+    assert state.is_completed()
+    assert "](data:image/png;base64," in await summary_of(state)
+    [file] = exports()
+    assert pd.read_csv(file)["items"].sum() == expected
+    refused = await ask("SELECT customer_email FROM registries", return_state=True)
+    assert refused.is_cancelled()
+    assert refused.name == "Refused"
+    assert 'line 1: column "customer_email" does not exist' in str(refused.message)
+    unknown = await registry_report(["nowhere.example"], return_state=True)
+    assert (unknown.name, "nowhere.example" in str(unknown.message)) == ("Refused", True)
+    backwards = await registry_report(first_day=date(2026, 3, 2), last_day=date(2026, 3, 1), return_state=True)
+    assert (backwards.name, "is after the last" in str(backwards.message)) == ("Refused", True)
+
+
+async def test_report_without_registries_says_so() -> None:
+    never = date(2001, 1, 1)
+    for state in (
+        await registry_report(first_day=never, last_day=never, return_state=True),
+        await conversion_report(today=never, return_state=True),
+        await demand_forecast(today=never, return_state=True),
+    ):
+        assert state.is_completed()
+        assert str(state.message).startswith(("There is no", "No visit", "Nothing is wished for"))
+
+
+@pytest.fixture
+def due_days(demo: Demo) -> Iterator[list[date]]:
+    """Three days; on each, one registry of the first shop is due a reminder a week before its event."""
+    today = datetime.now(UTC).date()
+    days = [today - timedelta(days=ago) for ago in (3, 2, 1)]
+    demo.execute("UPDATE registries SET event_date = NULL")
+    for day, (registry,) in zip(
+        days, demo.execute("SELECT id FROM registries WHERE shop_id = 1 ORDER BY id"), strict=False
+    ):
+        demo.execute(
+            "UPDATE registries SET event_date = %s, status = 'active', co_registrants = '[]' WHERE id = %s",
+            [day + timedelta(days=7), registry],
+        )
+    yield days
+    demo.execute("DELETE FROM reminders")
+
+
+async def test_backfill_dry_run_sends_nothing_and_a_second_backfill_resumes(
+    due_days: list[date], mailbox: Letterbox
+) -> None:
+    dry = await backfill("send-reminders", due_days[0], due_days[-1], [MAPLE], return_state=True)
+    assert "3 dry runs" in str(dry.message)
+    assert await names_of_subflow_runs(dry) == {f"send-reminders {day}" for day in due_days}
+    assert not mailbox.letters
+    first = await backfill("send-reminders", due_days[0], due_days[0], [MAPLE], dry_run=False, return_state=True)
+    assert first.is_completed()
+    assert len(mailbox.letters) == 1
+    rest = await backfill("send-reminders", due_days[0], due_days[-1], [MAPLE], dry_run=False, return_state=True)
+    assert rest.is_completed()
+    assert "1 done before" in str(rest.message)
+    assert "2 runs" in str(rest.message)
+    assert len(mailbox.letters) == 3
+
+
+async def test_failed_backfill_step_is_named_and_run_again_by_the_next_backfill(
+    simulator: Simulator,
+) -> None:
+    simulator.shops[MAPLE].faults.set(Fault(FaultKind.EXPIRED_TOKEN, remaining=None))
+    state = await backfill("sync-inventory", shops=[MAPLE, SAKURA], dry_run=False, return_state=True)
+    assert state.is_failed()
+    assert MAPLE in str(state.message)
+    assert "/v2/runs/flow-run/" in await summary_of(state)
+    simulator.shops[MAPLE].faults.set(Fault(FaultKind.EXPIRED_TOKEN, remaining=0))
+    again = await backfill("sync-inventory", shops=[MAPLE, SAKURA], dry_run=False, return_state=True)
+    assert again.is_completed()
+    assert "1 done before" in str(again.message)
+
+
+async def test_backfill_by_shop_skips_completed_steps_unless_told_to_repeat_them() -> None:
+    parameters = {"force": True}
+    once = await backfill("cache-warm", shops=[MAPLE, SAKURA], parameters=parameters, dry_run=False, return_state=True)
+    assert "2 runs" in str(once.message)
+    twice = await backfill("cache-warm", shops=[MAPLE], parameters=parameters, dry_run=False, return_state=True)
+    assert "1 done before" in str(twice.message)
+    again = await backfill(
+        "cache-warm", shops=[MAPLE], parameters=parameters, dry_run=False, again=True, return_state=True
+    )
+    assert "1 runs" in str(again.message)
+    other = await backfill("cache-warm", shops=[MAPLE], return_state=True)
+    assert "1 to run" in str(other.message)
+
+
+async def test_backfill_with_invalid_days_is_refused_before_any_step_runs() -> None:
+    today = datetime.now(UTC).date()
+    state = await backfill("cache-warm", today, today, return_state=True)
+    assert state.name == "Refused"
+    assert "for no day" in str(state.message)
+    backwards = await backfill("send-reminders", today, today - timedelta(days=1), return_state=True)
+    assert (backwards.name, "is after the last" in str(backwards.message)) == ("Refused", True)
+
+
+def test_every_job_with_days_or_shops_can_be_backfilled() -> None:
+    deployed = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
+    by = {each["name"] for each in deployed if {"shops", "today", "until"} & set(each["parameters"])}
+    assert set(JOBS) == by - {"export-data", "backfill"}

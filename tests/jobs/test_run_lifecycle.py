@@ -1,0 +1,193 @@
+"""Sentry events, metrics and check-ins of a job's runs."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from prefect import State, get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.context import FlowRunContext
+from prefect.logging import get_run_logger
+from prefect.states import Cancelled, Cancelling, Completed, Crashed
+
+from deployments.sandbox.shopify.faults import Fault, FaultKind
+from deployments.sandbox.shopify.simulator import Simulator
+from flows.runtime.job import job
+from flows.runtime.run_lifecycle import on_run_end, with_lifecycle
+from flows.sync_inventory import sync_inventory
+from tasks.runtime.retries import task
+from tests.support.prefect_artifacts import logs_of, tasks_of
+from tests.support.sentry_listener import SentryListener
+from wishcraft import settings as settings_module
+from wishcraft.errors import ConfigurationError, DatabaseUnavailable, NotFound
+from wishcraft.resources import Resources
+
+pytestmark = [
+    pytest.mark.usefixtures("prefect_server", "demo"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
+]
+SHOP = "maple-and-pine.myshopify.com"
+BROKEN = "lumiere-maison.myshopify.com"
+
+
+@pytest.fixture(autouse=True)
+def _worker_with_sentry(worker_environment: object, sentry: SentryListener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of a worker with SENTRY_DSN."""
+    assert worker_environment is None  # the fixture is active
+    monkeypatch.setenv("SENTRY_DSN", sentry.dsn)
+    settings_module.settings.cache_clear()
+
+
+@job("breaking")
+async def breaking(kind: str) -> State[Any]:
+    """A job that ends as `kind` says."""
+    get_run_logger().info("writing to emma@example.com")
+    if kind == "error":
+        raise ValueError("shpat_0123456789abcdef is no token of emma@example.com")
+    return Cancelled(message="asked to") if kind == "stop" else Completed(message="done")
+
+
+@task("look up")
+async def look_up(kind: str) -> None:
+    """A task that fails as `kind` says."""
+    cause = ValueError("no registry of hugo@example.com")
+    if kind == "ours":
+        raise NotFound("there is no registry 12") from cause
+    if kind == "setting":
+        raise ConfigurationError("SMTP_URL must be set") from cause
+    raise DatabaseUnavailable("OperationalError: no route to emma@example.com") from cause
+
+
+@job("looking-up")
+async def looking_up(kind: str) -> State[Any]:
+    """A job whose task fails without a retry."""
+    await look_up.with_options(retries=0)(kind)
+    return Completed(message="done")
+
+
+async def end_well() -> State[Any]:
+    return Completed(message="done")
+
+
+async def counted(resources: Resources, name: str) -> dict[tuple[str, ...], float]:
+    return {each.labels: each.value for each in (await resources.counters.read())[name]}
+
+
+async def test_error_that_ends_a_run_is_one_sentry_event_with_a_link_to_the_run(
+    sentry: SentryListener, resources: Resources
+) -> None:
+    state = await breaking("error", return_state=True)
+    assert state.is_failed()
+    assert state.message == "ValueError: [redacted] is no token of [redacted]"
+    [event] = sentry.of_type("event")
+    assert sentry.errors() == [("ValueError", "[redacted] is no token of [redacted]")]
+    assert event["exception"]["values"][0]["stacktrace"]["frames"][-1]["function"] == "breaking"
+    run_id = str(state.state_details.flow_run_id)
+    tags = event["tags"]
+    assert (tags["job"], tags["run_id"], tags["program"]) == ("breaking", run_id, "job")
+    assert tags["run_url"].endswith(f"/v2/runs/flow-run/{run_id}")
+    assert await counted(resources, "job_runs_total") == {("breaking", "failed"): 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("database", "DatabaseUnavailable: OperationalError: no route to [redacted]"),
+        ("ours", "NotFound: there is no registry 12"),
+        ("setting", "ConfigurationError: SMTP_URL must be set"),
+    ],
+)
+async def test_error_that_escapes_a_task_is_redacted_in_states_and_logs(kind: str, message: str) -> None:
+    state = await looking_up(kind, return_state=True)
+    assert state.message == message
+    [run] = await tasks_of(state)
+    assert run.state
+    assert run.state.message == f"Task run encountered an exception {message}"
+    logs = await logs_of(state, "Finished in state Failed")
+    assert "Traceback" in logs
+    assert "example.com" not in logs
+    assert "shpat_" not in logs
+
+
+async def test_only_the_last_try_of_a_shop_is_reported_with_its_name(
+    sentry: SentryListener, simulator: Simulator
+) -> None:
+    simulator.shops[SHOP].faults.set(
+        Fault(FaultKind.MALFORMED, remaining=4)
+    )  # as often as the client tries; the task's retry succeeds
+    simulator.shops[BROKEN].faults.set(Fault(FaultKind.EXPIRED_TOKEN, remaining=None))
+    state = await sync_inventory([SHOP, BROKEN], return_state=True)
+    assert state.is_failed()
+    assert [kind for kind, _ in sentry.errors()] == ["ShopifyUnauthorized"]
+    [event] = sentry.of_type("event")
+    assert (event["tags"]["shop"], event["tags"]["job"]) == (BROKEN, "sync-inventory")
+
+
+async def test_completed_and_cancelled_runs_are_counted_and_not_reported(
+    sentry: SentryListener, resources: Resources
+) -> None:
+    before = datetime.now(UTC).timestamp()
+    for kind in ("nothing", "stop"):
+        await breaking(kind, return_state=True)
+    assert sentry.items == []
+    assert await counted(resources, "job_runs_total") == {("breaking", "completed"): 1, ("breaking", "cancelled"): 1}
+    assert (await counted(resources, "job_last_success_timestamp_seconds"))["breaking",] >= before
+    [durations] = (await resources.counters.read())["job_seconds"]
+    assert durations.labels == ("breaking",)
+
+
+async def test_crashed_run_is_reported_by_the_hook(sentry: SentryListener, resources: Resources) -> None:
+    run = FlowRun(id=uuid4(), flow_id=uuid4(), name="brave-fox", start_time=datetime.now(UTC), auto_scheduled=True)
+    await on_run_end(breaking, run, Crashed(message="Its process died."))
+    [event] = sentry.of_type("event")
+    assert event["message"] == "breaking crashed: Its process died."
+    assert (event["tags"]["run_id"], event["level"]) == (str(run.id), "error")
+    assert [each["status"] for each in sentry.of_type("check_in")] == ["error"]
+    assert await counted(resources, "job_runs_total") == {("breaking", "crashed"): 1}
+
+
+async def test_run_that_ends_cancelled_while_its_worker_cancels_it_is_counted_once(resources: Resources) -> None:
+    state = await breaking("stop", return_state=True)
+    async with get_client() as client:
+        run = await client.read_flow_run(UUID(str(state.state_details.flow_run_id)))
+    await on_run_end(breaking, run, Cancelling(message="Flow run was cancelled."))
+    assert await counted(resources, "job_runs_total") == {("breaking", "cancelled"): 1}
+
+
+async def test_run_with_invalid_parameters_is_reported(sentry: SentryListener) -> None:
+    state = await breaking(7, return_state=True)
+    assert state.is_failed()
+    [event] = sentry.of_type("event")
+    assert "invalid parameters" in event["message"]
+
+
+async def test_scheduled_run_checks_in_with_the_schedule_of_its_deployment(sentry: SentryListener) -> None:
+    quarterly = CronSchedule(cron="*/15 * * * *", timezone="America/New_York")
+    async with get_client() as client:
+        deployment = await client.create_deployment(
+            await client.create_flow(breaking), "breaking", schedules=[DeploymentScheduleCreate(schedule=quarterly)]
+        )
+        run = await client.create_flow_run_from_deployment(deployment)
+    scheduled = run.model_copy(update={"auto_scheduled": True})  # as created by Prefect's scheduler
+    context: Any = FlowRunContext
+    try:
+        with context.model_construct(flow=breaking, flow_run=scheduled, client=client):
+            state = await with_lifecycle(end_well)
+        await on_run_end(breaking, scheduled, state)
+    finally:
+        async with get_client() as client:
+            await client.delete_deployment(deployment)  # its schedule would add runs during later tests
+    first, last = sentry.of_type("check_in")
+    assert (first["status"], last["status"]) == ("in_progress", "ok")
+    assert first["check_in_id"] == last["check_in_id"] == run.id.hex
+    assert first["monitor_slug"] == "breaking"
+    assert first["monitor_config"]["schedule"] == {"type": "crontab", "value": "*/15 * * * *"}
+    assert first["monitor_config"]["timezone"] == "America/New_York"
+
+
+async def test_manual_run_does_not_check_in(sentry: SentryListener) -> None:
+    await breaking("error", return_state=True)
+    assert sentry.of_type("check_in") == []

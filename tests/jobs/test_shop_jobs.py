@@ -1,0 +1,95 @@
+from typing import Any
+
+import pytest
+from psycopg import Connection
+
+from deployments.sandbox.shopify.faults import Fault, FaultKind
+from deployments.sandbox.shopify.simulator import Simulator
+from flows.cache_warm import cache_warm
+from flows.sync_inventory import sync_inventory
+from tests.support.prefect_artifacts import summary_of, table_of, tasks_of
+
+pytestmark = [
+    pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
+]
+Demo = Connection[tuple[Any, ...]]
+SHOP = "maple-and-pine.myshopify.com"
+BROKEN = "lumiere-maison.myshopify.com"
+
+
+async def test_cache_warm_completes_with_a_row_per_shop() -> None:
+    state = await cache_warm(return_state=True)
+    assert state.is_completed(), state.message
+    counts: Any = await state.aresult()
+    assert counts["warmed"] == counts["registries"] > 0
+    rows = await table_of(state)
+    assert {row["shop"] for row in rows} == {SHOP, BROKEN, "sakura-living.myshopify.com"}
+    assert sum(row["warmed"] for row in rows) == counts["warmed"]
+    assert {row["problem"] for row in rows} == {"none"}
+    assert (await summary_of(state)).startswith(f"**{state.message}**")
+
+
+async def test_sync_of_given_shops_does_not_touch_the_others(simulator: Simulator) -> None:
+    state = await sync_inventory([SHOP], return_state=True)
+    assert state.is_completed(), state.message
+    assert [row["shop"] for row in await table_of(state)] == [SHOP]
+    assert simulator.shops[SHOP].counters.requests > 0
+    assert simulator.shops[BROKEN].counters.requests == 0
+
+
+async def test_failure_of_one_shop_fails_the_run_and_does_not_stop_the_others(simulator: Simulator) -> None:
+    simulator.shops[BROKEN].faults.set(Fault(FaultKind.EXPIRED_TOKEN, remaining=None))
+    for variant_id in simulator.shops[SHOP].stock.variant_ids():
+        variant = simulator.shops[SHOP].stock.known(variant_id)
+        assert variant
+        variant.price += 1
+    state = await sync_inventory(return_state=True)
+    assert state.is_failed()
+    assert BROKEN in str(state.message)
+    assert "ShopifyUnauthorized" in str(state.message)
+    rows = {row["shop"]: row for row in await table_of(state)}
+    assert rows[BROKEN]["problem"].startswith("ShopifyUnauthorized")
+    assert rows[SHOP]["problem"] == "none"
+    assert rows[SHOP]["items changed"] > 0
+    assert "Ask the merchant to install the app anew." in await summary_of(state)
+
+
+async def test_transient_error_is_retried_and_the_retry_is_in_the_summary(simulator: Simulator) -> None:
+    client_tries = 4
+    simulator.shops[BROKEN].faults.set(Fault(FaultKind.MALFORMED, remaining=client_tries))
+    state = await sync_inventory([BROKEN], return_state=True)
+    assert state.is_completed(), state.message
+    assert {run.name.partition(" ")[0]: run.run_count for run in await tasks_of(state)}["sync"] == 2
+    assert f"{BROKEN} (2 tries)" in await summary_of(state)
+
+
+async def test_unknown_shop_fails_the_run_with_its_name() -> None:
+    state = await cache_warm(["nobody.myshopify.com"], return_state=True)
+    assert state.is_failed()
+    assert "nobody.myshopify.com" in str(state.message)
+
+
+async def test_dry_run_of_sync_counts_changes_and_writes_nothing(simulator: Simulator, demo: Demo) -> None:
+    for variant_id in simulator.shops[SHOP].stock.variant_ids():
+        variant = simulator.shops[SHOP].stock.known(variant_id)
+        assert variant
+        variant.price += 1
+    before = demo.execute("SELECT sum(price) FROM registry_items").fetchone()
+    state = await sync_inventory([SHOP], dry_run=True, return_state=True)
+    counts: Any = await state.aresult()
+    assert counts["registries_touched"] > 0
+    assert demo.execute("SELECT sum(price) FROM registry_items").fetchone() == before
+
+
+async def test_many_shops_share_a_bounded_number_of_tasks(demo: Demo) -> None:
+    demo.execute(
+        """INSERT INTO shops (domain, name, email, currency, timezone, plan)
+           SELECT 'small-' || n || '.myshopify.com', 'Small', 'a@b.example', 'USD', 'UTC', 'basic'
+           FROM generate_series(1, 1000) n"""
+    )
+    state = await cache_warm(return_state=True)
+    assert state.is_completed(), state.message
+    assert len(await table_of(state)) == 1003
+    warming = [run for run in await tasks_of(state) if run.name.startswith("warm")]
+    assert len(warming) <= 16

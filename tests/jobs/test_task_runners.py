@@ -1,0 +1,44 @@
+"""The same flows on threads and on a Dask cluster."""
+
+from typing import Any
+
+import pytest
+from prefect import State
+
+from deployments.sandbox.shopify.faults import Fault, FaultKind
+from deployments.sandbox.shopify.simulator import Simulator
+from flows.runtime.job import task_runner
+from flows.sync_inventory import sync_inventory
+from tests.support.prefect_artifacts import table_of, tasks_of
+from tests.support.slow_job import slow_job
+from wishcraft.settings import JobSettings
+
+pytestmark = [
+    pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
+]
+SHOP = "maple-and-pine.myshopify.com"
+BROKEN = "lumiere-maison.myshopify.com"
+
+
+@pytest.mark.deep
+async def test_job_on_a_local_dask_cluster_isolates_shops_and_retries_as_on_threads(simulator: Simulator) -> None:
+    on_dask = sync_inventory.with_options(task_runner=task_runner(JobSettings(task_runner="dask")))
+    simulator.shops[BROKEN].faults.set(Fault(FaultKind.EXPIRED_TOKEN, remaining=None))
+    client_tries = 4
+    simulator.shops[SHOP].faults.set(Fault(FaultKind.MALFORMED, remaining=client_tries))
+    state: State[Any] = await on_dask(return_state=True)
+    assert state.is_failed()
+    assert "ShopifyUnauthorized" in str(state.message)
+    rows = {row["shop"]: row for row in await table_of(state)}
+    assert rows[SHOP]["problem"] == "none"
+    assert rows[SHOP]["tries"] == 2
+    assert rows[BROKEN]["problem"].startswith("ShopifyUnauthorized")
+
+
+async def test_run_that_times_out_ends_and_its_tasks_end_at_their_next_batch() -> None:
+    state: State[Any] = await slow_job.with_options(timeout_seconds=3)(batches=10_000, seconds=0.1, return_state=True)
+    assert state.name == "TimedOut"
+    resting = [run for run in await tasks_of(state) if run.name.startswith("rest")]
+    assert resting
+    assert not [run for run in resting if run.state and not run.state.is_final()]

@@ -1,0 +1,158 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+from psycopg import errors
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+from wishcraft.errors import CacheUnavailable, DatabaseRejected, DatabaseUnavailable
+from wishcraft.resources import Resources
+from wishcraft.settings import Settings
+from wishcraft.store import locks
+from wishcraft.store.connections import read_revision
+from wishcraft.store.engine import Database
+
+NOWHERE = "postgresql+psycopg://nobody@127.0.0.1:1/none"
+UNITS = ["autocommit", "transaction", "repeatable_read", "connection"]
+
+
+@pytest.fixture
+async def db(settings: Settings) -> AsyncIterator[Database]:
+    """A pool of one connection."""
+    db = Database(settings.database_url, pool_size=1)
+    yield db
+    await db.close()
+
+
+def driver_error(error: pytest.ExceptionInfo[Exception]) -> BaseException | None:
+    """What psycopg raised."""
+    cause: BaseException | None = getattr(error.value.__cause__, "orig", None)
+    return cause
+
+
+async def run(db: Database, unit: str, *statements: str) -> None:
+    async with getattr(db, unit)() as session:
+        for statement in statements:
+            await session.execute(text(statement))
+
+
+@pytest.mark.parametrize("unit", UNITS)
+async def test_a_refused_connection_is_database_unavailable(unit: str) -> None:
+    nowhere = Database(NOWHERE)
+    with pytest.raises(DatabaseUnavailable, match="Connection refused") as error:
+        await run(nowhere, unit, "SELECT 1")
+    assert isinstance(driver_error(error), psycopg.OperationalError)
+    assert "SELECT" not in str(error.value)
+
+
+async def test_locks_and_the_health_probe_raise_database_unavailable() -> None:
+    nowhere = Database(NOWHERE)
+    with pytest.raises(DatabaseUnavailable):
+        await read_revision(nowhere)
+    for lock in (locks.acquire, locks.try_acquire):
+        with pytest.raises(DatabaseUnavailable):
+            async with lock(nowhere, "sync", 1):
+                pass
+
+
+@pytest.mark.parametrize("unit", UNITS)
+async def test_a_killed_backend_is_database_unavailable_and_the_next_unit_works(db: Database, unit: str) -> None:
+    with pytest.raises(DatabaseUnavailable) as error:
+        await run(db, unit, "SELECT pg_terminate_backend(pg_backend_pid())")
+    assert isinstance(driver_error(error), errors.AdminShutdown)
+    await run(db, unit, "SELECT 1")
+
+
+async def test_a_backend_killed_before_the_commit_is_database_unavailable(db: Database, settings: Settings) -> None:
+    with pytest.raises(DatabaseUnavailable):  # noqa: PT012  the commit, on leaving the block, is what fails
+        async with db.transaction() as session:
+            pid = (await session.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+            with psycopg.connect(settings.database_url.replace("+psycopg", "")) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+
+async def test_a_lock_timeout_is_database_unavailable(db: Database, resources: Resources) -> None:
+    async with resources.db.transaction() as session:
+        await session.execute(text("LOCK TABLE shops IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(DatabaseUnavailable, match="lock timeout") as error:
+            await run(db, "transaction", "SET LOCAL lock_timeout = '50ms'", "SELECT * FROM shops")
+    assert isinstance(driver_error(error), errors.LockNotAvailable)
+
+
+@pytest.mark.parametrize(
+    ("setting", "kind"),
+    [
+        ("statement_timeout", errors.QueryCanceled),
+        ("transaction_timeout", errors.TransactionTimeout),
+    ],
+)
+async def test_a_timeout_of_postgresql_is_database_unavailable(
+    db: Database, setting: str, kind: type[psycopg.Error]
+) -> None:
+    with pytest.raises(DatabaseUnavailable, match="timeout") as error:
+        await run(db, "transaction", f"SET LOCAL {setting} = '50ms'", "SELECT pg_sleep(10)")
+    assert isinstance(driver_error(error), kind)
+
+
+async def test_an_idle_transaction_that_was_ended_is_database_unavailable(db: Database) -> None:
+    with pytest.raises(DatabaseUnavailable):  # noqa: PT012  the query after the timeout is what fails
+        async with db.transaction() as session:
+            await session.execute(text("SET LOCAL idle_in_transaction_session_timeout = '10ms'"))
+            async with asyncio.timeout(10):
+                while True:
+                    await asyncio.sleep(0.05)
+                    await session.execute(text("SELECT 1"))
+
+
+async def test_a_serialization_failure_is_database_unavailable(db: Database, resources: Resources) -> None:
+    update_shop = text("UPDATE shops SET plan = plan WHERE id = 1")
+    with pytest.raises(DatabaseUnavailable) as error:  # noqa: PT012  the second writer is what fails
+        async with db.transaction() as session:
+            await session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+            await session.execute(text("SELECT 1 FROM shops"))
+            async with resources.db.transaction() as other:
+                await other.execute(update_shop)
+            await session.execute(update_shop)
+    assert isinstance(driver_error(error), errors.SerializationFailure)
+
+
+async def test_an_exhausted_pool_is_database_unavailable(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    db = Database(settings.database_url, pool_size=1)
+    monkeypatch.setattr(db.engine.sync_engine.pool, "_timeout", 0.05)
+    async with db.connection():
+        for unit in UNITS:
+            with pytest.raises(DatabaseUnavailable, match="QueuePool limit"):
+                await run(db, unit, "SELECT 1")
+    await run(db, "transaction", "SELECT 1")
+    await db.close()
+
+
+@pytest.mark.parametrize("statement", ["SELECT CAST('emma' AS int)", "SELECT 1/0", "SELECT 2147483647 + 1"])
+async def test_a_value_that_postgresql_refuses_is_database_rejected(db: Database, statement: str) -> None:
+    with pytest.raises(DatabaseRejected) as error:
+        await run(db, "transaction", statement)
+    assert isinstance(driver_error(error), psycopg.DataError)
+    assert str(error.value) == type(driver_error(error)).__name__  # without the value
+
+
+@pytest.mark.usefixtures("demo")
+@pytest.mark.parametrize(
+    ("statement", "kind"),
+    [
+        ("INSERT INTO shops SELECT * FROM shops", IntegrityError),
+        ("SELECT * FROM no_such_table", ProgrammingError),
+    ],
+)
+async def test_bugs_keep_their_own_error(db: Database, statement: str, kind: type[Exception]) -> None:
+    with pytest.raises(kind):
+        await run(db, "transaction", statement)
+
+
+@pytest.mark.parametrize("raised", [CacheUnavailable("no answer"), TimeoutError(), OSError("of another system")])
+async def test_errors_of_other_systems_pass_unchanged(db: Database, raised: Exception) -> None:
+    with pytest.raises(type(raised)) as error:
+        async with db.transaction():
+            raise raised
+    assert error.value is raised

@@ -1,0 +1,19 @@
+"""Syncs the demo shop in many small writes, so that it can be killed between them."""
+
+import asyncio
+
+from wishcraft.resources import open_resources
+from wishcraft.services.inventory import sync
+from wishcraft.store import shops
+
+sync.REGISTRIES_PER_WRITE = 1  # type: ignore[misc]
+
+
+async def main() -> None:
+    async with open_resources(redis_timeout=5) as resources:
+        async with resources.db.repeatable_read() as session:
+            [shop] = await shops.find_active(session, ["maple-and-pine.myshopify.com"])
+        await sync.sync_shop(resources, shop)
+
+
+asyncio.run(main())

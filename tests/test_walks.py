@@ -1,0 +1,58 @@
+"""The walks of docs/architecture.md: how many of our functions and files one request enters."""
+
+import re
+from typing import Any, Final
+
+import pytest
+from psycopg import Connection
+
+from benchmarks.hops import Walk, measure_walks
+from tests.test_docs import section
+from wishcraft.settings import Settings
+
+NUMBERS: Final = re.compile(
+    r"A (hit|miss|write) enters (\d+) functions in (\d+) files; (\d+) of the functions are leaves"
+)
+CEILINGS: Final = {"hit": (30, 16), "miss": (100, 35), "write": (130, 46)}
+"""The most functions and files of each walk. Lower them when a walk gets shorter."""
+
+
+@pytest.fixture
+async def walks(settings: Settings, demo: Connection[tuple[Any, ...]]) -> dict[str, Walk]:
+    """The walks of an API over the demo shops."""
+    assert not demo.closed
+    return await measure_walks(settings)
+
+
+def test_architecture_page_has_the_measured_lengths_of_the_walks(walks: dict[str, Walk]) -> None:
+    page = {
+        name: tuple(map(int, numbers)) for name, *numbers in NUMBERS.findall(section("docs/architecture.md", "Walks"))
+    }
+    assert page == {name: (len(walk.functions), walk.files, walk.leaves) for name, walk in walks.items()}
+
+
+def test_no_walk_is_longer_than_its_ceiling(walks: dict[str, Walk]) -> None:
+    assert set(walks) == set(CEILINGS)
+    longer = {
+        name: walk
+        for name, walk in walks.items()
+        if len(walk.functions) > CEILINGS[name][0] or walk.files > CEILINGS[name][1]
+    }
+    assert not longer
+
+
+def test_walk_of_a_hit_never_enters_the_middleware_or_a_route(walks: dict[str, Walk]) -> None:
+    assert not [name for name in walks["hit"].functions if name.startswith(("api/middleware/", "api/routes/"))]
+
+
+def test_walk_lists_functions_in_the_order_of_first_entry(walks: dict[str, Walk]) -> None:
+    entered = list(walks["miss"].functions)
+    landmarks = [
+        "api/fast_path.py:FastPath.__call__",
+        "api/middleware/request.py:RequestMiddleware.__call__",
+        "api/auth/dependencies.py:identify",
+        "api/routes/registries.py:get_registry",
+        "wishcraft/services/registries/reader.py:RegistryReader.read",
+        "api/representation.py:represent",
+    ]
+    assert sorted(landmarks, key=entered.index) == landmarks

@@ -1,0 +1,54 @@
+"""Translates the errors of SQLAlchemy and psycopg into those of `wishcraft.errors`, for everything that queries."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import psycopg
+from sqlalchemy import exc
+
+from wishcraft.errors import DatabaseRejected, DatabaseUnavailable
+
+# A refused or lost connection, a full pool, a timeout of a lock, a statement or a transaction, a deadlock or a
+# serialization failure, a server that shuts down, is read-only after a failover, or has no disk or memory left.
+# psycopg raises OperationalError for a failed socket; OSError is not included, because other code raises it too.
+_UNAVAILABLE: Final = (
+    exc.OperationalError,
+    exc.InterfaceError,
+    exc.InternalError,
+    exc.TimeoutError,
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.InternalError,
+)
+_REJECTED: Final = (exc.DataError, psycopg.DataError)
+
+
+@contextmanager
+def translate_database_errors() -> Iterator[None]:
+    """Translate what the block raises; the original error becomes the cause.
+
+    IntegrityError, ProgrammingError and NotSupportedError pass unchanged: they are bugs, or the caller handles them.
+
+    Raises:
+        DatabaseUnavailable: The same query may succeed later.
+        DatabaseRejected: PostgreSQL cannot store or compute a value, and will refuse it again.
+    """
+    try:
+        yield
+    except _UNAVAILABLE as error:
+        raise DatabaseUnavailable(_describe(error)) from error
+    except _REJECTED as error:
+        raise DatabaseRejected(type(_original(error)).__name__) from error  # its text may quote the value
+
+
+def _describe(error: Exception) -> str:
+    """The driver's error as one line, without the SQL that SQLAlchemy appends."""
+    original = _original(error)
+    return f"{type(original).__name__}: {original}".partition("\n")[0]
+
+
+def _original(error: Exception) -> BaseException:
+    """The driver's error inside of SQLAlchemy's, or the error itself."""
+    original: BaseException | None = getattr(error, "orig", None)
+    return original or error

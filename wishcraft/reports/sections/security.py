@@ -1,0 +1,84 @@
+"""The sections on vulnerable dependencies, expiring API keys and tokens, and production settings. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from wishcraft.reports.page import Section, pluralize, redacted_line
+from wishcraft.services.operations.vulnerabilities import AuditResult
+from wishcraft.store.api_keys import KeyAge
+from wishcraft.store.shops import TokenAge
+
+SOON: Final = timedelta(days=30)
+"""The time to the next report: what expires until then is in this one."""
+_NOT_RENEWED: Final = timedelta(days=1)
+"""An offline token lives for an hour and is renewed on use; jobs use it every 15 minutes."""
+
+
+def dependencies(audit: AuditResult) -> Section:
+    """Known vulnerabilities of the locked packages; an audit without a result is a finding too."""
+    title = "Dependencies"
+    if audit.unreachable:
+        text = (
+            "**They could not be checked**: the vulnerability service (osv.dev) gave no usable answer "
+            f"({redacted_line(audit.unreachable)}). Run `make audit` where it can be reached."
+        )
+        return Section(title, text, finding="the dependencies, which could not be checked")
+    if not audit.vulnerabilities:
+        return Section(title, f"No known vulnerability in {audit.packages:,} packages.")
+    rows = [
+        (each.package, each.version, each.id, " or ".join(each.fixed_in) or "no fix yet")
+        for each in audit.vulnerabilities
+    ]
+    text = "Upgrade them in `requirements.lock` as described in CONTRIBUTING, run the tests, and deploy."
+    header = ("package", "version", "vulnerability", "fixed in")
+    return Section(title, text, header, rows, pluralize(len(rows), "known vulnerability"))
+
+
+def keys(ages: Sequence[KeyAge], now: datetime) -> Section:
+    """API keys that expire soon or were never used."""
+    rows = [(each.shop, each.prefix, reason) for each in ages if (reason := _key_reason(each, now))]
+    if not rows:
+        return Section("API keys", "Nothing to do: none expires within 30 days, and all are used.")
+    text = "Inform the merchant of an expiring key: a rotation creates a new one. Revoke unused keys."
+    return Section("API keys", text, ("shop", "key", "why"), rows, pluralize(len(rows), "API key"))
+
+
+def tokens(ages: Sequence[TokenAge], now: datetime) -> Section:
+    """Shops whose access token is missing, expires soon, or was not renewed."""
+    rows = [(each.shop, *reason) for each in ages if (reason := _token_reason(each, now))]
+    if not rows:
+        return Section("Shops' tokens", "Nothing to do: every shop has a token, and all are renewed.")
+    return Section("Shops' tokens", "", ("shop", "why", "what to do"), rows, pluralize(len(rows), "shop token"))
+
+
+def settings(misconfigurations: Sequence[tuple[str, str]] | None) -> Section:
+    """Settings that are unsafe in production, each with what to do; None outside production."""
+    if misconfigurations is None:
+        return Section("Settings", "Not checked: `ENVIRONMENT` is not production.")
+    if not misconfigurations:
+        return Section("Settings", "Nothing to do.")
+    text = "These are the worker's; the API must have the same. Correct them, and restart both."
+    header = ("setting", "what is wrong")
+    return Section("Settings", text, header, misconfigurations, pluralize(len(misconfigurations), "setting"))
+
+
+def _key_reason(key: KeyAge, now: datetime) -> str:
+    if key.expires_at and now < key.expires_at <= now + SOON:
+        return f"expires on {key.expires_at:%Y-%m-%d}"
+    if key.last_used_at is None and key.created_at < now - SOON:
+        return f"never used since {key.created_at:%Y-%m-%d}"
+    return ""
+
+
+def _token_reason(token: TokenAge, now: datetime) -> tuple[str, str] | None:
+    if not token.has_token:
+        return "has none", "Ask the merchant to reinstall the app."
+    if token.expires_at is None:
+        return None
+    if not token.can_renew and token.expires_at < now + SOON:
+        return f"expires on {token.expires_at:%Y-%m-%d} and cannot be renewed", "Ask the merchant to reinstall the app."
+    if token.expires_at < now - _NOT_RENEWED:
+        expired = f"expired on {token.expires_at:%Y-%m-%d} and was not renewed"
+        return expired, "Look at this shop in the runs of `sync-inventory`."
+    return None

@@ -19,7 +19,7 @@ from wishcraft.errors import WishCraftError
 READY_SECONDS: Final = 180.0  # on a slow machine; one that ends is noticed at once
 STOP_SECONDS: Final = 3.0  # per service: all of them together are to be gone within ten
 FIRST_DELAY: Final = 0.5  # before a restart; doubled while restarts do not last
-LONGEST_DELAY: Final = 30.0
+MAX_DELAY_SECONDS: Final = 30.0
 STABLE_SECONDS: Final = 60.0  # one that ran for so long starts over with the first delay
 _DEBOUNCE_SECONDS: Final = 1.0  # `make` and the terminal may both pass on one and the same Ctrl-C
 
@@ -149,7 +149,7 @@ class Supervisor:
                 return
             delay = FIRST_DELAY if time.monotonic() - began > STABLE_SECONDS else delay
             await self._restart(service, child, code, delay)
-            delay = min(2 * delay, LONGEST_DELAY)
+            delay = min(2 * delay, MAX_DELAY_SECONDS)
 
     async def _restart(self, service: Service, child: Child, code: int, delay: float) -> None:
         name = service.program.name

@@ -107,7 +107,7 @@ async def test_the_sql_rule_of_compliance_equals_the_domains(database: Database,
 
 
 async def test_a_count_stops_at_its_limit(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "MOST_COUNTED", 1000)
+    monkeypatch.setattr(retention, "MAX_COUNTED", 1000)
     async with database.repeatable_read() as session:
         assert (await session.execute(text("SELECT count(*) FROM sessions"))).scalar_one() == ROWS
         assert await retention.count_old(session, Kind.SESSIONS, NOW) == 1000

@@ -7,10 +7,8 @@ import gc
 import logging
 import os
 import tempfile
-import threading
-import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
@@ -19,14 +17,12 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 import sentry_sdk
-import uvicorn
 from fastapi import FastAPI
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 from pydantic import SecretStr
 from redis.asyncio import Redis
 from sqlalchemy import event
-from starlette.types import ASGIApp
 
 from deployments.sandbox.mailbox.app import create_app as create_mailbox
 from deployments.sandbox.mailbox.letters import Letterbox
@@ -34,13 +30,14 @@ from deployments.sandbox.postgres import let_analysts_in, postgres
 from deployments.sandbox.shopify.app import create_app as create_simulator
 from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options, Simulator
 from deployments.sandbox.valkey import valkey
-from tests.cache.conftest import OwnValkey
 from tests.support import hypothesis_profiles
 from tests.support.certificate import write_certificate
 from tests.support.demo_data import DemoData
+from tests.support.http_server import served
 from tests.support.prefect_stand_in import PASSWORD, USER, PrefectStandIn
 from tests.support.sentry_listener import SentryListener
 from tests.support.sql_oracle import Tables
+from tests.support.valkey import OwnValkey
 from wishcraft.analytics import reader
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.cache import keys
@@ -147,21 +144,6 @@ def simulator_server() -> Iterator[tuple[str, FastAPI]]:
     app = create_simulator(Options())
     with served(app) as address:
         yield address, app
-
-
-@contextmanager
-def served(app: ASGIApp) -> Iterator[str]:
-    """Serve the application in a thread, on a port of its own: its address."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started:
-        assert time.monotonic() < deadline, "the server did not start"
-        time.sleep(0.005)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(20)
 
 
 @pytest.fixture

@@ -25,9 +25,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.cache.conftest import OwnValkey
 from tests.support.coherence_world import PROCESSES, World
 from tests.support.hypothesis_profiles import examples
+from tests.support.valkey import OwnValkey
 from wishcraft.cache import entries, keys, scripts
 from wishcraft.cache.client import Server
 from wishcraft.cache.coherence import Lease, make_entry

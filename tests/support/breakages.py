@@ -168,8 +168,8 @@ BREAKAGES: Final = (
     ),
     Breakage(
         "no row lock during a change", "wishcraft/store/registries.py",
-        "_one(shop_id, slug).with_for_update(of=Registry)",
-        "_one(shop_id, slug)",
+        "Registry.slug == slug).with_for_update(of=Registry)",
+        "Registry.slug == slug)",
         (f"{_CHANGES}::test_one_of_two_concurrent_changes_with_one_etag_succeeds",),
     ),
     Breakage(

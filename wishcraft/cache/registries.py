@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, TypeGuard
 from wishcraft.cache.coherence import CoherenceCommands, Lease, make_entry, now_ms
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.scripts import Outcome
-from wishcraft.domain.cached_registry import UNCOUNTED, CachedRegistry, Quota
+from wishcraft.domain.cached_registry import UNCOUNTED, CachedRegistry
 from wishcraft.errors import CacheUnavailable
 
 WAIT_FOR_FILL_SECONDS: Final = 0.5
@@ -104,7 +104,8 @@ class RegistryCache(CoherenceCommands):
             await self._try_release(shop_id, leases)
             raise
         loaded = {slug: (lease, make_entry(registries.get(slug), lease.era)) for slug, lease in leases.items()}
-        filled = await self.fill(shop_id, loaded, _quota(registries.values()))
+        quota = next((registry.quota for registry in registries.values()), UNCOUNTED)  # the shop's: all carry it
+        filled = await self.fill(shop_id, loaded, quota)
         outcomes.update(outcome if slug in registries else Outcome.NOT_FOUND for slug, outcome in filled.items())
         return outcomes
 
@@ -136,7 +137,7 @@ class RegistryCache(CoherenceCommands):
     async def _fill_one(self, shop_id: int, slug: str, lease: Lease, registry: CachedRegistry | None) -> CacheResult:
         entry = make_entry(registry, lease.era)
         with suppress(CacheUnavailable):
-            await self.fill(shop_id, {slug: (lease, entry)}, _quota([registry] if registry else []))
+            await self.fill(shop_id, {slug: (lease, entry)}, registry.quota if registry else UNCOUNTED)
         return CacheResult(entry, CacheState.MISS)
 
     async def _wait_for_fill(self, shop_id: int, slug: str) -> Entry | None:
@@ -151,11 +152,6 @@ class RegistryCache(CoherenceCommands):
     async def _try_release(self, shop_id: int, leases: Mapping[str, Lease]) -> None:
         with suppress(CacheUnavailable):  # they then expire
             await self.release(shop_id, leases)
-
-
-def _quota(registries: Iterable[CachedRegistry]) -> Quota:
-    """The quota of the shop, which all these registries carry."""
-    return next((registry.quota for registry in registries), UNCOUNTED)
 
 
 def _is_fresh(entry: Entry | None) -> TypeGuard[Entry]:

@@ -10,7 +10,7 @@ from psycopg import Connection
 from redis.asyncio import Redis
 from sqlalchemy import text
 
-from tests.cache.conftest import OwnValkey
+from tests.support.valkey import OwnValkey
 from wishcraft.cache import keys
 from wishcraft.errors import CacheUnavailable
 from wishcraft.resources import Resources, open_resources

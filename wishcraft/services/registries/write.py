@@ -115,10 +115,11 @@ async def _finish(
             raise
         _log.info("Redis did not answer after a write; the next reader refills the entry")
     finally:
-        try:
-            await resources.after_write(shop_id, versions)
-        except Exception:  # noqa: BLE001  it is logged
-            _log.exception("The hook after a write failed; the write is committed")
+        if resources.after_write:
+            try:
+                await resources.after_write(shop_id, versions)
+            except Exception:  # noqa: BLE001  it is logged
+                _log.exception("The hook after a write failed; the write is committed")
 
 
 class ChangeRequest(NamedTuple):

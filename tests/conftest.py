@@ -76,6 +76,13 @@ def pytest_unconfigure() -> None:
     _servers.close()
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print what repeats this order of the tests, which `-q` leaves out."""
+    seed = getattr(config.option, "randomly_seed", None)
+    if seed is not None:
+        terminalreporter.write_line(f"The order of the tests: --randomly-seed={seed}")
+
+
 @pytest.fixture(scope="session")
 def database_url() -> Iterator[str]:
     """This worker's own database with the current schema; tests are to roll back or clean up what they write."""

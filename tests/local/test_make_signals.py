@@ -12,7 +12,7 @@ up:
 """
 
 
-def test_an_interrupted_make_is_noticed(tmp_path: Path) -> None:
+def test_interrupted_make_is_noticed(tmp_path: Path) -> None:
     makefile = tmp_path / "Makefile"
     makefile.write_text(MAKEFILE.format(python=sys.executable))
     heedful = ["env", "--default-signal=INT"]  # who runs the tests in the background may have told them to ignore it

@@ -63,7 +63,7 @@ def says(condition: Callable[[], bool]) -> Awaitable[bool]:
     return wait_until(holds)
 
 
-async def test_a_service_that_dies_is_started_again(stage: Stage) -> None:
+async def test_service_that_dies_is_restarted(stage: Stage) -> None:
     await stage.supervisor.start(stage.service("dummy"))
     stage.supervisor.keep_up()
     first = stage.pid()
@@ -73,12 +73,12 @@ async def test_a_service_that_dies_is_started_again(stage: Stage) -> None:
     assert stage.ended == ["dummy"]
 
 
-async def test_a_service_that_dies_during_the_start_ends_it_and_shows_its_last_lines(stage: Stage) -> None:
+async def test_service_that_dies_during_the_start_fails_it_with_its_last_log_lines(stage: Stage) -> None:
     with pytest.raises(StartFailed, match=r"dummy ended with 3; its log ends with\n    no such table"):
         await stage.supervisor.run(stage.supervisor.start(stage.service("dummy", DYING, needs="never written")))
 
 
-async def test_a_program_that_runs_once_and_fails_shows_its_last_lines(stage: Stage) -> None:
+async def test_failed_one_off_program_is_reported_with_its_last_log_lines(stage: Stage) -> None:
     with pytest.raises(StartFailed, match=r"setup ended with 3; its log ends with\n    no such table"):
         await stage.supervisor.run(stage.supervisor.run_once(python("setup", DYING, stage.folder)))
 
@@ -91,7 +91,7 @@ async def test_services_stop_from_the_highest_rank_to_the_lowest(stage: Stage) -
     assert not stage.supervisor.pids()
 
 
-async def test_a_signal_cuts_the_start_short_and_ends_what_it_began(stage: Stage) -> None:
+async def test_signal_during_the_start_stops_all_started_programs(stage: Stage) -> None:
     stage.supervisor.listen_to_signals()
     before = psutil.Process().children()
     setup = python("setup", SLEEPER, stage.folder)
@@ -102,7 +102,7 @@ async def test_a_signal_cuts_the_start_short_and_ends_what_it_began(stage: Stage
         await starting
 
 
-async def test_a_child_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> None:
+async def test_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     child = Child(python("stubborn", STUBBORN, tmp_path), tmp_path)
     await child.start()
     assert await says(lambda: "up" in child.log.read_text())
@@ -110,7 +110,7 @@ async def test_a_child_that_ignores_the_request_to_end_is_killed(tmp_path: Path)
     assert await child.ended() == -signal.SIGKILL
 
 
-async def test_a_grandchild_that_holds_the_output_does_not_hide_the_childs_end(tmp_path: Path) -> None:
+async def test_exit_of_a_child_is_noticed_while_a_grandchild_holds_its_output(tmp_path: Path) -> None:
     grandchild = f"subprocess.Popen([sys.executable, '-c', {SLEEPER!r}])"
     child = Child(python("parent", f"import subprocess, sys; print({grandchild}.pid)", tmp_path), tmp_path)
     await child.start()
@@ -118,7 +118,7 @@ async def test_a_grandchild_that_holds_the_output_does_not_hide_the_childs_end(t
     psutil.Process(int(child.log.read_text())).kill()
 
 
-async def test_what_a_child_writes_goes_to_its_log_and_not_to_the_terminal(
+async def test_output_of_a_child_goes_to_its_log_and_not_to_the_terminal(
     stage: Stage, capfd: pytest.CaptureFixture[str]
 ) -> None:
     await stage.supervisor.start(stage.service("talker", f"print('hello', flush=True); {SLEEPER}", needs="hello"))
@@ -132,7 +132,7 @@ async def test_what_a_child_writes_goes_to_its_log_and_not_to_the_terminal(
     )
 
 
-async def test_a_start_keeps_what_the_one_before_wrote(tmp_path: Path) -> None:
+async def test_start_keeps_the_log_of_the_previous_start(tmp_path: Path) -> None:
     for word in ("first", "second", "third"):
         child = Child(python("talker", f"print('{word}')", tmp_path), tmp_path)
         await child.start()

@@ -25,7 +25,7 @@ with watched(mark, pathlib.Path(board), ROOT):
 """
 
 
-def test_a_killed_supervisor_leaves_no_process_and_no_board(tmp_path: Path) -> None:
+def test_killed_supervisor_leaves_no_process_and_no_stack_info(tmp_path: Path) -> None:
     mark, board = uuid.uuid4().hex, tmp_path / "board.json"
     board.touch()
     command = [sys.executable, "-c", SUPERVISOR, mark, str(board)]

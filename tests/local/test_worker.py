@@ -23,7 +23,7 @@ from tests.support.prefect_worker import Worker
 pytestmark = [pytest.mark.chaos, pytest.mark.usefixtures("demo")]
 
 
-async def test_a_run_ends_at_its_next_batch_when_its_worker_is_told_to_end(
+async def test_stopped_worker_ends_its_run_at_the_next_batch(
     http: httpx.Client, start: Callable[..., Worker], slow_job: str
 ) -> None:
     worker = start()
@@ -38,7 +38,7 @@ async def test_a_run_ends_at_its_next_batch_when_its_worker_is_told_to_end(
     assert worker.stop() == 0
 
 
-async def test_a_sync_that_shopify_keeps_waiting_ends_and_the_next_one_does_the_rest(
+async def test_sync_waiting_for_shopify_stops_and_the_next_run_completes(
     http: httpx.Client, start: Callable[..., Worker], simulator: Simulator
 ) -> None:
     for shop in simulator.shops.values():
@@ -59,7 +59,7 @@ async def test_a_sync_that_shopify_keeps_waiting_ends_and_the_next_one_does_the_
     assert worker.stop() == 0
 
 
-async def test_a_run_cancelled_in_the_ui_ends_and_its_worker_goes_on(
+async def test_run_cancelled_in_the_ui_ends_and_its_worker_continues(
     http: httpx.Client, start: Callable[..., Worker], slow_job: str
 ) -> None:
     worker = start()
@@ -72,7 +72,7 @@ async def test_a_run_cancelled_in_the_ui_ends_and_its_worker_goes_on(
     assert worker.stop() == 0
 
 
-async def test_a_run_that_reaches_no_batch_in_time_is_cancelled_with_its_worker(
+async def test_run_that_does_not_stop_in_time_is_cancelled_with_its_worker(
     http: httpx.Client, start: Callable[..., Worker], slow_job: str
 ) -> None:
     worker = start(patience=1)
@@ -83,7 +83,7 @@ async def test_a_run_that_reaches_no_batch_in_time_is_cancelled_with_its_worker(
     assert "before this run came to the end of a batch" in state_of(http, run)["message"]
 
 
-async def test_a_run_killed_with_its_worker_is_crashed_and_the_next_one_completes(
+async def test_run_killed_with_its_worker_is_crashed_and_the_next_run_completes(
     http: httpx.Client, start: Callable[..., Worker], slow_job: str
 ) -> None:
     worker = start()

@@ -20,7 +20,7 @@ def job_environment(job_environment: dict[str, str], sentry: SentryListener) -> 
     return job_environment | {"SENTRY_DSN": sentry.dsn, "LOG_FORMAT": "json"}
 
 
-async def test_a_run_killed_under_its_worker_is_one_event_and_counted_as_crashed(
+async def test_killed_run_is_reported_once_and_counted_as_crashed(
     http: httpx.Client, start: Callable[..., Worker], slow_job: str, sentry: SentryListener, resources: Resources
 ) -> None:
     worker = start()
@@ -39,7 +39,7 @@ async def test_a_run_killed_under_its_worker_is_one_event_and_counted_as_crashed
     assert [(each.labels, each.value) for each in runs] == [(("slow-job", "crashed"), 1)]
 
 
-async def test_every_line_of_a_worker_and_its_runs_is_json_and_says_which_run(
+async def test_worker_and_runs_log_json_lines_with_the_run_id(
     http: httpx.Client, start: Callable[..., Worker], slow_job: str
 ) -> None:
     worker = start()

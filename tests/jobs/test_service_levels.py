@@ -111,7 +111,7 @@ async def test_missed_objective_is_reported_and_mailed_and_the_run_completes(mai
     [received] = mailbox.messages
     assert received.recipients == ["ops@wishcraft.example"]
     assert str(state.message) in str(received.parsed["Subject"])
-    assert [part.get_content_type() for part in received.message.walk()].count("image/png") == 1
+    assert [part.get_content_type() for part in received.parsed.walk()].count("image/png") == 1
 
 
 async def test_report_without_a_recipient_is_published_with_a_warning(

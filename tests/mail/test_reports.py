@@ -24,7 +24,7 @@ async def test_report_arrives_with_its_plots_embedded(mail_settings: dict[str, A
     await mailer.send(as_mail(REPORT, "ops@wishcraft.example", "<one@wishcraft.example>"))
     await mailer.close()
     [received] = mailbox.messages
-    message = received.message
+    message = received.parsed
     assert message["Subject"] == "Service levels: All is well."
     assert message["List-Unsubscribe"] is None
     [picture] = [part for part in message.walk() if part.get_content_type() == "image/png"]

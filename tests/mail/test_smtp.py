@@ -64,7 +64,7 @@ async def test_message_has_the_sender_name_and_the_given_message_id(mailer: Smtp
     assert received.parsed["From"] == f"Maple & Pine <{SENDER}>"
     assert received.parsed["Message-ID"] == mail().message_id
     assert received.parsed["Auto-Submitted"] == "auto-generated"
-    assert [part.get_content_type() for part in received.message.iter_parts()] == ["text/plain", "text/html"]
+    assert [part.get_content_type() for part in received.parsed.iter_parts()] == ["text/plain", "text/html"]
 
 
 async def test_names_and_subjects_cannot_inject_headers(mailer: SmtpMailer, mailbox: Mailbox) -> None:

@@ -18,7 +18,7 @@ OPS: Final = "ops@wishcraft.example"
 
 
 class FaultSetting(BaseModel):
-    """A fault to add, or to remove with `remaining` 0. Null `remaining`: until removed. Null `address`: every address."""
+    """A fault to add; `remaining` 0 removes it, null keeps it until removed; a null `address` is every address."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -16,7 +16,7 @@ import pytest
 
 from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.shopify.app import create_app
-from deployments.sandbox.shopify.bulk import MOST_RUNNING
+from deployments.sandbox.shopify.bulk import MAX_RUNNING
 from deployments.sandbox.shopify.credentials import LIFETIME, Credentials
 from deployments.sandbox.shopify.faults import FaultKind
 from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options, Simulator
@@ -31,7 +31,7 @@ class Shop:
     def __init__(self, http: httpx.AsyncClient, simulator: Simulator) -> None:
         self.http = http
         self.simulator = simulator
-        self.ids = simulator.shops[DEMO.domain].stock.variant_ids()
+        self.ids = simulator.shops[DEMO.domain].inventory.variant_ids()
 
     async def post(
         self, document: str, /, token: str = DEMO.access_token, version: str = "2026-10", **variables: Any
@@ -188,10 +188,10 @@ async def test_at_most_five_bulk_operations_run_at_once() -> None:
     app = create_app(Options(products=2, bulk_seconds=3600))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shopify.test") as http:
         shop = Shop(http, app.state.simulator)
-        answers = [await shop.ask(START, query="{ products { nodes { id } } }") for _ in range(MOST_RUNNING + 1)]
+        answers = [await shop.ask(START, query="{ products { nodes { id } } }") for _ in range(MAX_RUNNING + 1)]
     errors = [answer["data"]["bulkOperationRunQuery"]["userErrors"] for answer in answers]
-    assert errors[:MOST_RUNNING] == [[]] * MOST_RUNNING
-    assert errors[MOST_RUNNING][0]["code"] == "LIMIT_REACHED"
+    assert errors[:MAX_RUNNING] == [[]] * MAX_RUNNING
+    assert errors[MAX_RUNNING][0]["code"] == "LIMIT_REACHED"
 
 
 async def test_bulk_operation_completes_with_a_file(shop: Shop) -> None:
@@ -216,7 +216,7 @@ async def test_variant_changed_by_hand_is_served_and_not_changed_by_the_tick(sho
     assert (changed["price"], changed["quantity"], changed["by_hand"]) == ("9.90", 3, True)
     before = await shop.control("GET", "variants?limit=250")
     for _ in range(2000):
-        shop.simulator.shops[DEMO.domain].stock.tick()
+        shop.simulator.shops[DEMO.domain].inventory.tick()
     after = await shop.control("GET", "variants?limit=250")
     assert after["variants"][0] == before["variants"][0]
     assert sum(new != old for new, old in zip(after["variants"], before["variants"], strict=True)) > 200
@@ -231,11 +231,11 @@ async def test_variant_changed_by_hand_is_served_and_not_changed_by_the_tick(sho
 
 
 async def test_tick_is_deterministic_for_a_seed() -> None:
-    stocks = [Simulator(Options(products=20, clock=lambda: 0.0)).shops[DEMO.domain].stock for _ in range(2)]
+    stocks = [Simulator(Options(products=20, clock=lambda: 0.0)).shops[DEMO.domain].inventory for _ in range(2)]
     for stock in stocks:
         for _ in range(50):
             stock.tick()
-    first, second = ([stock.known(number) for number in stock.variant_ids()] for stock in stocks)
+    first, second = ([stock.find_or_deleted(number) for number in stock.variant_ids()] for stock in stocks)
     assert first == second
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 MAKEFILE = """
 up:
-\t@exec {python} -c "import asyncio; from deployments.local.make_signals import when_make_is_interrupted as watch; \\
+\t@exec {python} -c "import asyncio; from deployments.local.make_signals import watch_make as watch; \\
 \tprint('watching', flush=True); asyncio.run(watch(lambda: print('interrupted', flush=True)))"
 """
 

@@ -9,7 +9,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from deployments.local.prefect_api import PrefectApi, PrefectUnavailable
-from tests.support.prefect_calls import becomes
+from tests.support.prefect_calls import wait_for
 
 pytestmark = pytest.mark.chaos
 
@@ -26,7 +26,7 @@ async def test_crashed_run_frees_its_concurrency_slot_at_once(http: httpx.Client
     assert _propose(http, first, "RUNNING") == "ACCEPT"
     assert _propose(http, second, "PENDING") != "ACCEPT"
     api = PrefectApi(environment["PREFECT_API_URL"], environment["PREFECT_API_AUTH_STRING"])
-    assert await api.crash_unfinished_runs("The worker died.", of_the_pool=True) == 1
+    assert await api.crash_unfinished_runs("The worker died.", pool_only=True) == 1
     await api.aclose()
     assert _state(http, first)["message"] == "The worker died."
     assert _propose(http, second, "PENDING") == "ACCEPT"
@@ -38,9 +38,9 @@ async def test_run_outside_the_pool_is_not_crashed_while_the_stack_runs(
     run = _run(http, _deploy(http, "in-a-notebook"))
     assert _propose(http, run, "RUNNING") == "ACCEPT"
     api = PrefectApi(environment["PREFECT_API_URL"], environment["PREFECT_API_AUTH_STRING"])
-    await api.crash_unfinished_runs("The worker died.", of_the_pool=True)
+    await api.crash_unfinished_runs("The worker died.", pool_only=True)
     assert _state(http, run)["type"] == "RUNNING"
-    assert await api.crash_unfinished_runs("The stack was stopped.", of_the_pool=False) > 0
+    assert await api.crash_unfinished_runs("The stack was stopped.", pool_only=False) > 0
     assert _state(http, run)["type"] == "CRASHED"
     await api.aclose()
 
@@ -49,7 +49,7 @@ async def test_scheduled_runs_are_created(http: httpx.Client) -> None:
     schedule = {"active": True, "schedule": {"cron": "0 * * * *", "timezone": "UTC"}}
     deployment = _deploy(http, "hourly", schedules=[schedule])
     query = {"deployments": {"id": {"any_": [deployment]}}}
-    await becomes(lambda: any(run["auto_scheduled"] for run in _post(http, "/flow_runs/filter", query)))
+    await wait_for(lambda: any(run["auto_scheduled"] for run in _post(http, "/flow_runs/filter", query)))
 
 
 @pytest.mark.parametrize("shown", [None, ("ops", "guessed"), ("", "")])
@@ -71,10 +71,10 @@ def test_websocket_without_the_password_can_neither_send_nor_read_events(environ
 
 async def test_server_that_refuses_the_password_has_no_pool_for_the_client(environment: dict[str, str]) -> None:
     api = PrefectApi(environment["PREFECT_API_URL"], "ops:guessed")
-    assert await api.answers()
+    assert await api.is_healthy()
     assert not await api.has_pool()
     with pytest.raises(PrefectUnavailable, match="401"):
-        await api.jobs()
+        await api.list_jobs()
     await api.aclose()
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.environment import Stores, children_environment, port_from_environment
+from deployments.local.environment import Stores, child_environment, port_from_environment
 from deployments.local.services import Ports
-from deployments.local.stack_info import describe, read_board
+from deployments.local.stack_info import describe, read_stack_info
 from deployments.local.workspace import Workspace, write_private_json
 from wishcraft.errors import ConfigurationError
 
@@ -18,7 +18,7 @@ def test_second_stack_in_a_checkout_is_refused_with_the_pid_of_the_first(tmp_pat
     workspace = Workspace(tmp_path / ".wishcraft")
     with (
         workspace.locked("first"),
-        pytest.raises(ConfigurationError, match=f"already runs, as process {os.getpid()}$"),
+        pytest.raises(ConfigurationError, match=f"already runs as process {os.getpid()};"),
         workspace.locked("second"),
     ):
         pass
@@ -59,7 +59,7 @@ def test_reset_deletes_all_but_the_lock_and_copies_of_the_shopify_schema(tmp_pat
     (tmp_path / "postgres" / "base").mkdir(parents=True)
     for name in ("lock", "secrets.json", "admin_2026-10.json.gz"):
         (tmp_path / name).touch()
-    Workspace(tmp_path).wipe()
+    Workspace(tmp_path).delete_data()
     assert {path.name for path in tmp_path.iterdir()} == {"lock", "admin_2026-10.json.gz"}
 
 
@@ -81,7 +81,7 @@ def test_children_use_only_the_prefect_server_of_the_stack(tmp_path: Path, monke
     monkeypatch.setenv("PREFECT_API_KEY", "someone's cloud")
     monkeypatch.setenv("PREFECT_API_URL", "https://elsewhere.example/api")
     database = "postgresql://postgres:secret@127.0.0.1:5433/wishcraft"
-    environment = children_environment(
+    environment = child_environment(
         Workspace(tmp_path), "mark", Ports(8000, 4200, 9000, 9001, 9002), Stores(database, None, "redis://r")
     )
     assert "PREFECT_API_KEY" not in environment
@@ -102,7 +102,7 @@ def test_children_inherit_no_prefect_variable_but_the_password(
     password: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", password)
-    environment = children_environment(
+    environment = child_environment(
         Workspace(tmp_path), "mark", Ports(1, 2, 3, 4, 5), Stores("postgresql://db/w", None, "")
     )
     asked, shown = environment.get("PREFECT_SERVER_API_AUTH_STRING"), environment.get("PREFECT_API_AUTH_STRING")
@@ -115,9 +115,9 @@ def test_description_mentions_the_prefect_password_but_does_not_contain_it(
     monkeypatch.delenv("PREFECT_API_AUTH_STRING", raising=False)
     workspace = Workspace(tmp_path)
     stores = Stores("postgresql://db/w", "postgresql://analyst@db/w", "redis://r")
-    environment = children_environment(workspace, "mark", Ports(1, 2, 3, 4, 5), stores)
-    open_to_all = read_board(workspace, environment)
-    locked = read_board(workspace, environment | {"PREFECT_API_AUTH_STRING": "ops:secret"})
-    assert "asks for PREFECT_API_AUTH_STRING" not in describe(open_to_all)
-    assert "asks for PREFECT_API_AUTH_STRING" in describe(locked)
+    environment = child_environment(workspace, "mark", Ports(1, 2, 3, 4, 5), stores)
+    open_to_all = read_stack_info(workspace, environment)
+    locked = read_stack_info(workspace, environment | {"PREFECT_API_AUTH_STRING": "ops:secret"})
+    assert "login: PREFECT_API_AUTH_STRING" not in describe(open_to_all)
+    assert "login: PREFECT_API_AUTH_STRING" in describe(locked)
     assert "secret" not in describe(locked)

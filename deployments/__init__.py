@@ -1,1 +1,1 @@
-"""How WishCraft runs: the local stack, its sandbox, and what is deployed to Prefect."""
+"""How WishCraft runs: the local stack and its sandbox, the container image, and the Prefect deployments."""

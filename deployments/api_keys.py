@@ -1,6 +1,6 @@
-"""`python -m deployments.api_keys`: create, list, rotate and revoke the API keys of a shop, at DATABASE_URL.
+"""`python -m deployments.api_keys`: create, list, rotate and revoke the API keys of a shop in the database at DATABASE_URL.
 
-A new key is printed once, alone on standard output; it is stored nowhere.
+A new key is printed once, alone on standard output; only its hash is stored.
 """
 
 import argparse
@@ -29,36 +29,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m deployments.api_keys", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    create = commands.add_parser("create", help="make a key and print it")
-    _of_shop(create)
-    create.add_argument("name", help="who is to use it, for people")
+    create = commands.add_parser("create", help="create a key and print it")
+    _add_shop_argument(create)
+    create.add_argument("name", help="name of the key, for people")
     create.add_argument("--scope", action="append", choices=[*Scope], type=Scope, help="default: read; may be repeated")
     create.add_argument("--allow", action="append", default=[], type=network, metavar="NETWORK",
-                        help="from where it may be used, e.g. 203.0.113.0/24; default: anywhere")  # fmt: skip
-    create.add_argument("--days", type=number_of_days, help="after how many days it expires; default: never")
-    _of_shop(commands.add_parser("list", help="show the shop's keys"))
-    rotate = commands.add_parser("rotate", help="make a new key like an old one, print it, and let the old one expire")
-    _of_shop(rotate)
-    rotate.add_argument("prefix", help="the old key's, as `list` shows it")
+                        help="network from which the key is accepted, e.g. 203.0.113.0/24; may be repeated (default: any)")  # fmt: skip
+    create.add_argument("--days", type=number_of_days, help="days until it expires (default: never)")
+    _add_shop_argument(commands.add_parser("list", help="list the shop's keys"))
+    rotate = commands.add_parser("rotate", help="replace a key by a new one and print it; the old key expires")
+    _add_shop_argument(rotate)
+    rotate.add_argument("prefix", help="prefix of the old key, as `list` shows it")
     rotate.add_argument("--grace-hours", type=int, default=GRACE // timedelta(hours=1), metavar="HOURS",
-                        help="how long the old one is still good (default: %(default)s)")  # fmt: skip
-    revoke = commands.add_parser("revoke", help="end a key now")
-    _of_shop(revoke)
-    revoke.add_argument("prefix", help="the key's, as `list` shows it")
+                        help="hours until the old key expires (default: %(default)s)")  # fmt: skip
+    revoke = commands.add_parser("revoke", help="revoke a key now")
+    _add_shop_argument(revoke)
+    revoke.add_argument("prefix", help="prefix of the key, as `list` shows it")
     return parser
 
 
-def _of_shop(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("shop", help="its domain, e.g. maple-and-pine.myshopify.com")
+def _add_shop_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shop", help="domain of the shop, e.g. maple-and-pine.myshopify.com")
 
 
 def network(text: str) -> str:
-    """One network as PostgreSQL keeps it; argparse names this function when it is none."""
+    """A network in PostgreSQL's notation. argparse prints this function's name if the text is invalid."""
     return str(parse_networks(text)[0])
 
 
 def number_of_days(text: str) -> int:
-    """One or more."""
+    """A positive number. argparse prints this function's name if the text is invalid."""
     days = int(text)
     if days < 1:
         raise ValueError(text)
@@ -70,29 +70,29 @@ async def _run(args: argparse.Namespace) -> None:
     try:
         async with db.autocommit() as session:
             [shop] = await shops.find_active(session, [args.shop])
-        await _do(args, db, Actor(shop.id, f"command line: {getpass.getuser()}"))
+        await _execute(args, db, Actor(shop.id, f"command line: {getpass.getuser()}"))
     except (RequestRefused, UnknownShop) as error:
         sys.exit(str(error))
     finally:
         await db.close()
 
 
-async def _do(args: argparse.Namespace, db: Database, actor: Actor) -> None:
+async def _execute(args: argparse.Namespace, db: Database, actor: Actor) -> None:
     if args.command == "create":
         scopes = args.scope or [Scope.READ]
-        _show(await create_key(db, actor, args.name, scopes, ip_allow_list=args.allow, days=args.days))
+        _print_key(await create_key(db, actor, args.name, scopes, ip_allow_list=args.allow, days=args.days))
     elif args.command == "rotate":
-        _show(await rotate_key(db, actor, args.prefix, timedelta(hours=args.grace_hours)))
-        print(f"{args.prefix} is good for another {args.grace_hours} hours.", file=sys.stderr)
+        _print_key(await rotate_key(db, actor, args.prefix, timedelta(hours=args.grace_hours)))
+        print(f"{args.prefix} expires in {args.grace_hours} hours.", file=sys.stderr)
     elif args.command == "revoke":
         await revoke_key(db, actor, args.prefix)
-        print("Revoked. Every process refuses it within half a minute.")
+        print("Revoked. Every process refuses the key within 30 s.")
     else:
         for key in await list_keys(db, actor.shop_id):
             print(_line(key))
 
 
-def _show(issued: Issued) -> None:
+def _print_key(issued: Issued) -> None:
     print(_line(issued.facts), file=sys.stderr)
     print(issued.key)
 

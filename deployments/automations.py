@@ -1,6 +1,6 @@
-"""The automations that come with the deployments: dead runs are marked so, and people are told of what goes wrong.
+"""Prefect automations: set dead runs to Crashed, and send alerts.
 
-They run in Prefect's server, so they work also when every worker is dead.
+They run in Prefect's server and therefore also work when every worker is dead.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,12 +16,12 @@ from prefect.events.actions import ActionTypes, ChangeFlowRunState, DoNothing, S
 from wishcraft.settings import JobSettings
 
 ALERT_BLOCK: Final = "wishcraft-alerts"
-"""The notification block that alerts go through. Made from ALERT_WEBHOOK_URL, or by hand in the Prefect UI."""
-SILENCE: Final = timedelta(seconds=90)
-"""A run that is not heard of for three heartbeats of `deployments.worker` is dead."""
-START: Final = timedelta(minutes=5)
-"""Between a run's being due, taken by a worker, and begun lie seconds, unless a worker is down or has died."""
-TIME_FOR: Final[Mapping[str, timedelta]] = {
+"""The notification block for alerts. Created from ALERT_WEBHOOK_URL, or by hand in the Prefect UI."""
+HEARTBEAT_TIMEOUT: Final = timedelta(seconds=90)
+"""A run without a heartbeat for three intervals of `deployments.worker` is dead."""
+START_TIMEOUT: Final = timedelta(minutes=5)
+"""A run that takes longer from Late to Pending, or from Pending to Running, has no live worker; normal are seconds."""
+MAX_DURATION: Final[Mapping[str, timedelta]] = {
     "cache-warm": timedelta(minutes=30),
     "sync-inventory": timedelta(minutes=30),
     "send-reminders": timedelta(minutes=30),
@@ -39,23 +39,25 @@ TIME_FOR: Final[Mapping[str, timedelta]] = {
     "ask": timedelta(minutes=5),
     "backfill": timedelta(hours=5),
 }
-"""How long a run of each deployment may take before somebody is told; it goes on all the same."""
+"""Duration of a run, by deployment, after which an alert is sent. The run continues."""
 
 _RUNS: Final = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
-_ENDS: Final = {f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "TimedOut", "Crashed", "Cancelled")}
-_SIGNS_OF_LIFE: Final = {"prefect.flow-run.Running", "prefect.flow-run.heartbeat"}
-"""The first heartbeat comes a second after the start, and a run may die before it."""
+_END_EVENTS: Final = {
+    f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "TimedOut", "Crashed", "Cancelled")
+}
+_LIVENESS_EVENTS: Final = {"prefect.flow-run.Running", "prefect.flow-run.heartbeat"}
+"""Running is included because a run may die before its first heartbeat, one second after the start."""
 
 
-Alert = Callable[[str], ActionTypes]
-"""The action that tells somebody, given the subject."""
+AlertAction = Callable[[str], ActionTypes]
+"""Creates the action that sends an alert with the given subject."""
 
 
 async def prepare_automations(client: PrefectClient, settings: JobSettings) -> None:
-    """Create the automations, or bring those that exist (by their names) up to date."""
-    alert = await _alert(client, settings)
-    slow = [tell_of_slow_runs(name, longest, alert) for name, longest in TIME_FOR.items()]
-    for automation in (*mark_dead_runs(), tell_of_failures(alert), tell_of_late_starts(alert), *slow):
+    """Create the automations; existing ones with the same names are updated."""
+    alert = await _alert_action(client, settings)
+    slow = [alert_on_slow_runs(name, max_duration, alert) for name, max_duration in MAX_DURATION.items()]
+    for automation in (*crash_dead_runs(), alert_on_failures(alert), alert_on_late_starts(alert), *slow):
         existing = await client.read_automations_by_name(automation.name)
         if existing:
             await client.update_automation(existing[0].id, automation)
@@ -63,62 +65,64 @@ async def prepare_automations(client: PrefectClient, settings: JobSettings) -> N
             await client.create_automation(automation)
 
 
-def mark_dead_runs() -> tuple[AutomationCore, AutomationCore]:
-    """Runs whose process or machine died end as Crashed, which frees their deployment's slot."""
+def crash_dead_runs() -> tuple[AutomationCore, AutomationCore]:
+    """Set runs whose process or machine died to Crashed, which frees their concurrency slot."""
     return (
         AutomationCore(
             name="Mark runs whose process died",
-            description=f"A run that is not heard of for {SILENCE.total_seconds():.0f} s becomes Crashed.",
-            trigger=_missing(SILENCE, _SIGNS_OF_LIFE, _ENDS | {"prefect.flow-run.heartbeat"}),
-            actions=[_crash("The process that ran this has died. The next run does the rest.")],
+            description=f"Sets a run without a heartbeat for {HEARTBEAT_TIMEOUT.total_seconds():.0f} s to Crashed.",
+            trigger=_absence_trigger(HEARTBEAT_TIMEOUT, _LIVENESS_EVENTS, _END_EVENTS | {"prefect.flow-run.heartbeat"}),
+            actions=[_crash_action("The process of this run died. The next run does the rest.")],
         ),
         AutomationCore(
             name="Mark runs that never started",
-            description="A run that a worker took and did not start becomes Crashed.",
-            trigger=_missing(START, {"prefect.flow-run.Pending"}, _ENDS | {"prefect.flow-run.Running"}),
-            actions=[_crash("The worker that took this died before it began. The next run does the work.")],
+            description="Sets a run that a worker took and did not start to Crashed.",
+            trigger=_absence_trigger(
+                START_TIMEOUT, {"prefect.flow-run.Pending"}, _END_EVENTS | {"prefect.flow-run.Running"}
+            ),
+            actions=[_crash_action("The worker died before this run started. The next run does the work.")],
         ),
     )
 
 
-def tell_of_failures(alert: Alert) -> AutomationCore:
-    """Somebody is told of every run that failed or crashed."""
-    bad = {f"prefect.flow-run.{name}" for name in ("Failed", "TimedOut", "Crashed")}
+def alert_on_failures(alert: AlertAction) -> AutomationCore:
+    """Send an alert for every run that ends Failed, TimedOut or Crashed."""
+    failed = {f"prefect.flow-run.{name}" for name in ("Failed", "TimedOut", "Crashed")}
     return AutomationCore(
         name="Alert: a job failed",
-        description="Tells of each run that ends Failed, TimedOut or Crashed.",
-        trigger=EventTrigger(expect=bad, match=_RUNS, posture=Posture.Reactive, threshold=1),
+        description="Sends an alert for each run that ends Failed, TimedOut or Crashed.",
+        trigger=EventTrigger(expect=failed, match=_RUNS, posture=Posture.Reactive, threshold=1),
         actions=[alert("{{ flow.name }}: {{ flow_run.state.name }}")],
     )
 
 
-def tell_of_late_starts(alert: Alert) -> AutomationCore:
-    """Somebody is told when runs wait for a worker for long: none is up, or none keeps up."""
+def alert_on_late_starts(alert: AlertAction) -> AutomationCore:
+    """Send an alert for every late run that no worker takes."""
     return AutomationCore(
         name="Alert: a job does not start",
-        description="Tells of each run that is late and that no worker takes in 5 minutes more.",
-        trigger=_missing(START, {"prefect.flow-run.Late"}, _ENDS | {"prefect.flow-run.Pending"}),
+        description="Sends an alert for each late run that no worker takes within 5 minutes.",
+        trigger=_absence_trigger(START_TIMEOUT, {"prefect.flow-run.Late"}, _END_EVENTS | {"prefect.flow-run.Pending"}),
         actions=[alert("{{ flow.name }} does not start: is a worker up?")],
     )
 
 
-def tell_of_slow_runs(deployment: str, longest: timedelta, alert: Alert) -> AutomationCore:
-    """Somebody is told when a run of the deployment is not done in its time."""
-    minutes = f"{longest.total_seconds() / 60:.0f} minutes"
-    trigger = _missing(longest, {"prefect.flow-run.Running"}, _ENDS)
+def alert_on_slow_runs(deployment: str, max_duration: timedelta, alert: AlertAction) -> AutomationCore:
+    """Send an alert for every run of the deployment that exceeds `max_duration`; the run continues."""
+    minutes = f"{max_duration.total_seconds() / 60:.0f} minutes"
+    trigger = _absence_trigger(max_duration, {"prefect.flow-run.Running"}, _END_EVENTS)
     trigger.match_related = ResourceSpecification(
         {"prefect.resource.role": "deployment", "prefect.resource.name": deployment}
     )
     return AutomationCore(
         name=f"Alert: {deployment} takes too long",
-        description=f"Tells of each run that is not done {minutes} after its start.",
+        description=f"Sends an alert for each run that is not done {minutes} after its start.",
         trigger=trigger,
         actions=[alert(f"{deployment} is not done after {minutes}")],
     )
 
 
-def _missing(within: timedelta, after: set[str], expect: set[str]) -> EventTrigger:
-    """Fires for each run for which nothing of `expect` comes within the time after one of `after`."""
+def _absence_trigger(within: timedelta, after: set[str], expect: set[str]) -> EventTrigger:
+    """Fires for each run that has no event of `expect` within the time after an event of `after`."""
     return EventTrigger(
         after=after,
         expect=expect,
@@ -130,12 +134,12 @@ def _missing(within: timedelta, after: set[str], expect: set[str]) -> EventTrigg
     )
 
 
-def _crash(message: str) -> ChangeFlowRunState:
+def _crash_action(message: str) -> ChangeFlowRunState:
     return ChangeFlowRunState(state=StateType.CRASHED, message=message)
 
 
-async def _alert(client: PrefectClient, settings: JobSettings) -> Alert:
-    """How to tell: through the block; without one, by the automation's own event in the Event Feed alone."""
+async def _alert_action(client: PrefectClient, settings: JobSettings) -> AlertAction:
+    """Alerts go through the notification block; without one, they are only events in Prefect's Event Feed."""
     if settings.alert_webhook_url:
         block = CustomWebhookNotificationBlock(
             name=ALERT_BLOCK,

@@ -1,6 +1,6 @@
-"""Brings a Prefect server to what the jobs need: work pool, queues, automations, deployments. Safe to repeat.
+"""`python -m deployments.prefect_setup`: create the work pool, queues, automations and deployments. Idempotent.
 
-Run it as `python -m deployments.prefect_setup`, with PREFECT_API_URL set; it waits for the server.
+PREFECT_API_URL names the server; the command waits for it.
 """
 
 import asyncio
@@ -20,16 +20,16 @@ from deployments.automations import prepare_automations
 from wishcraft.settings import JobSettings
 
 POOL: Final = "wishcraft"
-QUEUES: Final = ("critical", "default", "bulk")  # the first is served before the others, and so on
+QUEUES: Final = ("critical", "default", "bulk")  # in descending priority
 SERVER_SECONDS: Final = 180.0
 _ROOT: Final = Path(__file__).resolve().parents[1]
 
 
 async def prepare() -> None:
-    """Create the pool, its queues and the automations, or bring those that exist up to date.
+    """Create or update the work pool, its queues and the automations.
 
     Raises:
-        TimeoutError: The server did not answer in SERVER_SECONDS.
+        TimeoutError: The server did not answer within SERVER_SECONDS.
     """
     async with get_client() as client:
         await _wait_for_server(client)
@@ -45,7 +45,9 @@ async def _wait_for_server(client: PrefectClient) -> None:
     deadline = time.monotonic() + SERVER_SECONDS
     while (error := await client.api_healthcheck()) is not None:
         if time.monotonic() > deadline:
-            raise TimeoutError(f"no Prefect server at {client.api_url} after {SERVER_SECONDS:.0f} s") from error
+            raise TimeoutError(
+                f"Prefect at {client.api_url} did not answer within {SERVER_SECONDS:.0f} s. Check PREFECT_API_URL."
+            ) from error
         await asyncio.sleep(0.2)
 
 
@@ -62,9 +64,9 @@ def deploy() -> None:
     """Apply `prefect.yaml`.
 
     Raises:
-        SystemExit: Always, as at the end of any command line; with a code other than 0, Prefect has printed why.
+        SystemExit: Always; with a code other than 0, Prefect has printed the reason.
     """
-    # In this process: another one would spend seconds on importing Prefect once more.
+    # In this process, because importing Prefect in another one takes seconds.
     sys.argv[1:] = ["deploy", "--all", "--no-prompt"]
     with chdir(_ROOT):
         app()

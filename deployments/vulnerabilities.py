@@ -1,6 +1,6 @@
-"""`python -m deployments.vulnerabilities`: which locked dependencies have known vulnerabilities.
+"""`python -m deployments.vulnerabilities`: report known vulnerabilities of the locked dependencies.
 
-Exits with 0 when none has, 1 when some have, and 2 when that could not be found out: unknown is not clean.
+Exit code 0: none; 1: some; 2: the vulnerability service could not be queried.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ UNKNOWN: Final = 2
 
 
 def main() -> int:
-    """Look them up, say what was found, and return the exit code."""
+    """Run the audit, print its result and return the exit code."""
     result = asyncio.run(audit())
     print(describe(result))
     if result.unreachable:
@@ -24,18 +24,18 @@ def main() -> int:
 
 
 def describe(result: AuditResult) -> str:
-    """The result for a person, with a line for each vulnerability."""
+    """The result as text, with one line per vulnerability."""
     if result.unreachable:
-        return f"Nothing was audited: the vulnerability service (osv.dev) gave no answer.\n  {result.unreachable}"
+        return f"Nothing was audited: the vulnerability service (osv.dev) did not answer.\n  {result.unreachable}"
     if not result.vulnerabilities:
         return f"No known vulnerabilities in the {result.packages} packages of requirements.lock."
     found = f"{len(result.vulnerabilities)} known vulnerabilities in the {result.packages} packages:"
     return "\n".join([found, *map(_line, result.vulnerabilities)])
 
 
-def _line(one: Vulnerability) -> str:
-    mended = f"fixed in {' or '.join(one.fixed_in)}" if one.fixed_in else "no fix yet"
-    return f"  {one.package} {one.version}: {one.id}, {mended}. {one.summary}"
+def _line(found: Vulnerability) -> str:
+    fix = f"fixed in {' or '.join(found.fixed_in)}" if found.fixed_in else "no fix yet"
+    return f"  {found.package} {found.version}: {found.id}, {fix}. {found.summary}"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""The worker that runs the flows, here and in production: `python -m deployments.worker [--patience SECONDS]`.
+"""`python -m deployments.worker [--patience SECONDS]`: the Prefect worker that runs the flows.
 
-Prefect's own kills its runs when it is told to end, and leaves them Running for good (last seen with Prefect 3.9.1).
-This one, on SIGTERM or SIGINT, takes no more runs, asks those under way to end at their next batch, waits, cancels what
-is left, and exits with 0.
+On SIGTERM or SIGINT it takes no more runs, asks its runs to stop at their next batch, waits, cancels the remaining ones
+and exits with 0. Prefect's own worker kills its runs and leaves them Running forever (seen with Prefect 3.9.1).
 """
 
 import argparse
@@ -33,36 +32,36 @@ from wishcraft.settings import Settings, settings
 
 PATIENCE_SECONDS: Final = 30.0
 HEARTBEAT_SECONDS: Final = 30
-"""Of each run, so that a dead one is noticed; `deployments.automations` waits for three of them."""
-_OF_THE_RUNS: Final = {
+"""Heartbeat interval of a run. `deployments.automations` crashes a run after three missing heartbeats."""
+_RUN_VARIABLES: Final = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
-    "PREFECT_LOGGING_EXTRA_LOGGERS": "wishcraft",  # what the core logs shows in the run's logs
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "wishcraft",  # shows the core's logs in the run's logs
 }
-_JSON_LINES: Final = {
+_JSON_LOG_VARIABLES: Final = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json",
     "PREFECT_LOGGING_FORMATTERS_JSON_CLASS": "wishcraft.observability.logs.JsonFormatter",
     "PREFECT_LOGGING_FORMATTERS_JSON_FORMAT": "%(message)s",
 }
-_LOOK_SECONDS: Final = 0.5
-_LAST_SECONDS: Final = 5.0
+_POLL_SECONDS: Final = 0.5
+_REQUEST_SECONDS: Final = 5.0
 _log: Final = logging.getLogger("prefect.deployments.worker")
-"""Below `prefect`, whose lines are shown from INFO on."""
+"""A child of the logger `prefect`, which logs from INFO."""
 
 
 class DrainingWorker(ProcessWorker):
-    """A process worker that knows its runs, and can bring them to an end."""
+    """A process worker that can stop its runs at their next batch."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._under_way: set[UUID] = set()
+        self._active_runs: set[UUID] = set()
         self._draining = False
 
     @classmethod
     def __dispatch_key__(cls) -> str:
-        return "process, draining"  # the work pool's type, "process", stays the name of Prefect's own
+        return "process, draining"  # the name "process" belongs to Prefect's own worker
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
-        """Take the runs that are due, unless this worker is on its way out."""
+        """Take the runs that are due; none while draining."""
         return [] if self._draining else await super().get_and_submit_flow_runs()
 
     async def run(
@@ -71,81 +70,83 @@ class DrainingWorker(ProcessWorker):
         configuration: ProcessJobConfiguration,
         task_status: TaskStatus[int] | None = None,
     ) -> ProcessWorkerResult:
-        """Run it in a process of its own; returns when that has ended."""
-        self._under_way.add(flow_run.id)
+        """Run the flow in a process and wait until it exits."""
+        self._active_runs.add(flow_run.id)
         try:
             return await super().run(flow_run, configuration, task_status)
         finally:
-            self._under_way.discard(flow_run.id)
+            self._active_runs.discard(flow_run.id)
 
     async def drain(self, patience: float) -> None:
-        """Take no more runs, and bring those under way to an end within `patience` seconds, or else end them."""
+        """Take no more runs, wait up to `patience` seconds for active runs to stop, then cancel and kill them."""
         self._draining = True
         deadline = time.monotonic() + patience
-        while self._under_way and time.monotonic() < deadline:
+        while self._active_runs and time.monotonic() < deadline:
             await self._for_each_run(self._ask_to_stop)
-            await asyncio.sleep(_LOOK_SECONDS)
-        if self._under_way:
+            await asyncio.sleep(_POLL_SECONDS)
+        if self._active_runs:
             await self._for_each_run(self._cancel)
             for process in psutil.Process().children(recursive=True):
                 process.kill()
 
     async def _for_each_run(self, act: Callable[[FlowRun], Awaitable[None]]) -> None:
-        for run_id in list(self._under_way):
+        for run_id in list(self._active_runs):
             try:
-                async with asyncio.timeout(_LAST_SECONDS):
+                async with asyncio.timeout(_REQUEST_SECONDS):
                     await act(await self.client.read_flow_run(run_id))
             except (httpx.HTTPError, TimeoutError) as error:
-                self._logger.warning("Prefect does not answer about run %s: %r", run_id, error)
+                self._logger.warning("Prefect did not answer a request for run %s: %r", run_id, error)
 
     async def _ask_to_stop(self, run: FlowRun) -> None:
         if run.state and run.state.is_running() and run.state.name != STOPPING:
-            message = "The worker is being stopped; this run ends at its next batch."
+            message = "The worker is stopping; this run ends at its next batch."
             await self.client.set_flow_run_state(run.id, Running(name=STOPPING, message=message))
 
     async def _cancel(self, run: FlowRun) -> None:
         if run.state and not run.state.is_final():
-            message = "The worker was stopped before this run came to the end of a batch; what it has written stands."
+            message = "The worker stopped before this run finished its batch. Committed work is kept."
             await self.client.set_flow_run_state(run.id, Cancelled(message=message), force=True)
 
 
 async def work(name: str, patience: float) -> None:
-    """Run the pool's flow runs until a signal comes, then drain."""
+    """Run the pool's flow runs until SIGTERM or SIGINT, then drain."""
     worker = DrainingWorker(POOL, name=name, create_pool_if_not_found=False)
-    asked = asyncio.Event()
+    stop_requested = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
     working = asyncio.create_task(worker.start(printer=_log.info))
-    waiting = asyncio.create_task(asked.wait())
+    waiting = asyncio.create_task(stop_requested.wait())
     await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    if not asked.is_set():
+    if not stop_requested.is_set():
         waiting.cancel()
         return working.result()
     await worker.drain(patience)
     working.cancel()
-    await asyncio.wait({working}, timeout=_LAST_SECONDS)
+    await asyncio.wait({working}, timeout=_REQUEST_SECONDS)
     return None
 
 
-def _report_and_log(config: Settings) -> None:
-    """Let this process and the runs, which are its children, report errors and log as LOG_FORMAT says."""
+def _configure_process(config: Settings) -> None:
+    """Configure Sentry and the log format for this process and, by variables, for its runs."""
     install_redaction()
     start_sentry(config, "worker")
     for handler in logging.getLogger().handlers:  # Prefect's
         handler.setFormatter(formatter(config))
-    os.environ.update({name: os.environ.get(name, value) for name, value in _OF_THE_RUNS.items()})
+    os.environ.update({name: os.environ.get(name, value) for name, value in _RUN_VARIABLES.items()})
     if writes_json(config):
-        os.environ.update(_JSON_LINES)
+        os.environ.update(_JSON_LOG_VARIABLES)
 
 
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m deployments.worker", description=__doc__)
-    parser.add_argument("--name", default=platform.node(), help="how the Prefect UI calls it; default: the host's name")
-    parser.add_argument("--patience", type=float, default=PATIENCE_SECONDS, help="seconds that a stop leaves to runs")
+    parser.add_argument("--name", default=platform.node(), help="name in the Prefect UI (default: the host name)")
+    parser.add_argument(
+        "--patience", type=float, default=PATIENCE_SECONDS, help="seconds to wait for active runs at a stop"
+    )
     arguments = parser.parse_args()
     try:
-        _report_and_log(settings())
+        _configure_process(settings())
     except ConfigurationError as error:
         sys.exit(f"The worker cannot start. {error}")
     asyncio.run(work(arguments.name, arguments.patience))

@@ -25,7 +25,7 @@ from redis.asyncio import Redis
 from sqlalchemy import event
 
 from deployments.sandbox.mailbox.app import create_app as create_mailbox
-from deployments.sandbox.mailbox.letters import Letterbox
+from deployments.sandbox.mailbox.messages import Mailbox
 from deployments.sandbox.postgres import let_analysts_in, postgres
 from deployments.sandbox.shopify.app import create_app as create_simulator
 from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options, Simulator
@@ -182,12 +182,12 @@ def mailbox_server() -> Iterator[tuple[str, FastAPI]]:
 
 
 @pytest.fixture
-def mailbox(mailbox_server: tuple[str, FastAPI]) -> Letterbox:
-    """The mail server's box, empty and without faults."""
-    box: Letterbox = mailbox_server[1].state.box
-    box.letters.clear()
-    box.faults.clear()
-    return box
+def mailbox(mailbox_server: tuple[str, FastAPI]) -> Mailbox:
+    """The mail server's mailbox, empty and without faults."""
+    mailbox: Mailbox = mailbox_server[1].state.mailbox
+    mailbox.messages.clear()
+    mailbox.faults.clear()
+    return mailbox
 
 
 @pytest.fixture
@@ -216,9 +216,9 @@ def settings(base_settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def settings_with_mail(base_settings: Settings, mail_settings: dict[str, object], mailbox: Letterbox) -> Settings:
+def settings_with_mail(base_settings: Settings, mail_settings: dict[str, object], mailbox: Mailbox) -> Settings:
     """Settings that send mail to the mail server, whose mailbox is empty."""
-    assert not mailbox.letters
+    assert not mailbox.messages
     return base_settings.model_copy(update=mail_settings)
 
 

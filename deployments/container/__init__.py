@@ -1,1 +1,1 @@
-"""The container image, and an installation made of it on one machine: see docs/deploying.md."""
+"""The container image and an example installation on one machine: see docs/deploying.md."""

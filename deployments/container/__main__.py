@@ -1,6 +1,6 @@
-"""`python -m deployments.container PROGRAM ...`, the image's entrypoint: gives Prefect its secrets, then is PROGRAM.
+"""`python -m deployments.container PROGRAM ...`, the image's entrypoint: export Prefect's secrets, then exec PROGRAM.
 
-Prefect reads its settings from the environment alone; ours come from files too.
+Prefect reads settings only from the environment; WishCraft also reads secret files.
 """
 
 import os
@@ -11,12 +11,12 @@ from wishcraft.settings import SECRETS
 
 
 def prefect_secrets(folder: Path) -> dict[str, str]:
-    """Prefect's variables among the secrets: `prefect_api_auth_string` becomes PREFECT_API_AUTH_STRING, and so on."""
+    """Environment variables from the secret files `prefect_*`: `prefect_api_auth_string` is PREFECT_API_AUTH_STRING."""
     return {file.name.upper(): file.read_text().strip() for file in folder.glob("prefect_*")}
 
 
 def main() -> None:
-    """Become the program, in this very process, so that it gets the signals; its environment goes before the files."""
+    """Replace this process by the program, so that it receives signals. The environment overrides the files."""
     program = sys.argv[1:]
     os.execvpe(program[0], program, prefect_secrets(SECRETS) | os.environ)  # noqa: S606  the image's own commands
 

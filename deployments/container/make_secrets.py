@@ -1,6 +1,6 @@
-"""`python3 deployments/container/make_secrets.py FOLDER`: makes the secrets that an installation can make up itself.
+"""`python3 deployments/container/make_secrets.py FOLDER`: generate the secrets of an installation.
 
-It needs nothing installed. What comes from elsewhere (`shopify_api_secret`, `smtp_url`) is put beside them by hand.
+Uses only the standard library. `shopify_api_secret` and `smtp_url` come from elsewhere: add these files by hand.
 """
 
 import secrets
@@ -15,27 +15,25 @@ def main() -> None:
     try:
         make_secrets(folder)
     except FileExistsError:
-        sys.exit(
-            f"{folder} exists: it is left as it is, for what is encrypted with its keys can be read with no others."
-        )
-    print(f"Made {', '.join(sorted(file.name for file in folder.iterdir()))} in {folder}.")
+        sys.exit(f"{folder} exists and was not changed: data encrypted with its keys is unreadable with others.")
+    print(f"Created {', '.join(sorted(file.name for file in folder.iterdir()))} in {folder}.")
 
 
 def make_secrets(folder: Path) -> None:
-    """Create the folder, for its owner alone, with a file for each secret.
+    """Create the folder, accessible only to its owner, with one file per secret.
 
-    The files themselves may be read by all: what keeps others out is the folder, and the containers' user is another.
+    The files are world-readable because the containers run as another user; the folder keeps others out.
 
     Raises:
         FileExistsError: The folder exists.
     """
     folder.mkdir(mode=0o700)
-    for name, content in _fresh().items():
+    for name, content in _generate().items():
         (folder / name).write_text(content)
         (folder / name).chmod(0o444)
 
 
-def _fresh() -> dict[str, str]:
+def _generate() -> dict[str, str]:
     wishcraft, analyst, prefect, ops = _password(), _password(), _password(), f"ops:{_password()}"
     return {
         "database_password_analyst": analyst,
@@ -43,7 +41,7 @@ def _fresh() -> dict[str, str]:
         "database_password_prefect": prefect,
         "database_replica_url": f"postgresql://wishcraft_analyst:{analyst}@postgres/wishcraft",
         "database_url": f"postgresql://wishcraft:{wishcraft}@postgres/wishcraft",
-        "encryption_keys": urlsafe_b64encode(secrets.token_bytes(32)).decode(),  # what a Fernet key is
+        "encryption_keys": urlsafe_b64encode(secrets.token_bytes(32)).decode(),  # a Fernet key
         "metrics_token": _password(),
         "postgres_password": _password(),
         "prefect_api_auth_string": ops,

@@ -1,5 +1,5 @@
--- Run once by PostgreSQL's image, when its volume is empty: a role and a database each for WishCraft and for Prefect,
--- neither of which can open the other's, and a role for analysts, which can read what the migrations let it.
+-- Run once by PostgreSQL's image, when its volume is empty: a role and a database each for WishCraft and Prefect,
+-- without access to the other's, and a read-only role for analysts; the migrations grant its views.
 \set wishcraft `cat /run/secrets/database_password_wishcraft`
 \set analyst `cat /run/secrets/database_password_analyst`
 \set prefect `cat /run/secrets/database_password_prefect`

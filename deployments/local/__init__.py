@@ -1,1 +1,1 @@
-"""The local stack: everything that WishCraft needs, on this machine, as the children of one process."""
+"""The local stack: all services of WishCraft on this machine, as children of one supervisor process."""

@@ -1,4 +1,4 @@
-"""`python -m deployments.local`: start the local stack and watch over it, or delete what it keeps."""
+"""`python -m deployments.local`: run the local stack, or delete its data."""
 
 import argparse
 import asyncio
@@ -6,19 +6,19 @@ import sys
 import uuid
 
 from deployments.local.environment import port_from_environment
-from deployments.local.orphans import end, find_marked
+from deployments.local.orphans import find_processes, terminate
 from deployments.local.services import Ports
 from deployments.local.stack import Stack
-from deployments.local.supervisor import Stopped
+from deployments.local.supervisor import StopRequested
 from deployments.local.terminal import Terminal
-from deployments.local.watchdog import watched
+from deployments.local.watchdog import watchdog
 from deployments.local.workspace import ROOT, Workspace
 from deployments.sandbox.processes import become_subreaper, choose_port
 from wishcraft.errors import WishCraftError
 
 
 def main() -> int:
-    """Run the command line and return the exit code: 0 also for a stop that was asked for."""
+    """Run the command line and return the exit code: 0 also after Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m deployments.local", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start PostgreSQL, Valkey, Prefect, a worker, the API and a simulated Shopify")
@@ -27,7 +27,7 @@ def main() -> int:
     workspace = Workspace(ROOT / ".wishcraft")
     try:
         up(workspace) if command == "up" else reset(workspace)
-    except (Stopped, KeyboardInterrupt):
+    except (StopRequested, KeyboardInterrupt):
         return 0
     except WishCraftError as error:
         print(error, file=sys.stderr)
@@ -36,11 +36,11 @@ def main() -> int:
 
 
 def up(workspace: Workspace) -> None:
-    """Start the stack and return, by an exception, when it has stopped; see `Stack.live`."""
-    mark = uuid.uuid4().hex
+    """Run the stack until it is stopped. Raises as `Stack.run`."""
+    stack_id = uuid.uuid4().hex
     terminal = Terminal()
-    with workspace.locked(mark) as previous:
-        end(find_marked(previous), patience=3)  # of a stack that was killed a moment ago
+    with workspace.locked(stack_id) as previous:
+        terminate(find_processes(previous), patience=3)  # left by a stack that was killed
         ports = Ports(
             api=port_from_environment("API_PORT", 8000),
             prefect=port_from_environment("PREFECT_PORT", 4200),
@@ -48,23 +48,23 @@ def up(workspace: Workspace) -> None:
             mailbox=choose_port("The mailbox", None, workspace.folder / "mailbox.port"),
             smtp=choose_port("The mail server", None, workspace.folder / "smtp.port"),
         )
-        workspace.board.unlink(missing_ok=True)
+        workspace.stack_info.unlink(missing_ok=True)
         become_subreaper()
-        terminal.say("Starting WishCraft (its logs: .wishcraft/logs) ...")
-        with watched(mark, workspace.board, ROOT):
-            asyncio.run(_live(workspace, mark, ports, terminal))
+        terminal.show("Starting WishCraft (logs: .wishcraft/logs) ...")
+        with watchdog(stack_id, workspace.stack_info, ROOT):
+            asyncio.run(_run(workspace, stack_id, ports, terminal))
 
 
-async def _live(workspace: Workspace, mark: str, ports: Ports, terminal: Terminal) -> None:
-    await Stack(workspace, mark, ports, terminal).live()
+async def _run(workspace: Workspace, stack_id: str, ports: Ports, terminal: Terminal) -> None:
+    await Stack(workspace, stack_id, ports, terminal).run()
 
 
 def reset(workspace: Workspace) -> None:
-    """Delete what the stack keeps; refused while it runs."""
+    """Delete the stack's data; refused while the stack runs."""
     with workspace.locked("") as previous:
-        end(find_marked(previous), patience=3)
-        workspace.wipe()
-    print("Deleted the local stack's data. `make up` starts afresh.")
+        terminate(find_processes(previous), patience=3)
+        workspace.delete_data()
+    print("Deleted the data of the local stack. `make up` creates new data.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One child of the supervisor: its process and its log file. It decides nothing."""
+"""One child process of the supervisor, with its log file."""
 
 import asyncio
 from asyncio.subprocess import Process
@@ -8,9 +8,9 @@ from deployments.sandbox.processes import Program, spawn_options
 
 
 class Child:
-    """A program that can be started again and again; all its runs write to `<logs>/<name>.log`.
+    """A program that can be restarted; all its runs write to `<logs>/<name>.log`.
 
-    What a stack before wrote there is kept as `<name>.log.1`.
+    The log of the previous stack is kept as `<name>.log.1`.
     """
 
     def __init__(self, program: Program, logs: Path) -> None:
@@ -26,19 +26,19 @@ class Child:
         return self._process.pid if self._process and self._process.returncode is None else None
 
     async def start(self) -> None:
-        """Start the program; it may not be ready yet."""
+        """Start the program; does not wait until it is ready."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self.program.argv, stdout=log, **spawn_options(self.program)
             )
 
     async def ended(self) -> int:
-        """Wait for the end of the process and return its exit code (negative: the signal that ended it)."""
-        assert self._process is not None  # noqa: S101  only a started child is waited for
+        """Wait until the process exits and return its exit code (negative: the signal that ended it)."""
+        assert self._process is not None  # noqa: S101  callers start it first
         return await self._process.wait()
 
     async def stop(self, patience: float) -> None:
-        """Ask the process to end; kill it after `patience` seconds. One that has ended is left alone."""
+        """Send the stop signal; kill after `patience` seconds. Does nothing if the process has exited."""
         if self._process and self._process.returncode is None:
             self._process.send_signal(self.program.stop_signal)
             try:
@@ -48,11 +48,11 @@ class Child:
                 await self._process.wait()
 
     def kill(self) -> None:
-        """End the process without asking."""
+        """Kill the process."""
         if self._process and self._process.returncode is None:
             self._process.kill()
 
     def last_lines(self, count: int = 15) -> str:
-        """The end of the log, indented."""
+        """The last lines of the log, indented."""
         lines = self.log.read_text(errors="replace").splitlines()[-count:]
         return "\n".join(f"    {line}" for line in lines)

@@ -1,4 +1,4 @@
-"""The environment that the stack's children see: the sandbox's settings, and a Prefect that knows no other Prefect."""
+"""Environment variables of the stack's processes: the sandbox's settings, isolated from other Prefect servers."""
 
 import os
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from deployments.local.orphans import MARK
+from deployments.local.orphans import STACK_ID_VARIABLE
 from deployments.local.services import Ports
 from deployments.local.workspace import ROOT, Workspace
 from deployments.sandbox.processes import port_is_free
@@ -19,14 +19,14 @@ PREFECT: Final = {  # as in the image: see deployments/container/Dockerfile
     "PREFECT_CLI_PROMPT": "false",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_LOGGING_COLORS": "false",
-    "PREFECT_LOGGING_EXTRA_LOGGERS": "wishcraft",  # what the core logs shows in the run's logs
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "wishcraft",  # shows the core's logs in the run's logs
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    # How often a run that waits for another of its deployment looks again; 30 s is the default.
+    # Poll interval of a run that waits for a concurrency slot; the default is 30 s.
     "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "3",
-    # A day longer than `cleanup-logs` keeps runs by default: it deletes them and reports; this is for when it does not.
+    # One day more than the default retention of `cleanup-logs`, which deletes and reports; a safety net if it fails.
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(31 * 86_400),
-    # One row per insert is the default, and keeps the server at some 35 task runs per second.
+    # The default, one row per insert, limits the server to about 35 task runs per second.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
@@ -35,10 +35,10 @@ PREFECT: Final = {  # as in the image: see deployments/container/Dockerfile
 
 
 def port_from_environment(variable: str, default: int) -> int:
-    """The port that `variable` names.
+    """The port in the environment variable `variable`.
 
     Raises:
-        ConfigurationError: It is not a number, or the port is in use.
+        ConfigurationError: The value is not a port number, or the port is in use.
     """
     text = os.environ.get(variable, str(default))
     if not text.isdecimal() or not 0 < int(text) < 65_536:  # noqa: PLR2004  TCP's last port
@@ -49,18 +49,18 @@ def port_from_environment(variable: str, default: int) -> int:
 
 
 class Stores(NamedTuple):
-    """Where PostgreSQL is, for the application and for analysts, and where Redis is."""
+    """URLs of PostgreSQL (for the application and for analysts) and Redis."""
 
     database_url: str
     replica_url: str | None
     redis_url: str
 
 
-def children_environment(workspace: Workspace, mark: str, ports: Ports, stores: Stores) -> dict[str, str]:
-    """All variables for a child.
+def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores: Stores) -> dict[str, str]:
+    """All environment variables of a child process.
 
-    PREFECT_* ones of the person's own shell are dropped: they mean another server. But for PREFECT_API_AUTH_STRING,
-    which this one is to ask for.
+    PREFECT_* variables of the calling shell are dropped, because they name another server. Only
+    PREFECT_API_AUTH_STRING is kept: it is the password of the stack's own server.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     return (
@@ -70,15 +70,15 @@ def children_environment(workspace: Workspace, mark: str, ports: Ports, stores: 
         | prefect_password(os.environ)
         | ({"DATABASE_REPLICA_URL": stores.replica_url} if stores.replica_url else {})
         | {
-            MARK: mark,
+            STACK_ID_VARIABLE: stack_id,
             "ALERT_WEBHOOK_URL": f"http://127.0.0.1:{ports.mailbox}/alerts",
             "API_PORT": str(ports.api),
             "MAILBOX_URL": f"http://127.0.0.1:{ports.mailbox}",
             "MAIL_FROM": "registry@wishcraft.example",
             "DATABASE_URL": stores.database_url,
             "EXPORT_FOLDER": str(workspace.folder / "exports"),
-            "LOG_FORMAT": os.environ.get("LOG_FORMAT", "text"),  # a person reads them, although in a file
-            "DRAIN_SECONDS": "0",  # there is no proxy in front that would have to notice
+            "LOG_FORMAT": os.environ.get("LOG_FORMAT", "text"),  # read by people, although in a file
+            "DRAIN_SECONDS": "0",  # no load balancer in front
             "OPS_EMAIL": "ops@wishcraft.example",
             "PREFECT_API_URL": f"http://127.0.0.1:{ports.prefect}/api",
             "PREFECT_HOME": str(workspace.folder / "prefect"),
@@ -89,7 +89,7 @@ def children_environment(workspace: Workspace, mark: str, ports: Ports, stores: 
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
             "REDIS_URL": stores.redis_url,
-            "TMPDIR": str(workspace.temporary),  # Prefect's workers of two users quarrel over /tmp/runner_storage
+            "TMPDIR": str(workspace.temporary),  # /tmp/runner_storage is not writable for a second user
             "SHOPIFY_ORIGIN": f"http://127.0.0.1:{ports.shopify}/{{shop}}",
             "SMTP_URL": f"smtp://127.0.0.1:{ports.smtp}",
         }
@@ -97,24 +97,24 @@ def children_environment(workspace: Workspace, mark: str, ports: Ports, stores: 
 
 
 def prefect_password(environment: Mapping[str, str]) -> dict[str, str]:
-    """What makes Prefect's server ask for `user:password`, and all others show it; nothing if none is set."""
+    """The variables by which the server requires `user:password` and clients send it; empty without a password."""
     password = environment.get("PREFECT_API_AUTH_STRING")
     return {"PREFECT_API_AUTH_STRING": password, "PREFECT_SERVER_API_AUTH_STRING": password} if password else {}
 
 
 def prefect_database(database_url: str, environment: Mapping[str, str]) -> str:
-    """Prefect's own database: the one that is named, or `prefect` on the same server."""
+    """URL of Prefect's database: PREFECT_API_DATABASE_CONNECTION_URL, or `prefect` on the same server."""
     named = environment.get("PREFECT_API_DATABASE_CONNECTION_URL")
     return named or urlsplit(database_url)._replace(scheme="postgresql+asyncpg", path="/prefect").geturl()
 
 
 def create_databases(server_url: str, names: tuple[str, ...]) -> None:
-    """Create those that are missing, through a connection to any database of the server.
+    """Create the missing databases of `names`; `server_url` may name any database of the server.
 
     Raises:
         ConfigurationError: The server cannot be reached or refuses.
     """
-    # libpq knows no "postgresql+driver" schemes
+    # libpq does not accept "postgresql+driver" schemes
     server = urlsplit(server_url)._replace(scheme="postgresql").geturl()
     try:
         with psycopg.connect(server, autocommit=True, connect_timeout=5) as connection:
@@ -123,5 +123,5 @@ def create_databases(server_url: str, names: tuple[str, ...]) -> None:
                 connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
     except psycopg.Error as error:
         reason = " ".join(str(error).split())
-        needed = f"; create by hand what it lacks of: {', '.join(names)}" if names else ""
-        raise ConfigurationError(f"the server of DATABASE_URL cannot be used: {reason}{needed}") from error
+        needed = f"; create these databases by hand if missing: {', '.join(names)}" if names else ""
+        raise ConfigurationError(f"cannot use the server of DATABASE_URL: {reason}{needed}") from error

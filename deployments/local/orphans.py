@@ -1,4 +1,4 @@
-"""Finding and ending processes that carry a stack's mark in their environment, whoever their parent is now."""
+"""Finds and terminates processes by the stack id in their environment, also after their parent exited."""
 
 import signal
 from collections.abc import Iterable
@@ -7,29 +7,29 @@ from typing import Final
 
 import psutil
 
-MARK: Final = "WISHCRAFT_STACK"
+STACK_ID_VARIABLE: Final = "WISHCRAFT_STACK"
 
 
-def find_marked(mark: str) -> list[psutil.Process]:
-    """Every process that this user may inspect and that was started with MARK=`mark`."""
-    return [process for process in psutil.process_iter() if is_marked(process, mark)]
+def find_processes(stack_id: str) -> list[psutil.Process]:
+    """All processes of this user that were started with this stack id in their environment."""
+    return [process for process in psutil.process_iter() if belongs_to(process, stack_id)]
 
 
-def is_marked(process: psutil.Process, mark: str) -> bool:
-    """Whether it carries the mark; a process that has ended, or is another user's, does not."""
+def belongs_to(process: psutil.Process, stack_id: str) -> bool:
+    """Whether the process has this stack id; False if it has exited or belongs to another user."""
     try:
-        return process.environ().get(MARK) == mark
+        return process.environ().get(STACK_ID_VARIABLE) == stack_id
     except (psutil.Error, OSError):
         return False
 
 
-def end(processes: Iterable[psutil.Process], patience: float) -> None:
-    """Ask the processes and their descendants to end, kill what is left after `patience` seconds, and reap children."""
-    doomed = _with_descendants(processes)
-    _send(doomed, signal.SIGTERM)
-    _, stubborn = psutil.wait_procs(doomed, timeout=patience)
-    _send(stubborn, signal.SIGKILL)
-    psutil.wait_procs(stubborn, timeout=1)
+def terminate(processes: Iterable[psutil.Process], patience: float) -> None:
+    """Send SIGTERM to the processes and their descendants, SIGKILL after `patience` seconds, and reap children."""
+    targets = _with_descendants(processes)
+    _send(targets, signal.SIGTERM)
+    _, remaining = psutil.wait_procs(targets, timeout=patience)
+    _send(remaining, signal.SIGKILL)
+    psutil.wait_procs(remaining, timeout=1)
 
 
 def _with_descendants(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
@@ -38,7 +38,7 @@ def _with_descendants(processes: Iterable[psutil.Process]) -> list[psutil.Proces
         try:
             found |= {each.pid: each for each in (process, *process.children(recursive=True))}
         except psutil.NoSuchProcess:
-            found[process.pid] = process  # a zombie to be reaped
+            found[process.pid] = process  # a zombie, still to be reaped
     return list(found.values())
 
 

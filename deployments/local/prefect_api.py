@@ -1,4 +1,4 @@
-"""What the local stack asks of Prefect, over plain HTTP: importing Prefect's client would cost it seconds."""
+"""Client of Prefect's REST API for the local stack. Uses plain HTTP: importing Prefect's own client takes seconds."""
 
 import asyncio
 import time
@@ -16,62 +16,62 @@ _UNFINISHED: Final = ("RUNNING", "PENDING", "CANCELLING")
 
 
 class PrefectUnavailable(WishCraftError):  # noqa: N818  it names a state
-    """The Prefect server did not answer as it should."""
+    """The Prefect server did not answer, or answered with an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """How a run ended, in Prefect's words; `name` is "Running" or the like if it was not waited for long enough."""
+    """Name and message of a run's last known state; not a final state if the wait timed out."""
 
     name: str
     message: str
 
 
 class PrefectApi:
-    """Requests to one Prefect server. Each raises `PrefectUnavailable` unless its description says otherwise."""
+    """Client of one Prefect server. Every method raises `PrefectUnavailable` unless its docstring says otherwise."""
 
     def __init__(self, url: str, password: str | None = None) -> None:
-        """`url` ends with /api; `password` is `user:password`, if the server asks for one."""
-        shown = {"Authorization": f"Basic {b64encode(password.encode()).decode()}"} if password else {}
-        self._http = httpx.AsyncClient(base_url=url, headers=shown, timeout=15, trust_env=False)
+        """`url` ends with /api; `password` is `user:password` if the server requires one."""
+        headers = {"Authorization": f"Basic {b64encode(password.encode()).decode()}"} if password else {}
+        self._http = httpx.AsyncClient(base_url=url, headers=headers, timeout=15, trust_env=False)
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()
 
-    async def answers(self) -> bool:
-        """Whether the server is healthy; raises nothing."""
+    async def is_healthy(self) -> bool:
+        """Whether the server is healthy; never raises."""
         try:
             return (await self._http.get("/health")).is_success
         except httpx.HTTPError:
             return False
 
     async def has_pool(self) -> bool:
-        """Whether the work pool exists; raises nothing."""
+        """Whether the work pool exists; never raises."""
         try:
             return (await self._http.get(f"/work_pools/{POOL}")).is_success
         except httpx.HTTPError:
             return False
 
     async def worker_is_online(self, since: datetime) -> bool:
-        """Whether a worker of the pool has reported after `since`; raises nothing."""
+        """Whether a worker of the pool sent a heartbeat after `since`; never raises."""
         try:
             workers = await self._post(f"/work_pools/{POOL}/workers/filter", {})
         except PrefectUnavailable:
             return False
         return any(datetime.fromisoformat(worker["last_heartbeat_time"]) > since for worker in workers)
 
-    async def crash_unfinished_runs(self, message: str, *, of_the_pool: bool) -> int:
-        """Set runs that are under way to Crashed, which frees their deployments' slots at once; return how many.
+    async def crash_unfinished_runs(self, message: str, *, pool_only: bool) -> int:
+        """Set unfinished runs to Crashed, which frees their concurrency slots at once; return their number.
 
-        Only for a time when nothing can be running: a process worker that dies leaves its runs Running for good.
+        Call it only when no run can be alive: a process worker that dies leaves its runs in Running forever.
 
         Args:
-            message: Why, for the people who see the run.
-            of_the_pool: Leave alone what runs outside the worker, such as a flow in someone's notebook.
+            message: The reason, shown in the run's state.
+            pool_only: Skip runs outside the work pool, such as a flow in a notebook.
         """
         query: dict[str, Any] = {"flow_runs": {"state": {"type": {"any_": _UNFINISHED}}}}
-        if of_the_pool:
+        if pool_only:
             query["work_pools"] = {"name": {"any_": [POOL]}}
         runs = await self._post("/flow_runs/filter", query)
         state = {"type": "CRASHED", "name": "Crashed", "message": message}
@@ -79,13 +79,13 @@ class PrefectApi:
             await self._post(f"/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
         return len(runs)
 
-    async def jobs(self) -> dict[str, str]:
-        """The ids by name of the deployments that keep things going; reports and analyses only tell what has been."""
+    async def list_jobs(self) -> dict[str, str]:
+        """Ids by name of the deployments that are not reports or analyses."""
         found = await self._post("/deployments/filter", {"sort": "NAME_ASC"})
         return {each["name"]: each["id"] for each in found if not {"report", "analysis"} & set(each["tags"])}
 
-    async def run(self, deployment_id: str, patience: float) -> RunOutcome:
-        """Run a deployment with its default parameters, and wait up to `patience` seconds for the end."""
+    async def run_deployment(self, deployment_id: str, patience: float) -> RunOutcome:
+        """Run a deployment with its default parameters and wait up to `patience` seconds for a final state."""
         body = {"state": {"type": "SCHEDULED", "message": "The first run of this stack."}}
         run = await self._post(f"/deployments/{deployment_id}/create_flow_run", body)
         deadline = time.monotonic() + patience
@@ -107,5 +107,5 @@ class PrefectApi:
 
 
 def now() -> datetime:
-    """The time on the clock that Prefect's server reads too."""
+    """The current time in UTC; Prefect's server reads the same clock."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""The stack's programs: how each is run, and how to see that it is ready. The order is `stack.py`'s."""
+"""The services of the stack: their commands and readiness checks. `stack.py` starts them."""
 
 import asyncio
 import sys
@@ -17,14 +17,14 @@ from deployments.sandbox.processes import Program
 from deployments.sandbox.valkey import prepare_valkey
 from wishcraft.errors import ConfigurationError
 
-STARTED_FIRST_STOPPED_LAST: Final = ("postgres", "valkey", "prefect", "shopify", "mailbox", "api", "worker")
+START_ORDER: Final = ("postgres", "valkey", "prefect", "shopify", "mailbox", "api", "worker")
 DRAIN_SECONDS: Final = 3.0
-"""For the worker's runs to come to the end of a batch, of the ten in which the stack is to be gone."""
+"""Time for the worker's runs to finish their batch; the whole stack must stop within 10 s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where the parts that people open listen, on 127.0.0.1; and, at `smtp`, the mail server."""
+    """Ports on 127.0.0.1 of the HTTP services and of the SMTP server."""
 
     api: int
     prefect: int
@@ -34,17 +34,25 @@ class Ports:
 
     def __post_init__(self) -> None:
         if self.api == self.prefect:
-            raise ConfigurationError(f"API_PORT and PREFECT_PORT are both {self.api}: choose another for one of them")
+            raise ConfigurationError(f"API_PORT and PREFECT_PORT are both {self.api}: change one of them")
 
 
 def postgres(folder: Path) -> tuple[Service, str]:
-    """The embedded PostgreSQL and its URL; raises `ConfigurationError` if it cannot be had."""
+    """The embedded PostgreSQL and its URL.
+
+    Raises:
+        ConfigurationError: As `prepare_postgres`.
+    """
     server = prepare_postgres(folder)
     return _service(server.program, lambda: asyncio.to_thread(server.ready)), server.url
 
 
 def valkey(folder: Path) -> tuple[Service, str]:
-    """The embedded Valkey and its URL; raises `ConfigurationError` if it cannot be had."""
+    """The embedded Valkey and its URL.
+
+    Raises:
+        ConfigurationError: As `prepare_valkey`.
+    """
     server = prepare_valkey(folder)
     return _service(server.program, lambda: asyncio.to_thread(server.ready)), server.url
 
@@ -52,18 +60,18 @@ def valkey(folder: Path) -> tuple[Service, str]:
 def prefect(environment: Mapping[str, str], port: int, client: PrefectApi) -> Service:
     """Prefect's server with its UI."""
     arguments = ("prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))
-    return _service(module("prefect", environment, *arguments), client.answers)
+    return _service(module("prefect", environment, *arguments), client.is_healthy)
 
 
 def shopify(environment: Mapping[str, str], port: int, tokens: Path) -> Service:
-    """The Shopify simulator; in the file `tokens` it remembers those that the application holds."""
+    """The Shopify simulator; it keeps the issued tokens in the file `tokens`."""
     arguments = ("deployments.sandbox.shopify", "--port", str(port), "--state", str(tokens))
     program = module("shopify", environment, *arguments)
     return _service(program, _http_ready(f"http://127.0.0.1:{port}/health"))
 
 
 def mailbox(environment: Mapping[str, str], port: int, smtp_port: int, mail: Path) -> Service:
-    """The mail server that delivers nothing, and its page; the file `mail` is what it keeps."""
+    """The mail server that delivers nothing; it keeps its messages in the file `mail`."""
     ports = ("--port", str(port), "--smtp-port", str(smtp_port))
     arguments = ("deployments.sandbox.mailbox", *ports, "--state", str(mail))
     return _service(module("mailbox", environment, *arguments), _http_ready(f"http://127.0.0.1:{port}/health"))
@@ -74,26 +82,26 @@ def api(environment: Mapping[str, str], port: int) -> Service:
     return _service(module("api", environment, "api"), _http_ready(f"http://127.0.0.1:{port}/health/liveness"))
 
 
-def worker(environment: Mapping[str, str], client: PrefectApi, after_end: Callable[[], Awaitable[None]]) -> Service:
-    """The worker that runs the flows; `after_end` is to deal with what its end cuts off."""
+def worker(environment: Mapping[str, str], client: PrefectApi, on_exit: Callable[[], Awaitable[None]]) -> Service:
+    """The worker that runs the flows; `on_exit` cleans up after its interrupted runs."""
     program = module("worker", environment, "deployments.worker", "--name", "local", "--patience", str(DRAIN_SECONDS))
     began = now()
-    service = _service(program, lambda: client.worker_is_online(since=began), after_end=after_end)
+    service = _service(program, lambda: client.worker_is_online(since=began), on_exit=on_exit)
     return replace(service, stop_seconds=DRAIN_SECONDS + STOP_SECONDS)
 
 
-async def read_a_registry(board: Mapping[str, Any]) -> None:
-    """Read the registry that the board will invite to read.
+async def check_api(info: Mapping[str, Any]) -> None:
+    """Read one registry, as the printed `curl` example does.
 
-    It shows that the API can do its work, and begins the time for which a cache that has just started takes no fills.
+    This proves that the API serves, and starts the delay before a new Redis accepts cache entries.
 
     Raises:
-        StartFailed: The answer is not what it should be.
+        StartFailed: The API answered with an error.
     """
-    shop = next((shop for shop in board["shops"] if shop["registries"]), None)
+    shop = next((shop for shop in info["shops"] if shop["registries"]), None)
     if shop is None:
         return
-    url = f"{board['api']}/api/registries/{shop['registries'][0]}"
+    url = f"{info['api']}/api/registries/{shop['registries'][0]}"
     async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
         answer = await client.get(url, headers={"X-API-Key": shop["api_key"]})
     if not answer.is_success:
@@ -101,18 +109,18 @@ async def read_a_registry(board: Mapping[str, Any]) -> None:
 
 
 def module(name: str, environment: Mapping[str, str], *arguments: str) -> Program:
-    """The program `python -m <arguments>` of this very Python, in the checkout."""
+    """The program `python -m <arguments>` with this Python interpreter, in the checkout."""
     return Program(name, (sys.executable, "-m", *arguments), cwd=ROOT, env=environment)
 
 
-async def _nothing() -> None:
-    """What most services leave to be done after their end."""
+async def _no_action() -> None:
+    """Default `on_exit`."""
 
 
 def _service(
-    program: Program, ready: Callable[[], Awaitable[bool]], after_end: Callable[[], Awaitable[None]] = _nothing
+    program: Program, ready: Callable[[], Awaitable[bool]], on_exit: Callable[[], Awaitable[None]] = _no_action
 ) -> Service:
-    return Service(program, STARTED_FIRST_STOPPED_LAST.index(program.name), ready, after_end)
+    return Service(program, START_ORDER.index(program.name), ready, on_exit)
 
 
 def _http_ready(url: str) -> Callable[[], Awaitable[bool]]:

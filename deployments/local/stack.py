@@ -1,4 +1,4 @@
-"""The local stack's table of contents: what is started in which order, kept up, and stopped."""
+"""The local stack: starts all services in order, supervises them and stops them."""
 
 import asyncio
 import os
@@ -8,52 +8,52 @@ from typing import Any, Final
 import psutil
 
 from deployments.local import services
-from deployments.local.environment import Stores, children_environment, create_databases
-from deployments.local.make_signals import when_make_is_interrupted
-from deployments.local.orphans import end, is_marked
+from deployments.local.environment import Stores, child_environment, create_databases
+from deployments.local.make_signals import watch_make
+from deployments.local.orphans import belongs_to, terminate
 from deployments.local.prefect_api import PrefectApi, PrefectUnavailable
 from deployments.local.services import Ports, module
-from deployments.local.stack_info import describe, read_board
+from deployments.local.stack_info import describe, read_stack_info
 from deployments.local.supervisor import Service, Supervisor, wait_until
 from deployments.local.terminal import Terminal
 from deployments.local.workspace import Workspace, write_private_json
 from deployments.sandbox.postgres import keep_query_statistics, let_analysts_in
 
 _FIRST_RUN_SECONDS: Final = 120.0
-_FIRST_RUNS_AT_ONCE: Final = 2  # each is a process that imports Prefect
+_FIRST_RUNS_AT_ONCE: Final = 2  # each run is a process that imports Prefect
 _ORPHAN_SECONDS: Final = 1.5
 
 
 class Stack:
-    """One stack, from its first child to its last."""
+    """One run of the stack."""
 
-    def __init__(self, workspace: Workspace, mark: str, ports: Ports, terminal: Terminal) -> None:
-        """`mark` is put into every child's environment, so that none can get lost."""
+    def __init__(self, workspace: Workspace, stack_id: str, ports: Ports, terminal: Terminal) -> None:
+        """`stack_id` is set in every child's environment, so that orphans can be found."""
         self._workspace = workspace
-        self._mark = mark
+        self._stack_id = stack_id
         self._ports = ports
         self._terminal = terminal
         self._environment: dict[str, str] = {}
         self._stopping = False
         password = os.environ.get("PREFECT_API_AUTH_STRING")
         self._prefect = PrefectApi(f"http://127.0.0.1:{ports.prefect}/api", password)
-        self._supervisor = Supervisor(terminal, workspace.logs, self._update_board)
+        self._supervisor = Supervisor(terminal, workspace.logs, self._update_stack_info)
 
-    async def live(self) -> None:
-        """Start everything, keep it up until a signal comes, and stop it, whatever happened.
+    async def run(self) -> None:
+        """Start all services, supervise them until a signal, and stop them in any case.
 
         Raises:
-            Stopped: A signal came.
-            StartFailed, ConfigurationError: A part did not start.
+            StopRequested: A signal was received.
+            StartFailed, ConfigurationError: A service did not start.
         """
-        self._supervisor.listen_to_signals()
-        listening = asyncio.create_task(when_make_is_interrupted(self._supervisor.interrupt))
+        self._supervisor.install_signal_handlers()
+        listening = asyncio.create_task(watch_make(self._supervisor.interrupt))
         try:
             await self._supervisor.run(self._start())
-            await self._supervisor.run(self._stay_up())
+            await self._supervisor.run(self._supervise())
         finally:
             self._stopping = True
-            self._workspace.board.unlink(missing_ok=True)
+            self._workspace.stack_info.unlink(missing_ok=True)
             with self._terminal.timed("Stopped"):
                 await self._supervisor.stop()
             await self._prefect.aclose()
@@ -61,18 +61,18 @@ class Stack:
 
     async def _start(self) -> None:
         stores = await self._start_stores()
-        self._environment = children_environment(self._workspace, self._mark, self._ports, stores)
-        await _together(self._start_application(), self._start_jobs())
+        self._environment = child_environment(self._workspace, self._stack_id, self._ports, stores)
+        await _gather(self._start_application(), self._start_jobs())
         await self._run_every_job()
 
-    async def _stay_up(self) -> None:
-        self._supervisor.keep_up()
-        self._update_board(ready=True)
-        self._terminal.say(describe(read_board(self._workspace, self._environment)))
+    async def _supervise(self) -> None:
+        self._supervisor.enable_restarts()
+        self._update_stack_info(ready=True)
+        self._terminal.show(describe(read_stack_info(self._workspace, self._environment)))
         await asyncio.Event().wait()
 
     async def _start_stores(self) -> Stores:
-        """Start what the environment does not name, and return where PostgreSQL and Redis are."""
+        """Start PostgreSQL and Valkey unless the environment names servers; return the URLs."""
         folder = self._workspace.folder
         database_url, redis_url = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
         if redis_url is None:
@@ -93,14 +93,14 @@ class Stack:
         return Stores(database_url, replica_url, redis_url)
 
     async def _start_application(self) -> None:
-        await self._once("Schema up to date", "migrations", "wishcraft.migrations", "upgrade")
-        await _together(
-            self._up("Shopify simulator ready", self._shopify()),
-            self._up("Mailbox ready", self._mailbox()),
-            self._once("Demo data ready", "demo", "deployments.sandbox.demo"),
+        await self._run_once("Schema up to date", "migrations", "wishcraft.migrations", "upgrade")
+        await _gather(
+            self._start_service("Shopify simulator ready", self._shopify()),
+            self._start_service("Mailbox ready", self._mailbox()),
+            self._run_once("Demo data ready", "demo", "deployments.sandbox.demo"),
         )
-        await self._up("API ready", services.api(self._environment, self._ports.api))
-        await services.read_a_registry(read_board(self._workspace, self._environment))
+        await self._start_service("API ready", services.api(self._environment, self._ports.api))
+        await services.check_api(read_stack_info(self._workspace, self._environment))
 
     def _shopify(self) -> Service:
         return services.shopify(self._environment, self._ports.shopify, self._workspace.folder / "shopify.json")
@@ -110,62 +110,64 @@ class Stack:
         return services.mailbox(self._environment, self._ports.mailbox, self._ports.smtp, mail)
 
     async def _start_jobs(self) -> None:
-        await _together(self._start_prefect(), self._once("Flows deployed", "setup", "deployments.prefect_setup"))
+        await _gather(self._start_prefect(), self._run_once("Flows deployed", "setup", "deployments.prefect_setup"))
 
     async def _start_prefect(self) -> None:
-        """Start Prefect and the worker, while the set-up creates the pool and then deploys the flows."""
-        await self._up("Prefect ready", services.prefect(self._environment, self._ports.prefect, self._prefect))
-        await self._crash_unfinished_runs("The stack that ran this was killed.", of_the_pool=False)
+        """Start Prefect and the worker. `prefect_setup` runs meanwhile and creates the pool."""
+        await self._start_service(
+            "Prefect ready", services.prefect(self._environment, self._ports.prefect, self._prefect)
+        )
+        await self._crash_unfinished_runs("The local stack was killed during this run.", pool_only=False)
         await wait_until(self._prefect.has_pool)
-        worker = services.worker(self._environment, self._prefect, self._end_what_the_worker_left)
-        await self._up("Worker ready", worker)
+        worker = services.worker(self._environment, self._prefect, self._terminate_orphaned_runs)
+        await self._start_service("Worker ready", worker)
 
     async def _run_every_job(self) -> None:
         free = asyncio.Semaphore(_FIRST_RUNS_AT_ONCE)
 
         async def run(name: str, deployment: str) -> None:
             async with free:
-                outcome = await self._prefect.run(deployment, _FIRST_RUN_SECONDS)
-            self._terminal.say(f"  {name}: {outcome.name}{outcome.message and ': '}{outcome.message}")
+                outcome = await self._prefect.run_deployment(deployment, _FIRST_RUN_SECONDS)
+            self._terminal.show(f"  {name}: {outcome.name}{outcome.message and ': '}{outcome.message}")
 
         with self._terminal.timed("Each job run once"):
-            await _together(*(run(*each) for each in (await self._prefect.jobs()).items()))
+            await _gather(*(run(*each) for each in (await self._prefect.list_jobs()).items()))
 
-    async def _end_what_the_worker_left(self) -> None:
-        """End the worker's flow-run processes, which came to us as orphans, and close the books on their runs."""
+    async def _terminate_orphaned_runs(self) -> None:
+        """Terminate the flow-run processes that the worker left, and set their runs to Crashed."""
         known = self._supervisor.pids()
         children = await asyncio.to_thread(psutil.Process().children)
-        orphans = [child for child in children if child.pid not in known and is_marked(child, self._mark)]
-        await asyncio.to_thread(end, orphans, _ORPHAN_SECONDS)
-        reason = "The stack was stopped." if self._stopping else "The worker that ran this has died."
-        await self._crash_unfinished_runs(reason, of_the_pool=not self._stopping)
+        orphans = [child for child in children if child.pid not in known and belongs_to(child, self._stack_id)]
+        await asyncio.to_thread(terminate, orphans, _ORPHAN_SECONDS)
+        reason = "The stack was stopped." if self._stopping else "The worker process of this run died."
+        await self._crash_unfinished_runs(reason, pool_only=not self._stopping)
 
-    async def _crash_unfinished_runs(self, message: str, *, of_the_pool: bool) -> None:
+    async def _crash_unfinished_runs(self, message: str, *, pool_only: bool) -> None:
         try:
-            count = await self._prefect.crash_unfinished_runs(message, of_the_pool=of_the_pool)
+            count = await self._prefect.crash_unfinished_runs(message, pool_only=pool_only)
         except PrefectUnavailable as error:
-            self._terminal.say(f"! {error}; unfinished runs are set to Crashed when the stack starts next")
+            self._terminal.show(f"! {error}; unfinished runs are set to Crashed at the next start")
             return
         if count:
-            self._terminal.say(f"! {count} unfinished run(s) set to Crashed: {message}")
+            self._terminal.show(f"! {count} unfinished run(s) set to Crashed: {message}")
 
-    async def _up(self, title: str, service: Service) -> None:
+    async def _start_service(self, title: str, service: Service) -> None:
         with self._terminal.timed(title):
             await self._supervisor.start(service)
 
-    async def _once(self, title: str, name: str, *arguments: str) -> None:
+    async def _run_once(self, title: str, name: str, *arguments: str) -> None:
         with self._terminal.timed(title):
             await self._supervisor.run_once(module(name, self._environment, *arguments))
 
-    def _update_board(self, ready: bool) -> None:
+    def _update_stack_info(self, ready: bool) -> None:
         if ready:
-            write_private_json(self._workspace.board, read_board(self._workspace, self._environment))
+            write_private_json(self._workspace.stack_info, read_stack_info(self._workspace, self._environment))
         else:
-            self._workspace.board.unlink(missing_ok=True)
+            self._workspace.stack_info.unlink(missing_ok=True)
 
 
-async def _together(*work: Coroutine[Any, Any, None]) -> None:
-    """Do all at once; the first failure cancels the others and is raised as it is."""
+async def _gather(*work: Coroutine[Any, Any, None]) -> None:
+    """Run the coroutines concurrently; the first failure cancels the others and is raised unwrapped."""
     try:
         async with asyncio.TaskGroup() as group:
             for each in work:

@@ -1,4 +1,4 @@
-"""The board: where a running stack answers, for programs (`board.json`) and for people."""
+"""Addresses and keys of the running stack: for programs in `board.json`, for people in the terminal."""
 
 import json
 from collections.abc import Mapping
@@ -7,8 +7,8 @@ from typing import Any
 from deployments.local.workspace import Workspace
 
 
-def read_board(workspace: Workspace, environment: Mapping[str, str]) -> dict[str, Any]:
-    """What to tell about a stack whose children have this environment, with the shops of its demo data."""
+def read_stack_info(workspace: Workspace, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Addresses and keys of a stack whose processes have this environment, with its demo shops."""
     demo = workspace.folder / "demo.json"
     return {
         "api": f"http://127.0.0.1:{environment['API_PORT']}",
@@ -25,20 +25,20 @@ def read_board(workspace: Workspace, environment: Mapping[str, str]) -> dict[str
     }
 
 
-def describe(board: Mapping[str, Any]) -> str:
-    """The board for the terminal, with a request that works as pasted."""
-    password = board["prefect_password"]
+def describe(info: Mapping[str, Any]) -> str:
+    """The text for the terminal, with an example request."""
+    password = info["prefect_password"]
     lines = [
         "",
         "WishCraft is ready.",
-        f"  Prefect UI   {board['prefect_ui']}" + ("  (asks for PREFECT_API_AUTH_STRING)" if password else ""),
-        f"  API          {board['api']}",
-        f"  API docs     {board['api']}/api/docs/ui",
-        f"  Shopify      {board['shopify']}  (simulated)",
-        f"  Mailbox      {board['mailbox']}  (all mail ends here)",
+        f"  Prefect UI   {info['prefect_ui']}" + ("  (login: PREFECT_API_AUTH_STRING)" if password else ""),
+        f"  API          {info['api']}",
+        f"  API docs     {info['api']}/api/docs/ui",
+        f"  Shopify      {info['shopify']}  (simulated)",
+        f"  Mailbox      {info['mailbox']}  (shows all mail)",
     ]
-    shop = next((shop for shop in board["shops"] if shop["registries"]), None)
+    shop = next((shop for shop in info["shops"] if shop["registries"]), None)
     if shop:
-        address = f"{board['api']}/api/registries/{shop['registries'][0]}"
+        address = f"{info['api']}/api/registries/{shop['registries'][0]}"
         lines += ["  Try          " + f"curl -H 'X-API-Key: {shop['api_key']}' {address}"]
     return "\n".join([*lines, "  Logs         .wishcraft/logs", "  Stop         Ctrl-C", ""])

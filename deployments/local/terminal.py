@@ -1,4 +1,4 @@
-"""What the person at the terminal sees: timed progress, then what happens to the stack; children have their logs."""
+"""Output of `make up`: progress with durations, then exits and restarts. Child processes write to their logs."""
 
 import time
 from collections.abc import Iterator
@@ -6,16 +6,16 @@ from contextlib import contextmanager, suppress
 
 
 class Terminal:
-    """Writes to standard output."""
+    """Prints to standard output."""
 
-    def say(self, text: str) -> None:
-        """Print now. A reader that has gone away (`make up | head`) must not disturb the stack."""
+    def show(self, text: str) -> None:
+        """Print and flush. Ignores a closed reader, as in `make up | head`."""
         with suppress(OSError):
             print(text, flush=True)
 
     @contextmanager
     def timed(self, title: str) -> Iterator[None]:
-        """Say `title` and the seconds it took, when the block ends well."""
+        """Print `title` and the duration when the block ends without an exception."""
         began = time.monotonic()
         yield
-        self.say(f"  {title} ({time.monotonic() - began:.1f} s)")
+        self.show(f"  {title} ({time.monotonic() - began:.1f} s)")

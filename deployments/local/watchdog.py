@@ -1,6 +1,6 @@
-"""A process that outlives a killed supervisor just long enough to clear away what it left behind.
+"""Process that cleans up after a killed supervisor, then exits.
 
-Its standard input is a pipe from the supervisor: end of file means that the supervisor is gone, however it went.
+Its standard input is a pipe from the supervisor: end of file means that the supervisor has exited.
 """
 
 import subprocess
@@ -9,24 +9,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deployments.local.orphans import end, find_marked
+from deployments.local.orphans import find_processes, terminate
 
 
 @contextmanager
-def watched(mark: str, board: Path, root: Path) -> Iterator[None]:
-    """Have the board deleted, and the processes with this mark ended, once this process is gone or leaves the block."""
-    argv = (sys.executable, "-m", "deployments.local.watchdog", mark, str(board))
+def watchdog(stack_id: str, info_file: Path, root: Path) -> Iterator[None]:
+    """Run the watchdog: it acts when this process dies or leaves the block."""
+    argv = (sys.executable, "-m", "deployments.local.watchdog", stack_id, str(info_file))
     with subprocess.Popen(argv, stdin=subprocess.PIPE, cwd=root, start_new_session=True):
         yield
 
 
 def main() -> None:
-    """Wait for the supervisor's end, then delete its board and end every process with its mark."""
-    mark, board = sys.argv[1:]
+    """Wait until the supervisor has exited, then delete its stack info and terminate the processes of the stack."""
+    stack_id, info_file = sys.argv[1:]
     sys.stdin.read()
-    Path(board).unlink(missing_ok=True)
-    while marked := find_marked(mark):  # again: those that were ended may have started others meanwhile
-        end(marked, patience=1)
+    Path(info_file).unlink(missing_ok=True)
+    while processes := find_processes(stack_id):  # repeated: a terminated process may have started others
+        terminate(processes, patience=1)
 
 
 if __name__ == "__main__":

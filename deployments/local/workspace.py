@@ -1,4 +1,4 @@
-"""The folder `.wishcraft`: what the local stack keeps between runs, and the lock that lets one run at a time."""
+"""The folder `.wishcraft`: data that the local stack keeps between runs, and its lock."""
 
 import fcntl
 import json
@@ -17,33 +17,33 @@ from deployments.sandbox.processes import writable
 from wishcraft.errors import ConfigurationError
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-_SURVIVES_RESET: Final = ("lock", "admin_*.json.gz")  # the latter: Shopify's schema, slow to fetch and no one's data
+_SURVIVES_RESET: Final = ("lock", "admin_*.json.gz")  # the latter is Shopify's public schema, slow to download
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """The paths below one `.wishcraft`."""
+    """The paths in one `.wishcraft` folder."""
 
     folder: Path
 
     @property
     def logs(self) -> Path:
-        """Where each child's output goes."""
+        """Folder of the log files."""
         return self.folder / "logs"
 
     @property
-    def board(self) -> Path:
-        """Where a running stack says where it answers; absent while anything is not ready."""
+    def stack_info(self) -> Path:
+        """File with the addresses of the running stack; exists only while all services are ready."""
         return self.folder / "board.json"
 
     @property
     def temporary(self) -> Path:
-        """The children's folder for temporary files, emptied by each start: killed flow runs leave theirs behind."""
+        """Folder of temporary files. Each start empties it, because killed flow runs leave files behind."""
         return self.folder / "tmp"
 
     @contextmanager
-    def locked(self, mark: str) -> Iterator[str]:
-        """Hold the lock, leave `mark` in it, and yield the mark of the stack before ('' at first).
+    def locked(self, stack_id: str) -> Iterator[str]:
+        """Hold the lock, write `stack_id` into it, and yield the id of the previous stack ('' at first).
 
         Raises:
             ConfigurationError: Another stack holds it, or the folder cannot be written.
@@ -57,29 +57,31 @@ class Workspace:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ConfigurationError(f"the stack of this checkout already runs, as process {pid}") from None
+                raise ConfigurationError(
+                    f"the stack of this checkout already runs as process {pid}; stop it first"
+                ) from None
             shutil.rmtree(self.temporary, ignore_errors=True)
             self.temporary.mkdir(mode=0o700)
             file.truncate(0)
-            file.write(f"{os.getpid()} {mark}")
+            file.write(f"{os.getpid()} {stack_id}")
             file.flush()
             yield previous
 
     def secrets(self) -> dict[str, str]:
-        """The sandbox's own secrets, as environment variables: generated once, then kept."""
+        """The sandbox's secrets as environment variables: generated once and kept."""
         file = self.folder / "secrets.json"
         if not file.exists():
-            fresh = {
+            new = {
                 "ENCRYPTION_KEYS": Fernet.generate_key().decode(),
                 "SHOPIFY_API_KEY": "wishcraft-sandbox",
                 "SHOPIFY_API_SECRET": secrets.token_hex(32),
             }
-            write_private_json(file, fresh)
-        kept: dict[str, str] = json.loads(file.read_text())
-        return kept
+            write_private_json(file, new)
+        stored: dict[str, str] = json.loads(file.read_text())
+        return stored
 
-    def wipe(self) -> None:
-        """Delete everything but the lock, which the caller holds, and copies of Shopify's schema."""
+    def delete_data(self) -> None:
+        """Delete all files except the lock, which the caller holds, and copies of Shopify's schema."""
         for path in self.folder.iterdir():
             if any(path.match(pattern) for pattern in _SURVIVES_RESET):
                 continue
@@ -90,9 +92,9 @@ class Workspace:
 
 
 def write_private_json(path: Path, content: Any) -> None:
-    """Replace the file at once, readable by its owner alone."""
-    fresh = path.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    with open(fresh, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+    """Replace the file atomically, readable only by its owner."""
+    new = path.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with open(new, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         json.dump(content, file, indent=2)
-    fresh.replace(path)
+    new.replace(path)

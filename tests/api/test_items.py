@@ -8,9 +8,9 @@ from psycopg import Connection
 
 from api.schemas.responses import Item, RegistryAnswer
 from deployments.sandbox.shopify.faults import Fault, FaultKind
+from deployments.sandbox.shopify.inventory import Variant, VariantChange
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
-from deployments.sandbox.shopify.stock import Variant, VariantChange
 from tests.support.api import SHOP, WAYS, Visitor, problem
 from wishcraft.services.registries import items as registry_items
 
@@ -27,7 +27,7 @@ def shopify(simulator: Simulator) -> SimulatedShop:
 @pytest.fixture
 def variants(shopify: SimulatedShop) -> list[Variant]:
     """One variant of each product of the shop."""
-    found = [shopify.stock.find(number) for number in shopify.stock.variant_ids()]
+    found = [shopify.inventory.find(number) for number in shopify.inventory.variant_ids()]
     return list({variant.product_id: variant for variant in found if variant}.values())
 
 
@@ -115,9 +115,9 @@ async def test_variant_that_the_shop_does_not_sell_is_refused(
     emma: Visitor, slug: str, shopify: SimulatedShop, variants: list[Variant], simulator: Simulator, demo: Demo
 ) -> None:
     draft, deleted = variants[0], variants[1]
-    shopify.stock.change(draft, VariantChange({}, product_active=False))
-    shopify.stock.change(deleted, VariantChange({"deleted": True}))
-    others = simulator.shops["lumiere-maison.myshopify.com"].stock.variant_ids()[0]
+    shopify.inventory.change(draft, VariantChange({}, product_active=False))
+    shopify.inventory.change(deleted, VariantChange({"deleted": True}))
+    others = simulator.shops["lumiere-maison.myshopify.com"].inventory.variant_ids()[0]
     before = rows(demo, slug)
     for number in (1, 2**63 - 1, draft.variant_id, deleted.variant_id, others):
         answer = await emma.send("POST", f"{PATH}/{slug}/items", {"variant_id": number})

@@ -109,7 +109,7 @@ def job(
 
 @pytest.mark.parametrize("job", ["warm", "sync"], indirect=True)
 @pytest.mark.parametrize("chance", range(2))
-async def test_job_killed_at_any_moment_and_run_again_has_the_result_of_one_run(job: Job, chance: int) -> None:
+async def test_job_killed_at_any_moment_and_rerun_has_the_result_of_one_run(job: Job, chance: int) -> None:
     await job.reset()
     moments = await job.run()
     clean = await job.read()

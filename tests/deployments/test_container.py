@@ -42,7 +42,7 @@ def secrets(tmp_path: Path) -> Path:
 
 
 @every_service
-def test_every_service_is_confined_and_none_is_root(service: dict[str, Any]) -> None:
+def test_every_service_is_confined_and_runs_without_root(service: dict[str, Any]) -> None:
     user, group = map(int, service["user"].split(":"))
     assert user > 0 < group
     assert service["read_only"]
@@ -53,41 +53,41 @@ def test_every_service_is_confined_and_none_is_root(service: dict[str, Any]) -> 
     assert any(mount.startswith("/tmp") for mount in service["tmpfs"])  # noqa: S108  the container's own
 
 
-def test_the_image_is_nobodys_and_what_it_writes_goes_to_its_temporary_folder() -> None:
+def test_image_runs_as_nobody_and_writes_only_to_its_temporary_folder() -> None:
     assert instructions("USER") == ["65534:65534"]
     folders = {value for value in image_environment().values() if value.startswith("/")}
     assert len(folders) == 4
     assert all(folder == "/tmp" or folder.startswith("/tmp/") for folder in folders)  # noqa: S108  the image's own
 
 
-def test_every_image_is_named_by_a_version() -> None:
+def test_every_image_has_a_version_tag() -> None:
     images = [service["image"] for service in SERVICES.values()]
     images += [line.split()[0] for line in instructions("FROM")]
     tags = [image.partition(":")[2] for image in images]
     assert all(tag and tag[0].isdigit() for tag in tags), images
 
 
-def test_what_is_locked_is_installed_by_its_hashes() -> None:
+def test_locked_packages_are_installed_by_their_hashes() -> None:
     fetching, installing = instructions("RUN")
     assert "--require-hashes" in fetching
     assert "--no-index" in installing
 
 
-def test_only_the_api_and_prefect_are_reached_from_outside_and_by_this_machine_alone() -> None:
+def test_only_api_and_prefect_publish_ports_and_only_on_loopback() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published == {"api": ["127.0.0.1:8000:8000"], "prefect": ["127.0.0.1:4200:4200"]}
     assert SERVICES["postgres"]["networks"] == SERVICES["redis"]["networks"] == ["stores"]
     assert yaml.safe_load((FOLDER / "compose.yaml").read_text())["networks"]["stores"]["internal"]
 
 
-def test_no_secret_is_written_down() -> None:
+def test_no_secret_is_in_the_image_or_compose_environment() -> None:
     for name, value in [*image_environment().items(), *((n, v) for s in SERVICES.values() for n, v in environment(s))]:
         assert name not in SECRET_SETTINGS
         assert not name.endswith(("PASSWORD", "AUTH_STRING", "CONNECTION_URL", "SECRET", "TOKEN"))
         assert "@" not in value
 
 
-def test_no_secret_comes_into_the_image_or_the_repository() -> None:
+def test_no_secret_file_is_in_the_image_or_the_repository() -> None:
     ignored = (FOLDER / "Dockerfile.dockerignore").read_text().splitlines()
     assert next(line for line in ignored if not line.startswith("#")) == "*"
     assert "deployments/container/secrets" in ignored
@@ -97,36 +97,36 @@ def test_no_secret_comes_into_the_image_or_the_repository() -> None:
     assert all((ROOT / path).exists() for path in copied)
 
 
-def test_every_secret_is_made_or_put_there_by_hand_and_used_by_some_service(secrets: Path) -> None:
+def test_every_declared_secret_has_a_file_and_is_used_by_a_service(secrets: Path) -> None:
     used = {name for service in SERVICES.values() for name in service.get("secrets", [])}
     assert used == DECLARED == {file.name for file in secrets.iterdir()}
 
 
-def test_secrets_once_made_are_never_made_anew(secrets: Path) -> None:
+def test_existing_secrets_are_not_overwritten(secrets: Path) -> None:
     before = (secrets / "encryption_keys").read_text()
     with pytest.raises(FileExistsError):
         make_secrets(secrets)
     assert (secrets / "encryption_keys").read_text() == before
 
 
-def test_the_password_that_prefect_asks_for_is_the_one_that_is_shown_to_it(secrets: Path) -> None:
+def test_prefect_server_and_clients_have_the_same_password(secrets: Path) -> None:
     asked, shown = secrets / "prefect_server_api_auth_string", secrets / "prefect_api_auth_string"
     assert asked.read_text() == shown.read_text()
 
 
-def test_others_cannot_enter_the_folder_of_the_secrets(secrets: Path) -> None:
+def test_only_the_owner_can_enter_the_secrets_folder(secrets: Path) -> None:
     assert secrets.stat().st_mode & 0o777 == 0o700
 
 
 @every_service
-def test_every_variable_exists(service: dict[str, Any]) -> None:
+def test_every_variable_is_a_known_setting(service: dict[str, Any]) -> None:
     ours = {name.upper() for name in Settings.model_fields}
     known = ours | _get_valid_setting_names(prefect.settings.Settings) | OTHERS
     assert {name for name, _ in environment(service)} | set(image_environment()) <= known
 
 
 @pytest.mark.parametrize("name", ["api", "worker"])
-def test_api_and_worker_have_all_settings_that_production_asks_for(
+def test_api_and_worker_have_all_settings_that_production_requires(
     name: str, secrets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = settings_of(name, Settings, secrets, monkeypatch)
@@ -136,12 +136,12 @@ def test_api_and_worker_have_all_settings_that_production_asks_for(
     assert bool(read.metrics_token) is (name == "api")
 
 
-def test_migrations_have_the_database_and_nothing_else(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_migrations_have_only_the_database_secret(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings_of("migrations", DatabaseSettings, secrets, monkeypatch).database_url
     assert SERVICES["migrations"]["secrets"] == ["database_url"]
 
 
-def test_prefects_server_asks_for_a_password_and_whoever_calls_it_has_it() -> None:
+def test_prefect_server_requires_a_password_that_every_client_has() -> None:
     assert "prefect_server_api_auth_string" in SERVICES["prefect"]["secrets"]
     for service in OURS.values():
         calls = "PREFECT_API_URL" in service.get("environment", {})
@@ -149,23 +149,23 @@ def test_prefects_server_asks_for_a_password_and_whoever_calls_it_has_it() -> No
 
 
 @our_services
-def test_every_command_is_a_module_that_exists(service: dict[str, Any]) -> None:
+def test_every_command_is_an_existing_module(service: dict[str, Any]) -> None:
     assert service["command"][:2] == ["python", "-m"]
     assert importlib.util.find_spec(service["command"][2])
 
 
-def test_prefect_is_set_up_as_in_the_local_stack() -> None:
+def test_image_has_the_prefect_settings_of_the_local_stack() -> None:
     assert PREFECT.items() <= image_environment().items()
 
 
-def test_whatever_stays_up_is_watched_but_the_worker() -> None:
+def test_every_long_running_service_but_the_worker_has_a_health_check() -> None:
     unwatched = {name for name, service in SERVICES.items() if service.get("healthcheck") == {"disable": True}}
     assert unwatched == {"worker", *(name for name, service in SERVICES.items() if service["restart"] == "no")}
     assert "/health/liveness" in instructions("HEALTHCHECK")[0]
     assert {"postgres", "redis", "prefect"} <= {name for name, each in SERVICES.items() if "healthcheck" in each}
 
 
-def test_a_stop_leaves_the_time_that_draining_takes() -> None:
+def test_stop_grace_period_is_longer_than_draining() -> None:
     api, worker = SERVICES["api"], SERVICES["worker"]
     draining = float(api["environment"]["DRAIN_SECONDS"]) + GRACEFUL_SECONDS
     assert seconds(api["stop_grace_period"]) > draining
@@ -173,13 +173,13 @@ def test_a_stop_leaves_the_time_that_draining_takes() -> None:
     assert seconds(worker["stop_grace_period"]) >= patience + 15
 
 
-def test_prefects_secrets_become_its_variables(tmp_path: Path) -> None:
+def test_prefect_secrets_become_environment_variables(tmp_path: Path) -> None:
     (tmp_path / "prefect_api_auth_string").write_text("ops:secret\n")
     (tmp_path / "encryption_keys").write_text("not Prefect's")
     assert prefect_secrets(tmp_path) == {"PREFECT_API_AUTH_STRING": "ops:secret"}
 
 
-def test_the_entrypoint_becomes_the_program_so_that_signals_reach_it() -> None:
+def test_entrypoint_replaces_its_process_with_the_program() -> None:
     asked = [sys.executable, "-m", "deployments.container", sys.executable, "-c", "import os; print(os.getpid())"]
     with subprocess.Popen(asked, stdout=subprocess.PIPE, cwd=ROOT, text=True) as process:  # noqa: S603  ours
         output, _ = process.communicate(timeout=60)

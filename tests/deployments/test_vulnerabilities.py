@@ -60,7 +60,7 @@ def lock(tmp_path: Path) -> Path:
     return lock
 
 
-def test_every_locked_package_is_looked_up_and_a_vulnerable_one_fails_the_audit(
+def test_audit_queries_every_locked_package_and_fails_for_a_vulnerable_one(
     service: VulnerabilityService, capsys: pytest.CaptureFixture[str]
 ) -> None:
     service.known["jinja2"] = KNOWN
@@ -71,7 +71,7 @@ def test_every_locked_package_is_looked_up_and_a_vulnerable_one_fails_the_audit(
     assert {(name.replace(".", "-"), version) for name, version in locked} == set(service.asked.items())
 
 
-async def test_what_is_known_of_a_package_is_told(service: VulnerabilityService, lock: Path) -> None:
+async def test_audit_result_has_the_details_of_a_vulnerability(service: VulnerabilityService, lock: Path) -> None:
     service.known["jinja2"] = KNOWN
     result = await audit(lock)
     assert result.vulnerabilities == (
@@ -85,7 +85,7 @@ async def test_packages_without_vulnerabilities_are_clean(service: Vulnerability
     assert set(service.asked) == {"jinja2", "markupsafe"}
 
 
-def test_a_service_that_cannot_be_reached_is_told_from_a_clean_result(
+def test_unreachable_service_is_not_a_clean_result(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PIP_AUDIT_OSV_URL", f"http://127.0.0.1:{choose_port('nothing', None, tmp_path / 'port')}/")
@@ -95,7 +95,7 @@ def test_a_service_that_cannot_be_reached_is_told_from_a_clean_result(
     assert said.endswith("\n  Connection refused\n")
 
 
-async def test_a_service_that_refuses_is_told_from_a_clean_result(service: VulnerabilityService, lock: Path) -> None:
+async def test_service_error_is_not_a_clean_result(service: VulnerabilityService, lock: Path) -> None:
     service.status = 503
     result = await audit(lock)
     assert result.unreachable == "503 Server Error: Service Unavailable"
@@ -109,7 +109,7 @@ def lock_with_an_address(lock: Path) -> Path:
 
 
 @pytest.mark.usefixtures("service")
-async def test_packages_that_cannot_be_looked_up_are_not_called_clean(lock_with_an_address: Path) -> None:
+async def test_packages_that_cannot_be_queried_are_not_clean(lock_with_an_address: Path) -> None:
     result = await audit(lock_with_an_address)
     assert str(result.unreachable).startswith("1 of 3 packages")
     assert result.packages == 0

@@ -16,7 +16,7 @@ def open_deployment(page: Page, board: dict[str, Any], name: str) -> None:
     page.get_by_role("link", name=name).first.click()
 
 
-def test_the_prefect_ui_shows_every_deployment_and_its_next_run(page: Page, board: dict[str, Any]) -> None:
+def test_prefect_ui_shows_deployments_and_their_next_run(page: Page, board: dict[str, Any]) -> None:
     page.goto(f"{board['prefect_ui']}/deployments")
     for name in ("cache-warm", "conversion-report"):
         expect(page.get_by_role("link", name=name).first).to_be_visible()
@@ -25,7 +25,7 @@ def test_the_prefect_ui_shows_every_deployment_and_its_next_run(page: Page, boar
     expect(page.get_by_text("Every 15 minutes")).to_be_visible()
 
 
-def test_a_run_started_from_its_form_completes_and_leaves_its_table(page: Page, board: dict[str, Any]) -> None:
+def test_run_started_from_the_form_completes_with_a_table(page: Page, board: dict[str, Any]) -> None:
     open_deployment(page, board, "sync-inventory")
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("Custom run").click()
@@ -43,7 +43,7 @@ def test_a_run_started_from_its_form_completes_and_leaves_its_table(page: Page, 
     expect(page.get_by_text(board["shops"][0]["domain"]).first).to_be_visible()
 
 
-def test_swagger_ui_tries_a_reading_and_a_creation_out(page: Page, board: dict[str, Any]) -> None:
+def test_swagger_ui_reads_and_creates_a_registry(page: Page, board: dict[str, Any]) -> None:
     page.goto(f"{board['api']}/api/docs/ui")
     page.get_by_role("button", name="Authorize").first.click()
     page.locator(".auth-container", has_text="X-API-Key").get_by_role("textbox").fill(board["shops"][0]["api_key"])

@@ -36,7 +36,7 @@ def typed(blocks: list[str]) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.stem))
-def test_the_commands_run_as_they_stand(page: Path, board: dict[str, Any]) -> None:
+def test_commands_of_a_runbook_run_without_errors(page: Path, board: dict[str, Any]) -> None:
     assert board["api"]
     blocks = commands(page)
     assert blocks
@@ -52,7 +52,7 @@ def test_the_commands_run_as_they_stand(page: Path, board: dict[str, Any]) -> No
         ("scheduler", r"^local ONLINE 20"),
     ],
 )
-def test_how_runs_ended_and_which_workers_live_can_be_read(page: str, shown: str, board: dict[str, Any]) -> None:
+def test_runbook_commands_show_run_states_and_online_workers(page: str, shown: str, board: dict[str, Any]) -> None:
     assert board["api"]
     first = commands(ROOT / f"docs/runbooks/{page}.md")[0]
     assert re.search(shown, typed([first]), re.MULTILINE)

@@ -10,7 +10,7 @@ from prefect import State, get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from psycopg import Connection
 
-from deployments.sandbox.mailbox.letters import Letterbox
+from deployments.sandbox.mailbox.messages import Mailbox
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
 from flows.ask import ask
@@ -144,20 +144,20 @@ def due_days(demo: Demo) -> Iterator[list[date]]:
 
 
 async def test_backfill_dry_run_sends_nothing_and_a_second_backfill_resumes(
-    due_days: list[date], mailbox: Letterbox
+    due_days: list[date], mailbox: Mailbox
 ) -> None:
     dry = await backfill("send-reminders", due_days[0], due_days[-1], [MAPLE], return_state=True)
     assert "3 dry runs" in str(dry.message)
     assert await names_of_subflow_runs(dry) == {f"send-reminders {day}" for day in due_days}
-    assert not mailbox.letters
+    assert not mailbox.messages
     first = await backfill("send-reminders", due_days[0], due_days[0], [MAPLE], dry_run=False, return_state=True)
     assert first.is_completed()
-    assert len(mailbox.letters) == 1
+    assert len(mailbox.messages) == 1
     rest = await backfill("send-reminders", due_days[0], due_days[-1], [MAPLE], dry_run=False, return_state=True)
     assert rest.is_completed()
     assert "1 done before" in str(rest.message)
     assert "2 runs" in str(rest.message)
-    assert len(mailbox.letters) == 3
+    assert len(mailbox.messages) == 3
 
 
 async def test_failed_backfill_step_is_named_and_run_again_by_the_next_backfill(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
-from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
+from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from flows.send_reminders import send_reminders
 from tests.support.prefect_artifacts import logs_of, summary_of, table_of, tasks_of
 from wishcraft.settings import Settings
@@ -40,27 +40,27 @@ def reminded(demo: Demo) -> int:
     return int(found[0])
 
 
-async def test_second_run_sends_no_reminder_again(demo: Demo, mailbox: Letterbox) -> None:
+async def test_second_run_sends_no_reminder_again(demo: Demo, mailbox: Mailbox) -> None:
     state = await send_reminders(today=TODAY, return_state=True)
     assert state.is_completed(), state.message
     counts: Any = await state.aresult()
-    assert counts["due"] == counts["sent"] == len(mailbox.letters) == reminded(demo) >= 6
+    assert counts["due"] == counts["sent"] == len(mailbox.messages) == reminded(demo) >= 6
     assert {row["shop"] for row in await table_of(state) if row["sent"]} >= {SHOP, OTHER}
     again: Any = await (await send_reminders(today=TODAY, return_state=True)).aresult()
     assert again["due"] == 0
 
 
-async def test_dry_run_logs_the_registries_and_sends_nothing(demo: Demo, mailbox: Letterbox) -> None:
+async def test_dry_run_logs_the_registries_and_sends_nothing(demo: Demo, mailbox: Mailbox) -> None:
     state = await send_reminders([SHOP], dry_run=True, today=TODAY, return_state=True)
     counts: Any = await state.aresult()
     assert counts["due"] > 0
-    assert not mailbox.letters
+    assert not mailbox.messages
     assert demo.execute("SELECT count(*) FROM reminders").fetchone() == (0,)
     [slug] = demo.execute("SELECT slug FROM registries WHERE shop_id = 1 ORDER BY id LIMIT 1").fetchall()
     assert await logs_of(state, f"{SHOP} {slug[0]}: ")
 
 
-async def test_no_address_is_in_logs_artifacts_or_messages(demo: Demo, mailbox: Letterbox) -> None:
+async def test_no_address_is_in_logs_artifacts_or_messages(demo: Demo, mailbox: Mailbox) -> None:
     for kind in FaultKind:
         if kind is not FaultKind.HANG:  # it takes half a minute
             mailbox.set_fault(Fault(kind, remaining=1))
@@ -72,27 +72,27 @@ async def test_no_address_is_in_logs_artifacts_or_messages(demo: Demo, mailbox: 
     assert all(address.endswith("example.com") for (address,) in addresses)
 
 
-async def test_task_is_retried_if_the_mail_server_is_down_for_a_moment(demo: Demo, mailbox: Letterbox) -> None:
+async def test_task_is_retried_if_the_mail_server_is_down_for_a_moment(demo: Demo, mailbox: Mailbox) -> None:
     demo.execute("UPDATE shops SET status = 'uninstalled' WHERE domain <> %s", [SHOP])
     mailbox.set_fault(Fault(FaultKind.AWAY, remaining=1))
     state = await send_reminders(today=TODAY, return_state=True)
     assert state.is_completed(), state.message
-    assert len(mailbox.letters) == reminded(demo) > 0
+    assert len(mailbox.messages) == reminded(demo) > 0
     assert {run.name.partition(" ")[0]: run.run_count for run in await tasks_of(state)}["remind"] == 2
 
 
 async def test_shop_with_an_unknown_time_zone_fails_by_name_and_others_are_reminded(
-    demo: Demo, mailbox: Letterbox
+    demo: Demo, mailbox: Mailbox
 ) -> None:
     demo.execute("UPDATE shops SET timezone = 'Mars/Olympus' WHERE domain = %s", [SHOP])
     state = await send_reminders(return_state=True)
     assert state.is_failed()
     assert SHOP in str(state.message)
     assert "Mars/Olympus" in str(state.message)
-    assert len(mailbox.letters) == reminded(demo) > 0
+    assert len(mailbox.messages) == reminded(demo) > 0
 
 
-async def test_run_fails_with_advice_if_most_recipients_are_refused(demo: Demo, mailbox: Letterbox) -> None:
+async def test_run_fails_with_advice_if_most_recipients_are_refused(demo: Demo, mailbox: Mailbox) -> None:
     mailbox.set_fault(Fault(FaultKind.REFUSE))
     state = await send_reminders(today=TODAY, return_state=True)
     assert state.is_failed()
@@ -102,10 +102,10 @@ async def test_run_fails_with_advice_if_most_recipients_are_refused(demo: Demo, 
     mailbox.faults.clear()
     again = await send_reminders(today=TODAY, return_state=True)
     assert again.is_completed(), again.message
-    assert len(mailbox.letters) == reminded(demo) >= 6
+    assert len(mailbox.messages) == reminded(demo) >= 6
 
 
-async def test_single_refused_recipient_is_suppressed_at_the_end_of_the_run(demo: Demo, mailbox: Letterbox) -> None:
+async def test_single_refused_recipient_is_suppressed_at_the_end_of_the_run(demo: Demo, mailbox: Mailbox) -> None:
     mailbox.set_fault(Fault(FaultKind.REFUSE, remaining=1))
     state = await send_reminders(today=TODAY, return_state=True)
     assert state.is_completed(), state.message

@@ -9,7 +9,7 @@ from prefect import State, flow, get_client
 from prefect.states import Cancelled, Completed, Crashed, Failed, Running, Scheduled
 from psycopg import Connection
 
-from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
+from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from flows.service_levels import service_levels
 from tasks.runtime.run_cleanup import delete_runs
 from tasks.service_levels import count_runs
@@ -95,7 +95,7 @@ async def test_run_counts_for_the_day_on_which_it_ended_not_the_day_it_was_due()
 
 
 @pytest.mark.usefixtures("no_history", "minutes")
-async def test_missed_objective_is_reported_and_mailed_and_the_run_completes(mailbox: Letterbox) -> None:
+async def test_missed_objective_is_reported_and_mailed_and_the_run_completes(mailbox: Mailbox) -> None:
     state = await service_levels(mail=True, return_state=True)
     assert state.is_completed(), state.message
     assert str(state.message).startswith("Missed over 30 days: uptime (9")
@@ -108,14 +108,14 @@ async def test_missed_objective_is_reported_and_mailed_and_the_run_completes(mai
     assert rows["uptime > 99.9 %", "1 day"]["value"].startswith("✗ 9")
     assert rows["uptime > 99.9 %", "1 day"]["bad"].startswith("6 of 11")
     assert rows["cache hit ratio > 80 %", "1 day"]["value"] == "✓ 90 %"
-    [letter] = mailbox.letters
-    assert letter.recipients == ["ops@wishcraft.example"]
-    assert str(state.message) in str(letter.message["Subject"])
-    assert [part.get_content_type() for part in letter.message.walk()].count("image/png") == 1
+    [received] = mailbox.messages
+    assert received.recipients == ["ops@wishcraft.example"]
+    assert str(state.message) in str(received.parsed["Subject"])
+    assert [part.get_content_type() for part in received.parsed.walk()].count("image/png") == 1
 
 
 async def test_report_without_a_recipient_is_published_with_a_warning(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, mailbox: Letterbox
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, mailbox: Mailbox
 ) -> None:
     assert settings.ops_email
     monkeypatch.delenv("OPS_EMAIL")
@@ -123,12 +123,12 @@ async def test_report_without_a_recipient_is_published_with_a_warning(
     assert state.is_completed()
     assert f"{NOT_MAILED}OPS_EMAIL, SMTP_URL and MAIL_FROM must be set" in str(state.message)
     assert await summary_of(state)
-    assert not mailbox.letters
+    assert not mailbox.messages
 
 
 @pytest.mark.usefixtures("no_history", "minutes", "settings")
 async def test_report_that_the_mail_server_refuses_is_published_with_a_warning(
-    mailbox: Letterbox,
+    mailbox: Mailbox,
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.REFUSE))
     state = await service_levels(mail=True, return_state=True)

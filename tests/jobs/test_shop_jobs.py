@@ -40,8 +40,8 @@ async def test_sync_of_given_shops_does_not_touch_the_others(simulator: Simulato
 
 async def test_failure_of_one_shop_fails_the_run_and_does_not_stop_the_others(simulator: Simulator) -> None:
     simulator.shops[BROKEN].faults.set(Fault(FaultKind.EXPIRED_TOKEN, remaining=None))
-    for variant_id in simulator.shops[SHOP].stock.variant_ids():
-        variant = simulator.shops[SHOP].stock.known(variant_id)
+    for variant_id in simulator.shops[SHOP].inventory.variant_ids():
+        variant = simulator.shops[SHOP].inventory.find_or_deleted(variant_id)
         assert variant
         variant.price += 1
     state = await sync_inventory(return_state=True)
@@ -71,8 +71,8 @@ async def test_unknown_shop_fails_the_run_with_its_name() -> None:
 
 
 async def test_dry_run_of_sync_counts_changes_and_writes_nothing(simulator: Simulator, demo: Demo) -> None:
-    for variant_id in simulator.shops[SHOP].stock.variant_ids():
-        variant = simulator.shops[SHOP].stock.known(variant_id)
+    for variant_id in simulator.shops[SHOP].inventory.variant_ids():
+        variant = simulator.shops[SHOP].inventory.find_or_deleted(variant_id)
         assert variant
         variant.price += 1
     before = demo.execute("SELECT sum(price) FROM registry_items").fetchone()

@@ -17,13 +17,13 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from deployments.local import services
-from deployments.local.environment import Stores, children_environment
+from deployments.local.environment import Stores, child_environment
 from deployments.local.prefect_api import PrefectApi
 from deployments.local.services import Ports
 from deployments.local.workspace import ROOT, Workspace
 from deployments.sandbox.environment import settings_environment
 from deployments.sandbox.processes import choose_port, running
-from tests.support.prefect_calls import PATIENCE, post
+from tests.support.prefect_calls import WAIT_SECONDS, post
 from tests.support.prefect_worker import Worker
 from wishcraft.settings import Settings
 
@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give whoever needs Prefect's server the time to start it, which the first of them spends, and to wait for it."""
     for item in items:
         if "environment" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.timeout(4 * PATIENCE))
+            item.add_marker(pytest.mark.timeout(4 * WAIT_SECONDS))
 
 
 class AlertReceiver(BaseHTTPRequestHandler):
@@ -94,7 +94,7 @@ def environment(
     port = choose_port("Prefect", None, folder / "port")
     with pytest.MonkeyPatch.context() as shell:
         shell.setenv("PREFECT_API_AUTH_STRING", PASSWORD)
-        environment = children_environment(
+        environment = child_environment(
             workspace, uuid4().hex, Ports(1, port, 1, 1, 1), Stores(prefect_database, None, "")
         )
     environment |= {
@@ -104,10 +104,10 @@ def environment(
     }
     api = environment["PREFECT_API_URL"]
     program = services.prefect(environment, port, PrefectApi(api)).program
-    with running(program, lambda: healthy(api), folder / "server.log", timeout=PATIENCE):
+    with running(program, lambda: healthy(api), folder / "server.log", timeout=WAIT_SECONDS):
         command = [sys.executable, "-c", SET_UP_TWICE]
-        subprocess.run(command, check=True, env=environment, cwd=ROOT, timeout=PATIENCE, capture_output=True)  # noqa: S603  the text above
-        with client_of(environment) as http:  # a test's worker shall have the test's runs, whatever the hour
+        subprocess.run(command, check=True, env=environment, cwd=ROOT, timeout=WAIT_SECONDS, capture_output=True)  # noqa: S603  the text above
+        with authenticated_client(environment) as http:  # a test's worker shall have the test's runs, whatever the hour
             for deployment in post(http, "/deployments/filter", {}):
                 http.patch(f"/deployments/{deployment['id']}", json={"paused": True}).raise_for_status()
         yield environment
@@ -122,7 +122,7 @@ def job_environment(environment: dict[str, str], settings: Settings) -> dict[str
 
 @pytest.fixture
 def http(environment: dict[str, str]) -> Iterator[httpx.Client]:
-    with client_of(environment) as http:
+    with authenticated_client(environment) as http:
         yield http
 
 
@@ -133,7 +133,7 @@ def alerts(alert_server: tuple[str, list[str]]) -> list[str]:
     return alert_server[1]
 
 
-def client_of(environment: dict[str, str]) -> httpx.Client:
+def authenticated_client(environment: dict[str, str]) -> httpx.Client:
     user, _, password = PASSWORD.partition(":")
     return httpx.Client(base_url=environment["PREFECT_API_URL"], auth=(user, password), trust_env=False)
 
@@ -146,15 +146,15 @@ def healthy(api: str) -> bool:
 
 
 @pytest.fixture
-def start(job_environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Worker]]:
+def start_worker(job_environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Worker]]:
     """Starts workers, and kills those that a failed test left."""
     workers: list[Worker] = []
 
-    def start(patience: float = 20) -> Worker:
+    def start_worker(patience: float = 20) -> Worker:
         workers.append(Worker(job_environment, tmp_path / "worker.log", patience))
         return workers[-1]
 
-    yield start
+    yield start_worker
     for worker in workers:
         if worker.process.is_running():
             worker.kill()

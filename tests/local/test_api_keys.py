@@ -26,7 +26,7 @@ def command(settings: Settings, demo: Demo) -> Any:
     return run
 
 
-def test_a_key_is_made_shown_rotated_and_revoked(command: Any, demo: Demo) -> None:
+def test_key_is_created_listed_rotated_and_revoked(command: Any, demo: Demo) -> None:
     made = command(
         "create", SHOP, "our shop", "--scope", "read", "--scope", "write", "--allow", "10.0.0.0/8", "--days", "90"
     )
@@ -62,7 +62,7 @@ def test_a_key_is_made_shown_rotated_and_revoked(command: Any, demo: Demo) -> No
         ([], "usage:"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_line(command: Any, arguments: list[str], said: str) -> None:
+def test_invalid_command_fails_with_a_message_and_no_traceback(command: Any, arguments: list[str], said: str) -> None:
     done = command(*arguments)
     assert done.returncode != 0
     assert said in done.stderr

@@ -7,12 +7,12 @@ from pathlib import Path
 
 MAKEFILE = """
 up:
-\t@exec {python} -c "import asyncio; from deployments.local.make_signals import when_make_is_interrupted as watch; \\
+\t@exec {python} -c "import asyncio; from deployments.local.make_signals import watch_make as watch; \\
 \tprint('watching', flush=True); asyncio.run(watch(lambda: print('interrupted', flush=True)))"
 """
 
 
-def test_an_interrupted_make_is_noticed(tmp_path: Path) -> None:
+def test_interrupted_make_is_noticed(tmp_path: Path) -> None:
     makefile = tmp_path / "Makefile"
     makefile.write_text(MAKEFILE.format(python=sys.executable))
     heedful = ["env", "--default-signal=INT"]  # who runs the tests in the background may have told them to ignore it

@@ -9,40 +9,38 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from deployments.local.prefect_api import PrefectApi, PrefectUnavailable
-from tests.support.prefect_calls import becomes
+from tests.support.prefect_calls import wait_for
 
 pytestmark = pytest.mark.chaos
 
 
-def test_the_set_up_gives_the_queues_their_order_and_may_be_repeated(http: httpx.Client) -> None:
+def test_repeated_setup_keeps_the_queue_priorities(http: httpx.Client) -> None:
     queues = _post(http, "/work_pools/wishcraft/queues/filter", {})
     assert {queue["name"]: queue["priority"] for queue in queues} == {"critical": 1, "default": 2, "bulk": 3}
 
 
-async def test_a_crashed_run_frees_its_deployments_slot_at_once(
-    http: httpx.Client, environment: dict[str, str]
-) -> None:
+async def test_crashed_run_frees_its_concurrency_slot_at_once(http: httpx.Client, environment: dict[str, str]) -> None:
     deployment = _deploy(http, "slotted", concurrency_limit=1, work_pool_name="wishcraft")
     first, second = _run(http, deployment), _run(http, deployment)
     assert _propose(http, first, "PENDING") == "ACCEPT"
     assert _propose(http, first, "RUNNING") == "ACCEPT"
     assert _propose(http, second, "PENDING") != "ACCEPT"
     api = PrefectApi(environment["PREFECT_API_URL"], environment["PREFECT_API_AUTH_STRING"])
-    assert await api.crash_unfinished_runs("The worker died.", of_the_pool=True) == 1
+    assert await api.crash_unfinished_runs("The worker died.", pool_only=True) == 1
     await api.aclose()
     assert _state(http, first)["message"] == "The worker died."
     assert _propose(http, second, "PENDING") == "ACCEPT"
 
 
-async def test_a_run_outside_the_pool_is_left_alone_while_the_stack_runs(
+async def test_run_outside_the_pool_is_not_crashed_while_the_stack_runs(
     http: httpx.Client, environment: dict[str, str]
 ) -> None:
     run = _run(http, _deploy(http, "in-a-notebook"))
     assert _propose(http, run, "RUNNING") == "ACCEPT"
     api = PrefectApi(environment["PREFECT_API_URL"], environment["PREFECT_API_AUTH_STRING"])
-    await api.crash_unfinished_runs("The worker died.", of_the_pool=True)
+    await api.crash_unfinished_runs("The worker died.", pool_only=True)
     assert _state(http, run)["type"] == "RUNNING"
-    assert await api.crash_unfinished_runs("The stack was stopped.", of_the_pool=False) > 0
+    assert await api.crash_unfinished_runs("The stack was stopped.", pool_only=False) > 0
     assert _state(http, run)["type"] == "CRASHED"
     await api.aclose()
 
@@ -51,11 +49,11 @@ async def test_scheduled_runs_are_created(http: httpx.Client) -> None:
     schedule = {"active": True, "schedule": {"cron": "0 * * * *", "timezone": "UTC"}}
     deployment = _deploy(http, "hourly", schedules=[schedule])
     query = {"deployments": {"id": {"any_": [deployment]}}}
-    await becomes(lambda: any(run["auto_scheduled"] for run in _post(http, "/flow_runs/filter", query)))
+    await wait_for(lambda: any(run["auto_scheduled"] for run in _post(http, "/flow_runs/filter", query)))
 
 
 @pytest.mark.parametrize("shown", [None, ("ops", "guessed"), ("", "")])
-def test_who_does_not_show_the_password_is_told_of_health_alone(
+def test_request_without_the_password_can_only_read_the_health(
     shown: tuple[str, str] | None, environment: dict[str, str]
 ) -> None:
     with httpx.Client(base_url=environment["PREFECT_API_URL"], auth=shown, trust_env=False) as stranger:
@@ -64,23 +62,23 @@ def test_who_does_not_show_the_password_is_told_of_health_alone(
         assert stranger.get("/health").is_success
 
 
-def test_a_stranger_can_neither_send_nor_read_events(environment: dict[str, str]) -> None:
+def test_websocket_without_the_password_can_neither_send_nor_read_events(environment: dict[str, str]) -> None:
     address = environment["PREFECT_API_URL"].replace("http", "ws", 1)
     for path in ("events/in", "events/out", "logs/out"):
         with pytest.raises((InvalidStatus, ConnectionClosed)), connect(f"{address}/{path}", proxy=None) as socket:
             socket.recv(timeout=20)
 
 
-async def test_the_stack_takes_a_server_that_refuses_it_for_one_without_its_pool(environment: dict[str, str]) -> None:
+async def test_server_that_refuses_the_password_has_no_pool_for_the_client(environment: dict[str, str]) -> None:
     api = PrefectApi(environment["PREFECT_API_URL"], "ops:guessed")
-    assert await api.answers()
+    assert await api.is_healthy()
     assert not await api.has_pool()
     with pytest.raises(PrefectUnavailable, match="401"):
-        await api.jobs()
+        await api.list_jobs()
     await api.aclose()
 
 
-def test_the_ui_asks_for_the_password(environment: dict[str, str]) -> None:
+def test_ui_requires_the_password(environment: dict[str, str]) -> None:
     assert httpx.get(f"{environment['PREFECT_UI_URL']}/ui-settings", trust_env=False).json()["auth"] == "BASIC"
 
 

@@ -12,7 +12,7 @@ import pytest
 from deployments.local.workspace import ROOT
 from deployments.sandbox.processes import choose_port
 from tests.support.container_image import image_environment
-from tests.support.prefect_calls import becomes, create_run, deployment_id, state_of
+from tests.support.prefect_calls import create_run, deployment_id, read_state, wait_for
 
 Start = Callable[..., None]
 PROBE = ["unshare", "-rm", "true"]
@@ -53,7 +53,7 @@ def confined(folder: Path, arguments: tuple[str, ...], environment: dict[str, st
     process.wait(60)
 
 
-async def test_the_api_serves_though_it_can_write_nothing(start: Start, tmp_path: Path) -> None:
+async def test_api_becomes_ready_on_a_read_only_file_system(start: Start, tmp_path: Path) -> None:
     port = choose_port("The API", None, tmp_path / "port")
     start("api", API_HOST="127.0.0.1", API_PORT=str(port), DRAIN_SECONDS="0")
 
@@ -63,10 +63,10 @@ async def test_the_api_serves_though_it_can_write_nothing(start: Start, tmp_path
         except httpx.HTTPError:
             return False
 
-    await becomes(ready)
+    await wait_for(ready)
 
 
-async def test_the_worker_runs_a_job_though_it_can_write_nothing(start: Start, http: httpx.Client) -> None:
+async def test_worker_completes_a_run_on_a_read_only_file_system(start: Start, http: httpx.Client) -> None:
     start("deployments.worker", "--name", "confined", "--patience", "20")
     run = create_run(http, deployment_id(http, "cache-warm"))
-    await becomes(lambda: state_of(http, run)["type"] == "COMPLETED")
+    await wait_for(lambda: read_state(http, run)["type"] == "COMPLETED")

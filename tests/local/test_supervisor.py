@@ -1,4 +1,4 @@
-"""The supervisor with small children: it notices deaths, restarts, and stops everything in order."""
+"""The supervisor with small programs: restarts, start failures and the order of stops."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from deployments.local.children import Child
-from deployments.local.supervisor import Service, StartFailed, Stopped, Supervisor, wait_until
+from deployments.local.supervisor import Service, StartFailed, StopRequested, Supervisor, wait_until
 from deployments.local.terminal import Terminal
 from deployments.sandbox.processes import Program
 
@@ -21,7 +21,7 @@ STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); 
 
 
 class Stage:
-    """A supervisor, what it said about readiness, and which services' ends were told."""
+    """A supervisor, its `on_change` calls, and the services whose `on_exit` was called."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -30,13 +30,13 @@ class Stage:
         self.supervisor = Supervisor(Terminal(), folder, self.changes.append)
 
     def service(self, name: str, code: str = SLEEPER, *, rank: int = 0, needs: str = "") -> Service:
-        async def after_end() -> None:
+        async def on_exit() -> None:
             self.ended.append(name)
 
         async def ready() -> bool:
             return needs in (self.folder / f"{name}.log").read_text()
 
-        return Service(python(name, code, self.folder), rank, ready, after_end)
+        return Service(python(name, code, self.folder), rank, ready, on_exit)
 
     def pid(self) -> int:
         (pid,) = self.supervisor.pids()
@@ -53,33 +53,33 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     before = psutil.Process().children()
     yield stage
     await stage.supervisor.stop()
-    assert psutil.Process().children() == before, "a child was left behind"
+    assert psutil.Process().children() == before, "a child process is left"
 
 
-def says(condition: Callable[[], bool]) -> Awaitable[bool]:
+def becomes_true(condition: Callable[[], bool]) -> Awaitable[bool]:
     async def holds() -> bool:
         return condition()
 
     return wait_until(holds)
 
 
-async def test_a_service_that_dies_is_started_again(stage: Stage) -> None:
+async def test_service_that_dies_is_restarted(stage: Stage) -> None:
     await stage.supervisor.start(stage.service("dummy"))
-    stage.supervisor.keep_up()
+    stage.supervisor.enable_restarts()
     first = stage.pid()
     os.kill(first, signal.SIGKILL)
-    assert await says(lambda: stage.changes == [False, True])
+    assert await becomes_true(lambda: stage.changes == [False, True])
     assert stage.pid() != first
     assert stage.ended == ["dummy"]
 
 
-async def test_a_service_that_dies_during_the_start_ends_it_and_shows_its_last_lines(stage: Stage) -> None:
-    with pytest.raises(StartFailed, match=r"dummy ended with 3; its log ends with\n    no such table"):
+async def test_service_that_dies_during_the_start_fails_it_with_its_last_log_lines(stage: Stage) -> None:
+    with pytest.raises(StartFailed, match=r"dummy exited with code 3; last lines of its log:\n    no such table"):
         await stage.supervisor.run(stage.supervisor.start(stage.service("dummy", DYING, needs="never written")))
 
 
-async def test_a_program_that_runs_once_and_fails_shows_its_last_lines(stage: Stage) -> None:
-    with pytest.raises(StartFailed, match=r"setup ended with 3; its log ends with\n    no such table"):
+async def test_failed_one_off_program_is_reported_with_its_last_log_lines(stage: Stage) -> None:
+    with pytest.raises(StartFailed, match=r"setup exited with code 3; last lines of its log:\n    no such table"):
         await stage.supervisor.run(stage.supervisor.run_once(python("setup", DYING, stage.folder)))
 
 
@@ -91,26 +91,26 @@ async def test_services_stop_from_the_highest_rank_to_the_lowest(stage: Stage) -
     assert not stage.supervisor.pids()
 
 
-async def test_a_signal_cuts_the_start_short_and_ends_what_it_began(stage: Stage) -> None:
-    stage.supervisor.listen_to_signals()
+async def test_signal_during_the_start_stops_all_started_programs(stage: Stage) -> None:
+    stage.supervisor.install_signal_handlers()
     before = psutil.Process().children()
     setup = python("setup", SLEEPER, stage.folder)
     starting = asyncio.create_task(stage.supervisor.run(stage.supervisor.run_once(setup)))
-    assert await says(lambda: psutil.Process().children() != before)
+    assert await becomes_true(lambda: psutil.Process().children() != before)
     os.kill(os.getpid(), signal.SIGTERM)
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequested):
         await starting
 
 
-async def test_a_child_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> None:
+async def test_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     child = Child(python("stubborn", STUBBORN, tmp_path), tmp_path)
     await child.start()
-    assert await says(lambda: "up" in child.log.read_text())
+    assert await becomes_true(lambda: "up" in child.log.read_text())
     await child.stop(patience=0.1)
     assert await child.ended() == -signal.SIGKILL
 
 
-async def test_a_grandchild_that_holds_the_output_does_not_hide_the_childs_end(tmp_path: Path) -> None:
+async def test_exit_of_a_child_is_noticed_while_a_grandchild_holds_its_output(tmp_path: Path) -> None:
     grandchild = f"subprocess.Popen([sys.executable, '-c', {SLEEPER!r}])"
     child = Child(python("parent", f"import subprocess, sys; print({grandchild}.pid)", tmp_path), tmp_path)
     await child.start()
@@ -118,21 +118,21 @@ async def test_a_grandchild_that_holds_the_output_does_not_hide_the_childs_end(t
     psutil.Process(int(child.log.read_text())).kill()
 
 
-async def test_what_a_child_writes_goes_to_its_log_and_not_to_the_terminal(
+async def test_output_of_a_child_goes_to_its_log_and_not_to_the_terminal(
     stage: Stage, capfd: pytest.CaptureFixture[str]
 ) -> None:
     await stage.supervisor.start(stage.service("talker", f"print('hello', flush=True); {SLEEPER}", needs="hello"))
-    stage.supervisor.keep_up()
+    stage.supervisor.enable_restarts()
     os.kill(stage.pid(), signal.SIGKILL)
-    assert await says(lambda: stage.changes == [False, True])
-    assert await says(lambda: (stage.folder / "talker.log").read_text() == "hello\nhello\n")
+    assert await becomes_true(lambda: stage.changes == [False, True])
+    assert await becomes_true(lambda: (stage.folder / "talker.log").read_text() == "hello\nhello\n")
     assert capfd.readouterr() == (
-        "! talker ended with -9; starting it again in 0.5 s\n! talker is back\n",
+        "! talker exited with code -9; restarting in 0.5 s\n! talker is ready again\n",
         "",
     )
 
 
-async def test_a_start_keeps_what_the_one_before_wrote(tmp_path: Path) -> None:
+async def test_start_keeps_the_log_of_the_previous_start(tmp_path: Path) -> None:
     for word in ("first", "second", "third"):
         child = Child(python("talker", f"print('{word}')", tmp_path), tmp_path)
         await child.start()

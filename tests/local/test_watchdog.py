@@ -6,36 +6,36 @@ from pathlib import Path
 
 import psutil
 
-from deployments.local.orphans import find_marked
+from deployments.local.orphans import find_processes
 
 SUPERVISOR = """
 import os, pathlib, subprocess, sys, time
-from deployments.local.watchdog import watched
-from deployments.local.orphans import MARK
+from deployments.local.watchdog import watchdog
+from deployments.local.orphans import STACK_ID_VARIABLE
 from deployments.local.workspace import ROOT
 from deployments.sandbox.processes import Program, spawn_options
 
-mark, board = sys.argv[1:]
+stack_id, info_file = sys.argv[1:]
 stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
 parent = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {stubborn!r}]); time.sleep(60)"
-program = Program("parent", (sys.executable, "-c", parent), ROOT, {**os.environ, MARK: mark})
-with watched(mark, pathlib.Path(board), ROOT):
+program = Program("parent", (sys.executable, "-c", parent), ROOT, {**os.environ, STACK_ID_VARIABLE: stack_id})
+with watchdog(stack_id, pathlib.Path(info_file), ROOT):
     subprocess.Popen(program.argv, **spawn_options(program))
     time.sleep(60)
 """
 
 
-def test_a_killed_supervisor_leaves_no_process_and_no_board(tmp_path: Path) -> None:
-    mark, board = uuid.uuid4().hex, tmp_path / "board.json"
-    board.touch()
-    command = [sys.executable, "-c", SUPERVISOR, mark, str(board)]
+def test_killed_supervisor_leaves_no_process_and_no_stack_info(tmp_path: Path) -> None:
+    stack_id, info_file = uuid.uuid4().hex, tmp_path / "board.json"
+    info_file.touch()
+    command = [sys.executable, "-c", SUPERVISOR, stack_id, str(info_file)]
     supervisor = psutil.Popen(command)
-    while len(find_marked(mark)) < 2:  # the child and the grandchild
+    while len(find_processes(stack_id)) < 2:  # the child and the grandchild
         assert supervisor.poll() is None
     family = supervisor.children(recursive=True)
     supervisor.kill()
     supervisor.wait()
     _, left = psutil.wait_procs(family, timeout=20)
     assert left == []
-    assert find_marked(mark) == []
-    assert not board.exists()
+    assert find_processes(stack_id) == []
+    assert not info_file.exists()

@@ -1,4 +1,4 @@
-"""The worker with real runs: it ends them at a batch when it is told to end, and its death blocks no other run."""
+"""The worker with real runs: a stop ends them at a batch, and its death blocks no other run."""
 
 import re
 from collections.abc import Callable
@@ -9,96 +9,96 @@ import pytest
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.prefect_calls import (
-    becomes,
     create_run,
     deployment_id,
-    hastened,
     post,
+    read_state,
+    running_shop_tasks,
     set_state,
-    state_of,
-    tasks_of,
+    shortened_trigger,
+    wait_for,
 )
 from tests.support.prefect_worker import Worker
 
 pytestmark = [pytest.mark.chaos, pytest.mark.usefixtures("demo")]
 
 
-async def test_a_run_ends_at_its_next_batch_when_its_worker_is_told_to_end(
-    http: httpx.Client, start: Callable[..., Worker], slow_job: str
+async def test_stopped_worker_ends_its_run_at_the_next_batch(
+    http: httpx.Client, start_worker: Callable[..., Worker], slow_job: str
 ) -> None:
-    worker = start()
+    worker = start_worker()
     run = create_run(http, slow_job, batches=10_000, seconds=0.1)
-    await becomes(lambda: any(data > 0 for data in progress_of(http, run)))
+    await wait_for(lambda: any(data > 0 for data in read_progress(http, run)))
     assert worker.stop() == 0
-    assert state_of(http, run)["type"] == "CANCELLED"
-    assert state_of(http, run)["message"].startswith("Stopped after 0 of 3 shops")
-    worker = start()
+    assert read_state(http, run)["type"] == "CANCELLED"
+    assert read_state(http, run)["message"].startswith("Stopped after 0 of 3 shops")
+    worker = start_worker()
     again = create_run(http, slow_job, batches=1, seconds=0)
-    await becomes(lambda: state_of(http, again)["type"] == "COMPLETED")
+    await wait_for(lambda: read_state(http, again)["type"] == "COMPLETED")
     assert worker.stop() == 0
 
 
-async def test_a_sync_that_shopify_keeps_waiting_ends_and_the_next_one_does_the_rest(
-    http: httpx.Client, start: Callable[..., Worker], simulator: Simulator
+async def test_sync_waiting_for_shopify_stops_and_the_next_run_completes(
+    http: httpx.Client, start_worker: Callable[..., Worker], simulator: Simulator
 ) -> None:
     for shop in simulator.shops.values():
         shop.faults.set(Fault(FaultKind.SERVER_ERROR, remaining=None))
     sync = deployment_id(http, "sync-inventory")
-    worker = start()
+    worker = start_worker()
     run = create_run(http, sync)
-    await becomes(lambda: bool(tasks_of(http, run)))
+    await wait_for(lambda: bool(running_shop_tasks(http, run)))
     assert worker.stop() == 0
-    assert state_of(http, run)["type"] == "CANCELLED"
-    # How many shops had used up their tries by then is Shopify's pace; that none was done is what counts.
-    assert re.match(r"Stopped after [0-2] of 3 shops: nothing done\.", state_of(http, run)["message"])
+    assert read_state(http, run)["type"] == "CANCELLED"
+    # The number of shops without tries left depends on timing; what counts is that none was done.
+    assert re.match(r"Stopped after [0-2] of 3 shops: nothing done\.", read_state(http, run)["message"])
     for shop in simulator.shops.values():
         shop.faults.set(Fault(FaultKind.SERVER_ERROR, remaining=0))
-    worker = start()
+    worker = start_worker()
     again = create_run(http, sync)
-    await becomes(lambda: state_of(http, again)["type"] == "COMPLETED")
+    await wait_for(lambda: read_state(http, again)["type"] == "COMPLETED")
     assert worker.stop() == 0
 
 
-async def test_a_run_cancelled_in_the_ui_ends_and_its_worker_goes_on(
-    http: httpx.Client, start: Callable[..., Worker], slow_job: str
+async def test_run_cancelled_in_the_ui_ends_and_its_worker_continues(
+    http: httpx.Client, start_worker: Callable[..., Worker], slow_job: str
 ) -> None:
-    worker = start()
+    worker = start_worker()
     run = create_run(http, slow_job, batches=10_000, seconds=0.1)
-    await becomes(lambda: bool(tasks_of(http, run)))
+    await wait_for(lambda: bool(running_shop_tasks(http, run)))
     set_state(http, run, "CANCELLING")
-    await becomes(lambda: state_of(http, run)["type"] == "CANCELLED")
+    await wait_for(lambda: read_state(http, run)["type"] == "CANCELLED")
     again = create_run(http, slow_job, batches=1, seconds=0)
-    await becomes(lambda: state_of(http, again)["type"] == "COMPLETED")
+    await wait_for(lambda: read_state(http, again)["type"] == "COMPLETED")
     assert worker.stop() == 0
 
 
-async def test_a_run_that_reaches_no_batch_in_time_is_cancelled_with_its_worker(
-    http: httpx.Client, start: Callable[..., Worker], slow_job: str
+async def test_run_that_does_not_stop_in_time_is_cancelled_with_its_worker(
+    http: httpx.Client, start_worker: Callable[..., Worker], slow_job: str
 ) -> None:
-    worker = start(patience=1)
+    worker = start_worker(patience=1)
     run = create_run(http, slow_job, batches=1, seconds=600)
-    await becomes(lambda: bool(tasks_of(http, run)))
+    await wait_for(lambda: bool(running_shop_tasks(http, run)))
     assert worker.stop() == 0
-    assert state_of(http, run)["type"] == "CANCELLED"
-    assert "before this run came to the end of a batch" in state_of(http, run)["message"]
+    assert read_state(http, run)["type"] == "CANCELLED"
+    assert "before this run finished its batch" in read_state(http, run)["message"]
 
 
-async def test_a_run_killed_with_its_worker_is_crashed_and_the_next_one_completes(
-    http: httpx.Client, start: Callable[..., Worker], slow_job: str
+async def test_run_killed_with_its_worker_is_crashed_and_the_next_run_completes(
+    http: httpx.Client, start_worker: Callable[..., Worker], slow_job: str
 ) -> None:
-    worker = start()
-    with hastened(http, "Mark runs whose process died"):
+    worker = start_worker()
+    with shortened_trigger(http, "Mark runs whose process died"):
         run = create_run(http, slow_job, batches=1, seconds=600)
-        await becomes(lambda: bool(tasks_of(http, run)))
+        await wait_for(lambda: bool(running_shop_tasks(http, run)))
         worker.kill()
-        assert state_of(http, run)["type"] == "RUNNING"
-        await becomes(lambda: state_of(http, run)["type"] == "CRASHED")
-    worker = start()
+        assert read_state(http, run)["type"] == "RUNNING"
+        await wait_for(lambda: read_state(http, run)["type"] == "CRASHED")
+    worker = start_worker()
     again = create_run(http, slow_job, batches=1, seconds=0)
-    await becomes(lambda: state_of(http, again)["type"] == "COMPLETED")
+    await wait_for(lambda: read_state(http, again)["type"] == "COMPLETED")
     assert worker.stop() == 0
 
 
-def progress_of(http: httpx.Client, run: str) -> list[float]:
+def read_progress(http: httpx.Client, run: str) -> list[float]:
     query = {"artifacts": {"flow_run_id": {"any_": [run]}, "type": {"any_": ["progress"]}}}
     return [each["data"] for each in post(http, "/artifacts/filter", query)]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from tests.support.prefect_calls import becomes, create_run, post, state_of, tasks_of
+from tests.support.prefect_calls import create_run, post, read_state, running_shop_tasks, wait_for
 from tests.support.prefect_worker import Worker
 from tests.support.sentry_listener import SentryListener
 from wishcraft.resources import Resources
@@ -20,17 +20,17 @@ def job_environment(job_environment: dict[str, str], sentry: SentryListener) -> 
     return job_environment | {"SENTRY_DSN": sentry.dsn, "LOG_FORMAT": "json"}
 
 
-async def test_a_run_killed_under_its_worker_is_one_event_and_counted_as_crashed(
-    http: httpx.Client, start: Callable[..., Worker], slow_job: str, sentry: SentryListener, resources: Resources
+async def test_killed_run_is_reported_once_and_counted_as_crashed(
+    http: httpx.Client, start_worker: Callable[..., Worker], slow_job: str, sentry: SentryListener, resources: Resources
 ) -> None:
-    worker = start()
+    worker = start_worker()
     run = create_run(http, slow_job, batches=1, seconds=600)
-    await becomes(lambda: bool(tasks_of(http, run)))
+    await wait_for(lambda: bool(running_shop_tasks(http, run)))
     for process in worker.process.children(recursive=True):
         if "prefect" in " ".join(process.cmdline()):
             process.kill()
-    await becomes(lambda: state_of(http, run)["type"] == "CRASHED")
-    await becomes(lambda: bool(sentry.of_type("event")))
+    await wait_for(lambda: read_state(http, run)["type"] == "CRASHED")
+    await wait_for(lambda: bool(sentry.of_type("event")))
     assert worker.stop() == 0
     [event] = sentry.of_type("event")
     assert event["message"].startswith("slow-job crashed")
@@ -39,12 +39,12 @@ async def test_a_run_killed_under_its_worker_is_one_event_and_counted_as_crashed
     assert [(each.labels, each.value) for each in runs] == [(("slow-job", "crashed"), 1)]
 
 
-async def test_every_line_of_a_worker_and_its_runs_is_json_and_says_which_run(
-    http: httpx.Client, start: Callable[..., Worker], slow_job: str
+async def test_worker_and_runs_log_json_lines_with_the_run_id(
+    http: httpx.Client, start_worker: Callable[..., Worker], slow_job: str
 ) -> None:
-    worker = start()
+    worker = start_worker()
     run = create_run(http, slow_job, batches=1, seconds=0)
-    await becomes(lambda: state_of(http, run)["type"] == "COMPLETED")
+    await wait_for(lambda: read_state(http, run)["type"] == "COMPLETED")
     assert worker.stop() == 0
     lines = [json.loads(line) for line in worker.log.read_text().splitlines()]
     assert {"time", "level", "logger", "message"} <= set(lines[0])

@@ -7,24 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.environment import Stores, children_environment, port_from_environment
+from deployments.local.environment import Stores, child_environment, port_from_environment
 from deployments.local.services import Ports
-from deployments.local.stack_info import describe, read_board
+from deployments.local.stack_info import describe, read_stack_info
 from deployments.local.workspace import Workspace, write_private_json
 from wishcraft.errors import ConfigurationError
 
 
-def test_a_second_stack_in_the_same_checkout_is_refused_by_the_process_id_of_the_first(tmp_path: Path) -> None:
+def test_second_stack_in_a_checkout_is_refused_with_the_pid_of_the_first(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / ".wishcraft")
     with (
         workspace.locked("first"),
-        pytest.raises(ConfigurationError, match=f"already runs, as process {os.getpid()}$"),
+        pytest.raises(ConfigurationError, match=f"already runs as process {os.getpid()};"),
         workspace.locked("second"),
     ):
         pass
 
 
-def test_a_stack_is_told_the_mark_of_the_one_before(tmp_path: Path) -> None:
+def test_lock_yields_the_id_of_the_previous_stack(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / ".wishcraft")
     with workspace.locked("first") as previous:
         assert previous == ""
@@ -32,7 +32,7 @@ def test_a_stack_is_told_the_mark_of_the_one_before(tmp_path: Path) -> None:
         assert previous == "first"
 
 
-def test_a_start_finds_no_temporary_files_of_a_killed_one(tmp_path: Path) -> None:
+def test_start_deletes_temporary_files_of_a_killed_stack(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / ".wishcraft")
     with workspace.locked("first"):
         (workspace.temporary / "left").touch()
@@ -40,13 +40,13 @@ def test_a_start_finds_no_temporary_files_of_a_killed_one(tmp_path: Path) -> Non
         assert list(workspace.temporary.iterdir()) == []
 
 
-def test_secrets_are_made_once_and_are_the_owners_alone(tmp_path: Path) -> None:
+def test_secrets_are_generated_once_and_readable_only_by_the_owner(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     assert workspace.secrets() == workspace.secrets()
     assert (tmp_path / "secrets.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_the_board_is_replaced_at_once_and_is_the_owners_alone(tmp_path: Path) -> None:
+def test_stack_info_is_replaced_atomically_and_readable_only_by_the_owner(tmp_path: Path) -> None:
     board = tmp_path / "board.json"
     for number in (1, 2):
         write_private_json(board, {"number": number})
@@ -55,15 +55,15 @@ def test_the_board_is_replaced_at_once_and_is_the_owners_alone(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == [board]
 
 
-def test_a_reset_deletes_all_but_the_lock_and_the_copies_of_shopifys_schema(tmp_path: Path) -> None:
+def test_reset_deletes_all_but_the_lock_and_copies_of_the_shopify_schema(tmp_path: Path) -> None:
     (tmp_path / "postgres" / "base").mkdir(parents=True)
     for name in ("lock", "secrets.json", "admin_2026-10.json.gz"):
         (tmp_path / name).touch()
-    Workspace(tmp_path).wipe()
+    Workspace(tmp_path).delete_data()
     assert {path.name for path in tmp_path.iterdir()} == {"lock", "admin_2026-10.json.gz"}
 
 
-def test_a_port_in_use_is_refused_by_the_name_of_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_port_in_use_is_refused_with_the_name_of_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setenv("API_PORT", str(taken.getsockname()[1]))
         with pytest.raises(ConfigurationError, match=r"port \d+ is in use: .*`API_PORT=\d+ make up`$"):
@@ -71,17 +71,17 @@ def test_a_port_in_use_is_refused_by_the_name_of_its_variable(monkeypatch: pytes
 
 
 @pytest.mark.parametrize("port", ["", "http", "-1", "0", "65536"])
-def test_what_is_no_port_is_refused_by_the_name_of_its_variable(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_port_is_refused_with_the_name_of_its_variable(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_PORT", port)
     with pytest.raises(ConfigurationError, match="PREFECT_PORT must be a port number"):
         port_from_environment("PREFECT_PORT", 4200)
 
 
-def test_children_see_no_other_prefect_than_the_stacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_children_use_only_the_prefect_server_of_the_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_KEY", "someone's cloud")
     monkeypatch.setenv("PREFECT_API_URL", "https://elsewhere.example/api")
     database = "postgresql://postgres:secret@127.0.0.1:5433/wishcraft"
-    environment = children_environment(
+    environment = child_environment(
         Workspace(tmp_path), "mark", Ports(8000, 4200, 9000, 9001, 9002), Stores(database, None, "redis://r")
     )
     assert "PREFECT_API_KEY" not in environment
@@ -92,32 +92,32 @@ def test_children_see_no_other_prefect_than_the_stacks(tmp_path: Path, monkeypat
     )
 
 
-def test_one_port_for_two_is_refused_before_anything_starts() -> None:
+def test_same_port_for_api_and_prefect_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="API_PORT and PREFECT_PORT are both 8303"):
         Ports(api=8303, prefect=8303, shopify=1, mailbox=2, smtp=3)
 
 
 @pytest.mark.parametrize("password", ["", "ops:pass:word"])
-def test_prefects_password_is_the_only_prefect_variable_that_passes_to_the_children(
+def test_children_inherit_no_prefect_variable_but_the_password(
     password: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", password)
-    environment = children_environment(
+    environment = child_environment(
         Workspace(tmp_path), "mark", Ports(1, 2, 3, 4, 5), Stores("postgresql://db/w", None, "")
     )
     asked, shown = environment.get("PREFECT_SERVER_API_AUTH_STRING"), environment.get("PREFECT_API_AUTH_STRING")
     assert (asked, shown) == ((password, password) if password else (None, None))
 
 
-def test_the_board_says_that_prefect_asks_for_a_password_and_not_which(
+def test_description_mentions_the_prefect_password_but_does_not_contain_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PREFECT_API_AUTH_STRING", raising=False)
     workspace = Workspace(tmp_path)
     stores = Stores("postgresql://db/w", "postgresql://analyst@db/w", "redis://r")
-    environment = children_environment(workspace, "mark", Ports(1, 2, 3, 4, 5), stores)
-    open_to_all = read_board(workspace, environment)
-    locked = read_board(workspace, environment | {"PREFECT_API_AUTH_STRING": "ops:secret"})
-    assert "asks for PREFECT_API_AUTH_STRING" not in describe(open_to_all)
-    assert "asks for PREFECT_API_AUTH_STRING" in describe(locked)
+    environment = child_environment(workspace, "mark", Ports(1, 2, 3, 4, 5), stores)
+    open_to_all = read_stack_info(workspace, environment)
+    locked = read_stack_info(workspace, environment | {"PREFECT_API_AUTH_STRING": "ops:secret"})
+    assert "login: PREFECT_API_AUTH_STRING" not in describe(open_to_all)
+    assert "login: PREFECT_API_AUTH_STRING" in describe(locked)
     assert "secret" not in describe(locked)

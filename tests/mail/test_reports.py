@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from deployments.sandbox.mailbox.letters import Letterbox
+from deployments.sandbox.mailbox.messages import Mailbox
 from wishcraft.mail.providers.smtp import SmtpMailer
 from wishcraft.reports.html import Report, as_mail
 from wishcraft.reports.markdown import link, table
@@ -19,12 +19,12 @@ REPORT = Report(
 )
 
 
-async def test_report_arrives_with_its_plots_embedded(mail_settings: dict[str, Any], mailbox: Letterbox) -> None:
+async def test_report_arrives_with_its_plots_embedded(mail_settings: dict[str, Any], mailbox: Mailbox) -> None:
     mailer = SmtpMailer(mail_settings["smtp_url"], "registry@wishcraft.example")
     await mailer.send(as_mail(REPORT, "ops@wishcraft.example", "<one@wishcraft.example>"))
     await mailer.close()
-    [letter] = mailbox.letters
-    message = letter.message
+    [received] = mailbox.messages
+    message = received.parsed
     assert message["Subject"] == "Service levels: All is well."
     assert message["List-Unsubscribe"] is None
     [picture] = [part for part in message.walk() if part.get_content_type() == "image/png"]
@@ -52,12 +52,12 @@ def test_text_has_no_markdown_syntax() -> None:
     ]
 
 
-async def test_long_verdict_is_cut_at_a_word_in_the_subject(mail_settings: dict[str, Any], mailbox: Letterbox) -> None:
+async def test_long_verdict_is_cut_at_a_word_in_the_subject(mail_settings: dict[str, Any], mailbox: Mailbox) -> None:
     report = replace(REPORT, verdict="Look at this: " + "shop.example " * 50)
     mailer = SmtpMailer(mail_settings["smtp_url"], "registry@wishcraft.example")
     await mailer.send(as_mail(report, "ops@wishcraft.example", "<one@wishcraft.example>"))
     await mailer.close()
-    subject = str(mailbox.letters[0].message["Subject"])
+    subject = str(mailbox.messages[0].parsed["Subject"])
     assert 180 < len(subject) <= 200
     assert subject.endswith(" shop.example …")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
+from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from wishcraft.errors import (
     AddressRejected,
     ConfigurationError,
@@ -42,47 +42,47 @@ async def mailer(mail_settings: dict[str, Any]) -> AsyncIterator[SmtpMailer]:
     await mailer.close()
 
 
-async def test_mail_has_one_click_unsubscribe_headers(mailer: SmtpMailer, mailbox: Letterbox) -> None:
+async def test_mail_has_one_click_unsubscribe_headers(mailer: SmtpMailer, mailbox: Mailbox) -> None:
     await mailer.send(mail())
-    message = mailbox.letters[0].message
+    message = mailbox.messages[0].parsed
     assert message["List-Unsubscribe"] == f"<{mail().unsubscribe_url}>"
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
 
 
-async def test_machine_read_headers_are_on_one_line_and_never_encoded(mailer: SmtpMailer, mailbox: Letterbox) -> None:
+async def test_machine_read_headers_are_on_one_line_and_never_encoded(mailer: SmtpMailer, mailbox: Mailbox) -> None:
     message_id = "<a0c94820-f435-4704-b21c-d2bf53d8d0e3@a-shop-with-a-very-long-name.myshopify.com>"
     await mailer.send(mail(message_id=message_id))
-    lines = mailbox.letters[0].content.split(b"\r\n")
+    lines = mailbox.messages[0].content.split(b"\r\n")
     assert f"Message-ID: {message_id}".encode() in lines
     assert f"List-Unsubscribe: <{mail().unsubscribe_url}>".encode() in lines
 
 
-async def test_message_has_the_sender_name_and_the_given_message_id(mailer: SmtpMailer, mailbox: Letterbox) -> None:
+async def test_message_has_the_sender_name_and_the_given_message_id(mailer: SmtpMailer, mailbox: Mailbox) -> None:
     await mailer.send(mail())
-    letter = mailbox.letters[0]
-    assert (letter.sender, letter.recipients) == (SENDER, ["emma@example.com"])
-    assert letter.message["From"] == f"Maple & Pine <{SENDER}>"
-    assert letter.message["Message-ID"] == mail().message_id
-    assert letter.message["Auto-Submitted"] == "auto-generated"
-    assert [part.get_content_type() for part in letter.message.iter_parts()] == ["text/plain", "text/html"]
+    received = mailbox.messages[0]
+    assert (received.sender, received.recipients) == (SENDER, ["emma@example.com"])
+    assert received.parsed["From"] == f"Maple & Pine <{SENDER}>"
+    assert received.parsed["Message-ID"] == mail().message_id
+    assert received.parsed["Auto-Submitted"] == "auto-generated"
+    assert [part.get_content_type() for part in received.parsed.iter_parts()] == ["text/plain", "text/html"]
 
 
-async def test_names_and_subjects_cannot_inject_headers(mailer: SmtpMailer, mailbox: Letterbox) -> None:
+async def test_names_and_subjects_cannot_inject_headers(mailer: SmtpMailer, mailbox: Mailbox) -> None:
     await mailer.send(mail(sender_name='A "B"\r\nBcc: x@y.example', subject="Fête\r\nBcc: x@y.example"))
-    message = mailbox.letters[0].message
+    message = mailbox.messages[0].parsed
     assert message["Bcc"] is None
     assert message["Subject"] == "Fête Bcc: x@y.example"
     assert message["From"].addresses[0].display_name == 'A "B" Bcc: x@y.example'
 
 
-async def test_address_beyond_ascii_is_delivered(mailer: SmtpMailer, mailbox: Letterbox) -> None:
+async def test_address_beyond_ascii_is_delivered(mailer: SmtpMailer, mailbox: Mailbox) -> None:
     await mailer.send(mail("zoë@example.com"))
-    assert mailbox.letters[0].recipients == ["zoë@example.com"]
+    assert mailbox.messages[0].recipients == ["zoë@example.com"]
 
 
-async def test_mails_are_sent_concurrently(mailer: SmtpMailer, mailbox: Letterbox) -> None:
+async def test_mails_are_sent_concurrently(mailer: SmtpMailer, mailbox: Mailbox) -> None:
     await asyncio.gather(*(mailer.send(mail(f"guest{number}@example.com")) for number in range(8)))
-    assert len({letter.recipients[0] for letter in mailbox.letters}) == 8
+    assert len({received.recipients[0] for received in mailbox.messages}) == 8
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ async def test_mails_are_sent_concurrently(mailer: SmtpMailer, mailbox: Letterbo
     ],
 )
 async def test_refusal_shows_the_reply_codes_and_never_the_address(
-    mailer: SmtpMailer, mailbox: Letterbox, kind: FaultKind, error: type[Exception], codes: str
+    mailer: SmtpMailer, mailbox: Mailbox, kind: FaultKind, error: type[Exception], codes: str
 ) -> None:
     mailbox.set_fault(Fault(kind, "emma@example.com"))
     with pytest.raises(error) as caught:
@@ -103,24 +103,24 @@ async def test_refusal_shows_the_reply_codes_and_never_the_address(
     assert codes in str(caught.value)
     assert "emma" not in str(caught.value)
     await mailer.send(mail("hugo@example.com"))  # on the same connection
-    assert [letter.recipients for letter in mailbox.letters] == [["hugo@example.com"]]
+    assert [received.recipients for received in mailbox.messages] == [["hugo@example.com"]]
 
 
-async def test_lost_reply_means_outcome_unknown(mailer: SmtpMailer, mailbox: Letterbox) -> None:
+async def test_lost_reply_means_outcome_unknown(mailer: SmtpMailer, mailbox: Mailbox) -> None:
     mailbox.set_fault(Fault(FaultKind.DROP, remaining=1))
     with pytest.raises(MailOutcomeUnknown):
         await mailer.send(mail())
-    assert len(mailbox.letters) == 1
+    assert len(mailbox.messages) == 1
     await mailer.send(mail())
-    assert len(mailbox.letters) == 2
+    assert len(mailbox.messages) == 2
 
 
-async def test_server_that_hangs_means_outcome_unknown(mailer: SmtpMailer, mailbox: Letterbox) -> None:
+async def test_server_that_hangs_means_outcome_unknown(mailer: SmtpMailer, mailbox: Mailbox) -> None:
     mailbox.set_fault(Fault(FaultKind.HANG, remaining=1))
     with pytest.raises(MailOutcomeUnknown):
         await mailer.send(mail())
     await mailer.send(mail())
-    assert len(mailbox.letters) == 1
+    assert len(mailbox.messages) == 1
 
 
 async def test_unreachable_server_raises_mail_unavailable() -> None:

@@ -11,7 +11,7 @@ import yaml
 from fastapi import FastAPI
 from prefect.server.schemas.schedules import CronSchedule
 
-from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
+from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from deployments.sandbox.shopify import faults
 from deployments.sandbox.shopify.simulator import Options, Simulator
 from tests.support.alert_rules import ROOT, firing, queries
@@ -154,7 +154,7 @@ async def test_mails_that_are_not_sent_alert_by_outcome(
     well: Settings,
     demo: Demo,
     shop: ShopRef,
-    mailbox: Letterbox,
+    mailbox: Mailbox,
     kind: FaultKind,
     runs: int,
     alert: str,

@@ -21,14 +21,14 @@ def rows(today: date = TODAY, seed: int = 7) -> Any:
     return ShopRowMaker(DEMO_SHOPS[0], seed, today, 0).make(range(30))
 
 
-def test_the_same_seed_and_day_make_the_same_rows() -> None:
+def test_same_seed_and_day_generate_the_same_rows() -> None:
     assert rows() == rows()
     assert rows(seed=8) != rows()
     first, again, other = (HistoryMaker(DEMO_SHOPS[0], seed, TODAY).make(rows().registries) for seed in (7, 7, 8))
     assert first == again != other
 
 
-def test_what_is_purchased_is_the_sum_of_live_purchases(demo: Demo) -> None:
+def test_purchased_quantity_is_the_sum_of_live_purchases(demo: Demo) -> None:
     drifted = demo.execute(
         """SELECT i.id FROM registry_items i LEFT JOIN purchases p
                ON p.item_id = i.id AND p.status IN ('pending', 'confirmed')
@@ -37,7 +37,7 @@ def test_what_is_purchased_is_the_sum_of_live_purchases(demo: Demo) -> None:
     assert drifted == []
 
 
-def test_the_usual_size_has_every_kind_of_registry(demo: Demo, settings: Settings) -> None:
+def test_default_size_has_every_kind_of_registry(demo: Demo, settings: Settings) -> None:
     demo.execute("TRUNCATE shops, pending_invalidations CASCADE")
     assert seed(settings, 200, 2026, TODAY)
     assert demo.execute("SELECT count(*) FROM registries").fetchone() == (200,)
@@ -51,7 +51,7 @@ def test_the_usual_size_has_every_kind_of_registry(demo: Demo, settings: Setting
     assert (zones, currencies) == (3, 3)
 
 
-def test_reminders_are_due_on_the_day_it_is_made(demo: Demo) -> None:
+def test_reminders_are_due_on_the_day_of_the_data(demo: Demo) -> None:
     due = demo.execute(
         "SELECT event_date - %s FROM registries WHERE status = 'active' AND event_date - %s IN (1, 7)", [TODAY, TODAY]
     ).fetchall()
@@ -70,35 +70,33 @@ def test_reminders_are_due_on_the_day_it_is_made(demo: Demo) -> None:
         ("sessions", "expires_at < %s", "expires_at > %s"),
     ],
 )  # fmt: skip
-def test_the_cleanups_find_something_to_do_and_something_to_keep(demo: Demo, table: str, past: str, kept: str) -> None:
+def test_cleanups_have_rows_to_delete_and_rows_to_keep(demo: Demo, table: str, past: str, kept: str) -> None:
     for condition in (past, kept):
         query = f"SELECT count(*) FROM {table} WHERE {condition}"  # noqa: S608  this file's own words
         [(count,)] = demo.execute(query.encode(), [TODAY]).fetchall()
         assert count > 0, condition
 
 
-def test_a_database_with_shops_is_left_alone(demo: Demo, settings: Settings) -> None:
+def test_database_with_shops_is_not_seeded(demo: Demo, settings: Settings) -> None:
     before = demo.execute("SELECT count(*) FROM registries").fetchone()
     assert not seed(settings, 200, 2026, TODAY)
     assert demo.execute("SELECT count(*) FROM registries").fetchone() == before
 
 
-def test_new_rows_go_on_after_the_demos_ids(demo: Demo) -> None:
+def test_new_rows_get_ids_after_those_of_the_demo_data(demo: Demo) -> None:
     last = demo.execute("SELECT max(id) FROM registry_items").fetchone()
     following = demo.execute("SELECT nextval(pg_get_serial_sequence('registry_items', 'id'))").fetchone()
     assert last
     assert following == (last[0] + 1,)
 
 
-def test_access_codes_are_kept_as_hashes() -> None:
+def test_access_codes_are_stored_as_hashes() -> None:
     hashes = {registry["access_code_hash"] for registry in rows().registries} - {None}
     assert hashes
     assert all(each.startswith("$argon2id$") and ACCESS_CODE not in each for each in hashes)
 
 
-def test_the_card_keeps_keys_that_work_and_replaces_those_that_do_not(
-    demo: Demo, settings: Settings, tmp_path: Path
-) -> None:
+def test_demo_info_keeps_valid_keys_and_replaces_revoked_ones(demo: Demo, settings: Settings, tmp_path: Path) -> None:
     card = tmp_path / "demo.json"
     write_card(settings, card)
     first = json.loads(card.read_text())["shops"]
@@ -112,7 +110,7 @@ def test_the_card_keeps_keys_that_work_and_replaces_those_that_do_not(
     assert card.stat().st_mode & 0o777 == 0o600
 
 
-def test_guests_do_nothing_before_there_is_something_to_do_it_with(demo: Demo, settings: Settings) -> None:
+def test_demo_events_are_in_a_plausible_order(demo: Demo, settings: Settings) -> None:
     demo.execute("TRUNCATE shops, pending_invalidations CASCADE")
     assert seed(settings, 200, 2026, TODAY)
     for impossible in (
@@ -129,7 +127,7 @@ def test_guests_do_nothing_before_there_is_something_to_do_it_with(demo: Demo, s
         assert demo.execute(impossible.encode()).fetchall() == [], impossible
 
 
-def test_analysts_find_something_of_everything(demo: Demo, settings: Settings) -> None:
+def test_demo_data_has_every_case_that_reports_show(demo: Demo, settings: Settings) -> None:
     demo.execute("TRUNCATE shops, pending_invalidations CASCADE")
     assert seed(settings, 200, 2026, TODAY)
     for interesting in (

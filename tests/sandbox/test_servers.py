@@ -21,7 +21,7 @@ from wishcraft.errors import ConfigurationError
 Server = Callable[..., AbstractContextManager[str]]
 
 
-def test_postgres_starts_in_a_folder_that_only_its_owner_may_enter(tmp_path: Path) -> None:
+def test_postgres_starts_in_a_private_folder(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     with postgres(tmp_path, durable=False) as url, psycopg.connect(url) as connection:
         assert connection.info.server_version // 10_000 == 18
@@ -37,7 +37,7 @@ def test_postgres_keeps_its_data_and_its_port(tmp_path: Path) -> None:
     assert first == second
 
 
-def test_postgres_starts_again_after_it_was_killed(tmp_path: Path) -> None:
+def test_postgres_restarts_after_a_kill(tmp_path: Path) -> None:
     with postgres(tmp_path, durable=False):
         _postmaster(tmp_path).kill()
     assert (tmp_path / "postgres" / "postmaster.pid").exists()
@@ -45,7 +45,7 @@ def test_postgres_starts_again_after_it_was_killed(tmp_path: Path) -> None:
         pass
 
 
-def test_a_lock_file_whose_process_id_is_another_programs_now_does_not_prevent_a_start(tmp_path: Path) -> None:
+def test_lock_file_with_the_pid_of_another_program_does_not_prevent_a_start(tmp_path: Path) -> None:
     with postgres(tmp_path, durable=False):
         pass
     (tmp_path / "postgres" / "postmaster.pid").write_text(f"{os.getpid()}\n{tmp_path / 'postgres'}\n")
@@ -53,13 +53,13 @@ def test_a_lock_file_whose_process_id_is_another_programs_now_does_not_prevent_a
         pass
 
 
-def test_a_killed_initdb_is_begun_anew(tmp_path: Path) -> None:
+def test_interrupted_initdb_is_repeated(tmp_path: Path) -> None:
     (tmp_path / "postgres.unfinished" / "base").mkdir(parents=True)
     with postgres(tmp_path, durable=False) as url, psycopg.connect(url):
         pass
 
 
-def test_data_of_another_major_version_is_named_in_one_line(tmp_path: Path) -> None:
+def test_data_of_another_major_version_is_refused_in_one_line(tmp_path: Path) -> None:
     data = tmp_path / "postgres"
     data.mkdir()
     (data / "PG_VERSION").write_text("16\n")
@@ -69,7 +69,7 @@ def test_data_of_another_major_version_is_named_in_one_line(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("server", [postgres, valkey])
-def test_a_port_in_use_is_named_in_one_line(server: Server, tmp_path: Path) -> None:
+def test_port_in_use_is_refused_in_one_line(server: Server, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigurationError, match=f"127.0.0.1:{port}: the port is in use") as caught:
@@ -78,7 +78,7 @@ def test_a_port_in_use_is_named_in_one_line(server: Server, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("server", [postgres, valkey])
-def test_a_folder_that_cannot_be_written_is_named_in_one_line(server: Server, tmp_path: Path) -> None:
+def test_read_only_folder_is_refused_in_one_line(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match=r"cannot write .*file") as caught:
         server(tmp_path / "file").__enter__()
@@ -94,7 +94,7 @@ def test_valkey_keeps_its_data_and_its_port(tmp_path: Path) -> None:
     assert first == second
 
 
-def test_killing_the_parent_leaves_no_server_behind(tmp_path: Path) -> None:
+def test_killed_parent_leaves_no_server_process(tmp_path: Path) -> None:
     code = """
 import sys, pathlib, time
 from deployments.sandbox.postgres import postgres

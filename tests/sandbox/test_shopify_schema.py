@@ -42,22 +42,22 @@ def official() -> GraphQLSchema:
 
 
 @pytest.mark.parametrize("name", [type_.name for type_ in OWN_TYPES])
-def test_a_type_of_the_simulator_is_part_of_the_official_one(name: str, official: GraphQLSchema) -> None:
+def test_simulator_type_is_part_of_the_official_type(name: str, official: GraphQLSchema) -> None:
     assert list(differences(name, official)) == []
 
 
-def test_the_operations_start_from_the_official_roots(official: GraphQLSchema) -> None:
+def test_root_types_are_the_official_ones(official: GraphQLSchema) -> None:
     assert str(SCHEMA.query_type) == str(official.query_type)
     assert str(SCHEMA.mutation_type) == str(official.mutation_type)
 
 
 @pytest.mark.parametrize("document", QUERIES)
-def test_a_document_of_the_client_is_valid_at_shopify(document: str, official: GraphQLSchema) -> None:
+def test_client_query_is_valid_for_the_official_schema(document: str, official: GraphQLSchema) -> None:
     assert validate(official, parse(document)) == []
 
 
 @pytest.mark.parametrize("document", QUERIES)
-def test_a_document_of_the_client_is_valid_at_the_simulator(document: str) -> None:
+def test_client_query_is_valid_for_the_simulator_schema(document: str) -> None:
     assert validate(SCHEMA, parse(document)) == []
 
 
@@ -79,7 +79,7 @@ def test_a_document_of_the_client_is_valid_at_the_simulator(document: str) -> No
         ("type PageInfo {", "type PageInfo implements Node { id: ID!", "PageInfo does not implement Node"),
     ],
 )
-def test_a_difference_is_noticed(there: str, altered: str, noticed: str, official: GraphQLSchema) -> None:
+def test_schema_difference_is_detected(there: str, altered: str, noticed: str, official: GraphQLSchema) -> None:
     sdl = print_schema(SCHEMA)
     assert there in sdl
     ours = build_schema(sdl.replace(there, altered))

@@ -16,7 +16,7 @@ import pytest
 
 from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.shopify.app import create_app
-from deployments.sandbox.shopify.bulk import MOST_RUNNING
+from deployments.sandbox.shopify.bulk import MAX_RUNNING
 from deployments.sandbox.shopify.credentials import LIFETIME, Credentials
 from deployments.sandbox.shopify.faults import FaultKind
 from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options, Simulator
@@ -31,7 +31,7 @@ class Shop:
     def __init__(self, http: httpx.AsyncClient, simulator: Simulator) -> None:
         self.http = http
         self.simulator = simulator
-        self.ids = simulator.shops[DEMO.domain].stock.variant_ids()
+        self.ids = simulator.shops[DEMO.domain].inventory.variant_ids()
 
     async def post(
         self, document: str, /, token: str = DEMO.access_token, version: str = "2026-10", **variables: Any
@@ -65,21 +65,21 @@ NODES = "query($ids: [ID!]!) { nodes(ids: $ids) { id ... on ProductVariant { pro
 PAGE = "query($after: String) { productVariants(first: 100, after: $after) { nodes { id } pageInfo { hasNextPage endCursor } } }"  # noqa: E501  one query
 
 
-async def test_another_api_version_is_not_found(shop: Shop) -> None:
+async def test_unknown_api_version_is_404(shop: Shop) -> None:
     assert (await shop.post("{ shop { id } }", version="2024-01")).status_code == 404
 
 
-async def test_a_shop_that_does_not_exist_is_not_found(shop: Shop) -> None:
+async def test_unknown_shop_is_404(shop: Shop) -> None:
     assert (await shop.http.get("/other.myshopify.com/requests")).status_code == 404
 
 
 @pytest.mark.parametrize("token", ["", "shpat_wrong", DEMO_SHOPS[1].access_token])
-async def test_a_bad_token_is_refused_in_shopifys_words(token: str, shop: Shop) -> None:
+async def test_invalid_token_is_refused_with_shopifys_message(token: str, shop: Shop) -> None:
     response = await shop.post("{ shop { id } }", token=token)
     assert (response.status_code, response.json()) == (401, BAD_TOKEN)
 
 
-async def test_a_body_without_a_query_is_a_bad_request(shop: Shop) -> None:
+async def test_body_without_a_query_is_a_bad_request(shop: Shop) -> None:
     url, headers = f"/{DEMO.domain}/admin/api/2026-10/graphql.json", {"X-Shopify-Access-Token": DEMO.access_token}
     assert (await shop.http.post(url, content=b"nonsense", headers=headers)).status_code == 400
 
@@ -92,7 +92,7 @@ async def test_a_body_without_a_query_is_a_bad_request(shop: Shop) -> None:
         (["gid://other/X/7"], "INVALID_VARIABLE"),
     ],
 )
-async def test_ids_out_of_bounds_are_refused(ids: list[str], code: str, shop: Shop) -> None:
+async def test_too_many_or_invalid_ids_are_refused(ids: list[str], code: str, shop: Shop) -> None:
     answer = await shop.ask(NODES, ids=ids)
     assert "data" not in answer
     assert answer["errors"][0]["extensions"]["code"] == code
@@ -101,7 +101,7 @@ async def test_ids_out_of_bounds_are_refused(ids: list[str], code: str, shop: Sh
 @pytest.mark.parametrize(
     "query", ["{ nothing }", "{ shop { id }", "query($n: Int!) { products(first: $n) { nodes { id } } }"]
 )
-async def test_what_does_not_fit_the_schema_is_refused_without_data(query: str, shop: Shop) -> None:
+async def test_invalid_query_is_refused_without_data(query: str, shop: Shop) -> None:
     answer = await shop.ask(query)
     assert answer["errors"]
     assert "data" not in answer
@@ -118,19 +118,19 @@ async def test_what_does_not_fit_the_schema_is_refused_without_data(query: str, 
         ('mutation { bulkOperationRunQuery(query: "{ products { nodes { id } } }") { bulkOperation { id } } }', 10, 10),
     ],
 )
-async def test_a_query_costs_what_its_parts_cost(query: str, requested: int, actual: int, shop: Shop) -> None:
+async def test_query_cost_is_the_sum_of_its_parts(query: str, requested: int, actual: int, shop: Shop) -> None:
     cost = (await shop.ask(query))["extensions"]["cost"]
     assert (cost["requestedQueryCost"], cost["actualQueryCost"]) == (requested, actual)
     assert cost["throttleStatus"] == {"maximumAvailable": 2000, "currentlyAvailable": 2000 - actual, "restoreRate": 100}
 
 
-async def test_a_query_over_a_thousand_points_is_refused_and_free(shop: Shop) -> None:
+async def test_query_over_a_thousand_points_is_refused_and_costs_nothing(shop: Shop) -> None:
     answer = await shop.ask("{ products(first: 250) { nodes { variants(first: 10) { nodes { id } } } } }")
     assert answer["errors"][0]["extensions"]["code"] == "MAX_COST_EXCEEDED"
     assert (await shop.control("GET", "requests"))["points_spent"] == 0
 
 
-async def test_an_empty_bucket_throttles_until_the_limit_is_lifted(shop: Shop) -> None:
+async def test_empty_bucket_throttles_until_the_rate_limit_is_disabled(shop: Shop) -> None:
     shop.simulator.shops[DEMO.domain].bucket.drain()
     answer = await shop.ask("{ shop { id } }")
     assert "data" not in answer
@@ -141,7 +141,7 @@ async def test_an_empty_bucket_throttles_until_the_limit_is_lifted(shop: Shop) -
     assert (await shop.control("GET", "requests"))["throttled"] == 1
 
 
-async def test_pages_lead_through_all_variants(shop: Shop) -> None:
+async def test_pagination_returns_all_variants(shop: Shop) -> None:
     seen: list[str] = []
     after = None
     more = True
@@ -152,7 +152,7 @@ async def test_pages_lead_through_all_variants(shop: Shop) -> None:
     assert seen == gids(shop.ids)
 
 
-async def test_inventory_levels_hold_the_quantities_asked_for(shop: Shop) -> None:
+async def test_inventory_levels_have_the_requested_quantities(shop: Shop) -> None:
     await shop.control("PATCH", f"variants/{shop.ids[0]}", {"quantity": 17})
     query = 'query($ids: [ID!]!) { nodes(ids: $ids) { ... on ProductVariant { inventoryItem { inventoryLevels(first: 1) { nodes { quantities(names: ["available"]) { name quantity } } } } } } }'  # noqa: E501  one query
     [node] = (await shop.ask(query, ids=gids(shop.ids[:1])))["data"]["nodes"]
@@ -177,24 +177,24 @@ ALIASES = "{ products { nodes { id " + " ".join(f"v{n}: variants {{ nodes {{ id 
         ("{ products { edges { node { variants { nodes { id } } } } } }", "must select `id`"),
     ],
 )
-async def test_a_query_that_may_not_run_in_bulk_is_refused(query: str, reason: str, shop: Shop) -> None:
+async def test_query_that_cannot_run_in_bulk_is_refused(query: str, reason: str, shop: Shop) -> None:
     payload = (await shop.ask(START, query=query))["data"]["bulkOperationRunQuery"]
     assert payload["bulkOperation"] is None
     assert payload["userErrors"][0]["code"] == "INVALID"
     assert reason in payload["userErrors"][0]["message"]
 
 
-async def test_no_more_than_five_bulk_operations_run_at_once() -> None:
+async def test_at_most_five_bulk_operations_run_at_once() -> None:
     app = create_app(Options(products=2, bulk_seconds=3600))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shopify.test") as http:
         shop = Shop(http, app.state.simulator)
-        answers = [await shop.ask(START, query="{ products { nodes { id } } }") for _ in range(MOST_RUNNING + 1)]
+        answers = [await shop.ask(START, query="{ products { nodes { id } } }") for _ in range(MAX_RUNNING + 1)]
     errors = [answer["data"]["bulkOperationRunQuery"]["userErrors"] for answer in answers]
-    assert errors[:MOST_RUNNING] == [[]] * MOST_RUNNING
-    assert errors[MOST_RUNNING][0]["code"] == "LIMIT_REACHED"
+    assert errors[:MAX_RUNNING] == [[]] * MAX_RUNNING
+    assert errors[MAX_RUNNING][0]["code"] == "LIMIT_REACHED"
 
 
-async def test_a_bulk_operation_goes_through_its_states_to_a_file(shop: Shop) -> None:
+async def test_bulk_operation_completes_with_a_file(shop: Shop) -> None:
     started = (await shop.ask(START, query="{ productVariants { edges { node { id } } } }"))["data"]
     operation = started["bulkOperationRunQuery"]["bulkOperation"]
     assert operation["status"] == "CREATED"
@@ -209,14 +209,14 @@ async def test_a_bulk_operation_goes_through_its_states_to_a_file(shop: Shop) ->
     assert (await shop.http.get(f"/{DEMO.domain}/downloads/guessed.jsonl")).status_code == 404
 
 
-async def test_a_variant_changed_by_hand_is_seen_by_the_app_and_left_alone_by_the_tick(shop: Shop) -> None:
+async def test_variant_changed_by_hand_is_served_and_not_changed_by_the_tick(shop: Shop) -> None:
     number = shop.ids[0]
     change = {"price": "9.90", "quantity": 3, "policy": "continue", "product_active": False, "compare_at_price": None}
     changed = await shop.control("PATCH", f"variants/{number}", change)
     assert (changed["price"], changed["quantity"], changed["by_hand"]) == ("9.90", 3, True)
     before = await shop.control("GET", "variants?limit=250")
     for _ in range(2000):
-        shop.simulator.shops[DEMO.domain].stock.tick()
+        shop.simulator.shops[DEMO.domain].inventory.tick()
     after = await shop.control("GET", "variants?limit=250")
     assert after["variants"][0] == before["variants"][0]
     assert sum(new != old for new, old in zip(after["variants"], before["variants"], strict=True)) > 200
@@ -230,16 +230,16 @@ async def test_a_variant_changed_by_hand_is_seen_by_the_app_and_left_alone_by_th
     }
 
 
-async def test_the_tick_changes_the_same_things_for_the_same_seed() -> None:
-    stocks = [Simulator(Options(products=20, clock=lambda: 0.0)).shops[DEMO.domain].stock for _ in range(2)]
+async def test_tick_is_deterministic_for_a_seed() -> None:
+    stocks = [Simulator(Options(products=20, clock=lambda: 0.0)).shops[DEMO.domain].inventory for _ in range(2)]
     for stock in stocks:
         for _ in range(50):
             stock.tick()
-    first, second = ([stock.known(number) for number in stock.variant_ids()] for stock in stocks)
+    first, second = ([stock.find_or_deleted(number) for number in stock.variant_ids()] for stock in stocks)
     assert first == second
 
 
-def test_as_a_program_it_lives_by_itself_and_knows_the_app_of_the_environment(tmp_path: Path) -> None:
+def test_program_changes_its_inventory_and_reads_the_app_from_the_environment(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     program = (sys.executable, "-m", "deployments.sandbox.shopify", "--port", str(port))
@@ -264,7 +264,7 @@ def test_as_a_program_it_lives_by_itself_and_knows_the_app_of_the_environment(tm
     assert answer.json()["access_token"] in (tmp_path / "tokens.json").read_text(encoding="utf-8")
 
 
-async def test_a_deleted_variant_can_be_restored(shop: Shop) -> None:
+async def test_deleted_variant_can_be_restored(shop: Shop) -> None:
     number = shop.ids[0]
     await shop.control("DELETE", f"variants/{number}")
     assert (await shop.ask(NODES, ids=gids([number])))["data"]["nodes"] == [None]
@@ -273,7 +273,7 @@ async def test_a_deleted_variant_can_be_restored(shop: Shop) -> None:
     assert (await shop.ask(NODES, ids=gids([number])))["data"]["nodes"][0]["id"] == gids([number])[0]
 
 
-async def test_faults_are_counted_down_and_switched_off(shop: Shop) -> None:
+async def test_faults_are_counted_down_and_removed(shop: Shop) -> None:
     assert await shop.control("PUT", "faults", {"kind": "server_error", "remaining": 1})
     assert (await shop.post("{ shop { id } }")).status_code == 503
     assert (await shop.post("{ shop { id } }")).status_code == 200
@@ -282,7 +282,7 @@ async def test_faults_are_counted_down_and_switched_off(shop: Shop) -> None:
     assert await shop.control("PUT", "faults", {"kind": "malformed", "remaining": 0}) == []
 
 
-async def test_a_token_is_exchanged_for_the_apps_own_secret_only(shop: Shop) -> None:
+async def test_token_is_issued_only_for_the_secret_of_the_app(shop: Shop) -> None:
     url = f"/{DEMO.domain}/admin/oauth/access_token"
     good = {
         "client_id": API_KEY,
@@ -310,7 +310,7 @@ def test_issued_tokens_survive_a_restart(tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o077 == 0
 
 
-async def test_the_page_for_people_needs_nothing_from_elsewhere(shop: Shop) -> None:
+async def test_page_loads_no_external_resources(shop: Shop) -> None:
     page = await shop.http.get("/")
     assert page.headers["Content-Type"].startswith("text/html")
     assert "://" not in page.text

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
-from deployments.sandbox.shopify.stock import VariantChange
+from deployments.sandbox.shopify.inventory import VariantChange
 from tests.support.shopify_world import SHOP, World
 from wishcraft.domain.inventory import InventoryPolicy, VariantReading
 from wishcraft.errors import BulkOperationFailed, ShopifyQueryInvalid, ShopifyThrottled, ShopifyUnavailable
@@ -22,10 +22,10 @@ async def read_all_in_bulk(world: World) -> list[VariantReading]:
 
 async def test_variant_is_read_as_the_shop_has_it(world: World) -> None:
     [number] = world.ids(1)
-    variant = world.shop.stock.known(number)
+    variant = world.shop.inventory.find_or_deleted(number)
     assert variant
     fields = {"price": Decimal("12.5"), "compare_at_price": None, "quantity": -2, "policy": InventoryPolicy.CONTINUE}
-    world.shop.stock.change(variant, VariantChange(fields, product_active=False))
+    world.shop.inventory.change(variant, VariantChange(fields, product_active=False))
     reading = (await read_variants(world.client, SHOP, [number]))[number]
     assert reading == VariantReading(
         variant_id=number,
@@ -60,9 +60,9 @@ async def test_no_ids_need_no_request(world: World) -> None:
 
 async def test_deleted_variant_is_read_as_none(world: World) -> None:
     kept, deleted = world.ids(2)
-    variant = world.shop.stock.known(deleted)
+    variant = world.shop.inventory.find_or_deleted(deleted)
     assert variant
-    world.shop.stock.change(variant, VariantChange({"deleted": True}))
+    world.shop.inventory.change(variant, VariantChange({"deleted": True}))
     readings = await read_variants(world.client, SHOP, [deleted, kept, 1])
     assert readings[kept] is not None
     assert readings[deleted] is None
@@ -70,17 +70,17 @@ async def test_deleted_variant_is_read_as_none(world: World) -> None:
 
 
 async def test_bulk_and_nodes_read_the_same(world: World) -> None:
-    ids = world.shop.stock.variant_ids()
+    ids = world.shop.inventory.variant_ids()
     assert len(ids) > MAX_IDS
     by_id = await read_variants(world.client, SHOP, ids[:250]) | await read_variants(world.client, SHOP, ids[250:])
     assert {reading.variant_id: reading for reading in await read_all_in_bulk(world)} == by_id
 
 
 async def test_empty_shop_has_an_empty_bulk_result(world: World) -> None:
-    for number in world.shop.stock.variant_ids():
-        variant = world.shop.stock.known(number)
+    for number in world.shop.inventory.variant_ids():
+        variant = world.shop.inventory.find_or_deleted(number)
         assert variant
-        world.shop.stock.change(variant, VariantChange({"deleted": True}))
+        world.shop.inventory.change(variant, VariantChange({"deleted": True}))
     assert await read_all_in_bulk(world) == []
 
 
@@ -150,7 +150,7 @@ async def test_children_carry_the_id_of_their_parent(world: World) -> None:
     records = [record async for record in bulk_objects(world.client, SHOP, query)]
     products = {record["id"] for record in records if "__parentId" not in record}
     children = [record for record in records if "__parentId" in record]
-    assert len(children) == len(world.shop.stock.variant_ids())
+    assert len(children) == len(world.shop.inventory.variant_ids())
     assert {child["__parentId"] for child in children} == products
 
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import httpx
 
-SOON: Final = 10  # seconds: the shortest that a proactive trigger takes
-PATIENCE: Final = 240  # seconds: what takes a moment may take minutes on a machine with much else to do
+SHORTEST_TRIGGER_SECONDS: Final = 10  # seconds: the shortest that a proactive trigger takes
+WAIT_SECONDS: Final = 240  # seconds: what takes a moment may take minutes on a machine with much else to do
 
 
 def post(http: httpx.Client, path: str, body: dict[str, Any]) -> Any:
@@ -30,31 +30,31 @@ def set_state(http: httpx.Client, run: str, state: str, message: str = "", name:
     assert post(http, f"/flow_runs/{run}/set_state", body)["status"] == "ACCEPT"
 
 
-def state_of(http: httpx.Client, run: str) -> dict[str, Any]:
+def read_state(http: httpx.Client, run: str) -> dict[str, Any]:
     state: dict[str, Any] = http.get(f"/flow_runs/{run}").raise_for_status().json()["state"]
     return state
 
 
-def tasks_of(http: httpx.Client, run: str) -> list[str]:
+def running_shop_tasks(http: httpx.Client, run: str) -> list[str]:
     """The tasks that are at work on shops."""
     query = {"flow_runs": {"id": {"any_": [run]}}, "task_runs": {"state": {"type": {"any_": ["RUNNING"]}}}}
     return [each["name"] for each in post(http, "/task_runs/filter", query) if not each["name"].startswith("find")]
 
 
 @contextmanager
-def hastened(http: httpx.Client, name: str) -> Iterator[None]:
-    """The automation of that name, with SOON in the place of its time."""
+def shortened_trigger(http: httpx.Client, name: str) -> Iterator[None]:
+    """The automation of that name, with SHORTEST_TRIGGER_SECONDS in the place of its time."""
     [automation] = [each for each in post(http, "/automations/filter", {}) if each["name"] == name]
     path = f"/automations/{automation['id']}"
     body = {key: automation[key] for key in ("name", "description", "enabled", "trigger", "actions")}
-    http.put(path, json=body | {"trigger": body["trigger"] | {"within": SOON}}).raise_for_status()
+    http.put(path, json=body | {"trigger": body["trigger"] | {"within": SHORTEST_TRIGGER_SECONDS}}).raise_for_status()
     yield
     http.put(path, json=body).raise_for_status()
 
 
-async def becomes(condition: Callable[[], bool]) -> None:
+async def wait_for(condition: Callable[[], bool]) -> None:
     """Wait for the condition, but not for ever."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + WAIT_SECONDS
     while not condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 
 from deployments.local.workspace import ROOT
-from tests.support.prefect_calls import PATIENCE
+from tests.support.prefect_calls import WAIT_SECONDS
 
 
 class Worker:
@@ -26,7 +26,7 @@ class Worker:
         """Ask it to end, and return its exit code; nothing of it may be left."""
         family = self.family()
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(PATIENCE)
+        code = self.process.wait(WAIT_SECONDS)
         _, left = psutil.wait_procs(family, timeout=60)
         assert not left
         return int(code)

@@ -89,7 +89,7 @@ class World:
         return self.simulator.shops[SHOP]
 
     def ids(self, count: int = 250) -> list[int]:
-        return self.shop.stock.variant_ids()[:count]
+        return self.shop.inventory.variant_ids()[:count]
 
     def another_client(
         self,

@@ -1,4 +1,4 @@
-"""The sandbox's mail server: it takes mail over SMTP, delivers none, and shows what came on a page.
+"""The sandbox's mail server: it receives mail over SMTP, delivers none, and shows it on a page.
 
-Faults make it refuse, put off, hang, or break off, for one address or for all.
+Faults make it refuse or defer a message, hang, or close the connection, for one address or for all.
 """

@@ -12,12 +12,12 @@ def main() -> None:
     """Serve until interrupted."""
     parser = argparse.ArgumentParser(
         "python -m deployments.sandbox.mailbox",
-        description="A mail server that keeps what it is sent, and shows it at http://127.0.0.1:PORT.",
+        description="A mail server that delivers nothing and shows received mail at http://127.0.0.1:PORT.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--smtp-port", type=int, default=4525, help="where it takes mail")
-    parser.add_argument("--port", type=int, default=4500, help="where it shows it")
-    parser.add_argument("--state", type=Path, help="file that keeps the mail from run to run")
+    parser.add_argument("--smtp-port", type=int, default=4525, help="port of the SMTP server")
+    parser.add_argument("--port", type=int, default=4500, help="port of the page")
+    parser.add_argument("--state", type=Path, help="file that keeps the mail between runs")
     arguments = parser.parse_args()
     app = create_app(arguments.smtp_port, arguments.state)
     uvicorn.run(app, host="127.0.0.1", port=arguments.port, log_level="warning")

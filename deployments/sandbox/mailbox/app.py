@@ -1,4 +1,4 @@
-"""The mail server's web side: a page for people, JSON for programs, and the faults' switches."""
+"""HTTP side of the mail server: a page for people, JSON for programs, and faults."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,14 +11,14 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
-from deployments.sandbox.mailbox.smtp import listen
+from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
+from deployments.sandbox.mailbox.smtp import start_smtp_server
 
 OPS: Final = "ops@wishcraft.example"
 
 
 class FaultSetting(BaseModel):
-    """A fault to switch on, or off with `remaining` 0; null stays on until then, a null `address` is any."""
+    """A fault to add; `remaining` 0 removes it, null keeps it until removed; a null `address` is every address."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -28,31 +28,31 @@ class FaultSetting(BaseModel):
 
 
 class Alert(BaseModel):
-    """What Prefect posts to ALERT_WEBHOOK_URL: the subject on the first line."""
+    """An alert as Prefect posts it to ALERT_WEBHOOK_URL: the first line is the subject."""
 
     text: str
 
 
 def create_app(smtp_port: int = 0, file: Path | None = None) -> FastAPI:
-    """The application; it listens for mail while it lives, and keeps it in `file` from run to run.
+    """Create the application. It runs the SMTP server during its lifespan and keeps the mail in `file` between runs.
 
-    `app.state.box` is what it keeps, and `app.state.smtp_port`, once it has started, where it takes mail.
+    `app.state.mailbox` is its `Mailbox`; after the start, `app.state.smtp_port` is the port of the SMTP server.
     """
     app = FastAPI(title="Mailbox", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
-    app.state.box, app.state.smtp_port = Letterbox(file), smtp_port
-    _add_routes(app, app.state.box)
+    app.state.mailbox, app.state.smtp_port = Mailbox(file), smtp_port
+    _add_routes(app, app.state.mailbox)
     return app
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    server = await listen(app.state.box, app.state.smtp_port)
+    server = await start_smtp_server(app.state.mailbox, app.state.smtp_port)
     app.state.smtp_port = server.sockets[0].getsockname()[1]
     yield
     server.close()
 
 
-def _add_routes(app: FastAPI, box: Letterbox) -> None:
+def _add_routes(app: FastAPI, mailbox: Mailbox) -> None:
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(Path(__file__).with_name("page.html"), media_type="text/html")
@@ -63,40 +63,40 @@ def _add_routes(app: FastAPI, box: Letterbox) -> None:
 
     @app.get("/messages")
     async def messages(to: str | None = None) -> list[dict[str, Any]]:
-        """What has come, the newest first; with `to`, what came for that address."""
-        return [each.outline() for each in reversed(box.letters) if to is None or to in each.recipients]
+        """Received messages, newest first; with `to`, those for that address."""
+        return [each.summary() for each in reversed(mailbox.messages) if to is None or to in each.recipients]
 
     @app.get("/messages/{number}")
     async def message(number: int) -> dict[str, Any]:
-        """One mail with its headers and both of its bodies."""
-        found = next((each for each in box.letters if each.number == number), None)
+        """One message with its headers and both bodies."""
+        found = next((each for each in mailbox.messages if each.number == number), None)
         if found is None:
             raise HTTPException(404, "no such message")
-        return found.whole()
+        return found.details()
 
     @app.post("/alerts", status_code=204)
     async def alert(alert: Alert) -> None:
-        """Keep it as a letter to ops, as the webhooks of many a mail gateway do."""
+        """Store an alert as a message to the operators."""
         subject, _, body = alert.text.partition("\n")
-        letter = EmailMessage()
-        letter["From"], letter["To"], letter["Subject"] = "alerts@wishcraft.example", OPS, subject
-        letter["Message-ID"] = make_msgid(domain="wishcraft.example")
-        letter.set_content(body)
-        box.take("alerts@wishcraft.example", [OPS], letter.as_bytes())
+        message = EmailMessage()
+        message["From"], message["To"], message["Subject"] = "alerts@wishcraft.example", OPS, subject
+        message["Message-ID"] = make_msgid(domain="wishcraft.example")
+        message.set_content(body)
+        mailbox.add("alerts@wishcraft.example", [OPS], message.as_bytes())
 
     @app.delete("/messages")
     async def empty() -> list[dict[str, Any]]:
-        """Throw all mail away."""
-        box.clear()
+        """Delete all messages."""
+        mailbox.clear()
         return []
 
     @app.get("/faults")
     async def faults() -> dict[str, Any]:
-        """The faults that are on, and the kinds that there are."""
-        return {"faults": box.faults, "kinds": list(FaultKind)}
+        """The active faults, and all kinds of faults."""
+        return {"faults": mailbox.faults, "kinds": list(FaultKind)}
 
     @app.put("/faults")
     async def set_fault(setting: FaultSetting) -> list[Fault]:
-        """Switch a fault on or off; answers with those that are on."""
-        box.set_fault(Fault(**setting.model_dump()))
-        return box.faults
+        """Add or remove a fault; returns the active ones."""
+        mailbox.set_fault(Fault(**setting.model_dump()))
+        return mailbox.faults

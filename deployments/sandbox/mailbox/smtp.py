@@ -5,9 +5,9 @@ from typing import Final, cast
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from deployments.sandbox.mailbox.letters import FaultKind, Letterbox
+from deployments.sandbox.mailbox.messages import FaultKind, Mailbox
 
-_SPOKEN: Final = {
+_REPLIES: Final = {
     FaultKind.AWAY: "421 4.3.2 Going down, come back later",
     FaultKind.DEFER: "451 4.7.1 Greylisted, try again later",
     FaultKind.REFUSE: "550 5.1.1 {address}: no such user here",
@@ -15,48 +15,50 @@ _SPOKEN: Final = {
 }
 
 
-class Doorman:
-    """Answers to SMTP's commands; the names of its methods are aiosmtpd's."""
+class SmtpHandler:
+    """Replies to SMTP commands; aiosmtpd prescribes the method names."""
 
-    def __init__(self, box: Letterbox) -> None:
-        self._box = box
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
 
-    async def handle_MAIL(  # noqa: N802  aiosmtpd's name
+    async def handle_MAIL(  # noqa: N802  name set by aiosmtpd
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        """Take the sender, or say that the server is going down."""
-        if self._box.strikes([], FaultKind.AWAY):
-            return _SPOKEN[FaultKind.AWAY]
+        """Accept the sender, or reply as the fault does."""
+        if self._mailbox.use_fault([], FaultKind.AWAY):
+            return _REPLIES[FaultKind.AWAY]
         envelope.mail_from = address
         envelope.mail_options.extend(options)
         return "250 2.1.0 OK"
 
-    async def handle_RCPT(  # noqa: N802  aiosmtpd's name
+    async def handle_RCPT(  # noqa: N802  name set by aiosmtpd
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
-        """Take the recipient, or say what the fault says."""
-        fault = self._box.strikes([address], FaultKind.DEFER, FaultKind.REFUSE)
+        """Accept the recipient, or reply as the fault does."""
+        fault = self._mailbox.use_fault([address], FaultKind.DEFER, FaultKind.REFUSE)
         if fault:
-            return _SPOKEN[fault].format(address=address)
+            return _REPLIES[fault].format(address=address)
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
 
     async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
-        """Keep the mail, or do as the fault says."""
-        fault = self._box.strikes(envelope.rcpt_tos, FaultKind.REJECT, FaultKind.HANG, FaultKind.DROP)
+        """Store the message, or act as the fault does."""
+        fault = self._mailbox.use_fault(envelope.rcpt_tos, FaultKind.REJECT, FaultKind.HANG, FaultKind.DROP)
         if fault is FaultKind.REJECT:
-            return _SPOKEN[fault]
+            return _REPLIES[fault]
         if fault is FaultKind.HANG:
-            await asyncio.Event().wait()  # until the client goes away
-        self._box.take(envelope.mail_from or "", envelope.rcpt_tos, envelope.original_content or b"")
+            await asyncio.Event().wait()  # until the client disconnects
+        self._mailbox.add(envelope.mail_from or "", envelope.rcpt_tos, envelope.original_content or b"")
         if fault is FaultKind.DROP:
             cast("asyncio.WriteTransport", server.transport).abort()
         return "250 2.0.0 Taken"
 
 
-async def listen(box: Letterbox, port: int) -> asyncio.Server:
-    """Serve SMTP on 127.0.0.1; port 0 is any that is free."""
+async def start_smtp_server(mailbox: Mailbox, port: int) -> asyncio.Server:
+    """Serve SMTP on 127.0.0.1; port 0 means any free port."""
     loop = asyncio.get_running_loop()
     return await loop.create_server(
-        lambda: SMTP(Doorman(box), enable_SMTPUTF8=True, hostname="mailbox.localhost", loop=loop), "127.0.0.1", port
+        lambda: SMTP(SmtpHandler(mailbox), enable_SMTPUTF8=True, hostname="mailbox.localhost", loop=loop),
+        "127.0.0.1",
+        port,
     )

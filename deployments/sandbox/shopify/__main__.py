@@ -18,10 +18,10 @@ def main() -> None:
         " SHOPIFY_API_KEY and SHOPIFY_API_SECRET say which app it knows, as they tell the app itself.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    usual = Options()
+    defaults = Options()
     parser.add_argument("--port", type=int, default=4400)
-    parser.add_argument("--products", type=int, default=usual.products, help="products per shop")
-    parser.add_argument("--seed", type=int, default=usual.seed)
+    parser.add_argument("--products", type=int, default=defaults.products, help="products per shop")
+    parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--tick", type=float, default=5.0, help="seconds between changes of stock; 0 for none")
     parser.add_argument("--bulk-seconds", type=float, default=1.0, help="how long a bulk operation takes to start")
     parser.add_argument("--state", type=Path, help="file that keeps the issued tokens from run to run")
@@ -33,8 +33,8 @@ def main() -> None:
         rate_limited=not arguments.no_rate_limit,
         tick_seconds=arguments.tick or None,
         state=arguments.state,
-        api_key=os.environ.get("SHOPIFY_API_KEY", usual.api_key),
-        api_secret=os.environ.get("SHOPIFY_API_SECRET", usual.api_secret),
+        api_key=os.environ.get("SHOPIFY_API_KEY", defaults.api_key),
+        api_secret=os.environ.get("SHOPIFY_API_SECRET", defaults.api_secret),
         bulk_seconds=arguments.bulk_seconds,
     )
     uvicorn.run(create_app(options), host="127.0.0.1", port=arguments.port, log_level="warning")

@@ -21,25 +21,25 @@ _UNAUTHORIZED: Final = {"errors": "[API] Invalid API key or access token (unreco
 router = APIRouter()
 
 
-async def the_simulator(request: Request) -> Simulator:
+async def get_simulator(request: Request) -> Simulator:
     """The application's simulator."""
     simulator: Simulator = request.app.state.simulator
     return simulator
 
 
-async def the_shop(shop: str, simulator: Annotated[Simulator, Depends(the_simulator)]) -> SimulatedShop:
+async def get_shop(shop: str, simulator: Annotated[Simulator, Depends(get_simulator)]) -> SimulatedShop:
     """The shop in the path, or 404."""
     if shop not in simulator.shops:
         raise HTTPException(404, "no such shop")
     return simulator.shops[shop]
 
 
-Shop = Annotated[SimulatedShop, Depends(the_shop)]
-TheSimulator = Annotated[Simulator, Depends(the_simulator)]
+ShopDep = Annotated[SimulatedShop, Depends(get_shop)]
+SimulatorDep = Annotated[Simulator, Depends(get_simulator)]
 
 
 @router.post("/{shop}/admin/api/{version}/graphql.json")
-async def graphql(version: str, shop: Shop, simulator: TheSimulator, request: Request) -> Response:
+async def graphql(version: str, shop: ShopDep, simulator: SimulatorDep, request: Request) -> Response:
     """Admin GraphQL."""
     if version != API_VERSION:
         return _json({"errors": "Not Found"}, 404)
@@ -54,13 +54,13 @@ async def graphql(version: str, shop: Shop, simulator: TheSimulator, request: Re
         return _json({"errors": {"query": "Required parameter missing or invalid"}}, 400)
     answer = shop.answer(query, variables, f"{request.base_url}{shop.demo.domain}/downloads")
     content = orjson.dumps(answer)
-    if shop.faults.strikes(FaultKind.MALFORMED):
+    if shop.faults.consume(FaultKind.MALFORMED):
         content = content[: len(content) // 2]
     return Response(content, media_type="application/json")
 
 
 @router.post("/{shop}/admin/oauth/access_token")
-async def exchange_token(shop: Shop, simulator: TheSimulator, request: Request) -> Response:
+async def exchange_token(shop: ShopDep, simulator: SimulatorDep, request: Request) -> Response:
     """A new pair of offline tokens for a refresh token."""
     raw = await request.body()
     is_json = "json" in request.headers.get("Content-Type", "")
@@ -86,13 +86,13 @@ async def exchange_token(shop: Shop, simulator: TheSimulator, request: Request) 
 
 
 @router.get("/{shop}/downloads/{key}")
-async def download(shop: Shop, key: str) -> Response:
+async def download(shop: ShopDep, key: str) -> Response:
     """A bulk operation's file: whoever knows its address may have it."""
     shop.counters.downloads += 1
     content = shop.file(key)
     if content is None:
         raise HTTPException(404, "no such file")
-    if shop.faults.strikes(FaultKind.BULK_TRUNCATED):
+    if shop.faults.consume(FaultKind.BULK_TRUNCATED):
         content = content[: len(content) * 2 // 3]
     return Response(content, media_type="application/jsonl")
 
@@ -105,7 +105,7 @@ async def _transport_fault(shop: SimulatedShop, simulator: Simulator) -> Respons
         FaultKind.EXPIRED_TOKEN: lambda: _json(_UNAUTHORIZED, 401),
         FaultKind.TIMEOUT: lambda: HTMLResponse("<h1>504 Gateway Timeout</h1>", 504),
     }
-    kind = next((kind for kind in answers if shop.faults.strikes(kind)), None)
+    kind = next((kind for kind in answers if shop.faults.consume(kind)), None)
     if kind is None:
         return None
     if kind is FaultKind.TIMEOUT:

@@ -28,7 +28,7 @@ def create_app(options: Options | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    task = asyncio.create_task(app.state.simulator.live())
+    task = asyncio.create_task(app.state.simulator.run_ticks())
     yield
     task.cancel()
     with suppress(asyncio.CancelledError):
@@ -43,7 +43,7 @@ async def _health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-async def _shops(simulator: admin.TheSimulator) -> dict[str, Any]:
+async def _shops(simulator: admin.SimulatorDep) -> dict[str, Any]:
     shops = [
         {"domain": demo.domain, "name": demo.name, "currency": demo.currency, "plan": demo.plan}
         for demo in (shop.demo for shop in simulator.shops.values())

@@ -13,13 +13,13 @@ from graphql import DocumentNode, FieldNode, GraphQLCompositeType, get_named_typ
 from graphql.execution import execute_sync
 
 from deployments.sandbox.shopify.nodes import Window
-from deployments.sandbox.shopify.pricing import Pricing
-from deployments.sandbox.shopify.schema import SCHEMA, checked
+from deployments.sandbox.shopify.query_cost import QueryCost
+from deployments.sandbox.shopify.schema import SCHEMA, parse_and_validate
 from wishcraft.shopify.ids import to_global
 
-MOST_CONNECTIONS: Final = 5
-DEEPEST: Final = 2
-MOST_RUNNING: Final = 5
+MAX_CONNECTIONS: Final = 5
+MAX_DEPTH: Final = 2
+MAX_RUNNING: Final = 5
 _WINDOW: Final = 250
 
 
@@ -59,11 +59,11 @@ class BulkOperation:
 
 
 class BulkQuery:
-    """A query that may run in bulk; `Refused` or `ValueError` (with Shopify's reason) if it may not."""
+    """A query that may run in bulk; `ErrorResponse` or `ValueError` (with Shopify's reason) if it may not."""
 
     def __init__(self, query: str) -> None:
-        self._document: DocumentNode = checked(query)
-        self._selection = Pricing(self._document, {})
+        self._document: DocumentNode = parse_and_validate(query)
+        self._selection = QueryCost(self._document, {})
         roots = self._selection.root_fields()
         if len(roots) != 1:
             raise ValueError("Bulk queries must have exactly one top-level field.")
@@ -73,10 +73,10 @@ class BulkQuery:
         depths = list(self._connection_depths(self._root, self._root_type, 0))
         if not depths:
             raise ValueError("Bulk queries must contain at least one connection.")
-        if len(depths) > MOST_CONNECTIONS:
-            raise ValueError(f"Bulk queries cannot contain more than {MOST_CONNECTIONS} connections.")
-        if max(depths) > DEEPEST:
-            raise ValueError(f"Bulk queries cannot contain connections with a nesting depth greater than {DEEPEST}.")
+        if len(depths) > MAX_CONNECTIONS:
+            raise ValueError(f"Bulk queries cannot contain more than {MAX_CONNECTIONS} connections.")
+        if max(depths) > MAX_DEPTH:
+            raise ValueError(f"Bulk queries cannot contain connections with a nesting depth greater than {MAX_DEPTH}.")
         if max(depths) > 1 and not self._parents_have_ids(self._root, self._root_type):
             raise ValueError("The parent of a nested connection must select `id`.")
 
@@ -142,12 +142,12 @@ class BulkQuery:
     def _record(
         self, node: FieldNode, type_: GraphQLCompositeType, found: dict[str, Any], parent: str | None
     ) -> Iterator[dict[str, Any]]:
-        children = list(self._take_out(node, type_, found))
+        children = list(self._pop_connections(node, type_, found))
         yield found if parent is None else {**found, "__parentId": parent}
         for below, condition, connection in children:
             yield from self._records(below, condition, connection, found["id"])
 
-    def _take_out(
+    def _pop_connections(
         self, node: FieldNode, type_: GraphQLCompositeType, found: dict[str, Any]
     ) -> Iterator[tuple[FieldNode, GraphQLCompositeType, dict[str, Any]]]:
         """Remove the connections from an object and from the objects inside it."""
@@ -157,7 +157,7 @@ class BulkQuery:
             if inner is not None and _is_connection(inner):
                 yield below, condition, found.pop(key)
             elif inner is not None and isinstance(found[key], dict):
-                yield from self._take_out(below, inner, found[key])
+                yield from self._pop_connections(below, inner, found[key])
 
 
 def _inner(node: FieldNode, owner: GraphQLCompositeType) -> GraphQLCompositeType | None:

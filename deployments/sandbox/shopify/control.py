@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from deployments.sandbox.shopify.admin import Shop
+from deployments.sandbox.shopify.admin import ShopDep
 from deployments.sandbox.shopify.faults import Fault, FaultKind
+from deployments.sandbox.shopify.inventory import Variant, VariantChange, page
 from deployments.sandbox.shopify.shop import SimulatedShop
-from deployments.sandbox.shopify.stock import Variant, VariantChange, page
 from wishcraft.domain.inventory import InventoryPolicy
 
 router = APIRouter()
@@ -49,77 +49,77 @@ class RateLimitSetting(BaseModel):
 
 @router.get("/{shop}/variants")
 async def list_variants(
-    shop: Shop, limit: Annotated[int, Query(ge=1, le=250)] = 50, after: int | None = None
+    shop: ShopDep, limit: Annotated[int, Query(ge=1, le=250)] = 50, after: int | None = None
 ) -> dict[str, Any]:
     """What is sold, by id; `next` is what to pass as `after` for more, or null."""
-    ids = page(shop.stock.variant_ids(), limit + 1, after)
-    found = [variant for number in ids[:limit] if (variant := shop.stock.find(number))]
-    return {"variants": [_shown(shop, one) for one in found], "next": ids[limit - 1] if len(ids) > limit else None}
+    ids = page(shop.inventory.variant_ids(), limit + 1, after)
+    found = [variant for number in ids[:limit] if (variant := shop.inventory.find(number))]
+    return {"variants": [_as_json(shop, one) for one in found], "next": ids[limit - 1] if len(ids) > limit else None}
 
 
 @router.get("/{shop}/variants/{number}")
-async def read_variant(shop: Shop, number: int) -> dict[str, Any]:
+async def read_variant(shop: ShopDep, number: int) -> dict[str, Any]:
     """One variant, deleted or not."""
-    return _shown(shop, _known(shop, number))
+    return _as_json(shop, _find_variant(shop, number))
 
 
 @router.patch("/{shop}/variants/{number}")
-async def change_variant(shop: Shop, number: int, patch: VariantPatch) -> dict[str, Any]:
+async def change_variant(shop: ShopDep, number: int, patch: VariantPatch) -> dict[str, Any]:
     """Change it by hand; from then on it stays as it is set."""
     return _change(shop, number, patch.model_dump(include=patch.model_fields_set))
 
 
 @router.delete("/{shop}/variants/{number}")
-async def delete_variant(shop: Shop, number: int) -> dict[str, Any]:
+async def delete_variant(shop: ShopDep, number: int) -> dict[str, Any]:
     """Delete it: the Admin API answers null from then on."""
     return _change(shop, number, {"deleted": True})
 
 
 @router.post("/{shop}/variants/{number}/restore")
-async def restore_variant(shop: Shop, number: int) -> dict[str, Any]:
+async def restore_variant(shop: ShopDep, number: int) -> dict[str, Any]:
     """Undo its deletion."""
     return _change(shop, number, {"deleted": False})
 
 
 @router.get("/{shop}/faults")
-async def list_faults(shop: Shop) -> list[dict[str, Any]]:
+async def list_faults(shop: ShopDep) -> list[dict[str, Any]]:
     """The faults that are on."""
     return [asdict(fault) for fault in shop.faults]
 
 
 @router.put("/{shop}/faults")
-async def set_fault(shop: Shop, setting: FaultSetting) -> list[dict[str, Any]]:
+async def set_fault(shop: ShopDep, setting: FaultSetting) -> list[dict[str, Any]]:
     """Switch a fault on or off; answers with those that are on."""
     shop.faults.set(Fault(setting.kind, setting.remaining, setting.probability))
     return [asdict(fault) for fault in shop.faults]
 
 
 @router.get("/{shop}/requests")
-async def read_counters(shop: Shop) -> dict[str, Any]:
+async def read_counters(shop: ShopDep) -> dict[str, Any]:
     """What the shop was asked since the start, and the points it has now."""
     return asdict(shop.counters) | {"throttle_status": shop.bucket.cost(0, 0)["throttleStatus"]}
 
 
 @router.put("/{shop}/rate-limit")
-async def set_rate_limit(shop: Shop, setting: RateLimitSetting) -> RateLimitSetting:
+async def set_rate_limit(shop: ShopDep, setting: RateLimitSetting) -> RateLimitSetting:
     """Count points or, for a benchmark, do not."""
     shop.bucket.enabled = setting.enabled
     return setting
 
 
-def _known(shop: SimulatedShop, number: int) -> Variant:
-    variant = shop.stock.known(number)
+def _find_variant(shop: SimulatedShop, number: int) -> Variant:
+    variant = shop.inventory.find_or_deleted(number)
     if variant is None:
         raise HTTPException(404, "no such variant")
     return variant
 
 
 def _change(shop: SimulatedShop, number: int, fields: dict[str, Any]) -> dict[str, Any]:
-    variant = _known(shop, number)
+    variant = _find_variant(shop, number)
     product_active = fields.pop("product_active", None)
-    shop.stock.change(variant, VariantChange(fields, product_active))
-    return _shown(shop, variant)
+    shop.inventory.change(variant, VariantChange(fields, product_active))
+    return _as_json(shop, variant)
 
 
-def _shown(shop: SimulatedShop, variant: Variant) -> dict[str, Any]:
-    return asdict(variant) | {"product_active": shop.stock.is_active(variant.product_id)}
+def _as_json(shop: SimulatedShop, variant: Variant) -> dict[str, Any]:
+    return asdict(variant) | {"product_active": shop.inventory.is_active(variant.product_id)}

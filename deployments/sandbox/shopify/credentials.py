@@ -17,7 +17,7 @@ LIFETIME: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class TokenPair:
     """An access token, when it ends (epoch seconds), and the refresh token that came with it."""
 
     access: str
@@ -32,10 +32,10 @@ class Credentials:
         self._clock = clock
         self._file = file
         end = clock() + LIFETIME
-        self._pairs = {shop.domain: [Pair(shop.access_token, shop.refresh_token, end)] for shop in DEMO_SHOPS}
+        self._pairs = {shop.domain: [TokenPair(shop.access_token, shop.refresh_token, end)] for shop in DEMO_SHOPS}
         if file and file.exists():
             kept = json.loads(file.read_text(encoding="utf-8"))
-            self._pairs |= {shop: [Pair(**pair) for pair in pairs] for shop, pairs in kept.items()}
+            self._pairs |= {shop: [TokenPair(**pair) for pair in pairs] for shop, pairs in kept.items()}
 
     def accepts(self, shop: str, access: str) -> bool:
         """Whether the access token is good now; the first use of a new one ends the pair before it."""
@@ -45,16 +45,18 @@ class Credentials:
                 return True
         return False
 
-    def refresh(self, shop: str, refresh: str) -> Pair | None:
+    def refresh(self, shop: str, refresh: str) -> TokenPair | None:
         """A new pair for a refresh token, which stays good until the new pair is used; None if it is not good."""
         for pair in self._pairs[shop]:
             if secrets.compare_digest(pair.refresh.encode(), refresh.encode()):
-                new = Pair(f"shpat_{secrets.token_hex(16)}", f"shprt_{secrets.token_hex(16)}", self._clock() + LIFETIME)
+                new = TokenPair(
+                    f"shpat_{secrets.token_hex(16)}", f"shprt_{secrets.token_hex(16)}", self._clock() + LIFETIME
+                )
                 self._keep(shop, [pair, new])
                 return new
         return None
 
-    def _keep(self, shop: str, pairs: list[Pair]) -> None:
+    def _keep(self, shop: str, pairs: list[TokenPair]) -> None:
         if pairs == self._pairs[shop]:
             return
         self._pairs[shop] = pairs

@@ -54,7 +54,7 @@ class Faults:
         self._active[fault.kind] = fault
         self._drop_if_spent(fault)
 
-    def strikes(self, kind: FaultKind) -> bool:
+    def consume(self, kind: FaultKind) -> bool:
         """Whether the fault hits this time; that uses one of its strikes."""
         fault = self._active.get(kind)
         if fault is None or self._random.random() >= fault.probability:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from graphql import GraphQLResolveInfo
 
-from deployments.sandbox.shopify.stock import Stock, Variant, page
+from deployments.sandbox.shopify.inventory import Inventory, Variant, page
 from wishcraft.domain.inventory import InventoryPolicy
 from wishcraft.shopify.ids import from_global, to_global
 
@@ -31,8 +31,8 @@ class Window:
 class Nodes:
     """The objects of one shop's stock."""
 
-    def __init__(self, stock: Stock) -> None:
-        self._stock = stock
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
 
     def find(self, global_id: str) -> Node | None:
         """The variant, product or inventory item with this id, or None."""
@@ -44,23 +44,23 @@ class Nodes:
 
     def variants(self, info: GraphQLResolveInfo[Any], **arguments: Any) -> Node:
         """The shop's variants."""
-        return _connection(self._stock.variant_ids(), self._variant_at, info, arguments)
+        return _connection(self._inventory.variant_ids(), self._variant_at, info, arguments)
 
     def products(self, info: GraphQLResolveInfo[Any], **arguments: Any) -> Node:
         """The shop's products."""
-        return _connection(self._stock.product_ids(), self._product_at, info, arguments)
+        return _connection(self._inventory.product_ids(), self._product_at, info, arguments)
 
     def _variant_at(self, number: int) -> Node | None:
-        variant = self._stock.find(number)
+        variant = self._inventory.find(number)
         return self._variant(variant) if variant else None
 
     def _product_at(self, number: int) -> Node | None:
-        ids = self._stock.variant_ids(number)
-        variant = self._stock.find(ids[0]) if ids else None
+        ids = self._inventory.variant_ids(number)
+        variant = self._inventory.find(ids[0]) if ids else None
         return self._product(variant) if variant else None
 
     def _item_at(self, number: int) -> Node | None:
-        variant = self._stock.find_item(number)
+        variant = self._inventory.find_by_inventory_item(number)
         return self._item(variant) if variant else None
 
     def _variant(self, v: Variant) -> Node:
@@ -73,7 +73,7 @@ class Nodes:
             "displayName": f"{v.product_title} - {v.variant_title}",
             "price": str(v.price),
             "compareAtPrice": None if v.compare_at_price is None else str(v.compare_at_price),
-            "availableForSale": self._stock.is_active(v.product_id) and sellable,
+            "availableForSale": self._inventory.is_active(v.product_id) and sellable,
             "inventoryQuantity": v.quantity,
             "sellableOnlineQuantity": v.quantity,
             "inventoryPolicy": v.policy.name,
@@ -84,16 +84,18 @@ class Nodes:
         }
 
     def _product(self, v: Variant) -> Node:
-        ids = self._stock.variant_ids
+        ids = self._inventory.variant_ids
         return {
             "__typename": "Product",
             "featuredMedia": lambda _info: _media(v),
             "id": to_global("Product", v.product_id),
             "handle": v.handle,
             "title": v.product_title,
-            "status": "ACTIVE" if self._stock.is_active(v.product_id) else "DRAFT",
+            "status": "ACTIVE" if self._inventory.is_active(v.product_id) else "DRAFT",
             "updatedAt": _iso(v),
-            "totalInventory": lambda _info: sum(s.quantity for i in ids(v.product_id) if (s := self._stock.find(i))),
+            "totalInventory": lambda _info: sum(
+                s.quantity for i in ids(v.product_id) if (s := self._inventory.find(i))
+            ),
             "variants": lambda info, **arguments: _nested(ids(v.product_id), self._variant_at, info, arguments),
         }
 

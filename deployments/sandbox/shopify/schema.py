@@ -6,23 +6,23 @@ from typing import Final
 
 from graphql import DocumentNode, GraphQLSchema, GraphQLSyntaxError, build_schema, parse, validate
 
-from deployments.sandbox.shopify.refusals import Refused
+from deployments.sandbox.shopify.error_response import ErrorResponse
 
 SCHEMA: Final[GraphQLSchema] = build_schema(Path(__file__).with_name("schema.graphql").read_text(encoding="utf-8"))
 
 
 @lru_cache(maxsize=256)
-def checked(document: str) -> DocumentNode:
+def parse_and_validate(document: str) -> DocumentNode:
     """The parsed document.
 
     Raises:
-        Refused: It is not GraphQL, or asks for what the schema does not have.
+        ErrorResponse: It is not GraphQL, or asks for what the schema does not have.
     """
     try:
         parsed = parse(document)
     except GraphQLSyntaxError as error:
-        raise Refused.invalid([error]) from None
+        raise ErrorResponse.invalid([error]) from None
     errors = validate(SCHEMA, parsed)
     if errors:
-        raise Refused.invalid(errors)
+        raise ErrorResponse.invalid(errors)
     return parsed

@@ -9,14 +9,14 @@ from typing import Any, Final
 from graphql.execution import execute_sync
 
 from deployments.sandbox.catalogue import DemoShop
-from deployments.sandbox.shopify.bulk import MOST_RUNNING, BulkOperation, BulkQuery
+from deployments.sandbox.shopify.bulk import MAX_RUNNING, BulkOperation, BulkQuery
+from deployments.sandbox.shopify.error_response import ErrorResponse
 from deployments.sandbox.shopify.faults import FaultKind, Faults
-from deployments.sandbox.shopify.limits import Bucket, Counters
+from deployments.sandbox.shopify.inventory import Inventory
 from deployments.sandbox.shopify.nodes import Nodes
-from deployments.sandbox.shopify.pricing import Pricing
-from deployments.sandbox.shopify.refusals import Refused
-from deployments.sandbox.shopify.schema import SCHEMA, checked
-from deployments.sandbox.shopify.stock import Stock
+from deployments.sandbox.shopify.query_cost import QueryCost
+from deployments.sandbox.shopify.rate_limit import Counters, LeakyBucket
+from deployments.sandbox.shopify.schema import SCHEMA, parse_and_validate
 from wishcraft.shopify.ids import from_global, to_global
 
 _UNFINISHED: Final = frozenset({"CREATED", "RUNNING"})
@@ -26,16 +26,16 @@ class SimulatedShop:
     """What stands behind one shop's Admin API."""
 
     def __init__(
-        self, demo: DemoShop, stock: Stock, bucket: Bucket, clock: Callable[[], float], bulk_seconds: float
+        self, demo: DemoShop, inventory: Inventory, bucket: LeakyBucket, clock: Callable[[], float], bulk_seconds: float
     ) -> None:
         """`bulk_seconds` is how long a bulk operation waits before it runs."""
         self.demo = demo
-        self.stock = stock
+        self.inventory = inventory
         self.bucket = bucket
         self.faults = Faults()
         self.counters = Counters()
         self.bulk_operations: list[BulkOperation] = []
-        self._nodes = Nodes(stock)
+        self._nodes = Nodes(inventory)
         self._clock = clock
         self._bulk_seconds = bulk_seconds
         self._tasks: set[asyncio.Task[None]] = set()
@@ -45,9 +45,9 @@ class SimulatedShop:
         self.counters.requests += 1
         try:
             return self._execute(query, variables, downloads)
-        except Refused as refused:
-            self.counters.throttled += refused.body["errors"][0].get("extensions", {}).get("code") == "THROTTLED"
-            return refused.body
+        except ErrorResponse as error:
+            self.counters.throttled += error.body["errors"][0].get("extensions", {}).get("code") == "THROTTLED"
+            return error.body
 
     def file(self, key: str) -> bytes | None:
         """A finished bulk operation's file, by the last part of its URL."""
@@ -55,15 +55,15 @@ class SimulatedShop:
         return bytes(matches[0].content) if matches else None
 
     def _execute(self, query: str, variables: Mapping[str, Any], downloads: str) -> dict[str, Any]:
-        document = checked(query)
-        pricing = Pricing(document, variables)
-        requested = pricing.requested()
-        if self.faults.strikes(FaultKind.THROTTLE):
+        document = parse_and_validate(query)
+        cost = QueryCost(document, variables)
+        requested = cost.requested()
+        if self.faults.consume(FaultKind.THROTTLE):
             self.bucket.drain()
-            raise Refused.throttled(self.bucket.cost(requested, None))
+            raise ErrorResponse.throttled(self.bucket.cost(requested, None))
         self.bucket.take(requested)
         result = execute_sync(SCHEMA, document, root_value=self._root_value(downloads), variable_values=dict(variables))
-        actual = pricing.actual(result.data or {})
+        actual = cost.actual(result.data or {})
         self.bucket.refund(requested - actual)
         self.counters.points_spent += actual
         return {**result.formatted, "extensions": {"cost": self.bucket.cost(requested, actual)}}
@@ -91,14 +91,14 @@ class SimulatedShop:
         return next((operation.node() for operation in self.bulk_operations if operation.number == number), None)
 
     def _run_bulk(self, downloads: str, **arguments: Any) -> dict[str, Any]:
-        if sum(operation.status in _UNFINISHED for operation in self.bulk_operations) >= MOST_RUNNING:
-            return _user_error("LIMIT_REACHED", f"{MOST_RUNNING} bulk operations are in progress already.", None)
+        if sum(operation.status in _UNFINISHED for operation in self.bulk_operations) >= MAX_RUNNING:
+            return _user_error("LIMIT_REACHED", f"{MAX_RUNNING} bulk operations are in progress already.", None)
         try:
             query = BulkQuery(arguments["query"])
         except ValueError as error:
             return _user_error("INVALID", str(error), ["query"])
-        except Refused as refused:
-            return _user_error("INVALID", f"Invalid bulk query: {refused.body['errors'][0]['message']}", ["query"])
+        except ErrorResponse as error:
+            return _user_error("INVALID", f"Invalid bulk query: {error.body['errors'][0]['message']}", ["query"])
         number = self.demo.number * 1_000_000 + len(self.bulk_operations) + 1
         operation = BulkOperation(number, arguments["query"], arguments["groupObjects"], self._now())
         self.bulk_operations.append(operation)
@@ -111,9 +111,9 @@ class SimulatedShop:
     async def _work(self, operation: BulkOperation, query: BulkQuery, url: str) -> None:
         await asyncio.sleep(self._bulk_seconds)
         operation.status = "RUNNING"
-        if self.faults.strikes(FaultKind.BULK_FAILED):
+        if self.faults.consume(FaultKind.BULK_FAILED):
             operation.status, operation.error_code = "FAILED", "INTERNAL_SERVER_ERROR"
-        elif self.faults.strikes(FaultKind.BULK_CANCELED):
+        elif self.faults.consume(FaultKind.BULK_CANCELED):
             operation.status = "CANCELED"
         else:
             await query.run(operation, self._root_value(downloads=""))

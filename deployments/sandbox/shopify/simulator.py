@@ -8,9 +8,9 @@ from pathlib import Path
 
 from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.shopify.credentials import Credentials
-from deployments.sandbox.shopify.limits import Bucket
+from deployments.sandbox.shopify.inventory import Inventory
+from deployments.sandbox.shopify.rate_limit import LeakyBucket
 from deployments.sandbox.shopify.shop import SimulatedShop
-from deployments.sandbox.shopify.stock import Stock
 
 API_KEY = "wishcraft-sandbox"
 API_SECRET = "wishcraft-sandbox-secret-of-more-than-32-bytes"  # noqa: S105  it opens nothing but the simulator
@@ -50,17 +50,17 @@ class Simulator:
         self.shops = {
             demo.domain: SimulatedShop(
                 demo,
-                Stock(demo, options.products, options.seed, options.clock),
-                Bucket(demo.points_per_second, options.clock, enabled=options.rate_limited),
+                Inventory(demo, options.products, options.seed, options.clock),
+                LeakyBucket(demo.points_per_second, options.clock, enabled=options.rate_limited),
                 options.clock,
                 options.bulk_seconds,
             )
             for demo in DEMO_SHOPS
         }
 
-    async def live(self) -> None:
+    async def run_ticks(self) -> None:
         """Change a little stock of every shop now and then, for ever."""
         while self.tick_seconds:
             await asyncio.sleep(self.tick_seconds)
             for shop in self.shops.values():
-                shop.stock.tick()
+                shop.inventory.tick()

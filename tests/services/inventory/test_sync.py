@@ -34,7 +34,7 @@ class SyncedItem:
         assert found
         self.id, self.variant_id, self.slug = found
         self._demo = demo
-        variant = simulator.shops[shop.domain].stock.known(self.variant_id)
+        variant = simulator.shops[shop.domain].inventory.find_or_deleted(self.variant_id)
         assert variant
         self.variant = variant
 
@@ -168,7 +168,7 @@ async def test_a_bulk_query_has_the_same_result_as_reading_by_id(
     item: SyncedItem,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    doomed = simulator.shops[shop.domain].stock.known(SyncedItem(demo, shop, simulator).variant_id + 1)
+    doomed = simulator.shops[shop.domain].inventory.find_or_deleted(SyncedItem(demo, shop, simulator).variant_id + 1)
     assert doomed
     item.variant.price += 1
     doomed.deleted = True
@@ -281,8 +281,8 @@ async def test_progress_is_reported_by_batch_and_a_stop_leaves_whole_batches(
 
 
 def raise_prices(simulator: Simulator, shop: ShopRef) -> None:
-    for variant_id in simulator.shops[shop.domain].stock.variant_ids():
-        variant = simulator.shops[shop.domain].stock.known(variant_id)
+    for variant_id in simulator.shops[shop.domain].inventory.variant_ids():
+        variant = simulator.shops[shop.domain].inventory.find_or_deleted(variant_id)
         assert variant
         variant.price += 1
 

@@ -234,12 +234,12 @@ async def test_checks_beside_syncs_and_readers_find_no_violation(
 ) -> None:
     await warm_shop(resources, shop)
     slugs = [slug for (slug,) in demo.execute("SELECT slug FROM registries WHERE shop_id = %s", [shop.id])]
-    stock = simulator.shops[shop.domain].stock
+    inventory = simulator.shops[shop.domain].inventory
 
     async def sync_and_read() -> None:
         for _ in range(5):
-            for variant_id in stock.variant_ids():
-                variant = stock.known(variant_id)
+            for variant_id in inventory.variant_ids():
+                variant = inventory.find_or_deleted(variant_id)
                 assert variant
                 variant.price += 1
             assert (await sync_shop(resources, shop))["items_changed"]

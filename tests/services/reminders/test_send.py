@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
-from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
+from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from wishcraft.domain.addresses import address_hash
 from wishcraft.errors import ConfigurationError, MailUnavailable, RunStopped
 from wishcraft.resources import Resources, open_resources
@@ -47,8 +47,8 @@ def rows(demo: Demo) -> list[tuple[Any, ...]]:
     ).fetchall()
 
 
-def recipients_of(mailbox: Letterbox) -> list[str]:
-    return sorted(address for letter in mailbox.letters for address in letter.recipients)
+def recipients_of(mailbox: Mailbox) -> list[str]:
+    return sorted(address for received in mailbox.messages for address in received.recipients)
 
 
 async def fresh(resources: Resources, shop: ShopRef) -> ShopRef:
@@ -57,7 +57,7 @@ async def fresh(resources: Resources, shop: ShopRef) -> ShopRef:
 
 
 async def test_a_reminder_is_sent_once_however_often_the_job_runs(
-    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox
 ) -> None:
     first = await remind_shop(resources, settings, shop, now=NOW)
     again = await remind_shop(resources, settings, shop, now=NOW)
@@ -68,7 +68,7 @@ async def test_a_reminder_is_sent_once_however_often_the_job_runs(
 
 
 async def test_two_runs_at_once_send_each_reminder_once(
-    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
     demo.execute("UPDATE registries SET event_date = %s, status = 'active' WHERE shop_id = %s", [DAY, shop.id])
     async with open_resources(settings, redis_timeout=5) as other:
@@ -77,58 +77,58 @@ async def test_two_runs_at_once_send_each_reminder_once(
         )
     owed = {recipient for _, _, recipient, _, _ in rows(demo)}
     assert len(owed) > 4
-    assert sum(each["sent"] for each in counts) == len(mailbox.letters) == len(rows(demo))
+    assert sum(each["sent"] for each in counts) == len(mailbox.messages) == len(rows(demo))
     assert set(recipients_of(mailbox)) == owed
-    ids = [str(letter.message["Message-ID"]) for letter in mailbox.letters]
+    ids = [str(received.parsed["Message-ID"]) for received in mailbox.messages]
     assert len(set(ids)) == len(ids)
 
 
 async def test_a_reminder_is_sent_a_week_and_a_day_before_the_event(
-    resources: Resources, settings: Settings, shop: ShopRef, registry: int, mailbox: Letterbox
+    resources: Resources, settings: Settings, shop: ShopRef, registry: int, mailbox: Mailbox
 ) -> None:
     assert registry
     for days in range(12):
         await remind_shop(resources, settings, shop, now=NOW + timedelta(days))
-    subjects = [str(letter.message["Subject"]) for letter in mailbox.letters]
+    subjects = [str(received.parsed["Subject"]) for received in mailbox.messages]
     assert [subject.partition(": ")[0] for subject in subjects] == ["In 7 days", "Tomorrow"]
 
 
 async def test_a_late_reminder_is_sent_with_the_days_that_are_really_left(
-    resources: Resources, settings: Settings, shop: ShopRef, registry: int, mailbox: Letterbox
+    resources: Resources, settings: Settings, shop: ShopRef, registry: int, mailbox: Mailbox
 ) -> None:
     assert registry
     for days in (2, 3, 7):  # no run for five days, nor on the day before
         await remind_shop(resources, settings, shop, now=NOW + timedelta(days))
-    subjects = [str(letter.message["Subject"]) for letter in mailbox.letters]
+    subjects = [str(received.parsed["Subject"]) for received in mailbox.messages]
     assert [subject.partition(": ")[0] for subject in subjects] == ["In 5 days", "Today"]
 
 
 async def test_a_moved_event_is_reminded_again(
-    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox
 ) -> None:
     await remind_shop(resources, settings, shop, now=NOW)
     change(demo, registry, event_date=WEEK + timedelta(30))
     assert (await remind_shop(resources, settings, shop, now=NOW))["due"] == 0
     await remind_shop(resources, settings, shop, now=NOW + timedelta(30))
     assert [row[:2] for row in rows(demo)] == [("7_days", WEEK), ("7_days", WEEK + timedelta(30))]
-    assert len(mailbox.letters) == 2
+    assert len(mailbox.messages) == 2
 
 
 async def test_an_event_moved_before_its_reminder_gets_none_for_the_old_date(
-    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.DEFER))
     await remind_shop(resources, settings, shop, now=NOW)
     mailbox.faults.clear()
     change(demo, registry, event_date=WEEK + timedelta(1))
     await remind_shop(resources, settings, shop, now=NOW + timedelta(1))
-    assert [str(letter.message["Subject"]).partition(": ")[0] for letter in mailbox.letters] == ["In 7 days"]
+    assert [str(received.parsed["Subject"]).partition(": ")[0] for received in mailbox.messages] == ["In 7 days"]
     await remind_shop(resources, settings, shop, now=NOW + timedelta(9))
     assert [row[3] for row in rows(demo)] == ["failed", "sent"]
 
 
 async def test_each_co_registrant_gets_a_separate_mail(
-    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox
 ) -> None:
     others = (
         '[{"first_name": "Hugo", "last_name": "R", "email": "hugo@example.com"},'
@@ -137,8 +137,8 @@ async def test_each_co_registrant_gets_a_separate_mail(
     )
     change(demo, registry, co_registrants=others)
     assert (await remind_shop(resources, settings, shop, now=NOW))["sent"] == 2
-    assert sorted(letter.recipients for letter in mailbox.letters) == [["emma@example.com"], ["hugo@example.com"]]
-    links = {str(letter.message["List-Unsubscribe"]) for letter in mailbox.letters}
+    assert sorted(received.recipients for received in mailbox.messages) == [["emma@example.com"], ["hugo@example.com"]]
+    links = {str(received.parsed["List-Unsubscribe"]) for received in mailbox.messages}
     assert len(links) == 2
 
 
@@ -157,7 +157,7 @@ async def test_no_reminder_is_due_for(
     demo: Demo,
     shop: ShopRef,
     registry: int,
-    mailbox: Letterbox,
+    mailbox: Mailbox,
     statement: str,
 ) -> None:
     assert registry
@@ -165,11 +165,11 @@ async def test_no_reminder_is_due_for(
     demo.execute(statement.encode())
     now = active if "uninstalled" in statement else await fresh(resources, shop)
     assert (await remind_shop(resources, settings, now, now=NOW))["sent"] == 0
-    assert not mailbox.letters
+    assert not mailbox.messages
 
 
 async def test_no_mail_is_sent_to_a_suppressed_address(
-    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox
 ) -> None:
     assert registry
     hashed = address_hash(shop.id, "emma@example.com")
@@ -177,16 +177,16 @@ async def test_no_mail_is_sent_to_a_suppressed_address(
     counts = await remind_shop(resources, settings, shop, now=NOW)
     assert (counts["due"], counts["suppressed"], counts["sent"]) == (1, 1, 0)
     assert rows(demo)[0][3:] == ("suppressed", 0)
-    assert not mailbox.letters
+    assert not mailbox.messages
 
 
 async def test_a_suppression_of_one_shop_does_not_bind_another(
-    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox
 ) -> None:
     assert registry
     hashed = address_hash(2, "emma@example.com")
     demo.execute("INSERT INTO email_suppressions VALUES (2, %s, 'unsubscribe')", [hashed])
-    assert (await remind_shop(resources, settings, shop, now=NOW))["sent"] == len(mailbox.letters) == 1
+    assert (await remind_shop(resources, settings, shop, now=NOW))["sent"] == len(mailbox.messages) == 1
 
 
 @pytest.mark.parametrize(("zone", "days"), [("Asia/Tokyo", 8), ("America/New_York", 7), ("Pacific/Kiritimati", 8)])
@@ -196,7 +196,7 @@ async def test_the_day_is_that_of_the_shops_time_zone(
     demo: Demo,
     shop: ShopRef,
     registry: int,
-    mailbox: Letterbox,
+    mailbox: Mailbox,
     zone: str,
     days: int,
 ) -> None:
@@ -204,7 +204,7 @@ async def test_the_day_is_that_of_the_shops_time_zone(
     demo.execute("UPDATE shops SET timezone = %s WHERE id = %s", [zone, shop.id])
     change(demo, registry, event_date=TODAY + timedelta(8))
     counts = await remind_shop(resources, settings, shop, now=NOW)
-    assert counts["sent"] == len(mailbox.letters) == (1 if days == 8 else 0)
+    assert counts["sent"] == len(mailbox.messages) == (1 if days == 8 else 0)
 
 
 async def test_an_unknown_time_zone_is_named_in_the_error(
@@ -216,29 +216,29 @@ async def test_an_unknown_time_zone_is_named_in_the_error(
 
 
 async def test_today_can_be_given_as_a_parameter(
-    resources: Resources, settings: Settings, shop: ShopRef, registry: int, mailbox: Letterbox
+    resources: Resources, settings: Settings, shop: ShopRef, registry: int, mailbox: Mailbox
 ) -> None:
     assert registry
     counts = await remind_shop(resources, settings, shop, now=NOW - timedelta(100), today=TODAY)
-    assert counts["sent"] == len(mailbox.letters) == 1
+    assert counts["sent"] == len(mailbox.messages) == 1
 
 
 async def test_a_run_for_a_past_day_sends_only_what_is_still_due(
-    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox
 ) -> None:
     for days_left, sent in ((-1, 0), (1, 0), (3, 1)):
         change(demo, registry, event_date=TODAY + timedelta(days_left))
         past = TODAY + timedelta(days_left - 7)
         assert (await remind_shop(resources, settings, shop, now=NOW, today=past))["sent"] == sent
-    assert str(mailbox.letters[0].message["Subject"]).startswith("In 3 days")
+    assert str(mailbox.messages[0].parsed["Subject"]).startswith("In 3 days")
 
 
 async def test_a_dry_run_lists_due_reminders_by_registry_and_writes_nothing(
-    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox
 ) -> None:
     [owed] = await find_due_reminders(resources, settings, shop, now=NOW)
     assert (owed.kind, owed.event_date, owed.mails) == ("7_days", WEEK, 1)
-    assert (rows(demo), len(mailbox.letters)) == ([], 0)
+    assert (rows(demo), len(mailbox.messages)) == ([], 0)
     await remind_shop(resources, settings, shop, now=NOW)
     assert await find_due_reminders(resources, settings, shop, now=NOW) == []
     change(demo, registry, customer_email="other@example.com")
@@ -248,7 +248,7 @@ async def test_a_dry_run_lists_due_reminders_by_registry_and_writes_nothing(
 
 
 async def test_a_stopped_run_leaves_no_reminder_in_sending(
-    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
     demo.execute("UPDATE registries SET event_date = %s, status = 'active' WHERE shop_id = %s", [DAY, shop.id])
 
@@ -260,9 +260,9 @@ async def test_a_stopped_run_leaves_no_reminder_in_sending(
     with pytest.raises(RunStopped):
         await remind_shop(resources, settings, shop, now=NOW, checkpoint=stop_after_the_first)
     assert {row[3] for row in rows(demo)} == {"sent", "pending"}
-    assert len(mailbox.letters) == 4
+    assert len(mailbox.messages) == 4
     await remind_shop(resources, settings, shop, now=NOW)
-    assert len(mailbox.letters) == len(rows(demo))
+    assert len(mailbox.messages) == len(rows(demo))
     assert {(row[3], row[4]) for row in rows(demo)} == {("sent", 1)}
 
 
@@ -290,7 +290,7 @@ async def test_a_missing_setting_is_named_in_the_error(
 
 
 async def test_an_event_without_a_run_the_day_before_is_reminded_on_its_day(
-    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Letterbox
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox
 ) -> None:
     demo.execute("UPDATE shops SET timezone = 'Asia/Tokyo' WHERE id = %s", [shop.id])
     # A day without a run in Tokyo: New York's clocks go back, and 10:00 there is past midnight here.
@@ -299,5 +299,5 @@ async def test_an_event_without_a_run_the_day_before_is_reminded_on_its_day(
     runs += [datetime(2026, 11, day, 15, tzinfo=UTC) for day in range(1, 5)]
     for now in runs:
         await remind_shop(resources, settings, shop, now=now)
-    subjects = [str(letter.message["Subject"]).partition(": ")[0] for letter in mailbox.letters]
+    subjects = [str(received.parsed["Subject"]).partition(": ")[0] for received in mailbox.messages]
     assert subjects == ["In 7 days", "Today"]

@@ -8,7 +8,7 @@ import pytest
 from psycopg import Connection
 from pydantic import SecretStr
 
-from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
+from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from wishcraft.domain.addresses import address_hash
 from wishcraft.errors import MailUnavailable, TooManyAddressesRejected
 from wishcraft.resources import Resources, open_resources
@@ -39,12 +39,12 @@ def states(demo: Demo) -> dict[str, tuple[Any, ...]]:
     return {recipient: tuple(rest) for recipient, *rest in found}
 
 
-def recipients_of(mailbox: Letterbox) -> list[str]:
-    return sorted(address for letter in mailbox.letters for address in letter.recipients)
+def recipients_of(mailbox: Mailbox) -> list[str]:
+    return sorted(address for received in mailbox.messages for address in received.recipients)
 
 
 async def test_the_outcomes_of_mails_are_counted_for_the_metrics(
-    resources: Resources, settings: Settings, shop: ShopRef, mailbox: Letterbox
+    resources: Resources, settings: Settings, shop: ShopRef, mailbox: Mailbox
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.DEFER, EMMA, remaining=1))
     await remind_shop(resources, settings, shop, now=NOW)
@@ -54,7 +54,7 @@ async def test_the_outcomes_of_mails_are_counted_for_the_metrics(
 
 
 async def test_a_postponed_reminder_is_sent_by_a_later_run(
-    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.DEFER, EMMA, remaining=1))
     counts = await remind_shop(resources, settings, shop, now=NOW)
@@ -67,7 +67,7 @@ async def test_a_postponed_reminder_is_sent_by_a_later_run(
 
 
 async def test_a_refused_address_is_suppressed_and_other_mails_are_sent(
-    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.REFUSE, EMMA))
     began = datetime.now(UTC)
@@ -83,7 +83,7 @@ async def test_a_refused_address_is_suppressed_and_other_mails_are_sent(
 
 
 async def test_no_address_is_suppressed_if_the_server_refuses_most_recipients(
-    resources: Resources, settings: Settings, demo: Demo, mailbox: Letterbox
+    resources: Resources, settings: Settings, demo: Demo, mailbox: Mailbox
 ) -> None:
     demo.execute(  # two in each of three shops: too few to judge a single shop
         """UPDATE registries SET event_date = %s, status = 'active', customer_email = 'emma@example.com',
@@ -109,7 +109,7 @@ async def test_no_address_is_suppressed_if_the_server_refuses_most_recipients(
 
 
 async def test_refusals_of_an_earlier_run_are_not_judged_again(
-    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.REFUSE, EMMA))
     await remind_shop(resources, settings, shop, now=NOW)
@@ -119,7 +119,7 @@ async def test_refusals_of_an_earlier_run_are_not_judged_again(
 
 
 async def test_a_mail_refused_by_policy_fails_without_a_suppression(
-    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.REJECT, EMMA))
     counts = await remind_shop(resources, settings, shop, now=NOW)
@@ -130,18 +130,18 @@ async def test_a_mail_refused_by_policy_fails_without_a_suppression(
 
 
 async def test_an_unknown_outcome_is_sent_again_under_resend(
-    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.DROP, EMMA, remaining=1))
     assert (await remind_shop(resources, settings, shop, now=NOW))["postponed"] == 1
     await remind_shop(resources, settings, shop, now=NOW)
     assert recipients_of(mailbox) == [EMMA, EMMA, HUGO]
-    assert len({str(letter.message["Message-ID"]) for letter in mailbox.letters}) == 2  # one for each reminder
+    assert len({str(received.parsed["Message-ID"]) for received in mailbox.messages}) == 2  # one for each reminder
     assert {state for state, *_ in states(demo).values()} == {"sent"}
 
 
 async def test_an_unknown_outcome_is_held_under_hold_until_a_person_decides(
-    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
     holding = settings.model_copy(update={"reminder_recovery": "hold"})
     mailbox.set_fault(Fault(FaultKind.DROP, EMMA, remaining=1))
@@ -154,7 +154,7 @@ async def test_an_unknown_outcome_is_held_under_hold_until_a_person_decides(
 
 
 async def test_a_held_reminder_is_given_up_after_its_event(
-    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
     holding = settings.model_copy(update={"reminder_recovery": "hold"})
     mailbox.set_fault(Fault(FaultKind.DROP, EMMA, remaining=1))
@@ -179,7 +179,7 @@ async def test_no_address_is_logged_or_kept_in_an_error(
     settings: Settings,
     demo: Demo,
     shop: ShopRef,
-    mailbox: Letterbox,
+    mailbox: Mailbox,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)

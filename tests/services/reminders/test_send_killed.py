@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import Connection
 
-from deployments.sandbox.mailbox.letters import Fault, FaultKind, Letterbox
+from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.job_processes import command, environment
 from wishcraft.resources import Resources
 from wishcraft.services.reminders.send import remind_shop
@@ -71,8 +71,8 @@ def states(demo: Demo) -> dict[str, str]:
     return dict(demo.execute("SELECT recipient, state FROM reminders").fetchall())
 
 
-def ids(mailbox: Letterbox) -> list[str]:
-    return [str(letter.message["Message-ID"]) for letter in mailbox.letters]
+def ids(mailbox: Mailbox) -> list[str]:
+    return [str(received.parsed["Message-ID"]) for received in mailbox.messages]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ async def test_under_resend_the_next_run_completes_a_killed_one(
     settings: Settings,
     demo: Demo,
     shop: ShopRef,
-    mailbox: Letterbox,
+    mailbox: Mailbox,
     state: str,
     left: set[str],
     copies: int,
@@ -104,7 +104,7 @@ async def test_under_resend_the_next_run_completes_a_killed_one(
 
 
 async def test_under_hold_a_mail_accepted_before_a_kill_is_not_sent_again(
-    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
     holding = settings.model_copy(update={"reminder_recovery": "hold"})
     with gate(demo, "sent") as reached:
@@ -121,7 +121,7 @@ async def test_a_mail_unconfirmed_at_a_kill_is_sent_again_or_held(
     resources: Resources,
     settings: Settings,
     shop: ShopRef,
-    mailbox: Letterbox,
+    mailbox: Mailbox,
     recovery: str,
     arrived: int,
 ) -> None:
@@ -129,5 +129,5 @@ async def test_a_mail_unconfirmed_at_a_kill_is_sent_again_or_held(
     mailbox.set_fault(Fault(FaultKind.HANG, remaining=1))
     await kill_when(chosen, lambda: not mailbox.faults)  # the fault was used: the server has the content
     counts = await remind_shop(resources, chosen, shop, now=NOW)
-    assert counts["sent"] == arrived == len(mailbox.letters)
+    assert counts["sent"] == arrived == len(mailbox.messages)
     assert counts["held"] == 2 - arrived

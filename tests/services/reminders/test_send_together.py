@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
-from deployments.sandbox.mailbox.letters import Letterbox
+from deployments.sandbox.mailbox.messages import Mailbox
 from wishcraft.domain.reminders import due_dates
 from wishcraft.mail.mailer import Mail, Mailer
 from wishcraft.resources import Resources, open_resources
@@ -65,7 +65,7 @@ class Waiting:
 
 
 async def test_a_second_run_waits_for_reminders_in_sending(
-    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Letterbox
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
     demo.execute("UPDATE registries SET event_date = %s", [NOW.date() + timedelta(60)])
     demo.execute("UPDATE registries SET event_date = %s WHERE id = %s", [WEEK, 100_000_001])
@@ -81,7 +81,7 @@ async def test_a_second_run_waits_for_reminders_in_sending(
         mailer.go_on.set()
         counts = await asyncio.gather(first, second)
     assert [each["due"] for each in counts] == [counts[0]["sent"], 0]
-    assert len(mailbox.letters) == counts[0]["sent"] > 0
+    assert len(mailbox.messages) == counts[0]["sent"] > 0
 
 
 async def test_concurrent_claims_share_the_reminders_without_waiting(

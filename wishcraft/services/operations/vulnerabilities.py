@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-LOCK: Final = Path(__file__).resolve().parents[2] / "requirements.lock"
+LOCK: Final = Path(__file__).resolve().parents[3] / "requirements.lock"
 AUDIT_SECONDS: Final = 300.0
 """pip-audit looks up some two hundred packages one after the other."""
 _REQUEST_TIMEOUT_SECONDS: Final = 10

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deployments.sandbox.shopify.refusals import Refused
+from deployments.sandbox.shopify.error_response import ErrorResponse
 
 
 @dataclass(slots=True)
@@ -18,7 +18,7 @@ class Counters:
     downloads: int = 0
 
 
-class Bucket:
+class LeakyBucket:
     """Points that come back at a steady rate: https://shopify.dev/docs/api/usage/limits#the-leaky-bucket-algorithm."""
 
     def __init__(self, points_per_second: int, clock: Callable[[], float], *, enabled: bool) -> None:
@@ -33,11 +33,11 @@ class Bucket:
         """Take the requested cost before execution.
 
         Raises:
-            Refused: THROTTLED; nothing was taken.
+            ErrorResponse: THROTTLED; nothing was taken.
         """
         self._restore()
         if self.enabled and requested > self._available:
-            raise Refused.throttled(self.cost(requested, None))
+            raise ErrorResponse.throttled(self.cost(requested, None))
         self._available -= requested if self.enabled else 0
 
     def refund(self, points: int) -> None:

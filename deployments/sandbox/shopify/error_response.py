@@ -8,23 +8,23 @@ from graphql import GraphQLError
 _LIMITS_PAGE: Final = "https://shopify.dev/api/usage/rate-limits"
 
 
-class Refused(Exception):  # noqa: N818  it is an answer, not a fault of the simulator
+class ErrorResponse(Exception):  # noqa: N818  it is an answer, not a fault of the simulator
     """Ends the handling of a request; `body` is the whole JSON answer."""
 
     def __init__(self, errors: Iterable[Mapping[str, Any]], cost: Mapping[str, object] | None = None) -> None:
-        super().__init__("refused")
+        super().__init__("error")
         self.body: dict[str, Any] = {"errors": list(errors)}
         if cost:
             self.body["extensions"] = {"cost": cost}
 
     @classmethod
-    def throttled(cls, cost: Mapping[str, object]) -> "Refused":
+    def throttled(cls, cost: Mapping[str, object]) -> "ErrorResponse":
         """The bucket is too empty."""
         extensions = {"code": "THROTTLED", "documentation": _LIMITS_PAGE}
         return cls([{"message": "Throttled", "extensions": extensions}], cost)
 
     @classmethod
-    def too_costly(cls, cost: int, most: int) -> "Refused":
+    def max_cost_exceeded(cls, cost: int, most: int) -> "ErrorResponse":
         """A single query may not cost that much."""
         message = (
             f"Query cost is {cost}, which exceeds the single query max cost limit ({most}).\n\n"
@@ -34,11 +34,11 @@ class Refused(Exception):  # noqa: N818  it is an answer, not a fault of the sim
         return cls([{"message": message, "extensions": extensions}])
 
     @classmethod
-    def because(cls, message: str, code: str) -> "Refused":
+    def with_code(cls, message: str, code: str) -> "ErrorResponse":
         """One error with a code of Shopify's."""
         return cls([{"message": message, "extensions": {"code": code}}])
 
     @classmethod
-    def invalid(cls, errors: Iterable[GraphQLError]) -> "Refused":
+    def invalid(cls, errors: Iterable[GraphQLError]) -> "ErrorResponse":
         """GraphQL's own complaints about the document or its variables."""
         return cls([error.formatted for error in errors])

@@ -27,19 +27,19 @@ from graphql import (
 )
 from graphql.execution.values import VariableValues, get_variable_values
 
-from deployments.sandbox.shopify.refusals import Refused
+from deployments.sandbox.shopify.error_response import ErrorResponse
 from deployments.sandbox.shopify.schema import SCHEMA
 
-MOST_IDS: Final = 250
-MOST_POINTS: Final = 1000
+MAX_IDS: Final = 250
+MAX_POINTS: Final = 1000
 _MUTATION: Final = 10
 _CONNECTION: Final = 2
 _FREE: Final = re.compile(r"Edge$|^PageInfo$")
 _GLOBAL_ID: Final = re.compile(r"gid://shopify/[A-Za-z]+/[0-9]+(\?.*)?")
 
 
-class Pricing:
-    """One valid document with its variables; `Refused` where these do not fit."""
+class QueryCost:
+    """One valid document with its variables; `ErrorResponse` where these do not fit."""
 
     def __init__(self, document: DocumentNode, variables: Mapping[str, Any]) -> None:
         parts = document.definitions
@@ -48,18 +48,18 @@ class Pricing:
         self._root = cast("GraphQLObjectType", SCHEMA.get_root_type(self._operation.operation))
         coerced = get_variable_values(SCHEMA, self._operation.variable_definitions or (), dict(variables))
         if not isinstance(coerced, VariableValues):
-            raise Refused.invalid(coerced)
+            raise ErrorResponse.invalid(coerced)
         self._variables = coerced
 
     def requested(self) -> int:
         """The most it can cost.
 
         Raises:
-            Refused: It is more than a query may cost, or an argument is out of Shopify's bounds.
+            ErrorResponse: It is more than a query may cost, or an argument is out of Shopify's bounds.
         """
         points = self._requested(self._operation.selection_set, self._root)
-        if points > MOST_POINTS:
-            raise Refused.too_costly(points, MOST_POINTS)
+        if points > MAX_POINTS:
+            raise ErrorResponse.max_cost_exceeded(points, MAX_POINTS)
         return points
 
     def actual(self, data: Mapping[str, Any]) -> int:
@@ -116,14 +116,14 @@ class Pricing:
         try:
             arguments = get_argument_values(owner.fields[field.name.value], field, self._variables)
         except GraphQLError as error:
-            raise Refused.invalid([error]) from None
+            raise ErrorResponse.invalid([error]) from None
         ids = arguments.get("ids", [arguments["id"]] if "id" in arguments else [])
-        if len(ids) > MOST_IDS:
-            message = f"The input array size of {len(ids)} is greater than the maximum allowed of {MOST_IDS}."
-            raise Refused.because(message, "MAX_INPUT_SIZE_EXCEEDED")
+        if len(ids) > MAX_IDS:
+            message = f"The input array size of {len(ids)} is greater than the maximum allowed of {MAX_IDS}."
+            raise ErrorResponse.with_code(message, "MAX_INPUT_SIZE_EXCEEDED")
         for value in ids:
             if not _GLOBAL_ID.fullmatch(value):
-                raise Refused.because(f"Invalid global id '{value}'", "INVALID_VARIABLE")
+                raise ErrorResponse.with_code(f"Invalid global id '{value}'", "INVALID_VARIABLE")
         return arguments
 
     def _actual(self, selections: SelectionSetNode | None, type_: GraphQLCompositeType, data: Mapping[str, Any]) -> int:
@@ -154,7 +154,7 @@ def _own(type_: GraphQLCompositeType) -> int:
 def _page_size(arguments: Mapping[str, Any]) -> int:
     first = arguments.get("first")
     if first is None:
-        raise Refused.because("you must provide one of first or last", "BAD_REQUEST")
-    if not 0 <= first <= MOST_IDS:
-        raise Refused.because(f"first must be between 0 and {MOST_IDS}", "BAD_REQUEST")
+        raise ErrorResponse.with_code("you must provide one of first or last", "BAD_REQUEST")
+    if not 0 <= first <= MAX_IDS:
+        raise ErrorResponse.with_code(f"first must be between 0 and {MAX_IDS}", "BAD_REQUEST")
     return int(first)

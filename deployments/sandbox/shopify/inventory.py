@@ -45,14 +45,14 @@ class VariantChange:
     product_active: bool | None = None
 
 
-class Stock:
+class Inventory:
     """One shop's variants. Ids come in ascending order; deleted variants keep their place but are not found."""
 
     def __init__(self, shop: DemoShop, products: int, seed: int, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._random = random.Random(f"tick:{seed}:{shop.domain}")  # noqa: S311  demo data
         self._cents = Decimal(1) if shop.currency == "JPY" else Decimal("0.01")
-        self._all = {v.variant_id: self._stocked(v) for v in catalogue(shop, products, seed)}
+        self._all = {v.variant_id: self._new_variant(v) for v in catalogue(shop, products, seed)}
         self._by_product: defaultdict[int, list[int]] = defaultdict(list)
         self._by_item = {v.inventory_item_id: v.variant_id for v in self._all.values()}
         for variant in self._all.values():
@@ -64,11 +64,11 @@ class Stock:
         variant = self._all.get(variant_id)
         return variant if variant and not variant.deleted else None
 
-    def find_item(self, inventory_item_id: int) -> Variant | None:
+    def find_by_inventory_item(self, inventory_item_id: int) -> Variant | None:
         """The variant that an inventory item belongs to."""
         return self.find(self._by_item.get(inventory_item_id, 0))
 
-    def known(self, variant_id: int) -> Variant | None:
+    def find_or_deleted(self, variant_id: int) -> Variant | None:
         """The variant even if it was deleted."""
         return self._all.get(variant_id)
 
@@ -97,9 +97,9 @@ class Stock:
         """Sell, restock or reprice a few variants that nobody changed by hand."""
         free = [variant for variant in self._all.values() if not (variant.by_hand or variant.deleted)]
         for variant in self._random.sample(free, min(_CHANGES_PER_TICK, len(free))):
-            self._drift(variant)
+            self._change_randomly(variant)
 
-    def _drift(self, variant: Variant) -> None:
+    def _change_randomly(self, variant: Variant) -> None:
         if self._random.random() < _PRICE_SHARE:
             factor = Decimal(self._random.randint(90, 110)) / 100
             variant.price = max(self._cents, (variant.price * factor).quantize(self._cents))
@@ -109,7 +109,7 @@ class Stock:
             variant.quantity = max(0, variant.quantity - self._random.randint(1, 3))
         variant.updated_at = self._now()
 
-    def _stocked(self, v: CatalogueVariant) -> Variant:
+    def _new_variant(self, v: CatalogueVariant) -> Variant:
         return Variant(
             variant_id=v.variant_id,
             product_id=v.product_id,

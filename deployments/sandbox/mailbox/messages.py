@@ -1,0 +1,154 @@
+"""The messages that the mail server received, and the faults that it simulates. No network here."""
+
+import json
+import os
+from base64 import b64encode
+from collections import deque
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+MAX_MESSAGES: Final = 2_000
+
+
+class FaultKind(StrEnum):
+    """The faults that the server can simulate."""
+
+    AWAY = "away"
+    """421 to the sender: the server is closing."""
+    DEFER = "defer"
+    """451 to the recipient: try again later."""
+    REFUSE = "refuse"
+    """550 5.1.1 to the recipient: no such address."""
+    REJECT = "reject"
+    """554 5.7.1 to the content: refused by policy."""
+    HANG = "hang"
+    """The server reads the content and never replies."""
+    DROP = "drop"
+    """The server stores the message and closes the connection without a reply."""
+
+
+@dataclass
+class Fault:
+    """An active fault: for one address or (`None`) for all, `remaining` times or (`None`) until it is removed."""
+
+    kind: FaultKind
+    address: str | None = None
+    remaining: int | None = None
+
+
+@dataclass(frozen=True)
+class ReceivedMessage:
+    """One message as received."""
+
+    number: int
+    received_at: datetime
+    sender: str
+    recipients: list[str]
+    content: bytes
+
+    @classmethod
+    def from_json(cls, line: str) -> "ReceivedMessage":
+        """Read a message from the line that `to_json` wrote."""
+        stored = json.loads(line)
+        received_at, content = datetime.fromisoformat(stored["received_at"]), stored["content"].encode("latin-1")
+        return cls(**stored | {"received_at": received_at, "content": content})
+
+    def to_json(self) -> str:
+        """The message as one line of JSON."""
+        plain = {"received_at": self.received_at.isoformat(), "content": self.content.decode("latin-1")}
+        return json.dumps(asdict(self) | plain) + "\n"
+
+    @property
+    def parsed(self) -> EmailMessage:
+        """The content, parsed."""
+        return message_from_bytes(self.content, policy=default)
+
+    def summary(self) -> dict[str, Any]:
+        """The fields that the list of messages shows."""
+        parsed = self.parsed
+        return {
+            "number": self.number,
+            "received_at": self.received_at.isoformat(),
+            "from": str(parsed["From"]),
+            "to": self.recipients,
+            "subject": str(parsed["Subject"]),
+            "message_id": str(parsed["Message-ID"]),
+        }
+
+    def details(self) -> dict[str, Any]:
+        """The summary, all headers, and the text and HTML bodies."""
+        parsed = self.parsed
+        return self.summary() | {
+            "headers": [[name, str(value)] for name, value in parsed.items()],
+            "text": _body(parsed, "plain"),
+            "html": _with_inline_images(_body(parsed, "html"), parsed),
+        }
+
+
+@dataclass
+class Mailbox:
+    """The received messages, oldest first, and the active faults. With a file, the messages survive a restart."""
+
+    file: Path | None = None
+    messages: deque[ReceivedMessage] = field(default_factory=lambda: deque(maxlen=MAX_MESSAGES))
+    faults: list[Fault] = field(default_factory=list)
+    last_number: int = 0
+
+    def __post_init__(self) -> None:
+        if self.file and self.file.exists():
+            lines = self.file.read_text().splitlines(keepends=True)
+            # A kill may leave an incomplete last line.
+            self.messages.extend(ReceivedMessage.from_json(line) for line in lines if line.endswith("\n"))
+            self.file.write_text("".join(message.to_json() for message in self.messages))
+            self.last_number = self.messages[-1].number if self.messages else 0
+
+    def add(self, sender: str, recipients: list[str], content: bytes) -> None:
+        """Store a message; beyond MAX_MESSAGES the oldest one is dropped."""
+        self.last_number += 1
+        self.messages.append(ReceivedMessage(self.last_number, datetime.now(UTC), sender, recipients, content))
+        if self.file:
+            with open(self.file, "a", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+                file.write(self.messages[-1].to_json())
+
+    def clear(self) -> None:
+        """Delete all messages."""
+        self.messages.clear()
+        if self.file:
+            self.file.unlink(missing_ok=True)
+
+    def set_fault(self, fault: Fault) -> None:
+        """Replace the fault of the same kind and address; `remaining` 0 removes it."""
+        self.faults = [each for each in self.faults if (each.kind, each.address) != (fault.kind, fault.address)]
+        if fault.remaining != 0:
+            self.faults.append(fault)
+
+    def use_fault(self, addresses: list[str], *kinds: FaultKind) -> FaultKind | None:
+        """The active fault of these kinds for one of the addresses, if any; counts `remaining` down."""
+        wanted = {address.lower() for address in addresses}
+        for fault in self.faults:
+            if fault.kind in kinds and (fault.address is None or fault.address.lower() in wanted):
+                if fault.remaining is not None:
+                    self.set_fault(Fault(fault.kind, fault.address, fault.remaining - 1))
+                return fault.kind
+        return None
+
+
+def _body(message: EmailMessage, kind: str) -> str:
+    part = message.get_body((kind,))
+    return str(part.get_content()) if part else ""
+
+
+def _with_inline_images(html: str, message: EmailMessage) -> str:
+    """The HTML with its attached images (`cid:` URLs, RFC 2392) as `data:` URLs, as a mail program shows it."""
+    for part in message.walk():
+        if part["Content-ID"]:
+            data = b64encode(part.get_content()).decode()
+            name = str(part["Content-ID"]).strip("<>")
+            html = html.replace(f"cid:{name}", f"data:{part.get_content_type()};base64,{data}")
+    return html

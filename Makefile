@@ -38,7 +38,7 @@ test-unit: .venv/.installed ## Run the tests that need no server: seconds
 	@$(BIN)/pytest -q tests/domain tests/test_architecture.py tests/test_docs.py
 
 .PHONY: test-chaos
-test-chaos: .venv/.installed ## Kill and stop real workers, servers and jobs, and see what follows: some minutes
+test-chaos: .venv/.installed ## Kill and stop real workers, servers and jobs, and check the recovery: some minutes
 	@$(BIN)/pytest -q -n 2 --dist worksteal -m chaos
 
 .PHONY: test-e2e

@@ -27,7 +27,11 @@ reset: .venv/.installed ## Delete the local stack's data (Ctrl-C it first)
 
 .PHONY: test
 test: .venv/.installed ## Run the tests that need no browser; they start their own PostgreSQL and Valkey
-	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not e2e and not chaos"
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not e2e and not chaos and not deep"
+
+.PHONY: test-deep
+test-deep: .venv/.installed ## Run the Hypothesis tests with many random examples, and the tests too slow for `make test`
+	@HYPOTHESIS_PROFILE=deep $(BIN)/pytest -q -n 2 --dist worksteal --timeout 600 -m "(hypothesis or deep) and not e2e and not chaos"
 
 .PHONY: test-unit
 test-unit: .venv/.installed ## Run the tests that need no server: seconds

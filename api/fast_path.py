@@ -17,7 +17,7 @@ from api.state import AppState
 from wishcraft.cache.coherence import now_ms
 from wishcraft.cache.registries import CacheState
 from wishcraft.domain.callers import Scope
-from wishcraft.domain.registries import LONGEST_SLUG
+from wishcraft.domain.registries import MAX_SLUG_LENGTH
 from wishcraft.errors import CacheUnavailable
 from wishcraft.observability.metrics import REQUEST_SECONDS
 
@@ -69,7 +69,7 @@ class FastPath:
             not ref
             or "/" in ref
             or not ref.isascii()
-            or len(ref) > LONGEST_SLUG
+            or len(ref) > MAX_SLUG_LENGTH
             or not _ROUTE_HEADERS.isdisjoint(headers)
         ):
             return None

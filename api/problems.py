@@ -13,18 +13,18 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from wishcraft.errors import (
-    ChangedSince,
     Conflict,
     DatabaseUnavailable,
     Invalid,
     LimitReached,
     NotAllowed,
     NotFound,
+    PreconditionFailed,
     RequestRefused,
     ShopifyRefused,
     ShopifyThrottled,
     ShopifyUnavailable,
-    TooManyTries,
+    TooManyRequests,
 )
 from wishcraft.observability.context import bind
 
@@ -87,7 +87,7 @@ _USUAL_KINDS: Final = {
     HTTPStatus.FORBIDDEN: NotAllowed.kind,
     HTTPStatus.NOT_FOUND: NotFound.kind,
     HTTPStatus.CONFLICT: Conflict.kind,
-    HTTPStatus.PRECONDITION_FAILED: ChangedSince.kind,
+    HTTPStatus.PRECONDITION_FAILED: PreconditionFailed.kind,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "content-too-large",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported-media-type",
     HTTPStatus.UNPROCESSABLE_ENTITY: Invalid.kind,
@@ -100,9 +100,9 @@ _STATUS_OF: Final[dict[type[RequestRefused], HTTPStatus]] = {
     NotAllowed: HTTPStatus.FORBIDDEN,
     Conflict: HTTPStatus.CONFLICT,
     LimitReached: HTTPStatus.CONFLICT,
-    ChangedSince: HTTPStatus.PRECONDITION_FAILED,
+    PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
     Invalid: HTTPStatus.UNPROCESSABLE_ENTITY,
-    TooManyTries: HTTPStatus.TOO_MANY_REQUESTS,
+    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
 }
 COMMON: Final = (
     HTTPStatus.UNAUTHORIZED,
@@ -158,7 +158,7 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 
 async def _on_refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestRefused)  # noqa: S101  registered for this type
-    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyTries) else None
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyRequests) else None
     return answer(_STATUS_OF[type(error)], error.kind, str(error), headers)
 
 

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.registries import CacheState
 from wishcraft.domain.cached_registry import AccessLevel
+from wishcraft.domain.etags import make_etag
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -39,7 +40,7 @@ def represent(entry: Entry, cache_state: CacheState, *, is_own: bool, if_none_ma
         if_none_match: The value of the request's `If-None-Match`.
     """
     header = entry.header
-    etag = header.etag.encode()
+    etag = make_etag(header.version, header.digest).encode()
     freshness = _FOR_REGISTRANT if is_own or header.access_level is not AccessLevel.OPEN else _FOR_GUESTS
     common = [(b"etag", etag), freshness, _X_CACHE[cache_state]]
     if if_none_match is not None and etag in if_none_match:

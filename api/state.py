@@ -46,7 +46,7 @@ class AppState:
 
     def limit(self, caller: Caller) -> tuple[Policy, Verdict]:
         """Count a request of the caller against its rate limit."""
-        policy = self._keys if caller.speaks_for_many else self._visitors
+        policy = self._keys if caller.is_server else self._visitors
         return policy, self.resources.limiter.take(policy, caller.name)
 
     def revalidate_in_background(self, shop_id: int, slug: str) -> None:

@@ -6,7 +6,7 @@ It counts what a reader of the code has to follow, not time.
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -29,6 +29,12 @@ from wishcraft.settings import Settings
 ROOT: Final = Path(__file__).parents[1]
 PACKAGES: Final = tuple(f"{ROOT / name}/" for name in ("wishcraft", "api", "tasks", "flows"))
 REGISTRIES: Final = 12
+_HANDLERS: Final = {"api/routes/registries.py:get_registry", "api/routes/items.py:change"}
+_SENDERS: Final = {
+    f"api/middleware/request.py:ResponseSender.{method}" for method in ("send_unless_timed_out", "__call__")
+}
+REPEATS: Final = 5
+"""The shortest walk counts: timers and other callbacks may add functions to one of them."""
 _TARGET: Final = text("""
 SELECT r.shop_id, s.domain, r.slug, r.customer_id, i.id
 FROM registry_items i JOIN registries r ON r.id = i.registry_id JOIN shops s ON s.id = r.shop_id
@@ -42,16 +48,23 @@ class Walk:
 
     functions: dict[str, int] = field(default_factory=dict)
     """`file:function`, in the order of first entry, with the number of the project's functions that it called."""
+    in_handler: set[str] = field(default_factory=set)
+    """Those that were entered from the call of the route's handler to the first byte of the response."""
 
     @property
     def files(self) -> int:
         """How many files these functions are in."""
-        return len({function.partition(":")[0] for function in self.functions})
+        return count_files(self.functions)
 
     @property
     def leaves(self) -> int:
         """How many of these functions called none of the project's: a reader need not follow them further."""
         return list(self.functions.values()).count(0)
+
+
+def count_files(functions: Iterable[str]) -> int:
+    """How many files these functions are in."""
+    return len({function.partition(":")[0] for function in functions})
 
 
 @contextmanager
@@ -69,6 +82,8 @@ def record_walk() -> Iterator[Walk]:
         if not name or asyncio.current_task() in others:
             return
         walk.functions.setdefault(name, 0)
+        if name in _HANDLERS or (walk.in_handler and not walk.functions.keys() & _SENDERS):
+            walk.in_handler.add(name)
         caller = frame.f_back
         while caller and not _name(caller.f_code):
             caller = caller.f_back
@@ -106,13 +121,16 @@ async def measure_walks(settings: Settings) -> dict[str, Walk]:
 
         async def record(send: Callable[[], Awaitable[httpx.Response]], x_cache: str) -> Walk:
             answers.append(await send())
-            if x_cache == "miss":
-                await resources.redis.redis.delete(entry_key(shop_id, slug))
-            with record_walk() as walk:
-                answers.append(await send())
-            if (answers[-1].status_code, answers[-1].headers.get("x-cache")) != (HTTPStatus.OK, x_cache):
-                raise RuntimeError(f"Expected 200 and a {x_cache}: {answers[-1].status_code}, {answers[-1].text}")
-            return walk
+            walks = []
+            for _ in range(REPEATS):
+                if x_cache == "miss":
+                    await resources.redis.redis.delete(entry_key(shop_id, slug))
+                with record_walk() as walk:
+                    answers.append(await send())
+                if (answers[-1].status_code, answers[-1].headers.get("x-cache")) != (HTTPStatus.OK, x_cache):
+                    raise RuntimeError(f"Expected 200 and a {x_cache}: {answers[-1].status_code}, {answers[-1].text}")
+                walks.append(walk)
+            return min(walks, key=lambda walk: len(walk.functions))
 
         answers: list[httpx.Response] = []
         return {
@@ -147,8 +165,10 @@ def main() -> None:
         walks = asyncio.run(measure_walks(running.settings))
     for name, walk in walks.items():
         print(f"\n{name}: {len(walk.functions)} functions in {walk.files} files; {walk.leaves} are leaves (*)")
+        if walk.in_handler:
+            print(f"from the handler on (+): {len(walk.in_handler)} functions in {count_files(walk.in_handler)} files")
         for function, calls in walk.functions.items():
-            print("   " if calls else "  *", function)
+            print(" " if calls else "*", "+" if function in walk.in_handler else " ", function)
 
 
 if __name__ == "__main__":

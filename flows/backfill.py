@@ -26,7 +26,7 @@ from wishcraft.analytics.filters import parse_days
 from wishcraft.domain.backfills import Step, plan
 from wishcraft.domain.periods import Days
 from wishcraft.domain.work_results import WorkResult
-from wishcraft.errors import QuestionRefused
+from wishcraft.errors import QueryRefused
 
 JobName = Literal[
     "cache-warm", "sync-inventory", "send-reminders", "check-invariants", "service-levels",
@@ -87,7 +87,7 @@ async def _plan(job: JobName, days: Days, shops: Sequence[str], parameters: Mapp
     try:
         return plan(known_parameters, days, shops, parameters, datetime.now(UTC).date())
     except ValueError as error:
-        raise QuestionRefused(f"{job}: {error}") from None
+        raise QueryRefused(f"{job}: {error}") from None
 
 
 async def _run(job: JobName, step: Step, *, dry_run: bool) -> WorkResult:

@@ -8,10 +8,10 @@
     - NotAllowed                the caller lacks the permission
     - Conflict                  the request contradicts the current state
     - LimitReached              the shop or the customer has reached a maximum
-    - ChangedSince              `If-Match` does not name the registry's current version
+    - PreconditionFailed              `If-Match` does not name the registry's current version
     - Invalid                   a value is not valid here
-    - TooManyTries              an access code was tried too often
-  - QuestionRefused             an analyst's question is invalid, not allowed or too large; the message says why
+    - TooManyRequests              an access code was tried too often
+  - QueryRefused             an analyst's question is invalid, not allowed or too large; the message says why
   - RunStopped                  the run was asked to stop, and stopped between two batches
   - DatabaseRejected            PostgreSQL cannot store or compute a value, and will refuse it again
   - TransientError              the same call may succeed later, so tasks retry it
@@ -82,7 +82,7 @@ class LimitReached(Conflict):
     kind = "limit-reached"
 
 
-class ChangedSince(RequestRefused):
+class PreconditionFailed(RequestRefused):
     """`If-Match` does not name the registry's current version."""
 
     kind = "changed-since"
@@ -94,7 +94,7 @@ class Invalid(RequestRefused):
     kind = "invalid-request"
 
 
-class TooManyTries(RequestRefused):
+class TooManyRequests(RequestRefused):
     """An access code was tried too often."""
 
     kind = "too-many-tries"
@@ -105,7 +105,7 @@ class TooManyTries(RequestRefused):
         self.retry_after = retry_after
 
 
-class QuestionRefused(WishCraftError):  # noqa: N818  it names what happened
+class QueryRefused(WishCraftError):  # noqa: N818  it names what happened
     """An analyst's question is invalid, not allowed or too large; the message says why."""
 
     advice = "Change the question as the message says, then run it again."

@@ -30,10 +30,6 @@ AfterWrite = Callable[[int, Mapping[str, int]], Awaitable[None]]
 """Called after each committed write with the shop's id and the new versions by slug."""
 
 
-async def publish_nothing(_shop_id: int, _versions: Mapping[str, int]) -> None:
-    """The hook after a write where no one subscribes to changes."""
-
-
 @dataclass(frozen=True, slots=True)
 class Resources:
     """The clients that requests and tasks use. They connect on first use."""
@@ -48,7 +44,8 @@ class Resources:
     http: httpx.AsyncClient
     shopify: ShopifyClient
     mailer: Mailer
-    after_write: AfterWrite = publish_nothing
+    after_write: AfterWrite | None = None
+    """None while no feature subscribes to changes."""
 
 
 @asynccontextmanager

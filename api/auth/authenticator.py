@@ -21,7 +21,7 @@ from wishcraft.store import api_keys, shops
 CACHE_SECONDS: Final = 30
 """A revoked key, or a shop that has uninstalled the app, is accepted for at most this long."""
 _LARGEST_CACHE: Final = 10_000
-_MOST_QUERIES: Final = 50_000
+_MAX_CACHED_QUERIES: Final = 50_000
 
 _DIGEST_SIZE: Final = 32
 _PREFIX: Final = slice(3, 15)
@@ -115,7 +115,7 @@ class Authenticator:
             return None
         customer = identity.customer_id
         caller = Caller(shop.id, f"customer:{shop.id}:{customer}", customer) if customer is not None else None
-        while len(self._verified) >= _MOST_QUERIES:
+        while len(self._verified) >= _MAX_CACHED_QUERIES:
             del self._verified[next(iter(self._verified))]
         expires = min(identity.signed_at + TOLERANCE, now + timedelta(seconds=CACHE_SECONDS)).timestamp()
         self._verified[scope["query_string"]] = VerifiedQuery(expires, shop.id, caller)

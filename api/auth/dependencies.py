@@ -30,7 +30,7 @@ _ID_TOKEN: Final = HTTPBearer(
     description="The ID token that App Bridge issues to the embedded admin.",
     auto_error=False,
 )
-_LONGEST_USER_AGENT: Final = 200
+_MAX_USER_AGENT_LENGTH: Final = 200
 
 CustomerId = Annotated[
     int | None,
@@ -55,7 +55,7 @@ AppStateDep = Annotated[AppState, Depends(get_app_state)]
 async def get_origin(request: Request, app_state: AppStateDep) -> Origin:
     """Address and user agent of the client, for the audit log."""
     address = app_state.authenticator.address(request.scope)
-    user_agent = request.headers.get("user-agent", "")[:_LONGEST_USER_AGENT]
+    user_agent = request.headers.get("user-agent", "")[:_MAX_USER_AGENT_LENGTH]
     return Origin(address if is_address(address) else None, user_agent or None)
 
 

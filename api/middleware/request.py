@@ -23,7 +23,7 @@ from wishcraft.observability.metrics import REQUEST_SECONDS
 from wishcraft.observability.sentry import isolated, traced
 
 LARGEST_BODY: Final = 64 * 1024
-LONGEST_SECONDS: Final = 10.0
+MAX_SECONDS: Final = 10.0
 """The deadline of a response."""
 _TOO_LARGE: Final = f"The request body is larger than {LARGEST_BODY // 1024} KiB."
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -151,7 +151,7 @@ class RequestMiddleware:
 
 
 async def run_with_deadline(work: Awaitable[None]) -> None:
-    """Run `work` for at most `LONGEST_SECONDS`, then cancel it without waiting for its end.
+    """Run `work` for at most `MAX_SECONDS`, then cancel it without waiting for its end.
 
     A task that is cancelled while PostgreSQL hangs waits until PostgreSQL has cancelled the query.
 
@@ -160,7 +160,7 @@ async def run_with_deadline(work: Awaitable[None]) -> None:
     """
     task = asyncio.ensure_future(work)
     try:
-        done, _ = await asyncio.wait({task}, timeout=LONGEST_SECONDS)
+        done, _ = await asyncio.wait({task}, timeout=MAX_SECONDS)
     finally:
         if not task.done():
             task.cancel()
@@ -180,8 +180,8 @@ def _discard(task: asyncio.Future[None]) -> None:
 def _timeout_response(scope: Scope, body: LimitedReceive) -> Response:
     """408 if the client is still sending the body, otherwise 503."""
     if body.is_awaited:
-        detail = f"The request body did not arrive within {LONGEST_SECONDS:g} s."
+        detail = f"The request body did not arrive within {MAX_SECONDS:g} s."
         return problems.answer(HTTPStatus.REQUEST_TIMEOUT, "request-timeout", detail, {"Connection": "close"})
-    problems.log_server_error(scope, "The answer took longer than %g s", LONGEST_SECONDS)
+    problems.log_server_error(scope, "The answer took longer than %g s", MAX_SECONDS)
     detail = "The request took too long. Try again later."
     return problems.answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, problems.PAUSE)

@@ -14,7 +14,7 @@ from api.state import AppState
 from wishcraft.cache.entries import Header as EntryHeader
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller
-from wishcraft.domain.registries import LONGEST_SLUG, EventType
+from wishcraft.domain.registries import MAX_SLUG_LENGTH, EventType
 from wishcraft.domain.registry_payload import event_payload, summary_payload
 from wishcraft.services.registries.access import is_granted
 from wishcraft.store import registry_lists
@@ -22,10 +22,10 @@ from wishcraft.store.registry_lists import OwnRegistry, Search
 
 router: Final = APIRouter(tags=["registries"])
 
-MOST_PER_PAGE: Final = 100
+MAX_PER_PAGE: Final = 100
 
-Ref = Annotated[str, Path(max_length=LONGEST_SLUG, description="The registry's slug, or its id.")]
-Limit = Annotated[int, Query(ge=1, le=MOST_PER_PAGE)]
+Ref = Annotated[str, Path(max_length=MAX_SLUG_LENGTH, description="The registry's slug, or its id.")]
+Limit = Annotated[int, Query(ge=1, le=MAX_PER_PAGE)]
 Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of the previous page.")]
 IfNoneMatch = Annotated[
     str | None, Header(alias="If-None-Match", description="The ETag of the caller's copy: 304 if it is current.")

@@ -11,7 +11,7 @@ from wishcraft.domain.networks import parse_networks
 from wishcraft.domain.registries import EventType, Priority, RegistryStatus, Visibility
 
 LARGEST_ID: Final = 2**63 - 1
-MOST_QUANTITY: Final = 1_000
+MAX_QUANTITY: Final = 1_000
 _DESCRIPTION: Final = "Thank you for celebrating with us."
 
 
@@ -45,7 +45,7 @@ Address = Annotated[str, Field(max_length=254), AfterValidator(_address)]
 AccessCode = Annotated[
     str, Field(min_length=4, max_length=100, description="The code that guests enter. Only its hash is stored.")
 ]
-Quantity = Annotated[int, Field(ge=1, le=MOST_QUANTITY)]
+Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
 Network = Annotated[str, Field(max_length=50, examples=["203.0.113.0/24"]), AfterValidator(_network)]
 
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from fastapi import HTTPException
 
-from wishcraft.services.registries.reader import load_documents
+from wishcraft.services.registries.reader import load_registries
 from wishcraft.settings import settings
 from wishcraft.store import shops
 from wishcraft.store.engine import Database
@@ -15,7 +15,7 @@ _shop_ids: Final[dict[str, int]] = {}
 
 async def load(domain: str, slug: str) -> bytes:
     """The response body of a registry; shop ids are cached."""
-    document = (await load_documents(_db, await _shop_id(domain), [slug])).get(slug)
+    document = (await load_registries(_db, await _shop_id(domain), [slug])).get(slug)
     if document is None:
         raise HTTPException(404)
     return document.body

@@ -19,7 +19,7 @@ from wishcraft.errors import WishCraftError
 READY_SECONDS: Final = 180.0  # for slow machines; a process that exits is noticed at once
 STOP_SECONDS: Final = 3.0  # per service; the whole stack must stop within 10 s
 FIRST_DELAY: Final = 0.5  # before a restart; doubles while the service keeps dying
-LONGEST_DELAY: Final = 30.0
+MAX_DELAY_SECONDS: Final = 30.0
 STABLE_SECONDS: Final = 60.0  # a service that ran this long restarts after FIRST_DELAY again
 _DEBOUNCE_SECONDS: Final = 1.0  # `make` and the terminal may both forward the same Ctrl-C
 
@@ -151,7 +151,7 @@ class Supervisor:
                 return
             delay = FIRST_DELAY if time.monotonic() - began > STABLE_SECONDS else delay
             await self._restart(service, child, code, delay)
-            delay = min(2 * delay, LONGEST_DELAY)
+            delay = min(2 * delay, MAX_DELAY_SECONDS)
 
     async def _restart(self, service: Service, child: Child, code: int, delay: float) -> None:
         name = service.program.name

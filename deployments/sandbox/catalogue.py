@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from typing import Any, Final
 
 from wishcraft.domain.inventory import InventoryPolicy
@@ -72,7 +73,8 @@ def money(dollars: Decimal, currency: str) -> Decimal:
     return (dollars * _RATE[currency]).quantize(Decimal(1) if currency == "JPY" else Decimal("0.01"))
 
 
-def catalogue(shop: DemoShop, products: int = 160, seed: int = 2026) -> list[CatalogueVariant]:
+@cache  # every start of the simulator needs it
+def catalogue(shop: DemoShop, products: int = 160, seed: int = 2026) -> tuple[CatalogueVariant, ...]:
     """The shop's variants, two per product on average; the same for the same arguments.
 
     All demo shops sell the same products; ids, prices and stock differ.
@@ -105,4 +107,4 @@ def catalogue(shop: DemoShop, products: int = 160, seed: int = 2026) -> list[Cat
                     policy=InventoryPolicy.CONTINUE if rng.random() < 0.1 else InventoryPolicy.DENY,  # noqa: PLR2004
                 )
             )
-    return variants
+    return tuple(variants)

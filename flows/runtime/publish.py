@@ -57,7 +57,7 @@ async def publish_when_done(key: str, title: str, report: PrefectFuture[Any]) ->
     """Wait for a task that makes a report, publish its page, and put the path of its file into the final state.
 
     Raises:
-        Exception: The error of the task, such as `QuestionRefused` or `RunStopped`.
+        Exception: The error of the task, such as `QueryRefused` or `RunStopped`.
     """
     await wait_with_progress([report], [1])
     page_and_file: tuple[Page, Path | None] = await asyncio.to_thread(report.result)

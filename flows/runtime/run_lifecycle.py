@@ -18,7 +18,7 @@ from prefect.states import Cancelled, Failed
 from tasks.runtime.retries import problem_of
 from tasks.runtime.run_context import run_context
 from tasks.runtime.ui_links import run_page
-from wishcraft.errors import ConfigurationError, QuestionRefused, RunStopped
+from wishcraft.errors import ConfigurationError, QueryRefused, RunStopped
 from wishcraft.observability import sentry
 from wishcraft.observability.context import log_context
 from wishcraft.resources import open_resources
@@ -83,7 +83,7 @@ async def _run_work(work: Callable[[], Awaitable[State[Any]]]) -> State[Any]:
         sentry.check_in(flow.name, run.id, "in_progress", await _schedule(run))
     try:
         state = await work()
-    except QuestionRefused as error:  # a wrong parameter: the message is for the person who started the run
+    except QueryRefused as error:  # a wrong parameter: the message is for the person who started the run
         state = Cancelled(name="Refused", message=problem_of(error))
     except RunStopped:
         state = Cancelled(message="The run was stopped between two batches.")

@@ -16,7 +16,7 @@ from tasks.runtime.run_context import run_context
 from wishcraft.errors import (
     ConfigurationError,
     DatabaseUnavailable,
-    QuestionRefused,
+    QueryRefused,
     TransientError,
     WishCraftError,
 )
@@ -95,6 +95,6 @@ def _redacted(error: Exception) -> WishCraftError:
     text = redact_text(str(error), known_secrets())
     if isinstance(error, WishCraftError) and text == str(error):
         return error
-    if isinstance(error, QuestionRefused | DatabaseUnavailable):
+    if isinstance(error, QueryRefused | DatabaseUnavailable):
         return type(error)(text)
     return (TransientError if isinstance(error, TransientError) else WishCraftError)(problem_of(error))

@@ -16,7 +16,7 @@ from psycopg.sql import SQL, Identifier
 
 from wishcraft.analytics.database import AnalystsDatabase, Shop
 from wishcraft.analytics.tables import TABLES, TableName
-from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QuestionRefused
+from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QueryRefused
 from wishcraft.settings import Settings, analysts_url
 
 Demo = Connection[tuple[Any, ...]]
@@ -197,14 +197,14 @@ def test_integers_stay_exact_with_and_without_nulls(db: AnalystsDatabase) -> Non
     ],
 )
 def test_invalid_query_is_refused_with_a_reason(db: AnalystsDatabase, sql: str, message: str) -> None:
-    with pytest.raises(QuestionRefused, match=message):
+    with pytest.raises(QueryRefused, match=message):
         db.query(sql, 10, 1)
     assert len(db.query("SELECT 1", 10, 1)) == 1  # the connection is still usable
 
 
 def test_result_over_50_mb_is_refused_while_it_is_read(db: AnalystsDatabase) -> None:
     assert len(db.query("SELECT repeat('x', 1000000) FROM generate_series(1, 40)", 100_000, 30)) == 40
-    with pytest.raises(QuestionRefused, match="larger than 50 MB"):
+    with pytest.raises(QueryRefused, match="larger than 50 MB"):
         db.query("SELECT repeat('x', 1000000) FROM generate_series(1, 100000)", 100_000, 30)  # 100 GB
     assert len(db.query("SELECT 1", 10, 1)) == 1
 
@@ -237,7 +237,7 @@ def test_missing_server_is_unavailable_and_missing_views_are_misconfigured() -> 
 
 
 def test_unknown_shop_is_named_in_the_refusal(db: AnalystsDatabase) -> None:
-    with pytest.raises(QuestionRefused, match=r"nowhere\.example"):
+    with pytest.raises(QueryRefused, match=r"nowhere\.example"):
         db.find_shops([MAPLE, "nowhere.example"])
 
 

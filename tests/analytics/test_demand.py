@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.frame_chunks import FEW_EXAMPLES, SHOPS, START, Chunk, Purchase, Registry, rows
+from tests.support.hypothesis_profiles import examples
 from wishcraft.analytics import LEAD_WEEKS, add, count_lead, count_open, demand_forecast, variant_stock
 
 EVENT = datetime(2026, 3, 20)  # noqa: DTZ001  a day
@@ -341,7 +342,7 @@ def slow_stock(case: Case) -> dict[tuple[str, int], float]:
     return {(shops[item.registry_id], item.variant_id): item.stock if item.tracked else MISSING for item in available}
 
 
-@settings(FEW_EXAMPLES, max_examples=30)
+@settings(FEW_EXAMPLES, max_examples=examples(quick=8, deep=60))
 @given(cases())
 def test_demand_in_two_chunks_matches_a_plain_loop(case: Case) -> None:
     parts: list[Any] = [[[row for row in table if row.registry_id % 2 == odd] for table in case] for odd in (0, 1)]

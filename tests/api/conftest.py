@@ -1,102 +1,33 @@
 """The API over the demo shops, in this process, and callers of each kind."""
 
-import json
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final, cast
-from urllib.parse import parse_qsl, urlencode
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import jwt
 import pytest
 from psycopg import Connection
 
-from api.app import create_app, create_service
-from api.state import AppState
 from deployments.sandbox.demo import add_key
+from tests.support.api import SHOP, Visitor, open_api_client
 from wishcraft.settings import Settings
 from wishcraft.shopify.signatures import canonical, sign
-
-SHOP: Final = "maple-and-pine.myshopify.com"
-WAYS: Final[tuple[dict[str, str], ...]] = ({}, {"Origin": "https://elsewhere.example"})
-"""Headers of a read on the fast path, and of a read on the route."""
-JSON: Final = {"content-type": "application/json"}
-WEDDING: Final[dict[str, Any]] = {
-    "title": "Emma & Hugo's Wedding",
-    "event_type": "wedding",
-    "event_date": "2027-06-12",
-    "event_location": "The Orangery",
-    "registrant": {"first_name": "Emma", "last_name": "Reed", "email": "emma.reed@example.com"},
-    "co_registrants": [{"first_name": "Hugo", "last_name": "Laurent", "email": "hugo.laurent@example.com"}],
-}
-"""Body that creates a registry."""
-
-
-class Visitor:
-    """A caller through the app proxy: a logged-in customer, or a guest."""
-
-    def __init__(
-        self, client: httpx.AsyncClient, signed: Callable[..., str], customer_id: int | None = None, shop: str = SHOP
-    ) -> None:
-        self.customer_id = customer_id
-        self._client = client
-        self._signed = signed
-        self._shop = shop
-
-    async def send(self, method: str, path: str, body: object = None, **headers: str) -> httpx.Response:
-        """Call the API; `if_match="*"` sends the header `If-Match: *`, and bytes or their iterator go as they are."""
-        path, _, query = path.partition("?")
-        signed = self._signed(self._shop, self.customer_id, **dict(parse_qsl(query)))
-        sent = JSON | {name.replace("_", "-"): value for name, value in headers.items()}
-        content = body if body is None or isinstance(body, bytes | AsyncIterable) else json.dumps(body).encode()
-        return await self._client.request(method, f"{path}?{signed}", content=content, headers=sent)
-
-    async def read(self, slug: str, **headers: str) -> httpx.Response:
-        """Read a registry."""
-        return await self.send("GET", f"/api/registries/{slug}", **headers)
-
-    async def create(self, **values: object) -> str:
-        """Create a registry; its slug."""
-        answer = await self.send("POST", "/api/registries", WEDDING | values)
-        assert answer.status_code == 201, answer.text
-        slug: str = answer.json()["slug"]
-        return slug
-
-
-def problem(answer: httpx.Response) -> tuple[int, str]:
-    """Status and kind of the response's problem."""
-    assert answer.headers["content-type"] == "application/problem+json", answer.text
-    return answer.status_code, answer.json()["type"].removeprefix("urn:wishcraft:problem:")
-
-
-def app_state_of(client: httpx.AsyncClient) -> AppState:
-    """The state of the client's API."""
-    return cast("AppState", cast("Any", client)._transport.app._state.app_state)
 
 
 @pytest.fixture
 def open_client() -> Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]:
     """Function that opens a client of an API with the given settings."""
-    return _open_client
-
-
-@asynccontextmanager
-async def _open_client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(settings)
-    transport = httpx.ASGITransport(create_service(app), raise_app_exceptions=False)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://api") as client,
-    ):
-        yield client
+    return open_api_client
 
 
 @pytest.fixture
 async def client(settings: Settings, demo: Connection[tuple[Any, ...]]) -> AsyncIterator[httpx.AsyncClient]:
     """A client without credentials."""
     assert not demo.closed
-    async with _open_client(settings) as client:
+    async with open_api_client(settings) as client:
         yield client
 
 

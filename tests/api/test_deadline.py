@@ -11,7 +11,7 @@ import httpx
 import pytest
 from psycopg import Connection
 
-from tests.api.conftest import WEDDING, Visitor, problem
+from tests.support.api import WEDDING, Visitor, problem
 
 Demo = Connection[tuple[Any, ...]]
 MINE = "/api/my-registries"
@@ -21,7 +21,7 @@ PATIENCE = 5.0
 
 @pytest.fixture(autouse=True)
 def short_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.middleware.request.LONGEST_SECONDS", 0.3)
+    monkeypatch.setattr("api.middleware.request.MAX_SECONDS", 0.3)
 
 
 @pytest.fixture

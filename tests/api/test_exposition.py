@@ -12,10 +12,10 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from api.exposition import metric_help
-from tests.api.conftest import SHOP, app_state_of
 from tests.api.test_outages import closed_to_all, open_to_all, public
 from tests.api.test_service_pages import away
-from tests.cache.conftest import OwnValkey
+from tests.support.api import SHOP, app_state_of
+from tests.support.valkey import OwnValkey
 from wishcraft.cache import keys
 from wishcraft.cache.client import READ_SECONDS
 from wishcraft.settings import Settings

@@ -11,7 +11,7 @@ from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.inventory import Variant, VariantChange
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
-from tests.api.conftest import SHOP, WAYS, Visitor, problem
+from tests.support.api import SHOP, WAYS, Visitor, problem
 from wishcraft.services.registries import items as registry_items
 
 Demo = Connection[tuple[Any, ...]]

@@ -24,15 +24,16 @@ from schemathesis.specs.openapi.checks import (
 from api.app import create_app, create_service
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.shopify.simulator import Simulator
-from tests.api.conftest import SHOP, WEDDING
-from tests.conftest import served
+from tests.support.api import SHOP, WEDDING
+from tests.support.http_server import served
+from tests.support.hypothesis_profiles import PROFILE, examples
 from wishcraft.domain.unsubscribe import Subscription, make_token
 from wishcraft.services.reminders.unsubscribe import unsubscribe_keys
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
 Operations = Iterator[tuple[str, str, dict[str, Any]]]
-EXAMPLES: Final = 12
+EXAMPLES: Final = examples(quick=3, deep=30)
 CHECKS: Final = [
     not_a_server_error,
     status_code_conformance,
@@ -165,9 +166,7 @@ def name_what_is_there(case: Any, known: Known, data: st.DataObject) -> None:
 def explore(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, send: Callable[..., None]) -> None:
     """Send requests that match the operation's schema, and some that do not."""
 
-    @hypothesis.settings(
-        max_examples=EXAMPLES, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-    )
+    @hypothesis.settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode), data=st.data())
     def run(case: Any, data: st.DataObject) -> None:
         send(case, data)
@@ -175,6 +174,7 @@ def explore(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, s
     run()
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("mode", list(GenerationMode))
 @pytest.mark.parametrize("proven", [False, True], ids=["unproven", "proven"])
 def test_every_generated_request_gets_a_documented_response(
@@ -199,7 +199,8 @@ def test_every_generated_request_gets_a_documented_response(
     assert len(statuses) >= 15
     for label, seen in statuses.items():
         if not any(path in label for path in OPEN):
-            assert (401 in seen) is not proven, label
             succeeded = any(status < 300 for status in seen)
-            assert proven or not succeeded, label
-            assert succeeded or not proven or mode is GenerationMode.NEGATIVE or label.endswith("/unlock"), label
+            assert not (401 in seen if proven else succeeded), label
+            if PROFILE == "deep":  # a few examples need not come so far
+                assert proven or 401 in seen, label
+                assert succeeded or not proven or mode is GenerationMode.NEGATIVE or label.endswith("/unlock"), label

@@ -15,8 +15,8 @@ from psycopg import Connection
 from redis.asyncio import Redis
 
 from deployments.sandbox.demo import add_key
-from tests.api.conftest import Visitor, app_state_of, problem
-from tests.cache.conftest import OwnValkey
+from tests.support.api import Visitor, app_state_of, problem
+from tests.support.valkey import OwnValkey
 from wishcraft.cache import entries, keys
 from wishcraft.errors import CacheUnavailable
 from wishcraft.settings import Settings

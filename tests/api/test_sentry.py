@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from starlette.responses import StreamingResponse
 
 from api.app import create_app, create_service
-from tests.conftest import served
+from tests.support.http_server import served
 from tests.support.sentry_listener import SentryListener
 from wishcraft.observability import sentry as sentry_reports
 from wishcraft.observability.context import current_context, log_context

@@ -17,7 +17,8 @@ from redis import Redis
 
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.demo_rows import ACCESS_CODE
-from tests.api.conftest import JSON, SHOP, WEDDING, Visitor, app_state_of
+from tests.support.api import JSON, SHOP, WEDDING, Visitor, app_state_of
+from tests.support.hypothesis_profiles import examples
 from wishcraft.settings import Settings
 from wishcraft.store.schema import Base
 
@@ -186,6 +187,7 @@ def fill(template: object, values: Mapping[str, str]) -> Any:
     return template
 
 
+@pytest.mark.hypothesis
 def test_no_caller_sees_or_changes_anything_of_another_shop(
     runner: asyncio.Runner, world: World, demo: Demo, redis_url: str
 ) -> None:
@@ -193,9 +195,7 @@ def test_no_caller_sees_or_changes_anything_of_another_shop(
     before = checksums(demo, redis)
     statuses: dict[tuple[str, str], set[int]] = {}
 
-    @hypothesis.settings(
-        max_examples=10, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-    )
+    @hypothesis.settings(max_examples=examples(quick=3, deep=30), suppress_health_check=list(HealthCheck))
     @given(data=st.data())
     def call(kind: str, route: tuple[str, str, object], data: st.DataObject) -> None:
         values = {name: data.draw(st.sampled_from(known), label=name) for name, known in world.known.items()}

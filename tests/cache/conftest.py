@@ -1,60 +1,13 @@
-"""Caches on the session's Valkey, and a Valkey per test that can be killed and restarted."""
+"""Caches on the session's Valkey, and connections to a Valkey of the test's own."""
 
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from redis.asyncio import Redis
 
-from deployments.sandbox.processes import spawn_options
-from deployments.sandbox.valkey import prepare_valkey
+from tests.support.valkey import OwnValkey
 from wishcraft.cache.client import Server, connect
 from wishcraft.cache.registries import RegistryCache
-
-
-class OwnValkey:
-    """A Valkey for one test. After `kill` and `start` it has the data of its last snapshot (SAVE)."""
-
-    def __init__(self, folder: Path) -> None:
-        self._prepared = prepare_valkey(folder, durable=False)
-        self._log = folder / "valkey.log"
-        self.url = self._prepared.url
-        self.start()
-
-    def start(self) -> None:
-        program = self._prepared.program
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(program.argv, stdout=log, **spawn_options(program))  # noqa: S603  own server
-        deadline = time.monotonic() + 20
-        while not self._answers():
-            assert time.monotonic() < deadline, self._log.read_text()
-            time.sleep(0.002)
-
-    def _answers(self) -> bool:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", urlsplit(self.url).port or 0)) as connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(5) == b"+PONG"  # redis-py pauses between its attempts
-        return False
-
-    def forget_snapshot(self) -> None:
-        (self._prepared.program.cwd / "dump.rdb").unlink(missing_ok=True)
-
-    def pause(self) -> None:
-        """Accept commands without answering them."""
-        self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self._process.send_signal(signal.SIGCONT)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from tests.cache.conftest import OwnValkey
+from tests.support.valkey import OwnValkey
 from wishcraft.cache.batched_reader import BatchedReader
 from wishcraft.cache.client import Server, connect
 from wishcraft.errors import CacheUnavailable

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.cache.conftest import OwnValkey
+from tests.support.valkey import OwnValkey
 from wishcraft.cache.client import Server, connect
 from wishcraft.errors import CacheUnavailable
 

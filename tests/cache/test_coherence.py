@@ -56,7 +56,7 @@ async def test_lease_is_given_once_and_again_after_its_release(cache: RegistryCa
 
 async def test_expired_lease_cannot_release_its_successor(cache: RegistryCache, redis: Redis) -> None:
     late = await take(cache)
-    await redis.delete(keys.lease_key(SHOP, "smith"))  # as its expiry does
+    await redis.delete(keys.of_shop(SHOP).lease_prefix + "smith")  # as its expiry does
     await take(cache)
     await cache.release(SHOP, {"smith": late})
     assert await cache.lease(SHOP, ["smith"]) == {"smith": Outcome.HELD}
@@ -64,7 +64,7 @@ async def test_expired_lease_cannot_release_its_successor(cache: RegistryCache, 
 
 async def test_lease_expires(cache: RegistryCache, redis: Redis) -> None:
     await take(cache)
-    assert 0 < await redis.pttl(keys.lease_key(SHOP, "smith")) <= keys.LEASE_TTL_MS
+    assert 0 < await redis.pttl(keys.of_shop(SHOP).lease_prefix + "smith") <= keys.LEASE_TTL_MS
 
 
 async def test_fill_ends_its_lease(cache: RegistryCache) -> None:
@@ -76,7 +76,7 @@ async def test_fill_ends_its_lease(cache: RegistryCache) -> None:
 
 async def test_expired_lease_cannot_fill_the_cache(cache: RegistryCache, redis: Redis) -> None:
     late = await take(cache)
-    await redis.delete(keys.lease_key(SHOP, "smith"))
+    await redis.delete(keys.of_shop(SHOP).lease_prefix + "smith")
     await fill(cache, await take(cache), 2)
     assert await fill(cache, late, 1) is Outcome.LEASE_GONE
     assert await cached_version(cache) == 2
@@ -104,7 +104,7 @@ async def test_invalidating_an_earlier_version_does_not_lower_the_floor(cache: R
 
 async def test_floors_expire_one_by_one_and_the_hash_with_the_last(cache: RegistryCache, redis: Redis) -> None:
     await cache.invalidate(SHOP, {"smith": 2, "jones": 5})
-    name = keys.floors_key(SHOP)
+    name = keys.of_shop(SHOP).floors
     ttls = await redis.hpttl(name, "smith", "jones")
     assert all(0 < ttl <= keys.FLOOR_TTL_MS for ttl in ttls)
     await redis.hpexpire(name, 0, "smith", "jones")

@@ -25,8 +25,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.cache.conftest import OwnValkey
 from tests.support.coherence_world import PROCESSES, World
+from tests.support.hypothesis_profiles import examples
+from tests.support.valkey import OwnValkey
 from wishcraft.cache import entries, keys, scripts
 from wishcraft.cache.client import Server
 from wishcraft.cache.coherence import Lease, make_entry
@@ -37,6 +38,7 @@ from wishcraft.domain.cached_registry import CachedRegistry
 SHOP: Final = 7
 SLUG: Final = "smith"
 READERS: Final = 3
+UNTIL_FOUND: Final = settings(max_examples=1000, derandomize=True, database=None)
 HOLD_SECONDS: Final = 100_000  # only the rule `the_hold_ends` ends it
 
 Steps = Generator[None, None, None]
@@ -151,7 +153,7 @@ class Coherence(RuleBasedStateMachine):
     def a_minute_passes(self) -> None:
         self.end_writer()
         self.the_lease_expires()
-        self.world.run(self.world.servers[0].redis.delete(keys.floors_key(SHOP)))
+        self.world.run(self.world.servers[0].redis.delete(keys.of_shop(SHOP).floors))
         self.world.end_hold()
 
     def a_snapshot_is_saved(self) -> None:
@@ -172,7 +174,7 @@ class Coherence(RuleBasedStateMachine):
         self.world.run(self.world.servers[0].redis.delete(keys.entry_key(SHOP, SLUG)))
 
     def the_lease_expires(self) -> None:
-        self.world.run(self.world.servers[0].redis.delete(keys.lease_key(SHOP, SLUG)))
+        self.world.run(self.world.servers[0].redis.delete(keys.of_shop(SHOP).lease_prefix + SLUG))
 
     def valkey_is_killed_and_restored_from_the_snapshot(self) -> None:
         self.world.restart_valkey()
@@ -290,29 +292,25 @@ def world(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterat
 
 
 def run_machine(
-    world: World, machine: type[Coherence], make_cache: Callable[[Server], RegistryCache], examples: int
+    world: World, machine: type[Coherence], make_cache: Callable[[Server], RegistryCache], search: settings
 ) -> None:
     machine.world = world
     machine.make_cache = staticmethod(make_cache)
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=examples,
-            stateful_step_count=30,
-            derandomize=True,
-            database=None,
-            deadline=None,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
+            search, stateful_step_count=30, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
         ),
     )
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("machine", [Coherence, CoherenceWithFrequentRestarts, CoherenceWithSlowReaders])
 def test_no_reader_gets_a_version_older_than_one_already_known(world: World, machine: type[Coherence]) -> None:
-    run_machine(world, machine, complete, examples=60)
+    run_machine(world, machine, complete, settings(max_examples=examples(quick=12, deep=200)))
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize(
     ("machine", "make_cache"),
     [
@@ -325,7 +323,7 @@ def test_search_finds_the_error_when_a_check_is_missing(
     world: World, machine: type[Coherence], make_cache: Callable[[Server], RegistryCache]
 ) -> None:
     with pytest.raises(AssertionError, match="is older than"):
-        run_machine(world, machine, make_cache, examples=1000)
+        run_machine(world, machine, make_cache, UNTIL_FOUND)
 
 
 def restart_with_an_older_snapshot(machine: Coherence) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from tests.cache.conftest import OwnValkey
+from tests.support.valkey import OwnValkey
 from wishcraft.cache import keys
 from wishcraft.cache.client import Server
 from wishcraft.cache.counters import Counters, Series

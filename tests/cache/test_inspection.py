@@ -24,7 +24,7 @@ async def test_many_keys_are_estimated_from_a_sample(server: Server, redis: Redi
     async with redis.pipeline(transaction=False) as pipe:
         for number in range(3000):
             pipe.set(keys.entry_key(1, f"a{number}"), "x", ex=100)
-            pipe.set(keys.lease_key(1, f"a{number}"), "x", ex=10)
+            pipe.set(keys.of_shop(1).lease_prefix + f"a{number}", "x", ex=10)
         await pipe.execute()
     statistics = await estimate_key_statistics(server, 1000)
     assert sum(statistics.counts.values()) == pytest.approx(6001)

@@ -6,7 +6,7 @@ from wishcraft.cache import keys
 
 
 def test_all_keys_of_a_shop_share_its_hash_tag() -> None:
-    names = (keys.entry_key(7, "smith"), keys.lease_key(7, "smith"), keys.floors_key(7))
+    names = (keys.entry_key(7, "smith"), keys.of_shop(7).lease_prefix + "smith", keys.of_shop(7).floors)
     assert all("{7}" in name for name in names)
     assert len(set(names)) == 3
 
@@ -24,13 +24,21 @@ def test_hold_outlasts_every_writer_of_an_older_era() -> None:
 
 
 @pytest.mark.parametrize(("fraction", "ttl_ms"), [(0.0, 1000), (0.5, 900), (1.0, 800)])
-def test_spread_shortens_a_ttl_by_a_fifth_at_most(fraction: float, ttl_ms: int) -> None:
-    assert keys.spread(1000, fraction) == ttl_ms
+def test_spread_shortens_a_ttl_by_a_fifth_at_most(
+    fraction: float, ttl_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wishcraft.cache.keys.random.random", lambda: fraction)
+    assert keys.spread(1000) == ttl_ms
 
 
 @pytest.mark.parametrize(
     ("key", "without_ttl"),
-    [(keys.floors_key(7), True), (keys.ERA, True), (keys.entry_key(7, "a"), False), (keys.lease_key(7, "a"), False)],
+    [
+        (keys.of_shop(7).floors, True),
+        (keys.ERA, True),
+        (keys.entry_key(7, "a"), False),
+        (keys.of_shop(7).lease_prefix + "a", False),
+    ],
 )
 def test_only_floors_and_the_era_have_no_ttl(key: str, without_ttl: bool) -> None:
     assert any(fnmatchcase(key, pattern) for pattern in keys.WITHOUT_TTL) is without_ttl
@@ -40,11 +48,11 @@ def test_only_floors_and_the_era_have_no_ttl(key: str, without_ttl: bool) -> Non
     ("key", "kind"),
     [
         (keys.entry_key(7, "session"), "entry"),
-        (keys.lease_key(7, "a"), "lease"),
-        (keys.floors_key(7), "marks"),
-        (keys.index_key(7), "index"),
-        (keys.sizes_key(7), "sizes"),
-        (keys.usage_key(7), "usage"),
+        (keys.of_shop(7).lease_prefix + "a", "lease"),
+        (keys.of_shop(7).floors, "marks"),
+        (keys.of_shop(7).index, "index"),
+        (keys.of_shop(7).sizes, "sizes"),
+        (keys.of_shop(7).usage, "usage"),
         (keys.session_key(keys.SessionName(7, "a:b")), "session"),
         (keys.limit_key("visitor", 60, "guest:7:::1"), "limit"),
         (keys.COUNTERS, "counters"),

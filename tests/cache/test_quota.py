@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
+from tests.support.hypothesis_profiles import examples
 from wishcraft.cache import keys
 from wishcraft.cache.client import Server
 from wishcraft.cache.coherence import Lease, make_entry
@@ -31,7 +32,7 @@ async def fill(cache: RegistryCache, slug: str, quota: Quota, size: int = 10, sh
 
 
 async def cached_slugs(redis: Redis, shop: int = SHOP) -> set[str]:
-    prefix = keys.entry_prefix(shop)
+    prefix = keys.of_shop(shop).entry_prefix
     return {key.decode().removeprefix(prefix) async for key in redis.scan_iter(f"{prefix}*")}
 
 
@@ -54,9 +55,9 @@ async def test_least_viewed_entry_is_evicted_over_the_quota(
 
 
 async def test_new_entry_replaces_one_whose_score_is_older(cache: RegistryCache, redis: Redis) -> None:
-    await redis.zadd(keys.index_key(SHOP), {"old": weight(datetime(2026, 2, 1, tzinfo=UTC))})
+    await redis.zadd(keys.of_shop(SHOP).index, {"old": weight(datetime(2026, 2, 1, tzinfo=UTC))})
     await redis.set(keys.entry_key(SHOP, "old"), b"x", ex=60)
-    await redis.expire(keys.index_key(SHOP), 60)
+    await redis.expire(keys.of_shop(SHOP).index, 60)
     assert await fill(cache, "new", Quota(1, 10**9)) is Outcome.FILLED
     assert await cached_slugs(redis) == {"new"}
 
@@ -107,13 +108,13 @@ async def test_expired_entry_is_evicted_from_the_index_first(
 
 async def test_index_and_sizes_outlive_the_entries(cache: RegistryCache, redis: Redis) -> None:
     await fill(cache, "a", PLENTY)
-    for key in (keys.index_key(SHOP), keys.sizes_key(SHOP)):
+    for key in (keys.of_shop(SHOP).index, keys.of_shop(SHOP).sizes):
         assert await redis.pttl(key) > keys.HARD_TTL_MS
 
 
 async def test_views_without_an_entry_are_not_listed_in_the_index(usage: UsageCounters, redis: Redis) -> None:
     await view(usage, absent=3)
-    assert not await redis.exists(keys.index_key(SHOP))
+    assert not await redis.exists(keys.of_shop(SHOP).index)
 
 
 async def test_usage_is_summed_up_over_processes(usage: UsageCounters) -> None:
@@ -124,12 +125,14 @@ async def test_usage_is_summed_up_over_processes(usage: UsageCounters) -> None:
     assert (await usage.read([OTHER]))[OTHER].hits == 0
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(quick=10, deep=100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(1, 400)), max_size=25), st.integers(0, 5))
 async def test_quota_holds_and_usage_is_exact_after_any_fills(
     cache: RegistryCache, usage: UsageCounters, redis: Redis, fills: list[tuple[str, int]], entries: int
 ) -> None:
-    await redis.delete(keys.index_key(SHOP), keys.sizes_key(SHOP), *(keys.entry_key(SHOP, each) for each in "abcdefgh"))
+    await redis.delete(
+        keys.of_shop(SHOP).index, keys.of_shop(SHOP).sizes, *(keys.entry_key(SHOP, each) for each in "abcdefgh")
+    )
     quota = Quota(entries, 900)
     for slug, size in fills:
         await fill(cache, slug, quota, size)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import pytest
 from redis.asyncio import Redis
 
-from tests.cache.conftest import OwnValkey
+from tests.support.valkey import OwnValkey
 from wishcraft.cache import entries, keys
 from wishcraft.cache.client import Server
 from wishcraft.cache.coherence import Lease
@@ -103,7 +103,7 @@ async def test_absent_registry_is_cached_briefly(cache: RegistryCache, redis: Re
     assert [result.entry.header.access_level for result in results] == [AccessLevel.ABSENT] * 2
     assert ([result.state for result in results], database.loads) == ([CacheState.MISS, CacheState.HIT], 1)
     assert 0 < await redis.pttl(keys.entry_key(SHOP, "smith")) <= keys.ABSENT_TTL_MS
-    assert not await redis.exists(keys.index_key(SHOP))
+    assert not await redis.exists(keys.of_shop(SHOP).index)
 
 
 async def test_created_registry_is_found_despite_a_negative_entry(cache: RegistryCache) -> None:

@@ -4,7 +4,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from tests.cache.conftest import OwnValkey
+from tests.support.valkey import OwnValkey
 from wishcraft.cache import keys
 from wishcraft.cache.client import Server, connect
 from wishcraft.cache.coherence import Lease, make_entry
@@ -93,7 +93,7 @@ async def test_eviction_spares_floors_and_the_era(own_server: Server, own_cache:
     await own_cache.invalidate(SHOP, {f"registry-{number}": 2 for number in range(500)})
     await fill_memory(own_server.redis, "volatile-lfu")
     assert (await own_server.redis.info("stats"))["evicted_keys"] > 500
-    assert await own_server.redis.hlen(keys.floors_key(SHOP)) == 500
+    assert await own_server.redis.hlen(keys.of_shop(SHOP).floors) == 500
     assert await own_server.redis.exists(keys.ERA)
 
 
@@ -106,5 +106,5 @@ async def test_invalidation_works_while_redis_is_full_under_noeviction(
     with pytest.raises(CacheUnavailable):
         await own_cache.lease(SHOP, ["smith"])
     await own_cache.invalidate(SHOP, {"smith": 2})
-    assert await own_server.redis.hget(keys.floors_key(SHOP), "smith") == b"2"
+    assert await own_server.redis.hget(keys.of_shop(SHOP).floors, "smith") == b"2"
     assert (await own_cache.read(SHOP, "smith", load)).state is CacheState.BYPASS

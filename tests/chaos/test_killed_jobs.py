@@ -14,7 +14,7 @@ from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.job_processes import command, environment
 from wishcraft.cache import keys
 from wishcraft.resources import Resources
-from wishcraft.services.registries.reader import load_documents
+from wishcraft.services.registries.reader import load_registries
 from wishcraft.services.registries.warm import warm_shop
 from wishcraft.settings import Settings
 from wishcraft.store import locks
@@ -83,7 +83,7 @@ class Job:
 
     async def no_entry_is_stale(self) -> bool:
         slugs = [slug for slug, _ in self.demo.execute("SELECT slug, version FROM registries")]
-        truth = await load_documents(self.resources.db, self.shop.id, slugs)
+        truth = await load_registries(self.resources.db, self.shop.id, slugs)
         return all(body == truth[slug].body for slug, (_, body) in (await self.read()).entries.items())
 
     async def drop(self, pattern: str) -> None:

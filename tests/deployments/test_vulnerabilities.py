@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 
 from deployments.sandbox.processes import choose_port
 from deployments.vulnerabilities import UNKNOWN, VULNERABLE, main
-from tests.conftest import served
+from tests.support.http_server import served
 from wishcraft.services.operations.vulnerabilities import LOCK, Vulnerability, audit
 
 HASH = "--hash=sha256:5a811826e1a5a06c25ebc3e6c4a704613eb9a1bcf6b78428fbe865f4f6c9a4b8"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from wishcraft.domain.backfills import MOST_STEPS, Step, plan
+from wishcraft.domain.backfills import MAX_STEPS, Step, plan
 from wishcraft.domain.periods import Days
 
 TODAY = date(2026, 3, 14)
@@ -42,7 +42,7 @@ def test_without_days_each_shop_is_one_step() -> None:
         (LEVELS, Days(TODAY, TODAY), ["a.example"], {}, "leave the shops empty"),
         (REMIND, Days(first=TODAY), [], {}, "give both"),
         (REMIND, Days(TODAY, date(2026, 3, 15)), [], {}, "yet to come"),
-        (REMIND, Days(date(2020, 1, 1), TODAY), [], {}, f"{MOST_STEPS:,} at most"),
+        (REMIND, Days(date(2020, 1, 1), TODAY), [], {}, f"{MAX_STEPS:,} at most"),
         (WARM, Days(), ["a.example"], {"fource": True}, "no fource; it has shops, force"),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller, Scope
 from wishcraft.domain.etags import allows_change, make_etag
-from wishcraft.domain.registries import LONGEST_SLUG, SLUG, EventType, is_registry_ref, make_slug
+from wishcraft.domain.registries import MAX_SLUG_LENGTH, SLUG, EventType, is_registry_ref, make_slug
 from wishcraft.domain.view_score import HALF_LIFE, weight
 
 DIGEST = "0123456789abcdef"
@@ -52,7 +52,7 @@ def test_an_invalid_slug_does_not_match(text: str) -> None:
     assert not SLUG.fullmatch(text)
 
 
-@pytest.mark.parametrize("ref", ["1", "100000001", "a", "emma-2", "x" * LONGEST_SLUG])
+@pytest.mark.parametrize("ref", ["1", "100000001", "a", "emma-2", "x" * MAX_SLUG_LENGTH])
 def test_ids_and_slugs_are_registry_refs(ref: str) -> None:
     assert is_registry_ref(ref)
 
@@ -68,7 +68,7 @@ def test_ids_and_slugs_are_registry_refs(ref: str) -> None:
         "1\n",
         "A",
         "a b",
-        "x" * (LONGEST_SLUG + 1),
+        "x" * (MAX_SLUG_LENGTH + 1),
     ],
 )
 def test_other_texts_and_digits_outside_ascii_are_no_registry_refs(ref: str) -> None:

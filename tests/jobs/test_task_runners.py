@@ -21,6 +21,7 @@ SHOP = "maple-and-pine.myshopify.com"
 BROKEN = "lumiere-maison.myshopify.com"
 
 
+@pytest.mark.deep
 async def test_job_on_a_local_dask_cluster_isolates_shops_and_retries_as_on_threads(simulator: Simulator) -> None:
     on_dask = sync_inventory.with_options(task_runner=task_runner(JobSettings(task_runner="dask")))
     simulator.shops[BROKEN].faults.set(Fault(FaultKind.EXPIRED_TOKEN, remaining=None))

@@ -14,13 +14,13 @@ from prefect.server.schemas.schedules import CronSchedule
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from deployments.sandbox.shopify import faults
 from deployments.sandbox.shopify.simulator import Options, Simulator
-from tests.cache.conftest import OwnValkey
-from tests.monitoring.conftest import Demo, Watched, watching
-from tests.shopify.conftest import FakeClock
 from tests.support.alert_rules import ROOT, firing, queries
 from tests.support.metric_samples import Samples
 from tests.support.prefect_stand_in import PrefectStandIn
 from tests.support.promql import evaluate
+from tests.support.shopify_world import FakeClock
+from tests.support.valkey import OwnValkey
+from tests.support.watched_api import Demo, Watched, watching
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings

@@ -12,9 +12,9 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 
 from tests.api.test_outages import closed_to_all, open_to_all
-from tests.cache.conftest import OwnValkey
-from tests.monitoring.conftest import Demo, Watched
 from tests.support.prefect_stand_in import PrefectStandIn
+from tests.support.valkey import OwnValkey
+from tests.support.watched_api import Demo, Watched
 from wishcraft.services.health import monitor
 from wishcraft.settings import Settings
 

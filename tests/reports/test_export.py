@@ -13,7 +13,7 @@ from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.filters import ReportFilter
 from wishcraft.analytics.tables import TABLES, TableName
 from wishcraft.domain.periods import Days
-from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QuestionRefused
+from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QueryRefused
 from wishcraft.reports.analyst_report import ReportResult
 from wishcraft.reports.export import export_table, save, write_frame
 from wishcraft.reports.page import Page
@@ -60,7 +60,7 @@ def test_export_has_every_row_with_its_shop(
 @pytest.mark.parametrize("name", ["x.txt", ".csv", "parquet", "", "x.html"])
 def test_file_with_an_unknown_suffix_is_refused(db: AnalystsDatabase, name: str) -> None:
     for write in (partial(export_table, db, "items", ReportFilter()), partial(write_frame, pd.DataFrame())):
-        with pytest.raises(QuestionRefused, match=r"ends in \.parquet or \.csv"):
+        with pytest.raises(QueryRefused, match=r"ends in \.parquet or \.csv"):
             write(Path(name))
 
 

@@ -11,7 +11,7 @@ from psycopg import Connection
 
 from wishcraft.analytics import database
 from wishcraft.analytics.filters import ReportFilter, parse_filter
-from wishcraft.errors import ConfigurationError, QuestionRefused
+from wishcraft.errors import ConfigurationError, QueryRefused
 from wishcraft.reports import notebook
 from wishcraft.settings import Settings
 
@@ -52,7 +52,7 @@ def untyped(value: object) -> Any:
     ],
 )
 def test_invalid_parameters_are_refused_before_anything_is_read(report: Callable[..., object], message: str) -> None:
-    with pytest.raises(QuestionRefused) as refused:
+    with pytest.raises(QueryRefused) as refused:
         report(database=NO_SERVER)
     assert message in str(refused.value)
 
@@ -76,10 +76,10 @@ def test_refusal_of_an_unknown_shop_lists_the_shops_if_they_are_few(
 ) -> None:
     assert not demo.closed
     refused = partial(notebook.registry_report, "", database=settings.database_replica_url)
-    with pytest.raises(QuestionRefused, match=rf"^no shop has the domain ''; there are .*{MAPLE}, "):
+    with pytest.raises(QueryRefused, match=rf"^no shop has the domain ''; there are .*{MAPLE}, "):
         refused()
     monkeypatch.setattr(database, "_MAX_LISTED", 2)
-    with pytest.raises(QuestionRefused, match=r"there are 3, in the view shops$"):
+    with pytest.raises(QueryRefused, match=r"there are 3, in the view shops$"):
         refused()
 
 

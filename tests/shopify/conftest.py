@@ -1,117 +1,13 @@
-"""The client and the simulator in one process, on a fake clock."""
+"""The Shopify client against the simulator in this process."""
 
-import asyncio
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from heapq import heappop, heappush
-from typing import Final
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
-from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.shopify.app import create_app
-from deployments.sandbox.shopify.shop import SimulatedShop
-from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options, Simulator
-from wishcraft.domain.tokens import OfflineToken
-from wishcraft.shopify.client import Count, ShopifyClient, count_nothing
-
-SHOP: Final = DEMO_SHOPS[0].domain
-START: Final = 1_790_000_000.0
-TURNS: Final = 50
-"""Turns of the event loop: enough for every task that is awake to run until it sleeps."""
-
-
-class FakeClock:
-    """A clock that advances only when all tasks sleep; simulator and client share it."""
-
-    def __init__(self) -> None:
-        self.epoch = START
-        self.slept: list[float] = []
-        self._sleepers: list[tuple[float, int]] = []
-
-    def __call__(self) -> float:
-        return self.epoch
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(self.epoch, UTC)
-
-    def monotonic(self) -> float:
-        return self.epoch
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        mine = (self.epoch + seconds, len(self.slept))
-        heappush(self._sleepers, mine)
-        turns = 0
-        while turns < TURNS:
-            await asyncio.sleep(0)
-            turns = turns + 1 if self._sleepers[0] == mine else 0
-        heappop(self._sleepers)
-        self.epoch = max(self.epoch, mine[0])
-
-
-class MemoryTokens:
-    """A token store that the clients of one test share, as processes share PostgreSQL."""
-
-    def __init__(self) -> None:
-        self.tokens = {demo.domain: OfflineToken(demo.access_token, demo.refresh_token) for demo in DEMO_SHOPS}
-        self.saved: list[OfflineToken] = []
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-
-    async def load(self, shop: str) -> OfflineToken:
-        await asyncio.sleep(0)  # other tasks run here, as during a query
-        return self.tokens[shop]
-
-    async def save(self, shop: str, token: OfflineToken) -> None:
-        await asyncio.sleep(0)
-        self.tokens[shop] = token
-        self.saved.append(token)
-
-    @asynccontextmanager
-    async def refresh_lock(self, shop: str) -> AsyncIterator[None]:
-        async with self._locks[shop]:
-            yield
-
-
-class World:
-    """A simulator, a clock, a token store, and their clients."""
-
-    def __init__(self, http: httpx.AsyncClient, simulator: Simulator, clock: FakeClock) -> None:
-        self.http = http
-        self.simulator = simulator
-        self.clock = clock
-        self.tokens = MemoryTokens()
-        self.client = self.another_client()
-
-    @property
-    def shop(self) -> SimulatedShop:
-        return self.simulator.shops[SHOP]
-
-    def ids(self, count: int = 250) -> list[int]:
-        return self.shop.inventory.variant_ids()[:count]
-
-    def another_client(
-        self,
-        *,
-        api_secret: str = API_SECRET,
-        jitter: Callable[[float, float], float] = lambda _, cap: cap,
-        count: Count = count_nothing,
-    ) -> ShopifyClient:
-        """By default the jitter is the longest pause, so that pauses are predictable."""
-        return ShopifyClient(
-            self.http,
-            self.tokens,
-            origin="http://shopify.test/{shop}",
-            api_version="2026-10",
-            api_key=API_KEY,
-            api_secret=api_secret,
-            clock=self.clock,
-            jitter=jitter,
-            count=count,
-        )
+from deployments.sandbox.shopify.simulator import Options
+from tests.support.shopify_world import FakeClock, World
 
 
 @pytest.fixture

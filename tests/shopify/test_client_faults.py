@@ -11,7 +11,7 @@ import uvicorn
 from deployments.sandbox.shopify.app import create_app
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options
-from tests.shopify.conftest import SHOP, FakeClock, MemoryTokens, World
+from tests.support.shopify_world import SHOP, FakeClock, MemoryTokens, World
 from wishcraft.domain.tokens import OfflineToken
 from wishcraft.errors import (
     ShopifyQueryInvalid,

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from tests.shopify.conftest import SHOP, World
+from tests.support.shopify_world import SHOP, World
 from wishcraft.shopify.variants import read_variants
 
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
-from tests.shopify.conftest import SHOP, World
+from tests.support.shopify_world import SHOP, World
 from wishcraft.errors import ShopifyThrottled
 from wishcraft.shopify.client import MAX_WAIT_SECONDS
 from wishcraft.shopify.pacing import Bucket, ThrottleStatus

@@ -7,7 +7,7 @@ import pytest
 
 from deployments.sandbox.shopify.credentials import LIFETIME
 from deployments.sandbox.shopify.faults import Fault, FaultKind
-from tests.shopify.conftest import SHOP, World
+from tests.support.shopify_world import SHOP, World
 from wishcraft.domain.tokens import OfflineToken
 from wishcraft.errors import ShopifyUnauthorized
 from wishcraft.shopify.variants import read_variants

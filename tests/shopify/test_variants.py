@@ -8,7 +8,7 @@ import pytest
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.inventory import VariantChange
-from tests.shopify.conftest import SHOP, World
+from tests.support.shopify_world import SHOP, World
 from wishcraft.domain.inventory import InventoryPolicy, VariantReading
 from wishcraft.errors import BulkOperationFailed, ShopifyQueryInvalid, ShopifyThrottled, ShopifyUnavailable
 from wishcraft.shopify.bulk import bulk_objects

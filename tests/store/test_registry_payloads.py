@@ -10,7 +10,7 @@ from psycopg import Connection, sql
 from wishcraft.domain.registries import ItemStatus, Priority
 from wishcraft.domain.registry_payload import registry_payload
 from wishcraft.resources import Resources
-from wishcraft.services.registries.reader import load_documents
+from wishcraft.services.registries.reader import load_registries
 from wishcraft.store import registries
 
 Demo = Connection[tuple[Any, ...]]
@@ -26,7 +26,7 @@ async def test_the_sql_payload_equals_the_domains_byte_for_byte(
     demo.execute("UPDATE shops SET currency = %s WHERE id = 1", [currency])
     scramble(demo, random.Random(seed))  # noqa: S311  test data
     slugs = [slug for (slug,) in demo.execute("SELECT slug FROM registries WHERE shop_id = 1")]
-    documents = await load_documents(resources.db, 1, slugs)
+    documents = await load_registries(resources.db, 1, slugs)
     async with resources.db.repeatable_read() as session:
         facts = await registries.find_facts(session, 1, slugs)
     assert {registry.slug for registry, _ in facts} == set(slugs)
@@ -35,7 +35,7 @@ async def test_the_sql_payload_equals_the_domains_byte_for_byte(
 
 
 async def test_unknown_slugs_are_skipped(resources: Resources) -> None:
-    assert await load_documents(resources.db, 1, ["nobody-has-this"]) == {}
+    assert await load_registries(resources.db, 1, ["nobody-has-this"]) == {}
 
 
 def scramble(demo: Demo, rng: random.Random) -> None:

@@ -1,14 +1,17 @@
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg import Connection
 from sqlalchemy import text
 
+from tests.support.demo_data import DemoData
 from wishcraft.domain.retention import Kind, is_compliance
-from wishcraft.resources import Resources
+from wishcraft.settings import Settings
 from wishcraft.store import retention
+from wishcraft.store.engine import Database
 from wishcraft.store.schema.history import IS_COMPLIANCE
 
 Demo = Connection[tuple[Any, ...]]
@@ -29,9 +32,26 @@ EMPTY = """
 """
 
 
-@pytest.fixture
-def full_tables(demo: Demo) -> Iterator[None]:
+@pytest.fixture(scope="module")
+def full_tables(settings: Settings, demo_data: DemoData) -> Iterator[None]:
     """A row for each of the last minutes; a tenth of the audit logs are of compliance actions."""
+    with psycopg.connect(settings.database_url.replace("+psycopg", ""), autocommit=True) as tables:
+        demo_data.restore(tables, settings)
+        fill(tables)
+        yield
+        tables.execute(EMPTY)
+
+
+@pytest.fixture
+async def database(settings: Settings, full_tables: None) -> AsyncIterator[Database]:
+    """The database with full tables."""
+    assert full_tables is None
+    database = Database(settings.database_url)
+    yield database
+    await database.close()
+
+
+def fill(demo: Demo) -> None:
     demo.execute(EMPTY)
     moments = "SELECT n, CAST(%s AS timestamptz) - n * interval '1 minute' AS moment FROM generate_series(1, %s) n"
     for insert in (
@@ -51,50 +71,43 @@ def full_tables(demo: Demo) -> Iterator[None]:
     ):
         demo.execute(f"{insert} FROM ({moments}) m".encode(), [NOW, ROWS])
     demo.execute("ANALYZE")
-    yield
-    demo.execute(EMPTY)
 
 
-async def plan(resources: Resources, statement: str, kind: Kind, before: datetime) -> str:
+async def plan(database: Database, statement: str, kind: Kind, before: datetime) -> str:
     query = text("EXPLAIN " + statement.format(retention._AGING[kind]))
-    async with resources.db.transaction() as session:
+    async with database.transaction() as session:
         lines = await session.scalars(query, {"before": before, "limit": 1000})
         return "\n".join(lines)
 
 
-@pytest.mark.usefixtures("full_tables")
 @pytest.mark.parametrize("age", [timedelta(0), timedelta(minutes=ROWS / 2), timedelta(minutes=ROWS + 1)])
 @pytest.mark.parametrize("kind", INDEXES)
 async def test_a_batch_uses_its_index_whether_all_rows_or_none_are_expired(
-    resources: Resources, kind: Kind, age: timedelta
+    database: Database, kind: Kind, age: timedelta
 ) -> None:
-    lines = await plan(resources, retention._DELETE, kind, NOW - age)
+    lines = await plan(database, retention._DELETE, kind, NOW - age)
     assert INDEXES[kind] in lines, lines
     assert "Seq Scan" not in lines, lines
     assert "Sort" not in lines, lines
 
 
-@pytest.mark.usefixtures("full_tables")
 @pytest.mark.parametrize("kind", sorted(set(INDEXES) - {Kind.VIEWS}))  # they count days: all but a few are old
-async def test_a_count_of_few_rows_uses_the_index(resources: Resources, kind: Kind) -> None:
-    lines = await plan(resources, retention._COUNT, kind, NOW - timedelta(minutes=ROWS - 10))
+async def test_a_count_of_few_rows_uses_the_index(database: Database, kind: Kind) -> None:
+    lines = await plan(database, retention._COUNT, kind, NOW - timedelta(minutes=ROWS - 10))
     assert INDEXES[kind] in lines, lines
 
 
 @pytest.mark.parametrize(
     "action", ["compliance.export", "compliance", "Compliance.x", "customers/redact", "customers/updated", "%", ""]
 )
-async def test_the_sql_rule_of_compliance_equals_the_domains(resources: Resources, action: str) -> None:
-    async with resources.db.repeatable_read() as session:
+async def test_the_sql_rule_of_compliance_equals_the_domains(database: Database, action: str) -> None:
+    async with database.repeatable_read() as session:
         query = text(f"SELECT {IS_COMPLIANCE} FROM (SELECT CAST(:action AS text) AS action) a")  # noqa: S608  constants
         assert (await session.execute(query, {"action": action})).scalar_one() is is_compliance(action)
 
 
-async def test_a_count_stops_at_its_limit(
-    resources: Resources, demo: Demo, full_tables: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert full_tables is None
-    assert demo.execute("SELECT count(*) FROM sessions").fetchone() == (ROWS,)
-    monkeypatch.setattr(retention, "MOST_COUNTED", 1000)
-    async with resources.db.repeatable_read() as session:
+async def test_a_count_stops_at_its_limit(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "MAX_COUNTED", 1000)
+    async with database.repeatable_read() as session:
+        assert (await session.execute(text("SELECT count(*) FROM sessions"))).scalar_one() == ROWS
         assert await retention.count_old(session, Kind.SESSIONS, NOW) == 1000

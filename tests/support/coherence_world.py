@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 import psycopg
 
-from tests.cache.conftest import OwnValkey
+from tests.support.valkey import OwnValkey
 from wishcraft.cache import keys
 from wishcraft.cache.client import connect
 from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry

@@ -10,7 +10,9 @@ import pandas as pd
 from hypothesis import settings
 from hypothesis import strategies as st
 
-FEW_EXAMPLES = settings(max_examples=20, deadline=None)
+from tests.support.hypothesis_profiles import examples
+
+FEW_EXAMPLES = settings(max_examples=examples(quick=5, deep=60))
 START = datetime(2026, 2, 20, tzinfo=UTC)
 SHOPS = [
     ("maple", "USD", "America/New_York"),  # whose clocks go forward on 8 March 2026

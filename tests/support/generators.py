@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from psycopg.sql import SQL, Identifier
 
+from tests.support.hypothesis_profiles import examples
 from tests.support.sql_oracle import Tables
 from wishcraft.analytics.filters import ReportFilter
 from wishcraft.domain.periods import Days
@@ -19,7 +20,7 @@ from wishcraft.domain.periods import Days
 Row = dict[str, Any]
 _Moment = tuple[date | int, time]
 FEW_EXAMPLES: Final = settings(
-    max_examples=12, deadline=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck)
+    max_examples=examples(quick=3, deep=24), phases=(Phase.generate,), suppress_health_check=list(HealthCheck)
 )
 """Each example fills a database: there are few examples, and failures are not shrunk, which would take minutes."""
 NOW: Final = datetime(2026, 5, 1, 2, tzinfo=UTC)

@@ -20,7 +20,7 @@ from sqlalchemy import create_engine
 
 from wishcraft.analytics.tables import TABLES, TableName, read_table
 from wishcraft.database_errors import translate_database_errors
-from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QuestionRefused
+from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QueryRefused
 
 ROLE: Final = "wishcraft_analyst"
 STATEMENT_SECONDS: Final = 60
@@ -76,7 +76,7 @@ class AnalystsDatabase:
         """The shops with these domains, or all if empty, sorted by domain.
 
         Raises:
-            QuestionRefused: No shop has such a domain; the message lists the shops if they are few.
+            QueryRefused: No shop has such a domain; the message lists the shops if they are few.
             ConfigurationError: The login may not read the views.
             DatabaseUnavailable: PostgreSQL does not answer, or all connections of the pool are in use.
         """
@@ -86,7 +86,7 @@ class AnalystsDatabase:
         if missing := sorted(set(domains) - {shop.domain for shop in shops}):
             known = [shop.domain for shop in self.find_shops()]
             listed = ", ".join(known) or "none" if len(known) <= _MAX_LISTED else f"{len(known):,}, in the view shops"
-            raise QuestionRefused(f"no shop has the domain {', '.join(map(repr, missing))}; there are {listed}")
+            raise QueryRefused(f"no shop has the domain {', '.join(map(repr, missing))}; there are {listed}")
         return shops
 
     def find_registries(
@@ -123,7 +123,7 @@ class AnalystsDatabase:
 
         Raises:
             ConfigurationError: The login could do more than read the views; the query is not run.
-            QuestionRefused: It is not a SELECT, PostgreSQL refuses it, it takes longer than `seconds`, or its result is
+            QueryRefused: It is not a SELECT, PostgreSQL refuses it, it takes longer than `seconds`, or its result is
                 larger than `MAX_MB`.
             DatabaseUnavailable: PostgreSQL does not answer.
         """
@@ -189,9 +189,9 @@ def _run_select(connection: Connection[tuple[Any, ...]], sql: str, max_rows: int
             columns = cursor.execute(query, [0]).description or ()  # a stream without rows has no description
             rows = _fetch(cursor, query, max_rows + 1)
         except psycopg.errors.QueryCanceled:
-            raise QuestionRefused("the query took too long: select less, or raise the limit of seconds") from None
+            raise QueryRefused("the query took too long: select less, or raise the limit of seconds") from None
         except (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError, psycopg.InternalError) as error:
-            raise QuestionRefused(_explain(error, select)) from None
+            raise QueryRefused(_explain(error, select)) from None
     kinds = [column.type_code for column in columns]
     series = [_series([row[place] for row in rows], kind) for place, kind in enumerate(kinds)]
     frame = pd.DataFrame(dict(enumerate(series)), index=range(len(rows)))
@@ -202,9 +202,9 @@ def _require_select(select: str) -> None:
     begin = _BEGIN.match(select)
     word = begin[1] if begin else ""
     if begin and begin.end() == len(select) and not word:
-        raise QuestionRefused("the query is empty: write one SELECT")
+        raise QueryRefused("the query is empty: write one SELECT")
     if word.upper() not in _SELECTS:
-        raise QuestionRefused(f"write one SELECT; it begins with {', '.join(_SELECTS[:-1])} or {_SELECTS[-1]}")
+        raise QueryRefused(f"write one SELECT; it begins with {', '.join(_SELECTS[:-1])} or {_SELECTS[-1]}")
 
 
 def _fetch(cursor: Cursor[tuple[Any, ...]], query: str, max_rows: int) -> list[tuple[Any, ...]]:
@@ -215,7 +215,7 @@ def _fetch(cursor: Cursor[tuple[Any, ...]], query: str, max_rows: int) -> list[t
             rows.append(row)
             bytes_left -= sum(len(str(value)) for value in row)
             if bytes_left < 0:
-                raise QuestionRefused(f"the result is larger than {MAX_MB} MB: select fewer rows, or shorter texts")
+                raise QueryRefused(f"the result is larger than {MAX_MB} MB: select fewer rows, or shorter texts")
     return rows
 
 

@@ -6,7 +6,7 @@ from datetime import date, datetime
 
 from wishcraft.domain.periods import Days
 from wishcraft.domain.registries import EventType
-from wishcraft.errors import QuestionRefused
+from wishcraft.errors import QueryRefused
 
 Names = Sequence[str] | str | None
 """Several names, or one."""
@@ -27,7 +27,7 @@ def parse_filter(shops: Names = (), event_types: Names = (), first: Day = None, 
     """Parse a filter. The shops are checked when the report reads them.
 
     Raises:
-        QuestionRefused: There is no such event type or day, or the first day is after the last.
+        QueryRefused: There is no such event type or day, or the first day is after the last.
     """
     parsed_types = [parse_choice("event type", event_type, EventType) for event_type in _to_list(event_types)]
     return ReportFilter(_to_list(shops), parsed_types, parse_days(first, last))
@@ -37,24 +37,24 @@ def parse_days(first: Day, last: Day) -> Days:
     """Parse the first and last day.
 
     Raises:
-        QuestionRefused: One of them is not a day, or the first is after the last.
+        QueryRefused: One of them is not a day, or the first is after the last.
     """
     try:
         return Days(parse_day(first), parse_day(last))
     except ValueError as error:
-        raise QuestionRefused(str(error)) from None
+        raise QueryRefused(str(error)) from None
 
 
 def parse_day(value: Day) -> date | None:
     """Parse a day.
 
     Raises:
-        QuestionRefused: The text is not a day.
+        QueryRefused: The text is not a day.
     """
     try:
         day = date.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:
-        raise QuestionRefused(f"there is no day {value!r}: write it as 2026-03-14") from None
+        raise QueryRefused(f"there is no day {value!r}: write it as 2026-03-14") from None
     return day.date() if isinstance(day, datetime) else day  # such as a Timestamp of pandas
 
 
@@ -62,11 +62,11 @@ def parse_choice(what: str, value: str, choices: Iterable[str]) -> str:
     """Return `value` if it is one of the choices.
 
     Raises:
-        QuestionRefused: It is not; the message lists the choices.
+        QueryRefused: It is not; the message lists the choices.
     """
     names = [str(choice) for choice in choices]
     if value not in names:
-        raise QuestionRefused(f"there is no {what} {value!r}: there are {', '.join(names)}")
+        raise QueryRefused(f"there is no {what} {value!r}: there are {', '.join(names)}")
     return value
 
 
@@ -74,10 +74,10 @@ def require_range(what: str, value: int, maximum: int) -> int:
     """Return `value` if it is from 1 to `maximum`.
 
     Raises:
-        QuestionRefused: It is not.
+        QueryRefused: It is not.
     """
     if not 1 <= value <= maximum:
-        raise QuestionRefused(f"{what} must be from 1 to {maximum}, not {value}")
+        raise QueryRefused(f"{what} must be from 1 to {maximum}, not {value}")
     return value
 
 

@@ -52,7 +52,7 @@ def read_chunks(
         happened: The days of the events.
 
     Raises:
-        QuestionRefused, ConfigurationError, DatabaseUnavailable: As `AnalystsDatabase`.
+        QueryRefused, ConfigurationError, DatabaseUnavailable: As `AnalystsDatabase`.
     """
     pending = [
         _Batch(shop, ids)

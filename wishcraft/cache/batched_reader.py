@@ -131,7 +131,10 @@ class _Connection(asyncio.Protocol):
                 self._fail()
                 _reject(waiters, CacheUnavailable(f"{type(reply).__name__}: {reply}"))
             else:
-                _resolve(waiters, reply)
+                for value, futures in zip(reply, waiters.values(), strict=True):
+                    for future in futures:
+                        if not future.done():  # its reader may have been cancelled
+                            future.set_result(value)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Reject all waiters: the server closed the connection, or it broke."""
@@ -161,13 +164,6 @@ class _Connection(asyncio.Protocol):
             waiters, timer = self._pending.popleft()
             timer.cancel()
             _reject(waiters, CacheUnavailable(reason))
-
-
-def _resolve(waiters: Waiters, values: list[Value]) -> None:
-    for value, futures in zip(values, waiters.values(), strict=True):
-        for future in futures:
-            if not future.done():  # its reader may have been cancelled
-                future.set_result(value)
 
 
 def _reject(waiters: Waiters, error: CacheUnavailable) -> None:

@@ -18,7 +18,6 @@ from redis.maint_notifications import MaintNotificationsConfig
 from wishcraft.cache import keys, scripts
 from wishcraft.cache.batched_reader import BatchedReader
 from wishcraft.cache.circuit_breaker import CircuitBreaker
-from wishcraft.cache.scripts import eval_values
 from wishcraft.errors import CacheUnavailable
 
 READ_SECONDS: Final = 0.1
@@ -100,14 +99,14 @@ class Server:
         Raises:
             CacheUnavailable: The breaker is open, or redis-py raised within the block.
         """
-        self._check()
+        if self.breaker:
+            self.breaker.check()
         try:
-            with translate_errors():
-                yield
-        except CacheUnavailable as error:
-            if not isinstance(error.__cause__, ResponseError):
-                self._fail()
-            raise
+            yield
+        except (RedisError, OSError) as error:
+            if self.breaker and not isinstance(error, ResponseError):
+                self.breaker.open()
+            raise CacheUnavailable(f"{type(error).__name__}: {error}") from error
 
     async def close(self) -> None:
         """Stop the breaker's probes, and close every connection."""
@@ -139,7 +138,8 @@ class Server:
 
 def _read_era() -> list[Any]:
     """The arguments of `EVAL`, with the id of the era that begins if there is none."""
-    return eval_values(scripts.ERA, scripts.ERA.call(era=keys.ERA, new_era=secrets.token_bytes(8)))
+    key_names, args = scripts.ERA.values([{"era": keys.ERA, "new_era": secrets.token_bytes(8)}])
+    return [scripts.ERA.source, len(key_names), *key_names, *args]
 
 
 async def _connect(pool: BlockingConnectionPool) -> AbstractConnection:

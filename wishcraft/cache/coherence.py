@@ -4,7 +4,6 @@ Every method raises CacheUnavailable when Redis does not answer. The order of th
 follow `registries.RegistryCache`, writers the write primitive.
 """
 
-import random
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,9 +12,9 @@ from typing import Final, NamedTuple
 
 from wishcraft.cache import entries, keys, scripts
 from wishcraft.cache.client import Server
+from wishcraft.cache.counters import Counters
 from wishcraft.cache.entries import Entry, Header
-from wishcraft.cache.scripts import Call, Outcome, Script, batch_values
-from wishcraft.domain.batches import batches
+from wishcraft.cache.scripts import Call, Outcome, Script
 from wishcraft.domain.cached_registry import UNCOUNTED, AccessLevel, CachedRegistry, Quota
 from wishcraft.domain.view_score import weight
 
@@ -34,11 +33,20 @@ class Lease(NamedTuple):
 class CoherenceCommands:
     """The commands on one server, for all shops."""
 
-    def __init__(self, server: Server, *, hold_seconds: float = keys.HOLD_SECONDS) -> None:
-        """`hold_seconds` may be below its default only where no transaction is open when Redis restarts."""
+    def __init__(
+        self, server: Server, *, hold_seconds: float = keys.HOLD_SECONDS, counters: Counters | None = None
+    ) -> None:
+        """Commands on `server`.
+
+        Args:
+            server: Redis.
+            hold_seconds: May be below its default only where no transaction is open when Redis restarts.
+            counters: Counts the fills in `cache_fills_total`, if given.
+        """
         self._server = server
         self._redis = server.redis
         self._hold_seconds = hold_seconds
+        self._counters = counters
         self._registered = {script.name: self._redis.register_script(script.batch_source) for script in _SCRIPTS}
 
     async def get(self, shop_id: int, slug: str) -> Entry | None:
@@ -53,8 +61,8 @@ class CoherenceCommands:
     async def headers(self, shop_id: int, slugs: Iterable[str]) -> dict[str, Header]:
         """The headers of the slugs that have a valid entry; no body is transferred."""
         slugs = list(slugs)
-        last_byte = entries.HEADER_SIZE - 1
-        calls = [scripts.HEADER.call(entry=keys.entry_key(shop_id, slug), last_byte=last_byte) for slug in slugs]
+        prefix, last_byte = keys.of_shop(shop_id).entry_prefix, entries.HEADER_SIZE - 1
+        calls: list[Call] = [{"entry": prefix + slug, "last_byte": last_byte} for slug in slugs]
         replies = await self._run(scripts.HEADER, calls)
         headers = {slug: entries.unpack_header(raw) for slug, raw in zip(slugs, replies, strict=True)}
         return {slug: header for slug, header in headers.items() if header and header.era == self._server.era}
@@ -66,29 +74,47 @@ class CoherenceCommands:
         `keys.WRITE_LIMIT_SECONDS`. If it raises, the writer must either not commit or store a pending invalidation in
         the same transaction. A deleted registry is invalidated like a changed one.
         """
-        floors = keys.floors_key(shop_id)
-        calls = [
-            scripts.INVALIDATE.call(
-                entry=keys.entry_key(shop_id, slug),
-                lease=keys.lease_key(shop_id, slug),
-                floors=floors,
-                slug=slug,
-                version=version,
-                ttl_ms=keys.FLOOR_TTL_MS,
-            )
+        shop = keys.of_shop(shop_id)
+        calls: list[Call] = [
+            {
+                "entry": shop.entry_prefix + slug,
+                "lease": shop.lease_prefix + slug,
+                "floors": shop.floors,
+                "slug": slug,
+                "version": version,
+                "ttl_ms": keys.FLOOR_TTL_MS,
+            }
             for slug, version in versions.items()
         ]
         await self._run(scripts.INVALIDATE, calls)
 
     async def lease(self, shop_id: int, slugs: Iterable[str]) -> dict[str, Lease | Outcome]:
         """A lease for each slug, or why there is none: HELD or ON_HOLD. Take it before the load begins."""
+        prefix, hold_ms = keys.of_shop(shop_id).lease_prefix, int(self._hold_seconds * 1000)
         tokens = {slug: secrets.token_bytes(8) for slug in slugs}
-        leases, replies = await self._take_leases(shop_id, tokens)
-        if scripts.OTHER_ERA in replies:  # this process has run no command yet, or the data was flushed
-            await self._server.learn_era()
-            leases, replies = await self._take_leases(shop_id, tokens)
+        replies: list[bytes] = []
+        for _ in range(2):
+            era = self._server.era
+            calls: list[Call] = [
+                {
+                    "lease": prefix + slug,
+                    "era": keys.ERA,
+                    "token": token,
+                    "ttl_ms": keys.LEASE_TTL_MS,
+                    "known_era": era,
+                    "hold_ms": hold_ms,
+                }
+                for slug, token in tokens.items()
+            ]
+            replies = await self._run(scripts.LEASE, calls)
+            if scripts.OTHER_ERA not in replies:
+                break
+            await self._server.learn_era()  # this process has run no command yet, or the data was flushed
         refusals = {scripts.HELD: Outcome.HELD, scripts.ON_HOLD: Outcome.ON_HOLD, scripts.OTHER_ERA: Outcome.ON_HOLD}
-        return {slug: refusals.get(reply, lease) for (slug, lease), reply in zip(leases.items(), replies, strict=True)}
+        return {
+            slug: refusals.get(reply, Lease(token, era))
+            for (slug, token), reply in zip(tokens.items(), replies, strict=True)
+        }
 
     async def fill(
         self, shop_id: int, loaded: Mapping[str, tuple[Lease, Entry]], quota: Quota = UNCOUNTED
@@ -98,81 +124,65 @@ class CoherenceCommands:
         A shop over its quota loses its least viewed entries, which may include one of these. A negative entry does not
         count towards the quota.
         """
-        floors, index, sizes = keys.floors_key(shop_id), keys.index_key(shop_id), keys.sizes_key(shop_id)
-        usage, entry_prefix, one_view = keys.usage_key(shop_id), keys.entry_prefix(shop_id), weight(datetime.now(UTC))
+        shop, one_view = keys.of_shop(shop_id), weight(datetime.now(UTC))
         calls: list[Call] = []
         for slug, (lease, entry) in loaded.items():
             is_absent = entry.header.access_level is AccessLevel.ABSENT
             max_entries, max_bytes = UNCOUNTED if is_absent else quota
-            call = scripts.FILL.call(
-                entry=entry_prefix + slug,
-                lease=keys.lease_key(shop_id, slug),
-                floors=floors,
-                index=index,
-                sizes=sizes,
-                usage=usage,
-                token=lease.token,
-                slug=slug,
-                packed=entries.pack(entry),
-                ttl_ms=keys.ABSENT_TTL_MS if is_absent else keys.spread(keys.HARD_TTL_MS, _fraction()),
-                one_view=one_view,
-                max_entries=max_entries,
-                max_bytes=max_bytes,
-                entry_prefix=entry_prefix,
-                index_ttl_ms=keys.INDEX_TTL_MS,
-                usage_ttl_seconds=keys.USAGE_TTL_SECONDS,
+            calls.append(
+                {
+                    "entry": shop.entry_prefix + slug,
+                    "lease": shop.lease_prefix + slug,
+                    "floors": shop.floors,
+                    "index": shop.index,
+                    "sizes": shop.sizes,
+                    "usage": shop.usage,
+                    "token": lease.token,
+                    "slug": slug,
+                    "packed": entries.pack(entry),
+                    "ttl_ms": keys.ABSENT_TTL_MS if is_absent else keys.spread(keys.HARD_TTL_MS),
+                    "one_view": one_view,
+                    "max_entries": max_entries,
+                    "max_bytes": max_bytes,
+                    "entry_prefix": shop.entry_prefix,
+                    "index_ttl_ms": keys.INDEX_TTL_MS,
+                    "usage_ttl_seconds": keys.USAGE_TTL_SECONDS,
+                }
             )
-            calls.append(call)
-        replies = await self._run(scripts.FILL, calls)
-        return {slug: Outcome(reply.decode()) for slug, reply in zip(loaded, replies, strict=True)}
+        outcomes = [Outcome(reply.decode()) for reply in await self._run(scripts.FILL, calls)]
+        if self._counters:
+            for outcome in outcomes:
+                stored = "stored" if outcome is Outcome.FILLED else "refused"
+                self._counters.count("cache_fills_total", outcome=stored)
+        return dict(zip(loaded, outcomes, strict=True))
 
     async def release(self, shop_id: int, leases: Mapping[str, Lease]) -> None:
         """End leases without a fill."""
-        calls = [
-            scripts.RELEASE.call(lease=keys.lease_key(shop_id, slug), token=lease.token)
-            for slug, lease in leases.items()
-        ]
+        prefix = keys.of_shop(shop_id).lease_prefix
+        calls: list[Call] = [{"lease": prefix + slug, "token": lease.token} for slug, lease in leases.items()]
         await self._run(scripts.RELEASE, calls)
 
-    async def _take_leases(self, shop_id: int, tokens: Mapping[str, bytes]) -> tuple[dict[str, Lease], list[bytes]]:
-        known_era, hold_ms = self._server.era, int(self._hold_seconds * 1000)
-        calls = [
-            scripts.LEASE.call(
-                lease=keys.lease_key(shop_id, slug),
-                era=keys.ERA,
-                token=token,
-                ttl_ms=keys.LEASE_TTL_MS,
-                known_era=known_era,
-                hold_ms=hold_ms,
-            )
-            for slug, token in tokens.items()
-        ]
-        replies = await self._run(scripts.LEASE, calls)
-        return {slug: Lease(token, known_era) for slug, token in tokens.items()}, replies
-
     async def _run(self, script: Script, calls: Sequence[Call]) -> list[bytes]:
-        replies: list[list[bytes]] = []
-        if calls:
-            run = self._registered[script.name]
-            with self._server.guard():
-                async with self._redis.pipeline(transaction=False) as pipe:
-                    for batch in batches(calls, _ENTRIES_PER_CALL):
-                        await run(*batch_values(batch), client=pipe)
-                    replies = await pipe.execute()
-        return [reply for batch_replies in replies for reply in batch_replies]
+        if not calls:
+            return []
+        run = self._registered[script.name]
+        with self._server.guard():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for start in range(0, len(calls), _ENTRIES_PER_CALL):
+                    key_names, args = script.values(calls[start : start + _ENTRIES_PER_CALL])
+                    await run(key_names, [len(key_names) // len(script.keys), *args], client=pipe)
+                replies: list[list[bytes]] = await pipe.execute()
+        return [reply for batch in replies for reply in batch]
 
 
 def make_entry(registry: CachedRegistry | None, era: bytes) -> Entry:
     """An entry of `era` that becomes stale about `keys.SOFT_TTL_MS` from now; for None, a negative entry."""
+    now = time.time_ns() // 1_000_000
     if registry is None:
-        return entries.absent(era, now_ms() + keys.ABSENT_TTL_MS)
-    return entries.compose(registry, era, now_ms() + keys.spread(keys.SOFT_TTL_MS, _fraction()))
+        return entries.absent(era, now + keys.ABSENT_TTL_MS)
+    return entries.compose(registry, era, now + keys.spread(keys.SOFT_TTL_MS))
 
 
 def now_ms() -> int:
     """Unix time in milliseconds."""
     return time.time_ns() // 1_000_000
-
-
-def _fraction() -> float:
-    return random.random()  # noqa: S311  it spreads expiries

@@ -6,7 +6,6 @@ from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
-from wishcraft.domain.etags import make_etag
 
 _FORMAT: Final = 2
 _LAYOUT: Final = struct.Struct(">B8sQ8sQBQ")  # the FILL script reads format, era and version
@@ -28,11 +27,6 @@ class Header(NamedTuple):
     access_level: AccessLevel
     owner: int
     """The owning customer's Shopify id, 0 if there is none."""
-
-    @property
-    def etag(self) -> str:
-        """The entity tag, quotes included."""
-        return make_etag(self.version, self.digest)
 
     @property
     def soft_expiry(self) -> datetime:

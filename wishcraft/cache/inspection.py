@@ -60,7 +60,7 @@ async def sample_slugs(server: Server, shop_id: int, size: int) -> list[str]:
         CacheUnavailable: Redis does not answer.
     """
     with server.guard():
-        members = await server.redis.zrandmember(keys.index_key(shop_id), size)
+        members = await server.redis.zrandmember(keys.of_shop(shop_id).index, size)
     return [slug.decode() for slug in cast("list[bytes]", members)]  # responses are not decoded
 
 

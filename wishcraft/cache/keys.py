@@ -1,6 +1,8 @@
 """Every Redis key of the product and its time to live (TTL). No other module builds a key."""
 
+import random
 import re
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 WRITE_LIMIT_SECONDS: Final = 10
@@ -59,34 +61,30 @@ def entry_key(shop_id: int, slug: str) -> str:
     return f"wishcraft:{{{shop_id}}}:entry:{slug}"
 
 
-def lease_key(shop_id: int, slug: str) -> str:
-    """The token of the reader that may fill the entry."""
-    return f"wishcraft:{{{shop_id}}}:lease:{slug}"
+@dataclass(frozen=True, slots=True)
+class ShopKeys:
+    """The keys of one shop. The braces make them one slot of a Redis cluster."""
 
-
-def floors_key(shop_id: int) -> str:
+    entry_prefix: str
+    """The slug follows: a cache entry."""
+    lease_prefix: str
+    """The slug follows: the token of the reader that may fill the entry."""
+    floors: str
     """A hash from slug to the lowest version that may be filled."""
-    return f"wishcraft:{{{shop_id}}}:marks"
-
-
-def entry_prefix(shop_id: int) -> str:
-    """The common prefix of the shop's entry keys; the slug follows."""
-    return entry_key(shop_id, "")
-
-
-def index_key(shop_id: int) -> str:
+    index: str
     """A sorted set: the slugs of the shop's entries by view score, the least viewed first."""
-    return f"wishcraft:{{{shop_id}}}:index"
-
-
-def sizes_key(shop_id: int) -> str:
+    sizes: str
     """A hash from slug to the bytes of its entry, with their sum under the empty slug."""
-    return f"wishcraft:{{{shop_id}}}:sizes"
-
-
-def usage_key(shop_id: int) -> str:
+    usage: str
     """A hash of the shop's counters: reads by result, bytes sent, evictions."""
-    return f"wishcraft:{{{shop_id}}}:usage"
+
+
+def of_shop(shop_id: int) -> ShopKeys:
+    """The keys of a shop."""
+    shop = f"wishcraft:{{{shop_id}}}"
+    return ShopKeys(
+        f"{shop}:entry:", f"{shop}:lease:", f"{shop}:marks", f"{shop}:index", f"{shop}:sizes", f"{shop}:usage"
+    )
 
 
 def limit_key(policy: str, window: int, caller: str) -> str:
@@ -118,11 +116,6 @@ def kind_of(key: bytes) -> str:
     return name if key.startswith(b"wishcraft:") and name in KINDS else "other"
 
 
-def spread(ttl_ms: int, fraction: float) -> int:
-    """`ttl_ms` shortened by up to a fifth, so that entries filled together do not expire together.
-
-    Args:
-        ttl_ms: The longest result, in milliseconds.
-        fraction: A random number from the caller, from 0 (the full time) to 1 (four fifths).
-    """
-    return ttl_ms - int(ttl_ms * SPREAD * fraction)
+def spread(ttl_ms: int) -> int:
+    """`ttl_ms` shortened by a random part of up to a fifth, so that entries filled together do not expire together."""
+    return ttl_ms - int(ttl_ms * SPREAD * random.random())  # noqa: S311  no secret

@@ -11,7 +11,7 @@ from wishcraft.cache import keys
 from wishcraft.cache.client import Server
 from wishcraft.domain.rate_limits import Policy, Verdict
 
-_MOST_WINDOWS: Final = 100_000
+_MAX_WINDOWS: Final = 100_000
 """Windows held at once; beyond that the oldest are dropped, and their callers get a new quota."""
 
 
@@ -70,7 +70,7 @@ class Limiter:
     def _begin(self, policy: Policy, caller: str, now: int) -> _Window:
         begin = now - now % policy.seconds
         window = _Window(begin, begin + policy.seconds)
-        if len(self._windows) >= _MOST_WINDOWS:
+        if len(self._windows) >= _MAX_WINDOWS:
             del self._windows[next(iter(self._windows))]
         self._windows.pop((policy.name, caller), None)
         self._windows[policy.name, caller] = window

@@ -12,13 +12,10 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeGuard
 
-from wishcraft.cache import keys
-from wishcraft.cache.client import Server
 from wishcraft.cache.coherence import CoherenceCommands, Lease, make_entry, now_ms
-from wishcraft.cache.counters import Counters
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.scripts import Outcome
-from wishcraft.domain.cached_registry import UNCOUNTED, CachedRegistry, Quota
+from wishcraft.domain.cached_registry import UNCOUNTED, CachedRegistry
 from wishcraft.errors import CacheUnavailable
 
 WAIT_FOR_FILL_SECONDS: Final = 0.5
@@ -56,13 +53,6 @@ class CacheResult(NamedTuple):
 class RegistryCache(CoherenceCommands):
     """The registry cache of all shops on one server. No reader gets an older version than a reader before it."""
 
-    def __init__(
-        self, server: Server, *, hold_seconds: float = keys.HOLD_SECONDS, counters: Counters | None = None
-    ) -> None:
-        """`counters` counts the fills, if given."""
-        super().__init__(server, hold_seconds=hold_seconds)
-        self._counters = counters
-
     async def ready_to_fill(self) -> None:
         """Wait for the end of the hold: `hold_seconds` from the begin of the era.
 
@@ -71,17 +61,6 @@ class RegistryCache(CoherenceCommands):
         """
         age = await self._server.learn_era()
         await asyncio.sleep(max(0, self._hold_seconds - age))
-
-    async def fill(
-        self, shop_id: int, loaded: Mapping[str, tuple[Lease, Entry]], quota: Quota = UNCOUNTED
-    ) -> dict[str, Outcome]:
-        """As `CoherenceCommands.fill`, with the outcomes counted in `cache_fills_total`."""
-        outcomes = await super().fill(shop_id, loaded, quota)
-        if self._counters:
-            for outcome in outcomes.values():
-                stored = "stored" if outcome is Outcome.FILLED else "refused"
-                self._counters.count("cache_fills_total", outcome=stored)
-        return outcomes
 
     async def read(self, shop_id: int, slug: str, load: Load) -> CacheResult:
         """One registry, from Redis if possible. Concurrent readers of a missing entry share one load.
@@ -125,7 +104,8 @@ class RegistryCache(CoherenceCommands):
             await self._try_release(shop_id, leases)
             raise
         loaded = {slug: (lease, make_entry(registries.get(slug), lease.era)) for slug, lease in leases.items()}
-        filled = await self.fill(shop_id, loaded, _quota(registries.values()))
+        quota = next((registry.quota for registry in registries.values()), UNCOUNTED)  # the shop's: all carry it
+        filled = await self.fill(shop_id, loaded, quota)
         outcomes.update(outcome if slug in registries else Outcome.NOT_FOUND for slug, outcome in filled.items())
         return outcomes
 
@@ -157,7 +137,7 @@ class RegistryCache(CoherenceCommands):
     async def _fill_one(self, shop_id: int, slug: str, lease: Lease, registry: CachedRegistry | None) -> CacheResult:
         entry = make_entry(registry, lease.era)
         with suppress(CacheUnavailable):
-            await self.fill(shop_id, {slug: (lease, entry)}, _quota([registry] if registry else []))
+            await self.fill(shop_id, {slug: (lease, entry)}, registry.quota if registry else UNCOUNTED)
         return CacheResult(entry, CacheState.MISS)
 
     async def _wait_for_fill(self, shop_id: int, slug: str) -> Entry | None:
@@ -172,11 +152,6 @@ class RegistryCache(CoherenceCommands):
     async def _try_release(self, shop_id: int, leases: Mapping[str, Lease]) -> None:
         with suppress(CacheUnavailable):  # they then expire
             await self.release(shop_id, leases)
-
-
-def _quota(registries: Iterable[CachedRegistry]) -> Quota:
-    """The quota of the shop, which all these registries carry."""
-    return next((registry.quota for registry in registries), UNCOUNTED)
 
 
 def _is_fresh(entry: Entry | None) -> TypeGuard[Entry]:

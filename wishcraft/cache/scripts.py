@@ -3,17 +3,16 @@
 Each script handles one entry. `Script.batch_source` runs it for a list of entries in one command.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from itertools import chain
 from typing import Final
 
 from redis.typing import EncodableT
 
-Call = tuple[Sequence[str], Sequence[EncodableT]]
-"""The keys and the arguments for one entry, in the order that the script declares."""
+Call = Mapping[str, EncodableT]
+"""The keys and arguments for one entry, by the names that the script declares."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Script:
 
     @cached_property
     def batch_source(self) -> str:
-        """The script for any number of entries, called with `batch_values`; it returns a list of replies.
+        """The script for any number of entries: called with their number, then the `values`; returns a list of replies.
 
         One command for many entries costs a tenth of a command for each.
         """
@@ -51,19 +50,18 @@ class Script:
             "return replies\n"
         )
 
-    def call(self, **values: EncodableT) -> Call:
-        """The call with these keys and arguments.
+    def values(self, calls: Sequence[Call]) -> tuple[list[str], list[EncodableT]]:
+        """The keys and the arguments of these calls, each in the declared order.
 
         Raises:
-            TypeError: A declared name has no value, or a value's name is not declared.
+            KeyError: A call has no value for a declared name.
+            TypeError: A call has a value for another name.
         """
-        if values.keys() != self._names:
-            raise TypeError(f"{self.name} takes {sorted(self._names)}, not {sorted(values)}")
-        return [str(values[key]) for key in self.keys], [values[arg] for arg in self.args]
-
-    @cached_property
-    def _names(self) -> frozenset[str]:
-        return frozenset(self.keys + self.args)
+        if any(len(call) > len(self.keys) + len(self.args) for call in calls):
+            raise TypeError(f"{self.name} takes {', '.join(self.keys + self.args)}")
+        return [str(call[key]) for call in calls for key in self.keys], [
+            call[arg] for call in calls for arg in self.args
+        ]
 
     @property
     def _shebang(self) -> str:
@@ -77,18 +75,6 @@ class Script:
         keys = [f"KEYS[{key_offset}{number}]" for number in range(1, len(self.keys) + 1)]
         args = [f"ARGV[{arg_offset}{number}]" for number in range(1, len(self.args) + 1)]
         return ", ".join(keys + args)
-
-
-def eval_values(script: Script, call: Call) -> list[EncodableT]:
-    """What follows `EVAL` for one run of `script.source`."""
-    keys, args = call
-    return [script.source, len(keys), *keys, *args]
-
-
-def batch_values(calls: Sequence[Call]) -> tuple[list[str], list[EncodableT]]:
-    """The keys and arguments of one run of `Script.batch_source`."""
-    keys, args = zip(*calls, strict=True)
-    return list(chain.from_iterable(keys)), [len(calls), *chain.from_iterable(args)]
 
 
 class Outcome(StrEnum):

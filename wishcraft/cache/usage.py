@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from wishcraft.cache import keys
 from wishcraft.cache.client import Server
-from wishcraft.cache.scripts import VIEW, batch_values
+from wishcraft.cache.scripts import VIEW, Call
 from wishcraft.domain.batches import batches
 from wishcraft.domain.view_score import weight
 
@@ -64,16 +64,19 @@ class UsageCounters:
         with self._server.guard():
             async with self._redis.pipeline(transaction=False) as pipe:
                 for shop_id, counts in reads.items():
-                    key = keys.usage_key(shop_id)
+                    key = keys.of_shop(shop_id).usage
                     for each in fields(counts):
                         if by := getattr(counts, each.name):
                             pipe.hincrby(key, each.name, by)
                     pipe.expire(key, keys.USAGE_TTL_SECONDS)
                 for shop_id, views_by_slug in views.items():
-                    index = keys.index_key(shop_id)
+                    index = keys.of_shop(shop_id).index
                     for batch in batches(list(views_by_slug.items()), _VIEWS_PER_CALL):
-                        calls = [VIEW.call(index=index, slug=slug, score=count * score) for slug, count in batch]
-                        await self._count_views(*batch_values(calls), client=pipe)
+                        calls: list[Call] = [
+                            {"index": index, "slug": slug, "score": count * score} for slug, count in batch
+                        ]
+                        key_names, args = VIEW.values(calls)
+                        await self._count_views(key_names, [len(calls), *args], client=pipe)
                 await pipe.execute()
 
     async def read(self, shop_ids: Sequence[int]) -> dict[int, Usage]:
@@ -83,9 +86,9 @@ class UsageCounters:
             for batch in batches(shop_ids, _SHOPS_PER_CALL):
                 async with self._redis.pipeline(transaction=False) as pipe:
                     for shop_id in batch:
-                        pipe.hgetall(keys.usage_key(shop_id))
-                        pipe.zcard(keys.index_key(shop_id))
-                        pipe.hget(keys.sizes_key(shop_id), "")
+                        pipe.hgetall(keys.of_shop(shop_id).usage)
+                        pipe.zcard(keys.of_shop(shop_id).index)
+                        pipe.hget(keys.of_shop(shop_id).sizes, "")
                     replies += await pipe.execute()
         return {
             shop_id: Usage(

@@ -11,7 +11,7 @@ from wishcraft.domain.periods import Days
 
 DAY_PARAMETERS: Final = ("today", "until")
 """Names that jobs use for their day parameter."""
-MOST_STEPS: Final = 1_000
+MAX_STEPS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,6 @@ def _each(days: Days, today: date) -> list[date]:
     if days.last > today:
         raise ValueError(f"the last day, {days.last}, is yet to come")
     count = (days.last - days.first).days + 1
-    if count > MOST_STEPS:
-        raise ValueError(f"{count:,} days are too many at once: {MOST_STEPS:,} at most")
+    if count > MAX_STEPS:
+        raise ValueError(f"{count:,} days are too many at once: {MAX_STEPS:,} at most")
     return [days.first + timedelta(days=ago) for ago in range(count)]

@@ -31,7 +31,7 @@ class Caller(NamedTuple):
     scopes: frozenset[Scope] = frozenset({Scope.READ})
 
     @property
-    def speaks_for_many(self) -> bool:
+    def is_server(self) -> bool:
         """Whether it is a server, which sends requests of many guests."""
         return self.name.startswith("key:")
 

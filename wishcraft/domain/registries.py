@@ -72,8 +72,8 @@ class PurchaseStatus(StrEnum):
 
 SLUG: Final = re.compile(r"(?![0-9]+$)[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
 """Format of a slug; digits alone are an id."""
-LONGEST_SLUG: Final = 200
-MOST_REGISTRIES_PER_CUSTOMER: Final = 50
+MAX_SLUG_LENGTH: Final = 200
+MAX_REGISTRIES_PER_CUSTOMER: Final = 50
 _WORDS_OF_SLUG: Final = 60
 _SUFFIX: Final = "abcdefghijkmnpqrstuvwxyz23456789"
 LIVE_PURCHASES: Final = frozenset({PurchaseStatus.PENDING, PurchaseStatus.CONFIRMED})
@@ -95,7 +95,7 @@ def make_slug(title: str, event_type: EventType, random: bytes) -> str:
 
 def is_registry_ref(ref: str) -> bool:
     """Whether this has the form of a registry's id (ASCII digits) or slug; there may be no such registry."""
-    return (ref.isascii() and ref.isdecimal()) or (len(ref) <= LONGEST_SLUG and SLUG.fullmatch(ref) is not None)
+    return (ref.isascii() and ref.isdecimal()) or (len(ref) <= MAX_SLUG_LENGTH and SLUG.fullmatch(ref) is not None)
 
 
 def access_level(visibility: Visibility, status: RegistryStatus) -> AccessLevel:

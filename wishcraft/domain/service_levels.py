@@ -14,7 +14,7 @@ from math import floor
 from typing import Final
 
 LATENCY_SECONDS: Final = 0.1
-LONGEST_SECONDS: Final = 10.0
+MAX_SECONDS: Final = 10.0
 """The last latency bound; how much longer a request took is not recorded."""
 QUANTILE: Final = Fraction(95, 100)
 LAG: Final = timedelta(minutes=2)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from wishcraft.mail.mailer import Mail
 
-LONGEST_SUBJECT: Final = 200
+MAX_SUBJECT_LENGTH: Final = 200
 """Characters. A longer subject is cut at a word; mail programs would cut it anywhere."""
 _NEVER_ENCODED: Final = frozenset({"list-unsubscribe", "message-id"})
 
@@ -40,7 +40,7 @@ def build_message(mail: Mail, sender: str, now: datetime) -> EmailMessage:
     message = EmailMessage(policy=_POLICY)
     message["From"] = Address(display_name=" ".join(mail.sender_name.split()), addr_spec=sender)
     message["To"] = mail.recipient
-    message["Subject"] = shorten(mail.subject, LONGEST_SUBJECT, placeholder=" …")
+    message["Subject"] = shorten(mail.subject, MAX_SUBJECT_LENGTH, placeholder=" …")
     message["Date"] = now.astimezone(UTC)
     message["Message-ID"] = mail.message_id
     if mail.unsubscribe_url:

@@ -27,7 +27,7 @@ def run_query(db: AnalystsDatabase, sql: str, max_rows: int, seconds: int) -> Re
     """Run the SELECT and render its first `max_rows` rows.
 
     Raises:
-        QuestionRefused, ConfigurationError, DatabaseUnavailable: As `AnalystsDatabase.query`.
+        QueryRefused, ConfigurationError, DatabaseUnavailable: As `AnalystsDatabase.query`.
     """
     rows = db.query(sql, max_rows, seconds)
     frame = rows.head(max_rows)

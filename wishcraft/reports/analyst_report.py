@@ -42,7 +42,7 @@ class AnalystReport(Protocol[FiguresT]):
         """Read the registries in the report's scope in chunks and count.
 
         Raises:
-            QuestionRefused, ConfigurationError, DatabaseUnavailable: As `read_chunks`.
+            QueryRefused, ConfigurationError, DatabaseUnavailable: As `read_chunks`.
         """
         ...
 
@@ -54,7 +54,7 @@ class AnalystReport(Protocol[FiguresT]):
         """Count and render.
 
         Raises:
-            QuestionRefused, ConfigurationError, DatabaseUnavailable: As `read_chunks`.
+            QueryRefused, ConfigurationError, DatabaseUnavailable: As `read_chunks`.
         """
         return self.render(self.count(db, progress))
 

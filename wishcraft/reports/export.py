@@ -16,7 +16,7 @@ from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.filters import ReportFilter
 from wishcraft.analytics.reader import Chunk, Progress, ignore_progress, read_chunks
 from wishcraft.analytics.tables import TABLES, TableName
-from wishcraft.errors import ConfigurationError, QuestionRefused
+from wishcraft.errors import ConfigurationError, QueryRefused
 from wishcraft.reports.analyst_report import ReportResult
 from wishcraft.reports.html import Report, as_html
 
@@ -47,7 +47,7 @@ def export_table(
 
     Raises:
         ConfigurationError: The file cannot be written.
-        QuestionRefused: The file has another suffix; or as `read_chunks`.
+        QueryRefused: The file has another suffix; or as `read_chunks`.
         DatabaseUnavailable: As `read_chunks`.
     """
     data_format = _format(file)
@@ -68,7 +68,7 @@ def write_frame(frame: pd.DataFrame, file: Path) -> None:
 
     Raises:
         ConfigurationError: The file cannot be written.
-        QuestionRefused: The file has another suffix.
+        QueryRefused: The file has another suffix.
     """
     data_format = _format(file)
     indexed = any(name is not None for name in frame.index.names)
@@ -142,7 +142,7 @@ def _format(file: Path) -> DataFormat:
             return "parquet"
         case ".csv":
             return "csv"
-    raise QuestionRefused(f"{file.name!r} has no known suffix: the file name ends in .parquet or .csv")
+    raise QueryRefused(f"{file.name!r} has no known suffix: the file name ends in .parquet or .csv")
 
 
 def _writer(file: Path, data_format: DataFormat, schema: pa.Schema) -> parquet.ParquetWriter | csv.CSVWriter:

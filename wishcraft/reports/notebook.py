@@ -53,7 +53,7 @@ def registry_report(
         database: The URL to read from.
 
     Raises:
-        QuestionRefused: There is no such shop, event type, day or part, or the first day is after the last.
+        QueryRefused: There is no such shop, event type, day or part, or the first day is after the last.
         ConfigurationError: No database URL is set, or its login may not read the views.
         DatabaseUnavailable: PostgreSQL does not answer.
     """
@@ -82,7 +82,7 @@ def conversion_report(
         database: The URL to read from.
 
     Raises:
-        QuestionRefused: There is no such shop, event type, day or part, or `weeks` is out of range.
+        QueryRefused: There is no such shop, event type, day or part, or `weeks` is out of range.
         ConfigurationError, DatabaseUnavailable: As `registry_report`.
     """
     parse_choice("part", part, get_args(conversion.Part))
@@ -109,7 +109,7 @@ def demand_forecast(
         database: The URL to read from.
 
     Raises:
-        QuestionRefused: There is no such shop, event type or day, or `weeks` is out of range.
+        QueryRefused: There is no such shop, event type or day, or `weeks` is out of range.
         ConfigurationError, DatabaseUnavailable: As `registry_report`.
     """
     report_filter = parse_filter(shops, event_types)
@@ -142,7 +142,7 @@ def export_data(
         database: The URL to read from.
 
     Raises:
-        QuestionRefused: There is no such table, shop, event type or day, the first day is after the last, or the file
+        QueryRefused: There is no such table, shop, event type or day, the first day is after the last, or the file
             has another suffix.
         ConfigurationError: The file cannot be written; or as `registry_report`.
         DatabaseUnavailable: As `registry_report`.
@@ -163,7 +163,7 @@ def ask(question: str, rows: int = 1_000, seconds: int = 30, database: str | Non
         database: The URL to read from.
 
     Raises:
-        QuestionRefused: The SELECT is not valid, reads other tables, or takes too long.
+        QueryRefused: The SELECT is not valid, reads other tables, or takes too long.
         ConfigurationError, DatabaseUnavailable: As `registry_report`.
     """
     require_range("seconds", seconds, MAX_SECONDS)

@@ -12,7 +12,7 @@ from wishcraft.domain.service_levels import (
     DAYS,
     LATENCY_SECONDS,
     LENGTHS,
-    LONGEST_SECONDS,
+    MAX_SECONDS,
     OBJECTIVES,
     Assessment,
     Count,
@@ -145,7 +145,7 @@ def format_value(level: Level, value: float | None) -> str:
     if value is None:
         return NO_DATA
     if level is Level.LATENCY:
-        return f"{_format_number(1000 * value)} ms" if value < LONGEST_SECONDS else f"> {LONGEST_SECONDS:g} s"
+        return f"{_format_number(1000 * value)} ms" if value < MAX_SECONDS else f"> {MAX_SECONDS:g} s"
     percent = 100 * value
     shown = round(percent, 2)
     if shown == 100 > percent:  # noqa: PLR2004  all
@@ -173,7 +173,7 @@ def format_trend(assessment: Assessment) -> str:
         return "as before"
     is_latency = assessment.level is Level.LATENCY
     change = f"{_format_number(1000 * abs(gain))} ms" if is_latency else f"{_format_number(100 * abs(gain))} points"
-    at_least = "at least " if LONGEST_SECONDS in {assessment.value, assessment.before} else ""
+    at_least = "at least " if MAX_SECONDS in {assessment.value, assessment.before} else ""
     return f"{at_least}{change} {'better' if gain > 0 else 'worse'}"
 
 

@@ -19,7 +19,7 @@ START_TIMEOUT_SECONDS: Final = 120.0
 FINISH_TIMEOUT_SECONDS: Final = 3600.0
 """How long to wait for the result. Shopify's own limit of ten days is too long for a job."""
 _FIRST_PAUSE_SECONDS: Final = 1.0
-_LONGEST_PAUSE_SECONDS: Final = 15.0
+_MAX_PAUSE_SECONDS: Final = 15.0
 _PAUSE_FACTOR: Final = 1.5
 _LIMIT_REACHED: Final = frozenset({"LIMIT_REACHED", "OPERATION_IN_PROGRESS"})
 _FAILED: Final = frozenset({"FAILED", "CANCELED", "EXPIRED"})
@@ -74,7 +74,7 @@ async def _start(client: ShopifyClient, shop: str, query: str) -> str:
         if waited + pause > START_TIMEOUT_SECONDS:
             raise ShopifyThrottled(f"{shop}: no bulk operation could be started for {waited:.0f} s")
         await client.retry.clock.sleep(pause)
-        waited, pause = waited + pause, min(_LONGEST_PAUSE_SECONDS, pause * _PAUSE_FACTOR)
+        waited, pause = waited + pause, min(_MAX_PAUSE_SECONDS, pause * _PAUSE_FACTOR)
 
 
 async def _wait_for_result(client: ShopifyClient, shop: str, operation_id: str) -> _Result:
@@ -88,7 +88,7 @@ async def _wait_for_result(client: ShopifyClient, shop: str, operation_id: str) 
             reason = (operation or {}).get("errorCode") or "no reason given"
             raise BulkOperationFailed(f"{shop}: a bulk operation ended {status} ({reason})")
         await client.retry.clock.sleep(pause)
-        waited, pause = waited + pause, min(_LONGEST_PAUSE_SECONDS, pause * _PAUSE_FACTOR)
+        waited, pause = waited + pause, min(_MAX_PAUSE_SECONDS, pause * _PAUSE_FACTOR)
     raise ShopifyUnavailable(f"{shop}: a bulk operation did not finish within {FINISH_TIMEOUT_SECONDS:.0f} s")
 
 

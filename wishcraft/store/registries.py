@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any, Final, NamedTuple, NewType
 
-from sqlalchemy import ARRAY, BigInteger, Select, Text, any_, bindparam, func, insert, select, text, update
+from sqlalchemy import ARRAY, BigInteger, Text, any_, bindparam, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.registries import EventType, ItemStatus, RegistryStatus, Visibility
@@ -113,6 +113,12 @@ ORDER BY coalesce(v.views, 0) DESC, r.id DESC
 LIMIT :limit
 """)
 
+_ONE: Final = select(
+    Registry.id, Registry.slug, Registry.version, Registry.visibility, Registry.status, Registry.customer_id,
+    Registry.access_code_hash.is_not(None), Shop.domain, Shop.currency, Shop.settings,
+).join(Shop, Shop.id == Registry.shop_id)  # fmt: skip
+"""The columns of `LockedRegistry`."""
+
 
 async def find_facts(
     session: AsyncSession, shop_id: int, slugs: Sequence[str]
@@ -173,13 +179,14 @@ async def find_access(session: AsyncSession, shop_id: int, slug: str, *, lock: b
 
 async def find_one(session: AsyncSession, shop_id: int, slug: str) -> LockedRegistry | None:
     """As `lock_one`, without the lock: another transaction may change the registry meanwhile."""
-    row = (await session.execute(_one(shop_id, slug))).one_or_none()
+    row = (await session.execute(_ONE.where(Registry.shop_id == shop_id, Registry.slug == slug))).one_or_none()
     return LockedRegistry._make(row) if row else None
 
 
 async def lock_one(session: WriteSession, shop_id: int, slug: str) -> LockedRegistry | None:
     """Lock the row of the shop's registry with this slug."""
-    row = (await session.execute(_one(shop_id, slug).with_for_update(of=Registry))).one_or_none()
+    query = _ONE.where(Registry.shop_id == shop_id, Registry.slug == slug).with_for_update(of=Registry)
+    row = (await session.execute(query)).one_or_none()
     return LockedRegistry._make(row) if row else None
 
 
@@ -232,14 +239,3 @@ async def bump_versions(
     parameters = {"shop_id": shop_id, "registry_ids": list(registry_ids), "limit": f"{limit_seconds}s"}
     rows = await session.execute(_BUMP, parameters)
     return {registry_id: CurrentVersion(slug, version) for registry_id, slug, version, _ in rows}
-
-
-def _one(shop_id: int, slug: str) -> Select[*tuple[Any, ...]]:
-    return (
-        select(
-            Registry.id, Registry.slug, Registry.version, Registry.visibility, Registry.status, Registry.customer_id,
-            Registry.access_code_hash.is_not(None), Shop.domain, Shop.currency, Shop.settings,
-        )
-        .join(Shop, Shop.id == Registry.shop_id)
-        .where(Registry.shop_id == shop_id, Registry.slug == slug)
-    )  # fmt: skip

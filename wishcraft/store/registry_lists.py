@@ -13,7 +13,7 @@ from wishcraft.domain.registries import EventType, RegistryStatus, Visibility
 from wishcraft.store.schema import Registry
 from wishcraft.store.schema.registries import CoRegistrant
 
-_MOST_WORDS: Final = 6
+_MAX_WORDS: Final = 6
 _ACCENTS: Final = re.compile("[\u0300-\u036f]")
 
 
@@ -79,7 +79,7 @@ async def list_own(
 
 def _filter(query: Select[Any], search: Search) -> Select[Any]:
     plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", search.words or "")).lower()
-    for word in plain.replace("\0", " ").split()[:_MOST_WORDS]:
+    for word in plain.replace("\0", " ").split()[:_MAX_WORDS]:
         query = query.where(Registry.search_text.contains(word, autoescape=True))
     if search.event_type:
         query = query.where(Registry.event_type == search.event_type)

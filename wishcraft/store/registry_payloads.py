@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,7 +13,6 @@ from wishcraft.domain.cached_registry import Quota
 from wishcraft.domain.registries import RegistryStatus, Visibility
 from wishcraft.domain.registry_payload import WITHOUT_CENTS, RegistryFacts, Sums
 from wishcraft.store.schema import ShopSettings
-from wishcraft.store.schema.registries import CoRegistrant
 
 
 class Parts(NamedTuple):
@@ -76,12 +75,10 @@ async def find_parts(session: AsyncSession, shop_id: int, slugs: Sequence[str]) 
         return []
     settings = ShopSettings.model_validate(rows[0].settings)
     quota = Quota(settings.cache_quota_entries, settings.cache_quota_bytes)
-    return [
-        Parts(_registry(row[:12], row.co_registrants, settings), row.items, Sums._make(row[15:]), quota) for row in rows
-    ]
-
-
-def _registry(columns: Sequence[Any], co_registrants: list[CoRegistrant], settings: ShopSettings) -> RegistryFacts:
-    names = [each["first_name"] for each in co_registrants]
-    facts = RegistryFacts._make((*columns, names, settings.low_stock_threshold))
-    return facts._replace(visibility=Visibility(facts.visibility), status=RegistryStatus(facts.status))
+    parts = []
+    for row in rows:
+        first_names = [person["first_name"] for person in row.co_registrants]
+        registry = RegistryFacts._make((*row[:12], first_names, settings.low_stock_threshold))
+        registry = registry._replace(visibility=Visibility(row.visibility), status=RegistryStatus(row.status))
+        parts.append(Parts(registry, row.items, Sums._make(row[15:]), quota))
+    return parts

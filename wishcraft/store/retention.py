@@ -14,7 +14,7 @@ from wishcraft.domain.retention import Kind
 from wishcraft.store.schema import Session
 from wishcraft.store.schema.history import IS_COMPLIANCE
 
-MOST_COUNTED: Final = 10_000_000
+MAX_COUNTED: Final = 10_000_000
 """A count stops here, so that it stays within the statement timeout."""
 
 
@@ -52,9 +52,9 @@ DELETE FROM {0.table} WHERE {0.key} = ANY(ARRAY(
 
 
 async def count_old(session: AsyncSession, kind: Kind, before: datetime) -> int:
-    """Number of rows of this kind older than `before`, at most `MOST_COUNTED`."""
+    """Number of rows of this kind older than `before`, at most `MAX_COUNTED`."""
     query = text(_COUNT.format(_AGING[kind]))
-    return int((await session.execute(query, {"before": before, "limit": MOST_COUNTED})).scalar_one())
+    return int((await session.execute(query, {"before": before, "limit": MAX_COUNTED})).scalar_one())
 
 
 async def delete_old(session: AsyncSession, kind: Kind, before: datetime, limit: int) -> int:

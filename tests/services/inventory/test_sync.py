@@ -13,7 +13,7 @@ from tests.support.job_processes import command, environment
 from wishcraft.errors import CacheUnavailable, RunStopped
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.inventory.sync import sync_shop
-from wishcraft.services.registries.reader import RegistryReader, load_documents
+from wishcraft.services.registries.reader import RegistryReader, load_registries
 from wishcraft.services.registries.warm import warm_shop
 from wishcraft.settings import Settings
 from wishcraft.store import locks
@@ -314,5 +314,5 @@ async def test_the_next_sync_completes_a_killed_one(
 
 
 async def read_truth(resources: Resources, shop: ShopRef, slug: str) -> bytes | None:
-    document = (await load_documents(resources.db, shop.id, [slug])).get(slug)
+    document = (await load_registries(resources.db, shop.id, [slug])).get(slug)
     return document.body if document else None

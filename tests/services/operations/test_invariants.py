@@ -15,7 +15,7 @@ from wishcraft.errors import CacheUnavailable, ShopifyUnauthorized
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.operations.invariants import check_shop
-from wishcraft.services.registries.reader import RegistryReader, load_documents
+from wishcraft.services.registries.reader import RegistryReader, load_registries
 from wishcraft.services.registries.warm import warm_shop
 from wishcraft.settings import Settings
 from wishcraft.store import locks, registries
@@ -63,7 +63,7 @@ def miscount(demo: Demo, item: int) -> None:
 
 async def same_as_postgresql(resources: Resources, shop: ShopRef, slug: str) -> bool:
     entry = await resources.cache.get(shop.id, slug)
-    return entry is not None and entry.body == (await load_documents(resources.db, shop.id, [slug]))[slug].body
+    return entry is not None and entry.body == (await load_registries(resources.db, shop.id, [slug]))[slug].body
 
 
 async def test_a_healthy_shop_has_no_violations_and_no_repairs(resources: Resources, demo: Demo, shop: ShopRef) -> None:
@@ -205,7 +205,7 @@ async def test_a_cache_entry_that_differs_from_postgresql_is_replaced(
     await warm_shop(resources, shop)
     demo.execute(change.encode(), [slug])
     assert await check(resources, shop) == {"entries_repaired": 1}
-    documents = await load_documents(resources.db, shop.id, [slug])
+    documents = await load_registries(resources.db, shop.id, [slug])
     answer = await RegistryReader(resources).read(shop.id, slug)
     assert answer.entry.body == (documents[slug].body if documents else b"")
     assert one(demo, "SELECT metadata FROM audit_logs WHERE action = 'cache.repaired'") == {"slugs": [slug]}
@@ -223,9 +223,9 @@ async def test_an_entry_dropped_by_a_writer_during_the_check_is_not_wrong(
         if next(writes, False):  # as a sync does: invalidated before the commit, refilled after it
             await resources.cache.invalidate(shop.id, {slug: 2})
             demo.execute("UPDATE registries SET version = 2, title = 'New' WHERE slug = %s", [slug])
-        return await load_documents(*arguments)
+        return await load_registries(*arguments)
 
-    monkeypatch.setattr("wishcraft.services.operations.invariants.load_documents", write_first)
+    monkeypatch.setattr("wishcraft.services.operations.invariants.load_registries", write_first)
     assert await check(resources, shop) == {}
 
 
@@ -269,7 +269,7 @@ async def test_redis_is_told_of_a_change_that_it_missed(
     change_without_redis(demo, slug, "2 minutes")
     assert await check(resources, shop) == {"marks_repaired": 1}
     assert one(demo, "SELECT count(*) FROM pending_invalidations") == 0
-    assert await redis.hexists(keys.floors_key(shop.id), slug)
+    assert await redis.hexists(keys.of_shop(shop.id).floors, slug)
     assert b"Missed" in (await RegistryReader(resources).read(shop.id, slug)).entry.body
 
 

@@ -129,12 +129,10 @@ async def test_minutes_are_kept_while_postgresql_is_down_and_count_as_available(
     without_database: Resources,
     settings: Settings,
     demo: Demo,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(sli_recorder, "MAX_PENDING_MINUTES", 3)
     monitor = HealthMonitor(without_database, settings)
-    recorder = SliRecorder(without_database, monitor)
+    recorder = SliRecorder(without_database, monitor, max_pending_minutes=3)
     with caplog.at_level(logging.WARNING):
         for after in range(4):
             serve()

@@ -73,10 +73,10 @@ async def test_counts_that_redis_does_not_take_are_kept(
     resources: Resources, shop: ShopRef, slugs: list[str], redis: Redis
 ) -> None:
     recorder, before = TrafficRecorder(resources), published_hits()
-    await redis.set(keys.usage_key(shop.id), "in the way", ex=60)
+    await redis.set(keys.of_shop(shop.id).usage, "in the way", ex=60)
     recorder.count_read(shop.id, slugs[0], CacheState.HIT, 5)
     await recorder.flush()
-    await redis.delete(keys.usage_key(shop.id))
+    await redis.delete(keys.of_shop(shop.id).usage)
     recorder.count_read(shop.id, slugs[0], CacheState.HIT, 5)
     await recorder.flush()
     used = (await resources.usage.read([shop.id]))[shop.id]

@@ -10,7 +10,7 @@ from psycopg import Connection
 from redis.asyncio import Redis
 from sqlalchemy import text
 
-from tests.cache.conftest import OwnValkey
+from tests.support.valkey import OwnValkey
 from wishcraft.cache import keys
 from wishcraft.errors import CacheUnavailable
 from wishcraft.resources import Resources, open_resources
@@ -97,7 +97,7 @@ async def test_a_load_from_before_the_commit_cannot_fill_after_it(
 ) -> None:
     registry_id, slug, old = registry
     await rename(resources, shop, registry_id)
-    floor = await redis.hget(keys.floors_key(shop.id), slug)
+    floor = await redis.hget(keys.of_shop(shop.id).floors, slug)
     assert floor is not None
     assert int(floor) == old + 1 == version(demo, registry_id)
 
@@ -197,7 +197,7 @@ async def test_a_deleted_registry_is_invalidated_and_then_absent(
         await write.session.execute(text("DELETE FROM registries WHERE id = :id"), {"id": registry_id})
         await write.changed(registry_id)
     assert published == [{slug: old + 1}]
-    assert await redis.hget(keys.floors_key(shop.id), slug) == str(old + 1).encode()
+    assert await redis.hget(keys.of_shop(shop.id).floors, slug) == str(old + 1).encode()
     assert (await reader.read(shop.id, slug)).entry.body == b""
 
 

@@ -12,7 +12,8 @@ from wishcraft.domain.batches import batches
 from wishcraft.domain.inventory import StockLevel, VariantReading, prefers_bulk, stock_level
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
-from wishcraft.services.registries.warm import find_due, refill
+from wishcraft.services.registries.reader import refill
+from wishcraft.services.registries.warm import find_due
 from wishcraft.services.registries.write import registry_write
 from wishcraft.shopify.variants import MAX_IDS, POINTS_PER_VARIANT, bulk_read_variants, read_variants
 from wishcraft.store import locks, registries, registry_items, shops

@@ -12,7 +12,7 @@ from wishcraft.domain.batches import batches
 from wishcraft.domain.invariants import PENDING_FOR, STUCK_FOR, UNSYNCED_FOR, WARNING_COUNTS, entry_matches
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
-from wishcraft.services.registries.reader import load_documents
+from wishcraft.services.registries.reader import load_registries
 from wishcraft.services.registries.write import registry_write, replace_entries, replay_invalidations
 from wishcraft.store import audit_log, invariants, locks, pending_invalidations, registry_items
 from wishcraft.store.audit_log import Actor
@@ -113,7 +113,7 @@ async def _find_wrong(resources: Resources, shop_id: int, slugs: Sequence[str]) 
     Registries with a pending invalidation are not counted.
     """
     before = await _read(resources, shop_id, slugs)
-    documents = await load_documents(resources.db, shop_id, list(before))
+    documents = await load_registries(resources.db, shop_id, list(before))
     suspects = [
         slug
         for slug, (header, body) in before.items()

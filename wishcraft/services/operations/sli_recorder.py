@@ -34,8 +34,11 @@ _log: Final = logging.getLogger(__name__)
 class SliRecorder:
     """Writes one row a minute. Create one a process."""
 
-    def __init__(self, resources: Resources, monitor: HealthMonitor) -> None:
+    def __init__(
+        self, resources: Resources, monitor: HealthMonitor, *, max_pending_minutes: int = MAX_PENDING_MINUTES
+    ) -> None:
         self._resources = resources
+        self._max_pending_minutes = max_pending_minutes
         self._monitor = monitor
         self._previous = _read_counts()
         self._pending: list[Minute] = []
@@ -65,7 +68,7 @@ class SliRecorder:
         available = (await self._monitor.health()).status is not Status.UNHEALTHY
         current = _read_counts()
         traffic, self._previous = _difference(current, self._previous), current
-        self._pending = [*self._pending, Minute(minute, available, traffic)][-MAX_PENDING_MINUTES:]
+        self._pending = [*self._pending, Minute(minute, available, traffic)][-self._max_pending_minutes :]
         try:
             async with self._resources.db.transaction() as session:
                 await service_minutes.add(session, self._pending)

@@ -1,4 +1,4 @@
-"""Lets guests into password-protected registries: the access code gives a grant, the grant opens the registry."""
+"""Access to password-protected registries: the access code is exchanged for a grant, which opens the registry."""
 
 import hashlib
 import secrets
@@ -11,34 +11,35 @@ from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.rate_limits import Policy
 from wishcraft.domain.registries import access_level
-from wishcraft.errors import CacheUnavailable, Conflict, NotAllowed, NotFound, TooManyTries
+from wishcraft.errors import CacheUnavailable, Conflict, NotAllowed, NotFound, TooManyRequests
 from wishcraft.resources import Resources
 from wishcraft.services.registries.lifecycle import verify_code
 from wishcraft.store import registries, sessions
 
-GRANT_LIFE: Final = timedelta(hours=24)
-KNOWN_LIFE: Final = timedelta(minutes=10)
-TRIES_OF_ONE: Final = Policy("unlock", 10, 600)
-TRIES_OF_ALL: Final = Policy("unlock-registry", 200, 600)
-"""Guessing from many addresses is slowed down too, at a rate that no wedding's guests reach."""
+GRANT_TTL: Final = timedelta(hours=24)
+CACHED_GRANT_TTL: Final = timedelta(minutes=10)
+"""How long Redis keeps a grant: one that was deleted while Redis did not answer stays valid no longer than this."""
+TRIES_PER_CALLER: Final = Policy("unlock", 10, 600)
+TRIES_PER_REGISTRY: Final = Policy("unlock-registry", 200, 600)
+"""Slows down guessing from many addresses, at a rate that the guests of one event do not reach."""
 _TOKEN_BYTES: Final = 32
 
 
 class Grant(NamedTuple):
-    """What the guest shows from now on; only its digest is stored."""
+    """The right to read one registry. The guest sends its token; only the digest is stored."""
 
     token: str
     expires_at: datetime
 
 
 async def unlock(resources: Resources, caller: Caller, slug: str, code: str) -> Grant:
-    """A grant for whoever knows the access code.
+    """Exchange the access code for a grant.
 
     Raises:
-        NotFound: There is no such registry for guests.
+        NotFound: The shop has no such registry that guests may read.
         Conflict: It needs no code.
         NotAllowed: The code is wrong.
-        TooManyTries: This guest, or all together, tried too often.
+        TooManyRequests: The caller, or all callers together, tried too many codes.
     """
     _count_try(resources, caller, slug)
     async with resources.db.autocommit() as session:
@@ -50,19 +51,19 @@ async def unlock(resources: Resources, caller: Caller, slug: str, code: str) -> 
         raise Conflict("The registry needs no access code.")
     if not await verify_code(code, found.access_code_hash):
         raise NotAllowed("The access code is wrong.")
-    grant = Grant(secrets.token_urlsafe(_TOKEN_BYTES), datetime.now(UTC) + GRANT_LIFE)
+    grant = Grant(secrets.token_urlsafe(_TOKEN_BYTES), datetime.now(UTC) + GRANT_TTL)
     name = SessionName(caller.shop_id, _session_id(grant.token))
     async with resources.db.transaction() as session:
         if await registries.find_access(session, caller.shop_id, slug, lock=True) != found:
-            raise NotAllowed("The access code was changed just now.")
+            raise NotAllowed("The access code has just been changed. Ask the registrant for the new one.")
         await sessions.add_grant(session, *name, slug, grant.expires_at)
-    with suppress(CacheUnavailable):  # the first read asks PostgreSQL then
-        await resources.sessions.put(name, slug, _known_until(grant.expires_at))
+    with suppress(CacheUnavailable):  # the first read then asks PostgreSQL
+        await resources.sessions.put(name, slug, _cached_until(grant.expires_at))
     return grant
 
 
 async def is_granted(resources: Resources, shop_id: int, slug: str, token: str) -> bool:
-    """Whether the token opens the registry: Redis says so, or PostgreSQL."""
+    """Whether the token is a valid grant for the registry, according to Redis or else PostgreSQL."""
     name = SessionName(shop_id, _session_id(token))
     with suppress(CacheUnavailable):
         known = await resources.sessions.get(name)
@@ -73,26 +74,25 @@ async def is_granted(resources: Resources, shop_id: int, slug: str, token: str) 
     if found is None:
         return False
     with suppress(CacheUnavailable):
-        await resources.sessions.put(name, found[0], _known_until(found[1]))
+        await resources.sessions.put(name, found[0], _cached_until(found[1]))
     return found[0] == slug
 
 
 def _count_try(resources: Resources, caller: Caller, slug: str) -> None:
     registry = f"{caller.shop_id}:{slug}"
-    tries = [(TRIES_OF_ALL, registry)]
-    if not caller.speaks_for_many:
-        tries.append((TRIES_OF_ONE, f"{registry}:{caller.name}"))
-    for policy, who in tries:
-        verdict = resources.limiter.take(policy, who)
+    tries = [(TRIES_PER_REGISTRY, registry)]
+    if not caller.is_server:
+        tries.append((TRIES_PER_CALLER, f"{registry}:{caller.name}"))
+    for policy, subject in tries:
+        verdict = resources.limiter.take(policy, subject)
         if not verdict.allowed:
-            raise TooManyTries("The access code was tried too often: wait before the next try.", verdict.reset)
+            raise TooManyRequests("The access code was tried too often: wait before the next try.", verdict.reset)
 
 
-def _known_until(expires_at: datetime) -> datetime:
-    """Until when Redis vouches for a grant: one that was ended while Redis was away opens nothing for long."""
-    return min(expires_at, datetime.now(UTC) + KNOWN_LIFE)
+def _cached_until(expires_at: datetime) -> datetime:
+    return min(expires_at, datetime.now(UTC) + CACHED_GRANT_TTL)
 
 
 def _session_id(token: str) -> str:
-    """A session is known by the digest of its token: who reads the tables cannot open anything."""
+    """The digest of the token: a reader of the tables cannot use it."""
     return hashlib.sha256(token.encode()).hexdigest()

@@ -10,7 +10,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from wishcraft.cache.keys import SessionName
 from wishcraft.domain.callers import Caller
-from wishcraft.domain.registries import MOST_REGISTRIES_PER_CUSTOMER, RegistryStatus, Visibility, make_slug
+from wishcraft.domain.registries import MAX_REGISTRIES_PER_CUSTOMER, RegistryStatus, Visibility, make_slug
 from wishcraft.errors import Conflict, Invalid, LimitReached, NotAllowed
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import ChangeRequest, change_registry, registry_write
@@ -43,7 +43,7 @@ async def create_registry(
     Raises:
         NotAllowed: The caller neither is a customer nor acts for one.
         Conflict: The key was sent with another request.
-        LimitReached: The customer has `MOST_REGISTRIES_PER_CUSTOMER` registries.
+        LimitReached: The customer has `MAX_REGISTRIES_PER_CUSTOMER` registries.
         Invalid: Password protection without an access code, or switched off by the shop.
     """
     if caller.customer_id is None:
@@ -54,10 +54,8 @@ async def create_registry(
         if key and (stored := await idempotency.acquire_key(write.session, key)):
             return replay(stored)
         settings, registered = await registries.lock_customer(write.session, caller.shop_id, caller.customer_id)
-        if registered >= MOST_REGISTRIES_PER_CUSTOMER:
-            raise LimitReached(
-                f"A customer may have {MOST_REGISTRIES_PER_CUSTOMER} registries, archived ones included."
-            )
+        if registered >= MAX_REGISTRIES_PER_CUSTOMER:
+            raise LimitReached(f"A customer may have {MAX_REGISTRIES_PER_CUSTOMER} registries, archived ones included.")
         _check_code(settings, draft.values["visibility"], has_code=code_hash is not None)
         slug = make_slug(draft.values["title"], draft.values["event_type"], secrets.token_bytes(_SLUG_BYTES))
         new = NewRegistry(slug=slug, access_code_hash=code_hash, customer_id=caller.customer_id, **draft.values)

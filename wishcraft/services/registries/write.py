@@ -16,9 +16,9 @@ from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.etags import allows_change
 from wishcraft.domain.registries import access_level
-from wishcraft.errors import CacheUnavailable, ChangedSince, NotAllowed, NotFound
+from wishcraft.errors import CacheUnavailable, NotAllowed, NotFound, PreconditionFailed
 from wishcraft.resources import Resources
-from wishcraft.services.registries.warm import refill
+from wishcraft.services.registries.reader import refill
 from wishcraft.store import audit_log, pending_invalidations, registries
 from wishcraft.store.audit_log import Actor, Origin
 from wishcraft.store.registries import CurrentVersion, LockedRegistry, WriteSession
@@ -115,10 +115,11 @@ async def _finish(
             raise
         _log.info("Redis did not answer after a write; the next reader refills the entry")
     finally:
-        try:
-            await resources.after_write(shop_id, versions)
-        except Exception:  # noqa: BLE001  it is logged
-            _log.exception("The hook after a write failed; the write is committed")
+        if resources.after_write:
+            try:
+                await resources.after_write(shop_id, versions)
+            except Exception:  # noqa: BLE001  it is logged
+                _log.exception("The hook after a write failed; the write is committed")
 
 
 class ChangeRequest(NamedTuple):
@@ -142,7 +143,7 @@ async def change_registry(
     Raises:
         NotFound: The shop has no such registry, or the caller may not see it.
         NotAllowed: The caller may see it and is not its registrant.
-        ChangedSince: Its ETag is not `if_match` (RFC 9110, strong comparison).
+        PreconditionFailed: Its ETag is not `if_match` (RFC 9110, strong comparison).
     """
     caller = change.caller
     actor = Actor(caller.shop_id, caller.name, change.origin)
@@ -165,7 +166,7 @@ def _authorize(change: ChangeRequest, registry: LockedRegistry | None) -> Locked
             raise NotAllowed("Only its registrant can change a registry.")
         raise NotFound("The shop has no such registry.")
     if change.if_match is not None and not allows_change(change.if_match, registry.version):
-        raise ChangedSince("The registry has changed since: read it again, and try with its new ETag.")
+        raise PreconditionFailed("The registry has changed since: read it again, and try with its new ETag.")
     return registry
 
 

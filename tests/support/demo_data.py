@@ -1,0 +1,126 @@
+"""The demo shops' rows: seeded once, kept in memory, and put back before each test where a test has changed them."""
+
+import time
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, Final, LiteralString, NamedTuple
+
+from psycopg import Connection
+from psycopg.sql import SQL, Composed, Identifier, Literal
+
+from deployments.sandbox.demo import seed
+from wishcraft.settings import Settings
+
+SEED: Final = 7
+TODAY: Final = date(2026, 3, 14)
+_EMPTY: Final = "TRUNCATE shops, audit_logs, pending_invalidations CASCADE"
+_MAX_EXTRA_BYTES: Final = 4_000_000
+"""Of a table beyond its rows here: deleted rows take space, and time to count."""
+_SECONDS_OF_USE: Final = 1800
+"""Half of the hour for which the seeded access tokens are valid."""
+_COLUMNS: Final = """
+SELECT table_name, array_agg(column_name::text ORDER BY ordinal_position) FROM information_schema.columns
+JOIN information_schema.tables USING (table_schema, table_name)
+WHERE table_schema = 'public' AND table_type = 'BASE TABLE' AND table_name <> 'alembic_version'
+AND is_generated = 'NEVER' GROUP BY table_name ORDER BY table_name
+"""
+_SEQUENCES: Final = "SELECT sequencename, last_value FROM pg_sequences WHERE schemaname = 'public'"
+
+Tables = Connection[tuple[Any, ...]]
+
+
+class _Table(NamedTuple):
+    columns: list[str]
+    rows: int
+    data: bytes
+    written_by: int
+    """The transaction that put the rows there: PostgreSQL keeps it in each row's `xmin` until the row changes."""
+
+
+class DemoData:
+    """What `seed` writes for so many registries, without reminders unless `reminders`."""
+
+    def __init__(self, registries: int, *, reminders: bool) -> None:
+        self._registries = registries
+        self._reminders = reminders
+        self._tables: dict[str, _Table] = {}
+        self._sequences: list[tuple[str, int | None]] = []
+        self._seeded_at = float("-inf")
+
+    def restore(self, connection: Tables, settings: Settings) -> None:
+        """Make the tables hold these rows and no others."""
+        if time.monotonic() - self._seeded_at > _SECONDS_OF_USE:
+            self._seed(connection, settings)
+            return
+        if self._is_bloated(connection):
+            connection.execute(_EMPTY)
+        rewritten = []
+        with connection.transaction():
+            connection.execute("SET LOCAL session_replication_role = replica")  # the rows fit together: check no keys
+            for name, rows, unchanged in self._count(connection):
+                table = self._tables[name]
+                if unchanged != table.rows:
+                    self._rewrite(connection, name)
+                    rewritten.append(name)
+                elif rows != table.rows:
+                    delete = SQL("DELETE FROM {} WHERE xmin <> {}::text::xid")
+                    connection.execute(delete.format(Identifier(name), Literal(table.written_by)))
+            self._set_sequences(connection)
+        if rewritten:
+            connection.execute(SQL("ANALYZE {}").format(SQL(", ").join(map(Identifier, rewritten))))
+
+    def _seed(self, connection: Tables, settings: Settings) -> None:
+        connection.execute(_EMPTY)
+        seed(settings, self._registries, SEED, TODAY)
+        if not self._reminders:
+            connection.execute("TRUNCATE reminders")
+        self._seeded_at = time.monotonic()
+        self._sequences = connection.execute(_SEQUENCES).fetchall()
+        self._tables = {}
+        for name, columns in connection.execute(_COLUMNS).fetchall():
+            with connection.cursor() as cursor, cursor.copy(_copy(name, columns, "TO STDOUT")) as copy:
+                self._tables[name] = _Table(columns, 0, b"".join(map(bytes, copy)), 0)
+        with connection.transaction():
+            connection.execute("SET LOCAL session_replication_role = replica")
+            for name in self._tables:
+                self._rewrite(connection, name)
+        for name, rows, _ in self._count(connection):
+            self._tables[name] = self._tables[name]._replace(rows=rows)
+
+    def _count(self, connection: Tables) -> list[tuple[str, int, int]]:
+        """Each table's rows, and how many of them are as they were put there."""
+        count = SQL("SELECT {}, count(*), count(*) FILTER (WHERE xmin = {}::text::xid) FROM {}")
+        each = [
+            count.format(Literal(name), Literal(table.written_by), Identifier(name))
+            for name, table in self._tables.items()
+        ]
+        return connection.execute(SQL(" UNION ALL ").join(each)).fetchall()
+
+    def _is_bloated(self, connection: Tables) -> bool:
+        sizes = [SQL("pg_relation_size({})").format(Literal(name)) for name in self._tables]
+        found = connection.execute(SQL("SELECT ") + SQL(", ").join(sizes)).fetchone() or ()
+        return any(
+            size > _MAX_EXTRA_BYTES + 4 * len(table.data)
+            for size, table in zip(found, self._tables.values(), strict=True)
+        )
+
+    def _rewrite(self, connection: Tables, name: str) -> None:
+        table = self._tables[name]
+        connection.execute(SQL("DELETE FROM {}").format(Identifier(name)))
+        with connection.cursor() as cursor, cursor.copy(_copy(name, table.columns, "FROM STDIN")) as copy:
+            copy.write(table.data)
+        [(transaction,)] = connection.execute("SELECT pg_current_xact_id()::xid::text::bigint").fetchall()
+        self._tables[name] = table._replace(written_by=transaction)
+
+    def _set_sequences(self, connection: Tables) -> None:
+        set_next = SQL("setval({}, {}, {})")
+        each = [
+            set_next.format(Literal(name), Literal(last or 1), Literal(last is not None))
+            for name, last in self._sequences
+        ]
+        connection.execute(SQL("SELECT ") + SQL(", ").join(each))
+
+
+def _copy(name: str, columns: Sequence[str], direction: LiteralString) -> Composed:
+    names = SQL(", ").join(map(Identifier, columns))
+    return SQL("COPY {} ({}) " + direction + " (FORMAT binary)").format(Identifier(name), names)

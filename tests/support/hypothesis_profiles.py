@@ -1,0 +1,20 @@
+"""How hard Hypothesis searches: `quick` by default, or the profile that HYPOTHESIS_PROFILE names.
+
+`quick` tries few examples, the same ones every time. `deep` (`make test-deep`) tries many, others every time.
+"""
+
+import os
+from typing import Final
+
+from hypothesis import settings
+
+PROFILE: Final = os.environ.get("HYPOTHESIS_PROFILE", "quick")
+
+settings.register_profile("quick", max_examples=25, derandomize=True, database=None, deadline=None)
+settings.register_profile("deep", max_examples=200, derandomize=False, deadline=None, print_blob=True)
+settings.load_profile(PROFILE)
+
+
+def examples(*, quick: int, deep: int) -> int:
+    """How many examples to try, where the profile's own number is not right."""
+    return deep if PROFILE == "deep" else quick

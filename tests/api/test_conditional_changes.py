@@ -6,7 +6,7 @@ import pytest
 from psycopg import Connection
 
 from api.schemas.responses import OwnRegistryList, RegistryAnswer
-from tests.api.conftest import WAYS, Visitor, problem
+from tests.support.api_client import WAYS, Visitor, problem
 
 Demo = Connection[tuple[Any, ...]]
 PATH = "/api/registries"

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from psycopg import Connection
 
-from tests.api.conftest import WEDDING, Visitor, problem
+from tests.support.api_client import WEDDING, Visitor, problem
 
 Demo = Connection[tuple[Any, ...]]
 MINE = "/api/my-registries"

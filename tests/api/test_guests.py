@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.demo_rows import ACCESS_CODE
-from tests.api.conftest import Visitor, app_state_of, problem
+from tests.support.api_client import Visitor, app_state_of, problem
 from wishcraft.domain.guest_events import AnalyticsType
 from wishcraft.services.operations import traffic_recorder
 from wishcraft.settings import Settings

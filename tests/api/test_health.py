@@ -13,10 +13,10 @@ from psycopg import Connection
 from redis.asyncio import Redis
 from sqlalchemy import text
 
-from tests.api.conftest import app_state_of
 from tests.api.test_outages import Stopped
 from tests.api.test_service_pages import away
 from tests.cache.conftest import OwnValkey
+from tests.support.api_client import app_state_of
 from tests.support.prefect_stand_in import PrefectStandIn
 from wishcraft.settings import Settings
 from wishcraft.store.connections import count_connections

@@ -11,7 +11,7 @@ from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
 from deployments.sandbox.shopify.stock import Variant, VariantChange
-from tests.api.conftest import SHOP, WAYS, Visitor, problem
+from tests.support.api_client import SHOP, WAYS, Visitor, problem
 from wishcraft.services.registries import items as registry_items
 
 Demo = Connection[tuple[Any, ...]]

@@ -9,7 +9,7 @@ from psycopg import Connection
 from pydantic import SecretStr
 
 from api.schemas.responses import KeyIssued, KeyList, UsageAnswer
-from tests.api.conftest import SHOP, Visitor, app_state_of, problem
+from tests.support.api_client import SHOP, Visitor, app_state_of, problem
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]

@@ -7,7 +7,7 @@ from psycopg import Connection
 from sqlalchemy import event
 
 from api.schemas.responses import OwnRegistryList, RegistryList
-from tests.api.conftest import Visitor, app_state_of, problem
+from tests.support.api_client import Visitor, app_state_of, problem
 
 Demo = Connection[tuple[Any, ...]]
 PATH = "/api/registries"

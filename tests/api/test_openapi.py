@@ -24,8 +24,8 @@ from schemathesis.specs.openapi.checks import (
 from api.app import create_app, create_service
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.shopify.simulator import Simulator
-from tests.api.conftest import SHOP, WEDDING
 from tests.conftest import served
+from tests.support.api_client import SHOP, WEDDING
 from tests.support.hypothesis_profiles import examples
 from wishcraft.domain.unsubscribe import Subscription, make_token
 from wishcraft.services.reminders.unsubscribe import unsubscribe_keys

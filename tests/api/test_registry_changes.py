@@ -10,7 +10,7 @@ from psycopg import Connection
 
 from api.schemas.responses import RegistryAnswer
 from deployments.sandbox.demo import add_key
-from tests.api.conftest import WEDDING, Visitor, problem
+from tests.support.api_client import WEDDING, Visitor, problem
 from wishcraft.services.registries import lifecycle
 
 Demo = Connection[tuple[Any, ...]]

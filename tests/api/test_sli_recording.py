@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 from psycopg import Connection
 
-from tests.api.conftest import Visitor
+from tests.support.api_client import Visitor
 from wishcraft.settings import Settings
 
 OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]

@@ -17,7 +17,7 @@ from redis import Redis
 
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.demo_rows import ACCESS_CODE
-from tests.api.conftest import JSON, SHOP, WEDDING, Visitor, app_state_of
+from tests.support.api_client import JSON, SHOP, WEDDING, Visitor, app_state_of
 from tests.support.hypothesis_profiles import examples
 from wishcraft.settings import Settings
 from wishcraft.store.schema import Base

@@ -13,9 +13,9 @@ from psycopg import Connection
 from api.app import create_app, create_service
 from api.state import AppState
 from deployments.sandbox.demo import add_key
-from tests.api.conftest import app_state_of
 from tests.cache.conftest import OwnValkey
 from tests.support.alert_rules import firing
+from tests.support.api_client import app_state_of
 from tests.support.metric_samples import Samples
 from tests.support.prefect_stand_in import PrefectStandIn
 from wishcraft.settings import Settings

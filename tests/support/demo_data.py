@@ -100,7 +100,8 @@ class DemoData:
         sizes = [SQL("pg_relation_size({})").format(Literal(name)) for name in self._tables]
         found = connection.execute(SQL("SELECT ") + SQL(", ").join(sizes)).fetchone() or ()
         return any(
-            size > _MAX_EXTRA_BYTES + 4 * len(table.data) for size, table in zip(found, self._tables.values(), strict=True)
+            size > _MAX_EXTRA_BYTES + 4 * len(table.data)
+            for size, table in zip(found, self._tables.values(), strict=True)
         )
 
     def _rewrite(self, connection: Tables, name: str) -> None:

@@ -16,6 +16,7 @@ from psycopg import Connection
 from api.app import create_app, create_service
 from api.state import AppState
 from deployments.sandbox.demo import add_key
+from tests.cache.conftest import OwnValkey
 from wishcraft.settings import Settings
 from wishcraft.shopify.signatures import canonical, sign
 
@@ -72,6 +73,14 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["type"].removeprefix("urn:wishcraft:problem:")
 
 
+def public_slug(demo: Connection[tuple[Any, ...]]) -> str:
+    """The slug of a registry of `SHOP` that every guest may read, and that the cache does not hold yet."""
+    query = "SELECT slug FROM registries WHERE shop_id = 1 AND visibility = 'public' AND status = 'active' ORDER BY id"
+    found = demo.execute(query).fetchone()
+    assert found
+    return str(found[0])
+
+
 def app_state_of(client: httpx.AsyncClient) -> AppState:
     """The state of the client's API."""
     return cast("AppState", cast("Any", client)._transport.app._state.app_state)
@@ -106,6 +115,17 @@ async def client(settings: Settings, demo: Connection[tuple[Any, ...]]) -> Async
     """A client without credentials."""
     assert not demo.closed
     async with _open_client(settings) as client:
+        yield client
+
+
+@pytest.fixture
+async def client_on_own_valkey(
+    settings: Settings, demo: Connection[tuple[Any, ...]], own_valkey: OwnValkey
+) -> AsyncIterator[httpx.AsyncClient]:
+    """The same, of an API whose Redis the test can stop."""
+    assert not demo.closed
+    async with _open_client(settings.model_copy(update={"redis_url": own_valkey.url})) as client:
+        app_state_of(client).resources.cache._hold_seconds = 0
         yield client
 
 

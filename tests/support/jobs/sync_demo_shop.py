@@ -21,7 +21,7 @@ async def die(*_arguments: object) -> None:
 
 
 if sys.argv[1:] == ["die-after-commit"]:
-    write.refill = die  # type: ignore[assignment]
+    write.refill = die  # type: ignore[assignment, attr-defined]
 
 
 async def main() -> None:

@@ -24,6 +24,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 from sqlalchemy import event
 
+from deployments.sandbox.environment import settings_environment
 from deployments.sandbox.mailbox.app import create_app as create_mailbox
 from deployments.sandbox.mailbox.messages import Mailbox
 from deployments.sandbox.postgres import create_analyst_login, postgres
@@ -38,6 +39,7 @@ from tests.support.prefect_stand_in import PASSWORD, USER, PrefectStandIn
 from tests.support.sentry_listener import SentryListener
 from tests.support.sql_oracle import Tables
 from tests.support.valkey import OwnValkey
+from wishcraft import settings as settings_module
 from wishcraft.analytics import reader
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.cache import keys
@@ -49,6 +51,7 @@ from wishcraft.settings import Settings
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
 
+pytest_plugins = ("tests.support.api_fixtures",)
 WITHOUT_SERVERS: Final = ("tests/domain", "tests/test_architecture.py", "tests/test_docs.py")  # `make test-unit`
 PROFILE: Final = hypothesis_profiles.PROFILE
 """Loaded before any test module makes Hypothesis settings of its own."""
@@ -327,3 +330,23 @@ def demo_shops(settings: Settings, demo: Tables, demo_shops_data: DemoData, monk
     monkeypatch.setattr(reader, "REGISTRIES_PER_CHUNK", 40)
     demo_shops_data.restore(demo, settings)
     return demo
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """A Prefect server with its own database, for flows that are called as functions."""
+    from prefect.testing.utilities import prefect_test_harness  # late: it takes more than a second
+
+    with prefect_test_harness(server_startup_timeout=60):
+        yield
+
+
+@pytest.fixture
+def worker_environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The environment variables that say what the test's settings say."""
+    for name, value in settings_environment(settings).items():
+        monkeypatch.setenv(name, value)
+    settings_module.settings.cache_clear()
+    yield
+    settings_module.settings.cache_clear()
+    gc.collect()  # Prefect leaves a client unclosed: collect it here, where its warning is ignored

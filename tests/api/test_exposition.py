@@ -12,9 +12,9 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from api.exposition import metric_help
-from tests.api.test_outages import closed_to_all, open_to_all, public
 from tests.api.test_service_pages import away
-from tests.support.api import SHOP, app_state_of
+from tests.support.api import SHOP, app_state_of, public_slug
+from tests.support.outages import postgresql_unavailable
 from tests.support.valkey import OwnValkey
 from wishcraft.cache import keys
 from wishcraft.cache.client import READ_SECONDS
@@ -59,7 +59,7 @@ async def test_every_metric_is_exposed_with_its_help(client: httpx.AsyncClient) 
 async def test_requests_are_counted_by_route_template_and_responder(
     client: httpx.AsyncClient, demo: Demo, key: dict[str, str]
 ) -> None:
-    route, slug = "/api/registries/{ref}", public(demo)
+    route, slug = "/api/registries/{ref}", public_slug(demo)
     before = await scrape(client)
     for _ in range(3):
         tag = (await client.get(f"/api/registries/{slug}", headers=key)).headers["etag"]
@@ -89,10 +89,10 @@ async def test_time_spent_on_the_fast_path_counts_for_the_route(
         "wishcraft_request_seconds_sum", method="GET", route="/api/registries/{ref}", status="200", by="route"
     )
     async with open_client(settings.model_copy(update={"redis_url": own_valkey.url})) as client:
-        await client.get(f"/api/registries/{public(demo)}", headers=key)  # caches the key for the fast path
+        await client.get(f"/api/registries/{public_slug(demo)}", headers=key)  # caches the key for the fast path
         before = (await scrape(client))[seconds]
         own_valkey.pause()
-        await client.get(f"/api/registries/{public(demo)}", headers=key)
+        await client.get(f"/api/registries/{public_slug(demo)}", headers=key)
         assert (await scrape(client))[seconds] - before >= READ_SECONDS
         own_valkey.resume()
 
@@ -100,7 +100,7 @@ async def test_time_spent_on_the_fast_path_counts_for_the_route(
 async def test_reads_are_counted_by_cache_state(client: httpx.AsyncClient, demo: Demo, key: dict[str, str]) -> None:
     before = await scrape(client)
     for _ in range(3):
-        await client.get(f"/api/registries/{public(demo)}", headers=key)
+        await client.get(f"/api/registries/{public_slug(demo)}", headers=key)
     after = await scrape(client)
     states = {state: named("wishcraft_cache_reads_total", state=state) for state in ("hit", "miss", "stale", "bypass")}
     assert {state: after[name] - before[name] for state, name in states.items()} == {
@@ -156,12 +156,9 @@ async def test_shop_metrics_keep_their_domains_while_postgresql_is_down(
 ) -> None:
     hits = named("wishcraft_shop_hits_total", shop=SHOP)
     assert hits in await scrape(client)
-    closed_to_all(settings)
-    try:
+    with postgresql_unavailable(settings):
         app_state_of(client).metrics._shops._expires_at = 0
         told = await scrape(client)
-    finally:
-        open_to_all(settings)
     assert hits in told
 
 

@@ -17,6 +17,7 @@ from api.app import create_app, create_service
 from api.middleware.request import RequestMiddleware
 from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.demo import add_key
+from tests.support.api import public_slug
 from wishcraft.cache import entries, keys
 from wishcraft.resources import open_resources
 from wishcraft.settings import Settings
@@ -121,7 +122,7 @@ async def test_fast_path_and_route_answer_alike_for_all_registries_and_callers(
 async def test_hit_never_reaches_fastapi(
     clients: Clients, route_calls: list[str], demo: Demo, key: dict[str, str], signed: Query
 ) -> None:
-    slug = public(demo)
+    slug = public_slug(demo)
     query = signed(customer_id=5)
     for url, headers in ((f"/api/registries/{slug}", key), (f"/api/registries/{slug}?{query}", {})):
         await clients.fast_path.get(url, headers=headers)
@@ -137,7 +138,7 @@ async def test_hit_never_reaches_fastapi(
 async def test_request_with_a_special_header_goes_to_the_route(
     clients: Clients, route_calls: list[str], demo: Demo, key: dict[str, str], headers: dict[str, str]
 ) -> None:
-    url = f"/api/registries/{public(demo)}"
+    url = f"/api/registries/{public_slug(demo)}"
     for _ in range(2):
         await clients.fast_path.get(url, headers=key)
     route_calls.clear()
@@ -151,7 +152,7 @@ async def test_request_with_a_special_header_goes_to_the_route(
 async def test_id_in_digits_outside_ascii_is_not_found(
     clients: Clients, demo: Demo, key: dict[str, str], zero: str
 ) -> None:
-    found = demo.execute("SELECT id FROM registries WHERE slug = %s", [public(demo)]).fetchone()
+    found = demo.execute("SELECT id FROM registries WHERE slug = %s", [public_slug(demo)]).fetchone()
     assert found
     registry_id = str(found[0])
     other = "".join(chr(ord(zero) + int(digit)) for digit in registry_id)
@@ -166,7 +167,7 @@ async def test_id_in_digits_outside_ascii_is_not_found(
 async def test_changed_query_is_not_accepted_from_the_signature_cache(
     clients: Clients, demo: Demo, signed: Query
 ) -> None:
-    slug, query = public(demo), signed(customer_id=5)
+    slug, query = public_slug(demo), signed(customer_id=5)
     for _ in range(2):
         assert (await clients.fast_path.get(f"/api/registries/{slug}?{query}")).status_code == 200
     assert (await clients.fast_path.get(f"/api/registries/{slug}?{query.replace('id=5', 'id=6')}")).status_code == 401
@@ -176,7 +177,7 @@ async def test_changed_query_is_not_accepted_from_the_signature_cache(
 async def test_expired_signature_is_not_accepted_from_the_cache(
     clients: Clients, demo: Demo, signed: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = f"/api/registries/{public(demo)}?{signed(at=time.time() - 290)}"
+    url = f"/api/registries/{public_slug(demo)}?{signed(at=time.time() - 290)}"
     for _ in range(2):
         assert (await clients.fast_path.get(url)).status_code == 200
     later = time.time() + 20
@@ -192,7 +193,7 @@ async def test_expired_signature_is_not_accepted_from_the_cache(
 async def test_five_hundred_readers_of_a_stale_entry_cost_one_load(
     clients: Clients, demo: Demo, key: dict[str, str], redis: Redis, queries: list[str]
 ) -> None:
-    slug = public(demo)
+    slug = public_slug(demo)
     url = f"/api/registries/{slug}"
     await clients.fast_path.get(url, headers=key)
     await grow_stale(redis, 1, slug)
@@ -209,7 +210,7 @@ async def test_five_hundred_readers_of_a_stale_entry_cost_one_load(
 async def test_five_hundred_concurrent_misses_cost_at_most_two_loads(
     clients: Clients, demo: Demo, key: dict[str, str], queries: list[str]
 ) -> None:
-    url = f"/api/registries/{public(demo)}"
+    url = f"/api/registries/{public_slug(demo)}"
     await clients.fast_path.get("/api/registries", headers=key)
     queries.clear()
     answers = await asyncio.gather(*(clients.fast_path.get(url, headers=key) for _ in range(500)))
@@ -218,7 +219,7 @@ async def test_five_hundred_concurrent_misses_cost_at_most_two_loads(
 
 
 async def test_reads_are_counted_for_their_shop(clients: Clients, demo: Demo, key: dict[str, str]) -> None:
-    url = f"/api/registries/{public(demo)}"
+    url = f"/api/registries/{public_slug(demo)}"
     answers = [await clients.fast_path.get(url, headers=key) for _ in range(4)]
     tag = answers[0].headers["etag"]
     await clients.fast_path.get(url, headers={**key, "If-None-Match": tag})
@@ -234,8 +235,8 @@ async def test_reads_are_counted_for_their_shop(clients: Clients, demo: Demo, ke
 
 
 async def test_rate_limit_holds_on_the_fast_path_too(settings: Settings, demo: Demo, signed: Query) -> None:
-    url = f"/api/registries/{public(demo)}?{signed(customer_id=5)}"
-    other = f"/api/registries/{public(demo)}?{signed(customer_id=6)}"
+    url = f"/api/registries/{public_slug(demo)}?{signed(customer_id=5)}"
+    other = f"/api/registries/{public_slug(demo)}?{signed(customer_id=6)}"
     async with open_clients(settings.model_copy(update={"rate_limit_per_minute": 5})) as clients:
         answers = [await clients.fast_path.get(url) for _ in range(6)]
         assert [answer.status_code for answer in answers] == [200] * 5 + [429]
@@ -256,7 +257,7 @@ async def test_rate_limit_holds_on_the_fast_path_too(settings: Settings, demo: D
 async def test_route_answers_when_the_fast_path_fails(
     clients: Clients, demo: Demo, key: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    url = f"/api/registries/{public(demo)}"
+    url = f"/api/registries/{public_slug(demo)}"
     await clients.fast_path.get(url, headers=key)
 
     def fail(*_: object, **__: object) -> None:
@@ -265,13 +266,6 @@ async def test_route_answers_when_the_fast_path_fails(
     monkeypatch.setattr("api.fast_path.represent", fail)
     assert (await clients.fast_path.get(url, headers=key)).status_code == 200
     assert "The fast path failed" in caplog.text
-
-
-def public(demo: Demo) -> str:
-    query = "SELECT slug FROM registries WHERE shop_id = 1 AND visibility = 'public' AND status = 'active' ORDER BY id"
-    found = demo.execute(query).fetchone()
-    assert found
-    return str(found[0])
 
 
 async def grow_stale(redis: Redis, shop_id: int, slug: str) -> None:

@@ -3,19 +3,18 @@
 import asyncio
 import os
 import signal
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import httpx
-import psycopg
 import pytest
 from psycopg import Connection
 from redis.asyncio import Redis
 
 from deployments.sandbox.demo import add_key
-from tests.support.api import Visitor, app_state_of, problem
+from tests.support.api import Visitor, app_state_of, problem, public_slug
+from tests.support.outages import postgresql_unavailable, recovered
 from tests.support.valkey import OwnValkey
 from wishcraft.cache import entries, keys
 from wishcraft.errors import CacheUnavailable
@@ -27,37 +26,15 @@ AT_ONCE = 20
 
 
 @pytest.fixture
-async def api(
-    settings: Settings, demo: Demo, open_client: OpenClient, own_valkey: OwnValkey
-) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an API whose Redis the test can stop."""
-    assert not demo.closed
-    async with open_client(settings.model_copy(update={"redis_url": own_valkey.url})) as client:
-        app_state_of(client).resources.cache._hold_seconds = 0
-        yield client
-
-
-def public(demo: Demo) -> str:
-    query = "SELECT slug FROM registries WHERE shop_id = 1 AND visibility = 'public' AND status = 'active' ORDER BY id"
-    found = demo.execute(query).fetchone()
-    assert found
-    return str(found[0])
-
-
-async def recovered(client: httpx.AsyncClient) -> None:
-    breaker = app_state_of(client).resources.redis.breaker
-    assert breaker
-    deadline = time.monotonic() + 20
-    while breaker.is_open:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
+def api(client_on_own_valkey: httpx.AsyncClient) -> httpx.AsyncClient:
+    return client_on_own_valkey
 
 
 @pytest.mark.parametrize("how", ["hanging", "killed"])
 async def test_reads_bypass_redis_while_it_is_down_and_hit_again_afterwards(
     api: httpx.AsyncClient, own_valkey: OwnValkey, demo: Demo, key: dict[str, str], how: str
 ) -> None:
-    url = f"/api/registries/{public(demo)}"
+    url = f"/api/registries/{public_slug(demo)}"
     before = [await api.get(url, headers=key) for _ in range(2)]
     assert before[1].headers["x-cache"] == "hit"
     own_valkey.pause() if how == "hanging" else own_valkey.kill()
@@ -122,7 +99,7 @@ async def test_invalidation_missed_in_a_short_outage_is_replayed_at_once(
 async def test_pending_invalidation_of_a_dead_process_is_replayed_before_redis_is_used(
     api: httpx.AsyncClient, own_valkey: OwnValkey, demo: Demo, key: dict[str, str]
 ) -> None:
-    slug = public(demo)
+    slug = public_slug(demo)
     for _ in range(2):
         assert (await api.get(f"/api/registries/{slug}", headers=key)).json()["title"] != "After"
     own_valkey.pause()
@@ -187,8 +164,7 @@ async def test_without_postgresql_hits_and_stale_entries_are_served_others_503(
         )
         emma = Visitor(client, signed, 7_100_000_000_001)
         assert (await emma.send("GET", "/api/my-registries")).status_code == 200
-        closed_to_all(settings)
-        try:
+        with postgresql_unavailable(settings):
             hit = await client.get(f"/api/registries/{slugs[0]}", headers=key)
             stale = await client.get(f"/api/registries/{slugs[1]}", headers=key)
             await app_state_of(client).stop()
@@ -197,8 +173,6 @@ async def test_without_postgresql_hits_and_stale_entries_are_served_others_503(
             created = await emma.send("POST", "/api/registries", {"title": "T", "event_type": "baby", "registrant": {
                 "first_name": "A", "last_name": "B", "email": "a@example.com"}})  # fmt: skip
             missed = await client.get("/api/registries/never-seen-before", headers=key)
-        finally:
-            open_to_all(settings)
         assert [each.headers["x-cache"] for each in (hit, stale, again)] == ["hit", "stale", "stale"]
         for refused in (listed, created, missed):
             assert problem(refused) == (503, "unavailable")
@@ -209,7 +183,7 @@ async def test_without_postgresql_hits_and_stale_entries_are_served_others_503(
 async def test_hanging_postgresql_costs_a_reader_at_most_two_seconds(
     client: httpx.AsyncClient, demo: Demo, key: dict[str, str]
 ) -> None:
-    slug = public(demo)
+    slug = public_slug(demo)
     assert (await client.get("/api/registries", headers=key)).status_code == 200
     with Stopped(demo):
         answer = await client.get(f"/api/registries/{slug}", headers=key)
@@ -220,17 +194,14 @@ async def test_hanging_postgresql_costs_a_reader_at_most_two_seconds(
 async def test_guest_events_during_a_postgresql_outage_are_stored_afterwards(
     settings: Settings, client: httpx.AsyncClient, demo: Demo, key: dict[str, str]
 ) -> None:
-    slug = public(demo)
+    slug = public_slug(demo)
     demo.execute("DELETE FROM analytics_events; DELETE FROM registry_views")
     await client.get(f"/api/registries/{slug}", headers=key)
-    closed_to_all(settings)
-    try:
+    with postgresql_unavailable(settings):
         told = {"visitor_id": "v", "events": [{"type": "item_clicked"}]}
         assert (await client.post(f"/api/registries/{slug}/events", json=told, headers=key)).status_code == 202
         await app_state_of(client).traffic_recorder.flush()
         await client.get(f"/api/registries/{slug}", headers=key)
-    finally:
-        open_to_all(settings)
     await app_state_of(client).traffic_recorder.flush()
     assert demo.execute("SELECT type, visitor_id FROM analytics_events").fetchall() == [("item_clicked", "v")]
     assert demo.execute("SELECT views FROM registry_views").fetchall() == [(2,)]
@@ -239,7 +210,7 @@ async def test_guest_events_during_a_postgresql_outage_are_stored_afterwards(
 async def test_readiness_is_503_and_connections_close_while_draining(
     client: httpx.AsyncClient, demo: Demo, key: dict[str, str]
 ) -> None:
-    url = f"/api/registries/{public(demo)}"
+    url = f"/api/registries/{public_slug(demo)}"
     assert "connection" not in (await client.get(url, headers=key)).headers
     client._transport.app._state.draining = True  # type: ignore[attr-defined]  # as SIGTERM does
     assert (await client.get("/health/readiness")).status_code == 503
@@ -247,23 +218,3 @@ async def test_readiness_is_503_and_connections_close_while_draining(
     for _ in range(2):
         answer = await client.get(url, headers=key)
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
-
-
-def closed_to_all(settings: Settings) -> None:
-    """The test's database refuses connections, and has none."""
-    _administer(settings, "ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-    _administer(
-        settings,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = '{name}' AND application_name = 'wishcraft'",
-    )
-
-
-def open_to_all(settings: Settings) -> None:
-    _administer(settings, "ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-
-
-def _administer(settings: Settings, statement: str) -> None:
-    url, _, name = settings.database_url.replace("+psycopg", "").rpartition("/")
-    with psycopg.connect(f"{url}/postgres", autocommit=True) as connection:
-        connection.execute(statement.format(name=name).encode())

@@ -16,7 +16,7 @@ from psycopg import Connection
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.environment import settings_environment
 from tests.api.test_exposition import Sample, named, requests, samples
-from tests.api.test_outages import public
+from tests.support.api import public_slug
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
@@ -72,7 +72,7 @@ def processes(settings: Settings, demo: Demo, tmp_path: Path) -> Iterator[list[P
 def test_each_process_exposes_the_counts_of_both_without_a_killed_ones_gauges(
     processes: list[Process], demo: Demo, tmp_path: Path
 ) -> None:
-    key, slug = {"X-API-Key": add_key(demo, 1).key}, public(demo)
+    key, slug = {"X-API-Key": add_key(demo, 1).key}, public_slug(demo)
     for process, times in zip(processes, (4, 7), strict=True):
         for _ in range(times):
             assert httpx.get(f"{process.url}/api/registries/{slug}", headers=key).status_code == 200

@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
 
-from tests.api.test_outages import closed_to_all, open_to_all
+from tests.support.outages import postgresql_unavailable
 from tests.support.prefect_stand_in import PrefectStandIn
 from tests.support.valkey import OwnValkey
 from tests.support.watched_api import Demo, Watched
@@ -63,29 +63,23 @@ async def test_an_open_circuit_breaker_alerts_although_redis_answers(watched: Wa
 async def test_postgresql_down_alerts_and_then_both_stores_down(
     watched: Watched, well: Settings, own_valkey: OwnValkey, prefect: PrefectStandIn
 ) -> None:
-    closed_to_all(well)
     prefect.upcoming = 0  # as reported by a Prefect whose database is on the same server
-    try:
+    with postgresql_unavailable(well):
         assert set(await watched.scrape()) == {"PostgresAway"}
         own_valkey.kill()
         await watched.list_registries(1)
         assert set(await watched.scrape()) >= {"BothStoresAway", "PostgresAway", "RedisAway"}
-    finally:
-        open_to_all(well)
     await asyncio.to_thread(own_valkey.start)
 
 
 async def test_many_failed_requests_page_and_a_few_do_not(watched: Watched, well: Settings) -> None:
-    closed_to_all(well)
-    try:
+    with postgresql_unavailable(well):
         for _ in range(2):  # `rate` needs two samples of a new status
             assert await watched.list_registries(2) == {503}
             fired = await watched.scrape()
         assert set(fired) == {"PostgresAway"}
         assert await watched.list_registries(40) == {503}
         assert {"ErrorsNow", "ErrorsLately"} <= set(await watched.scrape())
-    finally:
-        open_to_all(well)
     assert set(await watched.scrape(3600)) == {"ErrorsLately"}
 
 

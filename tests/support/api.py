@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 import httpx
 from fastapi import FastAPI
+from psycopg import Connection
 
 from api.app import create_app, create_service
 from api.state import AppState
@@ -88,3 +89,11 @@ async def open_api_client(settings: Settings) -> AsyncIterator[httpx.AsyncClient
     _idle_apps[settings] = app
     if len(_idle_apps) > MAX_IDLE_APPS:
         del _idle_apps[next(iter(_idle_apps))]
+
+
+def public_slug(demo: Connection[tuple[Any, ...]]) -> str:
+    """The slug of a public, active registry of `SHOP`."""
+    query = "SELECT slug FROM registries WHERE shop_id = 1 AND visibility = 'public' AND status = 'active' ORDER BY id"
+    found = demo.execute(query).fetchone()
+    assert found
+    return str(found[0])

@@ -1,12 +1,27 @@
-"""Syncs the demo shop in many small writes, so that it can be killed between them."""
+"""Syncs the demo shop in many small writes, so that it can be killed between them.
+
+With the argument `die-after-commit` it kills itself with SIGKILL once the first write is committed, before the refill.
+"""
 
 import asyncio
+import os
+import signal
+import sys
 
 from wishcraft.resources import open_resources
 from wishcraft.services.inventory import sync
+from wishcraft.services.registries import write
 from wishcraft.store import shops
 
 sync.REGISTRIES_PER_WRITE = 1  # type: ignore[misc]
+
+
+async def die(*_arguments: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if sys.argv[1:] == ["die-after-commit"]:
+    write.refill = die  # type: ignore[assignment, attr-defined]
 
 
 async def main() -> None:

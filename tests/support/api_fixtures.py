@@ -12,7 +12,8 @@ import pytest
 from psycopg import Connection
 
 from deployments.sandbox.demo import add_key
-from tests.support.api import SHOP, Visitor, open_api_client
+from tests.support.api import SHOP, Visitor, app_state_of, open_api_client
+from tests.support.valkey import OwnValkey
 from wishcraft.settings import Settings
 from wishcraft.shopify.signatures import canonical, sign
 
@@ -28,6 +29,17 @@ async def client(settings: Settings, demo: Connection[tuple[Any, ...]]) -> Async
     """A client without credentials."""
     assert not demo.closed
     async with open_api_client(settings) as client:
+        yield client
+
+
+@pytest.fixture
+async def client_on_own_valkey(
+    settings: Settings, demo: Connection[tuple[Any, ...]], own_valkey: OwnValkey
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an API whose Redis the test can stop."""
+    assert not demo.closed
+    async with open_api_client(settings.model_copy(update={"redis_url": own_valkey.url})) as client:
+        app_state_of(client).resources.cache._hold_seconds = 0
         yield client
 
 

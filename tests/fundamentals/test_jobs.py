@@ -1,0 +1,86 @@
+"""A tour of the product, part 2 of 3: the jobs that run on a schedule.
+
+A job is a Prefect flow: a function that Prefect runs, retries and records. Here each is called as a function; in
+production its schedule in `prefect.yaml` starts it. Each takes the shops it is to work on. A Shopify simulator and a
+mail server stand in for the real ones, and a Prefect server of the test session records the runs.
+"""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg import Connection
+
+from deployments.sandbox.mailbox.messages import Mailbox
+from deployments.sandbox.shopify.inventory import Variant
+from flows.cache_warm import cache_warm
+from flows.cleanup_logs import cleanup_logs
+from flows.registry_report import registry_report
+from flows.send_reminders import send_reminders
+from flows.sync_inventory import sync_inventory
+from tests.support.api import SHOP, Visitor, public_slug
+from tests.support.prefect_artifacts import summary_of
+from wishcraft.settings import Settings
+
+pytestmark = [
+    pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
+]
+Demo = Connection[tuple[Any, ...]]
+
+
+@pytest.fixture
+def settings(settings_with_mail: Settings, tmp_path: Path) -> Settings:
+    return settings_with_mail.model_copy(update={"export_folder": tmp_path})
+
+
+async def test_cache_warm_makes_the_first_read_of_a_registry_a_hit(guest: Visitor, demo: Demo) -> None:
+    slug = public_slug(demo)  # in PostgreSQL only: nothing has read it
+    state = await cache_warm([SHOP], return_state=True)
+    assert state.is_completed(), state.message
+    assert (await guest.read(slug)).headers["x-cache"] == "hit"
+
+
+async def test_sync_brings_a_new_price_in_shopify_to_every_reader(guest: Visitor, slug: str, variant: Variant) -> None:
+    assert (await guest.read(slug)).json()["items"][0]["price"] == "20.00"
+    variant.price = Decimal(25)
+    state = await sync_inventory([SHOP], return_state=True)
+    assert state.is_completed(), state.message
+    read = await guest.read(slug)
+    assert (read.json()["items"][0]["price"], read.headers["x-cache"]) == ("25.00", "hit")
+
+
+async def test_reminder_mail_arrives_a_week_before_the_event_and_only_once(emma: Visitor, mailbox: Mailbox) -> None:
+    today = datetime.now(UTC).date()
+    await emma.create(event_date=str(today + timedelta(days=7)), co_registrants=[])
+    for _ in range(2):  # the second run finds nothing to do
+        state = await send_reminders([SHOP], today=today, return_state=True)
+        assert state.is_completed(), state.message
+    [mail] = [received for received in mailbox.messages if received.recipients == ["emma.reed@example.com"]]
+    assert str(mail.parsed["Subject"]) == "In 7 days: Emma & Hugo's Wedding"
+
+
+@pytest.mark.usefixtures("slug")
+async def test_report_shows_what_the_registries_of_a_shop_wish_for(variant: Variant) -> None:
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)  # in the shop's time zone it may be that day still
+    state = await registry_report([SHOP], first_day=yesterday, return_state=True)
+    assert state.is_completed(), state.message
+    assert "1 registry" in str(state.message)
+    page = await summary_of(state)  # the run shows it in Prefect
+    assert variant.product_title in page
+    assert "](data:image/png;base64," in page  # a plot
+
+
+async def test_cleanup_deletes_expired_audit_logs_and_keeps_the_others(demo: Demo) -> None:
+    for days in (29, 31):
+        demo.execute(
+            """INSERT INTO audit_logs (actor, action, resource, resource_id, created_at)
+               VALUES ('ops', 'registry.archived', 'registry', %s, now() - %s * interval '1 day')""",
+            [str(days), days],
+        )
+    state = await cleanup_logs(audit_days=30, return_state=True)
+    assert state.is_completed(), state.message
+    kept = demo.execute("SELECT resource_id FROM audit_logs WHERE actor = 'ops'").fetchall()
+    assert kept == [("29",)]

@@ -1,0 +1,43 @@
+"""Outages of PostgreSQL, and the end of an outage of Redis."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import psycopg
+
+from tests.support.api import app_state_of
+from wishcraft.settings import Settings
+
+
+async def recovered(client: httpx.AsyncClient) -> None:
+    """Wait until the API uses Redis again."""
+    breaker = app_state_of(client).resources.redis.breaker
+    assert breaker
+    deadline = time.monotonic() + 20
+    while breaker.is_open:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+@contextmanager
+def postgresql_unavailable(settings: Settings) -> Iterator[None]:
+    """Meanwhile the test's database refuses connections, and has none."""
+    _administer(settings, "ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    try:
+        _administer(
+            settings,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = '{name}' AND application_name = 'wishcraft'",
+        )
+        yield
+    finally:
+        _administer(settings, "ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+
+def _administer(settings: Settings, statement: str) -> None:
+    url, _, name = settings.database_url.replace("+psycopg", "").rpartition("/")
+    with psycopg.connect(f"{url}/postgres", autocommit=True) as connection:
+        connection.execute(statement.format(name=name).encode())

@@ -95,7 +95,7 @@ def missed(page: str, at: float) -> set[str]:
     samples = Samples()
     samples.scrape(page, at)
     found = {labels["job"] for labels in firing(samples, at).get("JobStale", [])}
-    shown = evaluate(dict(queries())["Last success, of how old it may be"], samples, at)
+    shown = evaluate(dict(queries())["Time since the last success, as a share of the limit"], samples, at)
     assert isinstance(shown, dict)
     assert found == {dict(labels)["job"] for labels, share in shown.items() if share > 1}
     return found

@@ -51,8 +51,8 @@ def test_each_runbook_belongs_to_an_alert_and_is_in_the_index() -> None:
     listed = re.findall(
         r"^\| `(\w+)` \| ([\w ]+) \| \[.+\]\((.+)\) \|$", (RUNBOOKS / "README.md").read_text(), re.MULTILINE
     )
-    told = {(alert, severity, page) for alert, severities, page in listed for severity in severities.split(" or ")}
-    assert told == {
+    indexed = {(alert, severity, page) for alert, severities, page in listed for severity in severities.split(" or ")}
+    assert indexed == {
         (rule["alert"], rule["labels"]["severity"], rule["annotations"]["runbook"].removeprefix("docs/runbooks/"))
         for rule in RULES
     }
@@ -77,7 +77,7 @@ def test_every_panel_has_a_unit_thresholds_and_the_chosen_datasource() -> None:
 
 def test_panels_do_not_overlap() -> None:
     rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
-    assert rows == ["Is it well?", "Serving", "Cache", "Jobs", "Shopify and mail", "Stores"]
+    assert rows == ["Status", "API", "Cache", "Jobs", "Shopify and mail", "Stores and health"]
     taken: set[tuple[int, int]] = set()
     for panel in DASHBOARD["panels"]:
         place = panel["gridPos"]

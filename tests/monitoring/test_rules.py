@@ -1,4 +1,4 @@
-"""Alerts, dashboard, runbooks and metrics agree."""
+"""Consistency of the alert rules, the dashboard, the runbooks and the metrics."""
 
 import re
 from typing import Any
@@ -10,7 +10,7 @@ from api.exposition import metric_help
 from tests.support.alert_rules import DASHBOARD, MONITORING, ROOT, RULES, metrics, queries
 
 RUNBOOKS = ROOT / "docs/runbooks"
-OF_PROMETHEUS = {"up", "ALERTS"}
+PROMETHEUS_METRICS = {"up", "ALERTS"}
 
 
 def family(name: str) -> str:
@@ -27,7 +27,7 @@ def queried_by_the_dashboard() -> set[str]:
 
 
 def test_alerts_and_panels_query_only_existing_metrics() -> None:
-    known = set(metric_help()) | OF_PROMETHEUS
+    known = set(metric_help()) | PROMETHEUS_METRICS
     assert not queried_by_alerts() - known
     assert not queried_by_the_dashboard() - known
 

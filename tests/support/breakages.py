@@ -77,39 +77,33 @@ BREAKAGES: Final = (
     Breakage(
         "no version floor in FILL", "wishcraft/cache/scripts.py",
         "if version < tonumber(redis.call('HGET', floors, slug) or 0) then",
-        "if false then",
-        (f"{_COHERENCE}::test_load_between_invalidation_and_commit_is_not_filled",),
+        "if false then", (f"{_COHERENCE}::test_load_between_invalidation_and_commit_is_not_filled",),
     ),
     Breakage(
         "no lease check in FILL", "wishcraft/cache/scripts.py",
         "if redis.call('GET', lease) ~= token then",
-        "if false then",
-        (f"{_COHERENCE}::test_expired_lease_cannot_fill_the_cache",),
+        "if false then", (f"{_COHERENCE}::test_expired_lease_cannot_fill_the_cache",),
     ),
     Breakage(
         "FILL replaces a newer entry", "wishcraft/cache/scripts.py",
         " and struct.unpack('>I8', present, 10) > version then",
-        " and false then",
-        (f"{_COHERENCE}::test_fill_does_not_replace_a_newer_version_and_renews_an_equal_one",),
+        " and false then", (f"{_COHERENCE}::test_fill_does_not_replace_a_newer_version_and_renews_an_equal_one",),
     ),
     Breakage(
         "an entry of another era is valid", "wishcraft/cache/coherence.py",
         "return entry if entry and entry.header.era == self._server.era else None",
-        "return entry",
-        (f"{_COHERENCE}::test_entry_of_another_era_is_a_miss_and_is_replaced",),
+        "return entry", (f"{_COHERENCE}::test_entry_of_another_era_is_a_miss_and_is_replaced",),
     ),
     # The steps of a write
     Breakage(
         "a write locks no rows", _PRIMITIVE,
         "write.locked = await registries.lock(write.session, actor.shop_id, registry_ids)",
-        "pass",
-        (f"{_WRITE}::test_rows_are_locked_before_the_block_and_in_the_order_of_their_ids",),
+        "pass", (f"{_WRITE}::test_rows_are_locked_before_the_block_and_in_the_order_of_their_ids",),
     ),
     Breakage(
         "a write does not raise the version", "wishcraft/store/registries.py",
         "UPDATE registries SET version = version + 1,",
-        "UPDATE registries SET version = version,",
-        (f"{_CHANGES}::test_change_with_an_old_etag_is_refused",),
+        "UPDATE registries SET version = version,", (f"{_CHANGES}::test_change_with_an_old_etag_is_refused",),
     ),
     Breakage(
         "a write invalidates after its commit", _PRIMITIVE,
@@ -120,26 +114,22 @@ BREAKAGES: Final = (
     Breakage(
         "a write does not refill the cache", _PRIMITIVE,
         "        await refill(resources, shop_id, list(versions))\n    except CacheUnavailable:",
-        "        pass\n    except CacheUnavailable:",
-        (f"{_WRITE}::test_the_entry_is_refilled_after_the_commit",),
+        "        pass\n    except CacheUnavailable:", (f"{_WRITE}::test_the_entry_is_refilled_after_the_commit",),
     ),
     Breakage(
         "a write is not published", _PRIMITIVE,
         "await resources.after_write(shop_id, versions)",
-        "pass",
-        (f"{_WRITE}::test_a_committed_write_is_published_once_after_its_refill",),
+        "pass", (f"{_WRITE}::test_a_committed_write_is_published_once_after_its_refill",),
     ),
     Breakage(
         "a write has no time limit", "wishcraft/store/registries.py",
         "set_config('transaction_timeout', :limit, true)",
-        ":limit",
-        (f"{_WRITE}::test_the_write_limit_ends_a_transaction_that_invalidated_and_does_not_commit",),
+        ":limit", (f"{_WRITE}::test_the_write_limit_ends_a_transaction_that_invalidated_and_does_not_commit",),
     ),
     Breakage(
         "no pending invalidation while Redis does not answer", _PRIMITIVE,
         "        await pending_invalidations.record(write.session, write.actor.shop_id, versions)\n",
-        "",
-        (f"{_OUTAGES}::test_invalidation_missed_in_a_short_outage_is_replayed_at_once",),
+        "", (f"{_OUTAGES}::test_invalidation_missed_in_a_short_outage_is_replayed_at_once",),
     ),
     Breakage(
         "a job writes while Redis does not answer", _PRIMITIVE,
@@ -157,26 +147,22 @@ BREAKAGES: Final = (
     Breakage(
         "no If-Match check", _PRIMITIVE,
         "if change.if_match is not None and not allows_change(change.if_match, registry.version):",
-        "if False:",
-        (f"{_CHANGES}::test_change_with_an_old_etag_is_refused",),
+        "if False:", (f"{_CHANGES}::test_change_with_an_old_etag_is_refused",),
     ),
     Breakage(
         "no owner check", _PRIMITIVE,
         "if registry is None or not change.caller.owns(registry.owner):",
-        "if registry is None:",
-        (f"{_CHANGES}::test_only_the_registrant_changes_a_registry",),
+        "if registry is None:", (f"{_CHANGES}::test_only_the_registrant_changes_a_registry",),
     ),
     Breakage(
         "no row lock during a change", "wishcraft/store/registries.py",
         "Registry.slug == slug).with_for_update(of=Registry)",
-        "Registry.slug == slug)",
-        (f"{_CHANGES}::test_one_of_two_concurrent_changes_with_one_etag_succeeds",),
+        "Registry.slug == slug)", (f"{_CHANGES}::test_one_of_two_concurrent_changes_with_one_etag_succeeds",),
     ),
     Breakage(
         "an idempotency key can be acquired again", "wishcraft/store/idempotency.py",
         "    WHERE idempotency_keys.expires_at < now()\n",
-        "",
-        ("tests/api/test_registry_changes.py::test_repeated_creation_with_one_key_creates_one_registry",),
+        "", ("tests/api/test_registry_changes.py::test_repeated_creation_with_one_key_creates_one_registry",),
     ),
     # Access
     Breakage(
@@ -194,14 +180,12 @@ BREAKAGES: Final = (
     Breakage(
         "an app-proxy signature never expires", "wishcraft/shopify/signatures.py",
         "return identity if identity and abs(now - identity.signed_at) <= tolerance else None",
-        "return identity",
-        (f"{_SIGNATURES}::test_timestamp_outside_the_tolerance_is_refused",),
+        "return identity", (f"{_SIGNATURES}::test_timestamp_outside_the_tolerance_is_refused",),
     ),
     Breakage(
         "an ambiguous app-proxy query is accepted", "wishcraft/shopify/signatures.py",
         "if any(message.count(name) > 1 for name in _SET_BY_SHOPIFY):",
-        "if False:",
-        (f"{_SIGNATURES}::test_signed_message_cannot_be_split_into_another_customers_request",),
+        "if False:", (f"{_SIGNATURES}::test_signed_message_cannot_be_split_into_another_customers_request",),
     ),
     Breakage(
         "an ID token for another app is accepted", "wishcraft/shopify/id_tokens.py",
@@ -212,8 +196,7 @@ BREAKAGES: Final = (
     Breakage(
         "an API key needs no scope", "api/auth/dependencies.py",
         "        if scope not in caller.scopes:\n",
-        "        if False:\n",
-        (f"{_KEYS}::test_key_is_limited_to_its_scopes",),
+        "        if False:\n", (f"{_KEYS}::test_key_is_limited_to_its_scopes",),
     ),
     Breakage(
         "a rate limit ignores the other processes", "wishcraft/cache/rate_limiter.py",
@@ -237,14 +220,12 @@ BREAKAGES: Final = (
     Breakage(
         "a released claim can settle a reminder", "wishcraft/store/reminders.py",
         "            Reminder.attempts == claimed.attempt,\n",
-        "",
-        ("tests/services/reminders/test_send_together.py::test_a_claim_that_was_taken_back_cannot_settle",),
+        "", ("tests/services/reminders/test_send_together.py::test_a_claim_that_was_taken_back_cannot_settle",),
     ),
     Breakage(
         "a suppressed address gets mail", "wishcraft/store/reminders.py",
         "SELECT m.id, r.slug, EXISTS (",
-        "SELECT m.id, r.slug, false AND EXISTS (",
-        (f"{_SEND}::test_no_mail_is_sent_to_a_suppressed_address",),
+        "SELECT m.id, r.slug, false AND EXISTS (", (f"{_SEND}::test_no_mail_is_sent_to_a_suppressed_address",),
     ),
     Breakage(
         "a reminder of a moved event is sent", "wishcraft/store/reminders.py",
@@ -261,8 +242,7 @@ BREAKAGES: Final = (
     Breakage(
         "a dry run of a cleanup deletes", "wishcraft/services/cleanup/expired.py",
         "while not bounds.dry_run and datetime.now(UTC) < bounds.until:",
-        "while datetime.now(UTC) < bounds.until:",
-        (f"{_EXPIRED}::test_a_dry_run_counts_and_deletes_nothing",),
+        "while datetime.now(UTC) < bounds.until:", (f"{_EXPIRED}::test_a_dry_run_counts_and_deletes_nothing",),
     ),
     # Values
     Breakage(
@@ -280,8 +260,7 @@ BREAKAGES: Final = (
     Breakage(
         "a variant of a draft product is available", "wishcraft/domain/inventory.py",
         "return reading.product_active and (",
-        "return (",
-        ("tests/domain/test_inventory.py",),
+        "return (", ("tests/domain/test_inventory.py",),
     ),
 )  # fmt: skip
 

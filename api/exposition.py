@@ -28,7 +28,7 @@ _SHOP_HELP: Final = {
     "misses": "Reads that went to PostgreSQL and filled Redis.",
     "bypassed": "Reads that went to PostgreSQL alone.",
     "bytes_sent": "Bytes of registries that were sent.",
-    "evictions": "Entries given up because the shop was over its quota.",
+    "evictions": "Entries evicted because the shop was over its quota.",
     "entries": "Registries of the shop that Redis holds.",
     "bytes_held": "Bytes that they take.",
 }
@@ -93,7 +93,7 @@ def _redis_server(redis: RedisMetrics | None) -> Iterator[Metric]:
     evictions = [((), redis.evictions)] if redis else []
     yield _gauge("redis_memory_bytes", "Memory that Redis uses.", (), used)
     yield _gauge("redis_memory_limit_bytes", "Memory that Redis may use; 0: no limit.", (), limit)
-    yield _counter("redis_evictions", "Keys that Redis gave up for want of memory.", (), evictions)
+    yield _counter("redis_evictions", "Keys that Redis evicted for lack of memory.", (), evictions)
 
 
 def _redis_keys(redis: RedisMetrics | None) -> Iterator[Metric]:

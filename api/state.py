@@ -24,7 +24,7 @@ from wishcraft.settings import Settings
 _REVALIDATE_AGAIN_SECONDS: Final = 1.0
 _MINUTE: Final = 60
 _KEY_FACTOR: Final = 10
-"""A server's key may send this many times a visitor's requests."""
+"""A server's key may send this many times the requests of a guest or customer."""
 
 
 class AppState:

@@ -1,1 +1,1 @@
-"""Measurements, each beside the obvious way of doing the same in the same run: `make bench`."""
+"""`make bench`: measurements, each beside the naive implementation or a lower bound in the same run."""

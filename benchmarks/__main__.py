@@ -1,6 +1,6 @@
-"""`python -m benchmarks`: measure the jobs, what serves guests and analysts, on servers of their own; prints tables.
+"""`python -m benchmarks`: measure jobs, serving and analytics on separate servers; prints tables.
 
-Figures on a shared machine wander: what to compare are the ratios, taken in the same run.
+Absolute figures vary on a shared machine: compare the ratios within one run.
 """
 
 import argparse
@@ -35,11 +35,11 @@ def main() -> None:
         type=int,
         default=10_000,
         metavar="N",
-        help="serving: how many to measure what is fast by, and fewer what is slow (default: %(default)s)",
+        help="serving: requests per row, fewer for slow rows (default: %(default)s)",
     )
     args = parser.parse_args()
     if unknown := set(args.parts) - {"jobs", "serving", "analytics"}:
-        parser.error(f"there is no {', '.join(sorted(unknown))}: jobs, serving, or analytics")
+        parser.error(f"unknown part {', '.join(sorted(unknown))}: choose from jobs, serving, analytics")
     try:
         if "serving" in args.parts or not args.parts:
             serving.print_table(args.requests)

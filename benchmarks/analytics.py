@@ -1,6 +1,6 @@
-"""The analysts' table: reports in chunks beside plain pandas from one big read, each in a process of its own.
+"""The analytics table: reports in chunks beside plain pandas from one big read, each in its own process.
 
-`python -m benchmarks.analytics STAGE` does one stage on the database at DATABASE_REPLICA_URL.
+`python -m benchmarks.analytics STAGE` runs one stage on the database at DATABASE_REPLICA_URL.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ import pandas as pd
 import psycopg
 from sqlalchemy import create_engine
 
-from benchmarks.measuring import Measurement, as_json, measure
-from deployments.sandbox.postgres import let_analysts_in, postgres
+from benchmarks.measurement import Measurement, as_json, measure
+from deployments.sandbox.postgres import create_analyst_login, postgres
 from wishcraft import analytics
 from wishcraft.analytics.filters import ReportFilter
 from wishcraft.analytics.reader import read_chunks
@@ -33,7 +33,7 @@ from wishcraft.reports.registry_report import RegistryReport
 from wishcraft.resources import open_analysts_database
 from wishcraft.settings import analysts_url
 
-EVENTS_OF_EACH: Final = 100
+EVENTS_PER_REGISTRY: Final = 100
 _WEEKS: Final = 52
 _FILL: Final = """
 SET session_replication_role = replica;
@@ -82,26 +82,26 @@ FROM analytics.events e JOIN analytics.registries r USING (registry_id) JOIN ana
 
 
 def read() -> int:
-    """The floor: the events as `read_chunks` has them, and nothing done with them."""
+    """Lower bound: read the events with `read_chunks` and discard them."""
     with open_analysts_database() as db:
         return sum(len(chunk["events"]) for chunk in read_chunks(db, _last_year(), ("registries", "events")))
 
 
 def conversion() -> int:
-    """What `conversion-report` counts: visits of events, the effect of reminders."""
+    """The counts of `conversion-report`: visits and the effect of reminders."""
     with open_analysts_database() as db:
         figures = ConversionReport(_last_year(), datetime.now(UTC)).count(db)
     return int(figures.part("funnel")["viewed"].sum())
 
 
 def registries() -> int:
-    """What `registry-report` counts, over items and purchases."""
+    """The counts of `registry-report`, over items and purchases."""
     with open_analysts_database() as db:
         return len(RegistryReport(ReportFilter(), datetime.now(UTC)).count(db).fulfilled)
 
 
 def demand() -> int:
-    """What `demand-forecast` counts."""
+    """The counts of `demand-forecast`."""
     with open_analysts_database() as db:
         return len(DemandReport(ReportFilter(), datetime.now(UTC).date(), 8).count(db).part())
 
@@ -117,7 +117,7 @@ def big_read() -> int:
 
 
 STAGES: Final[dict[str, Callable[[], int]]] = {
-    "events read, and no more (floor)": read,
+    "events, read only (floor)": read,
     "conversion, plain pandas from one big read": big_read,
     "conversion-report": conversion,
     "registry-report": registries,
@@ -125,30 +125,32 @@ STAGES: Final[dict[str, Callable[[], int]]] = {
 }
 
 
-def print_table(registries_in_all: int) -> None:
-    """Fill a server of its own, and measure each stage on it."""
+def print_table(registry_count: int) -> None:
+    """Fill a new server and measure each stage on it."""
     with tempfile.TemporaryDirectory(prefix="wishcraft-bench-") as folder, postgres(Path(folder), durable=False) as url:
         upgrade(url.replace("postgresql://", "postgresql+psycopg://"))
-        events = _fill(url, registries_in_all)
-        environment = os.environ | {"DATABASE_REPLICA_URL": let_analysts_in(url, urlsplit(url).path.removeprefix("/"))}
+        events = _fill(url, registry_count)
+        environment = os.environ | {
+            "DATABASE_REPLICA_URL": create_analyst_login(url, urlsplit(url).path.removeprefix("/"))
+        }
         print(
-            f"\n{registries_in_all:,} registries, {events:,} events",
+            f"\n{registry_count:,} registries, {events:,} events",
             f"{'what':<44} {'seconds':>8} {'CPU':>7} {'MiB':>6}",
             sep="\n",
         )
         for name in STAGES:
             command = [sys.executable, "-m", "benchmarks.analytics", name]
             done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)  # noqa: S603  own module
-            found = Measurement(**orjson.loads(done.stdout))
-            print(f"{name:<44} {found.seconds:>8.1f} {found.cpu:>7.1f} {found.peak_mib:>6,.0f}", flush=True)
+            measured = Measurement(**orjson.loads(done.stdout))
+            print(f"{name:<44} {measured.seconds:>8.1f} {measured.cpu:>7.1f} {measured.peak_mib:>6,.0f}", flush=True)
 
 
-def _fill(url: str, registries_in_all: int) -> int:
+def _fill(url: str, registry_count: int) -> int:
     with psycopg.connect(url, autocommit=True) as connection:
-        for statement in _FILL.format(registries=registries_in_all, each=EVENTS_OF_EACH).split(";\n"):
+        for statement in _FILL.format(registries=registry_count, each=EVENTS_PER_REGISTRY).split(";\n"):
             connection.execute(statement.encode())
         connection.execute("VACUUM ANALYZE")
-    return registries_in_all * EVENTS_OF_EACH
+    return registry_count * EVENTS_PER_REGISTRY
 
 
 def _last_year() -> ReportFilter:

@@ -20,7 +20,7 @@ import httpx
 from sqlalchemy import text
 
 from api.app import create_app, create_service
-from benchmarks.calls import signed_query
+from benchmarks.requests import signed_query
 from benchmarks.servers import running_servers
 from wishcraft.cache.keys import entry_key
 from wishcraft.resources import Resources

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.load`: take a plan from stdin, put its load on a server, and print what came of it as JSON.
+"""`python -m benchmarks.load`: load generator: reads a plan from stdin, runs it, prints the result as JSON.
 
-Each connection sends its next request as soon as it has the answer to the last. An answer that was not planned ends it.
+Each connection sends its next request when it has the previous response. An unexpected response ends the run.
 """
 
 import asyncio
@@ -18,34 +18,34 @@ import orjson
 import uvloop
 
 CONNECTIONS: Final = 32
-_SHOWN_OF_A_FAULT: Final = 2_000
+_SHOWN_BYTES: Final = 2_000
 
 Write = Callable[[int], Awaitable[None]]
 
 
 class LoadError(Exception):
-    """The server answered otherwise than planned, or not at all."""
+    """The server's response was unexpected or missing."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to send, and what must come back."""
+    """The requests to send and the expected status."""
 
     port: int
     requests: list[str]
     """Whole HTTP/1.1 requests."""
     steps: list[int]
-    """Which of them to send, in turn; -1 is the first of the writes, -2 the second."""
+    """Indexes into `requests`, in order; -1 is the first of `writes`, -2 the second."""
     status: int = 200
     writes: list[tuple[int, int]] = field(default_factory=list)
-    """Shops' and registries' ids."""
+    """Pairs of shop id and registry id."""
     is_cached: bool = True
-    """Whether a write has a cache to tell."""
+    """Whether a write invalidates the cache."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came back: `count` answers; percentiles in milliseconds, bodies' mean size in bytes."""
+    """Measured result: `count` responses; percentiles in milliseconds, mean body size in bytes."""
 
     count: int
     seconds: float
@@ -54,36 +54,36 @@ class Result:
     p99: float
     body: float
     states: dict[str, int]
-    """How often `X-Cache` said what."""
+    """Responses by the value of `X-Cache`."""
 
     @property
     def rate(self) -> float:
-        """How many a second."""
+        """Responses per second."""
         return self.count / self.seconds
 
     @property
     def hits(self) -> float | None:
-        """The share that came out of the cache; None if the server does not say."""
-        found = self.states.get("hit", 0) + self.states.get("stale", 0)
-        return found / sum(self.states.values()) if self.states else None
+        """Share of responses from the cache; None if the server sends no `X-Cache`."""
+        from_cache = self.states.get("hit", 0) + self.states.get("stale", 0)
+        return from_cache / sum(self.states.values()) if self.states else None
 
 
 def drive(plan: Plan, environment: Mapping[str, str], module: str = "benchmarks.load") -> Result:
-    """Put the load on from a process of its own.
+    """Run the plan in a separate process.
 
     Raises:
-        LoadError: An answer was not as planned.
+        LoadError: A response was unexpected.
     """
     command = [sys.executable, "-m", module]
     done = subprocess.run(command, input=orjson.dumps(plan), env=environment, capture_output=True, check=False)  # noqa: S603  own module
     if done.returncode:
         raise LoadError(done.stderr.decode(errors="replace").strip())
-    said: dict[str, Any] = orjson.loads(done.stdout)
-    return Result(**said)
+    result: dict[str, Any] = orjson.loads(done.stdout)
+    return Result(**result)
 
 
 async def run(plan: Plan, write: Write | None = None) -> Result:
-    """Take all steps of the plan; `write` does those writes that are not the server's to do."""
+    """Run all steps of the plan; `write` performs the writes."""
     load = _Load(plan, write)
     loop = asyncio.get_running_loop()
     connections = [
@@ -91,13 +91,13 @@ async def run(plan: Plan, write: Write | None = None) -> Result:
     ]
     begin = time.perf_counter()
     for connection in connections:
-        connection.go_on()
+        connection.send_next()
     await load.ended
     return load.result(time.perf_counter() - begin)
 
 
 class _Load:
-    """What the connections share."""
+    """State shared by the connections."""
 
     def __init__(self, plan: Plan, write: Write | None) -> None:
         self.requests = [each.encode("latin-1") for each in plan.requests]
@@ -110,19 +110,19 @@ class _Load:
         self.bytes = 0
         self._busy = CONNECTIONS
 
-    def one_less(self) -> None:
-        """Note that a connection has nothing left to do."""
+    def connection_done(self) -> None:
+        """Called by a connection that has no steps left."""
         self._busy -= 1
         if not self._busy and not self.ended.done():
             self.ended.set_result(None)
 
     def fail(self, reason: str) -> None:
-        """End it all."""
+        """Abort the run."""
         if not self.ended.done():
             self.ended.set_exception(LoadError(reason))
 
     def result(self, seconds: float) -> Result:
-        """The figures."""
+        """The result of the run."""
         count = len(self.latencies)
         cuts = statistics.quantiles([1e3 * each for each in self.latencies], n=100, method="inclusive")
         states = {state.decode(): times for state, times in self.states.items()}
@@ -130,7 +130,7 @@ class _Load:
 
 
 class _Connection(asyncio.Protocol):
-    """One keep-alive connection with one request under way at most."""
+    """A keep-alive connection with at most one open request."""
 
     def __init__(self, load: _Load) -> None:
         self._load = load
@@ -140,16 +140,16 @@ class _Connection(asyncio.Protocol):
         self._writing: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's own is one in all but name
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport has the same interface
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._load.fail(f"The server closed a connection ({exc or 'without a word'}).")
+        self._load.fail(f"The server closed a connection ({exc or 'no error'}).")
 
-    def go_on(self) -> None:
-        """Take the next step."""
+    def send_next(self) -> None:
+        """Run the next step."""
         step = next(self._load.steps, None)
         if step is None:
-            self._load.one_less()
+            self._load.connection_done()
         elif step < 0:
             self._writing = asyncio.create_task(self._write(-1 - step))
         else:
@@ -168,17 +168,17 @@ class _Connection(asyncio.Protocol):
             self._head = b""
         if self._left == 0:
             self._load.latencies.append(time.perf_counter() - self._sent)
-            self.go_on()
+            self.send_next()
         elif self._left < 0:
-            self._load.fail("More came than Content-Length says.")
+            self._load.fail("The body is longer than Content-Length.")
 
     def _length(self, head: bytes) -> int:
-        """The length of the body that belongs to this head, which is checked and counted."""
+        """Check and count a response head; returns its body length."""
         status = head[9:12]
         length = 0 if status in {b"204", b"304"} else int(_value(head, b"content-length") or -1)
         if status != self._load.status or length < 0:
-            planned = self._load.status.decode()
-            self._load.fail(f"{planned} was planned:\n{self._head[:_SHOWN_OF_A_FAULT].decode(errors='replace')}")
+            expected = self._load.status.decode()
+            self._load.fail(f"Expected {expected}, received:\n{self._head[:_SHOWN_BYTES].decode(errors='replace')}")
         if state := _value(head, b"x-cache"):
             self._load.states[state] += 1
         self._load.bytes += length
@@ -186,30 +186,30 @@ class _Connection(asyncio.Protocol):
 
     async def _write(self, number: int) -> None:
         try:
-            assert self._load.write is not None  # noqa: S101  a plan with writes has a writer
+            assert self._load.write is not None  # noqa: S101  a plan with writes needs `write`
             await self._load.write(number)
         except Exception as error:  # noqa: BLE001  nothing awaits this task
             self._load.fail(f"A write failed: {error!r}")
         else:
-            self.go_on()
+            self.send_next()
 
 
 def _value(head: bytes, name: bytes) -> bytes:
-    """The value of a header, empty if it is not there."""
+    """The value of a header; empty if missing."""
     _, _, rest = head.partition(b"\r\n" + name + b": ")
     return rest.partition(b"\r\n")[0]
 
 
 def main(work: Callable[[Plan], Awaitable[Result]] = run) -> None:
-    """Read the plan, do the work, print the result."""
+    """Read the plan, run it, print the result."""
     plan = Plan(**orjson.loads(sys.stdin.buffer.read()))
 
-    async def work_on_it() -> Result:
+    async def run_plan() -> Result:
         return await work(plan)
 
     with suppress(KeyboardInterrupt):
         try:
-            print(orjson.dumps(uvloop.run(work_on_it())).decode())
+            print(orjson.dumps(uvloop.run(run_plan())).decode())
         except (LoadError, OSError) as error:
             sys.exit(str(error))
 

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.mix`: `benchmarks.load`, whose writes are made here: a new version of a registry, and no more.
+"""`python -m benchmarks.mix`: load generator with writes; each write raises the version of a registry.
 
-In the order that every writer keeps, so that readers meet with what they meet in life: locks, invalidations, a refill.
+Writes use `registry_write`, so readers see the same locks, invalidations and refills as in production.
 """
 
 import random
@@ -20,8 +20,8 @@ SHARE_OF_WRITES: Final = 0.01
 
 
 def steps(registries_count: int, count: int) -> list[int]:
-    """`count` reads and writes whose registries are as popular as Zipf's law has it: 1, 1/2, 1/3, …"""
-    rng = random.Random(2026)  # noqa: S311  the same mix for whoever is measured
+    """`count` reads and writes; the popularity of registries follows Zipf's law: 1, 1/2, 1/3, …"""
+    rng = random.Random(2026)  # noqa: S311  the same mix for every server
     numbers = range(registries_count)
     popularity = list(accumulate(1 / (number + 1) for number in numbers))
     drawn = (rng.choices(numbers, cum_weights=popularity)[0] for _ in range(count))
@@ -32,7 +32,7 @@ _BUMP: Final = text("UPDATE registries SET version = version + 1, updated_at = n
 
 
 async def run(plan: Plan) -> Result:
-    """The plan's reads go to the server, its writes to the stores."""
+    """Send the plan's reads to the server and perform its writes on the stores."""
     async with open_resources(redis_timeout=5) as resources:
 
         async def write(number: int) -> None:

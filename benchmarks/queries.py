@@ -1,4 +1,4 @@
-"""What PostgreSQL has been asked, counted by itself (pg_stat_statements): each statement but BEGIN, COMMIT and SET."""
+"""Statements that PostgreSQL executed, from pg_stat_statements; without BEGIN, COMMIT and SET."""
 
 from typing import Any, Final, NamedTuple
 
@@ -11,22 +11,22 @@ FROM pg_stat_statements WHERE query NOT LIKE '%pg_stat_statements%'
 
 
 class Queries(NamedTuple):
-    """How many, and how many milliseconds PostgreSQL worked on them, planning left out."""
+    """Number of statements and their execution time in milliseconds, without planning."""
 
-    asked: int
+    statements: int
     milliseconds: float
 
     def since(self, before: "Queries") -> "Queries":
-        """Those after `before` was read."""
-        return Queries(self.asked - before.asked, self.milliseconds - before.milliseconds)
+        """The statements after `before` was read."""
+        return Queries(self.statements - before.statements, self.milliseconds - before.milliseconds)
 
 
 def start_counting(connection: Connection[tuple[Any, ...]]) -> None:
-    """Once for each database; the server must have been started to count."""
+    """Create the extension, once per database; the server must preload pg_stat_statements."""
     connection.execute("CREATE EXTENSION pg_stat_statements")
 
 
 def read_queries(connection: Connection[tuple[Any, ...]]) -> Queries:
-    """What has been asked so far."""
-    [(asked, milliseconds)] = connection.execute(_READ).fetchall()
-    return Queries(asked, milliseconds)
+    """All statements so far."""
+    [(statements, milliseconds)] = connection.execute(_READ).fetchall()
+    return Queries(statements, milliseconds)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.stages NAME`: do one stage for all shops in the environment's database."""
+"""`python -m benchmarks.stages NAME`: run one stage for all shops in the database of the environment."""
 
 import asyncio
 import sys
@@ -9,8 +9,8 @@ import httpx
 from redis.asyncio import Redis
 from sqlalchemy import update
 
-from benchmarks import naive
-from benchmarks.measuring import Measurement, as_json, measure
+from benchmarks import naive_jobs
+from benchmarks.measurement import Measurement, as_json, measure
 from wishcraft.domain.batches import batches
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.inventory.sync import sync_shop
@@ -28,65 +28,65 @@ Stage = Callable[[Resources, ShopRef], Awaitable[int]]
 
 
 async def warm(resources: Resources, shop: ShopRef) -> int:
-    """Registries warmed, or found to be current."""
+    """Warm the cache; returns registries, including current ones."""
     return (await warm_shop(resources, shop))["registries"]
 
 
 async def warm_naively(resources: Resources, shop: ShopRef) -> int:
-    """Registries warmed, one by one."""
+    """Warm the cache naively; returns registries."""
     async with Redis.from_url(settings().redis_url) as redis:
-        return await naive.warm(resources, redis, shop)
+        return await naive_jobs.warm(resources, redis, shop)
 
 
 async def sync(resources: Resources, shop: ShopRef) -> int:
-    """Variants read."""
+    """Sync the inventory; returns variants read."""
     return (await sync_shop(resources, shop))["variants"]
 
 
 async def write(resources: Resources, shop: ShopRef) -> int:
-    """Items written."""
+    """Sync the inventory; returns items written."""
     return (await sync_shop(resources, shop))["items_changed"]
 
 
-async def ask(resources: Resources, shop: ShopRef) -> int:
-    """Variants that the simulator was asked for, its answers thrown away: the floor of reading by id."""
+async def read_by_id(resources: Resources, shop: ShopRef) -> int:
+    """Lower bound of a sync: read all variants by id and discard them; returns variants."""
     config = settings()
     async with resources.db.repeatable_read() as session:
-        wished = await registry_items.find_variants(session, shop.id)
+        variant_ids = await registry_items.find_variants(session, shop.id)
     token = await TokenVault(resources.db, config.encryption_keys).load(shop.domain)
     url = f"{config.shopify_origin.format(shop=shop.domain)}/admin/api/{config.shopify_api_version}/graphql.json"
     async with httpx.AsyncClient(headers={"X-Shopify-Access-Token": token.access}, timeout=60) as http:
-        for batch in batches(wished, MAX_IDS):
+        for batch in batches(variant_ids, MAX_IDS):
             ids = [to_global("ProductVariant", number) for number in batch]
             (await http.post(url, json={"query": READ_VARIANTS, "variables": {"ids": ids}})).raise_for_status()
-    return len(wished)
+    return len(variant_ids)
 
 
 STAGES: Final[dict[str, Stage]] = {
     "warm-naive": warm_naively,
     "warm": warm,
-    "sync-naive": naive.sync,
-    "sync-floor": ask,
+    "sync-naive": naive_jobs.sync,
+    "sync-floor": read_by_id,
     "sync": sync,
     "write": write,
 }
 
 
-async def spoil(config: Settings) -> None:
-    """Put every tenth item out of step with Shopify."""
+async def make_items_outdated(config: Settings) -> None:
+    """Change the price of every tenth item, so that it differs from Shopify."""
     async with open_resources(config) as resources, resources.db.transaction() as session:
         await session.execute(update(RegistryItem).where(RegistryItem.id % 10 == 0).values(price=1))
 
 
 async def main(name: str) -> Measurement:
-    """Measure the stage over all shops in turn."""
+    """Measure the stage over all shops."""
     async with open_resources(redis_timeout=60) as resources:
         await resources.cache.ready_to_fill()
         async with resources.db.repeatable_read() as session:
-            found = await shops.find_active(session)
+            active_shops = await shops.find_active(session)
 
         async def work() -> int:
-            return sum([await STAGES[name](resources, shop) for shop in found])
+            return sum([await STAGES[name](resources, shop) for shop in active_shops])
 
         return await measure(work)
 

@@ -1,4 +1,4 @@
-"""`python -m deployments.api_keys`: create, list, rotate and revoke the API keys of a shop in the database at DATABASE_URL.
+"""`python -m deployments.api_keys`: manage the API keys of a shop in the database at DATABASE_URL.
 
 A new key is printed once, alone on standard output; only its hash is stored.
 """
@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("name", help="name of the key, for people")
     create.add_argument("--scope", action="append", choices=[*Scope], type=Scope, help="default: read; may be repeated")
     create.add_argument("--allow", action="append", default=[], type=network, metavar="NETWORK",
-                        help="network from which the key is accepted, e.g. 203.0.113.0/24; may be repeated (default: any)")  # fmt: skip
+                        help="accepted network, e.g. 203.0.113.0/24; may be repeated (default: any)")  # fmt: skip
     create.add_argument("--days", type=number_of_days, help="days until it expires (default: never)")
     _add_shop_argument(commands.add_parser("list", help="list the shop's keys"))
     rotate = commands.add_parser("rotate", help="replace a key by a new one and print it; the old key expires")

@@ -21,7 +21,7 @@ def _task_name() -> str:
 
 @task(_task_name)
 async def delete_expired(kinds: list[Kind], *, before: Mapping[Kind, datetime], bounds: Bounds) -> list[WorkResult]:
-    """Delete the rows of these kinds that are older than `before` says; an error fails the task, which is retried."""
+    """Delete the rows of these kinds older than their cutoff in `before`; an error fails the task, which is retried."""
 
     async def delete(kind: Kind, checkpoint: Checkpoint) -> dict[str, int]:
         if kind is Kind.RUNS:

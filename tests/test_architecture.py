@@ -49,7 +49,7 @@ def test_no_flow_file_hides_another_package() -> None:
 WRITE = "wishcraft/services/registries/write.py"
 STEPS_OF_A_WRITE = {
     r"\bbump_versions\(": {WRITE, "wishcraft/store/registries.py"},
-    r"\bcache\.(mark|invalidate)\(": {WRITE},
+    r"\bcache\.invalidate\(": {WRITE},
     r"\bpending_invalidations\.(record|delete)\(": {WRITE},
     r"\bWriteSession\(": {WRITE},
     r"\bWriteSession = ": {"wishcraft/store/registries.py"},

@@ -1,1 +1,1 @@
-"""What answers the same requests in other ways: the floor, and what one would build instead. A measure only."""
+"""Other servers for the same requests, for comparison: a lower bound and common alternatives."""

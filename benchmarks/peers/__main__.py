@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peers NAME`: serve the `app` of that module at API_PORT, by the server that the API has."""
+"""`python -m benchmarks.peers NAME`: serve the `app` of that module at API_PORT with the API's server, uvicorn."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ import uvicorn
 
 
 def main(name: str) -> None:
-    """Run until told to stop."""
+    """Serve until a signal."""
     uvicorn.run(
         import_module(f"benchmarks.peers.{name}").app,
         host="127.0.0.1",

@@ -1,4 +1,4 @@
-"""FastAPI with cashews' decorator on a route, as its documentation shows it."""
+"""FastAPI with cashews' decorator on a route, as in its documentation."""
 
 from typing import Any, Final
 
@@ -6,8 +6,8 @@ import orjson
 from cashews import cache
 from fastapi import FastAPI
 
-from benchmarks.peers.guests import VerifiedShop
 from benchmarks.peers.origin import load
+from benchmarks.peers.signature_check import VerifiedShop
 from wishcraft.settings import settings
 
 app: Final = FastAPI()

@@ -1,4 +1,4 @@
-"""FastAPI with fastapi-cache2's decorator on a route, as its README shows it."""
+"""FastAPI with fastapi-cache2's decorator on a route, as in its README."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,8 +11,8 @@ from fastapi_cache.backends.redis import RedisBackend
 from fastapi_cache.decorator import cache
 from redis.asyncio import Redis
 
-from benchmarks.peers.guests import VerifiedShop
 from benchmarks.peers.origin import load
+from benchmarks.peers.signature_check import VerifiedShop
 from wishcraft.settings import settings
 
 

@@ -1,4 +1,4 @@
-// The same read by Fastify and ioredis: node fastify.cjs, in the folder that has both installed.
+// The same route with Fastify and ioredis: node fastify.cjs, in the folder where both are installed.
 const { createHmac, timingSafeEqual } = require("node:crypto");
 const installed = (name) => require(require.resolve(name, { paths: [process.cwd()] }));
 const fastify = installed("fastify");

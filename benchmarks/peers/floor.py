@@ -1,4 +1,4 @@
-"""The least that a request can cost under this server: no framework, no store, always the same bytes."""
+"""Lower bound for this server: no framework, no store, a constant body."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
@@ -12,7 +12,7 @@ _HEADERS: Final = [(b"content-type", b"application/json"), (b"content-length", s
 async def app(
     scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
 ) -> None:
-    """An ASGI application; it says nothing to what is no request."""
+    """Minimal ASGI application."""
     if scope["type"] == "lifespan":
         await receive()
         await send({"type": "lifespan.startup.complete"})

@@ -1,4 +1,4 @@
-"""The peer that is not Python: got by npm where there is one, and left out where there is not."""
+"""The Node.js peer, installed with npm; skipped without Node."""
 
 import shutil
 import subprocess
@@ -7,22 +7,22 @@ from typing import Final
 
 import orjson
 
-from benchmarks.web import ROOT
+from deployments.sandbox.processes import ROOT
 
 FOLDER: Final = ROOT / ".wishcraft" / "bench-node"
 _PACKAGES: Final = {"fastify": "^5", "ioredis": "^5"}
-_PATIENCE: Final = 180
+_INSTALL_SECONDS: Final = 180
 
 
 class NoNodeError(Exception):
-    """Why there is no Fastify on this machine, in a few words."""
+    """Fastify is not available; the message has the reason."""
 
 
 def fastify_command() -> list[str]:
-    """What starts it, in `FOLDER`, where its packages are installed if they are not yet.
+    """The command that starts it in `FOLDER`; installs its packages if missing.
 
     Raises:
-        NoNodeError: This machine has no Node, or npm could not get the packages.
+        NoNodeError: There is no Node, or npm could not install the packages.
     """
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
@@ -37,6 +37,6 @@ def _install(npm: str) -> None:
     (FOLDER / "package.json").write_bytes(orjson.dumps({"private": True, "dependencies": _PACKAGES}))
     command = [npm, "install", "--no-package-lock", "--silent", "--ignore-scripts"]
     try:
-        subprocess.run(command, cwd=FOLDER, capture_output=True, check=True, timeout=_PATIENCE)  # noqa: S603  no input
+        subprocess.run(command, cwd=FOLDER, capture_output=True, check=True, timeout=_INSTALL_SECONDS)  # noqa: S603  no input
     except (subprocess.SubprocessError, OSError) as error:
-        raise NoNodeError("npm could not get its packages") from error
+        raise NoNodeError("npm could not install its packages") from error

@@ -1,4 +1,4 @@
-"""Where the peers have answers from that no cache has: PostgreSQL, by the API's own query."""
+"""Response bodies for the peers on a cache miss: PostgreSQL, with the API's query."""
 
 from typing import Final
 
@@ -14,7 +14,7 @@ _shop_ids: Final[dict[str, int]] = {}
 
 
 async def load(domain: str, slug: str) -> bytes:
-    """The registry's answer; the shop's id is asked for once."""
+    """The response body of a registry; shop ids are cached."""
     document = (await load_registries(_db, await _shop_id(domain), [slug])).get(slug)
     if document is None:
         raise HTTPException(404)

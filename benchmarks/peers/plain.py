@@ -1,12 +1,12 @@
-"""FastAPI, and one GET for each request, whose bytes are passed on."""
+"""FastAPI with one Redis GET per request, forwarding the bytes."""
 
 from typing import Final, cast
 
 from fastapi import FastAPI, HTTPException, Response
 from redis.asyncio import Redis
 
-from benchmarks.peers.guests import VerifiedShop
-from benchmarks.peers.stored import TAG_SIZE, stored_key
+from benchmarks.peers.signature_check import VerifiedShop
+from benchmarks.peers.stored_answers import TAG_SIZE, stored_key
 from wishcraft.settings import settings
 
 app: Final = FastAPI()

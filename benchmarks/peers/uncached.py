@@ -1,11 +1,11 @@
-"""FastAPI over PostgreSQL, with no cache."""
+"""FastAPI with PostgreSQL and no cache."""
 
 from typing import Final
 
 from fastapi import FastAPI, Response
 
-from benchmarks.peers.guests import VerifiedShop
 from benchmarks.peers.origin import load
+from benchmarks.peers.signature_check import VerifiedShop
 
 app: Final = FastAPI()
 

@@ -12,8 +12,8 @@ from deployments.local.stack import Stack
 from deployments.local.supervisor import StopRequested
 from deployments.local.terminal import Terminal
 from deployments.local.watchdog import watchdog
-from deployments.local.workspace import ROOT, Workspace
-from deployments.sandbox.processes import become_subreaper, choose_port
+from deployments.local.workspace import Workspace
+from deployments.sandbox.processes import ROOT, become_subreaper, choose_port
 from wishcraft.errors import WishCraftError
 
 

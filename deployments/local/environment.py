@@ -10,8 +10,8 @@ from psycopg.sql import SQL, Identifier
 
 from deployments.local.orphans import STACK_ID_VARIABLE
 from deployments.local.services import Ports
-from deployments.local.workspace import ROOT, Workspace
-from deployments.sandbox.processes import port_is_free
+from deployments.local.workspace import Workspace
+from deployments.sandbox.processes import ROOT, port_is_free
 from wishcraft.errors import ConfigurationError
 
 PREFECT: Final = {  # as in the image: see deployments/container/Dockerfile

@@ -11,9 +11,9 @@ import httpx
 
 from deployments.local.prefect_api import PrefectApi, now
 from deployments.local.supervisor import STOP_SECONDS, Service, StartFailed
-from deployments.local.workspace import ROOT
+from deployments.sandbox.http_probe import responds
 from deployments.sandbox.postgres import prepare_postgres
-from deployments.sandbox.processes import Program
+from deployments.sandbox.processes import ROOT, Program
 from deployments.sandbox.valkey import prepare_valkey
 from wishcraft.errors import ConfigurationError
 
@@ -124,11 +124,4 @@ def _service(
 
 
 def _http_ready(url: str) -> Callable[[], Awaitable[bool]]:
-    async def ready() -> bool:
-        try:
-            async with httpx.AsyncClient(trust_env=False, timeout=2) as client:
-                return (await client.get(url)).is_success
-        except httpx.HTTPError:
-            return False
-
-    return ready
+    return lambda: asyncio.to_thread(responds, url)

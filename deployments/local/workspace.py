@@ -13,10 +13,9 @@ from typing import Any, Final
 
 from cryptography.fernet import Fernet
 
-from deployments.sandbox.processes import writable
+from deployments.sandbox.processes import writable_folder
 from wishcraft.errors import ConfigurationError
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 _SURVIVES_RESET: Final = ("lock", "admin_*.json.gz")  # the latter is Shopify's public schema, slow to download
 
 
@@ -48,7 +47,7 @@ class Workspace:
         Raises:
             ConfigurationError: Another stack holds it, or the folder cannot be written.
         """
-        with writable(self.folder):
+        with writable_folder(self.folder):
             self.logs.mkdir(exist_ok=True)
             file = (self.folder / "lock").open("a+")
         with file:

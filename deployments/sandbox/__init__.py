@@ -1,1 +1,1 @@
-"""What only the local stack and the tests need: embedded servers, the Shopify simulator, demo data."""
+"""Used only by the local stack and the tests: embedded servers, Shopify simulator, mailbox, demo data."""

@@ -1,12 +1,15 @@
-"""The demo shops and what they sell: the one source for the demo data and for the Shopify simulator. Deterministic."""
+"""The demo shops and their products, for the demo data and the Shopify simulator. Deterministic."""
 
 import random
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from wishcraft.domain.inventory import InventoryPolicy
+
+Row = dict[str, Any]
+"""A row of a table, by column name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ DEMO_SHOPS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class CatalogueVariant:
-    """A variant as the shop starts out with it."""
+    """A variant in its initial state."""
 
     variant_id: int
     product_id: int
@@ -53,7 +56,7 @@ class CatalogueVariant:
     policy: InventoryPolicy
 
 
-_THINGS: Final = (
+_PRODUCTS: Final = (
     ("Linen Tablecloth", 58), ("Stoneware Dinner Set", 145), ("Cast Iron Casserole", 189), ("Wool Throw", 92),
     ("Cotton Baby Blanket", 39), ("Wooden Rattle", 18), ("Pour-over Coffee Maker", 64), ("Chef's Knife", 110),
     ("Crystal Wine Glasses", 76), ("Down Pillow", 69), ("Bath Towel Set", 54), ("Ceramic Vase", 47),
@@ -66,28 +69,28 @@ _RATE: Final = {"USD": Decimal(1), "EUR": Decimal("0.92"), "JPY": Decimal(150)}
 
 
 def money(dollars: Decimal, currency: str) -> Decimal:
-    """A demo price in the currency, rounded as the currency is spoken of (yen have no cents)."""
+    """A price in the currency, rounded to its minor unit (yen have none)."""
     return (dollars * _RATE[currency]).quantize(Decimal(1) if currency == "JPY" else Decimal("0.01"))
 
 
-@cache  # each start of the simulator needs it
+@cache  # every start of the simulator needs it
 def catalogue(shop: DemoShop, products: int = 160, seed: int = 2026) -> tuple[CatalogueVariant, ...]:
-    """The shop's variants, two per product on average, the same for the same arguments.
+    """The shop's variants, two per product on average; the same for the same arguments.
 
-    The same goods stand in every demo shop; ids, prices in its currency and stock are the shop's own.
+    All demo shops sell the same products; ids, prices and stock differ.
     """
     rng = random.Random(f"{seed}:{shop.domain}")  # noqa: S311  demo data
     variants: list[CatalogueVariant] = []
     for p in range(products):
-        thing, dollars = _THINGS[p % len(_THINGS)]
-        style = _STYLES[p // len(_THINGS) % len(_STYLES)]
-        edition = f" No. {p // (len(_THINGS) * len(_STYLES)) + 1}" if p >= len(_THINGS) * len(_STYLES) else ""
-        title = f"{style} {thing}{edition}"
+        name, dollars = _PRODUCTS[p % len(_PRODUCTS)]
+        style = _STYLES[p // len(_PRODUCTS) % len(_STYLES)]
+        edition = f" No. {p // (len(_PRODUCTS) * len(_STYLES)) + 1}" if p >= len(_PRODUCTS) * len(_STYLES) else ""
+        title = f"{style} {name}{edition}"
         handle = title.lower().replace("'", "").replace(".", "").replace(" ", "-")
         for colour in _COLOURS[: rng.randint(1, 3)]:
             number = shop.number * 10_000_000 + len(variants)
             price = money(Decimal(dollars) * Decimal(rng.randint(80, 120)) / 100, shop.currency)
-            on_sale = rng.random() < 0.15  # noqa: PLR2004  a share of the goods
+            on_sale = rng.random() < 0.15  # noqa: PLR2004  share of the variants
             variants.append(
                 CatalogueVariant(
                     variant_id=40_000_000_000_000 + number,

@@ -1,6 +1,6 @@
-"""`python -m deployments.sandbox.demo`: fill the database at DATABASE_URL with demo shops, unless it has shops already.
+"""`python -m deployments.sandbox.demo`: fill an empty database at DATABASE_URL with demo shops.
 
-Also writes `.wishcraft/demo.json`: each shop's domain, an API key, and some slugs to try.
+Also writes `.wishcraft/demo.json`: each shop's domain, an API key and some slugs.
 """
 
 import argparse
@@ -16,9 +16,10 @@ import psycopg
 from psycopg import Connection, sql
 from psycopg.types.json import Jsonb
 
-from deployments.sandbox.catalogue import DEMO_SHOPS, DemoShop
-from deployments.sandbox.demo_history import HistoryMaker
-from deployments.sandbox.demo_rows import Row, ShopRowMaker, ShopRows
+from deployments.sandbox.catalogue import DEMO_SHOPS, DemoShop, Row
+from deployments.sandbox.demo_history import HistoryGenerator
+from deployments.sandbox.demo_rows import ShopRowGenerator, ShopRows
+from deployments.sandbox.processes import ROOT
 from wishcraft.domain.api_keys import NewKey, digest, make_key, prefix_of
 from wishcraft.domain.batches import batches
 from wishcraft.domain.callers import Scope
@@ -29,21 +30,20 @@ from wishcraft.store.tokens import TokenVault
 
 DEFAULT_REGISTRIES: Final = 200
 DEFAULT_SEED: Final = 2026
-SHOWN_SLUGS: Final = 5
+SLUGS_PER_SHOP: Final = 5
 _IDS_PER_SHOP: Final = 100_000_000
-_REGISTRIES_AT_ONCE: Final = 1_000
+_BATCH_SIZE: Final = 1_000
 _VIEWS: Final = """
 INSERT INTO registry_views (shop_id, registry_id, day, views)
 SELECT shop_id, registry_id, occurred_at::date, count(*) FROM analytics_events
 WHERE type = 'registry_viewed' GROUP BY 1, 2, 3
 """
-_FOLDER: Final = Path(__file__).parents[2] / ".wishcraft"
 
 
 def seed(settings: Settings, registries: int, random_seed: int, today: date, products: int = 160) -> bool:
-    """Fill an empty database with `registries` shared out over the demo shops; False if it has shops already.
+    """Fill an empty database with `registries` registries, divided over the demo shops; False if it has shops already.
 
-    `products` is how many each shop sells: the simulator's must be the same.
+    `products` per shop must equal the simulator's.
     """
     vault = TokenVault(Database(settings.database_url), settings.encryption_keys)
     with _connect(settings) as connection:
@@ -52,13 +52,15 @@ def seed(settings: Settings, registries: int, random_seed: int, today: date, pro
         for number, shop in enumerate(DEMO_SHOPS):
             _copy(connection, "shops", [_shop_row(shop, vault)])
             share = registries // len(DEMO_SHOPS) + (number < registries % len(DEMO_SHOPS))
-            maker = ShopRowMaker(shop, random_seed, today, shop.number * _IDS_PER_SHOP, products)
-            for numbers in batches(range(share), _REGISTRIES_AT_ONCE):
-                rows = maker.make(numbers)
+            generator = ShopRowGenerator(shop, random_seed, today, shop.number * _IDS_PER_SHOP, products)
+            for numbers in batches(range(share), _BATCH_SIZE):
+                rows = generator.generate(numbers)
                 _copy_rows(connection, rows)
-                if 0 in numbers:  # the past is as long for a large shop as for a small one
-                    for table, past in vars(HistoryMaker(shop, random_seed, today).make(rows.registries)).items():
-                        _copy(connection, table, past)
+                if 0 in numbers:  # the history does not grow with the number of registries
+                    for table, history in vars(
+                        HistoryGenerator(shop, random_seed, today).generate(rows.registries)
+                    ).items():
+                        _copy(connection, table, history)
             print(f"  {shop.name}: {share:,} registries")
         connection.execute(_VIEWS)
         for table in ("shops", "registries", "registry_items", "purchases"):
@@ -68,24 +70,24 @@ def seed(settings: Settings, registries: int, random_seed: int, today: date, pro
     return True
 
 
-def write_card(settings: Settings, card: Path) -> None:
-    """Write what a visitor needs: each shop's key and slugs. Keys that the card holds and that still work are kept."""
-    known = json.loads(card.read_text())["shops"] if card.exists() else []
+def write_demo_info(settings: Settings, file: Path) -> None:
+    """Write each shop's API key and slugs; valid keys that the file already has are kept."""
+    known = json.loads(file.read_text())["shops"] if file.exists() else []
     keys = {shop["domain"]: shop["api_key"] for shop in known}
     shops = []
     with _connect(settings) as connection:
         for shop_id, domain in connection.execute("SELECT id, domain FROM shops ORDER BY id").fetchall():
             key = keys.get(domain)
-            if key is None or not _works(connection, key):
+            if key is None or not _is_valid(connection, key):
                 key = add_key(connection, shop_id).key
             shops.append({"domain": domain, "api_key": key, "registries": _public_slugs(connection, shop_id)})
-    card.parent.mkdir(exist_ok=True)
-    card.touch(mode=0o600)
-    card.write_text(json.dumps({"shops": shops}, indent=2))
+    file.parent.mkdir(exist_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(json.dumps({"shops": shops}, indent=2))
 
 
 def add_key(connection: Connection[tuple[Any, ...]], shop_id: int) -> NewKey:
-    """Give the shop a key that is good for everything; the key itself is stored nowhere."""
+    """Create an API key with all scopes for the shop; only its hash is stored."""
     new = make_key(secrets.token_bytes(38))
     connection.execute(
         "INSERT INTO api_keys (shop_id, name, prefix, key_hash, scopes) VALUES (%s, 'sandbox', %s, %s, %s)",
@@ -143,7 +145,7 @@ def _advance_ids(connection: Connection[tuple[Any, ...]], table: str) -> None:
     connection.execute(statement.format(sql.Literal(table), sql.Identifier(table)))
 
 
-def _works(connection: Connection[tuple[Any, ...]], key: str) -> bool:
+def _is_valid(connection: Connection[tuple[Any, ...]], key: str) -> bool:
     query = "SELECT key_hash FROM api_keys WHERE prefix = %s AND revoked_at IS NULL AND scopes @> %s"
     scopes = [scope.value for scope in Scope]
     return connection.execute(query, [prefix_of(key), scopes]).fetchone() == (digest(key),)
@@ -154,22 +156,22 @@ def _public_slugs(connection: Connection[tuple[Any, ...]], shop_id: int) -> list
         SELECT slug FROM registries WHERE shop_id = %s AND visibility = 'public' AND status = 'active'
         ORDER BY id LIMIT %s
     """
-    return [slug for (slug,) in connection.execute(query, [shop_id, SHOWN_SLUGS])]
+    return [slug for (slug,) in connection.execute(query, [shop_id, SLUGS_PER_SHOP])]
 
 
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m deployments.sandbox.demo", description=__doc__)
-    parser.add_argument("--scale", type=int, default=DEFAULT_REGISTRIES, metavar="N", help="how many registries")
-    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="another seed makes other data")
-    parser.add_argument("--card", type=Path, default=_FOLDER / "demo.json", help="where to write keys and slugs")
+    parser.add_argument("--scale", type=int, default=DEFAULT_REGISTRIES, metavar="N", help="number of registries")
+    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="seed of the random data")
+    parser.add_argument("--card", type=Path, default=ROOT / ".wishcraft" / "demo.json", help="output file")
     args = parser.parse_args()
     settings = Settings()
     if seed(settings, args.scale, args.seed, datetime.now(UTC).date()):
         print(f"Demo data: {args.scale:,} registries in {len(DEMO_SHOPS)} shops.")
     else:
-        print("The database has shops already; nothing was added.")
-    write_card(settings, args.card)
+        print("The database already has shops; nothing was added.")
+    write_demo_info(settings, args.card)
 
 
 if __name__ == "__main__":

@@ -1,77 +1,75 @@
-"""What guests do with a registry: who comes by, who buys, and what reminders bring. As rows; deterministic."""
+"""Demo rows of guests' activity: visits, purchases and reminders. Deterministic."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, time, timedelta
 from itertools import accumulate
-from typing import Any, Final
+from typing import Final
 
-from deployments.sandbox.catalogue import DemoShop
+from deployments.sandbox.catalogue import DemoShop, Row
 from wishcraft.domain.guest_events import AnalyticsType
 from wishcraft.domain.registries import EventType, PurchaseStatus
 from wishcraft.domain.reminders import DAYS_LEFT, ReminderKind
 from wishcraft.store.schema.mail import ReminderState
 
-Row = dict[str, Any]
-
 DAYS_OF_VISITS: Final = 84
-"""Twelve weeks."""
+"""Twelve weeks, so that all weekdays are equally frequent."""
 COMPLETED_IN_FULL: Final = 0.25
-"""Of the registries whose event is over."""
+"""Share of past registries whose items are all bought."""
 REMINDED: Final = 0.8
-"""Of those too; the others had unsubscribed."""
+"""Share of past registries with sent reminders; the others unsubscribed."""
 AFTER_REMINDER: Final = 0.12
-"""Of the purchases for a registry that was reminded are made in the three days after."""
+"""Share of a reminded registry's purchases within three days after the reminder."""
 FIRST: Final = ("Emma", "Liam", "Olivia", "Noah", "Amélie", "Hugo", "Chloé", "Lucas", "Sakura", "Haruto", "Yui", "Ren",
                  "Maya", "Omar", "Sofia", "Mateo", "Ingrid", "Jonas", "Zoë", "Elias")  # fmt: skip
 LAST: Final = ("Reed", "Okafor", "Dubois", "Laurent", "Sato", "Tanaka", "Silva", "Novak", "Larsen", "Khan", "Moore",
                 "Weber")  # fmt: skip
 _MESSAGES: Final = ("Congratulations!", "With love from all of us", "So happy for you", None, None)
-_CLICKS: Final = {  # the share of visitors who look at a gift
+_CLICKS: Final = {  # share of visitors who click on an item
     EventType.WEDDING: 0.62, EventType.BABY: 0.58, EventType.BIRTHDAY: 0.44, EventType.GRADUATION: 0.35,
     EventType.ANNIVERSARY: 0.4, EventType.HOLIDAY: 0.48, EventType.HOUSEWARMING: 0.5, EventType.GENERAL: 0.28,
 }  # fmt: skip
 _CARTS: Final = 0.24
 SAME_ORDER: Final = 0.25
-"""Of the purchases are in one order with the one before."""
-_OF_AN_ORDER: Final = ("purchaser_name", "purchaser_email", "anonymous", "order_id", "order_name", "created_at")
-_HESITATION: Final = ((40, 50), (120, 70), (float("inf"), 88))
-"""Of prices under so many dollars: the weight of nobody's buying it."""
+"""Share of purchases in the same order as the previous one."""
+_ORDER_COLUMNS: Final = ("purchaser_name", "purchaser_email", "anonymous", "order_id", "order_name", "created_at")
+_NO_PURCHASE_WEIGHTS: Final = ((40, 50), (120, 70), (float("inf"), 88))
+"""Pairs of a price limit in dollars and the weight of not being bought."""
 _SKIPS: Final = 0.12
-"""The share of steps before a purchase that are not seen, as when a link leads past them."""
+"""Share of missing steps before a purchase, as with a direct link."""
 _WEEKDAYS: Final = (3, 2, 2, 2, 3, 6, 6)
-"""How many visits Monday has beside the other days."""
+"""Relative number of visits from Monday to Sunday."""
 
 
-class GuestRowMaker:
-    """Makes what guests of one shop's registries did before `noon`: the same for the same seed."""
+class GuestRowGenerator:
+    """Generates guests' activity in one shop's registries before `noon`; the same for the same seed."""
 
     def __init__(self, shop: DemoShop, seed: int, noon: datetime, new_id: Callable[[], int]) -> None:
         self._shop = shop
         self._rng = random.Random(f"{seed}:{shop.domain}:guests")  # noqa: S311  demo data
         self._noon = noon
         self._new_id = new_id
-        weekdays = [(noon.weekday() + day) % 7 for day in range(DAYS_OF_VISITS)]  # the weeks are whole
-        self._busy = list(accumulate(_WEEKDAYS[weekday] for weekday in weekdays))
+        weekdays = [(noon.weekday() + day) % 7 for day in range(DAYS_OF_VISITS)]  # whole weeks
+        self._cumulative_weights = list(accumulate(_WEEKDAYS[weekday] for weekday in weekdays))
 
     def reminders(self, registry: Row) -> list[Row]:
-        """Those of an event that is over, as `send-reminders` has left them; of coming ones, none has been sent."""
+        """The sent reminders of a past event; none for a future event."""
         if registry["event_date"] >= self._noon.date() or self._rng.random() >= REMINDED:
             return []
-        people = [registry["customer_email"], *(each["email"] for each in registry["co_registrants"])]
-        return [self._reminder(registry, kind, each) for kind in ReminderKind for each in people]
+        recipients = [registry["customer_email"], *(each["email"] for each in registry["co_registrants"])]
+        return [self._reminder(registry, kind, each) for kind in ReminderKind for each in recipients]
 
     def purchases(self, registry: Row, items: Sequence[Row], *, reminded: bool) -> list[Row]:
-        """What guests bought, the more the nearer the event, and more often just after a reminder."""
+        """Purchases, more frequent near the event and after a reminder."""
         guests = [self._guest(registry, number) for number in range(self._rng.randint(2, 14))]
-        over = registry["event_date"] < self._noon.date()
-        in_full = over and self._rng.random() < COMPLETED_IN_FULL
+        is_past = registry["event_date"] < self._noon.date()
+        in_full = is_past and self._rng.random() < COMPLETED_IN_FULL
         bought: list[Row] = []
         for item in items:
             for quantity in self._quantities(item, in_full=in_full):
                 row = self._purchase(item, quantity, in_full=in_full)
                 if bought and self._rng.random() < SAME_ORDER:
-                    row |= {name: bought[-1][name] for name in _OF_AN_ORDER}
+                    row |= {name: bought[-1][name] for name in _ORDER_COLUMNS}
                 else:
                     row |= self._rng.choice(guests) | self._order(row["id"])
                     row["created_at"] = self._when(registry, reminded=reminded)
@@ -79,16 +77,16 @@ class GuestRowMaker:
         return bought
 
     def events(self, registry: Row, items: Sequence[Row], purchases: Sequence[Row]) -> Iterator[Row]:
-        """Visits of the last weeks: a few registries draw most of them, as in life; then the ways to the purchases."""
+        """Visits of the last weeks (a few registries get most of them) and the events before each purchase."""
         first = self._noon - timedelta(days=DAYS_OF_VISITS)
         for _ in range(min(200, int(self._rng.paretovariate(1.1) * 6))):
-            [day] = self._rng.choices(range(DAYS_OF_VISITS), cum_weights=self._busy)
+            [day] = self._rng.choices(range(DAYS_OF_VISITS), cum_weights=self._cumulative_weights)
             moment = first + timedelta(days=day, minutes=self._rng.randint(0, 720))
             yield from self._visit(registry, items, min(moment, self._noon))
         by_id = {item["id"]: item for item in items}
         for row in purchases:
             if row["created_at"] > first:
-                yield from self._way_to(registry, by_id[row["item_id"]], row)
+                yield from self._events_before_purchase(registry, by_id[row["item_id"]], row)
 
     def _visit(self, registry: Row, items: Sequence[Row], moment: datetime) -> Iterator[Row]:
         visitor = f"visitor-{self._rng.randint(1, 5000)}"
@@ -100,13 +98,13 @@ class GuestRowMaker:
         if self._rng.random() < _CARTS:
             yield self._event(registry, AnalyticsType.ADDED_TO_CART, moment + timedelta(minutes=4), visitor, item)
 
-    def _way_to(self, registry: Row, item: Row, purchase: Row) -> Iterator[Row]:
+    def _events_before_purchase(self, registry: Row, item: Row, purchase: Row) -> Iterator[Row]:
         visitor = f"visitor-{purchase['order_id']}"
         for minutes, step in enumerate(reversed(AnalyticsType)):
             if step is AnalyticsType.PURCHASED or self._rng.random() >= _SKIPS:
                 moment = purchase["created_at"] - timedelta(minutes=4 * minutes)
-                about = None if step is AnalyticsType.REGISTRY_VIEWED else item
-                yield self._event(registry, step, moment, visitor, about)
+                event_item = None if step is AnalyticsType.REGISTRY_VIEWED else item
+                yield self._event(registry, step, moment, visitor, event_item)
 
     def _event(
         self, registry: Row, kind: AnalyticsType, moment: datetime, visitor: str, item: Row | None = None
@@ -139,8 +137,8 @@ class GuestRowMaker:
         if in_full:
             return [item["quantity_wanted"]]
         dollars = item["price"] / (150 if item["currency"] == "JPY" else 1)
-        spare = next(weight for bound, weight in _HESITATION if dollars < bound)
-        times = self._rng.choices((0, 1, 2), (spare, 24, 6))[0]
+        no_purchase = next(weight for bound, weight in _NO_PURCHASE_WEIGHTS if dollars < bound)
+        times = self._rng.choices((0, 1, 2), (no_purchase, 24, 6))[0]
         return [self._rng.randint(1, item["quantity_wanted"] + 1) for _ in range(times)]
 
     def _guest(self, registry: Row, number: int) -> Row:
@@ -148,7 +146,7 @@ class GuestRowMaker:
         return {
             "purchaser_name": f"{first} {last}",
             "purchaser_email": f"guest{registry['id']}-{number}@example.com",
-            "anonymous": self._rng.random() < 0.2,  # noqa: PLR2004  a share of the guests
+            "anonymous": self._rng.random() < 0.2,  # noqa: PLR2004  share of the guests
         }
 
     def _purchase(self, item: Row, quantity: int, *, in_full: bool) -> Row:
@@ -175,5 +173,5 @@ class GuestRowMaker:
             return event - timedelta(days=7 - 3 * self._rng.random())
         begin: datetime = registry["created_at"]
         end = min(self._noon, event)
-        lived: timedelta = max(end - begin, timedelta(0))
-        return begin + lived * self._rng.betavariate(2.2, 1.1)
+        lifetime: timedelta = max(end - begin, timedelta(0))
+        return begin + lifetime * self._rng.betavariate(2.2, 1.1)

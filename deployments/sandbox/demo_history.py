@@ -1,18 +1,16 @@
-"""A shop's past, as rows for the tables: some of it past its time, so that the cleanups find something to do."""
+"""Demo rows of a shop's history; some exceed their retention, so that the cleanup jobs have work."""
 
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Final
+from typing import Final
 
-from deployments.sandbox.catalogue import DemoShop
+from deployments.sandbox.catalogue import DemoShop, Row
 from wishcraft.domain.guest_events import AnalyticsType
 from wishcraft.domain.retention import COMPLIANCE_TOPICS
 from wishcraft.store.schema.access import SessionKind
 from wishcraft.store.schema.history import WebhookOutcome
-
-Row = dict[str, Any]
 
 ACTIONS: Final = ("registry.created", "registry.updated", "item.added", "item.removed", "settings.changed")
 COMPLIANCE_ACTIONS: Final = (*COMPLIANCE_TOPICS, "compliance.export")
@@ -26,7 +24,7 @@ UNHANDLED: Final = 0.1
 
 @dataclass(frozen=True)
 class HistoryRows:
-    """All rows of one shop's past, by table."""
+    """All history rows of one shop, by table."""
 
     audit_logs: list[Row]
     webhook_events: list[Row]
@@ -34,16 +32,16 @@ class HistoryRows:
     sessions: list[Row]
 
 
-class HistoryMaker:
-    """Makes the past of one shop before `today`: the same for the same seed and day."""
+class HistoryGenerator:
+    """Generates the history of one shop before `today`; the same for the same seed and day."""
 
     def __init__(self, shop: DemoShop, seed: int, today: date) -> None:
         self._shop = shop
         self._rng = random.Random(f"{seed}:{shop.domain}:history")  # noqa: S311  demo data
         self._noon = datetime.combine(today, time(12), UTC)
 
-    def make(self, registries: Sequence[Row]) -> HistoryRows:
-        """Some rows in each table, however many the registries that they are about; none if there are none."""
+    def generate(self, registries: Sequence[Row]) -> HistoryRows:
+        """A fixed number of rows per table about these registries; no rows without registries."""
         ids = [registry["id"] for registry in registries]
         if not ids:
             return HistoryRows([], [], [], [])

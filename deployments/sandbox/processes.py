@@ -1,7 +1,7 @@
-"""How a child process is started, watched while it starts, and stopped. Linux only. It knows no program by name.
+"""Starts and stops child processes. Linux only; independent of the particular programs.
 
-Every child leads its own session (a terminal's Ctrl-C reaches the parent alone) and is signalled by the kernel
-when its parent dies, so that not even `kill -9` of the parent leaves it behind.
+Every child leads its own session, so Ctrl-C reaches only the parent, and the kernel signals it when the parent dies,
+even by `kill -9`.
 """
 
 import ctypes
@@ -19,6 +19,8 @@ from typing import Any, Final
 
 from wishcraft.errors import ConfigurationError
 
+ROOT: Final = Path(__file__).resolve().parents[2]
+"""The checkout."""
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2), PR_SET_PDEATHSIG
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -26,7 +28,7 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run, where, and the signal that asks it to end; `env` replaces the environment if given."""
+    """A command, its folder and its stop signal; `env`, if given, replaces the environment."""
 
     name: str
     argv: tuple[str, ...]
@@ -37,7 +39,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that is ready to be started: its program, its URL and how to ask whether it answers."""
+    """A server that can be started: its program, URL and readiness check."""
 
     program: Program
     url: str
@@ -45,15 +47,15 @@ class Server:
 
 
 def spawn_options(program: Program) -> dict[str, Any]:
-    """The keyword arguments that `subprocess.Popen` and `asyncio.create_subprocess_exec` share for this program.
+    """Keyword arguments of `subprocess.Popen` and `asyncio.create_subprocess_exec` for this program.
 
-    The caller must start it from a thread that outlives it: the kernel takes that thread's end for the parent's.
+    Start it from a thread that outlives it: the kernel treats the end of that thread as the parent's death.
     """
     parent = os.getpid()
 
     def die_with_parent() -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, int(program.stop_signal), 0, 0, 0)
-        if os.getppid() != parent:  # it died before the kernel was told
+        if os.getppid() != parent:  # the parent died before the prctl call
             os._exit(1)
 
     return {
@@ -67,29 +69,31 @@ def spawn_options(program: Program) -> dict[str, Any]:
 
 
 def become_subreaper() -> None:
-    """Make orphaned descendants children of this process instead of init's, so that it can find and end them."""
+    """Make orphaned descendants children of this process instead of init, so that it can terminate them."""
     if _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 @contextmanager
-def running(program: Program, ready: Callable[[], bool], log: Path, timeout: float = 30) -> Iterator[None]:
-    """Run `program` within the block; its output goes to `log`, and the block begins once `ready` says so.
+def running(
+    program: Program, ready: Callable[[], bool], log: Path, timeout: float = 30
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Context manager: run `program`, wait until it is ready, and yield its process; stop it at the end.
 
     Args:
-        program: What to run.
-        ready: Asked again and again; must answer quickly and raise nothing.
-        log: Overwritten.
-        timeout: Seconds to wait for `ready`, and then to wait for the program's end before it is killed.
+        program: The program.
+        ready: Readiness check, polled; must be fast and never raise.
+        log: File for its output; overwritten.
+        timeout: Seconds to wait for `ready`, and at the end for the exit before a kill.
 
     Raises:
-        ConfigurationError: It ended or did not get ready in time; the last line it wrote is in the message.
+        ConfigurationError: It exited or was not ready in time; the message has its last log line.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(program.argv, stdout=output, **spawn_options(program))
     try:
         _wait_ready(program, process, ready, log, timeout)
-        yield
+        yield process
     finally:
         stop(process, program.stop_signal, timeout)
 
@@ -100,12 +104,12 @@ def _wait_ready(
     deadline = time.monotonic() + timeout
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:
-            raise ConfigurationError(f"{program.name} did not start: {last_line(log)} (all of it: {log})")
+            raise ConfigurationError(f"{program.name} did not start: {last_line(log)} (log: {log})")
         time.sleep(0.02)
 
 
 def stop(process: subprocess.Popen[bytes], stop_signal: Signals, timeout: float) -> None:
-    """Ask the process to end, kill it after `timeout` seconds, and reap it; one that has ended is only reaped."""
+    """Send the stop signal, kill the process after `timeout` seconds, and reap it."""
     process.send_signal(stop_signal)
     try:
         process.wait(timeout)
@@ -115,13 +119,13 @@ def stop(process: subprocess.Popen[bytes], stop_signal: Signals, timeout: float)
 
 
 def last_line(log: Path) -> str:
-    """The last line of a log that is not blank, or a word for none."""
+    """The last non-blank line of a log, or a placeholder."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "it wrote nothing"
+    return lines[-1].strip() if lines else "no output"
 
 
 def port_is_free(port: int) -> bool:
-    """Whether a server could listen on 127.0.0.1:`port` now; connections lingering in TIME_WAIT do not count."""
+    """Whether a server can listen on 127.0.0.1:`port`; connections in TIME_WAIT do not block it."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -131,39 +135,42 @@ def port_is_free(port: int) -> bool:
         return True
 
 
-def choose_port(name: str, wanted: int | None, memory: Path) -> int:
-    """The port `wanted`, or the one remembered in the file `memory` if it is still free, or any free one.
+def free_port() -> int:
+    """A port on 127.0.0.1 that no server uses now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def choose_port(name: str, wanted: int | None, file: Path) -> int:
+    """The port `wanted`, or the port stored in `file` if still free, or any free port, which is stored.
 
     Raises:
-        ConfigurationError: The wanted port is taken.
+        ConfigurationError: The wanted port is in use.
     """
     if wanted is not None:
         if not port_is_free(wanted):
             raise ConfigurationError(
-                f"{name} cannot listen on 127.0.0.1:{wanted}: the port is in use; free it or choose another"
+                f"{name} cannot listen on 127.0.0.1:{wanted}: the port is in use; stop its process or choose another"
             )
         return wanted
-    remembered = int(memory.read_text()) if memory.is_file() else 0
-    if remembered and port_is_free(remembered):
-        return remembered
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
-    memory.write_text(f"{port}\n")
+    stored = int(file.read_text()) if file.is_file() else 0
+    if stored and port_is_free(stored):
+        return stored
+    port = free_port()
+    file.write_text(f"{port}\n")
     return port
 
 
 @contextmanager
-def writable(folder: Path) -> Iterator[None]:
-    """Create `folder` and turn what the block meets on a read-only disk or in a foreign folder into one line.
+def writable_folder(folder: Path) -> Iterator[None]:
+    """Context manager: create `folder` and convert an OSError of the block into a one-line error.
 
     Raises:
-        ConfigurationError: The folder, or something in it, cannot be written.
+        ConfigurationError: The folder or a file in it is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
         place = error.filename or folder
-        raise ConfigurationError(
-            f"cannot write {place}: {error.strerror}; it must belong to you, on a writable disk"
-        ) from error
+        raise ConfigurationError(f"cannot write {place}: {error.strerror}; make it writable for this user") from error

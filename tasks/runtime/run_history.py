@@ -54,7 +54,7 @@ async def read_table(key: str, before: datetime) -> PreviousTable:
 
 
 async def find_completed_tags(tags: Sequence[str]) -> set[str]:
-    """Those of the tags that some completed run has."""
+    """The given tags that a completed run has."""
     completed: set[str] = set()
     async with get_client() as client:
         for some in batches(tags, _TAGS_PER_REQUEST):

@@ -49,7 +49,7 @@ async def test_entry_is_not_visible_to_another_shop(cache: RegistryCache) -> Non
 
 async def test_lease_is_given_once_and_again_after_its_release(cache: RegistryCache) -> None:
     lease = await take(cache)
-    assert await cache.lease(SHOP, ["smith"]) == {"smith": Outcome.HELD}
+    assert await cache.lease(SHOP, ["smith"]) == {"smith": Outcome.LEASED}
     await cache.release(SHOP, {"smith": lease})
     await take(cache)
 
@@ -59,7 +59,7 @@ async def test_expired_lease_cannot_release_its_successor(cache: RegistryCache, 
     await redis.delete(keys.of_shop(SHOP).lease_prefix + "smith")  # as its expiry does
     await take(cache)
     await cache.release(SHOP, {"smith": late})
-    assert await cache.lease(SHOP, ["smith"]) == {"smith": Outcome.HELD}
+    assert await cache.lease(SHOP, ["smith"]) == {"smith": Outcome.LEASED}
 
 
 async def test_lease_expires(cache: RegistryCache, redis: Redis) -> None:

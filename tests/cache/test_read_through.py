@@ -198,7 +198,7 @@ async def test_refill_counts_the_outcomes(cache: RegistryCache) -> None:
     await cache.invalidate(SHOP, {"invalidated": 2})
     await cache.lease(SHOP, ["taken"])
     outcomes = await cache.refill(SHOP, database.load_many, ["a", "b", "invalidated", "taken", "no-such"])
-    assert outcomes == {Outcome.FILLED: 2, Outcome.UNDER_FLOOR: 1, Outcome.HELD: 1, Outcome.NOT_FOUND: 1}
+    assert outcomes == {Outcome.FILLED: 2, Outcome.UNDER_FLOOR: 1, Outcome.LEASED: 1, Outcome.NOT_FOUND: 1}
     assert database.loads == 3
     assert (await cache.read(SHOP, "no-such", database.load)).state is CacheState.HIT
 

@@ -1,4 +1,4 @@
-"""The demo shop that the jobs are killed over."""
+"""Fixtures of the chaos tests."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Jobs in their own processes, killed with SIGKILL just before or after one of their calls to a store."""
+"""Jobs in separate processes, killed with SIGKILL just before or after a call to a store."""
 
 import asyncio
 import random
@@ -35,7 +35,7 @@ class Data(NamedTuple):
 
 
 class Job:
-    """A job as a process, on demo data with the same defects every time."""
+    """A job process on demo data with deterministic defects."""
 
     def __init__(
         self, name: str, resources: Resources, settings: Settings, demo: Demo, redis: Redis, shop: ShopRef
@@ -61,7 +61,7 @@ class Job:
         )
 
     async def run(self, last: int = 0) -> int:
-        """The moments of a whole run; 0 if it was killed."""
+        """The number of moments of a complete run; 0 if it was killed."""
         printed, _ = await (await self.start(last)).communicate()
         return int(printed or 0)
 

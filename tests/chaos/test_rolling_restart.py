@@ -1,6 +1,5 @@
-"""Two API processes behind a proxy that asks who is ready: each is replaced in turn, and no request fails."""
+"""Two API processes behind a proxy that polls their readiness are restarted in turn; no request fails."""
 
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ import pytest
 from psycopg import Connection
 
 from deployments.sandbox.demo import add_key
+from deployments.sandbox.http_probe import responds
+from deployments.sandbox.processes import free_port
 from tests.support.job_processes import environment
 from wishcraft.settings import Settings
 
@@ -24,12 +25,10 @@ pytestmark = pytest.mark.chaos
 
 
 class Process:
-    """One API process on a port of its own."""
+    """An API process on a free port."""
 
     def __init__(self, settings: Settings) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._settings = settings.model_copy(
             update={"api_port": self.port, "drain_seconds": DRAIN_SECONDS, "rate_limit_per_minute": 10**9}
         )
@@ -52,14 +51,11 @@ class Process:
 
 
 def is_ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health/readiness", timeout=5).status_code == 200
-    except httpx.HTTPError:
-        return False
+    return responds(f"{url}/health/readiness", timeout=5)
 
 
 class Proxy:
-    """Sends each request to a process that is ready, over connections that are kept; asks ten times a second who is."""
+    """Load-balancing client: sends each request to a ready process, polls readiness ten times a second."""
 
     def __init__(self, urls: list[str], path: str, headers: dict[str, str]) -> None:
         self._urls, self._path, self._headers = urls, path, headers

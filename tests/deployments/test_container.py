@@ -1,4 +1,4 @@
-"""The image and the example installation: confined, without secrets in the open, and in step with the code."""
+"""The container image and the example installation: confinement, secrets, and settings that exist."""
 
 import importlib.util
 import subprocess
@@ -14,7 +14,7 @@ from prefect.settings.legacy import _get_valid_setting_names
 from deployments.container.__main__ import prefect_secrets
 from deployments.container.make_secrets import make_secrets
 from deployments.local.environment import PREFECT
-from deployments.local.workspace import ROOT
+from deployments.sandbox.processes import ROOT
 from tests.support.container_image import FOLDER, OURS, SERVICES, image_environment, instructions, seconds
 from wishcraft.settings import DatabaseSettings, Settings
 
@@ -33,7 +33,7 @@ GRACEFUL_SECONDS: Final = 10  # of `api.server`
 
 @pytest.fixture
 def secrets(tmp_path: Path) -> Path:
-    """The secrets of an installation: made, and put beside by hand."""
+    """The secrets of an installation: generated and added by hand."""
     folder = tmp_path / "secrets"
     make_secrets(folder)
     for name, content in BY_HAND.items():
@@ -110,8 +110,8 @@ def test_existing_secrets_are_not_overwritten(secrets: Path) -> None:
 
 
 def test_prefect_server_and_clients_have_the_same_password(secrets: Path) -> None:
-    asked, shown = secrets / "prefect_server_api_auth_string", secrets / "prefect_api_auth_string"
-    assert asked.read_text() == shown.read_text()
+    server, client = secrets / "prefect_server_api_auth_string", secrets / "prefect_api_auth_string"
+    assert server.read_text() == client.read_text()
 
 
 def test_only_the_owner_can_enter_the_secrets_folder(secrets: Path) -> None:
@@ -180,8 +180,8 @@ def test_prefect_secrets_become_environment_variables(tmp_path: Path) -> None:
 
 
 def test_entrypoint_replaces_its_process_with_the_program() -> None:
-    asked = [sys.executable, "-m", "deployments.container", sys.executable, "-c", "import os; print(os.getpid())"]
-    with subprocess.Popen(asked, stdout=subprocess.PIPE, cwd=ROOT, text=True) as process:  # noqa: S603  ours
+    command = [sys.executable, "-m", "deployments.container", sys.executable, "-c", "import os; print(os.getpid())"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as process:  # noqa: S603  ours
         output, _ = process.communicate(timeout=60)
     assert int(output) == process.pid
 
@@ -192,7 +192,7 @@ def environment(service: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def settings_of(name: str, kind: type[Kind], secrets: Path, monkeypatch: pytest.MonkeyPatch) -> Kind:
-    """The settings as the service reads them, from its variables and its secrets."""
+    """The settings that a service reads from its environment and its secrets."""
     for variable in Settings.model_fields:
         monkeypatch.delenv(variable.upper(), raising=False)
     for variable, value in environment(SERVICES[name]):

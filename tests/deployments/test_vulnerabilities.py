@@ -1,4 +1,4 @@
-"""`make audit` against a vulnerability service of our own, with the real pip-audit."""
+"""`make audit` with the real pip-audit and a fake vulnerability service."""
 
 import re
 from collections.abc import Iterator
@@ -28,17 +28,17 @@ KNOWN = {
 
 
 class VulnerabilityService:
-    """Speaks OSV's query, and remembers what it was asked."""
+    """A fake of OSV's query API that records the queries."""
 
     def __init__(self) -> None:
-        self.asked: dict[str, str] = {}
+        self.queried: dict[str, str] = {}
         self.known: dict[str, Any] = {}
         self.status = 200
 
     async def answer(self, request: Request) -> Response:
         query = await request.json()
         name = query["package"]["name"]
-        self.asked[name] = query["version"]
+        self.queried[name] = query["version"]
         return JSONResponse({"vulns": [self.known[name]]} if name in self.known else {}, self.status)
 
 
@@ -65,10 +65,10 @@ def test_audit_queries_every_locked_package_and_fails_for_a_vulnerable_one(
 ) -> None:
     service.known["jinja2"] = KNOWN
     assert main() == VULNERABLE
-    assert "jinja2" in (said := capsys.readouterr().out)
-    assert "GHSA-test, fixed in 99.0. A template can leave its sandbox." in said
+    assert "jinja2" in (output := capsys.readouterr().out)
+    assert "GHSA-test, fixed in 99.0. A template can leave its sandbox." in output
     locked = re.findall(r"^([a-z0-9._-]+)(?:\[.*?\])?==([^ ]+)", LOCK.read_text(), re.MULTILINE)
-    assert {(name.replace(".", "-"), version) for name, version in locked} == set(service.asked.items())
+    assert {(name.replace(".", "-"), version) for name, version in locked} == set(service.queried.items())
 
 
 async def test_audit_result_has_the_details_of_a_vulnerability(service: VulnerabilityService, lock: Path) -> None:
@@ -82,7 +82,7 @@ async def test_audit_result_has_the_details_of_a_vulnerability(service: Vulnerab
 async def test_packages_without_vulnerabilities_are_clean(service: VulnerabilityService, lock: Path) -> None:
     result = await audit(lock)
     assert (result.packages, result.vulnerabilities, result.unreachable) == (2, (), None)
-    assert set(service.asked) == {"jinja2", "markupsafe"}
+    assert set(service.queried) == {"jinja2", "markupsafe"}
 
 
 def test_unreachable_service_is_not_a_clean_result(
@@ -90,9 +90,9 @@ def test_unreachable_service_is_not_a_clean_result(
 ) -> None:
     monkeypatch.setenv("PIP_AUDIT_OSV_URL", f"http://127.0.0.1:{choose_port('nothing', None, tmp_path / 'port')}/")
     assert main() == UNKNOWN
-    said = capsys.readouterr().out
-    assert said.startswith("Nothing was audited")
-    assert said.endswith("\n  Connection refused\n")
+    output = capsys.readouterr().out
+    assert output.startswith("Nothing was audited")
+    assert output.endswith("\n  Connection refused\n")
 
 
 async def test_service_error_is_not_a_clean_result(service: VulnerabilityService, lock: Path) -> None:
@@ -103,7 +103,7 @@ async def test_service_error_is_not_a_clean_result(service: VulnerabilityService
 
 @pytest.fixture
 def lock_with_an_address(lock: Path) -> Path:
-    """The two, and one that has no version to ask about."""
+    """Two locked packages and one without a version."""
     lock.write_text(f"{lock.read_text()}odd @ https://example.com/odd-1.0.tar.gz {HASH}\n")
     return lock
 

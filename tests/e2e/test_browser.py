@@ -1,4 +1,4 @@
-"""What a person does first: look at the deployments, run one from its form, read its table, try the API out."""
+"""First steps of a user in the browser: deployments, a run from its form, its table, the API's page."""
 
 import re
 from typing import Any
@@ -10,49 +10,49 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]  # the first test may h
 RUN_MILLISECONDS = 90_000
 
 
-def open_deployment(page: Page, board: dict[str, Any], name: str) -> None:
-    page.goto(f"{board['prefect_ui']}/deployments")  # ten to a page
+def open_deployment(page: Page, stack: dict[str, Any], name: str) -> None:
+    page.goto(f"{stack['prefect_ui']}/deployments")  # ten to a page
     page.get_by_placeholder("Search deployments").fill(name)
     page.get_by_role("link", name=name).first.click()
 
 
-def test_prefect_ui_shows_deployments_and_their_next_run(page: Page, board: dict[str, Any]) -> None:
-    page.goto(f"{board['prefect_ui']}/deployments")
+def test_prefect_ui_shows_deployments_and_their_next_run(page: Page, stack: dict[str, Any]) -> None:
+    page.goto(f"{stack['prefect_ui']}/deployments")
     for name in ("cache-warm", "conversion-report"):
         expect(page.get_by_role("link", name=name).first).to_be_visible()
-    open_deployment(page, board, "sync-inventory")
+    open_deployment(page, stack, "sync-inventory")
     expect(page.get_by_text("Next Run")).to_be_visible()
     expect(page.get_by_text("Every 15 minutes")).to_be_visible()
 
 
-def test_run_started_from_the_form_completes_with_a_table(page: Page, board: dict[str, Any]) -> None:
-    open_deployment(page, board, "sync-inventory")
+def test_run_started_from_the_form_completes_with_a_table(page: Page, stack: dict[str, Any]) -> None:
+    open_deployment(page, stack, "sync-inventory")
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("Custom run").click()
-    expect(page.get_by_text("Count the changes; write nothing.")).to_be_visible()  # the form explains itself
-    name = page.get_by_role("textbox").first.input_value()  # the run's name; its label is not tied to it
+    expect(page.get_by_text("Count the changes; write nothing.")).to_be_visible()  # the parameter's description
+    name = page.get_by_role("textbox").first.input_value()  # the run's name; its label is not associated with it
     page.get_by_role("button", name="Submit").click()
     page.wait_for_url(re.compile(r"/deployments/deployment/[0-9a-f-]+(\?.*)?$"))
-    # The page lists a run that has just begun only when it looks again, half a minute later.
+    # The page lists a new run only after its next refresh, up to 30 s later.
     query = {"flow_runs": {"name": {"any_": [name]}}}
-    [run] = page.request.post(f"{board['prefect_api']}/flow_runs/filter", data=query).json()
-    page.goto(f"{board['prefect_ui']}/runs/flow-run/{run['id']}")
+    [run] = page.request.post(f"{stack['prefect_api']}/flow_runs/filter", data=query).json()
+    page.goto(f"{stack['prefect_ui']}/runs/flow-run/{run['id']}")
     expect(page.get_by_text("Completed").first).to_be_visible(timeout=RUN_MILLISECONDS)
     page.get_by_text("Artifacts", exact=True).click()
     page.locator("a[href*='/artifacts/']").first.click()
-    expect(page.get_by_text(board["shops"][0]["domain"]).first).to_be_visible()
+    expect(page.get_by_text(stack["shops"][0]["domain"]).first).to_be_visible()
 
 
-def test_swagger_ui_reads_and_creates_a_registry(page: Page, board: dict[str, Any]) -> None:
-    page.goto(f"{board['api']}/api/docs/ui")
+def test_swagger_ui_reads_and_creates_a_registry(page: Page, stack: dict[str, Any]) -> None:
+    page.goto(f"{stack['api']}/api/docs/ui")
     page.get_by_role("button", name="Authorize").first.click()
-    page.locator(".auth-container", has_text="X-API-Key").get_by_role("textbox").fill(board["shops"][0]["api_key"])
+    page.locator(".auth-container", has_text="X-API-Key").get_by_role("textbox").fill(stack["shops"][0]["api_key"])
     page.get_by_role("button", name="Apply credentials").first.click()
     page.get_by_role("button", name="Close").first.click()
 
     reading = page.locator(".opblock", has_text="Read one registry")
     reading.get_by_text("Read one registry").click()
-    reading.get_by_placeholder("ref").fill(board["shops"][0]["registries"][0])
+    reading.get_by_placeholder("ref").fill(stack["shops"][0]["registries"][0])
     reading.get_by_role("button", name="Execute").click()
     answer = reading.locator(".live-responses-table")
     expect(answer.get_by_text("200", exact=True).first).to_be_visible()
@@ -61,7 +61,7 @@ def test_swagger_ui_reads_and_creates_a_registry(page: Page, board: dict[str, An
     creating = page.locator(".opblock", has_text="Create a registry")
     creating.get_by_text("Create a registry").click()
     creating.get_by_placeholder("X-Customer-Id").fill("7100000000009")
-    creating.get_by_role("button", name="Execute").click()  # the example as it stands
+    creating.get_by_role("button", name="Execute").click()  # the unchanged example
     answer = creating.locator(".live-responses-table")
     expect(answer.get_by_text("201", exact=True).first).to_be_visible()
     expect(answer.get_by_text("emma-hugos-wedding-").first).to_be_visible()

@@ -1,4 +1,4 @@
-"""What a runbook tells to type can be typed: its blocks, one after the other, into one shell."""
+"""The shell commands of the runbooks run without errors against a running stack."""
 
 import re
 import subprocess
@@ -8,19 +8,20 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
+from deployments.sandbox.processes import ROOT
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]  # the first test may have to start the stack
-ROOT = Path(__file__).parents[2]
 PAGES = sorted(set((ROOT / "docs/runbooks").glob("*.md")) - {ROOT / "docs/runbooks/README.md"})
 
 
 def commands(page: Path) -> list[str]:
-    """The page's blocks of shell commands."""
+    """The shell blocks of a page."""
     tokens = MarkdownIt().parse(page.read_text())
     return [token.content for token in tokens if token.type == "fence" and token.info == "bash"]
 
 
-def typed(blocks: list[str]) -> str:
-    """What a shell says to these blocks, none of which may fail."""
+def run_in_shell(blocks: list[str]) -> str:
+    """Run the blocks in one shell; returns the output, fails on an error."""
     ended = subprocess.run(  # noqa: S603  our own pages
         ["/bin/bash", "-euxo", "pipefail", "-c", "\n".join(blocks)],
         cwd=ROOT,
@@ -36,11 +37,11 @@ def typed(blocks: list[str]) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.stem))
-def test_commands_of_a_runbook_run_without_errors(page: Path, board: dict[str, Any]) -> None:
-    assert board["api"]
+def test_commands_of_a_runbook_run_without_errors(page: Path, stack: dict[str, Any]) -> None:
+    assert stack["api"]
     blocks = commands(page)
     assert blocks
-    typed(blocks)
+    run_in_shell(blocks)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_commands_of_a_runbook_run_without_errors(page: Path, board: dict[str, A
         ("scheduler", r"^local ONLINE 20"),
     ],
 )
-def test_runbook_commands_show_run_states_and_online_workers(page: str, shown: str, board: dict[str, Any]) -> None:
-    assert board["api"]
+def test_runbook_commands_show_run_states_and_online_workers(page: str, shown: str, stack: dict[str, Any]) -> None:
+    assert stack["api"]
     first = commands(ROOT / f"docs/runbooks/{page}.md")[0]
-    assert re.search(shown, typed([first]), re.MULTILINE)
+    assert re.search(shown, run_in_shell([first]), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""A real Prefect server, set up as the stack's is, that asks for a password, and whose alerts come to a list."""
+"""Fixtures: a real Prefect server with the stack's setup and a password, whose alerts are collected in a list."""
 
 import json
 import os
@@ -20,15 +20,16 @@ from deployments.local import services
 from deployments.local.environment import Stores, child_environment
 from deployments.local.prefect_api import PrefectApi
 from deployments.local.services import Ports
-from deployments.local.workspace import ROOT, Workspace
+from deployments.local.workspace import Workspace
 from deployments.sandbox.environment import settings_environment
-from deployments.sandbox.processes import choose_port, running
+from deployments.sandbox.http_probe import responds
+from deployments.sandbox.processes import ROOT, choose_port, running
 from tests.support.prefect_calls import WAIT_SECONDS, post
 from tests.support.prefect_worker import Worker
 from wishcraft.settings import Settings
 
 PASSWORD = "ops:only for:tests"
-SET_UP_TWICE = """
+SETUP_TWICE = """
 import asyncio
 from deployments.prefect_setup import deploy, prepare
 asyncio.run(prepare())
@@ -38,14 +39,14 @@ deploy()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give whoever needs Prefect's server the time to start it, which the first of them spends, and to wait for it."""
+    """Raise the timeout of tests that use the Prefect server, because the first of them starts it."""
     for item in items:
         if "environment" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(4 * WAIT_SECONDS))
 
 
 class AlertReceiver(BaseHTTPRequestHandler):
-    """Keeps the text of what is posted."""
+    """HTTP handler that stores the texts of posted alerts."""
 
     received: list[str]
 
@@ -55,13 +56,13 @@ class AlertReceiver(BaseHTTPRequestHandler):
         self.send_response(204)
         self.end_headers()
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the name is http.server's
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  name set by http.server
         """Write nothing."""
 
 
 @pytest.fixture(scope="session")
 def alert_server() -> Iterator[tuple[str, list[str]]]:
-    """Where alerts are to be posted, and those that came."""
+    """URL of the alert receiver, and the received alerts."""
     received: list[str] = []
     handler = type("Handler", (AlertReceiver,), {"received": received})
     with HTTPServer(("127.0.0.1", 0), handler) as server:
@@ -74,7 +75,7 @@ def alert_server() -> Iterator[tuple[str, list[str]]]:
 
 @pytest.fixture(scope="session")
 def prefect_database() -> Iterator[str]:
-    """A database for Prefect's server alone."""
+    """A database for the Prefect server."""
     server = os.environ["TEST_DATABASE_URL"]
     name = Identifier(f"prefect_test_{os.getpid()}")
     with psycopg.connect(server, autocommit=True) as connection:
@@ -87,7 +88,7 @@ def prefect_database() -> Iterator[str]:
 def environment(
     tmp_path_factory: pytest.TempPathFactory, alert_server: tuple[str, list[str]], prefect_database: str
 ) -> Iterator[dict[str, str]]:
-    """The children's environment of a stack whose Prefect server runs, and was set up twice."""
+    """The process environment of a stack whose Prefect server runs and was set up twice."""
     folder = tmp_path_factory.mktemp("prefect")
     workspace = Workspace(folder)
     workspace.temporary.mkdir()
@@ -104,10 +105,10 @@ def environment(
     }
     api = environment["PREFECT_API_URL"]
     program = services.prefect(environment, port, PrefectApi(api)).program
-    with running(program, lambda: healthy(api), folder / "server.log", timeout=WAIT_SECONDS):
-        command = [sys.executable, "-c", SET_UP_TWICE]
+    with running(program, lambda: responds(f"{api}/health"), folder / "server.log", timeout=WAIT_SECONDS):
+        command = [sys.executable, "-c", SETUP_TWICE]
         subprocess.run(command, check=True, env=environment, cwd=ROOT, timeout=WAIT_SECONDS, capture_output=True)  # noqa: S603  the text above
-        with authenticated_client(environment) as http:  # a test's worker shall have the test's runs, whatever the hour
+        with authenticated_client(environment) as http:  # no scheduled runs, so that workers take only the tests' runs
             for deployment in post(http, "/deployments/filter", {}):
                 http.patch(f"/deployments/{deployment['id']}", json={"paused": True}).raise_for_status()
         yield environment
@@ -115,7 +116,7 @@ def environment(
 
 @pytest.fixture
 def job_environment(environment: dict[str, str], settings: Settings) -> dict[str, str]:
-    """The Prefect server's environment with the test's stores and simulator."""
+    """The same environment with the test's stores and simulator."""
     own = settings_environment(settings)
     return environment | {name: value for name, value in own.items() if "PREFECT" not in name}
 
@@ -128,7 +129,7 @@ def http(environment: dict[str, str]) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def alerts(alert_server: tuple[str, list[str]]) -> list[str]:
-    """The alerts that came since the test began; more may come."""
+    """The alerts received since the start of the test; it grows."""
     alert_server[1].clear()
     return alert_server[1]
 
@@ -138,16 +139,9 @@ def authenticated_client(environment: dict[str, str]) -> httpx.Client:
     return httpx.Client(base_url=environment["PREFECT_API_URL"], auth=(user, password), trust_env=False)
 
 
-def healthy(api: str) -> bool:
-    try:
-        return httpx.get(f"{api}/health", trust_env=False).is_success
-    except httpx.HTTPError:
-        return False
-
-
 @pytest.fixture
 def start_worker(job_environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Worker]]:
-    """Starts workers, and kills those that a failed test left."""
+    """Starts workers, and kills those left by a failed test."""
     workers: list[Worker] = []
 
     def start_worker(patience: float = 20) -> Worker:

@@ -52,7 +52,7 @@ def test_key_is_created_listed_rotated_and_revoked(command: Any, demo: Demo) -> 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["create", "nobody.myshopify.com", "x"], "no active shop has the domain nobody.myshopify.com"),
         (["create", SHOP, "x", "--allow", "10.0.0.0/99"], "invalid network value: '10.0.0.0/99'"),
@@ -62,8 +62,8 @@ def test_key_is_created_listed_rotated_and_revoked(command: Any, demo: Demo) -> 
         ([], "usage:"),
     ],
 )
-def test_invalid_command_fails_with_a_message_and_no_traceback(command: Any, arguments: list[str], said: str) -> None:
+def test_invalid_command_fails_with_a_message(command: Any, arguments: list[str], message: str) -> None:
     done = command(*arguments)
     assert done.returncode != 0
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr

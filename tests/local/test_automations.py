@@ -1,4 +1,4 @@
-"""The automations on a real Prefect server: dead runs end, and alerts arrive."""
+"""The automations on a real Prefect server: dead runs are crashed and alerts are sent."""
 
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from deployments.automations import MAX_DURATION
-from deployments.local.workspace import ROOT
+from deployments.sandbox.processes import ROOT
 from tests.support.prefect_calls import (
     create_run,
     deployment_id,
@@ -54,7 +54,7 @@ async def test_run_without_heartbeat_is_crashed_and_sends_an_alert(http: httpx.C
         send_heartbeat(http, run)
         await wait_for_alert(alerts, "sync-inventory: Crashed")
     assert read_state(http, run)["type"] == "CRASHED"
-    set_state(http, start_run(http, "sync-inventory"), "COMPLETED")  # its slot is free
+    set_state(http, start_run(http, "sync-inventory"), "COMPLETED")  # its concurrency slot is free
 
 
 async def test_run_that_dies_before_its_first_heartbeat_is_crashed(http: httpx.Client, alerts: list[str]) -> None:
@@ -69,7 +69,7 @@ async def test_late_heartbeat_of_a_completed_run_does_not_crash_it(http: httpx.C
         ended = start_run(http, "cache-warm")
         send_heartbeat(http, ended)
         set_state(http, ended, "COMPLETED")
-        send_heartbeat(http, ended)  # the last one came late
+        send_heartbeat(http, ended)  # a late heartbeat
         dead = start_run(http, "sync-inventory")
         send_heartbeat(http, dead)
         await wait_for_alert(alerts, "sync-inventory: Crashed")

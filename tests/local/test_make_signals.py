@@ -1,4 +1,4 @@
-"""A `make` that is interrupted on its own (`kill -INT`, not a terminal's Ctrl-C) stops what it started."""
+"""A `make` that gets a SIGINT by `kill -INT`, not by Ctrl-C, stops the stack."""
 
 import signal
 import subprocess
@@ -15,9 +15,9 @@ up:
 def test_interrupted_make_is_noticed(tmp_path: Path) -> None:
     makefile = tmp_path / "Makefile"
     makefile.write_text(MAKEFILE.format(python=sys.executable))
-    heedful = ["env", "--default-signal=INT"]  # who runs the tests in the background may have told them to ignore it
+    unblocked = ["env", "--default-signal=INT"]  # a background shell may have set SIGINT to be ignored
     make = subprocess.Popen(  # noqa: S603  ours
-        [*heedful, "make", "--no-print-directory", "-f", makefile, "up"], stdout=subprocess.PIPE
+        [*unblocked, "make", "--no-print-directory", "-f", makefile, "up"], stdout=subprocess.PIPE
     )
     assert make.stdout is not None
     with make.stdout:

@@ -1,7 +1,6 @@
-"""What the stack relies on in Prefect's server, asked of a real one."""
+"""Behaviour of a real Prefect server that the stack relies on."""
 
 from http import HTTPStatus
-from typing import Any
 
 import httpx
 import pytest
@@ -9,39 +8,39 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from deployments.local.prefect_api import PrefectApi, PrefectUnavailable
-from tests.support.prefect_calls import wait_for
+from tests.support.prefect_calls import create_run, post, read_state, wait_for
 
 pytestmark = pytest.mark.chaos
 
 
 def test_repeated_setup_keeps_the_queue_priorities(http: httpx.Client) -> None:
-    queues = _post(http, "/work_pools/wishcraft/queues/filter", {})
+    queues = post(http, "/work_pools/wishcraft/queues/filter", {})
     assert {queue["name"]: queue["priority"] for queue in queues} == {"critical": 1, "default": 2, "bulk": 3}
 
 
 async def test_crashed_run_frees_its_concurrency_slot_at_once(http: httpx.Client, environment: dict[str, str]) -> None:
     deployment = _deploy(http, "slotted", concurrency_limit=1, work_pool_name="wishcraft")
-    first, second = _run(http, deployment), _run(http, deployment)
+    first, second = create_run(http, deployment), create_run(http, deployment)
     assert _propose(http, first, "PENDING") == "ACCEPT"
     assert _propose(http, first, "RUNNING") == "ACCEPT"
     assert _propose(http, second, "PENDING") != "ACCEPT"
     api = PrefectApi(environment["PREFECT_API_URL"], environment["PREFECT_API_AUTH_STRING"])
     assert await api.crash_unfinished_runs("The worker died.", pool_only=True) == 1
     await api.aclose()
-    assert _state(http, first)["message"] == "The worker died."
+    assert read_state(http, first)["message"] == "The worker died."
     assert _propose(http, second, "PENDING") == "ACCEPT"
 
 
 async def test_run_outside_the_pool_is_not_crashed_while_the_stack_runs(
     http: httpx.Client, environment: dict[str, str]
 ) -> None:
-    run = _run(http, _deploy(http, "in-a-notebook"))
+    run = create_run(http, _deploy(http, "in-a-notebook"))
     assert _propose(http, run, "RUNNING") == "ACCEPT"
     api = PrefectApi(environment["PREFECT_API_URL"], environment["PREFECT_API_AUTH_STRING"])
     await api.crash_unfinished_runs("The worker died.", pool_only=True)
-    assert _state(http, run)["type"] == "RUNNING"
+    assert read_state(http, run)["type"] == "RUNNING"
     assert await api.crash_unfinished_runs("The stack was stopped.", pool_only=False) > 0
-    assert _state(http, run)["type"] == "CRASHED"
+    assert read_state(http, run)["type"] == "CRASHED"
     await api.aclose()
 
 
@@ -49,17 +48,17 @@ async def test_scheduled_runs_are_created(http: httpx.Client) -> None:
     schedule = {"active": True, "schedule": {"cron": "0 * * * *", "timezone": "UTC"}}
     deployment = _deploy(http, "hourly", schedules=[schedule])
     query = {"deployments": {"id": {"any_": [deployment]}}}
-    await wait_for(lambda: any(run["auto_scheduled"] for run in _post(http, "/flow_runs/filter", query)))
+    await wait_for(lambda: any(run["auto_scheduled"] for run in post(http, "/flow_runs/filter", query)))
 
 
-@pytest.mark.parametrize("shown", [None, ("ops", "guessed"), ("", "")])
+@pytest.mark.parametrize("credentials", [None, ("ops", "guessed"), ("", "")])
 def test_request_without_the_password_can_only_read_the_health(
-    shown: tuple[str, str] | None, environment: dict[str, str]
+    credentials: tuple[str, str] | None, environment: dict[str, str]
 ) -> None:
-    with httpx.Client(base_url=environment["PREFECT_API_URL"], auth=shown, trust_env=False) as stranger:
+    with httpx.Client(base_url=environment["PREFECT_API_URL"], auth=credentials, trust_env=False) as client:
         for path in ("/deployments/filter", "/flow_runs/filter", "/block_documents/filter", "/variables/filter"):
-            assert stranger.post(path, json={}).status_code == HTTPStatus.UNAUTHORIZED
-        assert stranger.get("/health").is_success
+            assert client.post(path, json={}).status_code == HTTPStatus.UNAUTHORIZED
+        assert client.get("/health").is_success
 
 
 def test_websocket_without_the_password_can_neither_send_nor_read_events(environment: dict[str, str]) -> None:
@@ -83,22 +82,10 @@ def test_ui_requires_the_password(environment: dict[str, str]) -> None:
 
 
 def _deploy(http: httpx.Client, name: str, **options: object) -> str:
-    flow = _post(http, "/flows/", {"name": name})
+    flow = post(http, "/flows/", {"name": name})
     body = {"name": name, "flow_id": flow["id"], "entrypoint": "flows.nothing", "enforce_parameter_schema": False}
-    return str(_post(http, "/deployments/", body | options)["id"])
-
-
-def _run(http: httpx.Client, deployment: str) -> str:
-    return str(_post(http, f"/deployments/{deployment}/create_flow_run", {})["id"])
+    return str(post(http, "/deployments/", body | options)["id"])
 
 
 def _propose(http: httpx.Client, run: str, state: str) -> str:
-    return str(_post(http, f"/flow_runs/{run}/set_state", {"state": {"type": state}})["status"])
-
-
-def _state(http: httpx.Client, run: str) -> Any:
-    return http.get(f"/flow_runs/{run}").raise_for_status().json()["state"]
-
-
-def _post(http: httpx.Client, path: str, body: dict[str, Any]) -> Any:
-    return http.post(path, json=body).raise_for_status().json()
+    return str(post(http, f"/flow_runs/{run}/set_state", {"state": {"type": state}})["status"])

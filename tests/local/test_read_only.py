@@ -1,4 +1,4 @@
-"""The API and the worker as the image runs them: on a file system that takes nothing but in a temporary folder."""
+"""The API and the worker on a read-only file system with a writable temporary folder, as in the image."""
 
 import subprocess
 import sys
@@ -9,9 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deployments.local.workspace import ROOT
-from deployments.sandbox.processes import choose_port
+from deployments.sandbox.http_probe import responds
+from deployments.sandbox.processes import ROOT, free_port
 from tests.support.container_image import image_environment
+from tests.support.optional import skip_or_fail
 from tests.support.prefect_calls import create_run, deployment_id, read_state, wait_for
 
 Start = Callable[..., None]
@@ -28,9 +29,9 @@ pytestmark = [pytest.mark.chaos, pytest.mark.usefixtures("demo")]
 
 @pytest.fixture
 def start(job_environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
-    """Starts a module with the image's variables, and ends it after the test."""
+    """Starts a module with the image's variables and stops it after the test."""
     if subprocess.run(PROBE, check=False, capture_output=True).returncode != 0:  # noqa: S603  the text above
-        pytest.skip("this machine lets no one have mounts of their own")
+        skip_or_fail("this machine does not allow unprivileged mount namespaces")
     folder = tmp_path / "tmp"
     folder.mkdir()
     environment = job_environment | image_environment(folder) | {"TMPDIR": str(folder)}
@@ -45,7 +46,7 @@ def start(job_environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
 
 @contextmanager
 def confined(folder: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> Iterator[None]:
-    """The module, to which all but `folder` is read-only."""
+    """Run the module with a file system that is read-only except `folder`."""
     command = ["unshare", "-rm", "sh", "-c", CONFINED, "sh", str(folder), sys.executable, "-m", *arguments]
     process = subprocess.Popen(command, cwd=ROOT, env=environment)  # noqa: S603  our own modules
     yield
@@ -53,17 +54,10 @@ def confined(folder: Path, arguments: tuple[str, ...], environment: dict[str, st
     process.wait(60)
 
 
-async def test_api_becomes_ready_on_a_read_only_file_system(start: Start, tmp_path: Path) -> None:
-    port = choose_port("The API", None, tmp_path / "port")
+async def test_api_becomes_ready_on_a_read_only_file_system(start: Start) -> None:
+    port = free_port()
     start("api", API_HOST="127.0.0.1", API_PORT=str(port), DRAIN_SECONDS="0")
-
-    def ready() -> bool:
-        try:
-            return httpx.get(f"http://127.0.0.1:{port}/health/readiness", trust_env=False).is_success
-        except httpx.HTTPError:
-            return False
-
-    await wait_for(ready)
+    await wait_for(lambda: responds(f"http://127.0.0.1:{port}/health/readiness"))
 
 
 async def test_worker_completes_a_run_on_a_read_only_file_system(start: Start, http: httpx.Client) -> None:

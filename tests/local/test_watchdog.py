@@ -1,4 +1,4 @@
-"""Not even `kill -9` of the supervisor leaves a process behind, be it stubborn or a grandchild."""
+"""`kill -9` of the supervisor leaves no process, not even a grandchild that ignores SIGTERM."""
 
 import sys
 import uuid
@@ -12,7 +12,7 @@ SUPERVISOR = """
 import os, pathlib, subprocess, sys, time
 from deployments.local.watchdog import watchdog
 from deployments.local.orphans import STACK_ID_VARIABLE
-from deployments.local.workspace import ROOT
+from deployments.sandbox.processes import ROOT
 from deployments.sandbox.processes import Program, spawn_options
 
 stack_id, info_file = sys.argv[1:]

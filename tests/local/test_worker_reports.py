@@ -1,4 +1,4 @@
-"""What a worker tells of its runs: those that died under it, and how they log."""
+"""Reports of a worker about its runs: killed runs, and log lines."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.usefixtures("demo")]
 
 @pytest.fixture
 def job_environment(job_environment: dict[str, str], sentry: SentryListener) -> dict[str, str]:
-    """With a Sentry, and lines for machines."""
+    """The environment with Sentry and JSON logs."""
     return job_environment | {"SENTRY_DSN": sentry.dsn, "LOG_FORMAT": "json"}
 
 

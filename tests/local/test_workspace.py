@@ -1,4 +1,4 @@
-"""What the local stack keeps in `.wishcraft`, and what it refuses before it starts anything."""
+"""The workspace `.wishcraft`, the environment of the stack's processes, and its configuration errors."""
 
 import json
 import os
@@ -47,12 +47,12 @@ def test_secrets_are_generated_once_and_readable_only_by_the_owner(tmp_path: Pat
 
 
 def test_stack_info_is_replaced_atomically_and_readable_only_by_the_owner(tmp_path: Path) -> None:
-    board = tmp_path / "board.json"
+    file = tmp_path / "board.json"
     for number in (1, 2):
-        write_private_json(board, {"number": number})
-    assert json.loads(board.read_text()) == {"number": 2}
-    assert board.stat().st_mode & 0o777 == 0o600
-    assert list(tmp_path.iterdir()) == [board]
+        write_private_json(file, {"number": number})
+    assert json.loads(file.read_text()) == {"number": 2}
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_reset_deletes_all_but_the_lock_and_copies_of_the_shopify_schema(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_children_use_only_the_prefect_server_of_the_stack(tmp_path: Path, monke
     monkeypatch.setenv("PREFECT_API_URL", "https://elsewhere.example/api")
     database = "postgresql://postgres:secret@127.0.0.1:5433/wishcraft"
     environment = child_environment(
-        Workspace(tmp_path), "mark", Ports(8000, 4200, 9000, 9001, 9002), Stores(database, None, "redis://r")
+        Workspace(tmp_path), "stack-id", Ports(8000, 4200, 9000, 9001, 9002), Stores(database, None, "redis://r")
     )
     assert "PREFECT_API_KEY" not in environment
     assert environment["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
@@ -103,10 +103,10 @@ def test_children_inherit_no_prefect_variable_but_the_password(
 ) -> None:
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", password)
     environment = child_environment(
-        Workspace(tmp_path), "mark", Ports(1, 2, 3, 4, 5), Stores("postgresql://db/w", None, "")
+        Workspace(tmp_path), "stack-id", Ports(1, 2, 3, 4, 5), Stores("postgresql://db/w", None, "")
     )
-    asked, shown = environment.get("PREFECT_SERVER_API_AUTH_STRING"), environment.get("PREFECT_API_AUTH_STRING")
-    assert (asked, shown) == ((password, password) if password else (None, None))
+    server, client = environment.get("PREFECT_SERVER_API_AUTH_STRING"), environment.get("PREFECT_API_AUTH_STRING")
+    assert (server, client) == ((password, password) if password else (None, None))
 
 
 def test_description_mentions_the_prefect_password_but_does_not_contain_it(
@@ -115,9 +115,9 @@ def test_description_mentions_the_prefect_password_but_does_not_contain_it(
     monkeypatch.delenv("PREFECT_API_AUTH_STRING", raising=False)
     workspace = Workspace(tmp_path)
     stores = Stores("postgresql://db/w", "postgresql://analyst@db/w", "redis://r")
-    environment = child_environment(workspace, "mark", Ports(1, 2, 3, 4, 5), stores)
-    open_to_all = read_stack_info(workspace, environment)
-    locked = read_stack_info(workspace, environment | {"PREFECT_API_AUTH_STRING": "ops:secret"})
-    assert "login: PREFECT_API_AUTH_STRING" not in describe(open_to_all)
-    assert "login: PREFECT_API_AUTH_STRING" in describe(locked)
-    assert "secret" not in describe(locked)
+    environment = child_environment(workspace, "stack-id", Ports(1, 2, 3, 4, 5), stores)
+    without_password = read_stack_info(workspace, environment)
+    with_password = read_stack_info(workspace, environment | {"PREFECT_API_AUTH_STRING": "ops:secret"})
+    assert "login: PREFECT_API_AUTH_STRING" not in describe(without_password)
+    assert "login: PREFECT_API_AUTH_STRING" in describe(with_password)
+    assert "secret" not in describe(with_password)

@@ -7,9 +7,9 @@ import pytest
 from psycopg import Connection
 
 from deployments.sandbox.catalogue import DEMO_SHOPS
-from deployments.sandbox.demo import seed, write_card
-from deployments.sandbox.demo_history import HistoryMaker
-from deployments.sandbox.demo_rows import ACCESS_CODE, ShopRowMaker
+from deployments.sandbox.demo import seed, write_demo_info
+from deployments.sandbox.demo_history import HistoryGenerator
+from deployments.sandbox.demo_rows import ACCESS_CODE, ShopRowGenerator
 from wishcraft.domain.guest_events import AnalyticsType
 from wishcraft.settings import Settings
 
@@ -18,13 +18,15 @@ TODAY = date(2026, 3, 14)
 
 
 def rows(today: date = TODAY, seed: int = 7) -> Any:
-    return ShopRowMaker(DEMO_SHOPS[0], seed, today, 0).make(range(30))
+    return ShopRowGenerator(DEMO_SHOPS[0], seed, today, 0).generate(range(30))
 
 
 def test_same_seed_and_day_generate_the_same_rows() -> None:
     assert rows() == rows()
     assert rows(seed=8) != rows()
-    first, again, other = (HistoryMaker(DEMO_SHOPS[0], seed, TODAY).make(rows().registries) for seed in (7, 7, 8))
+    first, again, other = (
+        HistoryGenerator(DEMO_SHOPS[0], seed, TODAY).generate(rows().registries) for seed in (7, 7, 8)
+    )
     assert first == again != other
 
 
@@ -72,7 +74,7 @@ def test_reminders_are_due_on_the_day_of_the_data(demo: Demo) -> None:
 )  # fmt: skip
 def test_cleanups_have_rows_to_delete_and_rows_to_keep(demo: Demo, table: str, past: str, kept: str) -> None:
     for condition in (past, kept):
-        query = f"SELECT count(*) FROM {table} WHERE {condition}"  # noqa: S608  this file's own words
+        query = f"SELECT count(*) FROM {table} WHERE {condition}"  # noqa: S608  constants of this file
         [(count,)] = demo.execute(query.encode(), [TODAY]).fetchall()
         assert count > 0, condition
 
@@ -97,17 +99,17 @@ def test_access_codes_are_stored_as_hashes() -> None:
 
 
 def test_demo_info_keeps_valid_keys_and_replaces_revoked_ones(demo: Demo, settings: Settings, tmp_path: Path) -> None:
-    card = tmp_path / "demo.json"
-    write_card(settings, card)
-    first = json.loads(card.read_text())["shops"]
+    file = tmp_path / "demo.json"
+    write_demo_info(settings, file)
+    first = json.loads(file.read_text())["shops"]
     assert [shop["domain"] for shop in first] == [shop.domain for shop in DEMO_SHOPS]
     assert all(shop["registries"] for shop in first)
     demo.execute("UPDATE api_keys SET revoked_at = now() WHERE shop_id = 1")
-    write_card(settings, card)
-    second = json.loads(card.read_text())["shops"]
+    write_demo_info(settings, file)
+    second = json.loads(file.read_text())["shops"]
     assert second[0]["api_key"] != first[0]["api_key"]
     assert second[1:] == first[1:]
-    assert card.stat().st_mode & 0o777 == 0o600
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_demo_events_are_in_a_plausible_order(demo: Demo, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL and Valkey: they start anywhere, keep their data, and fail in one line."""
+"""The embedded PostgreSQL and Valkey: start, durability, and errors in one line."""
 
 import os
 import signal

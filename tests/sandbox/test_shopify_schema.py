@@ -1,4 +1,4 @@
-"""The simulator's schema and the client's documents, held against the official schema of Admin GraphQL 2026-10."""
+"""The simulator's schema and the client's queries against the official schema of Admin GraphQL 2026-10."""
 
 import gzip
 import json
@@ -23,7 +23,9 @@ from graphql import (
     validate,
 )
 
+from deployments.sandbox.processes import ROOT
 from deployments.sandbox.shopify.schema import SCHEMA
+from tests.support.optional import skip_or_fail
 from wishcraft.shopify.graphql_queries import QUERIES
 
 OWN_TYPES = [
@@ -33,12 +35,12 @@ OWN_TYPES = [
 
 @pytest.fixture(scope="module")
 def official() -> GraphQLSchema:
-    default = Path(__file__).parents[2] / ".wishcraft" / "admin_2026-10.json.gz"
+    default = ROOT / ".wishcraft" / "admin_2026-10.json.gz"
     file = Path(os.environ.get("SHOPIFY_SCHEMA", default))
     if not file.exists():
-        pytest.skip(f"the official schema is not at {file}: set SHOPIFY_SCHEMA to admin_2026-10.json.gz")
+        skip_or_fail(f"Shopify's schema is not at {file}: set SHOPIFY_SCHEMA to admin_2026-10.json.gz")
     introspection = json.loads(gzip.decompress(file.read_bytes()))["data"]
-    return build_client_schema(introspection, assume_valid=True)  # it breaks a rule on deprecations of interfaces
+    return build_client_schema(introspection, assume_valid=True)  # it violates a rule on deprecations of interfaces
 
 
 @pytest.mark.parametrize("name", [type_.name for type_ in OWN_TYPES])
@@ -88,7 +90,7 @@ def test_schema_difference_is_detected(there: str, altered: str, noticed: str, o
 
 
 def differences(name: str, official: GraphQLSchema, simulated: GraphQLSchema = SCHEMA) -> Iterator[str]:
-    """What our type has that the official one has not, or has otherwise."""
+    """Differences of a simulated type from the official one."""
     ours, theirs = simulated.type_map[name], official.type_map.get(name)
     if theirs is None:
         yield f"{name} is not an official type"

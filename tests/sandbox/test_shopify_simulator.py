@@ -1,9 +1,8 @@
-"""The simulator refuses what Shopify refuses, and can be played with from outside."""
+"""The simulator enforces Shopify's limits and can be controlled over HTTP."""
 
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import httpx
 import pytest
 
 from deployments.sandbox.catalogue import DEMO_SHOPS
+from deployments.sandbox.processes import free_port
 from deployments.sandbox.shopify.app import create_app
 from deployments.sandbox.shopify.bulk import MAX_RUNNING
 from deployments.sandbox.shopify.credentials import LIFETIME, Credentials
@@ -201,7 +201,7 @@ async def test_bulk_operation_completes_with_a_file(shop: Shop) -> None:
     read = "query($id: ID!) { bulkOperation(id: $id) { id status url objectCount rootObjectCount } }"
     async with asyncio.timeout(10):
         while operation["status"] != "COMPLETED":
-            await asyncio.sleep(0)  # requests within one process leave the operation no turn of its own
+            await asyncio.sleep(0)  # lets the operation's task run in this event loop
             operation = (await shop.ask(read, id=operation["id"]))["data"]["bulkOperation"]
     lines = (await shop.http.get(operation["url"])).text.splitlines()
     assert [json.loads(line)["id"] for line in lines] == gids(shop.ids)
@@ -240,8 +240,7 @@ async def test_tick_is_deterministic_for_a_seed() -> None:
 
 
 def test_program_changes_its_inventory_and_reads_the_app_from_the_environment(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     program = (sys.executable, "-m", "deployments.sandbox.shopify", "--port", str(port))
     options = ("--products", "5", "--tick", "0.01", "--state", str(tmp_path / "tokens.json"))
     environment = os.environ | {"SHOPIFY_API_KEY": "our-app", "SHOPIFY_API_SECRET": "our-secret"}
@@ -296,7 +295,7 @@ async def test_token_is_issued_only_for_the_secret_of_the_app(shop: Shop) -> Non
     assert pair["expires_in"] == LIFETIME
     assert (await shop.post("{ shop { id } }")).status_code == 200
     assert (await shop.post("{ shop { id } }", token=pair["access_token"])).status_code == 200
-    assert (await shop.post("{ shop { id } }")).status_code == 401  # the first use of the new one ended it
+    assert (await shop.post("{ shop { id } }")).status_code == 401  # the first use of the new token invalidated it
 
 
 def test_issued_tokens_survive_a_restart(tmp_path: Path) -> None:

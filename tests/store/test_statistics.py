@@ -8,7 +8,7 @@ from psycopg import Connection
 from sqlalchemy import text
 
 from deployments.sandbox import postgres as sandbox
-from deployments.sandbox.postgres import keep_query_statistics, postgres
+from deployments.sandbox.postgres import enable_query_statistics, postgres
 from wishcraft.reports.sections import storage
 from wishcraft.resources import Resources
 from wishcraft.settings import Settings
@@ -80,7 +80,7 @@ async def test_slow_queries_are_listed_without_their_values(settings: Settings, 
     marker = f"slow_{uuid4().hex}"  # the server also has the statistics of other tests and of its own start
     async with resources.db.repeatable_read() as session:
         assert await statistics.find_slow_queries(session, 10) is None
-    keep_query_statistics(settings.database_url.replace("+psycopg", ""))
+    enable_query_statistics(settings.database_url.replace("+psycopg", ""))
     try:
         async with resources.db.transaction() as session:
             await session.execute(text(f"SELECT pg_sleep(0.2) AS {marker}, 'Chloe Laurent' AS name"))
@@ -101,7 +101,7 @@ async def test_an_extension_that_is_not_preloaded_yields_no_slow_queries(
 ) -> None:
     monkeypatch.setattr(sandbox, "_SETTINGS", [each for each in sandbox._SETTINGS if "preload" not in each])
     with postgres(tmp_path, durable=False) as url:
-        keep_query_statistics(url)
+        enable_query_statistics(url)
         db = Database(url.replace("postgresql", "postgresql+psycopg", 1))
         async with db.repeatable_read() as session:
             assert await statistics.find_slow_queries(session, 10) is None

@@ -107,8 +107,8 @@ BREAKAGES: Final = (
     ),
     Breakage(
         "a write invalidates after its commit", _PRIMITIVE,
-        "        informed = await _invalidate(resources, write, versions, on_cache_down)\n",
-        "    informed = await _invalidate(resources, write, versions, on_cache_down)\n",
+        "        invalidated = await _invalidate(resources, write, versions, on_cache_down)\n",
+        "    invalidated = await _invalidate(resources, write, versions, on_cache_down)\n",
         (f"{_WRITE}::test_the_cache_is_invalidated_before_the_commit",),
     ),
     Breakage(

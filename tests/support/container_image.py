@@ -1,4 +1,4 @@
-"""What the container image and the example installation say, as values."""
+"""The container image's Dockerfile and the example installation, parsed."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import yaml
 
-from deployments.local.workspace import ROOT
+from deployments.sandbox.processes import ROOT
 
 FOLDER: Final = ROOT / "deployments/container"
 DOCKERFILE: Final = (FOLDER / "Dockerfile").read_text().replace("\\\n", " ")
@@ -15,17 +15,17 @@ OURS: Final = {name: service for name, service in SERVICES.items() if service["i
 
 
 def instructions(name: str) -> list[str]:
-    """The arguments of the Dockerfile's instructions of that name, in order."""
+    """Arguments of the Dockerfile's instructions with this name, in order."""
     return re.findall(rf"^{name} +(.*)$", DOCKERFILE, re.MULTILINE)
 
 
 def image_environment(temporary: Path = Path("/tmp")) -> dict[str, str]:  # noqa: S108  the image's own
-    """The image's variables, PATH aside, with another folder in the place of its /tmp."""
+    """The image's environment without PATH, with `temporary` instead of /tmp."""
     [words] = instructions("ENV")
     variables = dict(word.split("=", 1) for word in words.split())
     return {name: re.sub(r"^/tmp\b", str(temporary), value) for name, value in variables.items() if name != "PATH"}
 
 
 def seconds(duration: str) -> float:
-    """Of a duration in seconds, as Compose writes it."""
+    """The seconds of a Compose duration such as `30s`."""
     return float(duration.removesuffix("s"))

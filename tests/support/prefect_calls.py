@@ -1,4 +1,4 @@
-"""What the tests ask of a Prefect server, over plain HTTP."""
+"""Requests of tests to a Prefect server, over plain HTTP."""
 
 import asyncio
 import time
@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import httpx
 
-SHORTEST_TRIGGER_SECONDS: Final = 10  # seconds: the shortest that a proactive trigger takes
-WAIT_SECONDS: Final = 240  # seconds: what takes a moment may take minutes on a machine with much else to do
+SHORTEST_TRIGGER_SECONDS: Final = 10  # the minimum of a proactive trigger
+WAIT_SECONDS: Final = 240  # generous, for a loaded machine
 
 
 def post(http: httpx.Client, path: str, body: dict[str, Any]) -> Any:
@@ -21,7 +21,7 @@ def deployment_id(http: httpx.Client, name: str) -> str:
 
 
 def create_run(http: httpx.Client, deployment: str, **parameters: object) -> str:
-    """A run of the deployment with this id, for a worker to take."""
+    """Create a run of the deployment; returns its id."""
     return str(post(http, f"/deployments/{deployment}/create_flow_run", {"parameters": parameters})["id"])
 
 
@@ -36,14 +36,14 @@ def read_state(http: httpx.Client, run: str) -> dict[str, Any]:
 
 
 def running_shop_tasks(http: httpx.Client, run: str) -> list[str]:
-    """The tasks that are at work on shops."""
+    """Names of the running tasks that work on shops."""
     query = {"flow_runs": {"id": {"any_": [run]}}, "task_runs": {"state": {"type": {"any_": ["RUNNING"]}}}}
     return [each["name"] for each in post(http, "/task_runs/filter", query) if not each["name"].startswith("find")]
 
 
 @contextmanager
 def shortened_trigger(http: httpx.Client, name: str) -> Iterator[None]:
-    """The automation of that name, with SHORTEST_TRIGGER_SECONDS in the place of its time."""
+    """Context manager: shorten the time of an automation's trigger to SHORTEST_TRIGGER_SECONDS."""
     [automation] = [each for each in post(http, "/automations/filter", {}) if each["name"] == name]
     path = f"/automations/{automation['id']}"
     body = {key: automation[key] for key in ("name", "description", "enabled", "trigger", "actions")}
@@ -53,7 +53,7 @@ def shortened_trigger(http: httpx.Client, name: str) -> Iterator[None]:
 
 
 async def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait for the condition, but not for ever."""
+    """Poll the condition until it holds; fails after WAIT_SECONDS."""
     deadline = time.monotonic() + WAIT_SECONDS
     while not condition():
         assert time.monotonic() < deadline

@@ -1,4 +1,4 @@
-"""A worker process of a test's own."""
+"""A worker process for tests."""
 
 import signal
 import sys
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import psutil
 
-from deployments.local.workspace import ROOT
+from deployments.sandbox.processes import ROOT
 from tests.support.prefect_calls import WAIT_SECONDS
 
 
 class Worker:
-    """A worker process of our own."""
+    """A worker process."""
 
     def __init__(self, environment: dict[str, str], log: Path, patience: float) -> None:
         self.log = log
@@ -19,19 +19,19 @@ class Worker:
         with log.open("ab") as output:
             self.process = psutil.Popen(command, env=environment, cwd=ROOT, stdout=output, stderr=output)
 
-    def family(self) -> list[psutil.Process]:
+    def processes(self) -> list[psutil.Process]:
         return [self.process, *self.process.children(recursive=True)]
 
     def stop(self) -> int:
-        """Ask it to end, and return its exit code; nothing of it may be left."""
-        family = self.family()
+        """Send SIGTERM and return the exit code; fails if a process of it is left."""
+        processes = self.processes()
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(WAIT_SECONDS)
-        _, left = psutil.wait_procs(family, timeout=60)
+        _, left = psutil.wait_procs(processes, timeout=60)
         assert not left
         return int(code)
 
     def kill(self) -> None:
-        for process in self.family():
+        for process in self.processes():
             process.kill()
         self.process.wait(10)

@@ -1,4 +1,4 @@
-"""A job whose number and duration of batches are parameters."""
+"""A job with configurable number and duration of batches."""
 
 import asyncio
 
@@ -13,26 +13,26 @@ from wishcraft.services.checkpoint import Checkpoint
 from wishcraft.store.shops import ShopRef
 
 
-@task("rest")
-async def rest_shops(domains: list[str], *, batches: int, seconds: float) -> list[WorkResult]:
-    """Rest."""
+@task("sleep")
+async def sleep_shops(domains: list[str], *, batches: int, seconds: float) -> list[WorkResult]:
+    """Sleep in batches."""
 
-    async def rest(_resources: Resources, _shop: ShopRef, checkpoint: Checkpoint) -> dict[str, int]:
+    async def sleep(_resources: Resources, _shop: ShopRef, checkpoint: Checkpoint) -> dict[str, int]:
         for done in range(batches):
             await checkpoint(done, batches)
             await asyncio.sleep(seconds)
         return {"batches": batches}
 
-    return await for_each_shop(domains, rest)
+    return await for_each_shop(domains, sleep)
 
 
 @job("slow-job")
 async def slow_job(batches: int, seconds: float) -> State[dict[str, int]]:
-    """Rest in many batches.
+    """Sleep in many batches.
 
     Args:
-        batches: For each shop.
-        seconds: For each batch.
+        batches: Batches per shop.
+        seconds: Seconds per batch.
     """
     found = await find_shop_batches([])
-    return await summarise("slow-job", await run_batches(rest_shops, found, batches=batches, seconds=seconds))
+    return await summarise("slow-job", await run_batches(sleep_shops, found, batches=batches, seconds=seconds))

@@ -89,7 +89,7 @@ class CoherenceCommands:
         await self._run(scripts.INVALIDATE, calls)
 
     async def lease(self, shop_id: int, slugs: Iterable[str]) -> dict[str, Lease | Outcome]:
-        """A lease for each slug, or why there is none: HELD or ON_HOLD. Take it before the load begins."""
+        """A lease for each slug, or why there is none: LEASED or ON_HOLD. Take it before the load begins."""
         prefix, hold_ms = keys.of_shop(shop_id).lease_prefix, int(self._hold_seconds * 1000)
         tokens = {slug: secrets.token_bytes(8) for slug in slugs}
         replies: list[bytes] = []
@@ -110,7 +110,11 @@ class CoherenceCommands:
             if scripts.OTHER_ERA not in replies:
                 break
             await self._server.learn_era()  # this process has run no command yet, or the data was flushed
-        refusals = {scripts.HELD: Outcome.HELD, scripts.ON_HOLD: Outcome.ON_HOLD, scripts.OTHER_ERA: Outcome.ON_HOLD}
+        refusals = {
+            scripts.LEASED: Outcome.LEASED,
+            scripts.ON_HOLD: Outcome.ON_HOLD,
+            scripts.OTHER_ERA: Outcome.ON_HOLD,
+        }
         return {
             slug: refusals.get(reply, Lease(token, era))
             for (slug, token), reply in zip(tokens.items(), replies, strict=True)
@@ -177,10 +181,9 @@ class CoherenceCommands:
 
 def make_entry(registry: CachedRegistry | None, era: bytes) -> Entry:
     """An entry of `era` that becomes stale about `keys.SOFT_TTL_MS` from now; for None, a negative entry."""
-    now = time.time_ns() // 1_000_000
     if registry is None:
-        return entries.absent(era, now + keys.ABSENT_TTL_MS)
-    return entries.compose(registry, era, now + keys.spread(keys.SOFT_TTL_MS))
+        return entries.absent(era, now_ms() + keys.ABSENT_TTL_MS)
+    return entries.compose(registry, era, now_ms() + keys.spread(keys.SOFT_TTL_MS))
 
 
 def now_ms() -> int:

@@ -54,7 +54,7 @@ class RegistryCache(CoherenceCommands):
     """The registry cache of all shops on one server. No reader gets an older version than a reader before it."""
 
     async def ready_to_fill(self) -> None:
-        """Wait for the end of the hold: `hold_seconds` from the begin of the era.
+        """Wait for the end of the hold: `hold_seconds` from the beginning of the era.
 
         Raises:
             CacheUnavailable: Redis does not answer.
@@ -82,7 +82,7 @@ class RegistryCache(CoherenceCommands):
             return await self._revalidate(shop_id, slug, entry, lease, load)
         if isinstance(lease, Lease):
             return await self._load(shop_id, slug, lease, load)
-        if lease is Outcome.HELD and (entry := await self._wait_for_fill(shop_id, slug)):
+        if lease is Outcome.LEASED and (entry := await self._wait_for_fill(shop_id, slug)):
             return CacheResult(entry, CacheState.HIT)
         return CacheResult(make_entry(await load(), _NO_ERA), CacheState.BYPASS)
 

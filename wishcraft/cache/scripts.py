@@ -86,7 +86,7 @@ class Outcome(StrEnum):
     UNDER_FLOOR = "under_floor"
     """The loaded version is below the floor: the load missed a commit that has happened or is about to."""
     NEWER_THERE = "newer_there"
-    HELD = "held"
+    LEASED = "held"
     """Another reader holds the lease and fills the entry."""
     ON_HOLD = "on_hold"
     """The server's era is too young to give leases: see `ERA` and `keys.HOLD_SECONDS`."""
@@ -96,7 +96,7 @@ class Outcome(StrEnum):
     """The registry does not exist; a negative entry was filled."""
 
 
-HELD: Final = b"held"
+LEASED: Final = b"held"
 ON_HOLD: Final = b"on_hold"
 OTHER_ERA: Final = b"other_era"
 

@@ -1,4 +1,4 @@
-"""Rate limit policies and their response headers. Pure.
+"""Rate limit policies and their response headers. Pure. `api/state.py` and `services/registries/access.py` set limits.
 
 The headers follow the draft "RateLimit header fields for HTTP" (draft-ietf-httpapi-ratelimit-headers-10).
 """

@@ -1,4 +1,7 @@
-"""Kinds of rows with a retention, and their cutoffs. Pure: the caller passes the time."""
+"""Kinds of rows with a retention, and their cutoffs. Pure: the caller passes the time.
+
+The days are parameters of `cleanup-logs`: defaults in its flow, deployed values in `prefect.yaml`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -47,5 +47,5 @@ async def delete(session: AsyncSession, shop_id: int, slugs: list[str]) -> None:
 
 
 async def find_slugs(session: AsyncSession, shop_id: int, older: timedelta = timedelta(0)) -> list[str]:
-    """The slugs of the shop's rows that are at least so old."""
+    """The slugs of the shop's invalidations that have been pending for at least `older`."""
     return list(await session.scalars(_FIND, {"shop_id": shop_id, "older": older}))

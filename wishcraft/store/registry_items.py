@@ -47,7 +47,7 @@ WITH reading AS (
             r.available,
             CASE WHEN i.status = 'hidden' THEN i.status ELSE r.status END AS status
     ) n
-    -- A webhook may have written a newer reading since this one was requested: keep it.
+    -- Another writer may have stored a newer reading since this one was requested: keep it.
     WHERE (i.inventory_observed_at IS NULL OR i.inventory_observed_at < :observed_at)
       AND (n.product_id, n.inventory_item_id, n.handle, n.product_title, n.variant_title, n.price,
            n.compare_at_price, n.tracked, n.inventory_quantity, n.inventory_policy, n.available, n.status)

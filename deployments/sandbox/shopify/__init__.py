@@ -1,19 +1,18 @@
-"""A stand-in for Shopify's Admin GraphQL 2026-10, as strict and as limited as the original.
+"""A simulator of Shopify's Admin GraphQL API 2026-10, with its limits and validation.
 
-`python -m deployments.sandbox.shopify --help` lists its options. `app.create_app(Options(...))` is for tests.
+`python -m deployments.sandbox.shopify --help` lists its options; tests use `app.create_app(Options(...))`.
 
-A shop answers at `http://127.0.0.1:PORT/{shop}`, `{shop}` being its domain: `/admin/api/2026-10/graphql.json` and
-`/admin/oauth/access_token` as at Shopify, and files of bulk operations under `/downloads/`. `GET /` shows all shops
-to a person; `GET /shops` and `GET /health` are for programs. Beside the Admin API, for tests and demonstrations
-(JSON, no authentication, under the shop's address):
+The base URL of a shop is `http://127.0.0.1:PORT/{domain}`. It has Shopify's `/admin/api/2026-10/graphql.json` and
+`/admin/oauth/access_token`, and the files of bulk operations under `/downloads/`. `GET /` is a page for people;
+`GET /shops` and `GET /health` are for programs. The control API (JSON, no authentication, under the base URL):
 
-- `GET /variants?limit=50&after=ID` what is sold; `GET /variants/ID` one variant, even if deleted
+- `GET /variants?limit=50&after=ID` the variants; `GET /variants/ID` one variant, even if deleted
 - `PATCH /variants/ID` `{price, compare_at_price, quantity, tracked, policy, product_active}`, each optional;
-  a variant changed by hand is left alone by the tick that changes stock every few seconds
+  the tick, which changes stock every few seconds, does not change such a variant any more
 - `DELETE /variants/ID` and `POST /variants/ID/restore`
-- `GET /faults` and `PUT /faults` `{kind, remaining, probability}`: `kind` as in `FaultKind`; `remaining` strikes,
-  1 if absent, null for no end, 0 to switch it off; `probability` of a strike, 1 if absent
-- `GET /requests` counters since the start (requests, throttled, points_spent, token_refreshes, bulk_operations,
+- `GET /faults` and `PUT /faults` `{kind, remaining, probability}`: `kind` as in `FaultKind`; `remaining` requests
+  (default 1; null: until removed; 0: remove); `probability` per request, default 1
+- `GET /requests` the counters since the start (requests, throttled, points_spent, token_refreshes, bulk_operations,
   downloads) and the throttle status
 - `PUT /rate-limit` `{enabled}`
 """

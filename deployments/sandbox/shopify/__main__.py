@@ -15,7 +15,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         "python -m deployments.sandbox.shopify",
         description="A simulated Shopify Admin API for the sandbox's shops: http://127.0.0.1:PORT/{shop}."
-        " SHOPIFY_API_KEY and SHOPIFY_API_SECRET say which app it knows, as they tell the app itself.",
+        " SHOPIFY_API_KEY and SHOPIFY_API_SECRET are the credentials of the app, as for the API.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     defaults = Options()
@@ -23,8 +23,8 @@ def main() -> None:
     parser.add_argument("--products", type=int, default=defaults.products, help="products per shop")
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--tick", type=float, default=5.0, help="seconds between changes of stock; 0 for none")
-    parser.add_argument("--bulk-seconds", type=float, default=1.0, help="how long a bulk operation takes to start")
-    parser.add_argument("--state", type=Path, help="file that keeps the issued tokens from run to run")
+    parser.add_argument("--bulk-seconds", type=float, default=1.0, help="seconds before a bulk operation runs")
+    parser.add_argument("--state", type=Path, help="file that keeps the issued tokens between runs")
     parser.add_argument("--no-rate-limit", action="store_true", help="count points but never throttle")
     arguments = parser.parse_args()
     options = Options(

@@ -1,4 +1,4 @@
-"""The HTTP face of the Admin API: addresses, tokens, statuses. What GraphQL answers is the shop's matter."""
+"""HTTP side of the Admin API: routes, tokens, status codes. `SimulatedShop` executes GraphQL."""
 
 import asyncio
 import secrets
@@ -22,13 +22,13 @@ router = APIRouter()
 
 
 async def get_simulator(request: Request) -> Simulator:
-    """The application's simulator."""
+    """Dependency: the application's simulator."""
     simulator: Simulator = request.app.state.simulator
     return simulator
 
 
 async def get_shop(shop: str, simulator: Annotated[Simulator, Depends(get_simulator)]) -> SimulatedShop:
-    """The shop in the path, or 404."""
+    """Dependency: the shop in the path; 404 if unknown."""
     if shop not in simulator.shops:
         raise HTTPException(404, "no such shop")
     return simulator.shops[shop]
@@ -40,7 +40,7 @@ SimulatorDep = Annotated[Simulator, Depends(get_simulator)]
 
 @router.post("/{shop}/admin/api/{version}/graphql.json")
 async def graphql(version: str, shop: ShopDep, simulator: SimulatorDep, request: Request) -> Response:
-    """Admin GraphQL."""
+    """Execute an Admin GraphQL request."""
     if version != API_VERSION:
         return _json({"errors": "Not Found"}, 404)
     failure = await _transport_fault(shop, simulator)
@@ -52,8 +52,8 @@ async def graphql(version: str, shop: ShopDep, simulator: SimulatorDep, request:
     query, variables = body.get("query"), body.get("variables") or {}
     if not isinstance(query, str) or not isinstance(variables, dict):
         return _json({"errors": {"query": "Required parameter missing or invalid"}}, 400)
-    answer = shop.answer(query, variables, f"{request.base_url}{shop.demo.domain}/downloads")
-    content = orjson.dumps(answer)
+    response = shop.execute(query, variables, f"{request.base_url}{shop.demo.domain}/downloads")
+    content = orjson.dumps(response)
     if shop.faults.consume(FaultKind.MALFORMED):
         content = content[: len(content) // 2]
     return Response(content, media_type="application/json")
@@ -61,7 +61,7 @@ async def graphql(version: str, shop: ShopDep, simulator: SimulatorDep, request:
 
 @router.post("/{shop}/admin/oauth/access_token")
 async def exchange_token(shop: ShopDep, simulator: SimulatorDep, request: Request) -> Response:
-    """A new pair of offline tokens for a refresh token."""
+    """Issue a new pair of offline tokens for a refresh token."""
     raw = await request.body()
     is_json = "json" in request.headers.get("Content-Type", "")
     form = _object(raw) if is_json else dict(parse_qsl(raw.decode(errors="replace")))
@@ -87,7 +87,7 @@ async def exchange_token(shop: ShopDep, simulator: SimulatorDep, request: Reques
 
 @router.get("/{shop}/downloads/{key}")
 async def download(shop: ShopDep, key: str) -> Response:
-    """A bulk operation's file: whoever knows its address may have it."""
+    """The file of a bulk operation; its URL is the credential."""
     shop.counters.downloads += 1
     content = shop.file(key)
     if content is None:
@@ -98,7 +98,7 @@ async def download(shop: ShopDep, key: str) -> Response:
 
 
 async def _transport_fault(shop: SimulatedShop, simulator: Simulator) -> Response | None:
-    """The answer of a fault that strikes before the request is looked at."""
+    """The response of an active transport fault, if any."""
     answers: dict[FaultKind, Callable[[], Response]] = {
         FaultKind.SERVER_ERROR: lambda: HTMLResponse("<h1>503 Service Unavailable</h1>", 503),
         FaultKind.TOO_MANY_REQUESTS: lambda: Response(status_code=429, headers={"Retry-After": "1.0"}),

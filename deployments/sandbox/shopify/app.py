@@ -15,7 +15,7 @@ from deployments.sandbox.shopify.simulator import Options, Simulator
 
 
 def create_app(options: Options | None = None) -> FastAPI:
-    """The application; `app.state.simulator` is what it serves, for tests that look inside."""
+    """Create the application; `app.state.simulator` is its simulator."""
     app = FastAPI(title="Shopify simulator", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
     app.state.simulator = Simulator(options or Options())
     app.include_router(admin.router)

@@ -1,4 +1,4 @@
-"""Bulk operations: Shopify's rules for their queries, and running them beside the requests.
+"""Bulk operations: validation by Shopify's rules, and execution in the background.
 
 https://shopify.dev/docs/api/usage/bulk-operations/queries
 """
@@ -25,7 +25,7 @@ _WINDOW: Final = 250
 
 @dataclass(slots=True)
 class BulkOperation:
-    """One operation; `content` is its file."""
+    """A bulk operation; `content` is its file."""
 
     number: int
     query: str
@@ -40,7 +40,7 @@ class BulkOperation:
     content: bytearray = field(default_factory=bytearray)
 
     def node(self) -> dict[str, Any]:
-        """As the GraphQL object."""
+        """The operation as a GraphQL object."""
         return {
             "__typename": "BulkOperation",
             "id": to_global("BulkOperation", self.number),
@@ -59,7 +59,12 @@ class BulkOperation:
 
 
 class BulkQuery:
-    """A query that may run in bulk; `ErrorResponse` or `ValueError` (with Shopify's reason) if it may not."""
+    """A valid bulk query.
+
+    Raises:
+        ErrorResponse: The query is invalid GraphQL.
+        ValueError: It violates a rule of bulk queries; the message is Shopify's.
+    """
 
     def __init__(self, query: str) -> None:
         self._document: DocumentNode = parse_and_validate(query)
@@ -81,7 +86,7 @@ class BulkQuery:
             raise ValueError("The parent of a nested connection must select `id`.")
 
     async def run(self, operation: BulkOperation, root_value: dict[str, Any]) -> None:
-        """Write the file, a window of root objects at a time, letting requests through in between."""
+        """Write the file in windows of root objects; yields to requests between them."""
         for start in range(0, 1_000_000_000, _WINDOW):
             window = Window(start, _WINDOW)
             result = execute_sync(SCHEMA, self._document, root_value=root_value, context_value=window)
@@ -108,7 +113,7 @@ class BulkQuery:
             yield from self._connection_depths(below, condition, depth)
 
     def _parents_have_ids(self, root: FieldNode, owner: GraphQLCompositeType) -> bool:
-        """Whether every object of the root connection says its id."""
+        """Whether every object of the root connection selects its id."""
         connection = cast("GraphQLCompositeType", _inner(root, owner))
         parents = [node for node, _ in self._selection.fields(root.selection_set, connection)]
         edges = [node for node in parents if node.name.value == "edges"]
@@ -125,7 +130,7 @@ class BulkQuery:
     def _records(
         self, node: FieldNode, owner: GraphQLCompositeType, connection: dict[str, Any], parent: str | None
     ) -> Iterator[dict[str, Any]]:
-        """The objects of a connection as lines: nested connections taken out, each object after its parent."""
+        """The objects of a connection as records: without nested connections, each object after its parent."""
         type_ = cast("GraphQLCompositeType", _inner(node, owner))
         for part, condition in self._selection.fields(node.selection_set, type_):
             objects = connection[part.name.value]
@@ -150,7 +155,7 @@ class BulkQuery:
     def _pop_connections(
         self, node: FieldNode, type_: GraphQLCompositeType, found: dict[str, Any]
     ) -> Iterator[tuple[FieldNode, GraphQLCompositeType, dict[str, Any]]]:
-        """Remove the connections from an object and from the objects inside it."""
+        """Remove the connections from an object and its nested objects, and yield them."""
         for below, condition in self._selection.fields(node.selection_set, type_):
             inner = _inner(below, condition)
             key = below.alias.value if below.alias else below.name.value
@@ -161,7 +166,7 @@ class BulkQuery:
 
 
 def _inner(node: FieldNode, owner: GraphQLCompositeType) -> GraphQLCompositeType | None:
-    """The type of a field's objects, or None if it holds scalars."""
+    """The object type of a field; None for scalars."""
     fields = getattr(owner, "fields", {})
     inner = get_named_type(fields[node.name.value].type)
     return None if is_leaf_type(inner) else cast("GraphQLCompositeType", inner)

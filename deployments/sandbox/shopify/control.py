@@ -1,4 +1,4 @@
-"""What a person or a test may do to the simulated shops from outside the Admin API."""
+"""Control API for people and tests: variants, faults, counters and rate limit."""
 
 from dataclasses import asdict
 from decimal import Decimal
@@ -17,7 +17,7 @@ router = APIRouter()
 
 
 class VariantPatch(BaseModel):
-    """The fields to change; absent ones stay."""
+    """The fields to change; absent fields keep their values."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -30,7 +30,7 @@ class VariantPatch(BaseModel):
 
 
 class FaultSetting(BaseModel):
-    """A fault to switch on, or off with `remaining` 0; null stays on until then."""
+    """A fault to add; `remaining` 0 removes it, null keeps it until removed."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -40,7 +40,7 @@ class FaultSetting(BaseModel):
 
 
 class RateLimitSetting(BaseModel):
-    """Whether points are counted against the shop's bucket."""
+    """Whether requests use points of the shop's bucket."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -51,7 +51,7 @@ class RateLimitSetting(BaseModel):
 async def list_variants(
     shop: ShopDep, limit: Annotated[int, Query(ge=1, le=250)] = 50, after: int | None = None
 ) -> dict[str, Any]:
-    """What is sold, by id; `next` is what to pass as `after` for more, or null."""
+    """Variants by id; `next` is the `after` of the next page, or null."""
     ids = page(shop.inventory.variant_ids(), limit + 1, after)
     found = [variant for number in ids[:limit] if (variant := shop.inventory.find(number))]
     return {"variants": [_as_json(shop, one) for one in found], "next": ids[limit - 1] if len(ids) > limit else None}
@@ -59,50 +59,50 @@ async def list_variants(
 
 @router.get("/{shop}/variants/{number}")
 async def read_variant(shop: ShopDep, number: int) -> dict[str, Any]:
-    """One variant, deleted or not."""
+    """One variant, even if deleted."""
     return _as_json(shop, _find_variant(shop, number))
 
 
 @router.patch("/{shop}/variants/{number}")
 async def change_variant(shop: ShopDep, number: int, patch: VariantPatch) -> dict[str, Any]:
-    """Change it by hand; from then on it stays as it is set."""
+    """Change a variant; the tick does not change it any more."""
     return _change(shop, number, patch.model_dump(include=patch.model_fields_set))
 
 
 @router.delete("/{shop}/variants/{number}")
 async def delete_variant(shop: ShopDep, number: int) -> dict[str, Any]:
-    """Delete it: the Admin API answers null from then on."""
+    """Delete a variant: the Admin API returns null for it."""
     return _change(shop, number, {"deleted": True})
 
 
 @router.post("/{shop}/variants/{number}/restore")
 async def restore_variant(shop: ShopDep, number: int) -> dict[str, Any]:
-    """Undo its deletion."""
+    """Restore a deleted variant."""
     return _change(shop, number, {"deleted": False})
 
 
 @router.get("/{shop}/faults")
 async def list_faults(shop: ShopDep) -> list[dict[str, Any]]:
-    """The faults that are on."""
+    """The active faults."""
     return [asdict(fault) for fault in shop.faults]
 
 
 @router.put("/{shop}/faults")
 async def set_fault(shop: ShopDep, setting: FaultSetting) -> list[dict[str, Any]]:
-    """Switch a fault on or off; answers with those that are on."""
+    """Add or remove a fault; returns the active ones."""
     shop.faults.set(Fault(setting.kind, setting.remaining, setting.probability))
     return [asdict(fault) for fault in shop.faults]
 
 
 @router.get("/{shop}/requests")
 async def read_counters(shop: ShopDep) -> dict[str, Any]:
-    """What the shop was asked since the start, and the points it has now."""
+    """The shop's counters since the start and its available points."""
     return asdict(shop.counters) | {"throttle_status": shop.bucket.cost(0, 0)["throttleStatus"]}
 
 
 @router.put("/{shop}/rate-limit")
 async def set_rate_limit(shop: ShopDep, setting: RateLimitSetting) -> RateLimitSetting:
-    """Count points or, for a benchmark, do not."""
+    """Enable or disable the rate limit."""
     shop.bucket.enabled = setting.enabled
     return setting
 

@@ -1,4 +1,4 @@
-"""The answers by which Shopify refuses a GraphQL request: HTTP 200, `errors` and no `data`."""
+"""Shopify's error responses to GraphQL requests: HTTP 200, `errors` and no `data`."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -8,8 +8,8 @@ from graphql import GraphQLError
 _LIMITS_PAGE: Final = "https://shopify.dev/api/usage/rate-limits"
 
 
-class ErrorResponse(Exception):  # noqa: N818  it is an answer, not a fault of the simulator
-    """Ends the handling of a request; `body` is the whole JSON answer."""
+class ErrorResponse(Exception):  # noqa: N818  it is a response, not a failure of the simulator
+    """Ends the handling of a request; `body` is the JSON response."""
 
     def __init__(self, errors: Iterable[Mapping[str, Any]], cost: Mapping[str, object] | None = None) -> None:
         super().__init__("error")
@@ -19,13 +19,13 @@ class ErrorResponse(Exception):  # noqa: N818  it is an answer, not a fault of t
 
     @classmethod
     def throttled(cls, cost: Mapping[str, object]) -> "ErrorResponse":
-        """The bucket is too empty."""
+        """THROTTLED: not enough points in the bucket."""
         extensions = {"code": "THROTTLED", "documentation": _LIMITS_PAGE}
         return cls([{"message": "Throttled", "extensions": extensions}], cost)
 
     @classmethod
     def max_cost_exceeded(cls, cost: int, most: int) -> "ErrorResponse":
-        """A single query may not cost that much."""
+        """MAX_COST_EXCEEDED: the query costs more than a single query may."""
         message = (
             f"Query cost is {cost}, which exceeds the single query max cost limit ({most}).\n\n"
             "To query larger amounts of data with fewer limits, bulk operations should be used instead."
@@ -35,10 +35,10 @@ class ErrorResponse(Exception):  # noqa: N818  it is an answer, not a fault of t
 
     @classmethod
     def with_code(cls, message: str, code: str) -> "ErrorResponse":
-        """One error with a code of Shopify's."""
+        """One error with one of Shopify's codes."""
         return cls([{"message": message, "extensions": {"code": code}}])
 
     @classmethod
     def invalid(cls, errors: Iterable[GraphQLError]) -> "ErrorResponse":
-        """GraphQL's own complaints about the document or its variables."""
+        """Validation errors of the document or its variables."""
         return cls([error.formatted for error in errors])

@@ -1,4 +1,4 @@
-"""Faults that a person or a test switches on for one shop: for a number of requests, or with a probability."""
+"""Simulated faults of one shop, for a number of requests or with a probability."""
 
 import random
 from collections.abc import Iterator
@@ -7,18 +7,18 @@ from enum import StrEnum
 
 
 class FaultKind(StrEnum):
-    """What goes wrong."""
+    """The faults that a shop can simulate."""
 
     THROTTLE = "throttle"
-    """The bucket is found empty: THROTTLED."""
+    """The bucket is empty: THROTTLED."""
     TOO_MANY_REQUESTS = "too_many_requests"
     """HTTP 429 with `Retry-After: 1`."""
     SERVER_ERROR = "server_error"
     """HTTP 503 with an HTML body."""
     TIMEOUT = "timeout"
-    """No answer for longer than a client waits."""
+    """No response for longer than a client waits."""
     MALFORMED = "malformed"
-    """HTTP 200 with JSON that is cut off."""
+    """HTTP 200 with truncated JSON."""
     EXPIRED_TOKEN = "expired_token"  # noqa: S105  a name
     """HTTP 401."""
     BULK_FAILED = "bulk_failed"
@@ -31,7 +31,7 @@ class FaultKind(StrEnum):
 
 @dataclass(slots=True)
 class Fault:
-    """One fault; `remaining` counts down with each strike, None is until switched off."""
+    """An active fault; `remaining` counts down per use, None means until removed."""
 
     kind: FaultKind
     remaining: int | None = 1
@@ -43,27 +43,27 @@ class Faults:
 
     def __init__(self) -> None:
         self._active: dict[FaultKind, Fault] = {}
-        self._random = random.Random(0)  # noqa: S311  to be the same each time
+        self._random = random.Random(0)  # noqa: S311  deterministic
 
     def __iter__(self) -> Iterator[Fault]:
-        """What is switched on."""
+        """The active faults."""
         return iter(self._active.values())
 
     def set(self, fault: Fault) -> None:
-        """Switch a fault on, or off with `remaining` 0."""
+        """Add a fault, or remove it with `remaining` 0."""
         self._active[fault.kind] = fault
-        self._drop_if_spent(fault)
+        self._remove_if_used_up(fault)
 
     def consume(self, kind: FaultKind) -> bool:
-        """Whether the fault hits this time; that uses one of its strikes."""
+        """Whether the fault applies to this request; counts `remaining` down."""
         fault = self._active.get(kind)
         if fault is None or self._random.random() >= fault.probability:
             return False
         if fault.remaining is not None:
             fault.remaining -= 1
-            self._drop_if_spent(fault)
+            self._remove_if_used_up(fault)
         return True
 
-    def _drop_if_spent(self, fault: Fault) -> None:
+    def _remove_if_used_up(self, fault: Fault) -> None:
         if fault.remaining is not None and fault.remaining <= 0:
             del self._active[fault.kind]

@@ -1,10 +1,10 @@
-"""What one simulated shop sells, in memory: read by id or by page, changed by hand or by the passing of time."""
+"""A simulated shop's inventory in memory: read by id or by page, changed by hand or by the tick."""
 
 import random
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
@@ -19,7 +19,7 @@ _RESTOCK_SHARE: Final = 0.2
 
 @dataclass(slots=True)
 class Variant:
-    """A variant as it is now; `by_hand` once somebody changed it, and the tick then leaves it alone."""
+    """The current state of a variant; the tick skips it once it was changed `by_hand`."""
 
     variant_id: int
     product_id: int
@@ -39,54 +39,54 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class VariantChange:
-    """What to set on a variant by hand: its own fields by name, and whether its product is sold."""
+    """A manual change of a variant: its fields by name, and whether its product is active."""
 
     fields: Mapping[str, object]
     product_active: bool | None = None
 
 
 class Inventory:
-    """One shop's variants. Ids come in ascending order; deleted variants keep their place but are not found."""
+    """One shop's variants, with ids in ascending order. Deleted variants are kept for `find_or_deleted`."""
 
     def __init__(self, shop: DemoShop, products: int, seed: int, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._random = random.Random(f"tick:{seed}:{shop.domain}")  # noqa: S311  demo data
         self._cents = Decimal(1) if shop.currency == "JPY" else Decimal("0.01")
-        self._all = {v.variant_id: self._new_variant(v) for v in catalogue(shop, products, seed)}
+        self._variants = {v.variant_id: self._new_variant(v) for v in catalogue(shop, products, seed)}
         self._by_product: defaultdict[int, list[int]] = defaultdict(list)
-        self._by_item = {v.inventory_item_id: v.variant_id for v in self._all.values()}
-        for variant in self._all.values():
+        self._by_item = {v.inventory_item_id: v.variant_id for v in self._variants.values()}
+        for variant in self._variants.values():
             self._by_product[variant.product_id].append(variant.variant_id)
         self._inactive: set[int] = set()
 
     def find(self, variant_id: int) -> Variant | None:
-        """The variant, unless it was deleted or never was."""
-        variant = self._all.get(variant_id)
+        """The variant; None if unknown or deleted."""
+        variant = self._variants.get(variant_id)
         return variant if variant and not variant.deleted else None
 
     def find_by_inventory_item(self, inventory_item_id: int) -> Variant | None:
-        """The variant that an inventory item belongs to."""
+        """The variant of an inventory item; None if unknown or deleted."""
         return self.find(self._by_item.get(inventory_item_id, 0))
 
     def find_or_deleted(self, variant_id: int) -> Variant | None:
-        """The variant even if it was deleted."""
-        return self._all.get(variant_id)
+        """The variant, even if deleted; None if unknown."""
+        return self._variants.get(variant_id)
 
     def variant_ids(self, product_id: int | None = None) -> list[int]:
-        """Ids of what is sold, of one product or of all."""
-        ids: Sequence[int] = list(self._all) if product_id is None else self._by_product.get(product_id, [])
-        return [number for number in ids if not self._all[number].deleted]
+        """Ids of the variants of one product or of all."""
+        ids: Sequence[int] = list(self._variants) if product_id is None else self._by_product.get(product_id, [])
+        return [number for number in ids if not self._variants[number].deleted]
 
     def product_ids(self) -> list[int]:
-        """Ids of products that have a variant left."""
+        """Ids of products with at least one variant."""
         return [product for product in self._by_product if self.variant_ids(product)]
 
     def is_active(self, product_id: int) -> bool:
-        """Whether the product is sold, or else a draft."""
+        """Whether the product is active; otherwise it is a draft."""
         return product_id not in self._inactive
 
     def change(self, variant: Variant, change: VariantChange) -> None:
-        """Change it by hand."""
+        """Change a variant by hand."""
         for name, value in change.fields.items():
             setattr(variant, name, value.quantize(self._cents) if isinstance(value, Decimal) else value)
         if change.product_active is not None:
@@ -94,9 +94,9 @@ class Inventory:
         variant.by_hand, variant.updated_at = True, self._now()
 
     def tick(self) -> None:
-        """Sell, restock or reprice a few variants that nobody changed by hand."""
-        free = [variant for variant in self._all.values() if not (variant.by_hand or variant.deleted)]
-        for variant in self._random.sample(free, min(_CHANGES_PER_TICK, len(free))):
+        """Sell, restock or reprice some variants that were not changed by hand."""
+        candidates = [variant for variant in self._variants.values() if not (variant.by_hand or variant.deleted)]
+        for variant in self._random.sample(candidates, min(_CHANGES_PER_TICK, len(candidates))):
             self._change_randomly(variant)
 
     def _change_randomly(self, variant: Variant) -> None:
@@ -110,20 +110,9 @@ class Inventory:
         variant.updated_at = self._now()
 
     def _new_variant(self, v: CatalogueVariant) -> Variant:
-        return Variant(
-            variant_id=v.variant_id,
-            product_id=v.product_id,
-            inventory_item_id=v.inventory_item_id,
-            handle=v.handle,
-            product_title=v.product_title,
-            variant_title=v.variant_title,
-            price=v.price,
-            compare_at_price=v.compare_at_price,
-            tracked=v.tracked,
-            quantity=v.quantity,
-            policy=v.policy,
-            updated_at=self._now(),
-        )
+        fields = asdict(v)
+        del fields["image"]
+        return Variant(**fields, updated_at=self._now())
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)

@@ -1,6 +1,6 @@
-"""A shop's stock as GraphQL objects: dictionaries by field name, with functions for what is only looked up if asked.
+"""A shop's inventory as GraphQL objects: dictionaries by field name, with functions for lazy fields.
 
-`graphql-core` calls a function found in a field with the resolver's `info` and the field's arguments.
+`graphql-core` calls such a function with the resolver's `info` and the field's arguments.
 """
 
 import base64
@@ -22,14 +22,14 @@ Node = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The context of a bulk execution: its root connection yields these positions, the connections below everything."""
+    """Context of a bulk execution: the root connection yields this range, nested connections yield everything."""
 
     start: int
     size: int
 
 
 class Nodes:
-    """The objects of one shop's stock."""
+    """The GraphQL objects of one shop's inventory."""
 
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory

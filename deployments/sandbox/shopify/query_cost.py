@@ -1,8 +1,8 @@
-"""What a GraphQL document costs, before and after it ran, and whether its arguments are within Shopify's limits.
+"""Requested and actual cost of a GraphQL document, and Shopify's limits on its arguments.
 
-https://shopify.dev/docs/api/usage/limits#cost-calculation names the parts: an object costs 1, a scalar 0, a mutation
-10, an interface its dearest type, a connection what its `first` allows. For the connection itself 2 points are charged
-here, as Shopify's engineers described it; what they charge today is not published, and at times less.
+https://shopify.dev/docs/api/usage/limits#cost-calculation defines it: an object costs 1, a scalar 0, a mutation 10,
+an interface its most expensive type, a connection the objects that its `first` allows. The connection itself costs 2
+here, as described by Shopify's engineers; the current value is not published and sometimes less.
 """
 
 import re
@@ -39,7 +39,11 @@ _GLOBAL_ID: Final = re.compile(r"gid://shopify/[A-Za-z]+/[0-9]+(\?.*)?")
 
 
 class QueryCost:
-    """One valid document with its variables; `ErrorResponse` where these do not fit."""
+    """Cost of a valid document with its variables.
+
+    Raises:
+        ErrorResponse: The variables are invalid.
+    """
 
     def __init__(self, document: DocumentNode, variables: Mapping[str, Any]) -> None:
         parts = document.definitions
@@ -52,10 +56,10 @@ class QueryCost:
         self._variables = coerced
 
     def requested(self) -> int:
-        """The most it can cost.
+        """The maximal cost.
 
         Raises:
-            ErrorResponse: It is more than a query may cost, or an argument is out of Shopify's bounds.
+            ErrorResponse: The cost or an argument exceeds Shopify's limit.
         """
         points = self._requested(self._operation.selection_set, self._root)
         if points > MAX_POINTS:
@@ -63,17 +67,17 @@ class QueryCost:
         return points
 
     def actual(self, data: Mapping[str, Any]) -> int:
-        """What the objects in its result cost."""
+        """The cost of the objects in the result."""
         return self._actual(self._operation.selection_set, self._root, data)
 
     def root_fields(self) -> list[tuple[FieldNode, GraphQLObjectType]]:
-        """The operation's own fields, with the root type."""
+        """The fields of the operation, with the root type."""
         return [(field, self._root) for field, _ in self.fields(self._operation.selection_set, self._root)]
 
     def fields(
         self, selections: SelectionSetNode | None, parent: GraphQLCompositeType
     ) -> Iterator[tuple[FieldNode, GraphQLCompositeType]]:
-        """The selected fields with fragments laid flat, each with the type that its fragment is on."""
+        """The selected fields with fragments expanded, each with the type condition of its fragment."""
         for selection in selections.selections if selections else ():
             if isinstance(selection, FieldNode):
                 if not selection.name.value.startswith("__"):
@@ -110,7 +114,7 @@ class QueryCost:
         below = self._requested(field.selection_set, type_)
         if type_.name.endswith("Connection"):
             return _CONNECTION + _page_size(arguments) * below
-        return len(arguments.get("ids", (None,))) * (_own(type_) + below)
+        return len(arguments.get("ids", (None,))) * (_object_cost(type_) + below)
 
     def _arguments(self, field: FieldNode, owner: GraphQLObjectType) -> dict[str, Any]:
         try:
@@ -137,7 +141,7 @@ class QueryCost:
                 points += _MUTATION
                 continue
             points += sum(
-                _own(cast("GraphQLCompositeType", inner))
+                _object_cost(cast("GraphQLCompositeType", inner))
                 + self._actual(field.selection_set, cast("GraphQLCompositeType", inner), one)
                 for one in (value if isinstance(value, list) else [value])
                 if one is not None
@@ -145,7 +149,7 @@ class QueryCost:
         return points
 
 
-def _own(type_: GraphQLCompositeType) -> int:
+def _object_cost(type_: GraphQLCompositeType) -> int:
     if type_.name.endswith("Connection"):
         return _CONNECTION
     return 0 if _FREE.search(type_.name) else 1

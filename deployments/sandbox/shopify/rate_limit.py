@@ -1,4 +1,4 @@
-"""A shop's bucket of points, and the counters that tests and demonstrations read."""
+"""A shop's rate limit and its request counters."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from deployments.sandbox.shopify.error_response import ErrorResponse
 
 @dataclass(slots=True)
 class Counters:
-    """What a shop was asked since the simulator started."""
+    """Requests to a shop since the start of the simulator."""
 
     requests: int = 0
     throttled: int = 0
@@ -19,7 +19,7 @@ class Counters:
 
 
 class LeakyBucket:
-    """Points that come back at a steady rate: https://shopify.dev/docs/api/usage/limits#the-leaky-bucket-algorithm."""
+    """Leaky bucket: https://shopify.dev/docs/api/usage/limits#the-leaky-bucket-algorithm."""
 
     def __init__(self, points_per_second: int, clock: Callable[[], float], *, enabled: bool) -> None:
         self.enabled = enabled
@@ -27,13 +27,13 @@ class LeakyBucket:
         self._rate = points_per_second
         self._clock = clock
         self._available = float(self.maximum)
-        self._counted_at = clock()
+        self._restored_at = clock()
 
     def take(self, requested: int) -> None:
-        """Take the requested cost before execution.
+        """Take the requested cost before the execution.
 
         Raises:
-            ErrorResponse: THROTTLED; nothing was taken.
+            ErrorResponse: THROTTLED: there are not enough points; none were taken.
         """
         self._restore()
         if self.enabled and requested > self._available:
@@ -41,16 +41,16 @@ class LeakyBucket:
         self._available -= requested if self.enabled else 0
 
     def refund(self, points: int) -> None:
-        """Give back what the query did not cost after all."""
+        """Return the difference between the requested and the actual cost."""
         self._available = min(self.maximum, self._available + points)
 
     def drain(self) -> None:
-        """Leave nothing, as if another query had just taken it all."""
+        """Take all points, as if by another query."""
         self._restore()
         self._available = 0.0
 
     def cost(self, requested: int, actual: int | None) -> dict[str, object]:
-        """`extensions.cost` of an answer."""
+        """`extensions.cost` of a response."""
         self._restore()
         status = {
             "maximumAvailable": float(self.maximum),
@@ -61,5 +61,5 @@ class LeakyBucket:
 
     def _restore(self) -> None:
         now = self._clock()
-        self._available = min(self.maximum, self._available + (now - self._counted_at) * self._rate)
-        self._counted_at = now
+        self._available = min(self.maximum, self._available + (now - self._restored_at) * self._rate)
+        self._restored_at = now

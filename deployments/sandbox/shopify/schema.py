@@ -1,4 +1,4 @@
-"""The simulator's schema, and documents checked against it."""
+"""The simulator's GraphQL schema, and validation of documents."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -13,10 +13,10 @@ SCHEMA: Final[GraphQLSchema] = build_schema(Path(__file__).with_name("schema.gra
 
 @lru_cache(maxsize=256)
 def parse_and_validate(document: str) -> DocumentNode:
-    """The parsed document.
+    """Parse and validate a document; cached.
 
     Raises:
-        ErrorResponse: It is not GraphQL, or asks for what the schema does not have.
+        ErrorResponse: The document is invalid.
     """
     try:
         parsed = parse(document)

@@ -1,4 +1,4 @@
-"""One simulated shop: its stock, points, faults and bulk operations, and its answer to a GraphQL request."""
+"""One simulated shop: inventory, rate limit, faults and bulk operations, and the execution of GraphQL requests."""
 
 import asyncio
 import secrets
@@ -23,12 +23,12 @@ _UNFINISHED: Final = frozenset({"CREATED", "RUNNING"})
 
 
 class SimulatedShop:
-    """What stands behind one shop's Admin API."""
+    """The state of one shop and its GraphQL execution."""
 
     def __init__(
         self, demo: DemoShop, inventory: Inventory, bucket: LeakyBucket, clock: Callable[[], float], bulk_seconds: float
     ) -> None:
-        """`bulk_seconds` is how long a bulk operation waits before it runs."""
+        """`bulk_seconds` is the delay before a bulk operation runs."""
         self.demo = demo
         self.inventory = inventory
         self.bucket = bucket
@@ -40,8 +40,8 @@ class SimulatedShop:
         self._bulk_seconds = bulk_seconds
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def answer(self, query: str, variables: Mapping[str, Any], downloads: str) -> dict[str, Any]:
-        """The JSON answer to a GraphQL request; `downloads` is the address under which files are offered."""
+    def execute(self, query: str, variables: Mapping[str, Any], downloads: str) -> dict[str, Any]:
+        """Execute a GraphQL request; returns the JSON response. `downloads` is the base URL of bulk files."""
         self.counters.requests += 1
         try:
             return self._execute(query, variables, downloads)
@@ -50,7 +50,7 @@ class SimulatedShop:
             return error.body
 
     def file(self, key: str) -> bytes | None:
-        """A finished bulk operation's file, by the last part of its URL."""
+        """The file of a completed bulk operation, by the last segment of its URL."""
         matches = [done for done in self.bulk_operations if done.url and done.url.endswith(f"/{key}")]
         return bytes(matches[0].content) if matches else None
 

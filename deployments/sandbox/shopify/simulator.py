@@ -1,4 +1,4 @@
-"""All simulated shops with what they share: tokens, time, and the tick that changes their stock."""
+"""All simulated shops, with their tokens and the tick that changes their stock."""
 
 import asyncio
 import time
@@ -13,33 +13,33 @@ from deployments.sandbox.shopify.rate_limit import LeakyBucket
 from deployments.sandbox.shopify.shop import SimulatedShop
 
 API_KEY = "wishcraft-sandbox"
-API_SECRET = "wishcraft-sandbox-secret-of-more-than-32-bytes"  # noqa: S105  it opens nothing but the simulator
+API_SECRET = "wishcraft-sandbox-secret-of-more-than-32-bytes"  # noqa: S105  valid only for the simulator
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to set the simulator up."""
+    """Options of the simulator."""
 
     products: int = 160
-    """Products per shop, about two variants each."""
+    """Products per shop, with about two variants each."""
     seed: int = 2026
     rate_limited: bool = True
     tick_seconds: float | None = None
-    """Seconds between changes of stock; None is never."""
+    """Seconds between changes of stock; None: no changes."""
     state: Path | None = None
-    """Where to keep tokens."""
+    """File that keeps the issued tokens."""
     api_key: str = API_KEY
     api_secret: str = API_SECRET
     bulk_seconds: float = 0.0
-    """How long a bulk operation waits before it runs."""
+    """Delay before a bulk operation runs."""
     hang_seconds: float = 60.0
-    """How long the timeout fault keeps a client waiting."""
+    """Delay of the timeout fault."""
     clock: Callable[[], float] = time.time
-    """Epoch seconds."""
+    """Returns epoch seconds."""
 
 
 class Simulator:
-    """What the application serves."""
+    """The shops and their shared state."""
 
     def __init__(self, options: Options) -> None:
         self.api_key = options.api_key
@@ -59,7 +59,7 @@ class Simulator:
         }
 
     async def run_ticks(self) -> None:
-        """Change a little stock of every shop now and then, for ever."""
+        """Change some variants of every shop each `tick_seconds`, forever."""
         while self.tick_seconds:
             await asyncio.sleep(self.tick_seconds)
             for shop in self.shops.values():

@@ -16,10 +16,11 @@ from wishcraft.errors import CacheUnavailable
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.registries import write as write_module
 from wishcraft.services.registries.reader import RegistryReader
-from wishcraft.services.registries.write import OnCacheDown, registry_write, replay_invalidations
+from wishcraft.services.registries.write import OnCacheDown, recover, registry_write, replay_invalidations
 from wishcraft.settings import Settings
 from wishcraft.store import registries
 from wishcraft.store.audit_log import Actor
+from wishcraft.store.engine import Database
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
@@ -280,3 +281,16 @@ async def test_replaying_invalidations_twice_informs_redis_once(
 ) -> None:
     demo.execute("INSERT INTO pending_invalidations VALUES (%s, %s, 7)", [shop.id, registry[1]])
     assert [await replay_invalidations(resources) for _ in range(2)] == [1, 0]
+
+
+async def test_recovery_ends_without_a_replay_if_postgresql_is_unavailable(
+    resources: Resources, demo: Demo, shop: ShopRef, registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    demo.execute("INSERT INTO pending_invalidations VALUES (%s, %s, 7)", [shop.id, registry[1]])
+    nowhere = Database("postgresql+psycopg://nobody@127.0.0.1:1/none")
+    await recover(replace(resources, db=nowhere))
+    await nowhere.close()
+    assert "check-invariants" in caplog.text
+    assert pending(demo) == [(registry[1], 7)]
+    await recover(resources)
+    assert pending(demo) == []

@@ -55,7 +55,7 @@ async def _check_pending(resources: Resources, shop_id: int, *, repair: bool) ->
         return {"marks_left": len(overdue)}
     await replay_invalidations(resources)
     left = await _find_pending(resources, shop_id, PENDING_FOR)
-    await _audit(resources, shop_id, "cache.told", sorted(overdue - left))
+    await _audit(resources, shop_id, "cache.invalidation_replayed", sorted(overdue - left))
     return {"marks_repaired": len(overdue - left), "marks_left": len(left)}
 
 

@@ -64,7 +64,7 @@ async def remove_item(resources: Resources, change: ChangeRequest, item_id: int)
 
 
 async def _find_added(resources: Resources, key: IdempotencyKey) -> int | None:
-    """The item that an earlier request added: Shopify is not asked again, and If-Match may be outdated by then."""
+    """The item that an earlier request added: Shopify is not queried again, and If-Match may be outdated by then."""
     async with resources.db.autocommit() as session:
         stored = await idempotency.find_result(session, key)
     return int(replay(stored)) if stored else None

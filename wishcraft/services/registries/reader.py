@@ -1,4 +1,4 @@
-"""Reading registries through the cache, and refilling it. Every byte of a registry that a guest sees is made here."""
+"""Reads registries through the cache, and refills it. Builds the JSON body of a registry."""
 
 import asyncio
 from collections import defaultdict

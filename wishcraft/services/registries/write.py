@@ -1,8 +1,8 @@
 """`registry_write`: the one way to change what a guest can see of a registry.
 
-It locks, bumps versions, invalidates, commits, refills and publishes, in that order; no other module does any of these
-(a test holds this). Decision 2 argues why the order keeps the cache coherent, decision 11 why a write may go through
-while Redis does not answer.
+It locks, bumps versions, invalidates, commits, refills and calls `Resources.after_write`, in that order; no other
+module does any of these, which a test enforces. Decision 2 argues why the order keeps the cache coherent, decision 11
+why a write may go through while Redis does not answer.
 """
 
 import logging
@@ -51,7 +51,7 @@ class RegistryWrite:
             await audit_log.record(self.session, self.actor, action, "registry", str(registry_id), details)
 
     async def bump_versions(self) -> dict[str, int]:
-        """Raise the versions of what changed; by slug. A deleted registry counts as one version on."""
+        """Raise the versions of what changed; by slug. For a deleted registry: its last version plus 1."""
         ids, shop_id = list(self._changed), self.actor.shop_id
         if not ids:
             return {}
@@ -67,7 +67,7 @@ async def registry_write(
     """Write to registries of the actor's shop in one transaction; leaving the block commits, an exception rolls back.
 
     Args:
-        resources: The stores; `after_write` is called once the versions are committed and refilled.
+        resources: The stores; `after_write` is called after the commit, whether or not the refill succeeded.
         actor: Who writes, in which shop.
         registry_ids: Registries to lock, in the order of their ids, before the block runs.
         on_cache_down: `record` for people, who must not wait for Redis; `refuse` for jobs, which are retried.
@@ -82,15 +82,15 @@ async def registry_write(
             write.locked = await registries.lock(write.session, actor.shop_id, registry_ids)
         yield write
         versions = await write.bump_versions()
-        informed = await _invalidate(resources, write, versions, on_cache_down)
+        invalidated = await _invalidate(resources, write, versions, on_cache_down)
     if versions:
-        await _finish(resources, actor.shop_id, versions, informed=informed, on_cache_down=on_cache_down)
+        await _finish(resources, actor.shop_id, versions, invalidated=invalidated, on_cache_down=on_cache_down)
 
 
 async def _invalidate(
     resources: Resources, write: RegistryWrite, versions: Mapping[str, int], on_cache_down: OnCacheDown
 ) -> bool:
-    """Set the floors in Redis, or record that Redis has yet to be informed; whether it was."""
+    """Invalidate in Redis, or record pending invalidations. Returns whether Redis was invalidated."""
     try:
         await resources.cache.invalidate(write.actor.shop_id, versions)
     except CacheUnavailable:
@@ -102,10 +102,10 @@ async def _invalidate(
 
 
 async def _finish(
-    resources: Resources, shop_id: int, versions: Mapping[str, int], *, informed: bool, on_cache_down: OnCacheDown
+    resources: Resources, shop_id: int, versions: Mapping[str, int], *, invalidated: bool, on_cache_down: OnCacheDown
 ) -> None:
-    """Refill the cache after the commit, and publish the new versions."""
-    if not informed and resources.redis.breaker:
+    """After the commit: refill the cache and call the hook."""
+    if not invalidated and resources.redis.breaker:
         # A recovery that is under way may have looked for pending invalidations before this one was committed.
         resources.redis.breaker.open()
     try:
@@ -210,7 +210,8 @@ async def recover(resources: Resources) -> None:
     except CacheUnavailable:
         raise
     except Exception:  # noqa: BLE001  it is logged
-        # Readers need Redis all the more while PostgreSQL does not answer.
+        # The breaker closes nevertheless: while PostgreSQL does not answer, cached registries are all that can be read.
         _log.exception(
-            "Pending invalidations could not be read from PostgreSQL; the next cache-warm replaces old entries"
+            "Pending invalidations could not be read from PostgreSQL; cached registries may be outdated until "
+            "check-invariants replays them"
         )

@@ -41,7 +41,7 @@ from wishcraft.store.shops import ShopRef
 
 REGISTRIES_AT_ONCE: Final = 500
 SENDS_AT_ONCE: Final = 4
-"""Size of a batch. A run that is killed leaves at most so many reminders of which the outcome is unknown."""
+"""Size of a batch. A killed run leaves at most this many reminders with an unknown outcome."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Who asks for what: the registries that anybody may read, callers of each kind, and the text of their requests."""
+"""HTTP requests of the benchmark: public registries, callers of each kind, and the request texts."""
 
 import random
 import secrets
@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import orjson
 from psycopg import Connection
 
-from wishcraft.domain.api_keys import make_key
+from deployments.sandbox.demo import add_key
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.registries import RegistryStatus, Visibility, access_level
 from wishcraft.settings import Settings
@@ -19,7 +19,7 @@ from wishcraft.shopify.signatures import canonical, sign
 
 KEYS: Final = 30
 SIGNED: Final = 51
-"""Of all shops together: guests whose pages ask again and again under one signature."""
+"""Signed queries, over all shops: a guest's page repeats its requests with the same signature."""
 _FIRST_CUSTOMER: Final = 9_000_000_000_000
 _LISTED: Final = 20
 
@@ -27,13 +27,10 @@ _TARGETS: Final = """
 SELECT r.shop_id, s.domain, r.id, r.slug, r.visibility, r.status
 FROM registries r JOIN shops s ON s.id = r.shop_id ORDER BY r.id
 """
-_ADD_KEY: Final = """
-INSERT INTO api_keys (shop_id, name, prefix, key_hash, scopes) VALUES (%s, 'benchmark', %s, %s, '{read,write}')
-"""
 
 
 class Target(NamedTuple):
-    """A registry that anybody may read."""
+    """A public registry."""
 
     shop_id: int
     domain: str
@@ -42,50 +39,50 @@ class Target(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Where it is read."""
+        """Path of the registry."""
         return f"/api/registries/{self.slug}"
 
 
 @dataclass(frozen=True)
-class Calls:
-    """The requests, one for each of the targets unless a method says otherwise."""
+class RequestFactory:
+    """Builds request texts, one per target unless a method says otherwise."""
 
     targets: Sequence[Target]
     keys: dict[int, list[str]]
-    """By shop."""
+    """API keys by shop."""
     secret: str
 
     def by_key(self) -> list[str]:
-        """Reads by shops' servers."""
+        """Reads with an API key."""
         return [request("GET", each.path, self._key(each, n)) for n, each in enumerate(self.targets)]
 
     def signed_paths(self) -> list[str]:
-        """The targets' paths, each with one of its shop's signatures, which hold for some minutes from now."""
+        """The targets' paths with signed queries, which are valid for some minutes."""
         domains = sorted({each.domain for each in self.targets})
-        each_one = SIGNED // len(domains)
-        queries = {domain: self._queries(domain, each_one) for domain in domains}
-        return [f"{each.path}?{queries[each.domain][n % each_one]}" for n, each in enumerate(self.targets)]
+        per_shop = SIGNED // len(domains)
+        queries = {domain: self._queries(domain, per_shop) for domain in domains}
+        return [f"{each.path}?{queries[each.domain][n % per_shop]}" for n, each in enumerate(self.targets)]
 
     def signed(self) -> list[str]:
-        """Reads by guests, as Shopify's app proxy passes them on."""
+        """Reads by guests, as Shopify's app proxy forwards them."""
         return [request("GET", path) for path in self.signed_paths()]
 
     def conditional(self, etags: Sequence[str]) -> list[str]:
-        """The guests' reads once more, when they have what has these tags."""
+        """Conditional reads by guests with these entity tags."""
         paths = self.signed_paths()
         return [request("GET", path, {"If-None-Match": etag}) for path, etag in zip(paths, etags, strict=True)]
 
     def lists(self) -> list[str]:
-        """A shop's first page."""
+        """First page of a shop's registries."""
         path = f"/api/registries?limit={_LISTED}"
         return [request("GET", path, self._key(each, n)) for n, each in enumerate(self.targets)]
 
     def creations(self, count: int) -> list[str]:
-        """As many new registries, each of another customer."""
+        """Creations of `count` registries, each by another customer."""
         return [self._creation(self.targets[n % len(self.targets)], n) for n in range(count)]
 
     def _creation(self, target: Target, number: int) -> str:
-        wanted = {
+        payload = {
             "title": f"Wedding No. {number}",
             "event_type": "wedding",
             "event_date": f"{time.gmtime().tm_year + 1}-06-01",
@@ -97,7 +94,7 @@ class Calls:
             "Idempotency-Key": secrets.token_hex(16),
             "Content-Type": "application/json",
         }
-        return request("POST", "/api/registries", headers, orjson.dumps(wanted).decode())
+        return request("POST", "/api/registries", headers, orjson.dumps(payload).decode())
 
     def _key(self, target: Target, number: int) -> dict[str, str]:
         keys = self.keys[target.shop_id]
@@ -108,25 +105,25 @@ class Calls:
         return [signed_query(domain, _FIRST_CUSTOMER + n, now - n, self.secret) for n in range(count)]
 
 
-def make_calls(connection: Connection[tuple[Any, ...]], settings: Settings) -> Calls:
-    """The calls for what is in the database, which is given keys for them; in an order that mixes the shops."""
-    found = connection.execute(_TARGETS).fetchall()
-    targets = [Target(*row) for *row, seen_by, status in found if _is_open(seen_by, status)]
+def make_request_factory(connection: Connection[tuple[Any, ...]], settings: Settings) -> RequestFactory:
+    """Create API keys in the database and return the requests for its public registries, shops mixed."""
+    rows = connection.execute(_TARGETS).fetchall()
+    targets = [Target(*row) for *row, visibility, status in rows if _is_public(visibility, status)]
     random.Random(2026).shuffle(targets)  # noqa: S311  the same order each time
     shop_ids = sorted({each.shop_id for each in targets})
-    keys = {shop_id: [_add_key(connection, shop_id) for _ in range(KEYS // len(shop_ids))] for shop_id in shop_ids}
-    return Calls(targets, keys, settings.shopify_api_secret.get_secret_value())
+    keys = {shop_id: [add_key(connection, shop_id).key for _ in range(KEYS // len(shop_ids))] for shop_id in shop_ids}
+    return RequestFactory(targets, keys, settings.shopify_api_secret.get_secret_value())
 
 
 def request(method: str, path: str, headers: dict[str, str] | None = None, body: str = "") -> str:
-    """The text of the request, with no more headers than it needs; ASCII alone."""
+    """The text of an HTTP/1.1 request with the minimal headers; ASCII only."""
     lines = {"Host": "127.0.0.1", **(headers or {}), **({"Content-Length": str(len(body))} if body else {})}
     head = "\r\n".join([f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in lines.items())])
     return f"{head}\r\n\r\n{body}"
 
 
 def signed_query(domain: str, customer_id: int, timestamp: int, secret: str) -> str:
-    """A query string as Shopify signs it for a customer who is logged in."""
+    """A query string signed as by Shopify for a logged-in customer."""
     fields = [
         ("shop", domain),
         ("logged_in_customer_id", str(customer_id)),
@@ -136,11 +133,5 @@ def signed_query(domain: str, customer_id: int, timestamp: int, secret: str) -> 
     return urlencode([*fields, ("signature", sign(canonical(fields), secret))])
 
 
-def _is_open(visibility: str, status: str) -> bool:
+def _is_public(visibility: str, status: str) -> bool:
     return access_level(Visibility(visibility), RegistryStatus(status)) is AccessLevel.OPEN
-
-
-def _add_key(connection: Connection[tuple[Any, ...]], shop_id: int) -> str:
-    new = make_key(secrets.token_bytes(38))
-    connection.execute(_ADD_KEY, [shop_id, new.prefix, new.digest])
-    return new.key

@@ -1,17 +1,17 @@
-"""The answers as they lie in Redis for those peers that pass them on as they are: a tag, then the body."""
+"""Format of responses in Redis for the peers that forward bytes: an entity tag, then the body."""
 
 from hashlib import blake2b
 from typing import Final
 
 TAG_SIZE: Final = 16
-"""Characters of the entity tag."""
+"""Length of the entity tag in characters."""
 
 
 def stored_key(domain: str, slug: str) -> str:
-    """Where one lies."""
+    """The Redis key of a response."""
     return f"bench:{domain}:{slug}"
 
 
 def stored_value(body: bytes) -> bytes:
-    """What lies there."""
+    """The Redis value of a response."""
     return blake2b(body, digest_size=TAG_SIZE // 2).hexdigest().encode() + body

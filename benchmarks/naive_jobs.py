@@ -1,4 +1,4 @@
-"""The jobs as one writes them first: rows as objects, one query, one request and one command each. A measure only."""
+"""Naive implementations of the jobs, for comparison: ORM objects, one query, request and command per row."""
 
 import json
 from collections.abc import Iterable
@@ -16,27 +16,27 @@ from wishcraft.store.schema import Registry, RegistryItem, Shop
 from wishcraft.store.shops import ShopRef
 
 SAMPLE: Final = 2_000
-"""Of each shop: what is done one by one takes as long for the last as for the first."""
+"""Registries per shop; the cost per registry does not depend on the number."""
 
 
 async def warm(resources: Resources, redis: Redis, shop: ShopRef) -> int:
-    """Each registry's rows as objects, its answer with `json`, one command to store it."""
+    """Load each registry as ORM objects, encode it with `json`, store it with one command."""
     async with resources.db.repeatable_read() as session:
         row = (await session.scalars(select(Shop).where(Shop.id == shop.id))).one()
         active = select(Registry).where(Registry.shop_id == shop.id, Registry.status == RegistryStatus.ACTIVE)
         registries = list(await session.scalars(active.limit(SAMPLE)))
         for registry in registries:
             items = await session.scalars(select(RegistryItem).where(RegistryItem.registry_id == registry.id))
-            answer = json.dumps(_answer(row, registry, items))
+            answer = json.dumps(_payload(row, registry, items))
             await redis.set(f"naive:{shop.id}:{registry.slug}", answer, ex=3600)
     return len(registries)
 
 
 async def sync(resources: Resources, shop: ShopRef) -> int:
-    """Each item as an object, one request for its variant, one transaction."""
+    """For each item: one ORM object, one Shopify request, one transaction."""
     async with resources.db.repeatable_read() as session:
-        wished = select(RegistryItem.id).join(Registry, Registry.id == RegistryItem.registry_id)
-        active = wished.where(RegistryItem.shop_id == shop.id, Registry.status == RegistryStatus.ACTIVE)
+        item_ids = select(RegistryItem.id).join(Registry, Registry.id == RegistryItem.registry_id)
+        active = item_ids.where(RegistryItem.shop_id == shop.id, Registry.status == RegistryStatus.ACTIVE)
         ids = list(await session.scalars(active.limit(SAMPLE // 10)))
     for item_id in ids:
         async with resources.db.transaction() as session:
@@ -47,7 +47,7 @@ async def sync(resources: Resources, shop: ShopRef) -> int:
     return len(ids)
 
 
-def _answer(shop: Shop, registry: Registry, items: Iterable[RegistryItem]) -> dict[str, Any]:
+def _payload(shop: Shop, registry: Registry, items: Iterable[RegistryItem]) -> dict[str, Any]:
     facts = RegistryFacts(
         registry.id, registry.slug, registry.version, registry.title, registry.description,
         registry.event_type, registry.event_date, registry.customer_first_name, registry.visibility,

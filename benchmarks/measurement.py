@@ -1,4 +1,4 @@
-"""One stage of the benchmark, measured in a process of its own, so that its memory and its CPU time are its own."""
+"""Measurement of one benchmark stage in a separate process, which isolates its memory and CPU time."""
 
 import subprocess
 import sys
@@ -10,12 +10,12 @@ from typing import Any
 
 import orjson
 
-from benchmarks.servers import Running
+from benchmarks.servers import Servers
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """How many of what in how long; `cpu` is of the measured process alone, `requests` those to Shopify."""
+    """Units processed and their cost; `cpu` in seconds of the measured process, `requests` to the simulated Shopify."""
 
     count: int
     seconds: float
@@ -25,18 +25,18 @@ class Measurement:
 
     @property
     def rate(self) -> float:
-        """How many a second."""
+        """Units per second."""
         return self.count / self.seconds
 
 
 async def measure(work: Callable[[], Awaitable[int]]) -> Measurement:
-    """Do the work, which says how many of its things it did."""
+    """Run the work and measure it; the work returns its number of units."""
     wall, cpu = time.perf_counter(), time.process_time()
     count = await work()
     return Measurement(count, time.perf_counter() - wall, time.process_time() - cpu, _peak_mib())
 
 
-def measure_apart(stage: str, servers: Running) -> Measurement:
+def measure_in_process(stage: str, servers: Servers) -> Measurement:
     """Run the stage of `benchmarks.stages` with this name in a new process."""
     before = servers.shopify_requests()
     command = [sys.executable, "-m", "benchmarks.stages", stage]
@@ -46,12 +46,12 @@ def measure_apart(stage: str, servers: Running) -> Measurement:
 
 
 def as_json(measurement: Measurement) -> str:
-    """What the process of a stage prints."""
+    """The measurement as the JSON that a stage's process prints."""
     return orjson.dumps(asdict(measurement)).decode()
 
 
 def _peak_mib() -> float:
-    """The most memory this process has held; `ru_maxrss` would count its parent's before the start."""
+    """Peak memory of this process. `ru_maxrss` would include the parent's memory before exec."""
     status = Path("/proc/self/status").read_text()
     [line] = [line for line in status.splitlines() if line.startswith("VmHWM:")]
     return int(line.split()[1]) / 1024

@@ -1,4 +1,4 @@
-"""How the peers in Python know a guest: by the API's own check of the signature, made for each request."""
+"""FastAPI dependency of the Python peers: the API's check of Shopify's signature, per request."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Final
@@ -12,7 +12,7 @@ _SECRETS: Final = [settings().shopify_api_secret.get_secret_value()]
 
 
 async def verified_shop(request: Request) -> str:
-    """The domain of the shop for which Shopify signed the request."""
+    """The shop of the signed request; 401 if the signature is invalid."""
     identity = verify_proxy_query(request.scope["query_string"], _SECRETS, datetime.now(UTC))
     if identity is None:
         raise HTTPException(401)

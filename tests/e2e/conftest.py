@@ -55,7 +55,7 @@ def stack() -> Iterator[dict[str, Any]]:
 def page() -> Iterator[Page]:
     """A page of headless Chromium."""
     if CHROMIUM is None:
-        skip_or_fail("Chromium is not installed: install the package chromium")
+        skip_or_fail("chromium", "Chromium is not installed: install the package chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1400, "height": 1000})

@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.usefixtures("demo")]
 def start(job_environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
     """Starts a module with the image's variables and stops it after the test."""
     if subprocess.run(PROBE, check=False, capture_output=True).returncode != 0:  # noqa: S603  the text above
-        skip_or_fail("this machine does not allow unprivileged mount namespaces")
+        skip_or_fail("namespaces", "this machine does not allow unprivileged mount namespaces")
     folder = tmp_path / "tmp"
     folder.mkdir()
     environment = job_environment | image_environment(folder) | {"TMPDIR": str(folder)}

@@ -38,7 +38,7 @@ def official() -> GraphQLSchema:
     default = ROOT / ".wishcraft" / "admin_2026-10.json.gz"
     file = Path(os.environ.get("SHOPIFY_SCHEMA", default))
     if not file.exists():
-        skip_or_fail(f"Shopify's schema is not at {file}: set SHOPIFY_SCHEMA to admin_2026-10.json.gz")
+        skip_or_fail("schema", f"Shopify's schema is not at {file}: set SHOPIFY_SCHEMA to admin_2026-10.json.gz")
     introspection = json.loads(gzip.decompress(file.read_bytes()))["data"]
     return build_client_schema(introspection, assume_valid=True)  # it violates a rule on deprecations of interfaces
 

@@ -1,13 +1,15 @@
-"""Tests that need files which a machine may not have, such as a browser."""
+"""Tests that need what a machine may not have, such as a browser."""
 
 import os
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import pytest
 
+Optional = Literal["chromium", "schema", "namespaces"]
 
-def skip_or_fail(reason: str) -> NoReturn:
-    """Skip the test; under WISHCRAFT_REQUIRE_OPTIONAL=1, as in CI, fail it."""
-    if os.environ.get("WISHCRAFT_REQUIRE_OPTIONAL") == "1":
-        pytest.fail(f"{reason} (required by WISHCRAFT_REQUIRE_OPTIONAL)")
+
+def skip_or_fail(needed: Optional, reason: str) -> NoReturn:
+    """Skip the test; fail it if WISHCRAFT_REQUIRED, a comma-separated list, contains what it needs, as in CI."""
+    if needed in os.environ.get("WISHCRAFT_REQUIRED", "").split(","):
+        pytest.fail(f"{reason} (WISHCRAFT_REQUIRED contains {needed})")
     pytest.skip(reason)

@@ -10,7 +10,7 @@ help: ## List these commands
 
 .venv/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { echo "WishCraft needs Python 3.11: install it, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
-	@echo "Installing WishCraft and what it needs into .venv (some minutes, once) ..."
+	@echo "Installing WishCraft and its dependencies into .venv (some minutes, once) ..."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -58,9 +58,9 @@ check: .venv/.installed ## Check style, types, imports, migrations and docs
 	@$(BIN)/pytest -q tests/test_architecture.py tests/test_docs.py tests/store/test_migrations.py
 
 .PHONY: audit
-audit: .venv/.installed ## Look up known vulnerabilities of the locked dependencies; fails also when it cannot
+audit: .venv/.installed ## Look up known vulnerabilities of the locked dependencies; fails on one, and when OSV does not answer
 	@$(BIN)/python -m deployments.vulnerabilities
 
 .PHONY: bench
-bench: .venv/.installed ## Measure serving, the jobs and reports beside the usual ways; prints tables (some fifteen minutes)
+bench: .venv/.installed ## Compare serving, jobs and reports with common alternatives; prints tables (about fifteen minutes)
 	@$(BIN)/python -m benchmarks

@@ -11,7 +11,7 @@ from wishcraft.settings import Settings
 
 
 @pytest.fixture
-def well(
+def healthy_settings(
     settings: Settings, own_valkey: OwnValkey, prefect_settings: dict[str, object], mail_settings: dict[str, object]
 ) -> Settings:
     """Settings with which everything is healthy."""
@@ -19,10 +19,10 @@ def well(
 
 
 @pytest.fixture
-async def watched(well: Settings, demo: Demo, prefect: PrefectStandIn) -> AsyncIterator[Watched]:
+async def watched(healthy_settings: Settings, demo: Demo, prefect: PrefectStandIn) -> AsyncIterator[Watched]:
     """The API after a first scrape without alerts."""
     assert prefect.upcoming
-    async with watching(well, demo) as watched:
+    async with watching(healthy_settings, demo) as watched:
         assert await watched.scrape() == {}
         yield watched
 

@@ -1,4 +1,4 @@
-"""Alerts on jobs and on the services that they use, also for a counter's first value."""
+"""Alerts on jobs, Prefect, Shopify and mail, including those on the first value of a counter."""
 
 import asyncio
 import time
@@ -31,7 +31,7 @@ SHOP = "maple-and-pine.myshopify.com"
 HALF_AN_HOUR, HOUR = 1800.0, 3600.0
 DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
 SCHEDULED = [deployment for deployment in DEPLOYMENTS if deployment["schedules"]]
-ENDS_BADLY = pytest.mark.parametrize(("outcome", "alert"), [("failed", "JobFailed"), ("crashed", "JobCrashed")])
+FAILED_AND_CRASHED = pytest.mark.parametrize(("outcome", "alert"), [("failed", "JobFailed"), ("crashed", "JobCrashed")])
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ async def shop(watched: Watched) -> ShopRef:
         return (await shops.find_active(session, [SHOP]))[0]
 
 
-@ENDS_BADLY
+@FAILED_AND_CRASHED
 async def test_a_failed_or_crashed_run_alerts_the_first_and_every_time(
     watched: Watched, outcome: str, alert: str
 ) -> None:
@@ -52,7 +52,7 @@ async def test_a_failed_or_crashed_run_alerts_the_first_and_every_time(
         assert await watched.scrape(HALF_AN_HOUR) == {}
 
 
-@ENDS_BADLY
+@FAILED_AND_CRASHED
 async def test_an_old_failure_does_not_alert_again_when_redis_returns(
     watched: Watched, own_valkey: OwnValkey, outcome: str, alert: str
 ) -> None:
@@ -72,12 +72,12 @@ async def test_an_old_failure_does_not_alert_again_when_redis_returns(
 
 async def test_each_job_is_stale_only_after_its_interval_without_success(watched: Watched) -> None:
     for deployment in SCHEDULED:
-        await watched.tell("job_last_success_timestamp_seconds", watched.now, job=deployment["name"])
+        await watched.set_gauge("job_last_success_timestamp_seconds", watched.now, job=deployment["name"])
     page = (await watched.client.get("/metrics")).text
     for deployment in SCHEDULED:
-        longest = max(await pauses_of(deployment["schedules"][0]))
-        assert deployment["name"] not in missed(page, watched.now + 1.03 * longest)
-        assert deployment["name"] in missed(page, watched.now + 3.5 * longest)
+        longest = max(await intervals_of(deployment["schedules"][0]))
+        assert deployment["name"] not in stale_jobs(page, watched.now + 1.03 * longest)
+        assert deployment["name"] in stale_jobs(page, watched.now + 3.5 * longest)
 
 
 async def test_a_job_without_a_success_is_stale_from_its_second_failure(
@@ -86,22 +86,22 @@ async def test_a_job_without_a_success_is_stale_from_its_second_failure(
     for outcome, stale in (("failed", False), ("crashed", True)):
         await watched.count("job_runs_total", job="sync-inventory", outcome=outcome)
         assert ("JobStale" in await watched.scrape()) == stale
-    await watched.tell("job_last_success_timestamp_seconds", watched.now, job="sync-inventory")
+    await watched.set_gauge("job_last_success_timestamp_seconds", watched.now, job="sync-inventory")
     assert "JobStale" not in await watched.scrape()
 
 
-def missed(page: str, at: float) -> set[str]:
+def stale_jobs(page: str, at: float) -> set[str]:
     """The jobs for which JobStale fires when the page is scraped at that time; the dashboard shows the same."""
     samples = Samples()
     samples.scrape(page, at)
     found = {labels["job"] for labels in firing(samples, at).get("JobStale", [])}
-    shown = evaluate(dict(queries())["Last success, of how old it may be"], samples, at)
+    shown = evaluate(dict(queries())["Time since the last success, as a share of the limit"], samples, at)
     assert isinstance(shown, dict)
     assert found == {dict(labels)["job"] for labels, share in shown.items() if share > 1}
     return found
 
 
-async def pauses_of(schedule: dict[str, str]) -> list[float]:
+async def intervals_of(schedule: dict[str, str]) -> list[float]:
     """The seconds between the first hundred runs of a year."""
     dates = await CronSchedule(**schedule).get_dates(100, start=datetime(2026, 1, 1, tzinfo=UTC))
     return [(after - before).total_seconds() for before, after in pairwise(dates)]
@@ -117,14 +117,14 @@ async def test_an_empty_schedule_alerts(watched: Watched, prefect: PrefectStandI
     assert set(await watched.scrape()) == {"SchedulerEmpty"}
 
 
-async def test_prefect_down_alerts(well: Settings, demo: Demo) -> None:
-    async with watching(well.model_copy(update={"prefect_api_url": "http://127.0.0.1:1"}), demo) as watched:
+async def test_prefect_down_alerts(healthy_settings: Settings, demo: Demo) -> None:
+    async with watching(healthy_settings.model_copy(update={"prefect_api_url": "http://127.0.0.1:1"}), demo) as watched:
         assert set(await watched.scrape()) == {"PrefectAway"}
 
 
 async def test_unrepaired_violations_alert_by_invariant(watched: Watched) -> None:
-    await watched.tell("invariant_violations", 0, invariant="marks")
-    await watched.tell("invariant_violations", 3, invariant="purchases")
+    await watched.set_gauge("invariant_violations", 0, invariant="marks")
+    await watched.set_gauge("invariant_violations", 3, invariant="purchases")
     assert await watched.scrape() == {"InvariantsViolated": [{"invariant": "purchases", "severity": "ticket"}]}
 
 
@@ -151,7 +151,7 @@ async def test_a_shop_throttled_often_alerts_and_one_throttled_once_does_not(
 )
 async def test_mails_that_are_not_sent_alert_by_outcome(
     watched: Watched,
-    well: Settings,
+    healthy_settings: Settings,
     demo: Demo,
     shop: ShopRef,
     mailbox: Mailbox,
@@ -164,6 +164,9 @@ async def test_mails_that_are_not_sent_alert_by_outcome(
     mailbox.set_fault(Fault(kind))
     for _ in range(runs):
         await remind_shop(
-            watched.app_state.resources, well.model_copy(update={"reminder_recovery": "hold"}), shop, now=now
+            watched.app_state.resources,
+            healthy_settings.model_copy(update={"reminder_recovery": "hold"}),
+            shop,
+            now=now,
         )
     assert set(await watched.scrape(HOUR)) == {alert}

@@ -1,4 +1,4 @@
-"""Alerts on serving and on the stores; the usual fires none."""
+"""Alerts on the API and on the stores: each fires on its fault, and none on normal traffic."""
 
 import asyncio
 import time
@@ -53,18 +53,18 @@ async def test_redis_down_alerts(watched: Watched, own_valkey: OwnValkey, slugs:
 async def test_an_open_circuit_breaker_alerts_although_redis_answers(watched: Watched) -> None:
     breaker = watched.app_state.resources.redis.breaker
     assert breaker
-    told = asyncio.Event()
-    breaker.on_half_open = told.wait
+    replayed = asyncio.Event()
+    breaker.on_half_open = replayed.wait
     breaker.open()
     assert set(await watched.scrape()) == {"RedisAway"}
-    told.set()
+    replayed.set()
 
 
 async def test_postgresql_down_alerts_and_then_both_stores_down(
-    watched: Watched, well: Settings, own_valkey: OwnValkey, prefect: PrefectStandIn
+    watched: Watched, healthy_settings: Settings, own_valkey: OwnValkey, prefect: PrefectStandIn
 ) -> None:
     prefect.upcoming = 0  # as reported by a Prefect whose database is on the same server
-    with postgresql_unavailable(well):
+    with postgresql_unavailable(healthy_settings):
         assert set(await watched.scrape()) == {"PostgresAway"}
         own_valkey.kill()
         await watched.list_registries(1)
@@ -72,8 +72,8 @@ async def test_postgresql_down_alerts_and_then_both_stores_down(
     await asyncio.to_thread(own_valkey.start)
 
 
-async def test_many_failed_requests_page_and_a_few_do_not(watched: Watched, well: Settings) -> None:
-    with postgresql_unavailable(well):
+async def test_many_failed_requests_page_and_a_few_do_not(watched: Watched, healthy_settings: Settings) -> None:
+    with postgresql_unavailable(healthy_settings):
         for _ in range(2):  # `rate` needs two samples of a new status
             assert await watched.list_registries(2) == {503}
             fired = await watched.scrape()
@@ -83,23 +83,25 @@ async def test_many_failed_requests_page_and_a_few_do_not(watched: Watched, well
     assert set(await watched.scrape(3600)) == {"ErrorsLately"}
 
 
-async def test_slow_responses_page_above_a_minimum_of_requests(watched: Watched, demo: Demo, well: Settings) -> None:
+async def test_slow_responses_page_above_a_minimum_of_requests(
+    watched: Watched, demo: Demo, healthy_settings: Settings
+) -> None:
     for times, expected in ((3, set[str]()), (70, {"ServingSlow"})):
-        await slowly(watched, demo, well, times)
+        await list_behind_a_lock(watched, demo, healthy_settings, times)
         assert set(await watched.scrape(290)) == expected
 
 
-async def slowly(watched: Watched, demo: Demo, well: Settings, times: int) -> None:
+async def list_behind_a_lock(watched: Watched, demo: Demo, healthy_settings: Settings, times: int) -> None:
     """Send requests that wait for a lock, each longer than 100 ms."""
-    with psycopg.connect(well.database_url.replace("+psycopg", "")) as locking:
+    with psycopg.connect(healthy_settings.database_url.replace("+psycopg", "")) as locking:
         locking.execute("LOCK TABLE registries IN ACCESS EXCLUSIVE MODE")
-        asked = asyncio.create_task(watched.list_registries(times))
-        await until(lambda: demo.execute(WAITS).fetchone() == (True,))
+        responses = asyncio.create_task(watched.list_registries(times))
+        await wait_until(lambda: demo.execute(WAITS).fetchone() == (True,))
         locking.rollback()
-        assert await asked == {200}
+        assert await responses == {200}
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < deadline

@@ -58,7 +58,9 @@ def samples() -> Samples:
         ("up", {"": 1}),
     ],
 )
-def test_vectors(samples: Samples, expression: str, expected: dict[str, float]) -> None:
+def test_vector_expressions_match_hand_calculated_results(
+    samples: Samples, expression: str, expected: dict[str, float]
+) -> None:
     assert labelled(expression, samples) == expected
 
 
@@ -89,7 +91,9 @@ def counted(*values: float, every: float = 60) -> Samples:
         ("increase(c_total[5m])", (7, 7, 7), 0),
     ],
 )
-def test_counters(expression: str, values: tuple[float, ...], expected: float) -> None:
+def test_rate_and_increase_match_hand_calculated_results(
+    expression: str, values: tuple[float, ...], expected: float
+) -> None:
     assert labelled(expression, counted(*values)) == {"": pytest.approx(expected)}
 
 
@@ -97,7 +101,7 @@ def test_a_single_value_has_no_increase() -> None:
     assert labelled("increase(c_total[5m])", counted(3)) == {}
 
 
-def test_offset_looks_back() -> None:
+def test_offset_evaluates_at_an_earlier_time() -> None:
     samples = counted(1, 2, 3, 4)
     assert labelled("c_total offset 2m", samples) == {"": 2}
     assert labelled("c_total unless c_total offset 10m", samples) == {"": 4}
@@ -112,7 +116,7 @@ def test_a_quantile_lies_within_its_bucket() -> None:
     assert labelled("histogram_quantile(0.99, t_bucket)", samples) == {"": pytest.approx(0.2)}
 
 
-def test_a_series_ends_with_the_scrape_that_lacks_it_and_after_five_minutes() -> None:
+def test_a_series_ends_when_a_scrape_lacks_it_or_after_five_minutes() -> None:
     samples = Samples()
     samples.scrape("a 1\nb 1\n", T)
     samples.scrape("a 1\n", T + 15)
@@ -125,7 +129,7 @@ def test_a_series_ends_with_the_scrape_that_lacks_it_and_after_five_minutes() ->
     assert labelled("a", samples, T + 45) == {}
 
 
-def test_a_job_label_of_the_page_overrides_the_scrapes() -> None:
+def test_a_job_label_of_the_page_overrides_the_job_of_the_scrape() -> None:
     samples = Samples()
     samples.scrape('runs{job="cache-warm"} 1\n', T)
     assert labelled('runs{job="cache-warm"}', samples) == {"": 1}

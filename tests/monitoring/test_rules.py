@@ -1,4 +1,4 @@
-"""Alerts, dashboard, runbooks and metrics agree."""
+"""Consistency of the alert rules, the dashboard, the runbooks and the metrics."""
 
 import re
 from typing import Any
@@ -10,7 +10,7 @@ from api.exposition import metric_help
 from tests.support.alert_rules import DASHBOARD, MONITORING, ROOT, RULES, metrics, queries
 
 RUNBOOKS = ROOT / "docs/runbooks"
-OF_PROMETHEUS = {"up", "ALERTS"}
+PROMETHEUS_METRICS = {"up", "ALERTS"}
 
 
 def family(name: str) -> str:
@@ -27,7 +27,7 @@ def queried_by_the_dashboard() -> set[str]:
 
 
 def test_alerts_and_panels_query_only_existing_metrics() -> None:
-    known = set(metric_help()) | OF_PROMETHEUS
+    known = set(metric_help()) | PROMETHEUS_METRICS
     assert not queried_by_alerts() - known
     assert not queried_by_the_dashboard() - known
 
@@ -51,8 +51,8 @@ def test_each_runbook_belongs_to_an_alert_and_is_in_the_index() -> None:
     listed = re.findall(
         r"^\| `(\w+)` \| ([\w ]+) \| \[.+\]\((.+)\) \|$", (RUNBOOKS / "README.md").read_text(), re.MULTILINE
     )
-    told = {(alert, severity, page) for alert, severities, page in listed for severity in severities.split(" or ")}
-    assert told == {
+    indexed = {(alert, severity, page) for alert, severities, page in listed for severity in severities.split(" or ")}
+    assert indexed == {
         (rule["alert"], rule["labels"]["severity"], rule["annotations"]["runbook"].removeprefix("docs/runbooks/"))
         for rule in RULES
     }
@@ -77,7 +77,7 @@ def test_every_panel_has_a_unit_thresholds_and_the_chosen_datasource() -> None:
 
 def test_panels_do_not_overlap() -> None:
     rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
-    assert rows == ["Is it well?", "Serving", "Cache", "Jobs", "Shopify and mail", "Stores"]
+    assert rows == ["Status", "API", "Cache", "Jobs", "Shopify and mail", "Stores and health"]
     taken: set[tuple[int, int]] = set()
     for panel in DASHBOARD["panels"]:
         place = panel["gridPos"]

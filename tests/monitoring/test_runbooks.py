@@ -1,4 +1,4 @@
-"""The shell functions of the runbooks do not hang with the store that they query."""
+"""The shell functions of the runbooks time out when PostgreSQL does not answer."""
 
 import re
 import socket

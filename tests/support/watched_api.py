@@ -1,4 +1,4 @@
-"""An API in this process, and a Prometheus that scrapes it in a time of its own."""
+"""An API in this process, and a Prometheus that scrapes it on a simulated clock."""
 
 import asyncio
 import time
@@ -61,7 +61,7 @@ class Watched:
         self.app_state.resources.counters.count(name, 1, **labels)
         await self.app_state.resources.counters.flush()
 
-    async def tell(self, name: str, value: float, **labels: str) -> None:
+    async def set_gauge(self, name: str, value: float, **labels: str) -> None:
         """Set a gauge as a job does."""
         self.app_state.resources.counters.set(name, value, **labels)
         await self.app_state.resources.counters.flush()

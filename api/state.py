@@ -2,11 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
-from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from api.auth.authenticator import Authenticator
 from wishcraft.domain.callers import Caller
@@ -17,11 +16,12 @@ from wishcraft.services.health.monitor import HealthMonitor
 from wishcraft.services.operations.metrics_collector import MetricsCollector
 from wishcraft.services.operations.sli_recorder import SliRecorder
 from wishcraft.services.operations.traffic_recorder import TrafficRecorder
-from wishcraft.services.registries.reader import RegistryReader
-from wishcraft.services.registries.write import recover
+from wishcraft.services.registries.reader import READ_SECONDS, RegistryReader
+from wishcraft.services.registries.write import recover, replay_invalidations
 from wishcraft.settings import Settings
 
 _REVALIDATE_AGAIN_SECONDS: Final = 1.0
+_REPLAY_AGAIN_SECONDS: Final = 1.0
 _MINUTE: Final = 60
 _KEY_FACTOR: Final = 10
 """A server's key may send this many times the requests of a guest or customer."""
@@ -42,7 +42,9 @@ class AppState:
         self._visitors = Policy("visitor", settings.rate_limit_per_minute, _MINUTE)
         self._keys = Policy("key", _KEY_FACTOR * settings.rate_limit_per_minute, _MINUTE)
         self._revalidated: dict[tuple[int, str], float] = {}
-        self._revalidating: set[asyncio.Task[None]] = set()
+        self._is_replaying = False
+        self._stopping = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def limit(self, caller: Caller) -> tuple[Policy, Verdict]:
         """Count a request of the caller against its rate limit."""
@@ -56,13 +58,49 @@ class AppState:
             return
         self._revalidated = {registry: until for registry, until in self._revalidated.items() if until > now}
         self._revalidated[shop_id, slug] = now + _REVALIDATE_AGAIN_SECONDS
-        task = asyncio.create_task(self._revalidate(shop_id, slug), context=Context())
-        self._revalidating.add(task)
-        task.add_done_callback(self._revalidating.discard)
+        self._start(self._revalidate(shop_id, slug))
+
+    async def recover(self) -> None:
+        """Replay pending invalidations before Redis is used; in the background while PostgreSQL does not answer.
+
+        Raises:
+            CacheUnavailable: Redis does not answer.
+        """
+        if not await recover(self.resources) and not self._is_replaying:
+            self._is_replaying = True
+            self._start(self._replay_later())
+
+    async def recover_at_start(self) -> None:
+        """`recover`, for at most `READ_SECONDS`: a process that hangs at its start helps no one."""
+
+        async def attempt() -> None:
+            try:
+                await self.recover()
+            except CacheUnavailable:
+                if self.resources.redis.breaker:
+                    self.resources.redis.breaker.open()
+
+        await asyncio.wait({self._start(attempt())}, timeout=READ_SECONDS)
 
     async def stop(self) -> None:
-        """Wait for revalidations that are under way."""
-        await asyncio.gather(*self._revalidating)
+        """Wait for the tasks that are under way."""
+        self._stopping.set()
+        await asyncio.gather(*self._tasks)
+
+    async def _replay_later(self) -> None:
+        while not self._stopping.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), _REPLAY_AGAIN_SECONDS)
+            with suppress(CacheUnavailable, DatabaseUnavailable):
+                await replay_invalidations(self.resources)
+                break
+        self._is_replaying = False
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, context=Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _revalidate(self, shop_id: int, slug: str) -> None:
         with suppress(DatabaseUnavailable, CacheUnavailable):
@@ -75,7 +113,8 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
     async with open_resources(settings, redis_circuit_breaker=True) as resources:
         app_state = AppState(resources, settings)
         if resources.redis.breaker:
-            resources.redis.breaker.on_half_open = partial(recover, resources)
+            resources.redis.breaker.on_half_open = app_state.recover
+        await app_state.recover_at_start()
         traffic_recorder = asyncio.create_task(app_state.traffic_recorder.run())
         sli_recorder = asyncio.create_task(app_state.sli_recorder.run())
         try:

@@ -267,7 +267,7 @@ async def demo(
 ) -> AsyncIterator[Connection[tuple[Any, ...]]]:
     """The demo shops with four registries each, a simulator in step with them, and a Redis that takes fills.
 
-    Yields a connection in autocommit mode, to look and to meddle.
+    Yields a connection in autocommit mode, for queries and manual changes.
     """
     assert simulator.shops
     server = connect_cache(settings.redis_url, timeout=5)

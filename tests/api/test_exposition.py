@@ -27,13 +27,13 @@ Sample = tuple[str, frozenset[tuple[str, str]]]
 
 def samples(text: str) -> dict[Sample, float]:
     """Every sample of an exposition, without duplicates."""
-    told: dict[Sample, float] = {}
+    samples: dict[Sample, float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             name = (sample.name, frozenset(sample.labels.items()))
-            assert name not in told
-            told[name] = sample.value
-    return told
+            assert name not in samples
+            samples[name] = sample.value
+    return samples
 
 
 async def scrape(client: httpx.AsyncClient) -> dict[Sample, float]:
@@ -51,9 +51,11 @@ def requests(route: str, status: int, by: str = "route", method: str = "GET") ->
 
 async def test_every_metric_is_exposed_with_its_help(client: httpx.AsyncClient) -> None:
     text = (await client.get("/metrics")).text
-    told = dict(line.removeprefix("# HELP ").split(" ", 1) for line in text.splitlines() if line.startswith("# HELP "))
-    assert told == metric_help()
-    assert all(name.startswith("wishcraft_") for name in told)
+    help_texts = dict(
+        line.removeprefix("# HELP ").split(" ", 1) for line in text.splitlines() if line.startswith("# HELP ")
+    )
+    assert help_texts == metric_help()
+    assert all(name.startswith("wishcraft_") for name in help_texts)
 
 
 async def test_requests_are_counted_by_route_template_and_responder(
@@ -118,24 +120,26 @@ async def test_counts_of_jobs_are_exposed_by_every_process(client: httpx.AsyncCl
     counters.observe("job_seconds", 42, job="cache-warm")
     counters.count("job_runs_total", job="cache-warm", outcome="completed")
     counters.set("invariant_violations", 3, invariant="money")
-    told = await scrape(client)
-    assert told[named("wishcraft_job_runs_total", job="cache-warm", outcome="completed")] == 1
-    assert told[named("wishcraft_invariant_violations", invariant="money")] == 3
-    assert told[named("wishcraft_job_seconds_sum", job="cache-warm")] == 42
+    samples = await scrape(client)
+    assert samples[named("wishcraft_job_runs_total", job="cache-warm", outcome="completed")] == 1
+    assert samples[named("wishcraft_invariant_violations", invariant="money")] == 3
+    assert samples[named("wishcraft_job_seconds_sum", job="cache-warm")] == 42
     bucket = "wishcraft_job_seconds_bucket"
-    bounds = {bound: told[named(bucket, job="cache-warm", le=bound)] for bound in ("30.0", "60.0", "+Inf")}
+    bounds = {bound: samples[named(bucket, job="cache-warm", le=bound)] for bound in ("30.0", "60.0", "+Inf")}
     assert bounds == {"30.0": 0, "60.0": 1, "+Inf": 1}
 
 
 async def test_redis_keys_are_counted_by_kind(client: httpx.AsyncClient, redis: Redis) -> None:
     await redis.set(keys.entry_key(1, "a"), "x", ex=100)
     await redis.set(keys.entry_key(1, "b"), "x", ex=300)
-    told = await scrape(client)
-    assert told[named("wishcraft_redis_keys", kind="entry")] == 2
-    lives = [told[named("wishcraft_redis_key_ttl_seconds", kind="entry", quantile=each)] for each in ("0", "0.5", "1")]
+    samples = await scrape(client)
+    assert samples[named("wishcraft_redis_keys", kind="entry")] == 2
+    lives = [
+        samples[named("wishcraft_redis_key_ttl_seconds", kind="entry", quantile=each)] for each in ("0", "0.5", "1")
+    ]
     assert lives == pytest.approx([100, 200, 300], abs=5)
-    assert told[named("wishcraft_redis_memory_bytes")] > 0
-    assert told[named("wishcraft_redis_evictions_total")] >= 0
+    assert samples[named("wishcraft_redis_memory_bytes")] > 0
+    assert samples[named("wishcraft_redis_evictions_total")] >= 0
 
 
 @pytest.mark.parametrize("gone", [("redis_url",), ("database_url",), ("database_url", "redis_url")])
@@ -144,11 +148,11 @@ async def test_metrics_are_exposed_whichever_store_is_down(
 ) -> None:
     assert not demo.closed
     async with open_client(away(settings, *gone)) as client:
-        told = await scrape(client)
-    assert told[named("wishcraft_redis_up")] == ("redis_url" not in gone)
-    assert told[named("wishcraft_part_health", part="database")] == ("database_url" not in gone)
-    assert told[named("wishcraft_db_connections_limit")] == 10
-    assert ("wishcraft_redis_memory_bytes" in {name for name, _ in told}) == ("redis_url" not in gone)
+        samples = await scrape(client)
+    assert samples[named("wishcraft_redis_up")] == ("redis_url" not in gone)
+    assert samples[named("wishcraft_part_health", part="database")] == ("database_url" not in gone)
+    assert samples[named("wishcraft_db_connections_limit")] == 10
+    assert ("wishcraft_redis_memory_bytes" in {name for name, _ in samples}) == ("redis_url" not in gone)
 
 
 async def test_shop_metrics_keep_their_domains_while_postgresql_is_down(
@@ -158,8 +162,8 @@ async def test_shop_metrics_keep_their_domains_while_postgresql_is_down(
     assert hits in await scrape(client)
     with postgresql_unavailable(settings):
         app_state_of(client).metrics._shops._expires_at = 0
-        told = await scrape(client)
-    assert hits in told
+        samples = await scrape(client)
+    assert hits in samples
 
 
 async def test_empty_metrics_token_opens_nothing_in_production(

@@ -216,8 +216,8 @@ async def test_guest_events_are_stored_after_the_response(
 ) -> None:
     registry_id, slug, item_id, variant_id = item
     clicked = {"type": "item_clicked", "item_id": item_id}
-    told = {"visitor_id": "b7c1d2", "events": [{"type": "registry_viewed"}, clicked]}
-    answers = [await guest.send("POST", f"{PATH}/{ref}/events", told) for ref in (slug, registry_id)]
+    body = {"visitor_id": "b7c1d2", "events": [{"type": "registry_viewed"}, clicked]}
+    answers = [await guest.send("POST", f"{PATH}/{ref}/events", body) for ref in (slug, registry_id)]
     assert [(answer.status_code, answer.json()) for answer in answers] == [(202, {"accepted": 2})] * 2
     await app_state_of(client).traffic_recorder.flush()
     assert (
@@ -248,7 +248,7 @@ async def test_events_of_unknown_registries_and_items_are_dropped_others_stored(
 
 
 @pytest.mark.parametrize(
-    "told",
+    "body",
     [
         VIEW | {"events": [{"type": "purchased"}]},  # purchases come from Shopify
         VIEW | {"events": []},
@@ -259,9 +259,9 @@ async def test_events_of_unknown_registries_and_items_are_dropped_others_stored(
     ],
 )
 async def test_event_types_not_for_guests_are_refused(
-    client: httpx.AsyncClient, guest: Visitor, demo: Demo, item: tuple[int, str, int, int], told: object
+    client: httpx.AsyncClient, guest: Visitor, demo: Demo, item: tuple[int, str, int, int], body: object
 ) -> None:
-    assert problem(await guest.send("POST", f"{PATH}/{item[1]}/events", told)) == (422, "invalid-request")
+    assert problem(await guest.send("POST", f"{PATH}/{item[1]}/events", body)) == (422, "invalid-request")
     await app_state_of(client).traffic_recorder.flush()
     assert events(demo) == []
 

@@ -45,10 +45,10 @@ async def look(client: httpx.AsyncClient) -> dict[str, tuple[str, str]]:
     deadline = time.monotonic() + 20
     while True:
         checks = (await client.get("/health")).json()["checks"]
-        told = await tell(client)
-        if told == {part: VALUES[check["status"]] for part, check in checks.items()}:
+        metric_statuses = await tell(client)
+        if metric_statuses == {part: VALUES[check["status"]] for part, check in checks.items()}:
             break
-        assert time.monotonic() < deadline, (told, checks)
+        assert time.monotonic() < deadline, (metric_statuses, checks)
     return {part: (each["status"], each["detail"]) for part, each in checks.items() if each["status"] != "healthy"}
 
 

@@ -93,7 +93,7 @@ def test_every_operation_documents_purpose_security_and_problems(document: dict[
 
 def test_every_request_body_has_a_description_and_an_example(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
-    asked = 0
+    requests = 0
     for path, method, operation in operations(document):
         for content in operation.get("requestBody", {}).get("content", {}).values():
             schema = content["schema"]
@@ -102,8 +102,8 @@ def test_every_request_body_has_a_description_and_an_example(document: dict[str,
             assert described["description"], (method, path)
             assert described["additionalProperties"] is False, (method, path)
             assert described.get("examples") or not described.get("required"), (method, path)
-            asked += 1
-    assert asked >= 8
+            requests += 1
+    assert requests >= 8
 
 
 def test_every_json_response_has_a_schema(document: dict[str, Any]) -> None:

@@ -3,17 +3,19 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from psycopg import Connection
 from redis.asyncio import Redis
 
 from deployments.sandbox.demo import add_key
-from tests.support.api import Visitor, app_state_of, problem, public_slug
+from tests.support.api import Visitor, app_state_of, open_api_client, problem, public_slug
 from tests.support.outages import postgresql_unavailable, recovered
 from tests.support.valkey import OwnValkey
 from wishcraft.cache import entries, keys
@@ -74,12 +76,12 @@ async def test_invalidation_missed_in_a_short_outage_is_replayed_at_once(
     slug = await emma.create(title="Before")
     assert (await guest.read(slug)).headers["x-cache"] == "hit"
     cache = app_state_of(api).resources.cache
-    told: list[Mapping[str, int]] = []
+    invalidated: list[Mapping[str, int]] = []
     invalidate = cache.invalidate
 
     async def miss_the_first(shop_id: int, versions: Mapping[str, int]) -> None:
-        told.append(versions)
-        if len(told) > 1:
+        invalidated.append(versions)
+        if len(invalidated) > 1:
             return await invalidate(shop_id, versions)
         breaker = app_state_of(api).resources.redis.breaker
         assert breaker
@@ -93,7 +95,7 @@ async def test_invalidation_missed_in_a_short_outage_is_replayed_at_once(
     await recovered(api)
     assert (await guest.read(slug)).json()["title"] == "After"
     assert demo.execute("SELECT slug FROM pending_invalidations").fetchall() == []
-    assert told == [{slug: 2}, {slug: 2}]
+    assert invalidated == [{slug: 2}, {slug: 2}]
 
 
 async def test_pending_invalidation_of_a_dead_process_is_replayed_before_redis_is_used(
@@ -198,8 +200,8 @@ async def test_guest_events_during_a_postgresql_outage_are_stored_afterwards(
     demo.execute("DELETE FROM analytics_events; DELETE FROM registry_views")
     await client.get(f"/api/registries/{slug}", headers=key)
     with postgresql_unavailable(settings):
-        told = {"visitor_id": "v", "events": [{"type": "item_clicked"}]}
-        assert (await client.post(f"/api/registries/{slug}/events", json=told, headers=key)).status_code == 202
+        body = {"visitor_id": "v", "events": [{"type": "item_clicked"}]}
+        assert (await client.post(f"/api/registries/{slug}/events", json=body, headers=key)).status_code == 202
         await app_state_of(client).traffic_recorder.flush()
         await client.get(f"/api/registries/{slug}", headers=key)
     await app_state_of(client).traffic_recorder.flush()
@@ -218,3 +220,60 @@ async def test_readiness_is_503_and_connections_close_while_draining(
     for _ in range(2):
         answer = await client.get(url, headers=key)
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+
+
+PENDING_CHANGE = """
+WITH changed AS (UPDATE registries SET title = 'After', version = version + 1 WHERE slug = %s RETURNING *)
+INSERT INTO pending_invalidations (shop_id, slug, version) SELECT shop_id, slug, version FROM changed
+"""
+"""What a process committed while Redis hung."""
+
+
+async def read_title(client: httpx.AsyncClient, slug: str, key: dict[str, str]) -> str:
+    return str((await client.get(f"/api/registries/{slug}", headers=key)).json()["title"])
+
+
+async def test_process_replays_pending_invalidations_when_it_starts(
+    settings: Settings, demo: Demo, own_valkey: OwnValkey, key: dict[str, str], api: httpx.AsyncClient
+) -> None:
+    slug = public_slug(demo)
+    before = [await read_title(api, slug, key) for _ in range(2)]
+    demo.execute(PENDING_CHANGE, [slug])  # its process was killed, and Redis still has the old entry
+    assert before != ["After"] * 2
+    async with open_api_client(settings.model_copy(update={"redis_url": own_valkey.url})) as started:
+        assert await read_title(started, slug, key) == "After"
+
+
+async def test_recovery_replays_invalidations_that_another_transaction_holds(
+    settings: Settings, demo: Demo, own_valkey: OwnValkey, key: dict[str, str], api: httpx.AsyncClient
+) -> None:
+    slug = public_slug(demo)
+    assert [await read_title(api, slug, key) for _ in range(2)] != ["After"] * 2
+    own_valkey.pause()
+    demo.execute(PENDING_CHANGE, [slug])
+    assert await read_title(api, slug, key) == "After"
+    with psycopg.connect(settings.database_url.replace("+psycopg", "")) as holder:
+        holder.execute("SELECT * FROM pending_invalidations FOR UPDATE")
+        own_valkey.resume()
+        await recovered(api)
+        assert await read_title(api, slug, key) == "After"
+        holder.rollback()
+    assert await read_title(api, slug, key) == "After"
+
+
+async def test_replay_that_postgresql_prevented_is_made_up_for(
+    settings: Settings, demo: Demo, own_valkey: OwnValkey, key: dict[str, str], api: httpx.AsyncClient
+) -> None:
+    slug = public_slug(demo)
+    assert [await read_title(api, slug, key) for _ in range(2)] != ["After"] * 2
+    own_valkey.pause()
+    demo.execute(PENDING_CHANGE, [slug])
+    assert await read_title(api, slug, key) == "After"
+    with postgresql_unavailable(settings):
+        own_valkey.resume()
+        await recovered(api)
+    deadline = time.monotonic() + 20
+    while demo.execute("SELECT 1 FROM pending_invalidations").fetchone():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    assert await read_title(api, slug, key) == "After"

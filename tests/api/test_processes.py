@@ -78,8 +78,8 @@ def test_each_process_exposes_the_counts_of_both_without_a_killed_ones_gauges(
             assert httpx.get(f"{process.url}/api/registries/{slug}", headers=key).status_code == 200
     for process in processes:
         process.scrape()  # each process updates its gauges, which the other exposes too
-    told = [process.scrape() for process in processes]
-    for each in told:
+    samples = [process.scrape() for process in processes]
+    for each in samples:
         on_fast_path, on_route = each[requests(TEMPLATE, 200, "edge")], each[requests(TEMPLATE, 200)]
         assert (on_fast_path, on_route) == (9, 2)  # the first read of each process goes to the route
         assert each[named("wishcraft_db_connections_limit")] == 20

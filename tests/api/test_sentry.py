@@ -107,8 +107,8 @@ async def test_database_errors_are_all_logged_but_reported_once_a_second_per_rou
     sentry_reports.flush()
     assert {each.status_code for each in answers} == {503}
     assert len([each for each in caplog.records if "The database did not answer" in each.getMessage()]) == len(paths)
-    told = [event["tags"]["route"] for event in sentry.of_type("event")]
-    assert [told.count(route) for route in ("/api/registries", "/api/my-registries")] == reports_of_each_route
+    routes = [event["tags"]["route"] for event in sentry.of_type("event")]
+    assert [routes.count(route) for route in ("/api/registries", "/api/my-registries")] == reports_of_each_route
     assert {kind for kind, _ in sentry.errors()} == {"DatabaseUnavailable"}
 
 
@@ -124,7 +124,7 @@ async def test_breadcrumbs_of_one_request_are_not_in_the_event_of_another(
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "is_traced"),
     [
         ("http://prefect.internal:4200/api/health", True),
         ("https://registry.example/api/x", True),
@@ -134,7 +134,7 @@ async def test_breadcrumbs_of_one_request_are_not_in_the_event_of_another(
     ],
 )
 async def test_trace_headers_are_sent_to_own_hosts_only(
-    settings: Settings, sentry: SentryListener, url: str, told: bool
+    settings: Settings, sentry: SentryListener, url: str, is_traced: bool
 ) -> None:
     update = {
         "sentry_dsn": SecretStr(sentry.dsn), "sentry_traces_sample_rate": 1.0,
@@ -150,7 +150,7 @@ async def test_trace_headers_are_sent_to_own_hosts_only(
     with sentry_reports.traced("test", "test"):
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
             await http.get(url)
-    assert ("sentry-trace" in seen[0]) is told
+    assert ("sentry-trace" in seen[0]) is is_traced
 
 
 async def test_sentry_is_inactive_without_a_dsn(settings: Settings) -> None:

@@ -41,7 +41,7 @@ READERS: Final = 3
 UNTIL_FOUND: Final = settings(max_examples=1000, derandomize=True, database=None)
 HOLD_SECONDS: Final = 100_000  # only the rule `the_hold_ends` ends it
 
-Steps = Generator[None, None, None]
+Interleaving = Generator[None, None, None]
 """One step up to each `yield`."""
 
 
@@ -55,12 +55,12 @@ class Coherence(RuleBasedStateMachine):
     def start(self) -> None:
         self.world.reset()
         self.caches = [type(self).make_cache(server) for server in self.world.servers]
-        self.readers: list[Steps] = []
-        self.writer: Steps | None = None
+        self.readers: list[Interleaving] = []
+        self.writer: Interleaving | None = None
         self.writer_is_of_an_older_era = False
         self.known = 1
 
-    def read(self, cache: RegistryCache) -> Steps:
+    def read(self, cache: RegistryCache) -> Interleaving:
         must_see = self.known
         entry = self.world.run(cache.get(SHOP, SLUG))
         if entry:
@@ -69,7 +69,7 @@ class Coherence(RuleBasedStateMachine):
             yield
             yield from self.load_and_fill(cache, must_see)
 
-    def load_and_fill(self, cache: RegistryCache, must_see: int) -> Steps:
+    def load_and_fill(self, cache: RegistryCache, must_see: int) -> Interleaving:
         lease = self.world.run(cache.lease(SHOP, [SLUG]))[SLUG]
         yield
         registry = self.world.load()
@@ -78,7 +78,7 @@ class Coherence(RuleBasedStateMachine):
             self.world.run(cache.fill(SHOP, {SLUG: (lease, make_entry(registry, lease.era))}))
         self.answer(registry.version, must_see)
 
-    def write(self, cache: RegistryCache) -> Steps:
+    def write(self, cache: RegistryCache) -> Interleaving:
         with self.world.writing.transaction():
             row = self.world.writing.execute("UPDATE coherence SET version = version + 1 RETURNING version").fetchone()
             assert row

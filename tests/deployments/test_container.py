@@ -159,8 +159,8 @@ def test_image_has_the_prefect_settings_of_the_local_stack() -> None:
 
 
 def test_every_long_running_service_but_the_worker_has_a_health_check() -> None:
-    unwatched = {name for name, service in SERVICES.items() if service.get("healthcheck") == {"disable": True}}
-    assert unwatched == {"worker", *(name for name, service in SERVICES.items() if service["restart"] == "no")}
+    unchecked = {name for name, service in SERVICES.items() if service.get("healthcheck") == {"disable": True}}
+    assert unchecked == {"worker", *(name for name, service in SERVICES.items() if service["restart"] == "no")}
     assert "/health/liveness" in instructions("HEALTHCHECK")[0]
     assert {"postgres", "redis", "prefect"} <= {name for name, each in SERVICES.items() if "healthcheck" in each}
 

@@ -53,8 +53,8 @@ class Watched:
 
     async def list_registries(self, times: int) -> set[int]:
         """Send concurrent requests that need PostgreSQL; return the statuses."""
-        asked = [self.client.get("/api/registries", headers=self._key) for _ in range(times)]
-        return {answer.status_code for answer in await asyncio.gather(*asked)}
+        requests = [self.client.get("/api/registries", headers=self._key) for _ in range(times)]
+        return {answer.status_code for answer in await asyncio.gather(*requests)}
 
     async def count(self, name: str, **labels: str) -> None:
         """Increment a counter as a job does, in another process."""

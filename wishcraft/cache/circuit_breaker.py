@@ -57,12 +57,17 @@ class CircuitBreaker:
     async def _recover(self) -> None:
         # The first probe comes at once: this process may have been too busy to read the reply.
         while not self._is_stopped:  # psycopg may swallow a cancellation, see `TrafficRecorder.run`
-            with suppress(CacheUnavailable):
+            try:
                 while self._must_probe:
                     self._must_probe = False
                     await self._probe()
                     if self.on_half_open:
                         await self.on_half_open()
+            except CacheUnavailable:
+                pass
+            except Exception:  # noqa: BLE001  it is logged, and an ended recovery would leave the breaker open for good
+                _log.exception("The recovery from an outage of Redis failed; it is tried again")
+            else:
                 self._recovery = None
                 _log.warning("Redis answers again")
                 return

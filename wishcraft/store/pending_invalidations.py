@@ -15,13 +15,21 @@ INSERT INTO pending_invalidations AS p (shop_id, slug, version)
 SELECT :shop_id, slug, version FROM unnest(CAST(:slugs AS text[]), CAST(:versions AS bigint[])) AS w (slug, version)
 ON CONFLICT (shop_id, slug) DO UPDATE SET version = greatest(p.version, excluded.version)
 """)
-_LOCK_BATCH: Final = text("""
+_FIND_BATCH: Final = text("""
 SELECT shop_id, slug, version FROM pending_invalidations
-ORDER BY shop_id, slug LIMIT :limit FOR UPDATE SKIP LOCKED
+WHERE (shop_id, slug) > (:shop_id, CAST(:slug AS text)) ORDER BY shop_id, slug LIMIT :limit
 """)
-_DELETE: Final = text(
-    "DELETE FROM pending_invalidations WHERE shop_id = :shop_id AND slug = ANY(CAST(:slugs AS text[]))"
+# A version above the given one was recorded since.
+_DELETE: Final = text("""
+WITH informed AS (
+    SELECT p.slug FROM pending_invalidations p
+    JOIN unnest(CAST(:slugs AS text[]), CAST(:versions AS bigint[])) AS w (slug, version)
+        ON w.slug = p.slug AND p.version <= w.version
+    WHERE p.shop_id = :shop_id
+    FOR UPDATE OF p SKIP LOCKED
 )
+DELETE FROM pending_invalidations p USING informed i WHERE p.shop_id = :shop_id AND p.slug = i.slug
+""")
 _FIND: Final = text("""
 SELECT slug FROM pending_invalidations WHERE shop_id = :shop_id AND since <= now() - CAST(:older AS interval)
 """)
@@ -33,17 +41,19 @@ async def record(session: AsyncSession, shop_id: int, versions: Mapping[str, int
     await session.execute(_RECORD, parameters)
 
 
-async def lock_batch(session: AsyncSession, limit: int) -> dict[int, dict[str, int]]:
-    """Lock up to `limit` rows; their versions by shop and slug. Rows that another transaction holds are skipped."""
+async def find_batch(session: AsyncSession, after: tuple[int, str], limit: int) -> dict[int, dict[str, int]]:
+    """Up to `limit` rows beyond this shop id and slug, in their order: versions by shop and slug."""
     batch: dict[int, dict[str, int]] = {}
-    for shop_id, slug, version in await session.execute(_LOCK_BATCH, {"limit": limit}):
+    rows = await session.execute(_FIND_BATCH, {"shop_id": after[0], "slug": after[1], "limit": limit})
+    for shop_id, slug, version in rows:
         batch.setdefault(shop_id, {})[slug] = version
     return batch
 
 
-async def delete(session: AsyncSession, shop_id: int, slugs: list[str]) -> None:
-    """Delete the rows of these slugs, which the caller has locked and informed Redis of."""
-    await session.execute(_DELETE, {"shop_id": shop_id, "slugs": slugs})
+async def delete(session: AsyncSession, shop_id: int, versions: Mapping[str, int]) -> None:
+    """Delete the rows of these slugs up to these versions, except those that another transaction holds."""
+    parameters = {"shop_id": shop_id, "slugs": list(versions), "versions": list(versions.values())}
+    await session.execute(_DELETE, parameters)
 
 
 async def find_slugs(session: AsyncSession, shop_id: int, older: timedelta = timedelta(0)) -> list[str]:

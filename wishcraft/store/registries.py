@@ -99,7 +99,8 @@ WITH bumped AS (
 ), superseded AS (
     DELETE FROM pending_invalidations p USING bumped b WHERE p.shop_id = :shop_id AND p.slug = b.slug
 )
-SELECT id, slug, version, set_config('transaction_timeout', :limit, true) FROM bumped
+SELECT b.id, b.slug, b.version, c.timeout
+FROM (SELECT set_config('transaction_timeout', :limit, true) AS timeout) c LEFT JOIN bumped b ON true
 """)
 _ACTIVE_VERSIONS: Final = text("""
 SELECT r.slug, r.version
@@ -194,7 +195,9 @@ async def lock(session: WriteSession, shop_id: int, registry_ids: Sequence[int])
     """Lock the registries' rows in the order of their ids, so that two writers never deadlock; their versions by id."""
     query = (
         select(Registry.id, Registry.slug, Registry.version)
-        .where(Registry.shop_id == shop_id, Registry.id.in_(registry_ids))
+        .where(
+            Registry.shop_id == shop_id, Registry.id == any_(bindparam("ids", list(registry_ids), ARRAY(BigInteger)))
+        )
         .order_by(Registry.id)
         .with_for_update()
     )
@@ -238,4 +241,8 @@ async def bump_versions(
     """
     parameters = {"shop_id": shop_id, "registry_ids": list(registry_ids), "limit": f"{limit_seconds}s"}
     rows = await session.execute(_BUMP, parameters)
-    return {registry_id: CurrentVersion(slug, version) for registry_id, slug, version, _ in rows}
+    return {
+        registry_id: CurrentVersion(slug, version)
+        for registry_id, slug, version, _ in rows
+        if registry_id is not None  # the one row if none was bumped
+    }

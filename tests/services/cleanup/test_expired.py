@@ -149,13 +149,13 @@ async def test_the_oldest_rows_are_deleted_first(resources: Resources, demo: Dem
 
 async def test_progress_is_reported_between_batches(resources: Resources, demo: Demo) -> None:
     add(demo, Kind.AUDIT, MONTH_AGO - TINY, 25)
-    told: list[tuple[int, int]] = []
+    progress_calls: list[tuple[int, int]] = []
 
     async def note(done: int, total: int) -> None:
-        told.append((done, total))
+        progress_calls.append((done, total))
 
     await clean_table(resources, Kind.AUDIT, MONTH_AGO, Bounds(10, FOREVER), checkpoint=note)
-    assert told == [(0, 25), (10, 25), (20, 25), (25, 25)]
+    assert progress_calls == [(0, 25), (10, 25), (20, 25), (25, 25)]
 
 
 async def test_after_the_deadline_no_batch_starts_and_the_rest_is_counted(resources: Resources, demo: Demo) -> None:

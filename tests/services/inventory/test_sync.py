@@ -264,16 +264,16 @@ async def test_progress_is_reported_by_batch_and_a_stop_leaves_whole_batches(
 ) -> None:
     monkeypatch.setattr("wishcraft.services.inventory.sync.MAX_IDS", 10)
     raise_prices(simulator, shop)
-    told: list[tuple[int, int]] = []
+    progress_calls: list[tuple[int, int]] = []
 
     async def stop_at_the_second(done: int, total: int) -> None:
-        told.append((done, total))
+        progress_calls.append((done, total))
         if done:
             raise RunStopped
 
     with pytest.raises(RunStopped):
         await sync_shop(resources, shop, checkpoint=stop_at_the_second)
-    assert told == [(0, told[0][1]), (10, told[0][1])]
+    assert progress_calls == [(0, progress_calls[0][1]), (10, progress_calls[0][1])]
     for slug in versions(demo):
         cached = await resources.cache.get(shop.id, slug)
         assert cached is None or cached.body == await read_truth(resources, shop, slug)

@@ -157,7 +157,7 @@ async def test_two_concurrent_checks_repair_once(resources: Resources, demo: Dem
 
 
 class Killed(BaseException):
-    """Stands for the death of the process."""
+    """The death of the process."""
 
 
 @pytest.mark.parametrize("committed", [False, True])
@@ -261,9 +261,7 @@ def change_without_redis(demo: Demo, slug: str, ago: str) -> None:
     )
 
 
-async def test_redis_is_told_of_a_change_that_it_missed(
-    resources: Resources, demo: Demo, shop: ShopRef, redis: Redis
-) -> None:
+async def test_overdue_invalidation_is_replayed(resources: Resources, demo: Demo, shop: ShopRef, redis: Redis) -> None:
     slug = an_item(demo, shop)[2]
     await warm_shop(resources, shop)
     change_without_redis(demo, slug, "2 minutes")

@@ -83,9 +83,7 @@ async def test_probes_metrics_docs_and_unknown_paths_are_not_counted(
     assert written(demo, "served, requests, errors") == [(True, 0, 0)]
 
 
-async def test_reads_are_told_by_what_the_cache_made_of_them(
-    resources: Resources, monitor: HealthMonitor, demo: Demo
-) -> None:
+async def test_reads_are_counted_by_cache_state(resources: Resources, monitor: HealthMonitor, demo: Demo) -> None:
     recorder = SliRecorder(resources, monitor)
     for times, state in enumerate(("hit", "stale", "miss", "bypass"), start=1):
         CACHE_READS.labels(state).inc(times)

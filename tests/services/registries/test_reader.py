@@ -84,13 +84,13 @@ async def test_readers_who_come_during_a_load_share_the_next_one(
     assert len(queries) == 2
 
 
-async def test_what_is_loaded_for_all_is_told_of_nobodys_request(
-    resources: Resources, demo: Demo, shop: ShopRef
-) -> None:
-    told: list[dict[str, str]] = []
+async def test_shared_load_has_no_request_context(resources: Resources, demo: Demo, shop: ShopRef) -> None:
+    contexts: list[dict[str, str]] = []
     event.listen(
-        resources.db.engine.sync_engine, "before_cursor_execute", lambda *_: told.append(dict(current_context()))
+        resources.db.engine.sync_engine,
+        "before_cursor_execute",
+        lambda *_: contexts.append(dict(current_context())),
     )
     with log_context(request_id="the-first-to-ask"):
         await RegistryReader(resources).read(shop.id, slug_of(demo, shop))
-    assert told == [{}]
+    assert contexts == [{}]

@@ -53,7 +53,7 @@ async def test_force_writes_every_entry_anew(resources: Resources, shop: ShopRef
 async def test_a_warm_repairs_an_entry_that_is_behind(resources: Resources, demo: Demo, shop: ShopRef) -> None:
     await warm_shop(resources, shop)
     slug = active_slugs(demo, shop)[0]
-    # A writer that told Redis nothing: what a lost floor and a dead writer would leave.
+    # A write without invalidation, as after a lost floor and a killed writer.
     demo.execute("UPDATE registries SET version = version + 1, title = 'New' WHERE slug = %s", [slug])
     assert (await warm_shop(resources, shop))["warmed"] == 1
     entry = (await RegistryReader(resources).read(shop.id, slug)).entry

@@ -1,5 +1,6 @@
 """Synchronises the items of a shop's registries with Shopify's variants."""
 
+import logging
 from array import array
 from bisect import bisect_left
 from collections import Counter
@@ -10,6 +11,7 @@ from typing import Final, TypeAlias
 
 from wishcraft.domain.batches import batches
 from wishcraft.domain.inventory import StockLevel, VariantReading, prefers_bulk, stock_level
+from wishcraft.errors import CacheUnavailable
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
 from wishcraft.services.registries.reader import refill
@@ -32,6 +34,7 @@ LOWEST_RESTORE_RATE: Final = 100
 https://shopify.dev/docs/api/usage/limits
 """
 _ACTOR: Final = "sync-inventory"
+_log: Final = logging.getLogger(__name__)
 REFILL_WINDOW: Final = timedelta(hours=1)
 """Age of the changes that a sync checks for a missing refill, as of a killed writer. Cache warming finds older ones."""
 REGISTRIES_PER_WRITE: Final = 200
@@ -77,7 +80,11 @@ async def _refill_recent(resources: Resources, shop_id: int) -> None:
     async with resources.db.repeatable_read() as session:
         changed = await registries.find_versions_changed(session, shop_id, REFILL_WINDOW)
     for batch in batches(changed, REGISTRIES_PER_WRITE):
-        await refill(resources, shop_id, await find_due(resources, shop_id, batch))
+        try:
+            await refill(resources, shop_id, await find_due(resources, shop_id, batch))
+        except CacheUnavailable as error:  # a Redis without free memory refuses fills and takes invalidations
+            _log.warning("The cache could not be refilled, cache-warm refills it later: %s", error)
+            return
 
 
 async def _sync(resources: Resources, shop: ShopRef, checkpoint: Checkpoint, *, dry_run: bool) -> dict[str, int]:

@@ -16,7 +16,14 @@ from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.etags import allows_change
 from wishcraft.domain.registries import access_level
-from wishcraft.errors import CacheUnavailable, NotAllowed, NotFound, PreconditionFailed
+from wishcraft.errors import (
+    CacheUnavailable,
+    DatabaseRejected,
+    DatabaseUnavailable,
+    NotAllowed,
+    NotFound,
+    PreconditionFailed,
+)
 from wishcraft.resources import Resources
 from wishcraft.services.registries.reader import refill
 from wishcraft.store import audit_log, pending_invalidations, registries
@@ -73,18 +80,24 @@ async def registry_write(
         on_cache_down: `record` for people, who must not wait for Redis; `refuse` for jobs, which are retried.
 
     Raises:
-        CacheUnavailable: With `refuse`: before the commit, and nothing was written; or after it, and the refill is left
-            to the next reader.
+        CacheUnavailable: With `refuse`, and nothing was written.
     """
-    async with resources.db.transaction() as session:
-        write = RegistryWrite(WriteSession(session), actor)
-        if registry_ids:
-            write.locked = await registries.lock(write.session, actor.shop_id, registry_ids)
-        yield write
-        versions = await write.bump_versions()
-        invalidated = await _invalidate(resources, write, versions, on_cache_down)
+    invalidated = True
+    try:
+        async with resources.db.transaction() as session:
+            write = RegistryWrite(WriteSession(session), actor)
+            if registry_ids:
+                write.locked = await registries.lock(write.session, actor.shop_id, registry_ids)
+            yield write
+            versions = await write.bump_versions()
+            invalidated = await _invalidate(resources, write, versions, on_cache_down)
+    finally:
+        # Also if the commit's outcome is unknown. A recovery that is under way may have read the pending invalidations
+        # before this one was committed, so it starts again.
+        if not invalidated and resources.redis.breaker:
+            resources.redis.breaker.open()
     if versions:
-        await _finish(resources, actor.shop_id, versions, invalidated=invalidated, on_cache_down=on_cache_down)
+        await _finish(resources, actor.shop_id, versions)
 
 
 async def _invalidate(
@@ -101,19 +114,12 @@ async def _invalidate(
     return True
 
 
-async def _finish(
-    resources: Resources, shop_id: int, versions: Mapping[str, int], *, invalidated: bool, on_cache_down: OnCacheDown
-) -> None:
-    """After the commit: refill the cache and call the hook."""
-    if not invalidated and resources.redis.breaker:
-        # A recovery that is under way may have looked for pending invalidations before this one was committed.
-        resources.redis.breaker.open()
+async def _finish(resources: Resources, shop_id: int, versions: Mapping[str, int]) -> None:
+    """After the commit: refill the cache and call the hook. The write has succeeded, so neither's failure is raised."""
     try:
         await refill(resources, shop_id, list(versions))
-    except CacheUnavailable:
-        if on_cache_down == "refuse":
-            raise
-        _log.info("Redis did not answer after a write; the next reader refills the entry")
+    except (CacheUnavailable, DatabaseUnavailable, DatabaseRejected) as error:
+        _log.info("The cache was not refilled after a write, the next reader refills it: %s", error)
     finally:
         if resources.after_write:
             try:
@@ -181,37 +187,47 @@ async def replace_entries(resources: Resources, shop_id: int, versions: Mapping[
 
 
 async def replay_invalidations(resources: Resources) -> int:
-    """Inform Redis of all pending invalidations; how many there were. Rows held by other transactions are skipped.
+    """Inform Redis of all pending invalidations; how many there were.
+
+    Rows that another transaction holds are replayed too, since it may roll back or be stuck, and stay pending.
 
     Raises:
         CacheUnavailable: Redis does not answer; what it was not informed of stays pending.
+        DatabaseUnavailable: PostgreSQL does not answer.
     """
-    replayed = 0
+    replayed, last = 0, (0, "")
     while True:
-        async with resources.db.transaction() as session:
-            batch = await pending_invalidations.lock_batch(session, _INVALIDATIONS_PER_TRANSACTION)
-            for shop_id, versions in batch.items():
-                await resources.cache.invalidate(shop_id, versions)
-                await pending_invalidations.delete(session, shop_id, list(versions))
-        replayed += sum(map(len, batch.values()))
+        async with resources.db.autocommit() as session:
+            batch = await pending_invalidations.find_batch(session, last, _INVALIDATIONS_PER_TRANSACTION)
         if not batch:
             return replayed
+        for shop_id, versions in batch.items():
+            await resources.cache.invalidate(shop_id, versions)
+            async with resources.db.transaction() as session:
+                await pending_invalidations.delete(session, shop_id, versions)
+            replayed += len(versions)
+            last = (shop_id, list(versions)[-1])  # in PostgreSQL's order
 
 
-async def recover(resources: Resources) -> None:
-    """Bring Redis up to date once it answers again, before the circuit breaker closes.
+async def recover(resources: Resources) -> bool:
+    """Replay the pending invalidations before this process uses Redis: at its start and after an outage.
+
+    Returns:
+        Whether they were replayed. If not, PostgreSQL does not answer, and cached registries are all that can be read:
+        the caller uses Redis, and tries again later.
 
     Raises:
         CacheUnavailable: Redis does not answer.
     """
-    try:
-        if replayed := await replay_invalidations(resources):
-            _log.warning("Redis was informed of %d changes that it had missed", replayed)
-    except CacheUnavailable:
-        raise
-    except Exception:  # noqa: BLE001  it is logged
-        # The breaker closes nevertheless: while PostgreSQL does not answer, cached registries are all that can be read.
-        _log.exception(
-            "Pending invalidations could not be read from PostgreSQL; cached registries may be outdated until "
-            "check-invariants replays them"
-        )
+    failure: DatabaseUnavailable | None = None
+    for _ in range(2):  # the first connection may have been lost since it was last used
+        try:
+            replayed = await replay_invalidations(resources)
+        except DatabaseUnavailable as error:
+            failure = error
+        else:
+            if replayed:
+                _log.warning("Redis was informed of %d changes that it had missed", replayed)
+            return True
+    _log.warning("Pending invalidations could not be read: cached registries may be outdated. %s", failure)
+    return False

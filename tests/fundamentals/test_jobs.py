@@ -54,12 +54,13 @@ async def test_sync_brings_a_new_price_in_shopify_to_every_reader(guest: Visitor
 
 async def test_reminder_mail_arrives_a_week_before_the_event_and_only_once(emma: Visitor, mailbox: Mailbox) -> None:
     today = datetime.now(UTC).date()
-    await emma.create(event_date=str(today + timedelta(days=7)), co_registrants=[])
-    for _ in range(2):  # the second run finds nothing to do
-        state = await send_reminders([SHOP], today=today, return_state=True)
+    await emma.create(event_date=str(today + timedelta(days=8)), co_registrants=[])
+    for day, expected in ((today, 0), (today + timedelta(days=1), 1), (today + timedelta(days=1), 1)):
+        state = await send_reminders([SHOP], today=day, return_state=True)
         assert state.is_completed(), state.message
-    [mail] = [received for received in mailbox.messages if received.recipients == ["emma.reed@example.com"]]
-    assert str(mail.parsed["Subject"]) == "In 7 days: Emma & Hugo's Wedding"
+        mails = [each for each in mailbox.messages if each.recipients == ["emma.reed@example.com"]]
+        assert len(mails) == expected
+    assert str(mails[0].parsed["Subject"]) == "In 7 days: Emma & Hugo's Wedding"
 
 
 @pytest.mark.usefixtures("slug")

@@ -10,6 +10,7 @@ from psycopg import Connection
 
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.job_processes import command, environment
+from tests.support.valkey import OwnValkey
 from wishcraft.errors import CacheUnavailable, RunStopped
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.inventory.sync import sync_shop
@@ -316,3 +317,18 @@ async def test_the_next_sync_completes_a_killed_one(
 async def read_truth(resources: Resources, shop: ShopRef, slug: str) -> bytes | None:
     document = (await load_registries(resources.db, shop.id, [slug])).get(slug)
     return document.body if document else None
+
+
+async def test_sync_writes_although_redis_has_no_memory_left(
+    settings: Settings, own_valkey: OwnValkey, demo: Demo, shop: ShopRef, item: SyncedItem
+) -> None:
+    async with open_resources(settings.model_copy(update={"redis_url": own_valkey.url})) as on_full_redis:
+        on_full_redis.cache._hold_seconds = 0
+        await on_full_redis.redis.learn_era()
+        demo.execute("UPDATE registries SET version = version + 1, updated_at = now()")  # due for a refill
+        await on_full_redis.redis.redis.config_set("maxmemory-policy", "noeviction")
+        await on_full_redis.redis.redis.config_set("maxmemory", "1mb")
+        item.variant.price += 1
+        counts = await sync_shop(on_full_redis, shop)
+    assert counts["items_changed"] > 0
+    assert item.row("price") == (item.variant.price,)

@@ -33,10 +33,10 @@ EMPTY = """
 
 
 @pytest.fixture(scope="module")
-def full_tables(settings: Settings, demo_data: DemoData) -> Iterator[None]:
+def full_tables(base_settings: Settings, demo_data: DemoData) -> Iterator[None]:
     """A row for each of the last minutes; a tenth of the audit logs are of compliance actions."""
-    with psycopg.connect(settings.database_url.replace("+psycopg", ""), autocommit=True) as tables:
-        demo_data.restore(tables, settings)
+    with psycopg.connect(base_settings.database_url.replace("+psycopg", ""), autocommit=True) as tables:
+        demo_data.restore(tables, base_settings)
         fill(tables)
         yield
         tables.execute(EMPTY)

@@ -71,7 +71,7 @@ class AppState:
             self._start(self._replay_later())
 
     async def recover_at_start(self) -> None:
-        """`recover`, for at most `READ_SECONDS`: a process that hangs at its start helps no one."""
+        """`recover`, for at most `READ_SECONDS`: readiness must not wait for a hanging PostgreSQL."""
 
         async def attempt() -> None:
             try:
@@ -91,7 +91,7 @@ class AppState:
         while not self._stopping.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), _REPLAY_AGAIN_SECONDS)
-            with suppress(CacheUnavailable, DatabaseUnavailable):
+            with suppress(Exception):  # `recover` has logged the first one
                 await replay_invalidations(self.resources)
                 break
         self._is_replaying = False

@@ -213,21 +213,23 @@ async def recover(resources: Resources) -> bool:
     """Replay the pending invalidations before this process uses Redis: at its start and after an outage.
 
     Returns:
-        Whether they were replayed. If not, PostgreSQL does not answer, and cached registries are all that can be read:
-        the caller uses Redis, and tries again later.
+        Whether they were replayed. If not, as while PostgreSQL does not answer, cached registries are all that can be
+        read: the caller uses Redis, and tries again later.
 
     Raises:
         CacheUnavailable: Redis does not answer.
     """
-    failure: DatabaseUnavailable | None = None
+    failure: Exception | None = None
     for _ in range(2):  # the first connection may have been lost since it was last used
         try:
             replayed = await replay_invalidations(resources)
-        except DatabaseUnavailable as error:
+        except CacheUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  it is logged
             failure = error
         else:
             if replayed:
                 _log.warning("Redis was informed of %d changes that it had missed", replayed)
             return True
-    _log.warning("Pending invalidations could not be read: cached registries may be outdated. %s", failure)
+    _log.warning("Pending invalidations could not be replayed yet: cached registries may be outdated", exc_info=failure)
     return False

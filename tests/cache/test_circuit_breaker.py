@@ -75,7 +75,10 @@ async def test_half_open_hook_is_awaited_before_the_breaker_closes(guarded: Serv
     assert called.is_set()
 
 
-async def test_breaker_stays_open_while_the_half_open_hook_fails(guarded: Server, own_valkey: OwnValkey) -> None:
+@pytest.mark.parametrize("error", [CacheUnavailable("gone again"), ValueError("a bug")])
+async def test_breaker_stays_open_while_the_half_open_hook_fails(
+    guarded: Server, own_valkey: OwnValkey, error: Exception
+) -> None:
     assert guarded.breaker
     calls = 0
 
@@ -83,7 +86,7 @@ async def test_breaker_stays_open_while_the_half_open_hook_fails(guarded: Server
         nonlocal calls
         calls += 1
         if calls < 3:
-            raise CacheUnavailable("gone again")
+            raise error
 
     guarded.breaker.on_half_open = hook
     await asyncio.to_thread(own_valkey.kill)

@@ -343,3 +343,12 @@ async def test_commit_of_unknown_outcome_opens_the_breaker_if_redis_was_not_inva
         await rename(on_own_valkey, shop, registry[0])
     assert pending(demo) == [(registry[1], registry[2] + 1)]
     assert opened
+
+
+async def test_write_locks_more_registries_than_a_statement_has_parameters(
+    resources: Resources, demo: Demo, shop: ShopRef, registry: Registry
+) -> None:
+    ids = [registry[0], *range(10**12, 10**12 + 70_000)]
+    async with registry_write(resources, Actor(shop.id, "test"), ids, on_cache_down="refuse") as write:
+        await write.changed(registry[0])
+    assert version(demo, registry[0]) == registry[2] + 1

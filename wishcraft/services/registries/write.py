@@ -1,7 +1,7 @@
 """`registry_write`: the one way to change what a guest can see of a registry.
 
 It locks, bumps versions, invalidates, commits, refills and calls `Resources.after_write`, in that order; no other
-module does any of these, which a test enforces. Decision 2 argues why the order keeps the cache coherent, decision 20
+module does any of these, which a test enforces. Decision 2 argues why the order keeps the cache coherent, decision 11
 why a write may go through while Redis does not answer.
 """
 

@@ -195,13 +195,13 @@ BREAKAGES: Final = (
     ),
     Breakage(
         "an app-proxy signature never expires", "wishcraft/shopify/signatures.py",
-        "return identity if identity and abs(now - identity.signed_at) <= tolerance else None",
-        "return identity", (f"{_SIGNATURES}::test_timestamp_outside_the_tolerance_is_refused",),
+        "if abs(now - identity.signed_at) > tolerance or ",
+        "if ", (f"{_SIGNATURES}::test_timestamp_outside_the_tolerance_is_refused",),
     ),
     Breakage(
         "an ambiguous app-proxy query is accepted", "wishcraft/shopify/signatures.py",
-        "if any(message.count(name) > 1 for name in _SET_BY_SHOPIFY):",
-        "if False:", (f"{_SIGNATURES}::test_signed_message_cannot_be_split_into_another_customers_request",),
+        " or _is_ambiguous(message, (customer, shop, timestamp), now):",
+        ":", (f"{_SIGNATURES}::test_message_recut_into_another_identity_is_refused_either_way",),
     ),
     Breakage(
         "an ID token for another app is accepted", "wishcraft/shopify/id_tokens.py",

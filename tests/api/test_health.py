@@ -13,9 +13,9 @@ from psycopg import Connection
 from redis.asyncio import Redis
 from sqlalchemy import text
 
-from tests.api.test_outages import Stopped
 from tests.api.test_service_pages import away
 from tests.support.api import app_state_of
+from tests.support.outages import Stopped
 from tests.support.prefect_stand_in import PrefectStandIn
 from tests.support.valkey import OwnValkey
 from wishcraft.settings import Settings

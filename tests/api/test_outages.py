@@ -1,8 +1,6 @@
 """With one store down the other serves, and no change made meanwhile is lost or hidden afterwards."""
 
 import asyncio
-import os
-import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -16,7 +14,7 @@ from redis.asyncio import Redis
 
 from deployments.sandbox.demo import add_key
 from tests.support.api import Visitor, app_state_of, open_api_client, problem, public_slug
-from tests.support.outages import postgresql_unavailable, recovered
+from tests.support.outages import Stopped, postgresql_unavailable, recovered
 from tests.support.valkey import OwnValkey
 from wishcraft.cache import entries, keys
 from wishcraft.errors import CacheUnavailable
@@ -118,26 +116,6 @@ async def test_lost_grant_and_wrong_code_are_distinguished_without_redis(
     assert (await guest.read(slug, x_registry_grant=grant)).status_code == 200
     assert problem(await guest.read(slug, x_registry_grant="wrong")) == (403, "access-code-required")
     await asyncio.to_thread(own_valkey.start)
-
-
-class Stopped:
-    """PostgreSQL on a stalled machine: connected, but silent."""
-
-    def __init__(self, demo: Demo) -> None:
-        self._pids = [
-            pid
-            for (pid,) in demo.execute(
-                "SELECT pid FROM pg_stat_activity WHERE application_name = 'wishcraft' AND datname = current_database()"
-            )
-        ]
-
-    def __enter__(self) -> None:
-        for pid in self._pids:
-            os.kill(pid, signal.SIGSTOP)
-
-    def __exit__(self, *_: object) -> None:
-        for pid in self._pids:
-            os.kill(pid, signal.SIGCONT)
 
 
 async def test_without_postgresql_hits_and_stale_entries_are_served_others_503(

@@ -52,7 +52,7 @@ def _evaluate(node: Any, samples: Samples, at: float) -> Vector | float:
             return _evaluate(node.expr, samples, at)
         case ast.VectorSelector():
             moment = at - _offset(node)
-            return {labels: value for labels, value in samples.last(node.name, moment) if _selects(node, labels)}
+            return {labels: value for labels, value in samples.last(str(node.name), moment) if _selects(node, labels)}
         case ast.Call():
             return _call(node, samples, at)
         case ast.AggregateExpr():

@@ -35,7 +35,7 @@ class Item(Schema):
     variant_id: int = Field(description="Shopify's variant id, for adding to a cart.")
     handle: str
     product_title: str
-    variant_title: str
+    variant_title: str = Field(description="Empty if the product has no options.")
     image: str | None
     price: Money
     compare_at_price: Money | None

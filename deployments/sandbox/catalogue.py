@@ -48,6 +48,7 @@ class CatalogueVariant:
     handle: str
     product_title: str
     variant_title: str
+    """Empty if the product has no options."""
     image: str
     price: Decimal
     compare_at_price: Decimal | None
@@ -87,7 +88,8 @@ def catalogue(shop: DemoShop, products: int = 160, seed: int = 2026) -> tuple[Ca
         edition = f" No. {p // (len(_PRODUCTS) * len(_STYLES)) + 1}" if p >= len(_PRODUCTS) * len(_STYLES) else ""
         title = f"{style} {name}{edition}"
         handle = title.lower().replace("'", "").replace(".", "").replace(" ", "-")
-        for colour in _COLOURS[: rng.randint(1, 3)]:
+        colours = _COLOURS[: rng.randint(1, 3)]
+        for colour in colours:
             number = shop.number * 10_000_000 + len(variants)
             price = money(Decimal(dollars) * Decimal(rng.randint(80, 120)) / 100, shop.currency)
             on_sale = rng.random() < 0.15  # noqa: PLR2004  share of the variants
@@ -98,7 +100,7 @@ def catalogue(shop: DemoShop, products: int = 160, seed: int = 2026) -> tuple[Ca
                     inventory_item_id=50_000_000_000_000 + number,
                     handle=handle,
                     product_title=title,
-                    variant_title=colour,
+                    variant_title=colour if len(colours) > 1 else "",
                     image=f"/images/{handle}.svg",
                     price=price,
                     compare_at_price=money(Decimal(dollars) * Decimal("1.4"), shop.currency) if on_sale else None,

@@ -8,7 +8,7 @@ from psycopg import Connection
 
 from api.schemas.responses import Item, RegistryAnswer
 from deployments.sandbox.shopify.faults import Fault, FaultKind
-from deployments.sandbox.shopify.inventory import Variant, VariantChange
+from deployments.sandbox.shopify.inventory import ProductStatus, Variant, VariantChange
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.api import SHOP, WAYS, Visitor, problem
@@ -115,7 +115,7 @@ async def test_variant_that_the_shop_does_not_sell_is_refused(
     emma: Visitor, slug: str, shopify: SimulatedShop, variants: list[Variant], simulator: Simulator, demo: Demo
 ) -> None:
     draft, deleted = variants[0], variants[1]
-    shopify.inventory.change(draft, VariantChange({}, product_active=False))
+    shopify.inventory.change(draft, VariantChange({}, ProductStatus.DRAFT))
     shopify.inventory.change(deleted, VariantChange({"deleted": True}))
     others = simulator.shops["lumiere-maison.myshopify.com"].inventory.variant_ids()[0]
     before = rows(demo, slug)

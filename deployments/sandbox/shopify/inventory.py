@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Final
 
 from deployments.sandbox.catalogue import CatalogueVariant, DemoShop, catalogue
@@ -15,6 +16,15 @@ from wishcraft.domain.inventory import InventoryPolicy
 _CHANGES_PER_TICK: Final = 3
 _PRICE_SHARE: Final = 0.15
 _RESTOCK_SHARE: Final = 0.2
+
+
+class ProductStatus(StrEnum):
+    """The status of a product."""
+
+    ACTIVE = "ACTIVE"
+    UNLISTED = "UNLISTED"
+    DRAFT = "DRAFT"
+    ARCHIVED = "ARCHIVED"
 
 
 @dataclass(slots=True)
@@ -39,10 +49,10 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class VariantChange:
-    """A manual change of a variant: its fields by name, and whether its product is active."""
+    """A manual change of a variant: its fields by name, and its product's status."""
 
     fields: Mapping[str, object]
-    product_active: bool | None = None
+    product_status: ProductStatus | None = None
 
 
 class Inventory:
@@ -57,7 +67,7 @@ class Inventory:
         self._by_item = {v.inventory_item_id: v.variant_id for v in self._variants.values()}
         for variant in self._variants.values():
             self._by_product[variant.product_id].append(variant.variant_id)
-        self._inactive: set[int] = set()
+        self._statuses: dict[int, ProductStatus] = {}
 
     def find(self, variant_id: int) -> Variant | None:
         """The variant; None if unknown or deleted."""
@@ -81,16 +91,16 @@ class Inventory:
         """Ids of products with at least one variant."""
         return [product for product in self._by_product if self.variant_ids(product)]
 
-    def is_active(self, product_id: int) -> bool:
-        """Whether the product is active; otherwise it is a draft."""
-        return product_id not in self._inactive
+    def status(self, product_id: int) -> ProductStatus:
+        """The product's status, ACTIVE unless changed by hand."""
+        return self._statuses.get(product_id, ProductStatus.ACTIVE)
 
     def change(self, variant: Variant, change: VariantChange) -> None:
         """Change a variant by hand."""
         for name, value in change.fields.items():
             setattr(variant, name, value.quantize(self._cents) if isinstance(value, Decimal) else value)
-        if change.product_active is not None:
-            (self._inactive.discard if change.product_active else self._inactive.add)(variant.product_id)
+        if change.product_status is not None:
+            self._statuses[variant.product_id] = change.product_status
         variant.by_hand, variant.updated_at = True, self._now()
 
     def tick(self) -> None:

@@ -10,7 +10,7 @@ from wishcraft.domain.inventory import StockLevel
 from wishcraft.domain.registries import EventType, ItemStatus, Priority, RegistryStatus, Visibility
 
 Money = Annotated[
-    str, Field(pattern=r"^\d+(\.\d{2})?$", examples=["12.50"], description="Amount in the registry's currency.")
+    str, Field(pattern=r"^\d+(\.\d{2,4})?$", examples=["12.50"], description="Amount in the registry's currency.")
 ]
 
 

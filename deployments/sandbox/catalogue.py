@@ -6,6 +6,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, Final
 
+from wishcraft.domain.currencies import round_money
 from wishcraft.domain.inventory import InventoryPolicy
 
 Row = dict[str, Any]
@@ -70,8 +71,8 @@ _RATE: Final = {"USD": Decimal(1), "EUR": Decimal("0.92"), "JPY": Decimal(150)}
 
 
 def money(dollars: Decimal, currency: str) -> Decimal:
-    """A price in the currency, rounded to its minor unit (yen have none)."""
-    return (dollars * _RATE[currency]).quantize(Decimal(1) if currency == "JPY" else Decimal("0.01"))
+    """A price in the currency, rounded to its decimals."""
+    return round_money(dollars * _RATE[currency], currency)
 
 
 @cache  # every start of the simulator needs it

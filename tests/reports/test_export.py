@@ -53,7 +53,7 @@ def test_export_has_every_row_with_its_shop(
     assert seen[0] == (0, 12)
     assert seen[-1] == (12, 12)
     assert exported.columns[0] == "shop"
-    assert not [name for name in exported.columns if str(name).endswith("cents")]
+    assert not [name for name in exported.columns if str(name).endswith("_e4")]
     assert list(file.parent.iterdir()) == [file]
 
 

@@ -60,10 +60,10 @@ def test_amounts_in_yen_have_no_decimals(analysts: AnalystsDatabase) -> None:
 
 def test_amounts_have_their_currencys_decimals_and_cut_rows_are_counted() -> None:
     amounts = format_money(
-        pd.DataFrame({"currency": ["JPY", "EUR", "EUR"], "value": [1500.0, 1500.0, None]}), ["value"]
+        pd.DataFrame({"currency": ["JPY", "EUR", "KWD", "EUR"], "value": [1500.0, 1500.0, 12.345, None]}), ["value"]
     )
-    page = to_markdown(amounts, {"value": Column("worth")}, 2)
-    assert [line.strip("| ") for line in page.splitlines()[2:4]] == ["1,500", "1,500.00"]
+    page = to_markdown(amounts, {"value": Column("worth")}, 3)
+    assert [line.strip("| ") for line in page.splitlines()[2:5]] == ["1,500", "1,500.00", "12.345"]
     assert page.endswith("… and 1 more: see the run's tables.")
 
 

@@ -1,7 +1,35 @@
 """Money: how many decimals a currency has, and the amounts that can be stored. Pure."""
 
-from decimal import Decimal
+from collections.abc import Mapping
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
-MAX_AMOUNT: Final = Decimal("9999999999.99")
-"""The greatest amount that a column of money holds."""
+USUAL_DECIMALS: Final = 2
+UNUSUAL_DECIMALS: Final[Mapping[str, int]] = {
+    **dict.fromkeys((
+        "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF",
+        "XPF",
+    ), 0),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+    **dict.fromkeys(("CLF", "UYW"), 4),
+}  # fmt: skip
+"""The currencies whose amounts do not have two decimals (ISO 4217, list one)."""
+SCALE: Final = 10_000
+"""Amounts are stored, and computed with, in ten-thousandths: the finest minor unit that ISO 4217 has."""
+MAX_AMOUNT: Final = Decimal("99999999999.9999")
+"""The greatest amount that a column of money, `Numeric(15, 4)`, holds."""
+
+
+def decimals(currency: str) -> int:
+    """Number of decimals of an amount in the currency (ISO 4217)."""
+    return UNUSUAL_DECIMALS.get(currency, USUAL_DECIMALS)
+
+
+def round_money(amount: Decimal, currency: str) -> Decimal:
+    """The amount with the currency's decimals, halves rounded up."""
+    return amount.quantize(Decimal(1).scaleb(-decimals(currency)), ROUND_HALF_UP)
+
+
+def format_money(amount: Decimal, currency: str) -> str:
+    """The amount as a decimal string with the currency's decimals: `12.50`, `1500`, `12.345`."""
+    return str(round_money(amount, currency))

@@ -16,14 +16,15 @@ from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.filters import ReportFilter
 from wishcraft.analytics.reader import Chunk, Progress, ignore_progress, read_chunks
 from wishcraft.analytics.tables import TABLES, TableName
+from wishcraft.domain.currencies import SCALE
 from wishcraft.errors import ConfigurationError, QueryRefused
 from wishcraft.reports.analyst_report import ReportResult
 from wishcraft.reports.html import Report, as_html
 
 DataFormat = Literal["parquet", "csv"]
 FileFormat = Literal["none", "html", "parquet", "csv"]
-_MONEY: Final = {"price_cents": "price", "unit_cents": "unit_price"}
-"""Columns in hundredths, and their names in files, in the currency's own unit."""
+_MONEY: Final = {"price_e4": "price", "unit_e4": "unit_price"}
+"""Columns in ten-thousandths, and their names in files, in the currency's own unit."""
 
 
 def export_table(
@@ -115,7 +116,7 @@ def _rows(chunk: Chunk, table: TableName) -> pd.DataFrame:
     rows = chunk[table]
     if table != "registries":
         rows = rows.merge(chunk["registries"][["registry_id", *_shop_columns(table)]], on="registry_id")
-    money = {cents: rows[cents] / 100 for cents in _MONEY if cents in rows}
+    money = {name: rows[name] / SCALE for name in _MONEY if name in rows}
     return rows.assign(**money).rename(columns=_MONEY)
 
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from deployments.sandbox.catalogue import CatalogueVariant, DemoShop, catalogue
+from wishcraft.domain.currencies import decimals, round_money
 from wishcraft.domain.inventory import InventoryPolicy
 
 _CHANGES_PER_TICK: Final = 3
@@ -61,7 +62,7 @@ class Inventory:
     def __init__(self, shop: DemoShop, products: int, seed: int, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._random = random.Random(f"tick:{seed}:{shop.domain}")  # noqa: S311  demo data
-        self._cents = Decimal(1) if shop.currency == "JPY" else Decimal("0.01")
+        self._currency = shop.currency
         self._variants = {v.variant_id: self._new_variant(v) for v in catalogue(shop, products, seed)}
         self._by_product: defaultdict[int, list[int]] = defaultdict(list)
         self._by_item = {v.inventory_item_id: v.variant_id for v in self._variants.values()}
@@ -98,7 +99,7 @@ class Inventory:
     def change(self, variant: Variant, change: VariantChange) -> None:
         """Change a variant by hand."""
         for name, value in change.fields.items():
-            setattr(variant, name, value.quantize(self._cents) if isinstance(value, Decimal) else value)
+            setattr(variant, name, round_money(value, self._currency) if isinstance(value, Decimal) else value)
         if change.product_status is not None:
             self._statuses[variant.product_id] = change.product_status
         variant.by_hand, variant.updated_at = True, self._now()
@@ -112,7 +113,8 @@ class Inventory:
     def _change_randomly(self, variant: Variant) -> None:
         if self._random.random() < _PRICE_SHARE:
             factor = Decimal(self._random.randint(90, 110)) / 100
-            variant.price = max(self._cents, (variant.price * factor).quantize(self._cents))
+            smallest = Decimal(1).scaleb(-decimals(self._currency))
+            variant.price = max(smallest, round_money(variant.price * factor, self._currency))
         elif self._random.random() < _RESTOCK_SHARE:
             variant.quantity += self._random.randint(5, 20)
         else:

@@ -6,8 +6,8 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, Final
 
-from wishcraft.domain.currencies import round_money
 from wishcraft.domain.inventory import InventoryPolicy
+from wishcraft.domain.registry_payload import format_money
 
 Row = dict[str, Any]
 """A row of a table, by column name."""
@@ -72,7 +72,7 @@ _RATE: Final = {"USD": Decimal(1), "EUR": Decimal("0.92"), "JPY": Decimal(150)}
 
 def money(dollars: Decimal, currency: str) -> Decimal:
     """A price in the currency, rounded to its decimals."""
-    return round_money(dollars * _RATE[currency], currency)
+    return Decimal(format_money(dollars * _RATE[currency], currency))
 
 
 @cache  # every start of the simulator needs it

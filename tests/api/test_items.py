@@ -126,6 +126,19 @@ async def test_variant_that_the_shop_does_not_sell_is_refused(
     assert rows(demo, slug) == before
 
 
+async def test_variant_that_cannot_be_stored_is_refused_and_a_nul_character_is_removed(
+    emma: Visitor, slug: str, variants: list[Variant], demo: Demo
+) -> None:
+    dear, odd = variants[:2]
+    dear.price, odd.product_title = Decimal("1E+11"), "A \0vase"
+    before = rows(demo, slug)
+    answer = await emma.send("POST", f"{PATH}/{slug}/items", {"variant_id": dear.variant_id})
+    assert problem(answer) == (422, "invalid-request")
+    assert "out of range" in answer.json()["detail"]
+    assert rows(demo, slug) == before
+    assert (await add(emma, slug, odd)).product_title == "A vase"
+
+
 async def test_invalid_item_is_refused(
     emma: Visitor, slug: str, variants: list[Variant], shopify: SimulatedShop
 ) -> None:

@@ -3,8 +3,10 @@
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import Numeric
 
-from wishcraft.domain.currencies import MAX_AMOUNT, SCALE, UNUSUAL_DECIMALS, decimals, format_money
+from wishcraft.domain.currencies import MAX_AMOUNT, SCALE, UNUSUAL_DECIMALS
+from wishcraft.domain.registry_payload import decimals, format_money
 from wishcraft.store.schema import RegistryItem
 
 # List one of ISO 4217 as SIX publishes it, by the number of decimals; precious metals and test codes have none.
@@ -47,6 +49,9 @@ def test_money_has_as_many_decimals_as_its_currency(amount: str, currency: str, 
 
 def test_column_of_money_holds_the_greatest_amount_and_the_finest_decimals() -> None:
     kind = RegistryItem.__table__.c.price.type
+    assert isinstance(kind, Numeric)
+    assert kind.precision
+    assert kind.scale
     assert max(map(decimals, UNUSUAL_DECIMALS)) == kind.scale
     assert 10**kind.scale == SCALE
     assert Decimal(10 ** (kind.precision - kind.scale)) - Decimal(1) / SCALE == MAX_AMOUNT

@@ -1,7 +1,7 @@
-"""Money: how many decimals a currency has, and the amounts that can be stored. Pure."""
+"""The decimals of currencies, and the amounts that can be stored."""
 
 from collections.abc import Mapping
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Final
 
 USUAL_DECIMALS: Final = 2
@@ -18,18 +18,3 @@ SCALE: Final = 10_000
 """Amounts are stored, and computed with, in ten-thousandths: the finest minor unit that ISO 4217 has."""
 MAX_AMOUNT: Final = Decimal("99999999999.9999")
 """The greatest amount that a column of money, `Numeric(15, 4)`, holds."""
-
-
-def decimals(currency: str) -> int:
-    """Number of decimals of an amount in the currency (ISO 4217)."""
-    return UNUSUAL_DECIMALS.get(currency, USUAL_DECIMALS)
-
-
-def round_money(amount: Decimal, currency: str) -> Decimal:
-    """The amount with the currency's decimals, halves rounded up."""
-    return amount.quantize(Decimal(1).scaleb(-decimals(currency)), ROUND_HALF_UP)
-
-
-def format_money(amount: Decimal, currency: str) -> str:
-    """The amount as a decimal string with the currency's decimals: `12.50`, `1500`, `12.345`."""
-    return str(round_money(amount, currency))

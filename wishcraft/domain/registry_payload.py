@@ -5,10 +5,10 @@ It must not contain an e-mail address, a place, another guest's name or an acces
 
 from collections.abc import Sequence
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, NamedTuple
 
-from wishcraft.domain.currencies import format_money
+from wishcraft.domain.currencies import UNUSUAL_DECIMALS, USUAL_DECIMALS
 from wishcraft.domain.inventory import stock_level
 from wishcraft.domain.registries import EventType, ItemStatus, Priority, RegistryStatus, Visibility
 
@@ -66,6 +66,16 @@ class Sums(NamedTuple):
     """Purchased quantities, each capped at the quantity wanted: a surplus of one item does not fulfil another."""
     wanted_amount: Decimal = Decimal(0)
     purchased_amount: Decimal = Decimal(0)
+
+
+def decimals(currency: str) -> int:
+    """Number of decimals of an amount in the currency (ISO 4217)."""
+    return UNUSUAL_DECIMALS.get(currency, USUAL_DECIMALS)
+
+
+def format_money(amount: Decimal, currency: str) -> str:
+    """The amount as a decimal string with the currency's decimals, halves rounded up: `12.50`, `1500`, `12.345`."""
+    return str(amount.quantize(Decimal(1).scaleb(-decimals(currency)), ROUND_HALF_UP))
 
 
 def registry_payload(registry: RegistryFacts, items: Sequence[ItemFacts]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
-from wishcraft.domain.currencies import decimals
+from wishcraft.domain.registry_payload import decimals
 from wishcraft.reports.markdown import table
 from wishcraft.reports.page import Row
 

@@ -36,7 +36,8 @@ SELECT r.id, r.slug, r.version, r.title, r.description, r.event_type, r.event_da
     i.wanted, i.purchased, i.fulfilled, i.wanted_amount, i.purchased_amount
 FROM registries r
 JOIN (
-    SELECT id, currency, settings, coalesce((CAST(:unusual_decimals AS jsonb) ->> currency)::int, :usual_decimals) AS decimals,
+    SELECT id, currency, settings,
+        coalesce((CAST(:unusual_decimals AS jsonb) ->> currency)::int, :usual_decimals) AS decimals,
         coalesce((settings->>'low_stock_threshold')::int, :low_stock_threshold) AS low_stock_threshold
     FROM shops WHERE id = :shop_id
 ) s ON s.id = r.shop_id

@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import Final
 
 from deployments.sandbox.catalogue import CatalogueVariant, DemoShop, catalogue
-from wishcraft.domain.currencies import decimals, round_money
 from wishcraft.domain.inventory import InventoryPolicy
+from wishcraft.domain.registry_payload import decimals, format_money
 
 _CHANGES_PER_TICK: Final = 3
 _PRICE_SHARE: Final = 0.15
@@ -99,7 +99,9 @@ class Inventory:
     def change(self, variant: Variant, change: VariantChange) -> None:
         """Change a variant by hand."""
         for name, value in change.fields.items():
-            setattr(variant, name, round_money(value, self._currency) if isinstance(value, Decimal) else value)
+            setattr(
+                variant, name, Decimal(format_money(value, self._currency)) if isinstance(value, Decimal) else value
+            )
         if change.product_status is not None:
             self._statuses[variant.product_id] = change.product_status
         variant.by_hand, variant.updated_at = True, self._now()
@@ -114,7 +116,7 @@ class Inventory:
         if self._random.random() < _PRICE_SHARE:
             factor = Decimal(self._random.randint(90, 110)) / 100
             smallest = Decimal(1).scaleb(-decimals(self._currency))
-            variant.price = max(smallest, round_money(variant.price * factor, self._currency))
+            variant.price = max(smallest, Decimal(format_money(variant.price * factor, self._currency)))
         elif self._random.random() < _RESTOCK_SHARE:
             variant.quantity += self._random.randint(5, 20)
         else:

@@ -1,5 +1,5 @@
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from flows.registry_report import registry_report
 from tests.support.prefect_artifacts import artifacts_of, summary_of
 from wishcraft.domain.registries import EventType
 from wishcraft.reports import notebook
-from wishcraft.settings import Settings
+from wishcraft.settings import Settings, time_zone
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
@@ -129,7 +129,7 @@ async def test_report_without_registries_says_so() -> None:
 @pytest.fixture
 def due_days(demo: Demo) -> Iterator[list[date]]:
     """Three days; on each, one registry of the first shop is due a reminder a week before its event."""
-    today = datetime.now(UTC).date()
+    today = datetime.now(time_zone()).date()
     days = [today - timedelta(days=ago) for ago in (3, 2, 1)]
     demo.execute("UPDATE registries SET event_date = NULL")
     for day, (registry,) in zip(
@@ -189,7 +189,7 @@ async def test_backfill_by_shop_skips_completed_steps_unless_told_to_repeat_them
 
 
 async def test_backfill_with_invalid_days_is_refused_before_any_step_runs() -> None:
-    today = datetime.now(UTC).date()
+    today = datetime.now(time_zone()).date()
     state = await backfill("cache-warm", today, today, return_state=True)
     assert state.name == "Refused"
     assert "for no day" in str(state.message)

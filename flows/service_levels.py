@@ -8,6 +8,7 @@ from prefect import State
 from flows.runtime.job import job
 from flows.runtime.publish import publish, scheduled_start
 from tasks.service_levels import count_runs, tally_days
+from wishcraft.analytics.filters import parse_day
 from wishcraft.domain.service_levels import assess, end_of
 from wishcraft.observability.metrics import LATENCY_BOUNDS
 from wishcraft.reports.page import Page
@@ -27,7 +28,7 @@ async def service_levels(until: date | None = None, mail: bool = False) -> State
         until: Last day of the report, in the time zone of TZ, such as 2026-03-14. Until now if empty.
         mail: Also mail the report to OPS_EMAIL.
     """
-    end = end_of(until, scheduled_start(), time_zone())
+    end = end_of(parse_day(until), scheduled_start(), time_zone())
     days = await tally_days(end, await count_runs(end))
     assessments = assess(days, LATENCY_BOUNDS)
     body = f"{overview(assessments)}\n\n{draw_days(days, end)}\n\n{explanation(end)}"

@@ -115,6 +115,17 @@ async def test_sql_question_is_answered_and_an_invalid_one_ends_the_run_as_refus
     assert (backwards.name, "is after the last" in str(backwards.message)) == ("Refused", True)
 
 
+@pytest.mark.parametrize("day", [date.min, date.max])
+async def test_day_at_the_end_of_the_calendar_is_refused_by_every_report(day: date) -> None:
+    for state in (
+        await registry_report(last_day=day, return_state=True),
+        await conversion_report(today=day, return_state=True),
+        await demand_forecast(today=day, return_state=True),
+        await export_data("items", first_day=day, return_state=True),
+    ):
+        assert (state.name, "is out of range" in str(state.message)) == ("Refused", True)
+
+
 async def test_report_without_registries_says_so() -> None:
     never = date(2001, 1, 1)
     for state in (

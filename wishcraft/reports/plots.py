@@ -118,6 +118,7 @@ def draw(panels: Sequence[Panel], columns: int = 2) -> bytes:
 
 def markdown_image(png: bytes, alt: str) -> str:
     """Markdown with the picture embedded as a `data:` URL; `alt` is the alternative text."""
+    alt = _label(alt).translate({ord("["): "(", ord("]"): ")", ord("\\"): "/"})  # what would end it
     return f"![{alt}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 

@@ -1,5 +1,6 @@
 """Format the columns and cells of data frames for tables in Markdown and in the Prefect UI."""
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
@@ -108,4 +109,7 @@ def _shorten(text: str, most: int) -> str:
 def _to_cell(value: Any) -> str | int | float:
     if pd.isna(value):
         return ""
-    return round(value, 4) if isinstance(value, float) else value
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else str(value)  # JSON has no infinity
+    cell: str | int = value
+    return cell

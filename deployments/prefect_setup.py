@@ -18,7 +18,7 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.workers.process import ProcessWorker
 
 from deployments.automations import prepare_automations
-from wishcraft.settings import JobSettings, TimeSettings
+from wishcraft.settings import JobSettings, TimeSettings, time_zone
 
 POOL: Final = "wishcraft"
 QUEUES: Final = ("critical", "default", "bulk")  # in descending priority
@@ -69,7 +69,7 @@ def deploy() -> None:
     """
     with TemporaryDirectory() as folder, chdir(_ROOT):
         localized = Path(folder) / "prefect.yaml"
-        localized.write_text(in_time_zone(Path("prefect.yaml").read_text("utf-8"), JobSettings().tz), "utf-8")
+        localized.write_text(in_time_zone(Path("prefect.yaml").read_text("utf-8"), time_zone().key), "utf-8")
         # In this process, because importing Prefect in another one takes seconds.
         sys.argv[1:] = ["deploy", "--all", "--no-prompt", "--prefect-file", str(localized)]
         app()

@@ -1,6 +1,6 @@
 """Money with four decimals: ISO 4217 has currencies with three and four.
 
-Revision: 0010, after 0009
+Revision: 0011, after 0010
 
 PostgreSQL rewrites registry_items and purchases. Views cannot be kept while the type of their columns changes.
 """
@@ -8,8 +8,8 @@ PostgreSQL rewrites registry_items and purchases. Views cannot be kept while the
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 

@@ -2,6 +2,7 @@
 
 from contextlib import aclosing
 from decimal import Decimal
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -18,6 +19,8 @@ from wishcraft.errors import (
     VariantUnreadable,
 )
 from wishcraft.shopify.bulk import bulk_objects
+from wishcraft.shopify.graphql_queries import DESCRIBE_VARIANT
+from wishcraft.shopify.ids import to_global
 from wishcraft.shopify.retries import MAX_RETRIES
 from wishcraft.shopify.variants import (
     MAX_IDS,
@@ -224,7 +227,7 @@ UNREADABLE = pytest.mark.parametrize(
     "fields",
     [
         {"price": Decimal("1E+11")},
-        {"price": Decimal("99999999999.995")},
+        {"price": Decimal("99999999999.99991")},
         {"price": Decimal(-1)},
         {"price": "NaN"},
         {"price": "Infinity"},
@@ -261,7 +264,7 @@ async def test_nul_characters_are_removed_from_texts(world: World) -> None:
 
 async def test_bulk_operation_that_completes_without_its_file_is_not_an_empty_shop(world: World) -> None:
     world.shop.faults.set(Fault(FaultKind.BULK_WITHOUT_FILE))
-    with pytest.raises(BulkOperationFailed, match="has no file"):
+    with pytest.raises(BulkOperationFailed, match="without their file"):
         await read_all_in_bulk(world)
 
 
@@ -275,3 +278,27 @@ async def test_app_without_access_to_bulk_operations_is_refused(world: World) ->
     world.shop.faults.set(Fault(FaultKind.BULK_DENIED))
     with pytest.raises(ShopifyQueryInvalid, match="Access denied"):
         await read_all_in_bulk(world)
+
+
+@pytest.mark.parametrize(
+    "result", [{"rootObjectCount": "5000"}, {"rootObjectCount": None}, {"rootObjectCount": "many"}, {}]
+)
+async def test_completed_operation_without_a_file_must_say_that_it_selected_nothing(
+    world: World, result: dict[str, object]
+) -> None:
+    started = {"bulkOperationRunQuery": {"bulkOperation": {"id": "gid://shopify/BulkOperation/1"}, "userErrors": []}}
+    completed = {"bulkOperation": {"status": "COMPLETED", "url": None, **result}}
+    answers = iter([started, completed])
+    shop = httpx.MockTransport(lambda _: httpx.Response(200, json={"data": next(answers)}))
+    async with httpx.AsyncClient(transport=shop) as world.http:
+        world.client = world.another_client()
+        with pytest.raises(BulkOperationFailed, match="without their file"):
+            await read_all_in_bulk(world)
+
+
+async def test_malformed_picture_makes_a_variant_unreadable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = await world.client.query(SHOP, DESCRIBE_VARIANT, {"ids": [to_global("ProductVariant", world.ids(1)[0])]})
+    answer["nodes"][0]["media"] = None
+    monkeypatch.setattr(world.client, "query", AsyncMock(return_value=answer))
+    with pytest.raises(VariantUnreadable, match="picture"):
+        await describe_variant(world.client, SHOP, world.ids(1)[0])

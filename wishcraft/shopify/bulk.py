@@ -3,7 +3,7 @@
 https://shopify.dev/docs/api/usage/bulk-operations/queries
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
@@ -92,16 +92,21 @@ async def _wait_for_result(client: ShopifyClient, shop: str, operation_id: str) 
         operation = (await client.query(shop, READ_BULK_OPERATION, {"id": operation_id}))["bulkOperation"]
         status = operation["status"] if operation else "EXPIRED"
         if status == "COMPLETED":
-            result = _Result(operation["url"], int(operation["rootObjectCount"]))
-            if result.root_objects and result.url is None:
-                raise BulkOperationFailed(f"{shop}: a bulk operation of {result.root_objects:,} objects has no file")
-            return result
+            return _read_result(shop, operation)
         if status in _FAILED:
             reason = (operation or {}).get("errorCode") or "no reason given"
             raise BulkOperationFailed(f"{shop}: a bulk operation ended {status} ({reason})")
         await client.retry.clock.sleep(pause)
         waited, pause = waited + pause, min(_MAX_PAUSE_SECONDS, pause * _PAUSE_FACTOR)
     raise ShopifyUnavailable(f"{shop}: a bulk operation did not finish within {FINISH_TIMEOUT_SECONDS:.0f} s")
+
+
+def _read_result(shop: str, operation: Mapping[str, Any]) -> _Result:
+    """The result of a completed operation. Without a file it must say itself that it selected nothing."""
+    url, count = operation.get("url"), str(operation.get("rootObjectCount"))
+    if not count.isdecimal() or (url is None and int(count)):
+        raise BulkOperationFailed(f"{shop}: a bulk operation of {count} objects completed without their file")
+    return _Result(url, int(count))
 
 
 async def _download(client: ShopifyClient, result: _Result, skip: int) -> AsyncGenerator[dict[str, Any], None]:

@@ -100,9 +100,12 @@ def _readings(shop: str, node: Mapping[str, Any]) -> list[VariantReading]:
 
 
 def _picture(node: Mapping[str, Any]) -> str | None:
-    for media in (*node["media"]["nodes"], node["product"]["featuredMedia"]):
-        if media and media["preview"] and media["preview"]["image"]:
-            return _text(media["preview"]["image"]["url"])
+    try:
+        for media in (*node["media"]["nodes"], node["product"]["featuredMedia"]):
+            if media and media["preview"] and media["preview"]["image"]:
+                return _text(media["preview"]["image"]["url"])
+    except (KeyError, TypeError) as error:
+        raise VariantUnreadable(f"the picture of the variant {node['id']!r} cannot be read: {error!r}") from error
     return None
 
 

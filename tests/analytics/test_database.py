@@ -129,11 +129,11 @@ def test_only_live_purchases_of_the_given_registries_are_read(db: AnalystsDataba
     first = db.find_registries(shop)[:1]
     result = db.read("purchases", shop, first).to_pandas()
     [expected] = demo.execute(
-        "SELECT count(*), sum(quantity * unit_price * 100)::bigint FROM purchases"
+        "SELECT count(*), sum(quantity * unit_price * 10000)::bigint FROM purchases"
         " WHERE registry_id = %s AND status IN ('pending', 'confirmed')",
         first,
     ).fetchall()
-    assert (len(result), int((result["quantity"] * result["unit_cents"]).sum())) == expected
+    assert (len(result), int((result["quantity"] * result["unit_e4"]).sum())) == expected
 
 
 def test_query_returns_one_row_more_than_its_limit(db: AnalystsDatabase) -> None:

@@ -83,7 +83,7 @@ class FastPath:
             caller = app_state.authenticator.cached_by_signature(scope)
         if caller is None or Scope.READ not in caller.scopes:
             return None
-        slug = app_state.reader.known_slug(caller.shop_id, int(ref)) if ref.isdecimal() else ref
+        slug = app_state.reader.known_slug(caller, int(ref)) if ref.isdecimal() else ref
         trust = app_state.permit.trust(caller.shop_id, slug or "")
         is_usable = trust is Trust.CURRENT or trust is Trust.SILENT
         entry = await app_state.resources.cache.get(caller.shop_id, slug) if slug and is_usable else None

@@ -8,12 +8,11 @@ from fastapi import APIRouter, Response
 
 from api.auth.dependencies import AppStateDep, Reader
 from api.problems import COMMON, documented, unavailable
-from api.routes.registries import Ref
+from api.routes.registries import GrantHeader, GrantQuery, authorize_read
 from api.routes.registry_changes import Slug
 from api.schemas.requests import GuestEvents, Unlocking
 from api.schemas.responses import Accepted, GrantAnswer
 from wishcraft.domain.guest_events import AnalyticsType
-from wishcraft.domain.registries import is_registry_ref
 from wishcraft.services.registries.access import unlock
 from wishcraft.store.analytics_events import Event
 
@@ -40,15 +39,22 @@ async def unlock_registry(
     summary="Record what a guest did",
     status_code=HTTPStatus.ACCEPTED,
     response_model=Accepted,
-    responses=documented(*COMMON, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    responses=documented(*COMMON, HTTPStatus.NOT_FOUND, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
 )
-async def record_events(app_state: AppStateDep, caller: Reader, ref: Ref, body: GuestEvents) -> Accepted:
-    """Events are stored after the response. Those of a registry or an item that does not exist are dropped."""
-    if not is_registry_ref(ref):
-        return Accepted(accepted=0)
+async def record_events(
+    app_state: AppStateDep,
+    caller: Reader,
+    slug: Slug,
+    body: GuestEvents,
+    grant: GrantQuery = None,
+    grant_header: GrantHeader = None,
+) -> Accepted:
+    """Of a registry that the caller may read. They are stored after the response, except those of unknown items."""
+    entry, _ = await app_state.reader.read(caller.shop_id, slug)
+    await authorize_read(app_state, caller, slug, entry.header, grant_header or grant)
     now = datetime.now(UTC)
     events = [
-        Event(caller.shop_id, ref, AnalyticsType(event.type), now, body.visitor_id, event.item_id)
+        Event(caller.shop_id, slug, AnalyticsType(event.type), now, body.visitor_id, event.item_id)
         for event in body.events
     ]
     if not app_state.traffic_recorder.add_events(events):

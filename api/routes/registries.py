@@ -25,7 +25,13 @@ router: Final = APIRouter(tags=["registries"])
 
 MAX_PER_PAGE: Final = 100
 
-Ref = Annotated[str, Path(max_length=MAX_SLUG_LENGTH, description="The registry's slug, or its id.")]
+Ref = Annotated[
+    str,
+    Path(
+        max_length=MAX_SLUG_LENGTH,
+        description="The registry's slug. Servers, the embedded admin and the registrant may send its id.",
+    ),
+]
 Limit = Annotated[int, Query(ge=1, le=MAX_PER_PAGE)]
 Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of the previous page.")]
 IfNoneMatch = Annotated[
@@ -131,7 +137,7 @@ async def answer_one(
     request: Request, app_state: AppState, caller: Caller, ref: str, *, grant: str | None = None
 ) -> Response:
     """The registry with this slug or id, if the caller may read it."""
-    slug = await app_state.reader.find_slug(caller.shop_id, ref)
+    slug = await app_state.reader.find_slug(caller, ref)
     if slug is None:
         raise no_such_registry()
     entry, cache_state = await app_state.reader.read(caller.shop_id, slug)

@@ -69,8 +69,8 @@ IdempotencyKeyHeader = Annotated[
 
 
 async def find_slug(app_state: AppStateDep, caller: Reader, ref: Ref) -> str:
-    """The slug of the registry in the path; 404 if there is none."""
-    slug = await app_state.reader.find_slug(caller.shop_id, ref)
+    """The slug of the registry in the path; 404 if there is none, or its id is not for the caller to use."""
+    slug = await app_state.reader.find_slug(caller, ref)
     if slug is None:
         raise no_such_registry()
     return slug

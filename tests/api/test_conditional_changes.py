@@ -1,5 +1,6 @@
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -162,6 +163,34 @@ async def test_server_changes_a_registry_for_its_registrant(
     registry_id = (await emma.read(slug)).json()["id"]
     answer = await client.patch(f"{PATH}/{registry_id}", json={"title": "By id"}, headers=headers)
     assert (answer.status_code, answer.json()["title"]) == (200, "By id")
+
+
+async def test_guests_and_other_customers_find_no_registry_by_its_id(
+    emma: Visitor,
+    hugo: Visitor,
+    guest: Visitor,
+    client: httpx.AsyncClient,
+    key: dict[str, str],
+    token: Callable[..., dict[str, str]],
+    slug: str,
+) -> None:
+    registry_id = (await emma.read(slug)).json()["id"]
+    trusted = [key, token()]
+    for read_before in (False, True):  # a process remembers ids
+        for stranger in (hugo, guest):
+            for method, path, body in (
+                ("GET", "", None),
+                ("PATCH", "", {"title": "Mine"}),
+                ("DELETE", "", None),
+                ("POST", "/items", {"variant_id": 1}),
+                ("POST", "/unlock", {"access_code": "open-sesame"}),
+                ("POST", "/events", {"visitor_id": "b7c1d2", "events": [{"type": "registry_viewed"}]}),
+            ):
+                answer = await stranger.send(method, f"{PATH}/{registry_id}{path}", body, if_match="*")
+                assert problem(answer) == (404, "not-found"), (method, path, read_before)
+        assert (await emma.send("GET", f"{PATH}/{registry_id}")).status_code == 200
+        for headers in trusted:
+            assert (await client.get(f"{PATH}/{registry_id}", headers=headers)).status_code == 200
 
 
 async def test_archived_registry_is_the_registrants_only_and_can_be_restored(

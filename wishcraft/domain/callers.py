@@ -35,6 +35,13 @@ class Caller(NamedTuple):
         """Whether it is a server, which sends requests of many guests."""
         return self.name.startswith("key:")
 
+    def may_use_id(self, owner: int | None) -> bool:
+        """Whether the caller may name this owner's registry by its id.
+
+        Anyone can count ids, and so find registries whose slug they were not given: guests need the slug.
+        """
+        return self.name.startswith(("key:", "admin:")) or self.owns(owner)
+
     def owns(self, owner: int | None) -> bool:
         """Whether the caller is this owner; a registry with the owner 0 or None has none."""
         return bool(owner) and self.customer_id == owner

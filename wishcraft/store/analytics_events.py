@@ -12,26 +12,25 @@ from wishcraft.domain.guest_events import AnalyticsType
 
 
 class Event(NamedTuple):
-    """A guest event; `ref` is the registry's slug or id, unverified."""
+    """A guest event."""
 
     shop_id: int
-    ref: str
+    slug: str
     type: AnalyticsType
     occurred_at: datetime
     visitor_id: str
     item_id: int | None
 
 
-# Skips events whose `ref` is not a registry of the shop, or whose item is not in that registry.
+# Skips events whose registry is gone, or whose item is not in that registry.
 _ADD_EVENTS: Final = text("""
 INSERT INTO analytics_events (shop_id, registry_id, type, occurred_at, visitor_id, data)
 SELECT r.shop_id, r.id, e.type, e.occurred_at, e.visitor_id,
     CASE WHEN i.id IS NULL THEN '{}'::jsonb ELSE jsonb_build_object('item_id', i.id, 'variant_id', i.variant_id) END
 FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS e (
-    shop_id bigint, ref text, type text, occurred_at timestamptz, visitor_id text, item_id bigint
+    shop_id bigint, slug text, type text, occurred_at timestamptz, visitor_id text, item_id bigint
 )
-JOIN registries r ON r.shop_id = e.shop_id
-    AND (r.slug = e.ref OR r.id = CASE WHEN e.ref ~ '^[0-9]{1,18}$' THEN e.ref::bigint END)
+JOIN registries r ON r.shop_id = e.shop_id AND r.slug = e.slug
 LEFT JOIN registry_items i ON i.shop_id = r.shop_id AND i.registry_id = r.id AND i.id = e.item_id
 WHERE e.item_id IS NULL OR i.id IS NOT NULL
 """)

@@ -64,6 +64,13 @@ class LockedRegistry(NamedTuple):
     settings: ShopSettings
 
 
+class NamedRegistry(NamedTuple):
+    """What never changes of a registry with a known id; the owner may be redacted."""
+
+    slug: str
+    owner: int | None
+
+
 class AccessFacts(NamedTuple):
     """The columns that decide who may read a registry."""
 
@@ -161,10 +168,11 @@ async def find_versions_changed(session: AsyncSession, shop_id: int, within: tim
     return [CurrentVersion(*row) for row in await session.execute(query)]
 
 
-async def find_slug(session: AsyncSession, shop_id: int, registry_id: int) -> str | None:
-    """The slug of the shop's registry with this id."""
-    query = select(Registry.slug).where(Registry.shop_id == shop_id, Registry.id == registry_id)
-    return (await session.execute(query)).scalar_one_or_none()
+async def find_named(session: AsyncSession, shop_id: int, registry_id: int) -> NamedRegistry | None:
+    """The shop's registry with this id."""
+    query = select(Registry.slug, Registry.customer_id).where(Registry.shop_id == shop_id, Registry.id == registry_id)
+    row = (await session.execute(query)).one_or_none()
+    return NamedRegistry(*row) if row else None
 
 
 async def find_access(session: AsyncSession, shop_id: int, slug: str, *, lock: bool = False) -> AccessFacts | None:

@@ -13,12 +13,14 @@ from wishcraft.cache.entries import Entry
 from wishcraft.cache.registries import CacheResult
 from wishcraft.cache.scripts import Outcome
 from wishcraft.domain.cached_registry import CachedRegistry
+from wishcraft.domain.callers import Caller
 from wishcraft.domain.registries import access_level, is_registry_ref
 from wishcraft.domain.registry_payload import compose_payload
 from wishcraft.errors import DatabaseUnavailable
 from wishcraft.resources import Resources
 from wishcraft.store import registries, registry_payloads
 from wishcraft.store.engine import Database
+from wishcraft.store.registries import NamedRegistry
 
 READ_SECONDS: Final = 2.0
 """How long a reader waits for PostgreSQL."""
@@ -39,7 +41,7 @@ class RegistryReader:
         self._resources = resources
         self._waiting: dict[int, Waiting] = {}
         self._loading: dict[int, asyncio.Task[None]] = {}
-        self._slugs: dict[tuple[int, int], str] = {}
+        self._named: dict[tuple[int, int], NamedRegistry] = {}
 
     async def read(self, shop_id: int, slug: str) -> CacheResult:
         """The shop's registry with this slug: from Redis, or from PostgreSQL, which fills Redis.
@@ -49,8 +51,11 @@ class RegistryReader:
         """
         return await self._resources.cache.read(shop_id, slug, lambda: self._load(shop_id, slug))
 
-    async def find_slug(self, shop_id: int, ref: str) -> str | None:
-        """The slug of the registry with this slug or id; None if there is none. Slugs never change."""
+    async def find_slug(self, caller: Caller, ref: str) -> str | None:
+        """The slug of the registry with this slug or id; None if there is none, or the caller may not use its id.
+
+        Slugs never change.
+        """
         if not is_registry_ref(ref):
             return None
         if not ref.isdecimal():
@@ -58,17 +63,18 @@ class RegistryReader:
         number = int(ref)
         if number > _LARGEST_ID:
             return None
-        if slug := self.known_slug(shop_id, number):
-            return slug
-        async with self._resources.db.repeatable_read() as session:
-            slug = await registries.find_slug(session, shop_id, number)
-        if slug is not None and len(self._slugs) < _MAX_CACHED_SLUGS:
-            self._slugs[shop_id, number] = slug
-        return slug
+        named = self._named.get((caller.shop_id, number))
+        if named is None and caller.may_use_id(caller.customer_id):
+            async with self._resources.db.repeatable_read() as session:
+                named = await registries.find_named(session, caller.shop_id, number)
+            if named and len(self._named) < _MAX_CACHED_SLUGS:
+                self._named[caller.shop_id, number] = named
+        return named.slug if named and caller.may_use_id(named.owner) else None
 
-    def known_slug(self, shop_id: int, registry_id: int) -> str | None:
-        """The slug of the registry with this id, if this process has found it before."""
-        return self._slugs.get((shop_id, registry_id))
+    def known_slug(self, caller: Caller, registry_id: int) -> str | None:
+        """As `find_slug`, if this process has found the registry before."""
+        named = self._named.get((caller.shop_id, registry_id))
+        return named.slug if named and caller.may_use_id(named.owner) else None
 
     async def _load(self, shop_id: int, slug: str) -> CachedRegistry | None:
         future: asyncio.Future[CachedRegistry | None] = asyncio.get_running_loop().create_future()

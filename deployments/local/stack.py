@@ -8,7 +8,7 @@ from typing import Any, Final
 import psutil
 
 from deployments.local import services
-from deployments.local.environment import Stores, child_environment, create_databases
+from deployments.local.environment import Stores, child_environment, create_databases, prefect_password
 from deployments.local.make_signals import watch_make
 from deployments.local.orphans import belongs_to, terminate
 from deployments.local.prefect_api import PrefectApi, PrefectUnavailable
@@ -35,7 +35,7 @@ class Stack:
         self._terminal = terminal
         self._environment: dict[str, str] = {}
         self._stopping = False
-        password = os.environ.get("PREFECT_API_AUTH_STRING")
+        password = prefect_password(workspace, os.environ)
         self._prefect = PrefectApi(f"http://127.0.0.1:{ports.prefect}/api", password)
         self._supervisor = Supervisor(terminal, workspace.logs, self._update_stack_info)
 
@@ -68,7 +68,10 @@ class Stack:
     async def _supervise(self) -> None:
         self._supervisor.enable_restarts()
         self._update_stack_info(ready=True)
-        self._terminal.show(describe(read_stack_info(self._workspace, self._environment)))
+        login = (
+            "PREFECT_API_AUTH_STRING" if os.environ.get("PREFECT_API_AUTH_STRING") else ".wishcraft/prefect_password"
+        )
+        self._terminal.show(describe(read_stack_info(self._workspace, self._environment), login))
         await asyncio.Event().wait()
 
     async def _start_stores(self) -> Stores:

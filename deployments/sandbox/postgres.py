@@ -21,6 +21,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier, Literal
 
 from deployments.sandbox.processes import Program, Server, choose_port, running, writable_folder
+from deployments.sandbox.secret_files import read_or_create_secret
 from wishcraft.errors import ConfigurationError
 
 MAJOR_VERSION: Final = "18"
@@ -48,7 +49,7 @@ def prepare_postgres(folder: Path, *, port: int | None = None, durable: bool = T
     """
     data = folder / "postgres"
     with writable_folder(folder):
-        password = _password(folder / "postgres.password")
+        password = read_or_create_secret(folder / "postgres.password")
         port = choose_port("PostgreSQL", port, folder / "postgres.port")
         _create_data(data, folder / "postgres.password")
         _check_data(data)
@@ -127,13 +128,6 @@ def _unprivileged(argv: tuple[str, ...], data: Path) -> tuple[str, ...]:
         "--pdeathsig=INT",
         *argv,
     )
-
-
-def _password(file: Path) -> str:
-    if not file.exists():
-        with open(file, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as new:
-            new.write(secrets.token_urlsafe(24))
-    return file.read_text()
 
 
 def _create_data(data: Path, password_file: Path) -> None:

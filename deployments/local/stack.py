@@ -17,7 +17,7 @@ from deployments.local.stack_info import describe, read_stack_info
 from deployments.local.supervisor import Service, Supervisor, wait_until
 from deployments.local.terminal import Terminal
 from deployments.local.workspace import Workspace, write_private_json
-from deployments.sandbox.postgres import create_analyst_login, enable_query_statistics
+from deployments.sandbox.postgres import confine_analysts, create_analyst_login, enable_query_statistics
 
 _FIRST_RUN_SECONDS: Final = 120.0
 _FIRST_RUNS_AT_ONCE: Final = 2  # each run is a process that imports Prefect
@@ -93,6 +93,7 @@ class Stack:
         database_url = server_url.removesuffix("/postgres") + "/wishcraft"
         await asyncio.to_thread(enable_query_statistics, database_url)
         replica_url = await asyncio.to_thread(create_analyst_login, server_url, "wishcraft")
+        await asyncio.to_thread(confine_analysts, database_url)
         return Stores(database_url, replica_url, redis_url)
 
     async def _start_application(self) -> None:

@@ -20,7 +20,7 @@ import psutil
 import psycopg
 from psycopg.sql import SQL, Identifier, Literal
 
-from deployments.sandbox.processes import Program, Server, choose_port, running, writable_folder
+from deployments.sandbox.processes import ROOT, Program, Server, choose_port, running, writable_folder
 from deployments.sandbox.secret_files import read_or_create_secret
 from wishcraft.errors import ConfigurationError
 
@@ -32,8 +32,11 @@ _SETTINGS: Final = (
     "unix_socket_directories=",
     "max_connections=200",
     "log_checkpoints=off",
+    "log_error_verbosity=terse",  # the details of an error quote rows, with names and addresses
+    "log_min_error_statement=panic",
     "shared_preload_libraries=pg_stat_statements",
 )
+_ANALYSTS_SCRIPT: Final = ROOT / "deployments/container/analysts.sql"
 _NON_DURABLE: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
@@ -82,6 +85,12 @@ def enable_query_statistics(url: str) -> None:
     """Create pg_stat_statements in the database; `weekly-report` reads it."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+
+
+def confine_analysts(url: str) -> None:
+    """Take from the analysts' role what has a side effect in this database; `url` is a superuser's."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(_ANALYSTS_SCRIPT.read_bytes())
 
 
 def create_analyst_login(server_url: str, database: str) -> str:

@@ -38,11 +38,11 @@ def test_a_migration_fails_on_a_lock_timeout_instead_of_blocking_readers(setting
             migrations.upgrade(settings.database_url)
 
 
-def test_two_first_upgrades_at_once_wait_for_each_other(settings: Settings) -> None:
+def test_two_first_upgrades_at_once_wait_for_each_other(settings: Settings, administrator_url: str) -> None:
     name = f"upgraded_{os.getpid()}"
     url = urlsplit(settings.database_url)._replace(path=f"/{name}").geturl()
-    with psycopg.connect(plain(settings), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
+    with psycopg.connect(administrator_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} OWNER {urlsplit(url).username}")
         try:
             with ThreadPoolExecutor(2) as threads:
                 for done in [threads.submit(upgrade_in_a_process, url) for _ in range(2)]:

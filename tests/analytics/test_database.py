@@ -189,7 +189,7 @@ def test_integers_stay_exact_with_and_without_nulls(db: AnalystsDatabase) -> Non
         ("SELECT 1 FROM", "end of the query"),
         ("SELECT (1", "end of the query"),
         ("SELECT 1)", '^line 1: syntax error at or near "\\)"$'),
-        ("SELECT\n'odd", '^line 2: unterminated quoted string at or near "\'odd"$'),
+        ("SELECT\n'odd", '^line 2: unterminated quoted string at or near "\'…"$'),
         ("SELECT * FROM customers", 'line 1: relation "customers" does not exist.*views are ' + ", ".join(VIEWS)),
         ("SELECT email FROM registries", 'column "email" does not exist.*no view has personal data'),
         ("SELECT *\nFROM registries\nWHERE slug = 'x'", 'line 3: column "slug" does not exist'),
@@ -203,6 +203,25 @@ def test_invalid_query_is_refused_with_a_reason(db: AnalystsDatabase, sql: str, 
     with pytest.raises(QueryRefused, match=message):
         db.query(sql, 10, 1)
     assert len(db.query("SELECT 1", 10, 1)) == 1  # the connection is still usable
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT date 'Chloe O''Hara'",
+        "SELECT count(*) FROM registries WHERE event_date = 'Chloe O''Hara'",
+        "SELECT 'Chloe O''Hara'::int, (",
+        "SELECT 1 WHERE $$Chloe O'Hara$$::boolean",
+        "SELECT 1 'Chloe O''Hara'",
+        "SELECT 'Chloe O''Hara",
+        "SELECT to_date('Chloe O''Hara', 'YYYY')",
+    ],
+)
+def test_refusal_does_not_quote_the_texts_of_the_query(db: AnalystsDatabase, sql: str) -> None:
+    with pytest.raises(QueryRefused) as refused:
+        db.query(sql, 10, 5)
+    assert "Chloe" not in str(refused.value)
+    assert "Hara" not in str(refused.value)
 
 
 def test_result_over_50_mb_is_refused_while_it_is_read(db: AnalystsDatabase) -> None:

@@ -168,6 +168,7 @@ _AFTER: Final = f"""
 WHERE octet_length(ROW(query.*)::text) <= {MAX_ROW_MB * 1_000_000}
     OR concat(%s::text, octet_length(ROW(query.*)::text))::boolean"""
 _EXPLAIN: Final = "EXPLAIN "
+_LITERAL: Final = re.compile(r"'((?:[^']|'')*)(?:'|\Z)|\$(\w*)\$(.*?)(?:\$\2\$|\Z)", re.DOTALL)
 _MAX_MESSAGE: Final = 300
 """Characters of an error of PostgreSQL, which may quote a value of any length."""
 _BEGIN: Final = re.compile(r"(?:\s|\(|--[^\r\n]*|/\*.*?\*/)*(\w*)", re.DOTALL)
@@ -268,5 +269,14 @@ def _explain(error: psycopg.Error, select: str, begin: int) -> str:
     if place > len(select):
         return "syntax error at the end of the query: check for missing words and unbalanced parentheses"
     hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
-    text = message[:_MAX_MESSAGE] + hint + _HELP.get(type(error), "")
+    text = _without_literals(message[:_MAX_MESSAGE], select) + hint + _HELP.get(type(error), "")
     return f"line {select.count(chr(10), 0, place) + 1}: {text}" if place > 0 else text
+
+
+def _without_literals(message: str, select: str) -> str:
+    """The message without the query's texts, which may be names: it goes to logs and into the run's state."""
+    written = {match[1] or match[3] or "" for match in _LITERAL.finditer(select)}
+    texts = {text[:_MAX_MESSAGE] for text in written | {text.replace("''", "'") for text in written}}
+    for text in sorted(texts, key=len, reverse=True):
+        message = message.replace(text, "…") if len(text) > 1 else message
+    return message

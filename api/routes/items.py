@@ -13,7 +13,6 @@ from api.routes.registry_changes import (
     IdempotencyKeyHeader,
     IfMatch,
     RegistryRequestDep,
-    answer_created,
     make_key,
 )
 from api.schemas.requests import LARGEST_ID, ChangedItem, NewItem
@@ -44,9 +43,9 @@ async def add(
     """Adds a variant of the shop. Title, price, stock and image are read from Shopify."""
     key = make_key(idempotency_key, registry_request.caller, registry_request.request, body.model_dump_json().encode())
     item = registry_items.NewItem(body.variant_id, body.quantity, body.priority, body.notes)
-    await add_item(registry_request.app_state.resources, registry_request.as_change("item.added", if_match), item, key)
-    return await answer_created(
-        registry_request.request, registry_request.app_state, registry_request.caller, registry_request.slug
+    item_change = registry_request.as_change("item.added", if_match)
+    return await registry_request.answer_created(
+        await add_item(registry_request.app_state.resources, item_change, item, key)
     )
 
 
@@ -56,16 +55,14 @@ async def change(
 ) -> Response:
     """Fields that are left out keep their values."""
     values = {_COLUMNS.get(name, name): value for name, value in body.model_dump(exclude_unset=True).items()}
-    await change_item(
-        registry_request.app_state.resources, registry_request.as_change("item.changed", if_match), item_id, values
+    item_change = registry_request.as_change("item.changed", if_match)
+    return await registry_request.answer(
+        await change_item(registry_request.app_state.resources, item_change, item_id, values)
     )
-    return await registry_request.answer()
 
 
 @router.delete("/{item_id}", summary="Remove an item", response_class=Response, responses={**ONE, **CHANGED})
 async def remove(registry_request: RegistryRequestDep, item_id: ItemId, if_match: IfMatch) -> Response:
     """Guests no longer see the item. Its purchases stay recorded."""
-    await remove_item(
-        registry_request.app_state.resources, registry_request.as_change("item.removed", if_match), item_id
-    )
-    return await registry_request.answer()
+    item_change = registry_request.as_change("item.removed", if_match)
+    return await registry_request.answer(await remove_item(registry_request.app_state.resources, item_change, item_id))

@@ -12,6 +12,7 @@ from api.representation import represent
 from api.schemas.responses import OwnRegistryList, RegistryAnswer, RegistryList
 from api.state import AppState
 from wishcraft.cache.entries import Header as EntryHeader
+from wishcraft.cache.registries import CacheResult
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.registries import MAX_SLUG_LENGTH, EventType
@@ -129,12 +130,18 @@ async def get_registry(
 async def answer_one(
     request: Request, app_state: AppState, caller: Caller, ref: str, *, grant: str | None = None
 ) -> Response:
-    """The registry, if the caller may read it."""
+    """The registry with this slug or id, if the caller may read it."""
     slug = await app_state.reader.find_slug(caller.shop_id, ref)
     if slug is None:
         raise no_such_registry()
     entry, cache_state = await app_state.reader.read(caller.shop_id, slug)
     await authorize_read(app_state, caller, slug, entry.header, grant)
+    return respond(request, app_state, caller, slug, CacheResult(entry, cache_state))
+
+
+def respond(request: Request, app_state: AppState, caller: Caller, slug: str, result: CacheResult) -> Response:
+    """The response to a caller who may read the registry; counts the read."""
+    entry, cache_state = result
     if_none_match = request.headers.get("if-none-match")
     answer = represent(
         entry,

@@ -8,9 +8,11 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 
 from api.auth.dependencies import AppStateDep, Identified, OriginDep, Reader
 from api.problems import COMMON, ProblemError, documented
-from api.routes.registries import ONE, Ref, answer_one, no_such_registry
+from api.routes.registries import ONE, Ref, answer_one, no_such_registry, respond
 from api.schemas.requests import ChangedRegistry, NewRegistry, Person
 from api.state import AppState
+from wishcraft.cache.entries import Entry
+from wishcraft.cache.registries import CacheResult, CacheState
 from wishcraft.domain.callers import Caller
 from wishcraft.services.registries.lifecycle import Draft, archive_registry, create_registry, update_registry
 from wishcraft.services.registries.write import ChangeRequest
@@ -90,9 +92,18 @@ class RegistryRequest(NamedTuple):
         """The change, with its name in the audit log."""
         return ChangeRequest(self.caller, self.slug, action, if_match, self.origin)
 
-    async def answer(self) -> Response:
-        """200 with the current registry."""
-        return await answer_one(self.request, self.app_state, self.caller, self.slug)
+    async def answer(self, entry: Entry | None) -> Response:
+        """200 with the current registry: the entry that the change refilled, or else what a read finds."""
+        if entry is None:
+            return await answer_one(self.request, self.app_state, self.caller, self.slug)
+        return respond(self.request, self.app_state, self.caller, self.slug, CacheResult(entry, CacheState.HIT))
+
+    async def answer_created(self, entry: Entry | None) -> Response:
+        """201 with the current registry."""
+        answer = await self.answer(entry)
+        answer.status_code = HTTPStatus.CREATED
+        answer.headers["Location"] = f"/api/registries/{self.slug}"
+        return answer
 
 
 async def get_registry_request(
@@ -137,8 +148,8 @@ async def create(
     values = body.model_dump(exclude={"registrant", "access_code"}) | _columns(body.registrant)
     key = make_key(idempotency_key, caller, request, body.model_dump_json().encode())
     draft = Draft(values, body.access_code)
-    slug = await create_registry(app_state.resources, caller, draft, key=key, origin=origin)
-    return await answer_created(request, app_state, caller, slug)
+    slug, entry = await create_registry(app_state.resources, caller, draft, key=key, origin=origin)
+    return await RegistryRequest(request, app_state, caller, slug, origin).answer_created(entry)
 
 
 @router.patch(
@@ -153,8 +164,10 @@ async def change(registry_request: RegistryRequestDep, if_match: IfMatch, body: 
     if body.registrant:
         values |= _columns(body.registrant)
     registry_change = registry_request.as_change("registry.changed", if_match)
-    await update_registry(registry_request.app_state.resources, registry_change, Draft(values, body.access_code))
-    return await registry_request.answer()
+    draft = Draft(values, body.access_code)
+    return await registry_request.answer(
+        await update_registry(registry_request.app_state.resources, registry_change, draft)
+    )
 
 
 @router.delete(
@@ -168,14 +181,6 @@ async def archive(registry_request: RegistryRequestDep, if_match: IfMatch) -> No
     await archive_registry(
         registry_request.app_state.resources, registry_request.as_change("registry.archived", if_match)
     )
-
-
-async def answer_created(request: Request, app_state: AppState, caller: Caller, slug: str) -> Response:
-    """201 with the current registry."""
-    answer = await answer_one(request, app_state, caller, slug)
-    answer.status_code = HTTPStatus.CREATED
-    answer.headers["Location"] = f"/api/registries/{slug}"
-    return answer
 
 
 def _columns(person: Person) -> dict[str, Any]:

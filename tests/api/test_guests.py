@@ -193,10 +193,10 @@ async def test_access_code_changed_during_an_unlock_ends_that_grant_too(
 
 
 def events(demo: Demo) -> list[tuple[Any, ...]]:
-    """The events stored since the demo data."""
+    """The events stored since the demo data; those of one request in no fixed order of ids."""
     return demo.execute(
         """SELECT shop_id, registry_id, type, visitor_id, data FROM analytics_events
-           WHERE occurred_at > now() - interval '1 minute' ORDER BY id"""
+           WHERE occurred_at > now() - interval '1 minute' ORDER BY occurred_at, type DESC"""
     ).fetchall()
 
 

@@ -13,6 +13,7 @@ from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.api import SHOP, WAYS, Visitor, problem
 from wishcraft.services.registries import items as registry_items
+from wishcraft.services.registries.reader import RegistryReader
 
 Demo = Connection[tuple[Any, ...]]
 PATH = "/api/registries"
@@ -189,6 +190,24 @@ async def test_item_change_keeps_the_fields_left_out(emma: Visitor, slug: str, v
         after = RegistryAnswer.model_validate_json(answer.content).items[0]
         assert after == item.model_copy(update=shown)
         item, etag = after, answer.headers["etag"]
+
+
+async def test_answer_to_a_change_is_the_refilled_entry_and_reads_nothing(
+    emma: Visitor, slug: str, variants: list[Variant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = await add(emma, slug, variants[0])
+    etag = (await emma.read(slug)).headers["ETag"]
+
+    async def read(*_: object) -> None:
+        raise AssertionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RegistryReader, "read", read)
+        answer = await emma.send("PATCH", f"{PATH}/{slug}/items/{item.id}", {"notes": "blue"}, if_match=etag)
+    read_again = await emma.read(slug)
+    assert answer.content == read_again.content
+    for header in ("ETag", "X-Cache", "Cache-Control"):
+        assert answer.headers[header] == read_again.headers[header]
 
 
 async def test_items_are_reordered(emma: Visitor, slug: str, variants: list[Variant]) -> None:

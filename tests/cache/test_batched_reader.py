@@ -120,5 +120,5 @@ async def test_shared_connection_is_made_outside_any_log_context() -> None:
         raise ConnectionRefusedError
 
     with log_context(request_id="the-first-reader"), pytest.raises(CacheUnavailable):
-        await BatchedReader(refuse, 5, lambda: None, lambda: None).get("k")
+        await BatchedReader(refuse, 5).get("k")
     assert contexts == [{}]

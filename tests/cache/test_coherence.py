@@ -5,7 +5,7 @@ from redis.asyncio import Redis
 
 from wishcraft.cache import entries, keys
 from wishcraft.cache.client import Server, connect
-from wishcraft.cache.coherence import Lease, make_entry
+from wishcraft.cache.coherence import Lease, now_ms
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.registries import RegistryCache
 from wishcraft.cache.scripts import Outcome
@@ -26,7 +26,9 @@ async def take(cache: RegistryCache, slug: str = "smith") -> Lease:
 
 
 async def fill(cache: RegistryCache, lease: Lease, version: int) -> Outcome:
-    return (await cache.fill(SHOP, {"smith": (lease, make_entry(registry(version), lease.era))}))["smith"]
+    return (await cache.fill(SHOP, {"smith": (lease, entries.make_entry(registry(version), lease.era, now_ms()))}))[
+        "smith"
+    ]
 
 
 async def cached_version(cache: RegistryCache, slug: str = "smith") -> int | None:
@@ -122,7 +124,7 @@ async def test_fill_does_not_replace_a_newer_version_and_renews_an_equal_one(
 
 
 async def test_entry_of_another_era_is_a_miss_and_is_replaced(cache: RegistryCache, redis: Redis) -> None:
-    foreign = entries.pack(entries.compose(registry(9), b"foreign!", 2**62))
+    foreign = entries.pack(entries.make_entry(registry(9), b"foreign!", now_ms()))
     await redis.set(keys.entry_key(SHOP, "smith"), foreign, ex=60)
     assert await cached_version(cache) is None
     assert await cache.headers(SHOP, ["smith"]) == {}

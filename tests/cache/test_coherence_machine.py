@@ -30,8 +30,8 @@ from tests.support.hypothesis_profiles import examples
 from tests.support.valkey import OwnValkey
 from wishcraft.cache import entries, keys, scripts
 from wishcraft.cache.client import Server
-from wishcraft.cache.coherence import Lease, make_entry
-from wishcraft.cache.entries import Entry
+from wishcraft.cache.coherence import Lease, now_ms
+from wishcraft.cache.entries import Entry, make_entry
 from wishcraft.cache.registries import RegistryCache
 from wishcraft.domain.cached_registry import CachedRegistry
 
@@ -75,7 +75,7 @@ class Coherence(RuleBasedStateMachine):
         registry = self.world.load()
         yield
         if isinstance(lease, Lease):
-            self.world.run(cache.fill(SHOP, {SLUG: (lease, make_entry(registry, lease.era))}))
+            self.world.run(cache.fill(SHOP, {SLUG: (lease, make_entry(registry, lease.era, now_ms()))}))
         self.answer(registry.version, must_see)
 
     def write(self, cache: RegistryCache) -> Interleaving:

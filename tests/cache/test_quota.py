@@ -8,7 +8,8 @@ from redis.asyncio import Redis
 from tests.support.hypothesis_profiles import examples
 from wishcraft.cache import keys
 from wishcraft.cache.client import Server
-from wishcraft.cache.coherence import Lease, make_entry
+from wishcraft.cache.coherence import Lease, now_ms
+from wishcraft.cache.entries import make_entry
 from wishcraft.cache.registries import RegistryCache
 from wishcraft.cache.scripts import Outcome
 from wishcraft.cache.usage import ReadCounts, UsageCounters
@@ -27,7 +28,7 @@ def usage(server: Server) -> UsageCounters:
 async def fill(cache: RegistryCache, slug: str, quota: Quota, size: int = 10, shop: int = SHOP) -> Outcome:
     lease = (await cache.lease(shop, [slug]))[slug]
     assert isinstance(lease, Lease)
-    entry = make_entry(CachedRegistry(1, AccessLevel.OPEN, 0, b"x" * size), lease.era)
+    entry = make_entry(CachedRegistry(1, AccessLevel.OPEN, 0, b"x" * size), lease.era, now_ms())
     return (await cache.fill(shop, {slug: (lease, entry)}, quota))[slug]
 
 

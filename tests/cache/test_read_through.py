@@ -56,7 +56,7 @@ async def make_stale(redis: Redis, version: int) -> None:
     key = keys.entry_key(SHOP, "smith")
     current = entries.unpack(await redis.get(key) or b"")  # type: ignore[arg-type]  # responses are not decoded
     assert current
-    old = entries.compose(CachedRegistry(version, AccessLevel.OPEN, 0, b"old"), current.header.era, 1)
+    old = entries.make_entry(CachedRegistry(version, AccessLevel.OPEN, 0, b"old"), current.header.era, now_ms=0)
     await redis.set(key, entries.pack(old), keepttl=True)
 
 
@@ -193,12 +193,20 @@ async def test_redis_killed_during_the_load_does_not_fail_the_read(own_valkey: O
         await cache.refill(SHOP, database.load_many, ["smith"])
 
 
-async def test_refill_counts_the_outcomes(cache: RegistryCache) -> None:
+async def test_refill_returns_outcome_and_entry_of_each_slug(cache: RegistryCache) -> None:
     database = Database()
     await cache.invalidate(SHOP, {"invalidated": 2})
     await cache.lease(SHOP, ["taken"])
-    outcomes = await cache.refill(SHOP, database.load_many, ["a", "b", "invalidated", "taken", "no-such"])
-    assert outcomes == {Outcome.FILLED: 2, Outcome.UNDER_FLOOR: 1, Outcome.LEASED: 1, Outcome.NOT_FOUND: 1}
+    results = await cache.refill(SHOP, database.load_many, ["a", "b", "invalidated", "taken", "no-such"])
+    assert {slug: result.outcome for slug, result in results.items()} == {
+        "a": Outcome.FILLED,
+        "b": Outcome.FILLED,
+        "invalidated": Outcome.UNDER_FLOOR,
+        "taken": Outcome.LEASED,
+        "no-such": Outcome.NOT_FOUND,
+    }
+    assert [slug for slug, result in results.items() if result.entry is None] == ["taken"]
+    assert results["a"].entry == await cache.get(SHOP, "a")
     assert database.loads == 3
     assert (await cache.read(SHOP, "no-such", database.load)).state is CacheState.HIT
 
@@ -213,5 +221,5 @@ async def test_refill_releases_its_leases_when_the_load_fails(cache: RegistryCac
 
 async def test_refill_of_no_slugs_loads_nothing(cache: RegistryCache) -> None:
     database = Database()
-    assert not (await cache.refill(SHOP, database.load_many, [])).total()
+    assert not await cache.refill(SHOP, database.load_many, [])
     assert database.loads == 0

@@ -7,7 +7,8 @@ from redis.exceptions import ResponseError
 from tests.support.valkey import OwnValkey
 from wishcraft.cache import keys
 from wishcraft.cache.client import Server, connect
-from wishcraft.cache.coherence import Lease, make_entry
+from wishcraft.cache.coherence import Lease, now_ms
+from wishcraft.cache.entries import make_entry
 from wishcraft.cache.registries import CacheState, RegistryCache
 from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
 from wishcraft.errors import CacheUnavailable
@@ -46,7 +47,7 @@ async def test_lease_from_a_snapshot_fills_no_valid_entry(
     lease = (await own_cache.lease(SHOP, ["smith"]))["smith"]
     assert isinstance(lease, Lease)
     await restart_from_snapshot(own_valkey, own_server)
-    await own_cache.fill(SHOP, {"smith": (lease, make_entry(FIRST, lease.era))})
+    await own_cache.fill(SHOP, {"smith": (lease, make_entry(FIRST, lease.era, now_ms()))})
     assert await own_cache.get(SHOP, "smith") is None
 
 

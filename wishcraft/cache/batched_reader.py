@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import hiredis
 
+from wishcraft.cache.circuit_breaker import CircuitBreaker
 from wishcraft.errors import CacheUnavailable
 
 Value = bytes | None
@@ -25,20 +26,18 @@ class BatchedReader:
     """Reads values as bytes, over a connection of its own that is made on first use."""
 
     def __init__(
-        self, connect: Callable[[], Awaitable[Any]], timeout: float, check: Callable[[], None], fail: Callable[[], None]
+        self, connect: Callable[[], Awaitable[Any]], timeout: float, breaker: CircuitBreaker | None = None
     ) -> None:
         """A reader that is not connected yet.
 
         Args:
             connect: Returns a connection of redis-py that is ready for commands.
             timeout: Seconds for each reply, and for each connection attempt.
-            check: Raises CacheUnavailable while the circuit breaker is open.
-            fail: Called on a timeout, an error reply or a lost connection.
+            breaker: While it is open, nothing is read; a timeout, an error reply and a lost connection open it.
         """
         self._connect = connect
         self._timeout = timeout
-        self._check = check
-        self._fail = fail
+        self._breaker = breaker
         self._waiters: Waiters = {}
         self._connection: _Connection | None = None
         self._connecting: set[asyncio.Task[None]] = set()
@@ -66,7 +65,8 @@ class BatchedReader:
     def _send(self) -> None:
         waiters, self._waiters = self._waiters, {}
         try:
-            self._check()
+            if self._breaker:
+                self._breaker.check()
         except CacheUnavailable as error:
             _reject(waiters, error)
             return
@@ -83,11 +83,12 @@ class BatchedReader:
             async with asyncio.timeout(self._timeout):
                 connection = await self._connect()
         except Exception as error:  # noqa: BLE001  any failure means that Redis cannot be reached
-            self._fail()
+            if self._breaker:
+                self._breaker.open()
             _reject(waiters, CacheUnavailable(f"{type(error).__name__}: {error}"))
             return
         if self._connection is None or self._connection.is_lost:
-            self._connection = _Connection(connection, self._timeout, self._fail)
+            self._connection = _Connection(connection, self._timeout, self._breaker)
         else:
             await connection.disconnect()
         self._connection.send(waiters)
@@ -96,10 +97,10 @@ class BatchedReader:
 class _Connection(asyncio.Protocol):
     """An open connection, and the batches that wait for a reply on it, in the order they were sent."""
 
-    def __init__(self, connection: Any, timeout: float, fail: Callable[[], None]) -> None:
+    def __init__(self, connection: Any, timeout: float, breaker: CircuitBreaker | None) -> None:
         self._loop = asyncio.get_running_loop()
         self._timeout = timeout
-        self._fail = fail
+        self._breaker = breaker
         self._pending: deque[tuple[Waiters, asyncio.TimerHandle]] = deque()
         self._parser = hiredis.Reader()
         # redis-py has no way to hand over its transport. Without its writer it does not warn of an open connection.
@@ -158,6 +159,10 @@ class _Connection(asyncio.Protocol):
         if not self.is_lost and any(pending is waiters for pending, _ in self._pending):
             self._fail()
             self.close()
+
+    def _fail(self) -> None:
+        if self._breaker:
+            self._breaker.open()
 
     def _reject_all(self, reason: str) -> None:
         while self._pending:

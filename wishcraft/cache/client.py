@@ -57,11 +57,9 @@ class Server:
             **secret,
         )
         self.redis = Redis.from_pool(pool)
-        self.reader = BatchedReader(
-            partial(_connect, pool), READ_SECONDS if with_breaker else timeout, self._check, self._fail
-        )
-        self.era = b""
         self.breaker = CircuitBreaker(self.learn_era) if with_breaker else None
+        self.reader = BatchedReader(partial(_connect, pool), READ_SECONDS if with_breaker else timeout, self.breaker)
+        self.era = b""
         self._era_requests = count(1)
         self._era_request = 0
 
@@ -114,14 +112,6 @@ class Server:
             await self.breaker.stop()
         self.reader.close()
         await self.redis.aclose()
-
-    def _check(self) -> None:
-        if self.breaker:
-            self.breaker.check()
-
-    def _fail(self) -> None:
-        if self.breaker:
-            self.breaker.open()
 
     async def _set_up(self, connection: AbstractConnection) -> None:
         request = next(self._era_requests)

@@ -15,7 +15,7 @@ from wishcraft.cache.client import Server
 from wishcraft.cache.counters import Counters
 from wishcraft.cache.entries import Entry, Header
 from wishcraft.cache.scripts import Call, Outcome, Script
-from wishcraft.domain.cached_registry import UNCOUNTED, AccessLevel, CachedRegistry, Quota
+from wishcraft.domain.cached_registry import UNCOUNTED, AccessLevel, Quota
 from wishcraft.domain.view_score import weight
 
 _SCRIPTS: Final = (scripts.HEADER, scripts.INVALIDATE, scripts.LEASE, scripts.FILL, scripts.RELEASE)
@@ -177,13 +177,6 @@ class CoherenceCommands:
                     await run(key_names, [len(key_names) // len(script.keys), *args], client=pipe)
                 replies: list[list[bytes]] = await pipe.execute()
         return [reply for batch in replies for reply in batch]
-
-
-def make_entry(registry: CachedRegistry | None, era: bytes) -> Entry:
-    """An entry of `era` that becomes stale about `keys.SOFT_TTL_MS` from now; for None, a negative entry."""
-    if registry is None:
-        return entries.absent(era, now_ms() + keys.ABSENT_TTL_MS)
-    return entries.compose(registry, era, now_ms() + keys.spread(keys.SOFT_TTL_MS))
 
 
 def now_ms() -> int:

@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 from math import inf
 from typing import Final, NamedTuple
 
@@ -84,7 +85,7 @@ class Counters:
         Raises:
             ValueError: There is no such counter, or its labels are others.
         """
-        self._increments[_field(Kind.COUNTER, name, labels)] += by
+        self._increments[_field(Kind.COUNTER, name, tuple(labels.items()))] += by
 
     def observe(self, name: str, seconds: float, **labels: str) -> None:
         """Add a duration to a histogram.
@@ -93,8 +94,9 @@ class Counters:
             ValueError: There is no such histogram, or its labels are others.
         """
         bucket = _BUCKETS[bisect_left(SECONDS_BOUNDS, seconds)]
-        self._increments[_field(Kind.HISTOGRAM, name, labels, bucket)] += 1
-        self._increments[_field(Kind.HISTOGRAM, name, labels, _SUM)] += seconds
+        pairs = tuple(labels.items())
+        self._increments[_field(Kind.HISTOGRAM, name, pairs, bucket)] += 1
+        self._increments[_field(Kind.HISTOGRAM, name, pairs, _SUM)] += seconds
 
     def set(self, name: str, value: float, **labels: str) -> None:
         """Set a gauge, for all processes.
@@ -102,7 +104,7 @@ class Counters:
         Raises:
             ValueError: There is no such gauge, or its labels are others.
         """
-        self._gauges[_field(Kind.GAUGE, name, labels)] = value
+        self._gauges[_field(Kind.GAUGE, name, tuple(labels.items()))] = value
 
     async def is_first(self, event: str) -> bool:
         """Whether this is the first call for `event` by any process in a day; True while Redis does not answer."""
@@ -157,8 +159,9 @@ class Counters:
                 await pipe.execute()
 
 
-def _field(kind: Kind, name: str, labels: Mapping[str, str], *suffix: str) -> str:
-    family = FAMILIES.get(name)
+@lru_cache(maxsize=4096)
+def _field(kind: Kind, name: str, pairs: tuple[tuple[str, str], ...], *suffix: str) -> str:
+    family, labels = FAMILIES.get(name), dict(pairs)
     if family is None or family.kind is not kind or set(family.labels) != labels.keys():
         raise ValueError(f"there is no {kind} {name} with the labels {sorted(labels)}")
     return json.dumps([name, *(labels[label] for label in family.labels), *suffix])

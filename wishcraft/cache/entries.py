@@ -1,10 +1,11 @@
-"""The format of a cache entry: a small binary header, then the bytes of the answer. Pure: no I/O."""
+"""The format of a cache entry: a small binary header, then the bytes of the answer. No I/O."""
 
 import struct
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
+from wishcraft.cache import keys
 from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
 
 _FORMAT: Final = 2
@@ -41,16 +42,17 @@ class Entry(NamedTuple):
     body: bytes
 
 
-def compose(registry: CachedRegistry, era: bytes, soft_expiry_ms: int) -> Entry:
-    """The entry of a registry, filled in `era` and stale from `soft_expiry_ms` on."""
+def make_entry(registry: CachedRegistry | None, era: bytes, now_ms: int) -> Entry:
+    """The entry of a registry, filled in `era` and stale about `keys.SOFT_TTL_MS` after `now_ms`.
+
+    None gives the negative entry: the registry does not exist. Its version 0 is below every floor.
+    """
+    if registry is None:
+        return Entry(Header(era, 0, "0" * 16, now_ms + keys.ABSENT_TTL_MS, AccessLevel.ABSENT, 0), b"")
+    soft_expiry_ms = now_ms + keys.spread(keys.SOFT_TTL_MS)
     digest = blake2b(registry.body, digest_size=8).hexdigest()
     header = Header(era, registry.version, digest, soft_expiry_ms, registry.access_level, registry.owner)
     return Entry(header, registry.body)
-
-
-def absent(era: bytes, soft_expiry_ms: int) -> Entry:
-    """The negative entry: the registry does not exist. Its version 0 is below every floor."""
-    return Entry(Header(era, 0, "0" * 16, soft_expiry_ms, AccessLevel.ABSENT, 0), b"")
 
 
 def pack(entry: Entry) -> bytes:

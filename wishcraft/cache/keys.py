@@ -3,6 +3,7 @@
 import random
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 WRITE_LIMIT_SECONDS: Final = 10
@@ -79,6 +80,7 @@ class ShopKeys:
     """A hash of the shop's counters: reads by result, bytes sent, evictions."""
 
 
+@lru_cache(maxsize=1024)
 def of_shop(shop_id: int) -> ShopKeys:
     """The keys of a shop."""
     shop = f"wishcraft:{{{shop_id}}}"

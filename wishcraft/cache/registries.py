@@ -6,14 +6,13 @@ A `load` callback reads the PostgreSQL primary and sees the last commit; version
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
-from typing import Final, NamedTuple, TypeGuard
+from typing import Final, NamedTuple
 
-from wishcraft.cache.coherence import CoherenceCommands, Lease, make_entry, now_ms
-from wishcraft.cache.entries import Entry
+from wishcraft.cache.coherence import CoherenceCommands, Lease, now_ms
+from wishcraft.cache.entries import Entry, make_entry
 from wishcraft.cache.scripts import Outcome
 from wishcraft.domain.cached_registry import UNCOUNTED, CachedRegistry
 from wishcraft.errors import CacheUnavailable
@@ -50,6 +49,14 @@ class CacheResult(NamedTuple):
     state: CacheState
 
 
+class RefillResult(NamedTuple):
+    """What became of one slug of a refill."""
+
+    outcome: Outcome
+    entry: Entry | None = None
+    """What was loaded; None if another reader holds the lease, or the server gives none."""
+
+
 class RegistryCache(CoherenceCommands):
     """The registry cache of all shops on one server. No reader gets an older version than a reader before it."""
 
@@ -71,43 +78,53 @@ class RegistryCache(CoherenceCommands):
         lease: Lease | Outcome = Outcome.ON_HOLD
         with suppress(CacheUnavailable):
             entry = await self.get(shop_id, slug)
-            if _is_fresh(entry):
+            if entry and entry.header.soft_expiry_ms > now_ms():
                 return CacheResult(entry, CacheState.HIT)
             lease = (await self.lease(shop_id, [slug]))[slug]
-            if isinstance(lease, Lease) and _is_fresh(newer := await self.get(shop_id, slug)):
-                # Another reader filled the entry between the two commands, which ended its lease.
-                await self._try_release(shop_id, {slug: lease})
-                return CacheResult(newer, CacheState.HIT)
+            if isinstance(lease, Lease):
+                newer = await self.get(shop_id, slug)
+                if newer and newer.header.soft_expiry_ms > now_ms():
+                    # Another reader filled the entry between the two commands, which ended its lease.
+                    await self._try_release(shop_id, {slug: lease})
+                    return CacheResult(newer, CacheState.HIT)
         if entry:
             return await self._revalidate(shop_id, slug, entry, lease, load)
         if isinstance(lease, Lease):
-            return await self._load(shop_id, slug, lease, load)
+            try:
+                return await self._fill_one(shop_id, slug, lease, await load())
+            except BaseException:
+                await self._try_release(shop_id, {slug: lease})
+                raise
         if lease is Outcome.LEASED and (entry := await self._wait_for_fill(shop_id, slug)):
             return CacheResult(entry, CacheState.HIT)
-        return CacheResult(make_entry(await load(), _NO_ERA), CacheState.BYPASS)
+        return CacheResult(make_entry(await load(), _NO_ERA, now_ms()), CacheState.BYPASS)
 
-    async def refill(self, shop_id: int, load_many: LoadMany, slugs: Iterable[str]) -> Counter[str]:
+    async def refill(self, shop_id: int, load_many: LoadMany, slugs: Iterable[str]) -> dict[str, RefillResult]:
         """Load these slugs at once and fill them, except those whose lease another reader holds.
 
         Returns:
-            The number of slugs by `Outcome`.
+            The result of each slug.
 
         Raises:
             CacheUnavailable: Redis does not answer; some entries may have been filled.
         """
         replies = await self.lease(shop_id, slugs)
         leases = {slug: lease for slug, lease in replies.items() if isinstance(lease, Lease)}
-        outcomes = Counter[str](outcome for outcome in replies.values() if isinstance(outcome, Outcome))
+        results = {slug: RefillResult(reply) for slug, reply in replies.items() if isinstance(reply, Outcome)}
         try:
             registries = await load_many(list(leases)) if leases else {}
         except BaseException:
             await self._try_release(shop_id, leases)
             raise
-        loaded = {slug: (lease, make_entry(registries.get(slug), lease.era)) for slug, lease in leases.items()}
+        loaded = {
+            slug: (lease, make_entry(registries.get(slug), lease.era, now_ms())) for slug, lease in leases.items()
+        }
         quota = next((registry.quota for registry in registries.values()), UNCOUNTED)  # the shop's: all carry it
         filled = await self.fill(shop_id, loaded, quota)
-        outcomes.update(outcome if slug in registries else Outcome.NOT_FOUND for slug, outcome in filled.items())
-        return outcomes
+        return results | {
+            slug: RefillResult(outcome if slug in registries else Outcome.NOT_FOUND, loaded[slug][1])
+            for slug, outcome in filled.items()
+        }
 
     async def _revalidate(
         self, shop_id: int, slug: str, entry: Entry, lease: Lease | Outcome, load: Load
@@ -126,16 +143,8 @@ class RegistryCache(CoherenceCommands):
             _log.exception("A stale registry could not be loaded from PostgreSQL; guests still get the stale entry")
             return CacheResult(entry, CacheState.STALE)
 
-    async def _load(self, shop_id: int, slug: str, lease: Lease, load: Load) -> CacheResult:
-        try:
-            registry = await load()
-        except BaseException:
-            await self._try_release(shop_id, {slug: lease})
-            raise
-        return await self._fill_one(shop_id, slug, lease, registry)
-
     async def _fill_one(self, shop_id: int, slug: str, lease: Lease, registry: CachedRegistry | None) -> CacheResult:
-        entry = make_entry(registry, lease.era)
+        entry = make_entry(registry, lease.era, now_ms())
         with suppress(CacheUnavailable):
             await self.fill(shop_id, {slug: (lease, entry)}, registry.quota if registry else UNCOUNTED)
         return CacheResult(entry, CacheState.MISS)
@@ -152,7 +161,3 @@ class RegistryCache(CoherenceCommands):
     async def _try_release(self, shop_id: int, leases: Mapping[str, Lease]) -> None:
         with suppress(CacheUnavailable):  # they then expire
             await self.release(shop_id, leases)
-
-
-def _is_fresh(entry: Entry | None) -> TypeGuard[Entry]:
-    return entry is not None and now_ms() < entry.header.soft_expiry_ms

@@ -9,9 +9,21 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 TOLERANCE: Final = timedelta(minutes=5)
-_SHOP: Final = re.compile(r"[a-z0-9][a-z0-9-]*\.myshopify\.com")
-_NUMBER: Final = re.compile(r"[0-9]{1,18}")
-_SET_BY_SHOPIFY: Final = ("logged_in_customer_id=", "path_prefix=", "shop=", "timestamp=")
+_SET_BY_SHOPIFY: Final = {
+    "logged_in_customer_id": re.compile(r"[0-9]{0,18}"),  # empty for a guest
+    "path_prefix": re.compile(r"/.*", re.DOTALL),
+    "shop": re.compile(r"[a-z0-9][a-z0-9-]*\.myshopify\.com"),
+    "timestamp": re.compile(r"[0-9]{1,18}"),
+}
+"""The fields that Shopify adds once to every request, in their order in the signed message."""
+_LONGEST_MATCHES: Final = (r"[0-9]*", r"/", _SET_BY_SHOPIFY["shop"].pattern, r"[0-9]+")
+_OCCURRENCES: Final = tuple(
+    re.compile(f"{name}=({value})") for name, value in zip(_SET_BY_SHOPIFY, _LONGEST_MATCHES, strict=True)
+)
+_REPEATED: Final = tuple(f"{name}=" for name in _SET_BY_SHOPIFY)
+_MAX_OCCURRENCES: Final = 4
+_FIRST_TIMESTAMP: Final = 1_300_000_000
+"""In 2011: before Shopify signed anything."""
 _MAX_FIELDS: Final = 100
 
 
@@ -34,7 +46,10 @@ def canonical(parameters: Iterable[tuple[str, str]]) -> str:
 
     https://shopify.dev/docs/apps/build/online-store/app-proxies/authenticate-app-proxies
     """
-    return _concatenate(_join_values(parameters))
+    values: dict[str, list[str]] = {}
+    for key, value in parameters:
+        values.setdefault(key, []).append(value)
+    return "".join(sorted([f"{key}={','.join(each)}" for key, each in values.items()]))
 
 
 def verify_proxy_query(
@@ -48,54 +63,61 @@ def verify_proxy_query(
         now: Aware UTC.
         tolerance: The largest difference between the timestamp and `now`, in either direction.
     """
-    fields = _join_values(_parse(query_string))
-    signature = fields.pop("signature", "")
-    message = _concatenate(fields)
-    if not _is_signed(message, signature, secrets):
-        return None
-    identity = _identity(fields, message)
-    return identity if identity and abs(now - identity.signed_at) <= tolerance else None
-
-
-def _join_values(parameters: Iterable[tuple[str, str]]) -> dict[str, str]:
-    values: dict[str, list[str]] = {}
-    for key, value in parameters:
-        values.setdefault(key, []).append(value)
-    return {key: ",".join(value) for key, value in values.items()}
-
-
-def _concatenate(fields: dict[str, str]) -> str:
-    return "".join(sorted([f"{key}={value}" for key, value in fields.items()]))
-
-
-def _parse(query_string: bytes | str) -> list[tuple[str, str]]:
-    """The decoded parameters in their order; empty if the string is not percent-encoded UTF-8 in ASCII."""
     try:
-        raw = query_string.encode("ascii") if isinstance(query_string, str) else query_string
-        text = raw.decode("ascii")
-        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
+        text = query_string if isinstance(query_string, str) else query_string.decode("ascii")
+        text.encode("ascii")
+        parameters = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
     except ValueError:
-        return []
-
-
-def _is_signed(message: str, signature: str, secrets: Sequence[str]) -> bool:
+        return None
+    signature = b",".join(value.encode() for key, value in parameters if key == "signature")
+    message = canonical(each for each in parameters if each[0] != "signature")
     # No early exit, and bytes: `compare_digest` raises on text that is not ASCII.
-    matches = [hmac.compare_digest(sign(message, secret).encode(), signature.encode()) for secret in secrets]
-    return any(matches)
-
-
-def _identity(fields: dict[str, str], message: str) -> ProxyIdentity | None:
-    """The identity in the signed fields, if they can be read in one way only.
-
-    The message has no separators, so a visitor's own parameter such as `a=1logged_in_customer_id=42m` could be split
-    into a customer's id under the same signature. Shopify adds each of its fields once: twice means a forgery.
-    """
-    if any(message.count(name) > 1 for name in _SET_BY_SHOPIFY):
+    matches = [hmac.compare_digest(sign(message, secret).encode(), signature) for secret in secrets]
+    if not any(matches):
         return None
-    shop, customer, at = fields.get("shop", ""), fields.get("logged_in_customer_id", ""), fields.get("timestamp", "")
-    if not (_SHOP.fullmatch(shop) and _NUMBER.fullmatch(at) and (not customer or _NUMBER.fullmatch(customer))):
+    fields = {name: [value for key, value in parameters if key == name] for name in _SET_BY_SHOPIFY}
+    if any(len(fields[name]) != 1 or not value.fullmatch(fields[name][0]) for name, value in _SET_BY_SHOPIFY.items()):
         return None
+    (customer,), _, (shop,), (timestamp,) = fields.values()
     try:
-        return ProxyIdentity(shop, int(customer) if customer else None, datetime.fromtimestamp(int(at), UTC))
+        identity = ProxyIdentity(shop, int(customer) if customer else None, datetime.fromtimestamp(int(timestamp), UTC))
     except (ValueError, OverflowError, OSError):
         return None
+    if abs(now - identity.signed_at) > tolerance or _is_ambiguous(message, (customer, shop, timestamp), now):
+        return None
+    return identity
+
+
+def _is_ambiguous(message: str, proven: tuple[str, str, str], now: datetime) -> bool:
+    """Whether the message can be split into fields in a second way, which gives another customer, shop or time.
+
+    The message has no separators, so a visitor's own parameter such as `a=1logged_in_customer_id=42n=` may be split
+    into a customer's id under the same signature. What Shopify signed is one of the ways. All ways are searched that
+    have Shopify's fields in their order; those that no sorting allows are searched too, for simplicity.
+    """
+    if all(message.count(name) == 1 for name in _REPEATED):
+        return False
+    ways: list[tuple[int, tuple[str, ...]]] = [(0, ())]
+    for field, occurrence in zip(_SET_BY_SHOPIFY, _OCCURRENCES, strict=True):
+        matches = list(occurrence.finditer(message))
+        if len(matches) > _MAX_OCCURRENCES:
+            return True
+        ways = [
+            (match.end(), (*values, match[1]))
+            for end, values in ways
+            for match in matches
+            # The end of the path prefix is unknown, so anything may follow its beginning.
+            if match.start() >= end and (field == "shop" or _may_be_fields(message[end : match.start()]))
+        ]
+    latest = (now + timedelta(days=1)).timestamp()
+    return any(
+        (customer, shop, timestamp) != proven and _FIRST_TIMESTAMP <= int(timestamp) <= latest
+        for end, (customer, _, shop, timestamp) in ways
+        if _may_be_fields(message[end:])
+    )
+
+
+def _may_be_fields(text: str) -> bool:
+    """Whether a part of the message may be parameters of the visitor, whose keys may contain `=`."""
+    is_repetition = text.startswith(_REPEATED)  # each field occurs once, so this would be a key with a `=` in it
+    return not text or text.count("=") > is_repetition

@@ -105,6 +105,24 @@ async def test_a_load_from_before_the_commit_cannot_fill_after_it(
     assert int(floor) == old + 1 == version(demo, registry_id)
 
 
+async def test_a_write_has_the_entries_that_it_refilled(
+    resources: Resources, shop: ShopRef, registry: Registry
+) -> None:
+    registry_id, slug, _ = registry
+    async with registry_write(resources, Actor(shop.id, "test"), [registry_id], on_cache_down="refuse") as write:
+        await write.changed(registry_id)
+    assert write.entries == {slug: await resources.cache.get(shop.id, slug)}
+
+
+async def test_a_write_without_redis_has_no_entries(settings: Settings, shop: ShopRef, registry: Registry) -> None:
+    async with (
+        open_resources(settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})) as resources,
+        registry_write(resources, Actor(shop.id, "test"), [registry[0]], on_cache_down="record") as write,
+    ):
+        await write.changed(registry[0])
+    assert write.entries == {}
+
+
 async def test_the_entry_is_refilled_after_the_commit(resources: Resources, shop: ShopRef, registry: Registry) -> None:
     await rename(resources, shop, registry[0])
     entry = await resources.cache.get(shop.id, registry[1])

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from wishcraft.cache.entries import Entry
 from wishcraft.domain.inventory import VariantReading
 from wishcraft.domain.registries import ItemStatus
 from wishcraft.errors import Conflict, Invalid, LimitReached, NotFound, ShopifyUnavailable
@@ -20,54 +21,64 @@ SHOPIFY_SECONDS: Final = 5.0
 """How long a registrant waits for Shopify."""
 
 
-async def add_item(resources: Resources, change: ChangeRequest, new: NewItem, key: IdempotencyKey | None) -> int:
-    """Add a variant as Shopify describes it now; the item's id. A repeated idempotency key adds no second item.
+async def add_item(
+    resources: Resources, change: ChangeRequest, new: NewItem, key: IdempotencyKey | None
+) -> Entry | None:
+    """Add a variant as Shopify describes it now. A repeated idempotency key adds no second item.
+
+    Returns:
+        The registry's refilled cache entry; None if it was not refilled, or the key was repeated.
 
     Raises:
         RequestRefused: As `change_registry`; LimitReached if the registry is full; Conflict if it has the variant
             already, or the key was sent with another request; Invalid if the shop sells no such variant.
         ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: Shopify gave no usable answer in time.
     """
-    if key and (item_id := await _find_added(resources, key)):
-        return item_id
+    if key and await _is_added(resources, key):
+        return None
     await check_change(resources, change)  # before the request costs the shop's points
     reading = await _read_variant(resources, change.caller.shop_id, new.variant_id)
-    async with change_registry(resources, change) as (session, registry):
-        if key and (stored := await idempotency.acquire_key(session, key)):
-            return int(replay(stored))
-        item_id = await _insert(session, change.caller.shop_id, registry, new, reading)
+    async with change_registry(resources, change) as (write, registry):
+        if key and (stored := await idempotency.acquire_key(write.session, key)):
+            replay(stored)
+            return None
+        item_id = await _insert(write.session, change.caller.shop_id, registry, new, reading)
         if key:
-            await idempotency.complete(session, key, str(item_id))
-    return item_id
+            await idempotency.complete(write.session, key, str(item_id))
+    return write.entries.get(change.slug)
 
 
-async def change_item(resources: Resources, change: ChangeRequest, item_id: int, values: dict[str, Any]) -> None:
-    """Set these columns of an item.
-
-    Raises:
-        RequestRefused: As `change_registry`; NotFound if the registry has no such item.
-    """
-    async with change_registry(resources, change) as (session, registry):
-        if not await registry_items.update_columns(session, change.caller.shop_id, registry.id, item_id, values):
-            raise NotFound("The registry has no such item.")
-
-
-async def remove_item(resources: Resources, change: ChangeRequest, item_id: int) -> None:
-    """Remove an item; its purchases are kept.
+async def change_item(
+    resources: Resources, change: ChangeRequest, item_id: int, values: dict[str, Any]
+) -> Entry | None:
+    """Set these columns of an item; the registry's refilled cache entry, None if it was not refilled.
 
     Raises:
         RequestRefused: As `change_registry`; NotFound if the registry has no such item.
     """
-    async with change_registry(resources, change) as (session, registry):
-        if not await registry_items.remove(session, change.caller.shop_id, registry.id, item_id):
+    async with change_registry(resources, change) as (write, registry):
+        if not await registry_items.update_columns(write.session, change.caller.shop_id, registry.id, item_id, values):
             raise NotFound("The registry has no such item.")
+    return write.entries.get(change.slug)
 
 
-async def _find_added(resources: Resources, key: IdempotencyKey) -> int | None:
-    """The item that an earlier request added: Shopify is not queried again, and If-Match may be outdated by then."""
+async def remove_item(resources: Resources, change: ChangeRequest, item_id: int) -> Entry | None:
+    """Remove an item, whose purchases are kept; the registry's refilled cache entry, None if it was not refilled.
+
+    Raises:
+        RequestRefused: As `change_registry`; NotFound if the registry has no such item.
+    """
+    async with change_registry(resources, change) as (write, registry):
+        if not await registry_items.remove(write.session, change.caller.shop_id, registry.id, item_id):
+            raise NotFound("The registry has no such item.")
+    return write.entries.get(change.slug)
+
+
+async def _is_added(resources: Resources, key: IdempotencyKey) -> bool:
+    """Whether an earlier request added the item: Shopify is not queried again, and If-Match may be outdated by then."""
     async with resources.db.autocommit() as session:
         stored = await idempotency.find_result(session, key)
-    return int(replay(stored)) if stored else None
+    return bool(stored and replay(stored))
 
 
 async def _read_variant(resources: Resources, shop_id: int, variant_id: int) -> ItemReading:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from wishcraft.cache.entries import Entry
 from wishcraft.cache.keys import SessionName
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.registries import MAX_REGISTRIES_PER_CUSTOMER, RegistryStatus, Visibility, make_slug
@@ -37,8 +38,11 @@ class Draft:
 
 async def create_registry(
     resources: Resources, caller: Caller, draft: Draft, *, key: IdempotencyKey | None, origin: Origin
-) -> str:
-    """Create a registry for the caller's customer; its slug. A repeated idempotency key creates no second one.
+) -> tuple[str, Entry | None]:
+    """Create a registry for the caller's customer. A repeated idempotency key creates no second one.
+
+    Returns:
+        Its slug, and its cache entry, None if it was not filled or the key was repeated.
 
     Raises:
         NotAllowed: The caller neither is a customer nor acts for one.
@@ -52,7 +56,7 @@ async def create_registry(
     actor = Actor(caller.shop_id, caller.name, origin)
     async with registry_write(resources, actor, on_cache_down="record") as write:
         if key and (stored := await idempotency.acquire_key(write.session, key)):
-            return replay(stored)
+            return replay(stored), None
         settings, registered = await registries.lock_customer(write.session, caller.shop_id, caller.customer_id)
         if registered >= MAX_REGISTRIES_PER_CUSTOMER:
             raise LimitReached(f"A customer may have {MAX_REGISTRIES_PER_CUSTOMER} registries, archived ones included.")
@@ -63,11 +67,14 @@ async def create_registry(
         await write.changed(registry_id, "registry.created")
         if key:
             await idempotency.complete(write.session, key, slug)
-    return slug
+    return slug, write.entries.get(slug)
 
 
-async def update_registry(resources: Resources, change: ChangeRequest, draft: Draft) -> None:
+async def update_registry(resources: Resources, change: ChangeRequest, draft: Draft) -> Entry | None:
     """Set the draft's columns; others keep their values. A new access code ends the grants that the old one gave.
+
+    Returns:
+        The registry's refilled cache entry; None if it was not refilled.
 
     Raises:
         RequestRefused: As `change_registry`; Invalid as `create_registry`.
@@ -75,15 +82,16 @@ async def update_registry(resources: Resources, change: ChangeRequest, draft: Dr
     code_hash = await hash_code(draft.access_code) if draft.access_code else None
     values = draft.values | ({"access_code_hash": code_hash} if code_hash else {})
     shop_id, ended = change.caller.shop_id, list[str]()
-    async with change_registry(resources, change) as (session, registry):
+    async with change_registry(resources, change) as (write, registry):
         visibility = draft.values.get("visibility", registry.visibility)
         if code_hash or "visibility" in draft.values:
             _check_code(registry.settings, visibility, has_code=registry.has_code or code_hash is not None)
-        await registries.update_columns(session, shop_id, registry.id, values)
+        await registries.update_columns(write.session, shop_id, registry.id, values)
         if code_hash:
-            ended = await sessions.end_grants(session, shop_id, registry.slug)
+            ended = await sessions.end_grants(write.session, shop_id, registry.slug)
     if ended:
         await resources.sessions.try_delete([SessionName(shop_id, each) for each in ended])
+    return write.entries.get(change.slug)
 
 
 async def archive_registry(resources: Resources, change: ChangeRequest) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 import orjson
 
+from wishcraft.cache.entries import Entry
 from wishcraft.cache.registries import CacheResult
 from wishcraft.cache.scripts import Outcome
 from wishcraft.domain.cached_registry import CachedRegistry
@@ -118,13 +119,13 @@ async def load_registries(db: Database, shop_id: int, slugs: Sequence[str]) -> d
     }
 
 
-async def refill(resources: Resources, shop_id: int, slugs: Sequence[str]) -> int:
-    """Load these registries and fill the cache with them; the number of entries filled.
+async def refill(resources: Resources, shop_id: int, slugs: Sequence[str]) -> dict[str, Entry]:
+    """Load these registries and fill the cache with them; the entries filled, by slug.
 
     A registry is skipped whose lease a reader holds (that reader fills it), or whose floor a writer has raised.
 
     Raises:
         CacheUnavailable: Redis does not answer.
     """
-    load = partial(load_registries, resources.db, shop_id)
-    return (await resources.cache.refill(shop_id, load, slugs))[Outcome.FILLED]
+    results = await resources.cache.refill(shop_id, partial(load_registries, resources.db, shop_id), slugs)
+    return {slug: entry for slug, (outcome, entry) in results.items() if entry and outcome is Outcome.FILLED}

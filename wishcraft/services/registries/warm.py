@@ -54,7 +54,7 @@ async def _warm_batch(
     resources: Resources, shop_id: int, batch: Sequence[CurrentVersion], *, force: bool
 ) -> Counter[str]:
     due = [each.slug for each in batch] if force else await find_due(resources, shop_id, batch)
-    warmed = await refill(resources, shop_id, due)
+    warmed = len(await refill(resources, shop_id, due))
     return Counter(current=len(batch) - len(due), warmed=warmed, skipped=len(due) - warmed)
 
 

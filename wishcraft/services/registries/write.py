@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
+from wishcraft.cache.entries import Entry
 from wishcraft.cache.keys import WRITE_LIMIT_SECONDS
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller
@@ -43,6 +44,8 @@ class RegistryWrite:
     session: WriteSession
     actor: Actor
     locked: dict[int, CurrentVersion] = field(default_factory=dict)
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    """After the commit: the cache entries that the refill filled, by slug. One may be missing, never outdated."""
     _changed: dict[int, None] = field(default_factory=dict)
 
     async def changed(self, registry_id: int, action: str = "", details: Mapping[str, Any] | None = None) -> None:
@@ -97,7 +100,7 @@ async def registry_write(
         if not invalidated and resources.redis.breaker:
             resources.redis.breaker.open()
     if versions:
-        await _finish(resources, actor.shop_id, versions)
+        write.entries = await _finish(resources, actor.shop_id, versions)
 
 
 async def _invalidate(
@@ -114,12 +117,13 @@ async def _invalidate(
     return True
 
 
-async def _finish(resources: Resources, shop_id: int, versions: Mapping[str, int]) -> None:
+async def _finish(resources: Resources, shop_id: int, versions: Mapping[str, int]) -> dict[str, Entry]:
     """After the commit: refill the cache and call the hook. The write has succeeded, so neither's failure is raised."""
     try:
-        await refill(resources, shop_id, list(versions))
+        return await refill(resources, shop_id, list(versions))
     except (CacheUnavailable, DatabaseUnavailable, DatabaseRejected) as error:
         _log.info("The cache was not refilled after a write, the next reader refills it: %s", error)
+        return {}
     finally:
         if resources.after_write:
             try:
@@ -143,7 +147,7 @@ class ChangeRequest(NamedTuple):
 @asynccontextmanager
 async def change_registry(
     resources: Resources, change: ChangeRequest
-) -> AsyncIterator[tuple[WriteSession, LockedRegistry]]:
+) -> AsyncIterator[tuple[RegistryWrite, LockedRegistry]]:
     """Change the caller's own registry: `registry_write` for one row, after the checks on caller and If-Match.
 
     Raises:
@@ -156,7 +160,7 @@ async def change_registry(
     async with registry_write(resources, actor, on_cache_down="record") as write:
         registry = _authorize(change, await registries.lock_one(write.session, caller.shop_id, change.slug))
         write.locked[registry.id] = CurrentVersion(registry.slug, registry.version)
-        yield write.session, registry
+        yield write, registry
         await write.changed(registry.id, change.action)
 
 

@@ -3,6 +3,8 @@
 SHELL := /bin/sh
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+# Every command starts many interpreters, and each would compile the project anew where the shell forbids to keep that.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help
 help: ## List these commands

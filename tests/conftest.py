@@ -363,11 +363,13 @@ def demo_shops(settings: Settings, demo: Tables, demo_shops_data: DemoData, monk
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A Prefect server with its own database, for flows that are called as functions."""
-    from prefect.testing.utilities import prefect_test_harness  # late: it takes more than a second
+    from tests.support.prefect_server import running_prefect  # late: Prefect takes two seconds
 
-    with prefect_test_harness(server_startup_timeout=60):
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    with running_prefect(folder, shared):
         yield
 
 

@@ -24,7 +24,8 @@ from prefect.logging.handlers import APILogHandler
 from prefect.runtime import flow_run, task_run
 from prefect.states import Pending, Running, Scheduled
 
-from tasks.runtime.run_cleanup import MAX_RUNS, delete_runs
+from tasks.runtime import run_cleanup
+from tasks.runtime.run_cleanup import delete_runs
 from wishcraft.domain.retention import Bounds
 from wishcraft.errors import RunStopped
 from wishcraft.services.checkpoint import no_checkpoint
@@ -163,15 +164,16 @@ async def test_runs_are_deleted_in_bounded_batches_and_can_be_stopped_between_th
     assert sum(await exist(runs)) == 1
 
 
-async def test_batch_of_runs_is_capped_even_if_more_rows_are_allowed() -> None:
-    await start(MAX_RUNS + 5)
+async def test_batch_of_runs_is_capped_even_if_more_rows_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_cleanup, "MAX_RUNS", 4)
+    await start(7)
     checkpoints: list[int] = []
 
     async def record(done: int, _total: int) -> None:
         checkpoints.append(done)
 
     assert (await delete_runs(datetime.now(UTC), FOREVER, record))["left"] == 0
-    assert checkpoints == [0, MAX_RUNS, MAX_RUNS + 5]
+    assert checkpoints == [0, 4, 7]
 
 
 async def test_dry_run_counts_runs_and_deletes_none() -> None:
@@ -182,8 +184,8 @@ async def test_dry_run_counts_runs_and_deletes_none() -> None:
 
 
 async def test_two_concurrent_cleanups_delete_each_run_once() -> None:
-    runs = await start(20)
+    runs = await start(8)
     now = datetime.now(UTC)
-    both = await asyncio.gather(*(delete_runs(now, Bounds(5, FOREVER.until), no_checkpoint) for _ in range(2)))
-    assert sum(counts["deleted"] for counts in both) == 20
+    both = await asyncio.gather(*(delete_runs(now, Bounds(2, FOREVER.until), no_checkpoint) for _ in range(2)))
+    assert sum(counts["deleted"] for counts in both) == 8
     assert not any(await exist(runs))

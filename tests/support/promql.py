@@ -52,7 +52,7 @@ def _evaluate(node: Any, samples: Samples, at: float) -> Vector | float:
             return _evaluate(node.expr, samples, at)
         case ast.VectorSelector():
             moment = at - _offset(node)
-            return {labels: value for labels, value in samples.last(moment) if _selects(node, labels)}
+            return {labels: value for labels, value in samples.last(str(node.name), moment) if _selects(node, labels)}
         case ast.Call():
             return _call(node, samples, at)
         case ast.AggregateExpr():
@@ -74,8 +74,6 @@ def _offset(selector: Any) -> float:
 
 def _selects(selector: Any, labels: Labels) -> bool:
     values = dict(labels)
-    if values["__name__"] != selector.name:
-        return False
     return all(_matches(each, values.get(each.name, "")) for each in selector.matchers.matchers)
 
 
@@ -90,13 +88,13 @@ def _call(node: Any, samples: Samples, at: float) -> Vector | float:
         case "time":
             return at
         case "rate" | "increase" as name:
-            matrix = node.args[0]
-            seconds, end = matrix.range.total_seconds(), at - _offset(matrix.vector_selector)
+            selector = node.args[0].vector_selector
+            seconds, end = node.args[0].range.total_seconds(), at - _offset(selector)
             divisor = seconds if name == "rate" else 1.0
             return {
                 _without_name(labels): _increase(points, end - seconds, end) / divisor
-                for labels, points in samples.between(end - seconds, end)
-                if len(points) > 1 and _selects(matrix.vector_selector, labels)
+                for labels, points in samples.between(selector.name, end - seconds, end)
+                if len(points) > 1 and _selects(selector, labels)
             }
         case "absent":
             return _absent(node.args[0], _vector(node.args[0], samples, at))

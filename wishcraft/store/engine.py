@@ -46,6 +46,7 @@ class Database:
             max_overflow=0,
             pool_timeout=5,
             pool_pre_ping=True,
+            use_native_hstore=False,  # no column has that type: spares each pool a query
             hide_parameters=True,  # keeps names and e-mail addresses out of error messages
             connect_args=_CONNECTION,
         )

@@ -4,7 +4,7 @@ import random
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
@@ -52,7 +52,8 @@ class Inventory:
         self._clock = clock
         self._random = random.Random(f"tick:{seed}:{shop.domain}")  # noqa: S311  demo data
         self._cents = Decimal(1) if shop.currency == "JPY" else Decimal("0.01")
-        self._variants = {v.variant_id: self._new_variant(v) for v in catalogue(shop, products, seed)}
+        began = self._now()
+        self._variants = {v.variant_id: _new_variant(v, began) for v in catalogue(shop, products, seed)}
         self._by_product: defaultdict[int, list[int]] = defaultdict(list)
         self._by_item = {v.inventory_item_id: v.variant_id for v in self._variants.values()}
         for variant in self._variants.values():
@@ -109,13 +110,26 @@ class Inventory:
             variant.quantity = max(0, variant.quantity - self._random.randint(1, 3))
         variant.updated_at = self._now()
 
-    def _new_variant(self, v: CatalogueVariant) -> Variant:
-        fields = asdict(v)
-        del fields["image"]
-        return Variant(**fields, updated_at=self._now())
-
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
+
+
+def _new_variant(v: CatalogueVariant, at: datetime) -> Variant:
+    """The variant in its initial state. Field by field: `asdict` copies deeply, which takes ten times as long."""
+    return Variant(
+        variant_id=v.variant_id,
+        product_id=v.product_id,
+        inventory_item_id=v.inventory_item_id,
+        handle=v.handle,
+        product_title=v.product_title,
+        variant_title=v.variant_title,
+        price=v.price,
+        compare_at_price=v.compare_at_price,
+        tracked=v.tracked,
+        quantity=v.quantity,
+        policy=v.policy,
+        updated_at=at,
+    )
 
 
 def page(ids: Sequence[int], first: int, after: int | None) -> list[int]:

@@ -15,6 +15,7 @@ from starlette.types import Scope as Connection
 from api.representation import CLOSE, SECURITY, Representation, represent
 from api.state import AppState
 from wishcraft.cache.coherence import now_ms
+from wishcraft.cache.read_permit import Trust
 from wishcraft.cache.registries import CacheState
 from wishcraft.domain.callers import Scope
 from wishcraft.domain.registries import MAX_SLUG_LENGTH
@@ -83,14 +84,16 @@ class FastPath:
         if caller is None or Scope.READ not in caller.scopes:
             return None
         slug = app_state.reader.known_slug(caller.shop_id, int(ref)) if ref.isdecimal() else ref
-        entry = await app_state.resources.cache.get(caller.shop_id, slug) if slug else None
+        trust = app_state.permit.trust(caller.shop_id, slug or "")
+        is_usable = trust is Trust.CURRENT or trust is Trust.SILENT
+        entry = await app_state.resources.cache.get(caller.shop_id, slug) if slug and is_usable else None
         if entry is None or slug is None or not caller.can_read(entry.header.access_level, entry.header.owner):
             return None
         policy, verdict = app_state.limit(caller)
         if not verdict.allowed:
             return None
-        cache_state = CacheState.HIT
-        if entry.header.soft_expiry_ms <= now_ms():
+        cache_state = CacheState.HIT if trust is Trust.CURRENT else CacheState.STALE
+        if trust is Trust.CURRENT and entry.header.soft_expiry_ms <= now_ms():
             cache_state = CacheState.STALE
             app_state.revalidate_in_background(caller.shop_id, slug)
         is_own = caller.owns(entry.header.owner)

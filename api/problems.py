@@ -14,6 +14,7 @@ from starlette.types import Scope
 
 from wishcraft.errors import (
     Conflict,
+    DatabaseRejected,
     DatabaseUnavailable,
     Invalid,
     LimitReached,
@@ -144,7 +145,7 @@ def route_of(scope: Scope) -> str:
 def log_server_error(
     scope: Scope, message: str, *arguments: object, error: BaseException | None = None, level: int = logging.ERROR
 ) -> None:
-    """Log the cause of a 5xx. ERROR and above also go to Sentry."""
+    """Log what went wrong at a request, with its route. ERROR and above also go to Sentry."""
     bind(method=scope["method"], route=route_of(scope))
     _log.log(level, message, *arguments, exc_info=error)
 
@@ -175,6 +176,12 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  registered for this type
     errors = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
     return answer(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", "; ".join(errors))
+
+
+async def _on_rejected(request: Request, error: Exception) -> Response:
+    """A value that passed the schemas and PostgreSQL cannot store, such as a NUL character in a search."""
+    log_server_error(request.scope, "PostgreSQL rejected a value: %s", error, level=logging.WARNING)
+    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, Invalid.kind, "A value of the request cannot be stored or computed.")
 
 
 class _OnDatabase:
@@ -220,4 +227,5 @@ def register(app: FastAPI) -> None:
     for shopify_error in (ShopifyUnavailable, ShopifyThrottled, ShopifyRefused):
         app.add_exception_handler(shopify_error, _on_shopify)
     app.add_exception_handler(DatabaseUnavailable, _OnDatabase())
+    app.add_exception_handler(DatabaseRejected, _on_rejected)
     app.add_exception_handler(Exception, _on_bug)

@@ -1,13 +1,16 @@
 """The API's state for the life of the process: built once at start-up, closed in order at shutdown."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
+from functools import partial
 from typing import Any, Final
 
 from api.auth.authenticator import Authenticator
+from wishcraft.cache.read_permit import RENEW_SECONDS, ReadPermit
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.rate_limits import Policy, Verdict
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable
@@ -16,15 +19,15 @@ from wishcraft.services.health.monitor import HealthMonitor
 from wishcraft.services.operations.metrics_collector import MetricsCollector
 from wishcraft.services.operations.sli_recorder import SliRecorder
 from wishcraft.services.operations.traffic_recorder import TrafficRecorder
-from wishcraft.services.registries.reader import READ_SECONDS, RegistryReader
-from wishcraft.services.registries.write import recover, replay_invalidations
+from wishcraft.services.registries.reader import RegistryReader
+from wishcraft.services.registries.write import find_pending, replay_invalidations
 from wishcraft.settings import Settings
 
 _REVALIDATE_AGAIN_SECONDS: Final = 1.0
-_REPLAY_AGAIN_SECONDS: Final = 1.0
 _MINUTE: Final = 60
 _KEY_FACTOR: Final = 10
 """A server's key may send this many times the requests of a guest or customer."""
+_log: Final = logging.getLogger(__name__)
 
 
 class AppState:
@@ -42,7 +45,9 @@ class AppState:
         self._visitors = Policy("visitor", settings.rate_limit_per_minute, _MINUTE)
         self._keys = Policy("key", _KEY_FACTOR * settings.rate_limit_per_minute, _MINUTE)
         self._revalidated: dict[tuple[int, str], float] = {}
-        self._is_replaying = False
+        self.permit = ReadPermit(partial(find_pending, resources))
+        resources.cache.permit = self.permit
+        self._replay: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -60,41 +65,33 @@ class AppState:
         self._revalidated[shop_id, slug] = now + _REVALIDATE_AGAIN_SECONDS
         self._start(self._revalidate(shop_id, slug))
 
-    async def recover(self) -> None:
-        """Replay pending invalidations before Redis is used; in the background while PostgreSQL does not answer.
+    async def start(self) -> None:
+        """Get the permit to use Redis, and keep it from now on.
 
-        Raises:
-            CacheUnavailable: Redis does not answer.
+        A PostgreSQL that does not answer delays it by a second: until it does, entries are served as stale.
         """
-        if not await recover(self.resources) and not self._is_replaying:
-            self._is_replaying = True
-            self._start(self._replay_later())
-
-    async def recover_at_start(self) -> None:
-        """`recover`, for at most `READ_SECONDS`: readiness must not wait for a hanging PostgreSQL."""
-
-        async def attempt() -> None:
-            try:
-                await self.recover()
-            except CacheUnavailable:
-                if self.resources.redis.breaker:
-                    self.resources.redis.breaker.open()
-
-        await asyncio.wait({self._start(attempt())}, timeout=READ_SECONDS)
+        await self.permit.renew()
+        self._start(self._keep_permit())
 
     async def stop(self) -> None:
         """Wait for the tasks that are under way."""
         self._stopping.set()
         await asyncio.gather(*self._tasks)
 
-    async def _replay_later(self) -> None:
+    async def _keep_permit(self) -> None:
         while not self._stopping.is_set():
+            if self.permit.has_pending and (self._replay is None or self._replay.done()):
+                self._replay = self._start(self._replay_invalidations())
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), _REPLAY_AGAIN_SECONDS)
-            with suppress(Exception):  # `recover` has logged the first one
-                await replay_invalidations(self.resources)
-                break
-        self._is_replaying = False
+                await asyncio.wait_for(self._stopping.wait(), RENEW_SECONDS)
+            await self.permit.renew()
+        await self.permit.stop()
+
+    async def _replay_invalidations(self) -> None:
+        """Replay what is pending. What cannot be replayed yet stays pending, and is not read from Redis."""
+        with suppress(CacheUnavailable, DatabaseUnavailable):
+            if replayed := await replay_invalidations(self.resources):
+                _log.warning("Redis was informed of %d changes that it had missed", replayed)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, context=Context())
@@ -112,9 +109,7 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
     """Open the stores and start the recorders; at the end stop them, which writes what they have counted."""
     async with open_resources(settings, redis_circuit_breaker=True) as resources:
         app_state = AppState(resources, settings)
-        if resources.redis.breaker:
-            resources.redis.breaker.on_half_open = app_state.recover
-        await app_state.recover_at_start()
+        await app_state.start()
         traffic_recorder = asyncio.create_task(app_state.traffic_recorder.run())
         sli_recorder = asyncio.create_task(app_state.sli_recorder.run())
         try:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from http import HTTPStatus
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import CodeType, FrameType
@@ -148,7 +149,10 @@ async def _open_api(settings: Settings) -> AsyncIterator[tuple[httpx.AsyncClient
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://api") as client,
     ):
-        yield client, app.state.resources
+        app_state = app.state.app_state
+        await app_state.stop()  # its renewals of the read permit would count as part of a walk
+        app_state.permit.renew_from(inf, frozenset())
+        yield client, app_state.resources
 
 
 @cache

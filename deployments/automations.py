@@ -43,8 +43,9 @@ MAX_DURATION: Final[Mapping[str, timedelta]] = {
 
 _RUNS: Final = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
 _END_EVENTS: Final = {
-    f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "TimedOut", "Crashed", "Cancelled")
+    f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "TimedOut", "Crashed", "Cancelled", "Refused")
 }
+"""One for each name of a terminal state: an event has the name of its state, not the type."""
 _LIVENESS_EVENTS: Final = {"prefect.flow-run.Running", "prefect.flow-run.heartbeat"}
 """Running is included because a run may die before its first heartbeat, one second after the start."""
 

@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import chdir
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from prefect.cli import app
@@ -17,7 +18,7 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.workers.process import ProcessWorker
 
 from deployments.automations import prepare_automations
-from wishcraft.settings import JobSettings
+from wishcraft.settings import JobSettings, TimeSettings, time_zone
 
 POOL: Final = "wishcraft"
 QUEUES: Final = ("critical", "default", "bulk")  # in descending priority
@@ -65,15 +66,22 @@ async def _prepare_queue(client: PrefectClient, name: str, priority: int) -> Non
 
 
 def deploy() -> None:
-    """Apply `prefect.yaml`.
+    """Apply `prefect.yaml`, with the daily schedules in the time zone of TZ.
 
     Raises:
         SystemExit: Always; with a code other than 0, Prefect has printed the reason.
     """
-    # In this process, because importing Prefect in another one takes seconds.
-    sys.argv[1:] = ["deploy", "--all", "--no-prompt"]
-    with chdir(_ROOT):
+    with TemporaryDirectory() as folder, chdir(_ROOT):
+        localized = Path(folder) / "prefect.yaml"
+        localized.write_text(in_time_zone(Path("prefect.yaml").read_text("utf-8"), time_zone().key), "utf-8")
+        # In this process, because importing Prefect in another one takes seconds.
+        sys.argv[1:] = ["deploy", "--all", "--no-prompt", "--prefect-file", str(localized)]
         app()
+
+
+def in_time_zone(deployments: str, name: str) -> str:
+    """The text of `prefect.yaml` with this time zone instead of the default of TZ; schedules in UTC stay so."""
+    return deployments.replace(f"timezone: {TimeSettings.model_fields['tz'].default}\n", f"timezone: {name}\n")
 
 
 if __name__ == "__main__":

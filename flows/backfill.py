@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any, Final, Literal
 
 from prefect import Flow, State, tags
@@ -27,6 +27,7 @@ from wishcraft.domain.backfills import Step, plan
 from wishcraft.domain.periods import Days
 from wishcraft.domain.work_results import WorkResult
 from wishcraft.errors import QueryRefused
+from wishcraft.settings import time_zone
 
 JobName = Literal[
     "cache-warm", "sync-inventory", "send-reminders", "check-invariants", "service-levels",
@@ -85,7 +86,7 @@ async def _plan(job: JobName, days: Days, shops: Sequence[str], parameters: Mapp
     if days == Days() and "shops" in known_parameters:
         shops = [shop for batch in await find_shop_batches(list(shops)) for shop in batch]
     try:
-        return plan(known_parameters, days, shops, parameters, datetime.now(UTC).date())
+        return plan(known_parameters, days, shops, parameters, datetime.now(time_zone()).date())
     except ValueError as error:
         raise QueryRefused(f"{job}: {error}") from None
 

@@ -9,11 +9,12 @@ from pydantic import Field
 from flows.runtime.job import job
 from flows.runtime.publish import publish_when_done
 from tasks.analyst_reports import report_conversion
-from wishcraft.analytics.filters import parse_filter
+from wishcraft.analytics.filters import parse_day, parse_filter
 from wishcraft.domain.periods import last_weeks
 from wishcraft.domain.registries import EventType
 from wishcraft.domain.service_levels import end_of
 from wishcraft.reports.export import FileFormat
+from wishcraft.settings import time_zone
 
 
 @job("conversion-report")
@@ -34,7 +35,9 @@ async def conversion_report(
         file: Also write a file to EXPORT_FOLDER: html has the page, other formats the funnel by shop, event type
             and week.
     """
-    now = end_of(today, datetime.now(UTC))
-    days = last_weeks(today or now.date(), weeks)
+    zone = time_zone()
+    today = parse_day(today)
+    now = end_of(today, datetime.now(UTC), zone)
+    days = last_weeks(today or now.astimezone(zone).date(), weeks)
     report = report_conversion.submit(parse_filter(shops, event_types, days.first, days.last), now, file)
     return await publish_when_done("conversion-report", "Conversion", report)

@@ -1,6 +1,6 @@
 """The job `demand-forecast`."""
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Annotated
 
 from prefect import State
@@ -9,9 +9,10 @@ from pydantic import Field
 from flows.runtime.job import job
 from flows.runtime.publish import publish_when_done
 from tasks.analyst_reports import forecast_demand
-from wishcraft.analytics.filters import parse_filter
+from wishcraft.analytics.filters import parse_day, parse_filter
 from wishcraft.domain.registries import EventType
 from wishcraft.reports.export import FileFormat
+from wishcraft.settings import time_zone
 
 
 @job("demand-forecast")
@@ -31,7 +32,7 @@ async def demand_forecast(
         today: First day of the forecast, such as 2026-03-14. Today if empty.
         file: Also write a file to EXPORT_FOLDER: html has the page, other formats the forecast by variant.
     """
-    first = today or datetime.now(UTC).date()
+    first = parse_day(today) or datetime.now(time_zone()).date()
     report_filter = parse_filter(shops, event_types, None, None)
     return await publish_when_done(
         "demand-forecast", "Demand", forecast_demand.submit(report_filter, first, weeks, file)

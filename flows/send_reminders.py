@@ -10,6 +10,7 @@ from flows.runtime.job import job, run_batches, summarise
 from tasks.runtime.retries import advice_for, problem_of
 from tasks.runtime.shop_batches import find_shop_batches
 from tasks.send_reminders import judge_refusals, remind_shops
+from wishcraft.analytics.filters import parse_day
 from wishcraft.domain.work_results import WorkResult
 from wishcraft.errors import TooManyAddressesRejected
 from wishcraft.observability.sentry import capture_error
@@ -28,7 +29,7 @@ async def send_reminders(
     """
     started = datetime.now(UTC)
     batches = await find_shop_batches(shops or [])
-    results = await run_batches(remind_shops, batches, dry_run=dry_run, today=today)
+    results = await run_batches(remind_shops, batches, dry_run=dry_run, today=parse_day(today))
     if any(result.counts.get("refused") for result in results):
         results = await _judge_refusals(results, started)
     return await summarise("send-reminders", results, watched=("refused", "postponed", "failed", "held"))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,7 +22,7 @@ from wishcraft.reports.export import DataFormat, FileFormat, save
 from wishcraft.reports.page import Page, pluralize
 from wishcraft.reports.registry_report import RegistryReport
 from wishcraft.resources import open_analysts_database
-from wishcraft.settings import AnalyticsSettings
+from wishcraft.settings import AnalyticsSettings, time_zone
 
 T = TypeVar("T")
 PageAndFile = tuple[Page, Path | None]
@@ -32,13 +32,15 @@ PageAndFile = tuple[Page, Path | None]
 @task("report registries")
 async def report_registries(report_filter: ReportFilter, now: datetime, file: FileFormat) -> PageAndFile:
     """Report completion, gifts, guests, products and cohorts of registries."""
-    return await _make_report("Registries", RegistryReport(report_filter, now).build, file, now.date())
+    return await _make_report(
+        "Registries", RegistryReport(report_filter, now).build, file, now.astimezone(time_zone()).date()
+    )
 
 
 @task("report conversion")
 async def report_conversion(report_filter: ReportFilter, now: datetime, file: FileFormat) -> PageAndFile:
     """Report the guests' funnel and the effect of reminders."""
-    day = report_filter.days.last or now.date()
+    day = report_filter.days.last or now.astimezone(time_zone()).date()
     return await _make_report("Conversion", ConversionReport(report_filter, now).build, file, day)
 
 
@@ -55,13 +57,13 @@ async def ask_database(question: str, rows: int, seconds: int, file: FileFormat)
     def make(db: AnalystsDatabase, _: Progress) -> ReportResult:
         return ad_hoc_sql.run_query(db, question, rows, seconds)
 
-    return await _make_report("Answer", make, file, datetime.now(UTC).date())
+    return await _make_report("Answer", make, file, datetime.now(time_zone()).date())
 
 
 @task("export {table}")
 async def export_table(table: TableName, report_filter: ReportFilter, file_format: DataFormat) -> PageAndFile:
     """Write a table's rows to a file."""
-    file = _file(table, file_format, datetime.now(UTC).date())
+    file = _file(table, file_format, datetime.now(time_zone()).date())
     rows = await _in_thread(lambda db, progress: export.export_table(db, table, report_filter, file, progress))
     return Page(f"{pluralize(rows, 'row')} of {table}.", "", {}), file
 

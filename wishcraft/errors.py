@@ -25,7 +25,9 @@
   - ShopifyRefused              Shopify answered with an error that a retry does not change
     - ShopifyUnauthorized       the token is invalid and cannot be refreshed: the merchant must reinstall the app
     - ShopifyQueryInvalid       Shopify rejects the GraphQL document, its variables or its cost
-    - BulkOperationFailed       a bulk operation ended FAILED, CANCELED or EXPIRED
+    - ShopifyForbidden          403: Shopify takes no requests from this machine's address
+    - BulkOperationFailed       a bulk operation ended without the file of its result
+    - VariantUnreadable         Shopify describes a variant with values that cannot be stored
   - MailRejected                the mail server rejects this mail for good; the message never names the address
     - AddressRejected           the mailbox does not exist: no further mail may go to it
   - TooManyAddressesRejected    most recipients of a run were rejected: the mail server is at fault, not the addresses
@@ -183,10 +185,22 @@ class ShopifyQueryInvalid(ShopifyRefused):
     advice = "Report it to the developers: the query does not fit SHOPIFY_API_VERSION."
 
 
+class ShopifyForbidden(ShopifyRefused):
+    """Shopify answers 403, as it does to requests from an address that the app's IP allowlist lacks."""
+
+    advice = "Compare the worker's public addresses with the app's IP allowlist (docs/runbooks/shopify-forbidden.md)."
+
+
 class BulkOperationFailed(ShopifyRefused):
-    """A bulk operation ended FAILED, CANCELED or EXPIRED."""
+    """A bulk operation ended FAILED, CANCELED or EXPIRED, or completed without the file of its objects."""
 
     advice = "Run the job again for this shop."
+
+
+class VariantUnreadable(ShopifyRefused):
+    """Shopify describes a variant with values that cannot be stored, such as a price of twelve digits."""
+
+    advice = "Ask the merchant to correct the variant that the run's logs name."
 
 
 class MailRejected(WishCraftError):  # noqa: N818  it names what happened

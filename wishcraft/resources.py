@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import httpx
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from wishcraft.analytics.database import AnalystsDatabase
 
 
+_ANNOUNCING: Final = 4
 AfterWrite = Callable[[int, Mapping[str, int]], Awaitable[None]]
 """Called after each committed write with the shop's id and the new versions by slug."""
 
@@ -35,6 +36,9 @@ class Resources:
     """The clients that requests and tasks use. They connect on first use."""
 
     db: Database
+    announcements: Database
+    """A pool of its own for pending invalidations: a writer needs it while it holds a connection of `db`, and it must
+    answer while all of those are in use."""
     redis: Server
     cache: RegistryCache
     sessions: SessionCache
@@ -66,6 +70,8 @@ async def open_resources(
     async with AsyncExitStack() as stack:
         db = Database(settings.database_url)
         stack.push_async_callback(db.close)
+        announcements = Database(settings.database_url, pool_size=_ANNOUNCING)
+        stack.push_async_callback(announcements.close)
         redis = connect(
             settings.redis_url, settings.redis_password, timeout=redis_timeout, with_breaker=redis_circuit_breaker
         )
@@ -86,6 +92,7 @@ async def open_resources(
         )
         yield Resources(
             db=db,
+            announcements=announcements,
             redis=redis,
             cache=RegistryCache(redis, counters=counters),
             sessions=SessionCache(redis),

@@ -6,6 +6,7 @@ No other module reads `os.environ`.
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -36,6 +37,25 @@ def _networks(text: str) -> str:
     return text
 
 
+def _time_zone(name: str) -> str:
+    """The name unchanged; raises ValueError if the time zone database lacks it."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: it is a folder of the database
+        raise ValueError("must be the name of a time zone, such as America/New_York") from None
+    return name
+
+
+class TimeSettings(BaseSettings):
+    """The time zone of people."""
+
+    model_config = _CONFIG
+
+    tz: Annotated[str, AfterValidator(_time_zone)] = Field(
+        "America/New_York", description="Time zone of the daily schedules, and of the days and times in reports."
+    )
+
+
 class DatabaseSettings(BaseSettings):
     """Settings of migrations."""
 
@@ -44,7 +64,7 @@ class DatabaseSettings(BaseSettings):
     database_url: Annotated[str, AfterValidator(_psycopg)] = Field(description="PostgreSQL 17 or newer.")
 
 
-class AnalyticsSettings(BaseSettings):
+class AnalyticsSettings(TimeSettings):
     """Settings of an analyst's notebook or shell."""
 
     model_config = _CONFIG
@@ -57,7 +77,7 @@ class AnalyticsSettings(BaseSettings):
     export_folder: Path = Field(Path("exports"), description="Folder of reports and exported data.")
 
 
-class JobSettings(BaseSettings):
+class JobSettings(TimeSettings):
     """Settings that flows read on import, before a run begins."""
 
     model_config = _CONFIG
@@ -154,6 +174,18 @@ def settings() -> Settings:
     """
     try:
         return Settings()
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error)) from None
+
+
+def time_zone() -> ZoneInfo:
+    """The time zone of TZ.
+
+    Raises:
+        ConfigurationError: There is no such time zone.
+    """
+    try:
+        return ZoneInfo(TimeSettings().tz)
     except ValidationError as error:
         raise ConfigurationError(_explain(error)) from None
 

@@ -10,7 +10,7 @@ from wishcraft.domain.inventory import StockLevel
 from wishcraft.domain.registries import EventType, ItemStatus, Priority, RegistryStatus, Visibility
 
 Money = Annotated[
-    str, Field(pattern=r"^\d+(\.\d{2})?$", examples=["12.50"], description="Amount in the registry's currency.")
+    str, Field(pattern=r"^\d+(\.\d{2,4})?$", examples=["12.50"], description="Amount in the registry's currency.")
 ]
 
 
@@ -35,7 +35,7 @@ class Item(Schema):
     variant_id: int = Field(description="Shopify's variant id, for adding to a cart.")
     handle: str
     product_title: str
-    variant_title: str
+    variant_title: str = Field(description="Empty if the product has no options.")
     image: str | None
     price: Money
     compare_at_price: Money | None

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any, Final
 
 from wishcraft.domain.inventory import InventoryPolicy
+from wishcraft.domain.registry_payload import format_money
 
 Row = dict[str, Any]
 """A row of a table, by column name."""
@@ -48,6 +49,7 @@ class CatalogueVariant:
     handle: str
     product_title: str
     variant_title: str
+    """Empty if the product has no options."""
     image: str
     price: Decimal
     compare_at_price: Decimal | None
@@ -69,8 +71,8 @@ _RATE: Final = {"USD": Decimal(1), "EUR": Decimal("0.92"), "JPY": Decimal(150)}
 
 
 def money(dollars: Decimal, currency: str) -> Decimal:
-    """A price in the currency, rounded to its minor unit (yen have none)."""
-    return (dollars * _RATE[currency]).quantize(Decimal(1) if currency == "JPY" else Decimal("0.01"))
+    """A price in the currency, rounded to its decimals."""
+    return Decimal(format_money(dollars * _RATE[currency], currency))
 
 
 @cache  # every start of the simulator needs it
@@ -87,7 +89,8 @@ def catalogue(shop: DemoShop, products: int = 160, seed: int = 2026) -> tuple[Ca
         edition = f" No. {p // (len(_PRODUCTS) * len(_STYLES)) + 1}" if p >= len(_PRODUCTS) * len(_STYLES) else ""
         title = f"{style} {name}{edition}"
         handle = title.lower().replace("'", "").replace(".", "").replace(" ", "-")
-        for colour in _COLOURS[: rng.randint(1, 3)]:
+        colours = _COLOURS[: rng.randint(1, 3)]
+        for colour in colours:
             number = shop.number * 10_000_000 + len(variants)
             price = money(Decimal(dollars) * Decimal(rng.randint(80, 120)) / 100, shop.currency)
             on_sale = rng.random() < 0.15  # noqa: PLR2004  share of the variants
@@ -98,7 +101,7 @@ def catalogue(shop: DemoShop, products: int = 160, seed: int = 2026) -> tuple[Ca
                     inventory_item_id=50_000_000_000_000 + number,
                     handle=handle,
                     product_title=title,
-                    variant_title=colour,
+                    variant_title=colour if len(colours) > 1 else "",
                     image=f"/images/{handle}.svg",
                     price=price,
                     compare_at_price=money(Decimal(dollars) * Decimal("1.4"), shop.currency) if on_sale else None,

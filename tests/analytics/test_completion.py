@@ -47,7 +47,7 @@ def test_simultaneous_purchases_complete_an_item_together() -> None:
 
 def test_registry_without_items_has_a_row_and_is_not_completed() -> None:
     row = one(Chunk([Registry(7)]))
-    assert (row["registry_id"], row["items"], row["completed"], row["guests"], row["value_cents"]) == (
+    assert (row["registry_id"], row["items"], row["completed"], row["guests"], row["value_e4"]) == (
         7,
         0,
         False,
@@ -59,11 +59,11 @@ def test_registry_without_items_has_a_row_and_is_not_completed() -> None:
 def test_guests_and_gifts_are_counted_once_per_registry() -> None:
     sales = [
         Purchase(1, 1, 2, guest=4, gift=1),
-        Purchase(1, 1, gift=2, guest=4, unit_cents=250),
+        Purchase(1, 1, gift=2, guest=4, unit_e4=25_000),
         Purchase(1, 1, gift=2),
     ]
     row = one(Chunk([Registry(1)], [Item(1, 1)], sales))
-    assert (row["guests"], row["gifts"], row["value_cents"]) == (2, 2, 3250)
+    assert (row["guests"], row["gifts"], row["value_e4"]) == (2, 2, 325_000)
 
 
 def test_completion_has_counts_shares_and_quantiles_of_days() -> None:
@@ -92,7 +92,7 @@ def test_guest_means_include_registries_without_guests() -> None:
 def test_amounts_of_two_currencies_are_never_summed() -> None:
     registries = [Registry(1), Registry(2), Registry(3, "sakura", "JPY"), Registry(4, "linden", "EUR")]
     items = [Item(each, each) for each in (1, 2, 3)]
-    sales = [Purchase(1, 1, 2, gift=1), Purchase(1, 1, 1, gift=2, unit_cents=550), Purchase(3, 3, unit_cents=200_000)]
+    sales = [Purchase(1, 1, 2, gift=1), Purchase(1, 1, 1, gift=2, unit_e4=55_000), Purchase(3, 3, unit_e4=20_000_000)]
     frame = fulfilled(Chunk(registries, items, sales))
     figures = ["currency", "registries", "gifts", "guests", "value", "per_registry", "per_gift", "per_guest"]
     by_type = gift_value(frame, ("event_type",))
@@ -138,7 +138,7 @@ def one_by_one(chunk: Chunk) -> list[dict[str, Any]]:
             "surplus": sum(sold) - bought, "completed": done is not None, "completed_at": done,
             "days_to_complete": None if done is None else (done - registry.created_at) / DAY,
             "guests": len({each.guest for each in sales}), "gifts": len({each.gift for each in sales}),
-            "value_cents": sum(each.quantity * each.unit_cents for each in sales),
+            "value_e4": sum(each.quantity * each.unit_e4 for each in sales),
         })  # fmt: skip
     return result
 

@@ -129,11 +129,11 @@ def test_only_live_purchases_of_the_given_registries_are_read(db: AnalystsDataba
     first = db.find_registries(shop)[:1]
     result = db.read("purchases", shop, first).to_pandas()
     [expected] = demo.execute(
-        "SELECT count(*), sum(quantity * unit_price * 100)::bigint FROM purchases"
+        "SELECT count(*), sum(quantity * unit_price * 10000)::bigint FROM purchases"
         " WHERE registry_id = %s AND status IN ('pending', 'confirmed')",
         first,
     ).fetchall()
-    assert (len(result), int((result["quantity"] * result["unit_cents"]).sum())) == expected
+    assert (len(result), int((result["quantity"] * result["unit_e4"]).sum())) == expected
 
 
 def test_query_returns_one_row_more_than_its_limit(db: AnalystsDatabase) -> None:
@@ -176,7 +176,7 @@ def test_integers_stay_exact_with_and_without_nulls(db: AnalystsDatabase) -> Non
         ("SELECT * FROM public.shops", "permission denied for table shops"),
         ("SELECT query_to_xml('select email from public.shops', true, true, '')", "permission denied"),
         ("SELECT set_config('role', 'postgres', true)", "permission denied"),
-        ("SELECT 1; DELETE FROM shops", "cannot insert multiple commands"),
+        ("SELECT 1; DELETE FROM shops", "syntax error"),
         ("SELECT 1) AS x; SELECT (SELECT 1", "cannot insert multiple commands|syntax error"),
         ("WITH gone AS (DELETE FROM shops RETURNING 1) SELECT * FROM gone", "permission denied for view shops"),
         ("WITH gone AS (DELETE FROM locks RETURNING 1) SELECT * FROM gone", 'relation "locks" does not exist'),

@@ -18,7 +18,7 @@ ITEMS = [
     Item(3, 5, 1, variant_id=3),
     Item(3, 6, 4, variant_id=4),
 ]
-SALES = [Purchase(1, 1, 3), Purchase(2, 2, 1), Purchase(1, 3, 1, unit_cents=90_000)]
+SALES = [Purchase(1, 1, 3), Purchase(2, 2, 1), Purchase(1, 3, 1, unit_e4=9_000_000)]
 
 
 def products(chunk: Chunk) -> pd.DataFrame:
@@ -77,16 +77,23 @@ def test_variant_has_its_most_common_titles() -> None:
         (249_999, "JPY", "under 2,500"),
         (250_000, "KRW", "2,500 to 5,000"),
         (2_500_000, "VND", "25,000 and over"),
+        (2499, "KWD", "under 25"),
+        (2500, "KWD", "25 to 50"),
     ],
 )
 def test_band_includes_its_lower_bound_and_depends_on_the_currency(cents: int, currency: str, band: str) -> None:
-    chunk = Chunk([Registry(1, currency=currency)], [Item(1, 1, price_cents=cents, currency=currency)])
+    chunk = Chunk([Registry(1, currency=currency)], [Item(1, 1, price_e4=100 * cents, currency=currency)])
     assert price_bands(bands(chunk))["band"].tolist() == [band]
 
 
 def test_bands_are_sorted_by_price_with_their_sales() -> None:
-    items = [Item(1, 1, 4, price_cents=30_000), Item(1, 2, 1, 2, 12_000), Item(1, 3, 2, 3, 900), Item(2, 4, 2, 3, 900)]
-    sales = [Purchase(1, 3, 3), Purchase(1, 1, 1, unit_cents=29_999)]
+    items = [
+        Item(1, 1, 4, price_e4=3_000_000),
+        Item(1, 2, 1, 2, 1_200_000),
+        Item(1, 3, 2, 3, 90_000),
+        Item(2, 4, 2, 3, 90_000),
+    ]
+    sales = [Purchase(1, 3, 3), Purchase(1, 1, 1, unit_e4=2_999_900)]
     result = price_bands(bands(Chunk(SHOP, items, sales)))
     assert [tuple(row.values())[2:] for row in rows(result)] == [
         ("under 25", 2, 4, 2, 3, 30.0, 0.5),
@@ -108,8 +115,8 @@ def test_no_items_give_no_rows() -> None:
 def figures(item: Item, chunk: Chunk) -> dict[str, int]:
     sales = chunk.bought(item)
     sold = sum(each.quantity for each in sales)
-    paid = sum(each.quantity * each.unit_cents for each in sales)
-    return {"wanted": item.wanted, "bought": min(sold, item.wanted), "sold": sold, "value_cents": paid}
+    paid = sum(each.quantity * each.unit_e4 for each in sales)
+    return {"wanted": item.wanted, "bought": min(sold, item.wanted), "sold": sold, "value_e4": paid}
 
 
 def summed(keys: dict[int, tuple[Any, ...]], chunk: Chunk, count: str) -> dict[tuple[Any, ...], dict[str, int]]:
@@ -139,7 +146,7 @@ def test_products_match_a_plain_loop_for_any_chunking(chunk: Chunk) -> None:
 
 def band(item: Item) -> str:
     bands = {25: "under 25", 50: "25 to 50", 100: "50 to 100", 250: "100 to 250"}
-    return next((name for bound, name in bands.items() if item.price_cents < 100 * bound), "250 and over")
+    return next((name for bound, name in bands.items() if item.price_e4 < 10_000 * bound), "250 and over")
 
 
 @FEW_EXAMPLES

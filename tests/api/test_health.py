@@ -13,9 +13,9 @@ from psycopg import Connection
 from redis.asyncio import Redis
 from sqlalchemy import text
 
-from tests.api.test_outages import Stopped
 from tests.api.test_service_pages import away
 from tests.support.api import app_state_of
+from tests.support.outages import Stopped
 from tests.support.prefect_stand_in import PrefectStandIn
 from tests.support.valkey import OwnValkey
 from wishcraft.settings import Settings
@@ -95,15 +95,15 @@ async def test_health_shows_redis_down_or_hanging_and_its_recovery(
 
 
 async def test_health_shows_an_open_circuit_breaker_while_redis_answers(
-    api: httpx.AsyncClient, prefect: PrefectStandIn
+    api: httpx.AsyncClient, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert prefect.upcoming
     breaker = app_state_of(api).resources.redis.breaker
     assert breaker
     done = asyncio.Event()
-    breaker.on_half_open = done.wait
+    monkeypatch.setattr(breaker, "_probe", done.wait)
     breaker.open()
-    detail = "answers again, but is not used until pending invalidations are replayed"
+    detail = "did not answer a moment ago, and is not used until it answers a probe"
     await until(api, {"redis": ("degraded", detail)})
     assert 'wishcraft_breaker_open{store="redis"} 1.0' in (await api.get("/metrics")).text
     done.set()

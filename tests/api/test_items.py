@@ -8,7 +8,7 @@ from psycopg import Connection
 
 from api.schemas.responses import Item, RegistryAnswer
 from deployments.sandbox.shopify.faults import Fault, FaultKind
-from deployments.sandbox.shopify.inventory import Variant, VariantChange
+from deployments.sandbox.shopify.inventory import ProductStatus, Variant, VariantChange
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.api import SHOP, WAYS, Visitor, problem
@@ -116,7 +116,7 @@ async def test_variant_that_the_shop_does_not_sell_is_refused(
     emma: Visitor, slug: str, shopify: SimulatedShop, variants: list[Variant], simulator: Simulator, demo: Demo
 ) -> None:
     draft, deleted = variants[0], variants[1]
-    shopify.inventory.change(draft, VariantChange({}, product_active=False))
+    shopify.inventory.change(draft, VariantChange({}, ProductStatus.DRAFT))
     shopify.inventory.change(deleted, VariantChange({"deleted": True}))
     others = simulator.shops["lumiere-maison.myshopify.com"].inventory.variant_ids()[0]
     before = rows(demo, slug)
@@ -125,6 +125,19 @@ async def test_variant_that_the_shop_does_not_sell_is_refused(
         assert problem(answer) == (422, "invalid-request"), number
         assert answer.json()["detail"] == "The shop sells no such variant."
     assert rows(demo, slug) == before
+
+
+async def test_variant_that_cannot_be_stored_is_refused_and_a_nul_character_is_removed(
+    emma: Visitor, slug: str, variants: list[Variant], demo: Demo
+) -> None:
+    dear, odd = variants[:2]
+    dear.price, odd.product_title = Decimal("1E+11"), "A \0vase"
+    before = rows(demo, slug)
+    answer = await emma.send("POST", f"{PATH}/{slug}/items", {"variant_id": dear.variant_id})
+    assert problem(answer) == (422, "invalid-request")
+    assert "out of range" in answer.json()["detail"]
+    assert rows(demo, slug) == before
+    assert (await add(emma, slug, odd)).product_title == "A vase"
 
 
 async def test_invalid_item_is_refused(

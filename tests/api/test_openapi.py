@@ -174,6 +174,8 @@ def explore(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, s
     run()
 
 
+# The API runs in a thread of this process, and uses `random` while a case is drawn; Hypothesis blames the strategy.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 @pytest.mark.hypothesis
 @pytest.mark.parametrize("mode", list(GenerationMode))
 @pytest.mark.parametrize("proven", [False, True], ids=["unproven", "proven"])

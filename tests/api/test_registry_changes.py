@@ -247,3 +247,20 @@ async def test_expired_idempotency_key_can_be_used_again(emma: Visitor, demo: De
 async def test_invalid_idempotency_key_is_refused(emma: Visitor, idempotency_key: str) -> None:
     answer = await emma.send("POST", PATH, WEDDING, idempotency_key=idempotency_key)
     assert problem(answer) == (422, "invalid-request")
+
+
+@pytest.mark.parametrize("code", ["22P05", "22003", "22001", "22008"])
+async def test_value_that_postgresql_rejects_is_answered_422(emma: Visitor, demo: Demo, code: str) -> None:
+    before = count(demo, emma.customer_id)
+    demo.execute(
+        f"CREATE FUNCTION reject() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN RAISE EXCEPTION 'no such value' USING ERRCODE = '{code}'; END $$"
+    )
+    demo.execute("CREATE TRIGGER reject BEFORE INSERT ON registries FOR EACH ROW EXECUTE FUNCTION reject()")
+    try:
+        answer = await emma.send("POST", PATH, WEDDING)
+    finally:
+        demo.execute("DROP FUNCTION reject CASCADE")
+    assert problem(answer) == (422, "invalid-request")
+    assert "no such value" not in answer.text
+    assert count(demo, emma.customer_id) == before

@@ -56,46 +56,25 @@ async def test_breaker_closes_after_a_killed_server_has_restarted(
     assert await guarded.reader.get("k") is None
 
 
-async def test_half_open_hook_is_awaited_before_the_breaker_closes(guarded: Server, own_valkey: OwnValkey) -> None:
-    assert guarded.breaker
-    called = asyncio.Event()
-
-    async def hook() -> None:
-        assert await guarded.memory()  # the hook itself may use the server
-        with pytest.raises(CacheUnavailable):
-            await asyncio.create_task(_read(guarded))  # no other task may
-        called.set()
-
-    guarded.breaker.on_half_open = hook
-    await asyncio.to_thread(own_valkey.kill)
-    with pytest.raises(CacheUnavailable):
-        await guarded.reader.get("k")
-    await asyncio.to_thread(own_valkey.start)
-    await wait_until_closed(guarded)
-    assert called.is_set()
-
-
 @pytest.mark.parametrize("error", [CacheUnavailable("gone again"), ValueError("a bug")])
-async def test_breaker_stays_open_while_the_half_open_hook_fails(
-    guarded: Server, own_valkey: OwnValkey, error: Exception
+async def test_breaker_stays_open_while_the_probe_fails(
+    guarded: Server, own_valkey: OwnValkey, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     assert guarded.breaker
-    calls = 0
+    probes = 0
 
-    async def hook() -> None:
-        nonlocal calls
-        calls += 1
-        if calls < 3:
+    async def probe() -> None:
+        nonlocal probes
+        probes += 1
+        with pytest.raises(CacheUnavailable):
+            await guarded.reader.get("k")
+        if probes < 3:
             raise error
 
-    guarded.breaker.on_half_open = hook
+    monkeypatch.setattr(guarded.breaker, "_probe", probe)
     await asyncio.to_thread(own_valkey.kill)
     with pytest.raises(CacheUnavailable):
         await guarded.reader.get("k")
     await asyncio.to_thread(own_valkey.start)
     await wait_until_closed(guarded)
-    assert calls == 3
-
-
-async def _read(server: Server) -> object:
-    return await server.reader.get("k")
+    assert probes == 3

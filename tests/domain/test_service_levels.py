@@ -1,5 +1,6 @@
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -158,6 +159,8 @@ def test_a_report_ends_where_everything_is_known() -> None:
     assert end_of(None, NOW) == datetime(2026, 3, 14, 9, 58, tzinfo=UTC)
     assert end_of(date(2026, 3, 13), NOW) == datetime(2026, 3, 14, tzinfo=UTC)
     assert end_of(date(2026, 3, 14), NOW) == end_of(None, NOW)
+    assert end_of(date(2026, 3, 13), NOW, ZoneInfo("America/New_York")) == datetime(2026, 3, 14, 4, tzinfo=UTC)
+    assert end_of(date(2026, 3, 7), NOW, ZoneInfo("America/New_York")) == datetime(2026, 3, 8, 5, tzinfo=UTC)
 
 
 def test_a_days_minutes_begin_with_the_first_that_is_known() -> None:

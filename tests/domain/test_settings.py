@@ -5,7 +5,7 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 from wishcraft.errors import ConfigurationError
-from wishcraft.settings import SECRETS, DatabaseSettings, JobSettings, Settings, settings
+from wishcraft.settings import SECRETS, DatabaseSettings, JobSettings, Settings, settings, time_zone
 
 COMPLETE = {
     "DATABASE_URL": "postgres://u:p@db/wishcraft",
@@ -67,3 +67,18 @@ def test_settings_missing_in_the_environment_are_read_from_files(
 def test_secret_files_are_read_where_docker_and_kubernetes_mount_them(kind: type[BaseSettings]) -> None:
     mounted = [SECRETS] if SECRETS.is_dir() else []
     assert kind.model_config["secrets_dir"] == mounted
+
+
+@pytest.mark.parametrize("name", ["", "Europe/Nowhere", "Europe", "../etc/passwd", "New York"])
+def test_unknown_time_zone_is_named_with_its_setting(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("TZ", name)
+    with pytest.raises(ConfigurationError, match=r"TZ: .*such as America/New_York"):
+        time_zone()
+    with pytest.raises(ConfigurationError, match="TZ: "):
+        settings()
+
+
+def test_time_zone_is_that_of_tz_or_new_yorks(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert time_zone().key == "America/New_York"
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    assert time_zone().key == settings().tz == "Asia/Tokyo"

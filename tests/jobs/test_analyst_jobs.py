@@ -1,5 +1,5 @@
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from flows.registry_report import registry_report
 from tests.support.prefect_artifacts import artifacts_of, summary_of
 from wishcraft.domain.registries import EventType
 from wishcraft.reports import notebook
-from wishcraft.settings import Settings
+from wishcraft.settings import Settings, time_zone
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
@@ -115,6 +115,17 @@ async def test_sql_question_is_answered_and_an_invalid_one_ends_the_run_as_refus
     assert (backwards.name, "is after the last" in str(backwards.message)) == ("Refused", True)
 
 
+@pytest.mark.parametrize("day", [date.min, date.max])
+async def test_day_at_the_end_of_the_calendar_is_refused_by_every_report(day: date) -> None:
+    for state in (
+        await registry_report(last_day=day, return_state=True),
+        await conversion_report(today=day, return_state=True),
+        await demand_forecast(today=day, return_state=True),
+        await export_data("items", first_day=day, return_state=True),
+    ):
+        assert (state.name, "is out of range" in str(state.message)) == ("Refused", True)
+
+
 async def test_report_without_registries_says_so() -> None:
     never = date(2001, 1, 1)
     for state in (
@@ -129,7 +140,7 @@ async def test_report_without_registries_says_so() -> None:
 @pytest.fixture
 def due_days(demo: Demo) -> Iterator[list[date]]:
     """Three days; on each, one registry of the first shop is due a reminder a week before its event."""
-    today = datetime.now(UTC).date()
+    today = datetime.now(time_zone()).date()
     days = [today - timedelta(days=ago) for ago in (3, 2, 1)]
     demo.execute("UPDATE registries SET event_date = NULL")
     for day, (registry,) in zip(
@@ -189,7 +200,7 @@ async def test_backfill_by_shop_skips_completed_steps_unless_told_to_repeat_them
 
 
 async def test_backfill_with_invalid_days_is_refused_before_any_step_runs() -> None:
-    today = datetime.now(UTC).date()
+    today = datetime.now(time_zone()).date()
     state = await backfill("cache-warm", today, today, return_state=True)
     assert state.name == "Refused"
     assert "for no day" in str(state.message)

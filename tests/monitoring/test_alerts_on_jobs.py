@@ -21,6 +21,7 @@ from tests.support.promql import evaluate
 from tests.support.shopify_world import FakeClock
 from tests.support.valkey import OwnValkey
 from tests.support.watched_api import Demo, Watched, watching
+from wishcraft.errors import ShopifyForbidden
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings
@@ -138,6 +139,15 @@ async def test_a_shop_throttled_often_alerts_and_one_throttled_once_does_not(
         simulator.shops[SHOP].faults.set(faults.Fault(faults.FaultKind.THROTTLE, remaining=times))
         await sync_shop(watched.app_state.resources, shop)
         assert await watched.scrape() == expected
+
+
+async def test_an_address_off_the_allowlist_pages_at_the_first_query(
+    watched: Watched, simulator_server: tuple[str, FastAPI], shop: ShopRef
+) -> None:
+    simulator_server[1].state.simulator.shops[SHOP].faults.set(faults.Fault(faults.FaultKind.FORBIDDEN))
+    with pytest.raises(ShopifyForbidden):
+        await sync_shop(watched.app_state.resources, shop)
+    assert await watched.scrape(HOUR) == {"ShopifyForbidden": [{"shop": SHOP, "severity": "page"}]}
 
 
 @pytest.mark.parametrize(

@@ -50,14 +50,16 @@ async def test_redis_down_alerts(watched: Watched, own_valkey: OwnValkey, slugs:
     assert set(await watched.scrape(240)) == {"RedisAway", "HitRatioLow"}
 
 
-async def test_an_open_circuit_breaker_alerts_although_redis_answers(watched: Watched) -> None:
+async def test_an_open_circuit_breaker_alerts_although_redis_answers(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
     breaker = watched.app_state.resources.redis.breaker
     assert breaker
-    replayed = asyncio.Event()
-    breaker.on_half_open = replayed.wait
+    answered = asyncio.Event()
+    monkeypatch.setattr(breaker, "_probe", answered.wait)
     breaker.open()
     assert set(await watched.scrape()) == {"RedisAway"}
-    replayed.set()
+    answered.set()
 
 
 async def test_postgresql_down_alerts_and_then_both_stores_down(

@@ -1,3 +1,4 @@
+import csv
 from collections.abc import Iterator
 from datetime import date
 from functools import partial
@@ -53,7 +54,7 @@ def test_export_has_every_row_with_its_shop(
     assert seen[0] == (0, 12)
     assert seen[-1] == (12, 12)
     assert exported.columns[0] == "shop"
-    assert not [name for name in exported.columns if str(name).endswith("cents")]
+    assert not [name for name in exported.columns if str(name).endswith("_e4")]
     assert list(file.parent.iterdir()) == [file]
 
 
@@ -139,3 +140,51 @@ def test_report_is_saved_as_a_frame_or_as_a_self_contained_page(tmp_path: Path) 
     assert "Three &lt;were&gt; sold." in html
     assert "<b>" not in html
     assert "http" not in html
+
+
+FORMULAS = [
+    '=HYPERLINK("http://evil.example")',
+    "-a\r=1",
+    "=a\n=1",
+    "+1",
+    "-1",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    "\N{FULLWIDTH EQUALS SIGN}1",
+    "-",
+]
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_formula_in_a_csv_file_is_text_and_numbers_stay_numbers(
+    db: AnalystsDatabase, demo: Demo, tmp_path: Path, formula: str
+) -> None:
+    demo.execute("UPDATE registry_items SET product_title = %s, inventory_quantity = -5", [formula])
+    export_table(db, "items", ReportFilter(), tmp_path / "items.csv")
+    exported = read_cells(tmp_path / "items.csv")
+    assert {row["product_title"] for row in exported} == {f"'{formula}"}
+    assert {row["stock"] for row in exported} == {"-5"}
+    export_table(db, "items", ReportFilter(), tmp_path / "items.parquet")
+    assert set(pd.read_parquet(tmp_path / "items.parquet")["product_title"]) == {formula}
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+@pytest.mark.parametrize("kind", ["object", "str", "category"])
+def test_formula_in_a_saved_frame_is_text(tmp_path: Path, kind: str, formula: str) -> None:
+    frame = pd.DataFrame({"title": pd.Series([formula, "a=b", None], dtype=kind), formula: [-1.5, 2.0, None]})
+    write_frame(frame, tmp_path / "frame.csv")
+    assert read_cells(tmp_path / "frame.csv") == [
+        {"title": f"'{formula}", f"'{formula}": "-1.5"},
+        {"title": "a=b", f"'{formula}": "2.0"},
+        {"title": "", f"'{formula}": ""},
+    ]
+    write_frame(frame.set_index("title"), tmp_path / "indexed.csv")
+    assert read_cells(tmp_path / "indexed.csv") == read_cells(tmp_path / "frame.csv")
+
+
+def read_cells(file: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file, every cell as its text."""
+    with file.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))

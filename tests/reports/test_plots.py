@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from wishcraft.reports import plots
-from wishcraft.reports.plots import BarChart, TimeSeries, draw
+from wishcraft.reports.plots import BarChart, Heatmap, Panel, TimeSeries, draw
 
 MONTH = [date(2026, 3, 1) + timedelta(days=number) for number in range(30)]
 RED, GREEN, GREY = (194, 69, 45), (47, 111, 94), (232, 236, 238)
@@ -95,3 +95,31 @@ def test_many_panels_are_one_sharp_picture_in_a_small_file() -> None:
 def test_empty_bar_chart_is_drawn() -> None:
     assert draw([BarChart("Runs", "none", [], [])], columns=1).startswith(b"\x89PNG")
     assert draw([BarChart("Runs", "none", ["a"], [0])], columns=1).startswith(b"\x89PNG")
+
+
+ODD_TEXTS = [
+    "Ba$$in", "Gift Card $25 - $50", r"$x^2$", r"\frac $a", r"$\undefined$", "花瓶 と 桜", "한국어", "汉字 漢字",
+    "Mug 🎁 😀 ❤️ 👩‍👩‍👧 🇯🇵", "قهوة", "קפה", "Чай", "กาแฟ", "चाय", "Καφές", "₿ ™ ½", "tab\tand\x01\x7f\nline", "", " ",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS)
+def test_every_text_is_drawn_as_text_without_missing_glyphs(text: str) -> None:
+    panels: list[Panel] = [
+        BarChart(text, text, [text], [1], text),
+        TimeSeries(text, text, MONTH, [1.0] * 30, text),
+        Heatmap(text, text, [text], [text], [[0.5]]),
+    ]
+    assert draw(panels).startswith(b"\x89PNG")  # a missing glyph is a warning, and so an error
+
+
+def test_dollars_are_drawn_and_not_read_as_formula() -> None:
+    as_text, as_formula, without = (
+        ink(draw([BarChart("", "", [name], [0])], columns=1)) for name in ("$aaaa$", "aaaa", "")
+    )
+    assert as_text > as_formula > without
+
+
+def ink(png: bytes) -> int:
+    """The number of pixels that are not paper."""
+    return sum(Image.open(io.BytesIO(png)).convert("L").histogram()[:255])

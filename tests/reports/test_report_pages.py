@@ -1,7 +1,7 @@
 """The texts of the analysts' pages agree with their figures."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
 import pandas as pd
@@ -15,7 +15,7 @@ from wishcraft.reports.analyst_report import scope
 from wishcraft.reports.conversion_report import ConversionReport
 from wishcraft.reports.demand_report import DemandReport
 from wishcraft.reports.registry_report import RegistryReport
-from wishcraft.reports.tables import Column, format_money, to_markdown
+from wishcraft.reports.tables import Column, format_money, shorten_labels, to_markdown
 
 TODAY = date(2026, 3, 14)
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -60,10 +60,10 @@ def test_amounts_in_yen_have_no_decimals(analysts: AnalystsDatabase) -> None:
 
 def test_amounts_have_their_currencys_decimals_and_cut_rows_are_counted() -> None:
     amounts = format_money(
-        pd.DataFrame({"currency": ["JPY", "EUR", "EUR"], "value": [1500.0, 1500.0, None]}), ["value"]
+        pd.DataFrame({"currency": ["JPY", "EUR", "KWD", "EUR"], "value": [1500.0, 1500.0, 12.345, None]}), ["value"]
     )
-    page = to_markdown(amounts, {"value": Column("worth")}, 2)
-    assert [line.strip("| ") for line in page.splitlines()[2:4]] == ["1,500", "1,500.00"]
+    page = to_markdown(amounts, {"value": Column("worth")}, 3)
+    assert [line.strip("| ") for line in page.splitlines()[2:5]] == ["1,500", "1,500.00", "12.345"]
     assert page.endswith("… and 1 more: see the run's tables.")
 
 
@@ -77,3 +77,33 @@ def test_amounts_have_their_currencys_decimals_and_cut_rows_are_counted() -> Non
 )
 def test_page_begins_with_its_scope(shops: Sequence[str], days: Days, beginning: str) -> None:
     assert scope("Registries created", ReportFilter(shops), days).startswith(beginning)
+
+
+@pytest.mark.parametrize("title", ["Ba$$in", "Gift Card $25 - $50", "花瓶 桜" * 20, "Mug 🎁"])
+def test_reports_draw_any_product_title(analysts: AnalystsDatabase, demo_shops: Tables, title: str) -> None:
+    demo_shops.execute(
+        "UPDATE registry_items SET product_title = %s, variant_title = '', inventory_quantity = 0", [title]
+    )
+    demo_shops.execute("UPDATE registries SET event_date = %s WHERE status = 'active'", [TODAY + timedelta(days=3)])
+    for page, _ in (
+        RegistryReport(ReportFilter(), NOW).build(analysts),
+        DemandReport(ReportFilter(), TODAY, 2).build(analysts),
+    ):
+        assert "data:image/png" in page.body
+        assert title in str(page.tables)
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        ("Classic Linen Tablecloth, Natural", "Classic Linen …"),
+        ("a b\n c", "a b c"),
+        ("x" * 21, f"{'x' * 18} …"),
+        ("x" * 20, "x" * 20),
+        ("花" * 11, f"{'花' * 9} …"),
+        ("花" * 10, "花" * 10),
+        ("", ""),
+    ],
+)
+def test_label_of_a_chart_is_cut_at_a_word_or_else_at_its_width(label: str, shown: str) -> None:
+    assert shorten_labels([label], 20) == [shown]

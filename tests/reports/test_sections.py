@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -237,3 +238,12 @@ def test_keys_that_expire_in_30_days_or_were_never_used_are_listed() -> None:
 )
 def test_missing_expiring_and_lapsed_tokens_are_listed(token: TokenAge, why: str | None) -> None:
     assert [row[1] for row in security.tokens([token], NOW).rows] == ([why] if why else [])
+
+
+def test_times_of_sections_are_in_the_time_zone_of_the_report() -> None:
+    tokyo, moment = ZoneInfo("Asia/Tokyo"), datetime(2026, 3, 14, 20, 5, tzinfo=UTC)
+    failed = runs.failures([a_run(outcome="failed")._replace(ended=moment)], tokyo)
+    worst = traffic.errors(TrafficTotals(9, 1, 0, 0), [BadMinute(moment, 1, 9)], tokyo)
+    for section, column in ((failed, 2), (worst, 0)):
+        assert section.header[column].endswith("(Asia/Tokyo)")
+        assert section.rows[0][column] == "Mar 15 05:05"

@@ -211,7 +211,7 @@ async def test_bulk_operation_completes_with_a_file(shop: Shop) -> None:
 
 async def test_variant_changed_by_hand_is_served_and_not_changed_by_the_tick(shop: Shop) -> None:
     number = shop.ids[0]
-    change = {"price": "9.90", "quantity": 3, "policy": "continue", "product_active": False, "compare_at_price": None}
+    change = {"price": "9.90", "quantity": 3, "policy": "continue", "product_status": "DRAFT", "compare_at_price": None}
     changed = await shop.control("PATCH", f"variants/{number}", change)
     assert (changed["price"], changed["quantity"], changed["by_hand"]) == ("9.90", 3, True)
     before = await shop.control("GET", "variants?limit=250")

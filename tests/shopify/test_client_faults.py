@@ -14,6 +14,7 @@ from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options
 from tests.support.shopify_world import SHOP, FakeClock, MemoryTokens, World
 from wishcraft.domain.tokens import OfflineToken
 from wishcraft.errors import (
+    ShopifyForbidden,
     ShopifyQueryInvalid,
     ShopifyRefused,
     ShopifyUnauthorized,
@@ -37,12 +38,34 @@ async def test_transient_fault_is_retried(kind: FaultKind, world: World) -> None
         (FaultKind.SERVER_ERROR, ShopifyUnavailable),
         (FaultKind.MALFORMED, ShopifyUnavailable),
         (FaultKind.EXPIRED_TOKEN, ShopifyUnauthorized),
+        (FaultKind.FORBIDDEN, ShopifyForbidden),
     ],
 )
 async def test_lasting_fault_raises_its_typed_error(kind: FaultKind, error: type[WishCraftError], world: World) -> None:
     world.shop.faults.set(Fault(kind, remaining=None))
     with pytest.raises(error):
         await read_variants(world.client, SHOP, world.ids())
+
+
+async def test_forbidden_query_is_counted_and_not_retried(world: World) -> None:
+    counted: list[str] = []
+
+    def count(name: str, by: float = 1, **labels: str) -> None:
+        assert (by, labels) == (1, {"shop": SHOP})
+        counted.append(name)
+
+    client = world.another_client(count=count)
+    world.shop.faults.set(Fault(FaultKind.FORBIDDEN))
+    with pytest.raises(ShopifyForbidden, match="IP allowlist"):
+        await read_variants(client, SHOP, world.ids(1))
+    assert counted == ["shopify_requests_total", "shopify_forbidden_total"]
+
+
+async def test_forbidden_token_request_does_not_ask_the_merchant_to_install_the_app(world: World) -> None:
+    world.tokens.tokens[SHOP] = OfflineToken("shpat_any", "shprt_any", world.clock.now())
+    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(403))) as world.http:
+        with pytest.raises(ShopifyForbidden):
+            await read_variants(world.another_client(), SHOP, [1])
 
 
 async def test_pauses_between_attempts_grow_with_full_jitter(world: World) -> None:

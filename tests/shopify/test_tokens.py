@@ -3,13 +3,14 @@
 import asyncio
 from datetime import timedelta
 
+import httpx
 import pytest
 
 from deployments.sandbox.shopify.credentials import LIFETIME
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from tests.support.shopify_world import SHOP, World
 from wishcraft.domain.tokens import OfflineToken
-from wishcraft.errors import ShopifyUnauthorized
+from wishcraft.errors import ShopifyUnauthorized, ShopifyUnavailable
 from wishcraft.shopify.variants import read_variants
 
 
@@ -78,3 +79,34 @@ async def test_single_spurious_401_costs_one_refresh(world: World) -> None:
     world.shop.faults.set(Fault(FaultKind.EXPIRED_TOKEN, remaining=1))
     assert await read_variants(world.client, SHOP, world.ids(1))
     assert world.shop.counters.token_refreshes == 1
+
+
+async def test_null_in_place_of_a_token_is_refused_and_not_saved(world: World) -> None:
+    world.clock.epoch += LIFETIME + 1
+    world.shop.faults.set(Fault(FaultKind.EMPTY_TOKEN, remaining=None))
+    with pytest.raises(ShopifyUnavailable, match="no valid token"):
+        await read_variants(world.client, SHOP, world.ids(1))
+    assert world.tokens.saved == []
+
+
+@pytest.mark.parametrize("field", ["access_token", "refresh_token"])
+@pytest.mark.parametrize("value", [None, "", " ", "two words", "a\nb", "é", 7, True, ["shpat_a"], {}])
+async def test_what_is_no_token_is_refused(world: World, field: str, value: object) -> None:
+    await refuse(world, {field: value})
+
+
+@pytest.mark.parametrize("value", [None, "", "soon", 0, -3600, 10**12, True, [], 1.5])
+async def test_what_is_no_lifetime_of_a_token_is_refused(world: World, value: object) -> None:
+    await refuse(world, {"expires_in": value})
+
+
+async def refuse(world: World, changed: dict[str, object]) -> None:
+    """An answer with these fields is refused, and the stored token stays."""
+    answer = {"access_token": "shpat_new", "refresh_token": "shprt_new", "expires_in": 3600, **changed}
+    stored = world.tokens.tokens[SHOP]
+    world.tokens.tokens[SHOP] = OfflineToken(stored.access, stored.refresh, world.clock.now())
+    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200, json=answer))) as http:
+        world.http = http
+        with pytest.raises(ShopifyUnavailable, match="no valid token"):
+            await read_variants(world.another_client(), SHOP, [1])
+    assert world.tokens.saved == []

@@ -2,18 +2,33 @@
 
 from contextlib import aclosing
 from decimal import Decimal
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
-from deployments.sandbox.shopify.inventory import VariantChange
+from deployments.sandbox.shopify.inventory import ProductStatus, VariantChange
 from tests.support.shopify_world import SHOP, World
 from wishcraft.domain.inventory import InventoryPolicy, VariantReading
-from wishcraft.errors import BulkOperationFailed, ShopifyQueryInvalid, ShopifyThrottled, ShopifyUnavailable
+from wishcraft.errors import (
+    BulkOperationFailed,
+    ShopifyQueryInvalid,
+    ShopifyThrottled,
+    ShopifyUnavailable,
+    VariantUnreadable,
+)
 from wishcraft.shopify.bulk import bulk_objects
+from wishcraft.shopify.graphql_queries import DESCRIBE_VARIANT
+from wishcraft.shopify.ids import to_global
 from wishcraft.shopify.retries import MAX_RETRIES
-from wishcraft.shopify.variants import MAX_IDS, POINTS_PER_BATCH, bulk_read_variants, read_variants
+from wishcraft.shopify.variants import (
+    MAX_IDS,
+    POINTS_PER_BATCH,
+    bulk_read_variants,
+    describe_variant,
+    read_variants,
+)
 
 
 async def read_all_in_bulk(world: World) -> list[VariantReading]:
@@ -25,7 +40,7 @@ async def test_variant_is_read_as_the_shop_has_it(world: World) -> None:
     variant = world.shop.inventory.find_or_deleted(number)
     assert variant
     fields = {"price": Decimal("12.5"), "compare_at_price": None, "quantity": -2, "policy": InventoryPolicy.CONTINUE}
-    world.shop.inventory.change(variant, VariantChange(fields, product_active=False))
+    world.shop.inventory.change(variant, VariantChange(fields, ProductStatus.DRAFT))
     reading = (await read_variants(world.client, SHOP, [number]))[number]
     assert reading == VariantReading(
         variant_id=number,
@@ -168,3 +183,122 @@ async def test_fewer_nodes_than_ids_do_not_count_as_deletions(world: World) -> N
     async with httpx.AsyncClient(transport=short) as world.http:
         with pytest.raises(ShopifyUnavailable, match="0 nodes in answer to 1 ids"):
             await read_variants(world.another_client(), SHOP, [1])
+
+
+def change(world: World, number: int, status: ProductStatus | None = None, **fields: object) -> None:
+    variant = world.shop.inventory.find_or_deleted(number)
+    assert variant
+    world.shop.inventory.change(variant, VariantChange(fields, status))
+
+
+@pytest.mark.parametrize("status", list(ProductStatus))
+async def test_active_and_unlisted_products_are_sold(status: ProductStatus, world: World) -> None:
+    [number] = world.ids(1)
+    change(world, number, status)
+    reading = (await read_variants(world.client, SHOP, [number]))[number]
+    assert reading
+    assert reading.product_active == (status in {"ACTIVE", "UNLISTED"})
+
+
+async def test_variant_of_a_product_without_options_has_no_title(world: World) -> None:
+    first, second = world.ids(2)
+    change(world, first, variant_title="Default Title")
+    change(world, second, variant_title="Default Title, the band")
+    readings = await read_variants(world.client, SHOP, [first, second])
+    assert [reading and reading.variant_title for reading in readings.values()] == ["", "Default Title, the band"]
+
+
+async def test_node_of_another_variant_is_not_taken_for_the_one_asked_for(world: World) -> None:
+    answer = {"data": {"nodes": [None, {"id": "gid://shopify/ProductVariant/1"}]}}
+    swapped = httpx.MockTransport(lambda _: httpx.Response(200, json=answer))
+    async with httpx.AsyncClient(transport=swapped) as world.http:
+        with pytest.raises(ShopifyUnavailable, match="is not that variant"):
+            await read_variants(world.another_client(), SHOP, [1, 2])
+
+
+async def test_answer_without_a_node_does_not_describe_a_deleted_variant(world: World) -> None:
+    short = httpx.MockTransport(lambda _: httpx.Response(200, json={"data": {"nodes": []}}))
+    async with httpx.AsyncClient(transport=short) as world.http:
+        with pytest.raises(ShopifyUnavailable, match="0 nodes in answer to 1 ids"):
+            await describe_variant(world.another_client(), SHOP, 1)
+
+
+UNREADABLE = pytest.mark.parametrize(
+    "fields",
+    [
+        {"price": Decimal("1E+11")},
+        {"price": Decimal("99999999999.99991")},
+        {"price": Decimal(-1)},
+        {"price": "NaN"},
+        {"price": "Infinity"},
+        {"price": None},
+        {"compare_at_price": Decimal("1E+12")},
+        {"product_id": 2**63},
+        {"inventory_item_id": 2**63},
+    ],
+)
+
+
+@UNREADABLE
+async def test_variant_that_cannot_be_stored_is_left_out(world: World, fields: dict[str, object]) -> None:
+    bad, good = world.ids(2)
+    variant = world.shop.inventory.find_or_deleted(bad)
+    assert variant
+    for name, value in fields.items():
+        setattr(variant, name, value)
+    assert list(await read_variants(world.client, SHOP, [bad, good])) == [good]
+    assert bad not in {reading.variant_id for reading in await read_all_in_bulk(world)}
+    with pytest.raises(VariantUnreadable, match=str(bad)):
+        await describe_variant(world.client, SHOP, bad)
+
+
+async def test_nul_characters_are_removed_from_texts(world: World) -> None:
+    [number] = world.ids(1)
+    change(world, number, product_title="A\0 vase", variant_title="\0Sage", handle="a-\0vase")
+    described = await describe_variant(world.client, SHOP, number)
+    assert described
+    reading, picture = described
+    assert (reading.product_title, reading.variant_title, reading.handle) == ("A vase", "Sage", "a-vase")
+    assert picture == "/images/a-vase.svg"
+
+
+async def test_bulk_operation_that_completes_without_its_file_is_not_an_empty_shop(world: World) -> None:
+    world.shop.faults.set(Fault(FaultKind.BULK_WITHOUT_FILE))
+    with pytest.raises(BulkOperationFailed, match="without their file"):
+        await read_all_in_bulk(world)
+
+
+async def test_expired_url_of_a_bulk_file_is_a_failed_operation(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.shop, "file", lambda _key: None)
+    with pytest.raises(BulkOperationFailed, match="cannot be downloaded"):
+        await read_all_in_bulk(world)
+
+
+async def test_app_without_access_to_bulk_operations_is_refused(world: World) -> None:
+    world.shop.faults.set(Fault(FaultKind.BULK_DENIED))
+    with pytest.raises(ShopifyQueryInvalid, match="Access denied"):
+        await read_all_in_bulk(world)
+
+
+@pytest.mark.parametrize(
+    "result", [{"rootObjectCount": "5000"}, {"rootObjectCount": None}, {"rootObjectCount": "many"}, {}]
+)
+async def test_completed_operation_without_a_file_must_say_that_it_selected_nothing(
+    world: World, result: dict[str, object]
+) -> None:
+    started = {"bulkOperationRunQuery": {"bulkOperation": {"id": "gid://shopify/BulkOperation/1"}, "userErrors": []}}
+    completed = {"bulkOperation": {"status": "COMPLETED", "url": None, **result}}
+    answers = iter([started, completed])
+    shop = httpx.MockTransport(lambda _: httpx.Response(200, json={"data": next(answers)}))
+    async with httpx.AsyncClient(transport=shop) as world.http:
+        world.client = world.another_client()
+        with pytest.raises(BulkOperationFailed, match="without their file"):
+            await read_all_in_bulk(world)
+
+
+async def test_malformed_picture_makes_a_variant_unreadable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = await world.client.query(SHOP, DESCRIBE_VARIANT, {"ids": [to_global("ProductVariant", world.ids(1)[0])]})
+    answer["nodes"][0]["media"] = None
+    monkeypatch.setattr(world.client, "query", AsyncMock(return_value=answer))
+    with pytest.raises(VariantUnreadable, match="picture"):
+        await describe_variant(world.client, SHOP, world.ids(1)[0])

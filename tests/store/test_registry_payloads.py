@@ -15,10 +15,10 @@ from wishcraft.store import registries
 
 Demo = Connection[tuple[Any, ...]]
 TEXTS = ("", "plain", 'a "quoted" \\ word', "tab\tand\nline\x01\x1f\x7f", "çé 日本 🎁\u2028", "</script>", "'{}[],:%s")
-PRICES = ("0", "0.01", "0.50", "1.50", "2.50", "12.34", "99.995", "9999999999.99")
+PRICES = ("0", "0.01", "0.50", "1.50", "2.50", "12.34", "99.995", "12.3455", "0.00005", "99999999999.9999")
 
 
-@pytest.mark.parametrize("currency", ["USD", "JPY"])
+@pytest.mark.parametrize("currency", ["USD", "JPY", "KWD", "CLF"])
 @pytest.mark.parametrize("seed", range(3))
 async def test_the_sql_payload_equals_the_domains_byte_for_byte(
     resources: Resources, demo: Demo, seed: int, currency: str

@@ -9,6 +9,7 @@ import psycopg
 
 from tests.support.valkey import OwnValkey
 from wishcraft.cache import keys
+from wishcraft.cache.circuit_breaker import CircuitBreaker
 from wishcraft.cache.client import connect
 from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
 from wishcraft.errors import CacheUnavailable
@@ -18,6 +19,25 @@ PROCESSES: Final = 2
 T = TypeVar("T")
 
 
+class Link(CircuitBreaker):
+    """A process's way to Valkey, in the place of its circuit breaker: open while it is cut, and never by itself."""
+
+    is_cut = False
+
+    def __init__(self) -> None:
+        """A way that is not cut."""
+
+    def check(self) -> None:
+        if self.is_cut:
+            raise CacheUnavailable("cut off")
+
+    def open(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+
 class World:
     """The servers, shared by all tests of a module."""
 
@@ -25,6 +45,9 @@ class World:
         self.valkey = valkey
         self.runner = asyncio.Runner()
         self.servers = [connect(valkey.url, timeout=10) for _ in range(PROCESSES)]
+        self.links = [Link() for _ in range(PROCESSES)]
+        for server, link in zip(self.servers, self.links, strict=True):
+            server.breaker = server.reader._breaker = link
         self.reading = psycopg.connect(database_url, autocommit=True)
         self.writing = psycopg.connect(database_url)
         self.reading.execute("CREATE TABLE coherence (version bigint NOT NULL)")
@@ -40,6 +63,7 @@ class World:
         self.valkey.forget_snapshot()
         self.run(self.servers[0].redis.flushall())
         self.reading.execute("UPDATE coherence SET version = 1")
+        self.reading.execute("DELETE FROM pending_invalidations")
         self.end_hold()
 
     def end_hold(self) -> None:
@@ -57,6 +81,29 @@ class World:
         row = self.reading.execute("SELECT version FROM coherence").fetchone()
         assert row
         return CachedRegistry(row[0], AccessLevel.OPEN, 0, b"%d" % row[0])
+
+    def announce(self, shop_id: int, slug: str, version: int, *, first: bool) -> None:
+        """Record a pending invalidation, `first` in a transaction of its own."""
+        connection = self.reading if first else self.writing
+        connection.execute(
+            """INSERT INTO pending_invalidations AS p (shop_id, slug, version) VALUES (%s, %s, %s)
+               ON CONFLICT (shop_id, slug) DO UPDATE SET version = greatest(p.version, excluded.version)""",
+            [shop_id, slug, version],
+        )
+
+    def forget(self, shop_id: int, slug: str, version: int) -> None:
+        self.reading.execute(
+            """DELETE FROM pending_invalidations WHERE ctid IN (
+                   SELECT ctid FROM pending_invalidations WHERE (shop_id, slug) = (%s, %s) AND version <= %s
+                   FOR UPDATE SKIP LOCKED)""",
+            [shop_id, slug, version],
+        )
+
+    def find_pending(self) -> frozenset[tuple[int, str]]:
+        return frozenset(self.reading.execute("SELECT shop_id, slug FROM pending_invalidations").fetchall())
+
+    def find_versions(self) -> list[int]:
+        return [version for (version,) in self.reading.execute("SELECT version FROM pending_invalidations")]
 
     def close(self) -> None:
         self.writing.close()

@@ -20,7 +20,7 @@ SHOPS = [
     ("sakura", "JPY", "Asia/Tokyo"),
     ("palm", "USD", "Pacific/Kiritimati"),  # 14 hours ahead
 ]
-PRICES = [0, 2499, 2500, 9999, 10_000, 25_000, 249_999]
+PRICES = [0, 249_900, 249_999, 250_000, 999_900, 1_000_000, 2_500_000, 24_999_900]
 EVENTS = ["registry_viewed", "item_clicked", "added_to_cart", "purchased"]
 _MOMENT = "datetime64[us, UTC]"
 
@@ -45,7 +45,7 @@ class Item(NamedTuple):
     item_id: int
     wanted: int = 1
     variant_id: int = 1
-    price_cents: int = 1000
+    price_e4: int = 100_000
     currency: str = "USD"
     product_title: str = "Vase"
     variant_title: str = "Sage"
@@ -59,7 +59,7 @@ class Purchase(NamedTuple):
     created_at: datetime = START
     guest: int = 1
     gift: int = 1
-    unit_cents: int = 1000
+    unit_e4: int = 100_000
 
 
 class Event(NamedTuple):

@@ -63,7 +63,9 @@ _REGISTRY: Final = {
 }  # fmt: skip
 _ITEM: Final = {"inventory_item_id": 1, "handle": "", "available": True}
 """Columns that the tables require and analysts do not use."""
-_PRICES: Final = [Decimal(price) for price in ("0", "24.99", "25", "49.99", "99.99", "100", "250", "2500", "25000")]
+_PRICES: Final = [
+    Decimal(price) for price in ("0", "24.99", "24.9999", "25", "49.99", "99.99", "100", "250", "2500", "25000")
+]
 
 
 class Case(NamedTuple):

@@ -1,9 +1,12 @@
 """Outages of PostgreSQL, and the end of an outage of Redis."""
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import psycopg
@@ -13,11 +16,12 @@ from wishcraft.settings import Settings
 
 
 async def recovered(client: httpx.AsyncClient) -> None:
-    """Wait until the API uses Redis again."""
-    breaker = app_state_of(client).resources.redis.breaker
+    """Wait until the API uses Redis again, for all registries."""
+    app_state = app_state_of(client)
+    breaker = app_state.resources.redis.breaker
     assert breaker
     deadline = time.monotonic() + 20
-    while breaker.is_open:
+    while breaker.is_open or app_state.permit.has_pending:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
 
@@ -41,3 +45,23 @@ def _administer(settings: Settings, statement: str) -> None:
     url, _, name = settings.database_url.replace("+psycopg", "").rpartition("/")
     with psycopg.connect(f"{url}/postgres", autocommit=True) as connection:
         connection.execute(statement.format(name=name).encode())
+
+
+class Stopped:
+    """PostgreSQL on a stalled machine: connected, but silent."""
+
+    def __init__(self, demo: psycopg.Connection[tuple[Any, ...]]) -> None:
+        self._pids = [
+            pid
+            for (pid,) in demo.execute(
+                "SELECT pid FROM pg_stat_activity WHERE application_name = 'wishcraft' AND datname = current_database()"
+            )
+        ]
+
+    def __enter__(self) -> None:
+        for pid in self._pids:
+            os.kill(pid, signal.SIGSTOP)
+
+    def __exit__(self, *_: object) -> None:
+        for pid in self._pids:
+            os.kill(pid, signal.SIGCONT)

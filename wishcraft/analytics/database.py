@@ -14,12 +14,12 @@ import pandas as pd
 import psycopg
 import pyarrow as pa
 from psycopg import Connection, Cursor
-from psycopg.abc import Buffer
-from psycopg.adapt import Loader
 from psycopg.sql import SQL, Literal
 from sqlalchemy import create_engine
 
+from wishcraft.analytics.answer import make_frame, register_loaders
 from wishcraft.analytics.confinement import ROLE, require_confinement
+from wishcraft.analytics.question import parse_question
 from wishcraft.analytics.tables import TABLES, TableName, read_table
 from wishcraft.database_errors import translate_database_errors
 from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QueryRefused
@@ -157,9 +157,6 @@ MAX_MB: Final = 50
 MAX_ROW_MB: Final = 5
 """Size of one row, which PostgreSQL checks: the client has a row in memory before it can measure it."""
 VIEWS: Final = ("events", "items", "purchases", "registries", "reminders", "shops", "views")
-_TIME_TYPES: Final = tuple(psycopg.postgres.types[name].oid for name in ("date", "timestamp", "timestamptz"))
-_INTEGER_TYPES: Final = tuple(psycopg.postgres.types[name].oid for name in ("int2", "int4", "int8", "oid"))
-_NUMERIC_TYPE: Final = psycopg.postgres.types["numeric"].oid
 _TOO_LARGE: Final = "a row is larger than"
 _BEFORE: Final = "SELECT * FROM (SELECT * FROM (\n"
 # The cast of the text fails, and only for a row that is too large. No quotes: a query may lack its closing one.
@@ -171,8 +168,8 @@ _EXPLAIN: Final = "EXPLAIN "
 _LITERAL: Final = re.compile(r"'((?:[^']|'')*)(?:'|\Z)|\$(\w*)\$(.*?)(?:\$\2\$|\Z)", re.DOTALL)
 _MAX_MESSAGE: Final = 300
 """Characters of an error of PostgreSQL, which may quote a value of any length."""
-_BEGIN: Final = re.compile(r"(?:\s|\(|--[^\r\n]*|/\*.*?\*/)*(\w*)", re.DOTALL)
-_SELECTS: Final = ("SELECT", "WITH", "VALUES", "TABLE")
+_NOT_THE_QUERYS: Final = ("08", "40", "53100", "53300", "55P03", "57P", "58")
+"""The beginnings of the SQLSTATEs of errors that the server or others cause. Every other one is that of the query."""
 _HELP: Final[dict[type[psycopg.Error], str]] = {
     psycopg.errors.UndefinedTable: f"; the views are {', '.join(VIEWS)}",
     psycopg.errors.UndefinedColumn: "; SELECT * FROM registries LIMIT 1 shows the columns of a view:"
@@ -180,21 +177,11 @@ _HELP: Final[dict[type[psycopg.Error], str]] = {
 }
 
 
-class _NumericLoader(Loader):
-    """Load a numeric without a fraction as an integer, such as a sum of integers."""
-
-    def load(self, data: Buffer) -> int | float:
-        text = bytes(data)
-        return int(text) if text.lstrip(b"-").isdigit() else float(text)
-
-
 def _run_select(connection: Connection[tuple[Any, ...]], sql: str, max_rows: int) -> pd.DataFrame:
-    select = sql.strip().removesuffix(";")
-    _require_select(select)
+    select = parse_question(sql)
     escaped = select.replace("%", "%%")
     query = f"{_BEFORE}{escaped}{_AFTER}"
     with connection.cursor() as cursor:
-        cursor.adapters.register_loader("numeric", _NumericLoader)
         begin = _EXPLAIN
         try:
             # A query that is complete by itself, as one prepared statement, cannot leave its subquery by parentheses.
@@ -202,26 +189,24 @@ def _run_select(connection: Connection[tuple[Any, ...]], sql: str, max_rows: int
             begin = _BEFORE
             # As a subquery it can only read. A stream without rows has no description.
             columns = cursor.execute(query, [0, _TOO_LARGE]).description or ()
+            register_loaders(cursor, [column.type_code for column in columns])
             rows = _fetch(cursor, query, max_rows + 1)
         except psycopg.errors.QueryCanceled:
             raise QueryRefused("the query took too long: select less, or raise the limit of seconds") from None
         except (psycopg.errors.ConfigurationLimitExceeded, psycopg.errors.ProgramLimitExceeded):
             raise QueryRefused("the query needs too much space: select less, or aggregate earlier") from None
-        except (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError, psycopg.InternalError) as error:
+        except psycopg.Error as error:
+            if not _is_of_query(error):
+                raise
             raise QueryRefused(_explain(error, select, len(begin))) from None
-    kinds = [column.type_code for column in columns]
-    series = [_series([row[place] for row in rows], kind) for place, kind in enumerate(kinds)]
-    frame = pd.DataFrame(dict(enumerate(series)), index=range(len(rows)))
-    return frame.set_axis(_unique([column.name for column in columns]), axis="columns")
+    return make_frame([(column.name, column.type_code) for column in columns], rows)
 
 
-def _require_select(select: str) -> None:
-    begin = _BEGIN.match(select)
-    word = begin[1] if begin else ""
-    if begin and begin.end() == len(select) and not word:
-        raise QueryRefused("the query is empty: write one SELECT")
-    if word.upper() not in _SELECTS:
-        raise QueryRefused(f"write one SELECT; it begins with {', '.join(_SELECTS[:-1])} or {_SELECTS[-1]}")
+def _is_of_query(error: psycopg.Error) -> bool:
+    """Whether the query caused the error, and would again; otherwise the server did, or the connection is lost."""
+    if error.sqlstate is None:
+        return not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return not error.sqlstate.startswith(_NOT_THE_QUERYS)
 
 
 def _fetch(cursor: Cursor[tuple[Any, ...]], query: str, max_rows: int) -> list[tuple[Any, ...]]:
@@ -234,30 +219,6 @@ def _fetch(cursor: Cursor[tuple[Any, ...]], query: str, max_rows: int) -> list[t
             if bytes_left < 0:
                 raise QueryRefused(f"the result is larger than {MAX_MB} MB: select fewer rows, or shorter texts")
     return rows
-
-
-def _series(values: list[Any], kind: int) -> "pd.Series[Any]":
-    """The values as a Series; integers are never converted to floats, which are exact only up to 2 ** 53."""
-    if kind in _TIME_TYPES:
-        return pd.Series(pd.to_datetime(values, utc=kind == _TIME_TYPES[-1]))
-    if kind in _INTEGER_TYPES or (
-        kind == _NUMERIC_TYPE and all(_is_int64(value) for value in values if value is not None)
-    ):
-        integers = pd.Series(values, dtype="Int64")
-        return integers if integers.hasnans else integers.astype("int64")
-    return pd.Series(values, dtype="float64" if kind == _NUMERIC_TYPE else None)
-
-
-def _is_int64(value: float) -> bool:
-    return isinstance(value, int) and -(2**63) <= value < 2**63
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    """The names, repeated ones with a number."""
-    return [
-        name if (before := names[:place].count(name)) == 0 else f"{name}_{before + 1}"
-        for place, name in enumerate(names)
-    ]
 
 
 def _explain(error: psycopg.Error, select: str, begin: int) -> str:

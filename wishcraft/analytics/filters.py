@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import Final
 
 from wishcraft.domain.periods import Days
 from wishcraft.domain.registries import EventType
@@ -12,6 +13,10 @@ Names = Sequence[str] | str | None
 """Several names, or one."""
 Day = date | str | None
 """A date, or a text such as 2026-03-14."""
+
+FIRST_DAY: Final = date(1900, 1, 1)
+LAST_DAY: Final = date(2999, 12, 31)
+"""Far from the ends of Python's calendar, so that the weeks around a day exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +54,16 @@ def parse_day(value: Day) -> date | None:
     """Parse a day.
 
     Raises:
-        QueryRefused: The text is not a day.
+        QueryRefused: The text is not a day, or the day is not from `FIRST_DAY` to `LAST_DAY`.
     """
     try:
         day = date.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:
         raise QueryRefused(f"there is no day {value!r}: write it as 2026-03-14") from None
-    return day.date() if isinstance(day, datetime) else day  # such as a Timestamp of pandas
+    day = day.date() if isinstance(day, datetime) else day  # such as a Timestamp of pandas
+    if day and not FIRST_DAY <= day <= LAST_DAY:
+        raise QueryRefused(f"the day {day} is out of range: choose one from {FIRST_DAY} to {LAST_DAY}")
+    return day
 
 
 def parse_choice(what: str, value: str, choices: Iterable[str]) -> str:

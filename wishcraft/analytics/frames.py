@@ -86,18 +86,18 @@ def with_sales(items: pd.DataFrame, purchases: pd.DataFrame) -> pd.DataFrame:
 
     sold: The quantity of the item's live purchases.
     bought: The part of it that is wanted: the lesser of sold and wanted.
-    value_cents: The sum of quantity times unit_cents of the item's live purchases.
+    value_e4: The sum of quantity times unit_e4 of the item's live purchases.
     """
     amounts = pd.DataFrame(
         {
             "item_id": purchases["item_id"],
             "sold": purchases["quantity"],
-            "value_cents": purchases["quantity"] * purchases["unit_cents"],
+            "value_e4": purchases["quantity"] * purchases["unit_e4"],
         }
     )
     sales = amounts.groupby("item_id").sum().reindex(items["item_id"], fill_value=0).set_axis(items.index)
     return items.assign(
-        sold=sales["sold"], bought=sales["sold"].clip(upper=items["wanted"]), value_cents=sales["value_cents"]
+        sold=sales["sold"], bought=sales["sold"].clip(upper=items["wanted"]), value_e4=sales["value_e4"]
     )
 
 

@@ -6,12 +6,13 @@ from typing import Final
 import pandas as pd
 
 from wishcraft.analytics.frames import as_text, flat, grouped, with_sales
+from wishcraft.domain.currencies import SCALE
 
 _TEXTS: Final = ["shop", "currency", "event_type", "status"]
-_COUNTS: Final = ["items", "wanted", "bought", "surplus", "guests", "gifts", "value_cents"]
+_COUNTS: Final = ["items", "wanted", "bought", "surplus", "guests", "gifts", "value_e4"]
 _COLUMNS: Final = [
     "registry_id", *_TEXTS, "created_at", "event_date", "items", "wanted", "bought", "surplus", "completed",
-    "completed_at", "days_to_complete", "guests", "gifts", "value_cents",
+    "completed_at", "days_to_complete", "guests", "gifts", "value_e4",
 ]  # fmt: skip
 _DAY_SECONDS: Final = 86_400
 
@@ -32,7 +33,7 @@ def fulfil(registries: pd.DataFrame, items: pd.DataFrame, purchases: pd.DataFram
         purchase with which the cumulative quantity of the item's live purchases reaches wanted.
         days_to_complete: From the registry's created_at to completed_at, in days with a fraction, NaN unless completed.
         guests, gifts: The numbers of distinct guests and gifts of its live purchases.
-        value_cents: The sum of quantity times unit_cents of its live purchases.
+        value_e4: The sum of quantity times unit_e4 of its live purchases.
     """
     sums = _sum_items(items, purchases)
     counts = purchases.groupby("registry_id").agg(guests=("guest", "nunique"), gifts=("gift", "nunique"))
@@ -125,9 +126,9 @@ def gift_value(fulfilled: pd.DataFrame, by: Sequence[str] = ("shop",)) -> pd.Dat
         registries=("registry_id", "size"),
         gifts=("gifts", "sum"),
         guests=("guests", "sum"),
-        value=("value_cents", "sum"),
+        value=("value_e4", "sum"),
     )
-    value = sums["value"] / 100
+    value = sums["value"] / SCALE
     figures = sums.assign(
         value=value,
         per_registry=value / sums["registries"],
@@ -147,7 +148,7 @@ def _sum_items(items: pd.DataFrame, purchases: pd.DataFrame) -> pd.DataFrame:
         wanted=("wanted", "sum"),
         bought=("bought", "sum"),
         surplus=("surplus", "sum"),
-        value_cents=("value_cents", "sum"),
+        value_e4=("value_e4", "sum"),
         completed_at=("completed_at", "max"),
     )
 

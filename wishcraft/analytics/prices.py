@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from wishcraft.analytics.frames import as_text, total, with_sales
-from wishcraft.domain.registry_payload import WITHOUT_CENTS
+from wishcraft.domain.currencies import SCALE
+from wishcraft.domain.registry_payload import decimals
 
 _BOUNDS: Final = (25, 50, 100, 250)
 _SMALL_UNIT: Final = 100
@@ -23,7 +24,7 @@ def _labels(bounds: Sequence[int]) -> list[str]:
 BANDS: Final = (*_labels(_BOUNDS), *_labels([_SMALL_UNIT * bound for bound in _BOUNDS]))
 """The bands of currencies with cents, then of those without, each from the lowest price to the highest."""
 _KEY: Final = ["shop", "currency", "band"]
-_COUNTS: Final = ["items", "wanted", "bought", "sold", "value_cents"]
+_COUNTS: Final = ["items", "wanted", "bought", "sold", "value_e4"]
 
 
 def count_price_bands(registries: pd.DataFrame, items: pd.DataFrame, purchases: pd.DataFrame) -> pd.DataFrame:
@@ -36,11 +37,11 @@ def count_price_bands(registries: pd.DataFrame, items: pd.DataFrame, purchases: 
     Returns:
         Counts to `add`, indexed (shop, currency of the item, band, one of `BANDS`):
         items: The number of items.
-        wanted, bought, sold, value_cents: As in `count_products`.
+        wanted, bought, sold, value_e4: As in `count_products`.
     """
     sales = with_sales(items, purchases).merge(registries[["registry_id", "shop"]], on="registry_id")
-    without_cents = sales["currency"].isin(WITHOUT_CENTS).to_numpy()
-    units = sales["price_cents"].to_numpy() // np.where(without_cents, 100 * _SMALL_UNIT, 100)
+    without_cents = (sales["currency"].map(decimals).astype("int64") == 0).to_numpy()
+    units = sales["price_e4"].to_numpy() // np.where(without_cents, SCALE * _SMALL_UNIT, SCALE)
     place = np.searchsorted(_BOUNDS, units, side="right") + without_cents * (len(BANDS) // 2)
     keyed = as_text(sales.assign(items=1, band=np.array(BANDS)[place]), _KEY)
     return keyed.groupby(_KEY)[_COUNTS].sum()
@@ -61,9 +62,9 @@ def price_bands(counts: pd.DataFrame) -> pd.DataFrame:
     return (
         bands.assign(
             band=pd.Categorical(bands["band"], BANDS, ordered=True),
-            value_cents=bands["value_cents"] / 100,
+            value_e4=bands["value_e4"] / SCALE,
             sell_through=bands["bought"] / bands["wanted"],
         )
-        .rename(columns={"value_cents": "value"})
+        .rename(columns={"value_e4": "value"})
         .sort_values(_KEY, ignore_index=True)
     )

@@ -6,13 +6,14 @@ from typing import Final, Literal
 import pandas as pd
 
 from wishcraft.analytics.frames import as_text, total, with_sales
+from wishcraft.domain.currencies import SCALE
 
 Measure = Literal["sold", "value", "wanted"]
 _RANKED_WITHIN: Final = ["shop", "currency"]
 """Columns within which products are ranked: amounts of two currencies cannot be compared."""
 _IDS: Final = ["product_id", "variant_id"]
 _TITLES: Final = ["product_title", "variant_title"]
-_COUNTS: Final = ["registries", "wanted", "bought", "sold", "value_cents"]
+_COUNTS: Final = ["registries", "wanted", "bought", "sold", "value_e4"]
 
 
 def count_products(registries: pd.DataFrame, items: pd.DataFrame, purchases: pd.DataFrame) -> pd.DataFrame:
@@ -24,7 +25,7 @@ def count_products(registries: pd.DataFrame, items: pd.DataFrame, purchases: pd.
         wanted: The sum of the wanted quantities.
         bought: The sum over the items of the lesser of wanted and the quantity of live purchases.
         sold: The quantity of the live purchases, including units beyond wanted.
-        value_cents: The sum of quantity times unit_cents of the live purchases.
+        value_e4: The sum of quantity times unit_e4 of the live purchases.
     """
     sales = with_sales(items, purchases).merge(registries[["registry_id", "shop"]], on="registry_id")
     keyed = as_text(sales.assign(registries=1), [*_RANKED_WITHIN, *_TITLES])
@@ -65,7 +66,7 @@ def _merge_titles(counts: pd.DataFrame) -> pd.DataFrame:
         .groupby([*_RANKED_WITHIN, *_IDS], as_index=False)
         .agg({**dict.fromkeys(_TITLES, "first"), **dict.fromkeys(_COUNTS, "sum")})
     )
-    return products.assign(value=products["value_cents"] / 100).drop(columns="value_cents")
+    return products.assign(value=products["value_e4"] / SCALE).drop(columns="value_e4")
 
 
 def _rank(products: pd.DataFrame, limit: int, measures: Sequence[str]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The analysts' tables: the query and the column types of each. Money is in hundredths."""
+"""The analysts' tables: the query and the column types of each. Money is in ten-thousandths (`_e4`)."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple
@@ -49,18 +49,18 @@ TABLES: Final[Mapping[TableName, Table]] = {
     ),
     "items": Table(
         """SELECT registry_id, item_id, product_id, variant_id, product_title, variant_title, quantity_wanted,
-            (price * 100)::bigint, currency, tracked, inventory_quantity, inventory_policy, status, created_at
+            (price * 10000)::bigint, currency, tracked, inventory_quantity, inventory_policy, status, created_at
         FROM items WHERE shop_id = %(shop_id)s AND registry_id = ANY(%(ids)s)""",
         {"registry_id": pa.int64(), "item_id": pa.int64(), "product_id": pa.int64(), "variant_id": pa.int64(),
-         "product_title": _TEXT, "variant_title": _TEXT, "wanted": pa.int64(), "price_cents": pa.int64(),
+         "product_title": _TEXT, "variant_title": _TEXT, "wanted": pa.int64(), "price_e4": pa.int64(),
          "currency": _TEXT, "tracked": pa.bool_(), "stock": pa.int64(), "policy": _TEXT, "status": _TEXT,
          "created_at": _MOMENT},
     ),
     "purchases": Table(
-        f"""SELECT registry_id, item_id, guest, gift, quantity, (unit_price * 100)::bigint, created_at
+        f"""SELECT registry_id, item_id, guest, gift, quantity, (unit_price * 10000)::bigint, created_at
         FROM purchases WHERE shop_id = %(shop_id)s AND registry_id = ANY(%(ids)s) AND status IN ({_LIVE})""",  # noqa: S608  ours
         {"registry_id": pa.int64(), "item_id": pa.int64(), "guest": pa.int64(), "gift": pa.int64(),
-         "quantity": pa.int64(), "unit_cents": pa.int64(), "created_at": _MOMENT},
+         "quantity": pa.int64(), "unit_e4": pa.int64(), "created_at": _MOMENT},
     ),
     "events": Table(
         # One lookup per registry: otherwise PostgreSQL reads all of the shop's events of these days for every chunk.

@@ -1,4 +1,4 @@
-"""Circuit breaker for Redis: a failure opens it, a background probe half-opens it, and it closes when all is ready.
+"""Circuit breaker for Redis: a failure opens it, and a probe in the background that succeeds closes it.
 
 While it is open, commands fail at once, so that a request spends its time on PostgreSQL instead of on a timeout.
 """
@@ -23,24 +23,20 @@ class CircuitBreaker:
         """`probe` runs a command; it raises CacheUnavailable if the server does not answer."""
         self._probe = probe
         self._recovery: asyncio.Task[None] | None = None
-        self._must_probe = False
         self._is_stopped = False
-        self.on_half_open: Callable[[], Awaitable[object]] | None = None
-        """Awaited after a successful probe. The breaker closes if it returns, and stays open on CacheUnavailable."""
 
     @property
     def is_open(self) -> bool:
-        """Whether commands are refused; also true while half-open."""
+        """Whether commands are refused."""
         return self._recovery is not None
 
     def check(self) -> None:
-        """Raise CacheUnavailable if the breaker is open, except in the recovery's own task."""
-        if self._recovery is not None and asyncio.current_task() is not self._recovery:
+        """Raise CacheUnavailable if the breaker is open."""
+        if self._recovery is not None:
             raise CacheUnavailable("Redis did not answer a moment ago")
 
     def open(self) -> None:
-        """Refuse commands until a probe and `on_half_open` have succeeded. A recovery in progress starts again."""
-        self._must_probe = True
+        """Refuse commands until a probe has succeeded."""
         if self._recovery is None:
             _log.warning("Redis does not answer; requests go to PostgreSQL until it does")
             # A context of its own: the recovery outlives the request that noticed the failure.
@@ -58,18 +54,13 @@ class CircuitBreaker:
         # The first probe comes at once: this process may have been too busy to read the reply.
         while not self._is_stopped:  # psycopg may swallow a cancellation, see `TrafficRecorder.run`
             try:
-                while self._must_probe:
-                    self._must_probe = False
-                    await self._probe()
-                    if self.on_half_open:
-                        await self.on_half_open()
+                await self._probe()
             except CacheUnavailable:
                 pass
             except Exception:  # noqa: BLE001  it is logged, and an ended recovery would leave the breaker open for good
-                _log.exception("The recovery from an outage of Redis failed; it is tried again")
+                _log.exception("The probe of Redis failed; it is tried again")
             else:
                 self._recovery = None
                 _log.warning("Redis answers again")
                 return
-            self._must_probe = True
             await asyncio.sleep(PROBE_SECONDS)

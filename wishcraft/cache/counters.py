@@ -47,6 +47,9 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "shopify_requests_total": Family(Kind.COUNTER, "Requests to Shopify's Admin API.", ("shop",)),
     "shopify_points_total": Family(Kind.COUNTER, "Points that these requests cost, as reported by Shopify.", ("shop",)),
     "shopify_throttled_total": Family(Kind.COUNTER, "Requests that Shopify throttled for lack of points.", ("shop",)),
+    "shopify_forbidden_total": Family(
+        Kind.COUNTER, "Queries that Shopify answered with 403, as to an address that the IP allowlist lacks.", ("shop",)
+    ),
     "mails_total": Family(Kind.COUNTER, "Reminders that were processed, by outcome.", ("outcome",)),
     "invariant_violations": Family(
         Kind.GAUGE, "Violations that the last check of the invariants did not repair.", ("invariant",)

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from wishcraft.cache.coherence import CoherenceCommands, Lease, now_ms
 from wishcraft.cache.entries import Entry, make_entry
+from wishcraft.cache.read_permit import ReadPermit, Trust
 from wishcraft.cache.scripts import Outcome
 from wishcraft.domain.cached_registry import UNCOUNTED, CachedRegistry
 from wishcraft.errors import CacheUnavailable
@@ -35,11 +36,12 @@ class CacheState(StrEnum):
 
     HIT = "hit"
     STALE = "stale"
-    """From Redis, past its soft expiry: not invalidated, but due for revalidation."""
+    """From Redis, past its soft expiry, or while PostgreSQL does not answer: the last known state."""
     MISS = "miss"
     """From PostgreSQL, and filled unless the floor or the lease refused it."""
     BYPASS = "bypass"
-    """From PostgreSQL, without a fill: Redis is unavailable or on hold, or the lease holder is slow."""
+    """From PostgreSQL, without a fill: Redis is unavailable or on hold, its entry may be outdated, or the lease holder
+    is slow."""
 
 
 class CacheResult(NamedTuple):
@@ -58,7 +60,23 @@ class RefillResult(NamedTuple):
 
 
 class RegistryCache(CoherenceCommands):
-    """The registry cache of all shops on one server. No reader gets an older version than a reader before it."""
+    """The registry cache of all shops on one server.
+
+    No reader gets an older version than a reader before it, unless the result says that it is stale.
+    """
+
+    permit: ReadPermit | None = None
+    """Without one, as in jobs, entries are used although an invalidation may be pending."""
+
+    async def trust(self, shop_id: int, slug: str) -> Trust:
+        """Whether the registry's entry may be used; waits for PostgreSQL if that is not known."""
+        if self.permit is None:
+            return Trust.CURRENT
+        trust = self.permit.trust(shop_id, slug)
+        if trust is Trust.EXPIRED:
+            await self.permit.renew()
+            trust = self.permit.trust(shop_id, slug)
+        return trust
 
     async def ready_to_fill(self) -> None:
         """Wait for the end of the hold: `hold_seconds` from the beginning of the era.
@@ -74,30 +92,14 @@ class RegistryCache(CoherenceCommands):
 
         Raises only what `load` raises, and only if Redis has no entry, fresh or stale.
         """
-        entry: Entry | None = None
-        lease: Lease | Outcome = Outcome.ON_HOLD
-        with suppress(CacheUnavailable):
-            entry = await self.get(shop_id, slug)
-            if entry and entry.header.soft_expiry_ms > now_ms():
-                return CacheResult(entry, CacheState.HIT)
-            lease = (await self.lease(shop_id, [slug]))[slug]
-            if isinstance(lease, Lease):
-                newer = await self.get(shop_id, slug)
-                if newer and newer.header.soft_expiry_ms > now_ms():
-                    # Another reader filled the entry between the two commands, which ended its lease.
-                    await self._try_release(shop_id, {slug: lease})
-                    return CacheResult(newer, CacheState.HIT)
-        if entry:
-            return await self._revalidate(shop_id, slug, entry, lease, load)
-        if isinstance(lease, Lease):
-            try:
-                return await self._fill_one(shop_id, slug, lease, await load())
-            except BaseException:
-                await self._try_release(shop_id, {slug: lease})
-                raise
-        if lease is Outcome.LEASED and (entry := await self._wait_for_fill(shop_id, slug)):
-            return CacheResult(entry, CacheState.HIT)
-        return CacheResult(make_entry(await load(), _NO_ERA, now_ms()), CacheState.BYPASS)
+        trust = await self.trust(shop_id, slug)
+        if trust in {Trust.PENDING, Trust.EXPIRED}:
+            return CacheResult(make_entry(await load(), _NO_ERA, now_ms()), CacheState.BYPASS)
+        if trust is Trust.SILENT:
+            with suppress(CacheUnavailable):
+                if entry := await self.get(shop_id, slug):
+                    return CacheResult(entry, CacheState.STALE)
+        return await self._read_through(shop_id, slug, load)
 
     async def refill(self, shop_id: int, load_many: LoadMany, slugs: Iterable[str]) -> dict[str, RefillResult]:
         """Load these slugs at once and fill them, except those whose lease another reader holds.
@@ -125,6 +127,32 @@ class RegistryCache(CoherenceCommands):
             slug: RefillResult(outcome if slug in registries else Outcome.NOT_FOUND, loaded[slug][1])
             for slug, outcome in filled.items()
         }
+
+    async def _read_through(self, shop_id: int, slug: str, load: Load) -> CacheResult:
+        entry: Entry | None = None
+        lease: Lease | Outcome = Outcome.ON_HOLD
+        with suppress(CacheUnavailable):
+            entry = await self.get(shop_id, slug)
+            if entry and entry.header.soft_expiry_ms > now_ms():
+                return CacheResult(entry, CacheState.HIT)
+            lease = (await self.lease(shop_id, [slug]))[slug]
+            if isinstance(lease, Lease):
+                newer = await self.get(shop_id, slug)
+                if newer and newer.header.soft_expiry_ms > now_ms():
+                    # Another reader filled the entry between the two commands, which ended its lease.
+                    await self._try_release(shop_id, {slug: lease})
+                    return CacheResult(newer, CacheState.HIT)
+        if entry:
+            return await self._revalidate(shop_id, slug, entry, lease, load)
+        if isinstance(lease, Lease):
+            try:
+                return await self._fill_one(shop_id, slug, lease, await load())
+            except BaseException:
+                await self._try_release(shop_id, {slug: lease})
+                raise
+        if lease is Outcome.LEASED and (entry := await self._wait_for_fill(shop_id, slug)):
+            return CacheResult(entry, CacheState.HIT)
+        return CacheResult(make_entry(await load(), _NO_ERA, now_ms()), CacheState.BYPASS)
 
     async def _revalidate(
         self, shop_id: int, slug: str, entry: Entry, lease: Lease | Outcome, load: Load

@@ -37,13 +37,14 @@ class VariantReading:
     handle: str
     product_title: str
     variant_title: str
+    """Empty if the product has no options."""
     price: Decimal
     compare_at_price: Decimal | None
     tracked: bool
     inventory_quantity: int
     inventory_policy: InventoryPolicy
     product_active: bool
-    """False for a draft, archived or unlisted product: guests cannot buy it."""
+    """False for a draft or archived product: guests cannot buy it."""
 
 
 def is_available(reading: VariantReading) -> bool:

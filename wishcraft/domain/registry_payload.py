@@ -6,15 +6,11 @@ It must not contain an e-mail address, a place, another guest's name or an acces
 from collections.abc import Sequence
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
+from wishcraft.domain.currencies import UNUSUAL_DECIMALS, USUAL_DECIMALS
 from wishcraft.domain.inventory import stock_level
 from wishcraft.domain.registries import EventType, ItemStatus, Priority, RegistryStatus, Visibility
-
-WITHOUT_CENTS: Final = frozenset({
-    "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF",
-})  # fmt: skip
-"""Currencies whose amounts have no decimals (ISO 4217)."""
 
 
 class RegistryFacts(NamedTuple):
@@ -74,11 +70,11 @@ class Sums(NamedTuple):
 
 def decimals(currency: str) -> int:
     """Number of decimals of an amount in the currency (ISO 4217)."""
-    return 0 if currency in WITHOUT_CENTS else 2
+    return UNUSUAL_DECIMALS.get(currency, USUAL_DECIMALS)
 
 
 def format_money(amount: Decimal, currency: str) -> str:
-    """The amount as a decimal string with the currency's decimals, halves rounded up: `12.50`, `1500`."""
+    """The amount as a decimal string with the currency's decimals, halves rounded up: `12.50`, `1500`, `12.345`."""
     return str(amount.quantize(Decimal(1).scaleb(-decimals(currency)), ROUND_HALF_UP))
 
 

@@ -7,7 +7,7 @@ be bad, minus the number that was.
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from fractions import Fraction
 from math import floor
@@ -182,10 +182,12 @@ def value(level: Level, tally: Tally, bounds: Sequence[float]) -> float | None:
     return bad if bad is None or level is Level.ERRORS else 1 - bad
 
 
-def end_of(until: date | None, now: datetime) -> datetime:
-    """The end of that day (UTC), or of the latest complete minute if that is earlier."""
+def end_of(until: date | None, now: datetime, zone: tzinfo = UTC) -> datetime:
+    """The end of that day in the time zone, or of the latest complete minute if that is earlier; in UTC."""
     known = (now - LAG).replace(second=0, microsecond=0)
-    return min(known, datetime.combine(until, time(), UTC) + timedelta(days=1)) if until else known
+    if until is None:
+        return known
+    return min(known, datetime.combine(until + timedelta(days=1), time(), zone).astimezone(UTC))
 
 
 def day_minutes(end: datetime, days_ago: int, first: datetime | None) -> int:

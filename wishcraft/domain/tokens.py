@@ -1,11 +1,19 @@
 """A shop's offline token for Shopify; its repr shows no secret."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeGuard
 
 REFRESH_MARGIN: Final = timedelta(minutes=5)
 """A token this close to its expiry is refreshed before use, so that it does not expire during a job."""
+
+_VISIBLE_ASCII: Final = re.compile(r"[!-~]+")
+
+
+def is_token(value: object) -> TypeGuard[str]:
+    """Whether the value can be a token, which is sent in a header: a text of visible ASCII characters."""
+    return isinstance(value, str) and _VISIBLE_ASCII.fullmatch(value) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 import re
 from typing import Any, Final
 
-import numpy as np
 import pandas as pd
 from pandas.api import types
 
@@ -15,6 +14,8 @@ from wishcraft.reports.tables import Column, decimal, iso_date, shorten_labels, 
 
 _PAGE_ROWS: Final = 20
 _BARS: Final = 12
+_MAX_DRAWN: Final = 1e300
+"""The margin of a plot's axis must be finite too."""
 _MAX_CHARACTERS: Final = 200
 """Length of a text on the page and in the table artifact; a file has all of it."""
 _ID: Final = re.compile(r"(^|_)(id|visitor|guest|gift)(_\d+)?$")
@@ -76,7 +77,7 @@ def _plot(frame: pd.DataFrame) -> str:
         return f"*No plot: no later column counts or measures. {_PLOT_HELP}*"
     label, measure = str(frame.columns[0]), measures[0]
     points = frame[[label, measure]].dropna().astype({measure: float})
-    points = points[np.isfinite(points[measure])]
+    points = points[points[measure].abs() < _MAX_DRAWN]
     if points.empty:
         return f"*No plot: there is nothing to draw. {_PLOT_HELP}*"
     if types.is_numeric_dtype(points[label]) and not types.is_bool_dtype(points[label]):

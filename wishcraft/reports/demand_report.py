@@ -95,6 +95,7 @@ def _draw(forecast: pd.DataFrame) -> str:
 
 def _bar_chart(title: str, variants: pd.DataFrame, column: str) -> BarChart:
     shops = variants["shop"].str.removesuffix(".myshopify.com")
-    titles = variants["product_title"] + ", " + variants["variant_title"] + " · " + shops
+    names = (variants["product_title"] + ", " + variants["variant_title"]).str.removesuffix(", ")
+    titles = names + " · " + shops
     labels = shorten_labels(titles, _LABEL_CHARACTERS)
     return BarChart(title, "pieces", labels, [round(value, 1) for value in variants[column]])

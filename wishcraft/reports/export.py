@@ -1,29 +1,35 @@
 """Write analysts' data to files: Parquet, CSV, or a self-contained HTML page.
 
-A file is written under a temporary name and renamed when it is complete.
+A file is written under a temporary name and renamed when it is complete. In a CSV file, an apostrophe precedes a text
+that a spreadsheet would run as a formula: https://owasp.org/www-community/attacks/CSV_Injection
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from csv import QUOTE_NONNUMERIC
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import pandas as pd
 import pyarrow as pa
+from pandas.api.types import is_object_dtype, is_string_dtype
 from pyarrow import csv, parquet
 
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.filters import ReportFilter
 from wishcraft.analytics.reader import Chunk, Progress, ignore_progress, read_chunks
 from wishcraft.analytics.tables import TABLES, TableName
+from wishcraft.domain.currencies import SCALE
 from wishcraft.errors import ConfigurationError, QueryRefused
 from wishcraft.reports.analyst_report import ReportResult
 from wishcraft.reports.html import Report, as_html
 
 DataFormat = Literal["parquet", "csv"]
 FileFormat = Literal["none", "html", "parquet", "csv"]
-_MONEY: Final = {"price_cents": "price", "unit_cents": "unit_price"}
-"""Columns in hundredths, and their names in files, in the currency's own unit."""
+_MONEY: Final = {"price_e4": "price", "unit_e4": "unit_price"}
+"""Columns in ten-thousandths, and their names in files, in the currency's own unit."""
+
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  wide forms
 
 
 def export_table(
@@ -57,7 +63,10 @@ def export_table(
     rows = 0
     with complete_file(file) as unfinished, _writer(unfinished, data_format, schema) as writer:
         for chunk in read_chunks(db, report_filter, tables, progress, **spans):
-            part = pa.Table.from_pandas(_rows(chunk, table), schema, preserve_index=False)
+            part_rows = _rows(chunk, table)
+            if data_format == "csv":
+                part_rows = _without_formulas(part_rows)
+            part = pa.Table.from_pandas(part_rows, schema, preserve_index=False)
             writer.write_table(part)
             rows += part.num_rows
     return rows
@@ -74,7 +83,9 @@ def write_frame(frame: pd.DataFrame, file: Path) -> None:
     indexed = any(name is not None for name in frame.index.names)
     with complete_file(file) as unfinished:
         if data_format == "csv":
-            frame.to_csv(unfinished, index=indexed)
+            cells = _without_formulas(frame.reset_index() if indexed else frame)
+            # Without quotes a carriage return inside a text would begin another row, and that with a formula.
+            cells.to_csv(unfinished, index=False, quoting=QUOTE_NONNUMERIC)
         else:
             frame.to_parquet(unfinished, index=indexed)
 
@@ -111,11 +122,24 @@ def complete_file(file: Path) -> Iterator[Path]:
             unfinished.unlink()
 
 
+def _without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with an apostrophe before the names and texts that begin like a formula; numbers stay numbers."""
+    safe = frame.copy()
+    for place, kind in enumerate(frame.dtypes):
+        if is_object_dtype(kind) or is_string_dtype(kind) or isinstance(kind, pd.CategoricalDtype):
+            safe.isetitem(place, frame.iloc[:, place].map(_as_cell).array)
+    return safe.set_axis([_as_cell(name) for name in frame.columns], axis="columns")
+
+
+def _as_cell(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+
+
 def _rows(chunk: Chunk, table: TableName) -> pd.DataFrame:
     rows = chunk[table]
     if table != "registries":
         rows = rows.merge(chunk["registries"][["registry_id", *_shop_columns(table)]], on="registry_id")
-    money = {cents: rows[cents] / 100 for cents in _MONEY if cents in rows}
+    money = {name: rows[name] / SCALE for name in _MONEY if name in rows}
     return rows.assign(**money).rename(columns=_MONEY)
 
 

@@ -28,7 +28,7 @@ from wishcraft.reports.sections.traffic import TrafficTotals
 from wishcraft.resources import Resources
 from wishcraft.services.operations.production_settings import find_misconfigurations
 from wishcraft.services.operations.vulnerabilities import audit
-from wishcraft.settings import Settings
+from wishcraft.settings import Settings, time_zone
 from wishcraft.store import api_keys, mail_statistics, registry_views, service_minutes, shops, statistics
 from wishcraft.store.shops import ShopRef
 
@@ -66,8 +66,8 @@ async def build_daily(
     today = [run for run in recent_runs if run.ended >= begin]
     cache, table = await _cache_section(resources, previous_cache)
     sections = [
-        traffic.errors(traffic.total(served.values()), worst),
-        runs.failures(today),
+        traffic.errors(traffic.total(served.values()), worst, time_zone()),
+        runs.failures(today, time_zone()),
         traffic.mails(failed),
         runs.jobs(today, [run for run in recent_runs if run.ended < begin]),
         cache,
@@ -103,7 +103,7 @@ async def build_weekly(
     sections = [
         traffic.trends(traffic.total(week), traffic.total(before)),
         runs.jobs(this_week, [run for run in recent_runs if run.ended < now - WEEK]),
-        runs.failures(this_week),
+        runs.failures(this_week, time_zone()),
         cache,
         await _warming_section(resources, active),
         most_viewed,
@@ -165,7 +165,7 @@ async def _cache_section(resources: Resources, previous: PreviousTable) -> tuple
     except CacheUnavailable:
         text = "Redis did not answer: see `/health`."
         return Section("Cache", text, finding="Redis, which does not answer"), []
-    section = cache_usage.section(cache_usage.since(uses, previous.rows), memory, previous.created_at)
+    section = cache_usage.section(cache_usage.since(uses, previous.rows), memory, previous.created_at, time_zone())
     return section, cache_usage.rows(uses)
 
 
@@ -220,7 +220,8 @@ async def _warming_section(resources: Resources, active: Sequence[ShopRef]) -> S
 def _draw_weeks(served: Mapping[int, TrafficTotals], recent_runs: Sequence[Run], now: datetime) -> str:
     """Draw the last two weeks day by day."""
     days_ago = list(reversed(range(14)))
-    days = [(now - ago * DAY - DAY / 2).date() for ago in days_ago]
+    last = (now - DAY / 2).astimezone(time_zone()).date()
+    days = [last - ago * DAY for ago in days_ago]
     by_day = runs.by_days_ago(recent_runs, now)
     traffic_by_day = [served.get(ago) for ago in days_ago]
     requests = [None if day is None else float(day.requests) for day in traffic_by_day]

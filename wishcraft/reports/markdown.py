@@ -10,6 +10,7 @@ _TO_TEXT: Final = (
     (re.compile(r"(?m)^\|(?: --- \|)+\n"), ""),  # the line under a table's header
     (re.compile(r"\\([|*<`\[\]\\])"), r"\1"),  # what `escape` adds
 )
+_BAR: Final = re.compile(r"(?<!\\)\|")
 _SPACE_IN_FIGURE: Final = re.compile(r"(?<=[\d✓✗<>]) (?=[\d<>%]|(?:ms|s|min|[KMGT]?i?B)\b)|(?<=\bno) (?=data\b)")
 
 
@@ -25,9 +26,14 @@ def link(name: str, url: str) -> Markup:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Format a table; cells are escaped unless they are `Markup`."""
-    lines = [header, ["---"] * len(header), *(list(map(escape, row)) for row in rows)]
+    """Format a table; the header and the cells are escaped unless they are `Markup`."""
+    lines = [list(map(_cell, header)), ["---"] * len(header), *(list(map(_cell, row)) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """The text in one line; a bar that nothing escapes would begin another cell, also in `Markup`."""
+    return " ".join(_BAR.sub(r"\|", escape(text)).splitlines())
 
 
 def escape(text: str) -> str:

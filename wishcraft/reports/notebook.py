@@ -23,6 +23,7 @@ from wishcraft.reports import export
 from wishcraft.reports import registry_report as registries
 from wishcraft.reports.demand_report import DemandReport
 from wishcraft.resources import open_analysts_database
+from wishcraft.settings import time_zone
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +78,7 @@ def conversion_report(
         shops: One domain or several; all shops if empty.
         event_types: Such as `wedding`, one or several; all if empty.
         weeks: How many weeks, from Monday to Sunday, including that of `today`: 1 to 104.
-        today: The last day, a date or a text such as `2026-03-14`; today in UTC if None.
+        today: The last day, a date or a text such as `2026-03-14`; today in the time zone of TZ if None.
         part: `funnel` by shop, event type and week, or `reminders` by shop.
         database: The URL to read from.
 
@@ -105,7 +106,7 @@ def demand_forecast(
         shops: One domain or several; all shops if empty.
         event_types: Such as `wedding`, one or several; all if empty.
         weeks: How many weeks from `today` on: 1 to 26.
-        today: The first day, a date or a text such as `2026-03-14`; today in UTC if None.
+        today: The first day, a date or a text such as `2026-03-14`; today in the time zone of TZ if None.
         database: The URL to read from.
 
     Raises:
@@ -182,4 +183,4 @@ def _progress_bar() -> Iterator[Progress]:
 
 
 def _today() -> date:
-    return datetime.now(UTC).date()
+    return datetime.now(time_zone()).date()

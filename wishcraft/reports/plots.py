@@ -5,18 +5,25 @@ The only module that imports matplotlib, which takes most of a second.
 
 import base64
 import io
+import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
+from importlib.util import find_spec
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final
 
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
@@ -30,6 +37,9 @@ _LINE, _BAD = "#2f6f5e", "#c2452d"
 _NO_DATA: Final[dict[str, Any]] = {"facecolor": _PAPER, "edgecolor": _GRID, "hatch": "////", "linewidth": 0}
 _DARK: Final = 0.55
 """The share above which a cell's shade needs light text."""
+_FONT_PACKAGES: Final = ("noto_cjk_sans_jp_regular", "manimgx_fonts")
+"""The fonts of scripts and emoji that matplotlib's own font lacks; where a package is missing, they are boxes."""
+_CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _SHADES: Final = 8
 """Shades of each colour, enough for smooth edges. A palette of only these makes the file a quarter as large."""
 
@@ -79,6 +89,9 @@ class Heatmap:
 
 Panel = TimeSeries | BarChart | Heatmap
 
+# The fonts have no bold face: titles then have the usual one, which is no reason for a warning in each report.
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+
 
 def draw(panels: Sequence[Panel], columns: int = 2) -> bytes:
     """Draw the panels row by row as one PNG."""
@@ -97,17 +110,36 @@ def draw(panels: Sequence[Panel], columns: int = 2) -> bytes:
     if any(isinstance(panel, TimeSeries) and None in panel.values for panel in panels):
         no_data = Patch(**_NO_DATA, label="no data")
         figure.legend(handles=[no_data], loc="outside lower right", fontsize=7, labelcolor=_QUIET, frameon=False)
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # else a text with two dollar signs is a formula
+        text.set_fontfamily(_font_families())
     return _png(figure)
 
 
 def markdown_image(png: bytes, alt: str) -> str:
     """Markdown with the picture embedded as a `data:` URL; `alt` is the alternative text."""
+    alt = _label(alt).translate({ord("["): "(", ord("]"): ")", ord("\\"): "/"})  # what would end it
     return f"![{alt}](data:image/png;base64,{base64.b64encode(png).decode()})"
+
+
+@cache
+def _font_families() -> list[str]:
+    """Matplotlib's own font, and those that it falls back to for what that lacks."""
+    found = [spec.origin for package in _FONT_PACKAGES if (spec := find_spec(package)) and spec.origin]
+    files = [file for origin in found for file in sorted(Path(origin).parent.glob("*.[ot]tf"))]
+    for file in files:
+        font_manager.fontManager.addfont(file)
+    return ["DejaVu Sans", *(font_manager.FontProperties(fname=file).get_name() for file in files)]
+
+
+def _label(text: str) -> str:
+    """A text in one line: matplotlib draws control characters as boxes."""
+    return _CONTROL_CHARACTERS.sub(" ", text).strip()
 
 
 def _prepare(axes: Axes, panel: Panel) -> None:
     axes.set_facecolor(_PAPER)
-    axes.set_title(panel.title, loc="left", fontsize=8.5, fontweight="bold", color=_INK, pad=7)
+    axes.set_title(_label(panel.title), loc="left", fontsize=8.5, fontweight="bold", color=_INK, pad=7)
     axes.tick_params(length=0, labelsize=7, labelcolor=_QUIET, pad=3)
     axes.set_axisbelow(True)
     for spine in axes.spines.values():
@@ -115,7 +147,7 @@ def _prepare(axes: Axes, panel: Panel) -> None:
 
 
 def _set_subtitle(axes: Axes, text: str, colour: str) -> None:
-    axes.set_title(text, loc="right", fontsize=8.5, color=colour, pad=7)
+    axes.set_title(_label(text), loc="right", fontsize=8.5, color=colour, pad=7)
 
 
 def _draw_time_series(axes: Axes, panel: TimeSeries) -> None:
@@ -167,27 +199,27 @@ def _set_scale(axes: Axes, panel: TimeSeries) -> None:
     else:
         axes.set_ylim(lowest - margin, 100 + 0.25 * margin if panel.unit == "%" else highest + margin)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 2.5, 5, 10]))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} {panel.unit}".strip()))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _label(f"{value:g} {panel.unit}")))
 
 
 def _draw_bar_chart(axes: Axes, panel: BarChart) -> None:
     positions = range(len(panel.names))
     axes.barh(positions, panel.values, height=0.62, color=_LINE)
-    axes.set_yticks(positions, panel.names)
+    axes.set_yticks(positions, list(map(_label, panel.names)))
     axes.invert_yaxis()
     axes.set_xticks([])
     axes.set_xlim(0, max(panel.values, default=0) * 1.25 or 1)
     for position, value in zip(positions, panel.values, strict=True):
         axes.annotate(
-            f"{value:,g} {panel.unit}".strip(), (value, position), xytext=(3, 0), textcoords="offset points",
+            _label(f"{value:,g} {panel.unit}"), (value, position), xytext=(3, 0), textcoords="offset points",
             va="center", fontsize=7, color=_QUIET,
         )  # fmt: skip
     _set_subtitle(axes, panel.subtitle, _LINE)
 
 
 def _draw_heatmap(axes: Axes, panel: Heatmap) -> None:
-    axes.set_xticks(range(len(panel.columns)), panel.columns)
-    axes.set_yticks(range(len(panel.rows)), panel.rows)
+    axes.set_xticks(range(len(panel.columns)), list(map(_label, panel.columns)))
+    axes.set_yticks(range(len(panel.rows)), list(map(_label, panel.rows)))
     axes.set_xlim(-0.5, len(panel.columns) - 0.5)
     axes.set_ylim(len(panel.rows) - 0.5, -0.5)
     for row, shares in enumerate(panel.shares):

@@ -28,16 +28,17 @@ from wishcraft.reports.markdown import table
 from wishcraft.reports.page import NO_DATA, Row, pluralize
 from wishcraft.reports.plots import TimeSeries, draw, markdown_image
 from wishcraft.resources import Resources
+from wishcraft.settings import time_zone
 from wishcraft.store import mail_statistics, service_minutes
 from wishcraft.store.mail_statistics import MailCounts
 from wishcraft.store.service_minutes import Day, TrafficCounts
 
 _NO_TRAFFIC: Final = Day(0, TrafficCounts(0, 0, [], 0, 0, 0, 0))
 _EXPLANATION: Final = (
-    "Up to {end.day} {end:%B %Y, %H:%M} UTC. The budget is what may go wrong in 30 days; the trend compares them with"
-    " the 30 before. Uptime counts the minutes in which a process could serve; latency and errors are those of requests"
-    " to the API; hits, including stale ones, are a share of all reads of registries; jobs are the runs of deployments;"
-    " mails are the reminders that were sent or given up."
+    "Up to {end.day} {end:%B %Y, %H:%M} ({end.tzinfo}). The budget is what may go wrong in 30 days; the trend"
+    " compares them with the 30 before. Uptime counts the minutes in which a process could serve; latency and errors"
+    " are those of requests to the API; hits, including stale ones, are a share of all reads of registries; jobs are"
+    " the runs of deployments; mails are the reminders that were sent or given up."
 )
 _NEGLIGIBLE: Final = 0.0001
 """The smallest change that counts as a trend: a hundredth of a percentage point, or a tenth of a millisecond."""
@@ -108,14 +109,15 @@ def rows(assessments: Sequence[Assessment]) -> list[Row]:
 
 
 def explanation(end: datetime) -> str:
-    """The definitions of the figures, and the time up to which they count."""
-    return _EXPLANATION.format(end=end)
+    """The definitions of the figures, and the time up to which they count, in the time zone of TZ."""
+    return _EXPLANATION.format(end=end.astimezone(time_zone()))
 
 
 def draw_days(days: Sequence[Tally], end: datetime) -> str:
     """Draw the last month day by day as a Markdown image; `days` are those of `tally_days`."""
     month = list(reversed(days[: LENGTHS[Period.MONTH]]))
-    middles = [(end - timedelta(days=days_ago, hours=12)).date() for days_ago in reversed(range(len(month)))]
+    last = (end - timedelta(hours=12)).astimezone(time_zone()).date()
+    middles = [last - timedelta(days=days_ago) for days_ago in reversed(range(len(month)))]
     panels = []
     for level in Level:
         values = [value(level, day, LATENCY_BOUNDS) for day in month]

@@ -1,8 +1,11 @@
 """Format the columns and cells of data frames for tables in Markdown and in the Prefect UI."""
 
-import textwrap
+import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
+from itertools import accumulate
 from typing import Any, Final, NamedTuple
+from unicodedata import east_asian_width
 
 import pandas as pd
 
@@ -91,11 +94,22 @@ def to_percentages(shares: pd.Series) -> list[float]:
 
 
 def shorten_labels(labels: Iterable[object], max_characters: int = _LABEL_CHARACTERS) -> list[str]:
-    """Labels of a chart, cut at a word."""
-    return [textwrap.shorten(str(label), max_characters, placeholder=" …") for label in labels]
+    """Labels of a chart in one line, cut at a word if there is one; a wide character, as of Japanese, counts as two."""
+    return [_shorten(" ".join(str(label).split()), max_characters) for label in labels]
+
+
+def _shorten(text: str, most: int) -> str:
+    ends = list(accumulate(2 if east_asian_width(character) in "FW" else 1 for character in text))
+    if not ends or ends[-1] <= most:
+        return text
+    fitting = bisect_right(ends, most - 2)  # the rest is for the ellipsis
+    return f"{text[: text.rfind(' ', 0, fitting + 1)] if ' ' in text[: fitting + 1] else text[:fitting]} …"
 
 
 def _to_cell(value: Any) -> str | int | float:
     if pd.isna(value):
         return ""
-    return round(value, 4) if isinstance(value, float) else value
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else str(value)  # JSON has no infinity
+    cell: str | int = value
+    return cell

@@ -3,12 +3,18 @@
 https://shopify.dev/docs/api/usage/bulk-operations/queries
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
 
-from wishcraft.errors import BulkOperationFailed, ShopifyQueryInvalid, ShopifyThrottled, ShopifyUnavailable
+from wishcraft.errors import (
+    BulkOperationFailed,
+    ShopifyQueryInvalid,
+    ShopifyRefused,
+    ShopifyThrottled,
+    ShopifyUnavailable,
+)
 from wishcraft.shopify.client import ShopifyClient
 from wishcraft.shopify.graphql_queries import READ_BULK_OPERATION, START_BULK_QUERY
 from wishcraft.shopify.responses import read_object
@@ -27,7 +33,7 @@ _FAILED: Final = frozenset({"FAILED", "CANCELED", "EXPIRED"})
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """A completed operation. `url` is None if it selected no objects."""
+    """A completed operation. `url` is None only if it selected no objects."""
 
     url: str | None
     root_objects: int
@@ -39,10 +45,11 @@ async def bulk_objects(client: ShopifyClient, shop: str, query: str) -> AsyncGen
     An interrupted download continues where it stopped. Only an iteration that ends without an error is complete.
 
     Raises:
-        BulkOperationFailed: Shopify ended the operation without a result.
+        BulkOperationFailed: Shopify ended the operation without a result, or its file cannot be downloaded.
         ShopifyThrottled: The shop had five operations running for `START_TIMEOUT_SECONDS`.
         ShopifyUnavailable: No result within `FINISH_TIMEOUT_SECONDS`, or no complete download.
-        ShopifyQueryInvalid: Shopify does not accept `query`.
+        ShopifyQueryInvalid: Shopify does not accept `query`, or the app may not run bulk operations.
+        ShopifyRefused: As `ShopifyClient.query` does.
     """
     result = await _wait_for_result(client, shop, await _start(client, shop, query))
     read = 0
@@ -56,6 +63,8 @@ async def bulk_objects(client: ShopifyClient, shop: str, query: str) -> AsyncGen
             if attempt == MAX_RETRIES:
                 raise
             await client.retry.pause(attempt)
+        except ShopifyRefused as error:  # of the storage, not of the shop: the file is missing, or its URL has expired
+            raise BulkOperationFailed(f"{shop}: the file of a bulk operation cannot be downloaded") from error
         else:
             return
 
@@ -83,13 +92,21 @@ async def _wait_for_result(client: ShopifyClient, shop: str, operation_id: str) 
         operation = (await client.query(shop, READ_BULK_OPERATION, {"id": operation_id}))["bulkOperation"]
         status = operation["status"] if operation else "EXPIRED"
         if status == "COMPLETED":
-            return _Result(operation["url"], int(operation["rootObjectCount"]))
+            return _read_result(shop, operation)
         if status in _FAILED:
             reason = (operation or {}).get("errorCode") or "no reason given"
             raise BulkOperationFailed(f"{shop}: a bulk operation ended {status} ({reason})")
         await client.retry.clock.sleep(pause)
         waited, pause = waited + pause, min(_MAX_PAUSE_SECONDS, pause * _PAUSE_FACTOR)
     raise ShopifyUnavailable(f"{shop}: a bulk operation did not finish within {FINISH_TIMEOUT_SECONDS:.0f} s")
+
+
+def _read_result(shop: str, operation: Mapping[str, Any]) -> _Result:
+    """The result of a completed operation. Without a file it must say itself that it selected nothing."""
+    url, count = operation.get("url"), str(operation.get("rootObjectCount"))
+    if not count.isdecimal() or (url is None and int(count)):
+        raise BulkOperationFailed(f"{shop}: a bulk operation of {count} objects completed without their file")
+    return _Result(url, int(count))
 
 
 async def _download(client: ShopifyClient, result: _Result, skip: int) -> AsyncGenerator[dict[str, Any], None]:

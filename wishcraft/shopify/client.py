@@ -15,8 +15,8 @@ from typing import Any, Final, Protocol
 import httpx
 import orjson
 
-from wishcraft.domain.tokens import OfflineToken
-from wishcraft.errors import ShopifyThrottled, ShopifyUnauthorized, ShopifyUnavailable
+from wishcraft.domain.tokens import OfflineToken, is_token
+from wishcraft.errors import ShopifyForbidden, ShopifyThrottled, ShopifyUnauthorized, ShopifyUnavailable
 from wishcraft.shopify.pacing import Bucket, Clock, SystemClock, ThrottleStatus, backoff_cap
 from wishcraft.shopify.responses import ShopifyResponse, check_status, read_object, read_response
 from wishcraft.shopify.retries import Jitter, Retry
@@ -24,6 +24,8 @@ from wishcraft.shopify.tokens import AccessTokens, TokenStore
 
 MAX_WAIT_SECONDS: Final = 60.0
 """How long one query may wait for points: a queue of eight full batches on the smallest plan."""
+_LONGEST_LIFETIME: Final = 366 * 86_400
+"""Seconds. Shopify's access tokens live for an hour."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -77,21 +79,27 @@ class ShopifyClient:
             ShopifyThrottled: The points would take more than `MAX_WAIT_SECONDS`.
             ShopifyUnavailable: No usable response after all retries.
             ShopifyUnauthorized: Shopify rejects the access token, also after a refresh.
+            ShopifyForbidden: The app's IP allowlist lacks this machine's address.
             ShopifyQueryInvalid: Shopify rejects the query, its variables or its cost.
             ShopifyRefused: The shop refuses for another reason (frozen, closed, deleted).
         """
-        token = await self._tokens.current(shop)
         try:
-            return await self._query_with(token, shop, query, variables)
-        except ShopifyUnauthorized:
-            token = await self._tokens.refresh(shop, token)
-            return await self._query_with(token, shop, query, variables)
+            token = await self._tokens.current(shop)
+            try:
+                return await self._query_with(token, shop, query, variables)
+            except ShopifyUnauthorized:
+                token = await self._tokens.refresh(shop, token)
+                return await self._query_with(token, shop, query, variables)
+        except ShopifyForbidden:
+            self._count("shopify_forbidden_total", shop=shop)
+            raise
 
     async def stream_lines(self, url: str) -> AsyncGenerator[bytes, None]:
         """Stream the non-empty lines of a result file, without retries. The signed URL needs no token.
 
         Raises:
             ShopifyUnavailable: The download failed or ended early.
+            ShopifyRefused: There is no such file, or the URL has expired.
         """
         try:
             async with self._http.stream("GET", url) as response:
@@ -170,7 +178,7 @@ class ShopifyClient:
             response = await self._http.post(url, data=form)
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
-        if response.status_code in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        if response.status_code in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}:
             raise ShopifyUnauthorized(f"{shop}: the refresh token is not accepted; the app must be installed anew")
         if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
             raise ShopifyUnavailable(f"{shop}: too many token requests")
@@ -178,13 +186,10 @@ class ShopifyClient:
         return self._read_token(read_object(response.content))
 
     def _read_token(self, body: dict[str, Any]) -> OfflineToken:
-        try:
-            lifetime = timedelta(seconds=int(body["expires_in"]))
-            return OfflineToken(
-                str(body["access_token"]), str(body["refresh_token"]), self.retry.clock.now() + lifetime
-            )
-        except (KeyError, TypeError, ValueError):
-            raise ShopifyUnavailable("Shopify's token response lacks a field") from None
+        access, refresh, lifetime = body.get("access_token"), body.get("refresh_token"), body.get("expires_in")
+        if not (is_token(access) and is_token(refresh) and type(lifetime) is int and 0 < lifetime <= _LONGEST_LIFETIME):
+            raise ShopifyUnavailable("Shopify's token response has no valid token or lifetime")
+        return OfflineToken(access, refresh, self.retry.clock.now() + timedelta(seconds=lifetime))
 
 
 def _unreachable(error: httpx.HTTPError) -> ShopifyUnavailable:

@@ -8,7 +8,13 @@ from typing import Any, Final
 import httpx
 import orjson
 
-from wishcraft.errors import ShopifyQueryInvalid, ShopifyRefused, ShopifyUnauthorized, ShopifyUnavailable
+from wishcraft.errors import (
+    ShopifyForbidden,
+    ShopifyQueryInvalid,
+    ShopifyRefused,
+    ShopifyUnauthorized,
+    ShopifyUnavailable,
+)
 from wishcraft.shopify.pacing import ThrottleStatus
 
 _TRANSIENT_CODES: Final = frozenset({"INTERNAL_SERVER_ERROR", "TIMEOUT"})
@@ -35,6 +41,7 @@ def read_response(response: httpx.Response) -> ShopifyResponse:
 
     Raises:
         ShopifyUnauthorized: 401.
+        ShopifyForbidden: 403.
         ShopifyRefused: Any other 4xx but 429, such as 402 for a frozen shop.
         ShopifyUnavailable: 5xx, an internal error of Shopify, or a malformed body.
         ShopifyQueryInvalid: Shopify rejects the query, its variables or its cost.
@@ -58,6 +65,8 @@ def check_status(response: httpx.Response) -> None:
     status = response.status_code
     if status == HTTPStatus.UNAUTHORIZED:
         raise ShopifyUnauthorized("Shopify does not accept the access token")
+    if status == HTTPStatus.FORBIDDEN:
+        raise ShopifyForbidden("Shopify answered 403: the app's IP allowlist may lack this machine's address")
     if response.is_client_error:
         raise ShopifyRefused(f"Shopify answered {status} {response.reason_phrase}")
     if not response.is_success:

@@ -1,6 +1,7 @@
-"""Queries on pending invalidations: committed changes that Redis could not be informed of.
+"""Queries on pending invalidations: changes, committed or about to be, that Redis could not be informed of.
 
-A row has no foreign key: it outlives its registry and its shop, whose cache entries may still be in Redis.
+A row is written and deleted in a transaction of its own, so no lock on it lasts. It has no foreign key: it outlives its
+registry and its shop, whose cache entries may still be in Redis.
 """
 
 from collections.abc import Mapping
@@ -30,6 +31,7 @@ WITH informed AS (
 )
 DELETE FROM pending_invalidations p USING informed i WHERE p.shop_id = :shop_id AND p.slug = i.slug
 """)
+_FIND_ALL: Final = text("SELECT shop_id, slug FROM pending_invalidations LIMIT :limit")
 _FIND: Final = text("""
 SELECT slug FROM pending_invalidations WHERE shop_id = :shop_id AND since <= now() - CAST(:older AS interval)
 """)
@@ -39,6 +41,12 @@ async def record(session: AsyncSession, shop_id: int, versions: Mapping[str, int
     """Store that Redis is yet to be informed of these versions, by slug."""
     parameters = {"shop_id": shop_id, "slugs": list(versions), "versions": list(versions.values())}
     await session.execute(_RECORD, parameters)
+
+
+async def find_all(session: AsyncSession, limit: int) -> frozenset[tuple[int, str]] | None:
+    """The shop ids and slugs of all rows; None if there are more than `limit`."""
+    rows = (await session.execute(_FIND_ALL, {"limit": limit + 1})).all()
+    return frozenset((shop_id, slug) for shop_id, slug in rows) if len(rows) <= limit else None
 
 
 async def find_batch(session: AsyncSession, after: tuple[int, str], limit: int) -> dict[int, dict[str, int]]:

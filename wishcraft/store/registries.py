@@ -96,8 +96,6 @@ WITH bumped AS (
     UPDATE registries SET version = version + 1, updated_at = now()
     WHERE shop_id = :shop_id AND id = ANY(CAST(:registry_ids AS bigint[]))
     RETURNING id, slug, version
-), superseded AS (
-    DELETE FROM pending_invalidations p USING bumped b WHERE p.shop_id = :shop_id AND p.slug = b.slug
 )
 SELECT b.id, b.slug, b.version, c.timeout
 FROM (SELECT set_config('transaction_timeout', :limit, true) AS timeout) c LEFT JOIN bumped b ON true

@@ -26,7 +26,7 @@ _READING: Final = """
 WITH reading AS (
     SELECT * FROM jsonb_to_recordset(CAST(:readings AS jsonb)) AS r (
         variant_id bigint, deleted boolean, product_id bigint, inventory_item_id bigint, handle text,
-        product_title text, variant_title text, price numeric(12, 2), compare_at_price numeric(12, 2),
+        product_title text, variant_title text, price numeric(15, 4), compare_at_price numeric(15, 4),
         tracked boolean, inventory_quantity bigint, inventory_policy text, available boolean, status text
     )
 ), change AS (

@@ -6,13 +6,17 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.cached_registry import Quota
+from wishcraft.domain.currencies import UNUSUAL_DECIMALS, USUAL_DECIMALS
 from wishcraft.domain.registries import RegistryStatus, Visibility
-from wishcraft.domain.registry_payload import WITHOUT_CENTS, RegistryFacts, Sums
+from wishcraft.domain.registry_payload import RegistryFacts, Sums
 from wishcraft.store.schema import ShopSettings
+
+_UNUSUAL_DECIMALS: Final = orjson.dumps(UNUSUAL_DECIMALS).decode()
 
 
 class Parts(NamedTuple):
@@ -32,7 +36,8 @@ SELECT r.id, r.slug, r.version, r.title, r.description, r.event_type, r.event_da
     i.wanted, i.purchased, i.fulfilled, i.wanted_amount, i.purchased_amount
 FROM registries r
 JOIN (
-    SELECT id, currency, settings, CASE WHEN currency = ANY(:without_cents) THEN 0 ELSE 2 END AS decimals,
+    SELECT id, currency, settings,
+        coalesce((CAST(:unusual_decimals AS jsonb) ->> currency)::int, :usual_decimals) AS decimals,
         coalesce((settings->>'low_stock_threshold')::int, :low_stock_threshold) AS low_stock_threshold
     FROM shops WHERE id = :shop_id
 ) s ON s.id = r.shop_id
@@ -67,7 +72,8 @@ async def find_parts(session: AsyncSession, shop_id: int, slugs: Sequence[str]) 
     parameters = {
         "shop_id": shop_id,
         "slugs": list(slugs),
-        "without_cents": list(WITHOUT_CENTS),
+        "unusual_decimals": _UNUSUAL_DECIMALS,
+        "usual_decimals": USUAL_DECIMALS,
         "low_stock_threshold": ShopSettings().low_stock_threshold,
     }
     rows = (await session.execute(_PARTS, parameters)).all()

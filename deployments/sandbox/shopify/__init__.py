@@ -7,8 +7,9 @@ The base URL of a shop is `http://127.0.0.1:PORT/{domain}`. It has Shopify's `/a
 `GET /shops` and `GET /health` are for programs. The control API (JSON, no authentication, under the base URL):
 
 - `GET /variants?limit=50&after=ID` the variants; `GET /variants/ID` one variant, even if deleted
-- `PATCH /variants/ID` `{price, compare_at_price, quantity, tracked, policy, product_active}`, each optional;
-  the tick, which changes stock every few seconds, does not change such a variant any more
+- `PATCH /variants/ID` `{product_title, variant_title, price, compare_at_price, quantity, tracked, policy,
+  product_status}`, each optional; the tick, which changes stock every few seconds, does not change such a variant any
+  more
 - `DELETE /variants/ID` and `POST /variants/ID/restore`
 - `GET /faults` and `PUT /faults` `{kind, remaining, probability}`: `kind` as in `FaultKind`; `remaining` requests
   (default 1; null: until removed; 0: remove); `probability` per request, default 1

@@ -76,7 +76,7 @@ async def exchange_token(shop: ShopDep, simulator: SimulatorDep, request: Reques
     shop.counters.token_refreshes += 1
     return _json(
         {
-            "access_token": pair.access,
+            "access_token": None if shop.faults.consume(FaultKind.EMPTY_TOKEN) else pair.access,
             "scope": "read_products,read_inventory,read_orders",
             "expires_in": LIFETIME,
             "refresh_token": pair.refresh,
@@ -102,6 +102,7 @@ async def _transport_fault(shop: SimulatedShop, simulator: Simulator) -> Respons
     answers: dict[FaultKind, Callable[[], Response]] = {
         FaultKind.SERVER_ERROR: lambda: HTMLResponse("<h1>503 Service Unavailable</h1>", 503),
         FaultKind.TOO_MANY_REQUESTS: lambda: Response(status_code=429, headers={"Retry-After": "1.0"}),
+        FaultKind.FORBIDDEN: lambda: _json({"errors": "Forbidden"}, 403),
         FaultKind.EXPIRED_TOKEN: lambda: _json(_UNAUTHORIZED, 401),
         FaultKind.TIMEOUT: lambda: HTMLResponse("<h1>504 Gateway Timeout</h1>", 504),
     }

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.sandbox.shopify.admin import ShopDep
 from deployments.sandbox.shopify.faults import Fault, FaultKind
-from deployments.sandbox.shopify.inventory import Variant, VariantChange, page
+from deployments.sandbox.shopify.inventory import ProductStatus, Variant, VariantChange, page
 from deployments.sandbox.shopify.shop import SimulatedShop
 from wishcraft.domain.inventory import InventoryPolicy
 
@@ -21,12 +21,14 @@ class VariantPatch(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    product_title: str = ""
+    variant_title: str = ""
     price: Decimal = Decimal(0)
     compare_at_price: Decimal | None = None
     quantity: int = 0
     tracked: bool = True
     policy: InventoryPolicy = InventoryPolicy.DENY
-    product_active: bool = True
+    product_status: ProductStatus = ProductStatus.ACTIVE
 
 
 class FaultSetting(BaseModel):
@@ -116,10 +118,10 @@ def _find_variant(shop: SimulatedShop, number: int) -> Variant:
 
 def _change(shop: SimulatedShop, number: int, fields: dict[str, Any]) -> dict[str, Any]:
     variant = _find_variant(shop, number)
-    product_active = fields.pop("product_active", None)
-    shop.inventory.change(variant, VariantChange(fields, product_active))
+    product_status = fields.pop("product_status", None)
+    shop.inventory.change(variant, VariantChange(fields, product_status))
     return _as_json(shop, variant)
 
 
 def _as_json(shop: SimulatedShop, variant: Variant) -> dict[str, Any]:
-    return asdict(variant) | {"product_active": shop.inventory.is_active(variant.product_id)}
+    return asdict(variant) | {"product_status": shop.inventory.status(variant.product_id)}

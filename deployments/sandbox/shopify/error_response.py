@@ -34,6 +34,12 @@ class ErrorResponse(Exception):  # noqa: N818  it is a response, not a failure o
         return cls([{"message": message, "extensions": extensions}])
 
     @classmethod
+    def access_denied(cls, field: str, cost: Mapping[str, object]) -> "ErrorResponse":
+        """ACCESS_DENIED: the app may not use this field."""
+        error = {"message": f"Access denied for {field} field.", "extensions": {"code": "ACCESS_DENIED"}}
+        return cls([{**error, "path": [field]}], cost)
+
+    @classmethod
     def with_code(cls, message: str, code: str) -> "ErrorResponse":
         """One error with one of Shopify's codes."""
         return cls([{"message": message, "extensions": {"code": code}}])

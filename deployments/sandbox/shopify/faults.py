@@ -21,6 +21,14 @@ class FaultKind(StrEnum):
     """HTTP 200 with truncated JSON."""
     EXPIRED_TOKEN = "expired_token"  # noqa: S105  a name
     """HTTP 401."""
+    FORBIDDEN = "forbidden"
+    """HTTP 403, as for a request from an address that the app's IP allowlist lacks."""
+    EMPTY_TOKEN = "empty_token"  # noqa: S105  a name
+    """A refresh answers 200 with `"access_token": null`."""
+    BULK_DENIED = "bulk_denied"
+    """No bulk operation starts: ACCESS_DENIED, as for an app whose access to them has lapsed."""
+    BULK_WITHOUT_FILE = "bulk_without_file"
+    """A bulk operation ends COMPLETED with objects, but without a URL."""
     BULK_FAILED = "bulk_failed"
     """A bulk operation ends FAILED."""
     BULK_CANCELED = "bulk_canceled"

@@ -7,14 +7,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Final
 
 from deployments.sandbox.catalogue import CatalogueVariant, DemoShop, catalogue
 from wishcraft.domain.inventory import InventoryPolicy
+from wishcraft.domain.registry_payload import decimals, format_money
 
 _CHANGES_PER_TICK: Final = 3
 _PRICE_SHARE: Final = 0.15
 _RESTOCK_SHARE: Final = 0.2
+
+
+class ProductStatus(StrEnum):
+    """The status of a product."""
+
+    ACTIVE = "ACTIVE"
+    UNLISTED = "UNLISTED"
+    DRAFT = "DRAFT"
+    ARCHIVED = "ARCHIVED"
 
 
 @dataclass(slots=True)
@@ -39,10 +50,10 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class VariantChange:
-    """A manual change of a variant: its fields by name, and whether its product is active."""
+    """A manual change of a variant: its fields by name, and its product's status."""
 
     fields: Mapping[str, object]
-    product_active: bool | None = None
+    product_status: ProductStatus | None = None
 
 
 class Inventory:
@@ -51,14 +62,14 @@ class Inventory:
     def __init__(self, shop: DemoShop, products: int, seed: int, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._random = random.Random(f"tick:{seed}:{shop.domain}")  # noqa: S311  demo data
-        self._cents = Decimal(1) if shop.currency == "JPY" else Decimal("0.01")
+        self._currency = shop.currency
         began = self._now()
         self._variants = {v.variant_id: _new_variant(v, began) for v in catalogue(shop, products, seed)}
         self._by_product: defaultdict[int, list[int]] = defaultdict(list)
         self._by_item = {v.inventory_item_id: v.variant_id for v in self._variants.values()}
         for variant in self._variants.values():
             self._by_product[variant.product_id].append(variant.variant_id)
-        self._inactive: set[int] = set()
+        self._statuses: dict[int, ProductStatus] = {}
 
     def find(self, variant_id: int) -> Variant | None:
         """The variant; None if unknown or deleted."""
@@ -82,16 +93,18 @@ class Inventory:
         """Ids of products with at least one variant."""
         return [product for product in self._by_product if self.variant_ids(product)]
 
-    def is_active(self, product_id: int) -> bool:
-        """Whether the product is active; otherwise it is a draft."""
-        return product_id not in self._inactive
+    def status(self, product_id: int) -> ProductStatus:
+        """The product's status, ACTIVE unless changed by hand."""
+        return self._statuses.get(product_id, ProductStatus.ACTIVE)
 
     def change(self, variant: Variant, change: VariantChange) -> None:
         """Change a variant by hand."""
         for name, value in change.fields.items():
-            setattr(variant, name, value.quantize(self._cents) if isinstance(value, Decimal) else value)
-        if change.product_active is not None:
-            (self._inactive.discard if change.product_active else self._inactive.add)(variant.product_id)
+            setattr(
+                variant, name, Decimal(format_money(value, self._currency)) if isinstance(value, Decimal) else value
+            )
+        if change.product_status is not None:
+            self._statuses[variant.product_id] = change.product_status
         variant.by_hand, variant.updated_at = True, self._now()
 
     def tick(self) -> None:
@@ -103,7 +116,8 @@ class Inventory:
     def _change_randomly(self, variant: Variant) -> None:
         if self._random.random() < _PRICE_SHARE:
             factor = Decimal(self._random.randint(90, 110)) / 100
-            variant.price = max(self._cents, (variant.price * factor).quantize(self._cents))
+            smallest = Decimal(1).scaleb(-decimals(self._currency))
+            variant.price = max(smallest, Decimal(format_money(variant.price * factor, self._currency)))
         elif self._random.random() < _RESTOCK_SHARE:
             variant.quantity += self._random.randint(5, 20)
         else:

@@ -10,12 +10,13 @@ from typing import Any, Final
 
 from graphql import GraphQLResolveInfo
 
-from deployments.sandbox.shopify.inventory import Inventory, Variant, page
+from deployments.sandbox.shopify.inventory import Inventory, ProductStatus, Variant, page
 from wishcraft.domain.inventory import InventoryPolicy
 from wishcraft.shopify.ids import from_global, to_global
 
 _EVERYTHING: Final = 1_000_000
 _LOCATION: Final = 1
+_SOLD: Final = frozenset({ProductStatus.ACTIVE, ProductStatus.UNLISTED})
 
 Node = dict[str, Any]
 
@@ -69,11 +70,11 @@ class Nodes:
             "__typename": "ProductVariant",
             "id": to_global("ProductVariant", v.variant_id),
             "legacyResourceId": str(v.variant_id),
-            "title": v.variant_title,
-            "displayName": f"{v.product_title} - {v.variant_title}",
+            "title": v.variant_title or "Default Title",
+            "displayName": " - ".join(filter(None, (v.product_title, v.variant_title))),
             "price": str(v.price),
             "compareAtPrice": None if v.compare_at_price is None else str(v.compare_at_price),
-            "availableForSale": self._inventory.is_active(v.product_id) and sellable,
+            "availableForSale": self._inventory.status(v.product_id) in _SOLD and sellable,
             "inventoryQuantity": v.quantity,
             "sellableOnlineQuantity": v.quantity,
             "inventoryPolicy": v.policy.name,
@@ -91,7 +92,7 @@ class Nodes:
             "id": to_global("Product", v.product_id),
             "handle": v.handle,
             "title": v.product_title,
-            "status": "ACTIVE" if self._inventory.is_active(v.product_id) else "DRAFT",
+            "status": self._inventory.status(v.product_id),
             "updatedAt": _iso(v),
             "totalInventory": lambda _info: sum(
                 s.quantity for i in ids(v.product_id) if (s := self._inventory.find(i))

@@ -62,6 +62,8 @@ class SimulatedShop:
             self.bucket.drain()
             raise ErrorResponse.throttled(self.bucket.cost(requested, None))
         self.bucket.take(requested)
+        if "bulkOperationRunQuery" in query and self.faults.consume(FaultKind.BULK_DENIED):
+            raise ErrorResponse.access_denied("bulkOperationRunQuery", self.bucket.cost(requested, 0))
         result = execute_sync(SCHEMA, document, root_value=self._root_value(downloads), variable_values=dict(variables))
         actual = cost.actual(result.data or {})
         self.bucket.refund(requested - actual)
@@ -117,7 +119,8 @@ class SimulatedShop:
             operation.status = "CANCELED"
         else:
             await query.run(operation, self._root_value(downloads=""))
-            operation.url = url if operation.objects else None
+            has_file = operation.objects and not self.faults.consume(FaultKind.BULK_WITHOUT_FILE)
+            operation.url = url if has_file else None
             operation.status = "COMPLETED"
         operation.completed_at = self._now()
 

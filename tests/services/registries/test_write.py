@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -13,16 +14,15 @@ from sqlalchemy import text
 
 from tests.support.valkey import OwnValkey
 from wishcraft.cache import keys
-from wishcraft.cache.circuit_breaker import CircuitBreaker
+from wishcraft.cache.read_permit import PERMIT_SECONDS
 from wishcraft.errors import CacheUnavailable
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.registries import write as write_module
 from wishcraft.services.registries.reader import RegistryReader
-from wishcraft.services.registries.write import OnCacheDown, recover, registry_write, replay_invalidations
+from wishcraft.services.registries.write import OnCacheDown, registry_write, replay_invalidations
 from wishcraft.settings import Settings
 from wishcraft.store import registries
 from wishcraft.store.audit_log import Actor
-from wishcraft.store.engine import Database
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
@@ -86,9 +86,8 @@ async def test_the_cache_is_invalidated_before_the_commit(
     invalidate = write_module._invalidate
 
     async def look(*arguments: Any, **options: Any) -> Any:
-        informed = await invalidate(*arguments, **options)
+        await invalidate(*arguments, **options)
         seen.append((version(demo, registry_id), await resources.cache.get(shop.id, slug) is None))
-        return informed
 
     monkeypatch.setattr(write_module, "_invalidate", look)
     await rename(resources, shop, registry_id)
@@ -226,15 +225,14 @@ async def test_the_write_limit_ends_a_transaction_that_invalidated_and_does_not_
     resources: Resources, demo: Demo, shop: ShopRef, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write_module, "WRITE_LIMIT_SECONDS", 1)
-    invalidate = write_module._invalidate
+    bump_versions = write_module.RegistryWrite.bump_versions
 
-    async def outlast(*arguments: Any, **options: Any) -> Any:
-        informed = await invalidate(*arguments, **options)
-        session = arguments[1].session
-        await session.execute(text("SELECT pg_sleep(20)"))
-        return informed
+    async def outlast(write: write_module.RegistryWrite) -> Any:
+        versions = await bump_versions(write)
+        await write.session.execute(text("SELECT pg_sleep(20)"))
+        return versions
 
-    monkeypatch.setattr(write_module, "_invalidate", outlast)
+    monkeypatch.setattr(write_module.RegistryWrite, "bump_versions", outlast)
     with pytest.raises(Exception, match="transaction timeout"):
         await rename(resources, shop, registry[0])
     assert version(demo, registry[0]) == registry[2]
@@ -270,14 +268,53 @@ async def test_without_redis_a_jobs_write_is_refused_and_nothing_is_written(
     assert pending(demo) == []
 
 
-async def test_a_later_write_that_informs_redis_supersedes_a_pending_invalidation(
-    on_own_valkey: Resources, own_valkey: OwnValkey, demo: Demo, shop: ShopRef, registry: Registry
-) -> None:
+async def test_without_redis_a_write_announces_and_waits_before_it_commits(
+    on_own_valkey: Resources, own_valkey: OwnValkey, demo: Demo, shop: ShopRef, registry: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    seen: list[tuple[float, list[tuple[Any, ...]], int]] = []
+
+    async def sleep(seconds: float) -> None:
+        seen.append((seconds, pending(demo), version(demo, registry[0])))
+
     own_valkey.kill()
+    monkeypatch.setattr(write_module, "asyncio", SimpleNamespace(sleep=sleep))
     await rename(on_own_valkey, shop, registry[0])
-    await asyncio.to_thread(own_valkey.start)
-    await rename(on_own_valkey, shop, registry[0], "Newer")
-    assert pending(demo) == []
+    [(seconds, announced, committed)] = seen
+    assert seconds > PERMIT_SECONDS
+    assert (announced, committed) == ([(registry[1], registry[2] + 1)], registry[2])
+
+
+async def test_announcement_of_a_write_that_fails_to_commit_stays(
+    on_own_valkey: Resources, own_valkey: OwnValkey, demo: Demo, shop: ShopRef, registry: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    async def die(_seconds: float) -> None:
+        raise ConnectionError
+
+    own_valkey.kill()
+    monkeypatch.setattr(write_module, "asyncio", SimpleNamespace(sleep=die))
+    with pytest.raises(ConnectionError):
+        await rename(on_own_valkey, shop, registry[0])
+    assert version(demo, registry[0]) == registry[2]
+    assert pending(demo) == [(registry[1], registry[2] + 1)]
+
+
+async def test_every_write_can_announce_while_all_connections_are_in_use(
+    on_own_valkey: Resources, own_valkey: OwnValkey, demo: Demo, shop: ShopRef
+) -> None:
+    [(registry_id,)] = demo.execute("SELECT min(id) FROM registries WHERE shop_id = %s", [shop.id]).fetchall()
+    added = demo.execute(
+        """INSERT INTO registries (shop_id, slug, title, event_type, visibility, customer_id, customer_email,
+                                   customer_first_name, customer_last_name)
+           SELECT shop_id, 'copy-' || n, title, event_type, visibility, customer_id, customer_email,
+                  customer_first_name, customer_last_name
+           FROM registries, generate_series(1, 10) n WHERE id = %s RETURNING id""",
+        [registry_id],
+    ).fetchall()
+    own_valkey.kill()
+    await asyncio.gather(*(rename(on_own_valkey, shop, each) for (each,) in added))
+    assert len(pending(demo)) == 10
 
 
 @pytest.mark.parametrize("what", ["registry", "shop"])
@@ -303,19 +340,6 @@ async def test_replaying_invalidations_twice_informs_redis_once(
     assert [await replay_invalidations(resources) for _ in range(2)] == [1, 0]
 
 
-async def test_recovery_ends_without_a_replay_if_postgresql_is_unavailable(
-    resources: Resources, demo: Demo, shop: ShopRef, registry: Registry, caplog: pytest.LogCaptureFixture
-) -> None:
-    demo.execute("INSERT INTO pending_invalidations VALUES (%s, %s, 7)", [shop.id, registry[1]])
-    nowhere = Database("postgresql+psycopg://nobody@127.0.0.1:1/none")
-    assert not await recover(replace(resources, db=nowhere))
-    await nowhere.close()
-    assert "may be outdated" in caplog.text
-    assert pending(demo) == [(registry[1], 7)]
-    assert await recover(resources)
-    assert pending(demo) == []
-
-
 async def test_committed_write_succeeds_if_postgresql_cannot_serve_the_refill(
     resources: Resources, demo: Demo, shop: ShopRef, registry: Registry, settings: Settings
 ) -> None:
@@ -336,31 +360,6 @@ async def test_write_limit_holds_when_all_changed_registries_were_deleted(
         await write.bump_versions()
         limit = (await write.session.execute(text("SHOW transaction_timeout"))).scalar_one()
     assert limit == f"{keys.WRITE_LIMIT_SECONDS}s"
-
-
-@pytest.mark.parametrize("error", [ConnectionError("the commit's reply was lost"), asyncio.CancelledError()])
-async def test_commit_of_unknown_outcome_opens_the_breaker_if_redis_was_not_invalidated(
-    on_own_valkey: Resources, own_valkey: OwnValkey, demo: Demo, shop: ShopRef, registry: Registry,
-    monkeypatch: pytest.MonkeyPatch, error: BaseException,
-) -> None:  # fmt: skip
-    opened: list[bool] = []
-    breaker = CircuitBreaker(on_own_valkey.redis.redis.ping)
-    monkeypatch.setattr(breaker, "open", lambda: opened.append(True))
-    monkeypatch.setattr(on_own_valkey.redis, "breaker", breaker)
-    dialect = on_own_valkey.db.engine.sync_engine.dialect
-    commit = dialect.do_commit
-
-    def lose_reply(connection: Any) -> None:
-        commit(connection)
-        opened.clear()
-        raise error
-
-    own_valkey.kill()
-    monkeypatch.setattr(dialect, "do_commit", lose_reply)
-    with pytest.raises(type(error)):
-        await rename(on_own_valkey, shop, registry[0])
-    assert pending(demo) == [(registry[1], registry[2] + 1)]
-    assert opened
 
 
 async def test_write_locks_more_registries_than_a_statement_has_parameters(

@@ -3,7 +3,7 @@ SELECT registry_id, shop, currency, event_type, status, created_at, event_date, 
     coalesce(wanted, 0) AS wanted, coalesce(bought, 0) AS bought, coalesce(surplus, 0) AS surplus,
     coalesce(completed, false) AS completed, CASE WHEN completed THEN complete_at END AS completed_at,
     CASE WHEN completed THEN extract(epoch FROM complete_at - created_at) / 86400 END AS days_to_complete,
-    coalesce(guests, 0) AS guests, coalesce(gifts, 0) AS gifts, coalesce(100 * value, 0) AS value_cents
+    coalesce(guests, 0) AS guests, coalesce(gifts, 0) AS gifts, coalesce(10000 * value, 0) AS value_e4
 FROM chosen
 LEFT JOIN (
     SELECT registry_id, count(*) AS items, sum(wanted) AS wanted, sum(bought) AS bought, sum(sold - bought) AS surplus,

@@ -1,7 +1,7 @@
 """The section on each shop's use of the cache since the previous report. Pure."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Final, NamedTuple
 
 from wishcraft.domain.work_results import join_names
@@ -58,7 +58,9 @@ def since(uses: Sequence[CacheUse], previous: Sequence[Mapping[str, Any]]) -> li
     return [_since(use, by_shop.get(use.shop)) for use in uses]
 
 
-def section(uses: Sequence[CacheUse], memory: ServerMemory, counted_since: datetime | None) -> Section:
+def section(
+    uses: Sequence[CacheUse], memory: ServerMemory, counted_since: datetime | None, zone: tzinfo = UTC
+) -> Section:
     """A row for each shop, the lowest hit ratio first, with advice."""
     poor = [use for use in uses if _is_poor(use)]
     at_quota = [use.shop for use in poor if use.evictions and _is_full(use)]
@@ -71,7 +73,9 @@ def section(uses: Sequence[CacheUse], memory: ServerMemory, counted_since: datet
         )
     if memory.limit and memory.used > FULL * memory.limit:
         advice.append("**Redis is nearly full**: raise its `maxmemory`, or lower quotas.")
-    since_when = f"since {counted_since:%b %d %H:%M} (UTC)" if counted_since else "since counting began"
+    since_when = (
+        f"since {counted_since.astimezone(zone):%b %d %H:%M} ({zone})" if counted_since else "since counting began"
+    )
     limit = f" of {format_bytes(memory.limit)}" if memory.limit else ", without a limit"
     text = (
         f"Counted {since_when}. Redis uses {format_bytes(memory.used)}{limit}; "

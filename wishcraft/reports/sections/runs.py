@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from statistics import median
 from typing import Final, NamedTuple
 
@@ -52,17 +52,20 @@ def jobs(now: Iterable[Run], week_before: Iterable[Run]) -> Section:
     return Section("Jobs", text, header, rows, finding)
 
 
-def failures(runs: Iterable[Run]) -> Section:
-    """The failed and crashed runs, the last first, with links."""
+def failures(runs: Iterable[Run], zone: tzinfo = UTC) -> Section:
+    """The failed and crashed runs, the last first, with links; times are in this time zone."""
     bad = sorted((run for run in runs if run.outcome in BAD), key=lambda run: run.ended, reverse=True)
     if not bad:
         return Section("Failed runs", "None.")
-    rows = [(link(run.name, run.url), run.job, f"{run.ended:%b %d %H:%M}", run.outcome, _reason(run)) for run in bad]
+    rows = [
+        (link(run.name, run.url), run.job, f"{run.ended.astimezone(zone):%b %d %H:%M}", run.outcome, _reason(run))
+        for run in bad
+    ]
     text = (
         "Open the run: its summary says what failed and what to do. "
         "The next run of the job also does what this one left undone."
     )
-    header = ("run", "job", "ended (UTC)", "how", "why")
+    header = ("run", "job", f"ended ({zone})", "how", "why")
     return Section("Failed runs", text, header, rows, pluralize(len(bad), "failed run"))
 
 

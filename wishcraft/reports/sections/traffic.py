@@ -1,6 +1,7 @@
 """The sections on the API's traffic and on failed mails. Pure."""
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, tzinfo
 from typing import NamedTuple
 
 from wishcraft.reports.page import Section, format_percent, pluralize, redacted_line
@@ -22,18 +23,18 @@ def total(parts: Iterable[TrafficTotals]) -> TrafficTotals:
     return TrafficTotals(*map(sum, zip(TrafficTotals(), *parts, strict=True)))
 
 
-def errors(served: TrafficTotals, worst: Sequence[BadMinute]) -> Section:
-    """The number of errors, and the minutes with the most."""
+def errors(served: TrafficTotals, worst: Sequence[BadMinute], zone: tzinfo = UTC) -> Section:
+    """The number of errors, and the minutes with the most, in this time zone."""
     if not served.requests:
         return Section("Errors of the API", "No requests were counted. Check that the API is running: see `/health`.")
     summary = f"{pluralize(served.errors, 'error')} (5xx) in {pluralize(served.requests, 'request')}"
     if not served.errors:
         return Section("Errors of the API", f"{summary}.")
-    rows = [(f"{each.minute:%b %d %H:%M}", f"{each.errors:,}", f"{each.requests:,}") for each in worst]
+    rows = [(f"{each.minute.astimezone(zone):%b %d %H:%M}", f"{each.errors:,}", f"{each.requests:,}") for each in worst]
     share = format_percent(served.errors, served.requests)
     text = f"{summary}: {share}. Look at the API's logs or at Sentry in these minutes."
     return Section(
-        "Errors of the API", text, ("minute (UTC)", "errors", "requests"), rows, pluralize(served.errors, "error")
+        "Errors of the API", text, (f"minute ({zone})", "errors", "requests"), rows, pluralize(served.errors, "error")
     )
 
 

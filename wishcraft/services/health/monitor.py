@@ -134,7 +134,7 @@ async def _probe_redis(resources: Resources) -> str:
     if not memory.policy.startswith(("volatile-", "noeviction")):
         raise CheckFailed(f"maxmemory-policy is {memory.policy}: set volatile-lfu, or version floors may be evicted")
     if resources.redis.breaker and resources.redis.breaker.is_open:
-        raise CheckFailed("answers again, but is not used until pending invalidations are replayed")
+        raise CheckFailed("did not answer a moment ago, and is not used until it answers a probe")
     if memory.limit and memory.used > MEMORY_LIMIT_SHARE * memory.limit:
         raise CheckFailed(f"{memory.used / 2**20:.0f} of {memory.limit / 2**20:.0f} MiB used: close to maxmemory")
     return f"answers, {memory.used / 2**20:.0f} MiB used, {memory.policy}"

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from wishcraft.domain.batches import batches
 from wishcraft.domain.inventory import StockLevel, VariantReading, prefers_bulk, stock_level
-from wishcraft.errors import CacheUnavailable
+from wishcraft.errors import BulkOperationFailed, CacheUnavailable, ShopifyRefused
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
 from wishcraft.services.registries.reader import refill
@@ -55,8 +55,8 @@ async def sync_shop(
         checkpoint: Called between batches.
 
     Returns:
-        Counts: `variants` read, of them `low_stock`, `out_of_stock` and `deleted`; `items_changed`, and the
-        `registries_touched`. Or only `already_being_synced`.
+        Counts: `variants` read, of them `low_stock`, `out_of_stock` and `deleted`; `unreadable` variants, whose items
+        stay as they are; `items_changed`, and the `registries_touched`. Or only `already_being_synced`.
 
     Raises:
         ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: No usable response; earlier batches stay committed.
@@ -101,7 +101,8 @@ async def _sync(resources: Resources, shop: ShopRef, checkpoint: Checkpoint, *, 
             written = () if dry_run else await _write(resources, shop.id, batch, readings, observed_at)
             counts.update(items_changed=len(written))
             touched.update(batch if dry_run else written)
-    return {**counts, "registries_touched": len(touched)}
+    unreadable = len(variant_ids) - counts["variants"]
+    return {**counts, "unreadable": unreadable, "registries_touched": len(touched)}
 
 
 async def _read(resources: Resources, shop: ShopRef, variant_ids: VariantIds) -> AsyncIterator[Batch]:
@@ -132,21 +133,29 @@ async def _read_by_id(resources: Resources, shop: ShopRef, variant_ids: VariantI
 
 
 async def _read_in_bulk(resources: Resources, shop: ShopRef, variant_ids: VariantIds) -> AsyncIterator[Batch]:
-    """Read the shop's whole catalogue, and yield the readings of these variants; those missing in it are deleted."""
+    """Read the shop's whole catalogue, and yield the readings of these variants.
+
+    Those missing in it are read by id: only Shopify's null in answer to an id means that a variant is deleted. So are
+    all that are left if the bulk operation fails, or if Shopify starts none for this app.
+    """
     observed_at = datetime.now(UTC)
     unseen = bytearray(b"\1") * len(variant_ids)
     readings: dict[int, VariantReading | None] = {}
-    async for reading in bulk_read_variants(resources.shopify, shop.domain):
-        index = bisect_left(variant_ids, reading.variant_id)
-        if index < len(variant_ids) and variant_ids[index] == reading.variant_id and unseen[index]:
-            unseen[index] = False
-            readings[reading.variant_id] = reading
-        if len(readings) == MAX_IDS:
-            yield observed_at, readings
-            readings = {}
+    try:
+        async for reading in bulk_read_variants(resources.shopify, shop.domain):
+            index = bisect_left(variant_ids, reading.variant_id)
+            if index < len(variant_ids) and variant_ids[index] == reading.variant_id and unseen[index]:
+                unseen[index] = False
+                readings[reading.variant_id] = reading
+            if len(readings) == MAX_IDS:
+                yield observed_at, readings
+                readings = {}
+    except ShopifyRefused as error:
+        level = logging.WARNING if isinstance(error, BulkOperationFailed) else logging.ERROR  # bulk access has lapsed
+        _log.log(level, "%s: %s; the variants are read by id instead", type(error).__name__, error)
     yield observed_at, readings
-    for deleted in batches(array("q", compress(variant_ids, unseen)), MAX_IDS):
-        yield observed_at, dict.fromkeys(deleted)
+    async for batch in _read_by_id(resources, shop, array("q", compress(variant_ids, unseen))):
+        yield batch
 
 
 async def _write(

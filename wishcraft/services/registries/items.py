@@ -7,7 +7,7 @@ from typing import Any, Final
 from wishcraft.cache.entries import Entry
 from wishcraft.domain.inventory import VariantReading
 from wishcraft.domain.registries import ItemStatus
-from wishcraft.errors import Conflict, Invalid, LimitReached, NotFound, ShopifyUnavailable
+from wishcraft.errors import Conflict, Invalid, LimitReached, NotFound, ShopifyUnavailable, VariantUnreadable
 from wishcraft.resources import Resources
 from wishcraft.services.registries.lifecycle import replay
 from wishcraft.services.registries.write import ChangeRequest, change_registry, check_change
@@ -91,6 +91,8 @@ async def _read_variant(resources: Resources, shop_id: int, variant_id: int) -> 
             described = await describe_variant(resources.shopify, domain, variant_id)
     except TimeoutError:
         raise ShopifyUnavailable(f"{domain}: Shopify did not answer in time") from None
+    except VariantUnreadable:
+        raise Invalid("The variant cannot be added: its values in Shopify are out of range.") from None
     if described is None or not described[0].product_active:
         raise Invalid("The shop sells no such variant.")
     variant, image = described

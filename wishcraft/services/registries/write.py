@@ -5,6 +5,7 @@ module does any of these, which a test enforces. Decision 2 argues why the order
 why a write may go through while Redis does not answer.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.keys import WRITE_LIMIT_SECONDS
+from wishcraft.cache.read_permit import PERMIT_SECONDS, Pending
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.etags import allows_change
@@ -33,7 +35,10 @@ from wishcraft.store.registries import CurrentVersion, LockedRegistry, WriteSess
 
 OnCacheDown = Literal["record", "refuse"]
 """What a write does while Redis does not answer: record a pending invalidation and commit, or raise and roll back."""
-_INVALIDATIONS_PER_TRANSACTION: Final = 200
+_INVALIDATIONS_PER_BATCH: Final = 200
+_MOST_PENDING: Final = 10_000
+"""Above it, a process uses no entry at all instead of listing those that may be outdated."""
+_CLOCK_MARGIN_SECONDS: Final = 0.05
 _log: Final = logging.getLogger(__name__)
 
 
@@ -85,36 +90,31 @@ async def registry_write(
     Raises:
         CacheUnavailable: With `refuse`, and nothing was written.
     """
-    invalidated = True
-    try:
-        async with resources.db.transaction() as session:
-            write = RegistryWrite(WriteSession(session), actor)
-            if registry_ids:
-                write.locked = await registries.lock(write.session, actor.shop_id, registry_ids)
-            yield write
-            versions = await write.bump_versions()
-            invalidated = await _invalidate(resources, write, versions, on_cache_down)
-    finally:
-        # Also if the commit's outcome is unknown. A recovery that is under way may have read the pending invalidations
-        # before this one was committed, so it starts again.
-        if not invalidated and resources.redis.breaker:
-            resources.redis.breaker.open()
+    async with resources.db.transaction() as session:
+        write = RegistryWrite(WriteSession(session), actor)
+        if registry_ids:
+            write.locked = await registries.lock(write.session, actor.shop_id, registry_ids)
+        yield write
+        versions = await write.bump_versions()
+        await _invalidate(resources, actor.shop_id, versions, on_cache_down)
     if versions:
         write.entries = await _finish(resources, actor.shop_id, versions)
 
 
 async def _invalidate(
-    resources: Resources, write: RegistryWrite, versions: Mapping[str, int], on_cache_down: OnCacheDown
-) -> bool:
-    """Invalidate in Redis, or record pending invalidations. Returns whether Redis was invalidated."""
+    resources: Resources, shop_id: int, versions: Mapping[str, int], on_cache_down: OnCacheDown
+) -> None:
+    """Before the commit: invalidate in Redis, or announce it to all processes and wait until they must know."""
     try:
-        await resources.cache.invalidate(write.actor.shop_id, versions)
+        await resources.cache.invalidate(shop_id, versions)
     except CacheUnavailable:
         if on_cache_down == "refuse":
             raise
-        await pending_invalidations.record(write.session, write.actor.shop_id, versions)
-        return False
-    return True
+        # Not in the write's own transaction: processes must see it before the commit, and if there is none, it is
+        # replayed all the same, and costs a reload.
+        async with resources.announcements.autocommit() as session:
+            await pending_invalidations.record(session, shop_id, versions)
+        await asyncio.sleep(PERMIT_SECONDS + _CLOCK_MARGIN_SECONDS)
 
 
 async def _finish(resources: Resources, shop_id: int, versions: Mapping[str, int]) -> dict[str, Entry]:
@@ -190,10 +190,21 @@ async def replace_entries(resources: Resources, shop_id: int, versions: Mapping[
     await refill(resources, shop_id, list(versions))
 
 
+async def find_pending(resources: Resources) -> Pending | None:
+    """The registries whose entries in Redis may be outdated; None if they are too many to be listed.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL does not answer.
+    """
+    async with resources.announcements.autocommit() as session:
+        return await pending_invalidations.find_all(session, _MOST_PENDING)
+
+
 async def replay_invalidations(resources: Resources) -> int:
     """Inform Redis of all pending invalidations; how many there were.
 
-    Rows that another transaction holds are replayed too, since it may roll back or be stuck, and stay pending.
+    Their writers may not have committed yet, or never will: this invalidates as they would have done themselves. A row
+    that another transaction holds stays pending, and is replayed again.
 
     Raises:
         CacheUnavailable: Redis does not answer; what it was not informed of stays pending.
@@ -201,39 +212,13 @@ async def replay_invalidations(resources: Resources) -> int:
     """
     replayed, last = 0, (0, "")
     while True:
-        async with resources.db.autocommit() as session:
-            batch = await pending_invalidations.find_batch(session, last, _INVALIDATIONS_PER_TRANSACTION)
+        async with resources.announcements.autocommit() as session:
+            batch = await pending_invalidations.find_batch(session, last, _INVALIDATIONS_PER_BATCH)
         if not batch:
             return replayed
         for shop_id, versions in batch.items():
             await resources.cache.invalidate(shop_id, versions)
-            async with resources.db.transaction() as session:
+            async with resources.announcements.autocommit() as session:
                 await pending_invalidations.delete(session, shop_id, versions)
             replayed += len(versions)
             last = (shop_id, list(versions)[-1])  # in PostgreSQL's order
-
-
-async def recover(resources: Resources) -> bool:
-    """Replay the pending invalidations before this process uses Redis: at its start and after an outage.
-
-    Returns:
-        Whether they were replayed. If not, as while PostgreSQL does not answer, cached registries are all that can be
-        read: the caller uses Redis, and tries again later.
-
-    Raises:
-        CacheUnavailable: Redis does not answer.
-    """
-    failure: Exception | None = None
-    for _ in range(2):  # the first connection may have been lost since it was last used
-        try:
-            replayed = await replay_invalidations(resources)
-        except CacheUnavailable:
-            raise
-        except Exception as error:  # noqa: BLE001  it is logged
-            failure = error
-        else:
-            if replayed:
-                _log.warning("Redis was informed of %d changes that it had missed", replayed)
-            return True
-    _log.warning("Pending invalidations could not be replayed yet: cached registries may be outdated", exc_info=failure)
-    return False

@@ -13,7 +13,7 @@ from sqlalchemy.types import TypeDecorator
 
 
 class Base(DeclarativeBase):
-    """Base of all tables: bigint integers, text without a length, `Numeric(12, 2)` money, aware times."""
+    """Base of all tables: bigint integers, text without a length, `Numeric(15, 4)` money, aware times."""
 
     metadata = MetaData(
         naming_convention={
@@ -27,7 +27,7 @@ class Base(DeclarativeBase):
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         int: BigInteger,
         str: Text,
-        Decimal: Numeric(12, 2),
+        Decimal: Numeric(15, 4),
         datetime: TIMESTAMP(timezone=True),
         dict[str, Any]: JSONB,
         list[str]: ARRAY(Text),

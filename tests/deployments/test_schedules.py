@@ -1,0 +1,58 @@
+"""The deployed schedules leave no gap when clocks change, in any time zone."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+import yaml
+from prefect.server.schemas.schedules import CronSchedule
+
+from deployments.prefect_setup import in_time_zone
+
+ZONES = ["America/New_York", "Europe/Paris", "Asia/Tokyo", "America/Havana", "Australia/Lord_Howe", "UTC"]
+INTERVALS = {
+    "sync-inventory": timedelta(minutes=15),
+    "check-invariants": timedelta(minutes=15),
+    "cache-warm": timedelta(minutes=30),
+    "cleanup-sessions": timedelta(hours=6),
+}
+CLOCK_CHANGES = [
+    datetime(2026, month, day, 12, tzinfo=UTC)
+    for month, day in ((3, 7), (3, 28), (4, 4), (10, 3), (10, 24), (10, 31))  # noon of the Saturdays before
+]
+
+
+def schedules(zone: str) -> dict[str, CronSchedule]:
+    """The schedule of each scheduled job, as deployed with TZ."""
+    text = in_time_zone((Path(__file__).parents[2] / "prefect.yaml").read_text(), zone)
+    scheduled = [each for each in yaml.safe_load(text)["deployments"] if each["schedules"]]
+    return {each["name"]: CronSchedule(**each["schedules"][0]) for each in scheduled}
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("job", list(INTERVALS))
+async def test_job_with_an_interval_runs_in_that_interval_over_both_clock_changes(job: str, zone: str) -> None:
+    for saturday in CLOCK_CHANGES:
+        runs = await schedules(zone)[job].get_dates(120, start=saturday)
+        assert {(after - before).total_seconds() for before, after in pairwise(runs)} == {
+            INTERVALS[job].total_seconds()
+        }
+
+
+@pytest.mark.parametrize("zone", ZONES)
+async def test_daily_job_runs_once_each_day_of_its_time_zone(zone: str) -> None:
+    for job in ("send-reminders", "cleanup-logs", "service-levels"):
+        schedule = schedules(zone)[job]
+        assert schedule.timezone == zone
+        runs = await schedule.get_dates(366, start=datetime(2026, 1, 1, tzinfo=UTC))
+        days = [run.astimezone(ZoneInfo(zone)).toordinal() for run in runs]
+        assert days == list(range(days[0], days[0] + 366))
+
+
+def test_every_schedule_follows_utc_or_the_time_zone_of_people() -> None:
+    zones = {job: schedule.timezone for job, schedule in schedules("Asia/Tokyo").items()}
+    in_utc = {job for job, zone in zones.items() if zone == "UTC"}
+    assert in_utc == {*INTERVALS, "daily-report", "weekly-report"}  # reports of a whole number of 24 hours
+    assert set(zones.values()) == {"UTC", "Asia/Tokyo"}

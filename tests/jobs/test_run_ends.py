@@ -1,0 +1,83 @@
+"""The automations know every way in which a run can end: otherwise they take an ended run for a dead or slow one."""
+
+import asyncio
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from prefect import State
+from prefect.events.actions import DoNothing
+from prefect.states import Cancelled, Completed, Failed, exception_to_crashed_state
+
+from deployments.automations import alert_on_late_starts, alert_on_slow_runs, crash_dead_runs
+from deployments.sandbox.processes import ROOT
+from flows.runtime.job import job
+from wishcraft.errors import QueryRefused, RunStopped
+
+pytestmark = [
+    pytest.mark.usefixtures("prefect_server", "demo", "worker_environment"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
+]
+AUTOMATIONS = (
+    *crash_dead_runs(),
+    alert_on_late_starts(lambda _: DoNothing()),
+    alert_on_slow_runs("ask", timedelta(minutes=5), lambda _: DoNothing()),
+)
+"""Those that wait for the end of a run."""
+
+
+@job("ending")
+async def ending(kind: str) -> State[Any]:
+    """A job that ends as `kind` says."""
+    match kind:
+        case "refused":
+            raise QueryRefused("there is no such shop")
+        case "stopped":
+            raise RunStopped
+        case "error":
+            raise ValueError("a bug")
+        case "timeout":
+            await asyncio.Event().wait()
+    return {"completed": Completed, "failed": Failed, "cancelled": Cancelled}[kind](message="done")
+
+
+def assert_known(name: str) -> None:
+    """Every automation that waits for the end of a run knows a state of this name."""
+    for automation in AUTOMATIONS:
+        assert f"prefect.flow-run.{name}" in automation.trigger.expect, automation.name  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("completed", "Completed"),
+        ("failed", "Failed"),
+        ("error", "Failed"),
+        ("timeout", "TimedOut"),
+        ("cancelled", "Cancelled"),
+        ("stopped", "Cancelled"),
+        ("refused", "Refused"),
+    ],
+)
+async def test_end_of_a_run_is_known_to_the_automations(kind: str, name: str) -> None:
+    state = await ending.with_options(timeout_seconds=0.2 if kind == "timeout" else 60)(kind, return_state=True)
+    assert state.is_final()
+    assert state.name == name
+    assert_known(name)
+
+
+async def test_crash_of_a_run_is_known_to_the_automations() -> None:
+    state = await exception_to_crashed_state(asyncio.CancelledError())
+    assert state.name
+    assert_known(state.name)
+
+
+def test_every_state_that_flows_name_is_known_to_the_automations() -> None:
+    sources = [path.read_text() for folder in ("flows", "tasks") for path in (ROOT / folder).rglob("*.py")]
+    named = {
+        name for source in sources for name in re.findall(r"\b(?:Cancelled|Completed|Failed)\(name=\"(\w+)\"", source)
+    }
+    assert named == {"Refused"}
+    for name in named:
+        assert_known(name)

@@ -1,0 +1,110 @@
+"""The permit to answer from Redis: PostgreSQL has said, less than a second ago, which invalidations are pending.
+
+A writer that cannot invalidate announces it in PostgreSQL, in a transaction of its own, and waits until every permit
+from before has expired. Only then it commits. So no process needs to be told, and none can miss it.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from enum import Enum, auto
+from math import inf
+from typing import Final
+
+PERMIT_SECONDS: Final = 1.0
+"""How long a permit is valid, from the moment at which PostgreSQL was asked."""
+RENEW_SECONDS: Final = 0.2
+"""The pause between two renewals."""
+ANSWER_SECONDS: Final = 1.0
+"""How long a reader without a permit waits for PostgreSQL's answer."""
+_log: Final = logging.getLogger(__name__)
+
+Pending = frozenset[tuple[int, str]]
+"""Shop ids and slugs of registries whose entries in Redis may be outdated."""
+
+
+class Trust(Enum):
+    """Whether an entry in Redis may be used."""
+
+    CURRENT = auto()
+    """No invalidation is pending: the entry has the last acknowledged change."""
+    PENDING = auto()
+    """An invalidation is pending, so the entry may be outdated."""
+    SILENT = auto()
+    """PostgreSQL does not answer. None was pending when it last did."""
+    EXPIRED = auto()
+    """There is no permit, and whether PostgreSQL answers is not known."""
+
+
+class ReadPermit:
+    """The permit of one process, used on one event loop."""
+
+    def __init__(
+        self, find_pending: Callable[[], Awaitable[Pending | None]], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """No permit yet.
+
+        Args:
+            find_pending: Asks PostgreSQL for all pending invalidations; None if they are too many to be listed.
+            clock: Seconds that grow steadily, also while the process is stopped.
+        """
+        self._find_pending = find_pending
+        self._clock = clock
+        self._valid_until = -inf
+        self._pending: Pending | None = frozenset()
+        self._is_silent = False
+        self._renewal: asyncio.Task[None] | None = None
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether any invalidation was pending at the last answer."""
+        return self._pending is None or bool(self._pending)
+
+    def trust(self, shop_id: int, slug: str) -> Trust:
+        """Whether this registry's entry in Redis may be used now."""
+        if self._clock() >= self._valid_until and not self._is_silent:
+            return Trust.EXPIRED
+        if self._pending is None or (shop_id, slug) in self._pending:
+            return Trust.PENDING
+        return Trust.SILENT if self._clock() >= self._valid_until else Trust.CURRENT
+
+    def renew_from(self, asked_at: float, pending: Pending | None) -> None:
+        """Take over an answer of PostgreSQL to a question that was sent at `asked_at` on the clock."""
+        if asked_at + PERMIT_SECONDS > self._valid_until:  # not an answer that was overtaken by a later one
+            self._valid_until, self._pending = asked_at + PERMIT_SECONDS, pending
+        self._is_silent = False
+
+    def note_silence(self) -> None:
+        """PostgreSQL did not answer: the permit ends in its own time, and readers no longer wait for the next one."""
+        if not self._is_silent:
+            _log.warning("PostgreSQL does not answer: registries are served from Redis, and marked as stale")
+        self._is_silent = True
+
+    async def renew(self) -> None:
+        """Ask PostgreSQL, for at most `ANSWER_SECONDS`; concurrent callers share one question.
+
+        A question that hangs is not cancelled, which could take as long: it is joined by the next call.
+        """
+        if self._renewal is None:
+            self._renewal = asyncio.create_task(self._renew(), context=Context())
+        done, _ = await asyncio.wait({self._renewal}, timeout=ANSWER_SECONDS)
+        if not done:
+            self.note_silence()
+
+    async def stop(self) -> None:
+        """Cancel a question that is under way."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.wait({self._renewal})
+
+    async def _renew(self) -> None:
+        asked_at = self._clock()
+        try:
+            self.renew_from(asked_at, await self._find_pending())
+        except Exception:  # noqa: BLE001  any failure means that the pending invalidations are not known
+            _log.debug("Pending invalidations could not be read", exc_info=True)
+            self.note_silence()
+        finally:
+            self._renewal = None

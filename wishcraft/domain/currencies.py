@@ -1,0 +1,20 @@
+"""The decimals of currencies, and the amounts that can be stored."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Final
+
+USUAL_DECIMALS: Final = 2
+UNUSUAL_DECIMALS: Final[Mapping[str, int]] = {
+    **dict.fromkeys((
+        "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF",
+        "XPF",
+    ), 0),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+    **dict.fromkeys(("CLF", "UYW"), 4),
+}  # fmt: skip
+"""The currencies whose amounts do not have two decimals (ISO 4217, list one)."""
+SCALE: Final = 10_000
+"""Amounts are stored, and computed with, in ten-thousandths: the finest minor unit that ISO 4217 has."""
+MAX_AMOUNT: Final = Decimal("99999999999.9999")
+"""The greatest amount that a column of money, `Numeric(15, 4)`, holds."""

@@ -22,6 +22,11 @@ from wishcraft.settings import JobSettings, TimeSettings, time_zone
 
 POOL: Final = "wishcraft"
 QUEUES: Final = ("critical", "default", "bulk")  # in descending priority
+JOB_TEMPLATE: Final = {
+    "job_configuration": {"stream_output": True},
+    "variables": {"type": "object", "properties": {}, "additionalProperties": False},
+}
+"""The pool's template: a run may set no command, environment variable or folder of its process."""
 SERVER_SECONDS: Final = 180.0
 _ROOT: Final = Path(__file__).resolve().parents[1]
 
@@ -34,8 +39,7 @@ async def prepare() -> None:
     """
     async with get_client() as client:
         await _wait_for_server(client)
-        template = ProcessWorker.get_default_base_job_template()
-        pool = WorkPoolCreate(name=POOL, type=ProcessWorker.type, base_job_template=template)
+        pool = WorkPoolCreate(name=POOL, type=ProcessWorker.type, base_job_template=JOB_TEMPLATE)
         await client.create_work_pool(pool, overwrite=True)
         for priority, name in enumerate(QUEUES, start=1):
             await _prepare_queue(client, name, priority)

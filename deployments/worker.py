@@ -18,11 +18,13 @@ from uuid import UUID
 
 import httpx
 import psutil
+from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskStatus
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelled, Running
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
+from deployments.flow_run_process import FlowRunConfiguration
 from deployments.prefect_setup import POOL
 from tasks.runtime.progress import STOPPING
 from wishcraft.errors import ConfigurationError
@@ -49,7 +51,9 @@ _log: Final = logging.getLogger("prefect.deployments.worker")
 
 
 class DrainingWorker(ProcessWorker):
-    """A process worker that can stop its runs at their next batch."""
+    """A process worker that can stop its runs at their next batch, and takes no command from Prefect's database."""
+
+    job_configuration = FlowRunConfiguration
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -71,9 +75,10 @@ class DrainingWorker(ProcessWorker):
         task_status: TaskStatus[int] | None = None,
     ) -> ProcessWorkerResult:
         """Run the flow in a process and wait until it exits."""
+        assert isinstance(configuration, FlowRunConfiguration)  # noqa: S101  the class's own configuration
         self._active_runs.add(flow_run.id)
         try:
-            return await super().run(flow_run, configuration, task_status)
+            return await configuration.execute(flow_run, task_status or TASK_STATUS_IGNORED)
         finally:
             self._active_runs.discard(flow_run.id)
 

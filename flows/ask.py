@@ -22,10 +22,10 @@ async def ask(
 
     It runs as a role that can read only these views; they hold no personal data. The result has a plot if the first
     column has days or unique texts and a later column has numbers. The table shows 1,000 rows and shortens long texts;
-    a file has everything. A result has at most 50 MB.
+    a file has everything. A result has at most 50 MB, and a row 5 MB.
 
     Args:
-        question: One SELECT in PostgreSQL's SQL.
+        question: One SELECT in PostgreSQL's SQL. Prefect stores it as written: no names and addresses, please.
         rows: Maximum number of rows in the result.
         seconds: Time limit of the query.
         file: Also write a file to EXPORT_FOLDER: html has the page, other formats the rows.

@@ -6,6 +6,7 @@ TEST_DATABASE_URL and TEST_REDIS_URL name servers to use instead; what the latte
 import gc
 import logging
 import os
+import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
@@ -19,7 +20,7 @@ import pytest
 import sentry_sdk
 from fastapi import FastAPI
 from psycopg import Connection
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Identifier, Literal
 from pydantic import SecretStr
 from redis.asyncio import Redis
 from sqlalchemy import event
@@ -27,7 +28,12 @@ from sqlalchemy import event
 from deployments.sandbox.environment import settings_environment
 from deployments.sandbox.mailbox.app import create_app as create_mailbox
 from deployments.sandbox.mailbox.messages import Mailbox
-from deployments.sandbox.postgres import create_analyst_login, postgres
+from deployments.sandbox.postgres import (
+    ANALYST_ROLE,
+    confine_analysts,
+    create_analyst_login,
+    postgres,
+)
 from deployments.sandbox.shopify.app import create_app as create_simulator
 from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options, Simulator
 from deployments.sandbox.valkey import valkey
@@ -70,6 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if "TEST_DATABASE_URL" not in os.environ:
         os.environ["TEST_DATABASE_URL"] = _servers.enter_context(postgres(folder, durable=False))
     os.environ["TEST_REPLICA_URL"] = create_analyst_login(os.environ["TEST_DATABASE_URL"], "")
+    os.environ["TEST_APPLICATION_URL"] = create_application_login(os.environ["TEST_DATABASE_URL"])
     if "TEST_REDIS_URL" not in os.environ:
         os.environ["TEST_REDIS_URL"] = _servers.enter_context(valkey(folder, durable=False))
 
@@ -92,17 +99,40 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"The order of the tests: --randomly-seed={seed}")
 
 
+def create_application_login(server_url: str) -> str:
+    """Create the application's role, which is no superuser, as in containers and on managed servers; its URL."""
+    role, password = "wishcraft_tested", secrets.token_urlsafe(24)
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).fetchone() is None:
+            connection.execute(SQL("CREATE ROLE {} LOGIN").format(Identifier(role)))
+        connection.execute(SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(role), Literal(password)))
+        connection.execute(SQL("GRANT {} TO {}").format(Identifier(ANALYST_ROLE), Identifier(role)))
+        # The tests alone restore rows without a check of their keys.
+        connection.execute(SQL("GRANT SET ON PARAMETER session_replication_role TO {}").format(Identifier(role)))
+    server = urlsplit(server_url)
+    return server._replace(netloc=f"{role}:{password}@{server.hostname}:{server.port}").geturl()
+
+
 @pytest.fixture(scope="session")
-def database_url() -> Iterator[str]:
-    """This worker's own database with the current schema; tests are to roll back or clean up what they write."""
+def administrator_url() -> Iterator[str]:
+    """This worker's own database with the administrator's scripts applied, as a superuser."""
     server = os.environ["TEST_DATABASE_URL"]
     name = f"wishcraft_test_{WORKER}_{os.getpid()}"
     url = urlsplit(server)._replace(path=f"/{name}").geturl()
+    owner = str(urlsplit(os.environ["TEST_APPLICATION_URL"]).username)
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
-        upgrade(url)
+        connection.execute(SQL("CREATE DATABASE {} OWNER {}").format(Identifier(name), Identifier(owner)))
+        confine_analysts(url)
         yield url
         connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def database_url(administrator_url: str) -> str:
+    """The same as the application, with the current schema; tests are to roll back or clean up what they write."""
+    url = urlsplit(os.environ["TEST_APPLICATION_URL"])._replace(path=urlsplit(administrator_url).path).geturl()
+    upgrade(url)
+    return url
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 -- Run once by PostgreSQL's image, when its volume is empty: a role and a database each for WishCraft and Prefect,
--- without access to the other's, and a read-only role for analysts; the migrations grant its views.
+-- without access to the other's, and a read-only role for analysts, which analysts.sql confines; the migrations grant
+-- its views.
 \set wishcraft `cat /run/secrets/database_password_wishcraft`
 \set analyst `cat /run/secrets/database_password_analyst`
 \set prefect `cat /run/secrets/database_password_prefect`
@@ -17,3 +18,4 @@ REVOKE ALL ON DATABASE prefect FROM PUBLIC;
 
 \connect wishcraft
 CREATE EXTENSION pg_stat_statements;
+\i /wishcraft/analysts.sql

@@ -60,14 +60,15 @@ def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores:
     """All environment variables of a child process.
 
     PREFECT_* variables of the calling shell are dropped, because they name another server. Only
-    PREFECT_API_AUTH_STRING is kept: it is the password of the stack's own server.
+    PREFECT_API_AUTH_STRING is kept: it replaces the generated password of the stack's own server.
     """
+    password = prefect_password(workspace, os.environ)
+    prefect = f"http://127.0.0.1:{ports.prefect}"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     return (
         inherited
         | workspace.secrets()
         | PREFECT
-        | prefect_password(os.environ)
         | ({"DATABASE_REPLICA_URL": stores.replica_url} if stores.replica_url else {})
         | {
             STACK_ID_VARIABLE: stack_id,
@@ -80,11 +81,14 @@ def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores:
             "LOG_FORMAT": os.environ.get("LOG_FORMAT", "text"),  # read by people, although in a file
             "DRAIN_SECONDS": "0",  # no load balancer in front
             "OPS_EMAIL": "ops@wishcraft.example",
-            "PREFECT_API_URL": f"http://127.0.0.1:{ports.prefect}/api",
+            "PREFECT_API_AUTH_STRING": password,
+            "PREFECT_API_URL": f"{prefect}/api",
             "PREFECT_HOME": str(workspace.folder / "prefect"),
             "PREFECT_PROFILES_PATH": str(workspace.folder / "prefect" / "profiles.toml"),
+            "PREFECT_SERVER_API_AUTH_STRING": password,
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": prefect,
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": prefect_database(stores.database_url, os.environ),
-            "PREFECT_UI_URL": f"http://127.0.0.1:{ports.prefect}",
+            "PREFECT_UI_URL": prefect,
             "PUBLIC_URL": f"http://127.0.0.1:{ports.api}",
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
@@ -96,10 +100,9 @@ def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores:
     )
 
 
-def prefect_password(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables by which the server requires `user:password` and clients send it; empty without a password."""
-    password = environment.get("PREFECT_API_AUTH_STRING")
-    return {"PREFECT_API_AUTH_STRING": password, "PREFECT_SERVER_API_AUTH_STRING": password} if password else {}
+def prefect_password(workspace: Workspace, environment: Mapping[str, str]) -> str:
+    """The login of the stack's Prefect as `user:password`: PREFECT_API_AUTH_STRING, or the generated one."""
+    return environment.get("PREFECT_API_AUTH_STRING") or workspace.prefect_password()
 
 
 def prefect_database(database_url: str, environment: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import psutil
 
 from deployments.local import services
-from deployments.local.environment import Stores, child_environment, create_databases
+from deployments.local.environment import Stores, child_environment, create_databases, prefect_password
 from deployments.local.make_signals import watch_make
 from deployments.local.orphans import belongs_to, terminate
 from deployments.local.prefect_api import PrefectApi, PrefectUnavailable
@@ -17,7 +17,7 @@ from deployments.local.stack_info import describe, read_stack_info
 from deployments.local.supervisor import Service, Supervisor, wait_until
 from deployments.local.terminal import Terminal
 from deployments.local.workspace import Workspace, write_private_json
-from deployments.sandbox.postgres import create_analyst_login, enable_query_statistics
+from deployments.sandbox.postgres import confine_analysts, create_analyst_login, enable_query_statistics
 
 _FIRST_RUN_SECONDS: Final = 120.0
 _FIRST_RUNS_AT_ONCE: Final = 2  # each run is a process that imports Prefect
@@ -35,7 +35,7 @@ class Stack:
         self._terminal = terminal
         self._environment: dict[str, str] = {}
         self._stopping = False
-        password = os.environ.get("PREFECT_API_AUTH_STRING")
+        password = prefect_password(workspace, os.environ)
         self._prefect = PrefectApi(f"http://127.0.0.1:{ports.prefect}/api", password)
         self._supervisor = Supervisor(terminal, workspace.logs, self._update_stack_info)
 
@@ -68,7 +68,10 @@ class Stack:
     async def _supervise(self) -> None:
         self._supervisor.enable_restarts()
         self._update_stack_info(ready=True)
-        self._terminal.show(describe(read_stack_info(self._workspace, self._environment)))
+        login = (
+            "PREFECT_API_AUTH_STRING" if os.environ.get("PREFECT_API_AUTH_STRING") else ".wishcraft/prefect_password"
+        )
+        self._terminal.show(describe(read_stack_info(self._workspace, self._environment), login))
         await asyncio.Event().wait()
 
     async def _start_stores(self) -> Stores:
@@ -90,6 +93,7 @@ class Stack:
         database_url = server_url.removesuffix("/postgres") + "/wishcraft"
         await asyncio.to_thread(enable_query_statistics, database_url)
         replica_url = await asyncio.to_thread(create_analyst_login, server_url, "wishcraft")
+        await asyncio.to_thread(confine_analysts, database_url)
         return Stores(database_url, replica_url, redis_url)
 
     async def _start_application(self) -> None:

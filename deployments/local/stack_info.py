@@ -14,7 +14,7 @@ def read_stack_info(workspace: Workspace, environment: Mapping[str, str]) -> dic
         "api": f"http://127.0.0.1:{environment['API_PORT']}",
         "prefect_ui": environment["PREFECT_UI_URL"],
         "prefect_api": environment["PREFECT_API_URL"],
-        "prefect_password": environment.get("PREFECT_API_AUTH_STRING"),
+        "prefect_password": environment["PREFECT_API_AUTH_STRING"],
         "shopify": environment["SHOPIFY_ORIGIN"].removesuffix("/{shop}"),
         "mailbox": environment["MAILBOX_URL"],
         "database_url": environment["DATABASE_URL"],
@@ -25,13 +25,12 @@ def read_stack_info(workspace: Workspace, environment: Mapping[str, str]) -> dic
     }
 
 
-def describe(info: Mapping[str, Any]) -> str:
-    """The text for the terminal, with an example request."""
-    password = info["prefect_password"]
+def describe(info: Mapping[str, Any], login: str) -> str:
+    """The text for the terminal, with an example request; `login` names what holds the login of Prefect."""
     lines = [
         "",
         "WishCraft is ready.",
-        f"  Prefect UI   {info['prefect_ui']}" + ("  (login: PREFECT_API_AUTH_STRING)" if password else ""),
+        f"  Prefect UI   {info['prefect_ui']}  (log in once with the text of {login})",
         f"  API          {info['api']}",
         f"  API docs     {info['api']}/api/docs/ui",
         f"  Shopify      {info['shopify']}  (simulated)",

@@ -14,6 +14,7 @@ from typing import Any, Final
 from cryptography.fernet import Fernet
 
 from deployments.sandbox.processes import writable_folder
+from deployments.sandbox.secret_files import read_or_create_secret
 from wishcraft.errors import ConfigurationError
 
 _SURVIVES_RESET: Final = ("lock", "admin_*.json.gz")  # the latter is Shopify's public schema, slow to download
@@ -39,6 +40,11 @@ class Workspace:
     def temporary(self) -> Path:
         """Folder of temporary files. Each start empties it, because killed flow runs leave files behind."""
         return self.folder / "tmp"
+
+    @property
+    def prefect_password_file(self) -> Path:
+        """File with the login of Prefect's UI and API, as `user:password`."""
+        return self.folder / "prefect_password"
 
     @contextmanager
     def locked(self, stack_id: str) -> Iterator[str]:
@@ -78,6 +84,10 @@ class Workspace:
             write_private_json(file, new)
         stored: dict[str, str] = json.loads(file.read_text())
         return stored
+
+    def prefect_password(self) -> str:
+        """The login of Prefect's UI and API, as `user:password`: generated once and kept."""
+        return read_or_create_secret(self.prefect_password_file, prefix="ops:")
 
     def delete_data(self) -> None:
         """Delete all files except the lock, which the caller holds, and copies of Shopify's schema."""

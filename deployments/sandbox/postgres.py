@@ -20,7 +20,8 @@ import psutil
 import psycopg
 from psycopg.sql import SQL, Identifier, Literal
 
-from deployments.sandbox.processes import Program, Server, choose_port, running, writable_folder
+from deployments.sandbox.processes import ROOT, Program, Server, choose_port, running, writable_folder
+from deployments.sandbox.secret_files import read_or_create_secret
 from wishcraft.errors import ConfigurationError
 
 MAJOR_VERSION: Final = "18"
@@ -31,8 +32,11 @@ _SETTINGS: Final = (
     "unix_socket_directories=",
     "max_connections=200",
     "log_checkpoints=off",
+    "log_error_verbosity=terse",  # the details of an error quote rows, with names and addresses
+    "log_min_error_statement=panic",
     "shared_preload_libraries=pg_stat_statements",
 )
+_ANALYSTS_SCRIPT: Final = ROOT / "deployments/container/analysts.sql"
 _NON_DURABLE: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
@@ -48,7 +52,7 @@ def prepare_postgres(folder: Path, *, port: int | None = None, durable: bool = T
     """
     data = folder / "postgres"
     with writable_folder(folder):
-        password = _password(folder / "postgres.password")
+        password = read_or_create_secret(folder / "postgres.password")
         port = choose_port("PostgreSQL", port, folder / "postgres.port")
         _create_data(data, folder / "postgres.password")
         _check_data(data)
@@ -81,6 +85,12 @@ def enable_query_statistics(url: str) -> None:
     """Create pg_stat_statements in the database; `weekly-report` reads it."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+
+
+def confine_analysts(url: str) -> None:
+    """Take from the analysts' role what has a side effect in this database; `url` is a superuser's."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(_ANALYSTS_SCRIPT.read_bytes())
 
 
 def create_analyst_login(server_url: str, database: str) -> str:
@@ -127,13 +137,6 @@ def _unprivileged(argv: tuple[str, ...], data: Path) -> tuple[str, ...]:
         "--pdeathsig=INT",
         *argv,
     )
-
-
-def _password(file: Path) -> str:
-    if not file.exists():
-        with open(file, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as new:
-            new.write(secrets.token_urlsafe(24))
-    return file.read_text()
 
 
 def _create_data(data: Path, password_file: Path) -> None:

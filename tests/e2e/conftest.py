@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from deployments.sandbox.processes import ROOT, free_port
 from tests.support.optional import skip_or_fail
@@ -52,14 +52,35 @@ def stack() -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def page() -> Iterator[Page]:
-    """A page of headless Chromium."""
+def browser() -> Iterator[Browser]:
+    """Headless Chromium."""
     if CHROMIUM is None:
         skip_or_fail("chromium", "Chromium is not installed: install the package chromium")
+    expect.set_options(timeout=30_000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(60_000)
-        expect.set_options(timeout=30_000)
-        yield page
+        yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def page(browser: Browser, stack: dict[str, Any]) -> Page:
+    """A page that is logged in to the Prefect UI; its own requests send the password, too."""
+    user, _, password = stack["prefect_password"].partition(":")
+    page = new_page(browser, http_credentials={"username": user, "password": password, "send": "always"})
+    log_in(page, stack)
+    return page
+
+
+def new_page(browser: Browser, **options: Any) -> Page:
+    page = browser.new_page(viewport={"width": 1400, "height": 1000}, **options)
+    page.set_default_timeout(60_000)
+    return page
+
+
+def log_in(page: Page, stack: dict[str, Any]) -> None:
+    """Log in to the Prefect UI, which remembers it."""
+    page.goto(f"{stack['prefect_ui']}/deployments")
+    page.get_by_placeholder("admin:pass").fill(stack["prefect_password"])
+    page.get_by_role("button", name="Login").click()
+    expect(page.get_by_placeholder("Search deployments")).to_be_visible()

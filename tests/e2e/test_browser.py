@@ -4,7 +4,9 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
+
+from tests.e2e.conftest import log_in, new_page
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]  # the first test may have to start the stack
 RUN_MILLISECONDS = 90_000
@@ -14,6 +16,19 @@ def open_deployment(page: Page, stack: dict[str, Any], name: str) -> None:
     page.goto(f"{stack['prefect_ui']}/deployments")  # ten to a page
     page.get_by_placeholder("Search deployments").fill(name)
     page.get_by_role("link", name=name).first.click()
+
+
+def test_prefect_ui_asks_once_for_the_password(browser: Browser, stack: dict[str, Any]) -> None:
+    page = new_page(browser)
+    page.goto(f"{stack['prefect_ui']}/deployments")
+    page.get_by_placeholder("admin:pass").fill("ops:guessed")
+    page.get_by_role("button", name="Login").click()
+    expect(page.get_by_text("Authentication failed").first).to_be_visible()
+    expect(page.get_by_role("link", name="cache-warm")).to_have_count(0)
+    log_in(page, stack)
+    page.reload()
+    expect(page.get_by_role("link", name="cache-warm").first).to_be_visible()
+    page.context.close()
 
 
 def test_prefect_ui_shows_deployments_and_their_next_run(page: Page, stack: dict[str, Any]) -> None:

@@ -107,7 +107,7 @@ def environment(
     program = services.prefect(environment, port, PrefectApi(api)).program
     with running(program, lambda: responds(f"{api}/health"), folder / "server.log", timeout=WAIT_SECONDS):
         command = [sys.executable, "-c", SETUP_TWICE]
-        subprocess.run(command, check=True, env=environment, cwd=ROOT, timeout=WAIT_SECONDS, capture_output=True)  # noqa: S603  the text above
+        subprocess.run(command, check=True, env=environment, cwd=ROOT, timeout=WAIT_SECONDS)  # noqa: S603  the text above
         with authenticated_client(environment) as http:  # no scheduled runs, so that workers take only the tests' runs
             for deployment in post(http, "/deployments/filter", {}):
                 http.patch(f"/deployments/{deployment['id']}", json={"paused": True}).raise_for_status()

@@ -52,3 +52,17 @@ async def test_worker_and_runs_log_json_lines_with_the_run_id(
     assert any("Summary" in line["message"] for line in lines)
     shown = [each["message"] for each in post(http, "/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})]
     assert any("Summary" in message for message in shown)
+
+
+async def test_invalid_parameter_is_quoted_neither_in_the_log_nor_in_the_state(
+    http: httpx.Client, start_worker: Callable[..., Worker], slow_job: str
+) -> None:
+    worker = start_worker()
+    run = create_run(http, slow_job, batches="Chloe Laurent", seconds={"note": "12 Rue des Fleurs"})
+    await wait_for(lambda: read_state(http, run)["type"] in {"FAILED", "CRASHED"})
+    assert worker.stop() == 0
+    shown = post(http, "/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})
+    state = json.dumps(read_state(http, run))
+    assert "batches: Input should be a valid integer" in state
+    for text in (worker.log.read_text(), json.dumps(shown), state):
+        assert not [word for word in ("Chloe", "Laurent", "Fleurs") if word in text]

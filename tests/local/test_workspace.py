@@ -97,27 +97,39 @@ def test_same_port_for_api_and_prefect_is_refused() -> None:
         Ports(api=8303, prefect=8303, shopify=1, mailbox=2, smtp=3)
 
 
-@pytest.mark.parametrize("password", ["", "ops:pass:word"])
-def test_children_inherit_no_prefect_variable_but_the_password(
-    password: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PREFECT_API_AUTH_STRING", password)
-    environment = child_environment(
-        Workspace(tmp_path), "stack-id", Ports(1, 2, 3, 4, 5), Stores("postgresql://db/w", None, "")
-    )
-    server, client = environment.get("PREFECT_SERVER_API_AUTH_STRING"), environment.get("PREFECT_API_AUTH_STRING")
-    assert (server, client) == ((password, password) if password else (None, None))
-
-
-def test_description_mentions_the_prefect_password_but_does_not_contain_it(
+def test_prefect_requires_a_password_that_is_generated_once_in_a_private_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PREFECT_API_AUTH_STRING", raising=False)
+    user, _, password = environment_of(tmp_path)["PREFECT_API_AUTH_STRING"].partition(":")
+    assert user == "ops"
+    assert len(password) == 32
+    assert environment_of(tmp_path)["PREFECT_SERVER_API_AUTH_STRING"] == f"ops:{password}"
+    assert (tmp_path / "prefect_password").read_text() == f"ops:{password}"
+    assert (tmp_path / "prefect_password").stat().st_mode & 0o777 == 0o600
+
+
+def test_password_in_the_environment_replaces_the_generated_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "ops:pass:word")
+    environment = environment_of(tmp_path)
+    assert environment["PREFECT_SERVER_API_AUTH_STRING"] == environment["PREFECT_API_AUTH_STRING"] == "ops:pass:word"
+    assert not (tmp_path / "prefect_password").exists()
+
+
+def test_only_the_ui_of_the_stack_may_call_its_prefect_server(tmp_path: Path) -> None:
+    environment = environment_of(tmp_path)
+    assert environment["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == environment["PREFECT_UI_URL"] == "http://127.0.0.1:2"
+
+
+def test_description_says_where_the_prefect_login_is_but_does_not_contain_it(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
+    text = describe(read_stack_info(workspace, environment_of(tmp_path)), ".wishcraft/prefect_password")
+    assert "log in once with the text of .wishcraft/prefect_password" in text
+    assert workspace.prefect_password() not in text
+
+
+def environment_of(folder: Path) -> dict[str, str]:
     stores = Stores("postgresql://db/w", "postgresql://analyst@db/w", "redis://r")
-    environment = child_environment(workspace, "stack-id", Ports(1, 2, 3, 4, 5), stores)
-    without_password = read_stack_info(workspace, environment)
-    with_password = read_stack_info(workspace, environment | {"PREFECT_API_AUTH_STRING": "ops:secret"})
-    assert "login: PREFECT_API_AUTH_STRING" not in describe(without_password)
-    assert "login: PREFECT_API_AUTH_STRING" in describe(with_password)
-    assert "secret" not in describe(with_password)
+    return child_environment(Workspace(folder), "stack-id", Ports(1, 2, 3, 4, 5), stores)

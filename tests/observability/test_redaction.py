@@ -118,6 +118,10 @@ def test_harmless_texts_are_kept(text: str) -> None:
             "duplicate key value\nDETAIL: [redacted]\n[SQL: INSERT INTO reminders]",
         ),
         ("access code was sunflower", "access code was [redacted]"),
+        (
+            "Parameter validation failed for flow 'ask': [{'input': 'Emma'}]\nParameters: {'question': 'Emma'}",
+            "Parameter validation failed for flow 'ask': [redacted]",
+        ),
     ],
 )  # fmt: skip
 def test_text_around_a_secret_is_kept(text: str, clean: str) -> None:

@@ -45,6 +45,20 @@ def test_postgres_restarts_after_a_kill(tmp_path: Path) -> None:
         pass
 
 
+def test_postgres_log_has_no_row_and_no_statement_of_an_error(tmp_path: Path) -> None:
+    with postgres(tmp_path, durable=False) as url, psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE people (email text PRIMARY KEY, street text NOT NULL)")
+        connection.execute("INSERT INTO people VALUES ('chloe@example.com', 'Rue des Fleurs')")
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            connection.execute("INSERT INTO people VALUES ('chloe@example.com', 'Rue des Fleurs')")
+        with pytest.raises(psycopg.errors.NotNullViolation):
+            connection.execute("INSERT INTO people VALUES ('laurent@example.com', NULL)")
+    log = (tmp_path / "postgres.log").read_text()
+    assert "violates unique constraint" in log
+    assert "violates not-null constraint" in log
+    assert not [word for word in ("chloe", "laurent", "Fleurs", "DETAIL", "STATEMENT") if word in log]
+
+
 def test_lock_file_with_the_pid_of_another_program_does_not_prevent_a_start(tmp_path: Path) -> None:
     with postgres(tmp_path, durable=False):
         pass

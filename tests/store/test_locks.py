@@ -8,9 +8,11 @@ from wishcraft.store import locks
 from wishcraft.store.engine import Database
 
 WAITING = """
-SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND strpos(query, 'INSERT INTO locks') > 0 AND pid NOT IN (SELECT pid FROM locks)
+    AND pid <> pg_backend_pid()
 """
+CONTENDERS = 6
 HOLDER = """
 import asyncio, sys
 from wishcraft.store import locks
@@ -91,6 +93,39 @@ async def test_a_killed_process_releases_its_lock_at_once(resources: Resources) 
     await process.wait()
     async with asyncio.timeout(10), locks.acquire(resources.db, "sync", 1):
         assert process.returncode
+
+
+async def test_a_holder_has_no_open_transaction(resources: Resources) -> None:
+    states = """SELECT array_agg(a.state || ' ' || (a.backend_xid IS NULL) || ' ' || (a.backend_xmin IS NULL))
+                FROM pg_stat_activity a JOIN locks USING (pid)"""
+    async with locks.acquire(resources.db, "sync", 1), resources.db.engine.connect() as connection:
+        assert (await connection.exec_driver_sql(states)).scalar_one() == ["idle true true"]
+
+
+async def test_one_of_many_contenders_gets_the_lock_of_a_dead_holder(resources: Resources) -> None:
+    dead = "INSERT INTO locks VALUES ('sync:1', pg_backend_pid(), now() - interval '1 day')"  # a reused process id
+    async with resources.db.engine.begin() as connection:
+        await connection.exec_driver_sql(dead)
+        await connection.commit()
+        contended = asyncio.Event()
+        taken: list[bool] = []
+
+        async def contend() -> None:
+            async with locks.try_acquire(resources.db, "sync", 1) as acquired:
+                taken.append(acquired)
+                if len(taken) == CONTENDERS:
+                    contended.set()
+                await contended.wait()
+
+        await asyncio.gather(*(contend() for _ in range(CONTENDERS)))
+    assert sorted(taken) == [False] * (CONTENDERS - 1) + [True]
+
+
+async def test_locks_leave_no_rows(resources: Resources) -> None:
+    async with locks.acquire(resources.db, "sync", 1), locks.try_acquire(resources.db, "sync", 1):
+        pass
+    async with resources.db.engine.connect() as connection:
+        assert (await connection.exec_driver_sql("SELECT count(*) FROM locks")).scalar_one() == 0
 
 
 async def _until_a_process_waits(db: Database) -> None:

@@ -1,4 +1,9 @@
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -35,6 +40,25 @@ def test_a_migration_fails_on_a_lock_timeout_instead_of_blocking_readers(setting
         blocker.execute("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(OperationalError, match="lock timeout"):
             migrations.upgrade(settings.database_url)
+
+
+def test_two_first_upgrades_at_once_wait_for_each_other(settings: Settings, administrator_url: str) -> None:
+    name = f"upgraded_{os.getpid()}"
+    url = urlsplit(settings.database_url)._replace(path=f"/{name}").geturl()
+    with psycopg.connect(administrator_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} OWNER {urlsplit(url).username}")
+        try:
+            with ThreadPoolExecutor(2) as threads:
+                for done in [threads.submit(upgrade_in_a_process, url) for _ in range(2)]:
+                    done.result()
+            migrations.check(url)
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def upgrade_in_a_process(url: str) -> None:
+    command = [sys.executable, "-c", "import sys; from wishcraft import migrations; migrations.upgrade(sys.argv[1])"]
+    subprocess.run([*command, url], check=True)  # noqa: S603  ours
 
 
 def plain(settings: Settings) -> str:

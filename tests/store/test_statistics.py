@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 from psycopg import Connection
 from sqlalchemy import text
@@ -11,7 +12,6 @@ from deployments.sandbox import postgres as sandbox
 from deployments.sandbox.postgres import enable_query_statistics, postgres
 from wishcraft.reports.sections import storage
 from wishcraft.resources import Resources
-from wishcraft.settings import Settings
 from wishcraft.store import statistics
 from wishcraft.store.engine import Database
 from wishcraft.store.statistics import TableUse
@@ -76,11 +76,11 @@ async def test_table_statistics_have_rows_sizes_and_sequential_scans(resources: 
     assert (before.dead, after.dead) == (0, 1000)
 
 
-async def test_slow_queries_are_listed_without_their_values(settings: Settings, resources: Resources) -> None:
+async def test_slow_queries_are_listed_without_their_values(administrator_url: str, resources: Resources) -> None:
     marker = f"slow_{uuid4().hex}"  # the server also has the statistics of other tests and of its own start
     async with resources.db.repeatable_read() as session:
         assert await statistics.find_slow_queries(session, 10) is None
-    enable_query_statistics(settings.database_url.replace("+psycopg", ""))
+    enable_query_statistics(administrator_url)
     try:
         async with resources.db.transaction() as session:
             await session.execute(text(f"SELECT pg_sleep(0.2) AS {marker}, 'Chloe Laurent' AS name"))
@@ -92,8 +92,8 @@ async def test_slow_queries_are_listed_without_their_values(settings: Settings, 
         assert slow.mean_ms >= 200
         assert "Chloe" not in slow.text
     finally:
-        async with resources.db.transaction() as session:
-            await session.execute(text("DROP EXTENSION pg_stat_statements"))
+        with psycopg.connect(administrator_url, autocommit=True) as administrator:
+            administrator.execute("DROP EXTENSION pg_stat_statements")
 
 
 async def test_an_extension_that_is_not_preloaded_yields_no_slow_queries(

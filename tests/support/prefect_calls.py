@@ -16,6 +16,10 @@ def post(http: httpx.Client, path: str, body: dict[str, Any]) -> Any:
     return http.post(path, json=body).raise_for_status().json()
 
 
+def patch(http: httpx.Client, path: str, body: dict[str, Any]) -> None:
+    http.patch(path, json=body).raise_for_status()
+
+
 def deployment_id(http: httpx.Client, name: str) -> str:
     return str(http.get(f"/deployments/name/{name}/{name}").raise_for_status().json()["id"])
 

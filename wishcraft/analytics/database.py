@@ -4,6 +4,7 @@ It has a pool of its own, a time limit for each statement, and no open transacti
 and do not hold back vacuum.
 """
 
+import re
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
@@ -13,15 +14,16 @@ import pandas as pd
 import psycopg
 import pyarrow as pa
 from psycopg import Connection, Cursor
+from psycopg.sql import SQL, Literal
 from sqlalchemy import create_engine
 
 from wishcraft.analytics.answer import make_frame, register_loaders
+from wishcraft.analytics.confinement import ROLE, require_confinement
 from wishcraft.analytics.question import parse_question
 from wishcraft.analytics.tables import TABLES, TableName, read_table
 from wishcraft.database_errors import translate_database_errors
 from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QueryRefused
 
-ROLE: Final = "wishcraft_analyst"
 STATEMENT_SECONDS: Final = 60
 _OPTIONS: Final = (
     f"-c role={ROLE} -c search_path=analytics -c default_transaction_read_only=on -c timezone=UTC"
@@ -40,11 +42,6 @@ ORDER BY registry_id
 _MAX_LISTED: Final = 10
 """Shops that an error message lists."""
 _MIGRATE: Final = f"bring the schema up to date, and use a login that is {ROLE} or a member of it"
-# A superuser or a member of another role could leave this role with SET ROLE within the query.
-_IS_CONFINED: Final = """
-SELECT session_user = %(role)s AND NOT rolsuper AND NOT EXISTS (SELECT FROM pg_auth_members WHERE member = oid)
-FROM pg_roles WHERE rolname = session_user
-"""
 
 
 class Shop(NamedTuple):
@@ -122,16 +119,14 @@ class AnalystsDatabase:
 
         Raises:
             ConfigurationError: The login could do more than read the views; the query is not run.
-            QueryRefused: It is not a SELECT, PostgreSQL refuses it, it takes longer than `seconds`, or its result is
-                larger than `MAX_MB`.
+            QueryRefused: It is not a SELECT, PostgreSQL refuses it, it takes longer than `seconds`, its result is
+                larger than `MAX_MB`, or one of its rows than `MAX_ROW_MB`.
             DatabaseUnavailable: PostgreSQL does not answer.
         """
-        with self._connection() as connection, connection.transaction():
-            if connection.execute(_IS_CONFINED, {"role": ROLE}).fetchone() != (True,):
-                raise ConfigurationError(
-                    f"queries run only as {ROLE}: set DATABASE_REPLICA_URL to a URL with that login"
-                )
-            connection.execute("SELECT set_config('statement_timeout', %s, true)", [f"{seconds}s"])
+        with self._connection(lasting=False) as connection, connection.transaction(force_rollback=True):
+            connection.execute("SET TRANSACTION READ ONLY")
+            require_confinement(connection)
+            connection.execute(SQL("SET LOCAL statement_timeout = {}").format(Literal(f"{seconds}s")))
             return _run_select(connection, sql, max_rows)
 
     def close(self) -> None:
@@ -139,11 +134,16 @@ class AnalystsDatabase:
         self._engine.dispose()
 
     @contextmanager
-    def _connection(self) -> Iterator[Connection[tuple[Any, ...]]]:
+    def _connection(self, *, lasting: bool = True) -> Iterator[Connection[tuple[Any, ...]]]:
+        """A connection of the pool; unless `lasting`, it is closed afterwards, with all that a query set or took."""
         try:
             with translate_database_errors(), self._engine.connect() as pooled:
                 connection: Connection[tuple[Any, ...]] = pooled.connection.driver_connection  # type: ignore[assignment]
-                yield connection
+                try:
+                    yield connection
+                finally:
+                    if not lasting:
+                        pooled.invalidate()
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable) as error:
             raise ConfigurationError(f"{error.diag.message_primary}: {_MIGRATE}") from error
         except DatabaseUnavailable as error:
@@ -154,9 +154,20 @@ class AnalystsDatabase:
 
 MAX_MB: Final = 50
 """Size of a query's result as text."""
+MAX_ROW_MB: Final = 5
+"""Size of one row, which PostgreSQL checks: the client has a row in memory before it can measure it."""
 VIEWS: Final = ("events", "items", "purchases", "registries", "reminders", "shops", "views")
-_BEFORE: Final = "SELECT * FROM (\n"
-_AFTER: Final = "\n) AS query LIMIT "
+_TOO_LARGE: Final = "a row is larger than"
+_BEFORE: Final = "SELECT * FROM (SELECT * FROM (\n"
+# The cast of the text fails, and only for a row that is too large. No quotes: a query may lack its closing one.
+_AFTER: Final = f"""
+) AS query LIMIT %s) AS query
+WHERE octet_length(ROW(query.*)::text) <= {MAX_ROW_MB * 1_000_000}
+    OR concat(%s::text, octet_length(ROW(query.*)::text))::boolean"""
+_EXPLAIN: Final = "EXPLAIN "
+_LITERAL: Final = re.compile(r"'((?:[^']|'')*)(?:'|\Z)|\$(\w*)\$(.*?)(?:\$\2\$|\Z)", re.DOTALL)
+_MAX_MESSAGE: Final = 300
+"""Characters of an error of PostgreSQL, which may quote a value of any length."""
 _NOT_THE_QUERYS: Final = ("08", "40", "53100", "53300", "55P03", "57P", "58")
 """The beginnings of the SQLSTATEs of errors that the server or others cause. Every other one is that of the query."""
 _HELP: Final[dict[type[psycopg.Error], str]] = {
@@ -167,20 +178,27 @@ _HELP: Final[dict[type[psycopg.Error], str]] = {
 
 
 def _run_select(connection: Connection[tuple[Any, ...]], sql: str, max_rows: int) -> pd.DataFrame:
-    # As a subquery it can only be one SELECT, and a query with a parameter can only be one statement.
     select = parse_question(sql)
-    query = f"{_BEFORE}{select.replace('%', '%%')}{_AFTER}%s"
+    escaped = select.replace("%", "%%")
+    query = f"{_BEFORE}{escaped}{_AFTER}"
     with connection.cursor() as cursor:
+        begin = _EXPLAIN
         try:
-            columns = cursor.execute(query, [0]).description or ()  # a stream without rows has no description
+            # A query that is complete by itself, as one prepared statement, cannot leave its subquery by parentheses.
+            cursor.execute(f"{_EXPLAIN}{escaped}", [], prepare=True)
+            begin = _BEFORE
+            # As a subquery it can only read. A stream without rows has no description.
+            columns = cursor.execute(query, [0, _TOO_LARGE]).description or ()
             register_loaders(cursor, [column.type_code for column in columns])
             rows = _fetch(cursor, query, max_rows + 1)
         except psycopg.errors.QueryCanceled:
             raise QueryRefused("the query took too long: select less, or raise the limit of seconds") from None
+        except (psycopg.errors.ConfigurationLimitExceeded, psycopg.errors.ProgramLimitExceeded):
+            raise QueryRefused("the query needs too much space: select less, or aggregate earlier") from None
         except psycopg.Error as error:
             if not _is_of_query(error):
                 raise
-            raise QueryRefused(_explain(error, select)) from None
+            raise QueryRefused(_explain(error, select, len(begin))) from None
     return make_frame([(column.name, column.type_code) for column in columns], rows)
 
 
@@ -194,7 +212,7 @@ def _is_of_query(error: psycopg.Error) -> bool:
 def _fetch(cursor: Cursor[tuple[Any, ...]], query: str, max_rows: int) -> list[tuple[Any, ...]]:
     """Fetch the rows as a stream, so that a result that is too large is never in memory as a whole."""
     rows, bytes_left = [], MAX_MB * 1_000_000
-    with closing(cast("Generator[tuple[Any, ...]]", cursor.stream(query, [max_rows]))) as stream:
+    with closing(cast("Generator[tuple[Any, ...]]", cursor.stream(query, [max_rows, _TOO_LARGE]))) as stream:
         for row in stream:
             rows.append(row)
             bytes_left -= sum(len(str(value)) for value in row)
@@ -203,11 +221,23 @@ def _fetch(cursor: Cursor[tuple[Any, ...]], query: str, max_rows: int) -> list[t
     return rows
 
 
-def _explain(error: psycopg.Error, select: str) -> str:
+def _explain(error: psycopg.Error, select: str, begin: int) -> str:
     """PostgreSQL's message, after the line of the query that it is about and before a hint."""
-    place = int(error.diag.statement_position or 0) - len(_BEFORE)
+    message = error.diag.message_primary or str(error)
+    if _TOO_LARGE in message:
+        return f"{_TOO_LARGE} {MAX_ROW_MB} MB: select shorter texts"
+    place = int(error.diag.statement_position or 0) - begin
     if place > len(select):
         return "syntax error at the end of the query: check for missing words and unbalanced parentheses"
     hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
-    text = (error.diag.message_primary or str(error)).replace(f"{_AFTER}$1", "") + hint + _HELP.get(type(error), "")
+    text = _without_literals(message[:_MAX_MESSAGE], select) + hint + _HELP.get(type(error), "")
     return f"line {select.count(chr(10), 0, place) + 1}: {text}" if place > 0 else text
+
+
+def _without_literals(message: str, select: str) -> str:
+    """The message without the query's texts, which may be names: it goes to logs and into the run's state."""
+    written = {match[1] or match[3] or "" for match in _LITERAL.finditer(select)}
+    texts = {text[:_MAX_MESSAGE] for text in written | {text.replace("''", "'") for text in written}}
+    for text in sorted(texts, key=len, reverse=True):
+        message = message.replace(text, "…") if len(text) > 1 else message
+    return message

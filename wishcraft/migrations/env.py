@@ -1,12 +1,24 @@
 """Alembic's environment: one transaction for each run, with a lock timeout."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from alembic import context
 from sqlalchemy import NullPool, create_engine, text
 
 from wishcraft.store.schema import Base
 from wishcraft.store.schema.base import Validated
+
+# Concurrent upgrades wait for each other. An advisory lock could be taken by any role, such as the analysts'.
+_SERIALIZE: Final = """
+DO $$
+BEGIN
+    CREATE TABLE IF NOT EXISTS alembic_version (version_num varchar(32) CONSTRAINT alembic_version_pkc PRIMARY KEY);
+EXCEPTION
+    WHEN duplicate_table OR unique_violation THEN NULL;  -- created in another transaction meanwhile
+END
+$$;
+LOCK TABLE alembic_version IN SHARE ROW EXCLUSIVE MODE;
+"""
 
 
 def _render(kind: str, item: object, _: object) -> str | Literal[False]:
@@ -24,8 +36,7 @@ def run() -> None:
         connection.commit()
         context.configure(connection=connection, target_metadata=Base.metadata, render_item=_render)
         with context.begin_transaction():
-            # Serializes concurrent upgrades; the number is an arbitrary name of the lock.
-            connection.execute(text("SELECT pg_advisory_xact_lock(7157142004)"))
+            connection.execute(text(_SERIALIZE))
             context.run_migrations()
     engine.dispose()
 

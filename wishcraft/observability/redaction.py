@@ -69,6 +69,8 @@ _PATTERNS: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], st
     (re.compile(r"Key \([^)\n]{0,300}\)=\([^\n]*\)"), f"Key {REDACTED}"),
     (re.compile(r"\[parameters: .*", re.DOTALL), f"[parameters: {REDACTED}]"),
     (re.compile(r"(invalid input (?:syntax|value) for [^:\n]{0,80}): .*"), rf"\1: {REDACTED}"),
+    # Values of parameters, in what Prefect logs of a run that has wrong ones; it then names their fields again.
+    (re.compile(r"(Parameter validation failed for flow [^:\n]{0,100}): .*", re.DOTALL), rf"\1: {REDACTED}"),
     # Credentials in URLs, query strings, headers and assignments.
     (re.compile(r"://[^\s/?#]*@"), f"://{REDACTED}@"),
     (re.compile(rf"(?i)([?&][\w.%-]{{0,40}}{_LABELS}[\w%-]{{0,40}}=)[^&\s\"'<>]*"), rf"\1{REDACTED}"),

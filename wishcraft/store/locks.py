@@ -1,12 +1,15 @@
-"""Advisory locks of PostgreSQL, between processes, for long work on one shop.
+"""Locks between processes, for long work on one shop: rows of a table that only the application may use.
 
-A lock belongs to a connection and ends with it, so a killed process leaves none. It only saves duplicate work: a lost
-connection loses the lock at once, so correctness rests on row locks and versions.
+A lock belongs to a connection and ends with it, so a killed process leaves none, and no transaction is open meanwhile.
+It only saves duplicate work: a lost connection loses the lock at once, so correctness rests on row locks and versions.
+PostgreSQL's advisory locks would do the same, but every role of the database can take them.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from datetime import datetime
+from typing import Final, NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,10 +17,36 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wishcraft.store.engine import Database
 
-_TRY: Final = text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))")
-_WAIT: Final = text("SELECT pg_advisory_lock(hashtextextended(:key, 0))")
-_RELEASE: Final = text("SELECT pg_advisory_unlock_all()")
-_NO_TIMEOUTS: Final = text("SELECT set_config('lock_timeout', '0', false), set_config('statement_timeout', '0', false)")
+POLL_SECONDS: Final = 0.1
+_IDENTIFY: Final = text("SELECT pid, backend_start FROM pg_stat_get_activity(pg_backend_pid())")
+# The list of backends is read once the row is locked, so it contains the row's holder, however young. The start of a
+# backend of another login is NULL: it counts as the holder's.
+_TAKE: Final = text("""
+INSERT INTO locks AS l (name, pid, started) VALUES (:name, :pid, :started)
+ON CONFLICT (name) DO UPDATE SET pid = excluded.pid, started = excluded.started
+WHERE NOT EXISTS (
+    SELECT FROM pg_stat_get_activity(l.pid) holder WHERE coalesce(holder.backend_start, l.started) = l.started
+)
+RETURNING true
+""")
+_RELEASE: Final = text("DELETE FROM locks WHERE pid = :pid AND started = :started")
+
+
+class _Holder(NamedTuple):
+    """A connection, as PostgreSQL identifies it: process ids alone are reused."""
+
+    connection: AsyncConnection
+    pid: int
+    started: datetime
+
+    async def take(self, name: str) -> bool:
+        """Whether the lock was free, or its holder's connection has ended."""
+        values = {"name": name, "pid": self.pid, "started": self.started}
+        return bool((await self.connection.execute(_TAKE, values)).scalar())
+
+    async def release(self) -> None:
+        """Release its locks."""
+        await self.connection.execute(_RELEASE, {"pid": self.pid, "started": self.started})
 
 
 @asynccontextmanager
@@ -32,32 +61,29 @@ async def acquire(db: Database, name: str, shop: int | str) -> AsyncIterator[Non
     Raises:
         DatabaseUnavailable: PostgreSQL did not answer.
     """
-    async with _own_connection(db) as connection:
-        await connection.execute(_NO_TIMEOUTS)
-        await connection.execute(_WAIT, {"key": _key(name, shop)})
+    async with _holder(db) as holder:
+        while not await holder.take(f"{name}:{shop}"):  # noqa: ASYNC110  there is no event to wait for
+            await asyncio.sleep(POLL_SECONDS)
         yield
 
 
 @asynccontextmanager
 async def try_acquire(db: Database, name: str, shop: int | str) -> AsyncIterator[bool]:
     """As `acquire`, without waiting: yields False if another process holds the lock."""
-    async with _own_connection(db) as connection:
-        yield bool((await connection.execute(_TRY, {"key": _key(name, shop)})).scalar_one())
+    async with _holder(db) as holder:
+        yield await holder.take(f"{name}:{shop}")
 
 
 @asynccontextmanager
-async def _own_connection(db: Database) -> AsyncIterator[AsyncConnection]:
+async def _holder(db: Database) -> AsyncIterator[_Holder]:
     """A connection that is closed on leaving instead of returned to the pool, which ends its locks."""
     async with db.connection() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
+        holder = _Holder(connection, *(await connection.execute(_IDENTIFY)).one())
         try:
-            yield connection
+            yield holder
         finally:
             # The server notices a closed connection a moment later; until then the lock would still be taken.
             with suppress(SQLAlchemyError):
-                await connection.execute(_RELEASE)
+                await holder.release()
             await connection.invalidate()
-
-
-def _key(name: str, shop: int | str) -> str:
-    return f"{name}:{shop}"

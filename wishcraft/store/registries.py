@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any, Final, NamedTuple, NewType
 
-from sqlalchemy import ARRAY, BigInteger, Text, any_, bindparam, func, insert, select, text, update
+from sqlalchemy import ARRAY, BigInteger, Text, any_, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.registries import EventType, ItemStatus, RegistryStatus, Visibility
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
-from wishcraft.store.schema import Registry, RegistryItem, Shop, ShopSettings
+from wishcraft.store.schema import Lock, Registry, RegistryItem, Shop, ShopSettings
 from wishcraft.store.schema.registries import CoRegistrant
 
 DAYS_OF_VIEWS: Final = 7
@@ -211,12 +211,15 @@ async def lock(session: WriteSession, shop_id: int, registry_ids: Sequence[int])
 
 
 async def lock_customer(session: WriteSession, shop_id: int, customer_id: int) -> tuple[ShopSettings, int]:
-    """The shop's settings, and how many registries the customer has; their other creations wait until the commit."""
-    await session.execute(
-        text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"create:{shop_id}:{customer_id}"}
-    )
+    """The shop's settings, and how many registries the customer has; their other creations wait until the commit.
+
+    The row is deleted at once: another insertion of its name still waits for the end of this transaction.
+    """
+    name = f"create:{shop_id}:{customer_id}"
+    await session.execute(insert(Lock).values(name=name))
+    deleted = delete(Lock).where(Lock.name == name).returning(Lock.name).cte()
     count = select(func.count()).where(Registry.shop_id == shop_id, Registry.customer_id == customer_id)
-    query = select(Shop.settings, count.scalar_subquery()).where(Shop.id == shop_id)
+    query = select(Shop.settings, count.scalar_subquery()).where(Shop.id == shop_id).add_cte(deleted)
     settings, registries = (await session.execute(query)).one()
     return settings, registries
 

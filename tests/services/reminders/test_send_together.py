@@ -75,8 +75,9 @@ async def test_a_second_run_waits_for_reminders_in_sending(
     await until(lambda: demo.execute(sending).fetchone() != (0,))
     async with open_resources(settings, redis_timeout=5) as other:
         second = asyncio.create_task(remind_shop(other, settings, shop, now=NOW))
-        waiting = """SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-                     WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted"""
+        waiting = """SELECT count(*) FROM pg_stat_activity
+                     WHERE datname = current_database() AND strpos(query, 'INSERT INTO locks') > 0
+                         AND pid NOT IN (SELECT pid FROM locks) AND pid <> pg_backend_pid()"""
         await until(lambda: second.done() or demo.execute(waiting).fetchone() == (1,))
         mailer.go_on.set()
         counts = await asyncio.gather(first, second)

@@ -1,6 +1,6 @@
 """Items of products without options have no variant title.
 
-Revision: 0010, after 0008
+Revision: 0010, after 0009
 
 Shopify names the only variant of such a product "Default Title". The next sync corrects the items of active registries;
 this corrects the others, which no sync reads.
@@ -9,7 +9,7 @@ this corrects the others, which no sync reads.
 from alembic import op
 
 revision = "0010"
-down_revision = "0008"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 

@@ -1,10 +1,10 @@
-"""Tables of shops, API keys, sessions and idempotency keys."""
+"""Tables of shops, API keys, sessions, idempotency keys and locks."""
 
 from datetime import datetime
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import ForeignKey, Index, LargeBinary, UniqueConstraint, text
+from sqlalchemy import ForeignKey, Index, Integer, LargeBinary, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import ARRAY, CIDR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -110,3 +110,15 @@ class IdempotencyKey(Base):
     created: Mapped[str]
     """The slug of the created registry, or the id of the created item."""
     expires_at: Mapped[datetime]
+
+
+class Lock(Base):
+    """A lock of `store.locks`, held by a connection; or one that a transaction holds until it ends."""
+
+    __tablename__ = "locks"
+    __table_args__ = {"prefixes": ["UNLOGGED"]}  # noqa: RUF012  as SQLAlchemy defines it
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    pid: Mapped[int | None] = mapped_column(Integer)
+    """The server's process of the connection; NULL if a transaction holds the lock."""
+    started: Mapped[datetime | None]

@@ -1,0 +1,103 @@
+"""The process of a flow run: its command, flow and environment, none of which Prefect's database can change.
+
+Prefect lets a run, its deployment and the work pool set a command, variables and a folder, and lets a deployment run
+pull steps. The worker ignores the former and refuses the latter.
+"""
+
+import asyncio
+import tempfile
+from typing import Any, Final
+
+from anyio import TASK_STATUS_IGNORED, create_task_group
+from anyio.abc import TaskStatus
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.runner._flow_run_executor import FlowRunExecutorContext
+from prefect.runner._starter_engine import EngineCommandStarter
+from prefect.workers.process import ProcessJobConfiguration, ProcessWorkerResult
+from pydantic import PrivateAttr
+
+from deployments.local.orphans import STACK_ID_VARIABLE
+from wishcraft.errors import ConfigurationError
+from wishcraft.settings import Settings
+
+_SYSTEM: Final = {
+    *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
+    *("MPLCONFIGDIR", "XDG_CACHE_HOME", "DO_NOT_TRACK", STACK_ID_VARIABLE),
+}
+_SYSTEM_PREFIXES: Final = ("LC_", "PYTHON", "DASK_", "OMP_", "MALLOC_")
+_SETTINGS: Final = {name.upper() for name in Settings.model_fields} - {"METRICS_TOKEN"}  # which only the API needs
+_SERVER_PREFIXES: Final = ("PREFECT_SERVER_", "PREFECT_API_DATABASE_")
+"""Settings of Prefect's server, with its password and its database."""
+
+
+class FlowRunConfiguration(ProcessJobConfiguration):
+    """How a run's process starts: as every other one, with the flow that its deployment names."""
+
+    _entrypoint: str = PrivateAttr(default="")
+
+    def prepare_for_flow_run(
+        self, flow_run: FlowRun, deployment: DeploymentResponse | None = None, *arguments: Any, **options: Any
+    ) -> None:
+        """Take the flow from the deployment and the environment from the worker.
+
+        Raises:
+            ConfigurationError: The deployment has pull steps, or its flow is not in an installed module.
+        """
+        entrypoint = deployment.entrypoint if deployment else None
+        if deployment is None or not entrypoint or ":" in entrypoint or deployment.pull_steps:
+            raise ConfigurationError(
+                "this worker runs only flows of installed modules, without pull steps:"
+                " create the deployment by `python -m deployments.prefect_setup`"
+            )
+        self.command, self.working_dir, self.env = None, None, {}
+        super().prepare_for_flow_run(flow_run, deployment, *arguments, **options)
+        self.env = {name: value if is_needed(name) else None for name, value in self.env.items()}
+        self._entrypoint = entrypoint
+
+    async def execute(
+        self, flow_run: FlowRun, task_status: TaskStatus[int] = TASK_STATUS_IGNORED
+    ) -> ProcessWorkerResult:
+        """Run the flow in a process and wait until it exits.
+
+        Prefect's own worker reads the deployment again in that process, and runs the pull steps that it then has.
+        """
+        with tempfile.TemporaryDirectory(prefix="wishcraft-run-") as folder:
+            async with FlowRunExecutorContext() as context:
+                starter = EngineCommandStarter(
+                    entrypoint=self._entrypoint,
+                    cwd=folder,
+                    env=self.env,
+                    env_overrides_settings=True,  # None removes a variable
+                    control_channel=context.control_channel,
+                    isolate_process_group=True,
+                )
+                executor = context.create_executor(
+                    flow_run, starter, resolve_flow=self._load_flow, propose_submitting=False
+                )
+                result = None
+
+                async def submit(*, task_status: TaskStatus[Any]) -> None:
+                    nonlocal result
+                    result = await executor.submit(task_status)
+
+                async with create_task_group() as group:
+                    handle = await group.start(submit)
+                    task_status.started(handle.pid)
+        if result is None or result.status_code is None:
+            raise RuntimeError("the process of the run did not start")
+        return ProcessWorkerResult(status_code=result.status_code, identifier=str(result.handle.pid))
+
+    async def _load_flow(self, _: FlowRun) -> Flow[..., Any]:
+        """The flow, for the hooks of a run whose process died."""
+        return await asyncio.to_thread(load_flow_from_entrypoint, self._entrypoint, use_placeholder_flow=False)
+
+
+def is_needed(variable: str) -> bool:
+    """Whether a run needs the environment variable: a setting, one of Prefect's client, or one of the system."""
+    name = variable.upper()
+    if name.startswith("PREFECT_"):
+        return not name.startswith(_SERVER_PREFIXES)
+    return name in _SETTINGS or name in _SYSTEM or name.startswith(_SYSTEM_PREFIXES)

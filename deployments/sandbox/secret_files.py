@@ -1,0 +1,13 @@
+"""Generated secrets in files that only their owner can read."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def read_or_create_secret(file: Path, prefix: str = "") -> str:
+    """The secret in `file`; at the first call `prefix` and 192 random bits."""
+    if not file.exists():
+        with open(file, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as new:
+            new.write(prefix + secrets.token_urlsafe(24))
+    return file.read_text()

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import RedirectResponse
+from starlette.routing import Route
 
 from api import documentation, problems
 from api.fast_path import FastPath
@@ -39,6 +40,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         summary="Gift registries for Shopify storefronts.",
         description=documentation.DESCRIPTION,
         lifespan=lifespan,
+        redirect_slashes=False,  # a redirect repeats the request's Host and its signature
         openapi_url=documentation.OPENAPI_PATH,
         docs_url=None,
         redoc_url=None,
@@ -47,7 +49,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.draining = False
     problems.register(app)
     documentation.register(app)
-    for module in (registries, registry_changes, items, guests, admin, unsubscribe, health, metrics):
+    modules = (registries, registry_changes, items, guests, admin, unsubscribe, health, metrics)
+    for module in modules:
         app.include_router(module.router)
     if settings.cors_origins:
         _allow_cors(app, [origin.strip() for origin in settings.cors_origins.split(",")])
@@ -57,6 +60,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         if settings.prefect_ui_url is None:
             raise problems.not_found("PREFECT_UI_URL is not set. Set it to redirect to the Prefect UI.")
         return RedirectResponse(f"{settings.prefect_ui_url}/v2/deployments")
+
+    # FastAPI keeps the routes of an included router to itself.
+    routes = [*app.routes, *(route for module in modules for route in module.router.routes)]
+    app.state.routes = [route for route in routes if isinstance(route, Route)]
 
     return app
 

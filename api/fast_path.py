@@ -72,6 +72,7 @@ class FastPath:
             or not ref.isascii()
             or len(ref) > MAX_SLUG_LENGTH
             or not _ROUTE_HEADERS.isdisjoint(headers)
+            or len(headers) < len(scope["headers"])  # one is repeated
         ):
             return None
         key = headers.get(b"x-api-key")

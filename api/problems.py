@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from wishcraft.errors import (
@@ -163,13 +164,28 @@ async def _on_refused(_: Request, error: Exception) -> Response:
     return answer(_STATUS_OF[type(error)], error.kind, str(error), headers)
 
 
-async def _on_http(_: Request, error: Exception) -> Response:
+async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  registered for this type
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # Starlette names the methods of one route of the path
+        headers["Allow"] = ", ".join(_methods_of(request))
     status = HTTPStatus(error.status_code)
     if status is HTTPStatus.BAD_REQUEST:  # FastAPI's status for a body that is no text; 422 if it is no JSON
         status = HTTPStatus.UNPROCESSABLE_ENTITY
     kind = _USUAL_KINDS.get(status) or status.phrase.lower().replace(" ", "-")
-    return answer(status, kind, str(error.detail), dict(error.headers or {}))
+    return answer(status, kind, str(error.detail), headers)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """The methods that the request's path supports."""
+    routes: list[Route] = request.app.state.routes
+    methods = {
+        method
+        for route in routes
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
 async def _on_invalid(_: Request, error: Exception) -> Response:

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.registries import CacheState
 from wishcraft.domain.cached_registry import AccessLevel
-from wishcraft.domain.etags import make_etag
+from wishcraft.domain.etags import make_etag, matches
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -43,7 +43,7 @@ def represent(entry: Entry, cache_state: CacheState, *, is_own: bool, if_none_ma
     etag = make_etag(header.version, header.digest).encode()
     freshness = _FOR_REGISTRANT if is_own or header.access_level is not AccessLevel.OPEN else _FOR_GUESTS
     common = [(b"etag", etag), freshness, _X_CACHE[cache_state]]
-    if if_none_match is not None and etag in if_none_match:
+    if if_none_match is not None and matches(if_none_match, etag):
         return Representation(HTTPStatus.NOT_MODIFIED, common, b"")
     body = entry.body
     return Representation(HTTPStatus.OK, [(b"content-length", b"%d" % len(body)), _JSON, *common], body)

@@ -66,6 +66,8 @@ class ResponseSender:
     send: Send
     request_id: str
     is_draining: bool
+    is_head: bool = False
+    """Whether the method is HEAD: the response of GET is sent without its body."""
     status: int = 0
     """0 until the response has started."""
     is_complete: bool = False
@@ -88,6 +90,8 @@ class ResponseSender:
             message["headers"] = [*message.get("headers", []), *added]
         elif message["type"] == "http.response.body":
             self.is_complete = not message.get("more_body", False)
+            if self.is_head:
+                message = {**message, "body": b""}
         await self.send(message)
 
 
@@ -107,12 +111,14 @@ class RequestMiddleware:
         # The fast path may have waited for Redis before it passed the request on.
         started = scope.get("wishcraft.arrived") or time.perf_counter()
         method = scope["method"] if scope["method"] in _METHODS else "other"
+        if method == "HEAD":  # the server's own scope keeps the method
+            scope = {**scope, "method": "GET"}
         headers = Headers(scope=scope)
         request_id = headers.get("x-request-id", "")
         if not _REQUEST_ID.fullmatch(request_id):
             request_id = secrets.token_hex(8)
         body = LimitedReceive(receive)
-        response = ResponseSender(scope, send, request_id, self._state.draining)
+        response = ResponseSender(scope, send, request_id, self._state.draining, is_head=method == "HEAD")
         is_untraced = scope["path"].startswith(_UNTRACED)
         with (
             log_context(RequestSecrets(scope, body.parts), request_id=request_id),

@@ -148,12 +148,12 @@ async def answer_one(
 def respond(request: Request, app_state: AppState, caller: Caller, slug: str, result: CacheResult) -> Response:
     """The response to a caller who may read the registry; counts the read."""
     entry, cache_state = result
-    if_none_match = request.headers.get("if-none-match")
+    if_none_match = request.headers.getlist("if-none-match")
     answer = represent(
         entry,
         cache_state,
         is_own=caller.owns(entry.header.owner),
-        if_none_match=None if if_none_match is None else if_none_match.encode("latin-1"),
+        if_none_match=", ".join(if_none_match).encode("latin-1") if if_none_match else None,
     )
     app_state.traffic_recorder.count_read(caller.shop_id, slug, cache_state, len(answer.body))
     response = Response(answer.body, answer.status)

@@ -41,12 +41,14 @@ CREATED: Final[dict[int | str, dict[str, Any]]] = {
 
 
 async def check_precondition(
-    if_match: Annotated[
+    request: Request,
+    _if_match: Annotated[
         str | None, Header(alias="If-Match", description="The ETag that the caller last read; `*` matches any.")
     ] = None,
 ) -> str:
     """The value of `If-Match`; 428 without one (RFC 6585). The write itself compares it with the version."""
-    if if_match is None:
+    if_match = ", ".join(request.headers.getlist("if-match"))
+    if not if_match:
         raise ProblemError(
             HTTPStatus.PRECONDITION_REQUIRED,
             "precondition-required",

@@ -4,7 +4,7 @@ import pytest
 
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller, Scope
-from wishcraft.domain.etags import allows_change, make_etag
+from wishcraft.domain.etags import allows_change, make_etag, matches
 from wishcraft.domain.registries import MAX_SLUG_LENGTH, SLUG, EventType, is_registry_ref, make_slug
 from wishcraft.domain.view_score import HALF_LIFE, weight
 
@@ -15,7 +15,16 @@ DIGEST = "0123456789abcdef"
     ("if_match", "allows"),
     [
         (make_etag(7, DIGEST), True),
-        (f"W/{make_etag(7, DIGEST)}", True),
+        (f"W/{make_etag(7, DIGEST)}", False),
+        (f"W/{make_etag(7, DIGEST)}, {make_etag(6, DIGEST)}", False),
+        (f'W/"a", , "b",{make_etag(7, DIGEST)} ', True),
+        (f"garbage {make_etag(7, DIGEST)}", False),
+        (f"{make_etag(7, DIGEST)} garbage", False),
+        (f"{make_etag(7, DIGEST)}, *", False),
+        (f'"a {make_etag(7, DIGEST)}', False),
+        (f'"a", "b{make_etag(7, DIGEST)[1:]}', False),
+        (make_etag(7, DIGEST)[1:], False),
+        ("**", False),
         (f"{make_etag(6, DIGEST)}, {make_etag(7, 'f' * 16)}", True),
         (" * ", True),
         (make_etag(6, DIGEST), False),
@@ -27,6 +36,23 @@ DIGEST = "0123456789abcdef"
 )
 def test_if_match_allows_a_change_of_the_current_version_only(if_match: str, allows: bool) -> None:
     assert allows_change(if_match, 7) is allows
+
+
+@pytest.mark.parametrize(
+    ("if_none_match", "matching"),
+    [
+        (make_etag(7, DIGEST), True),
+        (f"W/{make_etag(7, DIGEST)}", True),
+        (f'"a", {make_etag(7, DIGEST)}', True),
+        ("*", True),
+        (" * ", True),
+        ('"*"', False),
+        (make_etag(6, DIGEST), False),
+        ("", False),
+    ],
+)
+def test_if_none_match_compares_weakly_and_a_star_matches_any(if_none_match: str, matching: bool) -> None:
+    assert matches(if_none_match.encode(), make_etag(7, DIGEST).encode()) is matching
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A job that tells what its process was given."""
+"""A job that prints what its process was given."""
 
 import os
 import sys

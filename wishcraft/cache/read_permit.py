@@ -1,7 +1,7 @@
 """The permit to answer from Redis: PostgreSQL has said, less than a second ago, which invalidations are pending.
 
 A writer that cannot invalidate announces it in PostgreSQL, in a transaction of its own, and waits until every permit
-from before has expired. Only then it commits. So no process needs to be told, and none can miss it.
+from before has expired. Only then it commits. So no process has to be notified, and none can miss it.
 """
 
 import asyncio

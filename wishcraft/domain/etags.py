@@ -7,7 +7,9 @@ shop's settings alters the body but not the registry that the registrant changes
 import re
 from typing import Final
 
-_TAG: Final = re.compile(r'(?:W/)?"([0-9]{1,19})-[0-9a-f]{16}"', re.ASCII)
+_TAG: Final = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+_TAGS: Final = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
+_OURS: Final = re.compile(r'(?:^|[ \t,])"([0-9]{1,19})-[0-9a-f]{16}"', re.ASCII)
 
 
 def make_etag(version: int, digest: str) -> str:
@@ -16,5 +18,12 @@ def make_etag(version: int, digest: str) -> str:
 
 
 def allows_change(if_match: str, version: int) -> bool:
-    """Whether `If-Match` names the registry's current version, or is `*`."""
-    return if_match.strip() == "*" or str(version) in _TAG.findall(if_match)
+    """Whether `If-Match` names the registry's current version, or is `*`. A weak tag never does (RFC 9110, 13.1.1)."""
+    if if_match.strip(" \t") == "*":
+        return True
+    return _TAGS.fullmatch(if_match) is not None and str(version) in _OURS.findall(if_match)
+
+
+def matches(if_none_match: bytes, etag: bytes) -> bool:
+    """Whether `If-None-Match` has the tag, weak or not (RFC 9110, 13.1.2), or is `*`."""
+    return etag in if_none_match or if_none_match.strip(b" \t") == b"*"

@@ -1,11 +1,14 @@
 """Client addresses behind proxies, and networks of addresses. Pure."""
 
+import re
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 
 Network = IPv4Network | IPv6Network
 UNKNOWN: Final = "unknown"
+_PORT: Final = re.compile(r"^(?:([0-9.]+)|\[([0-9a-fA-F:.]+)\])(?::[0-9]+)?$")
+"""Some proxies add the port: `203.0.113.5:51234`, `[2001:db8::1]:443`."""
 
 
 def parse_networks(text: str) -> tuple[Network, ...]:
@@ -47,7 +50,7 @@ def client_address(peer: str, forwarded_for: Sequence[str], trusted: Sequence[Ne
         trusted: Our own proxies.
         hops: Further proxies to skip: 1 for a request that Shopify signed, which came through Shopify's proxy.
     """
-    chain = [address.strip() for value in forwarded_for for address in value.split(",")]
+    chain = [_PORT.sub(r"\1\2", address.strip()) for value in forwarded_for for address in value.split(",")]
     address = peer
     while is_within(address, trusted) and chain:
         address = chain.pop()

@@ -2,7 +2,7 @@
 
 Revision: 0009, after 0008
 
-The table is unlogged: after a crash of the server nobody holds a lock, so nothing has to survive it.
+The table is unlogged: after a crash of the server no lock is held, so nothing has to survive it.
 """
 
 import sqlalchemy as sa

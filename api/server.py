@@ -1,13 +1,21 @@
-"""uvicorn's configuration: one write per response, and a graceful shutdown that loses no request."""
+"""uvicorn's configuration: one write per response, limits on requests, and a shutdown that loses no request."""
 
 import asyncio
 import signal
+from http import HTTPStatus
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from api import problems
+
+MAX_HEAD_SECONDS: Final = 10.0
+MAX_HEAD_BYTES: Final = 32 * 1024
+MAX_HEADERS: Final = 100
+MAX_MESSAGE_BYTES: Final = 1024 * 1024
 
 
 class Corked:
@@ -39,12 +47,93 @@ class Corked:
             self._transport.write(b"".join(parts))
 
 
-class CorkedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol on a corked transport."""
+class LimitedProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol on a corked transport, which refuses what uvicorn would wait for or keep in memory.
+
+    The head of a request may take `MAX_HEAD_SECONDS`, `MAX_HEAD_BYTES` and `MAX_HEADERS`. The application limits its
+    body; `MAX_MESSAGE_BYTES` limits what surrounds the body: the sizes of chunks, their extensions and trailers.
+    """
 
     def connection_made(self, transport: Any) -> None:
         """Wrap the transport of a new connection."""
         super().connection_made(Corked(transport))  # type: ignore[arg-type]  # it delegates to a transport
+        self._is_in_head = self._is_refused = False
+        self._received = 0
+        """The bytes of the message that is not complete, at most."""
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._start_head_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the timer."""
+        self._stop_head_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse the data; refuse a message that has become too large."""
+        if self._is_refused:
+            return
+        self._received += len(data)
+        super().data_received(data)
+        if not self._received or self._is_refused:
+            return
+        if self._received > (MAX_HEAD_BYTES if self._is_in_head else MAX_MESSAGE_BYTES):
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request has too large a head or trailer.")
+        elif self._head_timer is None and (self._is_in_head or self.cycle is None or self.cycle.response_complete):
+            self._start_head_timer()
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request has arrived."""
+        super().on_message_begin()
+        self._is_in_head = True
+
+    def on_headers_complete(self) -> None:
+        """Start the request, unless its head is too large."""
+        self._is_in_head = False
+        self._stop_head_timer()
+        if len(self.headers) > MAX_HEADERS or (
+            self._received > MAX_HEAD_BYTES
+            and len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD_BYTES
+        ):
+            detail = f"The head of a request may have {MAX_HEAD_BYTES // 1024} KiB and {MAX_HEADERS} headers."
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
+            raise ValueError(detail)  # ends the parsing
+        super().on_headers_complete()
+        self.headers = []  # trailers go here, and not to the request
+
+    def on_message_complete(self) -> None:
+        """The last byte of a request has arrived."""
+        super().on_message_complete()
+        self._received = 0
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP."""
+        if not self._is_refused:
+            self._refuse(HTTPStatus.BAD_REQUEST, msg)
+
+    def _refuse(self, status: HTTPStatus, detail: str) -> None:
+        """Close the connection, with a problem unless it would be taken for the answer to an earlier request."""
+        self._is_refused = True
+        if self.cycle is None or self.cycle.response_complete:
+            answer = problems.answer(status, status.phrase.lower().replace(" ", "-"), detail, {"Connection": "close"})
+            head = [
+                f"HTTP/1.1 {status.value} {status.phrase}".encode(),
+                *(b"%s: %s" % header for header in answer.raw_headers),
+            ]
+            self.transport.write(b"\r\n".join([*head, b"", bytes(answer.body)]))
+        self.transport.close()
+
+    def _start_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(MAX_HEAD_SECONDS, self._time_out)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _time_out(self) -> None:
+        self._refuse(
+            HTTPStatus.REQUEST_TIMEOUT, f"The head of the request did not arrive within {MAX_HEAD_SECONDS:g} s."
+        )
 
 
 class DrainingServer(uvicorn.Server):
@@ -76,7 +165,7 @@ def serve(service: ASGIApp, state: Any, *, host: str, port: int, drain_seconds: 
         host=host,
         port=port,
         loop="uvloop",
-        http=CorkedProtocol,
+        http=LimitedProtocol,
         ws="none",
         lifespan="on",
         server_header=False,

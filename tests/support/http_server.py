@@ -4,15 +4,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
 
 @contextmanager
-def served(app: ASGIApp) -> Iterator[str]:
-    """Serve the application in a thread, on a port of its own: its address."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+def served(app: ASGIApp, http: Any = "auto") -> Iterator[str]:
+    """Serve the application in a thread, on a port of its own, with uvicorn's or the given protocol: its address."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", http=http))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 20

@@ -1,0 +1,139 @@
+"""The server refuses requests that are too large or too slow before the application sees them."""
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from api.server import MAX_HEAD_BYTES, MAX_HEADERS, MAX_MESSAGE_BYTES, LimitedProtocol
+from tests.support.http_server import served
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n"
+Connect = Callable[[], socket.socket]
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    """Answers the number of the request's headers and of its body's bytes."""
+    size, more = 0, scope["type"] == "http"
+    while more:
+        message = await receive()
+        size += len(message.get("body", b""))
+        more = message.get("more_body", False)
+    body = b"%d %d" % (len(scope.get("headers", ())), size)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Function that connects to a server with our protocol."""
+    with served(application, LimitedProtocol) as address:
+        port = urlsplit(address).port
+        yield lambda: socket.create_connection(("127.0.0.1", port), timeout=30)
+
+
+def send(connection: socket.socket, *parts: bytes) -> tuple[int, bytes]:
+    """Status and body of the answer; the server may close before all parts are sent."""
+    try:
+        for part in parts:
+            connection.sendall(part)
+    except OSError:
+        pass
+    return receive(connection)
+
+
+def receive(connection: socket.socket) -> tuple[int, bytes]:
+    received = b""
+    try:
+        while b"\r\n\r\n" not in received or len(received.partition(b"\r\n\r\n")[2]) < length_of(received):
+            if not (data := connection.recv(65536)):
+                break
+            received += data
+    except ConnectionResetError:
+        pass
+    head, _, body = received.partition(b"\r\n\r\n")
+    return int(head.split(b" ")[1]) if head else 0, body
+
+
+def length_of(received: bytes) -> int:
+    head = received.partition(b"\r\n\r\n")[0].lower()
+    return int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
+
+
+def is_closed(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_head_within_the_limits_is_served(connect: Connect) -> None:
+    many = b"".join(b"X-%d: 1\r\n" % number for number in range(MAX_HEADERS - 1))
+    large = b"X: " + b"x" * (MAX_HEAD_BYTES - 100) + b"\r\n"
+    with closing(connect()) as connection:
+        for headers, count in ((many, MAX_HEADERS), (large, 2)):
+            assert send(connection, REQUEST, headers, b"\r\n") == (200, b"%d 0" % count)
+
+
+@pytest.mark.parametrize("parts", [1, 1000])
+@pytest.mark.parametrize(
+    "head",
+    [
+        REQUEST + b"X: " + b"x" * 2 * MAX_HEAD_BYTES + b"\r\n\r\n",
+        REQUEST + b"X: " + b"x" * 100 * MAX_HEAD_BYTES,
+        b"GET /" + b"x" * 2 * MAX_HEAD_BYTES + b" HTTP/1.1\r\n\r\n",
+        REQUEST + b"".join(b"X-%d: 1\r\n" % number for number in range(MAX_HEADERS)) + b"\r\n",
+        REQUEST + b"a:\r\n" * MAX_HEAD_BYTES,
+    ],
+    ids=["long", "endless", "path", "many", "endlessly many"],
+)
+def test_head_over_a_limit_is_refused_with_431(connect: Connect, head: bytes, parts: int) -> None:
+    size = -(-len(head) // parts)
+    with closing(connect()) as connection:
+        status, body = send(connection, *(head[start : start + size] for start in range(0, len(head), size)))
+        if status:  # otherwise the connection was reset, since the server closed it with data unread
+            assert (status, json.loads(body)["status"]) == (431, 431)
+        assert is_closed(connection)
+    with closing(connect()) as connection:
+        assert send(connection, REQUEST, b"\r\n")[0] == 200
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET", REQUEST, b"\r\n"], ids=["nothing", "method", "headers", "blank"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_head_that_does_not_arrive_in_time_is_refused(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, sent: bytes, *, is_first: bool
+) -> None:
+    monkeypatch.setattr("api.server.MAX_HEAD_SECONDS", 0.2)
+    with closing(connect()) as connection:
+        if not is_first:
+            assert send(connection, REQUEST, b"\r\n")[0] == 200
+        status, body = send(connection, sent)
+        if sent or is_first:
+            assert (status, json.loads(body)["status"]) == (408, 408)
+        assert is_closed(connection)
+
+
+@pytest.mark.parametrize("trailing", [b"1;" + b"x" * 2 * MAX_MESSAGE_BYTES, b"0\r\nX: " + b"x" * 2 * MAX_MESSAGE_BYTES])
+def test_endless_chunk_extension_or_trailer_ends_the_connection(connect: Connect, trailing: bytes) -> None:
+    with closing(connect()) as connection:
+        send(connection, b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", trailing)
+        assert is_closed(connection)
+
+
+def test_trailers_are_not_taken_for_headers(connect: Connect) -> None:
+    body = b"3\r\nabc\r\n0\r\nX-Api-Key: k\r\n\r\n"
+    with closing(connect()) as connection:
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        assert send(connection, head, body) == (200, b"2 3")
+        assert send(connection, REQUEST, b"\r\n") == (200, b"1 0")
+
+
+def test_what_is_no_http_is_refused_with_a_problem(connect: Connect) -> None:
+    with closing(connect()) as connection:
+        status, body = send(connection, b"\x16\x03\x01 hello\r\n\r\n")
+        assert (status, json.loads(body)["status"]) == (400, 400)
+        assert is_closed(connection)

@@ -220,6 +220,47 @@ async def test_key_is_limited_to_its_scopes(
         assert problem(answer) == (403, "not-allowed")
 
 
+async def test_key_gives_another_one_at_most_its_own_rights(
+    client: httpx.AsyncClient, merchant: dict[str, str]
+) -> None:
+    open_key = {"scopes": ["read"]}
+    for own, new, created in (
+        ({"scopes": ["admin"]}, {"scopes": ["admin"]}, True),
+        ({"scopes": ["admin"]}, {"scopes": ["read", "write", "admin"]}, False),
+        ({"scopes": ["admin"]}, open_key, False),
+        ({"scopes": ["admin", "write"]}, open_key, True),
+        ({"scopes": ["admin", "read"]}, {"scopes": ["write"]}, False),
+        ({"scopes": ["admin", "read"], "ip_allow_list": ["127.0.0.0/8"]}, open_key, False),
+        (
+            {"scopes": ["admin", "read"], "ip_allow_list": ["127.0.0.0/8"]},
+            open_key | {"ip_allow_list": ["127.0.0.1", "0.0.0.0/0"]},
+            False,
+        ),
+        (
+            {"scopes": ["admin", "read"], "ip_allow_list": ["127.0.0.0/8", "::/0"]},
+            open_key | {"ip_allow_list": ["127.0.0.1", "2001:db8::/32"]},
+            True,
+        ),
+        ({"scopes": ["admin", "read"], "days": 2}, open_key, False),
+        ({"scopes": ["admin", "read"], "days": 2}, open_key | {"days": 3}, False),
+        ({"scopes": ["admin", "read"], "days": 2}, open_key | {"days": 1}, True),
+    ):
+        key = (await client.post(KEYS, json={"name": "own", **own}, headers=merchant)).json()["key"]
+        answer = await client.post(KEYS, json={"name": "new", **new}, headers={"X-API-Key": key})
+        assert (answer.status_code == 201) is created, (own, new, answer.text)
+        assert created or problem(answer) == (403, "not-allowed")
+
+
+async def test_key_rotates_itself_and_no_key_with_more_rights(
+    client: httpx.AsyncClient, merchant: dict[str, str]
+) -> None:
+    strong = await create(client, merchant, scopes=["read", "write", "admin"])
+    weak = await create(client, merchant, scopes=["admin"])
+    path, headers = f"{KEYS}/{{}}/rotate", {"X-API-Key": weak.key}
+    assert problem(await client.post(path.format(strong.prefix), headers=headers)) == (403, "not-allowed")
+    assert (await client.post(path.format(weak.prefix), headers=headers)).status_code == 201
+
+
 ALLOWED = ["203.0.113.0/24", "2001:db8::/32", "198.51.100.7"]
 
 
@@ -268,7 +309,7 @@ async def test_behind_a_trusted_proxy_the_forwarded_address_counts(
 
 @pytest.mark.parametrize(
     ("forwarded", "noted"),
-    [("203.0.113.9", "203.0.113.9"), ("2001:db8::7", "2001:db8::7"), ("203.0.113.9:1234", None),
+    [("203.0.113.9", "203.0.113.9"), ("2001:db8::7", "2001:db8::7"), ("203.0.113.9:1234", "203.0.113.9"),
      ("fe80::1%eth0", None), ("not.an.address", None), ("", None)],
 )  # fmt: skip
 async def test_audit_log_records_only_valid_addresses(

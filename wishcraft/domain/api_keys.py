@@ -1,4 +1,4 @@
-"""Format and digest of API keys. Pure: the caller passes the random bytes.
+"""Format, digest and rights of API keys. Pure: the caller passes the random bytes.
 
 A key is `wc_<prefix>_<secret>` with a secret of 256 random bits. That is too many to guess, so a plain SHA-256 is safe;
 it takes 1 µs for each request, a password hash 50 ms.
@@ -6,7 +6,12 @@ it takes 1 µs for each request, a password hash 50 ms.
 
 import hashlib
 import re
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Final, NamedTuple
+
+from wishcraft.domain.callers import Scope
+from wishcraft.domain.networks import contains, parse_networks
 
 _SHAPE: Final = re.compile(r"wc_([0-9a-f]{12})_[0-9a-f]{64}", re.ASCII)
 
@@ -17,6 +22,31 @@ class NewKey(NamedTuple):
     key: str
     prefix: str
     digest: bytes
+
+
+class Rights(NamedTuple):
+    """What a key permits."""
+
+    scopes: Sequence[str]
+    ip_allow_list: Sequence[str]
+    """Empty: all addresses."""
+    expires_at: datetime | None
+
+
+def excess(new: Rights, granting: Rights) -> str | None:
+    """What a new key would permit that the key which creates it does not, as a sentence; None if nothing."""
+    held = {Scope(scope) for scope in granting.scopes}
+    if Scope.WRITE in held:
+        held.add(Scope.READ)
+    if missing := sorted({Scope(scope) for scope in new.scopes} - held):
+        return f"A key gives another one at most its own scopes, and this one has not: {', '.join(missing)}."
+    if granting.ip_allow_list and not contains(
+        parse_networks(",".join(granting.ip_allow_list)), parse_networks(",".join(new.ip_allow_list))
+    ):
+        return "A key that is limited to addresses gives another one at most these addresses in ip_allow_list."
+    if granting.expires_at and (new.expires_at is None or new.expires_at > granting.expires_at):
+        return "A key that expires gives another one at most its own lifetime: set days."
+    return None
 
 
 def make_key(random: bytes) -> NewKey:

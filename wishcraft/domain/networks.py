@@ -38,6 +38,14 @@ def is_within(address: str, networks: Iterable[Network]) -> bool:
     return any(mapped in network for network in networks)
 
 
+def contains(outer: Sequence[Network], inner: Sequence[Network]) -> bool:
+    """Whether each of the inner networks is part of one of the outer; False if there is no inner one."""
+    return bool(inner) and all(
+        any(one.version == each.version and one.subnet_of(each) for each in outer)  # type: ignore[arg-type]  # versions are equal
+        for one in inner
+    )
+
+
 def client_address(peer: str, forwarded_for: Sequence[str], trusted: Sequence[Network], hops: int = 0) -> str:
     """The nearest address that is not a trusted proxy.
 

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
-from wishcraft.domain.api_keys import make_key
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wishcraft.domain.api_keys import Rights, excess, make_key
 from wishcraft.domain.callers import Scope
-from wishcraft.errors import Conflict, NotFound
+from wishcraft.errors import Conflict, NotAllowed, NotFound
 from wishcraft.store import api_keys, audit_log
 from wishcraft.store.api_keys import KeyFacts
 from wishcraft.store.audit_log import Actor
@@ -43,10 +45,14 @@ async def create_key(
         scopes: What the key may do.
         ip_allow_list: Networks that may use it; empty allows all.
         days: Days until it expires; None is never.
+
+    Raises:
+        NotAllowed: The actor is a key that has fewer rights.
     """
     new = make_key(secrets.token_bytes(_KEY_BYTES))
     expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
     async with db.transaction() as session:
+        await _check_rights(session, actor, Rights(scopes, ip_allow_list, expires_at))
         facts = await api_keys.add(session, actor.shop_id, name, new, scopes, ip_allow_list, expires_at)
         await audit_log.record(session, actor, "key.created", "api_key", new.prefix)
     return Issued(new.key, facts)
@@ -60,6 +66,7 @@ async def rotate_key(db: Database, actor: Actor, prefix: str, grace: timedelta =
     Raises:
         NotFound: The shop has no such key.
         Conflict: The key was revoked or has expired.
+        NotAllowed: The actor is another key, which has fewer rights.
     """
     new = make_key(secrets.token_bytes(_KEY_BYTES))
     now = datetime.now(UTC)
@@ -70,6 +77,8 @@ async def rotate_key(db: Database, actor: Actor, prefix: str, grace: timedelta =
         if old.revoked_at or (old.expires_at and old.expires_at <= now):
             raise Conflict("The key was revoked or has expired. Create a new one.")
         expires_at = now + (old.expires_at - old.created_at) if old.expires_at else None
+        if actor.name != f"key:{prefix}":  # a key may renew itself
+            await _check_rights(session, actor, Rights(old.scopes, old.ip_allow_list, expires_at))
         scopes = [Scope(scope) for scope in old.scopes]
         facts = await api_keys.add(session, actor.shop_id, old.name, new, scopes, old.ip_allow_list, expires_at)
         await api_keys.end(session, actor.shop_id, prefix, grace)
@@ -93,6 +102,18 @@ async def list_keys(db: Database, shop_id: int) -> list[KeyFacts]:
     """Return the shop's keys, newest first."""
     async with db.autocommit() as session:
         return await api_keys.list_all(session, shop_id)
+
+
+async def _check_rights(session: AsyncSession, actor: Actor, new: Rights) -> None:
+    """Raise NotAllowed if the actor is a key without these rights. People have them all."""
+    kind, _, prefix = actor.name.partition(":")
+    if kind != "key":
+        return
+    granting = await api_keys.find(session, actor.shop_id, prefix)
+    if granting is None:
+        raise NotAllowed("The key was revoked.")
+    if reason := excess(new, Rights(granting.scopes, granting.ip_allow_list, granting.expires_at)):
+        raise NotAllowed(reason)
 
 
 def _no_such_key() -> NotFound:

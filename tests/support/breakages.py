@@ -133,7 +133,7 @@ BREAKAGES: Final = (
     ),
     Breakage(
         "a write does not wait for permits to expire", _PRIMITIVE,
-        "        await asyncio.sleep(PERMIT_SECONDS + _CLOCK_MARGIN_SECONDS)\n",
+        "        await asyncio.sleep(PERMIT_SECONDS + _MARGIN_SECONDS)\n",
         "", (f"{_WRITE}::test_without_redis_a_write_announces_and_waits_before_it_commits",),
     ),
     Breakage(

@@ -71,8 +71,8 @@ class CoherenceCommands:
         """Delete the entries of these slugs, and refuse fills below the given versions from now on.
 
         A writer calls it after it raised the versions and before it commits, in one transaction of at most
-        `keys.WRITE_LIMIT_SECONDS`. If it raises, the writer must either not commit or store a pending invalidation in
-        the same transaction. A deleted registry is invalidated like a changed one.
+        `keys.WRITE_LIMIT_SECONDS`. If it raises, the writer must either not commit, or announce a pending
+        invalidation before (see `read_permit`). A deleted registry is invalidated like a changed one.
         """
         shop = keys.of_shop(shop_id)
         calls: list[Call] = [

@@ -33,7 +33,7 @@ class Trust(Enum):
     PENDING = auto()
     """An invalidation is pending, so the entry may be outdated."""
     SILENT = auto()
-    """PostgreSQL does not answer. None was pending when it last did."""
+    """PostgreSQL does not answer. No invalidation of the registry was pending when it last did."""
     EXPIRED = auto()
     """There is no permit, and whether PostgreSQL answers is not known."""
 
@@ -79,7 +79,7 @@ class ReadPermit:
     def note_silence(self) -> None:
         """PostgreSQL did not answer: the permit ends in its own time, and readers no longer wait for the next one."""
         if not self._is_silent:
-            _log.warning("PostgreSQL does not answer: registries are served from Redis, and marked as stale")
+            _log.warning("PostgreSQL does not answer; what Redis has is served as stale until it does")
         self._is_silent = True
 
     async def renew(self) -> None:

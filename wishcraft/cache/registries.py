@@ -93,13 +93,13 @@ class RegistryCache(CoherenceCommands):
         Raises only what `load` raises, and only if Redis has no entry, fresh or stale.
         """
         trust = await self.trust(shop_id, slug)
-        if trust in {Trust.PENDING, Trust.EXPIRED}:
-            return CacheResult(make_entry(await load(), _NO_ERA, now_ms()), CacheState.BYPASS)
+        if trust is Trust.CURRENT:
+            return await self._read_through(shop_id, slug, load)
         if trust is Trust.SILENT:
             with suppress(CacheUnavailable):
                 if entry := await self.get(shop_id, slug):
                     return CacheResult(entry, CacheState.STALE)
-        return await self._read_through(shop_id, slug, load)
+        return CacheResult(make_entry(await load(), _NO_ERA, now_ms()), CacheState.BYPASS)
 
     async def refill(self, shop_id: int, load_many: LoadMany, slugs: Iterable[str]) -> dict[str, RefillResult]:
         """Load these slugs at once and fill them, except those whose lease another reader holds.

@@ -6,7 +6,7 @@ from redis.asyncio import Redis
 from wishcraft.cache import keys
 from wishcraft.resources import Resources
 from wishcraft.services.registries.reader import RegistryReader
-from wishcraft.services.registries.warm import warm_shop
+from wishcraft.services.registries.warm import FRESH_FOR, warm_shop
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
@@ -15,6 +15,10 @@ Demo = Connection[tuple[Any, ...]]
 def active_slugs(demo: Demo, shop: ShopRef) -> list[str]:
     rows = demo.execute("SELECT slug FROM registries WHERE shop_id = %s AND status = 'active'", [shop.id])
     return [slug for (slug,) in rows]
+
+
+def test_entry_that_a_warm_filled_is_not_due_in_the_next_one() -> None:
+    assert 1000 * FRESH_FOR.total_seconds() < keys.SOFT_TTL_MS * (1 - keys.SPREAD)
 
 
 async def test_every_active_registry_is_a_hit_after_a_warm(resources: Resources, demo: Demo, shop: ShopRef) -> None:

@@ -42,7 +42,7 @@ def of_shop(demo: Demo, shop: ShopRef) -> list[Registry]:
 
 
 async def rename(
-    resources: Resources, shop: ShopRef, registry_id: int, title: str = "New", on_cache_down: OnCacheDown = "record"
+    resources: Resources, shop: ShopRef, registry_id: int, title: str = "New", on_cache_down: OnCacheDown = "announce"
 ) -> None:
     async with registry_write(resources, Actor(shop.id, "test"), [registry_id], on_cache_down=on_cache_down) as write:
         await registries.update_columns(write.session, shop.id, registry_id, {"title": title})
@@ -116,7 +116,7 @@ async def test_a_write_has_the_entries_that_it_refilled(
 async def test_a_write_without_redis_has_no_entries(settings: Settings, shop: ShopRef, registry: Registry) -> None:
     async with (
         open_resources(settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})) as resources,
-        registry_write(resources, Actor(shop.id, "test"), [registry[0]], on_cache_down="record") as write,
+        registry_write(resources, Actor(shop.id, "test"), [registry[0]], on_cache_down="announce") as write,
     ):
         await write.changed(registry[0])
     assert write.entries == {}
@@ -146,7 +146,7 @@ async def test_a_failed_write_leaves_no_trace_and_publishes_nothing(
 
     async def fail() -> None:
         async with registry_write(
-            spying(resources, published), Actor(shop.id, "test"), [registry[0]], on_cache_down="record"
+            spying(resources, published), Actor(shop.id, "test"), [registry[0]], on_cache_down="announce"
         ) as write:
             await registries.update_columns(write.session, shop.id, registry[0], {"title": "New"})
             await write.changed(registry[0], "registry.changed")
@@ -251,7 +251,7 @@ async def test_without_redis_a_persons_write_is_committed_and_its_invalidation_i
 ) -> None:
     published: list[Mapping[str, int]] = []
     own_valkey.kill()
-    await rename(spying(on_own_valkey, published), shop, registry[0], on_cache_down="record")
+    await rename(spying(on_own_valkey, published), shop, registry[0], on_cache_down="announce")
     new = registry[2] + 1
     assert version(demo, registry[0]) == new
     assert pending(demo) == [(registry[1], new)]

@@ -54,7 +54,7 @@ async def create_registry(
         raise NotAllowed("A registry belongs to a customer: log in, or name the customer in X-Customer-Id.")
     code_hash = await hash_code(draft.access_code) if draft.access_code else None
     actor = Actor(caller.shop_id, caller.name, origin)
-    async with registry_write(resources, actor, on_cache_down="record") as write:
+    async with registry_write(resources, actor, on_cache_down="announce") as write:
         if key and (stored := await idempotency.acquire_key(write.session, key)):
             return replay(stored), None
         settings, registered = await registries.lock_customer(write.session, caller.shop_id, caller.customer_id)

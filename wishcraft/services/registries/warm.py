@@ -16,7 +16,10 @@ from wishcraft.store.shops import ShopRef
 
 BATCH: Final = 200
 FRESH_FOR: Final = timedelta(minutes=45)
-"""An entry that becomes stale before the next run but one is renewed now, so that one run may be missed."""
+"""An entry that becomes stale before the next run but one is renewed now, so that one run may be missed.
+
+Below `SOFT_TTL_MS` less its spread: otherwise each run would renew what the last one has filled.
+"""
 
 
 async def warm_shop(

@@ -33,12 +33,13 @@ from wishcraft.store import audit_log, pending_invalidations, registries
 from wishcraft.store.audit_log import Actor, Origin
 from wishcraft.store.registries import CurrentVersion, LockedRegistry, WriteSession
 
-OnCacheDown = Literal["record", "refuse"]
-"""What a write does while Redis does not answer: record a pending invalidation and commit, or raise and roll back."""
+OnCacheDown = Literal["announce", "refuse"]
+"""What a write does while Redis does not answer: announce it and commit a second later, or raise and roll back."""
 _INVALIDATIONS_PER_BATCH: Final = 200
 _MOST_PENDING: Final = 10_000
 """Above it, a process uses no entry at all instead of listing those that may be outdated."""
-_CLOCK_MARGIN_SECONDS: Final = 0.05
+_MARGIN_SECONDS: Final = 0.05
+"""Beyond `PERMIT_SECONDS`: timers may fire a little early, and the clocks of two machines run at different rates."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -85,7 +86,7 @@ async def registry_write(
         resources: The stores; `after_write` is called after the commit, whether or not the refill succeeded.
         actor: Who writes, in which shop.
         registry_ids: Registries to lock, in the order of their ids, before the block runs.
-        on_cache_down: `record` for people, who must not wait for Redis; `refuse` for jobs, which are retried.
+        on_cache_down: `announce` for people, who must not be refused for it; `refuse` for jobs, which are retried.
 
     Raises:
         CacheUnavailable: With `refuse`, and nothing was written.
@@ -114,7 +115,7 @@ async def _invalidate(
         # replayed all the same, and costs a reload.
         async with resources.announcements.autocommit() as session:
             await pending_invalidations.record(session, shop_id, versions)
-        await asyncio.sleep(PERMIT_SECONDS + _CLOCK_MARGIN_SECONDS)
+        await asyncio.sleep(PERMIT_SECONDS + _MARGIN_SECONDS)
 
 
 async def _finish(resources: Resources, shop_id: int, versions: Mapping[str, int]) -> dict[str, Entry]:
@@ -157,7 +158,7 @@ async def change_registry(
     """
     caller = change.caller
     actor = Actor(caller.shop_id, caller.name, change.origin)
-    async with registry_write(resources, actor, on_cache_down="record") as write:
+    async with registry_write(resources, actor, on_cache_down="announce") as write:
         registry = _authorize(change, await registries.lock_one(write.session, caller.shop_id, change.slug))
         write.locked[registry.id] = CurrentVersion(registry.slug, registry.version)
         yield write, registry

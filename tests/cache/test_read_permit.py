@@ -1,0 +1,134 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from wishcraft.cache import read_permit
+from wishcraft.cache.coherence import Lease, now_ms
+from wishcraft.cache.entries import make_entry
+from wishcraft.cache.read_permit import PERMIT_SECONDS, Pending, ReadPermit, Trust
+from wishcraft.cache.registries import CacheState, RegistryCache
+from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
+from wishcraft.errors import DatabaseUnavailable
+
+SHOP, SLUG = 7, "smith"
+OLD = CachedRegistry(1, AccessLevel.OPEN, 0, b"old")
+NEW = CachedRegistry(2, AccessLevel.OPEN, 0, b"new")
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def answering(pending: Pending | Exception | None) -> Callable[[], Awaitable[Pending | None]]:
+    async def find_pending() -> Pending | None:
+        if isinstance(pending, Exception):
+            raise pending
+        return pending
+
+    return find_pending
+
+
+async def test_permit_is_valid_for_a_second_from_the_question(clock: Clock) -> None:
+    async def find_pending() -> Pending:
+        clock.now += 0.4
+        return frozenset({(SHOP, "pending")})
+
+    permit = ReadPermit(find_pending, clock=clock)
+    assert permit.trust(SHOP, SLUG) is Trust.EXPIRED
+    await permit.renew()
+    assert (permit.trust(SHOP, SLUG), permit.trust(SHOP, "pending")) == (Trust.CURRENT, Trust.PENDING)
+    assert permit.trust(SHOP + 1, "pending") is Trust.CURRENT
+    clock.now += PERMIT_SECONDS - 0.4
+    assert (permit.trust(SHOP, SLUG), permit.trust(SHOP, "pending")) == (Trust.EXPIRED, Trust.EXPIRED)
+
+
+async def test_too_many_pending_invalidations_make_all_pending(clock: Clock) -> None:
+    permit = ReadPermit(answering(None), clock=clock)
+    await permit.renew()
+    assert permit.trust(SHOP, SLUG) is Trust.PENDING
+    assert permit.has_pending
+
+
+async def test_silent_postgresql_ends_no_permit_early_and_keeps_what_was_pending(clock: Clock) -> None:
+    permit = ReadPermit(answering(DatabaseUnavailable("down")), clock=clock)
+    permit.renew_from(clock.now, frozenset({(SHOP, "pending")}))
+    await permit.renew()
+    assert permit.trust(SHOP, SLUG) is Trust.CURRENT
+    clock.now += PERMIT_SECONDS
+    assert (permit.trust(SHOP, SLUG), permit.trust(SHOP, "pending")) == (Trust.SILENT, Trust.PENDING)
+    permit.renew_from(clock.now, frozenset())
+    assert permit.trust(SHOP, "pending") is Trust.CURRENT
+
+
+async def test_answer_that_was_overtaken_by_a_later_question_is_ignored(clock: Clock) -> None:
+    permit = ReadPermit(answering(frozenset()), clock=clock)
+    permit.renew_from(clock.now, frozenset({(SHOP, SLUG)}))
+    permit.renew_from(clock.now - 0.5, frozenset())
+    assert permit.trust(SHOP, SLUG) is Trust.PENDING
+
+
+async def test_hanging_question_is_joined_and_not_repeated(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read_permit, "ANSWER_SECONDS", 0.01)
+    answer, questions = asyncio.Event(), 0
+
+    async def find_pending() -> Pending:
+        nonlocal questions
+        questions += 1
+        await answer.wait()
+        return frozenset()
+
+    permit = ReadPermit(find_pending, clock=clock)
+    await asyncio.gather(permit.renew(), permit.renew())
+    await permit.renew()
+    assert questions == 1
+    assert permit.trust(SHOP, SLUG) is Trust.SILENT
+    monkeypatch.setattr(read_permit, "ANSWER_SECONDS", 60)
+    answer.set()
+    await permit.renew()
+    assert permit.trust(SHOP, SLUG) is Trust.CURRENT
+    await permit.stop()
+
+
+@pytest.mark.parametrize(
+    ("pending", "state", "body"),
+    [
+        (frozenset(), CacheState.HIT, b"old"),
+        (frozenset({(SHOP, SLUG)}), CacheState.BYPASS, b"new"),
+        (None, CacheState.BYPASS, b"new"),
+        (DatabaseUnavailable("down"), CacheState.STALE, b"old"),
+    ],
+)
+async def test_read_uses_the_entry_as_far_as_it_is_trusted(
+    cache: RegistryCache, pending: Pending | Exception | None, state: CacheState, body: bytes
+) -> None:
+    async def load() -> CachedRegistry:
+        return NEW
+
+    lease = (await cache.lease(SHOP, [SLUG]))[SLUG]
+    assert isinstance(lease, Lease)
+    await cache.fill(SHOP, {SLUG: (lease, make_entry(OLD, lease.era, now_ms()))})
+    cache.permit = ReadPermit(answering(pending))
+    result = await cache.read(SHOP, SLUG, load)
+    assert (result.state, result.entry.body) == (state, body)
+
+
+async def test_entry_that_appears_while_postgresql_is_silent_is_no_hit(cache: RegistryCache) -> None:
+    other = (await cache.lease(SHOP, [SLUG]))[SLUG]
+    assert isinstance(other, Lease)
+    cache.permit = ReadPermit(answering(DatabaseUnavailable("down")))
+
+    async def load() -> CachedRegistry:
+        await cache.fill(SHOP, {SLUG: (other, make_entry(OLD, other.era, now_ms()))})
+        return NEW
+
+    result = await cache.read(SHOP, SLUG, load)
+    assert (result.state, result.entry.body) == (CacheState.BYPASS, b"new")

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from starlette.types import Scope as Connection
@@ -22,6 +22,9 @@ CACHE_SECONDS: Final = 30
 """A revoked key, or a shop that has uninstalled the app, is accepted for at most this long."""
 _LARGEST_CACHE: Final = 10_000
 _MAX_CACHED_QUERIES: Final = 50_000
+"""Some 300 bytes each, as they are kept by their digests: a query may have 32 KiB."""
+_KEPT_DIGEST_SIZE: Final = 16
+_VERIFIED: Final = "wishcraft.verified"
 
 _DIGEST_SIZE: Final = 32
 _PREFIX: Final = slice(3, 15)
@@ -101,13 +104,13 @@ class Authenticator:
 
     def cached_by_signature(self, scope: Connection) -> Caller | None:
         """The caller whose query Shopify signed, if exactly this query was verified before. Does no I/O."""
-        verified = self._verified.get(scope["query_string"])
+        verified = self._verified.get(blake2b(scope["query_string"], digest_size=_KEPT_DIGEST_SIZE).digest())
         if verified is None or verified.expires < time.time():
             return None
         return verified.caller or self._guest(verified.shop_id, scope)
 
     async def by_signature(self, scope: Connection) -> Caller | None:
-        """The customer or guest whose query Shopify signed."""
+        """The customer or guest whose query Shopify signed. `remember` keeps the result."""
         now = datetime.now(UTC)
         identity = verify_proxy_query(scope["query_string"], self._secrets, now)
         shop = await self._shops.get(identity.shop) if identity else None
@@ -115,11 +118,19 @@ class Authenticator:
             return None
         customer = identity.customer_id
         caller = Caller(shop.id, f"customer:{shop.id}:{customer}", customer) if customer is not None else None
-        while len(self._verified) >= _MAX_CACHED_QUERIES:
-            del self._verified[next(iter(self._verified))]
         expires = min(identity.signed_at + TOLERANCE, now + timedelta(seconds=CACHE_SECONDS)).timestamp()
-        self._verified[scope["query_string"]] = VerifiedQuery(expires, shop.id, caller)
+        scope[_VERIFIED] = VerifiedQuery(expires, shop.id, caller)
         return caller or self._guest(shop.id, scope)
+
+    def remember(self, scope: Connection) -> None:
+        """Keep the signed query that `by_signature` has verified: call it after the rate limit has passed the request.
+
+        Otherwise one caller could drive all others' queries out.
+        """
+        if verified := scope.get(_VERIFIED):
+            while len(self._verified) >= _MAX_CACHED_QUERIES:
+                del self._verified[next(iter(self._verified))]
+            self._verified[blake2b(scope["query_string"], digest_size=_KEPT_DIGEST_SIZE).digest()] = verified
 
     async def by_id_token(self, token: str) -> Caller | None:
         """The merchant in the embedded admin with this ID token."""

@@ -94,6 +94,7 @@ async def identify(
     if not verdict.allowed:
         request.scope["wishcraft.headers"].append((b"ratelimit-policy", policy.field.encode()))
         raise too_many("Too many requests. Wait for Retry-After.", verdict.reset)
+    authenticator.remember(request.scope)
     if customer_id is None or caller.customer_id is not None:  # Shopify alone names a storefront's customer
         return caller
     if Scope.WRITE not in caller.scopes:

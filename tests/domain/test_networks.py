@@ -25,6 +25,7 @@ OURS = parse_networks("10.0.0.0/8, 192.168.1.1 2001:db8::/32")
         ("10.0.0.1", [""], 0, "unknown"),
         ("", [], 0, "unknown"),
         ("10.0.0.1", ["no address"], 0, "no address"),
+        ("10.0.0.1", ["x" * 60_000], 0, "unknown"),
     ],
 )
 def test_the_client_address_is_the_nearest_untrusted_one(

@@ -7,6 +7,8 @@ from typing import Final
 
 Network = IPv4Network | IPv6Network
 UNKNOWN: Final = "unknown"
+_LONGEST_ADDRESS: Final = 64
+"""Limits count by address, and a client may send any text as one."""
 _PORT: Final = re.compile(r"^(?:([0-9.]+)|\[([0-9a-fA-F:.]+)\])(?::[0-9]+)?$")
 """Some proxies add the port: `203.0.113.5:51234`, `[2001:db8::1]:443`."""
 
@@ -64,4 +66,4 @@ def client_address(peer: str, forwarded_for: Sequence[str], trusted: Sequence[Ne
         address = chain.pop()
     for _ in range(hops):
         address = chain.pop() if chain else address
-    return address or UNKNOWN
+    return address if 0 < len(address) <= _LONGEST_ADDRESS else UNKNOWN

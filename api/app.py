@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import RedirectResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from api import documentation, problems
 from api.fast_path import FastPath
@@ -19,8 +20,14 @@ from wishcraft.settings import settings as from_environment
 
 
 def create_service(app: FastAPI) -> FastPath:
-    """The ASGI application that is served: fast path, request middleware, then FastAPI."""
-    return FastPath(RequestMiddleware(app, app.state), app.state)
+    """The ASGI application that is served: fast path, CORS, request middleware, then FastAPI.
+
+    CORS comes before the request middleware, so that pages can read its refusals too.
+    """
+    inner: ASGIApp = RequestMiddleware(app, app.state)
+    if origins := app.state.settings.cors_origins:
+        inner = _allow_cors(inner, [origin.strip() for origin in origins.split(",")])
+    return FastPath(inner, app.state)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -52,8 +59,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     modules = (registries, registry_changes, items, guests, admin, unsubscribe, health, metrics)
     for module in modules:
         app.include_router(module.router)
-    if settings.cors_origins:
-        _allow_cors(app, [origin.strip() for origin in settings.cors_origins.split(",")])
 
     @app.get("/admin/jobs", include_in_schema=False)
     async def jobs() -> RedirectResponse:
@@ -68,12 +73,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def _allow_cors(app: FastAPI, origins: list[str]) -> None:
+def _allow_cors(app: ASGIApp, origins: list[str]) -> CORSMiddleware:
     """Allow pages of these origins to call the API and to read its headers."""
-    app.add_middleware(
-        CORSMiddleware,
+    return CORSMiddleware(
+        app,
         allow_origins=origins,
-        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match",
                        "X-API-Key", "X-Customer-Id", "X-Registry-Grant"],
         expose_headers=["ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Cache"],

@@ -126,6 +126,28 @@ async def test_cors_allows_only_the_configured_origins(
     assert "access-control-allow-origin" not in (await client.get("/api/registries", headers={**key, **theirs})).headers
 
 
+async def test_pages_of_an_allowed_origin_can_read_every_refusal(
+    settings: Settings, open_client: OpenClient, key: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = {**key, "Origin": "https://headless.example", "Content-Type": "application/json"}
+    async with open_client(settings.model_copy(update={"cors_origins": "https://headless.example"})) as client:
+        too_large = await client.post("/api/registries", content=b"x" * 100_000, headers=headers)
+        not_allowed = await client.put("/api/registries", headers=headers)
+
+        async def fail(*_: object) -> None:
+            raise RuntimeError
+
+        with monkeypatch.context() as patch:
+            patch.setattr("wishcraft.store.registry_lists.list_public", fail)
+            bug = await client.get("/api/registries", headers=headers)
+        with monkeypatch.context() as patch:
+            patch.setattr("api.middleware.request.MAX_SECONDS", 0)
+            late = await client.get("/api/registries", headers=headers)
+    answers = [too_large, not_allowed, bug, late]
+    assert [answer.status_code for answer in answers] == [413, 405, 500, 503]
+    assert {answer.headers.get("access-control-allow-origin") for answer in answers} == {"https://headless.example"}
+
+
 async def test_metrics_require_the_token(
     settings: Settings, open_client: OpenClient, client: httpx.AsyncClient
 ) -> None:

@@ -76,7 +76,7 @@ class AppState:
     async def stop(self) -> None:
         """Wait for the tasks that are under way."""
         self._stopping.set()
-        await asyncio.gather(*self._tasks)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _keep_permit(self) -> None:
         while not self._stopping.is_set():
@@ -89,9 +89,13 @@ class AppState:
 
     async def _replay_invalidations(self) -> None:
         """Replay what is pending. What cannot be replayed yet stays pending, and is not read from Redis."""
-        with suppress(CacheUnavailable, DatabaseUnavailable):
+        try:
             if replayed := await replay_invalidations(self.resources):
                 _log.warning("Redis was informed of %d changes that it had missed", replayed)
+        except (CacheUnavailable, DatabaseUnavailable) as error:
+            _log.debug("Pending invalidations cannot be replayed yet: %s", error)
+        except Exception:  # noqa: BLE001  it is logged, and tried again
+            _log.exception("The replay of pending invalidations failed")
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, context=Context())

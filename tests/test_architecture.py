@@ -58,8 +58,8 @@ WRITES_IN_SQL = re.compile(
 )
 STEPS_OF_A_WRITE = {
     "bump_versions": {WRITE, "wishcraft/store/registries.py"},
-    # Those after the first invalidate a connection.
-    "invalidate": {WRITE, "wishcraft/store/locks.py", "wishcraft/analytics/database.py"},
+    # The second one invalidates a connection.
+    "invalidate": {WRITE, "wishcraft/analytics/database.py"},
     "pending_invalidations.record": {WRITE},
     "pending_invalidations.delete": {WRITE},
     "WriteSession()": {WRITE, "wishcraft/store/registries.py"},

@@ -1,8 +1,9 @@
 """Builds all clients, for the API and for jobs. Pools, timeouts and retries are set here and nowhere else."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import httpx
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 
 _ANNOUNCING: Final = 4
+MAX_SLOW_WRITES: Final = 4
 AfterWrite = Callable[[int, Mapping[str, int]], Awaitable[None]]
 """Called after each committed write with the shop's id and the new versions by slug."""
 
@@ -48,6 +50,8 @@ class Resources:
     http: httpx.AsyncClient
     shopify: ShopifyClient
     mailer: Mailer
+    slow_writes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_SLOW_WRITES))
+    """Writes that wait while Redis does not answer: they must leave connections of `db` to the readers."""
     after_write: AfterWrite | None = None
     """None while no feature subscribes to changes."""
 

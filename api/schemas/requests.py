@@ -1,24 +1,48 @@
 """Request bodies, with the limits of each field. Other bodies are answered 422 with the reason."""
 
+import re
 from datetime import date
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from wishcraft.domain.addresses import normalise
 from wishcraft.domain.callers import Scope
 from wishcraft.domain.networks import parse_networks
 from wishcraft.domain.registries import EventType, Priority, RegistryStatus, Visibility
+from wishcraft.shopify.ids import from_global
 
 LARGEST_ID: Final = 2**63 - 1
 MAX_QUANTITY: Final = 1_000
 _DESCRIPTION: Final = "Thank you for celebrating with us."
 
 
+_INVISIBLE: Final = re.compile(
+    # Zero-width spaces and marks, byte-order marks, bidirectional controls, line and paragraph separators, tags. A
+    # zero-width joiner belongs between two visible characters, as in Persian and in emoji.
+    r"[\u00ad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb]"
+    r"|(?:^|\s)[\u200c\u200d]|[\u200c\u200d](?:$|\s|[\u200c\u200d])|[\ud800-\udfff]"
+)
+
+
 def _printable(text: str) -> str:
-    if any(character < " " and character not in "\n\t" for character in text) or "\x7f" in text:
+    if any(character < " " and character not in "\n\t" for character in text) or re.search("[\x7f-\x9f]", text):
         raise ValueError("contains control characters")
+    if _INVISIBLE.search(text):
+        raise ValueError("contains invisible characters, or such that change the direction of text")
     return text
+
+
+def _date_text(value: object) -> object:
+    if value is not None and not isinstance(value, str | date):
+        raise ValueError("is not a date such as 2027-06-12")  # a number would be taken for a time
+    return value
+
+
+def _variant_id(value: object) -> object:
+    if isinstance(value, str) and value.startswith("gid:"):
+        return from_global("ProductVariant", value)
+    return value
 
 
 def _address(text: str) -> str:
@@ -46,6 +70,7 @@ AccessCode = Annotated[
     str, Field(min_length=4, max_length=100, description="The code that guests enter. Only its hash is stored.")
 ]
 Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
+EventDate = Annotated[date, BeforeValidator(_date_text), Field(ge=date(1900, 1, 1), le=date(2999, 12, 31))]
 Network = Annotated[str, Field(max_length=50, examples=["203.0.113.0/24"]), AfterValidator(_network)]
 
 
@@ -88,7 +113,7 @@ class NewRegistry(RequestModel):
     title: Title
     description: Description = ""
     event_type: EventType
-    event_date: date | None = None
+    event_date: EventDate | None = None
     event_location: Place | None = Field(None, description="Only the registrant sees it.")
     visibility: Visibility = Visibility.PUBLIC
     access_code: AccessCode | None = None
@@ -104,7 +129,7 @@ class ChangedRegistry(RequestModel):
     title: Title = Field("", description="The new title.")
     description: Description = ""
     event_type: EventType = EventType.GENERAL
-    event_date: date | None = None
+    event_date: EventDate | None = None
     event_location: Place | None = None
     visibility: Visibility = Visibility.PUBLIC
     access_code: AccessCode | None = None
@@ -120,7 +145,9 @@ class NewItem(RequestModel):
         json_schema_extra={"examples": [{"variant_id": 40000010000003, "quantity": 2, "priority": "high"}]}
     )
 
-    variant_id: int = Field(ge=1, le=LARGEST_ID, description="Shopify's variant id.")
+    variant_id: Annotated[int, BeforeValidator(_variant_id)] = Field(
+        ge=1, le=LARGEST_ID, description="Shopify's variant id, as a number or as `gid://shopify/ProductVariant/1`."
+    )
     quantity: Quantity = 1
     priority: Priority = Priority.MEDIUM
     notes: Notes = ""

@@ -7,7 +7,10 @@ from pathlib import Path
 
 def read_or_create_secret(file: Path, prefix: str = "") -> str:
     """The secret in `file`; at the first call `prefix` and 192 random bits."""
-    if not file.exists():
-        with open(file, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as new:
+    if not file.exists() or not file.stat().st_size:
+        unfinished = file.with_name(f"{file.name}.new")  # a process killed in between leaves no empty secret
+        unfinished.unlink(missing_ok=True)
+        with open(unfinished, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as new:
             new.write(prefix + secrets.token_urlsafe(24))
+        unfinished.replace(file)
     return file.read_text()

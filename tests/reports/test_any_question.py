@@ -66,6 +66,7 @@ def test_columns_have_unique_names_whatever_they_are_called(db: AnalystsDatabase
         ("SELECT lastval()", "lastval is not yet defined|denied"),
         ("SELECT repeat('x', 1100000000)", "requested length too large|too much space"),
         ("SELECT 2147483647 + 1", "integer out of range"),
+        ("SELECT $1", "parameter"),
         ("SELECT 99999999999999999999::int8", "out of range"),
         ("SELECT currval('x')", "does not exist|denied"),
         ("SELECT pg_advisory_unlock_all(), nextval('public.shops_id_seq')", "denied|read-only"),

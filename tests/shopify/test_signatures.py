@@ -186,6 +186,9 @@ def test_message_recut_into_another_identity_is_refused_either_way(
         ("my_path_prefix", "/x"),
         ("return_to", "/x?shop=1&timestamp=2&path_prefix=3"),
         ("a=b", "c=d"),
+        ("url", "/pages/gift?timestamp=1700000000"),
+        ("u", "timestamp=" + "9" * 5_000),
+        ("u", "logged_in_customer_id=" + "9" * 5_000),
     ],
 )
 @pytest.mark.parametrize("customer", ["", "42"])

@@ -2,6 +2,7 @@ import asyncio
 import sys
 
 import pytest
+from sqlalchemy import text
 
 from wishcraft.resources import Resources
 from wishcraft.store import locks
@@ -27,8 +28,13 @@ asyncio.run(main())
 """
 
 
+def another_process(db: Database) -> Database:
+    """The same database as another process sees it: tasks of one process share a lock before they use PostgreSQL's."""
+    return Database(db.engine.url.render_as_string(hide_password=False))
+
+
 async def has(db: Database, name: str = "sync", shop: int | str = 1) -> bool:
-    async with locks.try_acquire(db, name, shop) as acquired:
+    async with locks.try_acquire(another_process(db), name, shop) as acquired:
         return acquired
 
 
@@ -68,16 +74,21 @@ async def test_cancelled_work_releases_its_lock(resources: Resources) -> None:
     assert await has(resources.db)
 
 
-async def test_a_waiter_gets_the_lock_after_its_release(resources: Resources) -> None:
+@pytest.mark.parametrize("in_one_process", [False, True])
+async def test_a_waiter_gets_the_lock_after_its_release(resources: Resources, *, in_one_process: bool) -> None:
     order: list[str] = []
+    db = resources.db if in_one_process else another_process(resources.db)
 
     async def second() -> None:
-        async with locks.acquire(resources.db, "sync", 1):
+        async with locks.acquire(db, "sync", 1):
             order.append("second")
 
     async with locks.acquire(resources.db, "sync", 1):
         waiting = asyncio.create_task(second())
-        await _until_a_process_waits(resources.db)
+        if in_one_process:
+            assert not await _tries(resources.db)
+        else:
+            await _until_a_process_waits(resources.db)
         order.append("first")
     await waiting
     assert order == ["first", "second"]
@@ -111,7 +122,7 @@ async def test_one_of_many_contenders_gets_the_lock_of_a_dead_holder(resources: 
         taken: list[bool] = []
 
         async def contend() -> None:
-            async with locks.try_acquire(resources.db, "sync", 1) as acquired:
+            async with locks.try_acquire(another_process(resources.db), "sync", 1) as acquired:
                 taken.append(acquired)
                 if len(taken) == CONTENDERS:
                     contended.set()
@@ -122,10 +133,33 @@ async def test_one_of_many_contenders_gets_the_lock_of_a_dead_holder(resources: 
 
 
 async def test_locks_leave_no_rows(resources: Resources) -> None:
-    async with locks.acquire(resources.db, "sync", 1), locks.try_acquire(resources.db, "sync", 1):
+    async with locks.acquire(resources.db, "sync", 1), locks.try_acquire(another_process(resources.db), "sync", 1):
         pass
     async with resources.db.engine.connect() as connection:
         assert (await connection.exec_driver_sql("SELECT count(*) FROM locks")).scalar_one() == 0
+
+
+async def test_holders_leave_the_pool_to_their_work(resources: Resources) -> None:
+    async def work(shop: int) -> None:
+        async with locks.acquire(resources.db, "token", shop), resources.db.transaction() as session:
+            await session.execute(text("SELECT 1"))
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(work(number % 25) for number in range(50)))
+
+
+async def test_lock_of_before_a_restart_of_postgresql_is_free(resources: Resources) -> None:
+    # Its process id now belongs to a process of PostgreSQL itself, whose start is not shown to the application.
+    old = """INSERT INTO locks SELECT 'sync:1', pid, '2020-01-01' FROM pg_stat_activity
+             WHERE backend_start IS NULL ORDER BY pid LIMIT 1"""
+    async with resources.db.engine.begin() as connection:
+        assert (await connection.exec_driver_sql(old)).rowcount == 1
+    assert await has(resources.db)
+
+
+async def _tries(db: Database) -> bool:
+    async with locks.try_acquire(db, "sync", 1) as acquired:
+        return acquired
 
 
 async def _until_a_process_waits(db: Database) -> None:

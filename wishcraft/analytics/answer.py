@@ -1,6 +1,7 @@
 """The result of an analyst's question as a frame: every type of PostgreSQL can be shown and written to a file."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -75,11 +76,12 @@ def _is_finite(value: int) -> bool:
 
 def _unique(names: Sequence[str]) -> list[str]:
     """The names, repeated ones with the first number that makes them unlike all others."""
-    unique: list[str] = []
+    unique = dict[str, None]()
+    given, numbers = set(names), Counter[str]()
     for name in names:
-        number, candidate = 1, name
-        while candidate in unique or (number > 1 and candidate in names):
-            number += 1
-            candidate = f"{name}_{number}"
-        unique.append(candidate)
-    return unique
+        candidate = name
+        while candidate in unique or (numbers[name] and candidate in given):
+            numbers[name] += 1
+            candidate = f"{name}_{numbers[name] + 1}"
+        unique[candidate] = None
+    return list(unique)

@@ -170,6 +170,8 @@ _MAX_MESSAGE: Final = 300
 """Characters of an error of PostgreSQL, which may quote a value of any length."""
 _NOT_THE_QUERYS: Final = ("08", "40", "53100", "53300", "55P03", "57P", "58")
 """The beginnings of the SQLSTATEs of errors that the server or others cause. Every other one is that of the query."""
+_WANTS_PARAMETERS: Final = "08P01"
+"""A protocol violation: the query has a parameter such as `$1`."""
 _HELP: Final[dict[type[psycopg.Error], str]] = {
     psycopg.errors.UndefinedTable: f"; the views are {', '.join(VIEWS)}",
     psycopg.errors.UndefinedColumn: "; SELECT * FROM registries LIMIT 1 shows the columns of a view:"
@@ -206,7 +208,7 @@ def _is_of_query(error: psycopg.Error) -> bool:
     """Whether the query caused the error, and would again; otherwise the server did, or the connection is lost."""
     if error.sqlstate is None:
         return not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-    return not error.sqlstate.startswith(_NOT_THE_QUERYS)
+    return error.sqlstate == _WANTS_PARAMETERS or not error.sqlstate.startswith(_NOT_THE_QUERYS)
 
 
 def _fetch(cursor: Cursor[tuple[Any, ...]], query: str, max_rows: int) -> list[tuple[Any, ...]]:

@@ -19,6 +19,8 @@ RENEW_SECONDS: Final = 0.2
 """The pause between two renewals."""
 ANSWER_SECONDS: Final = 1.0
 """How long a reader without a permit waits for PostgreSQL's answer."""
+MAX_QUESTIONS: Final = 3
+"""At most so many may hang, each on a connection of its own."""
 _log: Final = logging.getLogger(__name__)
 
 Pending = frozenset[tuple[int, str]]
@@ -55,7 +57,7 @@ class ReadPermit:
         self._valid_until = -inf
         self._pending: Pending | None = frozenset()
         self._is_silent = False
-        self._renewal: asyncio.Task[None] | None = None
+        self._questions: list[asyncio.Task[None]] = []
 
     @property
     def has_pending(self) -> bool:
@@ -85,19 +87,23 @@ class ReadPermit:
     async def renew(self) -> None:
         """Ask PostgreSQL, for at most `ANSWER_SECONDS`; concurrent callers share one question.
 
-        A question that hangs is not cancelled, which could take as long: it is joined by the next call.
+        A question that hangs is not cancelled, which could take as long. The next call asks on another connection.
         """
-        if self._renewal is None:
-            self._renewal = asyncio.create_task(self._renew(), context=Context())
-        done, _ = await asyncio.wait({self._renewal}, timeout=ANSWER_SECONDS)
+        if not self._questions or (self._is_silent and len(self._questions) < MAX_QUESTIONS):
+            question = asyncio.create_task(self._renew(), context=Context())
+            self._questions.append(question)
+            question.add_done_callback(self._questions.remove)
+        question = self._questions[-1]
+        done, _ = await asyncio.wait({question}, timeout=ANSWER_SECONDS)
         if not done:
             self.note_silence()
 
     async def stop(self) -> None:
-        """Cancel a question that is under way."""
-        if self._renewal is not None:
-            self._renewal.cancel()
-            await asyncio.wait({self._renewal})
+        """Cancel the questions that are under way."""
+        for question in self._questions:
+            question.cancel()
+        if self._questions:
+            await asyncio.wait(set(self._questions), timeout=ANSWER_SECONDS)
 
     async def _renew(self) -> None:
         asked_at = self._clock()
@@ -106,5 +112,3 @@ class ReadPermit:
         except Exception:  # noqa: BLE001  any failure means that the pending invalidations are not known
             _log.debug("Pending invalidations could not be read", exc_info=True)
             self.note_silence()
-        finally:
-            self._renewal = None

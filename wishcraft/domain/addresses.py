@@ -5,7 +5,11 @@ import re
 from typing import Final
 
 _MAX_LENGTH: Final = 254  # RFC 5321, section 4.5.3.1.3, without the brackets
-_SHAPE: Final = re.compile(r"[^\s@<>,;:\"()\[\]\\\x00-\x1f\x7f]{1,64}@[^\s@<>,;:\"()\[\]\\\x00-\x1f\x7f]+")
+_ATOM: Final = r"[^\s@<>,;:.\"()\[\]\\\x00-\x1f\x7f]+"
+_LOCAL: Final = re.compile(rf"(?!.*=\?){_ATOM}(?:\.{_ATOM})*")
+"""A dot-atom (RFC 5321, section 4.1.2), also beyond ASCII (RFC 6531). `=?` would begin an encoded word (RFC 2047)."""
+_MAX_LOCAL_BYTES: Final = 64
+_LABEL: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 
 
 def normalise(address: str) -> str | None:
@@ -14,7 +18,19 @@ def normalise(address: str) -> str | None:
     RFC 5321 lets a server distinguish capitals in the local part; in practice none does.
     """
     normalised = address.strip().lower()
-    return normalised if len(normalised) <= _MAX_LENGTH and _SHAPE.fullmatch(normalised) else None
+    local, _, domain = normalised.rpartition("@")
+    if len(normalised) > _MAX_LENGTH or len(local.encode(errors="replace")) > _MAX_LOCAL_BYTES:
+        return None
+    return normalised if _LOCAL.fullmatch(local) and _is_domain(domain) else None
+
+
+def _is_domain(domain: str) -> bool:
+    """Whether this is a host name with a top-level domain, also an internationalized one."""
+    try:
+        labels = domain.encode("idna").decode().split(".")
+    except UnicodeError:
+        return False
+    return len(labels) > 1 and all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdigit()
 
 
 def address_hash(shop_id: int, address: str) -> bytes:

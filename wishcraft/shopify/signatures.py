@@ -16,7 +16,7 @@ _SET_BY_SHOPIFY: Final = {
     "timestamp": re.compile(r"[0-9]{1,18}"),
 }
 """The fields that Shopify adds once to every request, in their order in the signed message."""
-_LONGEST_MATCHES: Final = (r"[0-9]*", r"/", _SET_BY_SHOPIFY["shop"].pattern, r"[0-9]+")
+_LONGEST_MATCHES: Final = (r"[0-9]*", r"/", _SET_BY_SHOPIFY["shop"].pattern, r"[0-9]{1,18}")
 _OCCURRENCES: Final = tuple(
     re.compile(f"{name}=({value})") for name, value in zip(_SET_BY_SHOPIFY, _LONGEST_MATCHES, strict=True)
 )
@@ -93,7 +93,7 @@ def _is_ambiguous(message: str, proven: tuple[str, str, str], now: datetime) -> 
 
     The message has no separators, so a visitor's own parameter such as `a=1logged_in_customer_id=42n=` may be split
     into a customer's id under the same signature. What Shopify signed is one of the ways. All ways are searched that
-    have Shopify's fields in their order; those that no sorting allows are searched too, for simplicity.
+    have Shopify's fields in their order; of other fields only the first between two of these must be sorted.
     """
     if all(message.count(name) == 1 for name in _REPEATED):
         return False
@@ -107,17 +107,19 @@ def _is_ambiguous(message: str, proven: tuple[str, str, str], now: datetime) -> 
             for end, values in ways
             for match in matches
             # The end of the path prefix is unknown, so anything may follow its beginning.
-            if match.start() >= end and (field == "shop" or _may_be_fields(message[end : match.start()]))
+            if match.start() >= end
+            and (field == "shop" or _may_be_fields(message[end : match.start()], before=match[0]))
         ]
     latest = (now + timedelta(days=1)).timestamp()
     return any(
         (customer, shop, timestamp) != proven and _FIRST_TIMESTAMP <= int(timestamp) <= latest
         for end, (customer, _, shop, timestamp) in ways
-        if _may_be_fields(message[end:])
+        if _may_be_fields(message[end:], before="\uffff")
     )
 
 
-def _may_be_fields(text: str) -> bool:
-    """Whether a part of the message may be parameters of the visitor, whose keys may contain `=`."""
+def _may_be_fields(text: str, before: str) -> bool:
+    """Whether a part of the message may be parameters of the visitor, whose keys may contain `=`, `before` a field."""
     is_repetition = text.startswith(_REPEATED)  # each field occurs once, so this would be a key with a `=` in it
-    return not text or text.count("=") > is_repetition
+    key, *others = text.split("=", 1 + is_repetition)
+    return not text or (len(others) > is_repetition and "=".join([key, *others[:-1]]) <= before)

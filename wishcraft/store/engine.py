@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+from sqlalchemy import NullPool
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
 
 from wishcraft.database_errors import translate_database_errors
@@ -50,6 +51,9 @@ class Database:
             hide_parameters=True,  # keeps names and e-mail addresses out of error messages
             connect_args=_CONNECTION,
         )
+        self._unpooled = create_async_engine(
+            url, poolclass=NullPool, use_native_hstore=False, hide_parameters=True, connect_args=_CONNECTION
+        )
         self._transactions = async_sessionmaker(self.engine, expire_on_commit=False)
         self._repeatable_reads = async_sessionmaker(
             self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True),
@@ -82,10 +86,17 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection]:
-        """A connection outside of a unit of work, for session-level locks and health probes."""
+        """A connection outside of a unit of work, for health probes."""
         with translate_database_errors():
             async with self.engine.connect() as connection:
                 yield connection
+
+    @asynccontextmanager
+    async def own_connection(self) -> AsyncIterator[AsyncConnection]:
+        """A connection in autocommit mode beside the pool, for locks: whoever holds one needs the pool for its work."""
+        with translate_database_errors():
+            async with self._unpooled.connect() as connection:
+                yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     async def close(self) -> None:
         """Close every connection."""

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Final, NamedTuple
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,11 +25,12 @@ _IDENTIFY: Final = text("SELECT pid, backend_start FROM pg_stat_get_activity(pg_
 _TAKE: Final = text("""
 INSERT INTO locks AS l (name, pid, started) VALUES (:name, :pid, :started)
 ON CONFLICT (name) DO UPDATE SET pid = excluded.pid, started = excluded.started
-WHERE NOT EXISTS (
+WHERE l.started < pg_postmaster_start_time() OR NOT EXISTS (
     SELECT FROM pg_stat_get_activity(l.pid) holder WHERE coalesce(holder.backend_start, l.started) = l.started
 )
 RETURNING true
 """)
+_local: Final = WeakKeyDictionary[Database, WeakValueDictionary[str, asyncio.Lock]]()
 _RELEASE: Final = text("DELETE FROM locks WHERE pid = :pid AND started = :started")
 
 
@@ -54,14 +56,14 @@ async def acquire(db: Database, name: str, shop: int | str) -> AsyncIterator[Non
     """Hold the shop's lock `name` for the duration of the context; wait for it without a time limit.
 
     Args:
-        db: One of its connections is in use for the duration of the context.
+        db: A connection beside its pool is in use for the duration of the context.
         name: The kind of work, such as `token`.
         shop: Id or domain; all callers of one `name` pass the same of the two.
 
     Raises:
         DatabaseUnavailable: PostgreSQL did not answer.
     """
-    async with _holder(db) as holder:
+    async with _local_lock(db, f"{name}:{shop}"), _holder(db) as holder:
         while not await holder.take(f"{name}:{shop}"):  # noqa: ASYNC110  there is no event to wait for
             await asyncio.sleep(POLL_SECONDS)
         yield
@@ -70,15 +72,24 @@ async def acquire(db: Database, name: str, shop: int | str) -> AsyncIterator[Non
 @asynccontextmanager
 async def try_acquire(db: Database, name: str, shop: int | str) -> AsyncIterator[bool]:
     """As `acquire`, without waiting: yields False if another process holds the lock."""
-    async with _holder(db) as holder:
+    lock = _local_lock(db, f"{name}:{shop}")
+    if lock.locked():
+        yield False
+        return
+    async with lock, _holder(db) as holder:
         yield await holder.take(f"{name}:{shop}")
+
+
+def _local_lock(db: Database, name: str) -> asyncio.Lock:
+    """The lock among the tasks of this process: only one of them needs a connection to wait for other processes."""
+    locks = _local.setdefault(db, WeakValueDictionary())
+    return locks.setdefault(name, asyncio.Lock())
 
 
 @asynccontextmanager
 async def _holder(db: Database) -> AsyncIterator[_Holder]:
-    """A connection that is closed on leaving instead of returned to the pool, which ends its locks."""
-    async with db.connection() as connection:
-        await connection.execution_options(isolation_level="AUTOCOMMIT")
+    """A connection that is closed on leaving, which ends its locks."""
+    async with db.own_connection() as connection:
         holder = _Holder(connection, *(await connection.execute(_IDENTIFY)).one())
         try:
             yield holder
@@ -86,4 +97,3 @@ async def _holder(db: Database) -> AsyncIterator[_Holder]:
             # The server notices a closed connection a moment later; until then the lock would still be taken.
             with suppress(SQLAlchemyError):
                 await holder.release()
-            await connection.invalidate()

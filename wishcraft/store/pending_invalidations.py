@@ -6,10 +6,19 @@ registry and its shop, whose cache entries may still be in Redis.
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
+
+
+class Announcement(NamedTuple):
+    """A pending invalidation of one registry."""
+
+    version: int
+    token: str
+    """Another one for each announcement."""
+
 
 _RECORD: Final = text("""
 INSERT INTO pending_invalidations AS p (shop_id, slug, version)
@@ -17,15 +26,15 @@ SELECT :shop_id, slug, version FROM unnest(CAST(:slugs AS text[]), CAST(:version
 ON CONFLICT (shop_id, slug) DO UPDATE SET version = greatest(p.version, excluded.version)
 """)
 _FIND_BATCH: Final = text("""
-SELECT shop_id, slug, version FROM pending_invalidations
+SELECT shop_id, slug, version, xmin::text FROM pending_invalidations
 WHERE (shop_id, slug) > (:shop_id, CAST(:slug AS text)) ORDER BY shop_id, slug LIMIT :limit
 """)
-# A version above the given one was recorded since.
+# Each announcement changes a row's xmin, also one of the same version, by a write that is tried again after it failed.
 _DELETE: Final = text("""
 WITH informed AS (
     SELECT p.slug FROM pending_invalidations p
-    JOIN unnest(CAST(:slugs AS text[]), CAST(:versions AS bigint[])) AS w (slug, version)
-        ON w.slug = p.slug AND p.version <= w.version
+    JOIN unnest(CAST(:slugs AS text[]), CAST(:tokens AS text[])) AS w (slug, token)
+        ON w.slug = p.slug AND p.xmin::text = w.token
     WHERE p.shop_id = :shop_id
     FOR UPDATE OF p SKIP LOCKED
 )
@@ -49,19 +58,19 @@ async def find_all(session: AsyncSession, limit: int) -> frozenset[tuple[int, st
     return frozenset((shop_id, slug) for shop_id, slug in rows) if len(rows) <= limit else None
 
 
-async def find_batch(session: AsyncSession, after: tuple[int, str], limit: int) -> dict[int, dict[str, int]]:
-    """Up to `limit` rows beyond this shop id and slug, in their order: versions by shop and slug."""
-    batch: dict[int, dict[str, int]] = {}
+async def find_batch(session: AsyncSession, after: tuple[int, str], limit: int) -> dict[int, dict[str, Announcement]]:
+    """Up to `limit` rows beyond this shop id and slug, in their order: by shop and slug."""
+    batch: dict[int, dict[str, Announcement]] = {}
     rows = await session.execute(_FIND_BATCH, {"shop_id": after[0], "slug": after[1], "limit": limit})
-    for shop_id, slug, version in rows:
-        batch.setdefault(shop_id, {})[slug] = version
+    for shop_id, slug, *announcement in rows:
+        batch.setdefault(shop_id, {})[slug] = Announcement(*announcement)
     return batch
 
 
-async def delete(session: AsyncSession, shop_id: int, versions: Mapping[str, int]) -> None:
-    """Delete the rows of these slugs up to these versions, except those that another transaction holds."""
-    parameters = {"shop_id": shop_id, "slugs": list(versions), "versions": list(versions.values())}
-    await session.execute(_DELETE, parameters)
+async def delete(session: AsyncSession, shop_id: int, replayed: Mapping[str, Announcement]) -> None:
+    """Delete the rows of these announcements, except those announced again since or held by another transaction."""
+    tokens = [announcement.token for announcement in replayed.values()]
+    await session.execute(_DELETE, {"shop_id": shop_id, "slugs": list(replayed), "tokens": tokens})
 
 
 async def find_slugs(session: AsyncSession, shop_id: int, older: timedelta = timedelta(0)) -> list[str]:

@@ -8,9 +8,10 @@ from sqlalchemy import event
 
 from wishcraft.cache.registries import CacheState
 from wishcraft.domain.cached_registry import AccessLevel
+from wishcraft.errors import DatabaseUnavailable
 from wishcraft.observability.context import current_context, log_context
 from wishcraft.resources import Resources
-from wishcraft.services.registries.reader import RegistryReader
+from wishcraft.services.registries.reader import RegistryReader, load_registries
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
@@ -94,3 +95,27 @@ async def test_shared_load_has_no_request_context(resources: Resources, demo: De
     with log_context(request_id="the-first-to-ask"):
         await RegistryReader(resources).read(shop.id, slug_of(demo, shop))
     assert contexts == [{}]
+
+
+async def test_load_that_hangs_is_abandoned_and_the_next_one_is_not_held_up(
+    resources: Resources, demo: Demo, shop: ShopRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads, hung = 0, asyncio.Event()
+
+    async def hang_first(*arguments: Any) -> Any:
+        nonlocal loads
+        loads += 1
+        if loads == 1:
+            await hung.wait()
+        return await load_registries(*arguments)
+
+    monkeypatch.setattr("wishcraft.services.registries.reader.load_registries", hang_first)
+    reader, slug = RegistryReader(resources), slug_of(demo, shop)
+    with monkeypatch.context() as patch:
+        patch.setattr("wishcraft.services.registries.reader.READ_SECONDS", 0.05)
+        with pytest.raises(DatabaseUnavailable):
+            await reader.read(shop.id, slug)
+    assert (await reader.read(shop.id, slug)).entry.body
+    assert loads == 2
+    hung.set()
+    await asyncio.gather(*reader._loads)

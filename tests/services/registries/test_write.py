@@ -333,6 +333,67 @@ async def test_a_pending_invalidation_outlives_its_registry_and_its_shop(
     assert pending(demo) == []
 
 
+async def test_replay_leaves_what_was_announced_again_meanwhile(
+    resources: Resources, demo: Demo, shop: ShopRef, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first write announced a version and failed; the second one announces the same version during the replay."""
+    announce = """INSERT INTO pending_invalidations (shop_id, slug, version) VALUES (%s, %s, 7)
+                  ON CONFLICT (shop_id, slug) DO UPDATE SET version = excluded.version"""
+    demo.execute(announce, [shop.id, registry[1]])
+    invalidate = resources.cache.invalidate
+
+    async def announce_again(shop_id: int, versions: Mapping[str, int]) -> None:
+        await invalidate(shop_id, versions)
+        demo.execute(announce, [shop.id, registry[1]])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resources.cache, "invalidate", announce_again)
+        assert await replay_invalidations(resources) == 1
+        assert pending(demo) == [(registry[1], 7)]
+    assert await replay_invalidations(resources) == 1
+    assert pending(demo) == []
+
+
+async def test_replay_goes_on_after_the_error_of_one_shop(
+    resources: Resources, demo: Demo, shop: ShopRef, redis: Redis
+) -> None:
+    for shop_id in (1, 2, 3):
+        demo.execute("INSERT INTO pending_invalidations (shop_id, slug, version) VALUES (%s, 'a', 7)", [shop_id])
+    floors = keys.of_shop(shop.id).floors
+    await redis.delete(floors)
+    await redis.set(floors, "not a hash", ex=60)
+    with pytest.raises(CacheUnavailable):
+        await replay_invalidations(resources)
+    assert demo.execute("SELECT shop_id FROM pending_invalidations").fetchall() == [(shop.id,)]
+    await redis.delete(floors)
+    assert await replay_invalidations(resources) == 1
+
+
+async def test_slow_writes_leave_connections_to_readers(
+    settings: Settings, own_valkey: OwnValkey, demo: Demo, shop: ShopRef, registry: Registry
+) -> None:
+    assert not demo.closed
+    async with open_resources(
+        settings.model_copy(update={"redis_url": own_valkey.url}), redis_circuit_breaker=True
+    ) as resources:
+        assert resources.redis.breaker
+        own_valkey.kill()
+        with pytest.raises(CacheUnavailable):
+            await resources.redis.reader.get("k")
+        writes = [asyncio.create_task(rename(resources, shop, registry[0])) for _ in range(15)]
+        try:
+            async with asyncio.timeout(10):
+                while not resources.slow_writes.locked():  # noqa: ASYNC110  there is no event to wait for
+                    await asyncio.sleep(0.01)
+                for _ in range(20):
+                    assert (await RegistryReader(resources).read(shop.id, registry[1])).entry.body
+                assert not all(write.done() for write in writes)
+        finally:
+            for write in writes:
+                write.cancel()
+            await asyncio.gather(*writes, return_exceptions=True)
+
+
 async def test_replaying_invalidations_twice_informs_redis_once(
     resources: Resources, demo: Demo, shop: ShopRef, registry: Registry
 ) -> None:

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextvars import Context
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 import orjson
 
@@ -41,6 +41,7 @@ class RegistryReader:
         self._resources = resources
         self._waiting: dict[int, Waiting] = {}
         self._loading: dict[int, asyncio.Task[None]] = {}
+        self._loads: set[asyncio.Task[dict[str, CachedRegistry]]] = set()
         self._named: dict[tuple[int, int], NamedRegistry] = {}
 
     async def read(self, shop_id: int, slug: str) -> CacheResult:
@@ -93,10 +94,15 @@ class RegistryReader:
             while waiting := self._waiting.pop(shop_id, None):
                 loaded: Mapping[str, CachedRegistry] = {}
                 failure: Exception | None = None
-                try:
-                    loaded = await load_registries(self._resources.db, shop_id, list(waiting))
-                except Exception as error:  # noqa: BLE001  each reader gets it
-                    failure = error
+                load = asyncio.create_task(load_registries(self._resources.db, shop_id, list(waiting)))
+                self._loads.add(load)
+                load.add_done_callback(self._forget)
+                done, _ = await asyncio.wait({load}, timeout=READ_SECONDS)
+                if not done:  # its connection may hang for long: the next load takes another one
+                    failure = DatabaseUnavailable("PostgreSQL did not answer in time")
+                else:
+                    failure = cast("Exception | None", load.exception())
+                    loaded = {} if failure else load.result()
                 for slug, futures in waiting.items():
                     for future in futures:
                         if future.done():  # its reader has timed out or gone
@@ -107,6 +113,11 @@ class RegistryReader:
                             future.set_result(loaded.get(slug))
         finally:
             del self._loading[shop_id]
+
+    def _forget(self, load: "asyncio.Task[Mapping[str, CachedRegistry]]") -> None:
+        self._loads.discard(load)
+        if not load.cancelled():
+            load.exception()  # marks it as retrieved: its readers got it, or a timeout
 
 
 async def load_registries(db: Database, shop_id: int, slugs: Sequence[str]) -> dict[str, CachedRegistry]:

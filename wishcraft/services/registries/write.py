@@ -8,7 +8,7 @@ why a write may go through while Redis does not answer.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
@@ -91,7 +91,9 @@ async def registry_write(
     Raises:
         CacheUnavailable: With `refuse`, and nothing was written.
     """
-    async with resources.db.transaction() as session:
+    breaker = resources.redis.breaker
+    is_slow = on_cache_down == "announce" and breaker is not None and breaker.is_open
+    async with resources.slow_writes if is_slow else nullcontext(), resources.db.transaction() as session:
         write = RegistryWrite(WriteSession(session), actor)
         if registry_ids:
             write.locked = await registries.lock(write.session, actor.shop_id, registry_ids)
@@ -212,14 +214,22 @@ async def replay_invalidations(resources: Resources) -> int:
         DatabaseUnavailable: PostgreSQL does not answer.
     """
     replayed, last = 0, (0, "")
+    failure: CacheUnavailable | None = None
     while True:
         async with resources.announcements.autocommit() as session:
             batch = await pending_invalidations.find_batch(session, last, _INVALIDATIONS_PER_BATCH)
         if not batch:
+            if failure:
+                raise failure
             return replayed
-        for shop_id, versions in batch.items():
-            await resources.cache.invalidate(shop_id, versions)
+        for shop_id, announced in batch.items():
+            last = (shop_id, list(announced)[-1])  # in PostgreSQL's order
+            versions = {slug: announcement.version for slug, announcement in announced.items()}
+            try:
+                await resources.cache.invalidate(shop_id, versions)
+            except CacheUnavailable as error:  # one shop's error must not leave the others' entries unused
+                failure = error
+                continue
             async with resources.announcements.autocommit() as session:
-                await pending_invalidations.delete(session, shop_id, versions)
-            replayed += len(versions)
-            last = (shop_id, list(versions)[-1])  # in PostgreSQL's order
+                await pending_invalidations.delete(session, shop_id, announced)
+            replayed += len(announced)

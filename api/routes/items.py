@@ -13,6 +13,7 @@ from api.routes.registry_changes import (
     IdempotencyKeyHeader,
     IfMatch,
     RegistryRequestDep,
+    join_if_match,
     make_key,
 )
 from api.schemas.requests import LARGEST_ID, ChangedItem, NewItem
@@ -35,7 +36,7 @@ ItemId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 async def add(
     registry_request: RegistryRequestDep,
     body: NewItem,
-    if_match: Annotated[
+    _if_match: Annotated[
         str | None, Header(alias="If-Match", description="The ETag that the registry must have; optional.")
     ] = None,
     idempotency_key: IdempotencyKeyHeader = None,
@@ -43,7 +44,7 @@ async def add(
     """Adds a variant of the shop. Title, price, stock and image are read from Shopify."""
     key = make_key(idempotency_key, registry_request.caller, registry_request.request, body.model_dump_json().encode())
     item = registry_items.NewItem(body.variant_id, body.quantity, body.priority, body.notes)
-    item_change = registry_request.as_change("item.added", if_match)
+    item_change = registry_request.as_change("item.added", join_if_match(registry_request.request))
     return await registry_request.answer_created(
         await add_item(registry_request.app_state.resources, item_change, item, key)
     )

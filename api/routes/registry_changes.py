@@ -40,6 +40,12 @@ CREATED: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
+def join_if_match(request: Request) -> str | None:
+    """The value of `If-Match`, whose lines are one list; None without one."""
+    lines = request.headers.getlist("if-match")
+    return ", ".join(lines) if lines else None
+
+
 async def check_precondition(
     request: Request,
     _if_match: Annotated[
@@ -47,8 +53,8 @@ async def check_precondition(
     ] = None,
 ) -> str:
     """The value of `If-Match`; 428 without one (RFC 6585). The write itself compares it with the version."""
-    if_match = ", ".join(request.headers.getlist("if-match"))
-    if not if_match:
+    if_match = join_if_match(request)
+    if if_match is None:
         raise ProblemError(
             HTTPStatus.PRECONDITION_REQUIRED,
             "precondition-required",

@@ -58,17 +58,18 @@ async def test_change_without_if_match_is_refused(emma: Visitor, slug: str, demo
     assert row(demo, slug) == before
 
 
-async def test_if_match_may_be_a_star_a_list_or_weakened_by_a_proxy(emma: Visitor, slug: str) -> None:
-    for number, condition in enumerate(("*", " * ", "W/{}", '"1-0000000000000000", {}')):
+async def test_if_match_may_be_a_star_or_a_list(emma: Visitor, slug: str) -> None:
+    for number, condition in enumerate(("*", " * ", '"1-0000000000000000", {}')):
         etag = (await emma.read(slug)).headers["etag"]
         changing = {"title": f"Title {number}"}
         answer = await emma.send("PATCH", f"{PATH}/{slug}", changing, if_match=condition.format(etag))
         assert (answer.status_code, answer.json()["title"]) == (200, f"Title {number}"), condition
 
 
-@pytest.mark.parametrize("condition", ["", '""', "x", '"1"', "1", '"**"', '"2-0000000000000000"', "*, x"])
+@pytest.mark.parametrize("condition", ["", '""', "x", '"1"', "1", "W/{}", '"**"', '"2-0000000000000000"', "*, x"])
 async def test_if_match_that_is_no_etag_of_the_registry_fails(emma: Visitor, slug: str, condition: str) -> None:
-    answer = await emma.send("PATCH", f"{PATH}/{slug}", {"title": "Lost"}, if_match=condition)
+    etag = (await emma.read(slug)).headers["etag"]
+    answer = await emma.send("PATCH", f"{PATH}/{slug}", {"title": "Lost"}, if_match=condition.format(etag))
     assert problem(answer) == (412, "changed-since")
 
 

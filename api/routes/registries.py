@@ -1,6 +1,5 @@
 """Routes that read registries: the lists, and one registry."""
 
-from datetime import date
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
@@ -9,6 +8,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from api.auth.dependencies import AppStateDep, Reader
 from api.problems import COMMON, documented, forbidden, not_found
 from api.representation import represent
+from api.schemas.requests import IsoDate
 from api.schemas.responses import OwnRegistryList, RegistryAnswer, RegistryList
 from api.state import AppState
 from wishcraft.cache.entries import Header as EntryHeader
@@ -69,8 +69,8 @@ async def list_registries(
         Query(max_length=100, description="Words of the title or of a registrant's name.", examples=["emma"]),
     ] = None,
     event_type: EventType | None = None,
-    event_from: Annotated[date | None, Query(description="First event date.")] = None,
-    event_to: Annotated[date | None, Query(description="Last event date.")] = None,
+    event_from: Annotated[IsoDate | None, Query(description="First event date.")] = None,
+    event_to: Annotated[IsoDate | None, Query(description="Last event date.")] = None,
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> dict[str, object]:

@@ -34,8 +34,9 @@ def _printable(text: str) -> str:
 
 
 def _date_text(value: object) -> object:
-    if value is not None and not isinstance(value, str | date):
-        raise ValueError("is not a date such as 2027-06-12")  # a number would be taken for a time
+    """A date of ISO 8601; pydantic would also take a number, for a time."""
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+        raise ValueError("is not a date such as 2027-06-12")
     return value
 
 
@@ -70,7 +71,8 @@ AccessCode = Annotated[
     str, Field(min_length=4, max_length=100, description="The code that guests enter. Only its hash is stored.")
 ]
 Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
-EventDate = Annotated[date, BeforeValidator(_date_text), Field(ge=date(1900, 1, 1), le=date(2999, 12, 31))]
+IsoDate = Annotated[date, BeforeValidator(_date_text)]
+EventDate = Annotated[IsoDate, Field(ge=date(1900, 1, 1), le=date(2999, 12, 31))]
 Network = Annotated[str, Field(max_length=50, examples=["203.0.113.0/24"]), AfterValidator(_network)]
 
 

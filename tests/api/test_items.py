@@ -95,6 +95,14 @@ async def test_item_is_added_with_shopifys_current_data(
     assert kept == (1, variant.inventory_item_id, "USD", 3, True)
 
 
+async def test_item_is_added_by_shopifys_global_id(emma: Visitor, slug: str, variants: list[Variant]) -> None:
+    number = variants[0].variant_id
+    body = {"variant_id": f"gid://shopify/ProductVariant/{number}"}
+    answer = await emma.send("POST", f"{PATH}/{slug}/items", body)
+    assert answer.status_code == 201, answer.text
+    assert [item.variant_id for item in await items(emma, slug)] == [number]
+
+
 async def test_sold_out_variant_is_added_as_out_of_stock(emma: Visitor, slug: str, variants: list[Variant]) -> None:
     variants[0].quantity, variants[0].tracked = 0, True
     variants[0].policy = type(variants[0].policy).DENY

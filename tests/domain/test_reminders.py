@@ -102,9 +102,25 @@ def test_recipients_are_valid_and_unique() -> None:
     assert found == ["emma@example.com", "hugo@example.com"]
 
 
-@pytest.mark.parametrize("address", ["a@b\r\nBcc: x@y.example", "<a@b.example>", "a@b@c", "@b", "a@", "a" * 65 + "@b"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "a@b.example\r\nBcc: x@y.example", "<a@b.example>", "a@b@c.example", "@b.example", "a@",
+        "a" * 65 + "@b.example", "ä" * 33 + "@b.example", "a@b", "a@localhost", "a@-x.example", "a@x-.example",
+        "a@x..example", "a@.example", "a@x.example.", "a@127.0.0.1", "a@x.1", "a@[127.0.0.1]", "a@x_y.example",
+        "a@" + "x" * 64 + ".example", "a..b@x.example", ".a@x.example", "a.@x.example", "a b@x.example",
+        "=?utf-8?q?a?=@x.example", "a@xn--\u00fc.example", "a@" + "x." * 130 + "example",
+    ],
+)  # fmt: skip
 def test_an_invalid_address_normalises_to_none(address: str) -> None:
     assert normalise(address) is None
+
+
+@pytest.mark.parametrize(
+    "address", ["a@b.example", "A.B+c@B.Example", "o'neil@x.example", "jörg@bücher.example", "a@xn--bcher-kva.example"]
+)
+def test_a_valid_address_normalises_to_lower_case(address: str) -> None:
+    assert normalise(f" {address} ") == address.lower()
 
 
 def test_two_shops_store_different_hashes_of_an_address() -> None:

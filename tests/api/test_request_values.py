@@ -1,0 +1,56 @@
+"""Values of requests that no shop's pages or mails should have to show."""
+
+import pytest
+
+from tests.support.api import WEDDING, Visitor, problem
+
+PATH = "/api/registries"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Emma \u202e gnidneW", "Em\u200bma", "\u200fEmma", "Emma\u2066", "E\u00admma", "Emma\ufeff", "Emma\u2028Hugo",
+        "Emma\u200d", "\u200cEmma", "Emma\u200d\u200dHugo", "Em\x85ma", "Emma\u2060", "\u3164",
+        "Emma\x7f",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("field", ["title", "first_name", "description"])
+async def test_invisible_and_direction_changing_characters_are_refused(emma: Visitor, text: str, field: str) -> None:
+    values: dict[str, object] = {field: text}
+    if field == "first_name":
+        values = {"registrant": {"first_name": text, "last_name": "Reed", "email": "emma.reed@example.com"}}
+    answer = await emma.send("POST", PATH, WEDDING | values)
+    assert problem(answer) == (422, "invalid-request")
+    assert "characters" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "text", ["👩‍👩‍👧 Familie", "می‌خواهم", "אמה והוגו", "إيما وهوغو", "Zoë & Łukasz", "結婚", "क्‍ष", "Emma\tReed"]
+)
+async def test_texts_of_all_scripts_are_accepted(emma: Visitor, text: str) -> None:
+    answer = await emma.send("POST", PATH, WEDDING | {"title": text})
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["title"] == text
+
+
+@pytest.mark.parametrize("event_date", [0, 1.5, 1_800_000_000, True, "0", "0001-01-01", "1899-12-31", "3000-01-01", []])
+async def test_event_date_is_a_text_within_the_calendars_of_people(emma: Visitor, event_date: object) -> None:
+    answer = await emma.send("POST", PATH, WEDDING | {"event_date": event_date})
+    assert problem(answer) == (422, "invalid-request")
+
+
+@pytest.mark.parametrize("event_date", [None, "1900-01-01", "2999-12-31"])
+async def test_event_date_may_be_left_out_or_far_away(emma: Visitor, event_date: str | None) -> None:
+    answer = await emma.send("POST", PATH, WEDDING | {"event_date": event_date})
+    assert (answer.status_code, answer.json()["event"]["date"]) == (201, event_date)
+
+
+@pytest.mark.parametrize(
+    "variant_id",
+    ["gid://shopify/Product/1", "gid://shopify/ProductVariant/x", "gid://shopify/ProductVariant/0", "gid:", 0],
+)
+async def test_variant_id_of_another_kind_is_refused(emma: Visitor, variant_id: object) -> None:
+    slug = await emma.create()
+    answer = await emma.send("POST", f"{PATH}/{slug}/items", {"variant_id": variant_id})
+    assert problem(answer) == (422, "invalid-request")

@@ -15,6 +15,7 @@ from starlette.types import Scope
 
 from wishcraft.errors import (
     Conflict,
+    DatabaseBusy,
     DatabaseRejected,
     DatabaseUnavailable,
     Invalid,
@@ -27,6 +28,7 @@ from wishcraft.errors import (
     ShopifyThrottled,
     ShopifyUnavailable,
     TooManyRequests,
+    WrongAccessCode,
 )
 from wishcraft.observability.context import bind
 
@@ -100,6 +102,7 @@ _USUAL_KINDS: Final = {
 _STATUS_OF: Final[dict[type[RequestRefused], HTTPStatus]] = {
     NotFound: HTTPStatus.NOT_FOUND,
     NotAllowed: HTTPStatus.FORBIDDEN,
+    WrongAccessCode: HTTPStatus.FORBIDDEN,
     Conflict: HTTPStatus.CONFLICT,
     LimitReached: HTTPStatus.CONFLICT,
     PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
@@ -213,9 +216,10 @@ class _OnDatabase:
         else:
             self._quiet_until[route] = now + REPORT_AGAIN_SECONDS
             log_server_error(request.scope, "The database did not answer", error=error)
-        return answer(
-            HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "The database did not answer. Try again later.", PAUSE
-        )
+        detail = "The database did not answer. Try again later."
+        if isinstance(error, DatabaseBusy):
+            detail = "Another request is changing the same data. Try again."
+        return answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, PAUSE)
 
 
 async def _on_shopify(request: Request, error: Exception) -> Response:

@@ -7,7 +7,7 @@ from typing import Final
 import psycopg
 from sqlalchemy import exc
 
-from wishcraft.errors import DatabaseRejected, DatabaseUnavailable
+from wishcraft.errors import DatabaseBusy, DatabaseRejected, DatabaseUnavailable
 
 # A refused or lost connection, a full pool, a timeout of a lock, a statement or a transaction, a deadlock or a
 # serialization failure, a server that shuts down, is read-only after a failover, or has no disk or memory left.
@@ -37,7 +37,8 @@ def translate_database_errors() -> Iterator[None]:
     try:
         yield
     except _UNAVAILABLE as error:
-        raise DatabaseUnavailable(_describe(error)) from error
+        is_busy = isinstance(_original(error), psycopg.errors.LockNotAvailable)
+        raise (DatabaseBusy if is_busy else DatabaseUnavailable)(_describe(error)) from error
     except _REJECTED as error:
         raise DatabaseRejected(type(_original(error)).__name__) from error  # its text may quote the value
 

@@ -6,6 +6,7 @@
   - RequestRefused              a request cannot be fulfilled; the message is shown to the client
     - NotFound                  the object does not exist, or the caller may not see it
     - NotAllowed                the caller lacks the permission
+      - WrongAccessCode         the access code is not the registry's
     - Conflict                  the request contradicts the current state
     - LimitReached              the shop or the customer has reached a maximum
     - PreconditionFailed              `If-Match` does not name the registry's current version
@@ -17,6 +18,7 @@
   - TransientError              the same call may succeed later, so tasks retry it
     - CacheUnavailable          Redis refused, hung or restarted
     - DatabaseUnavailable       PostgreSQL refused, timed out, deadlocked or closed the connection
+      - DatabaseBusy            another transaction held a row or table for too long
     - ShopifyUnavailable        5xx, a lost connection, a timeout or a malformed response, after the client's retries
     - ShopifyThrottled          Shopify throttled every retry of the client
     - MailUnavailable           the mail server does not answer, or accepts no mail at present
@@ -70,6 +72,12 @@ class NotAllowed(RequestRefused):
     """The caller lacks the permission."""
 
     kind = "not-allowed"
+
+
+class WrongAccessCode(NotAllowed):
+    """The access code is not the registry's."""
+
+    kind = "wrong-access-code"
 
 
 class Conflict(RequestRefused):
@@ -139,6 +147,10 @@ class DatabaseUnavailable(TransientError):  # noqa: N818  it names a state
     """PostgreSQL refused, timed out, deadlocked or closed the connection; the driver's error is the cause."""
 
     advice = "Check PostgreSQL (see /health); the next run makes up for this one."
+
+
+class DatabaseBusy(DatabaseUnavailable):
+    """Another transaction held a row or table for longer than `lock_timeout`."""
 
 
 class ShopifyUnavailable(TransientError):  # noqa: N818  it names a state

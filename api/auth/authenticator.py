@@ -11,6 +11,7 @@ from starlette.types import Scope as Connection
 from wishcraft.domain.api_keys import prefix_of
 from wishcraft.domain.callers import EVERYTHING, Caller, Scope
 from wishcraft.domain.networks import Network, client_address, is_within, parse_networks
+from wishcraft.errors import UnknownShop
 from wishcraft.resources import Resources
 from wishcraft.services.operations.traffic_recorder import TrafficRecorder
 from wishcraft.settings import Settings
@@ -110,12 +111,18 @@ class Authenticator:
         return verified.caller or self._guest(verified.shop_id, scope)
 
     async def by_signature(self, scope: Connection) -> Caller | None:
-        """The customer or guest whose query Shopify signed. `remember` keeps the result."""
+        """The customer or guest whose query Shopify signed. `remember` keeps the result.
+
+        Raises:
+            UnknownShop: Shopify signed it for a shop that has not installed the app.
+        """
         now = datetime.now(UTC)
         identity = verify_proxy_query(scope["query_string"], self._secrets, now)
         shop = await self._shops.get(identity.shop) if identity else None
-        if identity is None or shop is None:
+        if identity is None:
             return None
+        if shop is None:
+            raise UnknownShop(identity.shop)
         customer = identity.customer_id
         caller = Caller(shop.id, f"customer:{shop.id}:{customer}", customer) if customer is not None else None
         expires = min(identity.signed_at + TOLERANCE, now + timedelta(seconds=CACHE_SECONDS)).timestamp()

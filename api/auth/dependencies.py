@@ -13,6 +13,7 @@ from api.problems import forbidden, too_many, unauthorized
 from api.state import AppState
 from wishcraft.domain.callers import Caller, Scope
 from wishcraft.domain.networks import is_address
+from wishcraft.errors import UnknownShop
 from wishcraft.observability.context import bind
 from wishcraft.store.audit_log import Origin
 
@@ -82,8 +83,11 @@ async def identify(
         caller = await authenticator.by_key(key, request.scope)
         reason = "The API key is unknown, revoked, expired or not allowed from this address."
     elif signature is not None:
-        caller = await authenticator.by_signature(request.scope)
         reason = "The app proxy's signature is invalid or too old."
+        try:
+            caller = await authenticator.by_signature(request.scope)
+        except UnknownShop:
+            caller, reason = None, "The signature is valid, but the shop has not installed the app."
     else:
         caller, reason = None, "Send an API key in X-API-Key, or call through Shopify's app proxy."
     if caller is None:

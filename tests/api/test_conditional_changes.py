@@ -194,6 +194,14 @@ async def test_guests_and_other_customers_find_no_registry_by_its_id(
             assert (await client.get(f"{PATH}/{registry_id}", headers=headers)).status_code == 200
 
 
+async def test_change_that_waits_too_long_for_another_says_so(emma: Visitor, slug: str, settings: Settings) -> None:
+    with psycopg.connect(settings.database_url.replace("+psycopg", "")) as holder:
+        holder.execute("SELECT FROM registries WHERE slug = %s FOR UPDATE", [slug])
+        answer = await emma.send("PATCH", f"{PATH}/{slug}", {"title": "New"}, if_match="*")
+    assert problem(answer) == (503, "unavailable")
+    assert "Another request is changing the same data" in answer.json()["detail"]
+
+
 async def test_archived_registry_is_the_registrants_only_and_can_be_restored(
     emma: Visitor, guest: Visitor, slug: str
 ) -> None:

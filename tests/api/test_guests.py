@@ -102,7 +102,7 @@ async def test_invalid_grant_is_refused(guest: Visitor, slug: str, grant: str) -
 async def test_wrong_access_code_is_refused(guest: Visitor, slug: str, demo: Demo) -> None:
     demo.execute("DELETE FROM sessions")
     for code in ("wrong", "", f" {ACCESS_CODE}", ACCESS_CODE.upper(), "\x00", "🗝" * 100):
-        assert problem(await unlock(guest, slug, code)) == (403, "not-allowed")
+        assert problem(await unlock(guest, slug, code)) == (403, "wrong-access-code")
     assert problem(await unlock(guest, slug, "x" * 101)) == (422, "invalid-request")
     assert demo.execute("SELECT count(*) FROM sessions").fetchone() == (0,)
 
@@ -173,7 +173,7 @@ async def test_new_access_code_ends_the_grants_of_the_old_one(emma: Visitor, gue
     assert (await guest.read(slug, x_registry_grant=old)).status_code == 200
     await emma.send("PATCH", f"{PATH}/{slug}", {"access_code": "another-code"}, if_match="*")
     assert problem(await guest.read(slug, x_registry_grant=old)) == (403, "access-code-required")
-    assert problem(await unlock(guest, slug)) == (403, "not-allowed")
+    assert problem(await unlock(guest, slug)) == (403, "wrong-access-code")
     new = (await unlock(guest, slug, "another-code")).json()["grant"]
     assert (await guest.read(slug, x_registry_grant=new)).status_code == 200
 

@@ -8,6 +8,7 @@ from psycopg import Connection
 
 from api.schemas.responses import RegistryAnswer, RegistryList
 from deployments.sandbox.demo import add_key
+from tests.support.api import problem
 
 Demo = Connection[tuple[Any, ...]]
 Query = Callable[..., str]
@@ -106,8 +107,14 @@ async def test_changed_or_old_signature_or_one_of_an_unknown_shop_is_unauthorize
     client: httpx.AsyncClient, signed: Query
 ) -> None:
     changed = signed().replace("shop=maple", "shop=lumiere")
-    for query in (changed, signed(at=time.time() - 3600), signed("nobody.myshopify.com")):
-        assert (await client.get(f"/api/registries?{query}")).status_code == 401
+    for query, reason in (
+        (changed, "invalid or too old"),
+        (signed(at=time.time() - 3600), "invalid or too old"),
+        (signed("nobody.myshopify.com"), "the shop has not installed the app"),
+    ):
+        answer = await client.get(f"/api/registries?{query}")
+        assert problem(answer) == (401, "unauthorized")
+        assert reason in answer.json()["detail"]
 
 
 async def test_private_registry_is_found_by_its_registrant_only(

@@ -11,7 +11,7 @@ from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.rate_limits import Policy
 from wishcraft.domain.registries import access_level
-from wishcraft.errors import CacheUnavailable, Conflict, NotAllowed, NotFound, TooManyRequests
+from wishcraft.errors import CacheUnavailable, Conflict, NotAllowed, NotFound, TooManyRequests, WrongAccessCode
 from wishcraft.resources import Resources
 from wishcraft.services.registries.lifecycle import verify_code
 from wishcraft.store import registries, sessions
@@ -38,7 +38,7 @@ async def unlock(resources: Resources, caller: Caller, slug: str, code: str) -> 
     Raises:
         NotFound: The shop has no such registry that guests may read.
         Conflict: It needs no code.
-        NotAllowed: The code is wrong.
+        WrongAccessCode: The code is wrong.
         TooManyRequests: The caller, or all callers together, tried too many codes.
     """
     _count_try(resources, caller, slug)
@@ -50,7 +50,7 @@ async def unlock(resources: Resources, caller: Caller, slug: str, code: str) -> 
     if needed is AccessLevel.OPEN or found.access_code_hash is None:
         raise Conflict("The registry needs no access code.")
     if not await verify_code(code, found.access_code_hash):
-        raise NotAllowed("The access code is wrong.")
+        raise WrongAccessCode("The access code is wrong.")
     grant = Grant(secrets.token_urlsafe(_TOKEN_BYTES), datetime.now(UTC) + GRANT_TTL)
     name = SessionName(caller.shop_id, _session_id(grant.token))
     async with resources.db.transaction() as session:

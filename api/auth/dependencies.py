@@ -53,16 +53,6 @@ async def get_app_state(request: Request) -> AppState:
 AppStateDep = Annotated[AppState, Depends(get_app_state)]
 
 
-async def get_origin(request: Request, app_state: AppStateDep) -> Origin:
-    """Address and user agent of the client, for the audit log."""
-    address = app_state.authenticator.address(request.scope)
-    user_agent = request.headers.get("user-agent", "")[:_MAX_USER_AGENT_LENGTH]
-    return Origin(address if is_address(address) else None, user_agent or None)
-
-
-OriginDep = Annotated[Origin, Depends(get_origin)]
-
-
 async def identify(
     request: Request,
     app_state: AppStateDep,
@@ -107,6 +97,17 @@ async def identify(
 
 
 Identified = Annotated[Caller, Depends(identify)]
+
+
+async def get_origin(request: Request, app_state: AppStateDep, caller: Identified) -> Origin:
+    """Address and user agent of the client, for the audit log: of the visitor behind Shopify's proxy, if it signed."""
+    is_signed = caller.name.startswith(("customer:", "guest:"))
+    address = app_state.authenticator.address(request.scope, hops=int(is_signed))
+    user_agent = request.headers.get("user-agent", "")[:_MAX_USER_AGENT_LENGTH]
+    return Origin(address if is_address(address) else None, user_agent or None)
+
+
+OriginDep = Annotated[Origin, Depends(get_origin)]
 
 
 def with_scope(scope: Scope) -> Callable[[Caller], Awaitable[Caller]]:

@@ -202,6 +202,15 @@ async def test_change_that_waits_too_long_for_another_says_so(emma: Visitor, slu
     assert "Another request is changing the same data" in answer.json()["detail"]
 
 
+async def test_audit_log_has_the_address_of_the_visitor_behind_shopifys_proxy(
+    emma: Visitor, slug: str, demo: Demo
+) -> None:
+    headers = {"if_match": "*", "x_forwarded_for": "203.0.113.5:51234"}
+    assert (await emma.send("PATCH", f"{PATH}/{slug}", {"title": "New"}, **headers)).status_code == 200
+    found = demo.execute("SELECT host(ip) FROM audit_logs WHERE action = 'registry.changed'").fetchall()
+    assert found == [("203.0.113.5",)]
+
+
 async def test_archived_registry_is_the_registrants_only_and_can_be_restored(
     emma: Visitor, guest: Visitor, slug: str
 ) -> None:

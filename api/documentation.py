@@ -1,5 +1,7 @@
 """OpenAPI, and Swagger UI with assets that the API itself serves."""
 
+from collections.abc import Mapping
+from http import HTTPStatus
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +34,16 @@ _PAGE_POLICY: Final = (
 _ASSETS: Final = Path(str(files("fastapi_swagger") / "resources"))
 
 
+def _correct(parameter: dict[str, Any], responses: Mapping[str, object]) -> None:
+    """Describe a parameter as it is sent: it may be left out but not be null. 428 means that If-Match is required."""
+    kinds = parameter["schema"].pop("anyOf", [])
+    for kind in kinds:
+        if kind != {"type": "null"}:
+            parameter["schema"] |= kind
+    if parameter["name"] == "If-Match":
+        parameter["required"] = str(int(HTTPStatus.PRECONDITION_REQUIRED)) in responses
+
+
 def register(app: FastAPI) -> None:
     """Serve Swagger UI at `/api/docs/ui`, and add the schema of problems to OpenAPI."""
     describe = app.openapi
@@ -39,6 +51,10 @@ def register(app: FastAPI) -> None:
     def describe_with_problems() -> dict[str, Any]:
         document = describe()
         document["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+        for item in document["paths"].values():
+            for operation in item.values():
+                for parameter in operation.get("parameters", ()):
+                    _correct(parameter, operation["responses"])
         return document
 
     app.openapi = describe_with_problems  # type: ignore[method-assign]  # as FastAPI's documentation extends OpenAPI

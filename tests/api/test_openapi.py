@@ -52,6 +52,28 @@ def document(settings: Settings) -> dict[str, Any]:
     return create_app(settings).openapi()
 
 
+def test_parameters_may_be_left_out_and_are_never_null(document: dict[str, Any]) -> None:
+    parameters = [
+        (path, method, parameter, operation)
+        for path, method, operation in operations(document)
+        for parameter in operation.get("parameters", ())
+    ]
+    assert len(parameters) > 30
+    for path, method, parameter, _ in parameters:
+        assert "null" not in str(parameter["schema"]), (path, method, parameter)
+        assert parameter["schema"].keys() & {"type", "$ref"}, (path, method, parameter)
+    required = {
+        (path, method): parameter["required"]
+        for path, method, parameter, _ in parameters
+        if parameter["name"] == "If-Match"
+    }
+    assert required["/api/registries/{ref}", "patch"]
+    assert not required["/api/registries/{ref}/items", "post"]
+    for path, method, parameter, operation in parameters:
+        if parameter["name"] == "If-Match":
+            assert parameter["required"] is ("428" in operation["responses"]), (path, method)
+
+
 def operations(document: dict[str, Any]) -> Operations:
     """Each operation's path, method and description."""
     for path, item in document["paths"].items():

@@ -1,7 +1,6 @@
 """The format of a cache entry: a small binary header, then the bytes of the answer. No I/O."""
 
 import struct
-from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -28,11 +27,6 @@ class Header(NamedTuple):
     access_level: AccessLevel
     owner: int
     """The owning customer's Shopify id, 0 if there is none."""
-
-    @property
-    def soft_expiry(self) -> datetime:
-        """`soft_expiry_ms` as aware UTC."""
-        return datetime.fromtimestamp(self.soft_expiry_ms / 1000, UTC)
 
 
 class Entry(NamedTuple):

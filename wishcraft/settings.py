@@ -130,7 +130,11 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     metrics_token: SecretStr | None = Field(
         None, description="Bearer token of /metrics. Without it, production has no /metrics."
     )
-    drain_seconds: float = Field(5, ge=0, description="How long the API still serves, not ready, after SIGTERM.")
+    drain_seconds: float = Field(
+        5,
+        ge=0,
+        description="How long the API still serves, not ready, after SIGTERM. 0 loses what a proxy still sends.",
+    )
     redis_url: str = Field(description="Redis 7.4+ or Valkey 9+, e.g. redis://localhost:6379/0.")
     redis_password: SecretStr | None = Field(None, description="The password, if it is not in REDIS_URL.")
     encryption_keys: SecretStr = Field(

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from pydantic import SecretStr
@@ -23,6 +23,7 @@ class Script:
     closes_after: str | None = None
     connections: int = 0
     received: list[str] = field(default_factory=list)
+    recipients: list[str] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def speak(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -43,6 +44,8 @@ class Script:
                 continue
             verb = line.split()[0].upper()
             self.received.append(verb)
+            if verb == "RCPT":
+                self.recipients.append(line.strip().removeprefix("RCPT TO:"))
             reply = self.replies.get(verb, defaults.get(verb, "250 2.0.0 OK"))
             in_content = verb == "DATA" and reply.startswith("354")
             writer.write(f"{reply}\r\n".encode())
@@ -67,6 +70,16 @@ async def test_one_connection_carries_many_mails() -> None:
         for _ in range(3):
             await mailer.send(MAIL)
     assert (script.connections, script.received.count("."), script.received[-1]) == (1, 3, "QUIT")
+
+
+async def test_internationalized_domain_needs_no_extension_of_the_server() -> None:
+    script = Script()
+    async with conversation(script) as mailer:
+        await mailer.send(replace(MAIL, recipient="jo@bücher.example"))
+        with pytest.raises(MailRejected):
+            await mailer.send(replace(MAIL, recipient="zoë@bücher.example"))
+    assert script.received.count("RCPT") == 1
+    assert script.recipients == ["<jo@xn--bcher-kva.example>"]
 
 
 async def test_idle_connection_closed_by_the_server_is_replaced() -> None:

@@ -33,6 +33,15 @@ def _is_domain(domain: str) -> bool:
     return len(labels) > 1 and all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdigit()
 
 
+def with_ascii_domain(address: str) -> str:
+    """The valid address with its domain as DNS has it (RFC 3490): `jo@xn--bcher-kva.example`.
+
+    A server then needs SMTPUTF8 only for a local part beyond ASCII.
+    """
+    local, _, domain = address.rpartition("@")
+    return f"{local}@{domain.encode('idna').decode()}"
+
+
 def address_hash(shop_id: int, address: str) -> bytes:
     """SHA-256 of a normalised address, salted with the shop's id, so that shops cannot compare hashes.
 

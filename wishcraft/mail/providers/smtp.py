@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -18,7 +19,7 @@ from aiosmtplib import (
 )
 from pydantic import SecretStr
 
-from wishcraft.domain.addresses import normalise
+from wishcraft.domain.addresses import normalise, with_ascii_domain
 from wishcraft.errors import (
     AddressRejected,
     ConfigurationError,
@@ -68,12 +69,14 @@ class SmtpMailer:
         if sender is not None and normalise(sender) is None:
             raise ConfigurationError("MAIL_FROM must be an address, such as registry@example.com")
         self._connect_kwargs = None if url is None else _connect_kwargs(url.get_secret_value())
-        self._sender = sender or ""
+        self._sender = with_ascii_domain(sender) if sender else ""
         self._timeout = timeout
         self._idle: list[SMTP] = []
 
     async def send(self, mail: Mail) -> None:
         """See `Mailer.send`."""
+        if normalise(mail.recipient) is not None:
+            mail = replace(mail, recipient=with_ascii_domain(mail.recipient))
         international = not mail.recipient.isascii()
         async with self._connection() as connection:
             message = build_message(mail, self._sender, datetime.now(UTC))

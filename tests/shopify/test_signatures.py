@@ -100,6 +100,8 @@ def test_repeated_values_are_signed_in_their_order() -> None:
         signed([*genuine(), ("logged_in_customer_id", "43")]),
         signed(genuine(shop="maple-and-pine.example.com")),
         signed(genuine(customer="forty-two")),
+        signed(genuine(customer="0")),
+        signed(genuine(customer="042")),
         signed(genuine()[:3]),
         signed([*genuine()[:3], ("timestamp", "9" * 18)]),
         signed([*genuine(), *((f"k{n}", "") for n in range(200))]),

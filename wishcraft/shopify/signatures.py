@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 TOLERANCE: Final = timedelta(minutes=5)
 _SET_BY_SHOPIFY: Final = {
-    "logged_in_customer_id": re.compile(r"[0-9]{0,18}"),  # empty for a guest
+    "logged_in_customer_id": re.compile(r"(?:[1-9][0-9]{0,17})?"),  # empty for a guest
     "path_prefix": re.compile(r"/.*", re.DOTALL),
     "shop": re.compile(r"[a-z0-9][a-z0-9-]*\.myshopify\.com"),
     "timestamp": re.compile(r"[0-9]{1,18}"),

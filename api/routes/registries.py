@@ -66,7 +66,7 @@ async def list_registries(
     caller: Reader,
     q: Annotated[
         str | None,
-        Query(max_length=100, description="Words of the title or of a registrant's name.", examples=["emma"]),
+        Query(max_length=100, description="Words of the title or of a registrant's first name.", examples=["emma"]),
     ] = None,
     event_type: EventType | None = None,
     event_from: Annotated[IsoDate | None, Query(description="First event date.")] = None,

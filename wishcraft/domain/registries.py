@@ -1,11 +1,11 @@
 """Enumerations of registries and items, slugs, and access levels. Pure."""
 
 import re
-import unicodedata
 from enum import StrEnum
 from typing import Final
 
 from wishcraft.domain.cached_registry import AccessLevel
+from wishcraft.domain.folding import fold
 
 
 class EventType(StrEnum):
@@ -88,7 +88,7 @@ def make_slug(title: str, event_type: EventType, random: bytes) -> str:
         event_type: Used if no word is left, as with a Japanese title.
         random: 10 bytes give 50 bits.
     """
-    plain = unicodedata.normalize("NFKD", title.lower()).encode("ascii", "ignore").decode().replace("'", "")
+    plain = fold(title).encode("ascii", "ignore").decode()
     words = re.sub(r"[^a-z0-9]+", "-", plain)[:_WORDS_OF_SLUG].strip("-") or event_type.value
     return f"{words}-{''.join(_SUFFIX[byte % len(_SUFFIX)] for byte in random)}"
 

@@ -1,7 +1,5 @@
 """Lists of registries with keyset pagination by id, newest first, each scoped to one shop."""
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from datetime import date
 from typing import Any, Final, NamedTuple
@@ -9,19 +7,21 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from wishcraft.domain.folding import fold
 from wishcraft.domain.registries import EventType, RegistryStatus, Visibility
 from wishcraft.store.schema import Registry
 from wishcraft.store.schema.registries import CoRegistrant
 
 _MAX_WORDS: Final = 6
-_ACCENTS: Final = re.compile("[\u0300-\u036f]")
+_PUNCTUATION: Final = ",.;:!?"
+"""It may follow a word of the query."""
 
 
 class Search(NamedTuple):
     """Filters of a guest's search; None does not filter."""
 
     words: str | None = None
-    """Each word must occur in the title or a registrant's name; case and accents are ignored."""
+    """Each word must occur, as folded by `domain.folding`, in the title or a registrant's first name."""
     event_type: EventType | None = None
     event_from: date | None = None
     event_to: date | None = None
@@ -78,9 +78,9 @@ async def list_own(
 
 
 def _filter(query: Select[Any], search: Search) -> Select[Any]:
-    plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", search.words or "")).lower()
-    for word in plain.replace("\0", " ").split()[:_MAX_WORDS]:
-        query = query.where(Registry.search_text.contains(word, autoescape=True))
+    for word in (search.words or "").replace("\0", " ").split()[:_MAX_WORDS]:
+        folded = fold(word).strip(_PUNCTUATION) or word
+        query = query.where(Registry.search_text.contains(folded, autoescape=True))
     if search.event_type:
         query = query.where(Registry.event_type == search.event_type)
     if search.event_from:

@@ -8,6 +8,7 @@ from sqlalchemy import CheckConstraint, Computed, ForeignKey, ForeignKeyConstrai
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from wishcraft.domain.folding import APOSTROPHES, LETTERS, LIGATURES
 from wishcraft.domain.inventory import InventoryPolicy
 from wishcraft.domain.registries import (
     EventType,
@@ -20,11 +21,24 @@ from wishcraft.domain.registries import (
 from wishcraft.store.schema.base import Base, Timestamps, choice
 
 # Lower case without accents, so that `chloe` finds Chloé. Only immutable functions: it is a generated column.
-SEARCH_TEXT: Final = (
-    "lower(regexp_replace(normalize(title || ' ' || customer_first_name || ' ' || customer_last_name || ' ' ||"
-    " jsonb_path_query_array(co_registrants, '$[*].first_name')::text || ' ' ||"
-    " jsonb_path_query_array(co_registrants, '$[*].last_name')::text, NFKD), '[\u0300-\u036f]', '', 'g'))"
+_SHOWN_WORDS: Final = (
+    "title || ' ' || customer_first_name || ' ' ||"
+    " translate(jsonb_path_query_array(co_registrants, '$[*].first_name')::text, '[]\",\\', '     ')"
 )
+"""What guests see of a registry in a list. The characters of JSON are no part of a name."""
+
+
+def _folded(text: str) -> str:
+    """The SQL of `domain.folding.fold`."""
+    folded = f"lower(regexp_replace(normalize({text}, NFKD), '[\u0300-\u036f]', '', 'g'))"
+    letters, apostrophes = "".join(LETTERS), APOSTROPHES.replace("'", "''")
+    folded = f"translate({folded}, '{letters}{apostrophes}', '{''.join(LETTERS.values())}')"
+    for ligature, letters in LIGATURES.items():
+        folded = f"replace({folded}, '{ligature}', '{letters}')"
+    return folded
+
+
+SEARCH_TEXT: Final = _folded(_SHOWN_WORDS)
 
 
 class CoRegistrant(TypedDict):

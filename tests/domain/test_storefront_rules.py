@@ -60,6 +60,8 @@ def test_if_none_match_compares_weakly_and_a_star_matches_any(if_none_match: str
     [
         ("Emma & Hugo's Wedding", "emma-hugos-wedding-"),
         ("Zoë  —  Élan!", "zoe-elan-"),
+        ("Øystein & Łukasz Straße", "oystein-lukasz-strasse-"),
+        ("Hugo\u2019s Æon", "hugos-aeon-"),
         ("さくらと健", "wedding-"),
         ("2027", "2027-"),
         ("-" * 50, "wedding-"),

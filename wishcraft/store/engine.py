@@ -93,7 +93,7 @@ class Database:
 
     @asynccontextmanager
     async def own_connection(self) -> AsyncIterator[AsyncConnection]:
-        """A connection in autocommit mode beside the pool, for locks: whoever holds one needs the pool for its work."""
+        """A connection in autocommit mode beside the pool, for locks: the holder of one needs the pool for its work."""
         with translate_database_errors():
             async with self._unpooled.connect() as connection:
                 yield await connection.execution_options(isolation_level="AUTOCOMMIT")

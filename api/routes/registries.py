@@ -1,7 +1,8 @@
 """Routes that read registries: the lists, and one registry."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
@@ -13,12 +14,14 @@ from api.schemas.responses import OwnRegistryList, RegistryAnswer, RegistryList
 from api.state import AppState
 from wishcraft.cache.entries import Header as EntryHeader
 from wishcraft.cache.registries import CacheResult
+from wishcraft.domain.addresses import normalise
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller
+from wishcraft.domain.invitations import InvitationStatus
 from wishcraft.domain.registries import MAX_SLUG_LENGTH, EventType
 from wishcraft.domain.registry_payload import event_payload, summary_payload
 from wishcraft.services.registries.access import is_granted
-from wishcraft.store import registry_lists
+from wishcraft.store import invitations, registry_lists
 from wishcraft.store.registry_lists import OwnRegistry, Search
 
 router: Final = APIRouter(tags=["registries"])
@@ -103,9 +106,10 @@ async def list_my_registries(
     before = int(cursor) if cursor else None
     async with app_state.resources.db.autocommit() as session:
         rows = await registry_lists.list_own(session, caller.shop_id, caller.customer_id, limit + 1, before)
+        statuses = await invitations.find_statuses(session, caller.shop_id, [registry.id for registry in rows])
     response.headers["Cache-Control"] = "private, no-store"
     return {
-        "registries": [_own_payload(registry) for registry in rows[:limit]],
+        "registries": [_own_payload(registry, statuses) for registry in rows[:limit]],
         "next_cursor": _next_cursor(rows, limit),
     }
 
@@ -182,7 +186,18 @@ def _next_cursor(rows: list[Any], limit: int) -> str | None:
     return str(rows[limit - 1].id) if len(rows) > limit else None
 
 
-def _own_payload(registry: OwnRegistry) -> dict[str, object]:
+def _own_payload(registry: OwnRegistry, statuses: Mapping[tuple[int, str], InvitationStatus]) -> dict[str, object]:
+    registrant = {
+        "first_name": registry.customer_first_name,
+        "last_name": registry.customer_last_name,
+        "email": registry.customer_email,
+    }
+
+    def with_status(person: Mapping[str, str]) -> dict[str, str]:
+        """The person; an invitation that was deleted had expired."""
+        invited = registry.id, normalise(person["email"]) or ""
+        return {**person, "status": statuses.get(invited, InvitationStatus.EXPIRED)}
+
     return {
         "id": registry.id,
         "slug": registry.slug,
@@ -191,10 +206,6 @@ def _own_payload(registry: OwnRegistry) -> dict[str, object]:
         "event_location": registry.event_location,
         "visibility": registry.visibility,
         "status": registry.status,
-        "registrant": {
-            "first_name": registry.customer_first_name,
-            "last_name": registry.customer_last_name,
-            "email": registry.customer_email,
-        },
-        "co_registrants": registry.co_registrants,
+        "registrant": with_status(registrant),
+        "co_registrants": [with_status(cast("dict[str, str]", each)) for each in registry.co_registrants],
     }

@@ -12,6 +12,7 @@ import pytest
 from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
+from tests.support.invitations import confirm_everyone
 from tests.support.job_processes import command, environment
 from wishcraft.resources import Resources
 from wishcraft.services.reminders.send import remind_shop
@@ -34,6 +35,7 @@ def _two_to_remind(demo: Demo, shop: ShopRef) -> None:
            WHERE id = (SELECT min(id) FROM registries WHERE shop_id = %s)""",
         [NOW.date() + timedelta(7), shop.id],
     )
+    confirm_everyone(demo)
 
 
 @contextmanager
@@ -57,7 +59,7 @@ def gate(demo: Demo, state: str) -> Iterator[Callable[[], bool]]:
 
 async def kill_when(settings: Settings, moment: Callable[[], bool]) -> None:
     """Let a process of its own remind the shop, and kill it with -9 at the moment."""
-    process = await asyncio.create_subprocess_exec(*command("remind_demo_shop"), env=environment(settings))
+    process = await asyncio.create_subprocess_exec(*command("mail_demo_shop"), env=environment(settings))
     deadline = time.monotonic() + 60
     while not moment():
         assert process.returncode is None, "the run ended"

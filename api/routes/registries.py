@@ -21,7 +21,7 @@ from wishcraft.domain.invitations import InvitationStatus
 from wishcraft.domain.registries import MAX_SLUG_LENGTH, EventType
 from wishcraft.domain.registry_payload import event_payload, summary_payload
 from wishcraft.services.registries.access import is_granted
-from wishcraft.store import invitations, registry_lists
+from wishcraft.store import registry_lists
 from wishcraft.store.registry_lists import OwnRegistry, Search
 
 router: Final = APIRouter(tags=["registries"])
@@ -106,10 +106,9 @@ async def list_my_registries(
     before = int(cursor) if cursor else None
     async with app_state.resources.db.autocommit() as session:
         rows = await registry_lists.list_own(session, caller.shop_id, caller.customer_id, limit + 1, before)
-        statuses = await invitations.find_statuses(session, caller.shop_id, [registry.id for registry in rows])
     response.headers["Cache-Control"] = "private, no-store"
     return {
-        "registries": [_own_payload(registry, statuses) for registry in rows[:limit]],
+        "registries": [_own_payload(registry) for registry in rows[:limit]],
         "next_cursor": _next_cursor(rows, limit),
     }
 
@@ -186,7 +185,7 @@ def _next_cursor(rows: list[Any], limit: int) -> str | None:
     return str(rows[limit - 1].id) if len(rows) > limit else None
 
 
-def _own_payload(registry: OwnRegistry, statuses: Mapping[tuple[int, str], InvitationStatus]) -> dict[str, object]:
+def _own_payload(registry: OwnRegistry) -> dict[str, object]:
     registrant = {
         "first_name": registry.customer_first_name,
         "last_name": registry.customer_last_name,
@@ -195,8 +194,7 @@ def _own_payload(registry: OwnRegistry, statuses: Mapping[tuple[int, str], Invit
 
     def with_status(person: Mapping[str, str]) -> dict[str, str]:
         """The person; an invitation that was deleted had expired."""
-        invited = registry.id, normalise(person["email"]) or ""
-        return {**person, "status": statuses.get(invited, InvitationStatus.EXPIRED)}
+        return {**person, "status": registry.statuses.get(normalise(person["email"]) or "", InvitationStatus.EXPIRED)}
 
     return {
         "id": registry.id,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Final, NamedTuple
 
-from sqlalchemy import case, delete, func, insert, select, text, update
+from sqlalchemy import Text, case, cast, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.addresses import normalise
@@ -17,7 +17,6 @@ from wishcraft.domain.registries import EventType
 from wishcraft.domain.reminders import recipients
 from wishcraft.store.deliveries import ClaimedMail
 from wishcraft.store.schema import Invitation, Lock, Registry, Shop, ShopSettings
-from wishcraft.store.schema.base import choice
 from wishcraft.store.schema.mail import MailState
 
 
@@ -110,24 +109,12 @@ _CLAIM: Final = text("""
     RETURNING m.id, m.attempts AS attempt, m.message_id, m.recipient, mine.suppressed, mine.event_type, mine.event_date,
         mine.customer_first_name AS first_name, mine.customer_last_name AS last_name, mine.customer_email AS registrant
 """).columns(event_type=Registry.event_type.type)
-_STATUS: Final = """
-    CASE WHEN m.answer IS NOT NULL THEN m.answer WHEN m.expires_at < now() THEN 'expired' ELSE 'invited' END
-"""
-_FIND_STATUSES: Final = text(
-    f"""
-    SELECT m.registry_id, m.recipient, {_STATUS} AS status FROM invitations m
-    WHERE m.shop_id = :shop_id AND m.registry_id = ANY(CAST(:registry_ids AS bigint[]))
-    """  # noqa: S608  constants alone
-).columns(status=choice(InvitationStatus))
-# A removed address is not to be told more than that the invitation has ended.
-_FIND_LINKED: Final = text(
-    f"""
-    SELECT m.id, m.shop_id, m.registry_id, s.name AS shop, s.settings, r.event_type,
-        CASE WHEN m.removed_at IS NULL THEN {_STATUS} ELSE 'expired' END AS status
-    FROM invitations m JOIN registries r ON r.id = m.registry_id JOIN shops s ON s.id = m.shop_id
-    WHERE m.token_hash = :token_hash
-    """  # noqa: S608  constants alone
-).columns(settings=Shop.settings.type, event_type=Registry.event_type.type, status=choice(InvitationStatus))
+STATUS: Final = case(
+    (Invitation.answer.is_not(None), cast(Invitation.answer, Text)),
+    (Invitation.expires_at < func.now(), InvitationStatus.EXPIRED.value),
+    else_=InvitationStatus.INVITED.value,
+)
+"""An `InvitationStatus` as text, while the registry names the address."""
 
 
 async def invite(session: AsyncSession, shop_id: int, registry_id: int, *, vouched: bool) -> None:
@@ -217,8 +204,17 @@ async def claim(session: AsyncSession, shop_id: int, hashes: dict[int, bytes]) -
 
 async def find_linked(session: AsyncSession, token_hash: bytes) -> LinkedInvitation | None:
     """The invitation whose link has the token of this hash, in any shop."""
-    row = (await session.execute(_FIND_LINKED, {"token_hash": token_hash})).mappings().one_or_none()
-    return LinkedInvitation(**row) if row else None
+    # A removed address is not to be told more than that the invitation has ended.
+    status = case((Invitation.removed_at.is_(None), STATUS), else_=InvitationStatus.EXPIRED.value)
+    query = (
+        select(Invitation.id, Invitation.shop_id, Invitation.registry_id, Shop.name, Shop.settings,
+               Registry.event_type, status)
+        .join(Registry, Registry.id == Invitation.registry_id)
+        .join(Shop, Shop.id == Invitation.shop_id)
+        .where(Invitation.token_hash == token_hash)
+    )  # fmt: skip
+    row = (await session.execute(query)).one_or_none()
+    return LinkedInvitation._make((*row[:-1], InvitationStatus(row[-1]))) if row else None
 
 
 async def answer(session: AsyncSession, shop_id: int, invitation_id: int, given: Answer) -> bool:
@@ -239,11 +235,3 @@ async def answer(session: AsyncSession, shop_id: int, invitation_id: int, given:
         .returning(Invitation.id)
     )
     return (await session.execute(query)).one_or_none() is not None
-
-
-async def find_statuses(
-    session: AsyncSession, shop_id: int, registry_ids: Sequence[int]
-) -> dict[tuple[int, str], InvitationStatus]:
-    """The status of each invitation of these registries, by registry and normalised address."""
-    rows = await session.execute(_FIND_STATUSES, {"shop_id": shop_id, "registry_ids": list(registry_ids)})
-    return {(row.registry_id, row.recipient): row.status for row in rows}

@@ -39,12 +39,12 @@ def _two_to_remind(demo: Demo, shop: ShopRef) -> None:
 
 
 @contextmanager
-def gate(demo: Demo, state: str) -> Iterator[Callable[[], bool]]:
-    """Block each transaction that sets a reminder to this state; yields whether one is blocked."""
+def gate(demo: Demo, state: str, table: str = "reminders") -> Iterator[Callable[[], bool]]:
+    """Block each transaction that sets a row of the table to this state; yields whether one is blocked."""
     demo.execute(
         f"""CREATE FUNCTION wait_at_gate() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN PERFORM pg_advisory_xact_lock({GATE}); RETURN NEW; END $$;
-            CREATE TRIGGER gate BEFORE INSERT OR UPDATE ON reminders FOR EACH ROW
+            CREATE TRIGGER gate BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW
             WHEN (NEW.state = '{state}') EXECUTE FUNCTION wait_at_gate()"""
     )
     waiting = """SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
@@ -54,12 +54,12 @@ def gate(demo: Demo, state: str) -> Iterator[Callable[[], bool]]:
             keeper.execute("SELECT pg_advisory_lock(%s)", [GATE])
             yield lambda: demo.execute(waiting, [GATE]).fetchone() == (1,)
     finally:
-        demo.execute("DROP TRIGGER gate ON reminders; DROP FUNCTION wait_at_gate")
+        demo.execute(f"DROP TRIGGER gate ON {table}; DROP FUNCTION wait_at_gate")
 
 
-async def kill_when(settings: Settings, moment: Callable[[], bool]) -> None:
-    """Let a process of its own remind the shop, and kill it with -9 at the moment."""
-    process = await asyncio.create_subprocess_exec(*command("mail_demo_shop"), env=environment(settings))
+async def kill_when(settings: Settings, moment: Callable[[], bool], *arguments: str) -> None:
+    """Let a process of its own send the shop's mail, and kill it with -9 at the moment."""
+    process = await asyncio.create_subprocess_exec(*command("mail_demo_shop", *arguments), env=environment(settings))
     deadline = time.monotonic() + 60
     while not moment():
         assert process.returncode is None, "the run ended"

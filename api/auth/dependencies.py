@@ -102,15 +102,14 @@ Identified = Annotated[Caller, Depends(identify)]
 async def get_origin(request: Request, app_state: AppStateDep, caller: Identified) -> Origin:
     """Address and user agent of the client, for the audit log: of the visitor behind Shopify's proxy, if it signed."""
     is_signed = caller.name.startswith(("customer:", "guest:"))
-    return _origin(request, app_state.authenticator.address(request.scope, hops=int(is_signed)))
+    address = app_state.authenticator.address(request.scope, hops=int(is_signed))
+    user_agent = request.headers.get("user-agent", "")[:_MAX_USER_AGENT_LENGTH]
+    return Origin(address if is_address(address) else None, user_agent or None)
 
 
 async def get_link_origin(request: Request, app_state: AppStateDep) -> Origin:
     """Address and user agent of who follows a link of a mail, which does not go through Shopify's proxy."""
-    return _origin(request, app_state.authenticator.address(request.scope))
-
-
-def _origin(request: Request, address: str) -> Origin:
+    address = app_state.authenticator.address(request.scope)
     user_agent = request.headers.get("user-agent", "")[:_MAX_USER_AGENT_LENGTH]
     return Origin(address if is_address(address) else None, user_agent or None)
 

@@ -44,9 +44,7 @@ def _answer(invitation: LinkedInvitation | None, token: str) -> HTMLResponse:
     shop, registry, colour = invitation.shop, registry_phrase(invitation.event_type), invitation.settings.brand_colour
     match invitation.status:
         case InvitationStatus.INVITED:
-            text = (
-                f"You are named in {registry}. If you confirm, {shop} writes to you a week and a day before the event."
-            )
+            text = f"You are named in {registry}. If you confirm, {shop} reminds you a week and a day before the event."
             buttons = [Button("Yes, remind me"), Button("No, not me", f"{token}/decline")]
             return page_response(link_page("Confirm your address?", text, colour, buttons))
         case InvitationStatus.CONFIRMED:

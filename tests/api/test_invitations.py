@@ -65,7 +65,7 @@ async def test_a_click_on_the_button_confirms(client: httpx.AsyncClient, emma: V
     page = await client.get(link)
     assert page.status_code == 200
     assert '<form method="post"><button>Yes, remind me</button></form>' in page.text
-    assert "Maple &amp; Pine writes to you" in page.text
+    assert "Maple &amp; Pine reminds you" in page.text
     answer = await client.post(link)
     assert (answer.status_code, "Your address is confirmed" in answer.text) == (200, True)
     assert answers(demo)[HUGO] == "confirmed"

@@ -12,8 +12,7 @@ _WARNINGS: Final[Mapping[Invariant, tuple[str, str]]] = {
     Invariant.ENTRIES: ("entry", "different from PostgreSQL: run check-invariants with `repair`"),
     Invariant.REMINDERS: (
         "mail",
-        "under way for over half an hour: a run of send-reminders or send-invitations with REMINDER_RECOVERY `resend`"
-        " sends them again",
+        "under way for over half an hour: the next run of its job with REMINDER_RECOVERY `resend` sends it again",
     ),
     Invariant.SYNCS: ("shop", "not synced for an hour: look at the runs of sync-inventory"),
 }

@@ -273,6 +273,7 @@ async def test_reminders_go_to_confirmed_addresses_that_are_still_named(
     demo.execute("UPDATE registries SET event_date = %s WHERE id = %s", [date(2026, 3, 21), registry])
     await remind_shop(resources, settings, shop, now=datetime(2026, 3, 14, 15, tzinfo=UTC))
     assert recipients_of(mailbox) == ["confirmed@example.com"]
+    assert demo.execute("SELECT recipient FROM reminders").fetchall() == [("confirmed@example.com",)]  # planned, too
 
 
 async def test_a_reminder_that_was_postponed_is_not_sent_after_a_removal(

@@ -271,9 +271,9 @@ BREAKAGES: Final = (
         ("tests/api/test_invitations.py::test_expired_link_says_so_and_changes_nothing",),
     ),
     Breakage(
-        "a confirmation as co-registrant vouches for a registrant", "wishcraft/store/invitations.py",
-        " AND lower(trim(other.customer_email)) = w.recipient", "",
-        ("tests/api/test_invitations.py::test_a_confirmation_as_co_registrant_makes_nobody_a_registrant",),
+        "a customer vouches for an address", "wishcraft/services/registries/lifecycle.py",
+        "registry_id, vouched=caller.is_server)", "registry_id, vouched=True)",
+        ("tests/api/test_invitations.py::test_registrant_from_the_storefront_confirms_the_own_address",),
     ),
     Breakage(
         "a cleanup of logs deletes compliance rows", "wishcraft/store/retention.py",

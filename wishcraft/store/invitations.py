@@ -55,13 +55,7 @@ class LinkedInvitation(NamedTuple):
 _INVITE: Final = text("""
 INSERT INTO invitations (shop_id, registry_id, recipient, message_id, answer)
 SELECT s.id, :registry_id, w.recipient, '<' || gen_random_uuid() || '@' || s.domain || '>',
-    CASE WHEN w.recipient = :registrant AND (:vouched OR EXISTS (
-        SELECT FROM registries mine JOIN registries other
-            ON other.shop_id = mine.shop_id AND other.customer_id = mine.customer_id
-        JOIN invitations known ON known.registry_id = other.id AND known.recipient = w.recipient
-        WHERE mine.shop_id = s.id AND mine.id = :registry_id AND known.answer = 'confirmed'
-            AND known.removed_at IS NULL AND lower(trim(other.customer_email)) = w.recipient
-    )) THEN 'confirmed' END
+    CASE WHEN w.recipient = :registrant AND :vouched THEN 'confirmed' END
 FROM unnest(CAST(:recipients AS text[])) AS w (recipient) JOIN shops s ON s.id = :shop_id
 ON CONFLICT (registry_id, recipient) DO UPDATE SET
     removed_at = NULL,
@@ -126,8 +120,7 @@ async def invite(session: AsyncSession, shop_id: int, registry_id: int, *, vouch
         session: That of the change.
         shop_id: The registry's shop.
         registry_id: The registry.
-        vouched: Whether a server vouches for the registrant's address, which counts as confirmed then; so it does if
-            the customer has confirmed it for another registry.
+        vouched: Whether a server vouches for the registrant's address, which counts as confirmed then.
     """
     query = select(Registry.customer_email, Registry.co_registrants).where(
         Registry.shop_id == shop_id, Registry.id == registry_id

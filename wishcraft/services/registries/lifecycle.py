@@ -90,7 +90,8 @@ async def update_registry(resources: Resources, change: ChangeRequest, draft: Dr
             _check_code(registry.settings, visibility, has_code=registry.has_code or code_hash is not None)
         await registries.update_columns(write.session, shop_id, registry.id, values)
         if draft.values.keys() & _COLUMNS_OF_PEOPLE:
-            await invitations.invite(write.session, shop_id, registry.id, vouched=change.caller.is_server)
+            vouched = change.caller.is_server and "customer_email" in draft.values
+            await invitations.invite(write.session, shop_id, registry.id, vouched=vouched)
         if code_hash:
             ended = await sessions.end_grants(write.session, shop_id, registry.slug)
     if ended:

@@ -184,7 +184,7 @@ async def test_guests_and_other_customers_find_no_registry_by_its_id(
                 ("PATCH", "", {"title": "Mine"}),
                 ("DELETE", "", None),
                 ("POST", "/items", {"variant_id": 1}),
-                ("POST", "/unlock", {"access_code": "open-sesame"}),
+                ("POST", "/unlock", {"access_code": "tulip-canoe-amber"}),
                 ("POST", "/events", {"visitor_id": "b7c1d2", "events": [{"type": "registry_viewed"}]}),
             ):
                 answer = await stranger.send(method, f"{PATH}/{registry_id}{path}", body, if_match="*")

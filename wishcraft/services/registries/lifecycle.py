@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final
 
 from argon2 import PasswordHasher
@@ -10,6 +11,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.keys import SessionName
+from wishcraft.domain.access_codes import weakness
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.registries import MAX_REGISTRIES_PER_CUSTOMER, RegistryStatus, Visibility, make_slug
 from wishcraft.errors import Conflict, Invalid, LimitReached, NotAllowed
@@ -48,10 +50,11 @@ async def create_registry(
         NotAllowed: The caller neither is a customer nor acts for one.
         Conflict: The key was sent with another request.
         LimitReached: The customer has `MAX_REGISTRIES_PER_CUSTOMER` registries.
-        Invalid: Password protection without an access code, or switched off by the shop.
+        Invalid: Password protection without an access code or with a weak one, or switched off by the shop.
     """
     if caller.customer_id is None:
         raise NotAllowed("A registry belongs to a customer: log in, or name the customer in X-Customer-Id.")
+    _check_strength(draft, draft.values["title"], draft.values["event_date"])
     code_hash = await hash_code(draft.access_code) if draft.access_code else None
     actor = Actor(caller.shop_id, caller.name, origin)
     async with registry_write(resources, actor, on_cache_down="announce") as write:
@@ -83,6 +86,8 @@ async def update_registry(resources: Resources, change: ChangeRequest, draft: Dr
     values = draft.values | ({"access_code_hash": code_hash} if code_hash else {})
     shop_id, ended = change.caller.shop_id, list[str]()
     async with change_registry(resources, change) as (write, registry):
+        title, day = (draft.values.get(name, getattr(registry, name)) for name in ("title", "event_date"))
+        _check_strength(draft, title, day, registry.slug)
         visibility = draft.values.get("visibility", registry.visibility)
         if code_hash or "visibility" in draft.values:
             _check_code(registry.settings, visibility, has_code=registry.has_code or code_hash is not None)
@@ -131,6 +136,11 @@ def replay(stored: StoredResult) -> str:
     if not stored.same_request:
         raise Conflict("This Idempotency-Key was sent with another request: use a new one for each.")
     return stored.created
+
+
+def _check_strength(draft: Draft, title: str, day: date | None, slug: str = "") -> None:
+    if draft.access_code and (reason := weakness(draft.access_code, (title, slug), day)):
+        raise Invalid(reason)
 
 
 def _check_code(settings: ShopSettings, visibility: Visibility, *, has_code: bool) -> None:

@@ -11,6 +11,7 @@ from starlette.types import Scope as Connection
 from wishcraft.domain.api_keys import prefix_of
 from wishcraft.domain.callers import EVERYTHING, Caller, Scope
 from wishcraft.domain.networks import Network, client_address, household, is_within, parse_networks, parse_proxies
+from wishcraft.domain.rate_limits import Policy, Verdict
 from wishcraft.errors import UnknownShop
 from wishcraft.resources import Resources
 from wishcraft.services.operations.traffic_recorder import TrafficRecorder
@@ -25,6 +26,8 @@ _LARGEST_CACHE: Final = 10_000
 _MAX_CACHED_QUERIES: Final = 50_000
 """Some 300 bytes each, as they are kept by their digests: a query may have 32 KiB."""
 _KEPT_DIGEST_SIZE: Final = 16
+_REFUSALS: Final = Policy("refused", 60, 60)
+"""Requests without valid credentials, of one address or in the name of one shop; more are refused without a query."""
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _VERIFIED: Final = "wishcraft.verified"
 
@@ -67,6 +70,10 @@ class TTLCache(Generic[K, V]):
         entry = self._entries.get(key)
         return entry[1] if entry and time.monotonic() < entry[0] else None
 
+    def has_had(self, key: K) -> bool:
+        """Whether there was a value when it was last looked up, however long ago."""
+        return key in self._entries
+
     async def get(self, key: K) -> V | None:
         """The cached value, else the result of `find`."""
         if (value := self.cached(key)) is not None:
@@ -85,6 +92,7 @@ class Authenticator:
 
     def __init__(self, resources: Resources, settings: Settings, traffic_recorder: TrafficRecorder) -> None:
         self._db = resources.db
+        self._limiter = resources.limiter
         secrets = (settings.shopify_api_secret, settings.shopify_api_secret_previous)
         self._secrets = [secret.get_secret_value() for secret in secrets if secret]
         self._client_id = settings.shopify_api_key
@@ -101,7 +109,12 @@ class Authenticator:
 
     async def by_key(self, key: str, scope: Connection) -> Caller | None:
         """The caller with this API key."""
-        found = await self._keys.get(_fingerprint(key.encode())) if prefix_of(key) else None
+        if prefix_of(key) is None:
+            return None
+        fingerprint = _fingerprint(key.encode())
+        # A key that was valid before is looked up in any case: made-up ones of the same address do not lock it out.
+        is_limited = not self._keys.has_had(fingerprint) and not self._may_ask(self._sender(scope))
+        found = None if is_limited else await self._keys.get(fingerprint)
         return self._validate_key(found, scope) if found else None
 
     def cached_by_signature(self, scope: Connection) -> Caller | None:
@@ -120,9 +133,9 @@ class Authenticator:
         now = datetime.now(UTC)
         max_age = MAX_AGE if scope["method"] in _READS else MAX_CHANGE_AGE
         identity = verify_proxy_query(scope["query_string"], self._secrets, now, max_age)
-        shop = await self._shops.get(identity.shop) if identity else None
         if identity is None:
             return None
+        shop = await self._find_signed_shop(identity.shop)
         if shop is None:
             raise UnknownShop(identity.shop)
         customer = identity.customer_id
@@ -144,8 +157,12 @@ class Authenticator:
     async def by_id_token(self, token: str) -> Caller | None:
         """The merchant in the embedded admin with this ID token."""
         identity = verify_id_token(token, self._secrets, self._client_id)
-        shop = await self._shops.get(identity.shop) if identity else None
+        shop = await self._find_signed_shop(identity.shop) if identity else None
         return Caller(shop.id, f"admin:{shop.id}:{identity.user}", None, EVERYTHING) if shop and identity else None
+
+    def count_refusal(self, scope: Connection) -> Verdict:
+        """Count a request that none of these methods has found a caller for: whether its sender may have a reason."""
+        return self._limiter.take(_REFUSALS, self._sender(scope))
 
     def address(self, scope: Connection, *, is_signed: bool = False) -> str:
         """The client's address: from the peer and the `X-Forwarded-For` chain, the nearest that is no trusted proxy."""
@@ -164,6 +181,20 @@ class Authenticator:
 
     def _guest(self, shop_id: int, scope: Connection) -> Caller:
         return Caller(shop_id, f"guest:{shop_id}:{household(self.address(scope, is_signed=True))}")
+
+    def _sender(self, scope: Connection) -> str:
+        return household(self.address(scope))
+
+    def _may_ask(self, sender: str) -> bool:
+        """Whether an unknown key or shop of this sender is worth a query."""
+        return self._limiter.peek(_REFUSALS, sender).allowed
+
+    async def _find_signed_shop(self, domain: str) -> shops.ShopRef | None:
+        """A shop that Shopify names. If it is unknown, its visitors are refused, and not all that Shopify forwards."""
+        found = await self._shops.get(domain) if self._may_ask(domain) else None
+        if found is None:
+            self._limiter.take(_REFUSALS, domain)
+        return found
 
     async def _find_key(self, fingerprint: bytes) -> CachedKey | None:
         key_hash, prefix = fingerprint[:_DIGEST_SIZE], fingerprint[_DIGEST_SIZE:].decode()

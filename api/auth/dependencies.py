@@ -82,6 +82,9 @@ async def identify(
     else:
         caller, reason = None, "Send an API key in X-API-Key, or call through Shopify's app proxy."
     if caller is None:
+        refusals = authenticator.count_refusal(request.scope)
+        if not refusals.allowed:
+            raise too_many("Too many requests without valid credentials. Wait for Retry-After.", refusals.reset)
         raise unauthorized(reason)
     bind(shop_id=str(caller.shop_id))
     policy, verdict = app_state.limit(caller)

@@ -1,5 +1,7 @@
 """Guessing access codes: who guesses is slowed down, and nobody can close a registry to its guests."""
 
+import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -13,9 +15,11 @@ from psycopg import Connection
 
 from deployments.sandbox.demo_rows import ACCESS_CODE
 from tests.support.api import Visitor, app_state_of, called_from, problem
+from tests.support.prefect_calls import wait_for
 from tests.support.valkey import OwnValkey
 from wishcraft.cache import rate_limiter
 from wishcraft.domain.access_codes import WRONG_CODES
+from wishcraft.services.registries import code_hashes
 from wishcraft.services.registries.code_tries import SERVER_TRIES
 from wishcraft.settings import Settings
 
@@ -183,6 +187,22 @@ async def test_a_server_has_a_hundred_tries(
     assert (await unlock(client, slug, "", **key)).status_code == 200
     assert problem(await unlock(client, slug, "", **key)) == (429, "too-many-tries")
     assert (await unlock(client, slug, signed())).status_code == 200
+
+
+async def test_a_flood_of_tries_does_not_wait_in_memory(
+    client: httpx.AsyncClient, signed: Signed, slug: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(code_hashes, "MAX_VERIFICATIONS", 3)
+    released = threading.Event()
+    monkeypatch.setattr(code_hashes, "_matches", lambda code, _: released.wait(60) and code == ACCESS_CODE)
+    waiting = [asyncio.create_task(unlock(client, slug, signed(n=str(number)), "wrong")) for number in range(3)]
+    await wait_for(lambda: len(code_hashes._verifications) == 3)
+    refused = await unlock(client, slug, signed(n="x"))
+    released.set()
+    assert problem(refused) == (429, "too-many-tries")
+    assert refused.headers["retry-after"] == "2"
+    assert {(await each).status_code for each in waiting} == {403}
+    assert (await unlock(client, slug, signed(n="y"))).status_code == 200
 
 
 @pytest.mark.parametrize("code", WEAK.values(), ids=WEAK)

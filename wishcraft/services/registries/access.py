@@ -13,8 +13,8 @@ from wishcraft.domain.callers import Caller
 from wishcraft.domain.registries import access_level
 from wishcraft.errors import CacheUnavailable, Conflict, NotAllowed, NotFound, WrongAccessCode
 from wishcraft.resources import Resources
+from wishcraft.services.registries.code_hashes import verify_code
 from wishcraft.services.registries.code_tries import CodeTries
-from wishcraft.services.registries.lifecycle import verify_code
 from wishcraft.store import registries, sessions
 
 GRANT_TTL: Final = timedelta(hours=24)
@@ -37,7 +37,7 @@ async def unlock(resources: Resources, caller: Caller, senders: Sequence[str], s
         NotFound: The shop has no such registry that guests may read.
         Conflict: It needs no code.
         WrongAccessCode: The code is wrong.
-        TooManyRequests: The sender tried too many codes.
+        TooManyRequests: The sender tried too many codes, or more are tried at this moment than can be verified.
     """
     tries = CodeTries(resources.limiter, f"{caller.shop_id}:{slug}", senders, caller.is_server)
     await tries.count()

@@ -1,13 +1,9 @@
 """Creating, updating and archiving registries for their registrants."""
 
-import asyncio
 import secrets
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
-
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.keys import SessionName
@@ -16,6 +12,7 @@ from wishcraft.domain.callers import Caller
 from wishcraft.domain.registries import MAX_REGISTRIES_PER_CUSTOMER, RegistryStatus, Visibility, make_slug
 from wishcraft.errors import Conflict, Invalid, LimitReached, NotAllowed
 from wishcraft.resources import Resources
+from wishcraft.services.registries.code_hashes import hash_code
 from wishcraft.services.registries.write import ChangeRequest, change_registry, registry_write
 from wishcraft.store import idempotency, registries, sessions
 from wishcraft.store.audit_log import Actor, Origin
@@ -24,10 +21,6 @@ from wishcraft.store.registries import NewRegistry
 from wishcraft.store.schema import ShopSettings
 
 _SLUG_BYTES: Final = 10
-_HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
-"""OWASP's minimum for argon2id: some 20 ms and 19 MiB a hash."""
-_HASHING: Final = asyncio.Semaphore(2)
-"""More hashes at once would take the processor from readers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,25 +99,6 @@ async def archive_registry(resources: Resources, change: ChangeRequest) -> None:
         RequestRefused: As `change_registry`.
     """
     await update_registry(resources, change, Draft({"status": RegistryStatus.ARCHIVED}))
-
-
-async def hash_code(code: str) -> str:
-    """The argon2id hash of an access code."""
-    async with _HASHING:
-        return await asyncio.to_thread(_HASHER.hash, code)
-
-
-async def verify_code(code: str, code_hash: str) -> bool:
-    """Whether the access code has this hash."""
-
-    def verify() -> bool:
-        try:
-            return _HASHER.verify(code_hash, code)
-        except (VerificationError, InvalidHashError):
-            return False
-
-    async with _HASHING:
-        return await asyncio.to_thread(verify)
 
 
 def replay(stored: StoredResult) -> str:

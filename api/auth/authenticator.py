@@ -27,7 +27,7 @@ _MAX_CACHED_QUERIES: Final = 50_000
 """Some 300 bytes each, as they are kept by their digests: a query may have 32 KiB."""
 _KEPT_DIGEST_SIZE: Final = 16
 _REFUSALS: Final = Policy("refused", 60, 60)
-"""Requests without valid credentials, of one address or in the name of one shop; more are refused without a query."""
+"""Requests with invalid credentials, of one address or in the name of one shop; more are refused without a query."""
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _VERIFIED: Final = "wishcraft.verified"
 

@@ -80,11 +80,11 @@ async def identify(
         except UnknownShop:
             caller, reason = None, "The signature is valid, but the shop has not installed the app."
     else:
-        caller, reason = None, "Send an API key in X-API-Key, or call through Shopify's app proxy."
+        raise unauthorized("Send an API key in X-API-Key, or call through Shopify's app proxy.")
     if caller is None:
         refusals = authenticator.count_refusal(request.scope)
         if not refusals.allowed:
-            raise too_many("Too many requests without valid credentials. Wait for Retry-After.", refusals.reset)
+            raise too_many("Too many requests with invalid credentials. Wait for Retry-After.", refusals.reset)
         raise unauthorized(reason)
     bind(shop_id=str(caller.shop_id))
     policy, verdict = app_state.limit(caller)

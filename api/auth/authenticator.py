@@ -113,7 +113,7 @@ class Authenticator:
             return None
         fingerprint = _fingerprint(key.encode())
         # A key that was valid before is looked up in any case: made-up ones of the same address do not lock it out.
-        is_limited = not self._keys.has_had(fingerprint) and not self._may_ask(self._sender(scope))
+        is_limited = not (self._keys.has_had(fingerprint) or self._limiter.peek(_REFUSALS, self._sender(scope)).allowed)
         found = None if is_limited else await self._keys.get(fingerprint)
         return self._validate_key(found, scope) if found else None
 
@@ -135,7 +135,7 @@ class Authenticator:
         identity = verify_proxy_query(scope["query_string"], self._secrets, now, max_age)
         if identity is None:
             return None
-        shop = await self._find_signed_shop(identity.shop)
+        shop = await self._shops.get(identity.shop)
         if shop is None:
             raise UnknownShop(identity.shop)
         customer = identity.customer_id
@@ -157,7 +157,7 @@ class Authenticator:
     async def by_id_token(self, token: str) -> Caller | None:
         """The merchant in the embedded admin with this ID token."""
         identity = verify_id_token(token, self._secrets, self._client_id)
-        shop = await self._find_signed_shop(identity.shop) if identity else None
+        shop = await self._shops.get(identity.shop) if identity else None
         return Caller(shop.id, f"admin:{shop.id}:{identity.user}", None, EVERYTHING) if shop and identity else None
 
     def count_refusal(self, scope: Connection) -> Verdict:
@@ -185,17 +185,6 @@ class Authenticator:
     def _sender(self, scope: Connection) -> str:
         return household(self.address(scope))
 
-    def _may_ask(self, sender: str) -> bool:
-        """Whether an unknown key or shop of this sender is worth a query."""
-        return self._limiter.peek(_REFUSALS, sender).allowed
-
-    async def _find_signed_shop(self, domain: str) -> shops.ShopRef | None:
-        """A shop that Shopify names. If it is unknown, its visitors are refused, and not all that Shopify forwards."""
-        found = await self._shops.get(domain) if self._may_ask(domain) else None
-        if found is None:
-            self._limiter.take(_REFUSALS, domain)
-        return found
-
     async def _find_key(self, fingerprint: bytes) -> CachedKey | None:
         key_hash, prefix = fingerprint[:_DIGEST_SIZE], fingerprint[_DIGEST_SIZE:].decode()
         async with self._db.autocommit() as session:
@@ -210,8 +199,14 @@ class Authenticator:
         return CachedKey(Caller(holder.shop_id, f"key:{prefix}", None, scopes), prefix, networks, expires)
 
     async def _find_shop(self, domain: str) -> shops.ShopRef | None:
+        """A shop that Shopify names. If it is unknown, its visitors are refused, and not all that Shopify forwards."""
+        if not self._limiter.peek(_REFUSALS, domain).allowed:
+            return None
         async with self._db.autocommit() as session:
-            return await shops.find_by_domain(session, domain)
+            found = await shops.find_by_domain(session, domain)
+        if found is None:
+            self._limiter.take(_REFUSALS, domain)
+        return found
 
 
 def _fingerprint(key: bytes) -> bytes:

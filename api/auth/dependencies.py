@@ -13,7 +13,7 @@ from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPBearer
 from api.problems import forbidden, too_many, unauthorized
 from api.state import AppState
 from wishcraft.domain.callers import Caller, Scope
-from wishcraft.domain.networks import household, is_address
+from wishcraft.domain.networks import UNKNOWN, household
 from wishcraft.errors import UnknownShop
 from wishcraft.observability.context import bind
 from wishcraft.store.audit_log import Origin
@@ -107,7 +107,7 @@ async def get_origin(request: Request, app_state: AppStateDep, caller: Identifie
     """Address and user agent of the client, for the audit log: of the visitor behind Shopify's proxy, if it signed."""
     address = app_state.authenticator.address(request.scope, is_signed=caller.is_visitor)
     user_agent = request.headers.get("user-agent", "")[:_MAX_USER_AGENT_LENGTH]
-    return Origin(address if is_address(address) else None, user_agent or None)
+    return Origin(None if address == UNKNOWN else address, user_agent or None)
 
 
 OriginDep = Annotated[Origin, Depends(get_origin)]

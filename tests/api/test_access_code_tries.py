@@ -19,7 +19,7 @@ from tests.support.prefect_calls import wait_for
 from tests.support.valkey import OwnValkey
 from wishcraft.cache import rate_limiter
 from wishcraft.domain.access_codes import WRONG_CODES
-from wishcraft.services.registries import code_hashes
+from wishcraft.services.registries import code_hashes, code_tries
 from wishcraft.services.registries.code_tries import SERVER_TRIES
 from wishcraft.settings import Settings
 
@@ -41,6 +41,18 @@ def in_the_middle_of_all_windows(monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     return iter([None])
 
 
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses before tries, in seconds; they take no time."""
+    made = list[float]()
+
+    async def record(seconds: float) -> None:
+        made.append(seconds)
+
+    monkeypatch.setattr(code_tries, "sleep", record)
+    return made
+
+
 @pytest.fixture
 async def slug(emma: Visitor) -> str:
     """A registry of Emma's that opens with the access code."""
@@ -52,6 +64,12 @@ async def unlock(
 ) -> httpx.Response:
     """Unlock with the access code, through the app proxy or, with an empty query, with the headers' key."""
     return await client.post(f"{PATH}/{slug}/unlock?{query}", json={"access_code": code}, headers=headers)
+
+
+def have_wrong_codes(client: httpx.AsyncClient, slug: str) -> None:
+    """Let so many wrong codes have been sent for the registry that more make no difference."""
+    for _ in range(2 * WRONG_CODES.quota):
+        app_state_of(client).resources.limiter.take(WRONG_CODES, f"1:{slug}")
 
 
 def behind(address: str) -> dict[str, str]:
@@ -123,11 +141,11 @@ async def test_the_addresses_of_an_ipv6_household_have_ten_tries_together(
 
 
 async def test_after_many_wrong_codes_only_who_sends_one_waits(
-    client: httpx.AsyncClient, signed: Signed, slug: str, key: dict[str, str]
+    client: httpx.AsyncClient, signed: Signed, slug: str, key: dict[str, str], pauses: list[float]
 ) -> None:
-    limiter = app_state_of(client).resources.limiter
-    for _ in range(2 * WRONG_CODES.quota):
-        limiter.take(WRONG_CODES, f"1:{slug}")
+    assert (await unlock(client, slug, signed(n="before"))).status_code == 200
+    assert pauses == []
+    have_wrong_codes(client, slug)
     for number in range(3):
         async with called_from(client, f"203.0.113.{number}") as guest:
             for again in range(2):
@@ -138,8 +156,30 @@ async def test_after_many_wrong_codes_only_who_sends_one_waits(
             answer = await unlock(guesser, slug, signed(n="b"), code)
             assert problem(answer) == (429, "too-many-tries")
             assert 0 < int(answer.headers["retry-after"]) <= 240
+    assert pauses == [3.2] * 7  # before each of them that was not refused
     for code, status in (("wrong", 403), ("wrong", 403), (ACCESS_CODE, 200)):
         assert (await unlock(client, slug, "", code, **key)).status_code == status
+    assert len(pauses) == 7
+
+
+async def test_tries_that_pause_are_few_and_keep_nobody_out(
+    client: httpx.AsyncClient, signed: Signed, slug: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    have_wrong_codes(client, slug)
+    monkeypatch.setattr(code_tries, "MAX_PAUSED", 2)
+    released = asyncio.Event()
+
+    async def wait(_: float) -> None:
+        await released.wait()
+
+    monkeypatch.setattr(code_tries, "sleep", wait)
+    paused = [asyncio.create_task(unlock(client, slug, signed(n=str(number)), "wrong")) for number in range(2)]
+    await wait_for(lambda: len(code_tries._paused) == 2)
+    async with called_from(client, "203.0.113.9") as guest:
+        assert (await unlock(guest, slug, signed(n="guest"))).status_code == 200
+    released.set()
+    assert {(await each).status_code for each in paused} == {403}
+    assert not code_tries._paused
 
 
 async def test_few_wrong_codes_make_nobody_wait(client: httpx.AsyncClient, signed: Signed, slug: str) -> None:

@@ -2,7 +2,7 @@ from datetime import date
 
 import pytest
 
-from wishcraft.domain.access_codes import MANY_WRONG_CODES, WRONG_CODES, wait_policy, weakness
+from wishcraft.domain.access_codes import MANY_WRONG_CODES, WRONG_CODES, slowdown, weakness
 
 NAMES, DAY = ("Emma & Hugo's Wedding", "emma-hugos-wedding-dsecjaa66f"), date(2027, 6, 12)
 
@@ -41,8 +41,9 @@ def test_other_access_codes_are_accepted(code: str) -> None:
     assert weakness(code) is None
 
 
-def test_the_wait_after_a_wrong_code_grows_to_four_minutes() -> None:
+def test_the_slowdown_grows_with_the_wrong_codes_up_to_a_limit() -> None:
     many = MANY_WRONG_CODES
-    waits = [wait_policy(wrong) for wrong in (0, many - 1, many, 2 * many, 4 * many, 8 * many, WRONG_CODES.quota)]
-    assert [wait and wait.seconds for wait in waits] == [None, None, 15, 30, 60, 120, 240]
-    assert {wait.quota for wait in waits if wait} == {1}
+    found = [slowdown(wrong) for wrong in (0, many - 1, many, 2 * many, 4 * many, 8 * many, WRONG_CODES.quota)]
+    assert [each and each.wait.seconds for each in found] == [None, None, 15, 30, 60, 120, 240]
+    assert [each and each.pause_seconds for each in found] == [None, None, 0.2, 0.4, 0.8, 1.6, 3.2]
+    assert {each.wait.quota for each in found if each} == {1}

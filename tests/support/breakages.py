@@ -215,8 +215,8 @@ BREAKAGES: Final = (
     ),
     Breakage(
         "a rate limit ignores the other processes", "wishcraft/cache/rate_limiter.py",
-        "return self.shared + self.sent + self.own",
-        "return self.sent + self.own",
+        "            window = self._begin(policy, caller, now)\n        left = policy.quota - window.shared -",
+        "            window = self._begin(policy, caller, now)\n        left = policy.quota -",
         ("tests/cache/test_rate_limiter.py::test_processes_that_exchange_counts_share_the_quota",),
     ),
     # Jobs

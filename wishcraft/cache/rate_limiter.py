@@ -32,11 +32,6 @@ class _Window:
         self.sent = 0
         """Own ones that an exchange is adding to Redis."""
 
-    @property
-    def count(self) -> int:
-        """All requests that this process knows of."""
-        return self.shared + self.sent + self.own
-
 
 _Named = tuple[tuple[str, str], _Window]
 
@@ -53,8 +48,10 @@ class Limiter:
     def take(self, policy: Policy, caller: str) -> Verdict:
         """Count one request of the caller, unless it is refused."""
         now = int(time.time())
-        window = self._window(policy, caller, now)
-        left = policy.quota - window.count
+        window = self._windows.get((policy.name, caller))
+        if window is None or window.ends <= now:
+            window = self._begin(policy, caller, now)
+        left = policy.quota - window.shared - window.sent - window.own
         if left > 0:
             window.own += 1
         return Verdict(left > 0, max(0, left - 1), window.ends - now)
@@ -65,7 +62,7 @@ class Limiter:
         window = self._windows.get((policy.name, caller))
         if window is None or window.ends <= now:
             return Verdict(policy.quota > 0, policy.quota, policy.seconds - now % policy.seconds)
-        left = max(0, policy.quota - window.count)
+        left = max(0, policy.quota - window.shared - window.sent - window.own)
         return Verdict(left > 0, left, window.ends - now)
 
     async def exchange(self, *claims: tuple[Policy, str]) -> list[Verdict]:
@@ -74,13 +71,14 @@ class Limiter:
         Of this process alone while Redis does not answer.
         """
         now = int(time.time())
-        windows = [((policy.name, caller), self._window(policy, caller, now)) for policy, caller in claims]
+        windows = {(policy.name, caller): self._find(policy, caller, now) for policy, caller in claims}
         with suppress(CacheUnavailable):
-            await self._send(windows)
-        left = [policy.quota - window.count for (policy, _), (_, window) in zip(claims, windows, strict=True)]
-        return [
-            Verdict(each >= 0, max(0, each), window.ends - now) for each, (_, window) in zip(left, windows, strict=True)
-        ]
+            await self._send(list(windows.items()))
+        verdicts = []
+        for (policy, _), window in zip(claims, windows.values(), strict=True):
+            left = policy.quota - window.shared - window.sent - window.own
+            verdicts.append(Verdict(left >= 0, max(0, left), window.ends - now))
+        return verdicts
 
     async def share(self) -> None:
         """Add this process's counts to Redis, and read the totals of all processes.
@@ -117,7 +115,7 @@ class Limiter:
                 totals: list[int] = (await pipe.execute())[::2]
         return totals
 
-    def _window(self, policy: Policy, caller: str, now: int) -> _Window:
+    def _find(self, policy: Policy, caller: str, now: int) -> _Window:
         window = self._windows.get((policy.name, caller))
         return self._begin(policy, caller, now) if window is None or window.ends <= now else window
 

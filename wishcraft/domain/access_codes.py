@@ -1,9 +1,9 @@
-"""Access codes of registries: which are too easy to guess, and how long a wrong one makes its sender wait. Pure."""
+"""Access codes of registries: which are too easy to guess, and how much wrong ones slow down further tries. Pure."""
 
 import re
 from collections.abc import Iterable
 from datetime import date
-from typing import Final
+from typing import Final, NamedTuple
 
 from wishcraft.domain.folding import fold
 from wishcraft.domain.rate_limits import Policy
@@ -13,10 +13,11 @@ MAX_LENGTH: Final = 100
 ADVICE: Final = "Take three words that only your guests connect, or ten random characters."
 
 MANY_WRONG_CODES: Final = 50
-"""Wrong codes for one registry in ten minutes, beyond which a wrong one makes its sender wait."""
+"""Wrong codes for one registry in ten minutes, beyond which tries are slowed down."""
 _FIRST_WAIT_SECONDS: Final = 15
+_FIRST_PAUSE_SECONDS: Final = 0.2
 WRONG_CODES: Final = Policy("wrong-codes", 16 * MANY_WRONG_CODES, 600)
-"""Counts the wrong codes of all callers for one registry; beyond its quota the wait no longer grows."""
+"""Counts the wrong codes of all callers for one registry; beyond its quota the slowdown no longer grows."""
 
 _MIN_CHARACTERS: Final = 4
 _ROWS: Final = ("0123456789", "abcdefghijklmnopqrstuvwxyz", "qwertyuiop", "qwertzuiop", "azertyuiop", "asdfghjkl")
@@ -31,6 +32,15 @@ _COMMON: Final = frozenset({
 """Words that are tried first, also with a number before or behind."""
 _NOT_WORD: Final = re.compile(r"[\W_]+")
 _NUMBER: Final = re.compile(r"^[0-9]+|[0-9]+$")
+
+
+class Slowdown(NamedTuple):
+    """How the tries at a registry are slowed down after many wrong codes."""
+
+    wait: Policy
+    """How often one sender may be wrong."""
+    pause_seconds: float
+    """Before each try."""
 
 
 def weakness(code: str, names: Iterable[str] = (), day: date | None = None) -> str | None:
@@ -60,14 +70,16 @@ def weakness(code: str, names: Iterable[str] = (), day: date | None = None) -> s
     return f"The access code {reason}. {ADVICE}"
 
 
-def wait_policy(wrong_codes: int) -> Policy | None:
-    """How often one sender may be wrong after this many wrong codes for the registry; None while they are few.
+def slowdown(wrong_codes: int) -> Slowdown | None:
+    """The slowdown after this many wrong codes for the registry; None while they are few.
 
-    Once in 15 s, and in twice the time at each doubling, up to 4 minutes.
+    It begins with one wrong code in 15 s and a pause of 0.2 s, and doubles with the codes up to 4 minutes and 3.2 s.
     """
-    steps = (wrong_codes // MANY_WRONG_CODES).bit_length()
-    seconds = _FIRST_WAIT_SECONDS << steps >> 1
-    return Policy(f"wrong-code-wait-{seconds}", 1, seconds) if steps else None
+    doublings = (wrong_codes // MANY_WRONG_CODES).bit_length() - 1
+    if doublings < 0:
+        return None
+    seconds = _FIRST_WAIT_SECONDS << doublings
+    return Slowdown(Policy(f"wrong-code-wait-{seconds}", 1, seconds), _FIRST_PAUSE_SECONDS * 2**doublings)
 
 
 def _letters(text: str) -> str:

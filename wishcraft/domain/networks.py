@@ -1,7 +1,7 @@
 """Client addresses behind proxies, and networks of addresses. Pure."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, NamedTuple
@@ -46,14 +46,6 @@ def parse_proxies(text: str) -> Proxies:
     return Proxies(parse_networks(" ".join(each for each in named if each != _SHOPIFY)), _SHOPIFY in named)
 
 
-def is_address(text: str) -> bool:
-    """Whether this is an IP address that PostgreSQL accepts too: one without a zone."""
-    try:
-        return bool(ip_address(text)) and "%" not in text
-    except ValueError:
-        return False
-
-
 def is_within(address: str, networks: Iterable[Network]) -> bool:
     """Whether one of the networks contains the address; False if it is not an address."""
     parsed = _parse(address)
@@ -87,7 +79,7 @@ def client_address(peer: str, forwarded_for: Sequence[str], proxies: Proxies, *,
         proxies: Who is trusted.
         is_signed: Whether Shopify signed the request's query.
     """
-    entries = _from_the_right(forwarded_for)
+    entries = (entry for value in reversed(forwarded_for) for entry in reversed(value.rsplit(",", _MAX_STEPS)))
     address = _parse(peer)
     proven_steps = int(proxies.shopify and is_signed)
     for _ in range(_MAX_STEPS):
@@ -101,11 +93,6 @@ def client_address(peer: str, forwarded_for: Sequence[str], proxies: Proxies, *,
             break
         address = _parse(entry)
     return UNKNOWN if address is None else str(address)
-
-
-def _from_the_right(values: Sequence[str]) -> Iterator[str]:
-    for value in reversed(values):
-        yield from reversed(value.rsplit(",", _MAX_STEPS))
 
 
 def _parse(text: str) -> Address | None:

@@ -17,7 +17,7 @@ from wishcraft.domain.invitations import Answer
 from wishcraft.domain.registries import LIVE_PURCHASES, EventType, Priority, RegistryStatus, Visibility
 from wishcraft.store.schema.mail import MailState
 
-ACCESS_CODE: Final = "open-sesame"
+ACCESS_CODE: Final = "tulip-canoe-amber"
 """Access code of all password-protected registries of the sandbox."""
 LISTED_VARIANTS_PER_PRODUCT: Final = 1.5
 """Of about two per product, so that some variants are on no registry."""

@@ -15,6 +15,7 @@ from flows.demand_forecast import demand_forecast
 from flows.registry_report import registry_report
 from flows.runtime.job import job as make_job
 from flows.runtime.job import summarise
+from flows.send_invitations import send_invitations
 from flows.send_reminders import send_reminders
 from flows.service_levels import service_levels
 from flows.sync_inventory import sync_inventory
@@ -30,13 +31,13 @@ from wishcraft.errors import QueryRefused
 from wishcraft.settings import time_zone
 
 JobName = Literal[
-    "cache-warm", "sync-inventory", "send-reminders", "check-invariants", "service-levels",
+    "cache-warm", "sync-inventory", "send-reminders", "send-invitations", "check-invariants", "service-levels",
     "registry-report", "conversion-report", "demand-forecast",
 ]  # fmt: skip
 JOBS: Final[Mapping[str, Flow[..., Any]]] = {
     each.name: each
     for each in (
-        cache_warm, sync_inventory, send_reminders, check_invariants, service_levels,
+        cache_warm, sync_inventory, send_reminders, send_invitations, check_invariants, service_levels,
         registry_report, conversion_report, demand_forecast,
     )
 }  # fmt: skip

@@ -19,6 +19,7 @@ from flows.conversion_report import conversion_report
 from flows.demand_forecast import demand_forecast
 from flows.export_data import export_data
 from flows.registry_report import registry_report
+from tests.support.invitations import confirm_everyone
 from tests.support.prefect_artifacts import artifacts_of, summary_of
 from wishcraft.domain.registries import EventType
 from wishcraft.reports import notebook
@@ -150,6 +151,7 @@ def due_days(demo: Demo) -> Iterator[list[date]]:
             "UPDATE registries SET event_date = %s, status = 'active', co_registrants = '[]' WHERE id = %s",
             [day + timedelta(days=7), registry],
         )
+    confirm_everyone(demo)
     yield days
     demo.execute("DELETE FROM reminders")
 

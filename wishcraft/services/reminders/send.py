@@ -31,7 +31,7 @@ from wishcraft.errors import (
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.messages.reminder import Letterhead, Links, compose_reminder
 from wishcraft.resources import Resources
-from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
+from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.reminders.unsubscribe import unsubscribe_keys
 from wishcraft.settings import Settings
 from wishcraft.store import locks, registries, reminders
@@ -66,6 +66,7 @@ async def remind_shop(
     now: datetime,
     today: date | None = None,
     checkpoint: Checkpoint = no_checkpoint,
+    changes: Changes | None = None,
 ) -> dict[str, int]:
     """Send the reminders of the shop's active registries that are due at `now` (aware), or on the shop's day `today`.
 
@@ -73,7 +74,7 @@ async def remind_shop(
     outcome is unknown: REMINDER_RECOVERY decides whether it is sent again with the same Message-ID or held.
 
     Returns:
-        Counts: `due` reminders that were claimed, and of them `sent`, `suppressed` (the address was unsubscribed or
+        Counts: `due` reminders that have an outcome, and of them `sent`, `suppressed` (the address was unsubscribed or
         suppressed before), `refused` (the server says that the address does not exist; see `judge_refusals`), `failed`
         permanently, and `postponed` to the next run. `held` counts all reminders whose outcome is unknown, including
         those of earlier runs.
@@ -83,18 +84,19 @@ async def remind_shop(
         SenderRejected, ConfigurationError: The sender or a setting must be corrected first.
         RunStopped: Raised by the checkpoint.
     """
-    counts = Counter(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0, held=0)
+    changes = Counter() if changes is None else changes
+    changes.update(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0)
     if not shop.settings.email_notifications:
-        return dict(counts)
+        return {**changes, "held": 0}
     run = await _start_run(resources, settings, shop, now, today)
     async with locks.acquire(resources.db, "reminders", shop.id):
         ids = await _find_work(run)
         for number, batch in enumerate(batches(ids, SENDS_AT_ONCE)):
             await checkpoint(number * SENDS_AT_ONCE, len(ids))
-            counts.update(await _send(run, list(batch)))
+            await _send(run, list(batch), changes)
         async with resources.db.repeatable_read() as session:
-            counts["held"] = await reminders.count_held(session, shop.id)
-    return dict(counts)
+            held = await reminders.count_held(session, shop.id)
+    return {**changes, "held": held}
 
 
 async def judge_refusals(resources: Resources, since: datetime) -> None:
@@ -161,23 +163,28 @@ async def _find_work(run: ReminderRun) -> list[int]:
         return await reminders.find_sendable(session, shop_id, run.due)
 
 
-async def _send(run: ReminderRun, ids: list[int]) -> Counter[str]:
-    """Claim these reminders, compose their mails, send them concurrently, and return the outcomes' counts."""
+async def _send(run: ReminderRun, ids: list[int], changes: Changes) -> None:
+    """Claim these reminders, compose their mails, send them concurrently, and count the outcomes.
+
+    Raises the first error that keeps a mail from being sent, after all others have an outcome.
+    """
     async with run.resources.db.transaction() as session:
         claimed = await reminders.claim_batch(session, run.shop.id, run.due, ids)
         facts = await registries.find_facts(session, run.shop.id, sorted({reminder.slug for reminder in claimed}))
         by_slug = {registry.slug: (registry, items) for registry, items in facts}
         # Composed before the commit: if a mail cannot be composed, the claim is rolled back.
         mails = [(each, _compose(run, each, *by_slug[each.slug])) for each in claimed if not each.suppressed]
-    counts = Counter(due=len(claimed), suppressed=len(claimed) - len(mails))
     outcomes = await asyncio.gather(*(_deliver(run, *each) for each in mails), return_exceptions=True)
-    counts.update(outcome for outcome in outcomes if isinstance(outcome, str))
-    for outcome in counts.keys() - {"due"}:
-        run.resources.counters.count("mails_total", counts[outcome], outcome=outcome)
+    counts = Counter(outcome for outcome in outcomes if isinstance(outcome, str))
+    counts["suppressed"] += len(claimed) - len(mails)
+    for outcome, mails_of_it in counts.items():
+        run.resources.counters.count("mails_total", mails_of_it, outcome=outcome)
+    changes["due"] += counts.total()
+    del counts["held"]  # the caller counts all that are held
+    changes.update(counts)
     for failure in outcomes:  # only now: all sends have ended and are recorded
         if isinstance(failure, BaseException):
             raise failure
-    return counts
 
 
 def _compose(run: ReminderRun, claimed: ClaimedReminder, registry: RegistryFacts, items: list[ItemFacts]) -> Mail:

@@ -46,12 +46,12 @@ def running_shop_tasks(http: httpx.Client, run: str) -> list[str]:
 
 
 @contextmanager
-def shortened_trigger(http: httpx.Client, name: str) -> Iterator[None]:
-    """Context manager: shorten the time of an automation's trigger to SHORTEST_TRIGGER_SECONDS."""
+def shortened_trigger(http: httpx.Client, name: str, seconds: int = SHORTEST_TRIGGER_SECONDS) -> Iterator[None]:
+    """Context manager: shorten the time of an automation's trigger."""
     [automation] = [each for each in post(http, "/automations/filter", {}) if each["name"] == name]
     path = f"/automations/{automation['id']}"
     body = {key: automation[key] for key in ("name", "description", "enabled", "trigger", "actions")}
-    http.put(path, json=body | {"trigger": body["trigger"] | {"within": SHORTEST_TRIGGER_SECONDS}}).raise_for_status()
+    http.put(path, json=body | {"trigger": body["trigger"] | {"within": seconds}}).raise_for_status()
     yield
     http.put(path, json=body).raise_for_status()
 

@@ -53,6 +53,9 @@ def generous_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wishcraft.cache.client.READ_SECONDS", 60)
     monkeypatch.setattr("wishcraft.cache.registries.REVALIDATE_SECONDS", 60)
     monkeypatch.setattr("wishcraft.cache.registries.WAIT_FOR_FILL_SECONDS", 60)
+    monkeypatch.setattr("wishcraft.cache.read_permit.ANSWER_SECONDS", 60)
+    monkeypatch.setattr("wishcraft.services.registries.reader.READ_SECONDS", 60)
+    monkeypatch.setattr("api.middleware.request.MAX_SECONDS", 60)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.local.conftest import deploy
-from tests.support.prefect_calls import create_run, read_state, set_state, shortened_trigger, wait_for
+from tests.support.prefect_calls import create_run, post, read_state, set_state, shortened_trigger, wait_for
 from tests.support.prefect_worker import Worker
 
 STARTING_SECONDS = 45
@@ -35,3 +35,19 @@ async def test_run_lost_before_its_first_heartbeat_is_crashed_and_frees_its_slot
     again = create_run(http, deployment)
     set_state(http, again, "PENDING")  # accepted only with a free slot
     set_state(http, again, "CANCELLED")
+
+
+async def test_heartbeat_of_a_run_names_its_deployment_as_the_automations_require(
+    http: httpx.Client, start_worker: Callable[..., Worker], slow_job: str
+) -> None:
+    worker = start_worker()
+    run = create_run(http, slow_job, batches=100_000, seconds=0.1)
+    query = {
+        "filter": {
+            "event": {"name": ["prefect.flow-run.heartbeat"]},
+            "resource": {"id": [f"prefect.flow-run.{run}"]},
+            "related": {"role": ["deployment"]},
+        }
+    }
+    await wait_for(lambda: bool(post(http, "/events/filter", query)["events"]))
+    assert worker.stop() == 0

@@ -1,8 +1,8 @@
 """How the worker tells an outage of Prefect from an error, and what it logs."""
 
-import asyncio
 import json
 import logging
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -49,7 +49,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def pause(seconds: float) -> None:
         found.append(seconds)
 
-    monkeypatch.setattr(asyncio, "sleep", pause)
+    monkeypatch.setattr(worker, "asyncio", SimpleNamespace(sleep=pause))  # other tasks sleep, too
     return found
 
 

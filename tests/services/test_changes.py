@@ -24,7 +24,6 @@ from wishcraft.settings import Settings
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
-NOW = datetime.now(UTC)
 
 
 class StopAt:
@@ -49,6 +48,11 @@ def settings(settings_with_mail: Settings) -> Settings:
     return settings_with_mail
 
 
+@pytest.fixture
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
 def one(demo: Demo, query: str) -> int:
     row = demo.execute(query.encode()).fetchone()
     assert row
@@ -56,12 +60,18 @@ def one(demo: Demo, query: str) -> int:
 
 
 async def test_mails_sent_before_a_shop_fails_are_counted(
-    resources: Resources, settings: Settings, shop: ShopRef, demo: Demo, mailbox: Mailbox, changes: Changes
+    resources: Resources,
+    settings: Settings,
+    shop: ShopRef,
+    demo: Demo,
+    mailbox: Mailbox,
+    changes: Changes,
+    now: datetime,
 ) -> None:
-    demo.execute("UPDATE registries SET event_date = %s, status = 'active'", [NOW.date() + timedelta(7)])
+    demo.execute("UPDATE registries SET event_date = %s, status = 'active'", [now.date() + timedelta(5)])
     mailbox.set_fault(Fault(FaultKind.AWAY, remaining=1))
     with pytest.raises(MailUnavailable):
-        await send.remind_shop(resources, settings, shop, now=NOW, changes=changes)
+        await send.remind_shop(resources, settings, shop, now=now, changes=changes)
     sent = one(demo, "SELECT count(*) FROM reminders WHERE state = 'sent'")
     assert changes["sent"] == changes["due"] == len(mailbox.messages) == sent > 0
 
@@ -106,25 +116,27 @@ async def test_purchases_repaired_before_a_check_stops_are_counted(
 
 
 async def test_rows_deleted_before_a_cleanup_stops_are_counted(
-    resources: Resources, demo: Demo, changes: Changes
+    resources: Resources, demo: Demo, changes: Changes, now: datetime
 ) -> None:
     demo.execute(
         """INSERT INTO sessions (id, shop_id, kind, subject, expires_at)
            SELECT 's' || n, 1, 'guest_grant', 's', now() - interval '1 hour' FROM generate_series(1, 9) n"""
     )
     before = one(demo, "SELECT count(*) FROM sessions")
-    bounds = Bounds(2, NOW + timedelta(minutes=1))
+    bounds = Bounds(2, now + timedelta(minutes=10))
     with pytest.raises(RunStopped):
-        await clean_table(resources, Kind.SESSIONS, NOW, bounds, checkpoint=StopAt(3), changes=changes)
+        await clean_table(resources, Kind.SESSIONS, now, bounds, checkpoint=StopAt(3), changes=changes)
     assert changes == {"old": 4, "deleted": 4}
     assert one(demo, "SELECT count(*) FROM sessions") == before - 4
 
 
-async def test_sessions_dropped_before_a_cleanup_stops_are_counted(resources: Resources, changes: Changes) -> None:
+async def test_sessions_dropped_before_a_cleanup_stops_are_counted(
+    resources: Resources, changes: Changes, now: datetime
+) -> None:
     for number in range(200):
-        await resources.sessions.put(SessionName(1, f"s{number}"), "s", NOW + timedelta(hours=1))
-    bounds = Bounds(1, NOW + timedelta(minutes=1))
+        await resources.sessions.put(SessionName(1, f"s{number}"), "s", now + timedelta(hours=1))
+    bounds = Bounds(1, now + timedelta(minutes=10))
     with pytest.raises(RunStopped):
-        await clean_orphans(resources, NOW, bounds, checkpoint=StopAt(2), changes=changes)
+        await clean_orphans(resources, now, bounds, checkpoint=StopAt(2), changes=changes)
     left = sum([len(held) async for held in resources.sessions.batches(10)])
     assert changes["deleted"] == changes["old"] == 200 - left > 0

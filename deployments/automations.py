@@ -25,6 +25,7 @@ MAX_DURATION: Final[Mapping[str, timedelta]] = {
     "cache-warm": timedelta(minutes=30),
     "sync-inventory": timedelta(minutes=30),
     "send-reminders": timedelta(minutes=30),
+    "send-invitations": timedelta(minutes=30),
     "cleanup-logs": timedelta(hours=1),
     "cleanup-sessions": timedelta(hours=1),
     "check-invariants": timedelta(minutes=30),

@@ -16,6 +16,8 @@ from wishcraft.services.registries.reader import load_registries
 from wishcraft.services.registries.write import registry_write, replace_entries, replay_invalidations
 from wishcraft.store import audit_log, invariants, locks, pending_invalidations, registry_items
 from wishcraft.store.audit_log import Actor
+from wishcraft.store.deliveries import Table
+from wishcraft.store.schema import Invitation, Reminder
 from wishcraft.store.shops import ShopRef
 
 ACTOR: Final = "check-invariants"
@@ -50,7 +52,8 @@ async def check_shop(
     counts.update(await _check_pending(resources, shop.id, changes, repair=repair))
     counts.update(await _check_purchases(resources, shop.id, checkpoint, changes, repair=repair))
     counts.update(await _check_entries(resources, shop.id, sample, checkpoint, changes, repair=repair))
-    counts["reminders_left"] = await _count_stuck_reminders(resources, shop.id)
+    for table in (Reminder, Invitation):
+        counts["reminders_left"] += await _count_stuck_mails(resources, table, shop.id)
     async with resources.db.repeatable_read() as session:
         counts["syncs_left"] = int(await invariants.is_unsynced(session, shop.id, UNSYNCED_FOR))
     return {**counts, **changes}
@@ -155,17 +158,17 @@ async def _replace(resources: Resources, shop_id: int, versions: dict[str, int])
         await _audit(resources, shop_id, "cache.repaired", list(versions))
 
 
-async def _count_stuck_reminders(resources: Resources, shop_id: int) -> int:
-    """Return how many reminders are in the state `sending` for too long while no run sends the shop's mail."""
-    if not await _count_sending(resources, shop_id):
+async def _count_stuck_mails(resources: Resources, table: Table, shop_id: int) -> int:
+    """Return how many mails are in the state `sending` for too long while no run sends those of the table."""
+    if not await _count_sending(resources, table, shop_id):
         return 0
-    async with locks.try_acquire(resources.db, "reminders", shop_id) as locked:  # else a run is sending
-        return await _count_sending(resources, shop_id) if locked else 0
+    async with locks.try_acquire(resources.db, table.__tablename__, shop_id) as locked:  # else a run is sending
+        return await _count_sending(resources, table, shop_id) if locked else 0
 
 
-async def _count_sending(resources: Resources, shop_id: int) -> int:
+async def _count_sending(resources: Resources, table: Table, shop_id: int) -> int:
     async with resources.db.repeatable_read() as session:
-        return await invariants.count_stuck_reminders(session, shop_id, STUCK_FOR)
+        return await invariants.count_stuck_mails(session, table, shop_id, STUCK_FOR)
 
 
 async def _audit(resources: Resources, shop_id: int, action: str, slugs: Sequence[str]) -> None:

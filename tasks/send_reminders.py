@@ -8,7 +8,7 @@ from tasks.runtime.retries import task
 from tasks.runtime.shop_batches import for_each_shop, name_by_shops
 from wishcraft.domain.work_results import WorkResult
 from wishcraft.resources import Resources
-from wishcraft.services.checkpoint import Checkpoint
+from wishcraft.services.checkpoint import Changes, Checkpoint
 from wishcraft.services.reminders.send import find_due_reminders, remind_shop
 from wishcraft.settings import settings
 from wishcraft.store.shops import ShopRef
@@ -18,11 +18,15 @@ from wishcraft.store.shops import ShopRef
 async def remind_shops(domains: list[str], *, dry_run: bool, today: date | None) -> list[WorkResult]:
     """Send the reminders that are due in these shops."""
 
-    async def remind(resources: Resources, shop: ShopRef, checkpoint: Checkpoint) -> dict[str, int]:
+    async def remind(
+        resources: Resources, shop: ShopRef, *, checkpoint: Checkpoint, changes: Changes
+    ) -> dict[str, int]:
         now = datetime.now(UTC)
         if dry_run:
             return await _log_due(resources, shop, now, today)
-        return await remind_shop(resources, settings(), shop, now=now, today=today, checkpoint=checkpoint)
+        return await remind_shop(
+            resources, settings(), shop, now=now, today=today, checkpoint=checkpoint, changes=changes
+        )
 
     return await for_each_shop(domains, remind)
 

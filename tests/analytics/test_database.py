@@ -282,7 +282,7 @@ def test_reports_use_two_connections_and_leave_no_transaction_open(db: AnalystsD
         list(readers.map(lambda table: db.read(table, shop, db.find_registries(shop)), list(TABLES) * 6))
     left = """SELECT count(*), bool_and(state = 'idle') FROM pg_stat_activity
               WHERE application_name = 'wishcraft-analysts' AND datname = current_database()"""
-    deadline = time.monotonic() + 20  # an earlier test's connections may still be closing
+    deadline = time.monotonic() + 60  # an earlier test's connections may still be closing
     while demo.execute(left).fetchone() not in {(1, True), (2, True)}:
         assert time.monotonic() < deadline, demo.execute(left).fetchone()
         time.sleep(0.02)

@@ -45,7 +45,7 @@ class Database:
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not await condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.001)

@@ -69,7 +69,7 @@ class Job:
         """Expire the leases and floors of a dead process, and wait for its lock."""
         await self.drop("wishcraft:{*}:lease:*")
         await self.drop("wishcraft:{*}:marks")
-        async with asyncio.timeout(10), locks.acquire(self.resources.db, "sync", self.shop.id):
+        async with asyncio.timeout(60), locks.acquire(self.resources.db, "sync", self.shop.id):
             pass
 
     async def read(self) -> Data:

@@ -40,14 +40,14 @@ class Process:
 
     def start(self) -> None:
         self._process = subprocess.Popen([sys.executable, "-m", "api"], env=environment(self._settings))
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not is_ready(self.url):
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
     def stop(self) -> None:
         self._process.terminate()
-        assert self._process.wait(30) in {0, -15}
+        assert self._process.wait(60) in {0, -15}
 
 
 def is_ready(url: str) -> bool:

@@ -65,7 +65,7 @@ async def test_killed_sync_leaves_no_old_price_and_the_next_run_completes_it(
     )
     assert await job.wait() == -9
     assert await resources.cache.get(shop.id, slug) is None  # no reader can get the old price any more
-    async with asyncio.timeout(10), locks.acquire(resources.db, "sync", shop.id):
+    async with asyncio.timeout(60), locks.acquire(resources.db, "sync", shop.id):
         pass  # PostgreSQL has released the lock of the dead process
     await sync_shop(resources, shop)
     read = await guest.read(slug)

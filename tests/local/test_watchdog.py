@@ -35,7 +35,7 @@ def test_killed_supervisor_leaves_no_process_and_no_stack_info(tmp_path: Path) -
     family = supervisor.children(recursive=True)
     supervisor.kill()
     supervisor.wait()
-    _, left = psutil.wait_procs(family, timeout=20)
+    _, left = psutil.wait_procs(family, timeout=60)
     assert left == []
     assert find_processes(stack_id) == []
     assert not info_file.exists()

@@ -104,7 +104,7 @@ async def list_behind_a_lock(watched: Watched, demo: Demo, healthy_settings: Set
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)

@@ -151,7 +151,7 @@ with postgres(folder, durable=False), valkey(folder, durable=False):
     descendants = psutil.Process(parent.pid).children(recursive=True)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    _, left = psutil.wait_procs(descendants, timeout=10)
+    _, left = psutil.wait_procs(descendants, timeout=60)
     assert len(descendants) > 2
     assert left == []
 

@@ -100,7 +100,7 @@ async def test_an_idle_transaction_that_was_ended_is_database_unavailable(db: Da
     with pytest.raises(DatabaseUnavailable):  # noqa: PT012  the query after the timeout is what fails
         async with db.transaction() as session:
             await session.execute(text("SET LOCAL idle_in_transaction_session_timeout = '10ms'"))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while True:
                     await asyncio.sleep(0.05)
                     await session.execute(text("SELECT 1"))

@@ -102,7 +102,7 @@ async def test_a_killed_process_releases_its_lock_at_once(resources: Resources) 
     assert not await has(resources.db)
     process.kill()
     await process.wait()
-    async with asyncio.timeout(10), locks.acquire(resources.db, "sync", 1):
+    async with asyncio.timeout(60), locks.acquire(resources.db, "sync", 1):
         assert process.returncode
 
 
@@ -163,7 +163,7 @@ async def _tries(db: Database) -> bool:
 
 
 async def _until_a_process_waits(db: Database) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             async with db.engine.connect() as connection:
                 if (await connection.exec_driver_sql(WAITING)).scalar_one():

@@ -25,7 +25,7 @@ class OwnValkey:
         program = self._prepared.program
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(program.argv, stdout=log, **spawn_options(program))  # noqa: S603  own server
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not self._answers():
             assert time.monotonic() < deadline, self._log.read_text()
             time.sleep(0.002)

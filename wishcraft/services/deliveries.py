@@ -25,6 +25,7 @@ from wishcraft.errors import (
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.messages.rendering import Content, Letterhead
 from wishcraft.resources import Resources
+from wishcraft.services.checkpoint import Changes
 from wishcraft.settings import Settings
 from wishcraft.store import deliveries, reminders
 from wishcraft.store.deliveries import ClaimedMail, Table
@@ -75,26 +76,31 @@ def make_mail(claimed: ClaimedMail, letterhead: Letterhead, content: Content, un
     )
 
 
-async def send_claimed(delivery: Delivery, claimed: int, mails: Sequence[tuple[ClaimedMail, Mail]]) -> Counter[str]:
-    """Send the mails concurrently, and return the outcomes' counts.
+async def send_claimed(
+    delivery: Delivery, claimed: int, mails: Sequence[tuple[ClaimedMail, Mail]], changes: Changes
+) -> None:
+    """Send the mails concurrently, and count those that have an outcome as `due` and by outcome.
 
     Args:
         delivery: Where they belong.
         claimed: How many were claimed; those without a mail have a suppressed address.
         mails: The others.
+        changes: Where they are counted. `held` is not: the caller counts all that are held.
 
     Raises:
         MailUnavailable, SenderRejected, ConfigurationError: After all sends have ended and are recorded.
     """
-    counts = Counter(due=claimed, suppressed=claimed - len(mails))
     outcomes = await asyncio.gather(*(_deliver(delivery, *each) for each in mails), return_exceptions=True)
-    counts.update(outcome for outcome in outcomes if isinstance(outcome, str))
-    for outcome in counts.keys() - {"due"}:
-        delivery.resources.counters.count("mails_total", counts[outcome], outcome=outcome)
+    counts = Counter(outcome for outcome in outcomes if isinstance(outcome, str))
+    counts["suppressed"] += claimed - len(mails)
+    for outcome, number in counts.items():
+        delivery.resources.counters.count("mails_total", number, outcome=outcome)
+    changes["due"] += counts.total()
+    del counts["held"]
+    changes.update(counts)
     for failure in outcomes:
         if isinstance(failure, BaseException):
             raise failure
-    return counts
 
 
 async def judge_refusals(resources: Resources, table: Table, since: datetime) -> None:

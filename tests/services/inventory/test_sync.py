@@ -304,7 +304,7 @@ async def test_the_next_sync_completes_a_killed_one(
     with suppress(ProcessLookupError):  # it may have ended
         process.kill()
     await process.wait()
-    async with asyncio.timeout(10), locks.acquire(resources.db, "sync", shop.id):
+    async with asyncio.timeout(60), locks.acquire(resources.db, "sync", shop.id):
         pass  # its lock was released
     await sync_shop(resources, shop)
     assert (await sync_shop(resources, shop))["items_changed"] == 0

@@ -139,7 +139,7 @@ async def test_a_purchase_made_during_the_repair_is_not_lost(resources: Resource
 async def wait_for_waiting(demo: Demo) -> None:
     """Wait until a transaction in this database waits for a lock."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not one(demo, waiting):  # noqa: ASYNC110  a lock's wait is no event of ours
             await asyncio.sleep(0.01)
 

@@ -14,7 +14,7 @@ from wishcraft.mail.mailer import Mail
 from wishcraft.mail.messages.invitation import InvitationLinks, Invited, compose_invitation
 from wishcraft.mail.messages.rendering import Letterhead
 from wishcraft.resources import Resources
-from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
+from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.deliveries import SENDS_AT_ONCE, Delivery, find_letterhead, make_mail, send_claimed
 from wishcraft.services.reminders.unsubscribe import public_link, unsubscribe_link
 from wishcraft.settings import Settings
@@ -40,7 +40,13 @@ class InvitationRun:
 
 
 async def invite_shop(
-    resources: Resources, settings: Settings, shop: ShopRef, *, now: datetime, checkpoint: Checkpoint = no_checkpoint
+    resources: Resources,
+    settings: Settings,
+    shop: ShopRef,
+    *,
+    now: datetime,
+    checkpoint: Checkpoint = no_checkpoint,
+    changes: Changes | None = None,
 ) -> dict[str, int]:
     """Send the shop's invitations that wait, as many as the limits permit at `now` (aware).
 
@@ -53,9 +59,10 @@ async def invite_shop(
     Raises:
         MailUnavailable, SenderRejected, ConfigurationError, RunStopped: As `remind_shop`.
     """
-    counts = Counter(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0, held=0, waiting=0)
+    changes = Counter() if changes is None else changes
+    changes.update(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0)
     if not shop.settings.email_notifications:
-        return dict(counts)
+        return {**changes, "held": 0, "waiting": 0}
     letterhead, today = await find_letterhead(resources, shop, now)
     limits = limits_of(settings)
     run = InvitationRun(resources, settings, shop, letterhead, today, limits, _derive_key(settings))
@@ -66,13 +73,12 @@ async def invite_shop(
         async with resources.db.repeatable_read() as session:
             waiting = await invitations.find_waiting(session, shop.id, today)
             ids = within_limits(waiting, await invitations.find_recent(session, shop.id), limits)
-        counts["waiting"] = len(waiting) - len(ids)
         for number, batch in enumerate(batches(ids, SENDS_AT_ONCE)):
             await checkpoint(number * SENDS_AT_ONCE, len(ids))
-            counts.update(await _send(run, list(batch)))
+            await _send(run, list(batch), changes)
         async with resources.db.repeatable_read() as session:
-            counts["held"] = await deliveries.count_held(session, Invitation, shop.id)
-    return dict(counts)
+            held = await deliveries.count_held(session, Invitation, shop.id)
+    return {**changes, "held": held, "waiting": len(waiting) - len(ids)}
 
 
 async def count_waiting(resources: Resources, settings: Settings, shop: ShopRef, *, now: datetime) -> dict[str, int]:
@@ -107,10 +113,10 @@ async def claim_within_limits(run: InvitationRun, ids: list[int]) -> list[tuple[
         return [(each, None if each.suppressed else _compose(run, each, tokens[each.id])) for each in claimed]
 
 
-async def _send(run: InvitationRun, ids: list[int]) -> Counter[str]:
+async def _send(run: InvitationRun, ids: list[int], changes: Changes) -> None:
     claimed = await claim_within_limits(run, ids)
     delivery = Delivery(run.resources, run.settings, run.shop.id, Invitation)
-    return await send_claimed(delivery, len(claimed), [(each, mail) for each, mail in claimed if mail])
+    await send_claimed(delivery, len(claimed), [(each, mail) for each, mail in claimed if mail], changes)
 
 
 def _compose(run: InvitationRun, claimed: ClaimedInvitation, token: str) -> Mail:

@@ -11,7 +11,7 @@ from wishcraft.cache.inspection import sample_slugs
 from wishcraft.domain.batches import batches
 from wishcraft.domain.invariants import PENDING_FOR, STUCK_FOR, UNSYNCED_FOR, WARNING_COUNTS, entry_matches
 from wishcraft.resources import Resources
-from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
+from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.registries.reader import load_registries
 from wishcraft.services.registries.write import registry_write, replace_entries, replay_invalidations
 from wishcraft.store import audit_log, invariants, locks, pending_invalidations, registry_items
@@ -26,7 +26,13 @@ BATCH: Final = 200
 
 
 async def check_shop(
-    resources: Resources, shop: ShopRef, *, repair: bool, sample: int, checkpoint: Checkpoint = no_checkpoint
+    resources: Resources,
+    shop: ShopRef,
+    *,
+    repair: bool,
+    sample: int,
+    checkpoint: Checkpoint = no_checkpoint,
+    changes: Changes | None = None,
 ) -> dict[str, int]:
     """Check the invariants of `domain.invariants`, and with `repair` restore what can be restored.
 
@@ -35,23 +41,25 @@ async def check_shop(
 
     Returns:
         Counts: `entries_checked`, and for each invariant the violations that were repaired and that are left.
+        `changes` gets those that were repaired.
 
     Raises:
         CacheUnavailable: Redis does not answer; earlier repairs stay.
         RunStopped: Raised by the checkpoint; earlier batches stay.
     """
     counts = Counter(dict.fromkeys(("entries_checked", *WARNING_COUNTS), 0))
-    counts.update(await _check_pending(resources, shop.id, repair=repair))
-    counts.update(await _check_purchases(resources, shop.id, checkpoint, repair=repair))
-    counts.update(await _check_entries(resources, shop.id, sample, checkpoint, repair=repair))
+    changes = Counter() if changes is None else changes
+    counts.update(await _check_pending(resources, shop.id, changes, repair=repair))
+    counts.update(await _check_purchases(resources, shop.id, checkpoint, changes, repair=repair))
+    counts.update(await _check_entries(resources, shop.id, sample, checkpoint, changes, repair=repair))
     for table in (Reminder, Invitation):
         counts["reminders_left"] += await _count_stuck_mails(resources, table, shop.id)
     async with resources.db.repeatable_read() as session:
         counts["syncs_left"] = int(await invariants.is_unsynced(session, shop.id, UNSYNCED_FOR))
-    return dict(counts)
+    return {**counts, **changes}
 
 
-async def _check_pending(resources: Resources, shop_id: int, *, repair: bool) -> dict[str, int]:
+async def _check_pending(resources: Resources, shop_id: int, changes: Changes, *, repair: bool) -> dict[str, int]:
     """Pending invalidations that the API should have replayed by now; the counts keep the metric's label `marks`."""
     overdue = await _find_pending(resources, shop_id, PENDING_FOR)
     if not overdue or not repair:
@@ -59,7 +67,8 @@ async def _check_pending(resources: Resources, shop_id: int, *, repair: bool) ->
     await replay_invalidations(resources)
     left = await _find_pending(resources, shop_id, PENDING_FOR)
     await _audit(resources, shop_id, "cache.invalidation_replayed", sorted(overdue - left))
-    return {"marks_repaired": len(overdue - left), "marks_left": len(left)}
+    changes.update(marks_repaired=len(overdue - left))
+    return {"marks_left": len(left)}
 
 
 async def _find_pending(resources: Resources, shop_id: int, older: timedelta) -> set[str]:
@@ -68,17 +77,17 @@ async def _find_pending(resources: Resources, shop_id: int, older: timedelta) ->
 
 
 async def _check_purchases(
-    resources: Resources, shop_id: int, checkpoint: Checkpoint, *, repair: bool
+    resources: Resources, shop_id: int, checkpoint: Checkpoint, changes: Changes, *, repair: bool
 ) -> dict[str, int]:
     async with resources.db.repeatable_read() as session:
         found = await invariants.find_miscounted(session, shop_id)
     if not repair:
         return {"purchases_left": sum(found.values())}
-    repaired = 0
+    changes.update(purchases_repaired=0)
     for number, batch in enumerate(batches(list(found), BATCH)):
         await checkpoint(number * BATCH, len(found))
-        repaired += await _recount(resources, shop_id, batch)
-    return {"purchases_repaired": repaired}
+        changes.update(purchases_repaired=await _recount(resources, shop_id, batch))
+    return {}
 
 
 async def _recount(resources: Resources, shop_id: int, registry_ids: Sequence[int]) -> int:
@@ -95,16 +104,19 @@ async def _recount(resources: Resources, shop_id: int, registry_ids: Sequence[in
 
 
 async def _check_entries(
-    resources: Resources, shop_id: int, sample: int, checkpoint: Checkpoint, *, repair: bool
+    resources: Resources, shop_id: int, sample: int, checkpoint: Checkpoint, changes: Changes, *, repair: bool
 ) -> Counter[str]:
     counts = Counter[str]()
     slugs = await sample_slugs(resources.redis, shop_id, sample)
     for number, batch in enumerate(batches(slugs, BATCH)):
         await checkpoint(number * BATCH, len(slugs))
         wrong = await _find_wrong(resources, shop_id, batch)
+        counts.update(entries_checked=len(batch))
         if repair:
             await _replace(resources, shop_id, wrong)
-        counts.update({"entries_checked": len(batch), "entries_repaired" if repair else "entries_left": len(wrong)})
+            changes.update(entries_repaired=len(wrong))
+        else:
+            counts.update(entries_left=len(wrong))
     return counts
 
 

@@ -17,7 +17,7 @@ from wishcraft.mail.mailer import Mail
 from wishcraft.mail.messages.reminder import Links, compose_reminder
 from wishcraft.mail.messages.rendering import Letterhead
 from wishcraft.resources import Resources
-from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
+from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.deliveries import SENDS_AT_ONCE, Delivery, find_letterhead, make_mail, send_claimed
 from wishcraft.services.reminders.unsubscribe import unsubscribe_link
 from wishcraft.settings import Settings
@@ -51,6 +51,7 @@ async def remind_shop(
     now: datetime,
     today: date | None = None,
     checkpoint: Checkpoint = no_checkpoint,
+    changes: Changes | None = None,
 ) -> dict[str, int]:
     """Send the reminders of the shop's active registries that are due at `now` (aware), or on the shop's day `today`.
 
@@ -58,7 +59,7 @@ async def remind_shop(
     outcome is unknown: REMINDER_RECOVERY decides whether it is sent again with the same Message-ID or held.
 
     Returns:
-        Counts: `due` reminders that were claimed, and of them `sent`, `suppressed` (the address was unsubscribed or
+        Counts: `due` reminders that have an outcome, and of them `sent`, `suppressed` (the address was unsubscribed or
         suppressed before), `refused` (the server says that the address does not exist; see `judge_refusals`), `failed`
         permanently, and `postponed` to the next run. `held` counts all reminders whose outcome is unknown, including
         those of earlier runs.
@@ -68,18 +69,19 @@ async def remind_shop(
         SenderRejected, ConfigurationError: The sender or a setting must be corrected first.
         RunStopped: Raised by the checkpoint.
     """
-    counts = Counter(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0, held=0)
+    changes = Counter() if changes is None else changes
+    changes.update(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0)
     if not shop.settings.email_notifications:
-        return dict(counts)
+        return {**changes, "held": 0}
     run = await _start_run(resources, settings, shop, now, today)
     async with locks.acquire(resources.db, "reminders", shop.id):
         ids = await _find_work(run)
         for number, batch in enumerate(batches(ids, SENDS_AT_ONCE)):
             await checkpoint(number * SENDS_AT_ONCE, len(ids))
-            counts.update(await _send(run, list(batch)))
+            await _send(run, list(batch), changes)
         async with resources.db.repeatable_read() as session:
-            counts["held"] = await deliveries.count_held(session, Reminder, shop.id)
-    return dict(counts)
+            held = await deliveries.count_held(session, Reminder, shop.id)
+    return {**changes, "held": held}
 
 
 async def find_due_reminders(
@@ -122,8 +124,11 @@ async def _find_work(run: ReminderRun) -> list[int]:
         return await reminders.find_sendable(session, shop_id, run.due)
 
 
-async def _send(run: ReminderRun, ids: list[int]) -> Counter[str]:
-    """Claim these reminders, compose their mails, send them concurrently, and return the outcomes' counts."""
+async def _send(run: ReminderRun, ids: list[int], changes: Changes) -> None:
+    """Claim these reminders, compose their mails, send them concurrently, and count the outcomes.
+
+    Raises the first error that keeps a mail from being sent, after all others have an outcome.
+    """
     async with run.resources.db.transaction() as session:
         claimed = await reminders.claim_batch(session, run.shop.id, run.due, ids)
         facts = await registries.find_facts(session, run.shop.id, sorted({reminder.slug for reminder in claimed}))
@@ -131,7 +136,7 @@ async def _send(run: ReminderRun, ids: list[int]) -> Counter[str]:
         # Composed before the commit: if a mail cannot be composed, the claim is rolled back.
         mails = [(each, _compose(run, each, *by_slug[each.slug])) for each in claimed if not each.suppressed]
     delivery = Delivery(run.resources, run.settings, run.shop.id, Reminder)
-    return await send_claimed(delivery, len(claimed), mails)
+    await send_claimed(delivery, len(claimed), mails, changes)
 
 
 def _compose(run: ReminderRun, claimed: ClaimedReminder, registry: RegistryFacts, items: list[ItemFacts]) -> Mail:

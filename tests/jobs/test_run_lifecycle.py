@@ -18,11 +18,12 @@ from deployments.sandbox.shopify.simulator import Simulator
 from flows.runtime.job import job
 from flows.runtime.run_lifecycle import on_run_end, with_lifecycle
 from flows.sync_inventory import sync_inventory
-from tasks.runtime.retries import task
+from tasks.runtime.retries import problem_of, task
 from tests.support.prefect_artifacts import logs_of, tasks_of
 from tests.support.sentry_listener import SentryListener
 from wishcraft import settings as settings_module
 from wishcraft.errors import ConfigurationError, DatabaseUnavailable, NotFound
+from wishcraft.observability.context import log_context
 from wishcraft.resources import Resources
 
 pytestmark = [
@@ -110,6 +111,11 @@ async def test_error_that_escapes_a_task_is_redacted_in_states_and_logs(kind: st
     assert "Traceback" in logs
     assert "example.com" not in logs
     assert "shpat_" not in logs
+
+
+def test_known_value_of_two_lines_is_redacted_before_a_problem_is_cut_to_one() -> None:
+    with log_context(lambda: {"Rosewood Lane 7\n8001 Zurich"}):
+        assert problem_of(NotFound("No Rosewood Lane 7\n8001 Zurich\nfound")) == "NotFound: No [redacted]"
 
 
 async def test_only_the_last_try_of_a_shop_is_reported_with_its_name(

@@ -39,6 +39,7 @@ def _worker_with_sentry(worker_environment: object, sentry: SentryListener, monk
     """The environment of a worker with SENTRY_DSN."""
     assert worker_environment is None  # the fixture is active
     monkeypatch.setenv("SENTRY_DSN", sentry.dsn)
+    monkeypatch.setenv("SENTRY_TRACES_SAMPLE_RATE", "1")
     settings_module.settings.cache_clear()
 
 
@@ -138,7 +139,9 @@ async def test_completed_and_cancelled_runs_are_counted_and_not_reported(
     before = datetime.now(UTC).timestamp()
     for kind in ("nothing", "stop"):
         await breaking(kind, return_state=True)
-    assert sentry.items == []
+    assert sentry.of_type("event") == []
+    assert {trace["transaction"] for trace in await sentry.wait_for("transaction")} == {"breaking"}
+    assert await sentry.wait_for("profile_chunk")
     assert await counted(resources, "job_runs_total") == {("breaking", "completed"): 1, ("breaking", "cancelled"): 1}
     assert (await counted(resources, "job_last_success_timestamp_seconds"))["breaking",] >= before
     [durations] = (await resources.counters.read())["job_seconds"]

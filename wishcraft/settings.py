@@ -106,7 +106,7 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         0.05,
         ge=0,
         le=1,
-        description="Share of requests and runs that are traced; of hits on the fast path, a twentieth of it. 0: none.",
+        description="Share of requests and runs that are traced; of hits on the fast path, a hundredth of it. 0: none.",
     )
     sentry_profiles_sample_rate: float = Field(
         1, ge=0, le=1, description="Share of processes that are profiled while they trace. 0: none."

@@ -138,7 +138,7 @@ async def test_a_rate_of_0_sends_no_trace(
 
 
 @pytest.mark.usefixtures("always_sampled")
-async def test_a_hit_is_traced_a_twentieth_as_often_and_for_its_visitor(
+async def test_a_hit_is_traced_a_hundredth_as_often_and_for_its_visitor(
     dsn_alone: Settings, sentry: SentryListener, open_client: Opened, demo: Demo, signed: Callable[..., str]
 ) -> None:
     slug, query = public_slug(demo), signed()
@@ -147,7 +147,7 @@ async def test_a_hit_is_traced_a_twentieth_as_often_and_for_its_visitor(
     assert [answer.headers["x-cache"] for answer in answers] == ["miss", "hit"]
     miss, hit = await sentry.wait_for("transaction", 2)
     assert miss["transaction"] == hit["transaction"] == "GET /api/registries/{ref}"
-    assert [each["sample_rate"] for each in sentry.sampling] == ["0.05", str(0.05 / 20)]
+    assert [each["sample_rate"] for each in sentry.sampling] == ["0.05", str(0.05 / sentry_reports.HITS_PER_TRACE)]
     assert miss["user"] == hit["user"]
     assert "127.0.0.1" not in str(hit["user"])
 

@@ -105,7 +105,7 @@ async def test_error_that_ends_a_run_is_one_sentry_event_with_a_link_to_the_run(
 async def test_error_that_escapes_a_task_is_redacted_in_states_and_logs(kind: str, message: str) -> None:
     state = await looking_up(kind, return_state=True)
     assert state.message == message
-    [run] = await tasks_of(state)
+    [run] = await tasks_of(state, "look up")
     assert run.state
     assert run.state.message == f"Task run encountered an exception {message}"
     logs = await logs_of(state, "Finished in state Failed")

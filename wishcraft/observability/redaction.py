@@ -6,7 +6,7 @@ When in doubt it redacts too much.
 
 import ipaddress
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from wishcraft.observability.known_values import replace_known
@@ -145,14 +145,12 @@ def _redact_value(value: Any, known: Collection[str], depth: int) -> Any:
     if isinstance(value, Mapping):
         secret_pair = _is_secret(value.get("name", value.get("key")))  # {"name": "cookie", "value": …}
         return {
-            _redact_name(name, known): REDACTED
-            if secret_pair and name == "value"
-            else _redact_field(name, item, known, depth)
-            for name, item in value.items()
+            clean_name: REDACTED if secret_pair and name == "value" else _redact_field(name, item, known, depth)
+            for clean_name, (name, item) in zip(_redact_names(list(value), known), value.items(), strict=True)
         }
     if isinstance(value, list | tuple | set | frozenset):
         if _is_secret_header(value):
-            return [_redact_name(next(iter(value)), known), REDACTED]
+            return [*_redact_names(list(value)[:1], known), REDACTED]
         return [_redact_value(each, known, depth + 1) for each in value]
     return redact_text(_as_text(value), known)
 
@@ -175,8 +173,11 @@ def _redact_field(key: Any, value: Any, known: Collection[str], depth: int) -> A
     return _redact_value(value, known, depth + 1)
 
 
-def _redact_name(key: Any, known: Collection[str]) -> str:
-    return redact_text(_as_text(key), known)
+def _redact_names(keys: Sequence[Any], known: Collection[str]) -> list[str]:
+    """Redact the names of a mapping: all together, as they hardly ever hold a secret, and singly if they do."""
+    names = list(map(_as_text, keys))
+    together = "\n".join(names)
+    return names if redact_text(together, known) == together else [redact_text(name, known) for name in names]
 
 
 def _as_text(value: Any) -> str:

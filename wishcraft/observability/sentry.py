@@ -26,8 +26,8 @@ from wishcraft.observability.redaction import redact
 from wishcraft.settings import Settings
 
 FLUSH_SECONDS: Final = 2.0
-HITS_PER_TRACE: Final = 20
-"""Hits on the fast path are traced so many times more rarely than other requests: a trace costs as much as ten hits."""
+HITS_PER_TRACE: Final = 100
+"""Hits on the fast path are traced so many times more rarely than other requests: a trace costs as much as 50 hits."""
 _HEADERS: Final = frozenset({"accept", "content-length", "content-type", "host", "user-agent", "x-request-id"})
 """The only request headers that are sent."""
 _SDK_FIELDS: Final = frozenset(

@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.waiting import wait_until
 from wishcraft.cache import keys
 from wishcraft.cache.registries import RegistryCache
 from wishcraft.domain.invariants import WARNING_COUNTS
@@ -138,9 +139,7 @@ async def test_a_purchase_made_during_the_repair_is_not_lost(resources: Resource
 async def wait_for_waiting(demo: Demo) -> None:
     """Wait until a transaction in this database waits for a lock."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    async with asyncio.timeout(10):
-        while not one(demo, waiting):  # noqa: ASYNC110  a lock's wait is no event of ours
-            await asyncio.sleep(0.01)
+    await wait_until(lambda: one(demo, waiting))
 
 
 async def test_two_concurrent_checks_repair_once(resources: Resources, demo: Demo, shop: ShopRef) -> None:

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 
 from tests.support.valkey import OwnValkey
+from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.cache import keys
 from wishcraft.cache.read_permit import PERMIT_SECONDS
 from wishcraft.errors import CacheUnavailable
@@ -382,7 +383,7 @@ async def test_slow_writes_leave_connections_to_readers(
             await resources.redis.reader.get("k")
         writes = [asyncio.create_task(rename(resources, shop, registry[0])) for _ in range(15)]
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while not resources.slow_writes.locked():  # noqa: ASYNC110  there is no event to wait for
                     await asyncio.sleep(0.01)
                 for _ in range(20):

@@ -202,4 +202,5 @@ async def test_list_costs_one_query_regardless_of_length(emma: Visitor, queries:
     for path in (f"{PATH}?q=number&event_from=2020-01-01", PATH, OWN):
         queries.clear()
         assert len((await emma.send("GET", path)).json()["registries"]) == 3
-        assert len(queries) == 1, queries
+        reads = [query for query in queries if query.startswith("SELECT")]  # the recorder writes views at any time
+        assert len(reads) == 1, reads

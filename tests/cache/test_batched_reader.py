@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from tests.support.connections import listening
 from tests.support.valkey import OwnValkey
 from wishcraft.cache.batched_reader import BatchedReader
 from wishcraft.cache.client import Server, connect
@@ -18,17 +19,15 @@ async def calls(redis: Redis, command: str) -> int:
 
 
 @pytest.fixture
-async def silent() -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A server that never answers: its URL, and what it received."""
-    received: list[bytes] = []
+async def silent() -> AsyncIterator[str]:
+    """A server that never answers: its URL."""
 
-    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(1000):
-            received.append(data)
-        writer.close()
+    async def listen(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):
+            pass
 
-    async with await asyncio.start_server(listen, "127.0.0.1", 0) as listening:
-        yield f"redis://127.0.0.1:{listening.sockets[0].getsockname()[1]}", received
+    async with listening(listen) as port:
+        yield f"redis://127.0.0.1:{port}"
 
 
 async def test_reads_of_one_turn_are_one_command_and_each_gets_its_own(own_server: Server) -> None:
@@ -71,8 +70,8 @@ async def test_lost_connection_is_replaced(own_valkey: OwnValkey) -> None:
     await server.close()
 
 
-async def test_server_that_never_answers_times_out(silent: tuple[str, list[bytes]]) -> None:
-    server = connect(silent[0], timeout=0.05)
+async def test_server_that_never_answers_times_out(silent: str) -> None:
+    server = connect(silent, timeout=0.05)
     with pytest.raises(CacheUnavailable):
         await server.reader.get("k")
     await server.close()

@@ -1,6 +1,7 @@
 """The deployed schedules leave no gap when clocks change, in any time zone."""
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -24,6 +25,7 @@ CLOCK_CHANGES = [
 ]
 
 
+@cache
 def schedules(zone: str) -> dict[str, CronSchedule]:
     """The schedule of each scheduled job, as deployed with TZ."""
     text = in_time_zone((Path(__file__).parents[2] / "prefect.yaml").read_text(), zone)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 from pydantic import SecretStr
 
+from tests.support.connections import listening
 from wishcraft.errors import AddressRejected, MailPostponed, MailRejected, MailUnavailable, SenderRejected
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.providers.smtp import SmtpMailer
@@ -24,18 +25,9 @@ class Script:
     connections: int = 0
     received: list[str] = field(default_factory=list)
     recipients: list[str] = field(default_factory=list)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def speak(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        self.ended.clear()
-        try:
-            await self._speak(reader, writer)
-        finally:
-            writer.close()
-            self.ended.set()
-
-    async def _speak(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         defaults = {"EHLO": "250-script\r\n250 AUTH PLAIN", "AUTH": "235 2.7.0 Welcome", "DATA": "354 Go on"}
         writer.write(b"220 script\r\n")
         in_content = False
@@ -55,13 +47,10 @@ class Script:
 
 @asynccontextmanager
 async def conversation(script: Script, login: str = "") -> AsyncIterator[SmtpMailer]:
-    server = await asyncio.start_server(script.speak, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    mailer = SmtpMailer(SecretStr(f"smtp://{login}127.0.0.1:{port}"), "registry@wishcraft.example", timeout=5)
-    yield mailer
-    await mailer.close()
-    server.close()
-    await asyncio.wait_for(script.ended.wait(), 10)
+    async with listening(script.speak) as port:
+        mailer = SmtpMailer(SecretStr(f"smtp://{login}127.0.0.1:{port}"), "registry@wishcraft.example", timeout=5)
+        yield mailer
+        await mailer.close()
 
 
 async def test_one_connection_carries_many_mails() -> None:

@@ -79,10 +79,12 @@ def test_page_begins_with_its_scope(shops: Sequence[str], days: Days, beginning:
     assert scope("Registries created", ReportFilter(shops), days).startswith(beginning)
 
 
-@pytest.mark.parametrize("title", ["Ba$$in", "Gift Card $25 - $50", "花瓶 桜" * 20, "Mug 🎁"])
-def test_reports_draw_any_product_title(analysts: AnalystsDatabase, demo_shops: Tables, title: str) -> None:
+def test_reports_draw_any_product_title(analysts: AnalystsDatabase, demo_shops: Tables) -> None:
+    titles = ["Ba$$in", "Gift Card $25 - $50", "花瓶 桜" * 20, "Mug 🎁"]
     demo_shops.execute(
-        "UPDATE registry_items SET product_title = %s, variant_title = '', inventory_quantity = 0", [title]
+        "UPDATE registry_items SET product_title = (%s::text[])[1 + id %% 4], variant_title = '',"
+        " inventory_quantity = 0",
+        [titles],
     )
     demo_shops.execute("UPDATE registries SET event_date = %s WHERE status = 'active'", [TODAY + timedelta(days=3)])
     for page, _ in (
@@ -90,7 +92,7 @@ def test_reports_draw_any_product_title(analysts: AnalystsDatabase, demo_shops: 
         DemandReport(ReportFilter(), TODAY, 2).build(analysts),
     ):
         assert "data:image/png" in page.body
-        assert title in str(page.tables)
+        assert not [title for title in titles if title not in str(page.tables)]
 
 
 @pytest.mark.parametrize(

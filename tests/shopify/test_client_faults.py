@@ -11,6 +11,7 @@ import uvicorn
 from deployments.sandbox.shopify.app import create_app
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options
+from tests.support.connections import listening
 from tests.support.shopify_world import SHOP, FakeClock, MemoryTokens, World
 from wishcraft.domain.tokens import OfflineToken
 from wishcraft.errors import (
@@ -148,13 +149,10 @@ async def test_aborted_connections_raise_shopify_unavailable(world: World) -> No
     async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
-        writer.close()
-        await writer.wait_closed()
 
-    async with await asyncio.start_server(cut, "127.0.0.1", 0) as server, httpx.AsyncClient() as world.http:
-        origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with listening(cut) as port, httpx.AsyncClient() as world.http:
         with pytest.raises(ShopifyUnavailable, match="RemoteProtocolError"):
-            await read_variants(client_at(origin, world), SHOP, [1])
+            await read_variants(client_at(f"http://127.0.0.1:{port}", world), SHOP, [1])
     assert len(world.clock.slept) == MAX_RETRIES
 
 

@@ -28,8 +28,10 @@ _LIMITS: Final = (
     "wishcraft.cache.registries.REVALIDATE_SECONDS",
     "wishcraft.cache.registries.WAIT_FOR_FILL_SECONDS",
     "wishcraft.services.health.monitor.PROBE_TIMEOUT_SECONDS",
+    "wishcraft.services.operations.traffic_recorder.FLUSH_SECONDS",
     "wishcraft.services.registries.reader.READ_SECONDS",
 )
+"""With `FLUSH_SECONDS`, so that counts are saved when the test says so, and not under way in the background."""
 
 
 @pytest.fixture

@@ -195,7 +195,7 @@ def _run_select(connection: Connection[tuple[Any, ...]], sql: str, max_rows: int
             rows = _fetch(cursor, query, max_rows + 1)
         except psycopg.errors.QueryCanceled:
             raise QueryRefused("the query took too long: select less, or raise the limit of seconds") from None
-        except (psycopg.errors.ConfigurationLimitExceeded, psycopg.errors.ProgramLimitExceeded):
+        except psycopg.errors.ConfigurationLimitExceeded:
             raise QueryRefused("the query needs too much space: select less, or aggregate earlier") from None
         except psycopg.Error as error:
             if not _is_of_query(error):

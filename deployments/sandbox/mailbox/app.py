@@ -92,8 +92,8 @@ def _add_routes(app: FastAPI, mailbox: Mailbox) -> None:
 
     @app.get("/faults")
     async def faults() -> dict[str, Any]:
-        """The active faults, and all kinds of faults."""
-        return {"faults": mailbox.faults, "kinds": list(FaultKind)}
+        """The active faults, and the description of each kind."""
+        return {"faults": mailbox.faults, "kinds": FaultKind.descriptions()}
 
     @app.put("/faults")
     async def set_fault(setting: FaultSetting) -> list[Fault]:

@@ -9,28 +9,23 @@ from datetime import UTC, datetime
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
+
+from deployments.sandbox.described import DescribedEnum
 
 MAX_MESSAGES: Final = 2_000
 
 
-class FaultKind(StrEnum):
+class FaultKind(DescribedEnum):
     """The faults that the server can simulate."""
 
-    AWAY = "away"
-    """421 to the sender: the server is closing."""
-    DEFER = "defer"
-    """451 to the recipient: try again later."""
-    REFUSE = "refuse"
-    """550 5.1.1 to the recipient: no such address."""
-    REJECT = "reject"
-    """554 5.7.1 to the content: refused by policy."""
-    HANG = "hang"
-    """The server reads the content and never replies."""
-    DROP = "drop"
-    """The server stores the message and closes the connection without a reply."""
+    AWAY = "away", "421 to the sender: the server is closing."
+    DEFER = "defer", "451 to the recipient: try again later."
+    REFUSE = "refuse", "550 5.1.1 to the recipient: no such address."
+    REJECT = "reject", "554 5.7.1 to the content: refused by policy."
+    HANG = "hang", "The server reads the content and never replies."
+    DROP = "drop", "The server stores the message and closes the connection without a reply."
 
 
 @dataclass

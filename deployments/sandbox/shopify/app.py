@@ -48,4 +48,4 @@ async def _shops(simulator: admin.SimulatorDep) -> dict[str, Any]:
         {"domain": demo.domain, "name": demo.name, "currency": demo.currency, "plan": demo.plan}
         for demo in (shop.demo for shop in simulator.shops.values())
     ]
-    return {"shops": shops, "fault_kinds": list(FaultKind)}
+    return {"shops": shops, "fault_kinds": FaultKind.descriptions()}

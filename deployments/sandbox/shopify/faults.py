@@ -3,38 +3,29 @@
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
+
+from deployments.sandbox.described import DescribedEnum
 
 
-class FaultKind(StrEnum):
+class FaultKind(DescribedEnum):
     """The faults that a shop can simulate."""
 
-    THROTTLE = "throttle"
-    """The bucket is empty: THROTTLED."""
-    TOO_MANY_REQUESTS = "too_many_requests"
-    """HTTP 429 with `Retry-After: 1`."""
-    SERVER_ERROR = "server_error"
-    """HTTP 503 with an HTML body."""
-    TIMEOUT = "timeout"
-    """No response for longer than a client waits."""
-    MALFORMED = "malformed"
-    """HTTP 200 with truncated JSON."""
-    EXPIRED_TOKEN = "expired_token"  # noqa: S105  a name
-    """HTTP 401."""
-    FORBIDDEN = "forbidden"
-    """HTTP 403, as for a request from an address that the app's IP allowlist lacks."""
-    EMPTY_TOKEN = "empty_token"  # noqa: S105  a name
-    """A refresh answers 200 with `"access_token": null`."""
-    BULK_DENIED = "bulk_denied"
-    """No bulk operation starts: ACCESS_DENIED, as for an app whose access to them has lapsed."""
-    BULK_WITHOUT_FILE = "bulk_without_file"
-    """A bulk operation ends COMPLETED with objects, but without a URL."""
-    BULK_FAILED = "bulk_failed"
-    """A bulk operation ends FAILED."""
-    BULK_CANCELED = "bulk_canceled"
-    """A bulk operation ends CANCELED."""
-    BULK_TRUNCATED = "bulk_truncated"
-    """A download ends in the middle of a line."""
+    THROTTLE = "throttle", "The bucket is empty: THROTTLED."
+    TOO_MANY_REQUESTS = "too_many_requests", "HTTP 429 with `Retry-After: 1`."
+    SERVER_ERROR = "server_error", "HTTP 503 with an HTML body."
+    TIMEOUT = "timeout", "No response for longer than a client waits."
+    MALFORMED = "malformed", "HTTP 200 with truncated JSON."
+    EXPIRED_TOKEN = "expired_token", "HTTP 401."
+    FORBIDDEN = "forbidden", "HTTP 403, as for a request from an address that the app's IP allowlist lacks."
+    EMPTY_TOKEN = "empty_token", 'A refresh answers 200 with `"access_token": null`.'
+    BULK_DENIED = (
+        "bulk_denied",
+        "No bulk operation starts: ACCESS_DENIED, as for an app whose access to them has lapsed.",
+    )
+    BULK_WITHOUT_FILE = "bulk_without_file", "A bulk operation ends COMPLETED with objects, but without a URL."
+    BULK_FAILED = "bulk_failed", "A bulk operation ends FAILED."
+    BULK_CANCELED = "bulk_canceled", "A bulk operation ends CANCELED."
+    BULK_TRUNCATED = "bulk_truncated", "A download ends in the middle of a line."
 
 
 @dataclass(slots=True)

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Final
 
 import pytest
 
@@ -8,10 +9,14 @@ from tests.support.waiting import wait_until
 from wishcraft.cache.client import Server, connect
 from wishcraft.errors import CacheUnavailable
 
+TIMEOUT_SECONDS: Final = 2.0
+"""Waited for in full where a test stops the server; otherwise enough on a busy machine."""
+
 
 @pytest.fixture
-async def guarded(own_valkey: OwnValkey) -> AsyncIterator[Server]:
-    server = connect(own_valkey.url, timeout=0.2, with_breaker=True)
+async def guarded(own_valkey: OwnValkey, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
+    monkeypatch.setattr("wishcraft.cache.client.READ_SECONDS", TIMEOUT_SECONDS)
+    server = connect(own_valkey.url, timeout=TIMEOUT_SECONDS, with_breaker=True)
     await server.learn_era()
     yield server
     await server.close()

@@ -120,7 +120,7 @@ async def test_prefect_down_alerts(healthy_settings: Settings, demo: Demo) -> No
 
 
 async def test_unrepaired_violations_alert_by_invariant(watched: Watched) -> None:
-    await watched.set_gauge("invariant_violations", 0, invariant="marks")
+    await watched.set_gauge("invariant_violations", 0, invariant="invalidations")
     await watched.set_gauge("invariant_violations", 3, invariant="purchases")
     assert await watched.scrape() == {"InvariantsViolated": [{"invariant": "purchases", "severity": "ticket"}]}
 

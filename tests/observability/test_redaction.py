@@ -138,7 +138,6 @@ def test_a_structure_too_deep_or_a_text_too_long_is_cut() -> None:
     assert len(redact_text("word " * 100_000)) < 21_000
 
 
-@pytest.mark.timeout(30)
 @pytest.mark.parametrize(
     "piece", ["a-", "token", "?a.%", "Key ()=(", "://a:", "cookie ", "token='", "a@", "ip:", "eyJ."]
 )

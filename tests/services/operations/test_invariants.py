@@ -109,7 +109,7 @@ async def test_without_repair_violations_are_only_counted(resources: Resources, 
         [shop.id, slug],
     ).rowcount
     counts = await check(resources, shop, repair=False)
-    assert counts == {"purchases_left": 1, "marks_left": pending, "entries_left": 1}
+    assert counts == {"purchases_left": 1, "invalidations_left": pending, "entries_left": 1}
     assert counted(demo, item) == WRONG
     assert not await same_as_postgresql(resources, shop, slug)
     assert one(demo, "SELECT count(*) FROM audit_logs WHERE actor = 'check-invariants'") == 0
@@ -264,7 +264,7 @@ async def test_overdue_invalidation_is_replayed(resources: Resources, demo: Demo
     slug = an_item(demo, shop)[2]
     await warm_shop(resources, shop)
     change_without_redis(demo, slug, "2 minutes")
-    assert await check(resources, shop) == {"marks_repaired": 1}
+    assert await check(resources, shop) == {"invalidations_repaired": 1}
     assert one(demo, "SELECT count(*) FROM pending_invalidations") == 0
     assert await redis.hexists(keys.of_shop(shop.id).floors, slug)
     assert b"Missed" in (await RegistryReader(resources).read(shop.id, slug)).entry.body

@@ -42,9 +42,10 @@ from tests.support.certificate import write_certificate
 from tests.support.demo_data import DemoData
 from tests.support.http_server import served
 from tests.support.prefect_stand_in import PASSWORD, USER, PrefectStandIn
-from tests.support.sentry_listener import ARRIVAL_SECONDS, SentryListener
+from tests.support.sentry_listener import SentryListener
 from tests.support.sql_oracle import Tables
 from tests.support.valkey import OwnValkey
+from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft import settings as settings_module
 from wishcraft.analytics import reader
 from wishcraft.analytics.database import AnalystsDatabase
@@ -203,7 +204,7 @@ def process_globals(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def sentry(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[SentryListener]:
     """A server in Sentry's place; `settings.model_copy(update={"sentry_dsn": …})` with its `dsn` sends to it."""
-    monkeypatch.setattr(sentry_reports, "FLUSH_SECONDS", ARRIVAL_SECONDS)
+    monkeypatch.setattr(sentry_reports, "FLUSH_SECONDS", PATIENCE_SECONDS)
     request.getfixturevalue("process_globals")
     gc.collect()  # asyncio logs, and Sentry would get, an error of a task that an earlier test has left
     listener = SentryListener()

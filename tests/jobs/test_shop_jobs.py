@@ -91,4 +91,4 @@ async def test_many_shops_share_a_bounded_number_of_tasks(demo: Demo) -> None:
     state = await cache_warm(return_state=True)
     assert state.is_completed(), state.message
     assert len(await table_of(state)) == 103
-    assert await tasks_of(state, "warm", 15)  # of 7 shops each, at most 16
+    assert len(await tasks_of(state, "warm", 15)) <= 16

@@ -8,10 +8,10 @@ from typing import Any
 import sentry_sdk
 from starlette.types import Receive, Scope, Send
 
+from tests.support.waiting import wait_until
+
 Item = tuple[str, dict[str, Any]]
 PUBLIC_KEY = "0123456789abcdef0123456789abcdef"
-ARRIVAL_SECONDS = 60
-"""For what is sent by a thread of its own, on a busy machine."""
 
 
 class SentryListener:
@@ -36,10 +36,12 @@ class SentryListener:
 
     async def wait_for(self, item_type: str, count: int = 1) -> list[dict[str, Any]]:
         """The payloads of this type, once there are so many."""
-        async with asyncio.timeout(ARRIVAL_SECONDS):
-            while len(self.of_type(item_type)) < count:
-                await asyncio.to_thread(sentry_sdk.flush, 1)
-                await asyncio.sleep(0.01)
+
+        async def have_arrived() -> bool:
+            await asyncio.to_thread(sentry_sdk.flush, 1)
+            return len(self.of_type(item_type)) >= count
+
+        await wait_until(have_arrived, f"{count} of {item_type!r} did not arrive")
         return self.of_type(item_type)
 
     def errors(self) -> list[tuple[str, str]]:

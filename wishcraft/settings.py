@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from wishcraft.domain.networks import parse_networks
+from wishcraft.domain.networks import parse_proxies
 from wishcraft.errors import ConfigurationError
 
 SECRETS: Final = Path("/run/secrets")
@@ -31,9 +31,9 @@ def _psycopg(url: str) -> str:
     return f"postgresql+psycopg://{rest}"
 
 
-def _networks(text: str) -> str:
-    """The text unchanged; raises ValueError if it is not a list of networks."""
-    parse_networks(text)
+def _proxies(text: str) -> str:
+    """The text unchanged; raises ValueError if it does not name proxies."""
+    parse_proxies(text)
     return text
 
 
@@ -121,8 +121,9 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     ops_email: str | None = Field(None, description="Recipient of reports that are sent by mail.")
     api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
     api_port: int = Field(8000, description="The API's port.")
-    trusted_proxies: Annotated[str, AfterValidator(_networks)] = Field(
-        "", description="Proxies whose X-Forwarded-For is trusted: addresses or networks, comma-separated."
+    trusted_proxies: Annotated[str, AfterValidator(_proxies)] = Field(
+        "",
+        description="Proxies whose X-Forwarded-For is trusted: addresses, networks and `shopify`, comma-separated.",
     )
     rate_limit_per_minute: int = Field(
         600, ge=1, description="Requests of one guest or customer. A server's key may send ten times as many."

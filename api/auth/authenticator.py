@@ -10,13 +10,14 @@ from starlette.types import Scope as Connection
 
 from wishcraft.domain.api_keys import prefix_of
 from wishcraft.domain.callers import EVERYTHING, Caller, Scope
-from wishcraft.domain.networks import Network, client_address, is_within, parse_networks
+from wishcraft.domain.networks import Network, client_address, household, is_within, parse_networks, parse_proxies
+from wishcraft.domain.rate_limits import Policy, Verdict
 from wishcraft.errors import UnknownShop
 from wishcraft.resources import Resources
 from wishcraft.services.operations.traffic_recorder import TrafficRecorder
 from wishcraft.settings import Settings
 from wishcraft.shopify.id_tokens import verify_id_token
-from wishcraft.shopify.signatures import TOLERANCE, verify_proxy_query
+from wishcraft.shopify.signatures import MAX_AGE, MAX_CHANGE_AGE, verify_proxy_query
 from wishcraft.store import api_keys, shops
 
 CACHE_SECONDS: Final = 30
@@ -25,6 +26,9 @@ _LARGEST_CACHE: Final = 10_000
 _MAX_CACHED_QUERIES: Final = 50_000
 """Some 300 bytes each, as they are kept by their digests: a query may have 32 KiB."""
 _KEPT_DIGEST_SIZE: Final = 16
+_REFUSALS: Final = Policy("refused", 60, 60)
+"""Requests with invalid credentials, of one address or in the name of one shop; more are refused without a query."""
+_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _VERIFIED: Final = "wishcraft.verified"
 
 _DIGEST_SIZE: Final = 32
@@ -48,7 +52,7 @@ class VerifiedQuery(NamedTuple):
     """A signed query whose signature was verified."""
 
     expires: float
-    """Unix time: the end of the timestamp's tolerance, and at most `CACHE_SECONDS` after the verification."""
+    """Unix time: the end of the timestamp's age for reads, and at most `CACHE_SECONDS` after the verification."""
     shop_id: int
     caller: Caller | None
     """The customer; None for a guest, whose name is made of each request's address."""
@@ -65,6 +69,10 @@ class TTLCache(Generic[K, V]):
         """The cached value, if there is one that has not expired."""
         entry = self._entries.get(key)
         return entry[1] if entry and time.monotonic() < entry[0] else None
+
+    def has_had(self, key: K) -> bool:
+        """Whether there was a value when it was last looked up, however long ago."""
+        return key in self._entries
 
     async def get(self, key: K) -> V | None:
         """The cached value, else the result of `find`."""
@@ -84,10 +92,11 @@ class Authenticator:
 
     def __init__(self, resources: Resources, settings: Settings, traffic_recorder: TrafficRecorder) -> None:
         self._db = resources.db
+        self._limiter = resources.limiter
         secrets = (settings.shopify_api_secret, settings.shopify_api_secret_previous)
         self._secrets = [secret.get_secret_value() for secret in secrets if secret]
         self._client_id = settings.shopify_api_key
-        self._trusted = parse_networks(settings.trusted_proxies)
+        self._proxies = parse_proxies(settings.trusted_proxies)
         self._traffic_recorder = traffic_recorder
         self._keys = TTLCache(self._find_key)
         self._shops = TTLCache(self._find_shop)
@@ -100,7 +109,12 @@ class Authenticator:
 
     async def by_key(self, key: str, scope: Connection) -> Caller | None:
         """The caller with this API key."""
-        found = await self._keys.get(_fingerprint(key.encode())) if prefix_of(key) else None
+        if prefix_of(key) is None:
+            return None
+        fingerprint = _fingerprint(key.encode())
+        # A key that was valid before is looked up in any case: made-up ones of the same address do not lock it out.
+        is_limited = not (self._keys.has_had(fingerprint) or self._limiter.peek(_REFUSALS, self._sender(scope)).allowed)
+        found = None if is_limited else await self._keys.get(fingerprint)
         return self._validate_key(found, scope) if found else None
 
     def cached_by_signature(self, scope: Connection) -> Caller | None:
@@ -117,15 +131,16 @@ class Authenticator:
             UnknownShop: Shopify signed it for a shop that has not installed the app.
         """
         now = datetime.now(UTC)
-        identity = verify_proxy_query(scope["query_string"], self._secrets, now)
-        shop = await self._shops.get(identity.shop) if identity else None
+        max_age = MAX_AGE if scope["method"] in _READS else MAX_CHANGE_AGE
+        identity = verify_proxy_query(scope["query_string"], self._secrets, now, max_age)
         if identity is None:
             return None
+        shop = await self._shops.get(identity.shop)
         if shop is None:
             raise UnknownShop(identity.shop)
         customer = identity.customer_id
         caller = Caller(shop.id, f"customer:{shop.id}:{customer}", customer) if customer is not None else None
-        expires = min(identity.signed_at + TOLERANCE, now + timedelta(seconds=CACHE_SECONDS)).timestamp()
+        expires = min(identity.signed_at + MAX_AGE, now + timedelta(seconds=CACHE_SECONDS)).timestamp()
         scope[_VERIFIED] = VerifiedQuery(expires, shop.id, caller)
         return caller or self._guest(shop.id, scope)
 
@@ -145,14 +160,15 @@ class Authenticator:
         shop = await self._shops.get(identity.shop) if identity else None
         return Caller(shop.id, f"admin:{shop.id}:{identity.user}", None, EVERYTHING) if shop and identity else None
 
-    def address(self, scope: Connection, hops: int = 0) -> str:
-        """The client's address: from the peer and the `X-Forwarded-For` chain, the nearest that is no trusted proxy.
+    def count_refusal(self, scope: Connection) -> Verdict:
+        """Count a request that none of these methods has found a caller for: whether its sender may have a reason."""
+        return self._limiter.take(_REFUSALS, self._sender(scope))
 
-        `hops` further proxies are skipped: 1 for a request that Shopify signed.
-        """
+    def address(self, scope: Connection, *, is_signed: bool = False) -> str:
+        """The client's address: from the peer and the `X-Forwarded-For` chain, the nearest that is no trusted proxy."""
         peer = scope["client"][0] if scope.get("client") else ""
         forwarded_for = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-        return client_address(peer, forwarded_for, self._trusted, hops)
+        return client_address(peer, forwarded_for, self._proxies, is_signed=is_signed)
 
     def _validate_key(self, key: CachedKey, scope: Connection) -> Caller | None:
         """The key's caller, unless the key has expired or the address is not on its allow list. Records the use."""
@@ -164,7 +180,10 @@ class Authenticator:
         return key.caller
 
     def _guest(self, shop_id: int, scope: Connection) -> Caller:
-        return Caller(shop_id, f"guest:{shop_id}:{self.address(scope, hops=1)}")
+        return Caller(shop_id, f"guest:{shop_id}:{household(self.address(scope, is_signed=True))}")
+
+    def _sender(self, scope: Connection) -> str:
+        return household(self.address(scope))
 
     async def _find_key(self, fingerprint: bytes) -> CachedKey | None:
         key_hash, prefix = fingerprint[:_DIGEST_SIZE], fingerprint[_DIGEST_SIZE:].decode()
@@ -180,8 +199,14 @@ class Authenticator:
         return CachedKey(Caller(holder.shop_id, f"key:{prefix}", None, scopes), prefix, networks, expires)
 
     async def _find_shop(self, domain: str) -> shops.ShopRef | None:
+        """A shop that Shopify names. If it is unknown, its visitors are refused, and not all that Shopify forwards."""
+        if not self._limiter.peek(_REFUSALS, domain).allowed:
+            return None
         async with self._db.autocommit() as session:
-            return await shops.find_by_domain(session, domain)
+            found = await shops.find_by_domain(session, domain)
+        if found is None:
+            self._limiter.take(_REFUSALS, domain)
+        return found
 
 
 def _fingerprint(key: bytes) -> bytes:

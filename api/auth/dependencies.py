@@ -4,6 +4,7 @@ Each is a coroutine, even if it awaits nothing: FastAPI runs a plain function in
 """
 
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from typing import Annotated, Final
 
 from fastapi import Depends, Header, Request, Security
@@ -12,7 +13,7 @@ from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPBearer
 from api.problems import forbidden, too_many, unauthorized
 from api.state import AppState
 from wishcraft.domain.callers import Caller, Scope
-from wishcraft.domain.networks import is_address
+from wishcraft.domain.networks import UNKNOWN, household
 from wishcraft.errors import UnknownShop
 from wishcraft.observability.context import bind
 from wishcraft.observability.sentry import set_visitor
@@ -80,8 +81,11 @@ async def identify(
         except UnknownShop:
             caller, reason = None, "The signature is valid, but the shop has not installed the app."
     else:
-        caller, reason = None, "Send an API key in X-API-Key, or call through Shopify's app proxy."
+        raise unauthorized("Send an API key in X-API-Key, or call through Shopify's app proxy.")
     if caller is None:
+        refusals = authenticator.count_refusal(request.scope)
+        if not refusals.allowed:
+            raise too_many("Too many requests with invalid credentials. Wait for Retry-After.", refusals.reset)
         raise unauthorized(reason)
     bind(shop_id=str(caller.shop_id))
     policy, verdict = app_state.limit(caller)
@@ -103,13 +107,28 @@ Identified = Annotated[Caller, Depends(identify)]
 
 async def get_origin(request: Request, app_state: AppStateDep, caller: Identified) -> Origin:
     """Address and user agent of the client, for the audit log: of the visitor behind Shopify's proxy, if it signed."""
-    is_signed = caller.name.startswith(("customer:", "guest:"))
-    address = app_state.authenticator.address(request.scope, hops=int(is_signed))
+    address = app_state.authenticator.address(request.scope, is_signed=caller.is_visitor)
     user_agent = request.headers.get("user-agent", "")[:_MAX_USER_AGENT_LENGTH]
-    return Origin(address if is_address(address) else None, user_agent or None)
+    return Origin(None if address == UNKNOWN else address, user_agent or None)
 
 
 OriginDep = Annotated[Origin, Depends(get_origin)]
+
+
+async def find_senders(request: Request, app_state: AppStateDep, caller: Identified) -> list[str]:
+    """By what the sender of an access code is known.
+
+    A visitor: by the address, and by the signed query, which somebody else may have seen and sent again with addresses
+    that they made up. Others: by their credentials.
+    """
+    if not caller.is_visitor:
+        return [caller.name]
+    address = household(app_state.authenticator.address(request.scope, is_signed=True))
+    query = sha256(request.query_params["signature"].encode()).hexdigest()
+    return [f"address:{address}", f"query:{query}"]
+
+
+Senders = Annotated[list[str], Depends(find_senders)]
 
 
 def with_scope(scope: Scope) -> Callable[[Caller], Awaitable[Caller]]:

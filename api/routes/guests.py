@@ -6,7 +6,7 @@ from typing import Final
 
 from fastapi import APIRouter, Response
 
-from api.auth.dependencies import AppStateDep, Reader
+from api.auth.dependencies import AppStateDep, Reader, Senders
 from api.problems import COMMON, documented, unavailable
 from api.routes.registries import GrantHeader, GrantQuery, authorize_read
 from api.routes.registry_changes import Slug
@@ -26,10 +26,10 @@ router: Final = APIRouter(prefix="/api/registries/{ref}", tags=["guests"])
     responses=documented(*COMMON, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
 )
 async def unlock_registry(
-    response: Response, app_state: AppStateDep, caller: Reader, slug: Slug, body: Unlocking
+    response: Response, app_state: AppStateDep, caller: Reader, senders: Senders, slug: Slug, body: Unlocking
 ) -> GrantAnswer:
     """Returns a grant that opens the registry for a day. Too many tries are answered 429 with `Retry-After`."""
-    grant = await unlock(app_state.resources, caller, slug, body.access_code)
+    grant = await unlock(app_state.resources, caller, senders, slug, body.access_code)
     response.headers["Cache-Control"] = "no-store"
     return GrantAnswer(grant=grant.token, expires_at=grant.expires_at)
 

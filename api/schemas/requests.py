@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from wishcraft.domain import access_codes
 from wishcraft.domain.addresses import normalise
 from wishcraft.domain.callers import Scope
 from wishcraft.domain.networks import parse_networks
@@ -68,7 +69,13 @@ Place = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200),
 Notes = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(_printable)]
 Address = Annotated[str, Field(max_length=254), AfterValidator(_address)]
 AccessCode = Annotated[
-    str, Field(min_length=4, max_length=100, description="The code that guests enter. Only its hash is stored.")
+    str,
+    Field(
+        min_length=access_codes.MIN_LENGTH,
+        max_length=access_codes.MAX_LENGTH,
+        description="The code that guests enter. Only its hash is stored. Repetitions, sequences, the title and the "
+        f"first words that one tries are refused. {access_codes.ADVICE}",
+    ),
 ]
 Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
 IsoDate = Annotated[date, BeforeValidator(_date_text)]
@@ -169,9 +176,9 @@ class ChangedItem(RequestModel):
 class Unlocking(RequestModel):
     """The access code that a guest entered."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"access_code": "open-sesame"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"access_code": "tulip-canoe-amber"}]})
 
-    access_code: str = Field(max_length=100)
+    access_code: str = Field(max_length=access_codes.MAX_LENGTH)
 
 
 class GuestEvent(RequestModel):

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import sys
 import uuid
 
@@ -24,6 +25,7 @@ def main() -> int:
     commands.add_parser("up", help="start PostgreSQL, Valkey, Prefect, a worker, the API and a simulated Shopify")
     commands.add_parser("reset", help="delete the data and secrets of the local stack")
     command = parser.parse_args().command
+    os.umask(0o077)  # all files of the stack are its owner's alone
     workspace = Workspace(ROOT / ".wishcraft")
     try:
         up(workspace) if command == "up" else reset(workspace)

@@ -8,7 +8,7 @@ from deployments.sandbox.processes import Program, spawn_options
 
 
 class Child:
-    """A program that can be restarted; all its runs write to `<logs>/<name>.log`.
+    """A program that can be restarted; all its runs write to `<logs>/<name>.log`, which only its owner can read.
 
     The log of the previous stack is kept as `<name>.log.1`.
     """
@@ -18,6 +18,7 @@ class Child:
         self.log = logs / f"{program.name}.log"
         self._process: Process | None = None
         if self.log.exists():
+            self.log.chmod(0o600)
             self.log.replace(logs / f"{self.log.name}.1")
 
     @property
@@ -27,6 +28,7 @@ class Child:
 
     async def start(self) -> None:
         """Start the program; does not wait until it is ready."""
+        self.log.touch(mode=0o600)
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self.program.argv, stdout=log, **spawn_options(self.program)

@@ -14,7 +14,7 @@ from typing import Any, Final
 from cryptography.fernet import Fernet
 
 from deployments.sandbox.processes import writable_folder
-from deployments.sandbox.secret_files import read_or_create_secret
+from deployments.sandbox.secret_files import open_private, read_or_create_secret
 from wishcraft.errors import ConfigurationError
 
 _SURVIVES_RESET: Final = ("lock", "admin_*.json.gz")  # the latter is Shopify's public schema, slow to download
@@ -50,10 +50,13 @@ class Workspace:
     def locked(self, stack_id: str) -> Iterator[str]:
         """Hold the lock, write `stack_id` into it, and yield the id of the previous stack ('' at first).
 
+        Nobody else may enter the folder from now on.
+
         Raises:
             ConfigurationError: Another stack holds it, or the folder cannot be written.
         """
         with writable_folder(self.folder):
+            self.folder.chmod(0o700)
             self.logs.mkdir(exist_ok=True)
             file = (self.folder / "lock").open("a+")
         with file:
@@ -104,6 +107,6 @@ def write_private_json(path: Path, content: Any) -> None:
     """Replace the file atomically, readable only by its owner."""
     new = path.with_suffix(".new")
     new.unlink(missing_ok=True)
-    with open(new, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+    with open(new, "x", opener=open_private) as file:
         json.dump(content, file, indent=2)
     new.replace(path)

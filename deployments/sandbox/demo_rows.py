@@ -15,7 +15,7 @@ from deployments.sandbox.demo_guests import FIRST, LAST, GuestRowGenerator
 from wishcraft.domain.inventory import VariantReading, is_available, item_status
 from wishcraft.domain.registries import LIVE_PURCHASES, EventType, Priority, RegistryStatus, Visibility
 
-ACCESS_CODE: Final = "open-sesame"
+ACCESS_CODE: Final = "tulip-canoe-amber"
 """Access code of all password-protected registries of the sandbox."""
 LISTED_VARIANTS_PER_PRODUCT: Final = 1.5
 """Of about two per product, so that some variants are on no registry."""

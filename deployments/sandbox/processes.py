@@ -17,6 +17,7 @@ from pathlib import Path
 from signal import Signals
 from typing import Any, Final
 
+from deployments.sandbox.secret_files import open_private
 from wishcraft.errors import ConfigurationError
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -49,6 +50,8 @@ class Server:
 def spawn_options(program: Program) -> dict[str, Any]:
     """Keyword arguments of `subprocess.Popen` and `asyncio.create_subprocess_exec` for this program.
 
+    Only the owner can read the files that it creates.
+
     Start it from a thread that outlives it: the kernel treats the end of that thread as the parent's death.
     """
     parent = os.getpid()
@@ -64,6 +67,7 @@ def spawn_options(program: Program) -> dict[str, Any]:
         "stdin": subprocess.DEVNULL,
         "stderr": subprocess.STDOUT,
         "start_new_session": True,
+        "umask": 0o077,
         "preexec_fn": die_with_parent,
     }
 
@@ -89,7 +93,7 @@ def running(
     Raises:
         ConfigurationError: It exited or was not ready in time; the message has its last log line.
     """
-    with log.open("wb") as output:
+    with open(log, "wb", opener=open_private) as output:
         process = subprocess.Popen(program.argv, stdout=output, **spawn_options(program))
     try:
         _wait_ready(program, process, ready, log, timeout)

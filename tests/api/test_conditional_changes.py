@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ from tests.support.waiting import wait_until
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
+OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 PATH = "/api/registries"
 
 
@@ -182,7 +184,7 @@ async def test_guests_and_other_customers_find_no_registry_by_its_id(
                 ("PATCH", "", {"title": "Mine"}),
                 ("DELETE", "", None),
                 ("POST", "/items", {"variant_id": 1}),
-                ("POST", "/unlock", {"access_code": "open-sesame"}),
+                ("POST", "/unlock", {"access_code": "tulip-canoe-amber"}),
                 ("POST", "/events", {"visitor_id": "b7c1d2", "events": [{"type": "registry_viewed"}]}),
             ):
                 answer = await stranger.send(method, f"{PATH}/{registry_id}{path}", body, if_match="*")
@@ -200,13 +202,26 @@ async def test_change_that_waits_too_long_for_another_says_so(emma: Visitor, slu
     assert "Another request is changing the same data" in answer.json()["detail"]
 
 
-async def test_audit_log_has_the_address_of_the_visitor_behind_shopifys_proxy(
-    emma: Visitor, slug: str, demo: Demo
+@pytest.mark.parametrize(
+    ("trusted", "address"),
+    [("", "127.0.0.1"), ("127.0.0.1", "198.51.100.1"), ("127.0.0.1,shopify", "203.0.113.5"),
+     ("127.0.0.1,198.51.100.0/24", "203.0.113.5")],
+)  # fmt: skip
+async def test_audit_log_has_the_address_of_the_visitor_behind_trusted_proxies(
+    settings: Settings,
+    open_client: OpenClient,
+    signed: Callable[..., str],
+    slug: str,
+    demo: Demo,
+    trusted: str,
+    address: str,
 ) -> None:
-    headers = {"if_match": "*", "x_forwarded_for": "203.0.113.5:51234"}
-    assert (await emma.send("PATCH", f"{PATH}/{slug}", {"title": "New"}, **headers)).status_code == 200
+    headers = {"if_match": "*", "x_forwarded_for": "6.6.6.6, 203.0.113.5:51234, 198.51.100.1"}
+    async with open_client(settings.model_copy(update={"trusted_proxies": trusted})) as client:
+        emma = Visitor(client, signed, 7_100_000_000_001)
+        assert (await emma.send("PATCH", f"{PATH}/{slug}", {"title": "New"}, **headers)).status_code == 200
     found = demo.execute("SELECT host(ip) FROM audit_logs WHERE action = 'registry.changed'").fetchall()
-    assert found == [("203.0.113.5",)]
+    assert found == [(address,)]
 
 
 async def test_archived_registry_is_the_registrants_only_and_can_be_restored(

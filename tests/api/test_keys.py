@@ -1,7 +1,7 @@
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, cast
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import httpx
 import pytest
@@ -9,7 +9,7 @@ from psycopg import Connection
 from pydantic import SecretStr
 
 from api.schemas.responses import KeyIssued, KeyList, UsageAnswer
-from tests.support.api import SHOP, Visitor, app_state_of, problem
+from tests.support.api import SHOP, Visitor, app_state_of, called_from, problem
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
@@ -42,15 +42,6 @@ async def create(client: httpx.AsyncClient, merchant: dict[str, str], **values: 
 async def status(client: httpx.AsyncClient, key: str, **headers: str) -> int:
     """Status of a read with the key."""
     return (await client.get(LIST, headers={"X-API-Key": key, **headers})).status_code
-
-
-@asynccontextmanager
-async def called_from(client: httpx.AsyncClient, peer: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the same API that connects from this address."""
-    service = cast("Any", client)._transport.app
-    transport = httpx.ASGITransport(service, raise_app_exceptions=False, client=(peer, 40_000))
-    async with httpx.AsyncClient(transport=transport, base_url="http://api") as other:
-        yield other
 
 
 async def test_created_key_is_shown_once(client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo) -> None:

@@ -36,7 +36,7 @@ class Planted:
         return self._note(place, f"shpat_{secrets.token_hex(16)}")
 
     def key(self, place: str) -> str:
-        return self._note(place, f"wc_{secrets.token_hex(6)}_{secrets.token_hex(32)}")
+        return self._note(place, f"wc_{secrets.token_hex(6)}_{secrets.token_hex(36)}")
 
     def address(self, place: str) -> str:
         return self._note(place, f"emma.{secrets.token_hex(4)}@mail.example.com")

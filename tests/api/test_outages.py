@@ -110,9 +110,11 @@ async def test_lost_grant_and_wrong_code_are_distinguished_without_redis(
     api: httpx.AsyncClient, own_valkey: OwnValkey, signed: Callable[..., str]
 ) -> None:
     emma, guest = Visitor(api, signed, 7_100_000_000_001), Visitor(api, signed)
-    slug = await emma.create(visibility="password", access_code="open-sesame")
+    slug = await emma.create(visibility="password", access_code="tulip-canoe-amber")
     own_valkey.kill()
-    grant = (await guest.send("POST", f"/api/registries/{slug}/unlock", {"access_code": "open-sesame"})).json()["grant"]
+    grant = (await guest.send("POST", f"/api/registries/{slug}/unlock", {"access_code": "tulip-canoe-amber"})).json()[
+        "grant"
+    ]
     assert (await guest.read(slug, x_registry_grant=grant)).status_code == 200
     assert problem(await guest.read(slug, x_registry_grant="wrong")) == (403, "access-code-required")
     await asyncio.to_thread(own_valkey.start)

@@ -1,9 +1,11 @@
+import asyncio
 import time
 from collections.abc import Iterator
 
 import pytest
 from redis.asyncio import Redis
 
+from wishcraft.cache import rate_limiter
 from wishcraft.cache.client import Server, connect
 from wishcraft.cache.rate_limiter import Limiter
 from wishcraft.domain.rate_limits import Policy
@@ -90,3 +92,76 @@ async def test_ended_windows_are_dropped(server: Server, clock: list[float]) -> 
     clock[0] += 60
     await limiter.share()
     assert not limiter._windows
+
+
+async def test_an_exchange_counts_the_requests_of_all_processes_at_once(server: Server, clock: list[float]) -> None:
+    assert clock
+    one, other = Limiter(server), Limiter(server)
+    assert admitted(one, "a", 7) == 7
+    assert [verdict.remaining for verdict in await one.exchange((POLICY, "a"), (POLICY, "b"))] == [3, 10]
+    assert admitted(other, "a", 4) == 4
+    [verdict] = await other.exchange((POLICY, "a"))
+    assert (verdict.allowed, verdict.remaining, verdict.reset) == (False, 0, 30)
+    [verdict] = await one.exchange((POLICY, "a"))
+    assert not verdict.allowed
+    assert admitted(one, "b", 20) == 10
+
+
+async def test_exchanges_at_the_same_time_count_each_request_once(
+    server: Server, redis: Redis, clock: list[float]
+) -> None:
+    assert clock
+    limiter = Limiter(server)
+
+    async def request() -> None:
+        limiter.take(POLICY, "a")
+        await limiter.exchange((POLICY, "a"))
+
+    await asyncio.gather(*(request() for _ in range(8)), limiter.share(), limiter.share())
+    [key] = [key async for key in redis.scan_iter("wishcraft:limit:*")]
+    assert await redis.get(key) == b"8"
+    assert limiter.peek(POLICY, "a").remaining == 2
+
+
+async def test_a_cancelled_exchange_loses_no_request(server: Server, clock: list[float]) -> None:
+    assert clock
+    limiter = Limiter(server)
+    assert admitted(limiter, "a", 8) == 8
+    exchange = asyncio.create_task(limiter.exchange((POLICY, "a")))
+    await asyncio.sleep(0)
+    exchange.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await exchange
+    assert admitted(limiter, "a", 20) == 2
+
+
+async def test_an_exchange_without_redis_counts_in_the_process(clock: list[float]) -> None:
+    assert clock
+    unavailable = connect("redis://127.0.0.1:1")
+    limiter = Limiter(unavailable)
+    assert admitted(limiter, "a", 20) == 10
+    [verdict] = await limiter.exchange((POLICY, "a"))
+    assert (verdict.allowed, verdict.remaining) == (True, 0)
+    assert not limiter.peek(POLICY, "a").allowed
+    await unavailable.close()
+
+
+async def test_peeking_counts_nothing(server: Server, clock: list[float]) -> None:
+    limiter = Limiter(server)
+    assert limiter.peek(POLICY, "a") == (True, 10, 30)
+    assert not limiter._windows
+    assert admitted(limiter, "a", 20) == 10
+    assert limiter.peek(POLICY, "a") == (False, 0, 30)
+    clock[0] += 30
+    assert limiter.peek(POLICY, "a").allowed
+
+
+async def test_windows_held_in_memory_are_limited(
+    server: Server, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert clock
+    monkeypatch.setattr(rate_limiter, "_MAX_WINDOWS", 10)
+    limiter = Limiter(server)
+    for number in range(100):
+        limiter.take(POLICY, str(number))
+    assert len(limiter._windows) == 10

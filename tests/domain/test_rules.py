@@ -1,6 +1,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wishcraft.domain.api_keys import digest, make_key, prefix_of
 from wishcraft.domain.batches import batches
@@ -32,13 +34,25 @@ def test_access_level_follows_from_visibility_and_status(
 
 def test_a_new_key_is_found_by_its_prefix_and_verified_by_its_digest() -> None:
     new = make_key(bytes(range(38)))
+    assert new.key == f"wc_{bytes(range(6)).hex()}_{bytes(range(6, 38)).hex()}3b7c0b86"
     assert prefix_of(new.key) == new.prefix
     assert digest(new.key) == new.digest
 
 
-@pytest.mark.parametrize("key", ["", "wc_", "wc_123_456", "x" * 10_000, "wc_" + "0" * 12 + "_" + "g" * 64])
+@pytest.mark.parametrize(
+    "key", ["", "wc_", "wc_123_456", "x" * 10_000, *(f"wc_{'0' * 12}_{secret}" for secret in ("g" * 72, "0" * 64))]
+)
 def test_a_malformed_key_has_no_prefix(key: str) -> None:
     assert prefix_of(key) is None
+
+
+@given(st.binary(min_size=38, max_size=38), st.data())
+def test_a_key_with_another_character_has_no_prefix(random: bytes, data: st.DataObject) -> None:
+    key = make_key(random).key
+    place = data.draw(st.integers(3, len(key) - 1).filter(lambda place: key[place] != "_"))
+    other = data.draw(st.sampled_from("0123456789abcdef").filter(lambda digit: digit != key[place]))
+    assert prefix_of(key)
+    assert prefix_of(f"{key[:place]}{other}{key[place + 1 :]}") is None
 
 
 def test_a_token_that_expires_within_five_minutes_needs_a_refresh() -> None:

@@ -45,11 +45,11 @@ async def test_change_is_visible_to_the_next_reader(emma: Visitor, guest: Visito
 
 
 async def test_access_code_unlocks_a_registry_for_the_guest_who_knows_it(emma: Visitor, guest: Visitor) -> None:
-    slug = await emma.create(visibility="password", access_code="open-sesame")
+    slug = await emma.create(visibility="password", access_code="tulip-canoe-amber")
     assert problem(await guest.read(slug)) == (403, "access-code-required")
     refused = await guest.send("POST", f"/api/registries/{slug}/unlock", {"access_code": "wrong-guess"})
     assert refused.status_code == 403
-    unlocked = await guest.send("POST", f"/api/registries/{slug}/unlock", {"access_code": "open-sesame"})
+    unlocked = await guest.send("POST", f"/api/registries/{slug}/unlock", {"access_code": "tulip-canoe-amber"})
     grant = unlocked.json()["grant"]
     assert (await guest.read(slug, x_registry_grant=grant)).status_code == 200
     assert problem(await guest.read(slug)) == (403, "access-code-required")

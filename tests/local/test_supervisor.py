@@ -139,3 +139,17 @@ async def test_start_keeps_the_log_of_the_previous_start(tmp_path: Path) -> None
         await child.ended()
     assert (tmp_path / "talker.log").read_text() == "third\n"
     assert (tmp_path / "talker.log.1").read_text() == "second\n"
+
+
+async def test_logs_and_files_of_a_child_are_readable_only_by_their_owner(tmp_path: Path) -> None:
+    (tmp_path / "writer.log").touch(mode=0o644)  # an earlier release left it so
+    code = "import pathlib; pathlib.Path('written').touch(); pathlib.Path('folder').mkdir()"
+    child = Child(python("writer", code, tmp_path), tmp_path)
+    await child.start()
+    assert await child.ended() == 0
+    modes = modes_in(tmp_path)
+    assert modes == {"writer.log": 0o600, "writer.log.1": 0o600, "written": 0o600, "folder": 0o700}
+
+
+def modes_in(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}

@@ -40,6 +40,14 @@ def test_start_deletes_temporary_files_of_a_killed_stack(tmp_path: Path) -> None
         assert list(workspace.temporary.iterdir()) == []
 
 
+def test_nobody_else_may_enter_the_folder_of_the_stack(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / ".wishcraft")
+    workspace.logs.mkdir(parents=True)
+    workspace.folder.chmod(0o755)  # an earlier release left it so
+    with workspace.locked("first"):
+        assert workspace.folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_secrets_are_generated_once_and_readable_only_by_the_owner(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     assert workspace.secrets() == workspace.secrets()

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import psycopg
 import pytest
-from redis import Redis
+from redis import AuthenticationError, Redis
 
 from deployments.sandbox.postgres import postgres
 from deployments.sandbox.valkey import valkey
@@ -107,6 +108,30 @@ def test_valkey_keeps_its_data_and_its_port(tmp_path: Path) -> None:
         assert client.get("kept") == b"42"
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "volatile-lfu"}
     assert first == second
+
+
+def test_valkey_requires_a_password_that_only_its_owner_can_read(tmp_path: Path) -> None:
+    with valkey(tmp_path, durable=False) as url:
+        with (
+            Redis.from_url(urlsplit(url)._replace(netloc=f"127.0.0.1:{urlsplit(url).port}").geturl()) as stranger,
+            pytest.raises(AuthenticationError),
+        ):
+            stranger.ping()
+        with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), timeout=20) as page:
+            page.sendall(b"POST / HTTP/1.1\r\nHost: attacker.example\r\n\r\nFLUSHALL\r\n")
+            assert page.recv(100) == b""
+    assert len(urlsplit(url).password or "") == 32
+    assert (tmp_path / "valkey.conf").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("server", [postgres, valkey])
+def test_files_of_a_server_are_its_owners_alone(server: Server, tmp_path: Path) -> None:
+    with server(tmp_path, durable=False):
+        pass
+    [log] = tmp_path.glob("*.log")
+    assert log.stat().st_mode & 0o777 == 0o600
+    written = [path for path in (tmp_path / log.stem).rglob("*") if path.is_file()]
+    assert not [path for path in written if path.stat().st_mode & 0o077]
 
 
 def test_killed_parent_leaves_no_server_process(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ class Shop:
 async def shop() -> AsyncIterator[Shop]:
     app = create_app(Options(products=150, clock=lambda: 1_790_000_000.0))
     transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://shopify.test") as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
         yield Shop(http, app.state.simulator)
 
 
@@ -185,7 +185,7 @@ async def test_query_that_cannot_run_in_bulk_is_refused(query: str, reason: str,
 
 async def test_at_most_five_bulk_operations_run_at_once() -> None:
     app = create_app(Options(products=2, bulk_seconds=3600))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shopify.test") as http:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as http:
         shop = Shop(http, app.state.simulator)
         answers = [await shop.ask(START, query="{ products { nodes { id } } }") for _ in range(MAX_RUNNING + 1)]
     errors = [answer["data"]["bulkOperationRunQuery"]["userErrors"] for answer in answers]

@@ -91,6 +91,15 @@ async def open_api_client(settings: Settings) -> AsyncIterator[httpx.AsyncClient
         del _idle_apps[next(iter(_idle_apps))]
 
 
+@asynccontextmanager
+async def called_from(client: httpx.AsyncClient, peer: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the same API that connects from this address."""
+    service = cast("Any", client)._transport.app
+    transport = httpx.ASGITransport(service, raise_app_exceptions=False, client=(peer, 40_000))
+    async with httpx.AsyncClient(transport=transport, base_url="http://api") as other:
+        yield other
+
+
 def public_slug(demo: Connection[tuple[Any, ...]]) -> str:
     """The slug of a public, active registry of `SHOP`."""
     query = "SELECT slug FROM registries WHERE shop_id = 1 AND visibility = 'public' AND status = 'active' ORDER BY id"

@@ -102,7 +102,7 @@ class World:
         return ShopifyClient(
             self.http,
             self.tokens,
-            origin="http://shopify.test/{shop}",
+            origin="http://127.0.0.1/{shop}",
             api_version="2026-10",
             api_key=API_KEY,
             api_secret=api_secret,

@@ -29,8 +29,8 @@ class OwnValkey:
 
     def _answers(self) -> bool:
         with suppress(OSError), socket.create_connection(("127.0.0.1", urlsplit(self.url).port or 0)) as connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(5) == b"+PONG"  # redis-py pauses between its attempts
+            connection.sendall(f"AUTH {urlsplit(self.url).password}\r\n".encode())
+            return connection.recv(3) == b"+OK"  # redis-py pauses between its attempts
         return False
 
     def forget_snapshot(self) -> None:

@@ -1,15 +1,19 @@
 """Rate limiter: fixed windows, counted in this process and shared with the others through Redis once a second.
 
-A request costs no command, and a limit is exceeded at most by what the processes admit between two exchanges. While
-Redis does not answer, each process counts alone: limits fail open.
+A request costs no command, and a limit is exceeded at most by what the processes admit between two exchanges. Where
+that is too much, `exchange` shares at once. While Redis does not answer, each process counts alone.
 """
 
+import asyncio
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from wishcraft.cache import keys
 from wishcraft.cache.client import Server
 from wishcraft.domain.rate_limits import Policy, Verdict
+from wishcraft.errors import CacheUnavailable
 
 _MAX_WINDOWS: Final = 100_000
 """Windows held at once; beyond that the oldest are dropped, and their callers get a new quota."""
@@ -18,13 +22,18 @@ _MAX_WINDOWS: Final = 100_000
 class _Window:
     """A caller's requests in one window: `shared` by all processes as of the last exchange, and `own` since then."""
 
-    __slots__ = ("begin", "ends", "own", "shared")
+    __slots__ = ("begin", "ends", "own", "sent", "shared")
 
     def __init__(self, begin: int, ends: int) -> None:
         self.begin = begin
         self.ends = ends
         self.shared = 0
         self.own = 0
+        self.sent = 0
+        """Own ones that an exchange is adding to Redis."""
+
+
+_Named = tuple[tuple[str, str], _Window]
 
 
 class Limiter:
@@ -33,6 +42,8 @@ class Limiter:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._windows: dict[tuple[str, str], _Window] = {}
+        self._exchanging = asyncio.Lock()
+        """Two exchanges at once would count each other's requests twice."""
 
     def take(self, policy: Policy, caller: str) -> Verdict:
         """Count one request of the caller, unless it is refused."""
@@ -40,10 +51,34 @@ class Limiter:
         window = self._windows.get((policy.name, caller))
         if window is None or window.ends <= now:
             window = self._begin(policy, caller, now)
-        left = policy.quota - window.shared - window.own
+        left = policy.quota - window.shared - window.sent - window.own
         if left > 0:
             window.own += 1
         return Verdict(left > 0, max(0, left - 1), window.ends - now)
+
+    def peek(self, policy: Policy, caller: str) -> Verdict:
+        """Whether `take` would refuse, without counting."""
+        now = int(time.time())
+        window = self._windows.get((policy.name, caller))
+        if window is None or window.ends <= now:
+            return Verdict(policy.quota > 0, policy.quota, policy.seconds - now % policy.seconds)
+        left = max(0, policy.quota - window.shared - window.sent - window.own)
+        return Verdict(left > 0, left, window.ends - now)
+
+    async def exchange(self, *claims: tuple[Policy, str]) -> list[Verdict]:
+        """Share these callers' counts at once, and say which quotas all processes together have not exceeded.
+
+        Of this process alone while Redis does not answer.
+        """
+        now = int(time.time())
+        windows = {(policy.name, caller): self._find(policy, caller, now) for policy, caller in claims}
+        with suppress(CacheUnavailable):
+            await self._send(list(windows.items()))
+        verdicts = []
+        for (policy, _), window in zip(claims, windows.values(), strict=True):
+            left = policy.quota - window.shared - window.sent - window.own
+            verdicts.append(Verdict(left >= 0, max(0, left), window.ends - now))
+        return verdicts
 
     async def share(self) -> None:
         """Add this process's counts to Redis, and read the totals of all processes.
@@ -53,19 +88,36 @@ class Limiter:
         """
         now = time.time()
         self._windows = {name: window for name, window in self._windows.items() if window.ends > now}
-        counts = [(name, window, window.own) for name, window in self._windows.items() if window.own]
-        if not counts:
+        await self._send([(name, window) for name, window in self._windows.items() if window.own])
+
+    async def _send(self, windows: Sequence[_Named]) -> None:
+        if not windows:
             return
+        async with self._exchanging:
+            for _, window in windows:
+                window.own, window.sent = 0, window.own
+            try:
+                totals = await self._add(windows)
+            except BaseException:  # a cancelled request too
+                for _, window in windows:
+                    window.own, window.sent = window.own + window.sent, 0
+                raise
+            for (_, window), total in zip(windows, totals, strict=True):
+                window.shared, window.sent = total, 0
+
+    async def _add(self, windows: Sequence[_Named]) -> list[int]:
         with self._server.guard():
             async with self._server.redis.pipeline(transaction=False) as pipe:
-                for (policy, caller), window, own in counts:
+                for (policy, caller), window in windows:
                     key = keys.limit_key(policy, window.begin, caller)
-                    pipe.incrby(key, own)
+                    pipe.incrby(key, window.sent)
                     pipe.expireat(key, window.ends + 1)
-                totals = (await pipe.execute())[::2]
-        for (_, window, own), total in zip(counts, totals, strict=True):
-            window.shared = total
-            window.own -= own
+                totals: list[int] = (await pipe.execute())[::2]
+        return totals
+
+    def _find(self, policy: Policy, caller: str, now: int) -> _Window:
+        window = self._windows.get((policy.name, caller))
+        return self._begin(policy, caller, now) if window is None or window.ends <= now else window
 
     def _begin(self, policy: Policy, caller: str, now: int) -> _Window:
         begin = now - now % policy.seconds

@@ -1,11 +1,13 @@
 """Format, digest and rights of API keys. Pure: the caller passes the random bytes.
 
-A key is `wc_<prefix>_<secret>` with a secret of 256 random bits. That is too many to guess, so a plain SHA-256 is safe;
-it takes 1 µs for each request, a password hash 50 ms.
+A key is `wc_<prefix>_<secret><checksum>` with a secret of 256 random bits. That is too many to guess, so a plain
+SHA-256 is safe; it takes 1 µs for each request, a password hash 50 ms. The checksum is the CRC-32 of what precedes it:
+a key that was mistyped, cut off or made up is recognized without a query.
 """
 
 import hashlib
 import re
+import zlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -13,7 +15,8 @@ from typing import Final, NamedTuple
 from wishcraft.domain.callers import Scope
 from wishcraft.domain.networks import contains, parse_networks
 
-_SHAPE: Final = re.compile(r"wc_([0-9a-f]{12})_[0-9a-f]{64}", re.ASCII)
+_SHAPE: Final = re.compile(r"wc_([0-9a-f]{12})_[0-9a-f]{72}", re.ASCII)
+_CHECKSUM: Final = slice(-8, None)
 
 
 class NewKey(NamedTuple):
@@ -53,15 +56,20 @@ def make_key(random: bytes) -> NewKey:
     """Make a key from 38 random bytes: 6 for the prefix, 32 for the secret."""
     prefix = random[:6].hex()
     key = f"wc_{prefix}_{random[6:38].hex()}"
+    key += _checksum(key)
     return NewKey(key, prefix, digest(key))
 
 
 def prefix_of(key: str) -> str | None:
-    """The key's prefix, or None if it does not have the format of a key."""
+    """The key's prefix, or None if it does not have the format of a key, or a wrong checksum."""
     match = _SHAPE.fullmatch(key)
-    return match[1] if match else None
+    return match[1] if match and key[_CHECKSUM] == _checksum(key[: _CHECKSUM.start]) else None
 
 
 def digest(key: str) -> bytes:
     """The stored SHA-256 of the key: 32 bytes."""
     return hashlib.sha256(key.encode()).digest()
+
+
+def _checksum(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"

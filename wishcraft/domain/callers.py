@@ -31,6 +31,11 @@ class Caller(NamedTuple):
     scopes: frozenset[Scope] = frozenset({Scope.READ})
 
     @property
+    def is_visitor(self) -> bool:
+        """Whether the request came through the app proxy, with a query that Shopify signed."""
+        return self.name.startswith(("customer:", "guest:"))
+
+    @property
     def is_server(self) -> bool:
         """Whether it is a server, which sends requests of many guests."""
         return self.name.startswith("key:")

@@ -2,15 +2,29 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Final
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final, NamedTuple
 
 Network = IPv4Network | IPv6Network
+Address = IPv4Address | IPv6Address
 UNKNOWN: Final = "unknown"
+_SHOPIFY: Final = "shopify"
 _LONGEST_ADDRESS: Final = 64
-"""Limits count by address, and a client may send any text as one."""
-_PORT: Final = re.compile(r"^(?:([0-9.]+)|\[([0-9a-fA-F:.]+)\])(?::[0-9]+)?$")
+_FORMS: Final = re.compile(r"([0-9.]+)(?::[0-9]+)?|([0-9a-fA-F:.]+)|\[([0-9a-fA-F:.]+)\](?::[0-9]+)?", re.ASCII)
 """Some proxies add the port: `203.0.113.5:51234`, `[2001:db8::1]:443`."""
+_MAX_STEPS: Final = 16
+"""Proxies in a row: the cost of a header does not grow with its length."""
+_HOUSEHOLD_BITS: Final = 64
+"""A network that a provider gives to one customer has this prefix, or a shorter one: it has endless addresses."""
+
+
+class Proxies(NamedTuple):
+    """The proxies whose `X-Forwarded-For` is trusted."""
+
+    networks: tuple[Network, ...] = ()
+    shopify: bool = False
+    """Also who sends a query that Shopify signed: its proxy, whose addresses Shopify does not publish."""
 
 
 def parse_networks(text: str) -> tuple[Network, ...]:
@@ -22,22 +36,27 @@ def parse_networks(text: str) -> tuple[Network, ...]:
     return tuple(ip_network(each) for each in text.replace(",", " ").split())
 
 
-def is_address(text: str) -> bool:
-    """Whether this is an IP address that PostgreSQL accepts too: one without a zone."""
-    try:
-        return bool(ip_address(text)) and "%" not in text
-    except ValueError:
-        return False
+def parse_proxies(text: str) -> Proxies:
+    """Networks as for `parse_networks`, and `shopify`.
+
+    Raises:
+        ValueError: One of them is invalid; the message names it.
+    """
+    named = text.replace(",", " ").split()
+    return Proxies(parse_networks(" ".join(each for each in named if each != _SHOPIFY)), _SHOPIFY in named)
 
 
 def is_within(address: str, networks: Iterable[Network]) -> bool:
     """Whether one of the networks contains the address; False if it is not an address."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return False
-    mapped = getattr(parsed, "ipv4_mapped", None) or parsed
-    return any(mapped in network for network in networks)
+    parsed = _parse(address)
+    return parsed is not None and any(parsed in network for network in networks)
+
+
+@lru_cache(4096)
+def household(address: str) -> str:
+    """What limits count as one: an IPv4 address, or the /64 network of an IPv6 address."""
+    parsed = _parse(address)
+    return str(ip_network((parsed, _HOUSEHOLD_BITS), strict=False)) if isinstance(parsed, IPv6Address) else address
 
 
 def contains(outer: Sequence[Network], inner: Sequence[Network]) -> bool:
@@ -48,22 +67,43 @@ def contains(outer: Sequence[Network], inner: Sequence[Network]) -> bool:
     )
 
 
-def client_address(peer: str, forwarded_for: Sequence[str], trusted: Sequence[Network], hops: int = 0) -> str:
-    """The nearest address that is not a trusted proxy.
+def client_address(peer: str, forwarded_for: Sequence[str], proxies: Proxies, *, is_signed: bool = False) -> str:
+    """The nearest address that is no trusted proxy, in its usual form; `unknown` if a proxy names none.
 
-    Each proxy appends its peer's address to `X-Forwarded-For`, so entries are reliable from the end of the list, as
-    long as a trusted proxy wrote them. A client can forge the entries further left.
+    Each proxy appends its peer's address to `X-Forwarded-For`. So an entry is reliable if all proxies further right are
+    trusted, beginning with the peer; what stands left of the first other address may be made up.
 
     Args:
         peer: Peer address of the connection.
         forwarded_for: Values of `X-Forwarded-For` in order, each with one or more addresses.
-        trusted: Our own proxies.
-        hops: Further proxies to skip: 1 for a request that Shopify signed, which came through Shopify's proxy.
+        proxies: Who is trusted.
+        is_signed: Whether Shopify signed the request's query.
     """
-    chain = [_PORT.sub(r"\1\2", address.strip()) for value in forwarded_for for address in value.split(",")]
-    address = peer
-    while is_within(address, trusted) and chain:
-        address = chain.pop()
-    for _ in range(hops):
-        address = chain.pop() if chain else address
-    return address if 0 < len(address) <= _LONGEST_ADDRESS else UNKNOWN
+    entries = (entry for value in reversed(forwarded_for) for entry in reversed(value.rsplit(",", _MAX_STEPS)))
+    address = _parse(peer)
+    proven_steps = int(proxies.shopify and is_signed)
+    for _ in range(_MAX_STEPS):
+        if address is None:
+            break
+        if not any(address in network for network in proxies.networks):
+            if not proven_steps:
+                break
+            proven_steps -= 1
+        if (entry := next(entries, None)) is None:
+            break
+        address = _parse(entry)
+    return UNKNOWN if address is None else str(address)
+
+
+def _parse(text: str) -> Address | None:
+    return _parse_short(text.strip()) if len(text) <= _LONGEST_ADDRESS else None
+
+
+@lru_cache(4096)
+def _parse_short(text: str) -> Address | None:
+    match = _FORMS.fullmatch(text)
+    try:
+        parsed = ip_address(match[match.lastindex or 0]) if match else None
+    except ValueError:
+        return None
+    return getattr(parsed, "ipv4_mapped", None) or parsed

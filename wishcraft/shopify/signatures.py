@@ -8,7 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import parse_qsl
 
-TOLERANCE: Final = timedelta(minutes=5)
+MAX_AGE: Final = timedelta(minutes=5)
+"""Of a signed query that reads."""
+MAX_CHANGE_AGE: Final = timedelta(seconds=90)
+"""Of one that changes something: who has seen it can send it again with another body."""
+_CLOCK_SKEW: Final = timedelta(seconds=30)
+"""How far Shopify's clock may be ahead of ours."""
 _SET_BY_SHOPIFY: Final = {
     "logged_in_customer_id": re.compile(r"(?:[1-9][0-9]{0,17})?"),  # empty for a guest
     "path_prefix": re.compile(r"/.*", re.DOTALL),
@@ -53,7 +58,7 @@ def canonical(parameters: Iterable[tuple[str, str]]) -> str:
 
 
 def verify_proxy_query(
-    query_string: bytes | str, secrets: Sequence[str], now: datetime, tolerance: timedelta = TOLERANCE
+    query_string: bytes | str, secrets: Sequence[str], now: datetime, max_age: timedelta = MAX_AGE
 ) -> ProxyIdentity | None:
     """The identity that a raw query string proves, or None if the signature or a field is invalid.
 
@@ -61,7 +66,7 @@ def verify_proxy_query(
         query_string: As received, percent-encoded.
         secrets: The app's client secret, and the previous one during a rotation.
         now: Aware UTC.
-        tolerance: The largest difference between the timestamp and `now`, in either direction.
+        max_age: How long before `now` the timestamp may be.
     """
     try:
         text = query_string if isinstance(query_string, str) else query_string.decode("ascii")
@@ -83,7 +88,8 @@ def verify_proxy_query(
         identity = ProxyIdentity(shop, int(customer) if customer else None, datetime.fromtimestamp(int(timestamp), UTC))
     except (ValueError, OverflowError, OSError):
         return None
-    if abs(now - identity.signed_at) > tolerance or _is_ambiguous(message, (customer, shop, timestamp), now):
+    age = now - identity.signed_at
+    if not -_CLOCK_SKEW <= age <= max_age or _is_ambiguous(message, (customer, shop, timestamp), now):
         return None
     return identity
 

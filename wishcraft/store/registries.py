@@ -54,6 +54,8 @@ class LockedRegistry(NamedTuple):
     id: int
     slug: str
     version: int
+    title: str
+    event_date: date | None
     visibility: Visibility
     status: RegistryStatus
     owner: int | None
@@ -120,8 +122,9 @@ LIMIT :limit
 """)
 
 _ONE: Final = select(
-    Registry.id, Registry.slug, Registry.version, Registry.visibility, Registry.status, Registry.customer_id,
-    Registry.access_code_hash.is_not(None), Shop.domain, Shop.currency, Shop.settings,
+    Registry.id, Registry.slug, Registry.version, Registry.title, Registry.event_date, Registry.visibility,
+    Registry.status, Registry.customer_id, Registry.access_code_hash.is_not(None), Shop.domain, Shop.currency,
+    Shop.settings,
 ).join(Shop, Shop.id == Registry.shop_id)  # fmt: skip
 """The columns of `LockedRegistry`."""
 

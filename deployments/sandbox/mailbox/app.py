@@ -11,6 +11,7 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from deployments.sandbox.hosts import LoopbackOnly
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from deployments.sandbox.mailbox.smtp import start_smtp_server
 
@@ -39,6 +40,7 @@ def create_app(smtp_port: int = 0, file: Path | None = None) -> FastAPI:
     `app.state.mailbox` is its `Mailbox`; after the start, `app.state.smtp_port` is the port of the SMTP server.
     """
     app = FastAPI(title="Mailbox", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
+    app.add_middleware(LoopbackOnly)
     app.state.mailbox, app.state.smtp_port = Mailbox(file), smtp_port
     _add_routes(app, app.state.mailbox)
     return app

@@ -1,7 +1,6 @@
 """The messages that the mail server received, and the faults that it simulates. No network here."""
 
 import json
-import os
 from base64 import b64encode
 from collections import deque
 from dataclasses import asdict, dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from deployments.sandbox.described import DescribedEnum
+from deployments.sandbox.secret_files import open_private
 
 MAX_MESSAGES: Final = 2_000
 
@@ -108,7 +108,7 @@ class Mailbox:
         self.last_number += 1
         self.messages.append(ReceivedMessage(self.last_number, datetime.now(UTC), sender, recipients, content))
         if self.file:
-            with open(self.file, "a", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            with open(self.file, "a", opener=open_private) as file:
                 file.write(self.messages[-1].to_json())
 
     def clear(self) -> None:

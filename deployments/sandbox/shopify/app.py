@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
 
+from deployments.sandbox.hosts import LoopbackOnly
 from deployments.sandbox.shopify import admin, control
 from deployments.sandbox.shopify.faults import FaultKind
 from deployments.sandbox.shopify.simulator import Options, Simulator
@@ -17,6 +18,7 @@ from deployments.sandbox.shopify.simulator import Options, Simulator
 def create_app(options: Options | None = None) -> FastAPI:
     """Create the application; `app.state.simulator` is its simulator."""
     app = FastAPI(title="Shopify simulator", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
+    app.add_middleware(LoopbackOnly)
     app.state.simulator = Simulator(options or Options())
     app.include_router(admin.router)
     app.include_router(control.router)

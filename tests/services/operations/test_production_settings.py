@@ -17,6 +17,7 @@ def test_correct_production_settings_have_no_problem_and_no_secret_is_shown(sett
         "sentry_dsn": SecretStr("https://hush@sentry.example/1"),
         "metrics_token": SecretStr("hush"),
         "prefect_api_auth_string": SecretStr("u:hush"),
+        "trusted_proxies": "10.0.0.0/8, shopify",
         "alert_webhook_url": SecretStr("https://hooks.example/hush"),
     }
     assert find_misconfigurations(settings.model_copy(update=good)) == []
@@ -26,6 +27,7 @@ def test_correct_production_settings_have_no_problem_and_no_secret_is_shown(sett
         "metrics_token": None,
         "encryption_keys": SecretStr("one,two"),
         "cors_origins": "*",
+        "trusted_proxies": "10.0.0.0/8, ::/0",
     }
     found = find_misconfigurations(settings.model_copy(update=bad))
     assert found
@@ -34,6 +36,9 @@ def test_correct_production_settings_have_no_problem_and_no_secret_is_shown(sett
         "METRICS_TOKEN",
         "SMTP_URL",
         "ENCRYPTION_KEYS",
+        "TRUSTED_PROXIES",
         "CORS_ORIGINS",
     ]
     assert "hush" not in str(found)
+    without = find_misconfigurations(settings.model_copy(update=good | {"trusted_proxies": ""}))
+    assert without == [("TRUSTED_PROXIES", "is not set: behind a proxy, all guests share the limits of one")]

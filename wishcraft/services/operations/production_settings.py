@@ -5,6 +5,7 @@ from typing import Final
 
 from pydantic import SecretStr
 
+from wishcraft.domain.networks import parse_proxies
 from wishcraft.settings import Settings
 
 _REQUIRED: Final = {
@@ -15,6 +16,7 @@ _REQUIRED: Final = {
     "sentry_dsn": "is not set: errors are only logged",
     "metrics_token": "is not set: there are no metrics and no alerts from them",
     "prefect_api_auth_string": "is not set: anyone who can reach Prefect can run jobs",
+    "trusted_proxies": "is not set: behind a proxy, all guests share the limits of one",
     "alert_webhook_url": "is not set: job alerts appear only in Prefect's Event Feed",
 }
 
@@ -39,6 +41,12 @@ def _find(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "SHOPIFY_API_SECRET_PREVIOUS", "is still accepted: remove it once all processes use the new secret"
     if settings.encryption_keys.get_secret_value().count(","):
         yield "ENCRYPTION_KEYS", "contains an old key: remove it once every token is re-encrypted"
+    yield from _find_too_open(settings)
+
+
+def _find_too_open(settings: Settings) -> Iterator[tuple[str, str]]:
+    if not all(network.prefixlen for network in parse_proxies(settings.trusted_proxies).networks):
+        yield "TRUSTED_PROXIES", "contains all addresses: everybody can make up their own"
     if "*" in settings.cors_origins:
         yield "CORS_ORIGINS", "allows every origin to call the API: list the ones that need it"
 

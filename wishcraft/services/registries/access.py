@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
@@ -9,19 +10,16 @@ from typing import Final, NamedTuple
 from wishcraft.cache.keys import SessionName
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller
-from wishcraft.domain.rate_limits import Policy
 from wishcraft.domain.registries import access_level
-from wishcraft.errors import CacheUnavailable, Conflict, NotAllowed, NotFound, TooManyRequests, WrongAccessCode
+from wishcraft.errors import CacheUnavailable, Conflict, NotAllowed, NotFound, WrongAccessCode
 from wishcraft.resources import Resources
-from wishcraft.services.registries.lifecycle import verify_code
+from wishcraft.services.registries.code_hashes import verify_code
+from wishcraft.services.registries.code_tries import CodeTries
 from wishcraft.store import registries, sessions
 
 GRANT_TTL: Final = timedelta(hours=24)
 CACHED_GRANT_TTL: Final = timedelta(minutes=10)
 """How long Redis keeps a grant: one that was deleted while Redis did not answer stays valid no longer than this."""
-TRIES_PER_CALLER: Final = Policy("unlock", 10, 600)
-TRIES_PER_REGISTRY: Final = Policy("unlock-registry", 200, 600)
-"""Slows down guessing from many addresses, at a rate that the guests of one event do not reach."""
 _TOKEN_BYTES: Final = 32
 
 
@@ -32,16 +30,17 @@ class Grant(NamedTuple):
     expires_at: datetime
 
 
-async def unlock(resources: Resources, caller: Caller, slug: str, code: str) -> Grant:
-    """Exchange the access code for a grant.
+async def unlock(resources: Resources, caller: Caller, senders: Sequence[str], slug: str, code: str) -> Grant:
+    """Exchange the access code for a grant. `senders` is by what the sender of the code is known.
 
     Raises:
         NotFound: The shop has no such registry that guests may read.
         Conflict: It needs no code.
         WrongAccessCode: The code is wrong.
-        TooManyRequests: The caller, or all callers together, tried too many codes.
+        TooManyRequests: The sender tried too many codes, or more are tried at this moment than can be verified.
     """
-    _count_try(resources, caller, slug)
+    tries = CodeTries(resources.limiter, f"{caller.shop_id}:{slug}", senders, caller.is_server)
+    await tries.count()
     async with resources.db.autocommit() as session:
         found = await registries.find_access(session, caller.shop_id, slug)
     needed = access_level(found.visibility, found.status) if found else AccessLevel.ABSENT
@@ -50,6 +49,7 @@ async def unlock(resources: Resources, caller: Caller, slug: str, code: str) -> 
     if needed is AccessLevel.OPEN or found.access_code_hash is None:
         raise Conflict("The registry needs no access code.")
     if not await verify_code(code, found.access_code_hash):
+        await tries.record_wrong()
         raise WrongAccessCode("The access code is wrong.")
     grant = Grant(secrets.token_urlsafe(_TOKEN_BYTES), datetime.now(UTC) + GRANT_TTL)
     name = SessionName(caller.shop_id, _session_id(grant.token))
@@ -76,17 +76,6 @@ async def is_granted(resources: Resources, shop_id: int, slug: str, token: str) 
     with suppress(CacheUnavailable):
         await resources.sessions.put(name, found[0], _cached_until(found[1]))
     return found[0] == slug
-
-
-def _count_try(resources: Resources, caller: Caller, slug: str) -> None:
-    registry = f"{caller.shop_id}:{slug}"
-    tries = [(TRIES_PER_REGISTRY, registry)]
-    if not caller.is_server:
-        tries.append((TRIES_PER_CALLER, f"{registry}:{caller.name}"))
-    for policy, subject in tries:
-        verdict = resources.limiter.take(policy, subject)
-        if not verdict.allowed:
-            raise TooManyRequests("The access code was tried too often: wait before the next try.", verdict.reset)
 
 
 def _cached_until(expires_at: datetime) -> datetime:

@@ -1,19 +1,18 @@
 """Creating, updating and archiving registries for their registrants."""
 
-import asyncio
 import secrets
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final
-
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.keys import SessionName
+from wishcraft.domain.access_codes import weakness
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.registries import MAX_REGISTRIES_PER_CUSTOMER, RegistryStatus, Visibility, make_slug
 from wishcraft.errors import Conflict, Invalid, LimitReached, NotAllowed
 from wishcraft.resources import Resources
+from wishcraft.services.registries.code_hashes import hash_code
 from wishcraft.services.registries.write import ChangeRequest, change_registry, registry_write
 from wishcraft.store import idempotency, registries, sessions
 from wishcraft.store.audit_log import Actor, Origin
@@ -22,10 +21,6 @@ from wishcraft.store.registries import NewRegistry
 from wishcraft.store.schema import ShopSettings
 
 _SLUG_BYTES: Final = 10
-_HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
-"""OWASP's minimum for argon2id: some 20 ms and 19 MiB a hash."""
-_HASHING: Final = asyncio.Semaphore(2)
-"""More hashes at once would take the processor from readers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +43,11 @@ async def create_registry(
         NotAllowed: The caller neither is a customer nor acts for one.
         Conflict: The key was sent with another request.
         LimitReached: The customer has `MAX_REGISTRIES_PER_CUSTOMER` registries.
-        Invalid: Password protection without an access code, or switched off by the shop.
+        Invalid: Password protection without an access code or with a weak one, or switched off by the shop.
     """
     if caller.customer_id is None:
         raise NotAllowed("A registry belongs to a customer: log in, or name the customer in X-Customer-Id.")
+    _check_strength(draft, draft.values["title"], draft.values["event_date"])
     code_hash = await hash_code(draft.access_code) if draft.access_code else None
     actor = Actor(caller.shop_id, caller.name, origin)
     async with registry_write(resources, actor, on_cache_down="announce") as write:
@@ -83,6 +79,8 @@ async def update_registry(resources: Resources, change: ChangeRequest, draft: Dr
     values = draft.values | ({"access_code_hash": code_hash} if code_hash else {})
     shop_id, ended = change.caller.shop_id, list[str]()
     async with change_registry(resources, change) as (write, registry):
+        title, day = (draft.values.get(name, getattr(registry, name)) for name in ("title", "event_date"))
+        _check_strength(draft, title, day, registry.slug)
         visibility = draft.values.get("visibility", registry.visibility)
         if code_hash or "visibility" in draft.values:
             _check_code(registry.settings, visibility, has_code=registry.has_code or code_hash is not None)
@@ -103,25 +101,6 @@ async def archive_registry(resources: Resources, change: ChangeRequest) -> None:
     await update_registry(resources, change, Draft({"status": RegistryStatus.ARCHIVED}))
 
 
-async def hash_code(code: str) -> str:
-    """The argon2id hash of an access code."""
-    async with _HASHING:
-        return await asyncio.to_thread(_HASHER.hash, code)
-
-
-async def verify_code(code: str, code_hash: str) -> bool:
-    """Whether the access code has this hash."""
-
-    def verify() -> bool:
-        try:
-            return _HASHER.verify(code_hash, code)
-        except (VerificationError, InvalidHashError):
-            return False
-
-    async with _HASHING:
-        return await asyncio.to_thread(verify)
-
-
 def replay(stored: StoredResult) -> str:
     """The result that an earlier request with the same idempotency key stored.
 
@@ -131,6 +110,11 @@ def replay(stored: StoredResult) -> str:
     if not stored.same_request:
         raise Conflict("This Idempotency-Key was sent with another request: use a new one for each.")
     return stored.created
+
+
+def _check_strength(draft: Draft, title: str, day: date | None, slug: str = "") -> None:
+    if draft.access_code and (reason := weakness(draft.access_code, (title, slug), day)):
+        raise Invalid(reason)
 
 
 def _check_code(settings: ShopSettings, visibility: Visibility, *, has_code: bool) -> None:

@@ -1,0 +1,88 @@
+"""Limits on tries of access codes: they slow down who guesses, and close a registry to nobody else.
+
+Each sender has ten tries in ten minutes for a registry, right ones included. Once many wrong codes were tried for it
+from anywhere, whoever sends a wrong one waits before the next try, the longer the more there were, and each try pauses.
+Who has not sent a wrong code is never refused because of others: a limit on all tries for a registry would be a way to
+close it. For the same reason nobody pauses while `MAX_PAUSED` tries do.
+"""
+
+from asyncio import sleep
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from wishcraft.cache.rate_limiter import Limiter
+from wishcraft.domain.access_codes import WRONG_CODES, Slowdown, slowdown
+from wishcraft.domain.rate_limits import Policy
+from wishcraft.errors import TooManyRequests
+
+TRIES: Final = Policy("unlock", 10, 600)
+SERVER_TRIES: Final = Policy("unlock-server", 100, 600)
+"""A server's key sends the tries of many guests."""
+MAX_PAUSED: Final = 50
+_paused: Final = set[object]()
+
+
+@dataclass(frozen=True, slots=True)
+class CodeTries:
+    """The tries of one sender for one registry.
+
+    The counts of all processes are exchanged at every try, as each costs a hash of 20 ms anyway.
+    """
+
+    limiter: Limiter
+    registry: str
+    """Its shop and slug."""
+    senders: Sequence[str]
+    """By what the sender is known: each is counted, and one over its limit is enough."""
+    is_server: bool
+
+    async def count(self) -> None:
+        """Count one try.
+
+        Raises:
+            TooManyRequests: It is one too many, or it comes too soon after a wrong one.
+        """
+        tries = self._claims(SERVER_TRIES if self.is_server else TRIES)
+        for policy, sender in tries:  # the first that is over the limit takes nothing from the others
+            verdict = self.limiter.take(policy, sender)
+            if not verdict.allowed:
+                raise _refused(verdict.reset)
+        *own, wrong = await self.limiter.exchange(*tries, (WRONG_CODES, self.registry))
+        if late := [verdict.reset for verdict in own if not verdict.allowed]:
+            raise _refused(max(late))
+        if slow := self._slowdown(WRONG_CODES.quota - wrong.remaining):
+            waits = await self.limiter.exchange(*self._claims(slow.wait))
+            if early := [verdict.reset for verdict in waits if not verdict.remaining]:
+                raise _refused(max(early))
+            await _pause(slow.pause_seconds)
+
+    async def record_wrong(self) -> None:
+        """Count that the code was wrong."""
+        slow = self._slowdown(WRONG_CODES.quota - self.limiter.take(WRONG_CODES, self.registry).remaining)
+        waits = self._claims(slow.wait) if slow else []
+        for policy, sender in waits:
+            self.limiter.take(policy, sender)
+        await self.limiter.exchange((WRONG_CODES, self.registry), *waits)
+
+    def _slowdown(self, wrong_codes: int) -> Slowdown | None:
+        """The slowdown of this sender. A server has none: its guests would wait for others' wrong codes."""
+        return None if self.is_server else slowdown(wrong_codes)
+
+    def _claims(self, policy: Policy) -> list[tuple[Policy, str]]:
+        return [(policy, f"{self.registry}:{sender}") for sender in self.senders]
+
+
+async def _pause(seconds: float) -> None:
+    if len(_paused) >= MAX_PAUSED:
+        return
+    token = object()
+    _paused.add(token)
+    try:
+        await sleep(seconds)
+    finally:
+        _paused.discard(token)
+
+
+def _refused(seconds: int) -> TooManyRequests:
+    return TooManyRequests("The access code was tried too often: wait before the next try.", seconds)

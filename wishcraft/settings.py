@@ -103,7 +103,7 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         None, description="Sentry project that receives errors, traces and profiles. Empty: errors are only logged."
     )
     sentry_traces_sample_rate: float = Field(
-        0.05,
+        0.02,
         ge=0,
         le=1,
         description="Share of requests and runs that are traced; of hits on the fast path, a hundredth of it. 0: none.",

@@ -122,7 +122,7 @@ async def test_with_a_dsn_alone_a_request_sends_a_trace_and_a_profile(
     assert sampling["public_key"] == PUBLIC_KEY
     assert sampling["release"] == f"wishcraft@{version('wishcraft')}"
     assert sampling["transaction"] == "GET /api/registries"
-    assert sampling["sample_rate"] == "0.05"
+    assert sampling["sample_rate"] == "0.02"
 
 
 async def test_a_rate_of_0_sends_no_trace(
@@ -147,7 +147,7 @@ async def test_a_hit_is_traced_a_hundredth_as_often_and_for_its_visitor(
     assert [answer.headers["x-cache"] for answer in answers] == ["miss", "hit"]
     miss, hit = await sentry.wait_for("transaction", 2)
     assert miss["transaction"] == hit["transaction"] == "GET /api/registries/{ref}"
-    assert [each["sample_rate"] for each in sentry.sampling] == ["0.05", str(0.05 / sentry_reports.HITS_PER_TRACE)]
+    assert [each["sample_rate"] for each in sentry.sampling] == ["0.02", str(0.02 / sentry_reports.HITS_PER_TRACE)]
     assert miss["user"] == hit["user"]
     assert "127.0.0.1" not in str(hit["user"])
 

@@ -17,14 +17,15 @@ from wishcraft.settings import JobSettings
 
 ALERT_BLOCK: Final = "wishcraft-alerts"
 """The notification block for alerts. Created from ALERT_WEBHOOK_URL, or by hand in the Prefect UI."""
-HEARTBEAT_TIMEOUT: Final = timedelta(seconds=90)
-"""A run without a heartbeat for three intervals of `deployments.worker` is dead."""
-START_TIMEOUT: Final = timedelta(minutes=5)
-"""A run that takes longer from Late to Pending, or from Pending to Running, has no live worker; normal are seconds."""
+SILENCE_TIMEOUT: Final = timedelta(seconds=90)
+"""A run without a sign of life for three heartbeats of `deployments.worker` is dead. A start takes seconds."""
+PICKUP_TIMEOUT: Final = timedelta(minutes=5)
+"""A run that takes longer from Late to Pending has no live worker; normal are seconds."""
 MAX_DURATION: Final[Mapping[str, timedelta]] = {
     "cache-warm": timedelta(minutes=30),
     "sync-inventory": timedelta(minutes=30),
     "send-reminders": timedelta(minutes=30),
+    "send-invitations": timedelta(minutes=30),
     "cleanup-logs": timedelta(hours=1),
     "cleanup-sessions": timedelta(hours=1),
     "check-invariants": timedelta(minutes=30),
@@ -42,12 +43,22 @@ MAX_DURATION: Final[Mapping[str, timedelta]] = {
 """Duration of a run, by deployment, after which an alert is sent. The run continues."""
 
 _RUNS: Final = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
-_END_EVENTS: Final = {
-    f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "TimedOut", "Crashed", "Cancelled", "Refused")
-}
-"""One for each name of a terminal state: an event has the name of its state, not the type."""
-_LIVENESS_EVENTS: Final = {"prefect.flow-run.Running", "prefect.flow-run.heartbeat"}
-"""Running is included because a run may die before its first heartbeat, one second after the start."""
+_OF_A_DEPLOYMENT: Final = ResourceSpecification({"prefect.resource.role": "deployment"})
+"""Runs that a worker started. A flow that is called in a shell or a notebook may send no heartbeats."""
+
+
+def _events(*names: str) -> set[str]:
+    """An event of a run has the name of its new state, not the state's type."""
+    return {f"prefect.flow-run.{name}" for name in names}
+
+
+_HEARTBEAT: Final = _events("heartbeat")
+_STARTS: Final = _events("Pending", "Submitting", "InfrastructurePending", "Running", "Retrying")
+"""From the moment when a worker takes a run. The first heartbeat comes a second after Running."""
+_ENDS: Final = _events("Completed", "Failed", "TimedOut", "Crashed", "Cancelled", "Refused")
+"""One for each name of a terminal state."""
+_WAITS: Final = _events("Scheduled", "Late", "AwaitingConcurrencySlot", "Suspended", "Resuming")
+"""States without a process; such a run holds no concurrency slot."""
 
 
 AlertAction = Callable[[str], ActionTypes]
@@ -58,7 +69,7 @@ async def prepare_automations(client: PrefectClient, settings: JobSettings) -> N
     """Create the automations; existing ones with the same names are updated."""
     alert = await _alert_action(client, settings)
     slow = [alert_on_slow_runs(name, max_duration, alert) for name, max_duration in MAX_DURATION.items()]
-    for automation in (*crash_dead_runs(), alert_on_failures(alert), alert_on_late_starts(alert), *slow):
+    for automation in (*end_dead_runs(), alert_on_failures(alert), alert_on_late_starts(alert), *slow):
         existing = await client.read_automations_by_name(automation.name)
         if existing:
             await client.update_automation(existing[0].id, automation)
@@ -66,29 +77,43 @@ async def prepare_automations(client: PrefectClient, settings: JobSettings) -> N
             await client.create_automation(automation)
 
 
-def crash_dead_runs() -> tuple[AutomationCore, AutomationCore]:
-    """Set runs whose process or machine died to Crashed, which frees their concurrency slot."""
+def end_dead_runs() -> tuple[AutomationCore, ...]:
+    """End runs whose process or machine died, which frees their concurrency slots.
+
+    Prefect refuses these changes of a run that has ended, so a lost or late event ends no run twice.
+    """
+    seconds = f"{SILENCE_TIMEOUT.total_seconds():.0f} s"
+    expect = _HEARTBEAT | _STARTS | _ENDS | _WAITS | _events("Cancelling")
     return (
         AutomationCore(
             name="Mark runs whose process died",
-            description=f"Sets a run without a heartbeat for {HEARTBEAT_TIMEOUT.total_seconds():.0f} s to Crashed.",
-            trigger=_absence_trigger(HEARTBEAT_TIMEOUT, _LIVENESS_EVENTS, _END_EVENTS | {"prefect.flow-run.heartbeat"}),
-            actions=[_crash_action("The process of this run died. The next run does the rest.")],
+            description=f"Sets a run without a heartbeat for {seconds} to Crashed.",
+            trigger=_absence_trigger(SILENCE_TIMEOUT, _HEARTBEAT, expect),
+            actions=[_end_action(StateType.CRASHED, "The process of this run died. The next run does the rest.")],
         ),
         AutomationCore(
             name="Mark runs that never started",
-            description="Sets a run that a worker took and did not start to Crashed.",
-            trigger=_absence_trigger(
-                START_TIMEOUT, {"prefect.flow-run.Pending"}, _END_EVENTS | {"prefect.flow-run.Running"}
-            ),
-            actions=[_crash_action("The worker died before this run started. The next run does the work.")],
+            description=f"Sets a run that a worker took, and that has no heartbeat {seconds} later, to Crashed.",
+            trigger=_absence_trigger(SILENCE_TIMEOUT, _STARTS, expect, _OF_A_DEPLOYMENT),
+            actions=[
+                _end_action(
+                    StateType.CRASHED,
+                    "The worker or the process of this run died at its start. The next run does the work.",
+                )
+            ],
+        ),
+        AutomationCore(
+            name="Mark runs whose cancellation has no end",
+            description=f"Sets a run that is still Cancelling after {seconds} to Cancelled.",
+            trigger=_absence_trigger(SILENCE_TIMEOUT, _events("Cancelling"), _ENDS),
+            actions=[_end_action(StateType.CANCELLED, "No worker ended this run. Committed work is kept.")],
         ),
     )
 
 
 def alert_on_failures(alert: AlertAction) -> AutomationCore:
     """Send an alert for every run that ends Failed, TimedOut or Crashed."""
-    failed = {f"prefect.flow-run.{name}" for name in ("Failed", "TimedOut", "Crashed")}
+    failed = _events("Failed", "TimedOut", "Crashed")
     return AutomationCore(
         name="Alert: a job failed",
         description="Sends an alert for each run that ends Failed, TimedOut or Crashed.",
@@ -102,7 +127,7 @@ def alert_on_late_starts(alert: AlertAction) -> AutomationCore:
     return AutomationCore(
         name="Alert: a job does not start",
         description="Sends an alert for each late run that no worker takes within 5 minutes.",
-        trigger=_absence_trigger(START_TIMEOUT, {"prefect.flow-run.Late"}, _END_EVENTS | {"prefect.flow-run.Pending"}),
+        trigger=_absence_trigger(PICKUP_TIMEOUT, _events("Late"), _ENDS | _events("Pending")),
         actions=[alert("{{ flow.name }} does not start: is a worker up?")],
     )
 
@@ -110,24 +135,27 @@ def alert_on_late_starts(alert: AlertAction) -> AutomationCore:
 def alert_on_slow_runs(deployment: str, max_duration: timedelta, alert: AlertAction) -> AutomationCore:
     """Send an alert for every run of the deployment that exceeds `max_duration`; the run continues."""
     minutes = f"{max_duration.total_seconds() / 60:.0f} minutes"
-    trigger = _absence_trigger(max_duration, {"prefect.flow-run.Running"}, _END_EVENTS)
-    trigger.match_related = ResourceSpecification(
-        {"prefect.resource.role": "deployment", "prefect.resource.name": deployment}
-    )
+    related = ResourceSpecification({"prefect.resource.role": "deployment", "prefect.resource.name": deployment})
     return AutomationCore(
         name=f"Alert: {deployment} takes too long",
         description=f"Sends an alert for each run that is not done {minutes} after its start.",
-        trigger=trigger,
+        trigger=_absence_trigger(max_duration, _events("Running"), _ENDS, related),
         actions=[alert(f"{deployment} is not done after {minutes}")],
     )
 
 
-def _absence_trigger(within: timedelta, after: set[str], expect: set[str]) -> EventTrigger:
-    """Fires for each run that has no event of `expect` within the time after an event of `after`."""
+def _absence_trigger(
+    within: timedelta, after: set[str], expect: set[str], related: ResourceSpecification | None = None
+) -> EventTrigger:
+    """Fires for each run that has no event of `expect` within the time after an event of `after`.
+
+    An event in both starts the time anew. `related` selects runs by a resource that their events name.
+    """
     return EventTrigger(
         after=after,
         expect=expect,
         match=_RUNS,
+        match_related=related or ResourceSpecification({}),
         for_each={"prefect.resource.id"},
         posture=Posture.Proactive,
         threshold=1,
@@ -135,8 +163,8 @@ def _absence_trigger(within: timedelta, after: set[str], expect: set[str]) -> Ev
     )
 
 
-def _crash_action(message: str) -> ChangeFlowRunState:
-    return ChangeFlowRunState(state=StateType.CRASHED, message=message)
+def _end_action(state: StateType, message: str) -> ChangeFlowRunState:
+    return ChangeFlowRunState(state=state, message=message)
 
 
 async def _alert_action(client: PrefectClient, settings: JobSettings) -> AlertAction:

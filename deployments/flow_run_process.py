@@ -27,7 +27,7 @@ _SYSTEM: Final = {
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
     *("MPLCONFIGDIR", "XDG_CACHE_HOME", "DO_NOT_TRACK", STACK_ID_VARIABLE),
 }
-_SYSTEM_PREFIXES: Final = ("LC_", "PYTHON", "DASK_", "OMP_", "MALLOC_")
+_SYSTEM_PREFIXES: Final = ("LC_", "PYTHON", "COVERAGE_", "DASK_", "OMP_", "MALLOC_")
 _SETTINGS: Final = {name.upper() for name in Settings.model_fields} - {"METRICS_TOKEN"}  # which only the API needs
 _SERVER_PREFIXES: Final = ("PREFECT_SERVER_", "PREFECT_API_DATABASE_")
 """Settings of Prefect's server, with its password and its database."""

@@ -12,7 +12,8 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 from uuid import UUID
 
@@ -21,6 +22,7 @@ import psutil
 from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskStatus
 from prefect.client.schemas.objects import FlowRun
+from prefect.settings import PREFECT_WORKER_QUERY_SECONDS
 from prefect.states import Cancelled, Running
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
@@ -44,14 +46,68 @@ _JSON_LOG_VARIABLES: Final = {
     "PREFECT_LOGGING_FORMATTERS_JSON_CLASS": "wishcraft.observability.logs.JsonFormatter",
     "PREFECT_LOGGING_FORMATTERS_JSON_FORMAT": "%(message)s",
 }
+MAX_BACKOFF_SECONDS: Final = 5.0
+"""Longest pause between two tries while Prefect does not answer; runs start so much later afterwards."""
+_TOO_MANY_REQUESTS: Final = 429
 _POLL_SECONDS: Final = 0.5
 _REQUEST_SECONDS: Final = 5.0
 _log: Final = logging.getLogger("prefect.deployments.worker")
 """A child of the logger `prefect`, which logs from INFO."""
 
 
+def is_outage(error: BaseException) -> bool:
+    """Whether Prefect, or a proxy before it, does not answer as it should; not so a wrong password or pool."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.is_server_error or error.response.status_code == _TOO_MANY_REQUESTS
+    return isinstance(error, (httpx.RequestError, ValueError))  # the latter: an answer that is not Prefect's JSON
+
+
+@contextmanager
+def outage_ignored() -> Iterator[None]:
+    """Context manager: end the block where Prefect does not answer; `Outage` logs it."""
+    try:
+        yield
+    except Exception as error:
+        if not is_outage(error):
+            raise
+
+
+class Outage:
+    """How long Prefect has not answered: logs its begin and its end once, and makes the tries rarer."""
+
+    def __init__(self, interval: float) -> None:
+        """`interval` is the usual time between two tries in seconds."""
+        self._interval = interval
+        self._since: float | None = None
+        self._pause = interval
+
+    async def wait(self, error: Exception) -> None:
+        """Wait before the next try."""
+        if self._since is None:
+            self._since = time.monotonic()
+            _log.error("Prefect does not answer; the worker keeps trying. Runbook: worker-idle. %s", _summary(error))
+        await asyncio.sleep(self._pause)
+        self._pause = min(2 * self._pause, MAX_BACKOFF_SECONDS)
+
+    def end(self) -> None:
+        """Prefect answered."""
+        if self._since is not None:
+            _log.warning("Prefect answers again, after %.0f s", time.monotonic() - self._since)
+        self._since, self._pause = None, self._interval
+
+
+def _summary(error: Exception) -> str:
+    """The error in a line."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"Status {error.response.status_code} of {error.request.url}"
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
 class DrainingWorker(ProcessWorker):
-    """A process worker that can stop its runs at their next batch, and takes no command from Prefect's database."""
+    """A process worker that outlives outages of Prefect and can stop its runs at their next batch.
+
+    It takes no command from Prefect's database.
+    """
 
     job_configuration = FlowRunConfiguration
 
@@ -59,14 +115,46 @@ class DrainingWorker(ProcessWorker):
         super().__init__(*arguments, **options)
         self._active_runs: set[UUID] = set()
         self._draining = False
+        self._outage = Outage(float(PREFECT_WORKER_QUERY_SECONDS.value()))
 
     @classmethod
     def __dispatch_key__(cls) -> str:
         return "process, draining"  # the name "process" belongs to Prefect's own worker
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
-        """Take the runs that are due; none while draining."""
-        return [] if self._draining else await super().get_and_submit_flow_runs()
+        """Take the runs that are due; none while draining, and none while Prefect does not answer.
+
+        An error would end Prefect's own worker, and with it all runs, after 45 tries.
+        """
+        if self._draining:
+            return []
+        try:
+            taken = await super().get_and_submit_flow_runs()
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            await self._outage.wait(error)
+            return []
+        self._outage.end()
+        return taken
+
+    async def sync_with_backend(self) -> None:
+        """Read the pool and send a heartbeat; if Prefect does not answer, the next call does both."""
+        with outage_ignored():
+            await super().sync_with_backend()
+
+    async def _submit_run(self, flow_run: FlowRun) -> None:
+        """Start the run; if Prefect does not answer, the run stays scheduled, and a later poll takes it again."""
+        try:
+            with outage_ignored():
+                await super()._submit_run(flow_run)
+        finally:
+            self._submitting_flow_run_ids.discard(flow_run.id)
+
+    async def _cancel_run(self, flow_run_id: UUID) -> None:
+        """Cancel a run that has not started; if Prefect does not answer, an automation cancels it."""
+        with outage_ignored():
+            await super()._cancel_run(flow_run_id)
 
     async def run(
         self,

@@ -22,12 +22,13 @@ async def cleanup_logs(
     webhook_days: Days = 30,
     analytics_days: Days = 400,
     service_days: Days = 400,
+    invitation_days: Days = 30,
     run_days: Days = 30,
     batch_rows: Rows = 5000,
     minutes: Minutes = 30,
     dry_run: bool = False,
 ) -> State[dict[str, int]]:
-    """Delete expired audit logs, handled webhook events, analytics events, service minutes and Prefect runs.
+    """Delete expired audit logs, handled webhook events, analytics events, service minutes, invitations and runs.
 
     Args:
         audit_days: Retention of ordinary audit logs, in days.
@@ -35,6 +36,8 @@ async def cleanup_logs(
         webhook_days: Retention of webhook events, in days after they were handled. Unhandled events are never deleted.
         analytics_days: Retention of analytics events and views by day, in days.
         service_days: Retention of service minutes, which `service-levels` reads, in days.
+        invitation_days: Retention of invitations after their end without an answer, in days. Then an address may be
+            invited to the registry again.
         run_days: Retention of Prefect runs with their tasks, logs and artifacts, in days.
         batch_rows: Maximum number of rows per transaction.
         minutes: No batch starts later than this after the start of the run; the next run deletes the rest.
@@ -48,6 +51,7 @@ async def cleanup_logs(
         Kind.ANALYTICS: analytics_days,
         Kind.VIEWS: analytics_days,
         Kind.MINUTES: service_days,
+        Kind.INVITATIONS: invitation_days,
         Kind.RUNS: run_days,
     }
     bounds = Bounds(batch_rows, now + timedelta(minutes=minutes), dry_run)

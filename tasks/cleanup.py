@@ -11,7 +11,7 @@ from tasks.runtime.work_items import work_on_items
 from wishcraft.domain.retention import Bounds, Kind
 from wishcraft.domain.work_results import WorkResult
 from wishcraft.resources import open_resources
-from wishcraft.services.checkpoint import Checkpoint
+from wishcraft.services.checkpoint import Changes, Checkpoint
 from wishcraft.services.cleanup.expired import clean_orphans, clean_table
 
 
@@ -21,17 +21,18 @@ def _task_name() -> str:
 
 @task(_task_name)
 async def delete_expired(kinds: list[Kind], *, before: Mapping[Kind, datetime], bounds: Bounds) -> list[WorkResult]:
-    """Delete the rows of these kinds older than their cutoff in `before`; an error fails the task, which is retried."""
+    """Delete the rows of these kinds older than their cutoff in `before`.
 
-    async def delete(kind: Kind, checkpoint: Checkpoint) -> dict[str, int]:
+    Raises:
+        TransientError: As `work_on_items`.
+    """
+
+    async def delete(kind: Kind, checkpoint: Checkpoint, changes: Changes) -> dict[str, int]:
         if kind is Kind.RUNS:
-            return await delete_runs(before[kind], bounds, checkpoint)
+            return await delete_runs(before[kind], bounds, checkpoint, changes)
         async with open_resources(redis_timeout=5) as resources:
             if kind is Kind.ORPHANS:
-                return await clean_orphans(resources, before[kind], bounds, checkpoint=checkpoint)
-            return await clean_table(resources, kind, before[kind], bounds, checkpoint=checkpoint)
+                return await clean_orphans(resources, before[kind], bounds, checkpoint=checkpoint, changes=changes)
+            return await clean_table(resources, kind, before[kind], bounds, checkpoint=checkpoint, changes=changes)
 
-    results, failures = await work_on_items({str(kind): kind for kind in kinds}, delete)
-    if failures:
-        raise failures[0].error
-    return results
+    return await work_on_items({str(kind): kind for kind in kinds}, delete, "table")

@@ -7,9 +7,8 @@ from prefect.logging import get_run_logger
 from tasks.runtime.retries import task
 from tasks.runtime.shop_batches import for_each_shop, name_by_shops
 from wishcraft.domain.work_results import WorkResult
-from wishcraft.resources import Resources, open_resources
-from wishcraft.services.checkpoint import Checkpoint
-from wishcraft.services.reminders import send
+from wishcraft.resources import Resources
+from wishcraft.services.checkpoint import Changes, Checkpoint
 from wishcraft.services.reminders.send import find_due_reminders, remind_shop
 from wishcraft.settings import settings
 from wishcraft.store.shops import ShopRef
@@ -19,24 +18,17 @@ from wishcraft.store.shops import ShopRef
 async def remind_shops(domains: list[str], *, dry_run: bool, today: date | None) -> list[WorkResult]:
     """Send the reminders that are due in these shops."""
 
-    async def remind(resources: Resources, shop: ShopRef, checkpoint: Checkpoint) -> dict[str, int]:
+    async def remind(
+        resources: Resources, shop: ShopRef, *, checkpoint: Checkpoint, changes: Changes
+    ) -> dict[str, int]:
         now = datetime.now(UTC)
         if dry_run:
             return await _log_due(resources, shop, now, today)
-        return await remind_shop(resources, settings(), shop, now=now, today=today, checkpoint=checkpoint)
+        return await remind_shop(
+            resources, settings(), shop, now=now, today=today, checkpoint=checkpoint, changes=changes
+        )
 
     return await for_each_shop(domains, remind)
-
-
-@task("judge refusals")
-async def judge_refusals(since: datetime) -> None:
-    """Suppress the addresses that the mail server refused since then, unless it refused most recipients.
-
-    Raises:
-        TooManyAddressesRejected: It refused most recipients; no address is suppressed.
-    """
-    async with open_resources() as resources:
-        await send.judge_refusals(resources, since)
 
 
 async def _log_due(resources: Resources, shop: ShopRef, now: datetime, today: date | None) -> dict[str, int]:

@@ -176,7 +176,7 @@ def prefect_address() -> Iterator[tuple[str, PrefectStandIn]]:
 def prefect(prefect_address: tuple[str, PrefectStandIn]) -> PrefectStandIn:
     """The same, with runs to come and none overdue."""
     stand_in = prefect_address[1]
-    stand_in.overdue, stand_in.upcoming, stand_in.queries = 0, 12, 0
+    stand_in.overdue, stand_in.upcoming, stand_in.queries, stand_in.failing = 0, 12, 0, False
     return stand_in
 
 

@@ -227,7 +227,7 @@ class TooManyAddressesRejected(WishCraftError):  # noqa: N818  it names what hap
     """Most recipients of a run were rejected: the mail server is at fault, not the addresses."""
 
     advice = (
-        "No address was suppressed, and the reminders stay due. Find out why the mail server of SMTP_URL rejects them "
+        "No address was suppressed, and the mails stay due. Find out why the mail server of SMTP_URL rejects them "
         "(docs/runbooks/mail.md), then run the job again today."
     )
 

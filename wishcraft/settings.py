@@ -154,7 +154,7 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         "https://{shop}", description="Origin of a shop's Admin API. {shop} becomes its domain."
     )
     public_url: str | None = Field(
-        None, description="Public URL of the API, e.g. https://registry.example. Unsubscribe links begin with it."
+        None, description="Public URL of the API, e.g. https://registry.example. Links to it in mails begin with it."
     )
     storefront_registry_url: str = Field(
         "https://{shop}/apps/registry/{slug}", description="URL of a registry in the storefront. Mails link to it."
@@ -164,7 +164,17 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     )
     mail_from: str | None = Field(None, description="Sender address of mails. Bounces go to it.")
     reminder_recovery: Literal["resend", "hold"] = Field(
-        "resend", description="A reminder that may have been sent when its run died: `resend` it, or `hold` it."
+        "resend",
+        description="A reminder or invitation that may have been sent when its run died: `resend` it, or `hold` it.",
+    )
+    invitations_per_shop: int = Field(
+        1_000, ge=0, description="Invitation mails of a shop in 24 hours; the others wait."
+    )
+    invitations_per_customer: int = Field(
+        20, ge=0, description="Invitation mails for all registries of a customer in 24 hours."
+    )
+    invitations_per_address: int = Field(
+        3, ge=0, description="Invitation mails to an address, for all registries of a shop, in 24 hours."
     )
     prefect_api_url: str | None = Field(None, description="URL of Prefect's API. The health probe calls it.")
     prefect_api_auth_string: SecretStr | None = Field(

@@ -112,7 +112,15 @@ async def get_origin(request: Request, app_state: AppStateDep, caller: Identifie
     return Origin(None if address == UNKNOWN else address, user_agent or None)
 
 
+async def get_link_origin(request: Request, app_state: AppStateDep) -> Origin:
+    """Address and user agent of who follows a link of a mail, which does not go through Shopify's proxy."""
+    address = app_state.authenticator.address(request.scope)
+    user_agent = request.headers.get("user-agent", "")[:_MAX_USER_AGENT_LENGTH]
+    return Origin(None if address == UNKNOWN else address, user_agent or None)
+
+
 OriginDep = Annotated[Origin, Depends(get_origin)]
+LinkOriginDep = Annotated[Origin, Depends(get_link_origin)]
 
 
 async def find_senders(request: Request, app_state: AppStateDep, caller: Identified) -> list[str]:

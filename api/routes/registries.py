@@ -1,7 +1,8 @@
 """Routes that read registries: the lists, and one registry."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
@@ -13,8 +14,10 @@ from api.schemas.responses import OwnRegistryList, RegistryAnswer, RegistryList
 from api.state import AppState
 from wishcraft.cache.entries import Header as EntryHeader
 from wishcraft.cache.registries import CacheResult
+from wishcraft.domain.addresses import normalise
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller
+from wishcraft.domain.invitations import InvitationStatus
 from wishcraft.domain.registries import MAX_SLUG_LENGTH, EventType
 from wishcraft.domain.registry_payload import event_payload, summary_payload
 from wishcraft.services.registries.access import is_granted
@@ -183,6 +186,16 @@ def _next_cursor(rows: list[Any], limit: int) -> str | None:
 
 
 def _own_payload(registry: OwnRegistry) -> dict[str, object]:
+    registrant = {
+        "first_name": registry.customer_first_name,
+        "last_name": registry.customer_last_name,
+        "email": registry.customer_email,
+    }
+
+    def with_status(person: Mapping[str, str]) -> dict[str, str]:
+        """The person; an invitation that was deleted had expired."""
+        return {**person, "status": registry.statuses.get(normalise(person["email"]) or "", InvitationStatus.EXPIRED)}
+
     return {
         "id": registry.id,
         "slug": registry.slug,
@@ -191,10 +204,6 @@ def _own_payload(registry: OwnRegistry) -> dict[str, object]:
         "event_location": registry.event_location,
         "visibility": registry.visibility,
         "status": registry.status,
-        "registrant": {
-            "first_name": registry.customer_first_name,
-            "last_name": registry.customer_last_name,
-            "email": registry.customer_email,
-        },
-        "co_registrants": registry.co_registrants,
+        "registrant": with_status(registrant),
+        "co_registrants": [with_status(cast("dict[str, str]", each)) for each in registry.co_registrants],
     }

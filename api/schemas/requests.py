@@ -90,7 +90,7 @@ class RequestModel(BaseModel):
 
 
 class Person(RequestModel):
-    """A registrant or co-registrant, who receives reminders. Guests see first names only."""
+    """A registrant or co-registrant, who gets reminders once the address is confirmed. Guests see first names only."""
 
     first_name: Name
     last_name: Name

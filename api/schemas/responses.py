@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from wishcraft.domain.callers import Scope
 from wishcraft.domain.inventory import StockLevel
+from wishcraft.domain.invitations import InvitationStatus
 from wishcraft.domain.registries import EventType, ItemStatus, Priority, RegistryStatus, Visibility
 
 Money = Annotated[
@@ -153,6 +154,9 @@ class PersonShown(Schema):
     first_name: str
     last_name: str
     email: str
+    status: InvitationStatus = Field(
+        description="Reminders go to `confirmed` people. An `expired` invitation was not answered in time."
+    )
 
 
 class OwnRegistry(Schema):

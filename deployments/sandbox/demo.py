@@ -119,6 +119,7 @@ def _shop_row(shop: DemoShop, vault: TokenVault) -> Row:
 def _copy_rows(connection: Connection[tuple[Any, ...]], rows: ShopRows) -> None:
     _copy(connection, "registries", rows.registries)
     _copy(connection, "registry_items", rows.items)
+    _copy(connection, "invitations", rows.invitations)
     _copy(connection, "reminders", rows.reminders)
     _copy(connection, "purchases", rows.purchases)
     _copy(connection, "analytics_events", rows.events)

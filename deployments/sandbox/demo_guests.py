@@ -10,7 +10,7 @@ from deployments.sandbox.catalogue import DemoShop, Row
 from wishcraft.domain.guest_events import AnalyticsType
 from wishcraft.domain.registries import EventType, PurchaseStatus
 from wishcraft.domain.reminders import DAYS_LEFT, ReminderKind
-from wishcraft.store.schema.mail import ReminderState
+from wishcraft.store.schema.mail import MailState
 
 DAYS_OF_VISITS: Final = 84
 """Twelve weeks, so that all weekdays are equally frequent."""
@@ -126,7 +126,7 @@ class GuestRowGenerator:
             "kind": kind,
             "event_date": registry["event_date"],
             "recipient": recipient,
-            "state": ReminderState.SENT,
+            "state": MailState.SENT,
             "attempts": 1,
             "message_id": f"<{kind}-{registry['id']}-{self._rng.getrandbits(32):08x}@example.com>",
             "created_at": sent,

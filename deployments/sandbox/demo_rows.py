@@ -3,7 +3,7 @@
 import random
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
@@ -13,7 +13,9 @@ from argon2.low_level import Type, hash_secret
 from deployments.sandbox.catalogue import CatalogueVariant, DemoShop, Row, catalogue
 from deployments.sandbox.demo_guests import FIRST, LAST, GuestRowGenerator
 from wishcraft.domain.inventory import VariantReading, is_available, item_status
+from wishcraft.domain.invitations import Answer
 from wishcraft.domain.registries import LIVE_PURCHASES, EventType, Priority, RegistryStatus, Visibility
+from wishcraft.store.schema.mail import MailState
 
 ACCESS_CODE: Final = "tulip-canoe-amber"
 """Access code of all password-protected registries of the sandbox."""
@@ -50,6 +52,7 @@ class ShopRows:
 
     registries: list[Row] = field(default_factory=list)
     items: list[Row] = field(default_factory=list)
+    invitations: list[Row] = field(default_factory=list)
     reminders: list[Row] = field(default_factory=list)
     purchases: list[Row] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)
@@ -76,6 +79,7 @@ class ShopRowGenerator:
         for number in numbers:
             registry = self._registry(number)
             rows.registries.append(registry)
+            rows.invitations.extend(self._invitations(number, registry))
             listed = self._rng.sample(self._variants, self._rng.randint(*ITEMS_PER_REGISTRY))
             items = [self._item(registry, variant, order) for order, variant in enumerate(listed)]
             reminders = self._guests.reminders(registry)
@@ -127,6 +131,22 @@ class ShopRowGenerator:
             return []
         email = _ascii(f"{first}.{last}{number + 1}@example.com")
         return [{"first_name": first, "last_name": last, "email": email}]
+
+    def _invitations(self, number: int, registry: Row) -> Iterator[Row]:
+        """All have confirmed their address, but some co-registrants of later events, who wait for their mail."""
+        waits = number % 5 == 2 and registry["event_date"] > self._today  # noqa: PLR2004  every fifth
+        others = [each["email"] for each in registry["co_registrants"]]
+        for order, recipient in enumerate((registry["customer_email"], *others)):
+            is_pending = order > 0 and waits
+            yield {
+                "shop_id": self._shop.number,
+                "registry_id": registry["id"],
+                "recipient": recipient,
+                "message_id": f"<invitation-{registry['id']}-{order}@{self._shop.domain}>",
+                "state": MailState.PENDING if is_pending else MailState.SENT,
+                "claimed_at": None if is_pending else registry["created_at"],
+                "answer": None if is_pending else Answer.CONFIRMED,
+            }
 
     def _status(self, days: int) -> RegistryStatus:
         if days < 0:

@@ -21,7 +21,7 @@ from prefect.client.schemas.filters import (
 from prefect.exceptions import ObjectNotFound
 
 from wishcraft.domain.retention import Bounds
-from wishcraft.services.checkpoint import Checkpoint
+from wishcraft.services.checkpoint import Changes, Checkpoint
 from wishcraft.services.cleanup.expired import delete_in_batches
 
 MAX_RUNS: Final = 50
@@ -29,7 +29,9 @@ MAX_RUNS: Final = 50
 CONCURRENT_REQUESTS: Final = 4
 
 
-async def delete_runs(before: datetime, bounds: Bounds, checkpoint: Checkpoint) -> dict[str, int]:
+async def delete_runs(
+    before: datetime, bounds: Bounds, checkpoint: Checkpoint, changes: Changes | None = None
+) -> dict[str, int]:
     """Delete the runs that ended before `before`, and those due or started before it that never ended.
 
     Returns:
@@ -50,7 +52,7 @@ async def delete_runs(before: datetime, bounds: Bounds, checkpoint: Checkpoint) 
                     return deleted
             return 0
 
-        return await delete_in_batches(count, delete, bounds, checkpoint)
+        return await delete_in_batches(count, delete, bounds, checkpoint, changes)
 
 
 def _old_runs(before: datetime) -> list[FlowRunFilter]:

@@ -5,15 +5,13 @@ from typing import Final, Protocol
 
 from prefect.runtime import task_run
 
-from tasks.runtime.retries import MAX_TRIES, task
+from tasks.runtime.retries import task
 from tasks.runtime.work_items import work_on_items
 from wishcraft.domain.batches import batches
 from wishcraft.domain.work_results import WorkResult
-from wishcraft.errors import TransientError
 from wishcraft.observability.context import log_context
-from wishcraft.observability.sentry import capture_error
 from wishcraft.resources import Resources, open_resources
-from wishcraft.services.checkpoint import Checkpoint
+from wishcraft.services.checkpoint import Changes, Checkpoint
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
 
@@ -25,9 +23,9 @@ class ShopWork(Protocol):
     """The work on one shop; it returns its counts."""
 
     def __call__(
-        self, resources: Resources, shop: ShopRef, /, *, checkpoint: Checkpoint
+        self, resources: Resources, shop: ShopRef, /, *, checkpoint: Checkpoint, changes: Changes
     ) -> Awaitable[Mapping[str, int]]:
-        """Do the work; `checkpoint` is called between batches."""
+        """Do the work; `checkpoint` is called between batches, and `changes` filled after each."""
 
 
 @task("find shops")
@@ -57,21 +55,14 @@ async def for_each_shop(domains: Sequence[str], work: ShopWork) -> list[WorkResu
     """Do the work for each shop in turn; a shop's failure is its own result and does not stop the others.
 
     Raises:
-        TransientError: A shop failed with a transient error and the task has tries left. The retry does all shops
-            again; those that succeeded cost little, because the work finds nothing to do.
+        TransientError: As `work_on_items`.
     """
     async with open_resources(redis_timeout=5) as resources:
 
-        async def work_on_shop(shop: ShopRef, checkpoint: Checkpoint) -> Mapping[str, int]:
-            with log_context(shop=shop.domain):
-                return await work(resources, shop, checkpoint=checkpoint)
+        async def work_on_shop(domain: str, checkpoint: Checkpoint, changes: Changes) -> Mapping[str, int]:
+            with log_context(shop=domain):
+                async with resources.db.repeatable_read() as session:
+                    [shop] = await shops.find_active(session, [domain])
+                return await work(resources, shop, checkpoint=checkpoint, changes=changes)
 
-        async with resources.db.repeatable_read() as session:
-            found = {shop.domain: shop for shop in await shops.find_active(session, domains)}
-        results, failures = await work_on_items(found, work_on_shop)
-    transient = [f"{r.name} ({r.problem})" for r, error in failures if isinstance(error, TransientError)]
-    if transient and task_run.run_count < MAX_TRIES and not any(result.stopped for result in results):
-        raise TransientError("; ".join(transient))
-    for result, error in failures:  # of the last try only
-        capture_error(error, shop=result.name)
-    return results
+        return await work_on_items({domain: domain for domain in domains}, work_on_shop)

@@ -1,63 +1,92 @@
-"""The loop of a task over its items, with progress, stops, durations and failures."""
+"""The loop of a task over its items, with progress, stops, durations, failures and tries."""
 
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from prefect.logging import get_run_logger
 from prefect.runtime import task_run
 
 from tasks.runtime.progress import TaskProgress
-from tasks.runtime.retries import advice_for, problem_of
+from tasks.runtime.retries import MAX_TRIES, advice_for, problem_of
 from wishcraft.domain.work_results import WorkResult
-from wishcraft.errors import DatabaseRejected, RunStopped, WishCraftError
-from wishcraft.services.checkpoint import Checkpoint
+from wishcraft.errors import DatabaseRejected, RunStopped, TransientError, WishCraftError
+from wishcraft.observability.sentry import capture_error
+from wishcraft.services.checkpoint import Changes, Checkpoint
 
 T = TypeVar("T")
-ItemWork = Callable[[T, Checkpoint], Awaitable[Mapping[str, int]]]
-"""The work on one item; it returns its counts."""
+ItemWork = Callable[[T, Checkpoint, Changes], Awaitable[Mapping[str, int]]]
+"""The work on one item; it fills `Changes` as it proceeds, and returns its counts."""
+
+_earlier_tries: Final = dict[str, dict[str, WorkResult]]()
+"""Results by item of the last try of the task runs that are to be tried again. Prefect does so in the same process."""
 
 
-class Failure(NamedTuple):
-    """The result of an item that failed, and its error."""
+class Attempt(NamedTuple):
+    """The result of an item in this try, and its error if it failed."""
 
     result: WorkResult
-    error: Exception
+    error: Exception | None = None
 
 
-async def work_on_items(items: Mapping[str, T], work: ItemWork[T]) -> tuple[list[WorkResult], list[Failure]]:
+async def work_on_items(items: Mapping[str, T], work: ItemWork[T], noun: str = "shop") -> list[WorkResult]:
     """Do the work on each item in turn; an item's failure does not stop the others.
 
     Once the run must stop, the current item ends at its next checkpoint and no other item starts.
 
     Args:
         items: The items by name.
-        work: Called once per item.
+        work: Called once per item and try.
+        noun: What an item is: the tag of its name in Sentry.
 
     Returns:
-        One result per item, and the failures among them.
+        One result per item, with the changes of all its tries.
+
+    Raises:
+        TransientError: An item failed with a transient error and the task has tries left. The next try works on the
+            items that failed.
     """
+    earlier = _earlier_tries.pop(str(task_run.id), {})
     progress = TaskProgress(len(items))
-    results: list[WorkResult] = []
-    failures: list[Failure] = []
+    attempts: list[Attempt] = []
     for name, item in items.items():
-        started = time.perf_counter()
-        try:
-            await progress.checkpoint(0, 1)
-            counts = await work(item, progress.checkpoint)
-        except RunStopped:
-            unfinished = list(items)[len(results) :]
-            return [*results, *(WorkResult(each, stopped=True) for each in unfinished)], failures
-        except Exception as error:  # noqa: BLE001  the other items continue, whatever the error
-            if isinstance(error, DatabaseRejected) or not isinstance(
-                error, WishCraftError
-            ):  # a bug: its traceback counts
-                get_run_logger().error("%s failed", name, exc_info=error)
-            seconds = time.perf_counter() - started
-            result = WorkResult(name, {}, seconds, problem_of(error), advice_for(error), task_run.run_count)
-            failures.append(Failure(result, error))
+        before = earlier.get(name, WorkResult(name))
+        if name in earlier and not before.problem:
+            attempts.append(Attempt(before))
+        elif any(each.result.stopped for each in attempts):
+            attempts.append(Attempt(WorkResult(name, before.counts, stopped=True)))
         else:
-            result = WorkResult(name, counts, time.perf_counter() - started, tries=task_run.run_count)
-        results.append(result)
+            attempts.append(await _attempt(before, item, work, progress))
         progress.finish_item()
-    return results, failures
+    results = [each.result for each in attempts]
+    transient = [f"{each.name} ({each.problem})" for each, error in attempts if isinstance(error, TransientError)]
+    if transient and task_run.run_count < MAX_TRIES and not any(result.stopped for result in results):
+        _earlier_tries[str(task_run.id)] = {result.name: result for result in results}
+        raise TransientError("; ".join(transient))
+    for result, error in attempts:  # of the last try only
+        if error:
+            capture_error(error, **{noun: result.name})
+    return results
+
+
+async def _attempt(before: WorkResult, item: T, work: ItemWork[T], progress: TaskProgress) -> Attempt:
+    """Do the work on the item; `before` has the changes of its earlier tries."""
+    name, tries, started = before.name, task_run.run_count, time.perf_counter()
+    changes: Changes = Counter()
+    try:
+        await progress.checkpoint(0, 1)
+        counts = await work(item, progress.checkpoint, changes)
+    except RunStopped:
+        return Attempt(WorkResult(name, _sum(changes, before.counts), stopped=True))
+    except Exception as error:  # noqa: BLE001  the other items continue, whatever the error
+        if isinstance(error, DatabaseRejected) or not isinstance(error, WishCraftError):  # a bug: its traceback counts
+            get_run_logger().error("%s failed", name, exc_info=error)
+        seconds = time.perf_counter() - started
+        done = _sum(changes, before.counts)
+        return Attempt(WorkResult(name, done, seconds, problem_of(error), advice_for(error), tries), error)
+    return Attempt(WorkResult(name, _sum(counts, before.counts), time.perf_counter() - started, tries=tries))
+
+
+def _sum(counts: Mapping[str, int], earlier: Mapping[str, int]) -> dict[str, int]:
+    return {name: counts.get(name, 0) + earlier.get(name, 0) for name in {**counts, **earlier}}

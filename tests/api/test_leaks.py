@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from api.app import create_app, create_service
 from tests.support.sentry_listener import SentryListener
+from wishcraft.domain.invitations import make_token
 from wishcraft.observability import sentry as sentry_reports
 from wishcraft.observability.logs import JsonFormatter, TextFormatter, install_redaction
 from wishcraft.resources import Resources
@@ -201,10 +202,12 @@ async def test_secrets_of_thirty_places_reach_no_log_metric_or_sentry_event(
     }
     query = {"signature": planted.word("the query's signature"), "grant": planted.word("the query's grant")}
     ref = planted.token("the path")
+    link = planted._note("the link of an invitation", make_token(7, secrets.token_bytes(32)))
     answers = [
         await client.post(f"/api/planted/{ref}", params=query, headers=headers, json=body),
         await client.post("/api/registries", params=query, headers=headers, json=body),
         await client.get(f"/api/unsubscribe/{secrets.token_urlsafe(72)}", params=query, headers=headers),
+        await client.post(f"/api/invitations/{link}", headers=headers),
         await client.get("/health", headers=headers),
         await client.get("/metrics", headers=headers),
     ]

@@ -42,7 +42,10 @@ CHECKS: Final = [
     response_schema_conformance,
 ]
 OFTEN: Final = st.sampled_from((True, True, True, False))
-OPEN: Final = {"/api/unsubscribe/{token}", "/health", "/health/liveness", "/health/readiness"}
+OPEN: Final = {
+    "/api/unsubscribe/{token}", "/api/invitations/{token}", "/api/invitations/{token}/decline",
+    "/health", "/health/liveness", "/health/readiness",
+}  # fmt: skip
 """Routes without authentication; the token in a mail's link is one itself."""
 
 

@@ -164,9 +164,17 @@ async def test_metrics_require_the_token(
 
 
 async def test_every_response_has_nosniff_and_pages_forbid_framing(client: httpx.AsyncClient) -> None:
-    for path in ("/api/registries", "/health", "/api/docs", "/api/docs/ui", "/api/unsubscribe/x", "/nothing"):
+    for path in (
+        "/api/registries",
+        "/health",
+        "/api/docs",
+        "/api/docs/ui",
+        "/api/unsubscribe/x",
+        "/api/invitations/x",
+        "/nothing",
+    ):
         assert (await client.get(path)).headers["x-content-type-options"] == "nosniff", path
-    for path in ("/api/docs/ui", "/api/unsubscribe/x"):
+    for path in ("/api/docs/ui", "/api/unsubscribe/x", "/api/invitations/x"):
         policy = (await client.get(path)).headers["content-security-policy"]
         assert "default-src" in policy, path
 

@@ -44,7 +44,7 @@ class Process:
 
     def stop(self) -> None:
         self._process.terminate()
-        assert self._process.wait(30) in {0, -15}
+        assert self._process.wait(60) in {0, -15}
 
 
 def is_ready(url: str) -> bool:

@@ -16,6 +16,7 @@ ZONES = ["America/New_York", "Europe/Paris", "Asia/Tokyo", "America/Havana", "Au
 INTERVALS = {
     "sync-inventory": timedelta(minutes=15),
     "check-invariants": timedelta(minutes=15),
+    "send-invitations": timedelta(minutes=10),
     "cache-warm": timedelta(minutes=30),
     "cleanup-sessions": timedelta(hours=6),
 }

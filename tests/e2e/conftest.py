@@ -48,7 +48,7 @@ def stack() -> Iterator[dict[str, Any]]:
         yield json.loads(STACK_INFO.read_text())
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(60)
+        process.wait(120)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.conftest import log_in, new_page
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]  # the first test may have to start the stack
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]  # the first test may have to start the stack
 RUN_MILLISECONDS = 90_000
 
 

@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 
 from deployments.sandbox.processes import ROOT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]  # the first test may have to start the stack
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]  # the first test may have to start the stack
 PAGES = sorted(set((ROOT / "docs/runbooks").glob("*.md")) - {ROOT / "docs/runbooks/README.md"})
 
 

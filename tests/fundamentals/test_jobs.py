@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from psycopg import Connection
 
@@ -18,9 +19,11 @@ from deployments.sandbox.shopify.inventory import Variant
 from flows.cache_warm import cache_warm
 from flows.cleanup_logs import cleanup_logs
 from flows.registry_report import registry_report
+from flows.send_invitations import send_invitations
 from flows.send_reminders import send_reminders
 from flows.sync_inventory import sync_inventory
 from tests.support.api import SHOP, Visitor, public_slug
+from tests.support.invitations import link_in
 from tests.support.prefect_artifacts import summary_of
 from wishcraft.settings import Settings
 
@@ -52,9 +55,17 @@ async def test_sync_brings_a_new_price_in_shopify_to_every_reader(guest: Visitor
     assert (read.json()["items"][0]["price"], read.headers["x-cache"]) == ("25.00", "hit")
 
 
-async def test_reminder_mail_arrives_a_week_before_the_event_and_only_once(emma: Visitor, mailbox: Mailbox) -> None:
+async def test_reminder_mail_arrives_a_week_before_the_event_and_only_once(
+    emma: Visitor, client: httpx.AsyncClient, mailbox: Mailbox
+) -> None:
     today = datetime.now(UTC).date()
     await emma.create(event_date=str(today + timedelta(days=8)), co_registrants=[])
+    state = await send_invitations([SHOP], return_state=True)  # the address may be anybody's: it is confirmed first
+    assert state.is_completed(), state.message
+    [invitation] = [each for each in mailbox.messages if each.recipients == ["emma.reed@example.com"]]
+    assert str(invitation.parsed["Subject"]) == "Please confirm your e-mail address"
+    assert (await client.post(link_in(invitation))).status_code == 200
+    mailbox.messages.clear()
     for day, expected in ((today, 0), (today + timedelta(days=1), 1), (today + timedelta(days=1), 1)):
         state = await send_reminders([SHOP], today=day, return_state=True)
         assert state.is_completed(), state.message

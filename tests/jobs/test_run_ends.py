@@ -10,7 +10,7 @@ from prefect import State
 from prefect.events.actions import DoNothing
 from prefect.states import Cancelled, Completed, Failed, exception_to_crashed_state
 
-from deployments.automations import alert_on_late_starts, alert_on_slow_runs, crash_dead_runs
+from deployments.automations import alert_on_late_starts, alert_on_slow_runs, end_dead_runs
 from deployments.sandbox.processes import ROOT
 from flows.runtime.job import job
 from wishcraft.errors import QueryRefused, RunStopped
@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
 ]
 AUTOMATIONS = (
-    *crash_dead_runs(),
+    *end_dead_runs(),
     alert_on_late_starts(lambda _: DoNothing()),
     alert_on_slow_runs("ask", timedelta(minutes=5), lambda _: DoNothing()),
 )

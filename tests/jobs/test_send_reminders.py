@@ -78,7 +78,8 @@ async def test_task_is_retried_if_the_mail_server_is_down_for_a_moment(demo: Dem
     mailbox.set_fault(Fault(FaultKind.AWAY, remaining=1))
     state = await send_reminders(today=TODAY, return_state=True)
     assert state.is_completed(), state.message
-    assert len(mailbox.messages) == reminded(demo) > 0
+    counts: Any = await state.aresult()
+    assert counts["due"] == counts["sent"] == len(mailbox.messages) == reminded(demo) > 0
     assert [run.run_count for run in await tasks_of(state, "remind")] == [2]
 
 
@@ -98,7 +99,7 @@ async def test_run_fails_with_advice_if_most_recipients_are_refused(demo: Demo, 
     state = await send_reminders(today=TODAY, return_state=True)
     assert state.is_failed()
     assert "TooManyAddressesRejected: the mail server says that" in str(state.message)
-    assert "No address was suppressed, and the reminders stay due." in await summary_of(state)
+    assert "No address was suppressed, and the mails stay due." in await summary_of(state)
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
     mailbox.faults.clear()
     again = await send_reminders(today=TODAY, return_state=True)

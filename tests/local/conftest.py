@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,7 +26,7 @@ from deployments.local.workspace import Workspace
 from deployments.sandbox.environment import settings_environment
 from deployments.sandbox.http_probe import responds
 from deployments.sandbox.processes import ROOT, choose_port, running
-from tests.support.prefect_calls import WAIT_SECONDS, post
+from tests.support.prefect_calls import WAIT_SECONDS, create_run, post, read_state, set_state, shortened_trigger
 from tests.support.prefect_worker import Worker
 from wishcraft.settings import Settings
 
@@ -155,16 +157,45 @@ def start_worker(job_environment: dict[str, str], tmp_path: Path) -> Iterator[Ca
     print((tmp_path / "worker.log").read_text())  # noqa: T201  pytest shows it when a test fails
 
 
+@pytest.fixture(scope="module")
+def short_silence(environment: dict[str, str]) -> Iterator[None]:
+    """Runs without a sign of life are ended after seconds; live runs too, as heartbeats come each half minute.
+
+    Prefect's server loses events while it loads a changed automation, so this waits until the last one works.
+    """
+    names = ("Mark runs whose process died", "Mark runs whose cancellation has no end", "Mark runs that never started")
+    with ExitStack() as stack:
+        http = stack.enter_context(authenticated_client(environment))
+        for name in names:
+            stack.enter_context(shortened_trigger(http, name))
+        deployment = deploy(http, "probe", "flows.cache_warm.cache_warm", concurrency_limit=None)
+        probes = list[str]()
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not any(read_state(http, run)["type"] == "CRASHED" for run in probes):
+            assert time.monotonic() < deadline
+            probes.append(create_run(http, deployment))
+            set_state(http, probes[-1], "PENDING")
+            time.sleep(2)
+        for run in probes:
+            http.delete(f"/flow_runs/{run}").raise_for_status()
+        yield
+
+
 @pytest.fixture
 def slow_job(http: httpx.Client) -> str:
-    flow = post(http, "/flows/", {"name": "slow-job"})
+    return deploy(http, "slow-job", "tests.support.slow_job.slow_job")
+
+
+def deploy(http: httpx.Client, name: str, entrypoint: str, concurrency_limit: int | None = 1) -> str:
+    """Create a deployment of the pool; returns its id."""
+    flow = post(http, "/flows/", {"name": name})
     body = {
-        "name": "slow-job",
+        "name": name,
         "flow_id": flow["id"],
-        "entrypoint": "tests.support.slow_job.slow_job",
+        "entrypoint": entrypoint,
         "pull_steps": [],
         "enforce_parameter_schema": False,
-        "concurrency_limit": 1,
+        "concurrency_limit": concurrency_limit,
         "work_pool_name": "wishcraft",
     }
     return str(post(http, "/deployments/", body)["id"])

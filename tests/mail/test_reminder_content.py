@@ -9,8 +9,8 @@ import pytest
 
 from wishcraft.domain.registries import EventType, ItemStatus, Priority, RegistryStatus, Visibility
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
-from wishcraft.mail.messages.reminder import Content, Letterhead, Links, compose_reminder
-from wishcraft.mail.messages.rendering import text_colour_on
+from wishcraft.mail.messages.reminder import Links, compose_reminder
+from wishcraft.mail.messages.rendering import Content, Letterhead, text_colour_on
 
 TODAY = date(2026, 3, 13)
 LINKS = Links("https://maple.example/apps/registry/emma", "https://registry.example/api/unsubscribe/token")
@@ -36,8 +36,15 @@ def item(number: int, **changes: Any) -> ItemFacts:
     return facts._replace(**changes)
 
 
-def compose(items: list[ItemFacts], today: date = TODAY, shop: str = "Maple & Pine", **changes: Any) -> Content:
-    return compose_reminder(Letterhead(shop, "#2f6f5e"), registry(**changes), items, today, LINKS)
+def compose(
+    items: list[ItemFacts],
+    today: date = TODAY,
+    shop: str = "Maple & Pine",
+    to_registrant: bool = True,
+    **changes: Any,
+) -> Content:
+    letterhead = Letterhead(shop, "#2f6f5e")
+    return compose_reminder(letterhead, registry(**changes), items, today, LINKS, to_registrant=to_registrant)
 
 
 class Page(HTMLParser):
@@ -124,9 +131,23 @@ def test_user_texts_are_escaped_in_html() -> None:
     assert HOSTILE in content.text  # plain text needs no escaping
 
 
-def test_title_is_one_line() -> None:
-    content = compose([], title="Emma's\r\nBcc: x@y.example")
-    assert content.subject == "Tomorrow: Emma's Bcc: x@y.example"
+def test_texts_of_people_are_one_line_without_links() -> None:
+    hostile = "Emma's\r\nBcc: x@y.example https://evil.example/a"
+    content = compose([item(1, product_title=hostile, variant_title=hostile)], title=hostile, first_name=hostile,
+                      co_registrants=[hostile])  # fmt: skip
+    assert content.subject == "Tomorrow: Emma's Bcc: x @ y. example https: evil. example/a"
+    for body in (content.text, content.html):
+        assert "@y" not in body
+        assert "evil.example" not in body
+        assert body.count("evil. example/a") >= 4
+
+
+def test_only_the_registrant_is_told_to_have_registered() -> None:
+    for to_registrant in (True, False):
+        content = compose([], to_registrant=to_registrant)
+        for body in (content.text, content.html):
+            assert ("because you registered for gifts at" in body) is to_registrant
+            assert ("because you confirmed that you belong to a gift registry at" in body) is not to_registrant
 
 
 def test_prices_have_the_decimals_of_the_currency() -> None:

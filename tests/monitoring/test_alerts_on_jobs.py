@@ -114,6 +114,11 @@ async def test_an_empty_schedule_alerts(watched: Watched, prefect: PrefectStandI
     assert set(await watched.scrape()) == {"SchedulerEmpty"}
 
 
+async def test_prefect_whose_queries_fail_alerts(watched: Watched, prefect: PrefectStandIn) -> None:
+    prefect.failing = True
+    assert await watched.scrape() == {"PrefectFailing": [{"severity": "page"}]}
+
+
 async def test_prefect_down_alerts(healthy_settings: Settings, demo: Demo) -> None:
     async with watching(healthy_settings.model_copy(update={"prefect_api_url": "http://127.0.0.1:1"}), demo) as watched:
         assert set(await watched.scrape()) == {"PrefectAway"}

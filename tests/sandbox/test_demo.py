@@ -142,3 +142,24 @@ def test_demo_data_has_every_case_that_reports_show(demo: Demo, settings: Settin
         *(f"SELECT FROM analytics_events WHERE type = '{kind}'" for kind in AnalyticsType),
     ):
         assert len(demo.execute(interesting.encode()).fetchall()) > 5, interesting
+
+
+def test_some_co_registrants_wait_for_their_invitation_and_all_others_have_confirmed(
+    demo: Demo, settings: Settings
+) -> None:
+    demo.execute("TRUNCATE shops, pending_invalidations CASCADE")
+    assert seed(settings, 200, 2026, TODAY)
+    found = demo.execute(
+        """SELECT count(*) FILTER (WHERE i.state = 'pending' AND i.answer IS NULL AND r.event_date > %s),
+               count(*) FILTER (WHERE i.state = 'sent' AND i.answer = 'confirmed'), count(*)
+           FROM invitations i JOIN registries r ON r.id = i.registry_id""",
+        [TODAY],
+    ).fetchone()
+    assert found
+    waiting, confirmed, total = found
+    assert (waiting >= 3, waiting + confirmed) == (True, total)
+    [(people,)] = demo.execute("SELECT sum(1 + jsonb_array_length(co_registrants)) FROM registries").fetchall()
+    assert people == total
+    unasked = """SELECT count(*) FROM reminders WHERE (registry_id, recipient) NOT IN (
+                     SELECT registry_id, recipient FROM invitations WHERE answer = 'confirmed')"""
+    assert demo.execute(unasked).fetchone() == (0,)

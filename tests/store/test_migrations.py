@@ -87,3 +87,24 @@ def test_migration_removes_the_setting_that_had_no_effect(settings: Settings, de
     finally:
         migrations.upgrade(settings.database_url)
     assert demo.execute("SELECT settings FROM shops WHERE id = 1").fetchone() == ({"low_stock_threshold": 3},)
+
+
+def test_migration_invites_co_registrants_and_confirms_registrants(settings: Settings, demo: Demo) -> None:
+    command.downgrade(migrations.config(settings.database_url), "0012")
+    try:
+        demo.execute("DELETE FROM registries WHERE id NOT IN (SELECT min(id) FROM registries)")
+        demo.execute(
+            """UPDATE registries SET customer_email = ' Emma@Example.com ', co_registrants =
+               '[{"email": "HUGO@bücher.example"}, {"email": "emma@example.com"}, {"email": "nowhere"},
+                 {"email": "a..b@example.com"}, {"email": "a@b"}, {"email": "x+y@sub.example.com"}]'"""
+        )
+    finally:
+        migrations.upgrade(settings.database_url)
+    found = demo.execute(
+        "SELECT recipient, state, answer, claimed_at, message_id ~ '^<.+@.+>$' FROM invitations ORDER BY recipient"
+    ).fetchall()
+    assert found == [
+        ("emma@example.com", "pending", "confirmed", None, True),
+        ("hugo@bücher.example", "pending", None, None, True),
+        ("x+y@sub.example.com", "pending", None, None, True),
+    ]

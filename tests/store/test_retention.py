@@ -23,12 +23,14 @@ INDEXES = {
     Kind.ANALYTICS: "ix_analytics_events_find_old",
     Kind.VIEWS: "ix_registry_views_find_old",
     Kind.MINUTES: "pk_service_minutes",
+    Kind.INVITATIONS: "ix_invitations_find_expired",
     Kind.IDEMPOTENCY: "ix_idempotency_keys_find_expired",
     Kind.SESSIONS: "ix_sessions_find_expired",
 }
 ROWS = 20_000
 EMPTY = """
-    TRUNCATE audit_logs, webhook_events, analytics_events, sessions, registry_views, idempotency_keys, service_minutes
+    TRUNCATE audit_logs, webhook_events, analytics_events, sessions, registry_views, idempotency_keys, service_minutes,
+        invitations
 """
 
 
@@ -65,6 +67,8 @@ def fill(demo: Demo) -> None:
            SELECT 1, (SELECT min(id) FROM registries WHERE shop_id = 1), CAST(moment AS date) - n::int, 1""",
         """INSERT INTO idempotency_keys (shop_id, caller, key, request_hash, created, expires_at)
            SELECT 1, 'key', n, '', 'smith', moment""",
+        """INSERT INTO invitations (shop_id, registry_id, recipient, expires_at)
+           SELECT 1, (SELECT min(id) FROM registries WHERE shop_id = 1), 'p' || n, moment""",
         """INSERT INTO service_minutes SELECT moment, true, 0, 0, '{0}', 0, 0, 0, 0""",
         """INSERT INTO sessions (id, shop_id, kind, subject, expires_at)
            SELECT 's' || n, 1, 'guest_grant', 'smith', moment""",

@@ -69,6 +69,7 @@ _KEYS: Final = "tests/api/test_keys.py"
 _SIGNATURES: Final = "tests/shopify/test_signatures.py"
 _SYNC: Final = "tests/services/inventory/test_sync.py"
 _SEND: Final = "tests/services/reminders/test_send.py"
+_INVITE: Final = "tests/services/invitations/test_send.py"
 _EXPIRED: Final = "tests/services/cleanup/test_expired.py"
 _PRIMITIVE: Final = "wishcraft/services/registries/write.py"
 
@@ -233,20 +234,46 @@ BREAKAGES: Final = (
         (f"{_SYNC}::test_a_sync_without_changes_writes_nothing",),
     ),
     Breakage(
-        "a released claim can settle a reminder", "wishcraft/store/reminders.py",
-        "            Reminder.attempts == claimed.attempt,\n",
+        "a released claim can settle a mail", "wishcraft/store/deliveries.py",
+        "            table.attempts == claimed.attempt,\n",
         "", ("tests/services/reminders/test_send_together.py::test_a_claim_that_was_taken_back_cannot_settle",),
     ),
     Breakage(
         "a suppressed address gets mail", "wishcraft/store/reminders.py",
-        "SELECT m.id, r.slug, EXISTS (",
-        "SELECT m.id, r.slug, false AND EXISTS (", (f"{_SEND}::test_no_mail_is_sent_to_a_suppressed_address",),
+        "SELECT m.id, r.slug, r.customer_email, EXISTS (",
+        "SELECT m.id, r.slug, r.customer_email, false AND EXISTS (",
+        (f"{_SEND}::test_no_mail_is_sent_to_a_suppressed_address",),
     ),
     Breakage(
         "a reminder of a moved event is sent", "wishcraft/store/reminders.py",
         "ON r.id = m.registry_id AND r.event_date = m.event_date AND r.status = 'active'",
         "ON r.id = m.registry_id AND r.status = 'active'",
         (f"{_SEND}::test_an_event_moved_before_its_reminder_gets_none_for_the_old_date",),
+    ),
+    Breakage(
+        "a removed person is reminded", "wishcraft/store/reminders.py",
+        "AND n.answer = 'confirmed' AND n.removed_at IS NULL", "AND n.answer = 'confirmed'",
+        (f"{_INVITE}::test_a_reminder_that_was_postponed_is_not_sent_after_a_removal",),
+    ),
+    Breakage(
+        "an unconfirmed address is reminded", "wishcraft/store/reminders.py",
+        "                Invitation.answer == Answer.CONFIRMED,\n", "",
+        (f"{_INVITE}::test_reminders_go_to_confirmed_addresses_that_are_still_named",),
+    ),
+    Breakage(
+        "two processes exceed a limit together", "wishcraft/services/invitations/send.py",
+        "        await invitations.serialise_claims(session, run.shop.id)\n", "",
+        ("tests/services/invitations/test_limits.py::test_second_claim_waits_for_the_first_and_counts_it",),
+    ),
+    Breakage(
+        "an expired link confirms, or a second answer counts", "wishcraft/store/invitations.py",
+        "            Invitation.expires_at > func.now(),\n", "",
+        ("tests/api/test_invitations.py::test_expired_link_says_so_and_changes_nothing",),
+    ),
+    Breakage(
+        "a customer vouches for an address", "wishcraft/services/registries/lifecycle.py",
+        "registry_id, vouched=caller.is_server)", "registry_id, vouched=True)",
+        ("tests/api/test_invitations.py::test_registrant_from_the_storefront_confirms_the_own_address",),
     ),
     Breakage(
         "a cleanup of logs deletes compliance rows", "wishcraft/store/retention.py",

@@ -4,7 +4,9 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, Final
+from uuid import uuid4
 
 import httpx
 
@@ -46,12 +48,12 @@ def running_shop_tasks(http: httpx.Client, run: str) -> list[str]:
 
 
 @contextmanager
-def shortened_trigger(http: httpx.Client, name: str) -> Iterator[None]:
-    """Context manager: shorten the time of an automation's trigger to SHORTEST_TRIGGER_SECONDS."""
+def shortened_trigger(http: httpx.Client, name: str, seconds: int = SHORTEST_TRIGGER_SECONDS) -> Iterator[None]:
+    """Context manager: shorten the time of an automation's trigger."""
     [automation] = [each for each in post(http, "/automations/filter", {}) if each["name"] == name]
     path = f"/automations/{automation['id']}"
     body = {key: automation[key] for key in ("name", "description", "enabled", "trigger", "actions")}
-    http.put(path, json=body | {"trigger": body["trigger"] | {"within": SHORTEST_TRIGGER_SECONDS}}).raise_for_status()
+    http.put(path, json=body | {"trigger": body["trigger"] | {"within": seconds}}).raise_for_status()
     yield
     http.put(path, json=body).raise_for_status()
 
@@ -62,3 +64,37 @@ async def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)
+
+
+def start_run(http: httpx.Client, deployment: str) -> str:
+    """Create a run of the deployment and set it to Running; returns its id."""
+    run = create_run(http, deployment_id(http, deployment))
+    set_state(http, run, "PENDING")
+    set_state(http, run, "RUNNING")
+    return run
+
+
+def go_through(http: httpx.Client, run: str, states: list[str]) -> None:
+    """Set the states, such as `RUNNING` or `RUNNING Retrying`, in order; `heartbeat` sends one."""
+    for state in states:
+        kind, _, name = state.partition(" ")
+        if kind == "heartbeat":
+            send_heartbeat(http, run)
+        else:
+            set_state(http, run, kind, name=name or None)
+
+
+def send_heartbeat(http: httpx.Client, run: str) -> None:
+    heartbeat = {
+        "id": str(uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "event": "prefect.flow-run.heartbeat",
+        "resource": {"prefect.resource.id": f"prefect.flow-run.{run}"},
+        "related": [{"prefect.resource.id": "prefect.deployment.any", "prefect.resource.role": "deployment"}],
+    }
+    http.post("/events", json=[heartbeat]).raise_for_status()
+
+
+async def wait_for_alert(alerts: list[str], text: str) -> None:
+    """Wait until one of the alerts contains the text."""
+    await wait_for(lambda: any(text in alert for alert in alerts))

@@ -21,7 +21,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from deployments.sandbox.http_probe import responds
 from deployments.sandbox.processes import ROOT, Program, free_port, port_is_free, running
 
-START_SECONDS: Final = 60
+START_SECONDS: Final = 240
 _SETTINGS: Final = {
     "PREFECT__SERVER_EPHEMERAL": "1",  # without the services that create, mark and end runs on their own
     "PREFECT_UI_ENABLED": "0",

@@ -13,12 +13,13 @@ Credentials = Annotated[HTTPBasicCredentials, Depends(HTTPBasic())]
 
 
 class PrefectStandIn:
-    """Two deployments, `overdue` runs of the second, and `upcoming` runs."""
+    """Two deployments, `overdue` runs of the second, and `upcoming` runs; if `failing`, status 500 to every query."""
 
     def __init__(self) -> None:
         self.overdue = 0
         self.upcoming = 12
         self.queries = 0
+        self.failing = False
         self.app = FastAPI(openapi_url=None)
         self.app.get("/health")(self._health)
         self.app.post("/deployments/filter")(self._deployments)
@@ -46,3 +47,5 @@ class PrefectStandIn:
         self.queries += 1
         if (credentials.username, credentials.password) != (USER, PASSWORD):
             raise HTTPException(401)
+        if self.failing:
+            raise HTTPException(500)

@@ -34,4 +34,4 @@ class Worker:
     def kill(self) -> None:
         for process in self.processes():
             process.kill()
-        self.process.wait(10)
+        self.process.wait(60)

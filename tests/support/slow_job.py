@@ -11,7 +11,7 @@ from tasks.runtime.retries import task
 from tasks.runtime.shop_batches import find_shop_batches, for_each_shop
 from wishcraft.domain.work_results import WorkResult
 from wishcraft.resources import Resources
-from wishcraft.services.checkpoint import Checkpoint
+from wishcraft.services.checkpoint import Changes, Checkpoint
 from wishcraft.store.shops import ShopRef
 
 has_begun: Final = threading.Event()
@@ -22,12 +22,15 @@ has_begun: Final = threading.Event()
 async def sleep_shops(domains: list[str], *, batches: int, seconds: float) -> list[WorkResult]:
     """Sleep in batches."""
 
-    async def sleep(_resources: Resources, _shop: ShopRef, checkpoint: Checkpoint) -> dict[str, int]:
+    async def sleep(
+        _resources: Resources, _shop: ShopRef, *, checkpoint: Checkpoint, changes: Changes
+    ) -> dict[str, int]:
         has_begun.set()
         for done in range(batches):
             await checkpoint(done, batches)
             await asyncio.sleep(seconds)
-        return {"batches": batches}
+            changes.update(batches=1)
+        return changes
 
     return await for_each_shop(domains, sleep)
 

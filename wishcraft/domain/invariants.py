@@ -19,7 +19,7 @@ class Invariant(StrEnum):
     ENTRIES = "entries"
     """A cache entry equals what PostgreSQL would return."""
     REMINDERS = "reminders"
-    """No reminder is `sending` while no run sends mail."""
+    """No reminder and no invitation is `sending` while no run sends it."""
     SYNCS = "syncs"
     """Every shop with items to sync is synced."""
 

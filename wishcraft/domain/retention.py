@@ -23,6 +23,7 @@ class Kind(StrEnum):
     ANALYTICS = "analytics events"
     VIEWS = "views by day"
     MINUTES = "service minutes"
+    INVITATIONS = "ended invitations"
     IDEMPOTENCY = "expired idempotency keys"
     RUNS = "Prefect runs"
     SESSIONS = "expired sessions"

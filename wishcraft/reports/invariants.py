@@ -11,8 +11,8 @@ _WARNINGS: Final[Mapping[Invariant, tuple[str, str]]] = {
     Invariant.PURCHASES: ("item", "with a wrong count of purchases: run check-invariants with `repair`"),
     Invariant.ENTRIES: ("entry", "different from PostgreSQL: run check-invariants with `repair`"),
     Invariant.REMINDERS: (
-        "reminder",
-        "under way for over half an hour: a run of send-reminders with REMINDER_RECOVERY `resend` sends them again",
+        "mail",
+        "under way for over half an hour: the next run of its job with REMINDER_RECOVERY `resend` sends it again",
     ),
     Invariant.SYNCS: ("shop", "not synced for an hour: look at the runs of sync-inventory"),
 }

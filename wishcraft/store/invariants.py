@@ -3,10 +3,12 @@
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.registries import LIVE_PURCHASES
+from wishcraft.store.deliveries import Table
+from wishcraft.store.schema.mail import MailState
 
 _LIVE: Final = sorted(status.value for status in LIVE_PURCHASES)
 _FIND_MISCOUNTED: Final = text("""
@@ -17,10 +19,6 @@ FROM registry_items i LEFT JOIN (
 ) p ON p.item_id = i.id
 WHERE i.shop_id = :shop_id AND i.quantity_purchased <> coalesce(p.quantity, 0)
 GROUP BY i.registry_id ORDER BY i.registry_id
-""")
-_COUNT_STUCK: Final = text("""
-SELECT count(*) FROM reminders
-WHERE shop_id = :shop_id AND state = 'sending' AND updated_at < now() - CAST(:older AS interval)
 """)
 _IS_UNSYNCED: Final = text("""
 SELECT s.synced_at < now() - CAST(:older AS interval) AND EXISTS (
@@ -37,9 +35,12 @@ async def find_miscounted(session: AsyncSession, shop_id: int) -> dict[int, int]
     return {registry_id: items for registry_id, items in rows}  # noqa: C416  rows are not pairs to mypy
 
 
-async def count_stuck_reminders(session: AsyncSession, shop_id: int, older: timedelta) -> int:
-    """Number of reminders that have been `sending` for longer than `older`."""
-    return int((await session.execute(_COUNT_STUCK, {"shop_id": shop_id, "older": older})).scalar_one())
+async def count_stuck_mails(session: AsyncSession, table: Table, shop_id: int, older: timedelta) -> int:
+    """Number of the table's mails that have been `sending` for longer than `older`."""
+    query = select(func.count()).where(
+        table.shop_id == shop_id, table.state == MailState.SENDING, table.updated_at < func.now() - older
+    )
+    return (await session.execute(query)).scalar_one()
 
 
 async def is_unsynced(session: AsyncSession, shop_id: int, older: timedelta) -> bool:

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.folding import fold
 from wishcraft.domain.registries import EventType, RegistryStatus, Visibility
-from wishcraft.store.schema import Registry
+from wishcraft.store.invitations import STATUS
+from wishcraft.store.schema import Invitation, Registry
 from wishcraft.store.schema.registries import CoRegistrant
 
 _MAX_WORDS: Final = 6
@@ -53,6 +54,8 @@ class OwnRegistry(NamedTuple):
     customer_first_name: str
     customer_last_name: str
     co_registrants: list[CoRegistrant]
+    statuses: dict[str, str]
+    """An `InvitationStatus` for each normalised address; one without has expired long ago."""
 
 
 async def list_public(
@@ -71,7 +74,13 @@ async def list_own(
     session: AsyncSession, shop_id: int, customer_id: int, limit: int, before: int | None = None
 ) -> list[OwnRegistry]:
     """All registries of the customer, including archived ones, newest first, with ids below `before`."""
-    query = select(*(getattr(Registry, name) for name in OwnRegistry._fields)).where(
+    statuses = (
+        select(func.coalesce(func.jsonb_object_agg(Invitation.recipient, STATUS), text("'{}'::jsonb")))
+        .where(Invitation.registry_id == Registry.id)
+        .scalar_subquery()
+    )
+    *columns, _ = OwnRegistry._fields
+    query = select(*(getattr(Registry, name) for name in columns), statuses).where(
         Registry.shop_id == shop_id, Registry.customer_id == customer_id
     )
     return [OwnRegistry(*row) for row in await _page(session, query, limit, before)]

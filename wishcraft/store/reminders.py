@@ -1,21 +1,23 @@
-"""Queries about reminders, each scoped to one shop, except those that count rejections over all shops.
+"""Queries about reminders, each scoped to one shop.
 
-Only `ClaimedReminder` carries a recipient's address out of this module.
+Only `ClaimedReminder` and `ReminderRows` carry a recipient's address out of this module.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import select, text, update
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from wishcraft.domain.addresses import normalise
+from wishcraft.domain.invitations import Answer
 from wishcraft.domain.registries import RegistryStatus
-from wishcraft.domain.reminders import ReminderKind, recipients
+from wishcraft.domain.reminders import ReminderKind
+from wishcraft.store.deliveries import ClaimedMail
 from wishcraft.store.engine import Database
-from wishcraft.store.schema import Registry, Reminder, Shop, ShopSettings
-from wishcraft.store.schema.mail import ReminderState
+from wishcraft.store.schema import Invitation, Registry, Shop, ShopSettings
 
 
 class Sender(NamedTuple):
@@ -35,13 +37,6 @@ class DueReminders(NamedTuple):
     mails: int
 
 
-class DeliveryCounts(NamedTuple):
-    """Number of sent reminders, and of those whose address was rejected."""
-
-    sent: int
-    refused: int
-
-
 class ReminderRows(NamedTuple):
     """Reminders column by column, as arrays for `unnest`."""
 
@@ -59,16 +54,18 @@ class ReminderRows(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimedReminder:
-    """A reminder that this run has claimed for sending, or that was found to have a suppressed address."""
+class ClaimedReminder(ClaimedMail):
+    """A claimed reminder."""
 
-    id: int
-    attempt: int
-    message_id: str
     slug: str
     event_date: date
-    recipient: str = field(repr=False)
-    suppressed: bool
+    registrant: str = field(repr=False)
+    """The registrant's address as it was entered."""
+
+    @property
+    def is_to_registrant(self) -> bool:
+        """Whether it goes to the registrant, not to a co-registrant."""
+        return self.recipient == normalise(self.registrant)
 
 
 _ROWS: Final = """
@@ -100,9 +97,12 @@ _FIND_DUE: Final = text(
     GROUP BY r.slug, w.kind, w.event_date ORDER BY w.event_date, r.slug
     """
 )
-# A sendable reminder is pending, its event still has that date, and its registry and shop are active.
+# A sendable reminder is pending, its event still has that date, its registry and shop are active, and its recipient has
+# confirmed the address and is still named.
 _SENDABLE: Final = """
     FROM reminders m
+    JOIN invitations n ON n.registry_id = m.registry_id AND n.recipient = m.recipient
+        AND n.answer = 'confirmed' AND n.removed_at IS NULL
     JOIN unnest(CAST(:dates AS date[]), CAST(:kinds AS text[])) AS due (event_date, kind) USING (event_date, kind)
     JOIN registries r ON r.id = m.registry_id AND r.event_date = m.event_date AND r.status = 'active'
     JOIN shops s ON s.id = m.shop_id AND s.status = 'active'
@@ -112,7 +112,7 @@ _FIND_SENDABLE: Final = text(f"SELECT m.id {_SENDABLE} ORDER BY m.event_date, m.
 _CLAIM: Final = text(
     f"""
     WITH mine AS (
-        SELECT m.id, r.slug, EXISTS (
+        SELECT m.id, r.slug, r.customer_email, EXISTS (
             SELECT FROM email_suppressions x WHERE x.shop_id = m.shop_id
             AND x.address_hash = sha256(convert_to(m.shop_id || ':' || m.recipient, 'UTF8'))) AS suppressed
         {_SENDABLE} AND m.id = ANY(CAST(:ids AS bigint[]))
@@ -123,28 +123,8 @@ _CLAIM: Final = text(
         last_error = CASE WHEN mine.suppressed THEN NULL ELSE m.last_error END,
         attempts = m.attempts + CASE WHEN mine.suppressed THEN 0 ELSE 1 END
     FROM mine WHERE m.id = mine.id
-    RETURNING m.id, m.attempts, m.message_id, mine.slug, m.event_date, m.recipient, mine.suppressed
+    RETURNING m.id, m.attempts, m.message_id, m.recipient, mine.suppressed, mine.slug, m.event_date, mine.customer_email
     """  # noqa: S608  constants alone
-)
-_REJECTED: Final = "refused: "
-"""Prefix of `last_error` of a reminder whose address was rejected."""
-_COUNT_DELIVERIES: Final = text(
-    """
-    SELECT count(*) FILTER (WHERE state = 'sent'), count(*) FILTER (WHERE state = 'pending' AND last_error ^@ :refused)
-    FROM reminders WHERE updated_at >= :since
-    """
-)
-_SUPPRESS_REJECTED: Final = text(
-    """
-    WITH refused AS (
-        UPDATE reminders SET state = 'suppressed', updated_at = now()
-        WHERE state = 'pending' AND last_error ^@ :refused AND updated_at >= :since
-        RETURNING shop_id, recipient
-    )
-    INSERT INTO email_suppressions (shop_id, address_hash, reason)
-    SELECT DISTINCT shop_id, sha256(convert_to(shop_id || ':' || recipient, 'UTF8')), 'bounce' FROM refused
-    ON CONFLICT (shop_id, address_hash) DO NOTHING
-    """
 )
 _FAIL_PAST: Final = text(
     """
@@ -165,21 +145,26 @@ async def find_sender(session: AsyncSession, shop_id: int) -> Sender | None:
 async def iter_due_batches(
     db: Database, shop_id: int, due: Mapping[date, ReminderKind], size: int
 ) -> AsyncIterator[ReminderRows]:
-    """Yield the due reminders of the shop's active registries, sent or not, for `size` registries at a time.
+    """Yield the due reminders of the shop's active registries, sent or not, `size` at a time.
+
+    Reminders are due to the addresses that their owners have confirmed.
 
     Reads each batch in its own unit of work.
     """
     after = 0
     while True:
         query = (
-            select(Registry.id, Registry.event_date, Registry.customer_email, Registry.co_registrants)
+            select(Invitation.id, Invitation.registry_id, Registry.event_date, Invitation.recipient)
+            .join(Registry, Registry.id == Invitation.registry_id)
             .where(
                 Registry.shop_id == shop_id,
                 Registry.status == RegistryStatus.ACTIVE,
                 Registry.event_date.in_(due),
-                Registry.id > after,
+                Invitation.answer == Answer.CONFIRMED,
+                Invitation.removed_at.is_(None),
+                Invitation.id > after,
             )
-            .order_by(Registry.id)
+            .order_by(Invitation.id)
             .limit(size)
         )
         async with db.repeatable_read() as session:
@@ -187,10 +172,9 @@ async def iter_due_batches(
         if not rows:
             return
         batch = ReminderRows([], [], [], [])
-        for registry_id, event_date, registrant, others in rows:
+        for _, registry_id, event_date, recipient in rows:
             assert event_date  # noqa: S101  the query asks for dates
-            for recipient in recipients([registrant, *(other["email"] for other in others)]):
-                batch.add(registry_id, event_date, due[event_date], recipient)
+            batch.add(registry_id, event_date, due[event_date], recipient)
         yield batch
         after = rows[-1][0]
 
@@ -221,54 +205,6 @@ async def claim_batch(
     """
     parameters = {**_due_parameters(shop_id, due), "ids": list(ids)}
     return [ClaimedReminder(*row) for row in await session.execute(_CLAIM, parameters)]
-
-
-async def record_outcome(
-    session: AsyncSession, shop_id: int, claimed: ClaimedReminder, state: ReminderState, error: str | None = None
-) -> None:
-    """Store the outcome of a claimed reminder, unless another process has claimed it since."""
-    query = (
-        update(Reminder)
-        .where(
-            Reminder.shop_id == shop_id,
-            Reminder.id == claimed.id,
-            Reminder.state == ReminderState.SENDING,
-            Reminder.attempts == claimed.attempt,
-        )
-        .values(state=state, last_error=error)
-    )
-    await session.execute(query)
-
-
-async def record_rejection(session: AsyncSession, shop_id: int, claimed: ClaimedReminder, error: str) -> None:
-    """Set a claimed reminder back to `pending`, and record that its address was rejected."""
-    await record_outcome(session, shop_id, claimed, ReminderState.PENDING, f"{_REJECTED}{error}")
-
-
-async def count_deliveries(session: AsyncSession, since: datetime) -> DeliveryCounts:
-    """Numbers of reminders sent and rejected since then, over all shops."""
-    return DeliveryCounts(*(await session.execute(_COUNT_DELIVERIES, {"since": since, "refused": _REJECTED})).one())
-
-
-async def suppress_rejected(session: AsyncSession, since: datetime) -> None:
-    """Suppress the addresses that were rejected since then, each for its shop, over all shops."""
-    await session.execute(_SUPPRESS_REJECTED, {"since": since, "refused": _REJECTED})
-
-
-async def release_claims(session: AsyncSession, shop_id: int) -> None:
-    """Set `sending` reminders back to `pending`; the caller must know that no run is sending them."""
-    query = (
-        update(Reminder)
-        .where(Reminder.shop_id == shop_id, Reminder.state == ReminderState.SENDING)
-        .values(state=ReminderState.PENDING, last_error="the run that was sending it died")
-    )
-    await session.execute(query)
-
-
-async def count_held(session: AsyncSession, shop_id: int) -> int:
-    """Number of `sending` reminders; these are held if, as the caller knows, no run is sending them."""
-    query = "SELECT count(*) FROM reminders WHERE shop_id = :shop_id AND state = 'sending'"
-    return int((await session.execute(text(query), {"shop_id": shop_id})).scalar_one())
 
 
 async def fail_past_events(session: AsyncSession, shop_id: int, today: date) -> None:

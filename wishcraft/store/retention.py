@@ -33,6 +33,7 @@ _AGING: Final = {
     Kind.ANALYTICS: _Aging("analytics_events", "occurred_at"),
     Kind.VIEWS: _Aging("registry_views", "day"),
     Kind.MINUTES: _Aging("service_minutes", "minute", key="minute"),
+    Kind.INVITATIONS: _Aging("invitations", "expires_at"),
     Kind.IDEMPOTENCY: _Aging("idempotency_keys", "expires_at"),
     Kind.SESSIONS: _Aging("sessions", "expires_at"),
 }

@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.invitations import invite
 from tests.support.waiting import wait_until
 from wishcraft.cache import keys
 from wishcraft.cache.registries import RegistryCache
@@ -305,6 +306,18 @@ async def test_a_stuck_reminder_is_counted_and_not_changed(
 @pytest.mark.usefixtures("stuck_reminder")
 async def test_no_reminder_counts_as_stuck_while_a_run_sends(resources: Resources, shop: ShopRef) -> None:
     async with locks.acquire(resources.db, "reminders", shop.id):
+        assert await check(resources, shop) == {}
+    assert await check(resources, shop) == {"reminders_left": 1}
+
+
+async def test_a_stuck_invitation_is_counted_unless_a_run_sends(
+    resources: Resources, demo: Demo, shop: ShopRef
+) -> None:
+    invite(demo, "a@b.example", "c@d.example")
+    demo.execute("UPDATE invitations SET state = 'sending' WHERE recipient = 'a@b.example'")
+    assert await check(resources, shop) == {}
+    demo.execute("UPDATE invitations SET updated_at = now() - interval '31 minutes'")
+    async with locks.acquire(resources.db, "invitations", shop.id):
         assert await check(resources, shop) == {}
     assert await check(resources, shop) == {"reminders_left": 1}
 

@@ -8,6 +8,7 @@ import pytest
 from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
+from tests.support.invitations import confirm_everyone
 from wishcraft.domain.addresses import address_hash
 from wishcraft.errors import ConfigurationError, MailUnavailable, RunStopped
 from wishcraft.resources import Resources, open_resources
@@ -33,12 +34,14 @@ def registry(demo: Demo, shop: ShopRef) -> int:
         [WEEK, shop.id],
     ).fetchone()
     assert found
+    confirm_everyone(demo)
     return int(found[0])
 
 
 def change(demo: Demo, registry: int, **columns: object) -> None:
     for name, value in columns.items():
         demo.execute(f"UPDATE registries SET {name} = %s WHERE id = %s", [value, registry])  # noqa: S608  ours
+    confirm_everyone(demo)
 
 
 def rows(demo: Demo) -> list[tuple[Any, ...]]:

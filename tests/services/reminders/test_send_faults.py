@@ -9,12 +9,15 @@ from psycopg import Connection
 from pydantic import SecretStr
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
+from tests.support.invitations import confirm_everyone
 from wishcraft.domain.addresses import address_hash
 from wishcraft.errors import MailUnavailable, TooManyAddressesRejected
 from wishcraft.resources import Resources, open_resources
-from wishcraft.services.reminders.send import judge_refusals, remind_shop
+from wishcraft.services.deliveries import judge_refusals
+from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings
 from wishcraft.store import shops
+from wishcraft.store.schema import Reminder
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
@@ -32,6 +35,7 @@ def _two_to_remind(demo: Demo, shop: ShopRef) -> None:
            WHERE id = (SELECT min(id) FROM registries WHERE shop_id = %s)""",
         [NOW.date() + timedelta(7), EMMA, HUGO, shop.id],
     )
+    confirm_everyone(demo)
 
 
 def states(demo: Demo) -> dict[str, tuple[Any, ...]]:
@@ -73,7 +77,7 @@ async def test_a_refused_address_is_suppressed_and_other_mails_are_sent(
     began = datetime.now(UTC)
     counts = await remind_shop(resources, settings, shop, now=NOW)
     assert (counts["sent"], counts["refused"]) == (1, 1)
-    await judge_refusals(resources, began)
+    await judge_refusals(resources, Reminder, began)
     assert states(demo)[EMMA] == ("suppressed", 1, "refused: the mail server refuses the address: 550 5.1.1")
     mailbox.faults.clear()
     assert (await remind_shop(resources, settings, shop, now=NOW + timedelta(6)))["suppressed"] == 1
@@ -91,6 +95,7 @@ async def test_no_address_is_suppressed_if_the_server_refuses_most_recipients(
            WHERE id IN (SELECT min(id) FROM registries GROUP BY shop_id)""",
         [NOW.date() + timedelta(7)],
     )
+    confirm_everyone(demo)
     async with resources.db.repeatable_read() as session:
         every = await shops.find_active(session)
     began = datetime.now(UTC)
@@ -98,13 +103,13 @@ async def test_no_address_is_suppressed_if_the_server_refuses_most_recipients(
     refused = [(await remind_shop(resources, settings, each, now=NOW))["refused"] for each in every]
     assert refused == [2, 2, 2]
     with pytest.raises(TooManyAddressesRejected, match="6 of 6 mailboxes"):
-        await judge_refusals(resources, began)
+        await judge_refusals(resources, Reminder, began)
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
     mailbox.faults.clear()
     began = datetime.now(UTC)
     sent = [(await remind_shop(resources, settings, each, now=NOW))["sent"] for each in every]
     assert sent == [2, 2, 2]
-    await judge_refusals(resources, began)
+    await judge_refusals(resources, Reminder, began)
     assert {state for state, *_ in states(demo).values()} == {"sent"}
 
 
@@ -113,7 +118,7 @@ async def test_refusals_of_an_earlier_run_are_not_judged_again(
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.REFUSE, EMMA))
     await remind_shop(resources, settings, shop, now=NOW)
-    await judge_refusals(resources, datetime.now(UTC))
+    await judge_refusals(resources, Reminder, datetime.now(UTC))
     assert states(demo)[EMMA][0] == "pending"
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
 

@@ -11,6 +11,7 @@ import pytest
 from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
+from tests.support.invitations import confirm_everyone
 from tests.support.job_processes import command, environment
 from tests.support.waiting import wait_until
 from wishcraft.resources import Resources
@@ -34,15 +35,16 @@ def _two_to_remind(demo: Demo, shop: ShopRef) -> None:
            WHERE id = (SELECT min(id) FROM registries WHERE shop_id = %s)""",
         [NOW.date() + timedelta(7), shop.id],
     )
+    confirm_everyone(demo)
 
 
 @contextmanager
-def gate(demo: Demo, state: str) -> Iterator[Callable[[], bool]]:
-    """Block each transaction that sets a reminder to this state; yields whether one is blocked."""
+def gate(demo: Demo, state: str, table: str = "reminders") -> Iterator[Callable[[], bool]]:
+    """Block each transaction that sets a row of the table to this state; yields whether one is blocked."""
     demo.execute(
         f"""CREATE FUNCTION wait_at_gate() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN PERFORM pg_advisory_xact_lock({GATE}); RETURN NEW; END $$;
-            CREATE TRIGGER gate BEFORE INSERT OR UPDATE ON reminders FOR EACH ROW
+            CREATE TRIGGER gate BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW
             WHEN (NEW.state = '{state}') EXECUTE FUNCTION wait_at_gate()"""
     )
     waiting = """SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
@@ -52,12 +54,12 @@ def gate(demo: Demo, state: str) -> Iterator[Callable[[], bool]]:
             keeper.execute("SELECT pg_advisory_lock(%s)", [GATE])
             yield lambda: demo.execute(waiting, [GATE]).fetchone() == (1,)
     finally:
-        demo.execute("DROP TRIGGER gate ON reminders; DROP FUNCTION wait_at_gate")
+        demo.execute(f"DROP TRIGGER gate ON {table}; DROP FUNCTION wait_at_gate")
 
 
-async def kill_when(settings: Settings, moment: Callable[[], bool]) -> None:
-    """Let a process of its own remind the shop, and kill it with -9 at the moment."""
-    process = await asyncio.create_subprocess_exec(*command("remind_demo_shop"), env=environment(settings))
+async def kill_when(settings: Settings, moment: Callable[[], bool], *arguments: str) -> None:
+    """Let a process of its own send the shop's mail, and kill it with -9 at the moment."""
+    process = await asyncio.create_subprocess_exec(*command("mail_demo_shop", *arguments), env=environment(settings))
     await wait_until(lambda: moment() or process.returncode is not None, "the moment never came", pause=0)
     assert process.returncode is None, "the run ended"
     process.kill()

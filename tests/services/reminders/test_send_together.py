@@ -9,15 +9,17 @@ import pytest
 from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Mailbox
+from tests.support.invitations import confirm_everyone
 from tests.support.waiting import wait_until
 from wishcraft.domain.reminders import due_dates
 from wishcraft.mail.mailer import Mail, Mailer
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings
-from wishcraft.store import reminders
+from wishcraft.store import deliveries, reminders
 from wishcraft.store.reminders import ReminderRows
-from wishcraft.store.schema.mail import ReminderState
+from wishcraft.store.schema import Reminder
+from wishcraft.store.schema.mail import MailState
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
@@ -31,6 +33,8 @@ async def planned(resources: Resources, demo: Demo, shop: ShopRef) -> list[int]:
     """The ids of sendable reminders, each of another registry."""
     demo.execute("UPDATE registries SET event_date = %s, status = 'active'", [WEEK])
     demo.execute("UPDATE registries SET co_registrants = '[]'")
+    demo.execute("UPDATE registries SET customer_email = 'r' || id || '@example.com'")
+    confirm_everyone(demo)
     ids = [registry_id for (registry_id,) in demo.execute("SELECT id FROM registries WHERE shop_id = 1")]
     wanted = ReminderRows([], [], [], [])
     for registry_id in ids:
@@ -94,11 +98,11 @@ async def test_a_claim_that_was_taken_back_cannot_settle(
 ) -> None:
     async with resources.db.transaction() as session:
         [stale] = await reminders.claim_batch(session, shop.id, DUE, planned[:1])
-        await reminders.release_claims(session, shop.id)
+        await deliveries.release_claims(session, Reminder, shop.id)
         [fresh] = await reminders.claim_batch(session, shop.id, DUE, planned[:1])
     assert (fresh.attempt, fresh.message_id) == (stale.attempt + 1, stale.message_id)
     async with resources.db.transaction() as session:
-        await reminders.record_outcome(session, shop.id, stale, ReminderState.FAILED, "late")
+        await deliveries.record_outcome(session, Reminder, shop.id, stale, MailState.FAILED, "late")
     assert demo.execute("SELECT state FROM reminders WHERE id = %s", [stale.id]).fetchone() == ("sending",)
 
 

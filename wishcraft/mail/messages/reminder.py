@@ -5,20 +5,13 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
+from wishcraft.domain.plain_text import one_line
 from wishcraft.domain.registries import Priority
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts, registry_payload
-from wishcraft.mail.messages.rendering import render, text_colour_on
+from wishcraft.mail.messages.rendering import Content, Letterhead, format_date, render, text_colour_on
 
 SHOWN_ITEMS: Final = 5
 _ORDER: Final = {priority: position for position, priority in enumerate(Priority)}
-
-
-@dataclass(frozen=True, slots=True)
-class Letterhead:
-    """The shop's name and colour (`#rrggbb`) in its mails."""
-
-    shop: str
-    colour: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +22,16 @@ class Links:
     unsubscribe: str
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
-    """A mail's subject and its body in both forms."""
-
-    subject: str
-    text: str
-    html: str
-
-
 def compose_reminder(
-    letterhead: Letterhead, registry: RegistryFacts, items: Sequence[ItemFacts], today: date, links: Links
+    letterhead: Letterhead,
+    registry: RegistryFacts,
+    items: Sequence[ItemFacts],
+    today: date,
+    links: Links,
+    *,
+    to_registrant: bool,
 ) -> Content:
-    """The reminder of an event on `today` or later; the same for all recipients of the registry."""
+    """The reminder of an event on `today` or later, to the registrant or to a co-registrant."""
     assert registry.event_date  # noqa: S101  reminders exist only for registries with a date
     payload = registry_payload(registry, items)
     when = countdown((registry.event_date - today).days)
@@ -49,17 +39,21 @@ def compose_reminder(
     values = {
         "letterhead": letterhead,
         "text_on_colour": text_colour_on(letterhead.colour),
-        "names": _join_names([name for name in payload["registrants"] if name]),
-        "title": " ".join(registry.title.split()),
+        "names": _join_names([name for name in map(one_line, payload["registrants"]) if name]),
+        "title": one_line(registry.title),
         "when": when,
-        "date": _format_date(registry.event_date),
+        "date": format_date(registry.event_date),
         "percent": payload["progress"]["percent"],
         "wanted": payload["progress"]["wanted"],
         "given": payload["progress"]["wanted"] - sum(item["remaining"] for item in payload["items"]),
         "currency": registry.currency,
-        "items": open_items[:SHOWN_ITEMS],
+        "items": [
+            item | {name: one_line(item[name]) for name in ("product_title", "variant_title")}
+            for item in open_items[:SHOWN_ITEMS]
+        ],
         "more": len(open_items[SHOWN_ITEMS:]),
         "links": links,
+        "reason": "you registered for gifts" if to_registrant else "you confirmed that you belong to a gift registry",
     }
     return Content(
         subject=f"{when}: {values['title']}",
@@ -71,11 +65,6 @@ def compose_reminder(
 def countdown(days_left: int) -> str:
     """The start of the subject: `Today`, `Tomorrow`, `In 7 days`."""
     return {0: "Today", 1: "Tomorrow"}.get(days_left, f"In {days_left} days")
-
-
-def _format_date(day: date) -> str:
-    """A date in words: `Saturday, 14 March 2026`."""
-    return f"{day:%A}, {day.day} {day:%B %Y}"
 
 
 def _open_items(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,5 +1,7 @@
 """Renders the templates of mails and pages. Values in HTML are escaped; text on a shop's colour stays readable."""
 
+from dataclasses import dataclass
+from datetime import date
 from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -16,9 +18,31 @@ _EQUAL_CONTRAST: Final = 0.179
 """The luminance on which black and white have the same contrast ratio (WCAG 2.2)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Letterhead:
+    """The shop's name and colour (`#rrggbb`) in its mails."""
+
+    shop: str
+    colour: str
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A mail's subject and its body in both forms."""
+
+    subject: str
+    text: str
+    html: str
+
+
 def render(template: str, **values: object) -> str:
     """Render a template. A name without a value raises jinja2.UndefinedError."""
     return _TEMPLATES.get_template(template).render(values)
+
+
+def format_date(day: date) -> str:
+    """A date in words: `Saturday, 14 March 2026`."""
+    return f"{day:%A}, {day.day} {day:%B %Y}"
 
 
 def text_colour_on(colour: str) -> str:

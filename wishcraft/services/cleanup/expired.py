@@ -1,7 +1,8 @@
 """Deletes expired rows and sessions in committed batches: it can be stopped, killed or run twice at once.
 
 All functions return these counts: `old` (expired when the run began), `deleted`, and `left` at its end, by a dry run,
-by a run that reached its deadline, or because another run holds the rows.
+by a run that reached its deadline, or because another run holds the rows. They add what they delete to `changes`, as
+`old` and as `deleted`.
 """
 
 from collections import Counter
@@ -10,7 +11,7 @@ from datetime import UTC, datetime
 
 from wishcraft.domain.retention import Bounds, Kind
 from wishcraft.resources import Resources
-from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
+from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.store import retention
 
 
@@ -19,6 +20,7 @@ async def delete_in_batches(
     delete: Callable[[int], Awaitable[int]],
     bounds: Bounds,
     checkpoint: Checkpoint = no_checkpoint,
+    changes: Changes | None = None,
 ) -> dict[str, int]:
     """Call `delete` with a batch size until it returns 0 deleted rows or the time of `bounds` is up.
 
@@ -32,11 +34,19 @@ async def delete_in_batches(
         if not batch:
             break
         deleted += batch
+        if changes is not None:
+            changes.update(old=batch, deleted=batch)
     return {"old": old, "deleted": deleted, "left": await count() if deleted else old}
 
 
 async def clean_table(
-    resources: Resources, kind: Kind, before: datetime, bounds: Bounds, *, checkpoint: Checkpoint = no_checkpoint
+    resources: Resources,
+    kind: Kind,
+    before: datetime,
+    bounds: Bounds,
+    *,
+    checkpoint: Checkpoint = no_checkpoint,
+    changes: Changes | None = None,
 ) -> dict[str, int]:
     """Delete the rows of this kind that are older than `before`, oldest first.
 
@@ -52,11 +62,16 @@ async def clean_table(
         async with resources.db.transaction() as session:
             return await retention.delete_old(session, kind, before, rows)
 
-    return await delete_in_batches(count, delete, bounds, checkpoint)
+    return await delete_in_batches(count, delete, bounds, checkpoint, changes)
 
 
 async def clean_orphans(
-    resources: Resources, now: datetime, bounds: Bounds, *, checkpoint: Checkpoint = no_checkpoint
+    resources: Resources,
+    now: datetime,
+    bounds: Bounds,
+    *,
+    checkpoint: Checkpoint = no_checkpoint,
+    changes: Changes | None = None,
 ) -> dict[str, int]:
     """Drop the sessions in Redis that have no live row in PostgreSQL. Rows without a session in Redis are kept.
 
@@ -80,4 +95,6 @@ async def clean_orphans(
         orphans = [each for each in held if each not in live]
         dropped = 0 if bounds.dry_run else await resources.sessions.delete(orphans)
         counts.update(old=len(orphans), deleted=dropped, left=len(orphans) if bounds.dry_run else 0)
+        if changes is not None:
+            changes.update(old=dropped, deleted=dropped)
     return dict(counts)

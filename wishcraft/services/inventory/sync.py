@@ -13,7 +13,7 @@ from wishcraft.domain.batches import batches
 from wishcraft.domain.inventory import StockLevel, VariantReading, prefers_bulk, stock_level
 from wishcraft.errors import BulkOperationFailed, CacheUnavailable, ShopifyRefused
 from wishcraft.resources import Resources
-from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
+from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.registries.reader import refill
 from wishcraft.services.registries.warm import find_due
 from wishcraft.services.registries.write import registry_write
@@ -42,7 +42,12 @@ REGISTRIES_PER_WRITE: Final = 200
 
 
 async def sync_shop(
-    resources: Resources, shop: ShopRef, *, dry_run: bool = False, checkpoint: Checkpoint = no_checkpoint
+    resources: Resources,
+    shop: ShopRef,
+    *,
+    dry_run: bool = False,
+    checkpoint: Checkpoint = no_checkpoint,
+    changes: Changes | None = None,
 ) -> dict[str, int]:
     """Read every variant in the shop's active registries from Shopify, and write the items that changed.
 
@@ -53,6 +58,7 @@ async def sync_shop(
         shop: The shop to sync.
         dry_run: Write nothing, and count the registries that would change.
         checkpoint: Called between batches.
+        changes: Filled with `items_changed` and `registries_touched`.
 
     Returns:
         Counts: `variants` read, of them `low_stock`, `out_of_stock` and `deleted`; `unreadable` variants, whose items
@@ -68,7 +74,7 @@ async def sync_shop(
             return {"already_being_synced": 1}
         if not dry_run:
             await _refill_recent(resources, shop.id)
-        counts = await _sync(resources, shop, checkpoint, dry_run=dry_run)
+        counts = await _sync(resources, shop, checkpoint, Counter() if changes is None else changes, dry_run=dry_run)
         if not dry_run:
             async with resources.db.transaction() as session:
                 await shops.record_sync(session, shop.id)
@@ -87,8 +93,10 @@ async def _refill_recent(resources: Resources, shop_id: int) -> None:
             return
 
 
-async def _sync(resources: Resources, shop: ShopRef, checkpoint: Checkpoint, *, dry_run: bool) -> dict[str, int]:
-    counts = Counter(variants=0, low_stock=0, out_of_stock=0, deleted=0, items_changed=0)
+async def _sync(
+    resources: Resources, shop: ShopRef, checkpoint: Checkpoint, changes: Changes, *, dry_run: bool
+) -> dict[str, int]:
+    counts = Counter(variants=0, low_stock=0, out_of_stock=0, deleted=0)
     touched: set[int] = set()
     async with resources.db.repeatable_read() as session:
         variant_ids = await registry_items.find_variants(session, shop.id)
@@ -99,10 +107,17 @@ async def _sync(resources: Resources, shop: ShopRef, checkpoint: Checkpoint, *, 
             changed = await registry_items.find_changed_registries(session, shop.id, readings, observed_at)
         for batch in batches(changed, REGISTRIES_PER_WRITE):
             written = () if dry_run else await _write(resources, shop.id, batch, readings, observed_at)
-            counts.update(items_changed=len(written))
             touched.update(batch if dry_run else written)
+            if not dry_run:
+                changes["items_changed"] += len(written)
+                changes["registries_touched"] = len(touched)
     unreadable = len(variant_ids) - counts["variants"]
-    return {**counts, "unreadable": unreadable, "registries_touched": len(touched)}
+    return {
+        **counts,
+        "items_changed": changes["items_changed"],
+        "unreadable": unreadable,
+        "registries_touched": len(touched),
+    }
 
 
 async def _read(resources: Resources, shop: ShopRef, variant_ids: VariantIds) -> AsyncIterator[Batch]:

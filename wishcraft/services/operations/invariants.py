@@ -11,11 +11,13 @@ from wishcraft.cache.inspection import sample_slugs
 from wishcraft.domain.batches import batches
 from wishcraft.domain.invariants import PENDING_FOR, STUCK_FOR, UNSYNCED_FOR, WARNING_COUNTS, entry_matches
 from wishcraft.resources import Resources
-from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
+from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.registries.reader import load_registries
 from wishcraft.services.registries.write import registry_write, replace_entries, replay_invalidations
 from wishcraft.store import audit_log, invariants, locks, pending_invalidations, registry_items
 from wishcraft.store.audit_log import Actor
+from wishcraft.store.deliveries import Table
+from wishcraft.store.schema import Invitation, Reminder
 from wishcraft.store.shops import ShopRef
 
 ACTOR: Final = "check-invariants"
@@ -24,7 +26,13 @@ BATCH: Final = 200
 
 
 async def check_shop(
-    resources: Resources, shop: ShopRef, *, repair: bool, sample: int, checkpoint: Checkpoint = no_checkpoint
+    resources: Resources,
+    shop: ShopRef,
+    *,
+    repair: bool,
+    sample: int,
+    checkpoint: Checkpoint = no_checkpoint,
+    changes: Changes | None = None,
 ) -> dict[str, int]:
     """Check the invariants of `domain.invariants`, and with `repair` restore what can be restored.
 
@@ -33,22 +41,25 @@ async def check_shop(
 
     Returns:
         Counts: `entries_checked`, and for each invariant the violations that were repaired and that are left.
+        `changes` gets those that were repaired.
 
     Raises:
         CacheUnavailable: Redis does not answer; earlier repairs stay.
         RunStopped: Raised by the checkpoint; earlier batches stay.
     """
     counts = Counter(dict.fromkeys(("entries_checked", *WARNING_COUNTS), 0))
-    counts.update(await _check_pending(resources, shop.id, repair=repair))
-    counts.update(await _check_purchases(resources, shop.id, checkpoint, repair=repair))
-    counts.update(await _check_entries(resources, shop.id, sample, checkpoint, repair=repair))
-    counts["reminders_left"] = await _count_stuck_reminders(resources, shop.id)
+    changes = Counter() if changes is None else changes
+    counts.update(await _check_pending(resources, shop.id, changes, repair=repair))
+    counts.update(await _check_purchases(resources, shop.id, checkpoint, changes, repair=repair))
+    counts.update(await _check_entries(resources, shop.id, sample, checkpoint, changes, repair=repair))
+    for table in (Reminder, Invitation):
+        counts["reminders_left"] += await _count_stuck_mails(resources, table, shop.id)
     async with resources.db.repeatable_read() as session:
         counts["syncs_left"] = int(await invariants.is_unsynced(session, shop.id, UNSYNCED_FOR))
-    return dict(counts)
+    return {**counts, **changes}
 
 
-async def _check_pending(resources: Resources, shop_id: int, *, repair: bool) -> dict[str, int]:
+async def _check_pending(resources: Resources, shop_id: int, changes: Changes, *, repair: bool) -> dict[str, int]:
     """Pending invalidations that the API should have replayed by now."""
     overdue = await _find_pending(resources, shop_id, PENDING_FOR)
     if not overdue or not repair:
@@ -56,7 +67,8 @@ async def _check_pending(resources: Resources, shop_id: int, *, repair: bool) ->
     await replay_invalidations(resources)
     left = await _find_pending(resources, shop_id, PENDING_FOR)
     await _audit(resources, shop_id, "cache.invalidation_replayed", sorted(overdue - left))
-    return {"invalidations_repaired": len(overdue - left), "invalidations_left": len(left)}
+    changes.update(invalidations_repaired=len(overdue - left))
+    return {"invalidations_left": len(left)}
 
 
 async def _find_pending(resources: Resources, shop_id: int, older: timedelta) -> set[str]:
@@ -65,17 +77,17 @@ async def _find_pending(resources: Resources, shop_id: int, older: timedelta) ->
 
 
 async def _check_purchases(
-    resources: Resources, shop_id: int, checkpoint: Checkpoint, *, repair: bool
+    resources: Resources, shop_id: int, checkpoint: Checkpoint, changes: Changes, *, repair: bool
 ) -> dict[str, int]:
     async with resources.db.repeatable_read() as session:
         found = await invariants.find_miscounted(session, shop_id)
     if not repair:
         return {"purchases_left": sum(found.values())}
-    repaired = 0
+    changes.update(purchases_repaired=0)
     for number, batch in enumerate(batches(list(found), BATCH)):
         await checkpoint(number * BATCH, len(found))
-        repaired += await _recount(resources, shop_id, batch)
-    return {"purchases_repaired": repaired}
+        changes.update(purchases_repaired=await _recount(resources, shop_id, batch))
+    return {}
 
 
 async def _recount(resources: Resources, shop_id: int, registry_ids: Sequence[int]) -> int:
@@ -92,16 +104,19 @@ async def _recount(resources: Resources, shop_id: int, registry_ids: Sequence[in
 
 
 async def _check_entries(
-    resources: Resources, shop_id: int, sample: int, checkpoint: Checkpoint, *, repair: bool
+    resources: Resources, shop_id: int, sample: int, checkpoint: Checkpoint, changes: Changes, *, repair: bool
 ) -> Counter[str]:
     counts = Counter[str]()
     slugs = await sample_slugs(resources.redis, shop_id, sample)
     for number, batch in enumerate(batches(slugs, BATCH)):
         await checkpoint(number * BATCH, len(slugs))
         wrong = await _find_wrong(resources, shop_id, batch)
+        counts.update(entries_checked=len(batch))
         if repair:
             await _replace(resources, shop_id, wrong)
-        counts.update({"entries_checked": len(batch), "entries_repaired" if repair else "entries_left": len(wrong)})
+            changes.update(entries_repaired=len(wrong))
+        else:
+            counts.update(entries_left=len(wrong))
     return counts
 
 
@@ -143,17 +158,17 @@ async def _replace(resources: Resources, shop_id: int, versions: dict[str, int])
         await _audit(resources, shop_id, "cache.repaired", list(versions))
 
 
-async def _count_stuck_reminders(resources: Resources, shop_id: int) -> int:
-    """Return how many reminders are in the state `sending` for too long while no run sends the shop's mail."""
-    if not await _count_sending(resources, shop_id):
+async def _count_stuck_mails(resources: Resources, table: Table, shop_id: int) -> int:
+    """Return how many mails are in the state `sending` for too long while no run sends those of the table."""
+    if not await _count_sending(resources, table, shop_id):
         return 0
-    async with locks.try_acquire(resources.db, "reminders", shop_id) as locked:  # else a run is sending
-        return await _count_sending(resources, shop_id) if locked else 0
+    async with locks.try_acquire(resources.db, table.__tablename__, shop_id) as locked:  # else a run is sending
+        return await _count_sending(resources, table, shop_id) if locked else 0
 
 
-async def _count_sending(resources: Resources, shop_id: int) -> int:
+async def _count_sending(resources: Resources, table: Table, shop_id: int) -> int:
     async with resources.db.repeatable_read() as session:
-        return await invariants.count_stuck_reminders(session, shop_id, STUCK_FOR)
+        return await invariants.count_stuck_mails(session, table, shop_id, STUCK_FOR)
 
 
 async def _audit(resources: Resources, shop_id: int, action: str, slugs: Sequence[str]) -> None:

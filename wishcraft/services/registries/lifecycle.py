@@ -14,13 +14,14 @@ from wishcraft.errors import Conflict, Invalid, LimitReached, NotAllowed
 from wishcraft.resources import Resources
 from wishcraft.services.registries.code_hashes import hash_code
 from wishcraft.services.registries.write import ChangeRequest, change_registry, registry_write
-from wishcraft.store import idempotency, registries, sessions
+from wishcraft.store import idempotency, invitations, registries, sessions
 from wishcraft.store.audit_log import Actor, Origin
 from wishcraft.store.idempotency import IdempotencyKey, StoredResult
 from wishcraft.store.registries import NewRegistry
 from wishcraft.store.schema import ShopSettings
 
 _SLUG_BYTES: Final = 10
+_COLUMNS_OF_PEOPLE: Final = frozenset({"customer_email", "co_registrants"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ async def create_registry(
         slug = make_slug(draft.values["title"], draft.values["event_type"], secrets.token_bytes(_SLUG_BYTES))
         new = NewRegistry(slug=slug, access_code_hash=code_hash, customer_id=caller.customer_id, **draft.values)
         registry_id = await registries.add(write.session, caller.shop_id, new)
+        await invitations.invite(write.session, caller.shop_id, registry_id, vouched=caller.is_server)
         await write.changed(registry_id, "registry.created")
         if key:
             await idempotency.complete(write.session, key, slug)
@@ -85,6 +87,9 @@ async def update_registry(resources: Resources, change: ChangeRequest, draft: Dr
         if code_hash or "visibility" in draft.values:
             _check_code(registry.settings, visibility, has_code=registry.has_code or code_hash is not None)
         await registries.update_columns(write.session, shop_id, registry.id, values)
+        if draft.values.keys() & _COLUMNS_OF_PEOPLE:
+            vouched = change.caller.is_server and "customer_email" in draft.values
+            await invitations.invite(write.session, shop_id, registry.id, vouched=vouched)
         if code_hash:
             ended = await sessions.end_grants(write.session, shop_id, registry.slug)
     if ended:

@@ -8,7 +8,7 @@ from typing import Final
 
 from wishcraft.domain.batches import batches
 from wishcraft.resources import Resources
-from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
+from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.registries.reader import refill
 from wishcraft.store import registries
 from wishcraft.store.registries import CurrentVersion
@@ -23,7 +23,12 @@ Below `SOFT_TTL_MS` less its spread: otherwise each run would renew what the las
 
 
 async def warm_shop(
-    resources: Resources, shop: ShopRef, *, force: bool = False, checkpoint: Checkpoint = no_checkpoint
+    resources: Resources,
+    shop: ShopRef,
+    *,
+    force: bool = False,
+    checkpoint: Checkpoint = no_checkpoint,
+    changes: Changes | None = None,
 ) -> dict[str, int]:
     """Fill Redis with the shop's active registries, most viewed first, within its quota.
 
@@ -31,7 +36,7 @@ async def warm_shop(
 
     Returns:
         Counts: `registries` in all, of them `current`, `warmed`, and `skipped` because a reader holds the lease or a
-        writer has raised the floor.
+        writer has raised the floor. `changes` gets those that were `warmed`.
 
     Raises:
         CacheUnavailable: Redis does not answer.
@@ -50,6 +55,8 @@ async def warm_shop(
             counts.update(await last if last else {})
     finally:  # also when the run stops: the batch in progress is finished
         counts.update(await in_progress if in_progress else {})
+        if changes is not None:
+            changes.update(warmed=counts["warmed"])
     return {"registries": len(known), **counts}
 
 

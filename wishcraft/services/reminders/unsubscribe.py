@@ -2,7 +2,9 @@
 
 from typing import NamedTuple
 
-from wishcraft.domain.unsubscribe import Subscription, derive_keys, read_token
+from wishcraft.domain.addresses import address_hash
+from wishcraft.domain.unsubscribe import Subscription, derive_keys, make_token, read_token
+from wishcraft.errors import ConfigurationError
 from wishcraft.resources import Resources
 from wishcraft.settings import Settings
 from wishcraft.store import reminders, suppressions
@@ -20,6 +22,27 @@ class UnsubscribeTarget(NamedTuple):
 def unsubscribe_keys(settings: Settings) -> list[bytes]:
     """Return the signing keys, derived from ENCRYPTION_KEYS: the first signs links, all verify them."""
     return derive_keys([key.strip() for key in settings.encryption_keys.get_secret_value().split(",")])
+
+
+def unsubscribe_link(settings: Settings, shop_id: int, recipient: str) -> str:
+    """Return the link that ends the shop's mail to the recipient.
+
+    Raises:
+        ConfigurationError: PUBLIC_URL is not set.
+    """
+    subscription = Subscription(shop_id, address_hash(shop_id, recipient))
+    return public_link(settings, f"/api/unsubscribe/{make_token(subscription, unsubscribe_keys(settings)[0])}")
+
+
+def public_link(settings: Settings, path: str) -> str:
+    """Return the URL of a path of the API, as mails have it.
+
+    Raises:
+        ConfigurationError: PUBLIC_URL is not set.
+    """
+    if settings.public_url is None:
+        raise ConfigurationError("PUBLIC_URL is not set: links in mail to the API need it")
+    return f"{settings.public_url.rstrip('/')}{path}"
 
 
 async def find_unsubscribe_target(resources: Resources, settings: Settings, token: str) -> UnsubscribeTarget | None:

@@ -1,4 +1,4 @@
-"""Tables of reminders and of suppressed e-mail addresses."""
+"""Tables of mails to be delivered (reminders, invitations) and of suppressed e-mail addresses."""
 
 from datetime import date, datetime
 from enum import StrEnum
@@ -6,11 +6,12 @@ from enum import StrEnum
 from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from wishcraft.domain.invitations import Answer
 from wishcraft.store.schema.base import Base, Timestamps, choice
 
 
-class ReminderState(StrEnum):
-    """State of a reminder."""
+class MailState(StrEnum):
+    """State of a mail's delivery."""
 
     PENDING = "pending"
     SENDING = "sending"
@@ -27,7 +28,17 @@ class SuppressionReason(StrEnum):
     UNSUBSCRIBE = "unsubscribe"
 
 
-class Reminder(Timestamps, Base):
+class Delivery(Timestamps):
+    """The columns of a mail to one recipient; `store.deliveries` has the queries that they share."""
+
+    recipient: Mapped[str]
+    state: Mapped[MailState] = mapped_column(choice(MailState), server_default=MailState.PENDING)
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    last_error: Mapped[str | None]
+    message_id: Mapped[str | None]
+
+
+class Reminder(Delivery, Base):
     """One mail to one recipient for one event date; the unique key prevents a second."""
 
     __tablename__ = "reminders"
@@ -47,11 +58,41 @@ class Reminder(Timestamps, Base):
     registry_id: Mapped[int]
     kind: Mapped[str]
     event_date: Mapped[date]
-    recipient: Mapped[str]
-    state: Mapped[ReminderState] = mapped_column(choice(ReminderState), server_default=ReminderState.PENDING)
-    attempts: Mapped[int] = mapped_column(server_default=text("0"))
-    last_error: Mapped[str | None]
-    message_id: Mapped[str | None]
+
+
+class Invitation(Delivery, Base):
+    """An address that a registry names, with its owner's consent to be reminded; one mail asks for it.
+
+    The reminders of a registry go to its confirmed invitations that were not removed, and to nobody else.
+    """
+
+    __tablename__ = "invitations"
+    __table_args__ = (
+        UniqueConstraint("registry_id", "recipient"),
+        UniqueConstraint("token_hash"),
+        ForeignKeyConstraint(["shop_id", "registry_id"], ["registries.shop_id", "registries.id"], ondelete="CASCADE"),
+        Index(
+            "ix_invitations_find_unfinished",
+            "shop_id",
+            "id",
+            postgresql_where=text("state IN ('pending', 'sending') AND answer IS NULL AND removed_at IS NULL"),
+        ),
+        Index("ix_invitations_count_recent", "shop_id", "claimed_at"),
+        Index("ix_invitations_find_expired", "expires_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    shop_id: Mapped[int]
+    registry_id: Mapped[int]
+    token_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    """SHA-256 of the link's token; NULL before the mail is sent."""
+    claimed_at: Mapped[datetime | None]
+    """When the mail was last claimed for sending; the daily limits count by it."""
+    answer: Mapped[Answer | None] = mapped_column(choice(Answer))
+    removed_at: Mapped[datetime | None]
+    """When the registry stopped to name the address."""
+    expires_at: Mapped[datetime | None]
+    """When the link ends, or after a removal the row; NULL if neither does."""
 
 
 class EmailSuppression(Base):

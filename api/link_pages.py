@@ -1,0 +1,32 @@
+"""Responses of the pages behind links in mails, whose addresses have a token: not kept, not framed, not referred to."""
+
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi.responses import HTMLResponse
+
+from api.problems import documented
+from wishcraft.mail.messages.link_page import link_page
+
+_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",  # the page's address has the token
+    "X-Robots-Tag": "noindex",
+}
+LINK_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    HTTPStatus.NOT_FOUND: {"description": "The link is not valid.", "content": {"text/html": {}}},
+    **documented(HTTPStatus.UNPROCESSABLE_ENTITY),
+}
+
+
+def page_response(page: str, status: HTTPStatus = HTTPStatus.OK) -> HTMLResponse:
+    """The response with this page."""
+    return HTMLResponse(page, status, headers=_HEADERS)
+
+
+def no_such_link() -> HTMLResponse:
+    """The response to a link that was cut or made up."""
+    page = link_page("This link does not work", "Copy the whole address from the mail, and try again.")
+    return page_response(page, HTTPStatus.NOT_FOUND)

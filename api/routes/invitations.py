@@ -1,0 +1,58 @@
+"""The pages behind an invitation's link. The token in the link is the only credential."""
+
+from http import HTTPStatus
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Path
+from fastapi.responses import HTMLResponse
+
+from api.auth.dependencies import AppStateDep, LinkOriginDep
+from api.link_pages import LINK_RESPONSES, no_such_link, page_response
+from wishcraft.domain.invitations import Answer, InvitationStatus
+from wishcraft.mail.messages.invitation import registry_phrase
+from wishcraft.mail.messages.link_page import Button, link_page
+from wishcraft.services.invitations.answer import answer_invitation, find_invitation
+from wishcraft.store.invitations import LinkedInvitation
+
+router: Final = APIRouter(prefix="/api/invitations", tags=["mail"])
+
+Token = Annotated[str, Path(max_length=200, description="The token of the link in an invitation.")]
+
+
+@router.get("/{token}", summary="Show an invitation", response_class=HTMLResponse, responses=LINK_RESPONSES)
+async def show(app_state: AppStateDep, token: Token) -> HTMLResponse:
+    """A page with the buttons to confirm and to decline. It changes nothing, because mail filters follow links too."""
+    return _answer(await find_invitation(app_state.resources, token), token)
+
+
+@router.post("/{token}", summary="Confirm an invitation", response_class=HTMLResponse, responses=LINK_RESPONSES)
+async def confirm(app_state: AppStateDep, origin: LinkOriginDep, token: Token) -> HTMLResponse:
+    """Reminders of the registry go to the address from now on. The first answer counts; the body is ignored."""
+    return _answer(await answer_invitation(app_state.resources, token, Answer.CONFIRMED, origin), token)
+
+
+@router.post("/{token}/decline", summary="Decline an invitation", response_class=HTMLResponse, responses=LINK_RESPONSES)
+async def decline(app_state: AppStateDep, origin: LinkOriginDep, token: Token) -> HTMLResponse:
+    """No mail about the registry goes to the address any more. The first answer counts; the body is ignored."""
+    return _answer(await answer_invitation(app_state.resources, token, Answer.DECLINED, origin), token)
+
+
+def _answer(invitation: LinkedInvitation | None, token: str) -> HTMLResponse:
+    """The page of an invitation in its present state."""
+    if invitation is None:
+        return no_such_link()
+    shop, registry, colour = invitation.shop, registry_phrase(invitation.event_type), invitation.settings.brand_colour
+    match invitation.status:
+        case InvitationStatus.INVITED:
+            text = f"You are named in {registry}. If you confirm, {shop} reminds you a week and a day before the event."
+            buttons = [Button("Yes, remind me"), Button("No, not me", f"{token}/decline")]
+            return page_response(link_page("Confirm your address?", text, colour, buttons))
+        case InvitationStatus.CONFIRMED:
+            text = f"{shop} writes to you a week and a day before the event. You can end this in each mail."
+            return page_response(link_page("Your address is confirmed", text, colour))
+        case InvitationStatus.DECLINED:
+            text = f"{shop} sends you no mail about this registry."
+            return page_response(link_page("You have declined", text, colour))
+        case InvitationStatus.EXPIRED:
+            text = f"It was not answered in time, or was taken back. {shop} sends you no mail about this registry."
+            return page_response(link_page("This invitation has ended", text, colour), HTTPStatus.NOT_FOUND)

@@ -1,0 +1,25 @@
+"""The job `send-invitations`."""
+
+from datetime import UTC, datetime
+
+from prefect import State
+
+from flows.runtime.job import job, run_batches, summarise
+from flows.runtime.refusals import judge
+from tasks.runtime.shop_batches import find_shop_batches
+from tasks.send_invitations import invite_shops
+from wishcraft.store.schema import Invitation
+
+
+@job("send-invitations")
+async def send_invitations(shops: list[str] | None = None, dry_run: bool = False) -> State[dict[str, int]]:
+    """Send the invitations by which people named in a registry confirm their address, within the daily limits.
+
+    Args:
+        shops: Domains of the shops, such as maple-and-pine.myshopify.com. All active shops if empty.
+        dry_run: Count the invitations that are due, and those that wait because of a limit; send nothing.
+    """
+    started = datetime.now(UTC)
+    batches = await find_shop_batches(shops or [])
+    results = await judge(Invitation, await run_batches(invite_shops, batches, dry_run=dry_run), started)
+    return await summarise("send-invitations", results, watched=("refused", "postponed", "failed", "held", "waiting"))

@@ -1,0 +1,19 @@
+"""The task that ends a job which sends mail."""
+
+from datetime import datetime
+
+from tasks.runtime.retries import task
+from wishcraft.resources import open_resources
+from wishcraft.services import deliveries
+from wishcraft.store.deliveries import Table
+
+
+@task("judge refusals")
+async def judge_refusals(table: Table, since: datetime) -> None:
+    """Suppress the addresses that the mail server refused since then, unless it refused most recipients.
+
+    Raises:
+        TooManyAddressesRejected: It refused most recipients; no address is suppressed.
+    """
+    async with open_resources() as resources:
+        await deliveries.judge_refusals(resources, table, since)

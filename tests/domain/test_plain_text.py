@@ -1,0 +1,47 @@
+import re
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wishcraft.domain.plain_text import one_line
+
+LINKS = re.compile(r"\S\.\w*[a-z]|[0-9]\.[0-9]+\.[0-9]|//|\\\\|\S@|@\S|[a-z]:[\w/+]", re.IGNORECASE)
+"""What mail programs make a link of: domains, IP addresses, hosts, addresses and schemes."""
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("Emma & Hugo's Wedding", "Emma & Hugo's Wedding"),
+        ("  two\r\nlines\u2028and\tmore ", "two lines and more"),
+        ("https://evil.example/login", "https: evil. example/login"),
+        ("www.evil.example", "www. evil. example"),
+        ("evil.example:8080/a?b=c", "evil. example: 8080/a?b=c"),
+        ("//evil/x and \\\\evil\\share", "evil/x and evil\\share"),
+        ("mailto:a@evil.example", "mailto: a @ evil. example"),
+        ("tel:+4930123456", "tel: +4930123456"),
+        ("10.0.0.1/x", "10. 0. 0. 1/x"),
+        ("evil。example", "evil。 example"),
+        ("ev\u00adil\u200b.\u202eexample", "evil. example"),
+        ("\N{PILE OF POO}.la", "\N{PILE OF POO}. la"),
+        ("2.example", "2. example"),
+        ("Glass, 2.5 l", "Glass, 2.5 l"),
+        ("Mr.Smith at 10:30", "Mr. Smith at 10:30"),
+        ("Wait... what?!", "Wait... what?!"),
+        ("\N{MAN}\u200d\N{PERSONAL COMPUTER}", "\N{MAN}\u200d\N{PERSONAL COMPUTER}"),
+        ("\u0645\u06cc\u200c\u062e", "\u0645\u06cc\u200c\u062e"),  # Persian
+    ],
+)
+def test_texts_become_one_line_that_no_mail_program_links(text: str, line: str) -> None:
+    assert one_line(text) == line
+
+
+@given(st.text() | st.from_regex(r"[a-z0-9.:/@\\ \u200b\u3002]{0,30}", fullmatch=True))
+def test_any_text_has_no_link_no_break_and_nothing_invisible(text: str) -> None:
+    line = one_line(text)
+    assert not LINKS.search(line)
+    assert len(line.splitlines()) <= 1
+    assert not [c for c in line if unicodedata.category(c) in {"Cc", "Cf", "Cs"} and c not in "\u200c\u200d"]
+    assert one_line(line) == line

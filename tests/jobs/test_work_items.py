@@ -1,0 +1,82 @@
+"""The results of a task that is tried again, or stopped, have the changes of all its tries."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from prefect import flow
+
+from tasks.runtime.retries import task
+from tasks.runtime.work_items import ItemWork, work_on_items
+from wishcraft.domain.work_results import WorkResult
+from wishcraft.errors import DatabaseUnavailable, NotFound, RunStopped
+from wishcraft.services.checkpoint import Changes, Checkpoint
+
+pytestmark = [
+    pytest.mark.usefixtures("prefect_server", "worker_environment"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
+]
+
+
+class Script:
+    """Work whose tries of an item each send one mail, and then do as told: raise, or return the counts."""
+
+    def __init__(self, **steps: list[Exception | Mapping[str, int]]) -> None:
+        self.steps = steps
+        self.done: list[str] = []
+
+    async def work(self, item: str, _checkpoint: Checkpoint, changes: Changes) -> Mapping[str, int]:
+        self.done.append(item)
+        changes.update(sent=1)
+        step = self.steps[item].pop(0)
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+
+async def run(work: ItemWork[str], *items: str) -> list[tuple[str, Mapping[str, int], str, bool, int]]:
+    """Name, counts, problem, stop and tries of each item, of a task that is tried again at once."""
+
+    @task("work")
+    async def work_on_all() -> list[WorkResult]:
+        return await work_on_items({each: each for each in items}, work)
+
+    @flow
+    async def calling() -> list[WorkResult]:
+        found: list[WorkResult] = await work_on_all.with_options(retry_delay_seconds=0)()
+        return found
+
+    found: Any = await calling()
+    return [(each.name, each.counts, each.problem, each.stopped, each.tries) for each in found]
+
+
+async def test_failed_item_is_tried_again_and_has_the_changes_of_all_tries() -> None:
+    script = Script(a=[{"sent": 7, "held": 1}], b=[DatabaseUnavailable("away"), NotFound("gone")], c=[{"sent": 2}])
+    assert await run(script.work, "a", "b", "c") == [
+        ("a", {"sent": 7, "held": 1}, "", False, 1),
+        ("b", {"sent": 2}, "NotFound: gone", False, 2),
+        ("c", {"sent": 2}, "", False, 1),
+    ]
+    assert script.done == ["a", "b", "c", "b"]
+
+
+async def test_item_that_succeeds_at_its_last_try_has_the_changes_of_all_tries() -> None:
+    script = Script(a=[*[DatabaseUnavailable("away")] * 3, {"sent": 5, "due": 5}])
+    assert await run(script.work, "a") == [("a", {"sent": 8, "due": 5}, "", False, 4)]
+
+
+async def test_item_that_fails_at_every_try_has_the_changes_of_all_tries() -> None:
+    script = Script(a=[DatabaseUnavailable("away")] * 4, b=[{"sent": 1}])
+    assert await run(script.work, "a", "b") == [
+        ("a", {"sent": 4}, "DatabaseUnavailable: away", False, 4),
+        ("b", {"sent": 1}, "", False, 1),
+    ]
+
+
+async def test_stopped_items_have_the_changes_of_all_tries() -> None:
+    script = Script(a=[DatabaseUnavailable("away"), RunStopped()], b=[DatabaseUnavailable("away")], c=[{"sent": 1}])
+    assert await run(script.work, "a", "b", "c") == [
+        ("a", {"sent": 2}, "", True, 1),
+        ("b", {"sent": 1}, "", True, 1),
+        ("c", {"sent": 1}, "", False, 1),
+    ]

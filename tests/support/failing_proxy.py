@@ -1,0 +1,84 @@
+"""A TCP proxy that can answer every HTTP request with status 500 instead of passing it on."""
+
+import asyncio
+import threading
+from asyncio import StreamReader, StreamWriter
+from contextlib import suppress
+from typing import Final, Self
+
+ANSWER: Final = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class FailingProxy:
+    """Context manager: passes connections on to a port of this machine, in a thread of its own."""
+
+    def __init__(self, target: int) -> None:
+        self.port = 0
+        self.refused: list[str] = []
+        """The paths of the requests that got status 500."""
+        self._target = target
+        self._failing = False
+        self._loop = asyncio.new_event_loop()
+        self._writers = set[StreamWriter]()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        starting = asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result(20)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(20)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(20)
+        self._loop.close()
+
+    def fail(self) -> None:
+        """From now on, answer with status 500, and end the open connections."""
+        self._failing = True
+        asyncio.run_coroutine_threadsafe(self._disconnect(), self._loop).result(20)
+
+    def heal(self) -> None:
+        """Pass connections on again."""
+        self._failing = False
+
+    async def _connected(self, reader: StreamReader, writer: StreamWriter) -> None:
+        self._writers.add(writer)
+        with suppress(OSError, asyncio.IncompleteReadError):
+            if self._failing:
+                head = await reader.readuntil(b"\r\n\r\n")
+                self.refused.append(head.split()[1].decode())
+                writer.write(ANSWER)
+                await writer.drain()
+            else:
+                await self._pass_on(reader, writer)
+        self._writers.discard(writer)
+        writer.close()
+
+    async def _pass_on(self, reader: StreamReader, writer: StreamWriter) -> None:
+        target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        self._writers.add(target_writer)
+        await asyncio.gather(_pump(reader, target_writer), _pump(target_reader, writer))
+        self._writers.discard(target_writer)
+
+    async def _disconnect(self) -> None:
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    async def _end(self) -> None:
+        self._server.close()
+        await self._disconnect()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _pump(source: StreamReader, sink: StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await source.read(65_536):
+            sink.write(data)
+            await sink.drain()
+    sink.close()

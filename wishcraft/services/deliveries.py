@@ -1,0 +1,153 @@
+"""What sending reminders and sending invitations share: letterhead, delivery, outcomes, and judging refusals.
+
+Each outcome is recorded at once; at the end of a run it is decided which refused addresses are suppressed.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfoNotFoundError
+
+from wishcraft.domain.reminders import local_day, too_many_rejected
+from wishcraft.errors import (
+    AddressRejected,
+    ConfigurationError,
+    MailOutcomeUnknown,
+    MailPostponed,
+    MailRejected,
+    MailUnavailable,
+    SenderRejected,
+    TooManyAddressesRejected,
+    UnknownShop,
+)
+from wishcraft.mail.mailer import Mail
+from wishcraft.mail.messages.rendering import Content, Letterhead
+from wishcraft.resources import Resources
+from wishcraft.services.checkpoint import Changes
+from wishcraft.settings import Settings
+from wishcraft.store import deliveries, reminders
+from wishcraft.store.deliveries import ClaimedMail, Table
+from wishcraft.store.schema.mail import MailState
+from wishcraft.store.shops import ShopRef
+
+SENDS_AT_ONCE: Final = 4
+"""Size of a batch. A killed run leaves at most this many mails with an unknown outcome."""
+
+
+class Delivery(NamedTuple):
+    """What the mails of one shop in one table have in common."""
+
+    resources: Resources
+    settings: Settings
+    shop_id: int
+    table: Table
+
+
+async def find_letterhead(resources: Resources, shop: ShopRef, now: datetime) -> tuple[Letterhead, date]:
+    """Return the shop's letterhead, and its day at `now` (aware).
+
+    Raises:
+        UnknownShop: The shop was deleted.
+        ConfigurationError: Its time zone does not exist.
+    """
+    async with resources.db.repeatable_read() as session:
+        sender = await reminders.find_sender(session, shop.id)
+    if sender is None:
+        raise UnknownShop(f"{shop.domain} no longer exists")
+    try:
+        day = local_day(now, sender.timezone)
+    except (ValueError, ZoneInfoNotFoundError):
+        raise ConfigurationError(f"{shop.domain} has the unknown time zone {sender.timezone!r}") from None
+    return Letterhead(sender.name, shop.settings.brand_colour), day
+
+
+def make_mail(claimed: ClaimedMail, letterhead: Letterhead, content: Content, unsubscribe_url: str) -> Mail:
+    """Address the content to the recipient of a claimed mail."""
+    return Mail(
+        recipient=claimed.recipient,
+        sender_name=letterhead.shop,
+        subject=content.subject,
+        text=content.text,
+        html=content.html,
+        message_id=claimed.message_id,
+        unsubscribe_url=unsubscribe_url,
+    )
+
+
+async def send_claimed(
+    delivery: Delivery, claimed: int, mails: Sequence[tuple[ClaimedMail, Mail]], changes: Changes
+) -> None:
+    """Send the mails concurrently, and count those that have an outcome as `due` and by outcome.
+
+    Args:
+        delivery: Where they belong.
+        claimed: How many were claimed; those without a mail have a suppressed address.
+        mails: The others.
+        changes: Where they are counted. `held` is not: the caller counts all that are held.
+
+    Raises:
+        MailUnavailable, SenderRejected, ConfigurationError: After all sends have ended and are recorded.
+    """
+    outcomes = await asyncio.gather(*(_deliver(delivery, *each) for each in mails), return_exceptions=True)
+    counts = Counter(outcome for outcome in outcomes if isinstance(outcome, str))
+    counts["suppressed"] += claimed - len(mails)
+    for outcome, number in counts.items():
+        delivery.resources.counters.count("mails_total", number, outcome=outcome)
+    changes["due"] += counts.total()
+    del counts["held"]
+    changes.update(counts)
+    for failure in outcomes:
+        if isinstance(failure, BaseException):
+            raise failure
+
+
+async def judge_refusals(resources: Resources, table: Table, since: datetime) -> None:
+    """Suppress the addresses of all shops that the mail server refused since then, unless it refused most of them.
+
+    Raises:
+        TooManyAddressesRejected: It refused most recipients. No address is suppressed, and the mails stay due.
+    """
+    async with resources.db.transaction() as session:
+        tried = await deliveries.count_deliveries(session, table, since)
+        if not too_many_rejected(tried.refused, tried.sent):
+            return await deliveries.suppress_rejected(session, table, since)
+    mailboxes = tried.refused + tried.sent
+    raise TooManyAddressesRejected(
+        f"the mail server says that {tried.refused:,} of {mailboxes:,} mailboxes do not exist"
+    )
+
+
+async def _deliver(delivery: Delivery, claimed: ClaimedMail, mail: Mail) -> str:
+    """Send the mail, record its outcome, and return the count that it belongs to."""
+    try:
+        await delivery.resources.mailer.send(mail)
+    except MailPostponed as error:
+        await _record_outcome(delivery, claimed, MailState.PENDING, error)
+        return "postponed"
+    except AddressRejected as error:
+        async with delivery.resources.db.transaction() as session:
+            await deliveries.record_rejection(session, delivery.table, delivery.shop_id, claimed, str(error))
+        return "refused"
+    except MailRejected as error:
+        await _record_outcome(delivery, claimed, MailState.FAILED, error)
+        return "failed"
+    except MailOutcomeUnknown as error:
+        resend = delivery.settings.reminder_recovery == "resend"
+        await _record_outcome(delivery, claimed, MailState.PENDING if resend else MailState.SENDING, error)
+        return "postponed" if resend else "held"
+    except (MailUnavailable, SenderRejected, ConfigurationError) as error:
+        await _record_outcome(delivery, claimed, MailState.PENDING, error)
+        raise
+    await _record_outcome(delivery, claimed, MailState.SENT)
+    return "sent"
+
+
+async def _record_outcome(
+    delivery: Delivery, claimed: ClaimedMail, state: MailState, error: Exception | None = None
+) -> None:
+    async with delivery.resources.db.transaction() as session:
+        await deliveries.record_outcome(
+            session, delivery.table, delivery.shop_id, claimed, state, str(error) if error else None
+        )

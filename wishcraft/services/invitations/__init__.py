@@ -1,0 +1,1 @@
+"""Invitations to confirm an e-mail address, and their answers."""

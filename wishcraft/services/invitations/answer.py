@@ -1,0 +1,36 @@
+"""Confirms or declines an address by the link of its invitation."""
+
+from typing import Final
+
+from wishcraft.domain.invitations import Answer, hash_token, is_token
+from wishcraft.resources import Resources
+from wishcraft.store import audit_log, invitations
+from wishcraft.store.audit_log import Actor, Origin
+from wishcraft.store.invitations import LinkedInvitation
+
+_ACTOR: Final = "invitation link"
+
+
+async def find_invitation(resources: Resources, token: str) -> LinkedInvitation | None:
+    """Return the invitation of a link's token; None if there is none. Read-only."""
+    if not is_token(token):
+        return None
+    async with resources.db.autocommit() as session:
+        return await invitations.find_linked(session, hash_token(token))
+
+
+async def answer_invitation(
+    resources: Resources, token: str, answer: Answer, origin: Origin
+) -> LinkedInvitation | None:
+    """Store the answer if the invitation waits for one, and return the invitation as it is then.
+
+    The first answer counts: later ones, and those after the link has ended, change nothing.
+    """
+    found = await find_invitation(resources, token)
+    if found is None:
+        return None
+    async with resources.db.transaction() as session:
+        if await invitations.answer(session, found.shop_id, found.id, answer):
+            actor = Actor(found.shop_id, _ACTOR, origin)
+            await audit_log.record(session, actor, f"invitation.{answer}", "registry", str(found.registry_id))
+        return await invitations.find_linked(session, hash_token(token))

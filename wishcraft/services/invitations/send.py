@@ -1,0 +1,133 @@
+"""Sends a shop's invitations, each once and within the daily limits; the others wait for the next day.
+
+As with reminders, rows are claimed in small batches and sent outside any transaction, and each outcome is recorded at
+once.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from wishcraft.domain.batches import batches
+from wishcraft.domain.invitations import Limits, derive_key, hash_token, make_token, within_limits
+from wishcraft.mail.mailer import Mail
+from wishcraft.mail.messages.invitation import InvitationLinks, Invited, compose_invitation
+from wishcraft.mail.messages.rendering import Letterhead
+from wishcraft.resources import Resources
+from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
+from wishcraft.services.deliveries import SENDS_AT_ONCE, Delivery, find_letterhead, make_mail, send_claimed
+from wishcraft.services.reminders.unsubscribe import public_link, unsubscribe_link
+from wishcraft.settings import Settings
+from wishcraft.store import deliveries, invitations, locks
+from wishcraft.store.invitations import ClaimedInvitation
+from wishcraft.store.schema import Invitation
+from wishcraft.store.shops import ShopRef
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationRun:
+    """The constants of one run over one shop."""
+
+    resources: Resources
+    settings: Settings
+    shop: ShopRef
+    letterhead: Letterhead
+    today: date
+    """The shop's day: registries whose event is over invite nobody."""
+    limits: Limits
+    key: bytes
+    """Makes the tokens of links."""
+
+
+async def invite_shop(
+    resources: Resources,
+    settings: Settings,
+    shop: ShopRef,
+    *,
+    now: datetime,
+    checkpoint: Checkpoint = no_checkpoint,
+    changes: Changes | None = None,
+) -> dict[str, int]:
+    """Send the shop's invitations that wait, as many as the limits permit at `now` (aware).
+
+    A lock lets one run at a time send them; others wait. What a run that was killed leaves is handled as with
+    reminders.
+
+    Returns:
+        Counts: those of `remind_shop`, and `waiting` because of a limit.
+
+    Raises:
+        MailUnavailable, SenderRejected, ConfigurationError, RunStopped: As `remind_shop`.
+    """
+    changes = Counter() if changes is None else changes
+    changes.update(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0)
+    if not shop.settings.email_notifications:
+        return {**changes, "held": 0, "waiting": 0}
+    letterhead, today = await find_letterhead(resources, shop, now)
+    limits = limits_of(settings)
+    run = InvitationRun(resources, settings, shop, letterhead, today, limits, _derive_key(settings))
+    async with locks.acquire(resources.db, "invitations", shop.id):
+        if settings.reminder_recovery == "resend":
+            async with resources.db.transaction() as session:
+                await deliveries.release_claims(session, Invitation, shop.id)
+        async with resources.db.repeatable_read() as session:
+            waiting = await invitations.find_waiting(session, shop.id, today)
+            ids = within_limits(waiting, await invitations.find_recent(session, shop.id), limits)
+        for number, batch in enumerate(batches(ids, SENDS_AT_ONCE)):
+            await checkpoint(number * SENDS_AT_ONCE, len(ids))
+            await _send(run, list(batch), changes)
+        async with resources.db.repeatable_read() as session:
+            held = await deliveries.count_held(session, Invitation, shop.id)
+    return {**changes, "held": held, "waiting": len(waiting) - len(ids)}
+
+
+async def count_waiting(resources: Resources, settings: Settings, shop: ShopRef, *, now: datetime) -> dict[str, int]:
+    """Return how many invitations `invite_shop` would send, and how many would wait. Read-only."""
+    if not shop.settings.email_notifications:
+        return {"due": 0, "waiting": 0}
+    _, today = await find_letterhead(resources, shop, now)
+    async with resources.db.repeatable_read() as session:
+        waiting = await invitations.find_waiting(session, shop.id, today)
+        due = within_limits(waiting, await invitations.find_recent(session, shop.id), limits_of(settings))
+    return {"due": len(due), "waiting": len(waiting) - len(due)}
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return the limits that the settings set."""
+    return Limits(settings.invitations_per_shop, settings.invitations_per_customer, settings.invitations_per_address)
+
+
+async def claim_within_limits(run: InvitationRun, ids: list[int]) -> list[tuple[ClaimedInvitation, Mail | None]]:
+    """Claim those of these invitations that the limits still permit, each with its mail unless it is suppressed.
+
+    The limits are counted again under a lock that ends with the transaction: the shop's lock may have been lost.
+    """
+    async with run.resources.db.transaction() as session:
+        await invitations.serialise_claims(session, run.shop.id)
+        waiting = await invitations.lock_waiting(session, run.shop.id, run.today, ids)
+        chosen = within_limits(waiting, await invitations.find_recent(session, run.shop.id), run.limits)
+        tokens = {each: make_token(each, run.key) for each in chosen}
+        hashes = {each: hash_token(token) for each, token in tokens.items()}
+        claimed = await invitations.claim(session, run.shop.id, hashes)
+        # Composed before the commit: if a mail cannot be composed, the claim is rolled back.
+        return [(each, None if each.suppressed else _compose(run, each, tokens[each.id])) for each in claimed]
+
+
+async def _send(run: InvitationRun, ids: list[int], changes: Changes) -> None:
+    claimed = await claim_within_limits(run, ids)
+    delivery = Delivery(run.resources, run.settings, run.shop.id, Invitation)
+    await send_claimed(delivery, len(claimed), [(each, mail) for each, mail in claimed if mail], changes)
+
+
+def _compose(run: InvitationRun, claimed: ClaimedInvitation, token: str) -> Mail:
+    unsubscribe = unsubscribe_link(run.settings, run.shop.id, claimed.recipient)
+    links = InvitationLinks(public_link(run.settings, f"/api/invitations/{token}"), unsubscribe)
+    invited = Invited(
+        claimed.event_type, claimed.event_date, claimed.first_name, claimed.last_name, claimed.is_to_registrant
+    )
+    return make_mail(claimed, run.letterhead, compose_invitation(run.letterhead, invited, links), unsubscribe)
+
+
+def _derive_key(settings: Settings) -> bytes:
+    """Derive the key of tokens from the first of ENCRYPTION_KEYS; links are found by a hash, so others work on."""
+    return derive_key(settings.encryption_keys.get_secret_value().split(",")[0].strip())

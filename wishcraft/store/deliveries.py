@@ -1,0 +1,105 @@
+"""Queries about the delivery of mails: of `reminders` and of `invitations`, which share the columns of `Delivery`.
+
+Each is scoped to one shop, except those that count and suppress rejected addresses.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from sqlalchemy import Text, cast, func, literal, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wishcraft.store.schema import EmailSuppression, Invitation, Reminder
+from wishcraft.store.schema.mail import MailState, SuppressionReason
+
+Table = type[Reminder] | type[Invitation]
+_REJECTED: Final = "refused: "
+"""Prefix of `last_error` of a mail whose address was rejected."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedMail:
+    """A row that this run has claimed for sending, or that was found to have a suppressed address."""
+
+    id: int
+    attempt: int
+    message_id: str
+    recipient: str = field(repr=False)
+    suppressed: bool
+
+
+class DeliveryCounts(NamedTuple):
+    """Number of sent mails, and of those whose address was rejected."""
+
+    sent: int
+    refused: int
+
+
+async def record_outcome(
+    session: AsyncSession,
+    table: Table,
+    shop_id: int,
+    claimed: ClaimedMail,
+    state: MailState,
+    error: str | None = None,
+) -> None:
+    """Store the outcome of a claimed mail, unless another process has claimed it since."""
+    query = (
+        update(table)
+        .where(
+            table.shop_id == shop_id,
+            table.id == claimed.id,
+            table.state == MailState.SENDING,
+            table.attempts == claimed.attempt,
+        )
+        .values(state=state, last_error=error)
+    )
+    await session.execute(query)
+
+
+async def record_rejection(session: AsyncSession, table: Table, shop_id: int, claimed: ClaimedMail, error: str) -> None:
+    """Set a claimed mail back to `pending`, and record that its address was rejected."""
+    await record_outcome(session, table, shop_id, claimed, MailState.PENDING, f"{_REJECTED}{error}")
+
+
+async def release_claims(session: AsyncSession, table: Table, shop_id: int) -> None:
+    """Set `sending` mails back to `pending`; the caller must know that no run is sending them."""
+    query = (
+        update(table)
+        .where(table.shop_id == shop_id, table.state == MailState.SENDING)
+        .values(state=MailState.PENDING, last_error="the run that was sending it died")
+    )
+    await session.execute(query)
+
+
+async def count_held(session: AsyncSession, table: Table, shop_id: int) -> int:
+    """Number of `sending` mails; these are held if, as the caller knows, no run is sending them."""
+    query = select(func.count()).where(table.shop_id == shop_id, table.state == MailState.SENDING)
+    return (await session.execute(query)).scalar_one()
+
+
+async def count_deliveries(session: AsyncSession, table: Table, since: datetime) -> DeliveryCounts:
+    """Numbers of mails sent and rejected since then, over all shops."""
+    query = select(
+        func.count().filter(table.state == MailState.SENT),
+        func.count().filter(table.state == MailState.PENDING, table.last_error.startswith(_REJECTED)),
+    ).where(table.updated_at >= since)
+    return DeliveryCounts._make((await session.execute(query)).one())
+
+
+async def suppress_rejected(session: AsyncSession, table: Table, since: datetime) -> None:
+    """Suppress the addresses that were rejected since then, each for its shop, over all shops."""
+    refused = (
+        update(table)
+        .where(table.state == MailState.PENDING, table.last_error.startswith(_REJECTED), table.updated_at >= since)
+        .values(state=MailState.SUPPRESSED)
+        .returning(table.shop_id, table.recipient)
+        .cte("refused")
+    )
+    salted = cast(refused.c.shop_id, Text) + ":" + refused.c.recipient  # as in `domain.addresses.address_hash`
+    address_hash = func.sha256(func.convert_to(salted, "UTF8"))
+    rows = select(refused.c.shop_id, address_hash, literal(SuppressionReason.BOUNCE.value)).distinct()
+    columns = [EmailSuppression.shop_id, EmailSuppression.address_hash, EmailSuppression.reason]
+    await session.execute(insert(EmailSuppression).from_select(columns, rows).on_conflict_do_nothing())

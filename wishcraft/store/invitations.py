@@ -1,0 +1,230 @@
+"""Queries about invitations, each scoped to one shop, except the one that finds an invitation by its link's token.
+
+Only `ClaimedInvitation` and `Addressee` carry a recipient's address out of this module.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Final, NamedTuple
+
+from sqlalchemy import Text, case, cast, delete, func, insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wishcraft.domain.addresses import normalise
+from wishcraft.domain.invitations import LIFETIME, LIMITS_COVER, Addressee, Answer, InvitationStatus
+from wishcraft.domain.registries import EventType
+from wishcraft.domain.reminders import recipients
+from wishcraft.store.deliveries import ClaimedMail
+from wishcraft.store.schema import Invitation, Lock, Registry, Shop, ShopSettings
+from wishcraft.store.schema.mail import MailState
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedInvitation(ClaimedMail):
+    """A claimed invitation, and what its mail says of the registry."""
+
+    event_type: EventType
+    event_date: date | None
+    first_name: str
+    last_name: str
+    registrant: str = field(repr=False)
+    """The registrant's address as it was entered."""
+
+    @property
+    def is_to_registrant(self) -> bool:
+        """Whether it goes to the registrant, not to a co-registrant."""
+        return self.recipient == normalise(self.registrant)
+
+
+class LinkedInvitation(NamedTuple):
+    """The invitation of a link."""
+
+    id: int
+    shop_id: int
+    registry_id: int
+    shop: str
+    """The shop's name."""
+    settings: ShopSettings
+    event_type: EventType
+    status: InvitationStatus
+    """`EXPIRED` too if the registry no longer names the address."""
+
+
+# Who was invited and is named again needs no second mail; an answer is never taken back.
+_INVITE: Final = text("""
+INSERT INTO invitations (shop_id, registry_id, recipient, message_id, answer)
+SELECT s.id, :registry_id, w.recipient, '<' || gen_random_uuid() || '@' || s.domain || '>',
+    CASE WHEN w.recipient = :registrant AND :vouched THEN 'confirmed' END
+FROM unnest(CAST(:recipients AS text[])) AS w (recipient) JOIN shops s ON s.id = :shop_id
+ON CONFLICT (registry_id, recipient) DO UPDATE SET
+    removed_at = NULL,
+    answer = coalesce(invitations.answer, excluded.answer),
+    expires_at = CASE WHEN coalesce(invitations.answer, excluded.answer) IS NULL THEN invitations.expires_at END,
+    updated_at = now()
+WHERE invitations.removed_at IS NOT NULL OR (invitations.answer IS NULL AND excluded.answer IS NOT NULL)
+""")
+_WAITING: Final = """
+    FROM invitations m
+    JOIN registries r ON r.id = m.registry_id AND r.status = 'active'
+        AND (r.event_date IS NULL OR r.event_date >= :today)
+    JOIN shops s ON s.id = m.shop_id AND s.status = 'active'
+    WHERE m.shop_id = :shop_id AND m.state = 'pending' AND m.answer IS NULL AND m.removed_at IS NULL
+"""
+_FIND_WAITING: Final = text(f"SELECT m.id, r.customer_id, m.recipient {_WAITING} ORDER BY m.id DESC")
+_LOCK_WAITING: Final = text(
+    f"""
+    SELECT m.id, r.customer_id, m.recipient {_WAITING} AND m.id = ANY(CAST(:ids AS bigint[]))
+    ORDER BY m.id DESC FOR UPDATE OF m SKIP LOCKED
+    """
+)
+_FIND_RECENT: Final = text("""
+    SELECT r.customer_id, m.recipient
+    FROM invitations m JOIN registries r ON r.id = m.registry_id
+    WHERE m.shop_id = :shop_id AND m.claimed_at > now() - CAST(:period AS interval) AND m.state <> 'pending'
+""")
+_CLAIM: Final = text("""
+    WITH mine AS (
+        SELECT m.id, r.event_type, r.event_date, r.customer_first_name, r.customer_last_name, r.customer_email,
+            w.token_hash, EXISTS (
+                SELECT FROM email_suppressions x WHERE x.shop_id = m.shop_id
+                AND x.address_hash = sha256(convert_to(m.shop_id || ':' || m.recipient, 'UTF8'))) AS suppressed
+        FROM unnest(CAST(:ids AS bigint[]), CAST(:hashes AS bytea[])) AS w (id, token_hash)
+        JOIN invitations m ON m.id = w.id JOIN registries r ON r.id = m.registry_id
+        WHERE m.shop_id = :shop_id
+    )
+    UPDATE invitations m SET updated_at = now(), expires_at = now() + CAST(:lifetime AS interval),
+        state = CASE WHEN mine.suppressed THEN 'suppressed' ELSE 'sending' END,
+        claimed_at = CASE WHEN mine.suppressed THEN NULL ELSE now() END,
+        token_hash = CASE WHEN mine.suppressed THEN NULL ELSE mine.token_hash END,
+        last_error = CASE WHEN mine.suppressed THEN NULL ELSE m.last_error END,
+        attempts = m.attempts + CASE WHEN mine.suppressed THEN 0 ELSE 1 END
+    FROM mine WHERE m.id = mine.id
+    RETURNING m.id, m.attempts AS attempt, m.message_id, m.recipient, mine.suppressed, mine.event_type, mine.event_date,
+        mine.customer_first_name AS first_name, mine.customer_last_name AS last_name, mine.customer_email AS registrant
+""").columns(event_type=Registry.event_type.type)
+STATUS: Final = case(
+    (Invitation.answer.is_not(None), cast(Invitation.answer, Text)),
+    (Invitation.expires_at < func.now(), InvitationStatus.EXPIRED.value),
+    else_=InvitationStatus.INVITED.value,
+)
+"""An `InvitationStatus` as text, while the registry names the address."""
+
+
+async def invite(session: AsyncSession, shop_id: int, registry_id: int, *, vouched: bool) -> None:
+    """Bring the invitations of a registry into step with the people whom it names now.
+
+    Invitations of others end, and those of them that wait to be sent are deleted. The caller holds the registry's lock.
+
+    Args:
+        session: That of the change.
+        shop_id: The registry's shop.
+        registry_id: The registry.
+        vouched: Whether a server vouches for the registrant's address, which counts as confirmed then.
+    """
+    query = select(Registry.customer_email, Registry.co_registrants).where(
+        Registry.shop_id == shop_id, Registry.id == registry_id
+    )
+    registrant, others = (await session.execute(query)).one()
+    named = recipients([registrant, *(other["email"] for other in others)])
+    of_others = (
+        Invitation.shop_id == shop_id,
+        Invitation.registry_id == registry_id,
+        Invitation.recipient.not_in(named),
+        Invitation.removed_at.is_(None),
+    )
+    waits = (Invitation.state == MailState.PENDING, Invitation.answer.is_(None))
+    await session.execute(delete(Invitation).where(*of_others, *waits))
+    # Who has declined is never to be invited again: that row stays as long as the registry.
+    ends = func.coalesce(Invitation.expires_at, func.now() + LIFETIME)
+    expires_at = case((Invitation.answer == Answer.DECLINED, None), else_=ends)
+    await session.execute(update(Invitation).where(*of_others).values(removed_at=func.now(), expires_at=expires_at))
+    parameters = {
+        "shop_id": shop_id,
+        "registry_id": registry_id,
+        "registrant": normalise(registrant),
+        "recipients": named,
+        "vouched": vouched,
+    }
+    await session.execute(_INVITE, parameters)
+
+
+async def find_waiting(session: AsyncSession, shop_id: int, today: date) -> list[tuple[int, Addressee]]:
+    """Ids and addressees of the invitations that wait to be sent, the newest first.
+
+    So those of somebody who is named now do not wait behind a backlog. Registries whose event is over invite nobody.
+    """
+    rows = await session.execute(_FIND_WAITING, {"shop_id": shop_id, "today": today})
+    return [(invitation_id, Addressee(*addressee)) for invitation_id, *addressee in rows]
+
+
+async def lock_waiting(
+    session: AsyncSession, shop_id: int, today: date, ids: Sequence[int]
+) -> list[tuple[int, Addressee]]:
+    """As `find_waiting`, of these invitations alone; locks their rows, and skips those that are locked."""
+    rows = await session.execute(_LOCK_WAITING, {"shop_id": shop_id, "today": today, "ids": list(ids)})
+    return [(invitation_id, Addressee(*addressee)) for invitation_id, *addressee in rows]
+
+
+async def find_recent(session: AsyncSession, shop_id: int) -> list[Addressee]:
+    """Addressees of the invitations that were sent, or are being sent, in the time that the limits cover."""
+    rows = await session.execute(_FIND_RECENT, {"shop_id": shop_id, "period": LIMITS_COVER})
+    return [Addressee(*row) for row in rows]
+
+
+async def serialise_claims(session: AsyncSession, shop_id: int) -> None:
+    """Let other transactions that call this for the shop wait for the end of this one, which can so count exactly.
+
+    The row is deleted at once: another insertion of its name still waits for the end of this transaction.
+    """
+    name = f"invite:{shop_id}"
+    await session.execute(insert(Lock).values(name=name))
+    await session.execute(delete(Lock).where(Lock.name == name))
+
+
+async def claim(session: AsyncSession, shop_id: int, hashes: dict[int, bytes]) -> list[ClaimedInvitation]:
+    """Set invitations that the caller has locked to `sending`, or to `suppressed` if their address is.
+
+    Args:
+        session: The transaction; after its commit the caller sends each one and records the outcome.
+        shop_id: Their shop.
+        hashes: The hash of each one's token, by id.
+    """
+    parameters = {"shop_id": shop_id, "ids": list(hashes), "hashes": list(hashes.values()), "lifetime": LIFETIME}
+    rows = await session.execute(_CLAIM, parameters)
+    return [ClaimedInvitation(**row) for row in rows.mappings()]
+
+
+async def find_linked(session: AsyncSession, token_hash: bytes) -> LinkedInvitation | None:
+    """The invitation whose link has the token of this hash, in any shop."""
+    # A removed address is not to be told more than that the invitation has ended.
+    status = case((Invitation.removed_at.is_(None), STATUS), else_=InvitationStatus.EXPIRED.value)
+    query = (
+        select(Invitation.id, Invitation.shop_id, Invitation.registry_id, Shop.name, Shop.settings,
+               Registry.event_type, status)
+        .join(Registry, Registry.id == Invitation.registry_id)
+        .join(Shop, Shop.id == Invitation.shop_id)
+        .where(Invitation.token_hash == token_hash)
+    )  # fmt: skip
+    row = (await session.execute(query)).one_or_none()
+    return LinkedInvitation._make((*row[:-1], InvitationStatus(row[-1]))) if row else None
+
+
+async def answer(session: AsyncSession, shop_id: int, invitation_id: int, given: Answer) -> bool:
+    """Store the answer, if there is none yet, the link has not ended, and the registry still names the address.
+
+    A concurrent answer or removal is waited for, and then counts.
+    """
+    query = (
+        update(Invitation)
+        .where(
+            Invitation.shop_id == shop_id,
+            Invitation.id == invitation_id,
+            Invitation.answer.is_(None),
+            Invitation.removed_at.is_(None),
+            Invitation.expires_at > func.now(),
+        )
+        .values(answer=given, expires_at=None)
+        .returning(Invitation.id)
+    )
+    return (await session.execute(query)).one_or_none() is not None

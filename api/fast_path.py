@@ -7,6 +7,7 @@ same bytes, and makes every decision that is made here.
 import logging
 import time
 from http import HTTPStatus
+from random import random
 from typing import Any, Final
 
 from starlette.types import ASGIApp, Receive, Send
@@ -21,11 +22,14 @@ from wishcraft.domain.callers import Scope
 from wishcraft.domain.registries import MAX_SLUG_LENGTH
 from wishcraft.errors import CacheUnavailable
 from wishcraft.observability.metrics import REQUEST_SECONDS
+from wishcraft.observability.sentry import HITS_PER_TRACE, isolated, open_trace, set_visitor
+from wishcraft.settings import Settings
 
 _PREFIX: Final = "/api/registries/"
 _ROUTE_HEADERS: Final = frozenset({b"authorization", b"origin", b"range", b"x-customer-id", b"x-registry-grant"})
 """Requests with one of these headers go to the route."""
 _ROUTE: Final = "/api/registries/{ref}"
+_CALLER: Final = "wishcraft.caller"
 _SECONDS: Final = {
     int(status): REQUEST_SECONDS.labels("GET", _ROUTE, str(int(status)), "edge")
     for status in (HTTPStatus.OK, HTTPStatus.NOT_MODIFIED)
@@ -38,16 +42,19 @@ class FastPath:
     """ASGI application around another: answers what it can, and passes on the rest."""
 
     def __init__(self, app: ASGIApp, state: Any) -> None:
-        """`state` is the inner application's, with `app_state` and `draining`."""
+        """`state` is the inner application's, with `app_state`, `settings` and `draining`."""
         self._app = app
         self._state = state
+        settings: Settings = state.settings
+        self._trace_rate = settings.sentry_traces_sample_rate / HITS_PER_TRACE if settings.sentry_dsn else 0.0
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """Answer the request, or pass it on."""
         if scope["type"] == "http" and scope["method"] == "GET" and scope["path"].startswith(_PREFIX):
             arrived = time.perf_counter()
             try:
-                answer = await self._answer(scope)
+                is_traced = random() < self._trace_rate  # noqa: S311  no secret
+                answer = await (self._traced_answer(scope) if is_traced else self._answer(scope))
             except CacheUnavailable:
                 answer = None
             except Exception:  # noqa: BLE001  the route answers instead; the error is logged
@@ -60,6 +67,16 @@ class FastPath:
                 return
             scope["wishcraft.arrived"] = arrived
         await self._app(scope, receive, send)
+
+    async def _traced_answer(self, scope: Connection) -> Representation | None:
+        """The same, traced; a request that only the route can answer is traced there, if at all."""
+        with isolated(), open_trace("http.server", f"GET {_ROUTE}", self._trace_rate) as trace:
+            trace.sampled = False
+            answer = await self._answer(scope)
+            if answer is not None:
+                trace.sampled = True
+                set_visitor(scope[_CALLER])
+            return answer
 
     async def _answer(self, scope: Connection) -> Representation | None:
         """The response, or None if only the route can answer."""
@@ -84,6 +101,7 @@ class FastPath:
             caller = app_state.authenticator.cached_by_signature(scope)
         if caller is None or Scope.READ not in caller.scopes:
             return None
+        scope[_CALLER] = caller
         slug = app_state.reader.known_slug(caller, int(ref)) if ref.isdecimal() else ref
         trust = app_state.permit.trust(caller.shop_id, slug or "")
         is_usable = trust is Trust.CURRENT or trust is Trust.SILENT

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -86,6 +87,7 @@ def unavailable(detail: str) -> ProblemError:
     return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, PAUSE)
 
 
+_UNMATCHED: Final = "unmatched"
 _USUAL_KINDS: Final = {
     HTTPStatus.UNAUTHORIZED: "unauthorized",
     HTTPStatus.FORBIDDEN: NotAllowed.kind,
@@ -143,7 +145,15 @@ def answer(status: HTTPStatus, kind: str, detail: str, headers: dict[str, str] |
 
 def route_of(scope: Scope) -> str:
     """The route's path template, which names no registry; `unmatched` if no route matched."""
-    return str(getattr(scope.get("route"), "path", "unmatched"))
+    return str(getattr(scope.get("route"), "path", _UNMATCHED))
+
+
+def find_route(routes: Iterable[Route], scope: Scope) -> str:
+    """What `route_of` returns once the request has been routed."""
+    matches = [(route.matches(scope)[0], route.path) for route in routes]
+    return next(
+        (path for wanted in (Match.FULL, Match.PARTIAL) for match, path in matches if match is wanted), _UNMATCHED
+    )
 
 
 def log_server_error(

@@ -45,6 +45,7 @@ from tests.support.prefect_stand_in import PASSWORD, USER, PrefectStandIn
 from tests.support.sentry_listener import SentryListener
 from tests.support.sql_oracle import Tables
 from tests.support.valkey import OwnValkey
+from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft import settings as settings_module
 from wishcraft.analytics import reader
 from wishcraft.analytics.database import AnalystsDatabase
@@ -52,6 +53,7 @@ from wishcraft.cache import keys
 from wishcraft.cache.client import connect as connect_cache
 from wishcraft.migrations import upgrade
 from wishcraft.observability import context
+from wishcraft.observability import sentry as sentry_reports
 from wishcraft.resources import Resources, open_analysts_database, open_resources
 from wishcraft.settings import Settings
 from wishcraft.store import shops
@@ -200,8 +202,9 @@ def process_globals(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def sentry(request: pytest.FixtureRequest) -> Iterator[SentryListener]:
+def sentry(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[SentryListener]:
     """A server in Sentry's place; `settings.model_copy(update={"sentry_dsn": …})` with its `dsn` sends to it."""
+    monkeypatch.setattr(sentry_reports, "FLUSH_SECONDS", PATIENCE_SECONDS)
     request.getfixturevalue("process_globals")
     gc.collect()  # asyncio logs, and Sentry would get, an error of a task that an earlier test has left
     listener = SentryListener()

@@ -100,13 +100,16 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         "development", description="`production` makes readiness require https to Shopify."
     )
     sentry_dsn: SecretStr | None = Field(
-        None, description="Sentry project that receives errors. Empty: errors are only logged."
+        None, description="Sentry project that receives errors, traces and profiles. Empty: errors are only logged."
     )
     sentry_traces_sample_rate: float = Field(
-        0, ge=0, le=1, description="Share of requests and runs that are traced. Hits on the fast path never are."
+        0.02,
+        ge=0,
+        le=1,
+        description="Share of requests and runs that are traced; of hits on the fast path, a hundredth of it. 0: none.",
     )
     sentry_profiles_sample_rate: float = Field(
-        0, ge=0, le=1, description="Share of processes that are profiled while they trace."
+        1, ge=0, le=1, description="Share of processes that are profiled while they trace. 0: none."
     )
     release: str = Field(
         "", description="Release name of reported errors, e.g. a commit. Empty: the package's version."

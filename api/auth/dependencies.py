@@ -16,6 +16,7 @@ from wishcraft.domain.callers import Caller, Scope
 from wishcraft.domain.networks import UNKNOWN, household
 from wishcraft.errors import UnknownShop
 from wishcraft.observability.context import bind
+from wishcraft.observability.sentry import set_visitor
 from wishcraft.store.audit_log import Origin
 
 _KEY: Final = APIKeyHeader(
@@ -93,11 +94,12 @@ async def identify(
         request.scope["wishcraft.headers"].append((b"ratelimit-policy", policy.field.encode()))
         raise too_many("Too many requests. Wait for Retry-After.", verdict.reset)
     authenticator.remember(request.scope)
-    if customer_id is None or caller.customer_id is not None:  # Shopify alone names a storefront's customer
-        return caller
-    if Scope.WRITE not in caller.scopes:
-        raise forbidden("X-Customer-Id needs an API key with scope `write`.")
-    return caller._replace(customer_id=customer_id)
+    if customer_id is not None and caller.customer_id is None:  # Shopify alone names a storefront's customer
+        if Scope.WRITE not in caller.scopes:
+            raise forbidden("X-Customer-Id needs an API key with scope `write`.")
+        caller = caller._replace(customer_id=customer_id)
+    set_visitor(caller)
+    return caller
 
 
 Identified = Annotated[Caller, Depends(identify)]

@@ -120,10 +120,14 @@ class RequestMiddleware:
         body = LimitedReceive(receive)
         response = ResponseSender(scope, send, request_id, self._state.draining, is_head=method == "HEAD")
         is_untraced = scope["path"].startswith(_UNTRACED)
+
+        def trace_name() -> str:  # the route is known before it runs: requests to other services name their trace
+            return f"{method} {problems.find_route(self._state.routes, scope)}"
+
         with (
             log_context(RequestSecrets(scope, body.parts), request_id=request_id),
             isolated(),
-            nullcontext() if is_untraced else traced("http.server", f"{method} unmatched") as trace,
+            nullcontext() if is_untraced else traced("http.server", trace_name),
         ):
             try:
                 length = headers.get("content-length", "")
@@ -132,8 +136,6 @@ class RequestMiddleware:
                 route = problems.route_of(scope)
                 seconds = time.perf_counter() - started
                 REQUEST_SECONDS.labels(method, route, str(response.status), "route").observe(seconds)
-                if trace:
-                    trace.name = f"{method} {route}"  # type: ignore[attr-defined]  # a transaction has one
 
     async def _respond(self, scope: Scope, length: int, body: LimitedReceive, response: ResponseSender) -> None:
         """Send the application's response, or a problem if the body is too large, time runs out or it raises."""

@@ -60,7 +60,8 @@ def task_runner(settings: JobSettings) -> Runner:
 
     if settings.dask_address:
         return cast("Runner", DaskTaskRunner(address=settings.dask_address))
-    return cast("Runner", DaskTaskRunner(cluster_kwargs={"dashboard_address": None}))
+    # A free port: None is Dask's usual one, which two runs on one machine would both want.
+    return cast("Runner", DaskTaskRunner(cluster_kwargs={"dashboard_address": "127.0.0.1:0"}))
 
 
 async def run_batches(

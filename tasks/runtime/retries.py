@@ -82,7 +82,7 @@ def task(
 def problem_of(error: BaseException) -> str:
     """The error as one line without secrets: its class, if that is specific, and the first line of its text."""
     kind = "" if type(error) in {WishCraftError, TransientError} else f"{type(error).__name__}: "
-    return redact_text(f"{kind}{error}".partition("\n")[0], known_secrets())
+    return redact_text(f"{kind}{error}", known_secrets()).partition("\n")[0]
 
 
 def advice_for(error: BaseException) -> str:

@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -14,6 +13,7 @@ import pytest
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
+from tests.support.waiting import block_until
 from wishcraft.analytics.database import AnalystsDatabase, Shop
 from wishcraft.analytics.tables import TABLES, TableName
 from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QueryRefused
@@ -282,10 +282,8 @@ def test_reports_use_two_connections_and_leave_no_transaction_open(db: AnalystsD
         list(readers.map(lambda table: db.read(table, shop, db.find_registries(shop)), list(TABLES) * 6))
     left = """SELECT count(*), bool_and(state = 'idle') FROM pg_stat_activity
               WHERE application_name = 'wishcraft-analysts' AND datname = current_database()"""
-    deadline = time.monotonic() + 60  # an earlier test's connections may still be closing
-    while demo.execute(left).fetchone() not in {(1, True), (2, True)}:
-        assert time.monotonic() < deadline, demo.execute(left).fetchone()
-        time.sleep(0.02)
+    # An earlier test's connections may still be closing.
+    block_until(lambda: demo.execute(left).fetchone() in {(1, True), (2, True)}, "more connections, or a transaction")
 
 
 def test_api_does_not_import_pandas_pyarrow_or_matplotlib() -> None:

@@ -1,5 +1,4 @@
 import asyncio
-import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -11,6 +10,7 @@ from psycopg import Connection
 
 from api.schemas.responses import OwnRegistryList, RegistryAnswer
 from tests.support.api import WAYS, Visitor, problem
+from tests.support.waiting import wait_until
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
@@ -88,10 +88,8 @@ async def test_one_of_two_concurrent_changes_with_one_etag_succeeds(
             asyncio.create_task(emma.send("PATCH", f"{PATH}/{slug}", {"title": title}, if_match=etag))
             for title in ("One", "Two")
         ]
-        deadline = time.monotonic() + 60
-        while demo.execute(WAITING).fetchone() != (2,):  # both have begun, and neither has committed
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.01)
+        # Both have begun, and neither has committed.
+        await wait_until(lambda: demo.execute(WAITING).fetchone() == (2,))
     answers = await asyncio.gather(*changes)
     assert sorted(answer.status_code for answer in answers) == [200, 412]
     made = next(answer for answer in answers if answer.status_code == 200)

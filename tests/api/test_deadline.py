@@ -17,8 +17,8 @@ from tests.support.api import WEDDING, Visitor, problem
 Demo = Connection[tuple[Any, ...]]
 ShortDeadline = Callable[[], AbstractContextManager[None]]
 MINE = "/api/my-registries"
-PATIENCE = 5.0
-"""Seconds: far more than the deadline here, less than PostgreSQL takes to cancel a query."""
+PATIENCE = 20.0
+"""Seconds: far more than the deadline here, less than psycopg waits for the cancellation of a query."""
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 import httpx
@@ -19,7 +18,6 @@ from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.demo import add_key
 from tests.support.api import public_slug
 from wishcraft.cache import entries, keys
-from wishcraft.resources import open_resources
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
@@ -44,18 +42,6 @@ async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
         httpx.AsyncClient(transport=httpx.ASGITransport(inner), base_url="http://api") as route,
     ):
         yield Clients(app, fast_path, route)
-
-
-@pytest.fixture
-def generous_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Timeouts that hold on a busy machine with 500 readers and their server in one thread."""
-    monkeypatch.setattr("api.state.open_resources", partial(open_resources, redis_timeout=60))
-    monkeypatch.setattr("wishcraft.cache.client.READ_SECONDS", 60)
-    monkeypatch.setattr("wishcraft.cache.registries.REVALIDATE_SECONDS", 60)
-    monkeypatch.setattr("wishcraft.cache.registries.WAIT_FOR_FILL_SECONDS", 60)
-    monkeypatch.setattr("wishcraft.cache.read_permit.ANSWER_SECONDS", 60)
-    monkeypatch.setattr("wishcraft.services.registries.reader.READ_SECONDS", 60)
-    monkeypatch.setattr("api.middleware.request.MAX_SECONDS", 60)
 
 
 @pytest.fixture
@@ -192,7 +178,6 @@ async def test_expired_signature_is_not_accepted_from_the_cache(
     )
 
 
-@pytest.mark.usefixtures("generous_timeouts")
 async def test_five_hundred_readers_of_a_stale_entry_cost_one_load(
     clients: Clients, demo: Demo, key: dict[str, str], redis: Redis, queries: list[str]
 ) -> None:
@@ -209,7 +194,6 @@ async def test_five_hundred_readers_of_a_stale_entry_cost_one_load(
     assert (await clients.fast_path.get(url, headers=key)).headers["x-cache"] == "hit"
 
 
-@pytest.mark.usefixtures("generous_timeouts")
 async def test_five_hundred_concurrent_misses_cost_at_most_two_loads(
     clients: Clients, demo: Demo, key: dict[str, str], queries: list[str]
 ) -> None:

@@ -4,7 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from deployments.sandbox.demo import add_key
 from deployments.sandbox.environment import settings_environment
 from tests.api.test_exposition import Sample, named, requests, samples
 from tests.support.api import public_slug
+from tests.support.waiting import block_until
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
@@ -37,10 +37,7 @@ class Process:
         self.pid = self._process.pid
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + 60
-        while not self._is_ready():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        block_until(self._is_ready)
 
     def scrape(self) -> dict[Sample, float]:
         return samples(httpx.get(f"{self.url}/metrics").text)

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from importlib.metadata import version
 from typing import Any
 
 import httpx
@@ -15,8 +16,11 @@ from pydantic import SecretStr
 from starlette.responses import StreamingResponse
 
 from api.app import create_app, create_service
+from api.auth.dependencies import Identified
+from tests.support.api import public_slug
 from tests.support.http_server import served
-from tests.support.sentry_listener import SentryListener
+from tests.support.sentry_listener import PUBLIC_KEY, SentryListener
+from wishcraft.domain.callers import Caller
 from wishcraft.observability import sentry as sentry_reports
 from wishcraft.observability.context import current_context, log_context
 from wishcraft.observability.logs import install_redaction
@@ -88,6 +92,113 @@ async def test_requests_are_traced_by_route_template(client: httpx.AsyncClient, 
     ]
 
 
+@pytest.fixture
+def always_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every draw is below every rate that is not 0."""
+    monkeypatch.setattr(sentry_reports, "random", lambda: 0.0)
+    monkeypatch.setattr("api.fast_path.random", lambda: 0.0)
+
+
+@pytest.fixture
+def dsn_alone(settings: Settings, sentry: SentryListener) -> Settings:
+    """Settings with SENTRY_DSN and no other of Sentry's, and this process as an API with them."""
+    with_dsn = settings.model_copy(update={"sentry_dsn": SecretStr(sentry.dsn)})
+    sentry_reports.start_sentry(with_dsn, "api")
+    return with_dsn
+
+
+@pytest.mark.usefixtures("always_sampled")
+async def test_with_a_dsn_alone_a_request_sends_a_trace_and_a_profile(
+    dsn_alone: Settings, sentry: SentryListener, open_client: Opened, key: dict[str, str]
+) -> None:
+    async with open_client(dsn_alone) as client:
+        await client.get("/api/registries", headers=key)
+    [trace] = await sentry.wait_for("transaction")
+    [profile, *_] = await sentry.wait_for("profile_chunk")
+    assert trace["transaction"] == "GET /api/registries"
+    assert trace["contexts"]["profile"]["profiler_id"] == profile["profiler_id"]
+    assert profile["profile"]["samples"]
+    [sampling] = sentry.sampling
+    assert sampling["public_key"] == PUBLIC_KEY
+    assert sampling["release"] == f"wishcraft@{version('wishcraft')}"
+    assert sampling["transaction"] == "GET /api/registries"
+    assert sampling["sample_rate"] == "0.02"
+
+
+async def test_a_rate_of_0_sends_no_trace(
+    settings: Settings, sentry: SentryListener, open_client: Opened, key: dict[str, str]
+) -> None:
+    update = {"sentry_dsn": SecretStr(sentry.dsn), "sentry_traces_sample_rate": 0.0}
+    sentry_reports.start_sentry(settings.model_copy(update=update), "api")
+    async with open_client(settings.model_copy(update=update)) as client:
+        for _ in range(2):  # a miss, then a hit
+            await client.get("/api/registries/rosewood", headers=key)
+    sentry_reports.flush()
+    assert sentry.items == []
+
+
+@pytest.mark.usefixtures("always_sampled")
+async def test_a_hit_is_traced_a_hundredth_as_often_and_for_its_visitor(
+    dsn_alone: Settings, sentry: SentryListener, open_client: Opened, demo: Demo, signed: Callable[..., str]
+) -> None:
+    slug, query = public_slug(demo), signed()
+    async with open_client(dsn_alone) as client:
+        answers = [await client.get(f"/api/registries/{slug}?{query}") for _ in range(2)]
+    assert [answer.headers["x-cache"] for answer in answers] == ["miss", "hit"]
+    miss, hit = await sentry.wait_for("transaction", 2)
+    assert miss["transaction"] == hit["transaction"] == "GET /api/registries/{ref}"
+    assert [each["sample_rate"] for each in sentry.sampling] == ["0.02", str(0.02 / sentry_reports.HITS_PER_TRACE)]
+    assert miss["user"] == hit["user"]
+    assert "127.0.0.1" not in str(hit["user"])
+
+
+async def test_events_carry_a_pseudonym_of_the_customer_and_nothing_else(
+    client: httpx.AsyncClient, sentry: SentryListener, demo: Demo, signed: Callable[..., str], key: dict[str, str]
+) -> None:
+    app = client._transport.app._app._app  # type: ignore[attr-defined]
+
+    @app.post("/api/identified")  # type: ignore[untyped-decorator]
+    async def identified(caller: Identified) -> None:
+        sentry_sdk.set_tag("caller", caller.name.partition(":")[0])
+        raise ValueError("of whom?")
+
+    other_shop = "lumiere-maison.myshopify.com"
+    for query, headers in [
+        (signed(customer_id=7001), {}),
+        ("", key | {"X-Customer-Id": "7001"}),
+        (signed(customer_id=7002), {}),
+        (signed(other_shop, customer_id=7001), {}),
+        (signed(), {}),
+        ("", key),
+    ]:
+        await client.post(f"/api/identified?{query}", headers=headers)
+    sentry_reports.flush()
+    events = sentry.of_type("event")
+    assert [event["tags"]["caller"] for event in events] == ["customer", "key", "customer", "customer", "guest", "key"]
+    users = [event.get("user") for event in events]
+    assert users[0] == users[1]
+    assert users[5] is None
+    assert len({str(user) for user in users[1:]}) == 5
+    assert all(list(user) == ["id"] and len(user["id"]) == 32 for user in users[:5] if user)
+    assert demo.closed is False
+
+
+@pytest.mark.parametrize(
+    ("secret", "is_same"), [("the client secret", True), ("another client secret", False)], ids=["same", "other"]
+)
+def test_a_pseudonym_is_the_same_in_all_processes_with_the_same_secret(
+    settings: Settings, sentry: SentryListener, secret: str, is_same: bool
+) -> None:
+    update = {"sentry_dsn": SecretStr(sentry.dsn), "shopify_api_secret": SecretStr(secret)}
+    sentry_reports.start_sentry(settings.model_copy(update=update), "api")
+    with sentry_reports.isolated():
+        sentry_reports.set_visitor(Caller(1, "customer:1:42", 42))
+        sentry_reports.capture_message("for the customer")
+    sentry_reports.flush()
+    [event] = sentry.of_type("event")
+    assert (event["user"] == {"id": "ce8aca9a534502ef04d6834866a641b3"}) is is_same
+
+
 @pytest.mark.parametrize(("seconds", "reports_of_each_route"), [(60.0, [1, 1]), (0.0, [3, 2])])
 async def test_database_errors_are_all_logged_but_reported_once_a_second_per_route(
     reporting: Settings,
@@ -147,10 +258,11 @@ async def test_trace_headers_are_sent_to_own_hosts_only(
         seen.append(request.headers)
         return httpx.Response(200)
 
-    with sentry_reports.traced("test", "test"):
+    with sentry_reports.traced("test", lambda: "test"):
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
             await http.get(url)
     assert ("sentry-trace" in seen[0]) is is_traced
+    assert (f"sentry-release=wishcraft%40{version('wishcraft')}" in seen[0].get("baggage", "")) is is_traced
 
 
 async def test_sentry_is_inactive_without_a_dsn(settings: Settings) -> None:

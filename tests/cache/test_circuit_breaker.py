@@ -1,17 +1,22 @@
 import asyncio
-import time
 from collections.abc import AsyncIterator
+from typing import Final
 
 import pytest
 
 from tests.support.valkey import OwnValkey
+from tests.support.waiting import wait_until
 from wishcraft.cache.client import Server, connect
 from wishcraft.errors import CacheUnavailable
 
+TIMEOUT_SECONDS: Final = 2.0
+"""Waited for in full where a test stops the server; otherwise enough on a busy machine."""
+
 
 @pytest.fixture
-async def guarded(own_valkey: OwnValkey) -> AsyncIterator[Server]:
-    server = connect(own_valkey.url, timeout=0.2, with_breaker=True)
+async def guarded(own_valkey: OwnValkey, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
+    monkeypatch.setattr("wishcraft.cache.client.READ_SECONDS", TIMEOUT_SECONDS)
+    server = connect(own_valkey.url, timeout=TIMEOUT_SECONDS, with_breaker=True)
     await server.learn_era()
     yield server
     await server.close()
@@ -19,11 +24,9 @@ async def guarded(own_valkey: OwnValkey) -> AsyncIterator[Server]:
 
 async def wait_until_closed(server: Server) -> None:
     """Wait until the breaker has closed."""
-    assert server.breaker
-    deadline = time.monotonic() + 60
-    while server.breaker.is_open:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
+    breaker = server.breaker
+    assert breaker
+    await wait_until(lambda: not breaker.is_open)
 
 
 async def test_first_timeout_opens_and_later_commands_fail_at_once(guarded: Server, own_valkey: OwnValkey) -> None:
@@ -33,11 +36,9 @@ async def test_first_timeout_opens_and_later_commands_fail_at_once(guarded: Serv
     with pytest.raises(CacheUnavailable):
         await guarded.reader.get("k")
     assert guarded.breaker.is_open
-    started = time.process_time()
     for _ in range(1000):
-        with pytest.raises(CacheUnavailable, match="a moment ago"):
+        with pytest.raises(CacheUnavailable, match="a moment ago"):  # the breaker's refusal, not a timeout
             await guarded.reader.get("k")
-    assert time.process_time() - started < 5  # a dead connection would have cost 200 seconds of waiting
     own_valkey.resume()
     await wait_until_closed(guarded)
     assert await guarded.reader.get("k") is None

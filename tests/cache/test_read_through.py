@@ -1,12 +1,12 @@
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 from redis.asyncio import Redis
 
 from tests.support.valkey import OwnValkey
+from tests.support.waiting import wait_until
 from wishcraft.cache import entries, keys
 from wishcraft.cache.client import Server
 from wishcraft.cache.coherence import Lease
@@ -42,13 +42,6 @@ class Database:
     async def load_many(self, slugs: Sequence[str]) -> Mapping[str, CachedRegistry]:
         registries = {slug: await self.load() for slug in slugs if not slug.startswith("no-")}
         return {slug: registry for slug, registry in registries.items() if registry}
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    deadline = time.monotonic() + 60
-    while not await condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.001)
 
 
 async def make_stale(redis: Redis, version: int) -> None:
@@ -87,7 +80,7 @@ async def test_reader_bypasses_the_cache_when_the_lease_holder_is_slow(cache: Re
     slow, quick = Database(), Database()
     slow.gate = asyncio.Event()
     slow_read = asyncio.create_task(cache.read(SHOP, "smith", slow.load))
-    await until(lambda: _is(slow.loads == 1))
+    await wait_until(lambda: _is(slow.loads == 1))
     assert (await cache.read(SHOP, "smith", quick.load)).state is CacheState.BYPASS
     slow.gate.set()
     assert (await slow_read).state is CacheState.MISS
@@ -129,7 +122,7 @@ async def test_cancelled_reader_releases_the_lease(cache: RegistryCache) -> None
     database = Database()
     database.gate = asyncio.Event()
     read = asyncio.create_task(cache.read(SHOP, "smith", database.load))
-    await until(lambda: _is(database.loads == 1))
+    await wait_until(lambda: _is(database.loads == 1))
     read.cancel()
     with pytest.raises(asyncio.CancelledError):
         await read
@@ -142,7 +135,7 @@ async def test_one_reader_revalidates_while_others_get_the_stale_entry(cache: Re
     await make_stale(redis, 1)
     database.gate = asyncio.Event()
     revalidation = asyncio.create_task(cache.read(SHOP, "smith", database.load))
-    await until(lambda: _is(database.loads == 2))
+    await wait_until(lambda: _is(database.loads == 2))
     other = await cache.read(SHOP, "smith", database.load)
     assert other.state is CacheState.STALE
     assert other.entry

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from deployments.sandbox.demo import seed
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.job_processes import command, environment
+from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.cache import keys
 from wishcraft.resources import Resources
 from wishcraft.services.registries.reader import load_registries
@@ -69,7 +70,7 @@ class Job:
         """Expire the leases and floors of a dead process, and wait for its lock."""
         await self.drop("wishcraft:{*}:lease:*")
         await self.drop("wishcraft:{*}:marks")
-        async with asyncio.timeout(60), locks.acquire(self.resources.db, "sync", self.shop.id):
+        async with asyncio.timeout(PATIENCE_SECONDS), locks.acquire(self.resources.db, "sync", self.shop.id):
             pass
 
     async def read(self) -> Data:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from deployments.sandbox.demo import add_key
 from deployments.sandbox.http_probe import responds
 from deployments.sandbox.processes import free_port
 from tests.support.job_processes import environment
+from tests.support.waiting import block_until
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
@@ -40,10 +40,7 @@ class Process:
 
     def start(self) -> None:
         self._process = subprocess.Popen([sys.executable, "-m", "api"], env=environment(self._settings))
-        deadline = time.monotonic() + 120
-        while not is_ready(self.url):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        block_until(lambda: is_ready(self.url))
 
     def stop(self) -> None:
         self._process.terminate()

@@ -1,7 +1,6 @@
 """Redis and PostgreSQL fall silent again and again while two API processes change and read one registry."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from psycopg import Connection
 from tests.support.api import Visitor, app_state_of, open_api_client
 from tests.support.outages import Stopped
 from tests.support.valkey import OwnValkey
+from tests.support.waiting import wait_until
 from wishcraft.settings import Settings
 
 pytestmark = pytest.mark.chaos
@@ -60,10 +60,7 @@ class Traffic:
             await asyncio.sleep(0)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
-        while not condition():
-            assert time.monotonic() < deadline, self.reads
-            await asyncio.sleep(0.01)
+        await wait_until(condition, f"{self.reads}")
 
 
 def version_of(answer: httpx.Response) -> int:

@@ -17,6 +17,7 @@ from tests.support.api import Visitor, problem
 from tests.support.job_processes import command, environment
 from tests.support.outages import postgresql_unavailable, recovered
 from tests.support.valkey import OwnValkey
+from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.resources import Resources
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.settings import Settings
@@ -65,7 +66,7 @@ async def test_killed_sync_leaves_no_old_price_and_the_next_run_completes_it(
     )
     assert await job.wait() == -9
     assert await resources.cache.get(shop.id, slug) is None  # no reader can get the old price any more
-    async with asyncio.timeout(60), locks.acquire(resources.db, "sync", shop.id):
+    async with asyncio.timeout(PATIENCE_SECONDS), locks.acquire(resources.db, "sync", shop.id):
         pass  # PostgreSQL has released the lock of the dead process
     await sync_shop(resources, shop)
     read = await guest.read(slug)

@@ -67,7 +67,7 @@ async def test_only_an_unrepaired_violation_is_a_warning_and_a_metric(
     warning = "Left as they are: 1 shop not synced for an hour: look at the runs of sync-inventory."
     assert str(state.message).endswith(warning)
     assert f"\n\n{warning}\n\n" in await summary_of(state)
-    assert await violations(settings) == {"marks": 0, "purchases": 0, "entries": 0, "reminders": 0, "syncs": 1}
+    assert await violations(settings) == {"invalidations": 0, "purchases": 0, "entries": 0, "reminders": 0, "syncs": 1}
     assert BROKEN in (await summary_of(state)).split("## Worth a look")[1]
 
 

@@ -1,7 +1,5 @@
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -26,6 +24,7 @@ from prefect.states import Pending, Running, Scheduled
 
 from tasks.runtime import run_cleanup
 from tasks.runtime.run_cleanup import delete_runs
+from tests.support.waiting import wait_until
 from wishcraft.domain.retention import Bounds
 from wishcraft.errors import RunStopped
 from wishcraft.services.checkpoint import no_checkpoint
@@ -59,13 +58,6 @@ async def idle() -> None:
     """A flow whose runs are created and never started."""
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]], what: str) -> None:
-    deadline = time.monotonic() + 30
-    while not await condition():
-        assert time.monotonic() < deadline, what
-        await asyncio.sleep(0.05)
-
-
 async def history_of(run: UUID, artifacts: list[UUID]) -> tuple[bool, int, int, int]:
     """Whether the run exists, and the numbers of its task runs, warnings and artifacts."""
     async with get_client() as client:
@@ -88,7 +80,7 @@ async def run_traces() -> tuple[UUID, list[UUID]]:
     async def complete() -> bool:
         return await history_of(run, artifacts) == (True, 1, 2, 3)
 
-    await eventually(complete, "the run's history did not arrive")
+    await wait_until(complete, "the run's history did not arrive")
     return run, artifacts
 
 
@@ -118,7 +110,7 @@ async def test_old_run_is_deleted_with_tasks_logs_and_artifacts_and_a_newer_one_
     async def gone() -> bool:
         return await history_of(*old) == (False, 0, 0, 0)
 
-    await eventually(gone, "the old run was not deleted completely")
+    await wait_until(gone, "the old run was not deleted completely")
     assert await history_of(*new) == (True, 1, 2, 3)
     assert await delete_runs(moment, FOREVER, no_checkpoint) == {"old": 0, "deleted": 0, "left": 0}
 

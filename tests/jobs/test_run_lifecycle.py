@@ -18,11 +18,12 @@ from deployments.sandbox.shopify.simulator import Simulator
 from flows.runtime.job import job
 from flows.runtime.run_lifecycle import on_run_end, with_lifecycle
 from flows.sync_inventory import sync_inventory
-from tasks.runtime.retries import task
+from tasks.runtime.retries import problem_of, task
 from tests.support.prefect_artifacts import logs_of, tasks_of
 from tests.support.sentry_listener import SentryListener
 from wishcraft import settings as settings_module
 from wishcraft.errors import ConfigurationError, DatabaseUnavailable, NotFound
+from wishcraft.observability.context import log_context
 from wishcraft.resources import Resources
 
 pytestmark = [
@@ -38,6 +39,7 @@ def _worker_with_sentry(worker_environment: object, sentry: SentryListener, monk
     """The environment of a worker with SENTRY_DSN."""
     assert worker_environment is None  # the fixture is active
     monkeypatch.setenv("SENTRY_DSN", sentry.dsn)
+    monkeypatch.setenv("SENTRY_TRACES_SAMPLE_RATE", "1")
     settings_module.settings.cache_clear()
 
 
@@ -103,13 +105,18 @@ async def test_error_that_ends_a_run_is_one_sentry_event_with_a_link_to_the_run(
 async def test_error_that_escapes_a_task_is_redacted_in_states_and_logs(kind: str, message: str) -> None:
     state = await looking_up(kind, return_state=True)
     assert state.message == message
-    [run] = await tasks_of(state)
+    [run] = await tasks_of(state, "look up")
     assert run.state
     assert run.state.message == f"Task run encountered an exception {message}"
     logs = await logs_of(state, "Finished in state Failed")
     assert "Traceback" in logs
     assert "example.com" not in logs
     assert "shpat_" not in logs
+
+
+def test_known_value_of_two_lines_is_redacted_before_a_problem_is_cut_to_one() -> None:
+    with log_context(lambda: {"Rosewood Lane 7\n8001 Zurich"}):
+        assert problem_of(NotFound("No Rosewood Lane 7\n8001 Zurich\nfound")) == "NotFound: No [redacted]"
 
 
 async def test_only_the_last_try_of_a_shop_is_reported_with_its_name(
@@ -132,7 +139,9 @@ async def test_completed_and_cancelled_runs_are_counted_and_not_reported(
     before = datetime.now(UTC).timestamp()
     for kind in ("nothing", "stop"):
         await breaking(kind, return_state=True)
-    assert sentry.items == []
+    assert sentry.of_type("event") == []
+    assert {trace["transaction"] for trace in await sentry.wait_for("transaction")} == {"breaking"}
+    assert await sentry.wait_for("profile_chunk")
     assert await counted(resources, "job_runs_total") == {("breaking", "completed"): 1, ("breaking", "cancelled"): 1}
     assert (await counted(resources, "job_last_success_timestamp_seconds"))["breaking",] >= before
     [durations] = (await resources.counters.read())["job_seconds"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 
 from deployments.local.orphans import find_processes
+from tests.support.waiting import PATIENCE_SECONDS
 
 SUPERVISOR = """
 import os, pathlib, subprocess, sys, time
@@ -35,7 +36,7 @@ def test_killed_supervisor_leaves_no_process_and_no_stack_info(tmp_path: Path) -
     family = supervisor.children(recursive=True)
     supervisor.kill()
     supervisor.wait()
-    _, left = psutil.wait_procs(family, timeout=60)
+    _, left = psutil.wait_procs(family, timeout=PATIENCE_SECONDS)
     assert left == []
     assert find_processes(stack_id) == []
     assert not info_file.exists()

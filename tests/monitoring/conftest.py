@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.prefect_stand_in import PrefectStandIn
 from tests.support.valkey import OwnValkey
+from tests.support.waiting import PATIENCE_SECONDS
 from tests.support.watched_api import Demo, Watched, watching
 from wishcraft.settings import Settings
 
@@ -19,9 +20,12 @@ def healthy_settings(
 
 
 @pytest.fixture
-async def watched(healthy_settings: Settings, demo: Demo, prefect: PrefectStandIn) -> AsyncIterator[Watched]:
+async def watched(
+    healthy_settings: Settings, demo: Demo, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Watched]:
     """The API after a first scrape without alerts."""
     assert prefect.upcoming
+    monkeypatch.setattr("wishcraft.services.health.monitor.PROBE_TIMEOUT_SECONDS", PATIENCE_SECONDS)
     async with watching(healthy_settings, demo) as watched:
         assert await watched.scrape() == {}
         yield watched

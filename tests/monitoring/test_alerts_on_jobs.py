@@ -1,7 +1,5 @@
 """Alerts on jobs, Prefect, Shopify and mail, including those on the first value of a counter."""
 
-import asyncio
-import time
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -20,6 +18,7 @@ from tests.support.prefect_stand_in import PrefectStandIn
 from tests.support.promql import evaluate
 from tests.support.shopify_world import FakeClock
 from tests.support.valkey import OwnValkey
+from tests.support.waiting import wait_until
 from tests.support.watched_api import Demo, Watched, watching
 from wishcraft.errors import ShopifyForbidden
 from wishcraft.services.inventory.sync import sync_shop
@@ -64,10 +63,7 @@ async def test_an_old_failure_does_not_alert_again_when_redis_returns(
     own_valkey.resume()
     breaker = watched.app_state.resources.redis.breaker
     assert breaker
-    deadline = time.monotonic() + 60
-    while breaker.is_open:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
+    await wait_until(lambda: not breaker.is_open)
     assert await watched.scrape(HALF_AN_HOUR) == {}
 
 
@@ -129,7 +125,7 @@ async def test_prefect_down_alerts(healthy_settings: Settings, demo: Demo) -> No
 
 
 async def test_unrepaired_violations_alert_by_invariant(watched: Watched) -> None:
-    await watched.set_gauge("invariant_violations", 0, invariant="marks")
+    await watched.set_gauge("invariant_violations", 0, invariant="invalidations")
     await watched.set_gauge("invariant_violations", 3, invariant="purchases")
     assert await watched.scrape() == {"InvariantsViolated": [{"invariant": "purchases", "severity": "ticket"}]}
 

@@ -17,6 +17,7 @@ from redis import AuthenticationError, Redis
 
 from deployments.sandbox.postgres import postgres
 from deployments.sandbox.valkey import valkey
+from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.errors import ConfigurationError
 
 Server = Callable[..., AbstractContextManager[str]]
@@ -151,7 +152,7 @@ with postgres(folder, durable=False), valkey(folder, durable=False):
     descendants = psutil.Process(parent.pid).children(recursive=True)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    _, left = psutil.wait_procs(descendants, timeout=60)
+    _, left = psutil.wait_procs(descendants, timeout=PATIENCE_SECONDS)
     assert len(descendants) > 2
     assert left == []
 

@@ -1,11 +1,9 @@
 """The simulator enforces Shopify's limits and can be controlled over HTTP."""
 
-import asyncio
 import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from deployments.sandbox.shopify.bulk import MAX_RUNNING
 from deployments.sandbox.shopify.credentials import LIFETIME, Credentials
 from deployments.sandbox.shopify.faults import FaultKind
 from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options, Simulator
+from tests.support.waiting import block_until, wait_until
 
 DEMO = DEMO_SHOPS[0]
 BAD_TOKEN = {"errors": "[API] Invalid API key or access token (unrecognized login or wrong password)"}
@@ -199,10 +198,12 @@ async def test_bulk_operation_completes_with_a_file(shop: Shop) -> None:
     operation = started["bulkOperationRunQuery"]["bulkOperation"]
     assert operation["status"] == "CREATED"
     read = "query($id: ID!) { bulkOperation(id: $id) { id status url objectCount rootObjectCount } }"
-    async with asyncio.timeout(60):
-        while operation["status"] != "COMPLETED":
-            await asyncio.sleep(0)  # lets the operation's task run in this event loop
-            operation = (await shop.ask(read, id=operation["id"]))["data"]["bulkOperation"]
+
+    async def is_completed() -> bool:
+        operation.update((await shop.ask(read, id=operation["id"]))["data"]["bulkOperation"])
+        return bool(operation["status"] == "COMPLETED")
+
+    await wait_until(is_completed, pause=0)  # the operation's task runs in this event loop
     lines = (await shop.http.get(operation["url"])).text.splitlines()
     assert [json.loads(line)["id"] for line in lines] == gids(shop.ids)
     assert operation["objectCount"] == operation["rootObjectCount"] == str(len(shop.ids))
@@ -252,9 +253,7 @@ def test_program_changes_its_inventory_and_reads_the_app_from_the_environment(tm
     ):
         try:
             opening = http.get(f"{shop}/variants").json()
-            deadline = time.monotonic() + 60
-            while http.get(f"{shop}/variants").json() == opening:
-                assert time.monotonic() < deadline
+            block_until(lambda: http.get(f"{shop}/variants").json() != opening)
             form = {"client_id": "our-app", "client_secret": "our-secret", "grant_type": "refresh_token"}
             answer = http.post(f"{shop}/admin/oauth/access_token", data={**form, "refresh_token": DEMO.refresh_token})
             assert answer.status_code == 200

@@ -98,14 +98,14 @@ async def test_deleted_shop_raises_shopify_refused(world: World) -> None:
 
 @pytest.fixture
 async def live() -> AsyncIterator[tuple[World, str]]:
-    """The simulator behind a real socket, and a client with a timeout of 0.2 s."""
+    """The simulator behind a real socket, and a client with a timeout of 2 s."""
     clock = FakeClock()
-    app = create_app(Options(products=5, clock=clock, hang_seconds=0.5))
+    app = create_app(Options(products=5, clock=clock, hang_seconds=4))
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
     listener = socket.create_server(("127.0.0.1", 0))
     origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
     serving = asyncio.create_task(server.serve([listener]))
-    async with httpx.AsyncClient(timeout=0.2) as http:
+    async with httpx.AsyncClient(timeout=2) as http:
         world = World(http, app.state.simulator, clock)
         yield world, origin
     server.should_exit = True
@@ -132,6 +132,7 @@ async def test_timeout_is_retried(live: tuple[World, str]) -> None:
 
 async def test_repeated_timeouts_raise_shopify_unavailable(live: tuple[World, str]) -> None:
     world, origin = live
+    world.http.timeout = 0.2  # no answer would be in time
     world.shop.faults.set(Fault(FaultKind.TIMEOUT, remaining=None))
     with pytest.raises(ShopifyUnavailable, match="ReadTimeout"):
         await read_variants(client_at(origin, world), SHOP, world.ids(5))

@@ -1,4 +1,3 @@
-import asyncio
 from collections.abc import AsyncIterator
 
 import psycopg
@@ -7,6 +6,7 @@ from psycopg import errors
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
+from tests.support.waiting import wait_until
 from wishcraft.errors import CacheUnavailable, DatabaseRejected, DatabaseUnavailable
 from wishcraft.resources import Resources
 from wishcraft.settings import Settings
@@ -96,14 +96,19 @@ async def test_a_timeout_of_postgresql_is_database_unavailable(
     assert isinstance(driver_error(error), kind)
 
 
-async def test_an_idle_transaction_that_was_ended_is_database_unavailable(db: Database) -> None:
+async def test_an_idle_transaction_that_was_ended_is_database_unavailable(db: Database, resources: Resources) -> None:
     with pytest.raises(DatabaseUnavailable):  # noqa: PT012  the query after the timeout is what fails
         async with db.transaction() as session:
             await session.execute(text("SET LOCAL idle_in_transaction_session_timeout = '10ms'"))
-            async with asyncio.timeout(60):
-                while True:
-                    await asyncio.sleep(0.05)
-                    await session.execute(text("SELECT 1"))
+            pid = (await session.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+
+            async def has_ended() -> bool:
+                async with resources.db.autocommit() as other:
+                    found = await other.execute(text("SELECT FROM pg_stat_activity WHERE pid = :pid"), {"pid": pid})
+                    return found.first() is None
+
+            await wait_until(has_ended)
+            await session.execute(text("SELECT 1"))
 
 
 async def test_a_serialization_failure_is_database_unavailable(db: Database, resources: Resources) -> None:

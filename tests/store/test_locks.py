@@ -4,6 +4,7 @@ import sys
 import pytest
 from sqlalchemy import text
 
+from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.resources import Resources
 from wishcraft.store import locks
 from wishcraft.store.engine import Database
@@ -102,7 +103,7 @@ async def test_a_killed_process_releases_its_lock_at_once(resources: Resources) 
     assert not await has(resources.db)
     process.kill()
     await process.wait()
-    async with asyncio.timeout(60), locks.acquire(resources.db, "sync", 1):
+    async with asyncio.timeout(PATIENCE_SECONDS), locks.acquire(resources.db, "sync", 1):
         assert process.returncode
 
 
@@ -144,7 +145,7 @@ async def test_holders_leave_the_pool_to_their_work(resources: Resources) -> Non
         async with locks.acquire(resources.db, "token", shop), resources.db.transaction() as session:
             await session.execute(text("SELECT 1"))
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await asyncio.gather(*(work(number % 25) for number in range(50)))
 
 
@@ -163,7 +164,7 @@ async def _tries(db: Database) -> bool:
 
 
 async def _until_a_process_waits(db: Database) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             async with db.engine.connect() as connection:
                 if (await connection.exec_driver_sql(WAITING)).scalar_one():

@@ -80,6 +80,15 @@ def test_migration_removes_shopifys_title_from_items_that_no_sync_reads(settings
     assert demo.execute("SELECT DISTINCT price::text FROM analytics.items").fetchall() == [("12.3400",)]
 
 
+def test_migration_removes_the_setting_that_had_no_effect(settings: Settings, demo: Demo) -> None:
+    command.downgrade(migrations.config(settings.database_url), "0012")
+    try:
+        demo.execute("""UPDATE shops SET settings = '{"gift_messages": false, "low_stock_threshold": 3}'""")
+    finally:
+        migrations.upgrade(settings.database_url)
+    assert demo.execute("SELECT settings FROM shops WHERE id = 1").fetchone() == ({"low_stock_threshold": 3},)
+
+
 def test_migration_invites_co_registrants_and_confirms_registrants(settings: Settings, demo: Demo) -> None:
     command.downgrade(migrations.config(settings.database_url), "0012")
     try:

@@ -8,6 +8,7 @@ from psycopg import Connection
 from pydantic import SecretStr
 
 from deployments.sandbox.catalogue import DEMO_SHOPS
+from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.domain.tokens import OfflineToken
 from wishcraft.errors import ConfigurationError, ShopifyUnauthorized
 from wishcraft.resources import Resources
@@ -70,7 +71,7 @@ async def test_a_shops_token_is_refreshed_by_one_at_a_time_and_shops_do_not_bloc
             await release.wait()
 
     renewals = [asyncio.create_task(renew(shop)) for shop in (SHOP.domain, SHOP.domain, DEMO_SHOPS[1].domain)]
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await entered.acquire()
         await entered.acquire()
     assert sorted(inside) == sorted({SHOP.domain, DEMO_SHOPS[1].domain})

@@ -1,9 +1,7 @@
 """Outages of PostgreSQL, and the end of an outage of Redis."""
 
-import asyncio
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +10,7 @@ import httpx
 import psycopg
 
 from tests.support.api import app_state_of
+from tests.support.waiting import wait_until
 from wishcraft.settings import Settings
 
 
@@ -20,10 +19,7 @@ async def recovered(client: httpx.AsyncClient) -> None:
     app_state = app_state_of(client)
     breaker = app_state.resources.redis.breaker
     assert breaker
-    deadline = time.monotonic() + 60
-    while breaker.is_open or app_state.permit.has_pending:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
+    await wait_until(lambda: not breaker.is_open and not app_state.permit.has_pending)
 
 
 @contextmanager

@@ -1,8 +1,6 @@
 """Artifacts, task runs and logs of a flow run, read from Prefect."""
 
-import asyncio
 import json
-import time
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +15,8 @@ from prefect.client.schemas.filters import (
     TaskRunFilterFlowRunId,
 )
 from prefect.client.schemas.objects import Artifact, TaskRun
+
+from tests.support.waiting import wait_until
 
 
 async def artifacts_of(state: State[Any], kind: str) -> list[Artifact]:
@@ -40,13 +40,24 @@ async def table_of(state: State[Any]) -> list[dict[str, Any]]:
     return rows
 
 
-async def tasks_of(state: State[Any]) -> list[TaskRun]:
+async def tasks_of(state: State[Any], name: str, count: int = 1) -> list[TaskRun]:
+    """The task runs of the run whose names begin with `name`, once there are `count` at least and all have ended.
+
+    Prefect writes task runs from events: when the flow returns, some may be missing, or have an earlier state.
+    """
     run_id = state.state_details.flow_run_id
     assert run_id
-    async with get_client() as client:
-        return await client.read_task_runs(
-            task_run_filter=TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=[run_id]))
-        )
+    query = TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=[run_id]))
+    found: list[TaskRun] = []
+
+    async def have_ended() -> bool:
+        async with get_client() as client:
+            runs = await client.read_task_runs(task_run_filter=query)
+        found[:] = [run for run in runs if run.name.startswith(name)]
+        return len(found) >= count and all(run.state and run.state.is_final() for run in found)
+
+    await wait_until(have_ended, f"{count} task runs {name!r} have not ended: {found}")
+    return found
 
 
 async def logs_of(state: State[Any], until: str = "") -> str:
@@ -54,11 +65,12 @@ async def logs_of(state: State[Any], until: str = "") -> str:
     run_id = state.state_details.flow_run_id
     assert run_id
     query = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(str(run_id))]))
-    deadline = time.monotonic() + 30
-    while True:
+    lines: list[str] = []
+
+    async def are_complete() -> bool:
         async with get_client() as client:
-            logs = "\n".join(log.message for log in await client.read_logs(query))
-        if until in logs:
-            return logs
-        assert time.monotonic() < deadline, f"the run did not log {until!r}"
-        await asyncio.sleep(0.05)
+            lines[:] = [log.message for log in await client.read_logs(query)]
+        return until in "\n".join(lines)
+
+    await wait_until(are_complete, f"the run did not log {until!r}")
+    return "\n".join(lines)

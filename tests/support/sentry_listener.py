@@ -1,12 +1,17 @@
 """A server in Sentry's place that stores the envelopes of the SDK for tests."""
 
+import asyncio
 import gzip
 import json
 from typing import Any
 
+import sentry_sdk
 from starlette.types import Receive, Scope, Send
 
+from tests.support.waiting import wait_until
+
 Item = tuple[str, dict[str, Any]]
+PUBLIC_KEY = "0123456789abcdef0123456789abcdef"
 
 
 class SentryListener:
@@ -16,15 +21,28 @@ class SentryListener:
         self.address = ""
         self.items: list[Item] = []
         """The type and the payload of each item of each envelope."""
+        self.sampling: list[dict[str, str]] = []
+        """What each envelope's header says of its trace, if it has one."""
         self.raw = b""
         """All received bytes, uncompressed."""
 
     @property
     def dsn(self) -> str:
-        return self.address.replace("://", "://public@") + "/1"
+        """With a key like Sentry's, which looks like a secret and is none."""
+        return self.address.replace("://", f"://{PUBLIC_KEY}@") + "/1"
 
     def of_type(self, item_type: str) -> list[dict[str, Any]]:
         return [payload for each, payload in self.items if each == item_type]
+
+    async def wait_for(self, item_type: str, count: int = 1) -> list[dict[str, Any]]:
+        """The payloads of this type, once there are so many."""
+
+        async def have_arrived() -> bool:
+            await asyncio.to_thread(sentry_sdk.flush, 1)
+            return len(self.of_type(item_type)) >= count
+
+        await wait_until(have_arrived, f"{count} of {item_type!r} did not arrive")
+        return self.of_type(item_type)
 
     def errors(self) -> list[tuple[str, str]]:
         """Type and text of each event's innermost exception."""
@@ -45,7 +63,8 @@ class SentryListener:
     def store(self, envelope: bytes) -> None:
         """Parse an envelope: https://develop.sentry.dev/sdk/data-model/envelopes/."""
         self.raw += envelope
-        _, rest = envelope.split(b"\n", 1)
+        head, rest = envelope.split(b"\n", 1)
+        self.sampling += [sampling] if (sampling := json.loads(head).get("trace")) else []
         while rest.strip():
             head, rest = rest.split(b"\n", 1)
             header = json.loads(head)

@@ -1,6 +1,8 @@
 """A job with configurable number and duration of batches."""
 
 import asyncio
+import threading
+from typing import Final
 
 from prefect import State
 
@@ -12,6 +14,9 @@ from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint
 from wishcraft.store.shops import ShopRef
 
+has_begun: Final = threading.Event()
+"""Whether a batch has begun, in this process."""
+
 
 @task("sleep")
 async def sleep_shops(domains: list[str], *, batches: int, seconds: float) -> list[WorkResult]:
@@ -20,6 +25,7 @@ async def sleep_shops(domains: list[str], *, batches: int, seconds: float) -> li
     async def sleep(
         _resources: Resources, _shop: ShopRef, *, checkpoint: Checkpoint, changes: Changes
     ) -> dict[str, int]:
+        has_begun.set()
         for done in range(batches):
             await checkpoint(done, batches)
             await asyncio.sleep(seconds)

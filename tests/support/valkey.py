@@ -3,13 +3,13 @@
 import signal
 import socket
 import subprocess
-import time
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from deployments.sandbox.processes import spawn_options
 from deployments.sandbox.valkey import prepare_valkey
+from tests.support.waiting import block_until
 
 
 class OwnValkey:
@@ -25,10 +25,7 @@ class OwnValkey:
         program = self._prepared.program
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(program.argv, stdout=log, **spawn_options(program))  # noqa: S603  own server
-        deadline = time.monotonic() + 60
-        while not self._answers():
-            assert time.monotonic() < deadline, self._log.read_text()
-            time.sleep(0.002)
+        block_until(self._answers, self._log.read_text, pause=0.002)
 
     def _answers(self) -> bool:
         with suppress(OSError), socket.create_connection(("127.0.0.1", urlsplit(self.url).port or 0)) as connection:

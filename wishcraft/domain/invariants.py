@@ -12,7 +12,7 @@ from wishcraft.domain.work_results import WorkResult, total_counts
 class Invariant(StrEnum):
     """The values name the metric's label and the counts: `entries_repaired`, `entries_left`."""
 
-    MARKS = "marks"
+    INVALIDATIONS = "invalidations"
     """Redis has received the invalidation of every change."""
     PURCHASES = "purchases"
     """An item's purchased quantity is the sum of its live purchases."""
@@ -24,7 +24,7 @@ class Invariant(StrEnum):
     """Every shop with items to sync is synced."""
 
 
-REPAIRED: Final = (Invariant.MARKS, Invariant.PURCHASES, Invariant.ENTRIES)
+REPAIRED: Final = (Invariant.INVALIDATIONS, Invariant.PURCHASES, Invariant.ENTRIES)
 """Invariants that the check repairs; the others need a person or another job."""
 PENDING_FOR: Final = timedelta(minutes=1)
 """The API replays pending invalidations within seconds after Redis is back."""

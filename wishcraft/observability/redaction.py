@@ -5,21 +5,18 @@ When in doubt it redacts too much.
 """
 
 import ipaddress
-import json
 import re
-from collections.abc import Callable, Collection, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import quote, quote_plus
+
+from wishcraft.observability.known_values import replace_known
 
 REDACTED: Final = "[redacted]"
 MAX_CHARACTERS: Final = 20_000
 """A text is cut after so many characters."""
 _MAX_DEPTH: Final = 40
 MAX_KNOWN: Final = 1_000
-"""Searching for more values, each in all its encodings, would block the event loop: then a text is redacted whole."""
-_MIN_KNOWN_CHARACTERS: Final = 4
-"""Shorter known values are ignored: they occur in too many harmless words."""
+"""Searching for more values, or for so many in a longer text, would block the event loop: it is redacted whole."""
 
 _GAP: Final = "(?:[_ -]|%5f|%20)?"
 _SECRETS: Final = (
@@ -45,7 +42,6 @@ _SECRET_NAMES: Final = re.compile(
     r"email|mail$|recipient|purchaser|registrant|firstname|lastname|fullname|customername|username|"
     r"street|postal|phone|^address|(?<!server)(?<!serversocket)address$|zip|city$|giftmessage|eventlocation|^notes$|^ip$|useragent|visitorid"
 )
-_NEVER_ESCAPED: Final = re.compile(r"[A-Za-z0-9_.~-]*")
 _LAST_WORD: Final = re.compile(r"\S{1,500}\Z")
 _ID_VALUE: Final = re.compile(r"[0-9a-f-]{16,36}")
 _ID_FIELDS: Final = frozenset(
@@ -116,10 +112,9 @@ def redact_text(text: str, known: Collection[str] = ()) -> str:
 
     The result has at most `MAX_CHARACTERS` characters of the text, and ends with `[cut]` if it was longer.
     """
-    if len(known) > MAX_KNOWN:
+    if len(known) > MAX_KNOWN or len(known) * len(text) > MAX_KNOWN * MAX_CHARACTERS:
         return REDACTED
-    for secret in _search_strings(frozenset(known)):
-        text = text.replace(secret, REDACTED)
+    text = replace_known(text, known, REDACTED)
     cut = len(text) > MAX_CHARACTERS
     if cut:  # drop the last word: half a secret would match no pattern
         text = _LAST_WORD.sub("", text[:MAX_CHARACTERS])
@@ -142,24 +137,6 @@ def is_secret_name(name: str) -> bool:
     return _SECRET_NAMES.search(re.sub(r"[^a-z0-9]", "", name.lower())) is not None
 
 
-@lru_cache(maxsize=8)
-def _search_strings(known: frozenset[str]) -> tuple[str, ...]:
-    """Return the encodings of the known values, longest first. Cached, as one event has many texts to search."""
-    encodings = {text for value in known if len(value) >= _MIN_KNOWN_CHARACTERS for text in _encodings(value)}
-    return tuple(sorted(encodings, key=len, reverse=True))
-
-
-def _encodings(value: str) -> set[str]:
-    """Return the value as it appears in plain text, Python literals, JSON and URLs."""
-    if _NEVER_ESCAPED.fullmatch(value):
-        return {value}
-    both_quotes = repr(f"{value}'\"")[1:-4]  # a literal that contains both quotes escapes one
-    plain_bytes = repr(value.encode(errors="replace"))[2:-1]
-    literals = (repr(value), json.dumps(value), json.dumps(value, ensure_ascii=False))
-    urls = (quote(value, errors="replace"), quote(value, "", errors="replace"), quote_plus(value, errors="replace"))
-    return {value, both_quotes, plain_bytes, *(literal[1:-1] for literal in literals), *urls}
-
-
 def _redact_value(value: Any, known: Collection[str], depth: int) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
@@ -168,14 +145,12 @@ def _redact_value(value: Any, known: Collection[str], depth: int) -> Any:
     if isinstance(value, Mapping):
         secret_pair = _is_secret(value.get("name", value.get("key")))  # {"name": "cookie", "value": …}
         return {
-            _redact_name(name, known): REDACTED
-            if secret_pair and name == "value"
-            else _redact_field(name, item, known, depth)
-            for name, item in value.items()
+            clean_name: REDACTED if secret_pair and name == "value" else _redact_field(name, item, known, depth)
+            for clean_name, (name, item) in zip(_redact_names(list(value), known), value.items(), strict=True)
         }
     if isinstance(value, list | tuple | set | frozenset):
         if _is_secret_header(value):
-            return [_redact_name(next(iter(value)), known), REDACTED]
+            return [*_redact_names(list(value)[:1], known), REDACTED]
         return [_redact_value(each, known, depth + 1) for each in value]
     return redact_text(_as_text(value), known)
 
@@ -198,8 +173,11 @@ def _redact_field(key: Any, value: Any, known: Collection[str], depth: int) -> A
     return _redact_value(value, known, depth + 1)
 
 
-def _redact_name(key: Any, known: Collection[str]) -> str:
-    return redact_text(_as_text(key), known)
+def _redact_names(keys: Sequence[Any], known: Collection[str]) -> list[str]:
+    """Redact the names of a mapping: all together, as they hardly ever hold a secret, and singly if they do."""
+    names = list(map(_as_text, keys))
+    together = "\n".join(names)
+    return names if redact_text(together, known) == together else [redact_text(name, known) for name in names]
 
 
 def _as_text(value: Any) -> str:

@@ -7,7 +7,7 @@ from wishcraft.domain.invariants import Invariant
 from wishcraft.reports.page import pluralize
 
 _WARNINGS: Final[Mapping[Invariant, tuple[str, str]]] = {
-    Invariant.MARKS: ("change", "with a pending invalidation: look at Redis on /health, it may be full"),
+    Invariant.INVALIDATIONS: ("change", "with a pending invalidation: look at Redis on /health, it may be full"),
     Invariant.PURCHASES: ("item", "with a wrong count of purchases: run check-invariants with `repair`"),
     Invariant.ENTRIES: ("entry", "different from PostgreSQL: run check-invariants with `repair`"),
     Invariant.REMINDERS: (

@@ -1,5 +1,6 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from sqlalchemy import CursorResult, event
 from wishcraft.domain.retention import Bounds, Kind, is_compliance
 from wishcraft.errors import RunStopped
 from wishcraft.resources import Resources
+from wishcraft.services.cleanup import expired
 from wishcraft.services.cleanup.expired import clean_table
 
 Demo = Connection[tuple[Any, ...]]
@@ -158,14 +160,18 @@ async def test_progress_is_reported_between_batches(resources: Resources, demo: 
     assert progress_calls == [(0, 25), (10, 25), (20, 25), (25, 25)]
 
 
-async def test_after_the_deadline_no_batch_starts_and_the_rest_is_counted(resources: Resources, demo: Demo) -> None:
+async def test_after_the_deadline_no_batch_starts_and_the_rest_is_counted(
+    resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add(demo, Kind.AUDIT, MONTH_AGO - TINY, 25)
-    until = datetime.now(UTC) + timedelta(seconds=0.3)
+    now = until = datetime.now(UTC)
 
     async def take_long_over_the_second(done: int, _total: int) -> None:
-        while done and datetime.now(UTC) < until:  # noqa: ASYNC110  the clock sends no events
-            await asyncio.sleep(0.01)
+        nonlocal now
+        now = until if done else now
 
+    now -= timedelta(seconds=1)
+    monkeypatch.setattr(expired, "datetime", SimpleNamespace(now=lambda _: now))
     bounds = Bounds(10, until)
     cleaned = await clean_table(resources, Kind.AUDIT, MONTH_AGO, bounds, checkpoint=take_long_over_the_second)
     assert cleaned == counts(25, 20)

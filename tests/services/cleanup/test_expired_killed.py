@@ -1,8 +1,7 @@
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from psycopg import Connection
 
 from tests.support.job_processes import command, environment
+from tests.support.waiting import block_until
 from wishcraft.domain.retention import Bounds, Kind
 from wishcraft.resources import Resources
 from wishcraft.services.cleanup.expired import clean_table
@@ -59,13 +59,6 @@ def left(demo: Demo) -> int:
     return int(rows)
 
 
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-
-
 def kill(cleaner: "subprocess.Popen[str]") -> None:
     os.kill(cleaner.pid, signal.SIGKILL)
     cleaner.wait()
@@ -98,8 +91,8 @@ async def test_a_cleanup_killed_within_a_batch_leaves_it_to_the_next(
         # Not pg_stat_activity: a transaction sees one snapshot of it throughout.
         waiting = """SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
                      WHERE d.datname = current_database() AND relation = 'audit_logs'::regclass AND NOT granted"""
-        wait_for(lambda: demo.execute(waiting).fetchone() == (1,), "the second batch did not start")
+        block_until(lambda: demo.execute(waiting).fetchone() == (1,), "the second batch did not start")
         kill(cleaner)
-    wait_for(lambda: demo.execute(busy).fetchone() == (0,), "PostgreSQL did not end the killed client's query")
+    block_until(lambda: demo.execute(busy).fetchone() == (0,), "PostgreSQL did not end the killed client's query")
     assert left(demo) == ROWS - 10
     assert (await clean_table(resources, Kind.AUDIT, datetime.now(UTC), BOUNDS))["deleted"] == ROWS - 10

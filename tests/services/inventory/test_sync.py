@@ -1,5 +1,4 @@
 import asyncio
-import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +10,7 @@ from psycopg import Connection
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.job_processes import command, environment
 from tests.support.valkey import OwnValkey
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from wishcraft.errors import CacheUnavailable, RunStopped
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.inventory.sync import sync_shop
@@ -296,15 +296,12 @@ async def test_the_next_sync_completes_a_killed_one(
     raise_prices(simulator, shop)
     before = versions(demo)
     process = await asyncio.create_subprocess_exec(*command("sync_demo_shop"), env=environment(settings))
-    deadline = time.monotonic() + 60
-    while sum(versions(demo).values()) - sum(before.values()) < writes:
-        assert time.monotonic() < deadline, "the sync wrote nothing"
-        assert process.returncode is None or sum(versions(demo).values()) > sum(before.values())
-        await asyncio.sleep(0)
+    old = sum(before.values())
+    await wait_until(lambda: sum(versions(demo).values()) - old >= writes, "the sync wrote nothing", pause=0)
     with suppress(ProcessLookupError):  # it may have ended
         process.kill()
     await process.wait()
-    async with asyncio.timeout(60), locks.acquire(resources.db, "sync", shop.id):
+    async with asyncio.timeout(PATIENCE_SECONDS), locks.acquire(resources.db, "sync", shop.id):
         pass  # its lock was released
     await sync_shop(resources, shop)
     assert (await sync_shop(resources, shop))["items_changed"] == 0

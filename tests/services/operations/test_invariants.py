@@ -9,6 +9,7 @@ from sqlalchemy import text
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.invitations import invite
+from tests.support.waiting import wait_until
 from wishcraft.cache import keys
 from wishcraft.cache.registries import RegistryCache
 from wishcraft.domain.invariants import WARNING_COUNTS
@@ -109,7 +110,7 @@ async def test_without_repair_violations_are_only_counted(resources: Resources, 
         [shop.id, slug],
     ).rowcount
     counts = await check(resources, shop, repair=False)
-    assert counts == {"purchases_left": 1, "marks_left": pending, "entries_left": 1}
+    assert counts == {"purchases_left": 1, "invalidations_left": pending, "entries_left": 1}
     assert counted(demo, item) == WRONG
     assert not await same_as_postgresql(resources, shop, slug)
     assert one(demo, "SELECT count(*) FROM audit_logs WHERE actor = 'check-invariants'") == 0
@@ -139,9 +140,7 @@ async def test_a_purchase_made_during_the_repair_is_not_lost(resources: Resource
 async def wait_for_waiting(demo: Demo) -> None:
     """Wait until a transaction in this database waits for a lock."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    async with asyncio.timeout(60):
-        while not one(demo, waiting):  # noqa: ASYNC110  a lock's wait is no event of ours
-            await asyncio.sleep(0.01)
+    await wait_until(lambda: one(demo, waiting))
 
 
 async def test_two_concurrent_checks_repair_once(resources: Resources, demo: Demo, shop: ShopRef) -> None:
@@ -266,7 +265,7 @@ async def test_overdue_invalidation_is_replayed(resources: Resources, demo: Demo
     slug = an_item(demo, shop)[2]
     await warm_shop(resources, shop)
     change_without_redis(demo, slug, "2 minutes")
-    assert await check(resources, shop) == {"marks_repaired": 1}
+    assert await check(resources, shop) == {"invalidations_repaired": 1}
     assert one(demo, "SELECT count(*) FROM pending_invalidations") == 0
     assert await redis.hexists(keys.of_shop(shop.id).floors, slug)
     assert b"Missed" in (await RegistryReader(resources).read(shop.id, slug)).entry.body

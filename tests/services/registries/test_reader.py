@@ -6,6 +6,7 @@ import pytest
 from psycopg import Connection
 from sqlalchemy import event
 
+from tests.support.waiting import wait_until
 from wishcraft.cache.registries import CacheState
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.errors import DatabaseUnavailable
@@ -77,8 +78,7 @@ async def test_readers_who_come_during_a_load_share_the_next_one(
     slugs = [slug for (slug,) in demo.execute("SELECT slug FROM registries WHERE shop_id = %s", [shop.id])]
     reader = RegistryReader(resources)
     first = asyncio.create_task(reader._load(shop.id, slugs[0]))
-    while not queries:  # noqa: ASYNC110  a query is no event of ours
-        await asyncio.sleep(0)
+    await wait_until(lambda: queries, pause=0)
     later = await asyncio.gather(*(reader._load(shop.id, slug) for slug in slugs * 25))
     assert all(later)
     assert await first

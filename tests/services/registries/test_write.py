@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 
 from tests.support.valkey import OwnValkey
+from tests.support.waiting import wait_until
 from wishcraft.cache import keys
 from wishcraft.cache.read_permit import PERMIT_SECONDS
 from wishcraft.errors import CacheUnavailable
@@ -370,9 +371,14 @@ async def test_replay_goes_on_after_the_error_of_one_shop(
 
 
 async def test_slow_writes_leave_connections_to_readers(
-    settings: Settings, own_valkey: OwnValkey, demo: Demo, shop: ShopRef, registry: Registry
-) -> None:
+    settings: Settings, own_valkey: OwnValkey, demo: Demo, shop: ShopRef, registry: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    async def wait_for_ever(_seconds: float) -> None:
+        await asyncio.Event().wait()
+
     assert not demo.closed
+    monkeypatch.setattr(write_module, "asyncio", SimpleNamespace(sleep=wait_for_ever))
     async with open_resources(
         settings.model_copy(update={"redis_url": own_valkey.url}), redis_circuit_breaker=True
     ) as resources:
@@ -382,12 +388,10 @@ async def test_slow_writes_leave_connections_to_readers(
             await resources.redis.reader.get("k")
         writes = [asyncio.create_task(rename(resources, shop, registry[0])) for _ in range(15)]
         try:
-            async with asyncio.timeout(60):
-                while not resources.slow_writes.locked():  # noqa: ASYNC110  there is no event to wait for
-                    await asyncio.sleep(0.01)
-                for _ in range(20):
-                    assert (await RegistryReader(resources).read(shop.id, registry[1])).entry.body
-                assert not all(write.done() for write in writes)
+            await wait_until(resources.slow_writes.locked)
+            for _ in range(20):
+                assert (await RegistryReader(resources).read(shop.id, registry[1])).entry.body
+            assert not any(write.done() for write in writes)
         finally:
             for write in writes:
                 write.cancel()

@@ -1,7 +1,6 @@
 """Reminders of a run that is killed (SIGKILL) at different moments, and the next run."""
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from psycopg import Connection
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.invitations import confirm_everyone
 from tests.support.job_processes import command, environment
+from tests.support.waiting import wait_until
 from wishcraft.resources import Resources
 from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings
@@ -60,11 +60,8 @@ def gate(demo: Demo, state: str, table: str = "reminders") -> Iterator[Callable[
 async def kill_when(settings: Settings, moment: Callable[[], bool], *arguments: str) -> None:
     """Let a process of its own send the shop's mail, and kill it with -9 at the moment."""
     process = await asyncio.create_subprocess_exec(*command("mail_demo_shop", *arguments), env=environment(settings))
-    deadline = time.monotonic() + 60
-    while not moment():
-        assert process.returncode is None, "the run ended"
-        assert time.monotonic() < deadline, "the moment never came"
-        await asyncio.sleep(0)
+    await wait_until(lambda: moment() or process.returncode is not None, "the moment never came", pause=0)
+    assert process.returncode is None, "the run ended"
     process.kill()
     await process.wait()
 

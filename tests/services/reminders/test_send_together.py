@@ -1,8 +1,6 @@
 """Concurrent runs: the shop's lock and the claim of rows, each tested alone."""
 
 import asyncio
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +10,7 @@ from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Mailbox
 from tests.support.invitations import confirm_everyone
+from tests.support.waiting import wait_until
 from wishcraft.domain.reminders import due_dates
 from wishcraft.mail.mailer import Mail, Mailer
 from wishcraft.resources import Resources, open_resources
@@ -46,13 +45,6 @@ async def planned(resources: Resources, demo: Demo, shop: ShopRef) -> list[int]:
         return await reminders.find_sendable(session, shop.id, DUE)
 
 
-async def until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not reached():
-        assert time.monotonic() < deadline, "it did not come to that"
-        await asyncio.sleep(0)
-
-
 class Waiting:
     """A mailer that sends only after `go_on` is set."""
 
@@ -76,13 +68,13 @@ async def test_a_second_run_waits_for_reminders_in_sending(
     mailer = Waiting(resources.mailer)
     first = asyncio.create_task(remind_shop(replace(resources, mailer=mailer), settings, shop, now=NOW))
     sending = "SELECT count(*) FROM reminders WHERE state = 'sending'"
-    await until(lambda: demo.execute(sending).fetchone() != (0,))
+    await wait_until(lambda: demo.execute(sending).fetchone() != (0,))
     async with open_resources(settings, redis_timeout=5) as other:
         second = asyncio.create_task(remind_shop(other, settings, shop, now=NOW))
         waiting = """SELECT count(*) FROM pg_stat_activity
                      WHERE datname = current_database() AND strpos(query, 'INSERT INTO locks') > 0
                          AND pid NOT IN (SELECT pid FROM locks) AND pid <> pg_backend_pid()"""
-        await until(lambda: second.done() or demo.execute(waiting).fetchone() == (1,))
+        await wait_until(lambda: second.done() or demo.execute(waiting).fetchone() == (1,))
         mailer.go_on.set()
         counts = await asyncio.gather(first, second)
     assert [each["due"] for each in counts] == [counts[0]["sent"], 0]

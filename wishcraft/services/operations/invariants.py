@@ -60,15 +60,15 @@ async def check_shop(
 
 
 async def _check_pending(resources: Resources, shop_id: int, changes: Changes, *, repair: bool) -> dict[str, int]:
-    """Pending invalidations that the API should have replayed by now; the counts keep the metric's label `marks`."""
+    """Pending invalidations that the API should have replayed by now."""
     overdue = await _find_pending(resources, shop_id, PENDING_FOR)
     if not overdue or not repair:
-        return {"marks_left": len(overdue)}
+        return {"invalidations_left": len(overdue)}
     await replay_invalidations(resources)
     left = await _find_pending(resources, shop_id, PENDING_FOR)
     await _audit(resources, shop_id, "cache.invalidation_replayed", sorted(overdue - left))
-    changes.update(marks_repaired=len(overdue - left))
-    return {"marks_left": len(left)}
+    changes.update(invalidations_repaired=len(overdue - left))
+    return {"invalidations_left": len(left)}
 
 
 async def _find_pending(resources: Resources, shop_id: int, older: timedelta) -> set[str]:

@@ -16,6 +16,7 @@ class ShopStatus(StrEnum):
 
     ACTIVE = "active"
     UNINSTALLED = "uninstalled"
+    """Jobs and the API leave such a shop alone."""
 
 
 class SessionKind(StrEnum):
@@ -30,7 +31,6 @@ class ShopSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    gift_messages: bool = True
     password_protection: bool = True
     email_notifications: bool = True
     low_stock_threshold: int = Field(5, ge=0)

@@ -1,0 +1,32 @@
+"""Waiting for what other tasks, processes and servers do: polls with a deadline that holds on a busy machine."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+PATIENCE_SECONDS: Final = 60
+"""A deadline that only something that never comes misses."""
+
+
+async def wait_until(
+    condition: Callable[[], object | Awaitable[object]], what: str = "", *, pause: float = 0.01
+) -> None:
+    """Poll the condition until it holds; `what` names its failure."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not await _result(condition()):
+        assert time.monotonic() < deadline, what
+        await asyncio.sleep(pause)
+
+
+def block_until(condition: Callable[[], object], what: str | Callable[[], str] = "", *, pause: float = 0.01) -> None:
+    """`wait_until` without an event loop; a `what` that costs something may be a function."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, what() if callable(what) else what
+        time.sleep(pause)
+
+
+async def _result(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value

@@ -1,6 +1,6 @@
 """No setting and no index that nothing reads.
 
-Revision: 0015, after 0013
+Revision: 0014, after 0013
 
 `gift_messages` was a setting of a shop that had no effect. Nothing looks for the audit log of a resource; the deletion of
 a shop looks for the audit log of the shop.
@@ -8,7 +8,7 @@ a shop looks for the audit log of the shop.
 
 from alembic import op
 
-revision = "0015"
+revision = "0014"
 down_revision = "0013"
 branch_labels = None
 depends_on = None

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Final
 
 from argon2 import PasswordHasher
@@ -21,7 +22,7 @@ Shares = Mapping[str, int]
 _PAUSE_SECONDS: Final = 2
 _HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 """OWASP's minimum for argon2id."""
-_HASHING: Final = asyncio.Semaphore(2)
+_THREADS: Final = ThreadPoolExecutor(2, "access-codes")
 """More hashes at once would take the processor from readers."""
 _under_way: Final = Counter[str]()
 """The hashes under way by name of their shares, and all of them under the empty name."""
@@ -33,8 +34,8 @@ async def hash_code(code: str, sender: str) -> str:
     Raises:
         TooManyRequests: As `require_capacity`.
     """
-    async with _turn({sender: MAX_OF_SENDER}):
-        return await asyncio.to_thread(_HASHER.hash, code)
+    with _turn({sender: MAX_OF_SENDER}):
+        return await asyncio.get_running_loop().run_in_executor(_THREADS, _HASHER.hash, code)
 
 
 async def verify_code(code: str, code_hash: str, shares: Shares) -> bool:
@@ -43,8 +44,8 @@ async def verify_code(code: str, code_hash: str, shares: Shares) -> bool:
     Raises:
         TooManyRequests: As `require_capacity`.
     """
-    async with _turn(shares):
-        return await asyncio.to_thread(_matches, code, code_hash)
+    with _turn(shares):
+        return await asyncio.get_running_loop().run_in_executor(_THREADS, _matches, code, code_hash)
 
 
 def require_capacity(shares: Shares) -> None:
@@ -57,14 +58,13 @@ def require_capacity(shares: Shares) -> None:
         raise TooManyRequests("Too many access codes are sent at this moment. Try again.", _PAUSE_SECONDS)
 
 
-@asynccontextmanager
-async def _turn(shares: Shares) -> AsyncIterator[None]:
+@contextmanager
+def _turn(shares: Shares) -> Iterator[None]:
     require_capacity(shares)
     names = ["", *shares]
     _under_way.update(names)
     try:
-        async with _HASHING:
-            yield
+        yield
     finally:
         _under_way.subtract(names)
         for name in names:

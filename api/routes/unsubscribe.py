@@ -45,4 +45,4 @@ async def confirm(request: Request, token: Token) -> HTMLResponse:
     if target is None:
         return no_such_link()
     await unsubscribe(resources, target.subscription)
-    return page_response(link_page("Done", f"{target.shop} will send you no more reminders.", target.colour))
+    return page_response(link_page("Done", f"{target.shop} will send you no more mail.", target.colour))

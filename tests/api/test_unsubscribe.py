@@ -26,7 +26,7 @@ def suppressed(demo: Demo) -> list[tuple[Any, ...]]:
 async def test_one_click_unsubscribes(client: httpx.AsyncClient, demo: Demo, link: str) -> None:
     answer = await client.post(link, data={"List-Unsubscribe": "One-Click"})  # what RFC 8058 has mail programs send
     assert answer.status_code == 200
-    assert "Maple &amp; Pine will send you no more reminders" in answer.text
+    assert "Maple &amp; Pine will send you no more mail" in answer.text
     assert suppressed(demo) == [(1, HASH, "unsubscribe")]
 
 

@@ -50,7 +50,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "shopify_forbidden_total": Family(
         Kind.COUNTER, "Queries that Shopify answered with 403, as to an address that the IP allowlist lacks.", ("shop",)
     ),
-    "mails_total": Family(Kind.COUNTER, "Reminders that were processed, by outcome.", ("outcome",)),
+    "mails_total": Family(Kind.COUNTER, "Reminders and invitations that were processed, by outcome.", ("outcome",)),
     "invariant_violations": Family(
         Kind.GAUGE, "Violations that the last check of the invariants did not repair.", ("invariant",)
     ),

@@ -120,6 +120,7 @@ _CLAIM: Final = text(
     )
     UPDATE reminders m SET updated_at = now(),
         state = CASE WHEN mine.suppressed THEN 'suppressed' ELSE 'sending' END,
+        claimed_at = CASE WHEN mine.suppressed THEN m.claimed_at ELSE now() END,
         last_error = CASE WHEN mine.suppressed THEN NULL ELSE m.last_error END,
         attempts = m.attempts + CASE WHEN mine.suppressed THEN 0 ELSE 1 END
     FROM mine WHERE m.id = mine.id

@@ -11,6 +11,7 @@ from sqlalchemy import Text, cast, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from wishcraft.domain.addresses import normalise
 from wishcraft.store.schema import EmailSuppression, Invitation, Reminder
 from wishcraft.store.schema.mail import MailState, SuppressionReason
 
@@ -28,6 +29,13 @@ class ClaimedMail:
     message_id: str
     recipient: str = field(repr=False)
     suppressed: bool
+    registrant: str = field(repr=False)
+    """The registrant's address as it was entered."""
+
+    @property
+    def is_to_registrant(self) -> bool:
+        """Whether it goes to the registrant, not to a co-registrant."""
+        return self.recipient == normalise(self.registrant)
 
 
 class DeliveryCounts(NamedTuple):

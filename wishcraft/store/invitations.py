@@ -4,7 +4,7 @@ Only `ClaimedInvitation` and `Addressee` carry a recipient's address out of this
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from typing import Final, NamedTuple
 
@@ -28,13 +28,6 @@ class ClaimedInvitation(ClaimedMail):
     event_date: date | None
     first_name: str
     last_name: str
-    registrant: str = field(repr=False)
-    """The registrant's address as it was entered."""
-
-    @property
-    def is_to_registrant(self) -> bool:
-        """Whether it goes to the registrant, not to a co-registrant."""
-        return self.recipient == normalise(self.registrant)
 
 
 class LinkedInvitation(NamedTuple):

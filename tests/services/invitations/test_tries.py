@@ -1,5 +1,6 @@
 """How often an invitation is tried, what counts for the limits, and which refusals are judged."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
+from deployments.sandbox.processes import ROOT
 from tests.support.invitations import invite
 from wishcraft.domain.invitations import TRIED_FOR, TRIES, Answer
 from wishcraft.errors import TooManyAddressesRejected
@@ -132,3 +134,34 @@ async def test_refused_mails_stay_due_however_often_the_server_refuses_most(
             await judge_refusals(resources, Invitation, began)
     mailbox.faults.clear()
     assert (await invite_shop(resources, settings, shop, now=NOW))["sent"] == 5
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "repaired"),
+    [
+        ("failed", "the mail server rejects the mail: 550 5.7.1", True),
+        ("suppressed", "refused: the mail server refuses the address: 550 5.1.1", True),
+        ("suppressed", None, False),
+    ],
+)
+async def test_runbooks_commands_let_invitations_be_sent_again(
+    resources: Resources,
+    settings: Settings,
+    demo: Demo,
+    shop: ShopRef,
+    state: str,
+    error: str | None,
+    *,
+    repaired: bool,
+) -> None:
+    invite(demo, HUGO)
+    demo.execute(
+        """UPDATE invitations SET attempts = %s, state = %s, last_error = %s, claimed_at = now(), expires_at = now()
+            + interval '1 day'""",
+        [TRIES, state, error],
+    )
+    statements = re.findall(r'"(UPDATE invitations [^"]+)"', (ROOT / "docs/runbooks/mail.md").read_text())
+    assert len(statements) == 2
+    for statement in statements:
+        demo.execute(statement.encode())
+    assert (await invite_shop(resources, settings, shop, now=NOW))["sent"] == repaired

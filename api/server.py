@@ -16,6 +16,8 @@ MAX_HEAD_SECONDS: Final = 10.0
 MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_HEADERS: Final = 100
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
+MAX_WRITE_SECONDS: Final = 20.0
+"""For a full buffer of some 64 KiB, which is a modem's speed."""
 
 
 class Corked:
@@ -43,7 +45,7 @@ class Corked:
 
     def _flush(self) -> None:
         parts, self._parts = self._parts, []
-        if parts:
+        if parts and not self._transport.is_closing():
             self._transport.write(b"".join(parts))
 
 
@@ -51,7 +53,8 @@ class LimitedProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol on a corked transport, which refuses what uvicorn would wait for or keep in memory.
 
     The head of a request may take `MAX_HEAD_SECONDS`, `MAX_HEAD_BYTES` and `MAX_HEADERS`. The application limits its
-    body; `MAX_MESSAGE_BYTES` limits what surrounds the body: the sizes of chunks, their extensions and trailers.
+    body; `MAX_MESSAGE_BYTES` limits what surrounds the body: the sizes of chunks, their extensions and trailers. A
+    client that does not read its responses is disconnected after `MAX_WRITE_SECONDS`.
     """
 
     def connection_made(self, transport: Any) -> None:
@@ -61,12 +64,25 @@ class LimitedProtocol(HttpToolsProtocol):
         self._received = 0
         """The bytes of the message that is not complete, at most."""
         self._head_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
         self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timer."""
+        """Stop the timers."""
         self._stop_head_timer()
+        self._stop_write_timer()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The write buffer is full: the client must read."""
+        super().pause_writing()
+        self._stop_write_timer()
+        self._write_timer = self.loop.call_later(MAX_WRITE_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        self._stop_write_timer()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Parse the data; refuse a message that has become too large."""
@@ -129,6 +145,11 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
     def _time_out(self) -> None:
         self._refuse(

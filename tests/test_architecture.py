@@ -26,8 +26,8 @@ def imported(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in plain | named}
 
 
-def test_the_domain_imports_the_standard_library_only() -> None:
-    allowed = set(sys.stdlib_module_names) | {"wishcraft"}
+def test_the_domain_imports_the_standard_library_and_tables_of_unicode_only() -> None:
+    allowed = set(sys.stdlib_module_names) | {"wishcraft", "idna"}
     foreign = {str(path): imported(path) - allowed for path in (ROOT / "wishcraft/domain").rglob("*.py")}
     assert not any(foreign.values()), foreign
 

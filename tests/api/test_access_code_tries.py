@@ -261,26 +261,36 @@ async def test_a_server_has_a_hundred_tries(
 async def test_a_flood_of_tries_waits_neither_in_memory_nor_in_front_of_others(
     client: httpx.AsyncClient, signed: Signed, emma: Visitor, slug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = await emma.create(visibility="password", access_code=ACCESS_CODE)
     monkeypatch.setattr(code_hashes, "MAX_HASHES", 4)
-    monkeypatch.setattr(code_hashes, "MAX_OF_REGISTRY", 3)
+    monkeypatch.setattr(code_tries, "MAX_OF_SENDER", 3)
     released = threading.Event()
     monkeypatch.setattr(code_hashes, "_matches", lambda code, _: released.wait(60) and code == ACCESS_CODE)
     waiting = [asyncio.create_task(unlock(client, slug, signed(n=str(number)), "wrong")) for number in range(3)]
-    await wait_for(lambda: code_hashes._under_way.total() == 3)
+    await wait_for(lambda: code_hashes._under_way[""] == 3)
     for number in range(12):  # none of them counts as a try
         refused = await unlock(client, slug, signed(n=f"x{number}"))
         assert problem(refused) == (429, "too-many-tries")
         assert refused.headers["retry-after"] == "2"
-    at_another = asyncio.create_task(unlock(client, other, signed(n="o")))
-    await wait_for(lambda: code_hashes._under_way.total() == 4)
-    new_code = await emma.send("PATCH", f"{PATH}/{slug}", {"access_code": "tulip-canoe-pearl"}, if_match="*")
-    assert new_code.status_code == 429
-    released.set()
-    assert {(await each).status_code for each in waiting} == {403}
-    assert (await at_another).status_code == 200
+    async with called_from(client, "203.0.113.9") as guest:
+        elsewhere = asyncio.create_task(unlock(guest, slug, signed(n="o")))
+        await wait_for(lambda: code_hashes._under_way[""] == 4)
+        new_code = await emma.send("PATCH", f"{PATH}/{slug}", {"access_code": "tulip-canoe-pearl"}, if_match="*")
+        assert new_code.status_code == 429
+        released.set()
+        assert {(await each).status_code for each in waiting} == {403}
+        assert (await elsewhere).status_code == 200
     assert (await unlock(client, slug, signed(n="y"))).status_code == 200
     assert not code_hashes._under_way
+
+
+async def test_a_flood_at_one_registry_leaves_the_others_open(
+    client: httpx.AsyncClient, signed: Signed, emma: Visitor, slug: str
+) -> None:
+    other = await emma.create(visibility="password", access_code=ACCESS_CODE)
+    code_hashes._under_way.update({f"1:{slug}": code_hashes.MAX_OF_REGISTRY})
+    assert problem(await unlock(client, slug, signed(n="b"))) == (429, "too-many-tries")
+    assert (await unlock(client, other, signed(n="c"))).status_code == 200
+    code_hashes._under_way.clear()
 
 
 @pytest.mark.parametrize("code", WEAK.values(), ids=WEAK)

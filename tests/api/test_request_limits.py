@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from api.server import MAX_HEAD_BYTES, MAX_HEADERS, MAX_MESSAGE_BYTES, LimitedProtocol
 from tests.support.http_server import served
 
+LARGE = 100_000
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n"
 Connect = Callable[[], socket.socket]
 
@@ -23,7 +25,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         message = await receive()
         size += len(message.get("body", b""))
         more = message.get("more_body", False)
-    body = b"%d %d" % (len(scope.get("headers", ())), size)
+    body = b"x" * LARGE if scope.get("path") == "/large" else b"%d %d" % (len(scope.get("headers", ())), size)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
 
@@ -69,6 +71,29 @@ def is_closed(connection: socket.socket) -> bool:
         return connection.recv(1) == b""
     except ConnectionResetError:
         return True
+
+
+def test_client_that_does_not_read_is_disconnected(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.server.MAX_WRITE_SECONDS", 0.1)
+    with connect() as connection:
+        connection.settimeout(0.2)
+        deadline, is_disconnected = time.monotonic() + 60, False
+        while not is_disconnected and time.monotonic() < deadline:
+            try:
+                connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
+            except (ConnectionResetError, BrokenPipeError):
+                is_disconnected = True
+            except TimeoutError:  # both buffers are full
+                continue
+        assert is_disconnected
+
+
+def test_client_that_reads_slowly_gets_all(connect: Connect) -> None:
+    with connect() as connection:
+        connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+        received = 0
+        while received < 20 * LARGE:
+            received += len(connection.recv(4096))
 
 
 def test_head_within_the_limits_is_served(connect: Connect) -> None:

@@ -32,11 +32,11 @@ def waiting(*addressees: tuple[int, str]) -> list[tuple[int, Addressee]]:
 
 def test_invitations_within_all_limits_are_sent() -> None:
     three = waiting((1, "a@x.example"), (1, "b@x.example"), (2, "a@x.example"))
-    assert within_limits(three, [], Limits(3, 2, 2)) == [0, 1, 2]
+    assert within_limits(three, [], Limits(3, 2, 2)) == [0, 2, 1]
 
 
 @pytest.mark.parametrize(
-    ("limits", "chosen"), [(Limits(2, 9, 9), [0, 1]), (Limits(9, 1, 9), [0, 3]), (Limits(9, 9, 1), [0, 1, 3])]
+    ("limits", "chosen"), [(Limits(2, 9, 9), [0, 3]), (Limits(9, 1, 9), [0, 3]), (Limits(9, 9, 1), [0, 3, 1])]
 )
 def test_each_limit_holds_back_the_invitations_over_it(limits: Limits, chosen: list[int]) -> None:
     four = waiting((1, "a@x.example"), (1, "b@x.example"), (1, "a@x.example"), (2, "c@x.example"))
@@ -53,3 +53,10 @@ def test_recent_invitations_count() -> None:
 def test_a_tag_makes_no_other_mailbox() -> None:
     two = waiting((1, "a+1@x.example"), (1, "a+2@x.example"))
     assert within_limits(two, [], Limits(9, 9, 1)) == [0]
+
+
+def test_customers_take_turns_so_that_none_uses_up_the_limit_of_an_address() -> None:
+    flood = waiting((2, "a@x.example"), (2, "a@x.example"), (2, "a@x.example"), (1, "a@x.example"))
+    assert within_limits(flood, [], Limits(9, 9, 3)) == [0, 3, 1]
+    recent = [Addressee(2, "b@x.example")]
+    assert within_limits(flood, recent, Limits(3, 9, 3)) == [3, 0]

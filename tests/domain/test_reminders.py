@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import pytest
 
-from wishcraft.domain.addresses import address_hash, normalise
+from wishcraft.domain.addresses import address_hash, mailbox_key, normalise
 from wishcraft.domain.reminders import (
     DAYS_LEFT,
     ReminderKind,
@@ -110,6 +110,8 @@ def test_recipients_are_valid_and_unique() -> None:
         "a@x..example", "a@.example", "a@x.example.", "a@127.0.0.1", "a@x.1", "a@[127.0.0.1]", "a@x_y.example",
         "a@" + "x" * 64 + ".example", "a..b@x.example", ".a@x.example", "a.@x.example", "a b@x.example",
         "=?utf-8?q?a?=@x.example", "a@xn--\u00fc.example", "a@" + "x." * 130 + "example",
+        "a@\uff47mail.com", "a@gm\u00adail.com", "a@gmail。com", "a@gmail\uff0ecom", "a@gmail\u200b.com", "a@①.example",
+        "a@xn--zz.example", "a@❤.example",
     ],
 )  # fmt: skip
 def test_an_invalid_address_normalises_to_none(address: str) -> None:
@@ -117,10 +119,34 @@ def test_an_invalid_address_normalises_to_none(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["a@b.example", "A.B+c@B.Example", "o'neil@x.example", "jörg@bücher.example", "a@xn--bcher-kva.example"]
+    ("address", "normalised"),
+    [
+        ("a@b.example", "a@b.example"),
+        ("A.B+c@B.Example", "a.b+c@b.example"),
+        ("o'neil@x.example", "o'neil@x.example"),
+        ("Jörg@Bücher.example", "jörg@xn--bcher-kva.example"),
+        ("jo\u0308rg@bu\u0308cher.example", "jörg@xn--bcher-kva.example"),
+        ("a@xn--bcher-kva.example", "a@xn--bcher-kva.example"),
+        ("a@straße.example", "a@xn--strae-oqa.example"),
+        ("a@日本.example", "a@xn--wgv71a.example"),
+    ],
 )
-def test_a_valid_address_normalises_to_lower_case(address: str) -> None:
-    assert normalise(f" {address} ") == address.lower()
+def test_all_spellings_of_a_valid_address_normalise_to_one(address: str, normalised: str) -> None:
+    assert normalise(f" {address} ") == normalised
+    assert normalise(normalised) == normalised
+
+
+@pytest.mark.parametrize(
+    ("address", "same"),
+    [
+        ("jo+a@x.example", "jo@x.example"),
+        ("j.o.e+1@gmail.com", "joe@gmail.com"),
+        ("j.oe@googlemail.com", "joe@gmail.com"),
+    ],
+)
+def test_addresses_of_one_mailbox_have_one_key(address: str, same: str) -> None:
+    assert mailbox_key(address) == mailbox_key(same)
+    assert mailbox_key("j.oe@x.example") != mailbox_key("joe@x.example")
 
 
 def test_two_shops_store_different_hashes_of_an_address() -> None:

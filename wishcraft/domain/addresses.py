@@ -2,7 +2,10 @@
 
 import hashlib
 import re
+import unicodedata
 from typing import Final
+
+import idna
 
 _MAX_LENGTH: Final = 254  # RFC 5321, section 4.5.3.1.3, without the brackets
 _ATOM: Final = r"[^\s@<>,;:.\"()\[\]\\\x00-\x1f\x7f]+"
@@ -13,33 +16,42 @@ _LABEL: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 
 
 def normalise(address: str) -> str | None:
-    """The address in lower case without surrounding spaces, or None if it is not a valid mailbox.
+    """The one spelling of the address that stands for all that reach its mailbox; None if it is not valid.
 
+    Without surrounding spaces, in lower case, with its domain as DNS has it (IDNA 2008): `jo@xn--bcher-kva.example`.
     RFC 5321 lets a server distinguish capitals in the local part; in practice none does.
     """
-    normalised = address.strip().lower()
-    local, _, domain = normalised.rpartition("@")
-    if len(normalised) > _MAX_LENGTH or len(local.encode(errors="replace")) > _MAX_LOCAL_BYTES:
+    local, _, domain = address.strip().lower().rpartition("@")
+    ascii_domain = _ascii_domain(unicodedata.normalize("NFC", domain))
+    if ascii_domain is None or len(local.encode(errors="replace")) > _MAX_LOCAL_BYTES or not _LOCAL.fullmatch(local):
         return None
-    return normalised if _LOCAL.fullmatch(local) and _is_domain(domain) else None
+    normalised = f"{unicodedata.normalize('NFC', local)}@{ascii_domain}"
+    return normalised if len(normalised) <= _MAX_LENGTH else None
 
 
-def _is_domain(domain: str) -> bool:
-    """Whether this is a host name with a top-level domain, also an internationalized one."""
-    try:
-        labels = domain.encode("idna").decode().split(".")
-    except UnicodeError:
-        return False
-    return len(labels) > 1 and all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdigit()
+def mailbox_key(address: str) -> str:
+    """What the normalised addresses that surely reach one mailbox have in common, for counting.
 
-
-def with_ascii_domain(address: str) -> str:
-    """The valid address with its domain as DNS has it (RFC 3490): `jo@xn--bcher-kva.example`.
-
-    A server then needs SMTPUTF8 only for a local part beyond ASCII.
+    Many servers ignore what follows a `+`, and Gmail the dots and which of its two domains is written.
     """
     local, _, domain = address.rpartition("@")
-    return f"{local}@{domain.encode('idna').decode()}"
+    local = local.partition("+")[0]
+    return f"{local.replace('.', '')}@gmail.com" if domain in {"gmail.com", "googlemail.com"} else f"{local}@{domain}"
+
+
+def _ascii_domain(domain: str) -> str | None:
+    """The domain as DNS has it; None if it is no host name with a top-level domain.
+
+    Or if it is only mapped to one, as with full-width letters: people do not write them, and attackers do.
+    """
+    try:
+        encoded = idna.encode(domain, std3_rules=True).decode()
+        if domain not in {encoded, idna.decode(encoded)}:
+            return None
+    except UnicodeError:  # which idna's errors are
+        return None
+    labels = encoded.split(".")
+    return encoded if len(labels) > 1 and all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdigit() else None
 
 
 def address_hash(shop_id: int, address: str) -> bytes:

@@ -9,7 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from enum import StrEnum
+from operator import itemgetter
 from typing import Final, NamedTuple
+
+from wishcraft.domain.addresses import mailbox_key
 
 LIFETIME: Final = timedelta(days=14)
 """How long a link works after the first try to send its mail."""
@@ -47,12 +50,6 @@ class Addressee(NamedTuple):
 
     customer: int | None
     recipient: str
-
-    @property
-    def mailbox(self) -> str:
-        """The address without the part after a `+`, which many servers ignore."""
-        local, _, domain = self.recipient.rpartition("@")
-        return f"{local.partition('+')[0]}@{domain}"
 
 
 class Limits(NamedTuple):
@@ -92,28 +89,34 @@ def is_token(token: str) -> bool:
 
 
 def within_limits(waiting: Sequence[tuple[int, Addressee]], recent: Iterable[Addressee], limits: Limits) -> list[int]:
-    """The ids of those waiting invitations that may be sent now, in the given order.
+    """The ids of those waiting invitations that may be sent now.
+
+    Customers take turns, those with the fewest mails first, so that none can use up the shop's or an address's limit.
 
     Args:
-        waiting: Ids and addressees, those to be preferred first.
+        waiting: Ids and addressees, each customer's to be preferred first.
         recent: The addressees of the shop's invitations that were sent in the last `LIMITS_COVER`.
         limits: Of the shop.
     """
     customers, mailboxes, total = Counter[int | None](), Counter[str](), 0
-    for sent in recent:
-        customers[sent.customer] += 1
-        mailboxes[sent.mailbox] += 1
+    for customer, recipient in recent:
+        customers[customer] += 1
+        mailboxes[mailbox_key(recipient)] += 1
         total += 1
-    chosen = []
+    turns, in_turns = customers.copy(), list[tuple[int, int, Addressee]]()
     for invitation_id, addressee in waiting:
+        in_turns.append((turns[addressee.customer], invitation_id, addressee))
+        turns[addressee.customer] += 1
+    chosen = []
+    for _, invitation_id, addressee in sorted(in_turns, key=itemgetter(0)):
         if (
             total < limits.shop
             and customers[addressee.customer] < limits.customer
-            and mailboxes[addressee.mailbox] < limits.address
+            and mailboxes[mailbox_key(addressee.recipient)] < limits.address
         ):
             chosen.append(invitation_id)
             customers[addressee.customer] += 1
-            mailboxes[addressee.mailbox] += 1
+            mailboxes[mailbox_key(addressee.recipient)] += 1
             total += 1
     return chosen
 

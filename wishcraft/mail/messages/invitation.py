@@ -65,6 +65,6 @@ def registry_phrase(event_type: EventType) -> str:
 def _inviter(invited: Invited) -> str:
     """The registrant's name without digits: a telephone number is a link too, and strangers get this."""
     name = one_line(f"{invited.first_name} {invited.last_name}")
-    name = one_line("".join(character for character in name if not character.isdigit()))
+    name = one_line("".join(character for character in name if not character.isnumeric()))
     short = name if len(name) <= _MAX_NAME_LENGTH else f"{name[: _MAX_NAME_LENGTH - 1].rstrip()}…"
     return short or "Somebody"

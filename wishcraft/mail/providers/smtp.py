@@ -19,7 +19,7 @@ from aiosmtplib import (
 )
 from pydantic import SecretStr
 
-from wishcraft.domain.addresses import normalise, with_ascii_domain
+from wishcraft.domain.addresses import normalise
 from wishcraft.errors import (
     AddressRejected,
     ConfigurationError,
@@ -66,17 +66,16 @@ class SmtpMailer:
         Raises:
             ConfigurationError: `url` or `sender` is malformed; the message does not show it.
         """
-        if sender is not None and normalise(sender) is None:
+        self._sender = normalise(sender or "") or ""
+        if sender is not None and not self._sender:
             raise ConfigurationError("MAIL_FROM must be an address, such as registry@example.com")
         self._connect_kwargs = None if url is None else _connect_kwargs(url.get_secret_value())
-        self._sender = with_ascii_domain(sender) if sender else ""
         self._timeout = timeout
         self._idle: list[SMTP] = []
 
     async def send(self, mail: Mail) -> None:
         """See `Mailer.send`."""
-        if normalise(mail.recipient) is not None:
-            mail = replace(mail, recipient=with_ascii_domain(mail.recipient))
+        mail = replace(mail, recipient=normalise(mail.recipient) or mail.recipient)
         international = not mail.recipient.isascii()
         async with self._connection() as connection:
             message = build_message(mail, self._sender, datetime.now(UTC))

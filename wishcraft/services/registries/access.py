@@ -39,9 +39,8 @@ async def unlock(resources: Resources, caller: Caller, senders: Sequence[str], s
         WrongAccessCode: The code is wrong.
         TooManyRequests: The sender tried too many codes, or more are tried at this moment than can be verified.
     """
-    registry = f"{caller.shop_id}:{slug}"
-    require_capacity(registry)  # before the try is counted: who is sent away has not tried
-    tries = CodeTries(resources.limiter, registry, senders, caller.is_server)
+    tries = CodeTries(resources.limiter, f"{caller.shop_id}:{slug}", senders, caller.is_server)
+    require_capacity(tries.shares)  # before the try is counted: who is sent away has not tried
     async with tries.count():
         async with resources.db.autocommit() as session:
             found = await registries.find_access(session, caller.shop_id, slug)
@@ -50,7 +49,7 @@ async def unlock(resources: Resources, caller: Caller, senders: Sequence[str], s
             raise NotFound("The shop has no such registry.")
         if needed is AccessLevel.OPEN or found.access_code_hash is None:
             raise Conflict("The registry needs no access code.")
-        if not await verify_code(code, found.access_code_hash, registry):
+        if not await verify_code(code, found.access_code_hash, tries.shares):
             await tries.record_wrong()
             raise WrongAccessCode("The access code is wrong.")
     grant = Grant(secrets.token_urlsafe(_TOKEN_BYTES), datetime.now(UTC) + GRANT_TTL)

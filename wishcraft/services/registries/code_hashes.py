@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Final
 
 from argon2 import PasswordHasher
@@ -14,57 +15,61 @@ from wishcraft.errors import TooManyRequests
 MAX_HASHES: Final = 100
 """At once, most of them waiting: a second's work. Others are sent away, and hold no connection and no memory."""
 MAX_OF_REGISTRY: Final = 50
-"""Of these for one registry, so that a flood of tries at one leaves a place for the others."""
+MAX_OF_SENDER: Final = 10
+"""Of these for one registry and for one sender, so that a flood leaves a place for the others."""
+Shares = Mapping[str, int]
+"""For whom a hash is made, each with the number that may be under way for them."""
 _PAUSE_SECONDS: Final = 2
 _HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 """OWASP's minimum for argon2id."""
-_HASHING: Final = asyncio.Semaphore(2)
+_THREADS: Final = ThreadPoolExecutor(2, "access-codes")
 """More hashes at once would take the processor from readers."""
 _under_way: Final = Counter[str]()
-"""The hashes under way, by registry; those of new codes under the empty text."""
+"""The hashes under way by name of their shares, and all of them under the empty name."""
 
 
-async def hash_code(code: str) -> str:
-    """The argon2id hash of an access code.
-
-    Raises:
-        TooManyRequests: As `require_capacity`.
-    """
-    async with _turn(""):
-        return await asyncio.to_thread(_HASHER.hash, code)
-
-
-async def verify_code(code: str, code_hash: str, registry: str) -> bool:
-    """Whether the access code has this hash, which is that of the registry.
+async def hash_code(code: str, sender: str) -> str:
+    """The argon2id hash of a new access code.
 
     Raises:
         TooManyRequests: As `require_capacity`.
     """
-    async with _turn(registry):
-        return await asyncio.to_thread(_matches, code, code_hash)
+    with _turn({sender: MAX_OF_SENDER}):
+        return await asyncio.get_running_loop().run_in_executor(_THREADS, _HASHER.hash, code)
 
 
-def require_capacity(registry: str) -> None:
-    """Check that another hash may be made for this registry.
+async def verify_code(code: str, code_hash: str, shares: Shares) -> bool:
+    """Whether the access code has this hash.
 
     Raises:
-        TooManyRequests: `MAX_HASHES` are under way, or `MAX_OF_REGISTRY` for this one.
+        TooManyRequests: As `require_capacity`.
     """
-    if _under_way.total() >= MAX_HASHES or _under_way[registry] >= MAX_OF_REGISTRY:
+    with _turn(shares):
+        return await asyncio.get_running_loop().run_in_executor(_THREADS, _matches, code, code_hash)
+
+
+def require_capacity(shares: Shares) -> None:
+    """Check that another hash may be made.
+
+    Raises:
+        TooManyRequests: `MAX_HASHES` are under way, or as many as one of these shares.
+    """
+    if any(_under_way[name] >= share for name, share in {**shares, "": MAX_HASHES}.items()):
         raise TooManyRequests("Too many access codes are sent at this moment. Try again.", _PAUSE_SECONDS)
 
 
-@asynccontextmanager
-async def _turn(registry: str) -> AsyncIterator[None]:
-    require_capacity(registry)
-    _under_way[registry] += 1
+@contextmanager
+def _turn(shares: Shares) -> Iterator[None]:
+    require_capacity(shares)
+    names = ["", *shares]
+    _under_way.update(names)
     try:
-        async with _HASHING:
-            yield
+        yield
     finally:
-        _under_way[registry] -= 1
-        if not _under_way[registry]:
-            del _under_way[registry]
+        _under_way.subtract(names)
+        for name in names:
+            if not _under_way[name]:
+                del _under_way[name]
 
 
 def _matches(code: str, code_hash: str) -> bool:

@@ -17,6 +17,7 @@ from wishcraft.cache.rate_limiter import Limiter
 from wishcraft.domain.access_codes import WRONG_CODES, Slowdown, slowdown
 from wishcraft.domain.rate_limits import Policy
 from wishcraft.errors import TooManyRequests
+from wishcraft.services.registries.code_hashes import MAX_OF_REGISTRY, MAX_OF_SENDER, Shares
 
 TRIES: Final = Policy("unlock", 10, 600)
 SERVER_TRIES: Final = Policy("unlock-server", 100, 600)
@@ -40,6 +41,12 @@ class CodeTries:
     senders: Sequence[str]
     """By what the sender is known: each is counted, and one over its limit is enough."""
     is_server: bool
+
+    @property
+    def shares(self) -> Shares:
+        """The shares that a hash of this try takes."""
+        of_sender = MAX_OF_REGISTRY if self.is_server else MAX_OF_SENDER
+        return {self.registry: MAX_OF_REGISTRY, **dict.fromkeys(self.senders, of_sender)}
 
     @asynccontextmanager
     async def count(self) -> AsyncIterator[None]:

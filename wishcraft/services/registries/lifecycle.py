@@ -49,7 +49,7 @@ async def create_registry(
     if caller.customer_id is None:
         raise NotAllowed("A registry belongs to a customer: log in, or name the customer in X-Customer-Id.")
     _check_strength(draft, draft.values["title"], draft.values["event_date"])
-    code_hash = await hash_code(draft.access_code) if draft.access_code else None
+    code_hash = await hash_code(draft.access_code, caller.name) if draft.access_code else None
     actor = Actor(caller.shop_id, caller.name, origin)
     async with registry_write(resources, actor, on_cache_down="announce") as write:
         if key and (stored := await idempotency.acquire_key(write.session, key)):
@@ -80,7 +80,7 @@ async def update_registry(resources: Resources, change: ChangeRequest, draft: Dr
     code_hash = None
     if draft.access_code:
         await check_change(resources, change)  # before the hash, which is dear
-        code_hash = await hash_code(draft.access_code)
+        code_hash = await hash_code(draft.access_code, change.caller.name)
     values = draft.values | ({"access_code_hash": code_hash} if code_hash else {})
     shop_id, ended = change.caller.shop_id, list[str]()
     async with change_registry(resources, change) as (write, registry):

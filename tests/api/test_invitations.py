@@ -9,10 +9,10 @@ import httpx
 import pytest
 from psycopg import Connection
 
-from deployments.sandbox.mailbox.messages import Mailbox
+from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.api import WEDDING, Visitor, called_from
 from tests.support.invitations import link_in
-from wishcraft.domain.invitations import derive_key, make_token
+from wishcraft.domain.invitations import TRIES, derive_key, make_token
 from wishcraft.resources import Resources
 from wishcraft.services.invitations.send import invite_shop
 from wishcraft.settings import Settings
@@ -241,6 +241,21 @@ async def test_a_removed_person_who_waits_is_not_invited(emma: Visitor, demo: De
     await emma.send("PATCH", f"/api/registries/{slug}", {"co_registrants": []}, if_match="*")
     assert HUGO not in await send()
     assert set(answers(demo)) == {"emma.reed@example.com"}
+
+
+async def test_removal_of_a_person_whose_mail_may_be_out_keeps_the_tries(
+    client: httpx.AsyncClient, emma: Visitor, send: Send, mailbox: Mailbox
+) -> None:
+    slug = await emma.create()
+    mailbox.set_fault(Fault(FaultKind.DROP, HUGO))
+    [hugo] = WEDDING["co_registrants"]
+    for _ in range(TRIES + 2):
+        links = (await send())[HUGO]
+        for named in ([], [hugo]):
+            await emma.send("PATCH", f"/api/registries/{slug}", {"co_registrants": named}, if_match="*")
+    assert len(links) == TRIES
+    assert len(set(links)) == 1
+    assert (await client.get(links[0])).status_code == 200
 
 
 async def test_a_failed_creation_invites_nobody(emma: Visitor, demo: Demo, send: Send) -> None:

@@ -66,3 +66,22 @@ async def test_invalid_stored_shop_settings_are_detected(resources: Resources, d
     async with resources.db.repeatable_read() as session:
         with pytest.raises(ValidationError, match="low_stock_threshold"):
             await shops.find_active(session)
+
+
+@pytest.mark.parametrize(
+    ("condition", "index"),
+    [
+        ("shop_id = 1 AND state = 'sending'", "ix_invitations_find_sending"),
+        ("shop_id = 1 AND state = 'pending' AND answer IS NULL AND removed_at IS NULL", "ix_invitations_find_waiting"),
+        ("claimed_at >= now()", "ix_invitations_judge_refusals"),
+    ],
+)
+def test_query_about_the_delivery_of_invitations_has_an_index(demo: Demo, condition: str, index: str) -> None:
+    demo.execute(
+        """INSERT INTO invitations (shop_id, registry_id, recipient, state, claimed_at)
+           SELECT shop_id, id, n || '@example.com', 'sent', now() - n * interval '1 minute'
+           FROM (SELECT shop_id, id FROM registries LIMIT 1) r, generate_series(1, 5000) n"""
+    )
+    demo.execute("ANALYZE invitations")
+    plan = demo.execute(b"EXPLAIN SELECT recipient FROM invitations WHERE " + condition.encode()).fetchall()
+    assert index in str(plan)

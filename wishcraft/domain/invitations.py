@@ -15,7 +15,11 @@ from typing import Final, NamedTuple
 from wishcraft.domain.addresses import mailbox_key
 
 LIFETIME: Final = timedelta(days=14)
-"""How long a link works after its mail was sent."""
+"""How long a link works after the first try to send its mail."""
+TRIES: Final = 3
+"""How often a mail is sent at most if each time it may have arrived, but the server did not answer."""
+TRIED_FOR: Final = timedelta(days=4)
+"""How long after the first try a mail is given up that the server puts off: RFC 5321, section 4.5.4.1."""
 LIMITS_COVER: Final = timedelta(days=1)
 """The time in which `Limits` are counted, up to now."""
 _PURPOSE: Final = b"wishcraft: invitation, 1"
@@ -34,7 +38,7 @@ class InvitationStatus(StrEnum):
     """Whether a person named in a registry gets its reminders, as its registrant sees it."""
 
     INVITED = "invited"
-    """Not yet: the mail waits to be sent, or to be answered."""
+    """Not yet: the mail waits to be sent or to be answered, or it failed, or the address is suppressed."""
     CONFIRMED = "confirmed"
     DECLINED = "declined"
     EXPIRED = "expired"

@@ -124,7 +124,7 @@ async def _deliver(delivery: Delivery, claimed: ClaimedMail, mail: Mail) -> str:
     try:
         await delivery.resources.mailer.send(mail)
     except MailPostponed as error:
-        await _record_outcome(delivery, claimed, MailState.PENDING, error)
+        await _record_undelivered(delivery, claimed, error)
         return "postponed"
     except AddressRejected as error:
         async with delivery.resources.db.transaction() as session:
@@ -138,7 +138,7 @@ async def _deliver(delivery: Delivery, claimed: ClaimedMail, mail: Mail) -> str:
         await _record_outcome(delivery, claimed, MailState.PENDING if resend else MailState.SENDING, error)
         return "postponed" if resend else "held"
     except (MailUnavailable, SenderRejected, ConfigurationError) as error:
-        await _record_outcome(delivery, claimed, MailState.PENDING, error)
+        await _record_undelivered(delivery, claimed, error)
         raise
     await _record_outcome(delivery, claimed, MailState.SENT)
     return "sent"
@@ -151,3 +151,8 @@ async def _record_outcome(
         await deliveries.record_outcome(
             session, delivery.table, delivery.shop_id, claimed, state, str(error) if error else None
         )
+
+
+async def _record_undelivered(delivery: Delivery, claimed: ClaimedMail, error: Exception) -> None:
+    async with delivery.resources.db.transaction() as session:
+        await deliveries.record_undelivered(session, delivery.table, delivery.shop_id, claimed, str(error))

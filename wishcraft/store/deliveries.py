@@ -5,12 +5,13 @@ Each is scoped to one shop, except those that count and suppress rejected addres
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Text, cast, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from wishcraft.domain.addresses import normalise
 from wishcraft.store.schema import EmailSuppression, Invitation, Reminder
 from wishcraft.store.schema.mail import MailState, SuppressionReason
 
@@ -28,6 +29,13 @@ class ClaimedMail:
     message_id: str
     recipient: str = field(repr=False)
     suppressed: bool
+    registrant: str = field(repr=False)
+    """The registrant's address as it was entered."""
+
+    @property
+    def is_to_registrant(self) -> bool:
+        """Whether it goes to the registrant, not to a co-registrant."""
+        return self.recipient == normalise(self.registrant)
 
 
 class DeliveryCounts(NamedTuple):
@@ -46,22 +54,21 @@ async def record_outcome(
     error: str | None = None,
 ) -> None:
     """Store the outcome of a claimed mail, unless another process has claimed it since."""
-    query = (
-        update(table)
-        .where(
-            table.shop_id == shop_id,
-            table.id == claimed.id,
-            table.state == MailState.SENDING,
-            table.attempts == claimed.attempt,
-        )
-        .values(state=state, last_error=error)
+    await _settle(session, table, shop_id, claimed, state=state, last_error=error)
+
+
+async def record_undelivered(
+    session: AsyncSession, table: Table, shop_id: int, claimed: ClaimedMail, error: str
+) -> None:
+    """Set a claimed mail back to `pending`, as `record_outcome`, and do not count the try: no mail has gone out."""
+    await _settle(
+        session, table, shop_id, claimed, state=MailState.PENDING, last_error=error, attempts=table.attempts - 1
     )
-    await session.execute(query)
 
 
 async def record_rejection(session: AsyncSession, table: Table, shop_id: int, claimed: ClaimedMail, error: str) -> None:
-    """Set a claimed mail back to `pending`, and record that its address was rejected."""
-    await record_outcome(session, table, shop_id, claimed, MailState.PENDING, f"{_REJECTED}{error}")
+    """As `record_undelivered`, and record that the address was rejected."""
+    await record_undelivered(session, table, shop_id, claimed, f"{_REJECTED}{error}")
 
 
 async def release_claims(session: AsyncSession, table: Table, shop_id: int) -> None:
@@ -81,19 +88,19 @@ async def count_held(session: AsyncSession, table: Table, shop_id: int) -> int:
 
 
 async def count_deliveries(session: AsyncSession, table: Table, since: datetime) -> DeliveryCounts:
-    """Numbers of mails sent and rejected since then, over all shops."""
+    """Numbers of mails that were claimed since then and sent, or rejected, over all shops."""
     query = select(
         func.count().filter(table.state == MailState.SENT),
         func.count().filter(table.state == MailState.PENDING, table.last_error.startswith(_REJECTED)),
-    ).where(table.updated_at >= since)
+    ).where(table.claimed_at >= since)
     return DeliveryCounts._make((await session.execute(query)).one())
 
 
 async def suppress_rejected(session: AsyncSession, table: Table, since: datetime) -> None:
-    """Suppress the addresses that were rejected since then, each for its shop, over all shops."""
+    """Suppress the addresses of mails that were claimed since then and rejected, each for its shop, over all shops."""
     refused = (
         update(table)
-        .where(table.state == MailState.PENDING, table.last_error.startswith(_REJECTED), table.updated_at >= since)
+        .where(table.state == MailState.PENDING, table.last_error.startswith(_REJECTED), table.claimed_at >= since)
         .values(state=MailState.SUPPRESSED)
         .returning(table.shop_id, table.recipient)
         .cte("refused")
@@ -103,3 +110,17 @@ async def suppress_rejected(session: AsyncSession, table: Table, since: datetime
     rows = select(refused.c.shop_id, address_hash, literal(SuppressionReason.BOUNCE.value)).distinct()
     columns = [EmailSuppression.shop_id, EmailSuppression.address_hash, EmailSuppression.reason]
     await session.execute(insert(EmailSuppression).from_select(columns, rows).on_conflict_do_nothing())
+
+
+async def _settle(session: AsyncSession, table: Table, shop_id: int, claimed: ClaimedMail, **values: Any) -> None:
+    query = (
+        update(table)
+        .where(
+            table.shop_id == shop_id,
+            table.id == claimed.id,
+            table.state == MailState.SENDING,
+            table.attempts == claimed.attempt,
+        )
+        .values(**values)
+    )
+    await session.execute(query)

@@ -4,7 +4,7 @@ Only `ClaimedInvitation` and `Addressee` carry a recipient's address out of this
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from typing import Final, NamedTuple
 
@@ -12,7 +12,7 @@ from sqlalchemy import Text, case, cast, delete, func, insert, select, text, upd
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.addresses import normalise
-from wishcraft.domain.invitations import LIFETIME, LIMITS_COVER, Addressee, Answer, InvitationStatus
+from wishcraft.domain.invitations import LIFETIME, LIMITS_COVER, TRIED_FOR, TRIES, Addressee, Answer, InvitationStatus
 from wishcraft.domain.registries import EventType
 from wishcraft.domain.reminders import recipients
 from wishcraft.store.deliveries import ClaimedMail
@@ -28,13 +28,6 @@ class ClaimedInvitation(ClaimedMail):
     event_date: date | None
     first_name: str
     last_name: str
-    registrant: str = field(repr=False)
-    """The registrant's address as it was entered."""
-
-    @property
-    def is_to_registrant(self) -> bool:
-        """Whether it goes to the registrant, not to a co-registrant."""
-        return self.recipient == normalise(self.registrant)
 
 
 class LinkedInvitation(NamedTuple):
@@ -81,7 +74,14 @@ _LOCK_WAITING: Final = text(
 _FIND_RECENT: Final = text("""
     SELECT r.customer_id, m.recipient
     FROM invitations m JOIN registries r ON r.id = m.registry_id
-    WHERE m.shop_id = :shop_id AND m.claimed_at > now() - CAST(:period AS interval) AND m.state <> 'pending'
+    WHERE m.shop_id = :shop_id AND m.claimed_at > now() - CAST(:period AS interval)
+        AND (m.attempts > 0 OR m.state <> 'pending')
+""")
+_GIVE_UP: Final = text("""
+    UPDATE invitations SET state = 'failed', updated_at = now(), last_error = concat_ws('; ', last_error, 'given up')
+    WHERE shop_id = :shop_id AND state = 'pending' AND answer IS NULL AND removed_at IS NULL
+        AND (attempts >= :tries OR expires_at < now() + CAST(:left AS interval))
+    RETURNING id
 """)
 _CLAIM: Final = text("""
     WITH mine AS (
@@ -93,10 +93,11 @@ _CLAIM: Final = text("""
         JOIN invitations m ON m.id = w.id JOIN registries r ON r.id = m.registry_id
         WHERE m.shop_id = :shop_id
     )
-    UPDATE invitations m SET updated_at = now(), expires_at = now() + CAST(:lifetime AS interval),
+    UPDATE invitations m SET updated_at = now(),
+        expires_at = coalesce(m.expires_at, now() + CAST(:lifetime AS interval)),
         state = CASE WHEN mine.suppressed THEN 'suppressed' ELSE 'sending' END,
-        claimed_at = CASE WHEN mine.suppressed THEN NULL ELSE now() END,
-        token_hash = CASE WHEN mine.suppressed THEN NULL ELSE mine.token_hash END,
+        claimed_at = CASE WHEN mine.suppressed THEN m.claimed_at ELSE now() END,
+        token_hash = CASE WHEN mine.suppressed THEN m.token_hash ELSE mine.token_hash END,
         last_error = CASE WHEN mine.suppressed THEN NULL ELSE m.last_error END,
         attempts = m.attempts + CASE WHEN mine.suppressed THEN 0 ELSE 1 END
     FROM mine WHERE m.id = mine.id
@@ -108,13 +109,14 @@ STATUS: Final = case(
     (Invitation.expires_at < func.now(), InvitationStatus.EXPIRED.value),
     else_=InvitationStatus.INVITED.value,
 )
-"""An `InvitationStatus` as text, while the registry names the address."""
+"""An `InvitationStatus` as text, while the registry names the address; the state of the mail does not matter."""
 
 
 async def invite(session: AsyncSession, shop_id: int, registry_id: int, *, vouched: bool) -> None:
     """Bring the invitations of a registry into step with the people whom it names now.
 
-    Invitations of others end, and those of them that wait to be sent are deleted. The caller holds the registry's lock.
+    Invitations of others end, and those of which no mail can have gone out are deleted. The caller holds the registry's
+    lock.
 
     Args:
         session: That of the change.
@@ -133,7 +135,7 @@ async def invite(session: AsyncSession, shop_id: int, registry_id: int, *, vouch
         Invitation.recipient.not_in(named),
         Invitation.removed_at.is_(None),
     )
-    waits = (Invitation.state == MailState.PENDING, Invitation.answer.is_(None))
+    waits = (Invitation.state == MailState.PENDING, Invitation.attempts == 0, Invitation.answer.is_(None))
     await session.execute(delete(Invitation).where(*of_others, *waits))
     # Who has declined is never to be invited again: that row stays as long as the registry.
     ends = func.coalesce(Invitation.expires_at, func.now() + LIFETIME)
@@ -167,9 +169,18 @@ async def lock_waiting(
 
 
 async def find_recent(session: AsyncSession, shop_id: int) -> list[Addressee]:
-    """Addressees of the invitations that were sent, or are being sent, in the time that the limits cover."""
+    """Addressees of the invitations that count for the limits: claimed in the time that these cover, and not put off.
+
+    These were sent, may have been, are being sent, or have failed or been suppressed because the server refused them.
+    """
     rows = await session.execute(_FIND_RECENT, {"shop_id": shop_id, "period": LIMITS_COVER})
     return [Addressee(*row) for row in rows]
+
+
+async def give_up(session: AsyncSession, shop_id: int) -> int:
+    """Set invitations that were tried too often, or for too long, to `failed`; returns their number."""
+    parameters = {"shop_id": shop_id, "tries": TRIES, "left": LIFETIME - TRIED_FOR}
+    return len((await session.execute(_GIVE_UP, parameters)).all())
 
 
 async def serialise_claims(session: AsyncSession, shop_id: int) -> None:

@@ -4,14 +4,13 @@ Only `ClaimedReminder` and `ReminderRows` carry a recipient's address out of thi
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.domain.addresses import normalise
 from wishcraft.domain.invitations import Answer
 from wishcraft.domain.registries import RegistryStatus
 from wishcraft.domain.reminders import ReminderKind
@@ -59,13 +58,6 @@ class ClaimedReminder(ClaimedMail):
 
     slug: str
     event_date: date
-    registrant: str = field(repr=False)
-    """The registrant's address as it was entered."""
-
-    @property
-    def is_to_registrant(self) -> bool:
-        """Whether it goes to the registrant, not to a co-registrant."""
-        return self.recipient == normalise(self.registrant)
 
 
 _ROWS: Final = """
@@ -120,10 +112,11 @@ _CLAIM: Final = text(
     )
     UPDATE reminders m SET updated_at = now(),
         state = CASE WHEN mine.suppressed THEN 'suppressed' ELSE 'sending' END,
+        claimed_at = CASE WHEN mine.suppressed THEN m.claimed_at ELSE now() END,
         last_error = CASE WHEN mine.suppressed THEN NULL ELSE m.last_error END,
         attempts = m.attempts + CASE WHEN mine.suppressed THEN 0 ELSE 1 END
     FROM mine WHERE m.id = mine.id
-    RETURNING m.id, m.attempts, m.message_id, m.recipient, mine.suppressed, mine.slug, m.event_date, mine.customer_email
+    RETURNING m.id, m.attempts, m.message_id, m.recipient, mine.suppressed, mine.customer_email, mine.slug, m.event_date
     """  # noqa: S608  constants alone
 )
 _FAIL_PAST: Final = text(

@@ -3,7 +3,10 @@
 Revision: 0013, after 0012
 
 Co-registrants of today are invited, each by one mail of the job send-invitations. Registrants of today count as
-confirmed. Addresses are kept as domain.addresses normalises them; those that it refuses get no row.
+confirmed. Addresses are kept as domain.addresses normalises them. What has not the form of an address gets no row; the
+few others that the code refuses get one, and their mail fails.
+
+Changes of registries wait from the foreign key on, sending reminders from the last step on.
 """
 
 import sqlalchemy as sa
@@ -31,10 +34,13 @@ FROM (
 WHERE p.recipient ~ :address AND length(p.recipient) <= 254
 GROUP BY p.shop_id, p.registry_id, p.recipient, s.domain
 """
+# Of registries that were deleted since their people were read.
+_DELETE_ORPHANS = """
+DELETE FROM invitations i WHERE NOT EXISTS (SELECT FROM registries r WHERE (r.shop_id, r.id) = (i.shop_id, i.registry_id))
+"""
 
 
 def upgrade() -> None:
-    op.execute("ALTER TABLE reminders RENAME CONSTRAINT ck_reminders_reminderstate TO ck_reminders_mailstate")
     op.create_table(
         "invitations",
         sa.Column("id", sa.BigInteger(), nullable=False),
@@ -73,27 +79,38 @@ def upgrade() -> None:
         sa.Column("message_id", sa.Text(), nullable=True),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["shop_id", "registry_id"],
-            ["registries.shop_id", "registries.id"],
-            name=op.f("fk_invitations_shop_id_registry_id"),
-            ondelete="CASCADE",
-        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_invitations")),
         sa.UniqueConstraint("registry_id", "recipient", name=op.f("uq_invitations_registry_id_recipient")),
         sa.UniqueConstraint("token_hash", name=op.f("uq_invitations_token_hash")),
     )
     op.get_bind().execute(sa.text(_INVITE), {"address": _ADDRESS})
     op.create_index(
-        "ix_invitations_find_unfinished",
+        "ix_invitations_find_waiting",
         "invitations",
         ["shop_id", "id"],
-        postgresql_where=sa.text("state IN ('pending', 'sending') AND answer IS NULL AND removed_at IS NULL"),
+        postgresql_where=sa.text("state = 'pending' AND answer IS NULL AND removed_at IS NULL"),
+    )
+    op.create_index(
+        "ix_invitations_find_sending", "invitations", ["shop_id"], postgresql_where=sa.text("state = 'sending'")
     )
     op.create_index("ix_invitations_count_recent", "invitations", ["shop_id", "claimed_at"])
+    op.create_index("ix_invitations_judge_refusals", "invitations", ["claimed_at"])
     op.create_index("ix_invitations_find_expired", "invitations", ["expires_at"])
+    op.execute("LOCK TABLE registries IN SHARE ROW EXCLUSIVE MODE")
+    op.execute(_DELETE_ORPHANS)
+    op.create_foreign_key(
+        op.f("fk_invitations_shop_id_registry_id"),
+        "invitations",
+        "registries",
+        ["shop_id", "registry_id"],
+        ["shop_id", "id"],
+        ondelete="CASCADE",
+    )
+    op.add_column("reminders", sa.Column("claimed_at", postgresql.TIMESTAMP(timezone=True), nullable=True))
+    op.execute("ALTER TABLE reminders RENAME CONSTRAINT ck_reminders_reminderstate TO ck_reminders_mailstate")
 
 
 def downgrade() -> None:
     op.drop_table("invitations")
+    op.drop_column("reminders", "claimed_at")
     op.execute("ALTER TABLE reminders RENAME CONSTRAINT ck_reminders_mailstate TO ck_reminders_reminderstate")

@@ -51,7 +51,7 @@ async def invite_shop(
     """Send the shop's invitations that wait, as many as the limits permit at `now` (aware).
 
     A lock lets one run at a time send them; others wait. What a run that was killed leaves is handled as with
-    reminders.
+    reminders, but a mail is not sent for ever: see `TRIES` and `TRIED_FOR`.
 
     Returns:
         Counts: those of `remind_shop`, and `waiting` because of a limit.
@@ -67,9 +67,12 @@ async def invite_shop(
     limits = limits_of(settings)
     run = InvitationRun(resources, settings, shop, letterhead, today, limits, _derive_key(settings))
     async with locks.acquire(resources.db, "invitations", shop.id):
-        if settings.reminder_recovery == "resend":
-            async with resources.db.transaction() as session:
+        async with resources.db.transaction() as session:
+            if settings.reminder_recovery == "resend":
                 await deliveries.release_claims(session, Invitation, shop.id)
+            given_up = await invitations.give_up(session, shop.id)
+        resources.counters.count("mails_total", given_up, outcome="failed")
+        changes.update(due=given_up, failed=given_up)
         async with resources.db.repeatable_read() as session:
             waiting = await invitations.find_waiting(session, shop.id, today)
             ids = within_limits(waiting, await invitations.find_recent(session, shop.id), limits)

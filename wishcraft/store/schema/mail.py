@@ -34,6 +34,9 @@ class Delivery(Timestamps):
     recipient: Mapped[str]
     state: Mapped[MailState] = mapped_column(choice(MailState), server_default=MailState.PENDING)
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    """How often it was claimed, without the tries of which the mail is known not to have gone out."""
+    claimed_at: Mapped[datetime | None]
+    """When it was last claimed for sending; answers and removals leave it as it is."""
     last_error: Mapped[str | None]
     message_id: Mapped[str | None]
 
@@ -72,12 +75,14 @@ class Invitation(Delivery, Base):
         UniqueConstraint("token_hash"),
         ForeignKeyConstraint(["shop_id", "registry_id"], ["registries.shop_id", "registries.id"], ondelete="CASCADE"),
         Index(
-            "ix_invitations_find_unfinished",
+            "ix_invitations_find_waiting",
             "shop_id",
             "id",
-            postgresql_where=text("state IN ('pending', 'sending') AND answer IS NULL AND removed_at IS NULL"),
+            postgresql_where=text("state = 'pending' AND answer IS NULL AND removed_at IS NULL"),
         ),
+        Index("ix_invitations_find_sending", "shop_id", postgresql_where=text("state = 'sending'")),
         Index("ix_invitations_count_recent", "shop_id", "claimed_at"),
+        Index("ix_invitations_judge_refusals", "claimed_at"),
         Index("ix_invitations_find_expired", "expires_at"),
     )
 
@@ -86,8 +91,6 @@ class Invitation(Delivery, Base):
     registry_id: Mapped[int]
     token_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))
     """SHA-256 of the link's token; NULL before the mail is sent."""
-    claimed_at: Mapped[datetime | None]
-    """When the mail was last claimed for sending; the daily limits count by it."""
     answer: Mapped[Answer | None] = mapped_column(choice(Answer))
     removed_at: Mapped[datetime | None]
     """When the registry stopped to name the address."""

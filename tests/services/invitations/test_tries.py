@@ -1,0 +1,167 @@
+"""How often an invitation is tried, what counts for the limits, and which refusals are judged."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from psycopg import Connection
+
+from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
+from deployments.sandbox.processes import ROOT
+from tests.support.invitations import invite
+from wishcraft.domain.invitations import TRIED_FOR, TRIES, Answer
+from wishcraft.errors import TooManyAddressesRejected
+from wishcraft.resources import Resources
+from wishcraft.services.deliveries import judge_refusals
+from wishcraft.services.invitations.send import invite_shop
+from wishcraft.settings import Settings
+from wishcraft.store import invitations
+from wishcraft.store.schema import Invitation
+from wishcraft.store.shops import ShopRef
+
+Demo = Connection[tuple[Any, ...]]
+NOW = datetime.now(UTC)
+HUGO, EMMA = "hugo@example.com", "emma@example.com"
+
+
+@pytest.fixture(autouse=True)
+def _nobody_is_invited(demo: Demo) -> None:
+    """The shop's registries are active, their events far ahead, and nobody is invited yet."""
+    demo.execute("DELETE FROM invitations")
+    demo.execute("UPDATE registries SET status = 'active', event_date = %s", [NOW.date() + timedelta(60)])
+
+
+def state_of(demo: Demo, recipient: str) -> tuple[Any, ...]:
+    [found] = demo.execute("SELECT state, attempts FROM invitations WHERE recipient = %s", [recipient]).fetchall()
+    return found
+
+
+async def test_a_mail_that_is_never_answered_is_sent_three_times_at_most(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+) -> None:
+    invite(demo, HUGO)
+    mailbox.set_fault(Fault(FaultKind.DROP))  # the server has each mail, and its replies are lost
+    counts = [await invite_shop(resources, settings, shop, now=NOW) for _ in range(TRIES + 2)]
+    assert [(each["postponed"], each["failed"]) for each in counts] == [(1, 0)] * TRIES + [(0, 1), (0, 0)]
+    assert [each["due"] for each in counts] == [1] * (TRIES + 1) + [0]
+    assert len(mailbox.messages) == TRIES
+    assert state_of(demo, HUGO) == ("failed", TRIES)
+
+
+async def test_a_mail_that_the_server_puts_off_is_given_up_after_four_days(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+) -> None:
+    invite(demo, HUGO)
+    mailbox.set_fault(Fault(FaultKind.DEFER))
+    for _ in range(TRIES + 2):
+        assert (await invite_shop(resources, settings, shop, now=NOW))["postponed"] == 1
+    assert state_of(demo, HUGO) == ("pending", 0)
+    demo.execute("UPDATE invitations SET expires_at = expires_at - %s", [TRIED_FOR])
+    counts = await invite_shop(resources, settings, shop, now=NOW)
+    assert (counts["postponed"], counts["failed"]) == (0, 1)
+    assert state_of(demo, HUGO) == ("failed", 0)
+
+
+@pytest.mark.parametrize(("fault", "sent"), [(FaultKind.DROP, 0), (FaultKind.DEFER, 1)])
+async def test_a_mail_counts_for_the_limits_if_it_may_have_arrived(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox, fault: FaultKind, sent: int
+) -> None:
+    limited = settings.model_copy(update={"invitations_per_shop": 1})
+    invite(demo, HUGO)
+    mailbox.set_fault(Fault(fault, remaining=1))
+    await invite_shop(resources, limited, shop, now=NOW)
+    invite(demo, EMMA)
+    assert (await invite_shop(resources, limited, shop, now=NOW))["sent"] == sent
+    assert state_of(demo, EMMA)[0] == ("sent" if sent else "pending")
+
+
+async def test_a_link_that_may_be_out_works_on_after_a_suppression(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+) -> None:
+    invite(demo, HUGO)
+    mailbox.set_fault(Fault(FaultKind.DROP, remaining=1))
+    await invite_shop(resources, settings, shop, now=NOW)
+    [before] = demo.execute("SELECT token_hash, claimed_at, expires_at FROM invitations").fetchall()
+    demo.execute(
+        """INSERT INTO email_suppressions
+           SELECT shop_id, sha256(convert_to(shop_id || ':' || recipient, 'UTF8')), 'complaint' FROM invitations"""
+    )
+    assert (await invite_shop(resources, settings, shop, now=NOW))["suppressed"] == 1
+    assert demo.execute("SELECT token_hash, claimed_at, expires_at FROM invitations").fetchall() == [before]
+    assert before[0]
+
+
+async def test_answers_do_not_count_as_mails_that_were_accepted(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+) -> None:
+    invite(demo, *(f"accepted{number}@example.com" for number in range(8)))
+    assert (await invite_shop(resources, settings, shop, now=NOW))["sent"] == 8
+    sent = [each for (each,) in demo.execute("SELECT id FROM invitations")]
+    invite(demo, *(f"refused{number}@example.com" for number in range(5)))
+    mailbox.set_fault(Fault(FaultKind.REFUSE))
+    began = datetime.now(UTC)
+    assert (await invite_shop(resources, settings, shop, now=NOW))["refused"] == 5
+    async with resources.db.transaction() as session:
+        assert all([await invitations.answer(session, shop.id, each, Answer.CONFIRMED) for each in sent])
+    with pytest.raises(TooManyAddressesRejected, match="5 of 5"):
+        await judge_refusals(resources, Invitation, began)
+    assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
+
+
+async def test_a_change_of_a_refused_invitation_does_not_get_its_address_suppressed(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+) -> None:
+    invite(demo, HUGO)
+    mailbox.set_fault(Fault(FaultKind.REFUSE))
+    await invite_shop(resources, settings, shop, now=NOW)
+    later = datetime.now(UTC)
+    demo.execute("UPDATE invitations SET removed_at = now(), updated_at = now()")
+    await judge_refusals(resources, Invitation, later)
+    assert state_of(demo, HUGO)[0] == "pending"
+    assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
+
+
+async def test_refused_mails_stay_due_however_often_the_server_refuses_most(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+) -> None:
+    invite(demo, *(f"p{number}@example.com" for number in range(5)))
+    mailbox.set_fault(Fault(FaultKind.REFUSE))
+    for _ in range(TRIES + 1):
+        began = datetime.now(UTC)
+        assert (await invite_shop(resources, settings, shop, now=NOW))["refused"] == 5
+        with pytest.raises(TooManyAddressesRejected):
+            await judge_refusals(resources, Invitation, began)
+    mailbox.faults.clear()
+    assert (await invite_shop(resources, settings, shop, now=NOW))["sent"] == 5
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "repaired"),
+    [
+        ("failed", "the mail server rejects the mail: 550 5.7.1", True),
+        ("suppressed", "refused: the mail server refuses the address: 550 5.1.1", True),
+        ("suppressed", None, False),
+    ],
+)
+async def test_runbooks_commands_let_invitations_be_sent_again(
+    resources: Resources,
+    settings: Settings,
+    demo: Demo,
+    shop: ShopRef,
+    state: str,
+    error: str | None,
+    *,
+    repaired: bool,
+) -> None:
+    invite(demo, HUGO)
+    demo.execute(
+        """UPDATE invitations SET attempts = %s, state = %s, last_error = %s, claimed_at = now(), expires_at = now()
+            + interval '1 day'""",
+        [TRIES, state, error],
+    )
+    statements = re.findall(r'"(UPDATE invitations [^"]+)"', (ROOT / "docs/runbooks/mail.md").read_text())
+    assert len(statements) == 2
+    for statement in statements:
+        demo.execute(statement.encode())
+    assert (await invite_shop(resources, settings, shop, now=NOW))["sent"] == repaired

@@ -113,8 +113,8 @@ class Authenticator:
             return None
         fingerprint = _fingerprint(key.encode())
         # A key that was valid before is looked up in any case: made-up ones of the same address do not lock it out.
-        is_limited = not (self._keys.has_had(fingerprint) or self._limiter.peek(_REFUSALS, self._sender(scope)).allowed)
-        found = None if is_limited else await self._keys.get(fingerprint)
+        is_asked = self._keys.has_had(fingerprint) or self.may_try(scope).allowed
+        found = await self._keys.get(fingerprint) if is_asked else None
         return self._validate_key(found, scope) if found else None
 
     def cached_by_signature(self, scope: Connection) -> Caller | None:
@@ -160,8 +160,12 @@ class Authenticator:
         shop = await self._shops.get(identity.shop) if identity else None
         return Caller(shop.id, f"admin:{shop.id}:{identity.user}", None, EVERYTHING) if shop and identity else None
 
+    def may_try(self, scope: Connection) -> Verdict:
+        """Whether credentials of this sender are worth a query: not after many that were invalid."""
+        return self._limiter.peek(_REFUSALS, self._sender(scope))
+
     def count_refusal(self, scope: Connection) -> Verdict:
-        """Count a request that none of these methods has found a caller for: whether its sender may have a reason."""
+        """Count a request with invalid credentials: whether its sender may have a reason."""
         return self._limiter.take(_REFUSALS, self._sender(scope))
 
     def address(self, scope: Connection, *, is_signed: bool = False) -> str:

@@ -85,7 +85,7 @@ async def identify(
     if caller is None:
         refusals = authenticator.count_refusal(request.scope)
         if not refusals.allowed:
-            raise too_many("Too many requests with invalid credentials. Wait for Retry-After.", refusals.reset)
+            raise _too_many_invalid(refusals.reset)
         raise unauthorized(reason)
     bind(shop_id=str(caller.shop_id))
     policy, verdict = app_state.limit(caller)
@@ -110,6 +110,13 @@ async def get_origin(request: Request, app_state: AppStateDep, caller: Identifie
     address = app_state.authenticator.address(request.scope, is_signed=caller.is_visitor)
     user_agent = request.headers.get("user-agent", "")[:_MAX_USER_AGENT_LENGTH]
     return Origin(None if address == UNKNOWN else address, user_agent or None)
+
+
+async def limit_invalid_links(request: Request, app_state: AppStateDep) -> None:
+    """429 for who has sent many invalid credentials, such as made-up links: each costs a query."""
+    verdict = app_state.authenticator.may_try(request.scope)
+    if not verdict.allowed:
+        raise _too_many_invalid(verdict.reset)
 
 
 async def get_link_origin(request: Request, app_state: AppStateDep) -> Origin:
@@ -137,6 +144,10 @@ async def find_senders(request: Request, app_state: AppStateDep, caller: Identif
 
 
 Senders = Annotated[list[str], Depends(find_senders)]
+
+
+def _too_many_invalid(reset: int) -> Exception:
+    return too_many("Too many requests with invalid credentials. Wait for Retry-After.", reset)
 
 
 def with_scope(scope: Scope) -> Callable[[Caller], Awaitable[Caller]]:

@@ -3,43 +3,55 @@
 from http import HTTPStatus
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import HTMLResponse
 
-from api.auth.dependencies import AppStateDep, LinkOriginDep
+from api.auth.dependencies import AppStateDep, LinkOriginDep, limit_invalid_links
 from api.link_pages import LINK_RESPONSES, no_such_link, page_response
+from api.problems import documented
+from api.state import AppState
 from wishcraft.domain.invitations import Answer, InvitationStatus
 from wishcraft.mail.messages.invitation import registry_phrase
 from wishcraft.mail.messages.link_page import Button, link_page
 from wishcraft.services.invitations.answer import answer_invitation, find_invitation
 from wishcraft.store.invitations import LinkedInvitation
 
-router: Final = APIRouter(prefix="/api/invitations", tags=["mail"])
+router: Final = APIRouter(
+    prefix="/api/invitations",
+    tags=["mail"],
+    dependencies=[Depends(limit_invalid_links)],
+    responses=documented(HTTPStatus.TOO_MANY_REQUESTS),
+)
 
 Token = Annotated[str, Path(max_length=200, description="The token of the link in an invitation.")]
 
 
 @router.get("/{token}", summary="Show an invitation", response_class=HTMLResponse, responses=LINK_RESPONSES)
-async def show(app_state: AppStateDep, token: Token) -> HTMLResponse:
+async def show(request: Request, app_state: AppStateDep, token: Token) -> HTMLResponse:
     """A page with the buttons to confirm and to decline. It changes nothing, because mail filters follow links too."""
-    return _answer(await find_invitation(app_state.resources, token), token)
+    return _answer(request, app_state, await find_invitation(app_state.resources, token), token)
 
 
 @router.post("/{token}", summary="Confirm an invitation", response_class=HTMLResponse, responses=LINK_RESPONSES)
-async def confirm(app_state: AppStateDep, origin: LinkOriginDep, token: Token) -> HTMLResponse:
+async def confirm(request: Request, app_state: AppStateDep, origin: LinkOriginDep, token: Token) -> HTMLResponse:
     """Reminders of the registry go to the address from now on. The first answer counts; the body is ignored."""
-    return _answer(await answer_invitation(app_state.resources, token, Answer.CONFIRMED, origin), token)
+    return _answer(
+        request, app_state, await answer_invitation(app_state.resources, token, Answer.CONFIRMED, origin), token
+    )
 
 
 @router.post("/{token}/decline", summary="Decline an invitation", response_class=HTMLResponse, responses=LINK_RESPONSES)
-async def decline(app_state: AppStateDep, origin: LinkOriginDep, token: Token) -> HTMLResponse:
+async def decline(request: Request, app_state: AppStateDep, origin: LinkOriginDep, token: Token) -> HTMLResponse:
     """No mail about the registry goes to the address any more. The first answer counts; the body is ignored."""
-    return _answer(await answer_invitation(app_state.resources, token, Answer.DECLINED, origin), token)
+    return _answer(
+        request, app_state, await answer_invitation(app_state.resources, token, Answer.DECLINED, origin), token
+    )
 
 
-def _answer(invitation: LinkedInvitation | None, token: str) -> HTMLResponse:
+def _answer(request: Request, app_state: AppState, invitation: LinkedInvitation | None, token: str) -> HTMLResponse:
     """The page of an invitation in its present state."""
     if invitation is None:
+        app_state.authenticator.count_refusal(request.scope)
         return no_such_link()
     shop, registry, colour = invitation.shop, registry_phrase(invitation.event_type), invitation.settings.brand_colour
     match invitation.status:

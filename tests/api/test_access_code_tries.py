@@ -162,6 +162,28 @@ async def test_after_many_wrong_codes_only_who_sends_one_waits(
     assert len(pauses) == 7
 
 
+async def test_wrong_codes_sent_at_once_wait_for_each_other(
+    client: httpx.AsyncClient, signed: Signed, slug: str
+) -> None:
+    have_wrong_codes(client, slug)
+    answers = await asyncio.gather(*(unlock(client, slug, signed(n=str(number)), "wrong") for number in range(8)))
+    assert sorted(answer.status_code for answer in answers) == [403] + [429] * 7
+    async with called_from(client, "203.0.113.9") as guest:
+        answers = await asyncio.gather(*(unlock(guest, slug, signed(m=str(number))) for number in range(8)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert not code_tries._locks
+
+
+async def test_a_code_for_a_registry_of_somebody_else_is_not_hashed(
+    emma: Visitor, hugo: Visitor, slug: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(code_hashes, "MAX_HASHES", 0)
+    new = {"access_code": "tulip-canoe-pearl"}
+    assert (await hugo.send("PATCH", f"{PATH}/{slug}", new, if_match="*")).status_code == 403
+    assert (await hugo.send("PATCH", f"{PATH}/no-such-registry", new, if_match="*")).status_code == 404
+    assert (await emma.send("PATCH", f"{PATH}/{slug}", new, if_match="*")).status_code == 429
+
+
 async def test_tries_that_pause_are_few_and_keep_nobody_out(
     client: httpx.AsyncClient, signed: Signed, slug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,12 +195,19 @@ async def test_tries_that_pause_are_few_and_keep_nobody_out(
         await released.wait()
 
     monkeypatch.setattr(code_tries, "sleep", wait)
-    paused = [asyncio.create_task(unlock(client, slug, signed(n=str(number)), "wrong")) for number in range(2)]
-    await wait_for(lambda: len(code_tries._paused) == 2)
-    async with called_from(client, "203.0.113.9") as guest:
+    async with (
+        called_from(client, "203.0.113.7") as one,
+        called_from(client, "203.0.113.8") as two,
+        called_from(client, "203.0.113.9") as guest,
+    ):
+        paused = [
+            asyncio.create_task(unlock(sender, slug, signed(n=str(number)), "wrong"))
+            for number, sender in enumerate((one, two))
+        ]
+        await wait_for(lambda: len(code_tries._paused) == 2)
         assert (await unlock(guest, slug, signed(n="guest"))).status_code == 200
-    released.set()
-    assert {(await each).status_code for each in paused} == {403}
+        released.set()
+        assert {(await each).status_code for each in paused} == {403}
     assert not code_tries._paused
 
 
@@ -229,20 +258,29 @@ async def test_a_server_has_a_hundred_tries(
     assert (await unlock(client, slug, signed())).status_code == 200
 
 
-async def test_a_flood_of_tries_does_not_wait_in_memory(
-    client: httpx.AsyncClient, signed: Signed, slug: str, monkeypatch: pytest.MonkeyPatch
+async def test_a_flood_of_tries_waits_neither_in_memory_nor_in_front_of_others(
+    client: httpx.AsyncClient, signed: Signed, emma: Visitor, slug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(code_hashes, "MAX_VERIFICATIONS", 3)
+    other = await emma.create(visibility="password", access_code=ACCESS_CODE)
+    monkeypatch.setattr(code_hashes, "MAX_HASHES", 4)
+    monkeypatch.setattr(code_hashes, "MAX_OF_REGISTRY", 3)
     released = threading.Event()
     monkeypatch.setattr(code_hashes, "_matches", lambda code, _: released.wait(60) and code == ACCESS_CODE)
     waiting = [asyncio.create_task(unlock(client, slug, signed(n=str(number)), "wrong")) for number in range(3)]
-    await wait_for(lambda: len(code_hashes._verifications) == 3)
-    refused = await unlock(client, slug, signed(n="x"))
+    await wait_for(lambda: code_hashes._under_way.total() == 3)
+    for number in range(12):  # none of them counts as a try
+        refused = await unlock(client, slug, signed(n=f"x{number}"))
+        assert problem(refused) == (429, "too-many-tries")
+        assert refused.headers["retry-after"] == "2"
+    at_another = asyncio.create_task(unlock(client, other, signed(n="o")))
+    await wait_for(lambda: code_hashes._under_way.total() == 4)
+    new_code = await emma.send("PATCH", f"{PATH}/{slug}", {"access_code": "tulip-canoe-pearl"}, if_match="*")
+    assert new_code.status_code == 429
     released.set()
-    assert problem(refused) == (429, "too-many-tries")
-    assert refused.headers["retry-after"] == "2"
     assert {(await each).status_code for each in waiting} == {403}
+    assert (await at_another).status_code == 200
     assert (await unlock(client, slug, signed(n="y"))).status_code == 200
+    assert not code_hashes._under_way
 
 
 @pytest.mark.parametrize("code", WEAK.values(), ids=WEAK)

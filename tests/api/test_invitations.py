@@ -10,7 +10,7 @@ import pytest
 from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Mailbox
-from tests.support.api import WEDDING, Visitor
+from tests.support.api import WEDDING, Visitor, called_from
 from tests.support.invitations import link_in
 from wishcraft.domain.invitations import derive_key, make_token
 from wishcraft.resources import Resources
@@ -283,3 +283,17 @@ async def test_a_customer_cannot_mail_own_text_to_strangers(
         assert "locked" not in content
         assert "0800" not in content
     assert demo.execute("SELECT count(*) FROM invitations WHERE state = 'pending'").fetchone() == (230,)
+
+
+async def test_made_up_links_cost_a_query_each_only_until_their_sender_is_refused(
+    client: httpx.AsyncClient, link: str, queries: list[str]
+) -> None:
+    made_up = [f"/api/invitations/{make_token(number, derive_key('another'))}" for number in range(70)]
+    answers = [await client.get(path) for path in made_up]
+    assert {answer.status_code for answer in answers[:60]} == {404}
+    assert {answer.status_code for answer in answers[-5:]} == {429}
+    queries.clear()
+    assert (await client.post(made_up[0])).status_code == 429
+    assert not [query for query in queries if "invitations" in query]
+    async with called_from(client, "203.0.113.9") as other:
+        assert (await other.get(link)).status_code == 200

@@ -107,6 +107,18 @@ async def test_an_exchange_counts_the_requests_of_all_processes_at_once(server: 
     assert admitted(one, "b", 20) == 10
 
 
+async def test_an_exchange_of_a_caller_without_requests_leaves_no_key(server: Server, clock: list[float]) -> None:
+    limiter, other = Limiter(server), Limiter(server)
+    verdicts = await limiter.exchange((POLICY, "a"))
+    assert [(verdict.allowed, verdict.remaining) for verdict in verdicts] == [(True, 10)]
+    assert not [key for key in await server.redis.keys("*") if b"visitor" in key]
+    admitted(other, "a", 3)
+    await other.exchange((POLICY, "a"))
+    [verdict] = await limiter.exchange((POLICY, "a"))
+    assert verdict.remaining == 7
+    assert clock
+
+
 async def test_exchanges_at_the_same_time_count_each_request_once(
     server: Server, redis: Redis, clock: list[float]
 ) -> None:

@@ -110,9 +110,17 @@ class Limiter:
             async with self._server.redis.pipeline(transaction=False) as pipe:
                 for (policy, caller), window in windows:
                     key = keys.limit_key(policy, window.begin, caller)
-                    pipe.incrby(key, window.sent)
-                    pipe.expireat(key, window.ends + 1)
-                totals: list[int] = (await pipe.execute())[::2]
+                    if window.sent:
+                        pipe.incrby(key, window.sent)
+                        pipe.expireat(key, window.ends + 1)
+                    else:  # made-up names leave no key
+                        pipe.get(key)
+                replies = iter(await pipe.execute())
+        totals = []
+        for _, window in windows:
+            totals.append(int(next(replies) or 0))
+            if window.sent:
+                next(replies)  # of the expiry
         return totals
 
     def _find(self, policy: Policy, caller: str, now: int) -> _Window:

@@ -13,7 +13,7 @@ from wishcraft.domain.callers import Caller
 from wishcraft.domain.registries import access_level
 from wishcraft.errors import CacheUnavailable, Conflict, NotAllowed, NotFound, WrongAccessCode
 from wishcraft.resources import Resources
-from wishcraft.services.registries.code_hashes import verify_code
+from wishcraft.services.registries.code_hashes import require_capacity, verify_code
 from wishcraft.services.registries.code_tries import CodeTries
 from wishcraft.store import registries, sessions
 
@@ -39,18 +39,20 @@ async def unlock(resources: Resources, caller: Caller, senders: Sequence[str], s
         WrongAccessCode: The code is wrong.
         TooManyRequests: The sender tried too many codes, or more are tried at this moment than can be verified.
     """
-    tries = CodeTries(resources.limiter, f"{caller.shop_id}:{slug}", senders, caller.is_server)
-    await tries.count()
-    async with resources.db.autocommit() as session:
-        found = await registries.find_access(session, caller.shop_id, slug)
-    needed = access_level(found.visibility, found.status) if found else AccessLevel.ABSENT
-    if found is None or needed in {AccessLevel.ABSENT, AccessLevel.OWNER}:
-        raise NotFound("The shop has no such registry.")
-    if needed is AccessLevel.OPEN or found.access_code_hash is None:
-        raise Conflict("The registry needs no access code.")
-    if not await verify_code(code, found.access_code_hash):
-        await tries.record_wrong()
-        raise WrongAccessCode("The access code is wrong.")
+    registry = f"{caller.shop_id}:{slug}"
+    require_capacity(registry)  # before the try is counted: who is sent away has not tried
+    tries = CodeTries(resources.limiter, registry, senders, caller.is_server)
+    async with tries.count():
+        async with resources.db.autocommit() as session:
+            found = await registries.find_access(session, caller.shop_id, slug)
+        needed = access_level(found.visibility, found.status) if found else AccessLevel.ABSENT
+        if found is None or needed in {AccessLevel.ABSENT, AccessLevel.OWNER}:
+            raise NotFound("The shop has no such registry.")
+        if needed is AccessLevel.OPEN or found.access_code_hash is None:
+            raise Conflict("The registry needs no access code.")
+        if not await verify_code(code, found.access_code_hash, registry):
+            await tries.record_wrong()
+            raise WrongAccessCode("The access code is wrong.")
     grant = Grant(secrets.token_urlsafe(_TOKEN_BYTES), datetime.now(UTC) + GRANT_TTL)
     name = SessionName(caller.shop_id, _session_id(grant.token))
     async with resources.db.transaction() as session:

@@ -6,10 +6,12 @@ Who has not sent a wrong code is never refused because of others: a limit on all
 close it. For the same reason nobody pauses while `MAX_PAUSED` tries do.
 """
 
-from asyncio import sleep
-from collections.abc import Sequence
+from asyncio import Lock, sleep
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
+from weakref import WeakValueDictionary
 
 from wishcraft.cache.rate_limiter import Limiter
 from wishcraft.domain.access_codes import WRONG_CODES, Slowdown, slowdown
@@ -21,6 +23,8 @@ SERVER_TRIES: Final = Policy("unlock-server", 100, 600)
 """A server's key sends the tries of many guests."""
 MAX_PAUSED: Final = 50
 _paused: Final = set[object]()
+_locks: Final = WeakValueDictionary[str, Lock]()
+"""By registry and sender, while a slowed try of theirs is under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,11 @@ class CodeTries:
     """By what the sender is known: each is counted, and one over its limit is enough."""
     is_server: bool
 
-    async def count(self) -> None:
-        """Count one try.
+    @asynccontextmanager
+    async def count(self) -> AsyncIterator[None]:
+        """Count one try, which the block verifies.
+
+        Slowed tries of one sender follow each other: otherwise those sent at once would not wait for a wrong one.
 
         Raises:
             TooManyRequests: It is one too many, or it comes too soon after a wrong one.
@@ -51,11 +58,15 @@ class CodeTries:
         *own, wrong = await self.limiter.exchange(*tries, (WRONG_CODES, self.registry))
         if late := [verdict.reset for verdict in own if not verdict.allowed]:
             raise _refused(max(late))
-        if slow := self._slowdown(WRONG_CODES.quota - wrong.remaining):
-            waits = await self.limiter.exchange(*self._claims(slow.wait))
-            if early := [verdict.reset for verdict in waits if not verdict.remaining]:
-                raise _refused(max(early))
-            await _pause(slow.pause_seconds)
+        async with AsyncExitStack() as locks:
+            if slow := self._slowdown(WRONG_CODES.quota - wrong.remaining):
+                for _, sender in sorted(tries):
+                    await locks.enter_async_context(_locks.setdefault(sender, Lock()))
+                waits = await self.limiter.exchange(*self._claims(slow.wait))
+                if early := [verdict.reset for verdict in waits if not verdict.remaining]:
+                    raise _refused(max(early))
+                await _pause(slow.pause_seconds)
+            yield
 
     async def record_wrong(self) -> None:
         """Count that the code was wrong."""

@@ -13,7 +13,7 @@ from wishcraft.domain.registries import MAX_REGISTRIES_PER_CUSTOMER, RegistrySta
 from wishcraft.errors import Conflict, Invalid, LimitReached, NotAllowed
 from wishcraft.resources import Resources
 from wishcraft.services.registries.code_hashes import hash_code
-from wishcraft.services.registries.write import ChangeRequest, change_registry, registry_write
+from wishcraft.services.registries.write import ChangeRequest, change_registry, check_change, registry_write
 from wishcraft.store import idempotency, invitations, registries, sessions
 from wishcraft.store.audit_log import Actor, Origin
 from wishcraft.store.idempotency import IdempotencyKey, StoredResult
@@ -77,7 +77,10 @@ async def update_registry(resources: Resources, change: ChangeRequest, draft: Dr
     Raises:
         RequestRefused: As `change_registry`; Invalid as `create_registry`.
     """
-    code_hash = await hash_code(draft.access_code) if draft.access_code else None
+    code_hash = None
+    if draft.access_code:
+        await check_change(resources, change)  # before the hash, which is dear
+        code_hash = await hash_code(draft.access_code)
     values = draft.values | ({"access_code_hash": code_hash} if code_hash else {})
     shop_id, ended = change.caller.shop_id, list[str]()
     async with change_registry(resources, change) as (write, registry):

@@ -47,7 +47,7 @@ _JSON_LOG_VARIABLES: Final = {
     "PREFECT_LOGGING_FORMATTERS_JSON_FORMAT": "%(message)s",
 }
 MAX_BACKOFF_SECONDS: Final = 5.0
-"""Longest pause between two tries while Prefect does not answer; runs start so much later afterwards."""
+"""Longest pause that `Outage` adds to a poll interval below it."""
 _TOO_MANY_REQUESTS: Final = 429
 _POLL_SECONDS: Final = 0.5
 _REQUEST_SECONDS: Final = 5.0
@@ -64,7 +64,7 @@ def is_outage(error: BaseException) -> bool:
 
 @contextmanager
 def outage_ignored() -> Iterator[None]:
-    """Context manager: end the block where Prefect does not answer; `Outage` logs it."""
+    """Context manager: end the block where Prefect does not answer; the next poll logs it, if it lasts."""
     try:
         yield
     except Exception as error:
@@ -73,24 +73,31 @@ def outage_ignored() -> Iterator[None]:
 
 
 class Outage:
-    """How long Prefect has not answered: logs its begin and its end once, and makes the tries rarer."""
+    """How long Prefect has not answered: logs its begin and its end once, and makes the polls rarer.
+
+    It adds a pause to the usual interval of the polls: as long at first, then doubled up to `MAX_BACKOFF_SECONDS`.
+    """
 
     def __init__(self, interval: float) -> None:
-        """`interval` is the usual time between two tries in seconds."""
+        """`interval` is the usual time between two polls in seconds."""
         self._interval = interval
         self._since: float | None = None
         self._pause = interval
 
-    async def wait(self, error: Exception) -> None:
-        """Wait before the next try."""
+    def begin(self, error: Exception) -> None:
+        """Prefect did not answer a request."""
         if self._since is None:
             self._since = time.monotonic()
             _log.error("Prefect does not answer; the worker keeps trying. Runbook: worker-idle. %s", _summary(error))
+
+    async def wait(self, error: Exception) -> None:
+        """Prefect did not answer a poll: wait before the next one."""
+        self.begin(error)
         await asyncio.sleep(self._pause)
-        self._pause = min(2 * self._pause, MAX_BACKOFF_SECONDS)
+        self._pause = max(self._interval, min(2 * self._pause, MAX_BACKOFF_SECONDS))
 
     def end(self) -> None:
-        """Prefect answered."""
+        """Prefect answered a poll."""
         if self._since is not None:
             _log.warning("Prefect answers again, after %.0f s", time.monotonic() - self._since)
         self._since, self._pause = None, self._interval
@@ -124,7 +131,8 @@ class DrainingWorker(ProcessWorker):
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         """Take the runs that are due; none while draining, and none while Prefect does not answer.
 
-        An error would end Prefect's own worker, and with it all runs, after 45 tries.
+        Twelve errors in a row would end Prefect's own worker, and with it all runs. Before its first successful
+        `sync_with_backend`, a worker polls without asking Prefect.
         """
         if self._draining:
             return []
@@ -135,16 +143,24 @@ class DrainingWorker(ProcessWorker):
                 raise
             await self._outage.wait(error)
             return []
-        self._outage.end()
+        if self._has_successfully_synced:
+            self._outage.end()
         return taken
 
     async def sync_with_backend(self) -> None:
         """Read the pool and send a heartbeat; if Prefect does not answer, the next call does both."""
-        with outage_ignored():
+        try:
             await super().sync_with_backend()
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            self._outage.begin(error)
 
     async def _submit_run(self, flow_run: FlowRun) -> None:
-        """Start the run; if Prefect does not answer, the run stays scheduled, and a later poll takes it again."""
+        """Start the run; if Prefect does not answer, the run stays scheduled, and a later poll takes it again.
+
+        If only the answer to its change to Pending is lost, it stays Pending, and an automation crashes it.
+        """
         try:
             with outage_ignored():
                 await super()._submit_run(flow_run)
@@ -187,8 +203,8 @@ class DrainingWorker(ProcessWorker):
             try:
                 async with asyncio.timeout(_REQUEST_SECONDS):
                     await act(await self.client.read_flow_run(run_id))
-            except (httpx.HTTPError, TimeoutError) as error:
-                self._logger.warning("Prefect did not answer a request for run %s: %r", run_id, error)
+            except Exception as error:  # noqa: BLE001  the other runs are asked and killed, whatever the error
+                self._logger.warning("Prefect did not accept the stop of run %s: %r", run_id, error)
 
     async def _ask_to_stop(self, run: FlowRun) -> None:
         if run.state and run.state.is_running() and run.state.name != STOPPING:

@@ -69,3 +69,10 @@ async def test_outage_is_logged_at_its_begin_and_its_end_and_the_tries_become_ra
     assert begin.endswith("Runbook: worker-idle. Status 500 of " + str(REQUEST.url))
     assert end.startswith("Prefect answers again, after ")
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"] * 2
+
+
+async def test_tries_never_become_more_frequent_than_the_polls(pauses: list[float]) -> None:
+    outage = Outage(2 * MAX_BACKOFF_SECONDS)
+    for _ in range(3):
+        await outage.wait(status(500))
+    assert pauses == [2 * MAX_BACKOFF_SECONDS] * 3

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.support.failing_proxy import FailingProxy
-from tests.support.prefect_calls import create_run, read_state, running_shop_tasks, wait_for
+from tests.support.failing_proxy import PAGE, FailingProxy
+from tests.support.prefect_calls import create_run, delete_run, read_state, running_shop_tasks, wait_for
 from tests.support.prefect_worker import Worker
 
 pytestmark = [pytest.mark.chaos, pytest.mark.usefixtures("demo")]
@@ -51,8 +51,30 @@ async def test_worker_started_in_an_outage_of_prefect_takes_runs_after_it(
 ) -> None:
     proxy.fail()
     worker = start_worker()
-    await wait_for(lambda: bool(proxy.refused))
+    await wait_for(lambda: "Prefect does not answer; the worker keeps trying" in worker.log.read_text())
+    assert "Prefect answers again" not in worker.log.read_text()
     proxy.heal()
     run = create_run(http, slow_job, batches=1, seconds=0)
     await wait_for(lambda: read_state(http, run)["type"] == "COMPLETED")
+    await wait_for(lambda: "Prefect answers again" in worker.log.read_text())
+    assert worker.stop() == 0
+
+
+async def test_worker_stopped_while_a_page_answers_for_prefect_leaves_no_process(
+    http: httpx.Client, start_worker: Callable[..., Worker], slow_job: str, proxy: FailingProxy
+) -> None:
+    worker = start_worker(patience=1)
+    run = create_run(http, slow_job, batches=1, seconds=600)
+    await wait_for(lambda: bool(running_shop_tasks(http, run)))
+    proxy.fail(PAGE)
+    assert worker.stop() == 0
+
+
+async def test_worker_whose_run_was_deleted_stops_and_leaves_no_process(
+    http: httpx.Client, start_worker: Callable[..., Worker], slow_job: str
+) -> None:
+    worker = start_worker(patience=1)
+    run = create_run(http, slow_job, batches=1, seconds=600)
+    await wait_for(lambda: bool(running_shop_tasks(http, run)))
+    delete_run(http, run)
     assert worker.stop() == 0

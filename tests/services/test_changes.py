@@ -1,6 +1,7 @@
 """What a job has changed before it fails or stops is counted."""
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,15 +11,16 @@ from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from deployments.sandbox.shopify.simulator import Simulator
+from wishcraft.cache.entries import Entry
 from wishcraft.cache.keys import SessionName
 from wishcraft.domain.retention import Bounds, Kind
-from wishcraft.errors import MailUnavailable, RunStopped
+from wishcraft.errors import CacheUnavailable, MailUnavailable, RunStopped
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes
 from wishcraft.services.cleanup.expired import clean_orphans, clean_table
 from wishcraft.services.inventory import sync
 from wishcraft.services.operations import invariants
-from wishcraft.services.registries import warm
+from wishcraft.services.registries import reader, warm
 from wishcraft.services.reminders import send
 from wishcraft.settings import Settings
 from wishcraft.store.shops import ShopRef
@@ -97,6 +99,24 @@ async def test_entries_filled_before_a_warm_stops_are_counted(
     monkeypatch.setattr(warm, "BATCH", 1)
     with pytest.raises(RunStopped):
         await warm.warm_shop(resources, shop, checkpoint=StopAt(3), changes=changes)
+    assert changes == {"warmed": 2}
+
+
+async def test_entries_filled_before_redis_fails_in_a_warm_are_counted(
+    resources: Resources, shop: ShopRef, changes: Changes, monkeypatch: Any
+) -> None:
+    filled: list[str] = []
+
+    async def refill_two(resources: Resources, shop_id: int, slugs: Sequence[str]) -> dict[str, Entry]:
+        if len(filled) == 2:
+            raise CacheUnavailable("Redis does not answer")
+        filled.extend(slugs)
+        return await reader.refill(resources, shop_id, slugs)
+
+    monkeypatch.setattr(warm, "BATCH", 1)
+    monkeypatch.setattr(warm, "refill", refill_two)
+    with pytest.raises(CacheUnavailable):
+        await warm.warm_shop(resources, shop, force=True, changes=changes)
     assert changes == {"warmed": 2}
 
 

@@ -1,4 +1,4 @@
-"""A TCP proxy that can answer every HTTP request with status 500 instead of passing it on."""
+"""A TCP proxy that can answer every HTTP request itself instead of passing it on."""
 
 import asyncio
 import threading
@@ -7,6 +7,8 @@ from contextlib import suppress
 from typing import Final, Self
 
 ANSWER: Final = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+PAGE: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>"
+"""The answer of a proxy that shows a page of its own."""
 
 
 class FailingProxy:
@@ -15,9 +17,9 @@ class FailingProxy:
     def __init__(self, target: int) -> None:
         self.port = 0
         self.refused: list[str] = []
-        """The paths of the requests that got status 500."""
+        """The paths of the requests that the proxy answered itself."""
         self._target = target
-        self._failing = False
+        self._answer: bytes | None = None
         self._loop = asyncio.new_event_loop()
         self._writers = set[StreamWriter]()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -35,22 +37,22 @@ class FailingProxy:
         self._thread.join(20)
         self._loop.close()
 
-    def fail(self) -> None:
-        """From now on, answer with status 500, and end the open connections."""
-        self._failing = True
+    def fail(self, answer: bytes = ANSWER) -> None:
+        """From now on, answer so, by default with status 500, and end the open connections."""
+        self._answer = answer
         asyncio.run_coroutine_threadsafe(self._disconnect(), self._loop).result(20)
 
     def heal(self) -> None:
         """Pass connections on again."""
-        self._failing = False
+        self._answer = None
 
     async def _connected(self, reader: StreamReader, writer: StreamWriter) -> None:
         self._writers.add(writer)
         with suppress(OSError, asyncio.IncompleteReadError):
-            if self._failing:
+            if answer := self._answer:
                 head = await reader.readuntil(b"\r\n\r\n")
                 self.refused.append(head.split()[1].decode())
-                writer.write(ANSWER)
+                writer.write(answer)
                 await writer.drain()
             else:
                 await self._pass_on(reader, writer)

@@ -31,6 +31,10 @@ def create_run(http: httpx.Client, deployment: str, **parameters: object) -> str
     return str(post(http, f"/deployments/{deployment}/create_flow_run", {"parameters": parameters})["id"])
 
 
+def delete_run(http: httpx.Client, run: str) -> None:
+    http.delete(f"/flow_runs/{run}").raise_for_status()
+
+
 def set_state(http: httpx.Client, run: str, state: str, message: str = "", name: str | None = None) -> None:
     body = {"state": {"type": state, "name": name, "message": message}}
     assert post(http, f"/flow_runs/{run}/set_state", body)["status"] == "ACCEPT"

@@ -58,7 +58,8 @@ async def sync_shop(
         shop: The shop to sync.
         dry_run: Write nothing, and count the registries that would change.
         checkpoint: Called between batches.
-        changes: Filled with `items_changed` and `registries_touched`.
+        changes: Filled with `items_changed` and `registries_touched`. Where tries are summed, a registry written in two
+            of them counts twice.
 
     Returns:
         Counts: `variants` read, of them `low_stock`, `out_of_stock` and `deleted`; `unreadable` variants, whose items

@@ -46,25 +46,26 @@ async def warm_shop(
     async with resources.db.repeatable_read() as session:
         known = await registries.find_active_versions(session, shop.id, shop.settings.cache_quota_entries)
     counts = Counter(current=0, warmed=0, skipped=0)
+    changes = Counter() if changes is None else changes
     in_progress: asyncio.Task[Counter[str]] | None = None
     try:
         for batch in batches(known, BATCH):
             await checkpoint(counts.total(), len(known))
             # PostgreSQL composes the next batch while this process sends the last one to Redis.
-            last, in_progress = in_progress, asyncio.create_task(_warm_batch(resources, shop.id, batch, force=force))
+            warming = _warm_batch(resources, shop.id, batch, changes, force=force)
+            last, in_progress = in_progress, asyncio.create_task(warming)
             counts.update(await last if last else {})
     finally:  # also when the run stops: the batch in progress is finished
         counts.update(await in_progress if in_progress else {})
-        if changes is not None:
-            changes.update(warmed=counts["warmed"])
     return {"registries": len(known), **counts}
 
 
 async def _warm_batch(
-    resources: Resources, shop_id: int, batch: Sequence[CurrentVersion], *, force: bool
+    resources: Resources, shop_id: int, batch: Sequence[CurrentVersion], changes: Changes, *, force: bool
 ) -> Counter[str]:
     due = [each.slug for each in batch] if force else await find_due(resources, shop_id, batch)
     warmed = len(await refill(resources, shop_id, due))
+    changes["warmed"] += warmed  # at once: if Redis fails, so does the other batch in progress
     return Counter(current=len(batch) - len(due), warmed=warmed, skipped=len(due) - warmed)
 
 

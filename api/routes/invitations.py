@@ -54,6 +54,9 @@ def _answer(request: Request, app_state: AppState, invitation: LinkedInvitation 
         app_state.authenticator.count_refusal(request.scope)
         return no_such_link()
     shop, registry, colour = invitation.shop, registry_phrase(invitation.event_type), invitation.settings.brand_colour
+    if invitation.suppressed and invitation.status in {InvitationStatus.INVITED, InvitationStatus.CONFIRMED}:
+        text = f"{shop} sends it none: it was unsubscribed, or a mail to it came back."
+        return page_response(link_page("No mail goes to this address", text, colour))
     match invitation.status:
         case InvitationStatus.INVITED:
             text = f"You are named in {registry}. If you confirm, {shop} reminds you a week and a day before the event."

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -312,3 +313,16 @@ async def test_made_up_links_cost_a_query_each_only_until_their_sender_is_refuse
     assert not [query for query in queries if "invitations" in query]
     async with called_from(client, "203.0.113.9") as other:
         assert (await other.get(link)).status_code == 200
+
+
+async def test_who_has_unsubscribed_is_promised_no_reminder(
+    client: httpx.AsyncClient, link: str, mailbox: Mailbox, emma: Visitor
+) -> None:
+    [received] = [each for each in mailbox.messages if each.recipients == [HUGO]]
+    unsubscribe = urlsplit(str(received.parsed["List-Unsubscribe"]).strip("<>")).path
+    assert (await client.post(unsubscribe)).status_code == 200
+    for answer in (await client.get(link), await client.post(link)):
+        assert answer.status_code == 200
+        assert "No mail goes to this address" in answer.text
+        assert "<button" not in answer.text
+    assert await status_of_hugo(emma) == "invited"

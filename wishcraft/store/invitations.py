@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final, NamedTuple
 
-from sqlalchemy import Text, case, cast, delete, func, insert, select, text, update
+from sqlalchemy import Text, case, cast, delete, exists, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.addresses import normalise
@@ -16,7 +16,7 @@ from wishcraft.domain.invitations import LIFETIME, LIMITS_COVER, TRIED_FOR, TRIE
 from wishcraft.domain.registries import EventType
 from wishcraft.domain.reminders import recipients
 from wishcraft.store.deliveries import ClaimedMail
-from wishcraft.store.schema import Invitation, Lock, Registry, Shop, ShopSettings
+from wishcraft.store.schema import EmailSuppression, Invitation, Lock, Registry, Shop, ShopSettings
 from wishcraft.store.schema.mail import MailState
 
 
@@ -42,6 +42,8 @@ class LinkedInvitation(NamedTuple):
     event_type: EventType
     status: InvitationStatus
     """`EXPIRED` too if the registry no longer names the address."""
+    suppressed: bool
+    """Whether the shop sends the address no mail at all: it was unsubscribed, or a mail came back."""
 
 
 # Who was invited and is named again needs no second mail; an answer is never taken back.
@@ -210,15 +212,20 @@ async def find_linked(session: AsyncSession, token_hash: bytes) -> LinkedInvitat
     """The invitation whose link has the token of this hash, in any shop."""
     # A removed address is not to be told more than that the invitation has ended.
     status = case((Invitation.removed_at.is_(None), STATUS), else_=InvitationStatus.EXPIRED.value)
+    salted = cast(Invitation.shop_id, Text) + ":" + Invitation.recipient  # as in `domain.addresses.address_hash`
+    suppressed = exists().where(
+        EmailSuppression.shop_id == Invitation.shop_id,
+        EmailSuppression.address_hash == func.sha256(func.convert_to(salted, "UTF8")),
+    )
     query = (
         select(Invitation.id, Invitation.shop_id, Invitation.registry_id, Shop.name, Shop.settings,
-               Registry.event_type, status)
+               Registry.event_type, status, suppressed)
         .join(Registry, Registry.id == Invitation.registry_id)
         .join(Shop, Shop.id == Invitation.shop_id)
         .where(Invitation.token_hash == token_hash)
     )  # fmt: skip
     row = (await session.execute(query)).one_or_none()
-    return LinkedInvitation._make((*row[:-1], InvitationStatus(row[-1]))) if row else None
+    return LinkedInvitation._make((*row[:-2], InvitationStatus(row[-2]), row[-1])) if row else None
 
 
 async def answer(session: AsyncSession, shop_id: int, invitation_id: int, given: Answer) -> bool:

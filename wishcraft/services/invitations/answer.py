@@ -24,11 +24,12 @@ async def answer_invitation(
 ) -> LinkedInvitation | None:
     """Store the answer if the invitation waits for one, and return the invitation as it is then.
 
-    The first answer counts: later ones, and those after the link has ended, change nothing.
+    The first answer counts: later ones, those after the link has ended, and those of suppressed addresses, to which no
+    mail can be promised, change nothing.
     """
     found = await find_invitation(resources, token)
-    if found is None:
-        return None
+    if found is None or found.suppressed:
+        return found
     async with resources.db.transaction() as session:
         if await invitations.answer(session, found.shop_id, found.id, answer):
             actor = Actor(found.shop_id, _ACTOR, origin)

@@ -133,7 +133,7 @@ LinkOriginDep = Annotated[Origin, Depends(get_link_origin)]
 async def find_senders(request: Request, app_state: AppStateDep, caller: Identified) -> list[str]:
     """By what the sender of an access code is known.
 
-    A visitor: by the address, and by the signed query, which somebody else may have seen and sent again with addresses
+    A visitor: by the address, and by the signed query, which others may have seen and sent again with addresses
     that they made up. Others: by their credentials.
     """
     if not caller.is_visitor:

@@ -50,7 +50,7 @@ class Workspace:
     def locked(self, stack_id: str) -> Iterator[str]:
         """Hold the lock, write `stack_id` into it, and yield the id of the previous stack ('' at first).
 
-        Nobody else may enter the folder from now on.
+        Only its owner may enter the folder from now on.
 
         Raises:
             ConfigurationError: Another stack holds it, or the folder cannot be written.

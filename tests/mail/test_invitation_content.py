@@ -54,7 +54,7 @@ def test_subject_is_fixed_and_no_name_becomes_a_link_or_a_number(is_registrant: 
 
 def test_long_name_is_cut_and_an_empty_one_replaced() -> None:
     assert "n" * 59 + "… named you" in compose(first_name="n" * 60, last_name="n" * 60).text
-    assert "Somebody named you" in compose(first_name="12 ⑩", last_name="\u200bⅧ⅒").text
+    assert "A customer named you" in compose(first_name="12 ⑩", last_name="\u200bⅧ⅒").text
 
 
 @pytest.mark.parametrize("event_type", list(EventType))

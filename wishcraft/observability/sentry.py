@@ -38,7 +38,7 @@ _ANONYMOUS_ID: Final = re.compile(r"[0-9a-f]{32}")
 _URL_PASSWORD: Final = re.compile(r"[^:/?#]*://[^:/?#]*:([^/?#]*)@")
 """The password of a URL. `urlsplit` raises ValueError if the password contains one square bracket."""
 _pseudonym_key = b""
-"""Whoever lacks the client secret can compute neither a pseudonym nor whom it stands for."""
+"""Without the client secret, neither a pseudonym nor its person can be computed."""
 _FRAME_FIELDS: Final = ("filename", "abs_path", "function", "module", "lineno", "in_app")
 
 
@@ -133,7 +133,7 @@ def open_trace(operation: str, name: str, rate: float) -> Iterator[Transaction]:
 def set_visitor(caller: Caller) -> None:
     """Count the errors and traces of this request for its customer or guest, under a pseudonym.
 
-    A server that acts for no customer is nobody in particular. A customer has another pseudonym in each shop.
+    A server that acts for no customer has none. A customer has another pseudonym in each shop.
     """
     if not sentry_sdk.get_client().is_active() or (caller.is_server and caller.customer_id is None):
         return

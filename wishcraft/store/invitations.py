@@ -156,7 +156,7 @@ async def invite(session: AsyncSession, shop_id: int, registry_id: int, *, vouch
 async def find_waiting(session: AsyncSession, shop_id: int, today: date) -> list[tuple[int, Addressee]]:
     """Ids and addressees of the invitations that wait to be sent, the newest first.
 
-    So those of somebody who is named now do not wait behind a backlog. Registries whose event is over invite nobody.
+    So a new one does not wait behind a backlog. Registries whose event is over send none.
     """
     rows = await session.execute(_FIND_WAITING, {"shop_id": shop_id, "today": today})
     return [(invitation_id, Addressee(*addressee)) for invitation_id, *addressee in rows]

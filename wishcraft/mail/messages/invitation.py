@@ -67,4 +67,4 @@ def _inviter(invited: Invited) -> str:
     name = one_line(f"{invited.first_name} {invited.last_name}")
     name = one_line("".join(character for character in name if not character.isnumeric()))
     short = name if len(name) <= _MAX_NAME_LENGTH else f"{name[: _MAX_NAME_LENGTH - 1].rstrip()}…"
-    return short or "Somebody"
+    return short or "A customer"

@@ -33,7 +33,7 @@ class InvitationRun:
     shop: ShopRef
     letterhead: Letterhead
     today: date
-    """The shop's day: registries whose event is over invite nobody."""
+    """The shop's day: registries whose event is over send no invitation."""
     limits: Limits
     key: bytes
     """Makes the tokens of links."""

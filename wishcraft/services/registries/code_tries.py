@@ -1,9 +1,9 @@
-"""Limits on tries of access codes: they slow down who guesses, and close a registry to nobody else.
+"""Limits on tries of access codes: they slow down guessers, and close a registry to no guest.
 
 Each sender has ten tries in ten minutes for a registry, right ones included. Once many wrong codes were tried for it
-from anywhere, whoever sends a wrong one waits before the next try, the longer the more there were, and each try pauses.
+from anywhere, a sender of a wrong one waits before the next try, the longer the more there were, and each try pauses.
 Who has not sent a wrong code is never refused because of others: a limit on all tries for a registry would be a way to
-close it. For the same reason nobody pauses while `MAX_PAUSED` tries do.
+close it. For the same reason no try pauses while `MAX_PAUSED` tries do.
 """
 
 from asyncio import Lock, sleep

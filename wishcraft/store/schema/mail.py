@@ -66,7 +66,7 @@ class Reminder(Delivery, Base):
 class Invitation(Delivery, Base):
     """An address that a registry names, with its owner's consent to be reminded; one mail asks for it.
 
-    The reminders of a registry go to its confirmed invitations that were not removed, and to nobody else.
+    The reminders of a registry go to its confirmed invitations that were not removed, and nowhere else.
     """
 
     __tablename__ = "invitations"

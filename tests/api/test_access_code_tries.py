@@ -1,4 +1,4 @@
-"""Guessing access codes: who guesses is slowed down, and nobody can close a registry to its guests."""
+"""Guessing access codes: guessers are slowed down, and cannot close a registry to its guests."""
 
 import asyncio
 import threading

@@ -18,7 +18,7 @@ WHERE strpos(address, '@') > 0
 
 
 def confirm_everyone(demo: Demo) -> None:
-    """Let all whom the registries name now have confirmed their address, and nobody else."""
+    """Let all whom the registries name now have confirmed their address, and no others."""
     demo.execute("DELETE FROM invitations")
     demo.execute(_CONFIRM_EVERYONE)
 

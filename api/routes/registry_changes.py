@@ -1,4 +1,4 @@
-"""Routes that create, change and archive registries, on behalf of their registrants."""
+"""Routes that create, change and delete registries, on behalf of their registrants."""
 
 import hmac
 from http import HTTPStatus
@@ -14,7 +14,8 @@ from api.state import AppState
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.registries import CacheResult, CacheState
 from wishcraft.domain.callers import Caller
-from wishcraft.services.registries.lifecycle import Draft, archive_registry, create_registry, update_registry
+from wishcraft.domain.registries import RegistryStatus
+from wishcraft.services.registries.lifecycle import Draft, create_registry, delete_registry, update_registry
 from wishcraft.services.registries.write import ChangeRequest
 from wishcraft.store.audit_log import Origin
 from wishcraft.store.idempotency import IdempotencyKey
@@ -167,11 +168,15 @@ async def create(
     responses={**ONE, **CHANGED},
 )
 async def change(registry_request: RegistryRequestDep, if_match: IfMatch, body: ChangedRegistry) -> Response:
-    """Fields that are left out keep their values. A new access code ends the grants of the old one."""
+    """Fields that are left out keep their values. A new access code ends the grants of the old one.
+
+    The `status` `archived` hides the registry from all but its registrant; another `status` restores it.
+    """
     values = body.model_dump(exclude_unset=True, exclude={"registrant", "access_code"})
     if body.registrant:
         values |= _columns(body.registrant)
-    registry_change = registry_request.as_change("registry.changed", if_match)
+    archives = values.get("status") is RegistryStatus.ARCHIVED
+    registry_change = registry_request.as_change("registry.archived" if archives else "registry.changed", if_match)
     draft = Draft(values, body.access_code)
     return await registry_request.answer(
         await update_registry(registry_request.app_state.resources, registry_change, draft)
@@ -180,14 +185,17 @@ async def change(registry_request: RegistryRequestDep, if_match: IfMatch, body: 
 
 @router.delete(
     "/api/registries/{ref}",
-    summary="Archive a registry",
+    summary="Delete a registry",
     status_code=HTTPStatus.NO_CONTENT,
     responses=CHANGED,
 )
-async def archive(registry_request: RegistryRequestDep, if_match: IfMatch) -> None:
-    """Only its registrant sees an archived registry. Nothing is deleted: change its `status` to restore it."""
-    await archive_registry(
-        registry_request.app_state.resources, registry_request.as_change("registry.archived", if_match)
+async def delete(registry_request: RegistryRequestDep, if_match: IfMatch) -> None:
+    """Delete the registry for good, with its items, invitations and statistics. To hide it, change its `status`.
+
+    Of its purchases, quantity, price, status and order stay, without names.
+    """
+    await delete_registry(
+        registry_request.app_state.resources, registry_request.as_change("registry.deleted", if_match)
     )
 
 

@@ -2,6 +2,7 @@ import base64
 
 import pytest
 
+from wishcraft.domain.addresses import mailbox_hash
 from wishcraft.domain.invitations import Addressee, Limits, derive_key, is_token, make_token, within_limits
 
 KEY = derive_key("a secret")
@@ -27,7 +28,11 @@ def test_each_changed_character_of_a_token_is_noticed() -> None:
 
 
 def waiting(*addressees: tuple[int, str]) -> list[tuple[int, Addressee]]:
-    return [(number, Addressee(*each)) for number, each in enumerate(addressees)]
+    return [(number, addressee(*each)) for number, each in enumerate(addressees)]
+
+
+def addressee(customer: int, address: str) -> Addressee:
+    return Addressee(customer, mailbox_hash(1, address))
 
 
 def test_invitations_within_all_limits_are_sent() -> None:
@@ -44,7 +49,7 @@ def test_each_limit_holds_back_the_invitations_over_it(limits: Limits, chosen: l
 
 
 def test_recent_invitations_count() -> None:
-    recent = [Addressee(1, "b@x.example")]
+    recent = [addressee(1, "b@x.example")]
     assert within_limits(waiting((1, "a@x.example")), recent, Limits(9, 1, 9)) == []
     assert within_limits(waiting((2, "b@x.example")), recent, Limits(9, 9, 1)) == []
     assert within_limits(waiting((2, "a@x.example")), recent, Limits(1, 9, 9)) == []
@@ -58,5 +63,5 @@ def test_a_tag_makes_no_other_mailbox() -> None:
 def test_customers_take_turns_so_that_none_uses_up_the_limit_of_an_address() -> None:
     flood = waiting((2, "a@x.example"), (2, "a@x.example"), (2, "a@x.example"), (1, "a@x.example"))
     assert within_limits(flood, [], Limits(9, 9, 3)) == [0, 3, 1]
-    recent = [Addressee(2, "b@x.example")]
+    recent = [addressee(2, "b@x.example")]
     assert within_limits(flood, recent, Limits(3, 9, 3)) == [3, 0]

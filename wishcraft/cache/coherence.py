@@ -1,4 +1,4 @@
-"""The commands of the coherence protocol, each for one shop: get, invalidate, lease, fill, release.
+"""The commands of the coherence protocol, each for one shop: get, invalidate, forget, lease, fill, release.
 
 Every method raises CacheUnavailable when Redis does not answer. The order of the commands is the caller's: readers
 follow `registries.RegistryCache`, writers the write primitive.
@@ -18,7 +18,7 @@ from wishcraft.cache.scripts import Call, Outcome, Script
 from wishcraft.domain.cached_registry import UNCOUNTED, AccessLevel, Quota
 from wishcraft.domain.view_score import weight
 
-_SCRIPTS: Final = (scripts.HEADER, scripts.INVALIDATE, scripts.LEASE, scripts.FILL, scripts.RELEASE)
+_SCRIPTS: Final = (scripts.HEADER, scripts.INVALIDATE, scripts.FORGET, scripts.LEASE, scripts.FILL, scripts.RELEASE)
 _ENTRIES_PER_CALL: Final = 50
 """Redis answers no other client during a call: this many fills take it less than a millisecond."""
 
@@ -72,7 +72,8 @@ class CoherenceCommands:
 
         A writer calls it after it raised the versions and before it commits, in one transaction of at most
         `keys.WRITE_LIMIT_SECONDS`. If it raises, the writer must either not commit, or announce a pending
-        invalidation before (see `read_permit`). A deleted registry is invalidated like a changed one.
+        invalidation before (see `read_permit`). A deleted registry is invalidated like a changed one, and forgotten
+        after the commit.
         """
         shop = keys.of_shop(shop_id)
         calls: list[Call] = [
@@ -87,6 +88,26 @@ class CoherenceCommands:
             for slug, version in versions.items()
         ]
         await self._run(scripts.INVALIDATE, calls)
+
+    async def forget(self, shop_id: int, slugs: Iterable[str]) -> None:
+        """Delete all that Redis has of these registries. Their deletion must be committed, and was invalidated before.
+
+        Raises:
+            CacheUnavailable: Some may have been forgotten.
+        """
+        shop = keys.of_shop(shop_id)
+        calls: list[Call] = [
+            {
+                "entry": shop.entry_prefix + slug,
+                "lease": shop.lease_prefix + slug,
+                "floors": shop.floors,
+                "index": shop.index,
+                "sizes": shop.sizes,
+                "slug": slug,
+            }
+            for slug in slugs
+        ]
+        await self._run(scripts.FORGET, calls)
 
     async def lease(self, shop_id: int, slugs: Iterable[str]) -> dict[str, Lease | Outcome]:
         """A lease for each slug, or why there is none: LEASED or ON_HOLD. Take it before the load begins."""

@@ -139,6 +139,26 @@ INVALIDATE: Final = Script(
 """,
 )
 
+# After the commit of a deletion. No floor has to stay: a lease that is taken from now on is for a load that sees the
+# commit, and those that were taken before are gone.
+FORGET: Final = Script(
+    name="forget",
+    keys=("entry", "lease", "floors", "index", "sizes"),
+    args=("slug",),
+    allow_oom=True,
+    body="""
+    redis.call('DEL', entry, lease)
+    redis.call('HDEL', floors, slug)
+    redis.call('ZREM', index, slug)
+    local size = redis.call('HGET', sizes, slug)
+    if size then
+        redis.call('HINCRBY', sizes, '', -size)
+        redis.call('HDEL', sizes, slug)
+    end
+    return 'forgotten'
+""",
+)
+
 # One database load per miss. A young era gives no leases: a writer whose floor was lost with the older era may be about
 # to commit.
 LEASE: Final = Script(

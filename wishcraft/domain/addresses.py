@@ -39,6 +39,11 @@ def mailbox_key(address: str) -> str:
     return f"{local.replace('.', '')}@gmail.com" if domain in {"gmail.com", "googlemail.com"} else f"{local}@{domain}"
 
 
+def mailbox_hash(shop_id: int, address: str) -> bytes:
+    """SHA-256 of the `mailbox_key` of a normalised address, salted as `address_hash`."""
+    return address_hash(shop_id, mailbox_key(address))
+
+
 def _ascii_domain(domain: str) -> str | None:
     """The domain as DNS has it; None if it is no host name with a top-level domain.
 

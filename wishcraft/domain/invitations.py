@@ -12,8 +12,6 @@ from enum import StrEnum
 from operator import itemgetter
 from typing import Final, NamedTuple
 
-from wishcraft.domain.addresses import mailbox_key
-
 LIFETIME: Final = timedelta(days=14)
 """How long a link works after the first try to send its mail."""
 TRIES: Final = 3
@@ -46,10 +44,13 @@ class InvitationStatus(StrEnum):
 
 
 class Addressee(NamedTuple):
-    """Who is invited by whom: the customer whose registry it is (None if redacted), and the address."""
+    """Who is invited by whom: the customer whose registry it is (None if redacted), and `mailbox_hash` of the address.
+
+    The limits compare addresses and need none: invitations of deleted registries, which count too, have none left.
+    """
 
     customer: int | None
-    recipient: str
+    mailbox: bytes
 
 
 class Limits(NamedTuple):
@@ -98,10 +99,10 @@ def within_limits(waiting: Sequence[tuple[int, Addressee]], recent: Iterable[Add
         recent: The addressees of the shop's invitations that were sent in the last `LIMITS_COVER`.
         limits: Of the shop.
     """
-    customers, mailboxes, total = Counter[int | None](), Counter[str](), 0
-    for customer, recipient in recent:
+    customers, mailboxes, total = Counter[int | None](), Counter[bytes](), 0
+    for customer, mailbox in recent:
         customers[customer] += 1
-        mailboxes[mailbox_key(recipient)] += 1
+        mailboxes[mailbox] += 1
         total += 1
     turns, in_turns = customers.copy(), list[tuple[int, int, Addressee]]()
     for invitation_id, addressee in waiting:
@@ -112,11 +113,11 @@ def within_limits(waiting: Sequence[tuple[int, Addressee]], recent: Iterable[Add
         if (
             total < limits.shop
             and customers[addressee.customer] < limits.customer
-            and mailboxes[mailbox_key(addressee.recipient)] < limits.address
+            and mailboxes[addressee.mailbox] < limits.address
         ):
             chosen.append(invitation_id)
             customers[addressee.customer] += 1
-            mailboxes[mailbox_key(addressee.recipient)] += 1
+            mailboxes[addressee.mailbox] += 1
             total += 1
     return chosen
 

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     VIEWS = "views by day"
     MINUTES = "service minutes"
     INVITATIONS = "ended invitations"
+    COUNTED = "counted invitations of deleted registries"
     IDEMPOTENCY = "expired idempotency keys"
     RUNS = "Prefect runs"
     SESSIONS = "expired sessions"

@@ -22,7 +22,8 @@ class Event(NamedTuple):
     item_id: int | None
 
 
-# Skips events whose registry is gone, or whose item is not in that registry.
+# Skips events whose registry is gone, or whose item is not in that registry. The lock waits for a deletion that is
+# under way, and then skips the registry: its foreign key would refuse all rows of the statement.
 _ADD_EVENTS: Final = text("""
 INSERT INTO analytics_events (shop_id, registry_id, type, occurred_at, visitor_id, data)
 SELECT r.shop_id, r.id, e.type, e.occurred_at, e.visitor_id,
@@ -33,16 +34,17 @@ FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS e (
 JOIN registries r ON r.shop_id = e.shop_id AND r.slug = e.slug
 LEFT JOIN registry_items i ON i.shop_id = r.shop_id AND i.registry_id = r.id AND i.id = e.item_id
 WHERE e.item_id IS NULL OR i.id IS NOT NULL
+FOR KEY SHARE OF r
 """)
 
 
-# Ordered by id, so that two processes that count the same registries cannot deadlock.
+# Ordered by id, so that two processes that count the same registries cannot deadlock. Locked as in `_ADD_EVENTS`.
 _ADD_VIEWS: Final = text("""
 INSERT INTO registry_views (shop_id, registry_id, day, views)
 SELECT r.shop_id, r.id, current_date, v.views
 FROM jsonb_to_recordset(CAST(:views AS jsonb)) AS v (shop_id bigint, slug text, views bigint)
 JOIN registries r ON r.shop_id = v.shop_id AND r.slug = v.slug
-ORDER BY r.id
+ORDER BY r.id FOR KEY SHARE OF r
 ON CONFLICT (shop_id, registry_id, day) DO UPDATE SET views = registry_views.views + excluded.views
 """)
 

@@ -24,6 +24,12 @@ _FIND_LIVE: Final = text("""
 SELECT request_hash, created FROM idempotency_keys
 WHERE shop_id = :shop_id AND caller = :caller AND key = :key AND expires_at >= now()
 """)
+_FORGET: Final = text("""
+UPDATE idempotency_keys SET created = '' WHERE shop_id = :shop_id AND created = ANY(
+    SELECT slug FROM registries WHERE shop_id = :shop_id AND id = :registry_id
+    UNION ALL SELECT id::text FROM registry_items WHERE shop_id = :shop_id AND registry_id = :registry_id
+)
+""")
 _COMPLETE: Final = text("""
 UPDATE idempotency_keys SET created = :created WHERE shop_id = :shop_id AND caller = :caller AND key = :key
 """)
@@ -47,6 +53,7 @@ class StoredResult(NamedTuple):
     """What an earlier request with the key created, and whether its digest is the same."""
 
     created: str
+    """Its slug or id; empty if its registry was deleted since."""
     same_request: bool
 
 
@@ -68,3 +75,8 @@ async def find_result(session: AsyncSession, key: IdempotencyKey) -> StoredResul
 async def complete(session: AsyncSession, key: IdempotencyKey, created: str) -> None:
     """Store the slug or id of the created object. Call it in the transaction that created it."""
     await session.execute(_COMPLETE, key.row_key | {"created": created})
+
+
+async def forget(session: AsyncSession, shop_id: int, registry_id: int) -> None:
+    """Forget what created a registry, which the caller deletes next, and its items: a repeated request must not."""
+    await session.execute(_FORGET, {"shop_id": shop_id, "registry_id": registry_id})

@@ -1,6 +1,6 @@
 """Queries about invitations, each scoped to one shop, except the one that finds an invitation by its link's token.
 
-Only `ClaimedInvitation` and `Addressee` carry a recipient's address out of this module.
+Only `ClaimedInvitation` carries a recipient's address out of this module.
 """
 
 from collections.abc import Sequence
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final, NamedTuple
 
-from sqlalchemy import Text, case, cast, delete, exists, func, insert, select, text, update
+from sqlalchemy import Text, and_, case, cast, delete, exists, func, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.domain.addresses import normalise
+from wishcraft.domain.addresses import mailbox_hash, normalise
 from wishcraft.domain.invitations import LIFETIME, LIMITS_COVER, TRIED_FOR, TRIES, Addressee, Answer, InvitationStatus
 from wishcraft.domain.registries import EventType
 from wishcraft.domain.reminders import recipients
 from wishcraft.store.deliveries import ClaimedMail
-from wishcraft.store.schema import EmailSuppression, Invitation, Lock, Registry, Shop, ShopSettings
+from wishcraft.store.schema import CountedInvitation, EmailSuppression, Invitation, Lock, Registry, Shop, ShopSettings
 from wishcraft.store.schema.mail import MailState
 
 
@@ -79,6 +79,9 @@ _FIND_RECENT: Final = text("""
     WHERE m.shop_id = :shop_id AND m.claimed_at > now() - CAST(:period AS interval)
         AND (m.attempts > 0 OR m.state <> 'pending')
 """)
+_FIND_COUNTED: Final = select(CountedInvitation.customer_id, CountedInvitation.mailbox_hash).where(
+    CountedInvitation.expires_at > func.now()
+)
 _GIVE_UP: Final = text("""
     UPDATE invitations SET state = 'failed', updated_at = now(), last_error = concat_ws('; ', last_error, 'given up')
     WHERE shop_id = :shop_id AND state = 'pending' AND answer IS NULL AND removed_at IS NULL
@@ -159,7 +162,7 @@ async def find_waiting(session: AsyncSession, shop_id: int, today: date) -> list
     So a new one does not wait behind a backlog. Registries whose event is over send none.
     """
     rows = await session.execute(_FIND_WAITING, {"shop_id": shop_id, "today": today})
-    return [(invitation_id, Addressee(*addressee)) for invitation_id, *addressee in rows]
+    return [(invitation_id, _addressee(shop_id, *addressee)) for invitation_id, *addressee in rows]
 
 
 async def lock_waiting(
@@ -167,16 +170,49 @@ async def lock_waiting(
 ) -> list[tuple[int, Addressee]]:
     """As `find_waiting`, of these invitations alone; locks their rows, and skips those that are locked."""
     rows = await session.execute(_LOCK_WAITING, {"shop_id": shop_id, "today": today, "ids": list(ids)})
-    return [(invitation_id, Addressee(*addressee)) for invitation_id, *addressee in rows]
+    return [(invitation_id, _addressee(shop_id, *addressee)) for invitation_id, *addressee in rows]
 
 
 async def find_recent(session: AsyncSession, shop_id: int) -> list[Addressee]:
     """Addressees of the invitations that count for the limits: claimed in the time that these cover, and not put off.
 
     These were sent, may have been, are being sent, or have failed or been suppressed because the server refused them.
+    Those of deleted registries are included.
     """
     rows = await session.execute(_FIND_RECENT, {"shop_id": shop_id, "period": LIMITS_COVER})
-    return [Addressee(*row) for row in rows]
+    recent = [_addressee(shop_id, *row) for row in rows]
+    counted = await session.execute(_FIND_COUNTED.where(CountedInvitation.shop_id == shop_id))
+    return recent + [Addressee(customer, bytes(mailbox)) for customer, mailbox in counted]
+
+
+async def delete_all(session: AsyncSession, shop_id: int, registry_id: int, customer_id: int | None) -> None:
+    """Delete the invitations of a registry that is deleted.
+
+    What `find_recent` counts is still counted, without the address: else a customer could invite a stranger again and
+    again, by a new registry each time. The caller holds the registry's lock. Runs that hold an invitation are waited
+    for.
+    """
+    counts = and_(
+        Invitation.claimed_at > func.now() - LIMITS_COVER,
+        or_(Invitation.attempts > 0, Invitation.state != MailState.PENDING),
+    )
+    deleted = (
+        delete(Invitation)
+        .where(Invitation.shop_id == shop_id, Invitation.registry_id == registry_id)
+        .returning(Invitation.recipient, Invitation.claimed_at + LIMITS_COVER, counts)
+    )
+    counted = [
+        {
+            "shop_id": shop_id,
+            "customer_id": customer_id,
+            "mailbox_hash": mailbox_hash(shop_id, recipient),
+            "expires_at": expires_at,
+        }
+        for recipient, expires_at, is_counted in await session.execute(deleted)
+        if is_counted
+    ]
+    if counted:
+        await session.execute(insert(CountedInvitation), counted)
 
 
 async def give_up(session: AsyncSession, shop_id: int) -> int:
@@ -246,3 +282,7 @@ async def answer(session: AsyncSession, shop_id: int, invitation_id: int, given:
         .returning(Invitation.id)
     )
     return (await session.execute(query)).one_or_none() is not None
+
+
+def _addressee(shop_id: int, customer: int | None, recipient: str) -> Addressee:
+    return Addressee(customer, mailbox_hash(shop_id, recipient))

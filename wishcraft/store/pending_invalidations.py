@@ -1,10 +1,11 @@
 """Queries on pending invalidations: changes, committed or about to be, that Redis could not be informed of.
 
-A row is written and deleted in a transaction of its own, so no lock on it lasts. It has no foreign key: it outlives its
-registry and its shop, whose cache entries may still be in Redis.
+A row is written and deleted in a transaction of its own, so no lock on it lasts; that of a deletion is written just
+before its commit. It has no foreign key: it outlives its registry and its shop, whose cache entries may still be in
+Redis.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -18,15 +19,22 @@ class Announcement(NamedTuple):
     version: int
     token: str
     """Another one for each announcement."""
+    grants: list[str] | None = None
+    """The grants that ended with a registry whose deletion is committed; None of any other registry."""
 
 
 _RECORD: Final = text("""
 INSERT INTO pending_invalidations AS p (shop_id, slug, version)
 SELECT :shop_id, slug, version FROM unnest(CAST(:slugs AS text[]), CAST(:versions AS bigint[])) AS w (slug, version)
-ON CONFLICT (shop_id, slug) DO UPDATE SET version = greatest(p.version, excluded.version)
+ON CONFLICT (shop_id, slug) DO UPDATE SET version = greatest(p.version, excluded.version), grants = NULL
+""")
+_RECORD_DELETION: Final = text("""
+INSERT INTO pending_invalidations AS p (shop_id, slug, version, grants) VALUES (:shop_id, :slug, :version, :grants)
+ON CONFLICT (shop_id, slug) DO UPDATE SET version = greatest(p.version, excluded.version), grants = excluded.grants
+RETURNING version, pg_current_xact_id()::xid::text
 """)
 _FIND_BATCH: Final = text("""
-SELECT shop_id, slug, version, xmin::text FROM pending_invalidations
+SELECT shop_id, slug, version, xmin::text, grants FROM pending_invalidations
 WHERE (shop_id, slug) > (:shop_id, CAST(:slug AS text)) ORDER BY shop_id, slug LIMIT :limit
 """)
 # Each announcement changes a row's xmin, also one of the same version, by a write that is tried again after it failed.
@@ -50,6 +58,18 @@ async def record(session: AsyncSession, shop_id: int, versions: Mapping[str, int
     """Store that Redis is yet to be informed of these versions, by slug."""
     parameters = {"shop_id": shop_id, "slugs": list(versions), "versions": list(versions.values())}
     await session.execute(_RECORD, parameters)
+
+
+async def record_deletion(
+    session: AsyncSession, shop_id: int, slug: str, version: int, grants: Sequence[str]
+) -> Announcement:
+    """Store that Redis is yet to forget a registry. Call it in the deletion's own transaction, after `record`.
+
+    It is seen after the commit only: a replay before it would also forget the floor, which protects the deletion.
+    """
+    parameters = {"shop_id": shop_id, "slug": slug, "version": version, "grants": list(grants)}
+    recorded, token = (await session.execute(_RECORD_DELETION, parameters)).one()
+    return Announcement(recorded, token, list(grants))
 
 
 async def find_all(session: AsyncSession, limit: int) -> frozenset[tuple[int, str]] | None:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.registries import EventType, ItemStatus, RegistryStatus, Visibility
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
-from wishcraft.store.schema import Lock, Registry, RegistryItem, Shop, ShopSettings
+from wishcraft.store.schema import Lock, Purchase, Registry, RegistryItem, Shop, ShopSettings
 from wishcraft.store.schema.registries import CoRegistrant
 
 DAYS_OF_VIEWS: Final = 7
@@ -214,14 +214,21 @@ async def lock(session: WriteSession, shop_id: int, registry_ids: Sequence[int])
 
 
 async def lock_customer(session: WriteSession, shop_id: int, customer_id: int) -> tuple[ShopSettings, int]:
-    """The shop's settings, and how many registries the customer has; their other creations wait until the commit.
+    """How many registries the customer has that are not archived; their other creations wait until the commit.
+
+    And the shop's settings.
+
 
     The row is deleted at once: another insertion of its name still waits for the end of this transaction.
     """
     name = f"create:{shop_id}:{customer_id}"
     await session.execute(insert(Lock).values(name=name))
     deleted = delete(Lock).where(Lock.name == name).returning(Lock.name).cte()
-    count = select(func.count()).where(Registry.shop_id == shop_id, Registry.customer_id == customer_id)
+    count = select(func.count()).where(
+        Registry.shop_id == shop_id,
+        Registry.customer_id == customer_id,
+        Registry.status != RegistryStatus.ARCHIVED,
+    )
     query = select(Shop.settings, count.scalar_subquery()).where(Shop.id == shop_id).add_cte(deleted)
     settings, registries = (await session.execute(query)).one()
     return settings, registries
@@ -238,6 +245,14 @@ async def update_columns(session: WriteSession, shop_id: int, registry_id: int, 
     if values:
         where = (Registry.shop_id == shop_id, Registry.id == registry_id)
         await session.execute(update(Registry).where(*where).values(**values))
+
+
+async def delete_one(session: WriteSession, shop_id: int, registry_id: int) -> None:
+    """Delete a registry with all rows that refer to it, except its purchases, which lose all names."""
+    nameless = {"item_id": None, "purchaser_name": None, "purchaser_email": None, "gift_message": None}
+    bought = (Purchase.shop_id == shop_id, Purchase.registry_id == registry_id)
+    await session.execute(update(Purchase).where(*bought).values(nameless))
+    await session.execute(delete(Registry).where(Registry.shop_id == shop_id, Registry.id == registry_id))
 
 
 async def bump_versions(

@@ -65,6 +65,7 @@ _ROWS: Final = """
         CAST(:registry_ids AS bigint[]), CAST(:dates AS date[]), CAST(:kinds AS text[]), CAST(:recipients AS text[])
     ) AS w (registry_id, event_date, kind, recipient)
 """
+# The lock waits for a deletion that is under way, and then skips the registry, which the foreign key would refuse.
 _PLAN: Final = text(
     f"WITH wanted AS ({_ROWS})"  # noqa: S608  constants alone
     """
@@ -72,6 +73,7 @@ _PLAN: Final = text(
     SELECT :shop_id, w.registry_id, w.kind, w.event_date, w.recipient,
         '<' || gen_random_uuid() || '@' || CAST(:domain AS text) || '>'
     FROM wanted w JOIN registries r ON r.shop_id = :shop_id AND r.id = w.registry_id
+    FOR KEY SHARE OF r
     ON CONFLICT (registry_id, kind, event_date, recipient) DO NOTHING
     """
 )

@@ -34,6 +34,7 @@ _AGING: Final = {
     Kind.VIEWS: _Aging("registry_views", "day"),
     Kind.MINUTES: _Aging("service_minutes", "minute", key="minute"),
     Kind.INVITATIONS: _Aging("invitations", "expires_at"),
+    Kind.COUNTED: _Aging("counted_invitations", "expires_at"),
     Kind.IDEMPOTENCY: _Aging("idempotency_keys", "expires_at"),
     Kind.SESSIONS: _Aging("sessions", "expires_at"),
 }

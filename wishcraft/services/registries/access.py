@@ -39,7 +39,9 @@ async def unlock(resources: Resources, caller: Caller, senders: Sequence[str], s
         WrongAccessCode: The code is wrong.
         TooManyRequests: The sender tried too many codes, or more are tried at this moment than can be verified.
     """
-    tries = CodeTries(resources.limiter, f"{caller.shop_id}:{slug}", senders, caller.is_server)
+    # Redis counts the tries by a hash: nothing there names the registry once it is deleted.
+    registry = hashlib.sha256(f"{caller.shop_id}:{slug}".encode()).hexdigest()
+    tries = CodeTries(resources.limiter, registry, senders, caller.is_server)
     require_capacity(tries.shares)  # before the try is counted: who is sent away has not tried
     async with tries.count():
         async with resources.db.autocommit() as session:

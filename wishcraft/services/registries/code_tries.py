@@ -37,7 +37,7 @@ class CodeTries:
 
     limiter: Limiter
     registry: str
-    """Its shop and slug."""
+    """Stands for its shop and slug."""
     senders: Sequence[str]
     """By what the sender is known: each is counted, and one over its limit is enough."""
     is_server: bool

@@ -1,4 +1,4 @@
-"""Creating, updating and archiving registries for their registrants."""
+"""Creating, updating and deleting registries for their registrants."""
 
 import secrets
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ async def create_registry(
     Raises:
         NotAllowed: The caller neither is a customer nor acts for one.
         Conflict: The key was sent with another request.
-        LimitReached: The customer has `MAX_REGISTRIES_PER_CUSTOMER` registries.
+        LimitReached: The customer has `MAX_REGISTRIES_PER_CUSTOMER` registries that are not archived.
         Invalid: Password protection without an access code or with a weak one, or switched off by the shop.
     """
     if caller.customer_id is None:
@@ -55,8 +55,7 @@ async def create_registry(
         if key and (stored := await idempotency.acquire_key(write.session, key)):
             return replay(stored), None
         settings, registered = await registries.lock_customer(write.session, caller.shop_id, caller.customer_id)
-        if registered >= MAX_REGISTRIES_PER_CUSTOMER:
-            raise LimitReached(f"A customer may have {MAX_REGISTRIES_PER_CUSTOMER} registries, archived ones included.")
+        _check_number(registered)
         _check_code(settings, draft.values["visibility"], has_code=code_hash is not None)
         slug = make_slug(draft.values["title"], draft.values["event_type"], secrets.token_bytes(_SLUG_BYTES))
         new = NewRegistry(slug=slug, access_code_hash=code_hash, customer_id=caller.customer_id, **draft.values)
@@ -75,7 +74,7 @@ async def update_registry(resources: Resources, change: ChangeRequest, draft: Dr
         The registry's refilled cache entry; None if it was not refilled.
 
     Raises:
-        RequestRefused: As `change_registry`; Invalid as `create_registry`.
+        RequestRefused: As `change_registry`; Invalid, and LimitReached of an archived one, as `create_registry`.
     """
     code_hash = None
     if draft.access_code:
@@ -89,6 +88,10 @@ async def update_registry(resources: Resources, change: ChangeRequest, draft: Dr
         visibility = draft.values.get("visibility", registry.visibility)
         if code_hash or "visibility" in draft.values:
             _check_code(registry.settings, visibility, has_code=registry.has_code or code_hash is not None)
+        if registry.status is RegistryStatus.ARCHIVED and values.get("status", registry.status) != registry.status:
+            assert registry.owner  # noqa: S101  the caller is its owner
+            _, registered = await registries.lock_customer(write.session, shop_id, registry.owner)
+            _check_number(registered)
         await registries.update_columns(write.session, shop_id, registry.id, values)
         if draft.values.keys() & _COLUMNS_OF_PEOPLE:
             vouched = change.caller.is_server and "customer_email" in draft.values
@@ -100,24 +103,38 @@ async def update_registry(resources: Resources, change: ChangeRequest, draft: Dr
     return write.entries.get(change.slug)
 
 
-async def archive_registry(resources: Resources, change: ChangeRequest) -> None:
-    """Hide the registry from all but its registrant; nothing is deleted.
+async def delete_registry(resources: Resources, change: ChangeRequest) -> None:
+    """Delete the registry with all that belongs to it; of its purchases, nameless rows stay for the reports.
 
     Raises:
         RequestRefused: As `change_registry`.
     """
-    await update_registry(resources, change, Draft({"status": RegistryStatus.ARCHIVED}))
+    shop_id = change.caller.shop_id
+    async with change_registry(resources, change) as (write, registry):
+        await idempotency.forget(write.session, shop_id, registry.id)
+        await invitations.delete_all(write.session, shop_id, registry.id, registry.owner)
+        await registries.delete_one(write.session, shop_id, registry.id)
 
 
 def replay(stored: StoredResult) -> str:
     """The result that an earlier request with the same idempotency key stored.
 
     Raises:
-        Conflict: That request was another one.
+        Conflict: That request was another one, or the registry was deleted since.
     """
     if not stored.same_request:
         raise Conflict("This Idempotency-Key was sent with another request: use a new one for each.")
+    if not stored.created:
+        raise Conflict("What this Idempotency-Key created was deleted since: use a new one to create another.")
     return stored.created
+
+
+def _check_number(registered: int) -> None:
+    if registered >= MAX_REGISTRIES_PER_CUSTOMER:
+        raise LimitReached(
+            f"A customer may have {MAX_REGISTRIES_PER_CUSTOMER} registries that are not archived:"
+            " archive or delete another one first."
+        )
 
 
 def _check_strength(draft: Draft, title: str, day: date | None, slug: str = "") -> None:

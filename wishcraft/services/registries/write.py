@@ -1,8 +1,8 @@
 """`registry_write`: the one way to change what a guest can see of a registry.
 
-It locks, bumps versions, invalidates, commits, refills and calls `Resources.after_write`, in that order; no other
-module does any of these, which a test enforces. Decision 2 argues why the order keeps the cache coherent, decision 11
-why a write may go through while Redis does not answer.
+It locks, bumps versions, invalidates, commits, refills or forgets, and calls `Resources.after_write`, in that order;
+no other module does any of these, which a test enforces. Decision 2 argues why the order keeps the cache coherent,
+decision 11 why a write may go through while Redis does not answer, and decision 24 how a deletion ends.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
 from wishcraft.cache.entries import Entry
-from wishcraft.cache.keys import WRITE_LIMIT_SECONDS
+from wishcraft.cache.keys import WRITE_LIMIT_SECONDS, SessionName
 from wishcraft.cache.read_permit import PERMIT_SECONDS, Pending
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller
@@ -29,8 +29,9 @@ from wishcraft.errors import (
 )
 from wishcraft.resources import Resources
 from wishcraft.services.registries.reader import refill
-from wishcraft.store import audit_log, pending_invalidations, registries
+from wishcraft.store import audit_log, pending_invalidations, registries, sessions
 from wishcraft.store.audit_log import Actor, Origin
+from wishcraft.store.pending_invalidations import Announcement
 from wishcraft.store.registries import CurrentVersion, LockedRegistry, WriteSession
 
 OnCacheDown = Literal["announce", "refuse"]
@@ -53,6 +54,8 @@ class RegistryWrite:
     entries: Mapping[str, Entry] = field(default_factory=dict)
     """After the commit: the cache entries that the refill filled, by slug. One may be missing, never outdated."""
     _changed: dict[int, None] = field(default_factory=dict)
+    _deleted: dict[str, int] = field(default_factory=dict)
+    """The versions of what was deleted, by slug."""
 
     async def changed(self, registry_id: int, action: str = "", details: Mapping[str, Any] | None = None) -> None:
         """Note that what a guest can see of the registry changed: by an update, its creation or its deletion.
@@ -72,8 +75,17 @@ class RegistryWrite:
         if not ids:
             return {}
         bumped = await registries.bump_versions(self.session, shop_id, ids, WRITE_LIMIT_SECONDS)
-        deleted = {each: self.locked[each] for each in ids if each not in bumped}
-        return dict(bumped.values()) | {slug: version + 1 for slug, version in deleted.values()}
+        deleted = [self.locked[each] for each in ids if each not in bumped]
+        self._deleted = {slug: version + 1 for slug, version in deleted}
+        return dict(bumped.values()) | self._deleted
+
+    async def end_deleted(self) -> dict[str, Announcement]:
+        """End the grants of what was deleted, and announce that Redis is to forget it after the commit; by slug."""
+        shop_id, announced = self.actor.shop_id, dict[str, Announcement]()
+        for slug, version in self._deleted.items():
+            ended = await sessions.end_grants(self.session, shop_id, slug)
+            announced[slug] = await pending_invalidations.record_deletion(self.session, shop_id, slug, version, ended)
+        return announced
 
 
 @asynccontextmanager
@@ -100,8 +112,9 @@ async def registry_write(
         yield write
         versions = await write.bump_versions()
         await _invalidate(resources, actor.shop_id, versions, on_cache_down)
+        deleted = await write.end_deleted()
     if versions:
-        write.entries = await _finish(resources, actor.shop_id, versions)
+        write.entries = await _finish(resources, actor.shop_id, versions, deleted)
 
 
 async def _invalidate(
@@ -120,12 +133,17 @@ async def _invalidate(
         await asyncio.sleep(PERMIT_SECONDS + _MARGIN_SECONDS)
 
 
-async def _finish(resources: Resources, shop_id: int, versions: Mapping[str, int]) -> dict[str, Entry]:
-    """After the commit: refill the cache and call the hook. The write has succeeded, so neither's failure is raised."""
+async def _finish(
+    resources: Resources, shop_id: int, versions: Mapping[str, int], deleted: Mapping[str, Announcement]
+) -> dict[str, Entry]:
+    """After the commit: bring the cache into step and call the hook. The write has succeeded: no failure is raised."""
     try:
-        return await refill(resources, shop_id, list(versions))
+        if deleted:
+            await _replay(resources, shop_id, deleted)
+        left = [slug for slug in versions if slug not in deleted]
+        return await refill(resources, shop_id, left) if left else {}
     except (CacheUnavailable, DatabaseUnavailable, DatabaseRejected) as error:
-        _log.info("The cache was not refilled after a write, the next reader refills it: %s", error)
+        _log.info("The cache was not brought into step after a write, readers and replays do it: %s", error)
         return {}
     finally:
         if resources.after_write:
@@ -224,12 +242,24 @@ async def replay_invalidations(resources: Resources) -> int:
             return replayed
         for shop_id, announced in batch.items():
             last = (shop_id, list(announced)[-1])  # in PostgreSQL's order
-            versions = {slug: announcement.version for slug, announcement in announced.items()}
             try:
-                await resources.cache.invalidate(shop_id, versions)
+                await _replay(resources, shop_id, announced)
             except CacheUnavailable as error:  # one shop's error must not leave the others' entries unused
                 failure = error
                 continue
-            async with resources.announcements.autocommit() as session:
-                await pending_invalidations.delete(session, shop_id, announced)
             replayed += len(announced)
+
+
+async def _replay(resources: Resources, shop_id: int, announced: Mapping[str, Announcement]) -> None:
+    """Inform Redis of these pending invalidations and committed deletions, by slug; they are no longer pending then.
+
+    Raises:
+        CacheUnavailable: Redis does not answer; they stay pending.
+    """
+    deleted = {slug: each.grants for slug, each in announced.items() if each.grants is not None}
+    versions = {slug: each.version for slug, each in announced.items() if slug not in deleted}
+    await resources.cache.invalidate(shop_id, versions)
+    await resources.cache.forget(shop_id, deleted)
+    await resources.sessions.delete([SessionName(shop_id, each) for grants in deleted.values() for each in grants])
+    async with resources.announcements.autocommit() as session:
+        await pending_invalidations.delete(session, shop_id, announced)

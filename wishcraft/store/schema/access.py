@@ -108,7 +108,7 @@ class IdempotencyKey(Base):
     key: Mapped[str]
     request_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
     created: Mapped[str]
-    """The slug of the created registry, or the id of the created item."""
+    """The slug of the created registry, or the id of the created item; empty once the registry was deleted."""
     expires_at: Mapped[datetime]
 
 

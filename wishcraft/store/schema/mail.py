@@ -98,6 +98,23 @@ class Invitation(Delivery, Base):
     """When the link ends, or after a removal the row; NULL if neither does."""
 
 
+class CountedInvitation(Base):
+    """An invitation that was sent for a registry deleted since: until it expires, it counts for the day's limits."""
+
+    __tablename__ = "counted_invitations"
+    __table_args__ = (
+        Index("ix_counted_invitations_of_shop", "shop_id", "expires_at"),
+        Index("ix_counted_invitations_find_expired", "expires_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id", ondelete="CASCADE"))
+    customer_id: Mapped[int | None]
+    mailbox_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    """`domain.addresses.mailbox_hash` of the address."""
+    expires_at: Mapped[datetime]
+
+
 class EmailSuppression(Base):
     """The hash of an address that a shop must not write to."""
 

@@ -128,7 +128,10 @@ class RegistryItem(Timestamps, Base):
 
 
 class Purchase(Timestamps, Base):
-    """A guest's purchase of an item. A line item of an order counts once, however often Shopify reports it."""
+    """A guest's purchase of an item. A line item of an order counts once, however often Shopify reports it.
+
+    It outlives its registry, without names: `item_id` is NULL then, and `registry_id` refers to nothing.
+    """
 
     __tablename__ = "purchases"
     __table_args__ = (
@@ -136,7 +139,7 @@ class Purchase(Timestamps, Base):
         ForeignKeyConstraint(
             ["shop_id", "registry_id", "item_id"],
             ["registry_items.shop_id", "registry_items.registry_id", "registry_items.id"],
-            ondelete="CASCADE",
+            ondelete="SET NULL (item_id)",
         ),
         CheckConstraint("quantity > 0", name="buys_some"),
         Index("ix_purchases_of_item", "item_id"),
@@ -145,9 +148,9 @@ class Purchase(Timestamps, Base):
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    shop_id: Mapped[int]
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id", ondelete="CASCADE"))
     registry_id: Mapped[int]
-    item_id: Mapped[int]
+    item_id: Mapped[int | None]
     order_id: Mapped[int]
     line_item_id: Mapped[int]
     order_name: Mapped[str]
@@ -168,4 +171,6 @@ class PendingInvalidation(Base):
     shop_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     slug: Mapped[str] = mapped_column(primary_key=True)
     version: Mapped[int]
+    grants: Mapped[list[str] | None]
+    """The grants that ended with a deleted registry, of which nothing is to stay in Redis; NULL if it lives."""
     since: Mapped[datetime] = mapped_column(server_default=text("now()"))

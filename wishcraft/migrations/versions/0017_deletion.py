@@ -1,0 +1,63 @@
+"""What outlives a deleted registry: purchases without names, and invitations that still count for the limits.
+
+Revision: 0017, after 0014
+
+`pending_invalidations.grants` is NULL in rows of older releases, whose processes never delete a registry.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0017"
+down_revision = "0014"
+branch_labels = None
+depends_on = None
+
+_OF_ITEM = "fk_purchases_shop_id_registry_id_item_id"
+_OF_SHOP = "fk_purchases_shop_id"
+_KEY = ["shop_id", "registry_id"]
+
+
+def upgrade() -> None:
+    op.create_table(
+        "counted_invitations",
+        sa.Column("id", sa.BigInteger(), nullable=False),
+        sa.Column("shop_id", sa.BigInteger(), nullable=False),
+        sa.Column("customer_id", sa.BigInteger(), nullable=True),
+        sa.Column("mailbox_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["shop_id"], ["shops.id"], name=op.f("fk_counted_invitations_shop_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_counted_invitations")),
+    )
+    op.create_index("ix_counted_invitations_of_shop", "counted_invitations", ["shop_id", "expires_at"])
+    op.create_index("ix_counted_invitations_find_expired", "counted_invitations", ["expires_at"])
+    op.add_column("pending_invalidations", sa.Column("grants", postgresql.ARRAY(sa.Text()), nullable=True))
+    op.alter_column("purchases", "item_id", nullable=True)
+    op.drop_constraint(_OF_ITEM, "purchases", type_="foreignkey")
+    _refer_to_items("SET NULL (item_id)")
+    _create_foreign_key(_OF_SHOP, "shops", ["shop_id"], ["id"], "CASCADE")
+
+
+def downgrade() -> None:
+    """The older release has no place for purchases without an item."""
+    op.execute("DELETE FROM purchases WHERE item_id IS NULL")
+    op.drop_constraint(_OF_SHOP, "purchases", type_="foreignkey")
+    op.drop_constraint(_OF_ITEM, "purchases", type_="foreignkey")
+    _refer_to_items("CASCADE")
+    op.alter_column("purchases", "item_id", nullable=False)
+    op.execute("DELETE FROM pending_invalidations WHERE grants IS NOT NULL")
+    op.drop_column("pending_invalidations", "grants")
+    op.drop_table("counted_invitations")
+
+
+def _refer_to_items(ondelete: str) -> None:
+    _create_foreign_key(_OF_ITEM, "registry_items", [*_KEY, "item_id"], [*_KEY, "id"], ondelete)
+
+
+def _create_foreign_key(name: str, table: str, columns: list[str], referred: list[str], ondelete: str) -> None:
+    """Create it without, and then validate it with, a lock that writers of purchases do not wait for."""
+    op.create_foreign_key(name, "purchases", table, columns, referred, ondelete=ondelete, postgresql_not_valid=True)
+    op.execute(f"ALTER TABLE purchases VALIDATE CONSTRAINT {name}")

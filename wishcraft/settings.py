@@ -156,9 +156,6 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     public_url: str | None = Field(
         None, description="Public URL of the API, e.g. https://registry.example. Links to it in mails begin with it."
     )
-    storefront_registry_url: str = Field(
-        "https://{shop}/apps/registry/{slug}", description="URL of a registry in the storefront. Mails link to it."
-    )
     smtp_url: SecretStr | None = Field(
         None, description="Mail server: smtp://user:password@host:587?starttls, or smtps://…"
     )

@@ -199,6 +199,7 @@ def _own_payload(registry: OwnRegistry) -> dict[str, object]:
     return {
         "id": registry.id,
         "slug": registry.slug,
+        "share_url": registry.share_url,
         "title": registry.title,
         "event": event_payload(registry.event_type, registry.event_date),
         "event_location": registry.event_location,

@@ -14,6 +14,8 @@ Money = Annotated[
     str, Field(pattern=r"^\d+(\.\d{2,4})?$", examples=["12.50"], description="Amount in the registry's currency.")
 ]
 
+ShareUrl = Annotated[str, Field(description="The registry's page in the storefront, by the shop's setting.")]
+
 
 class Schema(BaseModel):
     """Base of all response schemas: no further fields."""
@@ -69,6 +71,7 @@ _EVENT: Final[dict[str, Any]] = {"type": "wedding", "date": "2027-06-12"}
 _SUMMARY: Final[dict[str, Any]] = {
     "id": 100000001,
     "slug": "emma-hugos-wedding-k3j9x2mqpa",
+    "share_url": "https://maple-and-pine.myshopify.com/apps/registry/emma-hugos-wedding-k3j9x2mqpa",
     "title": "Emma & Hugo's Wedding",
 }
 _ITEM: Final[dict[str, Any]] = {
@@ -116,6 +119,7 @@ class RegistryAnswer(Schema):
 
     id: int
     slug: str
+    share_url: ShareUrl
     title: str
     description: str
     registrants: list[str] = Field(description="First names of the registrant and co-registrants.")
@@ -133,6 +137,7 @@ class RegistrySummary(Schema):
 
     id: int
     slug: str
+    share_url: ShareUrl
     title: str
     event: Event
 
@@ -164,6 +169,7 @@ class OwnRegistry(Schema):
 
     id: int
     slug: str
+    share_url: ShareUrl
     title: str
     event: Event
     event_location: str | None

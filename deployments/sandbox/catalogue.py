@@ -50,7 +50,6 @@ class CatalogueVariant:
     product_title: str
     variant_title: str
     """Empty if the product has no options."""
-    image: str
     price: Decimal
     compare_at_price: Decimal | None
     tracked: bool
@@ -102,7 +101,6 @@ def catalogue(shop: DemoShop, products: int = 160, seed: int = 2026) -> tuple[Ca
                     handle=handle,
                     product_title=title,
                     variant_title=colour if len(colours) > 1 else "",
-                    image=f"/images/{handle}.svg",
                     price=price,
                     compare_at_price=money(Decimal(dollars) * Decimal("1.4"), shop.currency) if on_sale else None,
                     tracked=rng.random() < 0.9,  # noqa: PLR2004

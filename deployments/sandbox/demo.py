@@ -52,7 +52,8 @@ def seed(settings: Settings, registries: int, random_seed: int, today: date, pro
         for number, shop in enumerate(DEMO_SHOPS):
             _copy(connection, "shops", [_shop_row(shop, vault)])
             share = registries // len(DEMO_SHOPS) + (number < registries % len(DEMO_SHOPS))
-            generator = ShopRowGenerator(shop, random_seed, today, shop.number * _IDS_PER_SHOP, products)
+            origin = settings.shopify_origin.format(shop=shop.domain)
+            generator = ShopRowGenerator(shop, random_seed, today, shop.number * _IDS_PER_SHOP, products, origin)
             for numbers in batches(range(share), _BATCH_SIZE):
                 rows = generator.generate(numbers)
                 _copy_rows(connection, rows)

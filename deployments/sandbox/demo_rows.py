@@ -12,6 +12,7 @@ from argon2.low_level import Type, hash_secret
 
 from deployments.sandbox.catalogue import CatalogueVariant, DemoShop, Row, catalogue
 from deployments.sandbox.demo_guests import FIRST, LAST, GuestRowGenerator
+from deployments.sandbox.shopify.pictures import picture_url
 from wishcraft.domain.inventory import VariantReading, is_available, item_status
 from wishcraft.domain.invitations import Answer
 from wishcraft.domain.registries import LIVE_PURCHASES, EventType, Priority, RegistryStatus, Visibility
@@ -61,9 +62,21 @@ class ShopRows:
 class ShopRowGenerator:
     """Generates one shop's rows. Ids start after `first_id`, so that shops do not share ids."""
 
-    def __init__(self, shop: DemoShop, seed: int, today: date, first_id: int, products: int = 160) -> None:
-        """`today` is the reference date of the events; `products` is the number of products of the shop."""
+    def __init__(
+        self, shop: DemoShop, seed: int, today: date, first_id: int, products: int = 160, origin: str = ""
+    ) -> None:
+        """Nothing is generated yet.
+
+        Args:
+            shop: The shop.
+            seed: Seed of the random data.
+            today: Reference date of the events.
+            first_id: The id before the first.
+            products: Number of products of the shop.
+            origin: Origin of the shop's Admin API, where the simulator has the products' pictures.
+        """
         self._shop = shop
+        self._origin = origin
         self._rng = random.Random(f"{seed}:{shop.domain}:rows")  # noqa: S311  demo data
         self._today = today
         self._noon = datetime.combine(today, time(12), UTC)
@@ -165,7 +178,7 @@ class ShopRowGenerator:
             "handle": variant.handle,
             "product_title": variant.product_title,
             "variant_title": variant.variant_title,
-            "image": variant.image,
+            "image": picture_url(self._origin, variant.handle),
             "quantity_wanted": self._rng.choice((1, 1, 1, 2, 4, 6)),
             "priority": self._rng.choice(list(Priority)),
             "notes": self._rng.choice(_NOTES),

@@ -17,6 +17,18 @@ Demo = Connection[tuple[Any, ...]]
 PATH = "/api/registries"
 
 
+def copy(demo: Demo, slug: str, number: int, status: str) -> None:
+    """Give the registrant so many more registries of this status: `slug`-`status`-1 and so on."""
+    demo.execute(
+        """INSERT INTO registries (shop_id, slug, title, event_type, visibility, customer_id, customer_email,
+                                   customer_first_name, customer_last_name, status)
+           SELECT shop_id, concat_ws('-', slug, %(status)s::text, n), title, event_type, visibility, customer_id,
+                  customer_email, customer_first_name, customer_last_name, %(status)s
+           FROM registries, generate_series(1, %(number)s) n WHERE slug = %(slug)s""",
+        {"slug": slug, "number": number, "status": status},
+    )
+
+
 def count(demo: Demo, customer_id: int | None) -> int:
     """How many registries the customer has."""
     found = demo.execute("SELECT count(*) FROM registries WHERE customer_id = %s", [customer_id]).fetchone()
@@ -145,20 +157,32 @@ async def test_shop_without_password_protection_refuses_access_codes(emma: Visit
 
 
 async def test_customer_is_limited_to_fifty_registries(emma: Visitor, hugo: Visitor, demo: Demo) -> None:
-    slug = await emma.create()
-    demo.execute(
-        """INSERT INTO registries (shop_id, slug, title, event_type, visibility, customer_id, customer_email,
-                                   customer_first_name, customer_last_name, status)
-           SELECT shop_id, slug || n, title, event_type, visibility, customer_id, customer_email,
-                  customer_first_name, customer_last_name, 'archived'
-           FROM registries, generate_series(1, 48) n WHERE slug = %s""",
-        [slug],
-    )
+    copy(demo, await emma.create(), 48, "paused")
     answers = await asyncio.gather(*(emma.send("POST", PATH, WEDDING) for _ in range(3)))
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409]
     assert problem(await emma.send("POST", PATH, WEDDING)) == (409, "limit-reached")
     assert count(demo, emma.customer_id) == 50
     assert await hugo.create()
+
+
+async def test_archived_registries_do_not_count_until_they_are_restored(emma: Visitor, demo: Demo) -> None:
+    slug = await emma.create()
+    copy(demo, slug, 2, "archived")
+    copy(demo, slug, 48, "active")
+    restored = [
+        emma.send("PATCH", f"{PATH}/{slug}-archived-{number}", {"status": "completed"}, if_match="*")
+        for number in (1, 2)
+    ]
+    answers = await asyncio.gather(*restored)
+    assert sorted(answer.status_code for answer in answers) == [200, 409]
+    assert problem(next(answer for answer in answers if answer.status_code == 409)) == (409, "limit-reached")
+    assert problem(await emma.send("POST", PATH, WEDDING)) == (409, "limit-reached")
+    of_emma = "SELECT slug FROM registries WHERE status = 'archived' AND customer_id = %s"
+    [(left,)] = demo.execute(of_emma, [emma.customer_id]).fetchall()
+    renamed = await emma.send("PATCH", f"{PATH}/{left}", {"title": "Over", "status": "archived"}, if_match="*")
+    assert renamed.status_code == 200
+    assert (await emma.send("PATCH", f"{PATH}/{slug}", {"status": "archived"}, if_match="*")).status_code == 200
+    assert await emma.create()
 
 
 async def test_slug_has_the_title_and_a_random_suffix(emma: Visitor) -> None:

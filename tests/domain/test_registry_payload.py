@@ -22,6 +22,7 @@ REGISTRY = RegistryFacts(
     currency="EUR",
     co_registrants=["Grace"],
     low_stock_threshold=5,
+    share_url="https://maple.example/apps/registry/ada",
 )
 
 

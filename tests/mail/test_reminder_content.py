@@ -22,6 +22,7 @@ def registry(**changes: Any) -> RegistryFacts:
         id=1, slug="emma", version=1, title="Emma & Hugo's Wedding", description="", event_type=EventType.WEDDING,
         event_date=date(2026, 3, 14), first_name="Emma", visibility=Visibility.PUBLIC, status=RegistryStatus.ACTIVE,
         owner=None, currency="USD", co_registrants=["Hugo"], low_stock_threshold=5,
+        share_url="https://maple.example/apps/registry/emma",
     )  # fmt: skip
     return facts._replace(**changes)
 

@@ -3,6 +3,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from psycopg import Connection
 
@@ -163,3 +164,11 @@ def test_some_co_registrants_wait_for_their_invitation_and_all_others_have_confi
     unasked = """SELECT count(*) FROM reminders WHERE (registry_id, recipient) NOT IN (
                      SELECT registry_id, recipient FROM invitations WHERE answer = 'confirmed')"""
     assert demo.execute(unasked).fetchone() == (0,)
+
+
+def test_pictures_of_the_demo_items_are_in_the_simulator(demo: Demo) -> None:
+    images = demo.execute("SELECT min(image) FROM registry_items GROUP BY shop_id").fetchall()
+    assert len(images) == len(DEMO_SHOPS)
+    for (image,) in images:
+        answer = httpx.get(image)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import httpx
 import pytest
@@ -208,6 +209,24 @@ async def test_bulk_operation_completes_with_a_file(shop: Shop) -> None:
     assert [json.loads(line)["id"] for line in lines] == gids(shop.ids)
     assert operation["objectCount"] == operation["rootObjectCount"] == str(len(shop.ids))
     assert (await shop.http.get(f"/{DEMO.domain}/downloads/guessed.jsonl")).status_code == 404
+
+
+async def test_image_urls_answer_with_the_picture_of_the_product(shop: Shop) -> None:
+    query = "query($id: ID!) { productVariant(id: $id) { product { featuredMedia { preview { image { url } } } } } }"
+    pictures = []
+    for number, handle in zip(shop.ids[::40][:3], ("wool-throw", 'a-<b>&"quoted"\0-vase', "晩餐"), strict=True):
+        variant = shop.simulator.shops[DEMO.domain].inventory.find(number)
+        assert variant
+        variant.handle = handle
+        shown = (await shop.ask(query, id=gids([number])[0]))["data"]["productVariant"]["product"]
+        url = shown["featuredMedia"]["preview"]["image"]["url"].replace("\0", "%00")
+        answers = [await shop.http.get(url) for _ in range(2)]
+        assert {answer.headers["content-type"] for answer in answers} == {"image/svg+xml"}
+        assert answers[0].content == answers[1].content
+        assert ET.fromstring(answers[0].content).tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314  ours
+        pictures.append(answers[0].content)
+    assert len(set(pictures)) == 3
+    assert (await shop.http.get("/another.myshopify.com/images/wool-throw.svg")).status_code == 404
 
 
 async def test_variant_changed_by_hand_is_served_and_not_changed_by_the_tick(shop: Shop) -> None:

@@ -259,7 +259,8 @@ async def test_nul_characters_are_removed_from_texts(world: World) -> None:
     assert described
     reading, picture = described
     assert (reading.product_title, reading.variant_title, reading.handle) == ("A vase", "Sage", "a-vase")
-    assert picture == "/images/a-vase.svg"
+    assert picture
+    assert picture.endswith("/images/a-vase.svg")
 
 
 async def test_bulk_operation_that_completes_without_its_file_is_not_an_empty_shop(world: World) -> None:

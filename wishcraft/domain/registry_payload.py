@@ -32,6 +32,7 @@ class RegistryFacts(NamedTuple):
     co_registrants: Sequence[str]
     """First names."""
     low_stock_threshold: int
+    share_url: str
 
 
 class ItemFacts(NamedTuple):
@@ -88,6 +89,7 @@ def compose_payload(registry: RegistryFacts, items: object, sums: Sums) -> dict[
     return {
         "id": registry.id,
         "slug": registry.slug,
+        "share_url": registry.share_url,
         "title": registry.title,
         "description": registry.description,
         "registrants": [registry.first_name, *registry.co_registrants],
@@ -109,10 +111,11 @@ def compose_payload(registry: RegistryFacts, items: object, sums: Sums) -> dict[
 
 
 def summary_payload(
-    registry_id: int, slug: str, title: str, event_type: EventType, event_date: date | None
+    registry_id: int, slug: str, title: str, event_type: EventType, event_date: date | None, share_url: str
 ) -> dict[str, Any]:
     """The payload of a registry as a list entry."""
-    return {"id": registry_id, "slug": slug, "title": title, "event": event_payload(event_type, event_date)}
+    event = event_payload(event_type, event_date)
+    return {"id": registry_id, "slug": slug, "share_url": share_url, "title": title, "event": event}
 
 
 def event_payload(event_type: EventType, event_date: date | None) -> dict[str, Any]:

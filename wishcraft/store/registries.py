@@ -15,6 +15,7 @@ from wishcraft.domain.registries import EventType, ItemStatus, RegistryStatus, V
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
 from wishcraft.store.schema import Lock, Purchase, Registry, RegistryItem, Shop, ShopSettings
 from wishcraft.store.schema.registries import CoRegistrant
+from wishcraft.store.share_links import SHARE_URL
 
 DAYS_OF_VIEWS: Final = 7
 """Registries are ranked by their views of so many days, today included."""
@@ -83,7 +84,7 @@ class AccessFacts(NamedTuple):
 
 _REGISTRY_FACTS: Final = (
     select(
-        Registry.co_registrants, Shop.settings,
+        Registry.co_registrants, Shop.settings, SHARE_URL,
         Registry.id, Registry.slug, Registry.version, Registry.title, Registry.description, Registry.event_type,
         Registry.event_date, Registry.customer_first_name, Registry.visibility, Registry.status,
         Registry.customer_id, Shop.currency,
@@ -150,9 +151,9 @@ async def find_registries(session: AsyncSession, shop_id: int, slugs: Sequence[s
     return [_facts(*row) for row in rows]
 
 
-def _facts(co_registrants: list[CoRegistrant], settings: ShopSettings, *facts: Any) -> RegistryFacts:
+def _facts(co_registrants: list[CoRegistrant], settings: ShopSettings, share_url: str, *facts: Any) -> RegistryFacts:
     names = [each["first_name"] for each in co_registrants]
-    return RegistryFacts._make((*facts, names, settings.low_stock_threshold))
+    return RegistryFacts._make((*facts, names, settings.low_stock_threshold, share_url))
 
 
 async def find_active_versions(session: AsyncSession, shop_id: int, limit: int) -> list[CurrentVersion]:

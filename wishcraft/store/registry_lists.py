@@ -10,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wishcraft.domain.folding import fold
 from wishcraft.domain.registries import EventType, RegistryStatus, Visibility
 from wishcraft.store.invitations import STATUS
-from wishcraft.store.schema import Invitation, Registry
+from wishcraft.store.schema import Invitation, Registry, Shop
 from wishcraft.store.schema.registries import CoRegistrant
+from wishcraft.store.share_links import SHARE_URL
 
 _MAX_WORDS: Final = 6
 _PUNCTUATION: Final = ",.;:!?"
@@ -37,6 +38,7 @@ class Summary(NamedTuple):
     title: str
     event_type: EventType
     event_date: date | None
+    share_url: str
 
 
 class OwnRegistry(NamedTuple):
@@ -54,6 +56,7 @@ class OwnRegistry(NamedTuple):
     customer_first_name: str
     customer_last_name: str
     co_registrants: list[CoRegistrant]
+    share_url: str
     statuses: dict[str, str]
     """An `InvitationStatus` for each normalised address; one without has expired long ago."""
 
@@ -62,10 +65,15 @@ async def list_public(
     session: AsyncSession, shop_id: int, limit: int, before: int | None = None, search: Search | None = None
 ) -> list[Summary]:
     """Public active registries that match the search, newest first, with ids below `before`."""
-    query = select(*(getattr(Registry, name) for name in Summary._fields)).where(
-        Registry.shop_id == shop_id,
-        Registry.visibility == Visibility.PUBLIC,
-        Registry.status == RegistryStatus.ACTIVE,
+    *columns, _ = Summary._fields
+    query = (
+        select(*(getattr(Registry, name) for name in columns), SHARE_URL)
+        .join(Shop, Shop.id == Registry.shop_id)
+        .where(
+            Registry.shop_id == shop_id,
+            Registry.visibility == Visibility.PUBLIC,
+            Registry.status == RegistryStatus.ACTIVE,
+        )
     )
     return [Summary(*row) for row in await _page(session, _filter(query, search or Search()), limit, before)]
 
@@ -79,9 +87,11 @@ async def list_own(
         .where(Invitation.registry_id == Registry.id)
         .scalar_subquery()
     )
-    *columns, _ = OwnRegistry._fields
-    query = select(*(getattr(Registry, name) for name in columns), statuses).where(
-        Registry.shop_id == shop_id, Registry.customer_id == customer_id
+    *columns, _, _ = OwnRegistry._fields
+    query = (
+        select(*(getattr(Registry, name) for name in columns), SHARE_URL, statuses)
+        .join(Shop, Shop.id == Registry.shop_id)
+        .where(Registry.shop_id == shop_id, Registry.customer_id == customer_id)
     )
     return [OwnRegistry(*row) for row in await _page(session, query, limit, before)]
 

@@ -15,6 +15,7 @@ from wishcraft.domain.currencies import UNUSUAL_DECIMALS, USUAL_DECIMALS
 from wishcraft.domain.registries import RegistryStatus, Visibility
 from wishcraft.domain.registry_payload import RegistryFacts, Sums
 from wishcraft.store.schema import ShopSettings
+from wishcraft.store.share_links import share_url_sql
 
 _UNUSUAL_DECIMALS: Final = orjson.dumps(UNUSUAL_DECIMALS).decode()
 
@@ -30,13 +31,14 @@ class Parts(NamedTuple):
 
 
 # The columns of `a` are the item's payload. The order of keys and half-up rounding follow `domain/registry_payload.py`.
-_PARTS: Final = text("""
+_PARTS: Final = text(f"""
 SELECT r.id, r.slug, r.version, r.title, r.description, r.event_type, r.event_date, r.customer_first_name,
-    r.visibility, r.status, r.customer_id, s.currency, r.co_registrants, s.settings, i.items,
+    r.visibility, r.status, r.customer_id, s.currency, r.co_registrants, s.settings,
+    {share_url_sql("s", "r")} AS share_url, i.items,
     i.wanted, i.purchased, i.fulfilled, i.wanted_amount, i.purchased_amount
 FROM registries r
 JOIN (
-    SELECT id, currency, settings,
+    SELECT id, domain, currency, settings,
         coalesce((CAST(:unusual_decimals AS jsonb) ->> currency)::int, :usual_decimals) AS decimals,
         coalesce((settings->>'low_stock_threshold')::int, :low_stock_threshold) AS low_stock_threshold
     FROM shops WHERE id = :shop_id
@@ -61,7 +63,7 @@ CROSS JOIN LATERAL (
     WHERE i.shop_id = r.shop_id AND i.registry_id = r.id AND i.status <> 'hidden'
 ) i
 WHERE r.shop_id = :shop_id AND r.slug = ANY(:slugs)
-""")
+""")  # noqa: S608  constants alone
 
 
 async def find_parts(session: AsyncSession, shop_id: int, slugs: Sequence[str]) -> list[Parts]:
@@ -84,7 +86,7 @@ async def find_parts(session: AsyncSession, shop_id: int, slugs: Sequence[str]) 
     parts = []
     for row in rows:
         first_names = [person["first_name"] for person in row.co_registrants]
-        registry = RegistryFacts._make((*row[:12], first_names, settings.low_stock_threshold))
+        registry = RegistryFacts._make((*row[:12], first_names, settings.low_stock_threshold, row.share_url))
         registry = registry._replace(visibility=Visibility(row.visibility), status=RegistryStatus(row.status))
-        parts.append(Parts(registry, row.items, Sums._make(row[15:]), quota))
+        parts.append(Parts(registry, row.items, Sums._make(row[16:]), quota))
     return parts

@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse
 
 from deployments.sandbox.shopify.credentials import LIFETIME
 from deployments.sandbox.shopify.faults import FaultKind
+from deployments.sandbox.shopify.pictures import draw
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
 
@@ -52,7 +53,7 @@ async def graphql(version: str, shop: ShopDep, simulator: SimulatorDep, request:
     query, variables = body.get("query"), body.get("variables") or {}
     if not isinstance(query, str) or not isinstance(variables, dict):
         return _json({"errors": {"query": "Required parameter missing or invalid"}}, 400)
-    response = shop.execute(query, variables, f"{request.base_url}{shop.demo.domain}/downloads")
+    response = shop.execute(query, variables, f"{request.base_url}{shop.demo.domain}")
     content = orjson.dumps(response)
     if shop.faults.consume(FaultKind.MALFORMED):
         content = content[: len(content) // 2]
@@ -95,6 +96,12 @@ async def download(shop: ShopDep, key: str) -> Response:
     if shop.faults.consume(FaultKind.BULK_TRUNCATED):
         content = content[: len(content) * 2 // 3]
     return Response(content, media_type="application/jsonl")
+
+
+@router.get("/{shop}/images/{handle}.svg")
+async def picture(shop: ShopDep, handle: str) -> Response:  # noqa: ARG001  which must exist
+    """The picture of a product, which may have been renamed or deleted."""
+    return Response(draw(handle), media_type="image/svg+xml", headers={"Cache-Control": "public, max-age=86400"})
 
 
 async def _transport_fault(shop: SimulatedShop, simulator: Simulator) -> Response | None:

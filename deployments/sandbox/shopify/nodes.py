@@ -11,6 +11,7 @@ from typing import Any, Final
 from graphql import GraphQLResolveInfo
 
 from deployments.sandbox.shopify.inventory import Inventory, ProductStatus, Variant, page
+from deployments.sandbox.shopify.pictures import picture_url
 from wishcraft.domain.inventory import InventoryPolicy
 from wishcraft.shopify.ids import from_global, to_global
 
@@ -79,7 +80,7 @@ class Nodes:
             "sellableOnlineQuantity": v.quantity,
             "inventoryPolicy": v.policy.name,
             "updatedAt": _iso(v),
-            "media": lambda _info, **_: {"nodes": [_media(v)]},
+            "media": lambda info, **_: {"nodes": [_media(v, info)]},
             "inventoryItem": lambda _info: self._item(v),
             "product": lambda _info: self._product(v),
         }
@@ -88,7 +89,7 @@ class Nodes:
         ids = self._inventory.variant_ids
         return {
             "__typename": "Product",
-            "featuredMedia": lambda _info: _media(v),
+            "featuredMedia": lambda info: _media(v, info),
             "id": to_global("Product", v.product_id),
             "handle": v.handle,
             "title": v.product_title,
@@ -112,11 +113,11 @@ class Nodes:
         }
 
 
-def _media(v: Variant) -> Node:
+def _media(v: Variant, info: GraphQLResolveInfo[Any]) -> Node:
     return {
         "__typename": "MediaImage",
         "id": to_global("MediaImage", v.variant_id),
-        "preview": {"image": {"url": f"/images/{v.handle}.svg"}},
+        "preview": {"image": {"url": picture_url(info.root_value["origin"], v.handle)}},
     }
 
 

@@ -40,11 +40,11 @@ class SimulatedShop:
         self._bulk_seconds = bulk_seconds
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def execute(self, query: str, variables: Mapping[str, Any], downloads: str) -> dict[str, Any]:
-        """Execute a GraphQL request; returns the JSON response. `downloads` is the base URL of bulk files."""
+    def execute(self, query: str, variables: Mapping[str, Any], origin: str) -> dict[str, Any]:
+        """Execute a GraphQL request to this shop's `origin`; returns the JSON response."""
         self.counters.requests += 1
         try:
-            return self._execute(query, variables, downloads)
+            return self._execute(query, variables, origin)
         except ErrorResponse as error:
             self.counters.throttled += error.body["errors"][0].get("extensions", {}).get("code") == "THROTTLED"
             return error.body
@@ -54,7 +54,7 @@ class SimulatedShop:
         matches = [done for done in self.bulk_operations if done.url and done.url.endswith(f"/{key}")]
         return bytes(matches[0].content) if matches else None
 
-    def _execute(self, query: str, variables: Mapping[str, Any], downloads: str) -> dict[str, Any]:
+    def _execute(self, query: str, variables: Mapping[str, Any], origin: str) -> dict[str, Any]:
         document = parse_and_validate(query)
         cost = QueryCost(document, variables)
         requested = cost.requested()
@@ -64,14 +64,15 @@ class SimulatedShop:
         self.bucket.take(requested)
         if "bulkOperationRunQuery" in query and self.faults.consume(FaultKind.BULK_DENIED):
             raise ErrorResponse.access_denied("bulkOperationRunQuery", self.bucket.cost(requested, 0))
-        result = execute_sync(SCHEMA, document, root_value=self._root_value(downloads), variable_values=dict(variables))
+        result = execute_sync(SCHEMA, document, root_value=self._root_value(origin), variable_values=dict(variables))
         actual = cost.actual(result.data or {})
         self.bucket.refund(requested - actual)
         self.counters.points_spent += actual
         return {**result.formatted, "extensions": {"cost": self.bucket.cost(requested, actual)}}
 
-    def _root_value(self, downloads: str) -> dict[str, Any]:
+    def _root_value(self, origin: str) -> dict[str, Any]:
         return {
+            "origin": origin,
             "shop": {
                 "id": to_global("Shop", self.demo.number),
                 "name": self.demo.name,
@@ -83,7 +84,7 @@ class SimulatedShop:
             "productVariants": self._nodes.variants,
             "products": self._nodes.products,
             "bulkOperation": lambda _info, id: self._find(id),  # noqa: A006
-            "bulkOperationRunQuery": lambda _info, **arguments: self._run_bulk(downloads, **arguments),
+            "bulkOperationRunQuery": lambda _info, **arguments: self._run_bulk(origin, **arguments),
         }
 
     def _find(self, global_id: str) -> dict[str, Any] | None:
@@ -92,7 +93,7 @@ class SimulatedShop:
         number = from_global("BulkOperation", global_id)
         return next((operation.node() for operation in self.bulk_operations if operation.number == number), None)
 
-    def _run_bulk(self, downloads: str, **arguments: Any) -> dict[str, Any]:
+    def _run_bulk(self, origin: str, **arguments: Any) -> dict[str, Any]:
         if sum(operation.status in _UNFINISHED for operation in self.bulk_operations) >= MAX_RUNNING:
             return _user_error("LIMIT_REACHED", f"{MAX_RUNNING} bulk operations are in progress already.", None)
         try:
@@ -105,12 +106,12 @@ class SimulatedShop:
         operation = BulkOperation(number, arguments["query"], arguments["groupObjects"], self._now())
         self.bulk_operations.append(operation)
         self.counters.bulk_operations += 1
-        task = asyncio.create_task(self._work(operation, query, f"{downloads}/{secrets.token_urlsafe(24)}.jsonl"))
+        task = asyncio.create_task(self._work(operation, query, origin))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return {"bulkOperation": operation.node(), "userErrors": []}
 
-    async def _work(self, operation: BulkOperation, query: BulkQuery, url: str) -> None:
+    async def _work(self, operation: BulkOperation, query: BulkQuery, origin: str) -> None:
         await asyncio.sleep(self._bulk_seconds)
         operation.status = "RUNNING"
         if self.faults.consume(FaultKind.BULK_FAILED):
@@ -118,9 +119,9 @@ class SimulatedShop:
         elif self.faults.consume(FaultKind.BULK_CANCELED):
             operation.status = "CANCELED"
         else:
-            await query.run(operation, self._root_value(downloads=""))
+            await query.run(operation, self._root_value(origin))
             has_file = operation.objects and not self.faults.consume(FaultKind.BULK_WITHOUT_FILE)
-            operation.url = url if has_file else None
+            operation.url = f"{origin}/downloads/{secrets.token_urlsafe(24)}.jsonl" if has_file else None
             operation.status = "COMPLETED"
         operation.completed_at = self._now()
 

@@ -218,7 +218,7 @@ async def test_a_deleted_registry_is_invalidated_and_then_absent(
         await write.session.execute(text("DELETE FROM registries WHERE id = :id"), {"id": registry_id})
         await write.changed(registry_id)
     assert published == [{slug: old + 1}]
-    assert await redis.hget(keys.of_shop(shop.id).floors, slug) == str(old + 1).encode()
+    assert await redis.hget(keys.of_shop(shop.id).floors, slug) is None
     assert (await reader.read(shop.id, slug)).entry.body == b""
 
 

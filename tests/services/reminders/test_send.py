@@ -145,6 +145,23 @@ async def test_each_co_registrant_gets_a_separate_mail(
     assert len(links) == 2
 
 
+@pytest.mark.parametrize("template", ["https://www.maple.example/list?r={slug}", None])
+async def test_a_reminder_has_the_share_link_of_its_shop(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox,
+    template: str | None,
+) -> None:  # fmt: skip
+    demo.execute("UPDATE shops SET settings = jsonb_build_object('share_url', %s::text)", [template])
+    await remind_shop(resources, settings, await fresh(resources, shop), now=NOW)
+    found = demo.execute("SELECT slug FROM registries WHERE id = %s", [registry]).fetchone()
+    assert found
+    link = (template or f"https://{shop.domain}/apps/registry/{{slug}}").replace("{slug}", found[0])
+    [received] = mailbox.messages
+    for kind in ("plain", "html"):
+        body = received.parsed.get_body([kind])
+        assert body
+        assert link in body.get_content()
+
+
 @pytest.mark.parametrize(
     "statement",
     [

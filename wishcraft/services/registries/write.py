@@ -53,9 +53,9 @@ class RegistryWrite:
     locked: dict[int, CurrentVersion] = field(default_factory=dict)
     entries: Mapping[str, Entry] = field(default_factory=dict)
     """After the commit: the cache entries that the refill filled, by slug. One may be missing, never outdated."""
+    deleted: dict[str, int] = field(default_factory=dict)
+    """After `bump_versions`: the versions that would follow those of what this write deletes, by slug."""
     _changed: dict[int, None] = field(default_factory=dict)
-    _deleted: dict[str, int] = field(default_factory=dict)
-    """The versions of what was deleted, by slug."""
 
     async def changed(self, registry_id: int, action: str = "", details: Mapping[str, Any] | None = None) -> None:
         """Note that what a guest can see of the registry changed: by an update, its creation or its deletion.
@@ -76,13 +76,13 @@ class RegistryWrite:
             return {}
         bumped = await registries.bump_versions(self.session, shop_id, ids, WRITE_LIMIT_SECONDS)
         deleted = [self.locked[each] for each in ids if each not in bumped]
-        self._deleted = {slug: version + 1 for slug, version in deleted}
-        return dict(bumped.values()) | self._deleted
+        self.deleted = {slug: version + 1 for slug, version in deleted}
+        return dict(bumped.values()) | self.deleted
 
     async def end_deleted(self) -> dict[str, Announcement]:
         """End the grants of what was deleted, and announce that Redis is to forget it after the commit; by slug."""
         shop_id, announced = self.actor.shop_id, dict[str, Announcement]()
-        for slug, version in self._deleted.items():
+        for slug, version in self.deleted.items():
             ended = await sessions.end_grants(self.session, shop_id, slug)
             announced[slug] = await pending_invalidations.record_deletion(self.session, shop_id, slug, version, ended)
         return announced
@@ -112,7 +112,7 @@ async def registry_write(
         yield write
         versions = await write.bump_versions()
         await _invalidate(resources, actor.shop_id, versions, on_cache_down)
-        deleted = await write.end_deleted()
+        deleted = await write.end_deleted() if write.deleted else {}
     if versions:
         write.entries = await _finish(resources, actor.shop_id, versions, deleted)
 

@@ -141,8 +141,8 @@ async def _send(run: ReminderRun, ids: list[int], changes: Changes) -> None:
 
 def _compose(run: ReminderRun, claimed: ClaimedReminder, registry: RegistryFacts, items: list[ItemFacts]) -> Mail:
     unsubscribe = unsubscribe_link(run.settings, run.shop.id, claimed.recipient)
-    link = run.settings.storefront_registry_url.format(shop=run.shop.domain, slug=claimed.slug)
+    links = Links(registry.share_url, unsubscribe)
     content = compose_reminder(
-        run.letterhead, registry, items, run.today, Links(link, unsubscribe), to_registrant=claimed.is_to_registrant
+        run.letterhead, registry, items, run.today, links, to_registrant=claimed.is_to_registrant
     )
     return make_mail(claimed, run.letterhead, content, unsubscribe)

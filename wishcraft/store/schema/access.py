@@ -2,12 +2,14 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import ForeignKey, Index, Integer, LargeBinary, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import ARRAY, CIDR
 from sqlalchemy.orm import Mapped, mapped_column
 
+from wishcraft.domain.share_links import MAX_LENGTH, TEMPLATE, check_template
 from wishcraft.store.schema.base import Base, Timestamps, Validated, choice
 
 
@@ -26,6 +28,13 @@ class SessionKind(StrEnum):
     ADMIN_ONLINE = "admin_online"
 
 
+ShareTemplate = Annotated[
+    str,
+    Field(max_length=MAX_LENGTH, json_schema_extra={"pattern": TEMPLATE.pattern}),
+    AfterValidator(check_template),
+]
+
+
 class ShopSettings(BaseModel):
     """Settings of a merchant."""
 
@@ -38,6 +47,8 @@ class ShopSettings(BaseModel):
     cache_quota_entries: int = Field(50_000, ge=0)
     cache_quota_bytes: int = Field(512 * 2**20, ge=0)
     brand_colour: str = Field("#2f6f5e", pattern=r"^#[0-9a-fA-F]{6}$")
+    share_url: ShareTemplate | None = None
+    """URL of a registry in the storefront, with `{slug}`; without one, `store.share_links` makes it of the domain."""
 
 
 class Shop(Timestamps, Base):

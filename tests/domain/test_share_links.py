@@ -1,0 +1,35 @@
+"""Which templates of share links a shop may set."""
+
+import pytest
+
+from wishcraft.domain.share_links import check_template
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "https://shop.example/{slug}",
+        "https://www.maple-and-pine.example/pages/registry?slug={slug}&utm_source=mail#top",
+        "https://xn--bcher-kva.example/de/wunschliste/{slug}.html",
+    ],
+)
+def test_https_url_with_the_slug_after_the_host_is_a_template(template: str) -> None:
+    assert check_template(template) == template
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "", "{slug}", "/registry/{slug}", "http://shop.example/{slug}", "HTTPS://shop.example/{slug}",
+        "https://shop.example/registry", "https://shop.example/{slug}/{slug}", "https://shop.example/{shop}/{slug}",
+        "https://shop.example/{}{slug}", "https://{slug}.shop.example/", "https://{slug}/", "https://shop.example{slug}",
+        "https://shop.example:8443/{slug}", "https://shop.example@evil.example/{slug}", "https://localhost/{slug}",
+        "https://127.0.0.1/{slug}", "https://[::1]/{slug}", "https://shop..example/{slug}", "https://-shop.example/{slug}",
+        "https://shop.example/{slug}\n", " https://shop.example/{slug}", "https://shop.example/a b/{slug}",
+        'https://shop.example/"onclick=/{slug}', "https://shop.example/<b>/{slug}", "https://bücher.example/{slug}",
+        "javascript:alert(1)//{slug}", "https://shop.example\\@evil.example/{slug}",
+    ],
+)  # fmt: skip
+def test_anything_else_is_refused_with_an_example(template: str) -> None:
+    with pytest.raises(ValueError, match=r"https://shop.example/pages/registry\?slug=\{slug\}"):
+        check_template(template)

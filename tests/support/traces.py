@@ -1,0 +1,44 @@
+"""What the stores still have of something, by its names and ids."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final, cast
+
+from psycopg import Connection
+from psycopg.sql import SQL, Identifier
+from redis.asyncio import Redis
+
+from wishcraft.store.schema import Base
+
+_READ: Final = {
+    b"string": lambda redis, key: redis.get(key),
+    b"hash": lambda redis, key: redis.hgetall(key),
+    b"zset": lambda redis, key: redis.zrange(key, 0, -1),
+    b"set": lambda redis, key: redis.smembers(key),
+    b"list": lambda redis, key: redis.lrange(key, 0, -1),
+}
+
+
+async def traces_in_redis(redis: Redis, *names: object) -> list[str]:
+    """The keys of Redis that have one of these in their name or in their value, in any spelling."""
+    needles = [str(name).lower().encode() for name in names]
+    return [key async for key, content in _contents(redis) if any(needle in content.lower() for needle in needles)]
+
+
+async def _contents(redis: Redis) -> AsyncIterator[tuple[str, bytes]]:
+    async for key in redis.scan_iter():
+        value = await cast("Any", _READ)[await redis.type(key)](redis, key)
+        if isinstance(value, Mapping):
+            value = [*value.keys(), *value.values()]
+        parts = value if isinstance(value, list | set) else [value or b""]
+        yield key.decode(), b"\n".join([key, *parts])
+
+
+def traces_in_postgresql(demo: Connection[tuple[Any, ...]], *names: object) -> set[str]:
+    """The tables with a row that has one of these in a column, in any spelling."""
+    patterns = [f"%{name}%" for name in names]
+    found = set()
+    for table in Base.metadata.sorted_tables:
+        query = SQL("SELECT count(*) FROM {} t WHERE to_jsonb(t)::text ILIKE ANY(%s)").format(Identifier(table.name))
+        if demo.execute(query, [patterns]).fetchone() != (0,):
+            found.add(table.name)
+    return found

@@ -1,0 +1,25 @@
+"""The template of a shop's share links: URLs of registries in its storefront. Pure."""
+
+import re
+from typing import Final
+
+MAX_LENGTH: Final = 500
+TEMPLATE: Final = re.compile(
+    r"^https://([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]/"
+    r"[A-Za-z0-9._~/?#@!$&()*+,;=%:-]*\{slug\}[A-Za-z0-9._~/?#@!$&()*+,;=%:-]*$"
+)
+"""`https`, a host name with a top-level domain, no user, no port, and `{slug}` once, after the host name."""
+
+
+def check_template(template: str) -> str:
+    """The template, if it is valid.
+
+    Raises:
+        ValueError: It is not; the message says what to write.
+    """
+    if not TEMPLATE.fullmatch(template):
+        raise ValueError(
+            "must be an https URL of the storefront with {slug} once, after the host name:"
+            " https://shop.example/pages/registry?slug={slug}"
+        )
+    return template

@@ -1,0 +1,15 @@
+"""A registry's share link as SQL: the shop's own template, or a page of the app proxy at the shop's domain."""
+
+from typing import Final
+
+from sqlalchemy import Text, literal_column
+
+
+def share_url_sql(shop: str, registry: str) -> str:
+    """The expression, of a shop and a registry by the names that they have in the query."""
+    template = f"coalesce({shop}.settings ->> 'share_url', 'https://' || {shop}.domain || '/apps/registry/{{slug}}')"
+    return f"replace({template}, '{{slug}}', {registry}.slug)"
+
+
+SHARE_URL: Final = literal_column(share_url_sql("shops", "registries"), Text)
+"""The expression for queries of the tables themselves."""

@@ -24,13 +24,14 @@ INDEXES = {
     Kind.VIEWS: "ix_registry_views_find_old",
     Kind.MINUTES: "pk_service_minutes",
     Kind.INVITATIONS: "ix_invitations_find_expired",
+    Kind.COUNTED: "ix_counted_invitations_find_expired",
     Kind.IDEMPOTENCY: "ix_idempotency_keys_find_expired",
     Kind.SESSIONS: "ix_sessions_find_expired",
 }
 ROWS = 20_000
 EMPTY = """
     TRUNCATE audit_logs, webhook_events, analytics_events, sessions, registry_views, idempotency_keys, service_minutes,
-        invitations
+        invitations, counted_invitations
 """
 
 
@@ -69,6 +70,7 @@ def fill(demo: Demo) -> None:
            SELECT 1, 'key', n, '', 'smith', moment""",
         """INSERT INTO invitations (shop_id, registry_id, recipient, expires_at)
            SELECT 1, (SELECT min(id) FROM registries WHERE shop_id = 1), 'p' || n, moment""",
+        """INSERT INTO counted_invitations (shop_id, mailbox_hash, expires_at) SELECT 1, '', moment""",
         """INSERT INTO service_minutes SELECT moment, true, 0, 0, '{0}', 0, 0, 0, 0""",
         """INSERT INTO sessions (id, shop_id, kind, subject, expires_at)
            SELECT 's' || n, 1, 'guest_grant', 'smith', moment""",

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wishcraft.domain.folding import fold
 from wishcraft.domain.registries import EventType, RegistryStatus, Visibility
 from wishcraft.store.invitations import STATUS
-from wishcraft.store.schema import Invitation, Registry, Shop
+from wishcraft.store.schema import Invitation, Registry
 from wishcraft.store.schema.registries import CoRegistrant
 from wishcraft.store.share_links import SHARE_URL
 
@@ -66,14 +66,10 @@ async def list_public(
 ) -> list[Summary]:
     """Public active registries that match the search, newest first, with ids below `before`."""
     *columns, _ = Summary._fields
-    query = (
-        select(*(getattr(Registry, name) for name in columns), SHARE_URL)
-        .join(Shop, Shop.id == Registry.shop_id)
-        .where(
-            Registry.shop_id == shop_id,
-            Registry.visibility == Visibility.PUBLIC,
-            Registry.status == RegistryStatus.ACTIVE,
-        )
+    query = select(*(getattr(Registry, name) for name in columns), SHARE_URL).where(
+        Registry.shop_id == shop_id,
+        Registry.visibility == Visibility.PUBLIC,
+        Registry.status == RegistryStatus.ACTIVE,
     )
     return [Summary(*row) for row in await _page(session, _filter(query, search or Search()), limit, before)]
 
@@ -88,10 +84,8 @@ async def list_own(
         .scalar_subquery()
     )
     *columns, _, _ = OwnRegistry._fields
-    query = (
-        select(*(getattr(Registry, name) for name in columns), SHARE_URL, statuses)
-        .join(Shop, Shop.id == Registry.shop_id)
-        .where(Registry.shop_id == shop_id, Registry.customer_id == customer_id)
+    query = select(*(getattr(Registry, name) for name in columns), SHARE_URL, statuses).where(
+        Registry.shop_id == shop_id, Registry.customer_id == customer_id
     )
     return [OwnRegistry(*row) for row in await _page(session, query, limit, before)]
 

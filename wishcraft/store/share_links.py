@@ -2,7 +2,9 @@
 
 from typing import Final
 
-from sqlalchemy import Text, literal_column
+from sqlalchemy import Text, literal_column, select
+
+from wishcraft.store.schema import Registry, Shop
 
 
 def share_url_sql(shop: str, registry: str) -> str:
@@ -11,5 +13,10 @@ def share_url_sql(shop: str, registry: str) -> str:
     return f"replace({template}, '{{slug}}', {registry}.slug)"
 
 
-SHARE_URL: Final = literal_column(share_url_sql("shops", "registries"), Text)
-"""The expression for queries of the tables themselves."""
+SHARE_URL: Final = (
+    select(literal_column(share_url_sql("shops", "registries"), Text))
+    .where(Shop.id == Registry.shop_id)
+    .correlate(Registry)
+    .scalar_subquery()
+)
+"""A column of any query of registries."""

@@ -2,7 +2,8 @@
 
 Revision: 0017, after 0014
 
-`pending_invalidations.grants` is NULL in rows of older releases, whose processes never delete a registry.
+`pending_invalidations.grants` is NULL in rows of older releases, whose processes never delete a registry. Purchases and
+items are locked from the new foreign keys on, which check each purchase.
 """
 
 import sqlalchemy as sa
@@ -38,7 +39,7 @@ def upgrade() -> None:
     op.alter_column("purchases", "item_id", nullable=True)
     op.drop_constraint(_OF_ITEM, "purchases", type_="foreignkey")
     _refer_to_items("SET NULL (item_id)")
-    _create_foreign_key(_OF_SHOP, "shops", ["shop_id"], ["id"], "CASCADE")
+    op.create_foreign_key(_OF_SHOP, "purchases", "shops", ["shop_id"], ["id"], ondelete="CASCADE")
 
 
 def downgrade() -> None:
@@ -54,10 +55,6 @@ def downgrade() -> None:
 
 
 def _refer_to_items(ondelete: str) -> None:
-    _create_foreign_key(_OF_ITEM, "registry_items", [*_KEY, "item_id"], [*_KEY, "id"], ondelete)
-
-
-def _create_foreign_key(name: str, table: str, columns: list[str], referred: list[str], ondelete: str) -> None:
-    """Create it without, and then validate it with, a lock that writers of purchases do not wait for."""
-    op.create_foreign_key(name, "purchases", table, columns, referred, ondelete=ondelete, postgresql_not_valid=True)
-    op.execute(f"ALTER TABLE purchases VALIDATE CONSTRAINT {name}")
+    op.create_foreign_key(
+        _OF_ITEM, "purchases", "registry_items", [*_KEY, "item_id"], [*_KEY, "id"], ondelete=ondelete
+    )

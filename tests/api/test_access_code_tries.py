@@ -20,7 +20,7 @@ from tests.support.valkey import OwnValkey
 from wishcraft.cache import rate_limiter
 from wishcraft.domain.access_codes import WRONG_CODES
 from wishcraft.services.registries import code_hashes, code_tries
-from wishcraft.services.registries.code_tries import SERVER_TRIES
+from wishcraft.services.registries.code_tries import SERVER_TRIES, name_for_tries
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
@@ -69,7 +69,7 @@ async def unlock(
 def have_wrong_codes(client: httpx.AsyncClient, slug: str) -> None:
     """Let so many wrong codes have been sent for the registry that more make no difference."""
     for _ in range(2 * WRONG_CODES.quota):
-        app_state_of(client).resources.limiter.take(WRONG_CODES, f"1:{slug}")
+        app_state_of(client).resources.limiter.take(WRONG_CODES, name_for_tries(1, slug))
 
 
 def behind(address: str) -> dict[str, str]:
@@ -222,7 +222,7 @@ async def test_wrong_codes_are_counted_for_the_registry_and_right_ones_are_not(
 ) -> None:
     for number, code in enumerate(("wrong", ACCESS_CODE, "wrong")):
         await unlock(client, slug, signed(n=str(number)), code)
-    verdict = app_state_of(client).resources.limiter.peek(WRONG_CODES, f"1:{slug}")
+    verdict = app_state_of(client).resources.limiter.peek(WRONG_CODES, name_for_tries(1, slug))
     assert WRONG_CODES.quota - verdict.remaining == 2
 
 
@@ -252,7 +252,7 @@ async def test_a_server_has_a_hundred_tries(
 ) -> None:
     limiter, prefix = app_state_of(client).resources.limiter, key["X-API-Key"].split("_")[1]
     for _ in range(SERVER_TRIES.quota - 1):
-        limiter.take(SERVER_TRIES, f"1:{slug}:key:{prefix}")
+        limiter.take(SERVER_TRIES, f"{name_for_tries(1, slug)}:key:{prefix}")
     assert (await unlock(client, slug, "", **key)).status_code == 200
     assert problem(await unlock(client, slug, "", **key)) == (429, "too-many-tries")
     assert (await unlock(client, slug, signed())).status_code == 200
@@ -287,7 +287,7 @@ async def test_a_flood_at_one_registry_leaves_the_others_open(
     client: httpx.AsyncClient, signed: Signed, emma: Visitor, slug: str
 ) -> None:
     other = await emma.create(visibility="password", access_code=ACCESS_CODE)
-    code_hashes._under_way.update({f"1:{slug}": code_hashes.MAX_OF_REGISTRY})
+    code_hashes._under_way.update({name_for_tries(1, slug): code_hashes.MAX_OF_REGISTRY})
     assert problem(await unlock(client, slug, signed(n="b"))) == (429, "too-many-tries")
     assert (await unlock(client, other, signed(n="c"))).status_code == 200
     code_hashes._under_way.clear()

@@ -14,7 +14,7 @@ from wishcraft.domain.registries import access_level
 from wishcraft.errors import CacheUnavailable, Conflict, NotAllowed, NotFound, WrongAccessCode
 from wishcraft.resources import Resources
 from wishcraft.services.registries.code_hashes import require_capacity, verify_code
-from wishcraft.services.registries.code_tries import CodeTries
+from wishcraft.services.registries.code_tries import CodeTries, name_for_tries
 from wishcraft.store import registries, sessions
 
 GRANT_TTL: Final = timedelta(hours=24)
@@ -39,9 +39,7 @@ async def unlock(resources: Resources, caller: Caller, senders: Sequence[str], s
         WrongAccessCode: The code is wrong.
         TooManyRequests: The sender tried too many codes, or more are tried at this moment than can be verified.
     """
-    # Redis counts the tries by a hash: nothing there names the registry once it is deleted.
-    registry = hashlib.sha256(f"{caller.shop_id}:{slug}".encode()).hexdigest()
-    tries = CodeTries(resources.limiter, registry, senders, caller.is_server)
+    tries = CodeTries(resources.limiter, name_for_tries(caller.shop_id, slug), senders, caller.is_server)
     require_capacity(tries.shares)  # before the try is counted: who is sent away has not tried
     async with tries.count():
         async with resources.db.autocommit() as session:

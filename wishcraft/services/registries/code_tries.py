@@ -6,6 +6,7 @@ Who has not sent a wrong code is never refused because of others: a limit on all
 close it. For the same reason no try pauses while `MAX_PAUSED` tries do.
 """
 
+import hashlib
 from asyncio import Lock, sleep
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -28,6 +29,11 @@ _locks: Final = WeakValueDictionary[str, Lock]()
 """By registry and sender, while a slowed try of theirs is under way."""
 
 
+def name_for_tries(shop_id: int, slug: str) -> str:
+    """By what a registry's tries are counted: a hash, so that no counter in Redis names one that is deleted."""
+    return hashlib.sha256(f"{shop_id}:{slug}".encode()).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class CodeTries:
     """The tries of one sender for one registry.
@@ -37,7 +43,7 @@ class CodeTries:
 
     limiter: Limiter
     registry: str
-    """Stands for its shop and slug."""
+    """Its `name_for_tries`."""
     senders: Sequence[str]
     """By what the sender is known: each is counted, and one over its limit is enough."""
     is_server: bool

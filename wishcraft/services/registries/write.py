@@ -2,7 +2,7 @@
 
 It locks, bumps versions, invalidates, commits, refills or forgets, and calls `Resources.after_write`, in that order;
 no other module does any of these, which a test enforces. Decision 2 argues why the order keeps the cache coherent,
-decision 11 why a write may go through while Redis does not answer, and decision 24 how a deletion ends.
+decision 11 why a write may go through while Redis does not answer, and decision 23 how a deletion ends.
 """
 
 import asyncio

@@ -101,7 +101,7 @@ def _without_lines(server: Server, lines: str) -> RegistryCache:
     assert fill.body.count(lines) == 1
     cache = complete(server)
     weakened = replace(fill, body=fill.body.replace(lines, ""))
-    cache._registered[fill.name] = server.redis.register_script(weakened.batch_source)
+    server._registered[fill.name] = server.redis.register_script(weakened.batch_source)
     return cache
 
 

@@ -20,7 +20,6 @@ from wishcraft.cache import keys, scripts
 from wishcraft.cache.batched_reader import BatchedReader
 from wishcraft.cache.circuit_breaker import CircuitBreaker
 from wishcraft.cache.scripts import Call, Script
-from wishcraft.domain.batches import batches
 from wishcraft.errors import CacheUnavailable
 
 READ_SECONDS: Final = 0.1
@@ -107,11 +106,11 @@ class Server:
         registered = self._registered[script.name]
         with self.guard():
             async with self.redis.pipeline(transaction=False) as pipe:
-                for batch in batches(calls, _CALLS_PER_COMMAND):
-                    key_names, args = script.values(batch)
-                    await registered(key_names, [len(batch), *args], client=pipe)
+                for start in range(0, len(calls), _CALLS_PER_COMMAND):
+                    key_names, args = script.values(calls[start : start + _CALLS_PER_COMMAND])
+                    await registered(key_names, [len(key_names) // len(script.keys), *args], client=pipe)
                 replies: list[list[bytes]] = await pipe.execute()
-        return [reply for batch_replies in replies for reply in batch_replies]
+        return [reply for batch in replies for reply in batch]
 
     @contextmanager
     def guard(self) -> Iterator[None]:

@@ -6,9 +6,10 @@ follow `registries.RegistryCache`, writers the write primitive.
 
 import secrets
 import time
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from wishcraft.cache import entries, keys, scripts
 from wishcraft.cache.client import Server
@@ -17,6 +18,9 @@ from wishcraft.cache.entries import Entry, Header
 from wishcraft.cache.scripts import Call, Outcome
 from wishcraft.domain.cached_registry import UNCOUNTED, AccessLevel, Quota
 from wishcraft.domain.view_score import weight
+
+_LIFETIME_HOURS: Final = (1, 3, 6, 12)
+"""The classes of `cache_lifetimes_total`."""
 
 
 class Lease(NamedTuple):
@@ -37,7 +41,7 @@ class CoherenceCommands:
         Args:
             server: Redis.
             hold_seconds: May be below its default only where no transaction is open when Redis restarts.
-            counters: Counts the fills in `cache_fills_total`, if given.
+            counters: Counts the fills, and the lifetimes of what they stored, if given.
         """
         self._server = server
         self._hold_seconds = hold_seconds
@@ -126,6 +130,7 @@ class CoherenceCommands:
         calls: list[Call] = []
         for slug, (lease, entry) in loaded.items():
             is_absent = entry.header.access_level is AccessLevel.ABSENT
+            hard_ttl_ms = max(keys.HARD_TTL_MS, keys.KEPT_TIMES * (entry.header.soft_expiry_ms - now_ms()))
             max_entries, max_bytes = UNCOUNTED if is_absent else quota
             calls.append(
                 {
@@ -140,7 +145,7 @@ class CoherenceCommands:
                     "token": lease.token,
                     "slug": slug,
                     "packed": entries.pack(entry),
-                    "ttl_ms": keys.ABSENT_TTL_MS if is_absent else keys.spread(keys.HARD_TTL_MS),
+                    "ttl_ms": keys.ABSENT_TTL_MS if is_absent else keys.spread(hard_ttl_ms),
                     "one_view": one_view,
                     "max_entries": max_entries,
                     "max_bytes": max_bytes,
@@ -152,9 +157,13 @@ class CoherenceCommands:
             )
         outcomes = [Outcome(reply.decode()) for reply in await self._server.run(scripts.FILL, calls)]
         if self._counters:
-            for outcome in outcomes:
-                stored = "stored" if outcome is Outcome.FILLED else "refused"
-                self._counters.count("cache_fills_total", outcome=stored)
+            for outcome, (_, entry) in zip(outcomes, loaded.values(), strict=True):
+                is_stored = outcome is Outcome.FILLED
+                self._counters.count("cache_fills_total", outcome="stored" if is_stored else "refused")
+                if is_stored and entry.header.access_level is not AccessLevel.ABSENT:
+                    hours = (entry.header.soft_expiry_ms - now_ms()) / 3_600_000
+                    rounded = _LIFETIME_HOURS[bisect_left(_LIFETIME_HOURS[:-1], hours)]
+                    self._counters.count("cache_lifetimes_total", hours=str(rounded))
         return dict(zip(loaded, outcomes, strict=True))
 
     async def release(self, shop_id: int, leases: Mapping[str, Lease]) -> None:

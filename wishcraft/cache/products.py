@@ -68,7 +68,7 @@ class ProductCache:
                 "reading": orjson.dumps(asdict(each.reading), default=str) if each.reading else b"",
                 "pictured_at": _microseconds(each.picture.observed_at) if each.picture else 0,
                 "picture": (each.picture.url if each.picture else None) or "",
-                "ttl_ms": keys.spread(each.lifetime // timedelta(milliseconds=1)),
+                "ttl_ms": keys.spread(each.lifetime // keys.MILLISECOND),
                 "max_entries": quota.entries,
                 "max_bytes": quota.bytes,
                 "index_ttl_ms": keys.INDEX_TTL_MS,

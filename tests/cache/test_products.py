@@ -190,20 +190,32 @@ async def test_lost_index_of_variants_is_begun_anew(products: ProductCache, usag
     assert (now.products, now.bytes_held) == (1, len(await redis.get(f"{keys.of_shop(SHOP).product_prefix}5") or b""))
 
 
+async def fill(cache: RegistryCache, slug: str, quota: Quota) -> Outcome:
+    lease = (await cache.lease(SHOP, [slug]))[slug]
+    assert isinstance(lease, Lease)
+    entry = make_entry(CachedRegistry(1, AccessLevel.OPEN, 0, b"x" * 500), lease.era, now_ms())
+    return (await cache.fill(SHOP, {slug: (lease, entry)}, quota))[slug]
+
+
 async def test_registry_takes_the_place_of_the_variants_that_expire_first(
     products: ProductCache, usage: UsageCounters, cache: RegistryCache
 ) -> None:
-    async def fill(slug: str, quota: Quota) -> Outcome:
-        lease = (await cache.lease(SHOP, [slug]))[slug]
-        assert isinstance(lease, Lease)
-        entry = make_entry(CachedRegistry(1, AccessLevel.OPEN, 0, b"x" * 500), lease.era, now_ms())
-        return (await cache.fill(SHOP, {slug: (lease, entry)}, quota))[slug]
-
     await store(products, {5: facts(1), 6: facts(1, gone=True), 7: facts(1)}, Quota(3, 10**9))
-    assert await fill("a", Quota(3, 10**9)) is Outcome.FILLED
+    assert await fill(cache, "a", Quota(3, 10**9)) is Outcome.FILLED
     assert set(await products.get(SHOP, [5, 6, 7])) == {5, 7}
     held = (await used(usage)).bytes_held
-    assert await fill("b", Quota(100, held)) is Outcome.FILLED  # the bytes of one registry, instead of two variants
+    assert await fill(cache, "b", Quota(100, held)) is Outcome.FILLED  # its bytes are those of more than two variants
     assert await products.get(SHOP, [5, 6, 7]) == {}
     now = await used(usage)
     assert (now.entries, now.products, now.evictions) == (2, 0, 3)
+
+
+async def test_lost_sizes_of_variants_leave_no_key_without_a_lifetime(
+    products: ProductCache, usage: UsageCounters, cache: RegistryCache, redis: Redis
+) -> None:
+    await store(products, {5: facts(1), 6: facts(1)})
+    await redis.delete(keys.of_shop(SHOP).product_sizes)
+    await fill(cache, "a", Quota(2, 10**9))
+    await store(products, {7: facts(1)}, Quota(1, 10**9))
+    assert (await used(usage)).products == 1
+    assert not await redis.exists(keys.of_shop(SHOP).product_sizes)  # the fixture finds other keys

@@ -216,9 +216,11 @@ FILL: Final = Script(
     local product_bytes = tonumber(redis.call('HGET', product_sizes, '') or 0)
     while variants > 0 and (entries + variants > max_entries or bytes + product_bytes > max_bytes) do
         local soonest = redis.call('ZPOPMIN', products)[1]
-        local freed = tonumber(redis.call('HGET', product_sizes, soonest) or 0)
-        product_bytes = redis.call('HINCRBY', product_sizes, '', -freed)
-        redis.call('HDEL', product_sizes, soonest)
+        local freed = redis.call('HGET', product_sizes, soonest)
+        if freed then
+            product_bytes = redis.call('HINCRBY', product_sizes, '', -tonumber(freed))
+            redis.call('HDEL', product_sizes, soonest)
+        end
         variants = variants - 1
         if redis.call('DEL', product_prefix .. soonest) == 1 then
             redis.call('HINCRBY', usage, 'evictions', 1)

@@ -191,13 +191,19 @@ async def test_stock_follows_the_shops_threshold_at_once(emma: Visitor, variants
 
 
 async def test_unusable_answer_of_shopify_is_503_unless_older_facts_are_known(
-    emma: Visitor, variants: list[Variant], shopify: SimulatedShop, redis: Redis, client: httpx.AsyncClient
+    emma: Visitor,
+    variants: list[Variant],
+    shopify: SimulatedShop,
+    redis: Redis,
+    client: httpx.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     number = variants[0].variant_id
     products = app_state_of(client).resources.products
     await emma.send("GET", f"{PATH}?ids={number}")
     known = (await products.get(1, [number]))[number]
     shopify.faults.set(Fault(FaultKind.MALFORMED, remaining=None))
+    monkeypatch.setattr(reader, "SHOPIFY_SECONDS", 0.5)
     other = await emma.send("GET", f"{PATH}?ids={joined(variants[:2])}")
     assert problem(other) == (503, "unavailable")
     await redis.delete(f"{keys.of_shop(1).product_prefix}{number}")
@@ -210,7 +216,7 @@ async def test_unusable_answer_of_shopify_is_503_unless_older_facts_are_known(
 
 
 async def test_look_ups_of_made_up_ids_are_limited(emma: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "QUERIES", QUERIES._replace(quota=1, seconds=86_400))
+    monkeypatch.setattr(reader, "QUERIES", QUERIES._replace(quota=1, seconds=10**9))
     assert shown(await emma.send("GET", f"{PATH}?ids=1")).unknown_ids == [1]
     refused = await emma.send("GET", f"{PATH}?ids=2")
     assert problem(refused) == (429, "too-many-requests")

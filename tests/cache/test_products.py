@@ -1,6 +1,7 @@
 """Facts of variants never go back in time, and take no more of Redis than their shop's quota."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,11 +16,12 @@ from wishcraft.cache import keys
 from wishcraft.cache.client import Server
 from wishcraft.cache.coherence import Lease, now_ms
 from wishcraft.cache.entries import make_entry
-from wishcraft.cache.products import ProductCache
+from wishcraft.cache.products import FORMAT, ProductCache
 from wishcraft.cache.registries import RegistryCache
 from wishcraft.cache.scripts import Outcome
 from wishcraft.cache.usage import Usage, UsageCounters
 from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry, Quota
+from wishcraft.domain.inventory import VariantReading
 from wishcraft.domain.products import Picture, VariantFacts
 from wishcraft.errors import CacheUnavailable
 
@@ -130,6 +132,26 @@ async def test_silent_redis_is_noticed_by_every_command(own_server: Server, own_
     ):
         with pytest.raises(CacheUnavailable):
             await command
+
+
+def test_format_says_which_fields_a_reading_has() -> None:
+    fields_of_format_1 = (
+        "variant_id product_id inventory_item_id handle product_title variant_title price compare_at_price tracked "
+        "inventory_quantity inventory_policy product_active"
+    )
+    # Raise the format with every change of the fields.
+    assert (FORMAT, " ".join(field.name for field in fields(VariantReading))) == (1, fields_of_format_1)
+
+
+async def test_facts_of_another_format_are_missing_and_are_replaced(
+    products: ProductCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wishcraft.cache.products.FORMAT", FORMAT + 1)
+    await store(products, facts(2))
+    monkeypatch.undo()
+    assert await products.get(SHOP, [5]) == {}
+    assert await store(products, facts(1)) is Outcome.FILLED
+    assert await products.get(SHOP, [5]) == {5: facts(1)}
 
 
 async def test_lifetimes_follow_the_last_reading(products: ProductCache, redis: Redis) -> None:

@@ -20,7 +20,8 @@ from wishcraft.domain.cached_registry import Quota
 from wishcraft.domain.inventory import InventoryPolicy, VariantReading
 from wishcraft.domain.products import Picture, VariantFacts
 
-_FORMAT: Final = 1
+FORMAT: Final = 1
+"""Facts of another format count as missing: it says which fields a reading has."""
 _BEGIN: Final = struct.Struct(">B8s")
 _LAYOUT: Final = struct.Struct(">B8sQQI")  # the script STORE_FACTS reads and writes it
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -63,7 +64,7 @@ class ProductCache:
                 "sizes": shop.sizes,
                 "era": keys.ERA,
                 "variant_id": number,
-                "begin": _BEGIN.pack(_FORMAT, era),
+                "begin": _BEGIN.pack(FORMAT, era),
                 "read_at": _microseconds(each.observed_at),
                 "reading": orjson.dumps(asdict(each.reading), default=str) if each.reading else b"",
                 "pictured_at": _microseconds(each.picture.observed_at) if each.picture else 0,
@@ -80,7 +81,7 @@ class ProductCache:
 
     def _unpack(self, raw: bytes) -> VariantFacts | None:
         """The stored facts; None if their era or format is another."""
-        if raw[: _BEGIN.size] != _BEGIN.pack(_FORMAT, self._server.era):
+        if raw[: _BEGIN.size] != _BEGIN.pack(FORMAT, self._server.era):
             return None
         _, _, read_at, pictured_at, length = _LAYOUT.unpack_from(raw)
         picture, reading = raw[_LAYOUT.size : _LAYOUT.size + length], raw[_LAYOUT.size + length :]

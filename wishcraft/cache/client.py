@@ -63,7 +63,7 @@ class Server:
         self.redis = Redis.from_pool(pool)
         self.breaker = CircuitBreaker(self.learn_era) if with_breaker else None
         self.reader = BatchedReader(partial(_connect, pool), READ_SECONDS if with_breaker else timeout, self.breaker)
-        self._registered: dict[str, AsyncScript] = {}
+        self._registered: dict[Script, AsyncScript] = {}
         self.era = b""
         self._era_requests = count(1)
         self._era_request = 0
@@ -101,9 +101,9 @@ class Server:
         """
         if not calls:
             return []
-        if script.name not in self._registered:
-            self._registered[script.name] = self.redis.register_script(script.batch_source)
-        registered = self._registered[script.name]
+        if script not in self._registered:
+            self._registered[script] = self.redis.register_script(script.batch_source)
+        registered = self._registered[script]
         with self.guard():
             async with self.redis.pipeline(transaction=False) as pipe:
                 for start in range(0, len(calls), _CALLS_PER_COMMAND):

@@ -30,9 +30,10 @@ _SHOP_HELP: Final = {
     "bytes_sent": "Bytes of registries that were sent.",
     "evictions": "Entries evicted because the shop was over its quota.",
     "entries": "Registries of the shop that Redis holds.",
-    "bytes_held": "Bytes that they take.",
+    "products": "Variants of the shop whose facts Redis holds.",
+    "bytes_held": "Bytes that its registries and variants take in Redis.",
 }
-_SHOP_GAUGES: Final = frozenset({"entries", "bytes_held"})
+_SHOP_GAUGES: Final = frozenset({"entries", "products", "bytes_held"})
 
 
 def render(collected: CollectedMetrics) -> bytes:

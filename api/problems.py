@@ -28,6 +28,7 @@ from wishcraft.errors import (
     ShopifyRefused,
     ShopifyThrottled,
     ShopifyUnavailable,
+    TooManyQueries,
     TooManyRequests,
     WrongAccessCode,
 )
@@ -110,6 +111,7 @@ _STATUS_OF: Final[dict[type[RequestRefused], HTTPStatus]] = {
     PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
     Invalid: HTTPStatus.UNPROCESSABLE_ENTITY,
     TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
+    TooManyQueries: HTTPStatus.TOO_MANY_REQUESTS,
 }
 COMMON: Final = (
     HTTPStatus.UNAUTHORIZED,

@@ -19,6 +19,7 @@ from wishcraft.services.health.monitor import HealthMonitor
 from wishcraft.services.operations.metrics_collector import MetricsCollector
 from wishcraft.services.operations.sli_recorder import SliRecorder
 from wishcraft.services.operations.traffic_recorder import TrafficRecorder
+from wishcraft.services.products.reader import ProductReader
 from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.registries.write import find_pending, replay_invalidations
 from wishcraft.settings import Settings
@@ -37,6 +38,7 @@ class AppState:
         self.resources = resources
         self.settings = settings
         self.reader = RegistryReader(resources)
+        self.products = ProductReader(resources)
         self.traffic_recorder = TrafficRecorder(resources)
         self.health_monitor = HealthMonitor(resources, settings)
         self.metrics = MetricsCollector(resources, self.health_monitor)

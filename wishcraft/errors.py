@@ -12,6 +12,7 @@
     - PreconditionFailed              `If-Match` does not name the registry's current version
     - Invalid                   a value is not valid here
     - TooManyRequests              an access code was tried too often
+      - TooManyQueries             a caller caused too many queries to Shopify
   - QueryRefused             an analyst's question is invalid, not allowed or too large; the message says why
   - RunStopped                  the run was asked to stop, and stopped between two batches
   - DatabaseRejected            PostgreSQL cannot store or compute a value, and will refuse it again
@@ -113,6 +114,12 @@ class TooManyRequests(RequestRefused):
         """`retry_after` is in seconds."""
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class TooManyQueries(TooManyRequests):
+    """A caller caused too many queries to Shopify."""
+
+    kind = "too-many-requests"
 
 
 class QueryRefused(WishCraftError):  # noqa: N818  it names what happened

@@ -10,6 +10,7 @@ import httpx
 
 from wishcraft.cache.client import Server, connect
 from wishcraft.cache.counters import Counters
+from wishcraft.cache.products import ProductCache
 from wishcraft.cache.rate_limiter import Limiter
 from wishcraft.cache.registries import RegistryCache
 from wishcraft.cache.sessions import SessionCache
@@ -43,6 +44,7 @@ class Resources:
     answer while all of those are in use."""
     redis: Server
     cache: RegistryCache
+    products: ProductCache
     sessions: SessionCache
     usage: UsageCounters
     counters: Counters
@@ -99,6 +101,7 @@ async def open_resources(
             announcements=announcements,
             redis=redis,
             cache=RegistryCache(redis, counters=counters),
+            products=ProductCache(redis),
             sessions=SessionCache(redis),
             usage=UsageCounters(redis),
             counters=counters,

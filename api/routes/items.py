@@ -41,12 +41,16 @@ async def add(
     ] = None,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
-    """Adds a variant of the shop. Title, price, stock and image are read from Shopify."""
+    """Adds a variant of the shop. Title, price, stock and image are Shopify's of at most half an hour ago.
+
+    They are older only while Shopify does not answer; the inventory sync then corrects them.
+    """
     key = make_key(idempotency_key, registry_request.caller, registry_request.request, body.model_dump_json().encode())
     item = registry_items.NewItem(body.variant_id, body.quantity, body.priority, body.notes)
     item_change = registry_request.as_change("item.added", join_if_match(registry_request.request))
+    app_state = registry_request.app_state
     return await registry_request.answer_created(
-        await add_item(registry_request.app_state.resources, item_change, item, key)
+        await add_item(app_state.resources, app_state.products, item_change, item, key)
     )
 
 

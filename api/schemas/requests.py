@@ -1,6 +1,7 @@
 """Request bodies, with the limits of each field. Other bodies are answered 422 with the reason."""
 
 import re
+from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Final, Literal
 
@@ -11,10 +12,13 @@ from wishcraft.domain.addresses import normalise
 from wishcraft.domain.callers import Scope
 from wishcraft.domain.networks import parse_networks
 from wishcraft.domain.registries import EventType, Priority, RegistryStatus, Visibility
+from wishcraft.errors import Invalid
 from wishcraft.shopify.ids import from_global
+from wishcraft.shopify.variants import MAX_DESCRIBED
 
 LARGEST_ID: Final = 2**63 - 1
 MAX_QUANTITY: Final = 1_000
+_VARIANT: Final = re.compile(r"[ \t]*(?:gid://shopify/ProductVariant/)?([0-9]{1,19})[ \t]*", re.ASCII)
 _DESCRIPTION: Final = "Thank you for celebrating with us."
 
 
@@ -45,6 +49,23 @@ def _variant_id(value: object) -> object:
     if isinstance(value, str) and value.startswith("gid:"):
         return from_global("ProductVariant", value)
     return value
+
+
+def parse_variant_ids(texts: Sequence[str]) -> list[int]:
+    """The distinct ids in these lists of numbers and global ids, separated by commas, in their order.
+
+    Raises:
+        Invalid: One is not the id of a variant, or there are none, or more than `MAX_DESCRIBED`.
+    """
+    ids: dict[int, None] = {}
+    for text in ",".join(texts).split(","):
+        match = _VARIANT.fullmatch(text)
+        if match is None or not 1 <= (number := int(match[1])) <= LARGEST_ID:
+            raise Invalid(f"ids: {text[:60]!r} is not a variant's id, such as 1 or gid://shopify/ProductVariant/1.")
+        ids[number] = None
+        if len(ids) > MAX_DESCRIBED:
+            raise Invalid(f"ids: there may be {MAX_DESCRIBED} at most. Send further ones in another request.")
+    return list(ids)
 
 
 def _address(text: str) -> str:

@@ -11,7 +11,10 @@ from wishcraft.domain.invitations import InvitationStatus
 from wishcraft.domain.registries import EventType, ItemStatus, Priority, RegistryStatus, Visibility
 
 Money = Annotated[
-    str, Field(pattern=r"^\d+(\.\d{2,4})?$", examples=["12.50"], description="Amount in the registry's currency.")
+    str,
+    Field(
+        pattern=r"^\d+(\.\d{2,4})?$", examples=["12.50"], description="Amount in the registry's or the shop's currency."
+    ),
 ]
 
 ShareUrl = Annotated[str, Field(description="The registry's page in the storefront, by the shop's setting.")]
@@ -93,6 +96,41 @@ _ITEM: Final[dict[str, Any]] = {
     "stock": "low",
     "status": "active",
 }
+
+
+class ProductVariant(Schema):
+    """A variant that the shop sells, with its product."""
+
+    product_id: int = Field(description="Shopify's product id.")
+    variant_id: int = Field(description="Shopify's variant id, for adding to a cart or to a registry.")
+    handle: str
+    product_title: str
+    variant_title: str = Field(description="Empty if the product has no options.")
+    image: str | None
+    price: Money
+    compare_at_price: Money | None
+    available: bool = Field(description="Whether the variant can be bought now.")
+    stock: StockLevel
+
+
+class ProductList(Schema):
+    """The variants that were looked up."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "currency": "USD",
+                    "variants": [{name: _ITEM[name] for name in ProductVariant.model_fields}],
+                    "unknown_ids": [1],
+                }
+            ]
+        }
+    )
+
+    currency: str
+    variants: list[ProductVariant]
+    unknown_ids: list[int] = Field(description="Ids of variants that the shop does not sell.")
 
 
 class RegistryAnswer(Schema):
@@ -236,8 +274,9 @@ class UsageAnswer(Schema):
         description="Reads answered from PostgreSQL without filling Redis, for example while Redis is unavailable."
     )
     bytes_sent: int = Field(description="Bytes of registries sent.")
-    evictions: int = Field(description="Cache entries evicted because the shop exceeded its quota.")
-    entries: int = Field(description="Cache entries in Redis now.")
-    bytes_held: int = Field(description="Bytes of these entries.")
+    evictions: int = Field(description="Registries and variants evicted because the shop exceeded its quota.")
+    entries: int = Field(description="Registries in Redis now.")
+    products: int = Field(description="Variants in Redis now. They count towards `quota_entries` too.")
+    bytes_held: int = Field(description="Bytes of both.")
     quota_entries: int
     quota_bytes: int

@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 from psycopg import Connection
+from redis.asyncio import Redis
 
 from api.schemas.responses import Item, RegistryAnswer
 from deployments.sandbox.shopify.faults import Fault, FaultKind
@@ -12,7 +13,8 @@ from deployments.sandbox.shopify.inventory import ProductStatus, Variant, Varian
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.api import SHOP, WAYS, Visitor, problem
-from wishcraft.services.registries import items as registry_items
+from wishcraft.cache import keys
+from wishcraft.services.products import reader
 from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.settings import Settings
 
@@ -293,12 +295,13 @@ async def test_item_with_purchases_is_hidden(
 
 
 async def test_hidden_item_added_again_is_shown_with_shopifys_current_data(
-    emma: Visitor, slug: str, variants: list[Variant], demo: Demo
+    emma: Visitor, slug: str, variants: list[Variant], demo: Demo, redis: Redis
 ) -> None:
     item = await add(emma, slug, variants[0], {"notes": "In green"})
     buy(demo, item.id, 2)
     await emma.send("DELETE", f"{PATH}/{slug}/items/{item.id}", if_match="*")
     variants[0].price, variants[0].handle = Decimal("1.23"), "renamed"
+    await redis.delete(f"{keys.of_shop(1).product_prefix}{variants[0].variant_id}")
     again = await add(emma, slug, variants[0], {"quantity": 5})
     assert (again.id, again.wanted, again.purchased, again.remaining) == (item.id, 5, 2, 3)
     assert (again.notes, again.price, str(again.image)[-11:]) == ("", "1.23", "renamed.svg")
@@ -318,7 +321,7 @@ async def test_unusable_answer_of_shopify_adds_nothing_and_is_answered_503(
     kind: FaultKind,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(registry_items, "SHOPIFY_SECONDS", 0.5)
+    monkeypatch.setattr(reader, "SHOPIFY_SECONDS", 0.5)
     before = rows(demo, slug)
     shopify.faults.set(Fault(kind, remaining=None))
     new_item = {"variant_id": variants[0].variant_id}

@@ -180,6 +180,8 @@ def name_what_is_there(case: Any, known: Known, data: st.DataObject) -> None:
     for name in sorted(known.in_paths.keys() & (case.path_parameters or {}).keys()):
         if data.draw(OFTEN, label=f"a {name} that is there"):
             case.path_parameters[name] = data.draw(st.sampled_from(known.in_paths[name]), label=name)
+    if "ids" in (case.query or {}) and data.draw(OFTEN, label="ids that are there"):
+        case.query["ids"] = data.draw(st.lists(st.sampled_from(known.variants), min_size=1, max_size=3), label="ids")
     if case.method in {"PATCH", "DELETE"} and data.draw(OFTEN, label="whatever it is now"):
         case.headers["If-Match"] = "*"
     if case.operation.label == "POST /api/registries" and data.draw(OFTEN, label="as one creates it"):

@@ -12,7 +12,8 @@ from psycopg import Connection
 from redis.asyncio import Redis
 
 from deployments.sandbox.demo import add_key
-from tests.support.api import Visitor, app_state_of, open_api_client, problem, public_slug
+from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.api import SHOP, Visitor, app_state_of, open_api_client, problem, public_slug
 from tests.support.outages import Stopped, postgresql_unavailable, recovered
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import wait_until
@@ -64,6 +65,27 @@ async def test_write_without_redis_is_never_followed_by_a_stale_read(
     assert [each.json()["title"] for each in read] == ["After", "After"]
     assert read[1].headers["x-cache"] == "hit"
     assert demo.execute("SELECT slug FROM pending_invalidations").fetchall() == []
+
+
+@pytest.mark.parametrize("how", ["hanging", "killed"])
+async def test_products_are_looked_up_and_added_while_redis_is_down(
+    api: httpx.AsyncClient, own_valkey: OwnValkey, simulator: Simulator, signed: Callable[..., str], how: str
+) -> None:
+    emma = Visitor(api, signed, 7_100_000_000_001)
+    slug, (first, second, *_) = await emma.create(), simulator.shops[SHOP].inventory.variant_ids()
+    own_valkey.pause() if how == "hanging" else own_valkey.kill()
+    for number in (first, second):
+        answer = await emma.send("GET", f"/api/products?ids={number}")
+        assert (answer.status_code, answer.headers["x-cache"]) == (200, "bypass")
+    added = await emma.send("POST", f"/api/registries/{slug}/items", {"variant_id": first})
+    assert (added.status_code, len(added.json()["items"])) == (201, 1)
+    own_valkey.resume() if how == "hanging" else await asyncio.to_thread(own_valkey.start)
+    await recovered(api)
+
+    async def is_known() -> bool:
+        return (await emma.send("GET", f"/api/products?ids={second}")).headers["x-cache"] == "hit"
+
+    await wait_until(is_known)
 
 
 async def test_invalidation_missed_in_a_short_outage_is_replayed(

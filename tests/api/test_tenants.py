@@ -17,6 +17,8 @@ from redis import Redis
 
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.demo_rows import ACCESS_CODE
+from deployments.sandbox.shopify.inventory import Inventory
+from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.api import JSON, SHOP, WEDDING, Visitor, app_state_of
 from tests.support.hypothesis_profiles import examples
 from wishcraft.settings import Settings
@@ -36,6 +38,7 @@ ROUTES: Final[tuple[tuple[str, str, object], ...]] = (
     ("PATCH", "/api/registries/{ref}", {"title": "Taken", "access_code": "another-code", "status": "archived"}),
     ("DELETE", "/api/registries/{ref}", None),
     ("POST", "/api/registries/{ref}/items", {"variant_id": "{variant}"}),
+    ("GET", "/api/products?ids={variant}", None),
     ("PATCH", "/api/registries/{ref}/items/{item}", {"quantity": 999, "notes": "Taken"}),
     ("PATCH", "/api/registries/{own}/items/{item}", {"quantity": 999, "notes": "Taken"}),
     ("DELETE", "/api/registries/{ref}/items/{item}", None),
@@ -82,6 +85,14 @@ def plant(demo: Demo) -> None:
     )
 
 
+def mark_variants(inventory: Inventory) -> list[str]:
+    """Put the marker into some of the shop's variants in Shopify; their ids."""
+    found = [each for number in inventory.variant_ids()[:20] if (each := inventory.find(number))]
+    for variant in found:
+        variant.product_title = variant.variant_title = variant.handle = MARKER
+    return [str(variant.variant_id) for variant in found]
+
+
 def column(demo: Demo, query: str) -> list[str]:
     """The query's only column, as text."""
     return [str(value) for (value,) in demo.execute(query).fetchall()]
@@ -119,6 +130,7 @@ def world(
     demo: Demo,
     signed: Callable[..., str],
     token: Callable[..., dict[str, str]],
+    simulator: Simulator,
 ) -> Iterator[World]:
     """An API, its callers, and the marked data of the other shops."""
     if not column(demo, "SELECT 1 FROM registries WHERE access_code_hash IS NOT NULL"):
@@ -126,6 +138,7 @@ def world(
     plant(demo)
     context = open_client(settings)
     client = runner.run(context.__aenter__())
+    variants = {domain: mark_variants(simulator.shops[domain].inventory) for domain in OTHERS}
     customers = column(demo, "SELECT customer_id FROM registries WHERE shop_id <> 1 ORDER BY id")
     key = {"X-API-Key": add_key(demo, 1).key}
     prefixes = [add_key(demo, shop_id).prefix for shop_id in (2, 3)]
@@ -150,6 +163,7 @@ def world(
             assert MARKER in (await guest.read(slug, x_registry_grant=grants[-1])).text  # its own shop shows the marker
             other = Visitor(client, signed, int(customers[0]), shop=domain)
             await other.send("POST", "/api/registries", WEDDING | {"title": MARKER}, idempotency_key="taken")
+            assert MARKER in (await other.send("GET", f"/api/products?ids={','.join(variants[domain])}")).text
         own = await visitor.create()
         await app_state_of(client).traffic_recorder.flush()
         return grants, own
@@ -166,7 +180,7 @@ def world(
             "ref": column(demo, "SELECT slug FROM registries WHERE shop_id <> 1 UNION"
                                 " SELECT id::text FROM registries WHERE shop_id <> 1 ORDER BY 1"),
             "item": column(demo, "SELECT id FROM registry_items WHERE shop_id <> 1 ORDER BY id"),
-            "variant": column(demo, "SELECT DISTINCT variant_id FROM registry_items WHERE shop_id <> 1 ORDER BY 1"),
+            "variant": [number for numbers in variants.values() for number in numbers],
             "cursor": column(demo, "SELECT id + 1 FROM registries ORDER BY id"),
             "prefix": prefixes,
             "grant": grants,
@@ -214,7 +228,9 @@ def test_no_caller_sees_or_changes_anything_of_another_shop(
     redis.close()
     for kind in ("customer", "server", "merchant"):  # another shop's customer may have the same id and the same key
         assert statuses[kind, "POST /api/registries"] == {201}
-    named = {route: found for (_, route), found in statuses.items() if set(route.split("{")[1:]) - {"cursor}"}}
+    named = {
+        route: found for (_, route), found in statuses.items() if set(route.split("{")[1:]) - {"cursor}", "variant}"}
+    }
     for name, found in named.items():
         assert found <= {403, 404, 409}, name
 

@@ -40,7 +40,7 @@ def token_age(expires_at: datetime | None, *, has_token: bool, can_renew: bool) 
 
 
 def use(reads: int = 1000, hits: int = 900, evictions: int = 0, entries: int = 10) -> CacheUse:
-    return CacheUse("a.example", reads, hits, evictions, entries, 100, 1000, 100_000)
+    return CacheUse("a.example", reads, hits, evictions, entries, 4, 100, 1000, 100_000)
 
 
 def test_verdict_lists_the_findings() -> None:
@@ -162,8 +162,9 @@ def test_cache_use_is_counted_since_the_previous_report() -> None:
 def test_cache_size_is_shown_as_a_share_of_the_quota() -> None:
     [row] = cache_usage.rows([use(entries=90)])
     assert (row["entries (of quota)"], row["size (of quota)"]) == ("90 (90 %)", "1000 B (1 %)")
+    assert row["of them variants"] == 4
     section = cache_usage.section([use(entries=90)], ROOMY, None)
-    assert section.rows == [("a.example", "90 %", "1,000", "0", "90 (90 %)", "1000 B (1 %)")]
+    assert section.rows == [("a.example", "90 %", "1,000", "0", "90 (90 %)", "4", "1000 B (1 %)")]
 
 
 def test_reset_counters_count_from_zero() -> None:

@@ -16,17 +16,17 @@ from wishcraft.errors import (
     ShopifyQueryInvalid,
     ShopifyThrottled,
     ShopifyUnavailable,
-    VariantUnreadable,
 )
 from wishcraft.shopify.bulk import bulk_objects
-from wishcraft.shopify.graphql_queries import DESCRIBE_VARIANT
+from wishcraft.shopify.graphql_queries import DESCRIBE_VARIANTS
 from wishcraft.shopify.ids import to_global
 from wishcraft.shopify.retries import MAX_RETRIES
 from wishcraft.shopify.variants import (
+    MAX_DESCRIBED,
     MAX_IDS,
     POINTS_PER_BATCH,
     bulk_read_variants,
-    describe_variant,
+    describe_variants,
     read_variants,
 )
 
@@ -220,7 +220,7 @@ async def test_answer_without_a_node_does_not_describe_a_deleted_variant(world: 
     short = httpx.MockTransport(lambda _: httpx.Response(200, json={"data": {"nodes": []}}))
     async with httpx.AsyncClient(transport=short) as world.http:
         with pytest.raises(ShopifyUnavailable, match="0 nodes in answer to 1 ids"):
-            await describe_variant(world.another_client(), SHOP, 1)
+            await describe_variants(world.another_client(), SHOP, [1])
 
 
 UNREADABLE = pytest.mark.parametrize(
@@ -248,14 +248,13 @@ async def test_variant_that_cannot_be_stored_is_left_out(world: World, fields: d
         setattr(variant, name, value)
     assert list(await read_variants(world.client, SHOP, [bad, good])) == [good]
     assert bad not in {reading.variant_id for reading in await read_all_in_bulk(world)}
-    with pytest.raises(VariantUnreadable, match=str(bad)):
-        await describe_variant(world.client, SHOP, bad)
+    assert list(await describe_variants(world.client, SHOP, [bad, good])) == [good]
 
 
 async def test_nul_characters_are_removed_from_texts(world: World) -> None:
     [number] = world.ids(1)
     change(world, number, product_title="A\0 vase", variant_title="\0Sage", handle="a-\0vase")
-    described = await describe_variant(world.client, SHOP, number)
+    described = (await describe_variants(world.client, SHOP, [number]))[number]
     assert described
     reading, picture = described
     assert (reading.product_title, reading.variant_title, reading.handle) == ("A vase", "Sage", "a-vase")
@@ -297,9 +296,18 @@ async def test_completed_operation_without_a_file_must_say_that_it_selected_noth
             await read_all_in_bulk(world)
 
 
-async def test_malformed_picture_makes_a_variant_unreadable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = await world.client.query(SHOP, DESCRIBE_VARIANT, {"ids": [to_global("ProductVariant", world.ids(1)[0])]})
+async def test_variant_with_a_malformed_picture_is_left_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad, good = world.ids(2)
+    ids = [to_global("ProductVariant", number) for number in (bad, good)]
+    answer = await world.client.query(SHOP, DESCRIBE_VARIANTS, {"ids": ids})
     answer["nodes"][0]["media"] = None
     monkeypatch.setattr(world.client, "query", AsyncMock(return_value=answer))
-    with pytest.raises(VariantUnreadable, match="picture"):
-        await describe_variant(world.client, SHOP, world.ids(1)[0])
+    assert list(await describe_variants(world.client, SHOP, [bad, good])) == [good]
+
+
+async def test_variants_are_described_in_one_query_below_shopifys_limit(world: World) -> None:
+    ids = world.ids(MAX_DESCRIBED)
+    assert list(await describe_variants(world.client, SHOP, ids)) == ids
+    assert world.shop.counters.requests == 1
+    with pytest.raises(ValueError, match="at most 50"):
+        await describe_variants(world.client, SHOP, [*ids, 1])

@@ -62,6 +62,7 @@ class Run(NamedTuple):
 
 
 _COHERENCE: Final = "tests/cache/test_coherence.py"
+_PRODUCTS: Final = "tests/cache/test_products.py"
 _WRITE: Final = "tests/services/registries/test_write.py"
 _OUTAGES: Final = "tests/api/test_outages.py"
 _CHANGES: Final = "tests/api/test_conditional_changes.py"
@@ -94,6 +95,28 @@ BREAKAGES: Final = (
         "an entry of another era is valid", "wishcraft/cache/coherence.py",
         "return entry if entry and entry.header.era == self._server.era else None",
         "return entry", (f"{_COHERENCE}::test_entry_of_another_era_is_a_miss_and_is_replaced",),
+    ),
+    # The product cache
+    Breakage(
+        "an older reading replaces newer facts", "wishcraft/cache/scripts.py",
+        "has_newer = present_read_at >= read_at",
+        "has_newer = false", (f"{_PRODUCTS}::test_newest_reading_and_picture_stay_in_whatever_order_they_arrive",),
+    ),
+    Breakage(
+        "facts read before a restart are stored", "wishcraft/cache/scripts.py",
+        "if redis.call('HGET', era, 'era') ~= string.sub(begin, 2) then",
+        "if false then", (f"{_PRODUCTS}::test_facts_of_another_era_are_missing_and_late_ones_are_refused",),
+    ),
+    Breakage(
+        "a look-up shows drafts", "wishcraft/domain/products.py",
+        "return self.reading if self.reading and self.reading.product_active else None",
+        "return self.reading", ("tests/api/test_products.py::test_drafts_and_deleted_and_others_variants_are_unknown",),
+    ),
+    Breakage(
+        "an added item counts as read now", "wishcraft/services/registries/items.py",
+        "facts.picture.url if facts.picture else None, facts.observed_at)",
+        "facts.picture.url if facts.picture else None, facts.observed_at.now(facts.observed_at.tzinfo))",
+        ("tests/api/test_products.py::test_added_item_has_the_time_of_its_reading_for_the_sync",),
     ),
     # The steps of a write
     Breakage(

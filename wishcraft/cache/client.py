@@ -1,7 +1,7 @@
 """The connection to Redis: short timeouts, no retries, the circuit breaker, and the server's era."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
@@ -12,16 +12,20 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from wishcraft.cache import keys, scripts
 from wishcraft.cache.batched_reader import BatchedReader
 from wishcraft.cache.circuit_breaker import CircuitBreaker
+from wishcraft.cache.scripts import Call, Script
 from wishcraft.errors import CacheUnavailable
 
 READ_SECONDS: Final = 0.1
 """Timeout of a request's first command; a healthy server answers in less than a millisecond."""
+_CALLS_PER_COMMAND: Final = 50
+"""Redis answers no other client during a command: this many fills take it less than a millisecond."""
 _CONNECTIONS: Final = 32
 _NO_RETRIES: Final = 0  # redis-py's default is ten with pauses, which adds seconds to a request
 
@@ -59,6 +63,7 @@ class Server:
         self.redis = Redis.from_pool(pool)
         self.breaker = CircuitBreaker(self.learn_era) if with_breaker else None
         self.reader = BatchedReader(partial(_connect, pool), READ_SECONDS if with_breaker else timeout, self.breaker)
+        self._registered: dict[Script, AsyncScript] = {}
         self.era = b""
         self._era_requests = count(1)
         self._era_request = 0
@@ -87,6 +92,25 @@ class Server:
             policy=str(info["maxmemory_policy"]),
             evictions=int(info["evicted_keys"]),
         )
+
+    async def run(self, script: Script, calls: Sequence[Call]) -> list[bytes]:
+        """Run the script for each call, under the circuit breaker; the replies.
+
+        Raises:
+            CacheUnavailable: Redis does not answer, or refuses a command; it may have run the script for some calls.
+        """
+        if not calls:
+            return []
+        if script not in self._registered:
+            self._registered[script] = self.redis.register_script(script.batch_source)
+        registered = self._registered[script]
+        with self.guard():
+            async with self.redis.pipeline(transaction=False) as pipe:
+                for start in range(0, len(calls), _CALLS_PER_COMMAND):
+                    key_names, args = script.values(calls[start : start + _CALLS_PER_COMMAND])
+                    await registered(key_names, [len(key_names) // len(script.keys), *args], client=pipe)
+                replies: list[list[bytes]] = await pipe.execute()
+        return [reply for batch in replies for reply in batch]
 
     @contextmanager
     def guard(self) -> Iterator[None]:

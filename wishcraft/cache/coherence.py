@@ -7,7 +7,7 @@ follow `registries.RegistryCache`, writers the write primitive.
 import secrets
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -15,13 +15,10 @@ from wishcraft.cache import entries, keys, scripts
 from wishcraft.cache.client import Server
 from wishcraft.cache.counters import Counters
 from wishcraft.cache.entries import Entry, Header
-from wishcraft.cache.scripts import Call, Outcome, Script
+from wishcraft.cache.scripts import Call, Outcome
 from wishcraft.domain.cached_registry import UNCOUNTED, AccessLevel, Quota
 from wishcraft.domain.view_score import weight
 
-_SCRIPTS: Final = (scripts.HEADER, scripts.INVALIDATE, scripts.FORGET, scripts.LEASE, scripts.FILL, scripts.RELEASE)
-_ENTRIES_PER_CALL: Final = 50
-"""Redis answers no other client during a call: this many fills take it less than a millisecond."""
 _LIFETIME_HOURS: Final = (1, 3, 6, 12)
 """The classes of `cache_lifetimes_total`."""
 
@@ -47,10 +44,8 @@ class CoherenceCommands:
             counters: Counts the fills, and the lifetimes of what they stored, if given.
         """
         self._server = server
-        self._redis = server.redis
         self._hold_seconds = hold_seconds
         self._counters = counters
-        self._registered = {script.name: self._redis.register_script(script.batch_source) for script in _SCRIPTS}
 
     async def get(self, shop_id: int, slug: str) -> Entry | None:
         """The entry if there is a valid one, fresh or stale."""
@@ -66,7 +61,7 @@ class CoherenceCommands:
         slugs = list(slugs)
         prefix, last_byte = keys.of_shop(shop_id).entry_prefix, entries.HEADER_SIZE - 1
         calls: list[Call] = [{"entry": prefix + slug, "last_byte": last_byte} for slug in slugs]
-        replies = await self._run(scripts.HEADER, calls)
+        replies = await self._server.run(scripts.HEADER, calls)
         headers = {slug: entries.unpack_header(raw) for slug, raw in zip(slugs, replies, strict=True)}
         return {slug: header for slug, header in headers.items() if header and header.era == self._server.era}
 
@@ -90,7 +85,7 @@ class CoherenceCommands:
             }
             for slug, version in versions.items()
         ]
-        await self._run(scripts.INVALIDATE, calls)
+        await self._server.run(scripts.INVALIDATE, calls)
 
     async def forget(self, shop_id: int, slugs: Iterable[str]) -> None:
         """Delete all that Redis has of these registries. Their deletion must be committed, and was invalidated before.
@@ -110,7 +105,7 @@ class CoherenceCommands:
             }
             for slug in slugs
         ]
-        await self._run(scripts.FORGET, calls)
+        await self._server.run(scripts.FORGET, calls)
 
     async def lease(self, shop_id: int, slugs: Iterable[str]) -> dict[str, Lease | Outcome]:
         """A lease for each slug, or why there is none: LEASED or ON_HOLD. Take it before the load begins."""
@@ -130,7 +125,7 @@ class CoherenceCommands:
                 }
                 for slug, token in tokens.items()
             ]
-            replies = await self._run(scripts.LEASE, calls)
+            replies = await self._server.run(scripts.LEASE, calls)
             if scripts.OTHER_ERA not in replies:
                 break
             await self._server.learn_era()  # this process has run no command yet, or the data was flushed
@@ -166,6 +161,8 @@ class CoherenceCommands:
                     "index": shop.index,
                     "sizes": shop.sizes,
                     "usage": shop.usage,
+                    "products": shop.products,
+                    "product_sizes": shop.product_sizes,
                     "token": lease.token,
                     "slug": slug,
                     "packed": entries.pack(entry),
@@ -174,11 +171,12 @@ class CoherenceCommands:
                     "max_entries": max_entries,
                     "max_bytes": max_bytes,
                     "entry_prefix": shop.entry_prefix,
+                    "product_prefix": shop.product_prefix,
                     "index_ttl_ms": keys.INDEX_TTL_MS,
                     "usage_ttl_seconds": keys.USAGE_TTL_SECONDS,
                 }
             )
-        outcomes = [Outcome(reply.decode()) for reply in await self._run(scripts.FILL, calls)]
+        outcomes = [Outcome(reply.decode()) for reply in await self._server.run(scripts.FILL, calls)]
         if self._counters:
             for outcome, (_, entry) in zip(outcomes, loaded.values(), strict=True):
                 is_stored = outcome is Outcome.FILLED
@@ -193,19 +191,7 @@ class CoherenceCommands:
         """End leases without a fill."""
         prefix = keys.of_shop(shop_id).lease_prefix
         calls: list[Call] = [{"lease": prefix + slug, "token": lease.token} for slug, lease in leases.items()]
-        await self._run(scripts.RELEASE, calls)
-
-    async def _run(self, script: Script, calls: Sequence[Call]) -> list[bytes]:
-        if not calls:
-            return []
-        run = self._registered[script.name]
-        with self._server.guard():
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for start in range(0, len(calls), _ENTRIES_PER_CALL):
-                    key_names, args = script.values(calls[start : start + _ENTRIES_PER_CALL])
-                    await run(key_names, [len(key_names) // len(script.keys), *args], client=pipe)
-                replies: list[list[bytes]] = await pipe.execute()
-        return [reply for batch in replies for reply in batch]
+        await self._server.run(scripts.RELEASE, calls)
 
 
 def now_ms() -> int:

@@ -1,4 +1,4 @@
-"""Counters of all processes, summed up in one hash in Redis: job runs, Shopify's points, mails, cache fills.
+"""Counters of all processes, summed up in one hash in Redis: job runs, Shopify's points, mails, the caches.
 
 Counting is in memory; `flush` adds the counts to Redis. A process that is killed loses what it has not flushed.
 """
@@ -38,6 +38,12 @@ FAMILIES: Final[Mapping[str, Family]] = {
         Kind.COUNTER,
         "Fills of cache entries: stored, or refused as outdated or over quota.",
         ("outcome",),
+    ),
+    "product_reads_total": Family(
+        Kind.COUNTER,
+        "Variants read to be added or looked up, by cache state: from Redis (hit, and stale while Shopify does not "
+        "answer), or from Shopify (miss, and bypass while Redis does not answer).",
+        ("state",),
     ),
     "cache_lifetimes_total": Family(
         Kind.COUNTER,

@@ -44,9 +44,10 @@ WITHOUT_TTL: Final[tuple[str, ...]] = (ERA, "wishcraft:{*}:marks")
 """Patterns of the keys without a TTL, which no `volatile-*` policy evicts.
 The fields of a shop's floors expire one by one, and Redis deletes the hash with its last field."""
 
-KINDS: Final = frozenset(
-    {"entry", "lease", "marks", "index", "sizes", "usage", "session", "limit", "counters", "once", "era"}
-)  # fmt: skip
+KINDS: Final = frozenset({
+    "entry", "lease", "marks", "index", "sizes", "usage", "product", "products", "product-sizes", "session", "limit",
+    "counters", "once", "era",
+})  # fmt: skip
 """The results of `kind_of`, without `other`. `marks` is the kind of the floors: a label of `wishcraft_redis_keys`."""
 
 SESSIONS: Final = "wishcraft:{*}:session:*"
@@ -82,6 +83,12 @@ class ShopKeys:
     """A hash from slug to the bytes of its entry, with their sum under the empty slug."""
     usage: str
     """A hash of the shop's counters: reads by result, bytes sent, evictions."""
+    product_prefix: str
+    """The variant's id follows: its facts."""
+    products: str
+    """A sorted set: the ids of the variants with facts, by the time at which these expire (Unix time in ms)."""
+    product_sizes: str
+    """A hash from variant id to the bytes of its facts, with their sum under the empty id."""
 
 
 @lru_cache(maxsize=1024)
@@ -89,7 +96,15 @@ def of_shop(shop_id: int) -> ShopKeys:
     """The keys of a shop."""
     shop = f"wishcraft:{{{shop_id}}}"
     return ShopKeys(
-        f"{shop}:entry:", f"{shop}:lease:", f"{shop}:marks", f"{shop}:index", f"{shop}:sizes", f"{shop}:usage"
+        entry_prefix=f"{shop}:entry:",
+        lease_prefix=f"{shop}:lease:",
+        floors=f"{shop}:marks",
+        index=f"{shop}:index",
+        sizes=f"{shop}:sizes",
+        usage=f"{shop}:usage",
+        product_prefix=f"{shop}:product:",
+        products=f"{shop}:products",
+        product_sizes=f"{shop}:product-sizes",
     )
 
 

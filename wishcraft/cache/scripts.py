@@ -92,6 +92,8 @@ class Outcome(StrEnum):
     """The server's era is too young to give leases: see `ERA` and `keys.HOLD_SECONDS`."""
     OVER_QUOTA = "over_quota"
     """The shop is at its quota, and all its other entries are viewed more often."""
+    OTHER_ERA = "other_era"
+    """The facts were read for another era than the server's."""
     NOT_FOUND = "not_found"
     """The registry does not exist; a negative entry was filled."""
 
@@ -184,11 +186,12 @@ LEASE: Final = Script(
 # The floor refuses a load from before a commit; the lease refuses one so slow that the floor has expired meanwhile.
 # An entry begins with nine bytes of format and era, then eight of version; an entry of another era counts as missing.
 # The index and the sizes count a shop's entries and outlive them; an entry that expired or was evicted stays counted
-# until the shop needs its place. A new entry starts with one view of now. Over its quota, the shop loses its own
-# entries, the least viewed first. With a quota of -1 nothing is counted: that is a negative entry.
+# until the shop needs its place. A new entry starts with one view of now. Over its quota, the shop loses its own facts
+# of variants, which guests do not wait for, the soonest to expire first; then its own entries, the least viewed first.
+# With a quota of -1 nothing is counted: that is a negative entry.
 FILL: Final = Script(
     name="fill",
-    keys=("entry", "lease", "floors", "index", "sizes", "usage"),
+    keys=("entry", "lease", "floors", "index", "sizes", "usage", "products", "product_sizes"),
     args=(
         "token",
         "slug",
@@ -198,6 +201,7 @@ FILL: Final = Script(
         "max_entries",
         "max_bytes",
         "entry_prefix",
+        "product_prefix",
         "index_ttl_ms",
         "usage_ttl_seconds",
     ),
@@ -228,7 +232,21 @@ FILL: Final = Script(
     redis.call('PEXPIRE', index, index_ttl_ms)
     redis.call('PEXPIRE', sizes, index_ttl_ms)
     local outcome = 'filled'
-    local entries = redis.call('ZCARD', index)
+    local entries, variants = redis.call('ZCARD', index), redis.call('ZCARD', products)
+    local product_bytes = tonumber(redis.call('HGET', product_sizes, '') or 0)
+    while variants > 0 and (entries + variants > max_entries or bytes + product_bytes > max_bytes) do
+        local soonest = redis.call('ZPOPMIN', products)[1]
+        local freed = redis.call('HGET', product_sizes, soonest)
+        if freed then
+            product_bytes = redis.call('HINCRBY', product_sizes, '', -tonumber(freed))
+            redis.call('HDEL', product_sizes, soonest)
+        end
+        variants = variants - 1
+        if redis.call('DEL', product_prefix .. soonest) == 1 then
+            redis.call('HINCRBY', usage, 'evictions', 1)
+            redis.call('EXPIRE', usage, usage_ttl_seconds)
+        end
+    end
     while entries > 0 and (entries > max_entries or bytes > max_bytes) do
         local least = redis.call('ZPOPMIN', index)[1]
         bytes = redis.call('HINCRBY', sizes, '', -tonumber(redis.call('HGET', sizes, least) or 0))
@@ -243,6 +261,92 @@ FILL: Final = Script(
         end
     end
     return outcome
+""",
+)
+
+# A reading and a picture each replace an older one only, and a reading alone keeps the picture. Facts are stored only
+# in the era in which Shopify was asked: after a restart, what was read before must not replace what was read since.
+# They begin with nine bytes of format and era, then the times of reading and picture in microseconds, eight each, and
+# the picture's length, four. Facts that have expired give up their places; there is none for new ones at the quota,
+# which registries may fill alone.
+STORE_FACTS: Final = Script(
+    name="store_facts",
+    keys=("facts", "products", "product_sizes", "index", "sizes", "era"),
+    args=(
+        "variant_id",
+        "begin",
+        "read_at",
+        "reading",
+        "pictured_at",
+        "picture",
+        "ttl_ms",
+        "max_entries",
+        "max_bytes",
+        "index_ttl_ms",
+    ),
+    body="""
+    if redis.call('HGET', era, 'era') ~= string.sub(begin, 2) then
+        return 'other_era'
+    end
+    read_at, pictured_at = tonumber(read_at), tonumber(pictured_at)
+    local has_newer = false
+    local present = redis.call('GET', facts)
+    if present and string.sub(present, 1, 9) == begin then
+        local present_read_at, present_pictured_at, length = struct.unpack('>I8I8I4', present, 10)
+        has_newer = present_read_at >= read_at
+        if has_newer and present_pictured_at >= pictured_at then
+            return 'newer_there'
+        end
+        if has_newer then
+            read_at, reading = present_read_at, string.sub(present, 30 + length)
+        end
+        if present_pictured_at >= pictured_at then
+            pictured_at, picture = present_pictured_at, string.sub(present, 30, 29 + length)
+        end
+    end
+    local function forget(variant)
+        redis.call('ZREM', products, variant)
+        local size = redis.call('HGET', product_sizes, variant)
+        if size then
+            redis.call('HINCRBY', product_sizes, '', -tonumber(size))
+            redis.call('HDEL', product_sizes, variant)
+        end
+    end
+    local time = redis.call('TIME')
+    local now = time[1] * 1000 + math.floor(time[2] / 1000)
+    for _, expired in ipairs(redis.call('ZRANGE', products, '-inf', now, 'BYSCORE', 'LIMIT', 0, 5)) do
+        forget(expired)
+    end
+    local others = redis.call('ZCARD', products)
+    if others == 0 then
+        redis.call('DEL', product_sizes)
+    end
+    if redis.call('ZSCORE', products, variant_id) then
+        others = others - 1
+    end
+    local packed = begin .. struct.pack('>I8I8I4', read_at, pictured_at, #picture) .. picture .. reading
+    local growth = #packed - tonumber(redis.call('HGET', product_sizes, variant_id) or 0)
+    local bytes = growth
+    for _, hash in ipairs({sizes, product_sizes}) do
+        bytes = bytes + tonumber(redis.call('HGET', hash, '') or 0)
+    end
+    if redis.call('ZCARD', index) + others + 1 > tonumber(max_entries) or bytes > tonumber(max_bytes) then
+        redis.call('DEL', facts)
+        forget(variant_id)
+        return 'over_quota'
+    end
+    if has_newer then
+        redis.call('SET', facts, packed, 'KEEPTTL')
+        redis.call('ZADD', products, 'NX', now + ttl_ms, variant_id)
+    else
+        redis.call('SET', facts, packed, 'PX', ttl_ms)
+        redis.call('ZADD', products, now + ttl_ms, variant_id)
+    end
+    redis.call('HSET', product_sizes, variant_id, #packed)
+    redis.call('HINCRBY', product_sizes, '', growth)
+    redis.call('PEXPIRE', products, index_ttl_ms)
+    redis.call('PEXPIRE', product_sizes, index_ttl_ms)
+    return 'filled'
 """,
 )
 

@@ -35,9 +35,10 @@ class ReadCounts:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """A shop's reads and evictions since its counters began, and the size of its entries now.
+    """A shop's reads and evictions since its counters began, and the size of its entries and facts now.
 
-    An entry that expired or that Redis evicted stays counted in `entries` and `bytes_held` until the quota is reached.
+    An entry that expired or that Redis evicted stays counted in `entries` and `bytes_held` until the quota is reached;
+    facts of variants that expired stay counted in `products` until others are stored.
     """
 
     hits: int
@@ -47,7 +48,11 @@ class Usage:
     bytes_sent: int
     evictions: int
     entries: int
+    """Registries."""
+    products: int
+    """Variants."""
     bytes_held: int
+    """Of both."""
 
 
 class UsageCounters:
@@ -86,17 +91,22 @@ class UsageCounters:
             for batch in batches(shop_ids, _SHOPS_PER_CALL):
                 async with self._redis.pipeline(transaction=False) as pipe:
                     for shop_id in batch:
-                        pipe.hgetall(keys.of_shop(shop_id).usage)
-                        pipe.zcard(keys.of_shop(shop_id).index)
-                        pipe.hget(keys.of_shop(shop_id).sizes, "")
+                        shop = keys.of_shop(shop_id)
+                        pipe.hgetall(shop.usage)
+                        for index, sizes in ((shop.index, shop.sizes), (shop.products, shop.product_sizes)):
+                            pipe.zcard(index)
+                            pipe.hget(sizes, "")
                     replies += await pipe.execute()
         return {
             shop_id: Usage(
                 **{name: int(counters.get(name.encode(), 0)) for name in _COUNTED},
                 entries=entries,
-                bytes_held=int(held or 0),
+                products=products,
+                bytes_held=int(held or 0) + int(held_by_products or 0),
             )
-            for shop_id, (counters, entries, held) in zip(shop_ids, batches(replies, 3), strict=True)
+            for shop_id, (counters, entries, held, products, held_by_products) in zip(
+                shop_ids, batches(replies, 5), strict=True
+            )
         }
 
 

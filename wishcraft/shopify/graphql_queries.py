@@ -14,15 +14,16 @@ query ReadVariants($ids: [ID!]!) {{
 }}
 """
 
-DESCRIBE_VARIANT: Final = f"""
-query DescribeVariant($ids: [ID!]!) {{
+DESCRIBE_VARIANTS: Final = f"""
+query DescribeVariants($ids: [ID!]!) {{
   nodes(ids: $ids) {{ ... on ProductVariant {{ {_VARIANT_FIELDS}
     media(first: 1) {{ nodes {{ preview {{ image {{ url }} }} }} }}
     product {{ featuredMedia {{ preview {{ image {{ url }} }} }} }}
   }} }}
 }}
 """
-"""Read once, when an item is added; the product's picture serves variants without their own."""
+"""Read for what is not known when an item is added or products are looked up; the product's picture serves variants
+without their own."""
 
 ALL_VARIANTS: Final = f"""
 {{ productVariants {{ edges {{ node {{ {_VARIANT_FIELDS} }} }} }} }}
@@ -44,4 +45,4 @@ query ReadBulkOperation($id: ID!) {
 }
 """
 
-QUERIES: Final = (READ_VARIANTS, DESCRIBE_VARIANT, ALL_VARIANTS, START_BULK_QUERY, READ_BULK_OPERATION)
+QUERIES: Final = (READ_VARIANTS, DESCRIBE_VARIANTS, ALL_VARIANTS, START_BULK_QUERY, READ_BULK_OPERATION)

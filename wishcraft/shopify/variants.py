@@ -11,7 +11,7 @@ from wishcraft.domain.inventory import InventoryPolicy, VariantReading
 from wishcraft.errors import ShopifyUnavailable, VariantUnreadable
 from wishcraft.shopify.bulk import bulk_objects
 from wishcraft.shopify.client import ShopifyClient
-from wishcraft.shopify.graphql_queries import ALL_VARIANTS, DESCRIBE_VARIANT, READ_VARIANTS
+from wishcraft.shopify.graphql_queries import ALL_VARIANTS, DESCRIBE_VARIANTS, READ_VARIANTS
 from wishcraft.shopify.ids import from_global, to_global
 
 MAX_IDS: Final = 250
@@ -20,6 +20,8 @@ POINTS_PER_VARIANT: Final = 3
 """One each for the variant, its inventory item and its product."""
 POINTS_PER_BATCH: Final = MAX_IDS * POINTS_PER_VARIANT
 """Below the limit of 1,000 points per query."""
+MAX_DESCRIBED: Final = 50
+"""Of 12 points each, so that a query stays below the limit too."""
 _SOLD: Final = frozenset({"ACTIVE", "UNLISTED"})
 """Guests buy an unlisted product by its link, which a registry has."""
 _NO_OPTIONS: Final = "Default Title"
@@ -51,19 +53,29 @@ async def read_variants(client: ShopifyClient, shop: str, ids: Sequence[int]) ->
     }
 
 
-async def describe_variant(
-    client: ShopifyClient, shop: str, variant_id: int
-) -> tuple[VariantReading, str | None] | None:
-    """The variant's current reading and the URL of its picture, if any; None if the variant does not exist.
+async def describe_variants(
+    client: ShopifyClient, shop: str, ids: Sequence[int]
+) -> dict[int, tuple[VariantReading, str | None] | None]:
+    """The current reading of each variant in `ids`, at most `MAX_DESCRIBED`, and the URL of its picture, if any.
+
+    None for a variant that does not exist. A variant whose values cannot be stored is logged and left out.
 
     Raises:
-        VariantUnreadable: A value of the variant cannot be stored.
+        ValueError: More than `MAX_DESCRIBED` ids.
         WishCraftError: As `ShopifyClient.query` does.
     """
-    ids = [to_global("ProductVariant", variant_id)]
-    nodes = (await client.query(shop, DESCRIBE_VARIANT, {"ids": ids}))["nodes"]
-    _check_nodes(shop, ids, nodes)
-    return None if nodes[0] is None else (_reading(nodes[0]), _picture(nodes[0]))
+    if len(ids) > MAX_DESCRIBED:
+        raise ValueError(f"{len(ids)} ids; at most {MAX_DESCRIBED} at once")
+    global_ids = [to_global("ProductVariant", number) for number in ids]
+    nodes = (await client.query(shop, DESCRIBE_VARIANTS, {"ids": global_ids}))["nodes"]
+    _check_nodes(shop, global_ids, nodes)
+    described: dict[int, tuple[VariantReading, str | None] | None] = {}
+    for number, node in zip(ids, nodes, strict=True):
+        try:
+            described[number] = None if node is None else (_reading(node), _picture(node))
+        except VariantUnreadable as error:  # customers cause it: at level ERROR they could flood Sentry
+            _log.warning("%s: %s", shop, error)
+    return described
 
 
 async def bulk_read_variants(client: ShopifyClient, shop: str) -> AsyncGenerator[VariantReading, None]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import orjson
-from sqlalchemy import delete, exists, func, insert, select, text, update
+from sqlalchemy import case, delete, exists, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.inventory import VariantReading, is_available, item_status
@@ -152,7 +152,7 @@ class NewItem(NamedTuple):
 
 
 class ItemReading(NamedTuple):
-    """Shopify's values of a new item; `observed_at` is a time before the request to Shopify."""
+    """Shopify's values of a new item; `observed_at` is a time before Shopify was asked for them."""
 
     variant: VariantReading
     image: str | None
@@ -160,12 +160,14 @@ class ItemReading(NamedTuple):
 
 
 class Slots(NamedTuple):
-    """Number of shown items, last display order, and id and status of the item with the same variant, if any."""
+    """Number of shown items, last display order, and the item with the same variant, if any."""
 
     shown: int
     last: int
     same_id: int | None
     same_status: ItemStatus | None
+    same_observed_at: datetime | None
+    """When its values were read; None also if that is not known."""
 
 
 class CorrectedCount(NamedTuple):
@@ -183,9 +185,9 @@ async def find_slots(session: AsyncSession, shop_id: int, registry_id: int, vari
     count = (
         await session.execute(select(shown, func.coalesce(func.max(RegistryItem.display_order), -1)).where(*where))
     ).one()
-    same = select(RegistryItem.id, RegistryItem.status).where(*where, RegistryItem.variant_id == variant_id)
-    row = (await session.execute(same)).one_or_none()
-    return Slots(*count, *(row or (None, None)))
+    same = select(RegistryItem.id, RegistryItem.status, RegistryItem.inventory_observed_at)
+    row = (await session.execute(same.where(*where, RegistryItem.variant_id == variant_id))).one_or_none()
+    return Slots(*count, *(row or (None, None, None)))
 
 
 async def add(
@@ -210,10 +212,14 @@ async def add(
     return int((await session.execute(statement)).scalar_one())
 
 
-async def restore(session: WriteSession, shop_id: int, item_id: int, new: NewItem, reading: ItemReading) -> None:
-    """Show a hidden item again, with new values."""
-    where = (RegistryItem.shop_id == shop_id, RegistryItem.id == item_id)
-    await session.execute(update(RegistryItem).where(*where).values(_columns(new, reading)))
+async def restore(session: WriteSession, shop_id: int, slots: Slots, new: NewItem, reading: ItemReading) -> None:
+    """Show the hidden item with the same variant again, with new values; a newer reading that it has stays."""
+    values = _columns(new, reading)
+    if slots.same_observed_at and slots.same_observed_at > reading.observed_at:
+        shown = case((RegistryItem.available, ItemStatus.ACTIVE.value), else_=ItemStatus.OUT_OF_STOCK.value)
+        values = _wish_columns(new) | {"status": shown}
+    where = (RegistryItem.shop_id == shop_id, RegistryItem.id == slots.same_id)
+    await session.execute(update(RegistryItem).where(*where).values(values))
 
 
 async def update_columns(
@@ -256,11 +262,13 @@ def _shown(shop_id: int, registry_id: int, item_id: int) -> tuple[Any, ...]:
     )
 
 
+def _wish_columns(new: NewItem) -> dict[str, Any]:
+    return {"quantity_wanted": new.quantity, "priority": new.priority, "notes": new.notes}
+
+
 def _columns(new: NewItem, reading: ItemReading) -> dict[str, Any]:
     return {
-        "quantity_wanted": new.quantity,
-        "priority": new.priority,
-        "notes": new.notes,
+        **_wish_columns(new),
         "image": reading.image,
         "inventory_observed_at": reading.observed_at,
         **_reading_columns(reading.variant),

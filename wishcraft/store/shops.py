@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from wishcraft.domain.cached_registry import Quota
 from wishcraft.errors import UnknownShop
 from wishcraft.store.schema import Shop, ShopSettings
 from wishcraft.store.schema.access import ShopStatus
@@ -27,9 +28,16 @@ class ShopRef(NamedTuple):
     id: int
     domain: str
     settings: ShopSettings
+    currency: str
+
+    @property
+    def quota(self) -> Quota:
+        """The shop's share of the cache."""
+        return Quota(self.settings.cache_quota_entries, self.settings.cache_quota_bytes)
 
 
-_REF = select(Shop.id, Shop.domain, Shop.settings).where(Shop.status == ShopStatus.ACTIVE)
+_COLUMNS = (Shop.id, Shop.domain, Shop.settings, Shop.currency)
+_REF = select(*_COLUMNS).where(Shop.status == ShopStatus.ACTIVE)
 
 
 async def find_active(session: AsyncSession, domains: Sequence[str] = ()) -> list[ShopRef]:
@@ -52,9 +60,9 @@ async def find_by_domain(session: AsyncSession, domain: str) -> ShopRef | None:
     return ShopRef(*row) if row else None
 
 
-async def find_domain(session: AsyncSession, shop_id: int) -> str:
-    """The domain of the shop, which must exist."""
-    return (await session.execute(select(Shop.domain).where(Shop.id == shop_id))).scalar_one()
+async def find_one(session: AsyncSession, shop_id: int) -> ShopRef:
+    """The shop, which must exist."""
+    return ShopRef(*(await session.execute(select(*_COLUMNS).where(Shop.id == shop_id))).one())
 
 
 async def find_settings(session: AsyncSession, shop_id: int) -> ShopSettings:

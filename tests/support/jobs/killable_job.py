@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import event
 
-from wishcraft.cache.coherence import CoherenceCommands
+from wishcraft.cache.client import Server
 from wishcraft.resources import open_resources
 from wishcraft.services.inventory import sync
 from wishcraft.services.registries import warm
@@ -31,7 +31,7 @@ def moment(*_arguments: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-run_script = CoherenceCommands._run
+run_script = Server.run
 
 
 async def run(*arguments: Any) -> list[bytes]:
@@ -41,7 +41,7 @@ async def run(*arguments: Any) -> list[bytes]:
     return replies
 
 
-CoherenceCommands._run = run  # type: ignore[method-assign, assignment]
+Server.run = run  # type: ignore[method-assign, assignment]
 
 
 async def main() -> None:

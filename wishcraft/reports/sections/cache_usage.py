@@ -11,19 +11,23 @@ GOOD_HIT_RATIO: Final = 0.8
 FULL: Final = 0.9
 """Share of the quota or the memory from which on it counts as full."""
 _ENTRIES: Final = "entries (of quota)"
+_PRODUCTS: Final = "of them variants"
 _SIZE: Final = "size (of quota)"
 _MIN_READS: Final = 100
 """Reads below which a hit ratio is not judged."""
 
 
 class CacheUse(NamedTuple):
-    """A shop's reads, hits (including stale ones) and evictions so far, and the current size of its entries."""
+    """A shop's reads of registries, hits (including stale ones) and evictions so far, and what Redis holds now."""
 
     shop: str
     reads: int
     hits: int
     evictions: int
     entries: int
+    """Registries and variants."""
+    products: int
+    """Variants."""
     entries_allowed: int
     bytes_held: int
     bytes_allowed: int
@@ -43,6 +47,7 @@ def rows(uses: Sequence[CacheUse]) -> list[Row]:
         {
             "shop": use.shop,
             _ENTRIES: _entries(use),
+            _PRODUCTS: use.products,
             _SIZE: _size(use),
             "reads so far": use.reads,
             "hits so far": use.hits,
@@ -84,7 +89,7 @@ def section(
     finding = pluralize(len(poor), "shop") + " with few hits in the cache" if poor else ""
     if memory.limit and memory.used > FULL * memory.limit:
         finding = "; ".join(filter(None, [finding, "Redis's memory"]))
-    header = ("shop", "hit ratio", "reads", "evictions", _ENTRIES, _SIZE)
+    header = ("shop", "hit ratio", "reads", "evictions", _ENTRIES, _PRODUCTS, _SIZE)
     by_ratio = sorted(uses, key=lambda use: (use.hits / use.reads if use.reads else 1, -use.reads))
     return Section(
         "Cache", " ".join([text, *(advice or ["Nothing to do."])]), header, list(map(_row, by_ratio)), finding
@@ -116,6 +121,7 @@ def _row(use: CacheUse) -> tuple[str, ...]:
         f"{use.reads:,}",
         f"{use.evictions:,}",
         _entries(use),
+        f"{use.products:,}",
         _size(use),
     )
 

@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 
 from wishcraft.domain.batches import batches
 from wishcraft.domain.inventory import StockLevel, VariantReading, prefers_bulk, stock_level
+from wishcraft.domain.products import VariantFacts
 from wishcraft.errors import BulkOperationFailed, CacheUnavailable, ShopifyRefused
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
@@ -51,7 +52,8 @@ async def sync_shop(
 ) -> dict[str, int]:
     """Read every variant in the shop's active registries from Shopify, and write the items that changed.
 
-    Idempotent. If another run syncs the shop, this one returns at once, as both would spend the shop's query points.
+    The readings also go to the product cache, if Redis answers. Idempotent. If another run syncs the shop, this one
+    returns at once, as both would spend the shop's query points.
 
     Args:
         resources: The stores and Shopify.
@@ -99,10 +101,13 @@ async def _sync(
 ) -> dict[str, int]:
     counts = Counter(variants=0, low_stock=0, out_of_stock=0, deleted=0)
     touched: set[int] = set()
+    era = b"" if dry_run else await _current_era(resources)
     async with resources.db.repeatable_read() as session:
         variant_ids = await registry_items.find_variants(session, shop.id)
     async for observed_at, readings in _read(resources, shop, variant_ids):
         await checkpoint(counts["variants"], len(variant_ids))
+        if era:
+            await _store_facts(resources, shop, era, readings, observed_at)
         counts.update(variants=len(readings), **_stock_counts(readings, shop.settings.low_stock_threshold))
         async with resources.db.repeatable_read() as session:
             changed = await registry_items.find_changed_registries(session, shop.id, readings, observed_at)
@@ -119,6 +124,24 @@ async def _sync(
         "unreadable": unreadable,
         "registries_touched": len(touched),
     }
+
+
+async def _current_era(resources: Resources) -> bytes:
+    """The era in which the product cache takes this run's readings; empty if Redis does not answer."""
+    try:
+        return await resources.products.current_era()
+    except CacheUnavailable:
+        return b""
+
+
+async def _store_facts(
+    resources: Resources, shop: ShopRef, era: bytes, readings: Readings, observed_at: datetime
+) -> None:
+    facts = {number: VariantFacts(reading, observed_at) for number, reading in readings.items()}
+    try:
+        await resources.products.store(shop.id, era, facts, shop.quota)
+    except CacheUnavailable as error:  # a write would fail now; without one, the sync needs no Redis
+        _log.warning("Redis took no readings, Shopify is asked for them when they are needed: %s", error)
 
 
 async def _read(resources: Resources, shop: ShopRef, variant_ids: VariantIds) -> AsyncIterator[Batch]:

@@ -1,30 +1,25 @@
 """Adding, changing and removing the items of a registry for its registrant."""
 
-import asyncio
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from wishcraft.cache.entries import Entry
-from wishcraft.domain.inventory import VariantReading
+from wishcraft.domain.callers import Caller
 from wishcraft.domain.registries import ItemStatus
-from wishcraft.errors import Conflict, Invalid, LimitReached, NotFound, ShopifyUnavailable, VariantUnreadable
+from wishcraft.errors import Conflict, Invalid, LimitReached, NotFound
 from wishcraft.resources import Resources
+from wishcraft.services.products.reader import ProductReader
 from wishcraft.services.registries.lifecycle import replay
 from wishcraft.services.registries.write import ChangeRequest, change_registry, check_change
-from wishcraft.shopify.variants import describe_variant
-from wishcraft.store import idempotency, registry_items, shops
+from wishcraft.store import idempotency, registry_items
 from wishcraft.store.idempotency import IdempotencyKey
 from wishcraft.store.registries import LockedRegistry, WriteSession
 from wishcraft.store.registry_items import ItemReading, NewItem
 
-SHOPIFY_SECONDS: Final = 5.0
-"""How long a registrant waits for Shopify."""
-
 
 async def add_item(
-    resources: Resources, change: ChangeRequest, new: NewItem, key: IdempotencyKey | None
+    resources: Resources, products: ProductReader, change: ChangeRequest, new: NewItem, key: IdempotencyKey | None
 ) -> Entry | None:
-    """Add a variant as Shopify describes it now. A repeated idempotency key adds no second item.
+    """Add a variant with what is known of it, or else as Shopify has it now. A repeated key adds no second item.
 
     Returns:
         The registry's refilled cache entry; None if it was not refilled, or the key was repeated.
@@ -32,12 +27,12 @@ async def add_item(
     Raises:
         RequestRefused: As `change_registry`; LimitReached if the registry is full; Conflict if it has the variant
             already, or the key was sent with another request; Invalid if the shop sells no such variant.
-        ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: Shopify gave no usable answer in time.
+        TooManyQueries, ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: As `ProductReader.read`.
     """
     if key and await _is_added(resources, key):
         return None
     await check_change(resources, change)  # before the request costs the shop's points
-    reading = await _read_variant(resources, change.caller.shop_id, new.variant_id)
+    reading = await _read_variant(products, change.caller, new.variant_id)
     async with change_registry(resources, change) as (write, registry):
         if key and (stored := await idempotency.acquire_key(write.session, key)):
             replay(stored)
@@ -81,22 +76,13 @@ async def _is_added(resources: Resources, key: IdempotencyKey) -> bool:
     return bool(stored and replay(stored))
 
 
-async def _read_variant(resources: Resources, shop_id: int, variant_id: int) -> ItemReading:
-    observed_at = datetime.now(UTC)
-    async with resources.db.autocommit() as session:
-        domain = await shops.find_domain(session, shop_id)
-    described: tuple[VariantReading, str | None] | None
-    try:
-        async with asyncio.timeout(SHOPIFY_SECONDS):
-            described = await describe_variant(resources.shopify, domain, variant_id)
-    except TimeoutError:
-        raise ShopifyUnavailable(f"{domain}: Shopify did not answer in time") from None
-    except VariantUnreadable:
-        raise Invalid("The variant cannot be added: its values in Shopify are out of range.") from None
-    if described is None or not described[0].product_active:
+async def _read_variant(products: ProductReader, caller: Caller, variant_id: int) -> ItemReading:
+    facts = (await products.read(caller, [variant_id])).facts.get(variant_id)
+    if facts is None:
+        raise Invalid("The variant cannot be added: its values in Shopify are out of range.")
+    if facts.sold is None:
         raise Invalid("The shop sells no such variant.")
-    variant, image = described
-    return ItemReading(variant, image, observed_at)
+    return ItemReading(facts.sold, facts.picture.url if facts.picture else None, facts.observed_at)
 
 
 async def _insert(
@@ -110,7 +96,7 @@ async def _insert(
     if slots.shown >= most:
         raise LimitReached(f"A registry of this shop may have {most} items.")
     if slots.same_id:
-        await registry_items.restore(session, shop_id, slots.same_id, new, reading)
+        await registry_items.restore(session, shop_id, slots, new, reading)
         return slots.same_id
     return await registry_items.add(
         session, shop_id, registry.id, new, reading, currency=registry.currency, display_order=slots.last + 1

@@ -1,0 +1,64 @@
+"""The route that looks up products."""
+
+from hashlib import blake2b
+from http import HTTPStatus
+from typing import Annotated, Final
+
+import orjson
+from fastapi import APIRouter, Query, Request, Response
+
+from api.auth.dependencies import AppStateDep, Reader
+from api.problems import COMMON, documented
+from api.routes.registries import IfNoneMatch
+from api.schemas.requests import parse_variant_ids
+from api.schemas.responses import ProductList
+from wishcraft.domain.etags import matches
+from wishcraft.services.products.look_up import look_up
+
+router: Final = APIRouter(tags=["products"])
+
+
+@router.get(
+    "/api/products",
+    summary="Look up products by their variants",
+    response_class=Response,
+    responses={
+        HTTPStatus.OK: {
+            "model": ProductList,
+            "description": "The variants that the shop sells, in the order of the request, and the ids of the others.",
+            "headers": {
+                "ETag": {"schema": {"type": "string"}, "description": "For If-None-Match."},
+                "X-Cache": {"schema": {"type": "string", "enum": ["hit", "stale", "miss", "bypass"]}},
+            },
+        },
+        HTTPStatus.NOT_MODIFIED: {"description": "The caller's copy is current."},
+        **documented(*COMMON),
+    },
+)
+async def look_up_products(
+    request: Request,
+    app_state: AppStateDep,
+    caller: Reader,
+    ids: Annotated[
+        list[str],
+        Query(
+            description="Ids of variants, as an item's `variant_id`, not of products: numbers or "
+            "`gid://shopify/ProductVariant/1`, separated by commas or repeated; 50 at most.",
+            examples=[["40000010000003,40000010000004"]],
+        ),
+    ],
+    _if_none_match: IfNoneMatch = None,
+) -> Response:
+    """What an item with the variant would show, for servers and logged-in customers.
+
+    Prices and stock are Shopify's of at most half an hour ago, or older while Shopify does not answer (`X-Cache`:
+    `stale`). Ids of drafts and archived products are unknown, like those that do not exist.
+    """
+    payload, state = await look_up(app_state.resources, app_state.products, caller, parse_variant_ids(ids))
+    body = orjson.dumps(payload)
+    etag = f'"{blake2b(body, digest_size=8).hexdigest()}"'
+    headers = {"ETag": etag, "Cache-Control": "private, max-age=60", "X-Cache": state.value}
+    if_none_match = ", ".join(request.headers.getlist("if-none-match"))
+    if if_none_match and matches(if_none_match.encode("latin-1"), etag.encode()):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return Response(body, headers=headers, media_type="application/json")

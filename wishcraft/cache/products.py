@@ -1,0 +1,111 @@
+"""Facts of variants in Redis: their format, and the commands that read and store them.
+
+No reading replaces a newer one, whatever the order in which they arrive.
+"""
+
+import asyncio
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+import orjson
+
+from wishcraft.cache import keys, scripts
+from wishcraft.cache.client import Server
+from wishcraft.cache.scripts import Call, Outcome
+from wishcraft.domain.cached_registry import Quota
+from wishcraft.domain.inventory import InventoryPolicy, VariantReading
+from wishcraft.domain.products import Picture, VariantFacts
+
+FORMAT: Final = 1
+"""Facts of another format count as missing: it says which fields a reading has."""
+_BEGIN: Final = struct.Struct(">B8s")
+_LAYOUT: Final = struct.Struct(">B8sQQI")  # the script STORE_FACTS reads and writes it
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class ProductCache:
+    """The facts of all shops on one server. Every method raises CacheUnavailable when Redis does not answer."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def get(self, shop_id: int, variant_ids: Sequence[int]) -> dict[int, VariantFacts]:
+        """The facts of these variants, fresh or not; those that are not there are left out."""
+        prefix = keys.of_shop(shop_id).product_prefix
+        packed = await asyncio.gather(*(self._server.reader.get(f"{prefix}{number}") for number in variant_ids))
+        found = {number: self._unpack(raw) for number, raw in zip(variant_ids, packed, strict=True) if raw}
+        return {number: facts for number, facts in found.items() if facts}
+
+    async def current_era(self) -> bytes:
+        """The era to store facts in: ask for it before Shopify."""
+        with self._server.guard():
+            await self._server.learn_era()
+        return self._server.era
+
+    async def store(
+        self, shop_id: int, era: bytes, facts: Mapping[int, VariantFacts], quota: Quota
+    ) -> dict[int, Outcome]:
+        """Store these facts, part by part, unless newer ones are there; `era` is as before Shopify was asked.
+
+        Facts without a picture keep the one that is there. A shop at its quota stores no further ones.
+        """
+        shop = keys.of_shop(shop_id)
+        calls: list[Call] = [
+            {
+                "facts": f"{shop.product_prefix}{number}",
+                "products": shop.products,
+                "product_sizes": shop.product_sizes,
+                "index": shop.index,
+                "sizes": shop.sizes,
+                "era": keys.ERA,
+                "variant_id": number,
+                "begin": _BEGIN.pack(FORMAT, era),
+                "read_at": _microseconds(each.observed_at),
+                "reading": orjson.dumps(asdict(each.reading), default=str) if each.reading else b"",
+                "pictured_at": _microseconds(each.picture.observed_at) if each.picture else 0,
+                "picture": (each.picture.url if each.picture else None) or "",
+                "ttl_ms": keys.spread(each.lifetime // keys.MILLISECOND),
+                "max_entries": quota.entries,
+                "max_bytes": quota.bytes,
+                "index_ttl_ms": keys.INDEX_TTL_MS,
+            }
+            for number, each in facts.items()
+        ]
+        replies = await self._server.run(scripts.STORE_FACTS, calls)
+        return {number: Outcome(reply.decode()) for number, reply in zip(facts, replies, strict=True)}
+
+    def _unpack(self, raw: bytes) -> VariantFacts | None:
+        """The stored facts; None if their era or format is another."""
+        if raw[: _BEGIN.size] != _BEGIN.pack(FORMAT, self._server.era):
+            return None
+        _, _, read_at, pictured_at, length = _LAYOUT.unpack_from(raw)
+        picture, reading = raw[_LAYOUT.size : _LAYOUT.size + length], raw[_LAYOUT.size + length :]
+        return VariantFacts(
+            reading=_decode(reading) if reading else None,
+            observed_at=_time(read_at),
+            picture=Picture(picture.decode() or None, _time(pictured_at)) if pictured_at else None,
+        )
+
+
+def _decode(reading: bytes) -> VariantReading:
+    values = orjson.loads(reading)
+    was = values["compare_at_price"]
+    changed = {
+        "price": Decimal(values["price"]),
+        "compare_at_price": None if was is None else Decimal(was),
+        "inventory_policy": InventoryPolicy(values["inventory_policy"]),
+    }
+    return VariantReading(**values | changed)
+
+
+def _microseconds(time: datetime) -> int:
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def _time(microseconds: int) -> datetime:
+    return _EPOCH + microseconds * _MICROSECOND

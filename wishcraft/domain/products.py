@@ -1,0 +1,78 @@
+"""The facts known of a variant in Shopify, how long they count as known, and their payload. Pure."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from wishcraft.domain.inventory import VariantReading, is_available, stock_level
+from wishcraft.domain.registry_payload import format_money
+
+READING_FRESH: Final = timedelta(minutes=30)
+"""`sync-inventory` renews the readings of wished-for variants every 15 minutes: one run may be missed."""
+PICTURE_FRESH: Final = timedelta(days=1)
+"""Pictures change rarely, and the queries of `sync-inventory` do not read them."""
+UNSOLD_FRESH: Final = timedelta(minutes=1)
+"""A variant that does not exist or is not sold: a merchant who publishes it expects to find it soon."""
+KEPT: Final = timedelta(days=1)
+"""How long facts are kept: past their freshness they are used only while Shopify does not answer."""
+
+
+class Picture(NamedTuple):
+    """The URL of a variant's picture, None if it has none, and when it was read."""
+
+    url: str | None
+    observed_at: datetime
+
+
+class VariantFacts(NamedTuple):
+    """What is known of a variant; each part has the time just before Shopify was asked for it."""
+
+    reading: VariantReading | None
+    """None: Shopify has no such variant."""
+    observed_at: datetime
+    picture: Picture | None = None
+    """None: it is not known whether there is one."""
+
+    @property
+    def sold(self) -> VariantReading | None:
+        """The reading of a variant that the shop sells; drafts and archived products are not for guests to see."""
+        return self.reading if self.reading and self.reading.product_active else None
+
+    @property
+    def lifetime(self) -> timedelta:
+        """How long to keep the facts."""
+        return UNSOLD_FRESH if self.reading is None else KEPT
+
+
+def is_fresh(facts: VariantFacts, now: datetime) -> bool:
+    """Whether Shopify need not be asked. A time far in the future, of a wrong clock, is not fresh either."""
+    if facts.sold is None:
+        return abs(now - facts.observed_at) < UNSOLD_FRESH
+    return (
+        abs(now - facts.observed_at) < READING_FRESH
+        and facts.picture is not None
+        and abs(now - facts.picture.observed_at) < PICTURE_FRESH
+    )
+
+
+def is_complete(facts: VariantFacts) -> bool:
+    """Whether the facts can stand in for an answer of Shopify, however old they are."""
+    return facts.sold is not None and facts.picture is not None
+
+
+def variant_payload(
+    reading: VariantReading, picture: Picture | None, currency: str, low_stock_threshold: int
+) -> dict[str, Any]:
+    """The payload of a variant, with the names and formats of a registry's items."""
+    was = reading.compare_at_price
+    return {
+        "product_id": reading.product_id,
+        "variant_id": reading.variant_id,
+        "handle": reading.handle,
+        "product_title": reading.product_title,
+        "variant_title": reading.variant_title,
+        "image": picture.url if picture else None,
+        "price": format_money(reading.price, currency),
+        "compare_at_price": None if was is None else format_money(was, currency),
+        "available": is_available(reading),
+        "stock": stock_level(reading.inventory_quantity, reading.tracked, low_stock_threshold),
+    }

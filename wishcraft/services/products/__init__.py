@@ -1,0 +1,1 @@
+"""What is known of the variants that a shop sells."""

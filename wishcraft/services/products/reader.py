@@ -1,0 +1,128 @@
+"""Reads the facts of variants through the product cache: Shopify is asked for what is not known or no longer fresh."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from contextvars import Context
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final, NamedTuple
+
+from wishcraft.cache.registries import CacheState
+from wishcraft.domain.callers import Caller
+from wishcraft.domain.products import Picture, VariantFacts, is_complete, is_fresh
+from wishcraft.domain.rate_limits import Policy
+from wishcraft.errors import CacheUnavailable, ShopifyUnavailable, TooManyQueries, TransientError
+from wishcraft.resources import Resources
+from wishcraft.shopify.variants import describe_variants
+from wishcraft.store import shops
+
+SHOPIFY_SECONDS: Final = 5.0
+"""How long a caller waits for Shopify."""
+QUERIES: Final = Policy("products", 60, 60)
+SERVER_QUERIES: Final = Policy("products-server", 600, 60)
+"""Queries to Shopify that a caller may cause: made-up ids would use up the points that the shop's jobs need."""
+
+Facts = Mapping[int, VariantFacts]
+
+
+class FoundFacts(NamedTuple):
+    """The facts of variants by id, and how they were found."""
+
+    facts: Facts
+    """Without the variants whose values in Shopify cannot be stored."""
+    state: CacheState
+    """MISS and BYPASS: Shopify was asked for some. STALE: it did not answer, and some are no longer fresh."""
+
+
+class ProductReader:
+    """Read-through with single flight: a process asks Shopify once for a variant that many callers wait for."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._queries: dict[tuple[int, int], asyncio.Task[Facts]] = {}
+        """The query under way for a shop's variant."""
+
+    async def read(self, caller: Caller, variant_ids: Sequence[int]) -> FoundFacts:
+        """The facts of these distinct variants of the caller's shop, at most `MAX_DESCRIBED`.
+
+        Shopify gets one query at most. If it fails, facts that are no longer fresh are used, if there are any for all.
+
+        Raises:
+            TooManyQueries: The caller has caused too many queries.
+            ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: Shopify gave no usable answer in time.
+            DatabaseUnavailable: PostgreSQL, which has the shop's token, does not answer.
+        """
+        known, miss = await self._read_cached(caller.shop_id, variant_ids)
+        now = datetime.now(UTC)
+        due = [number for number in variant_ids if number not in known or not is_fresh(known[number], now)]
+        fresh = {number: facts for number, facts in known.items() if number not in due}
+        self._count(CacheState.HIT, len(fresh))
+        if not due:
+            return FoundFacts(fresh, CacheState.HIT)
+        try:
+            found = await self._query(caller, due)
+        except TransientError:
+            if not all(number in known and is_complete(known[number]) for number in due):
+                raise
+            self._count(CacheState.STALE, len(due))
+            return FoundFacts(known, CacheState.STALE)
+        self._count(miss, len(due))
+        return FoundFacts(fresh | found, miss)
+
+    async def _read_cached(
+        self, shop_id: int, variant_ids: Sequence[int]
+    ) -> tuple[dict[int, VariantFacts], CacheState]:
+        """What Redis has, and what to call an answer that needs more than that."""
+        try:
+            return await self._resources.products.get(shop_id, variant_ids), CacheState.MISS
+        except CacheUnavailable:
+            return {}, CacheState.BYPASS
+
+    async def _query(self, caller: Caller, due: Sequence[int]) -> dict[int, VariantFacts]:
+        """Join the queries that are under way for some of these variants, and start one for the others."""
+        shop_id = caller.shop_id
+        if others := [number for number in due if (shop_id, number) not in self._queries]:
+            policy = SERVER_QUERIES if caller.is_server else QUERIES
+            verdict = self._resources.limiter.take(policy, caller.name)
+            if not verdict.allowed:
+                raise TooManyQueries("Too many products that were not known. Wait for Retry-After.", verdict.reset)
+            # A task of its own: a caller that is cancelled must not take it from the others.
+            query = asyncio.create_task(ask_shopify(self._resources, shop_id, others), context=Context())
+            self._queries |= dict.fromkeys([(shop_id, number) for number in others], query)
+            query.add_done_callback(partial(self._forget, shop_id, others))
+        queries = dict.fromkeys(self._queries[shop_id, number] for number in due)
+        answers = [await asyncio.shield(query) for query in queries]
+        return {number: answer[number] for number in due for answer in answers if number in answer}
+
+    def _forget(self, shop_id: int, variant_ids: Sequence[int], query: "asyncio.Task[Facts]") -> None:
+        for number in variant_ids:
+            del self._queries[shop_id, number]
+        if not query.cancelled():
+            query.exception()  # marks it as retrieved: the callers got it, or have gone
+
+    def _count(self, state: CacheState, variants: int) -> None:
+        if variants:
+            self._resources.counters.count("product_reads_total", variants, state=state.value)
+
+
+async def ask_shopify(resources: Resources, shop_id: int, variant_ids: Sequence[int]) -> Facts:
+    """The facts of these variants as Shopify has them now, which are stored in Redis if it answers."""
+    era = b""
+    with suppress(CacheUnavailable):
+        era = await resources.products.current_era()
+    async with resources.db.autocommit() as session:
+        shop = await shops.find_one(session, shop_id)
+    asked_at = datetime.now(UTC)
+    try:
+        async with asyncio.timeout(SHOPIFY_SECONDS):
+            described = await describe_variants(resources.shopify, shop.domain, variant_ids)
+    except TimeoutError:
+        raise ShopifyUnavailable(f"{shop.domain}: Shopify did not answer in time") from None
+    facts = {
+        number: VariantFacts(each[0], asked_at, Picture(each[1], asked_at)) if each else VariantFacts(None, asked_at)
+        for number, each in described.items()
+    }
+    with suppress(CacheUnavailable):
+        await resources.products.store(shop_id, era, facts, shop.quota)
+    return facts

@@ -18,9 +18,12 @@ from wishcraft.cache.scripts import Call, Outcome, Script
 from wishcraft.domain.cached_registry import UNCOUNTED, AccessLevel, Quota
 from wishcraft.domain.view_score import weight
 
-_SCRIPTS: Final = (scripts.HEADER, scripts.INVALIDATE, scripts.LEASE, scripts.FILL, scripts.RELEASE)
+_SCRIPTS: Final = (scripts.HEADER, scripts.INVALIDATE, scripts.LEASE, scripts.FILL, scripts.TRIM, scripts.RELEASE)
 _ENTRIES_PER_CALL: Final = 50
 """Redis answers no other client during a call: this many fills take it less than a millisecond."""
+
+EVICTIONS_PER_CALL: Final = 200
+"""So that a call takes Redis about a millisecond."""
 
 
 class Lease(NamedTuple):
@@ -159,6 +162,26 @@ class CoherenceCommands:
                 stored = "stored" if outcome is Outcome.FILLED else "refused"
                 self._counters.count("cache_fills_total", outcome=stored)
         return dict(zip(loaded, outcomes, strict=True))
+
+    async def trim(self, shop_id: int, quota: Quota) -> int:
+        """Evict the shop's least viewed entries until it is within the quota; how many."""
+        shop, evicted = keys.of_shop(shop_id), 0
+        call: Call = {
+            "index": shop.index,
+            "sizes": shop.sizes,
+            "usage": shop.usage,
+            "max_entries": quota.entries,
+            "max_bytes": quota.bytes,
+            "entry_prefix": shop.entry_prefix,
+            "index_ttl_ms": keys.INDEX_TTL_MS,
+            "usage_ttl_seconds": keys.USAGE_TTL_SECONDS,
+            "most": EVICTIONS_PER_CALL,
+        }
+        while True:
+            [step] = map(int, await self._run(scripts.TRIM, [call]))
+            evicted += step
+            if step < EVICTIONS_PER_CALL:
+                return evicted
 
     async def release(self, shop_id: int, leases: Mapping[str, Lease]) -> None:
         """End leases without a fill."""

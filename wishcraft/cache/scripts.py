@@ -226,6 +226,33 @@ FILL: Final = Script(
 """,
 )
 
+# After a lower quota, in steps: `FILL` would evict all that is too much at once, while Redis answers no other command.
+TRIM: Final = Script(
+    name="trim",
+    keys=("index", "sizes", "usage"),
+    args=("max_entries", "max_bytes", "entry_prefix", "index_ttl_ms", "usage_ttl_seconds", "most"),
+    body="""
+    local entries = redis.call('ZCARD', index)
+    local bytes = tonumber(redis.call('HGET', sizes, '') or 0)
+    local evicted, most = 0, tonumber(most)
+    max_entries, max_bytes = tonumber(max_entries), tonumber(max_bytes)
+    while entries > 0 and evicted < most and (entries > max_entries or bytes > max_bytes) do
+        local least = redis.call('ZPOPMIN', index)[1]
+        bytes = redis.call('HINCRBY', sizes, '', -tonumber(redis.call('HGET', sizes, least) or 0))
+        redis.call('HDEL', sizes, least)
+        redis.call('DEL', entry_prefix .. least)
+        entries, evicted = entries - 1, evicted + 1
+    end
+    if evicted > 0 then
+        redis.call('PEXPIRE', sizes, index_ttl_ms)
+        redis.call('HINCRBY', usage, 'evictions', evicted)
+        redis.call('EXPIRE', usage, usage_ttl_seconds)
+    end
+    return evicted
+""",
+    allow_oom=True,
+)
+
 # After a failed load the holder releases its lease, unless it has expired and another reader holds it.
 RELEASE: Final = Script(
     name="release",

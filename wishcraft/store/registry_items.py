@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 from sqlalchemy import delete, exists, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.inventory import VariantReading, is_available, item_status
@@ -101,6 +102,23 @@ async def find_variants(session: AsyncSession, shop_id: int) -> "array[int]":
     async for rows in (await session.stream_scalars(query)).partitions():
         found.extend(rows)
     return found
+
+
+async def find_registries_in_stock(session: AsyncSession, shop_id: int, quantities: Range[int]) -> list[int]:
+    """The ids of the registries that show an item of which so many pieces are in stock, ascending."""
+    query = (
+        select(RegistryItem.registry_id)
+        .distinct()
+        .where(
+            RegistryItem.shop_id == shop_id,
+            RegistryItem.tracked,
+            RegistryItem.status != ItemStatus.HIDDEN,
+            RegistryItem.inventory_quantity >= quantities.lower,
+            RegistryItem.inventory_quantity < quantities.upper,
+        )
+        .order_by(RegistryItem.registry_id)
+    )
+    return list(await session.scalars(query))
 
 
 async def find_changed_registries(

@@ -90,6 +90,7 @@ async def update_registry(resources: Resources, change: ChangeRequest, draft: Dr
         if code_hash or "visibility" in draft.values:
             _check_code(registry.settings, visibility, has_code=registry.has_code or code_hash is not None)
         await registries.update_columns(write.session, shop_id, registry.id, values)
+        write.details["fields"] = sorted(draft.values.keys() | ({"access_code"} if code_hash else set()))
         if draft.values.keys() & _COLUMNS_OF_PEOPLE:
             vouched = change.caller.is_server and "customer_email" in draft.values
             await invitations.invite(write.session, shop_id, registry.id, vouched=vouched)

@@ -52,6 +52,8 @@ class RegistryWrite:
     locked: dict[int, CurrentVersion] = field(default_factory=dict)
     entries: Mapping[str, Entry] = field(default_factory=dict)
     """After the commit: the cache entries that the refill filled, by slug. One may be missing, never outdated."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """JSON values of the audit entry that `change_registry` adds: names and ids, no values that people typed."""
     _changed: dict[int, None] = field(default_factory=dict)
 
     async def changed(self, registry_id: int, action: str = "", details: Mapping[str, Any] | None = None) -> None:
@@ -164,7 +166,7 @@ async def change_registry(
         registry = _authorize(change, await registries.lock_one(write.session, caller.shop_id, change.slug))
         write.locked[registry.id] = CurrentVersion(registry.slug, registry.version)
         yield write, registry
-        await write.changed(registry.id, change.action)
+        await write.changed(registry.id, change.action, write.details)
 
 
 async def check_change(resources: Resources, change: ChangeRequest) -> None:

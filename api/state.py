@@ -69,7 +69,7 @@ class AppState:
         self._start(self._revalidate(shop_id, slug))
 
     async def refresh_stock_levels(self, shop_id: int) -> None:
-        """Start to write the registries that a new threshold changed, and wait for the end, but not for long."""
+        """Start to replace the cache entries that a new threshold changed, and wait for the end, but not for long."""
         await asyncio.wait({self._start(self._refresh_stock_levels(shop_id))}, timeout=_REFRESH_WAIT_SECONDS)
 
     async def start(self) -> None:

@@ -32,6 +32,6 @@ async def change_shop_settings(domain: str, changes: Mapping[str, Any]) -> Setti
 
 @task("refresh the stock levels of {domain}")
 async def refresh_shop(domain: str) -> int:
-    """Write the registries that a changed threshold concerns, also those that an earlier run left; how many."""
+    """Replace the cache entries that a changed threshold concerns, also those that an earlier run left."""
     async with open_resources(redis_timeout=5) as resources:
         return await refresh_stock_levels(resources, (await find_shop(resources, domain)).id)

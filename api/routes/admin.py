@@ -146,7 +146,7 @@ async def patch_settings(
 ) -> ShopSettings:
     """Settings that are left out keep their values. The change takes effect at once, in all processes.
 
-    After a new `low_stock_threshold`, registries with such items get a new version: within seconds, also of large
+    After a new `low_stock_threshold`, cached registries follow before the answer, or within seconds in very large
     shops. A lower quota evicts the least viewed registries from the cache.
     """
     actor = Actor(caller.shop_id, caller.name, origin)

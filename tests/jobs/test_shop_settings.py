@@ -84,7 +84,8 @@ async def test_audit_trail_shows_the_shops_entries_by_filter_without_addresses(d
     changed = await shop_settings(SHOP, low_stock_threshold=3, return_state=True)
     demo.execute(
         """INSERT INTO audit_logs (shop_id, actor, action, resource, resource_id, metadata, ip, user_agent)
-           VALUES (1, 'key:a', 'item.changed', 'registry', '7', '{"item": 5, "fields": ["notes"]}', '203.0.113.9', 'UA'),
+           VALUES (1, 'key:a', 'item.changed', 'registry', '7', '{"item": 5, "fields": ["notes"]}', '203.0.113.9',
+                   'UA'),
                   (1, 'check-invariants', 'cache.repaired', 'shop', '1', '{"slugs": ["emma-and-hugo"]}', NULL, NULL),
                   (2, 'key:b', 'item.changed', 'registry', '8', '{}', '203.0.113.9', 'UA')"""
     )

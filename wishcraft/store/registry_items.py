@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.inventory import VariantReading, is_available, item_status
 from wishcraft.domain.registries import LIVE_PURCHASES, ItemStatus, Priority, RegistryStatus
-from wishcraft.store.registries import WriteSession
+from wishcraft.store.registries import CurrentVersion, WriteSession
 from wishcraft.store.schema import Purchase, Registry, RegistryItem
 
 _ROWS_AT_ONCE: Final = 5_000
@@ -104,11 +104,12 @@ async def find_variants(session: AsyncSession, shop_id: int) -> "array[int]":
     return found
 
 
-async def find_registries_in_stock(session: AsyncSession, shop_id: int, quantities: Range[int]) -> list[int]:
-    """The ids of the registries that show an item of which so many pieces are in stock, ascending."""
+async def find_showing_stock(session: AsyncSession, shop_id: int, quantities: Range[int]) -> list[CurrentVersion]:
+    """The registries that show an item of which so many pieces are in stock."""
     query = (
-        select(RegistryItem.registry_id)
+        select(Registry.slug, Registry.version)
         .distinct()
+        .join(RegistryItem, RegistryItem.registry_id == Registry.id)
         .where(
             RegistryItem.shop_id == shop_id,
             RegistryItem.tracked,
@@ -116,9 +117,8 @@ async def find_registries_in_stock(session: AsyncSession, shop_id: int, quantiti
             RegistryItem.inventory_quantity >= quantities.lower,
             RegistryItem.inventory_quantity < quantities.upper,
         )
-        .order_by(RegistryItem.registry_id)
     )
-    return list(await session.scalars(query))
+    return [CurrentVersion._make(row) for row in await session.execute(query)]
 
 
 async def find_changed_registries(

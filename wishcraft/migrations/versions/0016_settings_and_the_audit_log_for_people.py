@@ -2,7 +2,7 @@
 
 Revision: 0016, after 0014
 
-A change of the threshold leaves `outdated_stock` until the registries that it concerns have been written. The indexes of
+A change of the threshold leaves `outdated_stock` until the cache entries that it concerns are replaced. The indexes of
 `audit_logs` serve its list: all of a shop, of one actor, of one resource; the first also the deletion of a shop.
 """
 

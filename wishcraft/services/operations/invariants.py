@@ -138,7 +138,7 @@ async def _find_wrong(resources: Resources, shop_id: int, slugs: Sequence[str]) 
         for slug, (header, body) in before.items()
         if not entry_matches(documents.get(slug), header.version, header.access_level, header.owner, body)
     ]
-    if not suspects or await has_outdated_stock(resources, shop_id):  # all its registries are written soon
+    if not suspects or await has_outdated_stock(resources, shop_id):  # they are replaced soon
         return {}
     pending = await _find_pending(resources, shop_id, timedelta(0))
     after = await _read(resources, shop_id, suspects)

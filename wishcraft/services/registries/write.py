@@ -188,11 +188,14 @@ def _authorize(change: ChangeRequest, registry: LockedRegistry | None) -> Locked
 async def replace_entries(resources: Resources, shop_id: int, versions: Mapping[str, int]) -> None:
     """Drop cache entries that differ from PostgreSQL, by slug, and refill them at no lower than these versions.
 
+    A registry without an entry gets none; but a load of it that is under way does not fill one either.
+
     Raises:
         CacheUnavailable: Redis does not answer.
     """
+    held = await resources.cache.headers(shop_id, versions)
     await resources.cache.invalidate(shop_id, versions)
-    await refill(resources, shop_id, list(versions))
+    await refill(resources, shop_id, list(held))
 
 
 async def find_pending(resources: Resources) -> Pending | None:

@@ -18,14 +18,14 @@ from wishcraft.domain.inventory import quantities_between
 from wishcraft.errors import CacheUnavailable, Invalid, PreconditionFailed
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
-from wishcraft.services.registries.write import registry_write
+from wishcraft.services.registries.write import replace_entries
 from wishcraft.store import audit_log, locks, registry_items, shops
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.schema import ShopSettings
 from wishcraft.store.shops import StoredSettings
 
-REGISTRIES_PER_WRITE: Final = 200
-_ACTOR: Final = "shop settings"
+BATCH: Final = 200
+"""Registries whose entries are replaced at once."""
 _DIGEST_SIZE: Final = 8
 _log: Final = logging.getLogger(__name__)
 
@@ -104,8 +104,9 @@ def _apply(stored: StoredSettings, changes: Mapping[str, Any], if_match: str | N
 
 
 async def refresh_stock_levels(resources: Resources, shop_id: int, checkpoint: Checkpoint = no_checkpoint) -> int:
-    """Write the registries whose items' stock level a change of the threshold altered; how many.
+    """Replace the cache entries of the registries whose stock levels a new threshold changed; how many registries.
 
+    Their versions stay, so that an edit under way is not refused (decision 13); the digest in the ETag informs readers.
     PostgreSQL knows what is left to do, so after a failure any later call does the rest; `check-invariants` makes one.
 
     Raises:
@@ -114,26 +115,23 @@ async def refresh_stock_levels(resources: Resources, shop_id: int, checkpoint: C
     """
     if not await has_outdated_stock(resources, shop_id):
         return 0
-    written = 0
+    refreshed = 0
     async with locks.acquire(resources.db, "stock-levels", shop_id):
         while True:
             async with resources.db.repeatable_read() as session:
                 outdated = await shops.find_outdated_stock(session, shop_id)
                 if outdated is None:
-                    return written
-                found = await registry_items.find_registries_in_stock(session, shop_id, outdated.quantities)
-            for number, batch in enumerate(batches(found, REGISTRIES_PER_WRITE)):
-                await checkpoint(number * REGISTRIES_PER_WRITE, len(found))
-                actor = Actor(shop_id, _ACTOR)
-                async with registry_write(resources, actor, batch, on_cache_down="refuse") as write:
-                    for registry_id in write.locked:
-                        await write.changed(registry_id)
-                written += len(batch)
+                    return refreshed
+                found = await registry_items.find_showing_stock(session, shop_id, outdated.quantities)
+            for number, batch in enumerate(batches(found, BATCH)):
+                await checkpoint(number * BATCH, len(found))
+                await replace_entries(resources, shop_id, dict(batch))
+                refreshed += len(batch)
             async with resources.db.transaction() as session:
                 await shops.clear_outdated_stock(session, shop_id, outdated.version)
 
 
 async def has_outdated_stock(resources: Resources, shop_id: int) -> bool:
-    """Whether registries may still show stock levels by an earlier threshold."""
+    """Whether cache entries may still have stock levels by an earlier threshold."""
     async with resources.db.autocommit() as session:
         return await shops.find_outdated_stock(session, shop_id) is not None

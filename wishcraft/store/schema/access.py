@@ -74,7 +74,7 @@ class Shop(Timestamps, Base):
     settings_version: Mapped[int] = mapped_column(server_default=text("1"))
     """Grows with each change of the settings."""
     outdated_stock: Mapped[Range[int] | None] = mapped_column(INT8RANGE)
-    """Quantities whose stock level a new threshold changed, until the registries that show them have been written."""
+    """Quantities whose stock level a new threshold changed, until the cache entries that show them are replaced."""
     access_token_encrypted: Mapped[bytes | None]
     refresh_token_encrypted: Mapped[bytes | None]
     token_expires_at: Mapped[datetime | None]

@@ -55,6 +55,9 @@ async def test_changed_settings_are_shown_before_and_after_and_are_audited_with_
     changed = {row["setting"]: (row["before"], row["after"]) for row in rows if row["before"] != row["after"]}
     assert changed == {"email_notifications": ("on", "off"), "low_stock_threshold": ("5", "8")}
     assert artifact.key == "shop-settings"
+    page = await summary_of(state)
+    assert "| low_stock_threshold | 5 | **8** |" in page
+    assert "| max_items_per_registry | 100 | 100 |" in page
     [(actor, details)] = demo.execute("SELECT actor, metadata FROM audit_logs").fetchall()
     assert actor == "shop-settings"
     assert details["run"] == str(state.state_details.flow_run_id)

@@ -26,7 +26,7 @@ _LIFETIME_HOURS: Final = (1, 3, 6, 12)
 """The classes of `cache_lifetimes_total`."""
 
 EVICTIONS_PER_CALL: Final = 200
-"""So that a call takes Redis about a millisecond."""
+"""So that a call takes Redis a few milliseconds at most."""
 
 
 class Lease(NamedTuple):

@@ -1,6 +1,6 @@
 """The page of a shop's settings, before and after a change. Pure."""
 
-from wishcraft.reports.markdown import table
+from wishcraft.reports.markdown import Markup, escape, table
 from wishcraft.reports.page import Page, Row, format_bytes, pluralize
 from wishcraft.services.shops.settings import SettingsChange
 from wishcraft.store.schema import ShopSettings
@@ -14,9 +14,14 @@ def settings_page(shop: str, change: SettingsChange, *, is_change: bool) -> Page
         verdict = f"{shop}: {pluralize(changed, 'setting')} changed."
     else:
         verdict = f"{shop}: these values were set before." if is_change else f"{shop}: nothing to change."
-    header = ("setting", "before", "after")
-    body = table(header, [[str(row[name]) for name in header] for row in rows])
+    body = table(("setting", "before", "after"), map(_line, rows))
     return Page(verdict, body, {"shop-settings": rows})
+
+
+def _line(row: Row) -> list[str]:
+    """The row for the page, where a new value is bold."""
+    before, after = str(row["before"]), str(row["after"])
+    return [str(row["setting"]), before, after if after == before else Markup(f"**{escape(after)}**")]
 
 
 def _row(name: str, change: SettingsChange) -> Row:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Path, Query, Response
 
 from api.auth.dependencies import Administrator, AppStateDep, OriginDep
-from api.problems import COMMON, documented, unavailable
+from api.problems import COMMON, WITH_BODY, documented, unavailable
 from api.routes.registries import Limit
 from api.routes.registry_changes import IfMatch
 from api.schemas.requests import ChangedSettings, IsoTime, NewKey, Rotation
@@ -50,7 +50,7 @@ async def list_all(app_state: AppStateDep, caller: Administrator) -> dict[str, o
     summary="Create an API key",
     status_code=HTTPStatus.CREATED,
     response_model=KeyIssued,
-    responses=documented(*COMMON, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    responses=documented(*COMMON, *WITH_BODY),
 )
 async def create(
     response: Response, app_state: AppStateDep, caller: Administrator, origin: OriginDep, body: NewKey
@@ -69,7 +69,7 @@ async def create(
     summary="Replace an API key",
     status_code=HTTPStatus.CREATED,
     response_model=KeyIssued,
-    responses=documented(*COMMON, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    responses=documented(*COMMON, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, *WITH_BODY),
 )
 async def rotate(
     response: Response,
@@ -132,7 +132,7 @@ async def get_settings(response: Response, app_state: AppStateDep, caller: Admin
             *COMMON,
             HTTPStatus.PRECONDITION_FAILED,
             HTTPStatus.PRECONDITION_REQUIRED,
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            *WITH_BODY,
         ),
     },
 )

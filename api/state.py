@@ -13,7 +13,7 @@ from api.auth.authenticator import Authenticator
 from wishcraft.cache.read_permit import RENEW_SECONDS, ReadPermit
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.rate_limits import Policy, Verdict
-from wishcraft.errors import CacheUnavailable, DatabaseUnavailable
+from wishcraft.errors import CacheUnavailable, DatabaseUnavailable, RunStopped
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.health.monitor import HealthMonitor
 from wishcraft.services.operations.metrics_collector import MetricsCollector
@@ -22,9 +22,12 @@ from wishcraft.services.operations.traffic_recorder import TrafficRecorder
 from wishcraft.services.products.reader import ProductReader
 from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.registries.write import find_pending, replay_invalidations
+from wishcraft.services.shops.settings import refresh_entries
 from wishcraft.settings import Settings
 
 _REVALIDATE_AGAIN_SECONDS: Final = 1.0
+_REFRESH_WAIT_SECONDS: Final = 5.0
+"""Half of a request's deadline: so long the answer to a new threshold waits for the registries to follow it."""
 _MINUTE: Final = 60
 _KEY_FACTOR: Final = 10
 """A server's key may send this many times the requests of a guest or customer."""
@@ -67,6 +70,10 @@ class AppState:
         self._revalidated[shop_id, slug] = now + _REVALIDATE_AGAIN_SECONDS
         self._start(self._revalidate(shop_id, slug))
 
+    async def refresh_entries(self, shop_id: int) -> None:
+        """Start to replace the cache entries that a new threshold changed, and wait for the end, but not for long."""
+        await asyncio.wait({self._start(self._refresh_entries(shop_id))}, timeout=_REFRESH_WAIT_SECONDS)
+
     async def start(self) -> None:
         """Get the permit to use Redis, and keep it from now on.
 
@@ -98,6 +105,20 @@ class AppState:
             _log.debug("Pending invalidations cannot be replayed yet: %s", error)
         except Exception:  # noqa: BLE001  it is logged, and tried again
             _log.exception("The replay of pending invalidations failed")
+
+    async def _refresh_entries(self, shop_id: int) -> None:
+        async def stop(_done: int, _total: int) -> None:
+            if self._stopping.is_set():
+                raise RunStopped("this process ends")
+
+        try:
+            await refresh_entries(self.resources, shop_id, stop)
+        except (CacheUnavailable, DatabaseUnavailable, RunStopped) as error:
+            _log.warning(
+                "Some registries show stock levels by the old threshold until check-invariants runs: %s", error
+            )
+        except Exception:  # noqa: BLE001  it is logged, and check-invariants does the rest
+            _log.exception("The stock levels of a shop could not be refreshed")
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, context=Context())

@@ -1,25 +1,42 @@
-"""Routes of a shop's administrator: API keys and usage."""
+"""Routes of a shop's administrator: API keys, usage, settings and audit log."""
 
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from api.auth.dependencies import Administrator, AppStateDep, OriginDep
 from api.problems import COMMON, WITH_BODY, documented, unavailable
-from api.schemas.requests import NewKey, Rotation
-from api.schemas.responses import KeyIssued, KeyList, UsageAnswer
+from api.routes.registries import Limit
+from api.routes.registry_changes import IfMatch
+from api.schemas.requests import ChangedSettings, IsoTime, NewKey, Rotation
+from api.schemas.responses import AuditTrail, KeyIssued, KeyList, UsageAnswer
 from wishcraft.errors import CacheUnavailable
 from wishcraft.services.shops.api_keys import Issued, create_key, list_keys, revoke_key, rotate_key
-from wishcraft.store import shops
-from wishcraft.store.audit_log import Actor
+from wishcraft.services.shops.settings import change_settings, read_settings, settings_etag
+from wishcraft.store import audit_log, shops
+from wishcraft.store.audit_log import Actor, AuditEntry, AuditFilter
+from wishcraft.store.schema import ShopSettings
+from wishcraft.store.shops import StoredSettings
 
 router: Final = APIRouter(prefix="/api/admin", tags=["admin"])
 
 Prefix = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$", description="The API key's prefix.")]
+AuditCursor = Annotated[
+    str | None, Query(pattern=r"^[0-9]{1,16}-[0-9]{1,18}$", description="`next_cursor` of the previous page.")
+]
+AuditText = Annotated[str | None, Query(min_length=1, max_length=200)]
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 _NO_STORE: Final = {"Cache-Control": "no-store"}
+_SETTINGS: Final[dict[int | str, dict[str, Any]]] = {
+    HTTPStatus.OK: {
+        "description": "All settings, with their defaults where nothing else was set.",
+        "headers": {"ETag": {"schema": {"type": "string"}, "description": "For If-Match."}},
+    }
+}
 
 
 @router.get("/keys", summary="List the shop's API keys", response_model=KeyList, responses=documented(*COMMON))
@@ -92,6 +109,93 @@ async def usage(app_state: AppStateDep, caller: Administrator) -> dict[str, int]
     except CacheUnavailable:
         raise unavailable("Redis, which has the counters, did not answer. Try again later.") from None
     return asdict(used) | {"quota_entries": settings.cache_quota_entries, "quota_bytes": settings.cache_quota_bytes}
+
+
+@router.get(
+    "/settings",
+    summary="Get the shop's settings",
+    response_model=ShopSettings,
+    responses={**_SETTINGS, **documented(*COMMON)},
+)
+async def get_settings(response: Response, app_state: AppStateDep, caller: Administrator) -> ShopSettings:
+    """The settings that are in use now."""
+    return _settings(response, await read_settings(app_state.resources, caller.shop_id))
+
+
+@router.patch(
+    "/settings",
+    summary="Change the shop's settings",
+    response_model=ShopSettings,
+    responses={
+        **_SETTINGS,
+        **documented(
+            *COMMON,
+            HTTPStatus.PRECONDITION_FAILED,
+            HTTPStatus.PRECONDITION_REQUIRED,
+            *WITH_BODY,
+        ),
+    },
+)
+async def patch_settings(
+    response: Response,
+    app_state: AppStateDep,
+    caller: Administrator,
+    origin: OriginDep,
+    if_match: IfMatch,
+    body: ChangedSettings,
+) -> ShopSettings:
+    """Settings that are left out keep their values. The change takes effect at once, in all processes.
+
+    After a new `low_stock_threshold`, cached registries follow before the answer, or within seconds in very large
+    shops. A lower quota evicts the least viewed registries from the cache.
+    """
+    actor = Actor(caller.shop_id, caller.name, origin)
+    changes = body.model_dump(exclude_unset=True)
+    change = await change_settings(app_state.resources, actor, changes, if_match=if_match)
+    await app_state.refresh_entries(caller.shop_id)
+    return _settings(response, change.after)
+
+
+def _settings(response: Response, stored: StoredSettings) -> ShopSettings:
+    response.headers.update(_NO_STORE | {"ETag": settings_etag(stored)})
+    return stored.settings
+
+
+@router.get("/audit", summary="Read the audit log", response_model=AuditTrail, responses=documented(*COMMON))
+async def list_audit_log(
+    response: Response,
+    app_state: AppStateDep,
+    caller: Administrator,
+    actor: AuditText = None,
+    action: AuditText = None,
+    resource: AuditText = None,
+    resource_id: AuditText = None,
+    since: Annotated[IsoTime | None, Query(description="First moment.", examples=["2027-06-01T00:00:00Z"])] = None,
+    until: Annotated[IsoTime | None, Query(description="The moment after the last one.")] = None,
+    limit: Limit = 20,
+    cursor: AuditCursor = None,
+) -> dict[str, object]:
+    """The shop's audit log, newest first. It has personal data: the addresses of the requests."""
+    wanted = AuditFilter(actor, action, resource, resource_id, since, until)
+    async with app_state.resources.db.autocommit() as session:
+        # One more than the limit: if it exists, there is a next page.
+        entries = await audit_log.find_entries(session, caller.shop_id, wanted, limit + 1, _position(cursor))
+    response.headers.update(_NO_STORE)
+    return {
+        "entries": [entry._asdict() for entry in entries[:limit]],
+        "next_cursor": _cursor(entries[limit - 1]) if len(entries) > limit else None,
+    }
+
+
+def _cursor(entry: AuditEntry) -> str:
+    return f"{(entry.created_at - _EPOCH) // _MICROSECOND}-{entry.id}"
+
+
+def _position(cursor: str | None) -> tuple[datetime, int] | None:
+    if cursor is None:
+        return None
+    microseconds, _, entry_id = cursor.partition("-")
+    return _EPOCH + int(microseconds) * _MICROSECOND, int(entry_id)
 
 
 def _issued(issued: Issued) -> dict[str, object]:

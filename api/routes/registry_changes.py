@@ -59,7 +59,7 @@ async def check_precondition(
         raise ProblemError(
             HTTPStatus.PRECONDITION_REQUIRED,
             "precondition-required",
-            "If-Match is missing. Send the ETag of the registry that you read.",
+            "If-Match is missing. Send the ETag of what you read.",
         )
     return if_match
 

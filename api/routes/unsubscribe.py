@@ -5,6 +5,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse
 
+from api.auth.dependencies import LinkOriginDep
 from api.link_pages import LINK_RESPONSES, no_such_link, page_response
 from wishcraft.mail.messages.link_page import Button, link_page
 from wishcraft.resources import Resources
@@ -38,11 +39,11 @@ async def ask(request: Request, token: Token) -> HTMLResponse:
     response_class=HTMLResponse,
     responses=LINK_RESPONSES,
 )
-async def confirm(request: Request, token: Token) -> HTMLResponse:
+async def confirm(request: Request, token: Token, origin: LinkOriginDep) -> HTMLResponse:
     """Ends the shop's mail to the address that the link was sent to. Needs no login; the body is ignored."""
     resources: Resources = request.app.state.resources
     target = await find_unsubscribe_target(resources, request.app.state.settings, token)
     if target is None:
         return no_such_link()
-    await unsubscribe(resources, target.subscription)
+    await unsubscribe(resources, target.subscription, origin)
     return page_response(link_page("Done", f"{target.shop} will send you no more mail.", target.colour))

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -15,9 +15,13 @@ from wishcraft.domain.registries import EventType, Priority, RegistryStatus, Vis
 from wishcraft.errors import Invalid
 from wishcraft.shopify.ids import from_global
 from wishcraft.shopify.variants import MAX_DESCRIBED
+from wishcraft.store.schema import ShopSettings
 
 LARGEST_ID: Final = 2**63 - 1
 MAX_QUANTITY: Final = 1_000
+_TIME: Final = (
+    r"(?:19|2[0-9])[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})"
+)
 _VARIANT: Final = re.compile(r"[ \t]*(?:gid://shopify/ProductVariant/)?([0-9]{1,19})[ \t]*", re.ASCII)
 _DESCRIPTION: Final = "Thank you for celebrating with us."
 
@@ -42,6 +46,13 @@ def _date_text(value: object) -> object:
     """A date of ISO 8601; pydantic would also take a number, for a time."""
     if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
         raise ValueError("is not a date such as 2027-06-12")
+    return value
+
+
+def _time_text(value: object) -> object:
+    """A time of RFC 3339; pydantic would also take a number, or a time without an offset."""
+    if not isinstance(value, str) or not re.fullmatch(_TIME, value):
+        raise ValueError("is not a time with its offset, such as 2027-06-12T08:00:00Z")
     return value
 
 
@@ -100,6 +111,7 @@ AccessCode = Annotated[
 ]
 Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
 IsoDate = Annotated[date, BeforeValidator(_date_text)]
+IsoTime = Annotated[datetime, BeforeValidator(_time_text)]
 EventDate = Annotated[IsoDate, Field(ge=date(1900, 1, 1), le=date(2999, 12, 31))]
 Network = Annotated[str, Field(max_length=50, examples=["203.0.113.0/24"]), AfterValidator(_network)]
 
@@ -236,6 +248,14 @@ class NewKey(RequestModel):
     )
     days: int | None = Field(
         None, ge=1, le=3_650, description="Days until the key expires; it never expires if left out."
+    )
+
+
+class ChangedSettings(ShopSettings):
+    """The settings to change. Settings that are left out keep their values."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"low_stock_threshold": 3, "cache_quota_entries": 20_000}]}
     )
 
 

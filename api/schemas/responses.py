@@ -262,6 +262,30 @@ class KeyIssued(KeyShown):
     key: str
 
 
+class AuditEntryShown(Schema):
+    """An entry of the audit log: who did what to which resource, and from where."""
+
+    id: int
+    created_at: datetime
+    actor: str = Field(
+        examples=["key:0123456789ab"],
+        description="`key:` and its prefix, `customer:` and `admin:` with the shop's and the person's ids, or a job.",
+    )
+    action: str = Field(examples=["registry.changed"])
+    resource: str = Field(examples=["registry"])
+    resource_id: str
+    details: dict[str, Any] = Field(description="What belongs to the action, such as the settings before and after.")
+    ip: str | None = Field(description="The address of the request; null for a job.")
+    user_agent: str | None
+
+
+class AuditTrail(Schema):
+    """A page of the audit log, newest first."""
+
+    entries: list[AuditEntryShown]
+    next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last page.")
+
+
 class UsageAnswer(Schema):
     """Usage of the shop: counters since their start (they expire after a month without a read), and current sizes."""
 

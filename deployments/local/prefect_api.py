@@ -12,6 +12,8 @@ import httpx
 from wishcraft.errors import WishCraftError
 
 POOL: Final = "wishcraft"
+NOT_AT_START: Final = frozenset({"report", "analysis", "shop"})
+"""Tags of jobs that a start of the stack does not run: they answer a question, or need the name of a shop."""
 _UNFINISHED: Final = ("RUNNING", "PENDING", "CANCELLING")
 
 
@@ -80,9 +82,9 @@ class PrefectApi:
         return len(runs)
 
     async def list_jobs(self) -> dict[str, str]:
-        """Ids by name of the deployments that are not reports or analyses."""
+        """Ids by name of the deployments without a tag of `NOT_AT_START`."""
         found = await self._post("/deployments/filter", {"sort": "NAME_ASC"})
-        return {each["name"]: each["id"] for each in found if not {"report", "analysis"} & set(each["tags"])}
+        return {each["name"]: each["id"] for each in found if not NOT_AT_START & set(each["tags"])}
 
     async def run_deployment(self, deployment_id: str, patience: float) -> RunOutcome:
         """Run a deployment with its default parameters and wait up to `patience` seconds for a final state."""

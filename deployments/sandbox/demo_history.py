@@ -12,7 +12,7 @@ from wishcraft.domain.retention import COMPLIANCE_TOPICS
 from wishcraft.store.schema.access import SessionKind
 from wishcraft.store.schema.history import WebhookOutcome
 
-ACTIONS: Final = ("registry.created", "registry.updated", "item.added", "item.removed", "settings.changed")
+ACTIONS: Final = ("registry.created", "registry.changed", "item.added", "item.removed", "registry.archived")
 COMPLIANCE_ACTIONS: Final = (*COMPLIANCE_TOPICS, "compliance.export")
 TOPICS: Final = ("orders/paid", "products/update", "inventory_levels/update", "refunds/create")
 DAYS_OF_LOGS: Final = 90

@@ -9,6 +9,7 @@ from tasks.runtime.retries import task
 from tasks.runtime.work_items import work_on_items
 from wishcraft.domain.batches import batches
 from wishcraft.domain.work_results import WorkResult
+from wishcraft.errors import QueryRefused
 from wishcraft.observability.context import log_context
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.checkpoint import Changes, Checkpoint
@@ -38,6 +39,19 @@ async def find_shop_batches(domains: list[str]) -> list[list[str]]:
     async with open_resources() as resources, resources.db.repeatable_read() as session:
         found = [shop.domain for shop in await shops.find_active(session, domains)]
     return [list(batch) for batch in batches(found, max(1, -(-len(found) // MAX_TASKS)))]
+
+
+async def find_shop(resources: Resources, domain: str) -> ShopRef:
+    """The active shop with this domain, for a job about one shop.
+
+    Raises:
+        QueryRefused: There is none.
+    """
+    async with resources.db.repeatable_read() as session:
+        shop = await shops.find_by_domain(session, domain.strip())
+    if shop is None:
+        raise QueryRefused(f"no active shop has the domain {domain!r}: name one such as maple-and-pine.myshopify.com")
+    return shop
 
 
 def name_by_shops(verb: str) -> Callable[[], str]:

@@ -151,6 +151,20 @@ async def test_variant_that_cannot_be_stored_is_refused_and_a_nul_character_is_r
     assert (await add(emma, slug, odd)).product_title == "A vase"
 
 
+async def test_audit_log_names_the_item_and_the_changed_fields(
+    emma: Visitor, slug: str, variants: list[Variant], demo: Demo
+) -> None:
+    item = await add(emma, slug, variants[0])
+    await emma.send("PATCH", f"{PATH}/{slug}/items/{item.id}", {"notes": "Very secret", "quantity": 3}, if_match="*")
+    await emma.send("DELETE", f"{PATH}/{slug}/items/{item.id}", if_match="*")
+    query = "SELECT action, metadata FROM audit_logs WHERE actor LIKE 'customer:%' AND action LIKE 'item.%' ORDER BY id"
+    assert demo.execute(query).fetchall() == [
+        ("item.added", {"item": item.id, "variant": variants[0].variant_id}),
+        ("item.changed", {"item": item.id, "fields": ["notes", "quantity_wanted"]}),
+        ("item.removed", {"item": item.id}),
+    ]
+
+
 async def test_invalid_item_is_refused(
     emma: Visitor, slug: str, variants: list[Variant], shopify: SimulatedShop
 ) -> None:

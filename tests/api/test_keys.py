@@ -187,8 +187,9 @@ async def test_audit_log_records_every_change_of_a_key(
         "SELECT shop_id, actor, action, resource_id, metadata, host(ip) FROM audit_logs WHERE resource = 'api_key'"
         " ORDER BY id"
     ).fetchall()
+    granted = {"scopes": ["read"], "networks": [], "days": None}
     assert found == [
-        (1, "admin:1:42", "key.created", issued.prefix, {}, "127.0.0.1"),
+        (1, "admin:1:42", "key.created", issued.prefix, granted, "127.0.0.1"),
         (1, "admin:1:42", "key.rotated", issued.prefix, {"successor": new["prefix"]}, "127.0.0.1"),
         (1, "admin:1:42", "key.revoked", new["prefix"], {}, "127.0.0.1"),
     ]

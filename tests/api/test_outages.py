@@ -19,7 +19,9 @@ from tests.support.valkey import OwnValkey
 from tests.support.waiting import wait_until
 from wishcraft.cache import entries, keys
 from wishcraft.errors import CacheUnavailable
+from wishcraft.services.operations.invariants import check_shop
 from wishcraft.settings import Settings
+from wishcraft.store import shops
 
 Demo = Connection[tuple[Any, ...]]
 OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -86,6 +88,32 @@ async def test_products_are_looked_up_and_added_while_redis_is_down(
         return (await emma.send("GET", f"/api/products?ids={second}")).headers["x-cache"] == "hit"
 
     await wait_until(is_known)
+
+
+@pytest.mark.parametrize("how", ["hanging", "killed"])
+async def test_settings_changed_without_redis_are_in_use_once_it_is_back(
+    api: httpx.AsyncClient, own_valkey: OwnValkey, demo: Demo, key: dict[str, str], how: str
+) -> None:
+    url = f"/api/registries/{public_slug(demo)}"
+    demo.execute("UPDATE registry_items SET tracked = true, inventory_quantity = 8, status = 'active'")
+    assert '"stock":"low"' not in [(await api.get(url, headers=key)).text for _ in range(2)][1]
+    own_valkey.pause() if how == "hanging" else own_valkey.kill()
+    changed = await api.patch(
+        "/api/admin/settings",
+        json={"low_stock_threshold": 8, "cache_quota_entries": 9},
+        headers=key | {"If-Match": "*"},
+    )
+    assert (changed.status_code, changed.json()["low_stock_threshold"]) == (200, 8)
+    assert '"stock":"low"' in (await api.get(url, headers=key)).text  # from PostgreSQL
+    own_valkey.resume() if how == "hanging" else await asyncio.to_thread(own_valkey.start)
+    await recovered(api)
+    resources = app_state_of(api).resources
+    async with resources.db.repeatable_read() as session:
+        [shop] = await shops.find_active(session, [SHOP])
+    await resources.cache.ready_to_fill()
+    await check_shop(resources, shop, repair=True, sample=1)
+    assert ['"stock":"low"' in (await api.get(url, headers=key)).text for _ in range(2)] == [True, True]
+    assert demo.execute("SELECT outdated_stock FROM shops WHERE id = 1").fetchone() == (None,)
 
 
 async def test_invalidation_missed_in_a_short_outage_is_replayed(

@@ -48,6 +48,9 @@ ROUTES: Final[tuple[tuple[str, str, object], ...]] = (
     ("POST", "/api/admin/keys/{prefix}/rotate", {"grace_hours": 0}),
     ("DELETE", "/api/admin/keys/{prefix}", None),
     ("GET", "/api/admin/usage", None),
+    ("GET", "/api/admin/settings", None),
+    ("PATCH", "/api/admin/settings", {"low_stock_threshold": 999_999, "cache_quota_entries": 1}),
+    ("GET", "/api/admin/audit", None),
     ("POST", "/api/registries/{ref}/events", {"visitor_id": "x", "events": [{"type": "item_clicked"}]}),
 )
 """Calls that name something of another shop must be refused; others may answer with data of the caller's own shop."""
@@ -78,6 +81,12 @@ def plant(demo: Demo) -> None:
         f"""UPDATE registry_items SET notes = '{MARKER}', product_title = '{MARKER}', handle = '{MARKER}',
             image = '{MARKER}' WHERE shop_id <> 1"""  # noqa: S608  ours
     )
+    demo.execute(
+        f"""INSERT INTO audit_logs (shop_id, actor, action, resource, resource_id, metadata, user_agent)
+            SELECT id, '{MARKER}', '{MARKER}', '{MARKER}', '{MARKER}', '{{"x": "{MARKER}"}}', '{MARKER}' FROM shops
+            WHERE id <> 1"""  # noqa: S608  ours
+    )
+    demo.execute(f"""UPDATE shops SET settings = '{{"brand_colour": "{MARKER}"}}' WHERE id <> 1""")  # noqa: S608  ours
     demo.execute(
         """UPDATE registries r SET visibility = 'password', access_code_hash = (
                SELECT access_code_hash FROM registries WHERE access_code_hash IS NOT NULL LIMIT 1)

@@ -34,6 +34,8 @@ async def test_unsubscribing_twice_changes_nothing(client: httpx.AsyncClient, de
     answers = [await client.post(link) for _ in range(3)]
     assert {answer.status_code for answer in answers} == {200}
     assert suppressed(demo) == [(1, HASH, "unsubscribe")]
+    query = "SELECT shop_id, actor, resource_id, host(ip) FROM audit_logs WHERE action = 'mail.unsubscribed'"
+    assert demo.execute(query).fetchall() == [(1, "unsubscribe link", HASH.hex(), "127.0.0.1")]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])

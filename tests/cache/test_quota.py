@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from tests.support.hypothesis_profiles import examples
 from wishcraft.cache import keys
 from wishcraft.cache.client import Server
-from wishcraft.cache.coherence import Lease, now_ms
+from wishcraft.cache.coherence import EVICTIONS_PER_CALL, Lease, now_ms
 from wishcraft.cache.entries import make_entry
 from wishcraft.cache.registries import RegistryCache
 from wishcraft.cache.scripts import Outcome
@@ -144,3 +144,29 @@ async def test_quota_holds_and_usage_is_exact_after_any_fills(
         assert (used.entries, used.bytes_held) == (len(held), sum(sizes))
         assert len(held) <= quota.entries
         assert sum(sizes) <= quota.bytes
+
+
+async def test_lower_quota_evicts_the_least_viewed_in_steps(
+    cache: RegistryCache, usage: UsageCounters, redis: Redis
+) -> None:
+    entries = 2 * EVICTIONS_PER_CALL + 10
+    for number in range(entries):
+        await fill(cache, str(number), PLENTY)
+    await view(usage, **{"7": 5, "8": 9})
+    await fill(cache, "7", PLENTY, shop=OTHER)
+    assert await cache.trim(SHOP, PLENTY) == 0
+    assert await cache.trim(SHOP, Quota(2, 10**9)) == entries - 2
+    assert await cached_slugs(redis) == {"7", "8"}
+    used = await usage.read([SHOP, OTHER])
+    assert (used[SHOP].entries, used[SHOP].evictions, used[OTHER].entries) == (2, entries - 2, 1)
+    assert await cache.trim(SHOP, Quota(2, used[SHOP].bytes_held - 1)) == 1
+    assert await cached_slugs(redis) == {"8"}
+    assert await cache.trim(SHOP, Quota(0, 0)) == 1
+    assert await cache.trim(SHOP, Quota(0, 0)) == 0
+
+
+async def test_trim_without_counted_sizes_ends_and_leaves_no_key_for_ever(cache: RegistryCache, redis: Redis) -> None:
+    await fill(cache, "a", PLENTY)
+    await redis.delete(keys.of_shop(SHOP).sizes)  # as when Redis evicts it
+    assert await cache.trim(SHOP, Quota(0, 10**9)) == 1
+    assert await cached_slugs(redis) == set()

@@ -4,12 +4,17 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
+from prefect import Flow
+from prefect.flows import load_flow_from_entrypoint
 from prefect.server.schemas.schedules import CronSchedule
+from prefect.utilities.callables import parameter_schema
 
+from deployments.local.prefect_api import NOT_AT_START
 from deployments.prefect_setup import in_time_zone
 
 ZONES = ["America/New_York", "Europe/Paris", "Asia/Tokyo", "America/Havana", "Australia/Lord_Howe", "UTC"]
@@ -52,6 +57,15 @@ async def test_daily_job_runs_once_each_day_of_its_time_zone(zone: str) -> None:
         runs = await schedule.get_dates(366, start=datetime(2026, 1, 1, tzinfo=UTC))
         days = [run.astimezone(ZoneInfo(zone)).toordinal() for run in runs]
         assert days == list(range(days[0], days[0] + 366))
+
+
+def test_job_that_a_start_of_the_stack_runs_needs_no_parameter() -> None:
+    deployed = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
+    at_start = [each for each in deployed if not NOT_AT_START & set(each["tags"])]
+    assert {"cache-warm", "check-invariants"} <= {each["name"] for each in at_start}
+    for each in at_start:
+        flow: Flow[..., Any] = load_flow_from_entrypoint(each["entrypoint"])
+        assert not parameter_schema(flow).required, each["name"]
 
 
 def test_every_schedule_follows_utc_or_the_time_zone_of_people() -> None:

@@ -3,10 +3,10 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import Connection
-from pydantic import ValidationError
 
 from wishcraft.resources import Resources
-from wishcraft.store import shops
+from wishcraft.store import registry_payloads, shops
+from wishcraft.store.schema import ShopSettings
 
 Demo = Connection[tuple[Any, ...]]
 
@@ -61,11 +61,35 @@ def test_every_timestamp_column_has_a_time_zone(demo: Demo) -> None:
     assert naive == []
 
 
-async def test_invalid_stored_shop_settings_are_detected(resources: Resources, demo: Demo) -> None:
-    demo.execute("""UPDATE shops SET settings = '{"low_stock_threshold": -1}' WHERE id = 1""")
+@pytest.mark.parametrize(
+    "stored",
+    [
+        "{}", "[]", "null", "5", '"text"', '[{"low_stock_threshold": 9}]', '{"low_stock_threshold": -1}',
+        '{"low_stock_threshold": "9"}', '{"low_stock_threshold": true}', '{"low_stock_threshold": 9.5}',
+        '{"low_stock_threshold": 1e400}', '{"low_stock_threshold": 1000000}', '{"low_stock_threshold": null}',
+        '{"low_stock_threshold": [9]}', '{"gift_messages": true}', '{"brand_colour": "#12"}',
+    ],
+)  # fmt: skip
+async def test_stored_setting_that_is_not_valid_counts_as_its_default(
+    resources: Resources, demo: Demo, stored: str
+) -> None:
+    demo.execute("UPDATE shops SET settings = %s WHERE id = 1", [stored])
+    demo.execute("UPDATE registry_items SET tracked = true, inventory_quantity = 7")
+    slugs = [slug for (slug,) in demo.execute("SELECT slug FROM registries WHERE shop_id = 1")]
     async with resources.db.repeatable_read() as session:
-        with pytest.raises(ValidationError, match="low_stock_threshold"):
-            await shops.find_active(session)
+        assert await shops.find_settings(session, 1) == ShopSettings()
+        assert len(await shops.find_active(session)) == 3
+        parts = await registry_payloads.find_parts(session, 1, slugs)
+    items = "".join(each.items for each in parts)
+    assert ('"stock":"in_stock"' in items, '"stock":"low"' in items) == (True, False)
+
+
+async def test_valid_settings_beside_invalid_ones_are_in_use(resources: Resources, demo: Demo) -> None:
+    stored = '{"low_stock_threshold": 8, "cache_quota_bytes": -1, "of_a_newer_release": {}, "brand_colour": "#123456"}'
+    demo.execute("UPDATE shops SET settings = %s WHERE id = 1", [stored])
+    async with resources.db.repeatable_read() as session:
+        settings = await shops.find_settings(session, 1)
+    assert settings == ShopSettings(low_stock_threshold=8, brand_colour="#123456")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 from wishcraft.cache import keys, scripts
 from wishcraft.cache.batched_reader import BatchedReader
 from wishcraft.cache.circuit_breaker import CircuitBreaker
-from wishcraft.cache.scripts import Call, Script
+from wishcraft.cache.script import Call, Script
 from wishcraft.errors import CacheUnavailable
 
 READ_SECONDS: Final = 0.1

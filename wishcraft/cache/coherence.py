@@ -15,12 +15,16 @@ from wishcraft.cache import entries, keys, scripts
 from wishcraft.cache.client import Server
 from wishcraft.cache.counters import Counters
 from wishcraft.cache.entries import Entry, Header
-from wishcraft.cache.scripts import Call, Outcome
+from wishcraft.cache.script import Call
+from wishcraft.cache.scripts import Outcome
 from wishcraft.domain.cached_registry import UNCOUNTED, AccessLevel, Quota
 from wishcraft.domain.view_score import weight
 
 _LIFETIME_HOURS: Final = (1, 3, 6, 12)
 """The classes of `cache_lifetimes_total`."""
+
+EVICTIONS_PER_CALL: Final = 200
+"""So that a call takes Redis a few milliseconds at most."""
 
 
 class Lease(NamedTuple):
@@ -186,6 +190,28 @@ class CoherenceCommands:
                     rounded = _LIFETIME_HOURS[bisect_left(_LIFETIME_HOURS[:-1], hours)]
                     self._counters.count("cache_lifetimes_total", hours=str(rounded))
         return dict(zip(loaded, outcomes, strict=True))
+
+    async def trim(self, shop_id: int, quota: Quota) -> int:
+        """Evict the shop's facts and its least viewed entries until it is within the quota; how many of both."""
+        shop, evicted = keys.of_shop(shop_id), 0
+        call: Call = {
+            "index": shop.index,
+            "sizes": shop.sizes,
+            "usage": shop.usage,
+            "products": shop.products,
+            "product_sizes": shop.product_sizes,
+            "max_entries": quota.entries,
+            "max_bytes": quota.bytes,
+            "entry_prefix": shop.entry_prefix,
+            "product_prefix": shop.product_prefix,
+            "usage_ttl_seconds": keys.USAGE_TTL_SECONDS,
+            "most": EVICTIONS_PER_CALL,
+        }
+        while True:
+            [step] = map(int, await self._server.run(scripts.TRIM, [call]))
+            evicted += step
+            if step < EVICTIONS_PER_CALL:
+                return evicted
 
     async def release(self, shop_id: int, leases: Mapping[str, Lease]) -> None:
         """End leases without a fill."""

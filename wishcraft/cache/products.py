@@ -15,7 +15,8 @@ import orjson
 
 from wishcraft.cache import keys, scripts
 from wishcraft.cache.client import Server
-from wishcraft.cache.scripts import Call, Outcome
+from wishcraft.cache.script import Call
+from wishcraft.cache.scripts import Outcome
 from wishcraft.domain.cached_registry import Quota
 from wishcraft.domain.inventory import InventoryPolicy, VariantReading
 from wishcraft.domain.products import Picture, VariantFacts

@@ -1,80 +1,9 @@
-"""The Lua scripts that Redis runs atomically, each with its reason, and their replies.
+"""The Lua scripts that Redis runs atomically, each with its reason, and their replies. Each handles one entry."""
 
-Each script handles one entry. `Script.batch_source` runs it for a list of entries in one command.
-"""
-
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
 from typing import Final
 
-from redis.typing import EncodableT
-
-Call = Mapping[str, EncodableT]
-"""The keys and arguments for one entry, by the names that the script declares."""
-
-
-@dataclass(frozen=True)
-class Script:
-    """A Lua script whose body uses its keys and arguments as local variables of the declared names.
-
-    `allow_oom` lets it run while Redis is over its memory limit.
-    """
-
-    name: str
-    keys: tuple[str, ...]
-    args: tuple[str, ...]
-    body: str
-    allow_oom: bool = False
-
-    @cached_property
-    def source(self) -> str:
-        """The script for one entry."""
-        return f"{self._shebang}{self._function}return {self.name}({self._values()})\n"
-
-    @cached_property
-    def batch_source(self) -> str:
-        """The script for any number of entries: called with their number, then the `values`; returns a list of replies.
-
-        One command for many entries costs a tenth of a command for each.
-        """
-        values = self._values("first_key + ", "first_arg + ")
-        return (
-            f"{self._shebang}{self._function}"
-            "local replies = {}\n"
-            "for number = 1, ARGV[1] do\n"
-            f"    local first_key, first_arg = (number - 1) * {len(self.keys)}, (number - 1) * {len(self.args)} + 1\n"
-            f"    replies[number] = {self.name}({values})\n"
-            "end\n"
-            "return replies\n"
-        )
-
-    def values(self, calls: Sequence[Call]) -> tuple[list[str], list[EncodableT]]:
-        """The keys and the arguments of these calls, each in the declared order.
-
-        Raises:
-            KeyError: A call has no value for a declared name.
-            TypeError: A call has a value for another name.
-        """
-        if any(len(call) > len(self.keys) + len(self.args) for call in calls):
-            raise TypeError(f"{self.name} takes {', '.join(self.keys + self.args)}")
-        return [str(call[key]) for call in calls for key in self.keys], [
-            call[arg] for call in calls for arg in self.args
-        ]
-
-    @property
-    def _shebang(self) -> str:
-        return "#!lua flags=allow-oom\n" if self.allow_oom else ""
-
-    @property
-    def _function(self) -> str:
-        return f"local function {self.name}({', '.join(self.keys + self.args)})\n{self.body.strip()}\nend\n"
-
-    def _values(self, key_offset: str = "", arg_offset: str = "") -> str:
-        keys = [f"KEYS[{key_offset}{number}]" for number in range(1, len(self.keys) + 1)]
-        args = [f"ARGV[{arg_offset}{number}]" for number in range(1, len(self.args) + 1)]
-        return ", ".join(keys + args)
+from wishcraft.cache.script import Script
 
 
 class Outcome(StrEnum):
@@ -183,12 +112,46 @@ LEASE: Final = Script(
 """,
 )
 
+# Evicts one of the shop's facts of variants, which guests do not wait for, the soonest to expire first; if there are
+# none, its least viewed entry, whose slug it returns. Uses the variables of the script around it.
+_EVICT: Final = """
+    local entries, variants = redis.call('ZCARD', index), redis.call('ZCARD', products)
+    local bytes = tonumber(redis.call('HGET', sizes, '') or 0)
+    local product_bytes = tonumber(redis.call('HGET', product_sizes, '') or 0)
+    max_entries, max_bytes = tonumber(max_entries), tonumber(max_bytes)
+    local function take_size(hash, name)
+        local size = redis.call('HGET', hash, name)
+        if not size then
+            return 0
+        end
+        redis.call('HDEL', hash, name)
+        redis.call('HINCRBY', hash, '', -tonumber(size))
+        return tonumber(size)
+    end
+    local function evict(own_slug)
+        local least, was_there
+        if variants > 0 then
+            local soonest = redis.call('ZPOPMIN', products)[1]
+            variants, product_bytes = variants - 1, product_bytes - take_size(product_sizes, soonest)
+            was_there = redis.call('DEL', product_prefix .. soonest)
+        else
+            least = redis.call('ZPOPMIN', index)[1]
+            entries, bytes = entries - 1, bytes - take_size(sizes, least)
+            was_there = redis.call('DEL', entry_prefix .. least)
+        end
+        if was_there == 1 and least ~= own_slug then
+            redis.call('HINCRBY', usage, 'evictions', 1)
+            redis.call('EXPIRE', usage, usage_ttl_seconds)
+        end
+        return least
+    end
+"""
+
 # The floor refuses a load from before a commit; the lease refuses one so slow that the floor has expired meanwhile.
 # An entry begins with nine bytes of format and era, then eight of version; an entry of another era counts as missing.
 # The index and the sizes count a shop's entries and outlive them; an entry that expired or was evicted stays counted
 # until the shop needs its place. A new entry starts with one view of now. Over its quota, the shop loses its own facts
-# of variants, which guests do not wait for, the soonest to expire first; then its own entries, the least viewed first.
-# With a quota of -1 nothing is counted: that is a negative entry.
+# and entries. With a quota of -1 nothing is counted: that is a negative entry.
 FILL: Final = Script(
     name="fill",
     keys=("entry", "lease", "floors", "index", "sizes", "usage", "products", "product_sizes"),
@@ -219,45 +182,24 @@ FILL: Final = Script(
         return 'newer_there'
     end
     redis.call('SET', entry, packed, 'PX', ttl_ms)
-    max_entries, max_bytes = tonumber(max_entries), tonumber(max_bytes)
-    if max_entries < 0 then
+    if tonumber(max_entries) < 0 then
         return 'filled'
     end
     if redis.call('ZADD', index, 'NX', one_view, slug) == 1 and redis.call('ZCARD', index) == 1 then
         redis.call('DEL', sizes)
     end
     local size = #packed
-    local bytes = redis.call('HINCRBY', sizes, '', size - tonumber(redis.call('HGET', sizes, slug) or 0))
+    redis.call('HINCRBY', sizes, '', size - tonumber(redis.call('HGET', sizes, slug) or 0))
     redis.call('HSET', sizes, slug, size)
     redis.call('PEXPIRE', index, index_ttl_ms)
     redis.call('PEXPIRE', sizes, index_ttl_ms)
     local outcome = 'filled'
-    local entries, variants = redis.call('ZCARD', index), redis.call('ZCARD', products)
-    local product_bytes = tonumber(redis.call('HGET', product_sizes, '') or 0)
-    while variants > 0 and (entries + variants > max_entries or bytes + product_bytes > max_bytes) do
-        local soonest = redis.call('ZPOPMIN', products)[1]
-        local freed = redis.call('HGET', product_sizes, soonest)
-        if freed then
-            product_bytes = redis.call('HINCRBY', product_sizes, '', -tonumber(freed))
-            redis.call('HDEL', product_sizes, soonest)
-        end
-        variants = variants - 1
-        if redis.call('DEL', product_prefix .. soonest) == 1 then
-            redis.call('HINCRBY', usage, 'evictions', 1)
-            redis.call('EXPIRE', usage, usage_ttl_seconds)
-        end
-    end
-    while entries > 0 and (entries > max_entries or bytes > max_bytes) do
-        local least = redis.call('ZPOPMIN', index)[1]
-        bytes = redis.call('HINCRBY', sizes, '', -tonumber(redis.call('HGET', sizes, least) or 0))
-        redis.call('HDEL', sizes, least)
-        redis.call('DEL', entry_prefix .. least)
-        entries = entries - 1
-        if least == slug then
+"""
+    + _EVICT
+    + """
+    while entries + variants > 0 and (entries + variants > max_entries or bytes + product_bytes > max_bytes) do
+        if evict(slug) == slug then
             outcome = 'over_quota'
-        else
-            redis.call('HINCRBY', usage, 'evictions', 1)
-            redis.call('EXPIRE', usage, usage_ttl_seconds)
         end
     end
     return outcome
@@ -347,6 +289,24 @@ STORE_FACTS: Final = Script(
     redis.call('PEXPIRE', products, index_ttl_ms)
     redis.call('PEXPIRE', product_sizes, index_ttl_ms)
     return 'filled'
+""",
+)
+
+# After a lower quota, in steps: `FILL` would evict all that is too much at once, while Redis answers no other command.
+TRIM: Final = Script(
+    name="trim",
+    keys=("index", "sizes", "usage", "products", "product_sizes"),
+    args=("max_entries", "max_bytes", "entry_prefix", "product_prefix", "usage_ttl_seconds", "most"),
+    allow_oom=True,
+    body=_EVICT
+    + """
+    local evicted, most = 0, tonumber(most)
+    while evicted < most and entries + variants > 0
+            and (entries + variants > max_entries or bytes + product_bytes > max_bytes) do
+        evict()
+        evicted = evicted + 1
+    end
+    return evicted
 """,
 )
 

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from wishcraft.cache import keys
 from wishcraft.cache.client import Server
-from wishcraft.cache.scripts import VIEW, Call
+from wishcraft.cache.script import Call
+from wishcraft.cache.scripts import VIEW
 from wishcraft.domain.batches import batches
 from wishcraft.domain.view_score import weight
 

@@ -63,6 +63,11 @@ def stock_level(quantity: int, tracked: bool, low_stock_threshold: int) -> Stock
     return StockLevel.LOW if quantity <= low_stock_threshold else StockLevel.IN_STOCK
 
 
+def quantities_between(threshold: int, other: int) -> range:
+    """The quantities whose stock level differs between two thresholds."""
+    return range(min(threshold, other) + 1, max(threshold, other) + 1)
+
+
 def item_status(reading: VariantReading | None) -> ItemStatus:
     """An item's status after a reading; None is a variant that Shopify has deleted.
 

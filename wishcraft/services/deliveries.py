@@ -27,7 +27,7 @@ from wishcraft.mail.messages.rendering import Content, Letterhead
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes
 from wishcraft.settings import Settings
-from wishcraft.store import deliveries, reminders
+from wishcraft.store import deliveries, reminders, shops
 from wishcraft.store.deliveries import ClaimedMail, Table
 from wishcraft.store.schema.mail import MailState
 from wishcraft.store.shops import ShopRef
@@ -61,6 +61,12 @@ async def find_letterhead(resources: Resources, shop: ShopRef, now: datetime) ->
     except (ValueError, ZoneInfoNotFoundError):
         raise ConfigurationError(f"{shop.domain} has the unknown time zone {sender.timezone!r}") from None
     return Letterhead(sender.name, shop.settings.brand_colour), day
+
+
+async def is_mail_on(resources: Resources, shop_id: int) -> bool:
+    """Whether the shop sends mail now: it may have been switched off since the run began or waited for its lock."""
+    async with resources.db.autocommit() as session:
+        return (await shops.find_settings(session, shop_id)).email_notifications
 
 
 def make_mail(claimed: ClaimedMail, letterhead: Letterhead, content: Content, unsubscribe_url: str) -> Mail:

@@ -1,9 +1,10 @@
-"""Inserts into the audit log: who did what to which resource, and from where."""
+"""The audit log: who did what to which resource, and from where."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import insert
+from sqlalchemy import func, insert, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.store.schema import AuditLog
@@ -22,6 +23,60 @@ class Actor(NamedTuple):
     shop_id: int
     name: str
     origin: Origin = Origin()
+
+
+class AuditFilter(NamedTuple):
+    """Which entries are wanted: those that have all the values that are not None."""
+
+    actor: str | None = None
+    action: str | None = None
+    resource: str | None = None
+    resource_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    """The first moment that is not wanted."""
+
+
+class AuditEntry(NamedTuple):
+    """An entry of the audit log."""
+
+    id: int
+    created_at: datetime
+    actor: str
+    action: str
+    resource: str
+    resource_id: str
+    details: dict[str, Any]
+    ip: str | None
+    user_agent: str | None
+
+
+_ENTRIES: Final = select(
+    AuditLog.id, AuditLog.created_at, AuditLog.actor, AuditLog.action, AuditLog.resource, AuditLog.resource_id,
+    AuditLog.details, func.host(AuditLog.ip), AuditLog.user_agent,
+).order_by(AuditLog.created_at.desc(), AuditLog.id.desc())  # fmt: skip
+"""The columns of `AuditEntry`, newest first."""
+
+
+async def find_entries(
+    session: AsyncSession,
+    shop_id: int,
+    wanted: AuditFilter,
+    limit: int,
+    before: tuple[datetime, int] | None = None,
+) -> list[AuditEntry]:
+    """The shop's entries, newest first, `limit` at most; only those before the entry of this time and id."""
+    query = _ENTRIES.where(AuditLog.shop_id == shop_id).limit(limit)
+    for name in ("actor", "action", "resource", "resource_id"):
+        if (value := getattr(wanted, name)) is not None:
+            query = query.where(getattr(AuditLog, name) == value)
+    if wanted.since:
+        query = query.where(AuditLog.created_at >= wanted.since)
+    if wanted.until:
+        query = query.where(AuditLog.created_at < wanted.until)
+    if before:
+        query = query.where(tuple_(AuditLog.created_at, AuditLog.id) < before)
+    return [AuditEntry._make(row) for row in await session.execute(query)]
 
 
 async def record(

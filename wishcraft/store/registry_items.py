@@ -7,11 +7,12 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 from sqlalchemy import case, delete, exists, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.inventory import VariantReading, is_available, item_status
 from wishcraft.domain.registries import LIVE_PURCHASES, ItemStatus, Priority, RegistryStatus
-from wishcraft.store.registries import WriteSession
+from wishcraft.store.registries import CurrentVersion, WriteSession
 from wishcraft.store.schema import Purchase, Registry, RegistryItem
 
 _ROWS_AT_ONCE: Final = 5_000
@@ -101,6 +102,26 @@ async def find_variants(session: AsyncSession, shop_id: int) -> "array[int]":
     async for rows in (await session.stream_scalars(query)).partitions():
         found.extend(rows)
     return found
+
+
+async def find_showing_stock(session: AsyncSession, shop_id: int, quantities: Range[int]) -> list[CurrentVersion]:
+    """The registries that show an item of which so many pieces are in stock; all if the range is unbounded."""
+    if quantities.lower is None or quantities.upper is None:
+        all_of_shop = select(Registry.slug, Registry.version).where(Registry.shop_id == shop_id)
+        return [CurrentVersion._make(row) for row in await session.execute(all_of_shop)]
+    query = (
+        select(Registry.slug, Registry.version)
+        .distinct()
+        .join(RegistryItem, RegistryItem.registry_id == Registry.id)
+        .where(
+            RegistryItem.shop_id == shop_id,
+            RegistryItem.tracked,
+            RegistryItem.status != ItemStatus.HIDDEN,
+            RegistryItem.inventory_quantity >= quantities.lower,
+            RegistryItem.inventory_quantity < quantities.upper,
+        )
+    )
+    return [CurrentVersion._make(row) for row in await session.execute(query)]
 
 
 async def find_changed_registries(

@@ -16,6 +16,7 @@ from wishcraft.domain.currencies import UNUSUAL_DECIMALS, USUAL_DECIMALS
 from wishcraft.domain.registries import RegistryStatus, Visibility
 from wishcraft.domain.registry_payload import RegistryFacts, Sums
 from wishcraft.store.schema import ShopSettings
+from wishcraft.store.schema.base import load_valid
 from wishcraft.store.share_links import share_url_sql
 
 _UNUSUAL_DECIMALS: Final = orjson.dumps(UNUSUAL_DECIMALS).decode()
@@ -47,7 +48,10 @@ FROM registries r
 JOIN (
     SELECT id, domain, currency, settings,
         coalesce((CAST(:unusual_decimals AS jsonb) ->> currency)::int, :usual_decimals) AS decimals,
-        coalesce((settings->>'low_stock_threshold')::int, :low_stock_threshold) AS low_stock_threshold
+        -- As `load_valid` reads it: what is no number within the limits counts as the default.
+        CASE WHEN jsonb_typeof(settings->'low_stock_threshold') = 'number'
+                AND settings->>'low_stock_threshold' ~ '^[0-9]{{1,6}}$'
+            THEN (settings->>'low_stock_threshold')::int ELSE :low_stock_threshold END AS low_stock_threshold
     FROM shops WHERE id = :shop_id
 ) s ON s.id = r.shop_id
 CROSS JOIN LATERAL (
@@ -88,7 +92,7 @@ async def find_parts(session: AsyncSession, shop_id: int, slugs: Sequence[str]) 
     rows = (await session.execute(_PARTS, parameters)).all()
     if not rows:
         return []
-    settings = ShopSettings.model_validate(rows[0].settings)
+    settings = load_valid(ShopSettings, rows[0].settings)
     quota = Quota(settings.cache_quota_entries, settings.cache_quota_bytes)
     parts = []
     for row in rows:

@@ -9,8 +9,9 @@ from wishcraft.store.schema import Registry, Shop
 
 def share_url_sql(shop: str, registry: str) -> str:
     """The expression, of a shop and a registry by the names that they have in the query."""
-    template = f"coalesce({shop}.settings ->> 'share_url', 'https://' || {shop}.domain || '/apps/registry/{{slug}}')"
-    return f"replace({template}, '{{slug}}', {registry}.slug)"
+    own, default = f"{shop}.settings ->> 'share_url'", f"'https://' || {shop}.domain || '/apps/registry/{{slug}}'"
+    is_template = f"starts_with({own}, 'https://') AND strpos({own}, '{{slug}}') > 0"  # else as `load_valid` reads it
+    return f"replace(CASE WHEN {is_template} THEN {own} ELSE {default} END, '{{slug}}', {registry}.slug)"
 
 
 SHARE_URL: Final = (

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from sqlalchemy import select, text
+from sqlalchemy import cast, func, select, text, update
+from sqlalchemy.dialects.postgresql import INT8RANGE, Range
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.cached_registry import Quota
@@ -34,6 +35,24 @@ class ShopRef(NamedTuple):
     def quota(self) -> Quota:
         """The shop's share of the cache."""
         return Quota(self.settings.cache_quota_entries, self.settings.cache_quota_bytes)
+
+
+class StoredSettings(NamedTuple):
+    """A shop's settings, and their version, which grows with each change."""
+
+    settings: ShopSettings
+    version: int
+
+
+ALL: Final[Range[int]] = Range()
+"""In `Shop.outdated_stock`: all registries, whatever is in stock."""
+
+
+class OutdatedStock(NamedTuple):
+    """Quantities whose registries changed, and the version of the settings when this was read."""
+
+    quantities: Range[int]
+    version: int
 
 
 _COLUMNS = (Shop.id, Shop.domain, Shop.settings, Shop.currency)
@@ -68,6 +87,39 @@ async def find_one(session: AsyncSession, shop_id: int) -> ShopRef:
 async def find_settings(session: AsyncSession, shop_id: int) -> ShopSettings:
     """The settings of the shop, which must exist."""
     return (await session.execute(select(Shop.settings).where(Shop.id == shop_id))).scalar_one()
+
+
+async def find_stored_settings(session: AsyncSession, shop_id: int, *, lock: bool = False) -> StoredSettings:
+    """The settings of the shop, which must exist, with their version; `lock` lets other changes of them wait."""
+    query = select(Shop.settings, Shop.settings_version).where(Shop.id == shop_id)
+    # With `key_share`, registries can be created meanwhile: their foreign keys need the shop's row.
+    row = (await session.execute(query.with_for_update(key_share=True) if lock else query)).one()
+    return StoredSettings(*row)
+
+
+async def update_settings(session: AsyncSession, shop_id: int, settings: ShopSettings, outdated: Range[int]) -> int:
+    """Store the settings, and add the quantities whose registries they change to `outdated_stock`; the new version."""
+    values: dict[str, object] = {"settings": settings, "settings_version": Shop.settings_version + 1}
+    if outdated:
+        added = cast(outdated, INT8RANGE)
+        values["outdated_stock"] = func.range_merge(func.coalesce(Shop.outdated_stock, added), added)
+    statement = update(Shop).where(Shop.id == shop_id).values(**values).returning(Shop.settings_version)
+    return int((await session.execute(statement)).scalar_one())
+
+
+async def find_outdated_stock(session: AsyncSession, shop_id: int) -> OutdatedStock | None:
+    """What `update_settings` has added and `clear_outdated_stock` has not removed; None if there is nothing."""
+    query = select(Shop.outdated_stock, Shop.settings_version).where(
+        Shop.id == shop_id, Shop.outdated_stock.is_not(None)
+    )
+    row = (await session.execute(query)).one_or_none()
+    return OutdatedStock(row[0], row[1]) if row and row[0] else None
+
+
+async def clear_outdated_stock(session: AsyncSession, shop_id: int, version: int) -> None:
+    """Remove the quantities, unless the settings have changed since this version: then all are outdated again."""
+    where = (Shop.id == shop_id, Shop.settings_version == version)
+    await session.execute(update(Shop).where(*where).values(outdated_stock=None))
 
 
 async def record_sync(session: AsyncSession, shop_id: int) -> None:

@@ -14,10 +14,12 @@ _SUPPRESS: Final = text(
     SELECT id, :address_hash, :reason FROM shops WHERE id = :shop_id
     ON CONFLICT (shop_id, address_hash) DO UPDATE SET reason = excluded.reason, since = now()
     WHERE email_suppressions.reason = 'bounce' AND excluded.reason <> 'bounce'
+    RETURNING true
     """
 )
 
 
-async def suppress(session: AsyncSession, shop_id: int, address_hash: bytes, reason: SuppressionReason) -> None:
-    """Suppress the address for the shop. Idempotent; does nothing if the shop does not exist."""
-    await session.execute(_SUPPRESS, {"shop_id": shop_id, "address_hash": address_hash, "reason": reason})
+async def suppress(session: AsyncSession, shop_id: int, address_hash: bytes, reason: SuppressionReason) -> bool:
+    """Suppress the address for the shop; whether that changed anything. Does nothing if the shop does not exist."""
+    values = {"shop_id": shop_id, "address_hash": address_hash, "reason": reason}
+    return bool((await session.execute(_SUPPRESS, values)).scalar())

@@ -108,6 +108,16 @@ async def test_no_invitation_is_sent_for(
     assert await count_waiting(resources, settings, shop, now=NOW) == {"due": 0, "waiting": 0}
 
 
+async def test_mail_switched_off_after_the_run_began_sends_no_invitation(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+) -> None:
+    invite(demo, HUGO)
+    demo.execute("""UPDATE shops SET settings = '{"email_notifications": false}'""")
+    assert shop.settings.email_notifications
+    counts = await invite_shop(resources, settings, shop, now=NOW)
+    assert (counts["sent"], len(mailbox.messages)) == (0, 0)
+
+
 async def test_no_invitation_goes_to_a_suppressed_address_and_none_counts(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:

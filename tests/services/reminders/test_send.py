@@ -286,6 +286,23 @@ async def test_a_stopped_run_leaves_no_reminder_in_sending(
     assert {(row[3], row[4]) for row in rows(demo)} == {("sent", 1)}
 
 
+async def test_mail_switched_off_during_a_run_ends_the_sending(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+) -> None:
+    demo.execute("UPDATE registries SET event_date = %s, status = 'active' WHERE shop_id = %s", [DAY, shop.id])
+
+    async def switch_off_after_the_first(done: int, _total: int) -> None:
+        if done:
+            demo.execute("""UPDATE shops SET settings = '{"email_notifications": false}'""")
+
+    counts = await remind_shop(resources, settings, shop, now=NOW, checkpoint=switch_off_after_the_first)
+    assert counts["sent"] == len(mailbox.messages) == 4
+    assert {row[3] for row in rows(demo)} == {"sent", "pending"}
+    demo.execute("UPDATE shops SET settings = '{}'")
+    await remind_shop(resources, settings, shop, now=NOW)
+    assert {row[3] for row in rows(demo)} == {"sent"}
+
+
 async def test_all_reminders_stay_due_while_the_mail_server_does_not_answer(
     settings: Settings, demo: Demo, shop: ShopRef, registry: int
 ) -> None:

@@ -71,7 +71,7 @@ def section(
     at_quota = [use.shop for use in poor if use.evictions and _is_full(use)]
     advice = []
     if at_quota:
-        advice.append(f"**Raise the quota** (`cache_quota_entries`, `cache_quota_bytes`) of {join_names(at_quota)}.")
+        advice.append(f"**Raise the quota** of {join_names(at_quota)} with the job `shop-settings`.")
     if others := [use.shop for use in poor if use.shop not in at_quota]:
         advice.append(
             f"**Few hits**, and the quota is not the cause: {join_names(others)}. Check the runs of `cache-warm`."

@@ -73,7 +73,7 @@ def warming(shops: Sequence[Warmed]) -> Section:
     if wasteful:
         text = (
             "Most warmed entries are never read. If Redis is short of memory, lower `cache_quota_entries` of these "
-            f"shops: {join_names(wasteful)}. Their most viewed entries stay."
+            f"shops with the job `shop-settings`: {join_names(wasteful)}. Their most viewed entries stay."
         )
     else:
         text = "Nothing to do: warmed entries are read, or there are too few to judge."

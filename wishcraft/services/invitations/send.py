@@ -15,7 +15,14 @@ from wishcraft.mail.messages.invitation import InvitationLinks, Invited, compose
 from wishcraft.mail.messages.rendering import Letterhead
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
-from wishcraft.services.deliveries import SENDS_AT_ONCE, Delivery, find_letterhead, make_mail, send_claimed
+from wishcraft.services.deliveries import (
+    SENDS_AT_ONCE,
+    Delivery,
+    find_letterhead,
+    is_mail_on,
+    make_mail,
+    send_claimed,
+)
 from wishcraft.services.reminders.unsubscribe import public_link, unsubscribe_link
 from wishcraft.settings import Settings
 from wishcraft.store import deliveries, invitations, locks
@@ -78,6 +85,8 @@ async def invite_shop(
             ids = within_limits(waiting, await invitations.find_recent(session, shop.id), limits)
         for number, batch in enumerate(batches(ids, SENDS_AT_ONCE)):
             await checkpoint(number * SENDS_AT_ONCE, len(ids))
+            if not await is_mail_on(resources, shop.id):
+                break
             await _send(run, list(batch), changes)
         async with resources.db.repeatable_read() as session:
             held = await deliveries.count_held(session, Invitation, shop.id)

@@ -38,6 +38,7 @@ async def add_item(
             replay(stored)
             return None
         item_id = await _insert(write.session, change.caller.shop_id, registry, new, reading)
+        write.details.update(item=item_id, variant=new.variant_id)
         if key:
             await idempotency.complete(write.session, key, str(item_id))
     return write.entries.get(change.slug)
@@ -54,6 +55,7 @@ async def change_item(
     async with change_registry(resources, change) as (write, registry):
         if not await registry_items.update_columns(write.session, change.caller.shop_id, registry.id, item_id, values):
             raise NotFound("The registry has no such item.")
+        write.details.update(item=item_id, fields=sorted(values))
     return write.entries.get(change.slug)
 
 
@@ -66,6 +68,7 @@ async def remove_item(resources: Resources, change: ChangeRequest, item_id: int)
     async with change_registry(resources, change) as (write, registry):
         if not await registry_items.remove(write.session, change.caller.shop_id, registry.id, item_id):
             raise NotFound("The registry has no such item.")
+        write.details["item"] = item_id
     return write.entries.get(change.slug)
 
 

@@ -93,6 +93,7 @@ async def update_registry(resources: Resources, change: ChangeRequest, draft: Dr
             _, registered = await registries.lock_customer(write.session, shop_id, registry.owner)
             _check_number(registered)
         await registries.update_columns(write.session, shop_id, registry.id, values)
+        write.details["fields"] = sorted(draft.values.keys() | ({"access_code"} if code_hash else set()))
         if draft.values.keys() & _COLUMNS_OF_PEOPLE:
             vouched = change.caller.is_server and "customer_email" in draft.values
             await invitations.invite(write.session, shop_id, registry.id, vouched=vouched)

@@ -55,6 +55,8 @@ class RegistryWrite:
     """After the commit: the cache entries that the refill filled, by slug. One may be missing, never outdated."""
     deleted: dict[str, int] = field(default_factory=dict)
     """After `bump_versions`: the versions that would follow those of what this write deletes, by slug."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """JSON values of the audit entry that `change_registry` adds: names and ids, no values that people typed."""
     _changed: dict[int, None] = field(default_factory=dict)
 
     async def changed(self, registry_id: int, action: str = "", details: Mapping[str, Any] | None = None) -> None:
@@ -182,7 +184,7 @@ async def change_registry(
         registry = _authorize(change, await registries.lock_one(write.session, caller.shop_id, change.slug))
         write.locked[registry.id] = CurrentVersion(registry.slug, registry.version)
         yield write, registry
-        await write.changed(registry.id, change.action)
+        await write.changed(registry.id, change.action, write.details)
 
 
 async def check_change(resources: Resources, change: ChangeRequest) -> None:
@@ -204,11 +206,14 @@ def _authorize(change: ChangeRequest, registry: LockedRegistry | None) -> Locked
 async def replace_entries(resources: Resources, shop_id: int, versions: Mapping[str, int]) -> None:
     """Drop cache entries that differ from PostgreSQL, by slug, and refill them at no lower than these versions.
 
+    A registry without an entry gets none; but a load of it that is under way does not fill one either.
+
     Raises:
         CacheUnavailable: Redis does not answer.
     """
+    held = await resources.cache.headers(shop_id, versions)
     await resources.cache.invalidate(shop_id, versions)
-    await refill(resources, shop_id, list(versions))
+    await refill(resources, shop_id, list(held))
 
 
 async def find_pending(resources: Resources) -> Pending | None:

@@ -18,7 +18,14 @@ from wishcraft.mail.messages.reminder import Links, compose_reminder
 from wishcraft.mail.messages.rendering import Letterhead
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
-from wishcraft.services.deliveries import SENDS_AT_ONCE, Delivery, find_letterhead, make_mail, send_claimed
+from wishcraft.services.deliveries import (
+    SENDS_AT_ONCE,
+    Delivery,
+    find_letterhead,
+    is_mail_on,
+    make_mail,
+    send_claimed,
+)
 from wishcraft.services.reminders.unsubscribe import unsubscribe_link
 from wishcraft.settings import Settings
 from wishcraft.store import deliveries, locks, registries, reminders
@@ -78,6 +85,8 @@ async def remind_shop(
         ids = await _find_work(run)
         for number, batch in enumerate(batches(ids, SENDS_AT_ONCE)):
             await checkpoint(number * SENDS_AT_ONCE, len(ids))
+            if not await is_mail_on(resources, shop.id):
+                break
             await _send(run, list(batch), changes)
         async with resources.db.repeatable_read() as session:
             held = await deliveries.count_held(session, Reminder, shop.id)

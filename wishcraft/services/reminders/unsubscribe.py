@@ -1,14 +1,17 @@
 """Unsubscribes an e-mail address from a shop's mail by a signed link."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.unsubscribe import Subscription, derive_keys, make_token, read_token
 from wishcraft.errors import ConfigurationError
 from wishcraft.resources import Resources
 from wishcraft.settings import Settings
-from wishcraft.store import reminders, suppressions
+from wishcraft.store import audit_log, reminders, suppressions
+from wishcraft.store.audit_log import Actor, Origin
 from wishcraft.store.schema.mail import SuppressionReason
+
+_ACTOR: Final = "unsubscribe link"
 
 
 class UnsubscribeTarget(NamedTuple):
@@ -55,7 +58,9 @@ async def find_unsubscribe_target(resources: Resources, settings: Settings, toke
     return UnsubscribeTarget(subscription, sender.name, sender.settings.brand_colour) if sender else None
 
 
-async def unsubscribe(resources: Resources, subscription: Subscription) -> None:
+async def unsubscribe(resources: Resources, subscription: Subscription, origin: Origin) -> None:
     """Suppress all further mail of the shop to the address. Idempotent."""
     async with resources.db.transaction() as session:
-        await suppressions.suppress(session, *subscription, SuppressionReason.UNSUBSCRIBE)
+        if await suppressions.suppress(session, *subscription, SuppressionReason.UNSUBSCRIBE):
+            actor, address = Actor(subscription.shop_id, _ACTOR, origin), subscription.address_hash.hex()
+            await audit_log.record(session, actor, "mail.unsubscribed", "address", address)

@@ -54,7 +54,8 @@ async def create_key(
     async with db.transaction() as session:
         await _check_rights(session, actor, Rights(scopes, ip_allow_list, expires_at))
         facts = await api_keys.add(session, actor.shop_id, name, new, scopes, ip_allow_list, expires_at)
-        await audit_log.record(session, actor, "key.created", "api_key", new.prefix)
+        details = {"scopes": [*scopes], "networks": [*ip_allow_list], "days": days}
+        await audit_log.record(session, actor, "key.created", "api_key", new.prefix, details)
     return Issued(new.key, facts)
 
 

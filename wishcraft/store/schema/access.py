@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import ForeignKey, Index, Integer, LargeBinary, UniqueConstraint, text
-from sqlalchemy.dialects.postgresql import ARRAY, CIDR
+from sqlalchemy.dialects.postgresql import ARRAY, CIDR, INT8RANGE, Range
 from sqlalchemy.orm import Mapped, mapped_column
 
 from wishcraft.domain.share_links import MAX_LENGTH, TEMPLATE, check_template
@@ -38,17 +38,36 @@ ShareTemplate = Annotated[
 class ShopSettings(BaseModel):
     """Settings of a merchant."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    password_protection: bool = True
-    email_notifications: bool = True
-    low_stock_threshold: int = Field(5, ge=0)
-    max_items_per_registry: int = Field(100, ge=1, le=1000)
-    cache_quota_entries: int = Field(50_000, ge=0)
-    cache_quota_bytes: int = Field(512 * 2**20, ge=0)
-    brand_colour: str = Field("#2f6f5e", pattern=r"^#[0-9a-fA-F]{6}$")
-    share_url: ShareTemplate | None = None
-    """URL of a registry in the storefront, with `{slug}`; without one, `store.share_links` makes it of the domain."""
+    password_protection: bool = Field(
+        default=True,
+        description="Whether a registry can be protected by an access code. Protected ones stay protected.",
+    )
+    email_notifications: bool = Field(
+        default=True, description="Whether the shop's reminders and invitations are sent."
+    )
+    low_stock_threshold: int = Field(
+        5, ge=0, le=999_999, description="Items of which at most this many pieces are in stock are shown as `low`."
+    )
+    max_items_per_registry: int = Field(
+        100, ge=1, le=1000, description="How many items a registry can have. Registries with more keep them."
+    )
+    cache_quota_entries: int = Field(
+        50_000, ge=0, le=10_000_000, description="How many of the shop's registries can be in the cache; 0: none."
+    )
+    cache_quota_bytes: int = Field(
+        512 * 2**20, ge=0, le=2**40, description="How many bytes of Redis the cached registries can use; 0: none."
+    )
+    brand_colour: str = Field(
+        "#2f6f5e",
+        pattern=r"^#[0-9a-fA-F]{6}$",
+        description="The colour of the shop's mails and of the pages that their links open.",
+    )
+    share_url: ShareTemplate | None = Field(
+        None,
+        description="URL of a registry in the storefront, with `{slug}`; without one, it is made of the domain.",
+    )
 
 
 class Shop(Timestamps, Base):
@@ -65,6 +84,11 @@ class Shop(Timestamps, Base):
     plan: Mapped[str]
     status: Mapped[ShopStatus] = mapped_column(choice(ShopStatus), server_default=ShopStatus.ACTIVE)
     settings: Mapped[ShopSettings] = mapped_column(Validated(ShopSettings), server_default=text("'{}'"))
+    settings_version: Mapped[int] = mapped_column(server_default=text("1"))
+    """Grows with each change of the settings."""
+    outdated_stock: Mapped[Range[int] | None] = mapped_column(INT8RANGE)
+    """The registries that a change of settings changed, until their cache entries are replaced: those with an item of
+    which so many are in stock; unbounded: all."""
     access_token_encrypted: Mapped[bytes | None]
     refresh_token_encrypted: Mapped[bytes | None]
     token_expires_at: Mapped[datetime | None]

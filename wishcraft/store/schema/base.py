@@ -5,7 +5,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from sqlalchemy import BigInteger, Dialect, Enum, MetaData, Numeric, Text, func
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -56,8 +56,21 @@ def choice(values: type[StrEnum]) -> Enum:
 Model = TypeVar("Model", bound=BaseModel)
 
 
+def load_valid(model: type[Model], stored: object) -> Model:
+    """The stored JSON as the model. A value that the model refuses, or does not know, counts as its default.
+
+    An older or a newer release, or a person with SQL, may have stored it: it must not stop the jobs and the API.
+    """
+    try:
+        return model.model_validate(stored)
+    except ValidationError as error:
+        refused = {each["loc"][0] for each in error.errors() if each["loc"]}
+    values = stored if isinstance(stored, dict) else {}
+    return model.model_validate({name: value for name, value in values.items() if name not in refused})
+
+
 class Validated(TypeDecorator[Model]):
-    """A JSONB column that is a pydantic model in Python, validated on the way in and on the way out."""
+    """A JSONB column that is a pydantic model in Python; each of its fields needs a default (see `load_valid`)."""
 
     impl = JSONB
     cache_ok = True
@@ -70,6 +83,6 @@ class Validated(TypeDecorator[Model]):
         """Serialize the model to JSON."""
         return None if value is None else value.model_dump(mode="json")
 
-    def process_result_value(self, value: dict[str, Any] | None, dialect: Dialect) -> Model | None:  # noqa: ARG002
-        """Validate the stored JSON; raises `pydantic.ValidationError` if another program wrote an invalid value."""
-        return None if value is None else self.model.model_validate(value)
+    def process_result_value(self, value: object, dialect: Dialect) -> Model:  # noqa: ARG002
+        """Load the valid values of the stored JSON."""
+        return load_valid(self.model, value)

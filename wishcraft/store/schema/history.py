@@ -33,10 +33,13 @@ class AuditLog(Base):
         # Two indexes, so that a batch of ordinary rows does not scan years of retained ones.
         Index("ix_audit_logs_find_old_ordinary", "created_at", postgresql_where=text(f"NOT ({IS_COMPLIANCE})")),
         Index("ix_audit_logs_find_old_compliance", "created_at", postgresql_where=text(IS_COMPLIANCE)),
+        Index("ix_audit_logs_of_shop", "shop_id", "created_at", "id"),
+        Index("ix_audit_logs_of_actor", "shop_id", "actor", "created_at", "id"),
+        Index("ix_audit_logs_of_resource", "shop_id", "resource", "resource_id", "created_at", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    shop_id: Mapped[int | None] = mapped_column(ForeignKey("shops.id", ondelete="SET NULL"), index=True)
+    shop_id: Mapped[int | None] = mapped_column(ForeignKey("shops.id", ondelete="SET NULL"))
     actor: Mapped[str]
     action: Mapped[str]
     resource: Mapped[str]

@@ -1,6 +1,6 @@
 """What outlives a deleted registry: purchases without names, and invitations that still count for the limits.
 
-Revision: 0017, after 0014
+Revision: 0016, after 0015
 
 `pending_invalidations.grants` is NULL in rows of older releases, whose processes never delete a registry. Purchases and
 items are locked from the new foreign keys on, which check each purchase.
@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0017"
-down_revision = "0014"
+revision = "0016"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 

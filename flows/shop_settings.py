@@ -1,0 +1,61 @@
+"""The job `shop-settings`."""
+
+from typing import Annotated, Literal
+
+from prefect import State
+from prefect.states import Completed
+from pydantic import Field
+
+from flows.runtime.job import job
+from flows.runtime.publish import publish
+from tasks.shop_settings import change_shop_settings, refresh_shop
+from wishcraft.domain.share_links import MAX_LENGTH
+from wishcraft.reports.page import pluralize
+from wishcraft.reports.shop_settings import settings_page
+
+Switch = Literal["keep", "on", "off"]
+_VALUES: dict[Switch, bool | None] = {"keep": None, "on": True, "off": False}
+
+
+@job("shop-settings")
+async def shop_settings(
+    shop: str,
+    password_protection: Switch = "keep",  # noqa: S107  no password
+    email_notifications: Switch = "keep",
+    low_stock_threshold: Annotated[int, Field(ge=0, le=999_999)] | None = None,
+    max_items_per_registry: Annotated[int, Field(ge=1, le=1000)] | None = None,
+    cache_quota_entries: Annotated[int, Field(ge=0, le=10_000_000)] | None = None,
+    cache_quota_bytes: Annotated[int, Field(ge=0, le=2**40)] | None = None,
+    brand_colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] | None = None,
+    share_url: Annotated[str, Field(pattern=r"^(default$|https://)", max_length=MAX_LENGTH)] | None = None,
+) -> State[None]:
+    """Show the settings of a shop, and change those that are given. A change takes effect at once.
+
+    Args:
+        shop: Domain of the shop, such as maple-and-pine.myshopify.com.
+        password_protection: Whether a registry can be protected by an access code. Protected ones stay protected.
+        email_notifications: Whether the shop's reminders and invitations are sent.
+        low_stock_threshold: Items of which at most this many pieces are in stock are shown as low.
+        max_items_per_registry: How many items a registry can have. Registries with more keep them.
+        cache_quota_entries: How many of the shop's registries can be in the cache. Lower evicts the least viewed.
+        cache_quota_bytes: How many bytes of Redis the cached registries can use, such as 536870912 for 512 MiB.
+        brand_colour: The colour of the shop's mails, such as #2f6f5e.
+        share_url: URL of a registry in the storefront, such as https://shop.example/gifts?list={slug}; or default.
+    """
+    given = {
+        "password_protection": _VALUES[password_protection],
+        "email_notifications": _VALUES[email_notifications],
+        "low_stock_threshold": low_stock_threshold,
+        "max_items_per_registry": max_items_per_registry,
+        "cache_quota_entries": cache_quota_entries,
+        "cache_quota_bytes": cache_quota_bytes,
+        "brand_colour": brand_colour,
+    }
+    changes: dict[str, object] = {name: value for name, value in given.items() if value is not None}
+    if share_url:
+        changes["share_url"] = None if share_url == "default" else share_url
+    page = settings_page(shop, await change_shop_settings(shop, changes), is_change=bool(changes))
+    state = await publish("shop-settings", "Shop settings", page)  # before the refresh, which may fail
+    if refreshed := await refresh_shop(shop):
+        return Completed(message=f"{page.verdict} {pluralize(refreshed, 'registry')} show the change.")
+    return state

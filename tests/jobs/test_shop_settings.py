@@ -1,0 +1,128 @@
+import json
+from datetime import date
+from typing import Any
+
+import pytest
+from annotated_types import Ge, Le
+from prefect import State
+from prefect.utilities.callables import parameter_schema
+from psycopg import Connection
+
+from flows.audit_trail import audit_trail
+from flows.shop_settings import shop_settings
+from tests.support.prefect_artifacts import artifacts_of, summary_of, table_of
+from wishcraft.store.schema import ShopSettings
+
+pytestmark = [
+    pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
+]
+Demo = Connection[tuple[Any, ...]]
+SHOP = "maple-and-pine.myshopify.com"
+
+
+@pytest.fixture(autouse=True)
+def _defaults(demo: Demo) -> None:
+    """The shop has the default settings and an empty audit log."""
+    demo.execute("UPDATE shops SET settings = '{}'")
+    demo.execute("TRUNCATE audit_logs")
+
+
+def is_refused(state: State[Any], reason: str) -> bool:
+    return state.name == "Refused" and reason in str(state.message)
+
+
+async def test_settings_are_shown_without_a_change(demo: Demo) -> None:
+    state = await shop_settings(SHOP, return_state=True)
+    assert state.message == f"{SHOP}: nothing to change."
+    rows = await table_of(state)
+    assert {row["setting"]: row["before"] for row in rows} == {row["setting"]: row["after"] for row in rows}
+    assert [row["setting"] for row in rows] == list(ShopSettings.model_fields)
+    assert all(row["meaning"] for row in rows)
+    assert "536,870,912 (512 MiB)" in [row["after"] for row in rows]
+    assert "| low_stock_threshold | 5 | 5 |" in await summary_of(state)
+    assert demo.execute("SELECT FROM audit_logs").fetchall() == []
+
+
+async def test_changed_settings_are_shown_before_and_after_and_are_audited_with_the_run(demo: Demo) -> None:
+    demo.execute("UPDATE registry_items SET tracked = true, inventory_quantity = 8, status = 'active'")
+    state = await shop_settings(SHOP, email_notifications="off", low_stock_threshold=8, return_state=True)
+    assert state.is_completed(), state.message
+    assert str(state.message).startswith(f"{SHOP}: 2 settings changed. ")
+    assert str(state.message).endswith(" registries follow the threshold.")
+    [artifact] = await artifacts_of(state, "table")
+    rows = json.loads(str(artifact.data))
+    changed = {row["setting"]: (row["before"], row["after"]) for row in rows if row["before"] != row["after"]}
+    assert changed == {"email_notifications": ("on", "off"), "low_stock_threshold": ("5", "8")}
+    assert artifact.key == "shop-settings"
+    page = await summary_of(state)
+    assert "| low_stock_threshold | 5 | **8** |" in page
+    assert "| max_items_per_registry | 100 | 100 |" in page
+    [(actor, details)] = demo.execute("SELECT actor, metadata FROM audit_logs").fetchall()
+    assert actor == "shop-settings"
+    assert details["run"] == str(state.state_details.flow_run_id)
+    assert details["after"] == {"email_notifications": False, "low_stock_threshold": 8}
+    again = await shop_settings(SHOP, low_stock_threshold=8, return_state=True)
+    assert again.message == f"{SHOP}: these values were set before."
+    assert len(demo.execute("SELECT FROM audit_logs").fetchall()) == 1
+
+
+@pytest.mark.parametrize("domain", ["", "nobody.myshopify.com", "lumiere-maison"])
+async def test_unknown_shop_is_refused_by_both_jobs(domain: str) -> None:
+    assert is_refused(await shop_settings(domain, return_state=True), "no active shop has the domain")
+    assert is_refused(await audit_trail(domain, return_state=True), "no active shop has the domain")
+
+
+def test_form_of_shop_settings_has_every_setting_with_its_limits() -> None:
+    form = parameter_schema(shop_settings).properties
+    assert list(form) == ["shop", *ShopSettings.model_fields]
+    for name, field in ShopSettings.model_fields.items():
+        limits = {type(each): each for each in field.metadata}
+        if Ge in limits:
+            [number] = [each for each in form[name]["anyOf"] if each["type"] == "integer"]
+            assert (number["minimum"], number["maximum"]) == (limits[Ge].ge, limits[Le].le)
+
+
+async def test_audit_trail_shows_the_shops_entries_by_filter_without_addresses(demo: Demo) -> None:
+    changed = await shop_settings(SHOP, low_stock_threshold=3, return_state=True)
+    demo.execute(
+        """INSERT INTO audit_logs (shop_id, actor, action, resource, resource_id, metadata, ip, user_agent)
+           VALUES (1, 'key:a', 'item.changed', 'registry', '7', '{"item": 5, "fields": ["notes"]}', '203.0.113.9',
+                   'UA'),
+                  (1, 'check-invariants', 'cache.repaired', 'shop', '1', '{"slugs": ["emma-and-hugo"]}', NULL, NULL),
+                  (2, 'key:b', 'item.changed', 'registry', '8', '{}', '203.0.113.9', 'UA')"""
+    )
+    state = await audit_trail(SHOP, return_state=True)
+    assert str(state.message).startswith(f"{SHOP}: 3 entries, the newest of ")
+    rows = await table_of(state)
+    assert [(row["actor"], row["details"]) for row in rows] == [
+        ("check-invariants", "slugs: 1"),
+        ("key:a", "item: 5, fields: notes"),
+        ("shop-settings", "low_stock_threshold: 5 → 3"),
+    ]
+    page = await summary_of(state)
+    assert f"/runs/flow-run/{changed.state_details.flow_run_id})" in page
+    assert not any(private in f"{page} {rows}" for private in ("203.0.113.9", "UA", "emma", "key:b"))
+    one = await audit_trail(SHOP, actor="key:a", action="", resource="registry", resource_id="7", return_state=True)
+    assert [row["actor"] for row in await table_of(one)] == ["key:a"]
+    assert "There are more" in str((await audit_trail(SHOP, limit=1, return_state=True)).message)
+
+
+async def test_audit_trail_covers_whole_days_of_the_time_zone(demo: Demo) -> None:
+    demo.execute(
+        """INSERT INTO audit_logs (shop_id, actor, action, resource, resource_id, created_at)
+           VALUES (1, 'late', 'a', 'r', '1', '2026-03-15 23:59:59 America/New_York'),
+                  (1, 'early', 'a', 'r', '1', '2026-03-15 00:00:00 America/New_York'),
+                  (1, 'next', 'a', 'r', '1', '2026-03-16 00:00:00 America/New_York')"""
+    )
+    day = date(2026, 3, 15)
+    state = await audit_trail(SHOP, first_day=day, last_day=day, return_state=True)
+    assert [row["actor"] for row in await table_of(state)] == ["late", "early"]
+    never = await audit_trail(SHOP, first_day=date(2001, 1, 1), last_day=date(2001, 1, 1), return_state=True)
+    assert never.message == f"{SHOP}: no entry."
+
+
+async def test_audit_trail_refuses_what_it_cannot_look_up() -> None:
+    backwards = await audit_trail(SHOP, first_day=date(2026, 3, 2), last_day=date(2026, 3, 1), return_state=True)
+    assert is_refused(backwards, "is after the last")
+    assert is_refused(await audit_trail(SHOP, resource_id="7", return_state=True), "needs a resource")

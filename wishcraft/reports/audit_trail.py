@@ -1,0 +1,70 @@
+"""The page of a shop's audit log. Pure.
+
+Prefect stores it, so it has no address of a request, no name and no slug, which has the words of a title.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import tzinfo
+from typing import Any, Final
+
+from wishcraft.reports.markdown import link, table
+from wishcraft.reports.page import Page, Row, pluralize
+from wishcraft.store.audit_log import AuditEntry
+
+ROWS_ON_THE_PAGE: Final = 50
+_HEADER: Final = ("time", "actor", "action", "resource", "details")
+
+
+def audit_page(
+    shop: str, entries: Sequence[AuditEntry], limit: int, zone: tzinfo, run_page: Callable[[str], str]
+) -> Page:
+    """The first `limit` entries, with times in the zone; one more entry than that says that there are more."""
+    rows = [_row(entry, zone) for entry in entries[:limit]]
+    if not rows:
+        return Page(f"{shop}: no entry.", "Change the filters, or choose another period.", {})
+    more = " There are more: narrow the filters." if len(entries) > limit else ""
+    verdict = f"{shop}: {pluralize(len(rows), 'entry')}, the newest of {rows[0]['time']}.{more}"
+    shown = zip(rows[:ROWS_ON_THE_PAGE], entries, strict=False)
+    body = table(_HEADER, [_line(row, entry, run_page) for row, entry in shown])
+    if len(rows) > ROWS_ON_THE_PAGE:
+        body += f"\n\nAnd {len(rows) - ROWS_ON_THE_PAGE:,} more: see the table."
+    return Page(verdict, body, {"audit-trail": rows})
+
+
+def _row(entry: AuditEntry, zone: tzinfo) -> Row:
+    return {
+        "time": f"{entry.created_at.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}",
+        "actor": entry.actor,
+        "action": entry.action,
+        "resource": entry.resource,
+        "resource id": entry.resource_id,
+        "details": _details(entry.details),
+    }
+
+
+def _line(row: Row, entry: AuditEntry, run_page: Callable[[str], str]) -> list[str]:
+    """The row for the page, where an actor that is a run links to it."""
+    actor, run = str(row["actor"]), entry.details.get("run")
+    return [
+        str(row["time"]),
+        link(actor, run_page(str(run))) if run else actor,
+        str(row["action"]),
+        f"{row['resource']} {row['resource id']}",
+        str(row["details"]),
+    ]
+
+
+def _details(details: Mapping[str, Any]) -> str:
+    """The details in a line: `before` and `after` as changes; of what may be long or hold names, only the number."""
+    before, after = details.get("before"), details.get("after")
+    if isinstance(before, dict) and isinstance(after, dict):
+        return ", ".join(f"{name}: {before.get(name)} → {value}" for name, value in after.items())
+    return ", ".join(f"{name}: {_value(name, value)}" for name, value in details.items() if name != "run")
+
+
+def _value(name: str, value: object) -> str:
+    if name in {"fields", "scopes"} and isinstance(value, list):
+        return " ".join(map(str, value)) or "none"
+    if isinstance(value, list | dict):
+        return f"{len(value):,}"
+    return "none" if value is None else str(value)

@@ -13,7 +13,18 @@ from starlette.types import ASGIApp
 from api import documentation, problems
 from api.fast_path import FastPath
 from api.middleware.request import RequestMiddleware
-from api.routes import admin, guests, health, invitations, items, metrics, registries, registry_changes, unsubscribe
+from api.routes import (
+    admin,
+    guests,
+    health,
+    invitations,
+    item_lists,
+    items,
+    metrics,
+    registries,
+    registry_changes,
+    unsubscribe,
+)
 from api.state import open_app_state
 from wishcraft.settings import Settings
 from wishcraft.settings import settings as from_environment
@@ -56,7 +67,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.draining = False
     problems.register(app)
     documentation.register(app)
-    modules = (registries, registry_changes, items, guests, admin, invitations, unsubscribe, health, metrics)
+    modules = (
+        registries,
+        registry_changes,
+        item_lists,
+        items,
+        guests,
+        admin,
+        invitations,
+        unsubscribe,
+        health,
+        metrics,
+    )
     for module in modules:
         app.include_router(module.router)
 

@@ -104,7 +104,7 @@ class RegistryRequest(NamedTuple):
         """200 with the current registry: the entry that the change refilled, or else what a read finds."""
         if entry is None:
             return await answer_one(self.request, self.app_state, self.caller, self.slug)
-        return respond(self.request, self.app_state, self.caller, self.slug, CacheResult(entry, CacheState.HIT))
+        return await respond(self.request, self.app_state, self.caller, self.slug, CacheResult(entry, CacheState.HIT))
 
     async def answer_created(self, entry: Entry | None) -> Response:
         """201 with the current registry."""

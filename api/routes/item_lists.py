@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.auth.dependencies import AppStateDep, Reader
 from api.problems import COMMON, documented
-from api.routes.registries import GrantHeader, GrantQuery, IfNoneMatch, Ref, read_authorized, send_entry
+from api.routes.registries import GrantHeader, GrantQuery, IfNoneMatch, Ref, read_authorized, respond
 from api.schemas.responses import ItemList
 from wishcraft.cache.coherence import now_ms
 from wishcraft.cache.entries import Entry, make_entry
@@ -84,7 +84,7 @@ async def list_items(
 ) -> Response:
     """The items that a read of the registry has, filtered and sorted; items that are equal are in display order."""
     slug, (entry, cache_state) = await read_authorized(app_state, caller, ref, grant_header or grant)
-    return send_entry(request, app_state, caller, slug, CacheResult(_select(entry, selection), cache_state))
+    return respond(request, app_state, caller, slug, CacheResult(_select(entry, selection), cache_state))
 
 
 def _select(entry: Entry, selection: ItemSelection) -> Entry:

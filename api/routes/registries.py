@@ -157,7 +157,9 @@ async def answer_one(
 ) -> Response:
     """The registry with this slug or id, if the caller may read it."""
     slug, result = await read_authorized(app_state, caller, ref, grant)
-    return await respond(request, app_state, caller, slug, result)
+    if caller.owns(result.entry.header.owner):
+        result = result._replace(entry=await add_private_facts(app_state.resources, caller, slug, result.entry))
+    return respond(request, app_state, caller, slug, result)
 
 
 async def read_authorized(app_state: AppState, caller: Caller, ref: str, grant: str | None) -> tuple[str, CacheResult]:
@@ -170,16 +172,8 @@ async def read_authorized(app_state: AppState, caller: Caller, ref: str, grant: 
     return slug, result
 
 
-async def respond(request: Request, app_state: AppState, caller: Caller, slug: str, result: CacheResult) -> Response:
-    """The response to a caller who may read the registry, with the private fields if it is the caller's own."""
-    entry, cache_state = result
-    if caller.owns(entry.header.owner):
-        entry = await add_private_facts(app_state.resources, caller, slug, entry)
-    return send_entry(request, app_state, caller, slug, CacheResult(entry, cache_state))
-
-
-def send_entry(request: Request, app_state: AppState, caller: Caller, slug: str, result: CacheResult) -> Response:
-    """The response with this body, or 304; counts the read."""
+def respond(request: Request, app_state: AppState, caller: Caller, slug: str, result: CacheResult) -> Response:
+    """The response to a caller who may read the registry; counts the read."""
     entry, cache_state = result
     if_none_match = request.headers.getlist("if-none-match")
     answer = represent(

@@ -119,6 +119,9 @@ COMMON: Final = (
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
 """The problems that any route with authentication may answer with."""
+WITH_BODY: Final = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+"""The problems that any route that reads a body may answer with."""
+_JSON: Final = "application/json"
 
 
 def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
@@ -201,8 +204,12 @@ def _methods_of(request: Request) -> list[str]:
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
-async def _on_invalid(_: Request, error: Exception) -> Response:
+async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  registered for this type
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != _JSON and any(each["loc"][0] == "body" for each in error.errors()):
+        detail = f"The body must be JSON, with the header Content-Type: {_JSON}."
+        return answer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail, {"Accept": _JSON})
     errors = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
     return answer(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", "; ".join(errors))
 

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path, Response
 
 from api.auth.dependencies import Administrator, AppStateDep, OriginDep
-from api.problems import COMMON, documented, unavailable
+from api.problems import COMMON, WITH_BODY, documented, unavailable
 from api.schemas.requests import NewKey, Rotation
 from api.schemas.responses import KeyIssued, KeyList, UsageAnswer
 from wishcraft.errors import CacheUnavailable
@@ -33,7 +33,7 @@ async def list_all(app_state: AppStateDep, caller: Administrator) -> dict[str, o
     summary="Create an API key",
     status_code=HTTPStatus.CREATED,
     response_model=KeyIssued,
-    responses=documented(*COMMON, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    responses=documented(*COMMON, *WITH_BODY),
 )
 async def create(
     response: Response, app_state: AppStateDep, caller: Administrator, origin: OriginDep, body: NewKey
@@ -52,7 +52,7 @@ async def create(
     summary="Replace an API key",
     status_code=HTTPStatus.CREATED,
     response_model=KeyIssued,
-    responses=documented(*COMMON, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    responses=documented(*COMMON, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, *WITH_BODY),
 )
 async def rotate(
     response: Response,

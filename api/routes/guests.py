@@ -7,7 +7,7 @@ from typing import Final
 from fastapi import APIRouter, Response
 
 from api.auth.dependencies import AppStateDep, Reader, Senders
-from api.problems import COMMON, documented, unavailable
+from api.problems import COMMON, WITH_BODY, documented, unavailable
 from api.routes.registries import GrantHeader, GrantQuery, authorize_read
 from api.routes.registry_changes import Slug
 from api.schemas.requests import GuestEvents, Unlocking
@@ -23,7 +23,7 @@ router: Final = APIRouter(prefix="/api/registries/{ref}", tags=["guests"])
     "/unlock",
     summary="Unlock a password-protected registry",
     response_model=GrantAnswer,
-    responses=documented(*COMMON, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    responses=documented(*COMMON, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, *WITH_BODY),
 )
 async def unlock_registry(
     response: Response, app_state: AppStateDep, caller: Reader, senders: Senders, slug: Slug, body: Unlocking
@@ -39,7 +39,7 @@ async def unlock_registry(
     summary="Record what a guest did",
     status_code=HTTPStatus.ACCEPTED,
     response_model=Accepted,
-    responses=documented(*COMMON, HTTPStatus.NOT_FOUND, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    responses=documented(*COMMON, HTTPStatus.NOT_FOUND, *WITH_BODY),
 )
 async def record_events(
     app_state: AppStateDep,

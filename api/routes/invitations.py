@@ -26,6 +26,7 @@ router: Final = APIRouter(
 Token = Annotated[str, Path(max_length=200, description="The token of the link in an invitation.")]
 
 
+@router.get("/{token}/decline", include_in_schema=False)  # the page again, after it was declined
 @router.get("/{token}", summary="Show an invitation", response_class=HTMLResponse, responses=LINK_RESPONSES)
 async def show(request: Request, app_state: AppStateDep, token: Token) -> HTMLResponse:
     """A page with the buttons to confirm and to decline. It changes nothing, because mail filters follow links too."""
@@ -59,11 +60,12 @@ def _answer(request: Request, app_state: AppState, invitation: LinkedInvitation 
         return page_response(link_page("No mail goes to this address", text, colour))
     match invitation.status:
         case InvitationStatus.INVITED:
-            text = f"You are named in {registry}. If you confirm, {shop} reminds you a week and a day before the event."
-            buttons = [Button("Yes, remind me"), Button("No, not me", f"{token}/decline")]
+            text = f"You are named in {registry}. If you confirm, {shop} sends you reminders of the event."
+            this = f"../{token}" if request.url.path.endswith("/decline") else token  # relative: a proxy has prefixes
+            buttons = [Button("Yes, remind me", this), Button("No, not me", f"{this}/decline")]
             return page_response(link_page("Confirm your address?", text, colour, buttons))
         case InvitationStatus.CONFIRMED:
-            text = f"{shop} writes to you a week and a day before the event. You can end this in each mail."
+            text = f"{shop} sends you reminders of the event. You can end this in each mail."
             return page_response(link_page("Your address is confirmed", text, colour))
         case InvitationStatus.DECLINED:
             text = f"{shop} sends you no mail about this registry."

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, NamedTuple
 from fastapi import APIRouter, Depends, Header, Request, Response
 
 from api.auth.dependencies import AppStateDep, Identified, OriginDep, Reader
-from api.problems import COMMON, ProblemError, documented
+from api.problems import COMMON, WITH_BODY, ProblemError, documented
 from api.routes.registries import ONE, Ref, answer_one, no_such_registry, respond
 from api.schemas.requests import ChangedRegistry, NewRegistry, Person
 from api.state import AppState
@@ -33,10 +33,10 @@ CHANGED: Final = documented(
     HTTPStatus.CONFLICT,
     HTTPStatus.PRECONDITION_FAILED,
     HTTPStatus.PRECONDITION_REQUIRED,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    *WITH_BODY,
 )
 CREATED: Final[dict[int | str, dict[str, Any]]] = {
-    **documented(*COMMON, HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    **documented(*COMMON, HTTPStatus.CONFLICT, *WITH_BODY),
     HTTPStatus.CREATED: {**ONE[HTTPStatus.OK], "description": "The current registry."},
 }
 

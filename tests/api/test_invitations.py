@@ -1,10 +1,11 @@
 """The pages behind an invitation's link, and whom the API invites."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 import pytest
@@ -65,8 +66,14 @@ async def test_a_click_on_the_button_confirms(client: httpx.AsyncClient, emma: V
     assert await status_of_hugo(emma) == "invited"
     page = await client.get(link)
     assert page.status_code == 200
-    assert '<form method="post"><button>Yes, remind me</button></form>' in page.text
-    assert "Maple &amp; Pine reminds you" in page.text
+    assert "Maple &amp; Pine sends you reminders" in page.text
+    for url in (link, f"{link}/decline"):
+        shown = (await client.get(url)).text
+        actions = dict(re.findall(r'<form method="post" action="(.*?)"><button>(.*?)</button>', shown))
+        assert {urljoin(url, path): label for path, label in actions.items()} == {
+            link: "Yes, remind me",
+            f"{link}/decline": "No, not me",
+        }
     answer = await client.post(link)
     assert (answer.status_code, "Your address is confirmed" in answer.text) == (200, True)
     assert answers(demo)[HUGO] == "confirmed"
@@ -83,8 +90,9 @@ async def test_a_click_on_the_button_confirms(client: httpx.AsyncClient, emma: V
 async def test_link_scanners_answer_nothing(
     client: httpx.AsyncClient, demo: Demo, link: str, method: str, path: str
 ) -> None:
-    await client.request(method, link + path)
+    page = await client.request(method, link + path)
     assert answers(demo)[HUGO] is None
+    assert method != "GET" or "Confirm your address?" in page.text
 
 
 async def test_the_first_answer_counts_and_each_click_is_answered(

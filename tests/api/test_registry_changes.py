@@ -1,4 +1,5 @@
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
@@ -116,6 +117,14 @@ async def test_invalid_registry_is_refused_with_a_reason(emma: Visitor, demo: De
 async def test_unreadable_body_is_answered_with_a_problem(emma: Visitor, body: bytes) -> None:
     answer = await emma.send("POST", PATH, body)
     assert problem(answer)[0] in {400, 422}
+
+
+@pytest.mark.parametrize("media_type", ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonx"])
+async def test_body_of_another_media_type_is_refused_with_the_right_one(emma: Visitor, media_type: str) -> None:
+    for body in (json.dumps(WEDDING).encode(), b"title=Wedding", b""):
+        answer = await emma.send("POST", PATH, body, content_type=media_type)
+        assert problem(answer) == (415, "unsupported-media-type")
+        assert "Content-Type: application/json" in answer.json()["detail"]
 
 
 async def test_too_large_body_is_refused_with_and_without_content_length(emma: Visitor) -> None:

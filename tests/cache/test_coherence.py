@@ -10,6 +10,7 @@ from wishcraft.cache.entries import Entry
 from wishcraft.cache.registries import RegistryCache
 from wishcraft.cache.scripts import Outcome
 from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
+from wishcraft.domain.lifetimes import LONGEST
 from wishcraft.errors import CacheUnavailable
 
 SHOP = 7
@@ -42,6 +43,18 @@ async def test_filled_entry_is_read_until_its_hard_expiry(cache: RegistryCache, 
     assert isinstance(entry, Entry)
     assert entry.body == b"version 1"
     assert keys.HARD_TTL_MS * 0.79 < await redis.pttl(keys.entry_key(SHOP, "smith")) <= keys.HARD_TTL_MS
+
+
+async def test_stable_entry_is_fresh_and_kept_for_longer(cache: RegistryCache, redis: Redis) -> None:
+    lease = await take(cache)
+    stable = CachedRegistry(1, AccessLevel.OPEN, 0, b"", soft_lifetime=LONGEST)
+    before_ms = now_ms()
+    await cache.fill(SHOP, {"smith": (lease, entries.make_entry(stable, lease.era, before_ms))})
+    entry = await cache.get(SHOP, "smith")
+    assert entry
+    fresh_ms = LONGEST / keys.MILLISECOND
+    assert fresh_ms * 0.8 <= entry.header.soft_expiry_ms - before_ms <= fresh_ms
+    assert fresh_ms * 6 * 0.63 < await redis.pttl(keys.entry_key(SHOP, "smith")) <= fresh_ms * 6
 
 
 async def test_entry_is_not_visible_to_another_shop(cache: RegistryCache) -> None:

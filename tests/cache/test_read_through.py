@@ -10,6 +10,7 @@ from tests.support.waiting import wait_until
 from wishcraft.cache import entries, keys
 from wishcraft.cache.client import Server
 from wishcraft.cache.coherence import Lease
+from wishcraft.cache.counters import Counters
 from wishcraft.cache.registries import CacheState, RegistryCache
 from wishcraft.cache.scripts import Outcome
 from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
@@ -51,6 +52,13 @@ async def make_stale(redis: Redis, version: int) -> None:
     assert current
     old = entries.make_entry(CachedRegistry(version, AccessLevel.OPEN, 0, b"old"), current.header.era, now_ms=0)
     await redis.set(key, entries.pack(old), keepttl=True)
+
+
+async def as_stale(redis: Redis) -> bytes:
+    """The entry in Redis, past its soft expiry."""
+    entry = entries.unpack(await redis.get(keys.entry_key(SHOP, "smith")) or b"")  # type: ignore[arg-type]
+    assert entry
+    return entries.pack(entry._replace(header=entry.header._replace(soft_expiry_ms=0)))
 
 
 async def test_first_read_is_a_miss_and_the_second_a_hit(cache: RegistryCache) -> None:
@@ -157,6 +165,22 @@ async def test_stale_entry_answers_and_one_load_is_tried_while_postgresql_is_dow
     assert states == [CacheState.STALE] * 3
     assert database.loads == 2
     assert "could not be loaded" in caplog.text
+
+
+async def test_revalidations_and_lifetimes_are_counted(server: Server, redis: Redis) -> None:
+    counters = Counters(server)
+    cache, database = RegistryCache(server, hold_seconds=0, counters=counters), Database()
+    await cache.read(SHOP, "smith", database.load)
+    await make_stale(redis, 1)
+    await cache.read(SHOP, "smith", database.load)  # the stale entry had another body
+    await redis.set(keys.entry_key(SHOP, "smith"), await as_stale(redis), keepttl=True)
+    await cache.read(SHOP, "smith", database.load)
+    await cache.read(SHOP, "no-such", Database(None).load)
+    await counters.flush()
+    counted = {name: {each.labels: each.value for each in series} for name, series in (await counters.read()).items()}
+    assert counted["cache_revalidations_total"] == {("changed",): 1, ("unchanged",): 1}
+    assert counted["cache_lifetimes_total"] == {("1",): 3}
+    assert counted["cache_fills_total"] == {("stored",): 4}
 
 
 async def test_reads_bypass_a_killed_redis_and_hit_after_its_restart(own_valkey: OwnValkey, own_server: Server) -> None:

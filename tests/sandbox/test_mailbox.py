@@ -53,6 +53,13 @@ def test_alert_becomes_a_message_to_ops_with_a_unique_id(page: httpx.Client) -> 
     assert len({each["message_id"] for each in listed} - {"None"}) == 2
 
 
+@pytest.mark.parametrize("text", ["", "\n", "one\rtwo", "one\x0btwo\u2028three", "one\r\ntwo"])
+def test_alert_of_any_lines_becomes_a_message(page: httpx.Client, text: str) -> None:
+    page.post("/alerts", json={"text": text}).raise_for_status()
+    [listed] = page.get("/messages").json()
+    assert listed["subject"] == (text.splitlines() or [""])[0]
+
+
 def test_inline_images_are_embedded(page: httpx.Client, smtp: smtplib.SMTP) -> None:
     message = new_message()
     *_, html = message.iter_parts()

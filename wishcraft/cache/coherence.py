@@ -6,6 +6,7 @@ follow `registries.RegistryCache`, writers the write primitive.
 
 import secrets
 import time
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
@@ -21,6 +22,8 @@ from wishcraft.domain.view_score import weight
 _SCRIPTS: Final = (scripts.HEADER, scripts.INVALIDATE, scripts.LEASE, scripts.FILL, scripts.RELEASE)
 _ENTRIES_PER_CALL: Final = 50
 """Redis answers no other client during a call: this many fills take it less than a millisecond."""
+_LIFETIME_HOURS: Final = (1, 3, 6, 12)
+"""The classes of `cache_lifetimes_total`."""
 
 
 class Lease(NamedTuple):
@@ -41,7 +44,7 @@ class CoherenceCommands:
         Args:
             server: Redis.
             hold_seconds: May be below its default only where no transaction is open when Redis restarts.
-            counters: Counts the fills in `cache_fills_total`, if given.
+            counters: Counts the fills, and the lifetimes of what they stored, if given.
         """
         self._server = server
         self._redis = server.redis
@@ -132,6 +135,7 @@ class CoherenceCommands:
         calls: list[Call] = []
         for slug, (lease, entry) in loaded.items():
             is_absent = entry.header.access_level is AccessLevel.ABSENT
+            hard_ttl_ms = max(keys.HARD_TTL_MS, keys.KEPT_TIMES * (entry.header.soft_expiry_ms - now_ms()))
             max_entries, max_bytes = UNCOUNTED if is_absent else quota
             calls.append(
                 {
@@ -144,7 +148,7 @@ class CoherenceCommands:
                     "token": lease.token,
                     "slug": slug,
                     "packed": entries.pack(entry),
-                    "ttl_ms": keys.ABSENT_TTL_MS if is_absent else keys.spread(keys.HARD_TTL_MS),
+                    "ttl_ms": keys.ABSENT_TTL_MS if is_absent else keys.spread(hard_ttl_ms),
                     "one_view": one_view,
                     "max_entries": max_entries,
                     "max_bytes": max_bytes,
@@ -155,9 +159,13 @@ class CoherenceCommands:
             )
         outcomes = [Outcome(reply.decode()) for reply in await self._run(scripts.FILL, calls)]
         if self._counters:
-            for outcome in outcomes:
-                stored = "stored" if outcome is Outcome.FILLED else "refused"
-                self._counters.count("cache_fills_total", outcome=stored)
+            for outcome, (_, entry) in zip(outcomes, loaded.values(), strict=True):
+                is_stored = outcome is Outcome.FILLED
+                self._counters.count("cache_fills_total", outcome="stored" if is_stored else "refused")
+                if is_stored and entry.header.access_level is not AccessLevel.ABSENT:
+                    hours = (entry.header.soft_expiry_ms - now_ms()) / 3_600_000
+                    rounded = _LIFETIME_HOURS[bisect_left(_LIFETIME_HOURS[:-1], hours)]
+                    self._counters.count("cache_lifetimes_total", hours=str(rounded))
         return dict(zip(loaded, outcomes, strict=True))
 
     async def release(self, shop_id: int, leases: Mapping[str, Lease]) -> None:

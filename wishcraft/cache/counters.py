@@ -39,6 +39,16 @@ FAMILIES: Final[Mapping[str, Family]] = {
         "Fills of cache entries: stored, or refused as outdated or over quota.",
         ("outcome",),
     ),
+    "cache_lifetimes_total": Family(
+        Kind.COUNTER,
+        "Cache entries stored, by soft lifetime in hours, rounded up to 1, 3, 6 or 12.",
+        ("hours",),
+    ),
+    "cache_revalidations_total": Family(
+        Kind.COUNTER,
+        "Stale cache entries that a reader loaded again: unchanged, or changed past the product's own writes.",
+        ("result",),
+    ),
     "job_runs_total": Family(Kind.COUNTER, "Runs of the jobs that ended, by outcome.", ("job", "outcome")),
     "job_seconds": Family(Kind.HISTOGRAM, "Duration of the jobs' runs.", ("job",)),
     "job_last_success_timestamp_seconds": Family(

@@ -37,13 +37,13 @@ class Entry(NamedTuple):
 
 
 def make_entry(registry: CachedRegistry | None, era: bytes, now_ms: int) -> Entry:
-    """The entry of a registry, filled in `era` and stale about `keys.SOFT_TTL_MS` after `now_ms`.
+    """The entry of a registry, filled in `era` and stale about its soft lifetime after `now_ms`.
 
     None gives the negative entry: the registry does not exist. Its version 0 is below every floor.
     """
     if registry is None:
         return Entry(Header(era, 0, "0" * 16, now_ms + keys.ABSENT_TTL_MS, AccessLevel.ABSENT, 0), b"")
-    soft_expiry_ms = now_ms + keys.spread(keys.SOFT_TTL_MS)
+    soft_expiry_ms = now_ms + keys.spread(registry.soft_lifetime // keys.MILLISECOND)
     digest = blake2b(registry.body, digest_size=8).hexdigest()
     header = Header(era, registry.version, digest, soft_expiry_ms, registry.access_level, registry.owner)
     return Entry(header, registry.body)

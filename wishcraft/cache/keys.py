@@ -3,8 +3,11 @@
 import random
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 from typing import Final, NamedTuple
+
+from wishcraft.domain.lifetimes import LONGEST
 
 WRITE_LIMIT_SECONDS: Final = 10
 """The longest duration of a transaction that invalidates; PostgreSQL ends it (`transaction_timeout`)."""
@@ -15,16 +18,17 @@ LEASE_TTL_MS: Final = 10_000
 FLOOR_TTL_MS: Final = 60_000
 """A floor outlives its writer, and every lease on a load that may have missed that writer's commit:
 `FLOOR_TTL_MS > 1000 * HOLD_SECONDS + LEASE_TTL_MS`."""
-SOFT_TTL_MS: Final = 3_600_000
-"""The age at which an entry becomes stale: it is still served while one reader revalidates it."""
-HARD_TTL_MS: Final = 24 * 3_600_000
-"""The age at which an entry expires; until then it is served through an outage of PostgreSQL."""
 SPREAD: Final = 0.2
 """The share by which `spread` may shorten a TTL."""
 
+MILLISECOND: Final = timedelta(milliseconds=1)
+HARD_TTL_MS: Final = 24 * 3_600_000
+"""The least age at which an entry expires; until then it is served as stale while PostgreSQL is unavailable."""
+KEPT_TIMES: Final = 6
+"""The age at which an entry expires, in soft lifetimes: three days for the longest."""
 ABSENT_TTL_MS: Final = 15_000
 """TTL of a negative entry: this registry does not exist."""
-INDEX_TTL_MS: Final = 2 * HARD_TTL_MS
+INDEX_TTL_MS: Final = 2 * KEPT_TIMES * LONGEST // MILLISECOND
 """TTL of a shop's index and sizes. Each fill renews it, so they outlive the entries that they count."""
 USAGE_TTL_SECONDS: Final = 35 * 86_400
 

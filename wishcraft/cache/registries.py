@@ -166,10 +166,14 @@ class RegistryCache(CoherenceCommands):
         try:
             async with asyncio.timeout(REVALIDATE_SECONDS):
                 registry = await load()
-            return await self._fill_one(shop_id, slug, lease, registry)
+            result = await self._fill_one(shop_id, slug, lease, registry)
         except Exception:  # noqa: BLE001  any failure of the load is logged, and the stale entry answers
             _log.exception("A stale registry could not be loaded from PostgreSQL; guests still get the stale entry")
             return CacheResult(entry, CacheState.STALE)
+        if self._counters:
+            is_same = (result.entry.header.version, result.entry.body) == (entry.header.version, entry.body)
+            self._counters.count("cache_revalidations_total", result="unchanged" if is_same else "changed")
+        return result
 
     async def _fill_one(self, shop_id: int, slug: str, lease: Lease, registry: CachedRegistry | None) -> CacheResult:
         entry = make_entry(registry, lease.era, now_ms())

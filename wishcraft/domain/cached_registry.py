@@ -1,8 +1,11 @@
 """A registry as it is cached: the payload's bytes, version, access level and owner. Pure."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import IntEnum
 from typing import Final, NamedTuple
+
+from wishcraft.domain import lifetimes
 
 
 class AccessLevel(IntEnum):
@@ -40,3 +43,4 @@ class CachedRegistry:
     body: bytes
     quota: Quota = UNCOUNTED
     """The cache quota of its shop."""
+    soft_lifetime: timedelta = lifetimes.SHORTEST

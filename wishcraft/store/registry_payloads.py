@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final, NamedTuple
 
 import orjson
@@ -20,20 +21,26 @@ _UNUSUAL_DECIMALS: Final = orjson.dumps(UNUSUAL_DECIMALS).decode()
 
 
 class Parts(NamedTuple):
-    """Parts of a registry's payload, and the cache quota of its shop."""
+    """Parts of a registry's payload, and what its caching depends on."""
 
     registry: RegistryFacts
     items: str
     """JSON array of the items' payloads, in display order."""
     sums: Sums
     quota: Quota
+    """The cache quota of its shop."""
+    unchanged_for: timedelta
+    """Time since its last change."""
+    days_to_event: int | None
+    """Days until its event in UTC, negative after it."""
 
 
 # The columns of `a` are the item's payload. The order of keys and half-up rounding follow `domain/registry_payload.py`.
 _PARTS: Final = text("""
 SELECT r.id, r.slug, r.version, r.title, r.description, r.event_type, r.event_date, r.customer_first_name,
     r.visibility, r.status, r.customer_id, s.currency, r.co_registrants, s.settings, i.items,
-    i.wanted, i.purchased, i.fulfilled, i.wanted_amount, i.purchased_amount
+    i.wanted, i.purchased, i.fulfilled, i.wanted_amount, i.purchased_amount,
+    now() - r.updated_at AS unchanged_for, r.event_date - (now() AT TIME ZONE 'UTC')::date AS days_to_event
 FROM registries r
 JOIN (
     SELECT id, currency, settings,
@@ -86,5 +93,5 @@ async def find_parts(session: AsyncSession, shop_id: int, slugs: Sequence[str]) 
         first_names = [person["first_name"] for person in row.co_registrants]
         registry = RegistryFacts._make((*row[:12], first_names, settings.low_stock_threshold))
         registry = registry._replace(visibility=Visibility(row.visibility), status=RegistryStatus(row.status))
-        parts.append(Parts(registry, row.items, Sums._make(row[15:]), quota))
+        parts.append(Parts(registry, row.items, Sums._make(row[15:20]), quota, row.unchanged_for, row.days_to_event))
     return parts

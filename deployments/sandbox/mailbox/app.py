@@ -79,11 +79,11 @@ def _add_routes(app: FastAPI, mailbox: Mailbox) -> None:
     @app.post("/alerts", status_code=204)
     async def alert(alert: Alert) -> None:
         """Store an alert as a message to the operators."""
-        subject, _, body = alert.text.partition("\n")
+        subject, *body = alert.text.splitlines() or [""]
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = "alerts@wishcraft.example", OPS, subject
         message["Message-ID"] = make_msgid(domain="wishcraft.example")
-        message.set_content(body)
+        message.set_content("\n".join(body))
         mailbox.add("alerts@wishcraft.example", [OPS], message.as_bytes())
 
     @app.delete("/messages")

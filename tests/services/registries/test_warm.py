@@ -1,9 +1,12 @@
+from datetime import timedelta
 from typing import Any
 
 from psycopg import Connection
 from redis.asyncio import Redis
 
 from wishcraft.cache import keys
+from wishcraft.cache.coherence import now_ms
+from wishcraft.domain.lifetimes import JUST_CHANGED
 from wishcraft.resources import Resources
 from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.registries.warm import FRESH_FOR, warm_shop
@@ -17,8 +20,9 @@ def active_slugs(demo: Demo, shop: ShopRef) -> list[str]:
     return [slug for (slug,) in rows]
 
 
-def test_entry_that_a_warm_filled_is_not_due_in_the_next_one() -> None:
-    assert 1000 * FRESH_FOR.total_seconds() < keys.SOFT_TTL_MS * (1 - keys.SPREAD)
+def test_entry_that_a_warm_filled_is_not_due_in_the_next_run_unless_near_its_event() -> None:
+    between_runs = timedelta(minutes=30)
+    assert JUST_CHANGED * (1 - keys.SPREAD) - between_runs > FRESH_FOR
 
 
 async def test_every_active_registry_is_a_hit_after_a_warm(resources: Resources, demo: Demo, shop: ShopRef) -> None:
@@ -47,6 +51,21 @@ async def test_what_a_warm_stored_is_counted_for_the_metrics(resources: Resource
     counted = {each.labels[0]: each.value for each in fills}
     assert counted == {"stored": counts["warmed"], "refused": 1}
     assert counts["skipped"] == 1
+
+
+async def test_stable_registries_are_fresh_for_longer_than_those_near_their_event(
+    resources: Resources, demo: Demo, shop: ShopRef
+) -> None:
+    stable, near, *_ = active_slugs(demo, shop)
+    age = "UPDATE registries SET updated_at = now() - interval '90 days', event_date = now() + %s * interval '1 day'"
+    for slug, days in ((stable, 60), (near, 3)):
+        demo.execute(f"{age} WHERE slug = %s", [days, slug])
+    before_ms = now_ms()
+    await warm_shop(resources, shop)
+    headers = await resources.cache.headers(shop.id, [stable, near])
+    hours = {slug: (header.soft_expiry_ms - before_ms) / 3_600_000 for slug, header in headers.items()}
+    assert 0.8 * 12 <= hours[stable] < 12.1
+    assert 0.8 <= hours[near] < 1.1
 
 
 async def test_force_writes_every_entry_anew(resources: Resources, shop: ShopRef) -> None:

@@ -14,6 +14,7 @@ from wishcraft.cache.registries import CacheResult
 from wishcraft.cache.scripts import Outcome
 from wishcraft.domain.cached_registry import CachedRegistry
 from wishcraft.domain.callers import Caller
+from wishcraft.domain.lifetimes import soft_lifetime
 from wishcraft.domain.registries import access_level, is_registry_ref
 from wishcraft.domain.registry_payload import compose_payload
 from wishcraft.errors import DatabaseUnavailable
@@ -131,8 +132,9 @@ async def load_registries(db: Database, shop_id: int, slugs: Sequence[str]) -> d
             owner=registry.owner or 0,
             body=orjson.dumps(compose_payload(registry, orjson.Fragment(items), sums)),
             quota=quota,
+            soft_lifetime=soft_lifetime(unchanged_for, days_to_event),
         )
-        for registry, items, sums, quota in found
+        for registry, items, sums, quota, unchanged_for, days_to_event in found
     }
 
 

@@ -16,9 +16,9 @@ from wishcraft.store.shops import ShopRef
 
 BATCH: Final = 200
 FRESH_FOR: Final = timedelta(minutes=45)
-"""An entry that becomes stale before the next run but one is renewed now, so that one run may be missed.
+"""An entry that becomes stale in the next run, half an hour later, or soon after it is renewed now.
 
-Below `SOFT_TTL_MS` less its spread: otherwise each run would renew what the last one has filled.
+The shortest soft lifetime, of registries near their events, is renewed in each run; the others are not.
 """
 
 

@@ -11,10 +11,8 @@ from api.auth.dependencies import AppStateDep, Reader
 from api.problems import COMMON, documented
 from api.routes.registries import GrantHeader, GrantQuery, IfNoneMatch, Ref, read_authorized, respond
 from api.schemas.responses import ItemList
-from wishcraft.cache.coherence import now_ms
-from wishcraft.cache.entries import Entry, make_entry
+from wishcraft.cache.entries import Entry, with_body
 from wishcraft.cache.registries import CacheResult
-from wishcraft.domain.cached_registry import CachedRegistry
 from wishcraft.domain.item_selection import ItemSelection, ItemSort
 from wishcraft.domain.registries import Priority
 from wishcraft.errors import Invalid
@@ -89,6 +87,6 @@ async def list_items(
 
 def _select(entry: Entry, selection: ItemSelection) -> Entry:
     """An entry of the selected items alone, with the version and the access level of the registry's entry."""
-    registry, header = orjson.loads(entry.body), entry.header
+    registry = orjson.loads(entry.body)
     body = orjson.dumps({"currency": registry["currency"], "items": selection.apply(registry["items"])})
-    return make_entry(CachedRegistry(header.version, header.access_level, header.owner, body), header.era, now_ms())
+    return with_body(entry, body, entry.header.version)

@@ -185,15 +185,17 @@ async def test_silent_replica_is_left_until_a_check_succeeds(
 
 
 async def test_lost_replica_costs_no_answer(
-    settings: Settings, demo: Demo, signed: Any, replica_server: Standby
+    settings: Settings, demo: Demo, signed: Any, replica_server: Standby, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not demo.closed
+    monkeypatch.setattr("api.state._CHECK_REPLICA_SECONDS", 0.05)
     server = urlsplit(replica_server.url)
     assert server.port
     with FailingProxy(server.port) as proxy:
         lost = urlsplit(str(settings.database_replica_url))
         url = lost._replace(netloc=f"{lost.username}:{lost.password}@127.0.0.1:{proxy.port}").geturl()
-        async with open_api_client(settings.model_copy(update={"database_replica_url": url})) as client:
+        changed = {"database_replica_url": url, "database_replica_max_lag_seconds": 1.0}
+        async with open_api_client(settings.model_copy(update=changed)) as client:
             guest = Visitor(client, signed)
             replica = replica_of(client)
             await wait_until(lambda: replica.is_current)

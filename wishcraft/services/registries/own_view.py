@@ -2,9 +2,7 @@
 
 import orjson
 
-from wishcraft.cache.coherence import now_ms
-from wishcraft.cache.entries import Entry, make_entry
-from wishcraft.domain.cached_registry import CachedRegistry
+from wishcraft.cache.entries import Entry, with_body
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.private_payload import private_payload
 from wishcraft.errors import DatabaseUnavailable
@@ -26,10 +24,8 @@ async def add_private_facts(resources: Resources, caller: Caller, slug: str, ent
         return entry
     if found is None:
         return entry
-    header = entry.header
     body = entry.body[:-1] + b"," + orjson.dumps(private_payload(found.facts))[1:]
-    version = min(header.version, found.version)
-    return make_entry(CachedRegistry(version, header.access_level, header.owner, body), header.era, now_ms())
+    return with_body(entry, body, min(entry.header.version, found.version))
 
 
 async def _find(resources: Resources, caller: Caller, slug: str) -> VersionedFacts | None:

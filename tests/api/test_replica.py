@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Iterator
+from math import ceil
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -13,10 +14,11 @@ import pytest
 from psycopg import Connection
 
 from deployments.sandbox.demo import add_key
+from deployments.sandbox.postgres import MAJOR_VERSION
 from tests.support.api import Visitor, app_state_of, open_api_client
 from tests.support.failing_proxy import FailingProxy
 from tests.support.standby import Standby, standby
-from tests.support.waiting import PATIENCE_SECONDS, wait_until
+from tests.support.waiting import wait_until
 from wishcraft.errors import DatabaseUnavailable
 from wishcraft.settings import Settings
 from wishcraft.store.engine import Database
@@ -27,10 +29,10 @@ PATH: Final = "/api/registries"
 
 
 class Clock:
-    """Seconds that pass when the test says so, from now on."""
+    """Seconds that pass when the test says so, from now on; whole ones, which add up exactly."""
 
     def __init__(self) -> None:
-        self.now = time.monotonic()
+        self.now = float(ceil(time.monotonic()))
 
     def __call__(self) -> float:
         return self.now
@@ -39,6 +41,9 @@ class Clock:
 @pytest.fixture(scope="module")
 def replica_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standby]:
     """A streaming replica of the tests' server."""
+    with psycopg.connect(os.environ["TEST_DATABASE_URL"]) as connection:
+        if connection.info.server_version // 10_000 != int(MAJOR_VERSION):
+            pytest.skip("pg_basebackup copies only servers of its own version")
     with standby(tmp_path_factory.mktemp("standby"), os.environ["TEST_DATABASE_URL"]) as server:
         yield server
 
@@ -54,7 +59,6 @@ def settings(settings: Settings, replica_server: Standby) -> Settings:
 @pytest.fixture
 async def clock(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of the API's replica, which is current, and checked when the test says so."""
-    monkeypatch.setattr("wishcraft.store.replica.ANSWER_SECONDS", PATIENCE_SECONDS)
     replica = replica_of(client)
     await app_state_of(client).stop()
     clock = Clock()

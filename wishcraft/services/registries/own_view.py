@@ -7,7 +7,7 @@ from wishcraft.domain.callers import Caller
 from wishcraft.domain.private_payload import private_payload
 from wishcraft.errors import DatabaseUnavailable
 from wishcraft.resources import Resources
-from wishcraft.services.registries.reader import READ_SECONDS
+from wishcraft.services.registries import reader
 from wishcraft.store import private_facts
 from wishcraft.store.deadline import within
 from wishcraft.store.private_facts import VersionedFacts
@@ -19,7 +19,7 @@ async def add_private_facts(resources: Resources, caller: Caller, slug: str, ent
     Its version is the older one of the two parts, so that `If-Match` never names more than the registrant has seen.
     """
     try:
-        found = await within(READ_SECONDS, _find(resources, caller, slug))
+        found = await within(reader.READ_SECONDS, _find(resources, caller, slug))
     except DatabaseUnavailable:
         return entry
     if found is None:

@@ -1,6 +1,5 @@
 """A streaming replica of the tests' PostgreSQL."""
 
-import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import psycopg
 
 from deployments.sandbox.postgres import _SETTINGS, _accepts_connections, _binary, _chown_from_root, _unprivileged
 from deployments.sandbox.processes import Program, choose_port, running
+from tests.support.waiting import block_until
 
 _MORE_SETTINGS: Final = ("fsync=off", "max_standby_streaming_delay=-1")
 """Replay waits for a query of a test that it would cancel."""
@@ -21,26 +21,30 @@ _MORE_SETTINGS: Final = ("fsync=off", "max_standby_streaming_delay=-1")
 class Standby:
     """A running replica, by its superuser's URL."""
 
-    def __init__(self, url: str, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, url: str, primary: str) -> None:
         self.url = url
-        self._process = process
+        self._primary = primary
 
     def pause_replay(self) -> None:
         """From now on, show nothing new."""
-        self._execute("SELECT pg_wal_replay_pause()")
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("SELECT pg_wal_replay_pause()")
+
+            def is_paused() -> bool:
+                return connection.execute("SELECT pg_get_wal_replay_pause_state()").fetchone() == ("paused",)
+
+            block_until(is_paused, "the replica does not pause")
 
     def resume_replay(self) -> None:
         """Catch up."""
-        self._execute("SELECT pg_wal_replay_resume()")
-
-    def stop(self) -> None:
-        """End all connections, and refuse new ones."""
-        self._process.send_signal(signal.SIGINT)
-        self._process.wait()
-
-    def _execute(self, statement: str) -> None:
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(statement.encode())
+            connection.execute("SELECT pg_wal_replay_resume()")
+
+    def flush_primary(self) -> None:
+        """Let the primary flush all commits, which the tests' server does some time after it has answered."""
+        with psycopg.connect(self._primary, autocommit=True) as connection:
+            connection.execute("SET synchronous_commit = on")
+            connection.execute("SELECT pg_logical_emit_message(true, '', '')")
 
 
 @contextmanager
@@ -58,7 +62,5 @@ def standby(folder: Path, primary: str) -> Iterator[Standby]:
     server = urlsplit(primary)
     url = server._replace(netloc=f"{server.username}:{server.password}@127.0.0.1:{port}").geturl()
     program = Program("standby", argv, cwd=data, stop_signal=signal.SIGINT)
-    with running(program, lambda: _accepts_connections(url), folder / "standby.log") as process:
-        yield Standby(url, process)
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGCONT)
+    with running(program, lambda: _accepts_connections(url), folder / "standby.log"):
+        yield Standby(url, primary)

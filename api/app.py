@@ -18,6 +18,7 @@ from api.routes import (
     guests,
     health,
     invitations,
+    item_lists,
     items,
     metrics,
     products,
@@ -67,7 +68,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.draining = False
     problems.register(app)
     documentation.register(app)
-    modules = (registries, registry_changes, items, products, guests, admin, invitations, unsubscribe, health, metrics)
+    modules = (
+        registries,
+        registry_changes,
+        item_lists,
+        items,
+        products,
+        guests,
+        admin,
+        invitations,
+        unsubscribe,
+        health,
+        metrics,
+    )
     for module in modules:
         app.include_router(module.router)
 

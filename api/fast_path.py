@@ -106,7 +106,12 @@ class FastPath:
         trust = app_state.permit.trust(caller.shop_id, slug or "")
         is_usable = trust is Trust.CURRENT or trust is Trust.SILENT
         entry = await app_state.resources.cache.get(caller.shop_id, slug) if slug and is_usable else None
-        if entry is None or slug is None or not caller.can_read(entry.header.access_level, entry.header.owner):
+        if (
+            entry is None
+            or slug is None
+            or caller.owns(entry.header.owner)  # the route adds what only the registrant sees
+            or not caller.can_read(entry.header.access_level, entry.header.owner)
+        ):
             return None
         policy, verdict = app_state.limit(caller)
         if not verdict.allowed:
@@ -115,8 +120,7 @@ class FastPath:
         if trust is Trust.CURRENT and entry.header.soft_expiry_ms <= now_ms():
             cache_state = CacheState.STALE
             app_state.revalidate_in_background(caller.shop_id, slug)
-        is_own = caller.owns(entry.header.owner)
-        answer = represent(entry, cache_state, is_own=is_own, if_none_match=headers.get(b"if-none-match"))
+        answer = represent(entry, cache_state, is_own=False, if_none_match=headers.get(b"if-none-match"))
         answer.headers.extend(((b"ratelimit", verdict.field(policy).encode()), SECURITY))
         if self._state.draining:
             answer.headers.append(CLOSE)

@@ -16,6 +16,7 @@ from wishcraft.domain.rate_limits import Policy, Verdict
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable, RunStopped
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.health.monitor import HealthMonitor
+from wishcraft.services.health.single_flight import SingleFlightCache
 from wishcraft.services.operations.metrics_collector import MetricsCollector
 from wishcraft.services.operations.sli_recorder import SliRecorder
 from wishcraft.services.operations.traffic_recorder import TrafficRecorder
@@ -24,10 +25,12 @@ from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.registries.write import find_pending, replay_invalidations
 from wishcraft.services.shops.settings import refresh_entries
 from wishcraft.settings import Settings
+from wishcraft.store.replica import Replica
 
 _REVALIDATE_AGAIN_SECONDS: Final = 1.0
 _REFRESH_WAIT_SECONDS: Final = 5.0
 """Half of a request's deadline: so long the answer to a new threshold waits for the registries to follow it."""
+_CHECK_REPLICA_SECONDS: Final = 1.0
 _MINUTE: Final = 60
 _KEY_FACTOR: Final = 10
 """A server's key may send this many times the requests of a guest or customer."""
@@ -81,6 +84,8 @@ class AppState:
         """
         await self.permit.renew()
         self._start(self._keep_permit())
+        if self.resources.replica:
+            self._start(self._check_replica(self.resources.replica))
 
     async def stop(self) -> None:
         """Wait for the tasks that are under way."""
@@ -95,6 +100,19 @@ class AppState:
                 await asyncio.wait_for(self._stopping.wait(), RENEW_SECONDS)
             await self.permit.renew()
         await self.permit.stop()
+
+    async def _check_replica(self, replica: Replica) -> None:
+        """Check once a second how far the replica lags. A check that hangs is joined, and counts as lag."""
+        check = SingleFlightCache(replica.check, 0)
+        was_current = True
+        while not self._stopping.is_set():
+            await check.get_within(_CHECK_REPLICA_SECONDS)
+            if was_current and not replica.is_current:
+                _log.warning("The replica lags or does not answer; guests' lists are read from the primary")
+            was_current = replica.is_current
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), _CHECK_REPLICA_SECONDS)
+        await check.close()
 
     async def _replay_invalidations(self) -> None:
         """Replay what is pending. What cannot be replayed yet stays pending, and is not read from Redis."""

@@ -109,16 +109,17 @@ async def measure_walks(settings: Settings) -> dict[str, Walk]:
         await resources.cache.ready_to_fill()
         async with resources.db.autocommit() as session:
             shop_id, domain, slug, customer_id, item_id = (await session.execute(_TARGET)).one()
-        query = signed_query(domain, customer_id, int(time.time()), settings.shopify_api_secret.get_secret_value())
+        secret = settings.shopify_api_secret.get_secret_value()
+        owned, seen = (signed_query(domain, each, int(time.time()), secret) for each in (customer_id, customer_id + 1))
         path = f"/api/registries/{slug}"
 
         async def read() -> httpx.Response:
-            return await client.get(f"{path}?{query}")
+            return await client.get(f"{path}?{seen}")
 
         async def write() -> httpx.Response:
             change = {"quantity": 2, "notes": str(time.monotonic_ns())}
             headers = {"If-Match": answers[-1].headers["etag"]}
-            return await client.patch(f"{path}/items/{item_id}?{query}", json=change, headers=headers)
+            return await client.patch(f"{path}/items/{item_id}?{owned}", json=change, headers=headers)
 
         async def record(send: Callable[[], Awaitable[httpx.Response]], x_cache: str) -> Walk:
             answers.append(await send())

@@ -22,6 +22,7 @@ from wishcraft.settings import Settings, analysts_url
 from wishcraft.settings import settings as from_environment
 from wishcraft.shopify.client import ShopifyClient
 from wishcraft.store.engine import Database
+from wishcraft.store.replica import Replica, find_replica_url
 from wishcraft.store.tokens import TokenVault
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Resources:
     announcements: Database
     """A pool of its own for pending invalidations: a writer needs it while it holds a connection of `db`, and it must
     answer while all of those are in use."""
+    replica: Replica | None
+    """None without a replica that the application may read."""
     redis: Server
     cache: RegistryCache
     products: ProductCache
@@ -78,6 +81,9 @@ async def open_resources(
         stack.push_async_callback(db.close)
         announcements = Database(settings.database_url, pool_size=_ANNOUNCING)
         stack.push_async_callback(announcements.close)
+        replica = _open_replica(settings, announcements)
+        if replica:
+            stack.push_async_callback(replica.close)
         redis = connect(
             settings.redis_url, settings.redis_password, timeout=redis_timeout, with_breaker=redis_circuit_breaker
         )
@@ -99,6 +105,7 @@ async def open_resources(
         yield Resources(
             db=db,
             announcements=announcements,
+            replica=replica,
             redis=redis,
             cache=RegistryCache(redis, counters=counters),
             products=ProductCache(redis),
@@ -110,6 +117,12 @@ async def open_resources(
             shopify=shopify,
             mailer=mailer,
         )
+
+
+def _open_replica(settings: Settings, primary: Database) -> Replica | None:
+    url = find_replica_url(settings.database_url, settings.database_replica_url)
+    max_lag_seconds = settings.database_replica_max_lag_seconds
+    return Replica(url, primary, max_lag_seconds) if url and max_lag_seconds else None
 
 
 @contextmanager

@@ -72,7 +72,7 @@ class AnalyticsSettings(TimeSettings):
     database_replica_url: Annotated[str, AfterValidator(_psycopg)] | None = Field(
         None,
         description="PostgreSQL for reports: a replica or the same server, with the login `wishcraft_analyst`. "
-        "Empty: DATABASE_URL, and `ask` refuses.",
+        "Empty: DATABASE_URL, and `ask` refuses. Guests' lists are read from it too, if it is a replica.",
     )
     export_folder: Path = Field(Path("exports"), description="Folder of reports and exported data.")
 
@@ -96,6 +96,12 @@ class JobSettings(TimeSettings):
 class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     """All settings; a test compares them with docs/settings.md."""
 
+    database_replica_max_lag_seconds: float = Field(
+        5,
+        ge=0,
+        description="Guests' lists are read from the replica while it lags no more, by the login of DATABASE_URL. "
+        "0: from DATABASE_URL.",
+    )
     environment: Literal["development", "production"] = Field(
         "development", description="`production` makes readiness require https to Shopify."
     )

@@ -1,8 +1,8 @@
 """Routes that read registries: the lists, and one registry."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
@@ -10,23 +10,31 @@ from api.auth.dependencies import AppStateDep, Reader
 from api.problems import COMMON, documented, forbidden, not_found
 from api.representation import represent
 from api.schemas.requests import IsoDate
-from api.schemas.responses import OwnRegistryList, RegistryAnswer, RegistryList
+from api.schemas.responses import OwnRegistryAnswer, OwnRegistryList, RegistryAnswer, RegistryList
 from api.state import AppState
 from wishcraft.cache.entries import Header as EntryHeader
 from wishcraft.cache.registries import CacheResult
-from wishcraft.domain.addresses import normalise
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller
-from wishcraft.domain.invitations import InvitationStatus
+from wishcraft.domain.lists import MAX_CURSOR_LENGTH, ListSort, Position, decode_cursor, encode_cursor
+from wishcraft.domain.private_payload import private_payload
 from wishcraft.domain.registries import MAX_SLUG_LENGTH, EventType
-from wishcraft.domain.registry_payload import event_payload, summary_payload
+from wishcraft.domain.registry_payload import summary_payload
+from wishcraft.errors import Invalid
 from wishcraft.services.registries.access import is_granted
+from wishcraft.services.registries.lists import list_public
+from wishcraft.services.registries.own_view import add_private_facts
 from wishcraft.store import registry_lists
-from wishcraft.store.registry_lists import OwnRegistry, Search
+from wishcraft.store.registry_lists import OwnRegistry, Page, PageRequest, Search
 
 router: Final = APIRouter(tags=["registries"])
 
 MAX_PER_PAGE: Final = 100
+_OWN: Final = ("own",)
+"""In place of filters in the cursors of a customer's own list."""
+_FOR_GUESTS: Final = "private, max-age=10, stale-while-revalidate=60"
+_FOR_WRITERS: Final = "private, no-cache"
+"""Who may change registries must see the own change in the list."""
 
 Ref = Annotated[
     str,
@@ -36,7 +44,18 @@ Ref = Annotated[
     ),
 ]
 Limit = Annotated[int, Query(ge=1, le=MAX_PER_PAGE)]
-Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of the previous page.")]
+Sort = Annotated[
+    ListSort,
+    Query(description="`event_date`: the earliest first, those without a date last. `name`: by title, A to Z."),
+]
+Cursor = Annotated[
+    str | None,
+    Query(
+        pattern=r"^[A-Za-z0-9_-]+$",
+        max_length=MAX_CURSOR_LENGTH,
+        description="`next_cursor` of the previous page, with the same sort and filters.",
+    ),
+]
 IfNoneMatch = Annotated[
     str | None, Header(alias="If-None-Match", description="The ETag of the caller's copy: 304 if it is current.")
 ]
@@ -47,8 +66,8 @@ GrantHeader = Annotated[
 GrantQuery = Annotated[str | None, Query(max_length=100, description="The grant, for proxies that drop the header.")]
 ONE: Final[dict[int | str, dict[str, Any]]] = {
     HTTPStatus.OK: {
-        "model": RegistryAnswer,
-        "description": "The registry with its items, progress and totals.",
+        "model": RegistryAnswer | OwnRegistryAnswer,
+        "description": "The registry with its items, progress and totals. Its registrant gets more fields than guests.",
         "headers": {
             "ETag": {"schema": {"type": "string"}, "description": "For If-None-Match and If-Match."},
             "X-Cache": {"schema": {"type": "string", "enum": ["hit", "stale", "miss", "bypass"]}},
@@ -74,21 +93,16 @@ async def list_registries(
     event_type: EventType | None = None,
     event_from: Annotated[IsoDate | None, Query(description="First event date.")] = None,
     event_to: Annotated[IsoDate | None, Query(description="Last event date.")] = None,
+    sort: Sort = ListSort.NEWEST,
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> dict[str, object]:
-    """The shop's public, active registries, newest first."""
+    """The shop's public, active registries. Guests may see them as they were a few seconds ago."""
     search = Search(q, event_type, event_from, event_to)
-    async with app_state.resources.db.autocommit() as session:
-        # One more than the limit: if it exists, there is a next page.
-        rows = await registry_lists.list_public(
-            session, caller.shop_id, limit + 1, int(cursor) if cursor else None, search
-        )
-    response.headers["Cache-Control"] = "private, max-age=10, stale-while-revalidate=60"
-    return {
-        "registries": [summary_payload(*registry) for registry in rows[:limit]],
-        "next_cursor": _next_cursor(rows, limit),
-    }
+    page = PageRequest(limit, sort, _position(sort, search, cursor))
+    found = await list_public(app_state.resources, caller, page, search)
+    response.headers["Cache-Control"] = _FOR_WRITERS if caller.may_write else _FOR_GUESTS
+    return _page_payload(found, sort, search, [summary_payload(registry) for registry in found.registries])
 
 
 @router.get(
@@ -98,19 +112,21 @@ async def list_registries(
     responses=documented(*COMMON),
 )
 async def list_my_registries(
-    response: Response, app_state: AppStateDep, caller: Reader, limit: Limit = 20, cursor: Cursor = None
+    response: Response,
+    app_state: AppStateDep,
+    caller: Reader,
+    sort: Sort = ListSort.NEWEST,
+    limit: Limit = 20,
+    cursor: Cursor = None,
 ) -> dict[str, object]:
-    """All registries of the customer, newest first, including archived ones and the fields that guests do not see."""
+    """All registries of the customer, including archived ones and the fields that guests do not see."""
     if caller.customer_id is None:
         raise forbidden("This needs a customer. Log in, or send X-Customer-Id.")
-    before = int(cursor) if cursor else None
+    page = PageRequest(limit, sort, _position(sort, _OWN, cursor))
     async with app_state.resources.db.autocommit() as session:
-        rows = await registry_lists.list_own(session, caller.shop_id, caller.customer_id, limit + 1, before)
+        found = await registry_lists.list_own(session, caller.shop_id, caller.customer_id, page)
     response.headers["Cache-Control"] = "private, no-store"
-    return {
-        "registries": [_own_payload(registry) for registry in rows[:limit]],
-        "next_cursor": _next_cursor(rows, limit),
-    }
+    return _page_payload(found, sort, _OWN, [_own_payload(registry) for registry in found.registries])
 
 
 @router.get(
@@ -140,12 +156,20 @@ async def answer_one(
     request: Request, app_state: AppState, caller: Caller, ref: str, *, grant: str | None = None
 ) -> Response:
     """The registry with this slug or id, if the caller may read it."""
+    slug, result = await read_authorized(app_state, caller, ref, grant)
+    if caller.owns(result.entry.header.owner):
+        result = result._replace(entry=await add_private_facts(app_state.resources, caller, slug, result.entry))
+    return respond(request, app_state, caller, slug, result)
+
+
+async def read_authorized(app_state: AppState, caller: Caller, ref: str, grant: str | None) -> tuple[str, CacheResult]:
+    """The slug of the registry with this slug or id, and its entry as guests see it; 404 or 403 as for a guest."""
     slug = await app_state.reader.find_slug(caller, ref)
     if slug is None:
         raise no_such_registry()
-    entry, cache_state = await app_state.reader.read(caller.shop_id, slug)
-    await authorize_read(app_state, caller, slug, entry.header, grant)
-    return respond(request, app_state, caller, slug, CacheResult(entry, cache_state))
+    result = await app_state.reader.read(caller.shop_id, slug)
+    await authorize_read(app_state, caller, slug, result.entry.header, grant)
+    return slug, result
 
 
 def respond(request: Request, app_state: AppState, caller: Caller, slug: str, result: CacheResult) -> Response:
@@ -181,30 +205,26 @@ def no_such_registry() -> Exception:
     return not_found("The shop has no such registry.")
 
 
-def _next_cursor(rows: list[Any], limit: int) -> str | None:
-    return str(rows[limit - 1].id) if len(rows) > limit else None
+def _position(sort: ListSort, filters: Sequence[object], cursor: str | None) -> Position | None:
+    if cursor is None:
+        return None
+    position = decode_cursor(sort, filters, cursor)
+    if position is None:
+        raise Invalid("cursor: is not one of this list. Send `next_cursor` with the sort and filters of its page.")
+    return position
+
+
+def _page_payload(
+    page: Page[Any], sort: ListSort, filters: Sequence[object], registries: list[dict[str, Any]]
+) -> dict[str, object]:
+    return {
+        "registries": registries,
+        "total": page.total.value,
+        "total_is_exact": page.total.is_exact,
+        "next_cursor": encode_cursor(sort, filters, page.end) if page.end else None,
+    }
 
 
 def _own_payload(registry: OwnRegistry) -> dict[str, object]:
-    registrant = {
-        "first_name": registry.customer_first_name,
-        "last_name": registry.customer_last_name,
-        "email": registry.customer_email,
-    }
-
-    def with_status(person: Mapping[str, str]) -> dict[str, str]:
-        """The person; an invitation that was deleted had expired."""
-        return {**person, "status": registry.statuses.get(normalise(person["email"]) or "", InvitationStatus.EXPIRED)}
-
-    return {
-        "id": registry.id,
-        "slug": registry.slug,
-        "share_url": registry.share_url,
-        "title": registry.title,
-        "event": event_payload(registry.event_type, registry.event_date),
-        "event_location": registry.event_location,
-        "visibility": registry.visibility,
-        "status": registry.status,
-        "registrant": with_status(registrant),
-        "co_registrants": [with_status(cast("dict[str, str]", each)) for each in registry.co_registrants],
-    }
+    shown = {"visibility": registry.visibility, "status": registry.status}
+    return summary_payload(registry.summary) | shown | private_payload(registry.private)

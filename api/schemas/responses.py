@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from wishcraft.domain.callers import Scope
 from wishcraft.domain.inventory import StockLevel
 from wishcraft.domain.invitations import InvitationStatus
+from wishcraft.domain.lists import EXACT_TOTAL
 from wishcraft.domain.registries import EventType, ItemStatus, Priority, RegistryStatus, Visibility
 
 Money = Annotated[
@@ -53,6 +54,7 @@ class Item(Schema):
     available: bool = Field(description="Whether the variant can be bought now.")
     stock: StockLevel
     status: ItemStatus
+    display_order: int = Field(description="Items are listed in ascending order.")
 
 
 class Progress(Schema):
@@ -95,7 +97,9 @@ _ITEM: Final[dict[str, Any]] = {
     "available": True,
     "stock": "low",
     "status": "active",
+    "display_order": 0,
 }
+_PROGRESS: Final[dict[str, Any]] = {"wanted": 2, "purchased": 1, "percent": 50}
 
 
 class ProductVariant(Schema):
@@ -148,7 +152,7 @@ class RegistryAnswer(Schema):
                     "status": "active",
                     "currency": "USD",
                     "items": [_ITEM],
-                    "progress": {"wanted": 2, "purchased": 1, "percent": 50},
+                    "progress": _PROGRESS,
                     "totals": {"wanted": "184.00", "purchased": "92.00"},
                 }
             ]
@@ -170,27 +174,6 @@ class RegistryAnswer(Schema):
     totals: Totals
 
 
-class RegistrySummary(Schema):
-    """A registry in a list."""
-
-    id: int
-    slug: str
-    share_url: ShareUrl
-    title: str
-    event: Event
-
-
-class RegistryList(Schema):
-    """A page of registries, newest first."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"registries": [{**_SUMMARY, "event": _EVENT}], "next_cursor": "100000001"}]}
-    )
-
-    registries: list[RegistrySummary]
-    next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last page.")
-
-
 class PersonShown(Schema):
     """A registrant or co-registrant, as the registrant sees them."""
 
@@ -202,26 +185,87 @@ class PersonShown(Schema):
     )
 
 
-class OwnRegistry(Schema):
-    """A registry as its registrant sees it, with the fields that guests do not see."""
+class Private(Schema):
+    """What only its registrant sees of a registry."""
+
+    event_location: str | None
+    has_access_code: bool = Field(description="Whether guests need a code if the visibility is `password`.")
+    registrant: PersonShown
+    co_registrants: list[PersonShown]
+
+
+class OwnRegistryAnswer(Private, RegistryAnswer):
+    """A registry as its registrant sees it, with every field that PATCH sets but the access code."""
+
+
+class ItemList(Schema):
+    """The items of a registry that match the filters."""
+
+    currency: str = Field(examples=["EUR"])
+    items: list[Item]
+
+
+class RegistrySummary(Schema):
+    """A registry in a list."""
 
     id: int
     slug: str
     share_url: ShareUrl
     title: str
+    registrants: list[str] = Field(description="First names of the registrant and co-registrants.")
     event: Event
-    event_location: str | None
+    image: str | None = Field(description="Image of the first item that has one.")
+    progress: Progress
+
+
+class _List(Schema):
+    """What every page of a list has."""
+
+    total: int = Field(description="Number of registries in the whole list.")
+    total_is_exact: bool = Field(
+        description=f"False if the list is longer than `total`: registries are counted up to {EXACT_TOTAL:,}."
+    )
+    next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last page.")
+
+
+class RegistryList(_List):
+    """A page of registries."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "registries": [
+                        {
+                            **_SUMMARY,
+                            "registrants": ["Emma", "Hugo"],
+                            "event": _EVENT,
+                            "image": _ITEM["image"],
+                            "progress": _PROGRESS,
+                        }
+                    ],
+                    "total": 1_000,
+                    "total_is_exact": False,
+                    "next_cursor": "WyI1ZTM5YzA0ZDFmMmEiLG51bGwsMTAwMDAwMDAxXQ",
+                }
+            ]
+        }
+    )
+
+    registries: list[RegistrySummary]
+
+
+class OwnRegistry(Private, RegistrySummary):
+    """A registry in its registrant's list, with the fields that guests do not see."""
+
     visibility: Visibility
     status: RegistryStatus
-    registrant: PersonShown
-    co_registrants: list[PersonShown]
 
 
-class OwnRegistryList(Schema):
-    """A page of the customer's own registries, newest first."""
+class OwnRegistryList(_List):
+    """A page of the customer's own registries."""
 
     registries: list[OwnRegistry]
-    next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last page.")
 
 
 class GrantAnswer(Schema):

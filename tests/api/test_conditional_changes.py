@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import Connection
 
-from api.schemas.responses import OwnRegistryList, RegistryAnswer
+from api.schemas.responses import OwnRegistryAnswer, OwnRegistryList
 from tests.support.api import WAYS, Visitor, problem
 from tests.support.waiting import wait_until
 from wishcraft.settings import Settings
@@ -35,7 +35,7 @@ async def test_change_with_the_current_etag_returns_the_new_etag(emma: Visitor, 
     etag = (await emma.read(slug)).headers["etag"]
     changed = await emma.send("PATCH", f"{PATH}/{slug}", {"title": "Emma & Hugo"}, if_match=etag)
     assert changed.status_code == 200
-    assert RegistryAnswer.model_validate_json(changed.content).title == "Emma & Hugo"
+    assert OwnRegistryAnswer.model_validate_json(changed.content).title == "Emma & Hugo"
     assert changed.headers["etag"] != etag
     again = await emma.read(slug)
     assert (again.content, again.headers["etag"]) == (changed.content, changed.headers["etag"])
@@ -237,7 +237,7 @@ async def test_archived_registry_is_the_registrants_only_and_can_be_restored(
     assert [(each.slug, each.status) for each in listed.registries] == [(slug, "archived")]
     back = await emma.send("PATCH", f"{PATH}/{slug}", {"status": "active"}, if_match=own.headers["etag"])
     assert (back.status_code, back.json()["status"]) == (200, "active")
-    assert (await guest.read(slug)).content == back.content
+    assert (await guest.read(slug)).json().items() <= back.json().items()
 
 
 async def test_audit_log_records_who_changed_what_and_from_where(emma: Visitor, slug: str, demo: Demo) -> None:
@@ -266,7 +266,8 @@ async def test_next_read_shows_a_change_on_every_path(
         changed = await emma.send("PATCH", f"{PATH}/{slug}", {"title": f"Title {number}"}, if_match="*")
         for headers in WAYS:
             answer = await client.get(f"{PATH}/{slug}", headers=key | headers)
-            assert (answer.content, answer.headers["etag"]) == (changed.content, changed.headers["etag"])
+            assert answer.json().items() <= changed.json().items()
+            assert answer.headers["etag"].partition("-")[0] == changed.headers["etag"].partition("-")[0]
             assert answer.headers["x-cache"] == "hit"
     await emma.send("PATCH", f"{PATH}/{slug}", {"visibility": "private"}, if_match="*")
     for headers in WAYS:

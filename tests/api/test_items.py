@@ -7,7 +7,7 @@ import pytest
 from psycopg import Connection
 from redis.asyncio import Redis
 
-from api.schemas.responses import Item, RegistryAnswer
+from api.schemas.responses import Item, OwnRegistryAnswer, RegistryAnswer
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.inventory import ProductStatus, Variant, VariantChange
 from deployments.sandbox.shopify.shop import SimulatedShop
@@ -48,13 +48,13 @@ async def add(
     new_item = {"variant_id": variant.variant_id, **(body or {})}
     answer = await emma.send("POST", f"{PATH}/{slug}/items", new_item, **headers)
     assert answer.status_code == 201, answer.text
-    shown = RegistryAnswer.model_validate_json(answer.content).items
+    shown = OwnRegistryAnswer.model_validate_json(answer.content).items
     return next(item for item in shown if item.variant_id == variant.variant_id)
 
 
 async def items(emma: Visitor, slug: str) -> list[Item]:
     """The registry's items as guests see them."""
-    return RegistryAnswer.model_validate_json((await emma.read(slug)).content).items
+    return OwnRegistryAnswer.model_validate_json((await emma.read(slug)).content).items
 
 
 def rows(demo: Demo, slug: str) -> list[tuple[Any, ...]]:
@@ -225,7 +225,7 @@ async def test_item_change_keeps_the_fields_left_out(emma: Visitor, slug: str, v
     ):
         answer = await emma.send("PATCH", f"{PATH}/{slug}/items/{item.id}", change, if_match=etag)
         assert answer.status_code == 200
-        after = RegistryAnswer.model_validate_json(answer.content).items[0]
+        after = OwnRegistryAnswer.model_validate_json(answer.content).items[0]
         assert after == item.model_copy(update=shown)
         item, etag = after, answer.headers["etag"]
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from psycopg import Connection
 
-from api.schemas.responses import RegistryAnswer
+from api.schemas.responses import OwnRegistryAnswer
 from deployments.sandbox.demo import add_key
 from tests.support.api import WEDDING, Visitor, problem
 from wishcraft.services.registries import lifecycle
@@ -40,7 +40,7 @@ def count(demo: Demo, customer_id: int | None) -> int:
 async def test_customer_creates_a_registry_and_receives_it(emma: Visitor, demo: Demo) -> None:
     answer = await emma.send("POST", PATH, WEDDING, user_agent="a browser")
     assert answer.status_code == 201
-    shown = RegistryAnswer.model_validate_json(answer.content)
+    shown = OwnRegistryAnswer.model_validate_json(answer.content)
     assert (shown.title, shown.registrants, shown.items) == ("Emma & Hugo's Wedding", ["Emma", "Hugo"], [])
     assert (shown.status, shown.visibility, shown.currency) == ("active", "public", "USD")
     assert answer.headers["location"] == f"{PATH}/{shown.slug}"

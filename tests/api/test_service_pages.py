@@ -185,6 +185,6 @@ async def test_admin_jobs_redirects_to_prefect(client: httpx.AsyncClient, settin
 
 
 def away(settings: Settings, *stores: str) -> Settings:
-    """The settings with these stores at closed ports."""
+    """The settings with these stores at closed ports, and no replica."""
     nowhere = {"database_url": "postgresql+psycopg://nobody@127.0.0.1:1/none", "redis_url": "redis://127.0.0.1:1/0"}
-    return settings.model_copy(update={store: nowhere[store] for store in stores})
+    return settings.model_copy(update={"database_replica_url": None, **{store: nowhere[store] for store in stores}})

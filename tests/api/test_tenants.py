@@ -21,7 +21,9 @@ from deployments.sandbox.shopify.inventory import Inventory
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.api import JSON, SHOP, WEDDING, Visitor, app_state_of
 from tests.support.hypothesis_profiles import examples
+from wishcraft.domain.lists import ListSort, Position, encode_cursor
 from wishcraft.settings import Settings
+from wishcraft.store.registry_lists import Search
 from wishcraft.store.schema import Base
 
 Demo = Connection[tuple[Any, ...]]
@@ -29,12 +31,16 @@ OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]
 MARKER: Final = "qx7otherstenantqx7"
 OTHERS: Final = ("lumiere-maison.myshopify.com", "sakura-living.myshopify.com")
 ROUTES: Final[tuple[tuple[str, str, object], ...]] = (
-    ("GET", f"/api/registries?q={MARKER}&cursor={{cursor}}", None),
+    ("GET", f"/api/registries?q={MARKER}", None),
     ("GET", "/api/registries?cursor={cursor}", None),
-    ("GET", "/api/my-registries?cursor={cursor}", None),
+    ("GET", "/api/registries?sort=name&cursor={name_cursor}", None),
+    ("GET", "/api/registries?sort=event_date&cursor={date_cursor}", None),
+    ("GET", "/api/my-registries?cursor={own_cursor}", None),
     ("POST", "/api/registries", WEDDING),
     ("GET", "/api/registries/{ref}", None),
     ("GET", "/api/registries/{ref}?grant={grant}", None),
+    ("GET", "/api/registries/{ref}/items?sort=price&given=false", None),
+    ("GET", "/api/registries/{ref}/items?grant={grant}", None),
     ("PATCH", "/api/registries/{ref}", {"title": "Taken", "access_code": "another-code", "status": "archived"}),
     ("DELETE", "/api/registries/{ref}", None),
     ("POST", "/api/registries/{ref}/items", {"variant_id": "{variant}"}),
@@ -178,6 +184,7 @@ def world(
         return grants, own
 
     grants, own = runner.run(prepare())
+    ids = [int(each) for each in column(demo, "SELECT id FROM registries ORDER BY id")]
     yield World(
         callers={
             "guest": Visitor(client, signed).send,
@@ -190,7 +197,10 @@ def world(
                                 " SELECT id::text FROM registries WHERE shop_id <> 1 ORDER BY 1"),
             "item": column(demo, "SELECT id FROM registry_items WHERE shop_id <> 1 ORDER BY id"),
             "variant": [number for numbers in variants.values() for number in numbers],
-            "cursor": column(demo, "SELECT id + 1 FROM registries ORDER BY id"),
+            "cursor": [encode_cursor(ListSort.NEWEST, Search(), Position(None, each + 1)) for each in ids],
+            "name_cursor": [encode_cursor(ListSort.NAME, Search(), Position("", each - 1)) for each in ids],
+            "date_cursor": [encode_cursor(ListSort.EVENT_DATE, Search(), Position(None, each - 1)) for each in ids],
+            "own_cursor": [encode_cursor(ListSort.NEWEST, ("own",), Position(None, each + 1)) for each in ids],
             "prefix": prefixes,
             "grant": grants,
             "own": [own],
@@ -237,8 +247,11 @@ def test_no_caller_sees_or_changes_anything_of_another_shop(
     redis.close()
     for kind in ("customer", "server", "merchant"):  # another shop's customer may have the same id and the same key
         assert statuses[kind, "POST /api/registries"] == {201}
+        assert all(found == {200} for (who, route), found in statuses.items() if who == kind and "_cursor}" in route)
     named = {
-        route: found for (_, route), found in statuses.items() if set(route.split("{")[1:]) - {"cursor}", "variant}"}
+        route: found
+        for (_, route), found in statuses.items()
+        if "cursor}" not in route and set(route.split("{")[1:]) - {"variant}"}
     }
     for name, found in named.items():
         assert found <= {403, 404, 409}, name

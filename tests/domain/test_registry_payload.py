@@ -46,6 +46,7 @@ def item(**changes: Any) -> ItemFacts:
         inventory_quantity=9,
         available=True,
         status=ItemStatus.ACTIVE,
+        display_order=0,
     )
     return plain._replace(**changes)
 

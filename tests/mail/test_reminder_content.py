@@ -32,7 +32,7 @@ def item(number: int, **changes: Any) -> ItemFacts:
         registry_id=1, id=number, product_id=number, variant_id=number, handle=f"thing-{number}",
         product_title=f"Thing {number}", variant_title="Sage", image=None, quantity_wanted=2, quantity_purchased=1,
         priority=Priority.MEDIUM, notes="", price=Decimal("58.50"), compare_at_price=None, tracked=True,
-        inventory_quantity=9, available=True, status=ItemStatus.ACTIVE,
+        inventory_quantity=9, available=True, status=ItemStatus.ACTIVE, display_order=number,
     )  # fmt: skip
     return facts._replace(**changes)
 

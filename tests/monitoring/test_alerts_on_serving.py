@@ -49,6 +49,15 @@ async def test_redis_down_alerts(watched: Watched, own_valkey: OwnValkey, slugs:
     assert set(await watched.scrape(240)) - {"ServingSlow"} == {"RedisAway", "HitRatioLow"}  # slow on a busy machine
 
 
+async def test_a_replica_that_lags_makes_a_ticket(watched: Watched) -> None:
+    page = (await watched.client.get("/metrics")).text
+    database = 'wishcraft_part_health{part="database"} 1.0\n'
+    assert database in page
+    lagging = page.replace(database, database + 'wishcraft_part_health{part="replica"} 0.5\n')
+    assert watched.scraped({"one": page, "two": page}) == {}
+    assert set(watched.scraped({"one": page, "two": lagging})) == {"ReplicaLagging"}
+
+
 async def test_an_open_circuit_breaker_alerts_although_redis_answers(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:

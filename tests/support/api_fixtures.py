@@ -30,6 +30,7 @@ _LIMITS: Final = (
     "wishcraft.services.health.monitor.PROBE_TIMEOUT_SECONDS",
     "wishcraft.services.operations.traffic_recorder.FLUSH_SECONDS",
     "wishcraft.services.registries.reader.READ_SECONDS",
+    "wishcraft.store.replica.ANSWER_SECONDS",
 )
 """With `FLUSH_SECONDS`, so that counts are saved when the test says so, and not under way in the background."""
 

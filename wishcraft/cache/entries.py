@@ -49,6 +49,12 @@ def make_entry(registry: CachedRegistry | None, era: bytes, now_ms: int) -> Entr
     return Entry(header, registry.body)
 
 
+def with_body(entry: Entry, body: bytes, version: int) -> Entry:
+    """The entry with another body, for an answer that Redis does not hold, at this version of the registry."""
+    digest = blake2b(body, digest_size=8).hexdigest()
+    return Entry(entry.header._replace(version=version, digest=digest), body)
+
+
 def pack(entry: Entry) -> bytes:
     """The bytes to store."""
     era, version, digest, soft_expiry_ms, access_level, owner = entry.header

@@ -40,6 +40,11 @@ class Caller(NamedTuple):
         """Whether it is a server, which sends requests of many guests."""
         return self.name.startswith("key:")
 
+    @property
+    def may_write(self) -> bool:
+        """Whether the caller may change a registry: then it must see its own changes at once."""
+        return self.customer_id is not None or Scope.WRITE in self.scopes
+
     def may_use_id(self, owner: int | None) -> bool:
         """Whether the caller may name this owner's registry by its id.
 

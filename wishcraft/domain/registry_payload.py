@@ -3,7 +3,7 @@
 It must not contain an e-mail address, a place, another guest's name or an access code's hash.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, NamedTuple
@@ -56,6 +56,7 @@ class ItemFacts(NamedTuple):
     inventory_quantity: int
     available: bool
     status: ItemStatus
+    display_order: int
 
 
 class Sums(NamedTuple):
@@ -67,6 +68,23 @@ class Sums(NamedTuple):
     """Purchased quantities, each capped at the quantity wanted: a surplus of one item does not fulfil another."""
     wanted_amount: Decimal = Decimal(0)
     purchased_amount: Decimal = Decimal(0)
+
+
+class Summary(NamedTuple):
+    """A registry as a list entry."""
+
+    id: int
+    slug: str
+    title: str
+    first_name: str
+    co_registrants: Sequence[Mapping[str, str]]
+    event_type: EventType
+    event_date: date | None
+    share_url: str
+    image: str | None
+    """That of the first shown item that has one."""
+    sums: Sums
+    """Without amounts."""
 
 
 def decimals(currency: str) -> int:
@@ -98,11 +116,7 @@ def compose_payload(registry: RegistryFacts, items: object, sums: Sums) -> dict[
         "status": registry.status,
         "currency": registry.currency,
         "items": items,
-        "progress": {
-            "wanted": sums.wanted,
-            "purchased": sums.purchased,
-            "percent": 100 * sums.fulfilled // sums.wanted if sums.wanted else 0,
-        },
+        "progress": _progress(sums),
         "totals": {
             "wanted": format_money(sums.wanted_amount, registry.currency),
             "purchased": format_money(sums.purchased_amount, registry.currency),
@@ -110,17 +124,28 @@ def compose_payload(registry: RegistryFacts, items: object, sums: Sums) -> dict[
     }
 
 
-def summary_payload(
-    registry_id: int, slug: str, title: str, event_type: EventType, event_date: date | None, share_url: str
-) -> dict[str, Any]:
+def summary_payload(summary: Summary) -> dict[str, Any]:
     """The payload of a registry as a list entry."""
-    event = event_payload(event_type, event_date)
-    return {"id": registry_id, "slug": slug, "share_url": share_url, "title": title, "event": event}
+    return {
+        "id": summary.id,
+        "slug": summary.slug,
+        "share_url": summary.share_url,
+        "title": summary.title,
+        "registrants": [summary.first_name, *(person["first_name"] for person in summary.co_registrants)],
+        "event": event_payload(summary.event_type, summary.event_date),
+        "image": summary.image,
+        "progress": _progress(summary.sums),
+    }
 
 
 def event_payload(event_type: EventType, event_date: date | None) -> dict[str, Any]:
     """The payload of an event."""
     return {"type": event_type, "date": event_date.isoformat() if event_date else None}
+
+
+def _progress(sums: Sums) -> dict[str, int]:
+    percent = 100 * sums.fulfilled // sums.wanted if sums.wanted else 0
+    return {"wanted": sums.wanted, "purchased": sums.purchased, "percent": percent}
 
 
 def _item_payload(item: ItemFacts, registry: RegistryFacts) -> dict[str, Any]:
@@ -143,6 +168,7 @@ def _item_payload(item: ItemFacts, registry: RegistryFacts) -> dict[str, Any]:
         "available": item.available,
         "stock": stock_level(item.inventory_quantity, item.tracked, registry.low_stock_threshold),
         "status": item.status,
+        "display_order": item.display_order,
     }
 
 

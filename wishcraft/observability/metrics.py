@@ -26,6 +26,12 @@ CACHE_READS: Final = Counter(
     ["state"],
     registry=PROCESS,
 )
+LIST_READS: Final = Counter(
+    "wishcraft_list_reads",
+    "Reads of the public list, by the PostgreSQL that answered: `primary` or `replica`.",
+    ["server"],
+    registry=PROCESS,
+)
 BREAKER_OPEN: Final = Gauge(
     "wishcraft_breaker_open",
     "Whether the circuit breaker of the store is open.",

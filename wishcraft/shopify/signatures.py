@@ -21,6 +21,8 @@ _SET_BY_SHOPIFY: Final = {
     "timestamp": re.compile(r"[0-9]{1,18}"),
 }
 """The fields that Shopify adds once to every request, in their order in the signed message."""
+SIGNED_FIELDS: Final = frozenset({*_SET_BY_SHOPIFY, "signature"})
+"""The query parameters that are Shopify's own."""
 _LONGEST_MATCHES: Final = (r"[0-9]*", r"/", _SET_BY_SHOPIFY["shop"].pattern, r"[0-9]{1,18}")
 _OCCURRENCES: Final = tuple(
     re.compile(f"{name}=({value})") for name, value in zip(_SET_BY_SHOPIFY, _LONGEST_MATCHES, strict=True)

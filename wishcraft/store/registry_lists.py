@@ -1,22 +1,73 @@
-"""Lists of registries with keyset pagination by id, newest first, each scoped to one shop."""
+"""Lists of registries with keyset pagination, each scoped to one shop."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from sqlalchemy import Select, func, select, text
+from sqlalchemy import ColumnElement, Date, Row, Text, func, literal, literal_column, select, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.folding import fold
-from wishcraft.domain.registries import EventType, RegistryStatus, Visibility
-from wishcraft.store.invitations import STATUS
-from wishcraft.store.schema import Invitation, Registry
-from wishcraft.store.schema.registries import CoRegistrant
+from wishcraft.domain.lists import EXACT_TOTAL, ListSort, Position, Total
+from wishcraft.domain.private_payload import PrivateFacts
+from wishcraft.domain.registries import EventType, ItemStatus, RegistryStatus, Visibility
+from wishcraft.domain.registry_payload import Summary, Sums
+from wishcraft.store import private_facts
+from wishcraft.store.schema import Registry, RegistryItem
+from wishcraft.store.schema.registries import EVENT_DAY, NAME
 from wishcraft.store.share_links import SHARE_URL
 
 _MAX_WORDS: Final = 6
 _PUNCTUATION: Final = ",.;:!?"
 """It may follow a word of the query."""
+_DAY: Final[ColumnElement[Any]] = literal_column(EVENT_DAY, Date)
+_NO_DAY: Final[ColumnElement[Any]] = literal_column("'infinity'::date", Date)
+_KEYS: Final = {ListSort.EVENT_DATE: _DAY, ListSort.NAME: literal_column(NAME, Text)}
+"""The expressions of the indexes. `NEWEST` sorts by the id alone."""
+_IMAGES: Final = func.array_agg(
+    aggregate_order_by(RegistryItem.image, RegistryItem.display_order, RegistryItem.id), type_=ARRAY(Text)
+).filter(RegistryItem.image.is_not(None))
+_ITEMS: Final[ColumnElement[Any]] = (
+    select(
+        func.json_build_object(
+            "image",
+            _IMAGES[1],
+            "wanted",
+            func.coalesce(func.sum(RegistryItem.quantity_wanted), 0),
+            "purchased",
+            func.coalesce(func.sum(RegistryItem.quantity_purchased), 0),
+            "fulfilled",
+            func.coalesce(func.sum(func.least(RegistryItem.quantity_wanted, RegistryItem.quantity_purchased)), 0),
+        )
+    )
+    .where(
+        RegistryItem.shop_id == Registry.shop_id,
+        RegistryItem.registry_id == Registry.id,
+        RegistryItem.status != ItemStatus.HIDDEN,
+    )
+    .correlate(Registry)
+    .scalar_subquery()
+)
+"""The first image and the sums of a registry's items; PostgreSQL computes it after the limit, for the page alone."""
+_SUMMARY: Final[dict[str, ColumnElement[Any]]] = {
+    "id": Registry.id.expression,
+    "slug": Registry.slug.expression,
+    "title": Registry.title.expression,
+    "first_name": Registry.customer_first_name.expression,
+    "co_registrants": Registry.co_registrants.expression,
+    "event_type": Registry.event_type.expression,
+    "event_date": Registry.event_date.expression,
+    "share_url": SHARE_URL,
+    "items": _ITEMS,
+}
+_OWN: Final[dict[str, ColumnElement[Any]]] = {
+    **private_facts.COLUMNS,
+    "visibility": Registry.visibility.expression,
+    "status": Registry.status.expression,
+}
+_Listed = tuple[ColumnElement[bool], ...]
+Entry = TypeVar("Entry")
 
 
 class Search(NamedTuple):
@@ -30,81 +81,123 @@ class Search(NamedTuple):
     """Both days included."""
 
 
-class Summary(NamedTuple):
-    """A registry as a list entry; `id` is the pagination key."""
+class PageRequest(NamedTuple):
+    """Which page of a list."""
 
-    id: int
-    slug: str
-    title: str
-    event_type: EventType
-    event_date: date | None
-    share_url: str
+    limit: int
+    sort: ListSort = ListSort.NEWEST
+    after: Position | None = None
+    """Where the previous page ended; None for the first page."""
 
 
 class OwnRegistry(NamedTuple):
     """A registry in its registrant's own list."""
 
-    id: int
-    slug: str
-    title: str
-    event_type: EventType
-    event_date: date | None
-    event_location: str | None
+    summary: Summary
     visibility: Visibility
     status: RegistryStatus
-    customer_email: str
-    customer_first_name: str
-    customer_last_name: str
-    co_registrants: list[CoRegistrant]
-    share_url: str
-    statuses: dict[str, str]
-    """An `InvitationStatus` for each normalised address; one without has expired long ago."""
+    private: PrivateFacts
 
 
-async def list_public(
-    session: AsyncSession, shop_id: int, limit: int, before: int | None = None, search: Search | None = None
-) -> list[Summary]:
-    """Public active registries that match the search, newest first, with ids below `before`."""
-    *columns, _ = Summary._fields
-    query = select(*(getattr(Registry, name) for name in columns), SHARE_URL).where(
+class Page(NamedTuple, Generic[Entry]):
+    """A page of a list."""
+
+    registries: Sequence[Entry]
+    end: Position | None
+    """Where the next page begins; None on the last page."""
+    total: Total
+    """Of the whole list."""
+
+
+async def list_public(session: AsyncSession, shop_id: int, request: PageRequest, search: Search) -> Page[Summary]:
+    """The shop's public active registries that match the search."""
+    listed = (
         Registry.shop_id == shop_id,
         Registry.visibility == Visibility.PUBLIC,
         Registry.status == RegistryStatus.ACTIVE,
+        *_conditions(search),
     )
-    return [Summary(*row) for row in await _page(session, _filter(query, search or Search()), limit, before)]
+    rows, end = await _read(session, _SUMMARY, listed, request)
+    return Page([_summary(row) for row in rows], end, await _count(session, listed, request, len(rows), end))
 
 
-async def list_own(
-    session: AsyncSession, shop_id: int, customer_id: int, limit: int, before: int | None = None
-) -> list[OwnRegistry]:
-    """All registries of the customer, including archived ones, newest first, with ids below `before`."""
-    statuses = (
-        select(func.coalesce(func.jsonb_object_agg(Invitation.recipient, STATUS), text("'{}'::jsonb")))
-        .where(Invitation.registry_id == Registry.id)
-        .scalar_subquery()
-    )
-    *columns, _, _ = OwnRegistry._fields
-    query = select(*(getattr(Registry, name) for name in columns), SHARE_URL, statuses).where(
-        Registry.shop_id == shop_id, Registry.customer_id == customer_id
-    )
-    return [OwnRegistry(*row) for row in await _page(session, query, limit, before)]
+async def list_own(session: AsyncSession, shop_id: int, customer_id: int, request: PageRequest) -> Page[OwnRegistry]:
+    """All registries of the customer, including archived ones."""
+    listed = (Registry.shop_id == shop_id, Registry.customer_id == customer_id)
+    rows, end = await _read(session, _SUMMARY | _OWN, listed, request)
+    registries = [OwnRegistry(_summary(row), row.visibility, row.status, _private(row)) for row in rows]
+    return Page(registries, end, await _count(session, listed, request, len(rows), end))
 
 
-def _filter(query: Select[Any], search: Search) -> Select[Any]:
+def _conditions(search: Search) -> _Listed:
+    conditions: list[ColumnElement[bool]] = []
     for word in (search.words or "").replace("\0", " ").split()[:_MAX_WORDS]:
         folded = fold(word).strip(_PUNCTUATION) or word
-        query = query.where(Registry.search_text.contains(folded, autoescape=True))
+        conditions.append(Registry.search_text.contains(folded, autoescape=True))
     if search.event_type:
-        query = query.where(Registry.event_type == search.event_type)
+        conditions.append(Registry.event_type == search.event_type)
     if search.event_from:
-        query = query.where(Registry.event_date >= search.event_from)
+        conditions += [search.event_from <= _DAY, _DAY < _NO_DAY]
     if search.event_to:
-        query = query.where(Registry.event_date <= search.event_to)
-    return query
+        conditions.append(search.event_to >= _DAY)
+    return tuple(conditions)
 
 
-async def _page(session: AsyncSession, query: Select[Any], limit: int, before: int | None) -> Sequence[Any]:
-    if before is not None:
-        query = query.where(Registry.id < before)
-    rows: Sequence[Any] = (await session.execute(query.order_by(Registry.id.desc()).limit(limit))).all()
-    return rows
+async def _read(
+    session: AsyncSession, columns: Mapping[str, ColumnElement[Any]], listed: _Listed, request: PageRequest
+) -> tuple[Sequence[Row[Any]], Position | None]:
+    """The rows of the page, and its end."""
+    key = _KEYS.get(request.sort)
+    query = select(*(column.label(name) for name, column in columns.items())).where(*listed)
+    query = query.order_by(Registry.id.desc()) if key is None else query.order_by(key, Registry.id)
+    if request.after:
+        query = query.where(_is_behind(request.sort, request.after))
+    if key is not None and request.sort is ListSort.NAME:
+        query = query.add_columns(key.label("sort_key"))
+    rows = (await session.execute(query.limit(request.limit + 1))).all()
+    # One more than the limit: if it exists, there is a next page.
+    shown = rows[: request.limit]
+    return shown, _position(request.sort, shown[-1]) if len(rows) > request.limit else None
+
+
+def _is_behind(sort: ListSort, position: Position) -> ColumnElement[bool]:
+    """A row comparison, which the index of the order answers."""
+    if sort is ListSort.NEWEST:
+        return Registry.id < position.id
+    key: ColumnElement[Any] = literal(position.key, Text)
+    if sort is ListSort.EVENT_DATE:
+        key = literal(date.fromisoformat(position.key)) if position.key else _NO_DAY
+    return tuple_(_KEYS[sort], Registry.id) > tuple_(key, literal(position.id))
+
+
+def _position(sort: ListSort, row: Row[Any]) -> Position:
+    key = None
+    if sort is ListSort.NAME:
+        key = row.sort_key
+    elif sort is ListSort.EVENT_DATE and row.event_date:
+        key = row.event_date.isoformat()
+    return Position(key, row.id)
+
+
+async def _count(
+    session: AsyncSession, listed: _Listed, request: PageRequest, shown: int, end: Position | None
+) -> Total:
+    """The total of the list, which needs no query if the page is all of it."""
+    if request.after is None and end is None:
+        return Total(shown, is_exact=True)
+    counted = select(literal(1)).where(*listed).limit(EXACT_TOTAL + 1).subquery()
+    count = (await session.execute(select(func.count()).select_from(counted))).scalar_one()
+    return Total(min(count, EXACT_TOTAL), is_exact=count <= EXACT_TOTAL)
+
+
+def _summary(row: Row[Any]) -> Summary:
+    items = row.items
+    sums = Sums(items["wanted"], items["purchased"], items["fulfilled"])
+    return Summary(
+        row.id, row.slug, row.title, row.first_name, row.co_registrants, row.event_type, row.event_date,
+        row.share_url, items["image"], sums,
+    )  # fmt: skip
+
+
+def _private(row: Row[Any]) -> PrivateFacts:
+    return PrivateFacts._make(getattr(row, name) for name in PrivateFacts._fields)

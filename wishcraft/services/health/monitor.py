@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
+from math import isinf
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from wishcraft.services.health.schedule import OVERDUE, ScheduleState, find_sche
 from wishcraft.services.health.single_flight import SingleFlightCache
 from wishcraft.settings import Settings
 from wishcraft.store.connections import count_connections, read_revision
+from wishcraft.store.replica import Replica
 
 PROBE_TIMEOUT_SECONDS: Final = 1.0
 HEALTH_TTL_SECONDS: Final = 1.0
@@ -44,7 +46,7 @@ class Check(BaseModel):
 
 
 class Health(BaseModel):
-    """Overall state and the checks `database`, `redis`, `memory`, `environment`, `prefect` and `scheduler`."""
+    """Overall state and the checks: `database`, `redis`, `memory`, `environment`, `prefect`, `scheduler`, `replica`."""
 
     status: Status
     checks: dict[str, Check]
@@ -67,6 +69,8 @@ class HealthMonitor:
             "prefect": lambda: _probe_prefect(resources, settings),
             "scheduler": lambda: _probe_scheduler(self._schedule),
         }
+        if replica := resources.replica:
+            probes["replica"] = lambda: _probe_replica(replica)
         # A probe outlives its timeout, as psycopg takes seconds to give up; the next call joins it.
         self._probes = {name: SingleFlightCache(probe, 0) for name, probe in probes.items()}
         self._health = SingleFlightCache(self._run_probes, HEALTH_TTL_SECONDS)
@@ -127,6 +131,14 @@ async def _probe_database(resources: Resources) -> str:
     if connections.in_use >= connections.limit:
         raise CheckFailed(f"{detail}; all {connections.limit} connections are in use")
     return detail
+
+
+async def _probe_replica(replica: Replica) -> str:
+    lag = replica.lag_seconds
+    if not replica.is_current:
+        how = "does not answer, or is no replica" if isinf(lag) else f"lags {lag:.0f} s"
+        raise CheckFailed(f"{how}: lists are read from DATABASE_URL")
+    return f"lags at most {lag:.1f} s"
 
 
 async def _probe_redis(resources: Resources) -> str:

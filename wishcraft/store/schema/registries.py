@@ -39,6 +39,13 @@ def _folded(text: str) -> str:
 
 
 SEARCH_TEXT: Final = _folded(_SHOWN_WORDS)
+EVENT_DAY: Final = "coalesce(event_date, 'infinity'::date)"
+"""The SQL by which lists are sorted by event date: registries without one come last."""
+NAME_LENGTH: Final = 60
+"""Characters of a folded title that count when lists are sorted by name; a longer one may not fit into the index."""
+NAME: Final = f"left({_folded('title')}, {NAME_LENGTH})"
+"""The SQL by which lists are sorted by name."""
+_LISTED: Final = "visibility = 'public' AND status = 'active'"
 
 
 class CoRegistrant(TypedDict):
@@ -56,12 +63,14 @@ class Registry(Timestamps, Base):
     __table_args__ = (
         UniqueConstraint("shop_id", "slug"),
         UniqueConstraint("shop_id", "id"),  # target of the composite foreign keys that keep children in the same shop
-        Index("ix_registries_list_public", "shop_id", "id",
-              postgresql_where=text("visibility = 'public' AND status = 'active'")),
+        Index("ix_registries_list_public", "shop_id", "id", postgresql_where=text(_LISTED)),
+        Index("ix_registries_list_by_type", "shop_id", "event_type", "id", postgresql_where=text(_LISTED)),
+        Index("ix_registries_list_by_event", "shop_id", text(EVENT_DAY), "id", postgresql_where=text(_LISTED)),
+        Index("ix_registries_list_by_name", "shop_id", text(NAME), "id", postgresql_where=text(_LISTED)),
         CheckConstraint("slug !~ '^[0-9]+$'", name="slug_is_no_id"),
         Index("ix_registries_search", "search_text", postgresql_using="gin",
               postgresql_ops={"search_text": "gin_trgm_ops"},
-              postgresql_where=text("visibility = 'public' AND status = 'active'")),
+              postgresql_where=text(_LISTED)),
         Index("ix_registries_of_customer", "shop_id", "customer_id", "id"),
         Index("ix_registries_list_active", "shop_id", "id", postgresql_where=text("status = 'active'")),
         Index("ix_registries_find_due", "shop_id", "event_date", postgresql_where=text("status = 'active'")),

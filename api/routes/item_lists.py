@@ -1,0 +1,92 @@
+"""The route that filters and sorts the items of a registry."""
+
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+import orjson
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from api.auth.dependencies import AppStateDep, Reader
+from api.problems import COMMON, documented
+from api.routes.registries import GrantHeader, GrantQuery, IfNoneMatch, Ref, read_authorized, respond
+from api.schemas.responses import ItemList
+from wishcraft.cache.entries import Entry, with_body
+from wishcraft.cache.registries import CacheResult
+from wishcraft.domain.item_selection import ItemSelection, ItemSort
+from wishcraft.domain.registries import Priority
+from wishcraft.errors import Invalid
+from wishcraft.shopify.signatures import SIGNED_FIELDS
+
+router: Final = APIRouter(tags=["items"])
+
+_FILTERS: Final = ("available", "given", "price_min", "price_max", "priority", "sort")
+_KNOWN: Final = frozenset({*_FILTERS, "grant", *SIGNED_FIELDS})
+_MAX_SHOWN: Final = 50
+Price = Annotated[
+    str | None,
+    Query(pattern=r"^[0-9]{1,11}(\.[0-9]{1,4})?$", examples=["12.50"], description="In the registry's currency."),
+]
+_LISTED: Final[dict[int | str, dict[str, Any]]] = {
+    HTTPStatus.OK: {
+        "model": ItemList,
+        "description": "The items that match.",
+        "headers": {"ETag": {"schema": {"type": "string"}, "description": "For If-None-Match."}},
+    }
+}
+
+
+async def read_selection(
+    request: Request,
+    available: Annotated[bool | None, Query(description="Whether the variant can be bought now.")] = None,
+    given: Annotated[
+        bool | None, Query(description="`false`: items of which pieces are still wanted. `true`: the others.")
+    ] = None,
+    price_min: Price = None,
+    price_max: Price = None,
+    priority: Priority | None = None,
+    sort: Annotated[
+        ItemSort, Query(description="`price`: the lowest first; `-price`: the highest. `priority`: the highest first.")
+    ] = ItemSort.DISPLAY_ORDER,
+) -> ItemSelection:
+    """The filters and the order in the query; 422 for other parameters: a misspelt filter would show all items."""
+    if unknown := sorted(request.query_params.keys() - _KNOWN):
+        names = ", ".join(name[:_MAX_SHOWN] for name in unknown[: len(_FILTERS)])
+        raise Invalid(f"Unknown parameters: {names}. Known are {', '.join(_FILTERS)}.")
+    return ItemSelection(available, given, _decimal(price_min), _decimal(price_max), priority, sort)
+
+
+def _decimal(price: str | None) -> Decimal | None:
+    return None if price is None else Decimal(price)
+
+
+@router.get(
+    "/api/registries/{ref}/items",
+    summary="List, filter and sort the items of a registry",
+    response_class=Response,
+    responses={
+        **_LISTED,
+        HTTPStatus.NOT_MODIFIED: {"description": "The caller's copy is current."},
+        **documented(*COMMON, HTTPStatus.NOT_FOUND),
+    },
+)
+async def list_items(
+    request: Request,
+    app_state: AppStateDep,
+    caller: Reader,
+    ref: Ref,
+    selection: Annotated[ItemSelection, Depends(read_selection)],
+    _if_none_match: IfNoneMatch = None,
+    grant: GrantQuery = None,
+    grant_header: GrantHeader = None,
+) -> Response:
+    """The items that a read of the registry has, filtered and sorted; items that are equal are in display order."""
+    slug, (entry, cache_state) = await read_authorized(app_state, caller, ref, grant_header or grant)
+    return respond(request, app_state, caller, slug, CacheResult(_select(entry, selection), cache_state))
+
+
+def _select(entry: Entry, selection: ItemSelection) -> Entry:
+    """An entry of the selected items alone, with the version and the access level of the registry's entry."""
+    registry = orjson.loads(entry.body)
+    body = orjson.dumps({"currency": registry["currency"], "items": selection.apply(registry["items"])})
+    return with_body(entry, body, entry.header.version)

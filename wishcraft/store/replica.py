@@ -1,0 +1,128 @@
+"""A streaming replica of PostgreSQL, for reads that may be a few seconds old."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from math import inf
+from typing import Final, TypeVar
+
+from sqlalchemy import URL, make_url, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wishcraft.errors import DatabaseUnavailable
+from wishcraft.store.deadline import within
+from wishcraft.store.engine import Database
+
+ANSWER_SECONDS: Final = 1.0
+"""How long a reader waits for the replica, before it asks the primary."""
+_CONNECTIONS: Final = 5
+_POSITIONS: Final = 600
+"""Positions of the primary that are kept, one for each check."""
+_PORT: Final = 5432
+# What is flushed, and not what is written: a replica receives no more, so on an idle primary the two are equal.
+_PRIMARY_POSITION: Final = text("""
+SELECT pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::bigint, system_identifier FROM pg_control_system()
+""")
+_REPLAYED_POSITION: Final = text("""
+SELECT CASE WHEN pg_is_in_recovery() THEN pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0')::bigint END,
+    system_identifier
+FROM pg_control_system()
+""")
+_log: Final = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Replica:
+    """The replica's connections, and how far it lags: used while that is known and within the bound.
+
+    A check asks the primary for its position in the write-ahead log, and then the replica whether it has replayed it.
+    If so, the replica has all that was committed when the primary was asked. So neither server's clock matters, an idle
+    primary is no lag, and a replica that receives nothing, or does not answer, lags more with every second.
+    """
+
+    def __init__(
+        self, url: str, primary: Database, max_lag_seconds: float, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Not used before the first check.
+
+        Args:
+            url: As that of the primary, with the replica's address.
+            primary: What to ask for the position.
+            max_lag_seconds: The bound.
+            clock: Seconds that grow steadily.
+        """
+        self.max_lag_seconds: Final = max_lag_seconds
+        self._db = Database(url, pool_size=_CONNECTIONS)
+        self._primary = primary
+        self._clock = clock
+        self._positions: deque[tuple[float, int]] = deque(maxlen=_POSITIONS)
+        self._current_at = -inf
+
+    @property
+    def lag_seconds(self) -> float:
+        """The replica has at least what was committed so long ago; infinite if that is not known."""
+        return self._clock() - self._current_at
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the lag is within the bound."""
+        return self.lag_seconds <= self.max_lag_seconds
+
+    async def check(self) -> float:
+        """Find out how far the replica lags; returns the lag in seconds.
+
+        Raises:
+            DatabaseUnavailable: One of the two did not answer, or the other is no replica of the primary.
+        """
+        asked_at = self._clock()
+        async with self._primary.autocommit() as session:
+            position, system = (await session.execute(_PRIMARY_POSITION)).one()
+        self._positions.append((asked_at, position))
+        async with self._db.autocommit() as session:
+            replayed, replicated_system = (await session.execute(_REPLAYED_POSITION)).one()
+        if replayed is None or system != replicated_system:
+            self._current_at = -inf
+            raise DatabaseUnavailable("DATABASE_REPLICA_URL is no streaming replica of DATABASE_URL")
+        while self._positions and self._positions[0][1] <= replayed:
+            self._current_at = max(self._current_at, self._positions.popleft()[0])
+        return self.lag_seconds
+
+    async def try_read(self, query: Callable[[AsyncSession], Awaitable[T]]) -> T | None:
+        """The query's result; None if the replica lags too much, fails or does not answer: then ask the primary.
+
+        After a failure, the replica is not used until a check has found it current again.
+        """
+        if not self.is_current:
+            return None
+        try:
+            return await within(ANSWER_SECONDS, self._read(query))
+        except Exception as error:  # noqa: BLE001  the primary answers, or fails with the same error
+            _log.warning("The replica gave no answer, the primary is asked: %s", error)
+            self._current_at = -inf
+            return None
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._db.close()
+
+    async def _read(self, query: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        async with self._db.autocommit() as session:
+            return await query(session)
+
+
+def find_replica_url(primary: str, replica: str | None) -> str | None:
+    """The URL of the replica for the application: the address of `replica`, with the login and database of `primary`.
+
+    A streaming replica has the primary's roles. None if there is no replica, or both are the same server.
+    """
+    if replica is None:
+        return None
+    own, other = make_url(primary), make_url(replica)
+    if _address(own) == _address(other):
+        return None
+    return own.set(host=other.host, port=other.port, query=other.query).render_as_string(hide_password=False)
+
+
+def _address(url: URL) -> tuple[object, ...]:
+    return (url.host, url.port or _PORT, url.query.get("host"))

@@ -26,7 +26,9 @@ router: Final = APIRouter(
 Token = Annotated[str, Path(max_length=200, description="The token of the link in an invitation.")]
 
 
-@router.get("/{token}/decline", include_in_schema=False)  # the page again, after it was declined
+@router.get(
+    "/{token}/decline", summary="Show a declined invitation", response_class=HTMLResponse, responses=LINK_RESPONSES
+)
 @router.get("/{token}", summary="Show an invitation", response_class=HTMLResponse, responses=LINK_RESPONSES)
 async def show(request: Request, app_state: AppStateDep, token: Token) -> HTMLResponse:
     """A page with the buttons to confirm and to decline. It changes nothing, because mail filters follow links too."""

@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
 from api.problems import Problem
+from api.schemas.requests import ChangedItem, ChangedRegistry, ChangedSettings
 
 OPENAPI_PATH: Final = "/api/docs"
 DESCRIPTION: Final = """
@@ -44,13 +45,22 @@ def _correct(parameter: dict[str, Any], responses: Mapping[str, object]) -> None
         parameter["required"] = str(int(HTTPStatus.PRECONDITION_REQUIRED)) in responses
 
 
+def _correct_change(schema: dict[str, Any]) -> None:
+    """A field of a change that is left out keeps its value: it has no default."""
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
 def register(app: FastAPI) -> None:
     """Serve Swagger UI at `/api/docs/ui`, and add the schema of problems to OpenAPI."""
     describe = app.openapi
 
     def describe_with_problems() -> dict[str, Any]:
         document = describe()
-        document["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+        schemas = document["components"]["schemas"]
+        schemas["Problem"] = Problem.model_json_schema()
+        for change in (ChangedRegistry, ChangedItem, ChangedSettings):
+            _correct_change(schemas[change.__name__])
         for item in document["paths"].values():
             for operation in item.values():
                 for parameter in operation.get("parameters", ()):

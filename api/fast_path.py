@@ -92,11 +92,11 @@ class FastPath:
             or len(headers) < len(scope["headers"])  # one is repeated
         ):
             return None
+        if b"grant=" in scope["query_string"]:
+            return None
         key = headers.get(b"x-api-key")
         if key is not None:  # a key takes precedence over a signature
             caller = app_state.authenticator.cached_by_key(key, scope)
-        elif b"grant=" in scope["query_string"]:
-            return None
         else:
             caller = app_state.authenticator.cached_by_signature(scope)
         if caller is None or Scope.READ not in caller.scopes:

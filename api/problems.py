@@ -224,30 +224,24 @@ async def _on_rejected(request: Request, error: Exception) -> Response:
     return answer(HTTPStatus.UNPROCESSABLE_ENTITY, Invalid.kind, "A value of the request cannot be stored or computed.")
 
 
-class _OnDatabase:
-    """Handler of database errors: all are logged, but at most one per route and second goes to Sentry."""
+class _OnOutage:
+    """Handler of a store's errors: all are logged, but at most one per route and second goes to Sentry."""
 
-    def __init__(self) -> None:
+    def __init__(self, what_happened: str) -> None:
+        self._what_happened = what_happened
         self._quiet_until: dict[str, float] = {}
 
     async def __call__(self, request: Request, error: Exception) -> Response:
         route, now = route_of(request.scope), time.monotonic()
         if now < self._quiet_until.get(route, 0):
-            log_server_error(request.scope, "The database did not answer again", level=logging.WARNING)
+            log_server_error(request.scope, f"{self._what_happened} again", level=logging.WARNING)
         else:
             self._quiet_until[route] = now + REPORT_AGAIN_SECONDS
-            log_server_error(request.scope, "The database did not answer", error=error)
-        detail = "The database did not answer. Try again later."
+            log_server_error(request.scope, self._what_happened, error=error)
+        detail = f"{self._what_happened}. Try again later."
         if isinstance(error, DatabaseBusy):
             detail = "Another request is changing the same data. Try again."
         return answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, PAUSE)
-
-
-async def _on_shopify(request: Request, error: Exception) -> Response:
-    log_server_error(request.scope, "Shopify gave no usable answer", error=error)
-    return answer(
-        HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "Shopify gave no usable answer. Try again later.", PAUSE
-    )
 
 
 async def _on_bug(_: Request, __: Exception) -> Response:
@@ -265,8 +259,9 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(RequestRefused, _on_refused)
+    on_shopify = _OnOutage("Shopify gave no usable answer")
     for shopify_error in (ShopifyUnavailable, ShopifyThrottled, ShopifyRefused):
-        app.add_exception_handler(shopify_error, _on_shopify)
-    app.add_exception_handler(DatabaseUnavailable, _OnDatabase())
+        app.add_exception_handler(shopify_error, on_shopify)
+    app.add_exception_handler(DatabaseUnavailable, _OnOutage("The database did not answer"))
     app.add_exception_handler(DatabaseRejected, _on_rejected)
     app.add_exception_handler(Exception, _on_bug)

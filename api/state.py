@@ -31,6 +31,7 @@ _REVALIDATE_AGAIN_SECONDS: Final = 1.0
 _REFRESH_WAIT_SECONDS: Final = 5.0
 """Half of a request's deadline: so long the answer to a new threshold waits for the registries to follow it."""
 _CHECK_REPLICA_SECONDS: Final = 1.0
+_REFRESH_AGAIN_SECONDS: Final = 1.0
 _MINUTE: Final = 60
 _KEY_FACTOR: Final = 10
 """A server's key may send this many times the requests of a guest or customer."""
@@ -130,13 +131,20 @@ class AppState:
                 raise RunStopped("this process ends")
 
         try:
-            await refresh_entries(self.resources, shop_id, stop)
-        except (CacheUnavailable, DatabaseUnavailable, RunStopped) as error:
-            _log.warning(
-                "Some registries show stock levels by the old threshold until check-invariants runs: %s", error
-            )
+            while True:
+                try:
+                    await refresh_entries(self.resources, shop_id, stop)
+                except (CacheUnavailable, DatabaseUnavailable) as error:
+                    _log.warning("Some registries show a shop's earlier settings; the next try follows: %s", error)
+                    await stop(0, 0)
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._stopping.wait(), _REFRESH_AGAIN_SECONDS)
+                else:
+                    return
+        except RunStopped as error:
+            _log.warning("Some registries show a shop's earlier settings until check-invariants runs: %s", error)
         except Exception:  # noqa: BLE001  it is logged, and check-invariants does the rest
-            _log.exception("The stock levels of a shop could not be refreshed")
+            _log.exception("The entries of a shop whose settings changed could not be replaced")
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, context=Context())

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from wishcraft.domain import access_codes
 from wishcraft.domain.addresses import normalise
 from wishcraft.domain.callers import Scope
+from wishcraft.domain.invitations import InvitationStatus
 from wishcraft.domain.networks import parse_networks
 from wishcraft.domain.registries import EventType, Priority, RegistryStatus, Visibility
 from wishcraft.errors import Invalid
@@ -128,6 +129,7 @@ class Person(RequestModel):
     first_name: Name
     last_name: Name
     email: Address
+    status: InvitationStatus | None = Field(None, exclude=True, description="Ignored: answers have it.")
 
 
 class NewRegistry(RequestModel):

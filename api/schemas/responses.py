@@ -58,11 +58,12 @@ class Item(Schema):
 
 
 class Progress(Schema):
-    """Quantities of all items. `percent` does not count purchases beyond the wanted quantity."""
+    """Quantities of all items."""
 
     wanted: int
-    purchased: int
-    percent: int = Field(ge=0, le=100)
+    purchased: int = Field(description="Purchases beyond an item's wanted quantity included.")
+    fulfilled: int = Field(description="Of the wanted pieces, those that were purchased.")
+    percent: int = Field(ge=0, le=100, description="Share of `fulfilled` in `wanted`.")
 
 
 class Totals(Schema):
@@ -99,7 +100,7 @@ _ITEM: Final[dict[str, Any]] = {
     "status": "active",
     "display_order": 0,
 }
-_PROGRESS: Final[dict[str, Any]] = {"wanted": 2, "purchased": 1, "percent": 50}
+_PROGRESS: Final[dict[str, Any]] = {"wanted": 2, "purchased": 1, "fulfilled": 1, "percent": 50}
 
 
 class ProductVariant(Schema):

@@ -84,6 +84,14 @@ def operations(document: dict[str, Any]) -> Operations:
             yield path, method, operation
 
 
+def test_field_of_a_change_has_no_default(document: dict[str, Any]) -> None:
+    changes = {name: schema for name, schema in document["components"]["schemas"].items() if name.startswith("Changed")}
+    assert set(changes) == {"ChangedItem", "ChangedRegistry", "ChangedSettings"}
+    assert not [
+        name for schema in changes.values() for name, field in schema["properties"].items() if "default" in field
+    ]
+
+
 def test_document_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
     schemathesis.openapi.from_dict(document).validate()
     assert document["openapi"].startswith("3.1.")

@@ -19,9 +19,7 @@ from tests.support.valkey import OwnValkey
 from tests.support.waiting import wait_until
 from wishcraft.cache import entries, keys
 from wishcraft.errors import CacheUnavailable
-from wishcraft.services.operations.invariants import check_shop
 from wishcraft.settings import Settings
-from wishcraft.store import shops
 
 Demo = Connection[tuple[Any, ...]]
 OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -107,13 +105,13 @@ async def test_settings_changed_without_redis_are_in_use_once_it_is_back(
     assert '"stock":"low"' in (await api.get(url, headers=key)).text  # from PostgreSQL
     own_valkey.resume() if how == "hanging" else await asyncio.to_thread(own_valkey.start)
     await recovered(api)
-    resources = app_state_of(api).resources
-    async with resources.db.repeatable_read() as session:
-        [shop] = await shops.find_active(session, [SHOP])
-    await resources.cache.ready_to_fill()
-    await check_shop(resources, shop, repair=True, sample=1)
-    assert ['"stock":"low"' in (await api.get(url, headers=key)).text for _ in range(2)] == [True, True]
-    assert demo.execute("SELECT outdated_stock FROM shops WHERE id = 1").fetchone() == (None,)
+
+    async def is_in_use() -> bool:
+        answer = await api.get(url, headers=key)
+        nothing_left = demo.execute("SELECT outdated_stock FROM shops WHERE id = 1").fetchone() == (None,)
+        return nothing_left and '"stock":"low"' in answer.text and answer.headers["x-cache"] == "hit"
+
+    await wait_until(is_in_use)
 
 
 async def test_invalidation_missed_in_a_short_outage_is_replayed(

@@ -139,6 +139,15 @@ async def test_body_of_another_media_type_is_refused_with_the_right_one(emma: Vi
         assert "Content-Type: application/json" in answer.json()["detail"]
 
 
+async def test_people_can_be_sent_back_as_they_were_read(emma: Visitor) -> None:
+    slug = await emma.create()
+    read = (await emma.read(slug)).json()
+    people = {name: read[name] for name in ("registrant", "co_registrants")}
+    changed = await emma.send("PATCH", f"{PATH}/{slug}", people, if_match="*")
+    assert changed.status_code == 200
+    assert {name: changed.json()[name] for name in people} == people
+
+
 @pytest.mark.parametrize("media_type", ["application/json; charset=utf-8", "application/merge-patch+json"])
 async def test_json_of_any_application_type_is_read(emma: Visitor, media_type: str) -> None:
     assert (await emma.send("POST", PATH, WEDDING, content_type=media_type)).status_code == 201
@@ -167,9 +176,10 @@ async def test_only_the_hash_of_an_access_code_is_stored(emma: Visitor, demo: De
 async def test_shop_without_password_protection_refuses_access_codes(emma: Visitor, demo: Demo) -> None:
     slug = await emma.create()
     demo.execute("""UPDATE shops SET settings = settings || '{"password_protection": false}' WHERE id = 1""")
-    protected = {"visibility": "password", "access_code": "very-secret"}
-    assert problem(await emma.send("POST", PATH, WEDDING | protected)) == (422, "invalid-request")
-    assert problem(await emma.send("PATCH", f"{PATH}/{slug}", protected, if_match="*")) == (422, "invalid-request")
+    for visibility in ("password", "public"):
+        protected = {"visibility": visibility, "access_code": "very-secret"}
+        assert problem(await emma.send("POST", PATH, WEDDING | protected)) == (422, "invalid-request")
+        assert problem(await emma.send("PATCH", f"{PATH}/{slug}", protected, if_match="*")) == (422, "invalid-request")
 
 
 async def test_customer_is_limited_to_fifty_registries(emma: Visitor, hugo: Visitor, demo: Demo) -> None:

@@ -127,7 +127,7 @@ async def test_entry_has_first_names_image_and_progress(emma: Visitor, guest: Vi
     await emma.send("PATCH", f"{PATH}/{slug}", {"title": "Refilled"}, if_match="*")
     [entry] = (await page(guest, PATH, ""))["registries"]
     assert (entry["registrants"], entry["image"]) == (["Emma", "Hugo"], "/first.svg")
-    assert entry["progress"] == {"wanted": 7, "purchased": 6, "percent": 57}
+    assert entry["progress"] == {"wanted": 7, "purchased": 6, "fulfilled": 4, "percent": 57}
     read = (await guest.read(slug)).json()
     assert {name: read[name] for name in entry if name != "image"} == {n: v for n, v in entry.items() if n != "image"}
     [own] = (await page(emma, OWN, ""))["registries"]

@@ -53,7 +53,7 @@ def item(**changes: Any) -> ItemFacts:
 
 def test_progress_does_not_count_one_items_surplus_for_another() -> None:
     answer = registry_payload(REGISTRY, [item(quantity_purchased=5), item(id=11)])
-    assert answer["progress"] == {"wanted": 4, "purchased": 5, "percent": 50}
+    assert answer["progress"] == {"wanted": 4, "purchased": 5, "fulfilled": 2, "percent": 50}
 
 
 def test_an_item_purchased_beyond_its_quantity_has_0_remaining() -> None:

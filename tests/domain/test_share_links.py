@@ -27,7 +27,8 @@ def test_https_url_with_the_slug_after_the_host_is_a_template(template: str) -> 
         "https://127.0.0.1/{slug}", "https://[::1]/{slug}", "https://shop..example/{slug}", "https://-shop.example/{slug}",
         "https://shop.example/{slug}\n", " https://shop.example/{slug}", "https://shop.example/a b/{slug}",
         'https://shop.example/"onclick=/{slug}', "https://shop.example/<b>/{slug}", "https://bücher.example/{slug}",
-        "javascript:alert(1)//{slug}", "https://shop.example\\@evil.example/{slug}",
+        "javascript:alert(1)//{slug}", "https://shop.example/%zz{slug}", "https://shop.example/?q=%{slug}",
+        "https://shop.example/%2{slug}", "https://" + "a" * 64 + ".example/{slug}", "https://shop.example\\@evil.example/{slug}",
     ],
 )  # fmt: skip
 def test_anything_else_is_refused_with_an_example(template: str) -> None:

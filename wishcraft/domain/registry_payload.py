@@ -145,7 +145,7 @@ def event_payload(event_type: EventType, event_date: date | None) -> dict[str, A
 
 def _progress(sums: Sums) -> dict[str, int]:
     percent = 100 * sums.fulfilled // sums.wanted if sums.wanted else 0
-    return {"wanted": sums.wanted, "purchased": sums.purchased, "percent": percent}
+    return {"wanted": sums.wanted, "purchased": sums.purchased, "fulfilled": sums.fulfilled, "percent": percent}
 
 
 def _item_payload(item: ItemFacts, registry: RegistryFacts) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from typing import Final
 
 MAX_LENGTH: Final = 500
 TEMPLATE: Final = re.compile(
-    r"^https://([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]/"
-    r"[A-Za-z0-9._~/?#@!$&()*+,;=%:-]*\{slug\}[A-Za-z0-9._~/?#@!$&()*+,;=%:-]*$"
+    r"^https://([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]/"
+    r"([A-Za-z0-9._~/?#@!$&()*+,;=:-]|%[0-9A-Fa-f]{2})*\{slug\}([A-Za-z0-9._~/?#@!$&()*+,;=:-]|%[0-9A-Fa-f]{2})*$"
 )
 """`https`, a host name with a top-level domain, no user, no port, and `{slug}` once, after the host name."""
 

@@ -19,7 +19,7 @@ from wishcraft.cache import keys
 from wishcraft.cache.registries import CacheState
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.products import READING_FRESH, Picture, VariantFacts
-from wishcraft.errors import ShopifyUnavailable, TooManyQueries
+from wishcraft.errors import ShopifyRefused, ShopifyUnavailable, TooManyQueries
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.products import reader as reader_module
@@ -28,7 +28,6 @@ from wishcraft.settings import Settings
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[object, ...]]
-SERVER_ERROR: Final = Fault(FaultKind.SERVER_ERROR, remaining=None)
 POINTS_PER_DESCRIBED: Final = 12
 HOUR: Final = timedelta(hours=1)
 
@@ -197,6 +196,7 @@ async def test_draft_is_asked_for_again_after_a_minute(
     assert (await products.read(caller, [number])).facts[number].sold
 
 
+@pytest.mark.parametrize("kind", [FaultKind.SERVER_ERROR, FaultKind.FORBIDDEN])
 async def test_facts_stand_in_while_shopify_does_not_answer_if_all_are_known(
     products: ProductReader,
     caller: Caller,
@@ -205,14 +205,15 @@ async def test_facts_stand_in_while_shopify_does_not_answer_if_all_are_known(
     resources: Resources,
     shop: ShopRef,
     monkeypatch: pytest.MonkeyPatch,
+    kind: FaultKind,
 ) -> None:
     first = await products.read(caller, ids(variants)[:2])
     await put_back(resources, shop, first, 12 * HOUR)
-    shopify.faults.set(SERVER_ERROR)
+    shopify.faults.set(Fault(kind, remaining=None))
     monkeypatch.setattr(reader_module, "SHOPIFY_SECONDS", 0.2)
     stale = await products.read(caller, ids(variants)[:2])
     assert (stale.state, list(stale.facts)) == (CacheState.STALE, ids(variants)[:2])
-    with pytest.raises(ShopifyUnavailable):
+    with pytest.raises((ShopifyUnavailable, ShopifyRefused)):
         await products.read(caller, ids(variants)[:3])
 
 

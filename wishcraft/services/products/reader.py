@@ -12,7 +12,7 @@ from wishcraft.cache.registries import CacheState
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.products import Picture, VariantFacts, is_complete, is_fresh
 from wishcraft.domain.rate_limits import Policy
-from wishcraft.errors import CacheUnavailable, ShopifyUnavailable, TooManyQueries, TransientError
+from wishcraft.errors import CacheUnavailable, ShopifyRefused, ShopifyUnavailable, TooManyQueries, TransientError
 from wishcraft.resources import Resources
 from wishcraft.shopify.variants import describe_variants
 from wishcraft.store import shops
@@ -46,7 +46,8 @@ class ProductReader:
     async def read(self, caller: Caller, variant_ids: Sequence[int]) -> FoundFacts:
         """The facts of these distinct variants of the caller's shop, at most `MAX_DESCRIBED`.
 
-        Shopify gets one query at most. If it fails, facts that are no longer fresh are used, if there are any for all.
+        Shopify gets one query at most. If it fails or is refused, facts that are no longer fresh are used, if there are
+        any for all.
 
         Raises:
             TooManyQueries: The caller has caused too many queries.
@@ -62,7 +63,7 @@ class ProductReader:
             return FoundFacts(fresh, CacheState.HIT)
         try:
             found = await self._query(caller, due)
-        except TransientError:
+        except (TransientError, ShopifyRefused, TooManyQueries):
             if not all(number in known and is_complete(known[number]) for number in due):
                 raise
             self._count(CacheState.STALE, len(due))

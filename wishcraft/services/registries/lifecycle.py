@@ -56,7 +56,7 @@ async def create_registry(
             return replay(stored), None
         settings, registered = await registries.lock_customer(write.session, caller.shop_id, caller.customer_id)
         _check_number(registered)
-        _check_code(settings, draft.values["visibility"], has_code=code_hash is not None)
+        _check_code(settings, draft.values["visibility"], has_code=code_hash is not None, is_new=code_hash is not None)
         slug = make_slug(draft.values["title"], draft.values["event_type"], secrets.token_bytes(_SLUG_BYTES))
         new = NewRegistry(slug=slug, access_code_hash=code_hash, customer_id=caller.customer_id, **draft.values)
         registry_id = await registries.add(write.session, caller.shop_id, new)
@@ -87,7 +87,8 @@ async def update_registry(resources: Resources, change: ChangeRequest, draft: Dr
         _check_strength(draft, title, day, registry.slug)
         visibility = draft.values.get("visibility", registry.visibility)
         if code_hash or "visibility" in draft.values:
-            _check_code(registry.settings, visibility, has_code=registry.has_code or code_hash is not None)
+            is_new = code_hash is not None
+            _check_code(registry.settings, visibility, has_code=registry.has_code or is_new, is_new=is_new)
         if registry.status is RegistryStatus.ARCHIVED and values.get("status", registry.status) != registry.status:
             assert registry.owner  # noqa: S101  the caller is its owner
             _, registered = await registries.lock_customer(write.session, shop_id, registry.owner)
@@ -143,10 +144,8 @@ def _check_strength(draft: Draft, title: str, day: date | None, slug: str = "") 
         raise Invalid(reason)
 
 
-def _check_code(settings: ShopSettings, visibility: Visibility, *, has_code: bool) -> None:
-    if visibility is not Visibility.PASSWORD:
-        return
-    if not settings.password_protection:
+def _check_code(settings: ShopSettings, visibility: Visibility, *, has_code: bool, is_new: bool) -> None:
+    if not settings.password_protection and (is_new or visibility is Visibility.PASSWORD):
         raise Invalid("This shop has no password-protected registries.")
-    if not has_code:
+    if visibility is Visibility.PASSWORD and not has_code:
         raise Invalid("A password-protected registry needs an access_code.")

@@ -199,7 +199,9 @@ def _authorize(change: ChangeRequest, registry: LockedRegistry | None) -> Locked
             raise NotAllowed("Only its registrant can change a registry.")
         raise NotFound("The shop has no such registry.")
     if change.if_match is not None and not allows_change(change.if_match, registry.version):
-        raise PreconditionFailed("The registry has changed since: read it again, and try with its new ETag.")
+        raise PreconditionFailed(
+            "The registry has changed since, or If-Match is not an ETag as it was sent, without W/: read it again."
+        )
     return registry
 
 
@@ -227,7 +229,7 @@ async def find_pending(resources: Resources) -> Pending | None:
 
 
 async def replay_invalidations(resources: Resources) -> int:
-    """Inform Redis of all pending invalidations; how many there were.
+    """Inform Redis of all pending invalidations and deletions; how many invalidations it had missed.
 
     Their writers may not have committed yet, or never will: this invalidates as they would have done themselves. A row
     that another transaction holds stays pending, and is replayed again.
@@ -252,7 +254,7 @@ async def replay_invalidations(resources: Resources) -> int:
             except CacheUnavailable as error:  # one shop's error must not leave the others' entries unused
                 failure = error
                 continue
-            replayed += len(announced)
+            replayed += sum(each.grants is None for each in announced.values())  # a deletion may be under way
 
 
 async def _replay(resources: Resources, shop_id: int, announced: Mapping[str, Announcement]) -> None:

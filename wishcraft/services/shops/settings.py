@@ -99,7 +99,9 @@ async def change_settings(
 
 def _apply(stored: StoredSettings, changes: Mapping[str, Any], if_match: str | None) -> ShopSettings:
     if if_match is not None and not allows_change(if_match, stored.version):
-        raise PreconditionFailed("The settings have changed since: read them again, and try with their new ETag.")
+        raise PreconditionFailed(
+            "The settings have changed since, or If-Match is not an ETag as it was sent, without W/: read them again."
+        )
     try:
         return ShopSettings.model_validate(stored.settings.model_dump() | dict(changes))
     except ValidationError as error:

@@ -10,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.folding import fold
 from wishcraft.domain.lists import EXACT_TOTAL, ListSort, Position, Total
-from wishcraft.domain.private_payload import PrivateFacts
+from wishcraft.domain.private_fields import PrivateFields
 from wishcraft.domain.registries import EventType, ItemStatus, RegistryStatus, Visibility
 from wishcraft.domain.registry_payload import Summary, Sums
-from wishcraft.store import private_facts
+from wishcraft.store import private_fields
 from wishcraft.store.schema import Registry, RegistryItem
 from wishcraft.store.schema.registries import EVENT_DAY, NAME
 from wishcraft.store.share_links import SHARE_URL
@@ -62,7 +62,7 @@ _SUMMARY: Final[dict[str, ColumnElement[Any]]] = {
     "items": _ITEMS,
 }
 _OWN: Final[dict[str, ColumnElement[Any]]] = {
-    **private_facts.COLUMNS,
+    **private_fields.COLUMNS,
     "visibility": Registry.visibility.expression,
     "status": Registry.status.expression,
 }
@@ -96,7 +96,7 @@ class OwnRegistry(NamedTuple):
     summary: Summary
     visibility: Visibility
     status: RegistryStatus
-    private: PrivateFacts
+    private: PrivateFields
 
 
 class Page(NamedTuple, Generic[Entry]):
@@ -199,5 +199,5 @@ def _summary(row: Row[Any]) -> Summary:
     )  # fmt: skip
 
 
-def _private(row: Row[Any]) -> PrivateFacts:
-    return PrivateFacts._make(getattr(row, name) for name in PrivateFacts._fields)
+def _private(row: Row[Any]) -> PrivateFields:
+    return PrivateFields._make(getattr(row, name) for name in PrivateFields._fields)

@@ -16,7 +16,6 @@ from wishcraft.domain.rate_limits import Policy, Verdict
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable, RunStopped
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.health.monitor import HealthMonitor
-from wishcraft.services.health.single_flight import SingleFlightCache
 from wishcraft.services.operations.metrics_collector import MetricsCollector
 from wishcraft.services.operations.sli_recorder import SliRecorder
 from wishcraft.services.operations.traffic_recorder import TrafficRecorder
@@ -24,6 +23,7 @@ from wishcraft.services.products.reader import ProductReader
 from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.registries.write import find_pending, replay_invalidations
 from wishcraft.services.shops.settings import refresh_entries
+from wishcraft.services.single_flight import SingleFlightCache
 from wishcraft.settings import Settings
 from wishcraft.store.replica import Replica
 

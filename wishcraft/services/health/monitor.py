@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from wishcraft.errors import CacheUnavailable, ConfigurationError, DatabaseUnavailable
 from wishcraft.resources import Resources
 from wishcraft.services.health.schedule import OVERDUE, ScheduleState, find_schedule
-from wishcraft.services.health.single_flight import SingleFlightCache
+from wishcraft.services.single_flight import SingleFlightCache
 from wishcraft.settings import Settings
 from wishcraft.store.connections import count_connections, read_revision
 from wishcraft.store.replica import Replica

@@ -136,8 +136,8 @@ async def _probe_database(resources: Resources) -> str:
 async def _probe_replica(replica: Replica) -> str:
     lag = replica.lag_seconds
     if not replica.is_current:
-        how = "does not answer, or is no replica" if isinf(lag) else f"lags {lag:.0f} s"
-        raise CheckFailed(f"{how}: lists are read from DATABASE_URL")
+        lags = "lags by a time that is not known yet" if isinf(lag) else f"lags {lag:.0f} s"
+        raise CheckFailed(f"{replica.fault or lags}: lists are read from DATABASE_URL")
     return f"lags at most {lag:.1f} s"
 
 

@@ -37,8 +37,8 @@ async def shop_settings(
         email_notifications: Whether the shop's reminders and invitations are sent.
         low_stock_threshold: Items of which at most this many pieces are in stock are shown as low.
         max_items_per_registry: How many items a registry can have. Registries with more keep them.
-        cache_quota_entries: How many of the shop's registries can be in the cache. Lower evicts the least viewed.
-        cache_quota_bytes: How many bytes of Redis the cached registries can use, such as 536870912 for 512 MiB.
+        cache_quota_entries: How many registries and variants can be in Redis. Lower evicts variants first.
+        cache_quota_bytes: How many bytes of Redis they can use, such as 536870912 for 512 MiB.
         brand_colour: The colour of the shop's mails, such as #2f6f5e.
         share_url: URL of a registry in the storefront, such as https://shop.example/gifts?list={slug}; or default.
     """

@@ -29,7 +29,7 @@ from wishcraft.store.replica import Replica
 
 _REVALIDATE_AGAIN_SECONDS: Final = 1.0
 _REFRESH_WAIT_SECONDS: Final = 5.0
-"""Half of a request's deadline: so long the answer to a new threshold waits for the registries to follow it."""
+"""Half of a request's deadline: so long the answer to a change of settings waits for the registries to show it."""
 _CHECK_REPLICA_SECONDS: Final = 1.0
 _MINUTE: Final = 60
 _KEY_FACTOR: Final = 10
@@ -74,7 +74,7 @@ class AppState:
         self._start(self._revalidate(shop_id, slug))
 
     async def refresh_entries(self, shop_id: int) -> None:
-        """Start to replace the cache entries that a new threshold changed, and wait for the end, but not for long."""
+        """Start to replace the cache entries that new settings outdated, and wait for the end, but not for long."""
         await asyncio.wait({self._start(self._refresh_entries(shop_id))}, timeout=_REFRESH_WAIT_SECONDS)
 
     async def start(self) -> None:
@@ -132,11 +132,9 @@ class AppState:
         try:
             await refresh_entries(self.resources, shop_id, stop)
         except (CacheUnavailable, DatabaseUnavailable, RunStopped) as error:
-            _log.warning(
-                "Some registries show stock levels by the old threshold until check-invariants runs: %s", error
-            )
+            _log.warning("Some registries show stock or links by old settings until check-invariants runs: %s", error)
         except Exception:  # noqa: BLE001  it is logged, and check-invariants does the rest
-            _log.exception("The stock levels of a shop could not be refreshed")
+            _log.exception("The cache entries of a shop could not be replaced after a change of its settings")
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, context=Context())

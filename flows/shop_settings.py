@@ -10,7 +10,6 @@ from flows.runtime.job import job
 from flows.runtime.publish import publish
 from tasks.shop_settings import change_shop_settings, refresh_shop
 from wishcraft.domain.share_links import MAX_LENGTH
-from wishcraft.reports.page import pluralize
 from wishcraft.reports.shop_settings import settings_page
 
 Switch = Literal["keep", "on", "off"]
@@ -57,5 +56,6 @@ async def shop_settings(
     page = settings_page(shop, await change_shop_settings(shop, changes), is_change=bool(changes))
     state = await publish("shop-settings", "Shop settings", page)  # before the refresh, which may fail
     if refreshed := await refresh_shop(shop):
-        return Completed(message=f"{page.verdict} {pluralize(refreshed, 'registry')} show the change.")
+        shown = "registry shows" if refreshed == 1 else "registries show"
+        return Completed(message=f"{page.verdict} {refreshed:,} {shown} the change.")
     return state

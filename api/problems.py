@@ -30,6 +30,7 @@ from wishcraft.errors import (
     ShopifyUnavailable,
     TooManyQueries,
     TooManyRequests,
+    TooManyTries,
     WrongAccessCode,
 )
 from wishcraft.observability.context import bind
@@ -110,7 +111,7 @@ _STATUS_OF: Final[dict[type[RequestRefused], HTTPStatus]] = {
     LimitReached: HTTPStatus.CONFLICT,
     PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
     Invalid: HTTPStatus.UNPROCESSABLE_ENTITY,
-    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
+    TooManyTries: HTTPStatus.TOO_MANY_REQUESTS,
     TooManyQueries: HTTPStatus.TOO_MANY_REQUESTS,
 }
 COMMON: Final = (

@@ -16,7 +16,6 @@ from wishcraft.domain.rate_limits import Policy, Verdict
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable, RunStopped
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.health.monitor import HealthMonitor
-from wishcraft.services.health.single_flight import SingleFlightCache
 from wishcraft.services.operations.metrics_collector import MetricsCollector
 from wishcraft.services.operations.sli_recorder import SliRecorder
 from wishcraft.services.operations.traffic_recorder import TrafficRecorder
@@ -24,12 +23,13 @@ from wishcraft.services.products.reader import ProductReader
 from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.registries.write import find_pending, replay_invalidations
 from wishcraft.services.shops.settings import refresh_entries
+from wishcraft.services.single_flight import SingleFlightCache
 from wishcraft.settings import Settings
 from wishcraft.store.replica import Replica
 
 _REVALIDATE_AGAIN_SECONDS: Final = 1.0
 _REFRESH_WAIT_SECONDS: Final = 5.0
-"""Half of a request's deadline: so long the answer to a new threshold waits for the registries to follow it."""
+"""Half of a request's deadline: so long the answer to a change of settings waits for the registries to show it."""
 _CHECK_REPLICA_SECONDS: Final = 1.0
 _REFRESH_AGAIN_SECONDS: Final = 1.0
 _MINUTE: Final = 60
@@ -75,7 +75,7 @@ class AppState:
         self._start(self._revalidate(shop_id, slug))
 
     async def refresh_entries(self, shop_id: int) -> None:
-        """Start to replace the cache entries that a new threshold changed, and wait for the end, but not for long."""
+        """Start to replace the cache entries that new settings outdated, and wait for the end, but not for long."""
         await asyncio.wait({self._start(self._refresh_entries(shop_id))}, timeout=_REFRESH_WAIT_SECONDS)
 
     async def start(self) -> None:

@@ -10,7 +10,6 @@ from flows.runtime.job import job
 from flows.runtime.publish import publish
 from tasks.shop_settings import change_shop_settings, refresh_shop
 from wishcraft.domain.share_links import MAX_LENGTH
-from wishcraft.reports.page import pluralize
 from wishcraft.reports.shop_settings import settings_page
 
 Switch = Literal["keep", "on", "off"]
@@ -37,8 +36,8 @@ async def shop_settings(
         email_notifications: Whether the shop's reminders and invitations are sent.
         low_stock_threshold: Items of which at most this many pieces are in stock are shown as low.
         max_items_per_registry: How many items a registry can have. Registries with more keep them.
-        cache_quota_entries: How many of the shop's registries can be in the cache. Lower evicts the least viewed.
-        cache_quota_bytes: How many bytes of Redis the cached registries can use, such as 536870912 for 512 MiB.
+        cache_quota_entries: How many registries and variants can be in Redis. Lower evicts variants first.
+        cache_quota_bytes: How many bytes of Redis they can use, such as 536870912 for 512 MiB.
         brand_colour: The colour of the shop's mails, such as #2f6f5e.
         share_url: URL of a registry in the storefront, such as https://shop.example/gifts?list={slug}; or default.
     """
@@ -57,5 +56,6 @@ async def shop_settings(
     page = settings_page(shop, await change_shop_settings(shop, changes), is_change=bool(changes))
     state = await publish("shop-settings", "Shop settings", page)  # before the refresh, which may fail
     if refreshed := await refresh_shop(shop):
-        return Completed(message=f"{page.verdict} {pluralize(refreshed, 'registry')} show the change.")
+        shown = "registry shows" if refreshed == 1 else "registries show"
+        return Completed(message=f"{page.verdict} {refreshed:,} {shown} the change.")
     return state

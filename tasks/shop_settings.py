@@ -30,8 +30,8 @@ async def change_shop_settings(domain: str, changes: Mapping[str, Any]) -> Setti
             raise QueryRefused(str(error)) from None
 
 
-@task("refresh the stock levels of {domain}")
+@task("refresh the registries of {domain}")
 async def refresh_shop(domain: str) -> int:
-    """Replace the cache entries that a changed threshold concerns, also those that an earlier run left."""
+    """Replace the cache entries that a new threshold or share link concerns, also those that an earlier run left."""
     async with open_resources(redis_timeout=5) as resources:
         return await refresh_entries(resources, (await find_shop(resources, domain)).id)

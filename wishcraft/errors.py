@@ -9,11 +9,12 @@
       - WrongAccessCode         the access code is not the registry's
     - Conflict                  the request contradicts the current state
     - LimitReached              the shop or the customer has reached a maximum
-    - PreconditionFailed              `If-Match` does not name the registry's current version
+    - PreconditionFailed        `If-Match` does not name the registry's current version
     - Invalid                   a value is not valid here
-    - TooManyRequests              an access code was tried too often
-      - TooManyQueries             a caller caused too many queries to Shopify
-  - QueryRefused             an analyst's question is invalid, not allowed or too large; the message says why
+    - TooManyRequests           the caller must wait before the next try
+      - TooManyTries            an access code was tried too often
+      - TooManyQueries          a caller caused too many queries to Shopify
+  - QueryRefused                an analyst's question is invalid, not allowed or too large; the message says why
   - RunStopped                  the run was asked to stop, and stopped between two batches
   - DatabaseRejected            PostgreSQL cannot store or compute a value, and will refuse it again
   - TransientError              the same call may succeed later, so tasks retry it
@@ -106,14 +107,18 @@ class Invalid(RequestRefused):
 
 
 class TooManyRequests(RequestRefused):
-    """An access code was tried too often."""
-
-    kind = "too-many-tries"
+    """The caller must wait before the next try."""
 
     def __init__(self, message: str, retry_after: int) -> None:
         """`retry_after` is in seconds."""
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class TooManyTries(TooManyRequests):
+    """An access code was tried too often."""
+
+    kind = "too-many-tries"
 
 
 class TooManyQueries(TooManyRequests):

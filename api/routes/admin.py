@@ -146,8 +146,8 @@ async def patch_settings(
 ) -> ShopSettings:
     """Settings that are left out keep their values. The change takes effect at once, in all processes.
 
-    After a new `low_stock_threshold`, cached registries follow before the answer, or within seconds in very large
-    shops. A lower quota evicts the least viewed registries from the cache.
+    After a new `low_stock_threshold` or `share_url`, cached registries show it before the answer, or within seconds
+    in very large shops. A lower quota evicts variants from the cache, then the least viewed registries.
     """
     actor = Actor(caller.shop_id, caller.name, origin)
     changes = body.model_dump(exclude_unset=True)

@@ -16,14 +16,14 @@ from wishcraft.cache.entries import Header as EntryHeader
 from wishcraft.cache.registries import CacheResult
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller
-from wishcraft.domain.lists import MAX_CURSOR_LENGTH, ListSort, Position, decode_cursor, encode_cursor
-from wishcraft.domain.private_payload import private_payload
+from wishcraft.domain.private_fields import private_fields_payload
 from wishcraft.domain.registries import MAX_SLUG_LENGTH, EventType
+from wishcraft.domain.registry_lists import MAX_CURSOR_LENGTH, ListSort, Position, decode_cursor, encode_cursor
 from wishcraft.domain.registry_payload import summary_payload
 from wishcraft.errors import Invalid
 from wishcraft.services.registries.access import is_granted
-from wishcraft.services.registries.lists import list_public
-from wishcraft.services.registries.own_view import add_private_facts
+from wishcraft.services.registries.own_view import add_private_fields
+from wishcraft.services.registries.public_list import list_public
 from wishcraft.store import registry_lists
 from wishcraft.store.registry_lists import OwnRegistry, Page, PageRequest, Search
 
@@ -158,7 +158,7 @@ async def answer_one(
     """The registry with this slug or id, if the caller may read it."""
     slug, result = await read_authorized(app_state, caller, ref, grant)
     if caller.owns(result.entry.header.owner):
-        result = result._replace(entry=await add_private_facts(app_state.resources, caller, slug, result.entry))
+        result = result._replace(entry=await add_private_fields(app_state.resources, caller, slug, result.entry))
     return respond(request, app_state, caller, slug, result)
 
 
@@ -227,4 +227,4 @@ def _page_payload(
 
 def _own_payload(registry: OwnRegistry) -> dict[str, object]:
     shown = {"visibility": registry.visibility, "status": registry.status}
-    return summary_payload(registry.summary) | shown | private_payload(registry.private)
+    return summary_payload(registry.summary) | shown | private_fields_payload(registry.private)

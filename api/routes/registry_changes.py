@@ -16,7 +16,7 @@ from wishcraft.cache.registries import CacheResult, CacheState
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.registries import RegistryStatus
 from wishcraft.services.registries.lifecycle import Draft, create_registry, delete_registry, update_registry
-from wishcraft.services.registries.own_view import add_private_facts
+from wishcraft.services.registries.own_view import add_private_fields
 from wishcraft.services.registries.write import ChangeRequest
 from wishcraft.store.audit_log import Origin
 from wishcraft.store.idempotency import IdempotencyKey
@@ -106,7 +106,7 @@ class RegistryRequest(NamedTuple):
         """200 with the current registry: the entry that the change refilled, or else what a read finds."""
         if entry is None:
             return await answer_one(self.request, self.app_state, self.caller, self.slug)
-        entry = await add_private_facts(self.app_state.resources, self.caller, self.slug, entry)
+        entry = await add_private_fields(self.app_state.resources, self.caller, self.slug, entry)
         return respond(self.request, self.app_state, self.caller, self.slug, CacheResult(entry, CacheState.HIT))
 
     async def answer_created(self, entry: Entry | None) -> Response:

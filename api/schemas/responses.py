@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from wishcraft.domain.callers import Scope
 from wishcraft.domain.inventory import StockLevel
 from wishcraft.domain.invitations import InvitationStatus
-from wishcraft.domain.lists import EXACT_TOTAL
 from wishcraft.domain.registries import EventType, ItemStatus, Priority, RegistryStatus, Visibility
+from wishcraft.domain.registry_lists import EXACT_TOTAL
 
 Money = Annotated[
     str,

@@ -11,7 +11,7 @@ from psycopg import Connection
 from api.schemas.requests import ChangedItem, ChangedRegistry
 from api.schemas.responses import OwnRegistryAnswer, OwnRegistryList, RegistryAnswer
 from tests.support.api import WAYS, WEDDING, Visitor
-from wishcraft.store import private_facts
+from wishcraft.store import private_fields
 
 Demo = Connection[tuple[Any, ...]]
 PATH: Final = "/api/registries"
@@ -118,7 +118,7 @@ async def test_registrant_gets_the_guests_answer_while_postgresql_is_silent(
 
     with monkeypatch.context() as patch:
         patch.setattr("wishcraft.services.registries.reader.READ_SECONDS", 0.1)
-        patch.setattr(private_facts, "find", hang)
+        patch.setattr(private_fields, "find", hang)
         own = await emma.read(slug)
     answers.set()
     assert (own.status_code, own.json()) == (200, seen)
@@ -129,14 +129,14 @@ async def test_form_cannot_overwrite_a_change_newer_than_its_fields(
     emma: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slug = await emma.create()
-    find = private_facts.find
+    find = private_fields.find
 
     async def find_older(*arguments: Any) -> Any:
         found = await find(*arguments)
         return found and found._replace(version=found.version - 1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(private_facts, "find", find_older)
+        patch.setattr(private_fields, "find", find_older)
         etag = (await emma.read(slug)).headers["etag"]
     answer = await emma.send("PATCH", f"{PATH}/{slug}", {"event_location": "At home"}, if_match=etag)
     assert answer.status_code == 412

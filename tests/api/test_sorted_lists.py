@@ -11,8 +11,8 @@ from psycopg import Connection
 from sqlalchemy import event
 
 from tests.support.api import Visitor, problem
-from wishcraft.domain.lists import ListSort, Position
 from wishcraft.domain.registries import EventType
+from wishcraft.domain.registry_lists import ListSort, Position
 from wishcraft.resources import Resources
 from wishcraft.store.registry_lists import PageRequest, Search, list_public
 

@@ -21,7 +21,7 @@ from deployments.sandbox.shopify.inventory import Inventory
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.api import JSON, SHOP, WEDDING, Visitor, app_state_of
 from tests.support.hypothesis_profiles import examples
-from wishcraft.domain.lists import ListSort, Position, encode_cursor
+from wishcraft.domain.registry_lists import ListSort, Position, encode_cursor
 from wishcraft.settings import Settings
 from wishcraft.store.registry_lists import Search
 from wishcraft.store.schema import Base

@@ -40,7 +40,9 @@ async def test_settings_are_shown_without_a_change(demo: Demo) -> None:
     assert [row["setting"] for row in rows] == list(ShopSettings.model_fields)
     assert all(row["meaning"] for row in rows)
     assert "536,870,912 (512 MiB)" in [row["after"] for row in rows]
-    assert "| low_stock_threshold | 5 | 5 |" in await summary_of(state)
+    page = await summary_of(state)
+    assert "| low_stock_threshold | 5 | 5 |" in page
+    assert "| share_url | default | default |" in page
     assert demo.execute("SELECT FROM audit_logs").fetchall() == []
 
 
@@ -49,7 +51,7 @@ async def test_changed_settings_are_shown_before_and_after_and_are_audited_with_
     state = await shop_settings(SHOP, email_notifications="off", low_stock_threshold=8, return_state=True)
     assert state.is_completed(), state.message
     assert str(state.message).startswith(f"{SHOP}: 2 settings changed. ")
-    assert str(state.message).endswith(" registries follow the threshold.")
+    assert str(state.message).endswith(" registries show the change.")
     [artifact] = await artifacts_of(state, "table")
     rows = json.loads(str(artifact.data))
     changed = {row["setting"]: (row["before"], row["after"]) for row in rows if row["before"] != row["after"]}
@@ -65,6 +67,17 @@ async def test_changed_settings_are_shown_before_and_after_and_are_audited_with_
     again = await shop_settings(SHOP, low_stock_threshold=8, return_state=True)
     assert again.message == f"{SHOP}: these values were set before."
     assert len(demo.execute("SELECT FROM audit_logs").fetchall()) == 1
+
+
+async def test_run_counts_the_one_registry_that_shows_a_change(demo: Demo) -> None:
+    demo.execute("UPDATE registry_items SET tracked = true, inventory_quantity = 50, status = 'active'")
+    demo.execute(
+        """UPDATE registry_items SET inventory_quantity = 8
+           WHERE id = (SELECT min(i.id) FROM registry_items i JOIN registries r ON r.id = i.registry_id
+                       WHERE r.shop_id = 1 AND r.status = 'active')"""
+    )
+    state = await shop_settings(SHOP, low_stock_threshold=8, return_state=True)
+    assert state.message == f"{SHOP}: 1 setting changed. 1 registry shows the change."
 
 
 @pytest.mark.parametrize("domain", ["", "nobody.myshopify.com", "lumiere-maison"])

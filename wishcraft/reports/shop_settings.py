@@ -31,6 +31,8 @@ def _row(name: str, change: SettingsChange) -> Row:
 
 
 def _text(name: str, value: object) -> str:
+    if value is None:
+        return "default"  # as the form wants it
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, int):

@@ -9,11 +9,11 @@ from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.folding import fold
-from wishcraft.domain.lists import EXACT_TOTAL, ListSort, Position, Total
-from wishcraft.domain.private_payload import PrivateFacts
+from wishcraft.domain.private_fields import PrivateFields
 from wishcraft.domain.registries import EventType, ItemStatus, RegistryStatus, Visibility
+from wishcraft.domain.registry_lists import EXACT_TOTAL, ListSort, Position, Total
 from wishcraft.domain.registry_payload import Summary, Sums
-from wishcraft.store import private_facts
+from wishcraft.store import private_fields
 from wishcraft.store.schema import Registry, RegistryItem
 from wishcraft.store.schema.registries import EVENT_DAY, NAME
 from wishcraft.store.share_links import SHARE_URL
@@ -62,12 +62,12 @@ _SUMMARY: Final[dict[str, ColumnElement[Any]]] = {
     "items": _ITEMS,
 }
 _OWN: Final[dict[str, ColumnElement[Any]]] = {
-    **private_facts.COLUMNS,
+    **private_fields.COLUMNS,
     "visibility": Registry.visibility.expression,
     "status": Registry.status.expression,
 }
-_Listed = tuple[ColumnElement[bool], ...]
-Entry = TypeVar("Entry")
+_Conditions = tuple[ColumnElement[bool], ...]
+Listed = TypeVar("Listed")
 
 
 class Search(NamedTuple):
@@ -96,13 +96,13 @@ class OwnRegistry(NamedTuple):
     summary: Summary
     visibility: Visibility
     status: RegistryStatus
-    private: PrivateFacts
+    private: PrivateFields
 
 
-class Page(NamedTuple, Generic[Entry]):
+class Page(NamedTuple, Generic[Listed]):
     """A page of a list."""
 
-    registries: Sequence[Entry]
+    registries: Sequence[Listed]
     end: Position | None
     """Where the next page begins; None on the last page."""
     total: Total
@@ -129,7 +129,7 @@ async def list_own(session: AsyncSession, shop_id: int, customer_id: int, reques
     return Page(registries, end, await _count(session, listed, request, len(rows), end))
 
 
-def _conditions(search: Search) -> _Listed:
+def _conditions(search: Search) -> _Conditions:
     conditions: list[ColumnElement[bool]] = []
     for word in (search.words or "").replace("\0", " ").split()[:_MAX_WORDS]:
         folded = fold(word).strip(_PUNCTUATION) or word
@@ -144,7 +144,7 @@ def _conditions(search: Search) -> _Listed:
 
 
 async def _read(
-    session: AsyncSession, columns: Mapping[str, ColumnElement[Any]], listed: _Listed, request: PageRequest
+    session: AsyncSession, columns: Mapping[str, ColumnElement[Any]], listed: _Conditions, request: PageRequest
 ) -> tuple[Sequence[Row[Any]], Position | None]:
     """The rows of the page, and its end."""
     key = _KEYS.get(request.sort)
@@ -180,7 +180,7 @@ def _position(sort: ListSort, row: Row[Any]) -> Position:
 
 
 async def _count(
-    session: AsyncSession, listed: _Listed, request: PageRequest, shown: int, end: Position | None
+    session: AsyncSession, listed: _Conditions, request: PageRequest, shown: int, end: Position | None
 ) -> Total:
     """The total of the list, which needs no query if the page is all of it."""
     if request.after is None and end is None:
@@ -199,5 +199,5 @@ def _summary(row: Row[Any]) -> Summary:
     )  # fmt: skip
 
 
-def _private(row: Row[Any]) -> PrivateFacts:
-    return PrivateFacts._make(getattr(row, name) for name in PrivateFacts._fields)
+def _private(row: Row[Any]) -> PrivateFields:
+    return PrivateFields._make(getattr(row, name) for name in PrivateFields._fields)

@@ -3,7 +3,9 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
 from math import inf
 from typing import Final, TypeVar
 
@@ -33,6 +35,15 @@ _log: Final = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+class ReplicaFault(StrEnum):
+    """Why a check found out no lag, or a read failed: what is said of the replica, without addresses."""
+
+    PRIMARY_SILENT = "cannot be checked while DATABASE_URL does not answer"
+    SILENT = "does not answer"
+    NO_REPLICA = "is no streaming replica"
+    OTHER_SYSTEM = "is a replica of another system than DATABASE_URL"
+
+
 class Replica:
     """The replica's connections, and how far it lags: used while that is known and within the bound.
 
@@ -58,6 +69,8 @@ class Replica:
         self._clock = clock
         self._positions: deque[tuple[float, int]] = deque(maxlen=_POSITIONS)
         self._current_at = -inf
+        self.fault: ReplicaFault | None = None
+        """Of the last check, or of a read since; None if the lag is all there is to say."""
 
     @property
     def lag_seconds(self) -> float:
@@ -76,14 +89,18 @@ class Replica:
             DatabaseUnavailable: One of the two did not answer, or the other is no replica of the primary.
         """
         asked_at = self._clock()
-        async with self._primary.autocommit() as session:
-            position, system = (await session.execute(_PRIMARY_POSITION)).one()
+        with self._failing_as(ReplicaFault.PRIMARY_SILENT):
+            async with self._primary.autocommit() as session:
+                position, system = (await session.execute(_PRIMARY_POSITION)).one()
         self._positions.append((asked_at, position))
-        async with self._db.autocommit() as session:
-            replayed, replicated_system = (await session.execute(_REPLAYED_POSITION)).one()
+        with self._failing_as(ReplicaFault.SILENT):
+            async with self._db.autocommit() as session:
+                replayed, replicated_system = (await session.execute(_REPLAYED_POSITION)).one()
         if replayed is None or system != replicated_system:
+            self.fault = ReplicaFault.NO_REPLICA if replayed is None else ReplicaFault.OTHER_SYSTEM
             self._current_at = -inf
-            raise DatabaseUnavailable("DATABASE_REPLICA_URL is no streaming replica of DATABASE_URL")
+            raise DatabaseUnavailable(f"DATABASE_REPLICA_URL {self.fault}")
+        self.fault = None
         while self._positions and self._positions[0][1] <= replayed:
             self._current_at = max(self._current_at, self._positions.popleft()[0])
         return self.lag_seconds
@@ -99,12 +116,22 @@ class Replica:
             return await within(ANSWER_SECONDS, self._read(query))
         except Exception as error:  # noqa: BLE001  the primary answers, or fails with the same error
             _log.warning("The replica gave no answer, the primary is asked: %s", error)
+            self.fault = ReplicaFault.SILENT
             self._current_at = -inf
             return None
 
     async def close(self) -> None:
         """Close every connection."""
         await self._db.close()
+
+    @contextmanager
+    def _failing_as(self, fault: ReplicaFault) -> Iterator[None]:
+        """Keep the fault if the body fails, or is cancelled because it takes too long."""
+        try:
+            yield
+        except BaseException:
+            self.fault = fault
+            raise
 
     async def _read(self, query: Callable[[AsyncSession], Awaitable[T]]) -> T:
         async with self._db.autocommit() as session:

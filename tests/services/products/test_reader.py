@@ -23,7 +23,7 @@ from wishcraft.errors import ShopifyRefused, ShopifyUnavailable, TooManyQueries
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.products import reader as reader_module
-from wishcraft.services.products.reader import QUERIES, FoundFacts, ProductReader
+from wishcraft.services.products.reader import QUERIES, FoundVariantFacts, ProductReader
 from wishcraft.settings import Settings
 from wishcraft.store.shops import ShopRef
 
@@ -59,7 +59,7 @@ def ids(variants: list[Variant]) -> list[int]:
     return [variant.variant_id for variant in variants]
 
 
-async def put_back(resources: Resources, shop: ShopRef, found: FoundFacts, age: timedelta) -> None:
+async def put_back(resources: Resources, shop: ShopRef, found: FoundVariantFacts, age: timedelta) -> None:
     """Let the stored facts be so much older."""
     for number in found.facts:
         await resources.redis.redis.delete(f"{keys.of_shop(shop.id).product_prefix}{number}")
@@ -80,7 +80,7 @@ async def test_known_variants_cost_no_request_and_unknown_ones_one_together(
     assert (first.state, shopify.counters.requests) == (CacheState.MISS, 1)
     assert list(first.facts) == ids(variants)[:4]
     again = await ProductReader(resources).read(caller, ids(variants)[:4])
-    assert (again, shopify.counters.requests) == (FoundFacts(first.facts, CacheState.HIT), 1)
+    assert (again, shopify.counters.requests) == (FoundVariantFacts(first.facts, CacheState.HIT), 1)
     both = await products.read(caller, [*ids(variants), 1])
     assert (both.state, shopify.counters.requests) == (CacheState.MISS, 2)
     assert both.facts[ids(variants)[0]] == first.facts[ids(variants)[0]]

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from wishcraft.errors import CacheUnavailable, ConfigurationError, DatabaseUnavailable
 from wishcraft.resources import Resources
 from wishcraft.services.health.schedule import OVERDUE, ScheduleState, find_schedule
-from wishcraft.services.health.single_flight import SingleFlightCache
+from wishcraft.services.single_flight import SingleFlightCache
 from wishcraft.settings import Settings
 from wishcraft.store.connections import count_connections, read_revision
 from wishcraft.store.replica import Replica
@@ -136,8 +136,8 @@ async def _probe_database(resources: Resources) -> str:
 async def _probe_replica(replica: Replica) -> str:
     lag = replica.lag_seconds
     if not replica.is_current:
-        how = "does not answer, or is no replica" if isinf(lag) else f"lags {lag:.0f} s"
-        raise CheckFailed(f"{how}: lists are read from DATABASE_URL")
+        lags = "lags by a time that is not known yet" if isinf(lag) else f"lags {lag:.0f} s"
+        raise CheckFailed(f"{replica.fault or lags}: lists are read from DATABASE_URL")
     return f"lags at most {lag:.1f} s"
 
 

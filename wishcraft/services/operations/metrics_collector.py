@@ -14,7 +14,7 @@ from wishcraft.errors import CacheUnavailable
 from wishcraft.observability.metrics import BREAKER_OPEN, DB_CONNECTIONS, DB_CONNECTIONS_LIMIT
 from wishcraft.resources import Resources
 from wishcraft.services.health.monitor import Health, HealthMonitor
-from wishcraft.services.health.single_flight import SingleFlightCache
+from wishcraft.services.single_flight import SingleFlightCache
 from wishcraft.store import shops
 from wishcraft.store.connections import count_connections
 

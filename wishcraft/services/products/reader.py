@@ -23,13 +23,13 @@ QUERIES: Final = Policy("products", 60, 60)
 SERVER_QUERIES: Final = Policy("products-server", 600, 60)
 """Queries to Shopify that a caller may cause: made-up ids would use up the points that the shop's jobs need."""
 
-Facts = Mapping[int, VariantFacts]
+VariantFactsById = Mapping[int, VariantFacts]
 
 
-class FoundFacts(NamedTuple):
+class FoundVariantFacts(NamedTuple):
     """The facts of variants by id, and how they were found."""
 
-    facts: Facts
+    facts: VariantFactsById
     """Without the variants whose values in Shopify cannot be stored."""
     state: CacheState
     """MISS and BYPASS: Shopify was asked for some. STALE: it did not answer, and some are no longer fresh."""
@@ -40,10 +40,10 @@ class ProductReader:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._queries: dict[tuple[int, int], asyncio.Task[Facts]] = {}
+        self._queries: dict[tuple[int, int], asyncio.Task[VariantFactsById]] = {}
         """The query under way for a shop's variant."""
 
-    async def read(self, caller: Caller, variant_ids: Sequence[int]) -> FoundFacts:
+    async def read(self, caller: Caller, variant_ids: Sequence[int]) -> FoundVariantFacts:
         """The facts of these distinct variants of the caller's shop, at most `MAX_DESCRIBED`.
 
         Shopify gets one query at most. If it fails or is refused, facts that are no longer fresh are used, if there are
@@ -60,16 +60,16 @@ class ProductReader:
         fresh = {number: facts for number, facts in known.items() if number not in due}
         self._count(CacheState.HIT, len(fresh))
         if not due:
-            return FoundFacts(fresh, CacheState.HIT)
+            return FoundVariantFacts(fresh, CacheState.HIT)
         try:
             found = await self._query(caller, due)
         except (TransientError, ShopifyRefused, TooManyQueries):
             if not all(number in known and is_complete(known[number]) for number in due):
                 raise
             self._count(CacheState.STALE, len(due))
-            return FoundFacts(known, CacheState.STALE)
+            return FoundVariantFacts(known, CacheState.STALE)
         self._count(miss, len(due))
-        return FoundFacts(fresh | found, miss)
+        return FoundVariantFacts(fresh | found, miss)
 
     async def _read_cached(
         self, shop_id: int, variant_ids: Sequence[int]
@@ -96,7 +96,7 @@ class ProductReader:
         answers = [await asyncio.shield(query) for query in queries]
         return {number: answer[number] for number in due for answer in answers if number in answer}
 
-    def _forget(self, shop_id: int, variant_ids: Sequence[int], query: "asyncio.Task[Facts]") -> None:
+    def _forget(self, shop_id: int, variant_ids: Sequence[int], query: "asyncio.Task[VariantFactsById]") -> None:
         for number in variant_ids:
             del self._queries[shop_id, number]
         if not query.cancelled():
@@ -107,7 +107,7 @@ class ProductReader:
             self._resources.counters.count("product_reads_total", variants, state=state.value)
 
 
-async def ask_shopify(resources: Resources, shop_id: int, variant_ids: Sequence[int]) -> Facts:
+async def ask_shopify(resources: Resources, shop_id: int, variant_ids: Sequence[int]) -> VariantFactsById:
     """The facts of these variants as Shopify has them now, which are stored in Redis if it answers."""
     era = b""
     with suppress(CacheUnavailable):

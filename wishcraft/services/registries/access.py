@@ -37,7 +37,7 @@ async def unlock(resources: Resources, caller: Caller, senders: Sequence[str], s
         NotFound: The shop has no such registry that guests may read.
         Conflict: It needs no code.
         WrongAccessCode: The code is wrong.
-        TooManyRequests: The sender tried too many codes, or more are tried at this moment than can be verified.
+        TooManyTries: The sender tried too many codes, or more are tried at this moment than can be verified.
     """
     tries = CodeTries(resources.limiter, name_for_tries(caller.shop_id, slug), senders, caller.is_server)
     require_capacity(tries.shares)  # before the try is counted: who is sent away has not tried

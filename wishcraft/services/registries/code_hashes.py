@@ -10,7 +10,7 @@ from typing import Final
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from wishcraft.errors import TooManyRequests
+from wishcraft.errors import TooManyTries
 
 MAX_HASHES: Final = 100
 """At once, most of them waiting: a second's work. Others are sent away, and hold no connection and no memory."""
@@ -32,7 +32,7 @@ async def hash_code(code: str, sender: str) -> str:
     """The argon2id hash of a new access code.
 
     Raises:
-        TooManyRequests: As `require_capacity`.
+        TooManyTries: As `require_capacity`.
     """
     with _turn({sender: MAX_OF_SENDER}):
         return await asyncio.get_running_loop().run_in_executor(_THREADS, _HASHER.hash, code)
@@ -42,7 +42,7 @@ async def verify_code(code: str, code_hash: str, shares: Shares) -> bool:
     """Whether the access code has this hash.
 
     Raises:
-        TooManyRequests: As `require_capacity`.
+        TooManyTries: As `require_capacity`.
     """
     with _turn(shares):
         return await asyncio.get_running_loop().run_in_executor(_THREADS, _matches, code, code_hash)
@@ -52,10 +52,10 @@ def require_capacity(shares: Shares) -> None:
     """Check that another hash may be made.
 
     Raises:
-        TooManyRequests: `MAX_HASHES` are under way, or as many as one of these shares.
+        TooManyTries: `MAX_HASHES` are under way, or as many as one of these shares.
     """
     if any(_under_way[name] >= share for name, share in {**shares, "": MAX_HASHES}.items()):
-        raise TooManyRequests("Too many access codes are sent at this moment. Try again.", _PAUSE_SECONDS)
+        raise TooManyTries("Too many access codes are sent at this moment. Try again.", _PAUSE_SECONDS)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 from wishcraft.cache.rate_limiter import Limiter
 from wishcraft.domain.access_codes import WRONG_CODES, Slowdown, slowdown
 from wishcraft.domain.rate_limits import Policy
-from wishcraft.errors import TooManyRequests
+from wishcraft.errors import TooManyTries
 from wishcraft.services.registries.code_hashes import MAX_OF_REGISTRY, MAX_OF_SENDER, Shares
 
 TRIES: Final = Policy("unlock", 10, 600)
@@ -61,7 +61,7 @@ class CodeTries:
         Slowed tries of one sender follow each other: otherwise those sent at once would not wait for a wrong one.
 
         Raises:
-            TooManyRequests: It is one too many, or it comes too soon after a wrong one.
+            TooManyTries: It is one too many, or it comes too soon after a wrong one.
         """
         tries = self._claims(SERVER_TRIES if self.is_server else TRIES)
         for policy, sender in tries:  # the first that is over the limit takes nothing from the others
@@ -108,5 +108,5 @@ async def _pause(seconds: float) -> None:
         _paused.discard(token)
 
 
-def _refused(seconds: int) -> TooManyRequests:
-    return TooManyRequests("The access code was tried too often: wait before the next try.", seconds)
+def _refused(seconds: int) -> TooManyTries:
+    return TooManyTries("The access code was tried too often: wait before the next try.", seconds)

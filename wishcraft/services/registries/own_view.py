@@ -4,16 +4,16 @@ import orjson
 
 from wishcraft.cache.entries import Entry, with_body
 from wishcraft.domain.callers import Caller
-from wishcraft.domain.private_payload import private_payload
+from wishcraft.domain.private_fields import private_fields_payload
 from wishcraft.errors import DatabaseUnavailable
 from wishcraft.resources import Resources
 from wishcraft.services.registries import reader
-from wishcraft.store import private_facts
+from wishcraft.store import private_fields
 from wishcraft.store.deadline import within
-from wishcraft.store.private_facts import VersionedFacts
+from wishcraft.store.private_fields import VersionedFields
 
 
-async def add_private_facts(resources: Resources, caller: Caller, slug: str, entry: Entry) -> Entry:
+async def add_private_fields(resources: Resources, caller: Caller, slug: str, entry: Entry) -> Entry:
     """The entry for its registrant; unchanged while PostgreSQL does not answer. It is never put into Redis.
 
     Its version is the older one of the two parts, so that `If-Match` never names more than the registrant has seen.
@@ -24,12 +24,12 @@ async def add_private_facts(resources: Resources, caller: Caller, slug: str, ent
         return entry
     if found is None:
         return entry
-    body = entry.body[:-1] + b"," + orjson.dumps(private_payload(found.facts))[1:]
+    body = entry.body[:-1] + b"," + orjson.dumps(private_fields_payload(found.fields))[1:]
     return with_body(entry, body, min(entry.header.version, found.version))
 
 
-async def _find(resources: Resources, caller: Caller, slug: str) -> VersionedFacts | None:
+async def _find(resources: Resources, caller: Caller, slug: str) -> VersionedFields | None:
     if caller.customer_id is None:
         return None
     async with resources.db.autocommit() as session:
-        return await private_facts.find(session, caller.shop_id, caller.customer_id, slug)
+        return await private_fields.find(session, caller.shop_id, caller.customer_id, slug)

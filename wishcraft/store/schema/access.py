@@ -54,10 +54,16 @@ class ShopSettings(BaseModel):
         100, ge=1, le=1000, description="How many items a registry can have. Registries with more keep them."
     )
     cache_quota_entries: int = Field(
-        50_000, ge=0, le=10_000_000, description="How many of the shop's registries can be in the cache; 0: none."
+        50_000,
+        ge=0,
+        le=10_000_000,
+        description="How many of the shop's registries and variants can be in Redis; variants go first. 0: none.",
     )
     cache_quota_bytes: int = Field(
-        512 * 2**20, ge=0, le=2**40, description="How many bytes of Redis the cached registries can use; 0: none."
+        512 * 2**20,
+        ge=0,
+        le=2**40,
+        description="How many bytes of Redis the cached registries and variants can use; 0: none.",
     )
     brand_colour: str = Field(
         "#2f6f5e",

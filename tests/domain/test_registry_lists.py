@@ -3,7 +3,7 @@ from datetime import date
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wishcraft.domain.lists import MAX_CURSOR_LENGTH, ListSort, Position, decode_cursor, encode_cursor
+from wishcraft.domain.registry_lists import MAX_CURSOR_LENGTH, ListSort, Position, decode_cursor, encode_cursor
 
 IDS = st.integers(1, 2**63 - 1)
 LETTERS = st.text(st.sampled_from("aZ é'\"\\/\n🎁\ufdfa\U0010ffff"), max_size=60)

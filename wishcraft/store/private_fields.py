@@ -6,7 +6,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 
-from wishcraft.domain.private_payload import PrivateFacts
+from wishcraft.domain.private_fields import PrivateFields
 from wishcraft.store.invitations import STATUS
 from wishcraft.store.schema import Invitation, Registry
 
@@ -22,19 +22,19 @@ COLUMNS: Final[dict[str, ColumnElement[Any]]] = {
     .correlate(Registry)
     .scalar_subquery(),
 }
-"""The fields of `PrivateFacts` as columns of a query on `registries`."""
+"""The fields of `PrivateFields` as columns of a query on `registries`."""
 _FIND: Final = select(Registry.version, *(column.label(name) for name, column in COLUMNS.items()))
 
 
-class VersionedFacts(NamedTuple):
-    """Private facts, and the version of the registry that they belong to."""
+class VersionedFields(NamedTuple):
+    """Private fields, and the version of the registry that they belong to."""
 
     version: int
-    facts: PrivateFacts
+    fields: PrivateFields
 
 
-async def find(session: AsyncSession, shop_id: int, customer_id: int, slug: str) -> VersionedFacts | None:
-    """The private facts of the customer's registry with this slug."""
+async def find(session: AsyncSession, shop_id: int, customer_id: int, slug: str) -> VersionedFields | None:
+    """The private fields of the customer's registry with this slug."""
     query = _FIND.where(Registry.shop_id == shop_id, Registry.slug == slug, Registry.customer_id == customer_id)
     row = (await session.execute(query)).one_or_none()
-    return VersionedFacts(row[0], PrivateFacts._make(row[1:])) if row else None
+    return VersionedFields(row[0], PrivateFields._make(row[1:])) if row else None

@@ -1,4 +1,4 @@
-"""Public lists of registries, read from a replica where a few seconds do not matter."""
+"""The public list of registries, read from a replica where a few seconds do not matter."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from wishcraft.observability.context import current_context, log_context
-from wishcraft.services.health.single_flight import SingleFlightCache
+from wishcraft.services.single_flight import SingleFlightCache
 
 
 class Loader:

@@ -7,7 +7,7 @@ from wishcraft.domain.addresses import normalise
 from wishcraft.domain.invitations import InvitationStatus
 
 
-class PrivateFacts(NamedTuple):
+class PrivateFields(NamedTuple):
     """What only its registrant sees of a registry."""
 
     event_location: str | None
@@ -21,18 +21,18 @@ class PrivateFacts(NamedTuple):
     """An `InvitationStatus` for each normalised address; one without has expired long ago."""
 
 
-def private_payload(facts: PrivateFacts) -> dict[str, Any]:
+def private_fields_payload(fields: PrivateFields) -> dict[str, Any]:
     """The fields that a registrant's answer has beside those that guests see."""
-    registrant = {"first_name": facts.first_name, "last_name": facts.last_name, "email": facts.email}
+    registrant = {"first_name": fields.first_name, "last_name": fields.last_name, "email": fields.email}
     return {
-        "event_location": facts.event_location,
-        "has_access_code": facts.has_access_code,
-        "registrant": _with_status(registrant, facts),
-        "co_registrants": [_with_status(person, facts) for person in facts.co_registrants],
+        "event_location": fields.event_location,
+        "has_access_code": fields.has_access_code,
+        "registrant": _with_status(registrant, fields),
+        "co_registrants": [_with_status(person, fields) for person in fields.co_registrants],
     }
 
 
-def _with_status(person: Mapping[str, str], facts: PrivateFacts) -> dict[str, str]:
+def _with_status(person: Mapping[str, str], fields: PrivateFields) -> dict[str, str]:
     """The person; an invitation that was deleted had expired."""
     names = {name: person[name] for name in ("first_name", "last_name", "email")}
-    return names | {"status": facts.statuses.get(normalise(person["email"]) or "", InvitationStatus.EXPIRED)}
+    return names | {"status": fields.statuses.get(normalise(person["email"]) or "", InvitationStatus.EXPIRED)}

@@ -50,7 +50,9 @@ def variant_id(simulator: Simulator) -> int:
 
 
 @pytest.fixture
-async def slug(emma: Visitor, guest: Visitor, demo: Demo, client: httpx.AsyncClient, variant_id: int) -> str:
+async def slug(
+    emma: Visitor, guest: Visitor, demo: Demo, client: httpx.AsyncClient, variant_id: int, shop: ShopRef
+) -> str:
     """A registry of Emma's with all that may hang on one."""
     created = await emma.send("POST", PATH, PROTECTED, idempotency_key="registry")
     slug: str = created.json()["slug"]
@@ -80,6 +82,8 @@ async def slug(emma: Visitor, guest: Visitor, demo: Demo, client: httpx.AsyncCli
         [slug],
     )
     demo.execute("UPDATE registry_items SET quantity_purchased = 1 WHERE notes = %s", [NOTES])
+    counts = await check_shop(app_state_of(client).resources, shop, repair=True, sample=5000)
+    assert counts["entries_repaired"] == 1  # Redis did not have the purchase; the audit log has an entry of the repair
     return slug
 
 

@@ -28,7 +28,7 @@ _SHOP_HELP: Final = {
     "misses": "Reads that went to PostgreSQL and filled Redis.",
     "bypassed": "Reads that went to PostgreSQL alone.",
     "bytes_sent": "Bytes of registries that were sent.",
-    "evictions": "Entries evicted because the shop was over its quota.",
+    "evictions": "Registries evicted because the shop was over its quota.",
     "entries": "Registries of the shop that Redis holds.",
     "products": "Variants of the shop whose facts Redis holds.",
     "bytes_held": "Bytes that its registries and variants take in Redis.",

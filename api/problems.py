@@ -209,7 +209,9 @@ def _methods_of(request: Request) -> list[str]:
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  registered for this type
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != _JSON and any(each["loc"][0] == "body" for each in error.errors()):
+    main_type, _, subtype = media_type.partition("/")
+    is_json = main_type == "application" and (subtype == "json" or subtype.endswith("+json"))  # as FastAPI has it
+    if not is_json and any(each["loc"][0] == "body" for each in error.errors()):
         detail = f"The body must be JSON, with the header Content-Type: {_JSON}."
         return answer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail, {"Accept": _JSON})
     errors = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]

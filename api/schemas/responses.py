@@ -342,7 +342,7 @@ class UsageAnswer(Schema):
         description="Reads answered from PostgreSQL without filling Redis, for example while Redis is unavailable."
     )
     bytes_sent: int = Field(description="Bytes of registries sent.")
-    evictions: int = Field(description="Registries and variants evicted because the shop exceeded its quota.")
+    evictions: int = Field(description="Registries evicted because the shop exceeded its quota.")
     entries: int = Field(description="Registries in Redis now.")
     products: int = Field(description="Variants in Redis now. They count towards `quota_entries` too.")
     bytes_held: int = Field(description="Bytes of both.")

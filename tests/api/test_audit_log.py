@@ -57,13 +57,16 @@ async def test_audit_log_names_actor_address_and_what_changed(
 ) -> None:
     slug = await emma.create()
     await emma.send("PATCH", f"/api/registries/{slug}", {"title": "New", "registrant": PERSON}, if_match="*")
+    await emma.send("PATCH", f"/api/registries/{slug}", {"status": "archived"}, if_match="*")
     await emma.send("DELETE", f"/api/registries/{slug}", if_match="*")
     entries = (await read(client, merchant)).entries
-    assert [entry.action for entry in entries] == ["registry.archived", "registry.changed", "registry.created"]
+    assert [entry.action for entry in entries] == [
+        "registry.deleted", "registry.archived", "registry.changed", "registry.created",
+    ]  # fmt: skip
     assert {entry.actor for entry in entries} == {f"customer:1:{emma.customer_id}"}
     assert all(entry.ip and entry.user_agent for entry in entries)
     fields = ["customer_email", "customer_first_name", "customer_last_name", "title"]
-    assert [entry.details for entry in entries] == [{"fields": ["status"]}, {"fields": fields}, {}]
+    assert [entry.details for entry in entries] == [{}, {"fields": ["status"]}, {"fields": fields}, {}]
     assert len({(entry.resource, entry.resource_id) for entry in entries}) == 1
 
 

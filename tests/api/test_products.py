@@ -8,7 +8,7 @@ import pytest
 from psycopg import Connection
 from redis.asyncio import Redis
 
-from api.schemas.responses import ProductList, RegistryAnswer
+from api.schemas.responses import OwnRegistryAnswer, ProductList
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.inventory import ProductStatus, Variant, VariantChange
 from deployments.sandbox.shopify.shop import SimulatedShop
@@ -57,7 +57,7 @@ async def test_look_up_answers_what_an_item_would_show_in_the_requested_order(
     for each in found.variants:
         added = await emma.send("POST", ITEMS.format(slug), {"variant_id": each.variant_id})
         assert added.status_code == 201, added.text
-        item = RegistryAnswer.model_validate_json(added.content).items[-1]
+        item = OwnRegistryAnswer.model_validate_json(added.content).items[-1]
         assert {name: getattr(item, name) for name in type(each).model_fields} == each.model_dump()
     assert shopify.counters.requests == 1  # the ten additions cost none
 

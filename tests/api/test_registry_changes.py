@@ -139,6 +139,13 @@ async def test_body_of_another_media_type_is_refused_with_the_right_one(emma: Vi
         assert "Content-Type: application/json" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize("media_type", ["application/json; charset=utf-8", "application/merge-patch+json"])
+async def test_json_of_any_application_type_is_read(emma: Visitor, media_type: str) -> None:
+    assert (await emma.send("POST", PATH, WEDDING, content_type=media_type)).status_code == 201
+    refused = await emma.send("POST", PATH, WEDDING | {"title": 5}, content_type=media_type)
+    assert problem(refused) == (422, "invalid-request")
+
+
 async def test_too_large_body_is_refused_with_and_without_content_length(emma: Visitor) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(70):

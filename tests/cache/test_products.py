@@ -219,6 +219,17 @@ async def fill(cache: RegistryCache, slug: str, quota: Quota) -> Outcome:
     return (await cache.fill(SHOP, {slug: (lease, entry)}, quota))[slug]
 
 
+async def test_sizes_of_variants_without_their_index_evict_no_registry(
+    products: ProductCache, usage: UsageCounters, cache: RegistryCache, redis: Redis
+) -> None:
+    await store(products, {number: facts(1) for number in range(20)})
+    await redis.delete(keys.of_shop(SHOP).products)  # as Redis does when it is full
+    quota = Quota(10, (await used(usage)).bytes_held)
+    assert [await fill(cache, slug, quota) for slug in "abc"] == [Outcome.FILLED] * 3
+    now = await used(usage)
+    assert (now.entries, now.products, now.evictions) == (3, 0, 0)
+
+
 async def test_registry_takes_the_place_of_the_variants_that_expire_first(
     products: ProductCache, usage: UsageCounters, cache: RegistryCache
 ) -> None:
@@ -229,7 +240,7 @@ async def test_registry_takes_the_place_of_the_variants_that_expire_first(
     assert await fill(cache, "b", Quota(100, held)) is Outcome.FILLED  # its bytes are those of more than two variants
     assert await products.get(SHOP, [5, 6, 7]) == {}
     now = await used(usage)
-    assert (now.entries, now.products, now.evictions) == (2, 0, 3)
+    assert (now.entries, now.products, now.evictions) == (2, 0, 0)
 
 
 async def test_lost_sizes_of_variants_leave_no_key_without_a_lifetime(

@@ -68,6 +68,8 @@ def test_every_timestamp_column_has_a_time_zone(demo: Demo) -> None:
         '{"low_stock_threshold": "9"}', '{"low_stock_threshold": true}', '{"low_stock_threshold": 9.5}',
         '{"low_stock_threshold": 1e400}', '{"low_stock_threshold": 1000000}', '{"low_stock_threshold": null}',
         '{"low_stock_threshold": [9]}', '{"gift_messages": true}', '{"brand_colour": "#12"}',
+        '{"share_url": "http://shop.example/{slug}"}', '{"share_url": "https://shop.example:8080/{slug}"}',
+        '{"share_url": "https://shop.example/{slug}/{slug}"}', '{"share_url": ["https://shop.example/{slug}"]}',
     ],
 )  # fmt: skip
 async def test_stored_setting_that_is_not_valid_counts_as_its_default(
@@ -80,6 +82,9 @@ async def test_stored_setting_that_is_not_valid_counts_as_its_default(
         assert await shops.find_settings(session, 1) == ShopSettings()
         assert len(await shops.find_active(session)) == 3
         parts = await registry_payloads.find_parts(session, 1, slugs)
+    assert {each.registry.share_url.partition("/apps/")[0] for each in parts} == {
+        "https://maple-and-pine.myshopify.com"
+    }
     items = "".join(each.items for each in parts)
     assert ('"stock":"in_stock"' in items, '"stock":"low"' in items) == (True, False)
 

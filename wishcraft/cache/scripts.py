@@ -113,9 +113,15 @@ LEASE: Final = Script(
 )
 
 # Evicts one of the shop's facts of variants, which guests do not wait for, the soonest to expire first; if there are
-# none, its least viewed entry, whose slug it returns. Uses the variables of the script around it.
+# none, its least viewed entry, whose slug it returns, and counts it. Uses the variables of the script around it. Sizes
+# whose list Redis has evicted are forgotten first: they would evict for what is not there.
 _EVICT: Final = """
     local entries, variants = redis.call('ZCARD', index), redis.call('ZCARD', products)
+    for list, sizes_of in pairs({[index] = sizes, [products] = product_sizes}) do
+        if redis.call('EXISTS', list) == 0 then
+            redis.call('DEL', sizes_of)
+        end
+    end
     local bytes = tonumber(redis.call('HGET', sizes, '') or 0)
     local product_bytes = tonumber(redis.call('HGET', product_sizes, '') or 0)
     max_entries, max_bytes = tonumber(max_entries), tonumber(max_bytes)
@@ -129,17 +135,15 @@ _EVICT: Final = """
         return tonumber(size)
     end
     local function evict(own_slug)
-        local least, was_there
         if variants > 0 then
             local soonest = redis.call('ZPOPMIN', products)[1]
             variants, product_bytes = variants - 1, product_bytes - take_size(product_sizes, soonest)
-            was_there = redis.call('DEL', product_prefix .. soonest)
-        else
-            least = redis.call('ZPOPMIN', index)[1]
-            entries, bytes = entries - 1, bytes - take_size(sizes, least)
-            was_there = redis.call('DEL', entry_prefix .. least)
+            redis.call('DEL', product_prefix .. soonest)
+            return
         end
-        if was_there == 1 and least ~= own_slug then
+        local least = redis.call('ZPOPMIN', index)[1]
+        entries, bytes = entries - 1, bytes - take_size(sizes, least)
+        if redis.call('DEL', entry_prefix .. least) == 1 and least ~= own_slug then
             redis.call('HINCRBY', usage, 'evictions', 1)
             redis.call('EXPIRE', usage, usage_ttl_seconds)
         end

@@ -97,7 +97,9 @@ async def find_stored_settings(session: AsyncSession, shop_id: int, *, lock: boo
     return StoredSettings(*row)
 
 
-async def update_settings(session: AsyncSession, shop_id: int, settings: ShopSettings, outdated: Range[int]) -> int:
+async def update_settings(
+    session: AsyncSession, shop_id: int, settings: ShopSettings, outdated: Range[int] | None
+) -> int:
     """Store the settings, and add the quantities whose registries they change to `outdated_stock`; the new version."""
     values: dict[str, object] = {"settings": settings, "settings_version": Shop.settings_version + 1}
     if outdated:

@@ -157,7 +157,8 @@ async def test_sync_renews_readings_and_keeps_their_pictures(
     reading, picture = now.facts[wished[0]].reading, now.facts[wished[0]].picture
     assert reading
     assert picture
-    assert (reading.inventory_quantity, picture.url) == (changed.quantity, f"/images/{changed.handle}.svg")
+    assert reading.inventory_quantity == changed.quantity
+    assert str(picture.url).endswith(f"/images/{changed.handle}.svg")
 
 
 async def test_sync_notes_variants_that_are_gone(

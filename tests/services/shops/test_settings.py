@@ -183,7 +183,9 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "share_url": st.sampled_from([None, TEMPLATE, "", "http://shop.example/{slug}", "https://shop.example/", 5]),
     "gift_messages": st.just(value=True),
 }
-JUNK = st.sampled_from([None, -1, 0, 3, 8, 10**30, 1.5, True, "x", "8", [], {}, [8], {"a": 1}, "#12"])
+JUNK = st.sampled_from(
+    ["https://shop.example:8080/{slug}", None, -1, 0, 3, 8, 10**30, 1.5, True, "x", "8", [], {}, [8], {"a": 1}, "#12"]
+)
 
 
 @pytest.fixture

@@ -85,7 +85,9 @@ async def change_settings(
         if not changed:
             return SettingsChange(before, before)
         quantities = quantities_between(before.settings.low_stock_threshold, after.low_stock_threshold)
-        outdated = shops.ALL if "share_url" in changed else Range(quantities.start, quantities.stop)
+        outdated = Range(quantities.start, quantities.stop) if quantities else None
+        if "share_url" in changed:
+            outdated = shops.ALL
         version = await shops.update_settings(session, shop_id, after, outdated)
         values = {
             "before": before.settings.model_dump(include=set(changed)),

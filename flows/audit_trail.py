@@ -28,7 +28,7 @@ async def audit_trail(
     Args:
         shop: Domain of the shop, such as maple-and-pine.myshopify.com.
         actor: Only of this actor, such as key:0123456789ab, admin:1:42 or shop-settings.
-        action: Only this action, such as settings.changed, registry.archived or key.revoked.
+        action: Only this action, such as settings.changed, registry.deleted or key.revoked.
         resource: Only of this kind of resource, such as registry, api_key, address or shop.
         resource_id: Only of the resource with this id, such as 100000001 for a registry. Needs the resource.
         first_day: Only on this day or later, such as 2026-11-01.

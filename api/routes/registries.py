@@ -34,7 +34,7 @@ _OWN: Final = ("own",)
 """In place of filters in the cursors of a customer's own list."""
 _FOR_GUESTS: Final = "private, max-age=10, stale-while-revalidate=60"
 _FOR_WRITERS: Final = "private, no-cache"
-"""Who may change registries must see the own change in the list."""
+"""A caller who may change registries must see the change in the list."""
 
 Ref = Annotated[
     str,

@@ -10,7 +10,10 @@ from psycopg import Connection
 
 from api.schemas.requests import ChangedItem, ChangedRegistry
 from api.schemas.responses import OwnRegistryAnswer, OwnRegistryList, RegistryAnswer
-from tests.support.api import WAYS, WEDDING, Visitor
+from tests.support.api import WAYS, WEDDING, Visitor, app_state_of
+from tests.support.waiting import wait_until
+from wishcraft.cache.read_permit import Trust
+from wishcraft.errors import DatabaseUnavailable
 from wishcraft.store import private_fields
 
 Demo = Connection[tuple[Any, ...]]
@@ -123,6 +126,32 @@ async def test_registrant_gets_the_guests_answer_while_postgresql_is_silent(
     answers.set()
     assert (own.status_code, own.json()) == (200, seen)
     assert "event_location" in (await emma.read(slug)).json()
+
+
+async def test_registrant_does_not_wait_for_a_postgresql_that_is_known_to_be_silent(
+    client: httpx.AsyncClient, emma: Visitor, guest: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slug = await emma.create()
+    seen, permit = (await guest.read(slug)).json(), app_state_of(client).permit
+    asked = []
+
+    async def fail() -> None:
+        raise DatabaseUnavailable("PostgreSQL did not answer in time")
+
+    async def find(*arguments: object) -> None:
+        asked.append(arguments)
+
+    def is_silent() -> bool:
+        permit._valid_until = 0
+        return permit.trust(1, slug) is Trust.SILENT
+
+    with monkeypatch.context() as patch:
+        patch.setattr(permit, "_find_pending", fail)
+        await wait_until(is_silent)
+        patch.setattr(private_fields, "find", find)
+        own = await emma.read(slug)
+    assert (own.status_code, own.json(), own.headers["x-cache"]) == (200, seen, "stale")
+    assert asked == []
 
 
 async def test_form_cannot_overwrite_a_change_newer_than_its_fields(

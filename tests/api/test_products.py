@@ -1,5 +1,6 @@
 """Storefronts look up products by their variants; known ones are added without a request to Shopify."""
 
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -207,7 +208,7 @@ async def test_unusable_answer_of_shopify_is_503_unless_older_facts_are_known(
     other = await emma.send("GET", f"{PATH}?ids={joined(variants[:2])}")
     assert problem(other) == (503, "unavailable")
     await redis.delete(f"{keys.of_shop(1).product_prefix}{number}")
-    old = known._replace(observed_at=known.observed_at.replace(year=2025))
+    old = known._replace(observed_at=known.observed_at - timedelta(days=365))
     await products.store(1, await products.current_era(), {number: old}, Quota(10, 10**6))
     stale = await emma.send("GET", f"{PATH}?ids={number}")
     assert (shown(stale).variants[0].variant_id, stale.headers["x-cache"]) == (number, "stale")

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from deployments.sandbox.demo import add_key
 from tests.support.api import JSON, Visitor, app_state_of, problem, public_slug
+from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.settings import Settings
 from wishcraft.store.schema import ShopSettings
 
@@ -109,8 +110,10 @@ async def test_settings_are_for_the_administrator_alone(
 
 
 async def test_new_threshold_changes_the_stock_levels_that_guests_see_at_once(
-    client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo, guest: Visitor, emma: Visitor
-) -> None:
+    client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo, guest: Visitor, emma: Visitor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("api.state._REFRESH_WAIT_SECONDS", PATIENCE_SECONDS)
     slug = public_slug(demo)
     demo.execute("UPDATE registries SET customer_id = %s WHERE slug = %s", [emma.customer_id, slug])
     demo.execute("UPDATE registry_items SET tracked = true, inventory_quantity = 50")

@@ -89,6 +89,17 @@ def test_migration_removes_the_setting_that_had_no_effect(settings: Settings, de
     assert demo.execute("SELECT settings FROM shops WHERE id = 1").fetchone() == ({"low_stock_threshold": 3},)
 
 
+def test_downgrade_keeps_the_invalidation_of_a_deletion_that_redis_missed(settings: Settings, demo: Demo) -> None:
+    rows = "SELECT slug, version FROM pending_invalidations"
+    demo.execute("INSERT INTO pending_invalidations (shop_id, slug, version, grants) VALUES (1, 'deleted', 3, '{a}')")
+    command.downgrade(migrations.config(settings.database_url), "0015")
+    try:
+        assert demo.execute(rows).fetchall() == [("deleted", 3)]
+    finally:
+        migrations.upgrade(settings.database_url)
+    assert demo.execute(rows).fetchall() == [("deleted", 3)]
+
+
 def test_migration_invites_co_registrants_and_confirms_registrants(settings: Settings, demo: Demo) -> None:
     command.downgrade(migrations.config(settings.database_url), "0012")
     try:

@@ -23,7 +23,8 @@ class Event(NamedTuple):
 
 
 # Skips events whose registry is gone, or whose item is not in that registry. The lock waits for a deletion that is
-# under way, and then skips the registry: its foreign key would refuse all rows of the statement.
+# under way, and then skips the registry: its foreign key would refuse all rows of the statement. The locks are taken in
+# the order of the ids, as `registries.lock` does: neither waits for the other in a circle.
 _ADD_EVENTS: Final = text("""
 INSERT INTO analytics_events (shop_id, registry_id, type, occurred_at, visitor_id, data)
 SELECT r.shop_id, r.id, e.type, e.occurred_at, e.visitor_id,
@@ -34,7 +35,7 @@ FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS e (
 JOIN registries r ON r.shop_id = e.shop_id AND r.slug = e.slug
 LEFT JOIN registry_items i ON i.shop_id = r.shop_id AND i.registry_id = r.id AND i.id = e.item_id
 WHERE e.item_id IS NULL OR i.id IS NOT NULL
-FOR KEY SHARE OF r
+ORDER BY r.id FOR KEY SHARE OF r
 """)
 
 

@@ -215,12 +215,10 @@ async def lock(session: WriteSession, shop_id: int, registry_ids: Sequence[int])
 
 
 async def lock_customer(session: WriteSession, shop_id: int, customer_id: int) -> tuple[ShopSettings, int]:
-    """How many registries the customer has that are not archived; their other creations wait until the commit.
+    """The shop's settings, and the number of the customer's registries that are not archived.
 
-    And the shop's settings.
-
-
-    The row is deleted at once: another insertion of its name still waits for the end of this transaction.
+    The customer's other creations wait for the end of this transaction: they insert the same row into `locks`. It is
+    deleted at once, which makes no difference to them.
     """
     name = f"create:{shop_id}:{customer_id}"
     await session.execute(insert(Lock).values(name=name))
@@ -259,7 +257,7 @@ async def delete_one(session: WriteSession, shop_id: int, registry_id: int) -> N
 async def bump_versions(
     session: WriteSession, shop_id: int, registry_ids: Sequence[int], limit_seconds: int
 ) -> dict[int, CurrentVersion]:
-    """Raise the registries' versions by one, and delete their pending invalidations, which the new versions supersede.
+    """Raise the registries' versions by one.
 
     From here on PostgreSQL rolls the transaction back unless it ends within `limit_seconds`: the floor that the caller
     sets in Redis next outlives every writer.

@@ -65,7 +65,8 @@ _ROWS: Final = """
         CAST(:registry_ids AS bigint[]), CAST(:dates AS date[]), CAST(:kinds AS text[]), CAST(:recipients AS text[])
     ) AS w (registry_id, event_date, kind, recipient)
 """
-# The lock waits for a deletion that is under way, and then skips the registry, which the foreign key would refuse.
+# The lock waits for a deletion that is under way, and then skips the registry, which the foreign key would refuse. The
+# locks are taken in the order of the ids, as in `registries.lock`.
 _PLAN: Final = text(
     f"WITH wanted AS ({_ROWS})"  # noqa: S608  constants alone
     """
@@ -73,7 +74,7 @@ _PLAN: Final = text(
     SELECT :shop_id, w.registry_id, w.kind, w.event_date, w.recipient,
         '<' || gen_random_uuid() || '@' || CAST(:domain AS text) || '>'
     FROM wanted w JOIN registries r ON r.shop_id = :shop_id AND r.id = w.registry_id
-    FOR KEY SHARE OF r
+    ORDER BY r.id FOR KEY SHARE OF r
     ON CONFLICT (registry_id, kind, event_date, recipient) DO NOTHING
     """
 )

@@ -281,6 +281,20 @@ async def test_progress_is_reported_by_batch_and_a_stop_leaves_whole_batches(
     assert (await sync_shop(resources, shop))["items_changed"] > 0
 
 
+async def test_quota_lowered_during_a_sync_holds_for_its_next_batch(
+    resources: Resources, demo: Demo, shop: ShopRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wishcraft.services.inventory.sync.MAX_IDS", 10)
+
+    async def lower(done: int, _: int) -> None:
+        if done:
+            demo.execute("""UPDATE shops SET settings = settings || '{"cache_quota_entries": 10}'""")
+
+    counts = await sync_shop(resources, shop, checkpoint=lower)
+    assert counts["variants"] > 10
+    assert (await resources.usage.read([shop.id]))[shop.id].products == 10
+
+
 def raise_prices(simulator: Simulator, shop: ShopRef) -> None:
     for variant_id in simulator.shops[shop.domain].inventory.variant_ids():
         variant = simulator.shops[shop.domain].inventory.find_or_deleted(variant_id)

@@ -208,7 +208,7 @@ async def test_a_cache_entry_that_differs_from_postgresql_is_replaced(
     documents = await load_registries(resources.db, shop.id, [slug])
     answer = await RegistryReader(resources).read(shop.id, slug)
     assert answer.entry.body == (documents[slug].body if documents else b"")
-    assert one(demo, "SELECT metadata FROM audit_logs WHERE action = 'cache.repaired'") == {"slugs": [slug]}
+    assert one(demo, "SELECT metadata FROM audit_logs WHERE action = 'cache.repaired'") == {"registries": 1}
     assert await check(resources, shop) == {}
 
 
@@ -267,6 +267,8 @@ async def test_overdue_invalidation_is_replayed(resources: Resources, demo: Demo
     change_without_redis(demo, slug, "2 minutes")
     assert await check(resources, shop) == {"invalidations_repaired": 1}
     assert one(demo, "SELECT count(*) FROM pending_invalidations") == 0
+    replayed = one(demo, "SELECT metadata FROM audit_logs WHERE action = 'cache.invalidation_replayed'")
+    assert replayed == {"registries": 1}
     assert await redis.hexists(keys.of_shop(shop.id).floors, slug)
     assert b"Missed" in (await RegistryReader(resources).read(shop.id, slug)).entry.body
 

@@ -43,13 +43,12 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """The older release has no place for purchases without an item."""
+    """The older release has no place for purchases without an item, and replays a deletion as any invalidation."""
     op.execute("DELETE FROM purchases WHERE item_id IS NULL")
     op.drop_constraint(_OF_SHOP, "purchases", type_="foreignkey")
     op.drop_constraint(_OF_ITEM, "purchases", type_="foreignkey")
     _refer_to_items("CASCADE")
     op.alter_column("purchases", "item_id", nullable=False)
-    op.execute("DELETE FROM pending_invalidations WHERE grants IS NOT NULL")
     op.drop_column("pending_invalidations", "grants")
     op.drop_table("counted_invitations")
 

@@ -107,7 +107,7 @@ async def _sync(
     async for observed_at, readings in _read(resources, shop, variant_ids):
         await checkpoint(counts["variants"], len(variant_ids))
         if era:
-            await _store_facts(resources, shop, era, readings, observed_at)
+            await _store_facts(resources, shop.id, era, readings, observed_at)
         counts.update(variants=len(readings), **_stock_counts(readings, shop.settings.low_stock_threshold))
         async with resources.db.repeatable_read() as session:
             changed = await registry_items.find_changed_registries(session, shop.id, readings, observed_at)
@@ -135,11 +135,14 @@ async def _current_era(resources: Resources) -> bytes:
 
 
 async def _store_facts(
-    resources: Resources, shop: ShopRef, era: bytes, readings: Readings, observed_at: datetime
+    resources: Resources, shop_id: int, era: bytes, readings: Readings, observed_at: datetime
 ) -> None:
+    """Put the readings into the product cache, within the quota of this moment: a run may take long."""
+    async with resources.db.autocommit() as session:
+        shop = await shops.find_one(session, shop_id)
     facts = {number: VariantFacts(reading, observed_at) for number, reading in readings.items()}
     try:
-        await resources.products.store(shop.id, era, facts, shop.quota)
+        await resources.products.store(shop_id, era, facts, shop.quota)
     except CacheUnavailable as error:  # a write would fail now; without one, the sync needs no Redis
         _log.warning("Redis took no readings, Shopify is asked for them when they are needed: %s", error)
 

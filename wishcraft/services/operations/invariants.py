@@ -70,7 +70,7 @@ async def _check_pending(resources: Resources, shop_id: int, changes: Changes, *
         return {"invalidations_left": len(overdue)}
     await replay_invalidations(resources)
     left = await _find_pending(resources, shop_id, PENDING_FOR)
-    await _audit(resources, shop_id, "cache.invalidation_replayed", sorted(overdue - left))
+    await _audit(resources, shop_id, "cache.invalidation_replayed", len(overdue - left))
     changes.update(invalidations_repaired=len(overdue - left))
     return {"invalidations_left": len(left)}
 
@@ -159,7 +159,7 @@ async def _replace(resources: Resources, shop_id: int, versions: dict[str, int])
     """Replace these entries, and record it."""
     if versions:
         await replace_entries(resources, shop_id, versions)
-        await _audit(resources, shop_id, "cache.repaired", list(versions))
+        await _audit(resources, shop_id, "cache.repaired", len(versions))
 
 
 async def _count_stuck_mails(resources: Resources, table: Table, shop_id: int) -> int:
@@ -175,10 +175,10 @@ async def _count_sending(resources: Resources, table: Table, shop_id: int) -> in
         return await invariants.count_stuck_mails(session, table, shop_id, STUCK_FOR)
 
 
-async def _audit(resources: Resources, shop_id: int, action: str, slugs: Sequence[str]) -> None:
-    """Record in the audit log that these registries' cache entries were repaired."""
-    if not slugs:
+async def _audit(resources: Resources, shop_id: int, action: str, registries: int) -> None:
+    """Record in the audit log for how many registries this was done; a slug would name one that is deleted later."""
+    if not registries:
         return
     async with resources.db.transaction() as session:
         actor = Actor(shop_id, ACTOR)
-        await audit_log.record(session, actor, action, "shop", str(shop_id), {"slugs": list(slugs)})
+        await audit_log.record(session, actor, action, "shop", str(shop_id), {"registries": registries})

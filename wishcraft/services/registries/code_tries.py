@@ -2,7 +2,7 @@
 
 Each sender has ten tries in ten minutes for a registry, right ones included. Once many wrong codes were tried for it
 from anywhere, a sender of a wrong one waits before the next try, the longer the more there were, and each try pauses.
-Who has not sent a wrong code is never refused because of others: a limit on all tries for a registry would be a way to
+A sender without a wrong code is never refused because of others: a limit on all tries for a registry would be a way to
 close it. For the same reason no try pauses while `MAX_PAUSED` tries do.
 """
 

@@ -78,7 +78,7 @@ async def update_registry(resources: Resources, change: ChangeRequest, draft: Dr
     """
     code_hash = None
     if draft.access_code:
-        await check_change(resources, change)  # before the hash, which is dear
+        await check_change(resources, change)  # before the hash, which is expensive
         code_hash = await hash_code(draft.access_code, change.caller.name)
     values = draft.values | ({"access_code_hash": code_hash} if code_hash else {})
     shop_id, ended = change.caller.shop_id, list[str]()

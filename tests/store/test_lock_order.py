@@ -1,0 +1,67 @@
+"""Statements that lock several registries take the locks in the order of the ids, as writers do."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+import psycopg
+import pytest
+from psycopg import Connection
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tests.support.waiting import wait_until
+from wishcraft.domain.guest_events import AnalyticsType
+from wishcraft.domain.reminders import ReminderKind
+from wishcraft.resources import Resources
+from wishcraft.settings import Settings
+from wishcraft.store import analytics_events, reminders
+from wishcraft.store.analytics_events import Event
+from wishcraft.store.reminders import ReminderRows
+
+Demo = Connection[tuple[Any, ...]]
+Registries = list[tuple[int, str]]
+"""Ids and slugs of a shop's registries."""
+WAITING: Final = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+async def add_events(session: AsyncSession, registries: Registries) -> None:
+    now = datetime.now(UTC)
+    events = [Event(1, slug, AnalyticsType.REGISTRY_VIEWED, now, "v", None) for _, slug in registries]
+    await analytics_events.add_events(session, events)
+
+
+async def add_views(session: AsyncSession, registries: Registries) -> None:
+    await analytics_events.add_views(session, {1: {slug: 1 for _, slug in registries}})
+
+
+async def plan_reminders(session: AsyncSession, registries: Registries) -> None:
+    rows = ReminderRows([], [], [], [])
+    for registry_id, _ in registries:
+        rows.add(registry_id, date(2026, 3, 14), ReminderKind.WEEK, "emma@example.com")
+    await reminders.plan(session, 1, rows, "mail.example.com")
+
+
+@pytest.mark.parametrize("add", [add_events, add_views, plan_reminders])
+async def test_rows_of_many_registries_lock_them_in_the_order_of_their_ids(
+    resources: Resources, settings: Settings, demo: Demo, add: Callable[[AsyncSession, Registries], Awaitable[None]]
+) -> None:
+    """While the first registry is locked, the statement has locked none of the others."""
+    rows = demo.execute("SELECT id, slug FROM registries WHERE shop_id = 1 ORDER BY id DESC").fetchall()
+    registries: Registries = [(number, slug) for number, slug in rows]
+    first = registries[-1][0]
+    demo.execute("UPDATE registries SET version = version WHERE id = %s", [first])  # the last one in the table's file
+
+    async def write() -> None:
+        async with resources.db.transaction() as session:
+            await add(session, registries)
+
+    with psycopg.connect(settings.database_url.replace("+psycopg", "")) as writer:
+        writer.execute("SELECT FROM registries WHERE id = %s FOR UPDATE", [first])
+        writing = asyncio.create_task(write())
+        await wait_until(lambda: writing.done() or demo.execute(WAITING).fetchone() != (0,))
+        assert not writing.done()
+        free = demo.execute("SELECT id FROM registries WHERE shop_id = 1 FOR UPDATE SKIP LOCKED").fetchall()
+        writer.rollback()
+    await writing
+    assert len(free) == len(registries) - 1 > 1

@@ -94,7 +94,7 @@ async def test_deletion_while_redis_is_silent_leaves_no_trace_once_it_answers(
         assert left >= {"index", "sizes", "session"}  # what was sent to the silent Redis may have deleted the entry
         [(name, grants)] = pending(demo)
         assert (name, bool(grants)) == (slug, True)
-        assert await replay_invalidations(patient) == 1
+        await replay_invalidations(patient)
         assert await traces_in_redis(redis, slug) == []
         assert not await is_granted(patient, shop_id, slug, grant.token)
     assert pending(demo) == []
@@ -138,7 +138,7 @@ async def test_deletion_whose_writer_dies_after_the_commit_is_replayed(
         with pytest.raises(ConnectionError):
             await delete_registry(resources, change)
     assert len(await traces_in_redis(redis, change.slug)) == 3  # index, sizes and floor
-    assert await replay_invalidations(resources) == 1
+    await replay_invalidations(resources)
     assert await traces_in_redis(redis, change.slug) == []
     assert pending(demo) == []
 

@@ -16,8 +16,10 @@ from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.api import SHOP, Visitor, app_state_of, problem
 from wishcraft.cache import keys
 from wishcraft.domain.cached_registry import Quota
+from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.products import reader
 from wishcraft.services.products.reader import QUERIES
+from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
 PATH = "/api/products"
@@ -72,6 +74,24 @@ async def test_ten_known_products_are_added_to_another_registry_without_a_reques
             assert added.status_code == 201, added.text
         assert shopify.counters.requests == 10
     assert (await emma.read(first)).json()["items"][0]["price"] == (await emma.read(second)).json()["items"][0]["price"]
+
+
+async def test_ten_products_that_the_sync_has_read_are_added_without_a_request(
+    emma: Visitor, client: httpx.AsyncClient, demo: Demo, shop: ShopRef, shopify: SimulatedShop
+) -> None:
+    found = demo.execute(
+        """SELECT DISTINCT ON (variant_id) variant_id, image
+           FROM registry_items i JOIN registries r ON r.id = registry_id
+           WHERE i.shop_id = 1 AND r.status = 'active' AND i.status = 'active' ORDER BY 1, registry_id DESC LIMIT 10"""
+    ).fetchall()
+    await sync_shop(app_state_of(client).resources, shop)
+    slug, requests = await emma.create(), shopify.counters.requests
+    for number, image in found:
+        added = await emma.send("POST", ITEMS.format(slug), {"variant_id": number})
+        assert (added.status_code, added.json()["items"][-1]["image"]) == (201, image), added.text
+    assert shopify.counters.requests == requests
+    looked_up = await emma.send("GET", f"{PATH}?ids={found[0][0]}")  # its picture is as old as the item
+    assert (looked_up.headers["x-cache"], shopify.counters.requests) == ("miss", requests + 1)
 
 
 async def test_added_item_has_the_time_of_its_reading_for_the_sync(

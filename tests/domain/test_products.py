@@ -35,6 +35,12 @@ def test_facts_are_fresh_by_the_ages_of_their_parts(known: VariantFacts, *, fres
     assert is_fresh(known, NOW) is fresh
 
 
+def test_picture_of_any_age_may_do() -> None:
+    assert is_fresh(facts(MINUTE, 400 * HOUR), NOW, any_picture=True)
+    assert not is_fresh(facts(MINUTE, None), NOW, any_picture=True)
+    assert not is_fresh(facts(HOUR, 400 * HOUR), NOW, any_picture=True)
+
+
 def test_only_a_sold_variant_with_a_known_picture_stands_in_for_an_answer() -> None:
     assert is_complete(facts(20 * HOUR, 40 * HOUR))
     assert not is_complete(facts(MINUTE, None))

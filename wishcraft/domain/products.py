@@ -1,6 +1,6 @@
 """The facts known of a variant in Shopify, how long they count as known, and their payload. Pure."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from wishcraft.domain.inventory import VariantReading, is_available, stock_level
@@ -23,6 +23,10 @@ class Picture(NamedTuple):
     observed_at: datetime
 
 
+LONG_AGO: Final = datetime(1970, 1, 2, tzinfo=UTC)
+"""When a picture was read of which that is not known: any other replaces it."""
+
+
 class VariantFacts(NamedTuple):
     """What is known of a variant; each part has the time just before Shopify was asked for it."""
 
@@ -43,14 +47,17 @@ class VariantFacts(NamedTuple):
         return UNSOLD_FRESH if self.reading is None else KEPT
 
 
-def is_fresh(facts: VariantFacts, now: datetime) -> bool:
-    """Whether Shopify need not be asked. A time far in the future, of a wrong clock, is not fresh either."""
+def is_fresh(facts: VariantFacts, now: datetime, *, any_picture: bool = False) -> bool:
+    """Whether Shopify need not be asked. A time far in the future, of a wrong clock, is not fresh either.
+
+    With `any_picture`, a picture may be of any age: an item keeps the one that it was added with.
+    """
     if facts.sold is None:
         return abs(now - facts.observed_at) < UNSOLD_FRESH
     return (
         abs(now - facts.observed_at) < READING_FRESH
         and facts.picture is not None
-        and abs(now - facts.picture.observed_at) < PICTURE_FRESH
+        and (any_picture or abs(now - facts.picture.observed_at) < PICTURE_FRESH)
     )
 
 

@@ -57,6 +57,11 @@ WITH reading AS (
            i.compare_at_price, i.tracked, i.inventory_quantity, i.inventory_policy, i.available, i.status)
 )
 """
+_FIND_IMAGES: Final = text("""
+SELECT v.id, i.image FROM unnest(CAST(:variant_ids AS bigint[])) AS v(id) CROSS JOIN LATERAL (
+    SELECT image FROM registry_items WHERE shop_id = :shop_id AND variant_id = v.id ORDER BY registry_id DESC LIMIT 1
+) i
+""")
 _FIND_CHANGED: Final = text(_READING + "SELECT DISTINCT registry_id FROM change ORDER BY registry_id")  # noqa: S608  constants alone
 _APPLY: Final = text(
     _READING
@@ -122,6 +127,13 @@ async def find_showing_stock(session: AsyncSession, shop_id: int, quantities: Ra
         )
     )
     return [CurrentVersion._make(row) for row in await session.execute(query)]
+
+
+async def find_images(session: AsyncSession, shop_id: int, variant_ids: Sequence[int]) -> dict[int, str | None]:
+    """The images of these variants, by id, as an item of one of the newest registries with the variant has it."""
+    parameters = {"shop_id": shop_id, "variant_ids": list(variant_ids)}
+    found = await session.execute(_FIND_IMAGES, parameters)
+    return {row.id: row.image for row in found}
 
 
 async def find_changed_registries(

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from wishcraft.domain.batches import batches
 from wishcraft.domain.inventory import StockLevel, VariantReading, prefers_bulk, stock_level
-from wishcraft.domain.products import VariantFacts
+from wishcraft.domain.products import LONG_AGO, Picture, VariantFacts
 from wishcraft.errors import BulkOperationFailed, CacheUnavailable, ShopifyRefused
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
@@ -137,10 +137,17 @@ async def _current_era(resources: Resources) -> bytes:
 async def _store_facts(
     resources: Resources, shop_id: int, era: bytes, readings: Readings, observed_at: datetime
 ) -> None:
-    """Put the readings into the product cache, within the quota of this moment: a run may take long."""
+    """Put the readings into the product cache, within the quota of this moment: a run may take long.
+
+    Their pictures are those of items, as the sync's queries have none.
+    """
     async with resources.db.autocommit() as session:
         shop = await shops.find_one(session, shop_id)
-    facts = {number: VariantFacts(reading, observed_at) for number, reading in readings.items()}
+        images = await registry_items.find_images(session, shop_id, list(readings))
+    facts = {
+        number: VariantFacts(reading, observed_at, Picture(images[number], LONG_AGO) if number in images else None)
+        for number, reading in readings.items()
+    }
     try:
         await resources.products.store(shop_id, era, facts, shop.quota)
     except CacheUnavailable as error:  # a write would fail now; without one, the sync needs no Redis

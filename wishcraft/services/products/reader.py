@@ -43,11 +43,11 @@ class ProductReader:
         self._queries: dict[tuple[int, int], asyncio.Task[VariantFactsById]] = {}
         """The query under way for a shop's variant."""
 
-    async def read(self, caller: Caller, variant_ids: Sequence[int]) -> FoundVariantFacts:
+    async def read(self, caller: Caller, variant_ids: Sequence[int], *, any_picture: bool = False) -> FoundVariantFacts:
         """The facts of these distinct variants of the caller's shop, at most `MAX_DESCRIBED`.
 
         Shopify gets one query at most. If it fails or is refused, facts that are no longer fresh are used, if there are
-        any for all.
+        any for all. With `any_picture`, pictures count as fresh whatever their age.
 
         Raises:
             TooManyQueries: The caller has caused too many queries.
@@ -56,8 +56,8 @@ class ProductReader:
         """
         known, miss = await self._read_cached(caller.shop_id, variant_ids)
         now = datetime.now(UTC)
-        due = [number for number in variant_ids if number not in known or not is_fresh(known[number], now)]
-        fresh = {number: facts for number, facts in known.items() if number not in due}
+        fresh = {number: facts for number, facts in known.items() if is_fresh(facts, now, any_picture=any_picture)}
+        due = [number for number in variant_ids if number not in fresh]
         self._count(CacheState.HIT, len(fresh))
         if not due:
             return FoundVariantFacts(fresh, CacheState.HIT)

@@ -80,7 +80,7 @@ async def _is_added(resources: Resources, key: IdempotencyKey) -> bool:
 
 
 async def _read_variant(products: ProductReader, caller: Caller, variant_id: int) -> ItemReading:
-    facts = (await products.read(caller, [variant_id])).facts.get(variant_id)
+    facts = (await products.read(caller, [variant_id], any_picture=True)).facts.get(variant_id)
     if facts is None:
         raise Invalid("The variant cannot be added: its values in Shopify are out of range.")
     if facts.sold is None:

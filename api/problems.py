@@ -187,7 +187,7 @@ async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  registered for this type
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # Starlette names the methods of one route of the path
-        headers["Allow"] = ", ".join(_methods_of(request))
+        headers["Allow"] = ", ".join(_methods_of(request)) or headers.get("Allow", "GET, HEAD")
     status = HTTPStatus(error.status_code)
     if status is HTTPStatus.BAD_REQUEST:  # FastAPI's status for a body that is no text; 422 if it is no JSON
         status = HTTPStatus.UNPROCESSABLE_ENTITY

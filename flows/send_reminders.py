@@ -16,7 +16,7 @@ from wishcraft.store.schema import Reminder
 async def send_reminders(
     shops: list[str] | None = None, dry_run: bool = False, today: date | None = None
 ) -> State[dict[str, int]]:
-    """Send reminders to confirmed addresses a week and a day before the event, once each per event date.
+    """Send reminders to confirmed addresses a week and a day before the event.
 
     Args:
         shops: Domains of the shops to remind, such as maple-and-pine.myshopify.com. All active shops if empty.

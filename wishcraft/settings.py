@@ -99,6 +99,8 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     database_replica_max_lag_seconds: float = Field(
         5,
         ge=0,
+        le=3600,
+        allow_inf_nan=False,
         description="Guests' lists are read from the replica while it lags no more, by the login of DATABASE_URL. "
         "0: from DATABASE_URL.",
     )

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPBearer
+from pydantic import BeforeValidator
 
 from api.problems import forbidden, too_many, unauthorized
 from api.state import AppState
@@ -17,6 +18,7 @@ from wishcraft.domain.networks import UNKNOWN, household
 from wishcraft.errors import UnknownShop
 from wishcraft.observability.context import bind
 from wishcraft.observability.sentry import set_visitor
+from wishcraft.shopify.ids import from_global
 from wishcraft.store.audit_log import Origin
 
 _KEY: Final = APIKeyHeader(
@@ -35,13 +37,19 @@ _ID_TOKEN: Final = HTTPBearer(
 )
 _MAX_USER_AGENT_LENGTH: Final = 200
 
+
+def _customer_id(value: object) -> object:
+    return from_global("Customer", value) if isinstance(value, str) and value.startswith("gid:") else value
+
+
 CustomerId = Annotated[
     int | None,
+    BeforeValidator(_customer_id),
     Header(
         alias="X-Customer-Id",
         ge=1,
         le=2**53,
-        description="The customer that a server with scope `write`, or the embedded admin, acts for.",
+        description="The customer that a server with scope `write` acts for, as a number or `gid://shopify/Customer/1`.",
     ),
 ]
 

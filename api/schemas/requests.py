@@ -28,10 +28,10 @@ _DESCRIPTION: Final = "Thank you for celebrating with us."
 
 
 _INVISIBLE: Final = re.compile(
-    # Zero-width spaces and marks, byte-order marks, bidirectional controls, line and paragraph separators, tags. A
-    # zero-width joiner belongs between two visible characters, as in Persian and in emoji.
-    r"[\u00ad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb]"
-    r"|(?:^|\s)[\u200c\u200d]|[\u200c\u200d](?:$|\s|[\u200c\u200d])|[\ud800-\udfff]"
+    # Zero-width spaces and marks, byte-order marks, bidirectional controls, line and paragraph separators, tags that
+    # are not of a flag. A zero-width joiner belongs between two visible characters, as in Persian and in emoji.
+    r"[\u00ad\u034f\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufeff\uffa0\ufff9-\ufffb]"
+    r"|(?<![\U0001f3f4\U000e0020-\U000e007e])[\U000e0000-\U000e007f]|(?:^|\s)[\u200c\u200d]|[\u200c\u200d](?:$|\s|[\u200c\u200d])|[\ud800-\udfff]"
 )
 
 

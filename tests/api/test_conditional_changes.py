@@ -160,7 +160,7 @@ async def test_only_the_registrant_changes_a_registry(
 async def test_server_changes_a_registry_for_its_registrant(
     emma: Visitor, client: httpx.AsyncClient, key: dict[str, str], slug: str
 ) -> None:
-    headers = {**key, "X-Customer-Id": str(emma.customer_id), "If-Match": "*"}
+    headers = {**key, "X-Customer-Id": f"gid://shopify/Customer/{emma.customer_id}", "If-Match": "*"}
     registry_id = (await emma.read(slug)).json()["id"]
     answer = await client.patch(f"{PATH}/{registry_id}", json={"title": "By id"}, headers=headers)
     assert (answer.status_code, answer.json()["title"]) == (200, "By id")

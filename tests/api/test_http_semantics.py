@@ -60,6 +60,11 @@ async def test_allow_names_all_methods_of_the_path(
         assert set(refused.headers["allow"].split(", ")) == expected, path
 
 
+async def test_assets_of_the_documentation_name_their_methods(client: httpx.AsyncClient) -> None:
+    refused = await client.post("/api/docs/assets/swagger-ui.css")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+
+
 async def test_no_path_is_redirected_for_its_slash(
     client: httpx.AsyncClient, settings: Settings, demo: Demo, signed: Callable[..., str]
 ) -> None:

@@ -182,6 +182,15 @@ async def test_shop_without_password_protection_refuses_access_codes(emma: Visit
         assert problem(await emma.send("PATCH", f"{PATH}/{slug}", protected, if_match="*")) == (422, "invalid-request")
 
 
+async def test_form_of_a_protected_registry_is_saved_though_protection_was_switched_off(
+    emma: Visitor, demo: Demo
+) -> None:
+    slug = await emma.create(visibility="password", access_code="very-secret")
+    demo.execute("""UPDATE shops SET settings = settings || '{"password_protection": false}' WHERE id = 1""")
+    same = {"title": "New", "visibility": "password"}
+    assert (await emma.send("PATCH", f"{PATH}/{slug}", same, if_match="*")).status_code == 200
+
+
 async def test_customer_is_limited_to_fifty_registries(emma: Visitor, hugo: Visitor, demo: Demo) -> None:
     copy(demo, await emma.create(), 48, "paused")
     answers = await asyncio.gather(*(emma.send("POST", PATH, WEDDING) for _ in range(3)))

@@ -12,7 +12,7 @@ PATH = "/api/registries"
     [
         "Emma \u202e gnidneW", "Em\u200bma", "\u200fEmma", "Emma\u2066", "E\u00admma", "Emma\ufeff", "Emma\u2028Hugo",
         "Emma\u200d", "\u200cEmma", "Emma\u200d\u200dHugo", "Em\x85ma", "Emma\u2060", "\u3164",
-        "Emma\x7f",
+        "Emma\x7f", "Emma\U000e0041", "Em\u034fma", "\u2800",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("field", ["title", "first_name", "description"])
@@ -26,7 +26,8 @@ async def test_invisible_and_direction_changing_characters_are_refused(emma: Vis
 
 
 @pytest.mark.parametrize(
-    "text", ["👩‍👩‍👧 Familie", "می‌خواهم", "אמה והוגו", "إيما وهوغو", "Zoë & Łukasz", "結婚", "क्‍ष", "Emma\tReed"]
+    "text",
+    ["👩‍👩‍👧 Familie", "می‌خواهم", "אמה והוגו", "إيما وهوغو", "Zoë & Łukasz", "結婚", "क्‍ष", "Emma\tReed", "🏴󠁧󠁢󠁥󠁮󠁧󠁿 Emma"],
 )
 async def test_texts_of_all_scripts_are_accepted(emma: Visitor, text: str) -> None:
     answer = await emma.send("POST", PATH, WEDDING | {"title": text})

@@ -105,6 +105,7 @@ def test_recipients_are_valid_and_unique() -> None:
 @pytest.mark.parametrize(
     "address",
     [
+        "em\u202ema@b.example", "em\u200bma@b.example", "em\u200dma@b.example",
         "a@b.example\r\nBcc: x@y.example", "<a@b.example>", "a@b@c.example", "@b.example", "a@",
         "a" * 65 + "@b.example", "ä" * 33 + "@b.example", "a@b", "a@localhost", "a@-x.example", "a@x-.example",
         "a@x..example", "a@.example", "a@x.example.", "a@127.0.0.1", "a@x.1", "a@[127.0.0.1]", "a@x_y.example",

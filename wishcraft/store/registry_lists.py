@@ -1,5 +1,6 @@
 """Lists of registries with keyset pagination, each scoped to one shop."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -19,8 +20,7 @@ from wishcraft.store.schema.registries import EVENT_DAY, NAME
 from wishcraft.store.share_links import SHARE_URL
 
 _MAX_WORDS: Final = 6
-_PUNCTUATION: Final = ",.;:!?"
-"""It may follow a word of the query."""
+_BETWEEN_WORDS: Final = re.compile(r"[\s,.;:!?/|\"(){}<>\[\]]+")
 _DAY: Final[ColumnElement[Any]] = literal_column(EVENT_DAY, Date)
 _NO_DAY: Final[ColumnElement[Any]] = literal_column("'infinity'::date", Date)
 _KEYS: Final = {ListSort.EVENT_DATE: _DAY, ListSort.NAME: literal_column(NAME, Text)}
@@ -131,9 +131,11 @@ async def list_own(session: AsyncSession, shop_id: int, customer_id: int, reques
 
 def _conditions(search: Search) -> _Conditions:
     conditions: list[ColumnElement[bool]] = []
-    for word in (search.words or "").replace("\0", " ").split()[:_MAX_WORDS]:
-        folded = fold(word).strip(_PUNCTUATION) or word
-        conditions.append(Registry.search_text.contains(folded, autoescape=True))
+    query = (search.words or "").replace("\0", " ").strip()
+    words = [folded for word in _BETWEEN_WORDS.split(query) if (folded := fold(word).strip())]
+    if query and not words:  # punctuation alone
+        words = [fold(query).strip() or query]
+    conditions += [Registry.search_text.contains(word, autoescape=True) for word in words[:_MAX_WORDS]]
     if search.event_type:
         conditions.append(Registry.event_type == search.event_type)
     if search.event_from:

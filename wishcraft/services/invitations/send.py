@@ -1,4 +1,4 @@
-"""Sends a shop's invitations, each once and within the daily limits; the others wait for the next day.
+"""Sends a shop's invitations within the daily limits; the others wait for the next day.
 
 As with reminders, rows are claimed in small batches and sent outside any transaction, and each outcome is recorded at
 once.

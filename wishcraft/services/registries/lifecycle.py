@@ -86,7 +86,7 @@ async def update_registry(resources: Resources, change: ChangeRequest, draft: Dr
         title, day = (draft.values.get(name, getattr(registry, name)) for name in ("title", "event_date"))
         _check_strength(draft, title, day, registry.slug)
         visibility = draft.values.get("visibility", registry.visibility)
-        if code_hash or "visibility" in draft.values:
+        if code_hash or visibility is not registry.visibility:  # protected ones stay protected
             is_new = code_hash is not None
             _check_code(registry.settings, visibility, has_code=registry.has_code or is_new, is_new=is_new)
         if registry.status is RegistryStatus.ARCHIVED and values.get("status", registry.status) != registry.status:

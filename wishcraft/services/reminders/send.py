@@ -1,4 +1,6 @@
-"""Sends a shop's event reminders, each once, however many runs there are and wherever they are killed.
+"""Sends a shop's event reminders, one for each address and event date, however many runs there are.
+
+A run that is killed may leave one whose outcome is not known: by the setting, it is sent again or held.
 
 Due reminders are stored as rows, claimed in small batches, and sent outside any transaction; each outcome is recorded
 at once.

@@ -6,11 +6,12 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg import Connection
 from redis.asyncio import Redis
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from tests.api.test_service_pages import away
 from tests.support.api import app_state_of
@@ -65,6 +66,35 @@ async def until(client: httpx.AsyncClient, found: dict[str, tuple[str, str]]) ->
         return await look(client) == found
 
     await wait_until(is_found, f"/health never showed {found}")
+
+
+async def test_login_that_may_not_execute_what_changes_need_is_not_ready(
+    all_well: Settings, open_client: OpenClient, administrator_url: str
+) -> None:
+    login = make_url(all_well.database_url).username
+    async with open_client(all_well) as client:
+
+        async def is_ready(*, ready: bool) -> bool:
+            answer = await client.get("/health/readiness")
+            detail = answer.json()["checks"]["environment"]["detail"]
+            return (answer.status_code, "nextval" in detail) == ((200, False) if ready else (503, True))
+
+        with psycopg.connect(administrator_url, autocommit=True) as administrator:
+            await wait_until(lambda: is_ready(ready=True))
+            administrator.execute(f"REVOKE EXECUTE ON FUNCTION nextval(regclass) FROM {login}")
+            try:
+                await wait_until(lambda: is_ready(ready=False))
+            finally:
+                administrator.execute(f"GRANT EXECUTE ON FUNCTION nextval(regclass) TO {login}")
+            await wait_until(lambda: is_ready(ready=True))
+
+
+async def test_plain_http_to_shopify_is_not_ready_in_production(all_well: Settings, open_client: OpenClient) -> None:
+    plain = {"environment": "production", "shopify_origin": "http://127.0.0.1:9/{shop}"}
+    async with open_client(all_well.model_copy(update=plain)) as client:
+        answer = await client.get("/health/readiness")
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["environment"]["detail"] == "SHOPIFY_ORIGIN is not https in production"
 
 
 async def test_five_hundred_probes_cost_one_health_check(

@@ -10,6 +10,10 @@ from wishcraft.database_errors import translate_database_errors
 from wishcraft.store.engine import Database
 
 _REVISION: Final = text("SELECT version_num FROM alembic_version")
+_MISSING_FUNCTIONS: Final = text("""
+SELECT name FROM unnest(ARRAY['set_config(text, text, boolean)', 'nextval(regclass)']) AS name
+WHERE NOT has_function_privilege(name, 'EXECUTE')
+""")
 
 
 class Connections(NamedTuple):
@@ -43,6 +47,16 @@ async def read_revision(db: Database) -> str:
     with translate_database_errors():
         async with engine.connect() as connection:
             return await _read_revision(connection)
+
+
+async def find_missing_functions(db: Database) -> list[str]:
+    """The functions that changes need and the login may not execute, as after `analysts.sql` if it owns no database.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL did not answer.
+    """
+    async with db.connection() as connection:
+        return list(await connection.scalars(_MISSING_FUNCTIONS))
 
 
 async def _read_revision(connection: AsyncConnection) -> str:

@@ -17,7 +17,7 @@ from wishcraft.resources import Resources
 from wishcraft.services.health.schedule import OVERDUE, ScheduleState, find_schedule
 from wishcraft.services.single_flight import SingleFlightCache
 from wishcraft.settings import Settings
-from wishcraft.store.connections import count_connections, read_revision
+from wishcraft.store.connections import count_connections, find_missing_functions, read_revision
 from wishcraft.store.replica import Replica
 
 PROBE_TIMEOUT_SECONDS: Final = 1.0
@@ -53,19 +53,26 @@ class Health(BaseModel):
 
 
 class CheckFailed(Exception):  # noqa: N818  it names an outcome
-    """Raised by a probe whose part is degraded; the message is the check's detail."""
+    """Raised by a probe whose part is degraded, or unhealthy; the message is the check's detail."""
+
+    def __init__(self, detail: str, status: Status = Status.DEGRADED) -> None:
+        super().__init__(detail)
+        self.status = status
 
 
 class HealthMonitor:
     """Runs all probes on request, at most once in `HEALTH_TTL_SECONDS`. Create one a process."""
 
     def __init__(self, resources: Resources, settings: Settings) -> None:
+        self._resources, self._settings = resources, settings
+        self._missing_functions: list[str] = []
+        """As PostgreSQL last answered."""
         self._schedule = SingleFlightCache(lambda: find_schedule(resources.http, settings), SCHEDULE_TTL_SECONDS)
         probes: dict[str, Callable[[], Awaitable[str]]] = {
-            "database": lambda: _probe_database(resources),
+            "database": self._probe_database,
             "redis": lambda: _probe_redis(resources),
             "memory": _probe_memory,
-            "environment": lambda: _probe_environment(settings),
+            "environment": self._probe_environment,
             "prefect": lambda: _probe_prefect(resources, settings),
             "scheduler": lambda: _probe_scheduler(self._schedule),
         }
@@ -92,6 +99,24 @@ class HealthMonitor:
         await self._health.close()
         await asyncio.gather(*(probe.close() for probe in self._probes.values()), self._schedule.close())
 
+    async def _probe_database(self) -> str:
+        connections = count_connections(self._resources.db)
+        detail = f"answers, at revision {await read_revision(self._resources.db)}"
+        if connections.in_use >= connections.limit:
+            raise CheckFailed(f"{detail}; all {connections.limit} connections are in use")
+        self._missing_functions = await find_missing_functions(self._resources.db)
+        return detail
+
+    async def _probe_environment(self) -> str:
+        environment = self._settings.environment
+        if environment == "production" and not self._settings.shopify_origin.startswith("https://"):
+            raise CheckFailed("SHOPIFY_ORIGIN is not https in production", Status.UNHEALTHY)
+        if self._missing_functions:
+            missing = ", ".join(self._missing_functions)
+            advice = "let it own the database, and run analysts.sql again"
+            raise CheckFailed(f"the login of DATABASE_URL may not execute {missing}: {advice}", Status.UNHEALTHY)
+        return environment
+
     async def _run_probes(self) -> Health:
         checks = dict(zip(self._probes, await asyncio.gather(*map(_check, self._probes.values())), strict=True))
         return Health(status=overall({name: check.status for name, check in checks.items()}), checks=checks)
@@ -115,7 +140,7 @@ async def _check(probe: SingleFlightCache[str]) -> Check:
         async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
             status, detail = Status.HEALTHY, await probe.get()
     except CheckFailed as error:
-        status, detail = Status.DEGRADED, str(error)
+        status, detail = error.status, str(error)
     except TimeoutError:
         status, detail = Status.UNHEALTHY, f"no answer within {PROBE_TIMEOUT_SECONDS:g} s"
     except (CacheUnavailable, DatabaseUnavailable, httpx.HTTPError):  # their messages may contain hosts and users
@@ -123,14 +148,6 @@ async def _check(probe: SingleFlightCache[str]) -> Check:
     except Exception as error:  # noqa: BLE001  any failure is the result of the check
         status, detail = Status.UNHEALTHY, f"the check failed: {type(error).__name__}"
     return Check(status=status, detail=detail, milliseconds=round(1000 * (time.perf_counter() - started), 1))
-
-
-async def _probe_database(resources: Resources) -> str:
-    connections = count_connections(resources.db)
-    detail = f"answers, at revision {await read_revision(resources.db)}"
-    if connections.in_use >= connections.limit:
-        raise CheckFailed(f"{detail}; all {connections.limit} connections are in use")
-    return detail
 
 
 async def _probe_replica(replica: Replica) -> str:
@@ -164,12 +181,6 @@ def _memory_limit() -> int:
     """Return the container's memory limit in bytes, or the machine's memory without one."""
     limit = _CGROUP_LIMIT.read_text().strip() if _CGROUP_LIMIT.exists() else "max"
     return psutil.virtual_memory().total if limit == "max" else int(limit)
-
-
-async def _probe_environment(settings: Settings) -> str:
-    if settings.environment == "production" and not settings.shopify_origin.startswith("https://"):
-        raise CheckFailed("SHOPIFY_ORIGIN is not https in production")
-    return settings.environment
 
 
 async def _probe_prefect(resources: Resources, settings: Settings) -> str:

@@ -228,9 +228,12 @@ def test_every_generated_request_gets_a_documented_response(
         case.validate_response(answer, checks=CHECKS, headers=headers)
         statuses.setdefault(case.operation.label, set()).add(answer.status_code)
 
+    operations = []
     for found in described.get_all_operations():
         assert isinstance(found, Ok), found
-        operation = found.ok()
+        operations.append(found.ok())
+    # The deletion of a registry comes last: the others need one that is there.
+    for operation in sorted(operations, key=lambda each: each.label == "DELETE /api/registries/{ref}"):
         if mode is GenerationMode.POSITIVE or operation.body or operation.query or operation.path_parameters:
             explore(operation, mode, send)
     assert len(statuses) >= 15

@@ -16,8 +16,10 @@ from tests.support.valkey import OwnValkey
 from tests.support.waiting import wait_until
 from wishcraft.settings import Settings
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 ROUNDS = 10
+PATIENCE_SECONDS = 240
+"""For each step: while both cores are busy, a process's permit to use Redis, valid for a second, may be late for long."""
 WRITES = 2
 """How many changes are acknowledged in each outage."""
 
@@ -60,7 +62,7 @@ class Traffic:
             await asyncio.sleep(0)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        await wait_until(condition, f"{self.reads}")
+        await wait_until(condition, f"{self.reads}", patience=PATIENCE_SECONDS)
 
 
 def version_of(answer: httpx.Response) -> int:

@@ -19,7 +19,7 @@ from wishcraft.settings import Settings
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 ROUNDS = 10
 PATIENCE_SECONDS = 240
-"""For each step: while both cores are busy, a process's permit to use Redis, valid for a second, may be late for long."""
+"""For each step: while both cores are busy, the permits to use Redis, valid for a second, may come late for long."""
 WRITES = 2
 """How many changes are acknowledged in each outage."""
 

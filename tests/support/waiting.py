@@ -11,14 +11,10 @@ PATIENCE_SECONDS: Final = 60
 
 
 async def wait_until(
-    condition: Callable[[], object | Awaitable[object]],
-    what: str = "",
-    *,
-    pause: float = 0.01,
-    patience: float = PATIENCE_SECONDS,
+    condition: Callable[[], object | Awaitable[object]], what: str = "", *, pause: float = 0.01
 ) -> None:
-    """Poll the condition for up to `patience` seconds until it holds; `what` names its failure."""
-    deadline = time.monotonic() + patience
+    """Poll the condition until it holds; `what` names its failure."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not await _result(condition()):
         assert time.monotonic() < deadline, what
         await asyncio.sleep(pause)

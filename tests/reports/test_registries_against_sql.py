@@ -34,7 +34,10 @@ def check_against_sql(
     figures = RegistryReport(report_filter, now).count(db)
     for part, (statement, by) in STATEMENTS.items():
         expected = query_oracle(tables, statement, report_filter, by, created=report_filter.days, now=now)
-        assert_same(figures.part(part), expected, part)
+        found = figures.part(part)
+        if part == "registries":  # in no order: PostgreSQL reads a chunk as its rows lie
+            found, expected = (each.sort_values("registry_id", ignore_index=True) for each in (found, expected))
+        assert_same(found, expected, part)
     for levels in ((), ("shop",), ("event_type",)):
         check_groups(figures, tables, report_filter, levels)
     return figures

@@ -354,7 +354,7 @@ def tables(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tabl
     monkeypatch.setattr(reader, "REGISTRIES_PER_CHUNK", 2)
     with psycopg.connect(settings.database_url.replace("+psycopg", ""), autocommit=True) as connection:
         yield connection
-        connection.execute("TRUNCATE shops, pending_invalidations CASCADE")
+        connection.execute("TRUNCATE shops, pending_invalidations, webhook_events CASCADE")
 
 
 @pytest.fixture

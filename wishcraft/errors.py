@@ -15,6 +15,7 @@
       - TooManyTries            an access code was tried too often
       - TooManyQueries          a caller caused too many queries to Shopify
   - QueryRefused                an analyst's question is invalid, not allowed or too large; the message says why
+  - PayloadInvalid              a webhook's payload lacks what its topic promises, so no later try can handle it
   - RunStopped                  the run was asked to stop, and stopped between two batches
   - DatabaseRejected            PostgreSQL cannot store or compute a value, and will refuse it again
   - TransientError              the same call may succeed later, so tasks retry it
@@ -131,6 +132,12 @@ class QueryRefused(WishCraftError):  # noqa: N818  it names what happened
     """An analyst's question is invalid, not allowed or too large; the message says why."""
 
     advice = "Change the question as the message says, then run it again."
+
+
+class PayloadInvalid(WishCraftError):  # noqa: N818  it names a state
+    """A webhook's payload lacks what its topic promises; the message names fields and no values."""
+
+    advice = "Compare the payload with Shopify's reference for the topic and the API version."
 
 
 class RunStopped(WishCraftError):  # noqa: N818  it names what happened

@@ -9,17 +9,16 @@ from typing import Final
 from deployments.sandbox.catalogue import DemoShop, Row
 from wishcraft.domain.guest_events import AnalyticsType
 from wishcraft.domain.retention import COMPLIANCE_TOPICS
+from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.store.schema.access import SessionKind
-from wishcraft.store.schema.history import WebhookOutcome
 
 ACTIONS: Final = ("registry.created", "registry.changed", "item.added", "item.removed", "registry.archived")
 COMPLIANCE_ACTIONS: Final = (*COMPLIANCE_TOPICS, "compliance.export")
-TOPICS: Final = ("orders/paid", "products/update", "inventory_levels/update", "refunds/create")
+TOPICS: Final = ("orders/updated", "products/update", "inventory_levels/update", "refunds/create")
 DAYS_OF_LOGS: Final = 90
 DAYS_OF_COMPLIANCE: Final = 900
 DAYS_OF_EVENTS: Final = (380, 460)
 HOURS_OF_SESSIONS: Final = (-240, 240)
-UNHANDLED: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -70,15 +69,14 @@ class HistoryGenerator:
     def _webhook_events(self, count: int) -> Iterator[Row]:
         for number in range(count):
             received = self._ago(self._rng.uniform(0, DAYS_OF_LOGS))
-            handled = self._rng.random() > UNHANDLED
             yield {
-                "shop_id": self._shop.number,
+                "shop_domain": self._shop.domain,
                 "webhook_id": f"sandbox-{self._shop.number}-{number}",
                 "topic": self._rng.choice(TOPICS),
                 "triggered_at": received,
                 "received_at": received,
-                "handled_at": received + timedelta(seconds=1) if handled else None,
-                "outcome": WebhookOutcome.APPLIED if handled else None,
+                "handled_at": received + timedelta(seconds=1),
+                "outcome": WebhookOutcome.APPLIED,
             }
 
     def _analytics_events(self, ids: list[int], count: int) -> Iterator[Row]:

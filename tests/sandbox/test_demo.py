@@ -41,7 +41,7 @@ def test_purchased_quantity_is_the_sum_of_live_purchases(demo: Demo) -> None:
 
 
 def test_default_size_has_every_kind_of_registry(demo: Demo, settings: Settings) -> None:
-    demo.execute("TRUNCATE shops, pending_invalidations CASCADE")
+    demo.execute("TRUNCATE shops, pending_invalidations, webhook_events CASCADE")
     assert seed(settings, 200, 2026, TODAY)
     assert demo.execute("SELECT count(*) FROM registries").fetchone() == (200,)
     [(items,)] = demo.execute("SELECT count(*) FROM registry_items").fetchall()
@@ -68,7 +68,7 @@ def test_reminders_are_due_on_the_day_of_the_data(demo: Demo) -> None:
         ("audit_logs", "starts_with(action, 'compliance.') AND created_at < %s - interval '730 days'",
          "action = 'shop/redact' AND created_at < %s - interval '30 days'"),
         ("webhook_events", "handled_at < %s - interval '30 days'",
-         "handled_at IS NULL AND received_at < %s - interval '30 days'"),
+         "handled_at > %s - interval '30 days'"),
         ("analytics_events", "occurred_at < %s - interval '400 days'", "occurred_at > %s - interval '400 days'"),
         ("sessions", "expires_at < %s", "expires_at > %s"),
     ],
@@ -114,7 +114,7 @@ def test_demo_info_keeps_valid_keys_and_replaces_revoked_ones(demo: Demo, settin
 
 
 def test_demo_events_are_in_a_plausible_order(demo: Demo, settings: Settings) -> None:
-    demo.execute("TRUNCATE shops, pending_invalidations CASCADE")
+    demo.execute("TRUNCATE shops, pending_invalidations, webhook_events CASCADE")
     assert seed(settings, 200, 2026, TODAY)
     for impossible in (
         "SELECT FROM registry_items i JOIN registries r ON r.id = i.registry_id WHERE i.created_at < r.created_at",
@@ -131,7 +131,7 @@ def test_demo_events_are_in_a_plausible_order(demo: Demo, settings: Settings) ->
 
 
 def test_demo_data_has_every_case_that_reports_show(demo: Demo, settings: Settings) -> None:
-    demo.execute("TRUNCATE shops, pending_invalidations CASCADE")
+    demo.execute("TRUNCATE shops, pending_invalidations, webhook_events CASCADE")
     assert seed(settings, 200, 2026, TODAY)
     for interesting in (
         """SELECT FROM registry_items GROUP BY registry_id HAVING min(quantity_purchased - quantity_wanted) = 0""",
@@ -148,7 +148,7 @@ def test_demo_data_has_every_case_that_reports_show(demo: Demo, settings: Settin
 def test_some_co_registrants_wait_for_their_invitation_and_all_others_have_confirmed(
     demo: Demo, settings: Settings
 ) -> None:
-    demo.execute("TRUNCATE shops, pending_invalidations CASCADE")
+    demo.execute("TRUNCATE shops, pending_invalidations, webhook_events CASCADE")
     assert seed(settings, 200, 2026, TODAY)
     found = demo.execute(
         """SELECT count(*) FILTER (WHERE i.state = 'pending' AND i.answer IS NULL AND r.event_date > %s),

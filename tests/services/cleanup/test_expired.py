@@ -25,8 +25,8 @@ INSERTS = {
                    SELECT 1, 'ops', 'registry.archived', 'registry', n, %s FROM generate_series(1, %s) n""",
     Kind.COMPLIANCE: """INSERT INTO audit_logs (shop_id, actor, action, resource, resource_id, created_at)
                         SELECT 1, 'shopify', 'customers/redact', 'customer', n, %s FROM generate_series(1, %s) n""",
-    Kind.WEBHOOKS: """INSERT INTO webhook_events (shop_id, webhook_id, topic, triggered_at, handled_at, outcome)
-                      SELECT 1, 'w' || n || '-' || moment, 'orders/paid', moment, moment, 'applied'
+    Kind.WEBHOOKS: """INSERT INTO webhook_events (shop_domain, webhook_id, topic, triggered_at, handled_at, outcome)
+                      SELECT 'a.myshopify.com', 'w' || n || '-' || moment, 'orders/paid', moment, moment, 'applied'
                       FROM (SELECT CAST(%s AS timestamptz) AS moment) m, generate_series(1, %s) n""",
     Kind.ANALYTICS: """INSERT INTO analytics_events (shop_id, registry_id, type, occurred_at, visitor_id)
                        SELECT shop_id, id, 'registry_viewed', moment, 'v' FROM
@@ -126,8 +126,8 @@ async def test_ordinary_and_compliance_logs_are_deleted_separately(resources: Re
 
 async def test_an_unhandled_webhook_is_kept_whatever_its_age(resources: Resources, demo: Demo) -> None:
     demo.execute(
-        """INSERT INTO webhook_events (shop_id, webhook_id, topic, triggered_at, received_at)
-           VALUES (1, 'w', 'orders/paid', '2020-01-01Z', '2020-01-01Z')"""
+        """INSERT INTO webhook_events (shop_domain, webhook_id, topic, triggered_at, received_at)
+           VALUES ('a.myshopify.com', 'w', 'orders/paid', '2020-01-01Z', '2020-01-01Z')"""
     )
     assert await clean_table(resources, Kind.WEBHOOKS, NOW, Bounds(10, FOREVER)) == counts(0, 0)
     assert count(demo, Kind.WEBHOOKS) == 1

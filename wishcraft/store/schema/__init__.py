@@ -2,12 +2,13 @@
 
 from wishcraft.store.schema.access import ApiKey, IdempotencyKey, Lock, Session, Shop, ShopSettings
 from wishcraft.store.schema.base import Base
-from wishcraft.store.schema.history import AnalyticsEvent, AuditLog, RegistryViews, ServiceMinute, WebhookEvent
+from wishcraft.store.schema.history import AnalyticsEvent, AuditLog, RegistryViews, ServiceMinute
 from wishcraft.store.schema.mail import CountedInvitation, EmailSuppression, Invitation, Reminder
 from wishcraft.store.schema.registries import PendingInvalidation, Purchase, Registry, RegistryItem
+from wishcraft.store.schema.webhooks import InventoryLevel, Order, UnmatchedLine, WebhookEvent
 
 __all__ = [
     "AnalyticsEvent", "ApiKey", "AuditLog", "Base", "CountedInvitation", "EmailSuppression", "IdempotencyKey",
-    "Invitation", "Lock", "PendingInvalidation", "Purchase", "Registry", "RegistryItem", "RegistryViews", "Reminder",
-    "ServiceMinute", "Session", "Shop", "ShopSettings", "WebhookEvent",
+    "InventoryLevel", "Invitation", "Lock", "Order", "PendingInvalidation", "Purchase", "Registry", "RegistryItem",
+    "RegistryViews", "Reminder", "ServiceMinute", "Session", "Shop", "ShopSettings", "UnmatchedLine", "WebhookEvent",
 ]  # fmt: skip

@@ -98,6 +98,8 @@ class Shop(Timestamps, Base):
     access_token_encrypted: Mapped[bytes | None]
     refresh_token_encrypted: Mapped[bytes | None]
     token_expires_at: Mapped[datetime | None]
+    installed_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    """When the app was last installed: an older webhook of an uninstallation changes nothing."""
     synced_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     """When its last inventory sync finished, or when the shop was added."""
 

@@ -1,7 +1,6 @@
-"""Append-only tables with a retention: audit log, webhook inbox, analytics events, views, service minutes."""
+"""Append-only tables with a retention: audit log, analytics events, views, service minutes."""
 
 from datetime import date, datetime
-from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
@@ -15,14 +14,6 @@ from wishcraft.store.schema.base import Base, choice
 _TOPICS: Final = ", ".join(f"'{topic}'" for topic in COMPLIANCE_TOPICS)
 IS_COMPLIANCE: Final = f"starts_with(action, '{COMPLIANCE_PREFIX}') OR action IN ({_TOPICS})"
 """`domain.retention.is_compliance` in SQL; indexes and queries must use the same text."""
-
-
-class WebhookOutcome(StrEnum):
-    """Outcome of a handled webhook."""
-
-    APPLIED = "applied"
-    IGNORED = "ignored"
-    FAILED = "failed"
 
 
 class AuditLog(Base):
@@ -48,26 +39,6 @@ class AuditLog(Base):
     ip: Mapped[str | None] = mapped_column(INET)
     user_agent: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
-
-
-class WebhookEvent(Base):
-    """The webhook inbox: stores each webhook id once per shop, so that delivery is idempotent."""
-
-    __tablename__ = "webhook_events"
-    __table_args__ = (
-        UniqueConstraint("shop_id", "webhook_id"),
-        Index("ix_webhook_events_find_handled", "handled_at"),
-    )
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id", ondelete="CASCADE"))
-    webhook_id: Mapped[str]
-    event_id: Mapped[str | None]
-    topic: Mapped[str]
-    triggered_at: Mapped[datetime]
-    received_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
-    handled_at: Mapped[datetime | None]
-    outcome: Mapped[WebhookOutcome | None] = mapped_column(choice(WebhookOutcome))
 
 
 class AnalyticsEvent(Base):

@@ -3,6 +3,7 @@
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Final, TypedDict
+from uuid import UUID
 
 from sqlalchemy import CheckConstraint, Computed, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -103,6 +104,7 @@ class RegistryItem(Timestamps, Base):
     __table_args__ = (
         UniqueConstraint("shop_id", "registry_id", "id"),
         UniqueConstraint("registry_id", "variant_id"),
+        UniqueConstraint("attribution"),
         ForeignKeyConstraint(["shop_id", "registry_id"], ["registries.shop_id", "registries.id"], ondelete="CASCADE"),
         CheckConstraint("quantity_wanted > 0", name="wants_some"),
         CheckConstraint("quantity_purchased >= 0", name="purchased_some_or_none"),
@@ -134,6 +136,8 @@ class RegistryItem(Timestamps, Base):
     status: Mapped[ItemStatus] = mapped_column(choice(ItemStatus), server_default=ItemStatus.ACTIVE)
     display_order: Mapped[int] = mapped_column(server_default=text("0"))
     inventory_observed_at: Mapped[datetime | None]
+    attribution: Mapped[UUID] = mapped_column(server_default=text("gen_random_uuid()"))
+    """The value of the line-item property `_registry_item`, by which an order is known to be for this item."""
 
 
 class Purchase(Timestamps, Base):

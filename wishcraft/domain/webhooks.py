@@ -1,0 +1,65 @@
+"""Webhooks of Shopify: topics with their priority, outcomes, and the delay before a failed one is tried again. Pure."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final
+
+
+class WebhookOutcome(StrEnum):
+    """What became of a webhook."""
+
+    APPLIED = "applied"
+    IGNORED = "ignored"
+    """Nothing was to be changed: older than what is known, about nothing that a registry has, or of an unknown shop."""
+    DEAD = "dead"
+    """It failed for good: a dead letter, which a person replays or discards."""
+    DISCARDED = "discarded"
+    """A person discarded the dead letter."""
+
+
+class Priority(StrEnum):
+    """Priority of a topic; each has a stream in Redis, and the higher one is served first."""
+
+    HIGH = "high"
+    """What a person waits for, or the law demands."""
+    LOW = "low"
+
+
+TOPICS: Final = {
+    "orders/create": Priority.HIGH,
+    "orders/updated": Priority.HIGH,
+    "orders/edited": Priority.HIGH,
+    "orders/cancelled": Priority.HIGH,
+    "refunds/create": Priority.HIGH,
+    "app/uninstalled": Priority.HIGH,
+    "shop/update": Priority.LOW,
+    "customers/merge": Priority.HIGH,
+    "customers/data_request": Priority.HIGH,
+    "customers/redact": Priority.HIGH,
+    "shop/redact": Priority.HIGH,
+    "products/update": Priority.LOW,
+    "products/delete": Priority.LOW,
+    "inventory_levels/update": Priority.LOW,
+    "inventory_items/update": Priority.LOW,
+    "bulk_operations/finish": Priority.HIGH,
+}
+"""The topics that the app subscribes to; webhooks of others are stored and ignored.
+
+https://shopify.dev/docs/api/webhooks
+"""
+MAX_ATTEMPTS: Final = 10
+"""Failed tries after which a webhook is a dead letter: about half an hour by `retry_delay`."""
+_FIRST_DELAY: Final = 2.0
+_LONGEST_DELAY: Final = 1_200.0
+
+
+def retry_delay(attempts: int, jitter: Callable[[float, float], float]) -> timedelta:
+    """Delay after so many failed tries: doubled each time, up to 20 minutes, and between half and all of it at random.
+
+    Args:
+        attempts: At least 1.
+        jitter: A random number between two others, such as `random.uniform`.
+    """
+    seconds: float = min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** (attempts - 1))
+    return timedelta(seconds=seconds * jitter(0.5, 1.0))

@@ -1,0 +1,44 @@
+"""What a handler of webhooks takes and returns.
+
+A handler takes webhooks of one shop, in the order of their receipt, which says nothing about the order of their events.
+It looks up what it needs, from Shopify too, and returns an effect, which one transaction applies together with those of
+other handlers and with the outcomes in the inbox. It may be called again for the same webhooks, after a failed try.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from wishcraft.domain.webhooks import WebhookOutcome
+from wishcraft.resources import Resources
+from wishcraft.services.registries.write import RegistryWrite
+from wishcraft.store.shops import ShopRef
+
+
+class Message(NamedTuple):
+    """A webhook to be handled."""
+
+    id: int
+    """Of its row in the inbox."""
+    topic: str
+    triggered_at: datetime | None
+    """When its event happened, as Shopify says."""
+    received_at: datetime
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What webhooks change."""
+
+    registry_ids: frozenset[int]
+    """The registries to lock before `apply`; what has become wrong about them meanwhile, `apply` must notice."""
+    apply: Callable[[RegistryWrite], Awaitable[Mapping[int, WebhookOutcome]]]
+    """Writes; returns the outcomes by message id, those not named are `APPLIED`. No calls to Shopify."""
+    after_commit: Callable[[], Awaitable[None]] | None = None
+    """Work that may be lost, such as dropping cache entries that expire by themselves. Exceptions are logged."""
+
+
+Handler = Callable[[Resources, ShopRef, Sequence[Message]], Awaitable[Effect]]
+"""Raises PayloadInvalid for a payload that no later try can handle, and transient errors such as ShopifyUnavailable."""

@@ -1,0 +1,111 @@
+"""Tables of what Shopify tells: the inbox of webhooks, orders, line items without an item, and stock by location."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, LargeBinary, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from wishcraft.domain.webhooks import WebhookOutcome
+from wishcraft.store.schema.base import Base, choice
+
+
+class WebhookEvent(Base):
+    """The inbox: a webhook as it was received, and what became of it.
+
+    It has the shop's domain and no foreign key: webhooks of shops that are unknown or gone are kept too. Shopify
+    repeats a webhook with the same webhook id, and tells one event twice with the same event id.
+    """
+
+    __tablename__ = "webhook_events"
+    __table_args__ = (
+        UniqueConstraint("shop_domain", "webhook_id"),
+        Index("uq_webhook_events_event", "shop_domain", "topic", "event_id", unique=True),
+        Index("ix_webhook_events_find_due", "due_at", "id", postgresql_where=text("handled_at IS NULL")),
+        Index("ix_webhook_events_find_handled", "handled_at"),
+        Index("ix_webhook_events_find_dead", "shop_domain", "id", postgresql_where=text("outcome = 'dead'")),
+        Index("ix_webhook_events_find_payloads", "handled_at", postgresql_where=text("payload IS NOT NULL")),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    shop_domain: Mapped[str]
+    webhook_id: Mapped[str]
+    event_id: Mapped[str | None]
+    topic: Mapped[str]
+    api_version: Mapped[str | None]
+    triggered_at: Mapped[datetime | None]
+    received_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    payload: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """The body as received; NULL once its retention ended, or after it was redacted."""
+    handled_at: Mapped[datetime | None]
+    outcome: Mapped[WebhookOutcome | None] = mapped_column(choice(WebhookOutcome))
+    """NULL until it is handled."""
+    due_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    """Not to be handled before this time: the delay before the next try."""
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    """Tries that failed."""
+    failures: Mapped[list[dict[str, Any]]] = mapped_column(server_default=text("'[]'"))
+    """The last failures, oldest first: `at` and `reason`, which has no personal data."""
+
+
+class Order(Base):
+    """The newest state of an order that was applied; it keeps an older webhook from undoing a newer one."""
+
+    __tablename__ = "orders"
+    __table_args__ = (Index("ix_orders_find_old", "seen_at"),)
+
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id", ondelete="CASCADE"), primary_key=True)
+    order_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    updated_at: Mapped[datetime | None]
+    """Of the newest snapshot by Shopify's clock, which counts seconds; NULL while only adjustments came."""
+    triggered_at: Mapped[datetime | None]
+    """Of the webhook with that snapshot: decides between two of the same second."""
+    adjustments: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    """Refunds and edits that came on their own: by name such as `refund/7`, the change of pieces by line item."""
+    seen_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+
+
+class UnmatchedLine(Base):
+    """A line item that claims to be bought for a registry, and of which no item is known: for people to match."""
+
+    __tablename__ = "unmatched_lines"
+    __table_args__ = (
+        UniqueConstraint("shop_id", "line_item_id"),
+        Index("ix_unmatched_lines_of_order", "shop_id", "order_id"),
+        Index("ix_unmatched_lines_list", "shop_id", "id", postgresql_where=text("dismissed_at IS NULL")),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id", ondelete="CASCADE"))
+    order_id: Mapped[int]
+    line_item_id: Mapped[int]
+    order_name: Mapped[str]
+    variant_id: Mapped[int | None]
+    product_title: Mapped[str]
+    quantity: Mapped[int]
+    unit_price: Mapped[Decimal]
+    status: Mapped[str]
+    """As that of a purchase."""
+    claim: Mapped[str]
+    """What the line or the order said: an item's attribution, or a registry's slug."""
+    reason: Mapped[str]
+    purchaser_name: Mapped[str | None]
+    purchaser_email: Mapped[str | None]
+    anonymous: Mapped[bool]
+    gift_message: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    dismissed_at: Mapped[datetime | None]
+    """When a person decided that it belongs to no item."""
+
+
+class InventoryLevel(Base):
+    """The pieces of a wished-for variant that a location has, as Shopify last told; they add up to its stock."""
+
+    __tablename__ = "inventory_levels"
+
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id", ondelete="CASCADE"), primary_key=True)
+    inventory_item_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    location_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    available: Mapped[int]
+    updated_at: Mapped[datetime]

@@ -1,0 +1,99 @@
+"""Orders of Shopify as far as registries are concerned, and what refunds and edits change about them. Pure."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from wishcraft.domain.registries import PurchaseStatus
+
+ITEM_PROPERTY: Final = "_registry_item"
+"""The property of a line item, or the note attribute of an order, that has the attribution of an item."""
+REGISTRY_ATTRIBUTE: Final = "_registry"
+"""The note attribute of an order that has the slug of a registry: a cart's attribute ends up there."""
+MESSAGE_PROPERTY: Final = "_gift_message"
+NAME_PROPERTY: Final = "_purchaser_name"
+ANONYMOUS_PROPERTY: Final = "_is_anonymous"
+
+
+class Line(NamedTuple):
+    """A line item of an order."""
+
+    id: int
+    variant_id: int | None
+    """None for a custom line, or if the variant was deleted."""
+    title: str
+    ordered: int
+    """Pieces that were ordered."""
+    left: int
+    """Pieces that are left of them after the refunds and edits that the order knows."""
+    unit_price: Decimal
+    """In the shop's currency."""
+    claim: str
+    """The value of `ITEM_PROPERTY`; empty without one."""
+    purchaser_name: str | None
+    anonymous: bool
+    gift_message: str | None
+
+
+class OrderSnapshot(NamedTuple):
+    """The state of an order at `updated_at`, which Shopify gives in whole seconds."""
+
+    id: int
+    name: str
+    updated_at: datetime
+    is_test: bool
+    status: PurchaseStatus
+    """PENDING until it is paid, CANCELLED if it was cancelled or its payment voided, else CONFIRMED."""
+    item_claims: tuple[str, ...]
+    """Attributions of items that the order's note attributes name."""
+    registry_claim: str
+    """The slug that the order's note attributes name; empty without one."""
+    purchaser_email: str | None
+    lines: tuple[Line, ...]
+    refunds: frozenset[int] | None
+    """The refunds that it includes; None if it does not say."""
+
+
+class Adjustment(NamedTuple):
+    """A refund or an edit that came on its own: how it changes the pieces of line items."""
+
+    order_id: int
+    name: str
+    """`refund/` or `edit/` and its id."""
+    at: datetime | None
+    pieces: dict[int, int]
+
+
+class LineState(NamedTuple):
+    """How many pieces of a line are bought, and their status; of none, the pieces that were bought before."""
+
+    quantity: int
+    status: PurchaseStatus
+
+
+def includes(snapshot: OrderSnapshot, name: str, at: datetime | None) -> bool:
+    """Whether the snapshot's pieces have this adjustment in them: by the refund's id, else by the time."""
+    kind, _, number = name.partition("/")
+    if kind == "refund" and snapshot.refunds is not None:
+        return int(number) in snapshot.refunds
+    return at is not None and at <= snapshot.updated_at
+
+
+def line_state(line: Line, status: PurchaseStatus, pending: Sequence[Mapping[int, int]]) -> LineState:
+    """The state of a line of a snapshot with this status, after the adjustments that it does not include."""
+    left = line.left + sum(each.get(line.id, 0) for each in pending)
+    if status is PurchaseStatus.CANCELLED:
+        return LineState(max(left, line.ordered, 1), status)
+    if left <= 0:
+        return LineState(max(line.ordered, 1), PurchaseStatus.REFUNDED)
+    return LineState(left, status)
+
+
+def find_attribution(claim: str) -> UUID | None:
+    """The attribution of an item that a claim is, or None."""
+    try:
+        return UUID(claim.strip())
+    except ValueError:
+        return None

@@ -1,0 +1,227 @@
+"""Payloads of the webhooks `orders/*`, `refunds/create` and `orders/edited`.
+
+https://shopify.dev/docs/api/webhooks has their fields; those that orders lack or have as null are common.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, TypeAlias
+
+from wishcraft.domain.currencies import MAX_AMOUNT
+from wishcraft.domain.orders import (
+    ANONYMOUS_PROPERTY,
+    ITEM_PROPERTY,
+    MESSAGE_PROPERTY,
+    NAME_PROPERTY,
+    REGISTRY_ATTRIBUTE,
+    Adjustment,
+    Line,
+    OrderSnapshot,
+)
+from wishcraft.domain.plain_text import one_line
+from wishcraft.domain.registries import MAX_SLUG_LENGTH, PurchaseStatus
+from wishcraft.errors import PayloadInvalid
+
+_MAX_CLAIM: Final = 200
+_MAX_ID: Final = 2**63 - 1
+_MAX_PIECES: Final = 1_000_000
+_MAX_NAME: Final = 200
+_MAX_TITLE: Final = 500
+_MAX_MESSAGE: Final = 1_000
+_TRUE: Final = frozenset({"true", "1", "yes", "on"})
+_UNPAID: Final = frozenset({"pending", "authorized", "expired"})
+
+Object: TypeAlias = Mapping[str, Any]
+
+
+def read_order(payload: Object) -> OrderSnapshot:
+    """The snapshot that an `orders/*` webhook has.
+
+    Raises:
+        PayloadInvalid: No id or no `updated_at`, or a number out of range.
+    """
+    attributes = _pairs(payload.get("note_attributes"))
+    listed = payload.get("refunds")
+    refunds = [_object(each, "refunds") for each in listed] if isinstance(listed, list) else None
+    lines = [_object(each, "line_items") for each in _list(payload.get("line_items"))]
+    refunded: dict[int, int] = {}
+    for refund in refunds or ():
+        for line_id, pieces in _refunded(refund):
+            refunded[line_id] = refunded.get(line_id, 0) + pieces
+    return OrderSnapshot(
+        id=_id(payload.get("id"), "id"),
+        name=_text(payload.get("name"), _MAX_NAME) or "",
+        updated_at=_required_time(payload.get("updated_at"), "updated_at"),
+        is_test=payload.get("test") is True,
+        status=_status(payload),
+        item_claims=tuple(
+            claim.strip()[:_MAX_CLAIM]
+            for name, value in attributes
+            if name == ITEM_PROPERTY
+            for claim in value.split(",")
+            if claim.strip()
+        ),
+        registry_claim=next((value.strip() for name, value in attributes if name == REGISTRY_ATTRIBUTE), "")[
+            :MAX_SLUG_LENGTH
+        ],
+        purchaser_email=_email(payload),
+        lines=tuple(_read_line(each, attributes, refunded, _purchaser(payload)) for each in lines),
+        refunds=None if refunds is None else frozenset(_id(each.get("id"), "refunds.id") for each in refunds),
+    )
+
+
+def read_refund(payload: Object) -> Adjustment:
+    """The adjustment that a `refunds/create` webhook has.
+
+    Raises:
+        PayloadInvalid: No id or no `order_id`, or a number out of range.
+    """
+    pieces: dict[int, int] = {}
+    for line_id, refunded in _refunded(payload):
+        pieces[line_id] = pieces.get(line_id, 0) - refunded
+    name = f"refund/{_id(payload.get('id'), 'id')}"
+    return Adjustment(_id(payload.get("order_id"), "order_id"), name, _time(payload.get("created_at")), pieces)
+
+
+def read_edit(payload: Object) -> Adjustment:
+    """The adjustment that an `orders/edited` webhook has.
+
+    Raises:
+        PayloadInvalid: No `order_edit` with id and `order_id`, or a number out of range.
+    """
+    edit = _object(payload.get("order_edit"), "order_edit")
+    changes = edit.get("line_items")
+    pieces: dict[int, int] = {}
+    for kind, sign in (("additions", 1), ("removals", -1)):
+        for each in _list(changes.get(kind) if isinstance(changes, Mapping) else None):
+            line = _object(each, kind)
+            line_id, delta = _id(line.get("id"), f"{kind}.id"), _pieces(line.get("delta"), f"{kind}.delta")
+            pieces[line_id] = pieces.get(line_id, 0) + sign * delta
+    name = f"edit/{_id(edit.get('id'), 'order_edit.id')}"
+    return Adjustment(_id(edit.get("order_id"), "order_id"), name, _time(edit.get("committed_at")), pieces)
+
+
+def _read_line(
+    line: Object, attributes: Sequence[tuple[str, str]], refunded: Mapping[int, int], purchaser: str | None
+) -> Line:
+    properties = _pairs(line.get("properties"))
+    line_id = _id(line.get("id"), "line_items.id")
+    ordered = _pieces(line.get("quantity"), "quantity")
+    current = line.get("current_quantity")
+    left = _pieces(current, "current_quantity") if current is not None else max(0, ordered - refunded.get(line_id, 0))
+    variant_id = line.get("variant_id")
+    said = dict(reversed([*properties, *attributes]))  # a line's own come first
+    anonymous = said.get(ANONYMOUS_PROPERTY, "").strip().lower() in _TRUE
+    name = _text(said.get(NAME_PROPERTY), _MAX_NAME) or purchaser
+    return Line(
+        id=line_id,
+        variant_id=None if variant_id is None else _id(variant_id, "variant_id"),
+        title=_text(line.get("title"), _MAX_TITLE) or "",
+        ordered=ordered,
+        left=left,
+        unit_price=_price(line),
+        claim=next((value.strip() for key, value in properties if key == ITEM_PROPERTY), "")[:_MAX_CLAIM],
+        purchaser_name=None if anonymous else name,
+        anonymous=anonymous,
+        gift_message=_text(said.get(MESSAGE_PROPERTY), _MAX_MESSAGE),
+    )
+
+
+def _status(payload: Object) -> PurchaseStatus:
+    if payload.get("cancelled_at") or payload.get("financial_status") == "voided":
+        return PurchaseStatus.CANCELLED
+    return PurchaseStatus.PENDING if payload.get("financial_status") in _UNPAID else PurchaseStatus.CONFIRMED
+
+
+def _refunded(refund: Object) -> Iterator[tuple[int, int]]:
+    for each in _list(refund.get("refund_line_items")):
+        line = _object(each, "refund_line_items")
+        yield _id(line.get("line_item_id"), "line_item_id"), _pieces(line.get("quantity"), "refund_line_items.quantity")
+
+
+def _price(line: Object) -> Decimal:
+    """The price in the shop's currency: `price` may be in the buyer's."""
+    amounts = line.get("price_set")
+    money = amounts.get("shop_money") if isinstance(amounts, Mapping) else None
+    value = money.get("amount") if isinstance(money, Mapping) else line.get("price")
+    try:
+        price = Decimal(str(value))
+    except InvalidOperation:
+        raise PayloadInvalid("The price of a line item is no number.") from None
+    if not price.is_finite() or not 0 <= price <= MAX_AMOUNT:
+        raise PayloadInvalid("The price of a line item is out of range.")
+    return price
+
+
+def _purchaser(payload: Object) -> str | None:
+    for name in ("customer", "billing_address"):
+        person = payload.get(name)
+        if isinstance(person, Mapping):
+            words = [person.get("first_name"), person.get("last_name")]
+            if full := _text(" ".join(each for each in words if isinstance(each, str)), _MAX_NAME):
+                return full
+    return None
+
+
+def _email(payload: Object) -> str | None:
+    customer = payload.get("customer")
+    values = (payload.get("email"), customer.get("email") if isinstance(customer, Mapping) else None)
+    return next((each for value in values if (each := _text(value, 320, is_address=True))), None)
+
+
+def _pairs(value: object) -> list[tuple[str, str]]:
+    """The pairs of properties or note attributes; anything else among them is left out."""
+    return [
+        (each["name"], each["value"])
+        for each in (value if isinstance(value, list) else ())
+        if isinstance(each, Mapping) and isinstance(each.get("name"), str) and isinstance(each.get("value"), str)
+    ]
+
+
+def _text(value: object, length: int, *, is_address: bool = False) -> str | None:
+    """A text in one line that PostgreSQL can store, None if nothing is left."""
+    if not isinstance(value, str):
+        return None
+    storable = value.replace("\0", "").encode(errors="ignore").decode()
+    return (storable.strip() if is_address else one_line(storable))[:length] or None
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _object(value: object, field: str) -> Object:
+    if not isinstance(value, Mapping):
+        raise PayloadInvalid(f"{field} is no object.")
+    return value
+
+
+def _id(value: object, field: str) -> int:
+    if type(value) is not int or not 1 <= value <= _MAX_ID:
+        raise PayloadInvalid(f"{field} is no id.")
+    return value
+
+
+def _pieces(value: object, field: str) -> int:
+    if type(value) is not int or not 0 <= value <= _MAX_PIECES:
+        raise PayloadInvalid(f"{field} is no number of pieces.")
+    return value
+
+
+def _required_time(value: object, field: str) -> datetime:
+    time = _time(value)
+    if time is None:
+        raise PayloadInvalid(f"{field} is no time.")
+    return time
+
+
+def _time(value: object) -> datetime | None:
+    """An ISO 8601 time with its offset, in UTC; None for anything else."""
+    if not isinstance(value, str):
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+        return time.astimezone(UTC) if time.tzinfo else None
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,261 @@
+"""Queries about purchases and unmatched line items, each scoped to one shop."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import orjson
+from sqlalchemy import delete, func, select, text, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wishcraft.domain.registries import ItemStatus, PurchaseStatus
+from wishcraft.store.registries import WriteSession
+from wishcraft.store.schema import Registry, RegistryItem, UnmatchedLine
+
+
+class StoredLine(NamedTuple):
+    """A line item that is stored, as a purchase or as an unmatched line."""
+
+    order_id: int
+    line_item_id: int
+    registry_id: int | None
+    """None for an unmatched line."""
+    item_id: int | None
+    """None for an unmatched line, and for a purchase whose registry was deleted."""
+    quantity: int
+    status: PurchaseStatus
+
+
+class ItemRef(NamedTuple):
+    """An item, and by what a line item can name it."""
+
+    id: int
+    registry_id: int
+    variant_id: int
+    attribution: UUID
+    slug: str
+
+
+class PurchaseRow(NamedTuple):
+    """The columns of a purchase that a line item gives."""
+
+    registry_id: int
+    item_id: int
+    order_id: int
+    line_item_id: int
+    order_name: str
+    quantity: int
+    unit_price: Decimal
+    purchaser_name: str | None
+    purchaser_email: str | None
+    anonymous: bool
+    gift_message: str | None
+    status: PurchaseStatus
+
+
+class UnmatchedRow(NamedTuple):
+    """The columns of an unmatched line that a line item gives."""
+
+    order_id: int
+    line_item_id: int
+    order_name: str
+    variant_id: int | None
+    product_title: str
+    quantity: int
+    unit_price: Decimal
+    status: PurchaseStatus
+    claim: str
+    reason: str
+    purchaser_name: str | None
+    purchaser_email: str | None
+    anonymous: bool
+    gift_message: str | None
+
+
+class LineChange(NamedTuple):
+    """New pieces and status of a stored line."""
+
+    line_item_id: int
+    quantity: int
+    status: PurchaseStatus
+
+
+_FIND: Final = text("""
+SELECT order_id, line_item_id, registry_id, item_id, quantity, status FROM purchases
+WHERE shop_id = :shop_id AND order_id = ANY(:order_ids)
+UNION ALL
+SELECT order_id, line_item_id, NULL, NULL, quantity, status FROM unmatched_lines
+WHERE shop_id = :shop_id AND order_id = ANY(:order_ids)
+""")
+_ADD: Final = text("""
+INSERT INTO purchases (shop_id, registry_id, item_id, order_id, line_item_id, order_name, quantity, unit_price,
+    purchaser_name, purchaser_email, anonymous, gift_message, status)
+SELECT :shop_id, r.* FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
+    registry_id bigint, item_id bigint, order_id bigint, line_item_id bigint, order_name text, quantity bigint,
+    unit_price numeric(15, 4), purchaser_name text, purchaser_email text, anonymous boolean, gift_message text,
+    status text
+)
+ON CONFLICT (shop_id, line_item_id) DO NOTHING
+""")
+_ADD_UNMATCHED: Final = text("""
+INSERT INTO unmatched_lines (shop_id, order_id, line_item_id, order_name, variant_id, product_title, quantity,
+    unit_price, status, claim, reason, purchaser_name, purchaser_email, anonymous, gift_message)
+SELECT :shop_id, r.* FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
+    order_id bigint, line_item_id bigint, order_name text, variant_id bigint, product_title text, quantity bigint,
+    unit_price numeric(15, 4), status text, claim text, reason text, purchaser_name text, purchaser_email text,
+    anonymous boolean, gift_message text
+)
+ON CONFLICT (shop_id, line_item_id) DO NOTHING
+""")
+_CHANGED: Final = """
+UPDATE {table} p SET quantity = c.quantity, status = c.status{touch}
+FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS c (line_item_id bigint, quantity bigint, status text)
+WHERE p.shop_id = :shop_id AND p.line_item_id = c.line_item_id
+    AND (p.quantity, p.status) IS DISTINCT FROM (c.quantity, c.status)
+"""
+_CHANGE: Final = text(_CHANGED.format(table="purchases", touch=", updated_at = now()"))
+_CHANGE_UNMATCHED: Final = text(_CHANGED.format(table="unmatched_lines", touch=""))
+
+
+async def find_lines(session: AsyncSession, shop_id: int, order_ids: Sequence[int]) -> list[StoredLine]:
+    """The stored lines of these orders."""
+    rows = await session.execute(_FIND, {"shop_id": shop_id, "order_ids": list(order_ids)})
+    return [StoredLine(*row[:5], PurchaseStatus(row.status)) for row in rows]
+
+
+async def find_items(
+    session: AsyncSession, shop_id: int, attributions: Sequence[UUID], wishes: Sequence[tuple[str, int]]
+) -> list[ItemRef]:
+    """The items with these attributions, and those of these registries with these variants, by slug and variant id."""
+    query = (
+        select(
+            RegistryItem.id, RegistryItem.registry_id, RegistryItem.variant_id, RegistryItem.attribution, Registry.slug
+        )
+        .join(Registry, Registry.id == RegistryItem.registry_id)
+        .where(RegistryItem.shop_id == shop_id, Registry.shop_id == shop_id)
+    )
+    found = []
+    if attributions:
+        found += (await session.execute(query.where(RegistryItem.attribution.in_(attributions)))).all()
+    if wishes:
+        is_wished = tuple_(Registry.slug, RegistryItem.variant_id).in_(wishes)
+        found += (await session.execute(query.where(is_wished))).all()
+    return [ItemRef(*row) for row in found]
+
+
+async def add(session: WriteSession, shop_id: int, rows: Sequence[PurchaseRow]) -> None:
+    """Insert purchases; a line item that is stored already stays as it is."""
+    if rows:
+        await session.execute(_ADD, {"shop_id": shop_id, "rows": _encode(rows)})
+
+
+async def add_unmatched(session: WriteSession, shop_id: int, rows: Sequence[UnmatchedRow]) -> None:
+    """Insert unmatched lines; a line item that is stored already stays as it is."""
+    if rows:
+        await session.execute(_ADD_UNMATCHED, {"shop_id": shop_id, "rows": _encode(rows)})
+
+
+async def change(session: WriteSession, shop_id: int, changes: Sequence[LineChange]) -> None:
+    """Set pieces and status of stored lines."""
+    if changes:
+        parameters = {"shop_id": shop_id, "rows": _encode(changes)}
+        await session.execute(_CHANGE, parameters)
+        await session.execute(_CHANGE_UNMATCHED, parameters)
+
+
+async def delete_unmatched(session: WriteSession, shop_id: int, line_item_ids: Sequence[int]) -> None:
+    """Delete unmatched lines that have become purchases."""
+    if line_item_ids:
+        where = (UnmatchedLine.shop_id == shop_id, UnmatchedLine.line_item_id.in_(line_item_ids))
+        await session.execute(delete(UnmatchedLine).where(*where))
+
+
+class ListedLine(NamedTuple):
+    """An unmatched line as people see it: without a purchaser."""
+
+    id: int
+    order_name: str
+    line_item_id: int
+    product_title: str
+    variant_id: int | None
+    quantity: int
+    status: str
+    claim: str
+    reason: str
+    created_at: Any
+
+
+_LISTED: Final = (
+    UnmatchedLine.id, UnmatchedLine.order_name, UnmatchedLine.line_item_id, UnmatchedLine.product_title,
+    UnmatchedLine.variant_id, UnmatchedLine.quantity, UnmatchedLine.status, UnmatchedLine.claim, UnmatchedLine.reason,
+    UnmatchedLine.created_at,
+)  # fmt: skip
+
+
+async def find_unmatched(session: AsyncSession, shop_id: int, limit: int) -> tuple[list[ListedLine], int]:
+    """The oldest unmatched lines that were not dismissed, and how many there are."""
+    where = (UnmatchedLine.shop_id == shop_id, UnmatchedLine.dismissed_at.is_(None))
+    rows = await session.execute(select(*_LISTED).where(*where).order_by(UnmatchedLine.id).limit(limit))
+    total = (await session.execute(select(func.count()).select_from(UnmatchedLine).where(*where))).scalar_one()
+    return [ListedLine(*row) for row in rows], int(total)
+
+
+async def take_unmatched(session: WriteSession, shop_id: int, unmatched_id: int) -> UnmatchedRow | None:
+    """Delete an unmatched line, which becomes a purchase; its columns, or None if the shop has no such line."""
+    columns = [getattr(UnmatchedLine, name) for name in UnmatchedRow._fields]
+    where = (UnmatchedLine.shop_id == shop_id, UnmatchedLine.id == unmatched_id)
+    row = (await session.execute(delete(UnmatchedLine).where(*where).returning(*columns))).one_or_none()
+    return UnmatchedRow(*row) if row else None
+
+
+async def dismiss_unmatched(session: AsyncSession, shop_id: int, unmatched_id: int) -> bool:
+    """Note that an unmatched line belongs to no item; False if the shop has no such line."""
+    where = (UnmatchedLine.shop_id == shop_id, UnmatchedLine.id == unmatched_id)
+    dismissed = update(UnmatchedLine).where(*where).values(dismissed_at=func.now()).returning(UnmatchedLine.id)
+    return bool((await session.execute(dismissed)).all())
+
+
+class OverPurchase(NamedTuple):
+    """An item of which more was bought than is wanted."""
+
+    slug: str
+    item_id: int
+    product_title: str
+    wanted: int
+    purchased: int
+
+
+async def find_over_purchases(session: AsyncSession, shop_id: int, limit: int) -> list[OverPurchase]:
+    """Items of active registries of which more was bought than is wanted, the largest excess first."""
+    excess = RegistryItem.quantity_purchased - RegistryItem.quantity_wanted
+    query = (
+        select(
+            Registry.slug,
+            RegistryItem.id,
+            RegistryItem.product_title,
+            RegistryItem.quantity_wanted,
+            RegistryItem.quantity_purchased,
+        )
+        .join(Registry, Registry.id == RegistryItem.registry_id)
+        .where(RegistryItem.shop_id == shop_id, Registry.status == "active", excess > 0)
+        .where(RegistryItem.status != ItemStatus.HIDDEN)
+        .order_by(excess.desc(), RegistryItem.id)
+        .limit(limit)
+    )
+    return [OverPurchase(*row) for row in await session.execute(query)]
+
+
+async def find_item(session: AsyncSession, shop_id: int, item_id: int) -> ItemRef | None:
+    """The shop's item, or None."""
+    query = select(
+        RegistryItem.id, RegistryItem.registry_id, RegistryItem.variant_id, RegistryItem.attribution, Registry.slug
+    ).join(Registry, Registry.id == RegistryItem.registry_id)
+    row = (await session.execute(query.where(RegistryItem.shop_id == shop_id, RegistryItem.id == item_id))).one_or_none()
+    return ItemRef(*row) if row else None
+
+
+def _encode(rows: Sequence[PurchaseRow | UnmatchedRow | LineChange]) -> str:
+    return orjson.dumps([row._asdict() for row in rows], default=str).decode()
+
+

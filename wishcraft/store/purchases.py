@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import orjson
-from sqlalchemy import delete, func, select, text, tuple_, update
+from sqlalchemy import Select, delete, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.registries import ItemStatus, PurchaseStatus
@@ -121,21 +121,15 @@ _CHANGE_UNMATCHED: Final = text(_CHANGED.format(table="unmatched_lines", touch="
 async def find_lines(session: AsyncSession, shop_id: int, order_ids: Sequence[int]) -> list[StoredLine]:
     """The stored lines of these orders."""
     rows = await session.execute(_FIND, {"shop_id": shop_id, "order_ids": list(order_ids)})
-    return [StoredLine(*row[:5], PurchaseStatus(row.status)) for row in rows]
+    return [StoredLine._make(row)._replace(status=PurchaseStatus(row.status)) for row in rows]
 
 
 async def find_items(
     session: AsyncSession, shop_id: int, attributions: Sequence[UUID], wishes: Sequence[tuple[str, int]]
 ) -> list[ItemRef]:
     """The items with these attributions, and those of these registries with these variants, by slug and variant id."""
-    query = (
-        select(
-            RegistryItem.id, RegistryItem.registry_id, RegistryItem.variant_id, RegistryItem.attribution, Registry.slug
-        )
-        .join(Registry, Registry.id == RegistryItem.registry_id)
-        .where(RegistryItem.shop_id == shop_id, Registry.shop_id == shop_id)
-    )
-    found = []
+    query = _items(shop_id)
+    found: list[Any] = []
     if attributions:
         found += (await session.execute(query.where(RegistryItem.attribution.in_(attributions)))).all()
     if wishes:
@@ -186,7 +180,7 @@ class ListedLine(NamedTuple):
     created_at: Any
 
 
-_LISTED: Final = (
+_LISTED: Final[tuple[Any, ...]] = (
     UnmatchedLine.id, UnmatchedLine.order_name, UnmatchedLine.line_item_id, UnmatchedLine.product_title,
     UnmatchedLine.variant_id, UnmatchedLine.quantity, UnmatchedLine.status, UnmatchedLine.claim, UnmatchedLine.reason,
     UnmatchedLine.created_at,
@@ -248,14 +242,19 @@ async def find_over_purchases(session: AsyncSession, shop_id: int, limit: int) -
 
 async def find_item(session: AsyncSession, shop_id: int, item_id: int) -> ItemRef | None:
     """The shop's item, or None."""
-    query = select(
-        RegistryItem.id, RegistryItem.registry_id, RegistryItem.variant_id, RegistryItem.attribution, Registry.slug
-    ).join(Registry, Registry.id == RegistryItem.registry_id)
-    row = (await session.execute(query.where(RegistryItem.shop_id == shop_id, RegistryItem.id == item_id))).one_or_none()
+    row = (await session.execute(_items(shop_id).where(RegistryItem.id == item_id))).one_or_none()
     return ItemRef(*row) if row else None
+
+
+def _items(shop_id: int) -> Select[int, int, int, UUID, str]:
+    return (
+        select(
+            RegistryItem.id, RegistryItem.registry_id, RegistryItem.variant_id, RegistryItem.attribution, Registry.slug
+        )
+        .join(Registry, Registry.id == RegistryItem.registry_id)
+        .where(RegistryItem.shop_id == shop_id)
+    )
 
 
 def _encode(rows: Sequence[PurchaseRow | UnmatchedRow | LineChange]) -> str:
     return orjson.dumps([row._asdict() for row in rows], default=str).decode()
-
-

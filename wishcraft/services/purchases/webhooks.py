@@ -1,0 +1,316 @@
+"""Handlers of the webhooks about orders: they record the purchases of items, and give back what is refunded."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wishcraft.domain.orders import Adjustment, Line, LineState, OrderSnapshot, find_attribution, includes, line_state
+from wishcraft.domain.registries import LIVE_PURCHASES, PurchaseStatus
+from wishcraft.domain.webhooks import WebhookOutcome
+from wishcraft.resources import Resources
+from wishcraft.services.registries.write import RegistryWrite
+from wishcraft.services.webhooks.handling import Effect, Message
+from wishcraft.shopify.order_payloads import read_edit, read_order, read_refund
+from wishcraft.store import orders, purchases, registries, registry_items
+from wishcraft.store.orders import OrderState
+from wishcraft.store.purchases import ItemRef, LineChange, PurchaseRow, StoredLine, UnmatchedRow
+from wishcraft.store.shops import ShopRef
+
+EDITED: Final = "orders/edited"
+REFUNDED: Final = "refunds/create"
+_EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
+
+
+class ReceivedSnapshot(NamedTuple):
+    """A snapshot, and the webhook that brought it."""
+
+    snapshot: OrderSnapshot
+    triggered_at: datetime | None
+    message_id: int
+
+    @property
+    def version(self) -> tuple[datetime, datetime]:
+        """Orders snapshots: `updated_at` counts whole seconds, so the webhook's time decides between equal ones."""
+        return self.snapshot.updated_at, self.triggered_at or _EARLIEST
+
+
+@dataclass(slots=True)
+class OrderNews:
+    """What a batch says of one order."""
+
+    newest: ReceivedSnapshot | None = None
+    adjustments: dict[str, tuple[Adjustment, int]] = field(default_factory=dict)
+    """By name, with the message's id."""
+
+
+@dataclass(slots=True)
+class Rows:
+    """What a batch changes in the tables."""
+
+    bought: list[PurchaseRow] = field(default_factory=list)
+    unmatched: list[UnmatchedRow] = field(default_factory=list)
+    changes: list[LineChange] = field(default_factory=list)
+    matched: list[int] = field(default_factory=list)
+    """Line items of unmatched lines that are purchases now."""
+
+
+async def handle_orders(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
+    """Handle `orders/*` and `refunds/create`: the newest state of each order decides, in whatever order they come.
+
+    Raises:
+        PayloadInvalid: As `read_order`, `read_refund` and `read_edit`.
+    """
+    news, ignored = _read(messages)
+    async with resources.db.autocommit() as session:
+        found = await _find_items(session, shop.id, news)
+        stored = await purchases.find_lines(session, shop.id, list(news))
+    registry_ids = {item.registry_id for item in found.items}
+    registry_ids |= {line.registry_id for line in stored if line.registry_id and line.item_id}
+
+    async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
+        return dict.fromkeys(ignored, WebhookOutcome.IGNORED) | await _apply(write, shop.id, news)
+
+    return Effect(frozenset(registry_ids), apply)
+
+
+def _read(messages: Sequence[Message]) -> tuple[dict[int, OrderNews], list[int]]:
+    """What the messages say, by order; and the ids of those that are about test orders or older than others."""
+    news: defaultdict[int, OrderNews] = defaultdict(OrderNews)
+    ignored: list[int] = []
+    for message in messages:
+        if message.topic in {EDITED, REFUNDED}:
+            adjustment = (read_edit if message.topic == EDITED else read_refund)(message.payload)
+            known = news[adjustment.order_id].adjustments
+            if adjustment.name in known:
+                ignored.append(message.id)
+            known.setdefault(adjustment.name, (adjustment, message.id))
+            continue
+        received = ReceivedSnapshot(read_order(message.payload), message.triggered_at, message.id)
+        if received.snapshot.is_test:
+            ignored.append(message.id)
+            continue
+        about = news[received.snapshot.id]
+        older = about.newest
+        if older is None or received.version > older.version:
+            about.newest = received
+            ignored += [older.message_id] if older else []
+        else:
+            ignored.append(message.id)
+    return dict(news), ignored
+
+
+class FoundItems(NamedTuple):
+    """The items that line items name."""
+
+    items: Sequence[ItemRef]
+
+    def by_attribution(self, attribution: UUID | None) -> ItemRef | None:
+        """The item with this attribution."""
+        return next((item for item in self.items if item.attribution == attribution), None)
+
+    def by_wish(self, slug: str, variant_id: int | None) -> ItemRef | None:
+        """The item of this registry with this variant."""
+        return next((item for item in self.items if (item.slug, item.variant_id) == (slug, variant_id)), None)
+
+
+async def _find_items(session: AsyncSession, shop_id: int, news: Mapping[int, OrderNews]) -> FoundItems:
+    """The items that the batch's snapshots name, whatever their variants, in at most two queries."""
+    attributions: dict[UUID, None] = {}
+    wishes: dict[tuple[str, int], None] = {}
+    for about in news.values():
+        if about.newest is None:
+            continue
+        snapshot = about.newest.snapshot
+        claims = [*snapshot.item_claims, *(line.claim for line in snapshot.lines)]
+        attributions |= {found: None for claim in claims if (found := find_attribution(claim))}
+        if snapshot.registry_claim:
+            wishes |= {(snapshot.registry_claim, line.variant_id): None for line in snapshot.lines if line.variant_id}
+    return FoundItems(await purchases.find_items(session, shop_id, list(attributions), list(wishes)))
+
+
+async def _apply(write: RegistryWrite, shop_id: int, news: Mapping[int, OrderNews]) -> dict[int, WebhookOutcome]:
+    session = write.session
+    states = await orders.lock(session, shop_id, news)
+    found = await _find_items(session, shop_id, news)
+    stored: defaultdict[int, list[StoredLine]] = defaultdict(list)
+    for line in await purchases.find_lines(session, shop_id, list(news)):
+        stored[line.order_id].append(line)
+    rows, outcomes = Rows(), dict[int, WebhookOutcome]()
+    for order_id, about in news.items():
+        states[order_id] = _add_order(rows, outcomes, about, states[order_id], stored[order_id], found)
+    touched = {row.registry_id for row in rows.bought} | {
+        line.registry_id for lines in stored.values() for line in lines if line.registry_id and line.item_id
+    }
+    if late := touched - write.locked.keys():  # a line was matched, or an item restored, since the look-up
+        write.locked |= await registries.lock(session, shop_id, sorted(late))
+    await purchases.add(session, shop_id, rows.bought)
+    await purchases.add_unmatched(session, shop_id, rows.unmatched)
+    await purchases.change(session, shop_id, rows.changes)
+    await purchases.delete_unmatched(session, shop_id, rows.matched)
+    await orders.save(session, shop_id, states)
+    for registry_id in await registry_items.recount(session, shop_id, sorted(touched)):
+        await write.changed(registry_id)
+    return outcomes
+
+
+def _add_order(
+    rows: Rows,
+    outcomes: dict[int, WebhookOutcome],
+    about: OrderNews,
+    state: OrderState,
+    stored: Sequence[StoredLine],
+    found: FoundItems,
+) -> OrderState:
+    """Add to `rows` what the batch changes about one order; its new state."""
+    adjustments = dict(state.adjustments)
+    added: list[Adjustment] = []
+    for name, (adjustment, message_id) in about.adjustments.items():
+        if name in adjustments:
+            outcomes[message_id] = WebhookOutcome.IGNORED
+            continue
+        is_included = adjustment.at is not None and name.startswith("edit/") and _is_past(adjustment.at, state)
+        adjustments[name] = {} if is_included else _stored(adjustment)
+        added += [] if is_included else [adjustment]
+    received = about.newest
+    if received and state.updated_at and received.version < (state.updated_at, state.triggered_at or _EARLIEST):
+        outcomes[received.message_id] = WebhookOutcome.IGNORED
+        received = None
+    if received is None:
+        _adjust(rows, stored, added)
+        return state._replace(adjustments=adjustments)
+    snapshot = received.snapshot
+    for name, value in adjustments.items():
+        at = datetime.fromisoformat(value["at"]) if value.get("at") else None
+        if value and includes(snapshot, name, at):
+            adjustments[name] = {}
+    adjustments |= {
+        name: {} for name in (f"refund/{each}" for each in snapshot.refunds or ()) if name not in adjustments
+    }
+    pending = [
+        {int(line): pieces for line, pieces in value["pieces"].items()} for value in adjustments.values() if value
+    ]
+    _add_lines(rows, snapshot, pending, stored, found)
+    return OrderState(snapshot.updated_at, received.triggered_at, adjustments)
+
+
+def _is_past(moment: datetime, state: OrderState) -> bool:
+    return state.updated_at is not None and moment <= state.updated_at
+
+
+def _stored(adjustment: Adjustment) -> dict[str, Any]:
+    at = adjustment.at.isoformat() if adjustment.at else None
+    return {"at": at, "pieces": {str(line): pieces for line, pieces in adjustment.pieces.items()}}
+
+
+def _adjust(rows: Rows, stored: Sequence[StoredLine], added: Iterable[Adjustment]) -> None:
+    """Change the stored lines by refunds and edits that came on their own."""
+    for line in stored:
+        delta = sum(adjustment.pieces.get(line.line_item_id, 0) for adjustment in added)
+        if not delta or line.status is PurchaseStatus.CANCELLED:
+            continue
+        left = (line.quantity if line.status in LIVE_PURCHASES else 0) + delta
+        is_live = left > 0 and line.status in LIVE_PURCHASES
+        status = line.status if is_live else PurchaseStatus.CONFIRMED if left > 0 else PurchaseStatus.REFUNDED
+        rows.changes.append(LineChange(line.line_item_id, left if left > 0 else line.quantity, status))
+
+
+def _add_lines(
+    rows: Rows,
+    snapshot: OrderSnapshot,
+    pending: Sequence[Mapping[int, int]],
+    stored: Sequence[StoredLine],
+    found: FoundItems,
+) -> None:
+    """Add the lines of the newest snapshot: those that are stored keep their item, which a person may have chosen."""
+    known = {line.line_item_id: line for line in stored}
+    claims = _claims(snapshot, found)
+    for line in snapshot.lines:
+        state = line_state(line, snapshot.status, pending)
+        if (before := known.pop(line.id, None)) and before.registry_id is not None:
+            rows.changes.append(LineChange(line.id, *state))
+            continue
+        item, claim, reason = claims[line.id]
+        if item:
+            rows.bought.append(_purchase(snapshot, line, state, item))
+            rows.matched += [line.id] if before else []
+        elif before:
+            rows.changes.append(LineChange(line.id, *state))
+        elif claim:
+            rows.unmatched.append(_unmatched(snapshot, line, state, claim, reason))
+    rows.changes += [LineChange(line.line_item_id, line.quantity, PurchaseStatus.CANCELLED) for line in known.values()]
+
+
+class Claim(NamedTuple):
+    """The item of a line, or what the line claims and why it has none; the claim is empty if there is none."""
+
+    item: ItemRef | None
+    text: str = ""
+    reason: str = ""
+
+
+def _claims(snapshot: OrderSnapshot, found: FoundItems) -> dict[int, Claim]:
+    """By line item. A claim of the whole order is unmatched only if it fits no line: guests buy other things too."""
+    claims = {line.id: _claim_of_line(line, found) for line in snapshot.lines}
+    named = [found.by_attribution(find_attribution(claim)) for claim in snapshot.item_claims]
+    for line in snapshot.lines:
+        if claims[line.id].text or claims[line.id].item:
+            continue
+        item = next((each for each in named if each and each.variant_id == line.variant_id), None)
+        claims[line.id] = Claim(item or found.by_wish(snapshot.registry_claim, line.variant_id))
+    claim = snapshot.registry_claim or next(iter(snapshot.item_claims), "")
+    if claim and not any(each.item for each in claims.values()):
+        reason = "no line item of the order is of a variant that the registry or item has"
+        claims |= {line_id: Claim(None, claim, reason) for line_id, each in claims.items() if not each.text}
+    return claims
+
+
+def _claim_of_line(line: Line, found: FoundItems) -> Claim:
+    if not line.claim:
+        return Claim(None)
+    item = found.by_attribution(find_attribution(line.claim))
+    if item is None:
+        return Claim(None, line.claim, "the shop has no such item, or no longer")
+    if item.variant_id != line.variant_id:
+        return Claim(None, line.claim, f"item {item.id} is of another variant")
+    return Claim(item)
+
+
+def _purchase(snapshot: OrderSnapshot, line: Line, state: LineState, item: ItemRef) -> PurchaseRow:
+    return PurchaseRow(
+        registry_id=item.registry_id,
+        item_id=item.id,
+        order_id=snapshot.id,
+        line_item_id=line.id,
+        order_name=snapshot.name,
+        quantity=state.quantity,
+        unit_price=line.unit_price,
+        purchaser_name=line.purchaser_name,
+        purchaser_email=snapshot.purchaser_email,
+        anonymous=line.anonymous,
+        gift_message=line.gift_message,
+        status=state.status,
+    )
+
+
+def _unmatched(snapshot: OrderSnapshot, line: Line, state: LineState, claim: str, reason: str) -> UnmatchedRow:
+    return UnmatchedRow(
+        order_id=snapshot.id,
+        line_item_id=line.id,
+        order_name=snapshot.name,
+        variant_id=line.variant_id,
+        product_title=line.title,
+        quantity=state.quantity,
+        unit_price=line.unit_price,
+        status=state.status,
+        claim=claim,
+        reason=reason,
+        purchaser_name=line.purchaser_name,
+        purchaser_email=snapshot.purchaser_email,
+        anonymous=line.anonymous,
+        gift_message=line.gift_message,
+    )

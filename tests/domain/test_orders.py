@@ -40,7 +40,7 @@ def snapshot(refunds: frozenset[int] | None) -> OrderSnapshot:
 def test_pieces_that_are_left_decide_and_none_keeps_what_was_bought(
     ordered: int, left: int, status: PurchaseStatus, pending: list[dict[int, int]], state: tuple[int, PurchaseStatus]
 ) -> None:
-    assert line_state(line(ordered, left), status, pending) == LineState(*state)
+    assert line_state(line(ordered, left), status, pending) == LineState(max(ordered, 1), *state)
 
 
 @pytest.mark.parametrize(

@@ -67,8 +67,12 @@ class Adjustment(NamedTuple):
 
 
 class LineState(NamedTuple):
-    """How many pieces of a line are bought, and their status; of none, the pieces that were bought before."""
+    """How many pieces of a line were ordered and are bought, and their status.
 
+    If none are left, the quantity is what was ordered: it must not depend on which refund came first.
+    """
+
+    ordered: int
     quantity: int
     status: PurchaseStatus
 
@@ -83,12 +87,12 @@ def includes(snapshot: OrderSnapshot, name: str, at: datetime | None) -> bool:
 
 def line_state(line: Line, status: PurchaseStatus, pending: Sequence[Mapping[int, int]]) -> LineState:
     """The state of a line of a snapshot with this status, after the adjustments that it does not include."""
-    left = line.left + sum(each.get(line.id, 0) for each in pending)
+    left, ordered = line.left + sum(each.get(line.id, 0) for each in pending), max(line.ordered, 1)
     if status is PurchaseStatus.CANCELLED:
-        return LineState(max(left, line.ordered, 1), status)
+        return LineState(ordered, ordered, status)
     if left <= 0:
-        return LineState(max(line.ordered, 1), PurchaseStatus.REFUNDED)
-    return LineState(left, status)
+        return LineState(ordered, ordered, PurchaseStatus.REFUNDED)
+    return LineState(ordered, left, status)
 
 
 def find_attribution(claim: str) -> UUID | None:

@@ -23,6 +23,7 @@ class StoredLine(NamedTuple):
     """None for an unmatched line."""
     item_id: int | None
     """None for an unmatched line, and for a purchase whose registry was deleted."""
+    ordered: int
     quantity: int
     status: PurchaseStatus
 
@@ -45,6 +46,7 @@ class PurchaseRow(NamedTuple):
     order_id: int
     line_item_id: int
     order_name: str
+    ordered: int
     quantity: int
     unit_price: Decimal
     purchaser_name: str | None
@@ -62,6 +64,7 @@ class UnmatchedRow(NamedTuple):
     order_name: str
     variant_id: int | None
     product_title: str
+    ordered: int
     quantity: int
     unit_price: Decimal
     status: PurchaseStatus
@@ -77,42 +80,45 @@ class LineChange(NamedTuple):
     """New pieces and status of a stored line."""
 
     line_item_id: int
+    ordered: int
     quantity: int
     status: PurchaseStatus
 
 
 _FIND: Final = text("""
-SELECT order_id, line_item_id, registry_id, item_id, quantity, status FROM purchases
+SELECT order_id, line_item_id, registry_id, item_id, coalesce(ordered, quantity) AS ordered, quantity,
+    status
+FROM purchases
 WHERE shop_id = :shop_id AND order_id = ANY(:order_ids)
 UNION ALL
-SELECT order_id, line_item_id, NULL, NULL, quantity, status FROM unmatched_lines
+SELECT order_id, line_item_id, NULL, NULL, ordered, quantity, status FROM unmatched_lines
 WHERE shop_id = :shop_id AND order_id = ANY(:order_ids)
 """)
 _ADD: Final = text("""
-INSERT INTO purchases (shop_id, registry_id, item_id, order_id, line_item_id, order_name, quantity, unit_price,
-    purchaser_name, purchaser_email, anonymous, gift_message, status)
+INSERT INTO purchases (shop_id, registry_id, item_id, order_id, line_item_id, order_name, ordered, quantity,
+    unit_price, purchaser_name, purchaser_email, anonymous, gift_message, status)
 SELECT :shop_id, r.* FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
-    registry_id bigint, item_id bigint, order_id bigint, line_item_id bigint, order_name text, quantity bigint,
-    unit_price numeric(15, 4), purchaser_name text, purchaser_email text, anonymous boolean, gift_message text,
-    status text
+    registry_id bigint, item_id bigint, order_id bigint, line_item_id bigint, order_name text, ordered bigint,
+    quantity bigint, unit_price numeric(15, 4), purchaser_name text, purchaser_email text, anonymous boolean,
+    gift_message text, status text
 )
 ON CONFLICT (shop_id, line_item_id) DO NOTHING
 """)
 _ADD_UNMATCHED: Final = text("""
-INSERT INTO unmatched_lines (shop_id, order_id, line_item_id, order_name, variant_id, product_title, quantity,
-    unit_price, status, claim, reason, purchaser_name, purchaser_email, anonymous, gift_message)
+INSERT INTO unmatched_lines (shop_id, order_id, line_item_id, order_name, variant_id, product_title, ordered,
+    quantity, unit_price, status, claim, reason, purchaser_name, purchaser_email, anonymous, gift_message)
 SELECT :shop_id, r.* FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
-    order_id bigint, line_item_id bigint, order_name text, variant_id bigint, product_title text, quantity bigint,
-    unit_price numeric(15, 4), status text, claim text, reason text, purchaser_name text, purchaser_email text,
-    anonymous boolean, gift_message text
+    order_id bigint, line_item_id bigint, order_name text, variant_id bigint, product_title text, ordered bigint,
+    quantity bigint, unit_price numeric(15, 4), status text, claim text, reason text, purchaser_name text,
+    purchaser_email text, anonymous boolean, gift_message text
 )
 ON CONFLICT (shop_id, line_item_id) DO NOTHING
 """)
 _CHANGED: Final = """
-UPDATE {table} p SET quantity = c.quantity, status = c.status{touch}
-FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS c (line_item_id bigint, quantity bigint, status text)
+UPDATE {table} p SET ordered = c.ordered, quantity = c.quantity, status = c.status{touch}
+FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS c (line_item_id bigint, ordered bigint, quantity bigint, status text)
 WHERE p.shop_id = :shop_id AND p.line_item_id = c.line_item_id
-    AND (p.quantity, p.status) IS DISTINCT FROM (c.quantity, c.status)
+    AND (p.ordered, p.quantity, p.status) IS DISTINCT FROM (c.ordered, c.quantity, c.status)
 """
 _CHANGE: Final = text(_CHANGED.format(table="purchases", touch=", updated_at = now()"))
 _CHANGE_UNMATCHED: Final = text(_CHANGED.format(table="unmatched_lines", touch=""))

@@ -28,6 +28,7 @@ def upgrade() -> None:
         sa.Column("attribution", sa.Uuid(), server_default=sa.text("gen_random_uuid()"), nullable=False),
     )
     op.create_unique_constraint(op.f("uq_registry_items_attribution"), "registry_items", ["attribution"])
+    op.add_column("purchases", sa.Column("ordered", sa.BigInteger(), nullable=True))
     op.create_table(
         "orders",
         sa.Column("shop_id", sa.BigInteger(), nullable=False),
@@ -60,6 +61,7 @@ def downgrade() -> None:
     op.drop_table("inventory_levels")
     op.drop_table("unmatched_lines")
     op.drop_table("orders")
+    op.drop_column("purchases", "ordered")
     op.drop_column("registry_items", "attribution")
     op.drop_column("shops", "installed_at")
     _downgrade_inbox()
@@ -138,6 +140,7 @@ def _create_unmatched_lines() -> None:
         sa.Column("order_name", sa.Text(), nullable=False),
         sa.Column("variant_id", sa.BigInteger(), nullable=True),
         sa.Column("product_title", sa.Text(), nullable=False),
+        sa.Column("ordered", sa.BigInteger(), nullable=False),
         sa.Column("quantity", sa.BigInteger(), nullable=False),
         sa.Column("unit_price", sa.Numeric(15, 4), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),

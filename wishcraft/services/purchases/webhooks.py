@@ -216,7 +216,7 @@ def _adjust(rows: Rows, stored: Sequence[StoredLine], added: Iterable[Adjustment
         left = (line.quantity if line.status in LIVE_PURCHASES else 0) + delta
         is_live = left > 0 and line.status in LIVE_PURCHASES
         status = line.status if is_live else PurchaseStatus.CONFIRMED if left > 0 else PurchaseStatus.REFUNDED
-        rows.changes.append(LineChange(line.line_item_id, left if left > 0 else line.quantity, status))
+        rows.changes.append(LineChange(line.line_item_id, line.ordered, left if left > 0 else line.ordered, status))
 
 
 def _add_lines(
@@ -242,7 +242,9 @@ def _add_lines(
             rows.changes.append(LineChange(line.id, *state))
         elif claim:
             rows.unmatched.append(_unmatched(snapshot, line, state, claim, reason))
-    rows.changes += [LineChange(line.line_item_id, line.quantity, PurchaseStatus.CANCELLED) for line in known.values()]
+    rows.changes += [
+        LineChange(each.line_item_id, each.ordered, each.ordered, PurchaseStatus.CANCELLED) for each in known.values()
+    ]
 
 
 class Claim(NamedTuple):
@@ -287,6 +289,7 @@ def _purchase(snapshot: OrderSnapshot, line: Line, state: LineState, item: ItemR
         order_id=snapshot.id,
         line_item_id=line.id,
         order_name=snapshot.name,
+        ordered=state.ordered,
         quantity=state.quantity,
         unit_price=line.unit_price,
         purchaser_name=line.purchaser_name,
@@ -304,6 +307,7 @@ def _unmatched(snapshot: OrderSnapshot, line: Line, state: LineState, claim: str
         order_name=snapshot.name,
         variant_id=line.variant_id,
         product_title=line.title,
+        ordered=state.ordered,
         quantity=state.quantity,
         unit_price=line.unit_price,
         status=state.status,

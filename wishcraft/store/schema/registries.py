@@ -167,7 +167,10 @@ class Purchase(Timestamps, Base):
     order_id: Mapped[int]
     line_item_id: Mapped[int]
     order_name: Mapped[str]
+    ordered: Mapped[int | None]
+    """NULL in rows of older releases: as `quantity`."""
     quantity: Mapped[int]
+    """The pieces that are left after refunds and edits; all that were ordered if none is."""
     unit_price: Mapped[Decimal]
     purchaser_name: Mapped[str | None]
     purchaser_email: Mapped[str | None]

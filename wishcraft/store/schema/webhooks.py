@@ -83,6 +83,7 @@ class UnmatchedLine(Base):
     order_name: Mapped[str]
     variant_id: Mapped[int | None]
     product_title: Mapped[str]
+    ordered: Mapped[int]
     quantity: Mapped[int]
     unit_price: Mapped[Decimal]
     status: Mapped[str]

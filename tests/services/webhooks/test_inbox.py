@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
+from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.domain.webhooks import Priority
 from wishcraft.errors import CacheUnavailable, DatabaseRejected, DatabaseUnavailable
 from wishcraft.resources import Resources
@@ -38,8 +39,10 @@ class Queue:
 
 
 @pytest.fixture(autouse=True)
-def empty_inbox(demo: Demo) -> None:
+def empty_inbox(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
     demo.execute("TRUNCATE webhook_events")
+    for limit in ("ANSWER_SECONDS", "ENQUEUE_SECONDS"):
+        monkeypatch.setattr(inbox, limit, PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -135,7 +138,7 @@ async def test_stored_webhooks_enter_the_queue_by_priority(resources: Resources,
     queue = Queue()
     await receive(Inbox(resources.db, queue), webhook("a"), webhook("b", "products/update"), webhook("c", "made/up"))
     rows = demo.execute("SELECT id, webhook_id FROM webhook_events").fetchall()
-    names = {row_id: name for row_id, name in rows}
+    names = dict(rows)
     assert [(names[each.id], each.shop_domain, each.priority) for each in queue.entries] == [
         ("a", "a.myshopify.com", Priority.HIGH),
         ("b", "a.myshopify.com", Priority.LOW),

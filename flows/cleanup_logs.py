@@ -34,8 +34,8 @@ async def cleanup_logs(
     Args:
         audit_days: Retention of ordinary audit logs, in days.
         compliance_days: Retention of audit logs of compliance actions, in days: at least 365.
-        webhook_days: Retention of webhook events, in days after they were handled. Unhandled events and dead letters are
-            never deleted.
+        webhook_days: Retention of webhook events, in days after they were handled. Unhandled events and dead letters
+            are never deleted.
         payload_days: Retention of the payloads of webhook events, which are personal data, in days after they were
             handled. Unhandled events and dead letters keep theirs.
         analytics_days: Retention of analytics events and views by day, in days.

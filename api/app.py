@@ -25,6 +25,7 @@ from api.routes import (
     registries,
     registry_changes,
     unsubscribe,
+    webhooks,
 )
 from api.state import open_app_state
 from wishcraft.settings import Settings
@@ -78,6 +79,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         admin,
         invitations,
         unsubscribe,
+        webhooks,
         health,
         metrics,
     )

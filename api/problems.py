@@ -109,6 +109,7 @@ def unavailable(detail: str) -> ProblemError:
 
 _UNMATCHED: Final = "unmatched"
 _USUAL_KINDS: Final = {
+    HTTPStatus.BAD_REQUEST: "bad-request",
     HTTPStatus.UNAUTHORIZED: "unauthorized",
     HTTPStatus.FORBIDDEN: NotAllowed.kind,
     HTTPStatus.NOT_FOUND: NotFound.kind,

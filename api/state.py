@@ -24,6 +24,7 @@ from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.registries.write import find_pending, replay_invalidations
 from wishcraft.services.shops.settings import refresh_entries
 from wishcraft.services.single_flight import SingleFlightCache
+from wishcraft.services.webhooks.inbox import Inbox
 from wishcraft.settings import Settings
 from wishcraft.store.replica import Replica
 
@@ -35,6 +36,8 @@ _REFRESH_AGAIN_SECONDS: Final = 1.0
 _MINUTE: Final = 60
 _KEY_FACTOR: Final = 10
 """A server's key may send this many times the requests of a guest or customer."""
+_LARGE_WEBHOOKS: Final = 16
+"""Webhooks of more than 64 KiB that are read at once: who sends one is known only at its end."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -46,6 +49,8 @@ class AppState:
         self.settings = settings
         self.reader = RegistryReader(resources)
         self.products = ProductReader(resources)
+        self.inbox = Inbox(resources.db)
+        self.large_webhooks = asyncio.Semaphore(_LARGE_WEBHOOKS)
         self.traffic_recorder = TrafficRecorder(resources)
         self.health_monitor = HealthMonitor(resources, settings)
         self.metrics = MetricsCollector(resources, self.health_monitor)
@@ -91,7 +96,7 @@ class AppState:
     async def stop(self) -> None:
         """Wait for the tasks that are under way."""
         self._stopping.set()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, self.inbox.close(), return_exceptions=True)
 
     async def _keep_permit(self) -> None:
         while not self._stopping.is_set():

@@ -19,7 +19,8 @@ Minutes = Annotated[int, Field(ge=1, le=50)]
 async def cleanup_logs(
     audit_days: Days = 30,
     compliance_days: Annotated[int, Field(ge=365, le=3650)] = 730,
-    webhook_days: Days = 30,
+    webhook_days: Days = 90,
+    payload_days: Days = 7,
     analytics_days: Days = 400,
     service_days: Days = 400,
     invitation_days: Days = 30,
@@ -33,7 +34,10 @@ async def cleanup_logs(
     Args:
         audit_days: Retention of ordinary audit logs, in days.
         compliance_days: Retention of audit logs of compliance actions, in days: at least 365.
-        webhook_days: Retention of webhook events, in days after they were handled. Unhandled events are never deleted.
+        webhook_days: Retention of webhook events, in days after they were handled. Unhandled events and dead letters
+            are never deleted.
+        payload_days: Retention of the payloads of webhook events, which are personal data, in days after they were
+            handled. Unhandled events and dead letters keep theirs.
         analytics_days: Retention of analytics events and views by day, in days.
         service_days: Retention of service minutes, which `service-levels` reads, in days.
         invitation_days: Retention of invitations after their end without an answer, in days. Then an address may be
@@ -47,6 +51,7 @@ async def cleanup_logs(
     days = {
         Kind.AUDIT: audit_days,
         Kind.COMPLIANCE: compliance_days,
+        Kind.PAYLOADS: payload_days,
         Kind.WEBHOOKS: webhook_days,
         Kind.ANALYTICS: analytics_days,
         Kind.VIEWS: analytics_days,

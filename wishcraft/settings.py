@@ -187,6 +187,12 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     )
     prefect_ui_url: str | None = Field(None, description="Where /admin/jobs redirects to.")
 
+    @property
+    def client_secrets(self) -> list[str]:
+        """What Shopify may have signed with: the app's client secret, and the previous one during a rotation."""
+        secrets = (self.shopify_api_secret, self.shopify_api_secret_previous)
+        return [secret.get_secret_value() for secret in secrets if secret]
+
 
 @lru_cache
 def settings() -> Settings:

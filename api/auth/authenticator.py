@@ -93,8 +93,7 @@ class Authenticator:
     def __init__(self, resources: Resources, settings: Settings, traffic_recorder: TrafficRecorder) -> None:
         self._db = resources.db
         self._limiter = resources.limiter
-        secrets = (settings.shopify_api_secret, settings.shopify_api_secret_previous)
-        self._secrets = [secret.get_secret_value() for secret in secrets if secret]
+        self._secrets = settings.client_secrets
         self._client_id = settings.shopify_api_key
         self._proxies = parse_proxies(settings.trusted_proxies)
         self._traffic_recorder = traffic_recorder

@@ -23,9 +23,11 @@ from wishcraft.observability.metrics import REQUEST_SECONDS
 from wishcraft.observability.sentry import isolated, traced
 
 LARGEST_BODY: Final = 64 * 1024
+LARGEST_WEBHOOK: Final = 4 * 1024 * 1024
+"""An order of 500 line items with their taxes and discounts has 1 to 2 MB."""
+WEBHOOKS: Final = "/api/webhooks/shopify"
 MAX_SECONDS: Final = 10.0
 """The deadline of a response."""
-_TOO_LARGE: Final = f"The request body is larger than {LARGEST_BODY // 1024} KiB."
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Metrics count all other methods as `other`: clients can invent any number of them."""
 _UNTRACED: Final = ("/health", "/metrics")
@@ -37,9 +39,11 @@ _cancelled: Final = set[asyncio.Future[None]]()
 
 @dataclass(slots=True, eq=False)
 class LimitedReceive:
-    """ASGI `receive` of one request: keeps the body's parts, and refuses a body over `LARGEST_BODY`."""
+    """ASGI `receive` of one request: keeps the body's parts, and refuses a body over the limit."""
 
     receive: Receive
+    limit: int = LARGEST_BODY
+    """In bytes."""
     parts: list[bytes] = field(default_factory=list)
     is_awaited: bool = False
     """Whether the application waits for more of the body."""
@@ -52,10 +56,15 @@ class LimitedReceive:
         chunk = message.get("body", b"")
         self._size += len(chunk)
         self.is_awaited = message.get("more_body", False)
-        if self._size > LARGEST_BODY:
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LARGE)
+        if self._size > self.limit:
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self.too_large)
         self.parts.append(chunk)
         return message
+
+    @property
+    def too_large(self) -> str:
+        """What is wrong with a body over the limit."""
+        return f"The request body is larger than {self.limit // 1024} KiB."
 
 
 @dataclass(slots=True, eq=False)
@@ -117,7 +126,8 @@ class RequestMiddleware:
         request_id = headers.get("x-request-id", "")
         if not _REQUEST_ID.fullmatch(request_id):
             request_id = secrets.token_hex(8)
-        body = LimitedReceive(receive)
+        is_webhook = scope["path"] == WEBHOOKS
+        body = LimitedReceive(receive, LARGEST_WEBHOOK if is_webhook else LARGEST_BODY)
         response = ResponseSender(scope, send, request_id, self._state.draining, is_head=method == "HEAD")
         is_untraced = scope["path"].startswith(_UNTRACED)
 
@@ -125,7 +135,8 @@ class RequestMiddleware:
             return f"{method} {problems.find_route(self._state.routes, scope)}"
 
         with (
-            log_context(RequestSecrets(scope, body.parts), request_id=request_id),
+            # Nothing parses or quotes a webhook's body here, and to search a log line for all texts in it takes long.
+            log_context(RequestSecrets(scope, () if is_webhook else body.parts), request_id=request_id),
             isolated(),
             nullcontext() if is_untraced else traced("http.server", trace_name),
         ):
@@ -139,8 +150,8 @@ class RequestMiddleware:
 
     async def _respond(self, scope: Scope, length: int, body: LimitedReceive, response: ResponseSender) -> None:
         """Send the application's response, or a problem if the body is too large, time runs out or it raises."""
-        if length > LARGEST_BODY:
-            too_large = problems.answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "content-too-large", _TOO_LARGE)
+        if length > body.limit:
+            too_large = problems.answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "content-too-large", body.too_large)
             await too_large(scope, body, response)
             return
         try:

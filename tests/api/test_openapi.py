@@ -44,9 +44,9 @@ CHECKS: Final = [
 OFTEN: Final = st.sampled_from((True, True, True, False))
 OPEN: Final = {
     "/api/unsubscribe/{token}", "/api/invitations/{token}", "/api/invitations/{token}/decline",
-    "/health", "/health/liveness", "/health/readiness",
+    "/api/webhooks/shopify", "/health", "/health/liveness", "/health/readiness",
 }  # fmt: skip
-"""Routes without authentication; the token in a mail's link is one itself."""
+"""Routes without authentication; the token in a mail's link is one itself, as is the signature of a webhook."""
 
 
 @pytest.fixture

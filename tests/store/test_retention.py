@@ -20,6 +20,7 @@ INDEXES = {
     Kind.AUDIT: "ix_audit_logs_find_old_ordinary",
     Kind.COMPLIANCE: "ix_audit_logs_find_old_compliance",
     Kind.WEBHOOKS: "ix_webhook_events_find_handled",
+    Kind.PAYLOADS: "ix_webhook_events_find_payloads",
     Kind.ANALYTICS: "ix_analytics_events_find_old",
     Kind.VIEWS: "ix_registry_views_find_old",
     Kind.MINUTES: "pk_service_minutes",
@@ -60,8 +61,8 @@ def fill(demo: Demo) -> None:
     for insert in (
         """INSERT INTO audit_logs (actor, action, resource, resource_id, created_at)
            SELECT 'ops', CASE WHEN n %% 10 = 0 THEN 'shop/redact' ELSE 'registry.archived' END, 'r', n, moment""",
-        """INSERT INTO webhook_events (shop_domain, webhook_id, topic, triggered_at, handled_at, outcome)
-           SELECT 'a.shop', 'w' || n, 'orders/paid', moment, CASE WHEN n %% 10 > 0 THEN moment END, 'applied'""",
+        """INSERT INTO webhook_events (shop_domain, webhook_id, topic, triggered_at, handled_at, outcome, payload)
+           SELECT 'a.shop', 'w' || n, 'orders/paid', moment, CASE WHEN n %% 10 > 0 THEN moment END, 'applied', '{}'""",
         """INSERT INTO analytics_events (shop_id, registry_id, type, occurred_at, visitor_id)
            SELECT 1, (SELECT min(id) FROM registries WHERE shop_id = 1), 'registry_viewed', moment, 'v'""",
         """INSERT INTO registry_views (shop_id, registry_id, day, views)

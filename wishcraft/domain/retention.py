@@ -20,6 +20,7 @@ class Kind(StrEnum):
     AUDIT = "audit logs"
     COMPLIANCE = "compliance audit logs"
     WEBHOOKS = "handled webhook events"
+    PAYLOADS = "payloads of webhooks"
     ANALYTICS = "analytics events"
     VIEWS = "views by day"
     MINUTES = "service minutes"

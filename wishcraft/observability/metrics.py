@@ -32,6 +32,19 @@ LIST_READS: Final = Counter(
     ["server"],
     registry=PROCESS,
 )
+WEBHOOKS: Final = Counter(
+    "wishcraft_webhooks",
+    "Webhooks that were received, by topic (`other` for one that is not subscribed to, `unknown` without a valid"
+    " signature) and result: `stored`, `repeated`, `unsigned`, `refused` (malformed) or `failed` (not stored).",
+    ["topic", "result"],
+    registry=PROCESS,
+)
+WEBHOOK_COMMIT_SECONDS: Final = Histogram(
+    "wishcraft_webhook_commit_seconds",
+    "Time from the end of a webhook's request until it is committed and in the queue.",
+    buckets=LATENCY_BOUNDS,
+    registry=PROCESS,
+)
 BREAKER_OPEN: Final = Gauge(
     "wishcraft_breaker_open",
     "Whether the circuit breaker of the store is open.",

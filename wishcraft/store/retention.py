@@ -1,4 +1,4 @@
-"""Counts and deletes expired rows of all shops, by age.
+"""Counts and deletes expired rows and payloads of all shops, by age.
 
 Each kind's condition matches one index; a test checks the query plans.
 """
@@ -24,12 +24,27 @@ class _Aging(NamedTuple):
     """The column that a row's age is measured from; a row with NULL never expires."""
     condition: str = "true"
     key: str = "id"
+    change: str = ""
+    """The statement's beginning, if rows are not deleted but changed."""
+
+    @property
+    def expire(self) -> str:
+        """The beginning of the statement that ends the retention."""
+        return self.change or f"DELETE FROM {self.table}"  # noqa: S608  constants alone
 
 
+_IS_SETTLED: Final = "outcome <> 'dead'"
+"""A dead letter is kept until a person has replayed or discarded it."""
 _AGING: Final = {
     Kind.AUDIT: _Aging("audit_logs", "created_at", f"NOT ({IS_COMPLIANCE})"),
     Kind.COMPLIANCE: _Aging("audit_logs", "created_at", IS_COMPLIANCE),
-    Kind.WEBHOOKS: _Aging("webhook_events", "handled_at"),
+    Kind.WEBHOOKS: _Aging("webhook_events", "handled_at", _IS_SETTLED),
+    Kind.PAYLOADS: _Aging(
+        "webhook_events",
+        "handled_at",
+        f"{_IS_SETTLED} AND payload IS NOT NULL",
+        change="UPDATE webhook_events SET payload = NULL",
+    ),
     Kind.ANALYTICS: _Aging("analytics_events", "occurred_at"),
     Kind.VIEWS: _Aging("registry_views", "day"),
     Kind.MINUTES: _Aging("service_minutes", "minute", key="minute"),
@@ -46,7 +61,7 @@ SELECT count(*) FROM (
 # ARRAY(...) is evaluated once. With `IN (SELECT ... LIMIT ...)` the planner may run the subquery for each row, which
 # locks other rows each time and deletes more than the limit.
 _DELETE: Final = """
-DELETE FROM {0.table} WHERE {0.key} = ANY(ARRAY(
+{0.expire} WHERE {0.key} = ANY(ARRAY(
     SELECT {0.key} FROM {0.table} WHERE {0.moment} < :before AND ({0.condition})
     ORDER BY {0.moment} LIMIT :limit FOR UPDATE SKIP LOCKED
 ))
@@ -60,7 +75,7 @@ async def count_old(session: AsyncSession, kind: Kind, before: datetime) -> int:
 
 
 async def delete_old(session: AsyncSession, kind: Kind, before: datetime, limit: int) -> int:
-    """Delete up to `limit` rows older than `before`, oldest first; returns their number.
+    """Delete up to `limit` rows (or their payloads) older than `before`, oldest first; returns their number.
 
     Skips rows that another transaction has locked, so that two runs share the work without waiting.
     """

@@ -133,6 +133,25 @@ async def test_an_unhandled_webhook_is_kept_whatever_its_age(resources: Resource
     assert count(demo, Kind.WEBHOOKS) == 1
 
 
+async def test_payloads_of_handled_webhooks_are_removed_and_their_rows_kept(resources: Resources, demo: Demo) -> None:
+    demo.execute(
+        """INSERT INTO webhook_events (shop_domain, webhook_id, topic, handled_at, outcome, payload)
+           SELECT 'a.myshopify.com', coalesce(outcome, 'new'), 'orders/paid', handled_at, outcome, '{}'
+           FROM (VALUES ('applied', CAST(%s AS timestamptz)), ('dead', %s), ('discarded', %s), (NULL, NULL))
+           AS w (outcome, handled_at)""",
+        [MONTH_AGO - TINY] * 3,
+    )
+    bounds = Bounds(1, FOREVER)
+    dry = await clean_table(resources, Kind.PAYLOADS, MONTH_AGO, Bounds(1, FOREVER, dry_run=True))
+    assert dry == counts(2, 0)
+    assert await clean_table(resources, Kind.PAYLOADS, MONTH_AGO, bounds) == counts(2, 2)
+    assert await clean_table(resources, Kind.PAYLOADS, MONTH_AGO, bounds) == counts(0, 0)
+    kept = "SELECT webhook_id FROM webhook_events WHERE payload = '{}' ORDER BY 1"
+    assert demo.execute(kept).fetchall() == [("dead",), ("new",)]
+    assert await clean_table(resources, Kind.WEBHOOKS, MONTH_AGO, bounds) == counts(2, 2)
+    assert count(demo, Kind.WEBHOOKS) == 2
+
+
 async def test_the_oldest_rows_are_deleted_first(resources: Resources, demo: Demo) -> None:
     for days in (40, 60, 50):
         add(demo, Kind.AUDIT, NOW - timedelta(days=days))

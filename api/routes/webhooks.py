@@ -1,0 +1,106 @@
+"""Receipt of Shopify's webhooks. The signature of the body is the only credential."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+from starlette.requests import ClientDisconnect
+
+from api.auth.dependencies import AppStateDep
+from api.middleware.request import LARGEST_BODY, WEBHOOKS
+from api.problems import PAUSE, ProblemError, documented
+from wishcraft.domain.webhooks import TOPICS
+from wishcraft.errors import DatabaseRejected
+from wishcraft.observability import metrics
+from wishcraft.shopify.webhooks import HeadersInvalid, digest_of, is_signed, parse_headers, shopify_headers
+from wishcraft.store.webhook_inbox import Received
+
+router: Final = APIRouter(tags=["webhooks"])
+_RECEIVED: Final = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+_HEADERS: Final = {
+    "X-Shopify-Hmac-Sha256": "Base64 of the HMAC-SHA256 of the body, with the app's client secret.",
+    "X-Shopify-Topic": "The topic, such as `orders/create`.",
+    "X-Shopify-Shop-Domain": "The shop's `.myshopify.com` domain.",
+    "X-Shopify-Webhook-Id": "The webhook's id, the same in each repetition.",
+    "X-Shopify-Event-Id": "The id of the event that it tells of.",
+    "X-Shopify-Triggered-At": "When the event happened.",
+    "X-Shopify-API-Version": "The version of the payload.",
+}
+_PARAMETERS: Final[list[dict[str, Any]]] = [
+    {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": description}
+    for name, description in _HEADERS.items()
+]
+
+
+@router.post(
+    WEBHOOKS,
+    summary="Receive a webhook from Shopify",
+    response_class=Response,
+    responses=documented(*_RECEIVED),
+    openapi_extra={"parameters": _PARAMETERS},
+)
+async def receive(request: Request, app_state: AppStateDep) -> Response:
+    """For Shopify alone: 200 says that the webhook is stored, or was before. It is handled afterwards.
+
+    The headers may also be without `X-`. The first four are required. The body is at most 4 MiB, and stored as it is.
+    """
+    headers = shopify_headers(request.headers.raw)
+    digest = digest_of(headers)
+    if digest is None:  # nothing is read for it
+        raise _unsigned()
+    body = await _read(request, app_state.large_webhooks)
+    if not is_signed(body, digest, request.app.state.settings.client_secrets):
+        raise _unsigned()
+    try:
+        parsed = parse_headers(headers)
+    except HeadersInvalid as error:
+        metrics.WEBHOOKS.labels("unknown", "refused").inc()
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "bad-request", str(error)) from None
+    topic = parsed.topic if parsed.topic in TOPICS else "other"
+    result = "failed"
+    try:
+        is_new = await app_state.inbox.receive(Received(**parsed._asdict(), payload=body))
+        result = "stored" if is_new else "repeated"
+    except DatabaseRejected:
+        result = "refused"
+        raise
+    finally:
+        metrics.WEBHOOKS.labels(topic, result).inc()
+    return Response()
+
+
+async def _read(request: Request, places: asyncio.Semaphore) -> bytes:
+    """The body. Beyond `LARGEST_BODY` it needs one of the places.
+
+    Raises:
+        ProblemError: There is none, or the client left.
+    """
+    parts: list[bytes] = []
+    size = 0
+    async with AsyncExitStack() as place:
+        try:
+            async for part in request.stream():
+                if size <= LARGEST_BODY < size + len(part):
+                    if places.locked():
+                        detail = "Too many large webhooks are being received. Try again later."
+                        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, PAUSE)
+                    await place.enter_async_context(places)
+                parts.append(part)
+                size += len(part)
+        except ClientDisconnect:
+            raise ProblemError(HTTPStatus.BAD_REQUEST, "bad-request", "The body is incomplete.") from None
+    return b"".join(parts)
+
+
+def _unsigned() -> ProblemError:
+    metrics.WEBHOOKS.labels("unknown", "unsigned").inc()
+    detail = "X-Shopify-Hmac-Sha256 is not the signature of the body with the app's client secret."
+    return ProblemError(HTTPStatus.UNAUTHORIZED, "unauthorized", detail)

@@ -3,16 +3,17 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
-from functools import partial, wraps
+from functools import wraps
 from typing import Any, Final, ParamSpec, cast
 
-from prefect import Flow, State, Task, flow
+from prefect import Flow, State, Task
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from flows.runtime.job_flow import JobFlow, require_valid_parameters
 from flows.runtime.progress import wait_with_progress
 from flows.runtime.run_lifecycle import on_run_end, with_lifecycle
 from tasks.runtime.retries import advice_for, problem_of
@@ -32,14 +33,22 @@ RUN_TIMEOUT: Final = timedelta(hours=6)
 
 
 def job(name: str) -> Callable[[Work[P]], Flow[P, Coroutine[Any, Any, State[Any]]]]:
-    """A Prefect flow with the run lifecycle, the timeout and the task runner that TASK_RUNNER selects."""
+    """A Prefect flow with the run lifecycle, the timeout and the task runner that TASK_RUNNER selects.
+
+    Whatever is wrong with its parameters ends a run as Refused, with the reason.
+    """
 
     def make_flow(work: Work[P]) -> Flow[P, Coroutine[Any, Any, State[Any]]]:
         @wraps(work)
         async def run(*arguments: P.args, **parameters: P.kwargs) -> State[Any]:
-            return await with_lifecycle(partial(work, *arguments, **parameters))
+            async def work_if_valid() -> State[Any]:
+                require_valid_parameters()
+                return await work(*arguments, **parameters)
 
-        return flow(
+            return await with_lifecycle(work_if_valid)
+
+        return JobFlow(
+            run,
             name=name,
             task_runner=task_runner(JobSettings()),
             timeout_seconds=RUN_TIMEOUT.total_seconds(),
@@ -47,7 +56,7 @@ def job(name: str) -> Callable[[Work[P]], Flow[P, Coroutine[Any, Any, State[Any]
             on_failure=[on_run_end],
             on_crashed=[on_run_end],
             on_cancellation=[on_run_end],
-        )(run)
+        )
 
     return make_flow
 

@@ -9,7 +9,6 @@ from tasks.runtime.retries import task
 from tasks.runtime.work_items import work_on_items
 from wishcraft.domain.batches import batches
 from wishcraft.domain.work_results import WorkResult
-from wishcraft.errors import QueryRefused
 from wishcraft.observability.context import log_context
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.checkpoint import Changes, Checkpoint
@@ -45,12 +44,10 @@ async def find_shop(resources: Resources, domain: str) -> ShopRef:
     """The active shop with this domain, for a job about one shop.
 
     Raises:
-        QueryRefused: There is none.
+        UnknownShop: There is none.
     """
     async with resources.db.repeatable_read() as session:
-        shop = await shops.find_by_domain(session, domain.strip())
-    if shop is None:
-        raise QueryRefused(f"no active shop has the domain {domain!r}: name one such as maple-and-pine.myshopify.com")
+        [shop] = await shops.find_active(session, [domain])
     return shop
 
 

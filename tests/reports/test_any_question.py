@@ -36,6 +36,9 @@ VALUES = [
     "NULL::int", "NULL::inet", "NULL::timestamptz", "'a'::\"char\"", "'a'::name", "'a b'::tsvector",
     "'0001-01-01'::date", "'9999-12-31'::date", "'0001-01-01'::timestamp",
     "'9999-12-31 23:59:59.999999+00'::timestamptz", "pg_typeof(1)", "'items'::regclass",
+    "'infinity'::date", "'-infinity'::timestamptz", "'infinity'::timestamp", "'0044-03-15 BC'::date",
+    "'0044-03-15 12:00:00.5 BC'::timestamptz", "'5874897-12-31'::date", "'294276-12-31'::timestamp",
+    "'infinity'::interval", "'24:00'::time", "'24:00+15:59'::timetz", "'[-infinity,infinity]'::daterange",
     "xid8 '18446744073709551615'", "E'tab\\tline\\nbreak | $x$ \\x01'",
 ]  # fmt: skip
 

@@ -1,6 +1,7 @@
 """The result of an analyst's question as a frame: every type of PostgreSQL can be shown and written to a file."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
@@ -34,11 +35,13 @@ class _NumericLoader(Loader):
         return text if math.isinf(number) and "Infinity" not in text else number
 
 
-_AS_USUAL: Final = frozenset({*_INTEGERS, *_TIMES, *map(_oid, ("bool", "float4", "float8"))})
+_AS_USUAL: Final = frozenset({*_INTEGERS, *map(_oid, ("bool", "float4", "float8"))})
+_OF_THE_CALENDAR: Final = re.compile(r"\d{4}-\d\d-\d\d(?: [\d:.+-]+)?")
+"""A day or time that is neither infinite nor before Christ nor after the year 9999."""
 
 
 def register_loaders(cursor: Cursor[Any], types: Sequence[int]) -> None:
-    """Load numbers, times and truth values of these types as such, and every other type as PostgreSQL writes it."""
+    """Load numbers and truth values of these types as such, and every other type as PostgreSQL writes it."""
     for kind in set(types) - _AS_USUAL:
         cursor.adapters.register_loader(kind, _NumericLoader if kind == _NUMERIC else TextLoader)
 
@@ -55,7 +58,9 @@ def _series(values: list[Any], kind: int) -> "pd.Series[Any]":
     if kind == _NUMERIC and any(isinstance(value, str) for value in values):
         return pd.Series([None if value is None else str(value) for value in values], dtype="str")
     if kind in _TIMES:
-        return pd.Series(pd.to_datetime(values, utc=kind == _oid("timestamptz")))
+        if not all(_OF_THE_CALENDAR.fullmatch(value) for value in values if value is not None):
+            return pd.Series(values, dtype="str")
+        return pd.Series(pd.to_datetime(values, format="ISO8601", utc=kind == _oid("timestamptz")))
     if kind in _INTEGERS or (kind == _NUMERIC and all(_is_int64(value) for value in values if value is not None)):
         integers = pd.Series(values, dtype="Int64")
         return integers if integers.hasnans else integers.astype("int64")

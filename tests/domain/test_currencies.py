@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import pytest
+from babel.numbers import get_currency_precision, list_currencies
 from sqlalchemy import Numeric
 
 from wishcraft.domain.currencies import MAX_AMOUNT, SCALE, UNUSUAL_DECIMALS
@@ -21,12 +22,26 @@ ISO_4217 = {
     4: "CLF UYW",
 }
 
+# CLDR counts the decimals of everyday prices, where the minor unit is worth too little to be used; ISO 4217, like
+# Shopify's amounts, those of accounts.
+WITHOUT_CLDR_DECIMALS = {
+    *("AFN", "ALL", "COP", "HUF", "IDR", "IQD", "IRR", "KPW", "LAK", "LBP", "MGA", "MMK", "SOS", "SYP", "YER"),
+}
+
 
 def test_every_currency_has_the_decimals_of_iso_4217() -> None:
     listed = {currency: number for number, codes in ISO_4217.items() for currency in codes.split()}
     assert len(listed) == 165
     assert {currency: decimals(currency) for currency in listed} == listed
     assert set(UNUSUAL_DECIMALS) <= set(listed)
+
+
+def test_decimals_are_those_of_babel_except_where_cldr_departs_from_iso_4217() -> None:
+    listed = [currency for codes in ISO_4217.values() for currency in codes.split()]
+    of_babel = {currency: get_currency_precision(currency) for currency in listed}
+    assert set(listed) <= set(list_currencies())
+    assert {currency for currency in listed if of_babel[currency] != decimals(currency)} == WITHOUT_CLDR_DECIMALS
+    assert {of_babel[currency] for currency in WITHOUT_CLDR_DECIMALS} == {0}
 
 
 @pytest.mark.parametrize(

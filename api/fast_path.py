@@ -120,7 +120,7 @@ class FastPath:
         if trust is Trust.CURRENT and entry.header.soft_expiry_ms <= now_ms():
             cache_state = CacheState.STALE
             app_state.revalidate_in_background(caller.shop_id, slug)
-        answer = represent(entry, cache_state, is_own=False, if_none_match=headers.get(b"if-none-match"))
+        answer = represent(entry, cache_state, if_none_match=headers.get(b"if-none-match"))
         answer.headers.extend(((b"ratelimit", verdict.field(policy).encode()), SECURITY))
         if self._state.draining:
             answer.headers.append(CLOSE)

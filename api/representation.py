@@ -5,7 +5,6 @@ from typing import Final, NamedTuple
 
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.registries import CacheState
-from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.etags import make_etag, matches
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -15,10 +14,9 @@ SECURITY: Final = (b"x-content-type-options", b"nosniff")
 CLOSE: Final = (b"connection", b"close")
 """Sent while the process drains, so that the proxy opens its next connection to another process."""
 _JSON: Final = (b"content-type", b"application/json")
-_FOR_GUESTS: Final = (b"cache-control", b"private, max-age=0, stale-while-revalidate=30")
-"""A guest's browser shows its copy and revalidates it in the background; the copy is at most 30 s old."""
-_FOR_REGISTRANT: Final = (b"cache-control", b"private, no-cache")
-"""Registrants must see their own change, and a new access code must end what the old one opened."""
+_NO_CACHE: Final = (b"cache-control", b"private, no-cache")
+"""A browser revalidates its copy by the ETag each time. It sends the same URL for a guest and, after the login, for the
+registrant, who must see their own change; and a new access code must end what the old one opened."""
 _X_CACHE: Final = {state: (b"x-cache", state.value.encode()) for state in CacheState}
 
 
@@ -30,19 +28,17 @@ class Representation(NamedTuple):
     body: bytes
 
 
-def represent(entry: Entry, cache_state: CacheState, *, is_own: bool, if_none_match: bytes | None) -> Representation:
+def represent(entry: Entry, cache_state: CacheState, *, if_none_match: bytes | None) -> Representation:
     """200 with the registry, or 304 if `if_none_match` has its ETag.
 
     Args:
         entry: The registry.
         cache_state: The value of `X-Cache`.
-        is_own: Whether the caller is its registrant.
         if_none_match: The value of the request's `If-None-Match`.
     """
     header = entry.header
     etag = make_etag(header.version, header.digest).encode()
-    freshness = _FOR_REGISTRANT if is_own or header.access_level is not AccessLevel.OPEN else _FOR_GUESTS
-    common = [(b"etag", etag), freshness, _X_CACHE[cache_state]]
+    common = [(b"etag", etag), _NO_CACHE, _X_CACHE[cache_state]]
     if if_none_match is not None and matches(if_none_match, etag):
         return Representation(HTTPStatus.NOT_MODIFIED, common, b"")
     body = entry.body

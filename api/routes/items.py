@@ -59,7 +59,7 @@ async def add(
 async def change(
     registry_request: RegistryRequestDep, item_id: ItemId, if_match: IfMatch, body: ChangedItem
 ) -> Response:
-    """Fields that are left out keep their values."""
+    """Fields that are left out keep their values; if none has a new one, the ETag stays."""
     values = {_COLUMNS.get(name, name): value for name, value in body.model_dump(exclude_unset=True).items()}
     item_change = registry_request.as_change("item.changed", if_match)
     return await registry_request.answer(

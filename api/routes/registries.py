@@ -32,9 +32,6 @@ router: Final = APIRouter(tags=["registries"])
 MAX_PER_PAGE: Final = 100
 _OWN: Final = ("own",)
 """In place of filters in the cursors of a customer's own list."""
-_FOR_GUESTS: Final = "private, max-age=10, stale-while-revalidate=60"
-_FOR_WRITERS: Final = "private, no-cache"
-"""A caller who may change registries must see the change in the list."""
 
 Ref = Annotated[
     str,
@@ -101,7 +98,7 @@ async def list_registries(
     search = Search(q, event_type, event_from, event_to)
     page = PageRequest(limit, sort, _position(sort, search, cursor))
     found = await list_public(app_state.resources, caller, page, search)
-    response.headers["Cache-Control"] = _FOR_WRITERS if caller.may_write else _FOR_GUESTS
+    response.headers["Cache-Control"] = "private, no-cache"
     return _page_payload(found, sort, search, [summary_payload(registry) for registry in found.registries])
 
 
@@ -179,7 +176,6 @@ def respond(request: Request, app_state: AppState, caller: Caller, slug: str, re
     answer = represent(
         entry,
         cache_state,
-        is_own=caller.owns(entry.header.owner),
         if_none_match=", ".join(if_none_match).encode("latin-1") if if_none_match else None,
     )
     app_state.traffic_recorder.count_read(caller.shop_id, slug, cache_state, len(answer.body))

@@ -14,7 +14,6 @@ from api.state import AppState
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.registries import CacheResult, CacheState
 from wishcraft.domain.callers import Caller
-from wishcraft.domain.registries import RegistryStatus
 from wishcraft.services.registries.lifecycle import Draft, create_registry, delete_registry, update_registry
 from wishcraft.services.registries.own_view import add_private_fields
 from wishcraft.services.registries.write import ChangeRequest
@@ -170,15 +169,15 @@ async def create(
     responses={**ONE, **CHANGED},
 )
 async def change(registry_request: RegistryRequestDep, if_match: IfMatch, body: ChangedRegistry) -> Response:
-    """Fields that are left out keep their values. A new access code ends the grants of the old one.
+    """Fields that are left out keep their values; if none has a new one, the ETag stays. A new access code ends the
+    grants of the old one.
 
     The `status` `archived` hides the registry from all but its registrant; another `status` restores it.
     """
     values = body.model_dump(exclude_unset=True, exclude={"registrant", "access_code"})
     if body.registrant:
         values |= _columns(body.registrant)
-    archives = values.get("status") is RegistryStatus.ARCHIVED
-    registry_change = registry_request.as_change("registry.archived" if archives else "registry.changed", if_match)
+    registry_change = registry_request.as_change("registry.changed", if_match)
     draft = Draft(values, body.access_code)
     return await registry_request.answer(
         await update_registry(registry_request.app_state.resources, registry_change, draft)

@@ -9,7 +9,7 @@ from psycopg import Connection
 from pydantic import SecretStr
 
 from api.schemas.responses import AuditTrail
-from tests.support.api import Visitor, problem
+from tests.support.api import WEDDING, Visitor, problem
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
@@ -58,16 +58,30 @@ async def test_audit_log_names_actor_address_and_what_changed(
     slug = await emma.create()
     await emma.send("PATCH", f"/api/registries/{slug}", {"title": "New", "registrant": PERSON}, if_match="*")
     await emma.send("PATCH", f"/api/registries/{slug}", {"status": "archived"}, if_match="*")
+    await emma.send("PATCH", f"/api/registries/{slug}", {"status": "archived", "title": "Newer"}, if_match="*")
     await emma.send("DELETE", f"/api/registries/{slug}", if_match="*")
     entries = (await read(client, merchant)).entries
     assert [entry.action for entry in entries] == [
-        "registry.deleted", "registry.archived", "registry.changed", "registry.created",
+        "registry.deleted", "registry.changed", "registry.archived", "registry.changed", "registry.created",
     ]  # fmt: skip
     assert {entry.actor for entry in entries} == {f"customer:1:{emma.customer_id}"}
     assert all(entry.ip and entry.user_agent for entry in entries)
-    fields = ["customer_email", "customer_first_name", "customer_last_name", "title"]
-    assert [entry.details for entry in entries] == [{}, {"fields": ["status"]}, {"fields": fields}, {}]
+    fields = ["customer_email", "title"]
+    changed = [entry.details.get("fields") for entry in entries]
+    assert changed == [None, ["title"], ["status"], fields, None]
     assert len({(entry.resource, entry.resource_id) for entry in entries}) == 1
+
+
+async def test_change_without_a_difference_writes_nothing(
+    client: httpx.AsyncClient, merchant: dict[str, str], emma: Visitor
+) -> None:
+    slug = await emma.create()
+    before = await emma.read(slug)
+    saved = WEDDING | {"status": "active", "visibility": "public"}
+    answer = await emma.send("PATCH", f"/api/registries/{slug}", saved, if_match=before.headers["etag"])
+    assert (answer.status_code, answer.headers["etag"]) == (200, before.headers["etag"])
+    assert answer.json() == before.json()
+    assert [entry.action for entry in (await read(client, merchant)).entries] == ["registry.created"]
 
 
 PERSON = {"first_name": "Emma", "last_name": "Reed", "email": "emma@example.com"}

@@ -155,7 +155,10 @@ async def test_audit_log_names_the_item_and_the_changed_fields(
     emma: Visitor, slug: str, variants: list[Variant], demo: Demo
 ) -> None:
     item = await add(emma, slug, variants[0])
-    await emma.send("PATCH", f"{PATH}/{slug}/items/{item.id}", {"notes": "Very secret", "quantity": 3}, if_match="*")
+    body = {"notes": "Very secret", "quantity": 3, "priority": item.priority}
+    changed = await emma.send("PATCH", f"{PATH}/{slug}/items/{item.id}", body, if_match="*")
+    again = await emma.send("PATCH", f"{PATH}/{slug}/items/{item.id}", body, if_match=changed.headers["etag"])
+    assert (again.status_code, again.headers["etag"], again.json()) == (200, changed.headers["etag"], changed.json())
     await emma.send("DELETE", f"{PATH}/{slug}/items/{item.id}", if_match="*")
     query = "SELECT action, metadata FROM audit_logs WHERE actor LIKE 'customer:%' AND action LIKE 'item.%' ORDER BY id"
     assert demo.execute(query).fetchall() == [

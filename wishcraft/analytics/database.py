@@ -77,7 +77,7 @@ class AnalystsDatabase:
             ConfigurationError: The login may not read the views.
             DatabaseUnavailable: PostgreSQL does not answer, or all connections of the pool are in use.
         """
-        wanted = {domain.strip() for domain in domains}
+        wanted = {domain.strip().lower() for domain in domains}
         with self._connection() as connection:
             parameters = {"all": not domains, "domains": list(filter(is_storable, wanted))}
             rows = connection.execute(_FIND_SHOPS, parameters).fetchall()

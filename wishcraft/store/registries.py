@@ -239,11 +239,16 @@ async def add(session: WriteSession, shop_id: int, new: NewRegistry) -> int:
     return int((await session.execute(statement)).scalar_one())
 
 
-async def update_columns(session: WriteSession, shop_id: int, registry_id: int, values: Mapping[str, Any]) -> None:
-    """Set these columns of a registry."""
-    if values:
-        where = (Registry.shop_id == shop_id, Registry.id == registry_id)
-        await session.execute(update(Registry).where(*where).values(**values))
+async def update_columns(session: WriteSession, shop_id: int, registry_id: int, values: Mapping[str, Any]) -> set[str]:
+    """Set these columns of a locked registry; the names of those that had another value."""
+    if not values:
+        return set()
+    where = (Registry.shop_id == shop_id, Registry.id == registry_id)
+    current = (await session.execute(select(*(getattr(Registry, name) for name in values)).where(*where))).one()
+    changed = {name: value for (name, value), old in zip(values.items(), current, strict=True) if value != old}
+    if changed:
+        await session.execute(update(Registry).where(*where).values(**changed))
+    return set(changed)
 
 
 async def delete_one(session: WriteSession, shop_id: int, registry_id: int) -> None:

@@ -257,10 +257,17 @@ async def restore(session: WriteSession, shop_id: int, slots: Slots, new: NewIte
 
 async def update_columns(
     session: WriteSession, shop_id: int, registry_id: int, item_id: int, values: Mapping[str, Any]
-) -> bool:
-    """Set these columns of a shown item; False if there is none."""
-    statement = update(RegistryItem).where(*_shown(shop_id, registry_id, item_id)).values(**values)
-    return bool((await session.execute(statement.returning(RegistryItem.id))).all())
+) -> set[str] | None:
+    """Set these columns of a shown item; the names of those that had another value, None if there is no such item."""
+    where = _shown(shop_id, registry_id, item_id)
+    columns = (getattr(RegistryItem, name) for name in values)
+    current = (await session.execute(select(RegistryItem.id, *columns).where(*where))).one_or_none()
+    if current is None:
+        return None
+    changed = {name: value for (name, value), old in zip(values.items(), current[1:], strict=True) if value != old}
+    if changed:
+        await session.execute(update(RegistryItem).where(*where).values(**changed))
+    return set(changed)
 
 
 async def remove(session: WriteSession, shop_id: int, registry_id: int, item_id: int) -> bool:
@@ -270,7 +277,7 @@ async def remove(session: WriteSession, shop_id: int, registry_id: int, item_id:
     deleted = await session.execute(delete(RegistryItem).where(*where, ~bought).returning(RegistryItem.id))
     if deleted.all():
         return True
-    return await update_columns(session, shop_id, registry_id, item_id, {"status": ItemStatus.HIDDEN})
+    return await update_columns(session, shop_id, registry_id, item_id, {"status": ItemStatus.HIDDEN}) is not None
 
 
 async def recount(session: WriteSession, shop_id: int, registry_ids: Sequence[int]) -> dict[int, list[CorrectedCount]]:

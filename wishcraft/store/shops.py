@@ -61,12 +61,12 @@ _REF = select(*_COLUMNS).where(Shop.status == ShopStatus.ACTIVE)
 
 
 async def find_active(session: AsyncSession, domains: Sequence[str] = ()) -> list[ShopRef]:
-    """The active shops with these domains, or all if `domains` is empty; ordered by domain.
+    """The active shops with these domains, however they are typed, or all if `domains` is empty; ordered by domain.
 
     Raises:
         UnknownShop: A domain names no active shop; the message names it.
     """
-    wanted = {domain.strip() for domain in domains}
+    wanted = {domain.strip().lower() for domain in domains}
     query = _REF.where(Shop.domain.in_(filter(is_storable, wanted))) if domains else _REF
     shops = [ShopRef(*row) for row in await session.execute(query.order_by(Shop.domain))]
     if missing := wanted - {shop.domain for shop in shops}:

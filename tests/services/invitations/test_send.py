@@ -118,6 +118,19 @@ async def test_mail_switched_off_after_the_run_began_sends_no_invitation(
     assert (counts["sent"], len(mailbox.messages)) == (0, 0)
 
 
+async def test_mail_switched_off_after_a_killed_run_leaves_no_invitation_in_sending(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+) -> None:
+    invite(demo, HUGO)
+    demo.execute("UPDATE invitations SET state = 'sending'")
+    demo.execute("""UPDATE shops SET settings = '{"email_notifications": false}'""")
+    async with resources.db.repeatable_read() as session:
+        [shop] = await shops.find_active(session, [shop.domain])
+    counts = await invite_shop(resources, settings, shop, now=NOW)
+    assert (counts["sent"], counts["held"], len(mailbox.messages)) == (0, 0, 0)
+    assert demo.execute("SELECT DISTINCT state FROM invitations").fetchall() == [("pending",)]
+
+
 async def test_no_invitation_goes_to_a_suppressed_address_and_none_counts(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:

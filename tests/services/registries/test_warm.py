@@ -1,6 +1,7 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from psycopg import Connection
 from redis.asyncio import Redis
 
@@ -117,6 +118,12 @@ async def test_the_most_viewed_come_first_within_the_shops_quota(
     small = shop._replace(settings=shop.settings.model_copy(update={"cache_quota_entries": 1}))
     assert (await warm_shop(resources, small))["warmed"] == 1
     assert list(await resources.cache.headers(shop.id, active_slugs(demo, shop))) == [favourite]
+
+
+@pytest.mark.parametrize("part", ["cache_quota_entries", "cache_quota_bytes"])
+async def test_nothing_is_loaded_for_a_shop_without_a_quota(resources: Resources, shop: ShopRef, part: str) -> None:
+    none = shop._replace(settings=shop.settings.model_copy(update={part: 0}))
+    assert await warm_shop(resources, none) == {"registries": 0, "current": 0, "warmed": 0, "skipped": 0}
 
 
 async def test_entries_warmed_together_do_not_expire_together(

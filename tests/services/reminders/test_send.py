@@ -188,6 +188,18 @@ async def test_no_reminder_is_due_for(
     assert not mailbox.messages
 
 
+async def test_mail_switched_off_after_a_killed_run_leaves_no_reminder_in_sending(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox
+) -> None:
+    assert registry
+    await remind_shop(resources, settings, shop, now=NOW)
+    demo.execute("UPDATE reminders SET state = 'sending'")
+    demo.execute("""UPDATE shops SET settings = '{"email_notifications": false}'""")
+    counts = await remind_shop(resources, settings, await fresh(resources, shop), now=NOW)
+    assert (counts["sent"], counts["held"], len(mailbox.messages)) == (0, 0, 1)
+    assert demo.execute("SELECT DISTINCT state FROM reminders").fetchall() == [("pending",)]
+
+
 async def test_no_mail_is_sent_to_a_suppressed_address(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox
 ) -> None:

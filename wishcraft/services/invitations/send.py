@@ -68,8 +68,6 @@ async def invite_shop(
     """
     changes = Counter() if changes is None else changes
     changes.update(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0)
-    if not shop.settings.email_notifications:
-        return {**changes, "held": 0, "waiting": 0}
     letterhead, today = await find_letterhead(resources, shop, now)
     limits = limits_of(settings)
     run = InvitationRun(resources, settings, shop, letterhead, today, limits, _derive_key(settings))
@@ -81,7 +79,8 @@ async def invite_shop(
         resources.counters.count("mails_total", given_up, outcome="failed")
         changes.update(due=given_up, failed=given_up)
         async with resources.db.repeatable_read() as session:
-            waiting = await invitations.find_waiting(session, shop.id, today)
+            is_on = shop.settings.email_notifications
+            waiting = await invitations.find_waiting(session, shop.id, today) if is_on else []
             ids = within_limits(waiting, await invitations.find_recent(session, shop.id), limits)
         for number, batch in enumerate(batches(ids, SENDS_AT_ONCE)):
             await checkpoint(number * SENDS_AT_ONCE, len(ids))

@@ -49,13 +49,19 @@ async def change_item(
 ) -> Entry | None:
     """Set these columns of an item; the registry's refilled cache entry, None if it was not refilled.
 
+    Nothing is written if they have these values already.
+
     Raises:
         RequestRefused: As `change_registry`; NotFound if the registry has no such item.
     """
     async with change_registry(resources, change) as (write, registry):
-        if not await registry_items.update_columns(write.session, change.caller.shop_id, registry.id, item_id, values):
+        changed = await registry_items.update_columns(
+            write.session, change.caller.shop_id, registry.id, item_id, values
+        )
+        if changed is None:
             raise NotFound("The registry has no such item.")
-        write.details.update(item=item_id, fields=sorted(values))
+        write.is_empty = not changed
+        write.details.update(item=item_id, fields=sorted(changed))
     return write.entries.get(change.slug)
 
 

@@ -70,6 +70,8 @@ async def create_registry(
 async def update_registry(resources: Resources, change: ChangeRequest, draft: Draft) -> Entry | None:
     """Set the draft's columns; others keep their values. A new access code ends the grants that the old one gave.
 
+    If the columns have these values already, the registry stays at its version.
+
     Returns:
         The registry's refilled cache entry; None if it was not refilled.
 
@@ -93,8 +95,11 @@ async def update_registry(resources: Resources, change: ChangeRequest, draft: Dr
             assert registry.owner  # noqa: S101  the caller is its owner
             _, registered = await registries.lock_customer(write.session, shop_id, registry.owner)
             _check_number(registered)
-        await registries.update_columns(write.session, shop_id, registry.id, values)
-        write.details["fields"] = sorted(draft.values.keys() | ({"access_code"} if code_hash else set()))
+        changed = await registries.update_columns(write.session, shop_id, registry.id, values)
+        write.is_empty = not changed
+        write.details["fields"] = sorted("access_code" if name == "access_code_hash" else name for name in changed)
+        if "status" in changed and values["status"] is RegistryStatus.ARCHIVED:
+            write.action = "registry.archived"
         if draft.values.keys() & _COLUMNS_OF_PEOPLE:
             vouched = change.caller.is_server and "customer_email" in draft.values
             await invitations.invite(write.session, shop_id, registry.id, vouched=vouched)

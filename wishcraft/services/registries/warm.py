@@ -44,7 +44,8 @@ async def warm_shop(
     """
     await resources.cache.ready_to_fill()
     async with resources.db.repeatable_read() as session:
-        known = await registries.find_active_versions(session, shop.id, shop.settings.cache_quota_entries)
+        most = shop.quota.entries if shop.quota.bytes else 0  # a quota of no bytes refuses each fill
+        known = await registries.find_active_versions(session, shop.id, most)
     counts = Counter(current=0, warmed=0, skipped=0)
     changes = Counter() if changes is None else changes
     in_progress: asyncio.Task[Counter[str]] | None = None

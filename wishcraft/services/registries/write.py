@@ -57,6 +57,10 @@ class RegistryWrite:
     """After `bump_versions`: the versions that would follow those of what this write deletes, by slug."""
     details: dict[str, Any] = field(default_factory=dict)
     """JSON values of the audit entry that `change_registry` adds: names and ids, no values that people typed."""
+    action: str = ""
+    """The action of that entry; empty for the one that was asked for."""
+    is_empty: bool = False
+    """Set by a block of `change_registry` that found nothing to change: no new version and no audit entry."""
     _changed: dict[int, None] = field(default_factory=dict)
 
     async def changed(self, registry_id: int, action: str = "", details: Mapping[str, Any] | None = None) -> None:
@@ -184,7 +188,8 @@ async def change_registry(
         registry = _authorize(change, await registries.lock_one(write.session, caller.shop_id, change.slug))
         write.locked[registry.id] = CurrentVersion(registry.slug, registry.version)
         yield write, registry
-        await write.changed(registry.id, change.action, write.details)
+        if not write.is_empty:
+            await write.changed(registry.id, write.action or change.action, write.details)
 
 
 async def check_change(resources: Resources, change: ChangeRequest) -> None:

@@ -80,8 +80,6 @@ async def remind_shop(
     """
     changes = Counter() if changes is None else changes
     changes.update(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0)
-    if not shop.settings.email_notifications:
-        return {**changes, "held": 0}
     run = await _start_run(resources, settings, shop, now, today)
     async with locks.acquire(resources.db, "reminders", shop.id):
         ids = await _find_work(run)
@@ -119,7 +117,7 @@ async def _start_run(
 
 
 async def _find_work(run: ReminderRun) -> list[int]:
-    """Store the due reminders as rows, and return the ids of those that can be sent.
+    """Store the due reminders as rows, and return the ids of those that can be sent; none while the mail is off.
 
     The caller holds the shop's lock. So a reminder in the state `sending` was left by a run that was killed.
     """
@@ -128,6 +126,8 @@ async def _find_work(run: ReminderRun) -> list[int]:
         await reminders.fail_past_events(session, shop_id, run.today)
         if run.settings.reminder_recovery == "resend":
             await deliveries.release_claims(session, Reminder, shop_id)
+    if not run.shop.settings.email_notifications:
+        return []
     async for batch in reminders.iter_due_batches(db, shop_id, run.due, REMINDERS_AT_ONCE):
         async with db.transaction() as session:
             await reminders.plan(session, shop_id, batch, run.shop.domain)

@@ -1,4 +1,4 @@
-"""Whatever is wrong with the parameters of a run ends it as Refused, in every job, and wakes nobody up."""
+"""Invalid parameters end a run as Refused in every job, however the run was created, and wake nobody up."""
 
 from importlib import import_module
 from typing import Any, Final
@@ -44,29 +44,9 @@ async def run(flow: Flow[..., Any], parameters: dict[str, Any]) -> State[Any]:
     return ended
 
 
-def shop_parameters(flow: Flow[..., Any], shop: str) -> dict[str, Any] | None:
-    """Valid parameters with this shop; None if the flow has no shops."""
-    required = {"shop": shop, "question": "SELECT 1", "job": "cache-warm"}
-    known = flow.parameters.properties
-    if "shop" in known:
-        return {"shop": shop}
-    given = {name: required[name] for name in flow.parameters.required or []}
-    return {"shops": [shop], **given} if "shops" in known else None
-
-
 def test_every_deployed_flow_checks_its_parameters() -> None:
     assert len(DEPLOYED) >= 19
     assert [entrypoint for entrypoint in DEPLOYED if not isinstance(load(entrypoint), JobFlow)] == []
-
-
-@pytest.mark.parametrize("entrypoint", [each for each in DEPLOYED if shop_parameters(load(each), NOBODY)])
-async def test_unknown_shop_refuses_the_run_of_every_job(entrypoint: str, sentry: SentryListener) -> None:
-    parameters = shop_parameters(load(entrypoint), NOBODY)
-    assert parameters
-    state = await run(load(entrypoint), parameters)
-    assert state.name == "Refused", state
-    assert f"'{NOBODY}'" in str(state.message)
-    assert sentry.of_type("event") == []
 
 
 @pytest.mark.parametrize(

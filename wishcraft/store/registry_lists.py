@@ -21,7 +21,7 @@ from wishcraft.store.share_links import SHARE_URL
 
 _MAX_WORDS: Final = 6
 _BETWEEN_WORDS: Final = re.compile(
-    r"[\s,.;:!?/|\"(){}<>\[\]&+_\-\u00ab\u00bb\u00b4\u00b7\u2010-\u2015\u201c-\u201f\u2022\u2026\u2212]+"
+    r"[\s,.;:!?/|\"(){}<>\[\]&+\-\u00ab\u00bb\u00b4\u00b7\u2010-\u2015\u201c-\u201f\u2022\u2026\u2212]+"
 )
 """White space and punctuation, without apostrophes; an acute accent by itself is typed for one, and ends a word."""
 _DAY: Final[ColumnElement[Any]] = literal_column(EVENT_DAY, Date)

@@ -44,6 +44,21 @@ REPORT_AGAIN_SECONDS: Final = 1.0
 """Minimum time between two Sentry events of a route about the database: each costs more than the response."""
 
 
+MAX_ERRORS: Final = 50
+
+
+class InvalidField(BaseModel):
+    """A field of the body, or a parameter, that is not valid; as the example in RFC 9457, section 3."""
+
+    detail: str = Field(examples=["Input should be less than or equal to 999"])
+    pointer: str | None = Field(
+        None, examples=["#/quantity"], description="JSON Pointer (RFC 6901) to the field in the body."
+    )
+    parameter: str | None = Field(
+        None, examples=["limit"], description="Name of the parameter in the query, the path or a header."
+    )
+
+
 class Problem(BaseModel):
     """An error: what went wrong, and what to do about it."""
 
@@ -53,6 +68,9 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
+    errors: list[InvalidField] | None = Field(
+        None, description=f"Of `invalid-request`: each field or parameter that is not valid, at most {MAX_ERRORS}."
+    )
 
 
 class ProblemError(Exception):
@@ -140,13 +158,22 @@ def _example(status: HTTPStatus) -> dict[str, Any]:
         detail="What went wrong, and what to do about it.",
     )
     schema = {"$ref": "#/components/schemas/Problem"}
-    return {"application/problem+json": {"schema": schema, "example": problem.model_dump()}}
+    if status is HTTPStatus.UNPROCESSABLE_ENTITY:
+        problem.errors = [InvalidField(detail="Input should be less than or equal to 999", pointer="#/quantity")]
+    return {"application/problem+json": {"schema": schema, "example": problem.model_dump(exclude_none=True)}}
 
 
-def answer(status: HTTPStatus, kind: str, detail: str, headers: dict[str, str] | None = None) -> Response:
+def answer(
+    status: HTTPStatus,
+    kind: str,
+    detail: str,
+    headers: dict[str, str] | None = None,
+    errors: list[InvalidField] | None = None,
+) -> Response:
     """A response with the problem."""
-    problem = Problem(type=f"urn:wishcraft:problem:{kind}", title=status.phrase, status=status, detail=detail)
-    return JSONResponse(problem.model_dump(), status, headers, "application/problem+json")
+    kind = f"urn:wishcraft:problem:{kind}"
+    problem = Problem(type=kind, title=status.phrase, status=status, detail=detail, errors=errors)
+    return JSONResponse(problem.model_dump(exclude_none=True), status, headers, "application/problem+json")
 
 
 def route_of(scope: Scope) -> str:
@@ -215,8 +242,19 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     if not is_json and any(each["loc"][0] == "body" for each in error.errors()):
         detail = f"The body must be JSON, with the header Content-Type: {_JSON}."
         return answer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail, {"Accept": _JSON})
-    errors = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
-    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", "; ".join(errors))
+    found = error.errors()[:MAX_ERRORS]
+    detail = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)
+    errors = [_invalid_field(each["loc"], each["msg"], each["type"]) for each in found]
+    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, Invalid.kind, detail, errors=errors)
+
+
+def _invalid_field(place: tuple[int | str, ...], message: str, kind: str) -> InvalidField:
+    """The field at this place, as pydantic names it: `body`, `query`, `path` or `header`, then the way to the field."""
+    if place[0] != "body":
+        return InvalidField(detail=message, parameter=".".join(map(str, place[1:])))
+    way = [] if kind == "json_invalid" else place[1:]  # of a body that is no JSON, it has the character's position
+    pointer = "".join(f"/{str(each).replace('~', '~0').replace('/', '~1')}" for each in way)
+    return InvalidField(detail=message, pointer=f"#{pointer}")
 
 
 async def _on_rejected(request: Request, error: Exception) -> Response:

@@ -13,7 +13,7 @@ from api.routes.registries import Limit
 from api.routes.registry_changes import IfMatch
 from api.schemas.requests import ChangedSettings, IsoTime, NewKey, Rotation
 from api.schemas.responses import AuditTrail, KeyIssued, KeyList, UsageAnswer
-from wishcraft.errors import CacheUnavailable
+from wishcraft.errors import CacheUnavailable, Invalid
 from wishcraft.services.shops.api_keys import Issued, create_key, list_keys, revoke_key, rotate_key
 from wishcraft.services.shops.settings import change_settings, read_settings, settings_etag
 from wishcraft.store import audit_log, shops
@@ -176,6 +176,8 @@ async def list_audit_log(
     cursor: AuditCursor = None,
 ) -> dict[str, object]:
     """The shop's audit log, newest first. It has personal data: the addresses of the requests."""
+    if since and until and since >= until:
+        raise Invalid("since is not before until, so no entry can match.")
     wanted = AuditFilter(actor, action, resource, resource_id, since, until)
     async with app_state.resources.db.autocommit() as session:
         # One more than the limit: if it exists, there is a next page.

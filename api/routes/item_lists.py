@@ -53,7 +53,10 @@ async def read_selection(
     if unknown := sorted(request.query_params.keys() - _KNOWN):
         names = ", ".join(name[:_MAX_SHOWN] for name in unknown[: len(_FILTERS)])
         raise Invalid(f"Unknown parameters: {names}. Known are {', '.join(_FILTERS)}.")
-    return ItemSelection(available, given, _decimal(price_min), _decimal(price_max), priority, sort)
+    lowest, highest = _decimal(price_min), _decimal(price_max)
+    if lowest is not None and highest is not None and lowest > highest:
+        raise Invalid("price_min is greater than price_max, so no item can match.")
+    return ItemSelection(available, given, lowest, highest, priority, sort)
 
 
 def _decimal(price: str | None) -> Decimal | None:

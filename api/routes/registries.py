@@ -17,7 +17,7 @@ from wishcraft.cache.registries import CacheResult
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.private_fields import private_fields_payload
-from wishcraft.domain.registries import MAX_SLUG_LENGTH, EventType
+from wishcraft.domain.registries import MAX_SLUG_LENGTH, EventType, RegistryStatus
 from wishcraft.domain.registry_lists import MAX_CURSOR_LENGTH, ListSort, Position, decode_cursor, encode_cursor
 from wishcraft.domain.registry_payload import summary_payload
 from wishcraft.errors import Invalid
@@ -30,8 +30,6 @@ from wishcraft.store.registry_lists import OwnRegistry, Page, PageRequest, Searc
 router: Final = APIRouter(tags=["registries"])
 
 MAX_PER_PAGE: Final = 100
-_OWN: Final = ("own",)
-"""In place of filters in the cursors of a customer's own list."""
 
 Ref = Annotated[
     str,
@@ -95,6 +93,8 @@ async def list_registries(
     cursor: Cursor = None,
 ) -> dict[str, object]:
     """The shop's public, active registries. Guests may see them as they were a few seconds ago."""
+    if event_from and event_to and event_from > event_to:
+        raise Invalid("event_from is after event_to, so no registry can match.")
     search = Search(q, event_type, event_from, event_to)
     page = PageRequest(limit, sort, _position(sort, search, cursor))
     found = await list_public(app_state.resources, caller, page, search)
@@ -112,18 +112,20 @@ async def list_my_registries(
     response: Response,
     app_state: AppStateDep,
     caller: Reader,
+    status: Annotated[RegistryStatus | None, Query(description="Only registries with this status.")] = None,
     sort: Sort = ListSort.NEWEST,
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> dict[str, object]:
-    """All registries of the customer, including archived ones and the fields that guests do not see."""
+    """The customer's registries, including archived ones and the fields that guests do not see."""
     if caller.customer_id is None:
         raise forbidden("This needs a customer. Log in, or send X-Customer-Id.")
-    page = PageRequest(limit, sort, _position(sort, _OWN, cursor))
+    filters = ("own", status)
+    page = PageRequest(limit, sort, _position(sort, filters, cursor))
     async with app_state.resources.db.autocommit() as session:
-        found = await registry_lists.list_own(session, caller.shop_id, caller.customer_id, page)
+        found = await registry_lists.list_own(session, caller.shop_id, caller.customer_id, page, status)
     response.headers["Cache-Control"] = "private, no-store"
-    return _page_payload(found, sort, _OWN, [_own_payload(registry) for registry in found.registries])
+    return _page_payload(found, sort, filters, [_own_payload(registry) for registry in found.registries])
 
 
 @router.get(

@@ -81,7 +81,7 @@ def write_demo_info(settings: Settings, file: Path) -> None:
             key = keys.get(domain)
             if key is None or not _is_valid(connection, key):
                 key = add_key(connection, shop_id).key
-            shops.append({"domain": domain, "api_key": key, "registries": _public_slugs(connection, shop_id)})
+            shops.append({"domain": domain, "api_key": key, **_public_registries(connection, shop_id)})
     file.parent.mkdir(exist_ok=True)
     file.touch(mode=0o600)
     file.write_text(json.dumps({"shops": shops}, indent=2))
@@ -153,12 +153,14 @@ def _is_valid(connection: Connection[tuple[Any, ...]], key: str) -> bool:
     return connection.execute(query, [prefix_of(key), scopes]).fetchone() == (digest(key),)
 
 
-def _public_slugs(connection: Connection[tuple[Any, ...]], shop_id: int) -> list[str]:
+def _public_registries(connection: Connection[tuple[Any, ...]], shop_id: int) -> dict[str, Any]:
+    """The slugs of some public registries, and the customer who owns the first of them."""
     query = """
-        SELECT slug FROM registries WHERE shop_id = %s AND visibility = 'public' AND status = 'active'
+        SELECT slug, customer_id FROM registries WHERE shop_id = %s AND visibility = 'public' AND status = 'active'
         ORDER BY id LIMIT %s
     """
-    return [slug for (slug,) in connection.execute(query, [shop_id, SLUGS_PER_SHOP])]
+    found = connection.execute(query, [shop_id, SLUGS_PER_SHOP]).fetchall()
+    return {"customer_id": found[0][1] if found else None, "registries": [slug for slug, _ in found]}
 
 
 def main() -> None:

@@ -17,7 +17,6 @@ from deployments.sandbox.demo import add_key
 from deployments.sandbox.postgres import MAJOR_VERSION
 from tests.support.api import Visitor, app_state_of, open_api_client
 from tests.support.failing_proxy import FailingProxy
-from tests.support.optional import skip_or_fail
 from tests.support.standby import Standby, standby
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from wishcraft.errors import DatabaseUnavailable
@@ -44,7 +43,9 @@ def replica_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standby
     """A streaming replica of the tests' server."""
     with psycopg.connect(os.environ["TEST_DATABASE_URL"]) as connection:
         if connection.info.server_version // 10_000 != int(MAJOR_VERSION):
-            skip_or_fail("replica", f"pg_basebackup copies only servers of version {MAJOR_VERSION}")
+            pytest.fail(
+                f"pg_basebackup copies only a server of its own version: TEST_DATABASE_URL needs {MAJOR_VERSION}"
+            )
     with standby(tmp_path_factory.mktemp("standby"), os.environ["TEST_DATABASE_URL"]) as server:
         yield server
 

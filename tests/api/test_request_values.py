@@ -27,6 +27,23 @@ async def test_invisible_and_direction_changing_characters_are_refused(emma: Vis
     assert "characters" in answer.json()["detail"]
 
 
+async def test_refusal_lists_each_invalid_field_with_its_place(emma: Visitor) -> None:
+    person = {"first_name": "Emma", "last_name": "Reed", "email": "no address", "a/b~": 1}
+    body = WEDDING | {"event_type": "party", "registrant": person}
+    answer = await emma.send("POST", PATH, body)
+    assert problem(answer) == (422, "invalid-request")
+    pointers = {each["pointer"] for each in answer.json()["errors"]}
+    assert pointers == {"#/event_type", "#/registrant/email", "#/registrant/a~1b~0"}
+    assert all(each.keys() == {"detail", "pointer"} and each["detail"] for each in answer.json()["errors"])
+    answer = await emma.send("GET", f"{PATH}?limit=1000&event_from=never")
+    assert {each["parameter"] for each in answer.json()["errors"]} == {"limit", "event_from"}
+    answer = await emma.send("PATCH", f"{PATH}/no-such", {str(number): 1 for number in range(200)}, if_match="*")
+    assert len(answer.json()["errors"]) == 50
+    answer = await emma.send("POST", f"{PATH}/no-such/unlock", None)
+    assert problem(answer)[0] in {404, 415, 422}
+    assert "errors" not in (await emma.send("GET", f"{PATH}/no-such")).json()
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -207,7 +207,7 @@ def world(
             "cursor": [encode_cursor(ListSort.NEWEST, Search(), Position(None, each + 1)) for each in ids],
             "name_cursor": [encode_cursor(ListSort.NAME, Search(), Position("", each - 1)) for each in ids],
             "date_cursor": [encode_cursor(ListSort.EVENT_DATE, Search(), Position(None, each - 1)) for each in ids],
-            "own_cursor": [encode_cursor(ListSort.NEWEST, ("own",), Position(None, each + 1)) for each in ids],
+            "own_cursor": [encode_cursor(ListSort.NEWEST, ("own", None), Position(None, each + 1)) for each in ids],
             "prefix": prefixes,
             "grant": grants,
             "own": [own],

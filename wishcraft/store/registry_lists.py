@@ -124,9 +124,13 @@ async def list_public(session: AsyncSession, shop_id: int, request: PageRequest,
     return Page([_summary(row) for row in rows], end, await _count(session, listed, request, len(rows), end))
 
 
-async def list_own(session: AsyncSession, shop_id: int, customer_id: int, request: PageRequest) -> Page[OwnRegistry]:
-    """All registries of the customer, including archived ones."""
-    listed = (Registry.shop_id == shop_id, Registry.customer_id == customer_id)
+async def list_own(
+    session: AsyncSession, shop_id: int, customer_id: int, request: PageRequest, status: RegistryStatus | None = None
+) -> Page[OwnRegistry]:
+    """The registries of the customer with this status; all, including archived ones, without one."""
+    listed: _Conditions = (Registry.shop_id == shop_id, Registry.customer_id == customer_id)
+    if status:
+        listed = (*listed, Registry.status == status)
     rows, end = await _read(session, _SUMMARY | _OWN, listed, request)
     registries = [OwnRegistry(_summary(row), row.visibility, row.status, _private(row)) for row in rows]
     return Page(registries, end, await _count(session, listed, request, len(rows), end))

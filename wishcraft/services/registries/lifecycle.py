@@ -50,7 +50,7 @@ async def create_registry(
         raise NotAllowed("A registry belongs to a customer: log in, or name the customer in X-Customer-Id.")
     _check_strength(draft, draft.values["title"], draft.values["event_date"])
     code_hash = await hash_code(draft.access_code, caller.name) if draft.access_code else None
-    actor = Actor(caller.shop_id, caller.name, origin)
+    actor = Actor(caller.shop_id, caller.name, origin, caller.acts_for)
     async with registry_write(resources, actor, on_cache_down="announce") as write:
         if key and (stored := await idempotency.acquire_key(write.session, key)):
             return replay(stored), None

@@ -183,7 +183,7 @@ async def change_registry(
         PreconditionFailed: Its ETag is not `if_match` (RFC 9110, strong comparison).
     """
     caller = change.caller
-    actor = Actor(caller.shop_id, caller.name, change.origin)
+    actor = Actor(caller.shop_id, caller.name, change.origin, caller.acts_for)
     async with registry_write(resources, actor, on_cache_down="announce") as write:
         registry = _authorize(change, await registries.lock_one(write.session, caller.shop_id, change.slug))
         write.locked[registry.id] = CurrentVersion(registry.slug, registry.version)

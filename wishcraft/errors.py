@@ -2,7 +2,6 @@
 
 - WishCraftError
   - ConfigurationError          a setting is missing or invalid; the message names it and says what to do
-  - UnknownShop                 no active shop has the given domain
   - RequestRefused              a request cannot be fulfilled; the message is shown to the client
     - NotFound                  the object does not exist, or the caller may not see it
     - NotAllowed                the caller lacks the permission
@@ -14,7 +13,8 @@
     - TooManyRequests           the caller must wait before the next try
       - TooManyTries            an access code was tried too often
       - TooManyQueries          a caller caused too many queries to Shopify
-  - QueryRefused                an analyst's question is invalid, not allowed or too large; the message says why
+  - QueryRefused                a question or a parameter of a run is invalid or not allowed; the message says why
+    - UnknownShop               no active shop has the given domain
   - RunStopped                  the run was asked to stop, and stopped between two batches
   - DatabaseRejected            PostgreSQL cannot store or compute a value, and will refuse it again
   - TransientError              the same call may succeed later, so tasks retry it
@@ -51,10 +51,6 @@ class ConfigurationError(WishCraftError):
     """A setting is missing or invalid; the message names it and says what to do."""
 
     advice = "Correct the setting in the worker's environment, then restart the worker."
-
-
-class UnknownShop(WishCraftError):  # noqa: N818  it names a state
-    """No active shop has the given domain."""
 
 
 class RequestRefused(WishCraftError):  # noqa: N818  it names what happened
@@ -128,9 +124,13 @@ class TooManyQueries(TooManyRequests):
 
 
 class QueryRefused(WishCraftError):  # noqa: N818  it names what happened
-    """An analyst's question is invalid, not allowed or too large; the message says why."""
+    """A question of an analyst, or a parameter of a run, is invalid, not allowed or too large; the message says why."""
 
-    advice = "Change the question as the message says, then run it again."
+    advice = "Change the parameters as the message says, then run it again."
+
+
+class UnknownShop(QueryRefused):
+    """No active shop has the given domain."""
 
 
 class RunStopped(WishCraftError):  # noqa: N818  it names what happened

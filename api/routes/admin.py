@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query, Response
 
-from api.auth.dependencies import Administrator, AppStateDep, OriginDep
+from api.auth.dependencies import Administrator, AppStateDep, AuthenticatedRoute, OriginDep
 from api.problems import COMMON, WITH_BODY, documented, unavailable
 from api.routes.registries import Limit
 from api.routes.registry_changes import IfMatch
@@ -21,7 +21,7 @@ from wishcraft.store.audit_log import Actor, AuditEntry, AuditFilter
 from wishcraft.store.schema import ShopSettings
 from wishcraft.store.shops import StoredSettings
 
-router: Final = APIRouter(prefix="/api/admin", tags=["admin"])
+router: Final = APIRouter(prefix="/api/admin", tags=["admin"], route_class=AuthenticatedRoute)
 
 Prefix = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$", description="The API key's prefix.")]
 AuditCursor = Annotated[

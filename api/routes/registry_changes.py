@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 
-from api.auth.dependencies import AppStateDep, Identified, OriginDep, Reader
+from api.auth.dependencies import AppStateDep, AuthenticatedRoute, Identified, OriginDep, Reader
 from api.problems import COMMON, WITH_BODY, ProblemError, documented
 from api.routes.registries import ONE, Ref, answer_one, no_such_registry, respond
 from api.schemas.requests import ChangedRegistry, NewRegistry, Person
@@ -20,7 +20,7 @@ from wishcraft.services.registries.write import ChangeRequest
 from wishcraft.store.audit_log import Origin
 from wishcraft.store.idempotency import IdempotencyKey
 
-router: Final = APIRouter(tags=["registries"])
+router: Final = APIRouter(tags=["registries"], route_class=AuthenticatedRoute)
 
 _PERSON_COLUMNS: Final = {
     "first_name": "customer_first_name",

@@ -27,11 +27,21 @@ _VARIANT: Final = re.compile(r"[ \t]*(?:gid://shopify/ProductVariant/)?([0-9]{1,
 _DESCRIPTION: Final = "Thank you for celebrating with us."
 
 
+_SELECTORS: Final = r"\ufe00-\ufe0f\U000e0100-\U000e01ef"
+"""Variation selectors, which choose the form of an emoji or of an ideograph."""
 _INVISIBLE: Final = re.compile(
-    # Zero-width spaces and marks, byte-order marks, bidirectional controls, line and paragraph separators, tags that
-    # are not of a flag. A zero-width joiner belongs between two visible characters, as in Persian and in emoji.
-    r"[\u00ad\u034f\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufeff\uffa0\ufff9-\ufffb]"
-    r"|(?<![\U0001f3f4\U000e0020-\U000e007e])[\U000e0000-\U000e007f]|(?:^|\s)[\u200c\u200d]|[\u200c\u200d](?:$|\s|[\u200c\u200d])|[\ud800-\udfff]"
+    # Zero-width spaces and marks, byte-order marks, bidirectional controls, line and paragraph separators, controls of
+    # scripts and music, tags that are not of a flag, halves of a surrogate pair.
+    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufeff]"
+    r"|[\uffa0\ufff9-\ufffb\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\ud800-\udfff]"
+    r"|(?<![\U0001f3f4\U000e0020-\U000e007e])[\U000e0000-\U000e007f]|[\U000e0080-\U000e00ff\U000e01f0-\U000e0fff]"
+    # A zero-width joiner belongs between two visible characters, as in Persian and in emoji; in Latin, Greek and
+    # Cyrillic it does nothing.
+    r"|(?:^|[\s!-~\u00a0-\u052f\u1e00-\u1fff])[\u200c\u200d]|[\u200c\u200d](?:$|[\s\u200c\u200d])"
+    # A variation selector follows a symbol or an ideograph; those of Mongolian a letter of it.
+    rf"|(?:^|[\s{_SELECTORS}\u0300-\u036f]|(?![\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff\u1000-\u109f])[^\W\d_])"
+    rf"[{_SELECTORS}]"
+    r"|(?<![\u1800-\u18af])[\u180b-\u180d\u180f]"
 )
 
 

@@ -13,6 +13,8 @@ PATH = "/api/registries"
         "Emma \u202e gnidneW", "Em\u200bma", "\u200fEmma", "Emma\u2066", "E\u00admma", "Emma\ufeff", "Emma\u2028Hugo",
         "Emma\u200d", "\u200cEmma", "Emma\u200d\u200dHugo", "Em\x85ma", "Emma\u2060", "\u3164",
         "Emma\x7f", "Emma\U000e0041", "Em\u034fma", "\u2800",
+        "Em\u200dma", "\u042d\u043c\u200c\u043c\u0430", "Emma\ufe0f", "Em\U000e0100ma", "花\ufe00\ufe00",
+        "Em\u180bma", "Em\u17b4ma", "Emma\U0001d173", "Emma\U000e0fff",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("field", ["title", "first_name", "description"])
@@ -44,7 +46,20 @@ async def test_refusal_lists_each_invalid_field_with_its_place(emma: Visitor) ->
 
 @pytest.mark.parametrize(
     "text",
-    ["👩‍👩‍👧 Familie", "می‌خواهم", "אמה והוגו", "إيما وهوغو", "Zoë & Łukasz", "結婚", "क्‍ष", "Emma\tReed", "🏴󠁧󠁢󠁥󠁮󠁧󠁿 Emma"],
+    [
+        "👩‍👩‍👧 Familie",
+        "می‌خواهم",
+        "אמה והוגו",
+        "إيما وهوغو",
+        "Zoë & Łukasz",
+        "結婚",
+        "क्‍ष",
+        "Emma\tReed",
+        "🏴󠁧󠁢󠁥󠁮󠁧󠁿 Emma",
+        "\u2764\ufe0f\u200d\U0001f525 1\ufe0f\u20e3 \u00a9\ufe0f",
+        "葛\U000e0100飾",
+        "\u182a\u180b",
+    ],
 )
 async def test_texts_of_all_scripts_are_accepted(emma: Visitor, text: str) -> None:
     answer = await emma.send("POST", PATH, WEDDING | {"title": text})

@@ -20,7 +20,10 @@ from wishcraft.store.schema.registries import EVENT_DAY, NAME
 from wishcraft.store.share_links import SHARE_URL
 
 _MAX_WORDS: Final = 6
-_BETWEEN_WORDS: Final = re.compile(r"[\s,.;:!?/|\"(){}<>\[\]]+")
+_BETWEEN_WORDS: Final = re.compile(
+    r"[\s,.;:!?/|\"(){}<>\[\]&+\-\u00ab\u00bb\u00b4\u00b7\u2010-\u2015\u201c-\u201f\u2022\u2026\u2212]+"
+)
+"""White space and punctuation, without apostrophes; an acute accent by itself is typed for one, and ends a word."""
 _DAY: Final[ColumnElement[Any]] = literal_column(EVENT_DAY, Date)
 _NO_DAY: Final[ColumnElement[Any]] = literal_column("'infinity'::date", Date)
 _KEYS: Final = {ListSort.EVENT_DATE: _DAY, ListSort.NAME: literal_column(NAME, Text)}

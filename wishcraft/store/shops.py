@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import INT8RANGE, Range
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.cached_registry import Quota
+from wishcraft.domain.texts import is_storable
 from wishcraft.errors import UnknownShop
 from wishcraft.store.schema import Shop, ShopSettings
 from wishcraft.store.schema.access import ShopStatus
@@ -60,16 +61,17 @@ _REF = select(*_COLUMNS).where(Shop.status == ShopStatus.ACTIVE)
 
 
 async def find_active(session: AsyncSession, domains: Sequence[str] = ()) -> list[ShopRef]:
-    """The active shops with these domains, or all if `domains` is empty; ordered by domain.
+    """The active shops with these domains, however they are typed, or all if `domains` is empty; ordered by domain.
 
     Raises:
         UnknownShop: A domain names no active shop; the message names it.
     """
-    query = _REF.where(Shop.domain.in_(domains)) if domains else _REF
+    wanted = {domain.strip().lower() for domain in domains}
+    query = _REF.where(Shop.domain.in_(filter(is_storable, wanted))) if domains else _REF
     shops = [ShopRef(*row) for row in await session.execute(query.order_by(Shop.domain))]
-    missing = set(domains) - {shop.domain for shop in shops}
-    if missing:
-        raise UnknownShop(f"no active shop has the domain {', '.join(sorted(missing))}")
+    if missing := wanted - {shop.domain for shop in shops}:
+        named = ", ".join(map(repr, sorted(missing)))
+        raise UnknownShop(f"no active shop has the domain {named}: name one such as maple-and-pine.myshopify.com")
     return shops
 
 

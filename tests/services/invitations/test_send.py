@@ -118,6 +118,19 @@ async def test_mail_switched_off_after_the_run_began_sends_no_invitation(
     assert (counts["sent"], len(mailbox.messages)) == (0, 0)
 
 
+async def test_claim_of_a_killed_run_is_released_also_while_mail_is_switched_off(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+) -> None:
+    invite(demo, HUGO)
+    demo.execute("UPDATE invitations SET state = 'sending', attempts = 1, claimed_at = now()")
+    off = shop._replace(settings=shop.settings.model_copy(update={"email_notifications": False}))
+    holding = settings.model_copy(update={"reminder_recovery": "hold"})
+    assert (await invite_shop(resources, holding, off, now=NOW))["held"] == 1
+    assert (await invite_shop(resources, settings, off, now=NOW))["held"] == 0
+    assert states(demo)[HUGO][0] == "pending"
+    assert not mailbox.messages
+
+
 async def test_no_invitation_goes_to_a_suppressed_address_and_none_counts(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:

@@ -1,6 +1,7 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from psycopg import Connection
 from redis.asyncio import Redis
 
@@ -117,6 +118,20 @@ async def test_the_most_viewed_come_first_within_the_shops_quota(
     small = shop._replace(settings=shop.settings.model_copy(update={"cache_quota_entries": 1}))
     assert (await warm_shop(resources, small))["warmed"] == 1
     assert list(await resources.cache.headers(shop.id, active_slugs(demo, shop))) == [favourite]
+
+
+@pytest.mark.parametrize("quota", ["cache_quota_entries", "cache_quota_bytes"])
+async def test_shop_without_a_quota_loads_nothing_and_says_so(
+    resources: Resources, demo: Demo, shop: ShopRef, queries: list[str], quota: str
+) -> None:
+    active = len(active_slugs(demo, shop))
+    without = shop._replace(settings=shop.settings.model_copy(update={quota: 0}))
+    for force in (False, True):
+        counts = await warm_shop(resources, without, force=force)
+        assert counts == {"registries": active, "current": 0, "warmed": 0, "skipped": 0, "without_quota": active}
+    assert not [query for query in queries if "registry_items" in query]
+    await resources.counters.flush()
+    assert not (await resources.counters.read()).get("cache_fills_total")
 
 
 async def test_entries_warmed_together_do_not_expire_together(

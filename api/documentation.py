@@ -58,7 +58,8 @@ def register(app: FastAPI) -> None:
     def describe_with_problems() -> dict[str, Any]:
         document = describe()
         schemas = document["components"]["schemas"]
-        schemas["Problem"] = Problem.model_json_schema()
+        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= problem.pop("$defs") | {"Problem": problem}
         for change in (ChangedRegistry, ChangedItem, ChangedSettings):
             _correct_change(schemas[change.__name__])
         for item in document["paths"].values():

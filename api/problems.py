@@ -2,9 +2,10 @@
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -20,11 +21,13 @@ from wishcraft.errors import (
     DatabaseRejected,
     DatabaseUnavailable,
     Invalid,
+    InvalidValue,
     LimitReached,
     NotAllowed,
     NotFound,
     PreconditionFailed,
     RequestRefused,
+    ShopifyPaused,
     ShopifyRefused,
     ShopifyThrottled,
     ShopifyUnavailable,
@@ -44,6 +47,24 @@ REPORT_AGAIN_SECONDS: Final = 1.0
 """Minimum time between two Sentry events of a route about the database: each costs more than the response."""
 
 
+MAX_ERRORS: Final = 50
+"""Invalid values that an answer names."""
+
+
+class InvalidPart(BaseModel):
+    """A value of the request that is not valid. It has a `pointer` or a `parameter`."""
+
+    detail: str = Field(examples=["String should have at most 120 characters"])
+    pointer: str | None = Field(
+        None,
+        examples=["#/registrant/email"],
+        description="Where the value is in the body: a JSON pointer as a URI fragment; `#` is the whole body.",
+    )
+    parameter: str | None = Field(
+        None, examples=["price_min"], description="The query parameter, path parameter or header that has the value."
+    )
+
+
 class Problem(BaseModel):
     """An error: what went wrong, and what to do about it."""
 
@@ -53,6 +74,7 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
+    errors: list[InvalidPart] | None = Field(None, description="With 422: the values that are not valid, if known.")
 
 
 class ProblemError(Exception):
@@ -139,14 +161,23 @@ def _example(status: HTTPStatus) -> dict[str, Any]:
         status=status,
         detail="What went wrong, and what to do about it.",
     )
+    if status is HTTPStatus.UNPROCESSABLE_ENTITY:
+        problem.errors = [InvalidPart(detail="Field required", pointer="#/title")]
     schema = {"$ref": "#/components/schemas/Problem"}
-    return {"application/problem+json": {"schema": schema, "example": problem.model_dump()}}
+    return {"application/problem+json": {"schema": schema, "example": problem.model_dump(exclude_none=True)}}
 
 
-def answer(status: HTTPStatus, kind: str, detail: str, headers: dict[str, str] | None = None) -> Response:
+def answer(
+    status: HTTPStatus,
+    kind: str,
+    detail: str,
+    headers: dict[str, str] | None = None,
+    errors: Iterable[InvalidValue] = (),
+) -> Response:
     """A response with the problem."""
     problem = Problem(type=f"urn:wishcraft:problem:{kind}", title=status.phrase, status=status, detail=detail)
-    return JSONResponse(problem.model_dump(), status, headers, "application/problem+json")
+    problem.errors = [InvalidPart(**each._asdict()) for each in errors] or None
+    return JSONResponse(problem.model_dump(exclude_none=True), status, headers, "application/problem+json")
 
 
 def route_of(scope: Scope) -> str:
@@ -180,7 +211,8 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 async def _on_refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestRefused)  # noqa: S101  registered for this type
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyRequests) else None
-    return answer(_STATUS_OF[type(error)], error.kind, str(error), headers)
+    errors = error.errors if isinstance(error, Invalid) else ()
+    return answer(_STATUS_OF[type(error)], error.kind, str(error), headers, errors)
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
@@ -188,11 +220,12 @@ async def _on_http(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # Starlette names the methods of one route of the path
         headers["Allow"] = ", ".join(_methods_of(request)) or headers.get("Allow", "GET, HEAD")
-    status = HTTPStatus(error.status_code)
+    status, errors = HTTPStatus(error.status_code), list[InvalidValue]()
     if status is HTTPStatus.BAD_REQUEST:  # FastAPI's status for a body that is no text; 422 if it is no JSON
         status = HTTPStatus.UNPROCESSABLE_ENTITY
+        errors.append(InvalidValue(str(error.detail), pointer="#"))
     kind = _USUAL_KINDS.get(status) or status.phrase.lower().replace(" ", "-")
-    return answer(status, kind, str(error.detail), headers)
+    return answer(status, kind, str(error.detail), headers, errors)
 
 
 def _methods_of(request: Request) -> list[str]:
@@ -215,8 +248,23 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     if not is_json and any(each["loc"][0] == "body" for each in error.errors()):
         detail = f"The body must be JSON, with the header Content-Type: {_JSON}."
         return answer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail, {"Accept": _JSON})
-    errors = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
-    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", "; ".join(errors))
+    found = error.errors()
+    texts = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found[:MAX_ERRORS]]
+    if len(found) > MAX_ERRORS:
+        texts.append(f"and {len(found) - MAX_ERRORS:,} more")
+    errors = map(_invalid_value, found[:MAX_ERRORS])
+    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, Invalid.kind, "; ".join(texts), errors=errors)
+
+
+def _invalid_value(error: Mapping[str, Any]) -> InvalidValue:
+    """An error of FastAPI, whose `loc` begins with the part of the request."""
+    part, *path = error["loc"]
+    if part != "body":
+        return InvalidValue(error["msg"], parameter=str(path[0]))
+    if error["type"] == "json_invalid":  # `loc` has the position in the text
+        path = []
+    steps = (quote(str(step).replace("~", "~0").replace("/", "~1"), safe="~", errors="replace") for step in path)
+    return InvalidValue(error["msg"], pointer="/".join(("#", *steps)))
 
 
 async def _on_rejected(request: Request, error: Exception) -> Response:
@@ -234,7 +282,8 @@ class _OnOutage:
 
     async def __call__(self, request: Request, error: Exception) -> Response:
         route, now = route_of(request.scope), time.monotonic()
-        if now < self._quiet_until.get(route, 0):
+        pause = error.retry_after if isinstance(error, ShopifyPaused) else PAUSE_SECONDS
+        if isinstance(error, ShopifyPaused) or now < self._quiet_until.get(route, 0):
             log_server_error(request.scope, f"{self._what_happened} again", level=logging.WARNING)
         else:
             self._quiet_until[route] = now + REPORT_AGAIN_SECONDS
@@ -242,7 +291,7 @@ class _OnOutage:
         detail = f"{self._what_happened}. Try again later."
         if isinstance(error, DatabaseBusy):
             detail = "Another request is changing the same data. Try again."
-        return answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, PAUSE)
+        return answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, {"Retry-After": str(pause)})
 
 
 async def _on_bug(_: Request, __: Exception) -> Response:

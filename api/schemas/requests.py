@@ -13,7 +13,7 @@ from wishcraft.domain.callers import Scope
 from wishcraft.domain.invitations import InvitationStatus
 from wishcraft.domain.networks import parse_networks
 from wishcraft.domain.registries import EventType, Priority, RegistryStatus, Visibility
-from wishcraft.errors import Invalid
+from wishcraft.errors import invalid_parameter
 from wishcraft.shopify.ids import from_global
 from wishcraft.shopify.variants import MAX_DESCRIBED
 from wishcraft.store.schema import ShopSettings
@@ -73,10 +73,11 @@ def parse_variant_ids(texts: Sequence[str]) -> list[int]:
     for text in ",".join(texts).split(","):
         match = _VARIANT.fullmatch(text)
         if match is None or not 1 <= (number := int(match[1])) <= LARGEST_ID:
-            raise Invalid(f"ids: {text[:60]!r} is not a variant's id, such as 1 or gid://shopify/ProductVariant/1.")
+            detail = f"{text[:60]!r} is not a variant's id, such as 1 or gid://shopify/ProductVariant/1."
+            raise invalid_parameter("ids", detail)
         ids[number] = None
         if len(ids) > MAX_DESCRIBED:
-            raise Invalid(f"ids: there may be {MAX_DESCRIBED} at most. Send further ones in another request.")
+            raise invalid_parameter("ids", f"there may be {MAX_DESCRIBED} at most. Send further ones separately.")
     return list(ids)
 
 
@@ -259,6 +260,8 @@ class ChangedSettings(ShopSettings):
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"low_stock_threshold": 3, "cache_quota_entries": 20_000}]}
     )
+
+    effective_share_url: str | None = Field(None, exclude=True, description="Ignored: answers have it.")
 
 
 class Rotation(RequestModel):

@@ -84,6 +84,21 @@ async def test_change_without_a_difference_writes_nothing(
     assert [entry.action for entry in (await read(client, merchant)).entries] == ["registry.created"]
 
 
+async def test_entry_of_a_key_names_the_customer_for_whom_it_acted(
+    client: httpx.AsyncClient, merchant: dict[str, str], key: dict[str, str]
+) -> None:
+    server = key | {"X-Customer-Id": "4711"}
+    slug = (await client.post("/api/registries", json=WEDDING, headers=server)).json()["slug"]
+    path, change = f"/api/registries/{slug}", server | {"If-Match": "*"}
+    await client.patch(path, json={"title": "New"}, headers=change)
+    await client.delete(path, headers=change)
+    entries = (await read(client, merchant)).entries
+    assert {entry.actor for entry in entries} == {f"key:{key['X-API-Key'].split('_')[1]}"}
+    assert [(entry.action, entry.details["customer"]) for entry in entries] == [
+        ("registry.deleted", 4711), ("registry.changed", 4711), ("registry.created", 4711),
+    ]  # fmt: skip
+
+
 PERSON = {"first_name": "Emma", "last_name": "Reed", "email": "emma@example.com"}
 
 
@@ -126,7 +141,8 @@ async def test_pages_follow_each_other_also_between_entries_of_one_moment(
     [
         "since=2026-03-14", "since=1773489600", "since=2026-03-14T12:00:00", "since=0001-01-01T00:00:00Z",
         "since=2026-13-14T12:00:00Z", "until=tomorrow", "limit=0", "limit=101", "cursor=5", "cursor=5-x", "actor=",
-        f"actor={'x' * 201}", "resource_id=%00",
+        f"actor={'x' * 201}", "resource_id=7", "resource=registry&resource_id=%00",
+        "since=2026-03-14T12:00:00Z&until=2026-03-14T13:00:00%2B01:00",
     ],
 )  # fmt: skip
 async def test_invalid_filter_is_refused(client: httpx.AsyncClient, merchant: dict[str, str], query: str) -> None:
@@ -155,7 +171,8 @@ async def test_audit_log_is_for_the_administrator_alone(
 def test_query_of_the_audit_log_has_an_index(demo: Demo, condition: str, index: str) -> None:
     demo.execute(
         """INSERT INTO audit_logs (shop_id, actor, action, resource, resource_id, created_at)
-           SELECT 1 + n % 3, 'key:' || n % 500, 'action:' || n % 300, 'registry', (n % 700)::text, now() - n * interval '1 min'
+           SELECT 1 + n % 3, 'key:' || n % 500, 'action:' || n % 300, 'registry', (n % 700)::text,
+                  now() - n * interval '1 min'
            FROM generate_series(1, 20000) n"""
     )
     demo.execute("ANALYZE audit_logs")

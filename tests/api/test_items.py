@@ -17,6 +17,7 @@ from wishcraft.cache import keys
 from wishcraft.services.products import reader
 from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.settings import Settings
+from wishcraft.shopify import pauses
 
 Demo = Connection[tuple[Any, ...]]
 PATH = "/api/registries"
@@ -339,6 +340,7 @@ async def test_unusable_answer_of_shopify_adds_nothing_and_is_answered_503(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(reader, "SHOPIFY_SECONDS", 0.5)
+    monkeypatch.setattr(pauses, "FIRST_SECONDS", 0.0)
     before = rows(demo, slug)
     shopify.faults.set(Fault(kind, remaining=None))
     new_item = {"variant_id": variants[0].variant_id}

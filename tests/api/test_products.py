@@ -19,6 +19,7 @@ from wishcraft.domain.cached_registry import Quota
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.products import reader
 from wishcraft.services.products.reader import QUERIES
+from wishcraft.shopify import pauses
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
@@ -225,8 +226,13 @@ async def test_unusable_answer_of_shopify_is_503_unless_older_facts_are_known(
     known = (await products.get(1, [number]))[number]
     shopify.faults.set(Fault(FaultKind.MALFORMED, remaining=None))
     monkeypatch.setattr(reader, "SHOPIFY_SECONDS", 0.5)
-    other = await emma.send("GET", f"{PATH}?ids={joined(variants[:2])}")
-    assert problem(other) == (503, "unavailable")
+    asked = 0
+    for _ in range(2):  # the second time, Shopify is not asked
+        other = await emma.send("GET", f"{PATH}?ids={joined(variants[:2])}")
+        assert problem(other) == (503, "unavailable")
+        assert 1 <= int(other.headers["retry-after"]) <= pauses.FIRST_SECONDS
+        asked, before = shopify.counters.requests, asked
+    assert asked == before
     await redis.delete(f"{keys.of_shop(1).product_prefix}{number}")
     old = known._replace(observed_at=known.observed_at - timedelta(days=365))
     await products.store(1, await products.current_era(), {number: old}, Quota(10, 10**6))

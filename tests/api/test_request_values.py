@@ -2,6 +2,7 @@
 
 import pytest
 
+from api.problems import MAX_ERRORS
 from tests.support.api import WEDDING, Visitor, problem
 
 PATH = "/api/registries"
@@ -55,3 +56,78 @@ async def test_variant_id_of_another_kind_is_refused(emma: Visitor, variant_id: 
     slug = await emma.create()
     answer = await emma.send("POST", f"{PATH}/{slug}/items", {"variant_id": variant_id})
     assert problem(answer) == (422, "invalid-request")
+
+
+WRONG = {
+    "title": "x" * 121,
+    "event_type": "party",
+    "registrant": {"first_name": "Emma", "last_name": "Reed", "email": "emma"},
+    "co_registrants": [{"first_name": "Hugo", "last_name": "Laurent"}],
+    "a/b ~c\u00e9": 1,
+}
+
+
+async def test_problem_points_at_each_invalid_field_of_the_body(emma: Visitor) -> None:
+    answer = await emma.send("POST", PATH, WEDDING | WRONG)
+    assert problem(answer) == (422, "invalid-request")
+    errors = answer.json()["errors"]
+    assert all(each["detail"] in answer.json()["detail"] and each.keys() == {"detail", "pointer"} for each in errors)
+    assert {each["pointer"] for each in errors} == {
+        "#/title", "#/event_type", "#/registrant/email", "#/co_registrants/0/email", "#/a~1b%20~0c%C3%A9",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("body", [b"{", b'"x"', b"null", b"[" * 20_000, b"\xff\xfe"])
+async def test_problem_of_an_unreadable_body_points_at_the_whole(emma: Visitor, body: bytes) -> None:
+    answer = await emma.send("POST", PATH, body)
+    assert problem(answer) == (422, "invalid-request")
+    assert [each["pointer"] for each in answer.json()["errors"]] == ["#"]
+
+
+@pytest.mark.parametrize(
+    ("values", "pointer"),
+    [
+        ({"visibility": "password"}, "#/access_code"),
+        ({"visibility": "password", "access_code": "password1"}, "#/access_code"),
+    ],
+)
+async def test_problem_of_a_refused_value_points_at_its_field(
+    emma: Visitor, values: dict[str, str], pointer: str
+) -> None:
+    answer = await emma.send("POST", PATH, WEDDING | values)
+    assert problem(answer) == (422, "invalid-request")
+    assert [each["pointer"] for each in answer.json()["errors"]] == [pointer]
+
+
+@pytest.mark.parametrize(
+    ("query", "parameters"),
+    [
+        (f"{PATH}?limit=0&sort=title", {"limit", "sort"}),
+        (f"{PATH}?cursor=x", {"cursor"}),
+        (f"{PATH}?event_from=2027-06-13&event_to=2027-06-12", {"event_from"}),
+        ("/api/products?ids=x", {"ids"}),
+        ("/api/my-registries?status=gone", {"status"}),
+        ("items?availabel=true&prize=1", {"availabel", "prize"}),
+        ("items?price_min=12.51&price_max=12.50", {"price_min"}),
+    ],
+)
+async def test_problem_names_each_invalid_parameter(emma: Visitor, query: str, parameters: set[str]) -> None:
+    path = f"{PATH}/{await emma.create()}/{query}" if query.startswith("items") else query
+    answer = await emma.send("GET", path)
+    assert problem(answer) == (422, "invalid-request")
+    assert {each["parameter"] for each in answer.json()["errors"]} == parameters
+
+
+@pytest.mark.parametrize(
+    "query", [f"{PATH}?event_from=2027-06-12&event_to=2027-06-12", "items?price_min=12.5&price_max=12.50"]
+)
+async def test_bounds_of_a_filter_may_be_equal(emma: Visitor, query: str) -> None:
+    path = f"{PATH}/{await emma.create()}/{query}" if query.startswith("items") else query
+    assert (await emma.send("GET", path)).status_code == 200
+
+
+async def test_problem_names_a_bounded_number_of_invalid_fields(emma: Visitor) -> None:
+    answer = await emma.send("POST", PATH, WEDDING | {f"field {number}": 1 for number in range(1000)})
+    assert problem(answer) == (422, "invalid-request")
+    assert len(answer.json()["errors"]) == MAX_ERRORS
+    assert answer.json()["detail"].endswith("and 950 more")

@@ -23,6 +23,8 @@ class Actor(NamedTuple):
     shop_id: int
     name: str
     origin: Origin = Origin()
+    customer_id: int | None = None
+    """The customer for whom a server acts."""
 
 
 class AuditFilter(NamedTuple):
@@ -95,7 +97,7 @@ async def record(
             action=action,
             resource=resource,
             resource_id=resource_id,
-            details=dict(details or {}),
+            details=dict(details or {}) | ({"customer": actor.customer_id} if actor.customer_id is not None else {}),
             ip=actor.origin.ip,
             user_agent=actor.origin.user_agent,
         )

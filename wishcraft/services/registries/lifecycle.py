@@ -10,12 +10,12 @@ from wishcraft.cache.keys import SessionName
 from wishcraft.domain.access_codes import weakness
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.registries import MAX_REGISTRIES_PER_CUSTOMER, RegistryStatus, Visibility, make_slug
-from wishcraft.errors import Conflict, Invalid, LimitReached, NotAllowed
+from wishcraft.errors import Conflict, LimitReached, NotAllowed, invalid_field
 from wishcraft.resources import Resources
 from wishcraft.services.registries.code_hashes import hash_code
-from wishcraft.services.registries.write import ChangeRequest, change_registry, check_change, registry_write
+from wishcraft.services.registries.write import ChangeRequest, actor_of, change_registry, check_change, registry_write
 from wishcraft.store import idempotency, invitations, registries, sessions
-from wishcraft.store.audit_log import Actor, Origin
+from wishcraft.store.audit_log import Origin
 from wishcraft.store.idempotency import IdempotencyKey, StoredResult
 from wishcraft.store.registries import NewRegistry
 from wishcraft.store.schema import ShopSettings
@@ -50,8 +50,7 @@ async def create_registry(
         raise NotAllowed("A registry belongs to a customer: log in, or name the customer in X-Customer-Id.")
     _check_strength(draft, draft.values["title"], draft.values["event_date"])
     code_hash = await hash_code(draft.access_code, caller.name) if draft.access_code else None
-    actor = Actor(caller.shop_id, caller.name, origin)
-    async with registry_write(resources, actor, on_cache_down="announce") as write:
+    async with registry_write(resources, actor_of(caller, origin), on_cache_down="announce") as write:
         if key and (stored := await idempotency.acquire_key(write.session, key)):
             return replay(stored), None
         settings, registered = await registries.lock_customer(write.session, caller.shop_id, caller.customer_id)
@@ -146,11 +145,12 @@ def _check_number(registered: int) -> None:
 
 def _check_strength(draft: Draft, title: str, day: date | None, slug: str = "") -> None:
     if draft.access_code and (reason := weakness(draft.access_code, (title, slug), day)):
-        raise Invalid(reason)
+        raise invalid_field("access_code", reason)
 
 
 def _check_code(settings: ShopSettings, visibility: Visibility, *, has_code: bool, is_new: bool) -> None:
     if not settings.password_protection and (is_new or visibility is Visibility.PASSWORD):
-        raise Invalid("This shop has no password-protected registries.")
+        name = "visibility" if visibility is Visibility.PASSWORD else "access_code"
+        raise invalid_field(name, "This shop has no password-protected registries.")
     if visibility is Visibility.PASSWORD and not has_code:
-        raise Invalid("A password-protected registry needs an access_code.")
+        raise invalid_field("access_code", "A password-protected registry needs an access_code.")

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
 from api.problems import Problem
-from api.schemas.requests import ChangedItem, ChangedRegistry, ChangedSettings
+from api.schemas.requests import ChangedEvent, ChangedItem, ChangedRegistry, ChangedSettings
 
 OPENAPI_PATH: Final = "/api/docs"
 DESCRIPTION: Final = """
@@ -60,7 +60,7 @@ def register(app: FastAPI) -> None:
         schemas = document["components"]["schemas"]
         problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= problem.pop("$defs") | {"Problem": problem}
-        for change in (ChangedRegistry, ChangedItem, ChangedSettings):
+        for change in (ChangedEvent, ChangedRegistry, ChangedItem, ChangedSettings):
             _correct_change(schemas[change.__name__])
         for item in document["paths"].values():
             for operation in item.values():

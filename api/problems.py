@@ -249,7 +249,7 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
         detail = f"The body must be JSON, with the header Content-Type: {_JSON}."
         return answer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail, {"Accept": _JSON})
     found = error.errors()
-    texts = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found[:MAX_ERRORS]]
+    texts = [f"{'.'.join(map(str, each['loc']))}: {_text(each)}" for each in found[:MAX_ERRORS]]
     if len(found) > MAX_ERRORS:
         texts.append(f"and {len(found) - MAX_ERRORS:,} more")
     errors = map(_invalid_value, found[:MAX_ERRORS])
@@ -260,11 +260,15 @@ def _invalid_value(error: Mapping[str, Any]) -> InvalidValue:
     """An error of FastAPI, whose `loc` begins with the part of the request."""
     part, *path = error["loc"]
     if part != "body":
-        return InvalidValue(error["msg"], parameter=str(path[0]))
+        return InvalidValue(_text(error), parameter=str(path[0]))
     if error["type"] == "json_invalid":  # `loc` has the position in the text
         path = []
     steps = (quote(str(step).replace("~", "~0").replace("/", "~1"), safe="~", errors="replace") for step in path)
-    return InvalidValue(error["msg"], pointer="/".join(("#", *steps)))
+    return InvalidValue(_text(error), pointer="/".join(("#", *steps)))
+
+
+def _text(error: Mapping[str, Any]) -> str:
+    return str(error["msg"]).removeprefix("Value error, ")  # pydantic's words for a ValueError of ours
 
 
 async def _on_rejected(request: Request, error: Exception) -> Response:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from wishcraft.domain import access_codes
 from wishcraft.domain.addresses import normalise
@@ -166,21 +166,38 @@ class NewRegistry(RequestModel):
     co_registrants: list[Person] = Field([], max_length=4)
 
 
+class ChangedEvent(RequestModel):
+    """The fields of the event to change."""
+
+    type: EventType = EventType.GENERAL
+    date: EventDate | None = None
+
+
 class ChangedRegistry(RequestModel):
     """The fields to change. Fields that are left out keep their values."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"title": "Emma & Hugo", "event_date": "2027-06-19"}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"title": "Emma & Hugo", "event": {"date": "2027-06-19"}}]}
+    )
 
     title: Title = Field("", description="The new title.")
     description: Description = ""
-    event_type: EventType = EventType.GENERAL
-    event_date: EventDate | None = None
+    event: ChangedEvent = Field(ChangedEvent(), description="As answers have it.")
+    event_type: EventType = Field(EventType.GENERAL, description="As `event.type`.")
+    event_date: EventDate | None = Field(None, description="As `event.date`.")
     event_location: Place | None = None
     visibility: Visibility = Visibility.PUBLIC
     access_code: AccessCode | None = None
     status: RegistryStatus = RegistryStatus.ACTIVE
     registrant: Person | None = None
     co_registrants: list[Person] = Field([], max_length=4)
+
+    @model_validator(mode="after")
+    def _check_names(self) -> "ChangedRegistry":
+        event = {f"event_{name}" for name in self.event.model_fields_set} if "event" in self.model_fields_set else set()
+        if twice := sorted(event & self.model_fields_set):
+            raise ValueError(f"has {' and '.join(twice)} a second time in event: send one of the two")
+        return self
 
 
 class NewItem(RequestModel):
@@ -201,12 +218,19 @@ class NewItem(RequestModel):
 class ChangedItem(RequestModel):
     """The fields to change. Fields that are left out keep their values."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"quantity": 4}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"wanted": 4}]})
 
-    quantity: Quantity = 1
+    wanted: Quantity = Field(1, description="As answers have it.")
+    quantity: Quantity = Field(1, description="As `wanted`.")
     priority: Priority = Priority.MEDIUM
     notes: Notes = ""
     display_order: int = Field(0, ge=0, le=100_000, description="Items are listed in ascending order.")
+
+    @model_validator(mode="after")
+    def _check_names(self) -> "ChangedItem":
+        if {"wanted", "quantity"} <= self.model_fields_set:
+            raise ValueError("has wanted and quantity, which are the same: send one of the two")
+        return self
 
 
 class Unlocking(RequestModel):

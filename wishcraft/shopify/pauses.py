@@ -32,17 +32,16 @@ class Pauses:
         self._clock = clock
         self._pauses: dict[int, _Pause] = {}
 
-    def begin_query(self, shop_id: int) -> float:
-        """Permit a query now; its start, for `failed`.
-
-        Raises:
-            ShopifyPaused: There is a pause, or the first query after one is under way.
-        """
-        now = self._clock()
+    def check(self, shop_id: int) -> None:
+        """Raise ShopifyPaused in a pause, and while the first query after one is under way."""
         pause = self._pauses.get(shop_id)
-        if pause:
-            if now < pause.until:
-                raise ShopifyPaused("Shopify did not answer a moment ago", math.ceil(pause.until - now))
+        if pause and (left := pause.until - self._clock()) > 0:
+            raise ShopifyPaused("Shopify did not answer a moment ago", math.ceil(left))
+
+    def begin_query(self, shop_id: int) -> float:
+        """Note that a query begins, which `check` has permitted; its start, for `failed`."""
+        now = self._clock()
+        if pause := self._pauses.get(shop_id):
             self._pauses[shop_id] = pause._replace(until=now + self._query_seconds)
         return now
 

@@ -243,6 +243,10 @@ async def test_shopify_that_does_not_answer_is_not_asked_again_for_some_seconds(
     [paused] = (await resources.counters.read())["shopify_paused_total"]
     assert paused.value == 3
     seconds[0] = 5.0
+    with monkeypatch.context() as patch:  # who may cause no query does not take the turn of the first one
+        patch.setattr(reader_module, "QUERIES", QUERIES._replace(name="none", quota=0))
+        with pytest.raises(TooManyQueries):
+            await products.read(caller, ids(variants)[:1])
     assert (await products.read(caller, ids(variants)[:1])).state is CacheState.MISS
     assert (await products.read(caller, ids(variants)[1:2])).state is CacheState.MISS
 

@@ -95,11 +95,12 @@ class ProductReader:
         """Join the queries that are under way for some of these variants, and start one for the others."""
         shop_id = caller.shop_id
         if others := [number for number in due if (shop_id, number) not in self._queries]:
-            started_at = self._begin_query(shop_id)
+            self._check_pause(shop_id)
             policy = SERVER_QUERIES if caller.is_server else QUERIES
             verdict = self._resources.limiter.take(policy, caller.name)
             if not verdict.allowed:
                 raise TooManyQueries("Too many products that were not known. Wait for Retry-After.", verdict.reset)
+            started_at = self._pauses.begin_query(shop_id)
             # A task of its own: a caller that is cancelled must not take it from the others.
             query = asyncio.create_task(self._ask(shop_id, others, started_at), context=Context())
             self._queries |= dict.fromkeys([(shop_id, number) for number in others], query)
@@ -108,9 +109,9 @@ class ProductReader:
         answers = [await asyncio.shield(query) for query in queries]
         return {number: answer[number] for number in due for answer in answers if number in answer}
 
-    def _begin_query(self, shop_id: int) -> float:
+    def _check_pause(self, shop_id: int) -> None:
         try:
-            return self._pauses.begin_query(shop_id)
+            self._pauses.check(shop_id)
         except ShopifyPaused:
             self._resources.counters.count("shopify_paused_total")
             raise

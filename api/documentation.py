@@ -24,8 +24,9 @@ logged-in customer. The embedded admin sends its ID token. In the sandbox, `make
 **Changes** are conditional: read the registry, and send its `ETag` in `If-Match`. **Creations** take an
 `Idempotency-Key`: repeating a request with the same key creates nothing more.
 
-**Errors** are `application/problem+json` (RFC 9457); `type` names the kind and never changes. `RateLimit` says how
-many requests are left. 429 and 503 say in `Retry-After` how many seconds to wait.
+**Errors** are `application/problem+json` (RFC 9457); `type` names the kind and never changes, and `errors` of a 422 has
+each invalid value with its place. `RateLimit` says how many requests are left. 429 and 503 say in `Retry-After` how
+many seconds to wait.
 """
 _ASSETS_PATH: Final = "/api/docs/assets"
 _PAGE_POLICY: Final = (

@@ -168,7 +168,9 @@ async def list_audit_log(
     actor: AuditText = None,
     action: AuditText = None,
     resource: AuditText = None,
-    resource_id: AuditText = None,
+    resource_id: Annotated[
+        str | None, Query(min_length=1, max_length=200, description="Needs `resource`: an id belongs to its kind.")
+    ] = None,
     since: Annotated[IsoTime | None, Query(description="First moment.", examples=["2027-06-01T00:00:00Z"])] = None,
     until: Annotated[IsoTime | None, Query(description="The moment after the last one.")] = None,
     limit: Limit = 20,

@@ -51,7 +51,7 @@ MAX_ERRORS: Final = 50
 """Invalid values that an answer names."""
 
 
-class InvalidPart(BaseModel):
+class InvalidField(BaseModel):
     """A value of the request that is not valid. It has a `pointer` or a `parameter`."""
 
     detail: str = Field(examples=["String should have at most 120 characters"])
@@ -74,7 +74,7 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
-    errors: list[InvalidPart] | None = Field(None, description="With 422: the values that are not valid, if known.")
+    errors: list[InvalidField] | None = Field(None, description="With 422: the values that are not valid, if known.")
 
 
 class ProblemError(Exception):
@@ -162,7 +162,7 @@ def _example(status: HTTPStatus) -> dict[str, Any]:
         detail="What went wrong, and what to do about it.",
     )
     if status is HTTPStatus.UNPROCESSABLE_ENTITY:
-        problem.errors = [InvalidPart(detail="Field required", pointer="#/title")]
+        problem.errors = [InvalidField(detail="Field required", pointer="#/title")]
     schema = {"$ref": "#/components/schemas/Problem"}
     return {"application/problem+json": {"schema": schema, "example": problem.model_dump(exclude_none=True)}}
 
@@ -176,7 +176,7 @@ def answer(
 ) -> Response:
     """A response with the problem."""
     problem = Problem(type=f"urn:wishcraft:problem:{kind}", title=status.phrase, status=status, detail=detail)
-    problem.errors = [InvalidPart(**each._asdict()) for each in errors] or None
+    problem.errors = [InvalidField(**each._asdict()) for each in errors] or None
     return JSONResponse(problem.model_dump(exclude_none=True), status, headers, "application/problem+json")
 
 

@@ -30,8 +30,6 @@ from wishcraft.store.registry_lists import OwnRegistry, Page, PageRequest, Searc
 router: Final = APIRouter(tags=["registries"])
 
 MAX_PER_PAGE: Final = 100
-_OWN: Final = ("own",)
-"""Before the filters in the cursors of a customer's own list."""
 
 Ref = Annotated[
     str,
@@ -126,7 +124,7 @@ async def list_my_registries(
     if caller.customer_id is None:
         raise forbidden("This needs a customer. Log in, or send X-Customer-Id.")
     statuses = sorted(set(status or ()))
-    filters = (*_OWN, *statuses)
+    filters = ("own", *statuses) if statuses else ("own", None)
     page = PageRequest(limit, sort, _position(sort, filters, cursor))
     async with app_state.resources.db.autocommit() as session:
         found = await registry_lists.list_own(session, caller.shop_id, caller.customer_id, page, statuses)

@@ -1,6 +1,6 @@
 """`python -m deployments.sandbox.demo`: fill an empty database at DATABASE_URL with demo shops.
 
-Also writes `.wishcraft/demo.json`: each shop's domain, an API key, some slugs, and the customer who owns the first.
+Also writes `.wishcraft/demo.json`: each shop's domain, an API key and some slugs.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def seed(settings: Settings, registries: int, random_seed: int, today: date, pro
 
 
 def write_demo_info(settings: Settings, file: Path) -> None:
-    """Write each shop's API key, slugs and the owner of the first; valid keys that the file already has are kept."""
+    """Write each shop's API key and slugs; valid keys that the file already has are kept."""
     known = json.loads(file.read_text())["shops"] if file.exists() else []
     keys = {shop["domain"]: shop["api_key"] for shop in known}
     shops = []
@@ -81,9 +81,7 @@ def write_demo_info(settings: Settings, file: Path) -> None:
             key = keys.get(domain)
             if key is None or not _is_valid(connection, key):
                 key = add_key(connection, shop_id).key
-            public = _find_public(connection, shop_id)
-            slugs, owner = [slug for slug, _ in public], public[0][1] if public else None
-            shops.append({"domain": domain, "api_key": key, "registries": slugs, "customer_id": owner})
+            shops.append({"domain": domain, "api_key": key, **_public_registries(connection, shop_id)})
     file.parent.mkdir(exist_ok=True)
     file.touch(mode=0o600)
     file.write_text(json.dumps({"shops": shops}, indent=2))
@@ -155,13 +153,14 @@ def _is_valid(connection: Connection[tuple[Any, ...]], key: str) -> bool:
     return connection.execute(query, [prefix_of(key), scopes]).fetchone() == (digest(key),)
 
 
-def _find_public(connection: Connection[tuple[Any, ...]], shop_id: int) -> list[tuple[str, int | None]]:
-    """The slugs and owners of the shop's first public registries."""
+def _public_registries(connection: Connection[tuple[Any, ...]], shop_id: int) -> dict[str, Any]:
+    """The slugs of some public registries, and the customer who owns the first of them."""
     query = """
         SELECT slug, customer_id FROM registries WHERE shop_id = %s AND visibility = 'public' AND status = 'active'
         ORDER BY id LIMIT %s
     """
-    return [(slug, owner) for slug, owner in connection.execute(query, [shop_id, SLUGS_PER_SHOP])]
+    found = connection.execute(query, [shop_id, SLUGS_PER_SHOP]).fetchall()
+    return {"customer_id": found[0][1] if found else None, "registries": [slug for slug, _ in found]}
 
 
 def main() -> None:

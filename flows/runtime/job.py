@@ -1,9 +1,9 @@
 """The `job` decorator, and what jobs over batches share: their tasks, artifacts and final state."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
-from functools import partial, wraps
+from functools import wraps
 from typing import Any, Final, ParamSpec, cast
 
 from prefect import Flow, State, Task, flow
@@ -18,6 +18,7 @@ from flows.runtime.run_lifecycle import on_run_end, with_lifecycle
 from tasks.runtime.retries import advice_for, problem_of
 from tasks.runtime.ui_links import artifact_page
 from wishcraft.domain.work_results import WorkResult, summary_sentence, table_rows, total_counts
+from wishcraft.errors import QueryRefused
 from wishcraft.observability.sentry import capture_error
 from wishcraft.reports.run_summary import render_summary
 from wishcraft.settings import JobSettings
@@ -37,7 +38,11 @@ def job(name: str) -> Callable[[Work[P]], Flow[P, Coroutine[Any, Any, State[Any]
     def make_flow(work: Work[P]) -> Flow[P, Coroutine[Any, Any, State[Any]]]:
         @wraps(work)
         async def run(*arguments: P.args, **parameters: P.kwargs) -> State[Any]:
-            return await with_lifecycle(partial(work, *arguments, **parameters))
+            async def checked_work() -> State[Any]:
+                _refuse_unstorable([arguments, parameters])
+                return await work(*arguments, **parameters)
+
+            return await with_lifecycle(checked_work)
 
         return flow(
             name=name,
@@ -50,6 +55,22 @@ def job(name: str) -> Callable[[Work[P]], Flow[P, Coroutine[Any, Any, State[Any]
         )(run)
 
     return make_flow
+
+
+def _refuse_unstorable(parameters: object) -> None:
+    """Refuse a text with a NUL character, which PostgreSQL cannot take, wherever it is in the parameters.
+
+    Raises:
+        QueryRefused: There is one.
+    """
+    if isinstance(parameters, str):
+        if "\0" in parameters:
+            raise QueryRefused("a parameter has a NUL character, which cannot be stored: type it again")
+    elif isinstance(parameters, Mapping):
+        _refuse_unstorable([*parameters, *parameters.values()])
+    elif isinstance(parameters, list | tuple | set | frozenset):
+        for each in parameters:
+            _refuse_unstorable(each)
 
 
 def task_runner(settings: JobSettings) -> Runner:

@@ -61,7 +61,6 @@ async def test_items_are_filtered_and_sorted(guest: Visitor, slug: str) -> None:
         "price_min=9.5": ["vase", "lamp", "rug", "bowl"],
         "price_max=9.4999": ["fork"],
         "price_min=20&price_max=20.00": ["vase", "bowl"],
-        "price_min=20.01&price_max=20.02": [],
         "priority=high": ["lamp", "bowl"],
         "available=true&given=false&price_max=50": ["vase"],
         "sort=price": ["fork", "lamp", "vase", "bowl", "rug"],
@@ -95,6 +94,7 @@ async def test_unknown_and_malformed_parameters_are_refused(
     for query in (
         "availabel=true", "available=maybe", "price_min=cheap", "price_max=-1", "price_min=1e3",
         "price_max=999999999999", "price_min=%D9%A1", "priority=urgent", "sort=title", "limit=5",
+        "price_min=5.01&price_max=5",
     ):  # fmt: skip
         assert problem(await guest.send("GET", f"{PATH}/{slug}/items?{query}")) == (422, "invalid-request"), query
         answer = await client.get(f"{PATH}/{slug}/items?{query}", headers=key)

@@ -43,7 +43,9 @@ def replica_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standby
     """A streaming replica of the tests' server."""
     with psycopg.connect(os.environ["TEST_DATABASE_URL"]) as connection:
         if connection.info.server_version // 10_000 != int(MAJOR_VERSION):
-            pytest.skip("pg_basebackup copies only servers of its own version")
+            pytest.fail(
+                f"pg_basebackup copies only a server of its own version: TEST_DATABASE_URL needs {MAJOR_VERSION}"
+            )
     with standby(tmp_path_factory.mktemp("standby"), os.environ["TEST_DATABASE_URL"]) as server:
         yield server
 

@@ -110,6 +110,20 @@ async def test_filters_hold_in_every_order(guest: Visitor, slugs: list[str]) -> 
         assert await walk(guest, PATH, f"sort={sort}&q=EMILE&limit=1") == [slugs[number] for number in named]
 
 
+async def test_own_list_can_be_filtered_by_status(emma: Visitor, slugs: list[str]) -> None:
+    await emma.send("PATCH", f"{PATH}/{slugs[0]}", {"status": "archived"}, if_match="*")
+    await emma.send("PATCH", f"{PATH}/{slugs[1]}", {"status": "paused"}, if_match="*")
+    assert await walk(emma, OWN, "status=archived") == [slugs[0]]
+    assert set(await walk(emma, OWN, "status=active&limit=1")) == set(slugs[2:])
+    cursor = (await page(emma, OWN, "status=active&limit=1"))["next_cursor"]
+    assert problem(await emma.send("GET", f"{OWN}?status=paused&cursor={cursor}")) == (422, "invalid-request")
+
+
+async def test_days_in_the_wrong_order_are_refused(guest: Visitor) -> None:
+    answer = await guest.send("GET", f"{PATH}?event_from=2027-06-13&event_to=2027-06-12")
+    assert problem(answer) == (422, "invalid-request")
+
+
 async def test_entry_has_first_names_image_and_progress(emma: Visitor, guest: Visitor, demo: Demo) -> None:
     slug = await emma.create()
     for order, image, wanted, purchased, status in (

@@ -1,6 +1,7 @@
 """A caller of one shop sees and changes nothing of another, whatever ids, slugs and keys it sends."""
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, NamedTuple
@@ -51,6 +52,7 @@ ROUTES: Final[tuple[tuple[str, str, object], ...]] = (
     ("DELETE", "/api/registries/{own}/items/{item}", None),
     ("POST", "/api/registries/{ref}/unlock", {"access_code": ACCESS_CODE}),
     ("GET", "/api/admin/keys", None),
+    ("POST", "/api/admin/keys", {"name": "Taken", "scopes": ["read"]}),
     ("POST", "/api/admin/keys/{prefix}/rotate", {"grace_hours": 0}),
     ("DELETE", "/api/admin/keys/{prefix}", None),
     ("GET", "/api/admin/usage", None),
@@ -60,6 +62,11 @@ ROUTES: Final[tuple[tuple[str, str, object], ...]] = (
     ("POST", "/api/registries/{ref}/events", {"visitor_id": "x", "events": [{"type": "item_clicked"}]}),
 )
 """Calls that name something of another shop must be refused; others may answer with data of the caller's own shop."""
+
+OF_NO_SHOP: Final = re.compile(
+    r"/(health.*|metrics|admin/jobs|api/docs.*)|/api/(unsubscribe|invitations)/\{token\}(/decline)?"
+)
+"""Paths without a caller; in the last, the token names the shop."""
 
 
 class World(NamedTuple):
@@ -200,7 +207,7 @@ def world(
             "cursor": [encode_cursor(ListSort.NEWEST, Search(), Position(None, each + 1)) for each in ids],
             "name_cursor": [encode_cursor(ListSort.NAME, Search(), Position("", each - 1)) for each in ids],
             "date_cursor": [encode_cursor(ListSort.EVENT_DATE, Search(), Position(None, each - 1)) for each in ids],
-            "own_cursor": [encode_cursor(ListSort.NEWEST, ("own",), Position(None, each + 1)) for each in ids],
+            "own_cursor": [encode_cursor(ListSort.NEWEST, ("own", None), Position(None, each + 1)) for each in ids],
             "prefix": prefixes,
             "grant": grants,
             "own": [own],
@@ -255,6 +262,24 @@ def test_no_caller_sees_or_changes_anything_of_another_shop(
     }
     for name, found in named.items():
         assert found <= {403, 404, 409}, name
+
+
+async def test_every_route_with_data_of_a_shop_is_tried_with_another_shops_credentials(
+    settings: Settings, open_client: OpenClient
+) -> None:
+    async with open_client(settings) as client:
+        paths = (await client.get("/api/docs")).json()["paths"]
+    documented = {
+        (method.upper(), path)
+        for path, operations in paths.items()
+        for method in operations
+        if method in {"get", "post", "put", "patch", "delete"} and not OF_NO_SHOP.fullmatch(path)
+    }
+    tried = {
+        (method, path.partition("?")[0].replace("{own}", "{ref}").replace("{item}", "{item_id}"))
+        for method, path, _ in ROUTES
+    }
+    assert tried == documented
 
 
 async def test_same_slug_in_two_shops_names_two_registries(

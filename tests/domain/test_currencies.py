@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import pytest
+from babel.numbers import get_currency_precision
 from sqlalchemy import Numeric
 
 from wishcraft.domain.currencies import MAX_AMOUNT, SCALE, UNUSUAL_DECIMALS
@@ -27,6 +28,20 @@ def test_every_currency_has_the_decimals_of_iso_4217() -> None:
     assert len(listed) == 165
     assert {currency: decimals(currency) for currency in listed} == listed
     assert set(UNUSUAL_DECIMALS) <= set(listed)
+
+
+# CLDR, whose data babel has, tells how amounts are usually written; these currencies' minor units are hardly used.
+WRITTEN_WITHOUT = {
+    "AFN", "ALL", "COP", "HUF", "IDR", "IQD", "IRR", "KPW", "LAK", "LBP", "MGA", "MMK", "SOS", "SYP", "YER",
+}  # fmt: skip
+
+
+def test_decimals_are_those_of_babel_but_for_minor_units_that_are_hardly_used() -> None:
+    differing = {
+        code for codes in ISO_4217.values() for code in codes.split() if get_currency_precision(code) != decimals(code)
+    }
+    assert differing == WRITTEN_WITHOUT
+    assert {get_currency_precision(code) for code in differing} == {0}
 
 
 @pytest.mark.parametrize(

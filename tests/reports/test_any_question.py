@@ -35,7 +35,10 @@ VALUES = [
     "ARRAY[ARRAY['a']]", "ROW(1, 'a')", "'1.50'::money", "time '10:00'", "timetz '10:00+02'", "true", "NULL",
     "NULL::int", "NULL::inet", "NULL::timestamptz", "'a'::\"char\"", "'a'::name", "'a b'::tsvector",
     "'0001-01-01'::date", "'9999-12-31'::date", "'0001-01-01'::timestamp",
-    "'9999-12-31 23:59:59.999999+00'::timestamptz", "pg_typeof(1)", "'items'::regclass",
+    "'9999-12-31 23:59:59.999999+00'::timestamptz", "'infinity'::date", "'-infinity'::timestamp",
+    "'infinity'::timestamptz", "'0044-03-15 BC'::date", "'0044-03-15 BC'::timestamptz", "'10000-01-01'::date",
+    "'294276-01-01'::timestamp", "ARRAY['infinity'::date]", "tsrange('-infinity', 'infinity')",
+    "pg_typeof(1)", "'items'::regclass",
     "xid8 '18446744073709551615'", "E'tab\\tline\\nbreak | $x$ \\x01'",
 ]  # fmt: skip
 
@@ -51,6 +54,11 @@ def test_column_of_any_type_is_shown_and_written(db: AnalystsDatabase, tmp_path:
         for suffix in ("parquet", "csv", "html"):
             save(result, "Answer", tmp_path / f"answer.{suffix}")
         assert len(pd.read_parquet(tmp_path / "answer.parquet")) == len(result.frame)
+
+
+def test_times_that_python_does_not_know_are_shown_as_postgresql_writes_them(db: AnalystsDatabase) -> None:
+    sql = "SELECT v FROM (VALUES ('2026-03-14'::date), ('infinity'), ('0044-03-15 BC'), (NULL)) AS days (v)"
+    assert run(db, sql).frame["v"].tolist()[:3] == ["2026-03-14", "infinity", "0044-03-15 BC"]
 
 
 def test_columns_have_unique_names_whatever_they_are_called(db: AnalystsDatabase) -> None:

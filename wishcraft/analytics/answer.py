@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import pandas as pd
-from psycopg import Cursor, postgres
+from psycopg import Cursor, DataError, postgres
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
+from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
 from psycopg.types.string import TextLoader
 
 
@@ -34,13 +35,49 @@ class _NumericLoader(Loader):
         return text if math.isinf(number) and "Infinity" not in text else number
 
 
-_AS_USUAL: Final = frozenset({*_INTEGERS, *_TIMES, *map(_oid, ("bool", "float4", "float8"))})
+class _DateLoader(DateLoader):
+    """Load a date; as text if Python has no such date: infinity, before the year 1 or after 9999."""
+
+    def load(self, data: Buffer) -> Any:
+        try:
+            return super().load(data)
+        except DataError:
+            return bytes(data).decode()
+
+
+class _TimestampLoader(TimestampLoader):
+    """As `_DateLoader`, for a time without a zone."""
+
+    def load(self, data: Buffer) -> Any:
+        try:
+            return super().load(data)
+        except DataError:
+            return bytes(data).decode()
+
+
+class _TimestamptzLoader(TimestamptzLoader):
+    """As `_DateLoader`, for a time with a zone."""
+
+    def load(self, data: Buffer) -> Any:
+        try:
+            return super().load(data)
+        except DataError:
+            return bytes(data).decode()
+
+
+_LOADERS: Final[dict[int, type[Loader]]] = {
+    _NUMERIC: _NumericLoader,
+    _oid("date"): _DateLoader,
+    _oid("timestamp"): _TimestampLoader,
+    _oid("timestamptz"): _TimestamptzLoader,
+}
+_AS_USUAL: Final = frozenset({*_INTEGERS, *map(_oid, ("bool", "float4", "float8"))})
 
 
 def register_loaders(cursor: Cursor[Any], types: Sequence[int]) -> None:
     """Load numbers, times and truth values of these types as such, and every other type as PostgreSQL writes it."""
     for kind in set(types) - _AS_USUAL:
-        cursor.adapters.register_loader(kind, _NumericLoader if kind == _NUMERIC else TextLoader)
+        cursor.adapters.register_loader(kind, _LOADERS.get(kind, TextLoader))
 
 
 def make_frame(columns: Sequence[tuple[str, int]], rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
@@ -52,7 +89,7 @@ def make_frame(columns: Sequence[tuple[str, int]], rows: Sequence[Sequence[Any]]
 
 def _series(values: list[Any], kind: int) -> "pd.Series[Any]":
     """The values as a Series; integers are never converted to floats, which are exact only up to 2 ** 53."""
-    if kind == _NUMERIC and any(isinstance(value, str) for value in values):
+    if (kind == _NUMERIC or kind in _TIMES) and any(isinstance(value, str) for value in values):
         return pd.Series([None if value is None else str(value) for value in values], dtype="str")
     if kind in _TIMES:
         return pd.Series(pd.to_datetime(values, utc=kind == _oid("timestamptz")))

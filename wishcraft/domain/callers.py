@@ -41,6 +41,11 @@ class Caller(NamedTuple):
         return self.name.startswith("key:")
 
     @property
+    def acts_for(self) -> int | None:
+        """The customer for whom a server acts; visitors act for themselves."""
+        return self.customer_id if self.is_server else None
+
+    @property
     def may_write(self) -> bool:
         """Whether the caller may change a registry: then it must see its own changes at once."""
         return self.customer_id is not None or Scope.WRITE in self.scopes

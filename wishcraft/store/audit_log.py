@@ -97,7 +97,7 @@ async def record(
             action=action,
             resource=resource,
             resource_id=resource_id,
-            details=dict(details or {}) | ({"customer": actor.customer_id} if actor.customer_id is not None else {}),
+            details=dict(details or {}) | ({"customer": actor.customer_id} if actor.customer_id else {}),
             ip=actor.origin.ip,
             user_agent=actor.origin.user_agent,
         )

@@ -10,20 +10,28 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from psycopg import Connection
 
+from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.hypothesis_profiles import examples
 from wishcraft.domain.cached_registry import CachedRegistry, Quota
+from wishcraft.domain.callers import Caller
 from wishcraft.domain.invariants import WARNING_COUNTS
-from wishcraft.errors import Invalid, PreconditionFailed, RunStopped
+from wishcraft.domain.registries import Priority
+from wishcraft.errors import Invalid, LimitReached, PreconditionFailed, RunStopped
 from wishcraft.resources import Resources, open_resources
-from wishcraft.services.invitations.send import count_waiting
+from wishcraft.services.inventory.sync import sync_shop
+from wishcraft.services.invitations.send import invite_shop
 from wishcraft.services.operations.invariants import check_shop
+from wishcraft.services.products.reader import ProductReader
+from wishcraft.services.registries.items import add_item, remove_item
 from wishcraft.services.registries.reader import RegistryReader, load_registries
 from wishcraft.services.registries.warm import warm_shop
-from wishcraft.services.reminders.send import find_due_reminders
+from wishcraft.services.registries.write import ChangeRequest
+from wishcraft.services.reminders.send import remind_shop
 from wishcraft.services.shops.settings import change_settings, read_settings, refresh_entries, settings_etag
 from wishcraft.settings import Settings
-from wishcraft.store import shops
+from wishcraft.store import registries, registry_items, shops
 from wishcraft.store.audit_log import Actor
+from wishcraft.store.registry_items import NewItem
 from wishcraft.store.schema import ShopSettings
 from wishcraft.store.shops import ShopRef
 
@@ -195,7 +203,7 @@ def runner() -> Iterator[asyncio.Runner]:
         yield runner
 
 
-async def use(resources: Resources, settings: Settings, slug: str) -> None:
+async def use(resources: Resources, settings: Settings, slug: str, unlisted: int) -> None:
     """What jobs and readers do with a shop's settings."""
     async with resources.db.repeatable_read() as session:
         [shop] = await shops.find_active(session, [SHOP])
@@ -210,17 +218,49 @@ async def use(resources: Resources, settings: Settings, slug: str) -> None:
     assert used.bytes_held <= shop.settings.cache_quota_bytes
     counts = await check_shop(resources, shop, repair=True, sample=100)
     assert not any(counts[name] for name in WARNING_COUNTS)
-    await find_due_reminders(resources, settings, shop, now=datetime(2026, 3, 14, 15, tzinfo=UTC))
-    await count_waiting(resources, settings, shop, now=datetime(2026, 3, 14, 15, tzinfo=UTC))
+    synced = await sync_shop(resources, shop)
+    assert synced["variants"] > synced["unreadable"] == 0
+    for send in (remind_shop, invite_shop):
+        counts = await send(resources, settings, shop, now=datetime(2026, 3, 14, 15, tzinfo=UTC))
+        assert (counts["failed"], counts["held"]) == (0, 0)
+        assert shop.settings.email_notifications or not counts["sent"]
+    await add_and_remove(resources, shop, slug, unlisted)
+
+
+async def add_and_remove(resources: Resources, shop: ShopRef, slug: str, variant_id: int) -> None:
+    """Look a variant up, and add it if the settings permit one more item."""
+    async with resources.db.autocommit() as session:
+        registry = await registries.find_one(session, shop.id, slug)
+        assert registry
+        slots = await registry_items.find_slots(session, shop.id, registry.id, variant_id)
+    owner = Caller(shop.id, f"customer:{shop.id}:{registry.owner}", registry.owner)
+    reader = ProductReader(resources)
+    assert variant_id in (await reader.read(owner, [variant_id])).facts
+    new, change = NewItem(variant_id, 1, Priority.LOW, ""), ChangeRequest(owner, slug, "item.added")
+    if slots.shown >= shop.settings.max_items_per_registry:
+        with pytest.raises(LimitReached):
+            await add_item(resources, reader, change, new, None)
+        return
+    await add_item(resources, reader, change, new, None)
+    async with resources.db.autocommit() as session:
+        added = await registry_items.find_slots(session, shop.id, registry.id, variant_id)
+    assert added.same_id
+    await remove_item(resources, change, added.same_id)
 
 
 @pytest.mark.hypothesis
 def test_accepted_settings_leave_no_state_that_a_job_or_a_read_fails_on(
-    runner: asyncio.Runner, settings: Settings, demo: Demo
+    runner: asyncio.Runner, settings_with_mail: Settings, demo: Demo, simulator: Simulator
 ) -> None:
-    context = open_resources(settings, redis_timeout=5)
+    context = open_resources(settings_with_mail, redis_timeout=5)
     resources = runner.run(context.__aenter__())
     slug = runner.run(first_slug(resources, demo))
+    inventory = simulator.shops[SHOP].inventory
+    for each in map(inventory.find, inventory.variant_ids()):
+        assert each
+        each.tracked, each.quantity, each.by_hand = True, STOCK, True
+    wished = {number for (number,) in demo.execute("SELECT variant_id FROM registry_items WHERE shop_id = 1")}
+    unlisted = next(number for number in inventory.variant_ids() if number not in wished)
     names = st.sampled_from([*ShopSettings.model_fields, "gift_messages"])
     objects = st.dictionaries(names, JUNK)
 
@@ -240,7 +280,7 @@ def test_accepted_settings_leave_no_state_that_a_job_or_a_read_fails_on(
             assert now
             assert now == before or ShopSettings.model_validate(now[0])
         runner.run(refresh_entries(resources, 1))
-        runner.run(use(resources, settings, slug))
+        runner.run(use(resources, settings_with_mail, slug, unlisted))
 
     change()
     runner.run(context.__aexit__(None, None, None))

@@ -68,16 +68,19 @@ async def invite_shop(
     """
     changes = Counter() if changes is None else changes
     changes.update(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0)
-    if not shop.settings.email_notifications:
-        async with locks.acquire(resources.db, "invitations", shop.id):
-            return {**changes, "held": await _settle_claims(resources, settings, shop, changes), "waiting": 0}
     letterhead, today = await find_letterhead(resources, shop, now)
     limits = limits_of(settings)
     run = InvitationRun(resources, settings, shop, letterhead, today, limits, _derive_key(settings))
     async with locks.acquire(resources.db, "invitations", shop.id):
-        await _settle_claims(resources, settings, shop, changes)
+        async with resources.db.transaction() as session:
+            if settings.reminder_recovery == "resend":
+                await deliveries.release_claims(session, Invitation, shop.id)
+            given_up = await invitations.give_up(session, shop.id)
+        resources.counters.count("mails_total", given_up, outcome="failed")
+        changes.update(due=given_up, failed=given_up)
         async with resources.db.repeatable_read() as session:
-            waiting = await invitations.find_waiting(session, shop.id, today)
+            is_on = shop.settings.email_notifications
+            waiting = await invitations.find_waiting(session, shop.id, today) if is_on else []
             ids = within_limits(waiting, await invitations.find_recent(session, shop.id), limits)
         for number, batch in enumerate(batches(ids, SENDS_AT_ONCE)):
             await checkpoint(number * SENDS_AT_ONCE, len(ids))
@@ -119,21 +122,6 @@ async def claim_within_limits(run: InvitationRun, ids: list[int]) -> list[tuple[
         claimed = await invitations.claim(session, run.shop.id, hashes)
         # Composed before the commit: if a mail cannot be composed, the claim is rolled back.
         return [(each, None if each.suppressed else _compose(run, each, tokens[each.id])) for each in claimed]
-
-
-async def _settle_claims(resources: Resources, settings: Settings, shop: ShopRef, changes: Changes) -> int:
-    """Settle what a run that was killed left, also while the shop sends no mail; how many invitations stay held.
-
-    The caller holds the shop's lock.
-    """
-    async with resources.db.transaction() as session:
-        if settings.reminder_recovery == "resend":
-            await deliveries.release_claims(session, Invitation, shop.id)
-        given_up = await invitations.give_up(session, shop.id)
-        held = await deliveries.count_held(session, Invitation, shop.id)
-    resources.counters.count("mails_total", given_up, outcome="failed")
-    changes.update(due=given_up, failed=given_up)
-    return held
 
 
 async def _send(run: InvitationRun, ids: list[int], changes: Changes) -> None:

@@ -13,9 +13,9 @@ from wishcraft.domain.registries import MAX_REGISTRIES_PER_CUSTOMER, RegistrySta
 from wishcraft.errors import Conflict, LimitReached, NotAllowed, invalid_field
 from wishcraft.resources import Resources
 from wishcraft.services.registries.code_hashes import hash_code
-from wishcraft.services.registries.write import ChangeRequest, actor_of, change_registry, check_change, registry_write
+from wishcraft.services.registries.write import ChangeRequest, change_registry, check_change, registry_write
 from wishcraft.store import idempotency, invitations, registries, sessions
-from wishcraft.store.audit_log import Origin
+from wishcraft.store.audit_log import Actor, Origin
 from wishcraft.store.idempotency import IdempotencyKey, StoredResult
 from wishcraft.store.registries import NewRegistry
 from wishcraft.store.schema import ShopSettings
@@ -50,7 +50,8 @@ async def create_registry(
         raise NotAllowed("A registry belongs to a customer: log in, or name the customer in X-Customer-Id.")
     _check_strength(draft, draft.values["title"], draft.values["event_date"])
     code_hash = await hash_code(draft.access_code, caller.name) if draft.access_code else None
-    async with registry_write(resources, actor_of(caller, origin), on_cache_down="announce") as write:
+    actor = Actor(caller.shop_id, caller.name, origin, caller.acts_for)
+    async with registry_write(resources, actor, on_cache_down="announce") as write:
         if key and (stored := await idempotency.acquire_key(write.session, key)):
             return replay(stored), None
         settings, registered = await registries.lock_customer(write.session, caller.shop_id, caller.customer_id)

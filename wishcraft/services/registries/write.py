@@ -171,11 +171,6 @@ class ChangeRequest(NamedTuple):
     origin: Origin = Origin()
 
 
-def actor_of(caller: Caller, origin: Origin) -> Actor:
-    """The caller as the audit log names it: a server with the customer for whom it acts."""
-    return Actor(caller.shop_id, caller.name, origin, None if caller.is_visitor else caller.customer_id)
-
-
 @asynccontextmanager
 async def change_registry(
     resources: Resources, change: ChangeRequest
@@ -188,7 +183,8 @@ async def change_registry(
         PreconditionFailed: Its ETag is not `if_match` (RFC 9110, strong comparison).
     """
     caller = change.caller
-    async with registry_write(resources, actor_of(caller, change.origin), on_cache_down="announce") as write:
+    actor = Actor(caller.shop_id, caller.name, change.origin, caller.acts_for)
+    async with registry_write(resources, actor, on_cache_down="announce") as write:
         registry = _authorize(change, await registries.lock_one(write.session, caller.shop_id, change.slug))
         write.locked[registry.id] = CurrentVersion(registry.slug, registry.version)
         yield write, registry

@@ -9,7 +9,7 @@ at once.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Final
 
 from wishcraft.domain.batches import batches
@@ -80,13 +80,8 @@ async def remind_shop(
     """
     changes = Counter() if changes is None else changes
     changes.update(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0)
-    if not shop.settings.email_notifications:
-        async with locks.acquire(resources.db, "reminders", shop.id):
-            over = (now - timedelta(days=1)).date()  # in every time zone
-            return {**changes, "held": await _settle_claims(resources, settings, shop, over)}
     run = await _start_run(resources, settings, shop, now, today)
     async with locks.acquire(resources.db, "reminders", shop.id):
-        await _settle_claims(resources, settings, shop, run.today)
         ids = await _find_work(run)
         for number, batch in enumerate(batches(ids, SENDS_AT_ONCE)):
             await checkpoint(number * SENDS_AT_ONCE, len(ids))
@@ -121,21 +116,18 @@ async def _start_run(
     return ReminderRun(resources, settings, shop, letterhead, max(day, local_today), due_dates(day, local_today))
 
 
-async def _settle_claims(resources: Resources, settings: Settings, shop: ShopRef, today: date) -> int:
-    """Settle what a run that was killed left, also while the shop sends no mail; how many reminders stay held.
+async def _find_work(run: ReminderRun) -> list[int]:
+    """Store the due reminders as rows, and return the ids of those that can be sent; none while the mail is off.
 
     The caller holds the shop's lock. So a reminder in the state `sending` was left by a run that was killed.
     """
-    async with resources.db.transaction() as session:
-        await reminders.fail_past_events(session, shop.id, today)
-        if settings.reminder_recovery == "resend":
-            await deliveries.release_claims(session, Reminder, shop.id)
-        return await deliveries.count_held(session, Reminder, shop.id)
-
-
-async def _find_work(run: ReminderRun) -> list[int]:
-    """Store the due reminders as rows, and return the ids of those that can be sent."""
     db, shop_id = run.resources.db, run.shop.id
+    async with db.transaction() as session:
+        await reminders.fail_past_events(session, shop_id, run.today)
+        if run.settings.reminder_recovery == "resend":
+            await deliveries.release_claims(session, Reminder, shop_id)
+    if not run.shop.settings.email_notifications:
+        return []
     async for batch in reminders.iter_due_batches(db, shop_id, run.due, REMINDERS_AT_ONCE):
         async with db.transaction() as session:
             await reminders.plan(session, shop_id, batch, run.shop.domain)

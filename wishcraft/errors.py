@@ -22,6 +22,7 @@
     - DatabaseUnavailable       PostgreSQL refused, timed out, deadlocked or closed the connection
       - DatabaseBusy            another transaction held a row or table for too long
     - ShopifyUnavailable        5xx, a lost connection, a timeout or a malformed response, after the client's retries
+      - ShopifyPaused           not asked, because it did not answer a moment ago
     - ShopifyThrottled          Shopify throttled every retry of the client
     - MailUnavailable           the mail server does not answer, or accepts no mail at present
     - MailPostponed             the mail server does not accept this one mail at present
@@ -38,7 +39,7 @@
   - SenderRejected              the mail server rejects the login or the sender
 """
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 
 class WishCraftError(Exception):
@@ -96,10 +97,35 @@ class PreconditionFailed(RequestRefused):
     kind = "changed-since"
 
 
+class InvalidValue(NamedTuple):
+    """A value of a request that is not valid, with its place: in the body, or in the query, path or headers."""
+
+    detail: str
+    pointer: str | None = None
+    """JSON pointer into the body, as a URI fragment: `#/registrant/email` (RFC 6901, section 6)."""
+    parameter: str | None = None
+    """Name of the parameter or header."""
+
+
 class Invalid(RequestRefused):
     """A value is not valid here."""
 
     kind = "invalid-request"
+
+    def __init__(self, message: str, *errors: InvalidValue) -> None:
+        """`errors` are the values that the message is about."""
+        super().__init__(message)
+        self.errors = errors
+
+
+def invalid_field(name: str, detail: str) -> Invalid:
+    """Invalid because of this field of the body."""
+    return Invalid(detail, InvalidValue(detail, pointer=f"#/{name}"))
+
+
+def invalid_parameter(name: str, detail: str) -> Invalid:
+    """Invalid because of this parameter of the query."""
+    return Invalid(f"{name}: {detail}", InvalidValue(detail, parameter=name))
 
 
 class TooManyRequests(RequestRefused):
@@ -169,6 +195,15 @@ class ShopifyUnavailable(TransientError):  # noqa: N818  it names a state
     """Shopify gave no usable response, after the client's own retries."""
 
     advice = "Nothing to do if the next run succeeds; otherwise see Shopify's status page."
+
+
+class ShopifyPaused(ShopifyUnavailable):
+    """Shopify was not asked, because it did not answer a moment ago."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        """`retry_after` is in seconds."""
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class ShopifyThrottled(TransientError):  # noqa: N818  Shopify's own word

@@ -23,7 +23,7 @@ from wishcraft.store import registry_items
 
 router: Final = APIRouter(prefix="/api/registries/{ref}/items", tags=["items"], route_class=AuthenticatedRoute)
 
-_COLUMNS: Final = {"quantity": "quantity_wanted"}
+_COLUMNS: Final = {"wanted": "quantity_wanted", "quantity": "quantity_wanted"}
 ItemId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 
 

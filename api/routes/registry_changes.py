@@ -175,6 +175,7 @@ async def change(registry_request: RegistryRequestDep, if_match: IfMatch, body: 
     The `status` `archived` hides the registry from all but its registrant; another `status` restores it.
     """
     values = body.model_dump(exclude_unset=True, exclude={"registrant", "access_code"})
+    values |= {f"event_{name}": value for name, value in values.pop("event", {}).items()}
     if body.registrant:
         values |= _columns(body.registrant)
     registry_change = registry_request.as_change("registry.changed", if_match)

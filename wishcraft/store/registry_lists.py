@@ -125,12 +125,12 @@ async def list_public(session: AsyncSession, shop_id: int, request: PageRequest,
 
 
 async def list_own(
-    session: AsyncSession, shop_id: int, customer_id: int, request: PageRequest, status: RegistryStatus | None = None
+    session: AsyncSession, shop_id: int, customer_id: int, request: PageRequest, statuses: Sequence[RegistryStatus] = ()
 ) -> Page[OwnRegistry]:
-    """The registries of the customer with this status; all, including archived ones, without one."""
+    """The registries of the customer with one of these statuses; without any, all, archived ones included."""
     listed: _Conditions = (Registry.shop_id == shop_id, Registry.customer_id == customer_id)
-    if status:
-        listed = (*listed, Registry.status == status)
+    if statuses:
+        listed += (Registry.status.in_(statuses),)
     rows, end = await _read(session, _SUMMARY | _OWN, listed, request)
     registries = [OwnRegistry(_summary(row), row.visibility, row.status, _private(row)) for row in rows]
     return Page(registries, end, await _count(session, listed, request, len(rows), end))

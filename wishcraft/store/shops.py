@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import INT8RANGE, Range
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.cached_registry import Quota
+from wishcraft.domain.share_links import default_template
 from wishcraft.domain.texts import is_storable
 from wishcraft.errors import UnknownShop
 from wishcraft.store.schema import Shop, ShopSettings
@@ -43,6 +44,13 @@ class StoredSettings(NamedTuple):
 
     settings: ShopSettings
     version: int
+    domain: str
+    """Of the shop."""
+
+    @property
+    def share_template(self) -> str:
+        """The template of share links that is in use: the shop's own, or the default."""
+        return self.settings.share_url or default_template(self.domain)
 
 
 ALL: Final[Range[int]] = Range()
@@ -93,7 +101,7 @@ async def find_settings(session: AsyncSession, shop_id: int) -> ShopSettings:
 
 async def find_stored_settings(session: AsyncSession, shop_id: int, *, lock: bool = False) -> StoredSettings:
     """The settings of the shop, which must exist, with their version; `lock` lets other changes of them wait."""
-    query = select(Shop.settings, Shop.settings_version).where(Shop.id == shop_id)
+    query = select(Shop.settings, Shop.settings_version, Shop.domain).where(Shop.id == shop_id)
     # With `key_share`, registries can be created meanwhile: their foreign keys need the shop's row.
     row = (await session.execute(query.with_for_update(key_share=True) if lock else query)).one()
     return StoredSettings(*row)

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
 from api.problems import Problem
-from api.schemas.requests import ChangedItem, ChangedRegistry, ChangedSettings
+from api.schemas.requests import ChangedEvent, ChangedItem, ChangedRegistry, ChangedSettings
 
 OPENAPI_PATH: Final = "/api/docs"
 DESCRIPTION: Final = """
@@ -24,8 +24,9 @@ logged-in customer. The embedded admin sends its ID token. In the sandbox, `make
 **Changes** are conditional: read the registry, and send its `ETag` in `If-Match`. **Creations** take an
 `Idempotency-Key`: repeating a request with the same key creates nothing more.
 
-**Errors** are `application/problem+json` (RFC 9457); `type` names the kind and never changes. `RateLimit` says how
-many requests are left. 429 and 503 say in `Retry-After` how many seconds to wait.
+**Errors** are `application/problem+json` (RFC 9457); `type` names the kind and never changes, and `errors` of a 422 has
+each invalid value with its place. `RateLimit` says how many requests are left. 429 and 503 say in `Retry-After` how
+many seconds to wait.
 """
 _ASSETS_PATH: Final = "/api/docs/assets"
 _PAGE_POLICY: Final = (
@@ -58,8 +59,9 @@ def register(app: FastAPI) -> None:
     def describe_with_problems() -> dict[str, Any]:
         document = describe()
         schemas = document["components"]["schemas"]
-        schemas["Problem"] = Problem.model_json_schema()
-        for change in (ChangedRegistry, ChangedItem, ChangedSettings):
+        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= problem.pop("$defs") | {"Problem": problem}
+        for change in (ChangedEvent, ChangedRegistry, ChangedItem, ChangedSettings):
             _correct_change(schemas[change.__name__])
         for item in document["paths"].values():
             for operation in item.values():

@@ -2,9 +2,10 @@
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -20,11 +21,13 @@ from wishcraft.errors import (
     DatabaseRejected,
     DatabaseUnavailable,
     Invalid,
+    InvalidValue,
     LimitReached,
     NotAllowed,
     NotFound,
     PreconditionFailed,
     RequestRefused,
+    ShopifyPaused,
     ShopifyRefused,
     ShopifyThrottled,
     ShopifyUnavailable,
@@ -45,17 +48,20 @@ REPORT_AGAIN_SECONDS: Final = 1.0
 
 
 MAX_ERRORS: Final = 50
+"""Invalid values that an answer names."""
 
 
 class InvalidField(BaseModel):
-    """A field of the body, or a parameter, that is not valid; as the example in RFC 9457, section 3."""
+    """A value of the request that is not valid. It has a `pointer` or a `parameter`."""
 
-    detail: str = Field(examples=["Input should be less than or equal to 999"])
+    detail: str = Field(examples=["String should have at most 120 characters"])
     pointer: str | None = Field(
-        None, examples=["#/quantity"], description="JSON Pointer (RFC 6901) to the field in the body."
+        None,
+        examples=["#/registrant/email"],
+        description="Where the value is in the body: a JSON pointer as a URI fragment; `#` is the whole body.",
     )
     parameter: str | None = Field(
-        None, examples=["limit"], description="Name of the parameter in the query, the path or a header."
+        None, examples=["price_min"], description="The query parameter, path parameter or header that has the value."
     )
 
 
@@ -68,9 +74,7 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
-    errors: list[InvalidField] | None = Field(
-        None, description=f"Of `invalid-request`: each field or parameter that is not valid, at most {MAX_ERRORS}."
-    )
+    errors: list[InvalidField] | None = Field(None, description="With 422: the values that are not valid, if known.")
 
 
 class ProblemError(Exception):
@@ -158,9 +162,9 @@ def _example(status: HTTPStatus) -> dict[str, Any]:
         status=status,
         detail="What went wrong, and what to do about it.",
     )
-    schema = {"$ref": "#/components/schemas/Problem"}
     if status is HTTPStatus.UNPROCESSABLE_ENTITY:
-        problem.errors = [InvalidField(detail="Input should be less than or equal to 999", pointer="#/quantity")]
+        problem.errors = [InvalidField(detail="Field required", pointer="#/title")]
+    schema = {"$ref": "#/components/schemas/Problem"}
     return {"application/problem+json": {"schema": schema, "example": problem.model_dump(exclude_none=True)}}
 
 
@@ -169,11 +173,11 @@ def answer(
     kind: str,
     detail: str,
     headers: dict[str, str] | None = None,
-    errors: list[InvalidField] | None = None,
+    errors: Iterable[InvalidValue] = (),
 ) -> Response:
     """A response with the problem."""
-    kind = f"urn:wishcraft:problem:{kind}"
-    problem = Problem(type=kind, title=status.phrase, status=status, detail=detail, errors=errors)
+    problem = Problem(type=f"urn:wishcraft:problem:{kind}", title=status.phrase, status=status, detail=detail)
+    problem.errors = [InvalidField(**each._asdict()) for each in errors] or None
     return JSONResponse(problem.model_dump(exclude_none=True), status, headers, "application/problem+json")
 
 
@@ -208,7 +212,8 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 async def _on_refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestRefused)  # noqa: S101  registered for this type
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyRequests) else None
-    return answer(_STATUS_OF[type(error)], error.kind, str(error), headers)
+    errors = error.errors if isinstance(error, Invalid) else ()
+    return answer(_STATUS_OF[type(error)], error.kind, str(error), headers, errors)
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
@@ -216,11 +221,12 @@ async def _on_http(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # Starlette names the methods of one route of the path
         headers["Allow"] = ", ".join(_methods_of(request)) or headers.get("Allow", "GET, HEAD")
-    status = HTTPStatus(error.status_code)
+    status, errors = HTTPStatus(error.status_code), list[InvalidValue]()
     if status is HTTPStatus.BAD_REQUEST:  # FastAPI's status for a body that is no text; 422 if it is no JSON
         status = HTTPStatus.UNPROCESSABLE_ENTITY
+        errors.append(InvalidValue(str(error.detail), pointer="#"))
     kind = _USUAL_KINDS.get(status) or status.phrase.lower().replace(" ", "-")
-    return answer(status, kind, str(error.detail), headers)
+    return answer(status, kind, str(error.detail), headers, errors)
 
 
 def _methods_of(request: Request) -> list[str]:
@@ -243,19 +249,27 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     if not is_json and any(each["loc"][0] == "body" for each in error.errors()):
         detail = f"The body must be JSON, with the header Content-Type: {_JSON}."
         return answer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail, {"Accept": _JSON})
-    found = error.errors()[:MAX_ERRORS]
-    detail = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)
-    errors = [_invalid_field(each["loc"], each["msg"], each["type"]) for each in found]
-    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, Invalid.kind, detail, errors=errors)
+    found = error.errors()
+    texts = [f"{'.'.join(map(str, each['loc']))}: {_text(each)}" for each in found[:MAX_ERRORS]]
+    if len(found) > MAX_ERRORS:
+        texts.append(f"and {len(found) - MAX_ERRORS:,} more")
+    errors = map(_invalid_value, found[:MAX_ERRORS])
+    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, Invalid.kind, "; ".join(texts), errors=errors)
 
 
-def _invalid_field(place: tuple[int | str, ...], message: str, kind: str) -> InvalidField:
-    """The field at this place, as pydantic names it: `body`, `query`, `path` or `header`, then the way to the field."""
-    if place[0] != "body":
-        return InvalidField(detail=message, parameter=".".join(map(str, place[1:])))
-    way = [] if kind == "json_invalid" else place[1:]  # of a body that is no JSON, it has the character's position
-    pointer = "".join(f"/{str(each).replace('~', '~0').replace('/', '~1')}" for each in way)
-    return InvalidField(detail=message, pointer=f"#{pointer}")
+def _invalid_value(error: Mapping[str, Any]) -> InvalidValue:
+    """An error of FastAPI, whose `loc` begins with the part of the request."""
+    part, *path = error["loc"]
+    if part != "body":
+        return InvalidValue(_text(error), parameter=str(path[0]))
+    if error["type"] == "json_invalid":  # `loc` has the position in the text
+        path = []
+    steps = (quote(str(step).replace("~", "~0").replace("/", "~1"), safe="~", errors="replace") for step in path)
+    return InvalidValue(_text(error), pointer="/".join(("#", *steps)))
+
+
+def _text(error: Mapping[str, Any]) -> str:
+    return str(error["msg"]).removeprefix("Value error, ")  # pydantic's words for a ValueError of ours
 
 
 async def _on_rejected(request: Request, error: Exception) -> Response:
@@ -273,7 +287,8 @@ class _OnOutage:
 
     async def __call__(self, request: Request, error: Exception) -> Response:
         route, now = route_of(request.scope), time.monotonic()
-        if now < self._quiet_until.get(route, 0):
+        pause = error.retry_after if isinstance(error, ShopifyPaused) else PAUSE_SECONDS
+        if isinstance(error, ShopifyPaused) or now < self._quiet_until.get(route, 0):
             log_server_error(request.scope, f"{self._what_happened} again", level=logging.WARNING)
         else:
             self._quiet_until[route] = now + REPORT_AGAIN_SECONDS
@@ -281,7 +296,7 @@ class _OnOutage:
         detail = f"{self._what_happened}. Try again later."
         if isinstance(error, DatabaseBusy):
             detail = "Another request is changing the same data. Try again."
-        return answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, PAUSE)
+        return answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, {"Retry-After": str(pause)})
 
 
 async def _on_bug(_: Request, __: Exception) -> Response:

@@ -6,6 +6,7 @@ pull steps. The worker ignores the former and refuses the latter.
 
 import asyncio
 import tempfile
+from collections.abc import Mapping
 from typing import Any, Final
 
 from anyio import TASK_STATUS_IGNORED, create_task_group
@@ -37,6 +38,7 @@ class FlowRunConfiguration(ProcessJobConfiguration):
     """How a run's process starts: as every other one, with the flow that its deployment names."""
 
     _entrypoint: str = PrivateAttr(default="")
+    _refusal: str | None = PrivateAttr(default=None)
 
     def prepare_for_flow_run(
         self, flow_run: FlowRun, deployment: DeploymentResponse | None = None, *arguments: Any, **options: Any
@@ -56,6 +58,12 @@ class FlowRunConfiguration(ProcessJobConfiguration):
         super().prepare_for_flow_run(flow_run, deployment, *arguments, **options)
         self.env = {name: value if is_needed(name) else None for name, value in self.env.items()}
         self._entrypoint = entrypoint
+        self._refusal = _compare_names(flow_run.parameters, deployment.parameter_openapi_schema or {})
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the run cannot start: its parameters are not those of its flow. None if they are."""
+        return self._refusal
 
     async def execute(
         self, flow_run: FlowRun, task_status: TaskStatus[int] = TASK_STATUS_IGNORED
@@ -93,6 +101,22 @@ class FlowRunConfiguration(ProcessJobConfiguration):
     async def _load_flow(self, _: FlowRun) -> Flow[..., Any]:
         """The flow, for the hooks of a run whose process died."""
         return await asyncio.to_thread(load_flow_from_entrypoint, self._entrypoint, use_placeholder_flow=False)
+
+
+def _compare_names(parameters: Mapping[str, Any], schema: Mapping[str, Any]) -> str | None:
+    """What is unknown or missing among the parameters; None if nothing is, or if the deployment has no schema.
+
+    Prefect's engine crashes on it before the flow begins. The flow itself checks the values.
+    """
+    known = schema.get("properties")
+    if known is None:
+        return None
+    if unknown := sorted(parameters.keys() - known.keys()):
+        listed = ", ".join(known) or "none"
+        return f"there is no parameter {', '.join(map(repr, unknown))}: there are {listed}"
+    if missing := sorted(set(schema.get("required") or ()) - parameters.keys()):
+        return f"the parameter {', '.join(missing)} is missing"
+    return None
 
 
 def is_needed(variable: str) -> bool:

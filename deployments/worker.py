@@ -178,8 +178,11 @@ class DrainingWorker(ProcessWorker):
         configuration: ProcessJobConfiguration,
         task_status: TaskStatus[int] | None = None,
     ) -> ProcessWorkerResult:
-        """Run the flow in a process and wait until it exits."""
+        """Run the flow in a process and wait until it exits; refuse a run that lacks its parameters or has others."""
         assert isinstance(configuration, FlowRunConfiguration)  # noqa: S101  the class's own configuration
+        if configuration.refusal:
+            await self.client.set_flow_run_state(flow_run.id, Cancelled(name="Refused", message=configuration.refusal))
+            return ProcessWorkerResult(status_code=0, identifier="none")
         self._active_runs.add(flow_run.id)
         try:
             return await configuration.execute(flow_run, task_status or TASK_STATUS_IGNORED)

@@ -1,4 +1,5 @@
 import re
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ import yaml
 from pydantic import SecretStr
 
 from api.app import create_app
+from api.problems import _STATUS_OF, _USUAL_KINDS
 from api.routes import metrics
 from wishcraft.settings import Settings
 
@@ -106,3 +108,18 @@ def test_every_function_that_a_page_names_exists() -> None:
         for path, name in re.findall(r"`([\w/]+\.py):(\w+)`", page.read_text()):
             source = (ROOT / path).read_text()
             assert re.search(rf"^(async def|def|class) {name}\b", source, re.MULTILINE), f"{page.name}: {path}:{name}"
+
+
+def test_api_page_lists_every_kind_of_problem() -> None:
+    listed = set(re.findall(r"^\| \d{3} \| `([a-z-]+)` \|", section("docs/api.md", "Errors"), re.MULTILINE))
+    phrases = {
+        status.phrase.lower().replace(" ", "-")
+        for status in (
+            HTTPStatus.BAD_REQUEST,
+            HTTPStatus.METHOD_NOT_ALLOWED,
+            HTTPStatus.REQUEST_TIMEOUT,
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        )
+    }
+    refusals = {error.kind for error in _STATUS_OF} | {"access-code-required"}
+    assert listed == {*_USUAL_KINDS.values(), *phrases, *refusals, "internal"}

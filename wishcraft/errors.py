@@ -2,7 +2,6 @@
 
 - WishCraftError
   - ConfigurationError          a setting is missing or invalid; the message names it and says what to do
-  - UnknownShop                 no active shop has the given domain
   - RequestRefused              a request cannot be fulfilled; the message is shown to the client
     - NotFound                  the object does not exist, or the caller may not see it
     - NotAllowed                the caller lacks the permission
@@ -14,7 +13,8 @@
     - TooManyRequests           the caller must wait before the next try
       - TooManyTries            an access code was tried too often
       - TooManyQueries          a caller caused too many queries to Shopify
-  - QueryRefused                an analyst's question is invalid, not allowed or too large; the message says why
+  - QueryRefused                a question or a parameter of a run is invalid or not allowed; the message says why
+    - UnknownShop               no active shop has the given domain
   - PayloadInvalid              a webhook's payload lacks what its topic promises, so no later try can handle it
   - RunStopped                  the run was asked to stop, and stopped between two batches
   - DatabaseRejected            PostgreSQL cannot store or compute a value, and will refuse it again
@@ -23,6 +23,7 @@
     - DatabaseUnavailable       PostgreSQL refused, timed out, deadlocked or closed the connection
       - DatabaseBusy            another transaction held a row or table for too long
     - ShopifyUnavailable        5xx, a lost connection, a timeout or a malformed response, after the client's retries
+      - ShopifyPaused           not asked, because it did not answer a moment ago
     - ShopifyThrottled          Shopify throttled every retry of the client
     - MailUnavailable           the mail server does not answer, or accepts no mail at present
     - MailPostponed             the mail server does not accept this one mail at present
@@ -39,7 +40,7 @@
   - SenderRejected              the mail server rejects the login or the sender
 """
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 
 class WishCraftError(Exception):
@@ -52,10 +53,6 @@ class ConfigurationError(WishCraftError):
     """A setting is missing or invalid; the message names it and says what to do."""
 
     advice = "Correct the setting in the worker's environment, then restart the worker."
-
-
-class UnknownShop(WishCraftError):  # noqa: N818  it names a state
-    """No active shop has the given domain."""
 
 
 class RequestRefused(WishCraftError):  # noqa: N818  it names what happened
@@ -101,10 +98,35 @@ class PreconditionFailed(RequestRefused):
     kind = "changed-since"
 
 
+class InvalidValue(NamedTuple):
+    """A value of a request that is not valid, with its place: in the body, or in the query, path or headers."""
+
+    detail: str
+    pointer: str | None = None
+    """JSON pointer into the body, as a URI fragment: `#/registrant/email` (RFC 6901, section 6)."""
+    parameter: str | None = None
+    """Name of the parameter or header."""
+
+
 class Invalid(RequestRefused):
     """A value is not valid here."""
 
     kind = "invalid-request"
+
+    def __init__(self, message: str, *errors: InvalidValue) -> None:
+        """`errors` are the values that the message is about."""
+        super().__init__(message)
+        self.errors = errors
+
+
+def invalid_field(name: str, detail: str) -> Invalid:
+    """Invalid because of this field of the body."""
+    return Invalid(detail, InvalidValue(detail, pointer=f"#/{name}"))
+
+
+def invalid_parameter(name: str, detail: str) -> Invalid:
+    """Invalid because of this parameter of the query."""
+    return Invalid(f"{name}: {detail}", InvalidValue(detail, parameter=name))
 
 
 class TooManyRequests(RequestRefused):
@@ -129,9 +151,13 @@ class TooManyQueries(TooManyRequests):
 
 
 class QueryRefused(WishCraftError):  # noqa: N818  it names what happened
-    """An analyst's question is invalid, not allowed or too large; the message says why."""
+    """A question of an analyst, or a parameter of a run, is invalid, not allowed or too large; the message says why."""
 
-    advice = "Change the question as the message says, then run it again."
+    advice = "Change the parameters as the message says, then run it again."
+
+
+class UnknownShop(QueryRefused):
+    """No active shop has the given domain."""
 
 
 class PayloadInvalid(WishCraftError):  # noqa: N818  it names a state
@@ -176,6 +202,15 @@ class ShopifyUnavailable(TransientError):  # noqa: N818  it names a state
     """Shopify gave no usable response, after the client's own retries."""
 
     advice = "Nothing to do if the next run succeeds; otherwise see Shopify's status page."
+
+
+class ShopifyPaused(ShopifyUnavailable):
+    """Shopify was not asked, because it did not answer a moment ago."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        """`retry_after` is in seconds."""
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class ShopifyThrottled(TransientError):  # noqa: N818  Shopify's own word

@@ -3,11 +3,13 @@
 Each is a coroutine, even if it awaits nothing: FastAPI runs a plain function in a thread.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from hashlib import sha256
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from fastapi import Depends, Header, Request, Security
+from fastapi import Depends, Header, Request, Response, Security
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPBearer
 from pydantic import BeforeValidator
 
@@ -36,6 +38,8 @@ _ID_TOKEN: Final = HTTPBearer(
     auto_error=False,
 )
 _MAX_USER_AGENT_LENGTH: Final = 200
+_IDENTIFIED: Final = "wishcraft.identified"
+"""Where the scope of a request has its caller once it was authenticated and counted for the rate limit."""
 
 
 def _customer_id(value: object) -> object:
@@ -75,6 +79,20 @@ async def identify(
 
     An ID token takes precedence over an API key, and an API key over a signature.
     """
+    caller: Caller | None = request.scope.get(_IDENTIFIED)
+    if caller is None:
+        caller = await _authenticate(request, app_state, key, signature, token)
+    if customer_id is not None and caller.customer_id is None:  # Shopify alone names a storefront's customer
+        if Scope.WRITE not in caller.scopes:
+            raise forbidden("X-Customer-Id needs an API key with scope `write`.")
+        caller = caller._replace(customer_id=customer_id)
+    set_visitor(caller)
+    return caller
+
+
+async def _authenticate(
+    request: Request, app_state: AppState, key: str | None, signature: str | None, token: object | None
+) -> Caller:
     authenticator = app_state.authenticator
     if token is not None:
         caller = await authenticator.by_id_token(str(getattr(token, "credentials", "")))
@@ -102,12 +120,29 @@ async def identify(
         request.scope["wishcraft.headers"].append((b"ratelimit-policy", policy.field.encode()))
         raise too_many("Too many requests. Wait for Retry-After.", verdict.reset)
     authenticator.remember(request.scope)
-    if customer_id is not None and caller.customer_id is None:  # Shopify alone names a storefront's customer
-        if Scope.WRITE not in caller.scopes:
-            raise forbidden("X-Customer-Id needs an API key with scope `write`.")
-        caller = caller._replace(customer_id=customer_id)
-    set_visitor(caller)
     return caller
+
+
+class AuthenticatedRoute(APIRoute):
+    """A route that authenticates the caller before FastAPI reads and parses the request body."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler of a request."""
+        handle = super().get_route_handler()
+        if self.body_field is None or not _has_identify(self.dependant):
+            return handle
+
+        async def authenticate_first(request: Request) -> Response:
+            credentials = (await _KEY(request), await _SIGNATURE(request), await _ID_TOKEN(request))
+            app_state = await get_app_state(request)
+            request.scope[_IDENTIFIED] = await _authenticate(request, app_state, *credentials)
+            return await handle(request)
+
+        return authenticate_first
+
+
+def _has_identify(dependant: Dependant) -> bool:
+    return dependant.call is identify or any(map(_has_identify, dependant.dependencies))
 
 
 Identified = Annotated[Caller, Depends(identify)]

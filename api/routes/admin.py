@@ -7,21 +7,20 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query, Response
 
-from api.auth.dependencies import Administrator, AppStateDep, OriginDep
+from api.auth.dependencies import Administrator, AppStateDep, AuthenticatedRoute, OriginDep
 from api.problems import COMMON, WITH_BODY, documented, unavailable
 from api.routes.registries import Limit
 from api.routes.registry_changes import IfMatch
 from api.schemas.requests import ChangedSettings, IsoTime, NewKey, Rotation
-from api.schemas.responses import AuditTrail, KeyIssued, KeyList, UsageAnswer
-from wishcraft.errors import CacheUnavailable, Invalid
+from api.schemas.responses import AuditTrail, KeyIssued, KeyList, SettingsAnswer, UsageAnswer
+from wishcraft.errors import CacheUnavailable, invalid_parameter
 from wishcraft.services.shops.api_keys import Issued, create_key, list_keys, revoke_key, rotate_key
 from wishcraft.services.shops.settings import change_settings, read_settings, settings_etag
 from wishcraft.store import audit_log, shops
 from wishcraft.store.audit_log import Actor, AuditEntry, AuditFilter
-from wishcraft.store.schema import ShopSettings
 from wishcraft.store.shops import StoredSettings
 
-router: Final = APIRouter(prefix="/api/admin", tags=["admin"])
+router: Final = APIRouter(prefix="/api/admin", tags=["admin"], route_class=AuthenticatedRoute)
 
 Prefix = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$", description="The API key's prefix.")]
 AuditCursor = Annotated[
@@ -114,10 +113,10 @@ async def usage(app_state: AppStateDep, caller: Administrator) -> dict[str, int]
 @router.get(
     "/settings",
     summary="Get the shop's settings",
-    response_model=ShopSettings,
+    response_model=SettingsAnswer,
     responses={**_SETTINGS, **documented(*COMMON)},
 )
-async def get_settings(response: Response, app_state: AppStateDep, caller: Administrator) -> ShopSettings:
+async def get_settings(response: Response, app_state: AppStateDep, caller: Administrator) -> SettingsAnswer:
     """The settings that are in use now."""
     return _settings(response, await read_settings(app_state.resources, caller.shop_id))
 
@@ -125,7 +124,7 @@ async def get_settings(response: Response, app_state: AppStateDep, caller: Admin
 @router.patch(
     "/settings",
     summary="Change the shop's settings",
-    response_model=ShopSettings,
+    response_model=SettingsAnswer,
     responses={
         **_SETTINGS,
         **documented(
@@ -143,7 +142,7 @@ async def patch_settings(
     origin: OriginDep,
     if_match: IfMatch,
     body: ChangedSettings,
-) -> ShopSettings:
+) -> SettingsAnswer:
     """Settings that are left out keep their values. The change takes effect at once, in all processes.
 
     After a new `low_stock_threshold` or `share_url`, cached registries show it before the answer, or within seconds
@@ -156,9 +155,9 @@ async def patch_settings(
     return _settings(response, change.after)
 
 
-def _settings(response: Response, stored: StoredSettings) -> ShopSettings:
+def _settings(response: Response, stored: StoredSettings) -> SettingsAnswer:
     response.headers.update(_NO_STORE | {"ETag": settings_etag(stored)})
-    return stored.settings
+    return SettingsAnswer(**stored.settings.model_dump(), effective_share_url=stored.share_template)
 
 
 @router.get("/audit", summary="Read the audit log", response_model=AuditTrail, responses=documented(*COMMON))
@@ -169,15 +168,19 @@ async def list_audit_log(
     actor: AuditText = None,
     action: AuditText = None,
     resource: AuditText = None,
-    resource_id: AuditText = None,
+    resource_id: Annotated[
+        str | None, Query(min_length=1, max_length=200, description="Needs `resource`: an id belongs to its kind.")
+    ] = None,
     since: Annotated[IsoTime | None, Query(description="First moment.", examples=["2027-06-01T00:00:00Z"])] = None,
     until: Annotated[IsoTime | None, Query(description="The moment after the last one.")] = None,
     limit: Limit = 20,
     cursor: AuditCursor = None,
 ) -> dict[str, object]:
     """The shop's audit log, newest first. It has personal data: the addresses of the requests."""
+    if resource_id is not None and resource is None:
+        raise invalid_parameter("resource_id", "needs the resource that it is an id of, such as resource=registry.")
     if since and until and since >= until:
-        raise Invalid("since is not before until, so no entry can match.")
+        raise invalid_parameter("since", "is not before until, so that no entry can match.")
     wanted = AuditFilter(actor, action, resource, resource_id, since, until)
     async with app_state.resources.db.autocommit() as session:
         # One more than the limit: if it exists, there is a next page.

@@ -6,7 +6,7 @@ from typing import Final
 
 from fastapi import APIRouter, Response
 
-from api.auth.dependencies import AppStateDep, Reader, Senders
+from api.auth.dependencies import AppStateDep, AuthenticatedRoute, Reader, Senders
 from api.problems import COMMON, WITH_BODY, documented, unavailable
 from api.routes.registries import GrantHeader, GrantQuery, authorize_read
 from api.routes.registry_changes import Slug
@@ -16,7 +16,7 @@ from wishcraft.domain.guest_events import AnalyticsType
 from wishcraft.services.registries.access import unlock
 from wishcraft.store.analytics_events import Event
 
-router: Final = APIRouter(prefix="/api/registries/{ref}", tags=["guests"])
+router: Final = APIRouter(prefix="/api/registries/{ref}", tags=["guests"], route_class=AuthenticatedRoute)
 
 
 @router.post(

@@ -15,7 +15,7 @@ from wishcraft.cache.entries import Entry, with_body
 from wishcraft.cache.registries import CacheResult
 from wishcraft.domain.item_selection import ItemSelection, ItemSort
 from wishcraft.domain.registries import Priority
-from wishcraft.errors import Invalid
+from wishcraft.errors import Invalid, InvalidValue, invalid_parameter
 from wishcraft.shopify.signatures import SIGNED_FIELDS
 
 router: Final = APIRouter(tags=["items"])
@@ -51,11 +51,13 @@ async def read_selection(
 ) -> ItemSelection:
     """The filters and the order in the query; 422 for other parameters: a misspelt filter would show all items."""
     if unknown := sorted(request.query_params.keys() - _KNOWN):
-        names = ", ".join(name[:_MAX_SHOWN] for name in unknown[: len(_FILTERS)])
-        raise Invalid(f"Unknown parameters: {names}. Known are {', '.join(_FILTERS)}.")
+        names = [name[:_MAX_SHOWN] for name in unknown[: len(_FILTERS)]]
+        known = f"Known are {', '.join(_FILTERS)}."
+        errors = (InvalidValue(f"is unknown. {known}", parameter=name) for name in names)
+        raise Invalid(f"Unknown parameters: {', '.join(names)}. {known}", *errors)
     lowest, highest = _decimal(price_min), _decimal(price_max)
     if lowest is not None and highest is not None and lowest > highest:
-        raise Invalid("price_min is greater than price_max, so no item can match.")
+        raise invalid_parameter("price_min", "is higher than price_max, so that no item can match.")
     return ItemSelection(available, given, lowest, highest, priority, sort)
 
 

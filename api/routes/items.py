@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Path, Response
 
+from api.auth.dependencies import AuthenticatedRoute
 from api.problems import documented
 from api.routes.registries import ONE
 from api.routes.registry_changes import (
@@ -20,9 +21,9 @@ from api.schemas.requests import LARGEST_ID, ChangedItem, NewItem
 from wishcraft.services.registries.items import add_item, change_item, remove_item
 from wishcraft.store import registry_items
 
-router: Final = APIRouter(prefix="/api/registries/{ref}/items", tags=["items"])
+router: Final = APIRouter(prefix="/api/registries/{ref}/items", tags=["items"], route_class=AuthenticatedRoute)
 
-_COLUMNS: Final = {"quantity": "quantity_wanted"}
+_COLUMNS: Final = {"wanted": "quantity_wanted", "quantity": "quantity_wanted"}
 ItemId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 
 

@@ -20,7 +20,7 @@ from wishcraft.domain.private_fields import private_fields_payload
 from wishcraft.domain.registries import MAX_SLUG_LENGTH, EventType, RegistryStatus
 from wishcraft.domain.registry_lists import MAX_CURSOR_LENGTH, ListSort, Position, decode_cursor, encode_cursor
 from wishcraft.domain.registry_payload import summary_payload
-from wishcraft.errors import Invalid
+from wishcraft.errors import invalid_parameter
 from wishcraft.services.registries.access import is_granted
 from wishcraft.services.registries.own_view import add_private_fields
 from wishcraft.services.registries.public_list import list_public
@@ -94,7 +94,7 @@ async def list_registries(
 ) -> dict[str, object]:
     """The shop's public, active registries. Guests may see them as they were a few seconds ago."""
     if event_from and event_to and event_from > event_to:
-        raise Invalid("event_from is after event_to, so no registry can match.")
+        raise invalid_parameter("event_from", "is after event_to, so that no registry can match.")
     search = Search(q, event_type, event_from, event_to)
     page = PageRequest(limit, sort, _position(sort, search, cursor))
     found = await list_public(app_state.resources, caller, page, search)
@@ -112,18 +112,22 @@ async def list_my_registries(
     response: Response,
     app_state: AppStateDep,
     caller: Reader,
-    status: Annotated[RegistryStatus | None, Query(description="Only registries with this status.")] = None,
+    status: Annotated[
+        list[RegistryStatus] | None,
+        Query(description="Only of this status; may be repeated: `status=active&status=paused`."),
+    ] = None,
     sort: Sort = ListSort.NEWEST,
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> dict[str, object]:
-    """The customer's registries, including archived ones and the fields that guests do not see."""
+    """The registries of the customer, also archived ones unless filtered, with the fields that guests do not see."""
     if caller.customer_id is None:
         raise forbidden("This needs a customer. Log in, or send X-Customer-Id.")
-    filters = ("own", status)
+    statuses = sorted(set(status or ()))
+    filters = ("own", *statuses) if statuses else ("own", None)
     page = PageRequest(limit, sort, _position(sort, filters, cursor))
     async with app_state.resources.db.autocommit() as session:
-        found = await registry_lists.list_own(session, caller.shop_id, caller.customer_id, page, status)
+        found = await registry_lists.list_own(session, caller.shop_id, caller.customer_id, page, statuses)
     response.headers["Cache-Control"] = "private, no-store"
     return _page_payload(found, sort, filters, [_own_payload(registry) for registry in found.registries])
 
@@ -208,7 +212,8 @@ def _position(sort: ListSort, filters: Sequence[object], cursor: str | None) -> 
         return None
     position = decode_cursor(sort, filters, cursor)
     if position is None:
-        raise Invalid("cursor: is not one of this list. Send `next_cursor` with the sort and filters of its page.")
+        detail = "is not one of this list. Send `next_cursor` with the sort and filters of its page."
+        raise invalid_parameter("cursor", detail)
     return position
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 
-from api.auth.dependencies import AppStateDep, Identified, OriginDep, Reader
+from api.auth.dependencies import AppStateDep, AuthenticatedRoute, Identified, OriginDep, Reader
 from api.problems import COMMON, WITH_BODY, ProblemError, documented
 from api.routes.registries import ONE, Ref, answer_one, no_such_registry, respond
 from api.schemas.requests import ChangedRegistry, NewRegistry, Person
@@ -20,7 +20,7 @@ from wishcraft.services.registries.write import ChangeRequest
 from wishcraft.store.audit_log import Origin
 from wishcraft.store.idempotency import IdempotencyKey
 
-router: Final = APIRouter(tags=["registries"])
+router: Final = APIRouter(tags=["registries"], route_class=AuthenticatedRoute)
 
 _PERSON_COLUMNS: Final = {
     "first_name": "customer_first_name",
@@ -175,6 +175,7 @@ async def change(registry_request: RegistryRequestDep, if_match: IfMatch, body: 
     The `status` `archived` hides the registry from all but its registrant; another `status` restores it.
     """
     values = body.model_dump(exclude_unset=True, exclude={"registrant", "access_code"})
+    values |= {f"event_{name}": value for name, value in values.pop("event", {}).items()}
     if body.registrant:
         values |= _columns(body.registrant)
     registry_change = registry_request.as_change("registry.changed", if_match)

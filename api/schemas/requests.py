@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from wishcraft.domain import access_codes
 from wishcraft.domain.addresses import normalise
@@ -13,7 +13,7 @@ from wishcraft.domain.callers import Scope
 from wishcraft.domain.invitations import InvitationStatus
 from wishcraft.domain.networks import parse_networks
 from wishcraft.domain.registries import EventType, Priority, RegistryStatus, Visibility
-from wishcraft.errors import Invalid
+from wishcraft.errors import invalid_parameter
 from wishcraft.shopify.ids import from_global
 from wishcraft.shopify.variants import MAX_DESCRIBED
 from wishcraft.store.schema import ShopSettings
@@ -27,11 +27,21 @@ _VARIANT: Final = re.compile(r"[ \t]*(?:gid://shopify/ProductVariant/)?([0-9]{1,
 _DESCRIPTION: Final = "Thank you for celebrating with us."
 
 
+_SELECTORS: Final = r"\ufe00-\ufe0f\U000e0100-\U000e01ef"
+"""Variation selectors, which choose the form of an emoji or of an ideograph."""
 _INVISIBLE: Final = re.compile(
-    # Zero-width spaces and marks, byte-order marks, bidirectional controls, line and paragraph separators, tags that
-    # are not of a flag. A zero-width joiner belongs between two visible characters, as in Persian and in emoji.
-    r"[\u00ad\u034f\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufeff\uffa0\ufff9-\ufffb]"
-    r"|(?<![\U0001f3f4\U000e0020-\U000e007e])[\U000e0000-\U000e007f]|(?:^|\s)[\u200c\u200d]|[\u200c\u200d](?:$|\s|[\u200c\u200d])|[\ud800-\udfff]"
+    # Zero-width spaces and marks, byte-order marks, bidirectional controls, line and paragraph separators, controls of
+    # scripts and music, tags that are not of a flag, halves of a surrogate pair.
+    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufeff]"
+    r"|[\uffa0\ufff9-\ufffb\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\ud800-\udfff]"
+    r"|(?<![\U0001f3f4\U000e0020-\U000e007e])[\U000e0000-\U000e007f]|[\U000e0080-\U000e00ff\U000e01f0-\U000e0fff]"
+    # A zero-width joiner belongs between two visible characters, as in Persian and in emoji; in Latin, Greek and
+    # Cyrillic it does nothing.
+    r"|(?:^|[\s!-~\u00a0-\u052f\u1e00-\u1fff])[\u200c\u200d]|[\u200c\u200d](?:$|[\s\u200c\u200d])"
+    # A variation selector follows a symbol or an ideograph; those of Mongolian a letter of it.
+    rf"|(?:^|[\s{_SELECTORS}\u0300-\u036f]|(?![\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff\u1000-\u109f])[^\W\d_])"
+    rf"[{_SELECTORS}]"
+    r"|(?<![\u1800-\u18af])[\u180b-\u180d\u180f]"
 )
 
 
@@ -73,10 +83,11 @@ def parse_variant_ids(texts: Sequence[str]) -> list[int]:
     for text in ",".join(texts).split(","):
         match = _VARIANT.fullmatch(text)
         if match is None or not 1 <= (number := int(match[1])) <= LARGEST_ID:
-            raise Invalid(f"ids: {text[:60]!r} is not a variant's id, such as 1 or gid://shopify/ProductVariant/1.")
+            detail = f"{text[:60]!r} is not a variant's id, such as 1 or gid://shopify/ProductVariant/1."
+            raise invalid_parameter("ids", detail)
         ids[number] = None
         if len(ids) > MAX_DESCRIBED:
-            raise Invalid(f"ids: there may be {MAX_DESCRIBED} at most. Send further ones in another request.")
+            raise invalid_parameter("ids", f"there may be {MAX_DESCRIBED} at most. Send further ones separately.")
     return list(ids)
 
 
@@ -165,21 +176,38 @@ class NewRegistry(RequestModel):
     co_registrants: list[Person] = Field([], max_length=4)
 
 
+class ChangedEvent(RequestModel):
+    """The fields of the event to change."""
+
+    type: EventType = EventType.GENERAL
+    date: EventDate | None = None
+
+
 class ChangedRegistry(RequestModel):
     """The fields to change. Fields that are left out keep their values."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"title": "Emma & Hugo", "event_date": "2027-06-19"}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"title": "Emma & Hugo", "event": {"date": "2027-06-19"}}]}
+    )
 
     title: Title = Field("", description="The new title.")
     description: Description = ""
-    event_type: EventType = EventType.GENERAL
-    event_date: EventDate | None = None
+    event: ChangedEvent = Field(ChangedEvent(), description="As answers have it.")
+    event_type: EventType = Field(EventType.GENERAL, description="As `event.type`.")
+    event_date: EventDate | None = Field(None, description="As `event.date`.")
     event_location: Place | None = None
     visibility: Visibility = Visibility.PUBLIC
     access_code: AccessCode | None = None
     status: RegistryStatus = RegistryStatus.ACTIVE
     registrant: Person | None = None
     co_registrants: list[Person] = Field([], max_length=4)
+
+    @model_validator(mode="after")
+    def _check_names(self) -> "ChangedRegistry":
+        event = {f"event_{name}" for name in self.event.model_fields_set} if "event" in self.model_fields_set else set()
+        if twice := sorted(event & self.model_fields_set):
+            raise ValueError(f"has {' and '.join(twice)} a second time in event: send one of the two")
+        return self
 
 
 class NewItem(RequestModel):
@@ -200,12 +228,19 @@ class NewItem(RequestModel):
 class ChangedItem(RequestModel):
     """The fields to change. Fields that are left out keep their values."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"quantity": 4}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"wanted": 4}]})
 
-    quantity: Quantity = 1
+    wanted: Quantity = Field(1, description="As answers have it.")
+    quantity: Quantity = Field(1, description="As `wanted`.")
     priority: Priority = Priority.MEDIUM
     notes: Notes = ""
     display_order: int = Field(0, ge=0, le=100_000, description="Items are listed in ascending order.")
+
+    @model_validator(mode="after")
+    def _check_names(self) -> "ChangedItem":
+        if {"wanted", "quantity"} <= self.model_fields_set:
+            raise ValueError("has wanted and quantity, which are the same: send one of the two")
+        return self
 
 
 class Unlocking(RequestModel):
@@ -259,6 +294,8 @@ class ChangedSettings(ShopSettings):
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"low_stock_threshold": 3, "cache_quota_entries": 20_000}]}
     )
+
+    effective_share_url: str | None = Field(None, exclude=True, description="Ignored: answers have it.")
 
 
 class Rotation(RequestModel):

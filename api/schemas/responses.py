@@ -10,6 +10,7 @@ from wishcraft.domain.inventory import StockLevel
 from wishcraft.domain.invitations import InvitationStatus
 from wishcraft.domain.registries import EventType, ItemStatus, Priority, RegistryStatus, Visibility
 from wishcraft.domain.registry_lists import EXACT_TOTAL
+from wishcraft.store.schema import ShopSettings
 
 Money = Annotated[
     str,
@@ -329,6 +330,15 @@ class AuditTrail(Schema):
 
     entries: list[AuditEntryShown]
     next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last page.")
+
+
+class SettingsAnswer(ShopSettings):
+    """The shop's settings."""
+
+    effective_share_url: str = Field(
+        examples=["https://maple-and-pine.myshopify.com/apps/registry/{slug}"],
+        description="The template of share links that is in use: `share_url`, or the default if that is null.",
+    )
 
 
 class UsageAnswer(Schema):

@@ -1,24 +1,24 @@
 """The `job` decorator, and what jobs over batches share: their tasks, artifacts and final state."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 from functools import wraps
 from typing import Any, Final, ParamSpec, cast
 
-from prefect import Flow, State, Task, flow
+from prefect import Flow, State, Task
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from flows.runtime.job_flow import JobFlow, require_valid_parameters
 from flows.runtime.progress import wait_with_progress
 from flows.runtime.run_lifecycle import on_run_end, with_lifecycle
 from tasks.runtime.retries import advice_for, problem_of
 from tasks.runtime.ui_links import artifact_page
 from wishcraft.domain.work_results import WorkResult, summary_sentence, table_rows, total_counts
-from wishcraft.errors import QueryRefused
 from wishcraft.observability.sentry import capture_error
 from wishcraft.reports.run_summary import render_summary
 from wishcraft.settings import JobSettings
@@ -33,18 +33,22 @@ RUN_TIMEOUT: Final = timedelta(hours=6)
 
 
 def job(name: str) -> Callable[[Work[P]], Flow[P, Coroutine[Any, Any, State[Any]]]]:
-    """A Prefect flow with the run lifecycle, the timeout and the task runner that TASK_RUNNER selects."""
+    """A Prefect flow with the run lifecycle, the timeout and the task runner that TASK_RUNNER selects.
+
+    Whatever is wrong with its parameters ends a run as Refused, with the reason.
+    """
 
     def make_flow(work: Work[P]) -> Flow[P, Coroutine[Any, Any, State[Any]]]:
         @wraps(work)
         async def run(*arguments: P.args, **parameters: P.kwargs) -> State[Any]:
-            async def checked_work() -> State[Any]:
-                _refuse_unstorable([arguments, parameters])
+            async def work_if_valid() -> State[Any]:
+                require_valid_parameters()
                 return await work(*arguments, **parameters)
 
-            return await with_lifecycle(checked_work)
+            return await with_lifecycle(work_if_valid)
 
-        return flow(
+        return JobFlow(
+            run,
             name=name,
             task_runner=task_runner(JobSettings()),
             timeout_seconds=RUN_TIMEOUT.total_seconds(),
@@ -52,25 +56,9 @@ def job(name: str) -> Callable[[Work[P]], Flow[P, Coroutine[Any, Any, State[Any]
             on_failure=[on_run_end],
             on_crashed=[on_run_end],
             on_cancellation=[on_run_end],
-        )(run)
+        )
 
     return make_flow
-
-
-def _refuse_unstorable(parameters: object) -> None:
-    """Refuse a text with a NUL character, which PostgreSQL cannot take, wherever it is in the parameters.
-
-    Raises:
-        QueryRefused: There is one.
-    """
-    if isinstance(parameters, str):
-        if "\0" in parameters:
-            raise QueryRefused("a parameter has a NUL character, which cannot be stored: type it again")
-    elif isinstance(parameters, Mapping):
-        _refuse_unstorable([*parameters, *parameters.values()])
-    elif isinstance(parameters, list | tuple | set | frozenset):
-        for each in parameters:
-            _refuse_unstorable(each)
 
 
 def task_runner(settings: JobSettings) -> Runner:

@@ -9,7 +9,6 @@ from tasks.runtime.retries import task
 from tasks.runtime.work_items import work_on_items
 from wishcraft.domain.batches import batches
 from wishcraft.domain.work_results import WorkResult
-from wishcraft.errors import QueryRefused, UnknownShop
 from wishcraft.observability.context import log_context
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.checkpoint import Changes, Checkpoint
@@ -34,14 +33,10 @@ async def find_shop_batches(domains: list[str]) -> list[list[str]]:
     """Domains of the shops of a run, in one batch per task; all active shops if `domains` is empty.
 
     Raises:
-        QueryRefused: A domain is not that of an active shop.
+        UnknownShop: A domain is not that of an active shop.
     """
-    wanted = [domain.strip().lower() for domain in domains]
     async with open_resources() as resources, resources.db.repeatable_read() as session:
-        try:
-            found = [shop.domain for shop in await shops.find_active(session, wanted)]
-        except UnknownShop as error:
-            raise QueryRefused(f"{error}: name shops such as maple-and-pine.myshopify.com") from None
+        found = [shop.domain for shop in await shops.find_active(session, domains)]
     return [list(batch) for batch in batches(found, max(1, -(-len(found) // MAX_TASKS)))]
 
 
@@ -49,12 +44,10 @@ async def find_shop(resources: Resources, domain: str) -> ShopRef:
     """The active shop with this domain, for a job about one shop.
 
     Raises:
-        QueryRefused: There is none.
+        UnknownShop: There is none.
     """
     async with resources.db.repeatable_read() as session:
-        shop = await shops.find_by_domain(session, domain.strip().lower())
-    if shop is None:
-        raise QueryRefused(f"no active shop has the domain {domain!r}: name one such as maple-and-pine.myshopify.com")
+        [shop] = await shops.find_active(session, [domain])
     return shop
 
 

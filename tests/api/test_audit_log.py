@@ -138,7 +138,8 @@ async def test_pages_follow_each_other_also_between_entries_of_one_moment(
     [
         "since=2026-03-14", "since=1773489600", "since=2026-03-14T12:00:00", "since=0001-01-01T00:00:00Z",
         "since=2026-13-14T12:00:00Z", "until=tomorrow", "limit=0", "limit=101", "cursor=5", "cursor=5-x", "actor=",
-        f"actor={'x' * 201}", "resource_id=%00",
+        f"actor={'x' * 201}", "resource_id=7", "resource=registry&resource_id=%00",
+        "since=2026-03-14T12:00:00Z&until=2026-03-14T13:00:00%2B01:00",
     ],
 )  # fmt: skip
 async def test_invalid_filter_is_refused(client: httpx.AsyncClient, merchant: dict[str, str], query: str) -> None:
@@ -160,13 +161,15 @@ async def test_audit_log_is_for_the_administrator_alone(
         ("", "ix_audit_logs_of_shop"),
         ("AND created_at < now() - interval '1 day'", "ix_audit_logs_of_shop"),
         ("AND actor = 'key:7'", "ix_audit_logs_of_actor"),
+        ("AND action = 'action:7'", "ix_audit_logs_of_action"),
         ("AND resource = 'registry' AND resource_id = '7'", "ix_audit_logs_of_resource"),
     ],
 )
 def test_query_of_the_audit_log_has_an_index(demo: Demo, condition: str, index: str) -> None:
     demo.execute(
         """INSERT INTO audit_logs (shop_id, actor, action, resource, resource_id, created_at)
-           SELECT 1 + n % 3, 'key:' || n % 500, 'item.added', 'registry', (n % 700)::text, now() - n * interval '1 min'
+           SELECT 1 + n % 3, 'key:' || n % 500, 'action:' || n % 300, 'registry', (n % 700)::text,
+                  now() - n * interval '1 min'
            FROM generate_series(1, 20000) n"""
     )
     demo.execute("ANALYZE audit_logs")

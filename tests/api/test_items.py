@@ -17,6 +17,7 @@ from wishcraft.cache import keys
 from wishcraft.services.products import reader
 from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.settings import Settings
+from wishcraft.shopify import pauses
 
 Demo = Connection[tuple[Any, ...]]
 PATH = "/api/registries"
@@ -149,6 +150,18 @@ async def test_variant_that_cannot_be_stored_is_refused_and_a_nul_character_is_r
     assert "out of range" in answer.json()["detail"]
     assert rows(demo, slug) == before
     assert (await add(emma, slug, odd)).product_title == "A vase"
+
+
+async def test_quantity_is_changed_by_the_name_of_answers_or_of_creation(
+    emma: Visitor, slug: str, variants: list[Variant]
+) -> None:
+    item = await add(emma, slug, variants[0])
+    path = f"{PATH}/{slug}/items/{item.id}"
+    for body, wanted in (({"wanted": 4}, 4), ({"quantity": 5}, 5)):
+        answer = await emma.send("PATCH", path, body, if_match="*")
+        assert answer.json()["items"][0]["wanted"] == wanted
+    both = await emma.send("PATCH", path, {"wanted": 6, "quantity": 6}, if_match="*")
+    assert problem(both) == (422, "invalid-request")
 
 
 async def test_audit_log_names_the_item_and_the_changed_fields(
@@ -339,6 +352,7 @@ async def test_unusable_answer_of_shopify_adds_nothing_and_is_answered_503(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(reader, "SHOPIFY_SECONDS", 0.5)
+    monkeypatch.setattr(pauses, "FIRST_SECONDS", 0.0)
     before = rows(demo, slug)
     shopify.faults.set(Fault(kind, remaining=None))
     new_item = {"variant_id": variants[0].variant_id}

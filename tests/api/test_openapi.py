@@ -86,7 +86,7 @@ def operations(document: dict[str, Any]) -> Operations:
 
 def test_field_of_a_change_has_no_default(document: dict[str, Any]) -> None:
     changes = {name: schema for name, schema in document["components"]["schemas"].items() if name.startswith("Changed")}
-    assert set(changes) == {"ChangedItem", "ChangedRegistry", "ChangedSettings"}
+    assert set(changes) == {"ChangedEvent", "ChangedItem", "ChangedRegistry", "ChangedSettings"}
     assert not [
         name for schema in changes.values() for name, field in schema["properties"].items() if "default" in field
     ]

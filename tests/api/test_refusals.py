@@ -7,10 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import Request
 from psycopg import Connection
 
+from api.app import create_app
 from tests.support.api import app_state_of, called_from, problem, public_slug
 from wishcraft.domain.api_keys import make_key
+from wishcraft.domain.callers import Caller
 from wishcraft.settings import Settings
 from wishcraft.store import api_keys, shops
 
@@ -128,3 +131,48 @@ async def test_refusals_count_by_the_forwarded_address_of_a_trusted_proxy(
         assert (await client.get(LIST, headers=made_up() | {"X-Forwarded-For": "203.0.113.10"})).status_code == 401
         for _ in range(LIMIT + 1):
             assert (await client.get(LIST)).status_code == 401  # without credentials nothing is verified
+
+
+async def test_write_without_valid_credentials_is_refused_before_its_body_is_read(
+    client: httpx.AsyncClient, settings: Settings, key: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FastAPI parses a body before it calls the dependencies."""
+    read, parse = list[str](), Request.body
+
+    async def record(request: Request) -> bytes:
+        read.append(request.url.path)
+        return await parse(request)
+
+    monkeypatch.setattr(Request, "body", record)
+    operations = [
+        (method, path.format(ref="a", item_id=1, prefix="000000000000", token="t"))
+        for path, item in create_app(settings).openapi()["paths"].items()
+        for method, operation in item.items()
+        if "requestBody" in operation and "security" in operation
+    ]
+    assert len(operations) >= 8
+    for method, path in operations:
+        for content_type in ("application/json", "text/plain"):
+            headers = {"Content-Type": content_type}
+            for credentials in ({}, {"X-API-Key": "wc_"}):
+                answer = await client.request(method, path, content=b"{broken", headers=headers | credentials)
+                assert problem(answer) == (401, "unauthorized"), (method, path)
+        assert read == []
+    await client.post(LIST, content=b"{broken", headers=key)
+    assert read == [LIST]
+
+
+async def test_write_counts_once_for_the_limit_of_its_caller(
+    client: httpx.AsyncClient, key: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted_callers = list[Caller]()
+    state = app_state_of(client)
+    limit = state.limit
+
+    def record(caller: Caller) -> Any:
+        counted_callers.append(caller)
+        return limit(caller)
+
+    monkeypatch.setattr(type(state), "limit", staticmethod(record))
+    assert (await client.post(LIST, json={}, headers=key)).status_code == 422
+    assert len(counted_callers) == 1

@@ -139,6 +139,25 @@ async def test_body_of_another_media_type_is_refused_with_the_right_one(emma: Vi
         assert "Content-Type: application/json" in answer.json()["detail"]
 
 
+async def test_event_is_changed_by_the_names_of_answers_or_of_creation(emma: Visitor) -> None:
+    slug = await emma.create()
+    for body, event in (
+        ({"event": {"date": "2027-06-19"}}, {"type": "wedding", "date": "2027-06-19"}),
+        ({"event": {"type": "baby"}}, {"type": "baby", "date": "2027-06-19"}),
+        ({"event": {"date": None}, "event_type": "birthday"}, {"type": "birthday", "date": None}),
+        ({"event_date": "2027-01-02"}, {"type": "birthday", "date": "2027-01-02"}),
+        ({"event": {}}, {"type": "birthday", "date": "2027-01-02"}),
+    ):
+        answer = await emma.send("PATCH", f"{PATH}/{slug}", body, if_match="*")
+        assert (answer.status_code, answer.json()["event"]) == (200, event), answer.text
+    for refused in (
+        {"event": {"type": "baby"}, "event_type": "baby"}, {"event": None}, {"event": {"kind": "baby"}},
+        {"event": {"type": None}},
+    ):  # fmt: skip
+        assert problem(await emma.send("PATCH", f"{PATH}/{slug}", refused, if_match="*")) == (422, "invalid-request")
+    assert (await emma.read(slug)).json()["event"] == event
+
+
 async def test_people_can_be_sent_back_as_they_were_read(emma: Visitor) -> None:
     slug = await emma.create()
     read = (await emma.read(slug)).json()

@@ -7,13 +7,15 @@ from psycopg import Connection
 from pydantic import SecretStr
 
 from deployments.sandbox.demo import add_key
-from tests.support.api import JSON, Visitor, app_state_of, problem, public_slug
+from tests.support.api import JSON, SHOP, Visitor, app_state_of, problem, public_slug
 from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.settings import Settings
 from wishcraft.store.schema import ShopSettings
 
 Demo = Connection[tuple[Any, ...]]
 SETTINGS = "/api/admin/settings"
+DEFAULT_LINK = f"https://{SHOP}/apps/registry/{{slug}}"
+DEFAULTS = ShopSettings().model_dump() | {"effective_share_url": DEFAULT_LINK}
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ async def test_settings_are_shown_and_changed_with_an_audit_entry(
     client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo
 ) -> None:
     shown = await client.get(SETTINGS, headers=merchant)
-    assert shown.json() == ShopSettings().model_dump()
+    assert shown.json() == DEFAULTS
     changed = await change(client, merchant, shown.headers["etag"], low_stock_threshold=3, email_notifications=False)
     assert changed.json() == shown.json() | {"low_stock_threshold": 3, "email_notifications": False}
     again = await client.get(SETTINGS, headers=merchant)
@@ -54,6 +56,19 @@ async def test_settings_are_shown_and_changed_with_an_audit_entry(
     before, after = {"low_stock_threshold": 5, "email_notifications": True}, {"low_stock_threshold": 3}
     details = {"before": before, "after": after | {"email_notifications": False}}
     assert audited(demo) == [(1, "admin:1:42", "shop", "1", details, "127.0.0.1")]
+
+
+async def test_settings_show_the_share_link_that_is_in_use_and_can_be_sent_back(
+    client: httpx.AsyncClient, merchant: dict[str, str], emma: Visitor
+) -> None:
+    slug = await emma.create()
+    own = "https://www.maple.example/gifts?list={slug}"
+    for share_url, effective in ((own, own), (None, DEFAULT_LINK)):
+        changed = (await change(client, merchant, share_url=share_url)).json()
+        assert (changed["share_url"], changed["effective_share_url"]) == (share_url, effective)
+        assert (await emma.read(slug)).json()["share_url"] == effective.replace("{slug}", slug)
+        again = await change(client, merchant, **changed)
+        assert (again.status_code, again.json()) == (200, changed)
 
 
 async def test_change_needs_the_current_etag(client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo) -> None:
@@ -80,7 +95,7 @@ async def test_invalid_setting_is_refused_and_nothing_changes(
     client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo, values: dict[str, Any]
 ) -> None:
     assert problem(await change(client, merchant, **values)) == (422, "invalid-request")
-    assert (await client.get(SETTINGS, headers=merchant)).json() == ShopSettings().model_dump()
+    assert (await client.get(SETTINGS, headers=merchant)).json() == DEFAULTS
     assert audited(demo) == []
 
 

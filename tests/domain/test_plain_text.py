@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from wishcraft.domain.plain_text import one_line
 
-LINKS = re.compile(r"\S\.\w*[a-z]|[0-9]\.[0-9]+\.[0-9]|//|\\\\|\S@|@\S|[a-z]:[\w/+]", re.IGNORECASE)
+LINKS = re.compile(
+    r"\S\.[\u0300-\u036f\ufe0f\u200c\u200d]*\w*[a-z]|[0-9]\.[0-9]+\.[0-9]|//|\\\\|\S@|@\S|[a-z]:[\w/+]", re.IGNORECASE
+)
 """What mail programs make a link of: domains, IP addresses, hosts, addresses and schemes."""
 
 
@@ -25,6 +27,9 @@ LINKS = re.compile(r"\S\.\w*[a-z]|[0-9]\.[0-9]+\.[0-9]|//|\\\\|\S@|@\S|[a-z]:[\w
         ("10.0.0.1/x", "10. 0. 0. 1/x"),
         ("evil。example", "evil。 example"),
         ("ev\u00adil\u200b.\u202eexample", "evil. example"),
+        ("evil.\u200dexample evil.\u034fexample", "evil. \u200dexample evil. example"),
+        ("evil.\u0338example evil.\ufe0fexample", "evil. \u0338example evil. \ufe0fexample"),
+        ("2.\u200cexample", "2. \u200cexample"),
         ("\N{PILE OF POO}.la", "\N{PILE OF POO}. la"),
         ("2.example", "2. example"),
         ("Glass, 2.5 l", "Glass, 2.5 l"),

@@ -166,13 +166,6 @@ async def test_run_that_ends_cancelled_while_its_worker_cancels_it_is_counted_on
     assert await counted(resources, "job_runs_total") == {("breaking", "cancelled"): 1}
 
 
-async def test_run_with_invalid_parameters_is_reported(sentry: SentryListener) -> None:
-    state = await breaking(7, return_state=True)
-    assert state.is_failed()
-    [event] = sentry.of_type("event")
-    assert "invalid parameters" in event["message"]
-
-
 async def test_scheduled_run_checks_in_with_the_schedule_of_its_deployment(sentry: SentryListener) -> None:
     quarterly = CronSchedule(cron="*/15 * * * *", timezone="America/New_York")
     async with get_client() as client:

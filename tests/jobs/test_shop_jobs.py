@@ -64,12 +64,6 @@ async def test_transient_error_is_retried_and_the_retry_is_in_the_summary(simula
     assert f"{BROKEN} (2 tries)" in await summary_of(state)
 
 
-async def test_unknown_shop_fails_the_run_with_its_name() -> None:
-    state = await cache_warm(["nobody.myshopify.com"], return_state=True)
-    assert state.is_failed()
-    assert "nobody.myshopify.com" in str(state.message)
-
-
 async def test_dry_run_of_sync_counts_changes_and_writes_nothing(simulator: Simulator, demo: Demo) -> None:
     for variant_id in simulator.shops[SHOP].inventory.variant_ids():
         variant = simulator.shops[SHOP].inventory.find_or_deleted(variant_id)

@@ -42,7 +42,8 @@ async def test_settings_are_shown_without_a_change(demo: Demo) -> None:
     assert "536,870,912 (512 MiB)" in [row["after"] for row in rows]
     page = await summary_of(state)
     assert "| low_stock_threshold | 5 | 5 |" in page
-    assert "| share_url | default | default |" in page
+    link = f"default: https://{SHOP}/apps/registry/{{slug}}"
+    assert f"| share_url | {link} | {link} |" in page
     assert demo.execute("SELECT FROM audit_logs").fetchall() == []
 
 
@@ -97,11 +98,11 @@ def test_form_of_shop_settings_has_every_setting_with_its_limits() -> None:
 
 
 async def test_audit_trail_shows_the_shops_entries_by_filter_without_addresses(demo: Demo) -> None:
-    changed = await shop_settings(SHOP, low_stock_threshold=3, return_state=True)
+    changed = await shop_settings(SHOP, email_notifications="off", cache_quota_bytes=2**20, return_state=True)
     demo.execute(
         """INSERT INTO audit_logs (shop_id, actor, action, resource, resource_id, metadata, ip, user_agent)
-           VALUES (1, 'key:a', 'item.changed', 'registry', '7', '{"item": 5, "fields": ["notes"]}', '203.0.113.9',
-                   'UA'),
+           VALUES (1, 'key:a', 'item.changed', 'registry', '7',
+                   '{"item": 5, "fields": ["notes", "quantity"], "customer": 4711}', '203.0.113.9', 'UA'),
                   (1, 'check-invariants', 'cache.repaired', 'shop', '1', '{"slugs": ["emma-and-hugo"]}', NULL, NULL),
                   (2, 'key:b', 'item.changed', 'registry', '8', '{}', '203.0.113.9', 'UA')"""
     )
@@ -110,8 +111,11 @@ async def test_audit_trail_shows_the_shops_entries_by_filter_without_addresses(d
     rows = await table_of(state)
     assert [(row["actor"], row["details"]) for row in rows] == [
         ("check-invariants", "slugs: 1"),
-        ("key:a", "item: 5, fields: notes"),
-        ("shop-settings", "low_stock_threshold: 5 → 3"),
+        ("key:a", "item: 5; fields: notes, quantity; customer: 4711"),
+        (
+            "shop-settings",
+            "cache_quota_bytes: 536,870,912 (512 MiB) → 1,048,576 (1 MiB); email_notifications: on → off",
+        ),
     ]
     page = await summary_of(state)
     assert f"/runs/flow-run/{changed.state_details.flow_run_id})" in page

@@ -186,7 +186,7 @@ def slow_job(http: httpx.Client) -> str:
     return deploy(http, "slow-job", "tests.support.slow_job.slow_job")
 
 
-def deploy(http: httpx.Client, name: str, entrypoint: str, concurrency_limit: int | None = 1) -> str:
+def deploy(http: httpx.Client, name: str, entrypoint: str, concurrency_limit: int | None = 1, **options: object) -> str:
     """Create a deployment of the pool; returns its id."""
     flow = post(http, "/flows/", {"name": name})
     body = {
@@ -197,5 +197,6 @@ def deploy(http: httpx.Client, name: str, entrypoint: str, concurrency_limit: in
         "enforce_parameter_schema": False,
         "concurrency_limit": concurrency_limit,
         "work_pool_name": "wishcraft",
+        **options,
     }
     return str(post(http, "/deployments/", body)["id"])

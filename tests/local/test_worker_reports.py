@@ -5,13 +5,26 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+from prefect.utilities.callables import parameter_schema
 
+import flows.audit_trail
+from tests.local.conftest import deploy
 from tests.support.prefect_calls import create_run, post, read_state, running_shop_tasks, wait_for
 from tests.support.prefect_worker import Worker
 from tests.support.sentry_listener import SentryListener
 from wishcraft.resources import Resources
 
 pytestmark = [pytest.mark.chaos, pytest.mark.usefixtures("demo")]
+
+
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+@pytest.fixture
+def audit_trail(http: httpx.Client) -> str:
+    """A deployment of `audit-trail` whose runs the server does not check, as a request may ask."""
+    schema = parameter_schema(flows.audit_trail.audit_trail).model_dump_for_openapi()
+    return deploy(http, "audit-trail", "flows.audit_trail.audit_trail", parameter_openapi_schema=schema)
 
 
 @pytest.fixture
@@ -54,15 +67,29 @@ async def test_worker_and_runs_log_json_lines_with_the_run_id(
     assert any("Summary" in message for message in shown)
 
 
+async def test_run_with_unknown_or_missing_parameters_is_refused_with_their_names(
+    http: httpx.Client, start_worker: Callable[..., Worker], audit_trail: str
+) -> None:
+    worker = start_worker()
+    unknown = create_run(http, audit_trail, shop="a", shops="b")
+    missing = create_run(http, audit_trail)
+    await wait_for(lambda: all(read_state(http, run)["type"] in FINAL for run in (unknown, missing)))
+    assert worker.stop() == 0
+    assert {read_state(http, run)["name"] for run in (unknown, missing)} == {"Refused"}
+    assert "no parameter 'shops': there are shop, actor" in read_state(http, unknown)["message"]
+    assert "the parameter shop is missing" in read_state(http, missing)["message"]
+
+
 async def test_invalid_parameter_is_quoted_neither_in_the_log_nor_in_the_state(
     http: httpx.Client, start_worker: Callable[..., Worker], slow_job: str
 ) -> None:
     worker = start_worker()
     run = create_run(http, slow_job, batches="Chloe Laurent", seconds={"note": "12 Rue des Fleurs"})
-    await wait_for(lambda: read_state(http, run)["type"] in {"FAILED", "CRASHED"})
+    await wait_for(lambda: read_state(http, run)["type"] in FINAL)
     assert worker.stop() == 0
     shown = post(http, "/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})
     state = json.dumps(read_state(http, run))
     assert "batches: Input should be a valid integer" in state
+    assert read_state(http, run)["name"] == "Refused"
     for text in (worker.log.read_text(), json.dumps(shown), state):
         assert not [word for word in ("Chloe", "Laurent", "Fleurs") if word in text]

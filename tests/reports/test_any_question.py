@@ -37,7 +37,8 @@ VALUES = [
     "'0001-01-01'::date", "'9999-12-31'::date", "'0001-01-01'::timestamp",
     "'9999-12-31 23:59:59.999999+00'::timestamptz", "'infinity'::date", "'-infinity'::timestamp",
     "'infinity'::timestamptz", "'0044-03-15 BC'::date", "'0044-03-15 BC'::timestamptz", "'10000-01-01'::date",
-    "'294276-01-01'::timestamp", "ARRAY['infinity'::date]", "tsrange('-infinity', 'infinity')",
+    "'294276-01-01'::timestamp", "'infinity'::interval", "'24:00'::time",
+    "ARRAY['infinity'::date]", "tsrange('-infinity', 'infinity')",
     "pg_typeof(1)", "'items'::regclass",
     "xid8 '18446744073709551615'", "E'tab\\tline\\nbreak | $x$ \\x01'",
 ]  # fmt: skip

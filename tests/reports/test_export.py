@@ -153,6 +153,11 @@ FORMULAS = [
     "\r=1",
     "\n=1",
     "\N{FULLWIDTH EQUALS SIGN}1",
+    "\N{SMALL EQUALS SIGN}1",
+    "\N{MINUS SIGN}1",
+    " =1",
+    "\u00a0\u3000\u200b=1",
+    "\ufeff=1",
     "-",
 ]
 

@@ -1,15 +1,15 @@
 """The result of an analyst's question as a frame: every type of PostgreSQL can be shown and written to a file."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
 import pandas as pd
-from psycopg import Cursor, DataError, postgres
+from psycopg import Cursor, postgres
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
-from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
 from psycopg.types.string import TextLoader
 
 
@@ -35,49 +35,15 @@ class _NumericLoader(Loader):
         return text if math.isinf(number) and "Infinity" not in text else number
 
 
-class _DateLoader(DateLoader):
-    """Load a date; as text if Python has no such date: infinity, before the year 1 or after 9999."""
-
-    def load(self, data: Buffer) -> Any:
-        try:
-            return super().load(data)
-        except DataError:
-            return bytes(data).decode()
-
-
-class _TimestampLoader(TimestampLoader):
-    """As `_DateLoader`, for a time without a zone."""
-
-    def load(self, data: Buffer) -> Any:
-        try:
-            return super().load(data)
-        except DataError:
-            return bytes(data).decode()
-
-
-class _TimestamptzLoader(TimestamptzLoader):
-    """As `_DateLoader`, for a time with a zone."""
-
-    def load(self, data: Buffer) -> Any:
-        try:
-            return super().load(data)
-        except DataError:
-            return bytes(data).decode()
-
-
-_LOADERS: Final[dict[int, type[Loader]]] = {
-    _NUMERIC: _NumericLoader,
-    _oid("date"): _DateLoader,
-    _oid("timestamp"): _TimestampLoader,
-    _oid("timestamptz"): _TimestamptzLoader,
-}
 _AS_USUAL: Final = frozenset({*_INTEGERS, *map(_oid, ("bool", "float4", "float8"))})
+_OF_THE_CALENDAR: Final = re.compile(r"\d{4}-\d\d-\d\d(?: [\d:.+-]+)?")
+"""A day or time that is neither infinite nor before Christ nor after the year 9999."""
 
 
 def register_loaders(cursor: Cursor[Any], types: Sequence[int]) -> None:
-    """Load numbers, times and truth values of these types as such, and every other type as PostgreSQL writes it."""
+    """Load numbers and truth values of these types as such, and every other type as PostgreSQL writes it."""
     for kind in set(types) - _AS_USUAL:
-        cursor.adapters.register_loader(kind, _LOADERS.get(kind, TextLoader))
+        cursor.adapters.register_loader(kind, _NumericLoader if kind == _NUMERIC else TextLoader)
 
 
 def make_frame(columns: Sequence[tuple[str, int]], rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
@@ -89,10 +55,12 @@ def make_frame(columns: Sequence[tuple[str, int]], rows: Sequence[Sequence[Any]]
 
 def _series(values: list[Any], kind: int) -> "pd.Series[Any]":
     """The values as a Series; integers are never converted to floats, which are exact only up to 2 ** 53."""
-    if (kind == _NUMERIC or kind in _TIMES) and any(isinstance(value, str) for value in values):
+    if kind == _NUMERIC and any(isinstance(value, str) for value in values):
         return pd.Series([None if value is None else str(value) for value in values], dtype="str")
     if kind in _TIMES:
-        return pd.Series(pd.to_datetime(values, utc=kind == _oid("timestamptz")))
+        if not all(_OF_THE_CALENDAR.fullmatch(value) for value in values if value is not None):
+            return pd.Series(values, dtype="str")
+        return pd.Series(pd.to_datetime(values, format="ISO8601", utc=kind == _oid("timestamptz")))
     if kind in _INTEGERS or (kind == _NUMERIC and all(_is_int64(value) for value in values if value is not None)):
         integers = pd.Series(values, dtype="Int64")
         return integers if integers.hasnans else integers.astype("int64")

@@ -5,16 +5,16 @@ and do not hold back vacuum.
 """
 
 import re
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 import psycopg
 import pyarrow as pa
-from psycopg import Connection, Cursor
-from psycopg.sql import SQL, Literal
+from psycopg import Connection
+from psycopg.sql import SQL, Composed, Literal
 from sqlalchemy import create_engine
 
 from wishcraft.analytics.answer import make_frame, register_loaders
@@ -22,7 +22,8 @@ from wishcraft.analytics.confinement import ROLE, require_confinement
 from wishcraft.analytics.question import parse_question
 from wishcraft.analytics.tables import TABLES, TableName, read_table
 from wishcraft.database_errors import translate_database_errors
-from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QueryRefused
+from wishcraft.domain.texts import is_storable
+from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QueryRefused, UnknownShop
 
 STATEMENT_SECONDS: Final = 60
 _OPTIONS: Final = (
@@ -72,17 +73,19 @@ class AnalystsDatabase:
         """The shops with these domains, or all if empty, sorted by domain.
 
         Raises:
-            QueryRefused: No shop has such a domain; the message lists the shops if they are few.
+            UnknownShop: No shop has such a domain; the message lists the shops if they are few.
             ConfigurationError: The login may not read the views.
             DatabaseUnavailable: PostgreSQL does not answer, or all connections of the pool are in use.
         """
+        wanted = {domain.strip().lower() for domain in domains}
         with self._connection() as connection:
-            rows = connection.execute(_FIND_SHOPS, {"all": not domains, "domains": list(domains)}).fetchall()
+            parameters = {"all": not domains, "domains": list(filter(is_storable, wanted))}
+            rows = connection.execute(_FIND_SHOPS, parameters).fetchall()
         shops = [Shop(*row) for row in rows]
-        if missing := sorted(set(domains) - {shop.domain for shop in shops}):
+        if missing := sorted(wanted - {shop.domain for shop in shops}):
             known = [shop.domain for shop in self.find_shops()]
             listed = ", ".join(known) or "none" if len(known) <= _MAX_LISTED else f"{len(known):,}, in the view shops"
-            raise QueryRefused(f"no shop has the domain {', '.join(map(repr, missing))}; there are {listed}")
+            raise UnknownShop(f"no shop has the domain {', '.join(map(repr, missing))}; there are {listed}")
         return shops
 
     def find_registries(
@@ -157,14 +160,39 @@ MAX_MB: Final = 50
 MAX_ROW_MB: Final = 5
 """Size of one row, which PostgreSQL checks: the client has a row in memory before it can measure it."""
 VIEWS: Final = ("events", "items", "purchases", "registries", "reminders", "shops", "views")
-_TOO_LARGE: Final = "a row is larger than"
-_BEFORE: Final = "SELECT * FROM (SELECT * FROM (\n"
-# The cast of the text fails, and only for a row that is too large. No quotes: a query may lack its closing one.
-_AFTER: Final = f"""
-) AS query LIMIT %s) AS query
-WHERE octet_length(ROW(query.*)::text) <= {MAX_ROW_MB * 1_000_000}
-    OR concat(%s::text, octet_length(ROW(query.*)::text))::boolean"""
-_EXPLAIN: Final = "EXPLAIN "
+_TOO_LARGE: Final = "54WC1"
+"""The SQLSTATE of a row or a result that is too large."""
+_BYTES_PER_VALUE: Final = 4
+"""What each value adds to the size of its row, whose text has nothing for NULL."""
+_PREPARE: Final = "PREPARE question AS "
+# A materialised CTE: each row is computed once, in the block below. A query may lack its closing quote or parenthesis.
+_BEFORE: Final = "WITH answer AS MATERIALIZED (SELECT * FROM (\n"
+_AFTER: Final = "\n) AS question LIMIT {}) SELECT * FROM answer"
+# PostgreSQL sends an error as a whole, with the value that it quotes, and the client receives it before it can measure.
+_OPEN: Final = """
+DECLARE
+    question CONSTANT refcursor := 'question';
+    answer record;
+    row_bytes bigint;
+    result_bytes bigint := 0;
+BEGIN
+    OPEN question SCROLL FOR EXECUTE {query};
+    LOOP
+        FETCH question INTO answer;
+        EXIT WHEN NOT FOUND;
+        row_bytes := octet_length(answer::text) + {bytes_of_values};
+        result_bytes := result_bytes + row_bytes;
+        IF row_bytes > {max_row} THEN
+            RAISE EXCEPTION USING ERRCODE = {too_large}, MESSAGE = {row_too_large};
+        ELSIF result_bytes > {max_result} THEN
+            RAISE EXCEPTION USING ERRCODE = {too_large}, MESSAGE = {result_too_large};
+        END IF;
+    END LOOP;
+    MOVE ABSOLUTE 0 IN question;
+EXCEPTION WHEN OTHERS THEN
+    RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = left(SQLERRM, {max_message});
+END
+"""
 _LITERAL: Final = re.compile(r"'((?:[^']|'')*)(?:'|\Z)|\$(\w*)\$(.*?)(?:\$\2\$|\Z)", re.DOTALL)
 _MAX_MESSAGE: Final = 300
 """Characters of an error of PostgreSQL, which may quote a value of any length."""
@@ -181,18 +209,16 @@ _HELP: Final[dict[type[psycopg.Error], str]] = {
 
 def _run_select(connection: Connection[tuple[Any, ...]], sql: str, max_rows: int) -> pd.DataFrame:
     select = parse_question(sql)
-    escaped = select.replace("%", "%%")
-    query = f"{_BEFORE}{escaped}{_AFTER}"
     with connection.cursor() as cursor:
-        begin = _EXPLAIN
         try:
-            # A query that is complete by itself, as one prepared statement, cannot leave its subquery by parentheses.
-            cursor.execute(f"{_EXPLAIN}{escaped}", [], prepare=True)
-            begin = _BEFORE
-            # As a subquery it can only read. A stream without rows has no description.
-            columns = cursor.execute(query, [0, _TOO_LARGE]).description or ()
-            register_loaders(cursor, [column.type_code for column in columns])
-            rows = _fetch(cursor, query, max_rows + 1)
+            # A query that is complete by itself, as one statement, cannot leave its subquery by parentheses. It is only
+            # parsed here: an error, which names the line, quotes no more than the query.
+            cursor.execute(f"{_PREPARE}{select.replace('%', '%%')}", [], prepare=True)
+            columns = _count_columns(connection)
+            cursor.execute(_open(select, columns, max_rows + 1))
+            description = cursor.execute("FETCH 0 FROM question").description or ()
+            register_loaders(cursor, [column.type_code for column in description])
+            rows = cursor.execute("FETCH ALL FROM question").fetchall()
         except psycopg.errors.QueryCanceled:
             raise QueryRefused("the query took too long: select less, or raise the limit of seconds") from None
         except psycopg.errors.ConfigurationLimitExceeded:
@@ -200,8 +226,35 @@ def _run_select(connection: Connection[tuple[Any, ...]], sql: str, max_rows: int
         except psycopg.Error as error:
             if not _is_of_query(error):
                 raise
-            raise QueryRefused(_explain(error, select, len(begin))) from None
-    return make_frame([(column.name, column.type_code) for column in columns], rows)
+            raise QueryRefused(_explain(error, select)) from None
+    return make_frame([(column.name, column.type_code) for column in description], rows)
+
+
+def _count_columns(connection: Connection[tuple[Any, ...]]) -> int:
+    """The number of columns of the prepared question; none if it is no SELECT."""
+    query = "SELECT coalesce(cardinality(result_types), 0) FROM pg_prepared_statements WHERE name = 'question'"
+    [(columns,)] = connection.execute(query).fetchall()
+    return int(columns)
+
+
+def _open(select: str, columns: int, max_rows: int) -> Composed:
+    """The block that computes the rows of the question, as a subquery, which can only read, into a cursor.
+
+    It ends with an error whose text is short, or with a result within the limits.
+    """
+    query = f"{_BEFORE}{select}{_AFTER.format(max_rows)}"
+    values = {
+        "query": query,
+        "bytes_of_values": _BYTES_PER_VALUE * columns,
+        "max_row": MAX_ROW_MB * 1_000_000,
+        "max_result": MAX_MB * 1_000_000,
+        "too_large": _TOO_LARGE,
+        "row_too_large": f"a row is larger than {MAX_ROW_MB} MB: select shorter texts",
+        "result_too_large": f"the result is larger than {MAX_MB} MB: select fewer rows, or shorter texts",
+        "max_message": _MAX_MESSAGE,
+    }
+    block = SQL(_OPEN).format(**{name: Literal(value) for name, value in values.items()})
+    return SQL("DO {}").format(Literal(block.as_string()))
 
 
 def _is_of_query(error: psycopg.Error) -> bool:
@@ -211,24 +264,12 @@ def _is_of_query(error: psycopg.Error) -> bool:
     return error.sqlstate == _WANTS_PARAMETERS or not error.sqlstate.startswith(_NOT_THE_QUERYS)
 
 
-def _fetch(cursor: Cursor[tuple[Any, ...]], query: str, max_rows: int) -> list[tuple[Any, ...]]:
-    """Fetch the rows as a stream, so that a result that is too large is never in memory as a whole."""
-    rows, bytes_left = [], MAX_MB * 1_000_000
-    with closing(cast("Generator[tuple[Any, ...]]", cursor.stream(query, [max_rows, _TOO_LARGE]))) as stream:
-        for row in stream:
-            rows.append(row)
-            bytes_left -= sum(len(str(value)) for value in row)
-            if bytes_left < 0:
-                raise QueryRefused(f"the result is larger than {MAX_MB} MB: select fewer rows, or shorter texts")
-    return rows
-
-
-def _explain(error: psycopg.Error, select: str, begin: int) -> str:
+def _explain(error: psycopg.Error, select: str) -> str:
     """PostgreSQL's message, after the line of the query that it is about and before a hint."""
     message = error.diag.message_primary or str(error)
-    if _TOO_LARGE in message:
-        return f"{_TOO_LARGE} {MAX_ROW_MB} MB: select shorter texts"
-    place = int(error.diag.statement_position or 0) - begin
+    if error.sqlstate == _TOO_LARGE:
+        return message
+    place = int(error.diag.statement_position or 0) - len(_PREPARE)
     if place > len(select):
         return "syntax error at the end of the query: check for missing words and unbalanced parentheses"
     hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import takewhile
 from typing import Final
 
+from wishcraft.domain.texts import is_storable
 from wishcraft.errors import QueryRefused
 
 SELECTS: Final = ("SELECT", "WITH", "VALUES", "TABLE")
@@ -31,7 +32,7 @@ def parse_question(sql: str) -> str:
     Raises:
         QueryRefused: It is empty, something else than a SELECT, or more than one statement.
     """
-    if "\0" in sql or any("\ud800" <= character <= "\udfff" for character in sql):
+    if not is_storable(sql):
         raise QueryRefused("the query contains a character that is not allowed: NUL, or half of a surrogate pair")
     tokens = list(_tokens(sql))
     words = [token for token, is_significant in tokens if is_significant]

@@ -66,6 +66,9 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "shopify_forbidden_total": Family(
         Kind.COUNTER, "Queries that Shopify answered with 403, as to an address that the IP allowlist lacks.", ("shop",)
     ),
+    "shopify_paused_total": Family(
+        Kind.COUNTER, "Queries of requests that were not sent to Shopify, as it had not answered a moment before.", ()
+    ),
     "mails_total": Family(Kind.COUNTER, "Reminders and invitations that were processed, by outcome.", ("outcome",)),
     "invariant_violations": Family(
         Kind.GAUGE, "Violations that the last check of the invariants did not repair.", ("invariant",)

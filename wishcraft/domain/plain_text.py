@@ -6,15 +6,20 @@ from typing import Final
 
 _DOTS: Final = ".\u2024\u3002\ufe52\uff0e\uff61"
 """What IDNA (UTS 46) and compatibility normalization (NFKC) take for the dot of a domain."""
-_FILLERS: Final = "\u115f\u1160\u3164\uffa0"
-"""Letters without a shape."""
+_FILLERS: Final = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+"""Letters, marks and a symbol without a shape."""
 _JOINERS: Final = "\u200c\u200d"
 """Invisible characters that Persian, Indic scripts and emoji need."""
+_UNSEEN: Final = rf"[{_JOINERS}\u0300-\u036f\ufe00-\ufe0f\U000e0100-\U000e01ef]*"
+"""What may stand before a letter and does not separate it from a dot."""
 _LINKS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
     (re.compile(r"[/\\]{2,}"), " "),  # https://, //host, \\host
     (re.compile(r"(?<=[^\W\d_]):(?=[\w/\\+?%#\[])"), ": "),  # mailto:, tel:
     (re.compile(r"(?<=\S)@|@(?=\S)"), " @ "),
-    (re.compile(rf"(?<=\S)(?<![0-9])([{_DOTS}])(?=\w)|(?<=[0-9])([{_DOTS}])(?=[^\W0-9])"), r"\1\2 "),
+    (
+        re.compile(rf"(?<=\S)(?<![0-9])([{_DOTS}])(?={_UNSEEN}\w)|(?<=[0-9])([{_DOTS}])(?={_UNSEEN}[^\W0-9])"),
+        r"\1\2 ",
+    ),
 )
 _NUMBERS: Final = re.compile(rf"[0-9]+(?:[{_DOTS}][0-9]+){{2,}}")
 """Such as an IP address; a number with one dot stays as it is."""

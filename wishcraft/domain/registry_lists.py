@@ -1,13 +1,14 @@
 """Orders of lists of registries, and the cursors of their pages. Pure."""
 
 import json
-import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from datetime import date
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Final, NamedTuple
+
+from wishcraft.domain.texts import is_storable
 
 EXACT_TOTAL: Final = 1_000
 """A total is counted up to this number: 100,000 registries take PostgreSQL longer to count than a page to read."""
@@ -64,7 +65,7 @@ def _is_key(sort: ListSort, key: str | None) -> bool:
     if key is None:
         return sort is not ListSort.NAME
     if sort is ListSort.NAME:
-        return re.search("[\0\ud800-\udfff]", key) is None  # PostgreSQL has no such text
+        return is_storable(key)
     try:
         return sort is ListSort.EVENT_DATE and date.fromisoformat(key).isoformat() == key
     except ValueError:

@@ -11,6 +11,11 @@ TEMPLATE: Final = re.compile(
 """`https`, a host name with a top-level domain, no user, no port, and `{slug}` once, after the host name."""
 
 
+def default_template(domain: str) -> str:
+    """The template of a shop without one of its own: a page of the app proxy at its domain."""
+    return f"https://{domain}/apps/registry/{{slug}}"
+
+
 def check_template(template: str) -> str:
     """The template, if it is valid.
 

@@ -9,9 +9,11 @@ from typing import Any, Final
 
 from wishcraft.reports.markdown import link, table
 from wishcraft.reports.page import Page, Row, pluralize
+from wishcraft.reports.shop_settings import setting_text
 from wishcraft.store.audit_log import AuditEntry
 
 ROWS_ON_THE_PAGE: Final = 50
+_RECOUNT: Final = frozenset({"item_id", "was", "counted"})
 _HEADER: Final = ("time", "actor", "action", "resource", "details")
 
 
@@ -55,16 +57,31 @@ def _line(row: Row, entry: AuditEntry, run_page: Callable[[str], str]) -> list[s
 
 
 def _details(details: Mapping[str, Any]) -> str:
-    """The details in a line: `before` and `after` as changes; of what may be long or hold names, only the number."""
+    """The details in a line: settings before and after, and so on; of what may hold addresses, only the number."""
+    parts = [_detail(name, value) for name, value in details.items() if name not in {"run", "before", "after"}]
     before, after = details.get("before"), details.get("after")
     if isinstance(before, dict) and isinstance(after, dict):
-        return ", ".join(f"{name}: {before.get(name)} → {value}" for name, value in after.items())
-    return ", ".join(f"{name}: {_value(name, value)}" for name, value in details.items() if name != "run")
+        texts = {name: (setting_text(name, before.get(name)), setting_text(name, after[name])) for name in after}
+        parts = [f"{name}: {old} → {new}" for name, (old, new) in texts.items()] + parts
+    return "; ".join(parts)
+
+
+def _detail(name: str, value: Any) -> str:
+    match name, value:
+        case "networks", []:
+            return "from any address"
+        case "days", None:
+            return "never expires"
+        case "items", [*items] if all(each.keys() == _RECOUNT for each in items):
+            return ", ".join(f"item {each['item_id']}: {each['was']} → {each['counted']} purchased" for each in items)
+    return f"{name}: {_value(name, value)}"
 
 
 def _value(name: str, value: object) -> str:
     if name in {"fields", "scopes"} and isinstance(value, list):
-        return " ".join(map(str, value)) or "none"
+        return ", ".join(map(str, value)) or "none"
     if isinstance(value, list | dict):
         return f"{len(value):,}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return "none" if value is None else str(value)

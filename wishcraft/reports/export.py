@@ -4,6 +4,7 @@ A file is written under a temporary name and renamed when it is complete. In a C
 that a spreadsheet would run as a formula: https://owasp.org/www-community/attacks/CSV_Injection
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from csv import QUOTE_NONNUMERIC
@@ -29,7 +30,11 @@ FileFormat = Literal["none", "html", "parquet", "csv"]
 _MONEY: Final = {"price_e4": "price", "unit_e4": "unit_price"}
 """Columns in ten-thousandths, and their names in files, in the currency's own unit."""
 
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  wide forms
+_FORMULA: Final = re.compile(
+    r"[\t\r\n]|[\s\x00-\x20\x7f-\xa0\u00ad\u034f\u061c\u115f\u1160\u180b-\u180f\u200b-\u200f\u2028-\u202f\u2060-\u206f"
+    r"\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0]*[=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212]"
+)
+"""What a spreadsheet may run: a sign, also in a wide or small form, after nothing but what is invisible."""
 
 
 def export_table(
@@ -132,7 +137,7 @@ def _without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _as_cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
 def _rows(chunk: Chunk, table: TableName) -> pd.DataFrame:

@@ -26,11 +26,16 @@ def _line(row: Row) -> list[str]:
 
 def _row(name: str, change: SettingsChange) -> Row:
     before, after = (getattr(each.settings, name) for each in (change.before, change.after))
-    meaning = ShopSettings.model_fields[name].description or ""
-    return {"setting": name, "before": _text(name, before), "after": _text(name, after), "meaning": meaning}
+    texts = [setting_text(name, value) for value in (before, after)]
+    if name == "share_url":  # the link in use, where it is the default
+        stored = zip(texts, (change.before, change.after), strict=True)
+        texts = [text if each.settings.share_url else f"{text}: {each.share_template}" for text, each in stored]
+    meaning = (ShopSettings.model_fields[name].description or "").replace("`", "")  # a table has no Markdown
+    return {"setting": name, "before": texts[0], "after": texts[1], "meaning": meaning}
 
 
-def _text(name: str, value: object) -> str:
+def setting_text(name: str, value: object) -> str:
+    """The value of a setting, as its form has it."""
     if value is None:
         return "default"  # as the form wants it
     if isinstance(value, bool):

@@ -162,6 +162,12 @@ async def find_active_versions(session: AsyncSession, shop_id: int, limit: int) 
     return [CurrentVersion._make(row) for row in rows.all()]
 
 
+async def count_active(session: AsyncSession, shop_id: int) -> int:
+    """Number of the shop's active registries."""
+    query = select(func.count()).where(Registry.shop_id == shop_id, Registry.status == RegistryStatus.ACTIVE)
+    return (await session.execute(query)).scalar_one()
+
+
 async def find_versions_changed(session: AsyncSession, shop_id: int, within: timedelta) -> list[CurrentVersion]:
     """The shop's active registries that changed within this time."""
     query = select(Registry.slug, Registry.version).where(

@@ -20,7 +20,10 @@ from wishcraft.store.schema.registries import EVENT_DAY, NAME
 from wishcraft.store.share_links import SHARE_URL
 
 _MAX_WORDS: Final = 6
-_BETWEEN_WORDS: Final = re.compile(r"[\s,.;:!?/|\"(){}<>\[\]]+")
+_BETWEEN_WORDS: Final = re.compile(
+    r"[\s,.;:!?/|\"(){}<>\[\]&+\-\u00ab\u00bb\u00b4\u00b7\u2010-\u2015\u201c-\u201f\u2022\u2026\u2212]+"
+)
+"""White space and punctuation, without apostrophes; an acute accent by itself is typed for one, and ends a word."""
 _DAY: Final[ColumnElement[Any]] = literal_column(EVENT_DAY, Date)
 _NO_DAY: Final[ColumnElement[Any]] = literal_column("'infinity'::date", Date)
 _KEYS: Final = {ListSort.EVENT_DATE: _DAY, ListSort.NAME: literal_column(NAME, Text)}
@@ -122,12 +125,12 @@ async def list_public(session: AsyncSession, shop_id: int, request: PageRequest,
 
 
 async def list_own(
-    session: AsyncSession, shop_id: int, customer_id: int, request: PageRequest, status: RegistryStatus | None = None
+    session: AsyncSession, shop_id: int, customer_id: int, request: PageRequest, statuses: Sequence[RegistryStatus] = ()
 ) -> Page[OwnRegistry]:
-    """The registries of the customer with this status; all, including archived ones, without one."""
+    """The registries of the customer with one of these statuses; without any, all, archived ones included."""
     listed: _Conditions = (Registry.shop_id == shop_id, Registry.customer_id == customer_id)
-    if status:
-        listed = (*listed, Registry.status == status)
+    if statuses:
+        listed += (Registry.status.in_(statuses),)
     rows, end = await _read(session, _SUMMARY | _OWN, listed, request)
     registries = [OwnRegistry(_summary(row), row.visibility, row.status, _private(row)) for row in rows]
     return Page(registries, end, await _count(session, listed, request, len(rows), end))

@@ -9,6 +9,8 @@ from sqlalchemy.dialects.postgresql import INT8RANGE, Range
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.cached_registry import Quota
+from wishcraft.domain.share_links import default_template
+from wishcraft.domain.texts import is_storable
 from wishcraft.errors import UnknownShop
 from wishcraft.store.schema import Shop, ShopSettings
 from wishcraft.store.schema.access import ShopStatus
@@ -42,6 +44,13 @@ class StoredSettings(NamedTuple):
 
     settings: ShopSettings
     version: int
+    domain: str
+    """Of the shop."""
+
+    @property
+    def share_template(self) -> str:
+        """The template of share links that is in use: the shop's own, or the default."""
+        return self.settings.share_url or default_template(self.domain)
 
 
 ALL: Final[Range[int]] = Range()
@@ -60,16 +69,17 @@ _REF = select(*_COLUMNS).where(Shop.status == ShopStatus.ACTIVE)
 
 
 async def find_active(session: AsyncSession, domains: Sequence[str] = ()) -> list[ShopRef]:
-    """The active shops with these domains, or all if `domains` is empty; ordered by domain.
+    """The active shops with these domains, however they are typed, or all if `domains` is empty; ordered by domain.
 
     Raises:
         UnknownShop: A domain names no active shop; the message names it.
     """
-    query = _REF.where(Shop.domain.in_(domains)) if domains else _REF
+    wanted = {domain.strip().lower() for domain in domains}
+    query = _REF.where(Shop.domain.in_(filter(is_storable, wanted))) if domains else _REF
     shops = [ShopRef(*row) for row in await session.execute(query.order_by(Shop.domain))]
-    missing = set(domains) - {shop.domain for shop in shops}
-    if missing:
-        raise UnknownShop(f"no active shop has the domain {', '.join(sorted(missing))}")
+    if missing := wanted - {shop.domain for shop in shops}:
+        named = ", ".join(map(repr, sorted(missing)))
+        raise UnknownShop(f"no active shop has the domain {named}: name one such as maple-and-pine.myshopify.com")
     return shops
 
 
@@ -91,7 +101,7 @@ async def find_settings(session: AsyncSession, shop_id: int) -> ShopSettings:
 
 async def find_stored_settings(session: AsyncSession, shop_id: int, *, lock: bool = False) -> StoredSettings:
     """The settings of the shop, which must exist, with their version; `lock` lets other changes of them wait."""
-    query = select(Shop.settings, Shop.settings_version).where(Shop.id == shop_id)
+    query = select(Shop.settings, Shop.settings_version, Shop.domain).where(Shop.id == shop_id)
     # With `key_share`, registries can be created meanwhile: their foreign keys need the shop's row.
     row = (await session.execute(query.with_for_update(key_share=True) if lock else query)).one()
     return StoredSettings(*row)

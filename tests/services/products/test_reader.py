@@ -19,12 +19,13 @@ from wishcraft.cache import keys
 from wishcraft.cache.registries import CacheState
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.products import READING_FRESH, Picture, VariantFacts
-from wishcraft.errors import ShopifyRefused, ShopifyUnavailable, TooManyQueries
+from wishcraft.errors import ShopifyPaused, ShopifyRefused, ShopifyUnavailable, TooManyQueries
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.products import reader as reader_module
 from wishcraft.services.products.reader import QUERIES, FoundVariantFacts, ProductReader
 from wishcraft.settings import Settings
+from wishcraft.shopify.pauses import Pauses
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[object, ...]]
@@ -215,6 +216,46 @@ async def test_facts_stand_in_while_shopify_does_not_answer_if_all_are_known(
     assert (stale.state, list(stale.facts)) == (CacheState.STALE, ids(variants)[:2])
     with pytest.raises((ShopifyUnavailable, ShopifyRefused)):
         await products.read(caller, ids(variants)[:3])
+
+
+async def test_shopify_that_does_not_answer_is_not_asked_again_for_some_seconds(
+    resources: Resources,
+    caller: Caller,
+    variants: list[Variant],
+    shopify: SimulatedShop,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seconds = [0.0]
+    products = ProductReader(resources, Pauses(5, lambda: seconds[0]))
+    shopify.faults.set(Fault(FaultKind.MALFORMED, remaining=None))
+    monkeypatch.setattr(reader_module, "SHOPIFY_SECONDS", 0.2)
+    with pytest.raises(ShopifyUnavailable):
+        await products.read(caller, ids(variants)[:1])
+    monkeypatch.undo()
+    shopify.faults.set(Fault(FaultKind.MALFORMED, remaining=0))
+    for number in ids(variants)[:3]:
+        with pytest.raises(ShopifyPaused) as refused:
+            await products.read(caller, [number])
+        assert refused.value.retry_after == 5
+    await resources.counters.flush()
+    [paused] = (await resources.counters.read())["shopify_paused_total"]
+    assert paused.value == 3
+    seconds[0] = 5.0
+    with monkeypatch.context() as patch:  # who may cause no query does not take the turn of the first one
+        patch.setattr(reader_module, "QUERIES", QUERIES._replace(name="none", quota=0))
+        with pytest.raises(TooManyQueries):
+            await products.read(caller, ids(variants)[:1])
+    assert (await products.read(caller, ids(variants)[:1])).state is CacheState.MISS
+    assert (await products.read(caller, ids(variants)[1:2])).state is CacheState.MISS
+
+
+async def test_refusal_of_shopify_is_an_answer_and_begins_no_pause(
+    products: ProductReader, caller: Caller, variants: list[Variant], shopify: SimulatedShop
+) -> None:
+    shopify.faults.set(Fault(FaultKind.FORBIDDEN, remaining=1))
+    with pytest.raises(ShopifyRefused):
+        await products.read(caller, ids(variants)[:1])
+    assert (await products.read(caller, ids(variants)[:1])).state is CacheState.MISS
 
 
 async def test_variant_that_cannot_be_stored_is_in_no_answer(

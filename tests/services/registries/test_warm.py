@@ -120,10 +120,18 @@ async def test_the_most_viewed_come_first_within_the_shops_quota(
     assert list(await resources.cache.headers(shop.id, active_slugs(demo, shop))) == [favourite]
 
 
-@pytest.mark.parametrize("part", ["cache_quota_entries", "cache_quota_bytes"])
-async def test_nothing_is_loaded_for_a_shop_without_a_quota(resources: Resources, shop: ShopRef, part: str) -> None:
-    none = shop._replace(settings=shop.settings.model_copy(update={part: 0}))
-    assert await warm_shop(resources, none) == {"registries": 0, "current": 0, "warmed": 0, "skipped": 0}
+@pytest.mark.parametrize("quota", ["cache_quota_entries", "cache_quota_bytes"])
+async def test_shop_without_a_quota_loads_nothing_and_says_so(
+    resources: Resources, demo: Demo, shop: ShopRef, queries: list[str], quota: str
+) -> None:
+    active = len(active_slugs(demo, shop))
+    without = shop._replace(settings=shop.settings.model_copy(update={quota: 0}))
+    for force in (False, True):
+        counts = await warm_shop(resources, without, force=force)
+        assert counts == {"registries": active, "current": 0, "warmed": 0, "skipped": 0, "without_quota": active}
+    assert not [query for query in queries if "registry_items" in query]
+    await resources.counters.flush()
+    assert not (await resources.counters.read()).get("cache_fills_total")
 
 
 async def test_entries_warmed_together_do_not_expire_together(

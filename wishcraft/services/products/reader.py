@@ -12,8 +12,17 @@ from wishcraft.cache.registries import CacheState
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.products import Picture, VariantFacts, is_complete, is_fresh
 from wishcraft.domain.rate_limits import Policy
-from wishcraft.errors import CacheUnavailable, ShopifyRefused, ShopifyUnavailable, TooManyQueries, TransientError
+from wishcraft.errors import (
+    CacheUnavailable,
+    ShopifyPaused,
+    ShopifyRefused,
+    ShopifyThrottled,
+    ShopifyUnavailable,
+    TooManyQueries,
+    TransientError,
+)
 from wishcraft.resources import Resources
+from wishcraft.shopify.pauses import Pauses
 from wishcraft.shopify.variants import describe_variants
 from wishcraft.store import shops
 
@@ -38,8 +47,9 @@ class FoundVariantFacts(NamedTuple):
 class ProductReader:
     """Read-through with single flight: a process asks Shopify once for a variant that many callers wait for."""
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, pauses: Pauses | None = None) -> None:
         self._resources = resources
+        self._pauses = pauses or Pauses(SHOPIFY_SECONDS)
         self._queries: dict[tuple[int, int], asyncio.Task[VariantFactsById]] = {}
         """The query under way for a shop's variant."""
 
@@ -51,7 +61,8 @@ class ProductReader:
 
         Raises:
             TooManyQueries: The caller has caused too many queries.
-            ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: Shopify gave no usable answer in time.
+            ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: Shopify gave no usable answer in time, or is not asked
+                for some seconds, because it gave none before (ShopifyPaused).
             DatabaseUnavailable: PostgreSQL, which has the shop's token, does not answer.
         """
         known, miss = await self._read_cached(caller.shop_id, variant_ids)
@@ -84,17 +95,38 @@ class ProductReader:
         """Join the queries that are under way for some of these variants, and start one for the others."""
         shop_id = caller.shop_id
         if others := [number for number in due if (shop_id, number) not in self._queries]:
+            self._check_pause(shop_id)
             policy = SERVER_QUERIES if caller.is_server else QUERIES
             verdict = self._resources.limiter.take(policy, caller.name)
             if not verdict.allowed:
                 raise TooManyQueries("Too many products that were not known. Wait for Retry-After.", verdict.reset)
+            started_at = self._pauses.begin_query(shop_id)
             # A task of its own: a caller that is cancelled must not take it from the others.
-            query = asyncio.create_task(ask_shopify(self._resources, shop_id, others), context=Context())
+            query = asyncio.create_task(self._ask(shop_id, others, started_at), context=Context())
             self._queries |= dict.fromkeys([(shop_id, number) for number in others], query)
             query.add_done_callback(partial(self._forget, shop_id, others))
         queries = dict.fromkeys(self._queries[shop_id, number] for number in due)
         answers = [await asyncio.shield(query) for query in queries]
         return {number: answer[number] for number in due for answer in answers if number in answer}
+
+    def _check_pause(self, shop_id: int) -> None:
+        try:
+            self._pauses.check(shop_id)
+        except ShopifyPaused:
+            self._resources.counters.count("shopify_paused_total")
+            raise
+
+    async def _ask(self, shop_id: int, variant_ids: Sequence[int], started_at: float) -> VariantFactsById:
+        try:
+            facts = await ask_shopify(self._resources, shop_id, variant_ids)
+        except ShopifyUnavailable:
+            self._pauses.failed(shop_id, started_at)
+            raise
+        except (ShopifyThrottled, ShopifyRefused):
+            self._pauses.succeeded(shop_id)
+            raise
+        self._pauses.succeeded(shop_id)
+        return facts
 
     def _forget(self, shop_id: int, variant_ids: Sequence[int], query: "asyncio.Task[VariantFactsById]") -> None:
         for number in variant_ids:

@@ -5,7 +5,7 @@ from typing import Any
 from wishcraft.cache.entries import Entry
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.registries import ItemStatus
-from wishcraft.errors import Conflict, Invalid, LimitReached, NotFound
+from wishcraft.errors import Conflict, LimitReached, NotFound, invalid_field
 from wishcraft.resources import Resources
 from wishcraft.services.products.reader import ProductReader
 from wishcraft.services.registries.lifecycle import replay
@@ -88,9 +88,9 @@ async def _is_added(resources: Resources, key: IdempotencyKey) -> bool:
 async def _read_variant(products: ProductReader, caller: Caller, variant_id: int) -> ItemReading:
     facts = (await products.read(caller, [variant_id], any_picture=True)).facts.get(variant_id)
     if facts is None:
-        raise Invalid("The variant cannot be added: its values in Shopify are out of range.")
+        raise invalid_field("variant_id", "The variant cannot be added: its values in Shopify are out of range.")
     if facts.sold is None:
-        raise Invalid("The shop sells no such variant.")
+        raise invalid_field("variant_id", "The shop sells no such variant.")
     return ItemReading(facts.sold, facts.picture.url if facts.picture else None, facts.observed_at)
 
 

@@ -10,7 +10,7 @@ from wishcraft.cache.keys import SessionName
 from wishcraft.domain.access_codes import weakness
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.registries import MAX_REGISTRIES_PER_CUSTOMER, RegistryStatus, Visibility, make_slug
-from wishcraft.errors import Conflict, Invalid, LimitReached, NotAllowed
+from wishcraft.errors import Conflict, LimitReached, NotAllowed, invalid_field
 from wishcraft.resources import Resources
 from wishcraft.services.registries.code_hashes import hash_code
 from wishcraft.services.registries.write import ChangeRequest, change_registry, check_change, registry_write
@@ -146,11 +146,12 @@ def _check_number(registered: int) -> None:
 
 def _check_strength(draft: Draft, title: str, day: date | None, slug: str = "") -> None:
     if draft.access_code and (reason := weakness(draft.access_code, (title, slug), day)):
-        raise Invalid(reason)
+        raise invalid_field("access_code", reason)
 
 
 def _check_code(settings: ShopSettings, visibility: Visibility, *, has_code: bool, is_new: bool) -> None:
     if not settings.password_protection and (is_new or visibility is Visibility.PASSWORD):
-        raise Invalid("This shop has no password-protected registries.")
+        name = "visibility" if visibility is Visibility.PASSWORD else "access_code"
+        raise invalid_field(name, "This shop has no password-protected registries.")
     if visibility is Visibility.PASSWORD and not has_code:
-        raise Invalid("A password-protected registry needs an access_code.")
+        raise invalid_field("access_code", "A password-protected registry needs an access_code.")

@@ -36,16 +36,20 @@ async def warm_shop(
 
     Returns:
         Counts: `registries` in all, of them `current`, `warmed`, and `skipped` because a reader holds the lease or a
-        writer has raised the floor. `changes` gets those that were `warmed`.
+        writer has raised the floor. `changes` gets those that were `warmed`. If the quota has no place for any, all
+        are counted as `without_quota` instead, and none is loaded.
 
     Raises:
         CacheUnavailable: Redis does not answer.
         RunStopped: The checkpoint ends the run; earlier batches stay filled.
     """
+    if not all(shop.quota):
+        async with resources.db.repeatable_read() as session:
+            active = await registries.count_active(session, shop.id)
+        return {"registries": active, "current": 0, "warmed": 0, "skipped": 0, "without_quota": active}
     await resources.cache.ready_to_fill()
     async with resources.db.repeatable_read() as session:
-        most = shop.quota.entries if shop.quota.bytes else 0  # a quota of no bytes refuses each fill
-        known = await registries.find_active_versions(session, shop.id, most)
+        known = await registries.find_active_versions(session, shop.id, shop.settings.cache_quota_entries)
     counts = Counter(current=0, warmed=0, skipped=0)
     changes = Counter() if changes is None else changes
     in_progress: asyncio.Task[Counter[str]] | None = None

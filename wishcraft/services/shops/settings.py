@@ -16,7 +16,7 @@ from wishcraft.domain.batches import batches
 from wishcraft.domain.cached_registry import Quota
 from wishcraft.domain.etags import allows_change, make_etag
 from wishcraft.domain.inventory import quantities_between
-from wishcraft.errors import CacheUnavailable, Invalid, PreconditionFailed
+from wishcraft.errors import CacheUnavailable, Invalid, InvalidValue, PreconditionFailed
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
 from wishcraft.services.registries.write import replace_entries
@@ -94,7 +94,7 @@ async def change_settings(
             "after": after.model_dump(include=set(changed)),
         }
         await audit_log.record(session, actor, "settings.changed", "shop", str(shop_id), values | dict(details or {}))
-    return SettingsChange(before, StoredSettings(after, version))
+    return SettingsChange(before, StoredSettings(after, version, before.domain))
 
 
 def _apply(stored: StoredSettings, changes: Mapping[str, Any], if_match: str | None) -> ShopSettings:
@@ -105,8 +105,9 @@ def _apply(stored: StoredSettings, changes: Mapping[str, Any], if_match: str | N
     try:
         return ShopSettings.model_validate(stored.settings.model_dump() | dict(changes))
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
-        raise Invalid("; ".join(problems)) from None
+        problems = [("/".join(map(str, each["loc"])), each["msg"]) for each in error.errors()]
+        message = "; ".join(f"{name}: {detail}" for name, detail in problems)
+        raise Invalid(message, *(InvalidValue(detail, pointer=f"#/{name}") for name, detail in problems)) from None
 
 
 async def refresh_entries(resources: Resources, shop_id: int, checkpoint: Checkpoint = no_checkpoint) -> int:

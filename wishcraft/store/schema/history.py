@@ -26,6 +26,7 @@ class AuditLog(Base):
         Index("ix_audit_logs_find_old_compliance", "created_at", postgresql_where=text(IS_COMPLIANCE)),
         Index("ix_audit_logs_of_shop", "shop_id", "created_at", "id"),
         Index("ix_audit_logs_of_actor", "shop_id", "actor", "created_at", "id"),
+        Index("ix_audit_logs_of_action", "shop_id", "action", "created_at", "id"),
         Index("ix_audit_logs_of_resource", "shop_id", "resource", "resource_id", "created_at", "id"),
     )
 

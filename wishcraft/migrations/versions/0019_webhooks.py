@@ -1,6 +1,6 @@
 """Webhooks: the inbox with payloads and retries, orders, unmatched line items, stock by location; attribution of items.
 
-Revision: 0018, after 0017
+Revision: 0019, after 0018
 
 The new column of `registry_items` has a random value in each row, so the table is written anew, under a lock.
 """
@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0018"
-down_revision = "0017"
+revision = "0019"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,74 @@
+"""A flow that refuses invalid parameters, however its run was created: Prefect would end the run as Failed.
+
+Unknown and missing parameters of a worker's run end it before its flow can see them: `deployments.worker` refuses it.
+"""
+
+from collections.abc import Iterable
+from contextvars import ContextVar
+from typing import Any, Final, ParamSpec, TypeVar, cast
+
+from prefect import Flow
+from prefect.exceptions import ParameterTypeError
+
+from wishcraft.domain.texts import is_storable
+from wishcraft.errors import QueryRefused
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_refusal: Final = ContextVar[QueryRefused | None]("refusal", default=None)
+
+
+class JobFlow(Flow[P, R]):
+    """A flow whose work begins with `require_valid_parameters`.
+
+    Prefect's server knows only the form of the parameters, and whoever creates a run can switch its check off.
+    """
+
+    def with_options(self, **options: Any) -> "JobFlow[P, R]":
+        """A copy of the flow with other options."""
+        changed = super().with_options(**options)
+        changed.__class__ = JobFlow  # Prefect's copy is a plain flow
+        return cast("JobFlow[P, R]", changed)
+
+    def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Cast the parameters to the types of the flow; if they are invalid, return none."""
+        try:
+            valid = self._validate(parameters)
+        except QueryRefused as error:
+            _refusal.set(error)
+            return {}
+        _refusal.set(None)
+        return valid
+
+    def _validate(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        for name, value in parameters.items():
+            if not all(map(is_storable, _texts(value))):
+                raise QueryRefused(f"{name} contains a character that is not allowed: NUL, or half of a surrogate pair")
+        try:
+            return super().validate_parameters(parameters)
+        except ParameterTypeError as error:  # a line for each parameter after the first line; it quotes no value
+            reasons = [line.removeprefix(" - ") for line in str(error).splitlines()[1:]]
+            raise QueryRefused(f"invalid parameters: {'; '.join(reasons)}") from None
+
+
+def require_valid_parameters() -> None:
+    """Refuse the current run if its parameters are invalid.
+
+    Raises:
+        QueryRefused: They are; the message names them and quotes no value.
+    """
+    if refusal := _refusal.get():
+        raise refusal
+
+
+def _texts(value: object) -> Iterable[str]:
+    """The texts in a parameter, also in its lists and mappings."""
+    match value:
+        case str():
+            yield value
+        case dict():
+            for each in (*value, *value.values()):
+                yield from _texts(each)
+        case list() | tuple() | set():
+            for each in value:
+                yield from _texts(each)

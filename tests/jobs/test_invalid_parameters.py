@@ -1,0 +1,77 @@
+"""Invalid parameters end a run as Refused in every job, however the run was created, and wake nobody up."""
+
+from importlib import import_module
+from typing import Any, Final
+
+import pytest
+import yaml
+from prefect import Flow, State, get_client
+from prefect.flow_engine import run_flow
+
+from deployments.sandbox.processes import ROOT
+from flows.runtime.job_flow import JobFlow
+from tests.support.sentry_listener import SentryListener
+from wishcraft import settings as settings_module
+
+pytestmark = [
+    pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
+]
+DEPLOYED: Final = [each["entrypoint"] for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]]
+NOBODY: Final = "nobody.myshopify.com"
+
+
+@pytest.fixture(autouse=True)
+def _worker_with_sentry(worker_environment: object, sentry: SentryListener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of a worker with SENTRY_DSN."""
+    assert worker_environment is None  # the fixture is active
+    monkeypatch.setenv("SENTRY_DSN", sentry.dsn)
+    settings_module.settings.cache_clear()
+
+
+def load(entrypoint: str) -> Flow[..., Any]:
+    module, _, name = entrypoint.rpartition(".")
+    flow: Flow[..., Any] = getattr(import_module(module), name)
+    return flow
+
+
+async def run(flow: Flow[..., Any], parameters: dict[str, Any]) -> State[Any]:
+    """The end of a run that Prefect's server created without a check of its parameters, as in a worker."""
+    async with get_client() as client:
+        created = await client.create_flow_run(flow, parameters=parameters)
+    state: Any = run_flow(flow, flow_run=created, return_type="state")
+    ended: State[Any] = await state
+    return ended
+
+
+def test_every_deployed_flow_checks_its_parameters() -> None:
+    assert len(DEPLOYED) >= 19
+    assert [entrypoint for entrypoint in DEPLOYED if not isinstance(load(entrypoint), JobFlow)] == []
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "parameters", "reason"),
+    [
+        ("flows.cache_warm.cache_warm", {"shops": ["a\0.myshopify.com"]}, "shops contains a character that is not"),
+        ("flows.audit_trail.audit_trail", {"shop": "a", "actor": "\0"}, "actor contains a character that is not"),
+        ("flows.ask.ask", {"question": "SELECT '\0'"}, "question contains a character that is not allowed"),
+        ("flows.backfill.backfill", {"job": "cache-warm", "parameters": {"x": ["\0"]}}, "parameters contains a char"),
+        ("flows.ask.ask", {"question": "Chloe", "rows": "Chloe", "seconds": 99}, "rows: .*; seconds: .*"),
+        ("flows.backfill.backfill", {"job": "cache-warm", "parameters": {"force": "Chloe"}, "dry_run": False}, "force"),
+    ],
+)
+async def test_invalid_parameter_refuses_the_run_with_its_name(
+    entrypoint: str, parameters: dict[str, Any], reason: str, sentry: SentryListener
+) -> None:
+    state = await run(load(entrypoint), parameters)
+    assert state.name == "Refused", state
+    with pytest.raises(AssertionError, match=reason):
+        raise AssertionError(state.message)
+    assert "Chloe" not in str(state.message)
+    assert sentry.of_type("event") == []
+
+
+async def test_valid_run_after_a_refused_one_works_in_the_same_process() -> None:
+    flow = load("flows.cache_warm.cache_warm")
+    assert (await run(flow, {"shops": NOBODY})).name == "Refused"
+    assert (await run(flow, {"shops": [" maple-and-pine.myshopify.com "]})).is_completed()

@@ -1,0 +1,11 @@
+"""Which texts PostgreSQL can store. Pure."""
+
+import re
+from typing import Final
+
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
+
+
+def is_storable(text: str) -> bool:
+    """Whether PostgreSQL has such a text: one without NUL and without half of a surrogate pair."""
+    return _UNSTORABLE.search(text) is None

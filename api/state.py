@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from api.auth.authenticator import Authenticator
 from wishcraft.cache.read_permit import RENEW_SECONDS, ReadPermit
+from wishcraft.cache.webhook_queue import WebhookQueue
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.rate_limits import Policy, Verdict
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable, RunStopped
@@ -49,7 +50,7 @@ class AppState:
         self.settings = settings
         self.reader = RegistryReader(resources)
         self.products = ProductReader(resources)
-        self.inbox = Inbox(resources.db)
+        self.inbox = Inbox(resources.db, WebhookQueue(resources.redis))
         self.large_webhooks = asyncio.Semaphore(_LARGE_WEBHOOKS)
         self.traffic_recorder = TrafficRecorder(resources)
         self.health_monitor = HealthMonitor(resources, settings)

@@ -40,13 +40,18 @@ ONCE_TTL_SECONDS: Final = 86_400
 """How long `Counters.is_first` remembers an event that several processes may notice."""
 
 ERA: Final = "wishcraft:era"
-WITHOUT_TTL: Final[tuple[str, ...]] = (ERA, "wishcraft:{*}:marks")
+WEBHOOKS: Final = "wishcraft:{webhooks}:stream:"
+"""The priority follows: a stream with the ids of received webhooks that wait."""
+QUEUED: Final = "wishcraft:{webhooks}:queued"
+"""A set: the ids of all webhooks in the streams."""
+WITHOUT_TTL: Final[tuple[str, ...]] = (ERA, "wishcraft:{*}:marks", f"{WEBHOOKS}*", QUEUED)
 """Patterns of the keys without a TTL, which no `volatile-*` policy evicts.
-The fields of a shop's floors expire one by one, and Redis deletes the hash with its last field."""
+The fields of a shop's floors expire one by one, and Redis deletes the hash with its last field. The streams are as long
+as what waits in the inbox."""
 
 KINDS: Final = frozenset({
     "entry", "lease", "marks", "index", "sizes", "usage", "product", "products", "product-sizes", "session", "limit",
-    "counters", "once", "era",
+    "counters", "once", "era", "stream", "queued",
 })  # fmt: skip
 """The results of `kind_of`, without `other`. `marks` is the kind of the floors: a label of `wishcraft_redis_keys`."""
 

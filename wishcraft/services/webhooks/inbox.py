@@ -6,8 +6,9 @@ import time
 from collections.abc import Sequence
 from contextvars import Context
 from itertools import islice
-from typing import Final, NamedTuple, Protocol
+from typing import Final
 
+from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
 from wishcraft.domain.webhooks import TOPICS, Priority
 from wishcraft.errors import CacheUnavailable, DatabaseRejected, DatabaseUnavailable
 from wishcraft.observability.metrics import WEBHOOK_COMMIT_SECONDS
@@ -28,22 +29,6 @@ _STATEMENTS: Final = 2
 _log: Final = logging.getLogger(__name__)
 
 
-class Entry(NamedTuple):
-    """A stored webhook, as the queue takes it."""
-
-    id: int
-    shop_domain: str
-    priority: Priority
-
-
-class Queue(Protocol):
-    """Where the consumer learns of new webhooks."""
-
-    async def enqueue(self, entries: Sequence[Entry]) -> int:
-        """Add the entries; how many were not there yet. Raises CacheUnavailable."""
-        ...
-
-
 _Request = tuple["asyncio.Future[bool]", Received]
 """What is awaited until its webhook is stored, with whether it is new."""
 
@@ -51,8 +36,7 @@ _Request = tuple["asyncio.Future[bool]", Received]
 class Inbox:
     """Stores webhooks of many requests with few statements."""
 
-    def __init__(self, db: Database, queue: Queue | None = None) -> None:
-        """Without a queue, the consumer finds the webhooks in the inbox."""
+    def __init__(self, db: Database, queue: WebhookQueue) -> None:
         self._db = db
         self._queue = queue
         self._waiting: dict[asyncio.Future[bool], Received] = {}
@@ -132,7 +116,7 @@ class Inbox:
             return
         await self._enqueue(
             [
-                Entry(row_id, webhook.shop_domain, TOPICS.get(webhook.topic, Priority.LOW))
+                QueueEntry(row_id, webhook.shop_domain, TOPICS.get(webhook.topic, Priority.LOW))
                 for (_, webhook), row_id in zip(batch, ids, strict=True)
                 if row_id is not None
             ]
@@ -141,8 +125,8 @@ class Inbox:
             if not stored.done():
                 stored.set_result(row_id is not None)
 
-    async def _enqueue(self, entries: Sequence[Entry]) -> None:
-        if not entries or self._queue is None:
+    async def _enqueue(self, entries: Sequence[QueueEntry]) -> None:
+        if not entries:
             return
         try:
             async with asyncio.timeout(ENQUEUE_SECONDS):

@@ -1,0 +1,176 @@
+"""The queue of received webhooks: a Redis stream for each priority, with the ids of rows of the inbox.
+
+The truth is in the inbox: what Redis loses is found there and enqueued again.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Any, Final, NamedTuple
+
+from redis.exceptions import ResponseError
+
+from wishcraft.cache import keys, scripts
+from wishcraft.cache.client import Server
+from wishcraft.domain.webhooks import Priority
+
+GROUP: Final = "consumers"
+_ORDER: Final = (Priority.HIGH, Priority.LOW)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+class QueueEntry(NamedTuple):
+    """A webhook that waits: its id in the inbox, its shop, and the priority of its topic."""
+
+    id: int
+    shop_domain: str
+    priority: Priority
+
+
+class Delivery(NamedTuple):
+    """An entry that a consumer has taken, and must acknowledge."""
+
+    id: int
+    shop_domain: str
+    priority: Priority
+    entry: bytes
+    """Its place in the stream."""
+
+
+class WebhookQueue:
+    """The streams, with one group of consumers each."""
+
+    def __init__(self, redis: Server) -> None:
+        self._server = redis
+
+    async def enqueue(self, entries: Iterable[QueueEntry]) -> int:
+        """Add the entries that are not in the queue yet; their number.
+
+        Raises:
+            CacheUnavailable: Redis does not answer; some may have been added.
+        """
+        replies = await self._server.run(
+            scripts.ENQUEUE,
+            [
+                {
+                    "stream": f"{keys.WEBHOOKS}{each.priority}",
+                    "queued": keys.QUEUED,
+                    "webhook_id": each.id,
+                    "shop": each.shop_domain,
+                }
+                for each in entries
+            ],
+        )
+        return replies.count(b"queued")
+
+    async def take(self, consumer: str, most: int, wait: timedelta) -> list[Delivery]:
+        """Take up to `most` entries for this consumer, those of high priority first; none if none come in time.
+
+        Raises:
+            CacheUnavailable: Redis does not answer.
+        """
+        taken: list[Delivery] = []
+        for priority in _ORDER:
+            if len(taken) < most:
+                taken += await self._read(priority, consumer, most - len(taken))
+        if taken or not wait:
+            return taken
+        await self._wait(wait)
+        return await self.take(consumer, most, timedelta(0))
+
+    async def claim(self, consumer: str, most: int, idle: timedelta) -> list[Delivery]:
+        """Take over entries that another consumer took so long ago and has not acknowledged: it has probably died.
+
+        Raises:
+            CacheUnavailable: Redis does not answer.
+        """
+        claimed: list[Delivery] = []
+        for priority in _ORDER:
+            stream = f"{keys.WEBHOOKS}{priority}"
+            reply: Any = await self._grouped(
+                priority, "XAUTOCLAIM", stream, GROUP, consumer, idle // _MILLISECOND, "0-0", "COUNT", most
+            )
+            claimed += _deliveries(priority, reply[1])
+        return claimed
+
+    async def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        """Remove the entries from the queue.
+
+        Raises:
+            CacheUnavailable: Redis does not answer; they will be delivered again.
+        """
+        await self._server.run(
+            scripts.ACKNOWLEDGE,
+            [
+                {
+                    "stream": f"{keys.WEBHOOKS}{each.priority}",
+                    "queued": keys.QUEUED,
+                    "group": GROUP,
+                    "entry": each.entry,
+                    "webhook_id": each.id,
+                }
+                for each in deliveries
+            ],
+        )
+
+    async def forget_consumers(self, idle: timedelta) -> None:
+        """Remove consumers that have nothing pending and were idle for so long: each process has a name of its own.
+
+        Raises:
+            CacheUnavailable: Redis does not answer.
+        """
+        for priority in _ORDER:
+            stream = f"{keys.WEBHOOKS}{priority}"
+            for each in await self._grouped(priority, "XINFO", "CONSUMERS", stream, GROUP):
+                facts = dict(zip(each[::2], each[1::2], strict=True)) if isinstance(each, list) else each
+                if not facts[b"pending"] and facts[b"idle"] > idle // _MILLISECOND:
+                    await self._grouped(priority, "XGROUP", "DELCONSUMER", stream, GROUP, facts[b"name"])
+
+    async def length(self) -> int:
+        """Number of webhooks in the queue, those that consumers have taken included.
+
+        Raises:
+            CacheUnavailable: Redis does not answer.
+        """
+        with self._server.guard():
+            return int(await self._server.redis.scard(keys.QUEUED))
+
+    async def _read(self, priority: Priority, consumer: str, most: int) -> list[Delivery]:
+        stream = f"{keys.WEBHOOKS}{priority}"
+        arguments = ("XREADGROUP", "GROUP", GROUP, consumer, "COUNT", most, "STREAMS", stream, ">")
+        reply: Any = await self._grouped(priority, *arguments)
+        entries = reply.values() if isinstance(reply, dict) else [each[1] for each in reply or ()]
+        return [delivery for each in entries for delivery in _deliveries(priority, each)]
+
+    async def _wait(self, wait: timedelta) -> None:
+        """Wait for a new entry in any stream, for so long at most; whose it is, the next `take` decides."""
+        streams = [f"{keys.WEBHOOKS}{priority}" for priority in _ORDER]
+        with self._server.guard():
+            await self._server.redis.execute_command(
+                "XREAD", "COUNT", 1, "BLOCK", wait // _MILLISECOND, "STREAMS", *streams, *["$"] * len(streams)
+            )
+
+    async def _grouped(self, priority: Priority, *command: Any) -> Any:
+        """Run a command of the group, which is created, at the beginning of its stream, where Redis has lost it."""
+        with self._server.guard():
+            try:
+                return await self._server.redis.execute_command(*command)
+            except ResponseError as error:
+                if "NOGROUP" not in str(error) and "no such key" not in str(error):
+                    raise
+            stream = f"{keys.WEBHOOKS}{priority}"
+            try:
+                await self._server.redis.xgroup_create(stream, GROUP, id="0", mkstream=True)
+            except ResponseError as error:  # another consumer was first
+                if "BUSYGROUP" not in str(error):
+                    raise
+            return await self._server.redis.execute_command(*command)
+
+
+def _deliveries(priority: Priority, entries: Iterable[Any]) -> list[Delivery]:
+    """The deliveries in a reply; an entry that was deleted meanwhile has no fields."""
+    taken = []
+    for entry, fields in entries:
+        if fields:
+            values = dict(zip(fields[::2], fields[1::2], strict=True)) if isinstance(fields, list) else fields
+            taken.append(Delivery(int(values[b"id"]), values[b"shop"].decode(), priority, entry))
+    return taken

@@ -1,0 +1,158 @@
+"""Queries of the consumer about the inbox of webhooks, and of people about its dead letters."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import orjson
+from sqlalchemy import func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wishcraft.domain.webhooks import WebhookOutcome
+from wishcraft.store.registries import WriteSession
+from wishcraft.store.schema import WebhookEvent
+
+KEPT_FAILURES: Final = 10
+"""How many failures of a webhook its row keeps."""
+
+
+class StoredWebhook(NamedTuple):
+    """A webhook that is not handled yet."""
+
+    id: int
+    shop_domain: str
+    topic: str
+    triggered_at: datetime | None
+    received_at: datetime
+    payload: bytes | None
+    attempts: int
+
+
+class Failure(NamedTuple):
+    """A try that failed."""
+
+    id: int
+    reason: str
+    """Without personal data."""
+    due_at: datetime | None
+    """When it is tried again; None makes it a dead letter."""
+
+
+class DeadLetter(NamedTuple):
+    """A webhook that failed for good, without its payload."""
+
+    id: int
+    shop_domain: str
+    topic: str
+    received_at: datetime
+    attempts: int
+    failures: list[dict[str, Any]]
+
+
+_COLUMNS: Final = (
+    WebhookEvent.id, WebhookEvent.shop_domain, WebhookEvent.topic, WebhookEvent.triggered_at, WebhookEvent.received_at,
+    WebhookEvent.payload, WebhookEvent.attempts,
+)  # fmt: skip
+_FAIL: Final = text("""
+UPDATE webhook_events w SET attempts = w.attempts + 1,
+    due_at = coalesce(f.due_at, w.due_at),
+    handled_at = CASE WHEN f.due_at IS NULL THEN now() END,
+    outcome = CASE WHEN f.due_at IS NULL THEN 'dead' END,
+    failures = jsonb_path_query_array(
+        w.failures || jsonb_build_array(jsonb_build_object('at', now(), 'reason', f.reason)), :last_failures
+    )
+FROM jsonb_to_recordset(CAST(:failures AS jsonb)) AS f (id bigint, reason text, due_at timestamptz)
+WHERE w.id = f.id AND w.handled_at IS NULL
+""")
+_LAST_FAILURES: Final = f"$[last - {KEPT_FAILURES - 1} to last]"
+
+
+async def find_due(session: AsyncSession, most: int) -> list[tuple[int, str, str]]:
+    """Id, shop's domain and topic of webhooks that are due and not handled, the longest due first."""
+    query = (
+        select(WebhookEvent.id, WebhookEvent.shop_domain, WebhookEvent.topic)
+        .where(WebhookEvent.handled_at.is_(None), WebhookEvent.due_at <= func.now())
+        .order_by(WebhookEvent.due_at, WebhookEvent.id)
+        .limit(most)
+    )
+    return [(row.id, row.shop_domain, row.topic) for row in await session.execute(query)]
+
+
+async def find_waiting(session: AsyncSession, ids: Sequence[int]) -> list[StoredWebhook]:
+    """Those of these webhooks that are not handled, in the order of their receipt."""
+    query = select(*_COLUMNS).where(WebhookEvent.id.in_(ids), WebhookEvent.handled_at.is_(None))
+    return [StoredWebhook(*row) for row in await session.execute(query.order_by(WebhookEvent.id))]
+
+
+async def lock_waiting(session: WriteSession, ids: Sequence[int]) -> set[int]:
+    """Lock those of these webhooks that are not handled and that no other consumer has locked; their ids."""
+    query = (
+        select(WebhookEvent.id)
+        .where(WebhookEvent.id.in_(ids), WebhookEvent.handled_at.is_(None))
+        .order_by(WebhookEvent.id)
+        .with_for_update(skip_locked=True)
+    )
+    return set(await session.scalars(query))
+
+
+async def record_outcomes(session: AsyncSession, outcomes: Mapping[int, WebhookOutcome]) -> None:
+    """Note that these webhooks are handled."""
+    by_outcome: dict[WebhookOutcome, list[int]] = {}
+    for webhook_id, outcome in outcomes.items():
+        by_outcome.setdefault(outcome, []).append(webhook_id)
+    for outcome, ids in by_outcome.items():
+        where = (WebhookEvent.id.in_(ids), WebhookEvent.handled_at.is_(None))
+        await session.execute(update(WebhookEvent).where(*where).values(outcome=outcome, handled_at=func.now()))
+
+
+async def record_failures(session: AsyncSession, failures: Sequence[Failure]) -> None:
+    """Note a failed try of each of these webhooks, with the time of the next one, or as a dead letter."""
+    rows = orjson.dumps([failure._asdict() for failure in failures]).decode()
+    await session.execute(_FAIL, {"failures": rows, "last_failures": _LAST_FAILURES})
+
+
+async def find_dead(session: AsyncSession, shop_domain: str | None, most: int) -> tuple[list[DeadLetter], int]:
+    """The oldest dead letters, of one shop or of all, and how many there are."""
+    where = [WebhookEvent.outcome == WebhookOutcome.DEAD]
+    if shop_domain is not None:
+        where.append(WebhookEvent.shop_domain == shop_domain)
+    columns = (
+        WebhookEvent.id,
+        WebhookEvent.shop_domain,
+        WebhookEvent.topic,
+        WebhookEvent.received_at,
+        WebhookEvent.attempts,
+        WebhookEvent.failures,
+    )
+    rows = await session.execute(select(*columns).where(*where).order_by(WebhookEvent.id).limit(most))
+    total = (await session.execute(select(func.count()).select_from(WebhookEvent).where(*where))).scalar_one()
+    return [DeadLetter(*row) for row in rows], int(total)
+
+
+async def end_dead(session: AsyncSession, ids: Sequence[int], *, replay: bool) -> list[int]:
+    """Discard these dead letters, or let them be handled anew; the ids of those that were dead letters."""
+    values: dict[str, Any] = {"outcome": WebhookOutcome.DISCARDED}
+    if replay:
+        values = {"outcome": None, "handled_at": None, "attempts": 0, "due_at": func.now()}
+    where = (WebhookEvent.id.in_(ids), WebhookEvent.outcome == WebhookOutcome.DEAD)
+    return list(await session.scalars(update(WebhookEvent).where(*where).values(**values).returning(WebhookEvent.id)))
+
+
+class InboxState(NamedTuple):
+    """How much waits in the inbox."""
+
+    waiting: int
+    oldest_seconds: float
+    """Since the oldest of those that are due was received; 0 if none is."""
+    dead: int
+
+
+async def find_state(session: AsyncSession) -> InboxState:
+    """How much waits."""
+    waiting = WebhookEvent.handled_at.is_(None)
+    age = func.extract(
+        "epoch", func.now() - func.min(WebhookEvent.received_at).filter(WebhookEvent.due_at <= func.now())
+    )
+    count, oldest = (await session.execute(select(func.count(), func.coalesce(age, 0)).where(waiting))).one()
+    dead = select(func.count()).where(WebhookEvent.outcome == WebhookOutcome.DEAD)
+    return InboxState(int(count), float(oldest), int((await session.execute(dead)).scalar_one()))

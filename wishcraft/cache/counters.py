@@ -55,6 +55,9 @@ FAMILIES: Final[Mapping[str, Family]] = {
         "Stale cache entries that a reader loaded again: unchanged, or changed past the product's own writes.",
         ("result",),
     ),
+    "webhooks_handled_total": Family(
+        Kind.COUNTER, "Webhooks that were handled, by outcome; retried: they failed, and are tried again.", ("outcome",)
+    ),
     "job_runs_total": Family(Kind.COUNTER, "Runs of the jobs that ended, by outcome.", ("job", "outcome")),
     "job_seconds": Family(Kind.HISTOGRAM, "Duration of the jobs' runs.", ("job",)),
     "job_last_success_timestamp_seconds": Family(

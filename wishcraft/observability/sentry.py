@@ -51,7 +51,7 @@ class MonitorSchedule(NamedTuple):
     run_minutes: int
 
 
-def start_sentry(settings: Settings, program: Literal["api", "worker", "job"]) -> None:
+def start_sentry(settings: Settings, program: Literal["api", "worker", "job", "webhooks"]) -> None:
     """Start the SDK, once a process, and register the settings' secrets for redaction.
 
     Log records of level ERROR become events, except in a job: Prefect logs an error again on each retry, so jobs call

@@ -1,0 +1,219 @@
+"""Consumers: nothing that is in the inbox is lost or has an effect twice, whatever fails."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+from psycopg import Connection
+from sqlalchemy import text
+
+from tests.support.webhooks import line, order
+from wishcraft.cache import keys
+from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
+from wishcraft.domain.webhooks import MAX_ATTEMPTS, Priority, WebhookOutcome
+from wishcraft.errors import PayloadInvalid, ShopifyUnavailable
+from wishcraft.resources import Resources, open_resources
+from wishcraft.services.registries.write import RegistryWrite
+from wishcraft.services.webhooks import consume
+from wishcraft.services.webhooks.consume import Consumer
+from wishcraft.services.webhooks.handlers import HANDLERS
+from wishcraft.services.webhooks.handling import Effect, Handler, Message
+from wishcraft.services.webhooks.process import process
+from wishcraft.settings import Settings
+from wishcraft.store import webhook_events
+from wishcraft.store.shops import ShopRef
+
+Demo = Connection[tuple[Any, ...]]
+MAPLE, SAKURA = "maple-and-pine.myshopify.com", "sakura-living.myshopify.com"
+NOW = timedelta(0)
+
+
+async def count_effects(_resources: Resources, _shop: ShopRef, messages: Sequence[Message]) -> Effect:
+    """A handler whose effect is one row for each webhook; `fails` in the payload says how it fails."""
+    for each in messages:
+        if failure := each.payload.get("fails"):
+            raise {"payload": PayloadInvalid, "shopify": ShopifyUnavailable, "bug": ZeroDivisionError}[failure]("Ada")
+
+    async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
+        await write.session.execute(
+            text("INSERT INTO effects SELECT unnest(CAST(:ids AS bigint[]))"), {"ids": [each.id for each in messages]}
+        )
+        return {}
+
+    return Effect(frozenset(), apply)
+
+
+COUNTING: Mapping[str, Handler] = {"orders/create": count_effects, "products/update": count_effects}
+
+
+@pytest.fixture(autouse=True)
+async def effects(demo: Demo, resources: Resources) -> AsyncIterator[None]:
+    demo.execute("TRUNCATE webhook_events; CREATE TABLE effects (id bigint)")
+    await resources.redis.learn_era()
+    yield
+    demo.execute("DROP TABLE effects; TRUNCATE webhook_events")
+
+
+def receive(
+    demo: Demo, number: int = 1, shop: str = MAPLE, topic: str = "orders/create", **payload: object
+) -> list[int]:
+    """Put webhooks into the inbox; their ids."""
+    rows = demo.execute(
+        """INSERT INTO webhook_events (shop_domain, webhook_id, topic, payload)
+           SELECT %s, gen_random_uuid()::text, %s, %s FROM generate_series(1, %s) RETURNING id""",
+        [shop, topic, orjson.dumps(payload), number],
+    )
+    return [row_id for (row_id,) in rows]
+
+
+def outcomes(demo: Demo) -> dict[int, str | None]:
+    return dict(demo.execute("SELECT id, outcome FROM webhook_events ORDER BY id").fetchall())
+
+
+def applied(demo: Demo) -> list[int]:
+    return [row_id for (row_id,) in demo.execute("SELECT id FROM effects ORDER BY id")]
+
+
+async def test_webhooks_are_swept_from_the_inbox_and_handled_once(resources: Resources, demo: Demo) -> None:
+    ids = receive(demo, 30) + receive(demo, 3, SAKURA)
+    consumer = Consumer(resources, COUNTING, "a")
+    assert await consumer.sweep() == 33
+    assert await consumer.sweep() == 0  # they are in the queue
+    assert await consumer.handle_some(NOW) == 33
+    assert applied(demo) == sorted(ids)
+    assert set(outcomes(demo).values()) == {"applied"}
+    assert await WebhookQueue(resources.redis).length() == 0
+    assert not await resources.redis.redis.exists(f"{keys.WEBHOOKS}high-x")
+    assert await resources.redis.redis.xlen(f"{keys.WEBHOOKS}{Priority.HIGH}") == 0
+
+
+async def test_webhook_that_is_delivered_again_after_it_was_handled_has_no_effect(
+    resources: Resources, demo: Demo
+) -> None:
+    [row_id] = receive(demo)
+    for _ in range(2):
+        await WebhookQueue(resources.redis).enqueue([QueueEntry(row_id, MAPLE, Priority.HIGH)])
+        await Consumer(resources, COUNTING, "a").handle_some(NOW)
+    assert applied(demo) == [row_id]
+
+
+async def test_consumers_that_handle_the_same_webhooks_at_once_apply_each_once(
+    resources: Resources, settings: Settings, demo: Demo
+) -> None:
+    ids = receive(demo, 40)
+    async with open_resources(settings, redis_timeout=5) as other:
+        await asyncio.gather(*(process(each, COUNTING, MAPLE, ids) for each in (resources, other, resources, other)))
+        await process(other, COUNTING, MAPLE, ids)
+    assert applied(demo) == sorted(ids)
+
+
+async def test_high_priority_comes_first(resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consume, "WINDOW", 2)
+    receive(demo, 3, topic="products/update")
+    [order_id] = receive(demo)
+    consumer = Consumer(resources, COUNTING, "a")
+    while await consumer.sweep():
+        pass
+    queue = WebhookQueue(resources.redis)
+    await queue.enqueue([QueueEntry(order_id, MAPLE, Priority.HIGH)])
+    await consumer.handle_some(NOW)
+    assert order_id in applied(demo)
+
+
+async def test_what_a_dead_consumer_took_is_claimed(
+    resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = receive(demo, 5)
+    consumer, queue = Consumer(resources, COUNTING, "alive"), WebhookQueue(resources.redis)
+    await consumer.sweep()
+    assert len(await queue.take("dead", 10, NOW)) == 5
+    assert await consumer.handle_some(NOW) == 0
+    monkeypatch.setattr(consume, "CLAIM_IDLE", NOW)
+    monkeypatch.setattr(consume, "FORGET_IDLE", timedelta(milliseconds=-1))
+    await consumer.sweep()
+    assert applied(demo) == ids
+    assert await queue.length() == 0
+
+
+async def test_queue_that_redis_lost_is_filled_from_the_inbox(resources: Resources, demo: Demo) -> None:
+    consumer = Consumer(resources, COUNTING, "a")
+    await consumer.sweep()
+    first = receive(demo, 2)
+    await consumer.sweep()
+    await resources.redis.redis.flushall()
+    assert await consumer.handle_some(NOW) == 0
+    second = receive(demo, 2)
+    assert await consumer.sweep() == 4
+    await consumer.handle_some(NOW)
+    assert applied(demo) == first + second
+
+
+async def test_webhooks_are_handled_without_redis(settings: Settings, demo: Demo) -> None:
+    ids = receive(demo, 3)
+    away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:9/0"})
+    async with open_resources(away, redis_timeout=1) as resources:
+        assert await Consumer(resources, COUNTING, "a").handle_some(NOW) == 3
+    assert applied(demo) == ids
+
+
+@pytest.mark.parametrize("payload", [b"", b"{", b"[]", b"null", b'"text"', b"\xff", b'{"fails": "payload"}'])
+async def test_poison_becomes_a_dead_letter_at_once_and_stops_no_other(
+    resources: Resources, demo: Demo, payload: bytes
+) -> None:
+    ids = receive(demo, 9)
+    demo.execute("UPDATE webhook_events SET payload = %s WHERE id = %s", [payload, ids[4]])
+    counts = await process(resources, COUNTING, MAPLE, ids)
+    assert counts == {WebhookOutcome.APPLIED: 8, WebhookOutcome.DEAD: 1}
+    assert applied(demo) == [each for each in ids if each != ids[4]]
+    [(failures,)] = demo.execute("SELECT failures FROM webhook_events WHERE outcome = 'dead'").fetchall()
+    assert [each.keys() for each in failures] == [{"at", "reason"}]
+
+
+@pytest.mark.parametrize(("fails", "reason"), [("shopify", "ShopifyUnavailable"), ("bug", "ZeroDivisionError")])
+async def test_failure_is_tried_again_later_and_at_last_becomes_a_dead_letter_that_can_be_replayed(
+    resources: Resources, demo: Demo, fails: str, reason: str
+) -> None:
+    [failing] = receive(demo, fails=fails)
+    [other] = receive(demo)
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        await process(resources, COUNTING, MAPLE, [failing, other])
+        assert applied(demo) == [other]
+        [(attempts, is_later, failures, outcome)] = demo.execute(
+            "SELECT attempts, due_at > now(), failures, outcome FROM webhook_events WHERE id = %s", [failing]
+        ).fetchall()
+        assert (attempts, failures[-1]["reason"]) == (attempt, reason)  # without the error's text
+        assert outcome == ("dead" if attempt == MAX_ATTEMPTS else None)
+        assert is_later
+    assert len(failures) <= webhook_events.KEPT_FAILURES
+    demo.execute("UPDATE webhook_events SET payload = '{}' WHERE id = %s", [failing])
+    async with resources.db.transaction() as session:
+        assert await webhook_events.end_dead(session, [failing, other], replay=True) == [failing]
+    await process(resources, COUNTING, MAPLE, [failing])
+    assert applied(demo) == sorted([failing, other])
+
+
+async def test_webhooks_of_unknown_and_uninstalled_shops_and_topics_are_ignored(
+    resources: Resources, demo: Demo
+) -> None:
+    demo.execute("UPDATE shops SET status = 'uninstalled' WHERE domain = %s", [SAKURA])
+    shops = [(MAPLE, "made/up"), (SAKURA, "orders/create"), ("nobody.myshopify.com", "orders/create")]
+    for shop, topic in shops:
+        ids = receive(demo, shop=shop, topic=topic)
+        assert await process(resources, COUNTING, shop, ids) == {WebhookOutcome.IGNORED: 1}
+    assert applied(demo) == []
+
+
+async def test_order_moves_the_registry(resources: Resources, demo: Demo) -> None:
+    [(item_id, variant_id, claim)] = demo.execute(
+        """SELECT i.id, i.variant_id, i.attribution::text FROM registry_items i JOIN registries r ON r.id = i.registry_id
+           WHERE i.shop_id = 1 AND r.status = 'active' ORDER BY i.id LIMIT 1"""
+    ).fetchall()
+    before = demo.execute("SELECT quantity_purchased FROM registry_items WHERE id = %s", [item_id]).fetchone()
+    ids = receive(demo, **order([line(91, variant_id, 2, claim)], number=91))
+    assert await process(resources, HANDLERS, MAPLE, ids) == {WebhookOutcome.APPLIED: 1}
+    after = demo.execute("SELECT quantity_purchased FROM registry_items WHERE id = %s", [item_id]).fetchone()
+    assert before
+    assert after == (before[0] + 2,)

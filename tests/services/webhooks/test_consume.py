@@ -208,7 +208,8 @@ async def test_webhooks_of_unknown_and_uninstalled_shops_and_topics_are_ignored(
 
 async def test_order_moves_the_registry(resources: Resources, demo: Demo) -> None:
     [(item_id, variant_id, claim)] = demo.execute(
-        """SELECT i.id, i.variant_id, i.attribution::text FROM registry_items i JOIN registries r ON r.id = i.registry_id
+        """SELECT i.id, i.variant_id, i.attribution::text
+           FROM registry_items i JOIN registries r ON r.id = i.registry_id
            WHERE i.shop_id = 1 AND r.status = 'active' ORDER BY i.id LIMIT 1"""
     ).fetchall()
     before = demo.execute("SELECT quantity_purchased FROM registry_items WHERE id = %s", [item_id]).fetchone()

@@ -1,18 +1,19 @@
 """Storage of concurrent webhooks with few statements."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
 from psycopg import Connection
 
 from tests.support.waiting import PATIENCE_SECONDS
+from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
 from wishcraft.domain.webhooks import Priority
 from wishcraft.errors import CacheUnavailable, DatabaseRejected, DatabaseUnavailable
 from wishcraft.resources import Resources
 from wishcraft.services.webhooks import inbox
-from wishcraft.services.webhooks.inbox import Entry, Inbox
+from wishcraft.services.webhooks.inbox import Inbox
 from wishcraft.store import webhook_inbox
 from wishcraft.store.engine import Database
 from wishcraft.store.webhook_inbox import Received
@@ -24,18 +25,19 @@ def webhook(name: str, topic: str = "orders/create", event_id: str | None = None
     return Received("a.myshopify.com", topic, event_id, name, None, None, payload)
 
 
-class Queue:
+class Queue(WebhookQueue):
     """A queue that notes what it is given, and then does something."""
 
     def __init__(self, then: Callable[[], Awaitable[object]] | None = None) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[QueueEntry] = []
         self._then = then
 
-    async def enqueue(self, entries: Sequence[Entry]) -> int:
-        self.entries.extend(entries)
+    async def enqueue(self, entries: Iterable[QueueEntry]) -> int:
+        added = list(entries)
+        self.entries += added
         if self._then:
             await self._then()
-        return len(entries)
+        return len(added)
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +72,7 @@ def stored(demo: Demo) -> int:
 async def test_requests_of_one_turn_share_one_statement(
     resources: Resources, demo: Demo, statements: list[int]
 ) -> None:
-    box = Inbox(resources.db)
+    box = Inbox(resources.db, WebhookQueue(resources.redis))
     assert await receive(box, *(webhook(f"w{each}") for each in range(100))) == [True] * 100
     assert statements == [100]
     assert stored(demo) == 100
@@ -93,7 +95,7 @@ async def test_statement_is_bounded_in_rows_and_bytes(
     webhooks = [webhook(f"a{each}", payload=b" " * 60) for each in range(3)] + [
         webhook(f"b{each}") for each in range(5)
     ]
-    assert await receive(Inbox(resources.db), *webhooks) == [True] * 8
+    assert await receive(Inbox(resources.db, WebhookQueue(resources.redis)), *webhooks) == [True] * 8
     assert statements == [1, 1, 3, 3]
     assert stored(demo) == 8
 
@@ -101,7 +103,7 @@ async def test_statement_is_bounded_in_rows_and_bytes(
 async def test_refused_value_fails_its_own_request_alone(resources: Resources, demo: Demo) -> None:
     webhooks = [webhook(f"w{each}") for each in range(9)]
     webhooks[4] = webhook("nul\0")
-    results = await receive(Inbox(resources.db), *webhooks)
+    results = await receive(Inbox(resources.db, WebhookQueue(resources.redis)), *webhooks)
     assert isinstance(results.pop(4), DatabaseRejected)
     assert results == [True] * 8
     assert stored(demo) == 8
@@ -112,7 +114,7 @@ async def test_too_many_waiting_are_refused_and_later_ones_are_not(
     resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
     monkeypatch.setattr(inbox, limit, value)
-    box = Inbox(resources.db)
+    box = Inbox(resources.db, WebhookQueue(resources.redis))
     results = await receive(box, *(webhook(f"w{each}", payload=b" " * 10) for each in range(5)))
     assert results[:3] == [True] * 3
     assert [type(each) for each in results[3:]] == [DatabaseUnavailable] * 2
@@ -125,7 +127,7 @@ async def test_what_waited_too_long_is_not_stored_afterwards(
 ) -> None:
     monkeypatch.setattr(inbox, "ANSWER_SECONDS", 0.1)
     monkeypatch.setattr(inbox, "MAX_ROWS", 1)
-    box = Inbox(resources.db)
+    box = Inbox(resources.db, WebhookQueue(resources.redis))
     with demo.transaction():
         demo.execute("LOCK webhook_events IN ACCESS EXCLUSIVE MODE")
         results = await receive(box, *(webhook(f"w{each}") for each in range(5)))
@@ -174,7 +176,10 @@ async def test_nothing_enters_the_queue_before_its_commit(resources: Resources, 
 
 
 async def test_webhook_waits_for_another_process_that_stores_it(resources: Resources, demo: Demo) -> None:
-    first, second = Inbox(resources.db), Inbox(resources.db)
+    first, second = (
+        Inbox(resources.db, WebhookQueue(resources.redis)),
+        Inbox(resources.db, WebhookQueue(resources.redis)),
+    )
     names = [f"w{each}" for each in range(50)]
     results = await asyncio.gather(
         receive(first, *(webhook(name) for name in names)), receive(second, *(webhook(name) for name in names[::-1]))

@@ -57,7 +57,7 @@ class Consumer:
             except DatabaseUnavailable as error:
                 _log.warning("Webhooks wait for PostgreSQL: %s", error)
                 await self._pause(_PAUSE_SECONDS)
-            except Exception:
+            except Exception:  # noqa: BLE001  it is logged, and tried again
                 _log.exception("Webhooks could not be handled; the next try follows")
                 await self._pause(_PAUSE_SECONDS)
         await sweep
@@ -96,7 +96,7 @@ class Consumer:
                 await self._resources.counters.flush()
             except (CacheUnavailable, DatabaseUnavailable) as error:
                 _log.debug("The inbox could not be swept: %s", error)
-            except Exception:
+            except Exception:  # noqa: BLE001  it is logged, and tried again
                 _log.exception("The inbox could not be swept; the next try follows")
             await self._pause(SWEEP_SECONDS)
 

@@ -41,6 +41,7 @@ class WebhookQueue:
 
     def __init__(self, redis: Server) -> None:
         self._server = redis
+        self._client: Any = redis.redis  # redis-py's generic commands are untyped
 
     async def enqueue(self, entries: Iterable[QueueEntry]) -> int:
         """Add the entries that are not in the queue yet; their number.
@@ -145,7 +146,7 @@ class WebhookQueue:
         """Wait for a new entry in any stream, for so long at most; whose it is, the next `take` decides."""
         streams = [f"{keys.WEBHOOKS}{priority}" for priority in _ORDER]
         with self._server.guard():
-            await self._server.redis.execute_command(
+            await self._client.execute_command(
                 "XREAD", "COUNT", 1, "BLOCK", wait // _MILLISECOND, "STREAMS", *streams, *["$"] * len(streams)
             )
 
@@ -153,7 +154,7 @@ class WebhookQueue:
         """Run a command of the group, which is created, at the beginning of its stream, where Redis has lost it."""
         with self._server.guard():
             try:
-                return await self._server.redis.execute_command(*command)
+                return await self._client.execute_command(*command)
             except ResponseError as error:
                 if "NOGROUP" not in str(error) and "no such key" not in str(error):
                     raise
@@ -163,7 +164,7 @@ class WebhookQueue:
             except ResponseError as error:  # another consumer was first
                 if "BUSYGROUP" not in str(error):
                     raise
-            return await self._server.redis.execute_command(*command)
+            return await self._client.execute_command(*command)
 
 
 def _deliveries(priority: Priority, entries: Iterable[Any]) -> list[Delivery]:

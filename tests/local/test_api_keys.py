@@ -56,7 +56,7 @@ def test_key_is_created_listed_rotated_and_revoked(command: Any, demo: Demo) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["create", "nobody.myshopify.com", "x"], "no active shop has the domain nobody.myshopify.com"),
+        (["create", "nobody.myshopify.com", "x"], "no active shop has the domain 'nobody.myshopify.com'"),
         (["create", SHOP, "x", "--allow", "10.0.0.0/99"], "invalid network value: '10.0.0.0/99'"),
         (["create", SHOP, "x", "--days", "0"], "invalid number_of_days value: '0'"),
         (["revoke", SHOP, "0" * 12], "The shop has no such key."),

@@ -11,6 +11,7 @@ import secrets
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import Final
 
 from wishcraft.errors import ConfigurationError
@@ -26,11 +27,11 @@ DRAIN_SECONDS: Final = 20.0
 _log: Final = logging.getLogger("wishcraft.deployments.webhooks")
 
 
-async def consume(configured: Settings, drain_seconds: float) -> None:
-    """Handle webhooks until SIGTERM or SIGINT."""
+async def consume(configured: Settings, drain_seconds: float, heartbeat: Path | None) -> None:
+    """Handle webhooks until SIGTERM or SIGINT; touches `heartbeat` every five seconds while PostgreSQL answers."""
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     async with open_resources(configured, redis_timeout=5) as resources:
-        consumer = Consumer(resources, HANDLERS, name)
+        consumer = Consumer(resources, HANDLERS, name, heartbeat.touch if heartbeat else lambda: None)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, consumer.stop)
@@ -49,6 +50,9 @@ def main() -> None:
     parser.add_argument(
         "--drain", type=float, default=DRAIN_SECONDS, metavar="SECONDS", help="time to finish after SIGTERM"
     )
+    parser.add_argument(
+        "--heartbeat", type=Path, metavar="FILE", help="touched every 5 s while PostgreSQL answers, for health checks"
+    )
     args = parser.parse_args()
     try:
         configured = settings()
@@ -56,7 +60,7 @@ def main() -> None:
         start_sentry(configured, "webhooks")
     except ConfigurationError as error:
         sys.exit(f"The consumer of webhooks cannot start. {error}")
-    asyncio.run(consume(configured, args.drain))
+    asyncio.run(consume(configured, args.drain, args.heartbeat))
 
 
 if __name__ == "__main__":

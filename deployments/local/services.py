@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from deployments.sandbox.processes import ROOT, Program
 from deployments.sandbox.valkey import prepare_valkey
 from wishcraft.errors import ConfigurationError
 
-START_ORDER: Final = ("postgres", "valkey", "prefect", "shopify", "mailbox", "api", "worker")
+START_ORDER: Final = ("postgres", "valkey", "prefect", "shopify", "mailbox", "api", "webhooks", "worker")
 DRAIN_SECONDS: Final = 3.0
 """Time for the worker's runs to finish their batch; the whole stack must stop within 10 s."""
 
@@ -80,6 +81,17 @@ def mailbox(environment: Mapping[str, str], port: int, smtp_port: int, mail: Pat
 def api(environment: Mapping[str, str], port: int) -> Service:
     """The storefront's API."""
     return _service(module("api", environment, "api"), _http_ready(f"http://127.0.0.1:{port}/health/liveness"))
+
+
+def webhooks(environment: Mapping[str, str], heartbeat: Path) -> Service:
+    """The consumer of webhooks; it touches the file `heartbeat`."""
+    began = time.time()
+    arguments = ("deployments.webhooks", "--drain", "2", "--heartbeat", str(heartbeat))
+
+    async def is_ready() -> bool:
+        return heartbeat.exists() and heartbeat.stat().st_mtime >= began
+
+    return _service(module("webhooks", environment, *arguments), is_ready)
 
 
 def worker(environment: Mapping[str, str], client: PrefectApi, on_exit: Callable[[], Awaitable[None]]) -> Service:

@@ -103,7 +103,11 @@ class Stack:
             self._start_service("Mailbox ready", self._mailbox()),
             self._run_once("Demo data ready", "demo", "deployments.sandbox.demo"),
         )
-        await self._start_service("API ready", services.api(self._environment, self._ports.api))
+        consumer = services.webhooks(self._environment, self._workspace.folder / "webhooks.heartbeat")
+        await _gather(
+            self._start_service("API ready", services.api(self._environment, self._ports.api)),
+            self._start_service("Consumer of webhooks ready", consumer),
+        )
         await services.check_api(read_stack_info(self._workspace, self._environment))
 
     def _shopify(self) -> Service:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Final
@@ -34,11 +34,19 @@ _log: Final = logging.getLogger(__name__)
 class Consumer:
     """One of any number of consumers; each needs a name of its own."""
 
-    def __init__(self, resources: Resources, handlers: Mapping[str, Handler], name: str) -> None:
+    def __init__(
+        self,
+        resources: Resources,
+        handlers: Mapping[str, Handler],
+        name: str,
+        on_sweep: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_sweep` is called after each sweep, so about every five seconds, while PostgreSQL answers."""
         self._resources = resources
         self._handlers = handlers
         self._queue = WebhookQueue(resources.redis)
         self._name = name
+        self._on_sweep = on_sweep
         self.stopped = asyncio.Event()
         """Set by `stop`."""
         self._shops = asyncio.Semaphore(SHOPS_AT_ONCE)
@@ -83,6 +91,7 @@ class Consumer:
         """
         async with self._resources.db.autocommit() as session:
             due = await webhook_events.find_due(session, WINDOW)
+        self._on_sweep()
         entries = [QueueEntry(number, shop, TOPICS.get(topic, Priority.LOW)) for number, shop, topic in due]
         added = await self._queue.enqueue(entries)
         await self._handle(await self._queue.claim(self._name, WINDOW, CLAIM_IDLE))

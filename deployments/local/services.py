@@ -88,10 +88,10 @@ def webhooks(environment: Mapping[str, str], heartbeat: Path) -> Service:
     began = time.time()
     arguments = ("deployments.webhooks", "--drain", "2", "--heartbeat", str(heartbeat))
 
-    async def is_ready() -> bool:
+    def is_touched() -> bool:
         return heartbeat.exists() and heartbeat.stat().st_mtime >= began
 
-    return _service(module("webhooks", environment, *arguments), is_ready)
+    return _service(module("webhooks", environment, *arguments), lambda: asyncio.to_thread(is_touched))
 
 
 def worker(environment: Mapping[str, str], client: PrefectApi, on_exit: Callable[[], Awaitable[None]]) -> Service:

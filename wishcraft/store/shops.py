@@ -1,6 +1,6 @@
 """Queries about shops."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -87,6 +87,12 @@ async def find_by_domain(session: AsyncSession, domain: str) -> ShopRef | None:
     """The active shop with this domain, or None."""
     row = (await session.execute(_REF.where(Shop.domain == domain))).one_or_none()
     return ShopRef(*row) if row else None
+
+
+async def find_ids(session: AsyncSession, domains: Iterable[str]) -> dict[str, int]:
+    """The ids of the shops with these domains, active or not, by domain; unknown ones are left out."""
+    rows = await session.execute(select(Shop.domain, Shop.id).where(Shop.domain.in_(domains)))
+    return {domain: shop_id for domain, shop_id in rows}
 
 
 async def find_one(session: AsyncSession, shop_id: int) -> ShopRef:

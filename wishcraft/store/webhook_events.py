@@ -53,6 +53,10 @@ _COLUMNS: Final = (
     WebhookEvent.id, WebhookEvent.shop_domain, WebhookEvent.topic, WebhookEvent.triggered_at, WebhookEvent.received_at,
     WebhookEvent.payload, WebhookEvent.attempts,
 )  # fmt: skip
+_LETTER: Final = (
+    WebhookEvent.id, WebhookEvent.shop_domain, WebhookEvent.topic, WebhookEvent.received_at, WebhookEvent.attempts,
+    WebhookEvent.failures,
+)  # fmt: skip
 _FAIL: Final = text("""
 UPDATE webhook_events w SET attempts = w.attempts + 1,
     due_at = coalesce(f.due_at, w.due_at),
@@ -116,17 +120,15 @@ async def find_dead(session: AsyncSession, shop_domain: str | None, most: int) -
     where = [WebhookEvent.outcome == WebhookOutcome.DEAD]
     if shop_domain is not None:
         where.append(WebhookEvent.shop_domain == shop_domain)
-    columns = (
-        WebhookEvent.id,
-        WebhookEvent.shop_domain,
-        WebhookEvent.topic,
-        WebhookEvent.received_at,
-        WebhookEvent.attempts,
-        WebhookEvent.failures,
-    )
-    rows = await session.execute(select(*columns).where(*where).order_by(WebhookEvent.id).limit(most))
+    rows = await session.execute(select(*_LETTER).where(*where).order_by(WebhookEvent.id).limit(most))
     total = (await session.execute(select(func.count()).select_from(WebhookEvent).where(*where))).scalar_one()
     return [DeadLetter(*row) for row in rows], int(total)
+
+
+async def lock_dead(session: AsyncSession, ids: Sequence[int]) -> list[DeadLetter]:
+    """Lock those of these webhooks that are dead letters."""
+    query = select(*_LETTER).where(WebhookEvent.id.in_(ids), WebhookEvent.outcome == WebhookOutcome.DEAD)
+    return [DeadLetter(*row) for row in await session.execute(query.order_by(WebhookEvent.id).with_for_update())]
 
 
 async def end_dead(session: AsyncSession, ids: Sequence[int], *, replay: bool) -> list[int]:

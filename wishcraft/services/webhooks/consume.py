@@ -89,11 +89,7 @@ class Consumer:
         Raises:
             CacheUnavailable, DatabaseUnavailable: A store does not answer.
         """
-        async with self._resources.db.autocommit() as session:
-            due = await webhook_events.find_due(session, WINDOW)
-        self._on_sweep()
-        entries = [QueueEntry(number, shop, TOPICS.get(topic, Priority.LOW)) for number, shop, topic in due]
-        added = await self._queue.enqueue(entries)
+        added = await enqueue_due(self._resources, self._on_sweep)
         await self._handle(await self._queue.claim(self._name, WINDOW, CLAIM_IDLE))
         await self._queue.forget_consumers(FORGET_IDLE)
         return added
@@ -159,3 +155,20 @@ class Consumer:
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self.stopped.wait(), seconds)
+
+
+async def enqueue_due(resources: Resources, on_read: Callable[[], None] = lambda: None) -> int:
+    """Put what is due and not handled into the queue, unless it is there; the number put.
+
+    Args:
+        resources: The stores.
+        on_read: Called once PostgreSQL has answered.
+
+    Raises:
+        CacheUnavailable, DatabaseUnavailable: A store does not answer.
+    """
+    async with resources.db.autocommit() as session:
+        due = await webhook_events.find_due(session, WINDOW)
+    on_read()
+    entries = [QueueEntry(number, shop, TOPICS.get(topic, Priority.LOW)) for number, shop, topic in due]
+    return await WebhookQueue(resources.redis).enqueue(entries)

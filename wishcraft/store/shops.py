@@ -92,7 +92,7 @@ async def find_by_domain(session: AsyncSession, domain: str) -> ShopRef | None:
 async def find_ids(session: AsyncSession, domains: Iterable[str]) -> dict[str, int]:
     """The ids of the shops with these domains, active or not, by domain; unknown ones are left out."""
     rows = await session.execute(select(Shop.domain, Shop.id).where(Shop.domain.in_(domains)))
-    return {domain: shop_id for domain, shop_id in rows}
+    return {row.domain: row.id for row in rows}
 
 
 async def find_one(session: AsyncSession, shop_id: int) -> ShopRef:

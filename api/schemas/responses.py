@@ -2,6 +2,7 @@
 
 from datetime import date, datetime
 from typing import Annotated, Any, Final
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -56,6 +57,9 @@ class Item(Schema):
     stock: StockLevel
     status: ItemStatus
     display_order: int = Field(description="Items are listed in ascending order.")
+    attribution: UUID = Field(
+        description="A cart puts it into the line-item property `_registry_item`: the order then counts for this item."
+    )
 
 
 class Progress(Schema):
@@ -100,6 +104,7 @@ _ITEM: Final[dict[str, Any]] = {
     "stock": "low",
     "status": "active",
     "display_order": 0,
+    "attribution": "0b0c4ad5-7d0e-4e0f-9a3b-6a1f2f0f7c11",
 }
 _PROGRESS: Final[dict[str, Any]] = {"wanted": 2, "purchased": 1, "fulfilled": 1, "percent": 50}
 

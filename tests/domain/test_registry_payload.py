@@ -1,6 +1,7 @@
 from datetime import date
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -47,6 +48,7 @@ def item(**changes: Any) -> ItemFacts:
         available=True,
         status=ItemStatus.ACTIVE,
         display_order=0,
+        attribution=UUID(int=10),
     )
     return plain._replace(**changes)
 

@@ -4,6 +4,7 @@ from datetime import date
 from decimal import Decimal
 from html.parser import HTMLParser
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -33,6 +34,7 @@ def item(number: int, **changes: Any) -> ItemFacts:
         product_title=f"Thing {number}", variant_title="Sage", image=None, quantity_wanted=2, quantity_purchased=1,
         priority=Priority.MEDIUM, notes="", price=Decimal("58.50"), compare_at_price=None, tracked=True,
         inventory_quantity=9, available=True, status=ItemStatus.ACTIVE, display_order=number,
+        attribution=UUID(int=number),
     )  # fmt: skip
     return facts._replace(**changes)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from wishcraft.domain.currencies import UNUSUAL_DECIMALS, USUAL_DECIMALS
 from wishcraft.domain.inventory import stock_level
@@ -57,6 +58,8 @@ class ItemFacts(NamedTuple):
     available: bool
     status: ItemStatus
     display_order: int
+    attribution: UUID
+    """By which an order is known to be for this item."""
 
 
 class Sums(NamedTuple):
@@ -169,6 +172,7 @@ def _item_payload(item: ItemFacts, registry: RegistryFacts) -> dict[str, Any]:
         "stock": stock_level(item.inventory_quantity, item.tracked, registry.low_stock_threshold),
         "status": item.status,
         "display_order": item.display_order,
+        "attribution": str(item.attribution),
     }
 
 

@@ -69,7 +69,7 @@ CROSS JOIN LATERAL (
             i.priority, i.notes, i.available,
             CASE WHEN NOT i.tracked THEN 'in_stock' WHEN i.inventory_quantity <= 0 THEN 'out'
                  WHEN i.inventory_quantity <= s.low_stock_threshold THEN 'low' ELSE 'in_stock' END AS stock,
-            i.status, i.display_order
+            i.status, i.display_order, i.attribution
     ) a
     WHERE i.shop_id = r.shop_id AND i.registry_id = r.id AND i.status <> 'hidden'
 ) i

@@ -164,6 +164,9 @@ class WebhookQueue:
             except ResponseError as error:  # another consumer was first
                 if "BUSYGROUP" not in str(error):
                     raise
+            # Ids of a stream that was lost count as queued: they must be enqueued anew. Those of the other stream may
+            # come twice, which does no harm.
+            await self._server.redis.delete(keys.QUEUED)
             return await self._client.execute_command(*command)
 
 

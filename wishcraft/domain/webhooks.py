@@ -32,17 +32,6 @@ TOPICS: Final = {
     "orders/edited": Priority.HIGH,
     "orders/cancelled": Priority.HIGH,
     "refunds/create": Priority.HIGH,
-    "app/uninstalled": Priority.HIGH,
-    "shop/update": Priority.LOW,
-    "customers/merge": Priority.HIGH,
-    "customers/data_request": Priority.HIGH,
-    "customers/redact": Priority.HIGH,
-    "shop/redact": Priority.HIGH,
-    "products/update": Priority.LOW,
-    "products/delete": Priority.LOW,
-    "inventory_levels/update": Priority.LOW,
-    "inventory_items/update": Priority.LOW,
-    "bulk_operations/finish": Priority.HIGH,
 }
 """The topics that the app subscribes to; webhooks of others are stored and ignored.
 

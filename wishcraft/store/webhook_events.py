@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import orjson
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.webhooks import WebhookOutcome
@@ -53,6 +53,8 @@ _COLUMNS: Final = (
     WebhookEvent.id, WebhookEvent.shop_domain, WebhookEvent.topic, WebhookEvent.triggered_at, WebhookEvent.received_at,
     WebhookEvent.payload, WebhookEvent.attempts,
 )  # fmt: skip
+_DUE: Final = (WebhookEvent.id, WebhookEvent.shop_domain, WebhookEvent.topic, WebhookEvent.due_at)
+_LOOKED_THROUGH: Final = 50_000
 _LETTER: Final = (
     WebhookEvent.id, WebhookEvent.shop_domain, WebhookEvent.topic, WebhookEvent.received_at, WebhookEvent.attempts,
     WebhookEvent.failures,
@@ -71,15 +73,38 @@ WHERE w.id = f.id AND w.handled_at IS NULL
 _LAST_FAILURES: Final = f"$[last - {KEPT_FAILURES - 1} to last]"
 
 
-async def find_due(session: AsyncSession, most: int) -> list[tuple[int, str, str]]:
-    """Id, shop's domain and topic of webhooks that are due and not handled, the longest due first."""
-    query = (
-        select(WebhookEvent.id, WebhookEvent.shop_domain, WebhookEvent.topic)
+class DueWebhook(NamedTuple):
+    """A webhook that is due and not handled."""
+
+    id: int
+    shop_domain: str
+    topic: str
+    due_at: datetime
+
+
+async def find_due(session: AsyncSession, most: int, after: DueWebhook | None = None) -> list[DueWebhook]:
+    """Webhooks that are due and not handled, the longest due first; those that follow `after`."""
+    query = select(*_DUE).where(WebhookEvent.handled_at.is_(None), WebhookEvent.due_at <= func.now())
+    if after:
+        query = query.where(tuple_(WebhookEvent.due_at, WebhookEvent.id) > (after.due_at, after.id))
+    rows = await session.execute(query.order_by(WebhookEvent.due_at, WebhookEvent.id).limit(most))
+    return [DueWebhook(*row) for row in rows]
+
+
+async def find_due_fairly(session: AsyncSession, most: int, of_a_shop: int) -> list[DueWebhook]:
+    """As `find_due`, with at most so many of a shop, among those that are due longest."""
+    due = (
+        select(*_DUE)
         .where(WebhookEvent.handled_at.is_(None), WebhookEvent.due_at <= func.now())
         .order_by(WebhookEvent.due_at, WebhookEvent.id)
-        .limit(most)
+        .limit(_LOOKED_THROUGH)
+        .subquery()
     )
-    return [(row.id, row.shop_domain, row.topic) for row in await session.execute(query)]
+    place = func.row_number().over(partition_by=due.c.shop_domain, order_by=(due.c.due_at, due.c.id)).label("place")
+    ranked = select(due, place).subquery()
+    columns = (ranked.c.id, ranked.c.shop_domain, ranked.c.topic, ranked.c.due_at)
+    query = select(*columns).where(ranked.c.place <= of_a_shop).order_by(ranked.c.place).limit(most)
+    return [DueWebhook(*row) for row in await session.execute(query)]
 
 
 async def find_waiting(session: AsyncSession, ids: Sequence[int]) -> list[StoredWebhook]:

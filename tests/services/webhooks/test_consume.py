@@ -13,7 +13,7 @@ from sqlalchemy import text
 from tests.support.webhooks import line, order
 from wishcraft.cache import keys
 from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
-from wishcraft.domain.webhooks import MAX_ATTEMPTS, Priority, WebhookOutcome
+from wishcraft.domain.webhooks import MAX_ATTEMPTS, TOPICS, Priority, WebhookOutcome
 from wishcraft.errors import PayloadInvalid, ShopifyUnavailable
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.registries.write import RegistryWrite
@@ -218,3 +218,64 @@ async def test_order_moves_the_registry(resources: Resources, demo: Demo) -> Non
     after = demo.execute("SELECT quantity_purchased FROM registry_items WHERE id = %s", [item_id]).fetchone()
     assert before
     assert after == (before[0] + 2,)
+
+
+def test_each_topic_has_a_handler_and_each_handler_a_topic() -> None:
+    assert set(HANDLERS) == set(TOPICS)
+
+
+async def test_shopify_that_does_not_answer_is_asked_once_for_a_batch(resources: Resources, demo: Demo) -> None:
+    calls: list[int] = []
+
+    async def ask(_resources: Resources, _shop: ShopRef, messages: Sequence[Message]) -> Effect:
+        calls.append(len(messages))
+        raise ShopifyUnavailable("no answer")
+
+    ids = receive(demo, 20)
+    assert await process(resources, {"orders/create": ask}, MAPLE, ids) == {None: 20}
+    assert calls == [20]
+
+
+async def test_query_of_one_webhook_that_times_out_holds_up_no_other(resources: Resources, demo: Demo) -> None:
+    async def hang(_resources: Resources, _shop: ShopRef, messages: Sequence[Message]) -> Effect:
+        effect = await count_effects(_resources, _shop, messages)
+
+        async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
+            if any(message.payload.get("hangs") for message in messages):
+                await write.session.execute(text("SET LOCAL statement_timeout = 1"))
+                await write.session.execute(text("SELECT pg_sleep(10)"))
+            return await effect.apply(write)
+
+        return Effect(frozenset(), apply)
+
+    ids = receive(demo, 4) + receive(demo, hangs=True) + receive(demo, 4)
+    assert await process(resources, {"orders/create": hang}, MAPLE, ids) == {WebhookOutcome.APPLIED: 8, None: 1}
+    assert applied(demo) == [each for each in ids if each != ids[4]]
+
+
+async def test_ids_of_a_stream_that_redis_lost_are_queued_again(resources: Resources, demo: Demo) -> None:
+    consumer = Consumer(resources, COUNTING, "a")
+    ids = receive(demo, 2)
+    await consumer.sweep()
+    await resources.redis.redis.delete(f"{keys.WEBHOOKS}{Priority.HIGH}")
+    await consumer.handle_some(NOW)
+    await consumer.sweep()
+    await consumer.handle_some(NOW)
+    assert applied(demo) == ids
+
+
+async def test_sweep_fills_the_queue_with_all_that_waits(
+    resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consume, "WINDOW", 7)
+    receive(demo, 30)
+    assert await Consumer(resources, COUNTING, "a").sweep() == 30
+
+
+async def test_poll_of_the_inbox_takes_some_of_each_shop(resources: Resources, demo: Demo) -> None:
+    receive(demo, 30)
+    [last] = receive(demo, shop=SAKURA)
+    async with resources.db.autocommit() as session:
+        due = await webhook_events.find_due_fairly(session, 5, 3)
+    assert last in {each.id for each in due}
+    assert len(due) == 4

@@ -108,10 +108,10 @@ class Consumer:
     async def _handle_inbox(self, wait: timedelta) -> int:
         """Handle what is due in the inbox, without the queue."""
         async with self._resources.db.autocommit() as session:
-            due = await webhook_events.find_due(session, WINDOW)
+            due = await webhook_events.find_due_fairly(session, WINDOW, PER_SHOP)
         by_shop: dict[str, list[int]] = {}
-        for number, shop, _ in due:
-            by_shop.setdefault(shop, []).append(number)
+        for each in due:
+            by_shop.setdefault(each.shop_domain, []).append(each.id)
         await self._handle_shops(by_shop)
         if not due:
             await self._pause(wait.total_seconds())
@@ -167,8 +167,14 @@ async def enqueue_due(resources: Resources, on_read: Callable[[], None] = lambda
     Raises:
         CacheUnavailable, DatabaseUnavailable: A store does not answer.
     """
-    async with resources.db.autocommit() as session:
-        due = await webhook_events.find_due(session, WINDOW)
-    on_read()
-    entries = [QueueEntry(number, shop, TOPICS.get(topic, Priority.LOW)) for number, shop, topic in due]
-    return await WebhookQueue(resources.redis).enqueue(entries)
+    queue, added, last = WebhookQueue(resources.redis), 0, None
+    while True:
+        async with resources.db.autocommit() as session:
+            due = await webhook_events.find_due(session, WINDOW, last)
+        on_read()
+        added += await queue.enqueue(
+            QueueEntry(each.id, each.shop_domain, TOPICS.get(each.topic, Priority.LOW)) for each in due
+        )
+        if len(due) < WINDOW:
+            return added
+        last = due[-1]

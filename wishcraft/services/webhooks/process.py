@@ -7,9 +7,17 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
+from sqlalchemy import text
 
 from wishcraft.domain.webhooks import MAX_ATTEMPTS, WebhookOutcome, retry_delay
-from wishcraft.errors import DatabaseUnavailable, PayloadInvalid, TransientError, UnknownShop
+from wishcraft.errors import (
+    DatabaseUnavailable,
+    PayloadInvalid,
+    ShopifyThrottled,
+    ShopifyUnavailable,
+    TransientError,
+    UnknownShop,
+)
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import registry_write
 from wishcraft.services.webhooks.handling import Effect, Handler, Message
@@ -103,18 +111,31 @@ async def _handle(
     except _TakenByAnotherError:
         if len(batch) == 1:
             return {}
-    except DatabaseUnavailable:
-        raise
-    except Exception as error:  # noqa: BLE001  it is recorded with the webhook
-        if len(batch) == 1:
-            failure = _failure(batch[0], error, attempts[batch[0].id])
+    except Exception as error:  # noqa: BLE001  it is recorded with the webhooks
+        if isinstance(error, DatabaseUnavailable):
+            await _require_database(resources, error)
+        is_outage = isinstance(error, ShopifyUnavailable | ShopifyThrottled)
+        if is_outage or len(batch) == 1:  # each half would ask Shopify again
+            failed = [_failure(message, error, attempts[message.id]) for message in batch]
             async with resources.db.transaction() as session:
-                await webhook_events.record_failures(session, [failure])
-            failures.append(failure)
+                await webhook_events.record_failures(session, failed)
+            failures += failed
             return {}
     middle = len(batch) // 2
     first = await _handle(resources, handlers, shop, batch[:middle], attempts, failures)
     return first | await _handle(resources, handlers, shop, batch[middle:], attempts, failures)
+
+
+async def _require_database(resources: Resources, error: DatabaseUnavailable) -> None:
+    """Raise the error if PostgreSQL answers no other query either: then it is not the webhooks' own.
+
+    A statement that takes too long, a lock that another transaction holds and a deadlock are errors of the same type.
+    """
+    try:
+        async with resources.db.autocommit() as session:
+            await session.execute(text("SELECT 1"))
+    except DatabaseUnavailable:
+        raise error from None
 
 
 def _failure(message: Message, error: Exception, attempts: int) -> Failure:

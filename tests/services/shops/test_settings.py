@@ -208,7 +208,7 @@ async def use(resources: Resources, settings: Settings, slug: str, unlisted: int
     async with resources.db.repeatable_read() as session:
         [shop] = await shops.find_active(session, [SHOP])
     counts = await warm_shop(resources, shop)
-    assert counts["registries"] <= shop.settings.cache_quota_entries
+    assert counts["current"] + counts["warmed"] <= shop.settings.cache_quota_entries
     body = (await RegistryReader(resources).read(shop.id, slug)).entry.body.decode()
     level = "low" if shop.settings.low_stock_threshold >= STOCK else "in_stock"
     assert f'"stock":"{level}"' in body

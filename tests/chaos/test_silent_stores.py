@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any
 
 import httpx
@@ -35,9 +36,10 @@ class Traffic:
         self._readers = [Visitor(client, signed) for client in clients]
 
     async def write(self, process: int) -> None:
-        while True:
+        for number in count():  # a change without a difference is no change
+            title = f"Change {number} of {process}"
             answer = await self._writers[process].send(
-                "PATCH", f"/api/registries/{self._slug}", {"title": "Changed"}, if_match="*"
+                "PATCH", f"/api/registries/{self._slug}", {"title": title}, if_match="*"
             )
             if answer.status_code == 200:
                 self.writes += 1

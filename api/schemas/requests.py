@@ -33,7 +33,7 @@ _INVISIBLE: Final = re.compile(
     # Zero-width spaces and marks, byte-order marks, bidirectional controls, line and paragraph separators, controls of
     # scripts and music, tags that are not of a flag, halves of a surrogate pair.
     r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufeff]"
-    r"|[\uffa0\ufff9-\ufffb\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\ud800-\udfff]"
+    r"|[\uffa0\ufff0-\ufffb\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\ud800-\udfff]"
     r"|(?<![\U0001f3f4\U000e0020-\U000e007e])[\U000e0000-\U000e007f]|[\U000e0080-\U000e00ff\U000e01f0-\U000e0fff]"
     # A zero-width joiner belongs between two visible characters, as in Persian and in emoji; in Latin, Greek and
     # Cyrillic it does nothing.

@@ -21,7 +21,7 @@ _refusal: Final = ContextVar[QueryRefused | None]("refusal", default=None)
 class JobFlow(Flow[P, R]):
     """A flow whose work begins with `require_valid_parameters`.
 
-    Prefect's server knows only the form of the parameters, and whoever creates a run can switch its check off.
+    Prefect's server knows only the form of the parameters, and its check can be switched off when a run is created.
     """
 
     def with_options(self, **options: Any) -> "JobFlow[P, R]":

@@ -298,11 +298,12 @@ async def test_a_customer_cannot_mail_own_text_to_strangers(
     assert len(mailbox.messages) == settings.invitations_per_customer == 20
     for received in mailbox.messages:
         assert str(received.parsed["Subject"]) == "Please confirm your e-mail address"
-        content = received.parsed.as_string()
+        # Without the boundaries and tokens: they are random, and may hold any digits.
+        content = "\n".join(str(value) for value in received.parsed.values() if "boundary=" not in str(value))
         for kind in ("plain", "html"):
             body = received.parsed.get_body([kind])
             assert body
-            content += body.get_content()
+            content += re.sub(r"/api/(invitations|unsubscribe)/[\w-]+", "", body.get_content())
         assert "evil.example" not in content
         assert "locked" not in content
         assert "0800" not in content

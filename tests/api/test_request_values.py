@@ -14,7 +14,7 @@ PATH = "/api/registries"
         "Emma\u200d", "\u200cEmma", "Emma\u200d\u200dHugo", "Em\x85ma", "Emma\u2060", "\u3164",
         "Emma\x7f", "Emma\U000e0041", "Em\u034fma", "\u2800",
         "Em\u200dma", "\u042d\u043c\u200c\u043c\u0430", "Emma\ufe0f", "Em\U000e0100ma", "花\ufe00\ufe00",
-        "Em\u180bma", "Em\u17b4ma", "Emma\U0001d173", "Emma\U000e0fff",
+        "Em\u180bma", "Em\u17b4ma", "Emma\U0001d173", "Emma\U000e0fff", "Em\ufff0ma",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("field", ["title", "first_name", "description"])

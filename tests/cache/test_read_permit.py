@@ -3,6 +3,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from tests.support.clock import Clock
 from wishcraft.cache import read_permit
 from wishcraft.cache.coherence import Lease, now_ms
 from wishcraft.cache.entries import make_entry
@@ -14,13 +15,6 @@ from wishcraft.errors import DatabaseUnavailable
 SHOP, SLUG = 7, "smith"
 OLD = CachedRegistry(1, AccessLevel.OPEN, 0, b"old")
 NEW = CachedRegistry(2, AccessLevel.OPEN, 0, b"new")
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ LINKS = re.compile(
         ("evil。example", "evil。 example"),
         ("ev\u00adil\u200b.\u202eexample", "evil. example"),
         ("evil.\u200dexample evil.\u034fexample", "evil. \u200dexample evil. example"),
+        ("evil.\u2065example e\ufff0vil.\U000e01f0example", "evil. example evil. example"),
         ("evil.\u0338example evil.\ufe0fexample", "evil. \u0338example evil. \ufe0fexample"),
         ("2.\u200cexample", "2. \u200cexample"),
         ("\N{PILE OF POO}.la", "\N{PILE OF POO}. la"),

@@ -1,4 +1,4 @@
-"""Invalid parameters end a run as Refused in every job, however the run was created, and wake nobody up."""
+"""Invalid parameters end a run as Refused in every job, however the run was created, and cause no alert."""
 
 from importlib import import_module
 from typing import Any, Final
@@ -18,7 +18,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
 ]
 DEPLOYED: Final = [each["entrypoint"] for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]]
-NOBODY: Final = "nobody.myshopify.com"
+UNKNOWN: Final = "unknown.myshopify.com"
+NEEDED: Final[dict[str, dict[str, Any]]] = {"flows.backfill.backfill": {"job": "cache-warm"}}
+"""What a job needs besides the shops."""
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +37,9 @@ def load(entrypoint: str) -> Flow[..., Any]:
     return flow
 
 
+TAKING_SHOPS: Final = [each for each in DEPLOYED if {"shop", "shops"} & load(each).parameters.properties.keys()]
+
+
 async def run(flow: Flow[..., Any], parameters: dict[str, Any]) -> State[Any]:
     """The end of a run that Prefect's server created without a check of its parameters, as in a worker."""
     async with get_client() as client:
@@ -46,6 +51,7 @@ async def run(flow: Flow[..., Any], parameters: dict[str, Any]) -> State[Any]:
 
 def test_every_deployed_flow_checks_its_parameters() -> None:
     assert len(DEPLOYED) >= 19
+    assert len(TAKING_SHOPS) >= 12
     assert [entrypoint for entrypoint in DEPLOYED if not isinstance(load(entrypoint), JobFlow)] == []
 
 
@@ -71,7 +77,16 @@ async def test_invalid_parameter_refuses_the_run_with_its_name(
     assert sentry.of_type("event") == []
 
 
+@pytest.mark.parametrize("domain", [UNKNOWN, "maple-and-pine\0.myshopify.com"])
+@pytest.mark.parametrize("entrypoint", TAKING_SHOPS)
+async def test_shop_that_does_not_exist_is_refused_by_every_job_that_takes_one(entrypoint: str, domain: str) -> None:
+    flow = load(entrypoint)
+    shop = {"shop": domain} if "shop" in flow.parameters.properties else {"shops": [domain]}
+    state = await run(flow, NEEDED.get(entrypoint, {}) | shop)
+    assert state.name == "Refused", state
+
+
 async def test_valid_run_after_a_refused_one_works_in_the_same_process() -> None:
     flow = load("flows.cache_warm.cache_warm")
-    assert (await run(flow, {"shops": NOBODY})).name == "Refused"
-    assert (await run(flow, {"shops": [" maple-and-pine.myshopify.com "]})).is_completed()
+    assert (await run(flow, {"shops": UNKNOWN})).name == "Refused"
+    assert (await run(flow, {"shops": [" Maple-And-Pine.MyShopify.com "]})).is_completed()

@@ -2,20 +2,12 @@
 
 import pytest
 
+from tests.support.clock import Clock
 from wishcraft.errors import ShopifyPaused
 from wishcraft.shopify import pauses as pauses_module
 from wishcraft.shopify.pauses import Pauses
 
 QUERY = 5.0
-
-
-class Clock:
-    """Seconds that the test sets."""
-
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

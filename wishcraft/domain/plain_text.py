@@ -6,8 +6,11 @@ from typing import Final
 
 _DOTS: Final = ".\u2024\u3002\ufe52\uff0e\uff61"
 """What IDNA (UTS 46) and compatibility normalization (NFKC) take for the dot of a domain."""
-_FILLERS: Final = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
-"""Letters, marks and a symbol without a shape."""
+_INVISIBLE: Final = re.compile(
+    r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\uffa0"
+    r"\u2065\ufff0-\ufff8\U000e0000-\U000e00ff\U000e01f0-\U000e0fff]"
+)
+"""Letters, marks and a symbol without a shape, and what Unicode reserves for invisible characters."""
 _JOINERS: Final = "\u200c\u200d"
 """Invisible characters that Persian, Indic scripts and emoji need."""
 _UNSEEN: Final = rf"[{_JOINERS}\u0300-\u036f\ufe00-\ufe0f\U000e0100-\U000e01ef]*"
@@ -44,4 +47,4 @@ def _visible(character: str) -> str:
     if category == "Cc":
         return " "
     is_hidden = category in {"Cf", "Cs"} and character not in _JOINERS
-    return "" if is_hidden or character in _FILLERS else character
+    return "" if is_hidden or _INVISIBLE.match(character) else character

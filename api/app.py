@@ -15,6 +15,7 @@ from api.fast_path import FastPath
 from api.middleware.request import RequestMiddleware
 from api.routes import (
     admin,
+    app_home,
     guests,
     health,
     invitations,
@@ -77,6 +78,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         products,
         guests,
         admin,
+        app_home,
         invitations,
         unsubscribe,
         webhooks,

@@ -53,6 +53,7 @@ class Resources:
     counters: Counters
     limiter: Limiter
     http: httpx.AsyncClient
+    tokens: TokenVault
     shopify: ShopifyClient
     mailer: Mailer
     slow_writes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_SLOW_WRITES))
@@ -93,9 +94,10 @@ async def open_resources(
         mailer = SmtpMailer(settings.smtp_url, settings.mail_from)
         stack.push_async_callback(mailer.close)
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=httpx.Timeout(10, connect=5)))
+        tokens = TokenVault(db, settings.encryption_keys)
         shopify = ShopifyClient(
             http,
-            TokenVault(db, settings.encryption_keys),
+            tokens,
             origin=settings.shopify_origin,
             api_version=settings.shopify_api_version,
             api_key=settings.shopify_api_key,
@@ -114,6 +116,7 @@ async def open_resources(
             counters=counters,
             limiter=Limiter(redis),
             http=http,
+            tokens=tokens,
             shopify=shopify,
             mailer=mailer,
         )

@@ -346,6 +346,18 @@ class SettingsAnswer(ShopSettings):
     )
 
 
+class InstallationAnswer(Schema):
+    """The shop in which the app is installed, as Shopify describes it."""
+
+    domain: str
+    name: str
+    currency: str
+    timezone: str = Field(examples=["America/New_York"], description="In which the shop's days begin.")
+    plan: str = Field(description="The name of its plan.")
+    installed_at: datetime = Field(description="When the app got its access last.")
+    synced_at: datetime = Field(description="When its last inventory sync finished, or when the app was installed.")
+
+
 class UsageAnswer(Schema):
     """Usage of the shop: counters since their start (they expire after a month without a read), and current sizes."""
 

@@ -45,4 +45,10 @@ query ReadBulkOperation($id: ID!) {
 }
 """
 
-QUERIES: Final = (READ_VARIANTS, DESCRIBE_VARIANTS, ALL_VARIANTS, START_BULK_QUERY, READ_BULK_OPERATION)
+READ_SHOP: Final = """
+query ReadShop {
+  shop { name email currencyCode ianaTimezone plan { publicDisplayName } }
+}
+"""
+
+QUERIES: Final = (READ_VARIANTS, DESCRIBE_VARIANTS, ALL_VARIANTS, START_BULK_QUERY, READ_BULK_OPERATION, READ_SHOP)

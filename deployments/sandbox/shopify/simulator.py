@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployments.sandbox.catalogue import DEMO_SHOPS
+from deployments.sandbox.catalogue import DEMO_SHOPS, NEW_SHOP
 from deployments.sandbox.shopify.credentials import Credentials
 from deployments.sandbox.shopify.inventory import Inventory
 from deployments.sandbox.shopify.rate_limit import LeakyBucket
@@ -55,7 +55,7 @@ class Simulator:
                 options.clock,
                 options.bulk_seconds,
             )
-            for demo in DEMO_SHOPS
+            for demo in (*DEMO_SHOPS, NEW_SHOP)
         }
 
     async def run_ticks(self) -> None:

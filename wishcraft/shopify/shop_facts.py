@@ -47,8 +47,12 @@ def read_shop_update(payload: Mapping[str, Any]) -> ShopUpdate:
         PayloadInvalid: One of them is missing or cannot be used.
     """
     try:
-        updated_at = datetime.fromisoformat(str(payload.get("updated_at"))).astimezone(UTC)
-        values = (payload.get(name) for name in ("name", "email", "currency", "iana_timezone"))
-        return ShopUpdate(shop_facts(*values), updated_at)
-    except (ValueError, OverflowError) as error:
-        raise PayloadInvalid(f"shop/update: {error}") from None
+        since = datetime.fromisoformat(str(payload.get("updated_at")))
+        since = since.astimezone(UTC) if since.tzinfo else since.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # its text has the value
+        raise PayloadInvalid("updated_at is no time.") from None
+    values = (payload.get(name) for name in ("name", "email", "currency", "iana_timezone"))
+    try:
+        return ShopUpdate(shop_facts(*values), since)
+    except ValueError as error:
+        raise PayloadInvalid(f"The shop cannot be used: {error}.") from None

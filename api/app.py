@@ -25,6 +25,7 @@ from api.routes import (
     products,
     registries,
     registry_changes,
+    registry_page,
     unsubscribe,
     webhooks,
 )
@@ -73,6 +74,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     modules = (
         registries,
         registry_changes,
+        registry_page,
         item_lists,
         items,
         products,

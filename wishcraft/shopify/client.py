@@ -30,6 +30,8 @@ from wishcraft.shopify.tokens import AccessTokens, TokenStore
 
 MAX_WAIT_SECONDS: Final = 60.0
 """How long one query may wait for points: a queue of eight full batches on the smallest plan."""
+SCOPES: Final = frozenset({"read_inventory", "read_orders", "read_products", "write_app_proxy"})
+"""What the app needs of a shop, as in `shopify.app.toml`."""
 _LONGEST_LIFETIME: Final = 366 * 86_400
 """Seconds. Shopify's access tokens live for an hour."""
 _log: Final = logging.getLogger(__name__)
@@ -218,7 +220,14 @@ class ShopifyClient:
         except ShopifyForbidden:
             self._count("shopify_forbidden_total", shop=shop)
             raise
-        return self._read_token(read_object(response.content))
+        body = read_object(response.content)
+        if missing := SCOPES - set(str(body.get("scope") or "").split(",")):
+            _log.warning(
+                "%s: the app was not granted %s: run `shopify app deploy` with deployments/shopify/shopify.app.toml",
+                shop,
+                ", ".join(sorted(missing)),
+            )
+        return self._read_token(body)
 
     def _read_token(self, body: dict[str, Any]) -> OfflineToken:
         access, refresh, lifetime = body.get("access_token"), body.get("refresh_token"), body.get("expires_in")

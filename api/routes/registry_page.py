@@ -46,7 +46,14 @@ _FORM: Final[dict[str, Any]] = {
     "requestBody": {
         "content": {
             "application/x-www-form-urlencoded": {
-                "schema": {"type": "object", "properties": {"access_code": {"type": "string"}}}
+                "schema": {
+                    "type": "object",
+                    "description": "The form of the page.",
+                    "properties": {"access_code": {"type": "string", "maxLength": MAX_LENGTH}},
+                    "required": ["access_code"],
+                    "additionalProperties": False,
+                    "examples": [{"access_code": "tulip-canoe-amber"}],
+                }
             }
         }
     }

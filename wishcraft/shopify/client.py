@@ -211,7 +211,7 @@ class ShopifyClient:
             response = await self._http.post(url, data={**self._credentials, **form})
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
-        if response.status_code in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}:
+        if response.status_code in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND}:
             raise _token_refusal(shop, response)
         if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
             raise ShopifyUnavailable(f"{shop}: too many token requests")

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import orjson
-from sqlalchemy import func, select, text, tuple_, update
+from sqlalchemy import ColumnElement, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.webhooks import WebhookOutcome
@@ -47,6 +47,8 @@ class DeadLetter(NamedTuple):
     received_at: datetime
     attempts: int
     failures: list[dict[str, Any]]
+    has_payload: bool
+    """False once it was redacted: then it cannot be handled anew."""
 
 
 _COLUMNS: Final = (
@@ -57,7 +59,7 @@ _DUE: Final = (WebhookEvent.id, WebhookEvent.shop_domain, WebhookEvent.topic, We
 _LOOKED_THROUGH: Final = 50_000
 _LETTER: Final = (
     WebhookEvent.id, WebhookEvent.shop_domain, WebhookEvent.topic, WebhookEvent.received_at, WebhookEvent.attempts,
-    WebhookEvent.failures,
+    WebhookEvent.failures, WebhookEvent.payload.is_not(None),
 )  # fmt: skip
 _FAIL: Final = text("""
 UPDATE webhook_events w SET attempts = w.attempts + 1,
@@ -142,17 +144,23 @@ async def record_failures(session: AsyncSession, failures: Sequence[Failure]) ->
 
 async def find_dead(session: AsyncSession, shop_domain: str | None, most: int) -> tuple[list[DeadLetter], int]:
     """The oldest dead letters, of one shop or of all, and how many there are."""
-    where = [WebhookEvent.outcome == WebhookOutcome.DEAD]
-    if shop_domain is not None:
-        where.append(WebhookEvent.shop_domain == shop_domain)
+    where = _dead(shop_domain)
     rows = await session.execute(select(*_LETTER).where(*where).order_by(WebhookEvent.id).limit(most))
     total = (await session.execute(select(func.count()).select_from(WebhookEvent).where(*where))).scalar_one()
     return [DeadLetter(*row) for row in rows], int(total)
 
 
-async def lock_dead(session: AsyncSession, ids: Sequence[int]) -> list[DeadLetter]:
-    """Lock those of these webhooks that are dead letters."""
-    query = select(*_LETTER).where(WebhookEvent.id.in_(ids), WebhookEvent.outcome == WebhookOutcome.DEAD)
+async def find_dead_with_payloads(
+    session: AsyncSession, ids: Sequence[int], shop_domain: str | None
+) -> list[tuple[DeadLetter, bytes | None]]:
+    """Those of these webhooks that are dead letters, of one shop or of any, with their payloads."""
+    query = select(*_LETTER, WebhookEvent.payload).where(WebhookEvent.id.in_(ids), *_dead(shop_domain))
+    return [(DeadLetter(*row[:-1]), row[-1]) for row in await session.execute(query.order_by(WebhookEvent.id))]
+
+
+async def lock_dead(session: AsyncSession, ids: Sequence[int], shop_domain: str | None = None) -> list[DeadLetter]:
+    """Lock those of these webhooks that are dead letters, of one shop or of any."""
+    query = select(*_LETTER).where(WebhookEvent.id.in_(ids), *_dead(shop_domain))
     return [DeadLetter(*row) for row in await session.execute(query.order_by(WebhookEvent.id).with_for_update())]
 
 
@@ -163,6 +171,11 @@ async def end_dead(session: AsyncSession, ids: Sequence[int], *, replay: bool) -
         values = {"outcome": None, "handled_at": None, "attempts": 0, "due_at": func.now()}
     where = (WebhookEvent.id.in_(ids), WebhookEvent.outcome == WebhookOutcome.DEAD)
     return list(await session.scalars(update(WebhookEvent).where(*where).values(**values).returning(WebhookEvent.id)))
+
+
+def _dead(shop_domain: str | None) -> list[ColumnElement[bool]]:
+    dead: list[ColumnElement[bool]] = [WebhookEvent.outcome == WebhookOutcome.DEAD]
+    return dead if shop_domain is None else [*dead, WebhookEvent.shop_domain == shop_domain]
 
 
 class InboxState(NamedTuple):

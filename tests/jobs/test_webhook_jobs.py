@@ -281,6 +281,19 @@ async def test_dismissed_line_item_is_no_longer_listed_and_can_be_matched(demo: 
     assert purchased(demo, item) == (1,)
 
 
+async def test_refunded_line_item_is_not_listed_and_a_decision_makes_a_forgotten_order_anew(
+    demo: Demo, resources: Resources
+) -> None:
+    *_, variant, _ = find_item(demo)
+    await receive(demo, resources, line(1, variant, 1, str(uuid4())), line(2, variant, 1, str(uuid4())))
+    [first, second] = await unmatched_ids(await match_purchases(SHOP, return_state=True))
+    demo.execute("UPDATE unmatched_lines SET status = 'refunded' WHERE id = %s", [second])
+    demo.execute("DELETE FROM orders")
+    assert await unmatched_ids(await match_purchases(SHOP, return_state=True)) == [first]
+    await match_purchases(SHOP, first, dismiss=True, return_state=True)
+    assert demo.execute("SELECT order_id FROM orders").fetchall() == [(9001,)]
+
+
 async def test_over_purchased_items_are_shown(demo: Demo, resources: Resources) -> None:
     item, registry, variant, _ = find_item(demo)
     [(claim,)] = demo.execute("SELECT attribution::text FROM registry_items WHERE id = %s", [item]).fetchall()

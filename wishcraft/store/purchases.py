@@ -9,7 +9,7 @@ import orjson
 from sqlalchemy import Select, delete, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.domain.registries import ItemStatus, PurchaseStatus
+from wishcraft.domain.registries import LIVE_PURCHASES, ItemStatus, PurchaseStatus
 from wishcraft.store.registries import WriteSession
 from wishcraft.store.schema import Registry, RegistryItem, UnmatchedLine
 
@@ -203,14 +203,17 @@ LEFT JOIN registry_items i ON i.shop_id = u.shop_id AND i.attribution = CASE
     WHEN u.claim ~* '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$' THEN CAST(u.claim AS uuid)
 END
 LEFT JOIN registries r ON r.shop_id = u.shop_id AND r.slug = u.claim
-WHERE u.shop_id = :shop_id AND u.dismissed_at IS NULL ORDER BY u.id LIMIT :most
+WHERE u.shop_id = :shop_id AND u.dismissed_at IS NULL AND u.status IN ('pending', 'confirmed')
+ORDER BY u.id LIMIT :most
 """)
 
 
 async def find_unmatched(session: AsyncSession, shop_id: int, most: int) -> tuple[list[ListedLine], int]:
-    """The oldest unmatched lines that were not dismissed, and how many there are."""
+    """The oldest unmatched lines that are bought and were not dismissed, and how many there are."""
     rows = await session.execute(_LIST, {"shop_id": shop_id, "most": most})
-    where = (UnmatchedLine.shop_id == shop_id, UnmatchedLine.dismissed_at.is_(None))
+    where = (
+        UnmatchedLine.shop_id == shop_id, UnmatchedLine.dismissed_at.is_(None), UnmatchedLine.status.in_(LIVE_PURCHASES)
+    )  # fmt: skip
     total = (await session.execute(select(func.count()).select_from(UnmatchedLine).where(*where))).scalar_one()
     return [ListedLine(*row) for row in rows], int(total)
 
@@ -232,7 +235,7 @@ async def take_unmatched(session: WriteSession, shop_id: int, unmatched_id: int)
     return UnmatchedRow(*row) if row else None
 
 
-async def dismiss_unmatched(session: AsyncSession, shop_id: int, unmatched_id: int) -> bool:
+async def dismiss_unmatched(session: WriteSession, shop_id: int, unmatched_id: int) -> bool:
     """Note that an unmatched line belongs to no item; False if the shop has no such line that was not dismissed."""
     where = (
         UnmatchedLine.shop_id == shop_id, UnmatchedLine.id == unmatched_id, UnmatchedLine.dismissed_at.is_(None)

@@ -9,6 +9,7 @@ from wishcraft.services.registries.write import registry_write
 from wishcraft.store import audit_log, orders, purchases, registry_items
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.purchases import ListedLine, OverPurchase, PurchaseRow
+from wishcraft.store.registries import WriteSession
 from wishcraft.store.shops import ShopRef
 
 ACTOR: Final = "match-purchases"
@@ -50,9 +51,7 @@ async def match(
     async with registry_write(resources, actor, [named.registry_id], on_cache_down="refuse") as write:
         if (item := await purchases.find_item(write.session, shop.id, item_id)) is None:  # removed meanwhile
             raise QueryRefused(_NO_ITEM)
-        order_id = await purchases.find_unmatched_order(write.session, shop.id, unmatched_id)
-        # Webhooks of the order lock it too, after the registries: none of them may change the line meanwhile.
-        await orders.lock(write.session, shop.id, [] if order_id is None else [order_id])
+        await _lock_order(write.session, shop.id, unmatched_id)
         line = await purchases.take_unmatched(write.session, shop.id, unmatched_id)
         if line is None:
             raise QueryRefused(_NO_LINE)
@@ -70,8 +69,19 @@ async def dismiss(resources: Resources, shop: ShopRef, unmatched_id: int, detail
     Raises:
         QueryRefused: The shop has no such line item, or it was dismissed before.
     """
-    async with resources.db.transaction() as session:
-        if not await purchases.dismiss_unmatched(session, shop.id, unmatched_id):
+    actor = Actor(shop.id, ACTOR)
+    async with registry_write(resources, actor, on_cache_down="announce") as write:
+        await _lock_order(write.session, shop.id, unmatched_id)
+        if not await purchases.dismiss_unmatched(write.session, shop.id, unmatched_id):
             raise QueryRefused(_NO_LINE)
-        actor = Actor(shop.id, ACTOR)
-        await audit_log.record(session, actor, "purchase.dismissed", "line_item", str(unmatched_id), details)
+        await audit_log.record(write.session, actor, "purchase.dismissed", "line_item", str(unmatched_id), details)
+
+
+async def _lock_order(session: WriteSession, shop_id: int, unmatched_id: int) -> None:
+    """Lock the line item's order, as its webhooks do after the registries: none may change the line item meanwhile.
+
+    An order whose state was deleted for its age begins anew: the line item is deleted with it.
+    """
+    order_id = await purchases.find_unmatched_order(session, shop_id, unmatched_id)
+    if order_id is not None:
+        await orders.lock(session, shop_id, [order_id])

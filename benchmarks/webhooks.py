@@ -86,6 +86,7 @@ def _lines(bench: ServerBenchmark) -> Iterator[str]:
     handled = measure_in_process("webhooks", bench.servers)
     yield _handling("handling, by the consumer", handled.count, handled.rate, handled.cpu)
     with bench.server(*_API) as server:
+        bench.measure_plan("", server, _plan(server.port, orders.make(bench.requests // 10), PER_SECOND))
         row = bench.measure_plan("", server, _plan(server.port, orders.make(bench.requests // 5), PER_SECOND))
         yield _receipt(f"receipt, {PER_SECOND} a second", row.result, row.cpu)
     naive = measure_in_process("webhooks-naive", bench.servers)
@@ -94,6 +95,7 @@ def _lines(bench: ServerBenchmark) -> Iterator[str]:
     program = Program("webhooks", (sys.executable, "-m", "deployments.webhooks"), ROOT, bench.servers.environment())
     with bench.server(*_API) as server, running(program, lambda: True, bench.folder / "webhooks.log"):
         key = bench.factory.keys[probed.shop_id][0]
+        bench.measure_plan("", server, _plan(server.port, orders.make(bench.requests // 10), PER_SECOND))
         delays = _probe(bench, _plan(server.port, orders.make(bench.requests), PER_SECOND), orders, probed, key)
     cuts = statistics.quantiles(delays, n=100, method="inclusive")
     yield (

@@ -178,6 +178,23 @@ async def test_refund_and_cancellation_give_back(
     assert await send("orders/updated", order(lines, second=5), 50) == (0, "cancelled")  # older
 
 
+async def test_refund_of_an_order_whose_state_was_deleted_gives_back_once(
+    resources: Resources, demo: Demo, shop: ShopRef, items: list[WishedItem]
+) -> None:
+    item = items[0]
+    lines = [line(1, item.variant_id, 3, item.claim)]
+    await apply(resources, shop, handle_orders, [message("orders/create", order(lines))])
+    demo.execute("DELETE FROM orders")
+    refunded = refund(5, 1, 2, second=10)
+    for _ in range(2):
+        await apply(resources, shop, handle_orders, [message("refunds/create", refunded, 10)])
+        assert purchased(demo, item) == 1
+    lines[0]["current_quantity"] = 1
+    newest = order(lines, second=10, refunds=[refunded])
+    await apply(resources, shop, handle_orders, [message("orders/updated", newest, 11)])
+    assert purchased(demo, item) == 1
+
+
 async def test_more_may_be_bought_than_is_wanted(
     resources: Resources, demo: Demo, shop: ShopRef, items: list[WishedItem]
 ) -> None:

@@ -14,7 +14,7 @@ def main() -> None:
     """Serve until interrupted."""
     parser = argparse.ArgumentParser(
         "python -m deployments.sandbox.shopify",
-        description="A simulated Shopify Admin API for the sandbox's shops: http://127.0.0.1:PORT/{shop}."
+        description="Simulated shops with the Admin API, webhooks and an app proxy: http://127.0.0.1:PORT/{shop}."
         " SHOPIFY_API_KEY and SHOPIFY_API_SECRET are the credentials of the app, as for the API.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -25,6 +25,8 @@ def main() -> None:
     parser.add_argument("--tick", type=float, default=5.0, help="seconds between changes of stock; 0 for none")
     parser.add_argument("--bulk-seconds", type=float, default=1.0, help="seconds before a bulk operation runs")
     parser.add_argument("--state", type=Path, help="file that keeps the issued tokens between runs")
+    parser.add_argument("--app", help="URL of the app, to which webhooks and visitors go; none without it")
+    parser.add_argument("--deeds", type=float, default=0.0, help="things that guests do per minute; 0 for none")
     parser.add_argument("--no-rate-limit", action="store_true", help="count points but never throttle")
     arguments = parser.parse_args()
     options = Options(
@@ -36,6 +38,9 @@ def main() -> None:
         api_key=os.environ.get("SHOPIFY_API_KEY", defaults.api_key),
         api_secret=os.environ.get("SHOPIFY_API_SECRET", defaults.api_secret),
         bulk_seconds=arguments.bulk_seconds,
+        own_url=f"http://127.0.0.1:{arguments.port}",
+        app_url=arguments.app,
+        deeds_per_minute=arguments.deeds,
     )
     uvicorn.run(create_app(options), host="127.0.0.1", port=arguments.port, log_level="warning")
 

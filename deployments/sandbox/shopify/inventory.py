@@ -14,6 +14,9 @@ from deployments.sandbox.catalogue import CatalogueVariant, DemoShop, catalogue
 from wishcraft.domain.inventory import InventoryPolicy
 from wishcraft.domain.registry_payload import decimals, format_money
 
+LOCATIONS: Final = (60_000_000_001, 60_000_000_002)
+"""The warehouse, and the shop's store, which has a quarter of the pieces: each piece that is sold is of one of them."""
+_STORE_SHARE: Final = 4
 _CHANGES_PER_TICK: Final = 3
 _PRICE_SHARE: Final = 0.15
 _RESTOCK_SHARE: Final = 0.2
@@ -56,8 +59,17 @@ class VariantChange:
     product_status: ProductStatus | None = None
 
 
+def levels(variant: Variant) -> dict[int, int]:
+    """The pieces of a variant by location."""
+    in_store = max(0, variant.quantity) // _STORE_SHARE
+    return dict(zip(LOCATIONS, (variant.quantity - in_store, in_store), strict=True))
+
+
 class Inventory:
     """One shop's variants, with ids in ascending order. Deleted variants are kept for `find_or_deleted`."""
+
+    on_change: Callable[[Variant, Mapping[int, int]], None] = staticmethod(lambda _variant, _levels: None)
+    """Called after each change, with the pieces by location before it."""
 
     def __init__(self, shop: DemoShop, products: int, seed: int, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -99,13 +111,21 @@ class Inventory:
 
     def change(self, variant: Variant, change: VariantChange) -> None:
         """Change a variant by hand."""
+        before = levels(variant)
         for name, value in change.fields.items():
             setattr(
                 variant, name, Decimal(format_money(value, self._currency)) if isinstance(value, Decimal) else value
             )
         if change.product_status is not None:
             self._statuses[variant.product_id] = change.product_status
-        variant.by_hand, variant.updated_at = True, self._now()
+        variant.by_hand = True
+        self._note_change(variant, before)
+
+    def move(self, variant: Variant, pieces: int) -> None:
+        """Take pieces back or, with a negative number, out of stock, if it is tracked."""
+        before = levels(variant)
+        variant.quantity += pieces if variant.tracked else 0
+        self._note_change(variant, before)
 
     def tick(self) -> None:
         """Sell, restock or reprice some variants that were not changed by hand."""
@@ -114,6 +134,7 @@ class Inventory:
             self._change_randomly(variant)
 
     def _change_randomly(self, variant: Variant) -> None:
+        before = levels(variant)
         if self._random.random() < _PRICE_SHARE:
             factor = Decimal(self._random.randint(90, 110)) / 100
             smallest = Decimal(1).scaleb(-decimals(self._currency))
@@ -122,7 +143,11 @@ class Inventory:
             variant.quantity += self._random.randint(5, 20)
         else:
             variant.quantity = max(0, variant.quantity - self._random.randint(1, 3))
+        self._note_change(variant, before)
+
+    def _note_change(self, variant: Variant, before: Mapping[int, int]) -> None:
         variant.updated_at = self._now()
+        self.on_change(variant, before)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)

@@ -1,4 +1,4 @@
-"""One simulated shop: inventory, rate limit, faults and bulk operations, and the execution of GraphQL requests."""
+"""One simulated shop: stock, orders, rate limit, faults and bulk operations, and the execution of GraphQL requests."""
 
 import asyncio
 import secrets
@@ -12,8 +12,10 @@ from deployments.sandbox.catalogue import DemoShop
 from deployments.sandbox.shopify.bulk import MAX_RUNNING, BulkOperation, BulkQuery
 from deployments.sandbox.shopify.error_response import ErrorResponse
 from deployments.sandbox.shopify.faults import FaultKind, Faults
-from deployments.sandbox.shopify.inventory import Inventory
+from deployments.sandbox.shopify.inventory import Inventory, Variant, levels
 from deployments.sandbox.shopify.nodes import Nodes
+from deployments.sandbox.shopify.orders import Orders, Publish
+from deployments.sandbox.shopify.product_payloads import level_payload, product_payload
 from deployments.sandbox.shopify.query_cost import QueryCost
 from deployments.sandbox.shopify.rate_limit import Counters, LeakyBucket
 from deployments.sandbox.shopify.schema import SCHEMA, parse_and_validate
@@ -26,11 +28,22 @@ class SimulatedShop:
     """The state of one shop and its GraphQL execution."""
 
     def __init__(
-        self, demo: DemoShop, inventory: Inventory, bucket: LeakyBucket, clock: Callable[[], float], bulk_seconds: float
+        self,
+        demo: DemoShop,
+        inventory: Inventory,
+        bucket: LeakyBucket,
+        clock: Callable[[], float],
+        bulk_seconds: float,
+        publish: Publish,
+        origin: str,
     ) -> None:
-        """`bulk_seconds` is the delay before a bulk operation runs."""
+        """`bulk_seconds` is the delay before a bulk operation runs; `origin` is the shop's URL."""
         self.demo = demo
         self.inventory = inventory
+        self.orders = Orders(demo, inventory, clock, publish)
+        inventory.on_change = self._publish_stock
+        self._publish = publish
+        self._origin = origin
         self.bucket = bucket
         self.faults = Faults()
         self.counters = Counters()
@@ -53,6 +66,15 @@ class SimulatedShop:
         """The file of a completed bulk operation, by the last segment of its URL."""
         matches = [done for done in self.bulk_operations if done.url and done.url.endswith(f"/{key}")]
         return bytes(matches[0].content) if matches else None
+
+    def _publish_stock(self, variant: Variant, before: Mapping[int, int]) -> None:
+        """Publish a change of a variant; `before` has its pieces by location before it."""
+        about = variant.product_title
+        self._publish("products/update", product_payload(self.demo, self.inventory, variant, self._origin), about)
+        for location_id, available in levels(variant).items():
+            if available != before[location_id]:
+                payload = level_payload(self.demo, variant, location_id, available)
+                self._publish("inventory_levels/update", payload, about)
 
     def _execute(self, query: str, variables: Mapping[str, Any], origin: str) -> dict[str, Any]:
         document = parse_and_validate(query)

@@ -135,7 +135,7 @@ async def test_payloads_of_an_order_are_read_as_what_happened_to_it() -> None:
     assert read_refund(rest).pieces == {line_id: -1, order["line_items"][1]["id"]: -1}
     states = [read_order(each) for each in app.payloads("orders/updated")]
     assert [state.lines[0].left for state in states] == [3, 2, 1, 0]
-    assert states[-1].refunds == {refund["id"], rest["id"]}
+    assert states[-1].refunds == frozenset((refund["id"], rest["id"]))
     assert (states[-1].status, states[-1].updated_at.timestamp()) == (PurchaseStatus.CANCELLED, SECOND)
     times = [each.triggered_at for each in reversed(living.simulator.webhooks.recent)]
     assert times == sorted(set(times))  # later events have later times, although the clock stands still
@@ -172,9 +172,9 @@ async def test_cancelled_order_cannot_be_changed() -> None:
         changes = {
             "cancel": None, "edit": {"line_id": line_id, "pieces": 1}, "refund": {"line_id": line_id, "pieces": 1}
         }  # fmt: skip
-        for deed, body in changes.items():
-            answer = await living.http.post(f"/{SHOP}/orders/{order['id']}/{deed}", json=body)
-            assert answer.status_code == 409, deed
+        for action, body in changes.items():
+            answer = await living.http.post(f"/{SHOP}/orders/{order['id']}/{action}", json=body)
+            assert answer.status_code == 409, action
 
 
 def test_ids_of_a_restarted_simulator_are_new_and_old_orders_are_forgotten(few_orders: None) -> None:

@@ -37,8 +37,8 @@ class LivingShop:
         """Order; the payload of the order."""
         return await self.call("POST", f"/{SHOP}/orders", {"lines": lines, **values})
 
-    async def change(self, order: dict[str, Any], deed: str, **values: object) -> Any:
-        return await self.call("POST", f"/{SHOP}/orders/{order['id']}/{deed}", values or None)
+    async def change(self, order: dict[str, Any], action: str, **values: object) -> Any:
+        return await self.call("POST", f"/{SHOP}/orders/{order['id']}/{action}", values or None)
 
 
 @asynccontextmanager

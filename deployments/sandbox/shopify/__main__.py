@@ -7,6 +7,7 @@ from pathlib import Path
 import uvicorn
 
 from deployments.sandbox.shopify.app import create_app
+from deployments.sandbox.shopify.shopping import MAX_RATE
 from deployments.sandbox.shopify.simulator import Options
 
 
@@ -26,7 +27,7 @@ def main() -> None:
     parser.add_argument("--bulk-seconds", type=float, default=1.0, help="seconds before a bulk operation runs")
     parser.add_argument("--state", type=Path, help="file that keeps the issued tokens between runs")
     parser.add_argument("--app", help="URL of the app, to which webhooks and visitors go; none without it")
-    parser.add_argument("--deeds", type=float, default=0.0, help="things that guests do per minute; 0 for none")
+    parser.add_argument("--actions-per-minute", type=_rate, default=0.0, help="what guests do; 0 for nothing")
     parser.add_argument("--no-rate-limit", action="store_true", help="count points but never throttle")
     arguments = parser.parse_args()
     options = Options(
@@ -40,9 +41,16 @@ def main() -> None:
         bulk_seconds=arguments.bulk_seconds,
         own_url=f"http://127.0.0.1:{arguments.port}",
         app_url=arguments.app,
-        deeds_per_minute=arguments.deeds,
+        actions_per_minute=arguments.actions_per_minute,
     )
     uvicorn.run(create_app(options), host="127.0.0.1", port=arguments.port, log_level="warning")
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0 <= rate <= MAX_RATE:
+        raise argparse.ArgumentTypeError(f"must be between 0 and {MAX_RATE}")
+    return rate
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ _OPEN: Final = 500
 """Orders of a shop, the newest, that may still be changed."""
 _LIST_PAGE: Final = 50
 _READS_PER_LIST: Final = 20
-_DEEDS: Final = {"view": 46, "cart": 18, "order": 24, "edit": 4, "cancel": 4, "return": 4}
+_ACTIONS: Final = {"view": 46, "cart": 18, "order": 24, "edit": 4, "cancel": 4, "return": 4}
 """What guests do, by weight."""
 _CLAIMS: Final = {"line": 80, "note": 8, "cart": 6, "none": 6}
 """Where an order says what it is for, by weight: themes differ, and some guests just buy."""
@@ -49,7 +49,7 @@ class SeenItem:
 
 
 @dataclass(slots=True)
-class Deed:
+class GuestAction:
     """What a guest did, for people."""
 
     at: float
@@ -71,13 +71,13 @@ class Guests:
 
 
 class Shopping:
-    """Lets guests shop at a rate of so many deeds per minute over all shops, the same for the same seed."""
+    """Lets guests shop at a rate of so many actions per minute over all shops, the same for the same seed."""
 
     def __init__(
         self, shops: Mapping[str, SimulatedShop], proxy: AppProxy, seed: int, clock: Callable[[], float], rate: float
     ) -> None:
         self.rate = rate
-        self.recent: deque[Deed] = deque(maxlen=SHOWN)
+        self.recent: deque[GuestAction] = deque(maxlen=SHOWN)
         self._guests = [Guests(shop) for shop in shops.values()]
         self._proxy = proxy
         self._random = random.Random(f"shopping:{seed}")  # noqa: S311  demo data
@@ -95,9 +95,9 @@ class Shopping:
         self.rate = rate
         self._changed.set()
 
-    def flood(self, deeds: int) -> None:
+    def flood(self, actions: int) -> None:
         """Let guests do so many things as fast as they can."""
-        self._owed = min(MAX_FLOOD, self._owed + deeds)
+        self._owed = min(MAX_FLOOD, self._owed + actions)
         self._changed.set()
 
     async def run(self) -> None:
@@ -117,19 +117,21 @@ class Shopping:
     async def act(self) -> None:
         """Let one guest do one thing."""
         guests = self._random.choice(self._guests)
-        [deed] = self._random.choices(list(_DEEDS), list(_DEEDS.values()))
+        [action] = self._random.choices(list(_ACTIONS), list(_ACTIONS.values()))
         try:
-            if not guests.seen or deed == "view":
-                deed, about = "view", await self._view(guests)
-            elif deed == "cart":
+            if not guests.seen or action == "view":
+                action = "view"
+                about = await self._view(guests)
+            elif action == "cart":
                 about = await self._put_into_cart(guests)
-            elif deed == "order" or (order := self._open_order(guests)) is None:
-                deed, about = "order", self._order(guests)
+            elif action == "order" or (order := self._open_order(guests)) is None:
+                action = "order"
+                about = self._order(guests)
             else:
-                about = self._change(guests.shop, order, deed)
+                about = self._change(guests.shop, order, action)
         except (AppAwayError, OrderRefused) as error:
             about = str(error)
-        self.recent.appendleft(Deed(self._clock(), guests.shop.demo.domain, deed, about))
+        self.recent.appendleft(GuestAction(self._clock(), guests.shop.demo.domain, action, about))
 
     async def _view(self, guests: Guests) -> str:
         if not guests.slugs or guests.reads >= _READS_PER_LIST:
@@ -167,11 +169,11 @@ class Shopping:
         guests.orders.append(order.id)
         return f"{order.name} for {item.slug}" if claim != "none" else order.name
 
-    def _change(self, shop: SimulatedShop, order: Order, deed: str) -> str:
+    def _change(self, shop: SimulatedShop, order: Order, action: str) -> str:
         line = self._random.choice([line for line in order.lines if line.left])
-        if deed == "cancel":
+        if action == "cancel":
             shop.orders.cancel(order)
-        elif deed == "edit":
+        elif action == "edit":
             shop.orders.edit(order, line.id, self._random.choice((-1, 1)))
         else:
             shop.orders.refund(order, {line.id: self._random.randint(1, line.left)})
@@ -191,7 +193,10 @@ class Shopping:
 
     async def _get(self, guests: Guests, path: str, query: str = "") -> dict[str, Any]:
         answer = await self._ask(guests, ProxiedRequest("GET", path, query))
-        value = orjson.loads(answer.content)
+        try:
+            value = orjson.loads(answer.content)
+        except orjson.JSONDecodeError:
+            raise AppAwayError("the app's answer is no JSON") from None
         return value if isinstance(value, dict) else {}
 
     async def _ask(self, guests: Guests, request: ProxiedRequest) -> httpx.Response:

@@ -69,7 +69,7 @@ class RateBody(_Body):
 class FloodBody(_Body):
     """How many things guests do as fast as they can."""
 
-    deeds: Annotated[int, Field(ge=1, le=MAX_FLOOD)] = 500
+    actions: Annotated[int, Field(ge=1, le=MAX_FLOOD)] = 500
 
 
 class HabitsBody(_Body):
@@ -134,14 +134,14 @@ async def cancel_order(shop: ShopDep, order_id: int) -> dict[str, Any]:
 
 @router.get("/shopping")
 async def read_shopping(simulator: SimulatorDep, limit: Annotated[int, Query(ge=1, le=SHOWN)] = 30) -> dict[str, Any]:
-    """Rate, flood, the last deeds of guests, and the last webhooks with what came back."""
+    """Rate, flood, the last actions of guests, and the last webhooks with what came back."""
     shopping = simulator.shopping
     return {
         "is_connected": shopping is not None,
         "per_minute": shopping.rate if shopping else 0,
         "owed": shopping.owed if shopping else 0,
         "habits": asdict(simulator.webhooks.habits),
-        "deeds": [asdict(deed) for deed in list(shopping.recent)[:limit]] if shopping else [],
+        "actions": [asdict(action) for action in list(shopping.recent)[:limit]] if shopping else [],
         **simulator.webhooks.overview(limit),
     }
 
@@ -156,7 +156,7 @@ async def set_rate(simulator: SimulatorDep, body: RateBody) -> dict[str, Any]:
 @router.post("/shopping/flood")
 async def flood(simulator: SimulatorDep, body: FloodBody) -> dict[str, Any]:
     """Let guests do many things at once."""
-    _require(simulator.shopping).flood(body.deeds)
+    _require(simulator.shopping).flood(body.actions)
     return await read_shopping(simulator, 1)
 
 

@@ -50,7 +50,7 @@ class Options:
     """URL of the app, to which webhooks and visitors' requests go; None: no webhooks, and no guests."""
     app_transport: httpx.AsyncBaseTransport | None = None
     """Leads to the app in the same process."""
-    deeds_per_minute: float = 0.0
+    actions_per_minute: float = 0.0
     """How many things the guests of all shops do."""
     habits: Habits = field(default_factory=Habits)
 
@@ -92,7 +92,7 @@ class Simulator:
                 self.webhooks.http = http
                 self.proxy = AppProxy(http, self._options.api_secret)
                 options = self._options
-                self.shopping = Shopping(self.shops, self.proxy, options.seed, self.clock, options.deeds_per_minute)
+                self.shopping = Shopping(self.shops, self.proxy, options.seed, self.clock, options.actions_per_minute)
                 tasks.append(asyncio.create_task(self.shopping.run()))
             yield
             for task in tasks:

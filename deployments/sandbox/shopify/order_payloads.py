@@ -52,7 +52,7 @@ def order_payload(demo: DemoShop, order: Order) -> Payload:
         "note_attributes": _pairs(order.note_attributes),
         "tags": "",
         "customer": _customer(order.customer),
-        "billing_address": None,
+        "billing_address": {"first_name": order.customer.first_name, "last_name": order.customer.last_name},
         "shipping_address": None,
         "line_items": [_line(demo, line) for line in order.lines],
         "refunds": [refund_payload(demo, order, each) for each in order.refunds],

@@ -14,6 +14,7 @@ from deployments.sandbox.shopify.error_response import ErrorResponse
 from deployments.sandbox.shopify.faults import FaultKind, Faults
 from deployments.sandbox.shopify.inventory import Inventory, Variant, levels
 from deployments.sandbox.shopify.nodes import Nodes
+from deployments.sandbox.shopify.order_nodes import OrderNodes
 from deployments.sandbox.shopify.orders import Orders, Publish
 from deployments.sandbox.shopify.product_payloads import level_payload, product_payload
 from deployments.sandbox.shopify.query_cost import QueryCost
@@ -49,6 +50,7 @@ class SimulatedShop:
         self.counters = Counters()
         self.bulk_operations: list[BulkOperation] = []
         self._nodes = Nodes(inventory)
+        self._order_nodes = OrderNodes(self.orders, self._nodes.find)
         self._clock = clock
         self._bulk_seconds = bulk_seconds
         self._tasks: set[asyncio.Task[None]] = set()
@@ -87,7 +89,7 @@ class SimulatedShop:
         if "bulkOperationRunQuery" in query and self.faults.consume(FaultKind.BULK_DENIED):
             raise ErrorResponse.access_denied("bulkOperationRunQuery", self.bucket.cost(requested, 0))
         result = execute_sync(SCHEMA, document, root_value=self._root_value(origin), variable_values=dict(variables))
-        actual = cost.actual(result.data or {})
+        actual = min(requested, cost.actual(result.data or {}))  # a list without pages costs one point
         self.bucket.refund(requested - actual)
         self.counters.points_spent += actual
         return {**result.formatted, "extensions": {"cost": self.bucket.cost(requested, actual)}}
@@ -102,6 +104,8 @@ class SimulatedShop:
             },
             "node": lambda _info, id: self._find(id),  # noqa: A006  the schema's name for it
             "nodes": lambda _info, ids: [self._find(global_id) for global_id in ids],
+            "order": lambda _info, id: self._order_nodes.find(id),  # noqa: A006
+            "orders": self._order_nodes.all,
             "productVariant": lambda _info, id: self._nodes.find(id),  # noqa: A006
             "productVariants": self._nodes.variants,
             "products": self._nodes.products,

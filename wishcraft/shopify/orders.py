@@ -10,15 +10,17 @@ from wishcraft.shopify.graphql_queries import READ_ORDER_LINES, READ_ORDERS
 from wishcraft.shopify.ids import from_global
 
 Payload = dict[str, Any]
+Page = tuple[datetime, list[Payload]]
+"""A time just before Shopify was queried, and the orders."""
 _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
 async def read_changed_orders(
     client: ShopifyClient, shop: str, since: datetime, until: datetime
-) -> AsyncGenerator[list[Payload], None]:
+) -> AsyncGenerator[Page, None]:
     """The orders that changed last within these times, in pages, the longest unchanged first.
 
-    Each is as the payload of a webhook `orders/updated`, so that one function reads both. A refund is its id alone.
+    An order is as the payload of a webhook `orders/updated`, so that one function reads both. A refund is its id alone.
 
     Raises:
         ShopifyUnavailable: An answer is not that of this query.
@@ -27,14 +29,17 @@ async def read_changed_orders(
     query = f"updated_at:>='{since.astimezone(UTC):{_TIME}}' updated_at:<='{until.astimezone(UTC):{_TIME}}'"
     after = None
     while True:
-        page = (await client.query(shop, READ_ORDERS, {"query": query, "after": after}))["orders"]
+        read_at = datetime.now(UTC)
+        data = await client.query(shop, READ_ORDERS, {"query": query, "after": after})
         try:
-            yield [await _payload(client, shop, node) for node in page["nodes"]]
-            if not page["pageInfo"]["hasNextPage"]:
-                return
-            after = page["pageInfo"]["endCursor"]
+            page = data["orders"]
+            payloads = [await _payload(client, shop, node) for node in page["nodes"]]
+            after = page["pageInfo"]["endCursor"] if page["pageInfo"]["hasNextPage"] else None
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ShopifyUnavailable(f"{shop}: the orders cannot be read: {type(error).__name__}") from error
+        yield read_at, payloads
+        if after is None:
+            return
 
 
 async def _payload(client: ShopifyClient, shop: str, node: Mapping[str, Any]) -> Payload:

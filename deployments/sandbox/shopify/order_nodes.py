@@ -27,9 +27,11 @@ FindVariant = Callable[[str], Node | None]
 class OrderNodes:
     """The GraphQL objects of one shop's orders."""
 
-    def __init__(self, orders: Orders, find_variant: FindVariant) -> None:
+    def __init__(self, orders: Orders, find_variant: FindVariant, is_protected: Callable[[], bool]) -> None:
+        """`is_protected` says whether the app may not see names and addresses."""
         self._orders = orders
         self._find_variant = find_variant
+        self._is_protected = is_protected
 
     def find(self, global_id: str) -> Node | None:
         """The order with this id, or None."""
@@ -57,12 +59,8 @@ class OrderNodes:
             "cancelledAt": _iso(order.cancelled_at) if order.cancelled_at else None,
             "test": order.is_test,
             "displayFinancialStatus": order.financial_status.upper(),
-            "email": order.customer.email,
-            "billingAddress": {
-                "id": to_global("MailingAddress", order.id),
-                "firstName": order.customer.first_name,
-                "lastName": order.customer.last_name,
-            },
+            "email": lambda _info: self._personal("email", order.customer.email),
+            "billingAddress": lambda _info: self._personal("billingAddress", _address(order)),
             "customAttributes": _attributes(order.note_attributes),
             "refunds": lambda _info, **arguments: [
                 {"id": to_global("Refund", each.id), "createdAt": _iso(each.created_at)}
@@ -70,6 +68,12 @@ class OrderNodes:
             ],
             "lineItems": lambda info, **arguments: self._lines(order, info, arguments),
         }
+
+    def _personal(self, field: str, value: Any) -> Any:
+        if self._is_protected():
+            message = f"This app is not approved to use the {field} field."
+            raise GraphQLError(message, extensions={"code": "ACCESS_DENIED"})
+        return value
 
     def _lines(self, order: Order, info: GraphQLResolveInfo[Any], arguments: Mapping[str, Any]) -> Node:
         found = {f"{line.id:020}": line for line in order.lines}
@@ -86,6 +90,11 @@ class OrderNodes:
             "originalUnitPriceSet": {"shopMoney": {"amount": str(line.price)}},
             "variant": lambda _info: self._find_variant(to_global("ProductVariant", line.variant_id)),
         }
+
+
+def _address(order: Order) -> Node:
+    name = {"firstName": order.customer.first_name, "lastName": order.customer.last_name}
+    return {"id": to_global("MailingAddress", order.id), **name}
 
 
 def _selection(query: str) -> Callable[[Order], bool]:

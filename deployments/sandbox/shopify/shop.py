@@ -50,7 +50,9 @@ class SimulatedShop:
         self.counters = Counters()
         self.bulk_operations: list[BulkOperation] = []
         self._nodes = Nodes(inventory)
-        self._order_nodes = OrderNodes(self.orders, self._nodes.find)
+        self._order_nodes = OrderNodes(
+            self.orders, self._nodes.find, lambda: self.faults.consume(FaultKind.PROTECTED_DATA)
+        )
         self._clock = clock
         self._bulk_seconds = bulk_seconds
         self._tasks: set[asyncio.Task[None]] = set()

@@ -249,6 +249,18 @@ async def test_order_that_cannot_be_read_stops_no_other(
     assert state(demo)[2] == [(items[1].id, 1)]
 
 
+async def test_orders_are_read_without_names_if_the_app_may_not_see_them(
+    resources: Resources, demo: Demo, shop: ShopRef, items: list[Item], store: Store
+) -> None:
+    store.shop.faults.set(Fault(FaultKind.PROTECTED_DATA, remaining=None))
+    for _ in range(20):
+        store.buy(items[0])
+    assert (await reconcile_shop(resources, shop))["missed"] == 20
+    people = demo.execute("SELECT DISTINCT purchaser_name, purchaser_email FROM purchases").fetchall()
+    assert people == [(None, None)]
+    assert store.shop.counters.requests == 3  # the first page once more, and no other
+
+
 async def test_throttled_reading_waits_for_points_and_reads_everything(
     resources: Resources, demo: Demo, shop: ShopRef, items: list[Item], store: Store
 ) -> None:
@@ -276,6 +288,26 @@ async def test_other_shops_are_left_alone_and_a_shop_is_reconciled_by_one_run_at
         assert (await reconcile_shop(resources, neighbour))["missed"] == 1
     assert demo.execute("SELECT shop_id FROM unmatched_lines").fetchall() == [(2,)]  # the item is another shop's
     assert state(demo)[2] == []
+
+
+async def test_runs_and_consumers_may_apply_the_same_orders_at_once(
+    resources: Resources, demo: Demo, shop: ShopRef, items: list[Item], store: Store
+) -> None:
+    async def consume(messages: list[Message]) -> None:
+        for message in messages:
+            await apply(resources, shop, handle_orders, [message])
+
+    for _ in range(6):
+        orders = [store.buy(item, 3) for item in items]
+        for number, order in enumerate(orders):
+            store.shop.orders.edit(order, order.lines[0].id, 1)
+            store.shop.orders.refund(order, {order.lines[0].id: 1 + number % 3})
+        await asyncio.gather(consume(store.sent[::2]), reconcile_shop(resources, shop), consume(store.sent[1::2]))
+    together = state(demo)
+    clean(demo)
+    await consume(store.sent)
+    assert together == state(demo)
+    assert len(together[0]) == 6 * len(items)
 
 
 @pytest.fixture

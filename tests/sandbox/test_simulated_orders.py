@@ -9,7 +9,6 @@ import orjson
 import pytest
 from psycopg import Connection
 
-from deployments.sandbox.shopify.inventory import levels
 from deployments.sandbox.shopify.order import Customer
 from deployments.sandbox.shopify.orders import WantedLine
 from deployments.sandbox.shopify.simulator import Options, Simulator
@@ -79,36 +78,34 @@ async def test_order_of_the_simulator_changes_what_the_api_answers(
 
 async def test_stock_follows_orders_by_location_and_webhooks_tell_of_it() -> None:
     app = App()
-    async with living_shop(app.transport) as living:
+    async with living_shop(app.transport, Options(has_store=True, habits=PROMPT)) as living:
         inventory = living.shop.inventory
         variant = next(
             each
             for number in inventory.variant_ids()
-            if (each := inventory.find(number)) and each.tracked and each.quantity > 5
+            if (each := inventory.find(number)) and each.tracked and each.quantity == 8
         )
-        before, stock = levels(variant), variant.quantity
-        assert sum(before.values()) == stock
-        order = await living.order({"variant_id": variant.variant_id, "quantity": 4})
-        await living.simulator.webhooks.drain()
-        assert variant.quantity == stock - 4
-        told = {each["location_id"]: each["available"] for each in app.payloads("inventory_levels/update")}
-        assert before | told == levels(variant)
-        assert {each["inventory_item_id"] for each in app.payloads("inventory_levels/update")} == {
-            variant.inventory_item_id
-        }
-        [product] = app.payloads("products/update")
-        shown = next(each for each in product["variants"] if each["id"] == variant.variant_id)
-        assert (product["id"], shown["inventory_quantity"], shown["price"]) == (
-            variant.product_id,
-            stock - 4,
-            str(variant.price),
-        )
-        await living.change(order, "cancel")
-        assert variant.quantity == stock
+        assert variant.levels == {1: 6, 2: 2}
+        for pieces, left in ((5, {1: 1, 2: 2}), (2, {1: 1, 2: 0})):
+            await living.order({"variant_id": variant.variant_id, "quantity": pieces})
+            assert variant.levels == left
+        await living.change((await living.call("GET", f"/{SHOP}/orders"))[0], "cancel")
+        assert variant.levels == {1: 3, 2: 0}
         await living.call("PATCH", f"/{SHOP}/variants/{variant.variant_id}", {"price": "1.50"})
         await living.simulator.webhooks.drain()
-        latest = app.payloads("products/update")[-1]
-        assert "1.50" in {each["price"] for each in latest["variants"]}
+        told = app.payloads("inventory_levels/update")
+        assert [(each["location_id"], each["available"]) for each in told] == [(1, 1), (2, 0), (1, 3)]
+        assert {each["inventory_item_id"] for each in told} == {variant.inventory_item_id}
+        products = app.payloads("products/update")
+        shown = [next(one for one in each["variants"] if one["id"] == variant.variant_id) for each in products]
+        assert [(each["inventory_quantity"], each["price"]) for each in shown[2:]] == [
+            (3, shown[0]["price"]),
+            (3, "1.50"),
+        ]
+        for number in inventory.variant_ids(variant.product_id):
+            await living.call("DELETE", f"/{SHOP}/variants/{number}")
+        await living.simulator.webhooks.drain()
+        assert app.payloads("products/delete") == [{"id": variant.product_id}]
 
 
 async def test_payloads_of_an_order_are_read_as_what_happened_to_it() -> None:

@@ -39,6 +39,7 @@ def main() -> None:
         api_key=os.environ.get("SHOPIFY_API_KEY", defaults.api_key),
         api_secret=os.environ.get("SHOPIFY_API_SECRET", defaults.api_secret),
         bulk_seconds=arguments.bulk_seconds,
+        has_store=True,
         own_url=f"http://127.0.0.1:{arguments.port}",
         app_url=arguments.app,
         actions_per_minute=arguments.actions_per_minute,

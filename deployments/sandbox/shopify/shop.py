@@ -12,7 +12,7 @@ from deployments.sandbox.catalogue import DemoShop
 from deployments.sandbox.shopify.bulk import MAX_RUNNING, BulkOperation, BulkQuery
 from deployments.sandbox.shopify.error_response import ErrorResponse
 from deployments.sandbox.shopify.faults import FaultKind, Faults
-from deployments.sandbox.shopify.inventory import Inventory, Variant, levels
+from deployments.sandbox.shopify.inventory import Inventory, Variant
 from deployments.sandbox.shopify.nodes import Nodes
 from deployments.sandbox.shopify.order_nodes import OrderNodes
 from deployments.sandbox.shopify.orders import Orders, Publish
@@ -74,8 +74,11 @@ class SimulatedShop:
     def _publish_stock(self, variant: Variant, before: Mapping[int, int]) -> None:
         """Publish a change of a variant; `before` has its pieces by location before it."""
         about = variant.product_title
+        if not self.inventory.variant_ids(variant.product_id):
+            self._publish("products/delete", {"id": variant.product_id}, about)
+            return
         self._publish("products/update", product_payload(self.demo, self.inventory, variant, self._origin), about)
-        for location_id, available in levels(variant).items():
+        for location_id, available in variant.levels.items():
             if available != before[location_id]:
                 payload = level_payload(self.demo, variant, location_id, available)
                 self._publish("inventory_levels/update", payload, about)

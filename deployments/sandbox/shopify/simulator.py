@@ -31,6 +31,8 @@ class Options:
     products: int = 160
     """Products per shop, with about two variants each."""
     seed: int = 2026
+    has_store: bool = False
+    """Whether shops have a second location."""
     rate_limited: bool = True
     tick_seconds: float | None = None
     """Seconds between changes of stock; None: no changes."""
@@ -73,7 +75,7 @@ class Simulator:
         self.shops = {
             demo.domain: SimulatedShop(
                 demo,
-                Inventory(demo, options.products, options.seed, options.clock),
+                Inventory(demo, options.products, options.seed, options.clock, has_store=options.has_store),
                 LeakyBucket(demo.points_per_second, options.clock, enabled=options.rate_limited),
                 options.clock,
                 options.bulk_seconds,

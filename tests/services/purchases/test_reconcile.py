@@ -128,7 +128,7 @@ async def test_reading_of_an_order_is_that_of_its_webhook(
     pages = [page async for page in read_changed_orders(resources.shopify, shop.domain, LONG_AGO, now)]
     [(read_at, [payload])] = pages
     assert now <= read_at
-    assert read_order(payload) == read_order(store.sent[-1].payload)
+    assert read_order(payload) == read_order({**store.sent[-1].payload, "customer": None})
 
 
 async def test_webhooks_that_come_later_change_nothing_and_are_awaited_no_longer(

@@ -136,6 +136,8 @@ async def record_outcomes(session: AsyncSession, outcomes: Mapping[int, WebhookO
 
 async def record_failures(session: AsyncSession, failures: Sequence[Failure]) -> None:
     """Note a failed try of each of these webhooks, with the time of the next one, or as a dead letter."""
+    if not failures:
+        return
     rows = orjson.dumps([failure._asdict() for failure in failures]).decode()
     await session.execute(_FAIL, {"failures": rows, "last_failures": _LAST_FAILURES})
 

@@ -1,6 +1,5 @@
 """The simulated day of shopping."""
 
-from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -9,11 +8,10 @@ from psycopg import Connection
 
 from deployments.sandbox.shopify.shopping import MAX_FLOOD
 from deployments.sandbox.shopify.simulator import Options
-from tests.support.living_shop import PROMPT, LivingShop, living_shop
+from tests.support.api import SHOP
+from tests.support.living_shop import PROMPT, LivingShop, consume, living_shop
 from tests.support.waiting import wait_until
 from wishcraft.resources import Resources
-from wishcraft.services.webhooks.consume import Consumer
-from wishcraft.services.webhooks.handlers import HANDLERS
 
 Demo = Connection[tuple[Any, ...]]
 ACTIONS = 400
@@ -43,11 +41,9 @@ async def test_guests_buy_for_registries_that_they_see_through_the_proxy(
     assert days[0] == days[1]  # the same for the same seed
     assert {what for _, what, _ in days[0]} == {"view", "cart", "order", "edit", "cancel", "return"}
     assert not [about for *_, about in days[0] if "answered" in about]
-    consumer = Consumer(resources, HANDLERS, "here")
 
     async def is_handled() -> bool:
-        await consumer.sweep()
-        await consumer.handle_some(timedelta(0))
+        await consume(resources)
         return demo.execute("SELECT FROM webhook_events WHERE handled_at IS NULL").fetchone() is None
 
     await wait_until(is_handled)
@@ -90,6 +86,21 @@ async def test_rate_and_flood_are_chosen_and_events_are_shown() -> None:
             assert (await living.http.put(f"/{path}", json=body)).status_code == 422
         too_many = {"actions": MAX_FLOOD + 1}
         assert (await living.http.post("/shopping/flood", json=too_many)).status_code == 422
+
+
+async def test_shop_without_the_app_has_no_guests_no_webhooks_and_no_proxy() -> None:
+    async def fail(request: httpx.Request) -> httpx.Response:
+        pytest.fail(f"asked for {request.url}")
+
+    async with living_shop(httpx.MockTransport(fail)) as living:
+        for domain in living.simulator.shops:
+            living.simulator.credentials._pairs.pop(domain)
+        shopping = living.simulator.shopping
+        assert shopping
+        await shopping.act()
+        await living.order({"variant_id": living.shop.inventory.variant_ids()[0]})
+        assert (await living.http.get(f"/{SHOP}/apps/registry/registries")).status_code == 404
+        assert (await living.call("GET", "/shopping"))["deliveries"] == []
 
 
 async def test_simulator_without_an_app_has_no_guests() -> None:

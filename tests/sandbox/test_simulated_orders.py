@@ -1,6 +1,5 @@
 """Orders of the simulator: stock follows them, webhooks tell of them, and registries move."""
 
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -13,12 +12,10 @@ from deployments.sandbox.shopify.order import Customer
 from deployments.sandbox.shopify.orders import WantedLine
 from deployments.sandbox.shopify.simulator import Options, Simulator
 from tests.support.api import SHOP, Visitor, public_slug
-from tests.support.living_shop import PROMPT, living_shop
+from tests.support.living_shop import PROMPT, consume, living_shop
 from tests.support.waiting import wait_until
 from wishcraft.domain.registries import PurchaseStatus
 from wishcraft.resources import Resources
-from wishcraft.services.webhooks.consume import Consumer
-from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.shopify.order_payloads import read_edit, read_order, read_refund
 
 Demo = Connection[tuple[Any, ...]]
@@ -49,13 +46,11 @@ async def test_order_of_the_simulator_changes_what_the_api_answers(
     demo.execute("TRUNCATE webhook_events")
     slug = public_slug(demo)
     item = (await guest.read(slug)).json()["items"][0]
-    consumer = Consumer(resources, HANDLERS, "here")
 
     async def purchased_becomes(pieces: int) -> None:
         async def is_seen() -> bool:
             await living.simulator.webhooks.drain()
-            await consumer.sweep()
-            await consumer.handle_some(timedelta(0))
+            await consume(resources)
             [shown] = [each for each in (await guest.read(slug)).json()["items"] if each["id"] == item["id"]]
             return bool(shown["purchased"] == pieces)
 

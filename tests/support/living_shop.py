@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Final
 
 import httpx
@@ -12,6 +13,9 @@ from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Options, Simulator
 from deployments.sandbox.shopify.webhooks import Habits
 from tests.support.api import SHOP
+from wishcraft.resources import Resources
+from wishcraft.services.webhooks.consume import Consumer
+from wishcraft.services.webhooks.handlers import HANDLERS
 
 PROMPT: Final = Habits(delayed=0, repeated=0)
 """Webhooks come once, at once and in order."""
@@ -55,3 +59,11 @@ async def living_shop(
         httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http,
     ):
         yield LivingShop(http, simulated.state.simulator)
+
+
+async def consume(resources: Resources) -> None:
+    """Handle what is due in the inbox."""
+    consumer = Consumer(resources, HANDLERS, "test")
+    await consumer.sweep()
+    while await consumer.take(timedelta(0)):
+        await consumer.finish()

@@ -3,7 +3,7 @@
 https://shopify.dev/docs/apps/build/online-store/app-proxies
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlencode
@@ -48,8 +48,10 @@ class AppProxy:
 
     http: httpx.AsyncClient
     secret: str
+    clock: Callable[[], float]
+    """Returns epoch seconds."""
 
-    async def forward(self, shop: str, request: ProxiedRequest, now: float) -> httpx.Response:
+    async def forward(self, shop: str, request: ProxiedRequest) -> httpx.Response:
         """The app's answer; redirects are left to the browser.
 
         Raises:
@@ -57,7 +59,7 @@ class AppProxy:
         """
         if {".", ".."}.intersection(unquote(request.path).split("/")):
             raise AppAwayError("the path leads out of /api")
-        query = signed_query(shop, request, self.secret, now)
+        query = signed_query(shop, request, self.secret, self.clock())
         kept = passed_on(request.headers)
         forwarded = [value for name, value in request.headers if name.lower() == "x-forwarded-for"]
         kept.append(("X-Forwarded-For", ", ".join([*forwarded, request.address])))

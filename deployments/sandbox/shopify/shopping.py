@@ -5,6 +5,7 @@ The app needs no door for it: lists and items come from its public answers, as a
 
 import asyncio
 import random
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -74,14 +75,20 @@ class Shopping:
     """Lets guests shop at a rate of so many actions per minute over all shops, the same for the same seed."""
 
     def __init__(
-        self, shops: Mapping[str, SimulatedShop], proxy: AppProxy, seed: int, clock: Callable[[], float], rate: float
+        self,
+        shops: Mapping[str, SimulatedShop],
+        is_installed: Callable[[str], bool],
+        proxy: AppProxy,
+        seed: int,
+        rate: float,
     ) -> None:
+        """`is_installed` tells whether the shop with a domain has the app: others have no guests."""
         self.rate = rate
         self.recent: deque[GuestAction] = deque(maxlen=SHOWN)
         self._guests = [Guests(shop) for shop in shops.values()]
         self._proxy = proxy
         self._random = random.Random(f"shopping:{seed}")  # noqa: S311  demo data
-        self._clock = clock
+        self._is_installed = is_installed
         self._owed = 0
         self._changed = asyncio.Event()
 
@@ -116,7 +123,10 @@ class Shopping:
 
     async def act(self) -> None:
         """Let one guest do one thing."""
-        guests = self._random.choice(self._guests)
+        open_shops = [each for each in self._guests if self._is_installed(each.shop.demo.domain)]
+        if not open_shops:
+            return
+        guests = self._random.choice(open_shops)
         [action] = self._random.choices(list(_ACTIONS), list(_ACTIONS.values()))
         try:
             if not guests.seen or action == "view":
@@ -131,7 +141,7 @@ class Shopping:
                 about = self._change(guests.shop, order, action)
         except (AppAwayError, OrderRefused) as error:
             about = str(error)
-        self.recent.appendleft(GuestAction(self._clock(), guests.shop.demo.domain, action, about))
+        self.recent.appendleft(GuestAction(time.time(), guests.shop.demo.domain, action, about))
 
     async def _view(self, guests: Guests) -> str:
         if not guests.slugs or guests.reads >= _READS_PER_LIST:
@@ -206,7 +216,7 @@ class Shopping:
             AppAwayError: None, or one that the guest cannot use.
         """
         address = f"198.51.100.{self._random.randint(1, 254)}"
-        answer = await self._proxy.forward(guests.shop.demo.domain, request._replace(address=address), self._clock())
+        answer = await self._proxy.forward(guests.shop.demo.domain, request._replace(address=address))
         if not answer.is_success:
             raise AppAwayError(f"the app answered {answer.status_code} {HTTPStatus(answer.status_code).phrase}")
         return answer

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -65,7 +66,6 @@ class Simulator:
         self.api_secret = options.api_secret
         self.hang_seconds = options.hang_seconds
         self.tick_seconds = options.tick_seconds
-        self.clock = options.clock
         self.proxy: AppProxy | None = None
         self.shopping: Shopping | None = None
         self._options = options
@@ -79,11 +79,16 @@ class Simulator:
                 LeakyBucket(demo.points_per_second, options.clock, enabled=options.rate_limited),
                 options.clock,
                 options.bulk_seconds,
-                partial(self.webhooks.publish, demo.domain),
+                partial(self.publish, demo.domain),
                 f"{options.own_url}/{demo.domain}",
             )
             for demo in DEMO_SHOPS
         }
+
+    def publish(self, shop: str, topic: str, payload: dict[str, Any], about: str) -> None:
+        """Send a webhook of the shop, if it has the app."""
+        if self.credentials.is_installed(shop):
+            self.webhooks.publish(shop, topic, payload, about)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -92,9 +97,11 @@ class Simulator:
         async with self._connection() as http:
             if http is not None:
                 self.webhooks.http = http
-                self.proxy = AppProxy(http, self._options.api_secret)
+                self.proxy = AppProxy(http, self._options.api_secret, self._options.clock)
                 options = self._options
-                self.shopping = Shopping(self.shops, self.proxy, options.seed, self.clock, options.actions_per_minute)
+                self.shopping = Shopping(
+                    self.shops, self.credentials.is_installed, self.proxy, options.seed, options.actions_per_minute
+                )
                 tasks.append(asyncio.create_task(self.shopping.run()))
             yield
             for task in tasks:

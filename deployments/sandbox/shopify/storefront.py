@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 
 from deployments.sandbox.shopify.admin import ShopDep, SimulatorDep
 from deployments.sandbox.shopify.app_proxy import PREFIX, AppAwayError, ProxiedRequest, passed_on
@@ -17,7 +17,9 @@ router: Final = APIRouter()
 
 @router.api_route("/{shop}" + PREFIX + "/{path:path}", methods=_METHODS, include_in_schema=False)
 async def visit(shop: ShopDep, simulator: SimulatorDep, request: Request) -> Response:
-    """Pass a visitor's request on to the app."""
+    """Pass a visitor's request on to the app; 404 if the shop does not have it."""
+    if not simulator.credentials.is_installed(shop.demo.domain):
+        raise HTTPException(HTTPStatus.NOT_FOUND, "the shop does not have the app")
     if simulator.proxy is None:
         return Response("The simulator was started without --app.", HTTPStatus.BAD_GATEWAY)
     body = b""
@@ -37,7 +39,7 @@ async def visit(shop: ShopDep, simulator: SimulatorDep, request: Request) -> Res
         customer_id=int(customer) if customer.isascii() and customer.isdigit() and len(customer) < 19 else None,  # noqa: PLR2004  of 64 bits
     )
     try:
-        answer = await simulator.proxy.forward(shop.demo.domain, visit, simulator.clock())
+        answer = await simulator.proxy.forward(shop.demo.domain, visit)
     except AppAwayError as error:
         return Response(f"The app does not answer: {error}.", HTTPStatus.BAD_GATEWAY)
     passed = Response(answer.content, answer.status_code)

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import hypothesis
 import pytest
@@ -18,7 +18,7 @@ from deployments.sandbox.shopify.orders import OrderRefused, WantedLine
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.hypothesis_profiles import examples
-from tests.support.webhooks import apply
+from tests.support.webhooks import WishedItem, apply, find_items
 from wishcraft.errors import RunStopped
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.purchases import reconcile
@@ -36,27 +36,14 @@ ADA = Customer(1, "Ada", "Byron", "ada@example.com")
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-class Item(NamedTuple):
-    id: int
-    variant_id: int
-    claim: str
-
-
-def clean(demo: Demo) -> list[Item]:
-    """Items of different registries, without purchases."""
-    demo.execute("DELETE FROM purchases; DELETE FROM orders; DELETE FROM unmatched_lines")
-    demo.execute("UPDATE registry_items SET quantity_purchased = 0")
+def clean(demo: Demo) -> list[WishedItem]:
+    """Items of different registries, without purchases, of a shop whose orders were never read."""
     demo.execute("UPDATE shops SET installed_at = %s, orders_read_until = NULL", [LONG_AGO])
-    rows = demo.execute(
-        """SELECT DISTINCT ON (r.id) i.id, i.variant_id, i.attribution::text FROM registry_items i
-           JOIN registries r ON r.id = i.registry_id
-           WHERE r.shop_id = 1 AND r.status = 'active' AND i.status <> 'hidden' ORDER BY r.id, i.id"""
-    )
-    return [Item(*row) for row in rows]
+    return find_items(demo)
 
 
 @pytest.fixture
-def items(demo: Demo) -> list[Item]:
+def items(demo: Demo) -> list[WishedItem]:
     return clean(demo)
 
 
@@ -74,7 +61,7 @@ class Store:
         now = datetime.now(UTC)
         self.sent.append(Message(self._events, topic, now, now, payload))
 
-    def buy(self, item: Item, quantity: int = 1, **values: Any) -> Order:
+    def buy(self, item: WishedItem, quantity: int = 1, **values: Any) -> Order:
         line = WantedLine(item.variant_id, quantity, {"_registry_item": item.claim})
         return self.shop.orders.create([line], ADA, **values)
 
@@ -100,7 +87,7 @@ def awaited(demo: Demo) -> int:
 
 
 async def test_missed_orders_are_applied_once_and_counted(
-    resources: Resources, demo: Demo, shop: ShopRef, items: list[Item], store: Store
+    resources: Resources, demo: Demo, shop: ShopRef, items: list[WishedItem], store: Store
 ) -> None:
     first, second = store.buy(items[0], 3), store.buy(items[1], 2)
     store.buy(items[0], is_test=True)
@@ -117,7 +104,7 @@ async def test_missed_orders_are_applied_once_and_counted(
 
 
 async def test_reading_of_an_order_is_that_of_its_webhook(
-    resources: Resources, shop: ShopRef, items: list[Item], store: Store
+    resources: Resources, shop: ShopRef, items: list[WishedItem], store: Store
 ) -> None:
     lines = [WantedLine(item.variant_id, 2, {"_registry_item": item.claim, "_gift_message": "Ü"}) for item in items * 4]
     order = store.shop.orders.create(lines, ADA, {"_registry": "a-slug", "_registry_item": "x, y"})
@@ -132,7 +119,7 @@ async def test_reading_of_an_order_is_that_of_its_webhook(
 
 
 async def test_webhooks_that_come_later_change_nothing_and_are_awaited_no_longer(
-    resources: Resources, demo: Demo, shop: ShopRef, items: list[Item], store: Store
+    resources: Resources, demo: Demo, shop: ShopRef, items: list[WishedItem], store: Store
 ) -> None:
     order = store.buy(items[0], 4)
     store.shop.orders.edit(order, order.lines[0].id, 2)
@@ -149,7 +136,12 @@ async def test_webhooks_that_come_later_change_nothing_and_are_awaited_no_longer
 
 
 async def test_second_change_within_a_second_is_found_although_its_webhook_is_lost(
-    resources: Resources, demo: Demo, shop: ShopRef, items: list[Item], store: Store, monkeypatch: pytest.MonkeyPatch
+    resources: Resources,
+    demo: Demo,
+    shop: ShopRef,
+    items: list[WishedItem],
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     second = float(int(datetime.now(UTC).timestamp()))
     monkeypatch.setattr(store.shop.orders, "_clock", lambda: second)
@@ -162,7 +154,7 @@ async def test_second_change_within_a_second_is_found_although_its_webhook_is_lo
 
 
 async def test_webhook_that_does_not_come_in_four_hours_is_counted_once(
-    resources: Resources, shop: ShopRef, items: list[Item], store: Store, monkeypatch: pytest.MonkeyPatch
+    resources: Resources, shop: ShopRef, items: list[WishedItem], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for hours in (5, 3):
         moment = (datetime.now(UTC) - timedelta(hours=hours)).timestamp()
@@ -179,7 +171,7 @@ async def test_webhook_that_does_not_come_in_four_hours_is_counted_once(
 
 
 async def test_orders_from_before_the_installation_are_applied_and_no_webhook_is_awaited(
-    resources: Resources, demo: Demo, shop: ShopRef, items: list[Item], store: Store
+    resources: Resources, demo: Demo, shop: ShopRef, items: list[WishedItem], store: Store
 ) -> None:
     store.buy(items[0])
     demo.execute("UPDATE shops SET installed_at = now() + interval '1 hour'")
@@ -191,7 +183,12 @@ async def test_orders_from_before_the_installation_are_applied_and_no_webhook_is
 
 
 async def test_regular_runs_read_since_the_last_one_and_others_leave_that_alone(
-    resources: Resources, demo: Demo, shop: ShopRef, items: list[Item], store: Store, monkeypatch: pytest.MonkeyPatch
+    resources: Resources,
+    demo: Demo,
+    shop: ShopRef,
+    items: list[WishedItem],
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = datetime.now(UTC)
     for age in (timedelta(days=59), timedelta(hours=3), timedelta(minutes=1)):
@@ -218,7 +215,12 @@ async def test_regular_runs_read_since_the_last_one_and_others_leave_that_alone(
 
 
 async def test_run_that_is_stopped_or_fails_is_continued_where_it_was(
-    resources: Resources, demo: Demo, shop: ShopRef, items: list[Item], store: Store, monkeypatch: pytest.MonkeyPatch
+    resources: Resources,
+    demo: Demo,
+    shop: ShopRef,
+    items: list[WishedItem],
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = datetime.now(UTC)
     for minute in range(40):
@@ -239,7 +241,7 @@ async def test_run_that_is_stopped_or_fails_is_continued_where_it_was(
 
 
 async def test_order_that_cannot_be_read_stops_no_other(
-    resources: Resources, demo: Demo, shop: ShopRef, items: list[Item], store: Store
+    resources: Resources, demo: Demo, shop: ShopRef, items: list[WishedItem], store: Store
 ) -> None:
     broken = store.buy(items[0])
     broken.lines[0].left = -1
@@ -250,7 +252,7 @@ async def test_order_that_cannot_be_read_stops_no_other(
 
 
 async def test_orders_are_read_without_names_if_the_app_may_not_see_them(
-    resources: Resources, demo: Demo, shop: ShopRef, items: list[Item], store: Store
+    resources: Resources, demo: Demo, shop: ShopRef, items: list[WishedItem], store: Store
 ) -> None:
     store.shop.faults.set(Fault(FaultKind.PROTECTED_DATA, remaining=None))
     for _ in range(20):
@@ -262,7 +264,7 @@ async def test_orders_are_read_without_names_if_the_app_may_not_see_them(
 
 
 async def test_throttled_reading_waits_for_points_and_reads_everything(
-    resources: Resources, demo: Demo, shop: ShopRef, items: list[Item], store: Store
+    resources: Resources, demo: Demo, shop: ShopRef, items: list[WishedItem], store: Store
 ) -> None:
     for _ in range(20):
         store.buy(items[0])
@@ -274,7 +276,7 @@ async def test_throttled_reading_waits_for_points_and_reads_everything(
 
 
 async def test_other_shops_are_left_alone_and_a_shop_is_reconciled_by_one_run_at_a_time(
-    resources: Resources, demo: Demo, shop: ShopRef, items: list[Item], simulator: Simulator, store: Store
+    resources: Resources, demo: Demo, shop: ShopRef, items: list[WishedItem], simulator: Simulator, store: Store
 ) -> None:
     other = list(simulator.shops.values())[1]
     other.orders.create([WantedLine(other.inventory.variant_ids()[0], 1, {"_registry_item": items[0].claim})], ADA)
@@ -291,7 +293,7 @@ async def test_other_shops_are_left_alone_and_a_shop_is_reconciled_by_one_run_at
 
 
 async def test_runs_and_consumers_may_apply_the_same_orders_at_once(
-    resources: Resources, demo: Demo, shop: ShopRef, items: list[Item], store: Store
+    resources: Resources, demo: Demo, shop: ShopRef, items: list[WishedItem], store: Store
 ) -> None:
     async def consume(messages: list[Message]) -> None:
         for message in messages:
@@ -323,7 +325,7 @@ STEPS = st.lists(
 )
 
 
-def act(store: Store, items: list[Item], made: list[Order], step: tuple[str, int, int]) -> None:
+def act(store: Store, items: list[WishedItem], made: list[Order], step: tuple[str, int, int]) -> None:
     what, which, number = step
     try:
         if what == "buy" or not made:

@@ -71,6 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     documentation.register(app)
     modules = (
         registries,
+        webhooks,  # hundreds a second, and a route costs those before it
         registry_changes,
         item_lists,
         items,
@@ -79,7 +80,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         admin,
         invitations,
         unsubscribe,
-        webhooks,
         health,
         metrics,
     )

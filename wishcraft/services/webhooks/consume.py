@@ -23,6 +23,8 @@ PER_SHOP: Final = 100
 SHOPS_AT_ONCE: Final = 8
 """One more connection is left to the sweep, and one to spare, of the pool's ten."""
 WAIT: Final = timedelta(seconds=1)
+GATHER_SECONDS: Final = 0.1
+"""While shops are under way, so long webhooks gather before more are taken: one transaction costs as much as 30."""
 SWEEP_SECONDS: Final = 5.0
 CLAIM_IDLE: Final = timedelta(seconds=30)
 """What was taken so long ago was probably taken by a consumer that died. If it is alive, one of the two handles it."""
@@ -84,6 +86,8 @@ class Consumer:
             await self.take(WAIT)
             if len(self._held) >= WINDOW:
                 await self._wait_for_room()
+            elif self._tasks:
+                await self._pause(GATHER_SECONDS)
         except DatabaseUnavailable as error:
             _log.warning("Webhooks wait for PostgreSQL: %s", error)
             await self._pause(_PAUSE_SECONDS)

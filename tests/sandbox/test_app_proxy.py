@@ -67,13 +67,15 @@ async def test_cookies_and_headers_of_one_hop_are_not_passed_on_either_way() -> 
         "X-Forwarded-For": "192.0.2.1",
         "Connection": "X-Mine",
         "X-Mine": "1",
+        "X-Name": "Chlo\u00e9",
         "If-None-Match": '"7"',
     }
+    encoded = [(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
     async with living_shop(app.transport) as living:
-        back = await living.http.post(f"{PATH}/a%2Fb/c", headers=sent, content=b"{}")
+        back = await living.http.post(f"{PATH}/a%2Fb/c", headers=encoded, content=b"{}")
     [request] = app.requests
     assert request.headers["x-forwarded-for"] == "192.0.2.1, 203.0.113.9"
-    assert request.headers["if-none-match"] == '"7"'
+    assert (request.headers["if-none-match"], request.headers["x-name"]) == ('"7"', "Chlo\u00e9")
     assert not {"cookie", "x-mine"} & request.headers.keys()
     assert (request.url.raw_path.split(b"?")[0], request.content) == (b"/api/a%2Fb/c", b"{}")
     assert (back.status_code, back.content) == (302, b"moved")  # a redirect is the browser's

@@ -65,8 +65,9 @@ class AppProxy:
         kept.append(("X-Forwarded-For", ", ".join([*forwarded, request.address])))
         url = f"/api/{request.path}?{query}"
         try:
+            encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in kept]
             sent = self.http.build_request(
-                request.method, url, headers=kept, content=request.body or None, timeout=SECONDS
+                request.method, url, headers=encoded, content=request.body or None, timeout=SECONDS
             )
             answer = await self.http.send(sent, stream=True)
             try:

@@ -112,7 +112,7 @@ def _read(messages: Sequence[Message]) -> tuple[dict[int, OrderNews], list[int]]
         older = about.newest
         if older is None or received.version > older.version:
             about.newest = received
-            ignored += [older.message_id] if older and older.message_id else []
+            ignored += [older.message_id] if older and older.message_id is not None else []
         else:
             ignored.append(message.id)
     return dict(news), ignored

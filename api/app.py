@@ -73,6 +73,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     documentation.register(app)
     modules = (
         registries,
+        webhooks,  # hundreds a second, and a route costs those before it
         registry_changes,
         registry_page,
         item_lists,
@@ -83,7 +84,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app_home,
         invitations,
         unsubscribe,
-        webhooks,
         health,
         metrics,
     )

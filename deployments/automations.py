@@ -24,6 +24,7 @@ PICKUP_TIMEOUT: Final = timedelta(minutes=5)
 MAX_DURATION: Final[Mapping[str, timedelta]] = {
     "cache-warm": timedelta(minutes=30),
     "sync-inventory": timedelta(minutes=30),
+    "reconcile-orders": timedelta(hours=1),
     "send-reminders": timedelta(minutes=30),
     "send-invitations": timedelta(minutes=30),
     "cleanup-logs": timedelta(hours=1),
@@ -31,6 +32,9 @@ MAX_DURATION: Final[Mapping[str, timedelta]] = {
     "check-invariants": timedelta(minutes=30),
     "shop-settings": timedelta(minutes=10),
     "audit-trail": timedelta(minutes=5),
+    "match-purchases": timedelta(minutes=5),
+    "webhook-dead-letters": timedelta(minutes=10),
+    "webhook-sweep": timedelta(minutes=10),
     "service-levels": timedelta(minutes=30),
     "daily-report": timedelta(minutes=30),
     "weekly-report": timedelta(minutes=30),

@@ -81,12 +81,14 @@ def count_logs(demo: Demo) -> dict[str, int]:
 async def test_expired_logs_are_deleted_and_counted_by_table(demo: Demo) -> None:
     state = await cleanup_logs(batch_rows=5, return_state=True)
     assert state.is_completed(), state.message
-    assert state.message == "8 tables: 15 old, 15 deleted."
+    assert state.message == "10 tables: 15 old, 15 deleted."
     rows = await rows_of(state)
     assert {table: row["deleted"] for table, row in rows.items()} == {
         "audit logs": 12,
         "compliance audit logs": 2,
+        "payloads of webhooks": 0,
         "handled webhook events": 0,
+        "orders with their settled line items": 0,
         "analytics events": 0,
         "views by day": 0,
         "service minutes": 1,
@@ -100,7 +102,7 @@ async def test_expired_logs_are_deleted_and_counted_by_table(demo: Demo) -> None
 async def test_dry_run_counts_expired_logs_and_deletes_nothing(demo: Demo) -> None:
     before = count_logs(demo)
     state = await cleanup_logs(audit_days=28, dry_run=True, return_state=True)
-    assert state.message == "8 tables: 20 old, 20 left."
+    assert state.message == "10 tables: 20 old, 20 left."
     assert count_logs(demo) == before
 
 

@@ -40,6 +40,13 @@ class ShopRef(NamedTuple):
         return Quota(self.settings.cache_quota_entries, self.settings.cache_quota_bytes)
 
 
+class InstalledShop(NamedTuple):
+    """A shop, and whether the app is installed in it now."""
+
+    shop: ShopRef
+    is_active: bool
+
+
 class StoredSettings(NamedTuple):
     """A shop's settings, and their version, which grows with each change."""
 
@@ -54,7 +61,7 @@ class StoredSettings(NamedTuple):
         return self.settings.share_url or default_template(self.domain)
 
 
-class InstalledShop(NamedTuple):
+class ShopProfile(NamedTuple):
     """A shop as its administrator sees it."""
 
     domain: str
@@ -94,6 +101,12 @@ async def find_active(session: AsyncSession, domains: Sequence[str] = ()) -> lis
         named = ", ".join(map(repr, sorted(missing)))
         raise UnknownShop(f"no active shop has the domain {named}: name one such as maple-and-pine.myshopify.com")
     return shops
+
+
+async def find_installed(session: AsyncSession, domain: str) -> InstalledShop | None:
+    """The shop with this domain that has installed the app, now or once; None if there is none."""
+    row = (await session.execute(select(*_COLUMNS, Shop.status).where(Shop.domain == domain))).one_or_none()
+    return InstalledShop(ShopRef(*row[:-1]), row.status == ShopStatus.ACTIVE) if row else None
 
 
 async def find_by_domain(session: AsyncSession, domain: str) -> ShopRef | None:
@@ -174,10 +187,10 @@ async def find_one(session: AsyncSession, shop_id: int) -> ShopRef:
     return ShopRef(*(await session.execute(select(*_COLUMNS).where(Shop.id == shop_id))).one())
 
 
-async def describe(session: AsyncSession, shop_id: int) -> InstalledShop:
+async def describe(session: AsyncSession, shop_id: int) -> ShopProfile:
     """The shop, which must exist, as its administrator sees it."""
-    columns = (getattr(Shop, name) for name in InstalledShop._fields)
-    return InstalledShop(*(await session.execute(select(*columns).where(Shop.id == shop_id))).one())
+    columns = (getattr(Shop, name) for name in ShopProfile._fields)
+    return ShopProfile(*(await session.execute(select(*columns).where(Shop.id == shop_id))).one())
 
 
 async def find_settings(session: AsyncSession, shop_id: int) -> ShopSettings:
@@ -223,6 +236,26 @@ async def clear_outdated_stock(session: AsyncSession, shop_id: int, version: int
 async def record_sync(session: AsyncSession, shop_id: int) -> None:
     """Record that an inventory sync of the shop has just finished."""
     await session.execute(text("UPDATE shops SET synced_at = now() WHERE id = :shop_id"), {"shop_id": shop_id})
+
+
+class OrderReading(NamedTuple):
+    """What decides which orders of a shop are to be read."""
+
+    installed_at: datetime
+    read_until: datetime | None
+    """See `Shop.orders_read_until`."""
+
+
+async def find_order_reading(session: AsyncSession, shop_id: int) -> OrderReading:
+    """Up to when the orders of the shop, which must exist, have been read."""
+    query = select(Shop.installed_at, Shop.orders_read_until).where(Shop.id == shop_id)
+    return OrderReading(*(await session.execute(query)).one())
+
+
+async def record_order_reading(session: AsyncSession, shop_id: int, until: datetime) -> None:
+    """Record that the shop's orders have been read up to this time; an earlier one than is recorded changes nothing."""
+    latest = func.greatest(Shop.orders_read_until, until)
+    await session.execute(update(Shop).where(Shop.id == shop_id).values(orders_read_until=latest))
 
 
 async def find_token_ages(session: AsyncSession) -> list[TokenAge]:

@@ -58,8 +58,10 @@ async def open_app(shop: ShopDep, simulator: SimulatorDep) -> dict[str, str]:
 
 @router.delete("/{shop}/app", status_code=204)
 async def uninstall_app(shop: ShopDep, simulator: SimulatorDep) -> None:
-    """A merchant uninstalls the app: its tokens of the shop end."""
-    simulator.credentials.uninstall(shop.demo.domain)
+    """A merchant uninstalls the app: its tokens of the shop end, and a webhook says so."""
+    domain = shop.demo.domain
+    simulator.publish(domain, "app/uninstalled", {"id": shop.demo.number, "myshopify_domain": domain}, domain)
+    simulator.credentials.uninstall(domain)
 
 
 @router.get("/{shop}/variants")

@@ -34,7 +34,7 @@ async def handle_uninstalled(resources: Resources, shop: ShopRef, messages: Sequ
             outcomes[latest.id] = WebhookOutcome.APPLIED
         return outcomes
 
-    return Effect(frozenset(), apply, partial(drop_cached_unless_active, resources, shop))
+    return Effect(frozenset(), apply, after_commit=partial(drop_cached_unless_active, resources, shop))
 
 
 async def handle_shop_update(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
@@ -56,7 +56,7 @@ async def handle_shop_update(resources: Resources, shop: ShopRef, messages: Sequ
     async def after_commit() -> None:
         await refresh_entries(resources, shop.id)
 
-    return Effect(frozenset(), apply, after_commit)
+    return Effect(frozenset(), apply, after_commit=after_commit)
 
 
 async def drop_cached_unless_active(resources: Resources, shop: ShopRef) -> None:

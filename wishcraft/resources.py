@@ -16,6 +16,7 @@ from wishcraft.cache.registries import RegistryCache
 from wishcraft.cache.sessions import SessionCache
 from wishcraft.cache.usage import UsageCounters
 from wishcraft.errors import ConfigurationError
+from wishcraft.files import FileStore
 from wishcraft.mail.mailer import Mailer
 from wishcraft.mail.providers.smtp import SmtpMailer
 from wishcraft.settings import Settings, analysts_url
@@ -55,6 +56,7 @@ class Resources:
     http: httpx.AsyncClient
     shopify: ShopifyClient
     mailer: Mailer
+    files: FileStore
     slow_writes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_SLOW_WRITES))
     """Writes that wait while Redis does not answer: they must leave connections of `db` to the readers."""
     after_write: AfterWrite | None = None
@@ -116,6 +118,7 @@ async def open_resources(
             http=http,
             shopify=shopify,
             mailer=mailer,
+            files=FileStore(settings.files_url),
         )
 
 

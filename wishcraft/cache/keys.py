@@ -113,6 +113,11 @@ def of_shop(shop_id: int) -> ShopKeys:
     )
 
 
+def shop_pattern(shop_id: int) -> str:
+    """The pattern of all keys of a shop. Counters of requests, which expire in minutes, are none of them."""
+    return f"wishcraft:{{{shop_id}}}:*"
+
+
 def limit_key(policy: str, window: int, caller: str) -> str:
     """The caller's requests in the window that begins at `window` (Unix time); the caller's name includes the shop."""
     return f"wishcraft:limit:{policy}:{window}:{caller}"

@@ -89,6 +89,12 @@ async def find_by_domain(session: AsyncSession, domain: str) -> ShopRef | None:
     return ShopRef(*row) if row else None
 
 
+async def find_known(session: AsyncSession, domain: str) -> ShopRef | None:
+    """The shop with this domain, also if it has uninstalled the app; None if it is unknown."""
+    row = (await session.execute(select(*_COLUMNS).where(Shop.domain == domain))).one_or_none()
+    return ShopRef(*row) if row else None
+
+
 async def find_ids(session: AsyncSession, domains: Iterable[str]) -> dict[str, int]:
     """The ids of the shops with these domains, active or not, by domain; unknown ones are left out."""
     rows = await session.execute(select(Shop.domain, Shop.id).where(Shop.domain.in_(domains)))

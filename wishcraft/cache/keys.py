@@ -113,9 +113,15 @@ def of_shop(shop_id: int) -> ShopKeys:
     )
 
 
-def shop_pattern(shop_id: int) -> str:
-    """The pattern of all keys of a shop. Counters of requests, which expire in minutes, are none of them."""
-    return f"wishcraft:{{{shop_id}}}:*"
+def customer_pattern(shop_id: int, customer_id: int) -> str:
+    """The pattern of the keys that name a customer: the counters of their requests."""
+    return f"wishcraft:limit:*:customer:{shop_id}:{customer_id}"
+
+
+def shop_patterns(shop_id: int) -> list[str]:
+    """The patterns of the keys of a shop."""
+    callers = [f"wishcraft:limit:*:{kind}:{shop_id}:*" for kind in ("customer", "guest", "admin")]
+    return [f"wishcraft:{{{shop_id}}}:*", *callers]
 
 
 def limit_key(policy: str, window: int, caller: str) -> str:

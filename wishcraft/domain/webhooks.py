@@ -32,6 +32,8 @@ TOPICS: Final = {
     "orders/edited": Priority.HIGH,
     "orders/cancelled": Priority.HIGH,
     "refunds/create": Priority.HIGH,
+    "customers/redact": Priority.HIGH,
+    "shop/redact": Priority.HIGH,
 }
 """The topics that the app subscribes to; webhooks of others are stored and ignored.
 

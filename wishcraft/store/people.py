@@ -37,7 +37,8 @@ def _is_theirs(column: str) -> str:
 
 _ADDRESSED: Final = f"shop_id = :shop_id AND created_at < :before AND {_is_theirs('recipient')}"
 _BOUGHT: Final = f"""
-shop_id = :shop_id AND created_at < :before AND (
+shop_id = :shop_id AND num_nonnulls(purchaser_id, purchaser_name, purchaser_email, gift_message) > 0
+AND created_at < :before AND (
     order_id = ANY(CAST(:orders AS bigint[])) OR purchaser_id = ANY(CAST(:customers AS bigint[]))
     OR {_is_theirs("purchaser_email")}
 )
@@ -65,7 +66,8 @@ _ERASE: Final[Mapping[str, str]] = {
     "reminders": f"DELETE FROM reminders WHERE {_ADDRESSED}",  # noqa: S608
     "invitations": f"DELETE FROM invitations WHERE {_ADDRESSED}",  # noqa: S608
     "idempotency keys": """
-        DELETE FROM idempotency_keys WHERE shop_id = :shop_id AND caller = ANY(CAST(:callers AS text[]))
+        DELETE FROM idempotency_keys
+        WHERE shop_id = :shop_id AND split_part(caller, ':', -1) = ANY(CAST(CAST(:customers AS bigint[]) AS text[]))
     """,
     "counted invitations": """
         UPDATE counted_invitations SET customer_id = NULL

@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.cache.shop_keys import forget_shop
+from wishcraft.cache.erasure import forget_customers, forget_shop
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.people import Person, is_about
 from wishcraft.resources import Resources
@@ -67,6 +67,15 @@ class Erasure:
         for person in self.people:
             for prefix in runs_of(self._shop, person):
                 await asyncio.to_thread(self._resources.files.delete_runs, prefix)
+
+    async def forget(self) -> None:
+        """After the commit: delete what Redis has of the people besides registries.
+
+        Raises:
+            CacheUnavailable: Redis does not answer; it expires within minutes.
+        """
+        for person in self.people:
+            await forget_customers(self._resources.redis, self._shop.id, person.customers)
 
     async def apply(self, write: RegistryWrite) -> list[dict[str, int]]:
         """Erase the people; what was changed about each, by kind."""

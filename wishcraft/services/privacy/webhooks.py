@@ -49,7 +49,7 @@ async def handle_customer_redactions(resources: Resources, shop: ShopRef, messag
         await webhook_inbox.erase_own_payloads(write.session, [each.id for each in messages])
         return {}
 
-    return Effect(erasure.registry_ids, apply)
+    return Effect(erasure.registry_ids, apply, erasure.forget)
 
 
 async def handle_shop_redactions(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from wishcraft.services.privacy.webhooks import handle_customer_redactions, handle_shop_redactions
 from wishcraft.services.purchases.webhooks import handle_orders
 from wishcraft.services.webhooks.handling import Handler
 
@@ -12,4 +13,6 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "orders/edited": handle_orders,
     "orders/cancelled": handle_orders,
     "refunds/create": handle_orders,
+    "customers/redact": handle_customer_redactions,
+    "shop/redact": handle_shop_redactions,
 }

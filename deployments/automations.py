@@ -31,6 +31,7 @@ MAX_DURATION: Final[Mapping[str, timedelta]] = {
     "check-invariants": timedelta(minutes=30),
     "shop-settings": timedelta(minutes=10),
     "audit-trail": timedelta(minutes=5),
+    "replay-erasures": timedelta(hours=1),
     "service-levels": timedelta(minutes=30),
     "daily-report": timedelta(minutes=30),
     "weekly-report": timedelta(minutes=30),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from prefect import get_client
 from psycopg import Connection
+from pydantic import BaseModel
 
 from flows.replay_erasures import replay_erasures
 from tests.support.dump import dump, restore
@@ -31,13 +32,13 @@ def entries(folder: Path) -> list[dict[str, Any]]:
 async def prefect_has(*names: object) -> list[str]:
     """Those of these that Prefect has: in parameters, states, logs and artifacts of any run."""
     async with get_client() as client:
-        found = [
-            await client.read_flow_runs(),
-            await client.read_task_runs(),
-            await client.read_logs(),
-            await client.read_artifacts(),
+        found: list[BaseModel] = [
+            *await client.read_flow_runs(),
+            *await client.read_task_runs(),
+            *await client.read_logs(),
+            *await client.read_artifacts(),
         ]
-    everything = "\n".join(each.model_dump_json() for some in found for each in some).lower()
+    everything = "\n".join(each.model_dump_json() for each in found).lower()
     assert "replay-erasures" in everything
     return [name for name in map(str, names) if name in everything]
 

@@ -32,6 +32,7 @@ TOPICS: Final = {
     "orders/edited": Priority.HIGH,
     "orders/cancelled": Priority.HIGH,
     "refunds/create": Priority.HIGH,
+    "customers/data_request": Priority.HIGH,
     "customers/redact": Priority.HIGH,
     "shop/redact": Priority.HIGH,
 }

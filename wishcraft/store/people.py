@@ -86,6 +86,44 @@ _ERASE: Final[Mapping[str, str]] = {
 """What is erased besides registries, by the name of its count."""
 
 
+_COLLECT: Final[Mapping[str, str]] = {
+    "registries": """
+        SELECT to_jsonb(r) - '{shop_id,access_code_hash,search_text}'::text[] || jsonb_build_object('items', (
+            SELECT coalesce(jsonb_agg(to_jsonb(i) - '{shop_id,registry_id}'::text[] ORDER BY i.id), '[]')
+            FROM registry_items i WHERE i.shop_id = r.shop_id AND i.registry_id = r.id))
+        FROM registries r WHERE shop_id = :shop_id AND id = ANY(CAST(:owned AS bigint[])) ORDER BY id
+    """,
+    "named_in": f"""
+        SELECT jsonb_build_object('registry_id', id, 'event_type', event_type, 'as', c)
+        FROM registries, jsonb_array_elements(co_registrants) c
+        WHERE shop_id = :shop_id AND {_is_theirs("c ->> 'email'")} ORDER BY id
+    """,  # noqa: S608
+    "purchases": f"SELECT to_jsonb(p) - 'shop_id' FROM purchases p WHERE {_BOUGHT} ORDER BY id",  # noqa: S608
+    "unmatched_purchases": f"SELECT to_jsonb(p) - 'shop_id' FROM unmatched_lines p WHERE {_BOUGHT} ORDER BY id",  # noqa: S608
+    "invitations": f"""
+        SELECT to_jsonb(m) - '{{shop_id,token_hash}}'::text[] FROM invitations m WHERE {_ADDRESSED} ORDER BY id
+    """,  # noqa: S608
+    "reminders": f"SELECT to_jsonb(m) - 'shop_id' FROM reminders m WHERE {_ADDRESSED} ORDER BY id",  # noqa: S608
+    "unsubscribed": """
+        SELECT jsonb_build_object('reason', reason, 'since', since) FROM email_suppressions
+        WHERE shop_id = :shop_id AND address_hash = ANY(CAST(:contacts AS bytea[])) ORDER BY since
+    """,
+    "actions": """
+        SELECT to_jsonb(a) - 'shop_id' FROM audit_logs a
+        WHERE shop_id = :shop_id AND (actor = ANY(CAST(:callers AS text[]))
+            OR metadata ->> 'customer' = ANY(CAST(CAST(:customers AS bigint[]) AS text[]))) ORDER BY id
+    """,
+}  # fmt: skip
+"""What is handed over, by its name in the file."""
+
+
+async def collect(session: AsyncSession, shop_id: int, person: Person, before: datetime) -> dict[str, list[Any]]:
+    """What the tables have about the person, and nothing about others but what is in their own registries."""
+    owned = [each.id for each in await find_registries(session, shop_id, person, before) if each.is_owner]
+    parameters = _parameters(shop_id, person, before) | {"owned": owned}
+    return {name: list(await session.scalars(text(query), parameters)) for name, query in _COLLECT.items()}
+
+
 async def find_registries(session: AsyncSession, shop_id: int, person: Person, before: datetime) -> list[NamedIn]:
     """The registries made before this moment that name the person."""
     return [NamedIn._make(row) for row in await session.execute(_FIND, _parameters(shop_id, person, before))]

@@ -39,6 +39,13 @@ class ShopRef(NamedTuple):
         return Quota(self.settings.cache_quota_entries, self.settings.cache_quota_bytes)
 
 
+class Contact(NamedTuple):
+    """A shop as its mails address it."""
+
+    name: str
+    email: str
+
+
 class StoredSettings(NamedTuple):
     """A shop's settings, and their version, which grows with each change."""
 
@@ -104,6 +111,11 @@ async def find_ids(session: AsyncSession, domains: Iterable[str]) -> dict[str, i
 async def find_one(session: AsyncSession, shop_id: int) -> ShopRef:
     """The shop, which must exist."""
     return ShopRef(*(await session.execute(select(*_COLUMNS).where(Shop.id == shop_id))).one())
+
+
+async def find_contact(session: AsyncSession, shop_id: int) -> Contact:
+    """Name and address of the shop, which must exist."""
+    return Contact(*(await session.execute(select(Shop.name, Shop.email).where(Shop.id == shop_id))).one())
 
 
 async def find_settings(session: AsyncSession, shop_id: int) -> ShopSettings:

@@ -1,4 +1,4 @@
-"""Handlers of Shopify's webhooks about privacy: `customers/redact`, `shop/redact` and `customers/data_request`.
+"""Handlers of Shopify's webhooks about privacy: `customers/redact` and `shop/redact`.
 
 Their shop may have uninstalled the app, or be unknown: they are handled all the same.
 """

@@ -33,6 +33,7 @@ TOPICS: Final = {
     "orders/cancelled": Priority.HIGH,
     "refunds/create": Priority.HIGH,
     "customers/data_request": Priority.HIGH,
+    "customers/merge": Priority.HIGH,
     "customers/redact": Priority.HIGH,
     "shop/redact": Priority.HIGH,
 }

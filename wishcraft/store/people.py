@@ -73,6 +73,10 @@ _ERASE: Final[Mapping[str, str]] = {
         UPDATE counted_invitations SET customer_id = NULL
         WHERE shop_id = :shop_id AND customer_id = ANY(CAST(:customers AS bigint[]))
     """,
+    "merges": """
+        DELETE FROM merged_customers WHERE shop_id = :shop_id
+            AND (kept_id = ANY(CAST(:customers AS bigint[])) OR deleted_id = ANY(CAST(:customers AS bigint[])))
+    """,
     "audit entries": """
         UPDATE audit_logs SET ip = NULL, user_agent = NULL, metadata = metadata - 'customer',
             actor = CASE WHEN actor = ANY(CAST(:callers AS text[])) THEN 'customer:erased' ELSE actor END

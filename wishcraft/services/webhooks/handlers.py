@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from wishcraft.services.customers.webhooks import handle_merges
 from wishcraft.services.privacy.hand_over import handle_data_requests
 from wishcraft.services.privacy.webhooks import handle_customer_redactions, handle_shop_redactions
 from wishcraft.services.purchases.webhooks import handle_orders
@@ -15,6 +16,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "orders/cancelled": handle_orders,
     "refunds/create": handle_orders,
     "customers/data_request": handle_data_requests,
+    "customers/merge": handle_merges,
     "customers/redact": handle_customer_redactions,
     "shop/redact": handle_shop_redactions,
 }

@@ -39,6 +39,9 @@ COUNTERS_TTL_SECONDS: Final = 35 * 86_400
 ONCE_TTL_SECONDS: Final = 86_400
 """How long `Counters.is_first` remembers an event that several processes may notice."""
 
+SIGNAL_TTL_SECONDS: Final = 60
+"""How long a signal waits for who waits for it."""
+
 ERA: Final = "wishcraft:era"
 WEBHOOKS: Final = "wishcraft:{webhooks}:stream:"
 """The priority follows: a stream with the ids of received webhooks that wait."""
@@ -51,7 +54,7 @@ as what waits in the inbox."""
 
 KINDS: Final = frozenset({
     "entry", "lease", "marks", "index", "sizes", "usage", "product", "products", "product-sizes", "session", "limit",
-    "counters", "once", "era", "stream", "queued",
+    "counters", "once", "bulk", "era", "stream", "queued",
 })  # fmt: skip
 """The results of `kind_of`, without `other`. `marks` is the kind of the floors: a label of `wishcraft_redis_keys`."""
 
@@ -138,6 +141,11 @@ def session_name(key: bytes) -> SessionName | None:
     """The session of a key, as Redis returns it; None if `session_key` did not build it."""
     match = _SESSION.fullmatch(key.decode())
     return SessionName(int(match[1]), match[2]) if match else None
+
+
+def bulk_key(operation_id: str) -> str:
+    """A list with an element for each signal that Shopify's bulk operation with this global id has ended."""
+    return f"wishcraft:bulk:{operation_id}"
 
 
 def once_key(event: str) -> str:

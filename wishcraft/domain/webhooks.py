@@ -36,6 +36,7 @@ TOPICS: Final = {
     "customers/merge": Priority.HIGH,
     "customers/redact": Priority.HIGH,
     "shop/redact": Priority.HIGH,
+    "bulk_operations/finish": Priority.LOW,
 }
 """The topics that the app subscribes to; webhooks of others are stored and ignored.
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from wishcraft.services.customers.webhooks import handle_merges
+from wishcraft.services.inventory.finished_bulk import handle_finished_bulk
 from wishcraft.services.privacy.hand_over import handle_data_requests
 from wishcraft.services.privacy.webhooks import handle_customer_redactions, handle_shop_redactions
 from wishcraft.services.purchases.webhooks import handle_orders
@@ -19,4 +20,5 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "customers/merge": handle_merges,
     "customers/redact": handle_customer_redactions,
     "shop/redact": handle_shop_redactions,
+    "bulk_operations/finish": handle_finished_bulk,
 }

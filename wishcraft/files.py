@@ -77,7 +77,7 @@ class FileStore:
             ConfigurationError: The disk refuses it.
         """
         runs = [each for each in self._folders() if each.name.startswith(prefix)]
-        return sum(self._delete(file) for run in runs for file in list(run.iterdir()))
+        return self.delete([file for run in runs for file in run.iterdir()])
 
     def read_all(self, folder: str) -> Iterator[tuple[str, bytes]]:
         """Names and contents of a folder's files, in the order of their names."""
@@ -89,8 +89,12 @@ class FileStore:
     def find_old(self, folder: str, before: datetime) -> list[Path]:
         """Files older than this moment: of all runs, or of the folder `erasures`."""
         folders = self._folders() if folder == RUNS else [self._root / folder]
-        files = [file for each in folders if each.is_dir() for file in each.iterdir()]
-        return [file for file in files if file.stat().st_mtime < before.timestamp()]
+        old = []
+        for file in (file for each in folders if each.is_dir() for file in each.iterdir()):
+            with suppress(FileNotFoundError):  # another process has deleted it
+                if file.stat().st_mtime < before.timestamp():
+                    old.append(file)
+        return old
 
     def delete(self, files: list[Path]) -> int:
         """Delete these files, with the runs that are empty then; their number.

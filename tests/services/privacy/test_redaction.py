@@ -11,7 +11,7 @@ import pytest
 from psycopg import Connection
 from redis.asyncio import Redis
 
-from tests.support.api import SHOP, Visitor
+from tests.support.api import SHOP, Visitor, public_slug
 from tests.support.erased_person import (
     CUSTOMER,
     EMAIL,
@@ -180,6 +180,21 @@ async def test_each_of_id_address_telephone_and_order_is_enough(
     await redact(demo, resources, payload)
     expected = {"purchases"} if by == "phone" else set()  # no table has telephone numbers
     assert traces_in_postgresql(demo, *NAMES) == expected
+
+
+async def test_customer_who_was_merged_into_the_redacted_one_is_erased_too(
+    demo: Demo, resources: Resources, item: tuple[str, int]
+) -> None:
+    former = CUSTOMER + 1
+    demo.execute("UPDATE registries SET customer_id = %s WHERE shop_id = 1 AND slug = %s", [former, public_slug(demo)])
+    demo.execute("INSERT INTO merged_customers VALUES (1, %s, %s)", [former, CUSTOMER])
+    customer = {"id": former, "first_name": "Zyxwina", "last_name": "Quorblatt"}
+    nobody = {"email": None, "phone": None, "billing_address": None}
+    receive(demo, "orders/create", ordered(item[0], item[1], customer=customer, **nobody))
+    await handle(resources, demo)
+    assert {"registries", "purchases", "webhook_events"} <= traces_in_postgresql(demo, CUSTOMER, former, *NAMES)
+    await redact(demo, resources)
+    assert traces_in_postgresql(demo, CUSTOMER, former, *NAMES) == set()
 
 
 async def test_contact_address_in_anothers_registry_is_removed_and_the_registry_stays(

@@ -9,9 +9,11 @@ import idna
 
 from wishcraft.domain.addresses import address_hash, normalise
 
-_ADDRESS: Final = re.compile(r"[^\s@<>\"'(),:;\[\]\\]+@[^\s@<>\"'(),:;\[\]\\]+")
+_BETWEEN_ADDRESSES: Final = re.compile(r"[\s<>\"'(),:;\[\]\\]+")
+_MAX: Final = 400
+"""Characters; no address has more."""
 _PHONE: Final = re.compile(r"\d[\d\s().\-/]{5,}\d")
-_CUSTOMER: Final = re.compile(r"gid://shopify/(?:Customer|Order)/(\d{1,19})")
+_GLOBAL_ID: Final = re.compile(r"gid://shopify/(?:Customer|Order)/(\d{1,19})")
 _DIGITS_OF_PHONE: Final = 8
 """The last digits of a telephone number, which it has with and without the prefix of its country."""
 
@@ -48,25 +50,39 @@ def spellings(address: str) -> set[str]:
     return found
 
 
-def is_about(content: Any, shop_id: int, person: Person, words: Collection[str] = ()) -> bool:
-    """Whether a JSON value has, at any depth, an id, the address or the telephone number of the person, or a word."""
-    for value in _leaves(content):
-        if isinstance(value, int):
-            if value in person.customers or value in person.orders:
-                return True
-        elif any(word in value for word in words) or _names(value, shop_id, person):
-            return True
-    return False
+class Mentions(NamedTuple):
+    """What a JSON value says at any depth that may identify a person."""
+
+    numbers: frozenset[int]
+    contacts: frozenset[bytes]
+    """As those of a person."""
+    texts: tuple[str, ...]
+
+    def are_of(self, person: Person, words: Collection[str] = ()) -> bool:
+        """Whether an id, the address or the telephone number of the person is among them, or one of the words."""
+        return (
+            not self.numbers.isdisjoint(person.customers | person.orders)
+            or not self.contacts.isdisjoint(person.contacts)
+            or any(word in text for word in words for text in self.texts)
+        )
 
 
-def _names(text: str, shop_id: int, person: Person) -> bool:
-    if any(int(number) in person.customers | person.orders for number in _CUSTOMER.findall(text)):
-        return True
-    found = {spelling for address in _ADDRESS.findall(text) for spelling in spellings(address.rstrip("."))}
-    for number in _PHONE.findall(text):
-        digits = "".join(filter(str.isdecimal, number))
-        found |= {digits[-_DIGITS_OF_PHONE:]} if len(digits) >= _DIGITS_OF_PHONE else set()
-    return any(address_hash(shop_id, each) in person.contacts for each in found)
+def find_mentions(content: Any, shop_id: int) -> Mentions:
+    """The mentions in a value of a shop, in time proportional to its length."""
+    leaves = list(_leaves(content))
+    texts = tuple(each for each in leaves if isinstance(each, str))
+    numbers = {each for each in leaves if isinstance(each, int)}
+    found: set[str] = set()
+    for text in texts:
+        numbers |= set(map(int, _GLOBAL_ID.findall(text)))
+        if "@" in text:
+            words = _BETWEEN_ADDRESSES.split(text)
+            found |= {spelling for word in words if "@" in word for spelling in spellings(word[:_MAX].rstrip("."))}
+        for number in _PHONE.findall(text):
+            digits = "".join(filter(str.isdecimal, number))
+            found |= {digits[-_DIGITS_OF_PHONE:]} if len(digits) >= _DIGITS_OF_PHONE else set()
+    contacts = frozenset(address_hash(shop_id, each) for each in found)
+    return Mentions(frozenset(numbers), contacts, texts)
 
 
 def _leaves(content: Any) -> Iterator[int | str]:

@@ -266,6 +266,12 @@ async def delete_one(session: WriteSession, shop_id: int, registry_id: int) -> N
     await session.execute(delete(Registry).where(Registry.shop_id == shop_id, Registry.id == registry_id))
 
 
+async def delete_many(session: WriteSession, shop_id: int, registry_ids: Sequence[int]) -> None:
+    """Delete registries of a shop of which nothing is to stay, with all rows that refer to them."""
+    where = (Registry.shop_id == shop_id, Registry.id.in_(registry_ids))
+    await session.execute(delete(Registry).where(*where))
+
+
 async def bump_versions(
     session: WriteSession, shop_id: int, registry_ids: Sequence[int], limit_seconds: int
 ) -> dict[int, CurrentVersion]:

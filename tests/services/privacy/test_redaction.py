@@ -189,7 +189,7 @@ async def test_customer_who_was_merged_into_the_redacted_one_is_erased_too(
     demo.execute("UPDATE registries SET customer_id = %s WHERE shop_id = 1 AND slug = %s", [former, public_slug(demo)])
     demo.execute("INSERT INTO merged_customers VALUES (1, %s, %s)", [former, CUSTOMER])
     customer = {"id": former, "first_name": "Zyxwina", "last_name": "Quorblatt"}
-    nobody = {"email": None, "phone": None, "billing_address": None}
+    nobody: dict[str, Any] = {"email": None, "phone": None, "billing_address": None}
     receive(demo, "orders/create", ordered(item[0], item[1], customer=customer, **nobody))
     await handle(resources, demo)
     assert {"registries", "purchases", "webhook_events"} <= traces_in_postgresql(demo, CUSTOMER, former, *NAMES)

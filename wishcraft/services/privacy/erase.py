@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.cache.erasure import forget_customers, forget_shop
 from wishcraft.domain.addresses import address_hash
-from wishcraft.domain.people import Person, is_about
+from wishcraft.domain.people import Person, find_mentions
 from wishcraft.resources import Resources
 from wishcraft.services.registries.lifecycle import remove
 from wishcraft.services.registries.write import RegistryWrite, registry_write
@@ -25,7 +25,7 @@ from wishcraft.store.webhook_inbox import StoredPayload
 EVER: Final = datetime.max.replace(tzinfo=UTC)
 """As `before`: whatever is there."""
 _PAYLOADS: Final = 200
-_REGISTRIES: Final = 50
+_REGISTRIES: Final = 500
 _ROWS: Final = 5_000
 
 
@@ -53,8 +53,8 @@ class Erasure:
                 slugs |= {each.slug for each in found if each.is_owner}
 
         def is_theirs(stored: StoredPayload) -> bool:
-            content = read_payload(stored.payload)
-            return any(is_about(content, self._shop.id, person, slugs) for person in self.people)
+            mentions = find_mentions(read_payload(stored.payload), self._shop.id)
+            return any(mentions.are_of(person, slugs) for person in self.people)
 
         await self._find_payloads(is_theirs)
 
@@ -132,6 +132,8 @@ async def erase_shop(resources: Resources, shop: ShopRef, kept: Sequence[int] = 
     """
     async with resources.db.transaction() as session:
         await shop_erasure.end_installation(session, shop.id)
+    for table in shop_erasure.TABLES:
+        await _until_none(resources, partial(shop_erasure.delete_rows, table=table, shop_id=shop.id, most=_ROWS))
     actor = Actor(shop.id, "shop/redact")
     while True:
         async with resources.db.autocommit() as session:
@@ -139,11 +141,9 @@ async def erase_shop(resources: Resources, shop: ShopRef, kept: Sequence[int] = 
         if not ids:
             break
         async with registry_write(resources, actor, ids, on_cache_down="refuse") as write:
+            await registries.delete_many(write.session, shop.id, list(write.locked))
             for registry_id in write.locked:
-                await remove(write, registry_id, counted_for=None)
                 await write.changed(registry_id)
-    for table in shop_erasure.TABLES:
-        await _until_none(resources, partial(shop_erasure.delete_rows, table=table, shop_id=shop.id, most=_ROWS))
     await erase_payloads_of_shop(resources, shop.domain, kept, before)
     await forget_shop(resources.redis, shop.id)
     await asyncio.to_thread(resources.files.delete_runs, f"{shop_key(shop)}-")

@@ -110,7 +110,7 @@ async def update_registry(resources: Resources, change: ChangeRequest, draft: Dr
             vouched = change.caller.is_server and "customer_email" in draft.values
             await invitations.invite(write.session, shop_id, registry.id, vouched=vouched)
         if code_hash:
-            ended = await sessions.end_grants(write.session, shop_id, registry.slug)
+            ended = (await sessions.end_grants(write.session, shop_id, [registry.slug]))[registry.slug]
     if ended:
         await resources.sessions.try_delete([SessionName(shop_id, each) for each in ended])
     return write.entries.get(change.slug)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from wishcraft.domain.addresses import address_hash
-from wishcraft.domain.people import find_mentions, make_person, spellings
+from wishcraft.domain.people import find_mentions, has_sign, make_person, make_signs, spellings
 
 PERSON = make_person(7, {5_001}, {9_001}, "Ada.Byron@Bücher.example ", "+1 (555) 625-1199")
 
@@ -37,6 +37,23 @@ def test_value_with_an_id_the_address_or_the_telephone_number_is_about_the_perso
 )  # fmt: skip
 def test_other_value_is_not(content: Any) -> None:
     assert not is_about(content)
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (b'{"email": "ADA.byron@x.example"}', True), (b'{"p": "(555) 625-1199"}', True), (b"\\u0061da.byron", True),
+        (b'{"p": "555-625-1190", "email": "ida@x.example"}', False), (b'{"id": 15}', True), (b"", False),
+    ],
+)  # fmt: skip
+def test_sign_is_found_wherever_a_mention_can_be(payload: bytes, expected: bool) -> None:
+    signs = make_signs("Ada.Byron@bücher.example", "+1 (555) 625-1199")
+    assert signs is not None
+    assert has_sign(payload, signs | {b"15"}) is expected
+
+
+def test_other_letters_than_ascii_give_no_signs() -> None:
+    assert make_signs("zoë@example.com", None) is None
 
 
 def test_hashes_of_another_shop_do_not_match() -> None:

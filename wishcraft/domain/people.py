@@ -10,6 +10,7 @@ import idna
 from wishcraft.domain.addresses import address_hash, normalise
 
 _BETWEEN_ADDRESSES: Final = re.compile(r"[\s<>\"'(),:;\[\]\\]+")
+_NO_DIGITS: Final = bytes(set(range(256)) - set(b"0123456789"))
 _MAX: Final = 400
 """Characters; no address has more."""
 _PHONE: Final = re.compile(r"\d[\d\s().\-/]{5,}\d")
@@ -48,6 +49,28 @@ def spellings(address: str) -> set[str]:
         local, _, domain = normal.rpartition("@")
         found |= {normal, f"{local}@{idna.decode(domain)}"}
     return found
+
+
+def make_signs(email: str | None, phone: str | None) -> frozenset[bytes] | None:
+    """Bytes of which a payload has one, as `has_sign` looks for them, if it has the address or the telephone number.
+
+    None if that cannot be said: other letters than ASCII's have many forms in JSON.
+    """
+    local = (email or "").strip().lower().rpartition("@")[0]
+    if not local.isascii():
+        return None
+    digits = "".join(filter(str.isdecimal, phone or ""))[-_DIGITS_OF_PHONE:]
+    return frozenset(each.encode() for each in (local, digits) if each)
+
+
+def has_sign(payload: bytes, signs: Collection[bytes]) -> bool:
+    """Whether a payload may be about somebody: it has one of the signs, or escapes that may hide one.
+
+    A fast look before `find_mentions`: of a telephone number, only the digits are compared.
+    """
+    lower = payload.lower()
+    digits = payload.translate(None, _NO_DIGITS)
+    return b"\\u00" in lower or any(sign in lower or sign in digits for sign in signs)
 
 
 class Mentions(NamedTuple):

@@ -4,12 +4,12 @@ https://shopify.dev/docs/apps/build/compliance/privacy-law-compliance
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from wishcraft.domain.orders import ITEM_PROPERTY, REGISTRY_ATTRIBUTE
-from wishcraft.domain.people import Person, make_person
+from wishcraft.domain.people import Person, make_person, make_signs
 from wishcraft.errors import PayloadInvalid
 
 Object = Mapping[str, Any]
@@ -22,7 +22,15 @@ _OF_ORDER: Final = ("id", "name", "updated_at", "test", "cancelled_at", "financi
 _OF_REFUNDED: Final = ("line_item_id", "quantity")
 
 
-def read_person(payload: Object, shop_id: int, shop_domain: str, orders: str) -> Person:
+class Subject(NamedTuple):
+    """The person whom a webhook is about."""
+
+    person: Person
+    signs: frozenset[bytes] | None
+    """`domain.people.make_signs` of address and telephone number."""
+
+
+def read_subject(payload: Object, shop_id: int, shop_domain: str, orders: str) -> Subject:
     """The person whom `customers/redact` or `customers/data_request` is about.
 
     Args:
@@ -47,7 +55,7 @@ def read_person(payload: Object, shop_id: int, shop_domain: str, orders: str) ->
     person = make_person(shop_id, customers, {_id(each, orders) for each in listed}, email, phone)
     if not (person.customers or person.contacts or person.orders):
         raise PayloadInvalid("customer has neither id nor email nor phone.")
-    return person
+    return Subject(person, make_signs(email, phone))
 
 
 def require_shop(payload: Object, shop_domain: str) -> None:

@@ -19,11 +19,14 @@ ON CONFLICT DO NOTHING RETURNING shop_domain, webhook_id, id
 
 # Products, stock and bulk operations are about no person. The payload of a redaction that waits is needed for it.
 _FIND_PAYLOADS: Final = text("""
-SELECT id, topic, payload FROM webhook_events
-WHERE shop_domain = :shop_domain AND id > :after AND received_at < :before AND payload IS NOT NULL
+SELECT id FROM webhook_events
+WHERE shop_domain = :shop_domain AND received_at < :before AND payload IS NOT NULL
     AND topic !~ '^(products|inventory_levels|inventory_items|bulk_operations)/'
     AND (topic NOT IN ('customers/redact', 'shop/redact') OR handled_at IS NOT NULL)
-ORDER BY id LIMIT :most
+ORDER BY id
+""")
+_READ_PAYLOADS: Final = text("""
+SELECT id, topic, payload FROM webhook_events WHERE id = ANY(:ids) AND payload IS NOT NULL ORDER BY id
 """)
 _LOCK: Final = text("SELECT FROM webhook_events WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
 # Another consumer may have read what waits, and handles it unless it is handled: the rest goes on as another webhook.
@@ -102,12 +105,14 @@ async def insert(db: Database, webhooks: Sequence[Received]) -> list[int | None]
     return [stored.pop((each.shop_domain, each.webhook_id), None) for each in webhooks]
 
 
-async def find_payloads(
-    session: AsyncSession, shop_domain: str, before: datetime, after: int, most: int
-) -> list[StoredPayload]:
-    """The payloads of the shop, received before this moment, that may be about a person; those whose ids follow."""
-    parameters = {"shop_domain": shop_domain, "before": before, "after": after, "most": most}
-    return [StoredPayload(*row) for row in await session.execute(_FIND_PAYLOADS, parameters)]
+async def find_payloads(session: AsyncSession, shop_domain: str, before: datetime) -> list[int]:
+    """The webhooks of the shop, received before this moment, whose payloads may be about a person."""
+    return list(await session.scalars(_FIND_PAYLOADS, {"shop_domain": shop_domain, "before": before}))
+
+
+async def read_payloads(session: AsyncSession, ids: Sequence[int]) -> list[StoredPayload]:
+    """Those of these payloads that are left."""
+    return [StoredPayload(*row) for row in await session.execute(_READ_PAYLOADS, {"ids": list(ids)})]
 
 
 async def erase_payloads(session: AsyncSession, payloads: Mapping[int, bytes | None]) -> None:

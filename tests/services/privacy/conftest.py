@@ -6,7 +6,7 @@ import pytest
 from psycopg import Connection
 
 from deployments.sandbox.shopify.simulator import Simulator
-from tests.support.api import SHOP, Visitor
+from tests.support.api import SHOP, Visitor, app_state_of
 from tests.support.erased_person import CUSTOMER, EMAIL, GUEST_ORDER, REDACT, REGISTRANT, handle, ordered, receive
 from tests.support.webhooks import line, order
 from wishcraft.resources import Resources
@@ -19,6 +19,11 @@ Demo = Connection[tuple[Any, ...]]
 def settings(settings_with_mail: Settings, tmp_path: Path) -> Settings:
     """Settings that send mail, and keep files in a folder of the test."""
     return settings_with_mail.model_copy(update={"files_url": tmp_path.as_uri()})
+
+
+@pytest.fixture(autouse=True)
+def _generous(generous_limits: None) -> None:
+    """The API flushes its counts when the test says so, and not while a person is erased."""
 
 
 @pytest.fixture(autouse=True)
@@ -83,4 +88,5 @@ async def planted(
     receive(demo, "customers/redact", REDACT, **dead)
     receive(demo, "orders/updated", ordered(attribution, variant_id=variant, number=9105))  # waits
     receive(demo, "customers/update", {"id": CUSTOMER, "email": EMAIL})  # waits
+    await app_state_of(client).traffic_recorder.flush()
     return slug

@@ -1,7 +1,7 @@
 """Erases a person, or a shop, from PostgreSQL, Redis and the files. Whatever is interrupted can be repeated."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.cache.erasure import forget_customers, forget_shop
 from wishcraft.domain.addresses import address_hash
-from wishcraft.domain.people import Person, find_mentions
+from wishcraft.domain.batches import batches
+from wishcraft.domain.people import Person, find_mentions, has_sign
 from wishcraft.resources import Resources
 from wishcraft.services.registries.lifecycle import remove
 from wishcraft.services.registries.write import RegistryWrite, registry_write
@@ -24,7 +25,9 @@ from wishcraft.store.webhook_inbox import StoredPayload
 
 EVER: Final = datetime.max.replace(tzinfo=UTC)
 """As `before`: whatever is there."""
-_PAYLOADS: Final = 200
+_PAYLOADS: Final = 25
+"""Read at once: each may have 4 MiB."""
+_MAX_SIGNS: Final = 200
 _REGISTRIES: Final = 500
 _ROWS: Final = 5_000
 
@@ -32,13 +35,21 @@ _ROWS: Final = 5_000
 class Erasure:
     """The erasure of people of one shop: look up, then apply in a write that has locked `registry_ids`."""
 
-    def __init__(self, resources: Resources, shop: ShopRef, people: Sequence[Person], before: datetime = EVER) -> None:
-        """Only what was there before this moment is erased."""
+    def __init__(
+        self,
+        resources: Resources,
+        shop: ShopRef,
+        people: Sequence[Person],
+        before: datetime = EVER,
+        signs: Sequence[frozenset[bytes] | None] = (None,),
+    ) -> None:
+        """Only what was there before this moment is erased. Without `signs` of all people, each payload is parsed."""
         self._resources = resources
         self._shop = shop
         self.people = list(people)
         """After `look_up`: with the ids of customers who were merged into them."""
         self._before = before
+        self._signs = signs
         self._payloads: dict[int, bytes | None] = {}
         self.registry_ids: frozenset[int] = frozenset()
 
@@ -52,7 +63,11 @@ class Erasure:
                 self.registry_ids |= {each.id for each in found}
                 slugs |= {each.slug for each in found if each.is_owner}
 
+        signs = self._all_signs(slugs)
+
         def is_theirs(stored: StoredPayload) -> bool:
+            if signs is not None and not has_sign(stored.payload, signs):
+                return False
             mentions = find_mentions(read_payload(stored.payload), self._shop.id)
             return any(mentions.are_of(person, slugs) for person in self.people)
 
@@ -87,15 +102,20 @@ class Erasure:
         return person._replace(customers=person.customers | merged)
 
     async def _find_payloads(self, is_theirs: Callable[[StoredPayload], bool]) -> None:
-        last = 0
-        while True:
+        async with self._resources.db.autocommit() as session:
+            ids = await webhook_inbox.find_payloads(session, self._shop.domain, self._before)
+        for some in batches(ids, _PAYLOADS):
             async with self._resources.db.autocommit() as session:
-                batch = await webhook_inbox.find_payloads(session, self._shop.domain, self._before, last, _PAYLOADS)
-            if not batch:
-                return
+                batch = await webhook_inbox.read_payloads(session, some)
             for each in await asyncio.to_thread(lambda stored: list(filter(is_theirs, stored)), batch):
                 self._payloads[each.id] = nameless(each.topic, read_payload(each.payload))
-            last = batch[-1].id
+
+    def _all_signs(self, slugs: Collection[str]) -> set[bytes] | None:
+        """What `has_sign` is to look for; None if that is not known, or too much."""
+        numbers = {number for person in self.people for number in person.customers | person.orders}
+        if None in self._signs or len(numbers) > _MAX_SIGNS:
+            return None
+        return {str(each).encode() for each in (*numbers, *slugs)}.union(*filter(None, self._signs))
 
     async def _erase(self, write: RegistryWrite, person: Person) -> dict[str, int]:
         shop_id = self._shop.id

@@ -19,7 +19,7 @@ from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.reminders.unsubscribe import public_link
 from wishcraft.services.webhooks.handling import Effect, Message
 from wishcraft.settings import Settings, settings
-from wishcraft.shopify.privacy_payloads import read_person
+from wishcraft.shopify.privacy_payloads import read_subject
 from wishcraft.store import audit_log, customers, people, shops
 from wishcraft.store.shops import ShopRef
 
@@ -30,11 +30,11 @@ async def handle_data_requests(resources: Resources, shop: ShopRef, messages: Se
     """Write a file for each `customers/data_request`, and mail the shop its link.
 
     Raises:
-        PayloadInvalid: As `read_person`.
+        PayloadInvalid: As `read_subject`.
         ConfigurationError: The file cannot be written, or a setting for mails is missing.
         TransientError: The mail server does not accept the mail now; a repetition replaces the file.
     """
-    requested = [read_person(each.payload, shop.id, shop.domain, "orders_requested") for each in messages]
+    requested = [read_subject(each.payload, shop.id, shop.domain, "orders_requested").person for each in messages]
     for message, person in zip(messages, requested, strict=True):
         await _hand_over(resources, settings(), shop, message, person)
 

@@ -14,7 +14,7 @@ from wishcraft.services.privacy.erase import Erasure, details_of, erase_payloads
 from wishcraft.services.privacy.journal import Entry, entry_name
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.webhooks.handling import Effect, Message
-from wishcraft.shopify.privacy_payloads import read_person, require_shop
+from wishcraft.shopify.privacy_payloads import read_subject, require_shop
 from wishcraft.store import audit_log, shop_erasure, webhook_inbox
 from wishcraft.store.shops import ShopRef
 
@@ -28,11 +28,12 @@ async def handle_customer_redactions(resources: Resources, shop: ShopRef, messag
     """Erase the people of `customers/redact`, and the webhooks' own payloads.
 
     Raises:
-        PayloadInvalid: As `read_person`.
+        PayloadInvalid: As `read_subject`.
         ConfigurationError: The journal cannot be written.
     """
-    people = [read_person(each.payload, shop.id, shop.domain, "orders_to_redact") for each in messages]
-    erasure, now = Erasure(resources, shop, people), datetime.now(UTC)
+    subjects = [read_subject(each.payload, shop.id, shop.domain, "orders_to_redact") for each in messages]
+    signs = [each.signs for each in subjects]
+    erasure, now = Erasure(resources, shop, [each.person for each in subjects], signs=signs), datetime.now(UTC)
     await erasure.look_up()
     await journal.add(
         resources.files,

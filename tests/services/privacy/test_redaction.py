@@ -28,8 +28,9 @@ from tests.support.erased_person import (
 from tests.support.traces import traces_in_postgresql, traces_in_redis
 from tests.support.webhooks import apply
 from wishcraft.domain.addresses import address_hash
-from wishcraft.errors import PayloadInvalid
+from wishcraft.errors import CacheUnavailable, PayloadInvalid
 from wishcraft.resources import Resources
+from wishcraft.services.privacy import erase
 from wishcraft.services.privacy.webhooks import (
     handle_customer_redactions,
     handle_shop_redactions,
@@ -39,6 +40,7 @@ from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.handling import Message
 from wishcraft.services.webhooks.process import process
 from wishcraft.settings import Settings
+from wishcraft.store.schema import ShopSettings
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
@@ -263,6 +265,26 @@ async def test_redaction_of_a_shop_leaves_nothing_but_who_redacted_it(
     ]
     assert demo.execute("SELECT count(*), sum(version) FROM registries WHERE shop_id = 2").fetchone() == second
     assert demo.execute("SELECT array_agg(id ORDER BY id) FROM shops").fetchone() == ([2, 3],)
+
+
+async def test_interrupted_redaction_of_a_shop_is_completed_by_the_next_try(
+    demo: Demo, resources: Resources, redis: Redis, planted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise CacheUnavailable("Redis does not answer")
+
+    demo.execute("UPDATE shops SET installed_at = now() - interval '1 year' WHERE id = 1")
+    row_id = receive(demo, "shop/redact", SHOP_REDACT)
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(erase, "forget_shop", refuse)
+        await process(resources, HANDLERS, SHOP, [row_id])
+    left = "SELECT status, access_token_encrypted FROM shops WHERE id = 1"
+    assert demo.execute(left).fetchone() == ("uninstalled", None)
+    shop = ShopRef(1, SHOP, ShopSettings(), "USD")
+    again = Message(row_id, "shop/redact", None, datetime.now(UTC), SHOP_REDACT)
+    assert await apply_redaction(resources, shop, again) == "applied"
+    assert traces_in_postgresql(demo, planted, '"shop_id": 1,', *NAMES) == set()
+    assert await traces_in_redis(redis, planted, *NAMES) == []
 
 
 async def test_shop_that_came_back_is_not_erased(demo: Demo, resources: Resources, shop: ShopRef) -> None:

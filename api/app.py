@@ -72,6 +72,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     documentation.register(app)
     modules = (
         registries,
+        webhooks,  # hundreds a second, and a route costs those before it
         registry_changes,
         item_lists,
         items,
@@ -80,7 +81,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         admin,
         invitations,
         unsubscribe,
-        webhooks,
         files,
         health,
         metrics,

@@ -45,9 +45,9 @@ SIGNAL_TTL_SECONDS: Final = 60
 ERA: Final = "wishcraft:era"
 WEBHOOKS: Final = "wishcraft:{webhooks}:stream:"
 """The priority follows: a stream with the ids of received webhooks that wait."""
-QUEUED: Final = "wishcraft:{webhooks}:queued"
-"""A set: the ids of all webhooks in the streams."""
-WITHOUT_TTL: Final[tuple[str, ...]] = (ERA, "wishcraft:{*}:marks", f"{WEBHOOKS}*", QUEUED)
+QUEUED: Final = "wishcraft:{webhooks}:queued:"
+"""The priority follows: a set, the ids of all webhooks in its stream."""
+WITHOUT_TTL: Final[tuple[str, ...]] = (ERA, "wishcraft:{*}:marks", f"{WEBHOOKS}*", f"{QUEUED}*")
 """Patterns of the keys without a TTL, which no `volatile-*` policy evicts.
 The fields of a shop's floors expire one by one, and Redis deletes the hash with its last field. The streams are as long
 as what waits in the inbox."""

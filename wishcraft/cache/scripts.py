@@ -357,6 +357,9 @@ ENQUEUE: Final = Script(
     keys=("stream", "queued"),
     args=("webhook_id", "shop"),
     body="""
+    if redis.call('EXISTS', stream) == 0 then
+        redis.call('DEL', queued)
+    end
     if redis.call('SADD', queued, webhook_id) == 0 then
         return 'known'
     end

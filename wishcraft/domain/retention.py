@@ -21,6 +21,7 @@ class Kind(StrEnum):
     COMPLIANCE = "compliance audit logs"
     WEBHOOKS = "handled webhook events"
     PAYLOADS = "payloads of webhooks"
+    ORDERS = "orders with their settled line items"
     ANALYTICS = "analytics events"
     VIEWS = "views by day"
     MINUTES = "service minutes"

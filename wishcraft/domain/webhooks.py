@@ -42,6 +42,8 @@ TOPICS: Final = {
 
 https://shopify.dev/docs/api/webhooks
 """
+ALSO_AFTER_UNINSTALLATION: Final = frozenset({"customers/data_request", "customers/redact", "shop/redact"})
+"""Topics that are handled for shops that have removed the app; those of shops that were never known are ignored."""
 MAX_ATTEMPTS: Final = 10
 """Failed tries after which a webhook is a dead letter: about half an hour by `retry_delay`."""
 _FIRST_DELAY: Final = 2.0

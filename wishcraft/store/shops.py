@@ -46,6 +46,13 @@ class Contact(NamedTuple):
     email: str
 
 
+class InstalledShop(NamedTuple):
+    """A shop, and whether the app is installed in it now."""
+
+    shop: ShopRef
+    is_active: bool
+
+
 class StoredSettings(NamedTuple):
     """A shop's settings, and their version, which grows with each change."""
 
@@ -88,6 +95,12 @@ async def find_active(session: AsyncSession, domains: Sequence[str] = ()) -> lis
         named = ", ".join(map(repr, sorted(missing)))
         raise UnknownShop(f"no active shop has the domain {named}: name one such as maple-and-pine.myshopify.com")
     return shops
+
+
+async def find_installed(session: AsyncSession, domain: str) -> InstalledShop | None:
+    """The shop with this domain that has installed the app, now or once; None if there is none."""
+    row = (await session.execute(select(*_COLUMNS, Shop.status).where(Shop.domain == domain))).one_or_none()
+    return InstalledShop(ShopRef(*row[:-1]), row.status == ShopStatus.ACTIVE) if row else None
 
 
 async def find_by_domain(session: AsyncSession, domain: str) -> ShopRef | None:

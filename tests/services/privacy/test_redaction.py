@@ -28,14 +28,10 @@ from tests.support.erased_person import (
 from tests.support.traces import traces_in_postgresql, traces_in_redis
 from tests.support.webhooks import apply
 from wishcraft.domain.addresses import address_hash
-from wishcraft.errors import CacheUnavailable, PayloadInvalid
+from wishcraft.errors import CacheUnavailable
 from wishcraft.resources import Resources
 from wishcraft.services.privacy import erase
-from wishcraft.services.privacy.webhooks import (
-    handle_customer_redactions,
-    handle_shop_redactions,
-    redact_unknown_shop,
-)
+from wishcraft.services.privacy.webhooks import handle_customer_redactions, handle_shop_redactions
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.handling import Message
 from wishcraft.services.webhooks.process import process
@@ -304,20 +300,13 @@ async def test_shop_of_which_the_uninstallation_was_missed_is_erased(
     assert demo.execute("SELECT count(*) FROM shops WHERE id = 1").fetchone() == (0,)
 
 
-async def test_customer_of_a_shop_that_left_is_erased(
-    demo: Demo, resources: Resources, shop: ShopRef, planted: str
-) -> None:
+async def test_customer_of_a_shop_that_left_is_erased(demo: Demo, resources: Resources, planted: str) -> None:
     demo.execute("UPDATE shops SET status = 'uninstalled' WHERE id = 1")
-    assert await apply_redaction(resources, shop, message(demo, "customers/redact", REDACT)) == "applied"
+    await redact(demo, resources)
     assert traces_in_postgresql(demo, planted, *NAMES) == set()
 
 
-async def test_payloads_of_an_unknown_shop_are_erased(demo: Demo, resources: Resources) -> None:
-    unknown = {"shop_domain": "gone.myshopify.com"}
-    receive(demo, "orders/create", ordered("x"), **unknown)
-    ours = receive(demo, "orders/create", ordered("x"))
-    asked = message(demo, "customers/redact", REDACT | unknown, **unknown)
-    await redact_unknown_shop(resources, "gone.myshopify.com", [asked])
-    assert demo.execute("SELECT id FROM webhook_events WHERE payload IS NOT NULL").fetchall() == [(ours,)]
-    with pytest.raises(PayloadInvalid):
-        await redact_unknown_shop(resources, "gone.myshopify.com", [message(demo, "customers/redact", REDACT)])
+async def test_shop_that_left_is_erased(demo: Demo, resources: Resources, planted: str) -> None:
+    demo.execute("UPDATE shops SET status = 'uninstalled' WHERE id = 1")
+    await redact(demo, resources, SHOP_REDACT, "shop/redact")
+    assert traces_in_postgresql(demo, planted, '"shop_id": 1,', *NAMES) == set()

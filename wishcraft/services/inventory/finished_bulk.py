@@ -26,7 +26,7 @@ async def handle_finished_bulk(resources: Resources, _shop: ShopRef, messages: S
         for operation in operations:
             await resources.bulk_signals.send(operation)
 
-    return Effect(frozenset(), apply, signal)
+    return Effect(frozenset(), apply, after_commit=signal)
 
 
 def _operation(message: Message) -> str:

@@ -1,6 +1,6 @@
 """Handlers of Shopify's webhooks about privacy: `customers/redact` and `shop/redact`.
 
-Their shop may have uninstalled the app, or be unknown: they are handled all the same.
+They are handled also after the shop has uninstalled the app.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Final
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.resources import Resources
 from wishcraft.services.privacy import journal
-from wishcraft.services.privacy.erase import Erasure, details_of, erase_payloads_of_shop, erase_shop
+from wishcraft.services.privacy.erase import Erasure, details_of, erase_shop
 from wishcraft.services.privacy.journal import Entry, entry_name
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.webhooks.handling import Effect, Message
@@ -50,7 +50,7 @@ async def handle_customer_redactions(resources: Resources, shop: ShopRef, messag
         await webhook_inbox.erase_own_payloads(write.session, [each.id for each in messages])
         return {}
 
-    return Effect(erasure.registry_ids, apply, erasure.forget)
+    return Effect(erasure.registry_ids, apply, after_commit=erasure.forget)
 
 
 async def handle_shop_redactions(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
@@ -82,14 +82,3 @@ async def handle_shop_redactions(resources: Resources, shop: ShopRef, messages: 
         return {}
 
     return Effect(frozenset(), apply)
-
-
-async def redact_unknown_shop(resources: Resources, shop_domain: str, messages: Sequence[Message]) -> None:
-    """Erase the payloads of a shop that is unknown: the inbox alone has something of it.
-
-    Raises:
-        PayloadInvalid: A payload names another shop.
-    """
-    for each in messages:
-        require_shop(each.payload, shop_domain)
-    await erase_payloads_of_shop(resources, shop_domain)

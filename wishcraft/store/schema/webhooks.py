@@ -50,7 +50,11 @@ class WebhookEvent(Base):
 
 
 class Order(Base):
-    """The newest state of an order that was applied; it keeps an older webhook from undoing a newer one."""
+    """The newest state of an order that was applied; it keeps an older webhook from undoing a newer one.
+
+    `cleanup-logs` deletes it months after the last webhook: Shopify repeats one for four hours, and tells an app about
+    the orders of the last 60 days. Purchases do not need it, and a later refund makes it anew.
+    """
 
     __tablename__ = "orders"
     __table_args__ = (Index("ix_orders_find_old", "seen_at"),)

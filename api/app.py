@@ -15,6 +15,7 @@ from api.fast_path import FastPath
 from api.middleware.request import RequestMiddleware
 from api.routes import (
     admin,
+    files,
     guests,
     health,
     invitations,
@@ -80,6 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         admin,
         invitations,
         unsubscribe,
+        files,
         health,
         metrics,
     )

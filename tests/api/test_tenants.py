@@ -64,7 +64,8 @@ ROUTES: Final[tuple[tuple[str, str, object], ...]] = (
 """Calls that name something of another shop must be refused; others may answer with data of the caller's own shop."""
 
 OF_NO_SHOP: Final = re.compile(
-    r"/(health.*|metrics|admin/jobs|api/docs.*)|/api/webhooks/shopify|/api/(unsubscribe|invitations)/\{token\}(/decline)?"
+    r"/(health.*|metrics|admin/jobs|api/docs.*|files/\{run\}/\{name\})|/api/webhooks/shopify"
+    r"|/api/(unsubscribe|invitations)/\{token\}(/decline)?"
 )
 """Paths without a caller; in the last, the token names the shop, and in a signed webhook Shopify."""
 OWNERS: Final[Mapping[str, tuple[str, object]]] = {"shops": ("id", 1), "webhook_events": ("shop_domain", SHOP)}

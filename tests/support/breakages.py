@@ -222,7 +222,7 @@ BREAKAGES: Final = (
     ),
     Breakage(
         "a new access code leaves the old grants", "wishcraft/services/registries/lifecycle.py",
-        "            ended = await sessions.end_grants(write.session, shop_id, registry.slug)\n",
+        "            ended = (await sessions.end_grants(write.session, shop_id, [registry.slug]))[registry.slug]\n",
         "            ended = []\n",
         ("tests/api/test_guests.py::test_new_access_code_ends_the_grants_of_the_old_one",),
     ),

@@ -39,6 +39,13 @@ class ShopRef(NamedTuple):
         return Quota(self.settings.cache_quota_entries, self.settings.cache_quota_bytes)
 
 
+class Contact(NamedTuple):
+    """A shop as its mails address it."""
+
+    name: str
+    email: str
+
+
 class InstalledShop(NamedTuple):
     """A shop, and whether the app is installed in it now."""
 
@@ -102,6 +109,12 @@ async def find_by_domain(session: AsyncSession, domain: str) -> ShopRef | None:
     return ShopRef(*row) if row else None
 
 
+async def find_known(session: AsyncSession, domain: str) -> ShopRef | None:
+    """The shop with this domain, also if it has uninstalled the app; None if it is unknown."""
+    row = (await session.execute(select(*_COLUMNS).where(Shop.domain == domain))).one_or_none()
+    return ShopRef(*row) if row else None
+
+
 async def find_ids(session: AsyncSession, domains: Iterable[str]) -> dict[str, int]:
     """The ids of the shops with these domains, active or not, by domain; unknown ones are left out."""
     rows = await session.execute(select(Shop.domain, Shop.id).where(Shop.domain.in_(domains)))
@@ -111,6 +124,11 @@ async def find_ids(session: AsyncSession, domains: Iterable[str]) -> dict[str, i
 async def find_one(session: AsyncSession, shop_id: int) -> ShopRef:
     """The shop, which must exist."""
     return ShopRef(*(await session.execute(select(*_COLUMNS).where(Shop.id == shop_id))).one())
+
+
+async def find_contact(session: AsyncSession, shop_id: int) -> Contact:
+    """Name and address of the shop, which must exist."""
+    return Contact(*(await session.execute(select(Shop.name, Shop.email).where(Shop.id == shop_id))).one())
 
 
 async def find_settings(session: AsyncSession, shop_id: int) -> ShopSettings:

@@ -100,6 +100,7 @@ class UnmatchedLine(Base):
     claim: Mapped[str]
     """What the line or the order said: an item's attribution, or a registry's slug."""
     reason: Mapped[str]
+    purchaser_id: Mapped[int | None]
     purchaser_name: Mapped[str | None]
     purchaser_email: Mapped[str | None]
     anonymous: Mapped[bool]
@@ -107,6 +108,18 @@ class UnmatchedLine(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     dismissed_at: Mapped[datetime | None]
     """When a person decided that it belongs to no item."""
+
+
+class MergedCustomer(Base):
+    """A customer whom Shopify merged into another: later webhooks may still name the id that is gone."""
+
+    __tablename__ = "merged_customers"
+    __table_args__ = (Index("ix_merged_customers_into", "shop_id", "kept_id"),)
+
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id", ondelete="CASCADE"), primary_key=True)
+    deleted_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kept_id: Mapped[int]
+    """Never itself a `deleted_id`: of a customer who was merged again, the last."""
 
 
 class InventoryLevel(Base):

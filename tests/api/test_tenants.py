@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, NamedTuple
@@ -169,7 +170,7 @@ def world(
     key = {"X-API-Key": add_key(demo, 1).key}
     prefixes = [add_key(demo, shop_id).prefix for shop_id in (2, 3)]
     visitor = Visitor(client, signed, int(customers[0]))
-    merchant = token()
+    merchant = token(exp=int(time.time()) + 3600)
 
     def by_headers(headers: dict[str, str]) -> Callable[..., Any]:
         async def send(method: str, path: str, body: object, **more: str) -> httpx.Response:

@@ -102,6 +102,8 @@ class Shop(Timestamps, Base):
     """When the app was last installed: an older webhook of an uninstallation changes nothing."""
     synced_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     """When its last inventory sync finished, or when the shop was added."""
+    variants_read_at: Mapped[datetime | None]
+    """When the last inventory sync that finished began: each variant then wished for was read at this time or later."""
 
 
 class ApiKey(Base):

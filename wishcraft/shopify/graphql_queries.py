@@ -30,6 +30,18 @@ ALL_VARIANTS: Final = f"""
 """
 """The query of a bulk operation, which ignores paging arguments."""
 
+READ_LEVELS: Final = """
+query ReadLevels($ids: [ID!]!, $first: Int!, $after: String) {
+  nodes(ids: $ids) { ... on InventoryItem {
+    id
+    inventoryLevels(first: $first, after: $after) {
+      nodes { updatedAt location { id } quantities(names: ["available"]) { name quantity } }
+      pageInfo { hasNextPage endCursor }
+    }
+  } }
+}
+"""
+
 START_BULK_QUERY: Final = """
 mutation StartBulkQuery($query: String!) {
   bulkOperationRunQuery(query: $query, groupObjects: false) {
@@ -45,4 +57,6 @@ query ReadBulkOperation($id: ID!) {
 }
 """
 
-QUERIES: Final = (READ_VARIANTS, DESCRIBE_VARIANTS, ALL_VARIANTS, START_BULK_QUERY, READ_BULK_OPERATION)
+QUERIES: Final = (
+    READ_VARIANTS, DESCRIBE_VARIANTS, ALL_VARIANTS, READ_LEVELS, START_BULK_QUERY, READ_BULK_OPERATION,
+)  # fmt: skip

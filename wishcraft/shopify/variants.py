@@ -40,7 +40,7 @@ async def read_variants(client: ShopifyClient, shop: str, ids: Sequence[int]) ->
         return {}
     global_ids = [to_global("ProductVariant", number) for number in ids]
     nodes = (await client.query(shop, READ_VARIANTS, {"ids": global_ids}))["nodes"]
-    _check_nodes(shop, global_ids, nodes)
+    check_nodes(shop, global_ids, nodes)
     return {
         number: reading
         for number, node in zip(ids, nodes, strict=True)
@@ -63,7 +63,7 @@ async def describe_variants(
         raise ValueError(f"{len(ids)} ids; at most {MAX_DESCRIBED} at once")
     global_ids = [to_global("ProductVariant", number) for number in ids]
     nodes = (await client.query(shop, DESCRIBE_VARIANTS, {"ids": global_ids}))["nodes"]
-    _check_nodes(shop, global_ids, nodes)
+    check_nodes(shop, global_ids, nodes)
     described: dict[int, tuple[VariantReading, str | None] | None] = {}
     for number, node in zip(ids, nodes, strict=True):
         try:
@@ -88,13 +88,13 @@ async def bulk_read_variants(client: ShopifyClient, shop: str) -> AsyncGenerator
                 yield reading
 
 
-def _check_nodes(shop: str, global_ids: Sequence[str], nodes: Sequence[Any]) -> None:
+def check_nodes(shop: str, global_ids: Sequence[str], nodes: Sequence[Any]) -> None:
     """Raise ShopifyUnavailable unless there is a node or a null for each id: else one may count as deleted."""
     if len(nodes) != len(global_ids):
         raise ShopifyUnavailable(f"{shop}: {len(nodes)} nodes in answer to {len(global_ids)} ids")
     for global_id, node in zip(global_ids, nodes, strict=True):
         if node is not None and (not isinstance(node, dict) or node.get("id") != global_id):
-            raise ShopifyUnavailable(f"{shop}: a node in answer to {global_id} is not that variant")
+            raise ShopifyUnavailable(f"{shop}: a node in answer to {global_id} is not that object")
 
 
 def _readings(shop: str, node: Mapping[str, Any]) -> list[VariantReading]:

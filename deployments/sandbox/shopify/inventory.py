@@ -4,7 +4,7 @@ import random
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -14,6 +14,8 @@ from deployments.sandbox.catalogue import CatalogueVariant, DemoShop, catalogue
 from wishcraft.domain.inventory import InventoryPolicy
 from wishcraft.domain.registry_payload import decimals, format_money
 
+LOCATION: Final = 1
+"""The shop's first location."""
 _CHANGES_PER_TICK: Final = 3
 _PRICE_SHARE: Final = 0.15
 _RESTOCK_SHARE: Final = 0.2
@@ -42,10 +44,20 @@ class Variant:
     compare_at_price: Decimal | None
     tracked: bool
     quantity: int
+    """At all locations."""
     policy: InventoryPolicy
     updated_at: datetime
+    elsewhere: dict[int, int] = field(default_factory=dict)
+    """The part of it at further locations, by their ids; the rest is at `LOCATION`."""
     deleted: bool = False
     by_hand: bool = False
+
+
+    @property
+    def levels(self) -> dict[int, int]:
+        """The pieces at each location, by its id, ascending."""
+        first = {LOCATION: self.quantity - sum(self.elsewhere.values())}
+        return dict(sorted((first | self.elsewhere).items()))
 
 
 @dataclass(frozen=True, slots=True)

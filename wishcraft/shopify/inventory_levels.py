@@ -54,9 +54,7 @@ def _levels(item_id: int, node: Mapping[str, Any]) -> Iterator[LevelSnapshot]:
         yield LevelSnapshot(item_id, location_id, available, read_time(level["updatedAt"]))
 
 
-async def _query(
-    client: ShopifyClient, shop: str, item_ids: Sequence[int], first: int, after: str | None
-) -> list[Any]:
+async def _query(client: ShopifyClient, shop: str, item_ids: Sequence[int], first: int, after: str | None) -> list[Any]:
     ids = [to_global("InventoryItem", number) for number in item_ids]
     nodes: list[Any] = (await client.query(shop, READ_LEVELS, {"ids": ids, "first": first, "after": after}))["nodes"]
     check_nodes(shop, ids, nodes)

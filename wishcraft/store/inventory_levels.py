@@ -49,6 +49,13 @@ class ItemState(NamedTuple):
     """When all its levels were read from Shopify; None while some may be unknown or outdated."""
 
 
+class ReadLevels(NamedTuple):
+    """All levels of an inventory item as Shopify has them, and when they were read."""
+
+    levels: Sequence[Level]
+    read_at: datetime
+
+
 class Stock(NamedTuple):
     """The sum of the levels of an inventory item, and a time from which on a reading is newer."""
 
@@ -156,21 +163,19 @@ async def save_levels(session: WriteSession, shop_id: int, levels: Sequence[Leve
     return {(row.inventory_item_id, row.location_id) for row in saved}
 
 
-async def save_read(
-    session: WriteSession, shop_id: int, levels: Mapping[int, Sequence[Level]], read_at: Mapping[int, datetime]
-) -> None:
-    """Store all levels of these locked inventory items, by id, as they were read from Shopify at these times.
+async def save_read(session: WriteSession, shop_id: int, read: Mapping[int, ReadLevels]) -> None:
+    """Store all levels of these locked inventory items, by id.
 
     Levels that Shopify no longer has are deleted, unless they are newer than the reading.
     """
-    await save_levels(session, shop_id, [level for each in levels.values() for level in each])
+    await save_levels(session, shop_id, [level for each in read.values() for level in each.levels])
     rows = [
         {
             "inventory_item_id": item_id,
-            "location_ids": [level.location_id for level in each],
-            "read_at": read_at[item_id],
+            "location_ids": [level.location_id for level in each.levels],
+            "read_at": each.read_at,
         }
-        for item_id, each in levels.items()
+        for item_id, each in read.items()
     ]
     parameters = {"shop_id": shop_id, "read": _json(rows)}
     await session.execute(_DELETE_ABSENT, parameters)

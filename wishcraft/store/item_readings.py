@@ -41,6 +41,8 @@ class WishedVariant(NamedTuple):
     variant_id: int
     product_id: int
     inventory_item_id: int
+    tracked: bool
+    """Whether all its items say that Shopify counts its pieces."""
     registry_ids: list[int]
 
 
@@ -112,7 +114,7 @@ WITH observed AS (
            i.status)
 )
 """
-_FIND_CHANGED: Final = text(_CHANGE + "SELECT DISTINCT registry_id FROM change ORDER BY registry_id")
+_FIND_CHANGED: Final = text(_CHANGE + "SELECT DISTINCT registry_id FROM change ORDER BY registry_id")  # noqa: S608  constants alone
 _APPLY: Final = text(
     _CHANGE
     + """
@@ -128,7 +130,7 @@ RETURNING i.registry_id
 """
 )
 _FIND_WISHED: Final = """
-SELECT i.variant_id, i.product_id, i.inventory_item_id, array_agg(DISTINCT i.registry_id)
+SELECT i.variant_id, i.product_id, i.inventory_item_id, bool_and(i.tracked), array_agg(DISTINCT i.registry_id)
 FROM registry_items i JOIN registries g ON g.id = i.registry_id AND g.status = 'active'
 WHERE i.shop_id = :shop_id AND i.{column} = ANY(CAST(:ids AS bigint[]))
 GROUP BY i.variant_id, i.product_id, i.inventory_item_id

@@ -52,7 +52,6 @@ class Variant:
     deleted: bool = False
     by_hand: bool = False
 
-
     @property
     def levels(self) -> dict[int, int]:
         """The pieces at each location, by its id, ascending."""

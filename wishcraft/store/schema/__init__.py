@@ -5,7 +5,14 @@ from wishcraft.store.schema.base import Base
 from wishcraft.store.schema.history import AnalyticsEvent, AuditLog, RegistryViews, ServiceMinute
 from wishcraft.store.schema.mail import CountedInvitation, EmailSuppression, Invitation, Reminder
 from wishcraft.store.schema.registries import PendingInvalidation, Purchase, Registry, RegistryItem
-from wishcraft.store.schema.webhooks import InventoryItem, InventoryLevel, Order, ProductVersion, UnmatchedLine, WebhookEvent
+from wishcraft.store.schema.webhooks import (
+    InventoryItem,
+    InventoryLevel,
+    Order,
+    ProductVersion,
+    UnmatchedLine,
+    WebhookEvent,
+)
 
 __all__ = [
     "AnalyticsEvent", "ApiKey", "AuditLog", "Base", "CountedInvitation", "EmailSuppression", "IdempotencyKey",

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, TypeVar
 from wishcraft.domain.batches import batches
 from wishcraft.domain.inventory import ProductFacts, VariantReading
 from wishcraft.domain.webhooks import EventTime, WebhookOutcome, event_time
-from wishcraft.errors import CacheUnavailable, PayloadInvalid, ShopifyRefused
+from wishcraft.errors import CacheUnavailable, PayloadInvalid, ShopifyRefused, TransientError
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.webhooks.handling import Effect, Message
@@ -172,6 +172,7 @@ async def handle_stock(resources: Resources, shop: ShopRef, messages: Sequence[M
     Raises:
         PayloadInvalid: As `read_level` and `read_inventory_item`.
         ShopifyUnavailable, ShopifyThrottled: Levels could not be read.
+        TransientError: By `apply`: a sync has found meanwhile that levels are outdated.
     """
     news = _read_stock(messages)
     times = news.times()
@@ -185,6 +186,8 @@ async def handle_stock(resources: Resources, shop: ShopRef, messages: Sequence[M
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
         saved = await _apply_stock(write, shop.id, news, found, read) if found else SavedStock()
+        if saved.unknown - unknown:
+            raise TransientError("A sync has found that some levels are outdated: they are to be read again.")
         past = [message_id for key, (_, message_id) in news.levels.items() if key not in saved.levels]
         past += [message_id for key, (_, message_id) in news.tracking.items() if key not in saved.tracking]
         return dict.fromkeys([*news.ignored, *past], WebhookOutcome.IGNORED)
@@ -259,6 +262,8 @@ class SavedStock(NamedTuple):
     """By inventory item and location."""
     tracking: AbstractSet[int] = frozenset()
     """By inventory item."""
+    unknown: AbstractSet[int] = frozenset()
+    """Inventory items that got a level, and of which not all are known."""
 
 
 async def _apply_stock(
@@ -279,6 +284,7 @@ async def _apply_stock(
     saved = SavedStock(
         await inventory_levels.save_levels(session, shop_id, levels),
         await inventory_levels.save_tracking(session, shop_id, list(tracking.values())),
+        {each.inventory_item_id for each in levels if states[each.inventory_item_id].levels_read_at is None},
     )
     await inventory_levels.save_read(session, shop_id, read)
     changed = {item_id for item_id, _ in saved.levels} | read.keys()

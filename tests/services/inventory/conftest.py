@@ -36,6 +36,11 @@ class Wished:
         return {slug for (slug,) in self.demo.execute(query, [self.variant.variant_id])}
 
 
+def versions(demo: Demo) -> dict[str, int]:
+    """The versions of all registries, by slug."""
+    return dict(demo.execute("SELECT slug, version FROM registries").fetchall())
+
+
 @pytest.fixture
 def wishes(demo: Demo, shop: ShopRef, simulator: Simulator) -> list[Wished]:
     """Wished-for variants of different products."""

@@ -11,7 +11,7 @@ from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.inventory import LOCATION
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
-from tests.services.inventory.conftest import Wished
+from tests.services.inventory.conftest import Wished, versions
 from tests.support.webhooks import NOON, apply, inventory_item, level, message
 from wishcraft.cache import keys
 from wishcraft.domain.callers import Caller
@@ -60,7 +60,8 @@ def know_levels(wished: Wished, levels: dict[int, int]) -> None:
     )
     for location, available in levels.items():
         demo.execute(
-            """INSERT INTO inventory_levels (shop_id, inventory_item_id, location_id, available, updated_at, triggered_at)
+            """INSERT INTO inventory_levels
+                   (shop_id, inventory_item_id, location_id, available, updated_at, triggered_at)
                VALUES (1, %s, %s, %s, %s, %s)""",
             [item_id, location, available, hour_before, hour_before],
         )
@@ -101,14 +102,14 @@ async def test_new_stock_of_two_locations_is_shown_at_once(
     know_levels(wished, {LOCATION: 9, ELSEWHERE: 3})
     reader = RegistryReader(resources)
     await reader.read(shop.id, wished.slug)
-    before = dict(demo.execute("SELECT slug, version FROM registries").fetchall())
+    before = versions(demo)
     await apply(resources, shop, handle_stock, [at_level(wished, 0), at_level(wished, -2, 1, ELSEWHERE)])
     assert wished.row(STOCK) == (-2, False, "out_of_stock")
     answer = await reader.read(shop.id, wished.slug)
     assert answer.state == "hit"
     shown = {each["id"]: each["stock"] for each in orjson.loads(answer.entry.body)["items"]}
     assert shown[wished.item_id] == "out"
-    after = dict(demo.execute("SELECT slug, version FROM registries").fetchall())
+    after = versions(demo)
     assert {slug for slug in after if after[slug] != before[slug]} == wished.holders()
     await apply(resources, shop, handle_stock, [at_level(wished, 40, 2)])
     assert wished.row(STOCK) == (38, True, "active")

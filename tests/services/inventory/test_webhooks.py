@@ -12,7 +12,7 @@ from psycopg import Connection
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
-from tests.services.inventory.conftest import Wished
+from tests.services.inventory.conftest import Wished, versions
 from tests.support.variants import reading
 from tests.support.webhooks import NOON, apply, inventory_item, level, message, product, variant
 from wishcraft.domain.inventory import InventoryPolicy, is_available, item_status
@@ -54,7 +54,7 @@ async def test_changed_product_is_shown_at_once_in_the_registries_that_wish_for_
 ) -> None:
     reader = RegistryReader(resources)
     await reader.read(shop.id, wished.slug)
-    before = dict(demo.execute("SELECT slug, version FROM registries").fetchall())
+    before = versions(demo)
     stock = wished.row("inventory_quantity, tracked, inventory_item_id")
     listed = variant(
         wished.variant.variant_id, "77.00", title="Sa\u0000ge", compare_at_price="99.5", inventory_policy="continue"
@@ -65,7 +65,7 @@ async def test_changed_product_is_shown_at_once_in_the_registries_that_wish_for_
         Decimal(77), Decimal("99.5"), "Vase", "Sage", "vase-2", "continue",
     )  # fmt: skip
     assert wished.row("inventory_quantity, tracked, inventory_item_id") == stock  # levels say how many there are
-    after = dict(demo.execute("SELECT slug, version FROM registries").fetchall())
+    after = versions(demo)
     assert {slug for slug in after if after[slug] != before[slug]} == wished.holders()
     answer = await reader.read(shop.id, wished.slug)
     assert answer.state == "hit"
@@ -269,7 +269,7 @@ async def test_number_of_queries_is_the_same_for_one_product_and_for_many(
         {"variants": {}}, {"updated_at": "yesterday"}, {"updated_at": "2026-03-14T12:00:00"}, {"updated_at": 5},
         {"updated_at": "9999-12-31T23:59:59Z"}, {"updated_at": "0001-01-01T00:00:00+14:00"},
         {"variants": [variant(1, "NaN")]}, {"variants": [variant(1, "-1")]}, {"variants": [variant(1, "1e999999")]},
-        {"variants": [variant(1, price=5)]}, {"variants": [variant(1, compare_at_price="x")]},
+        {"variants": [variant(1) | {"price": 5}]}, {"variants": [variant(1, compare_at_price="x")]},
         {"variants": [variant(1, inventory_policy="maybe")]}, {"variants": [variant(1, inventory_policy=[])]},
         {"variants": [variant(2**64)]}, {"variants": [variant(1, title=None)]},
         {"variants": [variant(1, inventory_item_id="x")]},

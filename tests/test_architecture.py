@@ -51,7 +51,11 @@ def test_no_flow_file_hides_another_package() -> None:
 
 
 WRITE = "wishcraft/services/registries/write.py"
-QUERIES = {"wishcraft/store/registries.py", "wishcraft/store/registry_items.py"}
+QUERIES = {
+    "wishcraft/store/registries.py",
+    "wishcraft/store/registry_items.py",
+    "wishcraft/store/item_readings.py",
+}
 WRITES_IN_SQL = re.compile(
     r"(?is)\b(?:insert\s+into|update(?:\s+only)?|delete\s+from(?:\s+only)?|merge\s+into|copy|truncate(?:\s+table)?)"
     r"\s+(?:\w+\.)?\"?(?:registries|registry_items)\b"

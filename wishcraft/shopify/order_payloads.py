@@ -4,7 +4,7 @@ https://shopify.dev/docs/api/webhooks has their fields; those that orders lack o
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeAlias
 
@@ -22,6 +22,7 @@ from wishcraft.domain.orders import (
 from wishcraft.domain.plain_text import one_line
 from wishcraft.domain.registries import MAX_SLUG_LENGTH, PurchaseStatus
 from wishcraft.errors import PayloadInvalid
+from wishcraft.shopify.values import read_time
 
 _MAX_CLAIM: Final = 200
 _MAX_ID: Final = 2**63 - 1
@@ -224,11 +225,8 @@ def _required_time(value: object, field: str) -> datetime:
 
 
 def _time(value: object) -> datetime | None:
-    """An ISO 8601 time with its offset, in UTC; None for anything else."""
-    if not isinstance(value, str):
-        return None
+    """The time; None if it is none."""
     try:
-        time = datetime.fromisoformat(value)
-        return time.astimezone(UTC) if time.tzinfo else None
+        return read_time(value)
     except (ValueError, OverflowError):
         return None

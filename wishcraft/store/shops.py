@@ -80,6 +80,11 @@ class OutdatedStock(NamedTuple):
 
 _COLUMNS = (Shop.id, Shop.domain, Shop.settings, Shop.currency)
 _REF = select(*_COLUMNS).where(Shop.status == ShopStatus.ACTIVE)
+# Not in the future by PostgreSQL's clock: webhooks would be taken for older than this sync.
+_RECORD_SYNC: Final = text("""
+UPDATE shops SET synced_at = now(), variants_read_at = greatest(variants_read_at, least(:started_at, now()))
+WHERE id = :shop_id
+""")
 
 
 async def find_active(session: AsyncSession, domains: Sequence[str] = ()) -> list[ShopRef]:
@@ -171,9 +176,9 @@ async def clear_outdated_stock(session: AsyncSession, shop_id: int, version: int
     await session.execute(update(Shop).where(*where).values(outdated_stock=None))
 
 
-async def record_sync(session: AsyncSession, shop_id: int) -> None:
-    """Record that an inventory sync of the shop has just finished."""
-    await session.execute(text("UPDATE shops SET synced_at = now() WHERE id = :shop_id"), {"shop_id": shop_id})
+async def record_sync(session: AsyncSession, shop_id: int, started_at: datetime) -> None:
+    """Record that an inventory sync of the shop, which read no variant before `started_at`, has just finished."""
+    await session.execute(_RECORD_SYNC, {"shop_id": shop_id, "started_at": started_at})
 
 
 class OrderReading(NamedTuple):

@@ -24,6 +24,7 @@ PICKUP_TIMEOUT: Final = timedelta(minutes=5)
 MAX_DURATION: Final[Mapping[str, timedelta]] = {
     "cache-warm": timedelta(minutes=30),
     "sync-inventory": timedelta(minutes=30),
+    "reconcile-orders": timedelta(hours=1),
     "send-reminders": timedelta(minutes=30),
     "send-invitations": timedelta(minutes=30),
     "cleanup-logs": timedelta(hours=1),

@@ -94,6 +94,7 @@ def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores:
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
             "REDIS_URL": stores.redis_url,
+            "TRUSTED_PROXIES": "shopify",  # the simulator's proxy tells the addresses of guests
             "TMPDIR": str(workspace.temporary),  # /tmp/runner_storage is not writable for a second user
             "SHOPIFY_ORIGIN": f"http://127.0.0.1:{ports.shopify}/{{shop}}",
             "SMTP_URL": f"smtp://127.0.0.1:{ports.smtp}",

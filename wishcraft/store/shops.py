@@ -176,6 +176,26 @@ async def record_sync(session: AsyncSession, shop_id: int) -> None:
     await session.execute(text("UPDATE shops SET synced_at = now() WHERE id = :shop_id"), {"shop_id": shop_id})
 
 
+class OrderReading(NamedTuple):
+    """What decides which orders of a shop are to be read."""
+
+    installed_at: datetime
+    read_until: datetime | None
+    """See `Shop.orders_read_until`."""
+
+
+async def find_order_reading(session: AsyncSession, shop_id: int) -> OrderReading:
+    """Up to when the orders of the shop, which must exist, have been read."""
+    query = select(Shop.installed_at, Shop.orders_read_until).where(Shop.id == shop_id)
+    return OrderReading(*(await session.execute(query)).one())
+
+
+async def record_order_reading(session: AsyncSession, shop_id: int, until: datetime) -> None:
+    """Record that the shop's orders have been read up to this time; an earlier one than is recorded changes nothing."""
+    latest = func.greatest(Shop.orders_read_until, until)
+    await session.execute(update(Shop).where(Shop.id == shop_id).values(orders_read_until=latest))
+
+
 async def find_token_ages(session: AsyncSession) -> list[TokenAge]:
     """Token states of the active shops, ordered by domain; not the tokens."""
     query = (

@@ -16,7 +16,6 @@ from wishcraft.domain.inventory import InventoryPolicy
 from wishcraft.shopify.ids import from_global, to_global
 
 _EVERYTHING: Final = 1_000_000
-_LOCATION: Final = 1
 _SOLD: Final = frozenset({ProductStatus.ACTIVE, ProductStatus.UNLISTED})
 
 Node = dict[str, Any]
@@ -108,7 +107,7 @@ class Nodes:
             "tracked": v.tracked,
             "updatedAt": _iso(v),
             "inventoryLevels": lambda info, **arguments: _nested(
-                [v.inventory_item_id], lambda _: _level(v), info, arguments
+                list(v.levels), lambda location_id: _level(v, location_id), info, arguments
             ),
         }
 
@@ -121,14 +120,19 @@ def _media(v: Variant, info: GraphQLResolveInfo[Any]) -> Node:
     }
 
 
-def _level(v: Variant) -> Node:
+def _level(v: Variant, location_id: int) -> Node:
     return {
         "__typename": "InventoryLevel",
-        "id": f"{to_global('InventoryLevel', _LOCATION)}?inventory_item_id={v.inventory_item_id}",
+        "id": f"{to_global('InventoryLevel', location_id)}?inventory_item_id={v.inventory_item_id}",
         "isActive": True,
+        "location": {"__typename": "Location", "id": to_global("Location", location_id)},
         "updatedAt": _iso(v),
         "quantities": lambda _info, names: [
-            {"id": f"{to_global('InventoryQuantity', _LOCATION)}?name={name}", "name": name, "quantity": v.quantity}
+            {
+                "id": f"{to_global('InventoryQuantity', location_id)}?name={name}",
+                "name": name,
+                "quantity": v.levels[location_id],
+            }
             for name in names
             if name in {"available", "on_hand"}
         ],

@@ -1,13 +1,13 @@
 """The customers' ids of purchasers, and which customers were merged.
 
-Revision: 0024, after 0019
+Revision: 0024, after 0022
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0024"
-down_revision = "0019"
+down_revision = "0022"
 branch_labels = None
 depends_on = None
 

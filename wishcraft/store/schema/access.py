@@ -102,6 +102,8 @@ class Shop(Timestamps, Base):
     """When the app was last installed: an older webhook of an uninstallation changes nothing."""
     synced_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     """When its last inventory sync finished, or when the shop was added."""
+    orders_read_until: Mapped[datetime | None]
+    """Up to here, its orders have been read from Shopify, by the time of their last change. NULL: none."""
 
 
 class ApiKey(Base):

@@ -57,7 +57,10 @@ class Order(Base):
     """
 
     __tablename__ = "orders"
-    __table_args__ = (Index("ix_orders_find_old", "seen_at"),)
+    __table_args__ = (
+        Index("ix_orders_find_old", "seen_at"),
+        Index("ix_orders_find_overdue", "shop_id", "awaited_since", postgresql_where=text("awaited_since IS NOT NULL")),
+    )
 
     shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id", ondelete="CASCADE"), primary_key=True)
     order_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -67,6 +70,8 @@ class Order(Base):
     """Of the webhook with that snapshot: decides between two of the same second."""
     adjustments: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     """Refunds and edits that came on their own: by name such as `refund/7`, the change of pieces by line item."""
+    awaited_since: Mapped[datetime | None]
+    """Time of the oldest change that was read from Shopify and of which no webhook has come; NULL if there is none."""
     seen_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
 

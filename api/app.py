@@ -15,6 +15,7 @@ from api.fast_path import FastPath
 from api.middleware.request import RequestMiddleware
 from api.routes import (
     admin,
+    app_home,
     files,
     guests,
     health,
@@ -25,6 +26,7 @@ from api.routes import (
     products,
     registries,
     registry_changes,
+    registry_page,
     unsubscribe,
     webhooks,
 )
@@ -74,11 +76,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         registries,
         webhooks,  # hundreds a second, and a route costs those before it
         registry_changes,
+        registry_page,
         item_lists,
         items,
         products,
         guests,
         admin,
+        app_home,
         invitations,
         unsubscribe,
         files,

@@ -96,6 +96,12 @@ def unauthorized(detail: str) -> ProblemError:
     return ProblemError(HTTPStatus.UNAUTHORIZED, "unauthorized", detail, headers)
 
 
+def not_installed() -> ProblemError:
+    """401: the credentials are valid, and their shop has not installed the app."""
+    detail = "The credentials are valid, but the shop has not installed the app. Open the app in the shop's admin."
+    return ProblemError(HTTPStatus.UNAUTHORIZED, "shop-not-installed", detail)
+
+
 def forbidden(detail: str, kind: str = NotAllowed.kind) -> ProblemError:
     """403: the caller is authenticated, but not permitted to do this."""
     return ProblemError(HTTPStatus.FORBIDDEN, kind, detail)

@@ -23,6 +23,7 @@ from wishcraft.services.operations.traffic_recorder import TrafficRecorder
 from wishcraft.services.products.reader import ProductReader
 from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.registries.write import find_pending, replay_invalidations
+from wishcraft.services.shops.install import Installation, start_first_runs
 from wishcraft.services.shops.settings import refresh_entries
 from wishcraft.services.single_flight import SingleFlightCache
 from wishcraft.services.webhooks.inbox import Inbox
@@ -56,7 +57,7 @@ class AppState:
         self.health_monitor = HealthMonitor(resources, settings)
         self.metrics = MetricsCollector(resources, self.health_monitor)
         self.sli_recorder = SliRecorder(resources, self.health_monitor)
-        self.authenticator = Authenticator(resources, settings, self.traffic_recorder)
+        self.authenticator = Authenticator(resources, settings, self.traffic_recorder, self._start_first_runs)
         self._visitors = Policy("visitor", settings.rate_limit_per_minute, _MINUTE)
         self._keys = Policy("key", _KEY_FACTOR * settings.rate_limit_per_minute, _MINUTE)
         self._revalidated: dict[tuple[int, str], float] = {}
@@ -83,6 +84,10 @@ class AppState:
     async def refresh_entries(self, shop_id: int) -> None:
         """Start to replace the cache entries that new settings outdated, and wait for the end, but not for long."""
         await asyncio.wait({self._start(self._refresh_entries(shop_id))}, timeout=_REFRESH_WAIT_SECONDS)
+
+    async def _start_first_runs(self, installed: Installation) -> None:
+        """In the background: the merchant does not wait for Prefect."""
+        self._start(start_first_runs(self.resources, self.settings, installed))
 
     async def start(self) -> None:
         """Get the permit to use Redis, and keep it from now on.

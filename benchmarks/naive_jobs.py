@@ -53,6 +53,6 @@ def _payload(shop: Shop, registry: Registry, items: Iterable[RegistryItem]) -> d
         registry.event_type, registry.event_date, registry.customer_first_name, registry.visibility,
         registry.status, registry.customer_id, shop.currency,
         [each["first_name"] for each in registry.co_registrants], shop.settings.low_stock_threshold,
-        f"https://{shop.domain}/apps/registry/{registry.slug}",
+        f"https://{shop.domain}/apps/registry/r/{registry.slug}",
     )  # fmt: skip
     return registry_payload(facts, [ItemFacts._make(getattr(row, name) for name in ItemFacts._fields) for row in items])

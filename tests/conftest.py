@@ -177,6 +177,7 @@ def prefect(prefect_address: tuple[str, PrefectStandIn]) -> PrefectStandIn:
     """The same, with runs to come and none overdue."""
     stand_in = prefect_address[1]
     stand_in.overdue, stand_in.upcoming, stand_in.queries, stand_in.failing = 0, 12, 0, False
+    stand_in.started = {}
     return stand_in
 
 

@@ -121,5 +121,5 @@ def test_api_page_lists_every_kind_of_problem() -> None:
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
         )
     }
-    refusals = {error.kind for error in _STATUS_OF} | {"access-code-required"}
+    refusals = {error.kind for error in _STATUS_OF} | {"access-code-required", "shop-not-installed"}
     assert listed == {*_USUAL_KINDS.values(), *phrases, *refusals, "internal"}

@@ -29,7 +29,8 @@
     - MailPostponed             the mail server does not accept this one mail at present
     - MailOutcomeUnknown        a mail was sent without a reply: the server may have accepted it
   - ShopifyRefused              Shopify answered with an error that a retry does not change
-    - ShopifyUnauthorized       the token is invalid and cannot be refreshed: the merchant must reinstall the app
+    - ShopifyUnauthorized       the token is invalid and cannot be refreshed: the merchant must open the app
+      - TokenRefused            Shopify refuses the refresh token for good
     - ShopifyQueryInvalid       Shopify rejects the GraphQL document, its variables or its cost
     - ShopifyForbidden          403: Shopify takes no requests from this machine's address
     - BulkOperationFailed       a bulk operation ended without the file of its result
@@ -240,9 +241,13 @@ class ShopifyRefused(WishCraftError):  # noqa: N818  it names a state
 
 
 class ShopifyUnauthorized(ShopifyRefused):
-    """The shop's token is invalid and cannot be refreshed: the merchant must reinstall the app."""
+    """The shop's token is invalid and cannot be refreshed: the merchant must open the app, which gets a new one."""
 
-    advice = "Ask the merchant to install the app anew."
+    advice = "Ask the merchant to open the app in the admin, or to install it anew."
+
+
+class TokenRefused(ShopifyUnauthorized):
+    """Shopify refuses the refresh token for good: it was used, has expired, or the app was uninstalled."""
 
 
 class ShopifyQueryInvalid(ShopifyRefused):

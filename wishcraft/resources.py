@@ -55,6 +55,7 @@ class Resources:
     counters: Counters
     limiter: Limiter
     http: httpx.AsyncClient
+    tokens: TokenVault
     shopify: ShopifyClient
     mailer: Mailer
     files: FileStore
@@ -98,9 +99,10 @@ async def open_resources(
         stack.push_async_callback(mailer.close)
         bulk_signals = BulkSignals(redis)
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=httpx.Timeout(10, connect=5)))
+        tokens = TokenVault(db, settings.encryption_keys)
         shopify = ShopifyClient(
             http,
-            TokenVault(db, settings.encryption_keys),
+            tokens,
             origin=settings.shopify_origin,
             api_version=settings.shopify_api_version,
             api_key=settings.shopify_api_key,
@@ -120,6 +122,7 @@ async def open_resources(
             counters=counters,
             limiter=Limiter(redis),
             http=http,
+            tokens=tokens,
             shopify=shopify,
             mailer=mailer,
             files=FileStore(settings.files_url),

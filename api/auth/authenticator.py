@@ -1,5 +1,6 @@
 """Authentication: an API key, a query signed by Shopify's app proxy, or an ID token of the embedded admin."""
 
+import logging
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from datetime import UTC, datetime, timedelta
@@ -12,9 +13,10 @@ from wishcraft.domain.api_keys import prefix_of
 from wishcraft.domain.callers import EVERYTHING, Caller, Scope
 from wishcraft.domain.networks import Network, client_address, household, is_within, parse_networks, parse_proxies
 from wishcraft.domain.rate_limits import Policy, Verdict
-from wishcraft.errors import UnknownShop
+from wishcraft.errors import ShopifyUnauthorized, UnknownShop
 from wishcraft.resources import Resources
 from wishcraft.services.operations.traffic_recorder import TrafficRecorder
+from wishcraft.services.shops.install import OnInstalled, ensure_installed
 from wishcraft.settings import Settings
 from wishcraft.shopify.id_tokens import verify_id_token
 from wishcraft.shopify.signatures import MAX_AGE, MAX_CHANGE_AGE, verify_proxy_query
@@ -33,6 +35,7 @@ _VERIFIED: Final = "wishcraft.verified"
 
 _DIGEST_SIZE: Final = 32
 _PREFIX: Final = slice(3, 15)
+_log: Final = logging.getLogger(__name__)
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -90,7 +93,12 @@ class TTLCache(Generic[K, V]):
 class Authenticator:
     """Finds the caller of a request."""
 
-    def __init__(self, resources: Resources, settings: Settings, traffic_recorder: TrafficRecorder) -> None:
+    def __init__(
+        self, resources: Resources, settings: Settings, traffic_recorder: TrafficRecorder, on_installed: OnInstalled
+    ) -> None:
+        """`on_installed` is called when a request of the embedded admin has installed the app."""
+        self._resources = resources
+        self._on_installed = on_installed
         self._db = resources.db
         self._limiter = resources.limiter
         self._secrets = settings.client_secrets
@@ -107,7 +115,11 @@ class Authenticator:
         return self._validate_key(cached, scope) if cached else None
 
     async def by_key(self, key: str, scope: Connection) -> Caller | None:
-        """The caller with this API key."""
+        """The caller with this API key.
+
+        Raises:
+            UnknownShop: The key is valid, and its shop has uninstalled the app.
+        """
         if prefix_of(key) is None:
             return None
         fingerprint = _fingerprint(key.encode())
@@ -153,11 +165,30 @@ class Authenticator:
                 del self._verified[next(iter(self._verified))]
             self._verified[blake2b(scope["query_string"], digest_size=_KEPT_DIGEST_SIZE).digest()] = verified
 
-    async def by_id_token(self, token: str) -> Caller | None:
-        """The merchant in the embedded admin with this ID token."""
+    async def by_id_token(self, token: str, *, is_renewal: bool = False) -> Caller | None:
+        """The merchant in the embedded admin with this ID token. Installs the app in a shop that has not.
+
+        With `is_renewal`, the shop gets a new access token in any case.
+
+        Raises:
+            UnknownShop: Shopify does not let the app into the shop.
+            ShopifyForbidden, ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: The app could not be installed.
+        """
         identity = verify_id_token(token, self._secrets, self._client_id)
-        shop = await self._shops.get(identity.shop) if identity else None
-        return Caller(shop.id, f"admin:{shop.id}:{identity.user}", None, EVERYTHING) if shop and identity else None
+        if identity is None:
+            return None
+        tries = f"install:{identity.shop}"
+        if not self._limiter.peek(_REFUSALS, tries).allowed:
+            raise UnknownShop(identity.shop)
+        try:
+            shop = await ensure_installed(
+                self._resources, identity, token, on_installed=self._on_installed, is_renewal=is_renewal
+            )
+        except ShopifyUnauthorized as error:
+            self._limiter.take(_REFUSALS, tries)
+            _log.warning("The app cannot be installed: %s", error)
+            raise UnknownShop(identity.shop) from None
+        return Caller(shop.id, f"admin:{shop.id}:{identity.user}", None, EVERYTHING)
 
     def may_try(self, scope: Connection) -> Verdict:
         """Whether credentials of this sender are worth a query: not after many that were invalid."""
@@ -194,6 +225,8 @@ class Authenticator:
             holder = await api_keys.find_holder(session, prefix)
         if holder is None or holder.key_hash != key_hash:
             return None
+        if not holder.is_installed:
+            raise UnknownShop(holder.shop_domain)
         networks = parse_networks(",".join(holder.ip_allow_list))
         expires = holder.expires_at.timestamp() if holder.expires_at else float("inf")
         scopes = frozenset(map(Scope, holder.scopes))

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Final
 from fastapi import Depends, Header, Request, Response, Security
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
-from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPBearer
+from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BeforeValidator
 
-from api.problems import forbidden, too_many, unauthorized
+from api.problems import forbidden, not_installed, too_many, unauthorized
 from api.state import AppState
 from wishcraft.domain.callers import Caller, Scope
 from wishcraft.domain.networks import UNKNOWN, household
@@ -37,6 +37,9 @@ _ID_TOKEN: Final = HTTPBearer(
     description="The ID token that App Bridge issues to the embedded admin.",
     auto_error=False,
 )
+ASK_FOR_NEW_TOKEN: Final = {"X-Shopify-Retry-Invalid-Session-Request": "1"}
+"""App Bridge then sends the request again, with a new ID token."""
+IdToken = Annotated[HTTPAuthorizationCredentials | None, Security(_ID_TOKEN)]
 _MAX_USER_AGENT_LENGTH: Final = 200
 _IDENTIFIED: Final = "wishcraft.identified"
 """Where the scope of a request has its caller once it was authenticated and counted for the rate limit."""
@@ -94,25 +97,27 @@ async def _authenticate(
     request: Request, app_state: AppState, key: str | None, signature: str | None, token: object | None
 ) -> Caller:
     authenticator = app_state.authenticator
-    if token is not None:
-        caller = await authenticator.by_id_token(str(getattr(token, "credentials", "")))
-        reason = "The ID token is invalid or has expired."
-    elif key is not None:
-        caller = await authenticator.by_key(key, request.scope)
-        reason = "The API key is unknown, revoked, expired or not allowed from this address."
-    elif signature is not None:
-        reason = "The app proxy's signature is invalid or too old."
-        try:
+    caller: Caller | None = None
+    try:
+        if token is not None:
+            refused = unauthorized("The ID token is invalid or has expired.")
+            refused.headers = ASK_FOR_NEW_TOKEN
+            caller = await authenticator.by_id_token(str(getattr(token, "credentials", "")))
+        elif key is not None:
+            refused = unauthorized("The API key is unknown, revoked, expired or not allowed from this address.")
+            caller = await authenticator.by_key(key, request.scope)
+        elif signature is not None:
+            refused = unauthorized("The app proxy's signature is invalid or too old.")
             caller = await authenticator.by_signature(request.scope)
-        except UnknownShop:
-            caller, reason = None, "The signature is valid, but the shop has not installed the app."
-    else:
-        raise unauthorized("Send an API key in X-API-Key, or call through Shopify's app proxy.")
+        else:
+            raise unauthorized("Send an API key in X-API-Key, or call through Shopify's app proxy.")
+    except UnknownShop:
+        refused = not_installed()
     if caller is None:
         refusals = authenticator.count_refusal(request.scope)
         if not refusals.allowed:
             raise too_many_invalid(refusals.reset)
-        raise unauthorized(reason)
+        raise refused
     bind(shop_id=str(caller.shop_id))
     policy, verdict = app_state.limit(caller)
     request.scope["wishcraft.headers"] = [(b"ratelimit", verdict.field(policy).encode())]

@@ -82,7 +82,7 @@ _EVENT: Final[dict[str, Any]] = {"type": "wedding", "date": "2027-06-12"}
 _SUMMARY: Final[dict[str, Any]] = {
     "id": 100000001,
     "slug": "emma-hugos-wedding-k3j9x2mqpa",
-    "share_url": "https://maple-and-pine.myshopify.com/apps/registry/emma-hugos-wedding-k3j9x2mqpa",
+    "share_url": "https://maple-and-pine.myshopify.com/apps/registry/r/emma-hugos-wedding-k3j9x2mqpa",
     "title": "Emma & Hugo's Wedding",
 }
 _ITEM: Final[dict[str, Any]] = {
@@ -341,9 +341,21 @@ class SettingsAnswer(ShopSettings):
     """The shop's settings."""
 
     effective_share_url: str = Field(
-        examples=["https://maple-and-pine.myshopify.com/apps/registry/{slug}"],
+        examples=["https://maple-and-pine.myshopify.com/apps/registry/r/{slug}"],
         description="The template of share links that is in use: `share_url`, or the default if that is null.",
     )
+
+
+class InstallationAnswer(Schema):
+    """The shop in which the app is installed, as Shopify describes it."""
+
+    domain: str
+    name: str
+    currency: str
+    timezone: str = Field(examples=["America/New_York"], description="In which the shop's days begin.")
+    plan: str = Field(description="The name of its plan.")
+    installed_at: datetime = Field(description="When the app got its access last.")
+    synced_at: datetime = Field(description="When its last inventory sync finished, or when the app was installed.")
 
 
 class UsageAnswer(Schema):

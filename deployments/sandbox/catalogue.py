@@ -38,6 +38,10 @@ DEMO_SHOPS: Final = (
              "shpat_sandbox_sakura_access", "shprt_sandbox_sakura_refresh", "#f2b8c6"),
 )  # fmt: skip
 
+NEW_SHOP: Final = DemoShop(4, "birch-and-bloom.myshopify.com", "Birch & Bloom", "USD", "America/Chicago", "standard",
+                           100, "", "", "#4a6fa5")  # fmt: skip
+"""A shop of the simulator that has not installed the app, without demo data."""
+
 
 @dataclass(frozen=True, slots=True)
 class CatalogueVariant:

@@ -83,7 +83,7 @@ async def test_only_a_current_id_token_for_this_app_opens_the_admin(
         "another app": token(aud="another-app"), "no app": token(aud=None), "expired": token(exp=now - 60),
         "never expires": token(exp=None), "not yet": token(nbf=now + 60), "no begin": token(nbf=None),
         "another's secret": token(secret="x" * 32), "unsigned": token(algorithm="none"), "nobody": token(sub=None),
-        "no shop": token(dest=None), "unknown shop": token(dest="https://nobody.myshopify.com"),
+        "no shop": token(dest=None),
         "no shop of Shopify's": token(dest="https://maple-and-pine.example"), "not https": token(dest=f"http://{SHOP}"),
         "a path": token(dest=f"https://{SHOP}/admin"), "nonsense": {"Authorization": "Bearer x.y.z"},
         "empty": {"Authorization": "Bearer "}, "not ASCII": {"Authorization": "Bearer \xfc.\xfc.\xfc"},
@@ -91,6 +91,8 @@ async def test_only_a_current_id_token_for_this_app_opens_the_admin(
     for what, headers in refused.items():
         sent = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
         assert problem(await client.get(KEYS, headers=sent)) == (401, "unauthorized"), what
+    of_no_shop = token(dest="https://nobody.myshopify.com")
+    assert problem(await client.get(KEYS, headers=of_no_shop)) == (401, "shop-not-installed")
 
 
 async def test_id_token_signed_with_the_previous_secret_is_accepted(

@@ -14,7 +14,7 @@ from wishcraft.store.schema import ShopSettings
 
 Demo = Connection[tuple[Any, ...]]
 SETTINGS = "/api/admin/settings"
-DEFAULT_LINK = f"https://{SHOP}/apps/registry/{{slug}}"
+DEFAULT_LINK = f"https://{SHOP}/apps/registry/r/{{slug}}"
 DEFAULTS = ShopSettings().model_dump() | {"effective_share_url": DEFAULT_LINK}
 
 

@@ -23,7 +23,7 @@ async def shared(visitor: Visitor, slug: str) -> set[str]:
 
 async def test_share_url_is_a_page_at_the_shops_domain_by_default(emma: Visitor) -> None:
     slug = await emma.create()
-    assert await shared(emma, slug) == {f"https://{SHOP}/apps/registry/{slug}"}
+    assert await shared(emma, slug) == {f"https://{SHOP}/apps/registry/r/{slug}"}
 
 
 async def test_share_url_follows_the_shops_own_template(emma: Visitor, demo: Demo) -> None:

@@ -42,7 +42,7 @@ async def test_settings_are_shown_without_a_change(demo: Demo) -> None:
     assert "536,870,912 (512 MiB)" in [row["after"] for row in rows]
     page = await summary_of(state)
     assert "| low_stock_threshold | 5 | 5 |" in page
-    link = f"default: https://{SHOP}/apps/registry/{{slug}}"
+    link = f"default: https://{SHOP}/apps/registry/r/{{slug}}"
     assert f"| share_url | {link} | {link} |" in page
     assert demo.execute("SELECT FROM audit_logs").fetchall() == []
 

@@ -93,7 +93,7 @@ def test_a_known_secret_is_redacted_at_any_depth(code: str, company: Any, path: 
     [
         "3 shops: 200 registries, 12 warmed. Failed: a.myshopify.com (ShopifyThrottled: …).",
         'File "wishcraft/services/reminding.py", line 20, in remind_shop',
-        "the refresh token is not accepted; the app must be installed anew",
+        "the refresh token is not accepted; the merchant must open the app",
         "KeyError: 'price'",
         'connection to server at "127.0.0.1", port 5432 failed: Connection refused',
         "run 2f1e3b8c-1111-4222-8333-444455556666 at 12:30:45 took 1.5 s",

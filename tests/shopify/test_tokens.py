@@ -1,6 +1,8 @@
 """Expiring tokens are refreshed once across clients, and durable before they are used."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import httpx
@@ -8,9 +10,11 @@ import pytest
 
 from deployments.sandbox.shopify.credentials import LIFETIME
 from deployments.sandbox.shopify.faults import Fault, FaultKind
-from tests.support.shopify_world import SHOP, World
+from tests.support.shopify_world import SHOP, FakeClock, MemoryTokens, World
+from tests.support.waiting import wait_until
 from wishcraft.domain.tokens import OfflineToken
-from wishcraft.errors import ShopifyUnauthorized, ShopifyUnavailable
+from wishcraft.errors import ShopifyUnauthorized, ShopifyUnavailable, TokenRefused
+from wishcraft.shopify.tokens import AccessTokens
 from wishcraft.shopify.variants import read_variants
 
 
@@ -65,7 +69,7 @@ async def test_refresh_is_repeatable_until_the_new_token_is_used(world: World) -
 
 async def test_shop_that_revoked_the_app_must_install_it_again(world: World) -> None:
     world.tokens.tokens[SHOP] = OfflineToken("shpat_revoked", "shprt_revoked", None)
-    with pytest.raises(ShopifyUnauthorized, match="installed anew"):
+    with pytest.raises(ShopifyUnauthorized, match="has no token"):
         await read_variants(world.client, SHOP, world.ids(1))
 
 
@@ -110,3 +114,60 @@ async def refuse(world: World, changed: dict[str, object]) -> None:
         with pytest.raises(ShopifyUnavailable, match="no valid token"):
             await read_variants(world.another_client(), SHOP, [1])
     assert world.tokens.saved == []
+
+
+async def test_refused_refresh_deletes_the_token_so_that_the_shop_is_authorised_again(world: World) -> None:
+    world.clock.epoch += LIFETIME + 1
+    world.simulator.credentials.issue(SHOP, [])  # its refresh token is not the stored one
+    with pytest.raises(ShopifyUnauthorized):
+        await read_variants(world.client, SHOP, [1])
+    assert SHOP not in world.tokens.tokens
+
+
+async def test_wrong_credentials_of_the_app_cost_no_shop_its_token(world: World) -> None:
+    world.clock.epoch += LIFETIME + 1
+    with pytest.raises(ShopifyUnauthorized, match="SHOPIFY_API_SECRET"):
+        await read_variants(world.another_client(api_secret="of another app"), SHOP, [1])
+    assert await read_variants(world.client, SHOP, world.ids(1))
+
+
+class WithoutLock(MemoryTokens):
+    """A token store whose locks are lost at once, as with their connection."""
+
+    @asynccontextmanager
+    async def refresh_lock(self, shop: str) -> AsyncIterator[None]:  # noqa: ARG002  of no shop
+        yield
+
+
+async def test_lost_race_of_two_refreshes_keeps_the_token_that_was_issued_last() -> None:
+    store, clock, issued, is_saved = WithoutLock(), FakeClock(), list[OfflineToken](), asyncio.Event()
+    rejected = store.tokens[SHOP]
+
+    async def exchange(_shop: str, refresh: str) -> OfflineToken:
+        assert refresh == rejected.refresh
+        number = len(issued)
+        issued.append(OfflineToken(f"shpat_{number}", f"shprt_{number}", clock.now() + timedelta(seconds=number)))
+        if number == 0:
+            await is_saved.wait()
+        return issued[number]
+
+    async def refresh() -> OfflineToken:
+        return await AccessTokens(store, exchange, clock).refresh(SHOP, rejected)
+
+    first = asyncio.create_task(refresh())
+    await wait_until(lambda: issued)
+    assert await refresh() == issued[1]
+    is_saved.set()
+    assert await first == issued[1] == store.tokens[SHOP]
+
+
+async def test_refusal_after_a_lost_race_returns_the_other_refreshs_token() -> None:
+    store, clock = WithoutLock(), FakeClock()
+    rejected, winner = store.tokens[SHOP], OfflineToken("shpat_winner", "shprt_winner", FakeClock().now())
+
+    async def refuse_the_used_one(_shop: str, _refresh: str) -> OfflineToken:
+        await store.save(SHOP, winner)  # the other process has stored it, and has used it
+        raise TokenRefused("used")
+
+    assert await AccessTokens(store, refuse_the_used_one, clock).refresh(SHOP, rejected) == winner
+    assert store.tokens[SHOP] == winner

@@ -86,3 +86,32 @@ async def test_a_failed_refresh_releases_the_lock(vault: TokenVault) -> None:
         with pytest.raises(RuntimeError, match="failed"):
             async with vault.refresh_lock(SHOP.domain):
                 raise RuntimeError("failed")
+
+
+async def test_an_older_token_does_not_replace_a_newer_one(vault: TokenVault) -> None:
+    await vault.save(SHOP.domain, RENEWED)
+    older = datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)
+    await vault.save(SHOP.domain, OfflineToken("shpat_old", "shprt_old", older))
+    assert await vault.load(SHOP.domain) == RENEWED
+
+
+async def test_a_refresh_under_way_gives_no_token_to_an_uninstalled_shop(vault: TokenVault, demo: Demo) -> None:
+    demo.execute(
+        """UPDATE shops SET status = 'uninstalled', access_token_encrypted = NULL, refresh_token_encrypted = NULL,
+           token_expires_at = NULL WHERE domain = %s""",
+        [SHOP.domain],
+    )
+    await vault.save(SHOP.domain, RENEWED)
+    with pytest.raises(ShopifyUnauthorized):
+        await vault.load(SHOP.domain)
+
+
+async def test_only_the_refused_token_of_the_one_shop_is_deleted(vault: TokenVault) -> None:
+    refused = await vault.load(SHOP.domain)
+    await vault.save(SHOP.domain, RENEWED)
+    await vault.discard(SHOP.domain, refused)
+    assert await vault.load(SHOP.domain) == RENEWED
+    await vault.discard(SHOP.domain, RENEWED)
+    with pytest.raises(ShopifyUnauthorized):
+        await vault.load(SHOP.domain)
+    assert (await vault.load(DEMO_SHOPS[1].domain)).access == DEMO_SHOPS[1].access_token

@@ -1,4 +1,4 @@
-"""A server with the part of Prefect's REST API that the health checks use.
+"""A server with the part of Prefect's REST API that the health checks and installations use.
 
 `tests/jobs/test_schedule.py` sends the same queries to a real Prefect.
 """
@@ -20,18 +20,28 @@ class PrefectStandIn:
         self.upcoming = 12
         self.queries = 0
         self.failing = False
+        self.started: dict[str, dict[str, Any]] = {}
+        """The parameters of started runs, by job."""
         self.app = FastAPI(openapi_url=None)
         self.app.get("/health")(self._health)
         self.app.post("/deployments/filter")(self._deployments)
+        self.app.post("/deployments/{name}/create_flow_run")(self._start)
         self.app.post("/flow_runs/filter")(self._overdue)
         self.app.post("/flow_runs/count")(self._upcoming)
 
     async def _health(self) -> bool:
         return True
 
-    async def _deployments(self, credentials: Credentials) -> list[dict[str, str]]:
+    async def _deployments(self, credentials: Credentials, query: dict[str, Any]) -> list[dict[str, str]]:
         self._authorize(credentials)
+        if "deployments" in query:
+            return [{"id": name, "name": name} for name in query["deployments"]["name"]["any_"]]
         return [{"id": "1", "name": "cache-warm"}, {"id": "2", "name": "send-reminders"}]
+
+    async def _start(self, credentials: Credentials, name: str, body: dict[str, Any]) -> dict[str, str]:
+        self._authorize(credentials)
+        self.started[name] = body["parameters"]
+        return {"id": "run"}
 
     async def _overdue(self, credentials: Credentials, query: dict[str, Any]) -> list[dict[str, str]]:
         self._authorize(credentials)

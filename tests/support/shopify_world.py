@@ -14,6 +14,7 @@ from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Simulator
 from wishcraft.domain.tokens import OfflineToken
+from wishcraft.errors import ShopifyUnauthorized
 from wishcraft.shopify.client import Count, ShopifyClient, count_nothing
 
 SHOP: Final = DEMO_SHOPS[0].domain
@@ -61,12 +62,21 @@ class MemoryTokens:
 
     async def load(self, shop: str) -> OfflineToken:
         await asyncio.sleep(0)  # other tasks run here, as during a query
+        if shop not in self.tokens:
+            raise ShopifyUnauthorized(f"{shop} has no token")
         return self.tokens[shop]
 
     async def save(self, shop: str, token: OfflineToken) -> None:
         await asyncio.sleep(0)
-        self.tokens[shop] = token
-        self.saved.append(token)
+        stored = self.tokens[shop]
+        if stored.expires_at is None or (token.expires_at and stored.expires_at <= token.expires_at):
+            self.tokens[shop] = token
+            self.saved.append(token)
+
+    async def discard(self, shop: str, token: OfflineToken) -> None:
+        await asyncio.sleep(0)
+        if self.tokens[shop].expires_at == token.expires_at:
+            del self.tokens[shop]
 
     @asynccontextmanager
     async def refresh_lock(self, shop: str) -> AsyncIterator[None]:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from wishcraft.cache import keys
 from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
 
-_FORMAT: Final = 3
+_FORMAT: Final = 4
 _LAYOUT: Final = struct.Struct(">B8sQ8sQBQ")  # the FILL script reads format, era and version
 HEADER_SIZE: Final = _LAYOUT.size
 # A look-up costs a fifth of a call of the enumeration.

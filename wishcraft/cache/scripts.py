@@ -376,32 +376,3 @@ VIEW: Final = Script(
 
 # A webhook is in its stream once, however often it is enqueued: by its request, by a sweep, by two of them at once.
 # Redis numbers the entries, as inserts of different processes may commit in another order than their ids.
-ENQUEUE: Final = Script(
-    name="enqueue",
-    keys=("stream", "queued"),
-    args=("webhook_id", "shop"),
-    body="""
-    if redis.call('EXISTS', stream) == 0 then
-        redis.call('DEL', queued)
-    end
-    if redis.call('SADD', queued, webhook_id) == 0 then
-        return 'known'
-    end
-    redis.call('XADD', stream, '*', 'id', webhook_id, 'shop', shop)
-    return 'queued'
-""",
-)
-
-# XACK alone leaves the entry in the stream for good. It may exceed the memory limit: it frees.
-ACKNOWLEDGE: Final = Script(
-    name="acknowledge",
-    keys=("stream", "queued"),
-    args=("group", "entry", "webhook_id"),
-    allow_oom=True,
-    body="""
-    redis.call('XACK', stream, group, entry)
-    redis.call('XDEL', stream, entry)
-    redis.call('SREM', queued, webhook_id)
-    return 'done'
-""",
-)

@@ -13,7 +13,7 @@ TEMPLATE: Final = re.compile(
 
 def default_template(domain: str) -> str:
     """The template of a shop without one of its own: a page of the app proxy at its domain."""
-    return f"https://{domain}/apps/registry/{{slug}}"
+    return f"https://{domain}/apps/registry/r/{{slug}}"
 
 
 def check_template(template: str) -> str:

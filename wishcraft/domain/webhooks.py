@@ -41,6 +41,8 @@ TOPICS: Final = {
     "products/delete": Priority.LOW,
     "inventory_levels/update": Priority.LOW,
     "inventory_items/update": Priority.LOW,
+    "app/uninstalled": Priority.HIGH,
+    "shop/update": Priority.LOW,
 }
 """The topics that the app subscribes to; webhooks of others are stored and ignored.
 

@@ -16,7 +16,13 @@ import httpx
 import orjson
 
 from wishcraft.domain.tokens import OfflineToken, is_token
-from wishcraft.errors import ShopifyForbidden, ShopifyThrottled, ShopifyUnauthorized, ShopifyUnavailable
+from wishcraft.errors import (
+    ShopifyForbidden,
+    ShopifyThrottled,
+    ShopifyUnauthorized,
+    ShopifyUnavailable,
+    TokenRefused,
+)
 from wishcraft.shopify.pacing import Bucket, Clock, SystemClock, ThrottleStatus, backoff_cap
 from wishcraft.shopify.responses import ShopifyResponse, check_status, read_object, read_response
 from wishcraft.shopify.retries import Jitter, Retry
@@ -24,6 +30,8 @@ from wishcraft.shopify.tokens import AccessTokens, TokenStore
 
 MAX_WAIT_SECONDS: Final = 60.0
 """How long one query may wait for points: a queue of eight full batches on the smallest plan."""
+SCOPES: Final = frozenset({"read_inventory", "read_orders", "read_products", "write_app_proxy"})
+"""What the app needs of a shop, as in `shopify.app.toml`."""
 _LONGEST_LIFETIME: Final = 366 * 86_400
 """Seconds. Shopify's access tokens live for an hour."""
 _log: Final = logging.getLogger(__name__)
@@ -70,7 +78,7 @@ class ShopifyClient:
         self.retry = Retry(clock or SystemClock(), jitter)
         self.wait_for_bulk: Final = wait_for_bulk or self._sleep
         self._http = http
-        self._tokens = AccessTokens(tokens, self._exchange, self.retry.clock)
+        self._tokens = AccessTokens(tokens, self._refresh, self.retry.clock)
         self._origin = origin
         self._api_version = api_version
         self._credentials = {"client_id": api_key, "client_secret": api_secret}
@@ -95,16 +103,41 @@ class ShopifyClient:
             ShopifyQueryInvalid: Shopify rejects the query, its variables or its cost.
             ShopifyRefused: The shop refuses for another reason (frozen, closed, deleted).
         """
+        token = await self._tokens.current(shop)
         try:
-            token = await self._tokens.current(shop)
-            try:
-                return await self._query_with(token, shop, query, variables)
-            except ShopifyUnauthorized:
-                token = await self._tokens.refresh(shop, token)
-                return await self._query_with(token, shop, query, variables)
+            return await self.query_with(token, shop, query, variables)
+        except ShopifyUnauthorized:
+            token = await self._tokens.refresh(shop, token)
+            return await self.query_with(token, shop, query, variables)
+
+    async def query_with(
+        self, token: OfflineToken, shop: str, query: str, variables: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """As `query`, with this access token, which is not refreshed."""
+        try:
+            return await self._query_with(token, shop, query, variables)
         except ShopifyForbidden:
             self._count("shopify_forbidden_total", shop=shop)
             raise
+
+    async def exchange_id_token(self, shop: str, id_token: str) -> OfflineToken:
+        """Exchange an ID token of the shop's admin for an expiring offline token, which ends the shop's earlier ones.
+
+        https://shopify.dev/docs/apps/build/authentication-authorization/access-tokens/token-exchange
+
+        Raises:
+            ShopifyUnauthorized: Shopify accepts the ID token or the app's credentials no more.
+            ShopifyForbidden, ShopifyRefused: As `query`.
+            ShopifyUnavailable: No usable response after all retries.
+        """
+        form = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+            "subject_token": id_token,
+            "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
+            "requested_token_type": "urn:shopify:params:oauth:token-type:offline-access-token",
+            "expiring": "1",
+        }
+        return await self.retry(partial(self._request_token, shop, form))
 
     async def stream_lines(self, url: str) -> AsyncGenerator[bytes, None]:
         """Stream the non-empty lines of a result file, without retries. The signed URL needs no token.
@@ -179,23 +212,34 @@ class ShopifyClient:
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
 
-    async def _exchange(self, shop: str, refresh_token: str) -> OfflineToken:
-        """Exchange the refresh token for a new pair. Safe to retry: the old one is valid until the new one is used."""
-        return await self.retry(partial(self._exchange_once, shop, refresh_token))
+    async def _refresh(self, shop: str, refresh_token: str) -> OfflineToken:
+        """A new pair for the refresh token. Safe to retry: the old one is valid until the new one is used."""
+        form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+        return await self.retry(partial(self._request_token, shop, form))
 
-    async def _exchange_once(self, shop: str, refresh_token: str) -> OfflineToken:
+    async def _request_token(self, shop: str, form: Mapping[str, str]) -> OfflineToken:
         url = f"{self._origin.format(shop=shop)}/admin/oauth/access_token"
-        form = {**self._credentials, "grant_type": "refresh_token", "refresh_token": refresh_token}
         try:
-            response = await self._http.post(url, data=form)
+            response = await self._http.post(url, data={**self._credentials, **form})
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
-        if response.status_code in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}:
-            raise ShopifyUnauthorized(f"{shop}: the refresh token is not accepted; the app must be installed anew")
+        if response.status_code in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND}:
+            raise _token_refusal(shop, response)
         if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
             raise ShopifyUnavailable(f"{shop}: too many token requests")
-        check_status(response)
-        return self._read_token(read_object(response.content))
+        try:
+            check_status(response)
+        except ShopifyForbidden:
+            self._count("shopify_forbidden_total", shop=shop)
+            raise
+        body = read_object(response.content)
+        if missing := SCOPES - set(str(body.get("scope") or "").split(",")):
+            _log.warning(
+                "%s: the app was not granted %s: run `shopify app deploy` with deployments/shopify/shopify.app.toml",
+                shop,
+                ", ".join(sorted(missing)),
+            )
+        return self._read_token(body)
 
     def _read_token(self, body: dict[str, Any]) -> OfflineToken:
         access, refresh, lifetime = body.get("access_token"), body.get("refresh_token"), body.get("expires_in")
@@ -206,3 +250,21 @@ class ShopifyClient:
 
 def _unreachable(error: httpx.HTTPError) -> ShopifyUnavailable:
     return ShopifyUnavailable(f"Shopify could not be reached: {type(error).__name__} {error}".rstrip())
+
+
+def _token_refusal(shop: str, response: httpx.Response) -> ShopifyUnauthorized:
+    """Why Shopify gives no token. Only `invalid_grant` says that the shop's own token is at fault."""
+    try:
+        reason = read_object(response.content).get("error")
+    except ShopifyUnavailable:
+        reason = None
+    match reason:
+        case "invalid_grant":
+            return TokenRefused(f"{shop}: the refresh token is not accepted; the merchant must open the app")
+        case "invalid_subject_token":
+            return ShopifyUnauthorized(f"{shop}: Shopify does not accept the ID token")
+        case "invalid_client":
+            return ShopifyUnauthorized(
+                f"{shop}: Shopify does not accept SHOPIFY_API_KEY and SHOPIFY_API_SECRET, or the app was uninstalled"
+            )
+    return ShopifyUnauthorized(f"{shop}: Shopify answered {response.status_code} to a request for a token")

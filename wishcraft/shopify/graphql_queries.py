@@ -96,7 +96,13 @@ query ReadBulkOperation($id: ID!) {
 }
 """
 
+READ_SHOP: Final = """
+query ReadShop {
+  shop { name email currencyCode ianaTimezone plan { publicDisplayName } }
+}
+"""
+
 QUERIES: Final = (
     READ_VARIANTS, DESCRIBE_VARIANTS, ALL_VARIANTS, READ_ORDERS, READ_ORDER_LINES, READ_LEVELS, START_BULK_QUERY,
-    READ_BULK_OPERATION,
+    READ_BULK_OPERATION, READ_SHOP,
 )  # fmt: skip

@@ -6,6 +6,7 @@ https://shopify.dev/docs/apps/build/authentication-authorization/session-tokens
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 import jwt
@@ -16,10 +17,11 @@ _SHOP: Final = re.compile(r"https://([a-z0-9][a-z0-9-]*\.myshopify\.com)")
 
 @dataclass(frozen=True, slots=True)
 class AdminIdentity:
-    """The shop of the admin, and the id of the staff member."""
+    """The shop of the admin, the id of the staff member, and when the token was issued."""
 
     shop: str
     user: str
+    issued_at: datetime
 
 
 def verify_id_token(token: str, secrets: Sequence[str], client_id: str) -> AdminIdentity | None:
@@ -37,5 +39,9 @@ def verify_id_token(token: str, secrets: Sequence[str], client_id: str) -> Admin
         except jwt.InvalidTokenError:
             continue
         shop = _SHOP.fullmatch(str(claims["dest"]))
-        return AdminIdentity(shop[1], str(claims["sub"])) if shop else None
+        try:
+            issued_at = datetime.fromtimestamp(int(claims["nbf"]), UTC)
+        except (ValueError, OverflowError, OSError):
+            return None
+        return AdminIdentity(shop[1], str(claims["sub"]), issued_at) if shop else None
     return None

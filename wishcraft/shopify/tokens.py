@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from wishcraft.domain.tokens import OfflineToken
-from wishcraft.errors import ShopifyUnauthorized
+from wishcraft.errors import ShopifyUnauthorized, TokenRefused
 from wishcraft.shopify.pacing import Clock
 
 
@@ -21,7 +21,11 @@ class TokenStore(Protocol):
         ...
 
     async def save(self, shop: str, token: OfflineToken) -> None:
-        """Store the shop's token; it is durable when this returns."""
+        """Store the shop's new token, unless it has none any more, or one that expires later; durable on return."""
+        ...
+
+    async def discard(self, shop: str, token: OfflineToken) -> None:
+        """Delete the shop's token, so that the shop is to be authorised again; unless it has another one by now."""
         ...
 
     def refresh_lock(self, shop: str) -> AbstractAsyncContextManager[None]:
@@ -56,6 +60,9 @@ class AccessTokens:
         The new refresh token is durable before the new access token is used, because its first use ends the old pair.
         https://shopify.dev/docs/apps/build/authentication-authorization/access-tokens/offline-access-tokens
 
+        The lock can be lost with its connection, so two processes may refresh at once: the token that Shopify issued
+        last is kept and returned, and a refusal counts only if no other token was stored meanwhile.
+
         Raises:
             ShopifyUnauthorized: The token cannot be refreshed.
             ShopifyUnavailable: Shopify cannot be reached.
@@ -66,6 +73,10 @@ class AccessTokens:
                 return stored
             if stored.refresh is None:
                 raise ShopifyUnauthorized(f"{shop}: the access token is not accepted and has no refresh token")
-            token = await self._exchange(shop, stored.refresh)
+            try:
+                token = await self._exchange(shop, stored.refresh)
+            except TokenRefused:
+                await self._store.discard(shop, stored)
+                return await self._store.load(shop)  # raises, unless another process has refreshed it
             await self._store.save(shop, token)
-            return token
+            return await self._store.load(shop)

@@ -31,6 +31,9 @@ class KeyHolder(NamedTuple):
     scopes: list[str]
     ip_allow_list: list[str]
     expires_at: datetime | None
+    shop_domain: str
+    is_installed: bool
+    """Whether the shop has the app."""
 
 
 class KeyFacts(NamedTuple):
@@ -55,22 +58,32 @@ WHERE prefix = ANY(:prefixes) AND (last_used_at IS NULL OR last_used_at < now() 
 
 
 async def find_holder(session: AsyncSession, prefix: str) -> KeyHolder | None:
-    """The holder of the key with this prefix; None if it is revoked or expired, or if its shop is not active.
+    """The holder of the key with this prefix, whether or not its shop is active; None if it is revoked or expired.
 
     Not scoped by shop: the prefix is unique, and the result says which shop it is.
     """
     query = (
-        select(ApiKey.shop_id, ApiKey.key_hash, ApiKey.scopes, ApiKey.ip_allow_list, ApiKey.expires_at)
+        select(
+            ApiKey.shop_id,
+            ApiKey.key_hash,
+            ApiKey.scopes,
+            ApiKey.ip_allow_list,
+            ApiKey.expires_at,
+            Shop.domain,
+            Shop.status,
+        )
         .join(Shop, Shop.id == ApiKey.shop_id)
         .where(
             ApiKey.prefix == prefix,
             ApiKey.revoked_at.is_(None),
             or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()),
-            Shop.status == ShopStatus.ACTIVE,
         )
     )
     row = (await session.execute(query)).one_or_none()
-    return KeyHolder(row[0], row[1], row[2], [str(each) for each in row[3]], row[4]) if row else None
+    if row is None:
+        return None
+    networks, is_installed = [str(each) for each in row[3]], row.status is ShopStatus.ACTIVE
+    return KeyHolder(row[0], row[1], row[2], networks, row[4], row.domain, is_installed)
 
 
 async def list_all(session: AsyncSession, shop_id: int) -> list[KeyFacts]:

@@ -10,7 +10,7 @@ from wishcraft.store.schema import Registry, Shop
 
 def share_url_sql(shop: str, registry: str) -> str:
     """The expression, of a shop and a registry by the names that they have in the query."""
-    own, default = f"{shop}.settings ->> 'share_url'", f"'https://' || {shop}.domain || '/apps/registry/{{slug}}'"
+    own, default = f"{shop}.settings ->> 'share_url'", f"'https://' || {shop}.domain || '/apps/registry/r/{{slug}}'"
     is_template = f"jsonb_typeof({shop}.settings -> 'share_url') = 'string' AND length({own}) <= {MAX_LENGTH}"
     is_template += f" AND {own} ~ '{TEMPLATE.pattern}'"  # any other counts as the default, as `load_valid` reads it
     return f"replace(CASE WHEN {is_template} THEN {own} ELSE {default} END, '{{slug}}', {registry}.slug)"

@@ -1,15 +1,16 @@
 """Queries about shops."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import cast, func, select, text, update
-from sqlalchemy.dialects.postgresql import INT8RANGE, Range
+from sqlalchemy import case, cast, func, or_, select, text, update
+from sqlalchemy.dialects.postgresql import INT8RANGE, Range, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.cached_registry import Quota
 from wishcraft.domain.share_links import default_template
+from wishcraft.domain.shops import ShopFacts
 from wishcraft.domain.texts import is_storable
 from wishcraft.errors import UnknownShop
 from wishcraft.store.schema import Shop, ShopSettings
@@ -67,6 +68,18 @@ class StoredSettings(NamedTuple):
         return self.settings.share_url or default_template(self.domain)
 
 
+class ShopProfile(NamedTuple):
+    """A shop as its administrator sees it."""
+
+    domain: str
+    name: str
+    currency: str
+    timezone: str
+    plan: str
+    installed_at: datetime
+    synced_at: datetime
+
+
 ALL: Final[Range[int]] = Range()
 """In `Shop.outdated_stock`: all registries, whatever is in stock."""
 
@@ -114,10 +127,65 @@ async def find_by_domain(session: AsyncSession, domain: str) -> ShopRef | None:
     return ShopRef(*row) if row else None
 
 
-async def find_known(session: AsyncSession, domain: str) -> ShopRef | None:
-    """The shop with this domain, also if it has uninstalled the app; None if it is unknown."""
-    row = (await session.execute(select(*_COLUMNS).where(Shop.domain == domain))).one_or_none()
+async def find_authorised(session: AsyncSession, domain: str, since: datetime | None = None) -> ShopRef | None:
+    """The active shop with this domain, if it has a token that can be renewed, and was installed `since` then."""
+    query = _REF.where(Shop.domain == domain, Shop.refresh_token_encrypted.is_not(None))
+    row = (await session.execute(query if since is None else query.where(Shop.installed_at >= since))).one_or_none()
     return ShopRef(*row) if row else None
+
+
+async def install(
+    session: AsyncSession, domain: str, facts: ShopFacts, plan: str, token: Mapping[str, Any], at: datetime
+) -> tuple[ShopRef, bool]:
+    """Store the shop as installed at this time; the shop, and whether it was not installed before.
+
+    Args:
+        session: A transaction.
+        domain: Its `*.myshopify.com` domain.
+        facts: As Shopify described it after `at`.
+        plan: The name of its plan.
+        token: `TokenVault.columns` of its new token.
+        at: A time before the token was issued.
+    """
+    query = select(Shop.status, Shop.currency).where(Shop.domain == domain)
+    before = (await session.execute(query.with_for_update())).one_or_none()
+    values = {**facts._asdict(), **token, "plan": plan, "status": ShopStatus.ACTIVE}
+    values |= {"installed_at": at, "described_at": at.replace(microsecond=0)}  # Shopify's times have whole seconds
+    again = dict(values)
+    was_installed = before is not None and before.status is ShopStatus.ACTIVE
+    if before and not (was_installed and before.currency == facts.currency):
+        again |= {"outdated_stock": cast(ALL, INT8RANGE), "settings_version": Shop.settings_version + 1}
+    if not was_installed:
+        again["synced_at"] = func.now()
+    statement = insert(Shop).values(domain=domain, **values)
+    upsert = statement.on_conflict_do_update(index_elements=[Shop.domain], set_=again).returning(*_COLUMNS)
+    return ShopRef(*(await session.execute(upsert)).one()), not was_installed
+
+
+async def uninstall(session: AsyncSession, shop_id: int, at: datetime) -> bool:
+    """Record that the app was uninstalled at this time, and delete the tokens; False if it was installed since."""
+    values = {"status": ShopStatus.UNINSTALLED, "access_token_encrypted": None, "refresh_token_encrypted": None}
+    where = (Shop.id == shop_id, Shop.installed_at <= at)
+    statement = update(Shop).where(*where).values(**values, token_expires_at=None).returning(Shop.id)
+    return (await session.execute(statement)).scalar() is not None
+
+
+async def update_facts(session: AsyncSession, shop_id: int, facts: ShopFacts, at: datetime) -> bool:
+    """Store what Shopify says of the shop since this time; False if something newer is known.
+
+    If the currency changes, all its registries are added to `outdated_stock`, because their answers name it.
+    """
+    where = (Shop.id == shop_id, or_(Shop.described_at.is_(None), Shop.described_at <= at))
+    statement = update(Shop).where(*where)
+    has_new_currency = Shop.currency != facts.currency
+    everything = cast(ALL, INT8RANGE)
+    values = {
+        **facts._asdict(),
+        "described_at": at,
+        "outdated_stock": case((has_new_currency, everything), else_=Shop.outdated_stock),
+        "settings_version": case((has_new_currency, Shop.settings_version + 1), else_=Shop.settings_version),
+    }
+    return (await session.execute(statement.values(values).returning(Shop.id))).scalar() is not None
 
 
 async def find_ids(session: AsyncSession, domains: Iterable[str]) -> dict[str, int]:
@@ -134,6 +202,12 @@ async def find_one(session: AsyncSession, shop_id: int) -> ShopRef:
 async def find_contact(session: AsyncSession, shop_id: int) -> Contact:
     """Name and address of the shop, which must exist."""
     return Contact(*(await session.execute(select(Shop.name, Shop.email).where(Shop.id == shop_id))).one())
+
+
+async def describe(session: AsyncSession, shop_id: int) -> ShopProfile:
+    """The shop, which must exist, as its administrator sees it."""
+    columns = (getattr(Shop, name) for name in ShopProfile._fields)
+    return ShopProfile(*(await session.execute(select(*columns).where(Shop.id == shop_id))).one())
 
 
 async def find_settings(session: AsyncSession, shop_id: int) -> ShopSettings:

@@ -1,10 +1,11 @@
 """Shops' offline tokens: encrypted at rest, refreshed by one process at a time."""
 
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 from cryptography.fernet import Fernet, MultiFernet
 from pydantic import SecretStr
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 
 from wishcraft.domain.tokens import OfflineToken
 from wishcraft.errors import ConfigurationError, ShopifyUnauthorized
@@ -41,18 +42,32 @@ class TokenVault:
         async with self._db.transaction() as session:
             row = (await session.execute(query.where(Shop.domain == shop))).one_or_none()
         if row is None or row[0] is None:
-            raise ShopifyUnauthorized(f"{shop} has no access token; it must install the app")
+            raise ShopifyUnauthorized(f"{shop} has no access token: the merchant must open or install the app")
         return OfflineToken(self._decrypt(row[0]), self._decrypt(row[1]) if row[1] else None, row[2])
 
     async def save(self, shop: str, token: OfflineToken) -> None:
-        """Replace the shop's token."""
-        values = {
+        """Replace the shop's token, unless it has none (the app was uninstalled), or one that expires later."""
+        where = (
+            Shop.domain == shop,
+            Shop.access_token_encrypted.is_not(None),
+            or_(Shop.token_expires_at.is_(None), Shop.token_expires_at <= token.expires_at),
+        )
+        async with self._db.transaction() as session:
+            await session.execute(update(Shop).where(*where).values(self.columns(token)))
+
+    async def discard(self, shop: str, token: OfflineToken) -> None:
+        """Delete the shop's token, unless it is another one by now."""
+        where = (Shop.domain == shop, Shop.token_expires_at.is_not_distinct_from(token.expires_at))
+        async with self._db.transaction() as session:
+            await session.execute(update(Shop).where(*where).values(dict.fromkeys(self.columns(token))))
+
+    def columns(self, token: OfflineToken) -> dict[str, Any]:
+        """The token as columns of `shops`."""
+        return {
             "access_token_encrypted": self.encrypt(token.access),
             "refresh_token_encrypted": self.encrypt(token.refresh) if token.refresh else None,
             "token_expires_at": token.expires_at,
         }
-        async with self._db.transaction() as session:
-            await session.execute(update(Shop).where(Shop.domain == shop).values(values))
 
     def refresh_lock(self, shop: str) -> AbstractAsyncContextManager[None]:
         """Hold the lock, across processes, for refreshing the shop's token."""

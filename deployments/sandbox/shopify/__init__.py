@@ -13,8 +13,9 @@ The base URL of a shop is `http://127.0.0.1:PORT/{domain}`. It has Shopify's `/a
 - `DELETE /variants/ID` and `POST /variants/ID/restore`
 - `GET /faults` and `PUT /faults` `{kind, remaining, probability}`: `kind` as in `FaultKind`; `remaining` requests
   (default 1; null: until removed; 0: remove); `probability` per request, default 1
-- `GET /requests` the counters since the start (requests, throttled, points_spent, token_refreshes, bulk_operations,
-  downloads) and the throttle status
+- `POST /app` `{id_token}`: a merchant opens the app, and so installs it; `DELETE /app` uninstalls it
+- `GET /requests` the counters since the start (requests, throttled, points_spent, token_refreshes, token_exchanges,
+  bulk_operations, downloads) and the throttle status
 - `PUT /rate-limit` `{enabled}`
 - `GET /orders?limit=50` the newest orders; `POST /orders` `{lines: [{variant_id, quantity, registry_item, properties}],
   note_attributes, first_name, last_name, email, test}`, all but the lines and their variants optional

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final
 from urllib.parse import parse_qsl
 
@@ -10,13 +10,20 @@ import orjson
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
 
-from deployments.sandbox.shopify.credentials import LIFETIME
+from deployments.sandbox.shopify.credentials import LIFETIME, TokenPair
 from deployments.sandbox.shopify.faults import FaultKind
 from deployments.sandbox.shopify.pictures import draw
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
 
 API_VERSION: Final = "2026-10"
+TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105  a name
+TOKEN_TYPES: Final = (
+    "urn:ietf:params:oauth:token-type:id_token",
+    "urn:shopify:params:oauth:token-type:offline-access-token",
+)
+"""What is exchanged, and for what."""
+SCOPES: Final = "read_inventory,read_orders,read_products,write_app_proxy"
 _UNAUTHORIZED: Final = {"errors": "[API] Invalid API key or access token (unrecognized login or wrong password)"}
 
 router = APIRouter()
@@ -61,29 +68,45 @@ async def graphql(version: str, shop: ShopDep, simulator: SimulatorDep, request:
 
 
 @router.post("/{shop}/admin/oauth/access_token")
-async def exchange_token(shop: ShopDep, simulator: SimulatorDep, request: Request) -> Response:
-    """Issue a new pair of offline tokens for a refresh token."""
+async def request_token(shop: ShopDep, simulator: SimulatorDep, request: Request) -> Response:
+    """Issue a new pair of offline tokens, for a refresh token or for an ID token of the admin."""
+    failure = await _transport_fault(shop, simulator, is_token_request=True)
+    if failure:
+        return failure
     raw = await request.body()
     is_json = "json" in request.headers.get("Content-Type", "")
     form = _object(raw) if is_json else dict(parse_qsl(raw.decode(errors="replace")))
+    pair = _issue(shop, simulator, form)
+    if isinstance(pair, str):
+        return _json({"error": pair}, 401 if pair == "invalid_client" else 400)
+    answer: dict[str, object] = {
+        "access_token": None if shop.faults.consume(FaultKind.EMPTY_TOKEN) else pair.access,
+        "scope": SCOPES,
+    }
+    if pair.refresh:
+        answer |= {"expires_in": LIFETIME, "refresh_token": pair.refresh, "refresh_token_expires_in": 90 * 24 * 3600}
+    return _json(answer)
+
+
+def _issue(shop: SimulatedShop, simulator: Simulator, form: Mapping[str, Any]) -> TokenPair | str:
+    """The pair that the form asks for, or the error."""
+    domain, credentials = shop.demo.domain, simulator.credentials
     expected = (simulator.api_key, simulator.api_secret)
-    if not all(map(_same, (form.get("client_id"), form.get("client_secret")), expected)):
-        return _json({"error": "invalid_client"}, 401)
-    if form.get("grant_type") != "refresh_token":
-        return _json({"error": "unsupported_grant_type"}, 400)
-    pair = simulator.credentials.refresh(shop.demo.domain, str(form.get("refresh_token")))
-    if pair is None:
-        return _json({"error": "invalid_grant"}, 400)
-    shop.counters.token_refreshes += 1
-    return _json(
-        {
-            "access_token": None if shop.faults.consume(FaultKind.EMPTY_TOKEN) else pair.access,
-            "scope": "read_products,read_inventory,read_orders",
-            "expires_in": LIFETIME,
-            "refresh_token": pair.refresh,
-            "refresh_token_expires_in": 90 * 24 * 3600,
-        }
-    )
+    is_app = all(map(_same, (form.get("client_id"), form.get("client_secret")), expected))
+    if not is_app or not credentials.is_installed(domain):
+        return "invalid_client"
+    if form.get("grant_type") == "refresh_token":
+        refreshed = credentials.refresh(domain, str(form.get("refresh_token")))
+        shop.counters.token_refreshes += refreshed is not None
+        return refreshed or "invalid_grant"
+    if form.get("grant_type") != TOKEN_EXCHANGE:
+        return "unsupported_grant_type"
+    if (form.get("subject_token_type"), form.get("requested_token_type")) != TOKEN_TYPES:
+        return "invalid_request"
+    if not credentials.is_id_token(domain, str(form.get("subject_token")), *expected):
+        return "invalid_subject_token"
+    shop.counters.token_exchanges += 1
+    return credentials.issue(domain, is_expiring=str(form.get("expiring")) == "1")
 
 
 @router.get("/{shop}/downloads/{key}")
@@ -104,8 +127,10 @@ async def picture(shop: ShopDep, handle: str) -> Response:  # noqa: ARG001  whic
     return Response(draw(handle), media_type="image/svg+xml", headers={"Cache-Control": "public, max-age=86400"})
 
 
-async def _transport_fault(shop: SimulatedShop, simulator: Simulator) -> Response | None:
-    """The response of an active transport fault, if any."""
+async def _transport_fault(
+    shop: SimulatedShop, simulator: Simulator, *, is_token_request: bool = False
+) -> Response | None:
+    """The response of an active transport fault, if any; of requests for tokens, only the allowlist's is simulated."""
     answers: dict[FaultKind, Callable[[], Response]] = {
         FaultKind.SERVER_ERROR: lambda: HTMLResponse("<h1>503 Service Unavailable</h1>", 503),
         FaultKind.TOO_MANY_REQUESTS: lambda: Response(status_code=429, headers={"Retry-After": "1.0"}),
@@ -113,7 +138,8 @@ async def _transport_fault(shop: SimulatedShop, simulator: Simulator) -> Respons
         FaultKind.EXPIRED_TOKEN: lambda: _json(_UNAUTHORIZED, 401),
         FaultKind.TIMEOUT: lambda: HTMLResponse("<h1>504 Gateway Timeout</h1>", 504),
     }
-    kind = next((kind for kind in answers if shop.faults.consume(kind)), None)
+    kinds = [FaultKind.FORBIDDEN] if is_token_request else list(answers)
+    kind = next((kind for kind in kinds if shop.faults.consume(kind)), None)
     if kind is None:
         return None
     if kind is FaultKind.TIMEOUT:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from deployments.sandbox.shopify.admin import ShopDep
+from deployments.sandbox.shopify.admin import ShopDep, SimulatorDep
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.inventory import ProductStatus, Variant, VariantChange, page
 from deployments.sandbox.shopify.shop import SimulatedShop
@@ -47,6 +47,21 @@ class RateLimitSetting(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     enabled: bool
+
+
+@router.post("/{shop}/app")
+async def open_app(shop: ShopDep, simulator: SimulatorDep) -> dict[str, str]:
+    """A merchant opens the app in the admin, and installs it if need be: the ID token that App Bridge gives."""
+    simulator.credentials.install(shop.demo.domain)
+    return {"id_token": simulator.credentials.id_token(shop.demo.domain, simulator.api_key, simulator.api_secret)}
+
+
+@router.delete("/{shop}/app", status_code=204)
+async def uninstall_app(shop: ShopDep, simulator: SimulatorDep) -> None:
+    """A merchant uninstalls the app: its tokens of the shop end, and a webhook says so."""
+    domain = shop.demo.domain
+    simulator.publish(domain, "app/uninstalled", {"id": shop.demo.number, "myshopify_domain": domain}, domain)
+    simulator.credentials.uninstall(domain)
 
 
 @router.get("/{shop}/variants")

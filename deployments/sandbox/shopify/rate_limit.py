@@ -14,6 +14,7 @@ class Counters:
     throttled: int = 0
     points_spent: int = 0
     token_refreshes: int = 0
+    token_exchanges: int = 0
     bulk_operations: int = 0
     downloads: int = 0
 

@@ -106,6 +106,10 @@ class SimulatedShop:
                 "id": to_global("Shop", self.demo.number),
                 "name": self.demo.name,
                 "myshopifyDomain": self.demo.domain,
+                "email": f"owner@{self.demo.domain}",
+                "currencyCode": self.demo.currency,
+                "ianaTimezone": self.demo.timezone,
+                "plan": {"publicDisplayName": self.demo.plan.capitalize()},
             },
             "node": lambda _info, id: self._find(id),  # noqa: A006  the schema's name for it
             "nodes": lambda _info, ids: [self._find(global_id) for global_id in ids],

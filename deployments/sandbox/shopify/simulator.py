@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from deployments.sandbox.catalogue import DEMO_SHOPS
+from deployments.sandbox.catalogue import DEMO_SHOPS, NEW_SHOP
 from deployments.sandbox.shopify.app_proxy import AppProxy
 from deployments.sandbox.shopify.credentials import Credentials
 from deployments.sandbox.shopify.inventory import Inventory
@@ -82,7 +82,7 @@ class Simulator:
                 partial(self.publish, demo.domain),
                 f"{options.own_url}/{demo.domain}",
             )
-            for demo in DEMO_SHOPS
+            for demo in (*DEMO_SHOPS, NEW_SHOP)
         }
 
     def publish(self, shop: str, topic: str, payload: dict[str, Any], about: str) -> None:

@@ -154,7 +154,7 @@ async def test_a_reminder_has_the_share_link_of_its_shop(
     await remind_shop(resources, settings, await fresh(resources, shop), now=NOW)
     found = demo.execute("SELECT slug FROM registries WHERE id = %s", [registry]).fetchone()
     assert found
-    link = (template or f"https://{shop.domain}/apps/registry/{{slug}}").replace("{slug}", found[0])
+    link = (template or f"https://{shop.domain}/apps/registry/r/{{slug}}").replace("{slug}", found[0])
     [received] = mailbox.messages
     for kind in ("plain", "html"):
         body = received.parsed.get_body([kind])

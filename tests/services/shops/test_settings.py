@@ -179,7 +179,7 @@ async def test_concurrent_changes_of_different_settings_are_all_kept(resources: 
 
 
 TEMPLATE = "https://shop.example/pages/gifts?list={slug}"
-DEFAULT = "https://maple-and-pine.myshopify.com/apps/registry/{slug}"
+DEFAULT = "https://maple-and-pine.myshopify.com/apps/registry/r/{slug}"
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "password_protection": st.booleans(),
     "email_notifications": st.booleans(),

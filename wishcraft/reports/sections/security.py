@@ -73,11 +73,11 @@ def _key_reason(key: KeyAge, now: datetime) -> str:
 
 def _token_reason(token: TokenAge, now: datetime) -> tuple[str, str] | None:
     if not token.has_token:
-        return "has none", "Ask the merchant to reinstall the app."
+        return "has none", "Ask the merchant to open the app, or to install it anew."
     if token.expires_at is None:
         return None
     if not token.can_renew and token.expires_at < now + SOON:
-        return f"expires on {token.expires_at:%Y-%m-%d} and cannot be renewed", "Ask the merchant to reinstall the app."
+        return f"expires on {token.expires_at:%Y-%m-%d} and cannot be renewed", "Ask the merchant to open the app."
     if token.expires_at < now - _NOT_RENEWED:
         expired = f"expired on {token.expires_at:%Y-%m-%d} and was not renewed"
         return expired, "Look at this shop in the runs of `sync-inventory`."

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import httpx
 
-from wishcraft.errors import ConfigurationError
+from wishcraft.services.operations.prefect_api import post
 from wishcraft.settings import Settings
 
 OVERDUE: Final = timedelta(minutes=5)
@@ -36,21 +36,12 @@ async def find_schedule(http: httpx.AsyncClient, settings: Settings, now: dateti
     now = now or datetime.now(UTC)
     due = {"before_": (now - OVERDUE).isoformat()}
     deployments, late_runs, upcoming = await asyncio.gather(
-        _post(http, settings, "deployments/filter", {"limit": _PAGE_LIMIT}),
-        _post(http, settings, "flow_runs/filter", {"flow_runs": _waiting(due), "limit": _PAGE_LIMIT}),
-        _post(http, settings, "flow_runs/count", {"flow_runs": _waiting({"after_": now.isoformat()})}),
+        post(http, settings, "deployments/filter", {"limit": _PAGE_LIMIT}),
+        post(http, settings, "flow_runs/filter", {"flow_runs": _waiting(due), "limit": _PAGE_LIMIT}),
+        post(http, settings, "flow_runs/count", {"flow_runs": _waiting({"after_": now.isoformat()})}),
     )
     overdue = Counter(run["deployment_id"] for run in late_runs)
     return ScheduleState({deployment["name"]: overdue[deployment["id"]] for deployment in deployments}, upcoming == 0)
-
-
-async def _post(http: httpx.AsyncClient, settings: Settings, path: str, body: Mapping[str, Any]) -> Any:
-    if settings.prefect_api_url is None:
-        raise ConfigurationError("PREFECT_API_URL is not set")
-    secret = settings.prefect_api_auth_string
-    auth = httpx.BasicAuth(*secret.get_secret_value().split(":", 1)) if secret else httpx.USE_CLIENT_DEFAULT
-    response = await http.post(f"{settings.prefect_api_url}/{path}", json=body, auth=auth)
-    return response.raise_for_status().json()
 
 
 def _waiting(expected_start: Mapping[str, str]) -> dict[str, Any]:

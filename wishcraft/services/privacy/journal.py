@@ -72,9 +72,10 @@ async def replay(resources: Resources, entry: Entry, *, dry_run: bool) -> dict[s
         TransientError: A store does not answer.
     """
     async with resources.db.autocommit() as session:
-        shop = await shops.find_known(session, entry.shop)
-    if shop is None or shop.id != entry.shop_id:  # erased as a whole, or not in the backup
+        found = await shops.find_installed(session, entry.shop)
+    if found is None or found.shop.id != entry.shop_id:  # erased as a whole, or not in the backup
         return {}
+    shop = found.shop
     if entry.person is None:
         return await _replay_shop(resources, shop, entry, dry_run=dry_run)
     erasure = Erasure(resources, shop, [entry.person], entry.at)

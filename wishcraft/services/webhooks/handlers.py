@@ -9,6 +9,7 @@ from wishcraft.services.inventory.webhooks import handle_products, handle_stock
 from wishcraft.services.privacy.hand_over import handle_data_requests
 from wishcraft.services.privacy.webhooks import handle_customer_redactions, handle_shop_redactions
 from wishcraft.services.purchases.webhooks import handle_orders
+from wishcraft.services.shops.lifecycle import handle_shop_update, handle_uninstalled
 from wishcraft.services.webhooks.handling import Handler
 
 HANDLERS: Final[Mapping[str, Handler]] = {
@@ -26,4 +27,6 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "products/delete": handle_products,
     "inventory_levels/update": handle_stock,
     "inventory_items/update": handle_stock,
+    "app/uninstalled": handle_uninstalled,
+    "shop/update": handle_shop_update,
 }

@@ -1,12 +1,12 @@
 """The customers' ids of purchasers, and which customers were merged.
 
-Revision: 0024, after 0022
+Revision: 0023, after 0022
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0024"
+revision = "0023"
 down_revision = "0022"
 branch_labels = None
 depends_on = None

@@ -1,0 +1,143 @@
+"""The page of a registry on the shop's own domain, where the links of mails and shares lead."""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse
+
+from api.auth.dependencies import AppStateDep, Reader, Senders
+from api.problems import COMMON, WITH_BODY, ProblemError, documented
+from api.registry_page import notice_page, registry_page
+from api.routes.registries import GrantQuery, Ref, read_authorized
+from api.state import AppState
+from wishcraft.domain.access_codes import MAX_LENGTH
+from wishcraft.domain.callers import Caller
+from wishcraft.domain.etags import matches
+from wishcraft.domain.texts import is_storable
+from wishcraft.errors import Conflict, NotAllowed, NotFound
+from wishcraft.services.registries.access import unlock
+
+router: Final = APIRouter(tags=["registries"])
+
+_POLICY: Final = (
+    "default-src 'none'; img-src *; style-src 'unsafe-inline'; form-action 'self' https:; base-uri 'none';"
+    " frame-ancestors 'none'"
+)
+_HEADERS: Final = {
+    "Cache-Control": "private, no-cache",
+    "Content-Security-Policy": _POLICY,
+    "Referrer-Policy": "same-origin",  # a grant may be in the address
+}
+_DIGEST_SIZE: Final = 16
+_MOST_FIELDS: Final = 10
+_HTML: Final[dict[str, Any]] = {"content": {"text/html": {"schema": {"type": "string"}}}}
+_PAGES: Final[dict[int | str, dict[str, Any]]] = {
+    **documented(*COMMON),
+    HTTPStatus.OK: {"description": "The page.", **_HTML},
+    HTTPStatus.FORBIDDEN: {"description": "A page that asks for the access code.", **_HTML},
+    HTTPStatus.NOT_FOUND: {"description": "A page that says that there is no such registry.", **_HTML},
+}
+_FORM: Final[dict[str, Any]] = {
+    "requestBody": {
+        "content": {
+            "application/x-www-form-urlencoded": {
+                "schema": {
+                    "type": "object",
+                    "description": "The form of the page.",
+                    "properties": {"access_code": {"type": "string", "maxLength": MAX_LENGTH}},
+                    "required": ["access_code"],
+                    "additionalProperties": False,
+                    "examples": [{"access_code": "tulip-canoe-amber"}],
+                }
+            }
+        }
+    }
+}
+
+
+@router.get(
+    "/api/r/{ref}",
+    summary="Show the page of a registry",
+    response_class=HTMLResponse,
+    responses={**_PAGES, HTTPStatus.NOT_MODIFIED: {"description": "The browser's copy is current."}},
+)
+async def show(
+    request: Request, app_state: AppStateDep, caller: Reader, ref: Ref, grant: GrantQuery = None
+) -> Response:
+    """The registry for people: what is wished for, what it costs and what is left, with buttons that fill the cart.
+
+    A cart line that was added here carries the item, so that the order counts as a purchase. Through the app proxy
+    the address is `https://SHOP/apps/registry/r/SLUG`.
+    """
+    return await _answer(request, app_state, caller, ref, grant)
+
+
+@router.post(
+    "/api/r/{ref}",
+    summary="Open the page of a protected registry",
+    response_class=HTMLResponse,
+    responses={**_PAGES, **documented(*WITH_BODY)},
+    openapi_extra=_FORM,
+)
+async def open_protected(
+    request: Request, app_state: AppStateDep, caller: Reader, ref: Ref, senders: Senders
+) -> Response:
+    """The form of the page sends the access code here; the answer is the page of the registry."""
+    code, slug = _read_code(await request.body()), await app_state.reader.find_slug(caller, ref)
+    wrong = notice_page("This is not the access code", "Try again.", asks_code=True)
+    if not code:
+        return _page(wrong, HTTPStatus.FORBIDDEN)
+    grant: str | None = None
+    try:
+        if slug is not None:
+            grant = (await unlock(app_state.resources, caller, senders, slug, code)).token
+    except NotAllowed:
+        return _page(wrong, HTTPStatus.FORBIDDEN)
+    except (Conflict, NotFound):  # it needs no code, or guests cannot read it: the page says so
+        pass
+    return await _answer(request, app_state, caller, ref, grant)
+
+
+async def _answer(request: Request, app_state: AppState, caller: Caller, ref: str, grant: str | None) -> Response:
+    try:
+        slug, result = await read_authorized(app_state, caller, ref, grant)
+    except ProblemError as problem:
+        if problem.status is HTTPStatus.NOT_FOUND:
+            text = "The link may be incomplete, or the registry is not shared any more."
+            return _page(notice_page("There is no such registry", text), problem.status)
+        if problem.kind == "access-code-required":
+            text = "Enter the access code that you got with the invitation."
+            return _page(notice_page("This registry is protected", text, asks_code=True), problem.status)
+        raise
+    registry: Mapping[str, Any] = orjson.loads(result.entry.body)
+    page = registry_page(registry)
+    response = _page(page, HTTPStatus.OK)
+    etag = f'"{blake2b(page.encode(), digest_size=_DIGEST_SIZE).hexdigest()}"'
+    response.headers["ETag"] = etag
+    if registry["visibility"] != "public":
+        response.headers["X-Robots-Tag"] = "noindex"
+    given = ", ".join(request.headers.getlist("if-none-match")).encode("latin-1")
+    if request.method == "GET" and given and matches(given, etag.encode()):
+        del response.headers["Content-Length"], response.headers["Content-Type"]
+        response.status_code, response.body = HTTPStatus.NOT_MODIFIED, b""
+    app_state.traffic_recorder.count_read(caller.shop_id, slug, result.state, len(response.body))
+    return response
+
+
+def _read_code(form: bytes) -> str:
+    """The access code of the posted form; empty if there is none that can be one."""
+    try:
+        code = parse_qs(form.decode(), max_num_fields=_MOST_FIELDS, errors="strict").get("access_code", [""])[0]
+    except ValueError:
+        return ""
+    return code if len(code) <= MAX_LENGTH and is_storable(code) else ""
+
+
+def _page(page: str, status: HTTPStatus) -> HTMLResponse:
+    private = {} if status is HTTPStatus.OK else {"X-Robots-Tag": "noindex", "Cache-Control": "no-store"}
+    return HTMLResponse(page, status, headers=_HEADERS | private)

@@ -1,0 +1,178 @@
+"""`app/uninstalled` and `shop/update`, in whatever order they come."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from psycopg import Connection
+from redis.asyncio import Redis
+
+from tests.support.webhooks import NOON, apply, message
+from wishcraft.cache.entries import Entry
+from wishcraft.domain.webhooks import WebhookOutcome
+from wishcraft.errors import PayloadInvalid, ShopifyUnauthorized, UnknownShop
+from wishcraft.resources import Resources
+from wishcraft.services.inventory.sync import sync_shop
+from wishcraft.services.registries.warm import warm_shop
+from wishcraft.services.shops.lifecycle import handle_shop_update, handle_uninstalled
+from wishcraft.services.webhooks.handling import Message
+from wishcraft.store import shops
+from wishcraft.store.shops import ShopRef
+
+Demo = Connection[tuple[Any, ...]]
+UNINSTALLED, UPDATED = "app/uninstalled", "shop/update"
+APPLIED, IGNORED = WebhookOutcome.APPLIED, WebhookOutcome.IGNORED
+
+
+@pytest.fixture(autouse=True)
+def installed_at_noon(demo: Demo) -> None:
+    demo.execute("UPDATE shops SET installed_at = %s, described_at = %s", [NOON, NOON])
+
+
+def facts(second: int, **values: object) -> Message:
+    """A `shop/update` of a change so many seconds after noon."""
+    payload = {
+        "name": "Maple & Co", "email": "new@maple.example", "currency": "USD", "iana_timezone": "Europe/Berlin",
+        "updated_at": (NOON + timedelta(seconds=second)).isoformat(), **values,
+    }  # fmt: skip
+    return message(UPDATED, payload, second)
+
+
+def stored(demo: Demo) -> tuple[Any, ...]:
+    row = demo.execute("SELECT name, email, currency, timezone FROM shops WHERE id = 1").fetchone()
+    assert row
+    return row
+
+
+async def test_an_uninstallation_deletes_the_tokens_and_jobs_skip_the_shop(
+    resources: Resources, shop: ShopRef, demo: Demo
+) -> None:
+    said = message(UNINSTALLED, {"myshopify_domain": shop.domain}, 1)
+    assert await apply(resources, shop, handle_uninstalled, [said]) == {said.id: APPLIED}
+    columns = "status, access_token_encrypted, refresh_token_encrypted, token_expires_at"
+    assert demo.execute(f"SELECT {columns} FROM shops WHERE id = 1").fetchone() == ("uninstalled", None, None, None)  # noqa: S608  ours
+    with pytest.raises(ShopifyUnauthorized, match="has no access token"):
+        await resources.shopify.query(shop.domain, "{ shop { name } }", {})
+    async with resources.db.autocommit() as session:
+        assert shop.domain not in {each.domain for each in await shops.find_active(session)}
+        with pytest.raises(UnknownShop):
+            await shops.find_active(session, [shop.domain])
+    entries = demo.execute("SELECT actor, action FROM audit_logs WHERE shop_id = 1 AND action LIKE 'app.%'").fetchall()
+    assert entries == [("webhook", "app.uninstalled")]
+
+
+async def test_an_uninstallation_drops_what_redis_has_of_that_shop_and_of_no_other(
+    resources: Resources, shop: ShopRef, redis: Redis
+) -> None:
+    async with resources.db.autocommit() as session:
+        everyone = await shops.find_active(session)
+    for each in everyone:
+        await warm_shop(resources, each)
+    await sync_shop(resources, shop)
+
+    async def held(shop_ids: str, kind: str) -> set[bytes]:
+        return {key async for key in redis.scan_iter(f"wishcraft:{{{shop_ids}}}:{kind}:*")}
+
+    assert await held("1", "entry")
+    assert await held("1", "product")
+    others = await held("[23]", "entry")
+    assert others
+    await apply(resources, shop, handle_uninstalled, [message(UNINSTALLED, {}, 1)])
+    assert await held("1", "entry") | await held("1", "product") == set()
+    assert await held("[23]", "entry") == others
+
+
+async def test_an_uninstallation_older_than_the_installation_changes_nothing(
+    resources: Resources, shop: ShopRef, demo: Demo, redis: Redis
+) -> None:
+    await warm_shop(resources, shop)
+    said = message(UNINSTALLED, {}, -1)
+    assert await apply(resources, shop, handle_uninstalled, [said]) == {said.id: IGNORED}
+    kept = demo.execute("SELECT status, access_token_encrypted IS NOT NULL FROM shops WHERE id = 1").fetchone()
+    assert kept == ("active", True)
+    assert [key async for key in redis.scan_iter("wishcraft:{1}:entry:*")]
+
+
+async def test_of_several_uninstallations_the_last_one_counts(resources: Resources, shop: ShopRef, demo: Demo) -> None:
+    late, early = message(UNINSTALLED, {}, 5), message(UNINSTALLED, {}, -5)
+    assert await apply(resources, shop, handle_uninstalled, [late, early]) == {late.id: APPLIED, early.id: IGNORED}
+    assert demo.execute("SELECT status FROM shops WHERE id = 1").fetchone() == ("uninstalled",)
+
+
+async def test_an_update_of_a_shop_is_stored(resources: Resources, shop: ShopRef, demo: Demo) -> None:
+    said = facts(1)
+    assert await apply(resources, shop, handle_shop_update, [said]) == {said.id: APPLIED}
+    assert stored(demo) == ("Maple & Co", "new@maple.example", "USD", "Europe/Berlin")
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
+@pytest.mark.parametrize("together", [True, False])
+async def test_the_newest_update_of_a_shop_counts_whatever_the_order(
+    resources: Resources, shop: ShopRef, demo: Demo, order: tuple[int, ...], together: bool
+) -> None:
+    said = [facts(second, name=f"Name {second}") for second in order]
+    for batch in [said] if together else [[each] for each in said]:
+        await apply(resources, shop, handle_shop_update, batch)
+    assert stored(demo)[0] == "Name 3"
+
+
+async def test_an_update_older_than_the_installation_changes_nothing(
+    resources: Resources, shop: ShopRef, demo: Demo
+) -> None:
+    before, said = stored(demo), facts(-1)
+    assert await apply(resources, shop, handle_shop_update, [said]) == {said.id: IGNORED}
+    assert stored(demo) == before
+
+
+async def test_a_new_currency_is_in_the_cached_answers_at_once(resources: Resources, shop: ShopRef, demo: Demo) -> None:
+    await warm_shop(resources, shop)
+    slugs = [slug for (slug,) in demo.execute("SELECT slug FROM registries WHERE shop_id = 1 AND status = 'active'")]
+
+    async def cached() -> list[Entry]:
+        return [entry for slug in slugs if (entry := await resources.cache.get(1, slug))]
+
+    assert all(b'"currency":"USD"' in each.body for each in await cached())
+    await apply(resources, shop, handle_shop_update, [facts(1, currency="GBP")])
+    renewed = await cached()
+    assert len(renewed) == len(slugs) > 0
+    assert all(b'"currency":"GBP"' in each.body for each in renewed)
+    assert demo.execute("SELECT outdated_stock FROM shops WHERE id = 1").fetchone() == (None,)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"name": None}, "the name"),
+        ({"name": "\u200b \n"}, "the name"),
+        ({"email": 7}, "e-mail"),
+        ({"currency": "usd"}, "the currency"),
+        ({"currency": "US"}, "the currency"),
+        ({"iana_timezone": "Mars/Olympus"}, "the time zone"),
+        ({"iana_timezone": "../../etc/passwd"}, "the time zone"),
+        ({"iana_timezone": ""}, "the time zone"),
+        ({"updated_at": None}, "updated_at"),
+        ({"updated_at": "0001-01-01T00:00:00+14:00"}, "updated_at"),
+        ({"myshopify_domain": "lumiere-maison.myshopify.com"}, "another shop"),
+    ],
+)
+async def test_an_update_that_cannot_be_used_changes_nothing(
+    resources: Resources, shop: ShopRef, demo: Demo, values: dict[str, object], said: str
+) -> None:
+    before = stored(demo)
+    with pytest.raises(PayloadInvalid, match=said) as raised:
+        await apply(resources, shop, handle_shop_update, [facts(1, **values)])
+    assert "Mars" not in str(raised.value)
+    assert stored(demo) == before
+
+
+async def test_an_uninstallation_that_names_another_shop_is_refused(resources: Resources, shop: ShopRef) -> None:
+    said = message(UNINSTALLED, {"myshopify_domain": "lumiere-maison.myshopify.com"}, 1)
+    with pytest.raises(PayloadInvalid, match="another shop"):
+        await apply(resources, shop, handle_uninstalled, [said])
+
+
+async def test_texts_of_an_update_are_stored_without_what_postgresql_or_mails_cannot_show(
+    resources: Resources, shop: ShopRef, demo: Demo
+) -> None:
+    await apply(resources, shop, handle_shop_update, [facts(1, name="Ma\0ple\n\ud800 & Co")])
+    assert stored(demo)[0] == "Maple & Co"

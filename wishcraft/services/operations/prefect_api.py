@@ -1,0 +1,41 @@
+"""Calls of Prefect's REST API. Must not import Prefect: the API runs without it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from wishcraft.errors import ConfigurationError
+from wishcraft.settings import Settings
+
+
+async def post(http: httpx.AsyncClient, settings: Settings, path: str, body: Mapping[str, Any]) -> Any:
+    """The answer of Prefect to this request.
+
+    Raises:
+        ConfigurationError: PREFECT_API_URL is not set.
+        httpx.HTTPError: Prefect did not answer, or answered with an error.
+    """
+    if settings.prefect_api_url is None:
+        raise ConfigurationError("PREFECT_API_URL is not set")
+    secret = settings.prefect_api_auth_string
+    auth = httpx.BasicAuth(*secret.get_secret_value().split(":", 1)) if secret else httpx.USE_CLIENT_DEFAULT
+    response = await http.post(f"{settings.prefect_api_url}/{path}", json=body, auth=auth)
+    return response.raise_for_status().json()
+
+
+async def start_run(
+    http: httpx.AsyncClient, settings: Settings, job: str, parameters: Mapping[str, Any], idempotency_key: str
+) -> None:
+    """Let a worker start the job as soon as it can; a second call with the same key starts no second run.
+
+    Raises:
+        ConfigurationError: PREFECT_API_URL is not set, or Prefect has no such job.
+        httpx.HTTPError: As `post`.
+    """
+    query = {"deployments": {"name": {"any_": [job]}}, "limit": 1}
+    found = await post(http, settings, "deployments/filter", query)
+    if not found:
+        raise ConfigurationError(f"Prefect has no job {job}: deploy the jobs (docs/deploying.md)")
+    body = {"state": {"type": "SCHEDULED"}, "parameters": dict(parameters), "idempotency_key": idempotency_key}
+    await post(http, settings, f"deployments/{found[0]['id']}/create_flow_run", body)

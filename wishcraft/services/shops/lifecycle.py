@@ -1,0 +1,76 @@
+"""Handlers of the webhooks `app/uninstalled` and `shop/update`."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
+
+from wishcraft.domain.webhooks import WebhookOutcome
+from wishcraft.errors import PayloadInvalid
+from wishcraft.resources import Resources
+from wishcraft.services.registries.write import RegistryWrite
+from wishcraft.services.shops.install import drop_cached
+from wishcraft.services.shops.settings import refresh_entries
+from wishcraft.services.webhooks.handling import Effect, Message
+from wishcraft.shopify.shop_facts import read_shop_update
+from wishcraft.store import audit_log, shops
+from wishcraft.store.shops import ShopRef
+
+
+async def handle_uninstalled(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
+    """Handle `app/uninstalled`: the shop's tokens are deleted, and from then on it counts as not installed.
+
+    An uninstallation that is older than the present installation changes nothing.
+
+    Raises:
+        PayloadInvalid: A payload names another shop.
+    """
+    _require_own(shop, messages)
+    latest = max(messages, key=_happened_at)
+
+    async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
+        outcomes = {message.id: WebhookOutcome.IGNORED for message in messages}
+        if await shops.uninstall(write.session, shop.id, _happened_at(latest)):
+            await audit_log.record(write.session, write.actor, "app.uninstalled", "shop", str(shop.id))
+            outcomes[latest.id] = WebhookOutcome.APPLIED
+        return outcomes
+
+    return Effect(frozenset(), apply, after_commit=partial(drop_cached_unless_active, resources, shop))
+
+
+async def handle_shop_update(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
+    """Handle `shop/update`: name, e-mail address, currency and time zone follow, whatever the order of arrival.
+
+    Raises:
+        PayloadInvalid: As `read_shop_update`, or a payload names another shop.
+    """
+    _require_own(shop, messages)
+    updates = [(read_shop_update(message.payload), message) for message in messages]
+    update, newest = max(updates, key=lambda each: (each[0].since, _happened_at(each[1])))
+
+    async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
+        outcomes = {message.id: WebhookOutcome.IGNORED for message in messages}
+        if await shops.update_facts(write.session, shop.id, update.facts, update.since):
+            outcomes[newest.id] = WebhookOutcome.APPLIED
+        return outcomes
+
+    async def after_commit() -> None:
+        await refresh_entries(resources, shop.id)
+
+    return Effect(frozenset(), apply, after_commit=after_commit)
+
+
+async def drop_cached_unless_active(resources: Resources, shop: ShopRef) -> None:
+    """Drop what Redis has of the shop, if it is not installed now."""
+    async with resources.db.autocommit() as session:
+        if await shops.find_by_domain(session, shop.domain) is None:
+            await drop_cached(resources, shop.id)
+
+
+def _require_own(shop: ShopRef, messages: Sequence[Message]) -> None:
+    """Shopify signs the body, and not the header that names the shop."""
+    if any(message.payload.get("myshopify_domain", shop.domain) != shop.domain for message in messages):
+        raise PayloadInvalid("The payload names another shop than the header.")
+
+
+def _happened_at(message: Message) -> datetime:
+    return message.triggered_at or message.received_at

@@ -16,6 +16,7 @@ from api.middleware.request import RequestMiddleware
 from api.routes import (
     admin,
     app_home,
+    files,
     guests,
     health,
     invitations,
@@ -84,6 +85,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app_home,
         invitations,
         unsubscribe,
+        files,
         health,
         metrics,
     )

@@ -63,7 +63,7 @@ STEPS_OF_A_WRITE = {
     "pending_invalidations.record": {WRITE},
     "pending_invalidations.delete": {WRITE},
     "WriteSession()": {WRITE, "wishcraft/store/registries.py"},
-    "SQL": QUERIES,
+    "SQL": {*QUERIES, "wishcraft/store/item_readings.py"},
     "ORM": QUERIES,
 }
 """What `registry_write` does for every writer, and the only modules that may contain each."""

@@ -188,6 +188,7 @@ class ShopRowGenerator:
             "tracked": variant.tracked,
             "inventory_quantity": variant.quantity,
             "inventory_policy": variant.policy,
+            "product_active": reading.product_active,
             "available": is_available(reading),
             "status": item_status(reading),
             "display_order": order,

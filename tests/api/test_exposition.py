@@ -139,7 +139,7 @@ async def test_redis_keys_are_counted_by_kind(client: httpx.AsyncClient, redis: 
     lives = [
         samples[named("wishcraft_redis_key_ttl_seconds", kind="entry", quantile=each)] for each in ("0", "0.5", "1")
     ]
-    assert lives == pytest.approx([100, 200, 300], abs=5)
+    assert lives == pytest.approx([100, 200, 300], abs=45)
     assert samples[named("wishcraft_redis_memory_bytes")] > 0
     assert samples[named("wishcraft_redis_evictions_total")] >= 0
 

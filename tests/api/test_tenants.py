@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, NamedTuple
@@ -68,7 +69,8 @@ ROUTES: Final[tuple[tuple[str, str, object], ...]] = (
 """Calls that name something of another shop must be refused; others may answer with data of the caller's own shop."""
 
 OF_NO_SHOP: Final = re.compile(
-    r"/(health.*|metrics|admin/jobs|api/docs.*)|/api/webhooks/shopify|/api/(unsubscribe|invitations)/\{token\}(/decline)?"
+    r"/(health.*|metrics|admin/jobs|api/docs.*|files/\{run\}/\{name\})|/api/webhooks/shopify"
+    r"|/api/(unsubscribe|invitations)/\{token\}(/decline)?"
 )
 """Paths without a caller; in the last, the token names the shop, and in a signed webhook Shopify."""
 OWNERS: Final[Mapping[str, tuple[str, object]]] = {"shops": ("id", 1), "webhook_events": ("shop_domain", SHOP)}
@@ -172,7 +174,7 @@ def world(
     key = {"X-API-Key": add_key(demo, 1).key}
     prefixes = [add_key(demo, shop_id).prefix for shop_id in (2, 3)]
     visitor = Visitor(client, signed, int(customers[0]))
-    merchant = token()
+    merchant = token(exp=int(time.time()) + 3600)
 
     def by_headers(headers: dict[str, str]) -> Callable[..., Any]:
         async def send(method: str, path: str, body: object, **more: str) -> httpx.Response:

@@ -129,18 +129,19 @@ async def test_silent_redis_is_noticed_by_every_command(own_server: Server, own_
         products.get(SHOP, [5, 6]),
         products.current_era(),
         products.store(SHOP, era, {5: facts(1)}, PLENTY),
+        products.mark_outdated(SHOP, {5: at(1)}),
     ):
         with pytest.raises(CacheUnavailable):
             await command
 
 
 def test_format_says_which_fields_a_reading_has() -> None:
-    fields_of_format_1 = (
+    fields_of_format_2 = (
         "variant_id product_id inventory_item_id handle product_title variant_title price compare_at_price tracked "
         "inventory_quantity inventory_policy product_active"
     )
     # Raise the format with every change of the fields.
-    assert (FORMAT, " ".join(field.name for field in fields(VariantReading))) == (1, fields_of_format_1)
+    assert (FORMAT, " ".join(field.name for field in fields(VariantReading))) == (2, fields_of_format_2)
 
 
 async def test_facts_of_another_format_are_missing_and_are_replaced(
@@ -152,6 +153,25 @@ async def test_facts_of_another_format_are_missing_and_are_replaced(
     assert await products.get(SHOP, [5]) == {}
     assert await store(products, facts(1)) is Outcome.FILLED
     assert await products.get(SHOP, [5]) == {5: facts(1)}
+
+
+async def test_outdated_facts_are_missing_and_only_newer_ones_are_stored(
+    products: ProductCache, usage: UsageCounters, redis: Redis
+) -> None:
+    await store(products, {5: facts(1, 1), 6: facts(1)})
+    await products.mark_outdated(SHOP, {5: at(3), 7: at(3)})
+    assert set(await products.get(SHOP, [5, 6, 7])) == {6}
+    assert (await used(usage)).products == 1
+    assert 0 < await redis.ttl(f"{keys.of_shop(SHOP).product_prefix}7") <= 300
+    for number in (5, 7):  # as of a query that was under way, with a picture or without one
+        assert await store(products, {number: facts(2, 9)}) is Outcome.NEWER_THERE
+        assert await store(products, {number: facts(2)}) is Outcome.NEWER_THERE
+    assert await products.get(SHOP, [5, 7]) == {}
+    assert await store(products, facts(3, 3)) is Outcome.FILLED
+    await products.mark_outdated(SHOP, {5: at(2)})  # late
+    assert await products.get(SHOP, [5]) == {5: facts(3, 3)}
+    assert await store(products, facts(1), shop=OTHER) is Outcome.FILLED
+    assert (await used(usage)).products == 2
 
 
 async def test_lifetimes_follow_the_last_reading(products: ProductCache, redis: Redis) -> None:

@@ -212,7 +212,7 @@ async def test_node_of_another_variant_is_not_taken_for_the_one_asked_for(world:
     answer = {"data": {"nodes": [None, {"id": "gid://shopify/ProductVariant/1"}]}}
     swapped = httpx.MockTransport(lambda _: httpx.Response(200, json=answer))
     async with httpx.AsyncClient(transport=swapped) as world.http:
-        with pytest.raises(ShopifyUnavailable, match="is not that variant"):
+        with pytest.raises(ShopifyUnavailable, match="is not that object"):
             await read_variants(world.another_client(), SHOP, [1, 2])
 
 

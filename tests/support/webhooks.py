@@ -163,3 +163,49 @@ def signed_headers(secret: str, body: bytes, topic: str, shop: str, webhook_id: 
         "X-Shopify-Shop-Domain": shop,
         "X-Shopify-Webhook-Id": webhook_id,
     }
+
+
+def product(number: int, variants: Sequence[dict[str, Any]], *, second: float = 0, **values: object) -> dict[str, Any]:
+    """The payload of a product as it is so many seconds after `NOON`."""
+    return {
+        "id": number,
+        "title": "Vase",
+        "handle": "vase",
+        "status": "active",
+        "updated_at": (NOON + timedelta(seconds=second)).isoformat(timespec="seconds"),
+        "variants": list(variants),
+        **values,
+    }
+
+
+def variant(number: int, price: str = "12.50", **values: object) -> dict[str, Any]:
+    """The payload of a product's variant."""
+    return {
+        "id": number,
+        "title": "Default Title",
+        "price": price,
+        "compare_at_price": None,
+        "inventory_policy": "deny",
+        "inventory_item_id": None,
+        "inventory_quantity": 123_456,
+        **values,
+    }
+
+
+def level(
+    item_id: int, available: int | None, *, location: int = 71, second: float = 0, **values: object
+) -> dict[str, Any]:
+    """The payload of a level as it is so many seconds after `NOON`."""
+    return {
+        "inventory_item_id": item_id,
+        "location_id": location,
+        "available": available,
+        "updated_at": (NOON + timedelta(seconds=second)).isoformat(timespec="seconds"),
+        **values,
+    }
+
+
+def inventory_item(number: int, *, tracked: bool, second: float = 0, **values: object) -> dict[str, Any]:
+    """The payload of an inventory item as it is so many seconds after `NOON`."""
+    updated_at = (NOON + timedelta(seconds=second)).isoformat(timespec="seconds")
+    return {"id": number, "tracked": tracked, "updated_at": updated_at, **values}

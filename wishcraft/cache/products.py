@@ -21,10 +21,14 @@ from wishcraft.domain.cached_registry import Quota
 from wishcraft.domain.inventory import InventoryPolicy, VariantReading
 from wishcraft.domain.products import Picture, VariantFacts
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Facts of another format count as missing: it says which fields a reading has."""
 _BEGIN: Final = struct.Struct(">B8s")
 _LAYOUT: Final = struct.Struct(">B8sQQI")  # the script STORE_FACTS reads and writes it
+_OUTDATED: Final = b"-"
+"""In place of a reading: what was known is outdated, and what was read before the same time is not stored."""
+_OUTDATED_MS: Final = 5 * 60 * 1000
+"""Longer than a query to Shopify takes, waiting for points included."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -74,11 +78,31 @@ class ProductCache:
                 "max_entries": quota.entries,
                 "max_bytes": quota.bytes,
                 "index_ttl_ms": keys.INDEX_TTL_MS,
+                "outdated": _OUTDATED,
             }
             for number, each in facts.items()
         ]
         replies = await self._server.run(scripts.STORE_FACTS, calls)
         return {number: Outcome(reply.decode()) for number, reply in zip(facts, replies, strict=True)}
+
+    async def mark_outdated(self, shop_id: int, variants: Mapping[int, datetime]) -> None:
+        """Drop what was read of these variants, by id, before these times, and let none of it be stored any more."""
+        shop = keys.of_shop(shop_id)
+        begin = _BEGIN.pack(FORMAT, await self.current_era())
+        calls: list[Call] = [
+            {
+                "facts": f"{shop.product_prefix}{number}",
+                "products": shop.products,
+                "product_sizes": shop.product_sizes,
+                "variant_id": number,
+                "begin": begin,
+                "read_at": _microseconds(time) - 1,
+                "mark": _OUTDATED,
+                "ttl_ms": _OUTDATED_MS,
+            }
+            for number, time in variants.items()
+        ]
+        await self._server.run(scripts.MARK_FACTS, calls)
 
     def _unpack(self, raw: bytes) -> VariantFacts | None:
         """The stored facts; None if their era or format is another."""
@@ -86,6 +110,8 @@ class ProductCache:
             return None
         _, _, read_at, pictured_at, length = _LAYOUT.unpack_from(raw)
         picture, reading = raw[_LAYOUT.size : _LAYOUT.size + length], raw[_LAYOUT.size + length :]
+        if reading == _OUTDATED:
+            return None
         return VariantFacts(
             reading=_decode(reading) if reading else None,
             observed_at=_time(read_at),

@@ -229,6 +229,7 @@ STORE_FACTS: Final = Script(
         "max_entries",
         "max_bytes",
         "index_ttl_ms",
+        "outdated",
     ),
     body="""
     if redis.call('HGET', era, 'era') ~= string.sub(begin, 2) then
@@ -240,7 +241,8 @@ STORE_FACTS: Final = Script(
     if present and string.sub(present, 1, 9) == begin then
         local present_read_at, present_pictured_at, length = struct.unpack('>I8I8I4', present, 10)
         has_newer = present_read_at >= read_at
-        if has_newer and present_pictured_at >= pictured_at then
+        local is_outdated = string.sub(present, 30 + length) == outdated
+        if has_newer and (is_outdated or present_pictured_at >= pictured_at) then
             return 'newer_there'
         end
         if has_newer then
@@ -292,6 +294,28 @@ STORE_FACTS: Final = Script(
     redis.call('HINCRBY', product_sizes, '', growth)
     redis.call('PEXPIRE', products, index_ttl_ms)
     redis.call('PEXPIRE', product_sizes, index_ttl_ms)
+    return 'filled'
+""",
+)
+
+# Instead of facts that are outdated, a mark with the time from which on readings are newer, so that none from before is
+# stored: a query may be under way. It belongs to no quota, and expires soon.
+MARK_FACTS: Final = Script(
+    name="mark_facts",
+    keys=("facts", "products", "product_sizes"),
+    args=("variant_id", "begin", "read_at", "mark", "ttl_ms"),
+    body="""
+    local present = redis.call('GET', facts)
+    if present and string.sub(present, 1, 9) == begin and struct.unpack('>I8', present, 10) > tonumber(read_at) then
+        return 'newer_there'
+    end
+    redis.call('SET', facts, begin .. struct.pack('>I8I8I4', tonumber(read_at), 0, 0) .. mark, 'PX', ttl_ms)
+    redis.call('ZREM', products, variant_id)
+    local size = redis.call('HGET', product_sizes, variant_id)
+    if size then
+        redis.call('HINCRBY', product_sizes, '', -tonumber(size))
+        redis.call('HDEL', product_sizes, variant_id)
+    end
     return 'filled'
 """,
 )
@@ -352,32 +376,3 @@ VIEW: Final = Script(
 
 # A webhook is in its stream once, however often it is enqueued: by its request, by a sweep, by two of them at once.
 # Redis numbers the entries, as inserts of different processes may commit in another order than their ids.
-ENQUEUE: Final = Script(
-    name="enqueue",
-    keys=("stream", "queued"),
-    args=("webhook_id", "shop"),
-    body="""
-    if redis.call('EXISTS', stream) == 0 then
-        redis.call('DEL', queued)
-    end
-    if redis.call('SADD', queued, webhook_id) == 0 then
-        return 'known'
-    end
-    redis.call('XADD', stream, '*', 'id', webhook_id, 'shop', shop)
-    return 'queued'
-""",
-)
-
-# XACK alone leaves the entry in the stream for good. It may exceed the memory limit: it frees.
-ACKNOWLEDGE: Final = Script(
-    name="acknowledge",
-    keys=("stream", "queued"),
-    args=("group", "entry", "webhook_id"),
-    allow_oom=True,
-    body="""
-    redis.call('XACK', stream, group, entry)
-    redis.call('XDEL', stream, entry)
-    redis.call('SREM', queued, webhook_id)
-    return 'done'
-""",
-)

@@ -9,13 +9,44 @@ from typing import Any, Final, NamedTuple
 
 from redis.exceptions import ResponseError
 
-from wishcraft.cache import keys, scripts
+from wishcraft.cache import keys
 from wishcraft.cache.client import Server
+from wishcraft.cache.script import Script
 from wishcraft.domain.webhooks import Priority
 
 GROUP: Final = "consumers"
 _ORDER: Final = (Priority.HIGH, Priority.LOW)
 _MILLISECOND: Final = timedelta(milliseconds=1)
+
+_ENQUEUE: Final = Script(
+    name="enqueue",
+    keys=("stream", "queued"),
+    args=("webhook_id", "shop"),
+    body="""
+    if redis.call('EXISTS', stream) == 0 then
+        redis.call('DEL', queued)
+    end
+    if redis.call('SADD', queued, webhook_id) == 0 then
+        return 'known'
+    end
+    redis.call('XADD', stream, '*', 'id', webhook_id, 'shop', shop)
+    return 'queued'
+""",
+)
+
+# XACK alone leaves the entry in the stream for good. It may exceed the memory limit: it frees.
+_ACKNOWLEDGE: Final = Script(
+    name="acknowledge",
+    keys=("stream", "queued"),
+    args=("group", "entry", "webhook_id"),
+    allow_oom=True,
+    body="""
+    redis.call('XACK', stream, group, entry)
+    redis.call('XDEL', stream, entry)
+    redis.call('SREM', queued, webhook_id)
+    return 'done'
+""",
+)
 
 
 class QueueEntry(NamedTuple):
@@ -50,7 +81,7 @@ class WebhookQueue:
             CacheUnavailable: Redis does not answer; some may have been added.
         """
         replies = await self._server.run(
-            scripts.ENQUEUE,
+            _ENQUEUE,
             [
                 {
                     "stream": f"{keys.WEBHOOKS}{each.priority}",
@@ -100,7 +131,7 @@ class WebhookQueue:
             CacheUnavailable: Redis does not answer; they will be delivered again.
         """
         await self._server.run(
-            scripts.ACKNOWLEDGE,
+            _ACKNOWLEDGE,
             [
                 {
                     "stream": f"{keys.WEBHOOKS}{each.priority}",

@@ -47,6 +47,22 @@ class VariantReading:
     """False for a draft or archived product: guests cannot buy it."""
 
 
+@dataclass(frozen=True, slots=True)
+class ProductFacts:
+    """What a webhook about a product says of a variant; fields as in `VariantReading`."""
+
+    product_id: int
+    inventory_item_id: int | None
+    """None if it does not say."""
+    handle: str
+    product_title: str
+    variant_title: str
+    price: Decimal
+    compare_at_price: Decimal | None
+    inventory_policy: InventoryPolicy
+    product_active: bool
+
+
 def is_available(reading: VariantReading) -> bool:
     """Whether a guest can buy it: product active, and stock untracked, positive or allowed to go below 0."""
     return reading.product_active and (

@@ -28,6 +28,8 @@ class Kind(StrEnum):
     INVITATIONS = "ended invitations"
     COUNTED = "counted invitations of deleted registries"
     IDEMPOTENCY = "expired idempotency keys"
+    FILES = "files for people"
+    ERASURES = "entries of the journal of erasures"
     RUNS = "Prefect runs"
     SESSIONS = "expired sessions"
     ORPHANS = "orphaned sessions in Redis"

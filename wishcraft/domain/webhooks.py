@@ -1,9 +1,9 @@
 """Webhooks of Shopify: topics with their priority, outcomes, and the delay before a failed one is tried again. Pure."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class WebhookOutcome(StrEnum):
@@ -32,6 +32,15 @@ TOPICS: Final = {
     "orders/edited": Priority.HIGH,
     "orders/cancelled": Priority.HIGH,
     "refunds/create": Priority.HIGH,
+    "customers/data_request": Priority.HIGH,
+    "customers/merge": Priority.HIGH,
+    "customers/redact": Priority.HIGH,
+    "shop/redact": Priority.HIGH,
+    "bulk_operations/finish": Priority.LOW,
+    "products/update": Priority.LOW,
+    "products/delete": Priority.LOW,
+    "inventory_levels/update": Priority.LOW,
+    "inventory_items/update": Priority.LOW,
     "app/uninstalled": Priority.HIGH,
     "shop/update": Priority.LOW,
 }
@@ -39,12 +48,32 @@ TOPICS: Final = {
 
 https://shopify.dev/docs/api/webhooks
 """
-ALSO_AFTER_UNINSTALLATION: Final[frozenset[str]] = frozenset()
+ALSO_AFTER_UNINSTALLATION: Final = frozenset({"customers/data_request", "customers/redact", "shop/redact"})
 """Topics that are handled for shops that have removed the app; those of shops that were never known are ignored."""
 MAX_ATTEMPTS: Final = 10
 """Failed tries after which a webhook is a dead letter: about half an hour by `retry_delay`."""
 _FIRST_DELAY: Final = 2.0
 _LONGEST_DELAY: Final = 1_200.0
+
+
+class EventTime(NamedTuple):
+    """The time of a webhook's event, which orders the webhooks about one thing."""
+
+    updated_at: datetime
+    """By the payload, in whole seconds."""
+    triggered_at: datetime
+    """By the header: decides between two of the same second."""
+
+    @property
+    def observed_at(self) -> datetime:
+        """A reading made at this time or later is newer than the webhook: the end of the second of its event."""
+        return self.updated_at + timedelta(seconds=1)
+
+
+def event_time(updated_at: datetime | None, triggered_at: datetime | None) -> EventTime | None:
+    """The time of an event, from what is known of it; None if that is nothing."""
+    first, second = updated_at or triggered_at, triggered_at or updated_at
+    return EventTime(first, second) if first and second else None
 
 
 def retry_delay(attempts: int, jitter: Callable[[float, float], float]) -> timedelta:

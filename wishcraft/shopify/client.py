@@ -6,7 +6,7 @@ The queries are in `graphql_queries.py`.
 import logging
 import random
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
@@ -30,7 +30,7 @@ from wishcraft.shopify.tokens import AccessTokens, TokenStore
 
 MAX_WAIT_SECONDS: Final = 60.0
 """How long one query may wait for points: a queue of eight full batches on the smallest plan."""
-SCOPES: Final = frozenset({"read_inventory", "read_orders", "read_products", "write_app_proxy"})
+SCOPES: Final = frozenset({"read_customer_merge", "read_inventory", "read_orders", "read_products", "write_app_proxy"})
 """What the app needs of a shop, as in `shopify.app.toml`."""
 _LONGEST_LIFETIME: Final = 366 * 86_400
 """Seconds. Shopify's access tokens live for an hour."""
@@ -43,6 +43,10 @@ class Count(Protocol):
     def __call__(self, name: str, by: float = 1, **labels: str) -> None:
         """Add `by` to the counter with this name and these labels."""
         ...
+
+
+WaitForBulk = Callable[[str, float], Awaitable[None]]
+"""Waits so many seconds, or until the bulk operation with this global id has ended."""
 
 
 def count_nothing(name: str, by: float = 1, **labels: str) -> None:
@@ -64,10 +68,15 @@ class ShopifyClient:
         clock: Clock | None = None,
         jitter: Jitter = random.uniform,
         count: Count = count_nothing,
+        wait_for_bulk: WaitForBulk | None = None,
     ) -> None:
-        """`origin` is a shop's URL with `{shop}` in place of its domain; `http` has the timeouts."""
+        """`origin` is a shop's URL with `{shop}` in place of its domain; `http` has the timeouts.
+
+        Without `wait_for_bulk`, who waits for a bulk operation is not woken before the time is up.
+        """
         self._count = count
         self.retry = Retry(clock or SystemClock(), jitter)
+        self.wait_for_bulk: Final = wait_for_bulk or self._sleep
         self._http = http
         self._tokens = AccessTokens(tokens, self._refresh, self.retry.clock)
         self._origin = origin
@@ -75,6 +84,9 @@ class ShopifyClient:
         self._credentials = {"client_id": api_key, "client_secret": api_secret}
         self._buckets: defaultdict[str, Bucket] = defaultdict(Bucket)
         self._costs: dict[tuple[str, tuple[int, ...]], float] = {}
+
+    async def _sleep(self, _operation_id: str, seconds: float) -> None:
+        await self.retry.clock.sleep(seconds)
 
     def throttle_status(self, shop: str) -> ThrottleStatus | None:
         """The shop's points as last reported, or None before the first response. `restore_rate` depends on the plan."""

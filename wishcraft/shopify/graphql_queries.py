@@ -69,6 +69,18 @@ query ReadOrderLines($id: ID!, $after: String) {{
 }}
 """
 
+READ_LEVELS: Final = """
+query ReadLevels($ids: [ID!]!, $first: Int!, $after: String) {
+  nodes(ids: $ids) { ... on InventoryItem {
+    id
+    inventoryLevels(first: $first, after: $after) {
+      nodes { updatedAt location { id } quantities(names: ["available"]) { name quantity } }
+      pageInfo { hasNextPage endCursor }
+    }
+  } }
+}
+"""
+
 START_BULK_QUERY: Final = """
 mutation StartBulkQuery($query: String!) {
   bulkOperationRunQuery(query: $query, groupObjects: false) {
@@ -91,6 +103,6 @@ query ReadShop {
 """
 
 QUERIES: Final = (
-    READ_VARIANTS, DESCRIBE_VARIANTS, ALL_VARIANTS, READ_ORDERS, READ_ORDER_LINES, START_BULK_QUERY,
+    READ_VARIANTS, DESCRIBE_VARIANTS, ALL_VARIANTS, READ_ORDERS, READ_ORDER_LINES, READ_LEVELS, START_BULK_QUERY,
     READ_BULK_OPERATION, READ_SHOP,
 )  # fmt: skip

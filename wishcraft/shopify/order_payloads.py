@@ -4,7 +4,7 @@ https://shopify.dev/docs/api/webhooks has their fields; those that orders lack o
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeAlias
 
@@ -22,6 +22,7 @@ from wishcraft.domain.orders import (
 from wishcraft.domain.plain_text import one_line
 from wishcraft.domain.registries import MAX_SLUG_LENGTH, PurchaseStatus
 from wishcraft.errors import PayloadInvalid
+from wishcraft.shopify.values import read_time
 
 _MAX_CLAIM: Final = 200
 _MAX_ID: Final = 2**63 - 1
@@ -65,6 +66,7 @@ def read_order(payload: Object) -> OrderSnapshot:
         registry_claim=next((value.strip() for name, value in attributes if name == REGISTRY_ATTRIBUTE), "")[
             :MAX_SLUG_LENGTH
         ],
+        purchaser_id=_purchaser_id(payload),
         purchaser_email=_email(payload),
         lines=tuple(_read_line(each, attributes, refunded, _purchaser(payload)) for each in lines),
         refunds=None if refunds is None else frozenset(_id(each.get("id"), "refunds.id") for each in refunds),
@@ -164,6 +166,12 @@ def _purchaser(payload: Object) -> str | None:
     return None
 
 
+def _purchaser_id(payload: Object) -> int | None:
+    customer = payload.get("customer")
+    found = customer.get("id") if isinstance(customer, Mapping) else None
+    return found if type(found) is int and 1 <= found <= _MAX_ID else None
+
+
 def _email(payload: Object) -> str | None:
     customer = payload.get("customer")
     values = (payload.get("email"), customer.get("email") if isinstance(customer, Mapping) else None)
@@ -217,11 +225,8 @@ def _required_time(value: object, field: str) -> datetime:
 
 
 def _time(value: object) -> datetime | None:
-    """An ISO 8601 time with its offset, in UTC; None for anything else."""
-    if not isinstance(value, str):
-        return None
+    """The time; None if it is none."""
     try:
-        time = datetime.fromisoformat(value)
-        return time.astimezone(UTC) if time.tzinfo else None
+        return read_time(value)
     except (ValueError, OverflowError):
         return None

@@ -3,16 +3,16 @@
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from decimal import Decimal, InvalidOperation
+from decimal import InvalidOperation
 from typing import Any, Final
 
-from wishcraft.domain.currencies import MAX_AMOUNT
 from wishcraft.domain.inventory import InventoryPolicy, VariantReading
 from wishcraft.errors import ShopifyUnavailable, VariantUnreadable
 from wishcraft.shopify.bulk import bulk_objects
 from wishcraft.shopify.client import ShopifyClient
 from wishcraft.shopify.graphql_queries import ALL_VARIANTS, DESCRIBE_VARIANTS, READ_VARIANTS
 from wishcraft.shopify.ids import from_global, to_global
+from wishcraft.shopify.values import SOLD, read_amount, read_flag, read_integer, read_text, read_variant_title
 
 MAX_IDS: Final = 250
 """The largest number of ids in one `nodes` query: https://shopify.dev/docs/api/usage/limits#input-array-limits"""
@@ -22,11 +22,6 @@ POINTS_PER_BATCH: Final = MAX_IDS * POINTS_PER_VARIANT
 """Below the limit of 1,000 points per query."""
 MAX_DESCRIBED: Final = 50
 """Of 12 points each, so that a query stays below the limit too."""
-_SOLD: Final = frozenset({"ACTIVE", "UNLISTED"})
-"""Guests buy an unlisted product by its link, which a registry has."""
-_NO_OPTIONS: Final = "Default Title"
-"""Shopify's title for the only variant of a product without options."""
-_MAX_INTEGER: Final = 2**63 - 1
 _log: Final = logging.getLogger(__name__)
 
 
@@ -45,7 +40,7 @@ async def read_variants(client: ShopifyClient, shop: str, ids: Sequence[int]) ->
         return {}
     global_ids = [to_global("ProductVariant", number) for number in ids]
     nodes = (await client.query(shop, READ_VARIANTS, {"ids": global_ids}))["nodes"]
-    _check_nodes(shop, global_ids, nodes)
+    check_nodes(shop, global_ids, nodes)
     return {
         number: reading
         for number, node in zip(ids, nodes, strict=True)
@@ -68,7 +63,7 @@ async def describe_variants(
         raise ValueError(f"{len(ids)} ids; at most {MAX_DESCRIBED} at once")
     global_ids = [to_global("ProductVariant", number) for number in ids]
     nodes = (await client.query(shop, DESCRIBE_VARIANTS, {"ids": global_ids}))["nodes"]
-    _check_nodes(shop, global_ids, nodes)
+    check_nodes(shop, global_ids, nodes)
     described: dict[int, tuple[VariantReading, str | None] | None] = {}
     for number, node in zip(ids, nodes, strict=True):
         try:
@@ -93,13 +88,13 @@ async def bulk_read_variants(client: ShopifyClient, shop: str) -> AsyncGenerator
                 yield reading
 
 
-def _check_nodes(shop: str, global_ids: Sequence[str], nodes: Sequence[Any]) -> None:
+def check_nodes(shop: str, global_ids: Sequence[str], nodes: Sequence[Any]) -> None:
     """Raise ShopifyUnavailable unless there is a node or a null for each id: else one may count as deleted."""
     if len(nodes) != len(global_ids):
         raise ShopifyUnavailable(f"{shop}: {len(nodes)} nodes in answer to {len(global_ids)} ids")
     for global_id, node in zip(global_ids, nodes, strict=True):
         if node is not None and (not isinstance(node, dict) or node.get("id") != global_id):
-            raise ShopifyUnavailable(f"{shop}: a node in answer to {global_id} is not that variant")
+            raise ShopifyUnavailable(f"{shop}: a node in answer to {global_id} is not that object")
 
 
 def _readings(shop: str, node: Mapping[str, Any]) -> list[VariantReading]:
@@ -115,7 +110,7 @@ def _picture(node: Mapping[str, Any]) -> str | None:
     try:
         for media in (*node["media"]["nodes"], node["product"]["featuredMedia"]):
             if media and media["preview"] and media["preview"]["image"]:
-                return _text(media["preview"]["image"]["url"])
+                return read_text(media["preview"]["image"]["url"])
     except (KeyError, TypeError) as error:
         raise VariantUnreadable(f"the picture of the variant {node['id']!r} cannot be read: {error!r}") from error
     return None
@@ -125,45 +120,18 @@ def _reading(node: Mapping[str, Any]) -> VariantReading:
     try:
         item, product, compare_at = node["inventoryItem"], node["product"], node["compareAtPrice"]
         return VariantReading(
-            variant_id=_integer(from_global("ProductVariant", node["id"])),
-            product_id=_integer(from_global("Product", product["id"])),
-            inventory_item_id=_integer(from_global("InventoryItem", item["id"])),
-            handle=_text(product["handle"]),
-            product_title=_text(product["title"]),
-            variant_title="" if node["title"] == _NO_OPTIONS else _text(node["title"]),
-            price=_amount(node["price"]),
-            compare_at_price=None if compare_at is None else _amount(compare_at),
-            tracked=_flag(item["tracked"]),
-            inventory_quantity=_integer(node["inventoryQuantity"] or 0),
+            variant_id=read_integer(from_global("ProductVariant", node["id"])),
+            product_id=read_integer(from_global("Product", product["id"])),
+            inventory_item_id=read_integer(from_global("InventoryItem", item["id"])),
+            handle=read_text(product["handle"]),
+            product_title=read_text(product["title"]),
+            variant_title=read_variant_title(node["title"]),
+            price=read_amount(node["price"]),
+            compare_at_price=None if compare_at is None else read_amount(compare_at),
+            tracked=read_flag(item["tracked"]),
+            inventory_quantity=read_integer(node["inventoryQuantity"] or 0),
             inventory_policy=InventoryPolicy(node["inventoryPolicy"].lower()),
-            product_active=product["status"] in _SOLD,
+            product_active=product["status"] in SOLD,
         )
     except (AttributeError, KeyError, TypeError, ValueError, InvalidOperation) as error:
         raise VariantUnreadable(f"the variant {node.get('id')!r} cannot be read: {error!r}") from error
-
-
-def _text(value: object) -> str:
-    """A text without NUL characters, which PostgreSQL does not store."""
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
-    return value.replace("\0", "")
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{value!r} is neither true nor false")
-    return value
-
-
-def _integer(value: object) -> int:
-    if not isinstance(value, int) or abs(value) > _MAX_INTEGER:
-        raise ValueError(f"{value!r} is no integer of 64 bits")
-    return value
-
-
-def _amount(value: object) -> Decimal:
-    """An amount of money that its column can hold."""
-    amount = Decimal(_text(value))
-    if not (amount.is_finite() and 0 <= amount <= MAX_AMOUNT):
-        raise ValueError(f"the amount {value} is out of range")
-    return amount

@@ -49,6 +49,7 @@ class PurchaseRow(NamedTuple):
     ordered: int
     quantity: int
     unit_price: Decimal
+    purchaser_id: int | None
     purchaser_name: str | None
     purchaser_email: str | None
     anonymous: bool
@@ -70,6 +71,7 @@ class UnmatchedRow(NamedTuple):
     status: PurchaseStatus
     claim: str
     reason: str
+    purchaser_id: int | None
     purchaser_name: str | None
     purchaser_email: str | None
     anonymous: bool
@@ -96,21 +98,22 @@ WHERE shop_id = :shop_id AND order_id = ANY(:order_ids)
 """)
 _ADD: Final = text("""
 INSERT INTO purchases (shop_id, registry_id, item_id, order_id, line_item_id, order_name, ordered, quantity,
-    unit_price, purchaser_name, purchaser_email, anonymous, gift_message, status)
+    unit_price, purchaser_id, purchaser_name, purchaser_email, anonymous, gift_message, status)
 SELECT :shop_id, r.* FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
     registry_id bigint, item_id bigint, order_id bigint, line_item_id bigint, order_name text, ordered bigint,
-    quantity bigint, unit_price numeric(15, 4), purchaser_name text, purchaser_email text, anonymous boolean,
-    gift_message text, status text
+    quantity bigint, unit_price numeric(15, 4), purchaser_id bigint, purchaser_name text, purchaser_email text,
+    anonymous boolean, gift_message text, status text
 )
 ON CONFLICT (shop_id, line_item_id) DO NOTHING
 """)
 _ADD_UNMATCHED: Final = text("""
 INSERT INTO unmatched_lines (shop_id, order_id, line_item_id, order_name, variant_id, product_title, ordered,
-    quantity, unit_price, status, claim, reason, purchaser_name, purchaser_email, anonymous, gift_message)
+    quantity, unit_price, status, claim, reason, purchaser_id, purchaser_name, purchaser_email, anonymous,
+    gift_message)
 SELECT :shop_id, r.* FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
     order_id bigint, line_item_id bigint, order_name text, variant_id bigint, product_title text, ordered bigint,
-    quantity bigint, unit_price numeric(15, 4), status text, claim text, reason text, purchaser_name text,
-    purchaser_email text, anonymous boolean, gift_message text
+    quantity bigint, unit_price numeric(15, 4), status text, claim text, reason text, purchaser_id bigint,
+    purchaser_name text, purchaser_email text, anonymous boolean, gift_message text
 )
 ON CONFLICT (shop_id, line_item_id) DO NOTHING
 """)

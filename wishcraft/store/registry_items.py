@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-import orjson
 from sqlalchemy import case, delete, exists, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,65 +17,11 @@ from wishcraft.store.schema import Purchase, Registry, RegistryItem
 _ROWS_AT_ONCE: Final = 5_000
 _LIVE: Final = sorted(status.value for status in LIVE_PURCHASES)
 
-Readings = Mapping[int, VariantReading | None]
-"""Shopify's readings by variant id; None for a variant that Shopify has deleted."""
-
-# One row per variant. NULL columns of a deleted variant keep the item's values, such as price and title, so guests
-# still see the item. `compare_at_price` may be NULL in its own right, so `deleted` decides about it.
-_READING: Final = """
-WITH reading AS (
-    SELECT * FROM jsonb_to_recordset(CAST(:readings AS jsonb)) AS r (
-        variant_id bigint, deleted boolean, product_id bigint, inventory_item_id bigint, handle text,
-        product_title text, variant_title text, price numeric(15, 4), compare_at_price numeric(15, 4),
-        tracked boolean, inventory_quantity bigint, inventory_policy text, available boolean, status text
-    )
-), change AS (
-    SELECT i.id, i.registry_id, n.*
-    FROM reading r JOIN registry_items i ON i.shop_id = :shop_id AND i.variant_id = r.variant_id
-    JOIN registries g ON g.id = i.registry_id AND g.status = 'active'
-    CROSS JOIN LATERAL (
-        SELECT coalesce(r.product_id, i.product_id) AS product_id,
-            coalesce(r.inventory_item_id, i.inventory_item_id) AS inventory_item_id,
-            coalesce(r.handle, i.handle) AS handle,
-            coalesce(r.product_title, i.product_title) AS product_title,
-            coalesce(r.variant_title, i.variant_title) AS variant_title,
-            coalesce(r.price, i.price) AS price,
-            CASE WHEN r.deleted THEN i.compare_at_price ELSE r.compare_at_price END AS compare_at_price,
-            coalesce(r.tracked, i.tracked) AS tracked,
-            coalesce(r.inventory_quantity, i.inventory_quantity) AS inventory_quantity,
-            coalesce(r.inventory_policy, i.inventory_policy) AS inventory_policy,
-            r.available,
-            CASE WHEN i.status = 'hidden' THEN i.status ELSE r.status END AS status
-    ) n
-    -- Another writer may have stored a newer reading since this one was requested: keep it.
-    WHERE (i.inventory_observed_at IS NULL OR i.inventory_observed_at < :observed_at)
-      AND (n.product_id, n.inventory_item_id, n.handle, n.product_title, n.variant_title, n.price,
-           n.compare_at_price, n.tracked, n.inventory_quantity, n.inventory_policy, n.available, n.status)
-        IS DISTINCT FROM
-          (i.product_id, i.inventory_item_id, i.handle, i.product_title, i.variant_title, i.price,
-           i.compare_at_price, i.tracked, i.inventory_quantity, i.inventory_policy, i.available, i.status)
-)
-"""
 _FIND_IMAGES: Final = text("""
 SELECT v.id, i.image FROM unnest(CAST(:variant_ids AS bigint[])) AS v(id) CROSS JOIN LATERAL (
     SELECT image FROM registry_items WHERE shop_id = :shop_id AND variant_id = v.id ORDER BY registry_id DESC LIMIT 1
 ) i
 """)
-_FIND_CHANGED: Final = text(_READING + "SELECT DISTINCT registry_id FROM change ORDER BY registry_id")  # noqa: S608  constants alone
-_APPLY: Final = text(
-    _READING
-    + """
-UPDATE registry_items i SET
-    product_id = c.product_id, inventory_item_id = c.inventory_item_id, handle = c.handle,
-    product_title = c.product_title, variant_title = c.variant_title, price = c.price,
-    compare_at_price = c.compare_at_price, tracked = c.tracked, inventory_quantity = c.inventory_quantity,
-    inventory_policy = c.inventory_policy, available = c.available, status = c.status,
-    inventory_observed_at = :observed_at, updated_at = now()
-FROM change c WHERE i.id = c.id AND c.registry_id = ANY(CAST(:registry_ids AS bigint[]))
-RETURNING i.registry_id
-"""
-)
-
 # Only the few locked registries, so purchases are counted item by item, by an index.
 _RECOUNT: Final = text("""
 UPDATE registry_items i SET quantity_purchased = m.counted, updated_at = now()
@@ -134,45 +79,6 @@ async def find_images(session: AsyncSession, shop_id: int, variant_ids: Sequence
     parameters = {"shop_id": shop_id, "variant_ids": list(variant_ids)}
     found = await session.execute(_FIND_IMAGES, parameters)
     return {row.id: row.image for row in found}
-
-
-async def find_changed_registries(
-    session: AsyncSession, shop_id: int, readings: Readings, observed_at: datetime
-) -> list[int]:
-    """The ids of the active registries in which these readings would change an item, ascending."""
-    parameters = {"shop_id": shop_id, "readings": _encode(readings), "observed_at": observed_at}
-    return list(await session.scalars(_FIND_CHANGED, parameters))
-
-
-async def apply_readings(
-    session: WriteSession, shop_id: int, registry_ids: Sequence[int], readings: Readings, observed_at: datetime
-) -> list[int]:
-    """Update the items that the readings change in these registries, which the caller has locked.
-
-    Skips unchanged items and items that were read after `observed_at`.
-
-    Returns:
-        The registry id of each updated item, with repetitions.
-    """
-    parameters = {
-        "shop_id": shop_id,
-        "readings": _encode(readings),
-        "observed_at": observed_at,
-        "registry_ids": list(registry_ids),
-    }
-    return list(await session.scalars(_APPLY, parameters))
-
-
-def _encode(readings: Readings) -> str:
-    rows = [_row(variant_id, reading) for variant_id, reading in readings.items()]
-    return orjson.dumps(rows, default=str).decode()
-
-
-def _row(variant_id: int, reading: VariantReading | None) -> dict[str, Any]:
-    if reading is None:
-        gone = {"inventory_quantity": 0, "available": False, "status": item_status(None)}
-        return {"variant_id": variant_id, "deleted": True, **gone}
-    return {"deleted": False, **_reading_columns(reading)}
 
 
 class NewItem(NamedTuple):
@@ -311,11 +217,12 @@ def _columns(new: NewItem, reading: ItemReading) -> dict[str, Any]:
         **_wish_columns(new),
         "image": reading.image,
         "inventory_observed_at": reading.observed_at,
-        **_reading_columns(reading.variant),
+        **reading_columns(reading.variant),
     }
 
 
-def _reading_columns(reading: VariantReading) -> dict[str, Any]:
+def reading_columns(reading: VariantReading) -> dict[str, Any]:
+    """The values that an item takes from a reading."""
     return {
         "variant_id": reading.variant_id,
         "product_id": reading.product_id,
@@ -328,6 +235,7 @@ def _reading_columns(reading: VariantReading) -> dict[str, Any]:
         "tracked": reading.tracked,
         "inventory_quantity": reading.inventory_quantity,
         "inventory_policy": reading.inventory_policy,
+        "product_active": reading.product_active,
         "available": is_available(reading),
         "status": item_status(reading),
     }

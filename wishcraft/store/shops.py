@@ -40,6 +40,13 @@ class ShopRef(NamedTuple):
         return Quota(self.settings.cache_quota_entries, self.settings.cache_quota_bytes)
 
 
+class Contact(NamedTuple):
+    """A shop as its mails address it."""
+
+    name: str
+    email: str
+
+
 class InstalledShop(NamedTuple):
     """A shop, and whether the app is installed in it now."""
 
@@ -86,6 +93,11 @@ class OutdatedStock(NamedTuple):
 
 _COLUMNS = (Shop.id, Shop.domain, Shop.settings, Shop.currency)
 _REF = select(*_COLUMNS).where(Shop.status == ShopStatus.ACTIVE)
+# Not in the future by PostgreSQL's clock: webhooks would be taken for older than this sync.
+_RECORD_SYNC: Final = text("""
+UPDATE shops SET synced_at = now(), variants_read_at = greatest(variants_read_at, least(:started_at, now()))
+WHERE id = :shop_id
+""")
 
 
 async def find_active(session: AsyncSession, domains: Sequence[str] = ()) -> list[ShopRef]:
@@ -187,6 +199,11 @@ async def find_one(session: AsyncSession, shop_id: int) -> ShopRef:
     return ShopRef(*(await session.execute(select(*_COLUMNS).where(Shop.id == shop_id))).one())
 
 
+async def find_contact(session: AsyncSession, shop_id: int) -> Contact:
+    """Name and address of the shop, which must exist."""
+    return Contact(*(await session.execute(select(Shop.name, Shop.email).where(Shop.id == shop_id))).one())
+
+
 async def describe(session: AsyncSession, shop_id: int) -> ShopProfile:
     """The shop, which must exist, as its administrator sees it."""
     columns = (getattr(Shop, name) for name in ShopProfile._fields)
@@ -233,9 +250,9 @@ async def clear_outdated_stock(session: AsyncSession, shop_id: int, version: int
     await session.execute(update(Shop).where(*where).values(outdated_stock=None))
 
 
-async def record_sync(session: AsyncSession, shop_id: int) -> None:
-    """Record that an inventory sync of the shop has just finished."""
-    await session.execute(text("UPDATE shops SET synced_at = now() WHERE id = :shop_id"), {"shop_id": shop_id})
+async def record_sync(session: AsyncSession, shop_id: int, started_at: datetime) -> None:
+    """Record that an inventory sync of the shop, which read no variant before `started_at`, has just finished."""
+    await session.execute(_RECORD_SYNC, {"shop_id": shop_id, "started_at": started_at})
 
 
 class OrderReading(NamedTuple):

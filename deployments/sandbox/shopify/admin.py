@@ -23,7 +23,7 @@ TOKEN_TYPES: Final = (
     "urn:shopify:params:oauth:token-type:offline-access-token",
 )
 """What is exchanged, and for what."""
-SCOPES: Final = "read_inventory,read_orders,read_products,write_app_proxy"
+SCOPES: Final = "read_customer_merge,read_inventory,read_orders,read_products,write_app_proxy"
 _UNAUTHORIZED: Final = {"errors": "[API] Invalid API key or access token (unrecognized login or wrong password)"}
 
 router = APIRouter()

@@ -1,13 +1,13 @@
 """Since when Shopify describes a shop as it is stored, so that an older `shop/update` changes nothing.
 
-Revision: 0021, after 0022
+Revision: 0021, after 0020
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0021"
-down_revision = "0022"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 

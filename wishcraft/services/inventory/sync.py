@@ -4,7 +4,7 @@ import logging
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import compress
 from typing import Final, TypeAlias
@@ -19,13 +19,15 @@ from wishcraft.services.registries.reader import refill
 from wishcraft.services.registries.warm import find_due
 from wishcraft.services.registries.write import registry_write
 from wishcraft.shopify.variants import MAX_IDS, POINTS_PER_VARIANT, bulk_read_variants, read_variants
-from wishcraft.store import locks, registries, registry_items, shops
+from wishcraft.store import inventory_levels, item_readings, locks, registries, registry_items, shops
 from wishcraft.store.audit_log import Actor
-from wishcraft.store.registry_items import Readings
+from wishcraft.store.item_readings import Observation, observe
 from wishcraft.store.shops import ShopRef
 
 VariantIds: TypeAlias = "array[int]"
 """Sorted variant ids; an array, as a shop may have a million."""
+Readings = Mapping[int, VariantReading | None]
+"""Shopify's readings by variant id; None for a variant that Shopify has deleted."""
 Batch = tuple[datetime, Readings]
 """A time just before Shopify was queried, and the readings."""
 
@@ -77,10 +79,11 @@ async def sync_shop(
             return {"already_being_synced": 1}
         if not dry_run:
             await _refill_recent(resources, shop.id)
+        started_at = datetime.now(UTC)
         counts = await _sync(resources, shop, checkpoint, Counter() if changes is None else changes, dry_run=dry_run)
         if not dry_run:
             async with resources.db.transaction() as session:
-                await shops.record_sync(session, shop.id)
+                await shops.record_sync(session, shop.id, started_at)
         return counts
 
 
@@ -109,10 +112,11 @@ async def _sync(
         if era:
             await _store_facts(resources, shop.id, era, readings, observed_at)
         counts.update(variants=len(readings), **_stock_counts(readings, shop.settings.low_stock_threshold))
+        observations = [observe(number, reading, observed_at) for number, reading in readings.items()]
         async with resources.db.repeatable_read() as session:
-            changed = await registry_items.find_changed_registries(session, shop.id, readings, observed_at)
+            changed = await item_readings.find_changed_registries(session, shop.id, observations)
         for batch in batches(changed, REGISTRIES_PER_WRITE):
-            written = () if dry_run else await _write(resources, shop.id, batch, readings, observed_at)
+            written = () if dry_run else await _write(resources, shop.id, batch, observations)
             touched.update(batch if dry_run else written)
             if not dry_run:
                 changes["items_changed"] += len(written)
@@ -208,7 +212,7 @@ async def _read_in_bulk(resources: Resources, shop: ShopRef, variant_ids: Varian
 
 
 async def _write(
-    resources: Resources, shop_id: int, registry_ids: Sequence[int], readings: Readings, observed_at: datetime
+    resources: Resources, shop_id: int, registry_ids: Sequence[int], observations: Sequence[Observation]
 ) -> list[int]:
     """Write what the readings change in these registries.
 
@@ -216,7 +220,8 @@ async def _write(
         The registry's id for each item written.
     """
     async with registry_write(resources, Actor(shop_id, _ACTOR), registry_ids, on_cache_down="refuse") as write:
-        written = await registry_items.apply_readings(write.session, shop_id, registry_ids, readings, observed_at)
+        await inventory_levels.forget_wrong(write.session, shop_id, observations)
+        written = await item_readings.apply(write.session, shop_id, registry_ids, observations)
         for registry_id in set(written):
             await write.changed(registry_id)
     return written

@@ -16,9 +16,10 @@ from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.webhooks.handling import Effect, Message
 from wishcraft.shopify.order_payloads import read_edit, read_order, read_refund
-from wishcraft.store import orders, purchases, registries, registry_items
+from wishcraft.store import customers, orders, purchases, registries, registry_items
 from wishcraft.store.orders import OrderState
 from wishcraft.store.purchases import ItemRef, LineChange, PurchaseRow, StoredLine, UnmatchedRow
+from wishcraft.store.registries import WriteSession
 from wishcraft.store.shops import ShopRef
 
 EDITED: Final = "orders/edited"
@@ -162,6 +163,7 @@ async def _apply(write: RegistryWrite, shop_id: int, news: Mapping[int, OrderNew
     }
     if late := touched - write.locked.keys():  # a line was matched, or an item restored, since the look-up
         write.locked |= await registries.lock(session, shop_id, sorted(late))
+    await _name_kept_customers(session, shop_id, rows)
     await purchases.add(session, shop_id, rows.bought)
     await purchases.add_unmatched(session, shop_id, rows.unmatched)
     await purchases.change(session, shop_id, rows.changes)
@@ -170,6 +172,18 @@ async def _apply(write: RegistryWrite, shop_id: int, news: Mapping[int, OrderNew
     for registry_id in await registry_items.recount(session, shop_id, sorted(touched)):
         await write.changed(registry_id)
     return outcomes
+
+
+async def _name_kept_customers(session: WriteSession, shop_id: int, rows: Rows) -> None:
+    """Replace purchasers who were merged into others meanwhile: an order keeps the id that it was made with."""
+    purchasers = {row.purchaser_id for row in rows.bought} | {row.purchaser_id for row in rows.unmatched}
+    kept = await customers.find_kept(session, shop_id, [each for each in purchasers if each])
+    rows.bought = [
+        row._replace(purchaser_id=kept[row.purchaser_id]) if row.purchaser_id in kept else row for row in rows.bought
+    ]
+    rows.unmatched = [
+        row._replace(purchaser_id=kept[row.purchaser_id]) if row.purchaser_id in kept else row for row in rows.unmatched
+    ]
 
 
 def _add_order(
@@ -319,6 +333,7 @@ def _purchase(snapshot: OrderSnapshot, line: Line, state: LineState, item: ItemR
         ordered=state.ordered,
         quantity=state.quantity,
         unit_price=line.unit_price,
+        purchaser_id=snapshot.purchaser_id,
         purchaser_name=line.purchaser_name,
         purchaser_email=snapshot.purchaser_email,
         anonymous=line.anonymous,
@@ -340,6 +355,7 @@ def _unmatched(snapshot: OrderSnapshot, line: Line, state: LineState, claim: str
         status=state.status,
         claim=claim,
         reason=reason,
+        purchaser_id=snapshot.purchaser_id,
         purchaser_name=line.purchaser_name,
         purchaser_email=snapshot.purchaser_email,
         anonymous=line.anonymous,

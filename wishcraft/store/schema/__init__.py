@@ -5,10 +5,19 @@ from wishcraft.store.schema.base import Base
 from wishcraft.store.schema.history import AnalyticsEvent, AuditLog, RegistryViews, ServiceMinute
 from wishcraft.store.schema.mail import CountedInvitation, EmailSuppression, Invitation, Reminder
 from wishcraft.store.schema.registries import PendingInvalidation, Purchase, Registry, RegistryItem
-from wishcraft.store.schema.webhooks import InventoryLevel, Order, UnmatchedLine, WebhookEvent
+from wishcraft.store.schema.webhooks import (
+    InventoryItem,
+    InventoryLevel,
+    MergedCustomer,
+    Order,
+    ProductVersion,
+    UnmatchedLine,
+    WebhookEvent,
+)
 
 __all__ = [
     "AnalyticsEvent", "ApiKey", "AuditLog", "Base", "CountedInvitation", "EmailSuppression", "IdempotencyKey",
-    "InventoryLevel", "Invitation", "Lock", "Order", "PendingInvalidation", "Purchase", "Registry", "RegistryItem",
-    "RegistryViews", "Reminder", "ServiceMinute", "Session", "Shop", "ShopSettings", "UnmatchedLine", "WebhookEvent",
+    "InventoryItem", "InventoryLevel", "Invitation", "Lock", "MergedCustomer", "Order", "PendingInvalidation",
+    "ProductVersion", "Purchase", "Registry", "RegistryItem", "RegistryViews", "Reminder", "ServiceMinute", "Session",
+    "Shop", "ShopSettings", "UnmatchedLine", "WebhookEvent",
 ]  # fmt: skip

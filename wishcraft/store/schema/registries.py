@@ -110,6 +110,7 @@ class RegistryItem(Timestamps, Base):
         CheckConstraint("quantity_purchased >= 0", name="purchased_some_or_none"),
         Index("ix_registry_items_of_variant", "shop_id", "variant_id", "registry_id"),
         Index("ix_registry_items_of_inventory_item", "shop_id", "inventory_item_id"),
+        Index("ix_registry_items_of_product", "shop_id", "product_id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -132,6 +133,8 @@ class RegistryItem(Timestamps, Base):
     tracked: Mapped[bool]
     inventory_quantity: Mapped[int]
     inventory_policy: Mapped[InventoryPolicy] = mapped_column(choice(InventoryPolicy))
+    product_active: Mapped[bool] = mapped_column(server_default=text("true"))
+    """False for a draft or archived product, and for a variant that Shopify has deleted."""
     available: Mapped[bool]
     status: Mapped[ItemStatus] = mapped_column(choice(ItemStatus), server_default=ItemStatus.ACTIVE)
     display_order: Mapped[int] = mapped_column(server_default=text("0"))
@@ -172,6 +175,8 @@ class Purchase(Timestamps, Base):
     quantity: Mapped[int]
     """The pieces that are left after refunds and edits; all that were ordered if none is."""
     unit_price: Mapped[Decimal]
+    purchaser_id: Mapped[int | None]
+    """Shopify's id of the customer."""
     purchaser_name: Mapped[str | None]
     purchaser_email: Mapped[str | None]
     anonymous: Mapped[bool] = mapped_column(server_default=text("false"))

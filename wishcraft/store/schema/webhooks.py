@@ -100,6 +100,7 @@ class UnmatchedLine(Base):
     claim: Mapped[str]
     """What the line or the order said: an item's attribution, or a registry's slug."""
     reason: Mapped[str]
+    purchaser_id: Mapped[int | None]
     purchaser_name: Mapped[str | None]
     purchaser_email: Mapped[str | None]
     anonymous: Mapped[bool]
@@ -107,6 +108,49 @@ class UnmatchedLine(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     dismissed_at: Mapped[datetime | None]
     """When a person decided that it belongs to no item."""
+
+
+class MergedCustomer(Base):
+    """A customer whom Shopify merged into another: later webhooks may still name the id that is gone."""
+
+    __tablename__ = "merged_customers"
+    __table_args__ = (Index("ix_merged_customers_into", "shop_id", "kept_id"),)
+
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id", ondelete="CASCADE"), primary_key=True)
+    deleted_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kept_id: Mapped[int]
+    """Never itself a `deleted_id`: of a customer who was merged again, the last."""
+
+
+class ProductVersion(Base):
+    """The newest webhook of a wished-for product that was applied; it keeps older ones and readings from undoing it."""
+
+    __tablename__ = "product_versions"
+
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id", ondelete="CASCADE"), primary_key=True)
+    product_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    updated_at: Mapped[datetime]
+    triggered_at: Mapped[datetime]
+    """Of the webhook: decides between two of the same second."""
+    fingerprint: Mapped[int]
+    """Of what it says: decides between two of the same moment."""
+
+
+class InventoryItem(Base):
+    """What webhooks have said of the stock of a wished-for variant, besides its levels."""
+
+    __tablename__ = "inventory_items"
+
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id", ondelete="CASCADE"), primary_key=True)
+    inventory_item_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    updated_at: Mapped[datetime | None]
+    """Of the newest `inventory_items/update` that was applied, as are `triggered_at` and `tracked`."""
+    triggered_at: Mapped[datetime | None]
+    tracked: Mapped[bool | None]
+    levels_read_at: Mapped[datetime | None]
+    """When all its levels were read from Shopify; NULL while some may be unknown or outdated."""
+    stock_observed_at: Mapped[datetime | None]
+    """A reading of the variant made at this time or later is newer than the levels that its stock was added up from."""
 
 
 class InventoryLevel(Base):
@@ -118,4 +162,7 @@ class InventoryLevel(Base):
     inventory_item_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     location_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     available: Mapped[int]
+    """0 if the location does not stock it."""
     updated_at: Mapped[datetime]
+    triggered_at: Mapped[datetime]
+    """Of the webhook, or when Shopify was asked: decides between two of the same second."""

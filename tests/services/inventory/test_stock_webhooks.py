@@ -1,0 +1,275 @@
+"""Webhooks of levels add up to the stock of all locations, whatever comes late, twice or never."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+from psycopg import Connection
+
+from deployments.sandbox.shopify.faults import Fault, FaultKind
+from deployments.sandbox.shopify.inventory import LOCATION
+from deployments.sandbox.shopify.shop import SimulatedShop
+from deployments.sandbox.shopify.simulator import Simulator
+from tests.services.inventory.conftest import Wished, versions
+from tests.support.webhooks import NOON, apply, inventory_item, level, message
+from wishcraft.cache import keys
+from wishcraft.domain.callers import Caller
+from wishcraft.domain.webhooks import WebhookOutcome
+from wishcraft.errors import PayloadInvalid, ShopifyUnavailable, TransientError
+from wishcraft.resources import Resources
+from wishcraft.services.inventory.sync import sync_shop
+from wishcraft.services.inventory.webhooks import handle_stock
+from wishcraft.services.products.reader import ProductReader
+from wishcraft.services.registries.reader import RegistryReader
+from wishcraft.services.registries.write import registry_write
+from wishcraft.services.webhooks.handling import Message
+from wishcraft.shopify.inventory_levels import ITEMS
+from wishcraft.store.audit_log import Actor
+from wishcraft.store.shops import ShopRef
+
+Demo = Connection[tuple[Any, ...]]
+LEVELS, ITEM = "inventory_levels/update", "inventory_items/update"
+STOCK = "inventory_quantity, available, status"
+ELSEWHERE = 71
+
+
+@pytest.fixture
+def shopify(simulator: Simulator, shop: ShopRef) -> SimulatedShop:
+    return simulator.shops[shop.domain]
+
+
+def at_level(
+    wished: Wished, available: int | None, second: float = 0, location: int = LOCATION, **values: object
+) -> Message:
+    """The webhook of a level of the variant."""
+    return message(
+        LEVELS, level(wished.variant.inventory_item_id, available, location=location, second=second, **values), second
+    )
+
+
+def know_levels(wished: Wished, levels: dict[int, int]) -> None:
+    """Store the levels as read an hour before `NOON`, and their sum as the stock."""
+    hour_before, item_id, demo = NOON - timedelta(hours=1), wished.variant.inventory_item_id, wished.demo
+    demo.execute("DELETE FROM inventory_levels WHERE inventory_item_id = %s", [item_id])
+    demo.execute("DELETE FROM inventory_items WHERE inventory_item_id = %s", [item_id])
+    demo.execute(
+        """INSERT INTO inventory_items (shop_id, inventory_item_id, levels_read_at, stock_observed_at)
+           VALUES (1, %s, %s, %s)""",
+        [item_id, hour_before, hour_before],
+    )
+    for location, available in levels.items():
+        demo.execute(
+            """INSERT INTO inventory_levels
+                   (shop_id, inventory_item_id, location_id, available, updated_at, triggered_at)
+               VALUES (1, %s, %s, %s, %s, %s)""",
+            [item_id, location, available, hour_before, hour_before],
+        )
+    query = "UPDATE registry_items SET inventory_quantity = %s WHERE inventory_item_id = %s"
+    demo.execute(query, [sum(levels.values()), item_id])
+
+
+async def test_levels_of_an_item_are_read_once_and_add_up_from_then_on(
+    resources: Resources, shop: ShopRef, shopify: SimulatedShop, wished: Wished
+) -> None:
+    wished.variant.quantity, wished.variant.elsewhere = 11, {ELSEWHERE: 4, 72: -1}
+    soon = (datetime.now(UTC) - NOON).total_seconds() + 3600
+    assert set((await apply(resources, shop, handle_stock, [at_level(wished, 8)])).values()) == {"applied"}
+    assert wished.row("inventory_quantity") == (11,)  # Shopify was asked after the webhook
+    for location, available, total in ((ELSEWHERE, 1, 8), (LOCATION, 0, 0), (72, None, 1), (73, 6, 7)):
+        soon += 10
+        sent = at_level(wished, available, soon, location)._replace(received_at=datetime.now(UTC))
+        await apply(resources, shop, handle_stock, [sent])
+        assert wished.row("inventory_quantity") == (total,)
+    assert shopify.counters.requests == 1
+
+
+async def test_unknown_levels_of_a_batch_are_read_in_one_query(
+    resources: Resources, shop: ShopRef, shopify: SimulatedShop, wishes: list[Wished]
+) -> None:
+    chosen = wishes[:ITEMS]
+    for number, each in enumerate(chosen):
+        each.variant.quantity = number
+    await apply(resources, shop, handle_stock, [at_level(each, 99) for each in chosen])
+    assert [each.row("inventory_quantity") for each in chosen] == [(number,) for number in range(len(chosen))]
+    assert len(chosen) > 5
+    assert shopify.counters.requests == 1
+
+
+async def test_new_stock_of_two_locations_is_shown_at_once(
+    resources: Resources, demo: Demo, shop: ShopRef, wished: Wished
+) -> None:
+    know_levels(wished, {LOCATION: 9, ELSEWHERE: 3})
+    reader = RegistryReader(resources)
+    await reader.read(shop.id, wished.slug)
+    before = versions(demo)
+    await apply(resources, shop, handle_stock, [at_level(wished, 0), at_level(wished, -2, 1, ELSEWHERE)])
+    assert wished.row(STOCK) == (-2, False, "out_of_stock")
+    answer = await reader.read(shop.id, wished.slug)
+    assert answer.state == "hit"
+    shown = {each["id"]: each["stock"] for each in orjson.loads(answer.entry.body)["items"]}
+    assert shown[wished.item_id] == "out"
+    after = versions(demo)
+    assert {slug for slug in after if after[slug] != before[slug]} == wished.holders()
+    await apply(resources, shop, handle_stock, [at_level(wished, 40, 2)])
+    assert wished.row(STOCK) == (38, True, "active")
+
+
+async def test_older_level_never_undoes_a_newer_one(resources: Resources, shop: ShopRef, wished: Wished) -> None:
+    know_levels(wished, {LOCATION: 9, ELSEWHERE: 3})
+    await apply(resources, shop, handle_stock, [at_level(wished, 5, 9.7)])
+    for late in (at_level(wished, 6, 8), at_level(wished, 7, 9.2), at_level(wished, 5, 9.7)):
+        assert await apply(resources, shop, handle_stock, [late]) == {late.id: WebhookOutcome.IGNORED}
+        assert wished.row("inventory_quantity") == (8,)
+    other = at_level(wished, 1, 8, ELSEWHERE)  # older than the other location's, and its newest
+    assert await apply(resources, shop, handle_stock, [other]) == {other.id: WebhookOutcome.APPLIED}
+    assert wished.row("inventory_quantity") == (6,)
+
+
+async def test_levels_of_the_same_moment_have_one_result_in_either_order(
+    resources: Resources, shop: ShopRef, wished: Wished
+) -> None:
+    one, other = at_level(wished, 5), at_level(wished, 6)
+    results = set()
+    for batches in ([[one], [other]], [[other], [one]], [[one, other]], [[other, one]]):
+        know_levels(wished, {LOCATION: 9})
+        for batch in batches:
+            await apply(resources, shop, handle_stock, batch)
+        results.add(wished.row("inventory_quantity"))
+    assert len(results) == 1
+
+
+async def test_location_that_no_longer_stocks_an_item_is_forgotten_when_levels_are_read(
+    resources: Resources, demo: Demo, shop: ShopRef, wished: Wished
+) -> None:
+    know_levels(wished, {LOCATION: 9, ELSEWHERE: 3})
+    wished.variant.quantity = 9  # the other location was deactivated, of which no webhook tells
+    await sync_shop(resources, shop)
+    assert wished.row("inventory_quantity") == (9,)
+    await apply(resources, shop, handle_stock, [at_level(wished, 9)])
+    await apply(resources, shop, handle_stock, [at_level(wished, 3, 5, ELSEWHERE)])  # late
+    assert wished.row("inventory_quantity") == (9,)
+    assert demo.execute("SELECT location_id FROM inventory_levels").fetchall() == [(LOCATION,)]
+
+
+async def test_sync_that_finds_another_sum_has_the_levels_read_again(
+    resources: Resources, shop: ShopRef, shopify: SimulatedShop, wished: Wished
+) -> None:
+    know_levels(wished, {LOCATION: 9, ELSEWHERE: 3})
+    wished.variant.quantity, wished.variant.elsewhere = 10, {ELSEWHERE: 1}  # that webhook was lost
+    await sync_shop(resources, shop)
+    requests, soon = shopify.counters.requests, (datetime.now(UTC) - NOON).total_seconds() + 10
+    wished.variant.quantity = 9
+    sent = at_level(wished, 8, soon)._replace(received_at=datetime.now(UTC))
+    await apply(resources, shop, handle_stock, [sent])
+    assert wished.row("inventory_quantity") == (9,)
+    assert shopify.counters.requests == requests + 1
+
+
+async def test_sync_that_finds_the_same_sum_keeps_the_levels(
+    resources: Resources, shop: ShopRef, shopify: SimulatedShop, wished: Wished
+) -> None:
+    know_levels(wished, {LOCATION: 9, ELSEWHERE: 3})
+    wished.variant.quantity, wished.variant.price = 12, wished.variant.price + 1
+    await sync_shop(resources, shop)
+    requests, soon = shopify.counters.requests, (datetime.now(UTC) - NOON).total_seconds() + 10
+    await apply(resources, shop, handle_stock, [at_level(wished, 1, soon)._replace(received_at=datetime.now(UTC))])
+    assert wished.row("inventory_quantity") == (4,)
+    assert shopify.counters.requests == requests
+
+
+async def test_sync_that_began_before_a_level_changed_keeps_the_new_stock(
+    resources: Resources, shop: ShopRef, wished: Wished
+) -> None:
+    know_levels(wished, {LOCATION: 9, ELSEWHERE: 3})
+    wished.variant.quantity, wished.variant.price = 12, wished.variant.price + 1
+
+    async def receive(_done: int, _total: int) -> None:  # after Shopify was asked, before the sync writes
+        second = (datetime.now(UTC) - NOON).total_seconds()
+        sent = at_level(wished, 0, second)._replace(received_at=datetime.now(UTC))
+        await apply(resources, shop, handle_stock, [sent])
+
+    await sync_shop(resources, shop, checkpoint=receive)
+    assert wished.row("inventory_quantity, price") == (3, wished.variant.price)
+
+
+async def test_level_of_an_item_that_a_sync_found_wrong_meanwhile_is_tried_again(
+    resources: Resources, demo: Demo, shop: ShopRef, wished: Wished
+) -> None:
+    know_levels(wished, {LOCATION: 9})
+    effect = await handle_stock(resources, shop, [at_level(wished, 4)])
+    demo.execute("UPDATE inventory_items SET levels_read_at = NULL")
+    with pytest.raises(TransientError):
+        async with registry_write(
+            resources, Actor(shop.id, "test"), sorted(effect.registry_ids), on_cache_down="announce"
+        ) as write:
+            await effect.apply(write)
+    assert wished.row("inventory_quantity") == (9,)
+
+
+async def test_item_that_is_not_counted_is_available_and_levels_are_read_when_it_is_again(
+    resources: Resources, shop: ShopRef, shopify: SimulatedShop, wished: Wished
+) -> None:
+    know_levels(wished, {LOCATION: 0})
+    item_id = wished.variant.inventory_item_id
+    for second, tracked, stock in ((2, False, (0, True, "active")), (4, True, (6, True, "active"))):
+        wished.variant.quantity = 6
+        sent = message(ITEM, inventory_item(item_id, tracked=tracked, second=second), second)
+        await apply(resources, shop, handle_stock, [sent])
+        assert wished.row(STOCK) == stock
+        assert wished.row("tracked") == (tracked,)
+    late = message(ITEM, inventory_item(item_id, tracked=False, second=3), 3)
+    assert await apply(resources, shop, handle_stock, [late]) == {late.id: WebhookOutcome.IGNORED}
+    assert wished.row("tracked") == (True,)
+    unchanged = message(ITEM, inventory_item(item_id, tracked=True, second=9), 9)  # its cost, for instance
+    await apply(resources, shop, handle_stock, [unchanged])
+    assert shopify.counters.requests == 1
+
+
+async def test_stock_is_left_to_the_sync_if_the_shop_refuses_and_tried_again_if_it_is_unavailable(
+    resources: Resources, shop: ShopRef, shopify: SimulatedShop, wished: Wished
+) -> None:
+    stock = wished.row(STOCK)
+    shopify.faults.set(Fault(FaultKind.FORBIDDEN, remaining=None))
+    await apply(resources, shop, handle_stock, [at_level(wished, 1)])
+    assert wished.row(STOCK) == stock
+    shopify.faults.set(Fault(FaultKind.SERVER_ERROR, remaining=None))
+    shopify.faults.set(Fault(FaultKind.FORBIDDEN, remaining=0))
+    with pytest.raises(ShopifyUnavailable):
+        await apply(resources, shop, handle_stock, [at_level(wished, 2, 1)])
+
+
+@pytest.mark.parametrize(
+    ("topic", "changes"),
+    [
+        (LEVELS, {"available": "5"}), (LEVELS, {"available": True}), (LEVELS, {"available": 10**10}),
+        (LEVELS, {"available": -(10**10)}), (LEVELS, {"available": 0.5}), (LEVELS, {"location_id": None}),
+        (LEVELS, {"inventory_item_id": None}), (LEVELS, {"inventory_item_id": 2**63}), (LEVELS, {"updated_at": 7}),
+        (ITEM, {"tracked": None}), (ITEM, {"tracked": 1}), (ITEM, {"id": None}), (ITEM, {"updated_at": "\0"}),
+    ],
+)  # fmt: skip
+async def test_stock_that_cannot_be_read_is_refused(
+    resources: Resources, shop: ShopRef, topic: str, changes: dict[str, Any]
+) -> None:
+    payload = level(5, 1) if topic == LEVELS else inventory_item(5, tracked=True)
+    with pytest.raises(PayloadInvalid):
+        await apply(resources, shop, handle_stock, [message(topic, payload | changes)])
+
+
+async def test_look_up_finds_the_new_stock_and_no_reading_from_before_is_kept(
+    resources: Resources, shop: ShopRef, wished: Wished
+) -> None:
+    know_levels(wished, {LOCATION: 9})
+    number, products = wished.variant.variant_id, ProductReader(resources)
+    era, caller = await resources.products.current_era(), Caller(shop.id, "customer:1:9", 9)
+    before = (await products.read(caller, [number])).facts[number]
+    wished.variant.quantity = 2
+    later = datetime.now(UTC) + timedelta(seconds=2)
+    sent = at_level(wished, 2, (later - NOON).total_seconds())._replace(received_at=later)
+    await apply(resources, shop, handle_stock, [sent])
+    assert await resources.products.get(shop.id, [number]) == {}
+    await resources.products.store(shop.id, era, {number: before}, shop.quota)  # by a query that was under way
+    found = (await products.read(caller, [number])).facts[number].reading
+    assert found
+    assert found.inventory_quantity == 2
+    assert await resources.redis.redis.ttl(f"{keys.of_shop(shop.id).product_prefix}{number}") > 0

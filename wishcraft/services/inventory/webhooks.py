@@ -1,0 +1,338 @@
+"""Handlers of the webhooks about products and stock: they bring items into step with what Shopify says."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from typing import Final, NamedTuple, TypeVar
+
+from wishcraft.domain.batches import batches
+from wishcraft.domain.inventory import ProductFacts, VariantReading
+from wishcraft.domain.webhooks import EventTime, WebhookOutcome, event_time
+from wishcraft.errors import CacheUnavailable, PayloadInvalid, ShopifyRefused, TransientError
+from wishcraft.resources import Resources
+from wishcraft.services.registries.write import RegistryWrite
+from wishcraft.services.webhooks.handling import Effect, Message
+from wishcraft.shopify.inventory_levels import read_levels
+from wishcraft.shopify.product_payloads import (
+    LevelSnapshot,
+    read_deleted_product,
+    read_inventory_item,
+    read_level,
+    read_product,
+)
+from wishcraft.shopify.variants import MAX_IDS, read_variants
+from wishcraft.store import inventory_levels, item_readings, product_versions
+from wishcraft.store.inventory_levels import ItemState, Level, ReadLevels, Tracking
+from wishcraft.store.item_readings import Observation, WishedVariant, observe
+from wishcraft.store.product_versions import ProductVersion
+from wishcraft.store.shops import ShopRef
+
+DELETED: Final = "products/delete"
+LEVELS: Final = "inventory_levels/update"
+_AHEAD: Final = timedelta(days=1)
+"""A time so far in the future is none: nothing would be newer for as long."""
+_LAST_FINGERPRINT: Final = 2**63 - 1
+_log: Final = logging.getLogger(__name__)
+Key = TypeVar("Key")
+News = TypeVar("News", Level, Tracking)
+
+
+class ProductNews(NamedTuple):
+    """The newest webhook of a batch about one product."""
+
+    message_id: int
+    product_id: int
+    time: EventTime
+    variants: Mapping[int, ProductFacts] | None
+    """The first 100; None if the product was deleted."""
+
+    @property
+    def fingerprint(self) -> int:
+        """A number of 64 bits that follows from the variants; the largest for a deletion."""
+        if self.variants is None:
+            return _LAST_FINGERPRINT
+        said = repr(sorted(self.variants.items(), key=lambda each: each[0])).encode()
+        return int.from_bytes(blake2b(said, digest_size=8).digest(), signed=True)
+
+    def is_newer(self, other: "ProductNews") -> bool:
+        """Whether it is about a later event; of two of the same moment, one is in whatever order they come."""
+        return self.time > other.time or (self.time == other.time and self.fingerprint > other.fingerprint)
+
+
+async def handle_products(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
+    """Handle `products/update` and `products/delete`: titles, prices, policies, and whether a product is sold.
+
+    A wished-for variant that a payload lacks is read by id: it is beyond the first 100, or deleted.
+
+    Raises:
+        PayloadInvalid: As `read_product`.
+        ShopifyUnavailable, ShopifyThrottled: Such variants could not be read.
+    """
+    news, ignored = _read_products(messages)
+    async with resources.db.autocommit() as session:
+        found = await item_readings.find_of_products(session, shop.id, news)
+    wished = {variant.variant_id: variant for variant in found}
+    outdated = {number: each.time.observed_at for each in news.values() for number in each.variants or ()}
+    outdated |= {number: news[variant.product_id].time.observed_at for number, variant in wished.items()}
+    await _mark_outdated(resources, shop.id, outdated)
+    missing = {
+        number: news[variant.product_id].time.observed_at
+        for number, variant in wished.items()
+        if (listed := news[variant.product_id].variants) is not None and number not in listed
+    }
+    observations = {each.variant_id: each for each in await _read_missing(resources, shop, missing)}
+    for number, variant in wished.items():
+        about = news[variant.product_id]
+        if about.variants is None:
+            observations[number] = observe(number, None, about.time.observed_at)
+        elif facts := about.variants.get(number):
+            values = {"deleted": False, **asdict(facts)}
+            observations[number] = Observation(number, about.time.observed_at, values)
+    products = {variant.product_id for variant in found}
+
+    async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
+        versions = [ProductVersion(number, news[number].time, news[number].fingerprint) for number in products]
+        saved = await product_versions.save(write.session, shop.id, versions) if versions else set()
+        applied = [each for number, each in observations.items() if wished[number].product_id in saved]
+        await _write(write, shop.id, applied)
+        past = [each.message_id for number, each in news.items() if number not in saved]
+        return dict.fromkeys([*ignored, *past], WebhookOutcome.IGNORED)
+
+    return Effect(_registries(found), apply)
+
+
+def _read_products(messages: Sequence[Message]) -> tuple[dict[int, ProductNews], list[int]]:
+    """The newest webhook of each product, by its id; and the ids of the other messages."""
+    news: dict[int, ProductNews] = {}
+    ignored: list[int] = []
+    for message in messages:
+        if message.topic == DELETED:
+            each = ProductNews(message.id, read_deleted_product(message.payload), _event_time(message, None), None)
+        else:
+            product = read_product(message.payload)
+            time = _event_time(message, product.updated_at)
+            each = ProductNews(message.id, product.product_id, time, product.variants)
+        known = news.get(each.product_id)
+        if known is None or each.is_newer(known):
+            news[each.product_id] = each
+            ignored += [known.message_id] if known else []
+        else:
+            ignored.append(message.id)
+    return news, ignored
+
+
+async def _read_missing(resources: Resources, shop: ShopRef, missing: Mapping[int, datetime]) -> list[Observation]:
+    """What Shopify has of these variants, by id, now: that is after the webhooks, whose times are given."""
+    observations: list[Observation] = []
+    for ids in batches(sorted(missing), MAX_IDS):
+        asked_at = datetime.now(UTC)
+        try:
+            readings: Mapping[int, VariantReading | None] = await read_variants(resources.shopify, shop.domain, ids)
+        except ShopifyRefused as error:
+            _log.warning(
+                "%s: variants that a product's webhook lacks are left to the next sync: %s", shop.domain, error
+            )
+            return observations
+        observations += [
+            observe(number, reading, max(asked_at, missing[number])) for number, reading in readings.items()
+        ]
+    return observations
+
+
+@dataclass(slots=True)
+class StockNews:
+    """What a batch says of inventory items: the newest of each level and item, each with the message's id."""
+
+    levels: dict[tuple[int, int], tuple[Level, int]] = field(default_factory=dict)
+    """By inventory item and location."""
+    tracking: dict[int, tuple[Tracking, int]] = field(default_factory=dict)
+    """By inventory item."""
+    ignored: list[int] = field(default_factory=list)
+    """Ids of the other messages."""
+
+    def times(self) -> dict[int, datetime]:
+        """From which time on a reading is newer than all that is said, by inventory item."""
+        times: defaultdict[int, list[datetime]] = defaultdict(list)
+        for (item_id, _), (level, _) in self.levels.items():
+            times[item_id].append(level.time.observed_at)
+        for item_id, (tracking, _) in self.tracking.items():
+            times[item_id].append(tracking.time.observed_at)
+        return {item_id: max(each) for item_id, each in times.items()}
+
+
+async def handle_stock(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
+    """Handle `inventory_levels/update` and `inventory_items/update`: the levels of all locations add up to the stock.
+
+    If not all levels of an item are known, they are read from Shopify: all such items of the batch together.
+
+    Raises:
+        PayloadInvalid: As `read_level` and `read_inventory_item`.
+        ShopifyUnavailable, ShopifyThrottled: Levels could not be read.
+        TransientError: By `apply`: a sync has found meanwhile that levels are outdated.
+    """
+    news = _read_stock(messages)
+    times = news.times()
+    async with resources.db.autocommit() as session:
+        found = await item_readings.find_of_inventory_items(session, shop.id, times)
+        items = {variant.inventory_item_id for variant in found}
+        states = await inventory_levels.find_items(session, shop.id, items) if items else {}
+    await _mark_outdated(resources, shop.id, {each.variant_id: times[each.inventory_item_id] for each in found})
+    unknown = _find_unknown(news, found, states)
+    read = await _read_levels(resources, shop, {item_id: times[item_id] for item_id in unknown})
+
+    async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
+        saved = await _apply_stock(write, shop.id, news, found, read) if found else SavedStock()
+        if saved.unknown - unknown:
+            raise TransientError("A sync has found that some levels are outdated: they are to be read again.")
+        past = [message_id for key, (_, message_id) in news.levels.items() if key not in saved.levels]
+        past += [message_id for key, (_, message_id) in news.tracking.items() if key not in saved.tracking]
+        return dict.fromkeys([*news.ignored, *past], WebhookOutcome.IGNORED)
+
+    return Effect(_registries(found), apply)
+
+
+def _read_stock(messages: Sequence[Message]) -> StockNews:
+    news = StockNews()
+    for message in messages:
+        if message.topic == LEVELS:
+            snapshot = read_level(message.payload)
+            level = _level(snapshot, _event_time(message, snapshot.updated_at))
+            _keep_newest(news.levels, (level.inventory_item_id, level.location_id), level, message.id, news.ignored)
+        else:
+            item_id, tracked, updated_at = read_inventory_item(message.payload)
+            tracking = Tracking(item_id, tracked, _event_time(message, updated_at))
+            _keep_newest(news.tracking, item_id, tracking, message.id, news.ignored)
+    return news
+
+
+def _keep_newest(known: dict[Key, tuple[News, int]], key: Key, each: News, message_id: int, ignored: list[int]) -> None:
+    if key in known and each.version <= known[key][0].version:
+        ignored.append(message_id)
+        return
+    if key in known:
+        ignored.append(known[key][1])
+    known[key] = each, message_id
+
+
+def _find_unknown(news: StockNews, found: Sequence[WishedVariant], states: Mapping[int, ItemState]) -> set[int]:
+    """The inventory items of which not all levels are known, or that are counted from now on."""
+    changed = {item_id for item_id, _ in news.levels}
+    counted = {item_id for item_id, (each, _) in news.tracking.items() if each.tracked}
+    return {
+        variant.inventory_item_id
+        for variant in found
+        if (
+            variant.inventory_item_id in changed
+            and not states.get(variant.inventory_item_id, ItemState()).levels_read_at
+        )
+        or (variant.inventory_item_id in counted and not variant.tracked)
+    }
+
+
+async def _read_levels(resources: Resources, shop: ShopRef, item_ids: Mapping[int, datetime]) -> dict[int, ReadLevels]:
+    """The levels that Shopify has of these inventory items now: that is after the webhooks, whose times are given."""
+    asked_at = datetime.now(UTC)
+    try:
+        found = await read_levels(resources.shopify, shop.domain, sorted(item_ids))
+    except ShopifyRefused as error:
+        _log.warning("%s: stock at locations is left to the next sync: %s", shop.domain, error)
+        return {}
+    read_at = {item_id: max(asked_at, item_ids[item_id]) for item_id in found}
+    return {
+        item_id: ReadLevels(
+            [_level(each, EventTime(each.updated_at or asked_at, read_at[item_id])) for each in levels],
+            read_at[item_id],
+        )
+        for item_id, levels in found.items()
+    }
+
+
+def _level(snapshot: LevelSnapshot, time: EventTime) -> Level:
+    return Level(snapshot.inventory_item_id, snapshot.location_id, snapshot.available, time)
+
+
+class SavedStock(NamedTuple):
+    """What was newer than what was known."""
+
+    levels: AbstractSet[tuple[int, int]] = frozenset()
+    """By inventory item and location."""
+    tracking: AbstractSet[int] = frozenset()
+    """By inventory item."""
+    unknown: AbstractSet[int] = frozenset()
+    """Inventory items that got a level, and of which not all are known."""
+
+
+async def _apply_stock(
+    write: RegistryWrite,
+    shop_id: int,
+    news: StockNews,
+    found: Sequence[WishedVariant],
+    read: Mapping[int, ReadLevels],
+) -> SavedStock:
+    session, items = write.session, {variant.inventory_item_id for variant in found}
+    states = await inventory_levels.lock_items(session, shop_id, items)
+    tracking = {key: each for key, (each, _) in news.tracking.items() if key in items}
+    levels = [
+        each
+        for (item_id, _), (each, _) in news.levels.items()
+        if item_id in items and not _is_before(each.time, states[item_id].levels_read_at)
+    ]
+    saved = SavedStock(
+        await inventory_levels.save_levels(session, shop_id, levels),
+        await inventory_levels.save_tracking(session, shop_id, list(tracking.values())),
+        {each.inventory_item_id for each in levels if states[each.inventory_item_id].levels_read_at is None},
+    )
+    await inventory_levels.save_read(session, shop_id, read)
+    changed = {item_id for item_id, _ in saved.levels} | read.keys()
+    stock = {each.inventory_item_id: each for each in await inventory_levels.add_up(session, shop_id, changed)}
+    variants = {variant.variant_id: variant.inventory_item_id for variant in found}
+    counts = [
+        Observation(number, stock[item_id].observed_at, {"inventory_quantity": stock[item_id].quantity})
+        for number, item_id in variants.items()
+        if item_id in stock
+    ]
+    flags = [
+        Observation(number, tracking[item_id].time.observed_at, {"tracked": tracking[item_id].tracked})
+        for number, item_id in variants.items()
+        if item_id in saved.tracking
+    ]
+    for observations in (counts, flags):  # one after the other: each row is changed by one observation at a time
+        await _write(write, shop_id, observations)
+    return saved
+
+
+def _is_before(time: EventTime, read_at: datetime | None) -> bool:
+    """Whether a reading at that time, which has all levels, is newer."""
+    return read_at is not None and time.observed_at <= read_at
+
+
+async def _write(write: RegistryWrite, shop_id: int, observations: Sequence[Observation]) -> None:
+    if observations:
+        for registry_id in set(await item_readings.apply(write.session, shop_id, write.locked, observations)):
+            await write.changed(registry_id)
+
+
+def _registries(found: Iterable[WishedVariant]) -> frozenset[int]:
+    return frozenset(registry_id for variant in found for registry_id in variant.registry_ids)
+
+
+async def _mark_outdated(resources: Resources, shop_id: int, variants: Mapping[int, datetime]) -> None:
+    """Drop what Redis has of these variants. Before the commit: from then on, no look-up finds what is older."""
+    try:
+        if variants:
+            await resources.products.mark_outdated(shop_id, variants)
+    except CacheUnavailable as error:
+        _log.info("Outdated facts of variants were not dropped, they expire by themselves: %s", error)
+
+
+def _event_time(message: Message, updated_at: datetime | None) -> EventTime:
+    time = event_time(updated_at, message.triggered_at)
+    if time is None:
+        raise PayloadInvalid("There is no updated_at, and no X-Shopify-Triggered-At.")
+    if time.updated_at > message.received_at + _AHEAD:
+        raise PayloadInvalid("Its time is in the future.")
+    return time

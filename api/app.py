@@ -15,6 +15,7 @@ from api.fast_path import FastPath
 from api.middleware.request import RequestMiddleware
 from api.routes import (
     admin,
+    files,
     guests,
     health,
     invitations,
@@ -71,6 +72,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     documentation.register(app)
     modules = (
         registries,
+        webhooks,  # hundreds a second, and a route costs those before it
         registry_changes,
         item_lists,
         items,
@@ -79,7 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         admin,
         invitations,
         unsubscribe,
-        webhooks,
+        files,
         health,
         metrics,
     )

@@ -46,7 +46,7 @@ def render(collected: CollectedMetrics) -> bytes:
 
 def metric_help() -> dict[str, str]:
     """The help text of every metric, by its name in the exposition."""
-    empty = CollectedMetrics(Health(status=Status.HEALTHY, checks={}), {}, None)
+    empty = CollectedMetrics(Health(status=Status.HEALTHY, checks={}), {}, None, None)
     families = (*PROCESS.collect(), *_CollectedFamilies(empty).collect())
     return {
         f"{family.name}_total" if family.type == "counter" else family.name: family.documentation for family in families
@@ -82,6 +82,7 @@ class _CollectedFamilies(Collector):
         yield _gauge("redis_up", "Whether Redis answers.", (), [((), collected.redis is not None)])
         yield from _redis_server(collected.redis)
         yield from _redis_keys(collected.redis)
+        yield from _webhooks(collected)
         for name, family in FAMILIES.items():
             yield _stored_family(name, family, collected.redis.counters[name] if collected.redis else [])
         for field in fields(Usage):
@@ -111,6 +112,22 @@ def _redis_keys(redis: RedisMetrics | None) -> Iterator[Metric]:
         f"How long keys live yet, the least, median and most: {estimate}",
         ("kind", "quantile"),
         seconds,
+    )
+
+
+def _webhooks(collected: CollectedMetrics) -> Iterator[Metric]:
+    inbox, redis = collected.inbox, collected.redis
+    queued = [((), redis.queued_webhooks)] if redis else []
+    waiting = [((), inbox.waiting)] if inbox else []
+    lag = [((), inbox.lag_seconds)] if inbox else []
+    dead = [((), inbox.dead)] if inbox else []
+    yield _gauge(
+        "webhooks_queued", "Webhooks in the queue in Redis, those that consumers have taken included.", (), queued
+    )
+    yield _gauge("webhooks_waiting", "Webhooks in the inbox that are not handled, 100,000 at most.", (), waiting)
+    yield _gauge("webhook_lag_seconds", "For how long the webhook that is due longest has been due.", (), lag)
+    yield _gauge(
+        "webhook_dead_letters", "Webhooks that failed for good and wait for a person, 100,000 at most.", (), dead
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks import analytics, serving
+from benchmarks import analytics, serving, webhooks
 from benchmarks.jobs import HEADING, NOTES, Row, rows
 from benchmarks.load import LoadError
 from benchmarks.servers import running_servers
@@ -21,7 +21,9 @@ from wishcraft.errors import ConfigurationError
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="jobs|serving|analytics", help="what to measure (default: all)")
+    parser.add_argument(
+        "parts", nargs="*", metavar="serving|webhooks|jobs|analytics", help="what to measure (default: all)"
+    )
     parser.add_argument(
         "--registries",
         type=int,
@@ -35,14 +37,16 @@ def main() -> None:
         type=int,
         default=10_000,
         metavar="N",
-        help="serving: requests per row, fewer for slow rows (default: %(default)s)",
+        help="serving and webhooks: requests per row, fewer for slow rows (default: %(default)s)",
     )
     args = parser.parse_args()
-    if unknown := set(args.parts) - {"jobs", "serving", "analytics"}:
-        parser.error(f"unknown part {', '.join(sorted(unknown))}: choose from jobs, serving, analytics")
+    if unknown := set(args.parts) - {"serving", "webhooks", "jobs", "analytics"}:
+        parser.error(f"unknown part {', '.join(sorted(unknown))}: choose from serving, webhooks, jobs, analytics")
     try:
         if "serving" in args.parts or not args.parts:
             serving.print_table(args.requests)
+        if "webhooks" in args.parts or not args.parts:
+            webhooks.print_table(args.requests)
         if "jobs" in args.parts or not args.parts:
             _print_jobs(args.registries)
         if "analytics" in args.parts or not args.parts:

@@ -1,6 +1,7 @@
 """`python -m benchmarks.load`: load generator: reads a plan from stdin, runs it, prints the result as JSON.
 
-Each connection sends its next request when it has the previous response. An unexpected response ends the run.
+Each connection sends its next request when it has the previous response, or, at a rate, when the request is due: its
+latency then counts from that moment. An unexpected response ends the run.
 """
 
 import asyncio
@@ -41,6 +42,8 @@ class Plan:
     """Pairs of shop id and registry id."""
     is_cached: bool = True
     """Whether a write invalidates the cache."""
+    per_second: float = 0
+    """Requests due a second; 0 is as many as possible."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ async def run(plan: Plan, write: Write | None = None) -> Result:
     connections = [
         (await loop.create_connection(lambda: _Connection(load), "127.0.0.1", plan.port))[1] for _ in range(CONNECTIONS)
     ]
-    begin = time.perf_counter()
+    begin = load.begin = time.perf_counter()
     for connection in connections:
         connection.send_next()
     await load.ended
@@ -104,6 +107,9 @@ class _Load:
         self.steps = iter(plan.steps)
         self.status = str(plan.status).encode()
         self.write = write
+        self.begin = 0.0
+        self.per_second = plan.per_second
+        self.sent = 0
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.latencies: list[float] = []
         self.states: Counter[bytes] = Counter()
@@ -152,6 +158,11 @@ class _Connection(asyncio.Protocol):
             self._load.connection_done()
         elif step < 0:
             self._writing = asyncio.create_task(self._write(-1 - step))
+        elif self._load.per_second:
+            self._sent = self._load.begin + self._load.sent / self._load.per_second
+            self._load.sent += 1
+            delay = max(0.0, self._sent - time.perf_counter())
+            asyncio.get_running_loop().call_later(delay, self._transport.write, self._load.requests[step])
         else:
             self._sent = time.perf_counter()
             self._transport.write(self._load.requests[step])

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Final
 
 import httpx
@@ -15,11 +16,14 @@ from wishcraft.domain.batches import batches
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.registries.warm import warm_shop
+from wishcraft.services.webhooks.consume import Consumer
+from wishcraft.services.webhooks.handlers import HANDLERS
+from wishcraft.services.webhooks.process import process
 from wishcraft.settings import Settings, settings
 from wishcraft.shopify.graphql_queries import READ_VARIANTS
 from wishcraft.shopify.ids import to_global
 from wishcraft.shopify.variants import MAX_IDS
-from wishcraft.store import registry_items, shops
+from wishcraft.store import registry_items, shops, webhook_events
 from wishcraft.store.schema import RegistryItem
 from wishcraft.store.shops import ShopRef
 from wishcraft.store.tokens import TokenVault
@@ -62,6 +66,25 @@ async def read_by_id(resources: Resources, shop: ShopRef) -> int:
     return len(variant_ids)
 
 
+async def consume(resources: Resources, _shop: ShopRef) -> int:
+    """Handle what waits in the queue of webhooks, of all shops; returns webhooks."""
+    consumer, handled = Consumer(resources, HANDLERS, "benchmark"), 0
+    while taken := await consumer.take(timedelta(0)):
+        handled += taken
+        await consumer.finish()
+    return handled
+
+
+async def consume_naively(resources: Resources, shop: ShopRef) -> int:
+    """Handle each of the shop's webhooks in a transaction of its own; returns webhooks."""
+    async with resources.db.autocommit() as session:
+        due = await webhook_events.find_due(session, sys.maxsize)
+    own = [each.id for each in due if each.shop_domain == shop.domain]
+    for webhook_id in own:
+        await process(resources, HANDLERS, shop.domain, [webhook_id])
+    return len(own)
+
+
 STAGES: Final[dict[str, Stage]] = {
     "warm-naive": warm_naively,
     "warm": warm,
@@ -69,6 +92,8 @@ STAGES: Final[dict[str, Stage]] = {
     "sync-floor": read_by_id,
     "sync": sync,
     "write": write,
+    "webhooks": consume,
+    "webhooks-naive": consume_naively,
 }
 
 

@@ -21,27 +21,34 @@ async def cleanup_logs(
     compliance_days: Annotated[int, Field(ge=365, le=3650)] = 730,
     webhook_days: Days = 90,
     payload_days: Days = 7,
+    order_days: Annotated[int, Field(ge=60, le=3650)] = 90,
     analytics_days: Days = 400,
     service_days: Days = 400,
     invitation_days: Days = 30,
+    file_days: Days = 30,
     run_days: Days = 30,
     batch_rows: Rows = 5000,
     minutes: Minutes = 30,
     dry_run: bool = False,
 ) -> State[dict[str, int]]:
-    """Delete expired audit logs, handled webhook events, analytics events, service minutes, invitations and runs.
+    """Delete expired audit logs, webhooks, orders, analytics events, service minutes, invitations, files and runs.
 
     Args:
         audit_days: Retention of ordinary audit logs, in days.
-        compliance_days: Retention of audit logs of compliance actions, in days: at least 365.
+        compliance_days: Retention of audit logs of compliance actions and of the journal of erasures, in days: at
+            least 365, and as long as backups are kept.
         webhook_days: Retention of webhook events, in days after they were handled. Unhandled events and dead letters
             are never deleted.
         payload_days: Retention of the payloads of webhook events, which are personal data, in days after they were
             handled. Unhandled events and dead letters keep theirs.
+        order_days: Retention of the state of orders, in days after the last webhook that changed it: at least 60. It
+            decides which of two webhooks is newer. Purchases stay. Line items that were dismissed, or that were
+            cancelled or refunded unmatched, are deleted with their order.
         analytics_days: Retention of analytics events and views by day, in days.
         service_days: Retention of service minutes, which `service-levels` reads, in days.
         invitation_days: Retention of invitations after their end without an answer, in days. Then an address may be
             invited to the registry again.
+        file_days: Retention of files for people, such as what is known about a customer, in days.
         run_days: Retention of Prefect runs with their tasks, logs and artifacts, in days.
         batch_rows: Maximum number of rows per transaction.
         minutes: No batch starts later than this after the start of the run; the next run deletes the rest.
@@ -53,10 +60,13 @@ async def cleanup_logs(
         Kind.COMPLIANCE: compliance_days,
         Kind.PAYLOADS: payload_days,
         Kind.WEBHOOKS: webhook_days,
+        Kind.ORDERS: order_days,
         Kind.ANALYTICS: analytics_days,
         Kind.VIEWS: analytics_days,
         Kind.MINUTES: service_days,
         Kind.INVITATIONS: invitation_days,
+        Kind.FILES: file_days,
+        Kind.ERASURES: compliance_days,
         Kind.RUNS: run_days,
     }
     bounds = Bounds(batch_rows, now + timedelta(minutes=minutes), dry_run)

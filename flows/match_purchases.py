@@ -7,7 +7,7 @@ from pydantic import Field
 
 from flows.runtime.job import job
 from flows.runtime.publish import publish
-from tasks.match_purchases import match_line_item
+from tasks.match_purchases import list_unmatched, match_line_item
 from wishcraft.errors import QueryRefused
 
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
@@ -17,17 +17,18 @@ Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 async def match_purchases(
     shop: str, unmatched: Id | None = None, item: Id | None = None, dismiss: bool = False
 ) -> State[None]:
-    """Show line items that name a registry and of which no item is known, and match one with an item, or dismiss it.
+    """Match a line item that names no item of its variant with an item, or dismiss it; then show those that are left.
 
     Args:
         shop: Domain of the shop, such as maple-and-pine.myshopify.com.
-        unmatched: Id of a line item, as the table shows it.
+        unmatched: Id of a line item, as the table shows it. Empty: only show the table.
         item: Id of the item that it was bought for. Its variant may differ.
-        dismiss: The line item belongs to no item.
+        dismiss: The line item was bought for no item.
     """
-    if dismiss == bool(item) and unmatched:
+    if unmatched and dismiss == bool(item):
         raise QueryRefused("unmatched needs either item or dismiss")
     if not unmatched and (item or dismiss):
         raise QueryRefused("item and dismiss need unmatched")
-    page = await match_line_item(shop, unmatched, item)
-    return await publish("match-purchases", "Purchases to be matched", page)
+    if unmatched:
+        await match_line_item(shop, unmatched, item)
+    return await publish("match-purchases", "Purchases to be matched", await list_unmatched(shop))

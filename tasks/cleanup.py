@@ -12,7 +12,7 @@ from wishcraft.domain.retention import Bounds, Kind
 from wishcraft.domain.work_results import WorkResult
 from wishcraft.resources import open_resources
 from wishcraft.services.checkpoint import Changes, Checkpoint
-from wishcraft.services.cleanup.expired import clean_orphans, clean_table
+from wishcraft.services.cleanup.expired import clean_files, clean_orphans, clean_table
 
 
 def _task_name() -> str:
@@ -31,6 +31,8 @@ async def delete_expired(kinds: list[Kind], *, before: Mapping[Kind, datetime], 
         if kind is Kind.RUNS:
             return await delete_runs(before[kind], bounds, checkpoint, changes)
         async with open_resources(redis_timeout=5) as resources:
+            if kind in {Kind.FILES, Kind.ERASURES}:
+                return await clean_files(resources, kind, before[kind], bounds, checkpoint=checkpoint, changes=changes)
             if kind is Kind.ORPHANS:
                 return await clean_orphans(resources, before[kind], bounds, checkpoint=checkpoint, changes=changes)
             return await clean_table(resources, kind, before[kind], bounds, checkpoint=checkpoint, changes=changes)

@@ -265,7 +265,12 @@ def settings_with_mail(base_settings: Settings, mail_settings: dict[str, object]
 
 
 @pytest.fixture(scope="session")
-def base_settings(database_url: str, redis_url: str, simulator_server: tuple[str, FastAPI]) -> Settings:
+def base_settings(
+    database_url: str,
+    redis_url: str,
+    simulator_server: tuple[str, FastAPI],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Settings:
     """Settings that name this worker's stores and the simulator."""
     return Settings(
         database_url=database_url,
@@ -277,6 +282,7 @@ def base_settings(database_url: str, redis_url: str, simulator_server: tuple[str
         shopify_api_key=API_KEY,
         shopify_api_secret=SecretStr(API_SECRET),
         shopify_origin=f"{simulator_server[0]}/{{shop}}",
+        files_url=tmp_path_factory.mktemp("files").as_uri(),
         prefect_api_url=None,
         prefect_ui_url="http://127.0.0.1:4200",
     )

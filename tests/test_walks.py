@@ -19,9 +19,12 @@ CEILINGS: Final = {"hit": (24, 15), "miss": (83, 35), "write": (109, 48)}
 
 
 @pytest.fixture
-async def walks(settings: Settings, demo: Connection[tuple[Any, ...]]) -> dict[str, Walk]:
+async def walks(
+    request: pytest.FixtureRequest, settings: Settings, demo: Connection[tuple[Any, ...]]
+) -> dict[str, Walk]:
     """The walks of an API over the demo shops."""
     assert not demo.closed
+    request.getfixturevalue("generous_limits")
     return await measure_walks(settings)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
+from wishcraft.cache.bulk_signals import BulkSignals
 from wishcraft.cache.client import Server, connect
 from wishcraft.cache.counters import Counters
 from wishcraft.cache.products import ProductCache
@@ -16,6 +17,7 @@ from wishcraft.cache.registries import RegistryCache
 from wishcraft.cache.sessions import SessionCache
 from wishcraft.cache.usage import UsageCounters
 from wishcraft.errors import ConfigurationError
+from wishcraft.files import FileStore
 from wishcraft.mail.mailer import Mailer
 from wishcraft.mail.providers.smtp import SmtpMailer
 from wishcraft.settings import Settings, analysts_url
@@ -55,6 +57,8 @@ class Resources:
     http: httpx.AsyncClient
     shopify: ShopifyClient
     mailer: Mailer
+    files: FileStore
+    bulk_signals: BulkSignals
     slow_writes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_SLOW_WRITES))
     """Writes that wait while Redis does not answer: they must leave connections of `db` to the readers."""
     after_write: AfterWrite | None = None
@@ -92,6 +96,7 @@ async def open_resources(
         stack.push_async_callback(counters.flush)
         mailer = SmtpMailer(settings.smtp_url, settings.mail_from)
         stack.push_async_callback(mailer.close)
+        bulk_signals = BulkSignals(redis)
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=httpx.Timeout(10, connect=5)))
         shopify = ShopifyClient(
             http,
@@ -101,6 +106,7 @@ async def open_resources(
             api_key=settings.shopify_api_key,
             api_secret=settings.shopify_api_secret.get_secret_value(),
             count=counters.count,
+            wait_for_bulk=bulk_signals.wait,
         )
         yield Resources(
             db=db,
@@ -116,6 +122,8 @@ async def open_resources(
             http=http,
             shopify=shopify,
             mailer=mailer,
+            files=FileStore(settings.files_url),
+            bulk_signals=bulk_signals,
         )
 
 

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wishcraft.domain.networks import parse_proxies
 from wishcraft.errors import ConfigurationError
+from wishcraft.files import folder_of
 
 SECRETS: Final = Path("/run/secrets")
 """Where Docker and Kubernetes mount secrets, one file each, e.g. `smtp_url`; the environment takes precedence."""
@@ -35,6 +36,12 @@ def _proxies(text: str) -> str:
     """The text unchanged; raises ValueError if it does not name proxies."""
     parse_proxies(text)
     return text
+
+
+def _files_url(url: str) -> str:
+    """The URL unchanged; raises ValueError if it names no folder."""
+    folder_of(url)
+    return url
 
 
 def _time_zone(name: str) -> str:
@@ -126,6 +133,11 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         "auto", description="Format of logs. `auto` is `text` at a terminal, otherwise `json`."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Lowest level that is logged.")
+    files_url: Annotated[str, AfterValidator(_files_url)] = Field(
+        "file:files",
+        description="Folder of files that people fetch from the API, and of the journal of erasures: file:///folder. "
+        "API, consumer of webhooks and worker share it. Back it up apart from PostgreSQL.",
+    )
     ops_email: str | None = Field(None, description="Recipient of reports that are sent by mail.")
     api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
     api_port: int = Field(8000, description="The API's port.")

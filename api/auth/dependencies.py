@@ -111,7 +111,7 @@ async def _authenticate(
     if caller is None:
         refusals = authenticator.count_refusal(request.scope)
         if not refusals.allowed:
-            raise _too_many_invalid(refusals.reset)
+            raise too_many_invalid(refusals.reset)
         raise unauthorized(reason)
     bind(shop_id=str(caller.shop_id))
     policy, verdict = app_state.limit(caller)
@@ -159,7 +159,7 @@ async def limit_invalid_links(request: Request, app_state: AppStateDep) -> None:
     """429 for who has sent many invalid credentials, such as made-up links: each costs a query."""
     verdict = app_state.authenticator.may_try(request.scope)
     if not verdict.allowed:
-        raise _too_many_invalid(verdict.reset)
+        raise too_many_invalid(verdict.reset)
 
 
 async def get_link_origin(request: Request, app_state: AppStateDep) -> Origin:
@@ -189,7 +189,8 @@ async def find_senders(request: Request, app_state: AppStateDep, caller: Identif
 Senders = Annotated[list[str], Depends(find_senders)]
 
 
-def _too_many_invalid(reset: int) -> Exception:
+def too_many_invalid(reset: int) -> Exception:
+    """429 for who has sent many invalid credentials."""
     return too_many("Too many requests with invalid credentials. Wait for Retry-After.", reset)
 
 

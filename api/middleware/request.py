@@ -28,6 +28,9 @@ LARGEST_WEBHOOK: Final = 4 * 1024 * 1024
 WEBHOOKS: Final = "/api/webhooks/shopify"
 MAX_SECONDS: Final = 10.0
 """The deadline of a response."""
+MAX_FILE_SECONDS: Final = 600.0
+"""That of a file, which may be large."""
+FILES: Final = "/files/"
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Metrics count all other methods as `other`: clients can invent any number of them."""
 _UNTRACED: Final = ("/health", "/metrics")
@@ -155,7 +158,8 @@ class RequestMiddleware:
             await too_large(scope, body, response)
             return
         try:
-            await run_with_deadline(self._app(scope, body, response.send_unless_timed_out))
+            seconds = MAX_FILE_SECONDS if scope["path"].startswith(FILES) else MAX_SECONDS
+            await run_with_deadline(self._app(scope, body, response.send_unless_timed_out), seconds)
         except TimeoutError:
             response.is_timed_out = True
             timeout = _timeout_response(scope, body)
@@ -169,8 +173,8 @@ class RequestMiddleware:
                 raise RuntimeError("The response was cut off. The line before has the cause.") from None
 
 
-async def run_with_deadline(work: Awaitable[None]) -> None:
-    """Run `work` for at most `MAX_SECONDS`, then cancel it without waiting for its end.
+async def run_with_deadline(work: Awaitable[None], seconds: float) -> None:
+    """Run `work` for at most so long, then cancel it without waiting for its end.
 
     A task that is cancelled while PostgreSQL hangs waits until PostgreSQL has cancelled the query.
 
@@ -179,7 +183,7 @@ async def run_with_deadline(work: Awaitable[None]) -> None:
     """
     task = asyncio.ensure_future(work)
     try:
-        done, _ = await asyncio.wait({task}, timeout=MAX_SECONDS)
+        done, _ = await asyncio.wait({task}, timeout=seconds)
     finally:
         if not task.done():
             task.cancel()

@@ -26,17 +26,32 @@ _RECEIVED: Final = (
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
 _HEADERS: Final = {
-    "X-Shopify-Hmac-Sha256": "Base64 of the HMAC-SHA256 of the body, with the app's client secret.",
-    "X-Shopify-Topic": "The topic, such as `orders/create`.",
-    "X-Shopify-Shop-Domain": "The shop's `.myshopify.com` domain.",
-    "X-Shopify-Webhook-Id": "The webhook's id, the same in each repetition.",
-    "X-Shopify-Event-Id": "The id of the event that it tells of.",
-    "X-Shopify-Triggered-At": "When the event happened.",
-    "X-Shopify-API-Version": "The version of the payload.",
-}
+    "X-Shopify-Hmac-Sha256": (
+        "Base64 of the HMAC-SHA256 of the body, with the app's client secret.",
+        "XWmrwMey6OsLMeiZKwP4FppHH3cmAiiJJAweH5Jo4bM=",
+    ),
+    "X-Shopify-Topic": ("The topic.", "orders/create"),
+    "X-Shopify-Shop-Domain": ("The shop's `.myshopify.com` domain.", "maple-and-pine.myshopify.com"),
+    "X-Shopify-Webhook-Id": (
+        "The webhook's id, the same in each repetition.", "b54557e4-bdd9-4b37-8a5f-bf7d70bcd043"
+    ),
+    "X-Shopify-Event-Id": (
+        "The id of the event that it tells of, the same in each webhook of the event.",
+        "98880550-7158-44d4-b7cd-2c97c8a091b5",
+    ),
+    "X-Shopify-Triggered-At": ("When the event happened.", "2026-11-28T09:30:00.123456789Z"),
+    "X-Shopify-API-Version": ("The version of the payload.", "2026-10"),
+}  # fmt: skip
 _PARAMETERS: Final[list[dict[str, Any]]] = [
-    {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": description}
-    for name, description in _HEADERS.items()
+    {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string"},
+        "description": description,
+        "example": example,
+    }
+    for name, (description, example) in _HEADERS.items()
 ]
 
 

@@ -78,6 +78,7 @@ def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores:
             "MAIL_FROM": "registry@wishcraft.example",
             "DATABASE_URL": stores.database_url,
             "EXPORT_FOLDER": str(workspace.folder / "exports"),
+            "FILES_URL": (workspace.folder / "files").absolute().as_uri(),
             "LOG_FORMAT": os.environ.get("LOG_FORMAT", "text"),  # read by people, although in a file
             "DRAIN_SECONDS": "0",  # no load balancer in front
             "OPS_EMAIL": "ops@wishcraft.example",
@@ -93,6 +94,7 @@ def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores:
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
             "REDIS_URL": stores.redis_url,
+            "TRUSTED_PROXIES": "shopify",  # the simulator's proxy tells the addresses of guests
             "TMPDIR": str(workspace.temporary),  # /tmp/runner_storage is not writable for a second user
             "SHOPIFY_ORIGIN": f"http://127.0.0.1:{ports.shopify}/{{shop}}",
             "SMTP_URL": f"smtp://127.0.0.1:{ports.smtp}",

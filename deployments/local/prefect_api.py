@@ -12,7 +12,7 @@ import httpx
 from wishcraft.errors import WishCraftError
 
 POOL: Final = "wishcraft"
-NOT_AT_START: Final = frozenset({"report", "analysis", "shop"})
+NOT_AT_START: Final = frozenset({"report", "analysis", "shop", "webhooks"})
 """Tags of jobs that a start of the stack does not run: they answer a question, or need the name of a shop."""
 _UNFINISHED: Final = ("RUNNING", "PENDING", "CANCELLING")
 

@@ -22,6 +22,9 @@ START_ORDER: Final = ("postgres", "valkey", "prefect", "shopify", "mailbox", "ap
 DRAIN_SECONDS: Final = 3.0
 """Time for the worker's runs to finish their batch; the whole stack must stop within 10 s."""
 
+SHOPPING_RATE: Final = "8"
+"""Things that the simulator's guests do per minute; about a quarter of them are orders."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ports:
@@ -64,11 +67,18 @@ def prefect(environment: Mapping[str, str], port: int, client: PrefectApi) -> Se
     return _service(module("prefect", environment, *arguments), client.is_healthy)
 
 
-def shopify(environment: Mapping[str, str], port: int, tokens: Path) -> Service:
-    """The Shopify simulator; it keeps the issued tokens in the file `tokens`."""
-    arguments = ("deployments.sandbox.shopify", "--port", str(port), "--state", str(tokens))
-    program = module("shopify", environment, *arguments)
-    return _service(program, _http_ready(f"http://127.0.0.1:{port}/health"))
+def shopify(environment: Mapping[str, str], ports: Ports, tokens: Path) -> Service:
+    """The Shopify simulator, whose guests shop at the API; it keeps the issued tokens in the file `tokens`."""
+    options = {
+        "--port": str(ports.shopify),
+        "--state": str(tokens),
+        "--app": f"http://127.0.0.1:{ports.api}",
+        "--actions-per-minute": environment.get("SHOPPING_RATE", SHOPPING_RATE),
+        "--tick": "60",  # stock follows the guests' orders; this is what is sold and delivered elsewhere
+    }
+    arguments = [text for option in options.items() for text in option]
+    program = module("shopify", environment, "deployments.sandbox.shopify", *arguments)
+    return _service(program, _http_ready(f"http://127.0.0.1:{ports.shopify}/health"))
 
 
 def mailbox(environment: Mapping[str, str], port: int, smtp_port: int, mail: Path) -> Service:

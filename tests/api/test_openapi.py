@@ -1,5 +1,7 @@
 """The API against its OpenAPI document: every response is a documented one."""
 
+import base64
+import hmac
 import string
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
@@ -41,12 +43,15 @@ CHECKS: Final = [
     response_headers_conformance,
     response_schema_conformance,
 ]
+WEBHOOK: Final = "POST /api/webhooks/shopify"
 OFTEN: Final = st.sampled_from((True, True, True, False))
 OPEN: Final = {
     "/api/unsubscribe/{token}", "/api/invitations/{token}", "/api/invitations/{token}/decline",
     "/api/webhooks/shopify", "/health", "/health/liveness", "/health/readiness",
 }  # fmt: skip
 """Routes without authentication; the token in a mail's link is one itself, as is the signature of a webhook."""
+OF_OPERATIONS: Final = {"/files/{run}/{name}"}
+"""Routes with a password of their own."""
 
 
 @pytest.fixture
@@ -101,6 +106,7 @@ def test_document_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
 
 def test_every_operation_documents_purpose_security_and_problems(document: dict[str, Any]) -> None:
     proofs: list[dict[str, list[str]]] = [{name: []} for name in document["components"]["securitySchemes"]]
+    proofs.remove({"OperationsPassword": []})
     assert len(proofs) == 3
     for path, method, operation in operations(document):
         what = f"{method} {path}"
@@ -108,9 +114,10 @@ def test_every_operation_documents_purpose_security_and_problems(document: dict[
         assert operation["summary"][-1] not in string.punctuation, what
         assert operation["description"], what
         assert operation["tags"], what
-        assert operation.get("security", []) == ([] if path in OPEN else proofs), what
+        expected = [{"OperationsPassword": []}] if path in OF_OPERATIONS else [] if path in OPEN else proofs
+        assert operation.get("security", []) == expected, what
         problems = {status for status in operation["responses"] if status >= "400"}
-        if path not in OPEN:
+        if path not in OPEN | OF_OPERATIONS:
             assert problems >= {"401", "403", "422", "429", "503"}, what
         if "{ref}" in path and not path.endswith("/events"):
             assert "404" in problems, what
@@ -163,6 +170,8 @@ class Known(NamedTuple):
     owner: str
     in_paths: Mapping[str, list[object]]
     variants: list[int]
+    of_webhooks: Mapping[str, str]
+    """The headers of a signed webhook without a body."""
 
 
 @pytest.fixture
@@ -180,7 +189,14 @@ def known(demo: Demo, settings: Settings) -> Known:
         "prefix": [add_key(demo, 1).prefix for _ in range(3)],
         "token": [make_token(Subscription(1, bytes(32)), unsubscribe_keys(settings)[0])],
     }
-    return Known(str(owner), in_paths, [variant_id for (variant_id,) in variants])
+    secret = settings.shopify_api_secret.get_secret_value().encode()
+    of_webhooks = {
+        "X-Shopify-Hmac-Sha256": base64.b64encode(hmac.digest(secret, b"", "sha256")).decode(),
+        "X-Shopify-Topic": "orders/create",
+        "X-Shopify-Shop-Domain": SHOP,
+        "X-Shopify-Webhook-Id": "w1",
+    }
+    return Known(str(owner), in_paths, [variant_id for (variant_id,) in variants], of_webhooks)
 
 
 def name_what_is_there(case: Any, known: Known, data: st.DataObject) -> None:
@@ -194,6 +210,8 @@ def name_what_is_there(case: Any, known: Known, data: st.DataObject) -> None:
         case.headers["If-Match"] = "*"
     if case.operation.label == "POST /api/registries" and data.draw(OFTEN, label="as one creates it"):
         case.body = dict(WEDDING)
+    if case.operation.label == WEBHOOK and data.draw(OFTEN, label="signed"):
+        case.headers = dict(known.of_webhooks)
     if isinstance(case.body, dict) and "variant_id" in case.body:
         case.body["variant_id"] = data.draw(st.sampled_from([*known.variants, 1]), label="variant")
 
@@ -237,8 +255,9 @@ def test_every_generated_request_gets_a_documented_response(
         if mode is GenerationMode.POSITIVE or operation.body or operation.query or operation.path_parameters:
             explore(operation, mode, send)
     assert len(statuses) >= 15
+    assert mode is GenerationMode.NEGATIVE or PROFILE != "deep" or statuses[WEBHOOK] >= {200, 401}
     for label, seen in statuses.items():
-        if not any(path in label for path in OPEN):
+        if not any(path in label for path in OPEN | OF_OPERATIONS):
             succeeded = any(status < 300 for status in seen)
             assert not (401 in seen if proven else succeeded), label
             if PROFILE == "deep":  # a few examples need not come so far

@@ -67,7 +67,7 @@ async def test_private_fields_are_the_registrants_alone(
         for reader in (guest, hugo):
             answer = await reader.read(slug, **way)
             assert RegistryAnswer.model_validate_json(answer.content)
-            assert not [word for word in PRIVATE if word in answer.text.lower()], answer.text
+            assert not [word for word in PRIVATE if word in answer.text.lower().replace(slug, "")], answer.text
         guests_copy = {"If-None-Match": answer.headers["etag"], **way}
         own = await emma.read(slug, **guests_copy)
         assert OwnRegistryAnswer.model_validate_json(own.content)
@@ -79,7 +79,8 @@ async def test_private_fields_are_the_registrants_alone(
             assert (await client.get(f"{PATH}/{slug}", headers=named)).json() == own.json()
     for path in (PATH, f"{PATH}?q=emma", f"{PATH}/{slug}/items"):
         for reader in (guest, hugo, emma):
-            assert not [word for word in PRIVATE if word in (await reader.send("GET", path)).text.lower()]
+            shown = (await reader.send("GET", path)).text.lower().replace(slug, "")  # it ends in random letters
+            assert not [word for word in PRIVATE if word in shown]
 
 
 async def test_own_answer_has_its_own_strong_etag(emma: Visitor, guest: Visitor) -> None:

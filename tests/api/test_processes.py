@@ -16,7 +16,7 @@ from deployments.sandbox.demo import add_key
 from deployments.sandbox.environment import settings_environment
 from tests.api.test_exposition import Sample, named, requests, samples
 from tests.support.api import public_slug
-from tests.support.waiting import block_until
+from tests.support.waiting import PATIENCE_SECONDS, block_until
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
@@ -33,14 +33,16 @@ class Process:
         self.url = f"http://127.0.0.1:{port}"
         environment = settings_environment(settings.model_copy(update={"api_port": port, "drain_seconds": 0}))
         environment["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-        self._process = subprocess.Popen([sys.executable, "-m", "api"], env=os.environ | environment)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.patient_api"], env=os.environ | environment
+        )
         self.pid = self._process.pid
 
     def wait_until_ready(self) -> None:
         block_until(self._is_ready)
 
     def scrape(self) -> dict[Sample, float]:
-        return samples(httpx.get(f"{self.url}/metrics").text)
+        return samples(httpx.get(f"{self.url}/metrics", timeout=PATIENCE_SECONDS).text)
 
     def kill(self) -> None:
         self._process.kill()
@@ -48,7 +50,7 @@ class Process:
 
     def _is_ready(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/health/readiness", timeout=5).status_code == 200
+            return httpx.get(f"{self.url}/health/readiness", timeout=PATIENCE_SECONDS).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -72,7 +74,8 @@ def test_each_process_exposes_the_counts_of_both_without_a_killed_ones_gauges(
     key, slug = {"X-API-Key": add_key(demo, 1).key}, public_slug(demo)
     for process, times in zip(processes, (4, 7), strict=True):
         for _ in range(times):
-            assert httpx.get(f"{process.url}/api/registries/{slug}", headers=key).status_code == 200
+            answer = httpx.get(f"{process.url}/api/registries/{slug}", headers=key, timeout=PATIENCE_SECONDS)
+            assert answer.status_code == 200
     for process in processes:
         process.scrape()  # each process updates its gauges, which the other exposes too
     samples = [process.scrape() for process in processes]

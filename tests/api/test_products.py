@@ -225,7 +225,7 @@ async def test_unusable_answer_of_shopify_is_503_unless_older_facts_are_known(
     await emma.send("GET", f"{PATH}?ids={number}")
     known = (await products.get(1, [number]))[number]
     shopify.faults.set(Fault(FaultKind.MALFORMED, remaining=None))
-    monkeypatch.setattr(reader, "SHOPIFY_SECONDS", 0.5)
+    monkeypatch.setattr(reader, "SHOPIFY_SECONDS", 2.0)
     monkeypatch.setattr(pauses, "FIRST_SECONDS", 10_000.0)
     for answers in (False, True):  # the second time, Shopify would answer and is not asked
         if answers:

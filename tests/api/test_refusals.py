@@ -22,12 +22,7 @@ OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]
 Signed = Callable[..., str]
 LIST = "/api/registries"
 LIMIT = 60
-
-
-@pytest.fixture(autouse=True)
-def _within_one_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limiter's clock stands still, so that no window ends during a test."""
-    monkeypatch.setattr("wishcraft.cache.rate_limiter.time", type("Clock", (), {"time": staticmethod(lambda: 3e9)}))
+pytestmark = pytest.mark.usefixtures("one_window")
 
 
 @contextmanager

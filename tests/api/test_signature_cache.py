@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import httpx
+import pytest
 from psycopg import Connection
 
 from tests.support.api import app_state_of, public_slug
@@ -26,6 +27,7 @@ async def test_padded_queries_are_kept_by_their_digests(
     assert all(len(key) == 16 for key in kept)
 
 
+@pytest.mark.usefixtures("one_window")
 async def test_query_over_the_rate_limit_is_not_kept(
     settings: Settings, demo: Demo, open_client: OpenClient, signed: Callable[..., str]
 ) -> None:

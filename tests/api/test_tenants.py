@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, NamedTuple
@@ -64,9 +65,12 @@ ROUTES: Final[tuple[tuple[str, str, object], ...]] = (
 """Calls that name something of another shop must be refused; others may answer with data of the caller's own shop."""
 
 OF_NO_SHOP: Final = re.compile(
-    r"/(health.*|metrics|admin/jobs|api/docs.*)|/api/(unsubscribe|invitations)/\{token\}(/decline)?"
+    r"/(health.*|metrics|admin/jobs|api/docs.*|files/\{run\}/\{name\})|/api/webhooks/shopify"
+    r"|/api/(unsubscribe|invitations)/\{token\}(/decline)?"
 )
-"""Paths without a caller; in the last, the token names the shop."""
+"""Paths without a caller; in the last, the token names the shop, and in a signed webhook Shopify."""
+OWNERS: Final[Mapping[str, tuple[str, object]]] = {"shops": ("id", 1), "webhook_events": ("shop_domain", SHOP)}
+"""Where the first shop is in tables without `shop_id`."""
 
 
 class World(NamedTuple):
@@ -126,12 +130,13 @@ def checksums(demo: Demo, redis: Redis) -> dict[str, object]:
     for table in Base.metadata.sorted_tables:
         if table.name in {"service_minutes", "locks"}:  # counts of the whole service; names of work
             continue
-        assert "shop_id" in table.columns or table.name == "shops", f"{table.name} is of no shop"
-        owner = "id" if table.name == "shops" else "shop_id"
+        owner, first = OWNERS.get(table.name, ("shop_id", 1))
+        assert owner in table.columns, f"{table.name} is of no shop"
         query = SQL(
-            "SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {} t WHERE {} IS DISTINCT FROM 1"
+            "SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {} t WHERE {} IS DISTINCT FROM {}"
         )
-        sums[table.name] = demo.execute(query.format(Identifier(table.name), Identifier(owner))).fetchone()
+        parts = (Identifier(table.name), Identifier(owner), first)
+        sums[table.name] = demo.execute(query.format(*parts)).fetchone()
     for key in redis.scan_iter("wishcraft:{[^1]*"):
         sums[key.decode()] = redis.dump(key)
     return sums
@@ -165,7 +170,7 @@ def world(
     key = {"X-API-Key": add_key(demo, 1).key}
     prefixes = [add_key(demo, shop_id).prefix for shop_id in (2, 3)]
     visitor = Visitor(client, signed, int(customers[0]))
-    merchant = token()
+    merchant = token(exp=int(time.time()) + 3600)
 
     def by_headers(headers: dict[str, str]) -> Callable[..., Any]:
         async def send(method: str, path: str, body: object, **more: str) -> httpx.Response:

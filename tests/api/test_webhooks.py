@@ -1,8 +1,6 @@
 """Receipt of webhooks: what Shopify is told, and what the inbox then holds."""
 
 import asyncio
-import base64
-import hmac
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -15,6 +13,7 @@ from pydantic import SecretStr
 from tests.support.api import app_state_of, problem
 from tests.support.outages import postgresql_unavailable
 from tests.support.waiting import PATIENCE_SECONDS
+from tests.support.webhooks import signed_headers
 from wishcraft.observability.metrics import PROCESS
 from wishcraft.services.webhooks import inbox
 from wishcraft.settings import Settings
@@ -40,11 +39,7 @@ def post(client: httpx.AsyncClient, settings: Settings) -> Callable[..., Any]:
 
 def sender(client: httpx.AsyncClient, secret: str) -> Callable[..., Any]:
     async def post(webhook_id: str = "w1", body: bytes = BODY, **changed: Any) -> httpx.Response:
-        headers = {
-            "X-Shopify-Hmac-Sha256": base64.b64encode(hmac.digest(secret.encode(), body, "sha256")).decode(),
-            "X-Shopify-Topic": "orders/create",
-            "X-Shopify-Shop-Domain": "unknown-shop.myshopify.com",
-            "X-Shopify-Webhook-Id": webhook_id,
+        headers = signed_headers(secret, body, "orders/create", "unknown-shop.myshopify.com", webhook_id) | {
             "X-Shopify-Event-Id": f"event of {webhook_id}".replace(" ", "-"),
             "X-Shopify-Triggered-At": "2026-11-28T07:00:00.123456789Z",
             "X-Shopify-API-Version": "2026-10",

@@ -156,8 +156,9 @@ async def test_no_lease_is_given_during_the_hold(server: Server) -> None:
 
 
 async def test_ready_to_fill_waits_for_the_end_of_the_hold(server: Server) -> None:
-    holding = RegistryCache(server, hold_seconds=0.2)
+    holding = RegistryCache(server, hold_seconds=100)
     assert await holding.lease(SHOP, ["smith"]) == {"smith": Outcome.ON_HOLD}
+    holding._hold_seconds = 0.2
     await holding.ready_to_fill()
     await take(holding)
 

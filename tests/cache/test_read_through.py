@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.support.valkey import OwnValkey
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from wishcraft.cache import entries, keys
 from wishcraft.cache.client import Server
 from wishcraft.cache.coherence import Lease
@@ -137,7 +137,10 @@ async def test_cancelled_reader_releases_the_lease(cache: RegistryCache) -> None
     assert isinstance((await cache.lease(SHOP, ["smith"]))["smith"], Lease)
 
 
-async def test_one_reader_revalidates_while_others_get_the_stale_entry(cache: RegistryCache, redis: Redis) -> None:
+async def test_one_reader_revalidates_while_others_get_the_stale_entry(
+    cache: RegistryCache, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wishcraft.cache.registries.REVALIDATE_SECONDS", PATIENCE_SECONDS)
     database = Database()
     await cache.read(SHOP, "smith", database.load)
     await make_stale(redis, 1)

@@ -5,6 +5,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from tests.support.valkey import OwnValkey
+from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.cache import keys
 from wishcraft.cache.client import Server, connect
 from wishcraft.cache.coherence import Lease, now_ms
@@ -68,7 +69,7 @@ async def test_all_processes_learn_the_same_new_era_after_a_restart(
     await own_server.learn_era()
     era = own_server.era
     await restart_from_snapshot(own_valkey, own_server)
-    other = connect(own_valkey.url)
+    other = connect(own_valkey.url, timeout=PATIENCE_SECONDS)
     await other.learn_era()
     await own_cache.get(SHOP, "smith")
     await other.close()

@@ -1,8 +1,10 @@
 """The container image and the example installation: confinement, secrets, and settings that exist."""
 
 import importlib.util
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -11,6 +13,7 @@ import pytest
 import yaml
 from prefect.settings.legacy import _get_valid_setting_names
 
+import deployments.webhooks
 from deployments.container.__main__ import prefect_secrets
 from deployments.container.make_secrets import make_secrets
 from deployments.local.environment import PREFECT
@@ -125,8 +128,8 @@ def test_every_variable_is_a_known_setting(service: dict[str, Any]) -> None:
     assert {name for name, _ in environment(service)} | set(image_environment()) <= known
 
 
-@pytest.mark.parametrize("name", ["api", "worker"])
-def test_api_and_worker_have_all_settings_that_production_requires(
+@pytest.mark.parametrize("name", ["api", "webhooks", "worker"])
+def test_every_long_running_process_has_all_settings_that_production_requires(
     name: str, secrets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = settings_of(name, Settings, secrets, monkeypatch)
@@ -162,11 +165,32 @@ def test_every_long_running_service_but_the_worker_has_a_health_check() -> None:
     unchecked = {name for name, service in SERVICES.items() if service.get("healthcheck") == {"disable": True}}
     assert unchecked == {"worker", *(name for name, service in SERVICES.items() if service["restart"] == "no")}
     assert "/health/liveness" in instructions("HEALTHCHECK")[0]
-    assert {"postgres", "redis", "prefect"} <= {name for name, each in SERVICES.items() if "healthcheck" in each}
+    assert {"postgres", "redis", "prefect", "webhooks"} <= {
+        name for name, each in SERVICES.items() if "healthcheck" in each
+    }
+
+
+def test_health_check_of_the_consumer_follows_its_heartbeat(tmp_path: Path) -> None:
+    command, check = SERVICES["webhooks"]["command"], SERVICES["webhooks"]["healthcheck"]["test"]
+    assert check[0] == "CMD-SHELL"
+    in_container, heartbeat = command[command.index("--heartbeat") + 1], tmp_path / "webhooks"
+    assert in_container in check[1]
+
+    def is_healthy() -> bool:
+        shell = check[1].replace(in_container, str(heartbeat))
+        return subprocess.run(["/bin/sh", "-c", shell], check=False, stderr=subprocess.DEVNULL).returncode == 0  # noqa: S603  ours
+
+    assert not is_healthy()
+    heartbeat.touch()
+    assert is_healthy()
+    old = time.time() - 40
+    os.utime(heartbeat, (old, old))
+    assert not is_healthy()
 
 
 def test_stop_grace_period_is_longer_than_draining() -> None:
-    api, worker = SERVICES["api"], SERVICES["worker"]
+    api, worker, consumer = SERVICES["api"], SERVICES["worker"], SERVICES["webhooks"]
+    assert seconds(consumer["stop_grace_period"]) > deployments.webhooks.DRAIN_SECONDS
     draining = float(api["environment"]["DRAIN_SECONDS"]) + GRACEFUL_SECONDS
     assert seconds(api["stop_grace_period"]) > draining
     patience = float(worker["command"][worker["command"].index("--patience") + 1])

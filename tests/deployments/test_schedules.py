@@ -24,6 +24,7 @@ INTERVALS = {
     "send-invitations": timedelta(minutes=10),
     "cache-warm": timedelta(minutes=30),
     "cleanup-sessions": timedelta(hours=6),
+    "reconcile-orders": timedelta(hours=1),
 }
 CLOCK_CHANGES = [
     datetime(2026, month, day, 12, tzinfo=UTC)

@@ -80,3 +80,27 @@ def test_swagger_ui_reads_and_creates_a_registry(page: Page, stack: dict[str, An
     answer = creating.locator(".live-responses-table")
     expect(answer.get_by_text("201", exact=True).first).to_be_visible()
     expect(answer.get_by_text("emma-hugos-wedding-").first).to_be_visible()
+
+
+def set_slider(page: Page, position: str) -> None:
+    with page.expect_response(lambda response: response.request.method == "PUT"):
+        page.get_by_label("What guests do:").fill(position)
+
+
+def test_simulator_page_shows_webhooks_and_sets_the_pace_of_guests(browser: Browser, stack: dict[str, Any]) -> None:
+    page = new_page(browser)
+    page.goto(stack["shopify"])
+    slider = page.get_by_label("What guests do:")
+    before = slider.input_value()
+    set_slider(page, "60")
+    expect(page.locator("output")).to_contain_text("things a minute")
+    page.reload()
+    expect(slider).to_have_value("60")  # the simulator keeps it
+    page.get_by_role("button", name="Flood").click()
+    expect(page.locator("#deliveries").get_by_text("accepted").first).to_be_visible()
+    expect(page.locator("#actions").get_by_text("order #").first).to_be_visible()
+    set_slider(page, before)
+    for width in (1400, 390):
+        page.set_viewport_size({"width": width, "height": 1000})
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+    page.context.close()

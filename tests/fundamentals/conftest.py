@@ -9,6 +9,12 @@ from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.api import SHOP, Visitor
 
 
+@pytest.fixture(autouse=True)
+def _generous_limits(request: pytest.FixtureRequest) -> None:
+    hangs = "own_valkey" in request.fixturenames
+    request.getfixturevalue("generous_limits_of_redis" if hangs else "generous_limits")
+
+
 @pytest.fixture
 def variant(simulator: Simulator) -> Variant:
     """A product variant that the shop sells in Shopify, for 20.00."""

@@ -1,4 +1,6 @@
 import json
+import os
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from wishcraft.domain.retention import Bounds, Kind
 from wishcraft.domain.work_results import WorkResult
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import no_checkpoint
+from wishcraft.settings import Settings
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
@@ -33,6 +36,24 @@ PREFECT_YAML = Path(__file__).parents[2] / "prefect.yaml"
 DEPLOYMENTS: dict[str, dict[str, Any]] = {
     each["name"]: each for each in yaml.safe_load(PREFECT_YAML.read_text())["deployments"]
 }
+
+
+@pytest.fixture
+def settings(settings: Settings, tmp_path: Path) -> Settings:
+    """Settings with files of known ages: two old ones for people, and an old entry of the journal."""
+    for name, days in {
+        "runs/a/new.json": 29, "runs/a/old.json": 31, "runs/b/.unfinished": 31, "erasures/year-old.json": 700,
+        "erasures/older.json": 731,
+    }.items():  # fmt: skip
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        os.utime(file, (time.time() - days * 86_400,) * 2)
+    return settings.model_copy(update={"files_url": tmp_path.as_uri()})
+
+
+def names_below(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.rglob("*"))
 
 
 def add_logs(demo: Demo, action: str, days: int, rows: int) -> None:
@@ -78,21 +99,26 @@ def count_logs(demo: Demo) -> dict[str, int]:
     return dict(demo.execute("SELECT action, count(*) FROM audit_logs GROUP BY action").fetchall())
 
 
-async def test_expired_logs_are_deleted_and_counted_by_table(demo: Demo) -> None:
+async def test_expired_logs_are_deleted_and_counted_by_table(demo: Demo, tmp_path: Path) -> None:
     state = await cleanup_logs(batch_rows=5, return_state=True)
     assert state.is_completed(), state.message
-    assert state.message == "8 tables: 15 old, 15 deleted."
+    assert state.message == "12 tables: 18 old, 18 deleted."
     rows = await rows_of(state)
     assert {table: row["deleted"] for table, row in rows.items()} == {
         "audit logs": 12,
         "compliance audit logs": 2,
+        "payloads of webhooks": 0,
         "handled webhook events": 0,
+        "orders with their settled line items": 0,
         "analytics events": 0,
         "views by day": 0,
         "service minutes": 1,
         "ended invitations": 0,
+        "files for people": 2,
+        "entries of the journal of erasures": 1,
         "Prefect runs": 0,
     }
+    assert names_below(tmp_path) == ["a", "erasures", "new.json", "runs", "year-old.json"]
     assert count_logs(demo) == {"registry.archived": 5, "customers/redact": 3}
     assert demo.execute("SELECT count(*) FROM service_minutes").fetchone() == (1,)
 
@@ -100,7 +126,7 @@ async def test_expired_logs_are_deleted_and_counted_by_table(demo: Demo) -> None
 async def test_dry_run_counts_expired_logs_and_deletes_nothing(demo: Demo) -> None:
     before = count_logs(demo)
     state = await cleanup_logs(audit_days=28, dry_run=True, return_state=True)
-    assert state.message == "8 tables: 20 old, 20 left."
+    assert state.message == "12 tables: 23 old, 23 left."
     assert count_logs(demo) == before
 
 

@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.support.connections import listening
+from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.errors import AddressRejected, MailPostponed, MailRejected, MailUnavailable, SenderRejected
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.providers.smtp import SmtpMailer
@@ -48,7 +49,9 @@ class Script:
 @asynccontextmanager
 async def conversation(script: Script, login: str = "") -> AsyncIterator[SmtpMailer]:
     async with listening(script.speak) as port:
-        mailer = SmtpMailer(SecretStr(f"smtp://{login}127.0.0.1:{port}"), "registry@wishcraft.example", timeout=5)
+        mailer = SmtpMailer(
+            SecretStr(f"smtp://{login}127.0.0.1:{port}"), "registry@wishcraft.example", timeout=PATIENCE_SECONDS
+        )
         yield mailer
         await mailer.close()
 

@@ -11,6 +11,12 @@ from tests.support.watched_api import Demo, Watched, watching
 from wishcraft.settings import Settings
 
 
+@pytest.fixture(autouse=True)
+def _generous_limits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    request.getfixturevalue("generous_limits_of_redis")
+    monkeypatch.setattr("wishcraft.services.health.monitor.PROBE_TIMEOUT_SECONDS", PATIENCE_SECONDS)
+
+
 @pytest.fixture
 def healthy_settings(
     settings: Settings, own_valkey: OwnValkey, prefect_settings: dict[str, object], mail_settings: dict[str, object]
@@ -20,12 +26,9 @@ def healthy_settings(
 
 
 @pytest.fixture
-async def watched(
-    healthy_settings: Settings, demo: Demo, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Watched]:
+async def watched(healthy_settings: Settings, demo: Demo, prefect: PrefectStandIn) -> AsyncIterator[Watched]:
     """The API after a first scrape without alerts."""
     assert prefect.upcoming
-    monkeypatch.setattr("wishcraft.services.health.monitor.PROBE_TIMEOUT_SECONDS", PATIENCE_SECONDS)
     async with watching(healthy_settings, demo) as watched:
         assert await watched.scrape() == {}
         yield watched

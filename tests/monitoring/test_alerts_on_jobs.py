@@ -151,6 +151,13 @@ async def test_an_address_off_the_allowlist_pages_at_the_first_query(
     assert await watched.scrape(HOUR) == {"ShopifyForbidden": [{"shop": SHOP, "severity": "page"}]}
 
 
+async def test_orders_without_a_webhook_alert_by_shop_for_two_hours(watched: Watched) -> None:
+    for after in (2 * HOUR, 15):
+        await watched.count("webhooks_overdue_total", shop=SHOP)
+        assert await watched.scrape(after) == {"WebhooksOverdue": [{"shop": SHOP, "severity": "ticket"}]}
+        assert await watched.scrape(2 * HOUR + 15) == {}
+
+
 @pytest.mark.parametrize(
     ("kind", "runs", "alert"),
     [

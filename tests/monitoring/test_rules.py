@@ -77,7 +77,7 @@ def test_every_panel_has_a_unit_thresholds_and_the_chosen_datasource() -> None:
 
 def test_panels_do_not_overlap() -> None:
     rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
-    assert rows == ["Status", "API", "Cache", "Jobs", "Shopify and mail", "Stores and health"]
+    assert rows == ["Status", "API", "Cache", "Jobs", "Shopify and mail", "Stores and health", "Webhooks"]
     taken: set[tuple[int, int]] = set()
     for panel in DASHBOARD["panels"]:
         place = panel["gridPos"]

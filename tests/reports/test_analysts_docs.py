@@ -55,7 +55,7 @@ def test_docs_examples_run_with_only_a_database_url(
     }
     done = subprocess.run(  # noqa: S603  this Python
         [sys.executable, "-W", "error::DeprecationWarning", "-c", source()],
-        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False,
+        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=250, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -162,6 +163,7 @@ async def test_maintenance_reports_contain_no_personal_data(
         UNION SELECT email FROM shops
     """
     text = "".join(f"{page}" for page in await all_pages(resources, settings))
+    text = re.sub(r"base64,[\w+/=]+", "", text)  # of the charts, in which short names occur by chance
     public = [slug for (slug,) in demo.execute("SELECT slug FROM registries WHERE visibility = 'public'")]
     for slug in public:
         text = text.replace(slug, "")

@@ -21,6 +21,7 @@ INDEXES = {
     Kind.COMPLIANCE: "ix_audit_logs_find_old_compliance",
     Kind.WEBHOOKS: "ix_webhook_events_find_handled",
     Kind.PAYLOADS: "ix_webhook_events_find_payloads",
+    Kind.ORDERS: "ix_orders_find_old",
     Kind.ANALYTICS: "ix_analytics_events_find_old",
     Kind.VIEWS: "ix_registry_views_find_old",
     Kind.MINUTES: "pk_service_minutes",
@@ -32,7 +33,7 @@ INDEXES = {
 ROWS = 20_000
 EMPTY = """
     TRUNCATE audit_logs, webhook_events, analytics_events, sessions, registry_views, idempotency_keys, service_minutes,
-        invitations, counted_invitations
+        invitations, counted_invitations, orders
 """
 
 
@@ -63,6 +64,7 @@ def fill(demo: Demo) -> None:
            SELECT 'ops', CASE WHEN n %% 10 = 0 THEN 'shop/redact' ELSE 'registry.archived' END, 'r', n, moment""",
         """INSERT INTO webhook_events (shop_domain, webhook_id, topic, triggered_at, handled_at, outcome, payload)
            SELECT 'a.shop', 'w' || n, 'orders/paid', moment, CASE WHEN n %% 10 > 0 THEN moment END, 'applied', '{}'""",
+        "INSERT INTO orders (shop_id, order_id, seen_at) SELECT 1, n, moment",
         """INSERT INTO analytics_events (shop_id, registry_id, type, occurred_at, visitor_id)
            SELECT 1, (SELECT min(id) FROM registries WHERE shop_id = 1), 'registry_viewed', moment, 'v'""",
         """INSERT INTO registry_views (shop_id, registry_id, day, views)

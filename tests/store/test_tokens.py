@@ -36,7 +36,8 @@ async def test_tokens_are_encrypted_at_rest(vault: TokenVault, demo: Demo) -> No
     [(access, refresh)] = demo.execute(
         "SELECT access_token_encrypted, refresh_token_encrypted FROM shops WHERE domain = %s", [SHOP.domain]
     ).fetchall()
-    assert b"shp" not in access + refresh
+    assert b"shpat_new" not in access + refresh
+    assert b"shprt_new" not in access + refresh
 
 
 async def test_tokens_of_an_old_key_are_readable_after_a_rotation(resources: Resources, settings: Settings) -> None:

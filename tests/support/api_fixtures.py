@@ -3,8 +3,8 @@
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from functools import partial
-from typing import Any, Final
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import urlencode
 
 import httpx
@@ -14,25 +14,10 @@ from psycopg import Connection
 
 from deployments.sandbox.demo import add_key
 from tests.support.api import SHOP, Visitor, app_state_of, open_api_client
+from tests.support.patient_api import raise_limits, raise_limits_of_redis
 from tests.support.valkey import OwnValkey
-from tests.support.waiting import PATIENCE_SECONDS
-from wishcraft.resources import open_resources
 from wishcraft.settings import Settings
 from wishcraft.shopify.signatures import canonical, sign
-
-_LIMITS: Final = (
-    "api.middleware.request.MAX_SECONDS",
-    "wishcraft.cache.client.READ_SECONDS",
-    "wishcraft.cache.read_permit.ANSWER_SECONDS",
-    "wishcraft.cache.read_permit.PERMIT_SECONDS",
-    "wishcraft.cache.registries.REVALIDATE_SECONDS",
-    "wishcraft.cache.registries.WAIT_FOR_FILL_SECONDS",
-    "wishcraft.services.health.monitor.PROBE_TIMEOUT_SECONDS",
-    "wishcraft.services.operations.traffic_recorder.FLUSH_SECONDS",
-    "wishcraft.services.registries.reader.READ_SECONDS",
-    "wishcraft.store.replica.ANSWER_SECONDS",
-)
-"""With `FLUSH_SECONDS`, so that counts are saved when the test says so, and not under way in the background."""
 
 
 @pytest.fixture
@@ -44,9 +29,19 @@ def open_client() -> Callable[[Settings], AbstractAsyncContextManager[httpx.Asyn
 @pytest.fixture
 def generous_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits of time within which PostgreSQL and Redis answer on a busy machine too."""
-    monkeypatch.setattr("api.state.open_resources", partial(open_resources, redis_timeout=PATIENCE_SECONDS))
-    for limit in _LIMITS:
-        monkeypatch.setattr(limit, PATIENCE_SECONDS)
+    raise_limits(monkeypatch.setattr)
+
+
+@pytest.fixture
+def generous_limits_of_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for Redis alone, where a test makes it hang."""
+    raise_limits_of_redis(monkeypatch.setattr)
+
+
+@pytest.fixture
+def one_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limiter's clock stands still, so that no window ends during the test."""
+    monkeypatch.setattr("wishcraft.cache.rate_limiter.time", SimpleNamespace(time=lambda: 3e9))
 
 
 @pytest.fixture

@@ -99,12 +99,12 @@ BREAKAGES: Final = (
     ),
     # The product cache
     Breakage(
-        "an older reading replaces newer facts", "wishcraft/cache/scripts.py",
+        "an older reading replaces newer facts", "wishcraft/cache/product_scripts.py",
         "has_newer = present_read_at >= read_at",
         "has_newer = false", (f"{_PRODUCTS}::test_newest_reading_and_picture_stay_in_whatever_order_they_arrive",),
     ),
     Breakage(
-        "facts read before a restart are stored", "wishcraft/cache/scripts.py",
+        "facts read before a restart are stored", "wishcraft/cache/product_scripts.py",
         "if redis.call('HGET', era, 'era') ~= string.sub(begin, 2) then",
         "if false then", (f"{_PRODUCTS}::test_facts_of_another_era_are_missing_and_late_ones_are_refused",),
     ),
@@ -223,7 +223,7 @@ BREAKAGES: Final = (
     ),
     Breakage(
         "a new access code leaves the old grants", "wishcraft/services/registries/lifecycle.py",
-        "            ended = await sessions.end_grants(write.session, shop_id, registry.slug)\n",
+        "            ended = (await sessions.end_grants(write.session, shop_id, [registry.slug]))[registry.slug]\n",
         "            ended = []\n",
         ("tests/api/test_guests.py::test_new_access_code_ends_the_grants_of_the_old_one",),
     ),

@@ -1,5 +1,6 @@
 """What the stores still have of something, by its names and ids."""
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, cast
 
@@ -14,6 +15,7 @@ _READ: Final = {
     b"hash": lambda redis, key: redis.hgetall(key),
     b"zset": lambda redis, key: redis.zrange(key, 0, -1),
     b"set": lambda redis, key: redis.smembers(key),
+    b"stream": lambda redis, key: redis.xrange(key),
     b"list": lambda redis, key: redis.lrange(key, 0, -1),
 }
 
@@ -30,12 +32,16 @@ async def _contents(redis: Redis) -> AsyncIterator[tuple[str, bytes]]:
         if isinstance(value, Mapping):
             value = [*value.keys(), *value.values()]
         parts = value if isinstance(value, list | set) else [value or b""]
-        yield key.decode(), b"\n".join([key, *parts])
+        yield (
+            key.decode(),
+            b"\n".join([key, *(each if isinstance(each, bytes) else repr(each).encode() for each in parts)]),
+        )
 
 
 def traces_in_postgresql(demo: Connection[tuple[Any, ...]], *names: object) -> set[str]:
-    """The tables with a row that has one of these in a column, in any spelling."""
-    patterns = [f"%{name}%" for name in names]
+    """The tables with a row that has one of these in a column, in any spelling, also as bytes or escaped as in JSON."""
+    spelled = {each for name in map(str, names) for each in (name, name.lower(), name.upper(), name.title())}
+    patterns = [f"%{each}%" for name in spelled for each in (name, json.dumps(name)[1:-1], name.encode().hex())]
     found = set()
     for table in Base.metadata.sorted_tables:
         query = SQL("SELECT count(*) FROM {} t WHERE to_jsonb(t)::text ILIKE ANY(%s)").format(Identifier(table.name))

@@ -1,9 +1,14 @@
 """Webhooks as Shopify sends them, and what the consumer does with a batch of them."""
 
+import base64
+import hmac
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from uuid import uuid4
+
+from psycopg import Connection
 
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.resources import Resources
@@ -12,8 +17,42 @@ from wishcraft.services.webhooks.handling import Handler, Message
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.shops import ShopRef
 
+Demo = Connection[tuple[Any, ...]]
 NOON: Final = datetime(2026, 3, 14, 12, tzinfo=UTC)
 _numbers: Final = count(1)
+
+
+class WishedItem(NamedTuple):
+    """An item without purchases, of an active registry of the shop."""
+
+    id: int
+    variant_id: int
+    claim: str
+    slug: str
+
+
+def find_items(demo: Demo, shop_id: int = 1) -> list[WishedItem]:
+    """Items of different registries."""
+    demo.execute("DELETE FROM purchases; DELETE FROM orders; DELETE FROM unmatched_lines")
+    demo.execute("UPDATE registry_items SET quantity_purchased = 0")
+    rows = demo.execute(
+        """SELECT DISTINCT ON (r.id) i.id, i.variant_id, i.attribution::text, r.slug FROM registry_items i
+           JOIN registries r ON r.id = i.registry_id
+           WHERE r.shop_id = %s AND r.status = 'active' AND i.status <> 'hidden' ORDER BY r.id, i.id""",
+        [shop_id],
+    )
+    return [WishedItem(*row) for row in rows]
+
+
+def order_state(demo: Demo) -> list[list[tuple[Any, ...]]]:
+    """All that webhooks of orders change."""
+    queries = (
+        "SELECT line_item_id, item_id, quantity, status, unit_price, purchaser_name FROM purchases ORDER BY 1",
+        "SELECT line_item_id, quantity, status, claim, reason FROM unmatched_lines ORDER BY 1",
+        "SELECT order_id, updated_at, triggered_at FROM orders ORDER BY 1",
+        "SELECT id, quantity_purchased FROM registry_items WHERE quantity_purchased > 0 ORDER BY 1",
+    )
+    return [demo.execute(query.encode()).fetchall() for query in queries]
 
 
 def message(topic: str, payload: dict[str, Any], second: float = 0) -> Message:
@@ -130,3 +169,43 @@ def inventory_item(number: int, *, tracked: bool, second: float = 0, **values: o
     """The payload of an inventory item as it is so many seconds after `NOON`."""
     updated_at = (NOON + timedelta(seconds=second)).isoformat(timespec="seconds")
     return {"id": number, "tracked": tracked, "updated_at": updated_at, **values}
+
+
+def life_of_an_order(item: WishedItem, number: int = 0) -> list[Message]:
+    """The webhooks of the order with this number, which has refunds and edits, in the order of its events."""
+    start, order_number = 100 * number, 9001 + number
+    bought = line(start + 1, item.variant_id, 5, item.claim)
+    other = line(start + 2, item.variant_id, 1, str(uuid4()))
+
+    def now(left: int, second: int, refunds: list[dict[str, Any]], **values: Any) -> dict[str, Any]:
+        lines = [bought | {"current_quantity": left}, other]
+        return order(lines, number=order_number, second=second, refunds=refunds, **values)
+
+    def given_back(each: int, pieces: int, second: int) -> dict[str, Any]:
+        return refund(start + each, start + 1, pieces, order_number=order_number, second=second)
+
+    def taken_off(each: int, second: int) -> dict[str, Any]:
+        return edit(start + each, start + 1, -1, order_number=order_number, second=second)
+
+    first, second = given_back(71, 1, 10), given_back(72, 2, 30)
+    return [
+        message("orders/create", now(5, 0, [], financial_status="pending"), 0.1),
+        message("orders/updated", now(5, 0, []), 0.9),
+        message("refunds/create", first, 10),
+        message("orders/updated", now(4, 10, [first]), 10.5),
+        message("orders/edited", taken_off(81, 20), 20),
+        message("orders/updated", now(3, 20, [first]), 20.5),
+        message("refunds/create", second, 30),
+        message("orders/updated", now(1, 30, [first, second]), 30.5),
+        message("orders/edited", taken_off(82, 40), 40),
+    ]
+
+
+def signed_headers(secret: str, body: bytes, topic: str, shop: str, webhook_id: str) -> dict[str, str]:
+    """The headers of a webhook with this body."""
+    return {
+        "X-Shopify-Hmac-Sha256": base64.b64encode(hmac.digest(secret.encode(), body, "sha256")).decode(),
+        "X-Shopify-Topic": topic,
+        "X-Shopify-Shop-Domain": shop,
+        "X-Shopify-Webhook-Id": webhook_id,
+    }

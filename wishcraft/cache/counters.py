@@ -58,6 +58,11 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "webhooks_handled_total": Family(
         Kind.COUNTER, "Webhooks that were handled, by outcome; retried: they failed, and are tried again.", ("outcome",)
     ),
+    "webhooks_overdue_total": Family(
+        Kind.COUNTER,
+        "Orders of which a change was read from Shopify and no webhook came within four hours.",
+        ("shop",),
+    ),
     "job_runs_total": Family(Kind.COUNTER, "Runs of the jobs that ended, by outcome.", ("job", "outcome")),
     "job_seconds": Family(Kind.HISTOGRAM, "Duration of the jobs' runs.", ("job",)),
     "job_last_success_timestamp_seconds": Family(

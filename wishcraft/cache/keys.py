@@ -39,19 +39,22 @@ COUNTERS_TTL_SECONDS: Final = 35 * 86_400
 ONCE_TTL_SECONDS: Final = 86_400
 """How long `Counters.is_first` remembers an event that several processes may notice."""
 
+SIGNAL_TTL_SECONDS: Final = 60
+"""How long a signal waits for who waits for it."""
+
 ERA: Final = "wishcraft:era"
 WEBHOOKS: Final = "wishcraft:{webhooks}:stream:"
 """The priority follows: a stream with the ids of received webhooks that wait."""
-QUEUED: Final = "wishcraft:{webhooks}:queued"
-"""A set: the ids of all webhooks in the streams."""
-WITHOUT_TTL: Final[tuple[str, ...]] = (ERA, "wishcraft:{*}:marks", f"{WEBHOOKS}*", QUEUED)
+QUEUED: Final = "wishcraft:{webhooks}:queued:"
+"""The priority follows: a set, the ids of all webhooks in its stream."""
+WITHOUT_TTL: Final[tuple[str, ...]] = (ERA, "wishcraft:{*}:marks", f"{WEBHOOKS}*", f"{QUEUED}*")
 """Patterns of the keys without a TTL, which no `volatile-*` policy evicts.
 The fields of a shop's floors expire one by one, and Redis deletes the hash with its last field. The streams are as long
 as what waits in the inbox."""
 
 KINDS: Final = frozenset({
     "entry", "lease", "marks", "index", "sizes", "usage", "product", "products", "product-sizes", "session", "limit",
-    "counters", "once", "era", "stream", "queued",
+    "counters", "once", "bulk", "era", "stream", "queued",
 })  # fmt: skip
 """The results of `kind_of`, without `other`. `marks` is the kind of the floors: a label of `wishcraft_redis_keys`."""
 
@@ -113,6 +116,17 @@ def of_shop(shop_id: int) -> ShopKeys:
     )
 
 
+def customer_pattern(shop_id: int, customer_id: int) -> str:
+    """The pattern of the keys that name a customer: the counters of their requests."""
+    return f"wishcraft:limit:*:customer:{shop_id}:{customer_id}"
+
+
+def shop_patterns(shop_id: int) -> list[str]:
+    """The patterns of the keys of a shop."""
+    callers = [f"wishcraft:limit:*:{kind}:{shop_id}:*" for kind in ("customer", "guest", "admin")]
+    return [f"wishcraft:{{{shop_id}}}:*", *callers]
+
+
 def limit_key(policy: str, window: int, caller: str) -> str:
     """The caller's requests in the window that begins at `window` (Unix time); the caller's name includes the shop."""
     return f"wishcraft:limit:{policy}:{window}:{caller}"
@@ -127,6 +141,11 @@ def session_name(key: bytes) -> SessionName | None:
     """The session of a key, as Redis returns it; None if `session_key` did not build it."""
     match = _SESSION.fullmatch(key.decode())
     return SessionName(int(match[1]), match[2]) if match else None
+
+
+def bulk_key(operation_id: str) -> str:
+    """A list with an element for each signal that Shopify's bulk operation with this global id has ended."""
+    return f"wishcraft:bulk:{operation_id}"
 
 
 def once_key(event: str) -> str:

@@ -54,7 +54,7 @@ class WebhookQueue:
             [
                 {
                     "stream": f"{keys.WEBHOOKS}{each.priority}",
-                    "queued": keys.QUEUED,
+                    "queued": f"{keys.QUEUED}{each.priority}",
                     "webhook_id": each.id,
                     "shop": each.shop_domain,
                 }
@@ -90,7 +90,7 @@ class WebhookQueue:
             reply: Any = await self._grouped(
                 priority, "XAUTOCLAIM", stream, GROUP, consumer, idle // _MILLISECOND, "0-0", "COUNT", most
             )
-            claimed += _deliveries(priority, reply[1])
+            claimed += _deliveries(priority, reply[1] if reply else ())
         return claimed
 
     async def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
@@ -104,7 +104,7 @@ class WebhookQueue:
             [
                 {
                     "stream": f"{keys.WEBHOOKS}{each.priority}",
-                    "queued": keys.QUEUED,
+                    "queued": f"{keys.QUEUED}{each.priority}",
                     "group": GROUP,
                     "entry": each.entry,
                     "webhook_id": each.id,
@@ -121,7 +121,7 @@ class WebhookQueue:
         """
         for priority in _ORDER:
             stream = f"{keys.WEBHOOKS}{priority}"
-            for each in await self._grouped(priority, "XINFO", "CONSUMERS", stream, GROUP):
+            for each in await self._grouped(priority, "XINFO", "CONSUMERS", stream, GROUP) or ():
                 facts = dict(zip(each[::2], each[1::2], strict=True)) if isinstance(each, list) else each
                 if not facts[b"pending"] and facts[b"idle"] > idle // _MILLISECOND:
                     await self._grouped(priority, "XGROUP", "DELCONSUMER", stream, GROUP, facts[b"name"])
@@ -133,7 +133,7 @@ class WebhookQueue:
             CacheUnavailable: Redis does not answer.
         """
         with self._server.guard():
-            return int(await self._server.redis.scard(keys.QUEUED))
+            return sum([int(await self._server.redis.scard(f"{keys.QUEUED}{priority}")) for priority in _ORDER])
 
     async def _read(self, priority: Priority, consumer: str, most: int) -> list[Delivery]:
         stream = f"{keys.WEBHOOKS}{priority}"
@@ -151,22 +151,24 @@ class WebhookQueue:
             )
 
     async def _grouped(self, priority: Priority, *command: Any) -> Any:
-        """Run a command of the group, which is created, at the beginning of its stream, where Redis has lost it."""
+        """Run a command of the group, which is created, at the beginning of its stream, where there is none.
+
+        Only `enqueue` creates a stream, since it knows then that the ids of one that was lost are not queued. The
+        reply is None if there is none.
+        """
         with self._server.guard():
             try:
                 return await self._client.execute_command(*command)
             except ResponseError as error:
                 if "NOGROUP" not in str(error) and "no such key" not in str(error):
                     raise
-            stream = f"{keys.WEBHOOKS}{priority}"
             try:
-                await self._server.redis.xgroup_create(stream, GROUP, id="0", mkstream=True)
-            except ResponseError as error:  # another consumer was first
-                if "BUSYGROUP" not in str(error):
+                await self._server.redis.xgroup_create(f"{keys.WEBHOOKS}{priority}", GROUP, id="0")
+            except ResponseError as error:
+                if "key to exist" in str(error):
+                    return None
+                if "BUSYGROUP" not in str(error):  # another consumer was first
                     raise
-            # Ids of a stream that was lost count as queued: they must be enqueued anew. Those of the other stream may
-            # come twice, which does no harm.
-            await self._server.redis.delete(keys.QUEUED)
             return await self._client.execute_command(*command)
 
 

@@ -50,6 +50,7 @@ class OrderSnapshot(NamedTuple):
     """Attributions of items that the order's note attributes name."""
     registry_claim: str
     """The slug that the order's note attributes name; empty without one."""
+    purchaser_id: int | None
     purchaser_email: str | None
     lines: tuple[Line, ...]
     refunds: frozenset[int] | None

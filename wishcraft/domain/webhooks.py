@@ -36,11 +36,18 @@ TOPICS: Final = {
     "products/delete": Priority.LOW,
     "inventory_levels/update": Priority.LOW,
     "inventory_items/update": Priority.LOW,
+    "customers/data_request": Priority.HIGH,
+    "customers/merge": Priority.HIGH,
+    "customers/redact": Priority.HIGH,
+    "shop/redact": Priority.HIGH,
+    "bulk_operations/finish": Priority.LOW,
 }
 """The topics that the app subscribes to; webhooks of others are stored and ignored.
 
 https://shopify.dev/docs/api/webhooks
 """
+ALSO_AFTER_UNINSTALLATION: Final = frozenset({"customers/data_request", "customers/redact", "shop/redact"})
+"""Topics that are handled for shops that have removed the app; those of shops that were never known are ignored."""
 MAX_ATTEMPTS: Final = 10
 """Failed tries after which a webhook is a dead letter: about half an hour by `retry_delay`."""
 _FIRST_DELAY: Final = 2.0

@@ -1,19 +1,26 @@
 """Pages about dead letters of webhooks and about line items without an item. Pure.
 
-Prefect stores them, so they have no payload and no purchaser.
+Prefect stores them, so they have no payload, no purchaser, no slug, and no text that a guest has typed.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
+from typing import Final
 
 from wishcraft.reports.markdown import table
 from wishcraft.reports.page import Page, Row, pluralize
+from wishcraft.reports.payload_outline import outline
 from wishcraft.store.purchases import ListedLine, OverPurchase
 from wishcraft.store.webhook_events import DeadLetter
 
-_NEXT: str = (
-    "Find the reason, in the runbook dead-letters, then run this job again with these `ids` and `replay`,"
-    " or `discard` those that are not needed."
+ROWS_ON_THE_PAGE: Final = 50
+_KEY: Final = "webhook-dead-letters"
+_ORDER_NAME: Final = re.compile(r"[\w#/.-]{0,10}\d[\w/.-]{0,20}")
+"""As Shopify numbers orders, such as #1001 or DE-1001-X; other channels may give them any text."""
+_NEXT: Final = (
+    "Find the reason (the runbook `docs/runbooks/webhooks.md` says how), then run this job again: `replay` them with"
+    " their ids, or `discard` those that are not needed."
 )
 
 
@@ -23,18 +30,37 @@ def dead_letters_page(letters: Sequence[DeadLetter], total: int, zone: tzinfo) -
         return Page("No dead letter.", "Every webhook was handled, or will be tried again by itself.", {})
     more = f", the oldest {len(letters):,} in the table" if total > len(letters) else ""
     rows = [_letter(letter, zone) for letter in letters]
-    return Page(
-        f"{pluralize(total, 'dead letter')}{more}.", f"{_NEXT}\n\n{_table(rows)}", {"webhook-dead-letters": rows}
-    )
+    return Page(f"{pluralize(total, 'dead letter')}{more}.", f"{_NEXT}\n\n{_table(rows)}", {_KEY: rows})
 
 
-def decided_page(letters: Sequence[DeadLetter], asked: int, decision: str, zone: tzinfo) -> Page:
+def inspected_page(inspected: Sequence[tuple[DeadLetter, bytes | None]], zone: tzinfo) -> Page:
+    """Dead letters with their failures, and with the fields of their payloads but for personal data."""
+    letters = [letter for letter, _ in inspected]
+    failures: list[Row] = [
+        {"id": letter.id, "at": _time(datetime.fromisoformat(each["at"]), zone), "reason": each["reason"]}
+        for letter in letters
+        for each in letter.failures
+    ]
+    fields: list[Row] = [
+        {"id": letter.id, "field": path, "value": value}
+        for letter, payload in inspected
+        for path, value in (outline(payload) if payload is not None else [("", "the payload was removed")])
+    ]
+    rows = [_letter(letter, zone) for letter in letters]
+    parts = [_table(rows)]
+    parts += [f"## Failures\n\n{_table(failures)}"] if failures else []
+    parts += [f"## Payloads\n\nOf personal data, only the type is shown.\n\n{_table(fields)}"]
+    tables = {_KEY: rows, f"{_KEY}-failures": failures, f"{_KEY}-payloads": fields}
+    verdict = f"{pluralize(len(letters), 'dead letter')} inspected."
+    return Page(verdict, "\n\n".join(parts), {name: found for name, found in tables.items() if found})
+
+
+def decided_page(letters: Sequence[DeadLetter], decision: str, zone: tzinfo) -> Page:
     """The dead letters that a run replayed or discarded."""
     rows = [_letter(letter, zone) for letter in letters]
-    others = f" {asked - len(letters):,} of the ids are no dead letters." if asked > len(letters) else ""
     done = "will be handled now" if decision == "replay" else "discarded"
-    body = _table(rows) if rows else "Run this job without ids to see the dead letters."
-    return Page(f"{pluralize(len(letters), 'dead letter')} {done}.{others}", body, {"webhook-dead-letters": rows})
+    verdict = f"{pluralize(len(letters), 'dead letter')} {done}."
+    return Page(verdict, _table(rows), {_KEY: rows}) if rows else Page(verdict, "There were none.", {})
 
 
 def unmatched_page(
@@ -44,32 +70,42 @@ def unmatched_page(
     rows: list[Row] = [
         {
             "id": line.id,
-            "order": line.order_name,
-            "product": line.product_title,
+            "order": line.order_name if _ORDER_NAME.fullmatch(line.order_name) else "unusual name",
+            "order id": line.order_id,
+            "product": line.product_title if line.variant_id else "custom, or deleted",
+            "variant": line.variant_id or "none",
             "pieces": line.quantity,
             "status": line.status,
             "why": line.reason,
-            "named": line.claim,
-            "variant": line.variant_id or "none",
+            "named": _named(line),
+            "items of the variant": ", ".join(map(str, line.candidates)) or "none",
             "since": _time(line.created_at, zone),
         }
         for line in lines
     ]
     over: list[Row] = [
-        {"registry": each.slug, "item": each.item_id, "product": each.product_title, "wanted": each.wanted,
+        {"registry": each.registry_id, "item": each.item_id, "product": each.product_title, "wanted": each.wanted,
          "purchased": each.purchased}
         for each in excess
     ]  # fmt: skip
     parts = []
     if rows:
         parts.append(
-            f"Find the item, then run this job with `unmatched` and `item`, or with `dismiss`.\n\n{_table(rows)}"
+            "Look at the order in Shopify and find the item, then run this job with `unmatched` (the id in the table)"
+            f" and `item`, or with `dismiss`.\n\n{_table(rows)}"
         )
     if over:
         parts.append(f"## More bought than wanted\n\n{_table(over)}")
     verdict = f"{shop}: {pluralize(total, 'line item')} to be matched; {pluralize(len(over), 'item')} over-purchased."
     tables = {name: found for name, found in (("match-purchases", rows), ("match-purchases-excess", over)) if found}
     return Page(verdict, "\n\n".join(parts) or "Nothing needs to be done.", tables)
+
+
+def _named(line: ListedLine) -> str:
+    """What the line names, by its id: the name itself may be any text."""
+    if line.named_item:
+        return f"item {line.named_item}"
+    return f"registry {line.named_registry}" if line.named_registry else "nothing that the shop has"
 
 
 def _letter(letter: DeadLetter, zone: tzinfo) -> Row:
@@ -84,7 +120,10 @@ def _letter(letter: DeadLetter, zone: tzinfo) -> Row:
 
 
 def _table(rows: Sequence[Row]) -> str:
-    return table(list(rows[0]), [[str(value) for value in row.values()] for row in rows[:50]])
+    """The first rows, for the page; Prefect's table has all of them."""
+    shown = table(list(rows[0]), [[str(value) for value in row.values()] for row in rows[:ROWS_ON_THE_PAGE]])
+    left = len(rows) - ROWS_ON_THE_PAGE
+    return f"{shown}\n\nAnd {left:,} more: see the table." if left > 0 else shown
 
 
 def _time(moment: datetime, zone: tzinfo) -> str:

@@ -96,7 +96,7 @@ async def _wait_for_result(client: ShopifyClient, shop: str, operation_id: str) 
         if status in _FAILED:
             reason = (operation or {}).get("errorCode") or "no reason given"
             raise BulkOperationFailed(f"{shop}: a bulk operation ended {status} ({reason})")
-        await client.retry.clock.sleep(pause)
+        await client.wait_for_bulk(operation_id, pause)
         waited, pause = waited + pause, min(_MAX_PAUSE_SECONDS, pause * _PAUSE_FACTOR)
     raise ShopifyUnavailable(f"{shop}: a bulk operation did not finish within {FINISH_TIMEOUT_SECONDS:.0f} s")
 

@@ -6,7 +6,7 @@ The queries are in `graphql_queries.py`.
 import logging
 import random
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
@@ -37,6 +37,10 @@ class Count(Protocol):
         ...
 
 
+WaitForBulk = Callable[[str, float], Awaitable[None]]
+"""Waits so many seconds, or until the bulk operation with this global id has ended."""
+
+
 def count_nothing(name: str, by: float = 1, **labels: str) -> None:
     """Do nothing: the default of clients without counters."""
 
@@ -56,10 +60,15 @@ class ShopifyClient:
         clock: Clock | None = None,
         jitter: Jitter = random.uniform,
         count: Count = count_nothing,
+        wait_for_bulk: WaitForBulk | None = None,
     ) -> None:
-        """`origin` is a shop's URL with `{shop}` in place of its domain; `http` has the timeouts."""
+        """`origin` is a shop's URL with `{shop}` in place of its domain; `http` has the timeouts.
+
+        Without `wait_for_bulk`, who waits for a bulk operation is not woken before the time is up.
+        """
         self._count = count
         self.retry = Retry(clock or SystemClock(), jitter)
+        self.wait_for_bulk: Final = wait_for_bulk or self._sleep
         self._http = http
         self._tokens = AccessTokens(tokens, self._exchange, self.retry.clock)
         self._origin = origin
@@ -67,6 +76,9 @@ class ShopifyClient:
         self._credentials = {"client_id": api_key, "client_secret": api_secret}
         self._buckets: defaultdict[str, Bucket] = defaultdict(Bucket)
         self._costs: dict[tuple[str, tuple[int, ...]], float] = {}
+
+    async def _sleep(self, _operation_id: str, seconds: float) -> None:
+        await self.retry.clock.sleep(seconds)
 
     def throttle_status(self, shop: str) -> ThrottleStatus | None:
         """The shop's points as last reported, or None before the first response. `restore_rate` depends on the plan."""

@@ -42,6 +42,45 @@ query ReadLevels($ids: [ID!]!, $first: Int!, $after: String) {
 }
 """
 
+_LINE_FIELDS: Final = """
+    id title quantity currentQuantity
+    variant { id }
+    originalUnitPriceSet { shopMoney { amount } }
+    customAttributes { key value }
+"""
+
+ORDERS_PER_PAGE: Final = 15
+"""Of 57 points each, so that a query stays below the limit of 1,000 points."""
+LINES_PER_ORDER: Final = 10
+"""Most orders have no more; of the others, the rest is read order by order."""
+
+READ_ORDERS: Final = f"""
+query ReadOrders($query: String!, $after: String, $people: Boolean!) {{
+  orders(first: {ORDERS_PER_PAGE}, after: $after, query: $query, sortKey: UPDATED_AT) {{
+    nodes {{
+      id name updatedAt cancelledAt test displayFinancialStatus
+      email @include(if: $people)
+      billingAddress @include(if: $people) {{ firstName lastName }}
+      customAttributes {{ key value }}
+      refunds {{ id }}
+      lineItems(first: {LINES_PER_ORDER}) {{ nodes {{ {_LINE_FIELDS} }} pageInfo {{ hasNextPage endCursor }} }}
+    }}
+    pageInfo {{ hasNextPage endCursor }}
+  }}
+}}
+"""
+"""It asks for no customer, which would need a scope of its own; with `people`, the app needs access to protected data.
+Orders of every status are among the answers."""
+
+READ_ORDER_LINES: Final = f"""
+query ReadOrderLines($id: ID!, $after: String) {{
+  order(id: $id) {{
+    updatedAt
+    lineItems(first: 150, after: $after) {{ nodes {{ {_LINE_FIELDS} }} pageInfo {{ hasNextPage endCursor }} }}
+  }}
+}}
+"""
+
 START_BULK_QUERY: Final = """
 mutation StartBulkQuery($query: String!) {
   bulkOperationRunQuery(query: $query, groupObjects: false) {
@@ -58,5 +97,6 @@ query ReadBulkOperation($id: ID!) {
 """
 
 QUERIES: Final = (
-    READ_VARIANTS, DESCRIBE_VARIANTS, ALL_VARIANTS, READ_LEVELS, START_BULK_QUERY, READ_BULK_OPERATION,
+    READ_VARIANTS, DESCRIBE_VARIANTS, ALL_VARIANTS, READ_LEVELS, READ_ORDERS, READ_ORDER_LINES, START_BULK_QUERY,
+    READ_BULK_OPERATION,
 )  # fmt: skip

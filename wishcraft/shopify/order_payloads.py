@@ -66,6 +66,7 @@ def read_order(payload: Object) -> OrderSnapshot:
         registry_claim=next((value.strip() for name, value in attributes if name == REGISTRY_ATTRIBUTE), "")[
             :MAX_SLUG_LENGTH
         ],
+        purchaser_id=_purchaser_id(payload),
         purchaser_email=_email(payload),
         lines=tuple(_read_line(each, attributes, refunded, _purchaser(payload)) for each in lines),
         refunds=None if refunds is None else frozenset(_id(each.get("id"), "refunds.id") for each in refunds),
@@ -163,6 +164,12 @@ def _purchaser(payload: Object) -> str | None:
             if full := _text(" ".join(each for each in words if isinstance(each, str)), _MAX_NAME):
                 return full
     return None
+
+
+def _purchaser_id(payload: Object) -> int | None:
+    customer = payload.get("customer")
+    found = customer.get("id") if isinstance(customer, Mapping) else None
+    return found if type(found) is int and 1 <= found <= _MAX_ID else None
 
 
 def _email(payload: Object) -> str | None:

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.store.registries import WriteSession
 
@@ -17,6 +18,8 @@ class OrderState(NamedTuple):
     triggered_at: datetime | None
     adjustments: dict[str, Any]
     """By name: `at` and `pieces` by line item; empty for one that the newest snapshot includes."""
+    awaited_since: datetime | None
+    """Of the oldest change that was read from Shopify and of which no webhook has come."""
 
 
 # Inserted in the order of their ids, which two writers that know the same orders wait for in turn.
@@ -25,15 +28,18 @@ INSERT INTO orders (shop_id, order_id)
 SELECT :shop_id, id FROM unnest(CAST(:order_ids AS bigint[])) AS o(id) ORDER BY id
 ON CONFLICT DO NOTHING
 """)
-_LOCK: Final = text("""
-SELECT order_id, updated_at, triggered_at, adjustments FROM orders
-WHERE shop_id = :shop_id AND order_id = ANY(:order_ids) ORDER BY order_id FOR UPDATE
+_FIND: Final = """
+SELECT order_id, updated_at, triggered_at, adjustments, awaited_since FROM orders
+WHERE shop_id = :shop_id AND order_id = ANY(:order_ids) ORDER BY order_id
+"""
+_TAKE_OVERDUE: Final = text("""
+UPDATE orders SET awaited_since = NULL WHERE shop_id = :shop_id AND awaited_since <= :before RETURNING order_id
 """)
 _SAVE: Final = text("""
 UPDATE orders o SET updated_at = n.updated_at, triggered_at = n.triggered_at, adjustments = n.adjustments,
-    seen_at = now()
+    awaited_since = n.awaited_since, seen_at = now()
 FROM jsonb_to_recordset(CAST(:states AS jsonb)) AS n (
-    order_id bigint, updated_at timestamptz, triggered_at timestamptz, adjustments jsonb
+    order_id bigint, updated_at timestamptz, triggered_at timestamptz, adjustments jsonb, awaited_since timestamptz
 )
 WHERE o.shop_id = :shop_id AND o.order_id = n.order_id
 """)
@@ -43,8 +49,19 @@ async def lock(session: WriteSession, shop_id: int, order_ids: Iterable[int]) ->
     """Lock the orders' rows, which are added where they are missing; by id."""
     parameters = {"shop_id": shop_id, "order_ids": sorted(order_ids)}
     await session.execute(_ADD, parameters)
-    rows = await session.execute(_LOCK, parameters)
+    rows = await session.execute(text(f"{_FIND} FOR UPDATE"), parameters)
     return {order_id: OrderState(*state) for order_id, *state in rows}
+
+
+async def find(session: AsyncSession, shop_id: int, order_ids: Iterable[int]) -> dict[int, OrderState]:
+    """The states of those of these orders that are known, by id."""
+    rows = await session.execute(text(_FIND), {"shop_id": shop_id, "order_ids": list(order_ids)})
+    return {order_id: OrderState(*state) for order_id, *state in rows}
+
+
+async def take_overdue(session: AsyncSession, shop_id: int, before: datetime) -> int:
+    """How many orders' webhooks have been awaited since before this time; they are awaited no longer."""
+    return len((await session.execute(_TAKE_OVERDUE, {"shop_id": shop_id, "before": before})).all())
 
 
 async def save(session: WriteSession, shop_id: int, states: Mapping[int, OrderState]) -> None:

@@ -5,10 +5,11 @@ before its commit. It has no foreign key: it outlives its registry and its shop,
 Redis.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final, NamedTuple
 
+import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -28,10 +29,11 @@ INSERT INTO pending_invalidations AS p (shop_id, slug, version)
 SELECT :shop_id, slug, version FROM unnest(CAST(:slugs AS text[]), CAST(:versions AS bigint[])) AS w (slug, version)
 ON CONFLICT (shop_id, slug) DO UPDATE SET version = greatest(p.version, excluded.version), grants = NULL
 """)
-_RECORD_DELETION: Final = text("""
-INSERT INTO pending_invalidations AS p (shop_id, slug, version, grants) VALUES (:shop_id, :slug, :version, :grants)
+_RECORD_DELETIONS: Final = text("""
+INSERT INTO pending_invalidations AS p (shop_id, slug, version, grants)
+SELECT :shop_id, d.* FROM jsonb_to_recordset(CAST(:deleted AS jsonb)) AS d (slug text, version bigint, grants text[])
 ON CONFLICT (shop_id, slug) DO UPDATE SET version = greatest(p.version, excluded.version), grants = excluded.grants
-RETURNING version, pg_current_xact_id()::xid::text
+RETURNING slug, version, pg_current_xact_id()::xid::text
 """)
 _FIND_BATCH: Final = text("""
 SELECT shop_id, slug, version, xmin::text, grants FROM pending_invalidations
@@ -60,16 +62,16 @@ async def record(session: AsyncSession, shop_id: int, versions: Mapping[str, int
     await session.execute(_RECORD, parameters)
 
 
-async def record_deletion(
-    session: AsyncSession, shop_id: int, slug: str, version: int, grants: Sequence[str]
-) -> Announcement:
-    """Store that Redis is yet to forget a registry. Call it in the deletion's own transaction, after `record`.
+async def record_deletions(
+    session: AsyncSession, shop_id: int, versions: Mapping[str, int], grants: Mapping[str, list[str]]
+) -> dict[str, Announcement]:
+    """Store that Redis is yet to forget registries. Call it in the deletion's own transaction, after `record`.
 
     It is seen after the commit only: a replay before it would also forget the floor, which protects the deletion.
     """
-    parameters = {"shop_id": shop_id, "slug": slug, "version": version, "grants": list(grants)}
-    recorded, token = (await session.execute(_RECORD_DELETION, parameters)).one()
-    return Announcement(recorded, token, list(grants))
+    deleted = [{"slug": slug, "version": version, "grants": grants[slug]} for slug, version in sorted(versions.items())]
+    rows = await session.execute(_RECORD_DELETIONS, {"shop_id": shop_id, "deleted": orjson.dumps(deleted).decode()})
+    return {slug: Announcement(version, token, grants[slug]) for slug, version, token in rows}
 
 
 async def find_all(session: AsyncSession, limit: int) -> frozenset[tuple[int, str]] | None:

@@ -9,7 +9,7 @@ import orjson
 from sqlalchemy import Select, delete, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.domain.registries import ItemStatus, PurchaseStatus
+from wishcraft.domain.registries import LIVE_PURCHASES, ItemStatus, PurchaseStatus
 from wishcraft.store.registries import WriteSession
 from wishcraft.store.schema import Registry, RegistryItem, UnmatchedLine
 
@@ -49,6 +49,7 @@ class PurchaseRow(NamedTuple):
     ordered: int
     quantity: int
     unit_price: Decimal
+    purchaser_id: int | None
     purchaser_name: str | None
     purchaser_email: str | None
     anonymous: bool
@@ -70,6 +71,7 @@ class UnmatchedRow(NamedTuple):
     status: PurchaseStatus
     claim: str
     reason: str
+    purchaser_id: int | None
     purchaser_name: str | None
     purchaser_email: str | None
     anonymous: bool
@@ -96,21 +98,22 @@ WHERE shop_id = :shop_id AND order_id = ANY(:order_ids)
 """)
 _ADD: Final = text("""
 INSERT INTO purchases (shop_id, registry_id, item_id, order_id, line_item_id, order_name, ordered, quantity,
-    unit_price, purchaser_name, purchaser_email, anonymous, gift_message, status)
+    unit_price, purchaser_id, purchaser_name, purchaser_email, anonymous, gift_message, status)
 SELECT :shop_id, r.* FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
     registry_id bigint, item_id bigint, order_id bigint, line_item_id bigint, order_name text, ordered bigint,
-    quantity bigint, unit_price numeric(15, 4), purchaser_name text, purchaser_email text, anonymous boolean,
-    gift_message text, status text
+    quantity bigint, unit_price numeric(15, 4), purchaser_id bigint, purchaser_name text, purchaser_email text,
+    anonymous boolean, gift_message text, status text
 )
 ON CONFLICT (shop_id, line_item_id) DO NOTHING
 """)
 _ADD_UNMATCHED: Final = text("""
 INSERT INTO unmatched_lines (shop_id, order_id, line_item_id, order_name, variant_id, product_title, ordered,
-    quantity, unit_price, status, claim, reason, purchaser_name, purchaser_email, anonymous, gift_message)
+    quantity, unit_price, status, claim, reason, purchaser_id, purchaser_name, purchaser_email, anonymous,
+    gift_message)
 SELECT :shop_id, r.* FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
     order_id bigint, line_item_id bigint, order_name text, variant_id bigint, product_title text, ordered bigint,
-    quantity bigint, unit_price numeric(15, 4), status text, claim text, reason text, purchaser_name text,
-    purchaser_email text, anonymous boolean, gift_message text
+    quantity bigint, unit_price numeric(15, 4), status text, claim text, reason text, purchaser_id bigint,
+    purchaser_name text, purchaser_email text, anonymous boolean, gift_message text
 )
 ON CONFLICT (shop_id, line_item_id) DO NOTHING
 """)
@@ -172,46 +175,74 @@ async def delete_unmatched(session: WriteSession, shop_id: int, line_item_ids: S
 
 
 class ListedLine(NamedTuple):
-    """An unmatched line as people see it: without a purchaser."""
+    """An unmatched line as people see it: without a purchaser, and without the text of its claim."""
 
     id: int
+    order_id: int
     order_name: str
-    line_item_id: int
     product_title: str
     variant_id: int | None
     quantity: int
     status: str
-    claim: str
     reason: str
     created_at: Any
+    named_item: int | None
+    """The item whose attribution the claim is."""
+    named_registry: int | None
+    """The registry whose slug the claim is."""
+    candidates: list[int]
+    """The newest items of active registries with its variant."""
 
 
-_LISTED: Final[tuple[Any, ...]] = (
-    UnmatchedLine.id, UnmatchedLine.order_name, UnmatchedLine.line_item_id, UnmatchedLine.product_title,
-    UnmatchedLine.variant_id, UnmatchedLine.quantity, UnmatchedLine.status, UnmatchedLine.claim, UnmatchedLine.reason,
-    UnmatchedLine.created_at,
-)  # fmt: skip
+_LIST: Final = text("""
+SELECT u.id, u.order_id, u.order_name, u.product_title, u.variant_id, u.quantity, u.status, u.reason, u.created_at,
+    i.id, r.id,
+    ARRAY(
+        SELECT c.id FROM registry_items c JOIN registries g ON g.id = c.registry_id
+        WHERE c.shop_id = u.shop_id AND c.variant_id = u.variant_id AND g.status = 'active' ORDER BY c.id DESC LIMIT 5
+    )
+FROM unmatched_lines u
+LEFT JOIN registry_items i ON i.shop_id = u.shop_id AND i.attribution = CASE
+    WHEN u.claim ~* '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$' THEN CAST(u.claim AS uuid)
+END
+LEFT JOIN registries r ON r.shop_id = u.shop_id AND r.slug = u.claim
+WHERE u.shop_id = :shop_id AND u.dismissed_at IS NULL AND u.status IN ('pending', 'confirmed')
+ORDER BY u.id LIMIT :most
+""")
 
 
-async def find_unmatched(session: AsyncSession, shop_id: int, limit: int) -> tuple[list[ListedLine], int]:
-    """The oldest unmatched lines that were not dismissed, and how many there are."""
-    where = (UnmatchedLine.shop_id == shop_id, UnmatchedLine.dismissed_at.is_(None))
-    rows = await session.execute(select(*_LISTED).where(*where).order_by(UnmatchedLine.id).limit(limit))
+async def find_unmatched(session: AsyncSession, shop_id: int, most: int) -> tuple[list[ListedLine], int]:
+    """The oldest unmatched lines that are bought and were not dismissed, and how many there are."""
+    rows = await session.execute(_LIST, {"shop_id": shop_id, "most": most})
+    where = (
+        UnmatchedLine.shop_id == shop_id, UnmatchedLine.dismissed_at.is_(None), UnmatchedLine.status.in_(LIVE_PURCHASES)
+    )  # fmt: skip
     total = (await session.execute(select(func.count()).select_from(UnmatchedLine).where(*where))).scalar_one()
     return [ListedLine(*row) for row in rows], int(total)
 
 
+async def find_unmatched_order(session: AsyncSession, shop_id: int, unmatched_id: int) -> int | None:
+    """The order of an unmatched line, or None if the shop has no such line."""
+    where = (UnmatchedLine.shop_id == shop_id, UnmatchedLine.id == unmatched_id)
+    return (await session.execute(select(UnmatchedLine.order_id).where(*where))).scalar_one_or_none()
+
+
 async def take_unmatched(session: WriteSession, shop_id: int, unmatched_id: int) -> UnmatchedRow | None:
-    """Delete an unmatched line, which becomes a purchase; its columns, or None if the shop has no such line."""
+    """Delete an unmatched line, which becomes a purchase; its columns, or None if the shop has no such line.
+
+    Its order must be locked: a webhook of the order may change the line.
+    """
     columns = [getattr(UnmatchedLine, name) for name in UnmatchedRow._fields]
     where = (UnmatchedLine.shop_id == shop_id, UnmatchedLine.id == unmatched_id)
     row = (await session.execute(delete(UnmatchedLine).where(*where).returning(*columns))).one_or_none()
     return UnmatchedRow(*row) if row else None
 
 
-async def dismiss_unmatched(session: AsyncSession, shop_id: int, unmatched_id: int) -> bool:
-    """Note that an unmatched line belongs to no item; False if the shop has no such line."""
-    where = (UnmatchedLine.shop_id == shop_id, UnmatchedLine.id == unmatched_id)
+async def dismiss_unmatched(session: WriteSession, shop_id: int, unmatched_id: int) -> bool:
+    """Note that an unmatched line belongs to no item; False if the shop has no such line that was not dismissed."""
+    where = (
+        UnmatchedLine.shop_id == shop_id, UnmatchedLine.id == unmatched_id, UnmatchedLine.dismissed_at.is_(None)
+    )  # fmt: skip
     dismissed = update(UnmatchedLine).where(*where).values(dismissed_at=func.now()).returning(UnmatchedLine.id)
     return bool((await session.execute(dismissed)).all())
 
@@ -219,7 +250,7 @@ async def dismiss_unmatched(session: AsyncSession, shop_id: int, unmatched_id: i
 class OverPurchase(NamedTuple):
     """An item of which more was bought than is wanted."""
 
-    slug: str
+    registry_id: int
     item_id: int
     product_title: str
     wanted: int
@@ -231,7 +262,7 @@ async def find_over_purchases(session: AsyncSession, shop_id: int, limit: int) -
     excess = RegistryItem.quantity_purchased - RegistryItem.quantity_wanted
     query = (
         select(
-            Registry.slug,
+            RegistryItem.registry_id,
             RegistryItem.id,
             RegistryItem.product_title,
             RegistryItem.quantity_wanted,

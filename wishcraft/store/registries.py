@@ -259,10 +259,17 @@ async def update_columns(session: WriteSession, shop_id: int, registry_id: int, 
 
 async def delete_one(session: WriteSession, shop_id: int, registry_id: int) -> None:
     """Delete a registry with all rows that refer to it, except its purchases, which lose all names."""
-    nameless = {"item_id": None, "purchaser_name": None, "purchaser_email": None, "gift_message": None}
+    names = ("purchaser_id", "purchaser_name", "purchaser_email", "gift_message")
+    nameless = dict.fromkeys(("item_id", *names))
     bought = (Purchase.shop_id == shop_id, Purchase.registry_id == registry_id)
     await session.execute(update(Purchase).where(*bought).values(nameless))
     await session.execute(delete(Registry).where(Registry.shop_id == shop_id, Registry.id == registry_id))
+
+
+async def delete_many(session: WriteSession, shop_id: int, registry_ids: Sequence[int]) -> None:
+    """Delete registries of a shop of which nothing is to stay, with all rows that refer to them."""
+    where = (Registry.shop_id == shop_id, Registry.id.in_(registry_ids))
+    await session.execute(delete(Registry).where(*where))
 
 
 async def bump_versions(

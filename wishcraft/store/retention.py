@@ -26,6 +26,8 @@ class _Aging(NamedTuple):
     key: str = "id"
     change: str = ""
     """The statement's beginning, if rows are not deleted but changed."""
+    along: str = ""
+    """A further deletion by the same statement, of what belongs to the rows, which it knows as `gone`."""
 
     @property
     def expire(self) -> str:
@@ -35,6 +37,11 @@ class _Aging(NamedTuple):
 
 _IS_SETTLED: Final = "outcome <> 'dead'"
 """A dead letter is kept until a person has replayed or discarded it."""
+_SETTLED_LINES: Final = """
+    DELETE FROM unmatched_lines u USING gone WHERE u.shop_id = gone.shop_id AND u.order_id = gone.order_id
+        AND (u.dismissed_at IS NOT NULL OR u.status IN ('cancelled', 'refunded'))
+"""
+"""A line item that waits to be matched is kept. Who matches or dismisses it lets its order begin anew."""
 _AGING: Final = {
     Kind.AUDIT: _Aging("audit_logs", "created_at", f"NOT ({IS_COMPLIANCE})"),
     Kind.COMPLIANCE: _Aging("audit_logs", "created_at", IS_COMPLIANCE),
@@ -45,6 +52,7 @@ _AGING: Final = {
         f"{_IS_SETTLED} AND payload IS NOT NULL",
         change="UPDATE webhook_events SET payload = NULL",
     ),
+    Kind.ORDERS: _Aging("orders", "seen_at", key="ctid", along=_SETTLED_LINES),
     Kind.ANALYTICS: _Aging("analytics_events", "occurred_at"),
     Kind.VIEWS: _Aging("registry_views", "day"),
     Kind.MINUTES: _Aging("service_minutes", "minute", key="minute"),
@@ -77,10 +85,15 @@ async def count_old(session: AsyncSession, kind: Kind, before: datetime) -> int:
 async def delete_old(session: AsyncSession, kind: Kind, before: datetime, limit: int) -> int:
     """Delete up to `limit` rows (or their payloads) older than `before`, oldest first; returns their number.
 
+    An order takes along its unmatched line items of which nothing is to be decided.
+
     Skips rows that another transaction has locked, so that two runs share the work without waiting.
     """
-    statement = text(_DELETE.format(_AGING[kind]) + "RETURNING 1")
-    return len((await session.execute(statement, {"before": before, "limit": limit})).all())
+    aging = _AGING[kind]
+    statement = f"{_DELETE.format(aging)} RETURNING {'*' if aging.along else '1'}"
+    if aging.along:
+        statement = f"WITH gone AS ({statement}), also AS ({aging.along}) SELECT FROM gone"
+    return len((await session.execute(text(statement), {"before": before, "limit": limit})).all())
 
 
 async def find_live_sessions(session: AsyncSession, ids: Sequence[str], now: datetime) -> set[tuple[int, str]]:

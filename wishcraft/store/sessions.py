@@ -1,5 +1,6 @@
 """Queries about sessions, each scoped to one shop."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import delete, func, insert, select
@@ -30,7 +31,10 @@ async def find_grant(session: AsyncSession, shop_id: int, session_id: str) -> tu
     return (row[0], row[1]) if row else None
 
 
-async def end_grants(session: AsyncSession, shop_id: int, slug: str) -> list[str]:
-    """Delete all grants for the registry; returns their ids."""
-    where = (Session.shop_id == shop_id, Session.kind == SessionKind.GUEST_GRANT, Session.subject == slug)
-    return list(await session.scalars(delete(Session).where(*where).returning(Session.id)))
+async def end_grants(session: AsyncSession, shop_id: int, slugs: Collection[str]) -> dict[str, list[str]]:
+    """Delete all grants for these registries; returns their ids, by slug."""
+    where = (Session.shop_id == shop_id, Session.kind == SessionKind.GUEST_GRANT, Session.subject.in_(slugs))
+    ended: dict[str, list[str]] = {slug: [] for slug in slugs}
+    for session_id, slug in await session.execute(delete(Session).where(*where).returning(Session.id, Session.subject)):
+        ended[slug].append(session_id)
+    return ended

@@ -39,6 +39,20 @@ class ShopRef(NamedTuple):
         return Quota(self.settings.cache_quota_entries, self.settings.cache_quota_bytes)
 
 
+class Contact(NamedTuple):
+    """A shop as its mails address it."""
+
+    name: str
+    email: str
+
+
+class InstalledShop(NamedTuple):
+    """A shop, and whether the app is installed in it now."""
+
+    shop: ShopRef
+    is_active: bool
+
+
 class StoredSettings(NamedTuple):
     """A shop's settings, and their version, which grows with each change."""
 
@@ -88,9 +102,21 @@ async def find_active(session: AsyncSession, domains: Sequence[str] = ()) -> lis
     return shops
 
 
+async def find_installed(session: AsyncSession, domain: str) -> InstalledShop | None:
+    """The shop with this domain that has installed the app, now or once; None if there is none."""
+    row = (await session.execute(select(*_COLUMNS, Shop.status).where(Shop.domain == domain))).one_or_none()
+    return InstalledShop(ShopRef(*row[:-1]), row.status == ShopStatus.ACTIVE) if row else None
+
+
 async def find_by_domain(session: AsyncSession, domain: str) -> ShopRef | None:
     """The active shop with this domain, or None."""
     row = (await session.execute(_REF.where(Shop.domain == domain))).one_or_none()
+    return ShopRef(*row) if row else None
+
+
+async def find_known(session: AsyncSession, domain: str) -> ShopRef | None:
+    """The shop with this domain, also if it has uninstalled the app; None if it is unknown."""
+    row = (await session.execute(select(*_COLUMNS).where(Shop.domain == domain))).one_or_none()
     return ShopRef(*row) if row else None
 
 
@@ -103,6 +129,11 @@ async def find_ids(session: AsyncSession, domains: Iterable[str]) -> dict[str, i
 async def find_one(session: AsyncSession, shop_id: int) -> ShopRef:
     """The shop, which must exist."""
     return ShopRef(*(await session.execute(select(*_COLUMNS).where(Shop.id == shop_id))).one())
+
+
+async def find_contact(session: AsyncSession, shop_id: int) -> Contact:
+    """Name and address of the shop, which must exist."""
+    return Contact(*(await session.execute(select(Shop.name, Shop.email).where(Shop.id == shop_id))).one())
 
 
 async def find_settings(session: AsyncSession, shop_id: int) -> ShopSettings:
@@ -148,6 +179,26 @@ async def clear_outdated_stock(session: AsyncSession, shop_id: int, version: int
 async def record_sync(session: AsyncSession, shop_id: int, started_at: datetime) -> None:
     """Record that an inventory sync of the shop, which read no variant before `started_at`, has just finished."""
     await session.execute(_RECORD_SYNC, {"shop_id": shop_id, "started_at": started_at})
+
+
+class OrderReading(NamedTuple):
+    """What decides which orders of a shop are to be read."""
+
+    installed_at: datetime
+    read_until: datetime | None
+    """See `Shop.orders_read_until`."""
+
+
+async def find_order_reading(session: AsyncSession, shop_id: int) -> OrderReading:
+    """Up to when the orders of the shop, which must exist, have been read."""
+    query = select(Shop.installed_at, Shop.orders_read_until).where(Shop.id == shop_id)
+    return OrderReading(*(await session.execute(query)).one())
+
+
+async def record_order_reading(session: AsyncSession, shop_id: int, until: datetime) -> None:
+    """Record that the shop's orders have been read up to this time; an earlier one than is recorded changes nothing."""
+    latest = func.greatest(Shop.orders_read_until, until)
+    await session.execute(update(Shop).where(Shop.id == shop_id).values(orders_read_until=latest))
 
 
 async def find_token_ages(session: AsyncSession) -> list[TokenAge]:

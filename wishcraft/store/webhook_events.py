@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import orjson
-from sqlalchemy import func, select, text, tuple_, update
+from sqlalchemy import ColumnElement, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.webhooks import WebhookOutcome
@@ -47,6 +47,8 @@ class DeadLetter(NamedTuple):
     received_at: datetime
     attempts: int
     failures: list[dict[str, Any]]
+    has_payload: bool
+    """False once it was redacted: then it cannot be handled anew."""
 
 
 _COLUMNS: Final = (
@@ -57,7 +59,7 @@ _DUE: Final = (WebhookEvent.id, WebhookEvent.shop_domain, WebhookEvent.topic, We
 _LOOKED_THROUGH: Final = 50_000
 _LETTER: Final = (
     WebhookEvent.id, WebhookEvent.shop_domain, WebhookEvent.topic, WebhookEvent.received_at, WebhookEvent.attempts,
-    WebhookEvent.failures,
+    WebhookEvent.failures, WebhookEvent.payload.is_not(None),
 )  # fmt: skip
 _FAIL: Final = text("""
 UPDATE webhook_events w SET attempts = w.attempts + 1,
@@ -136,23 +138,31 @@ async def record_outcomes(session: AsyncSession, outcomes: Mapping[int, WebhookO
 
 async def record_failures(session: AsyncSession, failures: Sequence[Failure]) -> None:
     """Note a failed try of each of these webhooks, with the time of the next one, or as a dead letter."""
+    if not failures:
+        return
     rows = orjson.dumps([failure._asdict() for failure in failures]).decode()
     await session.execute(_FAIL, {"failures": rows, "last_failures": _LAST_FAILURES})
 
 
 async def find_dead(session: AsyncSession, shop_domain: str | None, most: int) -> tuple[list[DeadLetter], int]:
     """The oldest dead letters, of one shop or of all, and how many there are."""
-    where = [WebhookEvent.outcome == WebhookOutcome.DEAD]
-    if shop_domain is not None:
-        where.append(WebhookEvent.shop_domain == shop_domain)
+    where = _dead(shop_domain)
     rows = await session.execute(select(*_LETTER).where(*where).order_by(WebhookEvent.id).limit(most))
     total = (await session.execute(select(func.count()).select_from(WebhookEvent).where(*where))).scalar_one()
     return [DeadLetter(*row) for row in rows], int(total)
 
 
-async def lock_dead(session: AsyncSession, ids: Sequence[int]) -> list[DeadLetter]:
-    """Lock those of these webhooks that are dead letters."""
-    query = select(*_LETTER).where(WebhookEvent.id.in_(ids), WebhookEvent.outcome == WebhookOutcome.DEAD)
+async def find_dead_with_payloads(
+    session: AsyncSession, ids: Sequence[int], shop_domain: str | None
+) -> list[tuple[DeadLetter, bytes | None]]:
+    """Those of these webhooks that are dead letters, of one shop or of any, with their payloads."""
+    query = select(*_LETTER, WebhookEvent.payload).where(WebhookEvent.id.in_(ids), *_dead(shop_domain))
+    return [(DeadLetter(*row[:-1]), row[-1]) for row in await session.execute(query.order_by(WebhookEvent.id))]
+
+
+async def lock_dead(session: AsyncSession, ids: Sequence[int], shop_domain: str | None = None) -> list[DeadLetter]:
+    """Lock those of these webhooks that are dead letters, of one shop or of any."""
+    query = select(*_LETTER).where(WebhookEvent.id.in_(ids), *_dead(shop_domain))
     return [DeadLetter(*row) for row in await session.execute(query.order_by(WebhookEvent.id).with_for_update())]
 
 
@@ -165,21 +175,33 @@ async def end_dead(session: AsyncSession, ids: Sequence[int], *, replay: bool) -
     return list(await session.scalars(update(WebhookEvent).where(*where).values(**values).returning(WebhookEvent.id)))
 
 
+def _dead(shop_domain: str | None) -> list[ColumnElement[bool]]:
+    dead: list[ColumnElement[bool]] = [WebhookEvent.outcome == WebhookOutcome.DEAD]
+    return dead if shop_domain is None else [*dead, WebhookEvent.shop_domain == shop_domain]
+
+
 class InboxState(NamedTuple):
     """How much waits in the inbox."""
 
     waiting: int
-    oldest_seconds: float
-    """Since the oldest of those that are due was received; 0 if none is."""
+    """Webhooks that are not handled, those that are tried again later included; at most `MAX_COUNTED`."""
+    lag_seconds: float
+    """For how long the one that is due longest has been due; 0 if none is."""
     dead: int
+    """Dead letters; at most `MAX_COUNTED`."""
+
+
+MAX_COUNTED: Final = 100_000
+_STATE: Final = text("""
+SELECT
+    (SELECT count(*) FROM (SELECT FROM webhook_events WHERE handled_at IS NULL LIMIT :most) w),
+    (SELECT coalesce(extract(epoch FROM now() - min(due_at)), 0)
+     FROM webhook_events WHERE handled_at IS NULL AND due_at <= now()),
+    (SELECT count(*) FROM (SELECT FROM webhook_events WHERE outcome = 'dead' LIMIT :most) d)
+""")
 
 
 async def find_state(session: AsyncSession) -> InboxState:
-    """How much waits."""
-    waiting = WebhookEvent.handled_at.is_(None)
-    age = func.extract(
-        "epoch", func.now() - func.min(WebhookEvent.received_at).filter(WebhookEvent.due_at <= func.now())
-    )
-    count, oldest = (await session.execute(select(func.count(), func.coalesce(age, 0)).where(waiting))).one()
-    dead = select(func.count()).where(WebhookEvent.outcome == WebhookOutcome.DEAD)
-    return InboxState(int(count), float(oldest), int((await session.execute(dead)).scalar_one()))
+    """How much waits. The cost does not grow beyond `MAX_COUNTED` rows."""
+    waiting, lag, dead = (await session.execute(_STATE, {"most": MAX_COUNTED})).one()
+    return InboxState(waiting, float(lag), dead)

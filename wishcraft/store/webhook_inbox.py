@@ -1,10 +1,12 @@
-"""The inbox of webhooks: insertion of many in one statement."""
+"""The inbox of webhooks: insertion of many in one statement, and erasure of payloads."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import psycopg
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.errors import DatabaseRejected
 from wishcraft.store.engine import Database
@@ -14,6 +16,55 @@ INSERT INTO webhook_events (shop_domain, topic, event_id, webhook_id, triggered_
 SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::text[], %b::bytea[])
 ON CONFLICT DO NOTHING RETURNING shop_domain, webhook_id, id
 """
+
+# Products, stock and bulk operations are about no person. The payload of a redaction that waits is needed for it.
+_FIND_PAYLOADS: Final = text("""
+SELECT id FROM webhook_events
+WHERE shop_domain = :shop_domain AND received_at < :before AND payload IS NOT NULL
+    AND topic !~ '^(products|inventory_levels|inventory_items|bulk_operations)/'
+    AND (topic NOT IN ('customers/redact', 'shop/redact') OR handled_at IS NOT NULL)
+ORDER BY id
+""")
+_READ_PAYLOADS: Final = text("""
+SELECT id, topic, payload FROM webhook_events WHERE id = ANY(:ids) AND payload IS NOT NULL ORDER BY id
+""")
+_LOCK: Final = text("SELECT FROM webhook_events WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
+# Another consumer may have read what waits, and handles it unless it is handled: the rest goes on as another webhook.
+_GO_ON: Final = text("""
+INSERT INTO webhook_events (shop_domain, webhook_id, topic, api_version, triggered_at, received_at, payload, due_at,
+    attempts, failures)
+SELECT e.shop_domain, e.webhook_id || '/nameless', e.topic, e.api_version, e.triggered_at, e.received_at, n.payload,
+    e.due_at, e.attempts, e.failures
+FROM unnest(CAST(:ids AS bigint[]), CAST(:payloads AS bytea[])) AS n (id, payload) JOIN webhook_events e USING (id)
+WHERE e.handled_at IS NULL AND n.payload IS NOT NULL
+ON CONFLICT DO NOTHING
+""")
+_ERASE: Final = text("""
+UPDATE webhook_events e SET
+    payload = CASE WHEN e.outcome = 'dead' THEN n.payload END,
+    outcome = CASE WHEN e.handled_at IS NULL THEN 'ignored'
+        WHEN e.outcome = 'dead' AND n.payload IS NULL THEN 'discarded' ELSE e.outcome END,
+    handled_at = coalesce(e.handled_at, now())
+FROM unnest(CAST(:ids AS bigint[]), CAST(:payloads AS bytea[])) AS n (id, payload) WHERE e.id = n.id
+""")
+_ERASE_SHOP: Final = text("""
+UPDATE webhook_events SET payload = NULL, handled_at = coalesce(handled_at, now()),
+    outcome = CASE WHEN handled_at IS NULL THEN 'ignored' WHEN outcome = 'dead' THEN 'discarded' ELSE outcome END
+WHERE id = ANY(ARRAY(
+    SELECT id FROM webhook_events
+    WHERE shop_domain = :shop_domain AND received_at < :before AND payload IS NOT NULL AND id <> ALL(:kept)
+    ORDER BY id LIMIT :most FOR UPDATE
+)) RETURNING 1
+""")
+_ERASE_OWN: Final = text("UPDATE webhook_events SET payload = NULL WHERE id = ANY(:ids)")
+
+
+class StoredPayload(NamedTuple):
+    """A payload in the inbox."""
+
+    id: int
+    topic: str
+    payload: bytes
 
 
 class Received(NamedTuple):
@@ -52,3 +103,38 @@ async def insert(db: Database, webhooks: Sequence[Received]) -> list[int | None]
             if not driver.closed:
                 await driver.set_autocommit(False)
     return [stored.pop((each.shop_domain, each.webhook_id), None) for each in webhooks]
+
+
+async def find_payloads(session: AsyncSession, shop_domain: str, before: datetime) -> list[int]:
+    """The webhooks of the shop, received before this moment, whose payloads may be about a person."""
+    return list(await session.scalars(_FIND_PAYLOADS, {"shop_domain": shop_domain, "before": before}))
+
+
+async def read_payloads(session: AsyncSession, ids: Sequence[int]) -> list[StoredPayload]:
+    """Those of these payloads that are left."""
+    return [StoredPayload(*row) for row in await session.execute(_READ_PAYLOADS, {"ids": list(ids)})]
+
+
+async def erase_payloads(session: AsyncSession, payloads: Mapping[int, bytes | None]) -> None:
+    """Erase these payloads, by id, and keep only what is given of those that wait or are dead letters.
+
+    Call it first in a transaction: it waits for those that are being handled, and what they wrote is seen then.
+    """
+    ordered = dict(sorted(payloads.items()))
+    parameters = {"ids": list(ordered), "payloads": list(ordered.values())}
+    await session.execute(_LOCK, {"ids": list(ordered)})
+    await session.execute(_GO_ON, parameters)
+    await session.execute(_ERASE, parameters)
+
+
+async def erase_payloads_of_shop(
+    session: AsyncSession, shop_domain: str, before: datetime, kept: Sequence[int], most: int
+) -> int:
+    """Erase up to so many payloads of the shop, but those of `kept`; their number. What waits is ignored then."""
+    parameters = {"shop_domain": shop_domain, "before": before, "kept": list(kept), "most": most}
+    return len((await session.execute(_ERASE_SHOP, parameters)).all())
+
+
+async def erase_own_payloads(session: AsyncSession, ids: Sequence[int]) -> None:
+    """Erase the payloads of the webhooks that the caller's transaction handles."""
+    await session.execute(_ERASE_OWN, {"ids": list(ids)})

@@ -7,6 +7,7 @@ from pathlib import Path
 import uvicorn
 
 from deployments.sandbox.shopify.app import create_app
+from deployments.sandbox.shopify.shopping import MAX_RATE
 from deployments.sandbox.shopify.simulator import Options
 
 
@@ -14,7 +15,7 @@ def main() -> None:
     """Serve until interrupted."""
     parser = argparse.ArgumentParser(
         "python -m deployments.sandbox.shopify",
-        description="A simulated Shopify Admin API for the sandbox's shops: http://127.0.0.1:PORT/{shop}."
+        description="Simulated shops with the Admin API, webhooks and an app proxy: http://127.0.0.1:PORT/{shop}."
         " SHOPIFY_API_KEY and SHOPIFY_API_SECRET are the credentials of the app, as for the API.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -25,6 +26,8 @@ def main() -> None:
     parser.add_argument("--tick", type=float, default=5.0, help="seconds between changes of stock; 0 for none")
     parser.add_argument("--bulk-seconds", type=float, default=1.0, help="seconds before a bulk operation runs")
     parser.add_argument("--state", type=Path, help="file that keeps the issued tokens between runs")
+    parser.add_argument("--app", help="URL of the app, to which webhooks and visitors go; none without it")
+    parser.add_argument("--actions-per-minute", type=_rate, default=0.0, help="what guests do; 0 for nothing")
     parser.add_argument("--no-rate-limit", action="store_true", help="count points but never throttle")
     arguments = parser.parse_args()
     options = Options(
@@ -36,8 +39,19 @@ def main() -> None:
         api_key=os.environ.get("SHOPIFY_API_KEY", defaults.api_key),
         api_secret=os.environ.get("SHOPIFY_API_SECRET", defaults.api_secret),
         bulk_seconds=arguments.bulk_seconds,
+        has_store=True,
+        own_url=f"http://127.0.0.1:{arguments.port}",
+        app_url=arguments.app,
+        actions_per_minute=arguments.actions_per_minute,
     )
     uvicorn.run(create_app(options), host="127.0.0.1", port=arguments.port, log_level="warning")
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0 <= rate <= MAX_RATE:
+        raise argparse.ArgumentTypeError(f"must be between 0 and {MAX_RATE}")
+    return rate
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """The simulator as an ASGI application."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse
 
 from deployments.sandbox.hosts import LoopbackOnly
-from deployments.sandbox.shopify import admin, control
+from deployments.sandbox.shopify import admin, control, shopping_control, storefront
 from deployments.sandbox.shopify.faults import FaultKind
 from deployments.sandbox.shopify.simulator import Options, Simulator
 
@@ -21,6 +20,8 @@ def create_app(options: Options | None = None) -> FastAPI:
     app.add_middleware(LoopbackOnly)
     app.state.simulator = Simulator(options or Options())
     app.include_router(admin.router)
+    app.include_router(storefront.router)
+    app.include_router(shopping_control.router)
     app.include_router(control.router)
     app.add_api_route("/", _page, include_in_schema=False)
     app.add_api_route("/health", _health)
@@ -30,11 +31,8 @@ def create_app(options: Options | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    task = asyncio.create_task(app.state.simulator.run_ticks())
-    yield
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    async with app.state.simulator.running():
+        yield
 
 
 async def _page() -> FileResponse:

@@ -39,6 +39,10 @@ class Credentials:
             stored = json.loads(file.read_text(encoding="utf-8"))
             self._pairs |= {shop: [TokenPair(**pair) for pair in pairs] for shop, pairs in stored.items()}
 
+    def is_installed(self, shop: str) -> bool:
+        """Whether the shop has the app."""
+        return shop in self._pairs
+
     def accepts(self, shop: str, access: str) -> bool:
         """Whether the access token is valid; the first use of a new token invalidates the previous pair."""
         for index, pair in enumerate(self._pairs[shop]):

@@ -17,6 +17,10 @@ class FaultKind(DescribedEnum):
     MALFORMED = "malformed", "HTTP 200 with truncated JSON."
     EXPIRED_TOKEN = "expired_token", "HTTP 401."
     FORBIDDEN = "forbidden", "HTTP 403, as for a request from an address that the app's IP allowlist lacks."
+    PROTECTED_DATA = (
+        "protected_data",
+        "Names and addresses in orders are null, with ACCESS_DENIED, as for an app without approval.",
+    )
     EMPTY_TOKEN = "empty_token", 'A refresh answers 200 with `"access_token": null`.'
     BULK_DENIED = (
         "bulk_denied",

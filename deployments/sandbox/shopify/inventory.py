@@ -16,6 +16,9 @@ from wishcraft.domain.registry_payload import decimals, format_money
 
 LOCATION: Final = 1
 """The shop's first location."""
+STORE: Final = 2
+"""The location that a shop may have besides."""
+_STORE_SHARE: Final = 4
 _CHANGES_PER_TICK: Final = 3
 _PRICE_SHARE: Final = 0.15
 _RESTOCK_SHARE: Final = 0.2
@@ -70,7 +73,13 @@ class VariantChange:
 class Inventory:
     """One shop's variants, with ids in ascending order. Deleted variants are kept for `find_or_deleted`."""
 
-    def __init__(self, shop: DemoShop, products: int, seed: int, clock: Callable[[], float]) -> None:
+    on_change: Callable[[Variant, Mapping[int, int]], None] = staticmethod(lambda _variant, _levels: None)
+    """Called after each change, with the pieces by location before it."""
+
+    def __init__(
+        self, shop: DemoShop, products: int, seed: int, clock: Callable[[], float], *, has_store: bool = False
+    ) -> None:
+        """With `has_store`, a quarter of the pieces are at `STORE`."""
         self._clock = clock
         self._random = random.Random(f"tick:{seed}:{shop.domain}")  # noqa: S311  demo data
         self._currency = shop.currency
@@ -80,6 +89,8 @@ class Inventory:
         self._by_item = {v.inventory_item_id: v.variant_id for v in self._variants.values()}
         for variant in self._variants.values():
             self._by_product[variant.product_id].append(variant.variant_id)
+            if has_store:
+                variant.elsewhere[STORE] = variant.quantity // _STORE_SHARE
         self._statuses: dict[int, ProductStatus] = {}
 
     def find(self, variant_id: int) -> Variant | None:
@@ -110,13 +121,24 @@ class Inventory:
 
     def change(self, variant: Variant, change: VariantChange) -> None:
         """Change a variant by hand."""
+        before = variant.levels
         for name, value in change.fields.items():
             setattr(
                 variant, name, Decimal(format_money(value, self._currency)) if isinstance(value, Decimal) else value
             )
         if change.product_status is not None:
             self._statuses[variant.product_id] = change.product_status
-        variant.by_hand, variant.updated_at = True, self._now()
+        variant.by_hand = True
+        self._note_change(variant, before)
+
+    def move(self, variant: Variant, pieces: int) -> None:
+        """Take pieces back or, with a negative number, out of the location that has most, if stock is tracked."""
+        before = variant.levels
+        variant.quantity += pieces if variant.tracked else 0
+        fullest = max(before, key=lambda location: before[location])
+        if variant.tracked and pieces < 0 and fullest in variant.elsewhere:
+            variant.elsewhere[fullest] += pieces
+        self._note_change(variant, before)
 
     def tick(self) -> None:
         """Sell, restock or reprice some variants that were not changed by hand."""
@@ -125,6 +147,7 @@ class Inventory:
             self._change_randomly(variant)
 
     def _change_randomly(self, variant: Variant) -> None:
+        before = variant.levels
         if self._random.random() < _PRICE_SHARE:
             factor = Decimal(self._random.randint(90, 110)) / 100
             smallest = Decimal(1).scaleb(-decimals(self._currency))
@@ -133,7 +156,11 @@ class Inventory:
             variant.quantity += self._random.randint(5, 20)
         else:
             variant.quantity = max(0, variant.quantity - self._random.randint(1, 3))
+        self._note_change(variant, before)
+
+    def _note_change(self, variant: Variant, before: Mapping[int, int]) -> None:
         variant.updated_at = self._now()
+        self.on_change(variant, before)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)

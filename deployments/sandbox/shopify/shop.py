@@ -1,4 +1,4 @@
-"""One simulated shop: inventory, rate limit, faults and bulk operations, and the execution of GraphQL requests."""
+"""One simulated shop: stock, orders, rate limit, faults and bulk operations, and the execution of GraphQL requests."""
 
 import asyncio
 import secrets
@@ -12,8 +12,11 @@ from deployments.sandbox.catalogue import DemoShop
 from deployments.sandbox.shopify.bulk import MAX_RUNNING, BulkOperation, BulkQuery
 from deployments.sandbox.shopify.error_response import ErrorResponse
 from deployments.sandbox.shopify.faults import FaultKind, Faults
-from deployments.sandbox.shopify.inventory import Inventory
+from deployments.sandbox.shopify.inventory import Inventory, Variant
 from deployments.sandbox.shopify.nodes import Nodes
+from deployments.sandbox.shopify.order_nodes import OrderNodes
+from deployments.sandbox.shopify.orders import Orders, Publish
+from deployments.sandbox.shopify.product_payloads import level_payload, product_payload
 from deployments.sandbox.shopify.query_cost import QueryCost
 from deployments.sandbox.shopify.rate_limit import Counters, LeakyBucket
 from deployments.sandbox.shopify.schema import SCHEMA, parse_and_validate
@@ -26,16 +29,30 @@ class SimulatedShop:
     """The state of one shop and its GraphQL execution."""
 
     def __init__(
-        self, demo: DemoShop, inventory: Inventory, bucket: LeakyBucket, clock: Callable[[], float], bulk_seconds: float
+        self,
+        demo: DemoShop,
+        inventory: Inventory,
+        bucket: LeakyBucket,
+        clock: Callable[[], float],
+        bulk_seconds: float,
+        publish: Publish,
+        origin: str,
     ) -> None:
-        """`bulk_seconds` is the delay before a bulk operation runs."""
+        """`bulk_seconds` is the delay before a bulk operation runs; `origin` is the shop's URL."""
         self.demo = demo
         self.inventory = inventory
+        self.orders = Orders(demo, inventory, clock, publish)
+        inventory.on_change = self._publish_stock
+        self._publish = publish
+        self._origin = origin
         self.bucket = bucket
         self.faults = Faults()
         self.counters = Counters()
         self.bulk_operations: list[BulkOperation] = []
         self._nodes = Nodes(inventory)
+        self._order_nodes = OrderNodes(
+            self.orders, self._nodes.find, lambda: self.faults.consume(FaultKind.PROTECTED_DATA)
+        )
         self._clock = clock
         self._bulk_seconds = bulk_seconds
         self._tasks: set[asyncio.Task[None]] = set()
@@ -54,6 +71,18 @@ class SimulatedShop:
         matches = [done for done in self.bulk_operations if done.url and done.url.endswith(f"/{key}")]
         return bytes(matches[0].content) if matches else None
 
+    def _publish_stock(self, variant: Variant, before: Mapping[int, int]) -> None:
+        """Publish a change of a variant; `before` has its pieces by location before it."""
+        about = variant.product_title
+        if not self.inventory.variant_ids(variant.product_id):
+            self._publish("products/delete", {"id": variant.product_id}, about)
+            return
+        self._publish("products/update", product_payload(self.demo, self.inventory, variant, self._origin), about)
+        for location_id, available in variant.levels.items():
+            if available != before.get(location_id):
+                payload = level_payload(self.demo, variant, location_id, available)
+                self._publish("inventory_levels/update", payload, about)
+
     def _execute(self, query: str, variables: Mapping[str, Any], origin: str) -> dict[str, Any]:
         document = parse_and_validate(query)
         cost = QueryCost(document, variables)
@@ -65,7 +94,7 @@ class SimulatedShop:
         if "bulkOperationRunQuery" in query and self.faults.consume(FaultKind.BULK_DENIED):
             raise ErrorResponse.access_denied("bulkOperationRunQuery", self.bucket.cost(requested, 0))
         result = execute_sync(SCHEMA, document, root_value=self._root_value(origin), variable_values=dict(variables))
-        actual = cost.actual(result.data or {})
+        actual = min(requested, cost.actual(result.data or {}))  # a list without pages costs one point
         self.bucket.refund(requested - actual)
         self.counters.points_spent += actual
         return {**result.formatted, "extensions": {"cost": self.bucket.cost(requested, actual)}}
@@ -80,6 +109,8 @@ class SimulatedShop:
             },
             "node": lambda _info, id: self._find(id),  # noqa: A006  the schema's name for it
             "nodes": lambda _info, ids: [self._find(global_id) for global_id in ids],
+            "order": lambda _info, id: self._order_nodes.find(id),  # noqa: A006
+            "orders": self._order_nodes.all,
             "productVariant": lambda _info, id: self._nodes.find(id),  # noqa: A006
             "productVariants": self._nodes.variants,
             "products": self._nodes.products,

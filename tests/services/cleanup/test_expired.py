@@ -152,6 +152,31 @@ async def test_payloads_of_handled_webhooks_are_removed_and_their_rows_kept(reso
     assert count(demo, Kind.WEBHOOKS) == 2
 
 
+async def test_orders_are_deleted_with_their_settled_line_items_and_others_wait_for_people(
+    resources: Resources, demo: Demo
+) -> None:
+    demo.execute("TRUNCATE orders, unmatched_lines")
+    old, new = MONTH_AGO - TINY, MONTH_AGO
+    lines = [("open", None), ("dismissed", NOW), ("cancelled", None), ("refunded", None)]
+    for number, seen_at in ((1, old), (2, new), (3, old), (4, old)):
+        demo.execute("INSERT INTO orders (shop_id, order_id, seen_at) VALUES (1, %s, %s)", [number, seen_at])
+        for place, (name, dismissed_at) in enumerate(lines if number < 3 else ()):
+            status = name if name in {"cancelled", "refunded"} else "confirmed"
+            demo.execute(
+                """INSERT INTO unmatched_lines (shop_id, order_id, line_item_id, order_name, product_title, ordered,
+                       quantity, unit_price, status, claim, reason, anonymous, dismissed_at)
+                   VALUES (1, %s, %s, '', %s, 1, 1, 1, %s, '', '', false, %s)""",
+                [number, 10 * number + place, name, status, dismissed_at],
+            )
+    assert await clean_table(resources, Kind.ORDERS, MONTH_AGO, Bounds(9, FOREVER, dry_run=True)) == counts(3, 0)
+    assert await clean_table(resources, Kind.ORDERS, MONTH_AGO, Bounds(2, FOREVER)) == counts(3, 3)
+    assert await clean_table(resources, Kind.ORDERS, MONTH_AGO, Bounds(2, FOREVER)) == counts(0, 0)
+    assert demo.execute("SELECT order_id FROM orders").fetchall() == [(2,)]
+    left = demo.execute("SELECT order_id, product_title FROM unmatched_lines ORDER BY line_item_id").fetchall()
+    assert left == [(1, "open"), *((2, name) for name, _ in lines)]
+    demo.execute("TRUNCATE orders, unmatched_lines")
+
+
 async def test_the_oldest_rows_are_deleted_first(resources: Resources, demo: Demo) -> None:
     for days in (40, 60, 50):
         add(demo, Kind.AUDIT, NOW - timedelta(days=days))
@@ -202,7 +227,7 @@ async def test_two_concurrent_runs_share_the_work(resources: Resources, demo: De
     both_there = asyncio.Barrier(2)
 
     async def begin_together(done: int, _total: int) -> None:
-        if not done:
+        if done <= 10:
             await both_there.wait()
 
     bounds = Bounds(10, FOREVER)

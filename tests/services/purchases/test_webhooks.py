@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 import hypothesis
@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from psycopg import Connection
 
 from tests.support.hypothesis_profiles import examples
-from tests.support.webhooks import apply, edit, line, message, order, refund
+from tests.support.webhooks import (
+    WishedItem,
+    apply,
+    edit,
+    find_items,
+    life_of_an_order,
+    line,
+    message,
+    order,
+    order_state,
+    refund,
+)
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.errors import PayloadInvalid
 from wishcraft.resources import Resources, open_resources
@@ -26,28 +37,6 @@ from wishcraft.store.shops import ShopRef
 Demo = Connection[tuple[Any, ...]]
 
 
-class WishedItem(NamedTuple):
-    """An item without purchases, of an active registry of the shop."""
-
-    id: int
-    variant_id: int
-    claim: str
-    slug: str
-
-
-def find_items(demo: Demo, shop_id: int = 1) -> list[WishedItem]:
-    """Items of different registries."""
-    demo.execute("DELETE FROM purchases; DELETE FROM orders; DELETE FROM unmatched_lines")
-    demo.execute("UPDATE registry_items SET quantity_purchased = 0")
-    rows = demo.execute(
-        """SELECT DISTINCT ON (r.id) i.id, i.variant_id, i.attribution::text, r.slug FROM registry_items i
-           JOIN registries r ON r.id = i.registry_id
-           WHERE r.shop_id = %s AND r.status = 'active' AND i.status <> 'hidden' ORDER BY r.id, i.id""",
-        [shop_id],
-    )
-    return [WishedItem(*row) for row in rows]
-
-
 @pytest.fixture
 def items(demo: Demo, shop: ShopRef) -> list[WishedItem]:
     assert shop.id == 1
@@ -57,17 +46,6 @@ def items(demo: Demo, shop: ShopRef) -> list[WishedItem]:
 def purchased(demo: Demo, item: WishedItem) -> int:
     [(pieces,)] = demo.execute("SELECT quantity_purchased FROM registry_items WHERE id = %s", [item.id]).fetchall()
     return int(pieces)
-
-
-def state(demo: Demo) -> list[list[tuple[Any, ...]]]:
-    """All that webhooks of orders change."""
-    queries = (
-        "SELECT line_item_id, item_id, quantity, status, unit_price, purchaser_name FROM purchases ORDER BY 1",
-        "SELECT line_item_id, quantity, status, claim, reason FROM unmatched_lines ORDER BY 1",
-        "SELECT order_id, updated_at, triggered_at FROM orders ORDER BY 1",
-        "SELECT id, quantity_purchased FROM registry_items WHERE quantity_purchased > 0 ORDER BY 1",
-    )
-    return [demo.execute(query.encode()).fetchall() for query in queries]
 
 
 async def test_order_is_recorded_in_the_shops_currency_and_shown_at_once(
@@ -128,7 +106,7 @@ async def test_test_orders_are_ignored(
 ) -> None:
     sent = message("orders/create", order([line(1, items[0].variant_id, 1, items[0].claim)], test=True))
     assert await apply(resources, shop, handle_orders, [sent]) == {sent.id: WebhookOutcome.IGNORED}
-    assert state(demo) == [[], [], [], []]
+    assert order_state(demo) == [[], [], [], []]
 
 
 async def test_order_may_name_its_items_or_its_registry_in_note_attributes(
@@ -200,6 +178,23 @@ async def test_refund_and_cancellation_give_back(
     assert await send("orders/updated", order(lines, second=5), 50) == (0, "cancelled")  # older
 
 
+async def test_refund_of_an_order_whose_state_was_deleted_gives_back_once(
+    resources: Resources, demo: Demo, shop: ShopRef, items: list[WishedItem]
+) -> None:
+    item = items[0]
+    lines = [line(1, item.variant_id, 3, item.claim)]
+    await apply(resources, shop, handle_orders, [message("orders/create", order(lines))])
+    demo.execute("DELETE FROM orders")
+    refunded = refund(5, 1, 2, second=10)
+    for _ in range(2):
+        await apply(resources, shop, handle_orders, [message("refunds/create", refunded, 10)])
+        assert purchased(demo, item) == 1
+    lines[0]["current_quantity"] = 1
+    newest = order(lines, second=10, refunds=[refunded])
+    await apply(resources, shop, handle_orders, [message("orders/updated", newest, 11)])
+    assert purchased(demo, item) == 1
+
+
 async def test_more_may_be_bought_than_is_wanted(
     resources: Resources, demo: Demo, shop: ShopRef, items: list[WishedItem]
 ) -> None:
@@ -253,27 +248,6 @@ async def test_order_of_500_lines_costs_a_fixed_number_of_queries(
     assert purchased(demo, items[0]) == 501
 
 
-def life_of_an_order(item: WishedItem) -> list[Message]:
-    """The webhooks of an order with refunds and edits, in the order of its events."""
-    bought, other = line(1, item.variant_id, 5, item.claim), line(2, item.variant_id, 1, str(uuid4()))
-
-    def now(left: int, second: int, refunds: list[dict[str, Any]], **values: Any) -> dict[str, Any]:
-        return order([bought | {"current_quantity": left}, other], second=second, refunds=refunds, **values)
-
-    first, second = refund(71, 1, 1, second=10), refund(72, 1, 2, second=30)
-    return [
-        message("orders/create", now(5, 0, [], financial_status="pending"), 0.1),
-        message("orders/updated", now(5, 0, []), 0.9),
-        message("refunds/create", first, 10),
-        message("orders/updated", now(4, 10, [first]), 10.5),
-        message("orders/edited", edit(81, 1, -1, second=20), 20),
-        message("orders/updated", now(3, 20, [first]), 20.5),
-        message("refunds/create", second, 30),
-        message("orders/updated", now(1, 30, [first, second]), 30.5),
-        message("orders/edited", edit(82, 1, -1, second=40), 40),
-    ]
-
-
 @pytest.fixture
 def runner() -> Iterator[asyncio.Runner]:
     with asyncio.Runner() as runner:
@@ -298,7 +272,7 @@ def test_any_order_and_repetition_of_webhooks_ends_in_the_same_state(
         find_items(demo)
         for batch in batches:
             await apply(resources, shop, handle_orders, batch)
-        return state(demo)
+        return order_state(demo)
 
     serial = runner.run(deliver([[each] for each in sent]))
     assert [row[:4] for row in serial[0]] == [(1, item.id, 5, "refunded")]

@@ -10,11 +10,12 @@ import pytest
 from psycopg import Connection
 from sqlalchemy import text
 
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from tests.support.webhooks import line, order
 from wishcraft.cache import keys
-from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
+from wishcraft.cache.webhook_queue import Delivery, QueueEntry, WebhookQueue
 from wishcraft.domain.webhooks import MAX_ATTEMPTS, TOPICS, Priority, WebhookOutcome
-from wishcraft.errors import PayloadInvalid, ShopifyUnavailable
+from wishcraft.errors import CacheUnavailable, DatabaseUnavailable, PayloadInvalid, ShopifyThrottled, ShopifyUnavailable
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.webhooks import consume
@@ -33,17 +34,17 @@ NOW = timedelta(0)
 
 async def count_effects(_resources: Resources, _shop: ShopRef, messages: Sequence[Message]) -> Effect:
     """A handler whose effect is one row for each webhook; `fails` in the payload says how it fails."""
-    for each in messages:
-        if failure := each.payload.get("fails"):
-            raise {"payload": PayloadInvalid, "shopify": ShopifyUnavailable, "bug": ZeroDivisionError}[failure]("Ada")
+    failures = {each.payload["fails"] for each in messages if "fails" in each.payload}
+    for failure in failures - {"shopify"}:
+        raise {"payload": PayloadInvalid, "bug": ZeroDivisionError}[failure]("Ada")
+    failed = {each.id: ShopifyUnavailable("Ada") for each in messages if "fails" in each.payload}
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
-        await write.session.execute(
-            text("INSERT INTO effects SELECT unnest(CAST(:ids AS bigint[]))"), {"ids": [each.id for each in messages]}
-        )
+        ids = [each.id for each in messages if each.id not in failed]
+        await write.session.execute(text("INSERT INTO effects SELECT unnest(CAST(:ids AS bigint[]))"), {"ids": ids})
         return {}
 
-    return Effect(frozenset(), apply)
+    return Effect(frozenset(), apply, failed=failed)
 
 
 COUNTING: Mapping[str, Handler] = {"orders/create": count_effects, "products/update": count_effects}
@@ -69,6 +70,13 @@ def receive(
     return [row_id for (row_id,) in rows]
 
 
+async def handle(consumer: Consumer) -> int:
+    """Take once, and handle what was taken; its number."""
+    taken = await consumer.take(NOW)
+    await consumer.finish()
+    return taken
+
+
 def outcomes(demo: Demo) -> dict[int, str | None]:
     return dict(demo.execute("SELECT id, outcome FROM webhook_events ORDER BY id").fetchall())
 
@@ -82,11 +90,10 @@ async def test_webhooks_are_swept_from_the_inbox_and_handled_once(resources: Res
     consumer = Consumer(resources, COUNTING, "a")
     assert await consumer.sweep() == 33
     assert await consumer.sweep() == 0  # they are in the queue
-    assert await consumer.handle_some(NOW) == 33
+    assert await handle(consumer) == 33
     assert applied(demo) == sorted(ids)
     assert set(outcomes(demo).values()) == {"applied"}
     assert await WebhookQueue(resources.redis).length() == 0
-    assert not await resources.redis.redis.exists(f"{keys.WEBHOOKS}high-x")
     assert await resources.redis.redis.xlen(f"{keys.WEBHOOKS}{Priority.HIGH}") == 0
 
 
@@ -96,7 +103,7 @@ async def test_webhook_that_is_delivered_again_after_it_was_handled_has_no_effec
     [row_id] = receive(demo)
     for _ in range(2):
         await WebhookQueue(resources.redis).enqueue([QueueEntry(row_id, MAPLE, Priority.HIGH)])
-        await Consumer(resources, COUNTING, "a").handle_some(NOW)
+        await handle(Consumer(resources, COUNTING, "a"))
     assert applied(demo) == [row_id]
 
 
@@ -119,7 +126,7 @@ async def test_high_priority_comes_first(resources: Resources, demo: Demo, monke
         pass
     queue = WebhookQueue(resources.redis)
     await queue.enqueue([QueueEntry(order_id, MAPLE, Priority.HIGH)])
-    await consumer.handle_some(NOW)
+    await handle(consumer)
     assert order_id in applied(demo)
 
 
@@ -130,10 +137,11 @@ async def test_what_a_dead_consumer_took_is_claimed(
     consumer, queue = Consumer(resources, COUNTING, "alive"), WebhookQueue(resources.redis)
     await consumer.sweep()
     assert len(await queue.take("dead", 10, NOW)) == 5
-    assert await consumer.handle_some(NOW) == 0
+    assert await handle(consumer) == 0
     monkeypatch.setattr(consume, "CLAIM_IDLE", NOW)
     monkeypatch.setattr(consume, "FORGET_IDLE", timedelta(milliseconds=-1))
     await consumer.sweep()
+    await consumer.finish()
     assert applied(demo) == ids
     assert await queue.length() == 0
 
@@ -144,10 +152,10 @@ async def test_queue_that_redis_lost_is_filled_from_the_inbox(resources: Resourc
     first = receive(demo, 2)
     await consumer.sweep()
     await resources.redis.redis.flushall()
-    assert await consumer.handle_some(NOW) == 0
+    assert await handle(consumer) == 0
     second = receive(demo, 2)
     assert await consumer.sweep() == 4
-    await consumer.handle_some(NOW)
+    await handle(consumer)
     assert applied(demo) == first + second
 
 
@@ -155,7 +163,7 @@ async def test_webhooks_are_handled_without_redis(settings: Settings, demo: Demo
     ids = receive(demo, 3)
     away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:9/0"})
     async with open_resources(away, redis_timeout=1) as resources:
-        assert await Consumer(resources, COUNTING, "a").handle_some(NOW) == 3
+        assert await handle(Consumer(resources, COUNTING, "a")) == 3
     assert applied(demo) == ids
 
 
@@ -224,16 +232,107 @@ def test_each_topic_has_a_handler_and_each_handler_a_topic() -> None:
     assert set(HANDLERS) == set(TOPICS)
 
 
-async def test_shopify_that_does_not_answer_is_asked_once_for_a_batch(resources: Resources, demo: Demo) -> None:
+@pytest.mark.parametrize("error", [ShopifyUnavailable("no answer"), ShopifyThrottled("wait"), None])
+async def test_shopify_that_does_not_answer_is_asked_once_for_a_batch(
+    resources: Resources, demo: Demo, error: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[int] = []
 
     async def ask(_resources: Resources, _shop: ShopRef, messages: Sequence[Message]) -> Effect:
         calls.append(len(messages))
-        raise ShopifyUnavailable("no answer")
+        if error is None:  # it takes too long
+            monkeypatch.setattr("wishcraft.services.webhooks.process.HANDLER_SECONDS", PATIENCE_SECONDS)
+            await asyncio.Event().wait()
+        assert error
+        raise error
 
-    ids = receive(demo, 20)
-    assert await process(resources, {"orders/create": ask}, MAPLE, ids) == {None: 20}
+    if error is None:
+        monkeypatch.setattr("wishcraft.services.webhooks.process.HANDLER_SECONDS", 0.01)
+    ids = receive(demo, 20) + receive(demo, 2, topic="products/update")
+    handlers = {"orders/create": ask, "products/update": count_effects}
+    assert await process(resources, handlers, MAPLE, ids) == {None: 20, WebhookOutcome.APPLIED: 2}
     assert calls == [20]
+    assert applied(demo) == ids[20:]
+
+
+async def test_slow_shop_holds_up_no_other(resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consume, "PER_SHOP", 2)
+    monkeypatch.setattr("wishcraft.services.webhooks.process.HANDLER_SECONDS", PATIENCE_SECONDS)
+    others_are_handled = asyncio.Event()
+
+    async def wait(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
+        if shop.domain == MAPLE:
+            await others_are_handled.wait()
+        return await count_effects(resources, shop, messages)
+
+    slow = receive(demo, 5)
+    consumer = Consumer(resources, {"orders/create": wait}, "a")
+    running = asyncio.create_task(consumer.run())
+    others = receive(demo, 20, SAKURA)
+    await wait_until(lambda: len(applied(demo)) == len(others))
+    assert applied(demo) == others
+    others_are_handled.set()
+    await wait_until(lambda: len(applied(demo)) == 25)
+    consumer.stop()
+    await running
+    assert applied(demo) == slow + others
+    assert await WebhookQueue(resources.redis).length() == 0
+
+
+async def test_window_of_a_consumer_has_a_limit(
+    resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consume, "WINDOW", 3)
+    receive(demo, 5)
+    consumer = Consumer(resources, COUNTING, "a")
+    await consumer.sweep()
+    assert [await consumer.take(NOW), await consumer.take(NOW)] == [3, 0]
+    await consumer.finish()
+    assert await handle(consumer) == 2
+
+
+async def test_webhooks_wait_for_postgresql_and_are_then_handled(
+    resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    async def fail_first(*args: Any) -> dict[WebhookOutcome | None, int]:
+        calls.append(1)
+        if len(calls) == 1:
+            raise DatabaseUnavailable("no answer")
+        return await process(*args)
+
+    monkeypatch.setattr(consume, "process", fail_first)
+    monkeypatch.setattr(consume, "_PAUSE_SECONDS", 0)
+    ids = receive(demo, 3)
+    consumer = Consumer(resources, COUNTING, "a")
+    await consumer.sweep()
+    await handle(consumer)
+    assert applied(demo) == ids
+    assert await WebhookQueue(resources.redis).length() == 0
+
+
+async def test_queue_that_does_not_answer_is_asked_again_only_by_the_sweep(
+    resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    async def fail(_queue: WebhookQueue, consumer: str, _most: int, _wait: timedelta) -> list[Delivery]:
+        calls.append(consumer)
+        raise CacheUnavailable("no answer")
+
+    consumer = Consumer(resources, COUNTING, "a")
+    with monkeypatch.context() as patched:
+        patched.setattr(WebhookQueue, "take", fail)
+        for _ in range(3):
+            receive(demo, 2)
+            assert await handle(consumer) == 2
+    assert calls == ["a"]
+    receive(demo, 2)
+    await consumer.sweep()
+    assert await handle(consumer) == 2
+    assert await WebhookQueue(resources.redis).length() == 0
+    assert len(applied(demo)) == 8
 
 
 async def test_query_of_one_webhook_that_times_out_holds_up_no_other(resources: Resources, demo: Demo) -> None:
@@ -258,9 +357,9 @@ async def test_ids_of_a_stream_that_redis_lost_are_queued_again(resources: Resou
     ids = receive(demo, 2)
     await consumer.sweep()
     await resources.redis.redis.delete(f"{keys.WEBHOOKS}{Priority.HIGH}")
-    await consumer.handle_some(NOW)
+    await handle(consumer)
     await consumer.sweep()
-    await consumer.handle_some(NOW)
+    await handle(consumer)
     assert applied(demo) == ids
 
 

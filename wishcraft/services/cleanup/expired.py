@@ -5,11 +5,14 @@ by a run that reached its deadline, or because another run holds the rows. They 
 `old` and as `deleted`.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from wishcraft.domain.retention import Bounds, Kind
+from wishcraft.files import ERASURES, RUNS
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.store import retention
@@ -61,6 +64,32 @@ async def clean_table(
     async def delete(rows: int) -> int:
         async with resources.db.transaction() as session:
             return await retention.delete_old(session, kind, before, rows)
+
+    return await delete_in_batches(count, delete, bounds, checkpoint, changes)
+
+
+async def clean_files(
+    resources: Resources,
+    kind: Kind,
+    before: datetime,
+    bounds: Bounds,
+    *,
+    checkpoint: Checkpoint = no_checkpoint,
+    changes: Changes | None = None,
+) -> dict[str, int]:
+    """Delete files that are older than `before`: those for people, or entries of the journal of erasures.
+
+    Raises:
+        ConfigurationError: The disk refuses it.
+        RunStopped: Raised by the checkpoint.
+    """
+    find = partial(resources.files.find_old, RUNS if kind is Kind.FILES else ERASURES, before)
+
+    async def count() -> int:
+        return len(await asyncio.to_thread(find))
+
+    async def delete(files: int) -> int:
+        return await asyncio.to_thread(lambda: resources.files.delete(find()[:files]))
 
     return await delete_in_batches(count, delete, bounds, checkpoint, changes)
 

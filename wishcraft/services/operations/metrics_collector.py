@@ -1,4 +1,4 @@
-"""Collects what a scrape reads besides the process's own metrics: Redis, Prefect's schedule, health."""
+"""Collects what a scrape reads besides the process's own metrics: Redis, webhooks, Prefect's schedule, health."""
 
 import asyncio
 from collections.abc import Mapping
@@ -10,16 +10,19 @@ from wishcraft.cache.client import Memory
 from wishcraft.cache.counters import Series
 from wishcraft.cache.inspection import KeyStatistics, estimate_key_statistics
 from wishcraft.cache.usage import Usage
-from wishcraft.errors import CacheUnavailable
+from wishcraft.cache.webhook_queue import WebhookQueue
+from wishcraft.errors import CacheUnavailable, DatabaseUnavailable
 from wishcraft.observability.metrics import BREAKER_OPEN, DB_CONNECTIONS, DB_CONNECTIONS_LIMIT
 from wishcraft.resources import Resources
 from wishcraft.services.health.monitor import Health, HealthMonitor
 from wishcraft.services.single_flight import SingleFlightCache
-from wishcraft.store import shops
+from wishcraft.store import shops, webhook_events
 from wishcraft.store.connections import count_connections
+from wishcraft.store.webhook_events import InboxState
 
 OPTIONAL_TIMEOUT_SECONDS: Final = 0.5
 """How long a scrape waits for shop names and key statistics before it uses the last ones."""
+INBOX_TIMEOUT_SECONDS: Final = 1.0
 KEY_STATISTICS_TTL_SECONDS: Final = 60.0
 SHOPS_TTL_SECONDS: Final = 10.0
 
@@ -34,16 +37,18 @@ class RedisMetrics:
     usage: Mapping[str, Usage]
     """By shop domain."""
     keys: KeyStatistics
+    queued_webhooks: int
 
 
 @dataclass(frozen=True, slots=True)
 class CollectedMetrics:
-    """Result of one collection; `redis` is None while Redis does not answer."""
+    """Result of one collection; `redis` is None while Redis does not answer, `inbox` while PostgreSQL does not."""
 
     health: Health
     overdue_runs: Mapping[str, int]
     """By job."""
     redis: RedisMetrics | None
+    inbox: InboxState | None
 
 
 class MetricsCollector:
@@ -54,17 +59,19 @@ class MetricsCollector:
         self._monitor = monitor
         self._shops = SingleFlightCache(self._find_shops, SHOPS_TTL_SECONDS)
         self._keys = SingleFlightCache(lambda: estimate_key_statistics(resources.redis), KEY_STATISTICS_TTL_SECONDS)
+        self._inbox = SingleFlightCache(self._find_inbox_state, 0)
 
     async def collect(self) -> CollectedMetrics:
         """Update this process's gauges, and read the rest."""
         update_gauges(self._resources)
-        health, redis = await asyncio.gather(self._monitor.health(), self._read_redis())
-        return CollectedMetrics(health, self._monitor.overdue_runs, redis)
+        health, redis, inbox = await asyncio.gather(self._monitor.health(), self._read_redis(), self._read_inbox())
+        return CollectedMetrics(health, self._monitor.overdue_runs, redis, inbox)
 
     async def close(self) -> None:
         """Cancel running reads."""
         await self._shops.close()
         await self._keys.close()
+        await self._inbox.close()
 
     async def _read_redis(self) -> RedisMetrics | None:
         resources = self._resources
@@ -78,8 +85,20 @@ class MetricsCollector:
                 counters=await resources.counters.read(),
                 usage={domains[shop_id]: used for shop_id, used in (await resources.usage.read(list(domains))).items()},
                 keys=await self._keys.get_within(OPTIONAL_TIMEOUT_SECONDS) or KeyStatistics({}, {}),
+                queued_webhooks=await WebhookQueue(resources.redis).length(),
             )
         return None
+
+    async def _read_inbox(self) -> InboxState | None:
+        """The state now: an old one would hide that webhooks wait."""
+        with suppress(DatabaseUnavailable, TimeoutError):
+            async with asyncio.timeout(INBOX_TIMEOUT_SECONDS):
+                return await self._inbox.get()
+        return None
+
+    async def _find_inbox_state(self) -> InboxState:
+        async with self._resources.db.autocommit() as session:
+            return await webhook_events.find_state(session)
 
     async def _find_shops(self) -> dict[int, str]:
         async with self._resources.db.autocommit() as session:

@@ -1,17 +1,20 @@
 """Line items without an item: what people see of them, and how they match them."""
 
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 from wishcraft.errors import QueryRefused
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import registry_write
-from wishcraft.store import audit_log, purchases, registry_items
+from wishcraft.store import audit_log, orders, purchases, registry_items
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.purchases import ListedLine, OverPurchase, PurchaseRow
+from wishcraft.store.registries import WriteSession
 from wishcraft.store.shops import ShopRef
 
 ACTOR: Final = "match-purchases"
-_UNKNOWN: Final = "the shop has no unmatched line item with this id"
+_NO_LINE: Final = "the shop has no line item to be matched with this id, or it was matched or dismissed before"
+_NO_ITEM: Final = "the shop has no item with this id"
 
 
 class Unmatched(NamedTuple):
@@ -29,36 +32,56 @@ async def find_unmatched(resources: Resources, shop: ShopRef, most: int) -> Unma
         return Unmatched(lines, total, await purchases.find_over_purchases(session, shop.id, most))
 
 
-async def match(resources: Resources, shop: ShopRef, unmatched_id: int, item_id: int) -> None:
+async def match(
+    resources: Resources, shop: ShopRef, unmatched_id: int, item_id: int, details: Mapping[str, Any]
+) -> None:
     """Make the line item a purchase of the item, whose variant may differ. Later webhooks of its order keep the item.
+
+    A line item that was dismissed can be matched too. The audit entry has the details.
 
     Raises:
         QueryRefused: The shop has no such line item, or no such item.
+        CacheUnavailable: Redis does not answer, and nothing was written.
     """
     async with resources.db.autocommit() as session:
-        item = await purchases.find_item(session, shop.id, item_id)
-    if item is None:
-        raise QueryRefused("the shop has no item with this id")
+        named = await purchases.find_item(session, shop.id, item_id)
+    if named is None:
+        raise QueryRefused(_NO_ITEM)
     actor = Actor(shop.id, ACTOR)
-    async with registry_write(resources, actor, [item.registry_id], on_cache_down="refuse") as write:
+    async with registry_write(resources, actor, [named.registry_id], on_cache_down="refuse") as write:
+        if (item := await purchases.find_item(write.session, shop.id, item_id)) is None:  # removed meanwhile
+            raise QueryRefused(_NO_ITEM)
+        await _lock_order(write.session, shop.id, unmatched_id)
         line = await purchases.take_unmatched(write.session, shop.id, unmatched_id)
         if line is None:
-            raise QueryRefused(_UNKNOWN)
+            raise QueryRefused(_NO_LINE)
         columns = {name: value for name, value in line._asdict().items() if name in PurchaseRow._fields}
         row = PurchaseRow(registry_id=item.registry_id, item_id=item.id, **columns)
         await purchases.add(write.session, shop.id, [row])
         await registry_items.recount(write.session, shop.id, [item.registry_id])
-        details = {"item": item.id, "line_item": line.line_item_id}
-        await write.changed(item.registry_id, "purchase.matched", details)
+        found = {"item": item.id, "line_item": line.line_item_id, **details}
+        await write.changed(item.registry_id, "purchase.matched", found)
 
 
-async def dismiss(resources: Resources, shop: ShopRef, unmatched_id: int) -> None:
-    """Note that the line item belongs to no item.
+async def dismiss(resources: Resources, shop: ShopRef, unmatched_id: int, details: Mapping[str, Any]) -> None:
+    """Note that the line item belongs to no item. The audit entry has the details.
 
     Raises:
-        QueryRefused: The shop has no such line item.
+        QueryRefused: The shop has no such line item, or it was dismissed before.
     """
-    async with resources.db.transaction() as session:
-        if not await purchases.dismiss_unmatched(session, shop.id, unmatched_id):
-            raise QueryRefused(_UNKNOWN)
-        await audit_log.record(session, Actor(shop.id, ACTOR), "purchase.dismissed", "line_item", str(unmatched_id))
+    actor = Actor(shop.id, ACTOR)
+    async with registry_write(resources, actor, on_cache_down="announce") as write:
+        await _lock_order(write.session, shop.id, unmatched_id)
+        if not await purchases.dismiss_unmatched(write.session, shop.id, unmatched_id):
+            raise QueryRefused(_NO_LINE)
+        await audit_log.record(write.session, actor, "purchase.dismissed", "line_item", str(unmatched_id), details)
+
+
+async def _lock_order(session: WriteSession, shop_id: int, unmatched_id: int) -> None:
+    """Lock the line item's order, as its webhooks do after the registries: none may change the line item meanwhile.
+
+    An order whose state was deleted for its age begins anew: the line item is deleted with it.
+    """
+    order_id = await purchases.find_unmatched_order(session, shop_id, unmatched_id)
+    if order_id is not None:
+        await orders.lock(session, shop_id, [order_id])

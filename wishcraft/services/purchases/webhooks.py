@@ -16,9 +16,10 @@ from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.webhooks.handling import Effect, Message
 from wishcraft.shopify.order_payloads import read_edit, read_order, read_refund
-from wishcraft.store import orders, purchases, registries, registry_items
+from wishcraft.store import customers, orders, purchases, registries, registry_items
 from wishcraft.store.orders import OrderState
 from wishcraft.store.purchases import ItemRef, LineChange, PurchaseRow, StoredLine, UnmatchedRow
+from wishcraft.store.registries import WriteSession
 from wishcraft.store.shops import ShopRef
 
 EDITED: Final = "orders/edited"
@@ -27,11 +28,15 @@ _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class ReceivedSnapshot(NamedTuple):
-    """A snapshot, and the webhook that brought it."""
+    """A snapshot, and the webhook that brought it, or the reading of Shopify."""
 
     snapshot: OrderSnapshot
     triggered_at: datetime | None
-    message_id: int
+    """Time of the event, or of the reading."""
+    message_id: int | None
+    """None for a reading."""
+    is_awaited: bool = False
+    """Whether Shopify must have sent a webhook of what a reading brings."""
 
     @property
     def version(self) -> tuple[datetime, datetime]:
@@ -66,6 +71,16 @@ async def handle_orders(resources: Resources, shop: ShopRef, messages: Sequence[
         PayloadInvalid: As `read_order`, `read_refund` and `read_edit`.
     """
     news, ignored = _read(messages)
+    effect = await find_effect(resources, shop, news)
+
+    async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
+        return {**dict.fromkeys(ignored, WebhookOutcome.IGNORED), **await effect.apply(write)}
+
+    return Effect(effect.registry_ids, apply)
+
+
+async def find_effect(resources: Resources, shop: ShopRef, news: Mapping[int, OrderNews]) -> Effect:
+    """What the news change, by order id; messages that bring nothing new are `IGNORED`."""
     async with resources.db.autocommit() as session:
         found = await _find_items(session, shop.id, news)
         stored = await purchases.find_lines(session, shop.id, list(news))
@@ -73,7 +88,7 @@ async def handle_orders(resources: Resources, shop: ShopRef, messages: Sequence[
     registry_ids |= {line.registry_id for line in stored if line.registry_id and line.item_id}
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
-        return dict.fromkeys(ignored, WebhookOutcome.IGNORED) | await _apply(write, shop.id, news)
+        return await _apply(write, shop.id, news)
 
     return Effect(frozenset(registry_ids), apply)
 
@@ -98,7 +113,7 @@ def _read(messages: Sequence[Message]) -> tuple[dict[int, OrderNews], list[int]]
         older = about.newest
         if older is None or received.version > older.version:
             about.newest = received
-            ignored += [older.message_id] if older else []
+            ignored += [older.message_id] if older and older.message_id is not None else []
         else:
             ignored.append(message.id)
     return dict(news), ignored
@@ -148,6 +163,7 @@ async def _apply(write: RegistryWrite, shop_id: int, news: Mapping[int, OrderNew
     }
     if late := touched - write.locked.keys():  # a line was matched, or an item restored, since the look-up
         write.locked |= await registries.lock(session, shop_id, sorted(late))
+    await _name_kept_customers(session, shop_id, rows)
     await purchases.add(session, shop_id, rows.bought)
     await purchases.add_unmatched(session, shop_id, rows.unmatched)
     await purchases.change(session, shop_id, rows.changes)
@@ -156,6 +172,18 @@ async def _apply(write: RegistryWrite, shop_id: int, news: Mapping[int, OrderNew
     for registry_id in await registry_items.recount(session, shop_id, sorted(touched)):
         await write.changed(registry_id)
     return outcomes
+
+
+async def _name_kept_customers(session: WriteSession, shop_id: int, rows: Rows) -> None:
+    """Replace purchasers who were merged into others meanwhile: an order keeps the id that it was made with."""
+    purchasers = {row.purchaser_id for row in rows.bought} | {row.purchaser_id for row in rows.unmatched}
+    kept = await customers.find_kept(session, shop_id, [each for each in purchasers if each])
+    rows.bought = [
+        row._replace(purchaser_id=kept[row.purchaser_id]) if row.purchaser_id in kept else row for row in rows.bought
+    ]
+    rows.unmatched = [
+        row._replace(purchaser_id=kept[row.purchaser_id]) if row.purchaser_id in kept else row for row in rows.unmatched
+    ]
 
 
 def _add_order(
@@ -177,12 +205,14 @@ def _add_order(
         adjustments[name] = {} if is_included else _stored(adjustment)
         added += [] if is_included else [adjustment]
     received = about.newest
+    awaited_since = _awaited_since(state, received)
     if received and state.updated_at and received.version < (state.updated_at, state.triggered_at or _EARLIEST):
-        outcomes[received.message_id] = WebhookOutcome.IGNORED
+        if received.message_id is not None:
+            outcomes[received.message_id] = WebhookOutcome.IGNORED
         received = None
     if received is None:
         _adjust(rows, stored, added)
-        return state._replace(adjustments=adjustments)
+        return state._replace(adjustments=adjustments, awaited_since=awaited_since)
     snapshot = received.snapshot
     for name, value in adjustments.items():
         at = datetime.fromisoformat(value["at"]) if value.get("at") else None
@@ -195,7 +225,18 @@ def _add_order(
         {int(line): pieces for line, pieces in value["pieces"].items()} for value in adjustments.values() if value
     ]
     _add_lines(rows, snapshot, pending, stored, found)
-    return OrderState(snapshot.updated_at, received.triggered_at, adjustments)
+    return OrderState(snapshot.updated_at, received.triggered_at, adjustments, awaited_since)
+
+
+def _awaited_since(state: OrderState, received: ReceivedSnapshot | None) -> datetime | None:
+    """The time of the oldest change that a reading brought before any webhook as new; None if none is awaited."""
+    if received is None:
+        return state.awaited_since
+    changed_at = received.snapshot.updated_at
+    if received.message_id is None:
+        is_news = received.is_awaited and not _is_past(changed_at, state)
+        return state.awaited_since or (changed_at if is_news else None)
+    return None if state.awaited_since is None or changed_at >= state.awaited_since else state.awaited_since
 
 
 def _is_past(moment: datetime, state: OrderState) -> bool:
@@ -292,6 +333,7 @@ def _purchase(snapshot: OrderSnapshot, line: Line, state: LineState, item: ItemR
         ordered=state.ordered,
         quantity=state.quantity,
         unit_price=line.unit_price,
+        purchaser_id=snapshot.purchaser_id,
         purchaser_name=line.purchaser_name,
         purchaser_email=snapshot.purchaser_email,
         anonymous=line.anonymous,
@@ -313,6 +355,7 @@ def _unmatched(snapshot: OrderSnapshot, line: Line, state: LineState, claim: str
         status=state.status,
         claim=claim,
         reason=reason,
+        purchaser_id=snapshot.purchaser_id,
         purchaser_name=line.purchaser_name,
         purchaser_email=snapshot.purchaser_email,
         anonymous=line.anonymous,

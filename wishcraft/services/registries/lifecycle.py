@@ -13,7 +13,13 @@ from wishcraft.domain.registries import MAX_REGISTRIES_PER_CUSTOMER, RegistrySta
 from wishcraft.errors import Conflict, LimitReached, NotAllowed, invalid_field
 from wishcraft.resources import Resources
 from wishcraft.services.registries.code_hashes import hash_code
-from wishcraft.services.registries.write import ChangeRequest, change_registry, check_change, registry_write
+from wishcraft.services.registries.write import (
+    ChangeRequest,
+    RegistryWrite,
+    change_registry,
+    check_change,
+    registry_write,
+)
 from wishcraft.store import idempotency, invitations, registries, sessions
 from wishcraft.store.audit_log import Actor, Origin
 from wishcraft.store.idempotency import IdempotencyKey, StoredResult
@@ -104,7 +110,7 @@ async def update_registry(resources: Resources, change: ChangeRequest, draft: Dr
             vouched = change.caller.is_server and "customer_email" in draft.values
             await invitations.invite(write.session, shop_id, registry.id, vouched=vouched)
         if code_hash:
-            ended = await sessions.end_grants(write.session, shop_id, registry.slug)
+            ended = (await sessions.end_grants(write.session, shop_id, [registry.slug]))[registry.slug]
     if ended:
         await resources.sessions.try_delete([SessionName(shop_id, each) for each in ended])
     return write.entries.get(change.slug)
@@ -116,11 +122,22 @@ async def delete_registry(resources: Resources, change: ChangeRequest) -> None:
     Raises:
         RequestRefused: As `change_registry`.
     """
-    shop_id = change.caller.shop_id
     async with change_registry(resources, change) as (write, registry):
-        await idempotency.forget(write.session, shop_id, registry.id)
-        await invitations.delete_all(write.session, shop_id, registry.id, registry.owner)
-        await registries.delete_one(write.session, shop_id, registry.id)
+        await remove(write, registry.id, counted_for=registry.owner)
+
+
+async def remove(write: RegistryWrite, registry_id: int, *, counted_for: int | None) -> None:
+    """Delete a registry that the write has locked; the caller notes the change.
+
+    Args:
+        write: The write.
+        registry_id: The registry.
+        counted_for: The customer for whom its invitations of the last day go on to count, None for no customer.
+    """
+    shop_id = write.actor.shop_id
+    await idempotency.forget(write.session, shop_id, registry_id)
+    await invitations.delete_all(write.session, shop_id, registry_id, counted_for)
+    await registries.delete_one(write.session, shop_id, registry_id)
 
 
 def replay(stored: StoredResult) -> str:

@@ -87,11 +87,9 @@ class RegistryWrite:
 
     async def end_deleted(self) -> dict[str, Announcement]:
         """End the grants of what was deleted, and announce that Redis is to forget it after the commit; by slug."""
-        shop_id, announced = self.actor.shop_id, dict[str, Announcement]()
-        for slug, version in self.deleted.items():
-            ended = await sessions.end_grants(self.session, shop_id, slug)
-            announced[slug] = await pending_invalidations.record_deletion(self.session, shop_id, slug, version, ended)
-        return announced
+        shop_id = self.actor.shop_id
+        ended = await sessions.end_grants(self.session, shop_id, self.deleted)
+        return await pending_invalidations.record_deletions(self.session, shop_id, self.deleted, ended)
 
 
 @asynccontextmanager

@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
 from wishcraft.cache.webhook_queue import Delivery, QueueEntry, WebhookQueue
-from wishcraft.domain.batches import batches
 from wishcraft.domain.webhooks import TOPICS, Priority
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable
 from wishcraft.resources import Resources
@@ -17,14 +17,17 @@ from wishcraft.services.webhooks.process import process
 from wishcraft.store import webhook_events
 
 WINDOW: Final = 1_000
-"""Entries that are taken at once: as far as a shop looks past the webhooks of another that sends many."""
+"""Webhooks that a consumer holds at once: as far as it looks past those of a shop that sends many."""
 PER_SHOP: Final = 100
 """Webhooks of a shop in one transaction."""
-SHOPS_AT_ONCE: Final = 4
+SHOPS_AT_ONCE: Final = 8
+"""One more connection is left to the sweep, and one to spare, of the pool's ten."""
 WAIT: Final = timedelta(seconds=1)
+GATHER_SECONDS: Final = 0.1
+"""While shops are under way, so long webhooks gather before more are taken: one transaction costs as much as 30."""
 SWEEP_SECONDS: Final = 5.0
 CLAIM_IDLE: Final = timedelta(seconds=30)
-"""Far longer than a window takes: what was taken so long ago was taken by a consumer that died."""
+"""What was taken so long ago was probably taken by a consumer that died. If it is alive, one of the two handles it."""
 FORGET_IDLE: Final = timedelta(hours=1)
 _PAUSE_SECONDS: Final = 1.0
 """Before the next try when PostgreSQL does not answer."""
@@ -32,7 +35,11 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Consumer:
-    """One of any number of consumers; each needs a name of its own."""
+    """One of any number of consumers; each needs a name of its own.
+
+    Each shop whose webhooks it holds has a task, which handles them batch by batch; between its batches a shop lets
+    others go first. A shop that is slow, or sends many, holds up no other.
+    """
 
     def __init__(
         self,
@@ -41,7 +48,7 @@ class Consumer:
         name: str,
         on_sweep: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_sweep` is called after each sweep, so about every five seconds, while PostgreSQL answers."""
+        """`on_sweep` is called in each sweep, so about every five seconds, while PostgreSQL answers."""
         self._resources = resources
         self._handlers = handlers
         self._queue = WebhookQueue(resources.redis)
@@ -49,49 +56,88 @@ class Consumer:
         self._on_sweep = on_sweep
         self.stopped = asyncio.Event()
         """Set by `stop`."""
-        self._shops = asyncio.Semaphore(SHOPS_AT_ONCE)
+        self._slots = asyncio.Semaphore(SHOPS_AT_ONCE)
+        self._held: dict[int, Delivery | None] = {}
+        """What is taken and not finished, by id; None for what comes from the inbox."""
+        self._by_shop: dict[str, deque[int]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._some_finished = asyncio.Event()
+        self._queue_answers = True
+        """Found out by the sweep; a queue that does not answer must not hold up what comes from the inbox."""
 
     def stop(self) -> None:
-        """End `run` after the window that is under way."""
+        """End `run` once what is taken is handled."""
         self.stopped.set()
 
     async def run(self) -> None:
         """Handle webhooks until `stop`."""
         sweep = asyncio.create_task(self._sweep_regularly())
-        while not self.stopped.is_set():
-            try:
-                if not await self.handle_some(WAIT):
-                    continue
-            except DatabaseUnavailable as error:
-                _log.warning("Webhooks wait for PostgreSQL: %s", error)
-                await self._pause(_PAUSE_SECONDS)
-            except Exception:  # noqa: BLE001  it is logged, and tried again
-                _log.exception("Webhooks could not be handled; the next try follows")
-                await self._pause(_PAUSE_SECONDS)
-        await sweep
+        try:
+            while not self.stopped.is_set():
+                await self._take_or_pause()
+            await self.finish()
+            await sweep
+        finally:  # what is cancelled is delivered to another
+            for task in (sweep, *self._tasks):
+                task.cancel()
 
-    async def handle_some(self, wait: timedelta) -> int:
-        """Handle what waits in the queue, at most `WINDOW`; without Redis, what is due in the inbox. Their number.
+    async def _take_or_pause(self) -> None:
+        try:
+            await self.take(WAIT)
+            if len(self._held) >= WINDOW:
+                await self._wait_for_room()
+            elif self._tasks:
+                await self._pause(GATHER_SECONDS)
+        except DatabaseUnavailable as error:
+            _log.warning("Webhooks wait for PostgreSQL: %s", error)
+            await self._pause(_PAUSE_SECONDS)
+        except Exception:  # noqa: BLE001  it is logged, and tried again
+            _log.exception("Webhooks could not be taken; the next try follows")
+            await self._pause(_PAUSE_SECONDS)
+
+    async def take(self, wait: timedelta) -> int:
+        """Begin to handle what waits in the queue, or in the inbox while Redis does not answer; the number taken.
+
+        Takes no more than there is room for in the window, and waits so long for the first one.
 
         Raises:
-            DatabaseUnavailable: PostgreSQL does not answer; what was not handled is delivered again.
+            DatabaseUnavailable: Neither Redis nor PostgreSQL answers.
         """
-        try:
-            taken = await self._queue.take(self._name, WINDOW, wait)
-        except CacheUnavailable:
-            return await self._handle_inbox(wait)
-        await self._handle(taken)
-        return len(taken)
+        room = WINDOW - len(self._held)
+        if room <= 0:
+            return 0
+        if self._queue_answers:
+            try:
+                return self._hold(await self._queue.take(self._name, room, wait))
+            except CacheUnavailable as error:
+                _log.warning("Webhooks are taken from the inbox: %s", error)
+                self._queue_answers = False
+        async with self._resources.db.autocommit() as session:
+            due = await webhook_events.find_due_fairly(session, WINDOW, PER_SHOP)
+        new = [each for each in due if each.id not in self._held]
+        taken = self._hold_ids({each.id: each.shop_domain for each in new[:room]})
+        if not taken:
+            await self._pause(wait.total_seconds())
+        return taken
+
+    async def finish(self) -> None:
+        """Wait until what is taken is handled."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def sweep(self) -> int:
-        """Put what is due and not handled into the queue, and handle what dead consumers left; the number put.
+        """Put what is due and not handled into the queue, and begin to handle what dead consumers left.
+
+        Returns:
+            The number that was put into the queue.
 
         Raises:
             CacheUnavailable, DatabaseUnavailable: A store does not answer.
         """
         added = await enqueue_due(self._resources, self._on_sweep)
-        await self._handle(await self._queue.claim(self._name, WINDOW, CLAIM_IDLE))
+        self._hold(await self._queue.claim(self._name, WINDOW, CLAIM_IDLE))
         await self._queue.forget_consumers(FORGET_IDLE)
+        self._queue_answers = True
         return added
 
     async def _sweep_regularly(self) -> None:
@@ -105,52 +151,70 @@ class Consumer:
                 _log.exception("The inbox could not be swept; the next try follows")
             await self._pause(SWEEP_SECONDS)
 
-    async def _handle_inbox(self, wait: timedelta) -> int:
-        """Handle what is due in the inbox, without the queue."""
-        async with self._resources.db.autocommit() as session:
-            due = await webhook_events.find_due_fairly(session, WINDOW, PER_SHOP)
-        by_shop: dict[str, list[int]] = {}
-        for each in due:
-            by_shop.setdefault(each.shop_domain, []).append(each.id)
-        await self._handle_shops(by_shop)
-        if not due:
-            await self._pause(wait.total_seconds())
-        return len(due)
+    def _hold(self, taken: Sequence[Delivery]) -> int:
+        """Hand deliveries to the tasks of their shops; the number of those that are not held yet."""
+        added = self._hold_ids({each.id: each.shop_domain for each in taken})
+        self._held |= {each.id: each for each in taken}  # one that came from the inbox is acknowledged too
+        return added
 
-    async def _handle(self, taken: Sequence[Delivery]) -> None:
-        """Handle deliveries, and acknowledge them shop by shop."""
-        by_shop: dict[str, list[int]] = {}
-        for each in taken:
-            by_shop.setdefault(each.shop_domain, []).append(each.id)
-        handled = await self._handle_shops(by_shop)
-        with suppress(CacheUnavailable):  # they are delivered again, and found handled
-            await self._queue.acknowledge([each for each in taken if each.id in handled])
+    def _hold_ids(self, shops: Mapping[int, str]) -> int:
+        new = {webhook_id: shop for webhook_id, shop in shops.items() if webhook_id not in self._held}
+        self._held |= dict.fromkeys(new)
+        for webhook_id, shop in new.items():
+            if shop not in self._by_shop:
+                self._by_shop[shop] = deque()
+                task = asyncio.create_task(self._handle_shop(shop))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            self._by_shop[shop].append(webhook_id)
+        return len(new)
 
-    async def _handle_shops(self, by_shop: Mapping[str, Sequence[int]]) -> set[int]:
-        """Handle each shop's webhooks beside those of others; the ids of those that are recorded.
+    async def _handle_shop(self, shop_domain: str) -> None:
+        """Handle the shop's webhooks until none is left, or PostgreSQL does not answer and `stop` was called."""
+        waiting = self._by_shop[shop_domain]
+        try:
+            while waiting:
+                async with self._slots:
+                    batch = [waiting[place] for place in range(min(len(waiting), PER_SHOP))]
+                    try:
+                        await self._handle(shop_domain, batch)
+                    except DatabaseUnavailable as error:
+                        _log.warning("Webhooks wait for PostgreSQL: %s", error)
+                        if self.stopped.is_set():
+                            return
+                        await self._pause(_PAUSE_SECONDS)  # in its slot, so that not all shops try at once
+                        continue
+                    for each in batch:
+                        waiting.popleft()
+                        del self._held[each]
+                    self._some_finished.set()
+        finally:  # what is left is delivered again
+            del self._by_shop[shop_domain]
+            for each in waiting:
+                del self._held[each]
+
+    async def _handle(self, shop_domain: str, batch: Sequence[int]) -> None:
+        """Handle and acknowledge the batch.
 
         Raises:
-            DatabaseUnavailable: PostgreSQL does not answer for some of them.
+            DatabaseUnavailable: PostgreSQL does not answer.
         """
-        results = await asyncio.gather(
-            *(self._handle_shop(shop, ids) for shop, ids in by_shop.items()), return_exceptions=True
-        )
-        handled: set[int] = set()
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-            handled |= result
-        return handled
+        try:
+            counts = await process(self._resources, self._handlers, shop_domain, batch)
+        except DatabaseUnavailable:
+            raise
+        except Exception:  # noqa: BLE001  it is logged, and they are delivered again
+            _log.exception("Webhooks could not be handled; they are delivered again")
+            return
+        for outcome, number in counts.items():
+            self._resources.counters.count("webhooks_handled_total", number, outcome=outcome or "retried")
+        with suppress(CacheUnavailable):  # they are delivered again, and found handled
+            await self._queue.acknowledge([held for each in batch if (held := self._held[each])])
 
-    async def _handle_shop(self, shop_domain: str, ids: Sequence[int]) -> set[int]:
-        handled: set[int] = set()
-        for batch in batches(ids, PER_SHOP):
-            async with self._shops:  # between its batches, a shop lets others go first
-                counts = await process(self._resources, self._handlers, shop_domain, batch)
-            handled |= set(batch)
-            for outcome, number in counts.items():
-                self._resources.counters.count("webhooks_handled_total", number, outcome=outcome or "retried")
-        return handled
+    async def _wait_for_room(self) -> None:
+        self._some_finished.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._some_finished.wait(), WAIT.total_seconds())
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 from typing import Final
 
+from wishcraft.services.customers.webhooks import handle_merges
+from wishcraft.services.inventory.finished_bulk import handle_finished_bulk
 from wishcraft.services.inventory.webhooks import handle_products, handle_stock
+from wishcraft.services.privacy.hand_over import handle_data_requests
+from wishcraft.services.privacy.webhooks import handle_customer_redactions, handle_shop_redactions
 from wishcraft.services.purchases.webhooks import handle_orders
 from wishcraft.services.webhooks.handling import Handler
 
@@ -17,4 +21,9 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "products/delete": handle_products,
     "inventory_levels/update": handle_stock,
     "inventory_items/update": handle_stock,
+    "customers/data_request": handle_data_requests,
+    "customers/merge": handle_merges,
+    "customers/redact": handle_customer_redactions,
+    "shop/redact": handle_shop_redactions,
+    "bulk_operations/finish": handle_finished_bulk,
 }

@@ -6,11 +6,12 @@ other handlers and with the outcomes in the inbox. It may be called again for th
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from wishcraft.domain.webhooks import WebhookOutcome
+from wishcraft.errors import TransientError
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.store.shops import ShopRef
@@ -36,9 +37,11 @@ class Effect:
     """The registries to lock before `apply`; what has become wrong about them meanwhile, `apply` must notice."""
     apply: Callable[[RegistryWrite], Awaitable[Mapping[int, WebhookOutcome]]]
     """Writes; returns the outcomes by message id, those not named are `APPLIED`. No calls to Shopify."""
+    failed: Mapping[int, TransientError] = field(default_factory=dict)
+    """What kept single messages from being handled now, by their ids: they are tried again. `apply` leaves them out."""
     after_commit: Callable[[], Awaitable[None]] | None = None
     """Work that may be lost, such as dropping cache entries that expire by themselves. Exceptions are logged."""
 
 
 Handler = Callable[[Resources, ShopRef, Sequence[Message]], Awaitable[Effect]]
-"""Raises PayloadInvalid for a payload that no later try can handle, and transient errors such as ShopifyUnavailable."""
+"""Raises PayloadInvalid for a payload that no later try can handle, and TransientError if it can handle none now."""

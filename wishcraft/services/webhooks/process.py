@@ -1,22 +1,25 @@
 """Handles webhooks of one shop: their effects and their outcomes in the inbox are one transaction."""
 
+import asyncio
 import logging
 import random
+import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 import orjson
 from sqlalchemy import text
 
-from wishcraft.domain.webhooks import MAX_ATTEMPTS, WebhookOutcome, retry_delay
+from wishcraft.domain.webhooks import ALSO_AFTER_UNINSTALLATION, MAX_ATTEMPTS, WebhookOutcome, retry_delay
 from wishcraft.errors import (
     DatabaseUnavailable,
     PayloadInvalid,
     ShopifyThrottled,
     ShopifyUnavailable,
     TransientError,
-    UnknownShop,
 )
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import registry_write
@@ -27,6 +30,8 @@ from wishcraft.store.shops import ShopRef
 from wishcraft.store.webhook_events import Failure, StoredWebhook
 
 ACTOR: Final = "webhook"
+HANDLER_SECONDS: Final = 20.0
+"""So long may a handler look things up, in Shopify above all."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -50,36 +55,30 @@ async def process(
     """
     async with resources.db.autocommit() as session:
         waiting = await webhook_events.find_waiting(session, ids)
-        shop = await _find_shop(session, shop_domain)
+        found = await shops.find_installed(session, shop_domain)
     batch, outcomes, failures = list[Message](), dict[int, WebhookOutcome](), list[Failure]()
     for stored in waiting:
-        if shop is None or stored.topic not in handlers:
+        is_ignored = found is None or not (found.is_active or stored.topic in ALSO_AFTER_UNINSTALLATION)
+        if is_ignored or stored.topic not in handlers:
             outcomes[stored.id] = WebhookOutcome.IGNORED
             continue
         try:
             batch.append(_read(stored))
         except PayloadInvalid as error:
             failures.append(Failure(stored.id, str(error), None))
-    attempts = {stored.id: stored.attempts for stored in waiting}
     if outcomes or failures:
         async with resources.db.transaction() as session:
             await webhook_events.record_outcomes(session, outcomes)
-            if failures:
-                await webhook_events.record_failures(session, failures)
-    if shop and batch:
-        outcomes |= await _handle(resources, handlers, shop, batch, attempts, failures)
+            await webhook_events.record_failures(session, failures)
+    if found and batch:
+        run = _Run(resources, handlers, found.shop, {stored.id: stored.attempts for stored in waiting})
+        await run.handle(batch)
+        outcomes |= run.outcomes
+        failures += run.failures
     counts: dict[WebhookOutcome | None, int] = {}
     for outcome in [*outcomes.values(), *(WebhookOutcome.DEAD if each.due_at is None else None for each in failures)]:
         counts[outcome] = counts.get(outcome, 0) + 1
     return counts
-
-
-async def _find_shop(session: Any, shop_domain: str) -> ShopRef | None:
-    try:
-        [shop] = await shops.find_active(session, [shop_domain])
-    except UnknownShop:
-        return None
-    return shop
 
 
 def _read(stored: StoredWebhook) -> Message:
@@ -97,33 +96,95 @@ def _read(stored: StoredWebhook) -> Message:
     return Message(stored.id, stored.topic, stored.triggered_at, stored.received_at, payload)
 
 
-async def _handle(
-    resources: Resources,
-    handlers: Mapping[str, Handler],
-    shop: ShopRef,
-    batch: Sequence[Message],
-    attempts: Mapping[int, int],
-    failures: list[Failure],
-) -> dict[int, WebhookOutcome]:
-    """Handle the messages in one transaction, or each half in its own; adds those that fail to `failures`."""
-    try:
-        return await _apply(resources, handlers, shop, batch)
-    except _TakenByAnotherError:
-        if len(batch) == 1:
-            return {}
-    except Exception as error:  # noqa: BLE001  it is recorded with the webhooks
-        if isinstance(error, DatabaseUnavailable):
-            await _require_database(resources, error)
-        is_outage = isinstance(error, ShopifyUnavailable | ShopifyThrottled)
-        if is_outage or len(batch) == 1:  # each half would ask Shopify again
-            failed = [_failure(message, error, attempts[message.id]) for message in batch]
-            async with resources.db.transaction() as session:
-                await webhook_events.record_failures(session, failed)
-            failures += failed
-            return {}
-    middle = len(batch) // 2
-    first = await _handle(resources, handlers, shop, batch[:middle], attempts, failures)
-    return first | await _handle(resources, handlers, shop, batch[middle:], attempts, failures)
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Handles webhooks of a shop, and collects what was recorded of them."""
+
+    resources: Resources
+    handlers: Mapping[str, Handler]
+    shop: ShopRef
+    attempts: Mapping[int, int]
+    """Failed tries before, by id."""
+    outcomes: dict[int, WebhookOutcome] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+
+    async def handle(self, batch: Sequence[Message]) -> None:
+        """Handle the messages in one transaction, or each half in its own.
+
+        Raises:
+            DatabaseUnavailable: PostgreSQL does not answer.
+        """
+        try:
+            await self._apply(batch)
+        except _TakenByAnotherError:
+            if len(batch) == 1:
+                return
+        except Exception as error:  # noqa: BLE001  it is recorded with the webhooks
+            if isinstance(error, DatabaseUnavailable):
+                await _require_database(self.resources, error)
+            if len(batch) == 1:
+                failed = [self._failure(batch[0], error)]
+                async with self.resources.db.transaction() as session:
+                    await webhook_events.record_failures(session, failed)
+                self.failures.extend(failed)
+                return
+        else:
+            return
+        middle = len(batch) // 2
+        await self.handle(batch[:middle])
+        await self.handle(batch[middle:])
+
+    async def _apply(self, batch: Sequence[Message]) -> None:
+        effects, failed = await self._look_up(batch)
+        registry_ids = sorted({registry_id for effect in effects for registry_id in effect.registry_ids})
+        outcomes = {message.id: WebhookOutcome.APPLIED for message in batch}
+        actor = Actor(self.shop.id, ACTOR)
+        async with registry_write(self.resources, actor, registry_ids, on_cache_down="announce") as write:
+            if await webhook_events.lock_waiting(write.session, list(outcomes)) != outcomes.keys():
+                raise _TakenByAnotherError
+            for effect in effects:
+                outcomes |= await effect.apply(write)
+            failures = [self._failure(message, failed.pop(message.id)) for message in batch if message.id in failed]
+            for failure in failures:
+                del outcomes[failure.id]
+            await webhook_events.record_outcomes(write.session, outcomes)
+            await webhook_events.record_failures(write.session, failures)
+        self.outcomes.update(outcomes)
+        self.failures.extend(failures)
+        for effect in effects:
+            await _after_commit(effect)
+
+    async def _look_up(self, batch: Sequence[Message]) -> tuple[list[Effect], dict[int, Exception]]:
+        """The effects of the messages, and what keeps single messages from being handled now.
+
+        A handler that Shopify does not answer, or that takes too long, is not asked again for each half of the batch.
+        """
+        grouped: dict[Handler, list[Message]] = {}
+        for message in batch:
+            grouped.setdefault(self.handlers[message.topic], []).append(message)
+        effects, failed = list[Effect](), dict[int, Exception]()
+        for handler, messages in grouped.items():
+            try:
+                async with asyncio.timeout(HANDLER_SECONDS):
+                    effect = await handler(self.resources, self.shop, messages)
+            except (ShopifyUnavailable, ShopifyThrottled, TimeoutError) as error:
+                failed |= {message.id: error for message in messages}
+            else:
+                effects.append(effect)
+                failed |= effect.failed
+        return effects, failed
+
+    def _failure(self, message: Message, error: Exception) -> Failure:
+        """What is recorded of a failed try: only our own errors' texts are known to have no personal data."""
+        if isinstance(error, PayloadInvalid):
+            return Failure(message.id, str(error), None)
+        tries = self.attempts[message.id] + 1
+        if not isinstance(error, TransientError | TimeoutError):
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            reason = f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}"
+            _log.error("The webhook %s (%s) could not be handled: %s, try %d", message.id, message.topic, reason, tries)
+        due_at = None if tries >= MAX_ATTEMPTS else datetime.now(UTC) + retry_delay(tries, random.uniform)
+        return Failure(message.id, type(error).__name__, due_at)
 
 
 async def _require_database(resources: Resources, error: DatabaseUnavailable) -> None:
@@ -136,38 +197,6 @@ async def _require_database(resources: Resources, error: DatabaseUnavailable) ->
             await session.execute(text("SELECT 1"))
     except DatabaseUnavailable:
         raise error from None
-
-
-def _failure(message: Message, error: Exception, attempts: int) -> Failure:
-    """What is recorded of a failed try: only our own errors' texts are known to have no personal data."""
-    if isinstance(error, PayloadInvalid):
-        return Failure(message.id, str(error), None)
-    if not isinstance(error, TransientError):
-        _log.error("A webhook %s could not be handled", message.topic, exc_info=error)
-    tries = attempts + 1
-    due_at = None if tries >= MAX_ATTEMPTS else datetime.now(UTC) + retry_delay(tries, random.uniform)
-    return Failure(message.id, type(error).__name__, due_at)
-
-
-async def _apply(
-    resources: Resources, handlers: Mapping[str, Handler], shop: ShopRef, batch: Sequence[Message]
-) -> dict[int, WebhookOutcome]:
-    grouped: dict[Handler, list[Message]] = {}
-    for message in batch:
-        grouped.setdefault(handlers[message.topic], []).append(message)
-    effects = [await handler(resources, shop, messages) for handler, messages in grouped.items()]
-    registry_ids = sorted({registry_id for effect in effects for registry_id in effect.registry_ids})
-    outcomes = {message.id: WebhookOutcome.APPLIED for message in batch}
-    actor = Actor(shop.id, ACTOR)
-    async with registry_write(resources, actor, registry_ids, on_cache_down="announce") as write:
-        if await webhook_events.lock_waiting(write.session, list(outcomes)) != outcomes.keys():
-            raise _TakenByAnotherError
-        for effect in effects:
-            outcomes |= await effect.apply(write)
-        await webhook_events.record_outcomes(write.session, outcomes)
-    for effect in effects:
-        await _after_commit(effect)
-    return outcomes
 
 
 async def _after_commit(effect: Effect) -> None:

@@ -8,6 +8,7 @@ from wishcraft.store.schema.registries import PendingInvalidation, Purchase, Reg
 from wishcraft.store.schema.webhooks import (
     InventoryItem,
     InventoryLevel,
+    MergedCustomer,
     Order,
     ProductVersion,
     UnmatchedLine,
@@ -16,7 +17,7 @@ from wishcraft.store.schema.webhooks import (
 
 __all__ = [
     "AnalyticsEvent", "ApiKey", "AuditLog", "Base", "CountedInvitation", "EmailSuppression", "IdempotencyKey",
-    "InventoryItem", "InventoryLevel", "Invitation", "Lock", "Order", "PendingInvalidation", "ProductVersion",
-    "Purchase", "Registry", "RegistryItem", "RegistryViews", "Reminder", "ServiceMinute", "Session", "Shop",
-    "ShopSettings", "UnmatchedLine", "WebhookEvent",
+    "InventoryItem", "InventoryLevel", "Invitation", "Lock", "MergedCustomer", "Order", "PendingInvalidation",
+    "ProductVersion", "Purchase", "Registry", "RegistryItem", "RegistryViews", "Reminder", "ServiceMinute", "Session",
+    "Shop", "ShopSettings", "UnmatchedLine", "WebhookEvent",
 ]  # fmt: skip

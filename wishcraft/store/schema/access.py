@@ -104,6 +104,8 @@ class Shop(Timestamps, Base):
     """When its last inventory sync finished, or when the shop was added."""
     variants_read_at: Mapped[datetime | None]
     """When the last inventory sync that finished began: each variant then wished for was read at this time or later."""
+    orders_read_until: Mapped[datetime | None]
+    """Up to here, its orders have been read from Shopify, by the time of their last change. NULL: none."""
 
 
 class ApiKey(Base):

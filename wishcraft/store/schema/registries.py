@@ -175,6 +175,8 @@ class Purchase(Timestamps, Base):
     quantity: Mapped[int]
     """The pieces that are left after refunds and edits; all that were ordered if none is."""
     unit_price: Mapped[Decimal]
+    purchaser_id: Mapped[int | None]
+    """Shopify's id of the customer."""
     purchaser_name: Mapped[str | None]
     purchaser_email: Mapped[str | None]
     anonymous: Mapped[bool] = mapped_column(server_default=text("false"))

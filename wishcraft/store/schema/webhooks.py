@@ -50,10 +50,17 @@ class WebhookEvent(Base):
 
 
 class Order(Base):
-    """The newest state of an order that was applied; it keeps an older webhook from undoing a newer one."""
+    """The newest state of an order that was applied; it keeps an older webhook from undoing a newer one.
+
+    `cleanup-logs` deletes it months after the last webhook: Shopify repeats one for four hours, and tells an app about
+    the orders of the last 60 days. Purchases do not need it, and a later refund makes it anew.
+    """
 
     __tablename__ = "orders"
-    __table_args__ = (Index("ix_orders_find_old", "seen_at"),)
+    __table_args__ = (
+        Index("ix_orders_find_old", "seen_at"),
+        Index("ix_orders_find_overdue", "shop_id", "awaited_since", postgresql_where=text("awaited_since IS NOT NULL")),
+    )
 
     shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id", ondelete="CASCADE"), primary_key=True)
     order_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -63,6 +70,8 @@ class Order(Base):
     """Of the webhook with that snapshot: decides between two of the same second."""
     adjustments: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     """Refunds and edits that came on their own: by name such as `refund/7`, the change of pieces by line item."""
+    awaited_since: Mapped[datetime | None]
+    """Time of the oldest change that was read from Shopify and of which no webhook has come; NULL if there is none."""
     seen_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
 
@@ -91,6 +100,7 @@ class UnmatchedLine(Base):
     claim: Mapped[str]
     """What the line or the order said: an item's attribution, or a registry's slug."""
     reason: Mapped[str]
+    purchaser_id: Mapped[int | None]
     purchaser_name: Mapped[str | None]
     purchaser_email: Mapped[str | None]
     anonymous: Mapped[bool]
@@ -129,6 +139,18 @@ class InventoryItem(Base):
     """When all its levels were read from Shopify; NULL while some may be unknown or outdated."""
     stock_observed_at: Mapped[datetime | None]
     """A reading of the variant made at this time or later is newer than the levels that its stock was added up from."""
+
+
+class MergedCustomer(Base):
+    """A customer whom Shopify merged into another: later webhooks may still name the id that is gone."""
+
+    __tablename__ = "merged_customers"
+    __table_args__ = (Index("ix_merged_customers_into", "shop_id", "kept_id"),)
+
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id", ondelete="CASCADE"), primary_key=True)
+    deleted_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kept_id: Mapped[int]
+    """Never itself a `deleted_id`: of a customer who was merged again, the last."""
 
 
 class InventoryLevel(Base):

@@ -1,0 +1,56 @@
+"""Files that jobs and webhooks made for people: what is known about a customer, for instance."""
+
+import asyncio
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Path, Request
+from fastapi.responses import FileResponse
+
+from api.auth.dependencies import AppStateDep
+from api.auth.operations import require_operations_password
+from api.problems import documented, not_found
+
+router: Final = APIRouter(tags=["operations"])
+_HEADERS: Final = {
+    "Accept-Ranges": "none",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "sandbox; default-src 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Robots-Tag": "noindex",
+}
+_PROBLEMS: Final = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+)
+_CONTENT: Final[dict[str, Any]] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+Name = Annotated[str, Path(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+@router.get(
+    "/files/{run}/{name}",
+    summary="Fetch a file",
+    response_class=FileResponse,
+    responses={
+        HTTPStatus.OK: {"description": "The file, to be saved.", "content": _CONTENT},
+        **documented(*_PROBLEMS),
+    },
+    dependencies=[Depends(require_operations_password)],
+)
+async def fetch(request: Request, app_state: AppStateDep, run: Name, name: Name) -> FileResponse:
+    """The file of a run, which a browser saves and never shows. It has a retention: see `cleanup-logs`."""
+    file = await asyncio.to_thread(app_state.resources.files.find, run, name)
+    if file is None:
+        raise not_found("There is no such file, or no longer.")
+    # Starlette would answer parts, and refuse those that are not there, in another form than all errors have.
+    request.scope["headers"] = [header for header in request.scope["headers"] if header[0] != b"range"]
+    return FileResponse(
+        file,
+        media_type="application/octet-stream",
+        filename=name,
+        content_disposition_type="attachment",
+        headers=_HEADERS,
+    )

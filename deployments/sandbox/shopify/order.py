@@ -1,0 +1,64 @@
+"""What an order of a simulated shop consists of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+
+class Customer(NamedTuple):
+    """Who orders."""
+
+    id: int
+    first_name: str
+    last_name: str
+    email: str
+
+
+@dataclass(slots=True)
+class OrderLine:
+    """A line item."""
+
+    id: int
+    variant_id: int
+    product_id: int
+    title: str
+    variant_title: str
+    price: Decimal
+    ordered: int
+    left: int
+    """Pieces after refunds and edits."""
+    properties: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """A refund: pieces by line item."""
+
+    id: int
+    created_at: datetime
+    pieces: Mapping[int, int]
+
+
+@dataclass(slots=True)
+class Order:
+    """An order as it is now."""
+
+    id: int
+    name: str
+    created_at: datetime
+    updated_at: datetime
+    """In whole seconds, as Shopify's."""
+    customer: Customer
+    note_attributes: Mapping[str, str]
+    lines: list[OrderLine]
+    is_test: bool
+    financial_status: str = "paid"
+    cancelled_at: datetime | None = None
+    refunds: list[Refund] = field(default_factory=list)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is something left to edit, cancel or return."""
+        return self.cancelled_at is None and any(line.left for line in self.lines)

@@ -1,0 +1,170 @@
+"""The orders of a simulated shop. Stock follows them, and each change publishes what Shopify tells of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from deployments.sandbox.catalogue import DemoShop
+from deployments.sandbox.shopify.inventory import Inventory
+from deployments.sandbox.shopify.order import Customer, Order, OrderLine, Refund
+from deployments.sandbox.shopify.order_payloads import edit_payload, order_payload, refund_payload
+
+MAX_ORDERS: Final = 20_000
+"""Of a shop; the oldest are forgotten."""
+MAX_LINES: Final = 500
+_IDS_PER_SECOND: Final = 4_000
+_SPACE: Final = 10_000_000_000_000
+_FIRST_NUMBER: Final = 1001
+
+Publish: TypeAlias = Callable[[str, dict[str, Any], str], None]
+"""Tells the app of an event: the topic, the payload, and a word for people on what it is about."""
+
+
+class OrderRefused(ValueError):  # noqa: N818  it names a state
+    """The order cannot be changed like this; nothing has changed."""
+
+
+class WantedLine(NamedTuple):
+    """A line of an order to be."""
+
+    variant_id: int
+    quantity: int
+    properties: Mapping[str, str]
+
+
+class Orders:
+    """The shop's orders by id, oldest first; lost at the end of the process, after which ids go on."""
+
+    def __init__(self, demo: DemoShop, inventory: Inventory, clock: Callable[[], float], publish: Publish) -> None:
+        self._demo = demo
+        self._inventory = inventory
+        self._clock = clock
+        self._publish = publish
+        self._by_id: dict[int, Order] = {}
+        self._ids = count(demo.number * _SPACE + int(clock() * _IDS_PER_SECOND))
+        self._numbers = count(_FIRST_NUMBER)
+
+    def find(self, order_id: int) -> Order | None:
+        """The order, or None."""
+        return self._by_id.get(order_id)
+
+    def all(self) -> list[Order]:
+        """All orders, oldest first."""
+        return list(self._by_id.values())
+
+    def create(
+        self,
+        wanted: Sequence[WantedLine],
+        customer: Customer,
+        note_attributes: Mapping[str, str] | None = None,
+        *,
+        is_test: bool = False,
+    ) -> Order:
+        """Order these lines, paid at once.
+
+        Raises:
+            OrderRefused: No line, too many, no piece, or a variant that the shop does not have.
+        """
+        if not 1 <= len(wanted) <= MAX_LINES or any(line.quantity < 1 for line in wanted):
+            raise OrderRefused(f"An order has 1 to {MAX_LINES} lines of at least one piece.")
+        lines = [self._line(line) for line in wanted]
+        now = self._now()
+        name = f"#{next(self._numbers)}"
+        order = Order(next(self._ids), name, now, now, customer, note_attributes or {}, lines, is_test)
+        self._by_id[order.id] = order
+        if len(self._by_id) > MAX_ORDERS:
+            del self._by_id[next(iter(self._by_id))]
+        self._tell(order, "orders/create")
+        self._tell(order, "orders/updated")
+        self._move({line.variant_id: -line.ordered for line in lines})
+        return order
+
+    def edit(self, order: Order, line_id: int, pieces: int) -> None:
+        """Add or, with a negative number, remove pieces of a line.
+
+        Raises:
+            OrderRefused: The order is cancelled, or has no such line or fewer pieces.
+        """
+        line = self._open_line(order, line_id)
+        if not pieces or line.left + pieces < 0:
+            raise OrderRefused(f"The line has {line.left} pieces.")
+        line.left += pieces
+        line.ordered += max(0, pieces)
+        order.updated_at = self._now()
+        edit = edit_payload(self._demo, order, next(self._ids), line.id, pieces)
+        self._publish("orders/edited", edit, order.name)
+        self._tell(order, "orders/updated")
+        self._move({line.variant_id: -pieces})
+
+    def refund(self, order: Order, pieces: Mapping[int, int]) -> None:
+        """Take pieces back, by line item.
+
+        Raises:
+            OrderRefused: As `edit`.
+        """
+        lines = {line_id: self._open_line(order, line_id) for line_id in pieces}
+        if not pieces or any(not 1 <= number <= lines[line_id].left for line_id, number in pieces.items()):
+            raise OrderRefused("A refund has at least one piece of each line, and no more than are left.")
+        self._refund(order, pieces)
+        order.financial_status = "partially_refunded" if order.is_open else "refunded"
+        self._tell(order, "orders/updated")
+
+    def cancel(self, order: Order) -> None:
+        """Cancel the order, and give back what is left of it.
+
+        Raises:
+            OrderRefused: It is cancelled already.
+        """
+        if order.cancelled_at:
+            raise OrderRefused("The order is cancelled already.")
+        if left := {line.id: line.left for line in order.lines if line.left}:
+            self._refund(order, left)
+        order.updated_at = order.cancelled_at = self._now()
+        order.financial_status = "refunded"
+        self._tell(order, "orders/cancelled")
+        self._tell(order, "orders/updated")
+
+    def _refund(self, order: Order, pieces: Mapping[int, int]) -> None:
+        order.updated_at = self._now()
+        refund = Refund(next(self._ids), order.updated_at, dict(pieces))
+        order.refunds.append(refund)
+        moved: dict[int, int] = {}
+        for line in order.lines:
+            line.left -= pieces.get(line.id, 0)
+            moved[line.variant_id] = moved.get(line.variant_id, 0) + pieces.get(line.id, 0)
+        self._publish("refunds/create", refund_payload(self._demo, order, refund), order.name)
+        self._move(moved)
+
+    def _tell(self, order: Order, topic: str) -> None:
+        self._publish(topic, order_payload(self._demo, order), order.name)
+
+    def _move(self, pieces: Mapping[int, int]) -> None:
+        for variant_id, number in pieces.items():
+            if number and (variant := self._inventory.find_or_deleted(variant_id)):
+                self._inventory.move(variant, number)
+
+    def _line(self, wanted: WantedLine) -> OrderLine:
+        variant = self._inventory.find(wanted.variant_id)
+        if variant is None:
+            raise OrderRefused(f"The shop has no variant {wanted.variant_id}.")
+        return OrderLine(
+            id=next(self._ids),
+            variant_id=variant.variant_id,
+            product_id=variant.product_id,
+            title=variant.product_title,
+            variant_title=variant.variant_title,
+            price=variant.price,
+            ordered=wanted.quantity,
+            left=wanted.quantity,
+            properties=wanted.properties,
+        )
+
+    def _open_line(self, order: Order, line_id: int) -> OrderLine:
+        line = next((line for line in order.lines if line.id == line_id), None)
+        if line is None or order.cancelled_at:
+            raise OrderRefused("The order is cancelled, or has no such line.")
+        return line
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(int(self._clock()), UTC)

@@ -1,0 +1,222 @@
+"""A day of shopping: guests look at registries through the app proxy, order, change their minds, and return.
+
+The app needs no door for it: lists and items come from its public answers, as a theme reads them.
+"""
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final
+
+import httpx
+import orjson
+
+from deployments.sandbox.shopify.app_proxy import AppAwayError, AppProxy, ProxiedRequest
+from deployments.sandbox.shopify.order import Customer, Order
+from deployments.sandbox.shopify.orders import OrderRefused, WantedLine
+from deployments.sandbox.shopify.shop import SimulatedShop
+
+MAX_RATE: Final = 6_000
+"""Events per minute that can be chosen."""
+MAX_FLOOD: Final = 20_000
+SHOWN: Final = 200
+_KNOWN: Final = 200
+"""Items of a shop that guests have seen last."""
+_OPEN: Final = 500
+"""Orders of a shop, the newest, that may still be changed."""
+_LIST_PAGE: Final = 50
+_READS_PER_LIST: Final = 20
+_ACTIONS: Final = {"view": 46, "cart": 18, "order": 24, "edit": 4, "cancel": 4, "return": 4}
+"""What guests do, by weight."""
+_CLAIMS: Final = {"line": 80, "note": 8, "cart": 6, "none": 6}
+"""Where an order says what it is for, by weight: themes differ, and some guests just buy."""
+_NAMES: Final = ("Ada", "Ben", "Chloé", "Dmitri", "Emi", "Farah", "Georg", "Hana", "Ines", "Jun")
+_SURNAMES: Final = ("Byron", "Okafor", "Laurent", "Sato", "Nowak", "Haddad", "Lindqvist", "Reyes")
+
+
+@dataclass(frozen=True, slots=True)
+class SeenItem:
+    """An item of a registry as a guest sees it."""
+
+    slug: str
+    item_id: int
+    variant_id: int
+    attribution: str
+
+
+@dataclass(slots=True)
+class GuestAction:
+    """What a guest did, for people."""
+
+    at: float
+    shop: str
+    what: str
+    about: str
+
+
+@dataclass(slots=True)
+class Guests:
+    """The guests of one shop, and what they have seen and ordered."""
+
+    shop: SimulatedShop
+    slugs: list[str] = field(default_factory=list)
+    reads: int = 0
+    seen: deque[SeenItem] = field(default_factory=lambda: deque(maxlen=_KNOWN))
+    carts: deque[SeenItem] = field(default_factory=lambda: deque(maxlen=_KNOWN))
+    orders: deque[int] = field(default_factory=lambda: deque(maxlen=_OPEN))
+
+
+class Shopping:
+    """Lets guests shop at a rate of so many actions per minute over all shops, the same for the same seed."""
+
+    def __init__(
+        self,
+        shops: Mapping[str, SimulatedShop],
+        is_installed: Callable[[str], bool],
+        proxy: AppProxy,
+        seed: int,
+        rate: float,
+    ) -> None:
+        """`is_installed` tells whether the shop with a domain has the app: others have no guests."""
+        self.rate = rate
+        self.recent: deque[GuestAction] = deque(maxlen=SHOWN)
+        self._guests = [Guests(shop) for shop in shops.values()]
+        self._proxy = proxy
+        self._random = random.Random(f"shopping:{seed}")  # noqa: S311  demo data
+        self._is_installed = is_installed
+        self._owed = 0
+        self._changed = asyncio.Event()
+
+    @property
+    def owed(self) -> int:
+        """Deeds of a flood that are still to come."""
+        return self._owed
+
+    def set_rate(self, rate: float) -> None:
+        """Change the rate; 0 stops the shopping."""
+        self.rate = rate
+        self._changed.set()
+
+    def flood(self, actions: int) -> None:
+        """Let guests do so many things as fast as they can."""
+        self._owed = min(MAX_FLOOD, self._owed + actions)
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Shop forever."""
+        while True:
+            if self._owed:
+                self._owed -= 1
+                await asyncio.sleep(0)
+            else:
+                pause = self._random.expovariate(self.rate / 60) if self.rate else None
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), pause)
+                    self._changed.clear()
+                    continue  # with the new rate
+            await self.act()
+
+    async def act(self) -> None:
+        """Let one guest do one thing."""
+        open_shops = [each for each in self._guests if self._is_installed(each.shop.demo.domain)]
+        if not open_shops:
+            return
+        guests = self._random.choice(open_shops)
+        [action] = self._random.choices(list(_ACTIONS), list(_ACTIONS.values()))
+        try:
+            if not guests.seen or action == "view":
+                action = "view"
+                about = await self._view(guests)
+            elif action == "cart":
+                about = await self._put_into_cart(guests)
+            elif action == "order" or (order := self._open_order(guests)) is None:
+                action = "order"
+                about = self._order(guests)
+            else:
+                about = self._change(guests.shop, order, action)
+        except (AppAwayError, OrderRefused) as error:
+            about = str(error)
+        self.recent.appendleft(GuestAction(time.time(), guests.shop.demo.domain, action, about))
+
+    async def _view(self, guests: Guests) -> str:
+        if not guests.slugs or guests.reads >= _READS_PER_LIST:
+            page = await self._get(guests, "registries", f"limit={_LIST_PAGE}")
+            guests.slugs, guests.reads = [registry["slug"] for registry in page.get("registries", [])], 0
+        if not guests.slugs:
+            return "the shop has no public registry"
+        guests.reads += 1
+        slug = self._random.choice(guests.slugs)
+        registry = await self._get(guests, f"registries/{slug}")
+        for item in registry.get("items", []):
+            if item.get("available"):
+                guests.seen.append(SeenItem(slug, item["id"], item["variant_id"], item["attribution"]))
+        return slug
+
+    async def _put_into_cart(self, guests: Guests) -> str:
+        item = self._random.choice(guests.seen)
+        guests.carts.append(item)
+        events = [{"type": "item_clicked", "item_id": item.item_id}, {"type": "added_to_cart", "item_id": item.item_id}]
+        body = orjson.dumps({"visitor_id": f"v{self._random.getrandbits(40):x}", "events": events})
+        headers = (("Content-Type", "application/json"),)
+        await self._ask(guests, ProxiedRequest("POST", f"registries/{item.slug}/events", headers=headers, body=body))
+        return item.slug
+
+    def _order(self, guests: Guests) -> str:
+        item = guests.carts.popleft() if guests.carts else self._random.choice(guests.seen)
+        [claim] = self._random.choices(list(_CLAIMS), list(_CLAIMS.values()))
+        quantity = self._random.choices((1, 2, 3), (80, 15, 5))[0]
+        properties = {"_registry_item": item.attribution} if claim == "line" else {}
+        if properties and self._random.random() < 0.2:  # noqa: PLR2004  share of the guests
+            properties["_gift_message"] = "With love"
+        notes = {"note": {"_registry_item": item.attribution}, "cart": {"_registry": item.slug}}.get(claim, {})
+        lines = [WantedLine(item.variant_id, quantity, properties)]
+        order = guests.shop.orders.create(lines, self._customer(), notes)
+        guests.orders.append(order.id)
+        return f"{order.name} for {item.slug}" if claim != "none" else order.name
+
+    def _change(self, shop: SimulatedShop, order: Order, action: str) -> str:
+        line = self._random.choice([line for line in order.lines if line.left])
+        if action == "cancel":
+            shop.orders.cancel(order)
+        elif action == "edit":
+            shop.orders.edit(order, line.id, self._random.choice((-1, 1)))
+        else:
+            shop.orders.refund(order, {line.id: self._random.randint(1, line.left)})
+        return order.name
+
+    def _open_order(self, guests: Guests) -> Order | None:
+        if not guests.orders:
+            return None
+        order = guests.shop.orders.find(self._random.choice(guests.orders))
+        return order if order and order.is_open else None
+
+    def _customer(self) -> Customer:
+        first, last = self._random.choice(_NAMES), self._random.choice(_SURNAMES)
+        number = self._random.randint(1, 5_000)
+        email = f"guest.{number}@example.com"
+        return Customer(7_200_000_000_000 + number, first, last, email)
+
+    async def _get(self, guests: Guests, path: str, query: str = "") -> dict[str, Any]:
+        answer = await self._ask(guests, ProxiedRequest("GET", path, query))
+        try:
+            value = orjson.loads(answer.content)
+        except orjson.JSONDecodeError:
+            raise AppAwayError("the app's answer is no JSON") from None
+        return value if isinstance(value, dict) else {}
+
+    async def _ask(self, guests: Guests, request: ProxiedRequest) -> httpx.Response:
+        """The app's answer to a guest.
+
+        Raises:
+            AppAwayError: None, or one that the guest cannot use.
+        """
+        address = f"198.51.100.{self._random.randint(1, 254)}"
+        answer = await self._proxy.forward(guests.shop.demo.domain, request._replace(address=address))
+        if not answer.is_success:
+            raise AppAwayError(f"the app answered {answer.status_code} {HTTPStatus(answer.status_code).phrase}")
+        return answer

@@ -1,0 +1,126 @@
+"""The simulated day of shopping."""
+
+from typing import Any
+
+import httpx
+import pytest
+from psycopg import Connection
+
+from deployments.sandbox.shopify.shopping import MAX_FLOOD
+from deployments.sandbox.shopify.simulator import Options
+from tests.support.api import SHOP
+from tests.support.living_shop import PROMPT, LivingShop, consume, living_shop
+from tests.support.waiting import wait_until
+from wishcraft.resources import Resources
+
+Demo = Connection[tuple[Any, ...]]
+ACTIONS = 400
+
+
+async def shop_for_a_while(living: LivingShop, actions: int) -> list[tuple[str, str, str]]:
+    shopping = living.simulator.shopping
+    assert shopping
+    for _ in range(actions):
+        await shopping.act()
+    return [(action.shop, action.what, action.about) for action in shopping.recent]
+
+
+async def test_guests_buy_for_registries_that_they_see_through_the_proxy(
+    client: httpx.AsyncClient, resources: Resources, demo: Demo, generous_limits: None
+) -> None:
+    assert generous_limits is None
+    demo.execute("TRUNCATE webhook_events")
+    days = []
+    for _ in range(2):
+        async with living_shop(client._transport, Options(seed=3, habits=PROMPT)) as living:
+            days.append(await shop_for_a_while(living, ACTIONS))
+            await living.simulator.webhooks.drain()
+            totals = living.simulator.webhooks.totals
+            assert (totals.sent, totals.given_up, totals.lost) == (totals.accepted, 0, 0)
+            orders = {order.id: order for shop in living.simulator.shops.values() for order in shop.orders.all()}
+    assert days[0] == days[1]  # the same for the same seed
+    assert {what for _, what, _ in days[0]} == {"view", "cart", "order", "edit", "cancel", "return"}
+    assert not [about for *_, about in days[0] if "answered" in about]
+
+    async def is_handled() -> bool:
+        await consume(resources)
+        return demo.execute("SELECT FROM webhook_events WHERE handled_at IS NULL").fetchone() is None
+
+    await wait_until(is_handled)
+    assert demo.execute("SELECT FROM webhook_events WHERE outcome = 'dead'").fetchone() is None
+    claimed = [order for order in orders.values() if order.note_attributes or order.lines[0].properties]
+    bought = demo.execute("SELECT DISTINCT order_id FROM purchases WHERE order_id = ANY(%s)", [list(orders)]).fetchall()
+    assert {order_id for (order_id,) in bought} == {order.id for order in claimed}
+    assert len(claimed) > ACTIONS / 8
+    assert len(orders) > len(claimed)  # some just buy
+    demo.execute("TRUNCATE webhook_events")
+
+
+async def test_rate_and_flood_are_chosen_and_events_are_shown() -> None:
+    answer = httpx.MockTransport(lambda _: httpx.Response(503))
+    async with living_shop(answer) as living:
+        await living.call("PUT", "/shopping/habits", {"delayed": 0, "compression": 1_000_000})
+        assert (await living.call("GET", "/shopping"))["per_minute"] == 0
+        shown = await living.call("POST", "/shopping/flood", {"actions": 30})
+
+        async def is_over() -> bool:
+            nonlocal shown
+            shown = await living.call("GET", "/shopping")
+            return shown["owed"] == 0 and len(shown["actions"]) == 30
+
+        await wait_until(is_over)
+        assert {action["about"] for action in shown["actions"]} == {"the app answered 503 Service Unavailable"}
+        await living.order({"variant_id": living.shop.inventory.variant_ids()[0]})
+        await living.simulator.webhooks.drain()
+        shown = await living.call("GET", "/shopping")
+        assert {(each["state"], each["tries"], each["answer"]) for each in shown["deliveries"]} == {
+            ("given up", 9, "503")
+        }
+        assert {"orders/create", "orders/updated", "products/update"} <= {each["topic"] for each in shown["deliveries"]}
+        assert (await living.call("PUT", "/shopping", {"per_minute": 6_000}))["per_minute"] == 6_000
+        shopping = living.simulator.shopping
+        assert shopping
+        shopping.recent.clear()
+        await wait_until(lambda: shopping.recent)
+        for path, body in (("shopping", {"per_minute": 6_001}), ("shopping/habits", {"lost": 2})):
+            assert (await living.http.put(f"/{path}", json=body)).status_code == 422
+        too_many = {"actions": MAX_FLOOD + 1}
+        assert (await living.http.post("/shopping/flood", json=too_many)).status_code == 422
+
+
+async def test_shop_without_the_app_has_no_guests_no_webhooks_and_no_proxy() -> None:
+    async def fail(request: httpx.Request) -> httpx.Response:
+        pytest.fail(f"asked for {request.url}")
+
+    async with living_shop(httpx.MockTransport(fail)) as living:
+        for domain in living.simulator.shops:
+            living.simulator.credentials._pairs.pop(domain)
+        shopping = living.simulator.shopping
+        assert shopping
+        await shopping.act()
+        await living.order({"variant_id": living.shop.inventory.variant_ids()[0]})
+        assert (await living.http.get(f"/{SHOP}/apps/registry/registries")).status_code == 404
+        assert (await living.call("GET", "/shopping"))["deliveries"] == []
+
+
+async def test_simulator_without_an_app_has_no_guests() -> None:
+    async with living_shop(None) as living:
+        shown = await living.call("GET", "/shopping")
+        assert (shown["is_connected"], shown["deliveries"]) == (False, [])
+        assert (await living.http.put("/shopping", json={"per_minute": 5})).status_code == 409
+        await living.order({"variant_id": living.shop.inventory.variant_ids()[0]})
+        assert (await living.call("GET", "/shopping"))["deliveries"] == []
+
+
+@pytest.mark.parametrize("answer", [httpx.ConnectError("refused"), httpx.Response(200, content=b"no JSON")])
+async def test_shopping_goes_on_while_the_app_does_not_answer(answer: httpx.Response | Exception) -> None:
+    def reply(_: httpx.Request) -> httpx.Response:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async with living_shop(httpx.MockTransport(reply), Options(actions_per_minute=6_000, habits=PROMPT)) as living:
+        shopping = living.simulator.shopping
+        assert shopping
+        await wait_until(lambda: len(shopping.recent) > 3)
+        assert {action.what for action in shopping.recent} == {"view"}

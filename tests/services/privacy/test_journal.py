@@ -1,0 +1,134 @@
+"""The journal of erasures: a restored backup is erased again, and what was added since stays."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import get_client
+from psycopg import Connection
+from pydantic import BaseModel
+
+from flows.replay_erasures import replay_erasures
+from tests.support.dump import dump, restore
+from tests.support.erased_person import CUSTOMER, EMAIL, NAMES, REDACT, SHOP_REDACT, receive, redact
+from tests.support.prefect_artifacts import table_of
+from tests.support.traces import traces_in_postgresql
+from wishcraft.errors import ConfigurationError
+from wishcraft.resources import Resources
+from wishcraft.services.privacy import journal
+
+pytestmark = [
+    pytest.mark.usefixtures("prefect_server", "worker_environment"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
+]
+Demo = Connection[tuple[Any, ...]]
+
+
+def entries(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(file.read_text()) for file in sorted((folder / "erasures").iterdir())]
+
+
+async def prefect_has(*names: object) -> list[str]:
+    """Those of these that Prefect has: in parameters, states, logs and artifacts of any run."""
+    async with get_client() as client:
+        found: list[BaseModel] = [
+            *await client.read_flow_runs(),
+            *await client.read_task_runs(),
+            *await client.read_logs(),
+            *await client.read_artifacts(),
+        ]
+    everything = "\n".join(each.model_dump_json() for each in found).lower()
+    assert "replay-erasures" in everything
+    return [name for name in map(str, names) if name in everything]
+
+
+async def test_restored_backup_is_erased_again_and_what_came_later_stays(
+    demo: Demo, resources: Resources, planted: str
+) -> None:
+    before = dump(demo)
+    await redact(demo, resources)
+    restore(demo, before)
+    assert {"registries", "purchases", "webhook_events"} <= traces_in_postgresql(demo, planted, *NAMES)
+    later = demo.execute(
+        """INSERT INTO registries (shop_id, slug, title, event_type, visibility, customer_id, customer_email,
+               customer_first_name, customer_last_name)
+           SELECT 1, 'back-again', 'Back', 'general', 'public', %s, %s, 'Z', 'Q' RETURNING id""",
+        [CUSTOMER, EMAIL],
+    ).fetchone()
+    dry = await replay_erasures(dry_run=True, return_state=True)
+    assert dry.message == "1 erasure: 2 registries."
+    assert "purchases" in traces_in_postgresql(demo, planted, *NAMES)
+    state = await replay_erasures(return_state=True)
+    assert state.is_completed(), state.message
+    [row] = await table_of(state)
+    assert (row["registries"], row["named in"], row["problem"]) == (1, 1, "none")
+    assert traces_in_postgresql(demo, planted, *NAMES) == {"registries"}
+    assert demo.execute("SELECT id FROM registries WHERE customer_id = %s", [CUSTOMER]).fetchall() == [later]
+    [(actor, details)] = demo.execute("SELECT actor, metadata FROM audit_logs WHERE resource = 'erasure'").fetchall()
+    assert (actor, details["registries"]) == ("replay-erasures", 1)
+    assert await prefect_has(*NAMES, planted) == []
+    again = await replay_erasures(return_state=True)
+    assert again.message == "1 erasure: nothing to do."
+
+
+async def test_erased_shop_of_a_restored_backup_is_erased_again(demo: Demo, resources: Resources, planted: str) -> None:
+    before = dump(demo)
+    demo.execute("UPDATE shops SET status = 'uninstalled', installed_at = now() - interval '1 year' WHERE id = 1")
+    await redact(demo, resources)
+    demo.execute("UPDATE shops SET status = 'active' WHERE id = 1")
+    await redact(demo, resources, SHOP_REDACT, "shop/redact")
+    assert demo.execute("SELECT count(*) FROM shops WHERE id = 1").fetchone() == (0,)
+    restore(demo, before)
+    state = await replay_erasures(return_state=True)
+    assert state.is_completed(), state.message
+    assert demo.execute("SELECT array_agg(id ORDER BY id) FROM shops").fetchone() == ([2, 3],)
+    assert traces_in_postgresql(demo, planted, '"shop_id": 1,', *NAMES) == set()
+
+
+async def test_shop_that_was_added_after_its_erasure_stays(demo: Demo, resources: Resources) -> None:
+    demo.execute("UPDATE shops SET installed_at = now() - interval '1 year' WHERE id = 1")
+    before = dump(demo)
+    await redact(demo, resources, SHOP_REDACT, "shop/redact")
+    restore(demo, before)
+    demo.execute("UPDATE shops SET created_at = now() WHERE id = 1")
+    state = await replay_erasures(return_state=True)
+    assert state.message == "1 erasure: nothing to do."
+    assert demo.execute("SELECT count(*) FROM registries WHERE shop_id = 1").fetchone() == (4,)
+
+
+async def test_entry_has_numbers_and_hashes_and_one_redaction_adds_one(
+    demo: Demo, resources: Resources, tmp_path: Path
+) -> None:
+    await redact(demo, resources)
+    [entry] = entries(tmp_path)
+    assert set(entry) == {"topic", "shop", "shop_id", "at", "customers", "orders", "contacts"}
+    assert (entry["customers"], entry["orders"]) == ([CUSTOMER], REDACT["orders_to_redact"])
+    assert all(len(bytes.fromhex(contact)) == 32 for contact in entry["contacts"])
+    assert not [name for name in map(str, NAMES[:3]) if name in json.dumps(entry).lower()]
+    [file] = (tmp_path / "erasures").iterdir()
+    assert file.stat().st_mode & 0o077 == 0
+
+
+async def test_nothing_is_erased_while_the_journal_cannot_be_written(
+    demo: Demo, resources: Resources, tmp_path: Path
+) -> None:
+    (tmp_path / "erasures").write_text("a file in the way")
+    row_id = receive(demo, "customers/redact", REDACT)
+    demo.execute("UPDATE registries SET customer_id = %s WHERE shop_id = 1", [CUSTOMER])
+    await redact(demo, resources)
+    assert demo.execute("SELECT count(*) FROM registries WHERE customer_id = %s", [CUSTOMER]).fetchone() == (4,)
+    assert demo.execute("SELECT handled_at, attempts FROM webhook_events WHERE id = %s", [row_id]).fetchone() == (
+        None, 1,
+    )  # fmt: skip
+
+
+async def test_damaged_entry_fails_the_replay_by_name(demo: Demo, resources: Resources, tmp_path: Path) -> None:
+    await redact(demo, resources)
+    [file] = (tmp_path / "erasures").iterdir()
+    file.write_text("{}")
+    with pytest.raises(ConfigurationError, match=file.name):
+        await journal.read(resources.files)
+    state = await replay_erasures(return_state=True)
+    assert state.is_failed()
+    assert file.name in str(state.message)

@@ -1,0 +1,121 @@
+"""A person whose data are erased or handed over: by what the rows and payloads of a shop are about them. Pure."""
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterator
+from typing import Any, Final, NamedTuple
+
+import idna
+
+from wishcraft.domain.addresses import address_hash, normalise
+
+_BETWEEN_ADDRESSES: Final = re.compile(r"[\s<>\"'(),:;\[\]\\]+")
+_NO_DIGITS: Final = bytes(set(range(256)) - set(b"0123456789"))
+_MAX: Final = 400
+"""Characters; no address has more."""
+_PHONE: Final = re.compile(r"\d[\d\s().\-/]{5,}\d")
+_GLOBAL_ID: Final = re.compile(r"gid://shopify/(?:Customer|Order)/(\d{1,19})")
+_DIGITS_OF_PHONE: Final = 8
+"""The last digits of a telephone number, which it has with and without the prefix of its country."""
+
+
+class Person(NamedTuple):
+    """A customer of a shop, without a name: what identifies them there.
+
+    `contacts` has an `address_hash` for each spelling of their address, and one of the end of their telephone number.
+    """
+
+    customers: frozenset[int]
+    """Shopify's ids: more than one after two customers were merged."""
+    orders: frozenset[int]
+    contacts: frozenset[bytes]
+
+
+def make_person(
+    shop_id: int, customers: Collection[int], orders: Collection[int], email: str | None, phone: str | None
+) -> Person:
+    """The person with these ids, address and telephone number; what is missing identifies no row."""
+    contacts = {address_hash(shop_id, spelling) for spelling in spellings(email)} if email else set()
+    digits = "".join(filter(str.isdecimal, phone or ""))[-_DIGITS_OF_PHONE:]
+    if len(digits) == _DIGITS_OF_PHONE:
+        contacts.add(address_hash(shop_id, digits))
+    return Person(frozenset(customers), frozenset(orders), frozenset(contacts))
+
+
+def spellings(address: str) -> set[str]:
+    """How the address may be stored: as it is typed but for capitals, normalised, and with its domain in letters."""
+    found = {unicodedata.normalize("NFC", address.strip().lower())}
+    if normal := normalise(address):
+        local, _, domain = normal.rpartition("@")
+        found |= {normal, f"{local}@{idna.decode(domain)}"}
+    return found
+
+
+def make_signs(email: str | None, phone: str | None) -> frozenset[bytes] | None:
+    """Bytes of which a payload has one, as `has_sign` looks for them, if it has the address or the telephone number.
+
+    None if that cannot be said: other letters than ASCII's have many forms in JSON.
+    """
+    local = (email or "").strip().lower().rpartition("@")[0]
+    if not local.isascii():
+        return None
+    digits = "".join(filter(str.isdecimal, phone or ""))[-_DIGITS_OF_PHONE:]
+    return frozenset(each.encode() for each in (local, digits) if each)
+
+
+def has_sign(payload: bytes, signs: Collection[bytes]) -> bool:
+    """Whether a payload may be about somebody: it has one of the signs, or escapes that may hide one.
+
+    A fast look before `find_mentions`: of a telephone number, only the digits are compared.
+    """
+    lower = payload.lower()
+    digits = payload.translate(None, _NO_DIGITS)
+    return b"\\u00" in lower or any(sign in lower or sign in digits for sign in signs)
+
+
+class Mentions(NamedTuple):
+    """What a JSON value says at any depth that may identify a person."""
+
+    numbers: frozenset[int]
+    contacts: frozenset[bytes]
+    """As those of a person."""
+    texts: tuple[str, ...]
+
+    def are_of(self, person: Person, words: Collection[str] = ()) -> bool:
+        """Whether an id, the address or the telephone number of the person is among them, or one of the words."""
+        return (
+            not self.numbers.isdisjoint(person.customers | person.orders)
+            or not self.contacts.isdisjoint(person.contacts)
+            or any(word in text for word in words for text in self.texts)
+        )
+
+
+def find_mentions(content: Any, shop_id: int) -> Mentions:
+    """The mentions in a value of a shop, in time proportional to its length."""
+    leaves = list(_leaves(content))
+    texts = tuple(each for each in leaves if isinstance(each, str))
+    numbers = {each for each in leaves if isinstance(each, int)}
+    found: set[str] = set()
+    for text in texts:
+        numbers |= set(map(int, _GLOBAL_ID.findall(text)))
+        if "@" in text:
+            words = _BETWEEN_ADDRESSES.split(text)
+            found |= {spelling for word in words if "@" in word for spelling in spellings(word[:_MAX].rstrip("."))}
+        for number in _PHONE.findall(text):
+            digits = "".join(filter(str.isdecimal, number))
+            found |= {digits[-_DIGITS_OF_PHONE:]} if len(digits) >= _DIGITS_OF_PHONE else set()
+    contacts = frozenset(address_hash(shop_id, each) for each in found)
+    return Mentions(frozenset(numbers), contacts, texts)
+
+
+def _leaves(content: Any) -> Iterator[int | str]:
+    waiting = [content]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+            waiting += value.keys()
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, int | str):
+            yield value

@@ -1,0 +1,119 @@
+"""Files that people fetch or a restore needs, in the folder that FILES_URL names.
+
+`runs/<run>/<name>` are served by the API; `erasures/<name>` is the journal of erasures.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from tempfile import mkstemp
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from wishcraft.errors import ConfigurationError
+
+RUNS: Final = "runs"
+ERASURES: Final = "erasures"
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+def folder_of(url: str) -> Path:
+    """The folder of a `file:` URL: `file:///srv/wishcraft`, or `file:files` in the working directory.
+
+    Raises:
+        ValueError: It is another URL.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "file" or parts.netloc or not parts.path or parts.query or parts.fragment:
+        raise ValueError("must be the URL of a folder, such as file:///srv/wishcraft: no other storage is supported")
+    return Path(unquote(parts.path))
+
+
+def is_name(text: str) -> bool:
+    """Whether a run or a file may have this name: letters, digits, `.`, `_` and `-`."""
+    return _NAME.fullmatch(text) is not None
+
+
+class FileStore:
+    """Files in folders of one level. The functions block for as long as the disk does."""
+
+    def __init__(self, url: str) -> None:
+        """`url` is FILES_URL."""
+        self._root = folder_of(url).absolute()
+
+    def write(self, folder: str, name: str, content: bytes) -> None:
+        """Store a file, for this user alone. Readers see it whole or not at all.
+
+        Raises:
+            ConfigurationError: The disk refuses it.
+        """
+        file = self._root / folder / name
+        try:
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor, unfinished = mkstemp(prefix=".", dir=file.parent)
+            with os.fdopen(descriptor, "wb") as opened:
+                opened.write(content)
+                opened.flush()
+                os.fsync(descriptor)  # what follows relies on it
+            Path(unfinished).replace(file)
+        except OSError as error:
+            raise ConfigurationError(f"FILES_URL: a file cannot be written: {error.strerror}") from None
+
+    def find(self, run: str, name: str) -> Path | None:
+        """The file of a run; None if there is none, or a name leads elsewhere."""
+        if not (is_name(run) and is_name(name)):
+            return None
+        file = self._root / RUNS / run / name
+        is_inside = file.resolve() == self._root.resolve() / RUNS / run / name
+        return file if is_inside and file.is_file() else None
+
+    def delete_runs(self, prefix: str) -> int:
+        """Delete the files of all runs whose names begin so; their number.
+
+        Raises:
+            ConfigurationError: The disk refuses it.
+        """
+        runs = [each for each in self._folders() if each.name.startswith(prefix)]
+        return self.delete([file for run in runs for file in run.iterdir()])
+
+    def read_all(self, folder: str) -> Iterator[tuple[str, bytes]]:
+        """Names and contents of a folder's files, in the order of their names."""
+        where = self._root / folder
+        for file in sorted(where.iterdir()) if where.is_dir() else ():
+            if is_name(file.name):
+                yield file.name, file.read_bytes()
+
+    def find_old(self, folder: str, before: datetime) -> list[Path]:
+        """Files older than this moment: of all runs, or of the folder `erasures`."""
+        folders = self._folders() if folder == RUNS else [self._root / folder]
+        old = []
+        for file in (file for each in folders if each.is_dir() for file in each.iterdir()):
+            with suppress(FileNotFoundError):  # another process has deleted it
+                if file.stat().st_mtime < before.timestamp():
+                    old.append(file)
+        return old
+
+    def delete(self, files: list[Path]) -> int:
+        """Delete these files, with the runs that are empty then; their number.
+
+        Raises:
+            ConfigurationError: The disk refuses it.
+        """
+        return sum(map(self._delete, files))
+
+    def _folders(self) -> list[Path]:
+        runs = self._root / RUNS
+        return [each for each in runs.iterdir() if each.is_dir()] if runs.is_dir() else []
+
+    def _delete(self, file: Path) -> int:
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"FILES_URL: a file cannot be deleted: {error.strerror}") from None
+        with suppress(OSError):  # another file is in it
+            if file.parent.parent.name == RUNS:
+                file.parent.rmdir()
+        return 1

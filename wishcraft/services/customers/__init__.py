@@ -1,0 +1,1 @@
+"""Shopify's customers: what follows when it merges two of them."""

@@ -1,0 +1,49 @@
+"""The handler of `customers/merge`: what named the customer who is gone names the one who was kept."""
+
+from collections.abc import Mapping, Sequence
+
+from wishcraft.domain.webhooks import WebhookOutcome
+from wishcraft.resources import Resources
+from wishcraft.services.registries.write import RegistryWrite
+from wishcraft.services.webhooks.handling import Effect, Message
+from wishcraft.shopify.customer_payloads import Merge, read_merge
+from wishcraft.store import customers, registries
+from wishcraft.store.shops import ShopRef
+
+
+async def handle_merges(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
+    """Move registries and purchases to the customers who were kept, in whatever order merges and orders come.
+
+    Raises:
+        PayloadInvalid: As `read_merge`.
+    """
+    merges = {each.id: read_merge(each.payload) for each in messages}
+    gone = {merge.deleted for merge in merges.values() if merge}
+    async with resources.db.autocommit() as session:
+        registry_ids = await customers.find_registries(session, shop.id, gone)
+
+    async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
+        await customers.lock_all(write.session, shop.id)
+        return {
+            message_id: WebhookOutcome.IGNORED
+            for message_id, merge in merges.items()
+            if merge is None or not await _apply(write, shop.id, merge)
+        }
+
+    return Effect(frozenset(registry_ids), apply)
+
+
+async def _apply(write: RegistryWrite, shop_id: int, merge: Merge) -> bool:
+    """Apply the merge; False if it says that a customer became the same."""
+    known = await customers.find_kept(write.session, shop_id, [merge.kept])
+    kept = known.get(merge.kept, merge.kept)
+    if kept == merge.deleted:
+        return False
+    await customers.keep(write.session, shop_id, merge.deleted, kept)
+    ids = await customers.find_registries(write.session, shop_id, [merge.deleted])
+    if late := sorted(ids - write.locked.keys()):
+        write.locked |= await registries.lock(write.session, shop_id, late)
+    for registry_id in sorted(ids):
+        await registries.update_columns(write.session, shop_id, registry_id, {"customer_id": kept})
+        await write.changed(registry_id, "registry.owner_merged")
+    return True

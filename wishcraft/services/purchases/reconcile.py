@@ -1,0 +1,159 @@
+"""Reads orders from Shopify, and applies what no webhook has brought."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from wishcraft.errors import PayloadInvalid
+from wishcraft.resources import Resources
+from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
+from wishcraft.services.purchases.webhooks import OrderNews, ReceivedSnapshot, find_effect
+from wishcraft.services.registries.write import registry_write
+from wishcraft.shopify.order_payloads import read_order
+from wishcraft.shopify.orders import read_changed_orders
+from wishcraft.store import locks, orders, shops
+from wishcraft.store.audit_log import Actor
+from wishcraft.store.orders import OrderState
+from wishcraft.store.shops import OrderReading, ShopRef
+
+REACH: Final = timedelta(days=60)
+"""Shopify gives older orders only to apps with the scope `read_all_orders`."""
+OVERLAP: Final = timedelta(minutes=15)
+"""Read again by each regular run: Shopify's search may find a change minutes after it."""
+OVERDUE: Final = timedelta(hours=4)
+"""After this, Shopify tries a webhook no more."""
+SETTLED: Final = timedelta(seconds=5)
+"""After the last change of an order, a state that was known later is the final one of that second."""
+_ACTOR: Final = "reconcile-orders"
+_log: Final = logging.getLogger(__name__)
+
+
+async def reconcile_shop(
+    resources: Resources,
+    shop: ShopRef,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    dry_run: bool = False,
+    checkpoint: Checkpoint = no_checkpoint,
+    changes: Changes | None = None,
+) -> dict[str, int]:
+    """Read the shop's orders by the time of their last change, and apply the states that no webhook has brought.
+
+    Idempotent, and safe beside consumers of webhooks: the newest state of an order decides. If another run reconciles
+    the shop, this one returns at once.
+
+    Args:
+        resources: The stores and Shopify.
+        shop: The shop to reconcile.
+        since: Begin of the changes to read, at most `REACH` ago.
+        until: Their end, at most now. Without both, what has changed since the last such run, which a run that was
+            killed continues.
+        dry_run: Write nothing, and count the orders that would change.
+        checkpoint: Called between pages.
+        changes: Filled with `missed` and `overdue`.
+
+    Returns:
+        Counts: `orders` read; those `missed`, of which a newer state was read than webhooks had brought; orders whose
+        webhook is `overdue`: it had not come `OVERDUE` after the change, counted once; `unreadable` orders, which stay
+        as they are. Or only `already_being_reconciled`.
+
+    Raises:
+        ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: No usable response; earlier pages stay committed.
+        CacheUnavailable: Redis does not answer, so a page cannot be invalidated; it is rolled back.
+        RunStopped: Raised by the checkpoint.
+    """
+    done: Changes = Counter() if changes is None else changes
+    async with locks.try_acquire(resources.db, "reconcile", shop.id) as locked:
+        if not locked:
+            return {"already_being_reconciled": 1}
+        started = datetime.now(UTC)
+        async with resources.db.autocommit() as session:
+            reading = await shops.find_order_reading(session, shop.id)
+        is_regular = since is None and until is None
+        begin = max((_continue_from(reading) if is_regular else since) or started - REACH, started - REACH)
+        counts = Counter(orders=0, unreadable=0)
+        async for read_at, payloads in read_changed_orders(
+            resources.shopify, shop.domain, begin, min(until or started, started)
+        ):
+            await checkpoint(counts["orders"], counts["orders"] + len(payloads))
+            news = _read(shop, reading, read_at, payloads)
+            counts.update(orders=len(payloads), unreadable=len(payloads) - len(news))
+            done["missed"] += await _apply(resources, shop, news, dry_run=dry_run, is_regular=is_regular)
+        if not dry_run:
+            done["overdue"] += await _finish(resources, shop, started, is_regular=is_regular)
+    return {
+        "orders": counts["orders"],
+        "missed": done["missed"],
+        "overdue": done["overdue"],
+        "unreadable": counts["unreadable"],
+    }
+
+
+def _continue_from(reading: OrderReading) -> datetime:
+    return reading.installed_at if reading.read_until is None else reading.read_until - OVERLAP
+
+
+def _read(
+    shop: ShopRef, reading: OrderReading, read_at: datetime, payloads: Sequence[dict[str, Any]]
+) -> dict[int, ReceivedSnapshot]:
+    """The orders that can be read, by id."""
+    found: dict[int, ReceivedSnapshot] = {}
+    for payload in payloads:
+        try:
+            snapshot = read_order(payload)
+        except PayloadInvalid as error:
+            _log.error("%s: the order %s cannot be read: %s", shop.domain, payload["id"], error)
+            continue
+        is_awaited = snapshot.updated_at >= reading.installed_at
+        found[snapshot.id] = ReceivedSnapshot(snapshot, read_at, None, is_awaited)
+    return found
+
+
+async def _apply(
+    resources: Resources, shop: ShopRef, read: dict[int, ReceivedSnapshot], *, dry_run: bool, is_regular: bool
+) -> int:
+    """Apply what is not known; how many orders were missed."""
+    async with resources.db.autocommit() as session:
+        states = await orders.find(session, shop.id, read)
+    news = {
+        order_id: OrderNews(received)
+        for order_id, received in read.items()
+        if not received.snapshot.is_test and not _is_known(states.get(order_id), received)
+    }
+    if news and not dry_run:
+        effect = await find_effect(resources, shop, news)
+        registry_ids = sorted(effect.registry_ids)
+        async with registry_write(resources, Actor(shop.id, _ACTOR), registry_ids, on_cache_down="refuse") as write:
+            await effect.apply(write)
+            if is_regular:
+                last = max(received.snapshot.updated_at for received in read.values())
+                await shops.record_order_reading(write.session, shop.id, last)
+    return sum(_is_missed(states.get(order_id), read[order_id]) for order_id in news)
+
+
+def _is_known(state: OrderState | None, received: ReceivedSnapshot) -> bool:
+    """Whether the order's state of this time, which counts whole seconds, is known for sure."""
+    if state is None or state.updated_at is None:
+        return False
+    changed_at = received.snapshot.updated_at
+    is_final = state.triggered_at is not None and state.triggered_at >= changed_at + SETTLED
+    return state.updated_at > changed_at or (state.updated_at == changed_at and is_final)
+
+
+def _is_missed(state: OrderState | None, received: ReceivedSnapshot) -> bool:
+    return state is None or state.updated_at is None or state.updated_at < received.snapshot.updated_at
+
+
+async def _finish(resources: Resources, shop: ShopRef, started: datetime, *, is_regular: bool) -> int:
+    """Record that everything was read, and count the webhooks that have become overdue."""
+    async with resources.db.transaction() as session:
+        overdue = await orders.take_overdue(session, shop.id, started - OVERDUE)
+        if is_regular:
+            await shops.record_order_reading(session, shop.id, started)
+    if overdue:
+        resources.counters.count("webhooks_overdue_total", overdue, shop=shop.domain)
+        _log.warning("%s: Shopify sent no webhook within four hours about %d orders", shop.domain, overdue)
+    return overdue

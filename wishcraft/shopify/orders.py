@@ -1,0 +1,94 @@
+"""Reads orders from Shopify, by the time of their last change. It changes nothing in the product's stores."""
+
+import logging
+from collections.abc import AsyncGenerator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from wishcraft.errors import ShopifyQueryInvalid, ShopifyUnavailable
+from wishcraft.shopify.client import ShopifyClient
+from wishcraft.shopify.graphql_queries import READ_ORDER_LINES, READ_ORDERS
+from wishcraft.shopify.ids import from_global
+
+Payload = dict[str, Any]
+Page = tuple[datetime, list[Payload]]
+"""A time just before Shopify was queried, and the orders."""
+_log: Final = logging.getLogger(__name__)
+_TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
+
+
+async def read_changed_orders(
+    client: ShopifyClient, shop: str, since: datetime, until: datetime
+) -> AsyncGenerator[Page, None]:
+    """The orders that changed last within these times, in pages, the longest unchanged first.
+
+    An order is as the payload of a webhook `orders/updated`, so that one function reads both. A refund is its id alone.
+    Names and addresses are missing if Shopify has not approved the app's access to them.
+
+    Raises:
+        ShopifyUnavailable: An answer is not that of this query.
+        WishCraftError: As `ShopifyClient.query` does.
+    """
+    query = f"updated_at:>='{since.astimezone(UTC):{_TIME}}' updated_at:<='{until.astimezone(UTC):{_TIME}}'"
+    after, people = None, True
+    while True:
+        read_at = datetime.now(UTC)
+        try:
+            data = await client.query(shop, READ_ORDERS, {"query": query, "after": after, "people": people})
+        except ShopifyQueryInvalid as error:
+            if not people:
+                raise
+            _log.warning("%s: orders are read without names and addresses: %s", shop, error)
+            people = False
+            continue
+        try:
+            page = data["orders"]
+            payloads = [await _payload(client, shop, node) for node in page["nodes"]]
+            after = page["pageInfo"]["endCursor"] if page["pageInfo"]["hasNextPage"] else None
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ShopifyUnavailable(f"{shop}: the orders cannot be read: {type(error).__name__}") from error
+        yield read_at, payloads
+        if after is None:
+            return
+
+
+async def _payload(client: ShopifyClient, shop: str, node: Mapping[str, Any]) -> Payload:
+    lines, updated_at = node["lineItems"], node["updatedAt"]
+    nodes = list(lines["nodes"])
+    while lines["pageInfo"]["hasNextPage"]:
+        variables = {"id": node["id"], "after": lines["pageInfo"]["endCursor"]}
+        order = (await client.query(shop, READ_ORDER_LINES, variables))["order"]
+        if order is None or order["updatedAt"] != updated_at:  # its lines would be of two states
+            raise ShopifyUnavailable(f"{shop}: an order changed while it was read")
+        lines = order["lineItems"]
+        nodes += lines["nodes"]
+    address, status = node.get("billingAddress") or {}, node["displayFinancialStatus"]
+    return {
+        "id": from_global("Order", node["id"]),
+        "name": node["name"],
+        "updated_at": updated_at,
+        "cancelled_at": node["cancelledAt"],
+        "test": node["test"],
+        "financial_status": status and status.lower(),
+        "email": node.get("email"),
+        "billing_address": {"first_name": address.get("firstName"), "last_name": address.get("lastName")},
+        "note_attributes": _pairs(node["customAttributes"]),
+        "refunds": [{"id": from_global("Refund", each["id"])} for each in node["refunds"]],
+        "line_items": [_line(each) for each in nodes],
+    }
+
+
+def _line(node: Mapping[str, Any]) -> Payload:
+    return {
+        "id": from_global("LineItem", node["id"]),
+        "variant_id": from_global("ProductVariant", node["variant"]["id"]) if node["variant"] else None,
+        "title": node["title"],
+        "quantity": node["quantity"],
+        "current_quantity": node["currentQuantity"],
+        "price_set": {"shop_money": {"amount": node["originalUnitPriceSet"]["shopMoney"]["amount"]}},
+        "properties": _pairs(node["customAttributes"]),
+    }
+
+
+def _pairs(attributes: list[Mapping[str, Any]]) -> list[Payload]:
+    return [{"name": each["key"], "value": each["value"]} for each in attributes]

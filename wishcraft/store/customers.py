@@ -1,0 +1,62 @@
+"""Queries about Shopify's customers: which were merged, and what names them by their ids; each scoped to one shop."""
+
+from collections.abc import Collection
+from typing import Final
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wishcraft.store.schema import MergedCustomer, Registry, Shop
+
+_KEEP: Final = (
+    text("""
+        UPDATE merged_customers SET kept_id = :kept WHERE shop_id = :shop_id AND kept_id = :deleted
+    """),
+    text("""
+        INSERT INTO merged_customers (shop_id, deleted_id, kept_id) VALUES (:shop_id, :deleted, :kept)
+        ON CONFLICT (shop_id, deleted_id) DO UPDATE SET kept_id = excluded.kept_id
+    """),
+    text("UPDATE purchases SET purchaser_id = :kept WHERE shop_id = :shop_id AND purchaser_id = :deleted"),
+    text("UPDATE unmatched_lines SET purchaser_id = :kept WHERE shop_id = :shop_id AND purchaser_id = :deleted"),
+    text("UPDATE counted_invitations SET customer_id = :kept WHERE shop_id = :shop_id AND customer_id = :deleted"),
+)
+
+
+async def find_merged(session: AsyncSession, shop_id: int, kept: Collection[int]) -> set[int]:
+    """The ids that were merged into these customers."""
+    query = select(MergedCustomer.deleted_id).where(MergedCustomer.shop_id == shop_id, MergedCustomer.kept_id.in_(kept))
+    return set(await session.scalars(query))
+
+
+async def find_kept(session: AsyncSession, shop_id: int, ids: Collection[int]) -> dict[int, int]:
+    """By id, into whom those of these customers were merged that were. No merge is applied until the commit.
+
+    So what the transaction writes about them is found by a merge that comes later.
+    """
+    if not ids:
+        return {}
+    await session.execute(select(Shop.id).where(Shop.id == shop_id).with_for_update(read=True, key_share=True))
+    query = select(MergedCustomer.deleted_id, MergedCustomer.kept_id).where(
+        MergedCustomer.shop_id == shop_id, MergedCustomer.deleted_id.in_(ids)
+    )
+    return {row.deleted_id: row.kept_id for row in await session.execute(query)}
+
+
+async def lock_all(session: AsyncSession, shop_id: int) -> None:
+    """Wait for transactions that write about customers of the shop, and let others wait until the commit."""
+    await session.execute(select(Shop.id).where(Shop.id == shop_id).with_for_update())
+
+
+async def find_registries(session: AsyncSession, shop_id: int, customers: Collection[int]) -> set[int]:
+    """The ids of these customers' registries."""
+    query = select(Registry.id).where(Registry.shop_id == shop_id, Registry.customer_id.in_(customers))
+    return set(await session.scalars(query))
+
+
+async def keep(session: AsyncSession, shop_id: int, deleted: int, kept: int) -> None:
+    """Note that a customer was merged into another, who was not merged; what names the one by id names the other then.
+
+    Registries are changed by their own writer.
+    """
+    for statement in _KEEP:
+        await session.execute(statement, {"shop_id": shop_id, "deleted": deleted, "kept": kept})

@@ -1,0 +1,160 @@
+"""What the tables have about a person, to be erased or handed over, each scoped to one shop.
+
+Addresses are found by their `domain.people.spellings`, hashed. Rows that were added since an erasure stay.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wishcraft.domain.people import Person
+from wishcraft.store.schema.registries import CoRegistrant
+
+
+class NamedIn(NamedTuple):
+    """A registry that names a person."""
+
+    id: int
+    slug: str
+    is_owner: bool
+    """Whether it is the person's own."""
+    is_contact: bool
+    """Whether the address of the registrant is theirs."""
+    co_registrants: list[CoRegistrant]
+    """The others that it names."""
+    names_them: bool
+    """Whether one of its co-registrants is the person."""
+
+
+def _is_theirs(column: str) -> str:
+    """The SQL of whether an address is one of the person's."""
+    spelled = f"normalize(lower(btrim({column})), NFC)"
+    return f"sha256(convert_to(CAST(:shop_id AS bigint) || ':' || {spelled}, 'UTF8')) = ANY(CAST(:contacts AS bytea[]))"
+
+
+_ADDRESSED: Final = f"shop_id = :shop_id AND created_at < :before AND {_is_theirs('recipient')}"
+_BOUGHT: Final = f"""
+shop_id = :shop_id AND num_nonnulls(purchaser_id, purchaser_name, purchaser_email, gift_message) > 0
+AND created_at < :before AND (
+    order_id = ANY(CAST(:orders AS bigint[])) OR purchaser_id = ANY(CAST(:customers AS bigint[]))
+    OR {_is_theirs("purchaser_email")}
+)
+"""
+_NAMELESS: Final = "purchaser_id = NULL, purchaser_name = NULL, purchaser_email = NULL, gift_message = NULL"
+_OWNED: Final = f"""
+(customer_id = ANY(CAST(:customers AS bigint[])) OR (customer_id IS NULL AND {_is_theirs("customer_email")}))
+"""
+_FIND: Final = text(f"""
+SELECT id, slug, is_owner, is_contact, others, names_them FROM (
+    SELECT id, slug, coalesce({_OWNED}, false) AS is_owner, {_is_theirs("customer_email")} AS is_contact,
+        (SELECT coalesce(jsonb_agg(c ORDER BY n), '[]') FROM jsonb_array_elements(co_registrants)
+            WITH ORDINALITY AS e (c, n) WHERE NOT {_is_theirs("c ->> 'email'")}) AS others,
+        EXISTS (SELECT FROM jsonb_array_elements(co_registrants) c
+            WHERE {_is_theirs("c ->> 'email'")}) AS names_them
+    FROM registries WHERE shop_id = :shop_id AND created_at < :before
+) r WHERE is_owner OR is_contact OR names_them ORDER BY id
+""")  # noqa: S608  constants alone
+_ERASE: Final[Mapping[str, str]] = {
+    "purchases": f"UPDATE purchases SET {_NAMELESS} WHERE {_BOUGHT}",  # noqa: S608
+    "unmatched line items": f"UPDATE unmatched_lines SET {_NAMELESS} WHERE {_BOUGHT}",  # noqa: S608
+    "claims": """
+        UPDATE unmatched_lines SET claim = '' WHERE shop_id = :shop_id AND claim = ANY(CAST(:slugs AS text[]))
+    """,
+    "reminders": f"DELETE FROM reminders WHERE {_ADDRESSED}",  # noqa: S608
+    "invitations": f"DELETE FROM invitations WHERE {_ADDRESSED}",  # noqa: S608
+    "idempotency keys": """
+        DELETE FROM idempotency_keys
+        WHERE shop_id = :shop_id AND split_part(caller, ':', -1) = ANY(CAST(CAST(:customers AS bigint[]) AS text[]))
+    """,
+    "counted invitations": """
+        UPDATE counted_invitations SET customer_id = NULL
+        WHERE shop_id = :shop_id AND customer_id = ANY(CAST(:customers AS bigint[]))
+    """,
+    "merges": """
+        DELETE FROM merged_customers WHERE shop_id = :shop_id
+            AND (kept_id = ANY(CAST(:customers AS bigint[])) OR deleted_id = ANY(CAST(:customers AS bigint[])))
+    """,
+    "audit entries": """
+        UPDATE audit_logs SET ip = NULL, user_agent = NULL, metadata = metadata - 'customer',
+            actor = CASE WHEN actor = ANY(CAST(:callers AS text[])) THEN 'customer:erased' ELSE actor END
+        WHERE shop_id = :shop_id AND created_at < :before AND (
+            actor = ANY(CAST(:callers AS text[]))
+            OR metadata ->> 'customer' = ANY(CAST(CAST(:customers AS bigint[]) AS text[]))
+            OR (resource = 'address' AND resource_id = ANY(CAST(:hashes AS text[])))
+        )
+    """,
+}  # fmt: skip
+"""What is erased besides registries, by the name of its count."""
+
+
+_COLLECT: Final[Mapping[str, str]] = {
+    "registries": """
+        SELECT to_jsonb(r) - '{shop_id,access_code_hash,search_text}'::text[] || jsonb_build_object('items', (
+            SELECT coalesce(jsonb_agg(to_jsonb(i) - '{shop_id,registry_id}'::text[] ORDER BY i.id), '[]')
+            FROM registry_items i WHERE i.shop_id = r.shop_id AND i.registry_id = r.id))
+        FROM registries r WHERE shop_id = :shop_id AND id = ANY(CAST(:owned AS bigint[])) ORDER BY id
+    """,
+    "named_in": f"""
+        SELECT jsonb_build_object('registry_id', id, 'event_type', event_type, 'as', c)
+        FROM registries, jsonb_array_elements(co_registrants) c
+        WHERE shop_id = :shop_id AND {_is_theirs("c ->> 'email'")} ORDER BY id
+    """,  # noqa: S608
+    "purchases": f"SELECT to_jsonb(p) - 'shop_id' FROM purchases p WHERE {_BOUGHT} ORDER BY id",  # noqa: S608
+    "unmatched_purchases": f"SELECT to_jsonb(p) - 'shop_id' FROM unmatched_lines p WHERE {_BOUGHT} ORDER BY id",  # noqa: S608
+    "invitations": f"""
+        SELECT to_jsonb(m) - '{{shop_id,token_hash}}'::text[] FROM invitations m WHERE {_ADDRESSED} ORDER BY id
+    """,  # noqa: S608
+    "reminders": f"SELECT to_jsonb(m) - 'shop_id' FROM reminders m WHERE {_ADDRESSED} ORDER BY id",  # noqa: S608
+    "unsubscribed": """
+        SELECT jsonb_build_object('reason', reason, 'since', since) FROM email_suppressions
+        WHERE shop_id = :shop_id AND address_hash = ANY(CAST(:contacts AS bytea[])) ORDER BY since
+    """,
+    "actions": """
+        SELECT to_jsonb(a) - 'shop_id' FROM audit_logs a
+        WHERE shop_id = :shop_id AND (actor = ANY(CAST(:callers AS text[]))
+            OR metadata ->> 'customer' = ANY(CAST(CAST(:customers AS bigint[]) AS text[]))) ORDER BY id
+    """,
+}  # fmt: skip
+"""What is handed over, by its name in the file."""
+
+
+async def collect(session: AsyncSession, shop_id: int, person: Person, before: datetime) -> dict[str, list[Any]]:
+    """What the tables have about the person, and nothing about others but what is in their own registries."""
+    owned = [each.id for each in await find_registries(session, shop_id, person, before) if each.is_owner]
+    parameters = _parameters(shop_id, person, before) | {"owned": owned}
+    return {name: list(await session.scalars(text(query), parameters)) for name, query in _COLLECT.items()}
+
+
+async def find_registries(session: AsyncSession, shop_id: int, person: Person, before: datetime) -> list[NamedIn]:
+    """The registries made before this moment that name the person."""
+    return [NamedIn._make(row) for row in await session.execute(_FIND, _parameters(shop_id, person, before))]
+
+
+async def erase(
+    session: AsyncSession, shop_id: int, person: Person, before: datetime, slugs: Sequence[str]
+) -> dict[str, int]:
+    """Erase the person from all rows but the registries; how many rows changed, by table.
+
+    Purchases stay without a name. `slugs` are those of the person's own registries, whose titles may have a name.
+    """
+    parameters = _parameters(shop_id, person, before) | {"slugs": list(slugs)}
+    counts = {}
+    for name, statement in _ERASE.items():
+        rows = await session.execute(text(f"{statement} RETURNING 1"), parameters)
+        counts[name] = len(rows.all())
+    return counts
+
+
+def _parameters(shop_id: int, person: Person, before: datetime) -> dict[str, Any]:
+    return {
+        "shop_id": shop_id,
+        "before": before,
+        "customers": list(person.customers),
+        "orders": list(person.orders),
+        "contacts": list(person.contacts),
+        "hashes": [contact.hex() for contact in person.contacts],
+        "callers": [f"customer:{shop_id}:{customer}" for customer in person.customers],
+    }

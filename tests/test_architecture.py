@@ -145,7 +145,7 @@ def test_a_write_past_the_primitive_is_noticed(line: str) -> None:
 
 
 def test_functions_that_write_registries_take_a_write_session() -> None:
-    for module in sorted(QUERIES):
+    for module in sorted(SQL_QUERIES):
         tree = ast.parse((ROOT / module).read_text())
         constants = {
             ast.unparse(node.target)

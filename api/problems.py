@@ -90,9 +90,9 @@ def not_found(detail: str) -> ProblemError:
     return ProblemError(HTTPStatus.NOT_FOUND, "not-found", detail)
 
 
-def unauthorized(detail: str) -> ProblemError:
+def unauthorized(detail: str, more_headers: Mapping[str, str] | None = None) -> ProblemError:
     """401, with the authentication scheme of servers."""
-    headers = {"WWW-Authenticate": 'ApiKey header="X-API-Key"'}
+    headers = {"WWW-Authenticate": 'ApiKey header="X-API-Key"', **(more_headers or {})}
     return ProblemError(HTTPStatus.UNAUTHORIZED, "unauthorized", detail, headers)
 
 

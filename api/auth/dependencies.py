@@ -96,28 +96,26 @@ async def identify(
 async def _authenticate(
     request: Request, app_state: AppState, key: str | None, signature: str | None, token: object | None
 ) -> Caller:
-    authenticator = app_state.authenticator
-    caller: Caller | None = None
+    authenticator, caller, reason, headers = app_state.authenticator, None, "", {}
     try:
         if token is not None:
-            refused = unauthorized("The ID token is invalid or has expired.")
-            refused.headers = ASK_FOR_NEW_TOKEN
+            reason, headers = "The ID token is invalid or has expired.", ASK_FOR_NEW_TOKEN
             caller = await authenticator.by_id_token(str(getattr(token, "credentials", "")))
         elif key is not None:
-            refused = unauthorized("The API key is unknown, revoked, expired or not allowed from this address.")
+            reason = "The API key is unknown, revoked, expired or not allowed from this address."
             caller = await authenticator.by_key(key, request.scope)
         elif signature is not None:
-            refused = unauthorized("The app proxy's signature is invalid or too old.")
+            reason = "The app proxy's signature is invalid or too old."
             caller = await authenticator.by_signature(request.scope)
         else:
             raise unauthorized("Send an API key in X-API-Key, or call through Shopify's app proxy.")
     except UnknownShop:
-        refused = not_installed()
+        reason = ""
     if caller is None:
         refusals = authenticator.count_refusal(request.scope)
         if not refusals.allowed:
             raise too_many_invalid(refusals.reset)
-        raise refused
+        raise unauthorized(reason, headers) if reason else not_installed()
     bind(shop_id=str(caller.shop_id))
     policy, verdict = app_state.limit(caller)
     request.scope["wishcraft.headers"] = [(b"ratelimit", verdict.field(policy).encode())]

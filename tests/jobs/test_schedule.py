@@ -7,10 +7,13 @@ from uuid import UUID
 import httpx
 import pytest
 from prefect import State, flow, get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.settings import PREFECT_API_URL
 from prefect.states import AwaitingConcurrencySlot, AwaitingRetry, Late, Scheduled
 
+from wishcraft.errors import ConfigurationError
 from wishcraft.services.health.schedule import OVERDUE, find_schedule
+from wishcraft.services.operations.prefect_api import start_run
 from wishcraft.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -60,3 +63,20 @@ async def test_future_runs_count_as_a_schedule(settings: Settings) -> None:
             assert not (await find_schedule(http, with_prefect, NOW)).is_empty
         finally:
             await client.delete_deployment(deployment_id)
+
+
+async def test_a_job_is_started_once_for_an_idempotency_key(settings: Settings) -> None:
+    with_prefect = settings.model_copy(update={"prefect_api_url": PREFECT_API_URL.value()})
+    parameters = {"shops": ["maple-and-pine.myshopify.com"]}
+    async with get_client() as client, httpx.AsyncClient() as http:
+        deployment_id = await client.create_deployment(await client.create_flow(idle), "is-started")
+        try:
+            for _ in range(2):
+                await start_run(http, with_prefect, "is-started", parameters, "installed-1")
+            query = DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id]))
+            runs = await client.read_flow_runs(deployment_filter=query)
+        finally:
+            await client.delete_deployment(deployment_id)
+        assert [(run.parameters, run.state_name) for run in runs] == [(parameters, "Scheduled")]
+        with pytest.raises(ConfigurationError, match="no job no-such-job"):
+            await start_run(http, with_prefect, "no-such-job", {}, "installed-1")

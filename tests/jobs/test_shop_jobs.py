@@ -52,7 +52,7 @@ async def test_failure_of_one_shop_fails_the_run_and_does_not_stop_the_others(si
     assert rows[BROKEN]["problem"].startswith("ShopifyUnauthorized")
     assert rows[SHOP]["problem"] == "none"
     assert rows[SHOP]["items changed"] > 0
-    assert "Ask the merchant to install the app anew." in await summary_of(state)
+    assert "Ask the merchant to open the app in the admin, or to install it anew." in await summary_of(state)
 
 
 async def test_transient_error_is_retried_and_the_retry_is_in_the_summary(simulator: Simulator) -> None:

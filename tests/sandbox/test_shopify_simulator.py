@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import httpx
 import pytest
 
-from deployments.sandbox.catalogue import DEMO_SHOPS
+from deployments.sandbox.catalogue import DEMO_SHOPS, NEW_SHOP
 from deployments.sandbox.processes import free_port
 from deployments.sandbox.shopify.app import create_app
 from deployments.sandbox.shopify.bulk import MAX_RUNNING
@@ -332,6 +332,6 @@ async def test_page_loads_no_external_resources(shop: Shop) -> None:
     assert page.headers["Content-Type"].startswith("text/html")
     assert "://" not in page.text
     overview = (await shop.http.get("/shops")).json()
-    assert [one["domain"] for one in overview["shops"]] == [demo.domain for demo in DEMO_SHOPS]
+    assert [one["domain"] for one in overview["shops"]] == [demo.domain for demo in (*DEMO_SHOPS, NEW_SHOP)]
     assert list(overview["fault_kinds"]) == list(FaultKind)
     assert (await shop.http.get("/health")).json() == {"status": "ok"}

@@ -100,16 +100,6 @@ async def open_resources(
         bulk_signals = BulkSignals(redis)
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=httpx.Timeout(10, connect=5)))
         tokens = TokenVault(db, settings.encryption_keys)
-        shopify = ShopifyClient(
-            http,
-            tokens,
-            origin=settings.shopify_origin,
-            api_version=settings.shopify_api_version,
-            api_key=settings.shopify_api_key,
-            api_secret=settings.shopify_api_secret.get_secret_value(),
-            count=counters.count,
-            wait_for_bulk=bulk_signals.wait,
-        )
         yield Resources(
             db=db,
             announcements=announcements,
@@ -123,11 +113,26 @@ async def open_resources(
             limiter=Limiter(redis),
             http=http,
             tokens=tokens,
-            shopify=shopify,
+            shopify=_make_shopify_client(settings, http, tokens, counters, bulk_signals),
             mailer=mailer,
             files=FileStore(settings.files_url),
             bulk_signals=bulk_signals,
         )
+
+
+def _make_shopify_client(
+    settings: Settings, http: httpx.AsyncClient, tokens: TokenVault, counters: Counters, bulk_signals: BulkSignals
+) -> ShopifyClient:
+    return ShopifyClient(
+        http,
+        tokens,
+        origin=settings.shopify_origin,
+        api_version=settings.shopify_api_version,
+        api_key=settings.shopify_api_key,
+        api_secret=settings.shopify_api_secret.get_secret_value(),
+        count=counters.count,
+        wait_for_bulk=bulk_signals.wait,
+    )
 
 
 def _open_replica(settings: Settings, primary: Database) -> Replica | None:

@@ -99,12 +99,12 @@ BREAKAGES: Final = (
     ),
     # The product cache
     Breakage(
-        "an older reading replaces newer facts", "wishcraft/cache/scripts.py",
+        "an older reading replaces newer facts", "wishcraft/cache/product_scripts.py",
         "has_newer = present_read_at >= read_at",
         "has_newer = false", (f"{_PRODUCTS}::test_newest_reading_and_picture_stay_in_whatever_order_they_arrive",),
     ),
     Breakage(
-        "facts read before a restart are stored", "wishcraft/cache/scripts.py",
+        "facts read before a restart are stored", "wishcraft/cache/product_scripts.py",
         "if redis.call('HGET', era, 'era') ~= string.sub(begin, 2) then",
         "if false then", (f"{_PRODUCTS}::test_facts_of_another_era_are_missing_and_late_ones_are_refused",),
     ),

@@ -13,7 +13,7 @@ from typing import Final
 
 import orjson
 
-from wishcraft.cache import keys, scripts
+from wishcraft.cache import keys, product_scripts
 from wishcraft.cache.client import Server
 from wishcraft.cache.script import Call
 from wishcraft.cache.scripts import Outcome
@@ -82,7 +82,7 @@ class ProductCache:
             }
             for number, each in facts.items()
         ]
-        replies = await self._server.run(scripts.STORE_FACTS, calls)
+        replies = await self._server.run(product_scripts.STORE_FACTS, calls)
         return {number: Outcome(reply.decode()) for number, reply in zip(facts, replies, strict=True)}
 
     async def mark_outdated(self, shop_id: int, variants: Mapping[int, datetime]) -> None:
@@ -102,7 +102,7 @@ class ProductCache:
             }
             for number, time in variants.items()
         ]
-        await self._server.run(scripts.MARK_FACTS, calls)
+        await self._server.run(product_scripts.MARK_FACTS, calls)
 
     def _unpack(self, raw: bytes) -> VariantFacts | None:
         """The stored facts; None if their era or format is another."""

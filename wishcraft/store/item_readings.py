@@ -159,7 +159,7 @@ async def find_changed_registries(
     return list(await session.scalars(_FIND_CHANGED, parameters))
 
 
-async def apply(
+async def apply_observations(
     session: WriteSession, shop_id: int, registry_ids: Iterable[int], observations: Sequence[Observation]
 ) -> list[int]:
     """Update the items that the observations change in these registries, which the caller has locked.

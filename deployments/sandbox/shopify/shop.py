@@ -79,7 +79,7 @@ class SimulatedShop:
             return
         self._publish("products/update", product_payload(self.demo, self.inventory, variant, self._origin), about)
         for location_id, available in variant.levels.items():
-            if available != before[location_id]:
+            if available != before.get(location_id):
                 payload = level_payload(self.demo, variant, location_id, available)
                 self._publish("inventory_levels/update", payload, about)
 

@@ -340,5 +340,5 @@ async def test_availability_and_status_follow_from_the_values_as_for_a_new_item(
         each = reading(variant_id=number, tracked=tracked, **values)
         at += timedelta(seconds=1)
         async with registry_write(resources, Actor(shop.id, "test"), [registry_id], on_cache_down="refuse") as write:
-            await item_readings.apply(write.session, shop.id, [registry_id], [observe(number, each, at)])
+            await item_readings.apply_observations(write.session, shop.id, [registry_id], [observe(number, each, at)])
         assert wished.row("available, status") == (is_available(each), item_status(each).value)

@@ -221,7 +221,7 @@ async def _write(
     """
     async with registry_write(resources, Actor(shop_id, _ACTOR), registry_ids, on_cache_down="refuse") as write:
         await inventory_levels.forget_wrong(write.session, shop_id, observations)
-        written = await item_readings.apply(write.session, shop_id, registry_ids, observations)
+        written = await item_readings.apply_observations(write.session, shop_id, registry_ids, observations)
         for registry_id in set(written):
             await write.changed(registry_id)
     return written

@@ -312,7 +312,9 @@ def _is_before(time: EventTime, read_at: datetime | None) -> bool:
 
 async def _write(write: RegistryWrite, shop_id: int, observations: Sequence[Observation]) -> None:
     if observations:
-        for registry_id in set(await item_readings.apply(write.session, shop_id, write.locked, observations)):
+        for registry_id in set(
+            await item_readings.apply_observations(write.session, shop_id, write.locked, observations)
+        ):
             await write.changed(registry_id)
 
 

@@ -13,6 +13,7 @@ from typing import Final
 import orjson
 from sqlalchemy import text
 
+from wishcraft.domain.retention import COMPLIANCE_TOPICS
 from wishcraft.domain.webhooks import ALSO_AFTER_UNINSTALLATION, MAX_ATTEMPTS, WebhookOutcome, retry_delay
 from wishcraft.errors import (
     DatabaseUnavailable,
@@ -72,7 +73,10 @@ async def process(
             await webhook_events.record_failures(session, failures)
     if found and batch:
         run = _Run(resources, handlers, found.shop, {stored.id: stored.attempts for stored in waiting})
-        await run.handle(batch)
+        # An erasure in a transaction of its own, after the others: it must find what they write.
+        for is_erasure in (False, True):
+            if part := [each for each in batch if (each.topic in COMPLIANCE_TOPICS) == is_erasure]:
+                await run.handle(part)
         outcomes |= run.outcomes
         failures += run.failures
     counts: dict[WebhookOutcome | None, int] = {}

@@ -1,6 +1,6 @@
 """Webhooks of products and stock: when they were true, which levels are known, and since when all variants were read.
 
-Revision: 0020, after 0024
+Revision: 0020, after 0019
 
 Items remember whether their product is sold, which their status does not say of hidden ones.
 """
@@ -10,7 +10,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0020"
-down_revision = "0024"
+down_revision = "0019"
 branch_labels = None
 depends_on = None
 

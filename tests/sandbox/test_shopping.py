@@ -94,7 +94,7 @@ async def test_shop_without_the_app_has_no_guests_no_webhooks_and_no_proxy() -> 
 
     async with living_shop(httpx.MockTransport(fail)) as living:
         for domain in living.simulator.shops:
-            living.simulator.credentials._pairs.pop(domain)
+            living.simulator.credentials.uninstall(domain)
         shopping = living.simulator.shopping
         assert shopping
         await shopping.act()

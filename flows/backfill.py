@@ -12,6 +12,7 @@ from flows.cache_warm import cache_warm
 from flows.check_invariants import check_invariants
 from flows.conversion_report import conversion_report
 from flows.demand_forecast import demand_forecast
+from flows.reconcile_orders import reconcile_orders
 from flows.registry_report import registry_report
 from flows.runtime.job import job as make_job
 from flows.runtime.job import summarise
@@ -31,14 +32,14 @@ from wishcraft.errors import QueryRefused
 from wishcraft.settings import time_zone
 
 JobName = Literal[
-    "cache-warm", "sync-inventory", "send-reminders", "send-invitations", "check-invariants", "service-levels",
-    "registry-report", "conversion-report", "demand-forecast",
+    "cache-warm", "sync-inventory", "reconcile-orders", "send-reminders", "send-invitations", "check-invariants",
+    "service-levels", "registry-report", "conversion-report", "demand-forecast",
 ]  # fmt: skip
 JOBS: Final[Mapping[str, Flow[..., Any]]] = {
     each.name: each
     for each in (
-        cache_warm, sync_inventory, send_reminders, send_invitations, check_invariants, service_levels,
-        registry_report, conversion_report, demand_forecast,
+        cache_warm, sync_inventory, reconcile_orders, send_reminders, send_invitations, check_invariants,
+        service_levels, registry_report, conversion_report, demand_forecast,
     )
 }  # fmt: skip
 

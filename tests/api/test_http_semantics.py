@@ -25,7 +25,15 @@ def methods_by_path(settings: Settings) -> dict[str, set[str]]:
 
 
 def fill(path: str, slug: str) -> str:
-    values = {"ref": slug, "item_id": "1", "prefix": "000000000000", "key_id": "1", "token": "t"}
+    values = {
+        "ref": slug,
+        "item_id": "1",
+        "prefix": "000000000000",
+        "key_id": "1",
+        "token": "t",
+        "run": "r",
+        "name": "f",
+    }
     for name, value in values.items():
         path = path.replace(f"{{{name}}}", value)
     assert "{" not in path, path

@@ -107,13 +107,13 @@ async def test_changed_or_old_signature_or_one_of_an_unknown_shop_is_unauthorize
     client: httpx.AsyncClient, signed: Query
 ) -> None:
     changed = signed().replace("shop=maple", "shop=lumiere")
-    for query, reason in (
-        (changed, "invalid or too old"),
-        (signed(at=time.time() - 3600), "invalid or too old"),
-        (signed("nobody.myshopify.com"), "the shop has not installed the app"),
+    for query, kind, reason in (
+        (changed, "unauthorized", "invalid or too old"),
+        (signed(at=time.time() - 3600), "unauthorized", "invalid or too old"),
+        (signed("nobody.myshopify.com"), "shop-not-installed", "has not installed the app"),
     ):
         answer = await client.get(f"/api/registries?{query}")
-        assert problem(answer) == (401, "unauthorized")
+        assert problem(answer) == (401, kind)
         assert reason in answer.json()["detail"]
 
 

@@ -97,7 +97,12 @@ async def test_swagger_ui_loads_all_assets_from_the_api(client: httpx.AsyncClien
 
 async def test_openapi_documents_credentials_and_problems(client: httpx.AsyncClient) -> None:
     document = (await client.get("/api/docs")).json()
-    assert set(document["components"]["securitySchemes"]) == {"ApiKey", "AppProxy", "ShopifyIdToken"}
+    assert set(document["components"]["securitySchemes"]) == {
+        "ApiKey",
+        "AppProxy",
+        "ShopifyIdToken",
+        "OperationsPassword",
+    }
     read = document["paths"]["/api/registries/{ref}"]["get"]
     assert set(read["responses"]) == {"200", "304", "401", "403", "404", "422", "429", "503"}
     assert read["security"]

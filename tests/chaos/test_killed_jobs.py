@@ -46,7 +46,7 @@ class Job:
         )  # fmt: skip
 
     async def reset(self) -> None:
-        self.demo.execute("TRUNCATE shops, audit_logs, pending_invalidations CASCADE")
+        self.demo.execute("TRUNCATE shops, audit_logs, pending_invalidations, webhook_events CASCADE")
         seed(self.settings, 12, 7, date(2026, 3, 14))
         await self.drop("wishcraft:{*}*")
         if self.name == "sync":

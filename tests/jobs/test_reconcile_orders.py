@@ -43,7 +43,7 @@ async def test_missed_orders_are_recorded_and_a_shop_that_fails_stops_no_other(
     assert rows[BROKEN]["problem"].startswith("ShopifyUnauthorized")
     summary = await summary_of(state)
     assert "Worth a look" in summary
-    assert "Ask the merchant to install the app anew." in summary
+    assert "Ask the merchant to open the app in the admin, or to install it anew." in summary
     bought = demo.execute("SELECT quantity FROM purchases WHERE order_id = %s", [order_id]).fetchall()
     assert bought == [(2,)]
     state = await reconcile_orders([SHOP], today() - timedelta(days=1), return_state=True)

@@ -44,7 +44,7 @@ def _shown(source: str) -> str:
 def test_docs_examples_run_with_only_a_database_url(
     source: Any, demo: Demo, settings: Settings, tmp_path: Path
 ) -> None:
-    demo.execute("TRUNCATE shops, pending_invalidations CASCADE")
+    demo.execute("TRUNCATE shops, pending_invalidations, webhook_events CASCADE")
     seed(settings, 60, 7, datetime.now(UTC).date())
     environment = {
         "DATABASE_REPLICA_URL": str(settings.database_replica_url),

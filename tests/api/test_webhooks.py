@@ -124,7 +124,7 @@ async def test_malformed_time_and_missing_event_are_stored_as_null(post: Callabl
 
 
 async def test_body_of_4_mib_is_stored_and_a_larger_one_refused(post: Callable[..., Any], demo: Demo) -> None:
-    largest = bytes(range(256)) * (4 * 4096)
+    largest = b"{" + (bytes(range(256)) * (4 * 4096))[1:]
     assert (await post("w1", largest)).status_code == 200
     assert demo.execute("SELECT payload FROM webhook_events").fetchall() == [(largest,)]
     assert problem(await post("w2", largest + b" ")) == (413, "content-too-large")
@@ -134,10 +134,10 @@ async def test_large_body_without_a_place_is_503_and_small_ones_go_on(
     client: httpx.AsyncClient, post: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app_state_of(client), "large_webhooks", asyncio.Semaphore(0))
-    refused = await post("w1", b" " * 65_537)
+    refused = await post("w1", b"{" * 65_537)
     assert problem(refused) == (503, "unavailable")
     assert refused.headers["retry-after"] == "5"
-    assert (await post("w2", b" " * 65_536)).status_code == 200
+    assert (await post("w2", b"{" * 65_536)).status_code == 200
 
 
 async def test_both_client_secrets_are_accepted(open_client: OpenClient, settings: Settings, demo: Demo) -> None:
@@ -179,3 +179,14 @@ async def test_hanging_postgresql_is_503_and_what_it_stores_later_is_a_repetitio
     monkeypatch.setattr(inbox, "ANSWER_SECONDS", PATIENCE_SECONDS)
     assert [(await post(f"w{each}")).status_code for each in range(3)] == [200] * 3
     assert stored(demo) == ["w0", "w1", "w2"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJodHRwczovL2EifQ", b"path_prefix=/apps/registryshop={}", b' {"id": 1}', b"[]"],
+)
+async def test_other_texts_that_shopify_signs_with_the_secret_are_no_webhooks(
+    post: Callable[..., Any], demo: Demo, body: bytes
+) -> None:
+    assert problem(await post(body=body)) == (401, "unauthorized")
+    assert stored(demo) == []

@@ -181,7 +181,7 @@ def _email(payload: Object) -> str | None:
 def _pairs(value: object) -> list[tuple[str, str]]:
     """The pairs of properties or note attributes; anything else among them is left out."""
     return [
-        (each["name"], each["value"])
+        (each["name"], _storable(each["value"]))
         for each in (value if isinstance(value, list) else ())
         if isinstance(each, Mapping) and isinstance(each.get("name"), str) and isinstance(each.get("value"), str)
     ]
@@ -191,8 +191,13 @@ def _text(value: object, length: int, *, is_address: bool = False) -> str | None
     """A text in one line that PostgreSQL can store, None if nothing is left."""
     if not isinstance(value, str):
         return None
-    storable = value.replace("\0", "").encode(errors="ignore").decode()
+    storable = _storable(value)
     return (storable.strip() if is_address else one_line(storable))[:length] or None
+
+
+def _storable(value: str) -> str:
+    """The text without what PostgreSQL does not store: NUL and halves of surrogate pairs."""
+    return value.replace("\0", "").encode(errors="ignore").decode()
 
 
 def _list(value: object) -> list[Any]:

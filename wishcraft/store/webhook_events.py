@@ -109,9 +109,20 @@ async def find_due_fairly(session: AsyncSession, most: int, of_a_shop: int) -> l
     return [DueWebhook(*row) for row in await session.execute(query)]
 
 
-async def find_waiting(session: AsyncSession, ids: Sequence[int]) -> list[StoredWebhook]:
-    """Those of these webhooks that are not handled, in the order of their receipt."""
-    query = select(*_COLUMNS).where(WebhookEvent.id.in_(ids), WebhookEvent.handled_at.is_(None))
+async def find_waiting(
+    session: AsyncSession, shop_domain: str, ids: Sequence[int], most_bytes: int
+) -> list[StoredWebhook]:
+    """Those of these webhooks of the shop that are not handled, in the order of their receipt.
+
+    The payloads have `most_bytes` at most, or there is one; further webhooks are left out.
+    """
+    where = (WebhookEvent.id.in_(ids), WebhookEvent.shop_domain == shop_domain, WebhookEvent.handled_at.is_(None))
+    size = func.sum(func.coalesce(func.octet_length(WebhookEvent.payload), 0)).over(order_by=WebhookEvent.id)
+    sizes = select(WebhookEvent.id, size.label("size")).where(*where).order_by(WebhookEvent.id)
+    fitting = [
+        row.id for number, row in enumerate(await session.execute(sizes)) if not number or row.size <= most_bytes
+    ]
+    query = select(*_COLUMNS).where(WebhookEvent.id.in_(fitting), WebhookEvent.handled_at.is_(None))
     return [StoredWebhook(*row) for row in await session.execute(query.order_by(WebhookEvent.id))]
 
 

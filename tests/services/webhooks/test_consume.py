@@ -378,3 +378,40 @@ async def test_poll_of_the_inbox_takes_some_of_each_shop(resources: Resources, d
         due = await webhook_events.find_due_fairly(session, 5, 3)
     assert last in {each.id for each in due}
     assert len(due) == 4
+
+
+async def test_large_webhooks_are_handled_in_batches_of_bounded_size(
+    resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    async def measure(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
+        sizes.append(len(messages))
+        return await count_effects(resources, shop, messages)
+
+    ids = receive(demo, 2) + receive(demo, 3, text="x" * 600) + receive(demo, text="x" * 3000) + receive(demo, 2)
+    monkeypatch.setattr("wishcraft.services.webhooks.process.BATCH_BYTES", 1500)
+    counts = await process(resources, {"orders/create": measure}, MAPLE, list(reversed(ids)))
+    assert counts == {WebhookOutcome.APPLIED: 8}
+    assert applied(demo) == ids
+    assert sizes == [4, 1, 1, 2]
+
+
+async def test_webhook_of_another_shop_is_not_handled_as_one_of_this(resources: Resources, demo: Demo) -> None:
+    [row_id] = receive(demo, shop=SAKURA)
+    assert await process(resources, COUNTING, MAPLE, [row_id]) == {}
+    assert applied(demo) == []
+
+
+async def test_erasures_come_last_and_each_topic_in_a_transaction_of_its_own(resources: Resources, demo: Demo) -> None:
+    order_of_topics: list[list[str]] = []
+
+    async def note(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
+        order_of_topics.append([each.topic for each in messages])
+        return await count_effects(resources, shop, messages)
+
+    topics = ("customers/redact", "orders/create", "customers/data_request", "orders/create", "customers/redact")
+    ids = [row_id for topic in topics for row_id in receive(demo, topic=topic)]
+    await process(resources, dict.fromkeys(topics, note), MAPLE, ids)
+    assert order_of_topics == [["orders/create"] * 2, ["customers/data_request"], ["customers/redact"] * 2]
+    assert applied(demo) == ids

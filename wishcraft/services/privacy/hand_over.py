@@ -14,7 +14,7 @@ from wishcraft.mail.mailer import Mail
 from wishcraft.mail.messages.data_request import compose_data_request
 from wishcraft.mail.messages.rendering import Letterhead
 from wishcraft.resources import Resources
-from wishcraft.services.privacy.erase import EVER, runs_of
+from wishcraft.services.privacy.erase import EVER, runs_of, shop_key
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.reminders.unsubscribe import public_link
 from wishcraft.services.webhooks.handling import Effect, Message
@@ -52,7 +52,8 @@ async def _hand_over(resources: Resources, config: Settings, shop: ShopRef, mess
         person = person._replace(customers=person.customers | merged)
         known = await people.collect(session, shop.id, person, EVER)
         contact = await shops.find_contact(session, shop.id)
-    run, name = runs_of(shop, person)[0], f"customer-data-{message.id}.json"
+    run = next(iter(runs_of(shop, person)), f"{shop_key(shop)}-orders")  # it may name orders alone
+    name = f"customer-data-{message.id}.json"
     content = orjson.dumps({"shop": shop.domain, **known}, option=orjson.OPT_INDENT_2)
     await asyncio.to_thread(resources.files.write, f"{RUNS}/{run}", name, content)
     recipient = contact.email or config.ops_email

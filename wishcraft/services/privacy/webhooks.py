@@ -20,8 +20,8 @@ from wishcraft.store.shops import ShopRef
 
 REDACT_CUSTOMER: Final = "customers/redact"
 REDACT_SHOP: Final = "shop/redact"
-AFTER_UNINSTALLING: Final = timedelta(hours=48)
-"""So long after the app was uninstalled Shopify sends `shop/redact`."""
+AFTER_UNINSTALLING: Final = timedelta(hours=49)
+"""Shopify sends `shop/redact` 48 hours and some minutes after that: a shop in use must not be erased."""
 
 
 async def handle_customer_redactions(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:

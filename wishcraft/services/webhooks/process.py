@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import traceback
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,12 +28,16 @@ from wishcraft.services.registries.write import registry_write
 from wishcraft.services.webhooks.handling import Effect, Handler, Message
 from wishcraft.store import shops, webhook_events
 from wishcraft.store.audit_log import Actor
-from wishcraft.store.shops import ShopRef
+from wishcraft.store.shops import InstalledShop, ShopRef
 from wishcraft.store.webhook_events import Failure, StoredWebhook
 
 ACTOR: Final = "webhook"
 HANDLER_SECONDS: Final = 20.0
 """So long may a handler look things up, in Shopify above all."""
+ERASURE_SECONDS: Final = 600.0
+"""So long may one about privacy, which goes through all payloads of the inbox."""
+BATCH_BYTES: Final = 2 * 1024 * 1024
+"""Of payloads in one transaction: parsed, they take five times as much memory, for each shop under way."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -54,9 +59,24 @@ async def process(
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer; what is not recorded will be delivered again.
     """
-    async with resources.db.autocommit() as session:
-        waiting = await webhook_events.find_waiting(session, ids)
-        found = await shops.find_installed(session, shop_domain)
+    counts = Counter[WebhookOutcome | None]()
+    left = sorted(ids)
+    while left:
+        async with resources.db.autocommit() as session:
+            waiting = await webhook_events.find_waiting(session, shop_domain, left, BATCH_BYTES)
+            found = await shops.find_installed(session, shop_domain)
+        counts += await _process(resources, handlers, found, waiting)
+        left = [each for each in left if waiting and each > waiting[-1].id]
+    return dict(counts)
+
+
+async def _process(
+    resources: Resources,
+    handlers: Mapping[str, Handler],
+    found: InstalledShop | None,
+    waiting: Sequence[StoredWebhook],
+) -> Counter[WebhookOutcome | None]:
+    """Handle these webhooks of the shop; None is one that the app does not know."""
     batch, outcomes, failures = list[Message](), dict[int, WebhookOutcome](), list[Failure]()
     for stored in waiting:
         is_ignored = found is None or not (found.is_active or stored.topic in ALSO_AFTER_UNINSTALLATION)
@@ -73,15 +93,15 @@ async def process(
             await webhook_events.record_failures(session, failures)
     if found and batch:
         run = _Run(resources, handlers, found.shop, {stored.id: stored.attempts for stored in waiting})
-        # An erasure in a transaction of its own, after the others: it must find what they write.
-        for is_erasure in (False, True):
-            if part := [each for each in batch if (each.topic in COMPLIANCE_TOPICS) == is_erasure]:
+        # Erasures each in a transaction of its own, and last: they must find what the others write.
+        ordinary = [each for each in batch if each.topic not in COMPLIANCE_TOPICS]
+        for part in (ordinary, *([each for each in batch if each.topic == topic] for topic in COMPLIANCE_TOPICS)):
+            if part:
                 await run.handle(part)
         outcomes |= run.outcomes
         failures += run.failures
-    counts: dict[WebhookOutcome | None, int] = {}
-    for outcome in [*outcomes.values(), *(WebhookOutcome.DEAD if each.due_at is None else None for each in failures)]:
-        counts[outcome] = counts.get(outcome, 0) + 1
+    counts = Counter[WebhookOutcome | None](outcomes.values())
+    counts.update(WebhookOutcome.DEAD if each.due_at is None else None for each in failures)
     return counts
 
 
@@ -169,7 +189,9 @@ class _Run:
         effects, failed = list[Effect](), dict[int, Exception]()
         for handler, messages in grouped.items():
             try:
-                async with asyncio.timeout(HANDLER_SECONDS):
+                async with asyncio.timeout(
+                    ERASURE_SECONDS if messages[0].topic in COMPLIANCE_TOPICS else HANDLER_SECONDS
+                ):
                     effect = await handler(self.resources, self.shop, messages)
             except (ShopifyUnavailable, ShopifyThrottled, TimeoutError) as error:
                 failed |= {message.id: error for message in messages}

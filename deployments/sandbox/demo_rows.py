@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
+from uuid import UUID
 
 from argon2.low_level import Type, hash_secret
 
@@ -78,6 +79,7 @@ class ShopRowGenerator:
         self._shop = shop
         self._origin = origin
         self._rng = random.Random(f"{seed}:{shop.domain}:rows")  # noqa: S311  demo data
+        self._attributions = random.Random(f"{seed}:{shop.domain}:attributions")  # noqa: S311  demo data
         self._today = today
         self._noon = datetime.combine(today, time(12), UTC)
         self._next_id = first_id
@@ -193,6 +195,7 @@ class ShopRowGenerator:
             "status": item_status(reading),
             "display_order": order,
             "created_at": registry["created_at"],
+            "attribution": UUID(int=self._attributions.getrandbits(128), version=4),
         }
 
 

@@ -183,14 +183,22 @@ def short_silence(environment: dict[str, str]) -> Iterator[None]:
 
 @pytest.fixture
 def slow_job(http: httpx.Client) -> str:
-    return deploy(http, "slow-job", "tests.support.slow_job.slow_job")
+    # Its own for each test: a run that another test has killed keeps its place for minutes.
+    return deploy(http, "slow-job", "tests.support.slow_job.slow_job", suffix=f"-{uuid4()}")
 
 
-def deploy(http: httpx.Client, name: str, entrypoint: str, concurrency_limit: int | None = 1, **options: object) -> str:
+def deploy(
+    http: httpx.Client,
+    name: str,
+    entrypoint: str,
+    concurrency_limit: int | None = 1,
+    suffix: str = "",
+    **options: object,
+) -> str:
     """Create a deployment of the pool; returns its id."""
     flow = post(http, "/flows/", {"name": name})
     body = {
-        "name": name,
+        "name": name + suffix,
         "flow_id": flow["id"],
         "entrypoint": entrypoint,
         "pull_steps": [],

@@ -64,7 +64,7 @@ def make_signs(email: str | None, phone: str | None) -> frozenset[bytes] | None:
 
 
 def has_sign(payload: bytes, signs: Collection[bytes]) -> bool:
-    """Whether a payload may be about somebody: it has one of the signs, or escapes that may hide one.
+    """Whether a payload may be about a person: it has one of the signs, or escapes that may hide one.
 
     A fast look before `find_mentions`: of a telephone number, only the digits are compared.
     """

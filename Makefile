@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-# Every command starts many interpreters, and each would compile the project anew where the shell forbids to keep that.
+# Every command starts many interpreters, and each would compile the project anew if the shell sets PYTHONDONTWRITEBYTECODE.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help
@@ -20,7 +20,7 @@ help: ## List these commands
 	@echo "Installed."
 
 .PHONY: up
-up: .venv/.installed ## Start everything on this machine: databases, Prefect, a worker, the API, a simulated Shopify
+up: .venv/.installed ## Start everything on this machine: databases, Prefect, a worker, the API, the consumer of webhooks, a simulated Shopify and mailbox
 	@exec $(BIN)/python -m deployments.local up
 
 .PHONY: reset
@@ -28,7 +28,7 @@ reset: .venv/.installed ## Delete the local stack's data (Ctrl-C it first)
 	@exec $(BIN)/python -m deployments.local reset
 
 .PHONY: test
-test: .venv/.installed ## Run the tests that need no browser; they start their own PostgreSQL and Valkey
+test: .venv/.installed ## Run the unit and integration tests; they start their own PostgreSQL and Valkey
 	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not e2e and not chaos and not deep"
 
 .PHONY: test-deep

@@ -1,4 +1,4 @@
-"""Receipt of webhooks: what Shopify is told, and what the inbox then holds."""
+"""Receipt of webhooks: the answers to Shopify, and the rows of the inbox."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The process of the consumer: it handles webhooks, shows that it lives, and ends when it is told to."""
+"""The process of the consumer: it handles webhooks, touches its heartbeat, and ends on SIGTERM and SIGINT."""
 
 import signal
 import subprocess

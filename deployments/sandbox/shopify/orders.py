@@ -1,4 +1,4 @@
-"""The orders of a simulated shop. Stock follows them, and each change publishes what Shopify tells of it."""
+"""The orders of a simulated shop. They change its stock, and each change publishes the webhooks that Shopify sends."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime

@@ -195,7 +195,7 @@ def read_payload(payload: bytes) -> Any:
 
 
 def shop_key(shop: ShopRef) -> str:
-    """How the names of runs with files about a shop's people begin: they name nobody."""
+    """Prefix of the names of runs with files about people of the shop: a hash, which names no person."""
     return address_hash(shop.id, shop.domain).hex()[:16]
 
 

@@ -36,6 +36,8 @@ class Failure(NamedTuple):
     """Without personal data."""
     due_at: datetime | None
     """When it is tried again; None makes it a dead letter."""
+    tries: int = 1
+    """0 if it does not count."""
 
 
 class DeadLetter(NamedTuple):
@@ -62,14 +64,14 @@ _LETTER: Final = (
     WebhookEvent.failures, WebhookEvent.payload.is_not(None),
 )  # fmt: skip
 _FAIL: Final = text("""
-UPDATE webhook_events w SET attempts = w.attempts + 1,
+UPDATE webhook_events w SET attempts = w.attempts + f.tries,
     due_at = coalesce(f.due_at, w.due_at),
     handled_at = CASE WHEN f.due_at IS NULL THEN now() END,
     outcome = CASE WHEN f.due_at IS NULL THEN 'dead' END,
     failures = jsonb_path_query_array(
         w.failures || jsonb_build_array(jsonb_build_object('at', now(), 'reason', f.reason)), :last_failures
     )
-FROM jsonb_to_recordset(CAST(:failures AS jsonb)) AS f (id bigint, reason text, due_at timestamptz)
+FROM jsonb_to_recordset(CAST(:failures AS jsonb)) AS f (id bigint, reason text, due_at timestamptz, tries int)
 WHERE w.id = f.id AND w.handled_at IS NULL
 """)
 _LAST_FAILURES: Final = f"$[last - {KEPT_FAILURES - 1} to last]"

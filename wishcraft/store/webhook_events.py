@@ -1,6 +1,7 @@
 """Queries of the consumer about the inbox of webhooks, and of people about its dead letters."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -8,7 +9,7 @@ import orjson
 from sqlalchemy import ColumnElement, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.domain.webhooks import WebhookOutcome
+from wishcraft.domain.webhooks import TOPICS, Priority, WebhookOutcome
 from wishcraft.store.registries import WriteSession
 from wishcraft.store.schema import WebhookEvent
 
@@ -86,9 +87,23 @@ class DueWebhook(NamedTuple):
     due_at: datetime
 
 
-async def find_due(session: AsyncSession, most: int, after: DueWebhook | None = None) -> list[DueWebhook]:
-    """Webhooks that are due and not handled, the longest due first; those that follow `after`."""
+async def find_due(
+    session: AsyncSession,
+    most: int,
+    after: DueWebhook | None = None,
+    without: AbstractSet[tuple[str, Priority]] = frozenset(),
+) -> list[DueWebhook]:
+    """Webhooks that are due and not handled, the longest due first; those that follow `after`.
+
+    Those of the shops in `without` are left out, for each the ones whose topics have the priority.
+    """
     query = select(*_DUE).where(WebhookEvent.handled_at.is_(None), WebhookEvent.due_at <= func.now())
+    for priority in {priority for _, priority in without}:
+        is_high = WebhookEvent.topic.in_([topic for topic, each in TOPICS.items() if each is Priority.HIGH])
+        shops = [shop for shop, each in without if each is priority]
+        query = query.where(
+            ~(WebhookEvent.shop_domain.in_(shops) & (is_high if priority is Priority.HIGH else ~is_high))
+        )
     if after:
         query = query.where(tuple_(WebhookEvent.due_at, WebhookEvent.id) > (after.due_at, after.id))
     rows = await session.execute(query.order_by(WebhookEvent.due_at, WebhookEvent.id).limit(most))

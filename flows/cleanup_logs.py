@@ -42,7 +42,8 @@ async def cleanup_logs(
         payload_days: Retention of the payloads of webhook events, which are personal data, in days after they were
             handled. Unhandled events and dead letters keep theirs.
         order_days: Retention of the state of orders, in days after the last webhook that changed it: at least 60. It
-            decides which of two webhooks is newer. Purchases stay. Line items that were dismissed, or that were
+            decides which of two webhooks is newer, so a shop's stays while it has dead letters about orders. Purchases
+            stay. Line items that were dismissed, or that were
             cancelled or refunded unmatched, are deleted with their order.
         analytics_days: Retention of analytics events and views by day, in days.
         service_days: Retention of service minutes, which `service-levels` reads, in days.

@@ -42,6 +42,14 @@ _SETTLED_LINES: Final = """
         AND (u.dismissed_at IS NOT NULL OR u.status IN ('cancelled', 'refunded'))
 """
 """A line item that waits to be matched is kept. Who matches or dismisses it lets its order begin anew."""
+_NOT_REPLAYABLE: Final = """
+    shop_id NOT IN (
+        SELECT s.id FROM webhook_events w JOIN shops s ON s.domain = w.shop_domain
+        WHERE (w.outcome = 'dead' OR (w.handled_at IS NULL AND w.received_at < :before))
+            AND (w.topic LIKE 'orders/%' OR w.topic = 'refunds/create')
+    )
+"""
+"""Without its order's state, a dead letter that is replayed would count as the newest webhook, and undo newer ones."""
 _AGING: Final = {
     Kind.AUDIT: _Aging("audit_logs", "created_at", f"NOT ({IS_COMPLIANCE})"),
     Kind.COMPLIANCE: _Aging("audit_logs", "created_at", IS_COMPLIANCE),
@@ -52,7 +60,7 @@ _AGING: Final = {
         f"{_IS_SETTLED} AND payload IS NOT NULL",
         change="UPDATE webhook_events SET payload = NULL",
     ),
-    Kind.ORDERS: _Aging("orders", "seen_at", key="ctid", along=_SETTLED_LINES),
+    Kind.ORDERS: _Aging("orders", "seen_at", _NOT_REPLAYABLE, key="ctid", along=_SETTLED_LINES),
     Kind.ANALYTICS: _Aging("analytics_events", "occurred_at"),
     Kind.VIEWS: _Aging("registry_views", "day"),
     Kind.MINUTES: _Aging("service_minutes", "minute", key="minute"),

@@ -182,11 +182,19 @@ class WebhookQueue:
             CacheUnavailable: Redis does not answer.
         """
         for priority in _ORDER:
-            stream = f"{keys.WEBHOOKS}{priority}"
-            for each in await self._grouped(priority, "XINFO", "CONSUMERS", stream, GROUP) or ():
-                facts = dict(zip(each[::2], each[1::2], strict=True)) if isinstance(each, list) else each
+            for facts in await self._consumers(priority):
                 if not facts[b"pending"] and facts[b"idle"] > idle // _MILLISECOND:
+                    stream = f"{keys.WEBHOOKS}{priority}"
                     await self._grouped(priority, "XGROUP", "DELCONSUMER", stream, GROUP, facts[b"name"])
+
+    async def count_consumers(self, idle_seconds: float) -> int:
+        """Number of consumers that have asked for webhooks within so many seconds.
+
+        Raises:
+            CacheUnavailable: Redis does not answer.
+        """
+        alive = [each for priority in _ORDER for each in await self._consumers(priority)]
+        return len({each[b"name"] for each in alive if each[b"idle"] < 1_000 * idle_seconds})
 
     async def length(self) -> int:
         """Number of webhooks in the queue, those that consumers have taken included.
@@ -196,6 +204,13 @@ class WebhookQueue:
         """
         with self._server.guard():
             return sum([int(await self._server.redis.scard(f"{keys.QUEUED}{priority}")) for priority in _ORDER])
+
+    async def _consumers(self, priority: Priority) -> list[dict[bytes, Any]]:
+        """What Redis knows of each consumer: `name`, `pending`, and `idle` in milliseconds."""
+        reply = await self._grouped(priority, "XINFO", "CONSUMERS", f"{keys.WEBHOOKS}{priority}", GROUP)
+        return [
+            dict(zip(each[::2], each[1::2], strict=True)) if isinstance(each, list) else each for each in reply or ()
+        ]
 
     async def _read(self, priority: Priority, consumer: str, most: int) -> list[Delivery]:
         stream = f"{keys.WEBHOOKS}{priority}"

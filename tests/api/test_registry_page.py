@@ -62,7 +62,8 @@ async def test_what_is_given_or_out_of_stock_cannot_be_put_into_the_cart(guest: 
     assert "/cart/add" not in (page := (await page_of(guest, slug)).text)
     assert "Already given" in page
     other = await Visitor(guest._client, guest._signed, 7_100_000_000_009).create()
-    assert "There is nothing on this list yet" in (await page_of(guest, other)).text
+    assert "There is nothing on this list yet" in (page := (await page_of(guest, other)).text)
+    assert "gifts given" not in page
 
 
 async def test_no_text_of_a_visitor_is_liquid_or_html(guest: Visitor, demo: Demo) -> None:

@@ -49,7 +49,8 @@ async def test_the_page_shows_each_item_with_price_what_is_left_and_links(guest:
         assert item["product_title"] in text
         assert f"{item['price']} USD" in text
         assert f"3 of {item['wanted']} still wished for" in text
-        assert f'href="/products/{quote("café/à la", safe="")}?variant={item["variant_id"]}"' in text
+        query = f"variant={item['variant_id']}&_registry_item={item['attribution']}"
+        assert f'href="/products/{quote("café/à la", safe="")}?{query}"' in text
         assert f'<input type="hidden" name="id" value="{item["variant_id"]}">' in text
         assert f'<input type="hidden" name="properties[_registry_item]" value="{item["attribution"]}">' in text
     assert text.count('action="/cart/add" method="post"') == len(registry["items"])

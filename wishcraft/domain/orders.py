@@ -15,6 +15,8 @@ REGISTRY_ATTRIBUTE: Final = "_registry"
 MESSAGE_PROPERTY: Final = "_gift_message"
 NAME_PROPERTY: Final = "_purchaser_name"
 ANONYMOUS_PROPERTY: Final = "_is_anonymous"
+VISITOR_PROPERTY: Final = "_registry_visitor"
+"""The property of a line item, or the note attribute of an order, that has the `visitor_id` of the guest's events."""
 
 
 class Line(NamedTuple):
@@ -35,6 +37,8 @@ class Line(NamedTuple):
     purchaser_name: str | None
     anonymous: bool
     gift_message: str | None
+    visitor: str | None = None
+    """The value of `VISITOR_PROPERTY`, if it is one."""
 
 
 class OrderSnapshot(NamedTuple):

@@ -3,18 +3,21 @@
 https://shopify.dev/docs/api/webhooks has their fields; those that orders lack or have as null are common.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeAlias
 
 from wishcraft.domain.currencies import MAX_AMOUNT
+from wishcraft.domain.guest_events import VISITOR_ID
 from wishcraft.domain.orders import (
     ANONYMOUS_PROPERTY,
     ITEM_PROPERTY,
     MESSAGE_PROPERTY,
     NAME_PROPERTY,
     REGISTRY_ATTRIBUTE,
+    VISITOR_PROPERTY,
     Adjustment,
     Line,
     OrderSnapshot,
@@ -127,7 +130,12 @@ def _read_line(
         purchaser_name=None if anonymous else name,
         anonymous=anonymous,
         gift_message=_text(said.get(MESSAGE_PROPERTY), _MAX_MESSAGE),
+        visitor=_visitor(said.get(VISITOR_PROPERTY, "")),
     )
+
+
+def _visitor(value: str) -> str | None:
+    return value if re.fullmatch(VISITOR_ID, value) else None
 
 
 def _status(payload: Object) -> PurchaseStatus:

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -47,6 +47,8 @@ class SeenItem:
     item_id: int
     variant_id: int
     attribution: str
+    visitor: str = ""
+    """The id with which the guest's events were sent; empty if none were."""
 
 
 @dataclass(slots=True)
@@ -159,9 +161,10 @@ class Shopping:
 
     async def _put_into_cart(self, guests: Guests) -> str:
         item = self._random.choice(guests.seen)
-        guests.carts.append(item)
+        visitor = f"v{self._random.getrandbits(40):x}"
+        guests.carts.append(replace(item, visitor=visitor))
         events = [{"type": "item_clicked", "item_id": item.item_id}, {"type": "added_to_cart", "item_id": item.item_id}]
-        body = orjson.dumps({"visitor_id": f"v{self._random.getrandbits(40):x}", "events": events})
+        body = orjson.dumps({"visitor_id": visitor, "events": events})
         headers = (("Content-Type", "application/json"),)
         await self._ask(guests, ProxiedRequest("POST", f"registries/{item.slug}/events", headers=headers, body=body))
         return item.slug
@@ -173,6 +176,8 @@ class Shopping:
         properties = {"_registry_item": item.attribution} if claim == "line" else {}
         if properties and self._random.random() < 0.2:  # noqa: PLR2004  share of the guests
             properties["_gift_message"] = "With love"
+        if item.visitor and claim != "none":
+            properties["_registry_visitor"] = item.visitor
         notes = {"note": {"_registry_item": item.attribution}, "cart": {"_registry": item.slug}}.get(claim, {})
         lines = [WantedLine(item.variant_id, quantity, properties)]
         order = guests.shop.orders.create(lines, self._customer(), notes)

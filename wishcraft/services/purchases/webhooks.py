@@ -339,6 +339,7 @@ def _purchase(snapshot: OrderSnapshot, line: Line, state: LineState, item: ItemR
         anonymous=line.anonymous,
         gift_message=line.gift_message,
         status=state.status,
+        visitor=line.visitor,
     )
 
 

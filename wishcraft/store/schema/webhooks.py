@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, UniqueConstraint, text
+from sqlalchemy import ARRAY, BigInteger, ForeignKey, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from wishcraft.domain.webhooks import WebhookOutcome
@@ -15,13 +15,14 @@ class WebhookEvent(Base):
     """The inbox: a webhook as it was received, and what became of it.
 
     It has the shop's domain and no foreign key: webhooks of shops that are unknown or gone are kept too. Shopify
-    repeats a webhook with the same webhook id, and tells one event twice with the same event id.
+    repeats a webhook with the same webhook id, and tells one event twice with the same event id. One event may be told
+    of several things, by different payloads.
     """
 
     __tablename__ = "webhook_events"
     __table_args__ = (
         UniqueConstraint("shop_domain", "webhook_id"),
-        Index("uq_webhook_events_event", "shop_domain", "topic", "event_id", unique=True),
+        Index("uq_webhook_events_event", "shop_domain", "topic", "event_id", "signature", unique=True),
         Index("ix_webhook_events_find_due", "due_at", "id", postgresql_where=text("handled_at IS NULL")),
         Index("ix_webhook_events_find_handled", "handled_at"),
         Index("ix_webhook_events_find_dead", "shop_domain", "id", postgresql_where=text("outcome = 'dead'")),
@@ -32,6 +33,8 @@ class WebhookEvent(Base):
     shop_domain: Mapped[str]
     webhook_id: Mapped[str]
     event_id: Mapped[str | None]
+    signature: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """The first bytes of the payload's signature: they tell payloads apart, and say nothing without the secret."""
     topic: Mapped[str]
     api_version: Mapped[str | None]
     triggered_at: Mapped[datetime | None]
@@ -72,6 +75,12 @@ class Order(Base):
     """Refunds and edits that came on their own: by name such as `refund/7`, the change of pieces by line item."""
     awaited_since: Mapped[datetime | None]
     """Time of the oldest change that was read from Shopify and of which no webhook has come; NULL if there is none."""
+    ordered_at: Mapped[datetime | None]
+    """When it was made; NULL if no snapshot has told."""
+    asked_at: Mapped[datetime | None]
+    """When Shopify was asked last whether it still exists."""
+    judged: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), server_default=text("'{}'"))
+    """Line items for which a claim of the whole order was judged: what a registrant adds later changes nothing."""
     seen_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
 

@@ -33,6 +33,7 @@ _MARGIN: Final = timedelta(days=1)
 """Before `REACH` ends, after which Shopify says of every order that it does not exist."""
 _YOUNGEST: Final = timedelta(hours=1)
 """Younger orders are left out: where Shopify answers from, they may not be yet."""
+_CHANGES: Final = ("missed", "deleted", "overdue")
 _ACTOR: Final = "reconcile-orders"
 _log: Final = logging.getLogger(__name__)
 
@@ -82,10 +83,9 @@ async def reconcile_shop(
             reading = await shops.find_order_reading(session, shop.id)
         is_regular = since is None and until is None
         begin = max((_continue_from(reading) if is_regular else since) or started - REACH, started - REACH)
+        end = min(until or started, started)
         counts = Counter(orders=0, unreadable=0)
-        async for read_at, payloads in read_changed_orders(
-            resources.shopify, shop.domain, begin, min(until or started, started)
-        ):
+        async for read_at, payloads in read_changed_orders(resources.shopify, shop.domain, begin, end):
             await checkpoint(counts["orders"], counts["orders"] + len(payloads))
             news = _read(shop, reading, read_at, payloads)
             counts.update(orders=len(payloads), unreadable=len(payloads) - len(news))
@@ -96,13 +96,7 @@ async def reconcile_shop(
             done["deleted"] += await _apply_deletions(resources, shop, started, dry_run=dry_run)
         if not dry_run:
             done["overdue"] += await _finish(resources, shop, started, is_regular=is_regular)
-    return {
-        "orders": counts["orders"],
-        "missed": done["missed"],
-        "deleted": done["deleted"],
-        "overdue": done["overdue"],
-        "unreadable": counts["unreadable"],
-    }
+    return {"orders": counts["orders"], **{name: done[name] for name in _CHANGES}, "unreadable": counts["unreadable"]}
 
 
 def _continue_from(reading: OrderReading) -> datetime:

@@ -120,7 +120,7 @@ def test_id_tokens_that_the_package_signs_are_accepted_and_changed_ones_refused_
         {name: value for name, value in claims.items() if name != "aud"},
     ]  # fmt: skip
     [token, *wrong] = node("signToken", [{"claims": each} for each in (claims, *refused)])
-    unsigned = jwt.encode(claims, None, algorithm="none")
+    unsigned = jwt.encode(claims, "", algorithm="none")
     forged = [*wrong, unsigned, jwt.encode(claims, SECRET[1:], "HS256"), jwt.encode(claims, SECRET, "HS384")]
     head, body, signature = token.split(".")
     forged += [f"{head}.{body}.{other}" for other in changed(signature)[:2]]

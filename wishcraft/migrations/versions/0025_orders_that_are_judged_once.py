@@ -1,5 +1,7 @@
 """Orders: when they were made, which lines were judged, whether they still exist. Webhooks: their signatures.
 
+Products and stock by age, for the cleanup.
+
 Revision: 0025, after 0023
 """
 
@@ -14,6 +16,7 @@ depends_on = None
 
 _TIME = postgresql.TIMESTAMP(timezone=True)
 _EVENT = "uq_webhook_events_event"
+_SAID = "COALESCE(GREATEST(updated_at, levels_read_at, stock_observed_at), '-infinity'::timestamptz)"
 _BY_EVENT = ["shop_domain", "topic", "event_id"]
 
 
@@ -25,9 +28,13 @@ def upgrade() -> None:
     op.add_column("webhook_events", sa.Column("signature", sa.LargeBinary(), nullable=True))
     op.drop_index(_EVENT, "webhook_events")
     op.create_index(_EVENT, "webhook_events", [*_BY_EVENT, "signature"], unique=True)
+    op.create_index("ix_product_versions_find_old", "product_versions", ["updated_at"])
+    op.create_index("ix_inventory_items_find_old", "inventory_items", [sa.text(_SAID)])
 
 
 def downgrade() -> None:
+    op.drop_index("ix_inventory_items_find_old", "inventory_items")
+    op.drop_index("ix_product_versions_find_old", "product_versions")
     op.drop_index(_EVENT, "webhook_events")
     op.execute(
         "UPDATE webhook_events a SET event_id = NULL FROM webhook_events b WHERE a.shop_domain = b.shop_domain"

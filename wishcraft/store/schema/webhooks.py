@@ -2,13 +2,16 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ARRAY, BigInteger, ForeignKey, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.store.schema.base import Base, choice
+
+LAST_SAID: Final = "COALESCE(GREATEST(updated_at, levels_read_at, stock_observed_at), '-infinity'::timestamptz)"
+"""When Shopify said something of an inventory item last."""
 
 
 class WebhookEvent(Base):
@@ -135,6 +138,7 @@ class ProductVersion(Base):
     """The newest webhook of a wished-for product that was applied; it keeps older ones and readings from undoing it."""
 
     __tablename__ = "product_versions"
+    __table_args__ = (Index("ix_product_versions_find_old", "updated_at"),)
 
     shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id", ondelete="CASCADE"), primary_key=True)
     product_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -149,6 +153,7 @@ class InventoryItem(Base):
     """What webhooks have said of the stock of a wished-for variant, besides its levels."""
 
     __tablename__ = "inventory_items"
+    __table_args__ = (Index("ix_inventory_items_find_old", text(LAST_SAID)),)
 
     shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id", ondelete="CASCADE"), primary_key=True)
     inventory_item_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

@@ -7,9 +7,8 @@ import pytest
 
 from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.shopify.simulator import Options
-from tests.sandbox.test_simulated_orders import App
 from tests.support.api import SHOP
-from tests.support.living_shop import PROMPT, living_shop
+from tests.support.living_shop import PROMPT, App, living_shop
 from wishcraft.domain.registries import PurchaseStatus
 from wishcraft.shopify.order_payloads import read_order
 from wishcraft.shopify.product_payloads import read_inventory_item

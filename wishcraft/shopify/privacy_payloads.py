@@ -77,8 +77,10 @@ def nameless(topic: str, content: Any) -> bytes | None:
         return orjson.dumps(_refund(content))
     if topic == "orders/edited":
         return orjson.dumps({"order_edit": _edit(content.get("order_edit"))})
-    if kind != "orders" or event == "delete":
+    if kind != "orders":
         return None
+    if event == "delete":
+        return orjson.dumps(_only(content, ("id",)))
     order = _only(content, _OF_ORDER) | {"note_attributes": _claims(content.get("note_attributes"))}
     order["line_items"] = [
         _only(line, _OF_LINE) | {"properties": _claims(line.get("properties"))}

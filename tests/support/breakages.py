@@ -351,7 +351,7 @@ BREAKAGES: Final = (
     # Orders
     Breakage(
         "a wish that is added after an order takes its lines", "wishcraft/services/purchases/claims.py",
-        "if not item.is_hidden and item.created_at < ordered_at + CLOCKS]", "if not item.is_hidden]",
+        "and not item.is_hidden and item.created_at < moment + CLOCKS else", "and not item.is_hidden else",
         (_LATER_WEBHOOKS,),
     ),
     Breakage(

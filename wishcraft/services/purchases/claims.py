@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
-from uuid import UUID
 
 from wishcraft.domain.orders import Line, OrderSnapshot, find_attribution
 from wishcraft.store.purchases import ItemRef, StoredLine
@@ -21,23 +20,22 @@ class Claim(NamedTuple):
     reason: str = ""
 
 
-class FoundItems(NamedTuple):
-    """The items that line items name."""
+class FoundItems:
+    """The items that the line items of a batch name."""
 
-    items: Sequence[ItemRef]
+    def __init__(self, items: Sequence[ItemRef]) -> None:
+        self.registry_ids = {item.registry_id for item in items}
+        self._by_attribution = {item.attribution: item for item in items}
+        self._by_wish = {(item.slug, item.variant_id): item for item in items}
 
-    def by_attribution(self, attribution: UUID | None) -> ItemRef | None:
-        """The item with this attribution."""
-        return next((item for item in self.items if item.attribution == attribution), None)
+    def by_attribution(self, claim: str) -> ItemRef | None:
+        """The item whose attribution the claim is."""
+        attribution = find_attribution(claim)
+        return self._by_attribution.get(attribution) if attribution else None
 
-    def of_order(self, snapshot: OrderSnapshot, line: Line, ordered_at: datetime) -> ItemRef | None:
-        """The item that the order as a whole names for this line: one that was in the registry at that time."""
-        there = [item for item in self.items if not item.is_hidden and item.created_at < ordered_at + CLOCKS]
-        named = {find_attribution(claim) for claim in snapshot.item_claims}
-        fitting = [item for item in there if item.variant_id == line.variant_id]
-        by_item = (item for item in fitting if item.attribution in named)
-        by_slug = (item for item in fitting if item.slug == snapshot.registry_claim)
-        return next(by_item, None) or next(by_slug, None)
+    def by_wish(self, slug: str, variant_id: int | None) -> ItemRef | None:
+        """The item of the registry with this variant."""
+        return None if variant_id is None else self._by_wish.get((slug, variant_id))
 
 
 def find_claims(
@@ -63,10 +61,13 @@ def find_claims(
         for line in snapshot.lines
         if line.id in claims and not line.claim and _is_unjudged(text, stored.get(line.id), line.id in judged)
     ]
+    named = [item for claim in snapshot.item_claims if (item := found.by_attribution(claim))]
+    by_variant = {item.variant_id: item for item in reversed(named)}  # the first that is named
     for line in unjudged:
         is_added = bool(judged) and line.id not in judged
-        item = found.of_order(snapshot, line, snapshot.updated_at if is_added else ordered_at)
-        claims[line.id] = Claim(item)
+        moment = snapshot.updated_at if is_added else ordered_at
+        wish = found.by_wish(snapshot.registry_claim, line.variant_id)
+        claims[line.id] = Claim(_if_there(by_variant.get(line.variant_id or 0), moment) or _if_there(wish, moment))
     is_fitting = any(claim.item for claim in claims.values()) or any(
         line.registry_id is not None for line in stored.values()
     )
@@ -80,6 +81,11 @@ def order_claim(snapshot: OrderSnapshot) -> str:
     return snapshot.registry_claim or next(iter(snapshot.item_claims), "")
 
 
+def _if_there(item: ItemRef | None, moment: datetime) -> ItemRef | None:
+    """The item, if it was in the registry at this moment."""
+    return item if item and not item.is_hidden and item.created_at < moment + CLOCKS else None
+
+
 def _is_unjudged(text: str, waiting: StoredLine | None, is_judged: bool) -> bool:
     """Whether the order's claim is news for a line: a line that waits for a person is judged anew by another claim."""
     return waiting.claim != text if waiting else not is_judged
@@ -88,7 +94,7 @@ def _is_unjudged(text: str, waiting: StoredLine | None, is_judged: bool) -> bool
 def _own_claim(line: Line, found: FoundItems) -> Claim:
     if not line.claim:
         return Claim()
-    item = found.by_attribution(find_attribution(line.claim))
+    item = found.by_attribution(line.claim)
     if item is None:
         return Claim(None, line.claim, "the shop has no such item, or no longer")
     if item.variant_id != line.variant_id:

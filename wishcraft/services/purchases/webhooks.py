@@ -86,8 +86,7 @@ async def find_effect(resources: Resources, shop: ShopRef, news: Mapping[int, Or
     async with resources.db.autocommit() as session:
         found = await _find_items(session, shop.id, news)
         stored = await purchases.find_lines(session, shop.id, list(news))
-    registry_ids = {item.registry_id for item in found.items}
-    registry_ids |= {line.registry_id for line in stored if line.registry_id and line.item_id}
+    registry_ids = found.registry_ids | {line.registry_id for line in stored if line.registry_id and line.item_id}
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
         return await _apply(write, shop.id, news)

@@ -81,8 +81,10 @@ def read_deletion(payload: Object, deleted_at: datetime) -> OrderSnapshot:
     """The snapshot that an `orders/delete` webhook is, which has the order's id alone.
 
     Raises:
-        PayloadInvalid: No id.
+        PayloadInvalid: No id, or it is an order: the topic is not signed, and another webhook's body is no deletion.
     """
+    if "line_items" in payload:
+        raise PayloadInvalid("The order is told of as it is, not as deleted.")
     return deleted_order(_id(payload.get("id"), "id"), deleted_at)
 
 

@@ -67,15 +67,27 @@ async def test_deleted_order_gives_back_everything_in_whatever_order_its_webhook
     assert (counted(demo), demo.execute(STATUSES).fetchall()) == ([], [])
 
 
-async def test_deletion_without_a_time_counts_from_its_receipt_and_needs_an_id(
+async def test_deletion_without_a_sensible_time_counts_from_its_receipt(
     resources: Resources, demo: Demo, shop: ShopRef, items: list[WishedItem]
 ) -> None:
     bought = line(1, items[0].variant_id, 1, items[0].claim)
     await apply(resources, shop, handle_orders, [message("orders/create", order([bought]))])
-    await apply(resources, shop, handle_orders, [Message(1, "orders/delete", None, NOON + REACH, {"id": 9001})])
-    assert counted(demo) == []
+    for triggered_at in (None, NOON + 2 * REACH):
+        await apply(
+            resources, shop, handle_orders, [Message(1, "orders/delete", triggered_at, NOON + REACH, {"id": 9001})]
+        )
+        assert counted(demo) == []
+        [(deleted_at,)] = demo.execute("SELECT updated_at FROM orders").fetchall()
+        assert deleted_at == NOON + REACH
+
+
+@pytest.mark.parametrize("payload", [{}, {"id": None}, {"id": "9001"}, order([])])
+async def test_what_names_no_order_or_describes_one_is_no_deletion(
+    resources: Resources, shop: ShopRef, items: list[WishedItem], payload: dict[str, Any]
+) -> None:
+    assert items
     with pytest.raises(PayloadInvalid):
-        await apply(resources, shop, handle_orders, [message("orders/delete", {"id": None})])
+        await apply(resources, shop, handle_orders, [message("orders/delete", payload)])
 
 
 @pytest.mark.parametrize("status", ["expired", "voided"])

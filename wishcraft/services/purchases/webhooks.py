@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -26,6 +26,8 @@ from wishcraft.store.shops import ShopRef
 DELETED: Final = "orders/delete"
 EDITED: Final = "orders/edited"
 REFUNDED: Final = "refunds/create"
+_AHEAD: Final = timedelta(days=1)
+"""A time so far in the future is none: no state of the order would be newer for as long."""
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -122,7 +124,8 @@ def _read(messages: Sequence[Message]) -> tuple[dict[int, OrderNews], list[int]]
 
 def _received(message: Message) -> ReceivedSnapshot:
     if message.topic == DELETED:
-        deleted_at = message.triggered_at or message.received_at
+        triggered_at, received_at = message.triggered_at, message.received_at
+        deleted_at = triggered_at if triggered_at and triggered_at < received_at + _AHEAD else received_at
         return ReceivedSnapshot(read_deletion(message.payload, deleted_at), deleted_at, message.id)
     return ReceivedSnapshot(read_order(message.payload), message.triggered_at, message.id)
 

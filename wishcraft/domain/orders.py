@@ -46,10 +46,13 @@ class OrderSnapshot(NamedTuple):
 
     id: int
     name: str
+    ordered_at: datetime | None
+    """None if it is not known."""
     updated_at: datetime
     is_test: bool
     status: PurchaseStatus
-    """PENDING until it is paid, CANCELLED if it was cancelled or its payment voided, else CONFIRMED."""
+    """PENDING until it is paid, CANCELLED if it was cancelled, or its payment voided or not taken in time, else
+    CONFIRMED."""
     item_claims: tuple[str, ...]
     """Attributions of items that the order's note attributes name."""
     registry_claim: str
@@ -59,6 +62,24 @@ class OrderSnapshot(NamedTuple):
     lines: tuple[Line, ...]
     refunds: frozenset[int] | None
     """The refunds that it includes; None if it does not say."""
+
+
+def deleted_order(order_id: int, deleted_at: datetime) -> OrderSnapshot:
+    """The last snapshot of an order that was deleted: it has no lines any more."""
+    return OrderSnapshot(
+        id=order_id,
+        name="",
+        ordered_at=None,
+        updated_at=deleted_at,
+        is_test=False,
+        status=PurchaseStatus.CANCELLED,
+        item_claims=(),
+        registry_claim="",
+        purchaser_id=None,
+        purchaser_email=None,
+        lines=(),
+        refunds=None,
+    )
 
 
 class Adjustment(NamedTuple):

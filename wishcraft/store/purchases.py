@@ -1,6 +1,7 @@
 """Queries about purchases and unmatched line items, each scoped to one shop."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -26,6 +27,10 @@ class StoredLine(NamedTuple):
     ordered: int
     quantity: int
     status: PurchaseStatus
+    claim: str
+    """Of an unmatched line; else empty."""
+    is_dismissed: bool
+    """Whether a person decided that it belongs to no item."""
 
 
 class ItemRef(NamedTuple):
@@ -36,6 +41,8 @@ class ItemRef(NamedTuple):
     variant_id: int
     attribution: UUID
     slug: str
+    created_at: datetime
+    is_hidden: bool
 
 
 class PurchaseRow(NamedTuple):
@@ -91,11 +98,12 @@ class LineChange(NamedTuple):
 
 _FIND: Final = text("""
 SELECT order_id, line_item_id, registry_id, item_id, coalesce(ordered, quantity) AS ordered, quantity,
-    status
+    status, '' AS claim, false AS is_dismissed
 FROM purchases
 WHERE shop_id = :shop_id AND order_id = ANY(:order_ids)
 UNION ALL
-SELECT order_id, line_item_id, NULL, NULL, ordered, quantity, status FROM unmatched_lines
+SELECT order_id, line_item_id, NULL, NULL, ordered, quantity, status, claim, dismissed_at IS NOT NULL
+FROM unmatched_lines
 WHERE shop_id = :shop_id AND order_id = ANY(:order_ids)
 """)
 # A purchase is the last event of its guest's visit. A guest whose browser is not known is a visitor by the order.
@@ -299,10 +307,16 @@ async def find_item(session: AsyncSession, shop_id: int, item_id: int) -> ItemRe
     return ItemRef(*row) if row else None
 
 
-def _items(shop_id: int) -> Select[int, int, int, UUID, str]:
+def _items(shop_id: int) -> Select[int, int, int, UUID, str, datetime, bool]:
     return (
         select(
-            RegistryItem.id, RegistryItem.registry_id, RegistryItem.variant_id, RegistryItem.attribution, Registry.slug
+            RegistryItem.id,
+            RegistryItem.registry_id,
+            RegistryItem.variant_id,
+            RegistryItem.attribution,
+            Registry.slug,
+            RegistryItem.created_at,
+            RegistryItem.status == ItemStatus.HIDDEN,
         )
         .join(Registry, Registry.id == RegistryItem.registry_id)
         .where(RegistryItem.shop_id == shop_id)

@@ -4,12 +4,22 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterator
 from typing import Any, Final, NamedTuple
+from urllib.parse import quote, unquote
 
 import idna
 
 from wishcraft.domain.addresses import address_hash, normalise
 
-_BETWEEN_ADDRESSES: Final = re.compile(r"[\s<>\"'(),:;\[\]\\]+")
+_BETWEEN_ADDRESSES: Final = re.compile(r"[\s<>\"(),:;\[\]\\]+")
+_MAY_BE_BETWEEN: Final = re.compile(r"['/?&=|{}]+")
+"""Characters that separate addresses in quotations and URLs, and that an address may have: `o'brien@example.com`."""
+_DIGITS: Final = re.compile(rb"\d+")
+_PLAIN_ESCAPES: Final = (
+    (rb"\/", b"/"), (rb"\u0026", b"&"), (rb"\u0027", b"'"), (rb"\u003c", b"<"), (rb"\u003e", b">"),
+)  # fmt: skip
+"""What common writers of JSON escape, though they need not."""
+_HIDES: Final = re.compile(rb"\\\\|\xcd\xbe|\xe1\xbf\xaf|\xe2\x84\xaa")
+"""A backslash, which makes other escapes ambiguous, and the three characters of which `spellings` makes ASCII's."""
 _NO_DIGITS: Final = bytes(set(range(256)) - set(b"0123456789"))
 _MAX: Final = 400
 """Characters; no address has more."""
@@ -30,6 +40,10 @@ class Person(NamedTuple):
     orders: frozenset[int]
     contacts: frozenset[bytes]
 
+    def shares(self, other: "Person") -> bool:
+        """Whether an id, a contact or an order of the other one is among this one's."""
+        return any(mine & theirs for mine, theirs in zip(self, other, strict=True))
+
 
 def make_person(
     shop_id: int, customers: Collection[int], orders: Collection[int], email: str | None, phone: str | None
@@ -44,7 +58,10 @@ def make_person(
 
 def spellings(address: str) -> set[str]:
     """How the address may be stored: as it is typed but for capitals, normalised, and with its domain in letters."""
-    found = {unicodedata.normalize("NFC", address.strip().lower())}
+    typed = unicodedata.normalize("NFC", address.strip().lower())
+    found = {typed}
+    if typed.isascii() and "xn--" not in typed:  # it is normalised, and IDNA takes fifty times as long to say so
+        return found
     if normal := normalise(address):
         local, _, domain = normal.rpartition("@")
         found |= {normal, f"{local}@{idna.decode(domain)}"}
@@ -54,23 +71,29 @@ def spellings(address: str) -> set[str]:
 def make_signs(email: str | None, phone: str | None) -> frozenset[bytes] | None:
     """Bytes of which a payload has one, as `has_sign` looks for them, if it has the address or the telephone number.
 
-    None if that cannot be said: other letters than ASCII's have many forms in JSON.
+    None if that cannot be said: other letters than ASCII's, quotes and backslashes have many forms in JSON.
     """
-    local = (email or "").strip().lower().rpartition("@")[0]
-    if not local.isascii():
-        return None
+    local = unicodedata.normalize("NFC", (email or "").strip().lower()).rpartition("@")[0]
     digits = "".join(filter(str.isdecimal, phone or ""))[-_DIGITS_OF_PHONE:]
-    return frozenset(each.encode() for each in (local, digits) if each)
+    if not (local + digits).isascii() or not local.isprintable() or set(local) & set('"\\') or (email and not local):
+        return None
+    return frozenset(each.encode() for each in (local, quote(local, safe="").lower(), digits) if each)
 
 
-def has_sign(payload: bytes, signs: Collection[bytes]) -> bool:
-    """Whether a payload may be about a person: it has one of the signs, or escapes that may hide one.
+def has_sign(payload: bytes, signs: Collection[bytes], numbers: Collection[bytes] = frozenset()) -> bool:
+    """Whether a payload may be about a person: it has a sign or one of the numbers, or escapes that may hide a sign.
 
     A fast look before `find_mentions`: of a telephone number, only the digits are compared.
     """
     lower = payload.lower()
-    digits = payload.translate(None, _NO_DIGITS)
-    return b"\\u00" in lower or any(sign in lower or sign in digits for sign in signs)
+    if _HIDES.search(lower):
+        return True
+    for escaped, meant in _PLAIN_ESCAPES:
+        lower = lower.replace(escaped, meant)
+    if b"\\u" in lower or any(sign in lower for sign in signs) or not set(_DIGITS.findall(lower)).isdisjoint(numbers):
+        return True
+    digits = lower.translate(None, _NO_DIGITS)
+    return any(sign in digits for sign in signs)
 
 
 class Mentions(NamedTuple):
@@ -98,14 +121,22 @@ def find_mentions(content: Any, shop_id: int) -> Mentions:
     found: set[str] = set()
     for text in texts:
         numbers |= set(map(int, _GLOBAL_ID.findall(text)))
-        if "@" in text:
-            words = _BETWEEN_ADDRESSES.split(text)
-            found |= {spelling for word in words if "@" in word for spelling in spellings(word[:_MAX].rstrip("."))}
+        for form in {text, unquote(text)} if "%40" in text else (text,):
+            found |= {spelling for word in _find_addresses(form) for spelling in spellings(word)}
         for number in _PHONE.findall(text):
             digits = "".join(filter(str.isdecimal, number))
             found |= {digits[-_DIGITS_OF_PHONE:]} if len(digits) >= _DIGITS_OF_PHONE else set()
     contacts = frozenset(address_hash(shop_id, each) for each in found)
     return Mentions(frozenset(numbers), contacts, texts)
+
+
+def _find_addresses(text: str) -> set[str]:
+    """What may be an address in the text: the text itself, and its words."""
+    if "@" not in text:
+        return set()
+    words = {word for word in _BETWEEN_ADDRESSES.split(text) if "@" in word}
+    words |= {part for word in words for part in _MAY_BE_BETWEEN.split(word) if "@" in part}
+    return {word[:_MAX].rstrip(".") for word in words} | {text[:_MAX]}
 
 
 def _leaves(content: Any) -> Iterator[int | str]:

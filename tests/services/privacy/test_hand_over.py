@@ -9,6 +9,7 @@ import pytest
 from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
+from tests.support.api import SHOP
 from tests.support.erased_person import CUSTOMER, EMAIL, GUEST_ORDER, NAMES, REDACT, REGISTRANT, redact
 from wishcraft.domain.addresses import address_hash
 from wishcraft.resources import Resources
@@ -70,7 +71,7 @@ async def test_mail_has_a_link_to_the_file_and_nothing_about_the_customer(
 async def test_redaction_deletes_the_file(demo: Demo, resources: Resources, planted: str, tmp_path: Path) -> None:
     assert planted
     await request(demo, resources)
-    other = REQUEST | {"customer": {"id": 1, "email": None}, "orders_requested": []}
+    other = {"shop_domain": SHOP, "customer": {"id": CUSTOMER + 1}, "orders_requested": []}
     await request(demo, resources, other)
     assert len(list((tmp_path / "runs").rglob("*.json"))) == 2
     await redact(demo, resources)

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Collection, Iterator
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -10,9 +11,12 @@ import idna
 
 from wishcraft.domain.addresses import address_hash, normalise
 
-_BETWEEN_ADDRESSES: Final = re.compile(r"[\s<>\"(),:;\[\]\\]+")
-_MAY_BE_BETWEEN: Final = re.compile(r"['/?&=|{}]+")
-"""Characters that separate addresses in quotations and URLs, and that an address may have: `o'brien@example.com`."""
+_LOCAL_END: Final = re.compile(r"[^\s<>\"(),:;\[\]\\]*\Z")
+_DOMAIN: Final = re.compile(r"\A[^\s<>\"(),:;\[\]\\'/?&=|{}]*")
+_MAY_BE_BEFORE: Final = re.compile(r"['/?&=|{}]")
+"""What precedes addresses in quotations and URLs, and what addresses may have: `o'brien@example.com`."""
+_MAX_LOCAL: Final = 64
+_MAX_DOMAIN: Final = 255
 _DIGITS: Final = re.compile(rb"\d+")
 _PLAIN_ESCAPES: Final = (
     (rb"\/", b"/"), (rb"\u0026", b"&"), (rb"\u0027", b"'"), (rb"\u003c", b"<"), (rb"\u003e", b">"),
@@ -131,12 +135,17 @@ def find_mentions(content: Any, shop_id: int) -> Mentions:
 
 
 def _find_addresses(text: str) -> set[str]:
-    """What may be an address in the text: the text itself, and its words."""
+    """What may be an address in the text: the text itself, and what is around each `@`."""
     if "@" not in text:
         return set()
-    words = {word for word in _BETWEEN_ADDRESSES.split(text) if "@" in word}
-    words |= {part for word in words for part in _MAY_BE_BETWEEN.split(word) if "@" in part}
-    return {word[:_MAX].rstrip(".") for word in words} | {text[:_MAX]}
+    around = {(left[-_MAX_LOCAL:], right[:_MAX_DOMAIN]) for left, right in pairwise(text.split("@"))}
+    found = {text[:_MAX]}
+    for left, right in around:
+        local = _LOCAL_END.findall(left)[0]
+        domain = _DOMAIN.findall(right)[0].rstrip(".")
+        begins = (0, *(each.end() for each in _MAY_BE_BEFORE.finditer(local)))
+        found |= {f"{local[begin:]}@{domain}" for begin in begins}
+    return found
 
 
 def _leaves(content: Any) -> Iterator[int | str]:

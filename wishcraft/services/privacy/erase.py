@@ -186,7 +186,8 @@ async def erase_shop(
                 if not await shop_erasure.keep_uninstalled(session, shop.id):
                     return
                 erased = await erase(session, most=_ROWS)
-            yield
+            if erased:
+                yield
     async for _ in _delete_registries(resources, shop):
         yield
     await forget_shop(resources.redis, shop.id)

@@ -2,7 +2,7 @@
 
 import subprocess
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import pytest
 from psycopg import Connection
@@ -14,7 +14,7 @@ from tests.support.erased_person import CUSTOMER, GUEST_ORDER, NAMES, REDACT, ha
 from tests.support.traces import patterns_of, traces_in_redis
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.filters import ReportFilter
-from wishcraft.analytics.tables import TABLES, TableName
+from wishcraft.analytics.tables import TABLES
 from wishcraft.cache import keys
 from wishcraft.domain.webhooks import DATA_REQUEST
 from wishcraft.reports.export import export_table
@@ -131,7 +131,7 @@ async def test_no_dump_key_file_or_export_has_a_trace_of_an_erased_person(
     kinds = {keys.kind_of(key.encode()) for key in await traces_in_redis(redis, *names)}
     assert PERSONAL_KEYS <= kinds <= PERSONAL_KEYS | FLEETING_KEYS
     for table in TABLES:
-        export_table(analysts, cast("TableName", table), ReportFilter(), tmp_path / f"{table}.csv")
+        export_table(analysts, table, ReportFilter(), tmp_path / f"{table}.csv")
     assert len(files_with(tmp_path, *names)) == 1  # what was handed over, and no export
     await redact(demo, resources)
     await handle(resources, demo)

@@ -17,14 +17,14 @@ _MAY_BE_BEFORE: Final = re.compile(r"['/?&=|{}]")
 """What precedes addresses in quotations and URLs, and what addresses may have: `o'brien@example.com`."""
 _MAX_LOCAL: Final = 64
 _MAX_DOMAIN: Final = 255
-_DIGITS: Final = re.compile(rb"\d+")
 _PLAIN_ESCAPES: Final = (
     (rb"\/", b"/"), (rb"\u0026", b"&"), (rb"\u0027", b"'"), (rb"\u003c", b"<"), (rb"\u003e", b">"),
 )  # fmt: skip
 """What common writers of JSON escape, though they need not."""
-_HIDES: Final = re.compile(rb"\\\\|\xcd\xbe|\xe1\xbf\xaf|\xe2\x84\xaa")
+_HIDING: Final = (rb"\\", b"\xcd\xbe", b"\xe1\xbf\xaf", b"\xe2\x84\xaa")
 """A backslash, which makes other escapes ambiguous, and the three characters of which `spellings` makes ASCII's."""
 _NO_DIGITS: Final = bytes(set(range(256)) - set(b"0123456789"))
+_SPACES_BETWEEN_DIGITS: Final = bytes.maketrans(_NO_DIGITS, b" " * len(_NO_DIGITS))
 _MAX: Final = 400
 """Characters; no address has more."""
 _PHONE: Final = re.compile(r"\d[\d\s().\-/]{5,}\d")
@@ -90,11 +90,13 @@ def has_sign(payload: bytes, signs: Collection[bytes], numbers: Collection[bytes
     A fast look before `find_mentions`: of a telephone number, only the digits are compared.
     """
     lower = payload.lower()
-    if _HIDES.search(lower):
+    if any(each in lower for each in _HIDING):
         return True
     for escaped, meant in _PLAIN_ESCAPES:
         lower = lower.replace(escaped, meant)
-    if b"\\u" in lower or any(sign in lower for sign in signs) or not set(_DIGITS.findall(lower)).isdisjoint(numbers):
+    if b"\\u" in lower or any(sign in lower for sign in signs):
+        return True
+    if not set(lower.translate(_SPACES_BETWEEN_DIGITS).split()).isdisjoint(numbers):
         return True
     digits = lower.translate(None, _NO_DIGITS)
     return any(sign in digits for sign in signs)

@@ -29,7 +29,7 @@ from tests.support.erased_person import (
 from tests.support.traces import traces_in_postgresql, traces_in_redis
 from tests.support.webhooks import apply
 from wishcraft.domain.addresses import address_hash
-from wishcraft.errors import CacheUnavailable, ShopifyUnavailable
+from wishcraft.errors import CacheUnavailable, ShopifyForbidden, ShopifyUnavailable
 from wishcraft.resources import Resources
 from wishcraft.services.privacy import erase
 from wishcraft.services.privacy.webhooks import handle_customer_redactions, handle_shop_redactions
@@ -328,15 +328,17 @@ async def test_shop_that_came_back_and_whose_token_fails_is_a_matter_for_a_perso
     assert demo.execute("SELECT count(*) FROM shops WHERE id = 1").fetchone() == (0,)
 
 
-async def test_while_shopify_does_not_answer_no_shop_is_erased(
-    demo: Demo, resources: Resources, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("error", "expected"), [(ShopifyUnavailable, None), (ShopifyForbidden, "dead")])
+async def test_while_shopify_does_not_say_so_no_shop_is_erased(
+    demo: Demo, resources: Resources, monkeypatch: pytest.MonkeyPatch, error: type[Exception], expected: str | None
 ) -> None:
     async def query(*_: object) -> None:
-        raise ShopifyUnavailable("away")
+        raise error("away")
 
     monkeypatch.setattr(resources.shopify, "query", query)
     row_id = await redact(demo, resources, SHOP_REDACT, "shop/redact")
-    assert demo.execute("SELECT outcome, attempts FROM webhook_events WHERE id = %s", [row_id]).fetchone() == (None, 1)
+    found = demo.execute("SELECT outcome, attempts FROM webhook_events WHERE id = %s", [row_id]).fetchone()
+    assert found == (expected, 1)
     assert demo.execute("SELECT status FROM shops WHERE id = 1").fetchone() == ("active",)
 
 

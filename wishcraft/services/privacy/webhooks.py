@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from wishcraft.domain.webhooks import WebhookOutcome
-from wishcraft.errors import DecisionNeeded, ShopifyUnauthorized
+from wishcraft.errors import DecisionNeeded, ShopifyRefused, ShopifyUnauthorized
 from wishcraft.resources import Resources
 from wishcraft.services.privacy import journal
 from wishcraft.services.privacy.erase import Erasure, details_of, erase_shop, work_for
@@ -70,7 +70,7 @@ async def handle_shop_redactions(resources: Resources, shop: ShopRef, messages: 
         DecisionNeeded: It cannot be said whether the shop has the app.
         ConfigurationError: The journal cannot be written.
         CacheUnavailable: Redis does not answer.
-        ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: As `ShopifyClient.query`.
+        ShopifyUnavailable, ShopifyThrottled: As `ShopifyClient.query`.
     """
     for each in messages:
         require_shop(each.payload, shop.domain)
@@ -101,11 +101,11 @@ async def _ends_installation(resources: Resources, shop: ShopRef) -> bool:
         return True
     try:
         await resources.shopify.query(shop.domain, READ_SHOP, {})
-    except ShopifyUnauthorized:
-        if state.uninstalled_at and state.installed_at > state.uninstalled_at:
+    except ShopifyRefused as error:
+        is_known = isinstance(error, ShopifyUnauthorized)
+        if not is_known or (state.uninstalled_at and state.installed_at > state.uninstalled_at):
             raise DecisionNeeded(
-                "The shop installed the app again after it was uninstalled, but its token is not accepted: is the app"
-                " installed?"
+                "Shopify refuses requests for the shop, which counts as installed: is the app installed?"
             ) from None
     else:
         return False

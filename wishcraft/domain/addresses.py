@@ -3,7 +3,6 @@
 import hashlib
 import re
 import unicodedata
-from functools import lru_cache
 from typing import Final
 
 import idna
@@ -47,7 +46,6 @@ def mailbox_hash(shop_id: int, address: str) -> bytes:
     return address_hash(shop_id, mailbox_key(address))
 
 
-@lru_cache(maxsize=1_000)
 def _ascii_domain(domain: str) -> str | None:
     """The domain as DNS has it; None if it is no host name with a top-level domain.
 

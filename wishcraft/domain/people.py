@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
@@ -63,13 +64,17 @@ def make_person(
 def spellings(address: str) -> set[str]:
     """How the address may be stored: as it is typed but for capitals, normalised, and with its domain in letters."""
     typed = unicodedata.normalize("NFC", address.strip().lower())
-    found = {typed}
-    if typed.isascii() and "xn--" not in typed:  # it is normalised, and IDNA takes fifty times as long to say so
-        return found
-    if normal := normalise(address):
-        local, _, domain = normal.rpartition("@")
-        found |= {normal, f"{local}@{idna.decode(domain)}"}
-    return found
+    if typed.isascii() and "xn--" not in typed:  # the one spelling
+        return {typed}
+    local, _, domain = typed.rpartition("@")
+    return {typed, *(f"{local}@{each}" for each in _spellings_of_domain(domain))}
+
+
+@lru_cache(maxsize=1_000)
+def _spellings_of_domain(domain: str) -> tuple[str, ...]:
+    """Cached, because IDNA takes fifty times as long as all else about an address."""
+    normal = (normalise(f"a@{domain}") or "").rpartition("@")[2]
+    return (normal, idna.decode(normal)) if normal else ()
 
 
 def make_signs(email: str | None, phone: str | None) -> frozenset[bytes] | None:

@@ -39,7 +39,7 @@ async def test_guests_buy_for_registries_that_they_see_through_the_proxy(
             assert (totals.sent, totals.given_up, totals.lost) == (totals.accepted, 0, 0)
             orders = {order.id: order for shop in living.simulator.shops.values() for order in shop.orders.all()}
     assert days[0] == days[1]  # the same for the same seed
-    assert {what for _, what, _ in days[0]} == {"view", "cart", "order", "edit", "cancel", "return"}
+    assert {what for _, what, _ in days[0]} == {"view", "cart", "order", "edit", "cancel", "return", "payment"}
     assert not [about for *_, about in days[0] if "answered" in about]
 
     async def is_handled() -> bool:

@@ -47,6 +47,10 @@ def test_nothing_stays_of_another_payload(topic: str) -> None:
     assert nameless(topic, {"id": 1, "email": "a@example.com"}) is None
 
 
+def test_of_a_deletion_its_order_stays() -> None:
+    assert stripped("orders/delete", {"id": 9001, "email": "a@example.com"}) == {"id": 9001}
+
+
 @pytest.mark.parametrize("content", [None, [], "text", 1])
 def test_nothing_stays_of_what_is_no_object(content: object) -> None:
     assert nameless("orders/create", content) is None

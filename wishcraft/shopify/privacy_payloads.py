@@ -18,7 +18,7 @@ _MAX_ORDERS: Final = 100_000
 
 _OF_LINE: Final = ("id", "variant_id", "product_id", "title", "quantity", "current_quantity", "price", "price_set")
 _OF_REFUND: Final = ("id", "order_id", "created_at", "refund_line_items")
-_OF_ORDER: Final = ("id", "name", "updated_at", "test", "cancelled_at", "financial_status")
+_OF_ORDER: Final = ("id", "name", "created_at", "updated_at", "test", "cancelled_at", "financial_status")
 _OF_REFUNDED: Final = ("line_item_id", "quantity")
 _OF_OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
     "orders/delete": ("id",),

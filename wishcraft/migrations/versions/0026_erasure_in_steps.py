@@ -1,6 +1,6 @@
 """When shops uninstalled the app, and how far a redaction has come in the payloads of the inbox.
 
-Revision: 0026, after 0023
+Revision: 0026, after 0025
 """
 
 import sqlalchemy as sa
@@ -8,7 +8,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0026"
-down_revision = "0023"
+down_revision = "0025"
 branch_labels = None
 depends_on = None
 

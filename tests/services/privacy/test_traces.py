@@ -48,7 +48,7 @@ IMPERSONAL: Final = {
     "idempotency_keys": "key request_hash",
     "invitations": "token_hash answer state last_error message_id",
     "locks": "name",
-    "orders": "adjustments",
+    "orders": "adjustments judged",
     "pending_invalidations": "slug grants",
     "purchases": "order_name status",
     "registries": "event_type visibility access_code_hash status",
@@ -58,7 +58,7 @@ IMPERSONAL: Final = {
     "sessions": "id kind",
     "shops": "domain name email currency timezone plan status settings access_token_encrypted refresh_token_encrypted",
     "unmatched_lines": "order_name product_title status reason",
-    "webhook_events": "shop_domain webhook_id event_id topic api_version outcome failures",
+    "webhook_events": "shop_domain webhook_id event_id topic api_version outcome failures signature",
 }
 """Other columns with texts, documents or bytes: what they have is of the shop or the app, or a hash or a random id."""
 PERSONAL_KEYS: Final = {"entry", "index", "sizes", "session"}

@@ -160,7 +160,9 @@ class Shopping:
         registry = await self._get(guests, f"registries/{slug}")
         for item in registry.get("items", []):
             if item.get("available"):
-                guests.seen.append(SeenItem(slug, item["id"], item["variant_id"], item["attribution"], item["remaining"]))
+                guests.seen.append(
+                    SeenItem(slug, item["id"], item["variant_id"], item["attribution"], item["remaining"])
+                )
         return slug
 
     async def _put_into_cart(self, guests: Guests) -> str:

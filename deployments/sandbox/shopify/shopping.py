@@ -49,6 +49,8 @@ class SeenItem:
     item_id: int
     variant_id: int
     attribution: str
+    remaining: int
+    """How many are still wanted."""
     visitor: str = ""
     """The id with which the guest's events were sent; empty if none were."""
 
@@ -158,7 +160,9 @@ class Shopping:
         registry = await self._get(guests, f"registries/{slug}")
         for item in registry.get("items", []):
             if item.get("available"):
-                guests.seen.append(SeenItem(slug, item["id"], item["variant_id"], item["attribution"]))
+                guests.seen.append(
+                    SeenItem(slug, item["id"], item["variant_id"], item["attribution"], item["remaining"])
+                )
         return slug
 
     async def _put_into_cart(self, guests: Guests) -> str:
@@ -173,8 +177,14 @@ class Shopping:
 
     def _order(self, guests: Guests) -> str:
         item = guests.carts.popleft() if guests.carts else self._random.choice(guests.seen)
+        with suppress(ValueError):
+            guests.seen.remove(replace(item, visitor=""))  # the next guest looks again how many are wanted
         [claim] = self._random.choices(list(_CLAIMS), list(_CLAIMS.values()))
         quantity = self._random.choices((1, 2, 3), (80, 15, 5))[0]
+        if not item.remaining:
+            claim = "none"  # a guest who wants it for themselves
+        elif claim != "none":
+            quantity = min(quantity, item.remaining)
         properties = {"_registry_item": item.attribution} if claim == "line" else {}
         if properties and self._random.random() < 0.2:  # noqa: PLR2004  share of the guests
             properties["_gift_message"] = "With love"

@@ -5,7 +5,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -70,14 +70,20 @@ class FileStore:
         is_inside = file.resolve() == self._root.resolve() / RUNS / run / name
         return file if is_inside and file.is_file() else None
 
-    def delete_runs(self, prefix: str) -> int:
-        """Delete the files of all runs whose names begin so; their number.
+    def delete_runs(self, prefix: str, is_wanted: Callable[[str, bytes], bool] | None = None) -> int:
+        """Delete the files of all runs whose names begin so, or those that are wanted; their number.
+
+        Args:
+            prefix: Of the runs' names.
+            is_wanted: Whether a file is to be deleted, by the name of its run and its content.
 
         Raises:
             ConfigurationError: The disk refuses it.
         """
-        runs = [each for each in self._folders() if each.name.startswith(prefix)]
-        return self.delete([file for run in runs for file in run.iterdir()])
+        files = [file for run in self._folders() if run.name.startswith(prefix) for file in run.iterdir()]
+        if is_wanted:
+            files = [file for file in files if is_wanted(file.parent.name, _read(file))]
+        return self.delete(files)
 
     def read_all(self, folder: str) -> Iterator[tuple[str, bytes]]:
         """Names and contents of a folder's files, in the order of their names."""
@@ -117,3 +123,12 @@ class FileStore:
             if file.parent.parent.name == RUNS:
                 file.parent.rmdir()
         return 1
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:  # another process has deleted it
+        return b""
+    except OSError as error:
+        raise ConfigurationError(f"FILES_URL: a file cannot be read: {error.strerror}") from None

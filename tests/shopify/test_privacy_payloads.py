@@ -42,7 +42,7 @@ def test_refund_and_edit_are_the_same() -> None:
         assert "quorblatt" not in json.dumps(left).lower()
 
 
-@pytest.mark.parametrize("topic", ["customers/update", "checkouts/create", "app/uninstalled", "x"])
+@pytest.mark.parametrize("topic", ["customers/update", "customers/merge", "customers/delete", "checkouts/create", "x"])
 def test_nothing_stays_of_another_payload(topic: str) -> None:
     assert nameless(topic, {"id": 1, "email": "a@example.com"}) is None
 

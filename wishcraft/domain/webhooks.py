@@ -49,7 +49,10 @@ TOPICS: Final = {
 
 https://shopify.dev/docs/api/webhooks
 """
-ALSO_AFTER_UNINSTALLATION: Final = frozenset({"customers/data_request", "customers/redact", "shop/redact"})
+REDACT_CUSTOMER: Final = "customers/redact"
+REDACT_SHOP: Final = "shop/redact"
+DATA_REQUEST: Final = "customers/data_request"
+ALSO_AFTER_UNINSTALLATION: Final = frozenset({DATA_REQUEST, REDACT_CUSTOMER, REDACT_SHOP})
 """Topics that are handled for shops that have removed the app; those of shops that were never known are ignored."""
 MAX_ATTEMPTS: Final = 10
 """Failed tries after which a webhook is a dead letter: about half an hour by `retry_delay`."""

@@ -1,8 +1,8 @@
 """Queries of the consumer about the inbox of webhooks, and of people about its dead letters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -162,6 +162,23 @@ async def record_outcomes(session: AsyncSession, outcomes: Mapping[int, WebhookO
     for outcome, ids in by_outcome.items():
         where = (WebhookEvent.id.in_(ids), WebhookEvent.handled_at.is_(None))
         await session.execute(update(WebhookEvent).where(*where).values(outcome=outcome, handled_at=func.now()))
+
+
+async def postpone(session: AsyncSession, ids: Collection[int]) -> None:
+    """Let these webhooks be due now, after those that have been due before: of each, a part is done."""
+    if ids:
+        where = (WebhookEvent.id.in_(ids), WebhookEvent.handled_at.is_(None))
+        await session.execute(update(WebhookEvent).where(*where).values(due_at=func.now()))
+
+
+async def claim(session: AsyncSession, webhook_id: int, lease: timedelta) -> bool:
+    """Lock the webhook until the end of the transaction, and let it be due only after the lease.
+
+    False if it is handled, or not due: another consumer has claimed it.
+    """
+    where = (WebhookEvent.id == webhook_id, WebhookEvent.handled_at.is_(None), WebhookEvent.due_at <= func.now())
+    statement = update(WebhookEvent).where(*where).values(due_at=func.now() + lease).returning(WebhookEvent.id)
+    return (await session.execute(statement)).scalar() is not None
 
 
 async def record_failures(session: AsyncSession, failures: Sequence[Failure]) -> None:

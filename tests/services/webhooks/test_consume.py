@@ -374,15 +374,18 @@ async def test_webhook_of_another_shop_is_not_handled_as_one_of_this(resources: 
     assert applied(demo) == []
 
 
-async def test_erasures_come_last_and_each_topic_in_a_transaction_of_its_own(resources: Resources, demo: Demo) -> None:
+async def test_erasures_come_after_what_they_erase_and_requests_for_data_last_and_alone(
+    resources: Resources, demo: Demo
+) -> None:
     order_of_topics: list[list[str]] = []
 
     async def note(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
         order_of_topics.append([each.topic for each in messages])
         return await count_effects(resources, shop, messages)
 
-    topics = ("customers/redact", "orders/create", "customers/data_request", "orders/create", "customers/redact")
+    request, erasure, order = "customers/data_request", "customers/redact", "orders/create"
+    topics = (erasure, order, request, order, erasure, request)
     ids = [row_id for topic in topics for row_id in receive(demo, topic=topic)]
     await process(resources, dict.fromkeys(topics, note), MAPLE, ids)
-    assert order_of_topics == [["orders/create"] * 2, ["customers/data_request"], ["customers/redact"] * 2]
+    assert order_of_topics == [[order] * 2, [erasure] * 2, [request], [request]]
     assert applied(demo) == ids

@@ -100,6 +100,8 @@ class Shop(Timestamps, Base):
     token_expires_at: Mapped[datetime | None]
     installed_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     """When the app was last installed: an older webhook of an uninstallation changes nothing."""
+    uninstalled_at: Mapped[datetime | None]
+    """When the app was last uninstalled, as far as a webhook said so."""
     described_at: Mapped[datetime | None]
     """Since when Shopify describes it as it is here: an older `shop/update` changes nothing. NULL: not known."""
     synced_at: Mapped[datetime] = mapped_column(server_default=text("now()"))

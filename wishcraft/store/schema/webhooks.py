@@ -30,6 +30,7 @@ class WebhookEvent(Base):
         Index("ix_webhook_events_find_handled", "handled_at"),
         Index("ix_webhook_events_find_dead", "shop_domain", "id", postgresql_where=text("outcome = 'dead'")),
         Index("ix_webhook_events_find_payloads", "handled_at", postgresql_where=text("payload IS NOT NULL")),
+        Index("ix_webhook_events_search_payloads", "shop_domain", "id", postgresql_where=text("payload IS NOT NULL")),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -53,6 +54,8 @@ class WebhookEvent(Base):
     """Tries that failed."""
     failures: Mapped[list[dict[str, Any]]] = mapped_column(server_default=text("'[]'"))
     """The last failures, oldest first: `at` and `reason`, which has no personal data."""
+    searched_up_to: Mapped[int | None]
+    """Of a redaction that waits: it has erased what payloads have of the person, up to the webhook with this id."""
 
 
 class Order(Base):

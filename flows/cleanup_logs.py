@@ -43,8 +43,8 @@ async def cleanup_logs(
         payload_days: Retention of the payloads of webhook events, which are personal data, in days after they were
             handled. Unhandled events and dead letters keep theirs.
         order_days: Retention of the state of orders, which decides which of two webhooks is newer, in days after the
-            last one: at least 60. Purchases stay. Line items that were cancelled or refunded unmatched are deleted
-            too; those that were dismissed stay so, without names.
+            last one: at least 60. A shop's stays while it has dead letters about orders. Purchases stay. Line items
+            that were cancelled or refunded unmatched are deleted too; those that were dismissed stay so, without names.
         stock_days: Retention of what webhooks said of products and stock that no registry wishes for, in days.
         analytics_days: Retention of analytics events and views by day, in days.
         service_days: Retention of service minutes, which `service-levels` reads, in days.

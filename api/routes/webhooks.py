@@ -1,16 +1,19 @@
 """Receipt of Shopify's webhooks. The signature of the body is the only credential."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import ExitStack
 from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
+from api import large_bodies
 from api.auth.dependencies import AppStateDep
 from api.middleware.request import LARGEST_BODY, WEBHOOKS
 from api.problems import PAUSE, ProblemError, documented
+from api.state import AppState
+from wishcraft.domain.networks import household
 from wishcraft.domain.webhooks import TOPICS
 from wishcraft.errors import DatabaseRejected
 from wishcraft.observability import metrics
@@ -78,7 +81,7 @@ async def receive(request: Request, app_state: AppStateDep) -> Response:
     digest = digest_of(headers)
     if digest is None:  # nothing is read for it
         raise _unsigned()
-    body = await _read(request, app_state.large_webhooks)
+    body = await _read(request, app_state)
     # Shopify signs other texts with the same secret, such as ID tokens and queries of the app proxy. None is an object.
     if not body.startswith(b"{") or not is_signed(body, digest, request.app.state.settings.client_secrets):
         raise _unsigned()
@@ -102,26 +105,33 @@ async def receive(request: Request, app_state: AppStateDep) -> Response:
     return Response()
 
 
-async def _read(request: Request, places: asyncio.Semaphore) -> bytes:
-    """The body. Beyond `LARGEST_BODY` it needs one of the places.
+async def _read(request: Request, app_state: AppState) -> bytes:
+    """The body. Beyond `LARGEST_BODY` it needs a place of its sender, and must arrive soon.
 
     Raises:
-        ProblemError: There is none, or the client left.
+        ProblemError: There is no place, the rest comes too slowly, or the client left.
     """
     parts: list[bytes] = []
     size = 0
-    async with AsyncExitStack() as place:
-        try:
-            async for part in request.stream():
-                if size <= LARGEST_BODY < size + len(part):
-                    if places.locked():
-                        detail = "Too many large webhooks are being received. Try again later."
-                        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, PAUSE)
-                    await place.enter_async_context(places)
-                parts.append(part)
-                size += len(part)
-        except ClientDisconnect:
-            raise ProblemError(HTTPStatus.BAD_REQUEST, "bad-request", "The body is incomplete.") from None
+    try:
+        async with asyncio.timeout(None) as deadline:
+            with ExitStack() as place:
+                async for part in request.stream():
+                    if size <= LARGEST_BODY < size + len(part):
+                        sender = household(app_state.authenticator.address(request.scope))
+                        place.enter_context(app_state.large_webhooks.place(sender))
+                        deadline.reschedule(asyncio.get_running_loop().time() + large_bodies.SECONDS)
+                    parts.append(part)
+                    size += len(part)
+    except large_bodies.NoPlaceError:
+        detail = "Too many large webhooks are being received. Try again later."
+        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, PAUSE) from None
+    except TimeoutError:
+        detail = f"The rest of the request body did not arrive within {large_bodies.SECONDS:g} s."
+        close = {"Connection": "close"}
+        raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, "request-timeout", detail, close) from None
+    except ClientDisconnect:
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "bad-request", "The body is incomplete.") from None
     return b"".join(parts)
 
 

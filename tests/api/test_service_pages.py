@@ -14,9 +14,15 @@ OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]
 
 async def test_health_checks_every_part(client: httpx.AsyncClient) -> None:
     found = (await client.get("/health")).json()
-    assert list(found["checks"]) == ["database", "redis", "memory", "environment", "prefect", "scheduler"]
+    assert list(found["checks"]) == ["database", "redis", "memory", "environment", "prefect", "scheduler", "webhooks"]
     healthy = {name for name, check in found["checks"].items() if check["status"] == "healthy"}
-    assert healthy == {"database", "redis", "memory", "environment"}  # there is no Prefect server in this test
+    assert healthy == {
+        "database",
+        "redis",
+        "memory",
+        "environment",
+        "webhooks",
+    }  # there is no Prefect server in this test
     assert found["status"] == "degraded"
 
 

@@ -100,7 +100,7 @@ async def test_a_batch_uses_its_index_whether_all_rows_or_none_are_expired(
 ) -> None:
     lines = await plan(database, retention._DELETE, kind, NOW - age)
     assert INDEXES[kind] in lines, lines
-    assert "Seq Scan" not in lines, lines
+    assert "Seq Scan" not in lines.replace("Seq Scan on shops", ""), lines  # which has few rows
     assert "Sort" not in lines, lines
 
 

@@ -43,6 +43,14 @@ _SETTLED_LINES: Final = """
         AND u.dismissed_at IS NULL AND u.status IN ('cancelled', 'refunded')
 """
 """A line item that waits to be matched is kept. Who matches or dismisses it lets its order begin anew."""
+_NOT_REPLAYABLE: Final = """
+    shop_id NOT IN (
+        SELECT s.id FROM webhook_events w JOIN shops s ON s.domain = w.shop_domain
+        WHERE (w.outcome = 'dead' OR (w.handled_at IS NULL AND w.received_at < :before))
+            AND (w.topic LIKE 'orders/%' OR w.topic = 'refunds/create')
+    )
+"""
+"""Without its order's state, a dead letter that is replayed would count as the newest webhook, and undo newer ones."""
 _DISMISSED_LINES: Final = """
     UPDATE unmatched_lines u SET purchaser_id = NULL, purchaser_name = NULL, purchaser_email = NULL, gift_message = NULL
     FROM gone WHERE u.shop_id = gone.shop_id AND u.order_id = gone.order_id AND u.dismissed_at IS NOT NULL
@@ -66,7 +74,7 @@ _AGING: Final = {
         f"{_IS_SETTLED} AND payload IS NOT NULL",
         change="UPDATE webhook_events SET payload = NULL",
     ),
-    Kind.ORDERS: _Aging("orders", "seen_at", key="ctid", along=(_SETTLED_LINES, _DISMISSED_LINES)),
+    Kind.ORDERS: _Aging("orders", "seen_at", _NOT_REPLAYABLE, key="ctid", along=(_SETTLED_LINES, _DISMISSED_LINES)),
     Kind.PRODUCTS: _Aging(
         "product_versions", "updated_at", _UNWISHED.format("product_versions", "product_id"), key="ctid"
     ),

@@ -273,3 +273,25 @@ async def test_locked_rows_are_skipped_without_waiting_and_counted(resources: Re
         demo.execute("SELECT FROM audit_logs ORDER BY id LIMIT 5 FOR UPDATE")
         assert await clean_table(resources, Kind.AUDIT, MONTH_AGO, Bounds(10, FOREVER)) == counts(25, 20)
     assert await clean_table(resources, Kind.AUDIT, MONTH_AGO, Bounds(10, FOREVER)) == counts(5, 5)
+
+
+async def test_orders_of_a_shop_are_kept_while_a_dead_letter_about_orders_may_be_replayed(
+    resources: Resources, demo: Demo
+) -> None:
+    demo.execute("TRUNCATE orders, unmatched_lines")
+    demo.execute(
+        "INSERT INTO orders (shop_id, order_id, seen_at) SELECT n, n, %s FROM generate_series(1, 2) n",
+        [MONTH_AGO - TINY],
+    )
+    demo.execute(
+        """INSERT INTO webhook_events (shop_domain, webhook_id, topic, received_at, handled_at, outcome)
+           SELECT domain, 'w', CASE id WHEN 1 THEN 'orders/updated' ELSE 'products/update' END, %s, now(), 'dead'
+           FROM shops WHERE id IN (1, 2)""",
+        [MONTH_AGO - TINY],
+    )
+    bounds = Bounds(10, FOREVER)
+    assert await clean_table(resources, Kind.ORDERS, MONTH_AGO, bounds) == counts(1, 1)
+    demo.execute("UPDATE webhook_events SET outcome = NULL, handled_at = NULL")  # it is replayed, and waits
+    assert await clean_table(resources, Kind.ORDERS, MONTH_AGO, bounds) == counts(0, 0)
+    demo.execute("UPDATE webhook_events SET outcome = 'discarded', handled_at = now()")
+    assert await clean_table(resources, Kind.ORDERS, MONTH_AGO, bounds) == counts(1, 1)

@@ -244,16 +244,26 @@ async def test_item_that_is_not_counted_is_available_and_levels_are_read_when_it
 
 
 async def test_stock_is_left_to_the_sync_if_the_shop_refuses_and_tried_again_if_it_is_unavailable(
-    resources: Resources, shop: ShopRef, shopify: SimulatedShop, wished: Wished
+    resources: Resources, shop: ShopRef, shopify: SimulatedShop, wishes: list[Wished]
 ) -> None:
+    wished, known = wishes[:2]
+    know_levels(known, {LOCATION: 9})
     stock = wished.row(STOCK)
     shopify.faults.set(Fault(FaultKind.FORBIDDEN, remaining=None))
     await apply(resources, shop, handle_stock, [at_level(wished, 1)])
     assert wished.row(STOCK) == stock
     shopify.faults.set(Fault(FaultKind.SERVER_ERROR, remaining=None))
     shopify.faults.set(Fault(FaultKind.FORBIDDEN, remaining=0))
-    with pytest.raises(ShopifyUnavailable):
-        await apply(resources, shop, handle_stock, [at_level(wished, 2, 1)])
+    counted = message(ITEM, inventory_item(wished.variant.inventory_item_id, tracked=True, second=1), 1)
+    about_wished, about_known = at_level(wished, 2, 1), at_level(known, 4, 1)
+    messages = [at_level(wished, 3), about_wished, about_known, counted]
+    effect = await handle_stock(resources, shop, messages)
+    assert {ShopifyUnavailable} == {type(each) for each in effect.failed.values()}
+    assert effect.failed.keys() == {about_wished.id, counted.id}
+    assert await apply(resources, shop, handle_stock, messages) == {
+        messages[0].id: WebhookOutcome.IGNORED, **dict.fromkeys([each.id for each in messages[1:]], "applied"),
+    }  # fmt: skip
+    assert (wished.row(STOCK), known.row("inventory_quantity")) == (stock, (4,))
 
 
 @pytest.mark.parametrize(

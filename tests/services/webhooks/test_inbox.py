@@ -8,7 +8,7 @@ import pytest
 from psycopg import Connection
 
 from tests.support.waiting import PATIENCE_SECONDS
-from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
+from wishcraft.cache.webhook_queue import Enqueued, QueueEntry, WebhookQueue
 from wishcraft.domain.webhooks import Priority
 from wishcraft.errors import CacheUnavailable, DatabaseRejected, DatabaseUnavailable
 from wishcraft.resources import Resources
@@ -32,12 +32,12 @@ class Queue(WebhookQueue):
         self.entries: list[QueueEntry] = []
         self._then = then
 
-    async def enqueue(self, entries: Iterable[QueueEntry]) -> int:
+    async def enqueue(self, entries: Iterable[QueueEntry]) -> Enqueued:
         added = list(entries)
         self.entries += added
         if self._then:
             await self._then()
-        return len(added)
+        return Enqueued(len(added), frozenset())
 
 
 @pytest.fixture(autouse=True)

@@ -5,16 +5,21 @@ It looks up what it needs, from Shopify too, and returns an effect, which one tr
 other handlers and with the outcomes in the inbox. It may be called again for the same webhooks, after a failed try.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from wishcraft.domain.webhooks import WebhookOutcome
-from wishcraft.errors import PayloadInvalid, TransientError
+from wishcraft.errors import PayloadInvalid, ShopifyUnavailable, TransientError
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.store.shops import ShopRef
+
+SHOPIFY_SECONDS: Final = 15.0
+"""So long a handler waits for Shopify."""
+Answer = TypeVar("Answer")
 
 
 class Message(NamedTuple):
@@ -56,3 +61,15 @@ async def change_nothing(_write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
 
 Handler = Callable[[Resources, ShopRef, Sequence[Message]], Awaitable[Effect]]
 """Raises PayloadInvalid or DecisionNeeded for what no later try can handle, and TransientError if it can none now."""
+
+
+async def wait_for_shopify(answer: Awaitable[Answer]) -> Answer:
+    """The answer.
+
+    Raises:
+        ShopifyUnavailable: It did not come within `SHOPIFY_SECONDS`.
+    """
+    try:
+        return await asyncio.wait_for(answer, SHOPIFY_SECONDS)
+    except TimeoutError:
+        raise ShopifyUnavailable(f"no answer within {SHOPIFY_SECONDS:g} s") from None

@@ -19,14 +19,17 @@ from wishcraft.domain.webhooks import (
     ALSO_AFTER_UNINSTALLATION,
     DATA_REQUEST,
     MAX_ATTEMPTS,
+    PATIENCE,
     REDACT_CUSTOMER,
     REDACT_SHOP,
     WebhookOutcome,
     retry_delay,
+    wait_delay,
 )
 from wishcraft.errors import (
     DatabaseUnavailable,
     DecisionNeeded,
+    MailUnavailable,
     PayloadInvalid,
     ShopifyThrottled,
     ShopifyUnavailable,
@@ -223,12 +226,16 @@ class _Run:
         """What is recorded of a failed try: only our own errors' texts are known to have no personal data."""
         if isinstance(error, PayloadInvalid | DecisionNeeded):
             return Failure(message.id, str(error), None)
+        now = datetime.now(UTC)
+        age = now - message.received_at
+        if isinstance(error, ShopifyUnavailable | ShopifyThrottled | MailUnavailable) and age < PATIENCE:
+            return Failure(message.id, type(error).__name__, now + wait_delay(age, random.uniform), tries=0)
         tries = self.attempts[message.id] + 1
         if not isinstance(error, TransientError | TimeoutError):
             place = traceback.extract_tb(error.__traceback__)[-1]
             reason = f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}"
             _log.error("The webhook %s (%s) could not be handled: %s, try %d", message.id, message.topic, reason, tries)
-        due_at = None if tries >= MAX_ATTEMPTS else datetime.now(UTC) + retry_delay(tries, random.uniform)
+        due_at = None if tries >= MAX_ATTEMPTS else now + retry_delay(tries, random.uniform)
         return Failure(message.id, type(error).__name__, due_at)
 
 

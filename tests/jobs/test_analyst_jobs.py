@@ -22,7 +22,10 @@ from flows.registry_report import registry_report
 from tests.support.invitations import confirm_everyone
 from tests.support.prefect_artifacts import artifacts_of, summary_of
 from wishcraft.domain.registries import EventType
+from wishcraft.files import folder_of
 from wishcraft.reports import notebook
+from wishcraft.reports.markdown import keep_figures_together
+from wishcraft.reports.page import format_bytes
 from wishcraft.settings import Settings, time_zone
 
 pytestmark = [
@@ -31,18 +34,24 @@ pytestmark = [
 ]
 Exports = Callable[[], list[Path]]
 Demo = Connection[tuple[Any, ...]]
+PUBLIC_URL = "https://registry.example"
 MAPLE, SAKURA = "maple-and-pine.myshopify.com", "sakura-living.myshopify.com"
 
 
 @pytest.fixture
 def settings(settings_with_mail: Settings, tmp_path: Path) -> Settings:
-    return settings_with_mail.model_copy(update={"export_folder": tmp_path / "exports"})
+    changes = {"files_url": (tmp_path / "files").as_uri(), "public_url": PUBLIC_URL}
+    return settings_with_mail.model_copy(update=changes)
 
 
 @pytest.fixture
 def exports(settings: Settings) -> Exports:
-    """The files in the export folder."""
-    return lambda: list(settings.export_folder.iterdir())
+    """The files of all runs."""
+    return lambda: list(folder_of(settings.files_url).glob("runs/*/*"))
+
+
+def url_of(file: Path) -> str:
+    return f"{PUBLIC_URL}/files/{file.parent.name}/{file.name}"
 
 
 async def keys_of_artifacts(state: State[Any], kind: str) -> set[str | None]:
@@ -67,8 +76,9 @@ async def test_report_publishes_a_page_with_plot_its_tables_and_a_self_contained
         f"registry-report-{part}" for part in ("summary", "products", "never-bought", "price-bands", "cohorts")
     }
     [file] = exports()
-    assert str(file) in page
-    assert str(file) in str(state.message)
+    assert file.parent.name == str(state.state_details.flow_run_id)
+    assert f"[open the page]({url_of(file)}?show=true) · [save it]({url_of(file)})" in page
+    assert str(state.message).endswith(f" The file: {url_of(file)}")
     html = file.read_text()
     assert "data:image/png;base64," in html
     assert "What sells" in html
@@ -91,10 +101,16 @@ async def test_conversion_and_demand_reports_publish_their_page_tables_and_file(
     assert len(pd.read_csv(by_suffix[".csv"])) == len(notebook.demand_forecast(event_types=["wedding"]))
 
 
-async def test_export_state_has_the_row_count_and_the_file(exports: Exports) -> None:
+async def test_export_tells_rows_columns_and_size_and_shows_the_first_rows(exports: Exports) -> None:
     state = await export_data("purchases", [MAPLE], file="csv", return_state=True)
     [file] = exports()
-    assert str(state.message) == f"{len(pd.read_csv(file))} rows of purchases. The file: {file}"
+    rows = pd.read_csv(file)
+    assert str(state.message) == f"{len(rows)} rows of purchases. The file: {url_of(file)}"
+    page = await summary_of(state)
+    size = keep_figures_together(format_bytes(file.stat().st_size))
+    assert f"{size}, {len(rows)} rows of {len(rows.columns)} columns" in page
+    assert "| unit_price | float64 | " in page
+    assert await keys_of_artifacts(state, "table") == {"export-data"}
 
 
 async def test_sql_question_is_answered_and_an_invalid_one_ends_the_run_as_refused(

@@ -48,7 +48,7 @@ def test_failed_shop_has_its_advice_in_an_escaped_table_row() -> None:
 def test_summary_names_retries_and_watched_counts() -> None:
     text = render_summary([SUCCESS, LOW, RETRIED], watched=("low_stock",))
     assert "## Tried again\n\nc.example (2 tries)." in text
-    assert text.endswith("## Worth a look\n\n| shop | low stock |\n| --- | --- |\n| b.example | 3 |")
+    assert text.endswith("## Worth a look\n\n| shop | low stock |\n| --- | ---: |\n| b.example | 3 |")
 
 
 def test_long_list_is_cut_with_the_number_left_out() -> None:

@@ -1,7 +1,7 @@
 """The file of a run that people open or save: its link, its size, and a preview of exported data."""
 
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 from pyarrow import parquet
@@ -9,11 +9,9 @@ from pyarrow import parquet
 from wishcraft.files import FileStore
 from wishcraft.reports.markdown import link, table
 from wishcraft.reports.page import Page, format_bytes, pluralize
-from wishcraft.reports.tables import to_rows
 from wishcraft.settings import Settings
 
-PREVIEW_ROWS: Final = 20
-"""Rows of exported data in the table artifact."""
+_PREVIEW_ROWS: Final = 20
 _EXAMPLES: Final = 3
 _EXAMPLE_CHARACTERS: Final = 40
 
@@ -52,8 +50,8 @@ class RunFile(NamedTuple):
         else:
             links = link("save it", self.url)
         return (
-            f"File: {links} — `{name}`, {size}. It opens with the password of the Prefect UI, and is deleted after"
-            " the days that `cleanup-logs` keeps files."
+            f"File: {links} — `{name}`, {size}. The link asks for the login of the Prefect UI; `cleanup-logs` deletes"
+            " the file after 30 days, unless it is set otherwise."
         )
 
 
@@ -63,23 +61,23 @@ def count_cells(rows: int, columns: int) -> str:
 
 
 def describe_export(name: str, file: Path, rows: int) -> tuple[Page, str]:
-    """The page about exported data, with its columns and its first rows, and the size of the data as text."""
+    """The page about exported data, with its columns and their first values, and the size of the data as text."""
     first = _read_first(file)
     columns = [(str(column), str(first[column].dtype), _examples(first[column])) for column in first.columns]
     body = f"## Columns\n\n{table(('column', 'type', 'first values'), columns)}"
-    page = Page(f"{pluralize(rows, 'row')} of {name}.", body, {"export-data": to_rows(first, PREVIEW_ROWS)})
-    return page, count_cells(rows, len(columns))
+    return Page(f"{pluralize(rows, 'row')} of {name}.", body, {}), count_cells(rows, len(columns))
 
 
 def _read_first(file: Path) -> pd.DataFrame:
     """The first rows of a Parquet or CSV file."""
     if file.suffix == ".csv":
-        return pd.read_csv(file, nrows=PREVIEW_ROWS)
+        return pd.read_csv(file, nrows=_PREVIEW_ROWS)
     content = parquet.ParquetFile(file)
-    batch = next(content.iter_batches(PREVIEW_ROWS), None)
-    return (content.schema_arrow.empty_table() if batch is None else batch).to_pandas()
+    batch = next(content.iter_batches(_PREVIEW_ROWS), None)
+    first: pd.DataFrame = (content.schema_arrow.empty_table() if batch is None else batch).to_pandas()
+    return first
 
 
-def _examples(values: "pd.Series[object]") -> str:
+def _examples(values: "pd.Series[Any]") -> str:
     texts = list(dict.fromkeys(str(value) for value in values.dropna()))[:_EXAMPLES]
     return ", ".join(text if len(text) <= _EXAMPLE_CHARACTERS else f"{text[:_EXAMPLE_CHARACTERS]}…" for text in texts)

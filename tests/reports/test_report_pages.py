@@ -180,7 +180,7 @@ def test_demand_report_shows_the_scarce_first_with_intervals_and_stock(
 ) -> None:
     demo_shops.execute("UPDATE registry_items SET inventory_quantity = (variant_id % 3)::int, available = true")
     page, forecast = DemandReport(ReportFilter(), TODAY, 8).build(analysts)
-    verdicts = [row["verdict"] for row in page.tables["demand-forecast"]]
+    verdicts = [str(row["verdict"]) for row in page.tables["demand-forecast"]]
     order = ["out of stock", "will run out", "may run out", "enough", "not limited"]
     assert verdicts == sorted(verdicts, key=order.index)
     assert len(set(verdicts)) > 1

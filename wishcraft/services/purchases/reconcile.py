@@ -53,7 +53,7 @@ async def reconcile_shop(
             killed continues.
         dry_run: Write nothing, and count the orders that would change.
         checkpoint: Called between pages.
-        changes: Filled with `missed` and `overdue`.
+        changes: Filled with `missed` and `overdue`, and the ids of missed orders.
 
     Returns:
         Counts: `orders` read; those `missed`, of which a newer state was read than webhooks had brought; orders whose
@@ -65,7 +65,7 @@ async def reconcile_shop(
         CacheUnavailable: Redis does not answer, so a page cannot be invalidated; it is rolled back.
         RunStopped: Raised by the checkpoint.
     """
-    done: Changes = Counter() if changes is None else changes
+    done = Changes() if changes is None else changes
     async with locks.try_acquire(resources.db, "reconcile", shop.id) as locked:
         if not locked:
             return {"already_being_reconciled": 1}
@@ -81,7 +81,10 @@ async def reconcile_shop(
             await checkpoint(counts["orders"], counts["orders"] + len(payloads))
             news = _read(shop, reading, read_at, payloads)
             counts.update(orders=len(payloads), unreadable=len(payloads) - len(news))
-            done["missed"] += await _apply(resources, shop, news, dry_run=dry_run, is_regular=is_regular)
+            missed = await _apply(resources, shop, news, dry_run=dry_run, is_regular=is_regular)
+            done["missed"] += len(missed)
+            for order_id in () if dry_run else missed:
+                done.note("orders that no webhook brought", str(order_id))
         if not dry_run:
             done["overdue"] += await _finish(resources, shop, started, is_regular=is_regular)
     return {
@@ -114,8 +117,8 @@ def _read(
 
 async def _apply(
     resources: Resources, shop: ShopRef, read: dict[int, ReceivedSnapshot], *, dry_run: bool, is_regular: bool
-) -> int:
-    """Apply what is not known; how many orders were missed."""
+) -> list[int]:
+    """Apply what is not known; the ids of the orders that were missed."""
     async with resources.db.autocommit() as session:
         states = await orders.find(session, shop.id, read)
     news = {
@@ -131,7 +134,7 @@ async def _apply(
             if is_regular:
                 last = max(received.snapshot.updated_at for received in read.values())
                 await shops.record_order_reading(write.session, shop.id, last)
-    return sum(_is_missed(states.get(order_id), read[order_id]) for order_id in news)
+    return [order_id for order_id in news if _is_missed(states.get(order_id), read[order_id])]
 
 
 def _is_known(state: OrderState | None, received: ReceivedSnapshot) -> bool:

@@ -6,7 +6,6 @@ Due reminders are stored as rows, claimed in small batches, and sent outside any
 at once.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -78,7 +77,7 @@ async def remind_shop(
         SenderRejected, ConfigurationError: The sender or a setting must be corrected first.
         RunStopped: Raised by the checkpoint.
     """
-    changes = Counter() if changes is None else changes
+    changes = Changes() if changes is None else changes
     changes.update(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0)
     run = await _start_run(resources, settings, shop, now, today)
     async with locks.acquire(resources.db, "reminders", shop.id):

@@ -204,17 +204,14 @@ async def test_failed_backfill_step_is_named_and_run_again_by_the_next_backfill(
 
 
 async def test_backfill_by_shop_skips_completed_steps_unless_told_to_repeat_them() -> None:
-    parameters = {"force": True}
-    once = await backfill("cache-warm", shops=[MAPLE, SAKURA], parameters=parameters, dry_run=False, return_state=True)
+    once = await backfill("cache-warm", shops=[MAPLE, SAKURA], force=True, dry_run=False, return_state=True)
     assert "2 runs" in str(once.message)
-    twice = await backfill("cache-warm", shops=[MAPLE], parameters=parameters, dry_run=False, return_state=True)
+    twice = await backfill("cache-warm", shops=[MAPLE], force=True, dry_run=False, return_state=True)
     assert "1 done before" in str(twice.message)
-    again = await backfill(
-        "cache-warm", shops=[MAPLE], parameters=parameters, dry_run=False, again=True, return_state=True
-    )
+    again = await backfill("cache-warm", shops=[MAPLE], force=True, dry_run=False, again=True, return_state=True)
     assert "1 runs" in str(again.message)
     other = await backfill("cache-warm", shops=[MAPLE], return_state=True)
-    assert "1 to run" in str(other.message)
+    assert "1 to run. This was a dry run. To run it in earnest, start `backfill` again" in str(other.message)
 
 
 async def test_backfill_with_invalid_days_is_refused_before_any_step_runs() -> None:
@@ -222,6 +219,8 @@ async def test_backfill_with_invalid_days_is_refused_before_any_step_runs() -> N
     state = await backfill("cache-warm", today, today, return_state=True)
     assert state.name == "Refused"
     assert "for no day" in str(state.message)
+    unknown = await backfill("cache-warm", shops=[MAPLE], weeks=4, return_state=True)
+    assert (unknown.name, "the job has no weeks; it has shops, force" in str(unknown.message)) == ("Refused", True)
     backwards = await backfill("send-reminders", today, today - timedelta(days=1), return_state=True)
     assert (backwards.name, "is after the last" in str(backwards.message)) == ("Refused", True)
 
@@ -230,3 +229,13 @@ def test_every_job_with_days_or_shops_can_be_backfilled() -> None:
     deployed = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
     by = {each["name"] for each in deployed if {"shops", "today", "until"} & set(each["parameters"])}
     assert set(JOBS) == by - {"export-data", "backfill"}
+
+
+def test_backfill_has_a_typed_field_with_the_same_default_for_each_parameter_of_its_jobs() -> None:
+    fields = backfill.parameters.properties
+    for job in JOBS.values():
+        for name, field in job.parameters.properties.items():
+            assert name in {*fields, "today", "until"}, (job.name, name)
+            if name in fields and name not in {"dry_run", "weeks"}:
+                assert fields[name].get("default") == field.get("default"), (job.name, name)
+    assert not [name for name, field in fields.items() if field.get("type") == "object"]

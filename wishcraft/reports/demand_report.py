@@ -12,7 +12,7 @@ from wishcraft.analytics.filters import ReportFilter
 from wishcraft.analytics.reader import Progress, ignore_progress, read_chunks
 from wishcraft.domain.periods import Days
 from wishcraft.reports.analyst_report import TABLE_ROWS, AnalystReport, ReportResult, scope
-from wishcraft.reports.page import Page, pluralize
+from wishcraft.reports.page import Page, pluralize, short_name
 from wishcraft.reports.plots import BarChart, draw, markdown_image
 from wishcraft.reports.tables import (
     Column,
@@ -111,7 +111,7 @@ def _draw(variants: pd.DataFrame) -> list[str]:
 
 
 def _bar_chart(title: str, variants: pd.DataFrame) -> BarChart:
-    names = variants["product"] + " · " + variants["shop"].map(shop().format)
+    names = variants["product"] + " · " + variants["shop"].map(short_name)
     return BarChart(
         title,
         "pieces expected; red: in stock",

@@ -6,6 +6,7 @@ from typing import Final
 from wishcraft.domain.work_results import MAX_NAMES, WorkResult, join_names, summary_sentence
 from wishcraft.reports.markdown import escape
 from wishcraft.reports.markdown import table as markdown_table
+from wishcraft.reports.page import short_name
 from wishcraft.services.checkpoint import MAX_EXAMPLES
 
 MAX_ROWS: Final = 20
@@ -54,7 +55,7 @@ def _examples(kind: str, results: Sequence[WorkResult]) -> str:
     found = [(result.name, result.examples[kind]) for result in results if result.examples.get(kind)]
     shown = [
         f"{', '.join(map(escape, examples[:MAX_EXAMPLES]))}{' and more' if len(examples) > MAX_EXAMPLES else ''}"
-        f" ({escape(name.removesuffix('.myshopify.com'))})"
+        f" ({escape(short_name(name))})"
         for name, examples in found[:MAX_NAMES]
     ]
     more = f"; and in {len(found) - MAX_NAMES:,} more" if len(found) > MAX_NAMES else ""
@@ -64,7 +65,7 @@ def _examples(kind: str, results: Sequence[WorkResult]) -> str:
 def _watched(results: Sequence[WorkResult], names: Sequence[str], noun: str) -> str:
     total: Callable[[WorkResult], int] = lambda result: sum(result.counts.get(name, 0) for name in names)  # noqa: E731  a sort key
     rows = [
-        (result.name, *(f"{result.counts.get(name, 0):,}" for name in names))
+        (short_name(result.name), *(f"{result.counts.get(name, 0):,}" for name in names))
         for result in sorted(results, key=total, reverse=True)
         if total(result)
     ]

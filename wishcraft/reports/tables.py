@@ -11,7 +11,7 @@ import pandas as pd
 from wishcraft.domain.currencies import SYMBOLS
 from wishcraft.domain.registry_payload import decimals
 from wishcraft.reports.markdown import table
-from wishcraft.reports.page import Row
+from wishcraft.reports.page import Row, short_name
 
 NO_VALUE: Final = "–"  # noqa: RUF001  an en dash, as typographers use for an empty cell
 """The cell of a missing value, such as a share of zero."""
@@ -46,8 +46,8 @@ def percentage_points(title: str) -> Column:
 
 
 def shop(title: str = "shop") -> Column:
-    """A column of shops' domains, without what all of them end in."""
-    return Column(title, lambda domain: str(domain).removesuffix(".myshopify.com"))
+    """A column of shops by their short names."""
+    return Column(title, short_name)
 
 
 def iso_date(title: str) -> Column:

@@ -81,10 +81,7 @@ async def reconcile_shop(
             await checkpoint(counts["orders"], counts["orders"] + len(payloads))
             news = _read(shop, reading, read_at, payloads)
             counts.update(orders=len(payloads), unreadable=len(payloads) - len(news))
-            missed = await _apply(resources, shop, news, dry_run=dry_run, is_regular=is_regular)
-            done["missed"] += len(missed)
-            for order_id in () if dry_run else missed:
-                done.note("orders that no webhook brought", str(order_id))
+            await _apply(resources, shop, news, done, dry_run=dry_run, is_regular=is_regular)
         if not dry_run:
             done["overdue"] += await _finish(resources, shop, started, is_regular=is_regular)
     return {
@@ -116,9 +113,15 @@ def _read(
 
 
 async def _apply(
-    resources: Resources, shop: ShopRef, read: dict[int, ReceivedSnapshot], *, dry_run: bool, is_regular: bool
-) -> list[int]:
-    """Apply what is not known; the ids of the orders that were missed."""
+    resources: Resources,
+    shop: ShopRef,
+    read: dict[int, ReceivedSnapshot],
+    done: Changes,
+    *,
+    dry_run: bool,
+    is_regular: bool,
+) -> None:
+    """Apply what is not known, and count the orders that were missed."""
     async with resources.db.autocommit() as session:
         states = await orders.find(session, shop.id, read)
     news = {
@@ -134,7 +137,10 @@ async def _apply(
             if is_regular:
                 last = max(received.snapshot.updated_at for received in read.values())
                 await shops.record_order_reading(write.session, shop.id, last)
-    return [order_id for order_id in news if _is_missed(states.get(order_id), read[order_id])]
+    missed = [order_id for order_id in news if _is_missed(states.get(order_id), read[order_id])]
+    done["missed"] += len(missed)
+    for order_id in () if dry_run else missed:
+        done.note("orders that no webhook brought", str(order_id))
 
 
 def _is_known(state: OrderState | None, received: ReceivedSnapshot) -> bool:

@@ -21,7 +21,8 @@ from tasks.runtime.run_context import run_context
 from tasks.runtime.ui_links import run_page
 from wishcraft.errors import ConfigurationError, QueryRefused, RunStopped
 from wishcraft.observability import sentry
-from wishcraft.observability.context import log_context
+from wishcraft.observability.context import known_secrets, log_context
+from wishcraft.observability.redaction import redact_text
 from wishcraft.reports.markdown import escape
 from wishcraft.resources import open_resources
 from wishcraft.settings import settings
@@ -71,7 +72,8 @@ async def on_run_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any])
     with log_context(job=job, run=flow_run.name, run_id=run_id, run_url=run_page(run_id)), sentry.isolated():
         if outcome == "crashed" or (outcome == "failed" and flow_run.id not in _reported_runs):
             sentry.capture_message(f"{job} {outcome}: {state.message}")
-            await _summarise_failure(flow, flow_run, state.message or outcome, _ADVICE)
+            problem = redact_text(state.message or outcome, known_secrets()).partition("\n")[0]
+            await _summarise_failure(flow, flow_run, problem, _ADVICE)
         if flow_run.auto_scheduled:
             sentry.check_in(job, flow_run.id, "error" if outcome in {"failed", "crashed"} else "ok")
         await asyncio.to_thread(sentry.flush)

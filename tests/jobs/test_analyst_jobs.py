@@ -1,7 +1,9 @@
+import json
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pandas as pd
 import pytest
@@ -19,6 +21,7 @@ from flows.conversion_report import conversion_report
 from flows.demand_forecast import demand_forecast
 from flows.export_data import export_data
 from flows.registry_report import registry_report
+from tasks.runtime.ui_links import run_form
 from tests.support.invitations import confirm_everyone
 from tests.support.prefect_artifacts import artifacts_of, summary_of
 from wishcraft.domain.registries import EventType
@@ -239,3 +242,9 @@ def test_backfill_has_a_typed_field_with_the_same_default_for_each_parameter_of_
             if name in fields and name not in {"dry_run", "weeks"}:
                 assert fields[name].get("default") == field.get("default"), (job.name, name)
     assert not [name for name, field in fields.items() if field.get("type") == "object"]
+
+
+def test_form_of_a_run_is_filled_with_its_parameters() -> None:
+    parameters = {"job": "cache-warm", "first_day": date(2026, 3, 1), "shops": ["a&b"], "dry_run": False}
+    query = parse_qs(urlsplit(run_form("an-id", parameters)).query)
+    assert json.loads(query["parameters"][0]) == parameters | {"first_day": "2026-03-01"}

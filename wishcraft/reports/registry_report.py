@@ -35,8 +35,8 @@ Part = Literal["summary", "registries", "products", "never bought", "price bands
 BY: Final = ("shop", "event_type")
 _BARS, _CURRENCIES, _COHORTS = 8, 6, 18
 _TYPE_COLUMNS: Final = {
-    "event_type": Column("event type"), "fulfilment": percentage("given"), "completed": integer("complete"),
-    "days_median": decimal("days"), "registries": integer("registries"),
+    "event_type": Column("event type"), "fulfilment": percentage("given"), "complete": Column("complete"),
+    "days_median": decimal("days"),
 }  # fmt: skip
 _GIFT_COLUMNS: Final = {
     "shop": shop(), "gifts": integer("orders"), "value": Column("worth"), "per_gift": Column("per order"),
@@ -137,6 +137,12 @@ def _tables(figures: RegistryFigures) -> dict[str, tuple[pd.DataFrame, Mapping[s
     }
 
 
+def _completed(registries: pd.DataFrame) -> pd.DataFrame:
+    """The figures with how many registries are complete, such as `4 of 28`."""
+    counts = zip(registries["completed"], registries["registries"], strict=True)
+    return registries.assign(complete=[f"{completed:,} of {every:,}" for completed, every in counts])
+
+
 def _named(products: pd.DataFrame) -> pd.DataFrame:
     return products.assign(product=product_names(products))
 
@@ -179,7 +185,7 @@ def _body(figures: RegistryFigures) -> str:
     return "\n\n".join(
         [
             _draw(event_types, products, bands),
-            f"## By event type\n\n{to_markdown(event_types, _TYPE_COLUMNS, PAGE_ROWS)}",
+            f"## By event type\n\n{to_markdown(_completed(event_types), _TYPE_COLUMNS, PAGE_ROWS)}",
             f"## Orders by shop\n\n{to_markdown(format_money(gifts, _MONEY_COLUMNS), _GIFT_COLUMNS, PAGE_ROWS)}",
             f"## What sells\n\n{to_markdown(by_sales, _SOLD_COLUMNS, PAGE_ROWS)}",
             f"## Wished for, and never bought\n\n{to_markdown(by_registries, _UNSOLD_COLUMNS, PAGE_ROWS)}",

@@ -147,6 +147,8 @@ async def _send(run: ReminderRun, ids: list[int], changes: Changes) -> None:
         mails = [(each, _compose(run, each, *by_slug[each.slug])) for each in claimed if not each.suppressed]
     delivery = Delivery(run.resources, run.settings, run.shop.id, Reminder)
     await send_claimed(delivery, len(claimed), mails, changes)
+    for each, _ in mails:
+        changes.note("registries with due reminders", str(by_slug[each.slug][0].id))
 
 
 def _compose(run: ReminderRun, claimed: ClaimedReminder, registry: RegistryFacts, items: list[ItemFacts]) -> Mail:

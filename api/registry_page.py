@@ -7,7 +7,7 @@ may be Liquid source. So `{`, `}` and `%` of every value are entities, beside wh
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -54,7 +54,8 @@ def notice_page(title: str, text: str, *, asks_code: bool = False) -> str:
 
 def _item(item: Mapping[str, Any], *, is_open: bool) -> dict[str, Any]:
     handle = item["handle"]
-    url = f"/products/{quote(handle, safe='')}?variant={item['variant_id']}" if handle else ""
+    query = urlencode({"variant": item["variant_id"], ITEM_PROPERTY: item["attribution"]})
+    url = f"/products/{quote(handle, safe='')}?{query}" if handle else ""
     return {**item, "url": url, "is_offered": bool(is_open and item["available"] and item["remaining"])}
 
 

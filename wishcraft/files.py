@@ -1,4 +1,4 @@
-"""Files that people fetch or a restore needs, in the folder that FILES_URL names.
+"""Files that people fetch or a restore needs, in the folder that FILES_URL names, and how a file is written whole.
 
 `runs/<run>/<name>` are served by the API; `erasures/<name>` is the journal of erasures.
 """
@@ -6,7 +6,7 @@
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from tempfile import mkstemp
@@ -37,6 +37,25 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
+@contextmanager
+def complete_file(file: Path) -> Iterator[Path]:
+    """Yield a temporary path that becomes `file` at the end of the block; after an error nothing is left.
+
+    Raises:
+        ConfigurationError: The folder cannot be created or written.
+    """
+    unfinished = file.with_name(f".{file.name}")  # no name of a file that is served
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        yield unfinished
+        unfinished.replace(file)
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):  # the file may not exist
+            unfinished.unlink()
+
+
 class FileStore:
     """Files in folders of one level. The functions block for as long as the disk does."""
 
@@ -61,6 +80,19 @@ class FileStore:
             Path(unfinished).replace(file)
         except OSError as error:
             raise ConfigurationError(f"FILES_URL: a file cannot be written: {error.strerror}") from None
+
+    def place(self, run: str, name: str) -> Path:
+        """The path of a run's file that `complete_file` is to write. Its folder exists, for this user alone.
+
+        Raises:
+            ConfigurationError: The disk refuses the folder.
+        """
+        folder = self._root / RUNS / run
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"FILES_URL: a folder cannot be created: {error.strerror}") from None
+        return folder / name
 
     def find(self, run: str, name: str) -> Path | None:
         """The file of a run; None if there is none, or a name leads elsewhere."""

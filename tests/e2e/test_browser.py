@@ -58,6 +58,50 @@ def test_run_started_from_the_form_completes_with_a_table(page: Page, stack: dic
     expect(page.get_by_text(stack["shops"][0]["domain"]).first).to_be_visible()
 
 
+def open_summary(page: Page, stack: dict[str, Any], deployment: str, **parameters: object) -> None:
+    """Run the deployment, wait for its end, and open its summary."""
+    named = {"deployments": {"name": {"any_": [deployment]}}}
+    [found] = page.request.post(f"{stack['prefect_api']}/deployments/filter", data=named).json()
+    url = f"{stack['prefect_api']}/deployments/{found['id']}/create_flow_run"
+    run = page.request.post(url, data={"parameters": parameters}).json()
+    page.goto(f"{stack['prefect_ui']}/v2/runs/flow-run/{run['id']}")
+    expect(page.get_by_text("Completed").first).to_be_visible(timeout=RUN_MILLISECONDS)
+    query = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}, "type": {"any_": ["markdown"]}}}
+    [summary] = page.request.post(f"{stack['prefect_api']}/artifacts/filter", data=query).json()
+    page.goto(f"{stack['prefect_ui']}/v2/artifacts/artifact/{summary['id']}")
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_report_opens_from_its_run_and_fits_the_window(page: Page, stack: dict[str, Any], width: int) -> None:
+    open_summary(page, stack, "registry-report")
+    page.set_viewport_size({"width": width, "height": 1000})
+    expect(page.get_by_role("heading", name="What sells")).to_be_visible()
+    wide = (
+        "all => all.filter(each => each.scrollWidth > each.parentElement.clientWidth + 1).map(each => each.innerText)"
+    )
+    assert page.locator("[data-testid=markdown-display] table").evaluate_all(wide) == []
+    page.get_by_role("link", name="open the page").click()
+    expect(page.get_by_role("heading", name="What sells")).to_be_visible()
+    assert page.locator("img").first.evaluate("picture => picture.naturalWidth") > 1000
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.go_back()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="save it").click()
+    assert download.value.suggested_filename.startswith("registry-report-")
+    page.set_viewport_size({"width": 1400, "height": 1000})
+
+
+def test_dry_backfill_leads_to_the_form_that_runs_it_in_earnest(page: Page, stack: dict[str, Any]) -> None:
+    shop = stack["shops"][0]["domain"]
+    open_summary(page, stack, "backfill", job="cache-warm", shops=[shop], force=True)
+    page.get_by_role("link", name="Run it in earnest").click()
+    expect(page.get_by_text("For cache-warm: write every entry again")).to_be_visible()
+    expect(page.get_by_role("textbox").filter(has_text=shop)).to_be_visible()
+    switches = page.get_by_role("switch")
+    on = [switches.nth(place).get_attribute("aria-checked") == "true" for place in range(5)]
+    assert on == [True, True, False, False, False]  # force, repair, mail, dry_run, again
+
+
 def test_swagger_ui_reads_and_creates_a_registry(page: Page, stack: dict[str, Any]) -> None:
     page.goto(f"{stack['api']}/api/docs/ui")
     page.get_by_role("button", name="Authorize").first.click()

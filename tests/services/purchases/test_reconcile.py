@@ -1,7 +1,6 @@
 """Reconciliation applies what no webhook has brought, once, and beside the consumers of webhooks."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +20,7 @@ from tests.support.hypothesis_profiles import examples
 from tests.support.webhooks import WishedItem, apply, find_items
 from wishcraft.errors import RunStopped
 from wishcraft.resources import Resources, open_resources
+from wishcraft.services.checkpoint import MAX_EXAMPLES, Changes
 from wishcraft.services.purchases import reconcile
 from wishcraft.services.purchases.reconcile import OVERDUE, reconcile_shop
 from wishcraft.services.purchases.webhooks import handle_orders
@@ -232,7 +232,7 @@ async def test_run_that_is_stopped_or_fails_is_continued_where_it_was(
     for minute in range(40):
         monkeypatch.setattr(store.shop.orders, "_clock", (now - timedelta(hours=9, minutes=-10 * minute)).timestamp)
         store.buy(items[minute % len(items)])
-    changes: Counter[str] = Counter()
+    changes = Changes()
 
     async def stop(done: int, _total: int) -> None:
         if done >= 15:
@@ -241,6 +241,7 @@ async def test_run_that_is_stopped_or_fails_is_continued_where_it_was(
     with pytest.raises(RunStopped):
         await reconcile_shop(resources, shop, checkpoint=stop, changes=changes)
     assert (changes["missed"], len(state(demo)[0])) == (15, 15)
+    assert len(changes.examples["orders that no webhook brought"]) == MAX_EXAMPLES + 1  # the summary says "and more"
     counts = await reconcile_shop(resources, shop, changes=changes)
     assert 25 <= counts["orders"] <= 27  # the overlap is read again
     assert (counts["missed"], len(state(demo)[0])) == (40, 40)

@@ -337,9 +337,8 @@ def _is_before(time: EventTime, read_at: datetime | None) -> bool:
 
 async def _write(write: RegistryWrite, shop_id: int, observations: Sequence[Observation]) -> None:
     if observations:
-        for registry_id in set(
-            await item_readings.apply_observations(write.session, shop_id, write.locked, observations)
-        ):
+        changed = await item_readings.apply_observations(write.session, shop_id, write.locked, observations)
+        for registry_id in {each.registry_id for each in changed}:
             await write.changed(registry_id)
 
 

@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from wishcraft.domain.orders import deleted_order
 from wishcraft.errors import DatabaseRejected, PayloadInvalid
@@ -61,7 +61,7 @@ async def reconcile_shop(
             killed continues.
         dry_run: Write nothing, and count the orders that would change.
         checkpoint: Called between pages.
-        changes: Filled with `missed`, `deleted` and `overdue`.
+        changes: Filled with `missed`, `deleted` and `overdue`, and the ids of missed orders.
 
     Returns:
         Counts: `orders` read; those `missed`, of which a newer state was read than webhooks had brought; those
@@ -74,7 +74,7 @@ async def reconcile_shop(
         CacheUnavailable: Redis does not answer, so a page cannot be invalidated; it is rolled back.
         RunStopped: Raised by the checkpoint.
     """
-    done: Changes = Counter() if changes is None else changes
+    done = Changes() if changes is None else changes
     async with locks.try_acquire(resources.db, "reconcile", shop.id) as locked:
         if not locked:
             return {"already_being_reconciled": 1}
@@ -89,9 +89,7 @@ async def reconcile_shop(
             await checkpoint(counts["orders"], counts["orders"] + len(payloads))
             news = _read(shop, reading, read_at, payloads)
             counts.update(orders=len(payloads), unreadable=len(payloads) - len(news))
-            applied = await _apply(resources, shop, news, dry_run=dry_run, is_regular=is_regular)
-            counts["unreadable"] += applied.refused
-            done["missed"] += applied.missed
+            counts["unreadable"] += await _apply(resources, shop, news, done, dry_run=dry_run, is_regular=is_regular)
         if is_regular:
             done["deleted"] += await _apply_deletions(resources, shop, started, dry_run=dry_run)
         if not dry_run:
@@ -119,15 +117,16 @@ def _read(
     return found
 
 
-class _Applied(NamedTuple):
-    missed: int
-    refused: int
-
-
 async def _apply(
-    resources: Resources, shop: ShopRef, read: Mapping[int, ReceivedSnapshot], *, dry_run: bool, is_regular: bool
-) -> _Applied:
-    """Apply what is not known; how many orders were missed, and how many of them PostgreSQL refuses."""
+    resources: Resources,
+    shop: ShopRef,
+    read: Mapping[int, ReceivedSnapshot],
+    done: Changes,
+    *,
+    dry_run: bool,
+    is_regular: bool,
+) -> int:
+    """Apply what is not known, and count the orders that were missed; how many orders PostgreSQL refuses."""
     async with resources.db.autocommit() as session:
         states = await orders.find(session, shop.id, read)
     news = {
@@ -140,8 +139,13 @@ async def _apply(
         last = max(received.snapshot.updated_at for received in read.values())
         async with resources.db.transaction() as session:
             await shops.record_order_reading(session, shop.id, last)
-    missed = sum(_is_missed(states.get(order_id), read[order_id]) for order_id in news.keys() - refused)
-    return _Applied(missed, len(refused))
+    missed = [
+        order_id for order_id in news if order_id not in refused and _is_missed(states.get(order_id), read[order_id])
+    ]
+    done["missed"] += len(missed)
+    for order_id in () if dry_run else missed:
+        done.note("orders that no webhook brought", str(order_id))
+    return len(refused)
 
 
 async def _write(resources: Resources, shop: ShopRef, news: Mapping[int, OrderNews]) -> list[int]:

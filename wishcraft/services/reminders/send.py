@@ -6,7 +6,6 @@ Due reminders are stored as rows, claimed in small batches, and sent outside any
 at once.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -78,7 +77,7 @@ async def remind_shop(
         SenderRejected, ConfigurationError: The sender or a setting must be corrected first.
         RunStopped: Raised by the checkpoint.
     """
-    changes = Counter() if changes is None else changes
+    changes = Changes() if changes is None else changes
     changes.update(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0)
     run = await _start_run(resources, settings, shop, now, today)
     async with locks.acquire(resources.db, "reminders", shop.id):
@@ -148,6 +147,8 @@ async def _send(run: ReminderRun, ids: list[int], changes: Changes) -> None:
         mails = [(each, _compose(run, each, *by_slug[each.slug])) for each in claimed if not each.suppressed]
     delivery = Delivery(run.resources, run.settings, run.shop.id, Reminder)
     await send_claimed(delivery, len(claimed), mails, changes)
+    for each, _ in mails:
+        changes.note("registries with due reminders", str(by_slug[each.slug][0].id))
 
 
 def _compose(run: ReminderRun, claimed: ClaimedReminder, registry: RegistryFacts, items: list[ItemFacts]) -> Mail:

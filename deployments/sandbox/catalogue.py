@@ -27,15 +27,20 @@ class DemoShop:
     access_token: str
     refresh_token: str
     colour: str
+    address: str | None = None
+    """Postal, for its mails."""
 
 
 DEMO_SHOPS: Final = (
     DemoShop(1, "maple-and-pine.myshopify.com", "Maple & Pine", "USD", "America/New_York", "standard", 100,
-             "shpat_sandbox_maple_access", "shprt_sandbox_maple_refresh", "#2f6f5e"),
+             "shpat_sandbox_maple_access", "shprt_sandbox_maple_refresh", "#2f6f5e",
+             "12 Harbor Street, Portland, ME 04101, USA"),
     DemoShop(2, "lumiere-maison.myshopify.com", "Lumière Maison", "EUR", "Europe/Paris", "advanced", 200,
-             "shpat_sandbox_lumiere_access", "shprt_sandbox_lumiere_refresh", "#7a3e5d"),
+             "shpat_sandbox_lumiere_access", "shprt_sandbox_lumiere_refresh", "#7a3e5d",
+             "8 rue des Tanneurs, 69005 Lyon, France"),
     DemoShop(3, "sakura-living.myshopify.com", "Sakura Living", "JPY", "Asia/Tokyo", "plus", 1000,
-             "shpat_sandbox_sakura_access", "shprt_sandbox_sakura_refresh", "#f2b8c6"),
+             "shpat_sandbox_sakura_access", "shprt_sandbox_sakura_refresh", "#f2b8c6",
+             "3-14 Sumiyoshi, Minato, Tokyo 105-0001, Japan"),
 )  # fmt: skip
 
 NEW_SHOP: Final = DemoShop(4, "birch-and-bloom.myshopify.com", "Birch & Bloom", "USD", "America/Chicago", "standard",

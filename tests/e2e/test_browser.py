@@ -98,6 +98,16 @@ def test_swagger_ui_reads_and_creates_a_registry(page: Page, stack: dict[str, An
     expect(answer.get_by_text("emma-hugos-wedding-").first).to_be_visible()
 
 
+def test_mailbox_opens_letters_without_html_as_text(browser: Browser, stack: dict[str, Any]) -> None:
+    page = new_page(browser)
+    page.request.post(f"{stack['mailbox']}/alerts", data={"text": "A letter in plain text\nwith a second line"})
+    page.goto(stack["mailbox"])
+    page.get_by_role("button", name="A letter in plain text").first.click()
+    expect(page.locator("#text")).to_contain_text("with a second line")
+    expect(page.locator("#html")).to_be_hidden()
+    page.context.close()
+
+
 def set_slider(page: Page, position: str) -> None:
     with page.expect_response(lambda response: response.request.method == "PUT"):
         page.get_by_label("What guests do:").fill(position)
@@ -116,6 +126,23 @@ def test_simulator_page_shows_webhooks_and_sets_the_pace_of_guests(browser: Brow
     expect(page.locator("#deliveries").get_by_text("accepted").first).to_be_visible()
     expect(page.locator("#actions").get_by_text("order #").first).to_be_visible()
     set_slider(page, before)
+    page.get_by_label("Search products").fill("sage blanket")
+    price = page.get_by_label("Price of Classic Cotton Baby Blanket Sage")
+    kept = price.input_value()
+    price.fill("-1")
+    price.press("Enter")
+    expect(page.locator("#refused")).to_contain_text("a price is a number such as 12.50")
+    with page.expect_response(lambda response: response.request.method == "PATCH"):
+        price.fill(kept)
+        price.press("Enter")
+        price.fill("1.25")
+        price.press("Enter")
+    expect(price).to_have_value("1.25")
+    fault = page.locator("#faults").get_by_role("button", name="malformed")
+    fault.click()
+    expect(fault).to_contain_text("On")
+    fault.click()
+    expect(fault).to_contain_text("Off")
     for width in (1400, 390):
         page.set_viewport_size({"width": width, "height": 1000})
         assert page.evaluate("document.documentElement.scrollWidth") == width

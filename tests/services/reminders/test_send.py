@@ -150,14 +150,14 @@ async def test_a_reminder_has_the_address_for_answers_and_the_postal_address_of_
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox
 ) -> None:
     assert registry
-    own = {"reply_to": "help@maple.example", "postal_address": "12 Harbor Street\nPortland"}
+    own = {"reply_to": "help@maple.example", "postal_address": "12 Harbor Street, Portland"}
     demo.execute("UPDATE shops SET settings = %s WHERE id = 1", [Jsonb(own)])
     await remind_shop(resources, settings, await fresh(resources, shop), now=NOW)
     [received] = mailbox.messages
     assert str(received.parsed["Reply-To"]) == "Maple & Pine <help@maple.example>"
     body = received.parsed.get_body(["plain"])
     assert body
-    assert "Maple & Pine, 12 Harbor Street Portland" in body.get_content()
+    assert "Maple & Pine, 12 Harbor Street, Portland" in body.get_content()
 
 
 @pytest.mark.parametrize("template", ["https://www.maple.example/list?r={slug}", None])

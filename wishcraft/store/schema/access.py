@@ -85,6 +85,7 @@ class ShopSettings(BaseModel):
         None,
         min_length=1,
         max_length=300,
+        pattern=r"^[^\x00-\x1f\x7f]+$",
         description="Postal address of the shop, in one line, at the end of its mails.",
     )
 

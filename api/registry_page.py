@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -56,7 +56,8 @@ def notice_page(title: str, text: str, *, asks_code: bool = False) -> str:
 
 def _item(item: Mapping[str, Any], currency: str, *, is_open: bool) -> dict[str, Any]:
     handle = item["handle"]
-    url = f"/products/{quote(handle, safe='')}?variant={item['variant_id']}" if handle else ""
+    query = urlencode({"variant": item["variant_id"], ITEM_PROPERTY: item["attribution"]})
+    url = f"/products/{quote(handle, safe='')}?{query}" if handle else ""
     prices = {name: item[name] and write_money(Decimal(item[name]), currency) for name in ("price", "compare_at_price")}
     is_offered = bool(is_open and item["available"] and item["remaining"])
     return {**item, **prices, "url": url, "is_offered": is_offered}

@@ -14,7 +14,14 @@ from api.problems import PAUSE, ProblemError, documented
 from wishcraft.domain.webhooks import TOPICS
 from wishcraft.errors import DatabaseRejected
 from wishcraft.observability import metrics
-from wishcraft.shopify.webhooks import HeadersInvalid, digest_of, is_signed, parse_headers, shopify_headers
+from wishcraft.shopify.webhooks import (
+    SIGNATURE_BYTES,
+    HeadersInvalid,
+    digest_of,
+    is_signed,
+    parse_headers,
+    shopify_headers,
+)
 from wishcraft.store.webhook_inbox import Received
 
 router: Final = APIRouter(tags=["webhooks"])
@@ -83,7 +90,9 @@ async def receive(request: Request, app_state: AppStateDep) -> Response:
     topic = parsed.topic if parsed.topic in TOPICS else "other"
     result = "failed"
     try:
-        is_new = await app_state.inbox.receive(Received(**parsed._asdict(), payload=body))
+        is_new = await app_state.inbox.receive(
+            Received(**parsed._asdict(), payload=body, signature=digest[:SIGNATURE_BYTES])
+        )
         result = "stored" if is_new else "repeated"
     except DatabaseRejected:
         result = "refused"

@@ -80,8 +80,10 @@ async def test_repetition_is_answered_with_200_and_not_stored_again(post: Callab
     assert [each.status_code for each in answers] == [200] * 3
     assert stored(demo) == ["w1"]
     assert counted("orders/create", "repeated") == before + 2
+    assert (await post("w3", BODY + b" ", Event_Id="event-of-w1")).status_code == 200  # the same event of another thing
+    assert stored(demo) == ["w1", "w3"]
     assert (await post("w1", Shop_Domain="other.myshopify.com", Topic="made/up")).status_code == 200
-    assert len(stored(demo)) == 2
+    assert len(stored(demo)) == 3
     assert counted("made/up", "stored") == 0
 
 

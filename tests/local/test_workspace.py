@@ -67,12 +67,13 @@ def test_stack_info_is_replaced_atomically_and_readable_only_by_the_owner(tmp_pa
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_reset_deletes_all_but_the_lock_and_copies_of_the_shopify_schema(tmp_path: Path) -> None:
-    (tmp_path / "postgres" / "base").mkdir(parents=True)
+def test_reset_deletes_all_but_the_lock_and_what_was_downloaded_from_shopify(tmp_path: Path) -> None:
+    for name in ("postgres/base", "shopify-api/node_modules"):
+        (tmp_path / name).mkdir(parents=True)
     for name in ("lock", "secrets.json", "admin_2026-10.json.gz"):
         (tmp_path / name).touch()
     Workspace(tmp_path).delete_data()
-    assert {path.name for path in tmp_path.iterdir()} == {"lock", "admin_2026-10.json.gz"}
+    assert {path.name for path in tmp_path.iterdir()} == {"lock", "admin_2026-10.json.gz", "shopify-api"}
 
 
 def test_port_in_use_is_refused_with_the_name_of_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:

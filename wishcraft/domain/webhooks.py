@@ -31,6 +31,7 @@ TOPICS: Final = {
     "orders/updated": Priority.HIGH,
     "orders/edited": Priority.HIGH,
     "orders/cancelled": Priority.HIGH,
+    "orders/delete": Priority.HIGH,
     "refunds/create": Priority.HIGH,
     "customers/data_request": Priority.HIGH,
     "customers/merge": Priority.HIGH,

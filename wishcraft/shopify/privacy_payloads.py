@@ -18,7 +18,7 @@ _MAX_ORDERS: Final = 100_000
 
 _OF_LINE: Final = ("id", "variant_id", "product_id", "title", "quantity", "current_quantity", "price", "price_set")
 _OF_REFUND: Final = ("id", "order_id", "created_at", "refund_line_items")
-_OF_ORDER: Final = ("id", "name", "updated_at", "test", "cancelled_at", "financial_status")
+_OF_ORDER: Final = ("id", "name", "created_at", "updated_at", "test", "cancelled_at", "financial_status")
 _OF_REFUNDED: Final = ("line_item_id", "quantity")
 
 
@@ -77,8 +77,10 @@ def nameless(topic: str, content: Any) -> bytes | None:
         return orjson.dumps(_refund(content))
     if topic == "orders/edited":
         return orjson.dumps({"order_edit": _edit(content.get("order_edit"))})
-    if kind != "orders" or event == "delete":
+    if kind != "orders":
         return None
+    if event == "delete":
+        return orjson.dumps(_only(content, ("id",)))
     order = _only(content, _OF_ORDER) | {"note_attributes": _claims(content.get("note_attributes"))}
     order["line_items"] = [
         _only(line, _OF_LINE) | {"properties": _claims(line.get("properties"))}

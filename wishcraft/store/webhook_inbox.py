@@ -12,8 +12,10 @@ from wishcraft.errors import DatabaseRejected
 from wishcraft.store.engine import Database
 
 _INSERT: Final = """
-INSERT INTO webhook_events (shop_domain, topic, event_id, webhook_id, triggered_at, api_version, payload)
-SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::text[], %b::bytea[])
+INSERT INTO webhook_events (shop_domain, topic, event_id, webhook_id, triggered_at, api_version, payload, signature)
+SELECT * FROM unnest(
+    %b::text[], %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::text[], %b::bytea[], %b::bytea[]
+)
 ON CONFLICT DO NOTHING RETURNING shop_domain, webhook_id, id
 """
 
@@ -77,6 +79,8 @@ class Received(NamedTuple):
     triggered_at: datetime | None
     api_version: str | None
     payload: bytes
+    signature: bytes
+    """The first bytes of the payload's signature."""
 
 
 async def insert(db: Database, webhooks: Sequence[Received]) -> list[int | None]:
@@ -89,7 +93,7 @@ async def insert(db: Database, webhooks: Sequence[Received]) -> list[int | None]
         DatabaseRejected: PostgreSQL refuses a value of one of them, and has stored none.
     """
     # Two transactions with the same webhooks wait for each other's in one order, so that they do not deadlock.
-    ordered = sorted(webhooks, key=lambda each: (each.shop_domain, each.topic, each.event_id or "", each.webhook_id))
+    ordered = sorted(webhooks, key=_place)
     async with db.connection() as connection:
         raw = await connection.get_raw_connection()
         driver: psycopg.AsyncConnection[Any] = raw.driver_connection  # type: ignore[assignment]
@@ -103,6 +107,10 @@ async def insert(db: Database, webhooks: Sequence[Received]) -> list[int | None]
             if not driver.closed:
                 await driver.set_autocommit(False)
     return [stored.pop((each.shop_domain, each.webhook_id), None) for each in webhooks]
+
+
+def _place(webhook: Received) -> tuple[str, str, str, bytes, str]:
+    return webhook.shop_domain, webhook.topic, webhook.event_id or "", webhook.signature, webhook.webhook_id
 
 
 async def find_payloads(session: AsyncSession, shop_domain: str, before: datetime) -> list[int]:

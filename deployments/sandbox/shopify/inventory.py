@@ -80,6 +80,8 @@ class Inventory:
 
     on_change: Callable[[Variant, Mapping[int, int]], None] = staticmethod(lambda _variant, _levels: None)
     """Called after each change, with the pieces by location before it."""
+    on_item_change: Callable[[Variant], None] = staticmethod(lambda _variant: None)
+    """Called after a change of whether stock is counted."""
 
     def __init__(
         self, shop: DemoShop, products: int, seed: int, clock: Callable[[], float], *, has_store: bool = False
@@ -135,7 +137,7 @@ class Inventory:
 
     def change(self, variant: Variant, change: VariantChange) -> None:
         """Change a variant by hand."""
-        before = variant.levels
+        before, was_tracked = variant.levels, variant.tracked
         for name, value in change.fields.items():
             setattr(
                 variant, name, Decimal(format_money(value, self._currency)) if isinstance(value, Decimal) else value
@@ -144,6 +146,8 @@ class Inventory:
             self._statuses[variant.product_id] = change.product_status
         variant.by_hand = True
         self._note_change(variant, before)
+        if variant.tracked != was_tracked:
+            self.on_item_change(variant)
 
     def move(self, variant: Variant, pieces: int) -> None:
         """Take pieces back or, with a negative number, out of the location that has most, if stock is tracked."""

@@ -94,13 +94,13 @@ async def test_missed_orders_are_applied_once_and_counted(
     store.shop.orders.refund(first, {first.lines[0].id: 1})
     store.shop.orders.cancel(second)
     dry = await reconcile_shop(resources, shop, dry_run=True)
-    assert dry == {"orders": 3, "missed": 2, "overdue": 0, "unreadable": 0}
+    assert dry == {"orders": 3, "missed": 2, "deleted": 0, "overdue": 0, "unreadable": 0}
     assert state(demo) == [[], [], [], []]
     assert await reconcile_shop(resources, shop) == dry
     bought = demo.execute("SELECT quantity, status, purchaser_name FROM purchases ORDER BY line_item_id").fetchall()
     assert bought == [(2, "confirmed", "Ada Byron"), (2, "cancelled", "Ada Byron")]
     again = await reconcile_shop(resources, shop)
-    assert again == {"orders": 3, "missed": 0, "overdue": 0, "unreadable": 0}
+    assert again == {"orders": 3, "missed": 0, "deleted": 0, "overdue": 0, "unreadable": 0}
 
 
 async def test_reading_of_an_order_is_that_of_its_webhook(
@@ -160,7 +160,13 @@ async def test_webhook_that_does_not_come_in_four_hours_is_counted_once(
         moment = (datetime.now(UTC) - timedelta(hours=hours)).timestamp()
         monkeypatch.setattr(store.shop.orders, "_clock", lambda moment=moment: moment)
         store.buy(items[0])
-    assert (await reconcile_shop(resources, shop)) == {"orders": 2, "missed": 2, "overdue": 1, "unreadable": 0}
+    assert (await reconcile_shop(resources, shop)) == {
+        "orders": 2,
+        "missed": 2,
+        "deleted": 0,
+        "overdue": 1,
+        "unreadable": 0,
+    }
     assert (await reconcile_shop(resources, shop))["overdue"] == 0
     monkeypatch.setattr(reconcile, "OVERDUE", timedelta(hours=2))
     assert (await reconcile_shop(resources, shop))["overdue"] == 1
@@ -247,7 +253,7 @@ async def test_order_that_cannot_be_read_stops_no_other(
     broken.lines[0].left = -1
     store.buy(items[1])
     counts = await reconcile_shop(resources, shop)
-    assert counts == {"orders": 2, "missed": 1, "overdue": 0, "unreadable": 1}
+    assert counts == {"orders": 2, "missed": 1, "deleted": 0, "overdue": 0, "unreadable": 1}
     assert state(demo)[2] == [(items[1].id, 1)]
 
 

@@ -22,7 +22,7 @@ Demo = Connection[tuple[Any, ...]]
 
 
 def webhook(name: str, topic: str = "orders/create", event_id: str | None = None, payload: bytes = b"{}") -> Received:
-    return Received("a.myshopify.com", topic, event_id, name, None, None, payload)
+    return Received("a.myshopify.com", topic, event_id, name, None, None, payload, payload[:8])
 
 
 class Queue(WebhookQueue):
@@ -85,6 +85,15 @@ async def test_repetitions_within_one_statement_are_stored_once(resources: Resou
     )
     assert results == [True, False, True, False]
     assert stored(demo) == len(queue.entries) == 2
+
+
+async def test_event_that_is_told_of_several_things_is_stored_for_each(resources: Resources, demo: Demo) -> None:
+    box = Inbox(resources.db, WebhookQueue(resources.redis))
+    told = [webhook(f"w{each}", "inventory_levels/update", "e", b'{"at":%d}' % each) for each in range(3)]
+    assert await receive(box, *told) == [True] * 3
+    again = [each._replace(webhook_id=f"again-{each.webhook_id}") for each in told]
+    assert await receive(box, *again, webhook("other", "products/update", "e", told[0].payload)) == [False] * 3 + [True]
+    assert stored(demo) == 4
 
 
 async def test_statement_is_bounded_in_rows_and_bytes(

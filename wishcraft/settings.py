@@ -200,6 +200,10 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     )
     prefect_ui_url: str | None = Field(None, description="Where /admin/jobs redirects to.")
 
+    start_page: Path | None = Field(
+        None, description="File with the addresses and keys of the local stack, for its page at `/`. `make up` sets it."
+    )
+
     @property
     def client_secrets(self) -> list[str]:
         """What Shopify may have signed with: the app's client secret, and the previous one during a rotation."""

@@ -37,18 +37,20 @@ class DemoShop:
     refresh_token: str
     colour: str
     tax: Tax
+    address: str | None = None
+    """Postal, for its mails."""
 
 
 DEMO_SHOPS: Final = (
     DemoShop(1, "maple-and-pine.myshopify.com", "Maple & Pine", "USD", "America/New_York", "standard", 100,
              "shpat_sandbox_maple_access", "shprt_sandbox_maple_refresh", "#2f6f5e",
-             Tax("State Tax", Decimal("0.0725"), included=False)),
+             Tax("State Tax", Decimal("0.0725"), included=False), "12 Harbor Street, Portland, ME 04101, USA"),
     DemoShop(2, "lumiere-maison.myshopify.com", "Lumière Maison", "EUR", "Europe/Paris", "advanced", 200,
              "shpat_sandbox_lumiere_access", "shprt_sandbox_lumiere_refresh", "#7a3e5d",
-             Tax("TVA", Decimal("0.2"), included=True)),
+             Tax("TVA", Decimal("0.2"), included=True), "8 rue des Tanneurs, 69005 Lyon, France"),
     DemoShop(3, "sakura-living.myshopify.com", "Sakura Living", "JPY", "Asia/Tokyo", "plus", 1000,
              "shpat_sandbox_sakura_access", "shprt_sandbox_sakura_refresh", "#f2b8c6",
-             Tax("CT", Decimal("0.1"), included=True)),
+             Tax("CT", Decimal("0.1"), included=True), "3-14 Sumiyoshi, Minato, Tokyo 105-0001, Japan"),
 )  # fmt: skip
 
 NEW_SHOP: Final = DemoShop(4, "birch-and-bloom.myshopify.com", "Birch & Bloom", "USD", "America/Chicago", "standard",

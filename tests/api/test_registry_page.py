@@ -2,6 +2,7 @@
 
 import html
 import re
+from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -47,7 +48,7 @@ async def test_the_page_shows_each_item_with_price_what_is_left_and_links(guest:
     assert registry["items"]
     for item in registry["items"]:
         assert item["product_title"] in text
-        assert f"{item['price']} USD" in text
+        assert f"${Decimal(item['price']):,}" in text
         assert f"3 of {item['wanted']} still wished for" in text
         query = f"variant={item['variant_id']}&_registry_item={item['attribution']}"
         assert f'href="/products/{quote("café/à la", safe="")}?{query}"' in text

@@ -118,6 +118,13 @@ async def test_openapi_documents_credentials_and_problems(client: httpx.AsyncCli
     assert "Problem" in document["components"]["schemas"]
 
 
+async def test_openapi_offers_a_customer_and_any_version_for_writes_alone(client: httpx.AsyncClient) -> None:
+    of_a_registry = (await client.get("/api/docs")).json()["paths"]["/api/registries/{ref}"]
+    for method, offered in (("get", {}), ("patch", {"X-Customer-Id": 7_100_000_000_009, "If-Match": "*"})):
+        parameters = of_a_registry[method]["parameters"]
+        assert {each["name"]: each["example"] for each in parameters if "example" in each} == offered
+
+
 async def test_cors_allows_only_the_configured_origins(
     settings: Settings, open_client: OpenClient, client: httpx.AsyncClient, key: dict[str, str]
 ) -> None:

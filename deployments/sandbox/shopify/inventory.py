@@ -56,6 +56,11 @@ class Variant:
     by_hand: bool = False
 
     @property
+    def titles(self) -> str:
+        """The titles of product and variant."""
+        return f"{self.product_title} {self.variant_title}"
+
+    @property
     def levels(self) -> dict[int, int]:
         """The pieces at each location, by its id, ascending."""
         first = {LOCATION: self.quantity - sum(self.elsewhere.values())}
@@ -112,6 +117,15 @@ class Inventory:
         """Ids of the variants of one product or of all."""
         ids: Sequence[int] = list(self._variants) if product_id is None else self._by_product.get(product_id, [])
         return [number for number in ids if not self._variants[number].deleted]
+
+    def search(self, text: str) -> list[int]:
+        """Ids of the variants whose titles have all words of the text, however they are capitalized."""
+        words = text.casefold().split()
+        return [
+            number
+            for number in self.variant_ids()
+            if all(word in self._variants[number].titles.casefold() for word in words)
+        ]
 
     def product_ids(self) -> list[int]:
         """Ids of products with at least one variant."""

@@ -14,6 +14,7 @@ from typing import Final
 from wishcraft.domain.batches import batches
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
 from wishcraft.domain.reminders import ReminderKind, due_dates
+from wishcraft.domain.share_links import at_origin
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.messages.reminder import Links, compose_reminder
 from wishcraft.mail.messages.rendering import Letterhead
@@ -153,7 +154,8 @@ async def _send(run: ReminderRun, ids: list[int], changes: Changes) -> None:
 
 def _compose(run: ReminderRun, claimed: ClaimedReminder, registry: RegistryFacts, items: list[ItemFacts]) -> Mail:
     unsubscribe = unsubscribe_link(run.settings, run.shop.id, claimed.recipient)
-    links = Links(registry.share_url, unsubscribe)
+    origin = run.settings.shopify_origin.format(shop=run.shop.domain)
+    links = Links(at_origin(registry.share_url, run.shop.domain, origin), unsubscribe)
     content = compose_reminder(
         run.letterhead, registry, items, run.today, links, to_registrant=claimed.is_to_registrant
     )

@@ -154,7 +154,7 @@ def test_an_objective_without_data_is_neither_met_nor_missed() -> None:
             300,
             60,
             "Too early to judge, 5 hours of 30 days are known: missed so far: error rate (60 %, objective < 0.1 %); "
-            + "5 of 6 objectives are met.",
+            "5 of 6 objectives are met.",
             "",
         ),
         (1440, 0, "All 6 objectives met over 24 hours of 30 days.", "✓ "),

@@ -171,7 +171,7 @@ def alert_on_slow_runs(deployment: str, max_duration: timedelta, alert: AlertAct
         actions=[
             alert(
                 f"{deployment} is not done after {minutes}",
-                "Open the run: its progress and log says whether it works or hangs. It continues; cancel it if it does.",
+                "Open the run: its progress and log say whether it works. It continues; cancel it if it hangs.",
                 "job-stale",
             )
         ],

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections.abc import Callable
 from http import HTTPStatus
 from types import FrameType
 from typing import Any, Final
@@ -38,6 +39,12 @@ class Corked:
             self._loop.call_soon(self._flush)
         self._parts.append(data)
 
+    def write_now(self, data: bytes) -> None:
+        """Send the buffer, then a whole response."""
+        if self._parts:
+            self._flush()
+        self._transport.write(data)
+
     def close(self) -> None:
         """Send the buffer, then close."""
         self._flush()
@@ -59,7 +66,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         """Wrap the transport of a new connection."""
-        super().connection_made(Corked(transport))  # type: ignore[arg-type]  # it delegates to a transport
+        self._corked = Corked(transport)
+        super().connection_made(self._corked)  # type: ignore[arg-type]  # it delegates to a transport
         self._is_in_head = self._is_refused = False
         self._received = 0
         """The bytes of the message that is not complete, at most."""
@@ -179,14 +187,16 @@ class DrainingServer(uvicorn.Server):
         asyncio.get_running_loop().call_later(self._drain_seconds, stop, sig, frame)
 
 
-def serve(service: ASGIApp, state: Any, *, host: str, port: int, drain_seconds: float) -> None:
-    """Serve until a signal stops the process."""
+def serve(
+    service: ASGIApp, protocol: Callable[..., Any], state: Any, *, host: str, port: int, drain_seconds: float
+) -> None:
+    """Serve until a signal stops the process. `protocol` makes that of a connection."""
     config = uvicorn.Config(
         service,
         host=host,
         port=port,
         loop="uvloop",
-        http=LimitedProtocol,
+        http=protocol,  # type: ignore[arg-type]  # uvicorn calls it
         ws="none",
         lifespan="on",
         server_header=False,

@@ -155,6 +155,10 @@ class Authenticator:
         scope[_VERIFIED] = VerifiedQuery(expires, shop.id, caller)
         return caller or self._guest(shop.id, scope)
 
+    def is_forged(self, scope: Connection) -> bool:
+        """Whether Shopify has not signed the query of a read, or too long ago. Does no I/O."""
+        return verify_proxy_query(scope["query_string"], self._secrets, datetime.now(UTC)) is None
+
     def remember(self, scope: Connection) -> None:
         """Keep the signed query that `by_signature` has verified: call it after the rate limit has passed the request.
 

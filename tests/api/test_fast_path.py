@@ -12,17 +12,18 @@ from fastapi import FastAPI
 from psycopg import Connection
 from redis.asyncio import Redis
 
-from api.app import create_app, create_service
+from api.app import create_app
 from api.middleware.request import RequestMiddleware
 from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.demo import add_key
 from tests.support.api import public_slug
+from tests.support.http_server import open_client
 from wishcraft.cache import entries, keys
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
 Query = Callable[..., str]
-VOLATILE = {"x-cache", "ratelimit", "x-request-id"}
+VOLATILE = {"x-cache", "ratelimit", "x-request-id", "date"}
 
 
 class Clients:
@@ -38,7 +39,7 @@ async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
     inner = RequestMiddleware(app, app.state)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(create_service(app)), base_url="http://api") as fast_path,
+        open_client(app) as fast_path,
         httpx.AsyncClient(transport=httpx.ASGITransport(inner), base_url="http://api") as route,
     ):
         yield Clients(app, fast_path, route)

@@ -18,7 +18,7 @@ from starlette.responses import StreamingResponse
 from api.app import create_app, create_service
 from api.auth.dependencies import Identified
 from tests.support.api import public_slug
-from tests.support.http_server import served
+from tests.support.http_server import open_client, served
 from tests.support.sentry_listener import PUBLIC_KEY, SentryListener
 from wishcraft.domain.callers import Caller
 from wishcraft.observability import sentry as sentry_reports
@@ -47,11 +47,7 @@ async def client(reporting: Settings, demo: Demo) -> AsyncIterator[httpx.AsyncCl
     assert not demo.closed
     app = create_app(reporting)
     break_on_request(app)
-    transport = httpx.ASGITransport(create_service(app))
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://api") as client,
-    ):
+    async with app.router.lifespan_context(app), open_client(app) as client:
         yield client
 
 

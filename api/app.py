@@ -68,7 +68,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.state.settings = settings
-    app.state.draining = False
     problems.register(app)
     documentation.register(app)
     modules = (

@@ -13,7 +13,7 @@ import logging
 import re
 import secrets
 import time
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from random import random
 from typing import Any, Final, NamedTuple
 
@@ -94,7 +94,7 @@ class Response(NamedTuple):
 
     status: int
     head: bytes
-    body: bytes
+    body: bytes | memoryview
 
 
 class Identified(NamedTuple):
@@ -117,15 +117,28 @@ class FastPath:
     """The decisions of the fast path, for all connections of a process."""
 
     def __init__(self, state: Any) -> None:
-        """`state` is the application's, with `app_state`, `settings` and `draining`."""
-        self.state = state
+        """`state` is the application's, with `settings`, and with `app_state` once it has started."""
+        self._state = state
         settings: Settings = state.settings
         self._trace_rate = settings.sentry_traces_sample_rate / HITS_PER_TRACE if settings.sentry_dsn else 0.0
         self._known: dict[bytes, _Known] = {}
+        self._common: tuple[RawHeaders, bytes] = [], b""
+
+    @cached_property
+    def app_state(self) -> AppState:
+        """The application's state."""
+        app_state: AppState = self._state.app_state
+        return app_state
+
+    def common_lines(self, headers: RawHeaders) -> bytes:
+        """The headers that uvicorn gives each response, such as the date. It makes a new list once a second."""
+        if headers is not self._common[0]:
+            self._common = headers, _lines(headers)
+        return self._common[1]
 
     def begin(self, ref: str, sender: Sender) -> Read | Response | Identified | None:
         """Find the caller and count the request: what to read from Redis, a refusal, or what the route must know."""
-        app_state: AppState = self.state.app_state
+        app_state = self.app_state
         try:
             caller = self._identify(app_state, sender)
             if caller is None or Scope.READ not in caller.scopes:
@@ -152,7 +165,7 @@ class FastPath:
             sender: Of the request.
             seconds: How long ago the request arrived.
         """
-        app_state: AppState = self.state.app_state
+        app_state = self.app_state
         known = self._known.get(raw[: entries.HEADER_SIZE]) or self._learn(raw)
         if known is None or known.header.era != app_state.resources.redis.era:
             return None
@@ -168,7 +181,7 @@ class FastPath:
         cache_state = CacheState.HIT if is_fresh else CacheState.STALE
         has_copy = sender.if_none_match is not None and matches(sender.if_none_match, known.etag)
         status, head, _ = known.heads.get((cache_state, has_copy)) or _make_head(known, raw, cache_state, has_copy)
-        body = b"" if has_copy else raw[entries.HEADER_SIZE :]
+        body = b"" if has_copy else memoryview(raw)[entries.HEADER_SIZE :]
         app_state.traffic_recorder.count_read(caller.shop_id, read.slug, cache_state, len(body))
         if self._trace_rate and random() < self._trace_rate:  # noqa: S311  no secret
             record_trace("http.server", f"GET {_ROUTE}", self._trace_rate, seconds, caller)
@@ -217,7 +230,8 @@ class FastProtocol(LimitedProtocol):
         """What `_block` says."""
         self._is_between_requests = True
         """Whether uvicorn's parser has got no part of a request that is not complete."""
-        self._has_upgraded = False
+        self._is_for_uvicorn = False
+        """Whether the connection has been upgraded."""
         self._request: bytes | None = None
         """The request whose entry is being read from Redis."""
         self._held = b""
@@ -243,9 +257,8 @@ class FastProtocol(LimitedProtocol):
             self._is_between_requests
             and (self.cycle is None or self.cycle.response_complete)
             and not self.flow.write_paused
-            and not self._has_upgraded
+            and not self._is_for_uvicorn
             and not self._is_refused
-            and not self.transport.is_closing()
         )
 
     def _answer(self, data: bytes) -> bool:
@@ -277,8 +290,7 @@ class FastProtocol(LimitedProtocol):
         self._stop_head_timer()
         self._request = data
         key = keys.entry_key(begun.caller.shop_id, begun.slug)
-        app_state: AppState = self._fast.state.app_state
-        app_state.resources.redis.reader.read(key, partial(self._on_reply, begun, sender, arrived))
+        self._fast.app_state.resources.redis.reader.read(key, partial(self._on_reply, begun, sender, arrived))
         return True
 
     def _on_reply(self, read: Read, sender: Sender, arrived: float, reply: Value | CacheUnavailable) -> None:
@@ -308,8 +320,8 @@ class FastProtocol(LimitedProtocol):
     def _send(self, response: Response, arrived: float) -> None:
         """Write the response, and close the connection if the process drains or ends."""
         status, head, body = response
-        is_last = self._must_close or self._fast.state.draining
-        date = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
+        is_last = self._must_close or self._fast.app_state.draining
+        date = self._fast.common_lines(self.server_state.default_headers)
         close = _CLOSE_LINE if is_last else b""
         self._corked.write_now(b"".join((STATUS_LINE[status], date, head, close, b"\r\n", body)))
         FAST_PATH_SECONDS.observe(status, time.perf_counter() - arrived)
@@ -337,7 +349,7 @@ class FastProtocol(LimitedProtocol):
 
     def on_headers_complete(self) -> None:
         """After a request to upgrade, the parser is no longer between requests."""
-        self._has_upgraded = self._has_upgraded or self.parser.should_upgrade()
+        self._is_for_uvicorn = self._is_for_uvicorn or self.parser.should_upgrade()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

@@ -172,17 +172,18 @@ class DrainingServer(uvicorn.Server):
     """
 
     def __init__(self, config: uvicorn.Config, state: Any, drain_seconds: float) -> None:
-        """`state` is the application's; this sets its `draining`."""
+        """`state` is the application's; this sets `draining` of its `app_state`."""
         super().__init__(config)
         self._state = state
         self._drain_seconds = drain_seconds
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Start to drain; a second signal, or SIGINT, stops at once."""
-        if self._state.draining or sig == signal.SIGINT or not self._drain_seconds:
+        app_state = getattr(self._state, "app_state", None)  # None: it has not started
+        if app_state is None or app_state.draining or sig == signal.SIGINT or not self._drain_seconds:
             super().handle_exit(sig, frame)
             return
-        self._state.draining = True
+        app_state.draining = True
         stop = super().handle_exit
         asyncio.get_running_loop().call_later(self._drain_seconds, stop, sig, frame)
 

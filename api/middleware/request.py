@@ -115,7 +115,7 @@ class RequestMiddleware:
     """ASGI application around another."""
 
     def __init__(self, app: ASGIApp, state: Any) -> None:
-        """`state` is the inner application's, with `draining`."""
+        """`state` is the inner application's, with `app_state`."""
         self._app = app
         self._state = state
 
@@ -135,7 +135,7 @@ class RequestMiddleware:
             request_id = secrets.token_hex(8)
         is_webhook = scope["path"] == WEBHOOKS
         body = LimitedReceive(receive, LARGEST_WEBHOOK if is_webhook else LARGEST_BODY)
-        response = ResponseSender(scope, send, request_id, self._state.draining, is_head=method == "HEAD")
+        response = ResponseSender(scope, send, request_id, self._state.app_state.draining, is_head=method == "HEAD")
         is_untraced = scope["path"].startswith(_UNTRACED)
 
         def trace_name() -> str:  # the route is known before it runs: requests to other services name their trace

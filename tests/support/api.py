@@ -80,7 +80,6 @@ _idle_apps: dict[Settings, FastAPI] = {}
 async def open_api_client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """An API with these settings, in this process, and a client of it. An idle application is used again."""
     app = _idle_apps.pop(settings, None) or create_app(settings)  # to build its routes takes 30 ms
-    app.state.draining = False
     async with app.router.lifespan_context(app), open_client(app) as client:
         yield client
     _idle_apps[settings] = app

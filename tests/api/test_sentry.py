@@ -151,7 +151,7 @@ async def test_a_hit_is_traced_a_hundredth_as_often_and_for_its_visitor(
 async def test_events_carry_a_pseudonym_of_the_customer_and_nothing_else(
     client: httpx.AsyncClient, sentry: SentryListener, demo: Demo, signed: Callable[..., str], key: dict[str, str]
 ) -> None:
-    app = client._transport.app._app._app  # type: ignore[attr-defined]
+    app = client._transport.app  # type: ignore[attr-defined]
 
     @app.post("/api/identified")  # type: ignore[untyped-decorator]
     async def identified(caller: Identified) -> None:
@@ -289,7 +289,7 @@ async def test_body_that_only_python_parses_as_json_is_redacted_too(
 
 
 async def test_stripped_text_is_redacted_too(client: httpx.AsyncClient, sentry: SentryListener) -> None:
-    app = client._transport.app._app._app  # type: ignore[attr-defined]
+    app = client._transport.app  # type: ignore[attr-defined]
 
     @app.post("/api/stripped")  # type: ignore[untyped-decorator]
     async def stripped(sent: dict[str, Any]) -> None:

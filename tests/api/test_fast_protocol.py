@@ -3,7 +3,8 @@
 import asyncio
 import random
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import pytest
@@ -18,6 +19,7 @@ from api.server import LimitedProtocol
 from tests.support.hypothesis_profiles import examples
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from wishcraft.cache.batched_reader import OnReply
+from wishcraft.domain.rate_limits import Policy
 from wishcraft.errors import CacheUnavailable
 from wishcraft.settings import Settings
 
@@ -117,12 +119,14 @@ class World:
     def get(self, number: int = 0, end: bytes = END) -> bytes:
         return f"GET /api/registries/{self.slugs[number % len(self.slugs)]}?{self.query} HTTP/1.1\r\n".encode() + end
 
-    def capture(self, monkeypatch: pytest.MonkeyPatch) -> list[OnReply]:
-        """Keep reads from Redis waiting: their callbacks."""
+    @contextmanager
+    def redis_paused(self) -> Iterator[list[OnReply]]:
+        """Keep reads from Redis waiting until the end of the block: their callbacks."""
         waiting: list[OnReply] = []
         reader = self.app.state.app_state.resources.redis.reader
-        monkeypatch.setattr(reader, "read", lambda _key, on_reply: waiting.append(on_reply))
-        return waiting
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(reader, "read", lambda _key, on_reply: waiting.append(on_reply))
+            yield waiting
 
     def close(self) -> None:
         for link in self._links:
@@ -134,7 +138,8 @@ class World:
 
 
 @pytest.fixture
-async def world(settings: Settings, demo: Demo, signed: Query) -> AsyncIterator[World]:
+async def world(settings: Settings, demo: Demo, signed: Query, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    monkeypatch.setattr("api.auth.authenticator._REFUSALS", Policy("refused", 10**9, 60))
     rows = demo.execute("SELECT slug FROM registries WHERE shop_id = 1 AND visibility = 'public' AND status = 'active'")
     app = create_app(settings.model_copy(update={"rate_limit_per_minute": 10**9}))
     async with app.router.lifespan_context(app):
@@ -207,7 +212,7 @@ async def test_mutated_requests_get_the_answers_of_uvicorns_protocol(world: Worl
 async def test_answers_have_the_order_of_the_requests_however_they_are_cut(world: World) -> None:
     requests = [
         world.get(0),
-        f"GET /api/registries?limit=2&{world.query} HTTP/1.1\r\n".encode() + END,
+        f"GET /api/registries?{world.query} HTTP/1.1\r\n".encode() + END,
         world.get(1),
         world.get(2, b"If-None-Match: *\r\n" + END),
         b"GET /api/registries/no-such-registry?" + world.query.encode() + b" HTTP/1.1\r\n" + END,
@@ -262,54 +267,49 @@ async def test_connection_that_asked_for_an_upgrade_is_uvicorns(world: World, he
     assert stable(await fast.send(*parts)) == stable(await plain.send(*parts))
 
 
-async def test_request_that_comes_during_a_read_waits_for_its_answer(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_request_that_comes_during_a_read_waits_for_its_answer(world: World) -> None:
     expected = [bodies(await world.fast().send(world.get(number)))[0] for number in (0, 1)]
     raw = [await entry(world, number) for number in (0, 1)]
-    waiting = world.capture(monkeypatch)
     link = world.fast()
-    link.protocol.data_received(world.get(0))
-    link.protocol.data_received(world.get(1))
-    assert (len(waiting), link.wire.written) == (1, b"")
-    waiting.pop()(raw[0])
-    waiting.pop()(raw[1])
+    with world.redis_paused() as waiting:
+        link.protocol.data_received(world.get(0))
+        link.protocol.data_received(world.get(1))
+        assert (len(waiting), link.wire.written) == (1, b"")
+        waiting.pop()(raw[0])
+        waiting.pop()(raw[1])
     assert bodies(link.wire.written) == expected
 
 
-async def test_what_is_held_during_a_read_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_held_during_a_read_is_bounded(world: World) -> None:
     raw = await entry(world, 0)
-    waiting = world.capture(monkeypatch)
     link = world.fast()
-    link.protocol.data_received(world.get(0))
-    link.protocol.data_received(b"POST /x HTTP/1.1\r\nContent-Length: 99999\r\n" + END)
-    assert not link.wire.is_paused
-    link.protocol.data_received(b"x" * 40_000)
-    assert link.wire.is_paused
-    waiting.pop()(raw)
+    with world.redis_paused() as waiting:
+        link.protocol.data_received(world.get(0))
+        link.protocol.data_received(b"POST /x HTTP/1.1\r\nContent-Length: 99999\r\n" + END)
+        assert not link.wire.is_paused
+        link.protocol.data_received(b"x" * 40_000)
+        assert link.wire.is_paused
+        waiting.pop()(raw)
     assert not link.wire.is_paused
     assert bodies(await link.send())[0][0] == 200
 
 
-async def test_route_answers_what_redis_does_not(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_route_answers_what_redis_does_not(world: World) -> None:
     expected = stable(await world.fast().send(world.get(0)))
-    waiting = world.capture(monkeypatch)
     for reply in (CacheUnavailable("a test"), None, b"", b"another format", b"\x04" + bytes(60)):
         link = world.fast()
-        link.protocol.data_received(world.get(0))
-        on_reply = waiting.pop()
-        monkeypatch.undo()
-        on_reply(reply)
+        with world.redis_paused() as waiting:
+            link.protocol.data_received(world.get(0))
+        waiting.pop()(reply)
         assert stable(await link.send()) == expected
-        waiting = world.capture(monkeypatch)
 
 
-async def test_lost_connection_gets_no_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lost_connection_gets_no_answer(world: World) -> None:
     raw = await entry(world, 0)
-    waiting = world.capture(monkeypatch)
     for reply in (raw, None):
         link = world.fast()
-        link.protocol.data_received(world.get(0))
+        with world.redis_paused() as waiting:
+            link.protocol.data_received(world.get(0))
         link.wire.close()
         link.protocol.connection_lost(None)
         waiting.pop()(reply)
@@ -317,18 +317,14 @@ async def test_lost_connection_gets_no_answer(world: World, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("by_route", [False, True])
-async def test_shutdown_answers_the_request_that_is_under_way(
-    world: World, monkeypatch: pytest.MonkeyPatch, *, by_route: bool
-) -> None:
+async def test_shutdown_answers_the_request_that_is_under_way(world: World, *, by_route: bool) -> None:
     raw = None if by_route else await entry(world, 0)
-    waiting = world.capture(monkeypatch)
     link = world.fast()
-    link.protocol.data_received(world.get(0))
+    with world.redis_paused() as waiting:
+        link.protocol.data_received(world.get(0))
     link.protocol.shutdown()
     assert not link.wire.is_closed
-    on_reply = waiting.pop()
-    monkeypatch.undo()
-    on_reply(raw)
+    waiting.pop()(raw)
     answer = await link.send()
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"\r\nconnection: close\r\n" in answer
@@ -342,18 +338,17 @@ async def test_draining_process_closes_the_connection(world: World) -> None:
     assert (bodies(answer)[0][0], b"\r\nconnection: close\r\n" in answer, link.wire.is_closed) == (200, True, True)
 
 
-async def test_idle_connection_is_closed_and_a_busy_one_is_not(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_idle_connection_is_closed_and_a_busy_one_is_not(world: World) -> None:
     link = world.fast()
     await link.send(world.get(0))
     link.protocol.timeout_keep_alive_handler()
     assert not link.wire.is_closed
-    waiting = world.capture(monkeypatch)
     link.protocol.timeout_keep_alive = 0
-    link.protocol.data_received(world.get(0))
+    with world.redis_paused() as waiting:
+        link.protocol.data_received(world.get(0))
     link.protocol.timeout_keep_alive_handler()
     assert not link.wire.is_closed
     waiting.pop()(None)
-    monkeypatch.undo()
     await link.send()
     link.protocol.timeout_keep_alive_handler()
     assert link.wire.is_closed

@@ -12,11 +12,12 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api import problems
+from api.middleware.request import LARGEST_WEBHOOK
 
 MAX_HEAD_SECONDS: Final = 10.0
 MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_HEADERS: Final = 100
-MAX_MESSAGE_BYTES: Final = 1024 * 1024
+MAX_MESSAGE_BYTES: Final = LARGEST_WEBHOOK + 1024 * 1024
 MAX_WRITE_SECONDS: Final = 20.0
 """For a full buffer of some 64 KiB, which is a modem's speed."""
 
@@ -60,7 +61,7 @@ class LimitedProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol on a corked transport, which refuses what uvicorn would wait for or keep in memory.
 
     The head of a request may take `MAX_HEAD_SECONDS`, `MAX_HEAD_BYTES` and `MAX_HEADERS`. The application limits its
-    body; `MAX_MESSAGE_BYTES` limits what surrounds the body: the sizes of chunks, their extensions and trailers. A
+    body; `MAX_MESSAGE_BYTES` limits all of a message: with the sizes of chunks, their extensions and trailers. A
     client that does not read its responses is disconnected after `MAX_WRITE_SECONDS`.
     """
 

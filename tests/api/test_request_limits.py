@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from api.middleware.request import LARGEST_WEBHOOK
 from api.server import MAX_HEAD_BYTES, MAX_HEADERS, MAX_MESSAGE_BYTES, LimitedProtocol
 from tests.support.http_server import served
 
@@ -149,6 +150,19 @@ def test_endless_chunk_extension_or_trailer_ends_the_connection(connect: Connect
     with closing(connect()) as connection:
         send(connection, b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", trailing)
         assert is_closed(connection)
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_largest_webhook_passes(connect: Connect, *, is_chunked: bool) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\n"
+    body = b"x" * LARGEST_WEBHOOK
+    if is_chunked:
+        size = 16 * 1024
+        parts = (body[start : start + size] for start in range(0, len(body), size))
+        body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+    length = b"Transfer-Encoding: chunked" if is_chunked else b"Content-Length: %d" % len(body)
+    with closing(connect()) as connection:
+        assert send(connection, head + length + b"\r\n\r\n", body) == (200, b"2 %d" % LARGEST_WEBHOOK)
 
 
 def test_trailers_are_not_taken_for_headers(connect: Connect) -> None:

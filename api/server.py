@@ -189,14 +189,10 @@ class DrainingServer(uvicorn.Server):
         asyncio.get_running_loop().call_later(self._drain_seconds, stop, sig, frame)
 
 
-def serve(
-    service: ASGIApp, protocol: Callable[..., Any], state: Any, *, host: str, port: int, drain_seconds: float
-) -> None:
-    """Serve until a signal stops the process. `protocol` makes that of a connection."""
-    config = uvicorn.Config(
+def make_config(service: ASGIApp, protocol: Callable[..., Any], **address: Any) -> uvicorn.Config:
+    """Uvicorn's configuration. `protocol` makes that of a connection; `address` is the host and the port."""
+    return uvicorn.Config(
         service,
-        host=host,
-        port=port,
         loop="uvloop",
         http=protocol,  # type: ignore[arg-type]  # uvicorn calls it
         ws="none",
@@ -206,5 +202,12 @@ def serve(
         log_config=None,  # uvicorn logs through the handlers of `configure_logging`
         access_log=False,  # a line costs more than a hit; metrics count requests
         timeout_graceful_shutdown=10,
+        **address,
     )
-    DrainingServer(config, state, drain_seconds).run()
+
+
+def serve(
+    service: ASGIApp, protocol: Callable[..., Any], state: Any, *, host: str, port: int, drain_seconds: float
+) -> None:
+    """Serve until a signal stops the process."""
+    DrainingServer(make_config(service, protocol, host=host, port=port), state, drain_seconds).run()

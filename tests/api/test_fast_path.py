@@ -14,10 +14,10 @@ from redis.asyncio import Redis
 
 from api.app import create_app
 from api.middleware.request import RequestMiddleware
+from benchmarks.web import open_client
 from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.demo import add_key
 from tests.support.api import public_slug
-from tests.support.http_server import open_client
 from wishcraft.cache import entries, keys
 from wishcraft.settings import Settings
 

@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from psycopg import Connection
 from uvicorn.server import ServerState
 
 from api.app import create_app, create_service
 from api.fast_path import FastPath, FastProtocol
-from api.server import LimitedProtocol
+from api.server import LimitedProtocol, make_config
 from tests.support.hypothesis_profiles import examples
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from wishcraft.cache.batched_reader import OnReply
@@ -70,7 +69,7 @@ class Link:
     """A connection to a protocol, without a socket."""
 
     def __init__(self, make: Callable[..., LimitedProtocol], app: FastAPI) -> None:
-        config = uvicorn.Config(create_service(app), lifespan="off", log_config=None, access_log=False)
+        config = make_config(create_service(app), make)
         config.load()
         self.state = ServerState()
         self.protocol = make(config=config, server_state=self.state, app_state={})

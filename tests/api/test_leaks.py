@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from api.app import create_app
-from tests.support.http_server import open_client
+from benchmarks.web import open_client
 from tests.support.sentry_listener import SentryListener
 from wishcraft.domain.invitations import make_token
 from wishcraft.observability import sentry as sentry_reports

@@ -17,8 +17,9 @@ from starlette.responses import StreamingResponse
 
 from api.app import create_app, create_service
 from api.auth.dependencies import Identified
+from benchmarks.web import open_client
 from tests.support.api import public_slug
-from tests.support.http_server import open_client, served
+from tests.support.http_server import served
 from tests.support.sentry_listener import PUBLIC_KEY, SentryListener
 from wishcraft.domain.callers import Caller
 from wishcraft.observability import sentry as sentry_reports

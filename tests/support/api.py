@@ -12,7 +12,7 @@ from psycopg import Connection
 
 from api.app import create_app, create_service
 from api.state import AppState
-from tests.support.http_server import open_client
+from benchmarks.web import open_client
 from wishcraft.settings import Settings
 
 SHOP: Final = "maple-and-pine.myshopify.com"

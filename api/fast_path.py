@@ -1,9 +1,8 @@
 """The fast path: answers reads of one registry in the HTTP protocol, before any ASGI scope, task or route exists.
 
 It takes a request that arrives as one whole head of `GET /api/registries/{ref}` while nothing else is under way on its
-connection. It answers hits, 304s, stale hits, remembered 404s, and refusals (401, 429). Whatever is unusual, not known
-here or fails goes to uvicorn's own protocol, as the same bytes: the route makes every decision that is made here, and
-gives the same bytes.
+connection, and answers hits, 304s, stale hits, remembered 404s and refusals (401, 429). All else goes to uvicorn's own
+protocol, as the same bytes. The route makes every decision that is made here, and gives the same bytes.
 
 A read takes two steps: `FastPath.begin` finds the caller and counts the request; `FastPath.finish` makes the response
 of what Redis had. `FastProtocol` does the input and output of one connection.
@@ -41,7 +40,6 @@ from wishcraft.observability.metrics import FAST_PATH_SECONDS
 from wishcraft.observability.sentry import HITS_PER_TRACE, record_trace
 from wishcraft.settings import Settings
 
-_ROUTE: Final = "/api/registries/{ref}"
 _MAX_HEAD_BYTES: Final = 8 * 1024
 _MAX_HELD_BYTES: Final = 32 * 1024
 """Of what arrives while a read is under way; then no more is read from the connection until it has ended."""
@@ -79,14 +77,15 @@ class Sender(NamedTuple):
 
 
 class Read(NamedTuple):
-    """A read of one registry whose caller is known and within the limit."""
+    """A read of one registry whose caller is known, and was counted for the limit."""
 
     caller: Caller
-    slug: str
-    is_current: bool
-    """Whether what Redis has is the last acknowledged change, as PostgreSQL has said just now."""
     limit: bytes
     """The value of `RateLimit`."""
+    slug: str | None
+    """None: only the route can answer."""
+    is_current: bool
+    """Whether what Redis has is the last acknowledged change, as PostgreSQL has said just now."""
 
 
 class Response(NamedTuple):
@@ -95,13 +94,6 @@ class Response(NamedTuple):
     status: int
     head: bytes
     body: bytes | memoryview
-
-
-class Identified(NamedTuple):
-    """The caller of a request that only the route can answer: already counted for the limit."""
-
-    caller: Caller
-    limit: bytes
 
 
 class _Known(NamedTuple):
@@ -117,7 +109,7 @@ class FastPath:
     """The decisions of the fast path, for all connections of a process."""
 
     def __init__(self, state: Any) -> None:
-        """`state` is the application's, with `settings`, and with `app_state` once it has started."""
+        """Of an application with this state, whose `app_state` may come later."""
         self._state = state
         settings: Settings = state.settings
         self._trace_rate = settings.sentry_traces_sample_rate / HITS_PER_TRACE if settings.sentry_dsn else 0.0
@@ -136,8 +128,8 @@ class FastPath:
             self._common = headers, _lines(headers)
         return self._common[1]
 
-    def begin(self, ref: str, sender: Sender) -> Read | Response | Identified | None:
-        """Find the caller and count the request: what to read from Redis, a refusal, or what the route must know."""
+    def begin(self, ref: str, sender: Sender) -> Read | Response | None:
+        """Find the caller and count the request: what to read, or a refusal. None: only the route can."""
         app_state = self.app_state
         try:
             caller = self._identify(app_state, sender)
@@ -150,21 +142,12 @@ class FastPath:
         if not verdict.allowed:
             return _problem(over_limit(verdict), sender, b"%b\r\nratelimit-policy: %b" % (limit, policy.field.encode()))
         slug = app_state.reader.known_slug(caller, int(ref)) if ref.isdecimal() else ref
-        if slug is not None:
-            trust = app_state.permit.trust(caller.shop_id, slug)
-            if trust is Trust.CURRENT or trust is Trust.SILENT:
-                return Read(caller, slug, trust is Trust.CURRENT, limit)
-        return Identified(caller, limit)
+        trust = Trust.PENDING if slug is None else app_state.permit.trust(caller.shop_id, slug)
+        is_usable = trust is Trust.CURRENT or trust is Trust.SILENT
+        return Read(caller, limit, slug if is_usable else None, trust is Trust.CURRENT)
 
-    def finish(self, read: Read, raw: bytes, sender: Sender, seconds: float) -> Response | None:
-        """The response, of the value that Redis had; None if only the route can answer.
-
-        Args:
-            read: What `begin` gave.
-            raw: The cache entry.
-            sender: Of the request.
-            seconds: How long ago the request arrived.
-        """
+    def finish(self, read: Read, slug: str, raw: bytes, sender: Sender, seconds: float) -> Response | None:
+        """The response with the cache entry `raw` to a request that arrived so long ago. None: only the route can."""
         app_state = self.app_state
         known = self._known.get(raw[: entries.HEADER_SIZE]) or self._learn(raw)
         if known is None or known.header.era != app_state.resources.redis.era:
@@ -177,14 +160,14 @@ class FastPath:
             is_missing = is_fresh and header.access_level is not AccessLevel.CODE
             return _problem(problems.no_such_registry(), sender, read.limit) if is_missing else None
         if read.is_current and not is_fresh:
-            app_state.revalidate_in_background(caller.shop_id, read.slug)
+            app_state.revalidate_in_background(caller.shop_id, slug)
         cache_state = CacheState.HIT if is_fresh else CacheState.STALE
         has_copy = sender.if_none_match is not None and matches(sender.if_none_match, known.etag)
         status, head, _ = known.heads.get((cache_state, has_copy)) or _make_head(known, raw, cache_state, has_copy)
         body = b"" if has_copy else memoryview(raw)[entries.HEADER_SIZE :]
-        app_state.traffic_recorder.count_read(caller.shop_id, read.slug, cache_state, len(body))
+        app_state.traffic_recorder.count_read(caller.shop_id, slug, cache_state, len(body))
         if self._trace_rate and random() < self._trace_rate:  # noqa: S311  no secret
-            record_trace("http.server", f"GET {_ROUTE}", self._trace_rate, seconds, caller)
+            record_trace("http.server", "GET /api/registries/{ref}", self._trace_rate, seconds, caller)
         return Response(status, b"%bratelimit: %b\r\n%b" % (head, read.limit, _SECURITY_LINE), body)
 
     def _identify(self, app_state: AppState, sender: Sender) -> Caller | None:
@@ -230,8 +213,7 @@ class FastProtocol(LimitedProtocol):
         """What `_block` says."""
         self._is_between_requests = True
         """Whether uvicorn's parser has got no part of a request that is not complete."""
-        self._is_for_uvicorn = False
-        """Whether the connection has been upgraded."""
+        self._has_upgraded = False
         self._request: bytes | None = None
         """The request whose entry is being read from Redis."""
         self._held = b""
@@ -240,7 +222,6 @@ class FastProtocol(LimitedProtocol):
         """What the scope of the next request is to have."""
         self._must_close = False
         self._answered_at = 0.0
-        """Time of the event loop."""
 
     def data_received(self, data: bytes) -> None:
         """Answer the request, or let uvicorn parse the data."""
@@ -257,7 +238,7 @@ class FastProtocol(LimitedProtocol):
             self._is_between_requests
             and (self.cycle is None or self.cycle.response_complete)
             and not self.flow.write_paused
-            and not self._is_for_uvicorn
+            and not self._has_upgraded
             and not self._is_refused
         )
 
@@ -284,16 +265,17 @@ class FastProtocol(LimitedProtocol):
             self._stop_head_timer()
             self._send(begun, arrived)
             return True
-        if not isinstance(begun, Read):
+        if begun is None or begun.slug is None:
             self._note_for_route(begun, arrived)
             return False
         self._stop_head_timer()
         self._request = data
         key = keys.entry_key(begun.caller.shop_id, begun.slug)
-        self._fast.app_state.resources.redis.reader.read(key, partial(self._on_reply, begun, sender, arrived))
+        on_reply = partial(self._on_reply, begun, begun.slug, sender, arrived)
+        self._fast.app_state.resources.redis.reader.read(key, on_reply)
         return True
 
-    def _on_reply(self, read: Read, sender: Sender, arrived: float, reply: Value | CacheUnavailable) -> None:
+    def _on_reply(self, read: Read, slug: str, sender: Sender, arrived: float, reply: Value | CacheUnavailable) -> None:
         """Answer with what Redis had, or let the route answer."""
         request, held = self._request, self._held
         self._request, self._held = None, b""
@@ -302,19 +284,19 @@ class FastProtocol(LimitedProtocol):
         response = None
         try:
             if isinstance(reply, bytes):
-                response = self._fast.finish(read, reply, sender, time.perf_counter() - arrived)
+                response = self._fast.finish(read, slug, reply, sender, time.perf_counter() - arrived)
         except Exception:  # noqa: BLE001  the route answers instead; the error is logged
             _log.exception("The fast path failed. The route answers instead.")
         if response is not None:
             self._send(response, arrived)
         else:
-            self._note_for_route(Identified(read.caller, read.limit), arrived)
+            self._note_for_route(read, arrived)
             super().data_received(request)
             if self._must_close:
                 super().shutdown()
         if len(held) > _MAX_HELD_BYTES:
             self.transport.resume_reading()
-        if held:
+        if held and not self.transport.is_closing():
             self.data_received(held)
 
     def _send(self, response: Response, arrived: float) -> None:
@@ -325,20 +307,17 @@ class FastProtocol(LimitedProtocol):
         close = _CLOSE_LINE if is_last else b""
         self._corked.write_now(b"".join((STATUS_LINE[status], date, head, close, b"\r\n", body)))
         FAST_PATH_SECONDS.observe(status, time.perf_counter() - arrived)
-        self.server_state.total_requests += 1
         self._answered_at = self.loop.time()
         if is_last:
             self.transport.close()
         elif self.timeout_keep_alive_task is None:
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            self._check_idleness_after(self.timeout_keep_alive)
 
-    def _note_for_route(self, known: Identified | None, arrived: float) -> None:
+    def _note_for_route(self, read: Read | None, arrived: float) -> None:
         """Let the route know what need not be done twice."""
         self._for_scope = {ARRIVED: arrived}
-        if known is not None:
-            self._for_scope |= {IDENTIFIED: known.caller, ADDED_HEADERS: [(b"ratelimit", known.limit)]}
+        if read is not None:
+            self._for_scope |= {IDENTIFIED: read.caller, ADDED_HEADERS: [(b"ratelimit", read.limit)]}
 
     def on_message_begin(self) -> None:
         """The first byte of a request has come to uvicorn's parser."""
@@ -349,7 +328,7 @@ class FastProtocol(LimitedProtocol):
 
     def on_headers_complete(self) -> None:
         """After a request to upgrade, the parser is no longer between requests."""
-        self._is_for_uvicorn = self._is_for_uvicorn or self.parser.should_upgrade()
+        self._has_upgraded = self._has_upgraded or self.parser.should_upgrade()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -363,8 +342,10 @@ class FastProtocol(LimitedProtocol):
         if self._request is None and idle >= self.timeout_keep_alive:
             super().timeout_keep_alive_handler()
             return
-        rest = max(0.0, self.timeout_keep_alive - idle)
-        self.timeout_keep_alive_task = self.loop.call_later(rest, self.timeout_keep_alive_handler)
+        self._check_idleness_after(max(0.0, self.timeout_keep_alive - idle))
+
+    def _check_idleness_after(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
     def shutdown(self) -> None:
         """Close the connection once its request is answered."""
@@ -388,8 +369,9 @@ def _parse_block(block: bytes, client: tuple[str, int] | None) -> Sender | None:
         return None
     forwarded_for = [(name, value) for name, value in headers.items() if name == b"x-forwarded-for"]
     scope: dict[str, Any] = {"method": "GET", "client": client, "headers": forwarded_for}
-    request_id = headers.get(b"x-request-id")
-    return Sender(scope, headers.get(b"x-api-key"), headers.get(b"if-none-match"), request_id)
+    request_id = headers.get(b"x-request-id", b"")
+    usable_id = request_id if REQUEST_ID.fullmatch(request_id.decode()) else None
+    return Sender(scope, headers.get(b"x-api-key"), headers.get(b"if-none-match"), usable_id)
 
 
 def _make_head(known: _Known, raw: bytes, cache_state: CacheState, has_copy: bool) -> Response:
@@ -404,9 +386,7 @@ def _problem(error: ProblemError, sender: Sender, limit: bytes | None = None) ->
     """The problem as the route and its middleware answer it."""
     status, head, body = _problem_parts(error.status, error.kind, str(error), tuple((error.headers or {}).items()))
     limit_line = b"" if limit is None else b"ratelimit: %b\r\n" % limit
-    request_id = sender.request_id
-    if request_id is None or not REQUEST_ID.fullmatch(request_id.decode()):
-        request_id = secrets.token_hex(8).encode()
+    request_id = sender.request_id or secrets.token_hex(8).encode()
     return Response(status, b"%b%b%bx-request-id: %b\r\n" % (head, limit_line, _SECURITY_LINE, request_id), body)
 
 

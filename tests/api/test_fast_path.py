@@ -112,17 +112,18 @@ async def test_fast_path_and_route_answer_alike_for_all_registries_and_callers(
 @pytest.mark.usefixtures("one_window")
 async def test_fast_path_and_route_refuse_alike(settings: Settings, demo: Demo, signed: Query) -> None:
     slug = public_slug(demo)
+    other = signed(customer_id=6)
     made_up, forged = {"X-API-Key": "wc_made-up"}, signed(customer_id=5).replace("signature=", "signature=0")[:-1]
     async with open_clients(settings.model_copy(update={"rate_limit_per_minute": 3})) as clients:
-        assert (await clients.route.get(f"/api/registries/none?{signed(customer_id=6)}")).status_code == 404
+        assert (await clients.route.get(f"/api/registries/none?{other}")).status_code == 404
         for status, query, headers, path in (
             (401, "", {}, slug),
             (401, "", {"X-Request-ID": "one-of-ours"}, slug),
             (401, "", made_up, slug),
             (401, forged, {}, slug),
             (401, signed(customer_id=5, at=time.time() - 1_000), {}, slug),
-            (404, signed(customer_id=6), {}, "none"),
-            (429, signed(customer_id=6), {}, slug),
+            (404, other, {}, "none"),
+            (429, other, {}, slug),
         ):
             url = f"/api/registries/{path}" + (f"?{query}" if query else "")
             both = [await client.get(url, headers=headers) for client in (clients.fast_path, clients.route)]
@@ -139,8 +140,8 @@ async def test_fast_path_and_route_refuse_alike(settings: Settings, demo: Demo, 
 async def test_refusals_never_reach_fastapi(
     clients: Clients, route_calls: list[str], demo: Demo, signed: Query
 ) -> None:
-    url = f"/api/registries/{public_slug(demo)}"
-    await clients.fast_path.get(f"/api/registries/none?{signed(customer_id=6)}")
+    url, other = f"/api/registries/{public_slug(demo)}", signed(customer_id=6)
+    await clients.fast_path.get(f"/api/registries/none?{other}")
     route_calls.clear()
     for query, headers in (
         ("", {}),
@@ -148,7 +149,7 @@ async def test_refusals_never_reach_fastapi(
         (signed(customer_id=5).replace("signature=", "signature=0")[:-1], {}),
     ):
         assert (await clients.fast_path.get(f"{url}?{query}" if query else url, headers=headers)).status_code == 401
-    assert (await clients.fast_path.get(f"/api/registries/none?{signed(customer_id=6)}")).status_code == 404
+    assert (await clients.fast_path.get(f"/api/registries/none?{other}")).status_code == 404
     assert route_calls == []
 
 

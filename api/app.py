@@ -26,6 +26,7 @@ from api.routes import (
     registries,
     registry_changes,
     registry_page,
+    start_page,
     unsubscribe,
     webhooks,
 )
@@ -86,6 +87,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         files,
         health,
         metrics,
+        *([start_page] if settings.start_page else []),
     )
     for module in modules:
         app.include_router(module.router)

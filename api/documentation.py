@@ -1,6 +1,6 @@
 """OpenAPI, and Swagger UI with assets that the API itself serves."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from importlib.resources import files
 from pathlib import Path
@@ -28,6 +28,9 @@ logged-in customer. The embedded admin sends its ID token. In the sandbox, `make
 each invalid value with its place. `RateLimit` says how many requests are left. 429 and 503 say in `Retry-After` how
 many seconds to wait.
 """
+EXAMPLE_CUSTOMER: Final = 7_100_000_000_009
+"""No demo shop has a registry of this customer, whom *Try it out* offers for writes."""
+_OF_CUSTOMERS: Final = "/api/registries"
 _ASSETS_PATH: Final = "/api/docs/assets"
 _PAGE_POLICY: Final = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
@@ -44,6 +47,18 @@ def _correct(parameter: dict[str, Any], responses: Mapping[str, object]) -> None
             parameter["schema"] |= kind
     if parameter["name"] == "If-Match":
         parameter["required"] = str(int(HTTPStatus.PRECONDITION_REQUIRED)) in responses
+
+
+def _offer(path: str, method: str, parameters: Iterable[dict[str, Any]]) -> None:
+    """Examples with which *Try it out* works as offered: a customer for what needs one, and any version for If-Match.
+
+    A key without the scope `write` may name no customer, so requests that it can send have none.
+    """
+    for parameter in parameters:
+        if parameter["name"] == "If-Match" and parameter["required"]:
+            parameter["example"] = "*"
+        if parameter["name"] == "X-Customer-Id" and path.startswith(_OF_CUSTOMERS) and method != "get":
+            parameter["example"] = EXAMPLE_CUSTOMER
 
 
 def _correct_change(schema: dict[str, Any]) -> None:
@@ -63,10 +78,11 @@ def register(app: FastAPI) -> None:
         schemas |= problem.pop("$defs") | {"Problem": problem}
         for change in (ChangedEvent, ChangedRegistry, ChangedItem, ChangedSettings):
             _correct_change(schemas[change.__name__])
-        for item in document["paths"].values():
-            for operation in item.values():
+        for path, item in document["paths"].items():
+            for method, operation in item.items():
                 for parameter in operation.get("parameters", ()):
                     _correct(parameter, operation["responses"])
+                _offer(path, method, operation.get("parameters", ()))
         return document
 
     app.openapi = describe_with_problems  # type: ignore[method-assign]  # as FastAPI's documentation extends OpenAPI

@@ -6,13 +6,15 @@ may be Liquid source. So `{`, `}` and `%` of every value are entities, beside wh
 
 from collections.abc import Mapping
 from datetime import date
+from decimal import Decimal
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from wishcraft.domain.orders import ITEM_PROPERTY
+from wishcraft.domain.registry_payload import write_money
 
 _LIQUID: Final = {ord(character): f"&#{ord(character)};" for character in "{}%"}
 
@@ -42,7 +44,7 @@ def registry_page(registry: Mapping[str, Any]) -> str:
         title=registry["title"],
         people=" & ".join(registry["registrants"]),
         date=_in_words(date.fromisoformat(event_date)) if event_date else "",
-        items=[_item(item, is_open=registry["status"] == "active") for item in registry["items"]],
+        items=[_item(item, registry["currency"], is_open=registry["status"] == "active") for item in registry["items"]],
         property=ITEM_PROPERTY,
     )
 
@@ -52,10 +54,13 @@ def notice_page(title: str, text: str, *, asks_code: bool = False) -> str:
     return _PAGES.get_template("registry_notice.html").render(title=title, text=text, asks_code=asks_code)
 
 
-def _item(item: Mapping[str, Any], *, is_open: bool) -> dict[str, Any]:
+def _item(item: Mapping[str, Any], currency: str, *, is_open: bool) -> dict[str, Any]:
     handle = item["handle"]
-    url = f"/products/{quote(handle, safe='')}?variant={item['variant_id']}" if handle else ""
-    return {**item, "url": url, "is_offered": bool(is_open and item["available"] and item["remaining"])}
+    query = urlencode({"variant": item["variant_id"], ITEM_PROPERTY: item["attribution"]})
+    url = f"/products/{quote(handle, safe='')}?{query}" if handle else ""
+    prices = {name: item[name] and write_money(Decimal(item[name]), currency) for name in ("price", "compare_at_price")}
+    is_offered = bool(is_open and item["available"] and item["remaining"])
+    return {**item, **prices, "url": url, "is_offered": is_offered}
 
 
 def _in_words(day: date) -> str:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from api.auth.authenticator import Authenticator
+from api.large_bodies import LargeBodies
 from wishcraft.cache.read_permit import RENEW_SECONDS, ReadPermit
 from wishcraft.cache.webhook_queue import WebhookQueue
 from wishcraft.domain.callers import Caller
@@ -38,8 +39,6 @@ _REFRESH_AGAIN_SECONDS: Final = 1.0
 _MINUTE: Final = 60
 _KEY_FACTOR: Final = 10
 """A server's key may send this many times the requests of a guest or customer."""
-_LARGE_WEBHOOKS: Final = 16
-"""Webhooks of more than 64 KiB that are read at once: who sends one is known only at its end."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -54,7 +53,7 @@ class AppState:
         self.reader = RegistryReader(resources)
         self.products = ProductReader(resources)
         self.inbox = Inbox(resources.db, WebhookQueue(resources.redis))
-        self.large_webhooks = asyncio.Semaphore(_LARGE_WEBHOOKS)
+        self.large_webhooks = LargeBodies()
         self.traffic_recorder = TrafficRecorder(resources)
         self.health_monitor = HealthMonitor(resources, settings)
         self.metrics = MetricsCollector(resources, self.health_monitor)

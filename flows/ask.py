@@ -28,6 +28,6 @@ async def ask(
         question: One SELECT in PostgreSQL's SQL. Prefect stores it as written: no names and addresses, please.
         rows: Maximum number of rows in the result.
         seconds: Time limit of the query.
-        file: Also write a file to EXPORT_FOLDER: html has the page, other formats the rows.
+        file: Also write a file, linked in the summary: html has the page, other formats the rows.
     """
     return await publish_when_done("ask", "Answer", ask_database.submit(question, rows, seconds, file))

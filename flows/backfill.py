@@ -3,10 +3,12 @@
 import time
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from prefect import Flow, State, tags
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
+from prefect.runtime import deployment, flow_run
+from pydantic import Field
 
 from flows.cache_warm import cache_warm
 from flows.check_invariants import check_invariants
@@ -23,12 +25,14 @@ from flows.sync_inventory import sync_inventory
 from tasks.runtime.progress import is_run_stopping
 from tasks.runtime.run_history import find_completed_tags
 from tasks.runtime.shop_batches import find_shop_batches
-from tasks.runtime.ui_links import run_page
+from tasks.runtime.ui_links import run_form, run_page
 from wishcraft.analytics.filters import parse_days
 from wishcraft.domain.backfills import Step, plan
 from wishcraft.domain.periods import Days
+from wishcraft.domain.registries import EventType
 from wishcraft.domain.work_results import WorkResult
 from wishcraft.errors import QueryRefused
+from wishcraft.reports.export import FileFormat
 from wishcraft.settings import time_zone
 
 JobName = Literal[
@@ -44,31 +48,55 @@ JOBS: Final[Mapping[str, Flow[..., Any]]] = {
 }  # fmt: skip
 
 
+_DRY: Final = (
+    "This was a dry run. To run it in earnest, start `backfill` again with the same parameters and `dry_run` off."
+)
+
+
 @make_job("backfill")
 async def backfill(
     job: JobName,
     first_day: date | None = None,
     last_day: date | None = None,
     shops: list[str] | None = None,
-    parameters: dict[str, Any] | None = None,
+    force: bool = False,
+    repair: bool = True,
+    sample: Annotated[int, Field(ge=1, le=5000)] = 100,
+    mail: bool = False,
+    event_types: list[EventType] | None = None,
+    weeks: Annotated[int, Field(ge=1, le=104)] | None = None,
+    file: FileFormat = "html",
     dry_run: bool = True,
     again: bool = False,
 ) -> State[dict[str, int]]:
     """Run a job for each of some past days, or for each of some shops.
 
     Each step is a subflow run of this run. A failed step does not stop the others. When the same backfill runs again,
-    it skips the steps that succeeded, so it resumes where it stopped.
+    it skips the steps that succeeded, so it resumes where it stopped. A field that the job does not have must keep its
+    default.
 
     Args:
         job: Job to run.
         first_day: First day, such as 2026-03-01. Without days the job runs once for each shop.
         last_day: Last day, today at the latest.
         shops: Domains of the shops, such as maple-and-pine.myshopify.com. All active shops if empty.
-        parameters: Further parameters of each run, such as {"force": true}.
+        force: For cache-warm: write every entry again, including those that are current.
+        repair: For check-invariants: repair what is safe to repair; otherwise only report it.
+        sample: For check-invariants: number of each shop's cache entries that are compared with PostgreSQL.
+        mail: For service-levels: also mail each report to OPS_EMAIL.
+        event_types: For registry-report, conversion-report and demand-forecast: event types. All types if empty.
+        weeks: For conversion-report and demand-forecast: number of weeks. As the job usually does if empty.
+        file: For the three reports: the file that each run writes.
         dry_run: Only list the steps; if the job has a parameter `dry_run`, run each step as a dry run.
         again: Also run the steps that an earlier backfill has done.
     """
-    steps = await _plan(job, parse_days(first_day, last_day), shops or [], parameters or {})
+    given = {
+        "force": force, "repair": repair, "sample": sample, "mail": mail, "event_types": event_types, "weeks": weeks,
+        "file": file,
+    }  # fmt: skip
+    fields = backfill.parameters.properties
+    unusual = {name: value for name, value in given.items() if value not in (None, [], fields[name].get("default"))}
+    steps = await _plan(job, parse_days(first_day, last_day), shops or [], unusual)
     done = set() if again else await find_completed_tags([step.tag(job) for step in steps])
     progress = await acreate_progress_artifact(0, description="Percentage of the steps that are done.")
     results: list[WorkResult] = []
@@ -80,7 +108,16 @@ async def backfill(
         else:
             results.append(await _run(job, step, dry_run=dry_run))
         await aupdate_progress_artifact(progress, 100 * len(results) / len(steps))
-    return await summarise("backfill", results, noun="step")
+    if not dry_run:
+        return await summarise("backfill", results, noun="step")
+    return await summarise("backfill", results, noun="step", warning=_DRY, page_only=_form())
+
+
+def _form() -> str:
+    """A link to the form with this run's parameters and `dry_run` off; empty if the run has no deployment."""
+    if not deployment.id:
+        return ""
+    return f"[Run it in earnest]({run_form(deployment.id, {**flow_run.parameters, 'dry_run': False})})"
 
 
 async def _plan(job: JobName, days: Days, shops: Sequence[str], parameters: Mapping[str, Any]) -> list[Step]:

@@ -22,6 +22,7 @@ async def cleanup_logs(
     webhook_days: Days = 90,
     payload_days: Days = 7,
     order_days: Annotated[int, Field(ge=60, le=3650)] = 90,
+    stock_days: Days = 30,
     analytics_days: Days = 400,
     service_days: Days = 400,
     invitation_days: Days = 30,
@@ -31,7 +32,7 @@ async def cleanup_logs(
     minutes: Minutes = 30,
     dry_run: bool = False,
 ) -> State[dict[str, int]]:
-    """Delete expired audit logs, webhooks, orders, analytics events, service minutes, invitations, files and runs.
+    """Delete what has expired: audit logs, webhooks, orders, stock, analytics, minutes, invitations, files and runs.
 
     Args:
         audit_days: Retention of ordinary audit logs, in days.
@@ -41,9 +42,10 @@ async def cleanup_logs(
             are never deleted.
         payload_days: Retention of the payloads of webhook events, which are personal data, in days after they were
             handled. Unhandled events and dead letters keep theirs.
-        order_days: Retention of the state of orders, in days after the last webhook that changed it: at least 60. It
-            decides which of two webhooks is newer. Purchases stay. Line items that were dismissed, or that were
-            cancelled or refunded unmatched, are deleted with their order.
+        order_days: Retention of the state of orders, which decides which of two webhooks is newer, in days after the
+            last one: at least 60. A shop's stays while it has dead letters about orders. Purchases stay. Line items
+            that were cancelled or refunded unmatched are deleted too; those that were dismissed stay so, without names.
+        stock_days: Retention of what webhooks said of products and stock that no registry wishes for, in days.
         analytics_days: Retention of analytics events and views by day, in days.
         service_days: Retention of service minutes, which `service-levels` reads, in days.
         invitation_days: Retention of invitations after their end without an answer, in days. Then an address may be
@@ -61,6 +63,8 @@ async def cleanup_logs(
         Kind.PAYLOADS: payload_days,
         Kind.WEBHOOKS: webhook_days,
         Kind.ORDERS: order_days,
+        Kind.PRODUCTS: stock_days,
+        Kind.STOCK: stock_days,
         Kind.ANALYTICS: analytics_days,
         Kind.VIEWS: analytics_days,
         Kind.MINUTES: service_days,

@@ -32,8 +32,8 @@ async def conversion_report(
         event_types: Event types of the registries. All types if empty.
         weeks: Number of weeks, Monday to Sunday, including the current week.
         today: Last day of the report, such as 2026-03-14. Today if empty.
-        file: Also write a file to EXPORT_FOLDER: html has the page, other formats the funnel by shop, event type
-            and week.
+        file: Also write a file, linked in the summary: html has the page, other formats the funnel by shop,
+            event type and week.
     """
     zone = time_zone()
     today = parse_day(today)

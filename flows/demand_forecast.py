@@ -30,7 +30,7 @@ async def demand_forecast(
         event_types: Event types of the registries. All types if empty.
         weeks: Number of weeks ahead whose events are included.
         today: First day of the forecast, such as 2026-03-14. Today if empty.
-        file: Also write a file to EXPORT_FOLDER: html has the page, other formats the forecast by variant.
+        file: Also write a file, linked in the summary: html has the page, other formats the forecast by variant.
     """
     first = parse_day(today) or datetime.now(time_zone()).date()
     report_filter = parse_filter(shops, event_types, None, None)

@@ -22,7 +22,7 @@ async def export_data(
     last_day: date | None = None,
     file: DataFormat = "parquet",
 ) -> State[None]:
-    """Write a table's rows to a file in EXPORT_FOLDER, for pandas, a spreadsheet or another program.
+    """Write a table's rows to a file, for pandas, a spreadsheet or another program; the run's summary has its link.
 
     The rows hold no personal data. Large tables are written in chunks; the file gets its name when it is complete.
 

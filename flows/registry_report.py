@@ -27,8 +27,8 @@ async def registry_report(
         event_types: Event types of the registries. All types if empty.
         first_day: Only registries created on this day or later, such as 2026-01-01.
         last_day: Only registries created on this day or earlier.
-        file: Also write a file to EXPORT_FOLDER: html has the page, other formats the figures by shop and event
-            type.
+        file: Also write a file, linked in the summary: html has the page, other formats the figures by shop
+            and event type.
     """
     report_filter = parse_filter(shops, event_types, first_day, last_day)
     report = report_registries.submit(report_filter, datetime.now(UTC), file)

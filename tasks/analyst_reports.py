@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from datetime import date, datetime
-from pathlib import Path
 from typing import TypeVar
 
 from prefect.runtime import flow_run
@@ -19,13 +18,14 @@ from wishcraft.reports.analyst_report import ReportResult
 from wishcraft.reports.conversion_report import ConversionReport
 from wishcraft.reports.demand_report import DemandReport
 from wishcraft.reports.export import DataFormat, FileFormat, save
-from wishcraft.reports.page import Page, pluralize
+from wishcraft.reports.page import Page
 from wishcraft.reports.registry_report import RegistryReport
+from wishcraft.reports.run_file import RunFile, count_cells, describe_export
 from wishcraft.resources import open_analysts_database
-from wishcraft.settings import AnalyticsSettings, time_zone
+from wishcraft.settings import settings, time_zone
 
 T = TypeVar("T")
-PageAndFile = tuple[Page, Path | None]
+PageAndFile = tuple[Page, RunFile | None]
 """A report's page, and its file if one was requested."""
 
 
@@ -63,24 +63,27 @@ async def ask_database(question: str, rows: int, seconds: int, file: FileFormat)
 @task("export {table}")
 async def export_table(table: TableName, report_filter: ReportFilter, file_format: DataFormat) -> PageAndFile:
     """Write a table's rows to a file."""
-    file = _file(table, file_format, datetime.now(time_zone()).date())
-    rows = await _in_thread(lambda db, progress: export.export_table(db, table, report_filter, file, progress))
-    return Page(f"{pluralize(rows, 'row')} of {table}.", "", {}), file
+    file = _place(table, file_format, datetime.now(time_zone()).date())
+    rows = await _in_thread(lambda db, progress: export.export_table(db, table, report_filter, file.path, progress))
+    page, content = await asyncio.to_thread(describe_export, table, file.path, rows)
+    return page, file._replace(content=content)
 
 
 async def _make_report(
     title: str, make: Callable[[AnalystsDatabase, Progress], ReportResult], file_format: FileFormat, day: date
 ) -> PageAndFile:
     report = await _in_thread(make)
-    file = None if file_format == "none" else _file(str(flow_run.flow_name), file_format, day)
-    if file:
-        await asyncio.to_thread(save, report, title, file)
-    return report.page, file
+    if file_format == "none":
+        return report.page, None
+    file = _place(str(flow_run.flow_name), file_format, day)
+    await asyncio.to_thread(save, report, title, file.path)
+    content = "" if file_format == "html" else count_cells(*report.frame.shape)
+    return report.page, file._replace(content=content)
 
 
-def _file(name: str, file_format: str, day: date) -> Path:
-    """A path that is unique per run: name, day of the report, and the last digits of the run's id."""
-    return AnalyticsSettings().export_folder.absolute() / f"{name}-{day}-{str(flow_run.id)[-8:]}.{file_format}"
+def _place(name: str, file_format: str, day: date) -> RunFile:
+    """The run's file that is to be written: its name, the day of the report, and the format."""
+    return RunFile.place(settings(), str(flow_run.id), f"{name}-{day}.{file_format}")
 
 
 async def _in_thread(work: Callable[[AnalystsDatabase, Progress], T]) -> T:

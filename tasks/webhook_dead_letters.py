@@ -59,4 +59,4 @@ async def decide_dead_letters(shop: str | None, ids: Sequence[int] | None, decis
 async def sweep_inbox() -> int:
     """Put webhooks that are due and not handled into the queue; their number."""
     async with open_resources(redis_timeout=5) as resources:
-        return await enqueue_due(resources)
+        return (await enqueue_due(resources)).added

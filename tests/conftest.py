@@ -174,10 +174,10 @@ def prefect_address() -> Iterator[tuple[str, PrefectStandIn]]:
 
 @pytest.fixture
 def prefect(prefect_address: tuple[str, PrefectStandIn]) -> PrefectStandIn:
-    """The same, with runs to come and none overdue."""
+    """The same, with runs to come, none overdue and no others."""
     stand_in = prefect_address[1]
     stand_in.overdue, stand_in.upcoming, stand_in.queries, stand_in.failing = 0, 12, 0, False
-    stand_in.started = {}
+    stand_in.started, stand_in.runs = {}, []
     return stand_in
 
 

@@ -16,6 +16,7 @@
   - QueryRefused                a question or a parameter of a run is invalid or not allowed; the message says why
     - UnknownShop               no active shop has the given domain
   - PayloadInvalid              a webhook's payload lacks what its topic promises, so no later try can handle it
+  - DecisionNeeded              what a webhook asks for may be wrong and cannot be undone: a person decides
   - RunStopped                  the run was asked to stop, and stopped between two batches
   - DatabaseRejected            PostgreSQL cannot store or compute a value, and will refuse it again
   - TransientError              the same call may succeed later, so tasks retry it
@@ -165,6 +166,12 @@ class PayloadInvalid(WishCraftError):  # noqa: N818  it names a state
     """A webhook's payload lacks what its topic promises; the message names fields and no values."""
 
     advice = "Compare the payload with Shopify's reference for the topic and the API version."
+
+
+class DecisionNeeded(WishCraftError):  # noqa: N818  it names a state
+    """What a webhook asks for may be wrong and cannot be undone; the message says what a person has to find out."""
+
+    advice = "See docs/runbooks/webhooks.md."
 
 
 class RunStopped(WishCraftError):  # noqa: N818  it names what happened

@@ -1,12 +1,12 @@
-"""Files that people fetch or a restore needs, in the folder that FILES_URL names.
+"""Files that people fetch or a restore needs, in the folder that FILES_URL names, and how a file is written whole.
 
 `runs/<run>/<name>` are served by the API; `erasures/<name>` is the journal of erasures.
 """
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from tempfile import mkstemp
@@ -37,6 +37,25 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
+@contextmanager
+def complete_file(file: Path) -> Iterator[Path]:
+    """Yield a temporary path that becomes `file` at the end of the block; after an error nothing is left.
+
+    Raises:
+        ConfigurationError: The folder cannot be created or written.
+    """
+    unfinished = file.with_name(f".{file.name}")  # no name of a file that is served
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        yield unfinished
+        unfinished.replace(file)
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):  # the file may not exist
+            unfinished.unlink()
+
+
 class FileStore:
     """Files in folders of one level. The functions block for as long as the disk does."""
 
@@ -62,6 +81,19 @@ class FileStore:
         except OSError as error:
             raise ConfigurationError(f"FILES_URL: a file cannot be written: {error.strerror}") from None
 
+    def place(self, run: str, name: str) -> Path:
+        """The path of a run's file that `complete_file` is to write. Its folder exists, for this user alone.
+
+        Raises:
+            ConfigurationError: The disk refuses the folder.
+        """
+        folder = self._root / RUNS / run
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"FILES_URL: a folder cannot be created: {error.strerror}") from None
+        return folder / name
+
     def find(self, run: str, name: str) -> Path | None:
         """The file of a run; None if there is none, or a name leads elsewhere."""
         if not (is_name(run) and is_name(name)):
@@ -70,14 +102,20 @@ class FileStore:
         is_inside = file.resolve() == self._root.resolve() / RUNS / run / name
         return file if is_inside and file.is_file() else None
 
-    def delete_runs(self, prefix: str) -> int:
-        """Delete the files of all runs whose names begin so; their number.
+    def delete_runs(self, prefix: str, is_wanted: Callable[[str, bytes], bool] | None = None) -> int:
+        """Delete the files of all runs whose names begin so, or those that are wanted; their number.
+
+        Args:
+            prefix: Of the runs' names.
+            is_wanted: Whether a file is to be deleted, by the name of its run and its content.
 
         Raises:
             ConfigurationError: The disk refuses it.
         """
-        runs = [each for each in self._folders() if each.name.startswith(prefix)]
-        return self.delete([file for run in runs for file in run.iterdir()])
+        files = [file for run in self._folders() if run.name.startswith(prefix) for file in run.iterdir()]
+        if is_wanted:
+            files = [file for file in files if is_wanted(file.parent.name, _read(file))]
+        return self.delete(files)
 
     def read_all(self, folder: str) -> Iterator[tuple[str, bytes]]:
         """Names and contents of a folder's files, in the order of their names."""
@@ -117,3 +155,12 @@ class FileStore:
             if file.parent.parent.name == RUNS:
                 file.parent.rmdir()
         return 1
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:  # another process has deleted it
+        return b""
+    except OSError as error:
+        raise ConfigurationError(f"FILES_URL: a file cannot be read: {error.strerror}") from None

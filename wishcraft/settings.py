@@ -81,7 +81,6 @@ class AnalyticsSettings(TimeSettings):
         description="PostgreSQL for reports: a replica or the same server, with the login `wishcraft_analyst`. "
         "Empty: DATABASE_URL, and `ask` refuses. Guests' lists are read from it too, if it is a replica.",
     )
-    export_folder: Path = Field(Path("exports"), description="Folder of reports and exported data.")
 
 
 class JobSettings(TimeSettings):
@@ -135,7 +134,8 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Lowest level that is logged.")
     files_url: Annotated[str, AfterValidator(_files_url)] = Field(
         "file:files",
-        description="Folder of files that people fetch from the API, and of the journal of erasures: file:///folder. "
+        description="Folder of files that people fetch from the API, such as reports and exports, and of the journal "
+        "of erasures: file:///folder. "
         "API, consumer of webhooks and worker share it. Back it up apart from PostgreSQL.",
     )
     ops_email: str | None = Field(None, description="Recipient of reports that are sent by mail.")
@@ -174,7 +174,8 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         "https://{shop}", description="Origin of a shop's Admin API. {shop} becomes its domain."
     )
     public_url: str | None = Field(
-        None, description="Public URL of the API, e.g. https://registry.example. Links to it in mails begin with it."
+        None,
+        description="Public URL of the API, e.g. https://registry.example. Links to it in mails and runs begin so.",
     )
     smtp_url: SecretStr | None = Field(
         None, description="Mail server: smtp://user:password@host:587?starttls, or smtps://…"
@@ -198,6 +199,10 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         None, description="`user:password` of Prefect's UI and API, as its server has it."
     )
     prefect_ui_url: str | None = Field(None, description="Where /admin/jobs redirects to.")
+
+    start_page: Path | None = Field(
+        None, description="File with the addresses and keys of the local stack, for its page at `/`. `make up` sets it."
+    )
 
     @property
     def client_secrets(self) -> list[str]:

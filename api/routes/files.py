@@ -1,10 +1,10 @@
-"""Files that jobs and webhooks made for people: what is known about a customer, for instance."""
+"""Files that jobs and webhooks made for people: reports, exported data, what is known about a customer."""
 
 import asyncio
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import FileResponse
 
 from api.auth.dependencies import AppStateDep
@@ -27,6 +27,11 @@ _PROBLEMS: Final = (
     HTTPStatus.TOO_MANY_REQUESTS,
 )
 _CONTENT: Final[dict[str, Any]] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_PAGE_POLICY: Final = (
+    "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'"
+)
+"""Of a page that is shown: no script, no form, and nothing is loaded."""
 Name = Annotated[str, Path(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
@@ -35,18 +40,26 @@ Name = Annotated[str, Path(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*
     summary="Fetch a file",
     response_class=FileResponse,
     responses={
-        HTTPStatus.OK: {"description": "The file, to be saved.", "content": _CONTENT},
+        HTTPStatus.OK: {"description": "The file, to be saved, or a page to be shown.", "content": _CONTENT},
         **documented(*_PROBLEMS),
     },
     dependencies=[Depends(require_operations_password)],
 )
-async def fetch(request: Request, app_state: AppStateDep, run: Name, name: Name) -> FileResponse:
-    """The file of a run, which a browser saves and never shows. It has a retention: see `cleanup-logs`."""
+async def fetch(
+    request: Request,
+    app_state: AppStateDep,
+    run: Name,
+    name: Name,
+    show: Annotated[bool, Query(description="Show a page, whose name ends in `.html`, instead of saving it.")] = False,
+) -> FileResponse:
+    """The file of a run, which a browser saves. It is deleted after 30 days (`file_days` of `cleanup-logs`)."""
     file = await asyncio.to_thread(app_state.resources.files.find, run, name)
     if file is None:
         raise not_found("There is no such file, or no longer.")
     # Starlette would answer parts, and refuse those that are not there, in another form than all errors have.
     request.scope["headers"] = [header for header in request.scope["headers"] if header[0] != b"range"]
+    if show and name.endswith(".html"):
+        return FileResponse(file, media_type="text/html", headers=_HEADERS | {"Content-Security-Policy": _PAGE_POLICY})
     return FileResponse(
         file,
         media_type="application/octet-stream",

@@ -1,4 +1,4 @@
-"""The unsubscribe page and one-click unsubscribe (RFC 8058). The token in the link is the only credential."""
+"""The unsubscribe page, one-click unsubscribe (RFC 8058) and its undoing. The link's token is the only credential."""
 
 from typing import Annotated, Final
 
@@ -9,28 +9,27 @@ from api.auth.dependencies import LinkOriginDep
 from api.link_pages import LINK_RESPONSES, no_such_link, page_response
 from wishcraft.mail.messages.link_page import Button, link_page
 from wishcraft.resources import Resources
-from wishcraft.services.reminders.unsubscribe import find_unsubscribe_target, unsubscribe
+from wishcraft.services.reminders.unsubscribe import (
+    UnsubscribeTarget,
+    find_unsubscribe_target,
+    undo_unsubscribe,
+    unsubscribe,
+)
+from wishcraft.store.schema.mail import SuppressionReason
 
 router: Final = APIRouter(prefix="/api/unsubscribe", tags=["mail"])
 
 Token = Annotated[str, Path(max_length=200, description="The token of the link in a mail.")]
 
 
+@router.get(
+    "/{token}/undo", summary="Show the page after undoing", response_class=HTMLResponse, responses=LINK_RESPONSES
+)
 @router.get("/{token}", summary="Show the unsubscribe page", response_class=HTMLResponse, responses=LINK_RESPONSES)
 async def ask(request: Request, token: Token) -> HTMLResponse:
     """A page with a button. It changes nothing, because mail filters follow links too."""
-    resources: Resources = request.app.state.resources
-    target = await find_unsubscribe_target(resources, request.app.state.settings, token)
-    if target is None:
-        return no_such_link()
-    return page_response(
-        link_page(
-            f"No more mail from {target.shop}?",
-            "You can close this page to keep it.",
-            target.colour,
-            [Button("Yes, no more mail")],
-        )
-    )
+    target = await _find(request, token)
+    return _page(request, target, token) if target else no_such_link()
 
 
 @router.post(
@@ -41,9 +40,46 @@ async def ask(request: Request, token: Token) -> HTMLResponse:
 )
 async def confirm(request: Request, token: Token, origin: LinkOriginDep) -> HTMLResponse:
     """Ends the shop's mail to the address that the link was sent to. Needs no login; the body is ignored."""
-    resources: Resources = request.app.state.resources
-    target = await find_unsubscribe_target(resources, request.app.state.settings, token)
+    target = await _find(request, token)
     if target is None:
         return no_such_link()
-    await unsubscribe(resources, target.subscription, origin)
-    return page_response(link_page("Done", f"{target.shop} will send you no more mail.", target.colour))
+    await unsubscribe(request.app.state.resources, target.subscription, origin)
+    return _page(request, target._replace(suppressed=SuppressionReason.UNSUBSCRIBE), token)
+
+
+@router.post("/{token}/undo", summary="Undo an unsubscription", response_class=HTMLResponse, responses=LINK_RESPONSES)
+async def undo(request: Request, token: Token, origin: LinkOriginDep) -> HTMLResponse:
+    """The shop's mail goes to the address again, unless a mail came back from it. The body is ignored."""
+    target = await _find(request, token)
+    if target is None:
+        return no_such_link()
+    await undo_unsubscribe(request.app.state.resources, target.subscription, origin)
+    target = await _find(request, token)
+    return _page(request, target, token, is_undone=True) if target else no_such_link()
+
+
+async def _find(request: Request, token: str) -> UnsubscribeTarget | None:
+    resources: Resources = request.app.state.resources
+    return await find_unsubscribe_target(resources, request.app.state.settings, token)
+
+
+def _page(request: Request, target: UnsubscribeTarget, token: str, *, is_undone: bool = False) -> HTMLResponse:
+    """The page of a subscription in its present state."""
+    shop, address = target.shop, target.subscription.masked or "your address"
+    # Relative, because a proxy has prefixes; empty for the page's own address.
+    stop, restart = (f"../{token}", "") if request.url.path.endswith("/undo") else ("", f"{token}/undo")
+    if target.suppressed is SuppressionReason.UNSUBSCRIBE:
+        title, text = "You are unsubscribed", f"{shop} sends no more mail to {address}."
+        buttons = [Button("Undo: send me mail again", restart)]
+    elif target.suppressed:
+        why = "mail to it came back" if target.suppressed is SuppressionReason.BOUNCE else "mail to it was reported"
+        title = "No mail goes to this address"
+        text = f"{shop} sends none to {address}, because {why}. Write to the shop if you want it again."
+        buttons = []
+    elif is_undone:
+        title, text = "You get mail again", f"{shop} writes to {address} about registries that name it."
+        buttons = [Button("No more mail", stop)]
+    else:
+        title, text = f"No more mail from {shop}?", f"It goes to {address}. You can close this page to keep it."
+        buttons = [Button("Yes, no more mail", stop)]
+    return page_response(link_page(title, text, target.colour, buttons))

@@ -1,20 +1,30 @@
 """Receipt of Shopify's webhooks. The signature of the body is the only credential."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import ExitStack
 from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
+from api import large_bodies
 from api.auth.dependencies import AppStateDep
 from api.middleware.request import LARGEST_BODY, WEBHOOKS
 from api.problems import PAUSE, ProblemError, documented
+from api.state import AppState
+from wishcraft.domain.networks import household
 from wishcraft.domain.webhooks import TOPICS
 from wishcraft.errors import DatabaseRejected
 from wishcraft.observability import metrics
-from wishcraft.shopify.webhooks import HeadersInvalid, digest_of, is_signed, parse_headers, shopify_headers
+from wishcraft.shopify.webhooks import (
+    SIGNATURE_BYTES,
+    HeadersInvalid,
+    digest_of,
+    is_signed,
+    parse_headers,
+    shopify_headers,
+)
 from wishcraft.store.webhook_inbox import Received
 
 router: Final = APIRouter(tags=["webhooks"])
@@ -71,7 +81,7 @@ async def receive(request: Request, app_state: AppStateDep) -> Response:
     digest = digest_of(headers)
     if digest is None:  # nothing is read for it
         raise _unsigned()
-    body = await _read(request, app_state.large_webhooks)
+    body = await _read(request, app_state)
     # Shopify signs other texts with the same secret, such as ID tokens and queries of the app proxy. None is an object.
     if not body.startswith(b"{") or not is_signed(body, digest, request.app.state.settings.client_secrets):
         raise _unsigned()
@@ -83,7 +93,9 @@ async def receive(request: Request, app_state: AppStateDep) -> Response:
     topic = parsed.topic if parsed.topic in TOPICS else "other"
     result = "failed"
     try:
-        is_new = await app_state.inbox.receive(Received(**parsed._asdict(), payload=body))
+        is_new = await app_state.inbox.receive(
+            Received(**parsed._asdict(), payload=body, signature=digest[:SIGNATURE_BYTES])
+        )
         result = "stored" if is_new else "repeated"
     except DatabaseRejected:
         result = "refused"
@@ -93,26 +105,33 @@ async def receive(request: Request, app_state: AppStateDep) -> Response:
     return Response()
 
 
-async def _read(request: Request, places: asyncio.Semaphore) -> bytes:
-    """The body. Beyond `LARGEST_BODY` it needs one of the places.
+async def _read(request: Request, app_state: AppState) -> bytes:
+    """The body. Beyond `LARGEST_BODY` it needs a place of its sender, and must arrive soon.
 
     Raises:
-        ProblemError: There is none, or the client left.
+        ProblemError: There is no place, the rest comes too slowly, or the client left.
     """
     parts: list[bytes] = []
     size = 0
-    async with AsyncExitStack() as place:
-        try:
-            async for part in request.stream():
-                if size <= LARGEST_BODY < size + len(part):
-                    if places.locked():
-                        detail = "Too many large webhooks are being received. Try again later."
-                        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, PAUSE)
-                    await place.enter_async_context(places)
-                parts.append(part)
-                size += len(part)
-        except ClientDisconnect:
-            raise ProblemError(HTTPStatus.BAD_REQUEST, "bad-request", "The body is incomplete.") from None
+    try:
+        async with asyncio.timeout(None) as deadline:
+            with ExitStack() as place:
+                async for part in request.stream():
+                    if size <= LARGEST_BODY < size + len(part):
+                        sender = household(app_state.authenticator.address(request.scope))
+                        place.enter_context(app_state.large_webhooks.place(sender))
+                        deadline.reschedule(asyncio.get_running_loop().time() + large_bodies.SECONDS)
+                    parts.append(part)
+                    size += len(part)
+    except large_bodies.NoPlaceError:
+        detail = "Too many large webhooks are being received. Try again later."
+        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, PAUSE) from None
+    except TimeoutError:
+        detail = f"The rest of the request body did not arrive within {large_bodies.SECONDS:g} s."
+        close = {"Connection": "close"}
+        raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, "request-timeout", detail, close) from None
+    except ClientDisconnect:
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "bad-request", "The body is incomplete.") from None
     return b"".join(parts)
 
 

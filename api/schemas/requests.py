@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from wishcraft.domain import access_codes
 from wishcraft.domain.addresses import normalise
 from wishcraft.domain.callers import Scope
+from wishcraft.domain.guest_events import VISITOR_ID
 from wishcraft.domain.invitations import InvitationStatus
 from wishcraft.domain.networks import parse_networks
 from wishcraft.domain.registries import EventType, Priority, RegistryStatus, Visibility
@@ -265,7 +266,7 @@ class GuestEvents(RequestModel):
         json_schema_extra={"examples": [{"visitor_id": "b7c1d2", "events": [{"type": "registry_viewed"}]}]}
     )
 
-    visitor_id: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
+    visitor_id: str = Field(min_length=1, max_length=64, pattern=VISITOR_ID)
     events: list[GuestEvent] = Field(min_length=1, max_length=50)
 
 

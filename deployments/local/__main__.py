@@ -1,4 +1,4 @@
-"""`python -m deployments.local`: run the local stack, or delete its data."""
+"""`python -m deployments.local`: run the local stack, delete its data, or sign a URL of its API."""
 
 import argparse
 import asyncio
@@ -9,6 +9,7 @@ import uuid
 from deployments.local.environment import port_from_environment
 from deployments.local.orphans import find_processes, terminate
 from deployments.local.services import Ports
+from deployments.local.sign import signed_url
 from deployments.local.stack import Stack
 from deployments.local.supervisor import StopRequested
 from deployments.local.terminal import Terminal
@@ -24,11 +25,21 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start PostgreSQL, Valkey, Prefect, a worker, the API and a simulated Shopify")
     commands.add_parser("reset", help="delete the data and secrets of the local stack")
-    command = parser.parse_args().command
+    signer = commands.add_parser("sign", help="print a URL of the API as Shopify's app proxy signs it")
+    signer.add_argument("path", help="below /api, such as `my-registries` or `registries?limit=2`")
+    signer.add_argument("--shop", help="domain of the shop; the first demo shop by default")
+    signer.add_argument("--customer", type=_customer, help="id of the customer who is logged in; none is a guest")
+    arguments = parser.parse_args()
     os.umask(0o077)  # all files of the stack are its owner's alone
     workspace = Workspace(ROOT / ".wishcraft")
     try:
-        up(workspace) if command == "up" else reset(workspace)
+        match arguments.command:
+            case "up":
+                up(workspace)
+            case "reset":
+                reset(workspace)
+            case _:
+                print(signed_url(workspace, arguments.path, arguments.shop, arguments.customer))
     except (StopRequested, KeyboardInterrupt):
         return 0
     except WishCraftError as error:
@@ -67,6 +78,12 @@ def reset(workspace: Workspace) -> None:
         terminate(find_processes(previous), patience=3)
         workspace.delete_data()
     print("Deleted the data of the local stack. `make up` creates new data.")
+
+
+def _customer(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 10**18):
+        raise argparse.ArgumentTypeError("must be the number of a customer, such as 7100000000001")
+    return int(text)
 
 
 if __name__ == "__main__":

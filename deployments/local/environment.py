@@ -77,7 +77,6 @@ def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores:
             "MAILBOX_URL": f"http://127.0.0.1:{ports.mailbox}",
             "MAIL_FROM": "registry@wishcraft.example",
             "DATABASE_URL": stores.database_url,
-            "EXPORT_FOLDER": str(workspace.folder / "exports"),
             "FILES_URL": (workspace.folder / "files").absolute().as_uri(),
             "LOG_FORMAT": os.environ.get("LOG_FORMAT", "text"),  # read by people, although in a file
             "DRAIN_SECONDS": "0",  # no load balancer in front
@@ -98,6 +97,7 @@ def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores:
             "TMPDIR": str(workspace.temporary),  # /tmp/runner_storage is not writable for a second user
             "SHOPIFY_ORIGIN": f"http://127.0.0.1:{ports.shopify}/{{shop}}",
             "SMTP_URL": f"smtp://127.0.0.1:{ports.smtp}",
+            "START_PAGE": str(workspace.stack_info.absolute()),
         }
     )
 

@@ -74,7 +74,8 @@ def shopify(environment: Mapping[str, str], ports: Ports, tokens: Path) -> Servi
         "--state": str(tokens),
         "--app": f"http://127.0.0.1:{ports.api}",
         "--actions-per-minute": environment.get("SHOPPING_RATE", SHOPPING_RATE),
-        "--tick": "60",  # stock follows the guests' orders; this is what is sold and delivered elsewhere
+        # Stock follows the guests' orders; each tick, three variants of a shop change as by what is sold elsewhere.
+        "--tick": "300",
     }
     arguments = [text for option in options.items() for text in option]
     program = module("shopify", environment, "deployments.sandbox.shopify", *arguments)

@@ -11,6 +11,7 @@ def read_stack_info(workspace: Workspace, environment: Mapping[str, str]) -> dic
     """Addresses and keys of a stack whose processes have this environment, with its demo shops."""
     demo = workspace.folder / "demo.json"
     return {
+        "start_page": f"http://127.0.0.1:{environment['API_PORT']}/",
         "api": f"http://127.0.0.1:{environment['API_PORT']}",
         "prefect_ui": environment["PREFECT_UI_URL"],
         "prefect_api": environment["PREFECT_API_URL"],
@@ -30,6 +31,7 @@ def describe(info: Mapping[str, Any], login: str) -> str:
     lines = [
         "",
         "WishCraft is ready.",
+        f"  Start here   {info['start_page']}  (what runs, what to try, keys to copy)",
         f"  Prefect UI   {info['prefect_ui']}  (log in once with the text of {login})",
         f"  API          {info['api']}",
         f"  API docs     {info['api']}/api/docs/ui",

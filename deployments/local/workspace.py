@@ -17,7 +17,7 @@ from deployments.sandbox.processes import writable_folder
 from deployments.sandbox.secret_files import open_private, read_or_create_secret
 from wishcraft.errors import ConfigurationError
 
-_SURVIVES_RESET: Final = ("lock", "admin_*.json.gz")  # the latter is Shopify's public schema, slow to download
+_SURVIVES_RESET: Final = ("lock", "admin_*.json.gz", "shopify-api")  # the latter are Shopify's, slow to download
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Workspace:
         return read_or_create_secret(self.prefect_password_file, prefix="ops:")
 
     def delete_data(self) -> None:
-        """Delete all files except the lock, which the caller holds, and copies of Shopify's schema."""
+        """Delete all files except the lock, which the caller holds, and copies of Shopify's schema and package."""
         for path in self.folder.iterdir():
             if any(path.match(pattern) for pattern in _SURVIVES_RESET):
                 continue

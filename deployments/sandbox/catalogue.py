@@ -4,13 +4,22 @@ import random
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from wishcraft.domain.inventory import InventoryPolicy
 from wishcraft.domain.registry_payload import format_money
 
 Row = dict[str, Any]
 """A row of a table, by column name."""
+
+
+class Tax(NamedTuple):
+    """The tax of a shop's country."""
+
+    title: str
+    rate: Decimal
+    included: bool
+    """Whether prices contain it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +36,25 @@ class DemoShop:
     access_token: str
     refresh_token: str
     colour: str
+    tax: Tax
+    address: str | None = None
+    """Postal, for its mails."""
 
 
 DEMO_SHOPS: Final = (
     DemoShop(1, "maple-and-pine.myshopify.com", "Maple & Pine", "USD", "America/New_York", "standard", 100,
-             "shpat_sandbox_maple_access", "shprt_sandbox_maple_refresh", "#2f6f5e"),
+             "shpat_sandbox_maple_access", "shprt_sandbox_maple_refresh", "#2f6f5e",
+             Tax("State Tax", Decimal("0.0725"), included=False), "12 Harbor Street, Portland, ME 04101, USA"),
     DemoShop(2, "lumiere-maison.myshopify.com", "Lumière Maison", "EUR", "Europe/Paris", "advanced", 200,
-             "shpat_sandbox_lumiere_access", "shprt_sandbox_lumiere_refresh", "#7a3e5d"),
+             "shpat_sandbox_lumiere_access", "shprt_sandbox_lumiere_refresh", "#7a3e5d",
+             Tax("TVA", Decimal("0.2"), included=True), "8 rue des Tanneurs, 69005 Lyon, France"),
     DemoShop(3, "sakura-living.myshopify.com", "Sakura Living", "JPY", "Asia/Tokyo", "plus", 1000,
-             "shpat_sandbox_sakura_access", "shprt_sandbox_sakura_refresh", "#f2b8c6"),
+             "shpat_sandbox_sakura_access", "shprt_sandbox_sakura_refresh", "#f2b8c6",
+             Tax("CT", Decimal("0.1"), included=True), "3-14 Sumiyoshi, Minato, Tokyo 105-0001, Japan"),
 )  # fmt: skip
 
 NEW_SHOP: Final = DemoShop(4, "birch-and-bloom.myshopify.com", "Birch & Bloom", "USD", "America/Chicago", "standard",
-                           100, "", "", "#4a6fa5")  # fmt: skip
+                           100, "", "", "#4a6fa5", Tax("State Tax", Decimal("0.0625"), included=False))  # fmt: skip
 """A shop of the simulator that has not installed the app, without demo data."""
 
 
@@ -71,6 +86,14 @@ _PRODUCTS: Final = (
 _STYLES: Final = ("Classic", "Nordic", "Heritage", "Studio", "Garden", "Atelier", "Coast", "Alpine")
 _COLOURS: Final = ("Natural", "Sage", "Charcoal", "Rose")
 _RATE: Final = {"USD": Decimal(1), "EUR": Decimal("0.92"), "JPY": Decimal(150)}
+
+
+CURRENCIES: Final = tuple(_RATE)
+
+
+def convert(amount: Decimal, currency: str, into: str) -> str:
+    """The amount in another currency, as text with its decimals."""
+    return format_money(amount * _RATE[into] / _RATE[currency], into)
 
 
 def money(dollars: Decimal, currency: str) -> Decimal:

@@ -110,7 +110,9 @@ def _shop_row(shop: DemoShop, vault: TokenVault) -> Row:
         "currency": shop.currency,
         "timezone": shop.timezone,
         "plan": shop.plan,
-        "settings": ShopSettings(brand_colour=shop.colour).model_dump(),
+        "settings": ShopSettings(
+            brand_colour=shop.colour, reply_to=f"hello@{shop.domain}", postal_address=shop.address
+        ).model_dump(),
         "access_token_encrypted": vault.encrypt(shop.access_token),
         "refresh_token_encrypted": vault.encrypt(shop.refresh_token),
         "token_expires_at": datetime.now(UTC) + timedelta(hours=1),

@@ -85,7 +85,12 @@ async def run_batches(
 
 
 async def summarise(
-    key: str, results: Sequence[WorkResult], watched: Sequence[str] = (), noun: str = "shop", warning: str = ""
+    key: str,
+    results: Sequence[WorkResult],
+    watched: Sequence[str] = (),
+    noun: str = "shop",
+    warning: str = "",
+    page_only: str = "",
 ) -> State[dict[str, int]]:
     """Publish the run's summary and table as artifacts, and return its final state.
 
@@ -95,13 +100,15 @@ async def summarise(
         watched: Names of counts that need attention if they are not 0; the summary lists their items.
         noun: What an item is.
         warning: A sentence of Markdown on what a person must do although nothing failed.
+        page_only: A paragraph of Markdown that the summary has and the state's message does not, such as a link.
 
     Returns:
         `Cancelled` if the run was stopped, else `Failed` if an item failed, else `Completed` with the total counts.
     """
     message = f"{summary_sentence(results, noun)} {warning}".rstrip()
     rows = await acreate_table_artifact(table_rows(results, noun), key=key, description=message)
-    text = f"{render_summary(results, watched, noun, warning)}\n\n[All {noun}s]({artifact_page(rows)})"
+    summary = render_summary(results, watched, noun, f"{warning} {page_only}".strip())
+    text = f"{summary}\n\n[All {noun}s]({artifact_page(rows)})"
     page = await acreate_markdown_artifact(text, key=f"{key}-summary", description=message)
     get_run_logger().info("%s Summary: %s", message, artifact_page(page))
     if any(result.stopped for result in results):

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from prefect import State
@@ -20,6 +19,7 @@ from wishcraft.observability.sentry import capture_error
 from wishcraft.reports.html import Report
 from wishcraft.reports.markdown import escape, keep_figures_together
 from wishcraft.reports.page import Page
+from wishcraft.reports.run_file import RunFile
 
 _NOT_MAILED: Final = (
     "The report could not be mailed to OPS_EMAIL, because {error}. "
@@ -54,17 +54,17 @@ async def publish(key: str, title: str, page: Page, *, mail: bool = False) -> St
 
 
 async def publish_when_done(key: str, title: str, report: PrefectFuture[Any]) -> State[None]:
-    """Wait for a task that makes a report, publish its page, and put the path of its file into the final state.
+    """Wait for a task that makes a report, publish its page, and put the link to its file into page and final state.
 
     Raises:
         Exception: The error of the task, such as `QueryRefused` or `RunStopped`.
     """
     await wait_with_progress([report], [1])
-    page_and_file: tuple[Page, Path | None] = await asyncio.to_thread(report.result)
+    page_and_file: tuple[Page, RunFile | None] = await asyncio.to_thread(report.result)
     page, file = page_and_file
-    body = f"{page.body}\n\nThe file: `{file}`, on the worker's machine." if file else page.body
+    body = f"{await asyncio.to_thread(file.to_markdown)}\n\n{page.body}" if file else page.body
     await publish(key, title, page._replace(body=body))
-    return Completed(message=f"{page.verdict}{f' The file: {file}' if file else ''}")
+    return Completed(message=f"{page.verdict}{f' The file: {file.where}' if file else ''}")
 
 
 async def _publish_tables(key: str, title: str, page: Page) -> list[str]:

@@ -4,6 +4,10 @@ Without the login, a run's page of version 1, which Prefect's own `url_for` name
 (last seen with Prefect 3.9.1).
 """
 
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 from prefect.settings import PREFECT_UI_URL
@@ -12,6 +16,12 @@ from prefect.settings import PREFECT_UI_URL
 def run_page(run_id: UUID | str) -> str:
     """URL of a flow run's page."""
     return f"{PREFECT_UI_URL.value()}/v2/runs/flow-run/{run_id}"
+
+
+def run_form(deployment_id: UUID | str, parameters: Mapping[str, Any]) -> str:
+    """URL of the form that starts a run of the deployment, filled with these parameters."""
+    filled = quote(json.dumps(dict(parameters), default=str), safe="")
+    return f"{PREFECT_UI_URL.value()}/v2/deployments/deployment/{deployment_id}/run?parameters={filled}"
 
 
 def artifact_page(artifact_id: UUID) -> str:

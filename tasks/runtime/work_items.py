@@ -1,9 +1,8 @@
 """The loop of a task over its items, with progress, stops, durations, failures and tries."""
 
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
 
 from prefect.logging import get_run_logger
 from prefect.runtime import task_run
@@ -73,19 +72,29 @@ async def work_on_items(items: Mapping[str, T], work: ItemWork[T], noun: str = "
 async def _attempt(before: WorkResult, item: T, work: ItemWork[T], progress: TaskProgress) -> Attempt:
     """Do the work on the item; `before` has the changes of its earlier tries."""
     name, tries, started = before.name, task_run.run_count, time.perf_counter()
-    changes: Changes = Counter()
+    changes = Changes()
+
+    def result(counts: Mapping[str, int], **rest: Any) -> WorkResult:
+        return WorkResult(name, _sum(counts, before.counts), examples=_join(before.examples, changes.examples), **rest)
+
     try:
         await progress.checkpoint(0, 1)
         counts = await work(item, progress.checkpoint, changes)
     except RunStopped:
-        return Attempt(WorkResult(name, _sum(changes, before.counts), stopped=True))
+        return Attempt(result(changes, stopped=True))
     except Exception as error:  # noqa: BLE001  the other items continue, whatever the error
         if isinstance(error, DatabaseRejected) or not isinstance(error, WishCraftError):  # a bug: its traceback counts
             get_run_logger().error("%s failed", name, exc_info=error)
         seconds = time.perf_counter() - started
-        done = _sum(changes, before.counts)
-        return Attempt(WorkResult(name, done, seconds, problem_of(error), advice_for(error), tries), error)
-    return Attempt(WorkResult(name, _sum(counts, before.counts), time.perf_counter() - started, tries=tries))
+        problem, advice = problem_of(error), advice_for(error)
+        return Attempt(result(changes, seconds=seconds, problem=problem, advice=advice, tries=tries), error)
+    return Attempt(result(counts, seconds=time.perf_counter() - started, tries=tries))
+
+
+def _join(earlier: Mapping[str, Sequence[str]], later: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """The examples of both, without repetitions."""
+    kinds = dict.fromkeys([*earlier, *later])
+    return {kind: list(dict.fromkeys([*earlier.get(kind, ()), *later.get(kind, ())])) for kind in kinds}
 
 
 def _sum(counts: Mapping[str, int], earlier: Mapping[str, int]) -> dict[str, int]:

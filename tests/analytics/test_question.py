@@ -2,7 +2,7 @@
 
 import pytest
 
-from wishcraft.analytics.question import parse_question
+from wishcraft.analytics.question import parse_question, wrap_question
 from wishcraft.errors import QueryRefused
 
 
@@ -47,3 +47,18 @@ def test_select_is_cut_before_the_semicolon_that_ends_it(question: str, select: 
 def test_what_is_not_one_select_is_refused_with_its_reason(question: str, reason: str) -> None:
     with pytest.raises(QueryRefused, match=reason):
         parse_question(question)
+
+
+@pytest.mark.parametrize(
+    ("sql", "wrapped"),
+    [
+        ("SELECT 1", "SELECT 1"),
+        ("SELECT a, bb, ccc FROM d", "SELECT a, bb,\n    ccc FROM d"),
+        ("SELECT 'a long text here', b", "SELECT\n    'a long text here',\n    b"),
+        ("SELECT a -- a comment of one line\nFROM b", "SELECT a\n    -- a comment of one line\nFROM b"),
+        ("SELECT\n  a\nFROM b", "SELECT\n  a\nFROM b"),
+        ("", ""),
+    ],
+)
+def test_long_lines_of_sql_are_broken_between_words(sql: str, wrapped: str) -> None:
+    assert wrap_question(sql, 14) == wrapped

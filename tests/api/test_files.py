@@ -54,6 +54,20 @@ async def test_file_is_saved_and_never_shown(client: httpx.AsyncClient) -> None:
     assert (whole.status_code, whole.content) == (200, PAGE)
 
 
+async def test_page_is_shown_on_request_without_scripts_and_other_files_are_saved(client: httpx.AsyncClient) -> None:
+    shown = await client.get(f"{URL}?show=true", auth=basic(*LOGIN))
+    assert (shown.status_code, shown.content) == (200, PAGE)
+    assert shown.headers["content-type"] == "text/html; charset=utf-8"
+    assert "content-disposition" not in shown.headers
+    policy = shown.headers["content-security-policy"].split("; ")
+    assert policy[:2] == ["sandbox", "default-src 'none'"]
+    assert not [each for each in policy if each.startswith("script-src") or "http" in each]
+    app_state_of(client).resources.files.write("runs/a-run", "data.json", b"{}")
+    saved = await client.get("/files/a-run/data.json?show=true", auth=basic(*LOGIN))
+    assert saved.headers["content-disposition"].startswith("attachment;")
+    assert problem(await client.get(f"{URL}?show=true")) == (401, "unauthorized")
+
+
 @pytest.mark.parametrize(
     "header",
     [None, "", "Basic", "Basic !", "Basic b3BzOg==", "Bearer b3BzOnBhc3M6d8O2cmQ=", "Basic b3BzOnBhc3M6d8O2cmQ",

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -19,6 +20,8 @@ from tests.support.outages import Stopped
 from tests.support.prefect_stand_in import PrefectStandIn
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import wait_until
+from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
+from wishcraft.domain.webhooks import Priority
 from wishcraft.settings import Settings
 from wishcraft.store.connections import count_connections
 
@@ -171,8 +174,8 @@ async def test_hanging_postgresql_does_not_hide_the_other_parts(
         with Stopped(demo):
             await until(client, {"database": ("unhealthy", "no answer within 1 s")})
             # The hanging probe is left behind and not repeated. Two more connections: the shops' domains, and once a
-            # minute the service level indicators.
-            assert 1 <= count_connections(app_state_of(client).resources.db).in_use <= 3
+            # minute the service level indicators. The inbox of webhooks, for /health and for the metrics, two.
+            assert 1 <= count_connections(app_state_of(client).resources.db).in_use <= 5
         await until(client, {})
 
 
@@ -219,3 +222,31 @@ async def test_health_shows_prefect_down_or_refusing_the_credentials(
         assert await look(client) == {"prefect": nobody, "scheduler": nobody}
     async with open_client(all_well.model_copy(update={"prefect_api_auth_string": None})) as client:
         assert await look(client) == {"scheduler": nobody}
+
+
+async def test_late_webhooks_and_dead_letters_are_shown_with_what_is_missing(
+    api: httpx.AsyncClient, prefect: PrefectStandIn, demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert prefect.upcoming
+    app_state = app_state_of(api)
+    monkeypatch.setattr(app_state.health_monitor._inbox, "_ttl", 0)
+
+    async def shown(part: str) -> bool:
+        found = (await look(api)).get("webhooks", ("healthy", ""))
+        return found[0] == "degraded" and part in found[1]
+
+    receive = """INSERT INTO webhook_events (shop_domain, webhook_id, topic, due_at)
+                 VALUES ('a.myshopify.com', 'late', 'orders/create', now() - interval '5 minutes') RETURNING id"""
+    [(row_id,)] = demo.execute(receive).fetchall()
+    try:
+        await wait_until(lambda: shown("no consumer runs, start python -m deployments.webhooks"))
+        queue = WebhookQueue(app_state.resources.redis)
+        await queue.enqueue([QueueEntry(row_id, "a.myshopify.com", Priority.HIGH)])
+        await queue.take("alive", 1, timedelta(0))
+        monkeypatch.setattr("wishcraft.services.health.monitor.CONSUMER_SECONDS", 3_600)
+        await wait_until(lambda: shown("consumers run (1), and do not keep up"))
+        demo.execute("UPDATE webhook_events SET handled_at = now(), outcome = 'dead' WHERE id = %s", [row_id])
+        await wait_until(lambda: shown("dead letters wait for a decision (1)"))
+    finally:
+        demo.execute("DELETE FROM webhook_events WHERE id = %s", [row_id])
+    await until(api, {})

@@ -57,7 +57,8 @@ def uninstall(
         resources, now = app_state_of(client).resources, datetime.now(UTC)
         async with resources.db.autocommit() as session:
             [shop] = await shops.find_active(session, [SHOP])
-        await apply(resources, shop, handle_uninstalled, [Message(1, "app/uninstalled", now, now, {})])
+        said = Message(1, "app/uninstalled", now, now, {"myshopify_domain": SHOP})
+        await apply(resources, shop, handle_uninstalled, [said])
 
     return handle
 

@@ -45,7 +45,8 @@ NEEDS_MORE: Final = ("/unlock", "/admin/installation")
 """Ends of routes that no API key suffices for: they need an access code or an ID token."""
 OFTEN: Final = st.sampled_from((True, True, True, False))
 OPEN: Final = {
-    "/api/unsubscribe/{token}", "/api/invitations/{token}", "/api/invitations/{token}/decline",
+    "/api/unsubscribe/{token}", "/api/unsubscribe/{token}/undo",
+    "/api/invitations/{token}", "/api/invitations/{token}/decline",
     "/api/webhooks/shopify", "/health", "/health/liveness", "/health/readiness",
 }  # fmt: skip
 """Routes without authentication; the token in a mail's link is one itself, as is the signature of a webhook."""

@@ -2,6 +2,7 @@
 
 import html
 import re
+from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -47,9 +48,10 @@ async def test_the_page_shows_each_item_with_price_what_is_left_and_links(guest:
     assert registry["items"]
     for item in registry["items"]:
         assert item["product_title"] in text
-        assert f"{item['price']} USD" in text
+        assert f"${Decimal(item['price']):,}" in text
         assert f"3 of {item['wanted']} still wished for" in text
-        assert f'href="/products/{quote("café/à la", safe="")}?variant={item["variant_id"]}"' in text
+        query = f"variant={item['variant_id']}&_registry_item={item['attribution']}"
+        assert f'href="/products/{quote("café/à la", safe="")}?{query}"' in text
         assert f'<input type="hidden" name="id" value="{item["variant_id"]}">' in text
         assert f'<input type="hidden" name="properties[_registry_item]" value="{item["attribution"]}">' in text
     assert text.count('action="/cart/add" method="post"') == len(registry["items"])
@@ -62,7 +64,8 @@ async def test_what_is_given_or_out_of_stock_cannot_be_put_into_the_cart(guest: 
     assert "/cart/add" not in (page := (await page_of(guest, slug)).text)
     assert "Already given" in page
     other = await Visitor(guest._client, guest._signed, 7_100_000_000_009).create()
-    assert "There is nothing on this list yet" in (await page_of(guest, other)).text
+    assert "There is nothing on this list yet" in (page := (await page_of(guest, other)).text)
+    assert "gifts given" not in page
 
 
 async def test_no_text_of_a_visitor_is_liquid_or_html(guest: Visitor, demo: Demo) -> None:

@@ -14,9 +14,15 @@ OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]
 
 async def test_health_checks_every_part(client: httpx.AsyncClient) -> None:
     found = (await client.get("/health")).json()
-    assert list(found["checks"]) == ["database", "redis", "memory", "environment", "prefect", "scheduler"]
+    assert list(found["checks"]) == ["database", "redis", "memory", "environment", "prefect", "scheduler", "webhooks"]
     healthy = {name for name, check in found["checks"].items() if check["status"] == "healthy"}
-    assert healthy == {"database", "redis", "memory", "environment"}  # there is no Prefect server in this test
+    assert healthy == {
+        "database",
+        "redis",
+        "memory",
+        "environment",
+        "webhooks",
+    }  # there is no Prefect server in this test
     assert found["status"] == "degraded"
 
 
@@ -110,6 +116,13 @@ async def test_openapi_documents_credentials_and_problems(client: httpx.AsyncCli
     example = read["responses"]["404"]["content"]["application/problem+json"]["example"]
     assert example["type"] == "urn:wishcraft:problem:not-found"
     assert "Problem" in document["components"]["schemas"]
+
+
+async def test_openapi_offers_a_customer_and_any_version_for_writes_alone(client: httpx.AsyncClient) -> None:
+    of_a_registry = (await client.get("/api/docs")).json()["paths"]["/api/registries/{ref}"]
+    for method, offered in (("get", {}), ("patch", {"X-Customer-Id": 7_100_000_000_009, "If-Match": "*"})):
+        parameters = of_a_registry[method]["parameters"]
+        assert {each["name"]: each["example"] for each in parameters if "example" in each} == offered
 
 
 async def test_cors_allows_only_the_configured_origins(

@@ -71,6 +71,13 @@ async def test_settings_show_the_share_link_that_is_in_use_and_can_be_sent_back(
         assert (again.status_code, again.json()) == (200, changed)
 
 
+async def test_addresses_of_mails_can_be_set_and_cleared(client: httpx.AsyncClient, merchant: dict[str, str]) -> None:
+    own = {"reply_to": "Help.desk+a@shop.maple.example", "postal_address": "1 Straße, 東京"}
+    for values in (own, dict.fromkeys(own)):
+        changed = (await change(client, merchant, **values)).json()
+        assert {name: changed[name] for name in own} == values
+
+
 async def test_change_needs_the_current_etag(client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo) -> None:
     etag = (await client.get(SETTINGS, headers=merchant)).headers["etag"]
     without = await client.patch(SETTINGS, json={"low_stock_threshold": 3}, headers=merchant)
@@ -88,7 +95,11 @@ async def test_change_needs_the_current_etag(client: httpx.AsyncClient, merchant
         {"low_stock_threshold": True}, {"email_notifications": 1}, {"email_notifications": "yes"},
         {"max_items_per_registry": 0}, {"max_items_per_registry": 1001}, {"cache_quota_entries": -1},
         {"cache_quota_entries": 10_000_001}, {"cache_quota_bytes": 2**40 + 1}, {"brand_colour": "red"},
-        {"brand_colour": "#12345"}, {"brand_colour": "#123456\n"}, {"low_stock_threshold": 3, "shop_id": 2},
+        {"brand_colour": "#12345"}, {"brand_colour": "#123456\n"}, {"reply_to": "a@b"},
+        {"reply_to": "Emma <a@b.example>"}, {"reply_to": "a@b.example\n"}, {"reply_to": "a..b@c.example"},
+        {"reply_to": "a@b.example, c@d.example"}, {"postal_address": ""}, {"postal_address": "x" * 301},
+        {"postal_address": "1 Street\nTown"}, {"postal_address": "1 Street\0"},
+        {"low_stock_threshold": 3, "shop_id": 2},
     ],
 )  # fmt: skip
 async def test_invalid_setting_is_refused_and_nothing_changes(

@@ -70,7 +70,7 @@ ROUTES: Final[tuple[tuple[str, str, object], ...]] = (
 
 OF_NO_SHOP: Final = re.compile(
     r"/(health.*|metrics|admin/jobs|api/docs.*|files/\{run\}/\{name\})|/api/webhooks/shopify"
-    r"|/api/(unsubscribe|invitations)/\{token\}(/decline)?"
+    r"|/api/(unsubscribe|invitations)/\{token\}(/decline|/undo)?"
 )
 """Paths without a caller; in the last, the token names the shop, and in a signed webhook Shopify."""
 OWNERS: Final[Mapping[str, tuple[str, object]]] = {"shops": ("id", 1), "webhook_events": ("shop_domain", SHOP)}

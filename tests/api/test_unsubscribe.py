@@ -1,4 +1,5 @@
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -6,7 +7,7 @@ from psycopg import Connection
 
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.unsubscribe import Subscription, make_token
-from wishcraft.services.reminders.unsubscribe import unsubscribe_keys
+from wishcraft.services.reminders.unsubscribe import unsubscribe_keys, unsubscribe_link
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
@@ -26,7 +27,7 @@ def suppressed(demo: Demo) -> list[tuple[Any, ...]]:
 async def test_one_click_unsubscribes(client: httpx.AsyncClient, demo: Demo, link: str) -> None:
     answer = await client.post(link, data={"List-Unsubscribe": "One-Click"})  # what RFC 8058 has mail programs send
     assert answer.status_code == 200
-    assert "Maple &amp; Pine will send you no more mail" in answer.text
+    assert "Maple &amp; Pine sends no more mail to your address." in answer.text
     assert suppressed(demo) == [(1, HASH, "unsubscribe")]
 
 
@@ -79,6 +80,49 @@ async def test_unsubscription_outlives_a_bounce(client: httpx.AsyncClient, demo:
 async def test_link_of_an_uninstalled_shop_does_not_work(client: httpx.AsyncClient, demo: Demo, link: str) -> None:
     demo.execute("DELETE FROM shops WHERE id = 1")
     assert (await client.post(link)).status_code == 404
+
+
+async def test_link_of_a_mail_shows_the_masked_address_alone(client: httpx.AsyncClient, settings: Settings) -> None:
+    link = urlsplit(unsubscribe_link(settings.model_copy(update={"public_url": "https://x"}), 1, "emma@mail.example"))
+    text = (await client.get(link.path)).text
+    assert "e***@m***.example" in text
+    assert "emma" not in text
+    changed = link.path[:-1] + ("A" if link.path[-1] != "A" else "B")
+    assert (await client.get(changed)).status_code == 404
+
+
+async def test_page_knows_that_it_is_done_and_undoes_it(client: httpx.AsyncClient, demo: Demo, link: str) -> None:
+    await client.post(link)
+    page = (await client.get(link)).text
+    assert "You are unsubscribed" in page
+    assert f'action="{link.rpartition("/")[2]}/undo"' in page
+    for _ in range(2):
+        answer = await client.post(f"{link}/undo")
+        assert (answer.status_code, "You get mail again" in answer.text) == (200, True)
+        assert f'action="../{link.rpartition("/")[2]}"' in answer.text
+    assert suppressed(demo) == []
+    query = "SELECT action FROM audit_logs WHERE resource_id = %s ORDER BY id"
+    assert demo.execute(query, [HASH.hex()]).fetchall() == [("mail.unsubscribed",), ("mail.resubscribed",)]
+
+
+@pytest.mark.parametrize("reason", ["bounce", "complaint"])
+async def test_undoing_leaves_an_address_that_mail_came_back_from(
+    client: httpx.AsyncClient, demo: Demo, link: str, reason: str
+) -> None:
+    demo.execute("INSERT INTO email_suppressions VALUES (1, %s, %s)", [HASH, reason])
+    answer = await client.post(f"{link}/undo")
+    assert "No mail goes to this address" in answer.text
+    assert "<form" not in answer.text
+    assert suppressed(demo) == [(1, HASH, reason)]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_showing_the_page_after_undoing_undoes_nothing(
+    client: httpx.AsyncClient, demo: Demo, link: str, method: str
+) -> None:
+    await client.post(link)
+    await client.request(method, f"{link}/undo")
+    assert suppressed(demo) == [(1, HASH, "unsubscribe")]
 
 
 async def test_shop_name_is_escaped_on_the_page(client: httpx.AsyncClient, demo: Demo, link: str) -> None:

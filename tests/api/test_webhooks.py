@@ -1,7 +1,7 @@
 """Receipt of webhooks: the answers to Shopify, and the rows of the inbox."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -10,9 +10,12 @@ import pytest
 from psycopg import Connection
 from pydantic import SecretStr
 
-from tests.support.api import app_state_of, problem
+from api import large_bodies
+from api.large_bodies import MAX_PLACES, PLACES_OF_A_SENDER
+from api.middleware.request import LARGEST_BODY
+from tests.support.api import problem
 from tests.support.outages import postgresql_unavailable
-from tests.support.waiting import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from tests.support.webhooks import signed_headers
 from wishcraft.observability.metrics import PROCESS
 from wishcraft.services.webhooks import inbox
@@ -80,8 +83,10 @@ async def test_repetition_is_answered_with_200_and_not_stored_again(post: Callab
     assert [each.status_code for each in answers] == [200] * 3
     assert stored(demo) == ["w1"]
     assert counted("orders/create", "repeated") == before + 2
+    assert (await post("w3", BODY + b" ", Event_Id="event-of-w1")).status_code == 200  # the same event of another thing
+    assert stored(demo) == ["w1", "w3"]
     assert (await post("w1", Shop_Domain="other.myshopify.com", Topic="made/up")).status_code == 200
-    assert len(stored(demo)) == 2
+    assert len(stored(demo)) == 3
     assert counted("made/up", "stored") == 0
 
 
@@ -130,14 +135,57 @@ async def test_body_of_4_mib_is_stored_and_a_larger_one_refused(post: Callable[.
     assert problem(await post("w2", largest + b" ")) == (413, "content-too-large")
 
 
-async def test_large_body_without_a_place_is_503_and_small_ones_go_on(
+async def test_slow_large_bodies_of_one_address_leave_places_to_others(
+    open_client: OpenClient, settings: Settings, monkeypatch: pytest.MonkeyPatch, demo: Demo
+) -> None:
+    """The senders have no credentials, so their digest is a made-up one."""
+    large, arrived, gone = b"{" * (LARGEST_BODY + 1), list[int](), asyncio.Event()
+
+    async def slow_body() -> AsyncIterator[bytes]:
+        yield large
+        arrived.append(1)
+        await gone.wait()
+
+    def send(client: httpx.AsyncClient, address: str) -> Awaitable[httpx.Response]:
+        headers = {"X-Shopify-Hmac-Sha256": "A" * 43 + "=", "X-Forwarded-For": address}
+        return client.post(URL, content=slow_body(), headers=headers)
+
+    monkeypatch.setattr(large_bodies, "SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr("api.middleware.request.MAX_SECONDS", PATIENCE_SECONDS)
+    async with open_client(settings.model_copy(update={"trusted_proxies": "127.0.0.1"})) as client:
+        post = sender(client, settings.shopify_api_secret.get_secret_value())
+        slow = [asyncio.ensure_future(send(client, f"2001:db8::{each}")) for each in range(PLACES_OF_A_SENDER)]
+        await wait_until(lambda: len(arrived) == PLACES_OF_A_SENDER)
+        refused = await send(client, "2001:db8::ffff")
+        assert problem(refused) == (503, "unavailable")
+        assert refused.headers["retry-after"] == "5"
+        assert (await post("w1", large)).status_code == 200
+        slow += [asyncio.ensure_future(send(client, f"203.0.113.{each}")) for each in range(MAX_PLACES - len(slow))]
+        await wait_until(lambda: len(arrived) == MAX_PLACES)
+        assert problem(await post("w2", large)) == (503, "unavailable")
+        assert (await post("w3", large[:-1])).status_code == 200
+        gone.set()
+        assert [problem(each) for each in await asyncio.gather(*slow)] == [(401, "unauthorized")] * MAX_PLACES
+        assert (await post("w4", large)).status_code == 200
+    assert stored(demo) == ["w1", "w3", "w4"]
+
+
+async def test_large_body_that_comes_slowly_is_408_and_gives_its_place_back(
     client: httpx.AsyncClient, post: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app_state_of(client), "large_webhooks", asyncio.Semaphore(0))
-    refused = await post("w1", b"{" * 65_537)
-    assert problem(refused) == (503, "unavailable")
-    assert refused.headers["retry-after"] == "5"
-    assert (await post("w2", b"{" * 65_536)).status_code == 200
+    async def endless_body() -> AsyncIterator[bytes]:
+        yield b"{" * (LARGEST_BODY + 1)
+        while True:
+            await asyncio.sleep(0)
+            yield b"{"
+
+    with monkeypatch.context() as patched:
+        patched.setattr(large_bodies, "SECONDS", 0.01)
+        headers = {"X-Shopify-Hmac-Sha256": "A" * 43 + "="}
+        answers = [await client.post(URL, content=endless_body(), headers=headers) for _ in range(PLACES_OF_A_SENDER)]
+    assert {problem(each) for each in answers} == {(408, "request-timeout")}
+    assert answers[0].headers["connection"] == "close"
+    assert (await post("w1", b"{" * (LARGEST_BODY + 1))).status_code == 200
 
 
 async def test_both_client_secrets_are_accepted(open_client: OpenClient, settings: Settings, demo: Demo) -> None:

@@ -24,6 +24,8 @@ def test_each_day_is_one_step_for_all_shops() -> None:
     assert [step.name for step in steps] == ["2026-03-01", "2026-03-02", "2026-03-03"]
     assert steps[1].parameters == {"today": date(2026, 3, 2), "shops": ["a.example", "b.example"]}
     assert planned(LEVELS, Days(TODAY, TODAY))[0].parameters == {"until": TODAY}
+    ends = planned(["shops", "first_day", "last_day"], Days(TODAY, TODAY))[0].parameters
+    assert ends == {"first_day": TODAY, "last_day": TODAY}
 
 
 def test_without_days_each_shop_is_one_step() -> None:

@@ -18,7 +18,7 @@ def line(ordered: int, left: int) -> Line:
 
 
 def snapshot(refunds: frozenset[int] | None) -> OrderSnapshot:
-    return OrderSnapshot(1, "#1", NOON, False, CONFIRMED, (), "", None, None, (), refunds)  # noqa: FBT003
+    return OrderSnapshot(1, "#1", NOON, NOON, False, CONFIRMED, (), "", None, None, (), refunds)  # noqa: FBT003
 
 
 @pytest.mark.parametrize(

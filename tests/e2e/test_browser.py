@@ -58,10 +58,71 @@ def test_run_started_from_the_form_completes_with_a_table(page: Page, stack: dic
     expect(page.get_by_text(stack["shops"][0]["domain"]).first).to_be_visible()
 
 
+def open_summary(page: Page, stack: dict[str, Any], deployment: str, **parameters: object) -> None:
+    """Run the deployment, wait for its end, and open its summary."""
+    named = {"deployments": {"name": {"any_": [deployment]}}}
+    [found] = page.request.post(f"{stack['prefect_api']}/deployments/filter", data=named).json()
+    url = f"{stack['prefect_api']}/deployments/{found['id']}/create_flow_run"
+    run = page.request.post(url, data={"parameters": parameters}).json()
+    page.goto(f"{stack['prefect_ui']}/v2/runs/flow-run/{run['id']}")
+    expect(page.get_by_text("Completed").first).to_be_visible(timeout=RUN_MILLISECONDS)
+    query = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}, "type": {"any_": ["markdown"]}}}
+    [summary] = page.request.post(f"{stack['prefect_api']}/artifacts/filter", data=query).json()
+    page.goto(f"{stack['prefect_ui']}/v2/artifacts/artifact/{summary['id']}")
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_report_opens_from_its_run_and_fits_the_window(page: Page, stack: dict[str, Any], width: int) -> None:
+    open_summary(page, stack, "registry-report")
+    page.set_viewport_size({"width": width, "height": 1000})
+    expect(page.get_by_role("heading", name="What sells")).to_be_visible()
+    wide = (
+        "all => all.filter(each => each.scrollWidth > each.parentElement.clientWidth + 1).map(each => each.innerText)"
+    )
+    assert page.locator("[data-testid=markdown-display] table").evaluate_all(wide) == []
+    page.get_by_role("link", name="open the page").click()
+    expect(page.get_by_role("heading", name="What sells")).to_be_visible()
+    assert page.locator("img").first.evaluate("picture => picture.naturalWidth") > 1000
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.go_back()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="save it").click()
+    assert download.value.suggested_filename.startswith("registry-report-")
+    page.set_viewport_size({"width": 1400, "height": 1000})
+
+
+def test_dry_backfill_leads_to_the_form_that_runs_it_in_earnest(page: Page, stack: dict[str, Any]) -> None:
+    shop = stack["shops"][0]["domain"]
+    open_summary(page, stack, "backfill", job="cache-warm", shops=[shop], force=True)
+    page.get_by_role("link", name="Run it in earnest").click()
+    expect(page.get_by_text("For cache-warm: write every entry again")).to_be_visible()
+    expect(page.get_by_role("textbox").filter(has_text=shop)).to_be_visible()
+    switches = page.get_by_role("switch")
+    on = [switches.nth(place).get_attribute("aria-checked") == "true" for place in range(5)]
+    assert on == [True, True, False, False, False]  # force, repair, mail, dry_run, again
+
+
+def test_start_page_leads_to_a_registry_and_copies_a_key(browser: Browser, stack: dict[str, Any]) -> None:
+    page = new_page(browser)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(stack["start_page"])
+    expect(page.get_by_text("Last runs")).to_be_visible()
+    expect(page.locator("#live").get_by_role("link", name="cache-warm").first).to_be_visible()
+    page.locator("dd", has_text=stack["shops"][0]["api_key"]).get_by_role("button", name="Copy").click()
+    assert page.evaluate("navigator.clipboard.readText()") == stack["shops"][0]["api_key"]
+    for width in (1400, 390):
+        page.set_viewport_size({"width": width, "height": 1000})
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+    page.get_by_role("link", name="as its guests see it").click()
+    expect(page.get_by_text("given").first).to_be_visible()
+    page.context.close()
+
+
 def test_swagger_ui_reads_and_creates_a_registry(page: Page, stack: dict[str, Any]) -> None:
     page.goto(f"{stack['api']}/api/docs/ui")
     page.get_by_role("button", name="Authorize").first.click()
-    page.locator(".auth-container", has_text="X-API-Key").get_by_role("textbox").fill(stack["shops"][0]["api_key"])
+    expect(page.locator(".auth-container").first).to_contain_text("X-API-Key")
+    page.locator(".auth-container").first.get_by_role("textbox").fill(stack["shops"][0]["api_key"])
     page.get_by_role("button", name="Apply credentials").first.click()
     page.get_by_role("button", name="Close").first.click()
 
@@ -75,11 +136,20 @@ def test_swagger_ui_reads_and_creates_a_registry(page: Page, stack: dict[str, An
 
     creating = page.locator(".opblock", has_text="Create a registry")
     creating.get_by_text("Create a registry").click()
-    creating.get_by_placeholder("X-Customer-Id").fill("7100000000009")
-    creating.get_by_role("button", name="Execute").click()  # the unchanged example
+    creating.get_by_role("button", name="Execute").click()  # all as offered
     answer = creating.locator(".live-responses-table")
     expect(answer.get_by_text("201", exact=True).first).to_be_visible()
     expect(answer.get_by_text("emma-hugos-wedding-").first).to_be_visible()
+
+
+def test_mailbox_opens_letters_without_html_as_text(browser: Browser, stack: dict[str, Any]) -> None:
+    page = new_page(browser)
+    page.request.post(f"{stack['mailbox']}/alerts", data={"text": "A letter in plain text\nwith a second line"})
+    page.goto(stack["mailbox"])
+    page.get_by_role("button", name="A letter in plain text").first.click()
+    expect(page.locator("#text")).to_contain_text("with a second line")
+    expect(page.locator("#html")).to_be_hidden()
+    page.context.close()
 
 
 def set_slider(page: Page, position: str) -> None:
@@ -100,6 +170,23 @@ def test_simulator_page_shows_webhooks_and_sets_the_pace_of_guests(browser: Brow
     expect(page.locator("#deliveries").get_by_text("accepted").first).to_be_visible()
     expect(page.locator("#actions").get_by_text("order #").first).to_be_visible()
     set_slider(page, before)
+    page.get_by_label("Search products").fill("sage blanket")
+    price = page.get_by_label("Price of Classic Cotton Baby Blanket Sage")
+    kept = price.input_value()
+    price.fill("-1")
+    price.press("Enter")
+    expect(page.locator("#refused")).to_contain_text("a price is a number such as 12.50")
+    with page.expect_response(lambda response: response.request.method == "PATCH"):
+        price.fill(kept)
+        price.press("Enter")
+        price.fill("1.25")
+        price.press("Enter")
+    expect(price).to_have_value("1.25")
+    fault = page.locator("#faults").get_by_role("button", name="malformed")
+    fault.click()
+    expect(fault).to_contain_text("On")
+    fault.click()
+    expect(fault).to_contain_text("Off")
     for width in (1400, 390):
         page.set_viewport_size({"width": width, "height": 1000})
         assert page.evaluate("document.documentElement.scrollWidth") == width

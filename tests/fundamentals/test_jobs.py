@@ -7,7 +7,6 @@ mail server stand in for the real ones, and a Prefect server of the test session
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -35,8 +34,8 @@ Demo = Connection[tuple[Any, ...]]
 
 
 @pytest.fixture
-def settings(settings_with_mail: Settings, tmp_path: Path) -> Settings:
-    return settings_with_mail.model_copy(update={"export_folder": tmp_path})
+def settings(settings_with_mail: Settings) -> Settings:
+    return settings_with_mail
 
 
 async def test_cache_warm_makes_the_first_read_of_a_registry_a_hit(guest: Visitor, demo: Demo) -> None:

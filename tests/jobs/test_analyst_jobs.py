@@ -1,7 +1,9 @@
+import json
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pandas as pd
 import pytest
@@ -19,10 +21,14 @@ from flows.conversion_report import conversion_report
 from flows.demand_forecast import demand_forecast
 from flows.export_data import export_data
 from flows.registry_report import registry_report
+from tasks.runtime.ui_links import run_form
 from tests.support.invitations import confirm_everyone
 from tests.support.prefect_artifacts import artifacts_of, summary_of
 from wishcraft.domain.registries import EventType
+from wishcraft.files import folder_of
 from wishcraft.reports import notebook
+from wishcraft.reports.markdown import keep_figures_together
+from wishcraft.reports.page import format_bytes
 from wishcraft.settings import Settings, time_zone
 
 pytestmark = [
@@ -31,18 +37,24 @@ pytestmark = [
 ]
 Exports = Callable[[], list[Path]]
 Demo = Connection[tuple[Any, ...]]
+PUBLIC_URL = "https://registry.example"
 MAPLE, SAKURA = "maple-and-pine.myshopify.com", "sakura-living.myshopify.com"
 
 
 @pytest.fixture
 def settings(settings_with_mail: Settings, tmp_path: Path) -> Settings:
-    return settings_with_mail.model_copy(update={"export_folder": tmp_path / "exports"})
+    changes = {"files_url": (tmp_path / "files").as_uri(), "public_url": PUBLIC_URL}
+    return settings_with_mail.model_copy(update=changes)
 
 
 @pytest.fixture
 def exports(settings: Settings) -> Exports:
-    """The files in the export folder."""
-    return lambda: list(settings.export_folder.iterdir())
+    """The files of all runs."""
+    return lambda: list(folder_of(settings.files_url).glob("runs/*/*"))
+
+
+def url_of(file: Path) -> str:
+    return f"{PUBLIC_URL}/files/{file.parent.name}/{file.name}"
 
 
 async def keys_of_artifacts(state: State[Any], kind: str) -> set[str | None]:
@@ -64,11 +76,13 @@ async def test_report_publishes_a_page_with_plot_its_tables_and_a_self_contained
     assert "## What sells" in page
     assert f"*Registries created on any day; {MAPLE}; all event types.*" in page
     assert await keys_of_artifacts(state, "table") == {
-        f"registry-report-{part}" for part in ("summary", "products", "never-bought", "price-bands", "cohorts")
+        "registry-report",
+        *(f"registry-report-{part}" for part in ("products", "never-bought", "price-bands", "cohorts")),
     }
     [file] = exports()
-    assert str(file) in page
-    assert str(file) in str(state.message)
+    assert file.parent.name == str(state.state_details.flow_run_id)
+    assert f"[open the page]({url_of(file)}?show=true) · [save it]({url_of(file)})" in page
+    assert str(state.message).endswith(f" The file: {url_of(file)}")
     html = file.read_text()
     assert "data:image/png;base64," in html
     assert "What sells" in html
@@ -91,10 +105,15 @@ async def test_conversion_and_demand_reports_publish_their_page_tables_and_file(
     assert len(pd.read_csv(by_suffix[".csv"])) == len(notebook.demand_forecast(event_types=["wedding"]))
 
 
-async def test_export_state_has_the_row_count_and_the_file(exports: Exports) -> None:
+async def test_export_tells_rows_columns_and_size_and_shows_the_first_rows(exports: Exports) -> None:
     state = await export_data("purchases", [MAPLE], file="csv", return_state=True)
     [file] = exports()
-    assert str(state.message) == f"{len(pd.read_csv(file))} rows of purchases. The file: {file}"
+    rows = pd.read_csv(file)
+    assert str(state.message) == f"{len(rows)} rows of purchases. The file: {url_of(file)}"
+    page = await summary_of(state)
+    size = keep_figures_together(format_bytes(file.stat().st_size))
+    assert f"{size}, {len(rows)} rows of {len(rows.columns)} columns" in page
+    assert "| unit_price | float64 | " in page
 
 
 async def test_sql_question_is_answered_and_an_invalid_one_ends_the_run_as_refused(
@@ -188,17 +207,14 @@ async def test_failed_backfill_step_is_named_and_run_again_by_the_next_backfill(
 
 
 async def test_backfill_by_shop_skips_completed_steps_unless_told_to_repeat_them() -> None:
-    parameters = {"force": True}
-    once = await backfill("cache-warm", shops=[MAPLE, SAKURA], parameters=parameters, dry_run=False, return_state=True)
+    once = await backfill("cache-warm", shops=[MAPLE, SAKURA], force=True, dry_run=False, return_state=True)
     assert "2 runs" in str(once.message)
-    twice = await backfill("cache-warm", shops=[MAPLE], parameters=parameters, dry_run=False, return_state=True)
+    twice = await backfill("cache-warm", shops=[MAPLE], force=True, dry_run=False, return_state=True)
     assert "1 done before" in str(twice.message)
-    again = await backfill(
-        "cache-warm", shops=[MAPLE], parameters=parameters, dry_run=False, again=True, return_state=True
-    )
+    again = await backfill("cache-warm", shops=[MAPLE], force=True, dry_run=False, again=True, return_state=True)
     assert "1 runs" in str(again.message)
     other = await backfill("cache-warm", shops=[MAPLE], return_state=True)
-    assert "1 to run" in str(other.message)
+    assert "1 to run. This was a dry run. To run it in earnest, start `backfill` again" in str(other.message)
 
 
 async def test_backfill_with_invalid_days_is_refused_before_any_step_runs() -> None:
@@ -206,6 +222,8 @@ async def test_backfill_with_invalid_days_is_refused_before_any_step_runs() -> N
     state = await backfill("cache-warm", today, today, return_state=True)
     assert state.name == "Refused"
     assert "for no day" in str(state.message)
+    unknown = await backfill("cache-warm", shops=[MAPLE], weeks=4, return_state=True)
+    assert (unknown.name, "the job has no weeks; it has shops, force" in str(unknown.message)) == ("Refused", True)
     backwards = await backfill("send-reminders", today, today - timedelta(days=1), return_state=True)
     assert (backwards.name, "is after the last" in str(backwards.message)) == ("Refused", True)
 
@@ -214,3 +232,19 @@ def test_every_job_with_days_or_shops_can_be_backfilled() -> None:
     deployed = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
     by = {each["name"] for each in deployed if {"shops", "today", "until"} & set(each["parameters"])}
     assert set(JOBS) == by - {"export-data", "backfill"}
+
+
+def test_backfill_has_a_typed_field_with_the_same_default_for_each_parameter_of_its_jobs() -> None:
+    fields = backfill.parameters.properties
+    for job in JOBS.values():
+        for name, field in job.parameters.properties.items():
+            assert name in {*fields, "today", "until"}, (job.name, name)
+            if name in fields and name not in {"dry_run", "weeks"}:
+                assert fields[name].get("default") == field.get("default"), (job.name, name)
+    assert not [name for name, field in fields.items() if field.get("type") == "object"]
+
+
+def test_form_of_a_run_is_filled_with_its_parameters() -> None:
+    parameters = {"job": "cache-warm", "first_day": date(2026, 3, 1), "shops": ["a&b"], "dry_run": False}
+    query = parse_qs(urlsplit(run_form("an-id", parameters)).query)
+    assert json.loads(query["parameters"][0]) == parameters | {"first_day": "2026-03-01"}

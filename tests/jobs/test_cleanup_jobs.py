@@ -102,7 +102,7 @@ def count_logs(demo: Demo) -> dict[str, int]:
 async def test_expired_logs_are_deleted_and_counted_by_table(demo: Demo, tmp_path: Path) -> None:
     state = await cleanup_logs(batch_rows=5, return_state=True)
     assert state.is_completed(), state.message
-    assert state.message == "12 tables: 18 old, 18 deleted."
+    assert state.message == "14 tables: 18 old, 18 deleted."
     rows = await rows_of(state)
     assert {table: row["deleted"] for table, row in rows.items()} == {
         "audit logs": 12,
@@ -110,6 +110,8 @@ async def test_expired_logs_are_deleted_and_counted_by_table(demo: Demo, tmp_pat
         "payloads of webhooks": 0,
         "handled webhook events": 0,
         "orders with their settled line items": 0,
+        "products without items": 0,
+        "stock without items": 0,
         "analytics events": 0,
         "views by day": 0,
         "service minutes": 1,
@@ -126,7 +128,7 @@ async def test_expired_logs_are_deleted_and_counted_by_table(demo: Demo, tmp_pat
 async def test_dry_run_counts_expired_logs_and_deletes_nothing(demo: Demo) -> None:
     before = count_logs(demo)
     state = await cleanup_logs(audit_days=28, dry_run=True, return_state=True)
-    assert state.message == "12 tables: 23 old, 23 left."
+    assert state.message == "14 tables: 23 old, 23 left."
     assert count_logs(demo) == before
 
 

@@ -61,9 +61,9 @@ def test_every_deployed_flow_checks_its_parameters() -> None:
         ("flows.cache_warm.cache_warm", {"shops": ["a\0.myshopify.com"]}, "shops contains a character that is not"),
         ("flows.audit_trail.audit_trail", {"shop": "a", "actor": "\0"}, "actor contains a character that is not"),
         ("flows.ask.ask", {"question": "SELECT '\0'"}, "question contains a character that is not allowed"),
-        ("flows.backfill.backfill", {"job": "cache-warm", "parameters": {"x": ["\0"]}}, "parameters contains a char"),
+        ("flows.backfill.backfill", {"job": "cache-warm", "shops": ["\0"]}, "shops contains a char"),
         ("flows.ask.ask", {"question": "Chloe", "rows": "Chloe", "seconds": 99}, "rows: .*; seconds: .*"),
-        ("flows.backfill.backfill", {"job": "cache-warm", "parameters": {"force": "Chloe"}, "dry_run": False}, "force"),
+        ("flows.backfill.backfill", {"job": "cache-warm", "force": "Chloe", "dry_run": False}, "force"),
     ],
 )
 async def test_invalid_parameter_refuses_the_run_with_its_name(

@@ -49,7 +49,7 @@ async def test_missed_orders_are_recorded_and_a_shop_that_fails_stops_no_other(
     state = await reconcile_orders([SHOP], today() - timedelta(days=1), return_state=True)
     assert state.is_completed(), state.message
     counts: Any = await state.aresult()
-    assert counts == {"orders": 1, "missed": 0, "overdue": 0, "unreadable": 0}
+    assert counts == {"orders": 1, "missed": 0, "deleted": 0, "overdue": 0, "unreadable": 0}
 
 
 @pytest.mark.parametrize(

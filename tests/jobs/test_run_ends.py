@@ -13,6 +13,7 @@ from prefect.states import Cancelled, Completed, Failed, exception_to_crashed_st
 from deployments.automations import alert_on_late_starts, alert_on_slow_runs, end_dead_runs
 from deployments.sandbox.processes import ROOT
 from flows.runtime.job import job
+from tests.support.prefect_artifacts import summary_of
 from wishcraft.errors import QueryRefused, RunStopped
 
 pytestmark = [
@@ -65,6 +66,23 @@ async def test_end_of_a_run_is_known_to_the_automations(kind: str, name: str) ->
     assert state.is_final()
     assert state.name == name
     assert_known(name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem", "advice"),
+    [
+        ("refused", "QueryRefused: there is no such shop", "Change the parameters as the message says"),
+        ("error", "ValueError: a bug", "See the run's logs."),
+        ("timeout", "exceeded timeout", "then run the job again"),
+    ],
+)
+async def test_run_that_fails_without_a_summary_gets_one_with_what_to_do(kind: str, problem: str, advice: str) -> None:
+    state = await ending.with_options(timeout_seconds=0.2 if kind == "timeout" else 60)(kind, return_state=True)
+    summary = await summary_of(state)
+    assert problem in summary.partition("\n")[0]
+    assert "## What to do" in summary
+    assert advice in summary
+    assert f"/v2/runs/flow-run/{state.state_details.flow_run_id})" in summary
 
 
 async def test_crash_of_a_run_is_known_to_the_automations() -> None:

@@ -9,11 +9,12 @@ import pytest
 from prefect import State, flow, get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.settings import PREFECT_API_URL
-from prefect.states import AwaitingConcurrencySlot, AwaitingRetry, Late, Scheduled
+from prefect.states import AwaitingConcurrencySlot, AwaitingRetry, Completed, Late, Running, Scheduled
 
 from wishcraft.errors import ConfigurationError
 from wishcraft.services.health.schedule import OVERDUE, find_schedule
 from wishcraft.services.operations.prefect_api import start_run
+from wishcraft.services.operations.runs import find_runs
 from wishcraft.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -63,6 +64,28 @@ async def test_future_runs_count_as_a_schedule(settings: Settings) -> None:
             assert not (await find_schedule(http, with_prefect, NOW)).is_empty
         finally:
             await client.delete_deployment(deployment_id)
+
+
+async def test_runs_of_each_kind_have_their_job_and_time(settings: Settings) -> None:
+    with_prefect = settings.model_copy(update={"prefect_api_url": PREFECT_API_URL.value()})
+    async with get_client() as client, httpx.AsyncClient() as http:
+        deployment_id = await client.create_deployment(await client.create_flow(idle), "is-shown")
+        try:
+            states: list[State[Any]] = [Running(), Completed(message="3 shops"), Scheduled(scheduled_time=NOW)]
+            for state in states:
+                run = await client.create_flow_run_from_deployment(deployment_id)
+                await client.set_flow_run_state(run.id, state, force=True)
+            found = await find_runs(http, with_prefect, 200)
+        finally:
+            await client.delete_deployment(deployment_id)
+    assert found.jobs["is-shown"] == str(deployment_id)
+    shown = [[run for run in runs if run.job == "is-shown"] for runs in found[1:]]
+    assert [(run.state, run.message) for [run] in shown] == [
+        ("Running", ""),
+        ("Completed", "3 shops"),
+        ("Scheduled", ""),
+    ]
+    assert all(run.at for [run] in shown)
 
 
 async def test_a_job_is_started_once_for_an_idempotency_key(settings: Settings) -> None:

@@ -46,6 +46,7 @@ async def test_second_run_sends_no_reminder_again(demo: Demo, mailbox: Mailbox) 
     counts: Any = await state.aresult()
     assert counts["due"] == counts["sent"] == len(mailbox.messages) == reminded(demo) >= 6
     assert {row["shop"] for row in await table_of(state) if row["sent"]} >= {SHOP, OTHER}
+    assert "- **registries with due reminders:** " in await summary_of(state)
     again: Any = await (await send_reminders(today=TODAY, return_state=True)).aresult()
     assert again["due"] == 0
 

@@ -8,6 +8,7 @@ from deployments.sandbox.shopify.simulator import Simulator
 from flows.cache_warm import cache_warm
 from flows.sync_inventory import sync_inventory
 from tests.support.prefect_artifacts import summary_of, table_of, tasks_of
+from wishcraft.domain.inventory import InventoryPolicy
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
@@ -36,6 +37,33 @@ async def test_sync_of_given_shops_does_not_touch_the_others(simulator: Simulato
     assert [row["shop"] for row in await table_of(state)] == [SHOP]
     assert simulator.shops[SHOP].counters.requests > 0
     assert simulator.shops[BROKEN].counters.requests == 0
+
+
+async def test_summary_of_a_sync_names_what_changed_within_bounds(simulator: Simulator, demo: Demo) -> None:
+    demo.execute(
+        "UPDATE registry_items SET inventory_quantity = 9, tracked = true, available = true, status = 'active',"
+        " inventory_policy = 'deny'"
+    )
+    inventory = simulator.shops[SHOP].inventory
+    [variants] = (
+        demo.execute(
+            "SELECT array_agg(DISTINCT variant_id) FROM registry_items JOIN registries ON registries.id = registry_id"
+            " WHERE registries.status = 'active' AND registry_items.shop_id = 1"
+        ).fetchone()
+        or ()
+    )
+    for number, variant_id in enumerate(variants):
+        variant = inventory.find_or_deleted(variant_id)
+        assert variant
+        variant.tracked, variant.policy, variant.quantity = True, InventoryPolicy.DENY, 9
+        if number == 0:
+            variant.quantity, variant.product_title = 0, "Vase | *"
+    page = await summary_of(await sync_inventory([SHOP], return_state=True))
+    changed = page.partition("## What changed")[2].partition("\n\n##")[0]
+    gone = next(line for line in changed.splitlines() if line.startswith("- **no longer available:**"))
+    assert gone.startswith("- **no longer available:** Vase \\| \\*")
+    assert gone.endswith(" (maple-and-pine)")
+    assert "- **registries:** " in changed
 
 
 async def test_failure_of_one_shop_fails_the_run_and_does_not_stop_the_others(simulator: Simulator) -> None:

@@ -70,6 +70,15 @@ async def test_changed_settings_are_shown_before_and_after_and_are_audited_with_
     assert len(demo.execute("SELECT FROM audit_logs").fetchall()) == 1
 
 
+async def test_addresses_of_mails_are_set_and_cleared_in_the_form(demo: Demo) -> None:
+    own = {"reply_to": "help@maple.example", "postal_address": "1 Main Street"}
+    for given in (own, dict.fromkeys(own, "default")):
+        state = await shop_settings(SHOP, **given, return_state=True)
+        assert str(state.message).startswith(f"{SHOP}: 2 settings changed.")
+        query = "SELECT settings ->> 'reply_to', settings ->> 'postal_address' FROM shops WHERE id = 1"
+        assert demo.execute(query).fetchone() == (tuple(own.values()) if given is own else (None, None))
+
+
 async def test_run_counts_the_one_registry_that_shows_a_change(demo: Demo) -> None:
     demo.execute("UPDATE registry_items SET tracked = true, inventory_quantity = 50, status = 'active'")
     demo.execute(

@@ -3,15 +3,19 @@
 import json
 import os
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from deployments.local.environment import Stores, child_environment, port_from_environment
 from deployments.local.services import Ports
+from deployments.local.sign import signed_url
 from deployments.local.stack_info import describe, read_stack_info
 from deployments.local.workspace import Workspace, write_private_json
 from wishcraft.errors import ConfigurationError
+from wishcraft.shopify.signatures import verify_proxy_query
 
 
 def test_second_stack_in_a_checkout_is_refused_with_the_pid_of_the_first(tmp_path: Path) -> None:
@@ -63,12 +67,13 @@ def test_stack_info_is_replaced_atomically_and_readable_only_by_the_owner(tmp_pa
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_reset_deletes_all_but_the_lock_and_copies_of_the_shopify_schema(tmp_path: Path) -> None:
-    (tmp_path / "postgres" / "base").mkdir(parents=True)
+def test_reset_deletes_all_but_the_lock_and_what_was_downloaded_from_shopify(tmp_path: Path) -> None:
+    for name in ("postgres/base", "shopify-api/node_modules"):
+        (tmp_path / name).mkdir(parents=True)
     for name in ("lock", "secrets.json", "admin_2026-10.json.gz"):
         (tmp_path / name).touch()
     Workspace(tmp_path).delete_data()
-    assert {path.name for path in tmp_path.iterdir()} == {"lock", "admin_2026-10.json.gz"}
+    assert {path.name for path in tmp_path.iterdir()} == {"lock", "admin_2026-10.json.gz", "shopify-api"}
 
 
 def test_port_in_use_is_refused_with_the_name_of_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,6 +141,34 @@ def test_description_says_where_the_prefect_login_is_but_does_not_contain_it(tmp
     text = describe(read_stack_info(workspace, environment_of(tmp_path)), ".wishcraft/prefect_password")
     assert "log in once with the text of .wishcraft/prefect_password" in text
     assert workspace.prefect_password() not in text
+
+
+def test_signed_url_names_the_customer_and_keeps_the_query(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    secret, shops = "secret of the app", [{"domain": "maple.myshopify.com"}, {"domain": "sakura.myshopify.com"}]
+    workspace.stack_info.write_text(
+        json.dumps({"api": "http://127.0.0.1:1", "shopify_api_secret": secret, "shops": shops})
+    )
+    for path in ("registries?q=a%26b&limit=2", "/api/registries?q=a%26b&limit=2"):
+        url = urlsplit(signed_url(workspace, path, "sakura.myshopify.com", 71))
+        identity = verify_proxy_query(url.query, [secret], datetime.now(UTC))
+        assert identity is not None
+        assert (identity.shop, identity.customer_id) == ("sakura.myshopify.com", 71)
+        assert (url.netloc, url.path, url.query.startswith("q=a%26b&limit=2&")) == (
+            "127.0.0.1:1",
+            "/api/registries",
+            True,
+        )
+    guest = verify_proxy_query(
+        urlsplit(signed_url(workspace, "registries", None, None)).query, [secret], datetime.now(UTC)
+    )
+    assert guest is not None
+    assert (guest.shop, guest.customer_id) == ("maple.myshopify.com", None)
+    with pytest.raises(ConfigurationError, match="no shop elsewhere: choose one of maple"):
+        signed_url(workspace, "registries", "elsewhere", None)
+    workspace.stack_info.unlink()
+    with pytest.raises(ConfigurationError, match="make up"):
+        signed_url(workspace, "registries", None, None)
 
 
 def environment_of(folder: Path) -> dict[str, str]:

@@ -74,6 +74,32 @@ def test_figures_do_not_wrap_and_wide_tables_scroll() -> None:
     assert "overflow-x: auto" in html
 
 
+def test_wide_tables_have_the_name_of_the_column_in_each_cell_for_phones() -> None:
+    rows = [("cache-warm", "2", "100 %", "9.3 s"), ("ask", "1", "", "<b>")]
+    wide = as_mail(
+        replace(REPORT, body=table(("job", "runs", "ok", "a <i>"), rows)), "ops@wishcraft.example", "<1@x>"
+    ).html
+    label = '<span class="label" style="display:none">'
+    assert '<table class="wide">' in wide
+    for cell in (
+        "<td>cache-warm</td>",
+        f"<td>{label}runs</span>2</td>",
+        f"<td>{label}ok</span>",
+        f"<td>{label}a &lt;i&gt;</span>&lt;b&gt;</td>",
+        "<td>ask</td>",
+    ):
+        assert cell in wide
+    narrow = as_mail(
+        replace(REPORT, body=table(("job", "runs", "ok"), [("ask", "1", "")])), "ops@wishcraft.example", "<1@x>"
+    )
+    assert "<table>" in narrow.html
+    assert label not in narrow.html
+
+
+def test_plots_keep_their_size_on_phones() -> None:
+    assert '<p class="plot"><img' in as_mail(REPORT, "ops@wishcraft.example", "<1@x>").html
+
+
 def test_the_text_is_the_markdown_without_the_pictures_data() -> None:
     text = as_mail(REPORT, "ops@wishcraft.example", "<one@wishcraft.example>").text
     assert text.startswith("All is well.\n\n| objective | value |")

@@ -6,6 +6,7 @@ from tests.support.sql_oracle import Tables
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.reports.ad_hoc_sql import run_query
 from wishcraft.reports.analyst_report import ReportResult
+from wishcraft.reports.tables import NO_VALUE
 
 VISITOR = -5556456536573512484
 PLOT = "](data:image/png;base64,"
@@ -57,10 +58,10 @@ def test_page_without_a_plot_says_why_and_what_a_plot_needs(db: AnalystsDatabase
 def test_ids_and_sums_are_shown_exactly(db: AnalystsDatabase) -> None:
     values = f"('a', 100000005, {VISITOR}, 2385::numeric, 2.25), ('b', NULL, NULL, NULL, NULL)"
     page = run(db, f"SELECT * FROM (VALUES {values}) AS v (word, item_id, visitor, sum, mean)").page  # noqa: S608  ours
-    assert f"| a | 100000005 | {VISITOR} | 2,385 | 2.2 |" in page.body
+    assert f"| a | 100000005 | {VISITOR} | 2,385 | 2.25 |" in page.body
     first, second = page.tables["ask"]
-    assert first == {"word": "a", "item_id": "100000005", "visitor": str(VISITOR), "sum": 2385, "mean": 2.25}
-    assert second == {"word": "b", "item_id": "", "visitor": "", "sum": "", "mean": ""}
+    assert first == {"word": "a", "item_id": "100000005", "visitor": str(VISITOR), "sum": "2,385", "mean": "2.25"}
+    assert second == {"word": "b"} | dict.fromkeys(("item_id", "visitor", "sum", "mean"), NO_VALUE)
     assert json.dumps(page.tables)
 
 

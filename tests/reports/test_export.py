@@ -122,9 +122,9 @@ def test_interrupted_export_leaves_no_file(db: AnalystsDatabase, tmp_path: Path)
     assert not list(tmp_path.iterdir())
 
 
-def test_folder_without_write_access_is_refused_with_its_setting(db: AnalystsDatabase, tmp_path: Path) -> None:
+def test_folder_without_write_access_is_refused_with_its_path(db: AnalystsDatabase, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigurationError, match="EXPORT_FOLDER"):
+    with pytest.raises(ConfigurationError, match=r"items\.csv cannot be written"):
         export_table(db, "items", ReportFilter(), tmp_path / "file" / "items.csv")
 
 

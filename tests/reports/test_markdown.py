@@ -3,7 +3,7 @@
 import pytest
 from markdown_it import MarkdownIt
 
-from wishcraft.reports.markdown import Markup, link, table
+from wishcraft.reports.markdown import Markup, keep_figures_together, link, table
 
 PARSER = MarkdownIt("commonmark", {"html": False}).enable("table")
 HOSTILE = [
@@ -39,3 +39,27 @@ def test_markup_cannot_begin_another_cell_or_row() -> None:
 def test_link_with_a_bar_and_a_line_break_in_its_name_stays_a_link() -> None:
     [_, [cell]] = cells(table(["page"], [[link("a|b\nc]", "https://example.com/?a|b")]]))
     assert cell == "a|b c]"
+
+
+@pytest.mark.parametrize(
+    ("cells", "rule"),
+    [
+        (["1,234", "–", "5"], "---:"),  # noqa: RUF001  the dash of an empty cell
+        (["$12.50", "CA$1", "¥1,500", "KWD\xa01.250"], "---:"),
+        (["98.5 %", "no data", "✗ < 0.1 s", "+3.1 points"], "---:"),
+        (["3.4 MiB"], "---:"),
+        (["2026-03-14"], "---"),
+        (["12:30"], "---"),
+        (["3", "three"], "---"),
+        (["", "–"], "---"),  # noqa: RUF001
+        (["1.1 (0.0 to 2.3)"], "---"),
+        ([], "---"),
+    ],
+)
+def test_columns_of_figures_are_aligned_right(cells: list[str], rule: str) -> None:
+    assert table(["n"], [[cell] for cell in cells]).splitlines()[1] == f"| {rule} |"
+
+
+def test_code_keeps_its_spaces() -> None:
+    code = "```sql\nSELECT 5 > 3, 1 AS s\n```"
+    assert keep_figures_together(f"98 %\n\n{code}\n\n5 min") == f"98\xa0%\n\n{code}\n\n5\xa0min"

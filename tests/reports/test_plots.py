@@ -2,8 +2,10 @@ import io
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 from wishcraft.reports import plots
@@ -50,6 +52,33 @@ def test_legend_explains_hatched_days_only_if_there_are_any() -> None:
     legend = (complete.width // 2 + 80, 0, complete.width, complete.height)  # where a second panel would be
     assert len(complete.crop(legend).getcolors() or []) == 1
     assert len(with_gap.crop(legend).getcolors() or []) > 1
+
+
+@pytest.mark.parametrize(
+    ("days", "gaps"),
+    [
+        ([date(2026, 3, 1), date(2026, 3, 8), date(2026, 12, 6), date(2026, 12, 13)], 1),
+        ([date(2025, month, 1) for month in (1, 2, 3, 4, 5)], 0),
+        ([date(2025, month, 1) for month in (1, 2, 3, 5, 6)], 1),
+        (MONTH, 0),
+        (MONTH[:1], 0),
+    ],
+)
+def test_time_without_rows_is_a_gap(days: Sequence[date], gaps: int) -> None:
+    panel = TimeSeries("Events", "", days, [1.0] * len(days), "", above=False)
+    axes = Figure().add_subplot()
+    plots._draw_time_series(axes, panel)
+    assert len(axes.patches) == gaps
+    assert np.isnan(np.asarray(axes.lines[0].get_ydata(), float)).sum() == gaps  # NaN ends the line
+
+
+def test_value_that_is_too_little_to_tell_has_no_bar() -> None:
+    axes = Figure().add_subplot()
+    chart = BarChart("Share", "", ["a", "b"], [None, 2.0], ranges=[None, (1.0, 4.0)], marks=[None, 99.0], missing="few")
+    plots._draw_bar_chart(axes, chart)
+    assert [bar.get_width() for bar in axes.patches if isinstance(bar, Rectangle)] == [2.0]
+    assert [text.get_text() for text in axes.texts] == ["few", "2"]
+    assert [np.asarray(line.get_xdata()).tolist() for line in axes.lines] == [[1.0, 4.0]]  # no room for the mark
 
 
 def test_days_are_placed_to_scale() -> None:

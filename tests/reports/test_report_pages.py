@@ -11,9 +11,11 @@ from tests.support.sql_oracle import Tables
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.filters import ReportFilter
 from wishcraft.domain.periods import Days, last_weeks
+from wishcraft.reports import ad_hoc_sql, conversion_report, demand_report, plots, registry_report
 from wishcraft.reports.analyst_report import scope
 from wishcraft.reports.conversion_report import ConversionReport
 from wishcraft.reports.demand_report import DemandReport
+from wishcraft.reports.plots import BarChart, Heatmap, Panel
 from wishcraft.reports.registry_report import RegistryReport
 from wishcraft.reports.tables import Column, format_money, shorten_labels, to_markdown
 
@@ -49,13 +51,13 @@ def test_verdict_counts_out_of_stock_apart_from_will_run_out(analysts: AnalystsD
 
 
 @pytest.mark.usefixtures("demo_shops")
-def test_amounts_in_yen_have_no_decimals(analysts: AnalystsDatabase) -> None:
+def test_amounts_have_their_symbol_and_those_in_yen_no_decimals(analysts: AnalystsDatabase) -> None:
     page, _ = RegistryReport(ReportFilter(), NOW).build(analysts)
     orders = page.body.partition("## Orders by shop")[2].splitlines()
-    [yen] = [line for line in orders if line.startswith("| sakura-living.myshopify.com | JPY |")]
-    assert "." not in yen.partition("JPY")[2]
-    [euros] = [line for line in orders if line.startswith("| lumiere-maison.myshopify.com | EUR |")]
-    assert euros.partition("EUR")[2].count(".") == 4  # worth, and for each order, guest and registry
+    [yen] = [line for line in orders if line.startswith("| sakura-living | ")]
+    assert (yen.count("¥"), yen.count(".")) == (2, 0)  # worth, in all and for each order
+    [euros] = [line for line in orders if line.startswith("| lumiere-maison | ")]
+    assert (euros.count("€"), euros.count(".")) == (2, 2)
 
 
 def test_amounts_have_their_currencys_decimals_and_cut_rows_are_counted() -> None:
@@ -63,7 +65,11 @@ def test_amounts_have_their_currencys_decimals_and_cut_rows_are_counted() -> Non
         pd.DataFrame({"currency": ["JPY", "EUR", "KWD", "EUR"], "value": [1500.0, 1500.0, 12.345, None]}), ["value"]
     )
     page = to_markdown(amounts, {"value": Column("worth")}, 3)
-    assert [line.strip("| ") for line in page.splitlines()[2:5]] == ["1,500", "1,500.00", "12.345"]
+    assert [line.strip("| ") for line in page.splitlines()[2:5]] == [
+        "¥1,500",
+        "€1,500.00",
+        "KWD\N{NO-BREAK SPACE}12.345",
+    ]
     assert page.endswith("… and 1 more: see the run's tables.")
 
 
@@ -109,3 +115,92 @@ def test_reports_draw_any_product_title(analysts: AnalystsDatabase, demo_shops: 
 )
 def test_label_of_a_chart_is_cut_at_a_word_or_else_at_its_width(label: str, shown: str) -> None:
     assert shorten_labels([label], 20) == [shown]
+
+
+@pytest.fixture
+def panels(monkeypatch: pytest.MonkeyPatch) -> list[Panel]:
+    """The panels of all plots that the test draws."""
+    drawn: list[Panel] = []
+
+    def draw(panels: Sequence[Panel], columns: int = 2) -> bytes:
+        drawn.extend(panels)
+        return plots.draw(panels, columns)
+
+    for module in (ad_hoc_sql, conversion_report, demand_report, registry_report):
+        monkeypatch.setattr(module, "draw", draw)
+    return drawn
+
+
+def bar_charts(panels: Sequence[Panel]) -> dict[tuple[str, str], BarChart]:
+    return {(panel.title, panel.subtitle): panel for panel in panels if isinstance(panel, BarChart)}
+
+
+@pytest.mark.usefixtures("demo_shops")
+def test_registry_report_draws_each_currency_and_every_month_of_creation(
+    analysts: AnalystsDatabase, panels: list[Panel]
+) -> None:
+    page, _ = RegistryReport(ReportFilter(), NOW).build(analysts)
+    prices = {subtitle: chart for (_, subtitle), chart in bar_charts(panels).items() if subtitle.startswith("by price")}
+    assert set(prices) == {"by price, EUR", "by price, JPY", "by price, USD"}
+    assert all("¥" in name for name in prices["by price, JPY"].names)
+    [grid] = [panel for panel in panels if isinstance(panel, Heatmap)]
+    months = {row["created in"] for row in page.tables["registry-report-cohorts"]}
+    assert len(grid.rows) == len(months)
+    assert grid.rows[0].startswith(f"{min(date.fromisoformat(f'{month}-01') for month in map(str, months)):%b %Y} (")
+    assert all(any(share == share for share in column) for column in zip(*grid.shares, strict=True))  # noqa: PLR0124
+
+
+def test_share_of_few_visits_is_not_drawn_and_the_others_have_an_interval(
+    analysts: AnalystsDatabase, demo_shops: Tables, panels: list[Panel]
+) -> None:
+    [first] = demo_shops.execute("SELECT min(registry_id) FROM analytics_events").fetchone() or ()
+    demo_shops.execute("UPDATE registries SET event_type = 'baby' WHERE id = %s", [first])
+    demo_shops.execute(
+        "DELETE FROM analytics_events AS event USING registries WHERE registry_id = registries.id"
+        " AND event_type = 'baby' AND (registry_id <> %s OR event.id %% 20 > 0)",
+        [first],
+    )
+    demo_shops.execute("DELETE FROM reminders")
+    ConversionReport(ReportFilter(days=last_weeks(TODAY, 12)), NOW).build(analysts)
+    charts = bar_charts(panels)
+    chart = charts["Conversion", "by event type"]
+    for name, value, bounds in zip(chart.names, chart.values, chart.ranges, strict=True):
+        if name.startswith("baby: "):
+            assert (value, bounds) == (None, None)
+        else:
+            assert value is not None
+            assert bounds
+            assert bounds[0] < value < bounds[1]
+    assert chart.names[-1].startswith("baby: ")
+    assert list(charts["Pieces given", "too few to tell"].values) == [None, None]
+
+
+def test_demand_report_shows_the_scarce_first_with_intervals_and_stock(
+    analysts: AnalystsDatabase, demo_shops: Tables, panels: list[Panel]
+) -> None:
+    demo_shops.execute("UPDATE registry_items SET inventory_quantity = (variant_id % 3)::int, available = true")
+    page, forecast = DemandReport(ReportFilter(), TODAY, 8).build(analysts)
+    verdicts = [str(row["verdict"]) for row in page.tables["demand-forecast"]]
+    order = ["out of stock", "will run out", "may run out", "enough", "not limited"]
+    assert verdicts == sorted(verdicts, key=order.index)
+    assert len(set(verdicts)) > 1
+    assert list(page.tables["demand-forecast"][0])[:2] == ["product", "verdict"]
+    chart = bar_charts(panels)["Expected most", "pieces expected; red: in stock"]
+    most = forecast.sort_values("expected", ascending=False).iloc[0]
+    assert next(iter(chart.values)) == round(most["expected"], 1)
+    assert chart.ranges[0] == (most["low"], most["high"])
+    assert chart.marks[0] == most["stock"]
+
+
+@pytest.mark.usefixtures("demo_shops")
+def test_answer_draws_all_columns_of_numbers_and_shows_its_sql_in_short_lines(
+    analysts: AnalystsDatabase, panels: list[Panel]
+) -> None:
+    columns = ", ".join(f"{number} * n AS c{number}" for number in range(1, 11))
+    sql = f"SELECT date '2026-01-01' + n AS day, {columns} FROM (VALUES (0), (1), (NULL), (9)) AS v (n) WHERE n > -1"  # noqa: S608  ours
+    page, _ = ad_hoc_sql.run_query(analysts, sql, 100, 10)
+    assert [panel.title for panel in panels] == [f"c{number}" for number in range(1, 9)]
+    assert "*2 more columns of numbers: in the table.*" in page.body
+    code = page.body.partition("```sql\n")[2].partition("\n```")[0]
+    assert " ".join(code.split()) == sql
+    assert max(map(len, code.splitlines())) <= 68

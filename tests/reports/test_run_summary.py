@@ -48,7 +48,7 @@ def test_failed_shop_has_its_advice_in_an_escaped_table_row() -> None:
 def test_summary_names_retries_and_watched_counts() -> None:
     text = render_summary([SUCCESS, LOW, RETRIED], watched=("low_stock",))
     assert "## Tried again\n\nc.example (2 tries)." in text
-    assert text.endswith("## Worth a look\n\n| shop | low stock |\n| --- | --- |\n| b.example | 3 |")
+    assert text.endswith("## Worth a look\n\n| shop | low stock |\n| --- | ---: |\n| b.example | 3 |")
 
 
 def test_long_list_is_cut_with_the_number_left_out() -> None:
@@ -60,3 +60,14 @@ def test_table_is_sorted_by_problem_stopped_and_duration() -> None:
     rows = table_rows([SUCCESS, LOW, STOPPED, FAILED])
     assert [row["shop"] for row in rows] == ["d.example", "e.example", "b.example", "a.example"]
     assert [row["problem"] for row in rows[:2]] == ["Refused: a | b", "stopped"]
+
+
+def test_examples_of_changes_are_named_for_few_shops_and_cut_with_the_rest_counted() -> None:
+    names = [f"Vase {number} | *" for number in range(11)]
+    results = [WorkResult(f"{number}.myshopify.com", {"sold": 1}, examples={"gone": names}) for number in range(8)]
+    changed = render_summary(results).partition("## What changed\n\n")[2]
+    assert changed.startswith("- **gone:** Vase 0 \\| \\*, ")
+    assert "Vase 9 \\| \\* and more (0); " in changed
+    assert changed.endswith("; and in 3 more")
+    assert "Vase 10" not in changed
+    assert "## What changed" not in render_summary([SUCCESS])

@@ -250,6 +250,36 @@ async def test_variant_changed_by_hand_is_served_and_not_changed_by_the_tick(sho
     }
 
 
+async def test_variants_are_found_by_words_of_their_titles(shop: Shop) -> None:
+    every = (await shop.control("GET", "variants?limit=250"))["variants"]
+    found = await shop.control("GET", "variants?limit=250&q=SAGE%20blan")
+    expected = [each for each in every if each["variant_title"] == "Sage" and "Blanket" in each["product_title"]]
+    assert expected
+    assert found["variants"][: len(expected)] == expected  # `every` is the first page
+    assert {each["variant_title"] for each in found["variants"]} == {"Sage"}
+    assert found["next"] is None
+    first = await shop.control("GET", "variants?limit=1&q=sage")
+    second = await shop.control("GET", f"variants?limit=1&q=sage&after={first['next']}")
+    assert [each["variant_title"] for each in first["variants"] + second["variants"]] == ["Sage", "Sage"]
+    assert first["variants"] != second["variants"]
+
+
+@pytest.mark.parametrize("price", ["-1", "NaN", "Infinity", "cheap", "1e30"])
+async def test_price_that_is_none_is_refused(shop: Shop, price: str) -> None:
+    path = f"/{DEMO.domain}/variants/{shop.ids[0]}"
+    before = (await shop.http.get(path)).json()
+    assert (await shop.http.patch(path, json={"price": price})).status_code == 422
+    assert (await shop.http.get(path)).json() == before
+
+
+async def test_requests_with_a_fault_are_counted(shop: Shop) -> None:
+    assert (await shop.control("GET", "requests"))["faults"] == {}
+    await shop.control("PUT", "faults", {"kind": "throttle", "remaining": 2})
+    for _ in range(3):
+        await shop.ask("{ shop { name } }")
+    assert (await shop.control("GET", "requests"))["faults"] == {"throttle": 2}
+
+
 async def test_tick_is_deterministic_for_a_seed() -> None:
     stocks = [Simulator(Options(products=20, clock=lambda: 0.0)).shops[DEMO.domain].inventory for _ in range(2)]
     for stock in stocks:

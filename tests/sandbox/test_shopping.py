@@ -32,14 +32,14 @@ async def test_guests_buy_for_registries_that_they_see_through_the_proxy(
     demo.execute("TRUNCATE webhook_events")
     days = []
     for _ in range(2):
-        async with living_shop(client._transport, Options(seed=3, habits=PROMPT)) as living:
+        async with living_shop(client._transport, Options(seed=6, habits=PROMPT)) as living:
             days.append(await shop_for_a_while(living, ACTIONS))
             await living.simulator.webhooks.drain()
             totals = living.simulator.webhooks.totals
             assert (totals.sent, totals.given_up, totals.lost) == (totals.accepted, 0, 0)
             orders = {order.id: order for shop in living.simulator.shops.values() for order in shop.orders.all()}
     assert days[0] == days[1]  # the same for the same seed
-    assert {what for _, what, _ in days[0]} == {"view", "cart", "order", "edit", "cancel", "return"}
+    assert {what for _, what, _ in days[0]} == {"view", "cart", "order", "edit", "cancel", "return", "payment"}
     assert not [about for *_, about in days[0] if "answered" in about]
 
     async def is_handled() -> bool:
@@ -86,6 +86,35 @@ async def test_rate_and_flood_are_chosen_and_events_are_shown() -> None:
             assert (await living.http.put(f"/{path}", json=body)).status_code == 422
         too_many = {"actions": MAX_FLOOD + 1}
         assert (await living.http.post("/shopping/flood", json=too_many)).status_code == 422
+
+
+@pytest.mark.parametrize(("remaining", "most_given"), [(0, 0), (1, 1), (5, 3)])
+async def test_guests_give_no_more_than_is_still_wanted(
+    remaining: int, most_given: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployments.sandbox.shopify.shopping._ACTIONS", {"view": 1, "cart": 1, "order": 2})
+    wanted = {"available": True, "remaining": remaining, "attribution": "a" * 32}
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        if request.url.path.startswith("/api/webhooks"):
+            return httpx.Response(200)
+        if request.url.path.endswith("/registries"):
+            return httpx.Response(200, json={"registries": [{"slug": "a"}]})
+        variants = [living.shop.inventory.variant_ids()[number] for number in range(20)]
+        items = [{"id": number, "variant_id": each, **wanted} for number, each in enumerate(variants)]
+        return httpx.Response(200, json={"items": items})
+
+    async with living_shop(httpx.MockTransport(reply), Options(seed=1, habits=PROMPT)) as living:
+        await shop_for_a_while(living, 300)
+        orders = [order for shop in living.simulator.shops.values() for order in shop.orders.all()]
+        given = [
+            line.ordered
+            for order in orders
+            for line in order.lines
+            if order.note_attributes or "_registry_item" in line.properties
+        ]
+        assert len(orders) > 20
+        assert max(given, default=0) == most_given
 
 
 async def test_shop_without_the_app_has_no_guests_no_webhooks_and_no_proxy() -> None:

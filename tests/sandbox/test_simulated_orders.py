@@ -4,7 +4,6 @@ from functools import partial
 from typing import Any
 
 import httpx
-import orjson
 import pytest
 from psycopg import Connection
 
@@ -12,7 +11,7 @@ from deployments.sandbox.shopify.order import Customer
 from deployments.sandbox.shopify.orders import WantedLine
 from deployments.sandbox.shopify.simulator import Options, Simulator
 from tests.support.api import SHOP, Visitor, public_slug
-from tests.support.living_shop import PROMPT, consume, living_shop
+from tests.support.living_shop import PROMPT, App, consume, living_shop
 from tests.support.waiting import wait_until
 from wishcraft.domain.registries import PurchaseStatus
 from wishcraft.resources import Resources
@@ -20,23 +19,6 @@ from wishcraft.shopify.order_payloads import read_edit, read_order, read_refund
 
 Demo = Connection[tuple[Any, ...]]
 SECOND = 1_790_000_000
-
-
-class App:
-    """An app that notes the webhooks that it gets."""
-
-    def __init__(self) -> None:
-        self.requests: list[httpx.Request] = []
-        self.transport = httpx.MockTransport(self._answer)
-
-    def _answer(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
-        return httpx.Response(200)
-
-    def payloads(self, topic: str) -> list[Any]:
-        """In the order of the events."""
-        sent = sorted(self.requests, key=lambda each: each.headers["X-Shopify-Triggered-At"])
-        return [orjson.loads(each.content) for each in sent if each.headers["X-Shopify-Topic"] == topic]
 
 
 async def test_order_of_the_simulator_changes_what_the_api_answers(

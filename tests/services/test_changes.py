@@ -1,6 +1,5 @@
 """What a job has changed before it fails or stops is counted."""
 
-from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -42,7 +41,7 @@ class StopAt:
 
 @pytest.fixture
 def changes() -> Changes:
-    return Counter()
+    return Changes()
 
 
 @pytest.fixture

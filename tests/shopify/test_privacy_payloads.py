@@ -42,9 +42,13 @@ def test_refund_and_edit_are_the_same() -> None:
         assert "quorblatt" not in json.dumps(left).lower()
 
 
-@pytest.mark.parametrize("topic", ["customers/update", "orders/delete", "checkouts/create", "app/uninstalled", "x"])
+@pytest.mark.parametrize("topic", ["customers/update", "customers/merge", "customers/delete", "checkouts/create", "x"])
 def test_nothing_stays_of_another_payload(topic: str) -> None:
     assert nameless(topic, {"id": 1, "email": "a@example.com"}) is None
+
+
+def test_of_a_deletion_its_order_stays() -> None:
+    assert stripped("orders/delete", {"id": 9001, "email": "a@example.com"}) == {"id": 9001}
 
 
 @pytest.mark.parametrize("content", [None, [], "text", 1])

@@ -22,6 +22,8 @@ INDEXES = {
     Kind.WEBHOOKS: "ix_webhook_events_find_handled",
     Kind.PAYLOADS: "ix_webhook_events_find_payloads",
     Kind.ORDERS: "ix_orders_find_old",
+    Kind.PRODUCTS: "ix_product_versions_find_old",
+    Kind.STOCK: "ix_inventory_items_find_old",
     Kind.ANALYTICS: "ix_analytics_events_find_old",
     Kind.VIEWS: "ix_registry_views_find_old",
     Kind.MINUTES: "pk_service_minutes",
@@ -33,7 +35,7 @@ INDEXES = {
 ROWS = 20_000
 EMPTY = """
     TRUNCATE audit_logs, webhook_events, analytics_events, sessions, registry_views, idempotency_keys, service_minutes,
-        invitations, counted_invitations, orders
+        invitations, counted_invitations, orders, product_versions, inventory_items
 """
 
 
@@ -65,6 +67,8 @@ def fill(demo: Demo) -> None:
         """INSERT INTO webhook_events (shop_domain, webhook_id, topic, triggered_at, handled_at, outcome, payload)
            SELECT 'a.shop', 'w' || n, 'orders/paid', moment, CASE WHEN n %% 10 > 0 THEN moment END, 'applied', '{}'""",
         "INSERT INTO orders (shop_id, order_id, seen_at) SELECT 1, n, moment",
+        "INSERT INTO product_versions SELECT 1, n, moment, moment, 0",
+        "INSERT INTO inventory_items (shop_id, inventory_item_id, updated_at) SELECT 1, n, moment",
         """INSERT INTO analytics_events (shop_id, registry_id, type, occurred_at, visitor_id)
            SELECT 1, (SELECT min(id) FROM registries WHERE shop_id = 1), 'registry_viewed', moment, 'v'""",
         """INSERT INTO registry_views (shop_id, registry_id, day, views)
@@ -96,7 +100,7 @@ async def test_a_batch_uses_its_index_whether_all_rows_or_none_are_expired(
 ) -> None:
     lines = await plan(database, retention._DELETE, kind, NOW - age)
     assert INDEXES[kind] in lines, lines
-    assert "Seq Scan" not in lines, lines
+    assert "Seq Scan" not in lines.replace("Seq Scan on shops", ""), lines  # which has few rows
     assert "Sort" not in lines, lines
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 import httpx
+import orjson
 
 from deployments.sandbox.shopify.app import create_app
 from deployments.sandbox.shopify.shop import SimulatedShop
@@ -43,6 +44,23 @@ class LivingShop:
 
     async def change(self, order: dict[str, Any], action: str, **values: object) -> Any:
         return await self.call("POST", f"/{SHOP}/orders/{order['id']}/{action}", values or None)
+
+
+class App:
+    """An app that notes the webhooks that it gets."""
+
+    def __init__(self) -> None:
+        self.requests: list[httpx.Request] = []
+        self.transport = httpx.MockTransport(self._answer)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        return httpx.Response(200)
+
+    def payloads(self, topic: str) -> list[Any]:
+        """In the order of the events."""
+        sent = sorted(self.requests, key=lambda each: each.headers["X-Shopify-Triggered-At"])
+        return [orjson.loads(each.content) for each in sent if each.headers["X-Shopify-Topic"] == topic]
 
 
 @asynccontextmanager

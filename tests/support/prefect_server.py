@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import prefect
+import pytest
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -61,7 +62,10 @@ def running_prefect(folder: Path, shared: Path) -> Iterator[None]:
             if not template.exists():
                 _copy(database, template)
             fcntl.flock(lock, fcntl.LOCK_UN)
-            with temporary_settings({PREFECT_API_URL: api}):
+            with temporary_settings({PREFECT_API_URL: api}), pytest.MonkeyPatch.context() as patched:
+                # Each run asks the server for its default storage of results, of which there is none, with a client
+                # whose socket stays open until the garbage collector finds it: in any later test.
+                patched.setattr("prefect.results._read_server_default_result_storage_block_id", lambda: None)
                 yield
                 for worker in (APILogWorker, EventsWorker):
                     worker.drain_all()  # else they send to the server after its end

@@ -13,20 +13,22 @@ Credentials = Annotated[HTTPBasicCredentials, Depends(HTTPBasic())]
 
 
 class PrefectStandIn:
-    """Two deployments, `overdue` runs of the second, and `upcoming` runs; if `failing`, status 500 to every query."""
+    """Two deployments, their `runs`, `overdue` and `upcoming` ones; if `failing`, status 500 to every query."""
 
     def __init__(self) -> None:
         self.overdue = 0
         self.upcoming = 12
         self.queries = 0
         self.failing = False
+        self.runs: list[tuple[str, str]] = []
+        """Job and type of state of runs; each has the message `broken <b>`."""
         self.started: dict[str, dict[str, Any]] = {}
         """The parameters of started runs, by job."""
         self.app = FastAPI(openapi_url=None)
         self.app.get("/health")(self._health)
         self.app.post("/deployments/filter")(self._deployments)
         self.app.post("/deployments/{name}/create_flow_run")(self._start)
-        self.app.post("/flow_runs/filter")(self._overdue)
+        self.app.post("/flow_runs/filter")(self._runs)
         self.app.post("/flow_runs/count")(self._upcoming)
 
     async def _health(self) -> bool:
@@ -43,10 +45,18 @@ class PrefectStandIn:
         self.started[name] = body["parameters"]
         return {"id": "run"}
 
-    async def _overdue(self, credentials: Credentials, query: dict[str, Any]) -> list[dict[str, str]]:
+    async def _runs(self, credentials: Credentials, query: dict[str, Any]) -> list[dict[str, Any]]:
         self._authorize(credentials)
-        assert "before_" in query["flow_runs"]["expected_start_time"]
-        return [{"deployment_id": "2"}] * self.overdue
+        if "expected_start_time" in query["flow_runs"]:
+            assert "before_" in query["flow_runs"]["expected_start_time"]
+            return [{"deployment_id": "2"}] * self.overdue
+        types = query["flow_runs"]["state"]["type"]["any_"]
+        ids = {"cache-warm": "1", "send-reminders": "2"}
+        return [
+            {"id": "run", "deployment_id": ids[job], "state": {"name": state.capitalize(), "message": "broken <b>"}}
+            for job, state in self.runs
+            if state in types
+        ]
 
     async def _upcoming(self, credentials: Credentials, query: dict[str, Any]) -> int:
         self._authorize(credentials)

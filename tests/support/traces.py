@@ -38,11 +38,15 @@ async def _contents(redis: Redis) -> AsyncIterator[tuple[str, bytes]]:
         )
 
 
+def patterns_of(*names: object) -> list[str]:
+    """Patterns of LIKE for these, in any spelling, also as bytes or escaped as in JSON."""
+    spelled = {each for name in map(str, names) for each in (name, name.lower(), name.upper(), name.title())}
+    return [f"%{each}%" for name in spelled for each in (name, json.dumps(name)[1:-1], name.encode().hex())]
+
+
 def traces_in_postgresql(demo: Connection[tuple[Any, ...]], *names: object) -> set[str]:
     """The tables with a row that has one of these in a column, in any spelling, also as bytes or escaped as in JSON."""
-    spelled = {each for name in map(str, names) for each in (name, name.lower(), name.upper(), name.title())}
-    patterns = [f"%{each}%" for name in spelled for each in (name, json.dumps(name)[1:-1], name.encode().hex())]
-    found = set()
+    patterns, found = patterns_of(*names), set()
     for table in Base.metadata.sorted_tables:
         query = SQL("SELECT count(*) FROM {} t WHERE to_jsonb(t)::text ILIKE ANY(%s)").format(Identifier(table.name))
         if demo.execute(query, [patterns]).fetchone() != (0,):

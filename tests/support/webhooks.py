@@ -32,9 +32,9 @@ class WishedItem(NamedTuple):
 
 
 def find_items(demo: Demo, shop_id: int = 1) -> list[WishedItem]:
-    """Items of different registries."""
+    """Items of different registries, older than any order."""
     demo.execute("DELETE FROM purchases; DELETE FROM orders; DELETE FROM unmatched_lines")
-    demo.execute("UPDATE registry_items SET quantity_purchased = 0")
+    demo.execute("UPDATE registry_items SET quantity_purchased = 0, created_at = %s", [NOON - timedelta(days=9)])
     rows = demo.execute(
         """SELECT DISTINCT ON (r.id) i.id, i.variant_id, i.attribution::text, r.slug FROM registry_items i
            JOIN registries r ON r.id = i.registry_id
@@ -79,6 +79,7 @@ def order(lines: Sequence[dict[str, Any]], *, number: int = 9001, second: int = 
         "id": number,
         "name": f"#{number}",
         "test": False,
+        "created_at": NOON.isoformat(),
         "updated_at": (NOON + timedelta(seconds=second)).isoformat(),
         "cancelled_at": None,
         "financial_status": "paid",

@@ -30,8 +30,8 @@ def share_difference(
     group is missing; the bounds are missing unless both groups have two or more.
     """
     share, other = hits / size, other_hits / other_size
-    low, high = _wilson(hits, size, confidence)
-    other_low, other_high = _wilson(other_hits, other_size, confidence)
+    low, high = share_interval(hits, size, confidence)
+    other_low, other_high = share_interval(other_hits, other_size, confidence)
     value = share - other
     below = ((share - low) ** 2 + (other_high - other) ** 2) ** 0.5
     above = ((high - share) ** 2 + (other - other_low) ** 2) ** 0.5
@@ -61,7 +61,8 @@ def mean_difference(
     return Difference(value, (value - margin).where(enough), (value + margin).where(enough))
 
 
-def _wilson(hits: pd.Series, size: pd.Series, confidence: float) -> tuple[pd.Series, pd.Series]:
+def share_interval(hits: pd.Series, size: pd.Series, confidence: float) -> tuple[pd.Series, pd.Series]:
+    """The bounds of a share, hits / size, row by row: the Wilson score interval."""
     z = _quantile(confidence)
     middle = hits + z**2 / 2
     spread = z * (hits * (size - hits) / size + z**2 / 4) ** 0.5

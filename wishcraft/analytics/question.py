@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from itertools import takewhile
+from itertools import groupby, takewhile
 from typing import Final
 
 from wishcraft.domain.texts import is_storable
@@ -22,6 +22,7 @@ _TOKEN: Final = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
+_INDENT: Final = "    "
 
 
 def parse_question(sql: str) -> str:
@@ -46,6 +47,22 @@ def parse_question(sql: str) -> str:
     while not tokens[-1][1] or tokens[-1][0] == ";":
         tokens.pop()
     return "".join(token for token, _ in tokens)
+
+
+def wrap_question(sql: str, width: int) -> str:
+    """The SQL with line breaks in place of spaces where its lines are longer; texts and comments stay whole."""
+    wrapped, column, space = "", 0, ""
+    for is_space, tokens in groupby((token for token, _ in _tokens(sql)), str.isspace):
+        text = "".join(tokens)
+        if is_space and "\n" not in text:
+            space = text
+            continue
+        if space and column + len(space) + len(text.partition("\n")[0]) > width:
+            wrapped, column, space = f"{wrapped}\n{_INDENT}", len(_INDENT), ""
+        wrapped += space + text
+        column = len(text) - text.rfind("\n") - 1 + (0 if "\n" in text else column + len(space))
+        space = ""
+    return wrapped
 
 
 def _tokens(sql: str) -> Iterator[tuple[str, bool]]:

@@ -46,11 +46,11 @@ ERA: Final = "wishcraft:era"
 WEBHOOKS: Final = "wishcraft:{webhooks}:stream:"
 """The priority follows: a stream with the ids of received webhooks that wait."""
 QUEUED: Final = "wishcraft:{webhooks}:queued:"
-"""The priority follows: a set, the ids of all webhooks in its stream."""
+"""The priority follows: a set, the ids of all webhooks in its stream. With `:shops` a hash, their number by shop."""
 WITHOUT_TTL: Final[tuple[str, ...]] = (ERA, "wishcraft:{*}:marks", f"{WEBHOOKS}*", f"{QUEUED}*")
 """Patterns of the keys without a TTL, which no `volatile-*` policy evicts.
-The fields of a shop's floors expire one by one, and Redis deletes the hash with its last field. The streams are as long
-as what waits in the inbox."""
+The fields of a shop's floors expire one by one, and Redis deletes the hash with its last field. The streams have a
+bounded number of webhooks of each shop."""
 
 KINDS: Final = frozenset({
     "entry", "lease", "marks", "index", "sizes", "usage", "product", "products", "product-sizes", "session", "limit",

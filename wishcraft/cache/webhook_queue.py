@@ -1,9 +1,11 @@
 """The queue of received webhooks: a Redis stream for each priority, with the ids of rows of the inbox.
 
-The truth is in the inbox: what Redis loses is found there and enqueued again.
+The truth is in the inbox: what Redis loses is found there and enqueued again. Of each shop, a stream has a bounded
+number of webhooks, so that one that sends many holds up no other; the rest waits in the inbox.
 """
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
@@ -15,20 +17,30 @@ from wishcraft.cache.script import Script
 from wishcraft.domain.webhooks import Priority
 
 GROUP: Final = "consumers"
+MOST_OF_A_SHOP: Final = 1_000
+"""Webhooks of a shop in a stream, those that consumers have taken included."""
 _ORDER: Final = (Priority.HIGH, Priority.LOW)
+_SHARE_OF_LOW: Final = 4
+"""One in so many of the entries that are taken at once may be of low priority, however many of high priority wait."""
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
+# An empty stream, or one that was lost, has no ids: so what other versions or losses left in the other keys ends.
 _ENQUEUE: Final = Script(
     name="enqueue",
-    keys=("stream", "queued"),
-    args=("webhook_id", "shop"),
+    keys=("stream", "queued", "shops"),
+    args=("webhook_id", "shop", "most"),
     body="""
-    if redis.call('EXISTS', stream) == 0 then
-        redis.call('DEL', queued)
+    if redis.call('XLEN', stream) == 0 then
+        redis.call('DEL', queued, shops)
     end
-    if redis.call('SADD', queued, webhook_id) == 0 then
+    if redis.call('SISMEMBER', queued, webhook_id) == 1 then
         return 'known'
     end
+    if tonumber(redis.call('HGET', shops, shop) or '0') >= tonumber(most) then
+        return 'full'
+    end
+    redis.call('SADD', queued, webhook_id)
+    redis.call('HINCRBY', shops, shop, 1)
     redis.call('XADD', stream, '*', 'id', webhook_id, 'shop', shop)
     return 'queued'
 """,
@@ -37,13 +49,15 @@ _ENQUEUE: Final = Script(
 # XACK alone leaves the entry in the stream for good. It may exceed the memory limit: it frees.
 _ACKNOWLEDGE: Final = Script(
     name="acknowledge",
-    keys=("stream", "queued"),
-    args=("group", "entry", "webhook_id"),
+    keys=("stream", "queued", "shops"),
+    args=("group", "entry", "webhook_id", "shop"),
     allow_oom=True,
     body="""
     redis.call('XACK', stream, group, entry)
     redis.call('XDEL', stream, entry)
-    redis.call('SREM', queued, webhook_id)
+    if redis.call('SREM', queued, webhook_id) == 1 and redis.call('HINCRBY', shops, shop, -1) <= 0 then
+        redis.call('HDEL', shops, shop)
+    end
     return 'done'
 """,
 )
@@ -55,6 +69,15 @@ class QueueEntry(NamedTuple):
     id: int
     shop_domain: str
     priority: Priority
+
+
+class Enqueued(NamedTuple):
+    """What became of entries."""
+
+    added: int
+    """Number of those that were not in the queue before."""
+    full: AbstractSet[tuple[str, Priority]]
+    """The shops, each with a priority, of which some were left out: the stream has enough of the shop."""
 
 
 class Delivery(NamedTuple):
@@ -74,36 +97,44 @@ class WebhookQueue:
         self._server = redis
         self._client: Any = redis.redis  # redis-py's generic commands are untyped
 
-    async def enqueue(self, entries: Iterable[QueueEntry]) -> int:
-        """Add the entries that are not in the queue yet; their number.
+    async def enqueue(self, entries: Iterable[QueueEntry]) -> Enqueued:
+        """Add the entries that are not in the queue yet, up to `MOST_OF_A_SHOP` of a shop in a stream.
 
         Raises:
             CacheUnavailable: Redis does not answer; some may have been added.
         """
+        entries = list(entries)
         replies = await self._server.run(
             _ENQUEUE,
             [
                 {
-                    "stream": f"{keys.WEBHOOKS}{each.priority}",
-                    "queued": f"{keys.QUEUED}{each.priority}",
+                    **_keys(each.priority),
                     "webhook_id": each.id,
                     "shop": each.shop_domain,
+                    "most": MOST_OF_A_SHOP,
                 }
                 for each in entries
             ],
         )
-        return replies.count(b"queued")
+        full = {
+            (each.shop_domain, each.priority) for each, reply in zip(entries, replies, strict=True) if reply == b"full"
+        }
+        return Enqueued(replies.count(b"queued"), full)
 
     async def take(self, consumer: str, most: int, wait: timedelta) -> list[Delivery]:
-        """Take up to `most` entries for this consumer, those of high priority first; none if none come in time.
+        """Take up to `most` entries for this consumer; none if none come in time.
+
+        Those of high priority come first, but those of low priority get one in `_SHARE_OF_LOW` places if they need it.
 
         Raises:
             CacheUnavailable: Redis does not answer.
         """
-        taken: list[Delivery] = []
-        for priority in _ORDER:
-            if len(taken) < most:
-                taken += await self._read(priority, consumer, most - len(taken))
+        taken = await self._read(Priority.HIGH, consumer, first := most - most // _SHARE_OF_LOW)
+        is_high_left = len(taken) == first
+        if len(taken) < most:
+            taken += await self._read(Priority.LOW, consumer, most - len(taken))
+        if is_high_left and len(taken) < most:
+            taken += await self._read(Priority.HIGH, consumer, most - len(taken))
         if taken or not wait:
             return taken
         await self._wait(wait)
@@ -134,11 +165,11 @@ class WebhookQueue:
             _ACKNOWLEDGE,
             [
                 {
-                    "stream": f"{keys.WEBHOOKS}{each.priority}",
-                    "queued": f"{keys.QUEUED}{each.priority}",
+                    **_keys(each.priority),
                     "group": GROUP,
                     "entry": each.entry,
                     "webhook_id": each.id,
+                    "shop": each.shop_domain,
                 }
                 for each in deliveries
             ],
@@ -151,11 +182,19 @@ class WebhookQueue:
             CacheUnavailable: Redis does not answer.
         """
         for priority in _ORDER:
-            stream = f"{keys.WEBHOOKS}{priority}"
-            for each in await self._grouped(priority, "XINFO", "CONSUMERS", stream, GROUP) or ():
-                facts = dict(zip(each[::2], each[1::2], strict=True)) if isinstance(each, list) else each
+            for facts in await self._consumers(priority):
                 if not facts[b"pending"] and facts[b"idle"] > idle // _MILLISECOND:
+                    stream = f"{keys.WEBHOOKS}{priority}"
                     await self._grouped(priority, "XGROUP", "DELCONSUMER", stream, GROUP, facts[b"name"])
+
+    async def count_consumers(self, idle_seconds: float) -> int:
+        """Number of consumers that have asked for webhooks within so many seconds.
+
+        Raises:
+            CacheUnavailable: Redis does not answer.
+        """
+        alive = [each for priority in _ORDER for each in await self._consumers(priority)]
+        return len({each[b"name"] for each in alive if each[b"idle"] < 1_000 * idle_seconds})
 
     async def length(self) -> int:
         """Number of webhooks in the queue, those that consumers have taken included.
@@ -165,6 +204,13 @@ class WebhookQueue:
         """
         with self._server.guard():
             return sum([int(await self._server.redis.scard(f"{keys.QUEUED}{priority}")) for priority in _ORDER])
+
+    async def _consumers(self, priority: Priority) -> list[dict[bytes, Any]]:
+        """What Redis knows of each consumer: `name`, `pending`, and `idle` in milliseconds."""
+        reply = await self._grouped(priority, "XINFO", "CONSUMERS", f"{keys.WEBHOOKS}{priority}", GROUP)
+        return [
+            dict(zip(each[::2], each[1::2], strict=True)) if isinstance(each, list) else each for each in reply or ()
+        ]
 
     async def _read(self, priority: Priority, consumer: str, most: int) -> list[Delivery]:
         stream = f"{keys.WEBHOOKS}{priority}"
@@ -201,6 +247,12 @@ class WebhookQueue:
                 if "BUSYGROUP" not in str(error):  # another consumer was first
                     raise
             return await self._client.execute_command(*command)
+
+
+def _keys(priority: Priority) -> dict[str, str]:
+    """The keys of the scripts."""
+    queued = f"{keys.QUEUED}{priority}"
+    return {"stream": f"{keys.WEBHOOKS}{priority}", "queued": queued, "shops": f"{queued}:shops"}
 
 
 def _deliveries(priority: Priority, entries: Iterable[Any]) -> list[Delivery]:

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from wishcraft.domain.periods import Days
 
-DAY_PARAMETERS: Final = ("today", "until")
-"""Names that jobs use for their day parameter."""
+DAY_PARAMETERS: Final = (("today",), ("until",), ("first_day", "last_day"))
+"""Names that jobs use for their day: one, or both ends."""
 MAX_STEPS: Final = 1_000
 
 
@@ -47,13 +47,13 @@ def plan(
         raise ValueError(f"the job has no {', '.join(sorted(unknown))}; it has {', '.join(known)}")
     if days == Days():
         return _by_shop(known, shops, parameters)
-    day = next((name for name in DAY_PARAMETERS if name in known), None)
-    if day is None:
+    ends = next((names for names in DAY_PARAMETERS if set(names) <= set(known)), None)
+    if ends is None:
         raise ValueError("the job is for no day: leave the first and the last day empty, and name shops")
     if shops and "shops" not in known:
         raise ValueError("the job is for all shops at once: leave the shops empty")
     chosen = {"shops": sorted(shops)} if shops else {}
-    return [Step(f"{each}", {**parameters, **chosen, day: each}) for each in _each(days, today)]
+    return [Step(f"{each}", {**parameters, **chosen, **dict.fromkeys(ends, each)}) for each in _each(days, today)]
 
 
 def _by_shop(known: Sequence[str], shops: Sequence[str], parameters: Mapping[str, Any]) -> list[Step]:

@@ -14,6 +14,11 @@ UNUSUAL_DECIMALS: Final[Mapping[str, int]] = {
     **dict.fromkeys(("CLF", "UYW"), 4),
 }  # fmt: skip
 """The currencies whose amounts do not have two decimals (ISO 4217, list one)."""
+SYMBOLS: Final[Mapping[str, str]] = {
+    "AUD": "A$", "BRL": "R$", "CAD": "CA$", "CNY": "CN¥", "EUR": "€", "GBP": "£", "HKD": "HK$", "ILS": "₪",
+    "INR": "₹", "JPY": "¥", "KRW": "₩", "MXN": "MX$", "NZD": "NZ$", "TWD": "NT$", "USD": "$", "VND": "₫",
+}  # fmt: skip
+"""Symbols before amounts in English (CLDR); other currencies have their code and a space."""
 SCALE: Final = 10_000
 """Amounts are stored, and computed with, in ten-thousandths: the finest minor unit that ISO 4217 has."""
 MAX_AMOUNT: Final = Decimal("99999999999.9999")

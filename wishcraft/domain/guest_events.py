@@ -1,6 +1,10 @@
 """Types of guest events. Pure."""
 
 from enum import StrEnum
+from typing import Final
+
+VISITOR_ID: Final = r"^[A-Za-z0-9_-]{1,64}$"
+"""Pattern of the id that a storefront gives a visitor."""
 
 
 class AnalyticsType(StrEnum):

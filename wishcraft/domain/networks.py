@@ -15,6 +15,7 @@ _FORMS: Final = re.compile(r"([0-9.]+)(?::[0-9]+)?|([0-9a-fA-F:.]+)|\[([0-9a-fA-
 """Some proxies add the port: `203.0.113.5:51234`, `[2001:db8::1]:443`."""
 _MAX_STEPS: Final = 16
 """Proxies in a row: the cost of a header does not grow with its length."""
+_LOOPBACK_HOST: Final = re.compile(rb"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 _HOUSEHOLD_BITS: Final = 64
 """A network that a provider gives to one customer has this prefix, or a shorter one: it has endless addresses."""
 
@@ -50,6 +51,16 @@ def is_within(address: str, networks: Iterable[Network]) -> bool:
     """Whether one of the networks contains the address; False if it is not an address."""
     parsed = _parse(address)
     return parsed is not None and any(parsed in network for network in networks)
+
+
+def names_loopback(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether the one `Host` of a request's headers is a name of the loopback interface.
+
+    A web page can let its own name point to 127.0.0.1 (DNS rebinding), and its browser then takes a server here for the
+    page's own, but it sends the page's name. Starlette's `TrustedHostMiddleware` does not know `[::1]`.
+    """
+    hosts = [value for name, value in headers if name.lower() == b"host"]
+    return len(hosts) == 1 and _LOOPBACK_HOST.fullmatch(hosts[0]) is not None
 
 
 @lru_cache(4096)

@@ -15,6 +15,8 @@ REGISTRY_ATTRIBUTE: Final = "_registry"
 MESSAGE_PROPERTY: Final = "_gift_message"
 NAME_PROPERTY: Final = "_purchaser_name"
 ANONYMOUS_PROPERTY: Final = "_is_anonymous"
+VISITOR_PROPERTY: Final = "_registry_visitor"
+"""The property of a line item, or the note attribute of an order, that has the `visitor_id` of the guest's events."""
 
 
 class Line(NamedTuple):
@@ -35,6 +37,8 @@ class Line(NamedTuple):
     purchaser_name: str | None
     anonymous: bool
     gift_message: str | None
+    visitor: str | None = None
+    """The value of `VISITOR_PROPERTY`, if it is one."""
 
 
 class OrderSnapshot(NamedTuple):
@@ -42,10 +46,13 @@ class OrderSnapshot(NamedTuple):
 
     id: int
     name: str
+    ordered_at: datetime | None
+    """None if it is not known."""
     updated_at: datetime
     is_test: bool
     status: PurchaseStatus
-    """PENDING until it is paid, CANCELLED if it was cancelled or its payment voided, else CONFIRMED."""
+    """PENDING until it is paid, CANCELLED if it was cancelled, or its payment voided or not taken in time, else
+    CONFIRMED."""
     item_claims: tuple[str, ...]
     """Attributions of items that the order's note attributes name."""
     registry_claim: str
@@ -55,6 +62,24 @@ class OrderSnapshot(NamedTuple):
     lines: tuple[Line, ...]
     refunds: frozenset[int] | None
     """The refunds that it includes; None if it does not say."""
+
+
+def deleted_order(order_id: int, deleted_at: datetime) -> OrderSnapshot:
+    """The last snapshot of an order that was deleted: it has no lines any more."""
+    return OrderSnapshot(
+        id=order_id,
+        name="",
+        ordered_at=None,
+        updated_at=deleted_at,
+        is_test=False,
+        status=PurchaseStatus.CANCELLED,
+        item_claims=(),
+        registry_claim="",
+        purchaser_id=None,
+        purchaser_email=None,
+        lines=(),
+        refunds=None,
+    )
 
 
 class Adjustment(NamedTuple):

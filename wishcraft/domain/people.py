@@ -3,14 +3,29 @@
 import re
 import unicodedata
 from collections.abc import Collection, Iterator
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
+from urllib.parse import quote, unquote
 
 import idna
 
 from wishcraft.domain.addresses import address_hash, normalise
 
-_BETWEEN_ADDRESSES: Final = re.compile(r"[\s<>\"'(),:;\[\]\\]+")
+_LOCAL_END: Final = re.compile(r"[^\s<>\"(),:;\[\]\\]*\Z")
+_DOMAIN: Final = re.compile(r"\A[^\s<>\"(),:;\[\]\\'/?&=|{}]*")
+_MAY_BE_BEFORE: Final = re.compile(r"['/?&=|{}]")
+"""What precedes addresses in quotations and URLs, and what addresses may have: `o'brien@example.com`."""
+_MAX_LOCAL: Final = 64
+_MAX_DOMAIN: Final = 255
+_PLAIN_ESCAPES: Final = (
+    (rb"\/", b"/"), (rb"\u0026", b"&"), (rb"\u0027", b"'"), (rb"\u003c", b"<"), (rb"\u003e", b">"),
+)  # fmt: skip
+"""What common writers of JSON escape, though they need not."""
+_HIDING: Final = (rb"\\", b"\xcd\xbe", b"\xe1\xbf\xaf", b"\xe2\x84\xaa")
+"""A backslash, which makes other escapes ambiguous, and the three characters of which `spellings` makes ASCII's."""
 _NO_DIGITS: Final = bytes(set(range(256)) - set(b"0123456789"))
+_SPACES_BETWEEN_DIGITS: Final = bytes.maketrans(_NO_DIGITS, b" " * len(_NO_DIGITS))
 _MAX: Final = 400
 """Characters; no address has more."""
 _PHONE: Final = re.compile(r"\d[\d\s().\-/]{5,}\d")
@@ -30,6 +45,10 @@ class Person(NamedTuple):
     orders: frozenset[int]
     contacts: frozenset[bytes]
 
+    def shares(self, other: "Person") -> bool:
+        """Whether an id, a contact or an order of the other one is among this one's."""
+        return any(mine & theirs for mine, theirs in zip(self, other, strict=True))
+
 
 def make_person(
     shop_id: int, customers: Collection[int], orders: Collection[int], email: str | None, phone: str | None
@@ -44,33 +63,48 @@ def make_person(
 
 def spellings(address: str) -> set[str]:
     """How the address may be stored: as it is typed but for capitals, normalised, and with its domain in letters."""
-    found = {unicodedata.normalize("NFC", address.strip().lower())}
-    if normal := normalise(address):
-        local, _, domain = normal.rpartition("@")
-        found |= {normal, f"{local}@{idna.decode(domain)}"}
-    return found
+    typed = unicodedata.normalize("NFC", address.strip().lower())
+    if typed.isascii() and "xn--" not in typed:  # the one spelling
+        return {typed}
+    local, _, domain = typed.rpartition("@")
+    return {typed, *(f"{local}@{each}" for each in _spellings_of_domain(domain))}
+
+
+@lru_cache(maxsize=1_000)
+def _spellings_of_domain(domain: str) -> tuple[str, ...]:
+    """Cached, because IDNA takes fifty times as long as all else about an address."""
+    normal = (normalise(f"a@{domain}") or "").rpartition("@")[2]
+    return (normal, idna.decode(normal)) if normal else ()
 
 
 def make_signs(email: str | None, phone: str | None) -> frozenset[bytes] | None:
     """Bytes of which a payload has one, as `has_sign` looks for them, if it has the address or the telephone number.
 
-    None if that cannot be said: other letters than ASCII's have many forms in JSON.
+    None if that cannot be said: other letters than ASCII's, quotes and backslashes have many forms in JSON.
     """
-    local = (email or "").strip().lower().rpartition("@")[0]
-    if not local.isascii():
-        return None
+    local = unicodedata.normalize("NFC", (email or "").strip().lower()).rpartition("@")[0]
     digits = "".join(filter(str.isdecimal, phone or ""))[-_DIGITS_OF_PHONE:]
-    return frozenset(each.encode() for each in (local, digits) if each)
+    if not (local + digits).isascii() or not local.isprintable() or set(local) & set('"\\') or (email and not local):
+        return None
+    return frozenset(each.encode() for each in (local, quote(local, safe="").lower(), digits) if each)
 
 
-def has_sign(payload: bytes, signs: Collection[bytes]) -> bool:
-    """Whether a payload may be about a person: it has one of the signs, or escapes that may hide one.
+def has_sign(payload: bytes, signs: Collection[bytes], numbers: Collection[bytes] = frozenset()) -> bool:
+    """Whether a payload may be about a person: it has a sign or one of the numbers, or escapes that may hide a sign.
 
     A fast look before `find_mentions`: of a telephone number, only the digits are compared.
     """
     lower = payload.lower()
-    digits = payload.translate(None, _NO_DIGITS)
-    return b"\\u00" in lower or any(sign in lower or sign in digits for sign in signs)
+    if any(each in lower for each in _HIDING):
+        return True
+    for escaped, meant in _PLAIN_ESCAPES:
+        lower = lower.replace(escaped, meant)
+    if b"\\u" in lower or any(sign in lower for sign in signs):
+        return True
+    if not set(lower.translate(_SPACES_BETWEEN_DIGITS).split()).isdisjoint(numbers):
+        return True
+    digits = lower.translate(None, _NO_DIGITS)
+    return any(sign in digits for sign in signs)
 
 
 class Mentions(NamedTuple):
@@ -98,14 +132,27 @@ def find_mentions(content: Any, shop_id: int) -> Mentions:
     found: set[str] = set()
     for text in texts:
         numbers |= set(map(int, _GLOBAL_ID.findall(text)))
-        if "@" in text:
-            words = _BETWEEN_ADDRESSES.split(text)
-            found |= {spelling for word in words if "@" in word for spelling in spellings(word[:_MAX].rstrip("."))}
+        for form in {text, unquote(text)} if "%40" in text else (text,):
+            found |= {spelling for word in _find_addresses(form) for spelling in spellings(word)}
         for number in _PHONE.findall(text):
             digits = "".join(filter(str.isdecimal, number))
             found |= {digits[-_DIGITS_OF_PHONE:]} if len(digits) >= _DIGITS_OF_PHONE else set()
     contacts = frozenset(address_hash(shop_id, each) for each in found)
     return Mentions(frozenset(numbers), contacts, texts)
+
+
+def _find_addresses(text: str) -> set[str]:
+    """What may be an address in the text: the text itself, and what is around each `@`."""
+    if "@" not in text:
+        return set()
+    around = {(left[-_MAX_LOCAL:], right[:_MAX_DOMAIN]) for left, right in pairwise(text.split("@"))}
+    found = {text[:_MAX]}
+    for left, right in around:
+        local = _LOCAL_END.findall(left)[0]
+        domain = _DOMAIN.findall(right)[0].rstrip(".")
+        begins = (0, *(each.end() for each in _MAY_BE_BEFORE.finditer(local)))
+        found |= {f"{local[begin:]}@{domain}" for begin in begins}
+    return found
 
 
 def _leaves(content: Any) -> Iterator[int | str]:

@@ -22,6 +22,8 @@ class Kind(StrEnum):
     WEBHOOKS = "handled webhook events"
     PAYLOADS = "payloads of webhooks"
     ORDERS = "orders with their settled line items"
+    PRODUCTS = "products without items"
+    STOCK = "stock without items"
     ANALYTICS = "analytics events"
     VIEWS = "views by day"
     MINUTES = "service minutes"

@@ -16,6 +16,15 @@ def default_template(domain: str) -> str:
     return f"https://{domain}/apps/registry/r/{{slug}}"
 
 
+def at_origin(share_url: str, domain: str, origin: str) -> str:
+    """The share link with the shop's pages at `origin`; unchanged if it leads to another host.
+
+    Shopify serves them at `https://` and the domain, the simulator of the local stack below an address of its own.
+    """
+    own = f"https://{domain}/"
+    return f"{origin}/{share_url.removeprefix(own)}" if share_url.startswith(own) else share_url
+
+
 def check_template(template: str) -> str:
     """The template, if it is valid.
 

@@ -23,21 +23,41 @@ class ShopFacts(NamedTuple):
     """IANA."""
 
 
+def usable_facts(name: object, email: object, currency: object, timezone: object) -> tuple[dict[str, str], list[str]]:
+    """Those of the four that can be used, by their names in `ShopFacts`, and what is wrong with the others.
+
+    The problems name what it is, and have no value.
+    """
+    facts, problems = dict[str, str](), list[str]()
+    if isinstance(name, str) and (clean := one_line(_storable(name))[:_MAX_NAME].strip()):
+        facts["name"] = clean
+    else:
+        problems.append("the name is no text")
+    if isinstance(email, str) and len(email) <= _MAX_EMAIL:
+        facts["email"] = _storable(email).strip()
+    else:
+        problems.append("the e-mail address is no text, or too long")
+    if isinstance(currency, str) and _CURRENCY.fullmatch(currency):
+        facts["currency"] = currency
+    else:
+        problems.append("the currency is no code of ISO 4217")
+    if isinstance(timezone, str) and _is_zone(timezone):
+        facts["timezone"] = timezone
+    else:
+        problems.append("the time zone is not one of this machine's time zone database")
+    return facts, problems
+
+
 def shop_facts(name: object, email: object, currency: object, timezone: object) -> ShopFacts:
     """The facts, if all four can be used.
 
     Raises:
         ValueError: One cannot; the message names it, and has no value.
     """
-    if not (isinstance(name, str) and (clean := one_line(_storable(name))[:_MAX_NAME].strip())):
-        raise ValueError("the name is no text")
-    if not (isinstance(email, str) and len(email) <= _MAX_EMAIL):
-        raise ValueError("the e-mail address is no text, or too long")
-    if not (isinstance(currency, str) and _CURRENCY.fullmatch(currency)):
-        raise ValueError("the currency is no code of ISO 4217")
-    if not (isinstance(timezone, str) and _is_zone(timezone)):
-        raise ValueError("the time zone is not one of this machine's time zone database")
-    return ShopFacts(clean, _storable(email).strip(), currency, timezone)
+    facts, problems = usable_facts(name, email, currency, timezone)
+    if problems:
+        raise ValueError(problems[0])
+    return ShopFacts(**facts)
 
 
 def _is_zone(name: str) -> bool:

@@ -1,7 +1,7 @@
 """Signed tokens of unsubscribe links; stateless, and without the address itself. Pure.
 
-A token is the shop's id, the hash of the address and an HMAC-SHA256 over both, in base64url. It does not expire: a mail
-may be read years later.
+A token is the shop's id, the hash of the address, an HMAC-SHA256 over the rest, and the masked address, in base64url.
+Tokens from before version 1.6.0 have no masked address. A token does not expire: a mail may be read years later.
 """
 
 import base64
@@ -14,7 +14,10 @@ from typing import Final, NamedTuple
 
 _PURPOSE: Final = b"wishcraft: unsubscribe, 1"
 _BODY: Final = struct.Struct("!q32s")
-_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{96}", re.ASCII)
+_SIGNED: Final = _BODY.size + hashlib.sha256().digest_size
+_MAX_MASKED: Final = 60
+"""Bytes; a longer one is left out."""
+_TOKEN: Final = re.compile(r"(?:[A-Za-z0-9_-]{4}){24,44}", re.ASCII)
 
 
 class Subscription(NamedTuple):
@@ -22,6 +25,8 @@ class Subscription(NamedTuple):
 
     shop_id: int
     address_hash: bytes
+    masked: str = ""
+    """The address as `domain.addresses.mask` shows it; empty if it is not known."""
 
 
 def derive_keys(secrets: Sequence[str]) -> list[bytes]:
@@ -30,9 +35,11 @@ def derive_keys(secrets: Sequence[str]) -> list[bytes]:
 
 
 def make_token(subscription: Subscription, key: bytes) -> str:
-    """The signed token: 96 characters of `A-Za-z0-9_-`."""
-    body = _BODY.pack(*subscription)
-    return base64.urlsafe_b64encode(body + hmac.digest(key, body, hashlib.sha256)).decode()
+    """The signed token: 96 to 176 characters of `A-Za-z0-9_-`."""
+    body = _BODY.pack(subscription.shop_id, subscription.address_hash)
+    masked = subscription.masked.encode()
+    masked = masked.ljust(-(-len(masked) // 3) * 3) if len(masked) <= _MAX_MASKED else b""  # base64 without padding
+    return base64.urlsafe_b64encode(body + hmac.digest(key, body + masked, hashlib.sha256) + masked).decode()
 
 
 def read_token(token: str, keys: Sequence[bytes]) -> Subscription | None:
@@ -40,7 +47,10 @@ def read_token(token: str, keys: Sequence[bytes]) -> Subscription | None:
     if not _TOKEN.fullmatch(token):
         return None
     content = base64.urlsafe_b64decode(token)
-    body, signature = content[: _BODY.size], content[_BODY.size :]
+    body, signature, masked = content[: _BODY.size], content[_BODY.size : _SIGNED], content[_SIGNED:]
     # All keys are tried, so that the time does not reveal which one matches.
-    matches = [hmac.compare_digest(hmac.digest(key, body, hashlib.sha256), signature) for key in keys]
-    return Subscription(*_BODY.unpack(body)) if any(matches) else None
+    matches = [hmac.compare_digest(hmac.digest(key, body + masked, hashlib.sha256), signature) for key in keys]
+    if not any(matches):
+        return None
+    shop_id, address_hash = _BODY.unpack(body)
+    return Subscription(shop_id, address_hash, masked.decode().rstrip())

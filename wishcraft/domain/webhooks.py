@@ -31,6 +31,7 @@ TOPICS: Final = {
     "orders/updated": Priority.HIGH,
     "orders/edited": Priority.HIGH,
     "orders/cancelled": Priority.HIGH,
+    "orders/delete": Priority.HIGH,
     "refunds/create": Priority.HIGH,
     "customers/data_request": Priority.HIGH,
     "customers/merge": Priority.HIGH,
@@ -48,12 +49,18 @@ TOPICS: Final = {
 
 https://shopify.dev/docs/api/webhooks
 """
-ALSO_AFTER_UNINSTALLATION: Final = frozenset({"customers/data_request", "customers/redact", "shop/redact"})
+REDACT_CUSTOMER: Final = "customers/redact"
+REDACT_SHOP: Final = "shop/redact"
+DATA_REQUEST: Final = "customers/data_request"
+ALSO_AFTER_UNINSTALLATION: Final = frozenset({DATA_REQUEST, REDACT_CUSTOMER, REDACT_SHOP})
 """Topics that are handled for shops that have removed the app; those of shops that were never known are ignored."""
 MAX_ATTEMPTS: Final = 10
 """Failed tries after which a webhook is a dead letter: about half an hour by `retry_delay`."""
+PATIENCE: Final = timedelta(days=1)
+"""So long after its receipt, tries of a webhook do not count that failed because Shopify or the mail server is away."""
 _FIRST_DELAY: Final = 2.0
 _LONGEST_DELAY: Final = 1_200.0
+_LONGEST_WAIT: Final = 300.0
 
 
 class EventTime(NamedTuple):
@@ -84,4 +91,17 @@ def retry_delay(attempts: int, jitter: Callable[[float, float], float]) -> timed
         jitter: A random number between two others, such as `random.uniform`.
     """
     seconds: float = min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** (attempts - 1))
+    return timedelta(seconds=seconds * jitter(0.5, 1.0))
+
+
+def wait_delay(age: timedelta, jitter: Callable[[float, float], float]) -> timedelta:
+    """Delay before a webhook of that age is tried again that waits for Shopify: between half and all of its age.
+
+    At least between one and two seconds, at most between two and a half and five minutes.
+
+    Args:
+        age: Time since its receipt.
+        jitter: As for `retry_delay`.
+    """
+    seconds = min(_LONGEST_WAIT, max(_FIRST_DELAY, age.total_seconds()))
     return timedelta(seconds=seconds * jitter(0.5, 1.0))

@@ -23,6 +23,7 @@ class WorkResult:
         advice: What a person can do about the problem.
         tries: How often the item was tried.
         stopped: The run was stopped before the item was finished; the next run does the rest.
+        examples: Some of what was changed, by kind, such as the names of products that are out of stock.
     """
 
     name: str
@@ -32,6 +33,7 @@ class WorkResult:
     advice: str = ""
     tries: int = 1
     stopped: bool = False
+    examples: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def total_counts(results: Sequence[WorkResult]) -> dict[str, int]:

@@ -27,6 +27,7 @@ class Mail:
     unsubscribe_url: str | None = field(repr=False, default=None)
     """Accepts a POST without a login (RFC 8058); None for mail that the recipient asked for."""
     pictures: Sequence[Picture] = ()
+    reply_to: str | None = field(repr=False, default=None)
 
 
 class Mailer(Protocol):

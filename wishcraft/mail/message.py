@@ -40,6 +40,8 @@ def build_message(mail: Mail, sender: str, now: datetime) -> EmailMessage:
     message = EmailMessage(policy=_POLICY)
     message["From"] = Address(display_name=" ".join(mail.sender_name.split()), addr_spec=sender)
     message["To"] = mail.recipient
+    if mail.reply_to:
+        message["Reply-To"] = Address(display_name=" ".join(mail.sender_name.split()), addr_spec=mail.reply_to)
     message["Subject"] = shorten(mail.subject, MAX_SUBJECT_LENGTH, placeholder=" …")
     message["Date"] = now.astimezone(UTC)
     message["Message-ID"] = mail.message_id

@@ -7,13 +7,20 @@ import pandas as pd
 from pandas.api import types
 
 from wishcraft.analytics.database import AnalystsDatabase
+from wishcraft.analytics.question import wrap_question
 from wishcraft.reports.analyst_report import TABLE_ROWS, ReportResult
 from wishcraft.reports.page import Page, pluralize
 from wishcraft.reports.plots import BarChart, TimeSeries, draw, markdown_image
-from wishcraft.reports.tables import Column, decimal, iso_date, shorten_labels, to_markdown, to_rows
+from wishcraft.reports.tables import Column, iso_date, shorten_labels, to_markdown, to_rows
 
 _PAGE_ROWS: Final = 20
 _BARS: Final = 12
+_DECIMALS: Final = ((100, 1), (1, 2), (0, 4))
+"""Decimals of a column whose largest number is at least so large."""
+_PANELS: Final = 8
+"""Columns of numbers that are drawn."""
+_SQL_CHARACTERS: Final = 68
+"""Length of a line of SQL that the Prefect UI shows without cutting it."""
 _MAX_DRAWN: Final = 1e300
 """The margin of a plot's axis must be finite too."""
 _MAX_CHARACTERS: Final = 200
@@ -34,10 +41,10 @@ def run_query(db: AnalystsDatabase, sql: str, max_rows: int, seconds: int) -> Re
     frame = rows.head(max_rows)
     more = ", and there are more: raise the limit of rows, or select fewer" if len(rows) > max_rows else ""
     verdict = f"{pluralize(len(frame), 'row')} of {pluralize(len(frame.columns), 'column')}{more}."
-    code = f"```sql\n{sql.strip().replace('```', '')}\n```"
-    table = to_markdown(frame, {name: _column(frame, name) for name in _names(frame)}, _PAGE_ROWS)
-    body = "\n\n".join([code, _plot(frame), table])
-    return ReportResult(Page(verdict, body, {"ask": to_rows(_cut_texts(frame.head(TABLE_ROWS)), TABLE_ROWS)}), frame)
+    columns = {name: _column(frame, name) for name in _names(frame)}
+    code = f"```sql\n{wrap_question(sql.strip().replace('```', ''), _SQL_CHARACTERS)}\n```"
+    body = "\n\n".join([_plot(frame), to_markdown(frame, columns, _PAGE_ROWS), code])
+    return ReportResult(Page(verdict, body, {"ask": to_rows(frame, columns, TABLE_ROWS)}), frame)
 
 
 def _names(frame: pd.DataFrame) -> list[str]:
@@ -50,7 +57,14 @@ def _column(frame: pd.DataFrame, name: str) -> Column:
         return iso_date(name) if midnights else Column(name, "{:%Y-%m-%d %H:%M:%S}".format)
     if not _is_measure(frame, name):
         return Column(name, _cut)
-    return Column(name, "{:,}".format) if types.is_integer_dtype(frame[name]) else decimal(name)
+    return Column(name, "{:,}".format if types.is_integer_dtype(frame[name]) else _decimals(frame[name]).format)
+
+
+def _decimals(numbers: pd.Series) -> str:
+    """The format of a column's fractions: the more decimals, the smaller its numbers are."""
+    largest = numbers[numbers.abs() < _MAX_DRAWN].abs().max()
+    digits = next((digits for bound, digits in _DECIMALS if largest >= bound), _DECIMALS[-1][1])
+    return f"{{:,.{digits}f}}"
 
 
 def _is_measure(frame: pd.DataFrame, name: str) -> bool:
@@ -64,32 +78,34 @@ def _cut(value: Any) -> str:
     return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}…"
 
 
-def _cut_texts(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with everything but measures as short texts, ids included: browsers round numbers of that length."""
-    texts = [name for name in _names(frame) if not _is_measure(frame, name)]
-    return frame.assign(**{name: frame[name].astype(object).map(_cut, na_action="ignore") for name in texts})
-
-
 def _plot(frame: pd.DataFrame) -> str:
-    """Plot the first measure by the first column, if that has days or words; else say why there is no plot."""
+    """Plot the measures by the first column, if that has days or words; else say why there is no plot."""
     measures = [name for name in _names(frame)[1:] if _is_measure(frame, name)]
     if not measures:
         return f"*No plot: no later column counts or measures. {_PLOT_HELP}*"
-    label, measure = str(frame.columns[0]), measures[0]
-    points = frame[[label, measure]].dropna().astype({measure: float})
-    points = points[points[measure].abs() < _MAX_DRAWN]
+    label = str(frame.columns[0])
+    points = frame[frame[label].notna()].astype(dict.fromkeys(measures, float))
+    points[measures] = points[measures].where(points[measures].abs() < _MAX_DRAWN)
+    points = points.dropna(subset=measures, how="all")
     if points.empty:
         return f"*No plot: there is nothing to draw. {_PLOT_HELP}*"
     if types.is_numeric_dtype(points[label]) and not types.is_bool_dtype(points[label]):
         return f"*No plot: `{label}` has numbers; `::text` turns them into words. {_PLOT_HELP}*"
     if points[label].astype(str).duplicated().any():
         return f"*No plot: `{label}` has the same value in several rows. {_PLOT_HELP}*"
-    return markdown_image(draw([_panel(points, label, measure)], columns=1), f"{measure} by {label}")
+    drawn, rest = measures[:_PANELS], len(measures) - _PANELS
+    panels = [_panel(points, label, measure) for measure in drawn]
+    picture = markdown_image(draw(panels, columns=min(2, len(panels))), f"{', '.join(drawn)} by {label}")
+    return f"{picture}\n\n*{pluralize(rest, 'more column')} of numbers: in the table.*" if rest > 0 else picture
 
 
 def _panel(points: pd.DataFrame, label: str, measure: str) -> BarChart | TimeSeries:
     if types.is_datetime64_any_dtype(points[label]):
         points = points.sort_values(label)
-        return TimeSeries(measure, "", list(points[label]), points[measure].tolist(), "", above=False)
+        return TimeSeries(measure, f"by {label}", list(points[label]), _values(points[measure]), "", above=False)
     points = points.head(_BARS)
-    return BarChart(measure, f"by {label}", shorten_labels(points[label]), points[measure].tolist())
+    return BarChart(measure, f"by {label}", shorten_labels(points[label]), _values(points[measure]))
+
+
+def _values(numbers: pd.Series) -> list[float | None]:
+    return [None if pd.isna(number) else float(number) for number in numbers]

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import pandas as pd
 
 from wishcraft import analytics
+from wishcraft.analytics.confidence_intervals import MIN_SIZE_FOR_MEANS, share_interval
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.filters import ReportFilter
 from wishcraft.analytics.reader import Progress, ignore_progress, read_chunks
@@ -18,11 +19,14 @@ from wishcraft.reports.plots import BarChart, Panel, TimeSeries, draw, markdown_
 from wishcraft.reports.tables import (
     Column,
     integer,
+    iso_date,
     percentage,
     percentage_points,
+    shop,
     to_markdown,
     to_percentages,
     to_rows,
+    with_ranges,
 )
 
 Part = Literal["funnel", "reminders"]
@@ -37,24 +41,31 @@ _STEPS: Final = {
     "in_cart": "put it in the cart",
     "purchased": "bought it",
 }
-_FUNNEL_COLUMNS: Final = {
-    "viewed": integer("visits"), "clicked": integer(_STEPS["clicked"]), "in_cart": integer(_STEPS["in_cart"]),
-    "purchased": integer(_STEPS["purchased"]), "conversion": percentage("conversion"),
+MIN_VISITS: Final = 30
+"""From this number on, a share of visits is drawn; below, it is too few to tell."""
+_CONFIDENCE: Final = 0.95
+_PAGE_COLUMNS: Final = {
+    "conversion": percentage("conversion"), "viewed": integer("visits"), "purchased": integer("bought"),
     "gives_up": Column("weakest step", lambda change: _STEPS[change.split(" → ")[1]]),
 }  # fmt: skip
-_EFFECT_COLUMNS: Final = {
-    "reminded": integer("reminded"), "not_reminded": integer("not reminded"),
-    "units_difference": Column("pieces more", "{:+.2f}".format), "units_low": Column("from", "{:+.2f}".format),
-    "units_high": Column("to", "{:+.2f}".format), "share_difference": percentage_points("with a gift"),
-    "share_low": percentage_points("at least"), "share_high": percentage_points("at most"),
+_TYPE_COLUMNS: Final = {"event_type": Column("event type"), **_PAGE_COLUMNS}
+_SHOP_COLUMNS: Final = {"shop": shop(), **_PAGE_COLUMNS}
+_TABLE_COLUMNS: Final = {
+    "week": iso_date("week of"), "shop": shop(), "event_type": Column("event type"),
+    "conversion": percentage("conversion"), "viewed": integer("visits"), "clicked": integer("looked"),
+    "in_cart": integer("in cart"), "purchased": integer("bought"),
 }  # fmt: skip
-_EFFECT_EXPLANATION: Final = """*From* and *to*, and *at least* and *at most*, are the bounds of the two differences'
-95 % confidence intervals; groups of fewer than 30 registries have no interval for pieces. This is not an experiment:
-registries are not reminded when their registrants unsubscribed, a mail failed or their shop sends none, and such
-registries may differ in other ways."""
+_EFFECT_COLUMNS: Final = {
+    "units": Column("pieces more"), "share": Column("more with a gift"), "reminded": integer("reminded"),
+    "not_reminded": integer("not reminded"),
+}  # fmt: skip
+_EFFECT_EXPLANATION: Final = """The ranges in brackets are 95 % confidence intervals; with groups of fewer
+than 30 registries there is none for pieces. This is not an experiment: registries are not reminded when their
+registrants unsubscribed, a mail failed or their shop sends none, and such registries may differ in other ways."""
 _FUNNEL_EXPLANATION: Final = """A *visit* is what one visitor did with one registry in one week, which begins on Monday
 in the shop's time zone. It reached a step if it did that or a later one. The *weakest step* is the one that was reached
-by the smallest share of the visits that had reached the step before."""
+by the smallest share of the visits that had reached the step before. The black lines are 95 % confidence intervals;
+shares of fewer than 30 visits are not drawn."""
 
 
 class ConversionFigures(NamedTuple):
@@ -96,8 +107,10 @@ class ConversionReport(AnalystReport[ConversionFigures]):
         """Render the page."""
         funnel, effect = figures.part("funnel"), figures.part("reminders")
         tables = {
-            "conversion-report-funnel": to_rows(funnel, TABLE_ROWS),
-            "conversion-report-reminders": to_rows(effect, TABLE_ROWS),
+            "conversion-report-funnel": to_rows(funnel, _TABLE_COLUMNS, TABLE_ROWS),
+            "conversion-report-reminders": to_rows(
+                _with_ranges(effect), {"shop": shop(), "finding": Column("finding"), **_EFFECT_COLUMNS}, TABLE_ROWS
+            ),
         }
         body = f"{scope('What guests did', self.report_filter, self.report_filter.days)}\n\n{_body(figures)}"
         return ReportResult(Page(_verdict(figures.visits), body, tables), funnel)
@@ -117,13 +130,11 @@ def _verdict(visits: pd.DataFrame) -> str:
 
 def _body(figures: ConversionFigures) -> str:
     event_types, shops = (_funnel_by(figures.visits, level) for level in ("event_type", "shop"))
-    type_columns = {"event_type": Column("event type"), **_FUNNEL_COLUMNS}
-    shop_columns = {"shop": Column("shop"), **_FUNNEL_COLUMNS}
     return "\n\n".join(
         [
             _draw(figures, event_types),
-            f"## By event type\n\n{to_markdown(event_types, type_columns, PAGE_ROWS)}",
-            f"## By shop\n\n{to_markdown(shops, shop_columns, PAGE_ROWS)}",
+            f"## By event type\n\n{to_markdown(event_types, _TYPE_COLUMNS, PAGE_ROWS)}",
+            f"## By shop\n\n{to_markdown(shops, _SHOP_COLUMNS, PAGE_ROWS)}",
             _FUNNEL_EXPLANATION,
             f"## What reminders do\n\n{_reminder_effect(figures.reminded)}",
         ]
@@ -136,7 +147,7 @@ def _reminder_effect(reminded: pd.DataFrame) -> str:
     units = f"In the {DAYS_AFTER_REMINDER} days from a reminder on, a reminded registry received on average"
     units = f"{units} {_format_units(total['units_reminded'])}"
     other_units = f"a registry that was not reminded {_format_units(total['units_not_reminded'])}"
-    table = to_markdown(effect, _EFFECT_COLUMNS, PAGE_ROWS)
+    table = to_markdown(_with_ranges(effect), _EFFECT_COLUMNS, PAGE_ROWS)
     return f"{units}, {other_units}: {total['finding']}.\n\n{table}\n\n{_EFFECT_EXPLANATION}"
 
 
@@ -144,32 +155,78 @@ def _format_units(mean: float) -> str:
     return "(no data)" if pd.isna(mean) else f"{mean:.2f} pieces"
 
 
+def _with_ranges(effect: pd.DataFrame) -> pd.DataFrame:
+    return effect.assign(
+        units=with_ranges(effect["units_difference"], effect["units_low"], effect["units_high"], "{:+.2f}".format),
+        share=with_ranges(
+            effect["share_difference"], effect["share_low"], effect["share_high"], percentage_points("").format
+        ),
+    )
+
+
 def _funnel_by(visits: pd.DataFrame, level: str) -> pd.DataFrame:
-    return analytics.funnel(visits, (level,)).sort_values("conversion", ascending=False)
+    """The funnel by shop or event type: the highest conversion first, and those with too few visits last."""
+    funnel = analytics.funnel(visits, (level,))
+    order = funnel.assign(few=funnel["viewed"] < MIN_VISITS).sort_values(["few", "conversion"], ascending=[True, False])
+    return order.drop(columns="few")
 
 
 def _draw(figures: ConversionFigures, event_types: pd.DataFrame) -> str:
-    total, weeks = analytics.funnel(figures.visits, ()), analytics.funnel(figures.visits, ("week",))
-    effect = analytics.reminder_effect(figures.reminded).iloc[0]
-    conversion = to_percentages(weeks["conversion"])
-    latest = f"last: {conversion[-1]:.1f} %" if conversion else ""
+    total = analytics.funnel(figures.visits, ())
     panels: list[Panel] = [
         BarChart("The way to a gift", "visits", list(_STEPS.values()), [float(total[step].iloc[0]) for step in _STEPS]),
-        TimeSeries("Conversion by week", latest, [week.date() for week in weeks["week"]], conversion, "%", above=False),
-        BarChart(
-            "Conversion",
-            "by event type",
-            list(event_types["event_type"]),
-            to_percentages(event_types["conversion"]),
-            "%",
-        ),
-        BarChart(
-            "Pieces given",
-            effect["finding"],
-            [f"reminded: {effect['reminded']:,}", f"not reminded: {effect['not_reminded']:,}"],
-            [round(float(mean), 2) for mean in effect[["units_reminded", "units_not_reminded"]].fillna(0)],
-        ),
+        _by_week(analytics.funnel(figures.visits, ("week",))),
+        _by_event_type(event_types),
+        _pieces(analytics.reminder_effect(figures.reminded).iloc[0]),
     ]
     return markdown_image(
         draw(panels), "How many visits reached each step; conversion by week and event type; what reminders do"
     )
+
+
+def _by_week(weeks: pd.DataFrame) -> TimeSeries:
+    conversion = _drawable(weeks)
+    latest = ("too few to tell" if conversion[-1] is None else f"{conversion[-1]:.1f} %") if conversion else "no data"
+    return TimeSeries(
+        "Conversion by week",
+        f"last: {latest}",
+        [week.date() for week in weeks["week"]],
+        conversion,
+        "%",
+        above=False,
+        missing=f"fewer than {MIN_VISITS} visits",
+    )
+
+
+def _by_event_type(event_types: pd.DataFrame) -> BarChart:
+    low, high = share_interval(event_types["purchased"], event_types["viewed"], _CONFIDENCE)
+    values = _drawable(event_types)
+    return BarChart(
+        "Conversion",
+        "by event type",
+        [f"{name}: {visits:,}" for name, visits in zip(event_types["event_type"], event_types["viewed"], strict=True)],
+        values,
+        "%",
+        ranges=[
+            None if value is None else (100 * least, 100 * most)
+            for value, least, most in zip(values, low, high, strict=True)
+        ],
+        missing="too few to tell",
+    )
+
+
+def _pieces(effect: "pd.Series[Any]") -> BarChart:
+    is_known = not pd.isna(effect["units_low"])
+    return BarChart(
+        "Pieces given",
+        effect["finding"],
+        [f"reminded: {effect['reminded']:,}", f"not reminded: {effect['not_reminded']:,}"],
+        [round(float(mean), 2) if is_known else None for mean in effect[["units_reminded", "units_not_reminded"]]],
+        missing=f"each needs {MIN_SIZE_FOR_MEANS} registries",
+    )
+
+
+def _drawable(funnel: pd.DataFrame) -> list[float | None]:
+    """The conversions in percent; None where visits are too few to tell."""
+    shares = zip(to_percentages(funnel["conversion"]), funnel["viewed"], strict=True)
+    return [share if visits >= MIN_VISITS else None for share, visits in shares]

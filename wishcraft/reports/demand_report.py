@@ -12,24 +12,34 @@ from wishcraft.analytics.filters import ReportFilter
 from wishcraft.analytics.reader import Progress, ignore_progress, read_chunks
 from wishcraft.domain.periods import Days
 from wishcraft.reports.analyst_report import TABLE_ROWS, AnalystReport, ReportResult, scope
-from wishcraft.reports.page import Page, pluralize
+from wishcraft.reports.page import Page, pluralize, short_name
 from wishcraft.reports.plots import BarChart, draw, markdown_image
-from wishcraft.reports.tables import Column, decimal, integer, shorten_labels, to_markdown, to_rows
+from wishcraft.reports.tables import (
+    Column,
+    integer,
+    product_names,
+    shop,
+    shorten_labels,
+    to_markdown,
+    to_rows,
+    with_ranges,
+)
 
 Part = Literal["forecast"]
 _PAGE_ROWS: Final = 20
 _BARS: Final = 10
 _LABEL_CHARACTERS: Final = 70
 _COLUMNS: Final = {
-    "product_title": Column("product"), "variant_title": Column("variant"), "verdict": Column("verdict"),
-    "stock": integer("in stock"), "expected": decimal("expected"), "low": decimal("from"), "high": decimal("to"),
-    "open": integer("still wished for"), "short": decimal("missing"), "shop": Column("shop"),
+    "product": Column("product"), "verdict": Column("verdict"), "stock": integer("in stock"),
+    "expected_range": Column("expected"), "shop": shop(),
 }  # fmt: skip
+_TABLE_COLUMNS: Final = {**_COLUMNS, "variant_id": Column("variant id")}
 _SCARCE: Final = ("out of stock", "will run out", "may run out")
+_SEVERITY: Final = {verdict: place for place, verdict in enumerate((*_SCARCE, "enough", "not limited"))}
 _EXPLANATION: Final = """*Expected* is what guests will probably buy until the events are over: of the quantity still
 wished for, the share that was bought as many weeks before past events of the same type, in the last year. In 80 % of
-the cases the quantity lies between *from* and *to*, if guests decide independently of each other. Other customers of
-the shop are not included."""
+the cases the quantity lies in the range in brackets, the black line over a bar, if guests decide independently of each
+other. The red stroke is the stock. Other customers of the shop are not included."""
 
 
 class DemandFigures(NamedTuple):
@@ -66,10 +76,14 @@ class DemandReport(AnalystReport[DemandFigures]):
         """Render the page."""
         forecast = figures.part()
         days = Days(self.today, self.today + timedelta(days=7 * self.weeks - 1))
-        table = to_markdown(forecast, _COLUMNS, _PAGE_ROWS)
-        body = "\n\n".join([scope("Events", self.report_filter, days), _draw(forecast), table, _EXPLANATION])
-        page = Page(_verdict(forecast, self.weeks), body, {"demand-forecast": to_rows(forecast, TABLE_ROWS)})
-        return ReportResult(page, forecast)
+        shown = forecast.assign(
+            product=product_names(forecast),
+            expected_range=with_ranges(forecast["expected"], forecast["low"], forecast["high"], "{:,.1f}".format),
+        ).sort_values("verdict", key=lambda verdicts: verdicts.map(_SEVERITY), kind="stable")
+        table = to_markdown(shown, _COLUMNS, _PAGE_ROWS)
+        body = [scope("Events", self.report_filter, days), *_draw(shown), table, _EXPLANATION]
+        tables = {"demand-forecast": to_rows(shown, _TABLE_COLUMNS, TABLE_ROWS)}
+        return ReportResult(Page(_verdict(forecast, self.weeks), "\n\n".join(body), tables), forecast)
 
 
 def _verdict(forecast: pd.DataFrame, weeks: int) -> str:
@@ -82,20 +96,27 @@ def _verdict(forecast: pd.DataFrame, weeks: int) -> str:
     return f"{variants} wished for {events}: {', '.join(scarce) or 'there is enough of each'}."
 
 
-def _draw(forecast: pd.DataFrame) -> str:
-    scarce = forecast[forecast["short"] > 0].head(_BARS)
-    most_expected = forecast[forecast["expected"] > 0].sort_values("expected", ascending=False).head(_BARS)
+def _draw(variants: pd.DataFrame) -> list[str]:
+    """A picture of what is likely to be missing, and of what is expected most; none if nothing is expected."""
+    expected = variants[variants["expected"] > 0]
+    scarce = expected[expected["short"] > 0].head(_BARS)
+    most_expected = expected.sort_values("expected", ascending=False).head(_BARS)
     panels = [
-        _bar_chart("Likely to be missing", scarce, "short"),
-        _bar_chart("Expected most", most_expected, "expected"),
+        _bar_chart(title, chosen)
+        for title, chosen in (("Likely to run short", scarce), ("Expected most", most_expected))
+        if len(chosen)
     ]
-    alt = "The variants of which most is likely to be missing, and those expected most"
-    return markdown_image(draw(panels, columns=1), alt)
+    alt = "The variants of which most is likely to be missing, and those expected most, with ranges and stock"
+    return [markdown_image(draw(panels, columns=1), alt)] if panels else []
 
 
-def _bar_chart(title: str, variants: pd.DataFrame, column: str) -> BarChart:
-    shops = variants["shop"].str.removesuffix(".myshopify.com")
-    names = (variants["product_title"] + ", " + variants["variant_title"]).str.removesuffix(", ")
-    titles = names + " · " + shops
-    labels = shorten_labels(titles, _LABEL_CHARACTERS)
-    return BarChart(title, "pieces", labels, [round(value, 1) for value in variants[column]])
+def _bar_chart(title: str, variants: pd.DataFrame) -> BarChart:
+    names = variants["product"] + " · " + variants["shop"].map(short_name)
+    return BarChart(
+        title,
+        "pieces expected; red: in stock",
+        shorten_labels(names, _LABEL_CHARACTERS),
+        [round(value, 1) for value in variants["expected"]],
+        ranges=list(zip(variants["low"], variants["high"], strict=True)),
+        marks=[None if pd.isna(stock) else max(stock, 0.0) for stock in variants["stock"]],
+    )

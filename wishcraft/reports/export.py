@@ -5,8 +5,6 @@ that a spreadsheet would run as a formula: https://owasp.org/www-community/attac
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from csv import QUOTE_NONNUMERIC
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -21,7 +19,8 @@ from wishcraft.analytics.filters import ReportFilter
 from wishcraft.analytics.reader import Chunk, Progress, ignore_progress, read_chunks
 from wishcraft.analytics.tables import TABLES, TableName
 from wishcraft.domain.currencies import SCALE
-from wishcraft.errors import ConfigurationError, QueryRefused
+from wishcraft.errors import QueryRefused
+from wishcraft.files import complete_file
 from wishcraft.reports.analyst_report import ReportResult
 from wishcraft.reports.html import Report, as_html
 
@@ -107,25 +106,6 @@ def save(result: ReportResult, title: str, file: Path) -> None:
         return
     with complete_file(file) as unfinished:
         unfinished.write_text(as_html(Report(title, result.page.verdict, result.page.body)), "utf-8")
-
-
-@contextmanager
-def complete_file(file: Path) -> Iterator[Path]:
-    """Yield a temporary path that becomes `file` at the end of the block; after an error nothing is left.
-
-    Raises:
-        ConfigurationError: The folder cannot be created or written.
-    """
-    unfinished = file.with_name(f"{file.name}.unfinished")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        yield unfinished
-        unfinished.replace(file)
-    except OSError as error:
-        raise ConfigurationError(f"{file} cannot be written: {error.strerror}. Set EXPORT_FOLDER.") from error
-    finally:
-        with suppress(OSError):  # the file may not exist
-            unfinished.unlink()
 
 
 def _without_formulas(frame: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """A report as an HTML page or as a mail: Markdown as text and HTML, plots embedded."""
 
 import base64
+import itertools
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +15,11 @@ from wishcraft.reports.markdown import keep_figures_together, to_plain_text
 _PLOT: Final = re.compile(r"!\[(?P<alt>[^\]]*)\]\(data:image/png;base64,(?P<data>[A-Za-z0-9+/=]+)\)")
 _MARKDOWN: Final = MarkdownIt("commonmark", {"html": False}).enable("table")
 _LONG_CELL: Final = re.compile(r"<td>(?=[^<]{50})")
+_TABLE: Final = re.compile(r"<table>.*?</table>", re.DOTALL)
+_HEADER: Final = re.compile(r"<th\b[^>]*>(.*?)</th>", re.DOTALL)
+_BODY_CELL: Final = re.compile(r"<td\b[^>]*>")
+_FITS_A_PHONE: Final = 3
+"""Columns; a table with more is shown on phones as a list of its rows, each value with the name of its column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,4 +59,16 @@ def as_mail(report: Report, recipient: str, message_id: str) -> Mail:
 
 def _html(report: Report, markdown: str) -> str:
     body = _LONG_CELL.sub('<td class="long">', _MARKDOWN.render(keep_figures_together(markdown)))
+    body = _TABLE.sub(lambda table: _label_cells(table[0]), body).replace("<p><img", '<p class="plot"><img')
     return render("report.html", report=report, verdict=keep_figures_together(report.verdict), body=body)
+
+
+def _label_cells(table: str) -> str:
+    """The table with the name of its column in each cell but those of the first column, which phones alone show."""
+    headers = _HEADER.findall(table)
+    if len(headers) <= _FITS_A_PHONE:
+        return table
+    # Inline, because some mail programs ignore the style sheet.
+    labels = itertools.cycle(["", *(f'<span class="label" style="display:none">{name}</span>' for name in headers[1:])])
+    labelled = _BODY_CELL.sub(lambda cell: f"{cell[0]}{next(labels)}", table)
+    return labelled.replace("<table>", '<table class="wide">', 1)

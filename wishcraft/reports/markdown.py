@@ -7,9 +7,16 @@ from typing import Final
 _TO_TEXT: Final = (
     (re.compile(r"\[((?:[^\]\\\n]|\\.){1,500})\]\(([^()\s]{1,2000})\)"), r"\1 (\2)"),  # links
     (re.compile(r"(?m)^#{1,6} |(?<!\\)\*\*"), ""),  # headings, bold
-    (re.compile(r"(?m)^\|(?: --- \|)+\n"), ""),  # the line under a table's header
+    (re.compile(r"(?m)^\|(?: ---:? \|)+\n"), ""),  # the line under a table's header
     (re.compile(r"\\([|*<`\[\]\\])"), r"\1"),  # what `escape` adds
 )
+_FENCED: Final = re.compile(r"(?ms)^```.*?^```$")
+"""Code, which stays as it is: people copy it."""
+_FIGURE: Final = re.compile(
+    r"(?:[✓✗] )?[-+<]?[A-Z]{0,3}[^\w\s]?[ \xa0]?\d[\d,.]*(?:[ \xa0]?(?:%|points|ms|s|min|h|[KMGT]?i?B))?"
+)
+"""A number as `1,234`, `98.5 %`, `$12.50` or `3.4 MiB`, and no date."""
+_NO_FIGURE: Final = frozenset({"", "–", "no data"})  # noqa: RUF001  an en dash, as in empty cells
 _BAR: Final = re.compile(r"(?<!\\)\|")
 _SPACE_IN_FIGURE: Final = re.compile(r"(?<=[\d✓✗<>]) (?=[\d<>%]|(?:ms|s|min|[KMGT]?i?B)\b)|(?<=\bno) (?=data\b)")
 
@@ -26,9 +33,19 @@ def link(name: str, url: str) -> Markup:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Format a table; the header and the cells are escaped unless they are `Markup`."""
-    lines = [list(map(_cell, header)), ["---"] * len(header), *(list(map(_cell, row)) for row in rows)]
+    """Format a table; the header and the cells are escaped unless they are `Markup`. Columns of figures end right."""
+    cells = list(rows)
+    lines = [
+        list(map(_cell, header)),
+        ["---:" if _are_figures([row[place] for row in cells]) else "---" for place in range(len(header))],
+        *(list(map(_cell, row)) for row in cells),
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _are_figures(cells: Sequence[str]) -> bool:
+    figures = [cell for cell in cells if cell not in _NO_FIGURE]
+    return bool(figures) and all(map(_FIGURE.fullmatch, figures))
 
 
 def _cell(text: str) -> str:
@@ -44,8 +61,12 @@ def escape(text: str) -> str:
 
 
 def keep_figures_together(text: str) -> str:
-    """Put no-break spaces into figures such as `✓ 99.9 %`, `3.4 MiB` and `no data`, for narrow cells."""
-    return _SPACE_IN_FIGURE.sub("\N{NO-BREAK SPACE}", text)
+    """Put no-break spaces into figures such as `✓ 99.9 %`, `3.4 MiB` and `no data`, for narrow cells; not into code."""
+    end, parts = 0, []
+    for code in _FENCED.finditer(text):
+        parts += [_SPACE_IN_FIGURE.sub("\N{NO-BREAK SPACE}", text[end : code.start()]), code[0]]
+        end = code.end()
+    return "".join([*parts, _SPACE_IN_FIGURE.sub("\N{NO-BREAK SPACE}", text[end:])])
 
 
 def to_plain_text(text: str) -> str:

@@ -62,6 +62,11 @@ def pluralize(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else plural}"
 
 
+def short_name(domain: str) -> str:
+    """A shop's domain without what all of them end in; any other name as it is."""
+    return domain.removesuffix(".myshopify.com")
+
+
 def redacted_line(text: str) -> str:
     """Format an external text as one line without addresses and secrets, cut at a word after `MAX_CHARACTERS`."""
     return shorten(redact_text(" ".join(text.split())), MAX_CHARACTERS, placeholder=" …")

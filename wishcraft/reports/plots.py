@@ -14,6 +14,7 @@ from functools import cache
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
+from statistics import median_low
 from typing import Any, Final
 
 from matplotlib import font_manager
@@ -29,7 +30,13 @@ from PIL import Image
 
 WIDTH: Final = 7.2
 HEIGHT: Final = 1.75
-"""Inches: the width of the picture, the height of each row of panels."""
+"""Inches: the width of the picture, the least height of each row of panels."""
+_FRAME_HEIGHT, _LINE_HEIGHT = 0.55, 0.17
+"""Inches: of a panel's title and axis, and of each bar or row of a grid."""
+_LEAST_BARS: Final = 4
+"""A panel has room for so many bars, so that one bar is no thicker than others."""
+_GAP: Final = 1.75
+"""Steps between two days of a series from which the days between them count as missing; months differ by a ninth."""
 _DPI: Final = 200
 """Twice the 96 dots per inch of a screen, so that text is sharp on screens with a high resolution too."""
 _PAPER, _INK, _QUIET, _GRID = "#ffffff", "#22313a", "#66747d", "#e8ecee"
@@ -40,16 +47,19 @@ _DARK: Final = 0.55
 _FONT_PACKAGES: Final = ("noto_cjk_sans_jp_regular", "manimgx_fonts")
 """The fonts of scripts and emoji that matplotlib's own font lacks; where a package is missing, they are boxes."""
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_EXACT: Final = 1_000
+"""Numbers from this on are drawn without a fraction."""
 _SHADES: Final = 8
 """Shades of each colour, enough for smooth edges. A palette of only these makes the file a quarter as large."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimeSeries:
-    """A panel with a value for each day; None is a day without data.
+    """A panel with a value for each day; None is a day without data, and so is a day that its neighbours leave out.
 
     `days` ascend without repetition; they may also be the beginnings of hours, weeks or months. The `objective` is a
-    lower bound of the values if `above`, else an upper bound. `unit` follows the numbers of the axis.
+    lower bound of the values if `above`, else an upper bound. `unit` follows the numbers of the axis. `missing` is what
+    the legend calls a day without data.
     """
 
     title: str
@@ -59,6 +69,7 @@ class TimeSeries:
     unit: str
     objective: float | None = None
     above: bool = True
+    missing: str = "no data"
 
     def misses(self, value: float) -> bool:
         """Whether the value is on the wrong side of the objective."""
@@ -67,13 +78,22 @@ class TimeSeries:
 
 @dataclass(frozen=True, slots=True)
 class BarChart:
-    """A panel with a horizontal bar for each name, the first at the top."""
+    """A panel with a horizontal bar for each name, the first at the top.
+
+    Attributes:
+        values: None for what is unknown or too little to tell, which `missing` says instead of a bar.
+        ranges: The interval of each value, drawn as a line over its bar; None without one.
+        marks: A number to compare each bar with, drawn as a stroke across it if there is room; None without one.
+    """
 
     title: str
     subtitle: str
     names: Sequence[str]
-    values: Sequence[float]
+    values: Sequence[float | None]
     unit: str = ""
+    ranges: Sequence[tuple[float, float] | None] = ()
+    marks: Sequence[float | None] = ()
+    missing: str = "no data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +115,12 @@ logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
 def draw(panels: Sequence[Panel], columns: int = 2) -> bytes:
     """Draw the panels row by row as one PNG."""
-    rows = -(-len(panels) // columns)
+    heights = [max(map(_height, panels[start : start + columns])) for start in range(0, len(panels), columns)]
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)  # inches around each panel
-    figure = Figure(figsize=(WIDTH, HEIGHT * rows), dpi=_DPI, facecolor=_PAPER, layout=layout)
-    for position, panel in enumerate(panels, start=1):
-        axes = figure.add_subplot(rows, columns, position)
+    figure = Figure(figsize=(WIDTH, sum(heights)), dpi=_DPI, facecolor=_PAPER, layout=layout)
+    grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
+    for position, panel in enumerate(panels):
+        axes = figure.add_subplot(grid[divmod(position, columns)])
         _prepare(axes, panel)
         if isinstance(panel, TimeSeries):
             _draw_time_series(axes, panel)
@@ -107,8 +128,8 @@ def draw(panels: Sequence[Panel], columns: int = 2) -> bytes:
             _draw_bar_chart(axes, panel)
         else:
             _draw_heatmap(axes, panel)
-    if any(isinstance(panel, TimeSeries) and None in panel.values for panel in panels):
-        no_data = Patch(**_NO_DATA, label="no data")
+    if missing := {panel.missing for panel in panels if isinstance(panel, TimeSeries) and _gaps(panel)}:
+        no_data = Patch(**_NO_DATA, label=", ".join(sorted(missing)))
         figure.legend(handles=[no_data], loc="outside lower right", fontsize=7, labelcolor=_QUIET, frameon=False)
     for text in figure.findobj(Text):
         text.set_parse_math(False)  # else a text with two dollar signs is a formula
@@ -132,9 +153,20 @@ def _font_families() -> list[str]:
     return ["DejaVu Sans", *(font_manager.FontProperties(fname=file).get_name() for file in files)]
 
 
+def _height(panel: Panel) -> float:
+    """Inches that the panel needs."""
+    lines = len(panel.names) if isinstance(panel, BarChart) else len(panel.rows) if isinstance(panel, Heatmap) else 0
+    return max(HEIGHT, _FRAME_HEIGHT + _LINE_HEIGHT * lines)
+
+
 def _label(text: str) -> str:
     """A text in one line: matplotlib draws control characters as boxes."""
     return _CONTROL_CHARACTERS.sub(" ", text).strip()
+
+
+def _number(value: float) -> str:
+    """A number of an axis or a bar, with grouped digits and four digits at least: `1,234,567`, `12.35`."""
+    return f"{round(value) if abs(value) >= _EXACT else float(f'{value:.4g}'):,.10g}"
 
 
 def _prepare(axes: Axes, panel: Panel) -> None:
@@ -151,21 +183,43 @@ def _set_subtitle(axes: Axes, text: str, colour: str) -> None:
 
 
 def _draw_time_series(axes: Axes, panel: TimeSeries) -> None:
-    positions = [float(position) for position in date2num(list(panel.days))]  # type: ignore[no-untyped-call]
-    step = min((after - before for before, after in pairwise(positions)), default=1.0)
+    positions, step = _positions(panel.days)
     values = [float("nan") if value is None else value for value in panel.values]
     misses = [(position, value) for position, value in zip(positions, values, strict=True) if panel.misses(value)]
-    axes.plot(positions, values, color=_LINE, linewidth=1.3, solid_capstyle="round", marker="o", markersize=1.6)
+    gaps = _gaps(panel)
+    points = [*zip(positions, values, strict=True), *((begin, float("nan")) for begin, _ in gaps)]
+    line = sorted(points, key=lambda point: point[0])  # a NaN ends the line
+    places, heights = [place for place, _ in line], [height for _, height in line]
+    axes.plot(places, heights, color=_LINE, linewidth=1.3, solid_capstyle="round", marker="o", markersize=1.6)
     axes.plot([position for position, _ in misses], [value for _, value in misses], "o", color=_BAD, markersize=3)
     if panel.objective is not None:
         axes.axhline(panel.objective, color=_QUIET, linewidth=0.8, dashes=(4, 3))
-    for position, value in zip(positions, panel.values, strict=True):
-        if value is None:
-            axes.axvspan(position - step / 2, position + step / 2, zorder=0, **_NO_DATA)
+    for begin, end in gaps:
+        axes.axvspan(begin, end, zorder=0, **_NO_DATA)
     _set_subtitle(axes, panel.subtitle, _latest_colour(panel))
     _set_scale(axes, panel)
     _set_day_ticks(axes, panel.days, positions, step)
     axes.grid(axis="y", color=_GRID, linewidth=0.8)
+
+
+def _positions(days: Sequence[date]) -> tuple[list[float], float]:
+    """The days' places on the axis, and the usual step between them."""
+    positions = [float(position) for position in date2num(list(days))]  # type: ignore[no-untyped-call]
+    return positions, median_low([after - before for before, after in pairwise(positions)] or [1.0])
+
+
+def _gaps(panel: TimeSeries) -> list[tuple[float, float]]:
+    """Begin and end of each time without data."""
+    positions, step = _positions(panel.days)
+    known = [
+        (position - step / 2, position + step / 2)
+        for position, value in zip(positions, panel.values, strict=True)
+        if value is None
+    ]
+    left_out = [
+        (before + step / 2, after - step / 2) for before, after in pairwise(positions) if after - before >= _GAP * step
+    ]
+    return known + left_out
 
 
 def _set_day_ticks(axes: Axes, days: Sequence[date], positions: Sequence[float], step: float) -> None:
@@ -199,19 +253,30 @@ def _set_scale(axes: Axes, panel: TimeSeries) -> None:
     else:
         axes.set_ylim(lowest - margin, 100 + 0.25 * margin if panel.unit == "%" else highest + margin)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 2.5, 5, 10]))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _label(f"{value:g} {panel.unit}")))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _label(f"{_number(value)} {panel.unit}")))
 
 
 def _draw_bar_chart(axes: Axes, panel: BarChart) -> None:
-    positions = range(len(panel.names))
-    axes.barh(positions, panel.values, height=0.62, color=_LINE)
-    axes.set_yticks(positions, list(map(_label, panel.names)))
-    axes.invert_yaxis()
+    axes.set_yticks(range(len(panel.names)), list(map(_label, panel.names)))
+    axes.set_ylim(max(len(panel.names), _LEAST_BARS) - 0.5, -0.5)
     axes.set_xticks([])
-    axes.set_xlim(0, max(panel.values, default=0) * 1.25 or 1)
-    for position, value in zip(positions, panel.values, strict=True):
+    bounds = [bound for each in panel.ranges if each for bound in each]
+    drawn = [number for number in (*panel.values, *bounds) if number is not None]
+    lowest, highest = min(drawn, default=0.0), max(drawn, default=0.0)
+    span = max(highest, 0.0) - min(lowest, 0.0) or 1.0
+    axes.set_xlim(min(lowest - 0.25 * span, 0.0) if lowest < 0 else 0, max(highest, 0.0) + 0.25 * span)
+    ranges, marks = panel.ranges or [None] * len(panel.names), panel.marks or [None] * len(panel.names)
+    for place, (value, bound, mark) in enumerate(zip(panel.values, ranges, marks, strict=True)):
+        if value is not None:
+            axes.barh(place, value, height=0.62, color=_LINE)
+        if bound:
+            axes.plot(bound, (place, place), color=_INK, linewidth=1, marker="|", markersize=4)
+        if mark is not None and mark <= axes.get_xlim()[1]:
+            axes.plot((mark, mark), (place - 0.42, place + 0.42), color=_BAD, linewidth=1.6)
+        text = panel.missing if value is None else f"{_number(value)} {panel.unit}"
+        end = max(value or 0.0, *(bound or ()), 0.0)
         axes.annotate(
-            _label(f"{value:,g} {panel.unit}"), (value, position), xytext=(3, 0), textcoords="offset points",
+            _label(text), (end, place), xytext=(4, 0), textcoords="offset points",
             va="center", fontsize=7, color=_QUIET,
         )  # fmt: skip
     _set_subtitle(axes, panel.subtitle, _LINE)

@@ -1,6 +1,7 @@
 """The registry report: completion, gifts, guests, products, prices and cohorts of registries."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
@@ -21,7 +22,10 @@ from wishcraft.reports.tables import (
     format_money,
     integer,
     percentage,
+    product_names,
+    shop,
     shorten_labels,
+    symbol,
     to_markdown,
     to_percentages,
     to_rows,
@@ -29,30 +33,40 @@ from wishcraft.reports.tables import (
 
 Part = Literal["summary", "registries", "products", "never bought", "price bands", "cohorts"]
 BY: Final = ("shop", "event_type")
-_ARTIFACTS: Final[Sequence[Part]] = ("summary", "products", "never bought", "price bands", "cohorts")
-"""The parts with a table artifact in the Prefect UI."""
-_BARS, _COHORTS, _AGES = 8, 6, 7
+_BARS, _CURRENCIES, _COHORTS = 8, 6, 18
 _TYPE_COLUMNS: Final = {
-    "event_type": Column("event type"), "registries": integer("registries"),
-    "fulfilment": percentage("of wishes given"), "completed": integer("complete"),
-    "days_median": decimal("days until they were (median)"),
+    "event_type": Column("event type"), "fulfilment": percentage("given"), "complete": Column("complete"),
+    "days_median": decimal("days"),
 }  # fmt: skip
 _GIFT_COLUMNS: Final = {
-    "shop": Column("shop"), "currency": Column("currency"), "gifts": integer("orders"), "value": Column("worth"),
-    "per_gift": Column("per order"), "per_guest": Column("per guest"), "per_registry": Column("per registry"),
+    "shop": shop(), "gifts": integer("orders"), "value": Column("worth"), "per_gift": Column("per order"),
 }  # fmt: skip
-_PRODUCT_COLUMNS: Final = {
-    "product_title": Column("product"), "variant_title": Column("variant"), "shop": Column("shop"),
-    "registries": integer("registries"), "wanted": integer("wanted"), "sold": integer("sold"),
+_SUMMARY_COLUMNS: Final = {
+    "shop": shop(), "event_type": Column("event type"), "registries": integer("registries"),
+    "fulfilment": percentage("given"), "completed_share": percentage("complete"), "gifts": integer("orders"),
+    "value": Column("worth"), "per_gift": Column("per order"),
 }  # fmt: skip
+_SOLD_COLUMNS: Final = {
+    "product": Column("product"), "shop": shop(), "sold": integer("sold"), "wanted": integer("wanted"),
+}  # fmt: skip
+_UNSOLD_COLUMNS: Final = {
+    "product": Column("product"), "shop": shop(), "registries": integer("registries"), "wanted": integer("wanted"),
+}  # fmt: skip
+_ID: Final = {"variant_id": Column("variant id")}
 _BAND_COLUMNS: Final = {
-    "currency": Column("currency"), "band": Column("price"), "shop": Column("shop"), "wanted": integer("wanted"),
-    "bought": integer("of them bought"), "sell_through": percentage("share"),
+    "price": Column("price"), "shop": shop(), "sell_through": percentage("bought"), "bought": integer("pieces bought"),
+    "wanted": integer("wanted"),
 }  # fmt: skip
-_MONEY_COLUMNS: Final = ("value", "per_gift", "per_guest", "per_registry")
+_COHORT_COLUMNS: Final = {
+    "shop": shop(), "cohort": Column("created in", "{:%Y-%m}".format), "age": integer("months later"),
+    "bought_share": percentage("had a gift by then"), "active_share": percentage("had one in that month"),
+    "registries": integer("registries"),
+}  # fmt: skip
+_MONEY_COLUMNS: Final = ("value", "per_gift")
 _EXPLANATION: Final = """A wish counts as given up to the quantity that is wanted; *sold* also includes what was bought
-beyond it. A registry is *complete* when every wish is given in full, whatever its status. Cancelled and refunded orders
-are left out. In the grid, the number beside a month is how many registries were created in it."""
+beyond it. A registry is *complete* when every wish is given in full, whatever its status; *days* is the median time
+that this took. Cancelled and refunded orders are left out. In the grid, the number beside a month is how many
+registries were created in it."""
 
 
 class RegistryFigures(NamedTuple):
@@ -101,11 +115,45 @@ class RegistryReport(AnalystReport[RegistryFigures]):
 
     def render(self, figures: RegistryFigures) -> ReportResult:
         """Render the page."""
-        tables = {
-            f"registry-report-{name.replace(' ', '-')}": to_rows(figures.part(name), TABLE_ROWS) for name in _ARTIFACTS
-        }
+        tables = {key: to_rows(frame, columns, TABLE_ROWS) for key, (frame, columns) in _tables(figures).items()}
         body = f"{scope('Registries created', self.report_filter, self.report_filter.days)}\n\n{_body(figures)}"
         return ReportResult(Page(_verdict(figures.fulfilled), body, tables), figures.part("summary"))
+
+
+def _tables(figures: RegistryFigures) -> dict[str, tuple[pd.DataFrame, Mapping[str, Column]]]:
+    """The tables of the run by artifact key, with their columns."""
+    return {
+        "registry-report": (format_money(figures.part("summary"), _MONEY_COLUMNS), _SUMMARY_COLUMNS),
+        "registry-report-products": (
+            format_money(_named(figures.part("products")), ["value"]),
+            {**_SOLD_COLUMNS, "value": Column("worth"), **_ID},
+        ),
+        "registry-report-never-bought": (_named(figures.part("never bought")), {**_UNSOLD_COLUMNS, **_ID}),
+        "registry-report-price-bands": (
+            format_money(_priced(figures.part("price bands")), ["value"]),
+            {**_BAND_COLUMNS, "value": Column("worth")},
+        ),
+        "registry-report-cohorts": (figures.part("cohorts"), _COHORT_COLUMNS),
+    }
+
+
+def _completed(registries: pd.DataFrame) -> pd.DataFrame:
+    """The figures with how many registries are complete, such as `4 of 28`."""
+    counts = zip(registries["completed"], registries["registries"], strict=True)
+    return registries.assign(complete=[f"{completed:,} of {every:,}" for completed, every in counts])
+
+
+def _named(products: pd.DataFrame) -> pd.DataFrame:
+    return products.assign(product=product_names(products))
+
+
+def _priced(bands: pd.DataFrame) -> pd.DataFrame:
+    """The price bands with their prices in words, such as `$25 to $50`."""
+    return bands.assign(price=list(map(_price, bands["band"], bands["currency"])))
+
+
+def _price(band: str, currency: str) -> str:
+    return re.sub(r"\d[\d,]*", lambda number: f"{symbol(currency)}{number[0]}", band)
 
 
 def _summary(fulfilled: pd.DataFrame) -> pd.DataFrame:
@@ -128,40 +176,48 @@ def _body(figures: RegistryFigures) -> str:
         return "Choose other shops, event types or days."
     event_types = analytics.completion(figures.fulfilled, ("event_type",)).sort_values("fulfilment", ascending=False)
     gifts = analytics.gift_value(figures.fulfilled, ("shop",)).sort_values("gifts", ascending=False)
-    products, unsold = figures.part("products"), figures.part("never bought")
+    products, unsold = _named(figures.part("products")), _named(figures.part("never bought"))
     by_sales, by_registries = (
         products.sort_values("sold", ascending=False),
         unsold.sort_values("registries", ascending=False),
     )
+    bands = _priced(figures.part("price bands").sort_values(["currency", "band", "shop"]))
     return "\n\n".join(
         [
-            _draw(figures, event_types, products),
-            f"## By event type\n\n{to_markdown(event_types, _TYPE_COLUMNS, PAGE_ROWS)}",
+            _draw(event_types, products, bands),
+            f"## By event type\n\n{to_markdown(_completed(event_types), _TYPE_COLUMNS, PAGE_ROWS)}",
             f"## Orders by shop\n\n{to_markdown(format_money(gifts, _MONEY_COLUMNS), _GIFT_COLUMNS, PAGE_ROWS)}",
-            f"## What sells\n\n{to_markdown(by_sales, _PRODUCT_COLUMNS, PAGE_ROWS)}",
-            f"## Wished for, and never bought\n\n{to_markdown(by_registries, _PRODUCT_COLUMNS, PAGE_ROWS)}",
-            f"## By price\n\n{to_markdown(figures.part('price bands'), _BAND_COLUMNS, 3 * PAGE_ROWS)}",
+            f"## What sells\n\n{to_markdown(by_sales, _SOLD_COLUMNS, PAGE_ROWS)}",
+            f"## Wished for, and never bought\n\n{to_markdown(by_registries, _UNSOLD_COLUMNS, PAGE_ROWS)}",
+            f"## By price\n\n{to_markdown(bands, _BAND_COLUMNS, 3 * PAGE_ROWS)}",
+            f"## By month of creation\n\n{_draw_cohorts(figures.cohorts)}",
             _EXPLANATION,
         ]
     )
 
 
-def _draw(figures: RegistryFigures, event_types: pd.DataFrame, products: pd.DataFrame) -> str:
+def _draw(event_types: pd.DataFrame, products: pd.DataFrame, bands: pd.DataFrame) -> str:
     sold = products.groupby("product_title")["sold"].sum().nlargest(_BARS)
-    bands = figures.part("price bands")
-    currency = bands.groupby("currency")["wanted"].sum().idxmax() if len(bands) else ""
-    prices = bands[bands["currency"] == currency].groupby("band", observed=True)[["bought", "wanted"]].sum()
-    given = to_percentages(prices["bought"] / prices["wanted"])
     fulfilment = to_percentages(event_types["fulfilment"])
     panels: list[Panel] = [
         BarChart("Wishes given", "by event type", list(event_types["event_type"]), fulfilment, "%"),
         BarChart("Sold most", "pieces", shorten_labels(sold.index), list(sold)),
-        BarChart("Wishes given", f"by price, {currency}", list(prices.index), given, "%"),
-        _cohort_heatmap(figures.cohorts),
     ]
-    return markdown_image(
-        draw(panels), "Wishes given by event type and by price; what sold most; cohorts by month of creation"
-    )
+    currencies = bands.groupby("currency")["wanted"].sum().nlargest(_CURRENCIES).index
+    for currency in currencies:
+        prices = bands[bands["currency"] == currency].groupby("band", observed=True)[["bought", "wanted"]].sum()
+        names = [_price(str(band), currency) for band in prices.index]
+        panels.append(
+            BarChart(
+                "Wishes given", f"by price, {currency}", names, to_percentages(prices["bought"] / prices["wanted"]), "%"
+            )
+        )
+    return markdown_image(draw(panels), "Wishes given by event type and, for each currency, by price; what sold most")
+
+
+def _draw_cohorts(counts: pd.DataFrame) -> str:
+    alt = "The share of each month's registries that had a gift so many months later"
+    return markdown_image(draw([_cohort_heatmap(counts)], columns=1), alt)
 
 
 def _cohort_heatmap(counts: pd.DataFrame) -> Heatmap:
@@ -170,10 +226,11 @@ def _cohort_heatmap(counts: pd.DataFrame) -> Heatmap:
     by_age = analytics.cohorts(over_shops)
     sizes = by_age[by_age["age"] == 0].set_index("cohort")["registries"]
     shares = by_age.pivot_table(index="cohort", columns="age", values="bought_share")
-    shown = shares.tail(_COHORTS).iloc[:, :_AGES]
+    shown = shares.tail(_COHORTS).dropna(axis="columns", how="all")
+    left_out = f"; {pluralize(len(shares) - _COHORTS, 'earlier month')} left out" if len(shares) > _COHORTS else ""
     return Heatmap(
         "Had a gift",
-        "so many months later",
+        f"so many months later{left_out}",
         [f"{month:%b %Y} ({sizes[month]:,})" for month in shown.index],
         [str(age) for age in shown.columns],
         shown.to_numpy().tolist(),

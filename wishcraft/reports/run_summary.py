@@ -3,9 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from wishcraft.domain.work_results import WorkResult, join_names, summary_sentence
+from wishcraft.domain.work_results import MAX_NAMES, WorkResult, join_names, summary_sentence
 from wishcraft.reports.markdown import escape
 from wishcraft.reports.markdown import table as markdown_table
+from wishcraft.reports.page import short_name
+from wishcraft.services.checkpoint import MAX_EXAMPLES
 
 MAX_ROWS: Final = 20
 """Rows of each table of the summary; the run's table artifact has every shop."""
@@ -21,6 +23,7 @@ def render_summary(
         _failures(results, noun),
         _stopped(results),
         _retries(results),
+        _changes(results),
         _watched(results, watched, noun),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -41,10 +44,28 @@ def _retries(results: Sequence[WorkResult]) -> str:
     return f"## Tried again\n\n{retried}." if retried else ""
 
 
+def _changes(results: Sequence[WorkResult]) -> str:
+    """Examples of what was changed: a line for each kind, of the first items."""
+    kinds = dict.fromkeys(kind for result in results for kind in result.examples)
+    lines = [f"- **{escape(kind)}:** {_examples(kind, results)}" for kind in kinds]
+    return "\n".join(["## What changed", "", *lines]) if lines else ""
+
+
+def _examples(kind: str, results: Sequence[WorkResult]) -> str:
+    found = [(result.name, result.examples[kind]) for result in results if result.examples.get(kind)]
+    shown = [
+        f"{', '.join(map(escape, examples[:MAX_EXAMPLES]))}{' and more' if len(examples) > MAX_EXAMPLES else ''}"
+        f" ({escape(short_name(name))})"
+        for name, examples in found[:MAX_NAMES]
+    ]
+    more = f"; and in {len(found) - MAX_NAMES:,} more" if len(found) > MAX_NAMES else ""
+    return "; ".join(shown) + more
+
+
 def _watched(results: Sequence[WorkResult], names: Sequence[str], noun: str) -> str:
     total: Callable[[WorkResult], int] = lambda result: sum(result.counts.get(name, 0) for name in names)  # noqa: E731  a sort key
     rows = [
-        (result.name, *(f"{result.counts.get(name, 0):,}" for name in names))
+        (short_name(result.name), *(f"{result.counts.get(name, 0):,}" for name in names))
         for result in sorted(results, key=total, reverse=True)
         if total(result)
     ]

@@ -1,6 +1,5 @@
 """Format the columns and cells of data frames for tables in Markdown and in the Prefect UI."""
 
-import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
@@ -9,9 +8,10 @@ from unicodedata import east_asian_width
 
 import pandas as pd
 
+from wishcraft.domain.currencies import SYMBOLS
 from wishcraft.domain.registry_payload import decimals
 from wishcraft.reports.markdown import table
-from wishcraft.reports.page import Row
+from wishcraft.reports.page import Row, short_name
 
 NO_VALUE: Final = "–"  # noqa: RUF001  an en dash, as typographers use for an empty cell
 """The cell of a missing value, such as a share of zero."""
@@ -45,20 +45,48 @@ def percentage_points(title: str) -> Column:
     return Column(title, lambda difference: f"{100 * difference:+.1f} points")
 
 
+def shop(title: str = "shop") -> Column:
+    """A column of shops by their short names."""
+    return Column(title, short_name)
+
+
 def iso_date(title: str) -> Column:
     """A column of dates, formatted as `2026-03-14`."""
     return Column(title, "{:%Y-%m-%d}".format)
 
 
 def format_money(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
-    """A copy of the frame with these columns formatted with the decimals of each row's `currency`."""
+    """A copy of the frame with these columns formatted as money of each row's `currency`: `$12.50`, `¥1,500`."""
     formatted = frame.copy()
     for name in columns:
         formatted[name] = [
-            None if pd.isna(amount) else f"{amount:,.{decimals(currency)}f}"
+            None if pd.isna(amount) else f"{symbol(currency)}{amount:,.{decimals(currency)}f}"
             for amount, currency in zip(frame[name], frame["currency"], strict=True)
         ]
     return formatted
+
+
+def symbol(currency: str) -> str:
+    """What precedes an amount in the currency: its symbol, or its code and a space."""
+    return SYMBOLS.get(currency, f"{currency}\N{NO-BREAK SPACE}")
+
+
+def product_names(frame: pd.DataFrame) -> pd.Series:
+    """The names of the frame's variants: `Linen Tablecloth, Natural`."""
+    return (frame["product_title"] + ", " + frame["variant_title"]).str.removesuffix(", ")
+
+
+def with_ranges(values: pd.Series, lows: pd.Series, highs: pd.Series, form: Callable[[float], str]) -> pd.Series:
+    """Format values with their intervals: `5.2 (3.1 to 8.4)`; without a value, or a bound, that part is missing."""
+    texts = [
+        None
+        if pd.isna(value)
+        else form(value)
+        if pd.isna(low) or pd.isna(high)
+        else f"{form(value)} ({form(low)} to {form(high)})"
+        for value, low, high in zip(values, lows, highs, strict=True)
+    ]
+    return pd.Series(texts, values.index, dtype="str")
 
 
 def to_markdown(frame: pd.DataFrame, columns: Mapping[str, Column], limit: int) -> str:
@@ -80,12 +108,10 @@ def to_cells(frame: pd.DataFrame, columns: Mapping[str, Column]) -> list[list[st
     return [list(row) for row in zip(*formatted, strict=True)]
 
 
-def to_rows(frame: pd.DataFrame, limit: int) -> list[Row]:
-    """The first `limit` rows for a Prefect table artifact: numbers stay numbers, missing values become empty texts."""
-    plain = frame.head(limit).copy()
-    for name in plain.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in plain.dtypes]]:
-        plain[name] = plain[name].astype(str)
-    return [{str(name): _to_cell(value) for name, value in row.items()} for row in plain.to_dict("records")]
+def to_rows(frame: pd.DataFrame, columns: Mapping[str, Column], limit: int) -> list[Row]:
+    """The first `limit` rows for a table artifact, whose cells the Prefect UI shows as they are: formatted texts."""
+    titles = [column.title for column in columns.values()]
+    return [dict(zip(titles, cells, strict=True)) for cells in to_cells(frame.head(limit), columns)]
 
 
 def to_percentages(shares: pd.Series) -> list[float]:
@@ -104,12 +130,3 @@ def _shorten(text: str, most: int) -> str:
         return text
     fitting = bisect_right(ends, most - 2)  # the rest is for the ellipsis
     return f"{text[: text.rfind(' ', 0, fitting + 1)] if ' ' in text[: fitting + 1] else text[:fitting]} …"
-
-
-def _to_cell(value: Any) -> str | int | float:
-    if pd.isna(value):
-        return ""
-    if isinstance(value, float):
-        return round(value, 4) if math.isfinite(value) else str(value)  # JSON has no infinity
-    cell: str | int = value
-    return cell

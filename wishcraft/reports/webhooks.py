@@ -70,16 +70,16 @@ def unmatched_page(
     rows: list[Row] = [
         {
             "id": line.id,
-            "order": line.order_name if _ORDER_NAME.fullmatch(line.order_name) else "unusual name",
-            "order id": line.order_id,
             "product": line.product_title if line.variant_id else "custom, or deleted",
-            "variant": line.variant_id or "none",
             "pieces": line.quantity,
-            "status": line.status,
+            "items of the variant": ", ".join(map(str, line.candidates)) or "none",
             "why": line.reason,
             "named": _named(line),
-            "items of the variant": ", ".join(map(str, line.candidates)) or "none",
+            "order": line.order_name if _ORDER_NAME.fullmatch(line.order_name) else "unusual name",
             "since": _time(line.created_at, zone),
+            "status": line.status,
+            "variant": line.variant_id or "none",
+            "order id": line.order_id,
         }
         for line in lines
     ]
@@ -95,7 +95,10 @@ def unmatched_page(
             f" and `item`, or with `dismiss`.\n\n{_table(rows)}"
         )
     if over:
-        parts.append(f"## More bought than wanted\n\n{_table(over)}")
+        parts.append(
+            "## More bought than wanted\n\nThe shop decides: it may ask the registrant, or refund what is too much."
+            f" Refunded pieces no longer count.\n\n{_table(over)}"
+        )
     verdict = f"{shop}: {pluralize(total, 'line item')} to be matched; {pluralize(len(over), 'item')} over-purchased."
     tables = {name: found for name, found in (("match-purchases", rows), ("match-purchases-excess", over)) if found}
     return Page(verdict, "\n\n".join(parts) or "Nothing needs to be done.", tables)

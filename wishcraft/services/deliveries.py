@@ -10,6 +10,7 @@ from datetime import date, datetime
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfoNotFoundError
 
+from wishcraft.domain.plain_text import one_line
 from wishcraft.domain.reminders import local_day, too_many_rejected
 from wishcraft.errors import (
     AddressRejected,
@@ -60,7 +61,8 @@ async def find_letterhead(resources: Resources, shop: ShopRef, now: datetime) ->
         day = local_day(now, sender.timezone)
     except (ValueError, ZoneInfoNotFoundError):
         raise ConfigurationError(f"{shop.domain} has the unknown time zone {sender.timezone!r}") from None
-    return Letterhead(sender.name, shop.settings.brand_colour), day
+    own = shop.settings
+    return Letterhead(sender.name, own.brand_colour, own.reply_to, one_line(own.postal_address or "")), day
 
 
 async def is_mail_on(resources: Resources, shop_id: int) -> bool:
@@ -79,6 +81,7 @@ def make_mail(claimed: ClaimedMail, letterhead: Letterhead, content: Content, un
         html=content.html,
         message_id=claimed.message_id,
         unsubscribe_url=unsubscribe_url,
+        reply_to=letterhead.reply_to,
     )
 
 

@@ -46,7 +46,7 @@ READ_ORDERS: Final = f"""
 query ReadOrders($query: String!, $after: String, $people: Boolean!) {{
   orders(first: {ORDERS_PER_PAGE}, after: $after, query: $query, sortKey: UPDATED_AT) {{
     nodes {{
-      id name updatedAt cancelledAt test displayFinancialStatus
+      id name createdAt updatedAt cancelledAt test displayFinancialStatus
       email @include(if: $people)
       billingAddress @include(if: $people) {{ firstName lastName }}
       customAttributes {{ key value }}
@@ -67,6 +67,12 @@ query ReadOrderLines($id: ID!, $after: String) {{
     lineItems(first: 150, after: $after) {{ nodes {{ {_LINE_FIELDS} }} pageInfo {{ hasNextPage endCursor }} }}
   }}
 }}
+"""
+
+FIND_ORDERS: Final = """
+query FindOrders($ids: [ID!]!) {
+  nodes(ids: $ids) { ... on Order { id } }
+}
 """
 
 READ_LEVELS: Final = """
@@ -103,6 +109,6 @@ query ReadShop {
 """
 
 QUERIES: Final = (
-    READ_VARIANTS, DESCRIBE_VARIANTS, ALL_VARIANTS, READ_ORDERS, READ_ORDER_LINES, READ_LEVELS, START_BULK_QUERY,
-    READ_BULK_OPERATION, READ_SHOP,
+    READ_VARIANTS, DESCRIBE_VARIANTS, ALL_VARIANTS, READ_ORDERS, READ_ORDER_LINES, FIND_ORDERS, READ_LEVELS,
+    START_BULK_QUERY, READ_BULK_OPERATION, READ_SHOP,
 )  # fmt: skip

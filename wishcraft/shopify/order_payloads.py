@@ -3,21 +3,25 @@
 https://shopify.dev/docs/api/webhooks has their fields; those that orders lack or have as null are common.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeAlias
 
 from wishcraft.domain.currencies import MAX_AMOUNT
+from wishcraft.domain.guest_events import VISITOR_ID
 from wishcraft.domain.orders import (
     ANONYMOUS_PROPERTY,
     ITEM_PROPERTY,
     MESSAGE_PROPERTY,
     NAME_PROPERTY,
     REGISTRY_ATTRIBUTE,
+    VISITOR_PROPERTY,
     Adjustment,
     Line,
     OrderSnapshot,
+    deleted_order,
 )
 from wishcraft.domain.plain_text import one_line
 from wishcraft.domain.registries import MAX_SLUG_LENGTH, PurchaseStatus
@@ -31,7 +35,9 @@ _MAX_NAME: Final = 200
 _MAX_TITLE: Final = 500
 _MAX_MESSAGE: Final = 1_000
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
-_UNPAID: Final = frozenset({"pending", "authorized", "expired"})
+_UNPAID: Final = frozenset({"pending", "authorized"})
+_NEVER_PAID: Final = frozenset({"voided", "expired"})
+"""Authorizations that were given up, or not captured in time: no money comes unless the order changes."""
 
 Object: TypeAlias = Mapping[str, Any]
 
@@ -53,6 +59,7 @@ def read_order(payload: Object) -> OrderSnapshot:
     return OrderSnapshot(
         id=_id(payload.get("id"), "id"),
         name=_text(payload.get("name"), _MAX_NAME) or "",
+        ordered_at=_time(payload.get("created_at")),
         updated_at=_required_time(payload.get("updated_at"), "updated_at"),
         is_test=payload.get("test") is True,
         status=_status(payload),
@@ -71,6 +78,17 @@ def read_order(payload: Object) -> OrderSnapshot:
         lines=tuple(_read_line(each, attributes, refunded, _purchaser(payload)) for each in lines),
         refunds=None if refunds is None else frozenset(_id(each.get("id"), "refunds.id") for each in refunds),
     )
+
+
+def read_deletion(payload: Object, deleted_at: datetime) -> OrderSnapshot:
+    """The snapshot that an `orders/delete` webhook is, which has the order's id alone.
+
+    Raises:
+        PayloadInvalid: No id, or it is an order: the topic is not signed, and another webhook's body is no deletion.
+    """
+    if "line_items" in payload:
+        raise PayloadInvalid("The order is told of as it is, not as deleted.")
+    return deleted_order(_id(payload.get("id"), "id"), deleted_at)
 
 
 def read_refund(payload: Object) -> Adjustment:
@@ -127,11 +145,16 @@ def _read_line(
         purchaser_name=None if anonymous else name,
         anonymous=anonymous,
         gift_message=_text(said.get(MESSAGE_PROPERTY), _MAX_MESSAGE),
+        visitor=_visitor(said.get(VISITOR_PROPERTY, "")),
     )
 
 
+def _visitor(value: str) -> str | None:
+    return value if re.fullmatch(VISITOR_ID, value) else None
+
+
 def _status(payload: Object) -> PurchaseStatus:
-    if payload.get("cancelled_at") or payload.get("financial_status") == "voided":
+    if payload.get("cancelled_at") or payload.get("financial_status") in _NEVER_PAID:
         return PurchaseStatus.CANCELLED
     return PurchaseStatus.PENDING if payload.get("financial_status") in _UNPAID else PurchaseStatus.CONFIRMED
 

@@ -1,14 +1,15 @@
 """Reads orders from Shopify, by the time of their last change. It changes nothing in the product's stores."""
 
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from wishcraft.errors import ShopifyQueryInvalid, ShopifyUnavailable
 from wishcraft.shopify.client import ShopifyClient
-from wishcraft.shopify.graphql_queries import READ_ORDER_LINES, READ_ORDERS
-from wishcraft.shopify.ids import from_global
+from wishcraft.shopify.graphql_queries import FIND_ORDERS, READ_ORDER_LINES, READ_ORDERS
+from wishcraft.shopify.ids import from_global, to_global
+from wishcraft.shopify.variants import check_nodes
 
 Payload = dict[str, Any]
 Page = tuple[datetime, list[Payload]]
@@ -52,6 +53,19 @@ async def read_changed_orders(
             return
 
 
+async def find_deleted_orders(client: ShopifyClient, shop: str, order_ids: Sequence[int]) -> list[int]:
+    """Those of these orders, at most 250, that do not exist. Shopify says so too of orders older than 60 days.
+
+    Raises:
+        ShopifyUnavailable: An answer is not that of this query.
+        WishCraftError: As `ShopifyClient.query` does.
+    """
+    ids = [to_global("Order", order_id) for order_id in order_ids]
+    nodes = (await client.query(shop, FIND_ORDERS, {"ids": ids}))["nodes"]
+    check_nodes(shop, ids, nodes)
+    return [order_id for order_id, node in zip(order_ids, nodes, strict=True) if node is None]
+
+
 async def _payload(client: ShopifyClient, shop: str, node: Mapping[str, Any]) -> Payload:
     lines, updated_at = node["lineItems"], node["updatedAt"]
     nodes = list(lines["nodes"])
@@ -66,6 +80,7 @@ async def _payload(client: ShopifyClient, shop: str, node: Mapping[str, Any]) ->
     return {
         "id": from_global("Order", node["id"]),
         "name": node["name"],
+        "created_at": node["createdAt"],
         "updated_at": updated_at,
         "cancelled_at": node["cancelledAt"],
         "test": node["test"],

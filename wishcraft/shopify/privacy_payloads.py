@@ -3,7 +3,7 @@
 https://shopify.dev/docs/apps/build/compliance/privacy-law-compliance
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -18,8 +18,13 @@ _MAX_ORDERS: Final = 100_000
 
 _OF_LINE: Final = ("id", "variant_id", "product_id", "title", "quantity", "current_quantity", "price", "price_set")
 _OF_REFUND: Final = ("id", "order_id", "created_at", "refund_line_items")
-_OF_ORDER: Final = ("id", "name", "updated_at", "test", "cancelled_at", "financial_status")
+_OF_ORDER: Final = ("id", "name", "created_at", "updated_at", "test", "cancelled_at", "financial_status")
 _OF_REFUNDED: Final = ("line_item_id", "quantity")
+_OF_OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "orders/delete": ("id",),
+    "app/uninstalled": ("myshopify_domain",),
+    "shop/update": ("myshopify_domain", "updated_at", "name", "currency", "iana_timezone"),
+}
 
 
 class Subject(NamedTuple):
@@ -68,25 +73,37 @@ def require_shop(payload: Object, shop_domain: str) -> None:
         raise PayloadInvalid("shop_domain is not the shop that the headers name.")
 
 
-def nameless(topic: str, content: Any) -> bytes | None:
-    """What a handler needs of an order, refund or edit, without the people in it; None for another payload."""
+def nameless(topic: str, content: Any, words: Collection[str] = ()) -> bytes | None:
+    """What a handler needs of a payload without the people in it; None if it needs nothing but them.
+
+    A merge of customers has nothing else: its effect is part of the erasure of those whom it names.
+
+    Args:
+        topic: Of the webhook.
+        content: Its payload, as JSON.
+        words: What names a person though a handler would need it: slugs of registries that are erased.
+    """
     if not isinstance(content, dict):
         return None
-    kind, _, event = topic.partition("/")
-    if kind == "refunds":
+    if topic.startswith("refunds/"):
         return orjson.dumps(_refund(content))
     if topic == "orders/edited":
         return orjson.dumps({"order_edit": _edit(content.get("order_edit"))})
-    if kind != "orders" or event == "delete":
-        return None
-    order = _only(content, _OF_ORDER) | {"note_attributes": _claims(content.get("note_attributes"))}
+    if topic in _OF_OTHERS:
+        return orjson.dumps(_only(content, _OF_OTHERS[topic]))
+    return orjson.dumps(_order(content, words)) if topic.startswith("orders/") else None
+
+
+def _order(content: dict[str, Any], words: Collection[str]) -> dict[str, Any]:
+    attributes = _claims(content.get("note_attributes"), words)
+    order = _only(content, _OF_ORDER) | {"note_attributes": attributes}
     order["line_items"] = [
-        _only(line, _OF_LINE) | {"properties": _claims(line.get("properties"))}
+        _only(line, _OF_LINE) | {"properties": _claims(line.get("properties"), words)}
         for line in _objects(content.get("line_items"))
     ]
     if isinstance(content.get("refunds"), list):
         order["refunds"] = [_refund(each) for each in _objects(content["refunds"])]
-    return orjson.dumps(order)
+    return order
 
 
 def _refund(refund: dict[str, Any]) -> dict[str, Any]:
@@ -107,10 +124,11 @@ def _edit(edit: object) -> dict[str, Any]:
     return _only(edit, ("id", "order_id", "committed_at")) | {"line_items": lines}
 
 
-def _claims(pairs: object) -> list[dict[str, Any]]:
-    """The properties or attributes that name an item or a registry."""
-    claims = {ITEM_PROPERTY, REGISTRY_ATTRIBUTE}
-    return [_only(each, ("name", "value")) for each in _objects(pairs) if each.get("name") in claims]
+def _claims(pairs: object, words: Collection[str]) -> list[dict[str, Any]]:
+    """The properties or attributes that name an item or a registry, but those with one of the words."""
+    named = [each for each in _objects(pairs) if each.get("name") in (ITEM_PROPERTY, REGISTRY_ATTRIBUTE)]
+    kept = [each for each in named if not any(word in str(each.get("value")) for word in words)]
+    return [_only(each, ("name", "value")) for each in kept]
 
 
 def _only(content: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

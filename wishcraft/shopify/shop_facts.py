@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from wishcraft.domain.shops import ShopFacts, shop_facts
+from wishcraft.domain.shops import ShopFacts, shop_facts, usable_facts
 from wishcraft.domain.tokens import OfflineToken
 from wishcraft.errors import PayloadInvalid, ShopifyUnavailable
 from wishcraft.shopify.client import ShopifyClient
@@ -36,23 +36,26 @@ async def read_shop(client: ShopifyClient, shop: str, token: OfflineToken) -> De
 class ShopUpdate(NamedTuple):
     """A shop's facts since a time."""
 
-    facts: ShopFacts
+    facts: dict[str, str]
+    """Those that can be used, by their names in `ShopFacts`."""
+    problems: list[str]
+    """What is wrong with the others, without their values."""
     since: datetime
 
 
 def read_shop_update(payload: Mapping[str, Any]) -> ShopUpdate:
-    """What a `shop/update` webhook says.
+    """What a `shop/update` webhook says. A shop without an e-mail address has an empty one.
 
     Raises:
-        PayloadInvalid: One of them is missing or cannot be used.
+        PayloadInvalid: It says no time.
     """
     try:
         since = datetime.fromisoformat(str(payload.get("updated_at")))
         since = since.astimezone(UTC) if since.tzinfo else since.replace(tzinfo=UTC)
     except (ValueError, OverflowError):  # its text has the value
         raise PayloadInvalid("updated_at is no time.") from None
-    values = (payload.get(name) for name in ("name", "email", "currency", "iana_timezone"))
-    try:
-        return ShopUpdate(shop_facts(*values), since)
-    except ValueError as error:
-        raise PayloadInvalid(f"The shop cannot be used: {error}.") from None
+    name, email, currency, timezone = (payload.get(each) for each in ("name", "email", "currency", "iana_timezone"))
+    facts, problems = usable_facts(name, "" if email is None else email, currency, timezone)
+    if "email" not in payload:  # a person was erased, to whom it belonged
+        del facts["email"]
+    return ShopUpdate(facts, problems, since)

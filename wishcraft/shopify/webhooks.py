@@ -9,6 +9,8 @@ from typing import Final, NamedTuple
 
 _PREFIX: Final = b"shopify-"
 _DIGEST_BYTES: Final = 32
+SIGNATURE_BYTES: Final = 8
+"""Enough of the signature to tell the payloads of one event apart."""
 _TEXT: Final = re.compile(r"[!-~]{1,128}")
 """Ids are UUIDs today; PostgreSQL indexes these values, and an entry of an index is at most 2,700 bytes."""
 _DOMAIN: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,99}\.myshopify\.com")

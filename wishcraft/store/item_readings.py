@@ -6,6 +6,7 @@ Shopify was asked; a webhook counts as a reading of its part at the end of the s
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -26,6 +27,20 @@ class Observation(NamedTuple):
     """Of the product (`product_active` is among them), the stock (`inventory_quantity`), `tracked`, or all."""
     is_whole: bool = False
     """Whether Shopify was asked for all values, or has none as it has deleted the variant."""
+
+
+class ItemChange(NamedTuple):
+    """An item as it was before, and as it is after an update."""
+
+    registry_id: int
+    variant_id: int
+    product_title: str
+    variant_title: str
+    currency: str
+    was_available: bool
+    available: bool
+    old_price: Decimal
+    price: Decimal
 
 
 def observe(variant_id: int, reading: VariantReading | None, observed_at: datetime) -> Observation:
@@ -59,7 +74,8 @@ WITH observed AS (
         product_active boolean
     )
 ), change AS (
-    SELECT i.id, i.registry_id, o.observed_at, o.is_whole, n.*, a.available, e.status
+    SELECT i.id, i.registry_id, o.observed_at, o.is_whole, n.*, a.available, e.status,
+        i.available AS was_available, i.price AS old_price
     FROM observed o
     JOIN shops s ON s.id = :shop_id
     JOIN registry_items i ON i.shop_id = s.id AND i.variant_id = o.variant_id
@@ -126,7 +142,8 @@ UPDATE registry_items i SET
     status = c.status, updated_at = now(),
     inventory_observed_at = CASE WHEN c.is_whole THEN c.observed_at ELSE i.inventory_observed_at END
 FROM change c WHERE i.id = c.id AND c.registry_id = ANY(CAST(:registry_ids AS bigint[]))
-RETURNING i.registry_id
+RETURNING i.registry_id, i.variant_id, i.product_title, i.variant_title, i.currency, c.was_available, i.available,
+    c.old_price, i.price
 """
 )
 _FIND_WISHED: Final = """
@@ -161,16 +178,16 @@ async def find_changed_registries(
 
 async def apply_observations(
     session: WriteSession, shop_id: int, registry_ids: Iterable[int], observations: Sequence[Observation]
-) -> list[int]:
+) -> list[ItemChange]:
     """Update the items that the observations change in these registries, which the caller has locked.
 
     Skips unchanged items, those of which there is a newer reading, and the parts of which a newer webhook was applied.
 
     Returns:
-        The registry id of each updated item, with repetitions.
+        Each updated item.
     """
     parameters = {"shop_id": shop_id, "observations": _encode(observations), "registry_ids": list(registry_ids)}
-    return list(await session.scalars(_APPLY, parameters))
+    return [ItemChange(*row) for row in await session.execute(_APPLY, parameters)]
 
 
 def _encode(observations: Sequence[Observation]) -> str:

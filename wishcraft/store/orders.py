@@ -20,6 +20,10 @@ class OrderState(NamedTuple):
     """By name: `at` and `pieces` by line item; empty for one that the newest snapshot includes."""
     awaited_since: datetime | None
     """Of the oldest change that was read from Shopify and of which no webhook has come."""
+    ordered_at: datetime | None
+    """None if it is not known."""
+    judged: list[int]
+    """Line items for which a claim of the whole order was judged."""
 
 
 # Inserted in the order of their ids, which two writers that know the same orders wait for in turn.
@@ -29,17 +33,35 @@ SELECT :shop_id, id FROM unnest(CAST(:order_ids AS bigint[])) AS o(id) ORDER BY 
 ON CONFLICT DO NOTHING
 """)
 _FIND: Final = """
-SELECT order_id, updated_at, triggered_at, adjustments, awaited_since FROM orders
+SELECT order_id, updated_at, triggered_at, adjustments, awaited_since, ordered_at, judged FROM orders
 WHERE shop_id = :shop_id AND order_id = ANY(:order_ids) ORDER BY order_id
 """
 _TAKE_OVERDUE: Final = text("""
 UPDATE orders SET awaited_since = NULL WHERE shop_id = :shop_id AND awaited_since <= :before RETURNING order_id
 """)
+_FIND_LIVE: Final = text("""
+SELECT o.order_id FROM orders o
+WHERE o.shop_id = :shop_id AND o.ordered_at BETWEEN :since AND :until AND (
+    EXISTS (
+        SELECT FROM purchases p
+        WHERE p.shop_id = o.shop_id AND p.order_id = o.order_id AND p.status IN ('pending', 'confirmed')
+    )
+    OR EXISTS (
+        SELECT FROM unmatched_lines u WHERE u.shop_id = o.shop_id AND u.order_id = o.order_id
+            AND u.status IN ('pending', 'confirmed') AND u.dismissed_at IS NULL
+    )
+)
+ORDER BY o.asked_at NULLS FIRST, o.order_id LIMIT :most
+""")
+_NOTE_ASKED: Final = text("""
+UPDATE orders SET asked_at = now() WHERE shop_id = :shop_id AND order_id = ANY(:order_ids)
+""")
 _SAVE: Final = text("""
 UPDATE orders o SET updated_at = n.updated_at, triggered_at = n.triggered_at, adjustments = n.adjustments,
-    awaited_since = n.awaited_since, seen_at = now()
+    awaited_since = n.awaited_since, ordered_at = n.ordered_at, judged = n.judged, seen_at = now()
 FROM jsonb_to_recordset(CAST(:states AS jsonb)) AS n (
-    order_id bigint, updated_at timestamptz, triggered_at timestamptz, adjustments jsonb, awaited_since timestamptz
+    order_id bigint, updated_at timestamptz, triggered_at timestamptz, adjustments jsonb, awaited_since timestamptz,
+    ordered_at timestamptz, judged bigint[]
 )
 WHERE o.shop_id = :shop_id AND o.order_id = n.order_id
 """)
@@ -62,6 +84,17 @@ async def find(session: AsyncSession, shop_id: int, order_ids: Iterable[int]) ->
 async def take_overdue(session: AsyncSession, shop_id: int, before: datetime) -> int:
     """How many orders' webhooks have been awaited since before this time; they are awaited no longer."""
     return len((await session.execute(_TAKE_OVERDUE, {"shop_id": shop_id, "before": before})).all())
+
+
+async def find_live(session: AsyncSession, shop_id: int, since: datetime, until: datetime, most: int) -> list[int]:
+    """Orders made between these times by which something counts as bought, those asked about longest ago first."""
+    parameters = {"shop_id": shop_id, "since": since, "until": until, "most": most}
+    return list(await session.scalars(_FIND_LIVE, parameters))
+
+
+async def note_asked(session: AsyncSession, shop_id: int, order_ids: Sequence[int]) -> None:
+    """Note that Shopify was asked whether these orders exist."""
+    await session.execute(_NOTE_ASKED, {"shop_id": shop_id, "order_ids": list(order_ids)})
 
 
 async def save(session: WriteSession, shop_id: int, states: Mapping[int, OrderState]) -> None:

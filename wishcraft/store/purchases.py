@@ -1,6 +1,7 @@
 """Queries about purchases and unmatched line items, each scoped to one shop."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -26,6 +27,10 @@ class StoredLine(NamedTuple):
     ordered: int
     quantity: int
     status: PurchaseStatus
+    claim: str
+    """Of an unmatched line; else empty."""
+    is_dismissed: bool
+    """Whether a person decided that it belongs to no item."""
 
 
 class ItemRef(NamedTuple):
@@ -36,6 +41,8 @@ class ItemRef(NamedTuple):
     variant_id: int
     attribution: UUID
     slug: str
+    created_at: datetime
+    is_hidden: bool
 
 
 class PurchaseRow(NamedTuple):
@@ -55,6 +62,8 @@ class PurchaseRow(NamedTuple):
     anonymous: bool
     gift_message: str | None
     status: PurchaseStatus
+    visitor: str | None = None
+    """The `visitor_id` of the guest's events; stored with the event of the purchase alone."""
 
 
 class UnmatchedRow(NamedTuple):
@@ -89,22 +98,37 @@ class LineChange(NamedTuple):
 
 _FIND: Final = text("""
 SELECT order_id, line_item_id, registry_id, item_id, coalesce(ordered, quantity) AS ordered, quantity,
-    status
+    status, '' AS claim, false AS is_dismissed
 FROM purchases
 WHERE shop_id = :shop_id AND order_id = ANY(:order_ids)
 UNION ALL
-SELECT order_id, line_item_id, NULL, NULL, ordered, quantity, status FROM unmatched_lines
+SELECT order_id, line_item_id, NULL, NULL, ordered, quantity, status, claim, dismissed_at IS NOT NULL
+FROM unmatched_lines
 WHERE shop_id = :shop_id AND order_id = ANY(:order_ids)
 """)
+# A purchase is the last event of its guest's visit. A guest whose browser is not known is a visitor by the order.
 _ADD: Final = text("""
-INSERT INTO purchases (shop_id, registry_id, item_id, order_id, line_item_id, order_name, ordered, quantity,
-    unit_price, purchaser_id, purchaser_name, purchaser_email, anonymous, gift_message, status)
-SELECT :shop_id, r.* FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
-    registry_id bigint, item_id bigint, order_id bigint, line_item_id bigint, order_name text, ordered bigint,
-    quantity bigint, unit_price numeric(15, 4), purchaser_id bigint, purchaser_name text, purchaser_email text,
-    anonymous boolean, gift_message text, status text
+WITH bought AS (
+    SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
+        registry_id bigint, item_id bigint, order_id bigint, line_item_id bigint, order_name text, ordered bigint,
+        quantity bigint, unit_price numeric(15, 4), purchaser_id bigint, purchaser_name text, purchaser_email text,
+        anonymous boolean, gift_message text, status text, visitor text
+    )
+), added AS (
+    INSERT INTO purchases (shop_id, registry_id, item_id, order_id, line_item_id, order_name, ordered, quantity,
+        unit_price, purchaser_id, purchaser_name, purchaser_email, anonymous, gift_message, status)
+    SELECT :shop_id, registry_id, item_id, order_id, line_item_id, order_name, ordered, quantity,
+        unit_price, purchaser_id, purchaser_name, purchaser_email, anonymous, gift_message, status
+    FROM bought
+    ON CONFLICT (shop_id, line_item_id) DO NOTHING
+    RETURNING shop_id, registry_id, item_id, order_id, line_item_id, status, created_at
 )
-ON CONFLICT (shop_id, line_item_id) DO NOTHING
+INSERT INTO analytics_events (shop_id, registry_id, type, occurred_at, visitor_id, data)
+SELECT a.shop_id, a.registry_id, 'purchased', a.created_at, coalesce(b.visitor, 'order-' || a.order_id),
+    jsonb_build_object('item_id', i.id, 'variant_id', i.variant_id)
+FROM added a JOIN bought b USING (line_item_id)
+JOIN registry_items i ON i.shop_id = a.shop_id AND i.registry_id = a.registry_id AND i.id = a.item_id
+WHERE a.status IN ('pending', 'confirmed')
 """)
 _ADD_UNMATCHED: Final = text("""
 INSERT INTO unmatched_lines (shop_id, order_id, line_item_id, order_name, variant_id, product_title, ordered,
@@ -148,7 +172,7 @@ async def find_items(
 
 
 async def add(session: WriteSession, shop_id: int, rows: Sequence[PurchaseRow]) -> None:
-    """Insert purchases; a line item that is stored already stays as it is."""
+    """Insert purchases with their events; a line item that is stored already stays as it is, without an event."""
     if rows:
         await session.execute(_ADD, {"shop_id": shop_id, "rows": _encode(rows)})
 
@@ -283,10 +307,16 @@ async def find_item(session: AsyncSession, shop_id: int, item_id: int) -> ItemRe
     return ItemRef(*row) if row else None
 
 
-def _items(shop_id: int) -> Select[int, int, int, UUID, str]:
+def _items(shop_id: int) -> Select[int, int, int, UUID, str, datetime, bool]:
     return (
         select(
-            RegistryItem.id, RegistryItem.registry_id, RegistryItem.variant_id, RegistryItem.attribution, Registry.slug
+            RegistryItem.id,
+            RegistryItem.registry_id,
+            RegistryItem.variant_id,
+            RegistryItem.attribution,
+            Registry.slug,
+            RegistryItem.created_at,
+            RegistryItem.status == ItemStatus.HIDDEN,
         )
         .join(Registry, Registry.id == RegistryItem.registry_id)
         .where(RegistryItem.shop_id == shop_id)

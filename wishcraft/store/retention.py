@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wishcraft.domain.retention import Kind
 from wishcraft.store.schema import Session
 from wishcraft.store.schema.history import IS_COMPLIANCE
+from wishcraft.store.schema.webhooks import LAST_SAID
 
 MAX_COUNTED: Final = 10_000_000
 """A count stops here, so that it stays within the statement timeout."""
@@ -21,13 +22,13 @@ MAX_COUNTED: Final = 10_000_000
 class _Aging(NamedTuple):
     table: str
     moment: str
-    """The column that a row's age is measured from; a row with NULL never expires."""
+    """The column or expression that a row's age is measured from; a row with NULL never expires."""
     condition: str = "true"
     key: str = "id"
     change: str = ""
     """The statement's beginning, if rows are not deleted but changed."""
-    along: str = ""
-    """A further deletion by the same statement, of what belongs to the rows, which it knows as `gone`."""
+    along: tuple[str, ...] = ()
+    """Further changes by the same statement, of what belongs to the rows, which they know as `gone`."""
 
     @property
     def expire(self) -> str:
@@ -39,9 +40,30 @@ _IS_SETTLED: Final = "outcome <> 'dead'"
 """A dead letter is kept until a person has replayed or discarded it."""
 _SETTLED_LINES: Final = """
     DELETE FROM unmatched_lines u USING gone WHERE u.shop_id = gone.shop_id AND u.order_id = gone.order_id
-        AND (u.dismissed_at IS NOT NULL OR u.status IN ('cancelled', 'refunded'))
+        AND u.dismissed_at IS NULL AND u.status IN ('cancelled', 'refunded')
 """
 """A line item that waits to be matched is kept. Who matches or dismisses it lets its order begin anew."""
+_NOT_REPLAYABLE: Final = """
+    shop_id NOT IN (
+        SELECT s.id FROM webhook_events w JOIN shops s ON s.domain = w.shop_domain
+        WHERE (w.outcome = 'dead' OR (w.handled_at IS NULL AND w.received_at < :before))
+            AND (w.topic LIKE 'orders/%' OR w.topic = 'refunds/create')
+    )
+"""
+"""Without its order's state, a dead letter that is replayed would count as the newest webhook, and undo newer ones."""
+_DISMISSED_LINES: Final = """
+    UPDATE unmatched_lines u SET purchaser_id = NULL, purchaser_name = NULL, purchaser_email = NULL, gift_message = NULL
+    FROM gone WHERE u.shop_id = gone.shop_id AND u.order_id = gone.order_id AND u.dismissed_at IS NOT NULL
+"""
+"""A person's decision stays, for a webhook that comes years later; no name does."""
+# With OFFSET, each row is looked up by its index, oldest first; otherwise the planner may join and sort all of them.
+_UNWISHED: Final = """NOT EXISTS (
+    SELECT FROM registry_items i WHERE i.shop_id = {0}.shop_id AND i.{1} = {0}.{1} OFFSET 0
+)"""
+_LEVELS: Final = """
+    DELETE FROM inventory_levels l USING gone WHERE l.shop_id = gone.shop_id
+        AND l.inventory_item_id = gone.inventory_item_id
+"""
 _AGING: Final = {
     Kind.AUDIT: _Aging("audit_logs", "created_at", f"NOT ({IS_COMPLIANCE})"),
     Kind.COMPLIANCE: _Aging("audit_logs", "created_at", IS_COMPLIANCE),
@@ -52,7 +74,17 @@ _AGING: Final = {
         f"{_IS_SETTLED} AND payload IS NOT NULL",
         change="UPDATE webhook_events SET payload = NULL",
     ),
-    Kind.ORDERS: _Aging("orders", "seen_at", key="ctid", along=_SETTLED_LINES),
+    Kind.ORDERS: _Aging("orders", "seen_at", _NOT_REPLAYABLE, key="ctid", along=(_SETTLED_LINES, _DISMISSED_LINES)),
+    Kind.PRODUCTS: _Aging(
+        "product_versions", "updated_at", _UNWISHED.format("product_versions", "product_id"), key="ctid"
+    ),
+    Kind.STOCK: _Aging(
+        "inventory_items",
+        LAST_SAID,
+        _UNWISHED.format("inventory_items", "inventory_item_id"),
+        key="ctid",
+        along=(_LEVELS,),
+    ),
     Kind.ANALYTICS: _Aging("analytics_events", "occurred_at"),
     Kind.VIEWS: _Aging("registry_views", "day"),
     Kind.MINUTES: _Aging("service_minutes", "minute", key="minute"),
@@ -85,14 +117,16 @@ async def count_old(session: AsyncSession, kind: Kind, before: datetime) -> int:
 async def delete_old(session: AsyncSession, kind: Kind, before: datetime, limit: int) -> int:
     """Delete up to `limit` rows (or their payloads) older than `before`, oldest first; returns their number.
 
-    An order takes along its unmatched line items of which nothing is to be decided.
+    An order takes along its unmatched line items of which nothing is to be decided, and the names of those that were
+    dismissed; an inventory item takes along its levels.
 
     Skips rows that another transaction has locked, so that two runs share the work without waiting.
     """
     aging = _AGING[kind]
     statement = f"{_DELETE.format(aging)} RETURNING {'*' if aging.along else '1'}"
     if aging.along:
-        statement = f"WITH gone AS ({statement}), also AS ({aging.along}) SELECT FROM gone"
+        also = "".join(f", also_{place} AS ({change})" for place, change in enumerate(aging.along))
+        statement = f"WITH gone AS ({statement}){also} SELECT FROM gone"
     return len((await session.execute(text(statement), {"before": before, "limit": limit})).all())
 
 

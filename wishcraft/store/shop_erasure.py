@@ -1,9 +1,9 @@
 """Deletes what the tables have of a shop, in batches. Its registries are deleted by `registry_write`."""
 
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import and_, delete, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.store.schema import Registry, Shop
@@ -11,10 +11,14 @@ from wishcraft.store.schema.access import ShopStatus
 from wishcraft.store.schema.history import IS_COMPLIANCE
 
 TABLES: Final = (
-    "purchases", "unmatched_lines", "orders", "inventory_levels", "idempotency_keys", "sessions", "counted_invitations",
-    "merged_customers", "email_suppressions", "api_keys", "audit_logs",
+    "purchases", "unmatched_lines", "orders", "inventory_levels", "inventory_items", "product_versions",
+    "idempotency_keys", "sessions", "counted_invitations", "merged_customers", "email_suppressions", "api_keys",
+    "audit_logs", "analytics_events", "registry_views",
 )  # fmt: skip
-"""What a shop has besides registries. Entries of the audit log about compliance stay, without the shop."""
+"""What a shop has besides registries, and the tables with most rows of those.
+
+Entries of the audit log about compliance stay, without the shop.
+"""
 _DELETE: Final = """
 DELETE FROM {table} WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM {table} WHERE shop_id = :shop_id AND {condition} LIMIT :most
@@ -22,10 +26,32 @@ DELETE FROM {table} WHERE ctid = ANY(ARRAY(
 """
 
 
-async def end_installation(session: AsyncSession, shop_id: int) -> None:
-    """Let the shop count as one that has not installed the app, and destroy its tokens."""
+class InstallationState(NamedTuple):
+    """What is known of a shop's installation."""
+
+    is_active: bool
+    installed_at: datetime
+    uninstalled_at: datetime | None
+
+
+async def find_installation(session: AsyncSession, shop_id: int) -> InstallationState | None:
+    """What is known of the shop's installation; None if there is no such shop."""
+    query = select(Shop.status, Shop.installed_at, Shop.uninstalled_at).where(Shop.id == shop_id)
+    row = (await session.execute(query)).one_or_none()
+    return InstallationState(row.status is ShopStatus.ACTIVE, row.installed_at, row.uninstalled_at) if row else None
+
+
+async def end_installation(session: AsyncSession, shop_id: int, installed_at: datetime) -> None:
+    """Let the shop count as one that has not installed the app, and destroy its tokens; unless it did after that."""
     tokens = dict.fromkeys(("access_token_encrypted", "refresh_token_encrypted", "token_expires_at"))
-    await session.execute(update(Shop).where(Shop.id == shop_id).values(status=ShopStatus.UNINSTALLED, **tokens))
+    where = (Shop.id == shop_id, Shop.installed_at <= installed_at)
+    await session.execute(update(Shop).where(*where).values(status=ShopStatus.UNINSTALLED, **tokens))
+
+
+async def keep_uninstalled(session: AsyncSession, shop_id: int) -> bool:
+    """Let installations of the app in the shop wait for the end of the transaction; False if it is installed."""
+    query = select(Shop.id).where(Shop.id == shop_id, Shop.status == ShopStatus.UNINSTALLED)
+    return (await session.execute(query.with_for_update(read=True))).scalar() is not None
 
 
 async def find_registries(session: AsyncSession, shop_id: int, most: int) -> list[int]:
@@ -41,17 +67,12 @@ async def delete_rows(session: AsyncSession, table: str, shop_id: int, most: int
 
 
 async def delete_shop(session: AsyncSession, shop_id: int) -> None:
-    """Delete the shop's row, with the little that was added since the rest was deleted."""
-    await session.execute(delete(Shop).where(Shop.id == shop_id))
+    """Delete the shop's row, with the little that was added since the rest was deleted; unless it has the app."""
+    await session.execute(delete(Shop).where(Shop.id == shop_id, Shop.status == ShopStatus.UNINSTALLED))
 
 
-async def is_later_installation(session: AsyncSession, shop_id: int, since: datetime) -> bool:
-    """Whether the app is installed in the shop, and was so after this moment."""
-    query = select(Shop.id).where(Shop.id == shop_id, Shop.status == ShopStatus.ACTIVE, Shop.installed_at > since)
-    return (await session.execute(query)).one_or_none() is not None
-
-
-async def is_added_since(session: AsyncSession, shop_id: int, moment: datetime) -> bool:
-    """Whether the shop was added after this moment."""
-    query = select(Shop.id).where(Shop.id == shop_id, Shop.created_at > moment)
+async def is_back(session: AsyncSession, shop_id: int, moment: datetime) -> bool:
+    """Whether the shop was added after this moment, or has the app, and installed it after this moment."""
+    has_installed = and_(Shop.status == ShopStatus.ACTIVE, Shop.installed_at > moment)
+    query = select(Shop.id).where(Shop.id == shop_id, or_(Shop.created_at > moment, has_installed))
     return (await session.execute(query)).one_or_none() is not None

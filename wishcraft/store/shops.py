@@ -13,7 +13,7 @@ from wishcraft.domain.share_links import default_template
 from wishcraft.domain.shops import ShopFacts
 from wishcraft.domain.texts import is_storable
 from wishcraft.errors import UnknownShop
-from wishcraft.store.schema import Shop, ShopSettings
+from wishcraft.store.schema import InventoryItem, Shop, ShopSettings
 from wishcraft.store.schema.access import ShopStatus
 
 
@@ -139,6 +139,8 @@ async def install(
 ) -> tuple[ShopRef, bool]:
     """Store the shop as installed at this time; the shop, and whether it was not installed before.
 
+    What is known of its stock by location counts as outdated: no webhook told of it while the app was not installed.
+
     Args:
         session: A transaction.
         domain: Its `*.myshopify.com` domain.
@@ -159,33 +161,34 @@ async def install(
         again["synced_at"] = func.now()
     statement = insert(Shop).values(domain=domain, **values)
     upsert = statement.on_conflict_do_update(index_elements=[Shop.domain], set_=again).returning(*_COLUMNS)
-    return ShopRef(*(await session.execute(upsert)).one()), not was_installed
+    shop = ShopRef(*(await session.execute(upsert)).one())
+    await session.execute(update(InventoryItem).where(InventoryItem.shop_id == shop.id).values(levels_read_at=None))
+    return shop, not was_installed
 
 
 async def uninstall(session: AsyncSession, shop_id: int, at: datetime) -> bool:
     """Record that the app was uninstalled at this time, and delete the tokens; False if it was installed since."""
+    latest = func.greatest(Shop.uninstalled_at, at)
+    await session.execute(update(Shop).where(Shop.id == shop_id).values(uninstalled_at=latest))
     values = {"status": ShopStatus.UNINSTALLED, "access_token_encrypted": None, "refresh_token_encrypted": None}
     where = (Shop.id == shop_id, Shop.installed_at <= at)
     statement = update(Shop).where(*where).values(**values, token_expires_at=None).returning(Shop.id)
     return (await session.execute(statement)).scalar() is not None
 
 
-async def update_facts(session: AsyncSession, shop_id: int, facts: ShopFacts, at: datetime) -> bool:
+async def update_facts(session: AsyncSession, shop_id: int, facts: Mapping[str, str], at: datetime) -> bool:
     """Store what Shopify says of the shop since this time; False if something newer is known.
 
-    If the currency changes, all its registries are added to `outdated_stock`, because their answers name it.
+    `facts` are any of `ShopFacts`. If the currency changes, all registries of the shop are added to `outdated_stock`,
+    because their answers name it.
     """
     where = (Shop.id == shop_id, or_(Shop.described_at.is_(None), Shop.described_at <= at))
-    statement = update(Shop).where(*where)
-    has_new_currency = Shop.currency != facts.currency
-    everything = cast(ALL, INT8RANGE)
-    values = {
-        **facts._asdict(),
-        "described_at": at,
-        "outdated_stock": case((has_new_currency, everything), else_=Shop.outdated_stock),
-        "settings_version": case((has_new_currency, Shop.settings_version + 1), else_=Shop.settings_version),
-    }
-    return (await session.execute(statement.values(values).returning(Shop.id))).scalar() is not None
+    values: dict[str, Any] = {**facts, "described_at": at}
+    if "currency" in facts:
+        is_new = Shop.currency != facts["currency"]
+        values["outdated_stock"] = case((is_new, cast(ALL, INT8RANGE)), else_=Shop.outdated_stock)
+        values["settings_version"] = case((is_new, Shop.settings_version + 1), else_=Shop.settings_version)
+    return (await session.execute(update(Shop).where(*where).values(values).returning(Shop.id))).scalar() is not None
 
 
 async def find_ids(session: AsyncSession, domains: Iterable[str]) -> dict[str, int]:

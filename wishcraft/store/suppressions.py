@@ -5,6 +5,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from wishcraft.store.schema import EmailSuppression
 from wishcraft.store.schema.mail import SuppressionReason
 
 # An unsubscription or a complaint replaces a bounce and is never replaced by one.
@@ -17,6 +18,25 @@ _SUPPRESS: Final = text(
     RETURNING true
     """
 )
+
+
+_LIFT: Final = text(
+    """
+    DELETE FROM email_suppressions
+    WHERE shop_id = :shop_id AND address_hash = :address_hash AND reason = 'unsubscribe' RETURNING true
+    """
+)
+
+
+async def find_reason(session: AsyncSession, shop_id: int, address_hash: bytes) -> SuppressionReason | None:
+    """Why the address is suppressed for the shop; None if it is not."""
+    found = await session.get(EmailSuppression, (shop_id, address_hash))
+    return found.reason if found else None
+
+
+async def lift(session: AsyncSession, shop_id: int, address_hash: bytes) -> bool:
+    """Undo an unsubscription; whether there was one. A bounce or a complaint stays."""
+    return bool((await session.execute(_LIFT, {"shop_id": shop_id, "address_hash": address_hash})).scalar())
 
 
 async def suppress(session: AsyncSession, shop_id: int, address_hash: bytes, reason: SuppressionReason) -> bool:

@@ -1,14 +1,15 @@
 """Queries of the consumer about the inbox of webhooks, and of people about its dead letters."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import orjson
 from sqlalchemy import ColumnElement, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.domain.webhooks import WebhookOutcome
+from wishcraft.domain.webhooks import TOPICS, Priority, WebhookOutcome
 from wishcraft.store.registries import WriteSession
 from wishcraft.store.schema import WebhookEvent
 
@@ -36,6 +37,8 @@ class Failure(NamedTuple):
     """Without personal data."""
     due_at: datetime | None
     """When it is tried again; None makes it a dead letter."""
+    tries: int = 1
+    """0 if it does not count."""
 
 
 class DeadLetter(NamedTuple):
@@ -62,14 +65,14 @@ _LETTER: Final = (
     WebhookEvent.failures, WebhookEvent.payload.is_not(None),
 )  # fmt: skip
 _FAIL: Final = text("""
-UPDATE webhook_events w SET attempts = w.attempts + 1,
+UPDATE webhook_events w SET attempts = w.attempts + f.tries,
     due_at = coalesce(f.due_at, w.due_at),
     handled_at = CASE WHEN f.due_at IS NULL THEN now() END,
     outcome = CASE WHEN f.due_at IS NULL THEN 'dead' END,
     failures = jsonb_path_query_array(
         w.failures || jsonb_build_array(jsonb_build_object('at', now(), 'reason', f.reason)), :last_failures
     )
-FROM jsonb_to_recordset(CAST(:failures AS jsonb)) AS f (id bigint, reason text, due_at timestamptz)
+FROM jsonb_to_recordset(CAST(:failures AS jsonb)) AS f (id bigint, reason text, due_at timestamptz, tries int)
 WHERE w.id = f.id AND w.handled_at IS NULL
 """)
 _LAST_FAILURES: Final = f"$[last - {KEPT_FAILURES - 1} to last]"
@@ -84,9 +87,23 @@ class DueWebhook(NamedTuple):
     due_at: datetime
 
 
-async def find_due(session: AsyncSession, most: int, after: DueWebhook | None = None) -> list[DueWebhook]:
-    """Webhooks that are due and not handled, the longest due first; those that follow `after`."""
+async def find_due(
+    session: AsyncSession,
+    most: int,
+    after: DueWebhook | None = None,
+    without: AbstractSet[tuple[str, Priority]] = frozenset(),
+) -> list[DueWebhook]:
+    """Webhooks that are due and not handled, the longest due first; those that follow `after`.
+
+    Those of the shops in `without` are left out, for each the ones whose topics have the priority.
+    """
     query = select(*_DUE).where(WebhookEvent.handled_at.is_(None), WebhookEvent.due_at <= func.now())
+    for priority in {priority for _, priority in without}:
+        is_high = WebhookEvent.topic.in_([topic for topic, each in TOPICS.items() if each is Priority.HIGH])
+        shops = [shop for shop, each in without if each is priority]
+        query = query.where(
+            ~(WebhookEvent.shop_domain.in_(shops) & (is_high if priority is Priority.HIGH else ~is_high))
+        )
     if after:
         query = query.where(tuple_(WebhookEvent.due_at, WebhookEvent.id) > (after.due_at, after.id))
     rows = await session.execute(query.order_by(WebhookEvent.due_at, WebhookEvent.id).limit(most))
@@ -145,6 +162,23 @@ async def record_outcomes(session: AsyncSession, outcomes: Mapping[int, WebhookO
     for outcome, ids in by_outcome.items():
         where = (WebhookEvent.id.in_(ids), WebhookEvent.handled_at.is_(None))
         await session.execute(update(WebhookEvent).where(*where).values(outcome=outcome, handled_at=func.now()))
+
+
+async def postpone(session: AsyncSession, ids: Collection[int]) -> None:
+    """Let these webhooks be due now, after those that have been due before: of each, a part is done."""
+    if ids:
+        where = (WebhookEvent.id.in_(ids), WebhookEvent.handled_at.is_(None))
+        await session.execute(update(WebhookEvent).where(*where).values(due_at=func.now()))
+
+
+async def claim(session: AsyncSession, webhook_id: int, lease: timedelta) -> bool:
+    """Lock the webhook until the end of the transaction, and let it be due only after the lease.
+
+    False if it is handled, or not due: another consumer has claimed it.
+    """
+    where = (WebhookEvent.id == webhook_id, WebhookEvent.handled_at.is_(None), WebhookEvent.due_at <= func.now())
+    statement = update(WebhookEvent).where(*where).values(due_at=func.now() + lease).returning(WebhookEvent.id)
+    return (await session.execute(statement)).scalar() is not None
 
 
 async def record_failures(session: AsyncSession, failures: Sequence[Failure]) -> None:

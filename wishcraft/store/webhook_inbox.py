@@ -1,6 +1,6 @@
 """The inbox of webhooks: insertion of many in one statement, and erasure of payloads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -12,22 +12,31 @@ from wishcraft.errors import DatabaseRejected
 from wishcraft.store.engine import Database
 
 _INSERT: Final = """
-INSERT INTO webhook_events (shop_domain, topic, event_id, webhook_id, triggered_at, api_version, payload)
-SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::text[], %b::bytea[])
+INSERT INTO webhook_events (shop_domain, topic, event_id, webhook_id, triggered_at, api_version, payload, signature)
+SELECT * FROM unnest(
+    %b::text[], %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::text[], %b::bytea[], %b::bytea[]
+)
 ON CONFLICT DO NOTHING RETURNING shop_domain, webhook_id, id
 """
 
 # Products, stock and bulk operations are about no person. The payload of a redaction that waits is needed for it.
 _FIND_PAYLOADS: Final = text("""
-SELECT id FROM webhook_events
-WHERE shop_domain = :shop_domain AND received_at < :before AND payload IS NOT NULL
-    AND topic !~ '^(products|inventory_levels|inventory_items|bulk_operations)/'
-    AND (topic NOT IN ('customers/redact', 'shop/redact') OR handled_at IS NOT NULL)
-ORDER BY id
+SELECT id, topic, payload FROM (
+    SELECT id, topic, payload, row_number() OVER w AS place, sum(octet_length(payload)) OVER w AS size FROM (
+        SELECT id, topic, payload FROM webhook_events
+        WHERE shop_domain = :shop_domain AND id > :after AND received_at < :before AND payload IS NOT NULL
+            AND topic !~ '^(products|inventory_levels|inventory_items|bulk_operations)/'
+            AND (topic NOT IN ('customers/redact', 'shop/redact') OR handled_at IS NOT NULL)
+        ORDER BY id LIMIT :most
+    ) f WINDOW w AS (ORDER BY id)
+) s WHERE place = 1 OR size <= :bytes ORDER BY id
 """)
-_READ_PAYLOADS: Final = text("""
-SELECT id, topic, payload FROM webhook_events WHERE id = ANY(:ids) AND payload IS NOT NULL ORDER BY id
+_FIND_WAITING: Final = text("""
+SELECT id, topic, payload FROM webhook_events
+WHERE shop_domain = :shop_domain AND topic = ANY(:topics) AND handled_at IS NULL AND payload IS NOT NULL ORDER BY id
 """)
+_FIND_SEARCHED: Final = text("SELECT min(coalesce(searched_up_to, 0)) FROM webhook_events WHERE id = ANY(:ids)")
+_NOTE_SEARCHED: Final = text("UPDATE webhook_events SET searched_up_to = :id WHERE id = ANY(:ids)")
 _LOCK: Final = text("SELECT FROM webhook_events WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
 # Another consumer may have read what waits, and handles it unless it is handled: the rest goes on as another webhook.
 _GO_ON: Final = text("""
@@ -57,6 +66,9 @@ WHERE id = ANY(ARRAY(
 )) RETURNING 1
 """)
 _ERASE_OWN: Final = text("UPDATE webhook_events SET payload = NULL WHERE id = ANY(:ids)")
+MOST_BYTES: Final = 2 * 1024 * 1024
+"""Of payloads that are read at once."""
+_MOST: Final = 1_000
 
 
 class StoredPayload(NamedTuple):
@@ -77,6 +89,8 @@ class Received(NamedTuple):
     triggered_at: datetime | None
     api_version: str | None
     payload: bytes
+    signature: bytes
+    """The first bytes of the payload's signature."""
 
 
 async def insert(db: Database, webhooks: Sequence[Received]) -> list[int | None]:
@@ -89,7 +103,7 @@ async def insert(db: Database, webhooks: Sequence[Received]) -> list[int | None]
         DatabaseRejected: PostgreSQL refuses a value of one of them, and has stored none.
     """
     # Two transactions with the same webhooks wait for each other's in one order, so that they do not deadlock.
-    ordered = sorted(webhooks, key=lambda each: (each.shop_domain, each.topic, each.event_id or "", each.webhook_id))
+    ordered = sorted(webhooks, key=_place)
     async with db.connection() as connection:
         raw = await connection.get_raw_connection()
         driver: psycopg.AsyncConnection[Any] = raw.driver_connection  # type: ignore[assignment]
@@ -105,14 +119,34 @@ async def insert(db: Database, webhooks: Sequence[Received]) -> list[int | None]
     return [stored.pop((each.shop_domain, each.webhook_id), None) for each in webhooks]
 
 
-async def find_payloads(session: AsyncSession, shop_domain: str, before: datetime) -> list[int]:
-    """The webhooks of the shop, received before this moment, whose payloads may be about a person."""
-    return list(await session.scalars(_FIND_PAYLOADS, {"shop_domain": shop_domain, "before": before}))
+def _place(webhook: Received) -> tuple[str, str, str, bytes, str]:
+    return webhook.shop_domain, webhook.topic, webhook.event_id or "", webhook.signature, webhook.webhook_id
 
 
-async def read_payloads(session: AsyncSession, ids: Sequence[int]) -> list[StoredPayload]:
-    """Those of these payloads that are left."""
-    return [StoredPayload(*row) for row in await session.execute(_READ_PAYLOADS, {"ids": list(ids)})]
+async def find_payloads(session: AsyncSession, shop_domain: str, before: datetime, after: int) -> list[StoredPayload]:
+    """Some payloads of the shop, received before this moment, that may be about a person: the next after this id.
+
+    They have `MOST_BYTES` at most, or there is one; none is left if there is none.
+    """
+    parameters = {"shop_domain": shop_domain, "before": before, "after": after, "most": _MOST, "bytes": MOST_BYTES}
+    return [StoredPayload(*row) for row in await session.execute(_FIND_PAYLOADS, parameters)]
+
+
+async def find_waiting(session: AsyncSession, shop_domain: str, topics: Sequence[str]) -> list[StoredPayload]:
+    """The shop's webhooks of these topics that are not handled."""
+    found = await session.execute(_FIND_WAITING, {"shop_domain": shop_domain, "topics": list(topics)})
+    return [StoredPayload(*row) for row in found]
+
+
+async def find_searched(session: AsyncSession, ids: Collection[int]) -> int:
+    """Up to which id all of these redactions have searched the payloads: 0 if one has not begun."""
+    return (await session.execute(_FIND_SEARCHED, {"ids": list(ids)})).scalar() or 0
+
+
+async def note_searched(session: AsyncSession, ids: Collection[int], up_to: int) -> None:
+    """Note that these redactions have searched the payloads up to this id."""
+    if ids:
+        await session.execute(_NOTE_SEARCHED, {"ids": list(ids), "id": up_to})
 
 
 async def erase_payloads(session: AsyncSession, payloads: Mapping[int, bytes | None]) -> None:
@@ -120,6 +154,8 @@ async def erase_payloads(session: AsyncSession, payloads: Mapping[int, bytes | N
 
     Call it first in a transaction: it waits for those that are being handled, and what they wrote is seen then.
     """
+    if not payloads:
+        return
     ordered = dict(sorted(payloads.items()))
     parameters = {"ids": list(ordered), "payloads": list(ordered.values())}
     await session.execute(_LOCK, {"ids": list(ordered)})

@@ -11,6 +11,7 @@ from deployments.sandbox.shopify.admin import ShopDep, SimulatorDep
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.inventory import ProductStatus, Variant, VariantChange, page
 from deployments.sandbox.shopify.shop import SimulatedShop
+from wishcraft.domain.currencies import MAX_AMOUNT
 from wishcraft.domain.inventory import InventoryPolicy
 
 router = APIRouter()
@@ -23,8 +24,8 @@ class VariantPatch(BaseModel):
 
     product_title: str = ""
     variant_title: str = ""
-    price: Decimal = Decimal(0)
-    compare_at_price: Decimal | None = None
+    price: Annotated[Decimal, Field(ge=0, le=MAX_AMOUNT)] = Decimal(0)
+    compare_at_price: Annotated[Decimal, Field(ge=0, le=MAX_AMOUNT)] | None = None
     quantity: int = 0
     tracked: bool = True
     policy: InventoryPolicy = InventoryPolicy.DENY
@@ -66,10 +67,13 @@ async def uninstall_app(shop: ShopDep, simulator: SimulatorDep) -> None:
 
 @router.get("/{shop}/variants")
 async def list_variants(
-    shop: ShopDep, limit: Annotated[int, Query(ge=1, le=250)] = 50, after: int | None = None
+    shop: ShopDep,
+    limit: Annotated[int, Query(ge=1, le=250)] = 50,
+    after: int | None = None,
+    q: Annotated[str, Query(max_length=100)] = "",
 ) -> dict[str, Any]:
-    """Variants by id; `next` is the `after` of the next page, or null."""
-    ids = page(shop.inventory.variant_ids(), limit + 1, after)
+    """Variants by id, with each word of `q` in their titles; `next` is the `after` of the next page, or null."""
+    ids = page(shop.inventory.search(q), limit + 1, after)
     found = [variant for number in ids[:limit] if (variant := shop.inventory.find(number))]
     return {"variants": [_as_json(shop, one) for one in found], "next": ids[limit - 1] if len(ids) > limit else None}
 
@@ -113,8 +117,11 @@ async def set_fault(shop: ShopDep, setting: FaultSetting) -> list[dict[str, Any]
 
 @router.get("/{shop}/requests")
 async def read_counters(shop: ShopDep) -> dict[str, Any]:
-    """The shop's counters since the start and its available points."""
-    return asdict(shop.counters) | {"throttle_status": shop.bucket.cost(0, 0)["throttleStatus"]}
+    """The shop's counters since the start, how many requests had each fault, and its available points."""
+    return asdict(shop.counters) | {
+        "faults": dict(shop.faults.used),
+        "throttle_status": shop.bucket.cost(0, 0)["throttleStatus"],
+    }
 
 
 @router.put("/{shop}/rate-limit")

@@ -1,6 +1,7 @@
 """Simulated faults of one shop, for a number of requests or with a probability."""
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -46,6 +47,8 @@ class Faults:
 
     def __init__(self) -> None:
         self._active: dict[FaultKind, Fault] = {}
+        self.used: Counter[FaultKind] = Counter()
+        """How many requests had each fault."""
         self._random = random.Random(0)  # noqa: S311  deterministic
 
     def __iter__(self) -> Iterator[Fault]:
@@ -62,6 +65,7 @@ class Faults:
         fault = self._active.get(kind)
         if fault is None or self._random.random() >= fault.probability:
             return False
+        self.used[kind] += 1
         if fault.remaining is not None:
             fault.remaining -= 1
             self._remove_if_used_up(fault)

@@ -56,6 +56,11 @@ class Variant:
     by_hand: bool = False
 
     @property
+    def titles(self) -> str:
+        """The titles of product and variant."""
+        return f"{self.product_title} {self.variant_title}"
+
+    @property
     def levels(self) -> dict[int, int]:
         """The pieces at each location, by its id, ascending."""
         first = {LOCATION: self.quantity - sum(self.elsewhere.values())}
@@ -75,6 +80,8 @@ class Inventory:
 
     on_change: Callable[[Variant, Mapping[int, int]], None] = staticmethod(lambda _variant, _levels: None)
     """Called after each change, with the pieces by location before it."""
+    on_item_change: Callable[[Variant], None] = staticmethod(lambda _variant: None)
+    """Called after a change of whether stock is counted."""
 
     def __init__(
         self, shop: DemoShop, products: int, seed: int, clock: Callable[[], float], *, has_store: bool = False
@@ -111,6 +118,15 @@ class Inventory:
         ids: Sequence[int] = list(self._variants) if product_id is None else self._by_product.get(product_id, [])
         return [number for number in ids if not self._variants[number].deleted]
 
+    def search(self, text: str) -> list[int]:
+        """Ids of the variants whose titles have all words of the text, however they are capitalized."""
+        words = text.casefold().split()
+        return [
+            number
+            for number in self.variant_ids()
+            if all(word in self._variants[number].titles.casefold() for word in words)
+        ]
+
     def product_ids(self) -> list[int]:
         """Ids of products with at least one variant."""
         return [product for product in self._by_product if self.variant_ids(product)]
@@ -121,7 +137,7 @@ class Inventory:
 
     def change(self, variant: Variant, change: VariantChange) -> None:
         """Change a variant by hand."""
-        before = variant.levels
+        before, was_tracked = variant.levels, variant.tracked
         for name, value in change.fields.items():
             setattr(
                 variant, name, Decimal(format_money(value, self._currency)) if isinstance(value, Decimal) else value
@@ -130,6 +146,8 @@ class Inventory:
             self._statuses[variant.product_id] = change.product_status
         variant.by_hand = True
         self._note_change(variant, before)
+        if variant.tracked != was_tracked:
+            self.on_item_change(variant)
 
     def move(self, variant: Variant, pieces: int) -> None:
         """Take pieces back or, with a negative number, out of the location that has most, if stock is tracked."""

@@ -16,6 +16,16 @@ class Customer(NamedTuple):
     email: str
 
 
+class Terms(NamedTuple):
+    """How an order is paid."""
+
+    currency: str = ""
+    """The buyer's; empty for the shop's."""
+    discount_percent: int = 0
+    """Of a discount code, on all lines."""
+    financial_status: str = "paid"
+
+
 @dataclass(slots=True)
 class OrderLine:
     """A line item."""
@@ -54,7 +64,8 @@ class Order:
     note_attributes: Mapping[str, str]
     lines: list[OrderLine]
     is_test: bool
-    financial_status: str = "paid"
+    terms: Terms
+    financial_status: str
     cancelled_at: datetime | None = None
     refunds: list[Refund] = field(default_factory=list)
 

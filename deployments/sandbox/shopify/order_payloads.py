@@ -5,13 +5,13 @@ https://shopify.dev/docs/api/webhooks
 
 from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from deployments.sandbox.catalogue import DemoShop
 from deployments.sandbox.shopify.order import Customer, Order, OrderLine, Refund
-from wishcraft.domain.registry_payload import format_money
+from deployments.sandbox.shopify.order_money import OrderMoney
+from wishcraft.shopify.ids import to_global
 
 Payload = dict[str, Any]
 
@@ -23,9 +23,10 @@ def local_time(demo: DemoShop, moment: datetime) -> str:
 
 def order_payload(demo: DemoShop, order: Order) -> Payload:
     """The payload of `orders/create`, `orders/updated` and `orders/cancelled`."""
-    total = sum((line.price * line.left for line in order.lines), Decimal(0))
+    money = OrderMoney(demo, order)
     return {
         "id": order.id,
+        "admin_graphql_api_id": to_global("Order", order.id),
         "name": order.name,
         "order_number": int(order.name.removeprefix("#")),
         "email": order.customer.email,
@@ -38,12 +39,7 @@ def order_payload(demo: DemoShop, order: Order) -> Payload:
         "cancel_reason": "customer" if order.cancelled_at else None,
         "closed_at": None,
         "confirmed": True,
-        "currency": demo.currency,
-        "presentment_currency": demo.currency,
-        "total_price": format_money(
-            sum((line.price * line.ordered for line in order.lines), Decimal(0)), demo.currency
-        ),
-        "current_total_price": format_money(total, demo.currency),
+        **money.of_order(),
         "financial_status": order.financial_status,
         "fulfillment_status": None,
         "source_name": "web",
@@ -54,14 +50,14 @@ def order_payload(demo: DemoShop, order: Order) -> Payload:
         "customer": _customer(order.customer),
         "billing_address": {"first_name": order.customer.first_name, "last_name": order.customer.last_name},
         "shipping_address": None,
-        "line_items": [_line(demo, line) for line in order.lines],
+        "line_items": [_line(money, line) for line in order.lines],
         "refunds": [refund_payload(demo, order, each) for each in order.refunds],
     }
 
 
 def refund_payload(demo: DemoShop, order: Order, refund: Refund) -> Payload:
     """The payload of `refunds/create`."""
-    lines = {line.id: line for line in order.lines}
+    lines, money = {line.id: line for line in order.lines}, OrderMoney(demo, order)
     return {
         "id": refund.id,
         "order_id": order.id,
@@ -76,8 +72,9 @@ def refund_payload(demo: DemoShop, order: Order, refund: Refund) -> Payload:
                 "location_id": None,
                 "quantity": pieces,
                 "restock_type": "return",
-                "subtotal": format_money(lines[line_id].price * pieces, demo.currency),
-                "line_item": _line(demo, lines[line_id]),
+                **money.with_set("subtotal", lines[line_id].price * pieces - money.discount(lines[line_id], pieces)),
+                **money.with_set("total_tax", money.tax(lines[line_id], pieces)),
+                "line_item": _line(money, lines[line_id]),
             }
             for index, (line_id, pieces) in enumerate(refund.pieces.items())
         ],
@@ -104,11 +101,10 @@ def edit_payload(demo: DemoShop, order: Order, edit_id: int, line_id: int, piece
     }
 
 
-def _line(demo: DemoShop, line: OrderLine) -> Payload:
-    price = format_money(line.price, demo.currency)
-    money = {"amount": price, "currency_code": demo.currency}
+def _line(money: OrderMoney, line: OrderLine) -> Payload:
     return {
         "id": line.id,
+        "admin_graphql_api_id": to_global("LineItem", line.id),
         "variant_id": line.variant_id,
         "product_id": line.product_id,
         "product_exists": True,
@@ -119,9 +115,7 @@ def _line(demo: DemoShop, line: OrderLine) -> Payload:
         "current_quantity": line.left,
         "fulfillable_quantity": line.left,
         "fulfillment_status": None,
-        "price": price,
-        "price_set": {"shop_money": money, "presentment_money": money},
-        "total_discount": format_money(Decimal(0), demo.currency),
+        **money.of_line(line),
         "sku": None,
         "taxable": True,
         "gift_card": False,

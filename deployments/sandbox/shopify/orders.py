@@ -7,12 +7,14 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from deployments.sandbox.catalogue import DemoShop
 from deployments.sandbox.shopify.inventory import Inventory
-from deployments.sandbox.shopify.order import Customer, Order, OrderLine, Refund
+from deployments.sandbox.shopify.order import Customer, Order, OrderLine, Refund, Terms
 from deployments.sandbox.shopify.order_payloads import edit_payload, order_payload, refund_payload
 
 MAX_ORDERS: Final = 20_000
 """Of a shop; the oldest are forgotten."""
 MAX_LINES: Final = 500
+SIMPLE_TERMS: Final = Terms()
+UNPAID: Final = frozenset({"pending", "authorized"})
 _IDS_PER_SECOND: Final = 4_000
 _SPACE: Final = 10_000_000_000_000
 _FIRST_NUMBER: Final = 1001
@@ -60,8 +62,9 @@ class Orders:
         note_attributes: Mapping[str, str] | None = None,
         *,
         is_test: bool = False,
+        terms: Terms = SIMPLE_TERMS,
     ) -> Order:
-        """Order these lines, paid at once.
+        """Order these lines.
 
         Raises:
             OrderRefused: No line, too many, no piece, or a variant that the shop does not have.
@@ -71,7 +74,18 @@ class Orders:
         lines = [self._line(line) for line in wanted]
         now = self._now()
         name = f"#{next(self._numbers)}"
-        order = Order(next(self._ids), name, now, now, customer, note_attributes or {}, lines, is_test)
+        order = Order(
+            id=next(self._ids),
+            name=name,
+            created_at=now,
+            updated_at=now,
+            customer=customer,
+            note_attributes=note_attributes or {},
+            lines=lines,
+            is_test=is_test,
+            terms=terms,
+            financial_status=terms.financial_status,
+        )
         self._by_id[order.id] = order
         if len(self._by_id) > MAX_ORDERS:
             del self._by_id[next(iter(self._by_id))]
@@ -124,6 +138,23 @@ class Orders:
         order.financial_status = "refunded"
         self._tell(order, "orders/cancelled")
         self._tell(order, "orders/updated")
+
+    def settle(self, order: Order, status: str) -> None:
+        """Let the payment of an unpaid order end: it is `paid`, or the authorization `voided` or `expired`.
+
+        Raises:
+            OrderRefused: It is cancelled, or not unpaid.
+        """
+        if order.cancelled_at or order.financial_status not in UNPAID:
+            raise OrderRefused("The order is cancelled, or its payment has ended.")
+        order.updated_at = self._now()
+        order.financial_status = status
+        self._tell(order, "orders/updated")
+
+    def delete(self, order: Order) -> None:
+        """Delete the order, of which nothing is left. Its stock does not come back."""
+        del self._by_id[order.id]
+        self._publish("orders/delete", {"id": order.id}, order.name)
 
     def _refund(self, order: Order, pieces: Mapping[int, int]) -> None:
         order.updated_at = self._now()

@@ -6,6 +6,7 @@ from deployments.sandbox.catalogue import DemoShop
 from deployments.sandbox.shopify.inventory import Inventory, Variant
 from deployments.sandbox.shopify.order_payloads import local_time
 from deployments.sandbox.shopify.pictures import picture_url
+from wishcraft.shopify.ids import to_global
 
 Payload = dict[str, Any]
 
@@ -44,6 +45,27 @@ def level_payload(demo: DemoShop, variant: Variant, location_id: int, available:
         "location_id": location_id,
         "available": available,
         "updated_at": local_time(demo, variant.updated_at),
+    }
+
+
+def inventory_item_payload(demo: DemoShop, variant: Variant) -> Payload:
+    """The payload of `inventory_items/update`."""
+    at = local_time(demo, variant.updated_at)
+    return {
+        "id": variant.inventory_item_id,
+        "sku": None,
+        "created_at": at,
+        "updated_at": at,
+        "requires_shipping": True,
+        "cost": None,
+        "country_code_of_origin": None,
+        "province_code_of_origin": None,
+        "harmonized_system_code": None,
+        "tracked": variant.tracked,
+        "country_harmonized_system_codes": [],
+        "weight_value": 0.0,
+        "weight_unit": "kg",
+        "admin_graphql_api_id": to_global("InventoryItem", variant.inventory_item_id),
     }
 
 

@@ -16,7 +16,7 @@ from deployments.sandbox.shopify.inventory import Inventory, Variant
 from deployments.sandbox.shopify.nodes import Nodes
 from deployments.sandbox.shopify.order_nodes import OrderNodes
 from deployments.sandbox.shopify.orders import Orders, Publish
-from deployments.sandbox.shopify.product_payloads import level_payload, product_payload
+from deployments.sandbox.shopify.product_payloads import inventory_item_payload, level_payload, product_payload
 from deployments.sandbox.shopify.query_cost import QueryCost
 from deployments.sandbox.shopify.rate_limit import Counters, LeakyBucket
 from deployments.sandbox.shopify.schema import SCHEMA, parse_and_validate
@@ -43,6 +43,7 @@ class SimulatedShop:
         self.inventory = inventory
         self.orders = Orders(demo, inventory, clock, publish)
         inventory.on_change = self._publish_stock
+        inventory.on_item_change = self._publish_item
         self._publish = publish
         self._origin = origin
         self.bucket = bucket
@@ -82,6 +83,9 @@ class SimulatedShop:
             if available != before.get(location_id):
                 payload = level_payload(self.demo, variant, location_id, available)
                 self._publish("inventory_levels/update", payload, about)
+
+    def _publish_item(self, variant: Variant) -> None:
+        self._publish("inventory_items/update", inventory_item_payload(self.demo, variant), variant.product_title)
 
     def _execute(self, query: str, variables: Mapping[str, Any], origin: str) -> dict[str, Any]:
         document = parse_and_validate(query)
@@ -123,6 +127,8 @@ class SimulatedShop:
         }
 
     def _find(self, global_id: str) -> dict[str, Any] | None:
+        if global_id.startswith("gid://shopify/Order/"):
+            return self._order_nodes.find(global_id)
         if not global_id.startswith("gid://shopify/BulkOperation/"):
             return self._nodes.find(global_id)
         number = from_global("BulkOperation", global_id)

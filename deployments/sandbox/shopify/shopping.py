@@ -9,16 +9,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, Final
 
 import httpx
 import orjson
 
+from deployments.sandbox.catalogue import CURRENCIES
 from deployments.sandbox.shopify.app_proxy import AppAwayError, AppProxy, ProxiedRequest
-from deployments.sandbox.shopify.order import Customer, Order
-from deployments.sandbox.shopify.orders import OrderRefused, WantedLine
+from deployments.sandbox.shopify.order import Customer, Order, Terms
+from deployments.sandbox.shopify.orders import UNPAID, OrderRefused, WantedLine
 from deployments.sandbox.shopify.shop import SimulatedShop
 
 MAX_RATE: Final = 6_000
@@ -31,8 +32,9 @@ _OPEN: Final = 500
 """Orders of a shop, the newest, that may still be changed."""
 _LIST_PAGE: Final = 50
 _READS_PER_LIST: Final = 20
-_ACTIONS: Final = {"view": 46, "cart": 18, "order": 24, "edit": 4, "cancel": 4, "return": 4}
-"""What guests do, by weight."""
+_ACTIONS: Final = {"view": 45, "cart": 18, "order": 24, "edit": 4, "cancel": 3, "return": 4, "payment": 2}
+"""What guests do, and the shop's staff about their orders, by weight."""
+_STATUSES: Final = {"paid": 94, "pending": 4, "authorized": 2}
 _CLAIMS: Final = {"line": 80, "note": 8, "cart": 6, "none": 6}
 """Where an order says what it is for, by weight: themes differ, and some guests just buy."""
 _NAMES: Final = ("Ada", "Ben", "Chloé", "Dmitri", "Emi", "Farah", "Georg", "Hana", "Ines", "Jun")
@@ -47,6 +49,10 @@ class SeenItem:
     item_id: int
     variant_id: int
     attribution: str
+    remaining: int
+    """How many are still wanted."""
+    visitor: str = ""
+    """The id with which the guest's events were sent; empty if none were."""
 
 
 @dataclass(slots=True)
@@ -134,7 +140,7 @@ class Shopping:
                 about = await self._view(guests)
             elif action == "cart":
                 about = await self._put_into_cart(guests)
-            elif action == "order" or (order := self._open_order(guests)) is None:
+            elif action == "order" or (order := self._open_order(guests, unpaid=action == "payment")) is None:
                 action = "order"
                 about = self._order(guests)
             else:
@@ -154,28 +160,39 @@ class Shopping:
         registry = await self._get(guests, f"registries/{slug}")
         for item in registry.get("items", []):
             if item.get("available"):
-                guests.seen.append(SeenItem(slug, item["id"], item["variant_id"], item["attribution"]))
+                guests.seen.append(
+                    SeenItem(slug, item["id"], item["variant_id"], item["attribution"], item["remaining"])
+                )
         return slug
 
     async def _put_into_cart(self, guests: Guests) -> str:
         item = self._random.choice(guests.seen)
-        guests.carts.append(item)
+        visitor = f"v{self._random.getrandbits(40):x}"
+        guests.carts.append(replace(item, visitor=visitor))
         events = [{"type": "item_clicked", "item_id": item.item_id}, {"type": "added_to_cart", "item_id": item.item_id}]
-        body = orjson.dumps({"visitor_id": f"v{self._random.getrandbits(40):x}", "events": events})
+        body = orjson.dumps({"visitor_id": visitor, "events": events})
         headers = (("Content-Type", "application/json"),)
         await self._ask(guests, ProxiedRequest("POST", f"registries/{item.slug}/events", headers=headers, body=body))
         return item.slug
 
     def _order(self, guests: Guests) -> str:
         item = guests.carts.popleft() if guests.carts else self._random.choice(guests.seen)
+        with suppress(ValueError):
+            guests.seen.remove(replace(item, visitor=""))  # the next guest looks again how many are wanted
         [claim] = self._random.choices(list(_CLAIMS), list(_CLAIMS.values()))
         quantity = self._random.choices((1, 2, 3), (80, 15, 5))[0]
+        if not item.remaining:
+            claim = "none"  # a guest who wants it for themselves
+        elif claim != "none":
+            quantity = min(quantity, item.remaining)
         properties = {"_registry_item": item.attribution} if claim == "line" else {}
         if properties and self._random.random() < 0.2:  # noqa: PLR2004  share of the guests
             properties["_gift_message"] = "With love"
+        if item.visitor and claim != "none":
+            properties["_registry_visitor"] = item.visitor
         notes = {"note": {"_registry_item": item.attribution}, "cart": {"_registry": item.slug}}.get(claim, {})
         lines = [WantedLine(item.variant_id, quantity, properties)]
-        order = guests.shop.orders.create(lines, self._customer(), notes)
+        order = guests.shop.orders.create(lines, self._customer(), notes, terms=self._terms())
         guests.orders.append(order.id)
         return f"{order.name} for {item.slug}" if claim != "none" else order.name
 
@@ -185,15 +202,31 @@ class Shopping:
             shop.orders.cancel(order)
         elif action == "edit":
             shop.orders.edit(order, line.id, self._random.choice((-1, 1)))
+        elif action == "payment":
+            self._end_payment(shop, order)
         else:
             shop.orders.refund(order, {line.id: self._random.randint(1, line.left)})
         return order.name
 
-    def _open_order(self, guests: Guests) -> Order | None:
-        if not guests.orders:
-            return None
-        order = guests.shop.orders.find(self._random.choice(guests.orders))
-        return order if order and order.is_open else None
+    def _terms(self) -> Terms:
+        """Some guests pay in a currency of their own, or with a discount, or later."""
+        currency = self._random.choice(CURRENCIES) if self._random.random() < 0.15 else ""  # noqa: PLR2004
+        discount = 10 if self._random.random() < 0.15 else 0  # noqa: PLR2004
+        return Terms(currency, discount, self._random.choices(list(_STATUSES), list(_STATUSES.values()))[0])
+
+    def _end_payment(self, shop: SimulatedShop, order: Order) -> None:
+        """Staff get the money, or do not and delete the order."""
+        status = self._random.choice(("paid", "voided", "expired"))
+        shop.orders.settle(order, status)
+        if status != "paid":
+            shop.orders.delete(order)
+
+    def _open_order(self, guests: Guests, *, unpaid: bool) -> Order | None:
+        """An order that may be changed, or one that is to be paid."""
+        found = [order for number in guests.orders if (order := guests.shop.orders.find(number)) and order.is_open]
+        if unpaid:
+            found = [order for order in found if order.financial_status in UNPAID]
+        return self._random.choice(found) if found else None
 
     def _customer(self) -> Customer:
         first, last = self._random.choice(_NAMES), self._random.choice(_SURNAMES)

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from deployments.sandbox.catalogue import CURRENCIES
 from deployments.sandbox.shopify.admin import ShopDep, SimulatorDep
-from deployments.sandbox.shopify.order import Customer, Order
+from deployments.sandbox.shopify.order import Customer, Order, Terms
 from deployments.sandbox.shopify.order_payloads import order_payload
 from deployments.sandbox.shopify.orders import OrderRefused, WantedLine
 from deployments.sandbox.shopify.shop import SimulatedShop
@@ -44,6 +45,10 @@ class OrderBody(_Body):
     last_name: str = "Byron"
     email: str = "ada.byron@example.com"
     test: bool = False
+    currency: Annotated[str, Field(pattern="|".join(CURRENCIES))] | None = None
+    """The buyer's, if it is not the shop's."""
+    discount_percent: Annotated[int, Field(ge=0, le=100)] = 0
+    financial_status: Literal["paid", "pending", "authorized"] = "paid"
 
 
 class EditBody(_Body):
@@ -58,6 +63,12 @@ class RefundBody(_Body):
 
     line_id: int
     pieces: Pieces
+
+
+class PaymentBody(_Body):
+    """How the payment of an unpaid order ends."""
+
+    status: Literal["paid", "voided", "expired"]
 
 
 class RateBody(_Body):
@@ -101,7 +112,8 @@ async def create_order(shop: ShopDep, body: OrderBody) -> dict[str, Any]:
     ]
     customer = Customer(7_300_000_000_000, body.first_name, body.last_name, body.email)
     with _refusals():
-        order = shop.orders.create(lines, customer, body.note_attributes, is_test=body.test)
+        terms = Terms(body.currency or "", body.discount_percent, body.financial_status)
+        order = shop.orders.create(lines, customer, body.note_attributes, is_test=body.test, terms=terms)
     return order_payload(shop.demo, order)
 
 
@@ -130,6 +142,21 @@ async def cancel_order(shop: ShopDep, order_id: int) -> dict[str, Any]:
     with _refusals():
         shop.orders.cancel(order)
     return order_payload(shop.demo, order)
+
+
+@router.post("/{shop}/orders/{order_id}/payment")
+async def settle_order(shop: ShopDep, order_id: int, body: PaymentBody) -> dict[str, Any]:
+    """Let the payment of an unpaid order end."""
+    order = _find(shop, order_id)
+    with _refusals():
+        shop.orders.settle(order, body.status)
+    return order_payload(shop.demo, order)
+
+
+@router.delete("/{shop}/orders/{order_id}", status_code=HTTPStatus.NO_CONTENT)
+async def delete_order(shop: ShopDep, order_id: int) -> None:
+    """Delete an order, as staff may who have archived it."""
+    shop.orders.delete(_find(shop, order_id))
 
 
 @router.get("/shopping")

@@ -152,7 +152,7 @@ async def test_payloads_of_handled_webhooks_are_removed_and_their_rows_kept(reso
     assert count(demo, Kind.WEBHOOKS) == 2
 
 
-async def test_orders_are_deleted_with_their_settled_line_items_and_others_wait_for_people(
+async def test_orders_are_deleted_with_settled_line_items_and_the_decisions_of_people_stay(
     resources: Resources, demo: Demo
 ) -> None:
     demo.execute("TRUNCATE orders, unmatched_lines")
@@ -164,17 +164,45 @@ async def test_orders_are_deleted_with_their_settled_line_items_and_others_wait_
             status = name if name in {"cancelled", "refunded"} else "confirmed"
             demo.execute(
                 """INSERT INTO unmatched_lines (shop_id, order_id, line_item_id, order_name, product_title, ordered,
-                       quantity, unit_price, status, claim, reason, anonymous, dismissed_at)
-                   VALUES (1, %s, %s, '', %s, 1, 1, 1, %s, '', '', false, %s)""",
+                       quantity, unit_price, status, claim, reason, anonymous, dismissed_at, purchaser_name)
+                   VALUES (1, %s, %s, '', %s, 1, 1, 1, %s, '', '', false, %s, 'Ada')""",
                 [number, 10 * number + place, name, status, dismissed_at],
             )
     assert await clean_table(resources, Kind.ORDERS, MONTH_AGO, Bounds(9, FOREVER, dry_run=True)) == counts(3, 0)
     assert await clean_table(resources, Kind.ORDERS, MONTH_AGO, Bounds(2, FOREVER)) == counts(3, 3)
     assert await clean_table(resources, Kind.ORDERS, MONTH_AGO, Bounds(2, FOREVER)) == counts(0, 0)
     assert demo.execute("SELECT order_id FROM orders").fetchall() == [(2,)]
-    left = demo.execute("SELECT order_id, product_title FROM unmatched_lines ORDER BY line_item_id").fetchall()
-    assert left == [(1, "open"), *((2, name) for name, _ in lines)]
+    columns = "order_id, product_title, purchaser_name"
+    left = demo.execute(f"SELECT {columns} FROM unmatched_lines ORDER BY line_item_id".encode()).fetchall()  # noqa: S608
+    assert left == [(1, "open", "Ada"), (1, "dismissed", None), *((2, name, "Ada") for name, _ in lines)]
     demo.execute("TRUNCATE orders, unmatched_lines")
+
+
+async def test_products_and_stock_are_deleted_once_no_registry_wishes_for_them(
+    resources: Resources, demo: Demo
+) -> None:
+    demo.execute("TRUNCATE product_versions, inventory_items, inventory_levels")
+    [(product, item)] = demo.execute(
+        "SELECT product_id, inventory_item_id FROM registry_items WHERE shop_id = 1 ORDER BY id LIMIT 1"
+    ).fetchall()
+    old, new = MONTH_AGO - TINY, MONTH_AGO
+    for shop, number, said in ((1, product, old), (2, product, old), (1, 1, old), (1, 2, new)):
+        demo.execute("INSERT INTO product_versions VALUES (%s, %s, %s, %s, 0)", [shop, number, said, said])
+    times: Any = ((1, item, old, None), (2, item, None, old), (1, 1, None, None), (1, 2, old, new), (1, 3, old, old))
+    for shop, number, *said in times:
+        columns = "shop_id, inventory_item_id, updated_at, levels_read_at"
+        values = [shop, number, *said]
+        demo.execute(f"INSERT INTO inventory_items ({columns}) VALUES (%s, %s, %s, %s)".encode(), values)  # noqa: S608
+        demo.execute("INSERT INTO inventory_levels VALUES (%s, %s, 7, 5, %s, %s)", [shop, number, old, old])
+    assert await clean_table(resources, Kind.PRODUCTS, MONTH_AGO, Bounds(1, FOREVER)) == counts(2, 2)
+    assert await clean_table(resources, Kind.STOCK, MONTH_AGO, Bounds(2, FOREVER)) == counts(3, 3)
+    assert demo.execute("SELECT shop_id, product_id FROM product_versions ORDER BY 2").fetchall() == [
+        (1, 2), (1, product)
+    ]  # fmt: skip
+    for table in ("inventory_items", "inventory_levels"):
+        left = demo.execute(f"SELECT shop_id, inventory_item_id FROM {table} ORDER BY 2".encode()).fetchall()  # noqa: S608
+        assert left == [(1, 2), (1, item)]
+    demo.execute("TRUNCATE product_versions, inventory_items, inventory_levels")
 
 
 async def test_the_oldest_rows_are_deleted_first(resources: Resources, demo: Demo) -> None:
@@ -245,3 +273,25 @@ async def test_locked_rows_are_skipped_without_waiting_and_counted(resources: Re
         demo.execute("SELECT FROM audit_logs ORDER BY id LIMIT 5 FOR UPDATE")
         assert await clean_table(resources, Kind.AUDIT, MONTH_AGO, Bounds(10, FOREVER)) == counts(25, 20)
     assert await clean_table(resources, Kind.AUDIT, MONTH_AGO, Bounds(10, FOREVER)) == counts(5, 5)
+
+
+async def test_orders_of_a_shop_are_kept_while_a_dead_letter_about_orders_may_be_replayed(
+    resources: Resources, demo: Demo
+) -> None:
+    demo.execute("TRUNCATE orders, unmatched_lines")
+    demo.execute(
+        "INSERT INTO orders (shop_id, order_id, seen_at) SELECT n, n, %s FROM generate_series(1, 2) n",
+        [MONTH_AGO - TINY],
+    )
+    demo.execute(
+        """INSERT INTO webhook_events (shop_domain, webhook_id, topic, received_at, handled_at, outcome)
+           SELECT domain, 'w', CASE id WHEN 1 THEN 'orders/updated' ELSE 'products/update' END, %s, now(), 'dead'
+           FROM shops WHERE id IN (1, 2)""",
+        [MONTH_AGO - TINY],
+    )
+    bounds = Bounds(10, FOREVER)
+    assert await clean_table(resources, Kind.ORDERS, MONTH_AGO, bounds) == counts(1, 1)
+    demo.execute("UPDATE webhook_events SET outcome = NULL, handled_at = NULL")  # it is replayed, and waits
+    assert await clean_table(resources, Kind.ORDERS, MONTH_AGO, bounds) == counts(0, 0)
+    demo.execute("UPDATE webhook_events SET outcome = 'discarded', handled_at = now()")
+    assert await clean_table(resources, Kind.ORDERS, MONTH_AGO, bounds) == counts(1, 1)

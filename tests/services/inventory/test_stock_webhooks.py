@@ -15,6 +15,7 @@ from tests.services.inventory.conftest import Wished, versions
 from tests.support.webhooks import NOON, apply, inventory_item, level, message
 from wishcraft.cache import keys
 from wishcraft.domain.callers import Caller
+from wishcraft.domain.shops import ShopFacts
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.errors import PayloadInvalid, ShopifyUnavailable, TransientError
 from wishcraft.resources import Resources
@@ -25,6 +26,7 @@ from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.registries.write import registry_write
 from wishcraft.services.webhooks.handling import Message
 from wishcraft.shopify.inventory_levels import ITEMS
+from wishcraft.store import shops
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.shops import ShopRef
 
@@ -113,6 +115,21 @@ async def test_new_stock_of_two_locations_is_shown_at_once(
     assert {slug for slug in after if after[slug] != before[slug]} == wished.holders()
     await apply(resources, shop, handle_stock, [at_level(wished, 40, 2)])
     assert wished.row(STOCK) == (38, True, "active")
+
+
+async def test_levels_from_before_an_uninstallation_are_not_added_up(
+    resources: Resources, shop: ShopRef, wished: Wished
+) -> None:
+    know_levels(wished, {LOCATION: 5, ELSEWHERE: 5})
+    wished.variant.quantity, wished.variant.elsewhere = 4, {ELSEWHERE: 0}  # sold out there, of which no webhook came
+    facts = ShopFacts("Maple & Pine", "owner@example.com", "USD", "America/New_York")
+    async with resources.db.transaction() as session:
+        token = await resources.tokens.load(shop.domain)
+        assert await shops.uninstall(session, shop.id, datetime.now(UTC))
+        columns = resources.tokens.columns(token)
+        await shops.install(session, shop.domain, facts, "Basic", columns, datetime.now(UTC))
+    await apply(resources, shop, handle_stock, [at_level(wished, 4, 9)])
+    assert wished.row("inventory_quantity") == (4,)
 
 
 async def test_older_level_never_undoes_a_newer_one(resources: Resources, shop: ShopRef, wished: Wished) -> None:
@@ -227,16 +244,26 @@ async def test_item_that_is_not_counted_is_available_and_levels_are_read_when_it
 
 
 async def test_stock_is_left_to_the_sync_if_the_shop_refuses_and_tried_again_if_it_is_unavailable(
-    resources: Resources, shop: ShopRef, shopify: SimulatedShop, wished: Wished
+    resources: Resources, shop: ShopRef, shopify: SimulatedShop, wishes: list[Wished]
 ) -> None:
+    wished, known = wishes[:2]
+    know_levels(known, {LOCATION: 9})
     stock = wished.row(STOCK)
     shopify.faults.set(Fault(FaultKind.FORBIDDEN, remaining=None))
     await apply(resources, shop, handle_stock, [at_level(wished, 1)])
     assert wished.row(STOCK) == stock
     shopify.faults.set(Fault(FaultKind.SERVER_ERROR, remaining=None))
     shopify.faults.set(Fault(FaultKind.FORBIDDEN, remaining=0))
-    with pytest.raises(ShopifyUnavailable):
-        await apply(resources, shop, handle_stock, [at_level(wished, 2, 1)])
+    counted = message(ITEM, inventory_item(wished.variant.inventory_item_id, tracked=True, second=1), 1)
+    about_wished, about_known = at_level(wished, 2, 1), at_level(known, 4, 1)
+    messages = [at_level(wished, 3), about_wished, about_known, counted]
+    effect = await handle_stock(resources, shop, messages)
+    assert {ShopifyUnavailable} == {type(each) for each in effect.failed.values()}
+    assert effect.failed.keys() == {about_wished.id, counted.id}
+    assert await apply(resources, shop, handle_stock, messages) == {
+        messages[0].id: WebhookOutcome.IGNORED, **dict.fromkeys([each.id for each in messages[1:]], "applied"),
+    }  # fmt: skip
+    assert (wished.row(STOCK), known.row("inventory_quantity")) == (stock, (4,))
 
 
 @pytest.mark.parametrize(

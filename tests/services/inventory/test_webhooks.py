@@ -141,15 +141,23 @@ async def test_variants_that_payloads_lack_are_read_together_and_deleted_ones_ar
 
 
 async def test_product_is_handled_although_its_other_variants_cannot_be_read(
-    resources: Resources, simulator: Simulator, shop: ShopRef, wished: Wished
+    resources: Resources, simulator: Simulator, shop: ShopRef, wishes: list[Wished]
 ) -> None:
+    wished, other = wishes[:2]
     lacking = message(UPDATE, product(wished.variant.product_id, []))
     simulator.shops[shop.domain].faults.set(Fault(FaultKind.FORBIDDEN, remaining=None))
     assert await apply(resources, shop, handle_products, [lacking]) == {lacking.id: WebhookOutcome.APPLIED}
     assert wished.row("status") == ("active",)
     simulator.shops[shop.domain].faults.set(Fault(FaultKind.SERVER_ERROR, remaining=None))
-    with pytest.raises(ShopifyUnavailable):  # to be tried again
-        await apply(resources, shop, handle_products, [message(UPDATE, product(wished.variant.product_id, []))])
+    lacking, complete = (
+        message(UPDATE, product(wished.variant.product_id, [], second=1), 1),
+        sent_now(updated(other, "77.00")),
+    )
+    effect = await handle_products(resources, shop, [lacking, complete])
+    assert {key: type(error) for key, error in effect.failed.items()} == {lacking.id: ShopifyUnavailable}
+    await apply(resources, shop, handle_products, [lacking, complete])
+    assert other.row("price") == (Decimal(77),)
+    assert wished.row("status") == ("active",)
 
 
 async def test_sync_that_began_before_a_webhook_keeps_what_it_told(

@@ -1,6 +1,8 @@
 """Handing over what is known about a customer: a file for those who run WishCraft, and a mail that says nothing."""
 
+import asyncio
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,28 @@ import pytest
 from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
-from tests.support.erased_person import CUSTOMER, EMAIL, GUEST_ORDER, NAMES, REDACT, REGISTRANT, redact
+from tests.support.api import SHOP
+from tests.support.erased_person import (
+    CUSTOMER,
+    EMAIL,
+    GUEST_ORDER,
+    NAMES,
+    REDACT,
+    REGISTRANT,
+    handle,
+    receive,
+    redact,
+)
+from tests.support.traces import traces_in_postgresql
+from tests.support.waiting import wait_until
 from wishcraft.domain.addresses import address_hash
+from wishcraft.domain.webhooks import DATA_REQUEST
+from wishcraft.errors import MailRejected
+from wishcraft.mail.mailer import Mail
 from wishcraft.resources import Resources
+from wishcraft.services.webhooks.handlers import HANDLERS
+from wishcraft.services.webhooks.process import process
+from wishcraft.store import people, webhook_events
 
 pytestmark = pytest.mark.usefixtures("worker_environment")
 Demo = Connection[tuple[Any, ...]]
@@ -19,7 +40,7 @@ REQUEST = REDACT | {"orders_requested": [GUEST_ORDER], "data_request": {"id": 99
 
 
 async def request(demo: Demo, resources: Resources, payload: object = REQUEST) -> int:
-    return await redact(demo, resources, payload, "customers/data_request")
+    return await redact(demo, resources, payload, DATA_REQUEST)
 
 
 def outcome(demo: Demo, row_id: int) -> str | None:
@@ -70,7 +91,7 @@ async def test_mail_has_a_link_to_the_file_and_nothing_about_the_customer(
 async def test_redaction_deletes_the_file(demo: Demo, resources: Resources, planted: str, tmp_path: Path) -> None:
     assert planted
     await request(demo, resources)
-    other = REQUEST | {"customer": {"id": 1, "email": None}, "orders_requested": []}
+    other = {"shop_domain": SHOP, "customer": {"id": CUSTOMER + 1}, "orders_requested": []}
     await request(demo, resources, other)
     assert len(list((tmp_path / "runs").rglob("*.json"))) == 2
     await redact(demo, resources)
@@ -84,3 +105,136 @@ async def test_without_the_mail_server_the_request_is_tried_again(
     mailbox.set_fault(Fault(FaultKind.AWAY))
     row_id = await request(demo, resources)
     assert outcome(demo, row_id) is None
+    demo.execute("UPDATE webhook_events SET due_at = now()")
+    mailbox.set_fault(Fault(FaultKind.AWAY, remaining=0))
+    await handle(resources, demo)
+    assert (outcome(demo, row_id), len(mailbox.messages)) == ("applied", 1)
+
+
+def request_of(customer: int) -> dict[str, Any]:
+    return {"shop_domain": SHOP, "customer": {"id": customer}, "orders_requested": []}
+
+
+async def test_request_whose_mail_is_refused_repeats_none_of_its_batch(
+    demo: Demo, resources: Resources, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids, send = [receive(demo, DATA_REQUEST, request_of(CUSTOMER + each)) for each in range(5)], resources.mailer.send
+
+    async def refuse_the_third(mail: Mail) -> None:
+        if f"-{ids[2]}@" in mail.message_id:
+            raise MailRejected("refused")
+        await send(mail)
+
+    monkeypatch.setattr(resources.mailer, "send", refuse_the_third)
+    assert await process(resources, HANDLERS, SHOP, ids) == {"applied": 4, None: 1}
+    assert [outcome(demo, row_id) for row_id in ids] == ["applied", "applied", None, "applied", "applied"]
+    sent = [str(each.parsed["Message-ID"]) for each in mailbox.messages]
+    assert len(sent) == len(set(sent)) == 4
+
+
+async def test_request_that_another_consumer_hands_over_is_left_to_it(
+    demo: Demo, resources: Resources, mailbox: Mailbox, tmp_path: Path
+) -> None:
+    row_id = receive(demo, DATA_REQUEST, request_of(CUSTOMER))
+    async with resources.db.transaction() as session:
+        assert await webhook_events.claim(session, row_id, timedelta(minutes=1))
+    assert await process(resources, HANDLERS, SHOP, [row_id]) == {}
+    assert not mailbox.messages
+    assert not (tmp_path / "runs").exists()
+    demo.execute("UPDATE webhook_events SET due_at = now()")  # it died
+    await process(resources, HANDLERS, SHOP, [row_id])
+    assert (outcome(demo, row_id), len(mailbox.messages)) == ("applied", 1)
+
+
+@pytest.mark.parametrize("first", [DATA_REQUEST, "customers/redact"])
+async def test_nothing_is_handed_over_of_a_person_whose_redaction_is_in_the_same_batch(
+    demo: Demo, resources: Resources, mailbox: Mailbox, planted: str, tmp_path: Path, first: str
+) -> None:
+    payloads = {DATA_REQUEST: REQUEST, "customers/redact": REDACT}
+    ids = {topic: receive(demo, topic, payloads[topic]) for topic in sorted(payloads, key=lambda topic: topic != first)}
+    await process(resources, HANDLERS, SHOP, sorted(ids.values()))
+    assert outcome(demo, ids["customers/redact"]) == "applied"
+    assert outcome(demo, ids[DATA_REQUEST]) == "ignored"
+    assert not mailbox.messages
+    assert not (tmp_path / "runs").exists() or list((tmp_path / "runs").rglob("*.json")) == []
+    assert traces_in_postgresql(demo, planted, *NAMES) == set()
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "is_held"),
+    [
+        ("customers/redact", REDACT, True),
+        ("customers/redact", REDACT | {"customer": {"email": EMAIL}, "orders_to_redact": []}, True),
+        ("customers/redact", {"shop_domain": SHOP, "customer": {"id": 5}}, False),
+        ("customers/redact", {"shop_domain": "sakura-living.myshopify.com", "customer": {"id": CUSTOMER}}, False),
+        ("customers/redact", [], False),
+        ("shop/redact", {"shop_domain": SHOP}, True),
+    ],
+)
+async def test_while_an_erasure_waits_nothing_is_handed_over_of_whom_it_is_about(
+    demo: Demo, resources: Resources, mailbox: Mailbox, topic: str, payload: object, is_held: bool
+) -> None:
+    redaction = receive(demo, topic, payload)
+    row_id = receive(demo, DATA_REQUEST, REQUEST)
+    counts = await process(resources, HANDLERS, SHOP, [row_id])
+    assert (outcome(demo, row_id), len(mailbox.messages)) == ((None, 0) if is_held else ("applied", 1))
+    if is_held:
+        assert counts == {None: 1}
+        demo.execute("UPDATE webhook_events SET outcome = 'dead', handled_at = now() WHERE id = %s", [redaction])
+        await process(resources, HANDLERS, SHOP, [row_id])
+        [(handled, attempts)] = demo.execute("SELECT outcome, attempts FROM webhook_events WHERE id = %s", [row_id])
+        assert (handled, attempts, len(mailbox.messages)) == ("applied", 0, 1)
+
+
+async def test_erasure_that_comes_while_a_file_is_written_waits_and_deletes_it(
+    demo: Demo, resources: Resources, planted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row_id, writing, waits = receive(demo, DATA_REQUEST, REQUEST), asyncio.Event(), asyncio.Event()
+    collect = people.collect
+
+    async def collect_slowly(*arguments: Any) -> Any:
+        known = await collect(*arguments)
+        writing.set()
+        await waits.wait()
+        return known
+
+    monkeypatch.setattr("wishcraft.services.privacy.hand_over.people.collect", collect_slowly)
+    handing = asyncio.create_task(process(resources, HANDLERS, SHOP, [row_id]))
+    await writing.wait()
+    erasing = asyncio.create_task(process(resources, HANDLERS, SHOP, [receive(demo, "customers/redact", REDACT)]))
+    blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    await wait_until(lambda: demo.execute(blocked).fetchone() == (1,))
+    waits.set()
+    await asyncio.gather(handing, erasing)
+    await handle(resources, demo)
+    assert list((tmp_path / "runs").rglob("*.json")) == []
+    assert traces_in_postgresql(demo, planted, *NAMES) == set()
+
+
+@pytest.mark.parametrize("asked_by", ["id", "email", "phone", "orders"])
+@pytest.mark.parametrize("erased_by", ["id", "email", "phone", "orders"])
+async def test_file_is_found_by_whatever_of_its_person_the_redaction_names(
+    demo: Demo, resources: Resources, tmp_path: Path, asked_by: str, erased_by: str
+) -> None:
+    everything = {"orders": [GUEST_ORDER], **REDACT["customer"]}  # type: ignore[dict-item]
+
+    def naming(field: str, *fields: str) -> dict[str, Any]:
+        customer = {name: everything[name] for name in fields if name != "orders"}
+        return {"shop_domain": SHOP, "customer": customer, field: everything["orders"] if "orders" in fields else []}
+
+    await redact(demo, resources, naming("orders_requested", asked_by, erased_by), DATA_REQUEST)
+    assert len(list((tmp_path / "runs").rglob("*.json"))) == 1
+    await redact(demo, resources, naming("orders_to_redact", erased_by))
+    assert list((tmp_path / "runs").rglob("*.json")) == []
+
+
+async def test_file_of_another_customer_that_names_the_person_is_deleted_too(
+    demo: Demo, resources: Resources, planted: str, tmp_path: Path
+) -> None:
+    assert planted
+    [(owner,)] = demo.execute("SELECT customer_id FROM registries WHERE title = 'Hugo'")
+    await redact(demo, resources, request_of(owner), DATA_REQUEST)
+    [file] = (tmp_path / "runs").rglob("*.json")
+    assert "Zyxwina" in file.read_text()
+    await redact(demo, resources)
+    assert list((tmp_path / "runs").rglob("*.json")) == []

@@ -76,7 +76,6 @@ async def test_erased_shop_of_a_restored_backup_is_erased_again(demo: Demo, reso
     before = dump(demo)
     demo.execute("UPDATE shops SET status = 'uninstalled', installed_at = now() - interval '1 year' WHERE id = 1")
     await redact(demo, resources)
-    demo.execute("UPDATE shops SET status = 'active' WHERE id = 1")
     await redact(demo, resources, SHOP_REDACT, "shop/redact")
     assert demo.execute("SELECT count(*) FROM shops WHERE id = 1").fetchone() == (0,)
     restore(demo, before)
@@ -86,12 +85,15 @@ async def test_erased_shop_of_a_restored_backup_is_erased_again(demo: Demo, reso
     assert traces_in_postgresql(demo, planted, '"shop_id": 1,', *NAMES) == set()
 
 
-async def test_shop_that_was_added_after_its_erasure_stays(demo: Demo, resources: Resources) -> None:
-    demo.execute("UPDATE shops SET installed_at = now() - interval '1 year' WHERE id = 1")
+@pytest.mark.parametrize("change", ["created_at = now()", "status = 'active', installed_at = now()"])
+async def test_shop_that_was_added_or_installed_the_app_after_its_erasure_stays(
+    demo: Demo, resources: Resources, change: str
+) -> None:
+    demo.execute("UPDATE shops SET status = 'uninstalled', installed_at = now() - interval '1 year' WHERE id = 1")
     before = dump(demo)
     await redact(demo, resources, SHOP_REDACT, "shop/redact")
     restore(demo, before)
-    demo.execute("UPDATE shops SET created_at = now() WHERE id = 1")
+    demo.execute(f"UPDATE shops SET {change} WHERE id = 1".encode())  # noqa: S608  ours
     state = await replay_erasures(return_state=True)
     assert state.message == "1 erasure: nothing to do."
     assert demo.execute("SELECT count(*) FROM registries WHERE shop_id = 1").fetchone() == (4,)

@@ -11,6 +11,7 @@ import pytest
 from psycopg import Connection
 from redis.asyncio import Redis
 
+from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.api import SHOP, Visitor, public_slug
 from tests.support.erased_person import (
     CUSTOMER,
@@ -28,14 +29,16 @@ from tests.support.erased_person import (
 from tests.support.traces import traces_in_postgresql, traces_in_redis
 from tests.support.webhooks import apply
 from wishcraft.domain.addresses import address_hash
-from wishcraft.errors import CacheUnavailable
+from wishcraft.errors import CacheUnavailable, ShopifyForbidden, ShopifyUnavailable
 from wishcraft.resources import Resources
 from wishcraft.services.privacy import erase
 from wishcraft.services.privacy.webhooks import handle_customer_redactions, handle_shop_redactions
+from wishcraft.services.registries.write import registry_write
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.handling import Message
 from wishcraft.services.webhooks.process import process
 from wishcraft.settings import Settings
+from wishcraft.store.audit_log import Actor
 from wishcraft.store.schema import ShopSettings
 from wishcraft.store.shops import ShopRef
 
@@ -269,13 +272,12 @@ async def test_interrupted_redaction_of_a_shop_is_completed_by_the_next_try(
     async def refuse(*_: object) -> None:
         raise CacheUnavailable("Redis does not answer")
 
-    demo.execute("UPDATE shops SET installed_at = now() - interval '1 year' WHERE id = 1")
+    demo.execute("UPDATE shops SET status = 'uninstalled' WHERE id = 1")
     row_id = receive(demo, "shop/redact", SHOP_REDACT)
     with monkeypatch.context() as interrupted:
         interrupted.setattr(erase, "forget_shop", refuse)
         await process(resources, HANDLERS, SHOP, [row_id])
-    left = "SELECT status, access_token_encrypted FROM shops WHERE id = 1"
-    assert demo.execute(left).fetchone() == ("uninstalled", None)
+    assert demo.execute("SELECT count(*) FROM shops WHERE id = 1").fetchone() == (1,)
     shop = ShopRef(1, SHOP, ShopSettings(), "USD")
     again = Message(row_id, "shop/redact", None, datetime.now(UTC), SHOP_REDACT)
     assert await apply_redaction(resources, shop, again) == "applied"
@@ -283,21 +285,77 @@ async def test_interrupted_redaction_of_a_shop_is_completed_by_the_next_try(
     assert await traces_in_redis(redis, planted, *NAMES) == []
 
 
-async def test_shop_that_came_back_is_not_erased(demo: Demo, resources: Resources, shop: ShopRef) -> None:
-    demo.execute("UPDATE shops SET installed_at = now() - interval '47 hours' WHERE id = 1")
+@pytest.mark.parametrize("installed", ["1 year", "2 days 1 minute", "47 hours", "0"])
+async def test_shop_whose_token_works_is_not_erased_whenever_it_installed_the_app(
+    demo: Demo, resources: Resources, shop: ShopRef, installed: str
+) -> None:
+    demo.execute(
+        """UPDATE shops SET installed_at = now() - %(age)s::interval,
+               uninstalled_at = now() - %(age)s::interval - interval '1 second' WHERE id = 1""",
+        {"age": installed},
+    )
+    before = demo.execute("SELECT count(*) FROM registries").fetchone()
     assert await apply_redaction(resources, shop, message(demo, "shop/redact", SHOP_REDACT)) == "ignored"
     assert demo.execute("SELECT status, access_token_encrypted IS NOT NULL FROM shops WHERE id = 1").fetchone() == (
         "active", True,
     )  # fmt: skip
+    assert demo.execute("SELECT count(*) FROM registries").fetchone() == before
     assert demo.execute("SELECT payload FROM webhook_events").fetchall() == [(None,)]
 
 
+@pytest.mark.parametrize("installed", ["1 year", "0"])
 async def test_shop_of_which_the_uninstallation_was_missed_is_erased(
-    demo: Demo, resources: Resources, shop: ShopRef
+    demo: Demo, resources: Resources, shop: ShopRef, simulator: Simulator, installed: str
 ) -> None:
-    demo.execute("UPDATE shops SET installed_at = now() - interval '49 hours' WHERE id = 1")
+    demo.execute("UPDATE shops SET installed_at = now() - %s::interval WHERE id = 1", [installed])
+    simulator.credentials.uninstall(SHOP)
     assert await apply_redaction(resources, shop, message(demo, "shop/redact", SHOP_REDACT)) == "applied"
     assert demo.execute("SELECT count(*) FROM shops WHERE id = 1").fetchone() == (0,)
+
+
+async def test_shop_that_came_back_and_whose_token_fails_is_a_matter_for_a_person(
+    demo: Demo, resources: Resources, simulator: Simulator
+) -> None:
+    demo.execute("UPDATE shops SET uninstalled_at = installed_at - interval '1 second' WHERE id = 1")
+    simulator.credentials.uninstall(SHOP)
+    row_id = await redact(demo, resources, SHOP_REDACT, "shop/redact")
+    [(outcome, failures)] = demo.execute("SELECT outcome, failures FROM webhook_events WHERE id = %s", [row_id])
+    assert (outcome, failures[-1]["reason"].endswith("is the app installed?")) == ("dead", True)
+    assert demo.execute("SELECT count(*) FROM registries WHERE shop_id = 1").fetchone() == (4,)
+    demo.execute("UPDATE shops SET status = 'uninstalled' WHERE id = 1")  # as the runbook says
+    demo.execute("UPDATE webhook_events SET outcome = NULL, handled_at = NULL WHERE id = %s", [row_id])
+    await handle(resources, demo)
+    assert demo.execute("SELECT count(*) FROM shops WHERE id = 1").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(("error", "expected"), [(ShopifyUnavailable, None), (ShopifyForbidden, "dead")])
+async def test_while_shopify_does_not_say_so_no_shop_is_erased(
+    demo: Demo, resources: Resources, monkeypatch: pytest.MonkeyPatch, error: type[Exception], expected: str | None
+) -> None:
+    async def query(*_: object) -> None:
+        raise error("away")
+
+    monkeypatch.setattr(resources.shopify, "query", query)
+    row_id = await redact(demo, resources, SHOP_REDACT, "shop/redact")
+    found = demo.execute("SELECT outcome, attempts FROM webhook_events WHERE id = %s", [row_id]).fetchone()
+    assert found == (expected, 1)
+    assert demo.execute("SELECT status FROM shops WHERE id = 1").fetchone() == ("active",)
+
+
+async def test_erasure_of_a_shop_ends_when_it_installs_the_app_meanwhile(
+    demo: Demo, resources: Resources, shop: ShopRef
+) -> None:
+    demo.execute("UPDATE shops SET status = 'uninstalled' WHERE id = 1")
+    steps = erase.erase_shop(resources, shop)
+    await anext(steps)
+    demo.execute("UPDATE shops SET status = 'active', installed_at = now() WHERE id = 1")
+    demo.execute("INSERT INTO orders (shop_id, order_id) VALUES (1, 1)")
+    async for _ in steps:
+        pytest.fail("it went on")
+    assert demo.execute("SELECT count(*) FROM orders WHERE shop_id = 1").fetchone() == (1,)
+    effect = await handle_shop_redactions(resources, shop, [message(demo, "shop/redact", SHOP_REDACT)])
+    async with registry_write(resources, Actor(1, "webhook"), on_cache_down="announce") as write:
+        assert set((await effect.apply(write)).values()) == {"ignored"}
 
 
 async def test_customer_of_a_shop_that_left_is_erased(demo: Demo, resources: Resources, planted: str) -> None:

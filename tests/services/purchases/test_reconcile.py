@@ -1,7 +1,6 @@
 """Reconciliation applies what no webhook has brought, once, and beside the consumers of webhooks."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +20,7 @@ from tests.support.hypothesis_profiles import examples
 from tests.support.webhooks import WishedItem, apply, find_items
 from wishcraft.errors import RunStopped
 from wishcraft.resources import Resources, open_resources
+from wishcraft.services.checkpoint import MAX_EXAMPLES, Changes
 from wishcraft.services.purchases import reconcile
 from wishcraft.services.purchases.reconcile import OVERDUE, reconcile_shop
 from wishcraft.services.purchases.webhooks import handle_orders
@@ -94,13 +94,13 @@ async def test_missed_orders_are_applied_once_and_counted(
     store.shop.orders.refund(first, {first.lines[0].id: 1})
     store.shop.orders.cancel(second)
     dry = await reconcile_shop(resources, shop, dry_run=True)
-    assert dry == {"orders": 3, "missed": 2, "overdue": 0, "unreadable": 0}
+    assert dry == {"orders": 3, "missed": 2, "deleted": 0, "overdue": 0, "unreadable": 0}
     assert state(demo) == [[], [], [], []]
     assert await reconcile_shop(resources, shop) == dry
     bought = demo.execute("SELECT quantity, status, purchaser_name FROM purchases ORDER BY line_item_id").fetchall()
     assert bought == [(2, "confirmed", "Ada Byron"), (2, "cancelled", "Ada Byron")]
     again = await reconcile_shop(resources, shop)
-    assert again == {"orders": 3, "missed": 0, "overdue": 0, "unreadable": 0}
+    assert again == {"orders": 3, "missed": 0, "deleted": 0, "overdue": 0, "unreadable": 0}
 
 
 async def test_reading_of_an_order_is_that_of_its_webhook(
@@ -160,7 +160,13 @@ async def test_webhook_that_does_not_come_in_four_hours_is_counted_once(
         moment = (datetime.now(UTC) - timedelta(hours=hours)).timestamp()
         monkeypatch.setattr(store.shop.orders, "_clock", lambda moment=moment: moment)
         store.buy(items[0])
-    assert (await reconcile_shop(resources, shop)) == {"orders": 2, "missed": 2, "overdue": 1, "unreadable": 0}
+    assert (await reconcile_shop(resources, shop)) == {
+        "orders": 2,
+        "missed": 2,
+        "deleted": 0,
+        "overdue": 1,
+        "unreadable": 0,
+    }
     assert (await reconcile_shop(resources, shop))["overdue"] == 0
     monkeypatch.setattr(reconcile, "OVERDUE", timedelta(hours=2))
     assert (await reconcile_shop(resources, shop))["overdue"] == 1
@@ -226,7 +232,7 @@ async def test_run_that_is_stopped_or_fails_is_continued_where_it_was(
     for minute in range(40):
         monkeypatch.setattr(store.shop.orders, "_clock", (now - timedelta(hours=9, minutes=-10 * minute)).timestamp)
         store.buy(items[minute % len(items)])
-    changes: Counter[str] = Counter()
+    changes = Changes()
 
     async def stop(done: int, _total: int) -> None:
         if done >= 15:
@@ -235,6 +241,7 @@ async def test_run_that_is_stopped_or_fails_is_continued_where_it_was(
     with pytest.raises(RunStopped):
         await reconcile_shop(resources, shop, checkpoint=stop, changes=changes)
     assert (changes["missed"], len(state(demo)[0])) == (15, 15)
+    assert len(changes.examples["orders that no webhook brought"]) == MAX_EXAMPLES + 1  # the summary says "and more"
     counts = await reconcile_shop(resources, shop, changes=changes)
     assert 25 <= counts["orders"] <= 27  # the overlap is read again
     assert (counts["missed"], len(state(demo)[0])) == (40, 40)
@@ -247,7 +254,7 @@ async def test_order_that_cannot_be_read_stops_no_other(
     broken.lines[0].left = -1
     store.buy(items[1])
     counts = await reconcile_shop(resources, shop)
-    assert counts == {"orders": 2, "missed": 1, "overdue": 0, "unreadable": 1}
+    assert counts == {"orders": 2, "missed": 1, "deleted": 0, "overdue": 0, "unreadable": 1}
     assert state(demo)[2] == [(items[1].id, 1)]
 
 

@@ -85,6 +85,22 @@ async def test_what_a_guest_said_about_a_gift_is_kept_and_an_anonymous_one_has_n
     ).fetchall() == [("Grandma", False, "All the best"), (None, True, "All the best")]
 
 
+async def test_order_is_the_last_event_of_its_guests_visit_however_often_it_comes(
+    resources: Resources, demo: Demo, shop: ShopRef, items: list[WishedItem]
+) -> None:
+    demo.execute("DELETE FROM analytics_events")
+    lines = [line(number, item.variant_id, 1, item.claim) for number, item in enumerate(items[:3], 1)]
+    for each, visitor in zip(lines[:2], ("b7c1d2", "no id"), strict=True):
+        each["properties"].append({"name": "_registry_visitor", "value": visitor})
+    created = message("orders/create", order(lines))
+    voided = order([line(9, items[3].variant_id, 1, items[3].claim)], number=9002, financial_status="voided")
+    for batch in ([created, message("orders/create", voided)], [created], [message("refunds/create", refund(1, 1, 1))]):
+        await apply(resources, shop, handle_orders, batch)
+    found = demo.execute("SELECT type, visitor_id, (data ->> 'item_id')::bigint FROM analytics_events").fetchall()
+    visitors = ("b7c1d2", "order-9001", "order-9001")
+    assert sorted(found) == sorted(("purchased", *pair) for pair in zip(visitors, (i.id for i in items), strict=False))
+
+
 @pytest.mark.parametrize(
     ("status", "recorded"),
     [

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from psycopg import Connection
+from psycopg.types.json import Jsonb
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.invitations import confirm_everyone
@@ -145,6 +146,20 @@ async def test_each_co_registrant_gets_a_separate_mail(
     assert len(links) == 2
 
 
+async def test_a_reminder_has_the_address_for_answers_and_the_postal_address_of_its_shop(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox
+) -> None:
+    assert registry
+    own = {"reply_to": "help@maple.example", "postal_address": "12 Harbor Street, Portland"}
+    demo.execute("UPDATE shops SET settings = %s WHERE id = 1", [Jsonb(own)])
+    await remind_shop(resources, settings, await fresh(resources, shop), now=NOW)
+    [received] = mailbox.messages
+    assert str(received.parsed["Reply-To"]) == "Maple & Pine <help@maple.example>"
+    body = received.parsed.get_body(["plain"])
+    assert body
+    assert "Maple & Pine, 12 Harbor Street, Portland" in body.get_content()
+
+
 @pytest.mark.parametrize("template", ["https://www.maple.example/list?r={slug}", None])
 async def test_a_reminder_has_the_share_link_of_its_shop(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox,
@@ -154,7 +169,9 @@ async def test_a_reminder_has_the_share_link_of_its_shop(
     await remind_shop(resources, settings, await fresh(resources, shop), now=NOW)
     found = demo.execute("SELECT slug FROM registries WHERE id = %s", [registry]).fetchone()
     assert found
-    link = (template or f"https://{shop.domain}/apps/registry/r/{{slug}}").replace("{slug}", found[0])
+    link = (template or f"{settings.shopify_origin.format(shop=shop.domain)}/apps/registry/r/{{slug}}").replace(
+        "{slug}", found[0]
+    )
     [received] = mailbox.messages
     for kind in ("plain", "html"):
         body = received.parsed.get_body([kind])

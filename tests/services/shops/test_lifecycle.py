@@ -7,6 +7,8 @@ import pytest
 from psycopg import Connection
 from redis.asyncio import Redis
 
+from tests.support.api import SHOP
+from tests.support.erased_person import receive
 from tests.support.webhooks import NOON, apply, message
 from wishcraft.cache.entries import Entry
 from wishcraft.domain.webhooks import WebhookOutcome
@@ -15,12 +17,15 @@ from wishcraft.resources import Resources
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.registries.warm import warm_shop
 from wishcraft.services.shops.lifecycle import handle_shop_update, handle_uninstalled
+from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.handling import Message
+from wishcraft.services.webhooks.process import process
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
 UNINSTALLED, UPDATED = "app/uninstalled", "shop/update"
+OURS = {"myshopify_domain": SHOP}
 APPLIED, IGNORED = WebhookOutcome.APPLIED, WebhookOutcome.IGNORED
 
 
@@ -33,7 +38,7 @@ def facts(second: int, **values: object) -> Message:
     """A `shop/update` of a change so many seconds after noon."""
     payload = {
         "name": "Maple & Co", "email": "new@maple.example", "currency": "USD", "iana_timezone": "Europe/Berlin",
-        "updated_at": (NOON + timedelta(seconds=second)).isoformat(), **values,
+        "updated_at": (NOON + timedelta(seconds=second)).isoformat(), "myshopify_domain": SHOP, **values,
     }  # fmt: skip
     return message(UPDATED, payload, second)
 
@@ -77,7 +82,7 @@ async def test_an_uninstallation_drops_what_redis_has_of_that_shop_and_of_no_oth
     assert await held("1", "product")
     others = await held("[23]", "entry")
     assert others
-    await apply(resources, shop, handle_uninstalled, [message(UNINSTALLED, {}, 1)])
+    await apply(resources, shop, handle_uninstalled, [message(UNINSTALLED, OURS, 1)])
     assert await held("1", "entry") | await held("1", "product") == set()
     assert await held("[23]", "entry") == others
 
@@ -86,7 +91,7 @@ async def test_an_uninstallation_older_than_the_installation_changes_nothing(
     resources: Resources, shop: ShopRef, demo: Demo, redis: Redis
 ) -> None:
     await warm_shop(resources, shop)
-    said = message(UNINSTALLED, {}, -1)
+    said = message(UNINSTALLED, OURS, -1)
     assert await apply(resources, shop, handle_uninstalled, [said]) == {said.id: IGNORED}
     kept = demo.execute("SELECT status, access_token_encrypted IS NOT NULL FROM shops WHERE id = 1").fetchone()
     assert kept == ("active", True)
@@ -94,7 +99,7 @@ async def test_an_uninstallation_older_than_the_installation_changes_nothing(
 
 
 async def test_of_several_uninstallations_the_last_one_counts(resources: Resources, shop: ShopRef, demo: Demo) -> None:
-    late, early = message(UNINSTALLED, {}, 5), message(UNINSTALLED, {}, -5)
+    late, early = message(UNINSTALLED, OURS, 5), message(UNINSTALLED, OURS, -5)
     assert await apply(resources, shop, handle_uninstalled, [late, early]) == {late.id: APPLIED, early.id: IGNORED}
     assert demo.execute("SELECT status FROM shops WHERE id = 1").fetchone() == ("uninstalled",)
 
@@ -142,33 +147,69 @@ async def test_a_new_currency_is_in_the_cached_answers_at_once(resources: Resour
 @pytest.mark.parametrize(
     ("values", "said"),
     [
+        ({"updated_at": None}, "updated_at"),
+        ({"updated_at": "0001-01-01T00:00:00+14:00"}, "updated_at"),
+        ({"myshopify_domain": "lumiere-maison.myshopify.com"}, "another shop"),
+        ({"myshopify_domain": None}, "another shop"),
+    ],
+)
+async def test_an_update_of_no_time_or_of_another_shop_changes_nothing(
+    resources: Resources, shop: ShopRef, demo: Demo, values: dict[str, object], said: str
+) -> None:
+    before = stored(demo)
+    with pytest.raises(PayloadInvalid, match=said):
+        await apply(resources, shop, handle_shop_update, [facts(1, **values)])
+    assert stored(demo) == before
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
         ({"name": None}, "the name"),
         ({"name": "\u200b \n"}, "the name"),
-        ({"email": 7}, "e-mail"),
+        ({"email": 7}, "the e-mail"),
         ({"currency": "usd"}, "the currency"),
         ({"currency": "US"}, "the currency"),
         ({"iana_timezone": "Mars/Olympus"}, "the time zone"),
         ({"iana_timezone": "../../etc/passwd"}, "the time zone"),
         ({"iana_timezone": ""}, "the time zone"),
-        ({"updated_at": None}, "updated_at"),
-        ({"updated_at": "0001-01-01T00:00:00+14:00"}, "updated_at"),
-        ({"myshopify_domain": "lumiere-maison.myshopify.com"}, "another shop"),
     ],
 )
-async def test_an_update_that_cannot_be_used_changes_nothing(
+async def test_what_can_be_used_of_an_update_is_stored_and_a_dead_letter_says_what_cannot(
     resources: Resources, shop: ShopRef, demo: Demo, values: dict[str, object], said: str
 ) -> None:
     before = stored(demo)
-    with pytest.raises(PayloadInvalid, match=said) as raised:
-        await apply(resources, shop, handle_shop_update, [facts(1, **values)])
-    assert "Mars" not in str(raised.value)
-    assert stored(demo) == before
+    payload = facts(1, **{"currency": "GBP", "name": "Maple & Co", **values}).payload
+    row_id = receive(demo, UPDATED, payload)
+    await process(resources, HANDLERS, shop.domain, [row_id])
+    fields = ("name", "email", "currency", "iana_timezone")
+    expected = tuple(old if field in values else payload[field] for field, old in zip(fields, before, strict=True))
+    assert stored(demo) == expected
+    [(outcome, failures)] = demo.execute("SELECT outcome, failures FROM webhook_events WHERE id = %s", [row_id])
+    assert (outcome, len(failures)) == ("dead", 1)
+    assert f"Only a part was stored: {said}" in failures[0]["reason"]
+    assert not [value for value in map(str, values.values()) if len(value) > 1 and value in failures[0]["reason"]]
 
 
-async def test_an_uninstallation_that_names_another_shop_is_refused(resources: Resources, shop: ShopRef) -> None:
-    said = message(UNINSTALLED, {"myshopify_domain": "lumiere-maison.myshopify.com"}, 1)
-    with pytest.raises(PayloadInvalid, match="another shop"):
-        await apply(resources, shop, handle_uninstalled, [said])
+async def test_a_shop_without_an_address_has_an_empty_one(resources: Resources, shop: ShopRef, demo: Demo) -> None:
+    said = facts(1, email=None)
+    assert await apply(resources, shop, handle_shop_update, [said]) == {said.id: APPLIED}
+    assert stored(demo)[1] == ""
+
+
+async def test_what_a_newer_update_cannot_say_an_older_one_of_the_batch_does(
+    resources: Resources, shop: ShopRef, demo: Demo
+) -> None:
+    await apply(resources, shop, handle_shop_update, [facts(2, iana_timezone="Mars/Olympus"), facts(1, name="Old")])
+    assert stored(demo) == ("Maple & Co", "new@maple.example", "USD", "Europe/Berlin")
+
+
+@pytest.mark.parametrize("payload", [{"myshopify_domain": "lumiere-maison.myshopify.com"}, {}, {"id": 1}])
+async def test_an_uninstallation_that_names_another_shop_or_none_is_refused(
+    resources: Resources, shop: ShopRef, payload: dict[str, object]
+) -> None:
+    with pytest.raises(PayloadInvalid, match="another shop than the header, or none"):
+        await apply(resources, shop, handle_uninstalled, [message(UNINSTALLED, payload, 1)])
 
 
 async def test_texts_of_an_update_are_stored_without_what_postgresql_or_mails_cannot_show(

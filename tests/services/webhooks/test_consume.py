@@ -1,95 +1,51 @@
 """Consumers: nothing that is in the inbox is lost or has an effect twice, whatever fails."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-import orjson
 import pytest
 from psycopg import Connection
 from sqlalchemy import text
 
+from tests.support.counted_webhooks import (
+    COUNTING,
+    MAPLE,
+    NOW,
+    SAKURA,
+    applied,
+    count_effects,
+    handle,
+    outcomes,
+    receive,
+)
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from tests.support.webhooks import line, order
 from wishcraft.cache import keys
 from wishcraft.cache.webhook_queue import Delivery, QueueEntry, WebhookQueue
 from wishcraft.domain.webhooks import MAX_ATTEMPTS, TOPICS, Priority, WebhookOutcome
-from wishcraft.errors import CacheUnavailable, DatabaseUnavailable, PayloadInvalid, ShopifyThrottled, ShopifyUnavailable
+from wishcraft.errors import CacheUnavailable, DatabaseUnavailable, ShopifyThrottled, ShopifyUnavailable
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.webhooks import consume
 from wishcraft.services.webhooks.consume import Consumer
 from wishcraft.services.webhooks.handlers import HANDLERS
-from wishcraft.services.webhooks.handling import Effect, Handler, Message
+from wishcraft.services.webhooks.handling import Effect, Message
 from wishcraft.services.webhooks.process import process
 from wishcraft.settings import Settings
 from wishcraft.store import webhook_events
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
-MAPLE, SAKURA = "maple-and-pine.myshopify.com", "sakura-living.myshopify.com"
-NOW = timedelta(0)
-
-
-async def count_effects(_resources: Resources, _shop: ShopRef, messages: Sequence[Message]) -> Effect:
-    """A handler whose effect is one row for each webhook; `fails` in the payload says how it fails."""
-    failures = {each.payload["fails"] for each in messages if "fails" in each.payload}
-    for failure in failures - {"shopify"}:
-        raise {"payload": PayloadInvalid, "bug": ZeroDivisionError}[failure]("Ada")
-    failed = {each.id: ShopifyUnavailable("Ada") for each in messages if "fails" in each.payload}
-
-    async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
-        ids = [each.id for each in messages if each.id not in failed]
-        await write.session.execute(text("INSERT INTO effects SELECT unnest(CAST(:ids AS bigint[]))"), {"ids": ids})
-        return {}
-
-    return Effect(frozenset(), apply, failed=failed)
-
-
-COUNTING: Mapping[str, Handler] = {"orders/create": count_effects, "products/update": count_effects}
-
-
-@pytest.fixture(autouse=True)
-async def effects(demo: Demo, resources: Resources) -> AsyncIterator[None]:
-    demo.execute("TRUNCATE webhook_events; CREATE TABLE effects (id bigint)")
-    await resources.redis.learn_era()
-    yield
-    demo.execute("DROP TABLE effects; TRUNCATE webhook_events")
-
-
-def receive(
-    demo: Demo, number: int = 1, shop: str = MAPLE, topic: str = "orders/create", **payload: object
-) -> list[int]:
-    """Put webhooks into the inbox; their ids."""
-    rows = demo.execute(
-        """INSERT INTO webhook_events (shop_domain, webhook_id, topic, payload)
-           SELECT %s, gen_random_uuid()::text, %s, %s FROM generate_series(1, %s) RETURNING id""",
-        [shop, topic, orjson.dumps(payload), number],
-    )
-    return [row_id for (row_id,) in rows]
-
-
-async def handle(consumer: Consumer) -> int:
-    """Take once, and handle what was taken; its number."""
-    taken = await consumer.take(NOW)
-    await consumer.finish()
-    return taken
-
-
-def outcomes(demo: Demo) -> dict[int, str | None]:
-    return dict(demo.execute("SELECT id, outcome FROM webhook_events ORDER BY id").fetchall())
-
-
-def applied(demo: Demo) -> list[int]:
-    return [row_id for (row_id,) in demo.execute("SELECT id FROM effects ORDER BY id")]
+pytestmark = pytest.mark.usefixtures("effects")
 
 
 async def test_webhooks_are_swept_from_the_inbox_and_handled_once(resources: Resources, demo: Demo) -> None:
     ids = receive(demo, 30) + receive(demo, 3, SAKURA)
     consumer = Consumer(resources, COUNTING, "a")
-    assert await consumer.sweep() == 33
-    assert await consumer.sweep() == 0  # they are in the queue
+    assert (await consumer.sweep()).added == 33
+    assert (await consumer.sweep()).added == 0  # they are in the queue
     assert await handle(consumer) == 33
     assert applied(demo) == sorted(ids)
     assert set(outcomes(demo).values()) == {"applied"}
@@ -122,7 +78,7 @@ async def test_high_priority_comes_first(resources: Resources, demo: Demo, monke
     receive(demo, 3, topic="products/update")
     [order_id] = receive(demo)
     consumer = Consumer(resources, COUNTING, "a")
-    while await consumer.sweep():
+    while (await consumer.sweep()).added:
         pass
     queue = WebhookQueue(resources.redis)
     await queue.enqueue([QueueEntry(order_id, MAPLE, Priority.HIGH)])
@@ -154,7 +110,7 @@ async def test_queue_that_redis_lost_is_filled_from_the_inbox(resources: Resourc
     await resources.redis.redis.flushall()
     assert await handle(consumer) == 0
     second = receive(demo, 2)
-    assert await consumer.sweep() == 4
+    assert (await consumer.sweep()).added == 4
     await handle(consumer)
     assert applied(demo) == first + second
 
@@ -180,11 +136,26 @@ async def test_poison_becomes_a_dead_letter_at_once_and_stops_no_other(
     assert [each.keys() for each in failures] == [{"at", "reason"}]
 
 
-@pytest.mark.parametrize(("fails", "reason"), [("shopify", "ShopifyUnavailable"), ("bug", "ZeroDivisionError")])
-async def test_failure_is_tried_again_later_and_at_last_becomes_a_dead_letter_that_can_be_replayed(
-    resources: Resources, demo: Demo, fails: str, reason: str
+async def test_webhook_that_waits_for_shopify_becomes_no_dead_letter_for_a_day(
+    resources: Resources, demo: Demo
 ) -> None:
-    [failing] = receive(demo, fails=fails)
+    [row_id] = receive(demo, fails="shopify")
+    for _ in range(MAX_ATTEMPTS + 1):
+        assert await process(resources, COUNTING, MAPLE, [row_id]) == {None: 1}
+    [(attempts, is_later, reason)] = demo.execute(
+        "SELECT attempts, due_at > now(), failures -> -1 ->> 'reason' FROM webhook_events"
+    ).fetchall()
+    assert (attempts, is_later, reason) == (0, True, "ShopifyUnavailable")
+    demo.execute("UPDATE webhook_events SET received_at = now() - interval '25 hours'")
+    for _ in range(MAX_ATTEMPTS - 1):
+        assert await process(resources, COUNTING, MAPLE, [row_id]) == {None: 1}
+    assert await process(resources, COUNTING, MAPLE, [row_id]) == {WebhookOutcome.DEAD: 1}
+
+
+async def test_failure_is_tried_again_later_and_at_last_becomes_a_dead_letter_that_can_be_replayed(
+    resources: Resources, demo: Demo
+) -> None:
+    [failing] = receive(demo, fails="bug")
     [other] = receive(demo)
     for attempt in range(1, MAX_ATTEMPTS + 1):
         await process(resources, COUNTING, MAPLE, [failing, other])
@@ -192,7 +163,7 @@ async def test_failure_is_tried_again_later_and_at_last_becomes_a_dead_letter_th
         [(attempts, is_later, failures, outcome)] = demo.execute(
             "SELECT attempts, due_at > now(), failures, outcome FROM webhook_events WHERE id = %s", [failing]
         ).fetchall()
-        assert (attempts, failures[-1]["reason"]) == (attempt, reason)  # without the error's text
+        assert (attempts, failures[-1]["reason"]) == (attempt, "ZeroDivisionError")  # without the error's text
         assert outcome == ("dead" if attempt == MAX_ATTEMPTS else None)
         assert is_later
     assert len(failures) <= webhook_events.KEPT_FAILURES
@@ -368,7 +339,7 @@ async def test_sweep_fills_the_queue_with_all_that_waits(
 ) -> None:
     monkeypatch.setattr(consume, "WINDOW", 7)
     receive(demo, 30)
-    assert await Consumer(resources, COUNTING, "a").sweep() == 30
+    assert (await Consumer(resources, COUNTING, "a").sweep()).added == 30
 
 
 async def test_poll_of_the_inbox_takes_some_of_each_shop(resources: Resources, demo: Demo) -> None:
@@ -403,15 +374,18 @@ async def test_webhook_of_another_shop_is_not_handled_as_one_of_this(resources: 
     assert applied(demo) == []
 
 
-async def test_erasures_come_last_and_each_topic_in_a_transaction_of_its_own(resources: Resources, demo: Demo) -> None:
+async def test_erasures_come_after_what_they_erase_and_requests_for_data_last_and_alone(
+    resources: Resources, demo: Demo
+) -> None:
     order_of_topics: list[list[str]] = []
 
     async def note(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
         order_of_topics.append([each.topic for each in messages])
         return await count_effects(resources, shop, messages)
 
-    topics = ("customers/redact", "orders/create", "customers/data_request", "orders/create", "customers/redact")
+    request, erasure, order = "customers/data_request", "customers/redact", "orders/create"
+    topics = (erasure, order, request, order, erasure, request)
     ids = [row_id for topic in topics for row_id in receive(demo, topic=topic)]
     await process(resources, dict.fromkeys(topics, note), MAPLE, ids)
-    assert order_of_topics == [["orders/create"] * 2, ["customers/data_request"], ["customers/redact"] * 2]
+    assert order_of_topics == [[order] * 2, [erasure] * 2, [request], [request]]
     assert applied(demo) == ids

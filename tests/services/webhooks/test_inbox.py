@@ -8,7 +8,7 @@ import pytest
 from psycopg import Connection
 
 from tests.support.waiting import PATIENCE_SECONDS
-from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
+from wishcraft.cache.webhook_queue import Enqueued, QueueEntry, WebhookQueue
 from wishcraft.domain.webhooks import Priority
 from wishcraft.errors import CacheUnavailable, DatabaseRejected, DatabaseUnavailable
 from wishcraft.resources import Resources
@@ -22,7 +22,7 @@ Demo = Connection[tuple[Any, ...]]
 
 
 def webhook(name: str, topic: str = "orders/create", event_id: str | None = None, payload: bytes = b"{}") -> Received:
-    return Received("a.myshopify.com", topic, event_id, name, None, None, payload)
+    return Received("a.myshopify.com", topic, event_id, name, None, None, payload, payload[:8])
 
 
 class Queue(WebhookQueue):
@@ -32,12 +32,12 @@ class Queue(WebhookQueue):
         self.entries: list[QueueEntry] = []
         self._then = then
 
-    async def enqueue(self, entries: Iterable[QueueEntry]) -> int:
+    async def enqueue(self, entries: Iterable[QueueEntry]) -> Enqueued:
         added = list(entries)
         self.entries += added
         if self._then:
             await self._then()
-        return len(added)
+        return Enqueued(len(added), frozenset())
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +85,15 @@ async def test_repetitions_within_one_statement_are_stored_once(resources: Resou
     )
     assert results == [True, False, True, False]
     assert stored(demo) == len(queue.entries) == 2
+
+
+async def test_event_that_is_told_of_several_things_is_stored_for_each(resources: Resources, demo: Demo) -> None:
+    box = Inbox(resources.db, WebhookQueue(resources.redis))
+    told = [webhook(f"w{each}", "inventory_levels/update", "e", b'{"at":%d}' % each) for each in range(3)]
+    assert await receive(box, *told) == [True] * 3
+    again = [each._replace(webhook_id=f"again-{each.webhook_id}") for each in told]
+    assert await receive(box, *again, webhook("other", "products/update", "e", told[0].payload)) == [False] * 3 + [True]
+    assert stored(demo) == 4
 
 
 async def test_statement_is_bounded_in_rows_and_bytes(

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from typing import Any, Final
 
 from wishcraft.domain.plain_text import one_line
 from wishcraft.domain.registries import Priority
-from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts, registry_payload
+from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts, registry_payload, write_money
 from wishcraft.mail.messages.rendering import Content, Letterhead, format_date, render, text_colour_on
 
 SHOWN_ITEMS: Final = 5
@@ -46,11 +47,8 @@ def compose_reminder(
         "percent": payload["progress"]["percent"],
         "wanted": payload["progress"]["wanted"],
         "given": payload["progress"]["wanted"] - sum(item["remaining"] for item in payload["items"]),
-        "currency": registry.currency,
-        "items": [
-            item | {name: one_line(item[name]) for name in ("product_title", "variant_title")}
-            for item in open_items[:SHOWN_ITEMS]
-        ],
+        "items": [_shown_item(item, registry.currency) for item in open_items[:SHOWN_ITEMS]],
+        "has_pictures": any(item["image"] for item in open_items[:SHOWN_ITEMS]),
         "more": len(open_items[SHOWN_ITEMS:]),
         "links": links,
         "reason": "you registered for gifts" if to_registrant else "you confirmed that you belong to a gift registry",
@@ -71,6 +69,11 @@ def _open_items(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The items that can still be bought, the highest priority first."""
     open_items = [item for item in items if item["remaining"] and item["available"]]
     return sorted(open_items, key=lambda item: _ORDER[item["priority"]])
+
+
+def _shown_item(item: dict[str, Any], currency: str) -> dict[str, Any]:
+    texts = {name: one_line(item[name]) for name in ("product_title", "variant_title")}
+    return item | texts | {"price": write_money(Decimal(item["price"]), currency)}
 
 
 def _join_names(names: Sequence[str]) -> str:

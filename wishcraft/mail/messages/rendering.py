@@ -20,10 +20,12 @@ _EQUAL_CONTRAST: Final = 0.179
 
 @dataclass(frozen=True, slots=True)
 class Letterhead:
-    """The shop's name and colour (`#rrggbb`) in its mails."""
+    """The shop's name and colour (`#rrggbb`) in its mails, where answers go, and its postal address in one line."""
 
     shop: str
     colour: str
+    reply_to: str | None = None
+    postal_address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

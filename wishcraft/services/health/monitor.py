@@ -12,19 +12,30 @@ import httpx
 import psutil
 from pydantic import BaseModel
 
+from wishcraft.cache.webhook_queue import WebhookQueue
 from wishcraft.errors import CacheUnavailable, ConfigurationError, DatabaseUnavailable
 from wishcraft.resources import Resources
 from wishcraft.services.health.schedule import OVERDUE, ScheduleState, find_schedule
 from wishcraft.services.single_flight import SingleFlightCache
 from wishcraft.settings import Settings
+from wishcraft.store import webhook_events
 from wishcraft.store.connections import count_connections, find_missing_functions, read_revision
 from wishcraft.store.replica import Replica
+from wishcraft.store.webhook_events import InboxState
 
 PROBE_TIMEOUT_SECONDS: Final = 1.0
 HEALTH_TTL_SECONDS: Final = 1.0
 """Health is probed once a second at most, so the load on the stores does not grow with the requests to /health."""
 SCHEDULE_TTL_SECONDS: Final = 10.0
 """Longer: the schedule costs Prefect three queries, and changes by the minute."""
+WEBHOOKS_TTL_SECONDS: Final = 10.0
+"""The inbox is counted, which takes longer the more waits."""
+_WEBHOOKS_WAIT_SECONDS: Final = 0.5
+"""Less than a probe has: a database that does not answer is a fault of its own, and the last state is good enough."""
+LATE_SECONDS: Final = 120
+"""Webhooks that have been due for longer are late."""
+CONSUMER_SECONDS: Final = 60
+"""A consumer that lives asks Redis every few seconds."""
 MEMORY_LIMIT_SHARE: Final = 0.9
 _CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
 
@@ -46,7 +57,10 @@ class Check(BaseModel):
 
 
 class Health(BaseModel):
-    """Overall state and the checks: `database`, `redis`, `memory`, `environment`, `prefect`, `scheduler`, `replica`."""
+    """Overall state and the checks.
+
+    `database`, `redis`, `memory`, `environment`, `prefect`, `scheduler`, `webhooks`, and `replica` if there is one.
+    """
 
     status: Status
     checks: dict[str, Check]
@@ -68,6 +82,7 @@ class HealthMonitor:
         self._missing_functions: list[str] = []
         """As PostgreSQL last answered."""
         self._schedule = SingleFlightCache(lambda: find_schedule(resources.http, settings), SCHEDULE_TTL_SECONDS)
+        self._inbox = SingleFlightCache(lambda: _find_inbox_state(resources), WEBHOOKS_TTL_SECONDS)
         probes: dict[str, Callable[[], Awaitable[str]]] = {
             "database": self._probe_database,
             "redis": lambda: _probe_redis(resources),
@@ -75,6 +90,7 @@ class HealthMonitor:
             "environment": self._probe_environment,
             "prefect": lambda: _probe_prefect(resources, settings),
             "scheduler": lambda: _probe_scheduler(self._schedule),
+            "webhooks": lambda: _probe_webhooks(resources, self._inbox),
         }
         if replica := resources.replica:
             probes["replica"] = lambda: _probe_replica(replica)
@@ -97,7 +113,8 @@ class HealthMonitor:
     async def close(self) -> None:
         """Cancel the running probes."""
         await self._health.close()
-        await asyncio.gather(*(probe.close() for probe in self._probes.values()), self._schedule.close())
+        probes = (probe.close() for probe in self._probes.values())
+        await asyncio.gather(*probes, self._schedule.close(), self._inbox.close())
 
     async def _probe_database(self) -> str:
         connections = count_connections(self._resources.db)
@@ -201,3 +218,33 @@ async def _probe_scheduler(schedule: SingleFlightCache[ScheduleState]) -> str:
     if state.is_empty:
         raise CheckFailed("no run is scheduled")
     return "runs are scheduled, none is overdue"
+
+
+async def _find_inbox_state(resources: Resources) -> InboxState:
+    async with resources.db.autocommit() as session:
+        return await webhook_events.find_state(session)
+
+
+async def _probe_webhooks(resources: Resources, inbox: SingleFlightCache[InboxState]) -> str:
+    state = await inbox.get_within(_WEBHOOKS_WAIT_SECONDS)
+    if state is None:
+        return "not known: PostgreSQL has not answered yet"
+    faults = []
+    if state.lag_seconds > LATE_SECONDS:
+        consumers = await _count_consumers(resources)
+        faults.append(f"webhooks have waited for {state.lag_seconds:.0f} s: {consumers}")
+    if state.dead:
+        faults.append(f"dead letters wait for a decision ({state.dead:,}): see webhook-dead-letters")
+    if faults:
+        raise CheckFailed("; ".join(faults))
+    return f"{state.waiting:,} wait, none is late or dead"
+
+
+async def _count_consumers(resources: Resources) -> str:
+    try:
+        alive = await WebhookQueue(resources.redis).count_consumers(CONSUMER_SECONDS)
+    except CacheUnavailable:
+        return "Redis does not answer"
+    if not alive:
+        return "no consumer runs, start python -m deployments.webhooks"
+    return f"consumers run ({alive}), and do not keep up"

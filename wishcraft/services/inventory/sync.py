@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 from wishcraft.domain.batches import batches
 from wishcraft.domain.inventory import StockLevel, VariantReading, prefers_bulk, stock_level
 from wishcraft.domain.products import LONG_AGO, Picture, VariantFacts
+from wishcraft.domain.registry_payload import format_money
 from wishcraft.errors import BulkOperationFailed, CacheUnavailable, ShopifyRefused
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
@@ -21,7 +22,7 @@ from wishcraft.services.registries.write import registry_write
 from wishcraft.shopify.variants import MAX_IDS, POINTS_PER_VARIANT, bulk_read_variants, read_variants
 from wishcraft.store import inventory_levels, item_readings, locks, registries, registry_items, shops
 from wishcraft.store.audit_log import Actor
-from wishcraft.store.item_readings import Observation, observe
+from wishcraft.store.item_readings import ItemChange, Observation, observe
 from wishcraft.store.shops import ShopRef
 
 VariantIds: TypeAlias = "array[int]"
@@ -62,7 +63,8 @@ async def sync_shop(
         shop: The shop to sync.
         dry_run: Write nothing, and count the registries that would change.
         checkpoint: Called between batches.
-        changes: Filled with `items_changed` and `registries_touched`. Where tries are summed, a registry written in two
+        changes: Filled with `items_changed` and `registries_touched`, and with the names of variants whose
+            availability or price changed, and the ids of registries. Where tries are summed, a registry written in two
             of them counts twice.
 
     Returns:
@@ -80,7 +82,7 @@ async def sync_shop(
         if not dry_run:
             await _refill_recent(resources, shop.id)
         started_at = datetime.now(UTC)
-        counts = await _sync(resources, shop, checkpoint, Counter() if changes is None else changes, dry_run=dry_run)
+        counts = await _sync(resources, shop, checkpoint, Changes() if changes is None else changes, dry_run=dry_run)
         if not dry_run:
             async with resources.db.transaction() as session:
                 await shops.record_sync(session, shop.id, started_at)
@@ -117,10 +119,14 @@ async def _sync(
             changed = await item_readings.find_changed_registries(session, shop.id, observations)
         for batch in batches(changed, REGISTRIES_PER_WRITE):
             written = () if dry_run else await _write(resources, shop.id, batch, observations)
-            touched.update(batch if dry_run else written)
+            touched.update(batch if dry_run else (each.registry_id for each in written))
             if not dry_run:
                 changes["items_changed"] += len(written)
                 changes["registries_touched"] = len(touched)
+            for each in written:
+                _note(each, changes)
+            for registry_id in sorted({each.registry_id for each in written}):
+                changes.note("registries", str(registry_id))
     unreadable = len(variant_ids) - counts["variants"]
     return {
         **counts,
@@ -213,18 +219,24 @@ async def _read_in_bulk(resources: Resources, shop: ShopRef, variant_ids: Varian
 
 async def _write(
     resources: Resources, shop_id: int, registry_ids: Sequence[int], observations: Sequence[Observation]
-) -> list[int]:
-    """Write what the readings change in these registries.
-
-    Returns:
-        The registry's id for each item written.
-    """
+) -> list[ItemChange]:
+    """Write what the readings change in these registries; the items written."""
     async with registry_write(resources, Actor(shop_id, _ACTOR), registry_ids, on_cache_down="refuse") as write:
         await inventory_levels.forget_wrong(write.session, shop_id, observations)
         written = await item_readings.apply_observations(write.session, shop_id, registry_ids, observations)
-        for registry_id in set(written):
+        for registry_id in {each.registry_id for each in written}:
             await write.changed(registry_id)
     return written
+
+
+def _note(change: ItemChange, changes: Changes) -> None:
+    """Note what a person wants to know of the change: stock that ran out or came back, and another price."""
+    name = f"{change.product_title}, {change.variant_title}".removesuffix(", ")
+    if change.available != change.was_available:
+        changes.note("available again" if change.available else "no longer available", name)
+    if change.price != change.old_price:
+        old, new = (format_money(amount, change.currency) for amount in (change.old_price, change.price))
+        changes.note("other price", f"{name} ({old} → {new} {change.currency})")
 
 
 def _stock_counts(readings: Readings, low_stock_threshold: int) -> dict[str, int]:

@@ -12,10 +12,17 @@ from typing import Final, NamedTuple, TypeVar
 from wishcraft.domain.batches import batches
 from wishcraft.domain.inventory import ProductFacts, VariantReading
 from wishcraft.domain.webhooks import EventTime, WebhookOutcome, event_time
-from wishcraft.errors import CacheUnavailable, PayloadInvalid, ShopifyRefused, TransientError
+from wishcraft.errors import (
+    CacheUnavailable,
+    PayloadInvalid,
+    ShopifyRefused,
+    ShopifyThrottled,
+    ShopifyUnavailable,
+    TransientError,
+)
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
-from wishcraft.services.webhooks.handling import Effect, Message
+from wishcraft.services.webhooks.handling import Effect, Message, wait_for_shopify
 from wishcraft.shopify.inventory_levels import read_levels
 from wishcraft.shopify.product_payloads import (
     LevelSnapshot,
@@ -66,11 +73,11 @@ class ProductNews(NamedTuple):
 async def handle_products(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
     """Handle `products/update` and `products/delete`: titles, prices, policies, and whether a product is sold.
 
-    A wished-for variant that a payload lacks is read by id: it is beyond the first 100, or deleted.
+    A wished-for variant that a payload lacks is read by id: it is beyond the first 100, or deleted. If it cannot be
+    read now, its product's webhook fails, and no other.
 
     Raises:
         PayloadInvalid: As `read_product`.
-        ShopifyUnavailable, ShopifyThrottled: Such variants could not be read.
     """
     news, ignored = _read_products(messages)
     async with resources.db.autocommit() as session:
@@ -84,7 +91,15 @@ async def handle_products(resources: Resources, shop: ShopRef, messages: Sequenc
         for number, variant in wished.items()
         if (listed := news[variant.product_id].variants) is not None and number not in listed
     }
-    observations = {each.variant_id: each for each in await _read_missing(resources, shop, missing)}
+    observations, failed = dict[int, Observation](), dict[int, TransientError]()
+    try:
+        read = await wait_for_shopify(_read_missing(resources, shop, missing))
+        observations = {each.variant_id: each for each in read}
+    except (ShopifyUnavailable, ShopifyThrottled) as error:
+        unknown = {wished[number].product_id for number in missing}
+        failed = {news.pop(product_id).message_id: error for product_id in unknown}
+        found = [each for each in found if each.product_id in news]
+        wished = {variant.variant_id: variant for variant in found}
     for number, variant in wished.items():
         about = news[variant.product_id]
         if about.variants is None:
@@ -102,7 +117,7 @@ async def handle_products(resources: Resources, shop: ShopRef, messages: Sequenc
         past = [each.message_id for number, each in news.items() if number not in saved]
         return dict.fromkeys([*ignored, *past], WebhookOutcome.IGNORED)
 
-    return Effect(_registries(found), apply)
+    return Effect(_registries(found), apply, failed=failed)
 
 
 def _read_products(messages: Sequence[Message]) -> tuple[dict[int, ProductNews], list[int]]:
@@ -154,6 +169,12 @@ class StockNews:
     ignored: list[int] = field(default_factory=list)
     """Ids of the other messages."""
 
+    def leave_out(self, items: AbstractSet[int]) -> list[int]:
+        """Forget what is said of these inventory items; the ids of the messages that say it."""
+        levels = [key for key in self.levels if key[0] in items]
+        left_out = [self.levels.pop(key)[1] for key in levels]
+        return left_out + [self.tracking.pop(item_id)[1] for item_id in items & self.tracking.keys()]
+
     def times(self) -> dict[int, datetime]:
         """From which time on a reading is newer than all that is said, by inventory item."""
         times: defaultdict[int, list[datetime]] = defaultdict(list)
@@ -167,11 +188,11 @@ class StockNews:
 async def handle_stock(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
     """Handle `inventory_levels/update` and `inventory_items/update`: the levels of all locations add up to the stock.
 
-    If not all levels of an item are known, they are read from Shopify: all such items of the batch together.
+    If not all levels of an item are known, they are read from Shopify: all such items of the batch together. If they
+    cannot be read now, the webhooks about these items fail, and no others.
 
     Raises:
         PayloadInvalid: As `read_level` and `read_inventory_item`.
-        ShopifyUnavailable, ShopifyThrottled: Levels could not be read.
         TransientError: By `apply`: a sync has found meanwhile that levels are outdated.
     """
     news = _read_stock(messages)
@@ -182,7 +203,11 @@ async def handle_stock(resources: Resources, shop: ShopRef, messages: Sequence[M
         states = await inventory_levels.find_items(session, shop.id, items) if items else {}
     await _mark_outdated(resources, shop.id, {each.variant_id: times[each.inventory_item_id] for each in found})
     unknown = _find_unknown(news, found, states)
-    read = await _read_levels(resources, shop, {item_id: times[item_id] for item_id in unknown})
+    read, failed = dict[int, ReadLevels](), dict[int, TransientError]()
+    try:
+        read = await wait_for_shopify(_read_levels(resources, shop, {item_id: times[item_id] for item_id in unknown}))
+    except (ShopifyUnavailable, ShopifyThrottled) as error:
+        failed = dict.fromkeys(news.leave_out(unknown), error)
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
         saved = await _apply_stock(write, shop.id, news, found, read) if found else SavedStock()
@@ -192,7 +217,7 @@ async def handle_stock(resources: Resources, shop: ShopRef, messages: Sequence[M
         past += [message_id for key, (_, message_id) in news.tracking.items() if key not in saved.tracking]
         return dict.fromkeys([*news.ignored, *past], WebhookOutcome.IGNORED)
 
-    return Effect(_registries(found), apply)
+    return Effect(_registries(found), apply, failed=failed)
 
 
 def _read_stock(messages: Sequence[Message]) -> StockNews:
@@ -312,9 +337,8 @@ def _is_before(time: EventTime, read_at: datetime | None) -> bool:
 
 async def _write(write: RegistryWrite, shop_id: int, observations: Sequence[Observation]) -> None:
     if observations:
-        for registry_id in set(
-            await item_readings.apply_observations(write.session, shop_id, write.locked, observations)
-        ):
+        changed = await item_readings.apply_observations(write.session, shop_id, write.locked, observations)
+        for registry_id in {each.registry_id for each in changed}:
             await write.changed(registry_id)
 
 

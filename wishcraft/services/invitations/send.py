@@ -4,7 +4,6 @@ As with reminders, rows are claimed in small batches and sent outside any transa
 once.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -66,7 +65,7 @@ async def invite_shop(
     Raises:
         MailUnavailable, SenderRejected, ConfigurationError, RunStopped: As `remind_shop`.
     """
-    changes = Counter() if changes is None else changes
+    changes = Changes() if changes is None else changes
     changes.update(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0)
     letterhead, today = await find_letterhead(resources, shop, now)
     limits = limits_of(settings)

@@ -50,7 +50,7 @@ async def check_shop(
         RunStopped: Raised by the checkpoint; earlier batches stay.
     """
     counts = Counter(dict.fromkeys(("entries_checked", *WARNING_COUNTS), 0))
-    changes = Counter() if changes is None else changes
+    changes = Changes() if changes is None else changes
     if repair and (refreshed := await refresh_entries(resources, shop.id, checkpoint)):
         changes["registries_refreshed"] += refreshed
     counts.update(await _check_pending(resources, shop.id, changes, repair=repair))

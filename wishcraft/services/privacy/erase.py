@@ -1,7 +1,9 @@
 """Erases a person, or a shop, from PostgreSQL, Redis and the files. Whatever is interrupted can be repeated."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
@@ -11,29 +13,29 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.cache.erasure import forget_customers, forget_shop
 from wishcraft.domain.addresses import address_hash
-from wishcraft.domain.batches import batches
 from wishcraft.domain.people import Person, find_mentions, has_sign
+from wishcraft.domain.webhooks import REDACT_SHOP
+from wishcraft.errors import PayloadInvalid
 from wishcraft.resources import Resources
 from wishcraft.services.registries.lifecycle import remove
 from wishcraft.services.registries.write import RegistryWrite, registry_write
+from wishcraft.shopify.customer_payloads import Merge, read_merge
 from wishcraft.shopify.privacy_payloads import nameless
 from wishcraft.store import customers, people, registries, shop_erasure, webhook_inbox
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.people import NamedIn
 from wishcraft.store.shops import ShopRef
-from wishcraft.store.webhook_inbox import StoredPayload
 
 EVER: Final = datetime.max.replace(tzinfo=UTC)
 """As `before`: whatever is there."""
-_PAYLOADS: Final = 25
-"""Read at once: each may have 4 MiB."""
-_MAX_SIGNS: Final = 200
-_REGISTRIES: Final = 500
+MERGE: Final = "customers/merge"
+_REGISTRIES: Final = 100
+"""Deleted at once, with their items."""
 _ROWS: Final = 5_000
 
 
 class Erasure:
-    """The erasure of people of one shop: look up, then apply in a write that has locked `registry_ids`."""
+    """The erasure of people of one shop: look up, search the payloads, then apply in a write with `registry_ids`."""
 
     def __init__(
         self,
@@ -42,46 +44,69 @@ class Erasure:
         people: Sequence[Person],
         before: datetime = EVER,
         signs: Sequence[frozenset[bytes] | None] = (None,),
+        webhooks: Collection[int] = (),
     ) -> None:
-        """Only what was there before this moment is erased. Without `signs` of all people, each payload is parsed."""
+        """Only what was there before this moment is erased. Without `signs` of all people, each payload is parsed.
+
+        `webhooks` are the ids of the redactions, which remember how far `search` has come.
+        """
         self._resources = resources
         self._shop = shop
         self.people = list(people)
         """After `look_up`: with the ids of customers who were merged into them."""
         self._before = before
         self._signs = signs
-        self._payloads: dict[int, bytes | None] = {}
+        self._webhooks = webhooks
+        self._slugs: set[str] = set()
         self.registry_ids: frozenset[int] = frozenset()
 
     async def look_up(self) -> None:
-        """Find the payloads and registries that are about the people, and the ids that were merged into theirs."""
-        slugs: set[str] = set()
+        """Find the registries that are about the people, and the ids that were merged into theirs."""
         async with self._resources.db.autocommit() as session:
-            self.people = [await self._with_merged(session, person) for person in self.people]
+            merges = await webhook_inbox.find_waiting(session, self._shop.domain, [MERGE])
+            waiting = [merge for each in merges if (merge := _merge_of(each.payload))]
+            self.people = [await self._with_merged(session, person, waiting) for person in self.people]
             for person in self.people:
                 found = await people.find_registries(session, self._shop.id, person, self._before)
                 self.registry_ids |= {each.id for each in found}
-                slugs |= {each.slug for each in found if each.is_owner}
+                self._slugs |= {each.slug for each in found if each.is_owner}
 
-        signs = self._all_signs(slugs)
-
-        def is_theirs(stored: StoredPayload) -> bool:
-            if signs is not None and not has_sign(stored.payload, signs):
-                return False
-            mentions = find_mentions(read_payload(stored.payload), self._shop.id)
-            return any(mentions.are_of(person, slugs) for person in self.people)
-
-        await self._find_payloads(is_theirs)
+    async def search(self) -> AsyncGenerator[None]:
+        """Erase the payloads that are about the people; each step is committed, and none is done twice."""
+        is_theirs, db = self._filter(), self._resources.db
+        async with db.autocommit() as session:
+            last = await webhook_inbox.find_searched(session, self._webhooks)
+        while True:
+            async with db.autocommit() as session:
+                batch = await webhook_inbox.find_payloads(session, self._shop.domain, self._before, last)
+            if not batch:
+                return
+            last = batch[-1].id
+            erased = await asyncio.to_thread(
+                lambda stored: {
+                    each.id: nameless(each.topic, read_payload(each.payload), self._slugs)
+                    for each in stored
+                    if is_theirs(each.payload)
+                },
+                batch,
+            )
+            async with db.transaction() as session:
+                await webhook_inbox.erase_payloads(session, erased)
+                await webhook_inbox.note_searched(session, self._webhooks, last)
+            yield
 
     async def delete_files(self) -> None:
-        """Delete the files about the people.
+        """Delete the files about the people: those that were handed over for them, and others that mention them.
 
         Raises:
             ConfigurationError: The disk refuses it.
         """
-        for person in self.people:
-            for prefix in runs_of(self._shop, person):
-                await asyncio.to_thread(self._resources.files.delete_runs, prefix)
+        runs = {run for person in self.people for run in runs_of(self._shop, person)}
+
+        def is_theirs(run: str, content: bytes) -> bool:
+            return run in runs or self._mentions_them(content)
+
+        await asyncio.to_thread(self._resources.files.delete_runs, f"{shop_key(self._shop)}-", is_theirs)
 
     async def forget(self) -> None:
         """After the commit: delete what Redis has of the people besides registries.
@@ -93,29 +118,29 @@ class Erasure:
             await forget_customers(self._resources.redis, self._shop.id, person.customers)
 
     async def apply(self, write: RegistryWrite) -> list[dict[str, int]]:
-        """Erase the people; what was changed about each, by kind."""
-        await webhook_inbox.erase_payloads(write.session, self._payloads)
+        """Erase the people from the tables, after `search`; what was changed about each, by kind."""
         return [await self._erase(write, person) for person in self.people]
 
-    async def _with_merged(self, session: AsyncSession, person: Person) -> Person:
-        merged = await customers.find_merged(session, self._shop.id, list(person.customers))
-        return person._replace(customers=person.customers | merged)
+    async def _with_merged(self, session: AsyncSession, person: Person, waiting: Sequence[Merge]) -> Person:
+        """The person with the ids of customers who were merged into them, also by webhooks that wait."""
+        known, ids = frozenset[int](), person.customers
+        while ids != known:
+            known = ids
+            ids |= await customers.find_merged(session, self._shop.id, list(known))
+            ids |= {merge.deleted for merge in waiting if merge.kept in known}
+        return person._replace(customers=ids)
 
-    async def _find_payloads(self, is_theirs: Callable[[StoredPayload], bool]) -> None:
-        async with self._resources.db.autocommit() as session:
-            ids = await webhook_inbox.find_payloads(session, self._shop.domain, self._before)
-        for some in batches(ids, _PAYLOADS):
-            async with self._resources.db.autocommit() as session:
-                batch = await webhook_inbox.read_payloads(session, some)
-            for each in await asyncio.to_thread(lambda stored: list(filter(is_theirs, stored)), batch):
-                self._payloads[each.id] = nameless(each.topic, read_payload(each.payload))
+    def _filter(self) -> Callable[[bytes], bool]:
+        """Whether a payload is about the people."""
+        if None in self._signs:
+            return self._mentions_them
+        signs = {each.encode() for each in self._slugs}.union(*filter(None, self._signs))
+        numbers = {str(each).encode() for person in self.people for each in person.customers | person.orders}
+        return lambda payload: has_sign(payload, signs, numbers) and self._mentions_them(payload)
 
-    def _all_signs(self, slugs: Collection[str]) -> set[bytes] | None:
-        """What `has_sign` is to look for; None if that is not known, or too much."""
-        numbers = {number for person in self.people for number in person.customers | person.orders}
-        if None in self._signs or len(numbers) > _MAX_SIGNS:
-            return None
-        return {str(each).encode() for each in (*numbers, *slugs)}.union(*filter(None, self._signs))
+    def _mentions_them(self, content: bytes) -> bool:
+        mentions = find_mentions(read_payload(content), self._shop.id)
+        return any(mentions.are_of(person, self._slugs) for person in self.people)
 
     async def _erase(self, write: RegistryWrite, person: Person) -> dict[str, int]:
         shop_id = self._shop.id
@@ -141,49 +166,64 @@ def _without(registry: NamedIn) -> dict[str, Any]:
     return values | ({"customer_email": ""} if registry.is_contact else {})
 
 
-async def erase_shop(resources: Resources, shop: ShopRef, kept: Sequence[int] = (), before: datetime = EVER) -> None:
-    """Erase a shop but for its row, which `shop_erasure.delete` deletes, and its webhooks `kept`.
+async def erase_shop(
+    resources: Resources, shop: ShopRef, kept: Sequence[int] = (), before: datetime = EVER
+) -> AsyncGenerator[None]:
+    """Erase a shop that has not installed the app, but for its row and its webhooks `kept`; each step is committed.
 
-    From its begin the shop has not installed the app: no request and no job is served.
+    It ends early if the shop installs the app meanwhile. `shop_erasure.delete_shop` deletes the row.
 
     Raises:
         CacheUnavailable: Redis does not answer; a repetition erases the rest.
         ConfigurationError: A file cannot be deleted.
     """
-    async with resources.db.transaction() as session:
-        await shop_erasure.end_installation(session, shop.id)
-    for table in shop_erasure.TABLES:
-        await _until_none(resources, partial(shop_erasure.delete_rows, table=table, shop_id=shop.id, most=_ROWS))
-    actor = Actor(shop.id, "shop/redact")
-    while True:
-        async with resources.db.autocommit() as session:
-            ids = await shop_erasure.find_registries(session, shop.id, _REGISTRIES)
-        if not ids:
-            break
-        async with registry_write(resources, actor, ids, on_cache_down="refuse") as write:
-            await registries.delete_many(write.session, shop.id, list(write.locked))
-            for registry_id in write.locked:
-                await write.changed(registry_id)
-    await erase_payloads_of_shop(resources, shop.domain, kept, before)
+    erasures = [partial(shop_erasure.delete_rows, table=table, shop_id=shop.id) for table in shop_erasure.TABLES]
+    payloads = partial(webhook_inbox.erase_payloads_of_shop, shop_domain=shop.domain, before=before, kept=kept)
+    for erase in (*erasures, payloads):
+        erased = 1
+        while erased:
+            async with resources.db.transaction() as session:
+                if not await shop_erasure.keep_uninstalled(session, shop.id):
+                    return
+                erased = await erase(session, most=_ROWS)
+            if erased:
+                yield
+    async for _ in _delete_registries(resources, shop):
+        yield
     await forget_shop(resources.redis, shop.id)
     await asyncio.to_thread(resources.files.delete_runs, f"{shop_key(shop)}-")
 
 
-async def erase_payloads_of_shop(
-    resources: Resources, shop_domain: str, kept: Sequence[int] = (), before: datetime = EVER
-) -> None:
-    """Erase all payloads of a shop, known or not, but those of `kept`."""
-    erase = partial(webhook_inbox.erase_payloads_of_shop, shop_domain=shop_domain, before=before, kept=kept, most=_ROWS)
-    await _until_none(resources, erase)
-
-
-async def _until_none(resources: Resources, erase: Callable[[AsyncSession], Awaitable[int]]) -> None:
-    """Repeat it, each time in a transaction, until it returns 0."""
+async def _delete_registries(resources: Resources, shop: ShopRef) -> AsyncGenerator[None]:
     while True:
-        async with resources.db.transaction() as session:
-            erased = await erase(session)
-        if not erased:
+        async with resources.db.autocommit() as session:
+            ids = await shop_erasure.find_registries(session, shop.id, _REGISTRIES)
+        if not ids:
             return
+        async with registry_write(resources, Actor(shop.id, REDACT_SHOP), ids, on_cache_down="refuse") as write:
+            if not await shop_erasure.keep_uninstalled(write.session, shop.id):
+                return
+            await registries.delete_many(write.session, shop.id, list(write.locked))
+            for registry_id in write.locked:
+                await write.changed(registry_id)
+        yield
+
+
+async def work_for(seconds: float, steps: AsyncGenerator[None]) -> bool:
+    """Do the steps for about so long, at least one; whether they are all done."""
+    until = time.monotonic() + seconds
+    async with aclosing(steps):
+        async for _ in steps:
+            if time.monotonic() >= until:
+                return False
+    return True
+
+
+def _merge_of(payload: bytes) -> Merge | None:
+    with suppress(PayloadInvalid):
+        content = read_payload(payload)
+        return read_merge(content) if isinstance(content, dict) else None
+    return None
 
 
 def read_payload(payload: bytes) -> Any:
@@ -200,10 +240,11 @@ def shop_key(shop: ShopRef) -> str:
 
 
 def runs_of(shop: ShopRef, person: Person) -> list[str]:
-    """The names of the runs with files about the person, one for each id; without one, for each contact."""
-    keys: Sequence[str] = [address_hash(shop.id, str(each)).hex() for each in sorted(person.customers)]
-    keys = keys or [contact.hex() for contact in sorted(person.contacts)]
-    return [f"{shop_key(shop)}-{key[:32]}" for key in keys]
+    """The names of the runs that may have files about the person, of which new ones go into the first."""
+    ids = [address_hash(shop.id, str(each)).hex() for each in sorted(person.customers)]
+    contacts = [each.hex() for each in sorted(person.contacts)]
+    orders = [address_hash(shop.id, f"order/{each}").hex() for each in sorted(person.orders)]
+    return [f"{shop_key(shop)}-{key[:32]}" for key in (*ids, *contacts, *orders)]
 
 
 def details_of(counts: Mapping[str, int]) -> dict[str, int]:

@@ -82,6 +82,8 @@ async def replay(resources: Resources, entry: Entry, *, dry_run: bool) -> dict[s
     await erasure.look_up()
     if dry_run:
         return {"registries": len(erasure.registry_ids)}
+    async for _ in erasure.search():
+        pass
     await erasure.delete_files()
     actor = Actor(shop.id, ACTOR)
     async with registry_write(resources, actor, sorted(erasure.registry_ids), on_cache_down="refuse") as write:
@@ -93,10 +95,13 @@ async def replay(resources: Resources, entry: Entry, *, dry_run: bool) -> dict[s
 
 async def _replay_shop(resources: Resources, shop: ShopRef, entry: Entry, *, dry_run: bool) -> dict[str, int]:
     async with resources.db.autocommit() as session:
-        if await shop_erasure.is_added_since(session, shop.id, entry.at):
+        if await shop_erasure.is_back(session, shop.id, entry.at):
             return {}
     if not dry_run:
-        await erase_shop(resources, shop, before=entry.at)
+        async with resources.db.transaction() as session:
+            await shop_erasure.end_installation(session, shop.id, entry.at)
+        async for _ in erase_shop(resources, shop, before=entry.at):
+            pass
         async with resources.db.transaction() as session:
             await record(session, Actor(shop.id, ACTOR), entry.topic, "erasure", entry.name)
             await shop_erasure.delete_shop(session, shop.id)

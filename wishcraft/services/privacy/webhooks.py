@@ -1,27 +1,30 @@
 """Handlers of Shopify's webhooks about privacy: `customers/redact` and `shop/redact`.
 
-They are handled also after the shop has uninstalled the app.
+They are handled also after the shop has uninstalled the app. Each try does a part of the work, which is committed;
+before the next one, other webhooks of the shop have their turn. So it ends, whatever the size.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from wishcraft.domain.webhooks import WebhookOutcome
+from wishcraft.errors import DecisionNeeded, ShopifyRefused, ShopifyUnauthorized
 from wishcraft.resources import Resources
 from wishcraft.services.privacy import journal
-from wishcraft.services.privacy.erase import Erasure, details_of, erase_shop
+from wishcraft.services.privacy.erase import Erasure, details_of, erase_shop, work_for
 from wishcraft.services.privacy.journal import Entry, entry_name
 from wishcraft.services.registries.write import RegistryWrite
-from wishcraft.services.webhooks.handling import Effect, Message
+from wishcraft.services.webhooks.handling import Effect, Message, change_nothing
+from wishcraft.shopify.graphql_queries import READ_SHOP
 from wishcraft.shopify.privacy_payloads import read_subject, require_shop
 from wishcraft.store import audit_log, shop_erasure, webhook_inbox
 from wishcraft.store.shops import ShopRef
 
-REDACT_CUSTOMER: Final = "customers/redact"
-REDACT_SHOP: Final = "shop/redact"
-AFTER_UNINSTALLING: Final = timedelta(hours=49)
-"""Shopify sends `shop/redact` 48 hours and some minutes after that: a shop in use must not be erased."""
+TRY_SECONDS: Final = 10.0
+"""For steps of a try: much less than what lets other consumers take its webhooks over."""
+TOGETHER: Final = 10
+"""People who are erased in one transaction: for each, all rows of the shop are compared."""
 
 
 async def handle_customer_redactions(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
@@ -32,9 +35,13 @@ async def handle_customer_redactions(resources: Resources, shop: ShopRef, messag
         ConfigurationError: The journal cannot be written.
     """
     subjects = [read_subject(each.payload, shop.id, shop.domain, "orders_to_redact") for each in messages]
+    later = frozenset(each.id for each in messages[TOGETHER:])
+    messages, subjects = messages[:TOGETHER], subjects[:TOGETHER]
+    ids = [each.id for each in messages]
     signs = [each.signs for each in subjects]
-    erasure, now = Erasure(resources, shop, [each.person for each in subjects], signs=signs), datetime.now(UTC)
+    erasure = Erasure(resources, shop, [each.person for each in subjects], signs=signs, webhooks=ids)
     await erasure.look_up()
+    now = datetime.now(UTC)
     await journal.add(
         resources.files,
         [
@@ -42,39 +49,41 @@ async def handle_customer_redactions(resources: Resources, shop: ShopRef, messag
             for each, person in zip(messages, erasure.people, strict=True)
         ],
     )
+    if not await work_for(TRY_SECONDS, erasure.search()):
+        return Effect(frozenset(), change_nothing, unfinished=later.union(ids))
     await erasure.delete_files()
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
         for each, counts in zip(messages, await erasure.apply(write), strict=True):
             await audit_log.record(write.session, write.actor, each.topic, "webhook", str(each.id), details_of(counts))
-        await webhook_inbox.erase_own_payloads(write.session, [each.id for each in messages])
+        await webhook_inbox.erase_own_payloads(write.session, ids)
         return {}
 
-    return Effect(erasure.registry_ids, apply, after_commit=erasure.forget)
+    return Effect(erasure.registry_ids, apply, after_commit=erasure.forget, unfinished=later)
 
 
 async def handle_shop_redactions(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
-    """Erase the shop, unless the app was installed anew since it was uninstalled.
+    """Erase the shop, unless it has the app: it may have installed it again.
 
     Raises:
         PayloadInvalid: The payload names another shop.
+        DecisionNeeded: It cannot be said whether the shop has the app.
         ConfigurationError: The journal cannot be written.
         CacheUnavailable: Redis does not answer.
+        ShopifyUnavailable, ShopifyThrottled: As `ShopifyClient.query`.
     """
     for each in messages:
         require_shop(each.payload, shop.domain)
     ids = [each.id for each in messages]
-    last = max(each.triggered_at or each.received_at for each in messages)
-    async with resources.db.autocommit() as session:
-        is_back = await shop_erasure.is_later_installation(session, shop.id, last - AFTER_UNINSTALLING)
-    if not is_back:
+    if await _ends_installation(resources, shop):
         name, now = entry_name(messages[0].received_at, ids[0]), datetime.now(UTC)
         await journal.add(resources.files, [Entry(name, messages[0].topic, shop.domain, shop.id, now, None)])
-        await erase_shop(resources, shop, kept=ids)
+        if not await work_for(TRY_SECONDS, erase_shop(resources, shop, kept=ids)):
+            return Effect(frozenset(), change_nothing, unfinished=frozenset(ids))
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
         await webhook_inbox.erase_own_payloads(write.session, ids)
-        if is_back:
+        if not await shop_erasure.keep_uninstalled(write.session, shop.id):
             return dict.fromkeys(ids, WebhookOutcome.IGNORED)
         for each in messages:
             await audit_log.record(write.session, write.actor, each.topic, "webhook", str(each.id))
@@ -82,3 +91,24 @@ async def handle_shop_redactions(resources: Resources, shop: ShopRef, messages: 
         return {}
 
     return Effect(frozenset(), apply)
+
+
+async def _ends_installation(resources: Resources, shop: ShopRef) -> bool:
+    """Let the shop count as one without the app, unless it has it: then Shopify accepts the app's token."""
+    async with resources.db.autocommit() as session:
+        state = await shop_erasure.find_installation(session, shop.id)
+    if state is None or not state.is_active:
+        return True
+    try:
+        await resources.shopify.query(shop.domain, READ_SHOP, {})
+    except ShopifyRefused as error:
+        is_known = isinstance(error, ShopifyUnauthorized)
+        if not is_known or (state.uninstalled_at and state.installed_at > state.uninstalled_at):
+            raise DecisionNeeded(
+                "Shopify refuses requests for the shop, which counts as installed: is the app installed?"
+            ) from None
+    else:
+        return False
+    async with resources.db.transaction() as session:
+        await shop_erasure.end_installation(session, shop.id, state.installed_at)
+    return True

@@ -2,17 +2,18 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from wishcraft.errors import PayloadInvalid
+from wishcraft.domain.orders import deleted_order
+from wishcraft.errors import DatabaseRejected, PayloadInvalid
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.purchases.webhooks import OrderNews, ReceivedSnapshot, find_effect
 from wishcraft.services.registries.write import registry_write
 from wishcraft.shopify.order_payloads import read_order
-from wishcraft.shopify.orders import read_changed_orders
+from wishcraft.shopify.orders import find_deleted_orders, read_changed_orders
 from wishcraft.store import locks, orders, shops
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.orders import OrderState
@@ -26,6 +27,13 @@ OVERDUE: Final = timedelta(hours=4)
 """After this, Shopify tries a webhook no more."""
 SETTLED: Final = timedelta(seconds=5)
 """After the last change of an order, a state that was known later is the final one of that second."""
+ASKED: Final = 250
+"""Orders of which a regular run asks whether they still exist, in one query: those asked about longest ago."""
+_MARGIN: Final = timedelta(days=1)
+"""Before `REACH` ends, after which Shopify says of every order that it does not exist."""
+_YOUNGEST: Final = timedelta(hours=1)
+"""Younger orders are left out: where Shopify answers from, they may not be yet."""
+_CHANGES: Final = ("missed", "deleted", "overdue")
 _ACTOR: Final = "reconcile-orders"
 _log: Final = logging.getLogger(__name__)
 
@@ -53,19 +61,20 @@ async def reconcile_shop(
             killed continues.
         dry_run: Write nothing, and count the orders that would change.
         checkpoint: Called between pages.
-        changes: Filled with `missed` and `overdue`.
+        changes: Filled with `missed`, `deleted` and `overdue`, and the ids of missed orders.
 
     Returns:
-        Counts: `orders` read; those `missed`, of which a newer state was read than webhooks had brought; orders whose
-        webhook is `overdue`: it had not come `OVERDUE` after the change, counted once; `unreadable` orders, which stay
-        as they are. Or only `already_being_reconciled`.
+        Counts: `orders` read; those `missed`, of which a newer state was read than webhooks had brought; those
+        `deleted` in Shopify, found by regular runs alone; orders whose webhook is `overdue`: it had not come `OVERDUE`
+        after the change, counted once; `unreadable` orders, which stay as they are: they make no sense, or PostgreSQL
+        refuses a value. Or only `already_being_reconciled`.
 
     Raises:
         ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: No usable response; earlier pages stay committed.
         CacheUnavailable: Redis does not answer, so a page cannot be invalidated; it is rolled back.
         RunStopped: Raised by the checkpoint.
     """
-    done: Changes = Counter() if changes is None else changes
+    done = Changes() if changes is None else changes
     async with locks.try_acquire(resources.db, "reconcile", shop.id) as locked:
         if not locked:
             return {"already_being_reconciled": 1}
@@ -74,22 +83,18 @@ async def reconcile_shop(
             reading = await shops.find_order_reading(session, shop.id)
         is_regular = since is None and until is None
         begin = max((_continue_from(reading) if is_regular else since) or started - REACH, started - REACH)
+        end = min(until or started, started)
         counts = Counter(orders=0, unreadable=0)
-        async for read_at, payloads in read_changed_orders(
-            resources.shopify, shop.domain, begin, min(until or started, started)
-        ):
+        async for read_at, payloads in read_changed_orders(resources.shopify, shop.domain, begin, end):
             await checkpoint(counts["orders"], counts["orders"] + len(payloads))
             news = _read(shop, reading, read_at, payloads)
             counts.update(orders=len(payloads), unreadable=len(payloads) - len(news))
-            done["missed"] += await _apply(resources, shop, news, dry_run=dry_run, is_regular=is_regular)
+            counts["unreadable"] += await _apply(resources, shop, news, done, dry_run=dry_run, is_regular=is_regular)
+        if is_regular:
+            done["deleted"] += await _apply_deletions(resources, shop, started, dry_run=dry_run)
         if not dry_run:
             done["overdue"] += await _finish(resources, shop, started, is_regular=is_regular)
-    return {
-        "orders": counts["orders"],
-        "missed": done["missed"],
-        "overdue": done["overdue"],
-        "unreadable": counts["unreadable"],
-    }
+    return {"orders": counts["orders"], **{name: done[name] for name in _CHANGES}, "unreadable": counts["unreadable"]}
 
 
 def _continue_from(reading: OrderReading) -> datetime:
@@ -113,9 +118,15 @@ def _read(
 
 
 async def _apply(
-    resources: Resources, shop: ShopRef, read: dict[int, ReceivedSnapshot], *, dry_run: bool, is_regular: bool
+    resources: Resources,
+    shop: ShopRef,
+    read: Mapping[int, ReceivedSnapshot],
+    done: Changes,
+    *,
+    dry_run: bool,
+    is_regular: bool,
 ) -> int:
-    """Apply what is not known; how many orders were missed."""
+    """Apply what is not known, and count the orders that were missed; how many orders PostgreSQL refuses."""
     async with resources.db.autocommit() as session:
         states = await orders.find(session, shop.id, read)
     news = {
@@ -123,15 +134,54 @@ async def _apply(
         for order_id, received in read.items()
         if not received.snapshot.is_test and not _is_known(states.get(order_id), received)
     }
-    if news and not dry_run:
+    refused = [] if dry_run else await _write(resources, shop, news)
+    if read and is_regular and not dry_run:
+        last = max(received.snapshot.updated_at for received in read.values())
+        async with resources.db.transaction() as session:
+            await shops.record_order_reading(session, shop.id, last)
+    missed = [
+        order_id for order_id in news if order_id not in refused and _is_missed(states.get(order_id), read[order_id])
+    ]
+    done["missed"] += len(missed)
+    for order_id in () if dry_run else missed:
+        done.note("orders that no webhook brought", str(order_id))
+    return len(refused)
+
+
+async def _write(resources: Resources, shop: ShopRef, news: Mapping[int, OrderNews]) -> list[int]:
+    """Apply the news in one transaction, or each order in its own if PostgreSQL refuses a value; the refused orders."""
+    if not news:
+        return []
+    try:
         effect = await find_effect(resources, shop, news)
         registry_ids = sorted(effect.registry_ids)
         async with registry_write(resources, Actor(shop.id, _ACTOR), registry_ids, on_cache_down="refuse") as write:
             await effect.apply(write)
-            if is_regular:
-                last = max(received.snapshot.updated_at for received in read.values())
-                await shops.record_order_reading(write.session, shop.id, last)
-    return sum(_is_missed(states.get(order_id), read[order_id]) for order_id in news)
+    except DatabaseRejected as error:
+        if len(news) > 1:
+            alone = [await _write(resources, shop, {order_id: each}) for order_id, each in news.items()]
+            return [order_id for refused in alone for order_id in refused]
+        _log.error("%s: PostgreSQL refuses a value of the order %s: %s", shop.domain, *news, error)
+        return list(news)
+    return []
+
+
+async def _apply_deletions(resources: Resources, shop: ShopRef, started: datetime, *, dry_run: bool) -> int:
+    """Ask Shopify for some of the orders that count, and give back what was bought by those that it has no more."""
+    async with resources.db.autocommit() as session:
+        asked = await orders.find_live(session, shop.id, started - REACH + _MARGIN, started - _YOUNGEST, ASKED)
+    if not asked:
+        return 0
+    deleted = await find_deleted_orders(resources.shopify, shop.domain, asked)
+    if not dry_run:
+        read_at = datetime.now(UTC)
+        snapshots = {
+            order_id: ReceivedSnapshot(deleted_order(order_id, read_at), read_at, None) for order_id in deleted
+        }
+        await _write(resources, shop, {order_id: OrderNews(each) for order_id, each in snapshots.items()})
+        async with resources.db.transaction() as session:
+            await orders.note_asked(session, shop.id, asked)
+    return len(deleted)
 
 
 def _is_known(state: OrderState | None, received: ReceivedSnapshot) -> bool:

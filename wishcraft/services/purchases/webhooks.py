@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -13,17 +13,21 @@ from wishcraft.domain.orders import Adjustment, Line, LineState, OrderSnapshot, 
 from wishcraft.domain.registries import LIVE_PURCHASES, PurchaseStatus
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.resources import Resources
+from wishcraft.services.purchases.claims import Claim, FoundItems, find_claims, order_claim
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.webhooks.handling import Effect, Message
-from wishcraft.shopify.order_payloads import read_edit, read_order, read_refund
+from wishcraft.shopify.order_payloads import read_deletion, read_edit, read_order, read_refund
 from wishcraft.store import customers, orders, purchases, registries, registry_items
 from wishcraft.store.orders import OrderState
 from wishcraft.store.purchases import ItemRef, LineChange, PurchaseRow, StoredLine, UnmatchedRow
 from wishcraft.store.registries import WriteSession
 from wishcraft.store.shops import ShopRef
 
+DELETED: Final = "orders/delete"
 EDITED: Final = "orders/edited"
 REFUNDED: Final = "refunds/create"
+_AHEAD: Final = timedelta(days=1)
+"""A time so far in the future is none: no state of the order would be newer for as long."""
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -84,8 +88,7 @@ async def find_effect(resources: Resources, shop: ShopRef, news: Mapping[int, Or
     async with resources.db.autocommit() as session:
         found = await _find_items(session, shop.id, news)
         stored = await purchases.find_lines(session, shop.id, list(news))
-    registry_ids = {item.registry_id for item in found.items}
-    registry_ids |= {line.registry_id for line in stored if line.registry_id and line.item_id}
+    registry_ids = found.registry_ids | {line.registry_id for line in stored if line.registry_id and line.item_id}
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
         return await _apply(write, shop.id, news)
@@ -105,7 +108,7 @@ def _read(messages: Sequence[Message]) -> tuple[dict[int, OrderNews], list[int]]
                 ignored.append(message.id)
             known.setdefault(adjustment.name, (adjustment, message.id))
             continue
-        received = ReceivedSnapshot(read_order(message.payload), message.triggered_at, message.id)
+        received = _received(message)
         if received.snapshot.is_test:
             ignored.append(message.id)
             continue
@@ -119,18 +122,12 @@ def _read(messages: Sequence[Message]) -> tuple[dict[int, OrderNews], list[int]]
     return dict(news), ignored
 
 
-class FoundItems(NamedTuple):
-    """The items that line items name."""
-
-    items: Sequence[ItemRef]
-
-    def by_attribution(self, attribution: UUID | None) -> ItemRef | None:
-        """The item with this attribution."""
-        return next((item for item in self.items if item.attribution == attribution), None)
-
-    def by_wish(self, slug: str, variant_id: int | None) -> ItemRef | None:
-        """The item of this registry with this variant."""
-        return next((item for item in self.items if (item.slug, item.variant_id) == (slug, variant_id)), None)
+def _received(message: Message) -> ReceivedSnapshot:
+    if message.topic == DELETED:
+        triggered_at, received_at = message.triggered_at, message.received_at
+        deleted_at = triggered_at if triggered_at and triggered_at < received_at + _AHEAD else received_at
+        return ReceivedSnapshot(read_deletion(message.payload, deleted_at), deleted_at, message.id)
+    return ReceivedSnapshot(read_order(message.payload), message.triggered_at, message.id)
 
 
 async def _find_items(session: AsyncSession, shop_id: int, news: Mapping[int, OrderNews]) -> FoundItems:
@@ -224,8 +221,17 @@ def _add_order(
     pending = [
         {int(line): pieces for line, pieces in value["pieces"].items()} for value in adjustments.values() if value
     ]
-    _add_lines(rows, snapshot, pending, stored, found)
-    return OrderState(snapshot.updated_at, received.triggered_at, adjustments, awaited_since)
+    known = {line.line_item_id: line for line in stored}
+    _add_lines(rows, snapshot, pending, known.copy(), find_claims(snapshot, found, known, state.judged))
+    judged = {line.id for line in snapshot.lines} if order_claim(snapshot) else set[int]()
+    return OrderState(
+        snapshot.updated_at,
+        received.triggered_at,
+        adjustments,
+        awaited_since,
+        snapshot.ordered_at or state.ordered_at,
+        sorted(judged.union(state.judged)),
+    )
 
 
 def _awaited_since(state: OrderState, received: ReceivedSnapshot | None) -> datetime | None:
@@ -264,63 +270,23 @@ def _add_lines(
     rows: Rows,
     snapshot: OrderSnapshot,
     pending: Sequence[Mapping[int, int]],
-    stored: Sequence[StoredLine],
-    found: FoundItems,
+    known: dict[int, StoredLine],
+    claims: Mapping[int, Claim],
 ) -> None:
-    """Add the lines of the newest snapshot: those that are stored keep their item, which a person may have chosen."""
-    known = {line.line_item_id: line for line in stored}
-    claims = _claims(snapshot, found)
+    """Add the lines of the newest snapshot; those that are not among its claims keep what they are."""
     for line in snapshot.lines:
         state = line_state(line, snapshot.status, pending)
-        if (before := known.pop(line.id, None)) and before.registry_id is not None:
-            rows.changes.append(LineChange(line.id, *state))
-            continue
-        item, claim, reason = claims[line.id]
-        if item:
-            rows.bought.append(_purchase(snapshot, line, state, item))
+        before, claim = known.pop(line.id, None), claims.get(line.id, Claim())
+        if claim.item:
+            rows.bought.append(_purchase(snapshot, line, state, claim.item))
             rows.matched += [line.id] if before else []
         elif before:
             rows.changes.append(LineChange(line.id, *state))
-        elif claim:
-            rows.unmatched.append(_unmatched(snapshot, line, state, claim, reason))
+        elif claim.text:
+            rows.unmatched.append(_unmatched(snapshot, line, state, claim))
     rows.changes += [
         LineChange(each.line_item_id, each.ordered, each.ordered, PurchaseStatus.CANCELLED) for each in known.values()
     ]
-
-
-class Claim(NamedTuple):
-    """The item of a line, or what the line claims and why it has none; the claim is empty if there is none."""
-
-    item: ItemRef | None
-    text: str = ""
-    reason: str = ""
-
-
-def _claims(snapshot: OrderSnapshot, found: FoundItems) -> dict[int, Claim]:
-    """By line item. A claim of the whole order is unmatched only if it fits no line: guests buy other things too."""
-    claims = {line.id: _claim_of_line(line, found) for line in snapshot.lines}
-    named = [found.by_attribution(find_attribution(claim)) for claim in snapshot.item_claims]
-    for line in snapshot.lines:
-        if claims[line.id].text or claims[line.id].item:
-            continue
-        item = next((each for each in named if each and each.variant_id == line.variant_id), None)
-        claims[line.id] = Claim(item or found.by_wish(snapshot.registry_claim, line.variant_id))
-    claim = snapshot.registry_claim or next(iter(snapshot.item_claims), "")
-    if claim and not any(each.item for each in claims.values()):
-        reason = "no line item of the order is of a variant that the registry or item has"
-        claims |= {line_id: Claim(None, claim, reason) for line_id, each in claims.items() if not each.text}
-    return claims
-
-
-def _claim_of_line(line: Line, found: FoundItems) -> Claim:
-    if not line.claim:
-        return Claim(None)
-    item = found.by_attribution(find_attribution(line.claim))
-    if item is None:
-        return Claim(None, line.claim, "the shop has no such item, or no longer")
-    if item.variant_id != line.variant_id:
-        return Claim(None, line.claim, f"item {item.id} is of another variant")
-    return Claim(item)
 
 
 def _purchase(snapshot: OrderSnapshot, line: Line, state: LineState, item: ItemRef) -> PurchaseRow:
@@ -339,10 +305,11 @@ def _purchase(snapshot: OrderSnapshot, line: Line, state: LineState, item: ItemR
         anonymous=line.anonymous,
         gift_message=line.gift_message,
         status=state.status,
+        visitor=line.visitor,
     )
 
 
-def _unmatched(snapshot: OrderSnapshot, line: Line, state: LineState, claim: str, reason: str) -> UnmatchedRow:
+def _unmatched(snapshot: OrderSnapshot, line: Line, state: LineState, claim: Claim) -> UnmatchedRow:
     return UnmatchedRow(
         order_id=snapshot.id,
         line_item_id=line.id,
@@ -353,8 +320,8 @@ def _unmatched(snapshot: OrderSnapshot, line: Line, state: LineState, claim: str
         quantity=state.quantity,
         unit_price=line.unit_price,
         status=state.status,
-        claim=claim,
-        reason=reason,
+        claim=claim.text,
+        reason=claim.reason,
         purchaser_id=snapshot.purchaser_id,
         purchaser_name=line.purchaser_name,
         purchaser_email=snapshot.purchaser_email,

@@ -51,7 +51,7 @@ async def warm_shop(
     async with resources.db.repeatable_read() as session:
         known = await registries.find_active_versions(session, shop.id, shop.settings.cache_quota_entries)
     counts = Counter(current=0, warmed=0, skipped=0)
-    changes = Counter() if changes is None else changes
+    changes = Changes() if changes is None else changes
     in_progress: asyncio.Task[Counter[str]] | None = None
     try:
         for batch in batches(known, BATCH):

@@ -6,7 +6,6 @@ Due reminders are stored as rows, claimed in small batches, and sent outside any
 at once.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -15,6 +14,7 @@ from typing import Final
 from wishcraft.domain.batches import batches
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
 from wishcraft.domain.reminders import ReminderKind, due_dates
+from wishcraft.domain.share_links import at_origin
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.messages.reminder import Links, compose_reminder
 from wishcraft.mail.messages.rendering import Letterhead
@@ -78,7 +78,7 @@ async def remind_shop(
         SenderRejected, ConfigurationError: The sender or a setting must be corrected first.
         RunStopped: Raised by the checkpoint.
     """
-    changes = Counter() if changes is None else changes
+    changes = Changes() if changes is None else changes
     changes.update(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0)
     run = await _start_run(resources, settings, shop, now, today)
     async with locks.acquire(resources.db, "reminders", shop.id):
@@ -148,11 +148,14 @@ async def _send(run: ReminderRun, ids: list[int], changes: Changes) -> None:
         mails = [(each, _compose(run, each, *by_slug[each.slug])) for each in claimed if not each.suppressed]
     delivery = Delivery(run.resources, run.settings, run.shop.id, Reminder)
     await send_claimed(delivery, len(claimed), mails, changes)
+    for each, _ in mails:
+        changes.note("registries with due reminders", str(by_slug[each.slug][0].id))
 
 
 def _compose(run: ReminderRun, claimed: ClaimedReminder, registry: RegistryFacts, items: list[ItemFacts]) -> Mail:
     unsubscribe = unsubscribe_link(run.settings, run.shop.id, claimed.recipient)
-    links = Links(registry.share_url, unsubscribe)
+    origin = run.settings.shopify_origin.format(shop=run.shop.domain)
+    links = Links(at_origin(registry.share_url, run.shop.domain, origin), unsubscribe)
     content = compose_reminder(
         run.letterhead, registry, items, run.today, links, to_registrant=claimed.is_to_registrant
     )

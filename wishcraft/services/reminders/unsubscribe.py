@@ -1,8 +1,8 @@
-"""Unsubscribes an e-mail address from a shop's mail by a signed link."""
+"""Unsubscribes an e-mail address from a shop's mail by a signed link, and undoes it."""
 
 from typing import Final, NamedTuple
 
-from wishcraft.domain.addresses import address_hash
+from wishcraft.domain.addresses import address_hash, mask
 from wishcraft.domain.unsubscribe import Subscription, derive_keys, make_token, read_token
 from wishcraft.errors import ConfigurationError
 from wishcraft.resources import Resources
@@ -15,11 +15,12 @@ _ACTOR: Final = "unsubscribe link"
 
 
 class UnsubscribeTarget(NamedTuple):
-    """What an unsubscribe page shows: the subscription, and its shop's name and brand colour."""
+    """What an unsubscribe page shows: the subscription, its shop's name and brand colour, and whether it has ended."""
 
     subscription: Subscription
     shop: str
     colour: str
+    suppressed: SuppressionReason | None
 
 
 def unsubscribe_keys(settings: Settings) -> list[bytes]:
@@ -33,7 +34,7 @@ def unsubscribe_link(settings: Settings, shop_id: int, recipient: str) -> str:
     Raises:
         ConfigurationError: PUBLIC_URL is not set.
     """
-    subscription = Subscription(shop_id, address_hash(shop_id, recipient))
+    subscription = Subscription(shop_id, address_hash(shop_id, recipient), mask(recipient))
     return public_link(settings, f"/api/unsubscribe/{make_token(subscription, unsubscribe_keys(settings)[0])}")
 
 
@@ -55,12 +56,25 @@ async def find_unsubscribe_target(resources: Resources, settings: Settings, toke
         return None
     async with resources.db.repeatable_read() as session:
         sender = await reminders.find_sender(session, subscription.shop_id)
-    return UnsubscribeTarget(subscription, sender.name, sender.settings.brand_colour) if sender else None
+        reason = await suppressions.find_reason(session, subscription.shop_id, subscription.address_hash)
+    return UnsubscribeTarget(subscription, sender.name, sender.settings.brand_colour, reason) if sender else None
 
 
 async def unsubscribe(resources: Resources, subscription: Subscription, origin: Origin) -> None:
     """Suppress all further mail of the shop to the address. Idempotent."""
+    shop_id, address = subscription.shop_id, subscription.address_hash
     async with resources.db.transaction() as session:
-        if await suppressions.suppress(session, *subscription, SuppressionReason.UNSUBSCRIBE):
-            actor, address = Actor(subscription.shop_id, _ACTOR, origin), subscription.address_hash.hex()
-            await audit_log.record(session, actor, "mail.unsubscribed", "address", address)
+        if await suppressions.suppress(session, shop_id, address, SuppressionReason.UNSUBSCRIBE):
+            await audit_log.record(
+                session, Actor(shop_id, _ACTOR, origin), "mail.unsubscribed", "address", address.hex()
+            )
+
+
+async def undo_unsubscribe(resources: Resources, subscription: Subscription, origin: Origin) -> None:
+    """Let the shop write to the address again, if it was unsubscribed. Idempotent."""
+    shop_id, address = subscription.shop_id, subscription.address_hash
+    async with resources.db.transaction() as session:
+        if await suppressions.lift(session, shop_id, address):
+            await audit_log.record(
+                session, Actor(shop_id, _ACTOR, origin), "mail.resubscribed", "address", address.hex()
+            )

@@ -19,7 +19,7 @@ from wishcraft.store import audit_log, shops
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.shops import ShopRef
 
-FIRST_RUNS: Final = ("sync-inventory", "cache-warm")
+FIRST_RUNS: Final = ("sync-inventory", "cache-warm", "reconcile-orders")
 """The jobs that a new shop does not wait for until they are due."""
 _NOTHING: Final = Quota(0, 0)
 _log: Final = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ async def handle_uninstalled(resources: Resources, shop: ShopRef, messages: Sequ
     An uninstallation that is older than the present installation changes nothing.
 
     Raises:
-        PayloadInvalid: A payload names another shop.
+        PayloadInvalid: A payload names another shop, or none.
     """
     _require_own(shop, messages)
     latest = max(messages, key=_happened_at)
@@ -40,23 +40,30 @@ async def handle_uninstalled(resources: Resources, shop: ShopRef, messages: Sequ
 async def handle_shop_update(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
     """Handle `shop/update`: name, e-mail address, currency and time zone follow, whatever the order of arrival.
 
+    If one of them cannot be used, the others are stored, and the webhook becomes a dead letter that says which.
+
     Raises:
-        PayloadInvalid: As `read_shop_update`, or a payload names another shop.
+        PayloadInvalid: As `read_shop_update`, or a payload names another shop, or none.
     """
     _require_own(shop, messages)
     updates = [(read_shop_update(message.payload), message) for message in messages]
-    update, newest = max(updates, key=lambda each: (each[0].since, _happened_at(each[1])))
+    updates.sort(key=lambda each: (each[0].since, _happened_at(each[1])))
+    update, newest = updates[-1]
+    facts = {name: value for each, _ in updates for name, value in each.facts.items()}
+    failed = {}
+    if update.problems:
+        failed[newest.id] = PayloadInvalid(f"Only a part was stored: {', and '.join(update.problems)}.")
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
         outcomes = {message.id: WebhookOutcome.IGNORED for message in messages}
-        if await shops.update_facts(write.session, shop.id, update.facts, update.since):
+        if await shops.update_facts(write.session, shop.id, facts, update.since):
             outcomes[newest.id] = WebhookOutcome.APPLIED
         return outcomes
 
     async def after_commit() -> None:
         await refresh_entries(resources, shop.id)
 
-    return Effect(frozenset(), apply, after_commit=after_commit)
+    return Effect(frozenset(), apply, failed, after_commit)
 
 
 async def drop_cached_unless_active(resources: Resources, shop: ShopRef) -> None:
@@ -67,9 +74,9 @@ async def drop_cached_unless_active(resources: Resources, shop: ShopRef) -> None
 
 
 def _require_own(shop: ShopRef, messages: Sequence[Message]) -> None:
-    """Shopify signs the body, and not the header that names the shop."""
-    if any(message.payload.get("myshopify_domain", shop.domain) != shop.domain for message in messages):
-        raise PayloadInvalid("The payload names another shop than the header.")
+    """Shopify signs the body, and not the header that names the shop: a body that names none may be about anything."""
+    if any(message.payload.get("myshopify_domain") != shop.domain for message in messages):
+        raise PayloadInvalid("The payload names another shop than the header, or none.")
 
 
 def _happened_at(message: Message) -> datetime:

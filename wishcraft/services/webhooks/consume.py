@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
-from wishcraft.cache.webhook_queue import Delivery, QueueEntry, WebhookQueue
+from wishcraft.cache.webhook_queue import Delivery, Enqueued, QueueEntry, WebhookQueue
 from wishcraft.domain.webhooks import TOPICS, Priority
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable
 from wishcraft.resources import Resources
@@ -16,8 +17,8 @@ from wishcraft.services.webhooks.handling import Handler
 from wishcraft.services.webhooks.process import process
 from wishcraft.store import webhook_events
 
-WINDOW: Final = 1_000
-"""Webhooks that a consumer holds at once: as far as it looks past those of a shop that sends many."""
+WINDOW: Final = 2_000
+"""Webhooks that a consumer holds at once: more than a stream has of a shop, so that it sees those of others."""
 PER_SHOP: Final = 100
 """Webhooks of a shop in one transaction."""
 SHOPS_AT_ONCE: Final = 8
@@ -26,6 +27,8 @@ WAIT: Final = timedelta(seconds=1)
 GATHER_SECONDS: Final = 0.1
 """While shops are under way, so long webhooks gather before more are taken: one transaction costs as much as 30."""
 SWEEP_SECONDS: Final = 5.0
+_REST: Final = 4
+"""While some shop has more webhooks than the queue takes, a sweep follows after so many times its duration."""
 CLAIM_IDLE: Final = timedelta(seconds=30)
 """What was taken so long ago was probably taken by a consumer that died. If it is alive, one of the two handles it."""
 FORGET_IDLE: Final = timedelta(hours=1)
@@ -125,31 +128,31 @@ class Consumer:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def sweep(self) -> int:
+    async def sweep(self) -> Enqueued:
         """Put what is due and not handled into the queue, and begin to handle what dead consumers left.
-
-        Returns:
-            The number that was put into the queue.
 
         Raises:
             CacheUnavailable, DatabaseUnavailable: A store does not answer.
         """
-        added = await enqueue_due(self._resources, self._on_sweep)
+        swept = await enqueue_due(self._resources, self._on_sweep)
         self._hold(await self._queue.claim(self._name, WINDOW, CLAIM_IDLE))
         await self._queue.forget_consumers(FORGET_IDLE)
         self._queue_answers = True
-        return added
+        return swept
 
     async def _sweep_regularly(self) -> None:
         while not self.stopped.is_set():
+            started, pause = time.monotonic(), SWEEP_SECONDS
             try:
-                await self.sweep()
+                swept = await self.sweep()
                 await self._resources.counters.flush()
+                if swept.full:
+                    pause = min(pause, _REST * (time.monotonic() - started))
             except (CacheUnavailable, DatabaseUnavailable) as error:
                 _log.debug("The inbox could not be swept: %s", error)
             except Exception:  # noqa: BLE001  it is logged, and tried again
                 _log.exception("The inbox could not be swept; the next try follows")
-            await self._pause(SWEEP_SECONDS)
+            await self._pause(pause)
 
     def _hold(self, taken: Sequence[Delivery]) -> int:
         """Hand deliveries to the tasks of their shops; the number of those that are not held yet."""
@@ -221,8 +224,8 @@ class Consumer:
             await asyncio.wait_for(self.stopped.wait(), seconds)
 
 
-async def enqueue_due(resources: Resources, on_read: Callable[[], None] = lambda: None) -> int:
-    """Put what is due and not handled into the queue, unless it is there; the number put.
+async def enqueue_due(resources: Resources, on_read: Callable[[], None] = lambda: None) -> Enqueued:
+    """Put what is due and not handled into the queue, unless it is there or the queue has enough of the shop.
 
     Args:
         resources: The stores.
@@ -231,14 +234,15 @@ async def enqueue_due(resources: Resources, on_read: Callable[[], None] = lambda
     Raises:
         CacheUnavailable, DatabaseUnavailable: A store does not answer.
     """
-    queue, added, last = WebhookQueue(resources.redis), 0, None
+    queue, total, last = WebhookQueue(resources.redis), Enqueued(0, frozenset()), None
     while True:
         async with resources.db.autocommit() as session:
-            due = await webhook_events.find_due(session, WINDOW, last)
+            due = await webhook_events.find_due(session, WINDOW, last, total.full)
         on_read()
-        added += await queue.enqueue(
+        added, full = await queue.enqueue(
             QueueEntry(each.id, each.shop_domain, TOPICS.get(each.topic, Priority.LOW)) for each in due
         )
+        total = Enqueued(total.added + added, total.full | full)
         if len(due) < WINDOW:
-            return added
+            return total
         last = due[-1]

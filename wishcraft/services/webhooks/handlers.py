@@ -17,6 +17,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "orders/updated": handle_orders,
     "orders/edited": handle_orders,
     "orders/cancelled": handle_orders,
+    "orders/delete": handle_orders,
     "refunds/create": handle_orders,
     "customers/data_request": handle_data_requests,
     "customers/merge": handle_merges,

@@ -5,16 +5,21 @@ It looks up what it needs, from Shopify too, and returns an effect, which one tr
 other handlers and with the outcomes in the inbox. It may be called again for the same webhooks, after a failed try.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from wishcraft.domain.webhooks import WebhookOutcome
-from wishcraft.errors import TransientError
+from wishcraft.errors import PayloadInvalid, ShopifyUnavailable, TransientError
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.store.shops import ShopRef
+
+SHOPIFY_SECONDS: Final = 15.0
+"""So long a handler waits for Shopify."""
+Answer = TypeVar("Answer")
 
 
 class Message(NamedTuple):
@@ -37,11 +42,34 @@ class Effect:
     """The registries to lock before `apply`; what has become wrong about them meanwhile, `apply` must notice."""
     apply: Callable[[RegistryWrite], Awaitable[Mapping[int, WebhookOutcome]]]
     """Writes; returns the outcomes by message id, those not named are `APPLIED`. No calls to Shopify."""
-    failed: Mapping[int, TransientError] = field(default_factory=dict)
-    """What kept single messages from being handled now, by their ids: they are tried again. `apply` leaves them out."""
+    failed: Mapping[int, TransientError | PayloadInvalid] = field(default_factory=dict)
+    """What keeps single messages from being handled, at least wholly, by their ids: they are tried again, or dead."""
     after_commit: Callable[[], Awaitable[None]] | None = None
     """Work that may be lost, such as dropping cache entries that expire by themselves. Exceptions are logged."""
+    unfinished: frozenset[int] = frozenset()
+    """The ids of messages of which a part is done, and committed: they are due again at once. That is no failure."""
+
+
+class TakenByAnotherError(Exception):
+    """Another consumer handles some of the messages."""
+
+
+async def change_nothing(_write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
+    """As `Effect.apply`: writes nothing."""
+    return {}
 
 
 Handler = Callable[[Resources, ShopRef, Sequence[Message]], Awaitable[Effect]]
-"""Raises PayloadInvalid for a payload that no later try can handle, and TransientError if it can handle none now."""
+"""Raises PayloadInvalid or DecisionNeeded for what no later try can handle, and TransientError if it can none now."""
+
+
+async def wait_for_shopify(answer: Awaitable[Answer]) -> Answer:
+    """The answer.
+
+    Raises:
+        ShopifyUnavailable: It did not come within `SHOPIFY_SECONDS`.
+    """
+    try:
+        return await asyncio.wait_for(answer, SHOPIFY_SECONDS)
+    except TimeoutError:
+        raise ShopifyUnavailable(f"no answer within {SHOPIFY_SECONDS:g} s") from None

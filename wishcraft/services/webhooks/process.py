@@ -5,7 +5,7 @@ import logging
 import random
 import traceback
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +15,21 @@ import orjson
 from sqlalchemy import text
 
 from wishcraft.domain.retention import COMPLIANCE_TOPICS
-from wishcraft.domain.webhooks import ALSO_AFTER_UNINSTALLATION, MAX_ATTEMPTS, WebhookOutcome, retry_delay
+from wishcraft.domain.webhooks import (
+    ALSO_AFTER_UNINSTALLATION,
+    DATA_REQUEST,
+    MAX_ATTEMPTS,
+    PATIENCE,
+    REDACT_CUSTOMER,
+    REDACT_SHOP,
+    WebhookOutcome,
+    retry_delay,
+    wait_delay,
+)
 from wishcraft.errors import (
     DatabaseUnavailable,
+    DecisionNeeded,
+    MailUnavailable,
     PayloadInvalid,
     ShopifyThrottled,
     ShopifyUnavailable,
@@ -25,7 +37,7 @@ from wishcraft.errors import (
 )
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import registry_write
-from wishcraft.services.webhooks.handling import Effect, Handler, Message
+from wishcraft.services.webhooks.handling import Effect, Handler, Message, TakenByAnotherError
 from wishcraft.store import shops, webhook_events
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.shops import InstalledShop, ShopRef
@@ -35,14 +47,10 @@ ACTOR: Final = "webhook"
 HANDLER_SECONDS: Final = 20.0
 """So long may a handler look things up, in Shopify above all."""
 ERASURE_SECONDS: Final = 600.0
-"""So long may one about privacy, which goes through all payloads of the inbox."""
+"""So long may one about privacy, which does a part of its work in much less, and the rest at the next tries."""
 BATCH_BYTES: Final = 2 * 1024 * 1024
 """Of payloads in one transaction: parsed, they take five times as much memory, for each shop under way."""
 _log: Final = logging.getLogger(__name__)
-
-
-class _TakenByAnotherError(Exception):
-    """Another consumer handles some of the batch."""
 
 
 async def process(
@@ -78,6 +86,7 @@ async def _process(
 ) -> Counter[WebhookOutcome | None]:
     """Handle these webhooks of the shop; None is one that the app does not know."""
     batch, outcomes, failures = list[Message](), dict[int, WebhookOutcome](), list[Failure]()
+    counts = Counter[WebhookOutcome | None]()
     for stored in waiting:
         is_ignored = found is None or not (found.is_active or stored.topic in ALSO_AFTER_UNINSTALLATION)
         if is_ignored or stored.topic not in handlers:
@@ -93,16 +102,25 @@ async def _process(
             await webhook_events.record_failures(session, failures)
     if found and batch:
         run = _Run(resources, handlers, found.shop, {stored.id: stored.attempts for stored in waiting})
-        # Erasures each in a transaction of its own, and last: they must find what the others write.
-        ordinary = [each for each in batch if each.topic not in COMPLIANCE_TOPICS]
-        for part in (ordinary, *([each for each in batch if each.topic == topic] for topic in COMPLIANCE_TOPICS)):
-            if part:
-                await run.handle(part)
+        for part in _parts(batch):
+            await run.handle(part)
         outcomes |= run.outcomes
         failures += run.failures
-    counts = Counter[WebhookOutcome | None](outcomes.values())
+        counts[None] = len(run.unfinished)
+    counts.update(outcomes.values())
     counts.update(WebhookOutcome.DEAD if each.due_at is None else None for each in failures)
     return counts
+
+
+def _parts(batch: Sequence[Message]) -> Iterator[list[Message]]:
+    """What is handled together, one part after the other.
+
+    Erasures find what the others write. Whose data are erased, or were handed over, is no matter of others' requests.
+    """
+    ordinary = [each for each in batch if each.topic not in COMPLIANCE_TOPICS]
+    erasures = ([each for each in batch if each.topic == topic] for topic in (REDACT_CUSTOMER, REDACT_SHOP))
+    requests = ([each] for each in batch if each.topic == DATA_REQUEST)
+    yield from filter(None, (ordinary, *erasures, *requests))
 
 
 def _read(stored: StoredWebhook) -> Message:
@@ -131,6 +149,7 @@ class _Run:
     """Failed tries before, by id."""
     outcomes: dict[int, WebhookOutcome] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    unfinished: set[int] = field(default_factory=set)
 
     async def handle(self, batch: Sequence[Message]) -> None:
         """Handle the messages in one transaction, or each half in its own.
@@ -140,7 +159,7 @@ class _Run:
         """
         try:
             await self._apply(batch)
-        except _TakenByAnotherError:
+        except TakenByAnotherError:
             if len(batch) == 1:
                 return
         except Exception as error:  # noqa: BLE001  it is recorded with the webhooks
@@ -165,16 +184,19 @@ class _Run:
         actor = Actor(self.shop.id, ACTOR)
         async with registry_write(self.resources, actor, registry_ids, on_cache_down="announce") as write:
             if await webhook_events.lock_waiting(write.session, list(outcomes)) != outcomes.keys():
-                raise _TakenByAnotherError
+                raise TakenByAnotherError
             for effect in effects:
                 outcomes |= await effect.apply(write)
             failures = [self._failure(message, failed.pop(message.id)) for message in batch if message.id in failed]
-            for failure in failures:
-                del outcomes[failure.id]
+            unfinished = {each for effect in effects for each in effect.unfinished}
+            for each in (*(failure.id for failure in failures), *unfinished):
+                del outcomes[each]
+            await webhook_events.postpone(write.session, unfinished)
             await webhook_events.record_outcomes(write.session, outcomes)
             await webhook_events.record_failures(write.session, failures)
         self.outcomes.update(outcomes)
         self.failures.extend(failures)
+        self.unfinished.update(unfinished)
         for effect in effects:
             await _after_commit(effect)
 
@@ -202,14 +224,18 @@ class _Run:
 
     def _failure(self, message: Message, error: Exception) -> Failure:
         """What is recorded of a failed try: only our own errors' texts are known to have no personal data."""
-        if isinstance(error, PayloadInvalid):
+        if isinstance(error, PayloadInvalid | DecisionNeeded):
             return Failure(message.id, str(error), None)
+        now = datetime.now(UTC)
+        age = now - message.received_at
+        if isinstance(error, ShopifyUnavailable | ShopifyThrottled | MailUnavailable) and age < PATIENCE:
+            return Failure(message.id, type(error).__name__, now + wait_delay(age, random.uniform), tries=0)
         tries = self.attempts[message.id] + 1
         if not isinstance(error, TransientError | TimeoutError):
             place = traceback.extract_tb(error.__traceback__)[-1]
             reason = f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}"
             _log.error("The webhook %s (%s) could not be handled: %s, try %d", message.id, message.topic, reason, tries)
-        due_at = None if tries >= MAX_ATTEMPTS else datetime.now(UTC) + retry_delay(tries, random.uniform)
+        due_at = None if tries >= MAX_ATTEMPTS else now + retry_delay(tries, random.uniform)
         return Failure(message.id, type(error).__name__, due_at)
 
 

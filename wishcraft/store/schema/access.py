@@ -9,6 +9,7 @@ from sqlalchemy import ForeignKey, Index, Integer, LargeBinary, UniqueConstraint
 from sqlalchemy.dialects.postgresql import ARRAY, CIDR, INT8RANGE, Range
 from sqlalchemy.orm import Mapped, mapped_column
 
+from wishcraft.domain.addresses import REPLY_TO
 from wishcraft.domain.share_links import MAX_LENGTH, TEMPLATE, check_template
 from wishcraft.store.schema.base import Base, Timestamps, Validated, choice
 
@@ -74,6 +75,19 @@ class ShopSettings(BaseModel):
         None,
         description="URL of a registry in the storefront, with `{slug}`; without one, it is made of the domain.",
     )
+    reply_to: str | None = Field(
+        None,
+        max_length=254,
+        pattern=REPLY_TO,
+        description="E-mail address to which answers to the shop's mails go; without one, they go to the sender.",
+    )
+    postal_address: str | None = Field(
+        None,
+        min_length=1,
+        max_length=300,
+        pattern=r"^[^\x00-\x1f\x7f]+$",
+        description="Postal address of the shop, in one line, at the end of its mails.",
+    )
 
 
 class Shop(Timestamps, Base):
@@ -100,6 +114,8 @@ class Shop(Timestamps, Base):
     token_expires_at: Mapped[datetime | None]
     installed_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     """When the app was last installed: an older webhook of an uninstallation changes nothing."""
+    uninstalled_at: Mapped[datetime | None]
+    """When the app was last uninstalled, as far as a webhook said so."""
     described_at: Mapped[datetime | None]
     """Since when Shopify describes it as it is here: an older `shop/update` changes nothing. NULL: not known."""
     synced_at: Mapped[datetime] = mapped_column(server_default=text("now()"))

@@ -2,36 +2,43 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, UniqueConstraint, text
+from sqlalchemy import ARRAY, BigInteger, ForeignKey, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.store.schema.base import Base, choice
+
+LAST_SAID: Final = "COALESCE(GREATEST(updated_at, levels_read_at, stock_observed_at), '-infinity'::timestamptz)"
+"""When Shopify said something of an inventory item last."""
 
 
 class WebhookEvent(Base):
     """The inbox: a webhook as it was received, and what became of it.
 
     It has the shop's domain and no foreign key: webhooks of shops that are unknown or gone are kept too. Shopify
-    repeats a webhook with the same webhook id, and tells one event twice with the same event id.
+    repeats a webhook with the same webhook id, and tells one event twice with the same event id. One event may be told
+    of several things, by different payloads.
     """
 
     __tablename__ = "webhook_events"
     __table_args__ = (
         UniqueConstraint("shop_domain", "webhook_id"),
-        Index("uq_webhook_events_event", "shop_domain", "topic", "event_id", unique=True),
+        Index("uq_webhook_events_event", "shop_domain", "topic", "event_id", "signature", unique=True),
         Index("ix_webhook_events_find_due", "due_at", "id", postgresql_where=text("handled_at IS NULL")),
         Index("ix_webhook_events_find_handled", "handled_at"),
         Index("ix_webhook_events_find_dead", "shop_domain", "id", postgresql_where=text("outcome = 'dead'")),
         Index("ix_webhook_events_find_payloads", "handled_at", postgresql_where=text("payload IS NOT NULL")),
+        Index("ix_webhook_events_search_payloads", "shop_domain", "id", postgresql_where=text("payload IS NOT NULL")),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     shop_domain: Mapped[str]
     webhook_id: Mapped[str]
     event_id: Mapped[str | None]
+    signature: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """The first bytes of the payload's signature: they tell payloads apart, and say nothing without the secret."""
     topic: Mapped[str]
     api_version: Mapped[str | None]
     triggered_at: Mapped[datetime | None]
@@ -47,6 +54,8 @@ class WebhookEvent(Base):
     """Tries that failed."""
     failures: Mapped[list[dict[str, Any]]] = mapped_column(server_default=text("'[]'"))
     """The last failures, oldest first: `at` and `reason`, which has no personal data."""
+    searched_up_to: Mapped[int | None]
+    """Of a redaction that waits: it has erased what payloads have of the person, up to the webhook with this id."""
 
 
 class Order(Base):
@@ -72,6 +81,12 @@ class Order(Base):
     """Refunds and edits that came on their own: by name such as `refund/7`, the change of pieces by line item."""
     awaited_since: Mapped[datetime | None]
     """Time of the oldest change that was read from Shopify and of which no webhook has come; NULL if there is none."""
+    ordered_at: Mapped[datetime | None]
+    """When it was made; NULL if no snapshot has told."""
+    asked_at: Mapped[datetime | None]
+    """When Shopify was asked last whether it still exists."""
+    judged: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), server_default=text("'{}'"))
+    """Line items for which a claim of the whole order was judged: what a registrant adds later changes nothing."""
     seen_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
 
@@ -126,6 +141,7 @@ class ProductVersion(Base):
     """The newest webhook of a wished-for product that was applied; it keeps older ones and readings from undoing it."""
 
     __tablename__ = "product_versions"
+    __table_args__ = (Index("ix_product_versions_find_old", "updated_at"),)
 
     shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id", ondelete="CASCADE"), primary_key=True)
     product_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -140,6 +156,7 @@ class InventoryItem(Base):
     """What webhooks have said of the stock of a wished-for variant, besides its levels."""
 
     __tablename__ = "inventory_items"
+    __table_args__ = (Index("ix_inventory_items_find_old", text(LAST_SAID)),)
 
     shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id", ondelete="CASCADE"), primary_key=True)
     inventory_item_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

@@ -1,0 +1,101 @@
+"""The start page of the local stack at `/`: what there is to open, what runs, and keys of the demo shops to copy.
+
+`api.app` has these routes only if START_PAGE is set.
+"""
+
+import asyncio
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from api.auth.dependencies import AppStateDep
+from api.problems import ProblemError
+from api.state import AppState
+from wishcraft.domain.networks import is_within, names_loopback, parse_networks
+from wishcraft.errors import ConfigurationError
+from wishcraft.services.operations.runs import JobRuns, find_runs
+
+SHOWN_RUNS: Final = 8
+_ADDRESSES: Final = ("api", "prefect_ui", "shopify", "mailbox")
+_OF_SHOPS: Final = ("domain", "api_key", "customer_id", "registries")
+"""What the page shows of the stack's file, which also has passwords."""
+_LOOPBACK: Final = parse_networks("127.0.0.0/8, ::1")
+_PAGES: Final = Environment(
+    loader=PackageLoader("api"),
+    autoescape=select_autoescape(["html"]),
+    undefined=StrictUndefined,
+    auto_reload=False,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_SCRIPT: Final = _PAGES.get_template("start_page.js").render()
+_SCRIPT_HASH: Final = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
+_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        f"default-src 'none'; script-src 'sha256-{_SCRIPT_HASH}'; style-src 'unsafe-inline'; connect-src 'self';"
+        " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+async def require_this_machine(request: Request) -> None:
+    """421 unless this machine asks, by a name of its own."""
+    address = request.client.host if request.client else ""
+    if not (names_loopback(request.scope["headers"]) and is_within(address, _LOOPBACK)):
+        detail = "The start page is for this machine only: open it as 127.0.0.1 or localhost."
+        raise ProblemError(HTTPStatus.MISDIRECTED_REQUEST, "misdirected-request", detail)
+
+
+router: Final = APIRouter(include_in_schema=False, dependencies=[Depends(require_this_machine)])
+
+
+@router.get("/")
+async def show(app_state: AppStateDep) -> HTMLResponse:
+    """The page."""
+    return await _render("start_page.html", app_state)
+
+
+@router.get("/start/live")
+async def show_live(app_state: AppStateDep) -> HTMLResponse:
+    """The part of the page that its script renews."""
+    return await _render("start_live.html", app_state)
+
+
+async def _render(template: str, app_state: AppState) -> HTMLResponse:
+    file = app_state.settings.start_page
+    stack = await asyncio.to_thread(read_stack, file) if file else None
+    health, runs = await asyncio.gather(app_state.health_monitor.health(), _find_runs(app_state))
+    page = _PAGES.get_template(template).render(
+        stack=stack, health=health, runs=runs, script=_SCRIPT, prefect_ui=app_state.settings.prefect_ui_url
+    )
+    return HTMLResponse(page, headers=_HEADERS)
+
+
+async def _find_runs(app_state: AppState) -> JobRuns | None:
+    """The runs; None if Prefect does not answer."""
+    try:
+        return await find_runs(app_state.resources.http, app_state.settings, SHOWN_RUNS)
+    except (ConfigurationError, httpx.HTTPError):
+        return None
+
+
+def read_stack(file: Path) -> Mapping[str, Any] | None:
+    """What the page may show of the running stack; None before the stack is ready, and after its end."""
+    try:
+        found = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
+    shops = [{name: shop[name] for name in _OF_SHOPS} for shop in found["shops"] if shop["registries"]]
+    return {name: found[name] for name in _ADDRESSES} | {"shops": shops}

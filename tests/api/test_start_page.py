@@ -1,0 +1,116 @@
+"""The start page of the local stack: where it is served, and what it shows."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from psycopg import Connection
+
+from api.routes.start_page import read_stack
+from tests.support.api import called_from
+from tests.support.prefect_stand_in import PrefectStandIn
+from wishcraft.settings import Settings
+
+STACK: dict[str, Any] = {
+    "api": "http://127.0.0.1:8000",
+    "prefect_ui": "http://127.0.0.1:4200",
+    "prefect_api": "http://127.0.0.1:4200/api",
+    "prefect_password": "ops:let-me-in",
+    "shopify": "http://127.0.0.1:4400",
+    "mailbox": "http://127.0.0.1:4500",
+    "database_url": "postgresql://secret-db",
+    "redis_url": "redis://secret-redis",
+    "shopify_api_secret": "secret-of-the-app",
+    "shops": [
+        {"domain": "empty.myshopify.com", "api_key": "wc_0", "customer_id": None, "registries": []},
+        {"domain": "maple.myshopify.com", "api_key": "wc_1", "customer_id": 71, "registries": ["<i>emma", "yui"]},
+    ],
+}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The stack's file."""
+    path = tmp_path / "board.json"
+    path.write_text(json.dumps(STACK))
+    return path
+
+
+@pytest.fixture
+async def local(
+    settings: Settings,
+    file: Path,
+    demo: Connection[tuple[Any, ...]],
+    prefect: PrefectStandIn,
+    prefect_settings: dict[str, object],
+    open_client: Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]],
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the local stack's API, by a name of this machine."""
+    assert not demo.closed
+    assert prefect.upcoming
+    async with open_client(settings.model_copy(update=prefect_settings | {"start_page": file})) as client:
+        client.headers["Host"] = "localhost:8000"
+        yield client
+
+
+@pytest.mark.parametrize("path", ["/", "/start/live"])
+async def test_there_is_no_start_page_without_the_setting(client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.get(path, headers={"Host": "localhost"})).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/", "/start/live"])
+@pytest.mark.parametrize("host", ["attacker.example", "127.0.0.1.attacker.example", "10.0.0.1"])
+async def test_start_page_refuses_names_that_are_not_of_this_machine(
+    local: httpx.AsyncClient, path: str, host: str
+) -> None:
+    answer = await local.get(path, headers={"Host": host})
+    assert (answer.status_code, answer.json()["type"]) == (421, "urn:wishcraft:problem:misdirected-request")
+
+
+async def test_start_page_refuses_other_machines_that_know_its_name(local: httpx.AsyncClient) -> None:
+    async with called_from(local, "10.0.0.7") as other:
+        assert (await other.get("/", headers={"Host": "localhost"})).status_code == 421
+
+
+async def test_start_page_shows_demo_keys_and_links_and_no_password(local: httpx.AsyncClient) -> None:
+    answer = await local.get("/")
+    assert answer.status_code == 200
+    for shown in ("wc_1", ">71<", "http://127.0.0.1:4400/maple.myshopify.com/apps/registry/r/yui", "/api/docs/ui"):
+        assert shown in answer.text
+    for hidden in ("let-me-in", "secret", "empty.myshopify.com", "<i>"):
+        assert hidden not in answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+
+
+async def test_start_page_shows_runs_and_health_in_words(local: httpx.AsyncClient, prefect: PrefectStandIn) -> None:
+    prefect.runs = [("cache-warm", "RUNNING"), ("send-reminders", "FAILED")]
+    text = (await local.get("/start/live")).text
+    assert "Everything works." in text
+    running, _, ended = text.partition("Last runs")
+    assert ("cache-warm" in running, "send-reminders" in running) == (True, False)
+    assert ("cache-warm" in ended, "send-reminders" in ended) == (False, True)
+    assert "broken &lt;b&gt;" in ended
+
+
+async def test_start_page_says_that_prefect_does_not_answer(local: httpx.AsyncClient, prefect: PrefectStandIn) -> None:
+    prefect.failing = True
+    text = (await local.get("/")).text
+    assert "Prefect does not answer: its jobs are not known." in text
+
+
+@pytest.mark.parametrize("content", [None, "", '{"half'])
+def test_file_of_a_stack_that_is_not_ready_is_nothing_to_show(file: Path, content: str | None) -> None:
+    file.unlink() if content is None else file.write_text(content)
+    assert read_stack(file) is None
+
+
+async def test_start_page_waits_for_a_stack_that_is_not_ready(local: httpx.AsyncClient, file: Path) -> None:
+    file.rename(file.with_name("moved.json"))  # noqa: ASYNC240  it takes no time
+    answer = await local.get("/")
+    assert answer.status_code == 200
+    assert "The stack starts its processes" in answer.text

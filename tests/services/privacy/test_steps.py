@@ -1,0 +1,180 @@
+"""An erasure is done in steps that are kept, whatever the size, and swallows nothing but what is about the person."""
+
+from typing import Any
+
+import pytest
+from psycopg import Connection
+
+from tests.support.api import SHOP
+from tests.support.erased_person import (
+    CUSTOMER,
+    EMAIL,
+    NAMES,
+    REDACT,
+    SHOP_REDACT,
+    handle,
+    ordered,
+    receive,
+)
+from tests.support.traces import traces_in_postgresql
+from tests.support.webhooks import line, order
+from wishcraft.resources import Resources
+from wishcraft.services.privacy import webhooks
+from wishcraft.services.webhooks.handlers import HANDLERS
+from wishcraft.services.webhooks.process import process
+from wishcraft.shopify.privacy_payloads import nameless
+from wishcraft.store import shop_erasure, webhook_inbox
+from wishcraft.store.schema import Base
+
+Demo = Connection[tuple[Any, ...]]
+ABOUT_NO_PERSON = {"products", "inventory_levels", "inventory_items", "bulk_operations"}
+"""Topics whose payloads `webhook_inbox.find_payloads` leaves out."""
+ABOUT_PEOPLE_ALONE = {"customers/merge", "customers/data_request", "customers/redact", "shop/redact"}
+
+
+@pytest.fixture
+def one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A try ends after one step, and a step has one payload."""
+    monkeypatch.setattr(webhooks, "TRY_SECONDS", 0)
+    monkeypatch.setattr(webhook_inbox, "MOST_BYTES", 1)
+
+
+def state(demo: Demo, row_id: int) -> tuple[Any, ...]:
+    columns = "outcome, attempts, searched_up_to, due_at <= now()"
+    row = demo.execute(f"SELECT {columns} FROM webhook_events WHERE id = %s", [row_id]).fetchone()  # noqa: S608  ours
+    assert row
+    return row
+
+
+@pytest.mark.usefixtures("one_step")
+async def test_each_try_searches_on_where_the_last_one_ended_and_none_counts_as_a_failure(
+    demo: Demo, resources: Resources, item: tuple[str, int]
+) -> None:
+    orders = [receive(demo, "orders/create", ordered(*item, number=number)) for number in range(9100, 9103)]
+    row_id = receive(demo, "customers/redact", REDACT)
+    for searched in orders:
+        assert await process(resources, HANDLERS, SHOP, [row_id]) == {None: 1}
+        assert state(demo, row_id) == (None, 0, searched, True)
+        assert demo.execute("SELECT payload FROM webhook_events WHERE id = %s", [searched]).fetchone() == (None,)
+    left = demo.execute("SELECT id FROM webhook_events WHERE handled_at IS NULL").fetchall()
+    assert len(left) == 4  # the orders go on without their purchaser
+    for _ in left:
+        await process(resources, HANDLERS, SHOP, [row_id])
+    assert state(demo, row_id)[:2] == ("applied", 0)
+    await handle(resources, demo)
+    assert demo.execute("SELECT count(*) FROM purchases WHERE order_id BETWEEN 9100 AND 9102").fetchone() == (3,)
+    assert traces_in_postgresql(demo, *NAMES) == set()
+
+
+@pytest.mark.usefixtures("one_step")
+async def test_other_webhooks_of_the_shop_have_their_turn_between_the_tries(
+    demo: Demo, resources: Resources, item: tuple[str, int]
+) -> None:
+    for number in (9100, 9101):
+        receive(demo, "orders/create", ordered(*item, number=number))
+    redaction = receive(demo, "customers/redact", REDACT)
+    other = receive(demo, "orders/create", order([line(1, item[1], claim=item[0])], number=77))
+    await process(resources, HANDLERS, SHOP, [redaction])
+    due = demo.execute("SELECT id FROM webhook_events WHERE id IN (%s, %s) ORDER BY due_at, id", [redaction, other])
+    assert due.fetchall() == [(other,), (redaction,)]
+
+
+async def test_of_many_redactions_some_are_done_at_each_try(
+    demo: Demo, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "TOGETHER", 2)
+    payloads = [{"shop_domain": SHOP, "customer": {"id": CUSTOMER + number}} for number in range(5)]
+    ids = [receive(demo, "customers/redact", payload) for payload in payloads]
+    for done in (2, 4, 5):
+        await process(resources, HANDLERS, SHOP, ids)
+        outcomes = [state(demo, row_id)[:2] for row_id in ids]
+        assert outcomes == [("applied", 0)] * done + [(None, 0)] * (5 - done)
+
+
+async def test_shop_of_any_size_is_erased_in_tries_that_end_after_a_step(
+    demo: Demo, resources: Resources, planted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "TRY_SECONDS", 0)
+    demo.execute("UPDATE shops SET status = 'uninstalled' WHERE id = 1")
+    row_id, tries = receive(demo, "shop/redact", SHOP_REDACT), 0
+    while state(demo, row_id)[0] is None and tries < 100:
+        await process(resources, HANDLERS, SHOP, [row_id])
+        tries += 1
+    assert state(demo, row_id)[:2] == ("applied", 0)
+    assert tries > 5
+    assert traces_in_postgresql(demo, planted, '"shop_id": 1,', *NAMES) == set()
+
+
+def test_no_table_of_a_shop_is_left_to_one_statement() -> None:
+    of_registries = {"registries", "registry_items", "invitations", "reminders"}
+    apart = {"pending_invalidations"}  # what Redis has yet to forget, of deleted registries too
+    of_shops = {table.name for table in Base.metadata.sorted_tables if "shop_id" in table.columns}
+    assert of_shops - of_registries - apart == set(shop_erasure.TABLES)
+
+
+def test_every_topic_either_goes_on_without_people_or_is_about_nobody_else() -> None:
+    for topic in HANDLERS:
+        stays = nameless(topic, {"id": 1}) is not None
+        assert stays != (topic.partition("/")[0] in ABOUT_NO_PERSON or topic in ABOUT_PEOPLE_ALONE), topic
+
+
+@pytest.mark.parametrize("outcome", [None, "dead"])
+async def test_uninstallation_that_waits_is_handled_although_its_owner_is_erased(
+    demo: Demo, resources: Resources, outcome: str | None
+) -> None:
+    handled = "now()" if outcome else None
+    payload = {"id": 1, "myshopify_domain": SHOP, "email": EMAIL, "shop_owner": "Zyxwina Quorblatt"}
+    receive(demo, "app/uninstalled", payload, outcome=outcome, handled_at=handled)
+    row_id = receive(demo, "customers/redact", REDACT)
+    await process(resources, HANDLERS, SHOP, [row_id])
+    assert traces_in_postgresql(demo, *NAMES) == set()
+    demo.execute("UPDATE webhook_events SET outcome = NULL, handled_at = NULL WHERE outcome = 'dead'")
+    await handle(resources, demo)
+    assert demo.execute("SELECT status FROM shops WHERE id = 1").fetchone() == ("uninstalled",)
+
+
+async def test_update_of_the_shop_that_waits_is_handled_without_the_erased_owner(
+    demo: Demo, resources: Resources
+) -> None:
+    payload = {
+        "id": 1, "myshopify_domain": SHOP, "updated_at": "2100-01-01T00:00:00Z", "email": EMAIL,
+        "shop_owner": "Zyxwina Quorblatt", "name": "Maple", "currency": "GBP", "iana_timezone": "Europe/London",
+    }  # fmt: skip
+    receive(demo, "shop/update", payload)
+    before = demo.execute("SELECT email FROM shops WHERE id = 1").fetchone()
+    await process(resources, HANDLERS, SHOP, [receive(demo, "customers/redact", REDACT)])
+    await handle(resources, demo)
+    stored = demo.execute("SELECT name, currency, timezone, email FROM shops WHERE id = 1").fetchone()
+    assert before
+    assert stored == ("Maple", "GBP", "Europe/London", before[0])
+    assert traces_in_postgresql(demo, *NAMES) == set()
+    assert demo.execute("SELECT count(*) FROM webhook_events WHERE outcome = 'dead'").fetchone() == (0,)
+
+
+async def test_customers_of_merges_that_wait_are_erased_with_whom_they_were_merged_into(
+    demo: Demo, resources: Resources
+) -> None:
+    former, first = CUSTOMER + 1, CUSTOMER + 2
+    demo.execute(
+        "UPDATE registries SET customer_id = CASE id %% 2 WHEN 0 THEN %s ELSE %s END WHERE shop_id = 1", [former, first]
+    )
+    for deleted, kept in ((former, CUSTOMER), (first, former)):
+        merge = {"status": "completed", "errors": [{"message": "Zyxwina"}]}
+        merge |= {f"admin_graphql_api_customer_{which}_id": f"gid://shopify/Customer/{number}"
+                  for which, number in (("kept", kept), ("deleted", deleted))}  # fmt: skip
+        receive(demo, "customers/merge", merge)
+    await process(resources, HANDLERS, SHOP, [receive(demo, "customers/redact", REDACT)])
+    await handle(resources, demo)
+    assert traces_in_postgresql(demo, CUSTOMER, former, first, *NAMES) == set()
+    assert demo.execute("SELECT count(*) FROM registries WHERE shop_id = 1").fetchone() == (0,)
+
+
+async def test_order_for_an_erased_registry_that_waits_leaves_no_trace_of_it(
+    demo: Demo, resources: Resources, planted: str
+) -> None:
+    claim = [{"name": "_registry", "value": planted}]
+    receive(demo, "orders/create", order([line(1, 1, properties=claim)], number=77, note_attributes=claim))
+    await process(resources, HANDLERS, SHOP, [receive(demo, "customers/redact", REDACT)])
+    await handle(resources, demo)
+    assert traces_in_postgresql(demo, planted, *NAMES) == set()
+    assert demo.execute("SELECT count(*) FROM unmatched_lines WHERE order_id = 77").fetchone() == (0,)

@@ -1,0 +1,19 @@
+"""An empty inbox, and a table for the effects of webhooks."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from psycopg import Connection
+
+from wishcraft.resources import Resources
+
+Demo = Connection[tuple[Any, ...]]
+
+
+@pytest.fixture
+async def effects(demo: Demo, resources: Resources) -> AsyncIterator[None]:
+    demo.execute("TRUNCATE webhook_events; CREATE TABLE effects (id bigint)")
+    await resources.redis.learn_era()
+    yield
+    demo.execute("DROP TABLE effects; TRUNCATE webhook_events")

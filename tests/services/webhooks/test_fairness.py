@@ -1,0 +1,87 @@
+"""A shop that sends many webhooks, and high priority, hold up no others."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from psycopg import Connection
+
+from tests.support.counted_webhooks import COUNTING, MAPLE, NOW, SAKURA, applied, handle, receive
+from tests.support.waiting import wait_until
+from wishcraft.cache import keys, webhook_queue
+from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
+from wishcraft.domain.webhooks import TOPICS, Priority
+from wishcraft.resources import Resources
+from wishcraft.services.webhooks import consume
+from wishcraft.services.webhooks.consume import Consumer, enqueue_due
+from wishcraft.store import webhook_events
+
+Demo = Connection[tuple[Any, ...]]
+FLOOD = 30_000
+pytestmark = pytest.mark.usefixtures("effects")
+
+
+def entries(ids: list[int], shop: str = MAPLE, priority: Priority = Priority.HIGH) -> list[QueueEntry]:
+    return [QueueEntry(row_id, shop, priority) for row_id in ids]
+
+
+async def test_order_of_one_shop_is_handled_while_another_has_tens_of_thousands_queued(
+    resources: Resources, demo: Demo
+) -> None:
+    receive(demo, FLOOD)
+    changed = receive(demo, topic="products/update")
+    consumer = Consumer(resources, COUNTING, "a")
+    swept = await consumer.sweep()
+    assert (swept.added, swept.full) == (webhook_queue.MOST_OF_A_SHOP + 1, {(MAPLE, Priority.HIGH)})
+    ids = receive(demo, shop=SAKURA)
+    await WebhookQueue(resources.redis).enqueue(entries(ids, SAKURA))
+    await handle(consumer)
+    assert {*ids, *changed} < set(applied(demo))
+    assert len(applied(demo)) == webhook_queue.MOST_OF_A_SHOP + 2
+
+
+async def test_shop_that_sent_more_than_the_queue_takes_is_handled_to_the_end(
+    resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_queue, "MOST_OF_A_SHOP", 3)
+    monkeypatch.setattr(consume, "SWEEP_SECONDS", 3_600)  # what is left must not wait for the next regular sweep
+    monkeypatch.setattr(consume, "GATHER_SECONDS", 0)
+    ids = receive(demo, 20) + receive(demo, 20, topic="products/update")
+    consumer = Consumer(resources, COUNTING, "a")
+    running = asyncio.create_task(consumer.run())
+    await wait_until(lambda: len(applied(demo)) == len(ids))
+    consumer.stop()
+    await running
+    assert applied(demo) == ids
+    assert await WebhookQueue(resources.redis).length() == 0
+    assert await resources.redis.redis.exists(f"{keys.QUEUED}{Priority.HIGH}:shops") == 0
+
+
+async def test_low_priority_gets_a_share_and_what_it_does_not_need_is_left_to_the_high_one(
+    resources: Resources, demo: Demo
+) -> None:
+    high, low = receive(demo, 20), receive(demo, 3, topic="products/update")
+    queue = WebhookQueue(resources.redis)
+    await queue.enqueue([*entries(high), *entries(low, priority=Priority.LOW)])
+    taken = [await queue.take("a", 8, NOW) for _ in range(2)]
+    assert [[each.id for each in some] for some in taken] == [[*high[:6], *low[:2]], [*high[6:12], low[2], high[12]]]
+
+
+async def test_shops_that_are_full_are_left_out_for_topics_of_that_priority_alone(
+    resources: Resources, demo: Demo
+) -> None:
+    receive(demo, 2)
+    others = receive(demo, topic="products/update") + receive(demo, shop=SAKURA)
+    async with resources.db.autocommit() as session:
+        found = await webhook_events.find_due(session, 9, without={(MAPLE, Priority.HIGH)})
+        assert [each.id for each in found] == others
+        found = await webhook_events.find_due(session, 9, without={(MAPLE, each) for each in Priority})
+    assert [each.id for each in found] == others[1:]
+    assert TOPICS["products/update"] is Priority.LOW
+
+
+async def test_numbers_that_an_empty_stream_left_behind_keep_no_webhook_out(resources: Resources, demo: Demo) -> None:
+    """A consumer of a former version acknowledges without counting, for instance."""
+    receive(demo)
+    await resources.redis.redis.hset(f"{keys.QUEUED}{Priority.HIGH}:shops", MAPLE, "1000000")
+    assert await enqueue_due(resources) == (1, frozenset())

@@ -1,8 +1,10 @@
 """`python -m api`: serves the API at API_HOST and API_PORT."""
 
 import sys
+from functools import partial
 
 from api.app import create_app, create_service
+from api.fast_path import FastPath, FastProtocol
 from api.server import serve
 from wishcraft.errors import ConfigurationError
 from wishcraft.observability.logs import configure_logging
@@ -19,8 +21,14 @@ def main() -> None:
         app = create_app(config)
     except ConfigurationError as error:
         sys.exit(f"WishCraft cannot start. {error}")
-    service, drain_seconds = create_service(app), config.drain_seconds
-    serve(service, app.state, host=config.api_host, port=config.api_port, drain_seconds=drain_seconds)
+    serve(
+        create_service(app),
+        partial(FastProtocol, FastPath(app.state)),
+        app.state,
+        host=config.api_host,
+        port=config.api_port,
+        drain_seconds=config.drain_seconds,
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from api import documentation, problems
-from api.fast_path import FastPath
 from api.middleware.request import RequestMiddleware
 from api.routes import (
     admin,
@@ -37,15 +36,15 @@ from wishcraft.settings import Settings
 from wishcraft.settings import settings as from_environment
 
 
-def create_service(app: FastAPI) -> FastPath:
-    """The ASGI application that is served: fast path, CORS, request middleware, then FastAPI.
+def create_service(app: FastAPI) -> ASGIApp:
+    """The ASGI application behind the fast path: CORS, request middleware, then FastAPI.
 
     CORS comes before the request middleware, so that pages can read its refusals too.
     """
-    inner: ASGIApp = RequestMiddleware(app, app.state)
+    service = RequestMiddleware(app, app.state)
     if origins := app.state.settings.cors_origins:
-        inner = _allow_cors(inner, [origin.strip() for origin in origins.split(",")])
-    return FastPath(inner, app.state)
+        return _allow_cors(service, [origin.strip() for origin in origins.split(",")])
+    return service
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -71,7 +70,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.state.settings = settings
-    app.state.draining = False
     problems.register(app)
     documentation.register(app)
     modules = (

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from wishcraft.cache.counters import FAMILIES, Family, Kind, Series
 from wishcraft.cache.usage import Usage
-from wishcraft.observability.metrics import PROCESS
+from wishcraft.observability.metrics import FAST_PATH_SECONDS, PROCESS
 from wishcraft.services.health.monitor import Health, Status
 from wishcraft.services.operations.metrics_collector import CollectedMetrics, RedisMetrics
 
@@ -38,6 +38,7 @@ _SHOP_GAUGES: Final = frozenset({"entries", "products", "bytes_held"})
 
 def render(collected: CollectedMetrics) -> bytes:
     """The text of all metrics. Does no I/O except for the files of PROMETHEUS_MULTIPROC_DIR."""
+    FAST_PATH_SECONDS.publish()
     registry = CollectorRegistry()
     registry.register(_process_metrics())
     registry.register(_CollectedFamilies(collected))

@@ -102,6 +102,11 @@ def not_installed() -> ProblemError:
     return ProblemError(HTTPStatus.UNAUTHORIZED, "shop-not-installed", detail)
 
 
+def no_such_registry() -> ProblemError:
+    """404 of a registry."""
+    return not_found("The shop has no such registry.")
+
+
 def forbidden(detail: str, kind: str = NotAllowed.kind) -> ProblemError:
     """403: the caller is authenticated, but not permitted to do this."""
     return ProblemError(HTTPStatus.FORBIDDEN, kind, detail)

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections.abc import Callable
 from http import HTTPStatus
 from types import FrameType
 from typing import Any, Final
@@ -39,6 +40,12 @@ class Corked:
             self._loop.call_soon(self._flush)
         self._parts.append(data)
 
+    def write_now(self, data: bytes) -> None:
+        """Send the buffer, then a whole response."""
+        if self._parts:
+            self._flush()
+        self._transport.write(data)
+
     def close(self) -> None:
         """Send the buffer, then close."""
         self._flush()
@@ -60,7 +67,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         """Wrap the transport of a new connection."""
-        super().connection_made(Corked(transport))  # type: ignore[arg-type]  # it delegates to a transport
+        self._corked = Corked(transport)
+        super().connection_made(self._corked)  # type: ignore[arg-type]  # it delegates to a transport
         self._is_in_head = self._is_refused = False
         self._received = 0
         """The bytes of the message that is not complete, at most."""
@@ -165,29 +173,28 @@ class DrainingServer(uvicorn.Server):
     """
 
     def __init__(self, config: uvicorn.Config, state: Any, drain_seconds: float) -> None:
-        """`state` is the application's; this sets its `draining`."""
+        """`state` is the application's; this sets `draining` of its `app_state`."""
         super().__init__(config)
         self._state = state
         self._drain_seconds = drain_seconds
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Start to drain; a second signal, or SIGINT, stops at once."""
-        if self._state.draining or sig == signal.SIGINT or not self._drain_seconds:
+        app_state = getattr(self._state, "app_state", None)  # None: it has not started
+        if app_state is None or app_state.draining or sig == signal.SIGINT or not self._drain_seconds:
             super().handle_exit(sig, frame)
             return
-        self._state.draining = True
+        app_state.draining = True
         stop = super().handle_exit
         asyncio.get_running_loop().call_later(self._drain_seconds, stop, sig, frame)
 
 
-def serve(service: ASGIApp, state: Any, *, host: str, port: int, drain_seconds: float) -> None:
-    """Serve until a signal stops the process."""
-    config = uvicorn.Config(
+def make_config(service: ASGIApp, protocol: Callable[..., Any], **address: Any) -> uvicorn.Config:
+    """Uvicorn's configuration. `protocol` makes that of a connection; `address` is the host and the port."""
+    return uvicorn.Config(
         service,
-        host=host,
-        port=port,
         loop="uvloop",
-        http=LimitedProtocol,
+        http=protocol,  # type: ignore[arg-type]  # uvicorn calls it
         ws="none",
         lifespan="on",
         server_header=False,
@@ -195,5 +202,12 @@ def serve(service: ASGIApp, state: Any, *, host: str, port: int, drain_seconds: 
         log_config=None,  # uvicorn logs through the handlers of `configure_logging`
         access_log=False,  # a line costs more than a hit; metrics count requests
         timeout_graceful_shutdown=10,
+        **address,
     )
-    DrainingServer(config, state, drain_seconds).run()
+
+
+def serve(
+    service: ASGIApp, protocol: Callable[..., Any], state: Any, *, host: str, port: int, drain_seconds: float
+) -> None:
+    """Serve until a signal stops the process."""
+    DrainingServer(make_config(service, protocol, host=host, port=port), state, drain_seconds).run()

@@ -48,6 +48,8 @@ class AppState:
     def __init__(self, resources: Resources, settings: Settings) -> None:
         self.resources = resources
         self.settings = settings
+        self.draining = False
+        """Whether the process serves its last requests: each response ends its connection."""
         self.reader = RegistryReader(resources)
         self.products = ProductReader(resources)
         self.inbox = Inbox(resources.db, WebhookQueue(resources.redis))

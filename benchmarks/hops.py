@@ -20,9 +20,10 @@ from typing import Final
 import httpx
 from sqlalchemy import text
 
-from api.app import create_app, create_service
+from api.app import create_app
 from benchmarks.requests import signed_query
 from benchmarks.servers import running_servers
+from benchmarks.web import open_client
 from wishcraft.cache.keys import entry_key
 from wishcraft.resources import Resources
 from wishcraft.settings import Settings
@@ -145,11 +146,7 @@ async def measure_walks(settings: Settings) -> dict[str, Walk]:
 @asynccontextmanager
 async def _open_api(settings: Settings) -> AsyncIterator[tuple[httpx.AsyncClient, Resources]]:
     app = create_app(settings)
-    transport = httpx.ASGITransport(create_service(app))
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://api") as client,
-    ):
+    async with app.router.lifespan_context(app), open_client(app) as client:
         app_state = app.state.app_state
         await app_state.stop()  # its renewals of the read permit would count as part of a walk
         app_state.permit.renew_from(inf, frozenset())

@@ -32,6 +32,7 @@ API: Final = (sys.executable, "-m", "api")
 WITH_SENTRY: Final = ("env", "SENTRY_DSN=http://key@127.0.0.1:9/1", *API)  # nothing listens on this port
 PEER: Final = (sys.executable, "-m", "benchmarks.peers")
 PEERS: Final = (
+    ("httptools + MGET, bytes: the limit for Python", "raw_protocol", 1),
     ("FastAPI + redis.asyncio GET, bytes", "plain", 1),
     ("FastAPI + cashews, on the route", "by_cashews", 5),
     ("FastAPI + cashews, bytes", "by_cashews_bytes", 5),

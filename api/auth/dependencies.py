@@ -3,7 +3,7 @@
 Each is a coroutine, even if it awaits nothing: FastAPI runs a plain function in a thread.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from hashlib import sha256
 from typing import Annotated, Any, Final
 
@@ -12,11 +12,15 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BeforeValidator
+from starlette.types import Scope as Connection
 
-from api.problems import forbidden, not_installed, too_many, unauthorized
+from api.auth.authenticator import Authenticator
+from api.middleware.request import ADDED_HEADERS
+from api.problems import ProblemError, forbidden, not_installed, too_many, unauthorized
 from api.state import AppState
 from wishcraft.domain.callers import Caller, Scope
 from wishcraft.domain.networks import UNKNOWN, household
+from wishcraft.domain.rate_limits import Verdict
 from wishcraft.errors import UnknownShop
 from wishcraft.observability.context import bind
 from wishcraft.observability.sentry import set_visitor
@@ -39,9 +43,12 @@ _ID_TOKEN: Final = HTTPBearer(
 )
 ASK_FOR_NEW_TOKEN: Final = {"X-Shopify-Retry-Invalid-Session-Request": "1"}
 """App Bridge then sends the request again, with a new ID token."""
+NO_CREDENTIALS: Final = "Send an API key in X-API-Key, or call through Shopify's app proxy."
+UNKNOWN_KEY: Final = "The API key is unknown, revoked, expired or not allowed from this address."
+UNSIGNED: Final = "The app proxy's signature is invalid or too old."
 IdToken = Annotated[HTTPAuthorizationCredentials | None, Security(_ID_TOKEN)]
 _MAX_USER_AGENT_LENGTH: Final = 200
-_IDENTIFIED: Final = "wishcraft.identified"
+IDENTIFIED: Final = "wishcraft.identified"
 """Where the scope of a request has its caller once it was authenticated and counted for the rate limit."""
 
 
@@ -82,13 +89,14 @@ async def identify(
 
     An ID token takes precedence over an API key, and an API key over a signature.
     """
-    caller: Caller | None = request.scope.get(_IDENTIFIED)
+    caller: Caller | None = request.scope.get(IDENTIFIED)
     if caller is None:
         caller = await _authenticate(request, app_state, key, signature, token)
     if customer_id is not None and caller.customer_id is None:  # Shopify alone names a storefront's customer
         if Scope.WRITE not in caller.scopes:
             raise forbidden("X-Customer-Id needs an API key with scope `write`.")
         caller = caller._replace(customer_id=customer_id)
+    bind(shop_id=str(caller.shop_id))
     set_visitor(caller)
     return caller
 
@@ -102,26 +110,22 @@ async def _authenticate(
             reason, headers = "The ID token is invalid or has expired.", ASK_FOR_NEW_TOKEN
             caller = await authenticator.by_id_token(str(getattr(token, "credentials", "")))
         elif key is not None:
-            reason = "The API key is unknown, revoked, expired or not allowed from this address."
+            reason = UNKNOWN_KEY
             caller = await authenticator.by_key(key, request.scope)
         elif signature is not None:
-            reason = "The app proxy's signature is invalid or too old."
+            reason = UNSIGNED
             caller = await authenticator.by_signature(request.scope)
         else:
-            raise unauthorized("Send an API key in X-API-Key, or call through Shopify's app proxy.")
+            raise unauthorized(NO_CREDENTIALS)
     except UnknownShop:
         reason = ""
     if caller is None:
-        refusals = authenticator.count_refusal(request.scope)
-        if not refusals.allowed:
-            raise too_many_invalid(refusals.reset)
-        raise unauthorized(reason, headers) if reason else not_installed()
-    bind(shop_id=str(caller.shop_id))
+        raise invalid_credentials(authenticator, request.scope, reason, headers)
     policy, verdict = app_state.limit(caller)
-    request.scope["wishcraft.headers"] = [(b"ratelimit", verdict.field(policy).encode())]
+    request.scope[ADDED_HEADERS] = [(b"ratelimit", verdict.field(policy).encode())]
     if not verdict.allowed:
-        request.scope["wishcraft.headers"].append((b"ratelimit-policy", policy.field.encode()))
-        raise too_many("Too many requests. Wait for Retry-After.", verdict.reset)
+        request.scope[ADDED_HEADERS].append((b"ratelimit-policy", policy.field.encode()))
+        raise over_limit(verdict)
     authenticator.remember(request.scope)
     return caller
 
@@ -138,7 +142,7 @@ class AuthenticatedRoute(APIRoute):
         async def authenticate_first(request: Request) -> Response:
             credentials = (await _KEY(request), await _SIGNATURE(request), await _ID_TOKEN(request))
             app_state = await get_app_state(request)
-            request.scope[_IDENTIFIED] = await _authenticate(request, app_state, *credentials)
+            request.scope[IDENTIFIED] = await _authenticate(request, app_state, *credentials)
             return await handle(request)
 
         return authenticate_first
@@ -192,7 +196,22 @@ async def find_senders(request: Request, app_state: AppStateDep, caller: Identif
 Senders = Annotated[list[str], Depends(find_senders)]
 
 
-def too_many_invalid(reset: int) -> Exception:
+def over_limit(verdict: Verdict) -> ProblemError:
+    """429 for a caller over its limit."""
+    return too_many("Too many requests. Wait for Retry-After.", verdict.reset)
+
+
+def invalid_credentials(
+    authenticator: Authenticator, scope: Connection, reason: str, headers: Mapping[str, str] | None = None
+) -> ProblemError:
+    """401 for credentials that are not valid, 429 after many; counts it. Without a reason the app is not installed."""
+    refusals = authenticator.count_refusal(scope)
+    if not refusals.allowed:
+        return too_many_invalid(refusals.reset)
+    return unauthorized(reason, headers) if reason else not_installed()
+
+
+def too_many_invalid(reset: int) -> ProblemError:
     """429 for who has sent many invalid credentials."""
     return too_many("Too many requests with invalid credentials. Wait for Retry-After.", reset)
 

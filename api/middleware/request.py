@@ -31,11 +31,15 @@ MAX_SECONDS: Final = 10.0
 MAX_FILE_SECONDS: Final = 600.0
 """That of a file, which may be large."""
 FILES: Final = "/files/"
+ARRIVED: Final = "wishcraft.arrived"
+"""Where a scope has the time of `time.perf_counter` at which the fast path got the request."""
+ADDED_HEADERS: Final = "wishcraft.headers"
+"""Where a scope has headers that the response gets in any case."""
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Metrics count all other methods as `other`: clients can invent any number of them."""
 _UNTRACED: Final = ("/health", "/metrics")
 """Frequent probes, whose traces would be all alike."""
-_REQUEST_ID: Final = re.compile(r"[\w-]{8,64}", re.ASCII)
+REQUEST_ID: Final = re.compile(r"[\w-]{8,64}", re.ASCII)
 _cancelled: Final = set[asyncio.Future[None]]()
 """Requests past their deadline that have not ended yet. The event loop itself keeps only weak references."""
 
@@ -94,7 +98,7 @@ class ResponseSender:
         """Send the message."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            added = [*self.scope.get("wishcraft.headers", []), SECURITY]
+            added = [*self.scope.get(ADDED_HEADERS, []), SECURITY]
             if self.status >= HTTPStatus.BAD_REQUEST:
                 added.append((b"x-request-id", self.request_id.encode()))
             if self.is_draining:
@@ -111,7 +115,7 @@ class RequestMiddleware:
     """ASGI application around another."""
 
     def __init__(self, app: ASGIApp, state: Any) -> None:
-        """`state` is the inner application's, with `draining`."""
+        """`state` is the inner application's, with `app_state`."""
         self._app = app
         self._state = state
 
@@ -121,17 +125,17 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         # The fast path may have waited for Redis before it passed the request on.
-        started = scope.get("wishcraft.arrived") or time.perf_counter()
+        started = scope.get(ARRIVED) or time.perf_counter()
         method = scope["method"] if scope["method"] in _METHODS else "other"
         if method == "HEAD":  # the server's own scope keeps the method
             scope = {**scope, "method": "GET"}
         headers = Headers(scope=scope)
         request_id = headers.get("x-request-id", "")
-        if not _REQUEST_ID.fullmatch(request_id):
+        if not REQUEST_ID.fullmatch(request_id):
             request_id = secrets.token_hex(8)
         is_webhook = scope["path"] == WEBHOOKS
         body = LimitedReceive(receive, LARGEST_WEBHOOK if is_webhook else LARGEST_BODY)
-        response = ResponseSender(scope, send, request_id, self._state.draining, is_head=method == "HEAD")
+        response = ResponseSender(scope, send, request_id, self._state.app_state.draining, is_head=method == "HEAD")
         is_untraced = scope["path"].startswith(_UNTRACED)
 
         def trace_name() -> str:  # the route is known before it runs: requests to other services name their trace

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from api.auth.dependencies import AppStateDep
 from wishcraft.services.health.monitor import Health, Status
@@ -30,9 +30,9 @@ async def liveness() -> dict[str, str]:
         HTTPStatus.SERVICE_UNAVAILABLE: {"model": Health, "description": "Do not send requests to this process."}
     },
 )
-async def readiness(request: Request, response: Response, app_state: AppStateDep) -> Health:
+async def readiness(response: Response, app_state: AppStateDep) -> Health:
     """503 if neither PostgreSQL nor Redis is available, if a setting is wrong, or during shutdown."""
     health = await app_state.health_monitor.health()
-    if health.status is Status.UNHEALTHY or request.app.state.draining:
+    if health.status is Status.UNHEALTHY or app_state.draining:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
     return health

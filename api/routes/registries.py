@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from api.auth.dependencies import AppStateDep, Reader
-from api.problems import COMMON, documented, forbidden, not_found
+from api.problems import COMMON, documented, forbidden, no_such_registry
 from api.representation import represent
 from api.schemas.requests import IsoDate
 from api.schemas.responses import OwnRegistryAnswer, OwnRegistryList, RegistryAnswer, RegistryList
@@ -200,11 +200,6 @@ async def authorize_read(
         raise no_such_registry()
     if grant is None or not await is_granted(app_state.resources, caller.shop_id, slug, grant):
         raise forbidden("Unlock the registry with its access code first.", "access-code-required")
-
-
-def no_such_registry() -> Exception:
-    """404 of a registry."""
-    return not_found("The shop has no such registry.")
 
 
 def _position(sort: ListSort, filters: Sequence[object], cursor: str | None) -> Position | None:

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final, NamedTuple
 from fastapi import APIRouter, Depends, Header, Request, Response
 
 from api.auth.dependencies import AppStateDep, AuthenticatedRoute, Identified, OriginDep, Reader
-from api.problems import COMMON, WITH_BODY, ProblemError, documented
-from api.routes.registries import ONE, Ref, answer_one, no_such_registry, respond
+from api.problems import COMMON, WITH_BODY, ProblemError, documented, no_such_registry
+from api.routes.registries import ONE, Ref, answer_one, respond
 from api.schemas.requests import ChangedRegistry, NewRegistry, Person
 from api.state import AppState
 from wishcraft.cache.entries import Entry

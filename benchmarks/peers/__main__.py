@@ -8,13 +8,16 @@ import uvicorn
 
 
 def main(name: str) -> None:
-    """Serve until a signal."""
+    """Serve until a signal. The module may have a `Protocol` of its own."""
+    module = import_module(f"benchmarks.peers.{name}")
+    protocol = getattr(module, "Protocol", "httptools")
     uvicorn.run(
-        import_module(f"benchmarks.peers.{name}").app,
+        module.app,
         host="127.0.0.1",
         port=int(os.environ["API_PORT"]),
         loop="uvloop",
-        http="httptools",
+        http=protocol,
+        lifespan="auto" if protocol == "httptools" else "off",
         access_log=False,
     )
 

@@ -61,7 +61,7 @@ async def test_change_without_if_match_is_refused(emma: Visitor, slug: str, demo
 
 
 async def test_if_match_may_be_a_star_or_a_list(emma: Visitor, slug: str) -> None:
-    for number, condition in enumerate(("*", " * ", '"1-0000000000000000", {}')):
+    for number, condition in enumerate(("*", '"1-0000000000000000", {}')):
         etag = (await emma.read(slug)).headers["etag"]
         changing = {"title": f"Title {number}"}
         answer = await emma.send("PATCH", f"{PATH}/{slug}", changing, if_match=condition.format(etag))

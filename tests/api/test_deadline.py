@@ -12,7 +12,7 @@ import httpx
 import pytest
 from psycopg import Connection
 
-from tests.support.api import WEDDING, Visitor, problem
+from tests.support.api import WEDDING, Visitor, called_from, problem
 
 Demo = Connection[tuple[Any, ...]]
 ShortDeadline = Callable[[], AbstractContextManager[None]]
@@ -54,11 +54,16 @@ async def unfinished_body() -> AsyncIterator[bytes]:
 
 
 async def test_slow_body_is_answered_408_without_an_error_log(
-    emma: Visitor, caplog: pytest.LogCaptureFixture, short_deadline: ShortDeadline
+    client: httpx.AsyncClient,
+    signed: Callable[..., str],
+    caplog: pytest.LogCaptureFixture,
+    short_deadline: ShortDeadline,
 ) -> None:
-    assert (await emma.send("GET", MINE)).status_code == 200  # else the deadline may pass before the body is awaited
-    with short_deadline():
-        answer = await emma.send("POST", "/api/registries", unfinished_body())
+    async with called_from(client, "127.0.0.1") as direct:  # a client over HTTP waits until it has sent its body
+        emma = Visitor(direct, signed, 7_100_000_000_001)
+        assert (await emma.send("GET", MINE)).status_code == 200  # else it may pass before the body is awaited
+        with short_deadline():
+            answer = await emma.send("POST", "/api/registries", unfinished_body())
     assert problem(answer) == (408, "request-timeout")
     assert answer.headers["connection"] == "close"
     ours = [record for record in caplog.records if record.name.startswith(("api", "wishcraft"))]

@@ -78,7 +78,7 @@ async def test_requests_are_counted_by_route_template_and_responder(
         requests(route, 200, "edge"): 2,
         requests(route, 304, "edge"): 1,
         requests(route, 405, method="PUT"): 1,
-        requests(route, 401): 1,
+        requests(route, 401, "edge"): 1,
         requests("unmatched", 413, method="POST"): 1,
         requests("unmatched", 404): 1,
     }

@@ -12,8 +12,9 @@ from fastapi import FastAPI
 from psycopg import Connection
 from redis.asyncio import Redis
 
-from api.app import create_app, create_service
+from api.app import create_app
 from api.middleware.request import RequestMiddleware
+from benchmarks.web import open_client
 from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.demo import add_key
 from tests.support.api import public_slug
@@ -22,7 +23,7 @@ from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
 Query = Callable[..., str]
-VOLATILE = {"x-cache", "ratelimit", "x-request-id"}
+VOLATILE = {"x-cache", "ratelimit", "x-request-id", "date"}
 
 
 class Clients:
@@ -38,7 +39,7 @@ async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
     inner = RequestMiddleware(app, app.state)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(create_service(app)), base_url="http://api") as fast_path,
+        open_client(app) as fast_path,
         httpx.AsyncClient(transport=httpx.ASGITransport(inner), base_url="http://api") as route,
     ):
         yield Clients(app, fast_path, route)
@@ -66,7 +67,7 @@ def route_calls(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def shown(answer: httpx.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
-    headers = sorted((name, value) for name, value in answer.headers.multi_items() if name not in VOLATILE)
+    headers = [(name, value) for name, value in answer.headers.multi_items() if name not in VOLATILE]
     return answer.status_code, answer.content, headers
 
 
@@ -106,6 +107,63 @@ async def test_fast_path_and_route_answer_alike_for_all_registries_and_callers(
                         assert from_fast_path.status_code == 304
     assert compared == 3 * 12 * 6 * 2
     assert hits > 50
+
+
+@pytest.mark.usefixtures("one_window")
+async def test_fast_path_and_route_refuse_alike(settings: Settings, demo: Demo, signed: Query) -> None:
+    slug = public_slug(demo)
+    other = signed(customer_id=6)
+    made_up, forged = {"X-API-Key": "wc_made-up"}, signed(customer_id=5).replace("signature=", "signature=0")[:-1]
+    async with open_clients(settings.model_copy(update={"rate_limit_per_minute": 3})) as clients:
+        assert (await clients.route.get(f"/api/registries/none?{other}")).status_code == 404
+        for status, query, headers, path in (
+            (401, "", {}, slug),
+            (401, "", {"X-Request-ID": "one-of-ours"}, slug),
+            (401, "", made_up, slug),
+            (401, forged, {}, slug),
+            (401, signed(customer_id=5, at=time.time() - 1_000), {}, slug),
+            (404, other, {}, "none"),
+            (429, other, {}, slug),
+        ):
+            url = f"/api/registries/{path}" + (f"?{query}" if query else "")
+            both = [await client.get(url, headers=headers) for client in (clients.fast_path, clients.route)]
+            assert [answer.status_code for answer in both] == [status] * 2, url
+            assert shown(both[0]) == shown(both[1]), url
+        for _ in range(60):
+            await clients.fast_path.get(f"/api/registries/{slug}", headers=made_up)
+        both = [await client.get(url, headers=made_up) for client in (clients.fast_path, clients.route)]
+        assert [answer.status_code for answer in both] == [429, 429]
+        assert shown(both[0]) == shown(both[1])
+
+
+@pytest.mark.usefixtures("one_window")
+async def test_refusals_never_reach_fastapi(
+    clients: Clients, route_calls: list[str], demo: Demo, signed: Query
+) -> None:
+    url, other = f"/api/registries/{public_slug(demo)}", signed(customer_id=6)
+    await clients.fast_path.get(f"/api/registries/none?{other}")
+    route_calls.clear()
+    for query, headers in (
+        ("", {}),
+        ("", {"X-API-Key": "wc_made-up"}),
+        (signed(customer_id=5).replace("signature=", "signature=0")[:-1], {}),
+    ):
+        assert (await clients.fast_path.get(f"{url}?{query}" if query else url, headers=headers)).status_code == 401
+    assert (await clients.fast_path.get(f"/api/registries/none?{other}")).status_code == 404
+    assert route_calls == []
+
+
+async def test_miss_is_counted_once_for_the_limit(
+    clients: Clients, demo: Demo, key: dict[str, str], redis: Redis
+) -> None:
+    slug = public_slug(demo)
+    left = []
+    for _ in range(3):
+        await redis.delete(keys.entry_key(1, slug))
+        answer = await clients.fast_path.get(f"/api/registries/{slug}", headers=key)
+        assert answer.headers["x-cache"] == "miss"
+        left.append(int(answer.headers["ratelimit"].split(";")[1].removeprefix("r=")))
+    assert [left[0] - each for each in left] == [0, 1, 2]
 
 
 async def test_hit_never_reaches_fastapi(

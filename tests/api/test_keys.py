@@ -86,7 +86,7 @@ async def test_only_a_current_id_token_for_this_app_opens_the_admin(
         "no shop": token(dest=None),
         "no shop of Shopify's": token(dest="https://maple-and-pine.example"), "not https": token(dest=f"http://{SHOP}"),
         "a path": token(dest=f"https://{SHOP}/admin"), "nonsense": {"Authorization": "Bearer x.y.z"},
-        "empty": {"Authorization": "Bearer "}, "not ASCII": {"Authorization": "Bearer \xfc.\xfc.\xfc"},
+        "empty": {"Authorization": "Bearer"}, "not ASCII": {"Authorization": "Bearer \xfc.\xfc.\xfc"},
     }  # fmt: skip
     for what, headers in refused.items():
         sent = {name.encode(): value.encode("latin-1") for name, value in headers.items()}

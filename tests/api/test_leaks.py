@@ -15,7 +15,8 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from api.app import create_app, create_service
+from api.app import create_app
+from benchmarks.web import open_client
 from tests.support.sentry_listener import SentryListener
 from wishcraft.domain.invitations import make_token
 from wishcraft.observability import sentry as sentry_reports
@@ -101,11 +102,7 @@ async def client(
     sentry_reports.start_sentry(config, "api")
     app = create_app(config)
     plant_on_request(app, planted, config)
-    transport = httpx.ASGITransport(create_service(app))
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://api") as client,
-    ):
+    async with app.router.lifespan_context(app), open_client(app) as client:
         yield client
     logging.getLogger("wishcraft").setLevel(logging.NOTSET)
 

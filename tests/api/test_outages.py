@@ -234,7 +234,7 @@ async def test_readiness_is_503_and_connections_close_while_draining(
 ) -> None:
     url = f"/api/registries/{public_slug(demo)}"
     assert "connection" not in (await client.get(url, headers=key)).headers
-    client._transport.app._state.draining = True  # type: ignore[attr-defined]  # as SIGTERM does
+    app_state_of(client).draining = True  # as SIGTERM does
     assert (await client.get("/health/readiness")).status_code == 503
     assert (await client.get("/health/liveness")).status_code == 200
     for _ in range(2):

@@ -17,6 +17,7 @@ from starlette.responses import StreamingResponse
 
 from api.app import create_app, create_service
 from api.auth.dependencies import Identified
+from benchmarks.web import open_client
 from tests.support.api import public_slug
 from tests.support.http_server import served
 from tests.support.sentry_listener import PUBLIC_KEY, SentryListener
@@ -47,11 +48,7 @@ async def client(reporting: Settings, demo: Demo) -> AsyncIterator[httpx.AsyncCl
     assert not demo.closed
     app = create_app(reporting)
     break_on_request(app)
-    transport = httpx.ASGITransport(create_service(app))
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://api") as client,
-    ):
+    async with app.router.lifespan_context(app), open_client(app) as client:
         yield client
 
 
@@ -155,7 +152,7 @@ async def test_a_hit_is_traced_a_hundredth_as_often_and_for_its_visitor(
 async def test_events_carry_a_pseudonym_of_the_customer_and_nothing_else(
     client: httpx.AsyncClient, sentry: SentryListener, demo: Demo, signed: Callable[..., str], key: dict[str, str]
 ) -> None:
-    app = client._transport.app._app._app  # type: ignore[attr-defined]
+    app = client._transport.app  # type: ignore[attr-defined]
 
     @app.post("/api/identified")  # type: ignore[untyped-decorator]
     async def identified(caller: Identified) -> None:
@@ -293,7 +290,7 @@ async def test_body_that_only_python_parses_as_json_is_redacted_too(
 
 
 async def test_stripped_text_is_redacted_too(client: httpx.AsyncClient, sentry: SentryListener) -> None:
-    app = client._transport.app._app._app  # type: ignore[attr-defined]
+    app = client._transport.app  # type: ignore[attr-defined]
 
     @app.post("/api/stripped")  # type: ignore[untyped-decorator]
     async def stripped(sent: dict[str, Any]) -> None:

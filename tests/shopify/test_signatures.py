@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wishcraft.shopify.signatures import MAX_CHANGE_AGE, ProxyIdentity, canonical, sign, verify_proxy_query
+from wishcraft.shopify.signatures import MAX_CHANGE_AGE, ProxyIdentity, canonical, parse_query, sign, verify_proxy_query
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SECRETS = ("current", "previous")
@@ -236,3 +236,14 @@ def test_no_split_of_a_guests_message_identifies_a_customer(data: st.DataObject)
 @given(st.binary(max_size=200))
 def test_arbitrary_query_strings_never_raise(query: bytes) -> None:
     assert verify_proxy_query(query, SECRETS, NOW) is None
+
+
+@given(st.text(st.sampled_from("ab=&%+2Ff;é#") | st.characters(max_codepoint=0x7F), max_size=40))
+def test_query_is_parsed_as_the_standard_library_does(text: str) -> None:
+    try:
+        expected = parse_qsl(text, keep_blank_values=True, errors="strict")
+    except ValueError:
+        with pytest.raises(UnicodeDecodeError):
+            parse_query(text)
+    else:
+        assert parse_query(text) == expected

@@ -12,6 +12,7 @@ from psycopg import Connection
 
 from api.app import create_app, create_service
 from api.state import AppState
+from benchmarks.web import open_client
 from wishcraft.settings import Settings
 
 SHOP: Final = "maple-and-pine.myshopify.com"
@@ -69,7 +70,7 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
 
 def app_state_of(client: httpx.AsyncClient) -> AppState:
     """The state of the client's API."""
-    return cast("AppState", cast("Any", client)._transport.app._state.app_state)
+    return cast("AppState", cast("Any", client)._transport.app.state.app_state)
 
 
 _idle_apps: dict[Settings, FastAPI] = {}
@@ -79,12 +80,7 @@ _idle_apps: dict[Settings, FastAPI] = {}
 async def open_api_client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """An API with these settings, in this process, and a client of it. An idle application is used again."""
     app = _idle_apps.pop(settings, None) or create_app(settings)  # to build its routes takes 30 ms
-    app.state.draining = False
-    transport = httpx.ASGITransport(create_service(app), raise_app_exceptions=False)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://api") as client,
-    ):
+    async with app.router.lifespan_context(app), open_client(app) as client:
         yield client
     _idle_apps[settings] = app
     if len(_idle_apps) > MAX_IDLE_APPS:
@@ -94,7 +90,7 @@ async def open_api_client(settings: Settings) -> AsyncIterator[httpx.AsyncClient
 @asynccontextmanager
 async def called_from(client: httpx.AsyncClient, peer: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the same API that connects from this address."""
-    service = cast("Any", client)._transport.app
+    service = create_service(cast("Any", client)._transport.app)
     transport = httpx.ASGITransport(service, raise_app_exceptions=False, client=(peer, 40_000))
     async with httpx.AsyncClient(transport=transport, base_url="http://api") as other:
         yield other

@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import Context
+from functools import partial
 from typing import Any, Final
 
 import hiredis
@@ -17,7 +18,9 @@ from wishcraft.cache.circuit_breaker import CircuitBreaker
 from wishcraft.errors import CacheUnavailable
 
 Value = bytes | None
-Waiters = dict[str, list["asyncio.Future[Value]"]]
+OnReply = Callable[[Value | CacheUnavailable], None]
+"""What a reader does with the value of its key, None if there is none, or with the reason why Redis gave no answer."""
+Waiters = dict[str, list[OnReply]]
 """The readers of one MGET, by key."""
 _GRACE_SECONDS: Final = 0.001
 
@@ -44,16 +47,19 @@ class BatchedReader:
 
     def get(self, key: str) -> "asyncio.Future[Value]":
         """The value of the key, None if there is none. Awaiting it raises CacheUnavailable if Redis does not answer."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Value] = loop.create_future()
-        if not self._waiters:
-            loop.call_soon(self._send)
-        futures = self._waiters.get(key)
-        if futures is None:
-            self._waiters[key] = [future]
-        else:
-            futures.append(future)
+        future: asyncio.Future[Value] = asyncio.get_running_loop().create_future()
+        self.read(key, partial(_settle, future))
         return future
+
+    def read(self, key: str, on_reply: OnReply) -> None:
+        """Call `on_reply` in a later turn of the event loop. It must not raise: others wait for the same reply."""
+        if not self._waiters:
+            asyncio.get_running_loop().call_soon(self._send)
+        readers = self._waiters.get(key)
+        if readers is None:
+            self._waiters[key] = [on_reply]
+        else:
+            readers.append(on_reply)
 
     def close(self) -> None:
         """Close the connection; readers that still wait get CacheUnavailable."""
@@ -132,10 +138,9 @@ class _Connection(asyncio.Protocol):
                 self._fail()
                 _reject(waiters, CacheUnavailable(f"{type(reply).__name__}: {reply}"))
             else:
-                for value, futures in zip(reply, waiters.values(), strict=True):
-                    for future in futures:
-                        if not future.done():  # its reader may have been cancelled
-                            future.set_result(value)
+                for value, readers in zip(reply, waiters.values(), strict=True):
+                    for on_reply in readers:
+                        on_reply(value)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Reject all waiters: the server closed the connection, or it broke."""
@@ -172,7 +177,15 @@ class _Connection(asyncio.Protocol):
 
 
 def _reject(waiters: Waiters, error: CacheUnavailable) -> None:
-    for futures in waiters.values():
-        for future in futures:
-            if not future.done():
-                future.set_exception(error)
+    for readers in waiters.values():
+        for on_reply in readers:
+            on_reply(error)
+
+
+def _settle(future: "asyncio.Future[Value]", reply: Value | CacheUnavailable) -> None:
+    if future.done():  # its reader may have been cancelled
+        return
+    if isinstance(reply, CacheUnavailable):
+        future.set_exception(reply)
+    else:
+        future.set_result(reply)

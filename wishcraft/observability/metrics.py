@@ -3,7 +3,8 @@
 With PROMETHEUS_MULTIPROC_DIR set, prometheus-client keeps them in files there, one set a process.
 """
 
-from typing import Final
+from bisect import bisect_left
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
@@ -20,6 +21,41 @@ REQUEST_SECONDS: Final = Histogram(
     buckets=LATENCY_BOUNDS,
     registry=PROCESS,
 )
+
+
+class PendingSeconds:
+    """Observations of `REQUEST_SECONDS` for one route and method, as plain numbers until they are published.
+
+    An observation costs a fifth of one of the client's.
+    """
+
+    def __init__(self, method: str, route: str, by: str) -> None:
+        self._labels = {"method": method, "route": route, "by": by}
+        self._pending: dict[int, tuple[list[int], list[float]]] = {}
+
+    def observe(self, status: int, seconds: float) -> None:
+        """Count a response."""
+        counts, total = self._pending.get(status) or self._begin(status)
+        counts[bisect_left(LATENCY_BOUNDS, seconds)] += 1
+        total[0] += seconds
+
+    def publish(self) -> None:
+        """Add what was counted since the last call to the metric."""
+        pending, self._pending = self._pending, {}
+        for status, (counts, total) in pending.items():
+            child: Any = REQUEST_SECONDS.labels(status=str(status), **self._labels)
+            child._sum.inc(total[0])  # noqa: SLF001  the client has no way to add several observations at once
+            for bucket, count in zip(child._buckets, counts, strict=True):  # noqa: SLF001
+                if count:
+                    bucket.inc(count)
+
+    def _begin(self, status: int) -> tuple[list[int], list[float]]:
+        self._pending[status] = [0] * (len(LATENCY_BOUNDS) + 1), [0.0]
+        return self._pending[status]
+
+
+FAST_PATH_SECONDS: Final = PendingSeconds("GET", "/api/registries/{ref}", "edge")
+"""Of the fast path. Published once a second, and before the metrics are read."""
 CACHE_READS: Final = Counter(
     "wishcraft_cache_reads",
     "Reads of one registry by cache state, updated once a second.",

@@ -14,7 +14,7 @@ from math import inf
 from typing import Final
 
 from wishcraft.errors import DatabaseUnavailable
-from wishcraft.observability.metrics import CACHE_READS, LATENCY_BOUNDS, REQUEST_SECONDS
+from wishcraft.observability.metrics import CACHE_READS, FAST_PATH_SECONDS, LATENCY_BOUNDS, REQUEST_SECONDS
 from wishcraft.resources import Resources
 from wishcraft.services.health.monitor import HealthMonitor, Status
 from wishcraft.store import service_minutes
@@ -80,6 +80,7 @@ class SliRecorder:
 
 def _read_counts() -> Counter[str]:
     """Return totals since the process started: errors, reads by cache state, requests by histogram bound."""
+    FAST_PATH_SECONDS.publish()
     totals = Counter[str]()
     for metric in (*REQUEST_SECONDS.collect(), *CACHE_READS.collect()):
         for sample in metric.samples:

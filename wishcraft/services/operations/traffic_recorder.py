@@ -13,7 +13,7 @@ from typing import Final
 from wishcraft.cache.registries import CacheState
 from wishcraft.cache.usage import ReadCounts
 from wishcraft.errors import CacheUnavailable, DatabaseRejected, DatabaseUnavailable
-from wishcraft.observability.metrics import CACHE_READS
+from wishcraft.observability.metrics import CACHE_READS, FAST_PATH_SECONDS
 from wishcraft.resources import Resources
 from wishcraft.services.operations.metrics_collector import update_gauges
 from wishcraft.store import analytics_events, api_keys
@@ -101,6 +101,7 @@ class TrafficRecorder:
         """Save the counts so far. What a store does not take is kept for the next flush."""
         update_gauges(self._resources)
         self._publish_reads()
+        FAST_PATH_SECONDS.publish()
         with suppress(CacheUnavailable):
             await self._resources.limiter.share()
         await self._resources.counters.flush()

@@ -92,7 +92,8 @@ async def test_start_page_shows_runs_and_health_in_words(local: httpx.AsyncClien
     prefect.runs = [("cache-warm", "RUNNING"), ("send-reminders", "FAILED")]
     text = (await local.get("/start/live")).text
     assert "Everything works." in text
-    running, _, ended = text.partition("Last runs")
+    assert "failed within an hour: send-reminders (1)" in text
+    running, _, ended = text.replace("send-reminders (1)", "").partition("Last runs")
     assert ("cache-warm" in running, "send-reminders" in running) == (True, False)
     assert ("cache-warm" in ended, "send-reminders" in ended) == (False, True)
     assert "broken &lt;b&gt;" in ended

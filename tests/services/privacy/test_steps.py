@@ -67,6 +67,20 @@ async def test_each_try_searches_on_where_the_last_one_ended_and_none_counts_as_
 
 
 @pytest.mark.usefixtures("one_step")
+async def test_order_that_the_redaction_names_and_that_waits_is_replaced_once(
+    demo: Demo, resources: Resources, item: tuple[str, int]
+) -> None:
+    receive(demo, "orders/create", ordered(*item, number=9100))
+    row_id = receive(demo, "customers/redact", REDACT | {"orders_to_redact": [9100]})
+    for _ in range(3):
+        await process(resources, HANDLERS, SHOP, [row_id])
+    assert state(demo, row_id)[0] == "applied"
+    assert demo.execute("SELECT count(*) FROM webhook_events").fetchone() == (3,)
+    await handle(resources, demo)
+    assert demo.execute("SELECT purchaser_name FROM purchases WHERE order_id = 9100").fetchall() == [(None,)]
+
+
+@pytest.mark.usefixtures("one_step")
 async def test_other_webhooks_of_the_shop_have_their_turn_between_the_tries(
     demo: Demo, resources: Resources, item: tuple[str, int]
 ) -> None:

@@ -25,6 +25,7 @@ from wishcraft.store import customers, people, registries, shop_erasure, webhook
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.people import NamedIn
 from wishcraft.store.shops import ShopRef
+from wishcraft.store.webhook_inbox import StoredPayload
 
 EVER: Final = datetime.max.replace(tzinfo=UTC)
 """As `before`: whatever is there."""
@@ -82,18 +83,20 @@ class Erasure:
             if not batch:
                 return
             last = batch[-1].id
-            erased = await asyncio.to_thread(
-                lambda stored: {
-                    each.id: nameless(each.topic, read_payload(each.payload), self._slugs)
-                    for each in stored
-                    if is_theirs(each.payload)
-                },
-                batch,
-            )
+            erased = await asyncio.to_thread(self._erased, batch, is_theirs)
             async with db.transaction() as session:
                 await webhook_inbox.erase_payloads(session, erased)
                 await webhook_inbox.note_searched(session, self._webhooks, last)
             yield
+
+    def _erased(self, stored: Sequence[StoredPayload], is_theirs: Callable[[bytes], bool]) -> dict[int, bytes | None]:
+        """What stays of those payloads that are about the people, by id; but not of those that are that already.
+
+        What goes on without the people is still about their orders, and would be found and replaced without end.
+        """
+        theirs = [each for each in stored if is_theirs(each.payload)]
+        left = {each.id: nameless(each.topic, read_payload(each.payload), self._slugs) for each in theirs}
+        return {each.id: left[each.id] for each in theirs if left[each.id] != each.payload}
 
     async def delete_files(self) -> None:
         """Delete the files about the people: those that were handed over for them, and others that mention them.

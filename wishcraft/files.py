@@ -117,6 +117,15 @@ class FileStore:
             files = [file for file in files if is_wanted(file.parent.name, _read(file))]
         return self.delete(files)
 
+    def read(self, folder: str, name: str) -> bytes | None:
+        """The content of a file; None if there is none.
+
+        Raises:
+            ConfigurationError: The disk refuses it.
+        """
+        file = self._root / folder / name
+        return _read(file) if file.is_file() else None
+
     def read_all(self, folder: str) -> Iterator[tuple[str, bytes]]:
         """Names and contents of a folder's files, in the order of their names."""
         where = self._root / folder

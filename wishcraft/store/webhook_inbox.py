@@ -37,6 +37,7 @@ WHERE shop_domain = :shop_domain AND topic = ANY(:topics) AND handled_at IS NULL
 """)
 _FIND_SEARCHED: Final = text("SELECT min(coalesce(searched_up_to, 0)) FROM webhook_events WHERE id = ANY(:ids)")
 _NOTE_SEARCHED: Final = text("UPDATE webhook_events SET searched_up_to = :id WHERE id = ANY(:ids)")
+_FORGET_SEARCHED: Final = text("UPDATE webhook_events SET searched_up_to = NULL WHERE id = ANY(:ids)")
 _LOCK: Final = text("SELECT FROM webhook_events WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
 # Another consumer may have read what waits, and handles it unless it is handled: the rest goes on as another webhook.
 _GO_ON: Final = text("""
@@ -147,6 +148,11 @@ async def note_searched(session: AsyncSession, ids: Collection[int], up_to: int)
     """Note that these redactions have searched the payloads up to this id."""
     if ids:
         await session.execute(_NOTE_SEARCHED, {"ids": list(ids), "id": up_to})
+
+
+async def forget_searched(session: AsyncSession, ids: Collection[int]) -> None:
+    """Let these redactions search all payloads again."""
+    await session.execute(_FORGET_SEARCHED, {"ids": list(ids)})
 
 
 async def erase_payloads(session: AsyncSession, payloads: Mapping[int, bytes | None]) -> None:

@@ -5,7 +5,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -142,6 +142,14 @@ class FileStore:
                 if file.stat().st_mtime < before.timestamp():
                     old.append(file)
         return old
+
+    def delete_from(self, folder: str, names: Iterable[str]) -> None:
+        """Delete the files of these names from a folder, as far as there are any.
+
+        Raises:
+            ConfigurationError: The disk refuses it.
+        """
+        self.delete([self._root / folder / name for name in names])
 
     def delete(self, files: list[Path]) -> int:
         """Delete these files, with the runs that are empty then; their number.

@@ -77,15 +77,17 @@ async def handle_shop_redactions(resources: Resources, shop: ShopRef, messages: 
     for each in messages:
         require_shop(each.payload, shop.domain)
     ids = [each.id for each in messages]
+    names = [entry_name(each.received_at, each.id) for each in messages]
+    now = datetime.now(UTC)  # before it is asked: a later installation is later than the entry
     if await _ends_installation(resources, shop):
-        name, now = entry_name(messages[0].received_at, ids[0]), datetime.now(UTC)
-        await journal.add(resources.files, [Entry(name, messages[0].topic, shop.domain, shop.id, now, None)])
+        await journal.add(resources.files, [Entry(names[0], messages[0].topic, shop.domain, shop.id, now, None)])
         if not await work_for(TRY_SECONDS, erase_shop(resources, shop, kept=ids)):
             return Effect(frozenset(), change_nothing, unfinished=frozenset(ids))
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
         await webhook_inbox.erase_own_payloads(write.session, ids)
         if not await shop_erasure.keep_uninstalled(write.session, shop.id):
+            await journal.remove(resources.files, names)  # before the commit: no replay may erase the shop then
             return dict.fromkeys(ids, WebhookOutcome.IGNORED)
         for each in messages:
             await audit_log.record(write.session, write.actor, each.topic, "webhook", str(each.id))

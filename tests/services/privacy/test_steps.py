@@ -19,13 +19,16 @@ from tests.support.erased_person import (
 )
 from tests.support.traces import traces_in_postgresql
 from tests.support.webhooks import line, order
+from wishcraft.domain.people import make_person
 from wishcraft.resources import Resources
 from wishcraft.services.privacy import webhooks
+from wishcraft.services.privacy.erase import Erasure
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
 from wishcraft.shopify.privacy_payloads import nameless
 from wishcraft.store import shop_erasure, webhook_events, webhook_inbox
 from wishcraft.store.schema import Base
+from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
 ABOUT_NO_PERSON = {"products", "inventory_levels", "inventory_items", "bulk_operations"}
@@ -109,6 +112,31 @@ async def test_payloads_are_searched_anew_after_a_merge_between_two_tries(
     await handle(resources, demo)
     assert traces_in_postgresql(demo, CUSTOMER + 1, *NAMES) == set()
     assert demo.execute("SELECT count(*) FROM purchases WHERE order_id IN (9100, 9101)").fetchone() == (2,)
+
+
+@pytest.mark.usefixtures("one_step")
+@pytest.mark.parametrize("is_next_try", [False, True])
+async def test_webhook_that_is_committed_after_the_search_passed_its_id_is_searched(
+    demo: Demo, resources: Resources, shop: ShopRef, is_next_try: bool
+) -> None:
+    [(late,)] = demo.execute("SELECT nextval(pg_get_serial_sequence('webhook_events', 'id'))").fetchall()
+    passed = receive(demo, "orders/create", ordered("item"))
+    row_id = receive(demo, "customers/redact", REDACT)
+    person = make_person(shop.id, {CUSTOMER}, set(), None, None)
+    erasure = Erasure(resources, shop, [person], webhooks=[row_id])
+    steps = erasure.search()
+    await anext(steps)
+    assert state(demo, row_id)[2] == passed
+    receive(demo, "orders/create", ordered("item", number=9101), id=late)
+    if is_next_try:
+        await steps.aclose()
+        steps = erasure.search()
+        await anext(steps)
+    else:
+        async for _ in steps:
+            pass
+    assert demo.execute("SELECT payload FROM webhook_events WHERE id = %s", [late]).fetchone() == (None,)
+    assert state(demo, row_id)[2] > passed
 
 
 async def test_redaction_that_is_replayed_searches_all_payloads_again(demo: Demo, resources: Resources) -> None:

@@ -97,6 +97,10 @@ class JobSettings(TimeSettings):
     alert_webhook_url: SecretStr | None = Field(
         None, description='URL that receives alerts as `{"text": …}`, e.g. a Slack incoming webhook.'
     )
+    runbook_url: str = Field(
+        "docs/runbooks",
+        description="Where docs/runbooks is published, e.g. https://docs.example/runbooks; alerts link to its pages.",
+    )
 
 
 class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):

@@ -5,7 +5,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -117,6 +117,15 @@ class FileStore:
             files = [file for file in files if is_wanted(file.parent.name, _read(file))]
         return self.delete(files)
 
+    def read(self, folder: str, name: str) -> bytes | None:
+        """The content of a file; None if there is none.
+
+        Raises:
+            ConfigurationError: The disk refuses it.
+        """
+        file = self._root / folder / name
+        return _read(file) if file.is_file() else None
+
     def read_all(self, folder: str) -> Iterator[tuple[str, bytes]]:
         """Names and contents of a folder's files, in the order of their names."""
         where = self._root / folder
@@ -133,6 +142,14 @@ class FileStore:
                 if file.stat().st_mtime < before.timestamp():
                     old.append(file)
         return old
+
+    def delete_from(self, folder: str, names: Iterable[str]) -> None:
+        """Delete the files of these names from a folder, as far as there are any.
+
+        Raises:
+            ConfigurationError: The disk refuses it.
+        """
+        self.delete([self._root / folder / name for name in names])
 
     def delete(self, files: list[Path]) -> int:
         """Delete these files, with the runs that are empty then; their number.

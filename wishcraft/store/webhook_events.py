@@ -215,7 +215,7 @@ async def end_dead(session: AsyncSession, ids: Sequence[int], *, replay: bool) -
     """Discard these dead letters, or let them be handled anew; the ids of those that were dead letters."""
     values: dict[str, Any] = {"outcome": WebhookOutcome.DISCARDED}
     if replay:
-        values = {"outcome": None, "handled_at": None, "attempts": 0, "due_at": func.now()}
+        values = {"outcome": None, "handled_at": None, "attempts": 0, "due_at": func.now(), "searched_up_to": None}
     where = (WebhookEvent.id.in_(ids), WebhookEvent.outcome == WebhookOutcome.DEAD)
     return list(await session.scalars(update(WebhookEvent).where(*where).values(**values).returning(WebhookEvent.id)))
 

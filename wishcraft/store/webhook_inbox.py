@@ -24,7 +24,8 @@ _FIND_PAYLOADS: Final = text("""
 SELECT id, topic, payload FROM (
     SELECT id, topic, payload, row_number() OVER w AS place, sum(octet_length(payload)) OVER w AS size FROM (
         SELECT id, topic, payload FROM webhook_events
-        WHERE shop_domain = :shop_domain AND id > :after AND received_at < :before AND payload IS NOT NULL
+        WHERE shop_domain = :shop_domain AND id > :after AND id <= :up_to AND received_at < :before
+            AND payload IS NOT NULL
             AND topic !~ '^(products|inventory_levels|inventory_items|bulk_operations)/'
             AND (topic NOT IN ('customers/redact', 'shop/redact') OR handled_at IS NOT NULL)
         ORDER BY id LIMIT :most
@@ -36,7 +37,10 @@ SELECT id, topic, payload FROM webhook_events
 WHERE shop_domain = :shop_domain AND topic = ANY(:topics) AND handled_at IS NULL AND payload IS NOT NULL ORDER BY id
 """)
 _FIND_SEARCHED: Final = text("SELECT min(coalesce(searched_up_to, 0)) FROM webhook_events WHERE id = ANY(:ids)")
-_NOTE_SEARCHED: Final = text("UPDATE webhook_events SET searched_up_to = :id WHERE id = ANY(:ids)")
+_NOTE_SEARCHED: Final = text(
+    "UPDATE webhook_events SET searched_up_to = greatest(searched_up_to, :id) WHERE id = ANY(:ids)"
+)
+_FORGET_SEARCHED: Final = text("UPDATE webhook_events SET searched_up_to = NULL WHERE id = ANY(:ids)")
 _LOCK: Final = text("SELECT FROM webhook_events WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
 # Another consumer may have read what waits, and handles it unless it is handled: the rest goes on as another webhook.
 _GO_ON: Final = text("""
@@ -68,6 +72,7 @@ WHERE id = ANY(ARRAY(
 _ERASE_OWN: Final = text("UPDATE webhook_events SET payload = NULL WHERE id = ANY(:ids)")
 MOST_BYTES: Final = 2 * 1024 * 1024
 """Of payloads that are read at once."""
+MAX_ID: Final = 2**63 - 1
 _MOST: Final = 1_000
 
 
@@ -123,12 +128,15 @@ def _place(webhook: Received) -> tuple[str, str, str, bytes, str]:
     return webhook.shop_domain, webhook.topic, webhook.event_id or "", webhook.signature, webhook.webhook_id
 
 
-async def find_payloads(session: AsyncSession, shop_domain: str, before: datetime, after: int) -> list[StoredPayload]:
-    """Some payloads of the shop, received before this moment, that may be about a person: the next after this id.
+async def find_payloads(
+    session: AsyncSession, shop_domain: str, before: datetime, after: int, up_to: int
+) -> list[StoredPayload]:
+    """Some payloads of the shop, received before this moment, that may be about a person: the next of these ids.
 
     They have `MOST_BYTES` at most, or there is one; none is left if there is none.
     """
-    parameters = {"shop_domain": shop_domain, "before": before, "after": after, "most": _MOST, "bytes": MOST_BYTES}
+    ids = {"after": after, "up_to": up_to}
+    parameters = {"shop_domain": shop_domain, "before": before, "most": _MOST, "bytes": MOST_BYTES} | ids
     return [StoredPayload(*row) for row in await session.execute(_FIND_PAYLOADS, parameters)]
 
 
@@ -147,6 +155,11 @@ async def note_searched(session: AsyncSession, ids: Collection[int], up_to: int)
     """Note that these redactions have searched the payloads up to this id."""
     if ids:
         await session.execute(_NOTE_SEARCHED, {"ids": list(ids), "id": up_to})
+
+
+async def forget_searched(session: AsyncSession, ids: Collection[int]) -> None:
+    """Let these redactions search all payloads again."""
+    await session.execute(_FORGET_SEARCHED, {"ids": list(ids)})
 
 
 async def erase_payloads(session: AsyncSession, payloads: Mapping[int, bytes | None]) -> None:

@@ -1,6 +1,7 @@
 """The journal of erasures: a restored backup is erased again, and what was added since stays."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,21 @@ import pytest
 from prefect import get_client
 from psycopg import Connection
 from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from flows.replay_erasures import replay_erasures
+from tests.support.api import SHOP
 from tests.support.dump import dump, restore
 from tests.support.erased_person import CUSTOMER, EMAIL, NAMES, REDACT, SHOP_REDACT, receive, redact
 from tests.support.prefect_artifacts import table_of
 from tests.support.traces import traces_in_postgresql
 from wishcraft.errors import ConfigurationError
+from wishcraft.files import FileStore
 from wishcraft.resources import Resources
-from wishcraft.services.privacy import journal
+from wishcraft.services.privacy import journal, webhooks
+from wishcraft.services.webhooks.handlers import HANDLERS
+from wishcraft.services.webhooks.process import process
+from wishcraft.store import shop_erasure
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_server", "worker_environment"),
@@ -97,6 +104,48 @@ async def test_shop_that_was_added_or_installed_the_app_after_its_erasure_stays(
     state = await replay_erasures(return_state=True)
     assert state.message == "1 erasure: nothing to do."
     assert demo.execute("SELECT count(*) FROM registries WHERE shop_id = 1").fetchone() == (4,)
+
+
+@pytest.mark.parametrize("installed_at", ["now()", "now() - interval '1 year'"])
+async def test_shop_that_installed_the_app_during_its_erasure_is_not_erased_by_a_replay(
+    demo: Demo, resources: Resources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed_at: str
+) -> None:
+    monkeypatch.setattr(webhooks, "TRY_SECONDS", 0)
+    demo.execute("UPDATE shops SET status = 'uninstalled', installed_at = now() - interval '1 year' WHERE id = 1")
+    row_id = await redact(demo, resources, SHOP_REDACT, "shop/redact")
+    assert len(entries(tmp_path)) == 1
+    demo.execute(f"UPDATE shops SET status = 'active', installed_at = {installed_at} WHERE id = 1".encode())  # noqa: S608  ours
+    await process(resources, HANDLERS, SHOP, [row_id])
+    assert demo.execute("SELECT outcome FROM webhook_events WHERE id = %s", [row_id]).fetchone() == ("ignored",)
+    assert entries(tmp_path) == []
+    await replay_erasures(return_state=True)
+    assert demo.execute("SELECT count(*) FROM registries WHERE shop_id = 1").fetchone() == (4,)
+
+
+async def test_shop_that_installs_the_app_while_it_is_asked_for_is_later_than_the_entry(
+    demo: Demo, resources: Resources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_installation = shop_erasure.find_installation
+
+    async def find_then_install(session: AsyncSession, shop_id: int) -> Any:
+        found = await find_installation(session, shop_id)
+        demo.execute("UPDATE shops SET status = 'active', installed_at = clock_timestamp() WHERE id = 1")
+        return found
+
+    monkeypatch.setattr(shop_erasure, "find_installation", find_then_install)
+    demo.execute("UPDATE shops SET status = 'uninstalled', installed_at = now() - interval '1 year' WHERE id = 1")
+    add, added = journal.add, list[journal.Entry]()
+
+    async def note(files: FileStore, new: Iterable[journal.Entry]) -> None:
+        added.extend(new)
+        await add(files, added)
+
+    monkeypatch.setattr(journal, "add", note)
+    await redact(demo, resources, SHOP_REDACT, "shop/redact")
+    row = demo.execute("SELECT installed_at FROM shops WHERE id = 1").fetchone()
+    assert row
+    assert added[0].at < row[0]
+    assert entries(tmp_path) == []
 
 
 async def test_entry_has_numbers_and_hashes_and_one_redaction_adds_one(

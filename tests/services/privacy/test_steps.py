@@ -1,5 +1,6 @@
 """An erasure is done in steps that are kept, whatever the size, and swallows nothing but what is about the person."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,13 +19,16 @@ from tests.support.erased_person import (
 )
 from tests.support.traces import traces_in_postgresql
 from tests.support.webhooks import line, order
+from wishcraft.domain.people import make_person
 from wishcraft.resources import Resources
 from wishcraft.services.privacy import webhooks
+from wishcraft.services.privacy.erase import Erasure
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
 from wishcraft.shopify.privacy_payloads import nameless
-from wishcraft.store import shop_erasure, webhook_inbox
+from wishcraft.store import shop_erasure, webhook_events, webhook_inbox
 from wishcraft.store.schema import Base
+from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
 ABOUT_NO_PERSON = {"products", "inventory_levels", "inventory_items", "bulk_operations"}
@@ -46,6 +50,13 @@ def state(demo: Demo, row_id: int) -> tuple[Any, ...]:
     return row
 
 
+def merged(kept: int, deleted: int) -> dict[str, Any]:
+    """Payload of a merge."""
+    ids = {"kept": kept, "deleted": deleted}.items()
+    merge = {f"admin_graphql_api_customer_{which}_id": f"gid://shopify/Customer/{number}" for which, number in ids}
+    return merge | {"status": "completed", "errors": [{"message": "Zyxwina"}]}
+
+
 @pytest.mark.usefixtures("one_step")
 async def test_each_try_searches_on_where_the_last_one_ended_and_none_counts_as_a_failure(
     demo: Demo, resources: Resources, item: tuple[str, int]
@@ -64,6 +75,76 @@ async def test_each_try_searches_on_where_the_last_one_ended_and_none_counts_as_
     await handle(resources, demo)
     assert demo.execute("SELECT count(*) FROM purchases WHERE order_id BETWEEN 9100 AND 9102").fetchone() == (3,)
     assert traces_in_postgresql(demo, *NAMES) == set()
+
+
+@pytest.mark.usefixtures("one_step")
+async def test_order_that_the_redaction_names_and_that_waits_is_replaced_once(
+    demo: Demo, resources: Resources, item: tuple[str, int]
+) -> None:
+    receive(demo, "orders/create", ordered(*item, number=9100))
+    row_id = receive(demo, "customers/redact", REDACT | {"orders_to_redact": [9100]})
+    for _ in range(3):
+        await process(resources, HANDLERS, SHOP, [row_id])
+    assert state(demo, row_id)[0] == "applied"
+    assert demo.execute("SELECT count(*) FROM webhook_events").fetchone() == (3,)
+    await handle(resources, demo)
+    assert demo.execute("SELECT purchaser_name FROM purchases WHERE order_id = 9100").fetchall() == [(None,)]
+
+
+@pytest.mark.usefixtures("one_step")
+@pytest.mark.parametrize("is_applied", [False, True])
+async def test_payloads_are_searched_anew_after_a_merge_between_two_tries(
+    demo: Demo, resources: Resources, item: tuple[str, int], is_applied: bool
+) -> None:
+    former = {"email": None, "phone": None, "billing_address": None, "customer": {"id": CUSTOMER + 1}}
+    receive(demo, "orders/create", ordered(*item, number=9100) | former)
+    receive(demo, "orders/create", ordered(*item, number=9101))
+    row_id = receive(demo, "customers/redact", REDACT)
+    await process(resources, HANDLERS, SHOP, [row_id])
+    await process(resources, HANDLERS, SHOP, [row_id])
+    assert state(demo, row_id)[0] is None
+    merge = receive(demo, "customers/merge", merged(CUSTOMER, CUSTOMER + 1))
+    if is_applied:
+        await process(resources, HANDLERS, SHOP, [merge])
+    for _ in range(8):
+        await process(resources, HANDLERS, SHOP, [row_id])
+    assert state(demo, row_id)[0] == "applied"
+    await handle(resources, demo)
+    assert traces_in_postgresql(demo, CUSTOMER + 1, *NAMES) == set()
+    assert demo.execute("SELECT count(*) FROM purchases WHERE order_id IN (9100, 9101)").fetchone() == (2,)
+
+
+@pytest.mark.usefixtures("one_step")
+@pytest.mark.parametrize("is_next_try", [False, True])
+async def test_webhook_that_is_committed_after_the_search_passed_its_id_is_searched(
+    demo: Demo, resources: Resources, shop: ShopRef, is_next_try: bool
+) -> None:
+    [(late,)] = demo.execute("SELECT nextval(pg_get_serial_sequence('webhook_events', 'id'))").fetchall()
+    passed = receive(demo, "orders/create", ordered("item"))
+    row_id = receive(demo, "customers/redact", REDACT)
+    person = make_person(shop.id, {CUSTOMER}, set(), None, None)
+    erasure = Erasure(resources, shop, [person], webhooks=[row_id])
+    steps = erasure.search()
+    await anext(steps)
+    assert state(demo, row_id)[2] == passed
+    receive(demo, "orders/create", ordered("item", number=9101), id=late)
+    if is_next_try:
+        await steps.aclose()
+        steps = erasure.search()
+        await anext(steps)
+    else:
+        async for _ in steps:
+            pass
+    assert demo.execute("SELECT payload FROM webhook_events WHERE id = %s", [late]).fetchone() == (None,)
+    assert state(demo, row_id)[2] > passed
+
+
+async def test_redaction_that_is_replayed_searches_all_payloads_again(demo: Demo, resources: Resources) -> None:
+    dead = {"outcome": "dead", "handled_at": datetime.now(UTC), "searched_up_to": 7}
+    row_id = receive(demo, "customers/redact", REDACT, **dead)
+    async with resources.db.transaction() as session:
+        assert await webhook_events.end_dead(session, [row_id], replay=True) == [row_id]
+    assert state(demo, row_id) == (None, 0, None, True)
 
 
 @pytest.mark.usefixtures("one_step")
@@ -159,10 +240,7 @@ async def test_customers_of_merges_that_wait_are_erased_with_whom_they_were_merg
         "UPDATE registries SET customer_id = CASE id %% 2 WHEN 0 THEN %s ELSE %s END WHERE shop_id = 1", [former, first]
     )
     for deleted, kept in ((former, CUSTOMER), (first, former)):
-        merge = {"status": "completed", "errors": [{"message": "Zyxwina"}]}
-        merge |= {f"admin_graphql_api_customer_{which}_id": f"gid://shopify/Customer/{number}"
-                  for which, number in (("kept", kept), ("deleted", deleted))}  # fmt: skip
-        receive(demo, "customers/merge", merge)
+        receive(demo, "customers/merge", merged(kept, deleted))
     await process(resources, HANDLERS, SHOP, [receive(demo, "customers/redact", REDACT)])
     await handle(resources, demo)
     assert traces_in_postgresql(demo, CUSTOMER, former, first, *NAMES) == set()

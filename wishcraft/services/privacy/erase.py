@@ -25,6 +25,7 @@ from wishcraft.store import customers, people, registries, shop_erasure, webhook
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.people import NamedIn
 from wishcraft.store.shops import ShopRef
+from wishcraft.store.webhook_inbox import StoredPayload
 
 EVER: Final = datetime.max.replace(tzinfo=UTC)
 """As `before`: whatever is there."""
@@ -32,6 +33,8 @@ MERGE: Final = "customers/merge"
 _REGISTRIES: Final = 100
 """Deleted at once, with their items."""
 _ROWS: Final = 5_000
+_LATE: Final = 1_000
+"""Ids that other transactions have taken, at most, before one that is committed before them."""
 
 
 class Erasure:
@@ -72,28 +75,49 @@ class Erasure:
                 self._slugs |= {each.slug for each in found if each.is_owner}
 
     async def search(self) -> AsyncGenerator[None]:
-        """Erase the payloads that are about the people; each step is committed, and none is done twice."""
-        is_theirs, db = self._filter(), self._resources.db
-        async with db.autocommit() as session:
+        """Erase the payloads that are about the people; each step is committed.
+
+        None is done twice but for the last ids before each beginning and end: ids are not committed in their order.
+        """
+        is_theirs = self._filter()
+        async with self._resources.db.autocommit() as session:
             last = await webhook_inbox.find_searched(session, self._webhooks)
-        while True:
-            async with db.autocommit() as session:
-                batch = await webhook_inbox.find_payloads(session, self._shop.domain, self._before, last)
-            if not batch:
-                return
-            last = batch[-1].id
-            erased = await asyncio.to_thread(
-                lambda stored: {
-                    each.id: nameless(each.topic, read_payload(each.payload), self._slugs)
-                    for each in stored
-                    if is_theirs(each.payload)
-                },
-                batch,
-            )
-            async with db.transaction() as session:
-                await webhook_inbox.erase_payloads(session, erased)
-                await webhook_inbox.note_searched(session, self._webhooks, last)
+        await self._search_late(is_theirs, last)
+        while found := await self._search_some(is_theirs, last):
+            last = found
             yield
+        await self._search_late(is_theirs, last)
+
+    async def _search_late(self, is_theirs: Callable[[bytes], bool], up_to: int) -> None:
+        """Search what may have been committed after the search had passed its id."""
+        last: int | None = max(up_to - _LATE, 0)
+        while last is not None and last < up_to:
+            last = await self._search_some(is_theirs, last, up_to)
+
+    async def _search_some(
+        self, is_theirs: Callable[[bytes], bool], after: int, up_to: int = webhook_inbox.MAX_ID
+    ) -> int | None:
+        """Search the next payloads after this id; up to which id, None if there are none."""
+        db = self._resources.db
+        async with db.autocommit() as session:
+            batch = await webhook_inbox.find_payloads(session, self._shop.domain, self._before, after, up_to)
+        if not batch:
+            return None
+        last = batch[-1].id
+        erased = await asyncio.to_thread(self._erased, batch, is_theirs)
+        async with db.transaction() as session:
+            await webhook_inbox.erase_payloads(session, erased)
+            await webhook_inbox.note_searched(session, self._webhooks, last)
+        return last
+
+    def _erased(self, stored: Sequence[StoredPayload], is_theirs: Callable[[bytes], bool]) -> dict[int, bytes | None]:
+        """What stays of those payloads that are about the people, by id; but not of those that are that already.
+
+        What goes on without the people is still about their orders, and would be found and replaced without end.
+        """
+        theirs = [each for each in stored if is_theirs(each.payload)]
+        left = {each.id: nameless(each.topic, read_payload(each.payload), self._slugs) for each in theirs}
+        return {each.id: left[each.id] for each in theirs if left[each.id] != each.payload}
 
     async def delete_files(self) -> None:
         """Delete the files about the people: those that were handed over for them, and others that mention them.

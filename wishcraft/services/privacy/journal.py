@@ -52,6 +52,25 @@ def entry_name(received_at: datetime, webhook_id: int) -> str:
     return f"{received_at:%Y%m%dT%H%M%S%f}-{webhook_id}.json"
 
 
+async def remove(files: FileStore, names: Iterable[str]) -> None:
+    """Remove the entries of these names, as far as there are any: what they were to erase stays.
+
+    Raises:
+        ConfigurationError: The disk refuses it.
+    """
+    await asyncio.to_thread(files.delete_from, ERASURES, names)
+
+
+async def find_person(files: FileStore, name: str) -> Person | None:
+    """Who was erased, as the entry of this name says; None if there is none.
+
+    Raises:
+        ConfigurationError: The file is no entry, or cannot be read.
+    """
+    content = await asyncio.to_thread(files.read, ERASURES, name)
+    return None if content is None else _decode(name, content).person
+
+
 async def read(files: FileStore) -> list[Entry]:
     """All entries, the oldest first.
 

@@ -42,13 +42,15 @@ async def handle_customer_redactions(resources: Resources, shop: ShopRef, messag
     erasure = Erasure(resources, shop, [each.person for each in subjects], signs=signs, webhooks=ids)
     await erasure.look_up()
     now = datetime.now(UTC)
-    await journal.add(
-        resources.files,
-        [
-            Entry(entry_name(each.received_at, each.id), each.topic, shop.domain, shop.id, now, person)
-            for each, person in zip(messages, erasure.people, strict=True)
-        ],
-    )
+    entries = [
+        Entry(entry_name(each.received_at, each.id), each.topic, shop.domain, shop.id, now, person)
+        for each, person in zip(messages, erasure.people, strict=True)
+    ]
+    if [await journal.find_person(resources.files, each.name) for each in entries] != erasure.people:
+        # A merge has added ids since the last try, which searched without them: this one begins anew.
+        async with resources.db.transaction() as session:
+            await webhook_inbox.forget_searched(session, ids)
+    await journal.add(resources.files, entries)
     if not await work_for(TRY_SECONDS, erasure.search()):
         return Effect(frozenset(), change_nothing, unfinished=later.union(ids))
     await erasure.delete_files()
@@ -75,15 +77,17 @@ async def handle_shop_redactions(resources: Resources, shop: ShopRef, messages: 
     for each in messages:
         require_shop(each.payload, shop.domain)
     ids = [each.id for each in messages]
+    names = [entry_name(each.received_at, each.id) for each in messages]
+    now = datetime.now(UTC)  # before it is asked: a later installation is later than the entry
     if await _ends_installation(resources, shop):
-        name, now = entry_name(messages[0].received_at, ids[0]), datetime.now(UTC)
-        await journal.add(resources.files, [Entry(name, messages[0].topic, shop.domain, shop.id, now, None)])
+        await journal.add(resources.files, [Entry(names[0], messages[0].topic, shop.domain, shop.id, now, None)])
         if not await work_for(TRY_SECONDS, erase_shop(resources, shop, kept=ids)):
             return Effect(frozenset(), change_nothing, unfinished=frozenset(ids))
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
         await webhook_inbox.erase_own_payloads(write.session, ids)
         if not await shop_erasure.keep_uninstalled(write.session, shop.id):
+            await journal.remove(resources.files, names)  # before the commit: no replay may erase the shop then
             return dict.fromkeys(ids, WebhookOutcome.IGNORED)
         for each in messages:
             await audit_log.record(write.session, write.actor, each.topic, "webhook", str(each.id))

@@ -21,6 +21,7 @@ from api.routes import (
     invitations,
     item_lists,
     items,
+    local_docs,
     metrics,
     products,
     registries,
@@ -87,7 +88,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         files,
         health,
         metrics,
-        *([start_page] if settings.start_page else []),
+        *([start_page, local_docs] if settings.start_page else []),
     )
     for module in modules:
         app.include_router(module.router)

@@ -68,8 +68,16 @@ _WAITS: Final = _events("Scheduled", "Late", "AwaitingConcurrencySlot", "Suspend
 """States without a process; such a run holds no concurrency slot."""
 
 
-AlertAction = Callable[[str], ActionTypes]
-"""Creates the action that sends an alert with the given subject."""
+_BODY: Final = """\
+Run: {{{{ flow_run.name }}}}
+What happened: {{{{ flow_run.state.message or flow_run.state.name }}}}
+What to do: {advice}
+Runbook: {runbook}
+{{{{ flow_run|ui_url|replace('/runs/', '/v2/runs/') }}}}"""
+"""Of an alert, for Prefect's Jinja. The run's name has the shops."""
+
+AlertAction = Callable[[str, str, str], ActionTypes]
+"""Creates the action that sends an alert with the given subject, advice, and name of a page in docs/runbooks."""
 
 
 async def prepare_automations(client: PrefectClient, settings: JobSettings) -> None:
@@ -125,7 +133,14 @@ def alert_on_failures(alert: AlertAction) -> AutomationCore:
         name="Alert: a job failed",
         description="Sends an alert for each run that ends Failed, TimedOut or Crashed.",
         trigger=EventTrigger(expect=failed, match=_RUNS, posture=Posture.Reactive, threshold=1),
-        actions=[alert("{{ flow.name }}: {{ flow_run.state.name }}")],
+        actions=[
+            alert(
+                "{{ flow.name }}: {{ flow_run.state.name }}",
+                "Open the run: its summary says what failed and what to do. What is done stays done, and the next run"
+                " does the rest.",
+                "{{ 'job-crashed' if flow_run.state.name == 'Crashed' else 'job-failed' }}",
+            )
+        ],
     )
 
 
@@ -135,7 +150,13 @@ def alert_on_late_starts(alert: AlertAction) -> AutomationCore:
         name="Alert: a job does not start",
         description="Sends an alert for each late run that no worker takes within 5 minutes.",
         trigger=_absence_trigger(PICKUP_TIMEOUT, _events("Late"), _ENDS | _events("Pending")),
-        actions=[alert("{{ flow.name }} does not start: is a worker up?")],
+        actions=[
+            alert(
+                "{{ flow.name }} does not start: is a worker up?",
+                "Check that a worker runs and reaches Prefect. It takes the run as soon as it does.",
+                "scheduler",
+            )
+        ],
     )
 
 
@@ -147,7 +168,13 @@ def alert_on_slow_runs(deployment: str, max_duration: timedelta, alert: AlertAct
         name=f"Alert: {deployment} takes too long",
         description=f"Sends an alert for each run that is not done {minutes} after its start.",
         trigger=_absence_trigger(max_duration, _events("Running"), _ENDS, related),
-        actions=[alert(f"{deployment} is not done after {minutes}")],
+        actions=[
+            alert(
+                f"{deployment} is not done after {minutes}",
+                "Open the run: its progress and log say whether it works. It continues; cancel it if it hangs.",
+                "job-stale",
+            )
+        ],
     )
 
 
@@ -185,6 +212,10 @@ async def _alert_action(client: PrefectClient, settings: JobSettings) -> AlertAc
         await block.asave(ALERT_BLOCK, overwrite=True)
     named = [each for each in await client.read_block_documents() if each.name == ALERT_BLOCK]
     if not named:
-        return lambda _subject: DoNothing()
-    body = "{{ flow_run.name }}: {{ flow_run.state.message }}\n{{ flow_run|ui_url|replace('/runs/', '/v2/runs/') }}"
-    return lambda subject: SendNotification(block_document_id=named[0].id, subject=subject, body=body)
+        return lambda _subject, _advice, _page: DoNothing()
+
+    def send(subject: str, advice: str, page: str) -> SendNotification:
+        body = _BODY.format(advice=advice, runbook=f"{settings.runbook_url.rstrip('/')}/{page}.md")
+        return SendNotification(block_document_id=named[0].id, subject=subject, body=body)
+
+    return send

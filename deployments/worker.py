@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -22,6 +23,8 @@ import psutil
 from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskStatus
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import WorkerFlowRunResponse
+from prefect.logging.loggers import PrefectLogAdapter
 from prefect.settings import PREFECT_WORKER_QUERY_SECONDS
 from prefect.states import Cancelled, Running
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
@@ -103,6 +106,14 @@ class Outage:
         self._since, self._pause = None, self._interval
 
 
+class WaitingRunLogger(PrefectLogAdapter):
+    """Logger of a run that waits for its turn: every poll would log the same lines about it."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802  name set by logging
+        """Whether the level is above INFO, and enabled."""
+        return level > logging.INFO and super().isEnabledFor(level)
+
+
 def _summary(error: Exception) -> str:
     """The error in a line."""
     if isinstance(error, httpx.HTTPStatusError):
@@ -155,6 +166,21 @@ class DrainingWorker(ProcessWorker):
             if not is_outage(error):
                 raise
             self._outage.begin(error)
+
+    def get_flow_run_logger(self, flow_run: FlowRun) -> PrefectLogAdapter:
+        """The logger of a run; what Prefect logs when it begins to wait for its turn is not repeated."""
+        logger = super().get_flow_run_logger(flow_run)
+        return WaitingRunLogger(logger.logger, logger.extra) if _waits(flow_run) else logger
+
+    async def _submit_scheduled_flow_runs(self, flow_run_response: list[WorkerFlowRunResponse]) -> list[FlowRun]:
+        """Take the runs, but for those that wait for their turn and were told to ask again later."""
+        now = datetime.now(UTC)
+        due = [
+            each
+            for each in flow_run_response
+            if not (_waits(each.flow_run) and (each.flow_run.next_scheduled_start_time or now) > now)
+        ]
+        return await super()._submit_scheduled_flow_runs(due)
 
     async def _submit_run(self, flow_run: FlowRun) -> None:
         """Start the run; if Prefect does not answer, the run stays scheduled, and a later poll takes it again.
@@ -218,6 +244,11 @@ class DrainingWorker(ProcessWorker):
         if run.state and not run.state.is_final():
             message = "The worker stopped before this run finished its batch. Committed work is kept."
             await self.client.set_flow_run_state(run.id, Cancelled(message=message), force=True)
+
+
+def _waits(run: FlowRun) -> bool:
+    """Whether Prefect has refused to start the run because another one of its deployment is active."""
+    return run.state_name == "AwaitingConcurrencySlot"
 
 
 async def work(name: str, patience: float) -> None:

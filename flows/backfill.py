@@ -131,7 +131,7 @@ async def _plan(job: JobName, days: Days, shops: Sequence[str], parameters: Mapp
 
 
 async def _run(job: JobName, step: Step, *, dry_run: bool) -> WorkResult:
-    flow, parameters = JOBS[job].with_options(flow_run_name=f"{job} {step.name}"), dict(step.parameters)
+    flow, parameters = JOBS[job], dict(step.parameters)
     if dry_run and "dry_run" not in flow.parameters.properties:
         return WorkResult(step.name, {"to run": 1})
     if dry_run:

@@ -97,6 +97,10 @@ class JobSettings(TimeSettings):
     alert_webhook_url: SecretStr | None = Field(
         None, description='URL that receives alerts as `{"text": …}`, e.g. a Slack incoming webhook.'
     )
+    runbook_url: str = Field(
+        "docs/runbooks",
+        description="Where docs/runbooks is published, e.g. https://docs.example/runbooks; alerts link to its pages.",
+    )
 
 
 class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
@@ -198,7 +202,9 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     prefect_api_auth_string: SecretStr | None = Field(
         None, description="`user:password` of Prefect's UI and API, as its server has it."
     )
-    prefect_ui_url: str | None = Field(None, description="Where /admin/jobs redirects to.")
+    prefect_ui_url: str | None = Field(
+        None, description="URL of the Prefect UI: /admin/jobs redirects there, and the start page links to it."
+    )
 
     start_page: Path | None = Field(
         None, description="File with the addresses and keys of the local stack, for its page at `/`. `make up` sets it."

@@ -93,6 +93,7 @@ def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores:
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
             "REDIS_URL": stores.redis_url,
+            "RUNBOOK_URL": f"http://127.0.0.1:{ports.api}/runbooks",
             "TRUSTED_PROXIES": "shopify",  # the simulator's proxy tells the addresses of guests
             "TMPDIR": str(workspace.temporary),  # /tmp/runner_storage is not writable for a second user
             "SHOPIFY_ORIGIN": f"http://127.0.0.1:{ports.shopify}/{{shop}}",

@@ -8,8 +8,7 @@ from typing import Final
 
 from deployments.sandbox.catalogue import DemoShop, Row
 from wishcraft.domain.guest_events import AnalyticsType
-from wishcraft.domain.retention import COMPLIANCE_TOPICS
-from wishcraft.domain.webhooks import WebhookOutcome
+from wishcraft.domain.webhooks import COMPLIANCE_TOPICS, WebhookOutcome
 from wishcraft.store.schema.access import SessionKind
 
 ACTIONS: Final = ("registry.created", "registry.changed", "item.added", "item.removed", "registry.archived")

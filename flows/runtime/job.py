@@ -17,6 +17,7 @@ from flows.runtime.job_flow import JobFlow, require_valid_parameters
 from flows.runtime.progress import wait_with_progress
 from flows.runtime.run_lifecycle import on_run_end, with_lifecycle
 from tasks.runtime.retries import advice_for, problem_of
+from tasks.runtime.run_name import current_run_name
 from tasks.runtime.ui_links import artifact_page
 from wishcraft.domain.work_results import WorkResult, summary_sentence, table_rows, total_counts
 from wishcraft.observability.sentry import capture_error
@@ -50,6 +51,7 @@ def job(name: str) -> Callable[[Work[P]], Flow[P, Coroutine[Any, Any, State[Any]
         return JobFlow(
             run,
             name=name,
+            flow_run_name=current_run_name,
             task_runner=task_runner(JobSettings()),
             timeout_seconds=RUN_TIMEOUT.total_seconds(),
             on_completion=[on_run_end],

@@ -1,6 +1,7 @@
 """Work on shops: which shops a run is for, in one batch per task, and the loop over the shops of a batch."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from math import ceil
 from typing import Final, Protocol
 
 from prefect.runtime import task_run
@@ -17,6 +18,10 @@ from wishcraft.store.shops import ShopRef
 
 MAX_TASKS: Final = 16
 """Of a run, for any number of shops: a task run costs the Prefect server about 30 ms and 19 KB."""
+
+
+WAITED: Final = "seconds_of_waiting_for_shopify"
+"""Count of a run: the time in which Shopify had no points for a shop. Absent if it is 0."""
 
 
 class ShopWork(Protocol):
@@ -74,6 +79,11 @@ async def for_each_shop(domains: Sequence[str], work: ShopWork) -> list[WorkResu
             with log_context(shop=domain):
                 async with resources.db.repeatable_read() as session:
                     [shop] = await shops.find_active(session, [domain])
-                return await work(resources, shop, checkpoint=checkpoint, changes=changes)
+                try:
+                    counts = await work(resources, shop, checkpoint=checkpoint, changes=changes)
+                finally:
+                    if waited := ceil(resources.shopify.seconds_waited[domain]):
+                        changes[WAITED] = waited
+                return {**counts, WAITED: waited} if waited else counts
 
         return await work_on_items({domain: domain for domain in domains}, work_on_shop)

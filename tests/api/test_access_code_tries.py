@@ -174,7 +174,7 @@ async def test_wrong_codes_sent_at_once_wait_for_each_other(
     assert not code_tries._locks
 
 
-async def test_a_code_for_a_registry_of_somebody_else_is_not_hashed(
+async def test_a_code_for_a_registry_of_another_customer_is_not_hashed(
     emma: Visitor, hugo: Visitor, slug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(code_hashes, "MAX_HASHES", 0)

@@ -110,7 +110,7 @@ async def test_five_hundred_probes_cost_one_health_check(
         answers = await asyncio.gather(*(client.get(path) for path in paths))
         assert {each.status_code for each in answers} == {200}
         assert len({each.text for each in answers}) == 1
-    assert prefect.queries == 3  # for the jobs, for what is overdue, for what is to come
+    assert prefect.queries == 4  # for the jobs, for what is overdue, failed, and to come
 
 
 async def test_health_shows_redis_down_or_hanging_and_its_recovery(
@@ -194,6 +194,16 @@ async def test_exhausted_pool_is_distinguished_from_postgresql_down(
         shown = (await client.get("/metrics")).text
         assert 'wishcraft_db_connections{state="in_use"} 10.0' in shown
         assert "wishcraft_db_connections_limit 10.0" in shown
+
+
+async def test_job_that_failed_a_moment_ago_is_named(
+    all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefect, "runs", [("cache-warm", "FAILED"), ("cache-warm", "CRASHED"), ("ask", "COMPLETED")])
+    async with open_client(all_well) as client:
+        scheduler = (await client.get("/health")).json()["checks"]["scheduler"]
+    assert scheduler["status"] == "healthy"
+    assert scheduler["detail"] == "runs are scheduled, none is overdue; failed within an hour: cache-warm (2)"
 
 
 async def test_overdue_job_is_named(all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn) -> None:

@@ -105,7 +105,7 @@ async def test_the_first_answer_counts_and_each_click_is_answered(
     assert demo.execute("SELECT count(*) FROM audit_logs WHERE action ^@ 'invitation.'").fetchone() == (1,)
 
 
-async def test_whoever_declines_is_never_asked_again(
+async def test_person_who_declines_is_never_asked_again(
     client: httpx.AsyncClient, emma: Visitor, demo: Demo, link: str, send: Send
 ) -> None:
     assert "You have declined" in (await client.post(f"{link}/decline")).text

@@ -100,7 +100,7 @@ async def test_every_refusal_is_limited_by_address(
         query, headers = sent(LIMIT)
         assert (await neighbour.get(f"{LIST}?{query}", headers=headers)).status_code == 429  # the same /64
         visited = await one.get(f"{LIST}/{public_slug(demo)}?{signed()}")
-        assert visited.status_code == 200  # whoever has valid credentials is not refused
+        assert visited.status_code == 200  # valid credentials are not refused
 
 
 async def test_visitors_of_a_shop_without_the_app_do_not_limit_other_shops(

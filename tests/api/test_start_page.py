@@ -1,6 +1,7 @@
 """The start page of the local stack: where it is served, and what it shows."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -57,7 +58,7 @@ async def local(
         yield client
 
 
-@pytest.mark.parametrize("path", ["/", "/start/live"])
+@pytest.mark.parametrize("path", ["/", "/start/live", "/runbooks/job-failed.md"])
 async def test_there_is_no_start_page_without_the_setting(client: httpx.AsyncClient, path: str) -> None:
     assert (await client.get(path, headers={"Host": "localhost"})).status_code == 404
 
@@ -91,7 +92,8 @@ async def test_start_page_shows_runs_and_health_in_words(local: httpx.AsyncClien
     prefect.runs = [("cache-warm", "RUNNING"), ("send-reminders", "FAILED")]
     text = (await local.get("/start/live")).text
     assert "Everything works." in text
-    running, _, ended = text.partition("Last runs")
+    assert "failed within an hour: send-reminders (1)" in text
+    running, _, ended = text.replace("send-reminders (1)", "").partition("Last runs")
     assert ("cache-warm" in running, "send-reminders" in running) == (True, False)
     assert ("cache-warm" in ended, "send-reminders" in ended) == (False, True)
     assert "broken &lt;b&gt;" in ended
@@ -114,3 +116,24 @@ async def test_start_page_waits_for_a_stack_that_is_not_ready(local: httpx.Async
     answer = await local.get("/")
     assert answer.status_code == 200
     assert "The stack starts its processes" in answer.text
+
+
+async def test_runbook_of_an_alert_opens_with_the_pages_that_it_links_to(local: httpx.AsyncClient) -> None:
+    page = (await local.get("/runbooks/job-failed.md")).raise_for_status()
+    assert "<title>A job failed</title>" in page.text
+    linked = re.findall(r'href="([^"#]+)', page.text)
+    assert linked
+    for link in linked:
+        (await local.get(f"/runbooks/{link}")).raise_for_status()
+
+
+@pytest.mark.parametrize(
+    "path", ["/runbooks/none.md", "/../README.md", "/%2e%2e/README.md", "/..%2fREADME.md", "/a%00.md", "//etc/a.md"]
+)
+async def test_there_are_no_pages_outside_the_docs(local: httpx.AsyncClient, path: str) -> None:
+    assert (await local.get(path)).status_code == 404
+
+
+async def test_docs_refuse_names_that_are_not_of_this_machine(local: httpx.AsyncClient) -> None:
+    local.headers["Host"] = "shop.example"
+    assert (await local.get("/runbooks/job-failed.md")).status_code == 421

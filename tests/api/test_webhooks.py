@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from api import large_bodies
 from api.large_bodies import MAX_PLACES, PLACES_OF_A_SENDER
 from api.middleware.request import LARGEST_BODY
-from tests.support.api import problem
+from tests.support.api import called_from, problem
 from tests.support.outages import postgresql_unavailable
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from tests.support.webhooks import signed_headers
@@ -152,15 +152,18 @@ async def test_slow_large_bodies_of_one_address_leave_places_to_others(
 
     monkeypatch.setattr(large_bodies, "SECONDS", PATIENCE_SECONDS)
     monkeypatch.setattr("api.middleware.request.MAX_SECONDS", PATIENCE_SECONDS)
-    async with open_client(settings.model_copy(update={"trusted_proxies": "127.0.0.1"})) as client:
+    async with (
+        open_client(settings.model_copy(update={"trusted_proxies": "127.0.0.1"})) as client,
+        called_from(client, "127.0.0.1") as direct,  # a client over HTTP waits until it has sent its body
+    ):
         post = sender(client, settings.shopify_api_secret.get_secret_value())
-        slow = [asyncio.ensure_future(send(client, f"2001:db8::{each}")) for each in range(PLACES_OF_A_SENDER)]
+        slow = [asyncio.ensure_future(send(direct, f"2001:db8::{each}")) for each in range(PLACES_OF_A_SENDER)]
         await wait_until(lambda: len(arrived) == PLACES_OF_A_SENDER)
-        refused = await send(client, "2001:db8::ffff")
+        refused = await send(direct, "2001:db8::ffff")
         assert problem(refused) == (503, "unavailable")
         assert refused.headers["retry-after"] == "5"
         assert (await post("w1", large)).status_code == 200
-        slow += [asyncio.ensure_future(send(client, f"203.0.113.{each}")) for each in range(MAX_PLACES - len(slow))]
+        slow += [asyncio.ensure_future(send(direct, f"203.0.113.{each}")) for each in range(MAX_PLACES - len(slow))]
         await wait_until(lambda: len(arrived) == MAX_PLACES)
         assert problem(await post("w2", large)) == (503, "unavailable")
         assert (await post("w3", large[:-1])).status_code == 200
@@ -179,10 +182,12 @@ async def test_large_body_that_comes_slowly_is_408_and_gives_its_place_back(
             await asyncio.sleep(0)
             yield b"{"
 
+    headers = {"X-Shopify-Hmac-Sha256": "A" * 43 + "="}
     with monkeypatch.context() as patched:
         patched.setattr(large_bodies, "SECONDS", 0.01)
-        headers = {"X-Shopify-Hmac-Sha256": "A" * 43 + "="}
-        answers = [await client.post(URL, content=endless_body(), headers=headers) for _ in range(PLACES_OF_A_SENDER)]
+        async with called_from(client, "127.0.0.1") as direct:  # a client over HTTP waits until it has sent its body
+            requests = [direct.post(URL, content=endless_body(), headers=headers) for _ in range(PLACES_OF_A_SENDER)]
+            answers = [await each for each in requests]
     assert {problem(each) for each in answers} == {(408, "request-timeout")}
     assert answers[0].headers["connection"] == "close"
     assert (await post("w1", b"{" * (LARGEST_BODY + 1))).status_code == 200

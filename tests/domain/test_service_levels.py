@@ -146,6 +146,32 @@ def test_an_objective_without_data_is_neither_met_nor_missed() -> None:
     assert verdict(silent) == "All 5 objectives met over 30 days. No data: mail success."
 
 
+@pytest.mark.parametrize(
+    ("minutes", "errors", "words", "mark"),
+    [
+        (12, 0, "Too early to judge, 12 minutes of 30 days are known: all 6 objectives met so far.", ""),
+        (
+            300,
+            60,
+            "Too early to judge, 5 hours of 30 days are known: missed so far: error rate (60 %, objective < 0.1 %);",
+            "",
+        ),
+        (1440, 0, "All 6 objectives met over 24 hours of 30 days.", "✓ "),
+    ],
+)
+def test_a_verdict_says_how_much_is_known_and_judges_after_a_day(
+    minutes: int, errors: int, words: str, mark: str
+) -> None:
+    known = Tally(GOOD | {Level.UPTIME: Count(minutes, 0), Level.ERRORS: Count(100, errors)}, [95, 5, 0, 0])
+    found = assess([known, *[Tally()] * (DAYS - 1)], BOUNDS)
+    assert verdict(found).startswith(words)
+    table_rows = {(row["objective"], row["period"]): row for row in rows(found)}
+    assert table_rows["cache hit ratio > 80 %", "30 days"]["value"] == f"{mark}95 %"
+    month = table_rows["uptime > 99.9 %", "30 days"]["known"]
+    assert str(month).endswith(" of 30 days")
+    assert f"| {month} | trend |" in overview(found)
+
+
 def test_the_overview_lists_objectives_and_the_table_lists_periods() -> None:
     found = judged({Level.JOBS: Count(100, 2)})
     header, _, *lines = overview(found).splitlines()

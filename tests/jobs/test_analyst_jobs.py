@@ -180,7 +180,8 @@ async def test_backfill_dry_run_sends_nothing_and_a_second_backfill_resumes(
 ) -> None:
     dry = await backfill("send-reminders", due_days[0], due_days[-1], [MAPLE], return_state=True)
     assert "3 dry runs" in str(dry.message)
-    assert await names_of_subflow_runs(dry) == {f"send-reminders {day}" for day in due_days}
+    names = {name.rpartition(" · ")[0] for name in await names_of_subflow_runs(dry)}
+    assert names == {f"send-reminders · maple-and-pine · {day} · dry run" for day in due_days}
     assert not mailbox.messages
     first = await backfill("send-reminders", due_days[0], due_days[0], [MAPLE], dry_run=False, return_state=True)
     assert first.is_completed()

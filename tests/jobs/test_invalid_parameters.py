@@ -21,6 +21,8 @@ DEPLOYED: Final = [each["entrypoint"] for each in yaml.safe_load((ROOT / "prefec
 UNKNOWN: Final = "unknown.myshopify.com"
 NEEDED: Final[dict[str, dict[str, Any]]] = {"flows.backfill.backfill": {"job": "cache-warm"}}
 """What a job needs besides the shops."""
+DAYS: Final = {"first_day", "last_day", "today", "until"}
+DOMAIN: Final = "maple-and-pine.myshopify.com"
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +42,9 @@ def load(entrypoint: str) -> Flow[..., Any]:
 TAKING_SHOPS: Final = [each for each in DEPLOYED if {"shop", "shops"} & load(each).parameters.properties.keys()]
 
 
+TAKING_DAYS: Final = [each for each in DEPLOYED if DAYS & load(each).parameters.properties.keys()]
+
+
 async def run(flow: Flow[..., Any], parameters: dict[str, Any]) -> State[Any]:
     """The end of a run that Prefect's server created without a check of its parameters, as in a worker."""
     async with get_client() as client:
@@ -52,6 +57,7 @@ async def run(flow: Flow[..., Any], parameters: dict[str, Any]) -> State[Any]:
 def test_every_deployed_flow_checks_its_parameters() -> None:
     assert len(DEPLOYED) >= 19
     assert len(TAKING_SHOPS) >= 12
+    assert len(TAKING_DAYS) >= 8
     assert [entrypoint for entrypoint in DEPLOYED if not isinstance(load(entrypoint), JobFlow)] == []
 
 
@@ -84,6 +90,19 @@ async def test_shop_that_does_not_exist_is_refused_by_every_job_that_takes_one(e
     shop = {"shop": domain} if "shop" in flow.parameters.properties else {"shops": [domain]}
     state = await run(flow, NEEDED.get(entrypoint, {}) | shop)
     assert state.name == "Refused", state
+
+
+@pytest.mark.parametrize("day", ["2026-13-45", "yesterday", "1800-01-01"])
+@pytest.mark.parametrize("entrypoint", TAKING_DAYS)
+async def test_day_that_does_not_exist_is_refused_by_every_job_that_takes_one(
+    entrypoint: str, day: str, sentry: SentryListener
+) -> None:
+    flow = load(entrypoint)
+    known = flow.parameters.properties
+    needed = NEEDED.get(entrypoint, {}) | ({"shop": DOMAIN} if "shop" in known else {})
+    state = await run(flow, needed | dict.fromkeys(DAYS & known.keys(), day))
+    assert state.name == "Refused", state
+    assert sentry.of_type("event") == []
 
 
 async def test_valid_run_after_a_refused_one_works_in_the_same_process() -> None:

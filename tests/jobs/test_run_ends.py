@@ -22,8 +22,8 @@ pytestmark = [
 ]
 AUTOMATIONS = (
     *end_dead_runs(),
-    alert_on_late_starts(lambda _: DoNothing()),
-    alert_on_slow_runs("ask", timedelta(minutes=5), lambda _: DoNothing()),
+    alert_on_late_starts(lambda *_: DoNothing()),
+    alert_on_slow_runs("ask", timedelta(minutes=5), lambda *_: DoNothing()),
 )
 """Those that wait for the end of a run."""
 

@@ -9,10 +9,20 @@ import pytest
 from prefect import State, flow, get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.settings import PREFECT_API_URL
-from prefect.states import AwaitingConcurrencySlot, AwaitingRetry, Completed, Late, Running, Scheduled
+from prefect.states import (
+    AwaitingConcurrencySlot,
+    AwaitingRetry,
+    Cancelled,
+    Completed,
+    Crashed,
+    Failed,
+    Late,
+    Running,
+    Scheduled,
+)
 
 from wishcraft.errors import ConfigurationError
-from wishcraft.services.health.schedule import OVERDUE, find_schedule
+from wishcraft.services.health.schedule import OVERDUE, RECENT, find_schedule
 from wishcraft.services.operations.prefect_api import start_run
 from wishcraft.services.operations.runs import find_runs
 from wishcraft.settings import Settings
@@ -64,6 +74,22 @@ async def test_future_runs_count_as_a_schedule(settings: Settings) -> None:
             assert not (await find_schedule(http, with_prefect, NOW)).is_empty
         finally:
             await client.delete_deployment(deployment_id)
+
+
+async def test_runs_that_failed_within_an_hour_are_counted_by_job(settings: Settings) -> None:
+    with_prefect = settings.model_copy(update={"prefect_api_url": PREFECT_API_URL.value()})
+    async with get_client() as client, httpx.AsyncClient() as http:
+        deployment_id = await client.create_deployment(await client.create_flow(idle), "has-failed")
+        try:
+            states: list[State[Any]] = [Failed(), Crashed(), Completed(), Cancelled(name="Refused")]
+            for state in states:
+                run = await client.create_flow_run_from_deployment(deployment_id)
+                await client.set_flow_run_state(run.id, state, force=True)
+            found = await find_schedule(http, with_prefect)
+            later = await find_schedule(http, with_prefect, datetime.now(UTC) + 2 * RECENT)
+        finally:
+            await client.delete_deployment(deployment_id)
+    assert (found.failed["has-failed"], "has-failed" in later.failed) == (2, False)
 
 
 async def test_runs_of_each_kind_have_their_job_and_time(settings: Settings) -> None:

@@ -39,6 +39,14 @@ async def test_sync_of_given_shops_does_not_touch_the_others(simulator: Simulato
     assert simulator.shops[BROKEN].counters.requests == 0
 
 
+async def test_run_says_how_long_it_waited_for_shopify(simulator: Simulator) -> None:
+    simulator.shops[SHOP].faults.set(Fault(FaultKind.TOO_MANY_REQUESTS, remaining=1))  # Retry-After: 1
+    state = await sync_inventory([SHOP, BROKEN], return_state=True)
+    assert "1 seconds of waiting for shopify" in str(state.message)
+    waited = {row["shop"]: row["seconds of waiting for shopify"] for row in await table_of(state)}
+    assert waited == {SHOP: 1, BROKEN: 0}
+
+
 async def test_summary_of_a_sync_names_what_changed_within_bounds(simulator: Simulator, demo: Demo) -> None:
     demo.execute(
         "UPDATE registry_items SET inventory_quantity = 9, tracked = true, available = true, status = 'active',"

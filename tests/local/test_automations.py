@@ -1,13 +1,21 @@
 """The automations on a real Prefect server: they are created once, and send alerts."""
 
+import re
 from datetime import timedelta
 
 import httpx
 import pytest
 import yaml
 from prefect.events import EventTrigger
+from prefect.events.actions import DoNothing
 
-from deployments.automations import MAX_DURATION, end_dead_runs
+from deployments.automations import (
+    MAX_DURATION,
+    alert_on_failures,
+    alert_on_late_starts,
+    alert_on_slow_runs,
+    end_dead_runs,
+)
 from deployments.sandbox.processes import ROOT
 from tests.support.prefect_calls import (
     create_run,
@@ -45,7 +53,28 @@ async def test_alert_of_a_failed_run_has_its_reason_and_its_link(http: httpx.Cli
     set_state(http, run, "FAILED", "Failed: a.myshopify.com (ShopifyUnauthorized).")
     await wait_for_alert(alerts, "sync-inventory: Failed")
     [alert] = [each for each in alerts if f"/v2/runs/flow-run/{run}" in each]  # others may be late ones of other tests
-    assert "ShopifyUnauthorized" in alert
+    assert "What happened: Failed: a.myshopify.com (ShopifyUnauthorized)." in alert
+    assert "What to do: Open the run" in alert
+    [runbook] = [line for line in alert.splitlines() if line.startswith("Runbook: ")]
+    assert runbook.startswith("Runbook: http://127.0.0.1:")
+    assert runbook.endswith("/runbooks/job-failed.md")
+
+
+@pytest.mark.parametrize("kind", ["failure", "late", "slow"])
+def test_runbook_that_an_alert_links_to_exists(kind: str) -> None:
+    pages: list[str] = []
+
+    def alert(_subject: str, _advice: str, page: str) -> DoNothing:
+        pages.extend(re.findall(r"[a-z]+-[a-z]+|^[a-z]+$", page.partition(" if ")[0] + page.partition(" else ")[2]))
+        return DoNothing()
+
+    {
+        "failure": lambda: alert_on_failures(alert),
+        "late": lambda: alert_on_late_starts(alert),
+        "slow": lambda: alert_on_slow_runs("ask", timedelta(minutes=5), alert),
+    }[kind]()
+    assert pages
+    assert [page for page in pages if not (ROOT / f"docs/runbooks/{page}.md").is_file()] == []
 
 
 async def test_completed_run_sends_no_alert(http: httpx.Client, alerts: list[str]) -> None:

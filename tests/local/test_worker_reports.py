@@ -9,7 +9,16 @@ from prefect.utilities.callables import parameter_schema
 
 import flows.audit_trail
 from tests.local.conftest import deploy
-from tests.support.prefect_calls import create_run, post, read_state, running_shop_tasks, wait_for
+from tests.support.prefect_calls import (
+    create_run,
+    deployment_id,
+    post,
+    read_state,
+    running_shop_tasks,
+    set_state,
+    start_run,
+    wait_for,
+)
 from tests.support.prefect_worker import Worker
 from tests.support.sentry_listener import SentryListener
 from wishcraft.resources import Resources
@@ -65,6 +74,25 @@ async def test_worker_and_runs_log_json_lines_with_the_run_id(
     assert any("Summary" in line["message"] for line in lines)
     shown = [each["message"] for each in post(http, "/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})]
     assert any("Summary" in message for message in shown)
+
+
+async def test_run_that_waits_for_its_turn_is_logged_once(
+    http: httpx.Client, start_worker: Callable[..., Worker]
+) -> None:
+    first = start_run(http, "cache-warm")
+    worker = start_worker()
+    second = create_run(http, deployment_id(http, "cache-warm"))
+
+    def tries() -> int:
+        states = http.get("/flow_run_states/", params={"flow_run_id": second}).raise_for_status().json()
+        return len([each for each in states if each["name"] == "AwaitingConcurrencySlot"])
+
+    await wait_for(lambda: tries() >= 3)
+    set_state(http, second, "CANCELLED")
+    set_state(http, first, "CANCELLED")
+    assert worker.stop() == 0
+    assert worker.log.read_text().count(f"Aborted submission of flow run '{second}'") == 1
+    assert worker.log.read_text().count(f"submitting flow run '{second}'") == 1
 
 
 async def test_run_with_unknown_or_missing_parameters_is_refused_with_their_names(

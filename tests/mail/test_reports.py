@@ -62,14 +62,17 @@ async def test_long_verdict_is_cut_at_a_word_in_the_subject(mail_settings: dict[
     assert subject.endswith(" shop.example …")
 
 
+RIGHT = 'style="text-align:right"'
+
+
 def test_figures_do_not_wrap_and_wide_tables_scroll() -> None:
     body = table(("size", "why"), [("3.4 MiB", "a word " * 10), ("✗ 99.9 %", "10 runs"), ("no data", "")])
     report = replace(REPORT, verdict="Missed: uptime (9 %).", body=body)
     html = as_mail(report, "ops@wishcraft.example", "<one@wishcraft.example>").html
     assert "<h1>Missed: uptime (9\N{NO-BREAK SPACE}%).</h1>" in html
-    assert "<td>no\N{NO-BREAK SPACE}data</td>" in html
-    assert "<td>3.4\N{NO-BREAK SPACE}MiB</td>" in html
-    assert "<td>✗\N{NO-BREAK SPACE}99.9\N{NO-BREAK SPACE}%</td>\n<td>10 runs</td>" in html
+    assert ">no\N{NO-BREAK SPACE}data</td>" in html
+    assert f"<td {RIGHT}>3.4\N{NO-BREAK SPACE}MiB</td>" in html
+    assert ">✗\N{NO-BREAK SPACE}99.9\N{NO-BREAK SPACE}%</td>\n<td>10 runs</td>" in html
     assert '<td class="long">a word' in html
     assert "overflow-x: auto" in html
 
@@ -83,8 +86,8 @@ def test_wide_tables_have_the_name_of_the_column_in_each_cell_for_phones() -> No
     assert '<table class="wide">' in wide
     for cell in (
         "<td>cache-warm</td>",
-        f"<td>{label}runs</span>2</td>",
-        f"<td>{label}ok</span>",
+        f"<td {RIGHT}>{label}runs</span>2</td>",
+        f"<td {RIGHT}>{label}ok</span>",
         f"<td>{label}a &lt;i&gt;</span>&lt;b&gt;</td>",
         "<td>ask</td>",
     ):

@@ -81,7 +81,8 @@ async def test_daily_report_has_errors_failed_runs_and_failed_mails(resources: R
     )
     page = await build_daily(resources, [FAILED], NO_TABLE, datetime.now(UTC))
     assert page.verdict == "Look at 4 errors; 1 failed run; 1 failed mail."
-    assert "4 errors (5xx) in 150 requests: 2.7 %" in section(page, "Errors of the API")
+    assert re.match(r"From \d.*, \d\d:\d\d to .* \(America/New_York\), unless", page.body)
+    assert "4 errors (5xx) in 150 requests: 2.67 %" in section(page, "Errors of the API")
     assert "| maple-and-pine.myshopify.com | 1 | 550 no such user |" in section(page, "Failed mails")
 
 
@@ -123,9 +124,9 @@ async def test_weekly_report_compares_with_the_week_before_and_has_a_plot(
     await tracker.flush()
     page = await build_weekly(resources, [FAILED], NO_TABLE, NO_TABLE, datetime.now(UTC))
     assert "| requests | 150 | 1,000 |" in section(page, "This week and the one before")
-    assert "| errors (5xx) | 2.7 % | 0.9 % |" in section(page, "This week and the one before")
+    assert "| errors (5xx) | 2.67 % | 0.9 % |" in section(page, "This week and the one before")
     assert page.verdict.startswith("Look at 4 errors; 1 failed run")
-    assert page.body.startswith("![Day by day over two weeks")
+    assert page.body.partition("\n\n")[2].startswith("![Day by day over two weeks")
     assert f"| {slug} | 1 |" in section(page, "Most viewed registries")
     assert f"| {shop.domain} | 4 | 25 % |" in section(page, "What warming is worth")
     assert {row["table"] for row in page.tables[SIZES]} >= {"registries", "purchases"}

@@ -74,4 +74,4 @@ def test_index_several_times_its_dense_size_is_bloated() -> None:
 def test_dead_rows_are_a_finding_where_autovacuum_falls_behind() -> None:
     assert not storage.dead_rows([table(live=100, dead=90)]).finding  # too few to matter
     assert storage.dead_rows([table(live=10_000, dead=10_000)]).finding == "dead rows in 1 table"
-    assert storage.dead_rows([table(live=10_000, dead=1)]).rows[0][3] == "0.1 %"
+    assert storage.dead_rows([table(live=10_000, dead=1)]).rows[0][3] == "0.01 %"

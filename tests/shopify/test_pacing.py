@@ -1,6 +1,7 @@
 """The client waits exactly as long as Shopify's rate limit demands."""
 
 import asyncio
+import logging
 
 import httpx
 import pytest
@@ -19,9 +20,14 @@ async def test_no_wait_while_there_are_points(world: World) -> None:
     assert world.clock.slept == []
 
 
-async def test_client_waits_exactly_for_missing_points_and_is_never_throttled(world: World) -> None:
+async def test_client_waits_exactly_for_missing_points_and_is_never_throttled(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "wishcraft")
     for _ in range(4):
         await read_variants(world.client, SHOP, world.ids())
+    waits = [record.getMessage() for record in caplog.records if "waiting" in record.getMessage()]
+    assert waits == [f"{SHOP}: waiting 8 s for points of Shopify"]  # not the shorter one
     assert world.clock.slept == [pytest.approx(2.5), pytest.approx(7.5)]  # 2,000 points, 100 a second, 750 each
     assert world.shop.counters.throttled == 0
 
@@ -74,6 +80,7 @@ async def test_client_waits_for_retry_after(world: World) -> None:
     world.shop.faults.set(Fault(FaultKind.TOO_MANY_REQUESTS, remaining=2))
     await read_variants(world.client, SHOP, world.ids(1))
     assert world.clock.slept == [1.0, 1.0]
+    assert world.client.seconds_waited == {SHOP: 2.0}
 
 
 async def test_lasting_throttling_raises_shopify_throttled(world: World) -> None:

@@ -56,7 +56,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
         ("result",),
     ),
     "webhooks_handled_total": Family(
-        Kind.COUNTER, "Webhooks that were handled, by outcome; retried: they failed, and are tried again.", ("outcome",)
+        Kind.COUNTER, "Webhooks that were handled, by outcome; retried: they failed or are done in part.", ("outcome",)
     ),
     "webhooks_overdue_total": Family(
         Kind.COUNTER,

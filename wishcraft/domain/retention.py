@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from wishcraft.domain.webhooks import COMPLIANCE_TOPICS
+
 COMPLIANCE_PREFIX: Final = "compliance."
-COMPLIANCE_TOPICS: Final = ("customers/data_request", "customers/redact", "shop/redact")
-"""Compliance webhooks, mandatory for every app: https://shopify.dev/docs/apps/build/compliance/privacy-law-compliance."""
 
 
 class Kind(StrEnum):

@@ -42,6 +42,8 @@ class Period(StrEnum):
 
 LENGTHS: Final[Mapping[Period, int]] = {Period.DAY: 1, Period.WEEK: 7, Period.MONTH: 30}
 """In days of 24 hours."""
+MINUTES_TO_JUDGE: Final = 1440
+"""Of a period must be known before an objective counts as met or missed: a day has every hour's load and every job."""
 DAYS: Final = 2 * max(LENGTHS.values())
 """Days of history needed: the longest period and the one before it."""
 
@@ -126,6 +128,7 @@ class Assessment:
     """An objective's result over a period.
 
     `value`, and `before` for the preceding period, are shares of 1, or seconds for the latency; None without data.
+    `known` are the minutes of the period since the first recorded one; 0 if none was recorded.
     """
 
     level: Level
@@ -133,6 +136,17 @@ class Assessment:
     count: Count
     value: float | None
     before: float | None
+    known: int = 0
+
+    @property
+    def is_early(self) -> bool:
+        """Whether too little of the period is known to judge."""
+        return 0 < self.known < MINUTES_TO_JUDGE
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the whole period is known, or nothing says since when."""
+        return self.known in {0, 1440 * LENGTHS[self.period]}
 
     @property
     def objective(self) -> Objective:
@@ -169,7 +183,14 @@ def assess(days: Sequence[Tally], bounds: Sequence[float]) -> list[Assessment]:
         for period, length in LENGTHS.items():
             now, before = total(days[:length]), total(days[length : 2 * length])
             assessments.append(
-                Assessment(level, period, now.of(level), value(level, now, bounds), value(level, before, bounds))
+                Assessment(
+                    level,
+                    period,
+                    now.of(level),
+                    value(level, now, bounds),
+                    value(level, before, bounds),
+                    now.of(Level.UPTIME).all,
+                )
             )
     return assessments
 

@@ -52,15 +52,22 @@ https://shopify.dev/docs/api/webhooks
 REDACT_CUSTOMER: Final = "customers/redact"
 REDACT_SHOP: Final = "shop/redact"
 DATA_REQUEST: Final = "customers/data_request"
-ALSO_AFTER_UNINSTALLATION: Final = frozenset({DATA_REQUEST, REDACT_CUSTOMER, REDACT_SHOP})
-"""Topics that are handled for shops that have removed the app; those of shops that were never known are ignored."""
+COMPLIANCE_TOPICS: Final = (DATA_REQUEST, REDACT_CUSTOMER, REDACT_SHOP)
+"""Mandatory for every app: https://shopify.dev/docs/apps/build/compliance/privacy-law-compliance.
+
+They are handled for shops that have removed the app too; those of shops that were never known are ignored.
+"""
 MAX_ATTEMPTS: Final = 10
-"""Failed tries after which a webhook is a dead letter: about half an hour by `retry_delay`."""
+"""Failed tries after which a webhook is a dead letter: about a quarter of an hour by `retry_delay`."""
 PATIENCE: Final = timedelta(days=1)
-"""So long after its receipt, tries of a webhook do not count that failed because Shopify or the mail server is away."""
+"""So long after a webhook's receipt, tries do not count if Shopify or the mail server gave no answer."""
 _FIRST_DELAY: Final = 2.0
-_LONGEST_DELAY: Final = 1_200.0
 _LONGEST_WAIT: Final = 300.0
+
+
+def priority_of(topic: str) -> Priority:
+    """The priority of a topic; low for one that the app does not subscribe to."""
+    return TOPICS.get(topic, Priority.LOW)
 
 
 class EventTime(NamedTuple):
@@ -84,14 +91,13 @@ def event_time(updated_at: datetime | None, triggered_at: datetime | None) -> Ev
 
 
 def retry_delay(attempts: int, jitter: Callable[[float, float], float]) -> timedelta:
-    """Delay after so many failed tries: doubled each time, up to 20 minutes, and between half and all of it at random.
+    """Delay after so many failed tries: doubled each time, and between half and all of it at random.
 
     Args:
         attempts: At least 1.
         jitter: A random number between two others, such as `random.uniform`.
     """
-    seconds: float = min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** (attempts - 1))
-    return timedelta(seconds=seconds * jitter(0.5, 1.0))
+    return timedelta(seconds=_FIRST_DELAY * 2.0 ** (attempts - 1) * jitter(0.5, 1.0))
 
 
 def wait_delay(age: timedelta, jitter: Callable[[float, float], float]) -> timedelta:

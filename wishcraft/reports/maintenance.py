@@ -72,7 +72,7 @@ async def build_daily(
         runs.jobs(today, [run for run in recent_runs if run.ended < begin]),
         cache,
     ]
-    return Page(verdict(sections), render_sections(sections), {CACHE_BY_DAY: table})
+    return Page(verdict(sections), f"{_period(begin, now)}\n\n{render_sections(sections)}", {CACHE_BY_DAY: table})
 
 
 async def build_weekly(
@@ -111,7 +111,7 @@ async def build_weekly(
         storage.slow_queries(slow),
         storage.sizes(tables, *previous_sizes),
     ]
-    body = f"{_draw_weeks(served, recent_runs, now)}\n\n{render_sections(sections)}"
+    body = f"{_period(now - WEEK, now)}\n\n{_draw_weeks(served, recent_runs, now)}\n\n{render_sections(sections)}"
     return Page(verdict(sections), body, {CACHE_BY_WEEK: table, SIZES: storage.table_rows(tables)})
 
 
@@ -142,6 +142,12 @@ async def build_monthly(resources: Resources, settings: Settings, previous_sizes
         security.settings(find_misconfigurations(settings)),
     ]
     return Page(verdict(sections), render_sections(sections), {SIZES_BY_MONTH: storage.table_rows(tables)})
+
+
+def _period(begin: datetime, end: datetime) -> str:
+    """The sentence that says of which time the figures are."""
+    first, last = (f"{each.astimezone(time_zone()):%-d %B, %H:%M}" for each in (begin, end))
+    return f"From {first} to {last} ({time_zone()}), unless a section says otherwise."
 
 
 def _traffic_by_day(days: Mapping[int, service_minutes.Day]) -> dict[int, TrafficTotals]:

@@ -73,13 +73,13 @@ def redacted_line(text: str) -> str:
 
 
 def format_percent(part: float, whole: float) -> str:
-    """Format a share as `98.5 %`. Only exact values are shown as `0 %` or `100 %`."""
+    """Format a share as `98.52 %`, of at least `under 0.01 %`. Only exact values are shown as `0 %` or `100 %`."""
     if not whole:
         return NO_DATA
-    shown = round(100 * part / whole, 1)
-    if part not in {0, whole}:
-        shown = min(max(shown, 0.1), 99.9)
-    return f"{shown:g} %"
+    shown = round(100 * part / whole, 2)
+    if shown == 100 and part < whole:  # noqa: PLR2004  all
+        shown = 99.99
+    return f"{shown:g} %" if shown or not part else "under 0.01 %"
 
 
 def format_bytes(count: float) -> str:

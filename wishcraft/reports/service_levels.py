@@ -25,7 +25,7 @@ from wishcraft.domain.service_levels import (
 )
 from wishcraft.observability.metrics import LATENCY_BOUNDS
 from wishcraft.reports.markdown import table
-from wishcraft.reports.page import NO_DATA, Row, pluralize
+from wishcraft.reports.page import NO_DATA, Row, format_percent, pluralize
 from wishcraft.reports.plots import TimeSeries, draw, markdown_image
 from wishcraft.resources import Resources
 from wishcraft.settings import time_zone
@@ -68,7 +68,7 @@ async def tally_days(resources: Resources, end: datetime, runs: Mapping[int, Cou
 
 
 def verdict(assessments: Sequence[Assessment]) -> str:
-    """Say which objectives are missed over 30 days, which only recently, and which have no data."""
+    """Say how much is known, which objectives are missed over it, which only recently, and which have no data."""
     month = [each for each in assessments if each.period is Period.MONTH]
     known = [each for each in month if each.met is not None]
     if not known:
@@ -77,7 +77,7 @@ def verdict(assessments: Sequence[Assessment]) -> str:
     missed_levels = {each.level for each in missed}
     recent = [each for each in assessments if each.met is False and each.level not in missed_levels]
     unknown = [each for each in month if each.met is None]
-    sentences = [_missed(missed, len(known)), _missed_recently(recent), _unknown(unknown)]
+    sentences = [_missed(missed, len(known), known[0]), _missed_recently(recent), _unknown(unknown)]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -89,7 +89,8 @@ def overview(assessments: Sequence[Assessment]) -> str:
         month = by_period[Period.MONTH]
         results = [format_result(by_period[period]) for period in LENGTHS]
         lines.append([f"{level} {month.objective.target}", format_budget(month), *results, format_trend(month)])
-    return table(["objective", "budget left", *LENGTHS, "trend"], lines)
+    known = [format_known(each) for each in assessments if each.level is Level.UPTIME]
+    return table(["objective", "budget left", *known, "trend"], lines)
 
 
 def rows(assessments: Sequence[Assessment]) -> list[Row]:
@@ -98,6 +99,7 @@ def rows(assessments: Sequence[Assessment]) -> list[Row]:
         {
             "objective": f"{each.level} {each.objective.target}",
             "period": each.period,
+            "known": format_known(each),
             "value": format_result(each),
             "budget left": format_budget(each),
             "share left": NO_DATA if each.budget_left is None else f"{floor(100 * each.budget_left)} %",
@@ -137,22 +139,30 @@ def draw_days(days: Sequence[Tally], end: datetime) -> str:
 
 
 def format_result(assessment: Assessment) -> str:
-    """Format the value after a mark for met or missed: `✗ 99.71 %`."""
-    mark = {True: "✓ ", False: "✗ ", None: ""}[assessment.met]
+    """Format the value after a mark for met or missed: `✗ 99.71 %`. It has no mark while it is early."""
+    mark = {True: "✓ ", False: "✗ ", None: ""}[None if assessment.is_early else assessment.met]
     return f"{mark}{format_value(assessment.level, assessment.value)}"
 
 
 def format_value(level: Level, value: float | None) -> str:
-    """Format a value with its unit. Only exact values are shown as `0 %` or `100 %`."""
+    """Format a value with its unit."""
     if value is None:
         return NO_DATA
     if level is Level.LATENCY:
         return f"{_format_number(1000 * value)} ms" if value < MAX_SECONDS else f"> {MAX_SECONDS:g} s"
-    percent = 100 * value
-    shown = round(percent, 2)
-    if shown == 100 > percent:  # noqa: PLR2004  all
-        shown = 99.99
-    return f"{shown:g} %" if shown or not percent else "under 0.01 %"
+    return format_percent(value, 1)
+
+
+def format_known(assessment: Assessment) -> str:
+    """Format how much of the period is known: `30 days`, `12 minutes of 30 days`."""
+    minutes = assessment.known
+    if assessment.is_complete:
+        return assessment.period
+    if minutes >= 2 * 1440:
+        amount = pluralize(minutes // 1440, "day")
+    else:
+        amount = pluralize(minutes // 60, "hour") if minutes >= 2 * 60 else pluralize(minutes, "minute")
+    return f"{amount} of {assessment.period}"
 
 
 def format_budget(assessment: Assessment) -> str:
@@ -193,13 +203,17 @@ def _tally(expected_minutes: int, day: Day, mailed: MailCounts, runs: Count) -> 
     return Tally(counts, served.latencies)
 
 
-def _missed(missed: Sequence[Assessment], known: int) -> str:
+def _missed(missed: Sequence[Assessment], known: int, month: Assessment) -> str:
+    early = f"Too early to judge, {format_known(month)} are known: " if month.is_early else ""
+    over = "so far" if early else f"over {format_known(month)}"
     if not missed:
-        return f"{'All ' if known > 1 else ''}{pluralize(known, 'objective')} met over 30 days."
+        all_met = f"{'All ' if known > 1 else ''}{pluralize(known, 'objective')} met {over}."
+        return early + (all_met.lower() if early else all_met)
     listed = ", ".join(
         f"{each.level} ({format_value(each.level, each.value)}, objective {each.objective.target})" for each in missed
     )
-    return f"Missed over 30 days: {listed}; {known - len(missed)} of {known} objectives are met."
+    text = f"issed {over}: {listed}; {known - len(missed)} of {known} objectives are met."
+    return f"{early}{'m' if early else 'M'}{text}"
 
 
 def _missed_recently(recent: Iterable[Assessment]) -> str:

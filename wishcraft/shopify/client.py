@@ -32,6 +32,8 @@ MAX_WAIT_SECONDS: Final = 60.0
 """How long one query may wait for points: a queue of eight full batches on the smallest plan."""
 SCOPES: Final = frozenset({"read_customer_merge", "read_inventory", "read_orders", "read_products", "write_app_proxy"})
 """What the app needs of a shop, as in `shopify.app.toml`."""
+_LOGGED_WAIT_SECONDS: Final = 5.0
+"""A shorter wait is usual."""
 _LONGEST_LIFETIME: Final = 366 * 86_400
 """Seconds. Shopify's access tokens live for an hour."""
 _log: Final = logging.getLogger(__name__)
@@ -83,6 +85,8 @@ class ShopifyClient:
         self._api_version = api_version
         self._credentials = {"client_id": api_key, "client_secret": api_secret}
         self._buckets: defaultdict[str, Bucket] = defaultdict(Bucket)
+        self.seconds_waited: Final = defaultdict[str, float](float)
+        """For points, by shop, since the client was made."""
         self._costs: dict[tuple[str, tuple[int, ...]], float] = {}
 
     async def _sleep(self, _operation_id: str, seconds: float) -> None:
@@ -188,6 +192,9 @@ class ShopifyClient:
         if seconds > left:
             raise ShopifyThrottled(f"{shop} still throttles after one query waited for {MAX_WAIT_SECONDS - left:.0f} s")
         if seconds:
+            if seconds >= _LOGGED_WAIT_SECONDS:
+                _log.info("%s: waiting %.0f s for points of Shopify", shop, seconds)
+            self.seconds_waited[shop] += seconds
             await self.retry.clock.sleep(seconds)
         return seconds
 

@@ -16,11 +16,12 @@ _SEARCH = "ix_webhook_events_search_payloads"
 
 
 def upgrade() -> None:
-    op.add_column("shops", sa.Column("uninstalled_at", postgresql.TIMESTAMP(timezone=True), nullable=True))
     op.add_column("webhook_events", sa.Column("searched_up_to", sa.BigInteger(), nullable=True))
     op.create_index(
         _SEARCH, "webhook_events", ["shop_domain", "id"], postgresql_where=sa.text("payload IS NOT NULL")
     )
+    # Last: it locks the shops until the migration commits, and the index takes long.
+    op.add_column("shops", sa.Column("uninstalled_at", postgresql.TIMESTAMP(timezone=True), nullable=True))
 
 
 def downgrade() -> None:

@@ -27,7 +27,7 @@ PROBE_TIMEOUT_SECONDS: Final = 1.0
 HEALTH_TTL_SECONDS: Final = 1.0
 """Health is probed once a second at most, so the load on the stores does not grow with the requests to /health."""
 SCHEDULE_TTL_SECONDS: Final = 10.0
-"""Longer: the schedule costs Prefect three queries, and changes by the minute."""
+"""Longer: the schedule costs Prefect four queries, and changes by the minute."""
 WEBHOOKS_TTL_SECONDS: Final = 10.0
 """The inbox is counted, which takes longer the more waits."""
 _WEBHOOKS_WAIT_SECONDS: Final = 0.5
@@ -217,7 +217,8 @@ async def _probe_scheduler(schedule: SingleFlightCache[ScheduleState]) -> str:
         raise CheckFailed(f"runs over {OVERDUE.seconds // 60} minutes overdue: {', '.join(sorted(overdue))}")
     if state.is_empty:
         raise CheckFailed("no run is scheduled")
-    return "runs are scheduled, none is overdue"
+    failed = ", ".join(sorted(f"{job} ({runs})" for job, runs in state.failed.items()))
+    return f"runs are scheduled, none is overdue{f'; failed within an hour: {failed}' if failed else ''}"
 
 
 async def _find_inbox_state(resources: Resources) -> InboxState:

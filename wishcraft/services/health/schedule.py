@@ -1,4 +1,4 @@
-"""Overdue and upcoming runs, read from Prefect's REST API. Must not import Prefect: the API runs without it."""
+"""Overdue, upcoming and failed runs, read from Prefect's REST API. Must not import Prefect: the API runs without it."""
 
 import asyncio
 from collections import Counter
@@ -13,6 +13,8 @@ from wishcraft.settings import Settings
 
 OVERDUE: Final = timedelta(minutes=5)
 """A worker starts a due run within seconds, unless none is up or the work pool is paused."""
+RECENT: Final = timedelta(hours=1)
+"""Failed runs are shown for so long."""
 _WAITING: Final[Mapping[str, Any]] = {"type": {"any_": ["SCHEDULED"]}, "name": {"any_": ["Scheduled", "Late"]}}
 """Excludes AwaitingRetry and AwaitingConcurrencySlot, which wait on purpose."""
 _PAGE_LIMIT: Final = 200
@@ -20,10 +22,12 @@ _PAGE_LIMIT: Final = 200
 
 
 class ScheduleState(NamedTuple):
-    """Number of overdue runs by deployment, and whether no run is scheduled for the future."""
+    """Number of overdue runs by deployment, whether no run is scheduled for the future, and the jobs that failed."""
 
     overdue: Mapping[str, int]
     is_empty: bool
+    failed: Mapping[str, int]
+    """Runs that failed or crashed within `RECENT`, by deployment."""
 
 
 async def find_schedule(http: httpx.AsyncClient, settings: Settings, now: datetime | None = None) -> ScheduleState:
@@ -35,13 +39,24 @@ async def find_schedule(http: httpx.AsyncClient, settings: Settings, now: dateti
     """
     now = now or datetime.now(UTC)
     due = {"before_": (now - OVERDUE).isoformat()}
-    deployments, late_runs, upcoming = await asyncio.gather(
+    failed = {
+        "state": {"type": {"any_": ["FAILED", "CRASHED"]}},
+        "end_time": {"after_": (now - RECENT).isoformat()},
+        "deployment_id": {"is_null_": False},
+    }
+    deployments, late_runs, failed_runs, upcoming = await asyncio.gather(
         post(http, settings, "deployments/filter", {"limit": _PAGE_LIMIT}),
         post(http, settings, "flow_runs/filter", {"flow_runs": _waiting(due), "limit": _PAGE_LIMIT}),
+        post(http, settings, "flow_runs/filter", {"flow_runs": failed, "limit": _PAGE_LIMIT}),
         post(http, settings, "flow_runs/count", {"flow_runs": _waiting({"after_": now.isoformat()})}),
     )
-    overdue = Counter(run["deployment_id"] for run in late_runs)
-    return ScheduleState({deployment["name"]: overdue[deployment["id"]] for deployment in deployments}, upcoming == 0)
+    overdue, bad = (Counter(run["deployment_id"] for run in runs) for runs in (late_runs, failed_runs))
+    names = {deployment["id"]: deployment["name"] for deployment in deployments}
+    return ScheduleState(
+        {name: overdue[each] for each, name in names.items()},
+        upcoming == 0,
+        {name: bad[each] for each, name in names.items() if bad[each]},
+    )
 
 
 def _waiting(expected_start: Mapping[str, str]) -> dict[str, Any]:

@@ -80,7 +80,7 @@ async def dismiss(resources: Resources, shop: ShopRef, unmatched_id: int, detail
 async def _lock_order(session: WriteSession, shop_id: int, unmatched_id: int) -> None:
     """Lock the line item's order, as its webhooks do after the registries: none may change the line item meanwhile.
 
-    An order whose state was deleted for its age begins anew: the line item is deleted with it.
+    An order whose state was deleted for its age gets a new one, whose age begins now.
     """
     order_id = await purchases.find_unmatched_order(session, shop_id, unmatched_id)
     if order_id is not None:

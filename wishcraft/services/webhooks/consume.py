@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Final
 
 from wishcraft.cache.webhook_queue import Delivery, Enqueued, QueueEntry, WebhookQueue
-from wishcraft.domain.webhooks import TOPICS, Priority
+from wishcraft.domain.webhooks import priority_of
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable
 from wishcraft.resources import Resources
 from wishcraft.services.webhooks.handling import Handler
@@ -240,7 +240,7 @@ async def enqueue_due(resources: Resources, on_read: Callable[[], None] = lambda
             due = await webhook_events.find_due(session, WINDOW, last, total.full)
         on_read()
         added, full = await queue.enqueue(
-            QueueEntry(each.id, each.shop_domain, TOPICS.get(each.topic, Priority.LOW)) for each in due
+            QueueEntry(each.id, each.shop_domain, priority_of(each.topic)) for each in due
         )
         total = Enqueued(total.added + added, total.full | full)
         if len(due) < WINDOW:

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final
 
 from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
-from wishcraft.domain.webhooks import TOPICS, Priority
+from wishcraft.domain.webhooks import priority_of
 from wishcraft.errors import CacheUnavailable, DatabaseRejected, DatabaseUnavailable
 from wishcraft.observability.metrics import WEBHOOK_COMMIT_SECONDS
 from wishcraft.store.engine import Database
@@ -116,7 +116,7 @@ class Inbox:
             return
         await self._enqueue(
             [
-                QueueEntry(row_id, webhook.shop_domain, TOPICS.get(webhook.topic, Priority.LOW))
+                QueueEntry(row_id, webhook.shop_domain, priority_of(webhook.topic))
                 for (_, webhook), row_id in zip(batch, ids, strict=True)
                 if row_id is not None
             ]

@@ -14,9 +14,8 @@ from typing import Final
 import orjson
 from sqlalchemy import text
 
-from wishcraft.domain.retention import COMPLIANCE_TOPICS
 from wishcraft.domain.webhooks import (
-    ALSO_AFTER_UNINSTALLATION,
+    COMPLIANCE_TOPICS,
     DATA_REQUEST,
     MAX_ATTEMPTS,
     PATIENCE,
@@ -84,11 +83,11 @@ async def _process(
     found: InstalledShop | None,
     waiting: Sequence[StoredWebhook],
 ) -> Counter[WebhookOutcome | None]:
-    """Handle these webhooks of the shop; None is one that the app does not know."""
+    """Handle these webhooks of the shop. `found` is None if the app does not know the shop."""
     batch, outcomes, failures = list[Message](), dict[int, WebhookOutcome](), list[Failure]()
     counts = Counter[WebhookOutcome | None]()
     for stored in waiting:
-        is_ignored = found is None or not (found.is_active or stored.topic in ALSO_AFTER_UNINSTALLATION)
+        is_ignored = found is None or not (found.is_active or stored.topic in COMPLIANCE_TOPICS)
         if is_ignored or stored.topic not in handlers:
             outcomes[stored.id] = WebhookOutcome.IGNORED
             continue

@@ -8,7 +8,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, INET
 from sqlalchemy.orm import Mapped, mapped_column
 
 from wishcraft.domain.guest_events import AnalyticsType
-from wishcraft.domain.retention import COMPLIANCE_PREFIX, COMPLIANCE_TOPICS
+from wishcraft.domain.retention import COMPLIANCE_PREFIX
+from wishcraft.domain.webhooks import COMPLIANCE_TOPICS
 from wishcraft.store.schema.base import Base, choice
 
 _TOPICS: Final = ", ".join(f"'{topic}'" for topic in COMPLIANCE_TOPICS)

@@ -44,7 +44,7 @@ async def confirm(request: Request, token: Token, origin: LinkOriginDep) -> HTML
     if target is None:
         return no_such_link()
     await unsubscribe(request.app.state.resources, target.subscription, origin)
-    return _page(request, target._replace(suppressed=SuppressionReason.UNSUBSCRIBE), token)
+    return _page(request, target._replace(suppressed=target.suppressed or SuppressionReason.UNSUBSCRIBE), token)
 
 
 @router.post("/{token}/undo", summary="Undo an unsubscription", response_class=HTMLResponse, responses=LINK_RESPONSES)

@@ -7,8 +7,11 @@ from psycopg import Connection
 
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.unsubscribe import Subscription, make_token
+from wishcraft.resources import Resources
 from wishcraft.services.reminders.unsubscribe import unsubscribe_keys, unsubscribe_link
 from wishcraft.settings import Settings
+from wishcraft.store.schema.mail import SuppressionReason
+from wishcraft.store.suppressions import suppress
 
 Demo = Connection[tuple[Any, ...]]
 HASH = address_hash(1, "emma@example.com")
@@ -71,10 +74,25 @@ async def test_forged_link_does_nothing(client: httpx.AsyncClient, demo: Demo, m
     assert suppressed(demo) == []
 
 
-async def test_unsubscription_outlives_a_bounce(client: httpx.AsyncClient, demo: Demo, link: str) -> None:
-    demo.execute("INSERT INTO email_suppressions VALUES (1, %s, 'bounce')", [HASH])
-    await client.post(link)
-    assert suppressed(demo) == [(1, HASH, "unsubscribe")]
+@pytest.mark.parametrize("reason", ["bounce", "complaint"])
+async def test_unsubscribing_and_undoing_let_no_mail_go_to_an_address_that_mail_came_back_from(
+    client: httpx.AsyncClient, demo: Demo, link: str, reason: str
+) -> None:
+    demo.execute("INSERT INTO email_suppressions VALUES (1, %s, %s)", [HASH, reason])
+    for path in (link, f"{link}/undo"):
+        answer = await client.post(path)
+        assert (answer.status_code, "No mail goes to this address" in answer.text) == (200, True)
+        assert "<form" not in answer.text
+        assert suppressed(demo) == [(1, HASH, reason)]
+
+
+@pytest.mark.parametrize("before", ["bounce", "unsubscribe"])
+async def test_a_complaint_replaces_any_other_reason(demo: Demo, resources: Resources, before: str) -> None:
+    demo.execute("INSERT INTO email_suppressions VALUES (1, %s, %s)", [HASH, before])
+    async with resources.db.transaction() as session:
+        assert await suppress(session, 1, HASH, SuppressionReason.COMPLAINT)
+        assert not await suppress(session, 1, HASH, SuppressionReason.BOUNCE)
+    assert suppressed(demo) == [(1, HASH, "complaint")]
 
 
 async def test_link_of_an_uninstalled_shop_does_not_work(client: httpx.AsyncClient, demo: Demo, link: str) -> None:
@@ -103,17 +121,6 @@ async def test_page_knows_that_it_is_done_and_undoes_it(client: httpx.AsyncClien
     assert suppressed(demo) == []
     query = "SELECT action FROM audit_logs WHERE resource_id = %s ORDER BY id"
     assert demo.execute(query, [HASH.hex()]).fetchall() == [("mail.unsubscribed",), ("mail.resubscribed",)]
-
-
-@pytest.mark.parametrize("reason", ["bounce", "complaint"])
-async def test_undoing_leaves_an_address_that_mail_came_back_from(
-    client: httpx.AsyncClient, demo: Demo, link: str, reason: str
-) -> None:
-    demo.execute("INSERT INTO email_suppressions VALUES (1, %s, %s)", [HASH, reason])
-    answer = await client.post(f"{link}/undo")
-    assert "No mail goes to this address" in answer.text
-    assert "<form" not in answer.text
-    assert suppressed(demo) == [(1, HASH, reason)]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

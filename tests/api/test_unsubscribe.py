@@ -5,6 +5,7 @@ import httpx
 import pytest
 from psycopg import Connection
 
+from api.routes.unsubscribe import UNDOINGS
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.unsubscribe import Subscription, make_token
 from wishcraft.resources import Resources
@@ -75,7 +76,7 @@ async def test_forged_link_does_nothing(client: httpx.AsyncClient, demo: Demo, m
 
 
 @pytest.mark.parametrize("reason", ["bounce", "complaint"])
-async def test_unsubscribing_and_undoing_let_no_mail_go_to_an_address_that_mail_came_back_from(
+async def test_unsubscribing_and_undoing_leave_an_address_that_mail_came_back_from(
     client: httpx.AsyncClient, demo: Demo, link: str, reason: str
 ) -> None:
     demo.execute("INSERT INTO email_suppressions VALUES (1, %s, %s)", [HASH, reason])
@@ -121,6 +122,26 @@ async def test_page_knows_that_it_is_done_and_undoes_it(client: httpx.AsyncClien
     assert suppressed(demo) == []
     query = "SELECT action FROM audit_logs WHERE resource_id = %s ORDER BY id"
     assert demo.execute(query, [HASH.hex()]).fetchall() == [("mail.unsubscribed",), ("mail.resubscribed",)]
+
+
+@pytest.mark.usefixtures("one_window")
+async def test_undoing_is_limited_by_address_and_unsubscribing_is_not(
+    client: httpx.AsyncClient, demo: Demo, link: str, settings: Settings
+) -> None:
+    same = f"/api/unsubscribe/{make_token(Subscription(1, HASH, 'e***'), unsubscribe_keys(settings)[0])}"
+    for _ in range(UNDOINGS.quota):
+        await client.post(link)
+        for _ in range(2):  # the second changes nothing, and does not count
+            assert (await client.post(f"{link}/undo")).status_code == 200
+    assert (await client.post(link)).status_code == 200
+    for each in (link, same):
+        refused = await client.post(f"{each}/undo")
+        assert refused.status_code == 429
+        assert 0 < int(refused.headers["retry-after"]) <= UNDOINGS.seconds
+        assert (await client.post(each)).status_code == 200
+    assert suppressed(demo) == [(1, HASH, "unsubscribe")]
+    recorded = demo.execute("SELECT count(*) FROM audit_logs WHERE resource_id = %s", [HASH.hex()]).fetchone()
+    assert recorded == (2 * UNDOINGS.quota + 1,)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

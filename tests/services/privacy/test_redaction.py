@@ -362,7 +362,7 @@ async def test_erasure_of_a_shop_ends_when_it_installs_the_app_meanwhile(
         assert set((await effect.apply(write)).values()) == {"ignored"}
 
 
-async def test_webhook_about_a_customer_under_the_topic_of_the_shop_erases_no_shop(
+async def test_webhook_about_a_customer_sent_as_one_of_the_shop_erases_no_shop(
     demo: Demo, resources: Resources
 ) -> None:
     demo.execute("UPDATE shops SET status = 'uninstalled' WHERE id = 1")

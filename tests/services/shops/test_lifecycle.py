@@ -107,7 +107,7 @@ async def test_an_uninstallation_older_than_the_installation_changes_nothing(
     assert [key async for key in redis.scan_iter("wishcraft:{1}:entry:*")]
 
 
-async def test_a_signed_body_under_the_topic_of_an_uninstallation_uninstalls_no_shop_in_use(
+async def test_another_webhooks_body_sent_as_an_uninstallation_changes_nothing(
     resources: Resources, shop: ShopRef, demo: Demo, caplog: pytest.LogCaptureFixture
 ) -> None:
     row_id = receive(demo, UNINSTALLED, facts(1).payload)

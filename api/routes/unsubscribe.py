@@ -1,12 +1,15 @@
 """The unsubscribe page, one-click unsubscribe (RFC 8058) and its undoing. The link's token is the only credential."""
 
+from http import HTTPStatus
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse
 
-from api.auth.dependencies import LinkOriginDep
+from api.auth.dependencies import LinkOriginDep, over_limit
 from api.link_pages import LINK_RESPONSES, no_such_link, page_response
+from api.problems import documented
+from wishcraft.domain.rate_limits import Policy
 from wishcraft.mail.messages.link_page import Button, link_page
 from wishcraft.resources import Resources
 from wishcraft.services.reminders.unsubscribe import (
@@ -17,6 +20,8 @@ from wishcraft.services.reminders.unsubscribe import (
 )
 from wishcraft.store.schema.mail import SuppressionReason
 
+UNDOINGS: Final = Policy("undo", 10, 3600)
+"""Unsubscriptions of an address that are undone. Unsubscribing is never refused: without undoing it changes nothing."""
 router: Final = APIRouter(prefix="/api/unsubscribe", tags=["mail"])
 
 Token = Annotated[str, Path(max_length=200, description="The token of the link in a mail.")]
@@ -44,16 +49,27 @@ async def confirm(request: Request, token: Token, origin: LinkOriginDep) -> HTML
     if target is None:
         return no_such_link()
     await unsubscribe(request.app.state.resources, target.subscription, origin)
-    return _page(request, target._replace(suppressed=SuppressionReason.UNSUBSCRIBE), token)
+    return _page(request, target._replace(suppressed=target.suppressed or SuppressionReason.UNSUBSCRIBE), token)
 
 
-@router.post("/{token}/undo", summary="Undo an unsubscription", response_class=HTMLResponse, responses=LINK_RESPONSES)
+@router.post(
+    "/{token}/undo",
+    summary="Undo an unsubscription",
+    response_class=HTMLResponse,
+    responses=LINK_RESPONSES | documented(HTTPStatus.TOO_MANY_REQUESTS),
+)
 async def undo(request: Request, token: Token, origin: LinkOriginDep) -> HTMLResponse:
     """The shop's mail goes to the address again, unless a mail came back from it. The body is ignored."""
     target = await _find(request, token)
     if target is None:
         return no_such_link()
-    await undo_unsubscribe(request.app.state.resources, target.subscription, origin)
+    resources: Resources = request.app.state.resources
+    if target.suppressed is SuppressionReason.UNSUBSCRIBE:
+        address = f"{target.subscription.shop_id}:{target.subscription.address_hash.hex()}"
+        verdict = resources.limiter.take(UNDOINGS, address)
+        if not verdict.allowed:
+            raise over_limit(verdict)
+    await undo_unsubscribe(resources, target.subscription, origin)
     target = await _find(request, token)
     return _page(request, target, token, is_undone=True) if target else no_such_link()
 

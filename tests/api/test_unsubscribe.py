@@ -5,10 +5,14 @@ import httpx
 import pytest
 from psycopg import Connection
 
+from api.routes.unsubscribe import UNDOINGS
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.unsubscribe import Subscription, make_token
+from wishcraft.resources import Resources
 from wishcraft.services.reminders.unsubscribe import unsubscribe_keys, unsubscribe_link
 from wishcraft.settings import Settings
+from wishcraft.store.schema.mail import SuppressionReason
+from wishcraft.store.suppressions import suppress
 
 Demo = Connection[tuple[Any, ...]]
 HASH = address_hash(1, "emma@example.com")
@@ -71,10 +75,25 @@ async def test_forged_link_does_nothing(client: httpx.AsyncClient, demo: Demo, m
     assert suppressed(demo) == []
 
 
-async def test_unsubscription_outlives_a_bounce(client: httpx.AsyncClient, demo: Demo, link: str) -> None:
-    demo.execute("INSERT INTO email_suppressions VALUES (1, %s, 'bounce')", [HASH])
-    await client.post(link)
-    assert suppressed(demo) == [(1, HASH, "unsubscribe")]
+@pytest.mark.parametrize("reason", ["bounce", "complaint"])
+async def test_unsubscribing_and_undoing_leave_an_address_that_mail_came_back_from(
+    client: httpx.AsyncClient, demo: Demo, link: str, reason: str
+) -> None:
+    demo.execute("INSERT INTO email_suppressions VALUES (1, %s, %s)", [HASH, reason])
+    for path in (link, f"{link}/undo"):
+        answer = await client.post(path)
+        assert (answer.status_code, "No mail goes to this address" in answer.text) == (200, True)
+        assert "<form" not in answer.text
+        assert suppressed(demo) == [(1, HASH, reason)]
+
+
+@pytest.mark.parametrize("before", ["bounce", "unsubscribe"])
+async def test_a_complaint_replaces_any_other_reason(demo: Demo, resources: Resources, before: str) -> None:
+    demo.execute("INSERT INTO email_suppressions VALUES (1, %s, %s)", [HASH, before])
+    async with resources.db.transaction() as session:
+        assert await suppress(session, 1, HASH, SuppressionReason.COMPLAINT)
+        assert not await suppress(session, 1, HASH, SuppressionReason.BOUNCE)
+    assert suppressed(demo) == [(1, HASH, "complaint")]
 
 
 async def test_link_of_an_uninstalled_shop_does_not_work(client: httpx.AsyncClient, demo: Demo, link: str) -> None:
@@ -105,15 +124,24 @@ async def test_page_knows_that_it_is_done_and_undoes_it(client: httpx.AsyncClien
     assert demo.execute(query, [HASH.hex()]).fetchall() == [("mail.unsubscribed",), ("mail.resubscribed",)]
 
 
-@pytest.mark.parametrize("reason", ["bounce", "complaint"])
-async def test_undoing_leaves_an_address_that_mail_came_back_from(
-    client: httpx.AsyncClient, demo: Demo, link: str, reason: str
+@pytest.mark.usefixtures("one_window")
+async def test_undoing_is_limited_by_address_and_unsubscribing_is_not(
+    client: httpx.AsyncClient, demo: Demo, link: str, settings: Settings
 ) -> None:
-    demo.execute("INSERT INTO email_suppressions VALUES (1, %s, %s)", [HASH, reason])
-    answer = await client.post(f"{link}/undo")
-    assert "No mail goes to this address" in answer.text
-    assert "<form" not in answer.text
-    assert suppressed(demo) == [(1, HASH, reason)]
+    same = f"/api/unsubscribe/{make_token(Subscription(1, HASH, 'e***'), unsubscribe_keys(settings)[0])}"
+    for _ in range(UNDOINGS.quota):
+        await client.post(link)
+        for _ in range(2):  # the second changes nothing, and does not count
+            assert (await client.post(f"{link}/undo")).status_code == 200
+    assert (await client.post(link)).status_code == 200
+    for each in (link, same):
+        refused = await client.post(f"{each}/undo")
+        assert refused.status_code == 429
+        assert 0 < int(refused.headers["retry-after"]) <= UNDOINGS.seconds
+        assert (await client.post(each)).status_code == 200
+    assert suppressed(demo) == [(1, HASH, "unsubscribe")]
+    recorded = demo.execute("SELECT count(*) FROM audit_logs WHERE resource_id = %s", [HASH.hex()]).fetchone()
+    assert recorded == (2 * UNDOINGS.quota + 1,)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

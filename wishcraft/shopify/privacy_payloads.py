@@ -73,6 +73,17 @@ def require_shop(payload: Object, shop_domain: str) -> None:
         raise PayloadInvalid("shop_domain is not the shop that the headers name.")
 
 
+def require_whole_shop(payload: Object, shop_domain: str) -> None:
+    """Check that the payload is about the shop of the headers, and no webhook about a customer under another topic.
+
+    Raises:
+        PayloadInvalid: It is not.
+    """
+    require_shop(payload, shop_domain)
+    if "customer" in payload:
+        raise PayloadInvalid("customer does not belong to shop/redact: the topic, which is not signed, is another.")
+
+
 def nameless(topic: str, content: Any, words: Collection[str] = ()) -> bytes | None:
     """What a handler needs of a payload without the people in it; None if it needs nothing but them.
 

@@ -8,13 +8,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wishcraft.store.schema import EmailSuppression
 from wishcraft.store.schema.mail import SuppressionReason
 
-# An unsubscription or a complaint replaces a bounce and is never replaced by one.
+# An unsubscription replaces nothing, because it can be undone, and mail to a dead address would start again.
 _SUPPRESS: Final = text(
     """
     INSERT INTO email_suppressions (shop_id, address_hash, reason)
     SELECT id, :address_hash, :reason FROM shops WHERE id = :shop_id
     ON CONFLICT (shop_id, address_hash) DO UPDATE SET reason = excluded.reason, since = now()
-    WHERE email_suppressions.reason = 'bounce' AND excluded.reason <> 'bounce'
+    WHERE excluded.reason = 'complaint' AND email_suppressions.reason <> 'complaint'
     RETURNING true
     """
 )
@@ -40,6 +40,9 @@ async def lift(session: AsyncSession, shop_id: int, address_hash: bytes) -> bool
 
 
 async def suppress(session: AsyncSession, shop_id: int, address_hash: bytes, reason: SuppressionReason) -> bool:
-    """Suppress the address for the shop; whether that changed anything. Does nothing if the shop does not exist."""
+    """Suppress the address for the shop; whether that changed anything. Does nothing if the shop does not exist.
+
+    A complaint replaces any other reason; a bounce and an unsubscription leave the reason that there is.
+    """
     values = {"shop_id": shop_id, "address_hash": address_hash, "reason": reason}
     return bool((await session.execute(_SUPPRESS, values)).scalar())

@@ -27,7 +27,7 @@ from tests.support.traces import traces_in_postgresql
 from tests.support.waiting import wait_until
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.webhooks import DATA_REQUEST
-from wishcraft.errors import MailRejected
+from wishcraft.errors import MailOutcomeUnknown, MailRejected, MailUnavailable
 from wishcraft.mail.mailer import Mail
 from wishcraft.resources import Resources
 from wishcraft.services.webhooks.handlers import HANDLERS
@@ -130,6 +130,32 @@ async def test_request_whose_mail_is_refused_repeats_none_of_its_batch(
     assert [outcome(demo, row_id) for row_id in ids] == ["applied", "applied", None, "applied", "applied"]
     sent = [str(each.parsed["Message-ID"]) for each in mailbox.messages]
     assert len(sent) == len(set(sent)) == 4
+
+
+@pytest.mark.parametrize("error", [MailUnavailable, MailOutcomeUnknown])
+async def test_requests_after_one_that_the_mail_server_did_not_answer_do_not_wait_for_it(
+    demo: Demo, resources: Resources, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    ids, tries = [receive(demo, DATA_REQUEST, request_of(CUSTOMER + each)) for each in range(5)], list[str]()
+
+    async def send(mail: Mail) -> None:
+        tries.append(mail.message_id)
+        if len(tries) == 2:
+            raise error("no answer")
+
+    monkeypatch.setattr(resources.mailer, "send", send)
+    async with resources.db.transaction() as session:
+        assert await webhook_events.claim(session, ids[4], timedelta(minutes=1))  # by another consumer
+    assert await process(resources, HANDLERS, SHOP, ids) == {"applied": 1, None: 3}
+    assert len(tries) == 2
+    rows = demo.execute("SELECT outcome, attempts, failures, due_at > now() FROM webhook_events ORDER BY id").fetchall()
+    reasons = [[each["reason"] for each in failures] for _, _, failures, _ in rows]
+    assert reasons == [[], [error.__name__], ["MailUnavailable"], ["MailUnavailable"], []]
+    assert [(handled, attempts) for handled, attempts, *_ in rows[2:]] == [(None, 0)] * 3
+    assert all(is_later for *_, is_later in rows[1:])
+    demo.execute("UPDATE webhook_events SET due_at = now()")
+    await process(resources, HANDLERS, SHOP, ids)
+    assert [outcome(demo, row_id) for row_id in ids] == ["applied"] * 5
 
 
 async def test_request_that_another_consumer_hands_over_is_left_to_it(

@@ -362,6 +362,15 @@ async def test_erasure_of_a_shop_ends_when_it_installs_the_app_meanwhile(
         assert set((await effect.apply(write)).values()) == {"ignored"}
 
 
+async def test_webhook_about_a_customer_sent_as_one_of_the_shop_erases_no_shop(
+    demo: Demo, resources: Resources
+) -> None:
+    demo.execute("UPDATE shops SET status = 'uninstalled' WHERE id = 1")
+    row_id = await redact(demo, resources, REDACT, "shop/redact")
+    assert demo.execute("SELECT outcome FROM webhook_events WHERE id = %s", [row_id]).fetchone() == ("dead",)
+    assert demo.execute("SELECT count(*) FROM registries WHERE shop_id = 1").fetchone() == (4,)
+
+
 async def test_customer_of_a_shop_that_left_is_erased(demo: Demo, resources: Resources, planted: str) -> None:
     demo.execute("UPDATE shops SET status = 'uninstalled' WHERE id = 1")
     await redact(demo, resources)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
+from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.api import SHOP
 from tests.support.erased_person import (
     CUSTOMER,
@@ -201,9 +202,10 @@ def test_every_topic_either_goes_on_without_people_or_is_about_nobody_else() -> 
 
 @pytest.mark.parametrize("outcome", [None, "dead"])
 async def test_uninstallation_that_waits_is_handled_although_its_owner_is_erased(
-    demo: Demo, resources: Resources, outcome: str | None
+    demo: Demo, resources: Resources, simulator: Simulator, outcome: str | None
 ) -> None:
     handled = "now()" if outcome else None
+    simulator.credentials.uninstall(SHOP)
     payload = {"id": 1, "myshopify_domain": SHOP, "email": EMAIL, "shop_owner": "Zyxwina Quorblatt"}
     receive(demo, "app/uninstalled", payload, outcome=outcome, handled_at=handled)
     row_id = receive(demo, "customers/redact", REDACT)

@@ -7,12 +7,13 @@ import pytest
 from psycopg import Connection
 from redis.asyncio import Redis
 
+from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.api import SHOP
 from tests.support.erased_person import receive
 from tests.support.webhooks import NOON, apply, message
 from wishcraft.cache.entries import Entry
 from wishcraft.domain.webhooks import WebhookOutcome
-from wishcraft.errors import PayloadInvalid, ShopifyUnauthorized, UnknownShop
+from wishcraft.errors import PayloadInvalid, ShopifyForbidden, ShopifyUnauthorized, ShopifyUnavailable, UnknownShop
 from wishcraft.resources import Resources
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.registries.warm import warm_shop
@@ -34,6 +35,12 @@ def installed_at_noon(demo: Demo) -> None:
     demo.execute("UPDATE shops SET installed_at = %s, described_at = %s", [NOON, NOON])
 
 
+@pytest.fixture
+def uninstalled(simulator: Simulator) -> None:
+    """The merchant has uninstalled the app: Shopify accepts its token no more."""
+    simulator.credentials.uninstall(SHOP)
+
+
 def facts(second: int, **values: object) -> Message:
     """A `shop/update` of a change so many seconds after noon."""
     payload = {
@@ -49,6 +56,7 @@ def stored(demo: Demo) -> tuple[Any, ...]:
     return row
 
 
+@pytest.mark.usefixtures("uninstalled")
 async def test_an_uninstallation_deletes_the_tokens_and_jobs_skip_the_shop(
     resources: Resources, shop: ShopRef, demo: Demo
 ) -> None:
@@ -67,7 +75,7 @@ async def test_an_uninstallation_deletes_the_tokens_and_jobs_skip_the_shop(
 
 
 async def test_an_uninstallation_drops_what_redis_has_of_that_shop_and_of_no_other(
-    resources: Resources, shop: ShopRef, redis: Redis
+    resources: Resources, shop: ShopRef, redis: Redis, simulator: Simulator
 ) -> None:
     async with resources.db.autocommit() as session:
         everyone = await shops.find_active(session)
@@ -82,6 +90,7 @@ async def test_an_uninstallation_drops_what_redis_has_of_that_shop_and_of_no_oth
     assert await held("1", "product")
     others = await held("[23]", "entry")
     assert others
+    simulator.credentials.uninstall(SHOP)
     await apply(resources, shop, handle_uninstalled, [message(UNINSTALLED, OURS, 1)])
     assert await held("1", "entry") | await held("1", "product") == set()
     assert await held("[23]", "entry") == others
@@ -98,6 +107,34 @@ async def test_an_uninstallation_older_than_the_installation_changes_nothing(
     assert [key async for key in redis.scan_iter("wishcraft:{1}:entry:*")]
 
 
+async def test_another_webhooks_body_sent_as_an_uninstallation_changes_nothing(
+    resources: Resources, shop: ShopRef, demo: Demo, caplog: pytest.LogCaptureFixture
+) -> None:
+    row_id = receive(demo, UNINSTALLED, facts(1).payload)
+    assert await process(resources, HANDLERS, shop.domain, [row_id]) == {IGNORED: 1}
+    assert await resources.shopify.query(shop.domain, "query Name { shop { name } }", {})
+    found = demo.execute("SELECT status, uninstalled_at FROM shops WHERE id = 1").fetchone()
+    assert found == ("active", None)
+    assert f"app/uninstalled of {SHOP} is ignored" in caplog.text
+
+
+@pytest.mark.parametrize(("error", "expected"), [(ShopifyUnavailable, None), (ShopifyForbidden, "dead")])
+async def test_while_shopify_does_not_say_so_no_shop_is_uninstalled(
+    resources: Resources, shop: ShopRef, demo: Demo, monkeypatch: pytest.MonkeyPatch, error: type[Exception],
+    expected: str | None,
+) -> None:  # fmt: skip
+    async def query(*_: object) -> None:
+        raise error("away")
+
+    row_id = receive(demo, UNINSTALLED, OURS)
+    with monkeypatch.context() as away:
+        away.setattr(resources.shopify, "query", query)
+        await process(resources, HANDLERS, shop.domain, [row_id])
+    assert demo.execute("SELECT outcome FROM webhook_events WHERE id = %s", [row_id]).fetchone() == (expected,)
+    assert demo.execute("SELECT status FROM shops WHERE id = 1").fetchone() == ("active",)
+
+
+@pytest.mark.usefixtures("uninstalled")
 async def test_of_several_uninstallations_the_last_one_counts(resources: Resources, shop: ShopRef, demo: Demo) -> None:
     late, early = message(UNINSTALLED, OURS, 5), message(UNINSTALLED, OURS, -5)
     assert await apply(resources, shop, handle_uninstalled, [late, early]) == {late.id: APPLIED, early.id: IGNORED}

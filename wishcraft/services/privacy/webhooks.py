@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 from typing import Final
 
 from wishcraft.domain.webhooks import WebhookOutcome
-from wishcraft.errors import DecisionNeeded, ShopifyRefused, ShopifyUnauthorized
+from wishcraft.errors import DecisionNeeded
 from wishcraft.resources import Resources
 from wishcraft.services.privacy import journal
 from wishcraft.services.privacy.erase import Erasure, details_of, erase_shop, work_for
 from wishcraft.services.privacy.journal import Entry, entry_name
 from wishcraft.services.registries.write import RegistryWrite
+from wishcraft.services.shops.lifecycle import IS_IT_INSTALLED, accepts_token
 from wishcraft.services.webhooks.handling import Effect, Message, change_nothing
-from wishcraft.shopify.graphql_queries import READ_SHOP
-from wishcraft.shopify.privacy_payloads import read_subject, require_shop
+from wishcraft.shopify.privacy_payloads import read_subject, require_whole_shop
 from wishcraft.store import audit_log, shop_erasure, webhook_inbox
 from wishcraft.store.shops import ShopRef
 
@@ -68,14 +68,14 @@ async def handle_shop_redactions(resources: Resources, shop: ShopRef, messages: 
     """Erase the shop, unless it has the app: it may have installed it again.
 
     Raises:
-        PayloadInvalid: The payload names another shop.
+        PayloadInvalid: As `require_whole_shop`.
         DecisionNeeded: It cannot be said whether the shop has the app.
         ConfigurationError: The journal cannot be written.
         CacheUnavailable: Redis does not answer.
         ShopifyUnavailable, ShopifyThrottled: As `ShopifyClient.query`.
     """
     for each in messages:
-        require_shop(each.payload, shop.domain)
+        require_whole_shop(each.payload, shop.domain)
     ids = [each.id for each in messages]
     names = [entry_name(each.received_at, each.id) for each in messages]
     now = datetime.now(UTC)  # before it is asked: a later installation is later than the entry
@@ -103,16 +103,10 @@ async def _ends_installation(resources: Resources, shop: ShopRef) -> bool:
         state = await shop_erasure.find_installation(session, shop.id)
     if state is None or not state.is_active:
         return True
-    try:
-        await resources.shopify.query(shop.domain, READ_SHOP, {})
-    except ShopifyRefused as error:
-        is_known = isinstance(error, ShopifyUnauthorized)
-        if not is_known or (state.uninstalled_at and state.installed_at > state.uninstalled_at):
-            raise DecisionNeeded(
-                "Shopify refuses requests for the shop, which counts as installed: is the app installed?"
-            ) from None
-    else:
+    if await accepts_token(resources, shop):
         return False
+    if state.uninstalled_at and state.installed_at > state.uninstalled_at:
+        raise DecisionNeeded(IS_IT_INSTALLED)
     async with resources.db.transaction() as session:
         await shop_erasure.end_installation(session, shop.id, state.installed_at)
     return True

@@ -1,35 +1,49 @@
 """Handlers of the webhooks `app/uninstalled` and `shop/update`."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from typing import Final
 
 from wishcraft.domain.webhooks import WebhookOutcome
-from wishcraft.errors import PayloadInvalid
+from wishcraft.errors import DecisionNeeded, PayloadInvalid, ShopifyRefused, ShopifyUnauthorized
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.shops.install import drop_cached
 from wishcraft.services.shops.settings import refresh_entries
 from wishcraft.services.webhooks.handling import Effect, Message
+from wishcraft.shopify.graphql_queries import READ_SHOP
 from wishcraft.shopify.shop_facts import read_shop_update
-from wishcraft.store import audit_log, shops
+from wishcraft.store import audit_log, shop_erasure, shops
 from wishcraft.store.shops import ShopRef
+
+IS_IT_INSTALLED: Final = "Shopify refuses requests for the shop, which counts as installed: is the app installed?"
+_log: Final = logging.getLogger(__name__)
 
 
 async def handle_uninstalled(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
     """Handle `app/uninstalled`: the shop's tokens are deleted, and from then on it counts as not installed.
 
-    An uninstallation that is older than the present installation changes nothing.
+    An uninstallation that is older than the present installation changes nothing, nor does one that Shopify denies by
+    accepting the app's token: the topic is not signed, so the body may be that of another webhook.
 
     Raises:
         PayloadInvalid: A payload names another shop, or none.
+        DecisionNeeded, ShopifyUnavailable, ShopifyThrottled: As `accepts_token`.
     """
     _require_own(shop, messages)
     latest = max(messages, key=_happened_at)
+    async with resources.db.autocommit() as session:
+        state = await shop_erasure.find_installation(session, shop.id)
+    is_current = state is not None and state.is_active and state.installed_at <= _happened_at(latest)
+    is_denied = is_current and await accepts_token(resources, shop)
+    if is_denied:
+        _log.warning("app/uninstalled of %s is ignored: Shopify accepts the app's token", shop.domain)
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
         outcomes = {message.id: WebhookOutcome.IGNORED for message in messages}
-        if await shops.uninstall(write.session, shop.id, _happened_at(latest)):
+        if not is_denied and await shops.uninstall(write.session, shop.id, _happened_at(latest)):
             await audit_log.record(write.session, write.actor, "app.uninstalled", "shop", str(shop.id))
             outcomes[latest.id] = WebhookOutcome.APPLIED
         return outcomes
@@ -64,6 +78,22 @@ async def handle_shop_update(resources: Resources, shop: ShopRef, messages: Sequ
         await refresh_entries(resources, shop.id)
 
     return Effect(frozenset(), apply, failed, after_commit)
+
+
+async def accepts_token(resources: Resources, shop: ShopRef) -> bool:
+    """Whether Shopify accepts the app's token of the shop, which an uninstallation ends.
+
+    Raises:
+        DecisionNeeded: Shopify refuses for another reason.
+        ShopifyUnavailable, ShopifyThrottled: As `ShopifyClient.query`.
+    """
+    try:
+        await resources.shopify.query(shop.domain, READ_SHOP, {})
+    except ShopifyUnauthorized:
+        return False
+    except ShopifyRefused:
+        raise DecisionNeeded(IS_IT_INSTALLED) from None
+    return True
 
 
 async def drop_cached_unless_active(resources: Resources, shop: ShopRef) -> None:

@@ -7,7 +7,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +28,7 @@ from wishcraft.domain.webhooks import (
 from wishcraft.errors import (
     DatabaseUnavailable,
     DecisionNeeded,
+    MailOutcomeUnknown,
     MailUnavailable,
     PayloadInvalid,
     ShopifyThrottled,
@@ -102,7 +103,10 @@ async def _process(
     if found and batch:
         run = _Run(resources, handlers, found.shop, {stored.id: stored.attempts for stored in waiting})
         for part in _parts(batch):
-            await run.handle(part)
+            if run.is_mail_down and part[0].topic == DATA_REQUEST:
+                await run.put_off(part[0])
+            else:
+                await run.handle(part)
         outcomes |= run.outcomes
         failures += run.failures
         counts[None] = len(run.unfinished)
@@ -137,7 +141,7 @@ def _read(stored: StoredWebhook) -> Message:
     return Message(stored.id, stored.topic, stored.triggered_at, stored.received_at, payload)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Run:
     """Handles webhooks of a shop, and collects what was recorded of them."""
 
@@ -149,6 +153,8 @@ class _Run:
     outcomes: dict[int, WebhookOutcome] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     unfinished: set[int] = field(default_factory=set)
+    is_mail_down: bool = False
+    """The mail server did not answer: each further try would wait for it, and hold up other shops' webhooks."""
 
     async def handle(self, batch: Sequence[Message]) -> None:
         """Handle the messages in one transaction, or each half in its own.
@@ -164,6 +170,7 @@ class _Run:
         except Exception as error:  # noqa: BLE001  it is recorded with the webhooks
             if isinstance(error, DatabaseUnavailable):
                 await _require_database(self.resources, error)
+            self.is_mail_down |= isinstance(error, MailUnavailable | MailOutcomeUnknown)
             if len(batch) == 1:
                 failed = [self._failure(batch[0], error)]
                 async with self.resources.db.transaction() as session:
@@ -175,6 +182,19 @@ class _Run:
         middle = len(batch) // 2
         await self.handle(batch[:middle])
         await self.handle(batch[middle:])
+
+    async def put_off(self, request: Message) -> None:
+        """Let a data request fail without a try, as one for which the mail server does not answer.
+
+        Raises:
+            DatabaseUnavailable: PostgreSQL does not answer.
+        """
+        failed = [self._failure(request, MailUnavailable("It did not answer for another request"))]
+        async with self.resources.db.transaction() as session:
+            if not await webhook_events.claim(session, request.id, timedelta(0)):
+                return
+            await webhook_events.record_failures(session, failed)
+        self.failures.extend(failed)
 
     async def _apply(self, batch: Sequence[Message]) -> None:
         effects, failed = await self._look_up(batch)

@@ -39,6 +39,12 @@ def test_readme_has_at_most_1000_words() -> None:
     assert len((ROOT / "README.md").read_text().split()) <= 1_000
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_lines_of_prose_have_at_most_120_characters(page: Path) -> None:
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert not [line for line in prose.splitlines() if len(line) > 120 and not line.startswith("|")]
+
+
 def test_settings_page_lists_every_setting_with_its_default_and_meaning() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.+?) \|$", section("docs/settings.md", "All settings"), re.MULTILINE)
     expected = []

@@ -53,7 +53,9 @@ _HEADERS: Final = {
 async def require_this_machine(request: Request) -> None:
     """421 unless this machine asks, by a name of its own."""
     address = request.client.host if request.client else ""
-    if not (names_loopback(request.scope["headers"]) and is_within(address, _LOOPBACK)):
+    origin = request.headers.get("origin")
+    is_of_page = origin in {None, f"http://{request.headers.get('host')}"}  # CORS_ORIGINS may let others read it
+    if not (is_of_page and names_loopback(request.scope["headers"]) and is_within(address, _LOOPBACK)):
         detail = "The start page is for this machine only: open it as 127.0.0.1 or localhost."
         raise ProblemError(HTTPStatus.MISDIRECTED_REQUEST, "misdirected-request", detail)
 

@@ -77,6 +77,11 @@ async def test_start_page_refuses_other_machines_that_know_its_name(local: httpx
         assert (await other.get("/", headers={"Host": "localhost"})).status_code == 421
 
 
+async def test_start_page_refuses_scripts_of_other_pages(local: httpx.AsyncClient) -> None:
+    for origin, status in (("https://attacker.example", 421), ("null", 421), ("http://localhost:8000", 200)):
+        assert (await local.get("/", headers={"Origin": origin})).status_code == status
+
+
 async def test_start_page_shows_demo_keys_and_links_and_no_password(local: httpx.AsyncClient) -> None:
     answer = await local.get("/")
     assert answer.status_code == 200

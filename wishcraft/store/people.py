@@ -58,6 +58,13 @@ SELECT id, slug, is_owner, is_contact, others, names_them FROM (
 ) r WHERE is_owner OR is_contact OR names_them ORDER BY id
 """)  # noqa: S608  constants alone
 _ERASE: Final[Mapping[str, str]] = {
+    # First, while the purchases are known as theirs: no visit of a browser leads to them any more.
+    "purchases in visits": f"""
+        UPDATE analytics_events e SET visitor_id = gen_random_uuid()::text
+        FROM (SELECT shop_id, registry_id, created_at FROM purchases WHERE {_BOUGHT}) p
+        WHERE e.shop_id = p.shop_id AND e.registry_id = p.registry_id AND e.occurred_at = p.created_at
+            AND e.type = 'purchased'
+    """,  # noqa: S608
     "purchases": f"UPDATE purchases SET {_NAMELESS} WHERE {_BOUGHT}",  # noqa: S608
     "unmatched line items": f"UPDATE unmatched_lines SET {_NAMELESS} WHERE {_BOUGHT}",  # noqa: S608
     "claims": """

@@ -381,3 +381,20 @@ async def test_shop_that_left_is_erased(demo: Demo, resources: Resources, plante
     demo.execute("UPDATE shops SET status = 'uninstalled' WHERE id = 1")
     await redact(demo, resources, SHOP_REDACT, "shop/redact")
     assert traces_in_postgresql(demo, planted, '"shop_id": 1,', *NAMES) == set()
+
+
+async def test_purchases_of_the_person_are_no_longer_part_of_a_browsers_visit(
+    demo: Demo, resources: Resources, item: tuple[str, int]
+) -> None:
+    demo.execute("DELETE FROM analytics_events WHERE type = 'purchased'")
+    attribution, variant = item
+    bought = ordered(attribution, variant_id=variant)
+    bought["line_items"][0]["properties"].append({"name": "_registry_visitor", "value": "browser-1"})
+    receive(demo, "orders/create", bought)
+    receive(demo, "orders/create", ordered(attribution, variant_id=variant, number=9103))
+    await handle(resources, demo)
+    visitors = "SELECT visitor_id FROM analytics_events WHERE type = 'purchased' ORDER BY 1"
+    assert demo.execute(visitors).fetchall() == [("browser-1",), ("order-9103",)]
+    await redact(demo, resources)
+    after = {visitor for (visitor,) in demo.execute(visitors)}
+    assert len(after - {"browser-1", "order-9103"}) == 2

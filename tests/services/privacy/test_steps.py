@@ -258,3 +258,17 @@ async def test_order_for_an_erased_registry_that_waits_leaves_no_trace_of_it(
     await handle(resources, demo)
     assert traces_in_postgresql(demo, planted, *NAMES) == set()
     assert demo.execute("SELECT count(*) FROM unmatched_lines WHERE order_id = 77").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("topic", ["customers/data_request", "customers/redact"])
+async def test_request_of_another_person_with_the_same_last_digits_stays(
+    demo: Demo, resources: Resources, topic: str
+) -> None:
+    redaction = REDACT | {"customer": {"id": CUSTOMER, "email": EMAIL, "phone": "0202 555 0123"}}
+    other = {"id": 7_770_009, "email": "other@example.com", "phone": "+1 202 555 0123"}
+    request = {"shop_id": 1, "shop_domain": SHOP, "customer": other, "orders_requested": [], "data_request": {"id": 1}}
+    dead = {"outcome": "dead", "handled_at": datetime.now(UTC)} if topic == "customers/redact" else {}
+    row_id = receive(demo, topic, request, **dead)
+    await process(resources, HANDLERS, SHOP, [receive(demo, "customers/redact", redaction)])
+    query = "SELECT outcome, payload IS NOT NULL FROM webhook_events WHERE id = %s"
+    assert demo.execute(query, [row_id]).fetchone() == (dead.get("outcome"), True)

@@ -129,6 +129,23 @@ async def test_orders_that_shopify_has_no_more_are_found_and_give_back(
     assert (await reconcile_shop(resources, shop))["deleted"] == 0
 
 
+async def test_one_wrong_answer_of_shopify_gives_nothing_back(
+    resources: Resources, demo: Demo, shop: ShopRef, items: list[WishedItem], sold: SimulatedShop,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(sold.orders, "_clock", (datetime.now(UTC) - timedelta(hours=2)).timestamp)
+    bought = buy(sold, items[0])
+    assert (await reconcile_shop(resources, shop))["deleted"] == 0
+    answers = [[bought.id], []]
+
+    async def find(*_: object) -> list[int]:
+        return answers.pop(0)
+
+    monkeypatch.setattr(reconcile, "find_deleted_orders", find)
+    assert (await reconcile_shop(resources, shop))["deleted"] == 0
+    assert (answers, counted(demo)) == ([], [(items[0].id, 1)])
+
+
 async def test_each_run_asks_about_those_orders_that_were_asked_about_longest_ago(
     resources: Resources, demo: Demo, shop: ShopRef, items: list[WishedItem], sold: SimulatedShop,
     monkeypatch: pytest.MonkeyPatch,

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wishcraft.cache.erasure import forget_customers, forget_shop
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.people import Person, find_mentions, has_sign
-from wishcraft.domain.webhooks import REDACT_SHOP
+from wishcraft.domain.webhooks import COMPLIANCE_TOPICS, REDACT_SHOP
 from wishcraft.errors import PayloadInvalid
 from wishcraft.resources import Resources
 from wishcraft.services.registries.lifecycle import remove
@@ -115,7 +115,7 @@ class Erasure:
 
         What goes on without the people is still about their orders, and would be found and replaced without end.
         """
-        theirs = [each for each in stored if is_theirs(each.payload)]
+        theirs = [each for each in stored if is_theirs(_to_compare(each))]
         left = {each.id: nameless(each.topic, read_payload(each.payload), self._slugs) for each in theirs}
         return {each.id: left[each.id] for each in theirs if left[each.id] != each.payload}
 
@@ -241,6 +241,17 @@ async def work_for(seconds: float, steps: AsyncGenerator[None]) -> bool:
             if time.monotonic() >= until:
                 return False
     return True
+
+
+def _to_compare(stored: StoredPayload) -> bytes:
+    """The payload, of a request about privacy without its telephone number.
+
+    The last digits of a number may be another person's, and a request of theirs must not be lost.
+    """
+    content = read_payload(stored.payload) if stored.topic in COMPLIANCE_TOPICS else None
+    if not isinstance(content, dict) or not isinstance(content.get("customer"), dict):
+        return stored.payload
+    return orjson.dumps(content | {"customer": content["customer"] | {"phone": None}})
 
 
 def _merge_of(payload: bytes) -> Merge | None:

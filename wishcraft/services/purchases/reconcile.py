@@ -173,6 +173,8 @@ async def _apply_deletions(resources: Resources, shop: ShopRef, started: datetim
     if not asked:
         return 0
     deleted = await find_deleted_orders(resources.shopify, shop.domain, asked)
+    if deleted:  # a second answer must agree: what a deleted order bought is given back for good
+        deleted = await find_deleted_orders(resources.shopify, shop.domain, deleted)
     if not dry_run:
         read_at = datetime.now(UTC)
         snapshots = {

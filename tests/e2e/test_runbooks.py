@@ -47,8 +47,8 @@ def test_commands_of_a_runbook_run_without_errors(page: Path, stack: dict[str, A
 @pytest.mark.parametrize(
     ("page", "shown"),
     [
-        ("job-stale", r"│ sync-inventory │ [\w-]+ +│ COMPLETED │ .+ ago +│"),
-        ("shopify-throttling", r"│ sync-inventory │ [\w-]+ +│ COMPLETED │ .+ ago +│"),
+        ("job-stale", r"│ sync-inventory │ sync-inventory · [^│]+│ COMPLETED │ .+ ago +│"),
+        ("shopify-throttling", r"│ sync-inventory │ sync-inventory · [^│]+│ COMPLETED │ .+ ago +│"),
         ("job-crashed", r"^local ONLINE 20"),
         ("scheduler", r"^local ONLINE 20"),
     ],

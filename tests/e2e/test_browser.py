@@ -56,7 +56,7 @@ def test_run_started_from_the_form_completes_with_a_table(page: Page, stack: dic
     page.get_by_text("Artifacts", exact=True).click()
     page.locator("a[href*='/artifacts/']").first.click()
     short_name = stack["shops"][0]["domain"].removesuffix(".myshopify.com")
-    expect(page.get_by_role("cell", name=short_name).first).to_be_visible()
+    expect(page.get_by_text(short_name).first).to_be_visible()
 
 
 def open_summary(page: Page, stack: dict[str, Any], deployment: str, **parameters: object) -> None:

@@ -22,6 +22,7 @@ from fastapi import FastAPI
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier, Literal
 from pydantic import SecretStr
+from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 from sqlalchemy import event
 
@@ -81,6 +82,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TEST_APPLICATION_URL"] = create_application_login(os.environ["TEST_DATABASE_URL"])
     if "TEST_REDIS_URL" not in os.environ:
         os.environ["TEST_REDIS_URL"] = _servers.enter_context(valkey(folder, durable=False))
+        confine_to_one_database(os.environ["TEST_REDIS_URL"])
 
 
 def pytest_unconfigure() -> None:
@@ -99,6 +101,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     seed = getattr(config.option, "randomly_seed", None)
     if seed is not None:
         terminalreporter.write_line(f"The order of the tests: --randomly-seed={seed}")
+
+
+def confine_to_one_database(redis_url: str) -> None:
+    """Refuse the commands that reach into other workers' tests; a test that needs one has a server of its own."""
+    beyond = (
+        "flushall",
+        "swapdb",
+        "shutdown",
+        "config|set",
+        "client|kill",
+        "client|pause",
+        "script|flush",
+        "function|flush",
+    )
+    with SyncRedis.from_url(redis_url) as client:
+        client.execute_command("ACL", "SETUSER", "default", *(f"-{command}" for command in beyond))
 
 
 def create_application_login(server_url: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from typing import Any, Final
 
 import httpx
@@ -143,7 +144,7 @@ async def test_registrant_does_not_wait_for_a_postgresql_that_is_known_to_be_sil
         asked.append(arguments)
 
     def is_silent() -> bool:
-        permit._valid_until = 0
+        permit._asked_at = -inf
         return permit.trust(1, slug) is Trust.SILENT
 
     with monkeypatch.context() as patch:

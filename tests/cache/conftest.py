@@ -29,3 +29,8 @@ async def server(redis: Redis, redis_url: str) -> AsyncIterator[Server]:
 async def cache(server: Server) -> RegistryCache:
     """A cache without a hold."""
     return RegistryCache(server, hold_seconds=0)
+
+
+@pytest.fixture
+def own_cache(own_server: Server) -> RegistryCache:
+    return RegistryCache(own_server, hold_seconds=0)

@@ -7,8 +7,8 @@ from redis.asyncio import Redis
 
 from tests.support.connections import listening
 from tests.support.valkey import OwnValkey
-from wishcraft.cache.batched_reader import BatchedReader
 from wishcraft.cache.client import Server, connect
+from wishcraft.cache.shared_connection import SharedConnection
 from wishcraft.errors import CacheUnavailable
 from wishcraft.observability.context import current_context, log_context
 
@@ -119,5 +119,5 @@ async def test_shared_connection_is_made_outside_any_log_context() -> None:
         raise ConnectionRefusedError
 
     with log_context(request_id="the-first-reader"), pytest.raises(CacheUnavailable):
-        await BatchedReader(refuse, 5).get("k")
+        await SharedConnection(refuse, 5).execute("PING")
     assert contexts == [{}]

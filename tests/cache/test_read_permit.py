@@ -130,3 +130,45 @@ async def test_entry_that_appears_while_postgresql_is_silent_is_no_hit(cache: Re
 
     result = await cache.read(SHOP, SLUG, load)
     assert (result.state, result.entry.body) == (CacheState.BYPASS, b"new")
+
+
+async def test_late_answer_holds_for_readers_who_came_before_the_question(clock: Clock) -> None:
+    async def find_pending() -> Pending:
+        clock.now += 5  # the process was too busy to read the answer
+        return frozenset({(SHOP, "pending")})
+
+    permit = ReadPermit(find_pending, clock=clock)
+    before = permit.now()
+    await permit.renew()
+    assert permit.trust(SHOP, SLUG) is Trust.EXPIRED
+    assert permit.trust(SHOP, SLUG, arrived=before) is Trust.CURRENT
+    assert permit.trust(SHOP, "pending", arrived=before) is Trust.PENDING
+    assert permit.trust(SHOP, SLUG, arrived=before + 1) is Trust.EXPIRED
+
+
+async def test_reader_of_an_earlier_question_waits_for_the_next(clock: Clock, cache: RegistryCache) -> None:
+    questions = 0
+
+    async def find_pending() -> Pending:
+        nonlocal questions
+        questions += 1
+        clock.now += 5
+        return frozenset()
+
+    cache.permit = ReadPermit(find_pending, clock=clock)
+
+    async def trust_later() -> Trust:
+        clock.now += 1  # the first question is under way
+        return await cache.trust(SHOP, SLUG)
+
+    async def find_slowly() -> Pending:
+        late.append(asyncio.create_task(trust_later()))
+        await asyncio.sleep(0)
+        return await find_pending()
+
+    late: list[asyncio.Task[Trust]] = []
+    cache.permit._find_pending = find_slowly
+    assert await cache.trust(SHOP, SLUG) is Trust.CURRENT
+    cache.permit._find_pending = find_pending
+    assert await late[0] is Trust.CURRENT
+    assert questions == 2

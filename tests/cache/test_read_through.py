@@ -1,6 +1,6 @@
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pytest
 from redis.asyncio import Redis
@@ -84,12 +84,16 @@ async def test_fifty_concurrent_readers_make_one_load(cache: RegistryCache, monk
     assert all(result.entry and result.entry.header.version == 1 for result in results)
 
 
-async def test_reader_bypasses_the_cache_when_the_lease_holder_is_slow(cache: RegistryCache) -> None:
+@pytest.mark.parametrize("is_same_process", [True, False])
+async def test_reader_bypasses_the_cache_when_the_lease_holder_is_slow(
+    cache: RegistryCache, server: Server, *, is_same_process: bool
+) -> None:
     slow, quick = Database(), Database()
+    reader = cache if is_same_process else RegistryCache(server, hold_seconds=0)
     slow.gate = asyncio.Event()
     slow_read = asyncio.create_task(cache.read(SHOP, "smith", slow.load))
     await wait_until(lambda: _is(slow.loads == 1))
-    assert (await cache.read(SHOP, "smith", quick.load)).state is CacheState.BYPASS
+    assert (await reader.read(SHOP, "smith", quick.load)).state is CacheState.BYPASS
     slow.gate.set()
     assert (await slow_read).state is CacheState.MISS
 
@@ -243,3 +247,35 @@ async def test_refill_of_no_slugs_loads_nothing(cache: RegistryCache) -> None:
     database = Database()
     assert not await cache.refill(SHOP, database.load_many, [])
     assert database.loads == 0
+
+
+async def test_readers_do_not_wait_for_each_other_while_nothing_can_be_filled(
+    server: Server, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wishcraft.cache.registries.WAIT_FOR_FILL_SECONDS", PATIENCE_SECONDS)
+    assert not await redis.keys()
+    on_hold, database = RegistryCache(server, hold_seconds=PATIENCE_SECONDS), Database()
+    database.gate = asyncio.Event()
+    reads = [asyncio.create_task(on_hold.read(SHOP, "smith", database.load)) for _ in range(5)]
+    await wait_until(lambda: database.loads == 5)
+    database.gate.set()
+    assert {result.state for result in await asyncio.gather(*reads)} == {CacheState.BYPASS}
+
+
+async def test_five_hundred_readers_of_one_process_take_one_lease(
+    cache: RegistryCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wishcraft.cache.registries.WAIT_FOR_FILL_SECONDS", PATIENCE_SECONDS)
+    leases: list[str] = []
+    take_lease = cache.lease
+
+    async def lease(shop_id: int, slugs: Iterable[str]) -> Mapping[str, Lease | Outcome]:
+        leases.extend(slugs)
+        return await take_lease(shop_id, slugs)
+
+    monkeypatch.setattr(cache, "lease", lease)
+    database = Database()
+    results = await asyncio.gather(*(cache.read(SHOP, "smith", database.load) for _ in range(500)))
+    assert (database.loads, leases) == (1, ["smith"])
+    assert [result.state for result in results].count(CacheState.MISS) == 1
+    assert {result.state for result in results} == {CacheState.MISS, CacheState.HIT}

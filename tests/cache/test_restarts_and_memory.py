@@ -18,11 +18,6 @@ SHOP = 7
 FIRST = CachedRegistry(1, AccessLevel.OPEN, 0, b"first")
 
 
-@pytest.fixture
-def own_cache(own_server: Server) -> RegistryCache:
-    return RegistryCache(own_server, hold_seconds=0)
-
-
 async def load() -> CachedRegistry | None:
     return FIRST
 

@@ -190,8 +190,8 @@ BREAKAGES: Final = (
     ),
     Breakage(
         "a permit never expires", "wishcraft/cache/read_permit.py",
-        "self._valid_until, self._pending = asked_at + PERMIT_SECONDS, pending",
-        "self._valid_until, self._pending = inf, pending",
+        "self._asked_at, self._pending = asked_at, pending",
+        "self._asked_at, self._pending = inf, pending",
         (f"{_OUTAGES}::test_hanging_postgresql_leaves_what_redis_holds_readable",),
     ),
     # Writes by registrants

@@ -27,6 +27,10 @@ class Link(CircuitBreaker):
     def __init__(self) -> None:
         """A way that is not cut."""
 
+    @property
+    def is_open(self) -> bool:
+        return self.is_cut
+
     def check(self) -> None:
         if self.is_cut:
             raise CacheUnavailable("cut off")
@@ -47,7 +51,7 @@ class World:
         self.servers = [connect(valkey.url, timeout=10) for _ in range(PROCESSES)]
         self.links = [Link() for _ in range(PROCESSES)]
         for server, link in zip(self.servers, self.links, strict=True):
-            server.breaker = server.reader._breaker = link
+            server.breaker = server._reads._breaker = server._scripts._breaker = link
         self.reading = psycopg.connect(database_url, autocommit=True)
         self.writing = psycopg.connect(database_url)
         self.reading.execute("CREATE TABLE coherence (version bigint NOT NULL)")

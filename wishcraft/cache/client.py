@@ -1,5 +1,6 @@
 """The connection to Redis: short timeouts, no retries, the circuit breaker, and the server's era."""
 
+import asyncio
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,6 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
@@ -20,6 +20,7 @@ from wishcraft.cache import keys, scripts
 from wishcraft.cache.batched_reader import BatchedReader
 from wishcraft.cache.circuit_breaker import CircuitBreaker
 from wishcraft.cache.script import Call, Script
+from wishcraft.cache.shared_connection import ErrorReply, SharedConnection
 from wishcraft.errors import CacheUnavailable
 
 READ_SECONDS: Final = 0.1
@@ -40,7 +41,7 @@ class Memory(NamedTuple):
 
 
 class Server:
-    """One Redis primary: `redis` runs any command, `reader` reads entries in batches, `era` decides which are valid.
+    """One Redis primary: `redis` runs commands, `run` scripts, `reader` reads entries; `era` decides which are valid.
 
     Every new connection learns the era before its first command, so that no entry of a restarted server is taken for
     one of the era before.
@@ -62,8 +63,11 @@ class Server:
         )
         self.redis = Redis.from_pool(pool)
         self.breaker = CircuitBreaker(self.learn_era) if with_breaker else None
-        self.reader = BatchedReader(partial(_connect, pool), READ_SECONDS if with_breaker else timeout, self.breaker)
-        self._registered: dict[Script, AsyncScript] = {}
+        make = partial(_connect, pool)
+        # Reads have a connection of their own: no reader of an entry waits for a script before its command.
+        self._reads = SharedConnection(make, READ_SECONDS if with_breaker else timeout, self.breaker)
+        self._scripts = SharedConnection(make, timeout, self.breaker)
+        self.reader = BatchedReader(self._reads)
         self.era = b""
         self._era_requests = count(1)
         self._era_request = 0
@@ -99,18 +103,22 @@ class Server:
         Raises:
             CacheUnavailable: Redis does not answer, or refuses a command; it may have run the script for some calls.
         """
-        if not calls:
-            return []
-        if script not in self._registered:
-            self._registered[script] = self.redis.register_script(script.batch_source)
-        registered = self._registered[script]
-        with self.guard():
-            async with self.redis.pipeline(transaction=False) as pipe:
-                for start in range(0, len(calls), _CALLS_PER_COMMAND):
-                    key_names, args = script.values(calls[start : start + _CALLS_PER_COMMAND])
-                    await registered(key_names, [len(key_names) // len(script.keys), *args], client=pipe)
-                replies: list[list[bytes]] = await pipe.execute()
-        return [reply for batch in replies for reply in batch]
+        if len(calls) <= _CALLS_PER_COMMAND:
+            return await self._run_at_once(script, calls) if calls else []
+        parts = [calls[start : start + _CALLS_PER_COMMAND] for start in range(0, len(calls), _CALLS_PER_COMMAND)]
+        replies = await asyncio.gather(*(self._run_at_once(script, part) for part in parts))
+        return [reply for part in replies for reply in part]
+
+    async def _run_at_once(self, script: Script, calls: Sequence[Call]) -> list[bytes]:
+        key_names, args = script.values(calls)
+        values = (len(key_names), *key_names, len(calls), *args)
+        try:
+            replies: list[bytes] = await self._scripts.execute("EVALSHA", script.batch_sha, *values)
+        except ErrorReply as error:
+            if not str(error).startswith("NOSCRIPT"):
+                raise
+            replies = await self._scripts.execute("EVAL", script.batch_source, *values)
+        return replies
 
     @contextmanager
     def guard(self) -> Iterator[None]:
@@ -134,7 +142,8 @@ class Server:
         """Stop the breaker's probes, and close every connection."""
         if self.breaker:
             await self.breaker.stop()
-        self.reader.close()
+        self._reads.close()
+        self._scripts.close()
         await self.redis.aclose()
 
     async def _set_up(self, connection: AbstractConnection) -> None:

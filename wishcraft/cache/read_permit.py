@@ -54,7 +54,7 @@ class ReadPermit:
         """
         self._find_pending = find_pending
         self._clock = clock
-        self._valid_until = -inf
+        self._asked_at = -inf
         self._pending: Pending | None = frozenset()
         self._is_silent = False
         self._questions: list[asyncio.Task[None]] = []
@@ -64,18 +64,27 @@ class ReadPermit:
         """Whether any invalidation was pending at the last answer."""
         return self._pending is None or bool(self._pending)
 
-    def trust(self, shop_id: int, slug: str) -> Trust:
-        """Whether this registry's entry in Redis may be used now."""
-        if self._clock() >= self._valid_until and not self._is_silent:
+    def trust(self, shop_id: int, slug: str, *, arrived: float = inf) -> Trust:
+        """Whether this registry's entry in Redis may be used now.
+
+        The answer to a question holds for a reader who had `arrived` before it was asked (see `now`), however late it
+        comes: each change since then is concurrent with this read.
+        """
+        is_valid = self._clock() < self._asked_at + PERMIT_SECONDS or arrived <= self._asked_at
+        if not is_valid and not self._is_silent:
             return Trust.EXPIRED
         if self._pending is None or (shop_id, slug) in self._pending:
             return Trust.PENDING
-        return Trust.SILENT if self._clock() >= self._valid_until else Trust.CURRENT
+        return Trust.CURRENT if is_valid else Trust.SILENT
+
+    def now(self) -> float:
+        """The time on the permit's clock."""
+        return self._clock()
 
     def renew_from(self, asked_at: float, pending: Pending | None) -> None:
         """Take over an answer of PostgreSQL to a question that was sent at `asked_at` on the clock."""
-        if asked_at + PERMIT_SECONDS > self._valid_until:  # not an answer that was overtaken by a later one
-            self._valid_until, self._pending = asked_at + PERMIT_SECONDS, pending
+        if asked_at > self._asked_at:  # not an answer that was overtaken by a later one
+            self._asked_at, self._pending = asked_at, pending
         self._is_silent = False
 
     def note_silence(self) -> None:

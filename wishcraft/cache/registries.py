@@ -11,7 +11,10 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from wishcraft.cache import keys
+from wishcraft.cache.client import Server
 from wishcraft.cache.coherence import CoherenceCommands, Lease, now_ms
+from wishcraft.cache.counters import Counters
 from wishcraft.cache.entries import Entry, make_entry
 from wishcraft.cache.read_permit import ReadPermit, Trust
 from wishcraft.cache.scripts import Outcome
@@ -23,6 +26,8 @@ WAIT_FOR_FILL_SECONDS: Final = 0.5
 REVALIDATE_SECONDS: Final = 1.0
 """How long a reader with a lease and a stale entry waits for its load before it answers the stale entry."""
 _POLL_SECONDS: Final = 0.005
+_QUESTIONS: Final = 2
+"""The first may have been asked before the reader arrived."""
 _NO_ERA: Final = bytes(8)
 
 _log = logging.getLogger(__name__)
@@ -68,14 +73,24 @@ class RegistryCache(CoherenceCommands):
     permit: ReadPermit | None = None
     """Without one, as in jobs, entries are used although an invalidation may be pending."""
 
+    def __init__(
+        self, server: Server, *, hold_seconds: float = keys.HOLD_SECONDS, counters: Counters | None = None
+    ) -> None:
+        """A cache on `server`; see `CoherenceCommands`."""
+        super().__init__(server, hold_seconds=hold_seconds, counters=counters)
+        self._turns: dict[tuple[int, str], asyncio.Future[bool]] = {}
+        """Registries that a reader of this process loads. The result: whether it was of use to wait for it."""
+
     async def trust(self, shop_id: int, slug: str) -> Trust:
         """Whether the registry's entry may be used; waits for PostgreSQL if that is not known."""
         if self.permit is None:
             return Trust.CURRENT
-        trust = self.permit.trust(shop_id, slug)
-        if trust is Trust.EXPIRED:
+        trust, arrived = self.permit.trust(shop_id, slug), self.permit.now()
+        for _ in range(_QUESTIONS):
+            if trust is not Trust.EXPIRED:
+                break
             await self.permit.renew()
-            trust = self.permit.trust(shop_id, slug)
+            trust = self.permit.trust(shop_id, slug, arrived=arrived)
         return trust
 
     async def ready_to_fill(self) -> None:
@@ -99,7 +114,7 @@ class RegistryCache(CoherenceCommands):
             with suppress(CacheUnavailable):
                 if entry := await self.get(shop_id, slug):
                     return CacheResult(entry, CacheState.STALE)
-        return CacheResult(make_entry(await load(), _NO_ERA, now_ms()), CacheState.BYPASS)
+        return await self._bypass(load)
 
     async def refill(self, shop_id: int, load_many: LoadMany, slugs: Iterable[str]) -> dict[str, RefillResult]:
         """Load these slugs at once and fill them, except those whose lease another reader holds.
@@ -129,29 +144,54 @@ class RegistryCache(CoherenceCommands):
         }
 
     async def _read_through(self, shop_id: int, slug: str, load: Load) -> CacheResult:
-        entry: Entry | None = None
-        lease: Lease | Outcome = Outcome.ON_HOLD
+        """One reader of this process takes its turn to load; the others wait for it, or answer the stale entry."""
+        deadline = time.monotonic() + WAIT_FOR_FILL_SECONDS
         with suppress(CacheUnavailable):
-            entry = await self.get(shop_id, slug)
-            if entry and entry.header.soft_expiry_ms > now_ms():
-                return CacheResult(entry, CacheState.HIT)
-            lease = (await self.lease(shop_id, [slug]))[slug]
+            while True:
+                entry = await self.get(shop_id, slug)
+                if entry and entry.header.soft_expiry_ms > now_ms():
+                    return CacheResult(entry, CacheState.HIT)
+                turn = self._turns.get((shop_id, slug))
+                if turn is None:
+                    return await self._take_turn(shop_id, slug, entry, load)
+                if entry:
+                    return CacheResult(entry, CacheState.STALE)
+                await asyncio.wait([turn], timeout=deadline - time.monotonic())
+                if not turn.done() or not turn.result():
+                    break
+        return await self._bypass(load)
+
+    async def _take_turn(self, shop_id: int, slug: str, entry: Entry | None, load: Load) -> CacheResult:
+        turn = self._turns[shop_id, slug] = asyncio.get_running_loop().create_future()
+        try:
+            lease: Lease | Outcome = Outcome.ON_HOLD
+            with suppress(CacheUnavailable):
+                lease = (await self.lease(shop_id, [slug]))[slug]
+                if isinstance(lease, Lease):
+                    newer = await self.get(shop_id, slug)
+                    if newer and newer.header.soft_expiry_ms > now_ms():
+                        # Another reader filled the entry between the two commands, which ended its lease.
+                        await self._try_release(shop_id, {slug: lease})
+                        return CacheResult(newer, CacheState.HIT)
+            if lease is Outcome.ON_HOLD:
+                turn.set_result(False)
+            if entry:
+                return await self._revalidate(shop_id, slug, entry, lease, load)
             if isinstance(lease, Lease):
-                newer = await self.get(shop_id, slug)
-                if newer and newer.header.soft_expiry_ms > now_ms():
-                    # Another reader filled the entry between the two commands, which ended its lease.
+                try:
+                    return await self._fill_one(shop_id, slug, lease, await load())
+                except BaseException:
                     await self._try_release(shop_id, {slug: lease})
-                    return CacheResult(newer, CacheState.HIT)
-        if entry:
-            return await self._revalidate(shop_id, slug, entry, lease, load)
-        if isinstance(lease, Lease):
-            try:
-                return await self._fill_one(shop_id, slug, lease, await load())
-            except BaseException:
-                await self._try_release(shop_id, {slug: lease})
-                raise
-        if lease is Outcome.LEASED and (entry := await self._wait_for_fill(shop_id, slug)):
-            return CacheResult(entry, CacheState.HIT)
+                    raise
+            if lease is Outcome.LEASED and (entry := await self._wait_for_fill(shop_id, slug)):
+                return CacheResult(entry, CacheState.HIT)
+            return await self._bypass(load)
+        finally:
+            del self._turns[shop_id, slug]
+            if not turn.done():
+                turn.set_result(True)
+
+    async def _bypass(self, load: Load) -> CacheResult:
         return CacheResult(make_entry(await load(), _NO_ERA, now_ms()), CacheState.BYPASS)
 
     async def _revalidate(

@@ -1,5 +1,6 @@
 """A Lua script with named keys and arguments, for one entry or for a list of entries in one command."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,6 +45,11 @@ class Script:
             "end\n"
             "return replies\n"
         )
+
+    @cached_property
+    def batch_sha(self) -> str:
+        """The name by which Redis knows `batch_source` once it has run: its SHA-1."""
+        return hashlib.sha1(self.batch_source.encode(), usedforsecurity=False).hexdigest()
 
     def values(self, calls: Sequence[Call]) -> tuple[list[str], list[EncodableT]]:
         """The keys and the arguments of these calls, each in the declared order.

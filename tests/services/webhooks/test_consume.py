@@ -107,7 +107,7 @@ async def test_queue_that_redis_lost_is_filled_from_the_inbox(resources: Resourc
     await consumer.sweep()
     first = receive(demo, 2)
     await consumer.sweep()
-    await resources.redis.redis.flushall()
+    await resources.redis.redis.flushdb()
     assert await handle(consumer) == 0
     second = receive(demo, 2)
     assert (await consumer.sweep()).added == 4

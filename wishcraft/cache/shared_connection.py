@@ -1,0 +1,216 @@
+"""A connection to Redis that many callers share: commands are sent at once, and their replies come in the same order.
+
+redis-py makes the connection (TLS, password, database, era); then its transport is used directly, because redis-py's
+work around each command, and its pool, cost more than the command (decision 0009).
+"""
+
+import asyncio
+import select
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from functools import partial
+from typing import Any, Final
+
+import hiredis
+from redis.typing import EncodableT
+
+from wishcraft.cache.circuit_breaker import CircuitBreaker
+from wishcraft.errors import CacheUnavailable
+
+OnReply = Callable[[Any], None]
+"""Takes a reply as hiredis parses it, or the `CacheUnavailable` in its place. It must not raise: others wait, too."""
+_GRACE_SECONDS: Final = 0.001
+
+
+class ErrorReply(CacheUnavailable):
+    """Redis answered a command with an error."""
+
+
+class SharedConnection:
+    """A connection that is made on first use, and anew after a loss."""
+
+    def __init__(
+        self, connect: Callable[[], Awaitable[Any]], timeout: float, breaker: CircuitBreaker | None = None
+    ) -> None:
+        """A connection that is not made yet.
+
+        Args:
+            connect: Returns a connection of redis-py that is ready for commands.
+            timeout: Seconds to wait for the next reply, and for each connection attempt.
+            breaker: While it is open, nothing is sent; a timeout, a lost connection and a server that is still loading
+                its data open it.
+        """
+        self._connect = connect
+        self._timeout = timeout
+        self._breaker = breaker
+        self._link: _Link | None = None
+        self._waiting: list[tuple[bytes, OnReply]] = []
+        """Commands until the connection is made."""
+        self._connecting: asyncio.Task[None] | None = None
+
+    def execute(self, *command: EncodableT) -> "asyncio.Future[Any]":
+        """Send a command; awaiting the future gives the reply.
+
+        The future raises ErrorReply if Redis refuses the command, and CacheUnavailable if it does not answer; then it
+        may have run the command.
+        """
+        future = asyncio.get_running_loop().create_future()
+        packed: Any = command  # hiredis's stubs lack some types
+        self.send(hiredis.pack_command(packed), partial(settle, future))
+        return future
+
+    def send(self, command: bytes, on_reply: OnReply) -> None:
+        """Send a packed command, and call `on_reply` with what comes of it, perhaps at once."""
+        if self._breaker and self._breaker.is_open:
+            on_reply(CacheUnavailable("Redis did not answer a moment ago"))
+        elif self._link and self._link.is_usable():
+            self._link.send(command, on_reply)
+        else:
+            self._waiting.append((command, on_reply))
+            if self._connecting is None:
+                # A context of its own: the connection outlives the request that needed it first.
+                self._connecting = asyncio.create_task(self._open(), context=Context())
+
+    def close(self) -> None:
+        """Close the connection; callers that still wait get CacheUnavailable."""
+        if self._connecting:
+            self._connecting.cancel()
+        if self._link:
+            self._link.close()
+        self._reject_waiting("the connection was closed")
+
+    async def _open(self) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                connection = await self._connect()
+        except Exception as error:  # noqa: BLE001  any failure means that Redis cannot be reached
+            if self._breaker:
+                self._breaker.open()
+            self._reject_waiting(f"{type(error).__name__}: {error}")
+        else:
+            self._link = _Link(connection, self._timeout, self._breaker)
+            if self._link.is_lost:
+                self._reject_waiting("the connection was lost")
+            waiting, self._waiting = self._waiting, []
+            for command, on_reply in waiting:
+                self._link.send(command, on_reply)
+        finally:
+            self._connecting = None
+
+    def _reject_waiting(self, reason: str) -> None:
+        waiting, self._waiting = self._waiting, []
+        for _, on_reply in waiting:
+            on_reply(CacheUnavailable(reason))
+
+
+class _Link(asyncio.Protocol):
+    """An open connection, and who waits for a reply on it, in the order of the commands."""
+
+    def __init__(self, connection: Any, timeout: float, breaker: CircuitBreaker | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timeout = timeout
+        self._breaker = breaker
+        self._pending: deque[OnReply] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._waits_since = 0.0
+        """When the oldest pending command was sent or, if later, the last reply came."""
+        self._parser = hiredis.Reader()
+        # redis-py has no way to hand over its transport. Without its writer it does not warn of an open connection.
+        self._writer, connection._writer, connection._reader = connection._writer, None, None  # noqa: SLF001
+        self._transport: Any = self._writer.transport
+        self._transport.set_protocol(self)
+        self.is_lost = self._transport.is_closing()
+        self._socket_events = select.poll()
+        self._socket_events.register(self._writer.get_extra_info("socket").fileno(), select.POLLIN)
+
+    def is_usable(self) -> bool:
+        """Whether the server has not closed it: with nothing pending, there is nothing else to be read."""
+        if not self.is_lost and not self._pending and self._socket_events.poll(0):
+            self.is_lost = True
+            self._transport.abort()
+        return not self.is_lost
+
+    def send(self, command: bytes, on_reply: OnReply) -> None:
+        if not self._pending:
+            self._waits_since = self._loop.time()
+            if self._timer is None:
+                self._timer = self._loop.call_later(self._timeout, self._check_silence)
+        self._pending.append(on_reply)
+        self._transport.write(command)
+
+    def close(self) -> None:
+        self.is_lost = True
+        self._transport.abort()
+        self._reject_all("the connection was closed")
+
+    def data_received(self, data: bytes) -> None:
+        """Parse replies, which may come in parts."""
+        self._waits_since = self._loop.time()
+        self._parser.feed(data)
+        while (reply := self._parser.gets()) is not False:
+            on_reply = self._pending.popleft()
+            if isinstance(reply, hiredis.HiredisError):
+                if str(reply).startswith("LOADING"):
+                    self._open_breaker()
+                reply = ErrorReply(str(reply))
+            on_reply(reply)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Reject all callers: the server closed the connection, or it broke."""
+        if not self.is_lost:
+            self.is_lost = True
+            if self._pending:
+                self._open_breaker()
+            self._reject_all(f"the connection was lost: {error}")
+
+    def pause_writing(self) -> None:
+        """Do nothing: callers wait for their replies before they send more."""
+
+    def resume_writing(self) -> None:
+        """Do nothing."""
+
+    def _check_silence(self) -> None:
+        """Time out, or look again later: one timer for all commands costs less than one for each."""
+        self._timer = None
+        if self.is_lost or not self._pending:
+            return
+        left = self._waits_since + self._timeout - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._check_silence)
+        else:
+            # The loop reads from the socket once more: this process may have been too busy to read the reply.
+            self._timer = self._loop.call_later(_GRACE_SECONDS, self._time_out, self._waits_since)
+
+    def _time_out(self, waited_since: float) -> None:
+        self._timer = None
+        if self.is_lost or not self._pending:
+            return
+        if self._waits_since > waited_since:
+            self._check_silence()
+            return
+        self._open_breaker()
+        self.is_lost = True
+        self._transport.abort()
+        self._reject_all(f"no reply for {self._timeout} s")
+
+    def _open_breaker(self) -> None:
+        if self._breaker:
+            self._breaker.open()
+
+    def _reject_all(self, reason: str) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        while self._pending:
+            self._pending.popleft()(CacheUnavailable(reason))
+
+
+def settle(future: "asyncio.Future[Any]", reply: Any) -> None:
+    """Complete the future with the reply, or with the `CacheUnavailable` in its place."""
+    if future.done():  # its caller may have been cancelled
+        return
+    if isinstance(reply, CacheUnavailable):
+        future.set_exception(reply)
+    else:
+        future.set_result(reply)

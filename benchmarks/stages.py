@@ -22,7 +22,7 @@ from wishcraft.services.webhooks.process import process
 from wishcraft.settings import Settings, settings
 from wishcraft.shopify.graphql_queries import READ_VARIANTS
 from wishcraft.shopify.ids import to_global
-from wishcraft.shopify.variants import MAX_IDS
+from wishcraft.shopify.nodes import MAX_IDS
 from wishcraft.store import registry_items, shops, webhook_events
 from wishcraft.store.schema import RegistryItem
 from wishcraft.store.shops import ShopRef

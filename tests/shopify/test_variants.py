@@ -20,10 +20,10 @@ from wishcraft.errors import (
 from wishcraft.shopify.bulk import bulk_objects
 from wishcraft.shopify.graphql_queries import DESCRIBE_VARIANTS
 from wishcraft.shopify.ids import to_global
+from wishcraft.shopify.nodes import MAX_IDS
 from wishcraft.shopify.retries import MAX_RETRIES
 from wishcraft.shopify.variants import (
     MAX_DESCRIBED,
-    MAX_IDS,
     POINTS_PER_BATCH,
     bulk_read_variants,
     describe_variants,

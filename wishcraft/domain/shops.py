@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from wishcraft.domain.plain_text import one_line
+from wishcraft.domain.texts import storable
 
 _CURRENCY: Final = re.compile("[A-Z]{3}")
 _MAX_NAME: Final = 200
@@ -29,12 +30,12 @@ def usable_facts(name: object, email: object, currency: object, timezone: object
     The problems name what it is, and have no value.
     """
     facts, problems = dict[str, str](), list[str]()
-    if isinstance(name, str) and (clean := one_line(_storable(name))[:_MAX_NAME].strip()):
+    if isinstance(name, str) and (clean := one_line(storable(name))[:_MAX_NAME].strip()):
         facts["name"] = clean
     else:
         problems.append("the name is no text")
     if isinstance(email, str) and len(email) <= _MAX_EMAIL:
-        facts["email"] = _storable(email).strip()
+        facts["email"] = storable(email).strip()
     else:
         problems.append("the e-mail address is no text, or too long")
     if isinstance(currency, str) and _CURRENCY.fullmatch(currency):
@@ -66,7 +67,3 @@ def _is_zone(name: str) -> bool:
     except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: it is a folder of the database
         return False
     return True
-
-
-def _storable(text: str) -> str:
-    return text.replace("\0", "").encode(errors="ignore").decode()

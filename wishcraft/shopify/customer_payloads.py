@@ -4,12 +4,11 @@ https://shopify.dev/docs/api/webhooks
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from wishcraft.errors import PayloadInvalid
 from wishcraft.shopify.ids import from_global
-
-_MAX_ID: Final = 2**63 - 1
+from wishcraft.shopify.values import read_id
 
 
 class Merge(NamedTuple):
@@ -33,9 +32,6 @@ def read_merge(payload: Mapping[str, Any]) -> Merge | None:
 
 def _customer(payload: Mapping[str, Any], field: str) -> int:
     try:
-        number = from_global("Customer", str(payload.get(field)))
+        return read_id(from_global("Customer", str(payload.get(field))))
     except ValueError:
         raise PayloadInvalid(f"{field} is no id of a customer.") from None
-    if not 1 <= number <= _MAX_ID:
-        raise PayloadInvalid(f"{field} is no id of a customer.")
-    return number

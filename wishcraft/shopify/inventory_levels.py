@@ -8,9 +8,9 @@ from wishcraft.domain.batches import batches
 from wishcraft.shopify.client import ShopifyClient
 from wishcraft.shopify.graphql_queries import READ_LEVELS
 from wishcraft.shopify.ids import from_global, to_global
+from wishcraft.shopify.nodes import check_nodes
 from wishcraft.shopify.product_payloads import LevelSnapshot
 from wishcraft.shopify.values import read_integer, read_time
-from wishcraft.shopify.variants import check_nodes
 
 LOCATIONS: Final = 10
 """Levels of an item in the first query: few shops have more locations."""

@@ -5,6 +5,7 @@ https://shopify.dev/docs/api/webhooks has their fields; those that orders lack o
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeAlias
@@ -25,11 +26,11 @@ from wishcraft.domain.orders import (
 )
 from wishcraft.domain.plain_text import one_line
 from wishcraft.domain.registries import MAX_SLUG_LENGTH, PurchaseStatus
+from wishcraft.domain.texts import storable
 from wishcraft.errors import PayloadInvalid
-from wishcraft.shopify.values import read_time
+from wishcraft.shopify.values import payload_id, read_id, read_time
 
 _MAX_CLAIM: Final = 200
-_MAX_ID: Final = 2**63 - 1
 _MAX_PIECES: Final = 1_000_000
 _MAX_NAME: Final = 200
 _MAX_TITLE: Final = 500
@@ -57,7 +58,7 @@ def read_order(payload: Object) -> OrderSnapshot:
         for line_id, pieces in _refunded(refund):
             refunded[line_id] = refunded.get(line_id, 0) + pieces
     return OrderSnapshot(
-        id=_id(payload.get("id"), "id"),
+        id=payload_id(payload.get("id"), "id"),
         name=_text(payload.get("name"), _MAX_NAME) or "",
         ordered_at=_time(payload.get("created_at")),
         updated_at=_required_time(payload.get("updated_at"), "updated_at"),
@@ -76,7 +77,7 @@ def read_order(payload: Object) -> OrderSnapshot:
         purchaser_id=_purchaser_id(payload),
         purchaser_email=_email(payload),
         lines=tuple(_read_line(each, attributes, refunded, _purchaser(payload)) for each in lines),
-        refunds=None if refunds is None else frozenset(_id(each.get("id"), "refunds.id") for each in refunds),
+        refunds=None if refunds is None else frozenset(payload_id(each.get("id"), "refunds.id") for each in refunds),
     )
 
 
@@ -88,7 +89,7 @@ def read_deletion(payload: Object, deleted_at: datetime) -> OrderSnapshot:
     """
     if "line_items" in payload:
         raise PayloadInvalid("The order is told of as it is, not as deleted.")
-    return deleted_order(_id(payload.get("id"), "id"), deleted_at)
+    return deleted_order(payload_id(payload.get("id"), "id"), deleted_at)
 
 
 def read_refund(payload: Object) -> Adjustment:
@@ -100,8 +101,8 @@ def read_refund(payload: Object) -> Adjustment:
     pieces: dict[int, int] = {}
     for line_id, refunded in _refunded(payload):
         pieces[line_id] = pieces.get(line_id, 0) - refunded
-    name = f"refund/{_id(payload.get('id'), 'id')}"
-    return Adjustment(_id(payload.get("order_id"), "order_id"), name, _time(payload.get("created_at")), pieces)
+    name = f"refund/{payload_id(payload.get('id'), 'id')}"
+    return Adjustment(payload_id(payload.get("order_id"), "order_id"), name, _time(payload.get("created_at")), pieces)
 
 
 def read_edit(payload: Object) -> Adjustment:
@@ -116,17 +117,17 @@ def read_edit(payload: Object) -> Adjustment:
     for kind, sign in (("additions", 1), ("removals", -1)):
         for each in _list(changes.get(kind) if isinstance(changes, Mapping) else None):
             line = _object(each, kind)
-            line_id, delta = _id(line.get("id"), f"{kind}.id"), _pieces(line.get("delta"), f"{kind}.delta")
+            line_id, delta = payload_id(line.get("id"), f"{kind}.id"), _pieces(line.get("delta"), f"{kind}.delta")
             pieces[line_id] = pieces.get(line_id, 0) + sign * delta
-    name = f"edit/{_id(edit.get('id'), 'order_edit.id')}"
-    return Adjustment(_id(edit.get("order_id"), "order_id"), name, _time(edit.get("committed_at")), pieces)
+    name = f"edit/{payload_id(edit.get('id'), 'order_edit.id')}"
+    return Adjustment(payload_id(edit.get("order_id"), "order_id"), name, _time(edit.get("committed_at")), pieces)
 
 
 def _read_line(
     line: Object, attributes: Sequence[tuple[str, str]], refunded: Mapping[int, int], purchaser: str | None
 ) -> Line:
     properties = _pairs(line.get("properties"))
-    line_id = _id(line.get("id"), "line_items.id")
+    line_id = payload_id(line.get("id"), "line_items.id")
     ordered = _pieces(line.get("quantity"), "quantity")
     current = line.get("current_quantity")
     left = _pieces(current, "current_quantity") if current is not None else max(0, ordered - refunded.get(line_id, 0))
@@ -136,7 +137,7 @@ def _read_line(
     name = _text(said.get(NAME_PROPERTY), _MAX_NAME) or purchaser
     return Line(
         id=line_id,
-        variant_id=None if variant_id is None else _id(variant_id, "variant_id"),
+        variant_id=None if variant_id is None else payload_id(variant_id, "variant_id"),
         title=_text(line.get("title"), _MAX_TITLE) or "",
         ordered=ordered,
         left=left,
@@ -162,7 +163,10 @@ def _status(payload: Object) -> PurchaseStatus:
 def _refunded(refund: Object) -> Iterator[tuple[int, int]]:
     for each in _list(refund.get("refund_line_items")):
         line = _object(each, "refund_line_items")
-        yield _id(line.get("line_item_id"), "line_item_id"), _pieces(line.get("quantity"), "refund_line_items.quantity")
+        yield (
+            payload_id(line.get("line_item_id"), "line_item_id"),
+            _pieces(line.get("quantity"), "refund_line_items.quantity"),
+        )
 
 
 def _price(line: Object) -> Decimal:
@@ -192,7 +196,9 @@ def _purchaser(payload: Object) -> str | None:
 def _purchaser_id(payload: Object) -> int | None:
     customer = payload.get("customer")
     found = customer.get("id") if isinstance(customer, Mapping) else None
-    return found if type(found) is int and 1 <= found <= _MAX_ID else None
+    with suppress(ValueError):
+        return read_id(found)
+    return None
 
 
 def _email(payload: Object) -> str | None:
@@ -204,7 +210,7 @@ def _email(payload: Object) -> str | None:
 def _pairs(value: object) -> list[tuple[str, str]]:
     """The pairs of properties or note attributes; anything else among them is left out."""
     return [
-        (each["name"], _storable(each["value"]))
+        (each["name"], storable(each["value"]))
         for each in (value if isinstance(value, list) else ())
         if isinstance(each, Mapping) and isinstance(each.get("name"), str) and isinstance(each.get("value"), str)
     ]
@@ -214,13 +220,8 @@ def _text(value: object, length: int, *, is_address: bool = False) -> str | None
     """A text in one line that PostgreSQL can store, None if nothing is left."""
     if not isinstance(value, str):
         return None
-    storable = _storable(value)
-    return (storable.strip() if is_address else one_line(storable))[:length] or None
-
-
-def _storable(value: str) -> str:
-    """The text without what PostgreSQL does not store: NUL and halves of surrogate pairs."""
-    return value.replace("\0", "").encode(errors="ignore").decode()
+    text = storable(value)
+    return (text.strip() if is_address else one_line(text))[:length] or None
 
 
 def _list(value: object) -> list[Any]:
@@ -230,12 +231,6 @@ def _list(value: object) -> list[Any]:
 def _object(value: object, field: str) -> Object:
     if not isinstance(value, Mapping):
         raise PayloadInvalid(f"{field} is no object.")
-    return value
-
-
-def _id(value: object, field: str) -> int:
-    if type(value) is not int or not 1 <= value <= _MAX_ID:
-        raise PayloadInvalid(f"{field} is no id.")
     return value
 
 

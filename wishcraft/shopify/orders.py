@@ -9,7 +9,7 @@ from wishcraft.errors import ShopifyQueryInvalid, ShopifyUnavailable
 from wishcraft.shopify.client import ShopifyClient
 from wishcraft.shopify.graphql_queries import FIND_ORDERS, READ_ORDER_LINES, READ_ORDERS
 from wishcraft.shopify.ids import from_global, to_global
-from wishcraft.shopify.variants import check_nodes
+from wishcraft.shopify.nodes import check_nodes
 
 Payload = dict[str, Any]
 Page = tuple[datetime, list[Payload]]

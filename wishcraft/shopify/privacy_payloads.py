@@ -11,9 +11,9 @@ import orjson
 from wishcraft.domain.orders import ITEM_PROPERTY, REGISTRY_ATTRIBUTE
 from wishcraft.domain.people import Person, make_person, make_signs
 from wishcraft.errors import PayloadInvalid
+from wishcraft.shopify.values import payload_id
 
 Object = Mapping[str, Any]
-_MAX_ID: Final = 2**63 - 1
 _MAX_ORDERS: Final = 100_000
 
 _OF_LINE: Final = ("id", "variant_id", "product_id", "title", "quantity", "current_quantity", "price", "price_set")
@@ -55,9 +55,9 @@ def read_subject(payload: Object, shop_id: int, shop_domain: str, orders: str) -
     if not isinstance(listed, list) or len(listed) > _MAX_ORDERS:
         raise PayloadInvalid(f"{orders} is no list of ids.")
     customer_id = customer.get("id")
-    customers = set() if customer_id is None else {_id(customer_id, "customer.id")}
+    customers = set() if customer_id is None else {payload_id(customer_id, "customer.id")}
     email, phone = (_text(customer.get(name)) for name in ("email", "phone"))
-    person = make_person(shop_id, customers, {_id(each, orders) for each in listed}, email, phone)
+    person = make_person(shop_id, customers, {payload_id(each, orders) for each in listed}, email, phone)
     if not (person.customers or person.contacts or person.orders):
         raise PayloadInvalid("customer has neither id nor email nor phone.")
     return Subject(person, make_signs(email, phone))
@@ -152,9 +152,3 @@ def _objects(value: object) -> list[dict[str, Any]]:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _id(value: object, field: str) -> int:
-    if type(value) is not int or not 1 <= value <= _MAX_ID:
-        raise PayloadInvalid(f"{field} is no id.")
-    return value

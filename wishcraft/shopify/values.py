@@ -5,6 +5,8 @@ from decimal import Decimal
 from typing import Final
 
 from wishcraft.domain.currencies import MAX_AMOUNT
+from wishcraft.domain.texts import storable
+from wishcraft.errors import PayloadInvalid
 
 SOLD: Final = frozenset({"ACTIVE", "UNLISTED"})
 """Statuses of products. Guests buy an unlisted product by its link, which a registry has."""
@@ -14,10 +16,10 @@ _MAX_INTEGER: Final = 2**63 - 1
 
 
 def read_text(value: object) -> str:
-    """A text without NUL characters, which PostgreSQL does not store."""
+    """A text, without what PostgreSQL does not store."""
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
-    return value.replace("\0", "")
+    return storable(value)
 
 
 def read_variant_title(value: object) -> str:
@@ -46,6 +48,18 @@ def read_id(value: object) -> int:
     if number < 1:
         raise ValueError(f"{value!r} is no id")
     return number
+
+
+def payload_id(value: object, field: str) -> int:
+    """The id in this field of a webhook's payload.
+
+    Raises:
+        PayloadInvalid: It is none.
+    """
+    try:
+        return read_id(value)
+    except ValueError:
+        raise PayloadInvalid(f"{field} is no id.") from None
 
 
 def read_amount(value: object) -> Decimal:

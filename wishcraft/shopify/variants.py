@@ -7,15 +7,14 @@ from decimal import InvalidOperation
 from typing import Any, Final
 
 from wishcraft.domain.inventory import InventoryPolicy, VariantReading
-from wishcraft.errors import ShopifyUnavailable, VariantUnreadable
+from wishcraft.errors import VariantUnreadable
 from wishcraft.shopify.bulk import bulk_objects
 from wishcraft.shopify.client import ShopifyClient
 from wishcraft.shopify.graphql_queries import ALL_VARIANTS, DESCRIBE_VARIANTS, READ_VARIANTS
 from wishcraft.shopify.ids import from_global, to_global
+from wishcraft.shopify.nodes import MAX_IDS, check_nodes
 from wishcraft.shopify.values import SOLD, read_amount, read_flag, read_integer, read_text, read_variant_title
 
-MAX_IDS: Final = 250
-"""The largest number of ids in one `nodes` query: https://shopify.dev/docs/api/usage/limits#input-array-limits"""
 POINTS_PER_VARIANT: Final = 3
 """One each for the variant, its inventory item and its product."""
 POINTS_PER_BATCH: Final = MAX_IDS * POINTS_PER_VARIANT
@@ -86,15 +85,6 @@ async def bulk_read_variants(client: ShopifyClient, shop: str) -> AsyncGenerator
         async for record in records:
             for reading in _readings(shop, record):
                 yield reading
-
-
-def check_nodes(shop: str, global_ids: Sequence[str], nodes: Sequence[Any]) -> None:
-    """Raise ShopifyUnavailable unless there is a node or a null for each id: else one may count as deleted."""
-    if len(nodes) != len(global_ids):
-        raise ShopifyUnavailable(f"{shop}: {len(nodes)} nodes in answer to {len(global_ids)} ids")
-    for global_id, node in zip(global_ids, nodes, strict=True):
-        if node is not None and (not isinstance(node, dict) or node.get("id") != global_id):
-            raise ShopifyUnavailable(f"{shop}: a node in answer to {global_id} is not that object")
 
 
 def _readings(shop: str, node: Mapping[str, Any]) -> list[VariantReading]:

@@ -19,7 +19,8 @@ from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.registries.reader import refill
 from wishcraft.services.registries.warm import find_due
 from wishcraft.services.registries.write import registry_write
-from wishcraft.shopify.variants import MAX_IDS, POINTS_PER_VARIANT, bulk_read_variants, read_variants
+from wishcraft.shopify.nodes import MAX_IDS
+from wishcraft.shopify.variants import POINTS_PER_VARIANT, bulk_read_variants, read_variants
 from wishcraft.store import inventory_levels, item_readings, locks, registries, registry_items, shops
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.item_readings import ItemChange, Observation, observe

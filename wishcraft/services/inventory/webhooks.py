@@ -24,6 +24,7 @@ from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.webhooks.handling import Effect, Message, wait_for_shopify
 from wishcraft.shopify.inventory_levels import read_levels
+from wishcraft.shopify.nodes import MAX_IDS
 from wishcraft.shopify.product_payloads import (
     LevelSnapshot,
     read_deleted_product,
@@ -31,7 +32,7 @@ from wishcraft.shopify.product_payloads import (
     read_level,
     read_product,
 )
-from wishcraft.shopify.variants import MAX_IDS, read_variants
+from wishcraft.shopify.variants import read_variants
 from wishcraft.store import inventory_levels, item_readings, product_versions
 from wishcraft.store.inventory_levels import ItemState, Level, ReadLevels, Tracking
 from wishcraft.store.item_readings import Observation, WishedVariant, observe

@@ -46,7 +46,7 @@ from wishcraft.store.webhook_events import Failure, StoredWebhook
 ACTOR: Final = "webhook"
 HANDLER_SECONDS: Final = 20.0
 """So long may a handler look things up, in Shopify above all."""
-ERASURE_SECONDS: Final = 600.0
+COMPLIANCE_SECONDS: Final = 600.0
 """So long may one about privacy, which does a part of its work in much less, and the rest at the next tries."""
 BATCH_BYTES: Final = 2 * 1024 * 1024
 """Of payloads in one transaction: parsed, they take five times as much memory, for each shop under way."""
@@ -231,7 +231,7 @@ class _Run:
         for handler, messages in grouped.items():
             try:
                 async with asyncio.timeout(
-                    ERASURE_SECONDS if messages[0].topic in COMPLIANCE_TOPICS else HANDLER_SECONDS
+                    COMPLIANCE_SECONDS if messages[0].topic in COMPLIANCE_TOPICS else HANDLER_SECONDS
                 ):
                     effect = await handler(self.resources, self.shop, messages)
             except (ShopifyUnavailable, ShopifyThrottled, TimeoutError) as error:

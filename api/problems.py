@@ -16,7 +16,7 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from api.problem_kinds import KINDS, USUAL
-from api.schemas.headers import REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE
+from api.schemas.headers import RETRY_AFTER, WWW_AUTHENTICATE
 from wishcraft.errors import (
     DatabaseBusy,
     DatabaseRejected,
@@ -148,7 +148,7 @@ def documented(*kinds: str) -> dict[int | str, dict[str, Any]]:
     return {
         int(status): {
             "description": "\n".join(f"- `{kind}`: {KINDS[kind].meaning}. {KINDS[kind].advice}" for kind in named),
-            "headers": {"X-Request-Id": REQUEST_ID, **_HEADERS.get(status, {})},
+            "headers": _HEADERS.get(status, {}),
             "content": {_PROBLEM_JSON: _content(named)},
         }
         for status, named in by_status.items()
@@ -157,7 +157,7 @@ def documented(*kinds: str) -> dict[int | str, dict[str, Any]]:
 
 def _content(kinds: Iterable[str]) -> dict[str, Any]:
     """The schema of problems, and an example of each kind."""
-    examples = {kind: {"summary": KINDS[kind].meaning, "value": _example(kind)} for kind in kinds}
+    examples = {kind: {"summary": kind, "value": _example(kind)} for kind in kinds}
     return {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}
 
 

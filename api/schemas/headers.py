@@ -17,6 +17,5 @@ X_CACHE: Final = _header(
     enum=["hit", "stale", "miss", "bypass"],
 )
 LOCATION: Final = _header("The path of the registry.", "/api/registries/emma-hugos-wedding-k3j9x2mqpa")
-REQUEST_ID: Final = _header("The id of the request, which the logs and Sentry also have.", "e7c3751cb4362268")
 RETRY_AFTER: Final = _header("Seconds to wait before the next try.", "5", pattern=r"^[0-9]+$")
 WWW_AUTHENTICATE: Final = _header("The way to authenticate.", 'ApiKey header="X-API-Key"')

@@ -41,10 +41,7 @@ CHANGED_REGISTRIES: Final = _named(
 )
 NEW_ITEMS: Final = _named(
     two_pieces={"variant_id": DEMO_VARIANTS[0], "quantity": 2, "priority": "high"},
-    by_its_global_id={
-        "variant_id": f"gid://shopify/ProductVariant/{DEMO_VARIANTS[1]}",
-        "notes": "Any colour is lovely",
-    },
+    with_a_note={"variant_id": DEMO_VARIANTS[1], "notes": "Any colour is lovely"},
 )
 CHANGED_ITEMS: Final = _named(
     more_pieces={"wanted": 4},

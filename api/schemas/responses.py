@@ -129,7 +129,7 @@ _ITEM: Final[dict[str, Any]] = {
     "variant_title": "Sage",
     "image": "/images/nordic-wool-throw.svg",
     "price": "92.00",
-    "compare_at_price": None,
+    "compare_at_price": "120.00",
     "wanted": 2,
     "purchased": 1,
     "remaining": 1,
@@ -164,27 +164,33 @@ class ProductList(Schema):
     unknown_ids: list[int] = Field(examples=[[1]], description="Ids of variants that the shop does not sell.")
 
 
+_REGISTRY: Final[dict[str, Any]] = {
+    **_SUMMARY,
+    "description": "Thank you for celebrating with us.",
+    "registrants": ["Emma", "Hugo"],
+    "event": _EVENT,
+    "visibility": "public",
+    "status": "active",
+    "currency": "USD",
+    "items": [_ITEM],
+    "progress": _PROGRESS,
+    "totals": {"wanted": "184.00", "purchased": "92.00"},
+}
+_PERSON: Final = {
+    "first_name": "Emma", "last_name": "Reed", "email": "emma.reed@example.com", "status": "confirmed",
+}  # fmt: skip
+_PRIVATE: Final[dict[str, Any]] = {
+    "event_location": "The Orangery",
+    "has_access_code": False,
+    "registrant": _PERSON,
+    "co_registrants": [],
+}
+
+
 class RegistryAnswer(Schema):
     """A registry as guests see it."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    **_SUMMARY,
-                    "description": "Thank you for celebrating with us.",
-                    "registrants": ["Emma", "Hugo"],
-                    "event": _EVENT,
-                    "visibility": "public",
-                    "status": "active",
-                    "currency": "USD",
-                    "items": [_ITEM],
-                    "progress": _PROGRESS,
-                    "totals": {"wanted": "184.00", "purchased": "92.00"},
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [_REGISTRY]})
 
     id: RegistryId
     slug: Slug
@@ -223,6 +229,8 @@ class Private(Schema):
 
 class OwnRegistryAnswer(Private, RegistryAnswer):
     """A registry as its registrant sees it, with every field that PATCH sets but the access code."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_REGISTRY | _PRIVATE]})
 
 
 class ItemList(Schema):

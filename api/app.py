@@ -63,6 +63,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=version("wishcraft"),
         summary="Gift registries for Shopify storefronts.",
         description=documentation.DESCRIPTION,
+        openapi_tags=documentation.TAGS,
         lifespan=lifespan,
         redirect_slashes=False,  # a redirect repeats the request's Host and its signature
         openapi_url=documentation.OPENAPI_PATH,

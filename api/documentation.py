@@ -1,6 +1,6 @@
 """OpenAPI, and Swagger UI with assets that the API itself serves."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from importlib.resources import files
 from pathlib import Path
@@ -11,26 +11,50 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
+from api.problem_kinds import kinds_table
 from api.problems import Problem
 from api.schemas.requests import ChangedEvent, ChangedItem, ChangedRegistry, ChangedSettings
 
 OPENAPI_PATH: Final = "/api/docs"
-DESCRIPTION: Final = """
+_STORIES: Final = (files("api") / "templates" / "stories.md").read_text("utf-8")
+DESCRIPTION: Final = f"""
+A registry is a list of gifts for one event, in one shop. To try a request here: *Authorize* with an API key, open an
+operation, *Execute*. In the local stack, the start page (`/`) has a key of each demo shop; the values that are filled
+in belong to the first shop.
+
 **Authentication.** A server sends its shop's API key in `X-API-Key`; with scope `write` it acts for the customer that
 it names in `X-Customer-Id`. A storefront calls through Shopify's app proxy, which signs the query and names the
-logged-in customer. The embedded admin sends its ID token. In the sandbox, `make up` prints an API key: paste it under
-*Authorize* to use *Try it out*.
+logged-in customer. The embedded admin sends its ID token.
 
 **Changes** are conditional: read the registry, and send its `ETag` in `If-Match`. **Creations** take an
 `Idempotency-Key`: repeating a request with the same key creates nothing more.
 
-**Errors** are `application/problem+json` (RFC 9457); `type` names the kind and never changes, and `errors` of a 422 has
-each invalid value with its place. `RateLimit` says how many requests are left. 429 and 503 say in `Retry-After` how
-many seconds to wait.
+**Errors** are `application/problem+json` (RFC 9457); `type` is `urn:wishcraft:problem:` and a kind, `detail` says what
+to do, and `errors` of a 422 has each invalid value with its place. Each operation lists its kinds; any may also answer
+`bad-request`, `method-not-allowed`, `request-header-fields-too-large` and `internal`.
+
+<details><summary><b>Problems: what they mean and what to do</b></summary>
+
+{kinds_table()}
+
+</details>
+
+{_STORIES}
 """
-EXAMPLE_CUSTOMER: Final = 7_100_000_000_009
-"""No demo shop has a registry of this customer, whom *Try it out* offers for writes."""
-_OF_CUSTOMERS: Final = "/api/registries"
+TAGS: Final = [
+    {"name": "registries", "description": "Registries: lists, one with its items, creation and changes."},
+    {"name": "items", "description": "Items of a registry."},
+    {"name": "products", "description": "What the shop sells."},
+    {"name": "guests", "description": "What guests do: unlock a registry, look, click."},
+    {"name": "admin", "description": "For the shop's administrator: keys, usage, settings, audit log."},
+    {"name": "mail", "description": "The pages behind the links in mails."},
+    {"name": "webhooks", "description": "For Shopify alone."},
+    {"name": "operations", "description": "For who operates the service."},
+    {"name": "health", "description": "Health probes."},
+]
+_ONE_OR_NULL: Final = 2
+_VALUES: Final = frozenset({"example", "examples", "default", "enum"})
+"""Keywords of a schema that have values."""
 _ASSETS_PATH: Final = "/api/docs/assets"
 _PAGE_POLICY: Final = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
@@ -39,26 +63,38 @@ _PAGE_POLICY: Final = (
 _ASSETS: Final = Path(str(files("fastapi_swagger") / "resources"))
 
 
-def _correct(parameter: dict[str, Any], responses: Mapping[str, object]) -> None:
-    """Describe a parameter as it is sent: it may be left out but not be null. 428 means that If-Match is required."""
-    kinds = parameter["schema"].pop("anyOf", [])
-    for kind in kinds:
+def _simplify(schema: Any) -> None:
+    """Write `string or null` as a list of types, here and in all parts, and drop words that JSON Schema lacks."""
+    if isinstance(schema, list):
+        for each in schema:
+            _simplify(each)
+    if not isinstance(schema, dict):
+        return
+    kinds = schema.get("anyOf", ())
+    simple = [kind for kind in kinds if isinstance(kind, dict) and isinstance(kind.get("type"), str)]
+    if len(simple) == len(kinds) == _ONE_OR_NULL and simple[1] == {"type": "null"}:
+        del schema["anyOf"]
+        schema |= simple[0] | schema | {"type": [simple[0]["type"], "null"]}
+    for bound in ("ge", "le"):  # pydantic's, of dates
+        schema.pop(bound, None)
+    for name, part in schema.items():
+        if name not in _VALUES:
+            _simplify(part)
+
+
+def _correct(parameter: dict[str, Any], method: str, responses: Mapping[str, object]) -> None:
+    """Describe a parameter as it is sent: it may be left out but not be null. 428 means that If-Match is required.
+
+    *Try it out* fills in the example of what is required. What to delete is for people to choose.
+    """
+    schema = parameter["schema"]
+    for kind in schema.pop("anyOf", []):
         if kind != {"type": "null"}:
-            parameter["schema"] |= kind
+            schema |= kind
     if parameter["name"] == "If-Match":
         parameter["required"] = str(int(HTTPStatus.PRECONDITION_REQUIRED)) in responses
-
-
-def _offer(path: str, method: str, parameters: Iterable[dict[str, Any]]) -> None:
-    """Examples with which *Try it out* works as offered: a customer for what needs one, and any version for If-Match.
-
-    A key without the scope `write` may name no customer, so requests that it can send have none.
-    """
-    for parameter in parameters:
-        if parameter["name"] == "If-Match" and parameter["required"]:
-            parameter["example"] = "*"
-        if parameter["name"] == "X-Customer-Id" and path.startswith(_OF_CUSTOMERS) and method != "get":
-            parameter["example"] = EXAMPLE_CUSTOMER
+    if parameter["required"] and not (method == "delete" and parameter["in"] == "path"):
+        parameter["example"] = schema["examples"][0]
 
 
 def _correct_change(schema: dict[str, Any]) -> None:
@@ -78,11 +114,11 @@ def register(app: FastAPI) -> None:
         schemas |= problem.pop("$defs") | {"Problem": problem}
         for change in (ChangedEvent, ChangedRegistry, ChangedItem, ChangedSettings):
             _correct_change(schemas[change.__name__])
-        for path, item in document["paths"].items():
+        for item in document["paths"].values():
             for method, operation in item.items():
                 for parameter in operation.get("parameters", ()):
-                    _correct(parameter, operation["responses"])
-                _offer(path, method, operation.get("parameters", ()))
+                    _correct(parameter, method, operation["responses"])
+        _simplify(document)
         return document
 
     app.openapi = describe_with_problems  # type: ignore[method-assign]  # as FastAPI's documentation extends OpenAPI

@@ -384,16 +384,16 @@ def _make_head(known: _Known, raw: bytes, cache_state: CacheState, has_copy: boo
 
 def _problem(error: ProblemError, sender: Sender, limit: bytes | None = None) -> Response:
     """The problem as the route and its middleware answer it."""
-    status, head, body = _problem_parts(error.status, error.kind, str(error), tuple((error.headers or {}).items()))
+    status, head, body = _problem_parts(error.kind, str(error), tuple((error.headers or {}).items()))
     limit_line = b"" if limit is None else b"ratelimit: %b\r\n" % limit
     request_id = sender.request_id or secrets.token_hex(8).encode()
     return Response(status, b"%b%b%bx-request-id: %b\r\n" % (head, limit_line, _SECURITY_LINE, request_id), body)
 
 
 @lru_cache(1024)
-def _problem_parts(status: Any, kind: str, detail: str, headers: tuple[tuple[str, str], ...]) -> Response:
-    answer = problems.answer(status, kind, detail, dict(headers))
-    return Response(int(status), _lines(answer.raw_headers), bytes(answer.body))
+def _problem_parts(kind: str, detail: str, headers: tuple[tuple[str, str], ...]) -> Response:
+    answer = problems.answer(kind, detail, dict(headers))
+    return Response(answer.status_code, _lines(answer.raw_headers), bytes(answer.body))
 
 
 def _lines(headers: RawHeaders) -> bytes:

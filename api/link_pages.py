@@ -15,9 +15,15 @@ _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",  # the page's address has the token
     "X-Robots-Tag": "noindex",
 }
+LINK_TOKEN: Final = "AQAAAAE3k0m1vS6w2Qx9bT7yRzLpN4cUdEfGhIjK"  # noqa: S105  an example
+"""An example."""
 LINK_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    HTTPStatus.NOT_FOUND: {"description": "The link is not valid.", "content": {"text/html": {}}},
-    **documented(HTTPStatus.UNPROCESSABLE_ENTITY),
+    HTTPStatus.OK: {"description": "The page."},
+    HTTPStatus.NOT_FOUND: {
+        "description": "A page that says that the link is not valid.",
+        "content": {"text/html": {"schema": {"type": "string"}}},
+    },
+    **documented("invalid-request"),
 }
 
 

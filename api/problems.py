@@ -15,26 +15,21 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
+from api.problem_kinds import KINDS, USUAL
+from api.schemas.headers import RETRY_AFTER, WWW_AUTHENTICATE
 from wishcraft.errors import (
-    Conflict,
     DatabaseBusy,
     DatabaseRejected,
     DatabaseUnavailable,
     Invalid,
     InvalidValue,
-    LimitReached,
     NotAllowed,
-    NotFound,
-    PreconditionFailed,
     RequestRefused,
     ShopifyPaused,
     ShopifyRefused,
     ShopifyThrottled,
     ShopifyUnavailable,
-    TooManyQueries,
     TooManyRequests,
-    TooManyTries,
-    WrongAccessCode,
 )
 from wishcraft.observability.context import bind
 
@@ -54,7 +49,9 @@ MAX_ERRORS: Final = 50
 class InvalidField(BaseModel):
     """A value of the request that is not valid. It has a `pointer` or a `parameter`."""
 
-    detail: str = Field(examples=["String should have at most 120 characters"])
+    detail: str = Field(
+        examples=["String should have at most 120 characters"], description="Why the value is not valid."
+    )
     pointer: str | None = Field(
         None,
         examples=["#/registrant/email"],
@@ -71,35 +68,35 @@ class Problem(BaseModel):
     type: str = Field(
         examples=["urn:wishcraft:problem:not-found"], description="The kind of the problem. It never changes."
     )
-    title: str
-    status: int
-    detail: str
+    title: str = Field(examples=["Not Found"], description="The phrase of the status.")
+    status: int = Field(examples=[404], description="The status of the response.")
+    detail: str = Field(examples=["The shop has no such registry."], description="What is wrong, and what to do.")
     errors: list[InvalidField] | None = Field(None, description="With 422: the values that are not valid, if known.")
 
 
 class ProblemError(Exception):
     """Raised by a route to answer with this problem."""
 
-    def __init__(self, status: HTTPStatus, kind: str, detail: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, kind: str, detail: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(detail)
-        self.status, self.kind, self.detail, self.headers = status, kind, detail, headers
+        self.kind, self.status, self.detail, self.headers = kind, KINDS[kind].status, detail, headers
 
 
 def not_found(detail: str) -> ProblemError:
     """404: also if it is in another shop, or the caller may not see it."""
-    return ProblemError(HTTPStatus.NOT_FOUND, "not-found", detail)
+    return ProblemError("not-found", detail)
 
 
 def unauthorized(detail: str, more_headers: Mapping[str, str] | None = None) -> ProblemError:
     """401, with the authentication scheme of servers."""
     headers = {"WWW-Authenticate": 'ApiKey header="X-API-Key"', **(more_headers or {})}
-    return ProblemError(HTTPStatus.UNAUTHORIZED, "unauthorized", detail, headers)
+    return ProblemError("unauthorized", detail, headers)
 
 
 def not_installed() -> ProblemError:
     """401: the credentials are valid, and their shop has not installed the app."""
     detail = "The credentials are valid, but the shop has not installed the app. Open the app in the shop's admin."
-    return ProblemError(HTTPStatus.UNAUTHORIZED, "shop-not-installed", detail)
+    return ProblemError("shop-not-installed", detail)
 
 
 def no_such_registry() -> ProblemError:
@@ -109,87 +106,79 @@ def no_such_registry() -> ProblemError:
 
 def forbidden(detail: str, kind: str = NotAllowed.kind) -> ProblemError:
     """403: the caller is authenticated, but not permitted to do this."""
-    return ProblemError(HTTPStatus.FORBIDDEN, kind, detail)
+    return ProblemError(kind, detail)
 
 
-def too_many(detail: str, retry_after: int, kind: str = "too-many-requests") -> ProblemError:
+def too_many(detail: str, retry_after: int) -> ProblemError:
     """429, with the seconds to wait."""
-    return ProblemError(HTTPStatus.TOO_MANY_REQUESTS, kind, detail, {"Retry-After": str(retry_after)})
+    return ProblemError("too-many-requests", detail, {"Retry-After": str(retry_after)})
 
 
 def unavailable(detail: str) -> ProblemError:
     """503: something that the request needs does not answer."""
-    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, PAUSE)
+    return ProblemError("unavailable", detail, PAUSE)
 
 
 _UNMATCHED: Final = "unmatched"
-_USUAL_KINDS: Final = {
-    HTTPStatus.BAD_REQUEST: "bad-request",
-    HTTPStatus.UNAUTHORIZED: "unauthorized",
-    HTTPStatus.FORBIDDEN: NotAllowed.kind,
-    HTTPStatus.NOT_FOUND: NotFound.kind,
-    HTTPStatus.CONFLICT: Conflict.kind,
-    HTTPStatus.PRECONDITION_FAILED: PreconditionFailed.kind,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "content-too-large",
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported-media-type",
-    HTTPStatus.UNPROCESSABLE_ENTITY: Invalid.kind,
-    HTTPStatus.PRECONDITION_REQUIRED: "precondition-required",
-    HTTPStatus.TOO_MANY_REQUESTS: "too-many-requests",
-    HTTPStatus.SERVICE_UNAVAILABLE: "unavailable",
-}
-_STATUS_OF: Final[dict[type[RequestRefused], HTTPStatus]] = {
-    NotFound: HTTPStatus.NOT_FOUND,
-    NotAllowed: HTTPStatus.FORBIDDEN,
-    WrongAccessCode: HTTPStatus.FORBIDDEN,
-    Conflict: HTTPStatus.CONFLICT,
-    LimitReached: HTTPStatus.CONFLICT,
-    PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
-    Invalid: HTTPStatus.UNPROCESSABLE_ENTITY,
-    TooManyTries: HTTPStatus.TOO_MANY_REQUESTS,
-    TooManyQueries: HTTPStatus.TOO_MANY_REQUESTS,
-}
 COMMON: Final = (
-    HTTPStatus.UNAUTHORIZED,
-    HTTPStatus.FORBIDDEN,
-    HTTPStatus.UNPROCESSABLE_ENTITY,
-    HTTPStatus.TOO_MANY_REQUESTS,
-    HTTPStatus.SERVICE_UNAVAILABLE,
+    "unauthorized",
+    "shop-not-installed",
+    "not-allowed",
+    "invalid-request",
+    "too-many-requests",
+    "unavailable",
 )
 """The problems that any route with authentication may answer with."""
-WITH_BODY: Final = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+WITH_BODY: Final = ("request-timeout", "content-too-large", "unsupported-media-type")
 """The problems that any route that reads a body may answer with."""
 _JSON: Final = "application/json"
+_PROBLEM_JSON: Final = "application/problem+json"
+_HEADERS: Final = {
+    HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": WWW_AUTHENTICATE},
+    HTTPStatus.TOO_MANY_REQUESTS: {"Retry-After": RETRY_AFTER},
+    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": RETRY_AFTER},
+}
 
 
-def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
-    """The OpenAPI `responses` of a route that may answer with problems of these statuses."""
-    return {int(status): {"description": status.phrase, "content": _example(status)} for status in statuses}
+def documented(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI `responses` of a route that may answer with problems of these kinds."""
+    by_status: dict[HTTPStatus, list[str]] = {}
+    for kind in kinds:
+        by_status.setdefault(KINDS[kind].status, []).append(kind)
+    return {
+        int(status): {
+            "description": "\n".join(f"- `{kind}`: {KINDS[kind].meaning}. {KINDS[kind].advice}" for kind in named),
+            "headers": _HEADERS.get(status, {}),
+            "content": {_PROBLEM_JSON: _content(named)},
+        }
+        for status, named in by_status.items()
+    }
 
 
-def _example(status: HTTPStatus) -> dict[str, Any]:
-    problem = Problem(
-        type=f"urn:wishcraft:problem:{_USUAL_KINDS[status]}",
-        title=status.phrase,
-        status=status,
-        detail="What went wrong, and what to do about it.",
+def _content(kinds: Iterable[str]) -> dict[str, Any]:
+    """The schema of problems, and an example of each kind."""
+    examples = {kind: {"summary": kind, "value": _example(kind)} for kind in kinds}
+    return {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}
+
+
+def _example(kind: str) -> dict[str, Any]:
+    errors = [InvalidField(detail="Field required", pointer="#/title")] if kind == Invalid.kind else None
+    return _problem(kind, KINDS[kind].advice, errors).model_dump(exclude_none=True)
+
+
+def _problem(kind: str, detail: str, errors: list[InvalidField] | None) -> Problem:
+    status = KINDS[kind].status
+    return Problem(
+        type=f"urn:wishcraft:problem:{kind}", title=status.phrase, status=status, detail=detail, errors=errors
     )
-    if status is HTTPStatus.UNPROCESSABLE_ENTITY:
-        problem.errors = [InvalidField(detail="Field required", pointer="#/title")]
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {"application/problem+json": {"schema": schema, "example": problem.model_dump(exclude_none=True)}}
 
 
 def answer(
-    status: HTTPStatus,
-    kind: str,
-    detail: str,
-    headers: dict[str, str] | None = None,
-    errors: Iterable[InvalidValue] = (),
+    kind: str, detail: str, headers: dict[str, str] | None = None, errors: Iterable[InvalidValue] = ()
 ) -> Response:
     """A response with the problem."""
-    problem = Problem(type=f"urn:wishcraft:problem:{kind}", title=status.phrase, status=status, detail=detail)
-    problem.errors = [InvalidField(**each._asdict()) for each in errors] or None
-    return JSONResponse(problem.model_dump(exclude_none=True), status, headers, "application/problem+json")
+    problem = _problem(kind, detail, [InvalidField(**each._asdict()) for each in errors] or None)
+    return JSONResponse(problem.model_dump(exclude_none=True), problem.status, headers, _PROBLEM_JSON)
 
 
 def route_of(scope: Scope) -> str:
@@ -217,14 +206,14 @@ async def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)  # noqa: S101  registered for this type
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log_server_error(request.scope, "The request cannot be served now", error=error)
-    return answer(error.status, error.kind, error.detail, error.headers)
+    return answer(error.kind, error.detail, error.headers)
 
 
 async def _on_refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestRefused)  # noqa: S101  registered for this type
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyRequests) else None
     errors = error.errors if isinstance(error, Invalid) else ()
-    return answer(_STATUS_OF[type(error)], error.kind, str(error), headers, errors)
+    return answer(error.kind, str(error), headers, errors)
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
@@ -236,8 +225,7 @@ async def _on_http(request: Request, error: Exception) -> Response:
     if status is HTTPStatus.BAD_REQUEST:  # FastAPI's status for a body that is no text; 422 if it is no JSON
         status = HTTPStatus.UNPROCESSABLE_ENTITY
         errors.append(InvalidValue(str(error.detail), pointer="#"))
-    kind = _USUAL_KINDS.get(status) or status.phrase.lower().replace(" ", "-")
-    return answer(status, kind, str(error.detail), headers, errors)
+    return answer(USUAL[status], str(error.detail), headers, errors)
 
 
 def _methods_of(request: Request) -> list[str]:
@@ -259,13 +247,13 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     is_json = main_type == "application" and (subtype == "json" or subtype.endswith("+json"))  # as FastAPI has it
     if not is_json and any(each["loc"][0] == "body" for each in error.errors()):
         detail = f"The body must be JSON, with the header Content-Type: {_JSON}."
-        return answer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail, {"Accept": _JSON})
+        return answer("unsupported-media-type", detail, {"Accept": _JSON})
     found = error.errors()
     texts = [f"{'.'.join(map(str, each['loc']))}: {_text(each)}" for each in found[:MAX_ERRORS]]
     if len(found) > MAX_ERRORS:
         texts.append(f"and {len(found) - MAX_ERRORS:,} more")
     errors = map(_invalid_value, found[:MAX_ERRORS])
-    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, Invalid.kind, "; ".join(texts), errors=errors)
+    return answer(Invalid.kind, "; ".join(texts), errors=errors)
 
 
 def _invalid_value(error: Mapping[str, Any]) -> InvalidValue:
@@ -286,7 +274,7 @@ def _text(error: Mapping[str, Any]) -> str:
 async def _on_rejected(request: Request, error: Exception) -> Response:
     """A value that passed the schemas and PostgreSQL cannot store, such as a NUL character in a search."""
     log_server_error(request.scope, "PostgreSQL rejected a value: %s", error, level=logging.WARNING)
-    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, Invalid.kind, "A value of the request cannot be stored or computed.")
+    return answer(Invalid.kind, "A value of the request cannot be stored or computed.")
 
 
 class _OnOutage:
@@ -307,16 +295,12 @@ class _OnOutage:
         detail = f"{self._what_happened}. Try again later."
         if isinstance(error, DatabaseBusy):
             detail = "Another request is changing the same data. Try again."
-        return answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, {"Retry-After": str(pause)})
+        return answer("unavailable", detail, {"Retry-After": str(pause)})
 
 
 async def _on_bug(_: Request, __: Exception) -> Response:
     """Starlette raises the error again after the response; `RequestMiddleware` logs it then."""
-    return answer(
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        "internal",
-        "An internal error occurred. It has been logged with this X-Request-Id.",
-    )
+    return answer("internal", "An internal error occurred. It has been logged with this X-Request-Id.")
 
 
 def register(app: FastAPI) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import signal
 from collections.abc import Callable
-from http import HTTPStatus
 from types import FrameType
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api import problems
 from api.middleware.request import LARGEST_WEBHOOK
+from api.problem_kinds import KINDS
 
 MAX_HEAD_SECONDS: Final = 10.0
 MAX_HEAD_BYTES: Final = 32 * 1024
@@ -102,7 +102,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if not self._received or self._is_refused:
             return
         if self._received > (MAX_HEAD_BYTES if self._is_in_head else MAX_MESSAGE_BYTES):
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request has too large a head or trailer.")
+            self._refuse("request-header-fields-too-large", "The request has too large a head or trailer.")
         elif self._head_timer is None and (self._is_in_head or self.cycle is None or self.cycle.response_complete):
             self._start_head_timer()
 
@@ -120,7 +120,7 @@ class LimitedProtocol(HttpToolsProtocol):
             and len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD_BYTES
         ):
             detail = f"The head of a request may have {MAX_HEAD_BYTES // 1024} KiB and {MAX_HEADERS} headers."
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
+            self._refuse("request-header-fields-too-large", detail)
             raise ValueError(detail)  # ends the parsing
         super().on_headers_complete()
         self.headers = []  # trailers go here, and not to the request
@@ -133,13 +133,14 @@ class LimitedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP."""
         if not self._is_refused:
-            self._refuse(HTTPStatus.BAD_REQUEST, msg)
+            self._refuse("bad-request", msg)
 
-    def _refuse(self, status: HTTPStatus, detail: str) -> None:
+    def _refuse(self, kind: str, detail: str) -> None:
         """Close the connection, with a problem unless it would be taken for the answer to an earlier request."""
         self._is_refused = True
         if self.cycle is None or self.cycle.response_complete:
-            answer = problems.answer(status, status.phrase.lower().replace(" ", "-"), detail, {"Connection": "close"})
+            answer = problems.answer(kind, detail, {"Connection": "close"})
+            status = KINDS[kind].status
             head = [
                 f"HTTP/1.1 {status.value} {status.phrase}".encode(),
                 *(b"%s: %s" % header for header in answer.raw_headers),
@@ -161,9 +162,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._write_timer = None
 
     def _time_out(self) -> None:
-        self._refuse(
-            HTTPStatus.REQUEST_TIMEOUT, f"The head of the request did not arrive within {MAX_HEAD_SECONDS:g} s."
-        )
+        self._refuse("request-timeout", f"The head of the request did not arrive within {MAX_HEAD_SECONDS:g} s.")
 
 
 class DrainingServer(uvicorn.Server):

@@ -60,6 +60,8 @@ class Resources:
     mailer: Mailer
     files: FileStore
     bulk_signals: BulkSignals
+    shopify_origin: str
+    """Where the pages of shops are, with `{shop}` for the domain: share links lead there."""
     slow_writes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_SLOW_WRITES))
     """Writes that wait while Redis does not answer: they must leave connections of `db` to the readers."""
     after_write: AfterWrite | None = None
@@ -117,6 +119,7 @@ async def open_resources(
             mailer=mailer,
             files=FileStore(settings.files_url),
             bulk_signals=bulk_signals,
+            shopify_origin=settings.shopify_origin,
         )
 
 

@@ -175,7 +175,7 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     )
     shopify_api_version: str = Field("2026-10", description="Admin GraphQL version.")
     shopify_origin: str = Field(
-        "https://{shop}", description="Origin of a shop's Admin API. {shop} becomes its domain."
+        "https://{shop}", description="Origin of a shop's pages and of its Admin API. {shop} becomes its domain."
     )
     public_url: str | None = Field(
         None,

@@ -17,6 +17,7 @@ from starlette.types import Scope as Connection
 from api.auth.authenticator import Authenticator
 from api.middleware.request import ADDED_HEADERS
 from api.problems import ProblemError, forbidden, not_installed, too_many, unauthorized
+from api.schemas.demo import DEMO_CUSTOMER
 from api.state import AppState
 from wishcraft.domain.callers import Caller, Scope
 from wishcraft.domain.networks import UNKNOWN, household
@@ -52,6 +53,28 @@ IDENTIFIED: Final = "wishcraft.identified"
 """Where the scope of a request has its caller once it was authenticated and counted for the rate limit."""
 
 
+_CUSTOMER_HEADER: Final = "X-Customer-Id"
+_LARGEST_CUSTOMER_ID: Final = 2**53
+
+
+def _customer_parameter(**more: object) -> dict[str, Any]:
+    parameter = {
+        "name": _CUSTOMER_HEADER,
+        "in": "header",
+        "required": False,
+        "description": "The customer that a server with scope `write` acts for, as a number or"
+        " `gid://shopify/Customer/1`.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": _LARGEST_CUSTOMER_ID, "examples": [DEMO_CUSTOMER]},
+    }
+    return {"parameters": [parameter | more]}
+
+
+MAY_NAME_CUSTOMER: Final = _customer_parameter()
+"""`openapi_extra` of an operation that guests may use too. A key without the scope `write` may name no customer."""
+NAMES_CUSTOMER: Final = _customer_parameter(example=DEMO_CUSTOMER)
+"""`openapi_extra` of an operation that needs a customer."""
+
+
 def _customer_id(value: object) -> object:
     return from_global("Customer", value) if isinstance(value, str) and value.startswith("gid:") else value
 
@@ -59,13 +82,9 @@ def _customer_id(value: object) -> object:
 CustomerId = Annotated[
     int | None,
     BeforeValidator(_customer_id),
-    Header(
-        alias="X-Customer-Id",
-        ge=1,
-        le=2**53,
-        description="The customer that a server with scope `write` acts for, as a number or `gid://shopify/Customer/1`.",
-    ),
+    Header(alias=_CUSTOMER_HEADER, ge=1, le=_LARGEST_CUSTOMER_ID, include_in_schema=False),
 ]
+"""Every authenticated request may have it; the operations that use it document it."""
 
 
 async def get_app_state(request: Request) -> AppState:

@@ -158,7 +158,7 @@ class RequestMiddleware:
     async def _respond(self, scope: Scope, length: int, body: LimitedReceive, response: ResponseSender) -> None:
         """Send the application's response, or a problem if the body is too large, time runs out or it raises."""
         if length > body.limit:
-            too_large = problems.answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "content-too-large", body.too_large)
+            too_large = problems.answer("content-too-large", body.too_large)
             await too_large(scope, body, response)
             return
         try:
@@ -208,7 +208,7 @@ def _timeout_response(scope: Scope, body: LimitedReceive) -> Response:
     """408 if the client is still sending the body, otherwise 503."""
     if body.is_awaited:
         detail = f"The request body did not arrive within {MAX_SECONDS:g} s."
-        return problems.answer(HTTPStatus.REQUEST_TIMEOUT, "request-timeout", detail, {"Connection": "close"})
+        return problems.answer("request-timeout", detail, {"Connection": "close"})
     problems.log_server_error(scope, "The answer took longer than %g s", MAX_SECONDS)
     detail = "The request took too long. Try again later."
-    return problems.answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, problems.PAUSE)
+    return problems.answer("unavailable", detail, problems.PAUSE)

@@ -5,14 +5,17 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Body, Path, Query, Response
+from pydantic import StringConstraints
 
 from api.auth.dependencies import Administrator, AppStateDep, AuthenticatedRoute, OriginDep
 from api.problems import COMMON, WITH_BODY, documented, unavailable
 from api.routes.registries import Limit
 from api.routes.registry_changes import IfMatch
+from api.schemas.admin import AuditTrail, KeyIssued, KeyList, SettingsAnswer, UsageAnswer
+from api.schemas.examples import CHANGED_SETTINGS, NEW_KEYS
+from api.schemas.headers import ETAG
 from api.schemas.requests import ChangedSettings, IsoTime, NewKey, Rotation
-from api.schemas.responses import AuditTrail, KeyIssued, KeyList, SettingsAnswer, UsageAnswer
 from wishcraft.errors import CacheUnavailable, invalid_parameter
 from wishcraft.services.shops.api_keys import Issued, create_key, list_keys, revoke_key, rotate_key
 from wishcraft.services.shops.settings import change_settings, read_settings, settings_etag
@@ -22,23 +25,34 @@ from wishcraft.store.shops import StoredSettings
 
 router: Final = APIRouter(prefix="/api/admin", tags=["admin"], route_class=AuthenticatedRoute)
 
-Prefix = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$", description="The API key's prefix.")]
+Prefix = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$", examples=["0123456789ab"], description="The API key's prefix.")]
 AuditCursor = Annotated[
-    str | None, Query(pattern=r"^[0-9]{1,16}-[0-9]{1,18}$", description="`next_cursor` of the previous page.")
+    str | None,
+    Query(
+        pattern=r"^[0-9]{1,16}-[0-9]{1,18}$",
+        examples=["1795858200000000-81"],
+        description="`next_cursor` of the previous page, with the same filters.",
+    ),
 ]
-AuditText = Annotated[str | None, Query(min_length=1, max_length=200)]
+AuditText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 _SETTINGS: Final[dict[int | str, dict[str, Any]]] = {
     HTTPStatus.OK: {
         "description": "All settings, with their defaults where nothing else was set.",
-        "headers": {"ETag": {"schema": {"type": "string"}, "description": "For If-Match."}},
+        "headers": {"ETag": ETAG},
     }
 }
 
 
-@router.get("/keys", summary="List the shop's API keys", response_model=KeyList, responses=documented(*COMMON))
+@router.get(
+    "/keys",
+    summary="List the shop's API keys",
+    response_description="The keys.",
+    response_model=KeyList,
+    responses=documented(*COMMON),
+)
 async def list_all(app_state: AppStateDep, caller: Administrator) -> dict[str, object]:
     """All API keys of the shop, newest first, including revoked ones."""
     return {"keys": [key._asdict() for key in await list_keys(app_state.resources.db, caller.shop_id)]}
@@ -47,12 +61,17 @@ async def list_all(app_state: AppStateDep, caller: Administrator) -> dict[str, o
 @router.post(
     "/keys",
     summary="Create an API key",
+    response_description="The new key.",
     status_code=HTTPStatus.CREATED,
     response_model=KeyIssued,
     responses=documented(*COMMON, *WITH_BODY),
 )
 async def create(
-    response: Response, app_state: AppStateDep, caller: Administrator, origin: OriginDep, body: NewKey
+    response: Response,
+    app_state: AppStateDep,
+    caller: Administrator,
+    origin: OriginDep,
+    body: Annotated[NewKey, Body(openapi_examples=NEW_KEYS)],
 ) -> dict[str, object]:
     """The response has the key itself, which is not shown again."""
     response.headers.update(_NO_STORE)
@@ -66,9 +85,10 @@ async def create(
 @router.post(
     "/keys/{prefix}/rotate",
     summary="Replace an API key",
+    response_description="The new key.",
     status_code=HTTPStatus.CREATED,
     response_model=KeyIssued,
-    responses=documented(*COMMON, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, *WITH_BODY),
+    responses=documented(*COMMON, "not-found", "conflict", *WITH_BODY),
 )
 async def rotate(
     response: Response,
@@ -90,15 +110,22 @@ async def rotate(
 @router.delete(
     "/keys/{prefix}",
     summary="Revoke an API key",
+    response_description="The key is revoked.",
     status_code=HTTPStatus.NO_CONTENT,
-    responses=documented(*COMMON, HTTPStatus.NOT_FOUND),
+    responses=documented(*COMMON, "not-found"),
 )
 async def revoke(app_state: AppStateDep, caller: Administrator, origin: OriginDep, prefix: Prefix) -> None:
     """Every process refuses the key within 30 seconds."""
     await revoke_key(app_state.resources.db, Actor(caller.shop_id, caller.name, origin), prefix)
 
 
-@router.get("/usage", summary="Get the shop's usage", response_model=UsageAnswer, responses=documented(*COMMON))
+@router.get(
+    "/usage",
+    summary="Get the shop's usage",
+    response_description="The usage.",
+    response_model=UsageAnswer,
+    responses=documented(*COMMON),
+)
 async def usage(app_state: AppStateDep, caller: Administrator) -> dict[str, int]:
     """Reads, evictions, and how much of its quota the shop's cache entries use."""
     async with app_state.resources.db.autocommit() as session:
@@ -129,8 +156,8 @@ async def get_settings(response: Response, app_state: AppStateDep, caller: Admin
         **_SETTINGS,
         **documented(
             *COMMON,
-            HTTPStatus.PRECONDITION_FAILED,
-            HTTPStatus.PRECONDITION_REQUIRED,
+            "changed-since",
+            "precondition-required",
             *WITH_BODY,
         ),
     },
@@ -141,7 +168,7 @@ async def patch_settings(
     caller: Administrator,
     origin: OriginDep,
     if_match: IfMatch,
-    body: ChangedSettings,
+    body: Annotated[ChangedSettings, Body(openapi_examples=CHANGED_SETTINGS)],
 ) -> SettingsAnswer:
     """Settings that are left out keep their values. The change takes effect at once, in all processes.
 
@@ -160,19 +187,30 @@ def _settings(response: Response, stored: StoredSettings) -> SettingsAnswer:
     return SettingsAnswer(**stored.settings.model_dump(), effective_share_url=stored.share_template)
 
 
-@router.get("/audit", summary="Read the audit log", response_model=AuditTrail, responses=documented(*COMMON))
+@router.get(
+    "/audit",
+    summary="Read the audit log",
+    response_description="A page of the audit log.",
+    response_model=AuditTrail,
+    responses=documented(*COMMON),
+)
 async def list_audit_log(
     response: Response,
     app_state: AppStateDep,
     caller: Administrator,
-    actor: AuditText = None,
-    action: AuditText = None,
-    resource: AuditText = None,
+    actor: Annotated[AuditText | None, Query(description="Who did it.", examples=["key:0123456789ab"])] = None,
+    action: Annotated[AuditText | None, Query(description="What was done.", examples=["registry.changed"])] = None,
+    resource: Annotated[
+        AuditText | None, Query(description="The kind of what it was done to.", examples=["registry"])
+    ] = None,
     resource_id: Annotated[
-        str | None, Query(min_length=1, max_length=200, description="Needs `resource`: an id belongs to its kind.")
+        AuditText | None,
+        Query(description="Needs `resource`: an id belongs to its kind.", examples=["100000001"]),
     ] = None,
     since: Annotated[IsoTime | None, Query(description="First moment.", examples=["2027-06-01T00:00:00Z"])] = None,
-    until: Annotated[IsoTime | None, Query(description="The moment after the last one.")] = None,
+    until: Annotated[
+        IsoTime | None, Query(description="The moment after the last one.", examples=["2027-07-01T00:00:00Z"])
+    ] = None,
     limit: Limit = 20,
     cursor: AuditCursor = None,
 ) -> dict[str, object]:

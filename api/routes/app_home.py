@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from api.auth.dependencies import Administrator, AppStateDep, IdToken
 from api.problems import COMMON, documented, forbidden, not_installed
-from api.schemas.responses import InstallationAnswer
+from api.schemas.admin import InstallationAnswer
 from wishcraft.errors import UnknownShop
 from wishcraft.store import shops
 
@@ -49,6 +49,7 @@ async def show(app_state: AppStateDep, shop: Annotated[str, Query(max_length=300
     "/api/admin/installation",
     tags=["admin"],
     summary="Install the app, or renew its access",
+    response_description="The shop, as Shopify describes it.",
     response_model=InstallationAnswer,
     responses=documented(*COMMON),
 )

@@ -21,10 +21,10 @@ _HEADERS: Final = {
     "X-Robots-Tag": "noindex",
 }
 _PROBLEMS: Final = (
-    HTTPStatus.UNAUTHORIZED,
-    HTTPStatus.NOT_FOUND,
-    HTTPStatus.UNPROCESSABLE_ENTITY,
-    HTTPStatus.TOO_MANY_REQUESTS,
+    "unauthorized",
+    "not-found",
+    "invalid-request",
+    "too-many-requests",
 )
 _CONTENT: Final[dict[str, Any]] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _PAGE_POLICY: Final = (
@@ -32,7 +32,7 @@ _PAGE_POLICY: Final = (
     " frame-ancestors 'none'"
 )
 """Of a page that is shown: no script, no form, and nothing is loaded."""
-Name = Annotated[str, Path(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
 @router.get(
@@ -48,9 +48,22 @@ Name = Annotated[str, Path(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*
 async def fetch(
     request: Request,
     app_state: AppStateDep,
-    run: Name,
-    name: Name,
-    show: Annotated[bool, Query(description="Show a page, whose name ends in `.html`, instead of saving it.")] = False,
+    run: Annotated[
+        str,
+        Path(
+            max_length=128,
+            pattern=_NAME,
+            examples=["3b0f6a52-5a53-4d6e-8d0b-0f6f6c1f7d3e"],
+            description="The id of the run or request that made the file.",
+        ),
+    ],
+    name: Annotated[
+        str,
+        Path(max_length=128, pattern=_NAME, examples=["registry-report.html"], description="The name of the file."),
+    ],
+    show: Annotated[
+        bool, Query(description="Show a page, whose name ends in `.html`, instead of saving it.", examples=[True])
+    ] = False,
 ) -> FileResponse:
     """The file of a run, which a browser saves. It is deleted after 30 days (`file_days` of `cleanup-logs`)."""
     file = await asyncio.to_thread(app_state.resources.files.find, run, name)

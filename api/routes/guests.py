@@ -2,14 +2,15 @@
 
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Body, Response
 
-from api.auth.dependencies import AppStateDep, AuthenticatedRoute, Reader, Senders
+from api.auth.dependencies import MAY_NAME_CUSTOMER, AppStateDep, AuthenticatedRoute, Reader, Senders
 from api.problems import COMMON, WITH_BODY, documented, unavailable
-from api.routes.registries import GrantHeader, GrantQuery, authorize_read
+from api.routes.registries import READ_PROBLEMS, GrantHeader, GrantQuery, authorize_read
 from api.routes.registry_changes import Slug
+from api.schemas.examples import GUEST_EVENTS
 from api.schemas.requests import GuestEvents, Unlocking
 from api.schemas.responses import Accepted, GrantAnswer
 from wishcraft.domain.guest_events import AnalyticsType
@@ -22,8 +23,9 @@ router: Final = APIRouter(prefix="/api/registries/{ref}", tags=["guests"], route
 @router.post(
     "/unlock",
     summary="Unlock a password-protected registry",
+    response_description="The grant.",
     response_model=GrantAnswer,
-    responses=documented(*COMMON, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, *WITH_BODY),
+    responses=documented(*COMMON, "wrong-access-code", "not-found", "conflict", "too-many-tries", *WITH_BODY),
 )
 async def unlock_registry(
     response: Response, app_state: AppStateDep, caller: Reader, senders: Senders, slug: Slug, body: Unlocking
@@ -38,14 +40,16 @@ async def unlock_registry(
     "/events",
     summary="Record what a guest did",
     status_code=HTTPStatus.ACCEPTED,
+    response_description="The events are accepted.",
     response_model=Accepted,
-    responses=documented(*COMMON, HTTPStatus.NOT_FOUND, *WITH_BODY),
+    responses=READ_PROBLEMS | documented(*WITH_BODY),
+    openapi_extra=MAY_NAME_CUSTOMER,
 )
 async def record_events(
     app_state: AppStateDep,
     caller: Reader,
     slug: Slug,
-    body: GuestEvents,
+    body: Annotated[GuestEvents, Body(openapi_examples=GUEST_EVENTS)],
     grant: GrantQuery = None,
     grant_header: GrantHeader = None,
 ) -> Accepted:

@@ -11,13 +11,13 @@ from wishcraft.services.health.monitor import Health, Status
 router: Final = APIRouter(prefix="/health", tags=["health"])
 
 
-@router.get("", summary="Get the health of every part")
+@router.get("", summary="Get the health of every part", response_description="The state of every part.")
 async def health(app_state: AppStateDep) -> Health:
     """The state of every part, at most a second old. Always 200: load balancers use the readiness probe."""
     return await app_state.health_monitor.health()
 
 
-@router.get("/liveness", summary="Liveness probe")
+@router.get("/liveness", summary="Liveness probe", response_description="The process answers.")
 async def liveness() -> dict[str, str]:
     """Checks the process only: a restart does not help if a store is unavailable."""
     return {"status": "alive"}
@@ -26,6 +26,7 @@ async def liveness() -> dict[str, str]:
 @router.get(
     "/readiness",
     summary="Readiness probe",
+    response_description="The process can serve requests.",
     responses={
         HTTPStatus.SERVICE_UNAVAILABLE: {"model": Health, "description": "Do not send requests to this process."}
     },

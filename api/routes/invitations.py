@@ -20,22 +20,42 @@ router: Final = APIRouter(
     prefix="/api/invitations",
     tags=["mail"],
     dependencies=[Depends(limit_invalid_links)],
-    responses=documented(HTTPStatus.TOO_MANY_REQUESTS),
+    responses=documented("too-many-requests"),
 )
 
-Token = Annotated[str, Path(max_length=200, description="The token of the link in an invitation.")]
+Token = Annotated[
+    str,
+    Path(
+        max_length=200,
+        examples=["AQAAAAE3k0m1vS6w2Qx9bT7yRzLpN4cUdEfGhIjK"],
+        description="The token of the link in an invitation.",
+    ),
+]
 
 
 @router.get(
-    "/{token}/decline", summary="Show a declined invitation", response_class=HTMLResponse, responses=LINK_RESPONSES
+    "/{token}/decline",
+    summary="Show a declined invitation",
+    response_class=HTMLResponse,
+    responses=LINK_RESPONSES,
 )
-@router.get("/{token}", summary="Show an invitation", response_class=HTMLResponse, responses=LINK_RESPONSES)
+@router.get(
+    "/{token}",
+    summary="Show an invitation",
+    response_class=HTMLResponse,
+    responses=LINK_RESPONSES,
+)
 async def show(request: Request, app_state: AppStateDep, token: Token) -> HTMLResponse:
     """A page with the buttons to confirm and to decline. It changes nothing, because mail filters follow links too."""
     return _answer(request, app_state, await find_invitation(app_state.resources, token), token)
 
 
-@router.post("/{token}", summary="Confirm an invitation", response_class=HTMLResponse, responses=LINK_RESPONSES)
+@router.post(
+    "/{token}",
+    summary="Confirm an invitation",
+    response_class=HTMLResponse,
+    responses=LINK_RESPONSES,
+)
 async def confirm(request: Request, app_state: AppStateDep, origin: LinkOriginDep, token: Token) -> HTMLResponse:
     """Reminders of the registry go to the address from now on. The first answer counts; the body is ignored."""
     return _answer(
@@ -43,7 +63,12 @@ async def confirm(request: Request, app_state: AppStateDep, origin: LinkOriginDe
     )
 
 
-@router.post("/{token}/decline", summary="Decline an invitation", response_class=HTMLResponse, responses=LINK_RESPONSES)
+@router.post(
+    "/{token}/decline",
+    summary="Decline an invitation",
+    response_class=HTMLResponse,
+    responses=LINK_RESPONSES,
+)
 async def decline(request: Request, app_state: AppStateDep, origin: LinkOriginDep, token: Token) -> HTMLResponse:
     """No mail about the registry goes to the address any more. The first answer counts; the body is ignored."""
     return _answer(

@@ -7,9 +7,18 @@ from typing import Annotated, Any, Final
 import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from api.auth.dependencies import AppStateDep, Reader
-from api.problems import COMMON, documented
-from api.routes.registries import GrantHeader, GrantQuery, IfNoneMatch, Ref, read_authorized, respond
+from api.auth.dependencies import MAY_NAME_CUSTOMER, AppStateDep, Reader
+from api.routes.registries import (
+    NOT_MODIFIED,
+    READ_PROBLEMS,
+    GrantHeader,
+    GrantQuery,
+    IfNoneMatch,
+    Ref,
+    read_authorized,
+    respond,
+)
+from api.schemas.headers import ETAG, X_CACHE
 from api.schemas.responses import ItemList
 from wishcraft.cache.entries import Entry, with_body
 from wishcraft.cache.registries import CacheResult
@@ -23,30 +32,38 @@ router: Final = APIRouter(tags=["items"])
 _FILTERS: Final = ("available", "given", "price_min", "price_max", "priority", "sort")
 _KNOWN: Final = frozenset({*_FILTERS, "grant", *SIGNED_FIELDS})
 _MAX_SHOWN: Final = 50
-Price = Annotated[
-    str | None,
-    Query(pattern=r"^[0-9]{1,11}(\.[0-9]{1,4})?$", examples=["12.50"], description="In the registry's currency."),
-]
+_PRICE: Final = r"^[0-9]{1,11}(\.[0-9]{1,4})?$"
 _LISTED: Final[dict[int | str, dict[str, Any]]] = {
     HTTPStatus.OK: {
         "model": ItemList,
         "description": "The items that match.",
-        "headers": {"ETag": {"schema": {"type": "string"}, "description": "For If-None-Match."}},
+        "headers": {"ETag": ETAG, "X-Cache": X_CACHE},
     }
 }
 
 
 async def read_selection(
     request: Request,
-    available: Annotated[bool | None, Query(description="Whether the variant can be bought now.")] = None,
-    given: Annotated[
-        bool | None, Query(description="`false`: items of which pieces are still wanted. `true`: the others.")
+    available: Annotated[
+        bool | None, Query(description="Whether the variant can be bought now.", examples=[True])
     ] = None,
-    price_min: Price = None,
-    price_max: Price = None,
-    priority: Priority | None = None,
+    given: Annotated[
+        bool | None,
+        Query(description="`false`: items of which pieces are still wanted. `true`: the others.", examples=[False]),
+    ] = None,
+    price_min: Annotated[
+        str | None, Query(pattern=_PRICE, examples=["12.50"], description="Lowest price, in the registry's currency.")
+    ] = None,
+    price_max: Annotated[
+        str | None, Query(pattern=_PRICE, examples=["80.00"], description="Highest price, in the registry's currency.")
+    ] = None,
+    priority: Annotated[Priority | None, Query(description="Only this priority.", examples=["high"])] = None,
     sort: Annotated[
-        ItemSort, Query(description="`price`: the lowest first; `-price`: the highest. `priority`: the highest first.")
+        ItemSort,
+        Query(
+            description="`price`: the lowest first; `-price`: the highest. `priority`: the highest first.",
+            examples=["price"],
+        ),
     ] = ItemSort.DISPLAY_ORDER,
 ) -> ItemSelection:
     """The filters and the order in the query; 422 for other parameters: a misspelt filter would show all items."""
@@ -69,11 +86,8 @@ def _decimal(price: str | None) -> Decimal | None:
     "/api/registries/{ref}/items",
     summary="List, filter and sort the items of a registry",
     response_class=Response,
-    responses={
-        **_LISTED,
-        HTTPStatus.NOT_MODIFIED: {"description": "The caller's copy is current."},
-        **documented(*COMMON, HTTPStatus.NOT_FOUND),
-    },
+    responses={**_LISTED, **NOT_MODIFIED, **READ_PROBLEMS},
+    openapi_extra=MAY_NAME_CUSTOMER,
 )
 async def list_items(
     request: Request,

@@ -3,9 +3,9 @@
 from http import HTTPStatus
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Path, Response
+from fastapi import APIRouter, Body, Header, Path, Response
 
-from api.auth.dependencies import AuthenticatedRoute
+from api.auth.dependencies import NAMES_CUSTOMER, AuthenticatedRoute
 from api.problems import documented
 from api.routes.registries import ONE
 from api.routes.registry_changes import (
@@ -17,6 +17,8 @@ from api.routes.registry_changes import (
     join_if_match,
     make_key,
 )
+from api.schemas.demo import DEMO_ITEM
+from api.schemas.examples import CHANGED_ITEMS, NEW_ITEMS
 from api.schemas.requests import LARGEST_ID, ChangedItem, NewItem
 from wishcraft.services.registries.items import add_item, change_item, remove_item
 from wishcraft.store import registry_items
@@ -24,7 +26,7 @@ from wishcraft.store import registry_items
 router: Final = APIRouter(prefix="/api/registries/{ref}/items", tags=["items"], route_class=AuthenticatedRoute)
 
 _COLUMNS: Final = {"wanted": "quantity_wanted", "quantity": "quantity_wanted"}
-ItemId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
+ItemId = Annotated[int, Path(ge=1, le=LARGEST_ID, examples=[DEMO_ITEM], description="The item's id.")]
 
 
 @router.post(
@@ -32,13 +34,15 @@ ItemId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
     summary="Add an item",
     status_code=HTTPStatus.CREATED,
     response_class=Response,
-    responses=CREATED | documented(HTTPStatus.NOT_FOUND, HTTPStatus.PRECONDITION_FAILED),
+    responses=CREATED | documented("not-found", "changed-since"),
+    openapi_extra=NAMES_CUSTOMER,
 )
 async def add(
     registry_request: RegistryRequestDep,
-    body: NewItem,
+    body: Annotated[NewItem, Body(openapi_examples=NEW_ITEMS)],
     _if_match: Annotated[
-        str | None, Header(alias="If-Match", description="The ETag that the registry must have; optional.")
+        str | None,
+        Header(alias="If-Match", examples=["*"], description="The ETag that the registry must have; optional."),
     ] = None,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
@@ -55,9 +59,18 @@ async def add(
     )
 
 
-@router.patch("/{item_id}", summary="Change an item", response_class=Response, responses={**ONE, **CHANGED})
+@router.patch(
+    "/{item_id}",
+    summary="Change an item",
+    response_class=Response,
+    responses={**ONE, **CHANGED},
+    openapi_extra=NAMES_CUSTOMER,
+)
 async def change(
-    registry_request: RegistryRequestDep, item_id: ItemId, if_match: IfMatch, body: ChangedItem
+    registry_request: RegistryRequestDep,
+    item_id: ItemId,
+    if_match: IfMatch,
+    body: Annotated[ChangedItem, Body(openapi_examples=CHANGED_ITEMS)],
 ) -> Response:
     """Fields that are left out keep their values; if none has a new one, the ETag stays."""
     values = {_COLUMNS.get(name, name): value for name, value in body.model_dump(exclude_unset=True).items()}
@@ -67,7 +80,13 @@ async def change(
     )
 
 
-@router.delete("/{item_id}", summary="Remove an item", response_class=Response, responses={**ONE, **CHANGED})
+@router.delete(
+    "/{item_id}",
+    summary="Remove an item",
+    response_class=Response,
+    responses={**ONE, **CHANGED},
+    openapi_extra=NAMES_CUSTOMER,
+)
 async def remove(registry_request: RegistryRequestDep, item_id: ItemId, if_match: IfMatch) -> Response:
     """Guests no longer see the item. Its purchases stay recorded."""
     item_change = registry_request.as_change("item.removed", if_match)

@@ -9,7 +9,9 @@ from fastapi import APIRouter, Query, Request, Response
 
 from api.auth.dependencies import AppStateDep, Reader
 from api.problems import COMMON, documented
-from api.routes.registries import IfNoneMatch
+from api.routes.registries import NOT_MODIFIED, IfNoneMatch
+from api.schemas.demo import DEMO_VARIANTS
+from api.schemas.headers import ETAG, X_CACHE
 from api.schemas.requests import parse_variant_ids
 from api.schemas.responses import ProductList
 from wishcraft.domain.etags import matches
@@ -26,12 +28,9 @@ router: Final = APIRouter(tags=["products"])
         HTTPStatus.OK: {
             "model": ProductList,
             "description": "The variants that the shop sells, in the order of the request, and the ids of the others.",
-            "headers": {
-                "ETag": {"schema": {"type": "string"}, "description": "For If-None-Match."},
-                "X-Cache": {"schema": {"type": "string", "enum": ["hit", "stale", "miss", "bypass"]}},
-            },
+            "headers": {"ETag": ETAG, "X-Cache": X_CACHE},
         },
-        HTTPStatus.NOT_MODIFIED: {"description": "The caller's copy is current."},
+        **NOT_MODIFIED,
         **documented(*COMMON),
     },
 )
@@ -44,7 +43,7 @@ async def look_up_products(
         Query(
             description="Ids of variants, as an item's `variant_id`, not of products: numbers or "
             "`gid://shopify/ProductVariant/1`, separated by commas or repeated; 50 at most.",
-            examples=[["40000010000003,40000010000004"]],
+            examples=[[",".join(map(str, DEMO_VARIANTS))]],
         ),
     ],
     _if_none_match: IfNoneMatch = None,

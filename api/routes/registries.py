@@ -6,11 +6,13 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
-from api.auth.dependencies import AppStateDep, Reader
+from api.auth.dependencies import MAY_NAME_CUSTOMER, NAMES_CUSTOMER, AppStateDep, Reader
 from api.problems import COMMON, documented, forbidden, no_such_registry
 from api.representation import represent
+from api.schemas.demo import DEMO_REF
+from api.schemas.headers import ETAG, X_CACHE
 from api.schemas.requests import IsoDate
-from api.schemas.responses import OwnRegistryAnswer, OwnRegistryList, RegistryAnswer, RegistryList
+from api.schemas.responses import CURSOR, GRANT, OwnRegistryAnswer, OwnRegistryList, RegistryAnswer, RegistryList
 from api.state import AppState
 from wishcraft.cache.entries import Header as EntryHeader
 from wishcraft.cache.registries import CacheResult
@@ -35,45 +37,65 @@ Ref = Annotated[
     str,
     Path(
         max_length=MAX_SLUG_LENGTH,
+        examples=[DEMO_REF],
         description="The registry's slug. Servers, the embedded admin and the registrant may send its id.",
     ),
 ]
-Limit = Annotated[int, Query(ge=1, le=MAX_PER_PAGE)]
+Limit = Annotated[int, Query(ge=1, le=MAX_PER_PAGE, examples=[20], description="The most entries of the page.")]
 Sort = Annotated[
     ListSort,
-    Query(description="`event_date`: the earliest first, those without a date last. `name`: by title, A to Z."),
+    Query(
+        examples=["event_date"],
+        description="`event_date`: the earliest first, those without a date last. `name`: by title, A to Z.",
+    ),
 ]
 Cursor = Annotated[
     str | None,
     Query(
         pattern=r"^[A-Za-z0-9_-]+$",
         max_length=MAX_CURSOR_LENGTH,
+        examples=[CURSOR],
         description="`next_cursor` of the previous page, with the same sort and filters.",
     ),
 ]
 IfNoneMatch = Annotated[
-    str | None, Header(alias="If-None-Match", description="The ETag of the caller's copy: 304 if it is current.")
+    str | None,
+    Header(
+        alias="If-None-Match", examples=[ETAG["example"]], description="The ETag of the caller's copy: 304 if current."
+    ),
 ]
 """For OpenAPI only: `answer_one` reads the raw header."""
 GrantHeader = Annotated[
-    str | None, Header(alias="X-Registry-Grant", max_length=100, description="The grant that `/unlock` returned.")
+    str | None,
+    Header(
+        alias="X-Registry-Grant",
+        max_length=100,
+        examples=[GRANT],
+        description="The grant that `/unlock` returned, for a registry with an access code.",
+    ),
 ]
-GrantQuery = Annotated[str | None, Query(max_length=100, description="The grant, for proxies that drop the header.")]
+GrantQuery = Annotated[
+    str | None,
+    Query(max_length=100, examples=[GRANT], description="The grant, for proxies that drop the header."),
+]
 ONE: Final[dict[int | str, dict[str, Any]]] = {
     HTTPStatus.OK: {
         "model": RegistryAnswer | OwnRegistryAnswer,
         "description": "The registry with its items, progress and totals. Its registrant gets more fields than guests.",
-        "headers": {
-            "ETag": {"schema": {"type": "string"}, "description": "For If-None-Match and If-Match."},
-            "X-Cache": {"schema": {"type": "string", "enum": ["hit", "stale", "miss", "bypass"]}},
-        },
+        "headers": {"ETag": ETAG, "X-Cache": X_CACHE},
     }
 }
+NOT_MODIFIED: Final[dict[int | str, dict[str, Any]]] = {
+    HTTPStatus.NOT_MODIFIED: {"description": "The caller's copy is current.", "headers": {"ETag": ETAG}}
+}
+READ_PROBLEMS: Final = documented(*COMMON, "access-code-required", "not-found")
+"""Of an operation that reads one registry."""
 
 
 @router.get(
     "/api/registries",
     summary="List or search public registries",
+    response_description="A page of the registries that match.",
     response_model=RegistryList,
     responses=documented(*COMMON),
 )
@@ -85,9 +107,11 @@ async def list_registries(
         str | None,
         Query(max_length=100, description="Words of the title or of a registrant's first name.", examples=["emma"]),
     ] = None,
-    event_type: EventType | None = None,
-    event_from: Annotated[IsoDate | None, Query(description="First event date.")] = None,
-    event_to: Annotated[IsoDate | None, Query(description="Last event date.")] = None,
+    event_type: Annotated[
+        EventType | None, Query(description="Only events of this type.", examples=["wedding"])
+    ] = None,
+    event_from: Annotated[IsoDate | None, Query(description="First event date.", examples=["2027-01-01"])] = None,
+    event_to: Annotated[IsoDate | None, Query(description="Last event date.", examples=["2027-12-31"])] = None,
     sort: Sort = ListSort.NEWEST,
     limit: Limit = 20,
     cursor: Cursor = None,
@@ -105,6 +129,8 @@ async def list_registries(
 @router.get(
     "/api/my-registries",
     summary="List the customer's own registries",
+    response_description="A page of the customer's registries.",
+    openapi_extra=NAMES_CUSTOMER,
     response_model=OwnRegistryList,
     responses=documented(*COMMON),
 )
@@ -114,7 +140,9 @@ async def list_my_registries(
     caller: Reader,
     status: Annotated[
         list[RegistryStatus] | None,
-        Query(description="Only of this status; may be repeated: `status=active&status=paused`."),
+        Query(
+            description="Only of this status; may be repeated: `status=active&status=paused`.", examples=[["active"]]
+        ),
     ] = None,
     sort: Sort = ListSort.NEWEST,
     limit: Limit = 20,
@@ -127,7 +155,9 @@ async def list_my_registries(
     filters = ("own", *statuses) if statuses else ("own", None)
     page = PageRequest(limit, sort, _position(sort, filters, cursor))
     async with app_state.resources.db.autocommit() as session:
-        found = await registry_lists.list_own(session, caller.shop_id, caller.customer_id, page, statuses)
+        found = await registry_lists.list_own(
+            session, caller.shop_id, caller.customer_id, page, app_state.resources.shopify_origin, statuses
+        )
     response.headers["Cache-Control"] = "private, no-store"
     return _page_payload(found, sort, filters, [_own_payload(registry) for registry in found.registries])
 
@@ -136,11 +166,8 @@ async def list_my_registries(
     "/api/registries/{ref}",
     summary="Read one registry",
     response_class=Response,
-    responses={
-        **ONE,
-        HTTPStatus.NOT_MODIFIED: {"description": "The caller's copy is current."},
-        **documented(*COMMON, HTTPStatus.NOT_FOUND),
-    },
+    responses={**ONE, **NOT_MODIFIED, **READ_PROBLEMS},
+    openapi_extra=MAY_NAME_CUSTOMER,
 )
 async def get_registry(
     request: Request,

@@ -4,11 +4,13 @@ import hmac
 from http import HTTPStatus
 from typing import Annotated, Any, Final, NamedTuple
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Body, Depends, Header, Request, Response
 
-from api.auth.dependencies import AppStateDep, AuthenticatedRoute, Identified, OriginDep, Reader
+from api.auth.dependencies import NAMES_CUSTOMER, AppStateDep, AuthenticatedRoute, Identified, OriginDep, Reader
 from api.problems import COMMON, WITH_BODY, ProblemError, documented, no_such_registry
 from api.routes.registries import ONE, Ref, answer_one, respond
+from api.schemas.examples import CHANGED_REGISTRIES, NEW_REGISTRIES
+from api.schemas.headers import LOCATION
 from api.schemas.requests import ChangedRegistry, NewRegistry, Person
 from api.state import AppState
 from wishcraft.cache.entries import Entry
@@ -29,15 +31,19 @@ _PERSON_COLUMNS: Final = {
 }
 CHANGED: Final = documented(
     *COMMON,
-    HTTPStatus.NOT_FOUND,
-    HTTPStatus.CONFLICT,
-    HTTPStatus.PRECONDITION_FAILED,
-    HTTPStatus.PRECONDITION_REQUIRED,
+    "not-found",
+    "conflict",
+    "changed-since",
+    "precondition-required",
     *WITH_BODY,
 )
 CREATED: Final[dict[int | str, dict[str, Any]]] = {
-    **documented(*COMMON, HTTPStatus.CONFLICT, *WITH_BODY),
-    HTTPStatus.CREATED: {**ONE[HTTPStatus.OK], "description": "The current registry."},
+    **documented(*COMMON, "conflict", "limit-reached", *WITH_BODY),
+    HTTPStatus.CREATED: {
+        **ONE[HTTPStatus.OK],
+        "description": "The current registry.",
+        "headers": {**ONE[HTTPStatus.OK]["headers"], "Location": LOCATION},
+    },
 }
 
 
@@ -50,17 +56,14 @@ def join_if_match(request: Request) -> str | None:
 async def check_precondition(
     request: Request,
     _if_match: Annotated[
-        str | None, Header(alias="If-Match", description="The ETag that the caller last read; `*` matches any.")
+        str | None,
+        Header(alias="If-Match", examples=["*"], description="The ETag that the caller last read; `*` matches any."),
     ] = None,
 ) -> str:
     """The value of `If-Match`; 428 without one (RFC 6585). The write itself compares it with the version."""
     if_match = join_if_match(request)
     if if_match is None:
-        raise ProblemError(
-            HTTPStatus.PRECONDITION_REQUIRED,
-            "precondition-required",
-            "If-Match is missing. Send the ETag of what you read.",
-        )
+        raise ProblemError("precondition-required", "If-Match is missing. Send the ETag of what you read.")
     return if_match
 
 
@@ -72,6 +75,7 @@ IdempotencyKeyHeader = Annotated[
         min_length=1,
         max_length=100,
         pattern=r"^[\x21-\x7e]+$",
+        examples=["5f0d2c1e-8a5b-4b0e-9a43-0d6c7c1f6a11"],
         description="Any id, new for each creation. Repeating the request within a day creates nothing more.",
     ),
 ]
@@ -142,13 +146,14 @@ def make_key(key: str | None, caller: Caller, request: Request, body: bytes) -> 
     status_code=HTTPStatus.CREATED,
     response_class=Response,
     responses=CREATED,
+    openapi_extra=NAMES_CUSTOMER,
 )
 async def create(
     request: Request,
     app_state: AppStateDep,
     caller: Reader,
     origin: OriginDep,
-    body: NewRegistry,
+    body: Annotated[NewRegistry, Body(openapi_examples=NEW_REGISTRIES)],
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
     """The registry belongs to the logged-in customer, or to the one in `X-Customer-Id`.
@@ -166,9 +171,14 @@ async def create(
     "/api/registries/{ref}",
     summary="Change a registry",
     response_class=Response,
-    responses={**ONE, **CHANGED},
+    responses={**ONE, **CHANGED, **documented("conflict", "limit-reached")},
+    openapi_extra=NAMES_CUSTOMER,
 )
-async def change(registry_request: RegistryRequestDep, if_match: IfMatch, body: ChangedRegistry) -> Response:
+async def change(
+    registry_request: RegistryRequestDep,
+    if_match: IfMatch,
+    body: Annotated[ChangedRegistry, Body(openapi_examples=CHANGED_REGISTRIES)],
+) -> Response:
     """Fields that are left out keep their values; if none has a new one, the ETag stays. A new access code ends the
     grants of the old one.
 
@@ -189,7 +199,9 @@ async def change(registry_request: RegistryRequestDep, if_match: IfMatch, body: 
     "/api/registries/{ref}",
     summary="Delete a registry",
     status_code=HTTPStatus.NO_CONTENT,
+    response_description="The registry is deleted.",
     responses=CHANGED,
+    openapi_extra=NAMES_CUSTOMER,
 )
 async def delete(registry_request: RegistryRequestDep, if_match: IfMatch) -> None:
     """Delete the registry for good, with its items, invitations and statistics. To hide it, change its `status`.

@@ -10,10 +10,10 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
-from api.auth.dependencies import AppStateDep, Reader, Senders
+from api.auth.dependencies import MAY_NAME_CUSTOMER, AppStateDep, Reader, Senders
 from api.problems import COMMON, WITH_BODY, ProblemError, documented
 from api.registry_page import notice_page, registry_page
-from api.routes.registries import GrantQuery, Ref, read_authorized
+from api.routes.registries import NOT_MODIFIED, GrantQuery, Ref, read_authorized
 from api.state import AppState
 from wishcraft.domain.access_codes import MAX_LENGTH
 from wishcraft.domain.callers import Caller
@@ -49,7 +49,13 @@ _FORM: Final[dict[str, Any]] = {
                 "schema": {
                     "type": "object",
                     "description": "The form of the page.",
-                    "properties": {"access_code": {"type": "string", "maxLength": MAX_LENGTH}},
+                    "properties": {
+                        "access_code": {
+                            "type": "string",
+                            "maxLength": MAX_LENGTH,
+                            "description": "The access code that the guest entered.",
+                        }
+                    },
                     "required": ["access_code"],
                     "additionalProperties": False,
                     "examples": [{"access_code": "tulip-canoe-amber"}],
@@ -64,7 +70,8 @@ _FORM: Final[dict[str, Any]] = {
     "/api/r/{ref}",
     summary="Show the page of a registry",
     response_class=HTMLResponse,
-    responses={**_PAGES, HTTPStatus.NOT_MODIFIED: {"description": "The browser's copy is current."}},
+    responses={**_PAGES, **NOT_MODIFIED},
+    openapi_extra=MAY_NAME_CUSTOMER,
 )
 async def show(
     request: Request, app_state: AppStateDep, caller: Reader, ref: Ref, grant: GrantQuery = None
@@ -81,8 +88,8 @@ async def show(
     "/api/r/{ref}",
     summary="Open the page of a protected registry",
     response_class=HTMLResponse,
-    responses={**_PAGES, **documented(*WITH_BODY)},
-    openapi_extra=_FORM,
+    responses={**_PAGES, **documented("too-many-requests", "too-many-tries", *WITH_BODY)},
+    openapi_extra=MAY_NAME_CUSTOMER | _FORM,
 )
 async def open_protected(
     request: Request, app_state: AppStateDep, caller: Reader, ref: Ref, senders: Senders

@@ -8,7 +8,6 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,7 +56,7 @@ async def require_this_machine(request: Request) -> None:
     is_of_page = origin in {None, f"http://{request.headers.get('host')}"}  # CORS_ORIGINS may let others read it
     if not (is_of_page and names_loopback(request.scope["headers"]) and is_within(address, _LOOPBACK)):
         detail = "The start page is for this machine only: open it as 127.0.0.1 or localhost."
-        raise ProblemError(HTTPStatus.MISDIRECTED_REQUEST, "misdirected-request", detail)
+        raise ProblemError("misdirected-request", detail)
 
 
 router: Final = APIRouter(include_in_schema=False, dependencies=[Depends(require_this_machine)])

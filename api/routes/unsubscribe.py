@@ -1,6 +1,5 @@
 """The unsubscribe page, one-click unsubscribe (RFC 8058) and its undoing. The link's token is the only credential."""
 
-from http import HTTPStatus
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request
@@ -24,13 +23,28 @@ UNDOINGS: Final = Policy("undo", 10, 3600)
 """Unsubscriptions of an address that are undone. Unsubscribing is never refused: without undoing it changes nothing."""
 router: Final = APIRouter(prefix="/api/unsubscribe", tags=["mail"])
 
-Token = Annotated[str, Path(max_length=200, description="The token of the link in a mail.")]
+Token = Annotated[
+    str,
+    Path(
+        max_length=200,
+        examples=["AQAAAAE3k0m1vS6w2Qx9bT7yRzLpN4cUdEfGhIjK"],
+        description="The token of the link in a mail.",
+    ),
+]
 
 
 @router.get(
-    "/{token}/undo", summary="Show the page after undoing", response_class=HTMLResponse, responses=LINK_RESPONSES
+    "/{token}/undo",
+    summary="Show the page after undoing",
+    response_class=HTMLResponse,
+    responses=LINK_RESPONSES,
 )
-@router.get("/{token}", summary="Show the unsubscribe page", response_class=HTMLResponse, responses=LINK_RESPONSES)
+@router.get(
+    "/{token}",
+    summary="Show the unsubscribe page",
+    response_class=HTMLResponse,
+    responses=LINK_RESPONSES,
+)
 async def ask(request: Request, token: Token) -> HTMLResponse:
     """A page with a button. It changes nothing, because mail filters follow links too."""
     target = await _find(request, token)
@@ -56,7 +70,7 @@ async def confirm(request: Request, token: Token, origin: LinkOriginDep) -> HTML
     "/{token}/undo",
     summary="Undo an unsubscription",
     response_class=HTMLResponse,
-    responses=LINK_RESPONSES | documented(HTTPStatus.TOO_MANY_REQUESTS),
+    responses=LINK_RESPONSES | documented("too-many-requests"),
 )
 async def undo(request: Request, token: Token, origin: LinkOriginDep) -> HTMLResponse:
     """The shop's mail goes to the address again, unless a mail came back from it. The body is ignored."""

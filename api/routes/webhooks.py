@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import ExitStack
-from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -29,12 +28,8 @@ from wishcraft.store.webhook_inbox import Received
 
 router: Final = APIRouter(tags=["webhooks"])
 _RECEIVED: Final = (
-    HTTPStatus.BAD_REQUEST,
-    HTTPStatus.UNAUTHORIZED,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    HTTPStatus.UNPROCESSABLE_ENTITY,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-)
+    "bad-request", "unauthorized", "request-timeout", "content-too-large", "invalid-request", "unavailable",
+)  # fmt: skip
 _HEADERS: Final = {
     "X-Shopify-Hmac-Sha256": (
         "Base64 of the HMAC-SHA256 of the body, with the app's client secret.",
@@ -68,6 +63,7 @@ _PARAMETERS: Final[list[dict[str, Any]]] = [
 @router.post(
     WEBHOOKS,
     summary="Receive a webhook from Shopify",
+    response_description="The webhook is stored, or was before.",
     response_class=Response,
     responses=documented(*_RECEIVED),
     openapi_extra={"parameters": _PARAMETERS},
@@ -89,7 +85,7 @@ async def receive(request: Request, app_state: AppStateDep) -> Response:
         parsed = parse_headers(headers)
     except HeadersInvalid as error:
         metrics.WEBHOOKS.labels("unknown", "refused").inc()
-        raise ProblemError(HTTPStatus.BAD_REQUEST, "bad-request", str(error)) from None
+        raise ProblemError("bad-request", str(error)) from None
     topic = parsed.topic if parsed.topic in TOPICS else "other"
     result = "failed"
     try:
@@ -125,17 +121,17 @@ async def _read(request: Request, app_state: AppState) -> bytes:
                     size += len(part)
     except large_bodies.NoPlaceError:
         detail = "Too many large webhooks are being received. Try again later."
-        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, PAUSE) from None
+        raise ProblemError("unavailable", detail, PAUSE) from None
     except TimeoutError:
         detail = f"The rest of the request body did not arrive within {large_bodies.SECONDS:g} s."
         close = {"Connection": "close"}
-        raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, "request-timeout", detail, close) from None
+        raise ProblemError("request-timeout", detail, close) from None
     except ClientDisconnect:
-        raise ProblemError(HTTPStatus.BAD_REQUEST, "bad-request", "The body is incomplete.") from None
+        raise ProblemError("bad-request", "The body is incomplete.") from None
     return b"".join(parts)
 
 
 def _unsigned() -> ProblemError:
     metrics.WEBHOOKS.labels("unknown", "unsigned").inc()
     detail = "X-Shopify-Hmac-Sha256 is not the signature of the body with the app's client secret."
-    return ProblemError(HTTPStatus.UNAUTHORIZED, "unauthorized", detail)
+    return ProblemError("unauthorized", detail)

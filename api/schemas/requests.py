@@ -7,6 +7,17 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from api.schemas.demo import DEMO_ITEM, DEMO_VARIANTS
+from api.schemas.examples import (
+    CHANGED_ITEMS,
+    CHANGED_REGISTRIES,
+    CHANGED_SETTINGS,
+    GUEST_EVENTS,
+    NEW_ITEMS,
+    NEW_KEYS,
+    NEW_REGISTRIES,
+    RequestExamples,
+)
 from wishcraft.domain import access_codes
 from wishcraft.domain.addresses import normalise
 from wishcraft.domain.callers import Scope
@@ -25,7 +36,6 @@ _TIME: Final = (
     r"(?:19|2[0-9])[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})"
 )
 _VARIANT: Final = re.compile(r"[ \t]*(?:gid://shopify/ProductVariant/)?([0-9]{1,19})[ \t]*", re.ASCII)
-_DESCRIPTION: Final = "Thank you for celebrating with us."
 
 
 _SELECTORS: Final = r"\ufe00-\ufe0f\U000e0100-\U000e01ef"
@@ -107,26 +117,59 @@ def _network(text: str) -> str:
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60), AfterValidator(_printable)]
 Title = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120), AfterValidator(_printable)
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=120),
+    AfterValidator(_printable),
+    Field(examples=["Emma & Hugo's Wedding"], description="The title; guests search its words."),
 ]
-Description = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2_000), AfterValidator(_printable)]
+Description = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=2_000),
+    AfterValidator(_printable),
+    Field(examples=["Thank you for celebrating with us."], description="What guests read below the title."),
+]
 Place = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200), AfterValidator(_printable)]
-Notes = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(_printable)]
-Address = Annotated[str, Field(max_length=254), AfterValidator(_address)]
+EventLocation = Annotated[
+    Place | None, Field(examples=["The Orangery"], description="Where the event is. Only the registrant sees it.")
+]
+Notes = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=500),
+    AfterValidator(_printable),
+    Field(examples=["Any colour is lovely"], description="What guests read beside the item."),
+]
+Address = Annotated[
+    str,
+    Field(max_length=254, examples=["emma.reed@example.com"], description="Address of reminders."),
+    AfterValidator(_address),
+]
 AccessCode = Annotated[
     str,
     Field(
         min_length=access_codes.MIN_LENGTH,
         max_length=access_codes.MAX_LENGTH,
+        examples=["tulip-canoe-amber"],
         description="The code that guests enter. Only its hash is stored. Repetitions, sequences, the title and the "
         f"first words that one tries are refused. {access_codes.ADVICE}",
     ),
 ]
-Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
+Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY, examples=[2], description="How many pieces are wanted.")]
 IsoDate = Annotated[date, BeforeValidator(_date_text)]
 IsoTime = Annotated[datetime, BeforeValidator(_time_text)]
 EventDate = Annotated[IsoDate, Field(ge=date(1900, 1, 1), le=date(2999, 12, 31))]
+EventDay = Annotated[
+    EventDate | None,
+    Field(examples=["2027-06-12"], description="Day in the shop's time zone, from 1900 to 2999; null: not known."),
+]
+TypeOfEvent = Annotated[EventType, Field(description="Type of the event.")]
+WhoFinds = Annotated[Visibility, Field(description="Who finds and opens the registry; `password` needs `access_code`.")]
+Wish = Annotated[Priority, Field(description="How much the registrant wants it.")]
 Network = Annotated[str, Field(max_length=50, examples=["203.0.113.0/24"]), AfterValidator(_network)]
+
+
+def _with(examples: RequestExamples) -> ConfigDict:
+    """The configuration of a model with these examples."""
+    return ConfigDict(json_schema_extra={"examples": [each["value"] for each in examples.values()]})
 
 
 class RequestModel(BaseModel):
@@ -138,70 +181,58 @@ class RequestModel(BaseModel):
 class Person(RequestModel):
     """A registrant or co-registrant, who gets reminders once the address is confirmed. Guests see first names only."""
 
-    first_name: Name
-    last_name: Name
+    first_name: Name = Field(examples=["Emma"], description="First name, which guests see.")
+    last_name: Name = Field(examples=["Reed"], description="Last name, which guests do not see.")
     email: Address
     status: InvitationStatus | None = Field(None, exclude=True, description="Ignored: answers have it.")
+
+
+CoRegistrants = Annotated[
+    list[Person], Field(max_length=4, description="Further people who get reminders; guests see their first names.")
+]
 
 
 class NewRegistry(RequestModel):
     """A new registry."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "title": "Emma & Hugo's Wedding",
-                    "description": _DESCRIPTION,
-                    "event_type": "wedding",
-                    "event_date": "2027-06-12",
-                    "event_location": "The Orangery",
-                    "visibility": "public",
-                    "registrant": {"first_name": "Emma", "last_name": "Reed", "email": "emma.reed@example.com"},
-                    "co_registrants": [
-                        {"first_name": "Hugo", "last_name": "Laurent", "email": "hugo.laurent@example.com"}
-                    ],
-                }
-            ]
-        }
-    )
+    model_config = _with(NEW_REGISTRIES)
 
     title: Title
     description: Description = ""
-    event_type: EventType
-    event_date: EventDate | None = None
-    event_location: Place | None = Field(None, description="Only the registrant sees it.")
-    visibility: Visibility = Visibility.PUBLIC
+    event_type: TypeOfEvent
+    event_date: EventDay = None
+    event_location: EventLocation = None
+    visibility: WhoFinds = Visibility.PUBLIC
     access_code: AccessCode | None = None
-    registrant: Person
-    co_registrants: list[Person] = Field([], max_length=4)
+    registrant: Person = Field(description="Who owns the registry.")
+    co_registrants: CoRegistrants = []
 
 
 class ChangedEvent(RequestModel):
     """The fields of the event to change."""
 
-    type: EventType = EventType.GENERAL
-    date: EventDate | None = None
+    type: TypeOfEvent = EventType.GENERAL
+    date: EventDay = None
 
 
 class ChangedRegistry(RequestModel):
     """The fields to change. Fields that are left out keep their values."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"title": "Emma & Hugo", "event": {"date": "2027-06-19"}}]}
-    )
+    model_config = _with(CHANGED_REGISTRIES)
 
     title: Title = Field("", description="The new title.")
     description: Description = ""
     event: ChangedEvent = Field(ChangedEvent(), description="As answers have it.")
     event_type: EventType = Field(EventType.GENERAL, description="As `event.type`.")
     event_date: EventDate | None = Field(None, description="As `event.date`.")
-    event_location: Place | None = None
-    visibility: Visibility = Visibility.PUBLIC
+    event_location: EventLocation = None
+    visibility: WhoFinds = Visibility.PUBLIC
     access_code: AccessCode | None = None
-    status: RegistryStatus = RegistryStatus.ACTIVE
-    registrant: Person | None = None
-    co_registrants: list[Person] = Field([], max_length=4)
+    status: RegistryStatus = Field(
+        RegistryStatus.ACTIVE, description="`archived` hides it from all but its registrant."
+    )
+    registrant: Person | None = Field(None, description="Who owns the registry; null changes nothing.")
+    co_registrants: CoRegistrants = []
 
     @model_validator(mode="after")
     def _check_names(self) -> "ChangedRegistry":
@@ -214,28 +245,29 @@ class ChangedRegistry(RequestModel):
 class NewItem(RequestModel):
     """A new item."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"variant_id": 40000010000003, "quantity": 2, "priority": "high"}]}
-    )
+    model_config = _with(NEW_ITEMS)
 
     variant_id: Annotated[int, BeforeValidator(_variant_id)] = Field(
-        ge=1, le=LARGEST_ID, description="Shopify's variant id, as a number or as `gid://shopify/ProductVariant/1`."
+        ge=1,
+        le=LARGEST_ID,
+        examples=[DEMO_VARIANTS[0]],
+        description="Shopify's variant id, as a number or as `gid://shopify/ProductVariant/1`.",
     )
     quantity: Quantity = 1
-    priority: Priority = Priority.MEDIUM
+    priority: Wish = Priority.MEDIUM
     notes: Notes = ""
 
 
 class ChangedItem(RequestModel):
     """The fields to change. Fields that are left out keep their values."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"wanted": 4}]})
+    model_config = _with(CHANGED_ITEMS)
 
     wanted: Quantity = Field(1, description="As answers have it.")
     quantity: Quantity = Field(1, description="As `wanted`.")
-    priority: Priority = Priority.MEDIUM
+    priority: Wish = Priority.MEDIUM
     notes: Notes = ""
-    display_order: int = Field(0, ge=0, le=100_000, description="Items are listed in ascending order.")
+    display_order: int = Field(0, ge=0, le=100_000, examples=[10], description="Items are listed in ascending order.")
 
     @model_validator(mode="after")
     def _check_names(self) -> "ChangedItem":
@@ -249,52 +281,60 @@ class Unlocking(RequestModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"access_code": "tulip-canoe-amber"}]})
 
-    access_code: str = Field(max_length=access_codes.MAX_LENGTH)
+    access_code: str = Field(
+        max_length=access_codes.MAX_LENGTH, examples=["tulip-canoe-amber"], description="As the guest typed it."
+    )
 
 
 class GuestEvent(RequestModel):
     """What a guest did. Purchases come from Shopify, not from here."""
 
-    type: Literal["registry_viewed", "item_clicked", "added_to_cart"]
-    item_id: int | None = Field(None, ge=1, le=LARGEST_ID)
+    type: Literal["registry_viewed", "item_clicked", "added_to_cart"] = Field(description="What the guest did.")
+    item_id: int | None = Field(
+        None,
+        ge=1,
+        le=LARGEST_ID,
+        examples=[DEMO_ITEM],
+        description="The item that was clicked or put into the cart.",
+    )
 
 
 class GuestEvents(RequestModel):
     """A batch of one guest's events. `visitor_id` is any id that does not identify the person."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"visitor_id": "b7c1d2", "events": [{"type": "registry_viewed"}]}]}
-    )
+    model_config = _with(GUEST_EVENTS)
 
-    visitor_id: str = Field(min_length=1, max_length=64, pattern=VISITOR_ID)
-    events: list[GuestEvent] = Field(min_length=1, max_length=50)
+    visitor_id: str = Field(
+        min_length=1,
+        max_length=64,
+        pattern=VISITOR_ID,
+        examples=["b7c1d2"],
+        description="The same for all events of one visit; a random id.",
+    )
+    events: list[GuestEvent] = Field(min_length=1, max_length=50, description="In the order in which they happened.")
 
 
 class NewKey(RequestModel):
     """A new API key."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"name": "our web shop", "scopes": ["read", "write"], "ip_allow_list": [], "days": 90}]
-        }
-    )
+    model_config = _with(NEW_KEYS)
 
-    name: Title
-    scopes: list[Scope] = Field(min_length=1, max_length=len(Scope))
+    name: Title = Field(examples=["our web shop"], description="What the key is for.")
+    scopes: list[Scope] = Field(
+        min_length=1, max_length=len(Scope), description="What it permits; `write` includes `read`."
+    )
     ip_allow_list: list[Network] = Field(
         [], max_length=50, description="Addresses and networks that may use the key; empty: all."
     )
     days: int | None = Field(
-        None, ge=1, le=3_650, description="Days until the key expires; it never expires if left out."
+        None, ge=1, le=3_650, examples=[90], description="Days until the key expires; it never expires if left out."
     )
 
 
 class ChangedSettings(ShopSettings):
     """The settings to change. Settings that are left out keep their values."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"low_stock_threshold": 3, "cache_quota_entries": 20_000}]}
-    )
+    model_config = _with(CHANGED_SETTINGS)
 
     effective_share_url: str | None = Field(None, exclude=True, description="Ignored: answers have it.")
 
@@ -302,4 +342,6 @@ class ChangedSettings(ShopSettings):
 class Rotation(RequestModel):
     """How long the old key stays valid."""
 
-    grace_hours: int = Field(24, ge=0, le=24 * 30)
+    grace_hours: int = Field(
+        24, ge=0, le=24 * 30, examples=[24], description="Hours for which the old key stays valid."
+    )

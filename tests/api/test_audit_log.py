@@ -8,7 +8,7 @@ import pytest
 from psycopg import Connection
 from pydantic import SecretStr
 
-from api.schemas.responses import AuditTrail
+from api.schemas.admin import AuditTrail
 from tests.support.api import WEDDING, Visitor, problem
 from wishcraft.settings import Settings
 

@@ -1,33 +1,23 @@
 """The requests in docs/api.md get the answers that stand below them."""
 
-import json
-import re
-from email.parser import HeaderParser
 from http import HTTPStatus
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx
 
 from api.schemas.responses import OwnRegistryAnswer
 from tests.support.api import Visitor
+from tests.support.http_messages import read_messages
+from tests.test_docs import section
 
-PAGE: Final = Path(__file__).parents[2] / "docs/api.md"
 MADE: Final = {"id", "slug", "share_url"}
 """Fields whose values are new each time."""
-
-
-def parse(block: str) -> tuple[str, dict[str, str], Any]:
-    """First line, headers and JSON body of a message."""
-    head, _, body = block.partition("\n\n")
-    first, _, headers = head.partition("\n")
-    return first, dict(HeaderParser().parsestr(headers).items()), json.loads(body)
 
 
 async def test_example_requests_get_the_documented_answers(
     client: httpx.AsyncClient, key: dict[str, str], emma: Visitor
 ) -> None:
-    messages = [parse(block) for block in re.findall(r"```http\n(.*?)```", PAGE.read_text(), re.DOTALL)]
+    messages = read_messages(section("docs/api.md", "Example"))
     assert len(messages) == 4
     slug = await emma.create()
     known = key | {"X-Customer-Id": str(emma.customer_id)}

@@ -8,7 +8,7 @@ import pytest
 from psycopg import Connection
 from pydantic import SecretStr
 
-from api.schemas.responses import KeyIssued, KeyList, UsageAnswer
+from api.schemas.admin import KeyIssued, KeyList, UsageAnswer
 from tests.support.api import SHOP, Visitor, app_state_of, called_from, problem
 from wishcraft.settings import Settings
 

@@ -22,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from api.app import create_app, create_service
+from api.problem_kinds import KINDS
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.api import SHOP, WEDDING
@@ -129,9 +130,10 @@ def test_every_operation_documents_purpose_security_and_problems(document: dict[
                 assert list(content) == ["text/html"], (what, status)
                 continue
             assert list(content) == ["application/problem+json"], (what, status)
-            example = content["application/problem+json"]["example"]
-            assert example["type"].startswith("urn:wishcraft:problem:"), (what, status)
-            assert example["status"] == int(status), (what, status)
+            for kind, example in content["application/problem+json"]["examples"].items():
+                assert example["value"]["type"] == f"urn:wishcraft:problem:{kind}", (what, status)
+                assert example["value"]["status"] == int(status) == KINDS[kind].status, (what, status)
+                assert f"`{kind}`" in operation["responses"][status]["description"], (what, status)
 
 
 def test_every_request_body_has_a_description_and_an_example(document: dict[str, Any]) -> None:

@@ -113,8 +113,8 @@ async def test_openapi_documents_credentials_and_problems(client: httpx.AsyncCli
     assert set(read["responses"]) == {"200", "304", "401", "403", "404", "422", "429", "503"}
     assert read["security"]
     assert list(read["responses"]["404"]["content"]) == ["application/problem+json"]
-    example = read["responses"]["404"]["content"]["application/problem+json"]["example"]
-    assert example["type"] == "urn:wishcraft:problem:not-found"
+    examples = read["responses"]["404"]["content"]["application/problem+json"]["examples"]
+    assert examples["not-found"]["value"]["type"] == "urn:wishcraft:problem:not-found"
     assert "Problem" in document["components"]["schemas"]
 
 

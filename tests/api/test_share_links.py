@@ -1,15 +1,21 @@
 """The share link of a registry, by its shop's setting, in every answer."""
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+import httpx
 import pytest
 from psycopg import Connection
 from pydantic import ValidationError
 
 from tests.support.api import SHOP, Visitor
+from tests.support.living_shop import living_shop
+from wishcraft.settings import Settings
 from wishcraft.store.schema import ShopSettings
 
 Demo = Connection[tuple[Any, ...]]
+OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 async def shared(visitor: Visitor, slug: str) -> set[str]:
@@ -21,9 +27,26 @@ async def shared(visitor: Visitor, slug: str) -> set[str]:
     return {one["share_url"], *(each["share_url"] for found in lists for each in found if each["slug"] == slug)}
 
 
-async def test_share_url_is_a_page_at_the_shops_domain_by_default(emma: Visitor) -> None:
-    slug = await emma.create()
-    assert await shared(emma, slug) == {f"https://{SHOP}/apps/registry/r/{slug}"}
+async def test_share_url_is_a_page_at_the_shops_domain_by_default(
+    settings: Settings, demo: Demo, open_client: OpenClient, signed: Callable[..., str]
+) -> None:
+    assert not demo.closed
+    async with open_client(settings.model_copy(update={"shopify_origin": "https://{shop}"})) as client:
+        emma = Visitor(client, signed, 7_100_000_000_001)
+        slug = await emma.create()
+        assert await shared(emma, slug) == {f"https://{SHOP}/apps/registry/r/{slug}"}
+
+
+async def test_share_url_opens_the_page_of_a_registry_in_the_simulated_shop(
+    settings: Settings, emma: Visitor, client: httpx.AsyncClient
+) -> None:
+    [link] = await shared(emma, await emma.create())
+    simulator, _, path = link.partition(f"/{SHOP}/")
+    assert simulator == settings.shopify_origin.removesuffix("/{shop}")
+    async with living_shop(client._transport) as living:
+        page = await living.http.get(f"/{SHOP}/{path}")
+    assert page.status_code == 200
+    assert "Emma &amp; Hugo" in page.text
 
 
 async def test_share_url_follows_the_shops_own_template(emma: Visitor, demo: Demo) -> None:

@@ -249,7 +249,7 @@ async def test_each_order_and_filter_has_its_index(resources: Resources, demo: D
     ):
         async with resources.db.autocommit() as session:
             event.listen(resources.db.engine.sync_engine, "before_cursor_execute", note)
-            await list_public(session, 1, request, search)
+            await list_public(session, 1, request, search, resources.shopify_origin)
             event.remove(resources.db.engine.sync_engine, "before_cursor_execute", note)
             statement, parameters = statements[0]
             connection = await session.connection()

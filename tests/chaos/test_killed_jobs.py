@@ -84,7 +84,7 @@ class Job:
 
     async def no_entry_is_stale(self) -> bool:
         slugs = [slug for slug, _ in self.demo.execute("SELECT slug, version FROM registries")]
-        truth = await load_registries(self.resources.db, self.shop.id, slugs)
+        truth = await load_registries(self.resources, self.shop.id, slugs)
         return all(body == truth[slug].body for slug, (_, body) in (await self.read()).entries.items())
 
     async def drop(self, pattern: str) -> None:

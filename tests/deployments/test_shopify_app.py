@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from api.app import create_app
 from api.middleware.request import WEBHOOKS
 from deployments.sandbox.processes import ROOT
-from wishcraft.domain.share_links import default_template
+from wishcraft.domain.share_links import share_template
 from wishcraft.domain.webhooks import TOPICS
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.settings import Settings
@@ -56,7 +56,7 @@ def test_addresses_lead_to_routes(paths: set[str]) -> None:
 
 
 def test_share_links_lead_through_the_app_proxy_to_the_page_of_a_registry(paths: set[str]) -> None:
-    through = urlsplit(default_template("shop.myshopify.com")).path
+    through = urlsplit(share_template(None, "shop.myshopify.com", "https://{shop}")).path
     prefix = f"/{APP['app_proxy']['prefix']}/{APP['app_proxy']['subpath']}"
     assert through.startswith(prefix)
     path = urlsplit(APP["app_proxy"]["url"]).path + through.removeprefix(prefix)

@@ -2,7 +2,9 @@
 
 import pytest
 
-from wishcraft.domain.share_links import check_template
+from wishcraft.domain.share_links import check_template, share_template
+
+DOMAIN = "maple-and-pine.myshopify.com"
 
 
 @pytest.mark.parametrize(
@@ -34,3 +36,16 @@ def test_https_url_with_the_slug_after_the_host_is_a_template(template: str) -> 
 def test_anything_else_is_refused_with_an_example(template: str) -> None:
     with pytest.raises(ValueError, match=r"https://shop.example/pages/registry\?slug=\{slug\}"):
         check_template(template)
+
+
+@pytest.mark.parametrize(
+    ("own", "origin", "link"),
+    [
+        (None, "https://{shop}", f"https://{DOMAIN}/apps/registry/r/emma"),
+        (None, "http://127.0.0.1:4400/{shop}", f"http://127.0.0.1:4400/{DOMAIN}/apps/registry/r/emma"),
+        (f"https://{DOMAIN}/gifts/{{slug}}", "http://127.0.0.1:1/{shop}", f"http://127.0.0.1:1/{DOMAIN}/gifts/emma"),
+        ("https://maple.example/gifts/{slug}", "http://127.0.0.1:1/{shop}", "https://maple.example/gifts/emma"),
+    ],
+)
+def test_share_link_leads_to_where_the_shops_pages_are(own: str | None, origin: str, link: str) -> None:
+    assert share_template(own, DOMAIN, origin).replace("{slug}", "emma") == link

@@ -11,6 +11,7 @@ from psycopg import Connection
 from flows.audit_trail import audit_trail
 from flows.shop_settings import shop_settings
 from tests.support.prefect_artifacts import artifacts_of, summary_of, table_of
+from wishcraft.settings import Settings
 from wishcraft.store.schema import ShopSettings
 
 pytestmark = [
@@ -32,7 +33,7 @@ def is_refused(state: State[Any], reason: str) -> bool:
     return state.name == "Refused" and reason in str(state.message)
 
 
-async def test_settings_are_shown_without_a_change(demo: Demo) -> None:
+async def test_settings_are_shown_without_a_change(demo: Demo, settings: Settings) -> None:
     state = await shop_settings(SHOP, return_state=True)
     assert state.message == f"{SHOP}: nothing to change."
     rows = await table_of(state)
@@ -42,7 +43,7 @@ async def test_settings_are_shown_without_a_change(demo: Demo) -> None:
     assert "536,870,912 (512 MiB)" in [row["after"] for row in rows]
     page = await summary_of(state)
     assert "| low_stock_threshold | 5 | 5 |" in page
-    link = f"default: https://{SHOP}/apps/registry/r/{{slug}}"
+    link = f"default: {settings.shopify_origin.format(shop=SHOP)}/apps/registry/r/{{slug}}"
     assert f"| share_url | {link} | {link} |" in page
     assert demo.execute("SELECT FROM audit_logs").fetchall() == []
 

@@ -26,16 +26,16 @@ async def test_the_sql_payload_equals_the_domains_byte_for_byte(
     demo.execute("UPDATE shops SET currency = %s WHERE id = 1", [currency])
     scramble(demo, random.Random(seed))  # noqa: S311  test data
     slugs = [slug for (slug,) in demo.execute("SELECT slug FROM registries WHERE shop_id = 1")]
-    documents = await load_registries(resources.db, 1, slugs)
+    documents = await load_registries(resources, 1, slugs)
     async with resources.db.repeatable_read() as session:
-        facts = await registries.find_facts(session, 1, slugs)
+        facts = await registries.find_facts(session, 1, slugs, resources.shopify_origin)
     assert {registry.slug for registry, _ in facts} == set(slugs)
     for registry, items in facts:
         assert documents[registry.slug].body == orjson.dumps(registry_payload(registry, items))
 
 
 async def test_unknown_slugs_are_skipped(resources: Resources) -> None:
-    assert await load_registries(resources.db, 1, ["nobody-has-this"]) == {}
+    assert await load_registries(resources, 1, ["nobody-has-this"]) == {}
 
 
 def scramble(demo: Demo, rng: random.Random) -> None:

@@ -11,18 +11,19 @@ TEMPLATE: Final = re.compile(
 """`https`, a host name with a top-level domain, no user, no port, and `{slug}` once, after the host name."""
 
 
-def default_template(domain: str) -> str:
-    """The template of a shop without one of its own: a page of the app proxy at its domain."""
-    return f"https://{domain}/apps/registry/r/{{slug}}"
+def share_template(own: str | None, domain: str, origin: str) -> str:
+    """The template of a shop's share links: its own, or a page of the app proxy at its domain.
 
-
-def at_origin(share_url: str, domain: str, origin: str) -> str:
-    """The share link with the shop's pages at `origin`; unchanged if it leads to another host.
-
-    Shopify serves them at `https://` and the domain, the simulator of the local stack below an address of its own.
+    Args:
+        own: The template of the shop's settings.
+        domain: The shop's `*.myshopify.com` domain.
+        origin: Where the shop's pages are, with `{shop}` for the domain, as `SHOPIFY_ORIGIN` has it: Shopify serves
+            them at `https://` and the domain, the simulator of the local stack below an address of its own.
     """
-    own = f"https://{domain}/"
-    return f"{origin}/{share_url.removeprefix(own)}" if share_url.startswith(own) else share_url
+    pages = f"https://{domain}/"
+    template = own or f"{pages}apps/registry/r/{{slug}}"
+    is_at_domain = template.startswith(pages)
+    return f"{origin.format(shop=domain)}/{template.removeprefix(pages)}" if is_at_domain else template
 
 
 def check_template(template: str) -> str:

@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.registries import EventType, ItemStatus, RegistryStatus, Visibility
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
+from wishcraft.domain.share_links import share_template
 from wishcraft.store.schema import Lock, Purchase, Registry, RegistryItem, Shop, ShopSettings
 from wishcraft.store.schema.registries import CoRegistrant
-from wishcraft.store.share_links import SHARE_URL
 
 DAYS_OF_VIEWS: Final = 7
 """Registries are ranked by their views of so many days, today included."""
@@ -84,7 +84,7 @@ class AccessFacts(NamedTuple):
 
 _REGISTRY_FACTS: Final = (
     select(
-        Registry.co_registrants, Shop.settings, SHARE_URL,
+        Registry.co_registrants, Shop.settings, Shop.domain,
         Registry.id, Registry.slug, Registry.version, Registry.title, Registry.description, Registry.event_type,
         Registry.event_date, Registry.customer_first_name, Registry.visibility, Registry.status,
         Registry.customer_id, Shop.currency,
@@ -131,13 +131,14 @@ _ONE: Final = select(
 
 
 async def find_facts(
-    session: AsyncSession, shop_id: int, slugs: Sequence[str]
+    session: AsyncSession, shop_id: int, slugs: Sequence[str], shopify_origin: str
 ) -> list[tuple[RegistryFacts, list[ItemFacts]]]:
     """The registries with these slugs, each with its items in display order; two queries, whatever the number.
 
     Unknown slugs are left out. The session must be a repeatable read, or a version may not belong to its items.
     """
-    registries = await find_registries(session, shop_id, slugs)
+    rows = await session.execute(_REGISTRY_FACTS, {"shop_id": shop_id, "slugs": list(slugs)})
+    registries = [_facts(shopify_origin, *row) for row in rows]
     items: defaultdict[int, list[ItemFacts]] = defaultdict(list)
     ids = [registry.id for registry in registries]
     for row in await session.execute(_ITEM_FACTS, {"shop_id": shop_id, "ids": ids}):
@@ -145,15 +146,13 @@ async def find_facts(
     return [(registry, items[registry.id]) for registry in registries]
 
 
-async def find_registries(session: AsyncSession, shop_id: int, slugs: Sequence[str]) -> list[RegistryFacts]:
-    """The registries with these slugs, in one query; unknown slugs are left out."""
-    rows = await session.execute(_REGISTRY_FACTS, {"shop_id": shop_id, "slugs": list(slugs)})
-    return [_facts(*row) for row in rows]
-
-
-def _facts(co_registrants: list[CoRegistrant], settings: ShopSettings, share_url: str, *facts: Any) -> RegistryFacts:
+def _facts(
+    origin: str, co_registrants: list[CoRegistrant], settings: ShopSettings, domain: str, *facts: Any
+) -> RegistryFacts:
     names = [each["first_name"] for each in co_registrants]
-    return RegistryFacts._make((*facts, names, settings.low_stock_threshold, share_url))
+    registry = RegistryFacts._make((*facts, names, settings.low_stock_threshold, ""))
+    template = share_template(settings.share_url, domain, origin)
+    return registry._replace(share_url=template.replace("{slug}", registry.slug))
 
 
 async def find_active_versions(session: AsyncSession, shop_id: int, limit: int) -> list[CurrentVersion]:

@@ -14,10 +14,10 @@ from wishcraft.domain.private_fields import PrivateFields
 from wishcraft.domain.registries import EventType, ItemStatus, RegistryStatus, Visibility
 from wishcraft.domain.registry_lists import EXACT_TOTAL, ListSort, Position, Total
 from wishcraft.domain.registry_payload import Summary, Sums
+from wishcraft.domain.share_links import share_template
 from wishcraft.store import private_fields
-from wishcraft.store.schema import Registry, RegistryItem
+from wishcraft.store.schema import Registry, RegistryItem, Shop
 from wishcraft.store.schema.registries import EVENT_DAY, NAME
-from wishcraft.store.share_links import SHARE_URL
 
 _MAX_WORDS: Final = 6
 _BETWEEN_WORDS: Final = re.compile(
@@ -53,6 +53,10 @@ _ITEMS: Final[ColumnElement[Any]] = (
     .scalar_subquery()
 )
 """The first image and the sums of a registry's items; PostgreSQL computes it after the limit, for the page alone."""
+_SHOP: Final = {
+    name: select(column).where(Shop.id == Registry.shop_id).correlate(Registry).scalar_subquery()
+    for name, column in {"domain": Shop.domain, "settings": Shop.settings}.items()
+}
 _SUMMARY: Final[dict[str, ColumnElement[Any]]] = {
     "id": Registry.id.expression,
     "slug": Registry.slug.expression,
@@ -61,8 +65,8 @@ _SUMMARY: Final[dict[str, ColumnElement[Any]]] = {
     "co_registrants": Registry.co_registrants.expression,
     "event_type": Registry.event_type.expression,
     "event_date": Registry.event_date.expression,
-    "share_url": SHARE_URL,
     "items": _ITEMS,
+    **_SHOP,
 }
 _OWN: Final[dict[str, ColumnElement[Any]]] = {
     **private_fields.COLUMNS,
@@ -112,7 +116,9 @@ class Page(NamedTuple, Generic[Listed]):
     """Of the whole list."""
 
 
-async def list_public(session: AsyncSession, shop_id: int, request: PageRequest, search: Search) -> Page[Summary]:
+async def list_public(
+    session: AsyncSession, shop_id: int, request: PageRequest, search: Search, shopify_origin: str
+) -> Page[Summary]:
     """The shop's public active registries that match the search."""
     listed = (
         Registry.shop_id == shop_id,
@@ -121,18 +127,24 @@ async def list_public(session: AsyncSession, shop_id: int, request: PageRequest,
         *_conditions(search),
     )
     rows, end = await _read(session, _SUMMARY, listed, request)
-    return Page([_summary(row) for row in rows], end, await _count(session, listed, request, len(rows), end))
+    summaries = [_summary(row, shopify_origin) for row in rows]
+    return Page(summaries, end, await _count(session, listed, request, len(rows), end))
 
 
 async def list_own(
-    session: AsyncSession, shop_id: int, customer_id: int, request: PageRequest, statuses: Sequence[RegistryStatus] = ()
+    session: AsyncSession,
+    shop_id: int,
+    customer_id: int,
+    request: PageRequest,
+    shopify_origin: str,
+    statuses: Sequence[RegistryStatus] = (),
 ) -> Page[OwnRegistry]:
     """The registries of the customer with one of these statuses; without any, all, archived ones included."""
     listed: _Conditions = (Registry.shop_id == shop_id, Registry.customer_id == customer_id)
     if statuses:
         listed += (Registry.status.in_(statuses),)
     rows, end = await _read(session, _SUMMARY | _OWN, listed, request)
-    registries = [OwnRegistry(_summary(row), row.visibility, row.status, _private(row)) for row in rows]
+    registries = [OwnRegistry(_summary(row, shopify_origin), row.visibility, row.status, _private(row)) for row in rows]
     return Page(registries, end, await _count(session, listed, request, len(rows), end))
 
 
@@ -199,12 +211,13 @@ async def _count(
     return Total(min(count, EXACT_TOTAL), is_exact=count <= EXACT_TOTAL)
 
 
-def _summary(row: Row[Any]) -> Summary:
+def _summary(row: Row[Any], shopify_origin: str) -> Summary:
     items = row.items
     sums = Sums(items["wanted"], items["purchased"], items["fulfilled"])
+    share_url = share_template(row.settings.share_url, row.domain, shopify_origin).replace("{slug}", row.slug)
     return Summary(
         row.id, row.slug, row.title, row.first_name, row.co_registrants, row.event_type, row.event_date,
-        row.share_url, items["image"], sums,
+        share_url, items["image"], sums,
     )  # fmt: skip
 
 

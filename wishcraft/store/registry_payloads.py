@@ -15,9 +15,9 @@ from wishcraft.domain.cached_registry import Quota
 from wishcraft.domain.currencies import UNUSUAL_DECIMALS, USUAL_DECIMALS
 from wishcraft.domain.registries import RegistryStatus, Visibility
 from wishcraft.domain.registry_payload import RegistryFacts, Sums
+from wishcraft.domain.share_links import share_template
 from wishcraft.store.schema import ShopSettings
 from wishcraft.store.schema.base import load_valid
-from wishcraft.store.share_links import share_url_sql
 
 _UNUSUAL_DECIMALS: Final = orjson.dumps(UNUSUAL_DECIMALS).decode()
 
@@ -38,19 +38,19 @@ class Parts(NamedTuple):
 
 
 # The columns of `a` are the item's payload. The order of keys and half-up rounding follow `domain/registry_payload.py`.
-_PARTS: Final = text(f"""
+_PARTS: Final = text("""
 SELECT r.id, r.slug, r.version, r.title, r.description, r.event_type, r.event_date, r.customer_first_name,
     r.visibility, r.status, r.customer_id, s.currency, r.co_registrants, s.settings, i.items,
     i.wanted, i.purchased, i.fulfilled, i.wanted_amount, i.purchased_amount,
     now() - r.updated_at AS unchanged_for, r.event_date - (now() AT TIME ZONE 'UTC')::date AS days_to_event,
-    {share_url_sql("s", "r")} AS share_url
+    s.domain
 FROM registries r
 JOIN (
     SELECT id, domain, currency, settings,
         coalesce((CAST(:unusual_decimals AS jsonb) ->> currency)::int, :usual_decimals) AS decimals,
         -- As `load_valid` reads it: what is no number within the limits counts as the default.
         CASE WHEN jsonb_typeof(settings->'low_stock_threshold') = 'number'
-                AND settings->>'low_stock_threshold' ~ '^[0-9]{{1,6}}$'
+                AND settings->>'low_stock_threshold' ~ '^[0-9]{1,6}$'
             THEN (settings->>'low_stock_threshold')::int ELSE :low_stock_threshold END AS low_stock_threshold
     FROM shops WHERE id = :shop_id
 ) s ON s.id = r.shop_id
@@ -74,10 +74,10 @@ CROSS JOIN LATERAL (
     WHERE i.shop_id = r.shop_id AND i.registry_id = r.id AND i.status <> 'hidden'
 ) i
 WHERE r.shop_id = :shop_id AND r.slug = ANY(:slugs)
-""")  # noqa: S608  constants alone
+""")
 
 
-async def find_parts(session: AsyncSession, shop_id: int, slugs: Sequence[str]) -> list[Parts]:
+async def find_parts(session: AsyncSession, shop_id: int, slugs: Sequence[str], shopify_origin: str) -> list[Parts]:
     """The parts of these registries' payloads, in one query; skips unknown slugs.
 
     One statement sees one snapshot, so each version belongs to its items.
@@ -93,11 +93,14 @@ async def find_parts(session: AsyncSession, shop_id: int, slugs: Sequence[str]) 
     if not rows:
         return []
     settings = load_valid(ShopSettings, rows[0].settings)
+    template = share_template(settings.share_url, rows[0].domain, shopify_origin)
     quota = Quota(settings.cache_quota_entries, settings.cache_quota_bytes)
     parts = []
     for row in rows:
         first_names = [person["first_name"] for person in row.co_registrants]
-        registry = RegistryFacts._make((*row[:12], first_names, settings.low_stock_threshold, row.share_url))
-        registry = registry._replace(visibility=Visibility(row.visibility), status=RegistryStatus(row.status))
+        facts = (*row[:12], first_names, settings.low_stock_threshold, template.replace("{slug}", row.slug))
+        registry = RegistryFacts._make(facts)._replace(
+            visibility=Visibility(row.visibility), status=RegistryStatus(row.status)
+        )
         parts.append(Parts(registry, row.items, Sums._make(row[15:20]), quota, row.unchanged_for, row.days_to_event))
     return parts

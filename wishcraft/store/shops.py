@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import INT8RANGE, Range, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.cached_registry import Quota
-from wishcraft.domain.share_links import default_template
+from wishcraft.domain.share_links import share_template
 from wishcraft.domain.shops import ShopFacts
 from wishcraft.domain.texts import is_storable
 from wishcraft.errors import UnknownShop
@@ -61,11 +61,12 @@ class StoredSettings(NamedTuple):
     version: int
     domain: str
     """Of the shop."""
+    shopify_origin: str
 
     @property
     def share_template(self) -> str:
         """The template of share links that is in use: the shop's own, or the default."""
-        return self.settings.share_url or default_template(self.domain)
+        return share_template(self.settings.share_url, self.domain, self.shopify_origin)
 
 
 class ShopProfile(NamedTuple):
@@ -218,12 +219,14 @@ async def find_settings(session: AsyncSession, shop_id: int) -> ShopSettings:
     return (await session.execute(select(Shop.settings).where(Shop.id == shop_id))).scalar_one()
 
 
-async def find_stored_settings(session: AsyncSession, shop_id: int, *, lock: bool = False) -> StoredSettings:
+async def find_stored_settings(
+    session: AsyncSession, shop_id: int, shopify_origin: str, *, lock: bool = False
+) -> StoredSettings:
     """The settings of the shop, which must exist, with their version; `lock` lets other changes of them wait."""
     query = select(Shop.settings, Shop.settings_version, Shop.domain).where(Shop.id == shop_id)
     # With `key_share`, registries can be created meanwhile: their foreign keys need the shop's row.
     row = (await session.execute(query.with_for_update(key_share=True) if lock else query)).one()
-    return StoredSettings(*row)
+    return StoredSettings(*row, shopify_origin)
 
 
 async def update_settings(

@@ -326,7 +326,7 @@ async def test_the_next_sync_completes_a_killed_one(
 
 
 async def read_truth(resources: Resources, shop: ShopRef, slug: str) -> bytes | None:
-    document = (await load_registries(resources.db, shop.id, [slug])).get(slug)
+    document = (await load_registries(resources, shop.id, [slug])).get(slug)
     return document.body if document else None
 
 

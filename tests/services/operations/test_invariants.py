@@ -65,7 +65,7 @@ def miscount(demo: Demo, item: int) -> None:
 
 async def same_as_postgresql(resources: Resources, shop: ShopRef, slug: str) -> bool:
     entry = await resources.cache.get(shop.id, slug)
-    return entry is not None and entry.body == (await load_registries(resources.db, shop.id, [slug]))[slug].body
+    return entry is not None and entry.body == (await load_registries(resources, shop.id, [slug]))[slug].body
 
 
 async def test_a_healthy_shop_has_no_violations_and_no_repairs(resources: Resources, demo: Demo, shop: ShopRef) -> None:
@@ -205,7 +205,7 @@ async def test_a_cache_entry_that_differs_from_postgresql_is_replaced(
     await warm_shop(resources, shop)
     demo.execute(change.encode(), [slug])
     assert await check(resources, shop) == {"entries_repaired": 1}
-    documents = await load_registries(resources.db, shop.id, [slug])
+    documents = await load_registries(resources, shop.id, [slug])
     answer = await RegistryReader(resources).read(shop.id, slug)
     assert answer.entry.body == (documents[slug].body if documents else b"")
     assert one(demo, "SELECT metadata FROM audit_logs WHERE action = 'cache.repaired'") == {"registries": 1}

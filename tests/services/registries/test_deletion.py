@@ -110,7 +110,7 @@ async def test_reader_with_a_lease_from_before_the_commit_cannot_fill(
     async def load() -> None:
         lease = (await resources.cache.lease(shop_id, [slug]))[slug]
         assert isinstance(lease, Lease)
-        registry = (await load_registries(resources.db, shop_id, [slug]))[slug]
+        registry = (await load_registries(resources, shop_id, [slug]))[slug]
         loaded[slug] = (lease, make_entry(registry, lease.era, now_ms()))
 
     async def invalidate_and_load(*arguments: Any) -> None:

@@ -16,6 +16,7 @@ from wishcraft.domain.cached_registry import CachedRegistry, Quota
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.invariants import WARNING_COUNTS
 from wishcraft.domain.registries import Priority
+from wishcraft.domain.share_links import share_template
 from wishcraft.errors import Invalid, LimitReached, PreconditionFailed, RunStopped
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.inventory.sync import sync_shop
@@ -92,7 +93,8 @@ async def test_new_share_link_is_shown_by_every_cached_registry(
         await refresh_entries(resources, shop.id)
         for slug in slugs(demo, shop):
             result = await RegistryReader(resources).read(shop.id, slug)
-            assert json.loads(result.entry.body)["share_url"] == (template or DEFAULT).format(slug=slug)
+            in_use = share_template(template, SHOP, resources.shopify_origin)
+            assert json.loads(result.entry.body)["share_url"] == in_use.replace("{slug}", slug)
 
 
 async def test_refresh_fills_no_registry_that_was_not_cached(resources: Resources, demo: Demo, shop: ShopRef) -> None:
@@ -109,7 +111,7 @@ async def test_load_that_began_before_a_new_threshold_does_not_fill_the_cache(
     slug = slugs(demo, shop)[0]
 
     async def load_slowly() -> CachedRegistry:
-        loaded = (await load_registries(resources.db, shop.id, [slug]))[slug]
+        loaded = (await load_registries(resources, shop.id, [slug]))[slug]
         await change_settings(resources, actor(shop), {"low_stock_threshold": 8})
         await refresh_entries(resources, shop.id)
         return loaded
@@ -155,7 +157,7 @@ async def test_threshold_changed_again_during_a_refresh_is_not_lost(
     for slug in slugs(demo, shop):
         entry = await resources.cache.get(shop.id, slug)
         assert entry
-        assert entry.body == (await load_registries(resources.db, shop.id, [slug]))[slug].body
+        assert entry.body == (await load_registries(resources, shop.id, [slug]))[slug].body
     assert demo.execute("SELECT outdated_stock FROM shops WHERE id = %s", [shop.id]).fetchone() == (None,)
 
 
@@ -179,7 +181,6 @@ async def test_concurrent_changes_of_different_settings_are_all_kept(resources: 
 
 
 TEMPLATE = "https://shop.example/pages/gifts?list={slug}"
-DEFAULT = "https://maple-and-pine.myshopify.com/apps/registry/r/{slug}"
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "password_protection": st.booleans(),
     "email_notifications": st.booleans(),
@@ -212,7 +213,8 @@ async def use(resources: Resources, settings: Settings, slug: str, unlisted: int
     body = (await RegistryReader(resources).read(shop.id, slug)).entry.body.decode()
     level = "low" if shop.settings.low_stock_threshold >= STOCK else "in_stock"
     assert f'"stock":"{level}"' in body
-    assert f'"share_url":"{(shop.settings.share_url or DEFAULT).format(slug=slug)}"' in body
+    template = share_template(shop.settings.share_url, SHOP, settings.shopify_origin)
+    assert f'"share_url":"{template.replace("{slug}", slug)}"' in body
     used = (await resources.usage.read([shop.id]))[shop.id]
     assert used.entries <= shop.settings.cache_quota_entries
     assert used.bytes_held <= shop.settings.cache_quota_bytes

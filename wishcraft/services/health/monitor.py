@@ -10,7 +10,7 @@ from typing import Final
 
 import httpx
 import psutil
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from wishcraft.cache.webhook_queue import WebhookQueue
 from wishcraft.errors import CacheUnavailable, ConfigurationError, DatabaseUnavailable
@@ -51,9 +51,9 @@ class Status(StrEnum):
 class Check(BaseModel):
     """Result of one probe; `detail` is for people and contains no address and no secret."""
 
-    status: Status
-    detail: str
-    milliseconds: float
+    status: Status = Field(description="State of the part.")
+    detail: str = Field(description="What was found, in words.", examples=["answers"])
+    milliseconds: float = Field(description="How long the probe took.", examples=[1.9])
 
 
 class Health(BaseModel):
@@ -62,8 +62,8 @@ class Health(BaseModel):
     `database`, `redis`, `memory`, `environment`, `prefect`, `scheduler`, `webhooks`, and `replica` if there is one.
     """
 
-    status: Status
-    checks: dict[str, Check]
+    status: Status = Field(description="The worst state of a part, but `degraded` while a store answers.")
+    checks: dict[str, Check] = Field(description="Each part by its name.")
 
 
 class CheckFailed(Exception):  # noqa: N818  it names an outcome

@@ -132,7 +132,7 @@ async def _find_wrong(resources: Resources, shop_id: int, slugs: Sequence[str]) 
     Registries with a pending invalidation are not counted.
     """
     before = await _read(resources, shop_id, slugs)
-    documents = await load_registries(resources.db, shop_id, list(before))
+    documents = await load_registries(resources, shop_id, list(before))
     suspects = [
         slug
         for slug, (header, body) in before.items()

@@ -17,7 +17,7 @@ async def list_public(resources: Resources, caller: Caller, page: PageRequest, s
     """
 
     async def read(session: AsyncSession) -> Page[Summary]:
-        return await registry_lists.list_public(session, caller.shop_id, page, search)
+        return await registry_lists.list_public(session, caller.shop_id, page, search, resources.shopify_origin)
 
     if resources.replica and not caller.may_write and (found := await resources.replica.try_read(read)):
         LIST_READS.labels("replica").inc()

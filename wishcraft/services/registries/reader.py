@@ -20,7 +20,6 @@ from wishcraft.domain.registry_payload import compose_payload
 from wishcraft.errors import DatabaseUnavailable
 from wishcraft.resources import Resources
 from wishcraft.store import registries, registry_payloads
-from wishcraft.store.engine import Database
 from wishcraft.store.registries import NamedRegistry
 
 READ_SECONDS: Final = 2.0
@@ -95,7 +94,7 @@ class RegistryReader:
             while waiting := self._waiting.pop(shop_id, None):
                 loaded: Mapping[str, CachedRegistry] = {}
                 failure: Exception | None = None
-                load = asyncio.create_task(load_registries(self._resources.db, shop_id, list(waiting)))
+                load = asyncio.create_task(load_registries(self._resources, shop_id, list(waiting)))
                 self._loads.add(load)
                 load.add_done_callback(self._forget)
                 done, _ = await asyncio.wait({load}, timeout=READ_SECONDS)
@@ -121,10 +120,10 @@ class RegistryReader:
             load.exception()  # marks it as retrieved: its readers got it, or a timeout
 
 
-async def load_registries(db: Database, shop_id: int, slugs: Sequence[str]) -> dict[str, CachedRegistry]:
+async def load_registries(resources: Resources, shop_id: int, slugs: Sequence[str]) -> dict[str, CachedRegistry]:
     """These registries as PostgreSQL has them now, by slug, in one query; unknown slugs are left out."""
-    async with db.autocommit() as session:
-        found = await registry_payloads.find_parts(session, shop_id, slugs)
+    async with resources.db.autocommit() as session:
+        found = await registry_payloads.find_parts(session, shop_id, slugs, resources.shopify_origin)
     return {
         registry.slug: CachedRegistry(
             version=registry.version,
@@ -146,5 +145,5 @@ async def refill(resources: Resources, shop_id: int, slugs: Sequence[str]) -> di
     Raises:
         CacheUnavailable: Redis does not answer.
     """
-    results = await resources.cache.refill(shop_id, partial(load_registries, resources.db, shop_id), slugs)
+    results = await resources.cache.refill(shop_id, partial(load_registries, resources, shop_id), slugs)
     return {slug: entry for slug, (outcome, entry) in results.items() if entry and outcome is Outcome.FILLED}

@@ -14,7 +14,6 @@ from typing import Final
 from wishcraft.domain.batches import batches
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
 from wishcraft.domain.reminders import ReminderKind, due_dates
-from wishcraft.domain.share_links import at_origin
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.messages.reminder import Links, compose_reminder
 from wishcraft.mail.messages.rendering import Letterhead
@@ -142,7 +141,8 @@ async def _send(run: ReminderRun, ids: list[int], changes: Changes) -> None:
     """
     async with run.resources.db.transaction() as session:
         claimed = await reminders.claim_batch(session, run.shop.id, run.due, ids)
-        facts = await registries.find_facts(session, run.shop.id, sorted({reminder.slug for reminder in claimed}))
+        slugs = sorted({reminder.slug for reminder in claimed})
+        facts = await registries.find_facts(session, run.shop.id, slugs, run.resources.shopify_origin)
         by_slug = {registry.slug: (registry, items) for registry, items in facts}
         # Composed before the commit: if a mail cannot be composed, the claim is rolled back.
         mails = [(each, _compose(run, each, *by_slug[each.slug])) for each in claimed if not each.suppressed]
@@ -154,8 +154,7 @@ async def _send(run: ReminderRun, ids: list[int], changes: Changes) -> None:
 
 def _compose(run: ReminderRun, claimed: ClaimedReminder, registry: RegistryFacts, items: list[ItemFacts]) -> Mail:
     unsubscribe = unsubscribe_link(run.settings, run.shop.id, claimed.recipient)
-    origin = run.settings.shopify_origin.format(shop=run.shop.domain)
-    links = Links(at_origin(registry.share_url, run.shop.domain, origin), unsubscribe)
+    links = Links(registry.share_url, unsubscribe)
     content = compose_reminder(
         run.letterhead, registry, items, run.today, links, to_registrant=claimed.is_to_registrant
     )

@@ -47,7 +47,7 @@ def settings_etag(stored: StoredSettings) -> str:
 async def read_settings(resources: Resources, shop_id: int) -> StoredSettings:
     """Return the settings in use, and their version."""
     async with resources.db.autocommit() as session:
-        return await shops.find_stored_settings(session, shop_id)
+        return await shops.find_stored_settings(session, shop_id, resources.shopify_origin)
 
 
 async def change_settings(
@@ -79,7 +79,7 @@ async def change_settings(
     with suppress(CacheUnavailable):  # the next fill evicts what is over the quota
         await resources.cache.trim(shop_id, Quota(after.cache_quota_entries, after.cache_quota_bytes))
     async with resources.db.transaction() as session:
-        before = await shops.find_stored_settings(session, shop_id, lock=True)
+        before = await shops.find_stored_settings(session, shop_id, resources.shopify_origin, lock=True)
         after = _apply(before, changes, if_match)
         changed = [name for name in ShopSettings.model_fields if getattr(before.settings, name) != getattr(after, name)]
         if not changed:
@@ -94,7 +94,7 @@ async def change_settings(
             "after": after.model_dump(include=set(changed)),
         }
         await audit_log.record(session, actor, "settings.changed", "shop", str(shop_id), values | dict(details or {}))
-    return SettingsChange(before, StoredSettings(after, version, before.domain))
+    return SettingsChange(before, before._replace(settings=after, version=version))
 
 
 def _apply(stored: StoredSettings, changes: Mapping[str, Any], if_match: str | None) -> ShopSettings:

@@ -15,6 +15,7 @@ from wishcraft.reports import ad_hoc_sql, conversion_report, demand_report, plot
 from wishcraft.reports.analyst_report import scope
 from wishcraft.reports.conversion_report import ConversionReport
 from wishcraft.reports.demand_report import DemandReport
+from wishcraft.reports.page import format_percent
 from wishcraft.reports.plots import BarChart, Heatmap, Panel
 from wishcraft.reports.registry_report import RegistryReport
 from wishcraft.reports.tables import Column, format_money, shorten_labels, to_markdown
@@ -32,7 +33,7 @@ def test_conversion_verdict_names_the_weakest_step(analysts: AnalystsDatabase) -
     place = shares.index(min(shares))
     step = list(STEPS.values())[place]
     assert f"; the weakest step: of {visits[place]:,} that " in page.verdict
-    assert page.verdict.endswith(f", {shares[place]:.0%} {step}.")
+    assert page.verdict.endswith(f", {format_percent(shares[place])} {step}.")
     assert "→" not in page.body
     assert "_" not in page.verdict
 
@@ -122,9 +123,9 @@ def panels(monkeypatch: pytest.MonkeyPatch) -> list[Panel]:
     """The panels of all plots that the test draws."""
     drawn: list[Panel] = []
 
-    def draw(panels: Sequence[Panel], columns: int = 2) -> bytes:
+    def draw(panels: Sequence[Panel]) -> bytes:
         drawn.extend(panels)
-        return plots.draw(panels, columns)
+        return plots.draw(panels)
 
     for module in (ad_hoc_sql, conversion_report, demand_report, registry_report):
         monkeypatch.setattr(module, "draw", draw)

@@ -14,7 +14,7 @@ from wishcraft.analytics.filters import ReportFilter
 from wishcraft.analytics.reader import Progress, ignore_progress, read_chunks
 from wishcraft.analytics.tables import TableName
 from wishcraft.reports.analyst_report import PAGE_ROWS, TABLE_ROWS, AnalystReport, ReportResult, scope
-from wishcraft.reports.page import Page, pluralize
+from wishcraft.reports.page import Page, format_percent, pluralize
 from wishcraft.reports.plots import BarChart, Panel, TimeSeries, draw, markdown_image
 from wishcraft.reports.tables import (
     Column,
@@ -120,11 +120,13 @@ def _verdict(visits: pd.DataFrame) -> str:
     [total] = analytics.funnel(visits, ()).to_dict("records")
     if not total["viewed"]:
         return "No visit in these weeks."
-    conversion = f"{total['conversion']:.1%} of {pluralize(int(total['viewed']), 'visit')} ended in a purchase"
+    conversion = (
+        f"{format_percent(total['conversion'])} of {pluralize(int(total['viewed']), 'visit')} ended in a purchase"
+    )
     if pd.isna(total["gives_up"]):
         return f"{conversion}."
     before, step = total["gives_up"].split(" → ")
-    weakest = f"of {total[before]:,} that {_STEPS[before]}, {total[step] / total[before]:.0%} {_STEPS[step]}"
+    weakest = f"of {total[before]:,} that {_STEPS[before]}, {format_percent(total[step], total[before])} {_STEPS[step]}"
     return f"{conversion}; the weakest step: {weakest}."
 
 
@@ -186,7 +188,11 @@ def _draw(figures: ConversionFigures, event_types: pd.DataFrame) -> str:
 
 def _by_week(weeks: pd.DataFrame) -> TimeSeries:
     conversion = _drawable(weeks)
-    latest = ("too few to tell" if conversion[-1] is None else f"{conversion[-1]:.1f} %") if conversion else "no data"
+    latest = (
+        ("too few to tell" if conversion[-1] is None else format_percent(conversion[-1], 100))
+        if conversion
+        else "no data"
+    )
     return TimeSeries(
         "Conversion by week",
         f"last: {latest}",

@@ -127,6 +127,8 @@ async def _send(run: InvitationRun, ids: list[int], changes: Changes) -> None:
     claimed = await claim_within_limits(run, ids)
     delivery = Delivery(run.resources, run.settings, run.shop.id, Invitation)
     await send_claimed(delivery, len(claimed), [(each, mail) for each, mail in claimed if mail], changes)
+    for each, mail in claimed:
+        changes.note("registries with invitations" if mail else "suppressed, of registries", str(each.registry_id))
 
 
 def _compose(run: InvitationRun, claimed: ClaimedInvitation, token: str) -> Mail:

@@ -88,7 +88,7 @@ async def test_failure_of_one_shop_fails_the_run_and_does_not_stop_the_others(si
     rows = {row["shop"]: row for row in await table_of(state)}
     assert rows[short_name(BROKEN)]["problem"].startswith("ShopifyUnauthorized")
     assert rows[short_name(SHOP)]["problem"] == "none"
-    assert rows[short_name(SHOP)]["items changed"] > 0
+    assert rows[short_name(SHOP)]["changed"] > 0
     assert "Ask the merchant to open the app in the admin, or to install it anew." in await summary_of(state)
 
 

@@ -11,6 +11,12 @@ from wishcraft.services.checkpoint import MAX_EXAMPLES
 
 MAX_ROWS: Final = 20
 """Rows of each table of the summary; the run's table artifact has every shop."""
+_HEADINGS: Final = {
+    "items_changed": "changed",
+    "registries_touched": "registries",
+    "seconds_of_waiting_for_shopify": "waiting (s)",
+}
+"""Of columns that would else be so wide that the table of `sync-inventory` does not fit its box."""
 _MAX_COUNTS: Final = 8
 _SLOW_SECONDS: Final = 1
 """Items that took less are not worth naming."""
@@ -45,7 +51,7 @@ def table_rows(results: Sequence[WorkResult], noun: str = "shop") -> list[Row]:
         {
             noun: short_name(result.name),
             **({"problem": result.problem or ("stopped" if result.stopped else "none")} if has_problems else {}),
-            **{name.replace("_", " "): result.counts.get(name, 0) for name in shown},
+            **{_HEADINGS.get(name, name.replace("_", " ")): result.counts.get(name, 0) for name in shown},
             **({"tries": result.tries} if was_retried else {}),
             "seconds": round(result.seconds, 2),
         }

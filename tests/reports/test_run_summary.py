@@ -82,7 +82,9 @@ def test_table_leaves_out_what_says_nothing_and_fits_the_box_with_the_counts_of_
 def test_table_is_sorted_by_problem_stopped_and_duration() -> None:
     rows = table_rows([SUCCESS, LOW, STOPPED, FAILED])
     assert [row["shop"] for row in rows] == ["d.example", "e.example", "b.example", "a.example"]
-    assert [row["problem"] for row in rows[:2]] == ["Refused: a | b", "stopped"]
+    assert [row["problem"] for row in rows] == ["Refused: a | b", "stopped", "none", "none"]
+    assert rows[2] == {"shop": "b.example", "problem": "none", "variants": 800, "low stock": 3, "seconds": 2.5}
+    assert table_rows([SUCCESS], noun="table") == [{"table": "a.example", "variants": 1200, "seconds": 1.5}]
 
 
 def test_examples_of_changes_are_named_for_few_shops_and_cut_with_the_rest_counted() -> None:

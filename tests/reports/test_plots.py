@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from PIL import Image
 
 from wishcraft.reports import plots
@@ -70,6 +71,21 @@ def test_time_without_rows_is_a_gap(days: Sequence[date], gaps: int) -> None:
     plots._draw_time_series(axes, panel)
     assert len(axes.patches) == gaps
     assert np.isnan(np.asarray(axes.lines[0].get_ydata(), float)).sum() == gaps  # NaN ends the line
+
+
+def test_cells_of_a_grid_show_neither_0_nor_100_for_other_shares() -> None:
+    axes = Figure().add_subplot()
+    plots._draw_heatmap(axes, Heatmap("Had a gift, %", "", ["May"], list("abcde"), [[0.001, 0.999, 0.5, 0, 1]]))
+    assert [text.get_text() for text in axes.texts] == ["<1", "99", "50", "0", "100"]
+
+
+def test_title_begins_at_the_edge_of_the_picture_however_long_the_names_of_bars_are() -> None:
+    figure = make_figure([BarChart("A title", "", ["x" * 45], [1.0]), series([100.0] * 30)])
+    edges = {
+        round(title.get_window_extent().x0) for title in figure.findobj(Text) if title.get_text() in {"A title", "Jobs"}
+    }
+    assert len(edges) == 1
+    assert edges.pop() < 30
 
 
 def test_value_that_is_too_little_to_tell_has_no_bar() -> None:

@@ -18,7 +18,17 @@ from wishcraft.reports.demand_report import DemandReport
 from wishcraft.reports.page import format_percent
 from wishcraft.reports.plots import BarChart, Heatmap, Panel
 from wishcraft.reports.registry_report import RegistryReport
-from wishcraft.reports.tables import Column, format_money, shorten_labels, to_markdown
+from wishcraft.reports.tables import (
+    BOX,
+    NO_VALUE,
+    Column,
+    format_money,
+    percentage,
+    shorten_labels,
+    table_pixels,
+    to_cells,
+    to_markdown,
+)
 
 TODAY = date(2026, 3, 14)
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -100,6 +110,26 @@ def test_reports_draw_any_product_title(analysts: AnalystsDatabase, demo_shops: 
     ):
         assert "data:image/png" in page.body
         assert not [title for title in titles if title not in str(page.tables)]
+
+
+def test_tables_of_reports_fit_their_box_and_have_ids_last(analysts: AnalystsDatabase, demo_shops: Tables) -> None:
+    demo_shops.execute("UPDATE registry_items SET product_title = 'Heritage Cast Iron Casserole ' || repeat('x ', 60)")
+    for page, _ in (
+        RegistryReport(ReportFilter(), NOW).build(analysts),
+        DemandReport(ReportFilter(), TODAY, 8).build(analysts),
+        ConversionReport(ReportFilter(days=last_weeks(TODAY, 12)), NOW).build(analysts),
+    ):
+        for key, rows in page.tables.items():
+            assert table_pixels(rows) <= BOX, key
+            assert not [name for name in list(rows[0])[:-1] if name.endswith(" id")]
+        products = {str(row["product"]) for rows in page.tables.values() for row in rows if "product" in row}
+        assert all(name.startswith("Heritage Cast Iron") and name.endswith("…") for name in products)
+
+
+def test_shares_of_tables_are_not_rounded_to_something_false() -> None:
+    shares = pd.DataFrame({"share": [0.00001, 0.99999, 0.5, 1.0, 0.0, None]})
+    cells = [cell for [cell] in to_cells(shares, {"share": percentage("share")})]
+    assert cells == ["under 0.01 %", "99.99 %", "50 %", "100 %", "0 %", NO_VALUE]
 
 
 @pytest.mark.parametrize(

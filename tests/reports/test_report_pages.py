@@ -121,7 +121,7 @@ def test_tables_of_reports_fit_their_box_and_have_ids_last(analysts: AnalystsDat
     ):
         for key, rows in page.tables.items():
             assert table_pixels(rows) <= BOX, key
-            assert not [name for name in list(rows[0])[:-1] if name.endswith(" id")]
+            assert not [name for row in rows[:1] for name in list(row)[:-1] if name.endswith(" id")]
         products = {str(row["product"]) for rows in page.tables.values() for row in rows if "product" in row}
         assert all(name.startswith("Heritage Cast Iron") and name.endswith("…") for name in products)
 

@@ -59,6 +59,11 @@ _EFFECT_COLUMNS: Final = {
     "units": Column("pieces more"), "share": Column("more with a gift"), "reminded": integer("reminded"),
     "not_reminded": integer("not reminded"),
 }  # fmt: skip
+_EFFECT_TABLE_COLUMNS: Final = {
+    "shop": shop(), "finding": Column("finding"), "units": Column("pieces more"),
+    "share_difference": percentage_points("with a gift"), "reminded": integer("reminded"),
+    "not_reminded": integer("others"),
+}  # fmt: skip
 _EFFECT_EXPLANATION: Final = """The ranges in brackets are 95 % confidence intervals; with groups of fewer
 than 30 registries there is none for pieces. This is not an experiment: registries are not reminded when their
 registrants unsubscribed, a mail failed or their shop sends none, and such registries may differ in other ways."""
@@ -108,9 +113,7 @@ class ConversionReport(AnalystReport[ConversionFigures]):
         funnel, effect = figures.part("funnel"), figures.part("reminders")
         tables = {
             "conversion-report-funnel": to_rows(funnel, _TABLE_COLUMNS, TABLE_ROWS),
-            "conversion-report-reminders": to_rows(
-                _with_ranges(effect), {"shop": shop(), "finding": Column("finding"), **_EFFECT_COLUMNS}, TABLE_ROWS
-            ),
+            "conversion-report-reminders": to_rows(_with_ranges(effect), _EFFECT_TABLE_COLUMNS, TABLE_ROWS),
         }
         body = f"{scope('What guests did', self.report_filter, self.report_filter.days)}\n\n{_body(figures)}"
         return ReportResult(Page(_verdict(figures.visits), body, tables), funnel)

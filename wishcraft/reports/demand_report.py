@@ -31,7 +31,7 @@ _BARS: Final = 10
 _PRODUCT_CHARACTERS, _SHOP_CHARACTERS = 30, 16
 """Of the names beside the bars."""
 _COLUMNS: Final = {
-    "product": Column("product"), "verdict": Column("verdict"), "stock": integer("in stock"),
+    "product": Column("product", is_cut=True), "verdict": Column("verdict"), "stock": integer("in stock"),
     "expected_range": Column("expected"), "shop": shop(),
 }  # fmt: skip
 _SCARCE: Final = ("out of stock", "will run out", "may run out")

@@ -47,10 +47,11 @@ _SUMMARY_COLUMNS: Final = {
     "value": Column("worth"),
 }  # fmt: skip
 _SOLD_COLUMNS: Final = {
-    "product": Column("product"), "shop": shop(), "sold": integer("sold"), "wanted": integer("wanted"),
+    "product": Column("product", is_cut=True), "shop": shop(), "sold": integer("sold"), "wanted": integer("wanted"),
 }  # fmt: skip
 _UNSOLD_COLUMNS: Final = {
-    "product": Column("product"), "shop": shop(), "registries": integer("registries"), "wanted": integer("wanted"),
+    "product": Column("product", is_cut=True), "shop": shop(), "registries": integer("registries"),
+    "wanted": integer("wanted"),
 }  # fmt: skip
 _ID: Final = {"variant_id": Column("variant id")}
 _BAND_COLUMNS: Final = {

@@ -25,10 +25,11 @@ _LEAST_CHARACTERS: Final = 16
 
 
 class Column(NamedTuple):
-    """The title of a column, and the format of its values."""
+    """The title of a column, the format of its values, and whether they are names that may be cut."""
 
     title: str
     format: Callable[[Any], str] = str
+    is_cut: bool = False
 
 
 def integer(title: str) -> Column:
@@ -117,7 +118,7 @@ def to_cells(frame: pd.DataFrame, columns: Mapping[str, Column]) -> list[list[st
 def to_rows(frame: pd.DataFrame, columns: Mapping[str, Column], limit: int) -> list[Row]:
     """The first `limit` rows for a table artifact, whose cells the Prefect UI shows as they are: formatted texts.
 
-    The longest text, such as a product's name, is cut to what the other columns leave of the Prefect UI's box.
+    Names that may be cut are cut to what the other columns leave of the Prefect UI's box.
     """
     titles = [column.title for column in columns.values()]
     cells = to_cells(frame.head(limit), columns)
@@ -126,10 +127,10 @@ def to_rows(frame: pd.DataFrame, columns: Mapping[str, Column], limit: int) -> l
     ]
     too_wide = sum(widths) + _CELL_PADDING * len(titles) - BOX
     if widths and too_wide > 0:
-        widest = widths.index(max(widths))
-        characters = max(_LEAST_CHARACTERS, int((widths[widest] - too_wide) / _LETTER))
-        for row in cells:
-            [row[widest]] = shorten_labels([row[widest]], characters)
+        for place in (place for place, column in enumerate(columns.values()) if column.is_cut):
+            characters = max(_LEAST_CHARACTERS, int((widths[place] - too_wide) / _LETTER))
+            for row in cells:
+                [row[place]] = shorten_labels([row[place]], characters)
     return [dict(zip(titles, row, strict=True)) for row in cells]
 
 

@@ -18,7 +18,7 @@ NO_VALUE: Final = "–"  # noqa: RUF001  an en dash, as typographers use for an 
 _LABEL_CHARACTERS: Final = 28
 BOX: Final = 702
 """Pixels: the width of a table in the Prefect UI, in a window of 1,400."""
-_CELL_PADDING, _LETTER, _FIGURE = 16, 6.9, 8.4
+_CELL_PADDING, _LETTER, _FIGURE = 16, 7.1, 8.6
 """Pixels of its cells' margins and of its characters."""
 _LEAST_CHARACTERS: Final = 16
 """What a text keeps even if its table is too wide then."""

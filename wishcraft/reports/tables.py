@@ -128,10 +128,19 @@ def to_rows(frame: pd.DataFrame, columns: Mapping[str, Column], limit: int) -> l
     too_wide = sum(widths) + _CELL_PADDING * len(titles) - BOX
     if widths and too_wide > 0:
         for place in (place for place, column in enumerate(columns.values()) if column.is_cut):
-            characters = max(_LEAST_CHARACTERS, int((widths[place] - too_wide) / _LETTER))
             for row in cells:
-                [row[place]] = shorten_labels([row[place]], characters)
+                row[place] = _fit(row[place], widths[place] - too_wide)
     return [dict(zip(titles, row, strict=True)) for row in cells]
+
+
+def _fit(name: str, pixels: float) -> str:
+    """The name, cut to so many pixels, if it keeps `_LEAST_CHARACTERS` then."""
+    characters = max(_LEAST_CHARACTERS, int(pixels / _LETTER))
+    [fitting] = shorten_labels([name], characters)
+    while _pixels(fitting) > pixels and characters > _LEAST_CHARACTERS:
+        characters -= 1
+        [fitting] = shorten_labels([name], characters)
+    return fitting
 
 
 def table_pixels(rows: Sequence[Row]) -> float:

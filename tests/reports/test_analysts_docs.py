@@ -1,5 +1,6 @@
 """docs/analysts.md: its examples and notebook run with only a database URL, and its pictures are of all reports."""
 
+import io
 import json
 import os
 import re
@@ -95,12 +96,17 @@ def test_outline_of_a_notebook_has_names_and_shapes_and_no_values() -> None:
     assert outline_of("range(10)") != outline_of("range(9)")
 
 
+def read(picture: Path) -> Image.Image:
+    """The picture of a file, which is closed."""
+    return Image.open(io.BytesIO(picture.read_bytes()))
+
+
 def test_each_report_has_its_picture_on_the_page_and_they_are_small() -> None:
     shown = re.findall(r"!\[[^\]]+\]\(pictures/([\w-]+)\.png\)", (DOCS / "analysts.md").read_text())
     pictures = sorted(PICTURES.iterdir())
     assert sorted(shown) == [picture.stem for picture in pictures] == sorted(ANALYSTS)
     assert sum(picture.stat().st_size for picture in pictures) < 1_500_000
-    assert {Image.open(picture).width for picture in pictures} == {800}
+    assert {read(picture).width for picture in pictures} == {800}
 
 
 def test_pictures_are_drawn_anew_by_the_command(demo_url: str, tmp_path: Path) -> None:
@@ -109,8 +115,8 @@ def test_pictures_are_drawn_anew_by_the_command(demo_url: str, tmp_path: Path) -
     with open_analysts_database(demo_url) as db:
         draw_pictures(db, datetime.now(UTC), tmp_path)
     for committed in PICTURES.iterdir():
-        drawn = Image.open(tmp_path / committed.name)
-        assert drawn.width == Image.open(committed).width
+        drawn = read(tmp_path / committed.name)
+        assert drawn.width == read(committed).width
         assert len(drawn.getcolors() or []) > 8  # no empty page
 
 

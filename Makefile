@@ -56,6 +56,10 @@ coverage: .venv/.installed ## Run all tests, measured; fail where less than the 
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/python -m tests.support.coverage_gates
 
+.PHONY: analysts-docs
+analysts-docs: .venv/.installed ## Execute the analysts' notebook and draw the pictures of docs/analysts.md anew (needs Chromium)
+	@$(BIN)/python -m tests.support.analysts_docs
+
 .PHONY: check
 check: .venv/.installed ## Check style, types, imports, migrations and docs
 	@$(BIN)/ruff check .

@@ -30,4 +30,4 @@ async def ask(
         seconds: Time limit of the query.
         file: Also write a file, linked in the summary: html has the page, other formats the rows.
     """
-    return await publish_when_done("ask", "Answer", ask_database.submit(question, rows, seconds, file))
+    return await publish_when_done("ask", ask_database.submit(question, rows, seconds, file))

@@ -39,4 +39,4 @@ async def audit_trail(
     page = await read_audit_trail(
         shop, days, limit, actor=actor, action=action, resource=resource, resource_id=resource_id
     )
-    return await publish("audit-trail", "Audit trail", page)
+    return await publish("audit-trail", page)

@@ -40,4 +40,4 @@ async def conversion_report(
     now = end_of(today, datetime.now(UTC), zone)
     days = last_weeks(today or now.astimezone(zone).date(), weeks)
     report = report_conversion.submit(parse_filter(shops, event_types, days.first, days.last), now, file)
-    return await publish_when_done("conversion-report", "Conversion", report)
+    return await publish_when_done("conversion-report", report)

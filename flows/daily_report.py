@@ -14,4 +14,4 @@ async def daily_report(mail: bool = False) -> State[None]:
     Args:
         mail: Also mail the report to OPS_EMAIL.
     """
-    return await publish("daily-report", "Daily report", await report_day(scheduled_start()), mail=mail)
+    return await publish("daily-report", await report_day(scheduled_start()), mail=mail)

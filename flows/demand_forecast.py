@@ -34,6 +34,4 @@ async def demand_forecast(
     """
     first = parse_day(today) or datetime.now(time_zone()).date()
     report_filter = parse_filter(shops, event_types, None, None)
-    return await publish_when_done(
-        "demand-forecast", "Demand", forecast_demand.submit(report_filter, first, weeks, file)
-    )
+    return await publish_when_done("demand-forecast", forecast_demand.submit(report_filter, first, weeks, file))

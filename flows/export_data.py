@@ -35,4 +35,4 @@ async def export_data(
         file: Parquet keeps the types of the columns; CSV opens in any program.
     """
     report_filter = parse_filter(shops, event_types, first_day, last_day)
-    return await publish_when_done("export-data", "Export", export_table.submit(table, report_filter, file))
+    return await publish_when_done("export-data", export_table.submit(table, report_filter, file))

@@ -31,4 +31,4 @@ async def match_purchases(
         raise QueryRefused("item and dismiss need unmatched")
     if unmatched:
         await match_line_item(shop, unmatched, item)
-    return await publish("match-purchases", "Purchases to be matched", await list_unmatched(shop))
+    return await publish("match-purchases", await list_unmatched(shop))

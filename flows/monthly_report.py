@@ -14,4 +14,4 @@ async def monthly_report(mail: bool = False) -> State[None]:
     Args:
         mail: Also mail the report to OPS_EMAIL.
     """
-    return await publish("monthly-report", "Monthly report", await report_month(scheduled_start()), mail=mail)
+    return await publish("monthly-report", await report_month(scheduled_start()), mail=mail)

@@ -32,4 +32,4 @@ async def registry_report(
     """
     report_filter = parse_filter(shops, event_types, first_day, last_day)
     report = report_registries.submit(report_filter, datetime.now(UTC), file)
-    return await publish_when_done("registry-report", "Registries", report)
+    return await publish_when_done("registry-report", report)

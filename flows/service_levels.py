@@ -32,4 +32,4 @@ async def service_levels(until: date | None = None, mail: bool = False) -> State
     days = await tally_days(end, await count_runs(end))
     assessments = assess(days, LATENCY_BOUNDS)
     body = f"{overview(assessments)}\n\n{draw_days(days, end)}\n\n{explanation(end)}"
-    return await publish(NAME, "Service levels", Page(verdict(assessments), body, {NAME: rows(assessments)}), mail=mail)
+    return await publish(NAME, Page(verdict(assessments), body, {NAME: rows(assessments)}), mail=mail)

@@ -59,7 +59,7 @@ async def shop_settings(
     texts = {"share_url": share_url, "reply_to": reply_to, "postal_address": postal_address}
     changes |= {name: None if text == "default" else text for name, text in texts.items() if text}
     page = settings_page(shop, await change_shop_settings(shop, changes), is_change=bool(changes))
-    state = await publish("shop-settings", "Shop settings", page)  # before the refresh, which may fail
+    state = await publish("shop-settings", page)  # before the refresh, which may fail
     if refreshed := await refresh_shop(shop):
         shown = "registry shows" if refreshed == 1 else "registries show"
         return Completed(message=f"{page.verdict} {refreshed:,} {shown} the change.")

@@ -42,4 +42,4 @@ async def webhook_dead_letters(
         page = await inspect_dead_letters(domain, ids or [])
     else:
         page = await decide_dead_letters(domain, None if every else ids, action)
-    return await publish("webhook-dead-letters", "Dead letters of webhooks", page)
+    return await publish("webhook-dead-letters", page)

@@ -14,4 +14,4 @@ async def weekly_report(mail: bool = False) -> State[None]:
     Args:
         mail: Also mail the report to OPS_EMAIL.
     """
-    return await publish("weekly-report", "Weekly report", await report_week(scheduled_start()), mail=mail)
+    return await publish("weekly-report", await report_week(scheduled_start()), mail=mail)

@@ -21,7 +21,8 @@ from wishcraft.reports.export import DataFormat, FileFormat, save
 from wishcraft.reports.page import Page
 from wishcraft.reports.registry_report import RegistryReport
 from wishcraft.reports.run_file import RunFile, count_cells, describe_export
-from wishcraft.resources import open_analysts_database
+from wishcraft.reports.titles import TITLES
+from wishcraft.resources import open_analysts_database, open_files
 from wishcraft.settings import settings, time_zone
 
 T = TypeVar("T")
@@ -32,22 +33,20 @@ PageAndFile = tuple[Page, RunFile | None]
 @task("report registries")
 async def report_registries(report_filter: ReportFilter, now: datetime, file: FileFormat) -> PageAndFile:
     """Report completion, gifts, guests, products and cohorts of registries."""
-    return await _make_report(
-        "Registries", RegistryReport(report_filter, now).build, file, now.astimezone(time_zone()).date()
-    )
+    return await _make_report(RegistryReport(report_filter, now).build, file, now.astimezone(time_zone()).date())
 
 
 @task("report conversion")
 async def report_conversion(report_filter: ReportFilter, now: datetime, file: FileFormat) -> PageAndFile:
     """Report the guests' funnel and the effect of reminders."""
     day = report_filter.days.last or now.astimezone(time_zone()).date()
-    return await _make_report("Conversion", ConversionReport(report_filter, now).build, file, day)
+    return await _make_report(ConversionReport(report_filter, now).build, file, day)
 
 
 @task("forecast demand")
 async def forecast_demand(report_filter: ReportFilter, today: date, weeks: int, file: FileFormat) -> PageAndFile:
     """Forecast the demand of the coming events by variant."""
-    return await _make_report("Demand", DemandReport(report_filter, today, weeks).build, file, today)
+    return await _make_report(DemandReport(report_filter, today, weeks).build, file, today)
 
 
 @task("ask")
@@ -57,7 +56,7 @@ async def ask_database(question: str, rows: int, seconds: int, file: FileFormat)
     def make(db: AnalystsDatabase, _: Progress) -> ReportResult:
         return ad_hoc_sql.run_query(db, question, rows, seconds)
 
-    return await _make_report("Answer", make, file, datetime.now(time_zone()).date())
+    return await _make_report(make, file, datetime.now(time_zone()).date())
 
 
 @task("export {table}")
@@ -70,20 +69,22 @@ async def export_table(table: TableName, report_filter: ReportFilter, file_forma
 
 
 async def _make_report(
-    title: str, make: Callable[[AnalystsDatabase, Progress], ReportResult], file_format: FileFormat, day: date
+    make: Callable[[AnalystsDatabase, Progress], ReportResult], file_format: FileFormat, day: date
 ) -> PageAndFile:
     report = await _in_thread(make)
     if file_format == "none":
         return report.page, None
-    file = _place(str(flow_run.flow_name), file_format, day)
-    await asyncio.to_thread(save, report, title, file.path)
+    job = str(flow_run.flow_name)
+    file = _place(job, file_format, day)
+    await asyncio.to_thread(save, report, TITLES[job], file.path)
     content = "" if file_format == "html" else count_cells(*report.frame.shape)
     return report.page, file._replace(content=content)
 
 
 def _place(name: str, file_format: str, day: date) -> RunFile:
     """The run's file that is to be written: its name, the day of the report, and the format."""
-    return RunFile.place(settings(), str(flow_run.id), f"{name}-{day}.{file_format}")
+    current = settings()
+    return RunFile.place(open_files(current), current, str(flow_run.id), f"{name}-{day}.{file_format}")
 
 
 async def _in_thread(work: Callable[[AnalystsDatabase, Progress], T]) -> T:

@@ -50,6 +50,29 @@ def test_no_flow_file_hides_another_package() -> None:
     assert not names & {*PACKAGES, "redis", "prefect", "httpx", "sqlalchemy", "pandas"}
 
 
+def called_classes(path: Path) -> set[str]:
+    """The names of the classes that a module calls."""
+    calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    names = {ast.unparse(function).rpartition(".")[2] for function in calls}
+    return {name for name in names if name[:1].isupper()}
+
+
+def test_only_resources_builds_clients() -> None:
+    resources = ROOT / "wishcraft/resources.py"
+    made = {"Resources", "AsyncExitStack", "Semaphore", "Timeout", "ConfigurationError"}
+    clients = called_classes(resources) - made
+    assert {"Database", "AnalystsDatabase", "SmtpMailer", "FileStore"} <= clients
+    builders = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in SOURCES
+        if path.is_relative_to(ROOT / "wishcraft/services")
+        or path.is_relative_to(ROOT / "wishcraft/reports")
+        or path.parts[len(ROOT.parts)] in {"tasks", "flows", "api"}
+        for name in called_classes(path) & clients
+    }
+    assert not builders
+
+
 WRITE = "wishcraft/services/registries/write.py"
 QUERIES = {"wishcraft/store/registries.py", "wishcraft/store/registry_items.py"}
 SQL_QUERIES = QUERIES | {"wishcraft/store/item_readings.py"}

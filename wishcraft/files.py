@@ -17,7 +17,14 @@ from wishcraft.errors import ConfigurationError
 
 RUNS: Final = "runs"
 ERASURES: Final = "erasures"
+SERVED_AT: Final = "/files/"
+"""Where the API serves the files of runs."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+def file_path(run: str, name: str) -> str:
+    """The path of a run's file in the API, below PUBLIC_URL."""
+    return f"{SERVED_AT}{run}/{name}"
 
 
 def folder_of(url: str) -> Path:

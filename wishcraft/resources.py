@@ -117,7 +117,7 @@ async def open_resources(
             tokens=tokens,
             shopify=_make_shopify_client(settings, http, tokens, counters, bulk_signals),
             mailer=mailer,
-            files=FileStore(settings.files_url),
+            files=open_files(settings),
             bulk_signals=bulk_signals,
             shopify_origin=settings.shopify_origin,
         )
@@ -142,6 +142,11 @@ def _open_replica(settings: Settings, primary: Database) -> Replica | None:
     url = find_replica_url(settings.database_url, settings.database_replica_url)
     max_lag_seconds = settings.database_replica_max_lag_seconds
     return Replica(url, primary, max_lag_seconds) if url and max_lag_seconds else None
+
+
+def open_files(settings: Settings) -> FileStore:
+    """The files of FILES_URL, for those who need no other client: they hold nothing open."""
+    return FileStore(settings.files_url)
 
 
 @contextmanager

@@ -216,6 +216,16 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         secrets = (self.shopify_api_secret, self.shopify_api_secret_previous)
         return [secret.get_secret_value() for secret in secrets if secret]
 
+    def public_link(self, path: str) -> str:
+        """The URL of a path of the API, as mails and runs have it.
+
+        Raises:
+            ConfigurationError: PUBLIC_URL is not set.
+        """
+        if self.public_url is None:
+            raise ConfigurationError("PUBLIC_URL is not set: links to the API need it")
+        return f"{self.public_url.rstrip('/')}{path}"
+
 
 @lru_cache
 def settings() -> Settings:

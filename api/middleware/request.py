@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import problems
 from api.middleware.request_secrets import RequestSecrets
 from api.representation import CLOSE, SECURITY
+from wishcraft.files import SERVED_AT
 from wishcraft.observability.context import log_context
 from wishcraft.observability.metrics import REQUEST_SECONDS
 from wishcraft.observability.sentry import isolated, traced
@@ -30,7 +31,6 @@ MAX_SECONDS: Final = 10.0
 """The deadline of a response."""
 MAX_FILE_SECONDS: Final = 600.0
 """That of a file, which may be large."""
-FILES: Final = "/files/"
 ARRIVED: Final = "wishcraft.arrived"
 """Where a scope has the time of `time.perf_counter` at which the fast path got the request."""
 ADDED_HEADERS: Final = "wishcraft.headers"
@@ -162,7 +162,7 @@ class RequestMiddleware:
             await too_large(scope, body, response)
             return
         try:
-            seconds = MAX_FILE_SECONDS if scope["path"].startswith(FILES) else MAX_SECONDS
+            seconds = MAX_FILE_SECONDS if scope["path"].startswith(SERVED_AT) else MAX_SECONDS
             await run_with_deadline(self._app(scope, body, response.send_unless_timed_out), seconds)
         except TimeoutError:
             response.is_timed_out = True

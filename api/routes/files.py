@@ -10,6 +10,7 @@ from fastapi.responses import FileResponse
 from api.auth.dependencies import AppStateDep
 from api.auth.operations import require_operations_password
 from api.problems import documented, not_found
+from wishcraft.files import file_path
 
 router: Final = APIRouter(tags=["operations"])
 _HEADERS: Final = {
@@ -36,7 +37,7 @@ _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
 @router.get(
-    "/files/{run}/{name}",
+    file_path("{run}", "{name}"),
     summary="Fetch a file",
     response_class=FileResponse,
     responses={

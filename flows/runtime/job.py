@@ -19,9 +19,9 @@ from flows.runtime.run_lifecycle import on_run_end, with_lifecycle
 from tasks.runtime.retries import advice_for, problem_of
 from tasks.runtime.run_name import current_run_name
 from tasks.runtime.ui_links import artifact_page
-from wishcraft.domain.work_results import WorkResult, summary_sentence, table_rows, total_counts
+from wishcraft.domain.work_results import WorkResult, summary_sentence, total_counts
 from wishcraft.observability.sentry import capture_error
-from wishcraft.reports.run_summary import render_summary
+from wishcraft.reports.run_summary import render_summary, table_rows
 from wishcraft.settings import JobSettings
 
 P = ParamSpec("P")

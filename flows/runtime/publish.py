@@ -20,6 +20,7 @@ from wishcraft.reports.html import Report
 from wishcraft.reports.markdown import escape, keep_figures_together
 from wishcraft.reports.page import Page
 from wishcraft.reports.run_file import RunFile
+from wishcraft.reports.titles import TITLES
 
 _NOT_MAILED: Final = (
     "The report could not be mailed to OPS_EMAIL, because {error}. "
@@ -32,18 +33,18 @@ def scheduled_start() -> datetime:
     return datetime.fromtimestamp(flow_run.scheduled_start_time.timestamp(), UTC)
 
 
-async def publish(key: str, title: str, page: Page, *, mail: bool = False) -> State[None]:
+async def publish(key: str, page: Page, *, mail: bool = False) -> State[None]:
     """Publish a report as artifacts of the run, mail it if requested, and return the run's final state.
 
     If the mail fails, the run still completes; its message says what to do.
 
     Args:
-        key: The job's name. The page is the artifact `<key>-summary`.
-        title: The title of the page and the mail, such as `Service levels`.
+        key: The job's name. The page is the artifact `<key>-summary`; its title, also of the mail, is in `TITLES`.
         page: The verdict is the page's first line, the state's message and the mail's subject; the body has headings
             of level 2 and below. Keys of tables are `key` itself, or `<key>-<content>`.
         mail: Mail the report to OPS_EMAIL, with its plots and without its tables.
     """
+    title = TITLES[key]
     text = f"**{escape(page.verdict)}**\n\n{keep_figures_together(page.body)}"
     if links := await _publish_tables(key, title, page):
         text = f"{text}\n\nTables: {', '.join(links)}."
@@ -53,7 +54,7 @@ async def publish(key: str, title: str, page: Page, *, mail: bool = False) -> St
     return Completed(message=f"{page.verdict} {warning}".rstrip())
 
 
-async def publish_when_done(key: str, title: str, report: PrefectFuture[Any]) -> State[None]:
+async def publish_when_done(key: str, report: PrefectFuture[Any]) -> State[None]:
     """Wait for a task that makes a report, publish its page, and put the link to its file into page and final state.
 
     Raises:
@@ -63,7 +64,7 @@ async def publish_when_done(key: str, title: str, report: PrefectFuture[Any]) ->
     page_and_file: tuple[Page, RunFile | None] = await asyncio.to_thread(report.result)
     page, file = page_and_file
     body = f"{await asyncio.to_thread(file.to_markdown)}\n\n{page.body}" if file else page.body
-    await publish(key, title, page._replace(body=body))
+    await publish(key, page._replace(body=body))
     return Completed(message=f"{page.verdict}{f' The file: {file.where}' if file else ''}")
 
 

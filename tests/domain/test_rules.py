@@ -9,7 +9,7 @@ from wishcraft.domain.batches import batches
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.registries import RegistryStatus, Visibility, access_level
 from wishcraft.domain.tokens import OfflineToken
-from wishcraft.domain.work_results import WorkResult, summary_sentence, table_rows, total_counts
+from wishcraft.domain.work_results import WorkResult, summary_sentence, total_counts
 
 GOOD = WorkResult("a.myshopify.com", {"registries": 1200, "warmed": 3}, 1.5)
 BAD = WorkResult("b.myshopify.com", {}, 0.5, "ShopifyUnavailable: 503")
@@ -77,14 +77,6 @@ def test_a_runs_sentence_counts_and_names_what_failed() -> None:
     assert summary_sentence([]) == "0 shops: nothing to do."
 
 
-def test_a_runs_table_has_every_shop_with_the_failed_first() -> None:
-    assert table_rows([GOOD, BAD]) == [
-        {
-            "shop": "b.myshopify.com", "problem": "ShopifyUnavailable: 503",
-            "registries": 0, "warmed": 0, "tries": 1, "seconds": 0.5,
-        },
-        {"shop": "a.myshopify.com", "problem": "none", "registries": 1200, "warmed": 3, "tries": 1, "seconds": 1.5},
-    ]  # fmt: skip
-    assert table_rows([GOOD], noun="table")[0]["table"] == GOOD.name
+def test_a_runs_counts_are_summed_and_its_items_have_a_noun() -> None:
     assert summary_sentence([GOOD], noun="table").startswith("1 table: ")
     assert total_counts([GOOD, GOOD, BAD]) == {"registries": 2400, "warmed": 6}

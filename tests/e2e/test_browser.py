@@ -59,17 +59,37 @@ def test_run_started_from_the_form_completes_with_a_table(page: Page, stack: dic
     expect(page.get_by_text(short_name).first).to_be_visible()
 
 
-def open_summary(page: Page, stack: dict[str, Any], deployment: str, **parameters: object) -> None:
-    """Run the deployment, wait for its end, and open its summary."""
+def run_deployment(page: Page, stack: dict[str, Any], deployment: str, **parameters: object) -> str:
+    """Run the deployment and wait for its end; the id of the run."""
     named = {"deployments": {"name": {"any_": [deployment]}}}
     [found] = page.request.post(f"{stack['prefect_api']}/deployments/filter", data=named).json()
     url = f"{stack['prefect_api']}/deployments/{found['id']}/create_flow_run"
     run = page.request.post(url, data={"parameters": parameters}).json()
     page.goto(f"{stack['prefect_ui']}/v2/runs/flow-run/{run['id']}")
     expect(page.get_by_text("Completed").first).to_be_visible(timeout=RUN_MILLISECONDS)
-    query = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}, "type": {"any_": ["markdown"]}}}
-    [summary] = page.request.post(f"{stack['prefect_api']}/artifacts/filter", data=query).json()
-    page.goto(f"{stack['prefect_ui']}/v2/artifacts/artifact/{summary['id']}")
+    return str(run["id"])
+
+
+def artifacts_of(page: Page, stack: dict[str, Any], run: str, kind: str) -> list[str]:
+    """The pages of the run's artifacts of a kind."""
+    query = {"artifacts": {"flow_run_id": {"any_": [run]}, "type": {"any_": [kind]}}}
+    found = page.request.post(f"{stack['prefect_api']}/artifacts/filter", data=query).json()
+    return [f"{stack['prefect_ui']}/v2/artifacts/artifact/{each['id']}" for each in found]
+
+
+def open_summary(page: Page, stack: dict[str, Any], deployment: str, **parameters: object) -> None:
+    """Run the deployment, wait for its end, and open its summary."""
+    [summary] = artifacts_of(page, stack, run_deployment(page, stack, deployment, **parameters), "markdown")
+    page.goto(summary)
+
+
+@pytest.mark.parametrize("deployment", ["registry-report", "conversion-report", "demand-forecast", "sync-inventory"])
+def test_tables_of_a_run_fit_their_box(page: Page, stack: dict[str, Any], deployment: str) -> None:
+    for table in artifacts_of(page, stack, run_deployment(page, stack, deployment), "table"):
+        page.goto(table)
+        expect(page.locator("table tbody tr").first).to_be_visible()
+        overflow = page.locator("table").evaluate("table => table.scrollWidth - table.parentElement.clientWidth")
+        assert overflow <= 1, table
 
 
 @pytest.mark.parametrize("width", [1400, 390])
@@ -83,7 +103,7 @@ def test_report_opens_from_its_run_and_fits_the_window(page: Page, stack: dict[s
     assert page.locator("[data-testid=markdown-display] table").evaluate_all(wide) == []
     page.get_by_role("link", name="open the page").click()
     expect(page.get_by_role("heading", name="What sells")).to_be_visible()
-    assert page.locator("img").first.evaluate("picture => picture.naturalWidth") > 1000
+    assert page.locator("img").first.evaluate("picture => picture.naturalWidth") > 800
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.go_back()
     with page.expect_download() as download:

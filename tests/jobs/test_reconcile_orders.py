@@ -12,6 +12,7 @@ from deployments.sandbox.shopify.orders import WantedLine
 from deployments.sandbox.shopify.simulator import Simulator
 from flows.reconcile_orders import reconcile_orders
 from tests.support.prefect_artifacts import summary_of, table_of
+from wishcraft.reports.page import short_name
 from wishcraft.settings import time_zone
 
 pytestmark = [
@@ -39,8 +40,9 @@ async def test_missed_orders_are_recorded_and_a_shop_that_fails_stops_no_other(
     state = await reconcile_orders(return_state=True)
     assert state.is_failed()
     rows = {row["shop"]: row for row in await table_of(state)}
-    assert (rows[SHOP]["orders"], rows[SHOP]["missed"], rows[SHOP]["problem"]) == (1, 1, "none")
-    assert rows[BROKEN]["problem"].startswith("ShopifyUnauthorized")
+    row = rows[short_name(SHOP)]
+    assert (row["orders"], row["missed"], row["problem"]) == (1, 1, "none")
+    assert rows[short_name(BROKEN)]["problem"].startswith("ShopifyUnauthorized")
     summary = await summary_of(state)
     assert "Worth a look" in summary
     assert "Ask the merchant to open the app in the admin, or to install it anew." in summary

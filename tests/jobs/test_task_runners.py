@@ -11,6 +11,7 @@ from flows.runtime.job import task_runner
 from flows.sync_inventory import sync_inventory
 from tests.support.prefect_artifacts import table_of, tasks_of
 from tests.support.slow_job import has_begun, slow_job
+from wishcraft.reports.page import short_name
 from wishcraft.settings import JobSettings
 
 pytestmark = [
@@ -31,9 +32,9 @@ async def test_job_on_a_local_dask_cluster_isolates_shops_and_retries_as_on_thre
     assert state.is_failed()
     assert "ShopifyUnauthorized" in str(state.message)
     rows = {row["shop"]: row for row in await table_of(state)}
-    assert rows[SHOP]["problem"] == "none"
-    assert rows[SHOP]["tries"] == 2
-    assert rows[BROKEN]["problem"].startswith("ShopifyUnauthorized")
+    assert rows[short_name(SHOP)]["problem"] == "none"
+    assert rows[short_name(SHOP)]["tries"] == 2
+    assert rows[short_name(BROKEN)]["problem"].startswith("ShopifyUnauthorized")
 
 
 async def test_run_that_times_out_ends_and_its_tasks_end_at_their_next_batch() -> None:

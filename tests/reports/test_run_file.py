@@ -7,6 +7,7 @@ import pytest
 
 from wishcraft.reports.export import write_frame
 from wishcraft.reports.run_file import RunFile, describe_export
+from wishcraft.resources import open_files
 from wishcraft.settings import Settings
 
 
@@ -16,7 +17,7 @@ def test_page_has_a_link_to_open_it_and_data_one_to_save_it(
 ) -> None:
     changed = settings.model_copy(update={"files_url": tmp_path.as_uri(), "public_url": public_url})
     for name, opens in (("a.html", True), ("a.csv", False)):
-        file = RunFile.place(changed, "a-run", name)
+        file = RunFile.place(open_files(changed), changed, "a-run", name)
         file.path.write_bytes(b"x" * 1536)
         text = file._replace(content="2 rows of 1 column").to_markdown()
         assert f"[save it](https://registry.example/files/a-run/{name})" in text
@@ -27,9 +28,8 @@ def test_page_has_a_link_to_open_it_and_data_one_to_save_it(
 
 
 def test_without_a_public_url_the_run_names_the_path_and_the_setting(settings: Settings, tmp_path: Path) -> None:
-    file = RunFile.place(
-        settings.model_copy(update={"files_url": tmp_path.as_uri(), "public_url": None}), "run", "a.csv"
-    )
+    changed = settings.model_copy(update={"files_url": tmp_path.as_uri(), "public_url": None})
+    file = RunFile.place(open_files(changed), changed, "run", "a.csv")
     file.path.write_bytes(b"")
     for text in (file.to_markdown(), file.where):
         assert str(tmp_path / "runs/run/a.csv") in text

@@ -1,5 +1,6 @@
-from wishcraft.domain.work_results import WorkResult, summary_sentence, table_rows
-from wishcraft.reports.run_summary import render_summary
+from wishcraft.domain.work_results import WorkResult, summary_sentence
+from wishcraft.reports.run_summary import render_summary, table_rows
+from wishcraft.reports.tables import BOX, table_pixels
 
 SUCCESS = WorkResult("a.example", {"variants": 1200, "low_stock": 0}, 1.5)
 LOW = WorkResult("b.example", {"variants": 800, "low_stock": 3}, 2.5)
@@ -56,10 +57,34 @@ def test_long_list_is_cut_with_the_number_left_out() -> None:
     assert render_summary(failed).endswith("And 5 more shops, in the run's table.")
 
 
+def test_summary_names_who_did_most_and_who_was_slowest_within_a_bounded_size() -> None:
+    results = [WorkResult(f"{n}.myshopify.com", {"warmed": n, "gone": 0}, seconds=n / 4) for n in range(1000)]
+    by_shop = render_summary(results, noun="shop").partition("## By shop\n\n")[2]
+    assert by_shop == (
+        "- **warmed:** 999 999, 998 998, 997 997, 996 996, 995 995; and 994 more\n"
+        "- **slowest:** 999 250 s, 998 250 s, 997 249 s, 996 249 s, 995 249 s; and 991 more"
+    )
+    assert "## By table" in render_summary([WorkResult("logs", {"deleted": 5}), WorkResult("runs")], noun="table")
+
+
+def test_table_leaves_out_what_says_nothing_and_fits_the_box_with_the_counts_of_a_sync() -> None:
+    counts = {"variants": 7_161, "low_stock": 1_137, "out_of_stock": 1_053, "deleted": 0, "unreadable": 0,
+              "items_changed": 1_211, "registries_touched": 1_109, "seconds_of_waiting_for_shopify": 12}  # fmt: skip
+    rows = table_rows([WorkResult("lumiere-maison.myshopify.com", counts, 12.34)])
+    assert list(rows[0]) == [
+        "shop", "variants", "low stock", "out of stock", "changed", "registries", "waiting (s)", "seconds",
+    ]  # fmt: skip
+    assert rows[0]["shop"] == "lumiere-maison"
+    assert table_pixels(rows) <= BOX
+    assert "tries" in table_rows([SUCCESS, RETRIED])[0]
+
+
 def test_table_is_sorted_by_problem_stopped_and_duration() -> None:
     rows = table_rows([SUCCESS, LOW, STOPPED, FAILED])
     assert [row["shop"] for row in rows] == ["d.example", "e.example", "b.example", "a.example"]
-    assert [row["problem"] for row in rows[:2]] == ["Refused: a | b", "stopped"]
+    assert [row["problem"] for row in rows] == ["Refused: a | b", "stopped", "none", "none"]
+    assert rows[2] == {"shop": "b.example", "problem": "none", "variants": 800, "low stock": 3, "seconds": 2.5}
+    assert table_rows([SUCCESS], noun="table") == [{"table": "a.example", "variants": 1200, "seconds": 1.5}]
 
 
 def test_examples_of_changes_are_named_for_few_shops_and_cut_with_the_rest_counted() -> None:
@@ -68,6 +93,6 @@ def test_examples_of_changes_are_named_for_few_shops_and_cut_with_the_rest_count
     changed = render_summary(results).partition("## What changed\n\n")[2]
     assert changed.startswith("- **gone:** Vase 0 \\| \\*, ")
     assert "Vase 9 \\| \\* and more (0); " in changed
-    assert changed.endswith("; and in 3 more")
+    assert "; and in 3 more\n\n## By shop\n\n- **sold:** 0 1, " in changed
     assert "Vase 10" not in changed
     assert "## What changed" not in render_summary([SUCCESS])

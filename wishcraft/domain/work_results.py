@@ -1,4 +1,4 @@
-"""What a job did with each of its items, as values for a table and a sentence. Pure.
+"""What a job did with each of its items, as values for a sentence. Pure.
 
 An item is a shop, unless the job names another noun, such as `table` or `step`.
 """
@@ -43,21 +43,6 @@ def total_counts(results: Sequence[WorkResult]) -> dict[str, int]:
         for name, count in result.counts.items():
             totals[name] = totals.get(name, 0) + count
     return totals
-
-
-def table_rows(results: Sequence[WorkResult], noun: str = "shop") -> list[dict[str, str | int | float]]:
-    """One row per item: failed items first, then stopped ones, then the slowest."""
-    names = list(total_counts(results))
-    return [
-        {
-            noun: result.name,
-            "problem": result.problem or ("stopped" if result.stopped else "none"),
-            **{name.replace("_", " "): result.counts.get(name, 0) for name in names},
-            "tries": result.tries,
-            "seconds": round(result.seconds, 2),
-        }
-        for result in sorted(results, key=lambda r: (not r.problem, not r.stopped, -r.seconds))
-    ]
 
 
 def summary_sentence(results: Sequence[WorkResult], noun: str = "shop") -> str:

@@ -95,7 +95,7 @@ def _plot(frame: pd.DataFrame) -> str:
         return f"*No plot: `{label}` has the same value in several rows. {_PLOT_HELP}*"
     drawn, rest = measures[:_PANELS], len(measures) - _PANELS
     panels = [_panel(points, label, measure) for measure in drawn]
-    picture = markdown_image(draw(panels, columns=min(2, len(panels))), f"{', '.join(drawn)} by {label}")
+    picture = markdown_image(draw(panels), f"{', '.join(drawn)} by {label}")
     return f"{picture}\n\n*{pluralize(rest, 'more column')} of numbers: in the table.*" if rest > 0 else picture
 
 

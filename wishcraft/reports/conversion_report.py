@@ -14,7 +14,7 @@ from wishcraft.analytics.filters import ReportFilter
 from wishcraft.analytics.reader import Progress, ignore_progress, read_chunks
 from wishcraft.analytics.tables import TableName
 from wishcraft.reports.analyst_report import PAGE_ROWS, TABLE_ROWS, AnalystReport, ReportResult, scope
-from wishcraft.reports.page import Page, pluralize
+from wishcraft.reports.page import Page, format_percent, pluralize
 from wishcraft.reports.plots import BarChart, Panel, TimeSeries, draw, markdown_image
 from wishcraft.reports.tables import (
     Column,
@@ -58,6 +58,11 @@ _TABLE_COLUMNS: Final = {
 _EFFECT_COLUMNS: Final = {
     "units": Column("pieces more"), "share": Column("more with a gift"), "reminded": integer("reminded"),
     "not_reminded": integer("not reminded"),
+}  # fmt: skip
+_EFFECT_TABLE_COLUMNS: Final = {
+    "shop": shop(), "finding": Column("finding"), "units": Column("pieces more"),
+    "share_difference": percentage_points("with a gift"), "reminded": integer("reminded"),
+    "not_reminded": integer("others"),
 }  # fmt: skip
 _EFFECT_EXPLANATION: Final = """The ranges in brackets are 95 % confidence intervals; with groups of fewer
 than 30 registries there is none for pieces. This is not an experiment: registries are not reminded when their
@@ -108,9 +113,7 @@ class ConversionReport(AnalystReport[ConversionFigures]):
         funnel, effect = figures.part("funnel"), figures.part("reminders")
         tables = {
             "conversion-report-funnel": to_rows(funnel, _TABLE_COLUMNS, TABLE_ROWS),
-            "conversion-report-reminders": to_rows(
-                _with_ranges(effect), {"shop": shop(), "finding": Column("finding"), **_EFFECT_COLUMNS}, TABLE_ROWS
-            ),
+            "conversion-report-reminders": to_rows(_with_ranges(effect), _EFFECT_TABLE_COLUMNS, TABLE_ROWS),
         }
         body = f"{scope('What guests did', self.report_filter, self.report_filter.days)}\n\n{_body(figures)}"
         return ReportResult(Page(_verdict(figures.visits), body, tables), funnel)
@@ -120,11 +123,13 @@ def _verdict(visits: pd.DataFrame) -> str:
     [total] = analytics.funnel(visits, ()).to_dict("records")
     if not total["viewed"]:
         return "No visit in these weeks."
-    conversion = f"{total['conversion']:.1%} of {pluralize(int(total['viewed']), 'visit')} ended in a purchase"
+    conversion = (
+        f"{format_percent(total['conversion'])} of {pluralize(int(total['viewed']), 'visit')} ended in a purchase"
+    )
     if pd.isna(total["gives_up"]):
         return f"{conversion}."
     before, step = total["gives_up"].split(" → ")
-    weakest = f"of {total[before]:,} that {_STEPS[before]}, {total[step] / total[before]:.0%} {_STEPS[step]}"
+    weakest = f"of {total[before]:,} that {_STEPS[before]}, {format_percent(total[step], total[before])} {_STEPS[step]}"
     return f"{conversion}; the weakest step: {weakest}."
 
 
@@ -186,7 +191,11 @@ def _draw(figures: ConversionFigures, event_types: pd.DataFrame) -> str:
 
 def _by_week(weeks: pd.DataFrame) -> TimeSeries:
     conversion = _drawable(weeks)
-    latest = ("too few to tell" if conversion[-1] is None else f"{conversion[-1]:.1f} %") if conversion else "no data"
+    latest = (
+        ("too few to tell" if conversion[-1] is None else format_percent(conversion[-1], 100))
+        if conversion
+        else "no data"
+    )
     return TimeSeries(
         "Conversion by week",
         f"last: {latest}",

@@ -28,12 +28,12 @@ from wishcraft.reports.tables import (
 Part = Literal["forecast"]
 _PAGE_ROWS: Final = 20
 _BARS: Final = 10
-_LABEL_CHARACTERS: Final = 70
+_PRODUCT_CHARACTERS, _SHOP_CHARACTERS = 30, 16
+"""Of the names beside the bars."""
 _COLUMNS: Final = {
-    "product": Column("product"), "verdict": Column("verdict"), "stock": integer("in stock"),
+    "product": Column("product", is_cut=True), "verdict": Column("verdict"), "stock": integer("in stock"),
     "expected_range": Column("expected"), "shop": shop(),
 }  # fmt: skip
-_TABLE_COLUMNS: Final = {**_COLUMNS, "variant_id": Column("variant id")}
 _SCARCE: Final = ("out of stock", "will run out", "may run out")
 _SEVERITY: Final = {verdict: place for place, verdict in enumerate((*_SCARCE, "enough", "not limited"))}
 _EXPLANATION: Final = """*Expected* is what guests will probably buy until the events are over: of the quantity still
@@ -82,7 +82,7 @@ class DemandReport(AnalystReport[DemandFigures]):
         ).sort_values("verdict", key=lambda verdicts: verdicts.map(_SEVERITY), kind="stable")
         table = to_markdown(shown, _COLUMNS, _PAGE_ROWS)
         body = [scope("Events", self.report_filter, days), *_draw(shown), table, _EXPLANATION]
-        tables = {"demand-forecast": to_rows(shown, _TABLE_COLUMNS, TABLE_ROWS)}
+        tables = {"demand-forecast": to_rows(shown, _COLUMNS, TABLE_ROWS)}
         return ReportResult(Page(_verdict(forecast, self.weeks), "\n\n".join(body), tables), forecast)
 
 
@@ -107,15 +107,19 @@ def _draw(variants: pd.DataFrame) -> list[str]:
         if len(chosen)
     ]
     alt = "The variants of which most is likely to be missing, and those expected most, with ranges and stock"
-    return [markdown_image(draw(panels, columns=1), alt)] if panels else []
+    return [markdown_image(draw(panels), alt)] if panels else []
 
 
 def _bar_chart(title: str, variants: pd.DataFrame) -> BarChart:
-    names = variants["product"] + " · " + variants["shop"].map(short_name)
+    names = zip(
+        shorten_labels(variants["product"], _PRODUCT_CHARACTERS),
+        shorten_labels(variants["shop"].map(short_name), _SHOP_CHARACTERS),
+        strict=True,
+    )
     return BarChart(
         title,
         "pieces expected; red: in stock",
-        shorten_labels(names, _LABEL_CHARACTERS),
+        [" · ".join(each) for each in names],
         [round(value, 1) for value in variants["expected"]],
         ranges=list(zip(variants["low"], variants["high"], strict=True)),
         marks=[None if pd.isna(stock) else max(stock, 0.0) for stock in variants["stock"]],

@@ -59,7 +59,7 @@ def as_mail(report: Report, recipient: str, message_id: str) -> Mail:
 
 def _html(report: Report, markdown: str) -> str:
     body = _LONG_CELL.sub('<td class="long">', _MARKDOWN.render(keep_figures_together(markdown)))
-    body = _TABLE.sub(lambda table: _label_cells(table[0]), body).replace("<p><img", '<p class="plot"><img')
+    body = _TABLE.sub(lambda table: _label_cells(table[0]), body)
     return render("report.html", report=report, verdict=keep_figures_together(report.verdict), body=body)
 
 

@@ -72,7 +72,11 @@ async def build_daily(
         runs.jobs(today, [run for run in recent_runs if run.ended < begin]),
         cache,
     ]
-    return Page(verdict(sections), f"{_period(begin, now)}\n\n{render_sections(sections)}", {CACHE_BY_DAY: table})
+    return Page(
+        verdict(f"24 hours up to {_moment(now)}", sections),
+        f"{_period(begin, now)}\n\n{render_sections(sections)}",
+        {CACHE_BY_DAY: table},
+    )
 
 
 async def build_weekly(
@@ -112,7 +116,11 @@ async def build_weekly(
         storage.sizes(tables, *previous_sizes),
     ]
     body = f"{_period(now - WEEK, now)}\n\n{_draw_weeks(served, recent_runs, now)}\n\n{render_sections(sections)}"
-    return Page(verdict(sections), body, {CACHE_BY_WEEK: table, SIZES: storage.table_rows(tables)})
+    return Page(
+        verdict(f"7 days up to {_moment(now)}", sections),
+        body,
+        {CACHE_BY_WEEK: table, SIZES: storage.table_rows(tables)},
+    )
 
 
 async def build_monthly(resources: Resources, settings: Settings, previous_sizes: PreviousTable, now: datetime) -> Page:
@@ -141,13 +149,20 @@ async def build_monthly(resources: Resources, settings: Settings, previous_sizes
         security.tokens(tokens, now),
         security.settings(find_misconfigurations(settings)),
     ]
-    return Page(verdict(sections), render_sections(sections), {SIZES_BY_MONTH: storage.table_rows(tables)})
+    return Page(
+        verdict(f"State of {_moment(now)}", sections),
+        render_sections(sections),
+        {SIZES_BY_MONTH: storage.table_rows(tables)},
+    )
 
 
 def _period(begin: datetime, end: datetime) -> str:
     """The sentence that says of which time the figures are."""
-    first, last = (f"{each.astimezone(time_zone()):%-d %B, %H:%M}" for each in (begin, end))
-    return f"From {first} to {last} ({time_zone()}), unless a section says otherwise."
+    return f"From {_moment(begin)} to {_moment(end)} ({time_zone()}), unless a section says otherwise."
+
+
+def _moment(when: datetime) -> str:
+    return f"{when.astimezone(time_zone()):%-d %B, %H:%M}"
 
 
 def _traffic_by_day(days: Mapping[int, service_minutes.Day]) -> dict[int, TrafficTotals]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Final, NamedTuple, get_args
 
 from rich.console import Console
 from rich.progress import Progress as ProgressBar
@@ -19,7 +19,7 @@ from wishcraft.analytics.reader import Progress
 from wishcraft.analytics.tables import TableName
 from wishcraft.domain.periods import last_weeks
 from wishcraft.reports import conversion_report as conversion
-from wishcraft.reports import export
+from wishcraft.reports import export, plots
 from wishcraft.reports import registry_report as registries
 from wishcraft.reports.demand_report import DemandReport
 from wishcraft.resources import open_analysts_database
@@ -170,6 +170,21 @@ def ask(question: str, rows: int = 1_000, seconds: int = 30, database: str | Non
     require_range("seconds", seconds, MAX_SECONDS)
     with open_analysts_database(database) as db:
         return db.query(question, rows, seconds).head(rows)
+
+
+class Picture(NamedTuple):
+    """A plot: notebooks show it as the value of a cell; `png` is what a file of it has."""
+
+    png: bytes
+
+    def _repr_mimebundle_(self, **_choice: object) -> tuple[dict[str, bytes], dict[str, dict[str, int]]]:
+        """What IPython displays: the picture at half its size, which is sharp on every screen."""
+        return {"image/png": self.png}, {"image/png": {"width": plots.SHOWN_WIDTH}}
+
+
+def plot(*panels: plots.Panel) -> Picture:
+    """Draw panels one below the other, as the reports do: `TimeSeries`, `BarChart` or `Heatmap` of `reports.plots`."""
+    return Picture(plots.draw(panels))
 
 
 @contextmanager

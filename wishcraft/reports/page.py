@@ -48,10 +48,10 @@ def render_sections(sections: Iterable[Section]) -> str:
     return "\n\n".join(map(_render, sections))
 
 
-def verdict(sections: Iterable[Section]) -> str:
-    """List the sections' findings in one sentence."""
+def verdict(period: str, sections: Iterable[Section]) -> str:
+    """Say of which period the report is and list its sections' findings, in one sentence."""
     findings = [section.finding for section in sections if section.finding]
-    return f"Look at {'; '.join(findings)}." if findings else "Nothing needs to be done."
+    return f"{period}: look at {'; '.join(findings)}." if findings else f"{period}: nothing needs to be done."
 
 
 def pluralize(number: int, noun: str) -> str:
@@ -72,14 +72,18 @@ def redacted_line(text: str) -> str:
     return shorten(redact_text(" ".join(text.split())), MAX_CHARACTERS, placeholder=" …")
 
 
-def format_percent(part: float, whole: float) -> str:
-    """Format a share as `98.52 %`, of at least `under 0.01 %`. Only exact values are shown as `0 %` or `100 %`."""
+def format_percent(part: float, whole: float = 1, decimals: int = 2) -> str:
+    """Format a share as `98.52 %`, of at least `under 0.01 %`. Only exact values are shown as `0 %` or `100 %`.
+
+    All shares of all reports are formatted here; only cells of a grid have no room for the two decimals.
+    """
     if not whole:
         return NO_DATA
-    shown = round(100 * part / whole, 2)
-    if shown == 100 and part < whole:  # noqa: PLR2004  all
-        shown = 99.99
-    return f"{shown:g} %" if shown or not part else "under 0.01 %"
+    least = 10**-decimals
+    shown = round(100 * part / whole, decimals)
+    if shown >= 100 and part < whole:  # noqa: PLR2004  all
+        shown = 100 - least
+    return f"{shown:g} %" if shown or not part else f"under {least:g} %"
 
 
 def format_bytes(count: float) -> str:

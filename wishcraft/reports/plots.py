@@ -28,9 +28,14 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
-WIDTH: Final = 7.2
+from wishcraft.reports.page import format_percent
+
+WIDTH: Final = 4.2
 HEIGHT: Final = 1.75
-"""Inches: the width of the picture, the least height of each row of panels."""
+"""Inches: the width of the picture, which a phone of 390 px shows with readable text, and the least height of a panel.
+"""
+_MARGIN: Final = 0.12
+"""Inches on both sides."""
 _FRAME_HEIGHT, _LINE_HEIGHT = 0.55, 0.17
 """Inches: of a panel's title and axis, and of each bar or row of a grid."""
 _LEAST_BARS: Final = 4
@@ -39,6 +44,8 @@ _GAP: Final = 1.75
 """Steps between two days of a series from which the days between them count as missing; months differ by a ninth."""
 _DPI: Final = 200
 """Twice the 96 dots per inch of a screen, so that text is sharp on screens with a high resolution too."""
+SHOWN_WIDTH: Final = round(WIDTH * _DPI / 2)
+"""Pixels of a screen that a picture fills where its size can be chosen."""
 _PAPER, _INK, _QUIET, _GRID = "#ffffff", "#22313a", "#66747d", "#e8ecee"
 _LINE, _BAD = "#2f6f5e", "#c2452d"
 _NO_DATA: Final[dict[str, Any]] = {"facecolor": _PAPER, "edgecolor": _GRID, "hatch": "////", "linewidth": 0}
@@ -113,15 +120,21 @@ Panel = TimeSeries | BarChart | Heatmap
 logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
 
-def draw(panels: Sequence[Panel], columns: int = 2) -> bytes:
-    """Draw the panels row by row as one PNG."""
-    heights = [max(map(_height, panels[start : start + columns])) for start in range(0, len(panels), columns)]
-    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)  # inches around each panel
+def draw(panels: Sequence[Panel]) -> bytes:
+    """Draw the panels one below the other as one PNG."""
+    return _png(make_figure(panels))
+
+
+def make_figure(panels: Sequence[Panel]) -> Figure:
+    """The panels one below the other as a figure of matplotlib, which notebooks show."""
+    heights = list(map(_height, panels))
+    layout = ConstrainedLayoutEngine(w_pad=_MARGIN, h_pad=0.1)  # inches around each panel
     figure = Figure(figsize=(WIDTH, sum(heights)), dpi=_DPI, facecolor=_PAPER, layout=layout)
-    grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
-    for position, panel in enumerate(panels):
-        axes = figure.add_subplot(grid[divmod(position, columns)])
-        _prepare(axes, panel)
+    grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
+    titles = []
+    for place, panel in enumerate(panels):
+        axes = figure.add_subplot(grid[place, 0])
+        titles.append((axes, _prepare(axes, panel)))
         if isinstance(panel, TimeSeries):
             _draw_time_series(axes, panel)
         elif isinstance(panel, BarChart):
@@ -134,7 +147,10 @@ def draw(panels: Sequence[Panel], columns: int = 2) -> bytes:
     for text in figure.findobj(Text):
         text.set_parse_math(False)  # else a text with two dollar signs is a formula
         text.set_fontfamily(_font_families())
-    return _png(figure)
+    figure.draw_without_rendering()  # now the layout is known
+    for axes, title in titles:  # from the picture's edge: the names of bars may leave less than a title needs
+        title.set_x(float(axes.transAxes.inverted().transform((_MARGIN * _DPI, 0))[0]))
+    return figure
 
 
 def markdown_image(png: bytes, alt: str) -> str:
@@ -169,13 +185,18 @@ def _number(value: float) -> str:
     return f"{round(value) if abs(value) >= _EXACT else float(f'{value:.4g}'):,.10g}"
 
 
-def _prepare(axes: Axes, panel: Panel) -> None:
+def _with_unit(value: float, unit: str) -> str:
+    return format_percent(value, 100) if unit == "%" else f"{_number(value)} {unit}"
+
+
+def _prepare(axes: Axes, panel: Panel) -> Text:
+    """Set what all panels have in common; return the title."""
     axes.set_facecolor(_PAPER)
-    axes.set_title(_label(panel.title), loc="left", fontsize=8.5, fontweight="bold", color=_INK, pad=7)
     axes.tick_params(length=0, labelsize=7, labelcolor=_QUIET, pad=3)
     axes.set_axisbelow(True)
     for spine in axes.spines.values():
         spine.set_visible(False)
+    return axes.set_title(_label(panel.title), loc="left", fontsize=8.5, fontweight="bold", color=_INK, pad=7)
 
 
 def _set_subtitle(axes: Axes, text: str, colour: str) -> None:
@@ -273,7 +294,7 @@ def _draw_bar_chart(axes: Axes, panel: BarChart) -> None:
             axes.plot(bound, (place, place), color=_INK, linewidth=1, marker="|", markersize=4)
         if mark is not None and mark <= axes.get_xlim()[1]:
             axes.plot((mark, mark), (place - 0.42, place + 0.42), color=_BAD, linewidth=1.6)
-        text = panel.missing if value is None else f"{_number(value)} {panel.unit}"
+        text = panel.missing if value is None else _with_unit(value, panel.unit)
         end = max(value or 0.0, *(bound or ()), 0.0)
         axes.annotate(
             _label(text), (end, place), xytext=(4, 0), textcoords="offset points",
@@ -293,7 +314,8 @@ def _draw_heatmap(axes: Axes, panel: Heatmap) -> None:
                 shade = [1 - share * (1 - part) for part in to_rgb(_LINE)]
                 axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=shade, edgecolor=_PAPER))
                 ink = _PAPER if share > _DARK else _INK
-                axes.annotate(f"{share:.0%}", (column, row), ha="center", va="center", fontsize=6, color=ink)
+                text = format_percent(share, decimals=0).replace("under ", "<").removesuffix(" %")
+                axes.annotate(text, (column, row), ha="center", va="center", fontsize=6, color=ink)
     _set_subtitle(axes, panel.subtitle, _LINE)
 
 

@@ -14,7 +14,7 @@ from wishcraft.analytics.filters import ReportFilter
 from wishcraft.analytics.reader import Progress, ignore_progress, read_chunks
 from wishcraft.analytics.tables import TableName
 from wishcraft.reports.analyst_report import PAGE_ROWS, TABLE_ROWS, AnalystReport, ReportResult, scope
-from wishcraft.reports.page import Page, pluralize
+from wishcraft.reports.page import Page, format_percent, pluralize
 from wishcraft.reports.plots import BarChart, Heatmap, Panel, draw, markdown_image
 from wishcraft.reports.tables import (
     Column,
@@ -44,13 +44,14 @@ _GIFT_COLUMNS: Final = {
 _SUMMARY_COLUMNS: Final = {
     "shop": shop(), "event_type": Column("event type"), "registries": integer("registries"),
     "fulfilment": percentage("given"), "completed_share": percentage("complete"), "gifts": integer("orders"),
-    "value": Column("worth"), "per_gift": Column("per order"),
+    "value": Column("worth"),
 }  # fmt: skip
 _SOLD_COLUMNS: Final = {
-    "product": Column("product"), "shop": shop(), "sold": integer("sold"), "wanted": integer("wanted"),
+    "product": Column("product", is_cut=True), "shop": shop(), "sold": integer("sold"), "wanted": integer("wanted"),
 }  # fmt: skip
 _UNSOLD_COLUMNS: Final = {
-    "product": Column("product"), "shop": shop(), "registries": integer("registries"), "wanted": integer("wanted"),
+    "product": Column("product", is_cut=True), "shop": shop(), "registries": integer("registries"),
+    "wanted": integer("wanted"),
 }  # fmt: skip
 _ID: Final = {"variant_id": Column("variant id")}
 _BAND_COLUMNS: Final = {
@@ -167,8 +168,12 @@ def _verdict(fulfilled: pd.DataFrame) -> str:
     if fulfilled.empty:
         return "There is no such registry."
     [total] = analytics.completion(fulfilled, ()).to_dict("records")
-    given = f"{total['fulfilment']:.0%} of what they wish for is given" if total["wanted"] else "they wish for nothing"
-    return f"{pluralize(len(fulfilled), 'registry')}: {given}, {total['completed_share']:.0%} are complete."
+    given = (
+        f"{format_percent(total['fulfilment'])} of what they wish for is given"
+        if total["wanted"]
+        else "they wish for nothing"
+    )
+    return f"{pluralize(len(fulfilled), 'registry')}: {given}, {format_percent(total['completed_share'])} are complete."
 
 
 def _body(figures: RegistryFigures) -> str:
@@ -217,7 +222,7 @@ def _draw(event_types: pd.DataFrame, products: pd.DataFrame, bands: pd.DataFrame
 
 def _draw_cohorts(counts: pd.DataFrame) -> str:
     alt = "The share of each month's registries that had a gift so many months later"
-    return markdown_image(draw([_cohort_heatmap(counts)], columns=1), alt)
+    return markdown_image(draw([_cohort_heatmap(counts)]), alt)
 
 
 def _cohort_heatmap(counts: pd.DataFrame) -> Heatmap:
@@ -227,10 +232,10 @@ def _cohort_heatmap(counts: pd.DataFrame) -> Heatmap:
     sizes = by_age[by_age["age"] == 0].set_index("cohort")["registries"]
     shares = by_age.pivot_table(index="cohort", columns="age", values="bought_share")
     shown = shares.tail(_COHORTS).dropna(axis="columns", how="all")
-    left_out = f"; {pluralize(len(shares) - _COHORTS, 'earlier month')} left out" if len(shares) > _COHORTS else ""
+    left_out = f"; {len(shares) - _COHORTS:,} older left out" if len(shares) > _COHORTS else ""
     return Heatmap(
-        "Had a gift",
-        f"so many months later{left_out}",
+        "Had a gift, %",
+        f"months later{left_out}",
         [f"{month:%b %Y} ({sizes[month]:,})" for month in shown.index],
         [str(age) for age in shown.columns],
         shown.to_numpy().tolist(),

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 import pandas as pd
 from pyarrow import parquet
 
-from wishcraft.files import FileStore
+from wishcraft.files import FileStore, file_path
 from wishcraft.reports.markdown import link, table
 from wishcraft.reports.page import Page, format_bytes, pluralize
 from wishcraft.settings import Settings
@@ -25,14 +25,14 @@ class RunFile(NamedTuple):
     """Its rows and columns, if it has some: `1,234 rows of 14 columns`."""
 
     @classmethod
-    def place(cls, settings: Settings, run: str, name: str) -> "RunFile":
+    def place(cls, files: FileStore, settings: Settings, run: str, name: str) -> "RunFile":
         """The file of this name, which `complete_file` is to write.
 
         Raises:
             ConfigurationError: The disk refuses its folder.
         """
-        path = FileStore(settings.files_url).place(run, name)
-        return cls(path, f"{settings.public_url.rstrip('/')}/files/{run}/{name}" if settings.public_url else None)
+        url = settings.public_link(file_path(run, name)) if settings.public_url else None
+        return cls(files.place(run, name), url)
 
     @property
     def where(self) -> str:

@@ -102,7 +102,7 @@ def rows(assessments: Sequence[Assessment]) -> list[Row]:
             "known": format_known(each),
             "value": format_result(each),
             "budget left": format_budget(each),
-            "share left": NO_DATA if each.budget_left is None else f"{floor(100 * each.budget_left)} %",
+            "share left": NO_DATA if each.budget_left is None else format_percent(each.budget_left),
             "bad": f"{each.count.bad:,} of {each.count.all:,}",
             "before": format_value(each.level, each.before),
         }
@@ -150,7 +150,7 @@ def format_value(level: Level, value: float | None) -> str:
         return NO_DATA
     if level is Level.LATENCY:
         return f"{_format_number(1000 * value)} ms" if value < MAX_SECONDS else f"> {MAX_SECONDS:g} s"
-    return format_percent(value, 1)
+    return format_percent(value)
 
 
 def format_known(assessment: Assessment) -> str:

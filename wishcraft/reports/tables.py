@@ -1,7 +1,7 @@
 """Format the columns and cells of data frames for tables in Markdown and in the Prefect UI."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Final, NamedTuple
 from unicodedata import east_asian_width
@@ -11,18 +11,25 @@ import pandas as pd
 from wishcraft.domain.currencies import SYMBOLS
 from wishcraft.domain.registry_payload import decimals
 from wishcraft.reports.markdown import table
-from wishcraft.reports.page import Row, short_name
+from wishcraft.reports.page import Row, format_percent, short_name
 
 NO_VALUE: Final = "–"  # noqa: RUF001  an en dash, as typographers use for an empty cell
 """The cell of a missing value, such as a share of zero."""
 _LABEL_CHARACTERS: Final = 28
+BOX: Final = 702
+"""Pixels: the width of a table in the Prefect UI, in a window of 1,400."""
+_CELL_PADDING, _LETTER, _FIGURE = 16, 7.1, 8.6
+"""Pixels of its cells' margins and of its characters."""
+_LEAST_CHARACTERS: Final = 16
+"""What a text keeps even if its table is too wide then."""
 
 
 class Column(NamedTuple):
-    """The title of a column, and the format of its values."""
+    """The title of a column, the format of its values, and whether they are names that may be cut."""
 
     title: str
     format: Callable[[Any], str] = str
+    is_cut: bool = False
 
 
 def integer(title: str) -> Column:
@@ -37,12 +44,12 @@ def decimal(title: str) -> Column:
 
 def percentage(title: str) -> Column:
     """A column of shares between 0 and 1, formatted as percentages."""
-    return Column(title, "{:.1%}".format)
+    return Column(title, format_percent)
 
 
 def percentage_points(title: str) -> Column:
     """A column of differences between shares, formatted as percentage points."""
-    return Column(title, lambda difference: f"{100 * difference:+.1f} points")
+    return Column(title, lambda difference: f"{100 * difference:+.2f} points")
 
 
 def shop(title: str = "shop") -> Column:
@@ -109,14 +116,48 @@ def to_cells(frame: pd.DataFrame, columns: Mapping[str, Column]) -> list[list[st
 
 
 def to_rows(frame: pd.DataFrame, columns: Mapping[str, Column], limit: int) -> list[Row]:
-    """The first `limit` rows for a table artifact, whose cells the Prefect UI shows as they are: formatted texts."""
+    """The first `limit` rows for a table artifact, whose cells the Prefect UI shows as they are: formatted texts.
+
+    Names that may be cut are cut to what the other columns leave of the Prefect UI's box.
+    """
     titles = [column.title for column in columns.values()]
-    return [dict(zip(titles, cells, strict=True)) for cells in to_cells(frame.head(limit), columns)]
+    cells = to_cells(frame.head(limit), columns)
+    widths = [
+        max(map(_pixels, [title, *column])) for title, column in zip(titles, zip(*cells, strict=True), strict=False)
+    ]
+    too_wide = sum(widths) + _CELL_PADDING * len(titles) - BOX
+    if widths and too_wide > 0:
+        for place in (place for place, column in enumerate(columns.values()) if column.is_cut):
+            for row in cells:
+                row[place] = _fit(row[place], widths[place] - too_wide)
+    return [dict(zip(titles, row, strict=True)) for row in cells]
 
 
-def to_percentages(shares: pd.Series) -> list[float]:
-    """Shares as percentages with one decimal, for a chart; missing ones are 0."""
-    return [float(value) for value in (100 * shares.fillna(0)).round(1)]
+def _fit(name: str, pixels: float) -> str:
+    """The name, cut to so many pixels, if it keeps `_LEAST_CHARACTERS` then."""
+    characters = max(_LEAST_CHARACTERS, int(pixels / _LETTER))
+    [fitting] = shorten_labels([name], characters)
+    while _pixels(fitting) > pixels and characters > _LEAST_CHARACTERS:
+        characters -= 1
+        [fitting] = shorten_labels([name], characters)
+    return fitting
+
+
+def table_pixels(rows: Sequence[Row]) -> float:
+    """About how wide the Prefect UI shows a table."""
+    columns = [[name, *(str(row[name]) for row in rows)] for name in (rows[0] if rows else ())]
+    return sum(max(map(_pixels, column)) + _CELL_PADDING for column in columns)
+
+
+def _pixels(text: str) -> float:
+    """About how wide the Prefect UI shows a text, generously: its figures and capitals are wider than other letters."""
+    wide = sum(2 if east_asian_width(each) in "FW" else each.isdigit() or each.isupper() for each in text)
+    return _LETTER * len(text) + (_FIGURE - _LETTER) * wide
+
+
+def to_percentages(shares: pd.Series) -> list[float | None]:
+    """Shares as percentages, for a chart; a missing one, as of nothing, is None."""
+    return [None if pd.isna(share) else float(100 * share) for share in shares]
 
 
 def shorten_labels(labels: Iterable[object], max_characters: int = _LABEL_CHARACTERS) -> list[str]:

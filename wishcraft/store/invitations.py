@@ -28,6 +28,7 @@ class ClaimedInvitation(ClaimedMail):
     event_date: date | None
     first_name: str
     last_name: str
+    registry_id: int
 
 
 class LinkedInvitation(NamedTuple):
@@ -107,7 +108,8 @@ _CLAIM: Final = text("""
         attempts = m.attempts + CASE WHEN mine.suppressed THEN 0 ELSE 1 END
     FROM mine WHERE m.id = mine.id
     RETURNING m.id, m.attempts AS attempt, m.message_id, m.recipient, mine.suppressed, mine.event_type, mine.event_date,
-        mine.customer_first_name AS first_name, mine.customer_last_name AS last_name, mine.customer_email AS registrant
+        mine.customer_first_name AS first_name, mine.customer_last_name AS last_name, mine.customer_email AS registrant,
+        m.registry_id
 """).columns(event_type=Registry.event_type.type)
 STATUS: Final = case(
     (Invitation.answer.is_not(None), cast(Invitation.answer, Text)),

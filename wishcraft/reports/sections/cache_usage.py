@@ -5,7 +5,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any, Final, NamedTuple
 
 from wishcraft.domain.work_results import join_names
-from wishcraft.reports.page import Row, Section, format_bytes, format_percent, pluralize
+from wishcraft.reports.page import Row, Section, format_bytes, format_percent, pluralize, short_name
 
 GOOD_HIT_RATIO: Final = 0.8
 FULL: Final = 0.9
@@ -13,6 +13,8 @@ FULL: Final = 0.9
 _ENTRIES: Final = "entries (of quota)"
 _PRODUCTS: Final = "of them variants"
 _SIZE: Final = "size (of quota)"
+_READS, _HITS, _EVICTIONS = "reads", "hits", "evictions"
+"""Columns of counts so far, from which the next report subtracts."""
 _MIN_READS: Final = 100
 """Reads below which a hit ratio is not judged."""
 
@@ -45,13 +47,12 @@ def rows(uses: Sequence[CacheUse]) -> list[Row]:
     """The rows of the table artifact, from which the next report subtracts."""
     return [
         {
-            "shop": use.shop,
+            "shop": short_name(use.shop),
+            _READS: use.reads,
+            _HITS: use.hits,
+            _EVICTIONS: use.evictions,
             _ENTRIES: _entries(use),
-            _PRODUCTS: use.products,
             _SIZE: _size(use),
-            "reads so far": use.reads,
-            "hits so far": use.hits,
-            "evictions so far": use.evictions,
         }
         for use in uses
     ]
@@ -59,8 +60,8 @@ def rows(uses: Sequence[CacheUse]) -> list[Row]:
 
 def since(uses: Sequence[CacheUse], previous: Sequence[Mapping[str, Any]]) -> list[CacheUse]:
     """Subtract the rows of the previous report; counters that were reset since then count from zero."""
-    by_shop = {row["shop"]: row for row in previous}
-    return [_since(use, by_shop.get(use.shop)) for use in uses]
+    by_shop = {row["shop"]: row for row in previous if _READS in row}  # before 1.7, tables had other columns
+    return [_since(use, by_shop.get(short_name(use.shop))) for use in uses]
 
 
 def section(
@@ -97,12 +98,12 @@ def section(
 
 
 def _since(use: CacheUse, row: Mapping[str, Any] | None) -> CacheUse:
-    if row is None or row["reads so far"] > use.reads or row["evictions so far"] > use.evictions:
+    if row is None or row[_READS] > use.reads or row[_EVICTIONS] > use.evictions:
         return use
     return use._replace(
-        reads=use.reads - row["reads so far"],
-        hits=use.hits - row["hits so far"],
-        evictions=use.evictions - row["evictions so far"],
+        reads=use.reads - row[_READS],
+        hits=use.hits - row[_HITS],
+        evictions=use.evictions - row[_EVICTIONS],
     )
 
 
@@ -116,7 +117,7 @@ def _is_full(use: CacheUse) -> bool:
 
 def _row(use: CacheUse) -> tuple[str, ...]:
     return (
-        use.shop,
+        short_name(use.shop),
         format_percent(use.hits, use.reads),
         f"{use.reads:,}",
         f"{use.evictions:,}",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from wishcraft.domain.work_results import join_names
-from wishcraft.reports.page import Section, format_percent
+from wishcraft.reports.page import Section, format_percent, short_name
 
 _WASTEFUL: Final = 0.5
 _MIN_ENTRIES: Final = 20
@@ -42,7 +42,7 @@ class Warmed(NamedTuple):
 
 def most_viewed(viewed: Sequence[Viewed]) -> Section:
     """The most viewed registries of each shop."""
-    rows = [(each.shop, str(each.id), each.slug or "not public", f"{each.views:,}") for each in viewed]
+    rows = [(short_name(each.shop), str(each.id), each.slug or "not public", f"{each.views:,}") for each in viewed]
     text = "Nothing to do: these are warmed first, and evicted last." if rows else "None was read this week."
     return Section("Most viewed registries", text, ("shop", "registry", "slug", "views this week"), rows)
 
@@ -51,7 +51,7 @@ def unviewed(shops: Sequence[Unviewed]) -> Section:
     """Registries of each shop without a view in a month."""
     with_unviewed = [each for each in shops if each.unviewed]
     rows = [
-        (each.shop, f"{each.unviewed:,}", f"{each.active:,}", ", ".join(each.slugs) or "none public")
+        (short_name(each.shop), f"{each.unviewed:,}", f"{each.active:,}", ", ".join(each.slugs) or "none public")
         for each in with_unviewed
     ]
     text = (
@@ -66,7 +66,7 @@ def unviewed(shops: Sequence[Unviewed]) -> Section:
 def warming(shops: Sequence[Warmed]) -> Section:
     """The share of each shop's warmed entries that are read."""
     rows = [
-        (each.shop, f"{each.entries:,}", format_percent(each.read, each.entries))
+        (short_name(each.shop), f"{each.entries:,}", format_percent(each.read, each.entries))
         for each in sorted(shops, key=lambda each: each.read / each.entries if each.entries else 1)
     ]
     wasteful = [each.shop for each in shops if each.entries >= _MIN_ENTRIES and each.read < _WASTEFUL * each.entries]

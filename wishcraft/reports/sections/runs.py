@@ -63,9 +63,9 @@ def failures(runs: Iterable[Run], zone: tzinfo = UTC) -> Section:
     ]
     text = (
         "Open the run: its summary says what failed and what to do. "
-        "The next run of the job also does what this one left undone."
+        f"The next run of the job also does what this one left undone. Times are those of {zone}."
     )
-    header = ("run", "job", f"ended ({zone})", "how", "why")
+    header = ("run", "job", "ended", "how", "why")
     return Section("Failed runs", text, header, rows, pluralize(len(bad), "failed run"))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from wishcraft.reports.page import Section, pluralize, redacted_line
+from wishcraft.reports.page import Section, pluralize, redacted_line, short_name
 from wishcraft.services.operations.vulnerabilities import AuditResult
 from wishcraft.store.api_keys import KeyAge
 from wishcraft.store.shops import TokenAge
@@ -37,7 +37,7 @@ def dependencies(audit: AuditResult) -> Section:
 
 def keys(ages: Sequence[KeyAge], now: datetime) -> Section:
     """API keys that expire soon or were never used."""
-    rows = [(each.shop, each.prefix, reason) for each in ages if (reason := _key_reason(each, now))]
+    rows = [(short_name(each.shop), each.prefix, reason) for each in ages if (reason := _key_reason(each, now))]
     if not rows:
         return Section("API keys", "Nothing to do: none expires within 30 days, and all are used.")
     text = "Inform the merchant of an expiring key: a rotation creates a new one. Revoke unused keys."
@@ -46,7 +46,7 @@ def keys(ages: Sequence[KeyAge], now: datetime) -> Section:
 
 def tokens(ages: Sequence[TokenAge], now: datetime) -> Section:
     """Shops whose access token is missing, expires soon, or was not renewed."""
-    rows = [(each.shop, *reason) for each in ages if (reason := _token_reason(each, now))]
+    rows = [(short_name(each.shop), *reason) for each in ages if (reason := _token_reason(each, now))]
     if not rows:
         return Section("Shops' tokens", "Nothing to do: every shop has a token, and all are renewed.")
     return Section("Shops' tokens", "", ("shop", "why", "what to do"), rows, pluralize(len(rows), "shop token"))

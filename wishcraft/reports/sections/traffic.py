@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, tzinfo
 from typing import NamedTuple
 
-from wishcraft.reports.page import Section, format_percent, pluralize, redacted_line
+from wishcraft.reports.page import Section, format_percent, pluralize, redacted_line, short_name
 from wishcraft.store.mail_statistics import FailedMails
 from wishcraft.store.service_minutes import BadMinute
 
@@ -42,7 +42,7 @@ def mails(failed: Sequence[FailedMails]) -> Section:
     """Mails that were given up, by shop and reason; without addresses."""
     if not failed:
         return Section("Failed mails", "None.")
-    rows = [(each.shop, f"{each.mails:,}", redacted_line(each.reason)) for each in failed]
+    rows = [(short_name(each.shop), f"{each.mails:,}", redacted_line(each.reason)) for each in failed]
     total = sum(each.mails for each in failed)
     text = (
         "They are not retried. The reason is the mail server's; if it is about the sender, correct SMTP_URL or "

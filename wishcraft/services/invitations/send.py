@@ -22,7 +22,7 @@ from wishcraft.services.deliveries import (
     make_mail,
     send_claimed,
 )
-from wishcraft.services.reminders.unsubscribe import public_link, unsubscribe_link
+from wishcraft.services.reminders.unsubscribe import unsubscribe_link
 from wishcraft.settings import Settings
 from wishcraft.store import deliveries, invitations, locks
 from wishcraft.store.invitations import ClaimedInvitation
@@ -127,11 +127,13 @@ async def _send(run: InvitationRun, ids: list[int], changes: Changes) -> None:
     claimed = await claim_within_limits(run, ids)
     delivery = Delivery(run.resources, run.settings, run.shop.id, Invitation)
     await send_claimed(delivery, len(claimed), [(each, mail) for each, mail in claimed if mail], changes)
+    for each, mail in claimed:
+        changes.note("registries with invitations" if mail else "suppressed, of registries", str(each.registry_id))
 
 
 def _compose(run: InvitationRun, claimed: ClaimedInvitation, token: str) -> Mail:
     unsubscribe = unsubscribe_link(run.settings, run.shop.id, claimed.recipient)
-    links = InvitationLinks(public_link(run.settings, f"/api/invitations/{token}"), unsubscribe)
+    links = InvitationLinks(run.settings.public_link(f"/api/invitations/{token}"), unsubscribe)
     invited = Invited(
         claimed.event_type, claimed.event_date, claimed.first_name, claimed.last_name, claimed.is_to_registrant
     )

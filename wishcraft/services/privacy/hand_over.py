@@ -12,14 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wishcraft.domain.people import Person
 from wishcraft.domain.webhooks import REDACT_CUSTOMER, REDACT_SHOP, WebhookOutcome
 from wishcraft.errors import ConfigurationError, PayloadInvalid
-from wishcraft.files import RUNS
+from wishcraft.files import RUNS, file_path
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.messages.data_request import compose_data_request
 from wishcraft.mail.messages.rendering import Letterhead
 from wishcraft.resources import Resources
 from wishcraft.services.privacy.erase import EVER, read_payload, runs_of
 from wishcraft.services.registries.write import RegistryWrite
-from wishcraft.services.reminders.unsubscribe import public_link
 from wishcraft.services.webhooks.handling import Effect, Message, TakenByAnotherError, change_nothing
 from wishcraft.settings import Settings, settings
 from wishcraft.shopify.privacy_payloads import read_subject
@@ -87,7 +86,7 @@ async def _write(resources: Resources, session: AsyncSession, shop: ShopRef, mes
     await asyncio.to_thread(
         resources.files.write, f"{RUNS}/{run}", name, orjson.dumps(content, option=orjson.OPT_INDENT_2)
     )
-    return f"/files/{run}/{name}"
+    return file_path(run, name)
 
 
 async def _send(resources: Resources, config: Settings, shop: ShopRef, message: Message, path: str) -> None:
@@ -97,6 +96,6 @@ async def _send(resources: Resources, config: Settings, shop: ShopRef, message: 
     if not recipient or config.mail_from is None:
         raise ConfigurationError("SMTP_URL and MAIL_FROM must be set, and OPS_EMAIL for shops without an address")
     letterhead = Letterhead(contact.name, shop.settings.brand_colour)
-    written = compose_data_request(letterhead, public_link(config, path))
+    written = compose_data_request(letterhead, config.public_link(path))
     message_id = f"<data-request-{shop.id}-{message.id}@{config.mail_from.rpartition('@')[2]}>"
     await resources.mailer.send(Mail(recipient, "WishCraft", written.subject, written.text, written.html, message_id))

@@ -4,7 +4,6 @@ from typing import Final, NamedTuple
 
 from wishcraft.domain.addresses import address_hash, mask
 from wishcraft.domain.unsubscribe import Subscription, derive_keys, make_token, read_token
-from wishcraft.errors import ConfigurationError
 from wishcraft.resources import Resources
 from wishcraft.settings import Settings
 from wishcraft.store import audit_log, reminders, suppressions
@@ -35,18 +34,7 @@ def unsubscribe_link(settings: Settings, shop_id: int, recipient: str) -> str:
         ConfigurationError: PUBLIC_URL is not set.
     """
     subscription = Subscription(shop_id, address_hash(shop_id, recipient), mask(recipient))
-    return public_link(settings, f"/api/unsubscribe/{make_token(subscription, unsubscribe_keys(settings)[0])}")
-
-
-def public_link(settings: Settings, path: str) -> str:
-    """Return the URL of a path of the API, as mails have it.
-
-    Raises:
-        ConfigurationError: PUBLIC_URL is not set.
-    """
-    if settings.public_url is None:
-        raise ConfigurationError("PUBLIC_URL is not set: links in mail to the API need it")
-    return f"{settings.public_url.rstrip('/')}{path}"
+    return settings.public_link(f"/api/unsubscribe/{make_token(subscription, unsubscribe_keys(settings)[0])}")
 
 
 async def find_unsubscribe_target(resources: Resources, settings: Settings, token: str) -> UnsubscribeTarget | None:

@@ -1,28 +1,27 @@
-"""The tasks of the analysts' jobs: each reads, computes and draws in a thread, and updates its progress."""
+"""The tasks of the analysts' jobs: each reads, computes and draws in a thread, and updates its progress.
+
+Each imports its report when it runs: pandas and matplotlib take seconds, and to deploy or start a job needs neither.
+"""
 
 import asyncio
 from collections.abc import Callable
 from datetime import date, datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from prefect.runtime import flow_run
 
 from tasks.runtime.progress import TaskProgress
 from tasks.runtime.retries import task
-from wishcraft.analytics.database import AnalystsDatabase
-from wishcraft.analytics.filters import ReportFilter
-from wishcraft.analytics.reader import Progress
-from wishcraft.analytics.tables import TableName
-from wishcraft.reports import ad_hoc_sql, export
-from wishcraft.reports.analyst_report import ReportResult
-from wishcraft.reports.conversion_report import ConversionReport
-from wishcraft.reports.demand_report import DemandReport
-from wishcraft.reports.export import DataFormat, FileFormat, save
+from wishcraft.analytics.filters import ReportFilter, TableName
 from wishcraft.reports.page import Page
-from wishcraft.reports.registry_report import RegistryReport
-from wishcraft.reports.run_file import RunFile, count_cells, describe_export
+from wishcraft.reports.run_file import DataFormat, FileFormat, RunFile, count_cells, describe_export
 from wishcraft.resources import open_analysts_database
 from wishcraft.settings import settings, time_zone
+
+if TYPE_CHECKING:
+    from wishcraft.analytics.database import AnalystsDatabase
+    from wishcraft.analytics.reader import Progress
+    from wishcraft.reports.analyst_report import ReportResult
 
 T = TypeVar("T")
 PageAndFile = tuple[Page, RunFile | None]
@@ -32,6 +31,8 @@ PageAndFile = tuple[Page, RunFile | None]
 @task("report registries")
 async def report_registries(report_filter: ReportFilter, now: datetime, file: FileFormat) -> PageAndFile:
     """Report completion, gifts, guests, products and cohorts of registries."""
+    from wishcraft.reports.registry_report import RegistryReport
+
     return await _make_report(
         "Registries", RegistryReport(report_filter, now).build, file, now.astimezone(time_zone()).date()
     )
@@ -40,6 +41,8 @@ async def report_registries(report_filter: ReportFilter, now: datetime, file: Fi
 @task("report conversion")
 async def report_conversion(report_filter: ReportFilter, now: datetime, file: FileFormat) -> PageAndFile:
     """Report the guests' funnel and the effect of reminders."""
+    from wishcraft.reports.conversion_report import ConversionReport
+
     day = report_filter.days.last or now.astimezone(time_zone()).date()
     return await _make_report("Conversion", ConversionReport(report_filter, now).build, file, day)
 
@@ -47,14 +50,17 @@ async def report_conversion(report_filter: ReportFilter, now: datetime, file: Fi
 @task("forecast demand")
 async def forecast_demand(report_filter: ReportFilter, today: date, weeks: int, file: FileFormat) -> PageAndFile:
     """Forecast the demand of the coming events by variant."""
+    from wishcraft.reports.demand_report import DemandReport
+
     return await _make_report("Demand", DemandReport(report_filter, today, weeks).build, file, today)
 
 
 @task("ask")
 async def ask_database(question: str, rows: int, seconds: int, file: FileFormat) -> PageAndFile:
     """Run a SELECT over the analysts' views."""
+    from wishcraft.reports import ad_hoc_sql
 
-    def make(db: AnalystsDatabase, _: Progress) -> ReportResult:
+    def make(db: "AnalystsDatabase", _: "Progress") -> "ReportResult":
         return ad_hoc_sql.run_query(db, question, rows, seconds)
 
     return await _make_report("Answer", make, file, datetime.now(time_zone()).date())
@@ -63,6 +69,8 @@ async def ask_database(question: str, rows: int, seconds: int, file: FileFormat)
 @task("export {table}")
 async def export_table(table: TableName, report_filter: ReportFilter, file_format: DataFormat) -> PageAndFile:
     """Write a table's rows to a file."""
+    from wishcraft.reports import export
+
     file = _place(table, file_format, datetime.now(time_zone()).date())
     rows = await _in_thread(lambda db, progress: export.export_table(db, table, report_filter, file.path, progress))
     page, content = await asyncio.to_thread(describe_export, table, file.path, rows)
@@ -70,8 +78,10 @@ async def export_table(table: TableName, report_filter: ReportFilter, file_forma
 
 
 async def _make_report(
-    title: str, make: Callable[[AnalystsDatabase, Progress], ReportResult], file_format: FileFormat, day: date
+    title: str, make: "Callable[[AnalystsDatabase, Progress], ReportResult]", file_format: FileFormat, day: date
 ) -> PageAndFile:
+    from wishcraft.reports.export import save
+
     report = await _in_thread(make)
     if file_format == "none":
         return report.page, None
@@ -86,7 +96,7 @@ def _place(name: str, file_format: str, day: date) -> RunFile:
     return RunFile.place(settings(), str(flow_run.id), f"{name}-{day}.{file_format}")
 
 
-async def _in_thread(work: Callable[[AnalystsDatabase, Progress], T]) -> T:
+async def _in_thread(work: "Callable[[AnalystsDatabase, Progress], T]") -> T:
     """Do the work in a thread, so that the event loop stays free for the run's heartbeats."""
     loop = asyncio.get_running_loop()
     task_progress = TaskProgress(1)

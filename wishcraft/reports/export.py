@@ -15,9 +15,9 @@ from pandas.api.types import is_object_dtype, is_string_dtype
 from pyarrow import csv, parquet
 
 from wishcraft.analytics.database import AnalystsDatabase
-from wishcraft.analytics.filters import ReportFilter
+from wishcraft.analytics.filters import ReportFilter, TableName
 from wishcraft.analytics.reader import Chunk, Progress, ignore_progress, read_chunks
-from wishcraft.analytics.tables import TABLES, TableName
+from wishcraft.analytics.tables import TABLES
 from wishcraft.domain.currencies import SCALE
 from wishcraft.errors import QueryRefused
 from wishcraft.files import complete_file

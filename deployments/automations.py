@@ -177,7 +177,7 @@ def notice_late_starts() -> AutomationCore:
     """Fire when a run is late and no worker takes any run: if one takes others, this one has its turn."""
     return AutomationCore(
         name=LATE_WATCH,
-        description="Fires when no worker takes a run within 5 minutes of a late one; another automation sends the alert.",
+        description="Fires if no worker takes a run within 5 minutes of a late one. A second automation alerts.",
         trigger=_absence_trigger(PICKUP_TIMEOUT, _events("Late"), _TAKEN, for_each_run=False),
         actions=[DoNothing()],
     )

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import pkgutil
 import runpy
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from multiprocessing import forkserver
@@ -97,6 +98,8 @@ def _run_engine(ready: Connection, environment: dict[str, str], folder: str) -> 
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    sys.argv = [_ENGINE]  # the worker's has options
+    sys.modules.pop(_ENGINE, None)  # as in a new interpreter, it runs as `__main__` before others import it
     try:
         runpy.run_module(_ENGINE, run_name="__main__", alter_sys=True)
     finally:

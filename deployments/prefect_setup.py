@@ -77,7 +77,8 @@ async def _prepare_queue(client: PrefectClient, name: str, priority: int) -> Non
 async def deploy() -> None:
     """Create the deployments of `prefect.yaml`, with the daily schedules in the time zone of TZ.
 
-    Updates those that differ from the file, which also brings back what was changed in Prefect's UI.
+    Updates those that differ from the file, which also brings back what was changed in Prefect's UI. A schedule that
+    was paused there stays so.
     """
     text = in_time_zone((_ROOT / "prefect.yaml").read_text("utf-8"), time_zone().key)
     async with get_client() as client:
@@ -86,6 +87,8 @@ async def deploy() -> None:
             wanted = _describe(config)
             found = existing.get(wanted.name)
             if found is None or _differs(found, wanted):
+                for schedule in wanted.schedules:
+                    schedule.active = found is None or all(each.active for each in found.schedules)
                 flow_id = await client.create_flow_from_name(_load(config).name)
                 await client.create_deployment(flow_id, **{name: getattr(wanted, name) for name in _SENT})
 
@@ -120,12 +123,10 @@ def _load(config: dict[str, Any]) -> Flow[..., Any]:
 def _differs(found: DeploymentResponse, wanted: DeploymentCreate) -> bool:
     """Whether Prefect has something else than is wanted. An update deletes and creates the scheduled runs."""
     limit = found.global_concurrency_limit
-    schedules = [(each.schedule, each.active) for each in wanted.schedules]
     return (
         any(getattr(found, name) != getattr(wanted, name) for name in _COMPARED)
-        or found.paused
         or (limit.limit if limit else None) != wanted.concurrency_limit
-        or [(each.schedule, each.active) for each in found.schedules] != schedules
+        or [each.schedule for each in found.schedules] != [each.schedule for each in wanted.schedules]
         or bool(found.pull_steps)
     )
 

@@ -141,7 +141,7 @@ def alerts(alert_server: tuple[str, list[str]]) -> list[str]:
 
 def authenticated_client(environment: dict[str, str]) -> httpx.Client:
     user, _, password = PASSWORD.partition(":")
-    return httpx.Client(base_url=environment["PREFECT_API_URL"], auth=(user, password), trust_env=False)
+    return httpx.Client(base_url=environment["PREFECT_API_URL"], auth=(user, password), timeout=60, trust_env=False)
 
 
 @pytest.fixture

@@ -33,10 +33,14 @@ _FORKS: Final = multiprocessing.get_context("forkserver")
 
 def start_fork_server() -> None:
     """Start the process that imports and forks; it ends with this one. Its runs inherit the environment of now."""
-    flows = sorted(each.name for each in pkgutil.iter_modules([str(_FLOWS)]) if not each.ispkg)
-    # Without "__main__", the default, and with what the engine imports: Python runs the engine itself as `__main__`.
-    _FORKS.set_forkserver_preload(["prefect.flow_engine", __name__, *(f"flows.{name}" for name in flows)])
+    _FORKS.set_forkserver_preload(list_imports())  # without "__main__", the default
     forkserver.ensure_running()
+
+
+def list_imports() -> list[str]:
+    """The modules that the fork server imports: Prefect's engine for flows, and every flow."""
+    flows = sorted(each.name for each in pkgutil.iter_modules([str(_FLOWS)]) if not each.ispkg)
+    return ["prefect.flow_engine", __name__, *(f"flows.{name}" for name in flows)]
 
 
 class ForkStarter:

@@ -19,7 +19,10 @@ from wishcraft.settings import JobSettings
 ALERT_BLOCK: Final = "wishcraft-alerts"
 """The notification block for alerts. Created from ALERT_WEBHOOK_URL, or by hand in the Prefect UI."""
 SILENCE_TIMEOUT: Final = timedelta(seconds=90)
-"""A run without a sign of life for three heartbeats of `deployments.worker` is dead. A start takes seconds."""
+"""A run without a sign of life for three heartbeats of `deployments.worker` is dead."""
+START_TIMEOUT: Final = timedelta(minutes=3)
+"""A run that a worker took, and that does not begin for so long, is dead. A start takes a second, but minutes on a
+machine with 30 busy processes on two cores, where 90 s ended a run that was about to begin."""
 PICKUP_TIMEOUT: Final = timedelta(minutes=5)
 """If no worker takes any run for this long after one was late, none is alive; normal are seconds."""
 QUIET_AFTER_FAILURE: Final = timedelta(minutes=10)
@@ -127,8 +130,8 @@ def end_dead_runs() -> tuple[AutomationCore, ...]:
         ),
         AutomationCore(
             name="Mark runs that never started",
-            description=f"Sets a run that a worker took, and that has no heartbeat {seconds} later, to Crashed.",
-            trigger=_absence_trigger(SILENCE_TIMEOUT, _STARTS, expect, _OF_A_DEPLOYMENT),
+            description="Sets a run that a worker took, and that has no heartbeat 3 minutes later, to Crashed.",
+            trigger=_absence_trigger(START_TIMEOUT, _STARTS, expect, _OF_A_DEPLOYMENT),
             actions=[
                 _end_action(
                     StateType.CRASHED,

@@ -91,7 +91,7 @@ async def test_run_whose_machine_died_gets_its_summary_once_from_check_invariant
     async with get_client() as client:
         run = await client.create_flow_run(ending, parameters={"kind": "completed"})
         await client.set_flow_run_state(run.id, Running(), force=True)
-        state = Crashed(message="The process of this run died.")
+        state: State[Any] = Crashed(message="The process of this run died.")
         await client.set_flow_run_state(run.id, state, force=True)
     assert await summarise_lost_runs(later) >= 1
     assert await summarise_lost_runs(later) == 0

@@ -142,7 +142,7 @@ def test_foreign_web_page_can_neither_call_prefect_nor_read_its_answers(
         assert page.options(path, headers=asking).status_code == HTTPStatus.BAD_REQUEST
     answer = http.post("/deployments/filter", json={}, headers={"Origin": origin})
     assert "access-control-allow-origin" not in answer.headers
-    own = environment["PREFECT_UI_URL"]
+    own = environment["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"]
     answer = http.post("/deployments/filter", json={}, headers={"Origin": own})
     assert answer.headers["access-control-allow-origin"] == own
 

@@ -82,7 +82,10 @@ async def test_server_that_refuses_the_password_has_no_pool_for_the_client(envir
 
 
 def test_ui_requires_the_password(environment: dict[str, str]) -> None:
-    assert httpx.get(f"{environment['PREFECT_UI_URL']}/ui-settings", trust_env=False).json()["auth"] == "BASIC"
+    assert (
+        httpx.get(f"{environment['PREFECT_SERVER_CORS_ALLOWED_ORIGINS']}/ui-settings", trust_env=False).json()["auth"]
+        == "BASIC"
+    )
 
 
 def _deploy(http: httpx.Client, name: str, **options: object) -> str:

@@ -9,20 +9,23 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
-from benchmarks import analytics, serving, webhooks
+from benchmarks import analytics, serving, startup, webhooks
 from benchmarks.jobs import HEADING, NOTES, Row, rows
 from benchmarks.load import LoadError
 from benchmarks.servers import running_servers
 from benchmarks.web import ServerError
 from wishcraft.errors import ConfigurationError
 
+PARTS: Final = ("serving", "webhooks", "jobs", "analytics", "startup")
+
 
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", metavar="serving|webhooks|jobs|analytics", help="what to measure (default: all)"
+        "parts", nargs="*", metavar="serving|webhooks|jobs|analytics|startup", help="what to measure (default: all)"
     )
     parser.add_argument(
         "--registries",
@@ -40,8 +43,8 @@ def main() -> None:
         help="serving and webhooks: requests per row, fewer for slow rows (default: %(default)s)",
     )
     args = parser.parse_args()
-    if unknown := set(args.parts) - {"serving", "webhooks", "jobs", "analytics"}:
-        parser.error(f"unknown part {', '.join(sorted(unknown))}: choose from serving, webhooks, jobs, analytics")
+    if unknown := set(args.parts) - set(PARTS):
+        parser.error(f"unknown part {', '.join(sorted(unknown))}: choose from {', '.join(PARTS)}")
     try:
         if "serving" in args.parts or not args.parts:
             serving.print_table(args.requests)
@@ -51,6 +54,8 @@ def main() -> None:
             _print_jobs(args.registries)
         if "analytics" in args.parts or not args.parts:
             analytics.print_table(max(args.registries))
+        if "startup" in args.parts or not args.parts:
+            startup.print_table()
     except (ServerError, LoadError, ConfigurationError) as error:
         sys.exit(str(error))
 

@@ -5,7 +5,7 @@ They run in Prefect's server and therefore also work when every worker is dead.
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import PrefectClient
@@ -13,14 +13,23 @@ from prefect.client.schemas.objects import StateType
 from prefect.events import AutomationCore, EventTrigger, Posture, ResourceSpecification
 from prefect.events.actions import ActionTypes, ChangeFlowRunState, DoNothing, SendNotification
 
+from tasks.runtime.ui_links import run_page, runs_page
 from wishcraft.settings import JobSettings
 
 ALERT_BLOCK: Final = "wishcraft-alerts"
 """The notification block for alerts. Created from ALERT_WEBHOOK_URL, or by hand in the Prefect UI."""
 SILENCE_TIMEOUT: Final = timedelta(seconds=90)
-"""A run without a sign of life for three heartbeats of `deployments.worker` is dead. A start takes seconds."""
+"""A run without a sign of life for three heartbeats of `deployments.worker` is dead."""
+START_TIMEOUT: Final = timedelta(minutes=3)
+"""A run that a worker took, and that does not begin for so long, is dead. A start takes a second, but minutes on a
+machine with 30 busy processes on two cores, where 90 s ended a run that was about to begin."""
 PICKUP_TIMEOUT: Final = timedelta(minutes=5)
-"""A run that takes longer from Late to Pending has no live worker; normal are seconds."""
+"""If no worker takes any run for this long after one was late, none is alive; normal are seconds."""
+QUIET_AFTER_FAILURE: Final = timedelta(minutes=10)
+QUIET_AFTER_LATE: Final = timedelta(hours=1)
+"""How long an alert is not repeated: an outage fails or delays runs by the dozen, and one letter tells of it."""
+LATE_WATCH: Final = "Notice that no job starts"
+"""Name of the automation that the alert "a job does not start" follows."""
 MAX_DURATION: Final[Mapping[str, timedelta]] = {
     "cache-warm": timedelta(minutes=30),
     "sync-inventory": timedelta(minutes=30),
@@ -66,30 +75,43 @@ _ENDS: Final = _events("Completed", "Failed", "TimedOut", "Crashed", "Cancelled"
 """One for each name of a terminal state."""
 _WAITS: Final = _events("Scheduled", "Late", "AwaitingConcurrencySlot", "Suspended", "Resuming")
 """States without a process; such a run holds no concurrency slot."""
+_TAKEN: Final = _ENDS | _STARTS | _events("AwaitingConcurrencySlot")
+"""What becomes of a run that a worker takes. One that waits for its turn was taken, and is not late."""
 
 
-_BODY: Final = """\
-Run: {{{{ flow_run.name }}}}
-What happened: {{{{ flow_run.state.message or flow_run.state.name }}}}
-What to do: {advice}
-Runbook: {runbook}
-{{{{ flow_run|ui_url|replace('/runs/', '/v2/runs/') }}}}"""
-"""Of an alert, for Prefect's Jinja. The run's name has the shops."""
+_RUN: Final = """\
+Run: {{ flow_run.name }}, due {{ flow_run.expected_start_time.strftime("%Y-%m-%d %H:%M UTC") }}
+What happened: {{ flow_run.state.message or flow_run.state.name }}"""
+"""The run of an alert, for Prefect's Jinja. Its name has the shops, once it has started."""
 
-AlertAction = Callable[[str, str, str], ActionTypes]
-"""Creates the action that sends an alert with the given subject, advice, and name of a page in docs/runbooks."""
+
+class Alert(NamedTuple):
+    """The parts of an alert, each a template for Prefect's Jinja."""
+
+    subject: str
+    what: str
+    advice: str
+    page: str
+    """Name of a page in docs/runbooks."""
+    link: str
+
+
+AlertAction = Callable[[Alert], ActionTypes]
+"""Creates the action that sends an alert."""
 
 
 async def prepare_automations(client: PrefectClient, settings: JobSettings) -> None:
     """Create the automations; existing ones with the same names are updated."""
     alert = await _alert_action(client, settings)
+    existing = {each.name: each for each in await client.read_automations()}
     slow = [alert_on_slow_runs(name, max_duration, alert) for name, max_duration in MAX_DURATION.items()]
-    for automation in (*end_dead_runs(), alert_on_failures(alert), alert_on_late_starts(alert), *slow):
-        existing = await client.read_automations_by_name(automation.name)
-        if existing:
-            await client.update_automation(existing[0].id, automation)
-        else:
+    late = notice_late_starts(), alert_on_late_starts(alert)
+    for automation in (*end_dead_runs(), alert_on_failures(alert), *late, *slow):
+        found = existing.get(automation.name)
+        if found is None:
             await client.create_automation(automation)
+        elif any(getattr(found, name) != getattr(automation, name) for name in AutomationCore.model_fields):
+            await client.update_automation(found.id, automation)
 
 
 def end_dead_runs() -> tuple[AutomationCore, ...]:
@@ -108,8 +130,8 @@ def end_dead_runs() -> tuple[AutomationCore, ...]:
         ),
         AutomationCore(
             name="Mark runs that never started",
-            description=f"Sets a run that a worker took, and that has no heartbeat {seconds} later, to Crashed.",
-            trigger=_absence_trigger(SILENCE_TIMEOUT, _STARTS, expect, _OF_A_DEPLOYMENT),
+            description="Sets a run that a worker took, and that has no heartbeat 3 minutes later, to Crashed.",
+            trigger=_absence_trigger(START_TIMEOUT, _STARTS, expect, _OF_A_DEPLOYMENT),
             actions=[
                 _end_action(
                     StateType.CRASHED,
@@ -127,34 +149,66 @@ def end_dead_runs() -> tuple[AutomationCore, ...]:
 
 
 def alert_on_failures(alert: AlertAction) -> AutomationCore:
-    """Send an alert for every run that ends Failed, TimedOut or Crashed."""
-    failed = _events("Failed", "TimedOut", "Crashed")
+    """Send an alert when a run ends Failed, TimedOut or Crashed: one for all that do so within a few minutes."""
+    minutes = f"{QUIET_AFTER_FAILURE.total_seconds() / 60:.0f} minutes"
     return AutomationCore(
         name="Alert: a job failed",
-        description="Sends an alert for each run that ends Failed, TimedOut or Crashed.",
-        trigger=EventTrigger(expect=failed, match=_RUNS, posture=Posture.Reactive, threshold=1),
+        description=f"Sends an alert when a run ends Failed, TimedOut or Crashed, and the next one {minutes} later.",
+        trigger=EventTrigger(
+            expect=_events("Failed", "TimedOut", "Crashed"),
+            match=_RUNS,
+            posture=Posture.Reactive,
+            threshold=1,
+            within=QUIET_AFTER_FAILURE,
+        ),
         actions=[
             alert(
-                "{{ flow.name }}: {{ flow_run.state.name }}",
-                "Open the run: its summary says what failed and what to do. What is done stays done, and the next run"
-                " does the rest.",
-                "{{ 'job-crashed' if flow_run.state.name == 'Crashed' else 'job-failed' }}",
+                Alert(
+                    "{{ flow.name }}: {{ flow_run.state.name }}",
+                    _RUN,
+                    "Open the run: its summary says what failed and what to do. What is done stays done, and the next"
+                    f" run does the rest. Runs that fail within {minutes} send no alert of their own: {runs_page()}",
+                    "{{ 'job-crashed' if flow_run.state.name == 'Crashed' else 'job-failed' }}",
+                    run_page("{{ flow_run.id }}"),
+                )
             )
         ],
     )
 
 
+def notice_late_starts() -> AutomationCore:
+    """Fire when a run is late and no worker takes any run: if one takes others, this one has its turn."""
+    return AutomationCore(
+        name=LATE_WATCH,
+        description="Fires if no worker takes a run within 5 minutes of a late one. A second automation alerts.",
+        trigger=_absence_trigger(PICKUP_TIMEOUT, _events("Late"), _TAKEN, for_each_run=False),
+        actions=[DoNothing()],
+    )
+
+
 def alert_on_late_starts(alert: AlertAction) -> AutomationCore:
-    """Send an alert for every late run that no worker takes."""
+    """Send an alert when the automation of `notice_late_starts` fires: one an hour, for all late runs."""
     return AutomationCore(
         name="Alert: a job does not start",
-        description="Sends an alert for each late run that no worker takes within 5 minutes.",
-        trigger=_absence_trigger(PICKUP_TIMEOUT, _events("Late"), _ENDS | _events("Pending")),
+        description="Sends an alert when late runs start no more, and the next one an hour later.",
+        trigger=EventTrigger(
+            expect={"prefect.automation.triggered"},
+            match=ResourceSpecification(
+                {"prefect.resource.id": "prefect.automation.*", "prefect.resource.name": LATE_WATCH}
+            ),
+            posture=Posture.Reactive,
+            threshold=1,
+            within=QUIET_AFTER_LATE,
+        ),
         actions=[
             alert(
-                "{{ flow.name }} does not start: is a worker up?",
-                "Check that a worker runs and reaches Prefect. It takes the run as soon as it does.",
-                "scheduler",
+                Alert(
+                    "Jobs do not start: is a worker up?",
+                    "What happened: a run is late, and no worker has taken one for 5 minutes.",
+                    "Check that a worker runs and reaches Prefect. It takes the late runs as soon as it does.",
+                    "scheduler",
+                    runs_page(),
+                )
             )
         ],
     )
@@ -170,27 +224,37 @@ def alert_on_slow_runs(deployment: str, max_duration: timedelta, alert: AlertAct
         trigger=_absence_trigger(max_duration, _events("Running"), _ENDS, related),
         actions=[
             alert(
-                f"{deployment} is not done after {minutes}",
-                "Open the run: its progress and log say whether it works. It continues; cancel it if it hangs.",
-                "job-stale",
+                Alert(
+                    f"{deployment} is not done after {minutes}",
+                    _RUN,
+                    "Open the run: its progress and log say whether it works. It continues; cancel it if it hangs.",
+                    "job-stale",
+                    run_page("{{ flow_run.id }}"),
+                )
             )
         ],
     )
 
 
 def _absence_trigger(
-    within: timedelta, after: set[str], expect: set[str], related: ResourceSpecification | None = None
+    within: timedelta,
+    after: set[str],
+    expect: set[str],
+    related: ResourceSpecification | None = None,
+    *,
+    for_each_run: bool = True,
 ) -> EventTrigger:
     """Fires for each run that has no event of `expect` within the time after an event of `after`.
 
-    An event in both starts the time anew. `related` selects runs by a resource that their events name.
+    An event in both starts the time anew. `related` selects runs by a resource that their events name. Without
+    `for_each_run`, an event of any run counts for all.
     """
     return EventTrigger(
         after=after,
         expect=expect,
         match=_RUNS,
         match_related=related or ResourceSpecification({}),
-        for_each={"prefect.resource.id"},
+        for_each={"prefect.resource.id"} if for_each_run else set(),
         posture=Posture.Proactive,
         threshold=1,
         within=within,
@@ -212,10 +276,13 @@ async def _alert_action(client: PrefectClient, settings: JobSettings) -> AlertAc
         await block.asave(ALERT_BLOCK, overwrite=True)
     named = [each for each in await client.read_block_documents() if each.name == ALERT_BLOCK]
     if not named:
-        return lambda _subject, _advice, _page: DoNothing()
+        return lambda _: DoNothing()
 
-    def send(subject: str, advice: str, page: str) -> SendNotification:
-        body = _BODY.format(advice=advice, runbook=f"{settings.runbook_url.rstrip('/')}/{page}.md")
-        return SendNotification(block_document_id=named[0].id, subject=subject, body=body)
+    def send(parts: Alert) -> SendNotification:
+        runbook = f"{settings.runbook_url.rstrip('/')}/{parts.page}.md"
+        if "://" not in runbook:
+            runbook = f"the file {runbook} of the project"
+        body = f"{parts.what}\nWhat to do: {parts.advice}\nRunbook: {runbook}\n{parts.link}"
+        return SendNotification(block_document_id=named[0].id, subject=parts.subject, body=body)
 
     return send

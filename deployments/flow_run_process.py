@@ -15,10 +15,10 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.runner._flow_run_executor import FlowRunExecutorContext
-from prefect.runner._starter_engine import EngineCommandStarter
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorkerResult
 from pydantic import PrivateAttr
 
+from deployments.forked_run import ForkStarter
 from deployments.local.orphans import STACK_ID_VARIABLE
 from wishcraft.errors import ConfigurationError
 from wishcraft.settings import Settings
@@ -74,14 +74,7 @@ class FlowRunConfiguration(ProcessJobConfiguration):
         """
         with tempfile.TemporaryDirectory(prefix="wishcraft-run-") as folder:
             async with FlowRunExecutorContext() as context:
-                starter = EngineCommandStarter(
-                    entrypoint=self._entrypoint,
-                    cwd=folder,
-                    env=self.env,
-                    env_overrides_settings=True,  # None removes a variable
-                    control_channel=context.control_channel,
-                    isolate_process_group=True,
-                )
+                starter = ForkStarter(self._entrypoint, folder, self.env, context.control_channel)
                 executor = context.create_executor(
                     flow_run, starter, resolve_flow=self._load_flow, propose_submitting=False
                 )

@@ -4,17 +4,21 @@ PREFECT_API_URL names the server; the command waits for it.
 """
 
 import asyncio
-import sys
 import time
-from contextlib import chdir
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
+from uuid import UUID
 
-from prefect.cli import app
+import yaml
+from prefect import Flow
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import DeploymentCreate, DeploymentScheduleCreate, WorkPoolCreate
+from prefect.client.schemas.objects import ConcurrencyOptions
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists
+from prefect.flows import load_flow_from_entrypoint
+from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
 from deployments.automations import prepare_automations
@@ -28,6 +32,11 @@ JOB_TEMPLATE: Final = {
 }
 """The pool's template: a run may set no command, environment variable or folder of its process."""
 SERVER_SECONDS: Final = 180.0
+_COMPARED: Final = (
+    *("version", "entrypoint", "description", "tags", "parameters", "parameter_openapi_schema", "concurrency_options"),
+    *("enforce_parameter_schema", "work_pool_name", "work_queue_name", "job_variables"),
+)
+_SENT: Final = ("name", "schedules", "concurrency_limit", "pull_steps", *_COMPARED)
 _ROOT: Final = Path(__file__).resolve().parents[1]
 
 
@@ -65,18 +74,61 @@ async def _prepare_queue(client: PrefectClient, name: str, priority: int) -> Non
             await client.update_work_queue(queue.id, priority=priority)
 
 
-def deploy() -> None:
-    """Apply `prefect.yaml`, with the daily schedules in the time zone of TZ.
+async def deploy() -> None:
+    """Create the deployments of `prefect.yaml`, with the daily schedules in the time zone of TZ.
 
-    Raises:
-        SystemExit: Always; with a code other than 0, Prefect has printed the reason.
+    Updates those that differ from the file, which also brings back what was changed in Prefect's UI. A schedule that
+    was paused there stays so.
     """
-    with TemporaryDirectory() as folder, chdir(_ROOT):
-        localized = Path(folder) / "prefect.yaml"
-        localized.write_text(in_time_zone(Path("prefect.yaml").read_text("utf-8"), time_zone().key), "utf-8")
-        # In this process, because importing Prefect in another one takes seconds.
-        sys.argv[1:] = ["deploy", "--all", "--no-prompt", "--prefect-file", str(localized)]
-        app()
+    text = in_time_zone((_ROOT / "prefect.yaml").read_text("utf-8"), time_zone().key)
+    async with get_client() as client:
+        existing = {each.name: each for each in await client.read_deployments()}
+        for config in yaml.safe_load(text)["deployments"]:
+            wanted = _describe(config)
+            found = existing.get(wanted.name)
+            if found is None or _differs(found, wanted):
+                for schedule in wanted.schedules:
+                    schedule.active = found is None or all(each.active for each in found.schedules)
+                flow_id = await client.create_flow_from_name(_load(config).name)
+                await client.create_deployment(flow_id, **{name: getattr(wanted, name) for name in _SENT})
+
+
+def _describe(config: dict[str, Any]) -> DeploymentCreate:
+    """The deployment that an entry of `prefect.yaml` describes, without its flow's id."""
+    flow, limit, pool = _load(config), config["concurrency_limit"], config["work_pool"]
+    return DeploymentCreate(
+        name=config["name"],
+        flow_id=UUID(int=0),
+        version=flow.version,
+        entrypoint=config["entrypoint"],
+        description=config["description"],
+        tags=config["tags"],
+        parameters=config["parameters"],
+        parameter_openapi_schema=parameter_schema(flow).model_dump(mode="json", exclude_unset=True),
+        enforce_parameter_schema=True,
+        schedules=[DeploymentScheduleCreate(schedule=CronSchedule(**each)) for each in config["schedules"]],
+        concurrency_limit=limit["limit"],
+        concurrency_options=ConcurrencyOptions(collision_strategy=limit["collision_strategy"]),
+        work_pool_name=pool["name"],
+        work_queue_name=pool["work_queue_name"],
+        pull_steps=[],
+        job_variables={},
+    )
+
+
+def _load(config: dict[str, Any]) -> Flow[..., Any]:
+    return load_flow_from_entrypoint(config["entrypoint"])
+
+
+def _differs(found: DeploymentResponse, wanted: DeploymentCreate) -> bool:
+    """Whether Prefect has something else than is wanted. An update deletes and creates the scheduled runs."""
+    limit = found.global_concurrency_limit
+    return (
+        any(getattr(found, name) != getattr(wanted, name) for name in _COMPARED)
+        or (limit.limit if limit else None) != wanted.concurrency_limit
+        or [each.schedule for each in found.schedules] != [each.schedule for each in wanted.schedules]
+        or bool(found.pull_steps)
+    )
 
 
 def in_time_zone(deployments: str, name: str) -> str:
@@ -84,6 +136,11 @@ def in_time_zone(deployments: str, name: str) -> str:
     return deployments.replace(f"timezone: {TimeSettings.model_fields['tz'].default}\n", f"timezone: {name}\n")
 
 
+async def main() -> None:
+    """Create or update everything."""
+    await prepare()
+    await deploy()
+
+
 if __name__ == "__main__":
-    asyncio.run(prepare())
-    deploy()
+    asyncio.run(main())

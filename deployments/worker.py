@@ -29,7 +29,8 @@ from prefect.settings import PREFECT_WORKER_QUERY_SECONDS
 from prefect.states import Cancelled, Running
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
-from deployments.flow_run_process import FlowRunConfiguration
+from deployments.flow_run_process import FlowRunConfiguration, is_needed
+from deployments.forked_run import start_fork_server
 from deployments.prefect_setup import POOL
 from tasks.runtime.progress import STOPPING
 from wishcraft.errors import ConfigurationError
@@ -270,7 +271,10 @@ async def work(name: str, patience: float) -> None:
 
 
 def _configure_process(config: Settings) -> None:
-    """Configure Sentry and the log format for this process and, by variables, for its runs."""
+    """Configure Sentry and the log format for this process and, by variables, for its runs.
+
+    Drops the variables that no run needs: a run's process begins with those of this one.
+    """
     install_redaction()
     start_sentry(config, "worker")
     for handler in logging.getLogger().handlers:  # Prefect's
@@ -278,6 +282,8 @@ def _configure_process(config: Settings) -> None:
     os.environ.update({name: os.environ.get(name, value) for name, value in _RUN_VARIABLES.items()})
     if writes_json(config):
         os.environ.update(_JSON_LOG_VARIABLES)
+    for name in [each for each in os.environ if not is_needed(each)]:
+        del os.environ[name]
 
 
 def main() -> None:
@@ -292,6 +298,7 @@ def main() -> None:
         _configure_process(settings())
     except ConfigurationError as error:
         sys.exit(f"The worker cannot start. {error}")
+    start_fork_server()
     asyncio.run(work(arguments.name, arguments.patience))
 
 

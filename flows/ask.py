@@ -8,7 +8,7 @@ from pydantic import Field
 from flows.runtime.job import job
 from flows.runtime.publish import publish_when_done
 from tasks.analyst_reports import ask_database
-from wishcraft.reports.export import FileFormat
+from wishcraft.reports.run_file import FileFormat
 
 
 @job("ask")

@@ -32,7 +32,7 @@ from wishcraft.domain.periods import Days
 from wishcraft.domain.registries import EventType
 from wishcraft.domain.work_results import WorkResult
 from wishcraft.errors import QueryRefused
-from wishcraft.reports.export import FileFormat
+from wishcraft.reports.run_file import FileFormat
 from wishcraft.settings import time_zone
 
 JobName = Literal[

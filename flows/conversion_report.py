@@ -13,7 +13,7 @@ from wishcraft.analytics.filters import parse_day, parse_filter
 from wishcraft.domain.periods import last_weeks
 from wishcraft.domain.registries import EventType
 from wishcraft.domain.service_levels import end_of
-from wishcraft.reports.export import FileFormat
+from wishcraft.reports.run_file import FileFormat
 from wishcraft.settings import time_zone
 
 

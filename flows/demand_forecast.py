@@ -11,7 +11,7 @@ from flows.runtime.publish import publish_when_done
 from tasks.analyst_reports import forecast_demand
 from wishcraft.analytics.filters import parse_day, parse_filter
 from wishcraft.domain.registries import EventType
-from wishcraft.reports.export import FileFormat
+from wishcraft.reports.run_file import FileFormat
 from wishcraft.settings import time_zone
 
 

@@ -7,10 +7,9 @@ from prefect import State
 from flows.runtime.job import job
 from flows.runtime.publish import publish_when_done
 from tasks.analyst_reports import export_table
-from wishcraft.analytics.filters import parse_filter
-from wishcraft.analytics.tables import TableName
+from wishcraft.analytics.filters import TableName, parse_filter
 from wishcraft.domain.registries import EventType
-from wishcraft.reports.export import DataFormat
+from wishcraft.reports.run_file import DataFormat
 
 
 @job("export-data")

@@ -9,7 +9,7 @@ from flows.runtime.publish import publish_when_done
 from tasks.analyst_reports import report_registries
 from wishcraft.analytics.filters import parse_filter
 from wishcraft.domain.registries import EventType
-from wishcraft.reports.export import FileFormat
+from wishcraft.reports.run_file import FileFormat
 
 
 @job("registry-report")

@@ -1,8 +1,10 @@
 """The tasks of the job `check-invariants`."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import partial
 
+from tasks.runtime.failure_summary import summarise_lost_runs
 from tasks.runtime.retries import task
 from tasks.runtime.shop_batches import for_each_shop, name_by_shops
 from wishcraft.domain.invariants import Invariant
@@ -15,6 +17,12 @@ from wishcraft.services.operations.invariants import check_shop
 async def check_shops(domains: list[str], *, repair: bool, sample: int) -> list[WorkResult]:
     """Check the invariants of these shops."""
     return await for_each_shop(domains, partial(check_shop, repair=repair, sample=sample))
+
+
+@task("summarise lost runs")
+async def summarise_lost() -> int:
+    """Write the summaries of runs whose machine died; return their number."""
+    return await summarise_lost_runs(datetime.now(UTC))
 
 
 @task("publish violations")

@@ -53,6 +53,11 @@ def _time_zone(name: str) -> str:
     return name
 
 
+def _without_version(url: str | None) -> str | None:
+    """The URL of Prefect's UI without the version at its end, which links add."""
+    return url and url.rstrip("/").removesuffix("/v2")
+
+
 class TimeSettings(BaseSettings):
     """The time zone of people."""
 
@@ -202,8 +207,10 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     prefect_api_auth_string: SecretStr | None = Field(
         None, description="`user:password` of Prefect's UI and API, as its server has it."
     )
-    prefect_ui_url: str | None = Field(
-        None, description="URL of the Prefect UI: /admin/jobs redirects there, and the start page links to it."
+    prefect_ui_url: Annotated[str | None, AfterValidator(_without_version)] = Field(
+        None,
+        description="URL of the Prefect UI, with `/v2`, which Prefect's own log needs: /admin/jobs redirects there, and"
+        " the start page and alerts link to it.",
     )
 
     start_page: Path | None = Field(

@@ -5,6 +5,7 @@ import asyncio
 import os
 import sys
 import uuid
+from pathlib import Path
 
 from deployments.local.environment import port_from_environment
 from deployments.local.orphans import find_processes, terminate
@@ -22,6 +23,7 @@ from wishcraft.errors import WishCraftError
 def main() -> int:
     """Run the command line and return the exit code: 0 also after Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m deployments.local", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=ROOT / ".wishcraft", help="where its data are (%(default)s)")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start PostgreSQL, Valkey, Prefect, a worker, the API and a simulated Shopify")
     commands.add_parser("reset", help="delete the data and secrets of the local stack")
@@ -31,7 +33,7 @@ def main() -> int:
     signer.add_argument("--customer", type=_customer, help="id of the customer who is logged in; none is a guest")
     arguments = parser.parse_args()
     os.umask(0o077)  # all files of the stack are its owner's alone
-    workspace = Workspace(ROOT / ".wishcraft")
+    workspace = Workspace(arguments.folder.absolute())
     try:
         match arguments.command:
             case "up":

@@ -88,7 +88,7 @@ def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores:
             "PREFECT_SERVER_API_AUTH_STRING": password,
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": prefect,
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": prefect_database(stores.database_url, os.environ),
-            "PREFECT_UI_URL": prefect,
+            "PREFECT_UI_URL": f"{prefect}/v2",  # the version of Prefect's UI in its own links
             "PUBLIC_URL": f"http://127.0.0.1:{ports.api}",
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",

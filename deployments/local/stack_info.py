@@ -13,7 +13,7 @@ def read_stack_info(workspace: Workspace, environment: Mapping[str, str]) -> dic
     return {
         "start_page": f"http://127.0.0.1:{environment['API_PORT']}/",
         "api": f"http://127.0.0.1:{environment['API_PORT']}",
-        "prefect_ui": environment["PREFECT_UI_URL"],
+        "prefect_ui": environment["PREFECT_UI_URL"].removesuffix("/v2"),
         "prefect_api": environment["PREFECT_API_URL"],
         "prefect_password": environment["PREFECT_API_AUTH_STRING"],
         "shopify": environment["SHOPIFY_ORIGIN"].removesuffix("/{shop}"),

@@ -9,13 +9,13 @@ from uuid import UUID
 
 import httpx
 from prefect import Flow, State, get_client
-from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Failed
 
+from tasks.runtime.failure_summary import CRASH_ADVICE, summarise_failure
 from tasks.runtime.retries import advice_for, problem_of
 from tasks.runtime.run_context import run_context
 from tasks.runtime.ui_links import run_page
@@ -23,7 +23,6 @@ from wishcraft.errors import ConfigurationError, QueryRefused, RunStopped
 from wishcraft.observability import sentry
 from wishcraft.observability.context import known_secrets, log_context
 from wishcraft.observability.redaction import redact_text
-from wishcraft.reports.markdown import escape
 from wishcraft.resources import open_resources
 from wishcraft.settings import settings
 
@@ -31,11 +30,6 @@ CHECK_IN_MARGIN_MINUTES: Final = 5
 """A scheduled run that starts later than this after its time is missed, for Sentry."""
 MAX_RUN_MINUTES: Final = 60
 """A longer run is failed, for Sentry; the run itself continues."""
-_ADVICE: Final = (
-    "Look at the end of the run's log, then run the job again: what was done is not repeated. If that ends in the same"
-    " way, look at the log and the memory of the worker."
-)
-"""For a run whose process died, took too long or could not load the flow."""
 _reported_runs: Final = set[UUID]()
 """Runs of this process whose work ended; if it failed, `_run_work` has reported the error."""
 _OUTCOMES: Final = {
@@ -55,7 +49,8 @@ async def with_lifecycle(work: Callable[[], Awaitable[State[Any]]]) -> State[Any
     except ConfigurationError as error:  # Sentry may not be set up
         get_run_logger().error("The run could not start", exc_info=error)
         state = Failed(message=problem_of(error))
-        await _summarise_failure(*_current_run(), problem_of(error), advice_for(error))
+        flow, run = _current_run()
+        await summarise_failure(flow.name, run.id, problem_of(error), advice_for(error))
     if state.is_cancelled():  # Prefect calls no hook for a run that returns a Cancelled state
         await on_run_end(*_current_run(), state)
     return state
@@ -73,7 +68,7 @@ async def on_run_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any])
         if outcome == "crashed" or (outcome == "failed" and flow_run.id not in _reported_runs):
             sentry.capture_message(f"{job} {outcome}: {state.message}")
             problem = redact_text(state.message or outcome, known_secrets()).partition("\n")[0]
-            await _summarise_failure(flow, flow_run, problem, _ADVICE)
+            await summarise_failure(job, flow_run.id, problem, CRASH_ADVICE)
         if flow_run.auto_scheduled:
             sentry.check_in(job, flow_run.id, "error" if outcome in {"failed", "crashed"} else "ok")
         await asyncio.to_thread(sentry.flush)
@@ -96,27 +91,16 @@ async def _run_work(work: Callable[[], Awaitable[State[Any]]]) -> State[Any]:
         state = await work()
     except QueryRefused as error:  # a wrong parameter: the message is for the person who started the run
         state = Cancelled(name="Refused", message=problem_of(error))
-        await _summarise_failure(flow, run, problem_of(error), advice_for(error))
+        await summarise_failure(flow.name, run.id, problem_of(error), advice_for(error))
     except RunStopped:
         state = Cancelled(message="The run was stopped between two batches.")
     except Exception as error:  # noqa: BLE001  any error ends the run as Failed
         get_run_logger().error("The run failed", exc_info=error)
         sentry.capture_error(error)
         state = Failed(message=problem_of(error))
-        await _summarise_failure(flow, run, problem_of(error), advice_for(error))
+        await summarise_failure(flow.name, run.id, problem_of(error), advice_for(error))
     _reported_runs.add(run.id)
     return state
-
-
-async def _summarise_failure(flow: Flow[..., Any], run: FlowRun, problem: str, advice: str) -> None:
-    """Store the summary of a run that ended without one: the problem, and what to do about it."""
-    text = f"**{escape(problem)}**\n\n## What to do\n\n{escape(advice)}\n\n[The run, with its log]({run_page(run.id)})"
-    summary = ArtifactCreate(
-        key=f"{flow.name}-summary", type="markdown", description=problem, data=text, flow_run_id=run.id
-    )
-    with suppress(httpx.HTTPError):  # the state has the problem too
-        async with get_client() as client:
-            await client.create_artifact(summary)
 
 
 def _current_run() -> tuple[Flow[..., Any], FlowRun]:

@@ -21,7 +21,7 @@ MAX_TASKS: Final = 16
 
 
 WAITED: Final = "seconds_of_waiting_for_shopify"
-"""Count of a run: the time in which Shopify had no points for a shop. Absent if it is 0."""
+"""Count of a run: the time in which Shopify had no points for a shop, or did not answer. Absent if it is 0."""
 
 
 class ShopWork(Protocol):

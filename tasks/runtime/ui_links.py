@@ -1,7 +1,7 @@
 """URLs of pages in the Prefect UI, version 2, which `/` leads to, and whose pages redirect to the login if needed.
 
-Without the login, a run's page of version 1, which Prefect's own `url_for` names, says that there is no such page
-(last seen with Prefect 3.9.1).
+Without the login, a run's page of version 1 says that there is no such page (last seen with Prefect 3.9.1). Prefect's
+own log lines name version 2 if PREFECT_UI_URL ends with `/v2`.
 """
 
 import json
@@ -13,17 +13,27 @@ from uuid import UUID
 from prefect.settings import PREFECT_UI_URL
 
 
+def _page(path: str) -> str:
+    base = str(PREFECT_UI_URL.value()).rstrip("/").removesuffix("/v2")
+    return f"{base}/v2/{path}"
+
+
+def runs_page() -> str:
+    """URL of the list of all runs."""
+    return _page("runs")
+
+
 def run_page(run_id: UUID | str) -> str:
     """URL of a flow run's page."""
-    return f"{PREFECT_UI_URL.value()}/v2/runs/flow-run/{run_id}"
+    return _page(f"runs/flow-run/{run_id}")
 
 
 def run_form(deployment_id: UUID | str, parameters: Mapping[str, Any]) -> str:
     """URL of the form that starts a run of the deployment, filled with these parameters."""
     filled = quote(json.dumps(dict(parameters), default=str), safe="")
-    return f"{PREFECT_UI_URL.value()}/v2/deployments/deployment/{deployment_id}/run?parameters={filled}"
+    return _page(f"deployments/deployment/{deployment_id}/run?parameters={filled}")
 
 
 def artifact_page(artifact_id: UUID) -> str:
     """URL of an artifact's page."""
-    return f"{PREFECT_UI_URL.value()}/v2/artifacts/artifact/{artifact_id}"
+    return _page(f"artifacts/artifact/{artifact_id}")

@@ -15,7 +15,8 @@ from psycopg.sql import SQL, Identifier
 
 from tests.support.waiting import block_until
 from wishcraft.analytics.database import AnalystsDatabase, Shop
-from wishcraft.analytics.tables import TABLES, TableName
+from wishcraft.analytics.filters import TableName
+from wishcraft.analytics.tables import TABLES
 from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QueryRefused
 from wishcraft.settings import Settings, analysts_url
 

@@ -2,17 +2,18 @@
 
 import asyncio
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from prefect import State
+from prefect import State, get_client
 from prefect.events.actions import DoNothing
-from prefect.states import Cancelled, Completed, Failed, exception_to_crashed_state
+from prefect.states import Cancelled, Completed, Crashed, Failed, Running, exception_to_crashed_state
 
-from deployments.automations import alert_on_late_starts, alert_on_slow_runs, end_dead_runs
+from deployments.automations import alert_on_slow_runs, end_dead_runs, notice_late_starts
 from deployments.sandbox.processes import ROOT
 from flows.runtime.job import job
+from tasks.runtime.failure_summary import summarise_lost_runs
 from tests.support.prefect_artifacts import summary_of
 from wishcraft.errors import QueryRefused, RunStopped
 
@@ -22,8 +23,8 @@ pytestmark = [
 ]
 AUTOMATIONS = (
     *end_dead_runs(),
-    alert_on_late_starts(lambda *_: DoNothing()),
-    alert_on_slow_runs("ask", timedelta(minutes=5), lambda *_: DoNothing()),
+    notice_late_starts(),
+    alert_on_slow_runs("ask", timedelta(minutes=5), lambda _: DoNothing()),
 )
 """Those that wait for the end of a run."""
 
@@ -83,6 +84,22 @@ async def test_run_that_fails_without_a_summary_gets_one_with_what_to_do(kind: s
     assert "## What to do" in summary
     assert advice in summary
     assert f"/v2/runs/flow-run/{state.state_details.flow_run_id})" in summary
+
+
+async def test_run_whose_machine_died_gets_its_summary_once_from_check_invariants() -> None:
+    later = datetime.now(UTC) + timedelta(minutes=2)
+    async with get_client() as client:
+        run = await client.create_flow_run(ending, parameters={"kind": "completed"})
+        await client.set_flow_run_state(run.id, Running(), force=True)
+        state: State[Any] = Crashed(message="The process of this run died.")
+        await client.set_flow_run_state(run.id, state, force=True)
+    assert await summarise_lost_runs(later) >= 1
+    assert await summarise_lost_runs(later) == 0
+    state.state_details.flow_run_id = run.id
+    summary = await summary_of(state)
+    assert summary.startswith("**The process of this run died.**")
+    assert "then run the job again" in summary
+    assert f"/v2/runs/flow-run/{run.id})" in summary
 
 
 async def test_crash_of_a_run_is_known_to_the_automations() -> None:

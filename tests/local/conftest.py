@@ -33,10 +33,9 @@ from wishcraft.settings import Settings
 PASSWORD = "ops:only for:tests"
 SETUP_TWICE = """
 import asyncio
-from deployments.prefect_setup import deploy, prepare
-asyncio.run(prepare())
-asyncio.run(prepare())
-deploy()
+from deployments.prefect_setup import main
+asyncio.run(main())
+asyncio.run(main())
 """
 
 
@@ -113,7 +112,11 @@ def environment(
         with authenticated_client(environment) as http:  # no scheduled runs, so that workers take only the tests' runs
             for deployment in post(http, "/deployments/filter", {}):
                 http.patch(f"/deployments/{deployment['id']}", json={"paused": True}).raise_for_status()
-        yield environment
+            with (
+                shortened_trigger(http, "Alert: a job failed", 0),  # each test gets its alerts
+                shortened_trigger(http, "Alert: a job does not start", 0),
+            ):
+                yield environment
 
 
 @pytest.fixture
@@ -138,7 +141,7 @@ def alerts(alert_server: tuple[str, list[str]]) -> list[str]:
 
 def authenticated_client(environment: dict[str, str]) -> httpx.Client:
     user, _, password = PASSWORD.partition(":")
-    return httpx.Client(base_url=environment["PREFECT_API_URL"], auth=(user, password), trust_env=False)
+    return httpx.Client(base_url=environment["PREFECT_API_URL"], auth=(user, password), timeout=60, trust_env=False)
 
 
 @pytest.fixture

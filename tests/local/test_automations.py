@@ -1,6 +1,8 @@
 """The automations on a real Prefect server: they are created once, and send alerts."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import httpx
@@ -10,7 +12,9 @@ from prefect.events import EventTrigger
 from prefect.events.actions import DoNothing
 
 from deployments.automations import (
+    LATE_WATCH,
     MAX_DURATION,
+    Alert,
     alert_on_failures,
     alert_on_late_starts,
     alert_on_slow_runs,
@@ -25,6 +29,7 @@ from tests.support.prefect_calls import (
     set_state,
     shortened_trigger,
     start_run,
+    wait_for,
     wait_for_alert,
 )
 
@@ -37,15 +42,20 @@ def test_every_deployment_has_a_maximum_duration() -> None:
 
 
 def test_dead_run_is_ended_in_the_time_that_the_docs_promise() -> None:
-    for automation in end_dead_runs():
-        assert isinstance(automation.trigger, EventTrigger)
-        assert automation.trigger.within == timedelta(seconds=90)
-    assert "become Crashed 90 to 100 seconds after their last sign of life" in (ROOT / "docs/jobs.md").read_text()
+    within = {each.name: each.trigger.within for each in end_dead_runs() if isinstance(each.trigger, EventTrigger)}
+    assert within == {
+        "Mark runs whose process died": timedelta(seconds=90),
+        "Mark runs that never started": timedelta(minutes=3),
+        "Mark runs whose cancellation has no end": timedelta(seconds=90),
+    }
+    docs = " ".join((ROOT / "docs/jobs.md").read_text().split())
+    assert "become Crashed 90 to 100 seconds after their last heartbeat" in docs
+    assert "three minutes after a worker took them if they have none" in docs
 
 
 def test_repeated_setup_creates_each_automation_once(http: httpx.Client) -> None:
     names = [each["name"] for each in post(http, "/automations/filter", {})]
-    assert len(names) == len(set(names)) == 5 + len(MAX_DURATION)
+    assert len(names) == len(set(names)) == 6 + len(MAX_DURATION)
 
 
 async def test_alert_of_a_failed_run_has_its_reason_and_its_link(http: httpx.Client, alerts: list[str]) -> None:
@@ -64,7 +74,8 @@ async def test_alert_of_a_failed_run_has_its_reason_and_its_link(http: httpx.Cli
 def test_runbook_that_an_alert_links_to_exists(kind: str) -> None:
     pages: list[str] = []
 
-    def alert(_subject: str, _advice: str, page: str) -> DoNothing:
+    def alert(parts: Alert) -> DoNothing:
+        page = parts.page
         pages.extend(re.findall(r"[a-z]+-[a-z]+|^[a-z]+$", page.partition(" if ")[0] + page.partition(" else ")[2]))
         return DoNothing()
 
@@ -86,11 +97,49 @@ async def test_completed_run_sends_no_alert(http: httpx.Client, alerts: list[str
 
 
 async def test_late_run_without_a_worker_sends_an_alert(http: httpx.Client, alerts: list[str]) -> None:
-    with shortened_trigger(http, "Alert: a job does not start"):
+    with shortened_trigger(http, LATE_WATCH):
         run = create_run(http, deployment_id(http, "cache-warm"))
         set_state(http, run, "SCHEDULED", name="Late")
-        await wait_for_alert(alerts, "cache-warm does not start")
+        await wait_for_alert(alerts, "Jobs do not start: is a worker up?")
     set_state(http, run, "CANCELLED")
+
+
+async def test_late_runs_send_no_alert_while_a_worker_takes_others(http: httpx.Client, alerts: list[str]) -> None:
+    late = [create_run(http, deployment_id(http, "send-reminders")) for _ in range(3)]
+    with shortened_trigger(http, LATE_WATCH), shortened_trigger(http, "Alert: cache-warm takes too long"):
+        for run in late:
+            set_state(http, run, "SCHEDULED", name="Late")
+        taken = start_run(http, "cache-warm")
+        await wait_for_alert(alerts, "cache-warm is not done after")  # as long after the others were late
+    assert not any("Jobs do not start" in alert for alert in alerts)
+    for run in (*late, taken):
+        set_state(http, run, "CANCELLED")
+
+
+@contextmanager
+def each_failure_sent(http: httpx.Client) -> Iterator[None]:
+    """Context manager: a further automation that sends an alert for each failed run, without a pause."""
+    [found] = [each for each in post(http, "/automations/filter", {}) if each["name"] == "Alert: a job failed"]
+    body = {
+        "name": "Each failure",
+        "trigger": found["trigger"] | {"within": 0},
+        "actions": [found["actions"][0] | {"subject": "each: {{ flow_run.id }}"}],
+    }
+    created = post(http, "/automations/", body)["id"]
+    yield
+    http.delete(f"/automations/{created}").raise_for_status()
+
+
+async def test_jobs_that_fail_together_send_one_alert(http: httpx.Client, alerts: list[str]) -> None:
+    with shortened_trigger(http, "Alert: a job failed", 3600), each_failure_sent(http):
+        runs = [start_run(http, name) for name in ("cache-warm", "sync-inventory", "send-reminders")]
+        for run in runs:
+            set_state(http, run, "FAILED", "PostgreSQL does not answer.")
+        for run in runs:
+            await wait_for_alert(alerts, f"each: {run}")
+        await wait_for(lambda: not all(alert.startswith("each: ") for alert in alerts))
+    [alert] = [each for each in alerts if not each.startswith("each: ")]
+    assert "Runs that fail within 10 minutes send no alert of their own: http://127.0.0.1:" in alert
 
 
 async def test_run_over_its_maximum_duration_sends_an_alert_and_continues(

@@ -71,7 +71,7 @@ async def test_worker_ignores_overrides_that_a_changed_work_pool_permits(
     finally:
         patch(http, "/work_pools/wishcraft", {"base_job_template": pool["base_job_template"]})
     command, folder, names = read_state(http, run)["message"].split("|")
-    assert command == "-m prefect.engine"
+    assert "multiprocessing.forkserver" in command
     assert folder != "/"
     assert "ATTACK" not in names.split()
 
@@ -100,7 +100,7 @@ async def test_pull_steps_added_after_the_check_run_nothing(
     run = create_run(http, slow_job, batches=1, seconds=600)
     await wait_for(lambda: read_state(http, run)["type"] == "RUNNING")
     patch(http, f"/deployments/{slow_job}", {"pull_steps": [shell]})
-    [child] = [each for each in worker.process.children() if "prefect.engine" in each.cmdline()]
+    [child] = [run for server in worker.process.children() for run in server.children()]
     child.kill()  # the hooks of the crash load the flow again
     await wait_for(lambda: read_state(http, run)["type"] == "CRASHED")
     assert worker.stop() == 0
@@ -142,7 +142,7 @@ def test_foreign_web_page_can_neither_call_prefect_nor_read_its_answers(
         assert page.options(path, headers=asking).status_code == HTTPStatus.BAD_REQUEST
     answer = http.post("/deployments/filter", json={}, headers={"Origin": origin})
     assert "access-control-allow-origin" not in answer.headers
-    own = environment["PREFECT_UI_URL"]
+    own = environment["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"]
     answer = http.post("/deployments/filter", json={}, headers={"Origin": own})
     assert answer.headers["access-control-allow-origin"] == own
 

@@ -1,6 +1,9 @@
 """Behaviour of a real Prefect server that the stack relies on."""
 
+import subprocess
+import sys
 from http import HTTPStatus
+from typing import Any
 
 import httpx
 import pytest
@@ -8,7 +11,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from deployments.local.prefect_api import PrefectApi, PrefectUnavailable
-from tests.support.prefect_calls import create_run, post, read_state, wait_for
+from deployments.sandbox.processes import ROOT
+from tests.support.prefect_calls import create_run, patch, post, read_state, wait_for
 
 pytestmark = pytest.mark.chaos
 
@@ -78,7 +82,10 @@ async def test_server_that_refuses_the_password_has_no_pool_for_the_client(envir
 
 
 def test_ui_requires_the_password(environment: dict[str, str]) -> None:
-    assert httpx.get(f"{environment['PREFECT_UI_URL']}/ui-settings", trust_env=False).json()["auth"] == "BASIC"
+    assert (
+        httpx.get(f"{environment['PREFECT_SERVER_CORS_ALLOWED_ORIGINS']}/ui-settings", trust_env=False).json()["auth"]
+        == "BASIC"
+    )
 
 
 def _deploy(http: httpx.Client, name: str, **options: object) -> str:
@@ -89,3 +96,23 @@ def _deploy(http: httpx.Client, name: str, **options: object) -> str:
 
 def _propose(http: httpx.Client, run: str, state: str) -> str:
     return str(post(http, f"/flow_runs/{run}/set_state", {"state": {"type": state}})["status"])
+
+
+def test_repeated_setup_changes_nothing_and_keeps_paused_schedules(
+    http: httpx.Client, environment: dict[str, str]
+) -> None:
+    [job] = [each for each in post(http, "/deployments/filter", {}) if each["name"] == "cache-warm"]
+    [schedule] = job["schedules"]
+    patch(http, f"/deployments/{job['id']}/schedules/{schedule['id']}", {"active": False})
+    patch(http, f"/deployments/{job['id']}", {"description": "Changed by hand."})
+    before = deployments(http)
+    subprocess.run([sys.executable, "-m", "deployments.prefect_setup"], check=True, env=environment, cwd=ROOT)
+    after = deployments(http)
+    assert {name for name in after if after[name]["updated"] != before[name]["updated"]} == {"cache-warm"}
+    assert after["cache-warm"]["description"] != "Changed by hand."
+    assert [each["active"] for each in after["cache-warm"]["schedules"]] == [False]
+
+
+def deployments(http: httpx.Client) -> dict[str, Any]:
+    """All deployments by name."""
+    return {each["name"]: each for each in post(http, "/deployments/filter", {})}

@@ -133,7 +133,11 @@ def test_password_in_the_environment_replaces_the_generated_one(
 
 def test_only_the_ui_of_the_stack_may_call_its_prefect_server(tmp_path: Path) -> None:
     environment = environment_of(tmp_path)
-    assert environment["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == environment["PREFECT_UI_URL"] == "http://127.0.0.1:2"
+    assert environment["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == "http://127.0.0.1:2"
+
+
+def test_links_of_prefect_itself_open_version_2_of_its_ui(tmp_path: Path) -> None:
+    assert environment_of(tmp_path)["PREFECT_UI_URL"] == "http://127.0.0.1:2/v2"
 
 
 def test_description_says_where_the_prefect_login_is_but_does_not_contain_it(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from psycopg import Connection
 
 from wishcraft.analytics import reader
 from wishcraft.analytics.database import AnalystsDatabase
-from wishcraft.analytics.filters import ReportFilter
-from wishcraft.analytics.tables import TABLES, TableName
+from wishcraft.analytics.filters import ReportFilter, TableName
+from wishcraft.analytics.tables import TABLES
 from wishcraft.domain.periods import Days
 from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QueryRefused
 from wishcraft.reports.analyst_report import ReportResult

@@ -7,8 +7,8 @@ import psutil
 
 
 def die_with_worker() -> None:
-    """Kill this process and its parent, if that is a worker."""
-    worker = psutil.Process(os.getppid())
-    if "deployments.worker" in worker.cmdline():
+    """Kill this process, and the worker that its parent, the fork server, belongs to; in another process do nothing."""
+    worker = psutil.Process(os.getppid()).parent()
+    if worker and "deployments.worker" in worker.cmdline():
         worker.kill()
         os.kill(os.getpid(), signal.SIGKILL)

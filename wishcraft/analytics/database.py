@@ -19,8 +19,9 @@ from sqlalchemy import create_engine
 
 from wishcraft.analytics.answer import make_frame, register_loaders
 from wishcraft.analytics.confinement import ROLE, require_confinement
+from wishcraft.analytics.filters import TableName
 from wishcraft.analytics.question import parse_question
-from wishcraft.analytics.tables import TABLES, TableName, read_table
+from wishcraft.analytics.tables import TABLES, read_table
 from wishcraft.database_errors import translate_database_errors
 from wishcraft.domain.texts import is_storable
 from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QueryRefused, UnknownShop

@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Final
+from typing import Final, Literal
 
 from wishcraft.domain.periods import Days
 from wishcraft.domain.registries import EventType
 from wishcraft.errors import QueryRefused
 
+TableName = Literal["registries", "items", "purchases", "events", "reminders"]
+"""The tables that analysts read."""
 Names = Sequence[str] | str | None
 """Several names, or one."""
 Day = date | str | None

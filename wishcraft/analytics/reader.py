@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 import pandas as pd
 
 from wishcraft.analytics.database import AnalystsDatabase, Shop
-from wishcraft.analytics.filters import ReportFilter
-from wishcraft.analytics.tables import TABLES, TableName
+from wishcraft.analytics.filters import ReportFilter, TableName
+from wishcraft.analytics.tables import TABLES
 from wishcraft.domain.batches import batches
 from wishcraft.domain.periods import Days
 

@@ -1,17 +1,16 @@
 """The analysts' tables: the query and the column types of each. Money is in ten-thousandths (`_e4`)."""
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from psycopg import Cursor
 from pyarrow import csv
 
+from wishcraft.analytics.filters import TableName
 from wishcraft.domain.guest_events import AnalyticsType
 from wishcraft.domain.registries import LIVE_PURCHASES
-
-TableName = Literal["registries", "items", "purchases", "events", "reminders"]
 
 _TEXT: Final = pa.dictionary(pa.int32(), pa.string())
 """The type of texts with few distinct values: rows are indices, which take a fraction of the memory."""

@@ -71,6 +71,12 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "shopify_requests_total": Family(Kind.COUNTER, "Requests to Shopify's Admin API.", ("shop",)),
     "shopify_points_total": Family(Kind.COUNTER, "Points that these requests cost, as reported by Shopify.", ("shop",)),
     "shopify_throttled_total": Family(Kind.COUNTER, "Requests that Shopify throttled for lack of points.", ("shop",)),
+    "shopify_failed_total": Family(
+        Kind.COUNTER, "Requests to Shopify without a usable answer: 5xx, timeouts and lost connections.", ("shop",)
+    ),
+    "shopify_waited_seconds_total": Family(
+        Kind.COUNTER, "Seconds for which queries waited for points, or for another try after an error.", ("shop",)
+    ),
     "shopify_forbidden_total": Family(
         Kind.COUNTER, "Queries that Shopify answered with 403, as to an address that the IP allowlist lacks.", ("shop",)
     ),
@@ -78,6 +84,10 @@ FAMILIES: Final[Mapping[str, Family]] = {
         Kind.COUNTER, "Queries of requests that were not sent to Shopify, as it had not answered a moment before.", ()
     ),
     "mails_total": Family(Kind.COUNTER, "Reminders and invitations that were processed, by outcome.", ("outcome",)),
+    "mail_seconds": Family(Kind.HISTOGRAM, "Time in which a mail was delivered to the mail server, or refused.", ()),
+    "mail_unavailable_total": Family(
+        Kind.COUNTER, "Mails that were not sent, as the mail server did not answer or refused the connection.", ()
+    ),
     "invariant_violations": Family(
         Kind.GAUGE, "Violations that the last check of the invariants did not repair.", ("invariant",)
     ),

@@ -10,9 +10,8 @@ import pandas as pd
 from wishcraft import analytics
 from wishcraft.analytics.confidence_intervals import MIN_SIZE_FOR_MEANS, share_interval
 from wishcraft.analytics.database import AnalystsDatabase
-from wishcraft.analytics.filters import ReportFilter
+from wishcraft.analytics.filters import ReportFilter, TableName
 from wishcraft.analytics.reader import Progress, ignore_progress, read_chunks
-from wishcraft.analytics.tables import TableName
 from wishcraft.reports.analyst_report import PAGE_ROWS, TABLE_ROWS, AnalystReport, ReportResult, scope
 from wishcraft.reports.page import Page, format_percent, pluralize
 from wishcraft.reports.plots import BarChart, Panel, TimeSeries, draw, markdown_image

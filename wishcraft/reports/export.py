@@ -7,7 +7,7 @@ that a spreadsheet would run as a formula: https://owasp.org/www-community/attac
 import re
 from csv import QUOTE_NONNUMERIC
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import pandas as pd
 import pyarrow as pa
@@ -15,17 +15,16 @@ from pandas.api.types import is_object_dtype, is_string_dtype
 from pyarrow import csv, parquet
 
 from wishcraft.analytics.database import AnalystsDatabase
-from wishcraft.analytics.filters import ReportFilter
+from wishcraft.analytics.filters import ReportFilter, TableName
 from wishcraft.analytics.reader import Chunk, Progress, ignore_progress, read_chunks
-from wishcraft.analytics.tables import TABLES, TableName
+from wishcraft.analytics.tables import TABLES
 from wishcraft.domain.currencies import SCALE
 from wishcraft.errors import QueryRefused
 from wishcraft.files import complete_file
 from wishcraft.reports.analyst_report import ReportResult
 from wishcraft.reports.html import Report, as_html
+from wishcraft.reports.run_file import DataFormat
 
-DataFormat = Literal["parquet", "csv"]
-FileFormat = Literal["none", "html", "parquet", "csv"]
 _MONEY: Final = {"price_e4": "price", "unit_e4": "unit_price"}
 """Columns in ten-thousandths, and their names in files, in the currency's own unit."""
 

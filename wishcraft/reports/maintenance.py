@@ -19,7 +19,6 @@ from wishcraft.reports.page import (
     render_sections,
     verdict,
 )
-from wishcraft.reports.plots import TimeSeries, draw, markdown_image
 from wishcraft.reports.sections import cache_usage, popularity, runs, security, storage, traffic
 from wishcraft.reports.sections.cache_usage import CacheUse, ServerMemory
 from wishcraft.reports.sections.popularity import Unviewed, Viewed, Warmed
@@ -241,6 +240,8 @@ async def _warming_section(resources: Resources, active: Sequence[ShopRef]) -> S
 
 def _draw_weeks(served: Mapping[int, TrafficTotals], recent_runs: Sequence[Run], now: datetime) -> str:
     """Draw the last two weeks day by day."""
+    from wishcraft.reports.plots import TimeSeries, draw, markdown_image  # here: matplotlib takes a second
+
     days_ago = list(reversed(range(14)))
     last = (now - DAY / 2).astimezone(time_zone()).date()
     days = [last - ago * DAY for ago in days_ago]

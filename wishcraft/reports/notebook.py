@@ -14,9 +14,8 @@ from rich.console import Console
 from rich.progress import Progress as ProgressBar
 
 from wishcraft.analytics import LEAD_WEEKS
-from wishcraft.analytics.filters import Day, Names, parse_choice, parse_day, parse_filter, require_range
+from wishcraft.analytics.filters import Day, Names, TableName, parse_choice, parse_day, parse_filter, require_range
 from wishcraft.analytics.reader import Progress
-from wishcraft.analytics.tables import TableName
 from wishcraft.domain.periods import last_weeks
 from wishcraft.reports import conversion_report as conversion
 from wishcraft.reports import export, plots

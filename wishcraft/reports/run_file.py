@@ -1,15 +1,18 @@
 """The file of a run that people open or save: its link, its size, and a preview of exported data."""
 
 from pathlib import Path
-from typing import Any, Final, NamedTuple
-
-import pandas as pd
-from pyarrow import parquet
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from wishcraft.files import FileStore, file_path
 from wishcraft.reports.markdown import link, table
 from wishcraft.reports.page import Page, format_bytes, pluralize
 from wishcraft.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DataFormat = Literal["parquet", "csv"]
+FileFormat = Literal["none", "html", "parquet", "csv"]
 
 _PREVIEW_ROWS: Final = 20
 _EXAMPLES: Final = 3
@@ -68,8 +71,11 @@ def describe_export(name: str, file: Path, rows: int) -> tuple[Page, str]:
     return Page(f"{pluralize(rows, 'row')} of {name}.", body, {}), count_cells(rows, len(columns))
 
 
-def _read_first(file: Path) -> pd.DataFrame:
+def _read_first(file: Path) -> "pd.DataFrame":
     """The first rows of a Parquet or CSV file."""
+    import pandas as pd  # here: it takes a second, and jobs without a file need none
+    from pyarrow import parquet
+
     if file.suffix == ".csv":
         return pd.read_csv(file, nrows=_PREVIEW_ROWS)
     content = parquet.ParquetFile(file)

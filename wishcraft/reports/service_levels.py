@@ -26,7 +26,6 @@ from wishcraft.domain.service_levels import (
 from wishcraft.observability.metrics import LATENCY_BOUNDS
 from wishcraft.reports.markdown import table
 from wishcraft.reports.page import NO_DATA, Row, format_percent, pluralize
-from wishcraft.reports.plots import TimeSeries, draw, markdown_image
 from wishcraft.resources import Resources
 from wishcraft.settings import time_zone
 from wishcraft.store import mail_statistics, service_minutes
@@ -117,6 +116,8 @@ def explanation(end: datetime) -> str:
 
 def draw_days(days: Sequence[Tally], end: datetime) -> str:
     """Draw the last month day by day as a Markdown image; `days` are those of `tally_days`."""
+    from wishcraft.reports.plots import TimeSeries, draw, markdown_image  # here: matplotlib takes a second
+
     month = list(reversed(days[: LENGTHS[Period.MONTH]]))
     last = (end - timedelta(hours=12)).astimezone(time_zone()).date()
     middles = [last - timedelta(days=days_ago) for days_ago in reversed(range(len(month)))]

@@ -4,6 +4,7 @@ Each outcome is recorded at once; at the end of a run it is decided which refuse
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -131,7 +132,7 @@ async def judge_refusals(resources: Resources, table: Table, since: datetime) ->
 async def _deliver(delivery: Delivery, claimed: ClaimedMail, mail: Mail) -> str:
     """Send the mail, record its outcome, and return the count that it belongs to."""
     try:
-        await delivery.resources.mailer.send(mail)
+        await _send(delivery.resources, mail)
     except MailPostponed as error:
         await _record_undelivered(delivery, claimed, error)
         return "postponed"
@@ -151,6 +152,18 @@ async def _deliver(delivery: Delivery, claimed: ClaimedMail, mail: Mail) -> str:
         raise
     await _record_outcome(delivery, claimed, MailState.SENT)
     return "sent"
+
+
+async def _send(resources: Resources, mail: Mail) -> None:
+    """Send the mail, and count how long the mail server took, or that it could not be reached."""
+    began = time.monotonic()
+    try:
+        await resources.mailer.send(mail)
+    except MailUnavailable:
+        resources.counters.count("mail_unavailable_total")
+        raise
+    finally:
+        resources.counters.observe("mail_seconds", time.monotonic() - began)
 
 
 async def _record_outcome(

@@ -86,11 +86,16 @@ class ShopifyClient:
         self._credentials = {"client_id": api_key, "client_secret": api_secret}
         self._buckets: defaultdict[str, Bucket] = defaultdict(Bucket)
         self.seconds_waited: Final = defaultdict[str, float](float)
-        """For points, by shop, since the client was made."""
+        """For points, and for another try after an error; by shop, since the client was made."""
         self._costs: dict[tuple[str, tuple[int, ...]], float] = {}
 
     async def _sleep(self, _operation_id: str, seconds: float) -> None:
         await self.retry.clock.sleep(seconds)
+
+    def note_wait(self, shop: str, seconds: float) -> None:
+        """Count a pause of the shop's queries, which begins now."""
+        self.seconds_waited[shop] += seconds
+        self._count("shopify_waited_seconds_total", seconds, shop=shop)
 
     def throttle_status(self, shop: str) -> ThrottleStatus | None:
         """The shop's points as last reported, or None before the first response. `restore_rate` depends on the plan."""
@@ -141,7 +146,7 @@ class ShopifyClient:
             "requested_token_type": "urn:shopify:params:oauth:token-type:offline-access-token",
             "expiring": "1",
         }
-        return await self.retry(partial(self._request_token, shop, form))
+        return await self.retry(partial(self._request_token, shop, form), partial(self.note_wait, shop))
 
     async def stream_lines(self, url: str) -> AsyncGenerator[bytes, None]:
         """Stream the non-empty lines of a result file, without retries. The signed URL needs no token.
@@ -174,7 +179,7 @@ class ShopifyClient:
             pause = max(demanded, bucket.reserve(points, self.retry.clock.monotonic()))
             try:
                 left -= await self._wait(shop, pause, left)
-                response = await self.retry(partial(self._post, shop, token, body))
+                response = await self.retry(partial(self._post, shop, token, body), partial(self.note_wait, shop))
             finally:
                 bucket.release(points)
             self._update(bucket, shape, response)
@@ -194,7 +199,7 @@ class ShopifyClient:
         if seconds:
             if seconds >= _LOGGED_WAIT_SECONDS:
                 _log.info("%s: waiting %.0f s for points of Shopify", shop, seconds)
-            self.seconds_waited[shop] += seconds
+            self.note_wait(shop, seconds)
             await self.retry.clock.sleep(seconds)
         return seconds
 
@@ -217,12 +222,16 @@ class ShopifyClient:
         try:
             return read_response(await self._http.post(url, content=body, headers=headers))
         except httpx.HTTPError as error:
+            self._count("shopify_failed_total", shop=shop)
             raise _unreachable(error) from error
+        except ShopifyUnavailable:
+            self._count("shopify_failed_total", shop=shop)
+            raise
 
     async def _refresh(self, shop: str, refresh_token: str) -> OfflineToken:
         """A new pair for the refresh token. Safe to retry: the old one is valid until the new one is used."""
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
-        return await self.retry(partial(self._request_token, shop, form))
+        return await self.retry(partial(self._request_token, shop, form), partial(self.note_wait, shop))
 
     async def _request_token(self, shop: str, form: Mapping[str, str]) -> OfflineToken:
         url = f"{self._origin.format(shop=shop)}/admin/oauth/access_token"

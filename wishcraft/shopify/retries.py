@@ -15,6 +15,12 @@ Result = TypeVar("Result")
 Jitter = Callable[[float, float], float]
 """Draws a random number between two limits, as `random.uniform` does; tests pass a fixed one."""
 
+OnPause = Callable[[float], None]
+
+
+def ignore(_seconds: float) -> None:
+    """Do nothing about a pause."""
+
 
 class Retry:
     """Up to `MAX_RETRIES` further attempts, with full-jitter backoff."""
@@ -23,12 +29,14 @@ class Retry:
         self.clock = clock
         self.jitter = jitter
 
-    async def pause(self, attempt: int) -> None:
-        """Wait after failed attempt number `attempt` (0 is the first)."""
-        await self.clock.sleep(self.jitter(0.0, backoff_cap(attempt)))
+    async def pause(self, attempt: int, on_pause: OnPause = ignore) -> None:
+        """Wait after failed attempt number `attempt` (0 is the first); `on_pause` is called with the seconds before."""
+        seconds = self.jitter(0.0, backoff_cap(attempt))
+        on_pause(seconds)
+        await self.clock.sleep(seconds)
 
-    async def __call__(self, send_once: Callable[[], Awaitable[Result]]) -> Result:
-        """The result of the first successful attempt.
+    async def __call__(self, send_once: Callable[[], Awaitable[Result]], on_pause: OnPause = ignore) -> Result:
+        """The result of the first successful attempt; `on_pause` is called before each pause with its seconds.
 
         Raises:
             ShopifyUnavailable: The error of the last attempt, after `MAX_RETRIES` retries.
@@ -38,5 +46,5 @@ class Retry:
                 return await send_once()
             except ShopifyUnavailable as error:
                 _log.warning("%s; trying again (%d of %d)", error, attempt + 1, MAX_RETRIES)
-                await self.pause(attempt)
+                await self.pause(attempt, on_pause)
         return await send_once()

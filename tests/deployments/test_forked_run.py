@@ -1,0 +1,50 @@
+"""What the process that forks runs imports, and what it must not have begun before a fork."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import yaml
+
+from deployments.sandbox.processes import ROOT
+
+REPORT = """
+import importlib, json, os, sys
+from deployments.forked_run import list_imports
+names = list_imports()
+for name in names:
+    importlib.import_module(name)
+sockets = [link for fd in os.listdir("/proc/self/fd") if (link := _link(fd)).startswith("socket:")]
+heavy = {"pandas", "numpy", "pyarrow", "matplotlib", "PIL", "distributed"} & set(sys.modules)
+print(json.dumps([names, len(os.listdir("/proc/self/task")), sockets, sorted(heavy)]))
+"""
+LINK = """
+import os
+def _link(fd):
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:  # the one that listed them
+        return ""
+"""
+
+
+@pytest.fixture(scope="module")
+def imported() -> Any:
+    """Names of the modules; then threads, sockets and heavy modules of a process that has imported them."""
+    done = subprocess.run([sys.executable, "-c", LINK + REPORT], cwd=ROOT, stdout=subprocess.PIPE, check=True)  # noqa: S603  the text above
+    return json.loads(done.stdout)
+
+
+def test_fork_server_imports_the_flow_of_every_deployment(imported: Any) -> None:
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    assert {each["entrypoint"].rpartition(".")[0] for each in deployments} <= set(imported[0])
+
+
+def test_imports_before_a_fork_start_no_thread_and_open_no_connection(imported: Any) -> None:
+    assert imported[1:3] == [1, []]
+
+
+def test_no_flow_imports_what_only_reports_need(imported: Any) -> None:
+    assert imported[3] == []

@@ -7,6 +7,7 @@ import sys
 import uuid
 
 from deployments.local.environment import port_from_environment
+from deployments.local.monitoring import choose_monitoring_ports
 from deployments.local.orphans import find_processes, terminate
 from deployments.local.services import Ports
 from deployments.local.sign import signed_url
@@ -60,6 +61,7 @@ def up(workspace: Workspace) -> None:
             shopify=choose_port("The Shopify simulator", None, workspace.folder / "shopify.port"),
             mailbox=choose_port("The mailbox", None, workspace.folder / "mailbox.port"),
             smtp=choose_port("The mail server", None, workspace.folder / "smtp.port"),
+            monitoring=choose_monitoring_ports(workspace, os.environ),
         )
         workspace.stack_info.unlink(missing_ok=True)
         become_subreaper()

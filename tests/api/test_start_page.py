@@ -23,6 +23,7 @@ STACK: dict[str, Any] = {
     "prefect_password": "ops:let-me-in",
     "shopify": "http://127.0.0.1:4400",
     "mailbox": "http://127.0.0.1:4500",
+    "monitoring": None,
     "database_url": "postgresql://secret-db",
     "redis_url": "redis://secret-redis",
     "shopify_api_secret": "secret-of-the-app",

@@ -116,7 +116,7 @@ def page(environment: Mapping[str, str], ports: MonitoringPorts) -> Service:
 
 
 def _write_token(folder: Path, environment: Mapping[str, str]) -> Path | None:
-    """Write METRICS_TOKEN to a file for Prometheus; None if the stack has none, and /metrics is open to this machine."""
+    """Write METRICS_TOKEN to a file for Prometheus; None if the stack has none, and /metrics asks for none."""
     token = environment.get("METRICS_TOKEN")
     if not token:
         return None

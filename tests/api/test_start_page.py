@@ -94,6 +94,13 @@ async def test_start_page_shows_demo_keys_and_links_and_no_password(local: httpx
     assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
 
 
+async def test_start_page_links_to_the_dashboard_only_while_it_runs(local: httpx.AsyncClient, file: Path) -> None:
+    address = "http://127.0.0.1:4600"
+    assert ">Monitoring<" not in (await local.get("/")).text
+    file.write_text(json.dumps(STACK | {"monitoring": address}))
+    assert f'href="{address}/">Monitoring<' in (await local.get("/")).text
+
+
 async def test_start_page_shows_runs_and_health_in_words(local: httpx.AsyncClient, prefect: PrefectStandIn) -> None:
     prefect.runs = [("cache-warm", "RUNNING"), ("send-reminders", "FAILED")]
     text = (await local.get("/start/live")).text

@@ -86,9 +86,9 @@ function tickStep(panel, top) {
     const round = [15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800]
     if (wanted > 10) return round.find(step => step >= wanted) ?? Math.ceil(wanted / 86400) * 86400
   }
-  const unit = panel.unit === "bytes" ? 1024 ** Math.max(0, Math.floor(Math.log(wanted) / Math.log(1024))) : 1
-  const power = 10 ** Math.floor(Math.log10(wanted / unit))
-  return unit * power * [1, 2, 5, 10].find(factor => factor * power * unit >= wanted * 0.999)
+  if (panel.unit === "bytes") return 2 ** Math.ceil(Math.log2(wanted) - 0.01)
+  const power = 10 ** Math.floor(Math.log10(wanted))
+  return power * [1, 2, 5, 10].find(factor => factor * power >= wanted * 0.999)
 }
 
 function scaleOf(panel, highest) {
@@ -246,7 +246,8 @@ function drawGauges(panel, data, figure) {
 
 function drawStat(panel, data, figure) {
   const value = data.series[0]?.points[0] ?? null
-  figure.parentElement.style.setProperty("--tone", value === null ? "var(--line)" : `var(--${toneOf(panel, value)})`)
+  if (value === null) figure.parentElement.style.removeProperty("--tone")
+  else figure.parentElement.style.setProperty("--tone", `var(--${toneOf(panel, value)})`)
   figure.replaceChildren(element("p", {className: value === null ? "value quiet" : "value"}, value === null ? panel.empty : textOf(panel, value)))
 }
 

@@ -24,7 +24,7 @@ class Query:
 
     def filled(self, shop: str | None, step: int) -> str:
         """The query for one shop, or for all, at this distance of points in seconds."""
-        chosen = ".*" if shop is None else re.escape(shop).replace("\\", "\\\\")
+        chosen = ".*" if shop is None else json.dumps(re.escape(shop))[1:-1]  # within a string's quotes
         window = max(step + SCRAPE_SECONDS, 4 * SCRAPE_SECONDS)  # as Grafana computes it
         return self.expression.replace("$__rate_interval", f"{window}s").replace("$shop", chosen)
 

@@ -24,7 +24,11 @@ def main() -> int:
     """Run the command line and return the exit code: 0 also after Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m deployments.local", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("up", help="start PostgreSQL, Valkey, Prefect, a worker, the API and a simulated Shopify")
+    commands.add_parser(
+        "up",
+        help="start PostgreSQL, Valkey, Prefect, a worker, the API and a simulated Shopify; with the variable "
+        "MONITORING=1 also Prometheus, Alertmanager and the dashboard",
+    )
     commands.add_parser("reset", help="delete the data and secrets of the local stack")
     signer = commands.add_parser("sign", help="print a URL of the API as Shopify's app proxy signs it")
     signer.add_argument("path", help="below /api, such as `my-registries` or `registries?limit=2`")

@@ -1,5 +1,6 @@
 """The start page of the local stack: where it is served, and what it shows."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable
@@ -97,7 +98,7 @@ async def test_start_page_shows_demo_keys_and_links_and_no_password(local: httpx
 async def test_start_page_links_to_the_dashboard_only_while_it_runs(local: httpx.AsyncClient, file: Path) -> None:
     address = "http://127.0.0.1:4600"
     assert ">Monitoring<" not in (await local.get("/")).text
-    file.write_text(json.dumps(STACK | {"monitoring": address}))
+    await asyncio.to_thread(file.write_text, json.dumps(STACK | {"monitoring": address}))
     assert f'href="{address}/">Monitoring<' in (await local.get("/")).text
 
 

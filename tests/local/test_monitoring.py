@@ -30,10 +30,10 @@ def test_nothing_is_monitored_by_default(installed: Path, tmp_path: Path) -> Non
 
 
 def test_missing_programs_are_named_with_the_command_that_installs_them(installed: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="needs prometheus, which is not installed.*apt-get install"):
+    with pytest.raises(ConfigurationError, match=r"needs prometheus, which is not installed.*apt-get install"):
         monitoring.choose_monitoring_ports(Workspace(tmp_path), {"MONITORING": "1"})
     install(installed, "prometheus")
-    with pytest.raises(ConfigurationError, match="needs alertmanager, which is not installed.*apt-get install"):
+    with pytest.raises(ConfigurationError, match=r"needs alertmanager, which is not installed.*apt-get install"):
         monitoring.choose_monitoring_ports(Workspace(tmp_path), {"MONITORING": "1"})
 
 

@@ -132,6 +132,8 @@ def servers(
     assert programs is None
     with started(tmp_path_factory.mktemp("monitoring"), mailbox_server[1].state.smtp_port) as servers:
         block_until(lambda: firing(servers), "no alert fires", pause=0.2)
+        # The points of a range are 15 s apart: the first one after the first scrape.
+        block_until(lambda: series(servers, "Redis memory", seconds=60), "nothing to draw", pause=0.2)
         yield servers
 
 

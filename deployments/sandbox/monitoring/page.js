@@ -36,12 +36,12 @@ const tip = {
         return element("div", {}, element("span", {}, swatch, name), element("b", {}, value))
       })
       const at = new Date((data.start + index * data.step) * 1000).toLocaleString([], {dateStyle: "medium", timeStyle: "medium"})
-      const box_ = find("tip")
-      box_.replaceChildren(element("p", {className: "quiet"}, at), ...(rows.length ? rows : ["no data"]))
-      box_.hidden = false
-      const left = event.clientX + 14 + box_.offsetWidth > innerWidth ? event.clientX - 14 - box_.offsetWidth : event.clientX + 14
-      box_.style.left = `${Math.max(4, left) + scrollX}px`
-      box_.style.top = `${event.clientY + 14 + scrollY}px`
+      const label = find("tip")
+      label.replaceChildren(element("p", {className: "quiet"}, at), ...(rows.length ? rows : ["no data"]))
+      label.hidden = false
+      const left = event.clientX + 14 + label.offsetWidth > innerWidth ? event.clientX - 14 - label.offsetWidth : event.clientX + 14
+      label.style.left = `${Math.max(4, left) + scrollX}px`
+      label.style.top = `${event.clientY + 14 + scrollY}px`
     })
     for (const name of ["pointerleave", "pointercancel"]) drawing.addEventListener(name, () => { find("tip").hidden = true })
   },
@@ -53,12 +53,12 @@ function redraw(view) {
 
 async function refresh(view) {
   view.wanted = Symbol()
+  view.due = false // scrolling asks for nothing twice
   const {wanted} = view
   const query = new URLSearchParams({seconds: chosen.get("seconds"), ...(chosen.get("shop") ? {shop: chosen.get("shop")} : {})})
-  const data = await read(`/panels/${view.panel.id}?${query}`)
+  const data = await read(`/panels/${view.panel.id}?${query}`).catch(error => { view.due = true; throw error })
   if (view.wanted !== wanted) return // another range was chosen meanwhile
   view.data = data
-  view.due = false
   redraw(view)
 }
 

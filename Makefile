@@ -20,7 +20,7 @@ help: ## List these commands
 	@echo "Installed."
 
 .PHONY: up
-up: .venv/.installed ## Start everything on this machine: databases, Prefect, a worker, the API, the consumer of webhooks, a simulated Shopify and mailbox
+up: .venv/.installed ## Start everything on this machine: databases, Prefect, a worker, the API, the consumer of webhooks, a simulated Shopify and mailbox (MONITORING=1 adds Prometheus)
 	@exec $(BIN)/python -m deployments.local up
 
 .PHONY: reset

@@ -24,7 +24,7 @@ from wishcraft.errors import ConfigurationError
 from wishcraft.services.operations.runs import JobRuns, find_runs
 
 SHOWN_RUNS: Final = 8
-_ADDRESSES: Final = ("api", "prefect_ui", "shopify", "mailbox")
+_ADDRESSES: Final = ("api", "prefect_ui", "shopify", "mailbox", "monitoring")
 _OF_SHOPS: Final = ("domain", "api_key", "customer_id", "registries")
 """What the page shows of the stack's file, which also has passwords."""
 _LOOPBACK: Final = parse_networks("127.0.0.0/8, ::1")

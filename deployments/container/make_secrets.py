@@ -42,6 +42,7 @@ def _generate() -> dict[str, str]:
         "database_replica_url": f"postgresql://wishcraft_analyst:{analyst}@postgres/wishcraft",
         "database_url": f"postgresql://wishcraft:{wishcraft}@postgres/wishcraft",
         "encryption_keys": urlsafe_b64encode(secrets.token_bytes(32)).decode(),  # a Fernet key
+        "grafana_password": _password(),
         "metrics_token": _password(),
         "postgres_password": _password(),
         "prefect_api_auth_string": ops,

@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 
 from deployments.local.environment import port_from_environment
+from deployments.local.monitoring import choose_monitoring_ports
 from deployments.local.orphans import find_processes, terminate
 from deployments.local.services import Ports
 from deployments.local.sign import signed_url
@@ -25,7 +26,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m deployments.local", description=__doc__)
     parser.add_argument("--folder", type=Path, default=ROOT / ".wishcraft", help="where its data are (%(default)s)")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("up", help="start PostgreSQL, Valkey, Prefect, a worker, the API and a simulated Shopify")
+    commands.add_parser(
+        "up",
+        help="start PostgreSQL, Valkey, Prefect, a worker, the API and a simulated Shopify; with the variable "
+        "MONITORING=1 also Prometheus, Alertmanager and the dashboard",
+    )
     commands.add_parser("reset", help="delete the data and secrets of the local stack")
     signer = commands.add_parser("sign", help="print a URL of the API as Shopify's app proxy signs it")
     signer.add_argument("path", help="below /api, such as `my-registries` or `registries?limit=2`")
@@ -62,6 +67,7 @@ def up(workspace: Workspace) -> None:
             shopify=choose_port("The Shopify simulator", None, workspace.folder / "shopify.port"),
             mailbox=choose_port("The mailbox", None, workspace.folder / "mailbox.port"),
             smtp=choose_port("The mail server", None, workspace.folder / "smtp.port"),
+            monitoring=choose_monitoring_ports(workspace, os.environ),
         )
         workspace.stack_info.unlink(missing_ok=True)
         become_subreaper()

@@ -70,6 +70,7 @@ def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores:
         | workspace.secrets()
         | PREFECT
         | ({"DATABASE_REPLICA_URL": stores.replica_url} if stores.replica_url else {})
+        | ({"MONITORING_URL": f"http://127.0.0.1:{ports.monitoring.page}"} if ports.monitoring else {})
         | {
             STACK_ID_VARIABLE: stack_id,
             "ALERT_WEBHOOK_URL": f"http://127.0.0.1:{ports.mailbox}/alerts",

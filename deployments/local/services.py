@@ -18,12 +18,24 @@ from deployments.sandbox.processes import ROOT, Program
 from deployments.sandbox.valkey import prepare_valkey
 from wishcraft.errors import ConfigurationError
 
-START_ORDER: Final = ("postgres", "valkey", "prefect", "shopify", "mailbox", "api", "webhooks", "worker")
+START_ORDER: Final = (
+    *("postgres", "valkey", "prefect", "shopify", "mailbox", "api", "webhooks", "worker"),
+    *("alertmanager", "prometheus", "monitoring"),
+)
 DRAIN_SECONDS: Final = 3.0
 """Time for the worker's runs to finish their batch; the whole stack must stop within 10 s."""
 
 SHOPPING_RATE: Final = "8"
 """Things that the simulator's guests do per minute; about a quarter of them are orders."""
+
+
+@dataclass(frozen=True, slots=True)
+class MonitoringPorts:
+    """Ports on 127.0.0.1 of Prometheus, Alertmanager and the page that draws the dashboard."""
+
+    prometheus: int
+    alertmanager: int
+    page: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,7 @@ class Ports:
     shopify: int
     mailbox: int
     smtp: int
+    monitoring: MonitoringPorts | None = None
 
     def __post_init__(self) -> None:
         if self.api == self.prefect:
@@ -48,7 +61,7 @@ def postgres(folder: Path) -> tuple[Service, str]:
         ConfigurationError: As `prepare_postgres`.
     """
     server = prepare_postgres(folder)
-    return _service(server.program, lambda: asyncio.to_thread(server.ready)), server.url
+    return service_of(server.program, lambda: asyncio.to_thread(server.ready)), server.url
 
 
 def valkey(folder: Path) -> tuple[Service, str]:
@@ -58,13 +71,13 @@ def valkey(folder: Path) -> tuple[Service, str]:
         ConfigurationError: As `prepare_valkey`.
     """
     server = prepare_valkey(folder)
-    return _service(server.program, lambda: asyncio.to_thread(server.ready)), server.url
+    return service_of(server.program, lambda: asyncio.to_thread(server.ready)), server.url
 
 
 def prefect(environment: Mapping[str, str], port: int, client: PrefectApi) -> Service:
     """Prefect's server with its UI."""
     arguments = ("prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))
-    return _service(module("prefect", environment, *arguments), client.is_healthy)
+    return service_of(module("prefect", environment, *arguments), client.is_healthy)
 
 
 def shopify(environment: Mapping[str, str], ports: Ports, tokens: Path) -> Service:
@@ -79,19 +92,19 @@ def shopify(environment: Mapping[str, str], ports: Ports, tokens: Path) -> Servi
     }
     arguments = [text for option in options.items() for text in option]
     program = module("shopify", environment, "deployments.sandbox.shopify", *arguments)
-    return _service(program, _http_ready(f"http://127.0.0.1:{ports.shopify}/health"))
+    return service_of(program, http_ready(f"http://127.0.0.1:{ports.shopify}/health"))
 
 
 def mailbox(environment: Mapping[str, str], port: int, smtp_port: int, mail: Path) -> Service:
     """The mail server that delivers nothing; it keeps its messages in the file `mail`."""
     ports = ("--port", str(port), "--smtp-port", str(smtp_port))
     arguments = ("deployments.sandbox.mailbox", *ports, "--state", str(mail))
-    return _service(module("mailbox", environment, *arguments), _http_ready(f"http://127.0.0.1:{port}/health"))
+    return service_of(module("mailbox", environment, *arguments), http_ready(f"http://127.0.0.1:{port}/health"))
 
 
 def api(environment: Mapping[str, str], port: int) -> Service:
     """The storefront's API."""
-    return _service(module("api", environment, "api"), _http_ready(f"http://127.0.0.1:{port}/health/liveness"))
+    return service_of(module("api", environment, "api"), http_ready(f"http://127.0.0.1:{port}/health/liveness"))
 
 
 def webhooks(environment: Mapping[str, str], heartbeat: Path) -> Service:
@@ -102,14 +115,14 @@ def webhooks(environment: Mapping[str, str], heartbeat: Path) -> Service:
     def is_touched() -> bool:
         return heartbeat.exists() and heartbeat.stat().st_mtime >= began
 
-    return _service(module("webhooks", environment, *arguments), lambda: asyncio.to_thread(is_touched))
+    return service_of(module("webhooks", environment, *arguments), lambda: asyncio.to_thread(is_touched))
 
 
 def worker(environment: Mapping[str, str], client: PrefectApi, on_exit: Callable[[], Awaitable[None]]) -> Service:
     """The worker that runs the flows; `on_exit` cleans up after its interrupted runs."""
     program = module("worker", environment, "deployments.worker", "--name", "local", "--patience", str(DRAIN_SECONDS))
     began = now()
-    service = _service(program, lambda: client.worker_is_online(since=began), on_exit=on_exit)
+    service = service_of(program, lambda: client.worker_is_online(since=began), on_exit=on_exit)
     return replace(service, stop_seconds=DRAIN_SECONDS + STOP_SECONDS)
 
 
@@ -140,11 +153,13 @@ async def _no_action() -> None:
     """Default `on_exit`."""
 
 
-def _service(
+def service_of(
     program: Program, ready: Callable[[], Awaitable[bool]], on_exit: Callable[[], Awaitable[None]] = _no_action
 ) -> Service:
+    """The program as a service, with its place in the order of the stack."""
     return Service(program, START_ORDER.index(program.name), ready, on_exit)
 
 
-def _http_ready(url: str) -> Callable[[], Awaitable[bool]]:
+def http_ready(url: str) -> Callable[[], Awaitable[bool]]:
+    """A readiness check: whether GET `url` succeeds."""
     return lambda: asyncio.to_thread(responds, url)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import psutil
 
-from deployments.local import services
+from deployments.local import monitoring, services
 from deployments.local.environment import Stores, child_environment, create_databases, prefect_password
 from deployments.local.make_signals import watch_make
 from deployments.local.orphans import belongs_to, terminate
@@ -64,6 +64,8 @@ class Stack:
         self._environment = child_environment(self._workspace, self._stack_id, self._ports, stores)
         await _gather(self._start_application(), self._start_jobs())
         await self._run_every_job()
+        # Last: before, jobs of yesterday would be alerts.
+        await _gather(*(self._start_service(*each) for each in self._monitoring()))
 
     async def _supervise(self) -> None:
         self._supervisor.enable_restarts()
@@ -116,6 +118,10 @@ class Stack:
     def _mailbox(self) -> Service:
         mail = self._workspace.folder / "mailbox.jsonl"
         return services.mailbox(self._environment, self._ports.mailbox, self._ports.smtp, mail)
+
+    def _monitoring(self) -> list[tuple[str, Service]]:
+        """The services of MONITORING=1, each with its title."""
+        return monitoring.services(self._workspace, self._environment, self._ports) if self._ports.monitoring else []
 
     async def _start_jobs(self) -> None:
         await _gather(self._start_prefect(), self._run_once("Flows deployed", "setup", "deployments.prefect_setup"))

@@ -18,6 +18,7 @@ def read_stack_info(workspace: Workspace, environment: Mapping[str, str]) -> dic
         "prefect_password": environment["PREFECT_API_AUTH_STRING"],
         "shopify": environment["SHOPIFY_ORIGIN"].removesuffix("/{shop}"),
         "mailbox": environment["MAILBOX_URL"],
+        "monitoring": environment.get("MONITORING_URL"),
         "database_url": environment["DATABASE_URL"],
         "replica_url": environment.get("DATABASE_REPLICA_URL"),
         "redis_url": environment["REDIS_URL"],
@@ -38,6 +39,8 @@ def describe(info: Mapping[str, Any], login: str) -> str:
         f"  Shopify      {info['shopify']}  (simulated)",
         f"  Mailbox      {info['mailbox']}  (shows all mail)",
     ]
+    if info["monitoring"]:
+        lines += [f"  Monitoring   {info['monitoring']}  (dashboard and alerts of Prometheus)"]
     shop = next((shop for shop in info["shops"] if shop["registries"]), None)
     if shop:
         address = f"{info['api']}/api/registries/{shop['registries'][0]}"

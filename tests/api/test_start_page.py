@@ -1,5 +1,6 @@
 """The start page of the local stack: where it is served, and what it shows."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable
@@ -23,6 +24,7 @@ STACK: dict[str, Any] = {
     "prefect_password": "ops:let-me-in",
     "shopify": "http://127.0.0.1:4400",
     "mailbox": "http://127.0.0.1:4500",
+    "monitoring": None,
     "database_url": "postgresql://secret-db",
     "redis_url": "redis://secret-redis",
     "shopify_api_secret": "secret-of-the-app",
@@ -91,6 +93,13 @@ async def test_start_page_shows_demo_keys_and_links_and_no_password(local: httpx
         assert hidden not in answer.text
     assert answer.headers["cache-control"] == "no-store"
     assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+
+
+async def test_start_page_links_to_the_dashboard_only_while_it_runs(local: httpx.AsyncClient, file: Path) -> None:
+    address = "http://127.0.0.1:4600"
+    assert ">Monitoring<" not in (await local.get("/")).text
+    await asyncio.to_thread(file.write_text, json.dumps(STACK | {"monitoring": address}))
+    assert f'href="{address}/">Monitoring<' in (await local.get("/")).text
 
 
 async def test_start_page_shows_runs_and_health_in_words(local: httpx.AsyncClient, prefect: PrefectStandIn) -> None:

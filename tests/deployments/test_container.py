@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import time
@@ -27,7 +28,9 @@ SECRET_SETTINGS: Final = {
     name.upper() for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)
 } | {"DATABASE_URL"}
 OTHERS: Final = {"POSTGRES_PASSWORD_FILE", "HOME", "MPLCONFIGDIR", "DO_NOT_TRACK", "PYTHONDONTWRITEBYTECODE",
-                 "PYTHONUNBUFFERED"}  # fmt: skip
+                 "PYTHONUNBUFFERED", "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES", "GF_ANALYTICS_CHECK_FOR_UPDATES",
+                 "GF_ANALYTICS_REPORTING_ENABLED", "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH", "GF_LOG_MODE",
+                 "GF_SECURITY_ADMIN_PASSWORD__FILE", "GF_SERVER_ROOT_URL"}  # fmt: skip
 every_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
 our_services = pytest.mark.parametrize("service", OURS.values(), ids=OURS)
 Kind = TypeVar("Kind", bound=DatabaseSettings)
@@ -67,7 +70,7 @@ def test_every_image_has_a_version_tag() -> None:
     images = [service["image"] for service in SERVICES.values()]
     images += [line.split()[0] for line in instructions("FROM")]
     tags = [image.partition(":")[2] for image in images]
-    assert all(tag and tag[0].isdigit() for tag in tags), images
+    assert all(re.match(r"v?\d", tag) for tag in tags), images
 
 
 def test_locked_packages_are_installed_by_their_hashes() -> None:
@@ -76,9 +79,17 @@ def test_locked_packages_are_installed_by_their_hashes() -> None:
     assert "--no-index" in installing
 
 
-def test_only_api_and_prefect_publish_ports_and_only_on_loopback() -> None:
+def test_only_api_prefect_and_monitoring_publish_ports_and_only_on_loopback() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published == {"api": ["127.0.0.1:8000:8000"], "prefect": ["127.0.0.1:4200:4200"]}
+    assert published == {
+        "api": ["127.0.0.1:8000:8000"],
+        "prefect": ["127.0.0.1:4200:4200"],
+        "grafana": ["127.0.0.1:3000:3000"],
+        "prometheus": ["127.0.0.1:9090:9090"],
+        "alertmanager": ["127.0.0.1:9093:9093"],
+    }
+    optional = {name for name, service in SERVICES.items() if service.get("profiles") == ["monitoring"]}
+    assert optional == {"monitoring-setup", "prometheus", "alertmanager", "grafana"}
     assert SERVICES["postgres"]["networks"] == SERVICES["redis"]["networks"] == ["stores"]
     assert yaml.safe_load((FOLDER / "compose.yaml").read_text())["networks"]["stores"]["internal"]
 

@@ -5,7 +5,7 @@ from typing import Literal, NoReturn
 
 import pytest
 
-Optional = Literal["chromium", "schema", "namespaces", "node"]
+Optional = Literal["chromium", "schema", "namespaces", "node", "prometheus"]
 
 
 def skip_or_fail(needed: Optional, reason: str) -> NoReturn:

@@ -1,0 +1,1 @@
+"""Alert rules, dashboard, and the configuration of the Prometheus, Alertmanager and Grafana that use them."""

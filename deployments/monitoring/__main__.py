@@ -1,0 +1,58 @@
+"""`python -m deployments.monitoring FOLDER`: write the configuration of Prometheus and Alertmanager.
+
+Reads SMTP_URL, MAIL_FROM, OPS_EMAIL and RUNBOOK_URL from the environment or /run/secrets. Alertmanager sends mail to
+OPS_EMAIL; Prometheus reads METRICS_TOKEN from its file.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings
+
+from deployments.monitoring.configuration import MailServer, Scrape, write_configuration
+from wishcraft.errors import ConfigurationError
+from wishcraft.settings import SECRETS, JobSettings, Settings
+
+
+class MonitoringSettings(BaseSettings):
+    """The settings that the configuration needs; their meaning and defaults are those of `Settings`."""
+
+    model_config = JobSettings.model_config
+
+    smtp_url: SecretStr | None = None
+    mail_from: str | None = None
+    ops_email: str | None = None
+    runbook_url: str = Settings.model_fields["runbook_url"].default
+
+    def mail_server(self) -> MailServer:
+        """Where Alertmanager sends its mail.
+
+        Raises:
+            ConfigurationError: A setting is missing.
+        """
+        if not (self.smtp_url and self.mail_from and self.ops_email):
+            raise ConfigurationError("Alertmanager sends mail: set SMTP_URL, MAIL_FROM and OPS_EMAIL")
+        return MailServer(self.smtp_url.get_secret_value(), self.mail_from, self.ops_email)
+
+
+def main() -> int:
+    """Run the command line and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m deployments.monitoring", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--api", action="append", metavar="HOST:PORT", help="an API process; one for each [api:8000]")
+    parser.add_argument("--alertmanager", default="alertmanager:9093", metavar="HOST:PORT", help="[%(default)s]")
+    arguments = parser.parse_args()
+    settings = MonitoringSettings()
+    scrape = Scrape(arguments.api or ["api:8000"], arguments.alertmanager, SECRETS / "metrics_token")
+    try:
+        write_configuration(arguments.folder, scrape, settings.mail_server(), settings.runbook_url)
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

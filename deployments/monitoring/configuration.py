@@ -1,0 +1,116 @@
+"""Configuration of Prometheus and Alertmanager, made from the files beside this one.
+
+The local stack and the example installation use it; the output is JSON, which is YAML, too.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, unquote, urlsplit
+
+import yaml
+
+from deployments.sandbox.secret_files import open_private
+from wishcraft.errors import ConfigurationError
+
+SOURCES: Final = Path(__file__).parent
+DASHBOARD: Final = SOURCES / "dashboard.json"
+_SMTPS_PORT: Final = 465
+_SMTP_PORT: Final = 25
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """Where Alertmanager sends its mail: `url` as in SMTP_URL, the sender, and the recipient."""
+
+    url: str
+    sender: str
+    recipient: str
+
+    def options(self) -> dict[str, Any]:
+        """The `global` section of Alertmanager's configuration.
+
+        Alertmanager does not negotiate: it uses TLS from the start on port 465 only, otherwise STARTTLS or no TLS.
+
+        Raises:
+            ConfigurationError: The URL is not one of SMTP_URL's kinds, or TLS from the start is not on port 465.
+        """
+        parts = urlsplit(self.url)
+        if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+            raise ConfigurationError("SMTP_URL must look like smtp://user:password@host:587?starttls, or smtps://…")
+        port = parts.port or (_SMTPS_PORT if parts.scheme == "smtps" else _SMTP_PORT)
+        if (parts.scheme == "smtps") != (port == _SMTPS_PORT):
+            raise ConfigurationError("Alertmanager sends mail with smtps:// on port 465 only; use smtp://…?starttls")
+        login = (
+            {"smtp_auth_username": unquote(parts.username), "smtp_auth_password": unquote(parts.password or "")}
+            if parts.username
+            else {}
+        )
+        return {
+            "smtp_smarthost": f"{parts.hostname}:{port}",
+            "smtp_from": self.sender,
+            "smtp_require_tls": parts.query == "starttls" or bool(login),  # no password without TLS
+        } | login
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """What Prometheus reads, and where it sends alerts: `host:port` each, and the file with METRICS_TOKEN, if any."""
+
+    api: Sequence[str]
+    alertmanager: str
+    token_file: Path | None
+
+
+def write_configuration(folder: Path, scrape: Scrape, mail: MailServer, runbook_url: str) -> None:
+    """Write `prometheus.yaml`, `alerts.yaml` and `alertmanager.yaml`, readable only by their owner.
+
+    Raises:
+        ConfigurationError: As `MailServer.options`.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    configurations = {
+        "prometheus.yaml": prometheus_configuration(scrape),
+        "alertmanager.yaml": alertmanager_configuration(mail, runbook_url),
+    }
+    for name, content in configurations.items():
+        (folder / name).unlink(missing_ok=True)
+        with open(folder / name, "x", opener=open_private) as file:
+            json.dump(content, file, indent=2)
+    shutil.copyfile(SOURCES / "alerts.yaml", folder / "alerts.yaml")
+
+
+def prometheus_configuration(scrape: Scrape) -> dict[str, Any]:
+    """The configuration of Prometheus, with these addresses."""
+    found = _read("prometheus.yaml")
+    [alertmanagers], [job] = found["alerting"]["alertmanagers"], found["scrape_configs"]
+    alertmanagers["static_configs"] = [{"targets": [scrape.alertmanager]}]
+    job["static_configs"] = [{"targets": list(scrape.api)}]
+    if scrape.token_file:
+        job["authorization"]["credentials_file"] = str(scrape.token_file)
+    else:
+        del job["authorization"]
+    return found
+
+
+def alertmanager_configuration(mail: MailServer, runbook_url: str) -> dict[str, Any]:
+    """The configuration of Alertmanager, whose mails link to the runbooks at `runbook_url`.
+
+    Raises:
+        ConfigurationError: As `MailServer.options`.
+    """
+    found = _read("alertmanager.yaml")
+    [receiver] = found["receivers"]
+    [email] = receiver["email_configs"]
+    email["to"] = mail.recipient
+    # Nothing that ends the template's string or refers to a group of its expression.
+    email["text"] = email["text"].replace("RUNBOOK_URL", quote(runbook_url.rstrip("/"), safe=":/?&=#@%+~,;"))
+    return {"global": mail.options()} | found
+
+
+def _read(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((SOURCES / name).read_text())
+    return found

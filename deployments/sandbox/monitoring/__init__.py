@@ -1,0 +1,1 @@
+"""The page that draws the Grafana dashboard from Prometheus, for machines without Grafana."""

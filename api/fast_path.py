@@ -8,10 +8,12 @@ A read takes two steps: `FastPath.begin` finds the caller and counts the request
 of what Redis had. `FastProtocol` does the input and output of one connection.
 """
 
+import asyncio
 import logging
 import re
 import secrets
 import time
+from contextvars import Context
 from functools import cached_property, lru_cache, partial
 from random import random
 from typing import Any, Final, NamedTuple
@@ -30,12 +32,12 @@ from wishcraft.cache.batched_reader import Value
 from wishcraft.cache.coherence import now_ms
 from wishcraft.cache.entries import Entry, Header
 from wishcraft.cache.read_permit import Trust
-from wishcraft.cache.registries import CacheState
+from wishcraft.cache.registries import CacheResult, CacheState
 from wishcraft.domain.api_keys import prefix_of
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller, Scope
 from wishcraft.domain.etags import make_etag, matches
-from wishcraft.errors import CacheUnavailable
+from wishcraft.errors import CacheUnavailable, DatabaseUnavailable
 from wishcraft.observability.metrics import FAST_PATH_SECONDS
 from wishcraft.observability.sentry import HITS_PER_TRACE, record_trace
 from wishcraft.settings import Settings
@@ -165,10 +167,26 @@ class FastPath:
         has_copy = sender.if_none_match is not None and matches(sender.if_none_match, known.etag)
         status, head, _ = known.heads.get((cache_state, has_copy)) or _make_head(known, raw, cache_state, has_copy)
         body = b"" if has_copy else memoryview(raw)[entries.HEADER_SIZE :]
-        app_state.traffic_recorder.count_read(caller.shop_id, slug, cache_state, len(body))
-        if self._trace_rate and random() < self._trace_rate:  # noqa: S311  no secret
-            record_trace("http.server", "GET /api/registries/{ref}", self._trace_rate, seconds, caller)
+        self._count(read, slug, cache_state, len(body), seconds)
         return Response(status, b"%bratelimit: %b\r\n%b" % (head, read.limit, _SECURITY_LINE), body)
+
+    def answer(self, read: Read, slug: str, result: CacheResult, sender: Sender, seconds: float) -> Response | None:
+        """The response with what a miss has loaded. None: only the route can."""
+        (header, _), cache_state = result.entry, result.state
+        caller = read.caller
+        if caller.owns(header.owner):
+            return None  # the route adds what only the registrant sees
+        if not caller.can_read(header.access_level, header.owner):
+            is_missing = header.access_level is not AccessLevel.CODE
+            return _problem(problems.no_such_registry(), sender, read.limit) if is_missing else None
+        status, headers, body = represent(result.entry, cache_state, if_none_match=sender.if_none_match)
+        self._count(read, slug, cache_state, len(body), seconds)
+        return Response(int(status), b"%bratelimit: %b\r\n%b" % (_lines(headers), read.limit, _SECURITY_LINE), body)
+
+    def _count(self, read: Read, slug: str, cache_state: CacheState, sent: int, seconds: float) -> None:
+        self.app_state.traffic_recorder.count_read(read.caller.shop_id, slug, cache_state, sent)
+        if self._trace_rate and random() < self._trace_rate:  # noqa: S311  no secret
+            record_trace("http.server", "GET /api/registries/{ref}", self._trace_rate, seconds, read.caller)
 
     def _identify(self, app_state: AppState, sender: Sender) -> Caller | None:
         """The caller, if authenticated before; None if only the route can tell.
@@ -222,6 +240,7 @@ class FastProtocol(LimitedProtocol):
         """What the scope of the next request is to have."""
         self._must_close = False
         self._answered_at = 0.0
+        self._load: asyncio.Task[None] | None = None
 
     def data_received(self, data: bytes) -> None:
         """Answer the request, or let uvicorn parse the data."""
@@ -276,17 +295,36 @@ class FastProtocol(LimitedProtocol):
         return True
 
     def _on_reply(self, read: Read, slug: str, sender: Sender, arrived: float, reply: Value | CacheUnavailable) -> None:
-        """Answer with what Redis had, or let the route answer."""
+        """Answer with what Redis had, or load the registry, or let the route answer."""
+        if reply is None and read.is_current and not self.transport.is_closing():
+            self._load = self.loop.create_task(self._answer_miss(read, slug, sender, arrived), context=Context())
+            return
+        response = None
+        try:
+            if isinstance(reply, bytes) and self._request is not None:
+                response = self._fast.finish(read, slug, reply, sender, time.perf_counter() - arrived)
+        except Exception:  # noqa: BLE001  the route answers instead; the error is logged
+            _log.exception("The fast path failed. The route answers instead.")
+        self._end(read, arrived, response)
+
+    async def _answer_miss(self, read: Read, slug: str, sender: Sender, arrived: float) -> None:
+        """Answer with the registry as PostgreSQL has it, which fills Redis, or let the route answer."""
+        response = None
+        try:
+            result = await self._fast.app_state.reader.read(read.caller.shop_id, slug)
+            response = self._fast.answer(read, slug, result, sender, time.perf_counter() - arrived)
+        except DatabaseUnavailable:  # the route has the problem's answer and its log line
+            pass
+        except Exception:  # noqa: BLE001  the route answers instead; the error is logged
+            _log.exception("The fast path failed. The route answers instead.")
+        self._end(read, arrived, response)
+
+    def _end(self, read: Read, arrived: float, response: Response | None) -> None:
+        """Send the response, or let the route answer; then go on with what has arrived since."""
         request, held = self._request, self._held
         self._request, self._held = None, b""
         if request is None or self.transport.is_closing():
             return
-        response = None
-        try:
-            if isinstance(reply, bytes):
-                response = self._fast.finish(read, slug, reply, sender, time.perf_counter() - arrived)
-        except Exception:  # noqa: BLE001  the route answers instead; the error is logged
-            _log.exception("The fast path failed. The route answers instead.")
         if response is not None:
             self._send(response, arrived)
         else:

@@ -1,13 +1,19 @@
 """The connection pool of PostgreSQL, its timeouts, and the units of work; translates database errors."""
 
+import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final, cast
 
-from sqlalchemy import NullPool
+import psycopg
+from psycopg.pq import TransactionStatus
+from sqlalchemy import NullPool, event
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.util.concurrency import greenlet_spawn
 
 from wishcraft.database_errors import translate_database_errors
+from wishcraft.store.statements import Call, Driver, Rows, fetch
 
 _TIMEOUTS: Final = (
     "-c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s -c timezone=UTC"
@@ -46,22 +52,56 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=5,
-            pool_pre_ping=True,
+            isolation_level="AUTOCOMMIT",
+            skip_autocommit_rollback=True,
             use_native_hstore=False,  # no column has that type: spares each pool a query
             hide_parameters=True,  # keeps names and e-mail addresses out of error messages
             connect_args=_CONNECTION,
         )
+        event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
         self._unpooled = create_async_engine(
             url, poolclass=NullPool, use_native_hstore=False, hide_parameters=True, connect_args=_CONNECTION
         )
-        self._transactions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._transactions = async_sessionmaker(
+            self.engine.execution_options(isolation_level="READ COMMITTED"), expire_on_commit=False
+        )
         self._repeatable_reads = async_sessionmaker(
             self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True),
             expire_on_commit=False,
         )
-        self._autocommits = async_sessionmaker(
-            self.engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False
-        )
+        self._autocommits = async_sessionmaker(self.engine, expire_on_commit=False)
+
+    async def fetch(self, call: Call) -> Rows:
+        """The rows of one statement that only reads; a connection that turns out to be lost is replaced once.
+
+        Raises:
+            DatabaseUnavailable, DatabaseRejected: As the units of work.
+        """
+        for is_last in (False, True):
+            async with self.driver() as driver:
+                try:
+                    return await fetch(driver, call)
+                except psycopg.OperationalError:
+                    if is_last or not driver.closed:
+                        raise
+        raise AssertionError  # the second turn returns or raises
+
+    @asynccontextmanager
+    async def driver(self) -> AsyncIterator[Driver]:
+        """The driver's own connection, in autocommit mode: what needs a transaction sends BEGIN and COMMIT itself.
+
+        One that is left within a transaction is closed, which rolls it back.
+        """
+        with translate_database_errors():
+            proxy = await self.engine.raw_connection()
+            driver = cast("Driver", proxy.driver_connection)
+            try:
+                yield driver
+            finally:
+                if driver.pgconn.transaction_status == TransactionStatus.IDLE:
+                    proxy.close()
+                else:
+                    await greenlet_spawn(proxy.invalidate)
 
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[AsyncSession]:
@@ -86,7 +126,7 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection]:
-        """A connection outside of a unit of work, for health probes."""
+        """A connection in autocommit mode outside of a unit of work, for health probes."""
         with translate_database_errors():
             async with self.engine.connect() as connection:
                 yield connection
@@ -101,3 +141,11 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+
+
+def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
+    """Before each use, without a round trip: PostgreSQL sends an idle connection nothing before it closes it."""
+    poll = select.poll()
+    poll.register(connection.driver_connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        raise DisconnectionError

@@ -13,9 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.registries import EventType, ItemStatus, RegistryStatus, Visibility
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
+from wishcraft.store.engine import Database
 from wishcraft.store.schema import Lock, Purchase, Registry, RegistryItem, Shop, ShopSettings
 from wishcraft.store.schema.registries import CoRegistrant
 from wishcraft.store.share_links import SHARE_URL
+from wishcraft.store.statements import Statement
 
 DAYS_OF_VIEWS: Final = 7
 """Registries are ranked by their views of so many days, today included."""
@@ -92,6 +94,11 @@ _REGISTRY_FACTS: Final = (
     .join(Shop, Shop.id == Registry.shop_id)
     .where(Registry.shop_id == bindparam("shop_id"), Registry.slug == any_(bindparam("slugs", type_=ARRAY(Text))))
 )  # fmt: skip
+_NAMED: Final = Statement(
+    select(Registry.slug, Registry.customer_id).where(
+        Registry.shop_id == bindparam("shop_id"), Registry.id == bindparam("registry_id")
+    )
+)
 _ITEM_FACTS: Final = (
     select(*(getattr(RegistryItem, name) for name in ItemFacts._fields))
     .where(
@@ -178,11 +185,10 @@ async def find_versions_changed(session: AsyncSession, shop_id: int, within: tim
     return [CurrentVersion(*row) for row in await session.execute(query)]
 
 
-async def find_named(session: AsyncSession, shop_id: int, registry_id: int) -> NamedRegistry | None:
+async def find_named(db: Database, shop_id: int, registry_id: int) -> NamedRegistry | None:
     """The shop's registry with this id."""
-    query = select(Registry.slug, Registry.customer_id).where(Registry.shop_id == shop_id, Registry.id == registry_id)
-    row = (await session.execute(query)).one_or_none()
-    return NamedRegistry(*row) if row else None
+    rows = await db.fetch(_NAMED(shop_id=shop_id, registry_id=registry_id))
+    return NamedRegistry._make(rows[0]) if rows else None
 
 
 async def find_access(session: AsyncSession, shop_id: int, slug: str, *, lock: bool = False) -> AccessFacts | None:

@@ -22,6 +22,7 @@ from wishcraft.resources import Resources
 from wishcraft.store import registries, registry_payloads
 from wishcraft.store.engine import Database
 from wishcraft.store.registries import NamedRegistry
+from wishcraft.store.statements import Rows
 
 READ_SECONDS: Final = 2.0
 """How long a reader waits for PostgreSQL."""
@@ -67,8 +68,7 @@ class RegistryReader:
             return None
         named = self._named.get((caller.shop_id, number))
         if named is None and caller.may_use_id(caller.customer_id):
-            async with self._resources.db.repeatable_read() as session:
-                named = await registries.find_named(session, caller.shop_id, number)
+            named = await registries.find_named(self._resources.db, caller.shop_id, number)
             if named and len(self._named) < _MAX_CACHED_SLUGS:
                 self._named[caller.shop_id, number] = named
         return named.slug if named and caller.may_use_id(named.owner) else None
@@ -123,8 +123,11 @@ class RegistryReader:
 
 async def load_registries(db: Database, shop_id: int, slugs: Sequence[str]) -> dict[str, CachedRegistry]:
     """These registries as PostgreSQL has them now, by slug, in one query; unknown slugs are left out."""
-    async with db.autocommit() as session:
-        found = await registry_payloads.find_parts(session, shop_id, slugs)
+    return make_registries(await db.fetch(registry_payloads.find_parts(shop_id, slugs)))
+
+
+def make_registries(rows: Rows) -> dict[str, CachedRegistry]:
+    """The registries of the rows of `registry_payloads.find_parts`, by slug."""
     return {
         registry.slug: CachedRegistry(
             version=registry.version,
@@ -134,7 +137,7 @@ async def load_registries(db: Database, shop_id: int, slugs: Sequence[str]) -> d
             quota=quota,
             soft_lifetime=soft_lifetime(unchanged_for, days_to_event),
         )
-        for registry, items, sums, quota, unchanged_for, days_to_event in found
+        for registry, items, sums, quota, unchanged_for, days_to_event in registry_payloads.read_parts(rows)
     }
 
 

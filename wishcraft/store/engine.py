@@ -1,7 +1,7 @@
 """The connection pool of PostgreSQL, its timeouts, and the units of work; translates database errors."""
 
 import select
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionm
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from wishcraft.database_errors import translate_database_errors
-from wishcraft.store.statements import Call, Driver, Rows, fetch
+from wishcraft.store.statements import Call, Driver, Rows, fetch_each
 
 _TIMEOUTS: Final = (
     "-c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s -c timezone=UTC"
@@ -72,7 +72,11 @@ class Database:
         self._autocommits = async_sessionmaker(self.engine, expire_on_commit=False)
 
     async def fetch(self, call: Call) -> Rows:
-        """The rows of one statement that only reads; a connection that turns out to be lost is replaced once.
+        """As `fetch_each`, the rows of one statement."""
+        return (await self.fetch_each([call]))[0]
+
+    async def fetch_each(self, calls: Sequence[Call]) -> list[Rows]:
+        """The rows of statements that only read, in one round trip; a connection that turns out lost is replaced once.
 
         Raises:
             DatabaseUnavailable, DatabaseRejected: As the units of work.
@@ -80,7 +84,7 @@ class Database:
         for is_last in (False, True):
             async with self.driver() as driver:
                 try:
-                    return await fetch(driver, call)
+                    return await fetch_each(driver, calls)
                 except psycopg.OperationalError:
                     if is_last or not driver.closed:
                         raise

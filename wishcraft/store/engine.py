@@ -7,18 +7,19 @@ from typing import Any, Final, cast
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from sqlalchemy import NullPool, event
+from sqlalchemy import Connection, NullPool, PoolProxiedConnection, event, text
 from sqlalchemy.exc import DisconnectionError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from wishcraft.database_errors import translate_database_errors
-from wishcraft.store.statements import Call, Driver, Rows, fetch_each
+from wishcraft.store.statements import Call, Driver, Rows, Statement, commit, fetch_each
 
 _TIMEOUTS: Final = (
     "-c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s -c timezone=UTC"
 )
 
+_BEGIN: Final = Statement(text("BEGIN"))
 _CONNECTION: Final = {
     "options": _TIMEOUTS,
     "connect_timeout": 3,
@@ -98,14 +99,10 @@ class Database:
         """
         with translate_database_errors():
             proxy = await self.engine.raw_connection()
-            driver = cast("Driver", proxy.driver_connection)
             try:
-                yield driver
+                yield cast("Driver", proxy.driver_connection)
             finally:
-                if driver.pgconn.transaction_status == TransactionStatus.IDLE:
-                    proxy.close()
-                else:
-                    await greenlet_spawn(proxy.invalidate)
+                await _give_back(proxy)
 
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[AsyncSession]:
@@ -120,6 +117,21 @@ class Database:
         with translate_database_errors():
             async with self._transactions.begin() as session:
                 yield session
+
+    @asynccontextmanager
+    async def write(self, first: Sequence[Call]) -> AsyncIterator["WriteTransaction"]:
+        """A read-write transaction (READ COMMITTED) that begins with these statements; an exception rolls it back.
+
+        Its block calls `commit`.
+        """
+        with translate_database_errors():
+            proxy = await self.engine.raw_connection()
+            write = WriteTransaction(self.engine, proxy)
+            try:
+                _, *write.first = await write.run([_BEGIN(), *first])
+                yield write
+            finally:
+                await write.end()
 
     @asynccontextmanager
     async def repeatable_read(self) -> AsyncIterator[AsyncSession]:
@@ -145,6 +157,51 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+
+
+class WriteTransaction:
+    """A transaction on the driver's own connection, and a session of SQLAlchemy within it."""
+
+    def __init__(self, engine: AsyncEngine, proxy: PoolProxiedConnection) -> None:
+        self._engine = engine
+        self._proxy = proxy
+        self._driver = cast("Driver", proxy.driver_connection)
+        self._session: AsyncSession | None = None
+        self.first: list[Rows] = []
+        """The rows of the statements that it began with."""
+
+    @property
+    def session(self) -> AsyncSession:
+        """A session, for statements of which not many run; neither commit it nor roll it back."""
+        if self._session is None:
+            connection = Connection(self._engine.sync_engine, self._proxy)
+            self._session = AsyncSession(AsyncConnection(self._engine, connection), expire_on_commit=False)
+        return self._session
+
+    async def run(self, calls: Sequence[Call]) -> list[Rows]:
+        """Run the statements in their order, in one round trip; the rows of each."""
+        return await fetch_each(self._driver, calls)
+
+    async def commit(self, reads: Sequence[Call]) -> list[Rows] | None:
+        """Commit and read, as `statements.commit`."""
+        return await commit(self._driver, reads)
+
+    async def end(self) -> None:
+        """Roll back what is not committed, and give the connection back."""
+        try:
+            if self._driver.pgconn.transaction_status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}:
+                await self._driver.execute(b"ROLLBACK")
+        finally:
+            await _give_back(self._proxy)
+
+
+async def _give_back(proxy: PoolProxiedConnection) -> None:
+    """Return a connection to the pool; close one that is within a transaction or a statement, or lost."""
+    driver = cast("Driver", proxy.driver_connection) if proxy.is_valid else None
+    if driver is None or driver.pgconn.transaction_status == TransactionStatus.IDLE:
+        proxy.close()
+    else:
+        await greenlet_spawn(proxy.invalidate)
 
 
 def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:

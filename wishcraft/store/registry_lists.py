@@ -249,7 +249,7 @@ def _position(sort: ListSort, row: tuple[Any, ...]) -> Position:
 def _summary(row: tuple[Any, ...]) -> Summary:
     *facts, items = row[: len(_SUMMARY)]
     sums = Sums(items["wanted"], items["purchased"], items["fulfilled"])
-    return Summary(*facts, items["image"], sums)
+    return Summary._make((*facts, items["image"], sums))
 
 
 def _own(row: tuple[Any, ...]) -> tuple[Visibility, RegistryStatus, PrivateFields]:

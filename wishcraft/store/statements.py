@@ -6,12 +6,14 @@ For the paths that a storefront waits for: SQLAlchemy's session costs several ti
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+import psycopg
 from psycopg import AsyncConnection, AsyncRawCursor
 from sqlalchemy.dialects.postgresql.psycopg import dialect
 from sqlalchemy.sql import Executable
 from sqlalchemy.sql.compiler import SQLCompiler
 
 _DIALECT: Final = dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+_COMMITTED: Final = "COMMIT"
 Driver = AsyncConnection[tuple[Any, ...]]
 Rows = list[tuple[Any, ...]]
 
@@ -88,6 +90,31 @@ async def fetch_each(driver: Driver, calls: Sequence[Call]) -> list[Rows]:
     return [
         call.statement.convert(await cursor.fetchall()) if cursor.description else []
         for call, cursor in zip(calls, cursors, strict=True)
+    ]
+
+
+async def commit(driver: Driver, calls: Sequence[Call]) -> list[Rows] | None:
+    """Commit the transaction, then run statements that only read, all in one round trip.
+
+    Returns:
+        The rows of each statement; None if the transaction was committed, and one of them failed.
+    """
+    cursor = AsyncRawCursor(driver)
+    reads = [AsyncRawCursor(driver) for _ in calls]
+    try:
+        async with driver.pipeline():
+            await cursor.execute(b"COMMIT")
+            for read, (statement, parameters) in zip(reads, calls, strict=True):
+                await read.execute(statement.sql, parameters, prepare=statement.prepare)
+    except psycopg.Error:
+        if cursor.statusmessage != _COMMITTED:
+            raise
+        return None
+    if cursor.statusmessage != _COMMITTED:  # PostgreSQL rolls a transaction back in which a statement failed
+        raise psycopg.OperationalError("The transaction was rolled back")
+    return [
+        call.statement.convert(await read.fetchall()) if read.description else []
+        for call, read in zip(calls, reads, strict=True)
     ]
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context
 from functools import partial
 from typing import Final, cast
@@ -141,13 +141,24 @@ def make_registries(rows: Rows) -> dict[str, CachedRegistry]:
     }
 
 
-async def refill(resources: Resources, shop_id: int, slugs: Sequence[str]) -> dict[str, Entry]:
+async def refill(
+    resources: Resources,
+    shop_id: int,
+    slugs: Sequence[str],
+    load: Callable[[Sequence[str]], Awaitable[Mapping[str, CachedRegistry]]] | None = None,
+) -> dict[str, Entry]:
     """Load these registries and fill the cache with them; the entries filled, by slug.
 
     A registry is skipped whose lease a reader holds (that reader fills it), or whose floor a writer has raised.
 
+    Args:
+        resources: The stores.
+        shop_id: The shop.
+        slugs: Those of its registries.
+        load: What loads those of which it gets the leases; `load_registries` by default.
+
     Raises:
         CacheUnavailable: Redis does not answer.
     """
-    results = await resources.cache.refill(shop_id, partial(load_registries, resources.db, shop_id), slugs)
+    results = await resources.cache.refill(shop_id, load or partial(load_registries, resources.db, shop_id), slugs)
     return {slug: entry for slug, (outcome, entry) in results.items() if entry and outcome is Outcome.FILLED}

@@ -37,7 +37,7 @@ FROM (
 WHERE i.id = m.id
 RETURNING i.registry_id, i.id, m.was, m.counted
 """)
-WISH: Final = ("quantity_wanted", "priority", "notes")
+WISH: Final = ("quantity_wanted", "priority", "notes", "display_order")
 """The columns of an item that its registrant changes."""
 _FIND_WISH: Final = Statement(
     select(*(getattr(RegistryItem, name) for name in WISH))

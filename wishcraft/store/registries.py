@@ -176,7 +176,7 @@ _CUSTOMER: Final = Statement(
     .where(Shop.id == bindparam("shop_id"))
     .add_cte(delete(Lock).where(Lock.name == bindparam("name")).returning(Lock.name).cte())
 )
-_NEW: Final = {name: bindparam(name) for name in ("shop_id", "id", *NewRegistry._fields)}
+_NEW: Final[dict[str, Any]] = {name: bindparam(name) for name in ("shop_id", "id", *NewRegistry._fields)}
 _ADD: Final = Statement(insert(Registry).values(dict(_NEW, version=0)))
 
 

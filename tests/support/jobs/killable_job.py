@@ -55,7 +55,7 @@ async def execute(cursor: Any, *arguments: Any, **options: Any) -> Any:
     return executed
 
 
-AsyncCursor.execute = execute  # type: ignore[method-assign]
+AsyncCursor.execute = execute  # type: ignore[method-assign, assignment]
 
 
 async def main() -> None:

@@ -8,12 +8,10 @@ A read takes two steps: `FastPath.begin` finds the caller and counts the request
 of what Redis had. `FastProtocol` does the input and output of one connection.
 """
 
-import asyncio
 import logging
 import re
 import secrets
 import time
-from contextvars import Context
 from functools import cached_property, lru_cache, partial
 from random import random
 from typing import Any, Final, NamedTuple
@@ -26,18 +24,18 @@ from api.middleware.request import ADDED_HEADERS, ARRIVED, REQUEST_ID
 from api.problems import ProblemError
 from api.representation import CLOSE, SECURITY, RawHeaders, represent
 from api.server import LimitedProtocol
-from api.state import AppState
+from api.state import AppState, Found
 from wishcraft.cache import entries, keys
 from wishcraft.cache.batched_reader import Value
 from wishcraft.cache.coherence import now_ms
 from wishcraft.cache.entries import Entry, Header
 from wishcraft.cache.read_permit import Trust
-from wishcraft.cache.registries import CacheResult, CacheState
+from wishcraft.cache.registries import CacheState
 from wishcraft.domain.api_keys import prefix_of
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller, Scope
 from wishcraft.domain.etags import make_etag, matches
-from wishcraft.errors import CacheUnavailable, DatabaseUnavailable
+from wishcraft.errors import CacheUnavailable
 from wishcraft.observability.metrics import FAST_PATH_SECONDS
 from wishcraft.observability.sentry import HITS_PER_TRACE, record_trace
 from wishcraft.settings import Settings
@@ -65,6 +63,7 @@ _HARMLESS: Final = re.compile(
 _SIGNATURE: Final = re.compile(rb"(?:^|&)signature=[0-9a-f]{64}(?:&|$)")
 _CLOSE_LINE: Final = b"%b: %b\r\n" % CLOSE
 _SECURITY_LINE: Final = b"%b: %b\r\n" % SECURITY
+Reply = Value | CacheUnavailable | Found
 _log: Final = logging.getLogger(__name__)
 
 
@@ -148,14 +147,14 @@ class FastPath:
         is_usable = trust is Trust.CURRENT or trust is Trust.SILENT
         return Read(caller, limit, slug if is_usable else None, trust is Trust.CURRENT)
 
-    def finish(self, read: Read, slug: str, raw: bytes, sender: Sender, seconds: float) -> Response | None:
-        """The response with the cache entry `raw` to a request that arrived so long ago. None: only the route can."""
-        app_state = self.app_state
+    def finish(self, read: Read, slug: str, found: Found, sender: Sender, seconds: float) -> Response | None:
+        """The response with this cache entry to a request that arrived so long ago. None: only the route can."""
+        app_state, (raw, loaded) = self.app_state, found
         known = self._known.get(raw[: entries.HEADER_SIZE]) or self._learn(raw)
-        if known is None or known.header.era != app_state.resources.redis.era:
+        if known is None or (loaded is None and known.header.era != app_state.resources.redis.era):
             return None
         caller, header = read.caller, known.header
-        is_fresh = read.is_current and header.soft_expiry_ms > now_ms()
+        is_fresh = loaded is not None or (read.is_current and header.soft_expiry_ms > now_ms())
         if caller.owns(header.owner):
             return None  # the route adds what only the registrant sees
         if not caller.can_read(header.access_level, header.owner):
@@ -163,30 +162,14 @@ class FastPath:
             return _problem(problems.no_such_registry(), sender, read.limit) if is_missing else None
         if read.is_current and not is_fresh:
             app_state.revalidate_in_background(caller.shop_id, slug)
-        cache_state = CacheState.HIT if is_fresh else CacheState.STALE
+        cache_state = loaded or (CacheState.HIT if is_fresh else CacheState.STALE)
         has_copy = sender.if_none_match is not None and matches(sender.if_none_match, known.etag)
         status, head, _ = known.heads.get((cache_state, has_copy)) or _make_head(known, raw, cache_state, has_copy)
         body = b"" if has_copy else memoryview(raw)[entries.HEADER_SIZE :]
-        self._count(read, slug, cache_state, len(body), seconds)
-        return Response(status, b"%bratelimit: %b\r\n%b" % (head, read.limit, _SECURITY_LINE), body)
-
-    def answer(self, read: Read, slug: str, result: CacheResult, sender: Sender, seconds: float) -> Response | None:
-        """The response with what a miss has loaded. None: only the route can."""
-        (header, _), cache_state = result.entry, result.state
-        caller = read.caller
-        if caller.owns(header.owner):
-            return None  # the route adds what only the registrant sees
-        if not caller.can_read(header.access_level, header.owner):
-            is_missing = header.access_level is not AccessLevel.CODE
-            return _problem(problems.no_such_registry(), sender, read.limit) if is_missing else None
-        status, headers, body = represent(result.entry, cache_state, if_none_match=sender.if_none_match)
-        self._count(read, slug, cache_state, len(body), seconds)
-        return Response(int(status), b"%bratelimit: %b\r\n%b" % (_lines(headers), read.limit, _SECURITY_LINE), body)
-
-    def _count(self, read: Read, slug: str, cache_state: CacheState, sent: int, seconds: float) -> None:
-        self.app_state.traffic_recorder.count_read(read.caller.shop_id, slug, cache_state, sent)
+        app_state.traffic_recorder.count_read(caller.shop_id, slug, cache_state, len(body))
         if self._trace_rate and random() < self._trace_rate:  # noqa: S311  no secret
-            record_trace("http.server", "GET /api/registries/{ref}", self._trace_rate, seconds, read.caller)
+            record_trace("http.server", "GET /api/registries/{ref}", self._trace_rate, seconds, caller)
+        return Response(status, b"%bratelimit: %b\r\n%b" % (head, read.limit, _SECURITY_LINE), body)
 
     def _identify(self, app_state: AppState, sender: Sender) -> Caller | None:
         """The caller, if authenticated before; None if only the route can tell.
@@ -227,20 +210,14 @@ class FastProtocol(LimitedProtocol):
         super().__init__(**of_uvicorn)
         self._fast = fast_path
         self._block = b""
-        self._sender: Sender | None = None
-        """What `_block` says."""
-        self._is_between_requests = True
-        """Whether uvicorn's parser has got no part of a request that is not complete."""
+        self._sender: Sender | None = None  # what `_block` says
+        self._is_between_requests = True  # whether uvicorn's parser has got no part of a request that is not complete
         self._has_upgraded = False
-        self._request: bytes | None = None
-        """The request whose entry is being read from Redis."""
-        self._held = b""
-        """What has arrived since."""
-        self._for_scope: dict[str, Any] = {}
-        """What the scope of the next request is to have."""
+        self._request: bytes | None = None  # the request whose entry is being read from Redis
+        self._held = b""  # what has arrived since
+        self._for_scope: dict[str, Any] = {}  # what the scope of the next request is to have
         self._must_close = False
         self._answered_at = 0.0
-        self._load: asyncio.Task[None] | None = None
 
     def data_received(self, data: bytes) -> None:
         """Answer the request, or let uvicorn parse the data."""
@@ -294,37 +271,23 @@ class FastProtocol(LimitedProtocol):
         self._fast.app_state.resources.redis.reader.read(key, on_reply)
         return True
 
-    def _on_reply(self, read: Read, slug: str, sender: Sender, arrived: float, reply: Value | CacheUnavailable) -> None:
-        """Answer with what Redis had, or load the registry, or let the route answer."""
+    def _on_reply(self, read: Read, slug: str, sender: Sender, arrived: float, reply: Reply) -> None:
+        """Answer with what Redis had; load what it had not, and answer with that; or let the route answer."""
         if reply is None and read.is_current and not self.transport.is_closing():
-            self._load = self.loop.create_task(self._answer_miss(read, slug, sender, arrived), context=Context())
+            on_loaded = partial(self._on_reply, read, slug, sender, arrived)
+            self._fast.app_state.load_in_background(read.caller.shop_id, slug, on_loaded)
             return
-        response = None
-        try:
-            if isinstance(reply, bytes) and self._request is not None:
-                response = self._fast.finish(read, slug, reply, sender, time.perf_counter() - arrived)
-        except Exception:  # noqa: BLE001  the route answers instead; the error is logged
-            _log.exception("The fast path failed. The route answers instead.")
-        self._end(read, arrived, response)
-
-    async def _answer_miss(self, read: Read, slug: str, sender: Sender, arrived: float) -> None:
-        """Answer with the registry as PostgreSQL has it, which fills Redis, or let the route answer."""
-        response = None
-        try:
-            result = await self._fast.app_state.reader.read(read.caller.shop_id, slug)
-            response = self._fast.answer(read, slug, result, sender, time.perf_counter() - arrived)
-        except DatabaseUnavailable:  # the route has the problem's answer and its log line
-            pass
-        except Exception:  # noqa: BLE001  the route answers instead; the error is logged
-            _log.exception("The fast path failed. The route answers instead.")
-        self._end(read, arrived, response)
-
-    def _end(self, read: Read, arrived: float, response: Response | None) -> None:
-        """Send the response, or let the route answer; then go on with what has arrived since."""
         request, held = self._request, self._held
         self._request, self._held = None, b""
         if request is None or self.transport.is_closing():
             return
+        response = None
+        try:
+            if isinstance(reply, bytes | Found):
+                found = Found(reply) if isinstance(reply, bytes) else reply
+                response = self._fast.finish(read, slug, found, sender, time.perf_counter() - arrived)
+        except Exception:  # noqa: BLE001  the route answers instead; the error is logged
+            _log.exception("The fast path failed. The route answers instead.")
         if response is not None:
             self._send(response, arrived)
         else:

@@ -216,8 +216,7 @@ class FastProtocol(LimitedProtocol):
         self._request: bytes | None = None  # the request whose entry is being read from Redis
         self._held = b""  # what has arrived since
         self._for_scope: dict[str, Any] = {}  # what the scope of the next request is to have
-        self._must_close = False
-        self._answered_at = 0.0
+        self._must_close, self._answered_at = False, 0.0
 
     def data_received(self, data: bytes) -> None:
         """Answer the request, or let uvicorn parse the data."""

@@ -51,6 +51,9 @@ class Found(NamedTuple):
     cache_state: CacheState | None = None
 
 
+OnLoaded = Callable[[Found | CacheUnavailable], None]
+
+
 class AppState:
     """Everything that the routes and the fast path share."""
 
@@ -82,9 +85,7 @@ class AppState:
         policy = self._keys if caller.is_server else self._visitors
         return policy, self.resources.limiter.take(policy, caller.name)
 
-    def load_in_background(
-        self, shop_id: int, slug: str, on_loaded: Callable[[Found | CacheUnavailable], None]
-    ) -> None:
+    def load_in_background(self, shop_id: int, slug: str, on_loaded: OnLoaded) -> None:
         """Start a task that reads a registry which Redis has not, and calls `on_loaded` at its end."""
         self._start(self._load(shop_id, slug, on_loaded))
 
@@ -179,7 +180,7 @@ class AppState:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _load(self, shop_id: int, slug: str, on_loaded: Callable[[Found | CacheUnavailable], None]) -> None:
+    async def _load(self, shop_id: int, slug: str, on_loaded: OnLoaded) -> None:
         found: Found | CacheUnavailable = CacheUnavailable("nor was it loaded")
         try:
             entry, cache_state = await self.reader.read(shop_id, slug)

@@ -24,7 +24,7 @@ from api.middleware.request import ADDED_HEADERS, ARRIVED, REQUEST_ID
 from api.problems import ProblemError
 from api.representation import CLOSE, SECURITY, RawHeaders, represent
 from api.server import LimitedProtocol
-from api.state import AppState
+from api.state import AppState, Found
 from wishcraft.cache import entries, keys
 from wishcraft.cache.batched_reader import Value
 from wishcraft.cache.coherence import now_ms
@@ -63,6 +63,7 @@ _HARMLESS: Final = re.compile(
 _SIGNATURE: Final = re.compile(rb"(?:^|&)signature=[0-9a-f]{64}(?:&|$)")
 _CLOSE_LINE: Final = b"%b: %b\r\n" % CLOSE
 _SECURITY_LINE: Final = b"%b: %b\r\n" % SECURITY
+Reply = Value | CacheUnavailable | Found
 _log: Final = logging.getLogger(__name__)
 
 
@@ -146,14 +147,14 @@ class FastPath:
         is_usable = trust is Trust.CURRENT or trust is Trust.SILENT
         return Read(caller, limit, slug if is_usable else None, trust is Trust.CURRENT)
 
-    def finish(self, read: Read, slug: str, raw: bytes, sender: Sender, seconds: float) -> Response | None:
-        """The response with the cache entry `raw` to a request that arrived so long ago. None: only the route can."""
-        app_state = self.app_state
+    def finish(self, read: Read, slug: str, found: Found, sender: Sender, seconds: float) -> Response | None:
+        """The response with this cache entry to a request that arrived so long ago. None: only the route can."""
+        app_state, (raw, loaded) = self.app_state, found
         known = self._known.get(raw[: entries.HEADER_SIZE]) or self._learn(raw)
-        if known is None or known.header.era != app_state.resources.redis.era:
+        if known is None or (loaded is None and known.header.era != app_state.resources.redis.era):
             return None
         caller, header = read.caller, known.header
-        is_fresh = read.is_current and header.soft_expiry_ms > now_ms()
+        is_fresh = loaded is not None or (read.is_current and header.soft_expiry_ms > now_ms())
         if caller.owns(header.owner):
             return None  # the route adds what only the registrant sees
         if not caller.can_read(header.access_level, header.owner):
@@ -161,7 +162,7 @@ class FastPath:
             return _problem(problems.no_such_registry(), sender, read.limit) if is_missing else None
         if read.is_current and not is_fresh:
             app_state.revalidate_in_background(caller.shop_id, slug)
-        cache_state = CacheState.HIT if is_fresh else CacheState.STALE
+        cache_state = loaded or (CacheState.HIT if is_fresh else CacheState.STALE)
         has_copy = sender.if_none_match is not None and matches(sender.if_none_match, known.etag)
         status, head, _ = known.heads.get((cache_state, has_copy)) or _make_head(known, raw, cache_state, has_copy)
         body = b"" if has_copy else memoryview(raw)[entries.HEADER_SIZE :]
@@ -209,19 +210,13 @@ class FastProtocol(LimitedProtocol):
         super().__init__(**of_uvicorn)
         self._fast = fast_path
         self._block = b""
-        self._sender: Sender | None = None
-        """What `_block` says."""
-        self._is_between_requests = True
-        """Whether uvicorn's parser has got no part of a request that is not complete."""
+        self._sender: Sender | None = None  # what `_block` says
+        self._is_between_requests = True  # whether uvicorn's parser has got no part of a request that is not complete
         self._has_upgraded = False
-        self._request: bytes | None = None
-        """The request whose entry is being read from Redis."""
-        self._held = b""
-        """What has arrived since."""
-        self._for_scope: dict[str, Any] = {}
-        """What the scope of the next request is to have."""
-        self._must_close = False
-        self._answered_at = 0.0
+        self._request: bytes | None = None  # the request whose entry is being read from Redis
+        self._held = b""  # what has arrived since
+        self._for_scope: dict[str, Any] = {}  # what the scope of the next request is to have
+        self._must_close, self._answered_at = False, 0.0
 
     def data_received(self, data: bytes) -> None:
         """Answer the request, or let uvicorn parse the data."""
@@ -275,16 +270,21 @@ class FastProtocol(LimitedProtocol):
         self._fast.app_state.resources.redis.reader.read(key, on_reply)
         return True
 
-    def _on_reply(self, read: Read, slug: str, sender: Sender, arrived: float, reply: Value | CacheUnavailable) -> None:
-        """Answer with what Redis had, or let the route answer."""
+    def _on_reply(self, read: Read, slug: str, sender: Sender, arrived: float, reply: Reply) -> None:
+        """Answer with what Redis had; load what it had not, and answer with that; or let the route answer."""
+        if reply is None and read.is_current and not self.transport.is_closing():
+            on_loaded = partial(self._on_reply, read, slug, sender, arrived)
+            self._fast.app_state.load_in_background(read.caller.shop_id, slug, on_loaded)
+            return
         request, held = self._request, self._held
         self._request, self._held = None, b""
         if request is None or self.transport.is_closing():
             return
         response = None
         try:
-            if isinstance(reply, bytes):
-                response = self._fast.finish(read, slug, reply, sender, time.perf_counter() - arrived)
+            if isinstance(reply, bytes | Found):
+                found = Found(reply) if isinstance(reply, bytes) else reply
+                response = self._fast.finish(read, slug, found, sender, time.perf_counter() - arrived)
         except Exception:  # noqa: BLE001  the route answers instead; the error is logged
             _log.exception("The fast path failed. The route answers instead.")
         if response is not None:

@@ -3,15 +3,17 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from api.auth.authenticator import Authenticator
 from api.large_bodies import LargeBodies
+from wishcraft.cache import entries
 from wishcraft.cache.read_permit import RENEW_SECONDS, ReadPermit
+from wishcraft.cache.registries import CacheState
 from wishcraft.cache.webhook_queue import WebhookQueue
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.rate_limits import Policy, Verdict
@@ -40,6 +42,16 @@ _MINUTE: Final = 60
 _KEY_FACTOR: Final = 10
 """A server's key may send this many times the requests of a guest or customer."""
 _log: Final = logging.getLogger(__name__)
+
+
+class Found(NamedTuple):
+    """A cache entry as it is in Redis, and how the reader found it; None if it was there."""
+
+    raw: bytes
+    cache_state: CacheState | None = None
+
+
+OnLoaded = Callable[[Found | CacheUnavailable], None]
 
 
 class AppState:
@@ -72,6 +84,10 @@ class AppState:
         """Count a request of the caller against its rate limit."""
         policy = self._keys if caller.is_server else self._visitors
         return policy, self.resources.limiter.take(policy, caller.name)
+
+    def load_in_background(self, shop_id: int, slug: str, on_loaded: OnLoaded) -> None:
+        """Start a task that reads a registry which Redis has not, and calls `on_loaded` at its end."""
+        self._start(self._load(shop_id, slug, on_loaded))
 
     def revalidate_in_background(self, shop_id: int, slug: str) -> None:
         """Start a task that renews a stale cache entry, at most one per registry and second."""
@@ -163,6 +179,17 @@ class AppState:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    async def _load(self, shop_id: int, slug: str, on_loaded: OnLoaded) -> None:
+        found: Found | CacheUnavailable = CacheUnavailable("nor was it loaded")
+        try:
+            entry, cache_state = await self.reader.read(shop_id, slug)
+            found = Found(entries.pack(entry), cache_state)
+        except DatabaseUnavailable:  # the route has the answer and the log line
+            pass
+        except Exception:  # noqa: BLE001  the route answers instead; the error is logged
+            _log.exception("A miss could not be loaded. The route answers instead.")
+        on_loaded(found)
 
     async def _revalidate(self, shop_id: int, slug: str) -> None:
         with suppress(DatabaseUnavailable, CacheUnavailable):

@@ -24,7 +24,6 @@ from psycopg.sql import SQL, Identifier, Literal
 from pydantic import SecretStr
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
-from sqlalchemy import event
 
 from deployments.sandbox.environment import settings_environment
 from deployments.sandbox.mailbox.app import create_app as create_mailbox
@@ -43,6 +42,7 @@ from tests.support.certificate import write_certificate
 from tests.support.demo_data import DemoData
 from tests.support.http_server import served
 from tests.support.prefect_stand_in import PASSWORD, USER, PrefectStandIn
+from tests.support.recorded_statements import recorded_statements
 from tests.support.sentry_listener import SentryListener
 from tests.support.sql_oracle import Tables
 from tests.support.valkey import OwnValkey
@@ -355,15 +355,9 @@ async def shop(resources: Resources) -> ShopRef:
 @pytest.fixture
 def queries(resources: Resources) -> Iterator[list[str]]:
     """Every statement that goes to PostgreSQL from here on, in order."""
-    statements: list[str] = []
-
-    def note(*arguments: object) -> None:
-        statements.append(str(arguments[2]))
-
-    engine = resources.db.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
-    yield statements
-    event.remove(engine, "before_cursor_execute", note)
+    assert resources
+    with recorded_statements() as statements:
+        yield statements
 
 
 @pytest.fixture

@@ -82,8 +82,8 @@ WRITES_IN_SQL = re.compile(
 )
 STEPS_OF_A_WRITE = {
     "bump_versions": {WRITE, "wishcraft/store/registries.py"},
-    # The second one invalidates a connection.
-    "invalidate": {WRITE, "wishcraft/analytics/database.py"},
+    # The others invalidate a connection.
+    "invalidate": {WRITE, "wishcraft/analytics/database.py", "wishcraft/store/engine.py"},
     "pending_invalidations.record": {WRITE},
     "pending_invalidations.delete": {WRITE},
     "WriteSession()": {WRITE, "wishcraft/store/registries.py"},
@@ -104,7 +104,7 @@ def steps_in(source: str) -> set[str]:  # noqa: C901  one case for each way to w
                 found |= {f"pending_invalidations.{each.name}" for each in names if each.name in {"record", "delete"}}
             case ast.Attribute(attr="bump_versions" | "invalidate" as name) | ast.Name(id="bump_versions" as name):
                 found.add(name)
-            case ast.alias(name="bump_versions" as name) | ast.AsyncFunctionDef(name="bump_versions" as name):
+            case ast.alias(name="bump_versions" as name) | ast.FunctionDef(name="bump_versions" as name):
                 found.add(name)
             case ast.Call(func=ast.Name(id="WriteSession")):
                 found.add("WriteSession()")
@@ -183,6 +183,26 @@ def test_functions_that_write_registries_take_a_write_session() -> None:
                 annotation = function.args.args[0].annotation
                 assert annotation is not None
                 assert ast.unparse(annotation) == "WriteSession", function.name
+
+
+def test_only_services_of_registries_send_statements_that_write_registries() -> None:
+    writers: set[str] = set()
+    for module in sorted(QUERIES):
+        tree = ast.parse((ROOT / module).read_text())
+        statements = {
+            ast.unparse(node.target)
+            for node in tree.body
+            if isinstance(node, ast.AnnAssign) and steps_in(ast.unparse(node)) & {"SQL", "ORM"}
+        }
+        for function in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
+            if statements & {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}:
+                writers.add(f"{Path(module).stem}.{function.name}")
+    assert {"registries.add", "registries.bump_versions", "registry_items.change_wish"} <= writers
+    for path in SOURCES:
+        if not path.is_relative_to(ROOT / "wishcraft/services/registries"):
+            nodes = ast.walk(ast.parse(path.read_text()))
+            used = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
+            assert not used & writers, path
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -14,7 +14,7 @@ NUMBERS: Final = re.compile(
     r"A (hit|miss|write) enters (\d+) functions in (\d+) files; (\d+) of the functions are leaves."
     r"(?: From the handler on, it enters (\d+) in (\d+) files)?"
 )
-CEILINGS: Final = {"hit": (29, 14), "miss": (93, 36), "write": (124, 50)}
+CEILINGS: Final = {"hit": (29, 14), "miss": (84, 31), "write": (138, 48)}
 """The most functions and files of each walk. Lower them when a walk gets shorter."""
 
 
@@ -49,17 +49,15 @@ def test_no_walk_is_longer_than_its_ceiling(walks: dict[str, Walk]) -> None:
     assert not longer
 
 
-def test_walk_of_a_hit_never_enters_the_middleware_or_a_route(walks: dict[str, Walk]) -> None:
-    assert not [name for name in walks["hit"].functions if name.startswith(("api/middleware/", "api/routes/"))]
+@pytest.mark.parametrize("walk", ["hit", "miss"])
+def test_walk_of_a_read_never_enters_the_middleware_or_a_route(walks: dict[str, Walk], walk: str) -> None:
+    assert not [name for name in walks[walk].functions if name.startswith(("api/middleware/", "api/routes/"))]
 
 
 def test_walk_lists_functions_in_the_order_of_first_entry(walks: dict[str, Walk]) -> None:
     entered = list(walks["miss"].functions)
     landmarks = [
         "api/fast_path.py:FastProtocol.data_received",
-        "api/middleware/request.py:RequestMiddleware.__call__",
-        "api/auth/dependencies.py:identify",
-        "api/routes/registries.py:get_registry",
         "wishcraft/services/registries/reader.py:RegistryReader.read",
         "api/representation.py:represent",
     ]

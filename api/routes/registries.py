@@ -154,10 +154,10 @@ async def list_my_registries(
     statuses = sorted(set(status or ()))
     filters = ("own", *statuses) if statuses else ("own", None)
     page = PageRequest(limit, sort, _position(sort, filters, cursor))
-    async with app_state.resources.db.autocommit() as session:
-        found = await registry_lists.list_own(
-            session, caller.shop_id, caller.customer_id, page, app_state.resources.shopify_origin, statuses
-        )
+    resources = app_state.resources
+    found = await registry_lists.list_own(
+        resources.db, caller.shop_id, caller.customer_id, page, resources.shopify_origin, statuses
+    )
     response.headers["Cache-Control"] = "private, no-store"
     return _page_payload(found, sort, filters, [_own_payload(registry) for registry in found.registries])
 

@@ -17,7 +17,6 @@ from wishcraft.cache.entries import Entry
 from wishcraft.cache.registries import CacheResult, CacheState
 from wishcraft.domain.callers import Caller
 from wishcraft.services.registries.lifecycle import Draft, create_registry, delete_registry, update_registry
-from wishcraft.services.registries.own_view import add_private_fields
 from wishcraft.services.registries.write import ChangeRequest
 from wishcraft.store.audit_log import Origin
 from wishcraft.store.idempotency import IdempotencyKey
@@ -106,10 +105,9 @@ class RegistryRequest(NamedTuple):
         return ChangeRequest(self.caller, self.slug, action, if_match, self.origin)
 
     async def answer(self, entry: Entry | None) -> Response:
-        """200 with the current registry: the entry that the change refilled, or else what a read finds."""
+        """200 with the current registry: the registrant's entry of the change, or else what a read finds."""
         if entry is None:
             return await answer_one(self.request, self.app_state, self.caller, self.slug)
-        entry = await add_private_fields(self.app_state.resources, self.caller, self.slug, entry)
         return respond(self.request, self.app_state, self.caller, self.slug, CacheResult(entry, CacheState.HIT))
 
     async def answer_created(self, entry: Entry | None) -> Response:

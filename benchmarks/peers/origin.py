@@ -1,34 +1,34 @@
-"""Response bodies for the peers on a cache miss: PostgreSQL, with the API's query."""
+"""Response bodies for the peers on a cache miss: the API's query in a session of SQLAlchemy, with pings."""
 
-import asyncio
-from contextlib import AsyncExitStack
 from typing import Final
 
 from fastapi import HTTPException
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
-from wishcraft.resources import Resources, open_resources
-from wishcraft.services.registries.reader import load_registries
+from wishcraft.services.registries.reader import make_registries
+from wishcraft.settings import settings
 from wishcraft.store import shops
+from wishcraft.store.registry_payloads import PARTS, parts_parameters
 
-_clients: Final = AsyncExitStack()
-_opening: Final[list["asyncio.Task[Resources]"]] = []
+_engine: Final = create_async_engine(settings().database_url, pool_size=10, max_overflow=0, pool_pre_ping=True)
+_sessions: Final = async_sessionmaker(_engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False)
 _shop_ids: Final[dict[str, int]] = {}
 
 
 async def load(domain: str, slug: str) -> bytes:
     """The response body of a registry; shop ids are cached."""
-    if not _opening:
-        _opening.append(asyncio.create_task(_clients.enter_async_context(open_resources())))
-    resources = await _opening[0]
-    document = (await load_registries(resources, await _shop_id(resources, domain), [slug])).get(slug)
+    parameters = parts_parameters(await _shop_id(domain), [slug])
+    async with _sessions() as session:
+        rows = (await session.execute(PARTS, parameters)).all()
+    document = make_registries([tuple(row) for row in rows], settings().shopify_origin).get(slug)
     if document is None:
         raise HTTPException(404)
     return document.body
 
 
-async def _shop_id(resources: Resources, domain: str) -> int:
+async def _shop_id(domain: str) -> int:
     if domain not in _shop_ids:
-        async with resources.db.repeatable_read() as session:
+        async with _sessions() as session:
             shop = await shops.find_by_domain(session, domain)
         if shop is None:
             raise HTTPException(404)

@@ -19,7 +19,6 @@ from wishcraft.errors import ConfigurationError, QueryRefused
 from wishcraft.resources import Resources
 from wishcraft.settings import Settings
 from wishcraft.store import locks, registries
-from wishcraft.store.registries import WriteSession
 
 Server = Connection[tuple[Any, ...]]
 ATTACKS = {
@@ -102,8 +101,8 @@ async def test_no_lock_of_the_application_is_one_that_another_role_can_take(
     for name in ("sync", "reminders", "token"):
         async with locks.try_acquire(resources.db, name, 1) as acquired:
             assert acquired
-    async with resources.db.transaction() as session:
-        assert (await registries.lock_customer(WriteSession(session), 1, 7))[1] == 0
+    async with resources.db.write(registries.lock_customer(1, 7)) as transaction:
+        assert registries.read_customer(transaction.first[-1]).registered == 0
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from benchmarks.web import open_client
 from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.demo import add_key
 from tests.support.api import public_slug
+from tests.support.recorded_statements import recorded_statements
 from wishcraft.cache import entries, keys
 from wishcraft.settings import Settings
 
@@ -322,13 +323,7 @@ async def grow_stale(redis: Redis, shop_id: int, slug: str) -> None:
 
 
 @pytest.fixture
-def queries(clients: Clients) -> list[str]:
-    from sqlalchemy import event
-
-    statements: list[str] = []
-    event.listen(
-        clients.app.state.resources.db.engine.sync_engine,
-        "before_cursor_execute",
-        lambda *arguments: statements.append(str(arguments[2])),
-    )
-    return statements
+def queries(clients: Clients) -> Iterator[list[str]]:
+    assert clients
+    with recorded_statements() as statements:
+        yield statements

@@ -123,7 +123,7 @@ async def test_registrant_gets_the_guests_answer_while_postgresql_is_silent(
 
     with monkeypatch.context() as patch:
         patch.setattr("wishcraft.services.registries.reader.READ_SECONDS", 0.1)
-        patch.setattr(private_fields, "find", hang)
+        patch.setattr("wishcraft.services.registries.own_view._find", hang)
         own = await emma.read(slug)
     answers.set()
     assert (own.status_code, own.json()) == (200, seen)
@@ -140,7 +140,7 @@ async def test_registrant_does_not_wait_for_a_postgresql_that_is_known_to_be_sil
     async def fail() -> None:
         raise DatabaseUnavailable("PostgreSQL did not answer in time")
 
-    async def find(*arguments: object) -> None:
+    def find(*arguments: object) -> None:
         asked.append(arguments)
 
     def is_silent() -> bool:
@@ -160,14 +160,14 @@ async def test_form_cannot_overwrite_a_change_newer_than_its_fields(
     emma: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slug = await emma.create()
-    find = private_fields.find
+    read = private_fields.read
 
-    async def find_older(*arguments: Any) -> Any:
-        found = await find(*arguments)
+    def read_older(rows: Any) -> Any:
+        found = read(rows)
         return found and found._replace(version=found.version - 1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(private_fields, "find", find_older)
+        patch.setattr(private_fields, "read", read_older)
         etag = (await emma.read(slug)).headers["etag"]
     answer = await emma.send("PATCH", f"{PATH}/{slug}", {"event_location": "At home"}, if_match=etag)
     assert answer.status_code == 412

@@ -7,14 +7,15 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from psycopg import Connection
-from sqlalchemy import event
+from psycopg import AsyncRawCursor, Connection
 
 from tests.support.api import Visitor, problem
 from wishcraft.domain.registries import EventType
 from wishcraft.domain.registry_lists import ListSort, Position
 from wishcraft.resources import Resources
+from wishcraft.store.engine import Database
 from wishcraft.store.registry_lists import PageRequest, Search, list_public
+from wishcraft.store.statements import Call
 
 Demo = Connection[tuple[Any, ...]]
 PATH: Final = "/api/registries"
@@ -231,14 +232,18 @@ async def test_longest_titles_can_be_sorted_by(emma: Visitor, guest: Visitor) ->
     assert sorted(await walk(guest, PATH, "sort=name&limit=1")) == sorted(made)
 
 
-async def test_each_order_and_filter_has_its_index(resources: Resources, demo: Demo) -> None:
+async def test_each_order_and_filter_has_its_index(
+    resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
     demo.execute(FILL)
     demo.execute("ANALYZE registries")
-    statements: list[tuple[str, Any]] = []
+    calls: list[Call] = []
 
-    def note(_: object, __: object, statement: str, parameters: object, *___: object) -> None:
-        statements.append((statement, parameters))
+    async def note(_db: Database, noted: list[Call]) -> Any:
+        calls.extend(noted)
+        return [[], [(0,)]]
 
+    monkeypatch.setattr(Database, "fetch_each", note)
     for request, search, index in (
         (PageRequest(20, ListSort.EVENT_DATE), Search(), "ix_registries_list_by_event"),
         (PageRequest(20, ListSort.EVENT_DATE, Position("2027-02-01", 5)), Search(), "ix_registries_list_by_event"),
@@ -247,15 +252,13 @@ async def test_each_order_and_filter_has_its_index(resources: Resources, demo: D
         (PageRequest(20, ListSort.NAME, Position("registry 30", 5)), Search(), "ix_registries_list_by_name"),
         (PageRequest(20, ListSort.NAME), Search(event_type=EventType.BABY), "ix_registries_list_by_type"),
     ):
-        async with resources.db.autocommit() as session:
-            event.listen(resources.db.engine.sync_engine, "before_cursor_execute", note)
-            await list_public(session, 1, request, search, resources.shopify_origin)
-            event.remove(resources.db.engine.sync_engine, "before_cursor_execute", note)
-            statement, parameters = statements[0]
-            connection = await session.connection()
-            plan = await connection.exec_driver_sql(f"EXPLAIN (COSTS OFF) {statement}", parameters)
-            text = "\n".join(line for (line,) in plan)
+        await list_public(resources.db, 1, request, search, resources.shopify_origin)
+        statement, parameters = calls[0]
+        async with resources.db.driver() as driver:
+            cursor = AsyncRawCursor(driver)
+            await cursor.execute(b"EXPLAIN (COSTS OFF) " + statement.sql, parameters)
+            text = "\n".join(line for (line,) in await cursor.fetchall())
         assert f"using {index} " in text, text
         if request.after or index != "ix_registries_list_by_type":
             assert "Sort Key: (COALESCE" not in text, text
-        statements.clear()
+        calls.clear()

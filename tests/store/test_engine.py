@@ -1,9 +1,10 @@
 from collections.abc import AsyncIterator
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg import errors
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from tests.support.waiting import wait_until
@@ -13,8 +14,10 @@ from wishcraft.settings import Settings
 from wishcraft.store import locks
 from wishcraft.store.connections import read_revision
 from wishcraft.store.engine import Database
+from wishcraft.store.statements import Statement, fetch_each
 
 NOWHERE = "postgresql+psycopg://nobody@127.0.0.1:1/none"
+BACKEND = Statement(text("SELECT pg_backend_pid()"))
 UNITS = ["autocommit", "transaction", "repeatable_read", "connection"]
 
 
@@ -65,12 +68,53 @@ async def test_a_killed_backend_is_database_unavailable_and_the_next_unit_works(
     await run(db, unit, "SELECT 1")
 
 
+def kill(settings: Settings, pid: int) -> None:
+    with psycopg.connect(settings.database_url.replace("+psycopg", "")) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+
+@pytest.mark.parametrize("unit", UNITS)
+async def test_connection_that_was_closed_while_idle_is_replaced(db: Database, settings: Settings, unit: str) -> None:
+    [[pid]] = await db.fetch(BACKEND())
+    kill(settings, pid)
+    await run(db, unit, "SELECT 1")
+
+
+async def test_read_on_a_lost_connection_is_tried_once_more(db: Database, settings: Settings) -> None:
+    lost: list[int] = []
+
+    def lose(connection: Any, *_: object) -> None:
+        if len(lost) < most:
+            lost.append(connection.driver_connection.info.backend_pid)
+            kill(settings, lost[-1])
+
+    event.listen(db.engine.sync_engine, "checkout", lose)
+    most = 1
+    [[pid]] = await db.fetch(BACKEND())
+    assert lost
+    assert pid not in lost
+    lost.clear()
+    most = 2
+    with pytest.raises(DatabaseUnavailable):
+        await db.fetch(BACKEND())
+    assert len(lost) == 2
+    assert await db.fetch(BACKEND())
+
+
+async def test_connection_left_within_a_transaction_is_closed(db: Database) -> None:
+    with pytest.raises(RuntimeError, match="left"):  # noqa: PT012  as a writer fails
+        async with db.driver() as driver:
+            pid = driver.info.backend_pid
+            await fetch_each(driver, [Statement(text("BEGIN"))(), BACKEND()])
+            raise RuntimeError("left")
+    assert await db.fetch(BACKEND()) != [(pid,)]
+
+
 async def test_a_backend_killed_before_the_commit_is_database_unavailable(db: Database, settings: Settings) -> None:
     with pytest.raises(DatabaseUnavailable):  # noqa: PT012  the commit, on leaving the block, is what fails
         async with db.transaction() as session:
             pid = (await session.execute(text("SELECT pg_backend_pid()"))).scalar_one()
-            with psycopg.connect(settings.database_url.replace("+psycopg", "")) as other:
-                other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+            kill(settings, pid)
 
 
 async def test_a_lock_timeout_is_database_unavailable(db: Database, resources: Resources) -> None:

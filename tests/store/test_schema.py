@@ -81,7 +81,8 @@ async def test_stored_setting_that_is_not_valid_counts_as_its_default(
     async with resources.db.repeatable_read() as session:
         assert await shops.find_settings(session, 1) == ShopSettings()
         assert len(await shops.find_active(session)) == 3
-        parts = await registry_payloads.find_parts(session, 1, slugs, resources.shopify_origin)
+    rows = await resources.db.fetch(registry_payloads.find_parts(1, slugs))
+    parts = registry_payloads.read_parts(rows, resources.shopify_origin)
     default = resources.shopify_origin.format(shop="maple-and-pine.myshopify.com")
     assert {each.registry.share_url.partition("/apps/")[0] for each in parts} == {default}
     items = "".join(each.items for each in parts)

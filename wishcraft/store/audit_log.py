@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import func, insert, select, tuple_
+from sqlalchemy import bindparam, func, insert, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.store.schema import AuditLog
+from wishcraft.store.statements import Call, Statement
 
 
 class Origin(NamedTuple):
@@ -59,6 +60,15 @@ _ENTRIES: Final = select(
 ).order_by(AuditLog.created_at.desc(), AuditLog.id.desc())  # fmt: skip
 """The columns of `AuditEntry`, newest first."""
 
+_RECORD: Final = Statement(
+    insert(AuditLog).values(
+        {
+            name: bindparam(name)
+            for name in ("shop_id", "actor", "action", "resource", "resource_id", "details", "ip", "user_agent")
+        }
+    )
+)
+
 
 async def find_entries(
     session: AsyncSession,
@@ -81,6 +91,11 @@ async def find_entries(
     return [AuditEntry._make(row) for row in await session.execute(query)]
 
 
+def entry(actor: Actor, action: str, resource: str, resource_id: str, details: Mapping[str, Any] | None = None) -> Call:
+    """The insertion of an audit log entry, for the transaction of the audited change."""
+    return _RECORD(**_values(actor, action, resource, resource_id, details))
+
+
 async def record(
     session: AsyncSession,
     actor: Actor,
@@ -90,15 +105,19 @@ async def record(
     details: Mapping[str, Any] | None = None,
 ) -> None:
     """Insert an audit log entry. Call it in the transaction of the audited change."""
-    await session.execute(
-        insert(AuditLog).values(
-            shop_id=actor.shop_id,
-            actor=actor.name,
-            action=action,
-            resource=resource,
-            resource_id=resource_id,
-            details=dict(details or {}) | ({"customer": actor.customer_id} if actor.customer_id else {}),
-            ip=actor.origin.ip,
-            user_agent=actor.origin.user_agent,
-        )
-    )
+    await session.execute(insert(AuditLog).values(**_values(actor, action, resource, resource_id, details)))
+
+
+def _values(
+    actor: Actor, action: str, resource: str, resource_id: str, details: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    return {
+        "shop_id": actor.shop_id,
+        "actor": actor.name,
+        "action": action,
+        "resource": resource,
+        "resource_id": resource_id,
+        "details": dict(details or {}) | ({"customer": actor.customer_id} if actor.customer_id else {}),
+        "ip": actor.origin.ip,
+        "user_agent": actor.origin.user_agent,
+    }

@@ -1,18 +1,25 @@
 """The connection pool of PostgreSQL, its timeouts, and the units of work; translates database errors."""
 
-from collections.abc import AsyncIterator
+import select
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final, cast
 
-from sqlalchemy import NullPool
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
+import psycopg
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection, NullPool, PoolProxiedConnection, event, text
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.util.concurrency import greenlet_spawn
 
 from wishcraft.database_errors import translate_database_errors
+from wishcraft.store.statements import Call, Driver, Rows, Statement, commit, fetch_each
 
 _TIMEOUTS: Final = (
     "-c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s -c timezone=UTC"
 )
 
+_BEGIN: Final = Statement(text("BEGIN"))
 _CONNECTION: Final = {
     "options": _TIMEOUTS,
     "connect_timeout": 3,
@@ -46,22 +53,56 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=5,
-            pool_pre_ping=True,
+            isolation_level="AUTOCOMMIT",
+            skip_autocommit_rollback=True,
             use_native_hstore=False,  # no column has that type: spares each pool a query
             hide_parameters=True,  # keeps names and e-mail addresses out of error messages
             connect_args=_CONNECTION,
         )
+        event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
         self._unpooled = create_async_engine(
             url, poolclass=NullPool, use_native_hstore=False, hide_parameters=True, connect_args=_CONNECTION
         )
-        self._transactions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._transactions = async_sessionmaker(
+            self.engine.execution_options(isolation_level="READ COMMITTED"), expire_on_commit=False
+        )
         self._repeatable_reads = async_sessionmaker(
             self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True),
             expire_on_commit=False,
         )
-        self._autocommits = async_sessionmaker(
-            self.engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False
-        )
+        self._autocommits = async_sessionmaker(self.engine, expire_on_commit=False)
+
+    async def fetch(self, call: Call) -> Rows:
+        """As `fetch_each`, the rows of one statement."""
+        return (await self.fetch_each([call]))[0]
+
+    async def fetch_each(self, calls: Sequence[Call]) -> list[Rows]:
+        """The rows of statements that only read, in one round trip; a connection that turns out lost is replaced once.
+
+        Raises:
+            DatabaseUnavailable, DatabaseRejected: As the units of work.
+        """
+        for is_last in (False, True):
+            async with self.driver() as driver:
+                try:
+                    return await fetch_each(driver, calls)
+                except psycopg.OperationalError:
+                    if is_last or not driver.closed:
+                        raise
+        raise AssertionError  # the second turn returns or raises
+
+    @asynccontextmanager
+    async def driver(self) -> AsyncIterator[Driver]:
+        """The driver's own connection, in autocommit mode: what needs a transaction sends BEGIN and COMMIT itself.
+
+        One that is left within a transaction is closed, which rolls it back.
+        """
+        with translate_database_errors():
+            proxy = await self.engine.raw_connection()
+            try:
+                yield cast("Driver", proxy.driver_connection)
+            finally:
+                await _give_back(proxy)
 
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[AsyncSession]:
@@ -78,6 +119,21 @@ class Database:
                 yield session
 
     @asynccontextmanager
+    async def write(self, first: Sequence[Call]) -> AsyncIterator["WriteTransaction"]:
+        """A read-write transaction (READ COMMITTED) that begins with these statements; an exception rolls it back.
+
+        Its block calls `commit`.
+        """
+        with translate_database_errors():
+            proxy = await self.engine.raw_connection()
+            write = WriteTransaction(self.engine, proxy)
+            try:
+                _, *write.first = await write.run([_BEGIN(), *first])
+                yield write
+            finally:
+                await write.end()
+
+    @asynccontextmanager
     async def repeatable_read(self) -> AsyncIterator[AsyncSession]:
         """A read-only REPEATABLE READ transaction: all of its queries see one snapshot."""
         with translate_database_errors():
@@ -86,7 +142,7 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection]:
-        """A connection outside of a unit of work, for health probes."""
+        """A connection in autocommit mode outside of a unit of work, for health probes."""
         with translate_database_errors():
             async with self.engine.connect() as connection:
                 yield connection
@@ -101,3 +157,56 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+
+
+class WriteTransaction:
+    """A transaction on the driver's own connection, and a session of SQLAlchemy within it."""
+
+    def __init__(self, engine: AsyncEngine, proxy: PoolProxiedConnection) -> None:
+        self._engine = engine
+        self._proxy = proxy
+        self._driver = cast("Driver", proxy.driver_connection)
+        self._session: AsyncSession | None = None
+        self.first: list[Rows] = []
+        """The rows of the statements that it began with."""
+
+    @property
+    def session(self) -> AsyncSession:
+        """A session, for statements of which not many run; neither commit it nor roll it back."""
+        if self._session is None:
+            connection = Connection(self._engine.sync_engine, self._proxy)
+            self._session = AsyncSession(AsyncConnection(self._engine, connection), expire_on_commit=False)
+        return self._session
+
+    async def run(self, calls: Sequence[Call]) -> list[Rows]:
+        """Run the statements in their order, in one round trip; the rows of each."""
+        return await fetch_each(self._driver, calls)
+
+    async def commit(self, reads: Sequence[Call]) -> list[Rows] | None:
+        """Commit and read, as `statements.commit`."""
+        return await commit(self._driver, reads)
+
+    async def end(self) -> None:
+        """Roll back what is not committed, and give the connection back."""
+        try:
+            if self._driver.pgconn.transaction_status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}:
+                await self._driver.execute(b"ROLLBACK")
+        finally:
+            await _give_back(self._proxy)
+
+
+async def _give_back(proxy: PoolProxiedConnection) -> None:
+    """Return a connection to the pool; close one that is within a transaction or a statement, or lost."""
+    driver = cast("Driver", proxy.driver_connection) if proxy.is_valid else None
+    if driver is None or driver.pgconn.transaction_status == TransactionStatus.IDLE:
+        proxy.close()
+    else:
+        await greenlet_spawn(proxy.invalidate)
+
+
+def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
+    """Before each use, without a round trip: PostgreSQL sends an idle connection nothing before it closes it."""
+    poll = select.poll()
+    poll.register(connection.driver_connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        raise DisconnectionError

@@ -6,10 +6,13 @@ from typing import Final, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from wishcraft.store.statements import Call, Rows, Statement
+
 KEPT: Final = timedelta(hours=24)
 
 # Of two concurrent requests with the same key, the second waits here until the first commits, and finds its result.
-_ACQUIRE: Final = text("""
+_ACQUIRE: Final = Statement(
+    text("""
 INSERT INTO idempotency_keys (shop_id, caller, key, request_hash, created, expires_at)
 VALUES (:shop_id, :caller, :key, :request_hash, '', now() + :kept)
 ON CONFLICT (shop_id, caller, key) DO UPDATE
@@ -17,9 +20,12 @@ ON CONFLICT (shop_id, caller, key) DO UPDATE
     WHERE idempotency_keys.expires_at < now()
 RETURNING id
 """)
-_FIND: Final = text("""
+)
+_FIND_STORED: Final = Statement(
+    text("""
 SELECT request_hash, created FROM idempotency_keys WHERE shop_id = :shop_id AND caller = :caller AND key = :key
 """)
+)
 _FIND_LIVE: Final = text("""
 SELECT request_hash, created FROM idempotency_keys
 WHERE shop_id = :shop_id AND caller = :caller AND key = :key AND expires_at >= now()
@@ -30,9 +36,11 @@ UPDATE idempotency_keys SET created = '' WHERE shop_id = :shop_id AND created = 
     UNION ALL SELECT id::text FROM registry_items WHERE shop_id = :shop_id AND registry_id = :registry_id
 )
 """)
-_COMPLETE: Final = text("""
+_COMPLETE: Final = Statement(
+    text("""
 UPDATE idempotency_keys SET created = :created WHERE shop_id = :shop_id AND caller = :caller AND key = :key
 """)
+)
 
 
 class IdempotencyKey(NamedTuple):
@@ -57,12 +65,19 @@ class StoredResult(NamedTuple):
     same_request: bool
 
 
-async def acquire_key(session: AsyncSession, key: IdempotencyKey) -> StoredResult | None:
-    """Acquire the key for this transaction and return None, or return the result of an earlier request."""
-    acquired = await session.execute(_ACQUIRE, key._asdict() | {"kept": KEPT})
-    if acquired.all():
-        return None
-    request_hash, created = (await session.execute(_FIND, key.row_key)).one()
+def acquire_key(key: IdempotencyKey) -> Call:
+    """Acquire the key for this transaction: one row, or none if an earlier request did (see `find_stored`)."""
+    return _ACQUIRE(**key._asdict(), kept=KEPT)
+
+
+def find_stored(key: IdempotencyKey) -> Call:
+    """Find the result of the request that has acquired the key; `read_stored` reads it."""
+    return _FIND_STORED(**key.row_key)
+
+
+def read_stored(key: IdempotencyKey, rows: Rows) -> StoredResult:
+    """The result of the request that has acquired the key."""
+    [(request_hash, created)] = rows
     return StoredResult(created, bytes(request_hash) == key.request_hash)
 
 
@@ -72,9 +87,9 @@ async def find_result(session: AsyncSession, key: IdempotencyKey) -> StoredResul
     return StoredResult(row.created, bytes(row.request_hash) == key.request_hash) if row else None
 
 
-async def complete(session: AsyncSession, key: IdempotencyKey, created: str) -> None:
-    """Store the slug or id of the created object. Call it in the transaction that created it."""
-    await session.execute(_COMPLETE, key.row_key | {"created": created})
+def complete(key: IdempotencyKey, created: str) -> Call:
+    """Store the slug or id of the created object, in the transaction that created it."""
+    return _COMPLETE(**key.row_key, created=created)
 
 
 async def forget(session: AsyncSession, shop_id: int, registry_id: int) -> None:

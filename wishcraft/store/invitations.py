@@ -18,6 +18,8 @@ from wishcraft.domain.reminders import recipients
 from wishcraft.store.deliveries import ClaimedMail
 from wishcraft.store.schema import CountedInvitation, EmailSuppression, Invitation, Lock, Registry, Shop, ShopSettings
 from wishcraft.store.schema.mail import MailState
+from wishcraft.store.schema.registries import CoRegistrant
+from wishcraft.store.statements import Call, Statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ ON CONFLICT (registry_id, recipient) DO UPDATE SET
     updated_at = now()
 WHERE invitations.removed_at IS NOT NULL OR (invitations.answer IS NULL AND excluded.answer IS NOT NULL)
 """)
+_INVITE_FIRST: Final = Statement(_INVITE)
 _WAITING: Final = """
     FROM invitations m
     JOIN registries r ON r.id = m.registry_id AND r.status = 'active'
@@ -117,6 +120,16 @@ STATUS: Final = case(
     else_=InvitationStatus.INVITED.value,
 )
 """An `InvitationStatus` as text, while the registry names the address; the state of the mail does not matter."""
+
+
+def invite_first(
+    shop_id: int, registry_id: int, registrant: str, others: Sequence[CoRegistrant], *, vouched: bool
+) -> Call:
+    """Invite the people whom a new registry names; `vouched` as in `invite`."""
+    named = recipients([registrant, *(other["email"] for other in others)])
+    return _INVITE_FIRST(
+        shop_id=shop_id, registry_id=registry_id, registrant=normalise(registrant), recipients=named, vouched=vouched
+    )
 
 
 async def invite(session: AsyncSession, shop_id: int, registry_id: int, *, vouched: bool) -> None:

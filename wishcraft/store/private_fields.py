@@ -2,13 +2,13 @@
 
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import func, select, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import bindparam, func, select, text
 from sqlalchemy.sql.elements import ColumnElement
 
 from wishcraft.domain.private_fields import PrivateFields
 from wishcraft.store.invitations import STATUS
 from wishcraft.store.schema import Invitation, Registry
+from wishcraft.store.statements import Call, Rows, Statement
 
 COLUMNS: Final[dict[str, ColumnElement[Any]]] = {
     "event_location": Registry.event_location.expression,
@@ -23,7 +23,13 @@ COLUMNS: Final[dict[str, ColumnElement[Any]]] = {
     .scalar_subquery(),
 }
 """The fields of `PrivateFields` as columns of a query on `registries`."""
-_FIND: Final = select(Registry.version, *(column.label(name) for name, column in COLUMNS.items()))
+_FIND: Final = Statement(
+    select(Registry.version, *(column.label(name) for name, column in COLUMNS.items())).where(
+        Registry.shop_id == bindparam("shop_id"),
+        Registry.slug == bindparam("slug"),
+        Registry.customer_id == bindparam("customer_id"),
+    )
+)
 
 
 class VersionedFields(NamedTuple):
@@ -33,8 +39,11 @@ class VersionedFields(NamedTuple):
     fields: PrivateFields
 
 
-async def find(session: AsyncSession, shop_id: int, customer_id: int, slug: str) -> VersionedFields | None:
-    """The private fields of the customer's registry with this slug."""
-    query = _FIND.where(Registry.shop_id == shop_id, Registry.slug == slug, Registry.customer_id == customer_id)
-    row = (await session.execute(query)).one_or_none()
-    return VersionedFields(row[0], PrivateFields._make(row[1:])) if row else None
+def find(shop_id: int, customer_id: int, slug: str) -> Call:
+    """The query for the private fields of the customer's registry with this slug; `read` reads its rows."""
+    return _FIND(shop_id=shop_id, slug=slug, customer_id=customer_id)
+
+
+def read(rows: Rows) -> VersionedFields | None:
+    """The registry's private fields; None if the customer has no such registry."""
+    return VersionedFields(rows[0][0], PrivateFields._make(rows[0][1:])) if rows else None

@@ -4,7 +4,7 @@ What writes a registry takes a `WriteSession`, which `services.registries.write.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any, Final, NamedTuple, NewType
 
@@ -14,8 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wishcraft.domain.registries import EventType, ItemStatus, RegistryStatus, Visibility
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
 from wishcraft.domain.share_links import share_template
+from wishcraft.store.engine import Database
 from wishcraft.store.schema import Lock, Purchase, Registry, RegistryItem, Shop, ShopSettings
 from wishcraft.store.schema.registries import CoRegistrant
+from wishcraft.store.statements import Call, Rows, Statement
 
 DAYS_OF_VIEWS: Final = 7
 """Registries are ranked by their views of so many days, today included."""
@@ -67,6 +69,17 @@ class LockedRegistry(NamedTuple):
     settings: ShopSettings
 
 
+class CustomerFacts(NamedTuple):
+    """What a creation needs to know."""
+
+    next_id: int
+    """An id for the registry."""
+    settings: ShopSettings
+    """Of the shop."""
+    registered: int
+    """Number of the customer's registries that are not archived."""
+
+
 class NamedRegistry(NamedTuple):
     """What never changes of a registry with a known id; the owner may be redacted."""
 
@@ -92,6 +105,11 @@ _REGISTRY_FACTS: Final = (
     .join(Shop, Shop.id == Registry.shop_id)
     .where(Registry.shop_id == bindparam("shop_id"), Registry.slug == any_(bindparam("slugs", type_=ARRAY(Text))))
 )  # fmt: skip
+_NAMED: Final = Statement(
+    select(Registry.slug, Registry.customer_id).where(
+        Registry.shop_id == bindparam("shop_id"), Registry.id == bindparam("registry_id")
+    )
+)
 _ITEM_FACTS: Final = (
     select(*(getattr(RegistryItem, name) for name in ItemFacts._fields))
     .where(
@@ -101,7 +119,8 @@ _ITEM_FACTS: Final = (
     )
     .order_by(RegistryItem.registry_id, RegistryItem.display_order, RegistryItem.id)
 )
-_BUMP: Final = text("""
+_BUMP: Final = Statement(
+    text("""
 WITH bumped AS (
     UPDATE registries SET version = version + 1, updated_at = now()
     WHERE shop_id = :shop_id AND id = ANY(CAST(:registry_ids AS bigint[]))
@@ -110,6 +129,7 @@ WITH bumped AS (
 SELECT b.id, b.slug, b.version, c.timeout
 FROM (SELECT set_config('transaction_timeout', :limit, true) AS timeout) c LEFT JOIN bumped b ON true
 """)
+)
 _ACTIVE_VERSIONS: Final = text("""
 SELECT r.slug, r.version
 FROM registries r LEFT JOIN (
@@ -128,6 +148,36 @@ _ONE: Final = select(
     Shop.settings,
 ).join(Shop, Shop.id == Registry.shop_id)  # fmt: skip
 """The columns of `LockedRegistry`."""
+_LOCK_ONE: Final = Statement(
+    _ONE.where(Registry.shop_id == bindparam("shop_id"), Registry.slug == bindparam("slug")).with_for_update(
+        of=Registry
+    )
+)
+_EACH: Final = (
+    select(Registry.id, Registry.slug, Registry.version)
+    .where(Registry.shop_id == bindparam("shop_id"), Registry.id == any_(bindparam("ids", type_=ARRAY(BigInteger))))
+    .order_by(Registry.id)
+    .with_for_update()
+)
+_LOCK_EACH: Final = Statement(_EACH)
+_LOCK_CUSTOMER: Final = Statement(insert(Lock).values(name=bindparam("name")))
+_CUSTOMER: Final = Statement(
+    select(
+        func.nextval("registries_id_seq", type_=BigInteger),
+        Shop.settings,
+        select(func.count())
+        .where(
+            Registry.shop_id == bindparam("shop_id"),
+            Registry.customer_id == bindparam("customer_id"),
+            Registry.status != RegistryStatus.ARCHIVED,
+        )
+        .scalar_subquery(),
+    )
+    .where(Shop.id == bindparam("shop_id"))
+    .add_cte(delete(Lock).where(Lock.name == bindparam("name")).returning(Lock.name).cte())
+)
+_NEW: Final[dict[str, Any]] = {name: bindparam(name) for name in ("shop_id", "id", *NewRegistry._fields)}
+_ADD: Final = Statement(insert(Registry).values(dict(_NEW, version=0)))
 
 
 async def find_facts(
@@ -177,11 +227,10 @@ async def find_versions_changed(session: AsyncSession, shop_id: int, within: tim
     return [CurrentVersion(*row) for row in await session.execute(query)]
 
 
-async def find_named(session: AsyncSession, shop_id: int, registry_id: int) -> NamedRegistry | None:
+async def find_named(db: Database, shop_id: int, registry_id: int) -> NamedRegistry | None:
     """The shop's registry with this id."""
-    query = select(Registry.slug, Registry.customer_id).where(Registry.shop_id == shop_id, Registry.id == registry_id)
-    row = (await session.execute(query)).one_or_none()
-    return NamedRegistry(*row) if row else None
+    rows = await db.fetch(_NAMED(shop_id=shop_id, registry_id=registry_id))
+    return NamedRegistry._make(rows[0]) if rows else None
 
 
 async def find_access(session: AsyncSession, shop_id: int, slug: str, *, lock: bool = False) -> AccessFacts | None:
@@ -199,49 +248,49 @@ async def find_one(session: AsyncSession, shop_id: int, slug: str) -> LockedRegi
     return LockedRegistry._make(row) if row else None
 
 
-async def lock_one(session: WriteSession, shop_id: int, slug: str) -> LockedRegistry | None:
-    """Lock the row of the shop's registry with this slug."""
-    query = _ONE.where(Registry.shop_id == shop_id, Registry.slug == slug).with_for_update(of=Registry)
-    row = (await session.execute(query)).one_or_none()
-    return LockedRegistry._make(row) if row else None
+def lock_one(shop_id: int, slug: str) -> Call:
+    """Lock the row of the shop's registry with this slug; `read_locked` reads it."""
+    return _LOCK_ONE(shop_id=shop_id, slug=slug)
+
+
+def read_locked(rows: Rows) -> LockedRegistry | None:
+    """The registry that `lock_one` has locked."""
+    return LockedRegistry._make(rows[0]) if rows else None
+
+
+def lock_each(shop_id: int, registry_ids: Sequence[int]) -> Call:
+    """Lock the registries' rows in the order of their ids, so that two writers never deadlock."""
+    return _LOCK_EACH(shop_id=shop_id, ids=list(registry_ids))
+
+
+def read_versions(rows: Iterable[Sequence[Any]]) -> dict[int, CurrentVersion]:
+    """The slugs and versions by id, of the rows of `lock_each` and of `bump_versions`."""
+    return {row[0]: CurrentVersion(row[1], row[2]) for row in rows if row[0] is not None}  # none was bumped
 
 
 async def lock(session: WriteSession, shop_id: int, registry_ids: Sequence[int]) -> dict[int, CurrentVersion]:
-    """Lock the registries' rows in the order of their ids, so that two writers never deadlock; their versions by id."""
-    query = (
-        select(Registry.id, Registry.slug, Registry.version)
-        .where(
-            Registry.shop_id == shop_id, Registry.id == any_(bindparam("ids", list(registry_ids), ARRAY(BigInteger)))
-        )
-        .order_by(Registry.id)
-        .with_for_update()
-    )
-    return {registry_id: CurrentVersion(slug, version) for registry_id, slug, version in await session.execute(query)}
+    """As `lock_each`, of registries that are found later; their versions by id."""
+    return read_versions((await session.execute(_EACH, {"shop_id": shop_id, "ids": list(registry_ids)})).all())
 
 
-async def lock_customer(session: WriteSession, shop_id: int, customer_id: int) -> tuple[ShopSettings, int]:
-    """The shop's settings, and the number of the customer's registries that are not archived.
+def lock_customer(shop_id: int, customer_id: int) -> list[Call]:
+    """Lock the customer's registries against another creation; the row of the last statement is a `CustomerFacts`.
 
     The customer's other creations wait for the end of this transaction: they insert the same row into `locks`. It is
     deleted at once, which makes no difference to them.
     """
     name = f"create:{shop_id}:{customer_id}"
-    await session.execute(insert(Lock).values(name=name))
-    deleted = delete(Lock).where(Lock.name == name).returning(Lock.name).cte()
-    count = select(func.count()).where(
-        Registry.shop_id == shop_id,
-        Registry.customer_id == customer_id,
-        Registry.status != RegistryStatus.ARCHIVED,
-    )
-    query = select(Shop.settings, count.scalar_subquery()).where(Shop.id == shop_id).add_cte(deleted)
-    settings, registries = (await session.execute(query)).one()
-    return settings, registries
+    return [_LOCK_CUSTOMER(name=name), _CUSTOMER(name=name, shop_id=shop_id, customer_id=customer_id)]
 
 
-async def add(session: WriteSession, shop_id: int, new: NewRegistry) -> int:
-    """Insert a registry at version 0, which the write bumps to 1; its id."""
-    statement = insert(Registry).values(shop_id=shop_id, version=0, **new._asdict()).returning(Registry.id)
-    return int((await session.execute(statement)).scalar_one())
+def read_customer(rows: Rows) -> CustomerFacts:
+    """What the last statement of `lock_customer` has found."""
+    return CustomerFacts._make(rows[0])
+
+
+def add(shop_id: int, registry_id: int, new: NewRegistry) -> Call:
+    """Insert a registry at version 0, which the write bumps to 1; its id is that of `CustomerFacts`."""
+    return _ADD(shop_id=shop_id, id=registry_id, **new._asdict())
 
 
 async def update_columns(session: WriteSession, shop_id: int, registry_id: int, values: Mapping[str, Any]) -> set[str]:
@@ -271,21 +320,10 @@ async def delete_many(session: WriteSession, shop_id: int, registry_ids: Sequenc
     await session.execute(delete(Registry).where(*where))
 
 
-async def bump_versions(
-    session: WriteSession, shop_id: int, registry_ids: Sequence[int], limit_seconds: int
-) -> dict[int, CurrentVersion]:
-    """Raise the registries' versions by one.
+def bump_versions(shop_id: int, registry_ids: Sequence[int], limit_seconds: int) -> Call:
+    """Raise the registries' versions by one; `read_versions` reads the new ones, except of those that do not exist.
 
     From here on PostgreSQL rolls the transaction back unless it ends within `limit_seconds`: the floor that the caller
     sets in Redis next outlives every writer.
-
-    Returns:
-        The new versions by id; a registry that does not exist is left out.
     """
-    parameters = {"shop_id": shop_id, "registry_ids": list(registry_ids), "limit": f"{limit_seconds}s"}
-    rows = await session.execute(_BUMP, parameters)
-    return {
-        registry_id: CurrentVersion(slug, version)
-        for registry_id, slug, version, _ in rows
-        if registry_id is not None  # the one row if none was bumped
-    }
+    return _BUMP(shop_id=shop_id, registry_ids=list(registry_ids), limit=f"{limit_seconds}s")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import case, delete, exists, func, insert, select, text, update
+from sqlalchemy import bindparam, case, delete, exists, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,6 +13,7 @@ from wishcraft.domain.inventory import VariantReading, is_available, item_status
 from wishcraft.domain.registries import LIVE_PURCHASES, ItemStatus, Priority, RegistryStatus
 from wishcraft.store.registries import CurrentVersion, WriteSession
 from wishcraft.store.schema import Purchase, Registry, RegistryItem
+from wishcraft.store.statements import Call, Statement
 
 _ROWS_AT_ONCE: Final = 5_000
 _LIVE: Final = sorted(status.value for status in LIVE_PURCHASES)
@@ -36,6 +37,27 @@ FROM (
 WHERE i.id = m.id
 RETURNING i.registry_id, i.id, m.was, m.counted
 """)
+WISH: Final = ("quantity_wanted", "priority", "notes", "display_order")
+"""The columns of an item that its registrant changes."""
+_FIND_WISH: Final = Statement(
+    select(*(getattr(RegistryItem, name) for name in WISH))
+    .join(Registry, Registry.id == RegistryItem.registry_id)
+    .where(
+        Registry.shop_id == bindparam("shop_id"),
+        Registry.slug == bindparam("slug"),
+        RegistryItem.id == bindparam("item_id"),
+        RegistryItem.status != ItemStatus.HIDDEN,
+    )
+)
+_CHANGE_WISH: Final = Statement(
+    update(RegistryItem)
+    .where(
+        RegistryItem.shop_id == bindparam("of_shop"),
+        RegistryItem.registry_id == bindparam("of_registry"),
+        RegistryItem.id == bindparam("of_item"),
+    )
+    .values({name: bindparam(name) for name in WISH})
+)
 
 
 async def find_variants(session: AsyncSession, shop_id: int) -> "array[int]":
@@ -174,6 +196,16 @@ async def update_columns(
     if changed:
         await session.execute(update(RegistryItem).where(*where).values(**changed))
     return set(changed)
+
+
+def find_wish(shop_id: int, slug: str, item_id: int) -> Call:
+    """The values of the registrant of an item, in the order of `WISH`; no row if the registry has no such item."""
+    return _FIND_WISH(shop_id=shop_id, slug=slug, item_id=item_id)
+
+
+def change_wish(shop_id: int, registry_id: int, item_id: int, values: Mapping[str, Any]) -> Call:
+    """Set the registrant's values of an item of a locked registry, all of them."""
+    return _CHANGE_WISH(of_shop=shop_id, of_registry=registry_id, of_item=item_id, **values)
 
 
 async def remove(session: WriteSession, shop_id: int, registry_id: int, item_id: int) -> bool:

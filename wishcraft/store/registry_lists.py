@@ -3,11 +3,24 @@
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from functools import lru_cache
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Date, Row, Text, func, literal, literal_column, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Date,
+    Text,
+    any_,
+    bindparam,
+    func,
+    literal,
+    literal_column,
+    select,
+    tuple_,
+)
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.folding import fold
 from wishcraft.domain.private_fields import PrivateFields
@@ -16,8 +29,10 @@ from wishcraft.domain.registry_lists import EXACT_TOTAL, ListSort, Position, Tot
 from wishcraft.domain.registry_payload import Summary, Sums
 from wishcraft.domain.share_links import share_template
 from wishcraft.store import private_fields
+from wishcraft.store.engine import Database
 from wishcraft.store.schema import Registry, RegistryItem, Shop
 from wishcraft.store.schema.registries import EVENT_DAY, NAME
+from wishcraft.store.statements import Rows, Statement
 
 _MAX_WORDS: Final = 6
 _BETWEEN_WORDS: Final = re.compile(
@@ -73,7 +88,10 @@ _OWN: Final[dict[str, ColumnElement[Any]]] = {
     "visibility": Registry.visibility.expression,
     "status": Registry.status.expression,
 }
-_Conditions = tuple[ColumnElement[bool], ...]
+_OWN_PLACES: Final = [list(_SUMMARY | _OWN).index(name) for name in ("visibility", "status", *PrivateFields._fields)]
+"""The columns of a registrant's list are those of both, some of which are the same."""
+_SLUG, _EVENT_DATE = (list(_SUMMARY).index(name) for name in ("slug", "event_date"))
+_SPECIAL: Final = re.compile(r"[/%_]")
 Listed = TypeVar("Listed")
 
 
@@ -116,23 +134,31 @@ class Page(NamedTuple, Generic[Listed]):
     """Of the whole list."""
 
 
+class _Shape(NamedTuple):
+    """What of a list decides its SQL; the rest are parameters."""
+
+    whose: Literal["public", "own"]
+    sort: ListSort
+    position: str
+    """Whether the page begins after a position: empty, or `key`, or `id` for one without a key."""
+    filters: frozenset[str]
+    words: int
+
+
 async def list_public(
-    session: AsyncSession, shop_id: int, request: PageRequest, search: Search, shopify_origin: str
+    db: Database, shop_id: int, request: PageRequest, search: Search, shopify_origin: str
 ) -> Page[Summary]:
     """The shop's public active registries that match the search."""
-    listed = (
-        Registry.shop_id == shop_id,
-        Registry.visibility == Visibility.PUBLIC,
-        Registry.status == RegistryStatus.ACTIVE,
-        *_conditions(search),
-    )
-    rows, end = await _read(session, _SUMMARY, listed, request)
-    summaries = [_summary(row, shopify_origin) for row in rows]
-    return Page(summaries, end, await _count(session, listed, request, len(rows), end))
+    words = _words(search)
+    filters = frozenset(name for name in Search._fields[1:] if getattr(search, name) is not None)
+    values = search._asdict() | {f"word_{n}": _pattern(word) for n, word in enumerate(words)}
+    shape = _Shape("public", request.sort, _kind(request), filters, len(words))
+    rows, end, total = await _read(db, shape, request, values | {"shop_id": shop_id})
+    return Page([_summary(row, shopify_origin) for row in rows], end, total)
 
 
 async def list_own(
-    session: AsyncSession,
+    db: Database,
     shop_id: int,
     customer_id: int,
     request: PageRequest,
@@ -140,86 +166,107 @@ async def list_own(
     statuses: Sequence[RegistryStatus] = (),
 ) -> Page[OwnRegistry]:
     """The registries of the customer with one of these statuses; without any, all, archived ones included."""
-    listed: _Conditions = (Registry.shop_id == shop_id, Registry.customer_id == customer_id)
-    if statuses:
-        listed += (Registry.status.in_(statuses),)
-    rows, end = await _read(session, _SUMMARY | _OWN, listed, request)
-    registries = [OwnRegistry(_summary(row, shopify_origin), row.visibility, row.status, _private(row)) for row in rows]
-    return Page(registries, end, await _count(session, listed, request, len(rows), end))
+    filters = frozenset({"statuses"} if statuses else ())
+    shape = _Shape("own", request.sort, _kind(request), filters, 0)
+    values = {"shop_id": shop_id, "customer_id": customer_id, "statuses": [each.value for each in statuses]}
+    rows, end, total = await _read(db, shape, request, values)
+    return Page([OwnRegistry(_summary(row, shopify_origin), *_own(row)) for row in rows], end, total)
 
 
-def _conditions(search: Search) -> _Conditions:
-    conditions: list[ColumnElement[bool]] = []
+def _words(search: Search) -> list[str]:
     query = (search.words or "").replace("\0", " ").strip()
     words = [folded for word in _BETWEEN_WORDS.split(query) if (folded := fold(word).strip())]
     if query and not words:  # punctuation alone
         words = [fold(query).strip() or query]
-    conditions += [Registry.search_text.contains(word, autoescape=True) for word in words[:_MAX_WORDS]]
-    if search.event_type:
-        conditions.append(Registry.event_type == search.event_type)
-    if search.event_from:
-        conditions += [search.event_from <= _DAY, _DAY < _NO_DAY]
-    if search.event_to:
-        conditions.append(search.event_to >= _DAY)
-    return tuple(conditions)
+    return words[:_MAX_WORDS]
+
+
+def _pattern(word: str) -> str:
+    """The pattern of LIKE for texts that contain the word."""
+    escaped = _SPECIAL.sub(r"/\g<0>", word)
+    return f"%{escaped}%"
+
+
+def _kind(request: PageRequest) -> str:
+    """The kind of position after which the page begins."""
+    if request.after is None:
+        return ""
+    return "id" if request.after.key is None else "key"
+
+
+@lru_cache(512)
+def _statements(shape: _Shape) -> tuple[Statement, Statement]:
+    """The query for a page, and the query for the total of its list. Other pages need their values alone."""
+    key = _KEYS.get(shape.sort)
+    listed = _conditions(shape)
+    columns = _SUMMARY | (_OWN if shape.whose == "own" else {})
+    query = select(*(column.label(name) for name, column in columns.items())).where(*listed)
+    query = query.order_by(Registry.id.desc()) if key is None else query.order_by(key, Registry.id)
+    if shape.position:
+        query = query.where(_is_behind(shape))
+    query = query.add_columns((literal(None, Text) if key is None else sql_cast(key, Text)).label("sort_key"))
+    counted = select(literal(1)).where(*listed).limit(EXACT_TOTAL + 1).subquery()
+    count = select(func.count()).select_from(counted)
+    # The best plan of a search depends on its words and dates.
+    is_steady = not shape.words and not shape.filters & {"event_from", "event_to"}
+    return Statement(query.limit(bindparam("limit")), prepare=is_steady), Statement(count, prepare=is_steady)
+
+
+def _conditions(shape: _Shape) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [Registry.shop_id == bindparam("shop_id")]
+    if shape.whose == "own":
+        conditions.append(Registry.customer_id == bindparam("customer_id"))
+    else:
+        conditions += [Registry.visibility == Visibility.PUBLIC, Registry.status == RegistryStatus.ACTIVE]
+    conditions += [Registry.search_text.like(bindparam(f"word_{n}"), escape="/") for n in range(shape.words)]
+    each: dict[str, list[ColumnElement[bool]]] = {
+        "statuses": [Registry.status == any_(bindparam("statuses", type_=ARRAY(Text)))],
+        "event_type": [Registry.event_type == bindparam("event_type")],
+        "event_from": [bindparam("event_from", type_=Date) <= _DAY, _DAY < _NO_DAY],
+        "event_to": [bindparam("event_to", type_=Date) >= _DAY],
+    }
+    return conditions + [condition for name in sorted(shape.filters) for condition in each[name]]
 
 
 async def _read(
-    session: AsyncSession, columns: Mapping[str, ColumnElement[Any]], listed: _Conditions, request: PageRequest
-) -> tuple[Sequence[Row[Any]], Position | None]:
-    """The rows of the page, and its end."""
-    key = _KEYS.get(request.sort)
-    query = select(*(column.label(name) for name, column in columns.items())).where(*listed)
-    query = query.order_by(Registry.id.desc()) if key is None else query.order_by(key, Registry.id)
-    if request.after:
-        query = query.where(_is_behind(request.sort, request.after))
-    if key is not None and request.sort is ListSort.NAME:
-        query = query.add_columns(key.label("sort_key"))
-    rows = (await session.execute(query.limit(request.limit + 1))).all()
+    db: Database, shape: _Shape, request: PageRequest, values: Mapping[str, object]
+) -> tuple[Rows, Position | None, Total]:
+    """The rows of the page, its end, and the total of the list, in one round trip."""
+    after = request.after or Position(None, 0)
+    key = date.fromisoformat(after.key) if after.key and request.sort is ListSort.EVENT_DATE else after.key
     # One more than the limit: if it exists, there is a next page.
-    shown = rows[: request.limit]
-    return shown, _position(request.sort, shown[-1]) if len(rows) > request.limit else None
+    page = {**values, "limit": request.limit + 1, "after_id": after.id, "after_key": key}
+    find, count = _statements(shape)
+    found, [[counted]] = await db.fetch_each([find(**page), count(**page)])
+    shown = found[: request.limit]
+    end = _position(request.sort, shown[-1]) if len(found) > request.limit else None
+    return shown, end, Total(min(counted, EXACT_TOTAL), is_exact=counted <= EXACT_TOTAL)
 
 
-def _is_behind(sort: ListSort, position: Position) -> ColumnElement[bool]:
+def _is_behind(shape: _Shape) -> ColumnElement[bool]:
     """A row comparison, which the index of the order answers."""
-    if sort is ListSort.NEWEST:
-        return Registry.id < position.id
-    key: ColumnElement[Any] = literal(position.key, Text)
-    if sort is ListSort.EVENT_DATE:
-        key = literal(date.fromisoformat(position.key)) if position.key else _NO_DAY
-    return tuple_(_KEYS[sort], Registry.id) > tuple_(key, literal(position.id))
+    after_id: ColumnElement[Any] = bindparam("after_id", type_=BigInteger)
+    if shape.sort is ListSort.NEWEST:
+        return Registry.id < after_id
+    key: ColumnElement[Any] = bindparam("after_key", type_=Text)
+    if shape.sort is ListSort.EVENT_DATE:
+        key = bindparam("after_key", type_=Date) if shape.position == "key" else _NO_DAY
+    return tuple_(_KEYS[shape.sort], Registry.id) > tuple_(key, after_id)
 
 
-def _position(sort: ListSort, row: Row[Any]) -> Position:
-    key = None
-    if sort is ListSort.NAME:
-        key = row.sort_key
-    elif sort is ListSort.EVENT_DATE and row.event_date:
-        key = row.event_date.isoformat()
-    return Position(key, row.id)
+def _position(sort: ListSort, row: tuple[Any, ...]) -> Position:
+    key = row[-1] if sort is ListSort.NAME or (sort is ListSort.EVENT_DATE and row[_EVENT_DATE]) else None
+    return Position(key, row[0])
 
 
-async def _count(
-    session: AsyncSession, listed: _Conditions, request: PageRequest, shown: int, end: Position | None
-) -> Total:
-    """The total of the list, which needs no query if the page is all of it."""
-    if request.after is None and end is None:
-        return Total(shown, is_exact=True)
-    counted = select(literal(1)).where(*listed).limit(EXACT_TOTAL + 1).subquery()
-    count = (await session.execute(select(func.count()).select_from(counted))).scalar_one()
-    return Total(min(count, EXACT_TOTAL), is_exact=count <= EXACT_TOTAL)
-
-
-def _summary(row: Row[Any], shopify_origin: str) -> Summary:
-    items = row.items
+def _summary(row: tuple[Any, ...], shopify_origin: str) -> Summary:
+    *facts, items, domain, settings = row[: len(_SUMMARY)]
     sums = Sums(items["wanted"], items["purchased"], items["fulfilled"])
-    share_url = share_template(row.settings.share_url, row.domain, shopify_origin).replace("{slug}", row.slug)
-    return Summary(
-        row.id, row.slug, row.title, row.first_name, row.co_registrants, row.event_type, row.event_date,
-        share_url, items["image"], sums,
-    )  # fmt: skip
+    share_url = share_template(settings.share_url, domain, shopify_origin).replace("{slug}", facts[_SLUG])
+    return Summary._make((*facts, share_url, items["image"], sums))
 
 
-def _private(row: Row[Any]) -> PrivateFields:
-    return PrivateFields._make(getattr(row, name) for name in PrivateFields._fields)
+def _own(row: tuple[Any, ...]) -> tuple[Visibility, RegistryStatus, PrivateFields]:
+    """What only the registrant's list has."""
+    visibility, status, *private = [row[place] for place in _OWN_PLACES]
+    return visibility, status, PrivateFields._make(private)

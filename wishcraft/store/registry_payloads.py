@@ -5,11 +5,10 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.cached_registry import Quota
 from wishcraft.domain.currencies import UNUSUAL_DECIMALS, USUAL_DECIMALS
@@ -18,8 +17,11 @@ from wishcraft.domain.registry_payload import RegistryFacts, Sums
 from wishcraft.domain.share_links import share_template
 from wishcraft.store.schema import ShopSettings
 from wishcraft.store.schema.base import load_valid
+from wishcraft.store.statements import Call, Rows, Statement
 
 _UNUSUAL_DECIMALS: Final = orjson.dumps(UNUSUAL_DECIMALS).decode()
+_SETTINGS: Final = 13
+"""The column of the shop's settings."""
 
 
 class Parts(NamedTuple):
@@ -38,7 +40,7 @@ class Parts(NamedTuple):
 
 
 # The columns of `a` are the item's payload. The order of keys and half-up rounding follow `domain/registry_payload.py`.
-_PARTS: Final = text("""
+PARTS: Final = text("""
 SELECT r.id, r.slug, r.version, r.title, r.description, r.event_type, r.event_date, r.customer_first_name,
     r.visibility, r.status, r.customer_id, s.currency, r.co_registrants, s.settings, i.items,
     i.wanted, i.purchased, i.fulfilled, i.wanted_amount, i.purchased_amount,
@@ -75,32 +77,42 @@ CROSS JOIN LATERAL (
 ) i
 WHERE r.shop_id = :shop_id AND r.slug = ANY(:slugs)
 """)
+_FIND_PARTS: Final = Statement(PARTS)
 
 
-async def find_parts(session: AsyncSession, shop_id: int, slugs: Sequence[str], shopify_origin: str) -> list[Parts]:
-    """The parts of these registries' payloads, in one query; skips unknown slugs.
+def find_parts(shop_id: int, slugs: Sequence[str]) -> Call:
+    """The query for the parts of these registries' payloads; unknown slugs are left out. `read_parts` reads its rows.
 
     One statement sees one snapshot, so each version belongs to its items.
     """
-    parameters = {
+    return _FIND_PARTS(**parts_parameters(shop_id, slugs))
+
+
+def parts_parameters(shop_id: int, slugs: Sequence[str]) -> dict[str, Any]:
+    """The parameters of `PARTS`."""
+    return {
         "shop_id": shop_id,
         "slugs": list(slugs),
         "unusual_decimals": _UNUSUAL_DECIMALS,
         "usual_decimals": USUAL_DECIMALS,
         "low_stock_threshold": ShopSettings().low_stock_threshold,
     }
-    rows = (await session.execute(_PARTS, parameters)).all()
+
+
+def read_parts(rows: Rows, shopify_origin: str) -> list[Parts]:
+    """The parts of each registry, of the rows of `find_parts`."""
     if not rows:
         return []
-    settings = load_valid(ShopSettings, rows[0].settings)
-    template = share_template(settings.share_url, rows[0].domain, shopify_origin)
+    settings = load_valid(ShopSettings, rows[0][_SETTINGS])
+    template = share_template(settings.share_url, rows[0][-1], shopify_origin)
     quota = Quota(settings.cache_quota_entries, settings.cache_quota_bytes)
     parts = []
     for row in rows:
-        first_names = [person["first_name"] for person in row.co_registrants]
-        facts = (*row[:12], first_names, settings.low_stock_threshold, template.replace("{slug}", row.slug))
-        registry = RegistryFacts._make(facts)._replace(
-            visibility=Visibility(row.visibility), status=RegistryStatus(row.status)
-        )
-        parts.append(Parts(registry, row.items, Sums._make(row[15:20]), quota, row.unchanged_for, row.days_to_event))
+        *facts, co_registrants, _, items = row[:15]
+        *sums, unchanged_for, days_to_event, _ = row[15:]
+        first_names = [person["first_name"] for person in co_registrants]
+        more = (first_names, settings.low_stock_threshold, template.replace("{slug}", facts[1]))
+        registry = RegistryFacts._make((*facts, *more))
+        registry = registry._replace(visibility=Visibility(registry.visibility), status=RegistryStatus(registry.status))
+        parts.append(Parts(registry, items, Sums._make(sums), quota, unchanged_for, days_to_event))
     return parts

@@ -3,14 +3,13 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from math import inf
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import URL, make_url, text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.errors import DatabaseUnavailable
 from wishcraft.store.deadline import within
@@ -105,7 +104,7 @@ class Replica:
             self._current_at = max(self._current_at, self._positions.popleft()[0])
         return self.lag_seconds
 
-    async def try_read(self, query: Callable[[AsyncSession], Awaitable[T]]) -> T | None:
+    async def try_read(self, query: Callable[[Database], Coroutine[Any, Any, T]]) -> T | None:
         """The query's result; None if the replica lags too much, fails or does not answer: then ask the primary.
 
         After a failure, the replica is not used until a check has found it current again.
@@ -113,7 +112,7 @@ class Replica:
         if not self.is_current:
             return None
         try:
-            return await within(ANSWER_SECONDS, self._read(query))
+            return await within(ANSWER_SECONDS, query(self._db))
         except Exception as error:  # noqa: BLE001  the primary answers, or fails with the same error
             _log.warning("The replica gave no answer, the primary is asked: %s", error)
             self.fault = ReplicaFault.SILENT
@@ -132,10 +131,6 @@ class Replica:
         except BaseException:
             self.fault = fault
             raise
-
-    async def _read(self, query: Callable[[AsyncSession], Awaitable[T]]) -> T:
-        async with self._db.autocommit() as session:
-            return await query(session)
 
 
 def find_replica_url(primary: str, replica: str | None) -> str | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import psycopg
 from sqlalchemy import text
@@ -10,14 +10,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.errors import DatabaseRejected
 from wishcraft.store.engine import Database
+from wishcraft.store.statements import Statement, fetch
 
-_INSERT: Final = """
+_INSERT: Final = Statement(
+    text("""
 INSERT INTO webhook_events (shop_domain, topic, event_id, webhook_id, triggered_at, api_version, payload, signature)
 SELECT * FROM unnest(
-    %b::text[], %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::text[], %b::bytea[], %b::bytea[]
+    CAST(:shop_domain AS text[]), CAST(:topic AS text[]), CAST(:event_id AS text[]), CAST(:webhook_id AS text[]),
+    CAST(:triggered_at AS timestamptz[]), CAST(:api_version AS text[]), CAST(:payload AS bytea[]),
+    CAST(:signature AS bytea[])
 )
 ON CONFLICT DO NOTHING RETURNING shop_domain, webhook_id, id
-"""
+""")
+)
 
 # Products, stock and bulk operations are about no person. The payload of a redaction that waits is needed for it.
 _FIND_PAYLOADS: Final = text("""
@@ -101,7 +106,7 @@ class Received(NamedTuple):
 async def insert(db: Database, webhooks: Sequence[Received]) -> list[int | None]:
     """Store the webhooks in one statement, which is committed; their ids, None for those that were stored before.
 
-    It uses the driver's connection, because SQLAlchemy's work around a statement costs more than the statement.
+    A connection that was lost meanwhile is an error: the statement may have been committed.
 
     Raises:
         DatabaseUnavailable: None is known to be stored; it may be tried again.
@@ -109,18 +114,13 @@ async def insert(db: Database, webhooks: Sequence[Received]) -> list[int | None]
     """
     # Two transactions with the same webhooks wait for each other's in one order, so that they do not deadlock.
     ordered = sorted(webhooks, key=_place)
-    async with db.connection() as connection:
-        raw = await connection.get_raw_connection()
-        driver: psycopg.AsyncConnection[Any] = raw.driver_connection  # type: ignore[assignment]
-        await driver.set_autocommit(True)
+    columns = {name: [getattr(each, name) for each in ordered] for name in Received._fields}
+    async with db.driver() as driver:
         try:
-            cursor = await driver.execute(_INSERT, [list(column) for column in zip(*ordered, strict=True)])
-            stored = {(domain, webhook_id): row_id for domain, webhook_id, row_id in await cursor.fetchall()}
+            rows = await fetch(driver, _INSERT(**columns))
         except (psycopg.IntegrityError, psycopg.DataError) as error:
             raise DatabaseRejected(type(error).__name__) from None  # its text quotes the row
-        finally:
-            if not driver.closed:
-                await driver.set_autocommit(False)
+    stored = {(domain, webhook_id): row_id for domain, webhook_id, row_id in rows}
     return [stored.pop((each.shop_domain, each.webhook_id), None) for each in webhooks]
 
 

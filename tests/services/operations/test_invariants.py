@@ -176,7 +176,7 @@ async def test_the_next_check_completes_a_repair_killed_around_its_commit(
 
     with monkeypatch.context() as death:
         if committed:
-            death.setattr("wishcraft.services.registries.write.refill", die)
+            death.setattr(RegistryCache, "fill", die)
         else:
             death.setattr(RegistryCache, "invalidate", die)
         with pytest.raises(Killed):

@@ -4,8 +4,8 @@ from typing import Any
 import orjson
 import pytest
 from psycopg import Connection
-from sqlalchemy import event
 
+from tests.support.recorded_statements import recorded_statements
 from tests.support.waiting import wait_until
 from wishcraft.cache.registries import CacheState
 from wishcraft.domain.cached_registry import AccessLevel
@@ -87,12 +87,10 @@ async def test_readers_who_come_during_a_load_share_the_next_one(
 
 async def test_shared_load_has_no_request_context(resources: Resources, demo: Demo, shop: ShopRef) -> None:
     contexts: list[dict[str, str]] = []
-    event.listen(
-        resources.db.engine.sync_engine,
-        "before_cursor_execute",
-        lambda *_: contexts.append(dict(current_context())),
-    )
-    with log_context(request_id="the-first-to-ask"):
+    with (
+        recorded_statements(lambda _: contexts.append(dict(current_context()))),
+        log_context(request_id="the-first-to-ask"),
+    ):
         await RegistryReader(resources).read(shop.id, slug_of(demo, shop))
     assert contexts == [{}]
 

@@ -10,6 +10,7 @@ import signal
 import sys
 from typing import Any
 
+from psycopg import AsyncCursor
 from sqlalchemy import event
 
 from wishcraft.cache.client import Server
@@ -43,12 +44,23 @@ async def run(*arguments: Any) -> list[bytes]:
 
 Server.run = run  # type: ignore[method-assign, assignment]
 
+send_statement = AsyncCursor.execute
+
+
+async def execute(cursor: Any, *arguments: Any, **options: Any) -> Any:
+    """Execute a statement of SQLAlchemy, or of the driver's own connection, with a moment before and after."""
+    moment()
+    executed = await send_statement(cursor, *arguments, **options)
+    moment()
+    return executed
+
+
+AsyncCursor.execute = execute  # type: ignore[method-assign, assignment]
+
 
 async def main() -> None:
     async with open_resources(redis_timeout=5) as resources:
-        engine = resources.db.engine.sync_engine
-        for name in ("before_cursor_execute", "after_cursor_execute", "commit", "checkin"):
-            event.listen(engine, name, moment)
+        event.listen(resources.db.engine.sync_engine, "checkin", moment)
         async with resources.db.repeatable_read() as session:
             [shop] = await shops.find_active(session, ["maple-and-pine.myshopify.com"])
         await (warm.warm_shop if job == "warm" else sync.sync_shop)(resources, shop)

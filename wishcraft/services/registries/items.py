@@ -8,7 +8,7 @@ from wishcraft.domain.registries import ItemStatus
 from wishcraft.errors import Conflict, LimitReached, NotFound, invalid_field
 from wishcraft.resources import Resources
 from wishcraft.services.products.reader import ProductReader
-from wishcraft.services.registries.lifecycle import replay
+from wishcraft.services.registries.lifecycle import replay, replay_stored
 from wishcraft.services.registries.write import ChangeRequest, change_registry, check_change
 from wishcraft.store import idempotency, registry_items
 from wishcraft.store.idempotency import IdempotencyKey
@@ -22,7 +22,7 @@ async def add_item(
     """Add a variant with what is known of it, or else as Shopify has it now. A repeated key adds no second item.
 
     Returns:
-        The registry's refilled cache entry; None if it was not refilled, or the key was repeated.
+        The registry's refilled cache entry for its registrant; None if it was not refilled, or the key was repeated.
 
     Raises:
         RequestRefused: As `change_registry`; LimitReached if the registry is full; Conflict if it has the variant
@@ -34,39 +34,42 @@ async def add_item(
     await check_change(resources, change)  # before the request costs the shop's points
     reading = await _read_variant(products, change.caller, new.variant_id)
     async with change_registry(resources, change) as (write, registry):
-        if key and (stored := await idempotency.acquire_key(write.session, key)):
-            replay(stored)
+        if key and not (await write.run(idempotency.acquire_key(key)))[0]:
+            await replay_stored(write, key)
             return None
         item_id = await _insert(write.session, change.caller.shop_id, registry, new, reading)
         write.details.update(item=item_id, variant=new.variant_id)
         if key:
-            await idempotency.complete(write.session, key, str(item_id))
-    return write.entries.get(change.slug)
+            write.later.append(idempotency.complete(key, str(item_id)))
+    return write.own_entry(change.slug)
 
 
 async def change_item(
     resources: Resources, change: ChangeRequest, item_id: int, values: dict[str, Any]
 ) -> Entry | None:
-    """Set these columns of an item; the registry's refilled cache entry, None if it was not refilled.
+    """Set these columns of an item; the registry's refilled cache entry for its registrant, None if not refilled.
 
     Nothing is written if they have these values already.
 
     Raises:
         RequestRefused: As `change_registry`; NotFound if the registry has no such item.
     """
-    async with change_registry(resources, change) as (write, registry):
-        changed = await registry_items.update_columns(
-            write.session, change.caller.shop_id, registry.id, item_id, values
-        )
-        if changed is None:
+    shop_id = change.caller.shop_id
+    wish = registry_items.find_wish(shop_id, change.slug, item_id)
+    async with change_registry(resources, change, wish) as (write, registry):
+        if not write.found[0]:
             raise NotFound("The registry has no such item.")
+        current = dict(zip(registry_items.WISH, write.found[0][0], strict=True))
+        changed = {name: value for name, value in values.items() if value != current[name]}
         write.is_empty = not changed
         write.details.update(item=item_id, fields=sorted(changed))
-    return write.entries.get(change.slug)
+        if changed:
+            write.later.append(registry_items.change_wish(shop_id, registry.id, item_id, current | changed))
+    return write.own_entry(change.slug)
 
 
 async def remove_item(resources: Resources, change: ChangeRequest, item_id: int) -> Entry | None:
-    """Remove an item, whose purchases are kept; the registry's refilled cache entry, None if it was not refilled.
+    """Remove an item, whose purchases are kept; returns as `change_item`.
 
     Raises:
         RequestRefused: As `change_registry`; NotFound if the registry has no such item.
@@ -75,7 +78,7 @@ async def remove_item(resources: Resources, change: ChangeRequest, item_id: int)
         if not await registry_items.remove(write.session, change.caller.shop_id, registry.id, item_id):
             raise NotFound("The registry has no such item.")
         write.details["item"] = item_id
-    return write.entries.get(change.slug)
+    return write.own_entry(change.slug)
 
 
 async def _is_added(resources: Resources, key: IdempotencyKey) -> bool:

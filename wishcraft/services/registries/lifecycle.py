@@ -20,7 +20,7 @@ from wishcraft.services.registries.write import (
     check_change,
     registry_write,
 )
-from wishcraft.store import idempotency, invitations, registries, sessions
+from wishcraft.store import idempotency, invitations, private_fields, registries, sessions
 from wishcraft.store.audit_log import Actor, Origin
 from wishcraft.store.idempotency import IdempotencyKey, StoredResult
 from wishcraft.store.registries import NewRegistry
@@ -44,7 +44,7 @@ async def create_registry(
     """Create a registry for the caller's customer. A repeated idempotency key creates no second one.
 
     Returns:
-        Its slug, and its cache entry, None if it was not filled or the key was repeated.
+        Its slug, and its cache entry for its registrant, None if it was not filled or the key was repeated.
 
     Raises:
         NotAllowed: The caller neither is a customer nor acts for one.
@@ -57,20 +57,28 @@ async def create_registry(
     _check_strength(draft, draft.values["title"], draft.values["event_date"])
     code_hash = await hash_code(draft.access_code, caller.name) if draft.access_code else None
     actor = Actor(caller.shop_id, caller.name, origin, caller.acts_for)
-    async with registry_write(resources, actor, on_cache_down="announce") as write:
-        if key and (stored := await idempotency.acquire_key(write.session, key)):
-            return replay(stored), None
-        settings, registered = await registries.lock_customer(write.session, caller.shop_id, caller.customer_id)
-        _check_number(registered)
-        _check_code(settings, draft.values["visibility"], has_code=code_hash is not None, is_new=code_hash is not None)
+    acquire = [idempotency.acquire_key(key)] if key else []
+    lock = registries.lock_customer(caller.shop_id, caller.customer_id)
+    async with registry_write(resources, actor, on_cache_down="announce", first=[*acquire, *lock]) as write:
+        if key and not write.found[0]:
+            return await replay_stored(write, key), None
+        customer = registries.read_customer(write.found[-1])
+        _check_number(customer.registered)
+        is_new = code_hash is not None
+        _check_code(customer.settings, draft.values["visibility"], has_code=is_new, is_new=is_new)
         slug = make_slug(draft.values["title"], draft.values["event_type"], secrets.token_bytes(_SLUG_BYTES))
         new = NewRegistry(slug=slug, access_code_hash=code_hash, customer_id=caller.customer_id, **draft.values)
-        registry_id = await registries.add(write.session, caller.shop_id, new)
-        await invitations.invite(write.session, caller.shop_id, registry_id, vouched=caller.is_server)
-        await write.changed(registry_id, "registry.created")
+        write.later += [
+            registries.add(caller.shop_id, customer.next_id, new),
+            invitations.invite_first(
+                caller.shop_id, customer.next_id, new.customer_email, new.co_registrants, vouched=caller.is_server
+            ),
+        ]
+        await write.changed(customer.next_id, "registry.created")
         if key:
-            await idempotency.complete(write.session, key, slug)
-    return slug, write.entries.get(slug)
+            write.later.append(idempotency.complete(key, slug))
+        write.private = private_fields.find(caller.shop_id, caller.customer_id, slug)
+    return slug, write.own_entry(slug)
 
 
 async def update_registry(resources: Resources, change: ChangeRequest, draft: Draft) -> Entry | None:
@@ -79,7 +87,7 @@ async def update_registry(resources: Resources, change: ChangeRequest, draft: Dr
     If the columns have these values already, the registry stays at its version.
 
     Returns:
-        The registry's refilled cache entry; None if it was not refilled.
+        The registry's refilled cache entry for its registrant; None if it was not refilled.
 
     Raises:
         RequestRefused: As `change_registry`; Invalid, and LimitReached of an archived one, as `create_registry`.
@@ -99,8 +107,8 @@ async def update_registry(resources: Resources, change: ChangeRequest, draft: Dr
             _check_code(registry.settings, visibility, has_code=registry.has_code or is_new, is_new=is_new)
         if registry.status is RegistryStatus.ARCHIVED and values.get("status", registry.status) != registry.status:
             assert registry.owner  # noqa: S101  the caller is its owner
-            _, registered = await registries.lock_customer(write.session, shop_id, registry.owner)
-            _check_number(registered)
+            _, facts = await write.run(*registries.lock_customer(shop_id, registry.owner))
+            _check_number(registries.read_customer(facts).registered)
         changed = await registries.update_columns(write.session, shop_id, registry.id, values)
         write.is_empty = not changed
         write.details["fields"] = sorted("access_code" if name == "access_code_hash" else name for name in changed)
@@ -113,7 +121,7 @@ async def update_registry(resources: Resources, change: ChangeRequest, draft: Dr
             ended = (await sessions.end_grants(write.session, shop_id, [registry.slug]))[registry.slug]
     if ended:
         await resources.sessions.try_delete([SessionName(shop_id, each) for each in ended])
-    return write.entries.get(change.slug)
+    return write.own_entry(change.slug)
 
 
 async def delete_registry(resources: Resources, change: ChangeRequest) -> None:
@@ -138,6 +146,12 @@ async def remove(write: RegistryWrite, registry_id: int, *, counted_for: int | N
     await idempotency.forget(write.session, shop_id, registry_id)
     await invitations.delete_all(write.session, shop_id, registry_id, counted_for)
     await registries.delete_one(write.session, shop_id, registry_id)
+
+
+async def replay_stored(write: RegistryWrite, key: IdempotencyKey) -> str:
+    """The result of the request that has acquired the key: as `replay`."""
+    [rows] = await write.run(idempotency.find_stored(key))
+    return replay(idempotency.read_stored(key, rows))
 
 
 def replay(stored: StoredResult) -> str:

@@ -25,8 +25,11 @@ async def add_private_fields(resources: Resources, caller: Caller, slug: str, en
         found = await within(reader.READ_SECONDS, _find(resources, caller, slug))
     except DatabaseUnavailable:
         return entry
-    if found is None:
-        return entry
+    return with_private_fields(entry, found) if found else entry
+
+
+def with_private_fields(entry: Entry, found: VersionedFields) -> Entry:
+    """The entry with the private fields of its registry."""
     body = entry.body[:-1] + b"," + orjson.dumps(private_fields_payload(found.fields))[1:]
     return with_body(entry, body, min(entry.header.version, found.version))
 
@@ -34,5 +37,4 @@ async def add_private_fields(resources: Resources, caller: Caller, slug: str, en
 async def _find(resources: Resources, caller: Caller, slug: str) -> VersionedFields | None:
     if caller.customer_id is None:
         return None
-    async with resources.db.autocommit() as session:
-        return await private_fields.find(session, caller.shop_id, caller.customer_id, slug)
+    return private_fields.read(await resources.db.fetch(private_fields.find(caller.shop_id, caller.customer_id, slug)))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context
 from functools import partial
 from typing import Final, cast
@@ -21,6 +21,7 @@ from wishcraft.errors import DatabaseUnavailable
 from wishcraft.resources import Resources
 from wishcraft.store import registries, registry_payloads
 from wishcraft.store.registries import NamedRegistry
+from wishcraft.store.statements import Rows
 
 READ_SECONDS: Final = 2.0
 """How long a reader waits for PostgreSQL."""
@@ -66,8 +67,7 @@ class RegistryReader:
             return None
         named = self._named.get((caller.shop_id, number))
         if named is None and caller.may_use_id(caller.customer_id):
-            async with self._resources.db.repeatable_read() as session:
-                named = await registries.find_named(session, caller.shop_id, number)
+            named = await registries.find_named(self._resources.db, caller.shop_id, number)
             if named and len(self._named) < _MAX_CACHED_SLUGS:
                 self._named[caller.shop_id, number] = named
         return named.slug if named and caller.may_use_id(named.owner) else None
@@ -122,8 +122,13 @@ class RegistryReader:
 
 async def load_registries(resources: Resources, shop_id: int, slugs: Sequence[str]) -> dict[str, CachedRegistry]:
     """These registries as PostgreSQL has them now, by slug, in one query; unknown slugs are left out."""
-    async with resources.db.autocommit() as session:
-        found = await registry_payloads.find_parts(session, shop_id, slugs, resources.shopify_origin)
+    rows = await resources.db.fetch(registry_payloads.find_parts(shop_id, slugs))
+    return make_registries(rows, resources.shopify_origin)
+
+
+def make_registries(rows: Rows, shopify_origin: str) -> dict[str, CachedRegistry]:
+    """The registries of the rows of `registry_payloads.find_parts`, by slug."""
+    found = registry_payloads.read_parts(rows, shopify_origin)
     return {
         registry.slug: CachedRegistry(
             version=registry.version,
@@ -137,13 +142,24 @@ async def load_registries(resources: Resources, shop_id: int, slugs: Sequence[st
     }
 
 
-async def refill(resources: Resources, shop_id: int, slugs: Sequence[str]) -> dict[str, Entry]:
+async def refill(
+    resources: Resources,
+    shop_id: int,
+    slugs: Sequence[str],
+    load: Callable[[Sequence[str]], Awaitable[Mapping[str, CachedRegistry]]] | None = None,
+) -> dict[str, Entry]:
     """Load these registries and fill the cache with them; the entries filled, by slug.
 
     A registry is skipped whose lease a reader holds (that reader fills it), or whose floor a writer has raised.
 
+    Args:
+        resources: The stores.
+        shop_id: The shop.
+        slugs: Those of its registries.
+        load: What loads those of which it gets the leases; `load_registries` by default.
+
     Raises:
         CacheUnavailable: Redis does not answer.
     """
-    results = await resources.cache.refill(shop_id, partial(load_registries, resources, shop_id), slugs)
+    results = await resources.cache.refill(shop_id, load or partial(load_registries, resources, shop_id), slugs)
     return {slug: entry for slug, (outcome, entry) in results.items() if entry and outcome is Outcome.FILLED}

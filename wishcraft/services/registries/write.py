@@ -1,8 +1,9 @@
 """`registry_write`: the one way to change what a guest can see of a registry.
 
-It locks, bumps versions, invalidates, commits, refills or forgets, and calls `Resources.after_write`, in that order;
-no other module does any of these, which a test enforces. Decision 2 argues why the order keeps the cache coherent,
-decision 11 why a write may go through while Redis does not answer, and decision 23 how a deletion ends.
+It locks, bumps versions, invalidates, takes leases, commits, refills or forgets, and calls `Resources.after_write`, in
+that order; no other module does any of these, which a test enforces. Decision 2 argues why the order keeps the cache
+coherent, decision 11 why a write may go through while Redis does not answer, decision 23 how a deletion ends, and
+decision 40 what goes in which round trip.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from typing import Any, Final, Literal, NamedTuple
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.keys import WRITE_LIMIT_SECONDS, SessionName
 from wishcraft.cache.read_permit import PERMIT_SECONDS, Pending
-from wishcraft.domain.cached_registry import AccessLevel
+from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.etags import allows_change
 from wishcraft.domain.registries import access_level
@@ -28,11 +29,22 @@ from wishcraft.errors import (
     PreconditionFailed,
 )
 from wishcraft.resources import Resources
-from wishcraft.services.registries.reader import refill
-from wishcraft.store import audit_log, pending_invalidations, registries, sessions
+from wishcraft.services.registries.own_view import with_private_fields
+from wishcraft.services.registries.reader import make_registries, refill
+from wishcraft.store import (
+    audit_log,
+    pending_invalidations,
+    private_fields,
+    registries,
+    registry_payloads,
+    sessions,
+)
 from wishcraft.store.audit_log import Actor, Origin
+from wishcraft.store.engine import WriteTransaction
 from wishcraft.store.pending_invalidations import Announcement
+from wishcraft.store.private_fields import VersionedFields
 from wishcraft.store.registries import CurrentVersion, LockedRegistry, WriteSession
+from wishcraft.store.statements import Call, Rows
 
 OnCacheDown = Literal["announce", "refuse"]
 """What a write does while Redis does not answer: announce it and commit a second later, or raise and roll back."""
@@ -46,13 +58,22 @@ _log: Final = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class RegistryWrite:
-    """A write in progress: its session, and what has changed so far."""
+    """A write in progress: its transaction, and what has changed so far."""
 
-    session: WriteSession
+    transaction: WriteTransaction
     actor: Actor
+    shopify_origin: str
     locked: dict[int, CurrentVersion] = field(default_factory=dict)
+    found: list[Rows] = field(default_factory=list)
+    """The rows of the statements that it began with."""
+    later: list[Call] = field(default_factory=list)
+    """Statements to be sent together with the new versions, in one round trip."""
+    private: Call | None = None
+    """Reads what only the registrant sees, after the commit and in its round trip."""
     entries: Mapping[str, Entry] = field(default_factory=dict)
     """After the commit: the cache entries that the refill filled, by slug. One may be missing, never outdated."""
+    fields: VersionedFields | None = None
+    """After the commit: what `private` has found."""
     deleted: dict[str, int] = field(default_factory=dict)
     """After `bump_versions`: the versions that would follow those of what this write deletes, by slug."""
     details: dict[str, Any] = field(default_factory=dict)
@@ -61,7 +82,22 @@ class RegistryWrite:
     """The action of that entry; empty for the one that was asked for."""
     is_empty: bool = False
     """Set by a block of `change_registry` that found nothing to change: no new version and no audit entry."""
+    is_committed: bool = False
     _changed: dict[int, None] = field(default_factory=dict)
+
+    @property
+    def session(self) -> WriteSession:
+        """A session of SQLAlchemy in the write's transaction."""
+        return WriteSession(self.transaction.session)
+
+    async def run(self, *calls: Call) -> list[Rows]:
+        """Run these statements now, in one round trip; the rows of each."""
+        return await self.transaction.run(calls)
+
+    def own_entry(self, slug: str) -> Entry | None:
+        """After the commit: the registry's cache entry for its registrant; None if it was not filled."""
+        entry = self.entries.get(slug)
+        return with_private_fields(entry, self.fields) if entry and self.fields else None
 
     async def changed(self, registry_id: int, action: str = "", details: Mapping[str, Any] | None = None) -> None:
         """Note that what a guest can see of the registry changed: by an update, its creation or its deletion.
@@ -73,14 +109,15 @@ class RegistryWrite:
         """
         self._changed[registry_id] = None
         if action:
-            await audit_log.record(self.session, self.actor, action, "registry", str(registry_id), details)
+            self.later.append(audit_log.entry(self.actor, action, "registry", str(registry_id), details))
 
     async def bump_versions(self) -> dict[str, int]:
         """Raise the versions of what changed; by slug. For a deleted registry: its last version plus 1."""
         ids, shop_id = list(self._changed), self.actor.shop_id
         if not ids:
             return {}
-        bumped = await registries.bump_versions(self.session, shop_id, ids, WRITE_LIMIT_SECONDS)
+        bump = registries.bump_versions(shop_id, ids, WRITE_LIMIT_SECONDS)
+        bumped = registries.read_versions((await self.run(*self.later, bump))[-1])
         deleted = [self.locked[each] for each in ids if each not in bumped]
         self.deleted = {slug: version + 1 for slug, version in deleted}
         return dict(bumped.values()) | self.deleted
@@ -91,10 +128,31 @@ class RegistryWrite:
         ended = await sessions.end_grants(self.session, shop_id, self.deleted)
         return await pending_invalidations.record_deletions(self.session, shop_id, self.deleted, ended)
 
+    async def commit(self, slugs: Sequence[str] = ()) -> dict[str, CachedRegistry]:
+        """Commit, and load these registries as they are then, in one round trip; by slug.
+
+        Raises:
+            DatabaseUnavailable: The transaction is rolled back, or its end is not known; or, with `is_committed`, the
+                registries could not be loaded.
+        """
+        reads = [registry_payloads.find_parts(self.actor.shop_id, slugs)] if slugs else []
+        found = await self.transaction.commit([*reads, self.private] if reads and self.private else reads)
+        self.is_committed = True
+        if found is None:
+            raise DatabaseUnavailable("PostgreSQL did not answer after the commit")
+        if len(found) > 1:
+            self.fields = private_fields.read(found[1])
+        return make_registries(found[0], self.shopify_origin) if found else {}
+
 
 @asynccontextmanager
 async def registry_write(
-    resources: Resources, actor: Actor, registry_ids: Sequence[int] = (), *, on_cache_down: OnCacheDown
+    resources: Resources,
+    actor: Actor,
+    registry_ids: Sequence[int] = (),
+    *,
+    on_cache_down: OnCacheDown,
+    first: Sequence[Call] = (),
 ) -> AsyncIterator[RegistryWrite]:
     """Write to registries of the actor's shop in one transaction; leaving the block commits, an exception rolls back.
 
@@ -103,22 +161,44 @@ async def registry_write(
         actor: Who writes, in which shop.
         registry_ids: Registries to lock, in the order of their ids, before the block runs.
         on_cache_down: `announce` for people, who must not be refused for it; `refuse` for jobs, which are retried.
+        first: Statements to run before the block, in the round trip that begins the transaction.
 
     Raises:
         CacheUnavailable: With `refuse`, and nothing was written.
     """
     breaker = resources.redis.breaker
     is_slow = on_cache_down == "announce" and breaker is not None and breaker.is_open
-    async with resources.slow_writes if is_slow else nullcontext(), resources.db.transaction() as session:
-        write = RegistryWrite(WriteSession(session), actor)
-        if registry_ids:
-            write.locked = await registries.lock(write.session, actor.shop_id, registry_ids)
+    locks = [registries.lock_each(actor.shop_id, registry_ids)] if registry_ids else []
+    async with (
+        resources.slow_writes if is_slow else nullcontext(),
+        resources.db.write([*locks, *first]) as transaction,
+    ):
+        write = RegistryWrite(transaction, actor, resources.shopify_origin, found=transaction.first[len(locks) :])
+        if locks:
+            write.locked = registries.read_versions(transaction.first[0])
         yield write
         versions = await write.bump_versions()
         await _invalidate(resources, actor.shop_id, versions, on_cache_down)
         deleted = await write.end_deleted() if write.deleted else {}
+        await _commit(resources, write, [slug for slug in versions if slug not in deleted])
     if versions:
-        write.entries = await _finish(resources, actor.shop_id, versions, deleted)
+        await _finish(resources, actor.shop_id, versions, deleted)
+
+
+async def _commit(resources: Resources, write: RegistryWrite, slugs: Sequence[str]) -> None:
+    """Commit, and refill these registries: under leases taken before, with what the commit's round trip loads.
+
+    Once the write has succeeded, no failure is raised.
+    """
+    try:
+        if slugs:
+            write.entries = await refill(resources, write.actor.shop_id, slugs, write.commit)
+    except (CacheUnavailable, DatabaseUnavailable, DatabaseRejected) as error:
+        if not write.is_committed and not isinstance(error, CacheUnavailable):
+            raise
+        _log.info("The cache was not brought into step after a write, readers and replays do it: %s", error)
+    if not write.is_committed:
+        await write.commit()
 
 
 async def _invalidate(
@@ -139,16 +219,13 @@ async def _invalidate(
 
 async def _finish(
     resources: Resources, shop_id: int, versions: Mapping[str, int], deleted: Mapping[str, Announcement]
-) -> dict[str, Entry]:
-    """After the commit: bring the cache into step and call the hook. The write has succeeded: no failure is raised."""
+) -> None:
+    """After the commit: let Redis forget what was deleted, and call the hook. No failure is raised."""
     try:
         if deleted:
             await _replay(resources, shop_id, deleted)
-        left = [slug for slug in versions if slug not in deleted]
-        return await refill(resources, shop_id, left) if left else {}
     except (CacheUnavailable, DatabaseUnavailable, DatabaseRejected) as error:
-        _log.info("The cache was not brought into step after a write, readers and replays do it: %s", error)
-        return {}
+        _log.info("Redis did not forget what a write deleted, replays do it: %s", error)
     finally:
         if resources.after_write:
             try:
@@ -171,9 +248,11 @@ class ChangeRequest(NamedTuple):
 
 @asynccontextmanager
 async def change_registry(
-    resources: Resources, change: ChangeRequest
+    resources: Resources, change: ChangeRequest, *reads: Call
 ) -> AsyncIterator[tuple[RegistryWrite, LockedRegistry]]:
     """Change the caller's own registry: `registry_write` for one row, after the checks on caller and If-Match.
+
+    `reads` run once its row is locked; `RegistryWrite.found` has their rows.
 
     Raises:
         NotFound: The shop has no such registry, or the caller may not see it.
@@ -182,9 +261,12 @@ async def change_registry(
     """
     caller = change.caller
     actor = Actor(caller.shop_id, caller.name, change.origin, caller.acts_for)
-    async with registry_write(resources, actor, on_cache_down="announce") as write:
-        registry = _authorize(change, await registries.lock_one(write.session, caller.shop_id, change.slug))
+    first = [registries.lock_one(caller.shop_id, change.slug), *reads]
+    async with registry_write(resources, actor, on_cache_down="announce", first=first) as write:
+        registry = _authorize(change, registries.read_locked(write.found.pop(0)))
         write.locked[registry.id] = CurrentVersion(registry.slug, registry.version)
+        if registry.owner is not None:
+            write.private = private_fields.find(caller.shop_id, registry.owner, change.slug)
         yield write, registry
         if not write.is_empty:
             await write.changed(registry.id, write.action or change.action, write.details)

@@ -178,7 +178,9 @@ def test_panels_have_the_values_that_prometheus_scraped(servers: Servers) -> Non
 
 
 def test_series_have_a_value_or_a_gap_at_every_point_of_the_range(servers: Servers) -> None:
-    used = lambda: series(servers, "Redis memory", seconds=900)["used"]  # noqa: E731  one line
+    def used() -> list[float | None]:
+        return series(servers, "Redis memory", seconds=900)["used"]
+
     block_until(lambda: used()[-1] == 4_194_304, "no value now", pause=0.2)
     assert len(used()) == 900 // 15 + 1
     assert used()[0] is None

@@ -84,6 +84,8 @@ _OWN: Final[dict[str, ColumnElement[Any]]] = {
     "visibility": Registry.visibility.expression,
     "status": Registry.status.expression,
 }
+_OWN_PLACES: Final = [list(_SUMMARY | _OWN).index(name) for name in ("visibility", "status", *PrivateFields._fields)]
+"""The columns of a registrant's list are those of both, some of which are the same."""
 _EVENT_DATE: Final = list(_SUMMARY).index("event_date")
 _SPECIAL: Final = re.compile(r"[/%_]")
 Listed = TypeVar("Listed")
@@ -254,5 +256,5 @@ def _summary(row: tuple[Any, ...]) -> Summary:
 
 def _own(row: tuple[Any, ...]) -> tuple[Visibility, RegistryStatus, PrivateFields]:
     """What only the registrant's list has."""
-    *private, visibility, status, _sort_key = row[len(_SUMMARY) :]
+    visibility, status, *private = [row[place] for place in _OWN_PLACES]
     return visibility, status, PrivateFields._make(private)

@@ -188,10 +188,10 @@ async def test_silent_replica_is_left_until_a_check_succeeds(
 
     with monkeypatch.context() as patch:
         patch.setattr("wishcraft.store.replica.ANSWER_SECONDS", 0.1)
-        patch.setattr(replica, "_read", hang)
+        patch.setattr(replica._db, "fetch_each", hang)
         assert await titles(guest)
         assert not replica.is_current
-        patch.setattr(replica, "_read", None)  # not called any more
+        patch.setattr(replica._db, "fetch_each", None)  # not called any more
         assert await titles(guest)
     answers.set()
     assert (await health_of_replica(client))[0] == "degraded"

@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from api import problems
 from api.auth.dependencies import IDENTIFIED, NO_CREDENTIALS, UNKNOWN_KEY, UNSIGNED, invalid_credentials, over_limit
-from api.middleware.request import ADDED_HEADERS, ARRIVED, REQUEST_ID
+from api.middleware.request import ADDED_HEADERS, ARRIVED, FAILED, REQUEST_ID
 from api.problems import ProblemError
 from api.representation import CLOSE, SECURITY, RawHeaders, represent
 from api.server import LimitedProtocol
@@ -35,7 +35,7 @@ from wishcraft.domain.api_keys import prefix_of
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller, Scope
 from wishcraft.domain.etags import make_etag, matches
-from wishcraft.errors import CacheUnavailable
+from wishcraft.errors import CacheUnavailable, DatabaseUnavailable
 from wishcraft.observability.metrics import FAST_PATH_SECONDS
 from wishcraft.observability.sentry import HITS_PER_TRACE, record_trace
 from wishcraft.settings import Settings
@@ -61,9 +61,9 @@ _HARMLESS: Final = re.compile(
 )
 """The headers that this module uses, and those that the route does not look at."""
 _SIGNATURE: Final = re.compile(rb"(?:^|&)signature=[0-9a-f]{64}(?:&|$)")
-_CLOSE_LINE: Final = b"%b: %b\r\n" % CLOSE
+_LAST: Final = b"%b: %b\r\n\r\n" % CLOSE
 _SECURITY_LINE: Final = b"%b: %b\r\n" % SECURITY
-Reply = Value | CacheUnavailable | Found
+Reply = Value | CacheUnavailable | Found | DatabaseUnavailable
 _log: Final = logging.getLogger(__name__)
 
 
@@ -265,9 +265,8 @@ class FastProtocol(LimitedProtocol):
             return False
         self._stop_head_timer()
         self._request = data
-        key = keys.entry_key(begun.caller.shop_id, begun.slug)
         on_reply = partial(self._on_reply, begun, begun.slug, sender, arrived)
-        self._fast.app_state.resources.redis.reader.read(key, on_reply)
+        self._fast.app_state.resources.redis.reader.read(keys.entry_key(begun.caller.shop_id, begun.slug), on_reply)
         return True
 
     def _on_reply(self, read: Read, slug: str, sender: Sender, arrived: float, reply: Reply) -> None:
@@ -291,6 +290,8 @@ class FastProtocol(LimitedProtocol):
             self._send(response, arrived)
         else:
             self._note_for_route(read, arrived)
+            if isinstance(reply, DatabaseUnavailable):
+                self._for_scope[FAILED] = reply
             super().data_received(request)
             if self._must_close:
                 super().shutdown()
@@ -304,8 +305,7 @@ class FastProtocol(LimitedProtocol):
         status, head, body = response
         is_last = self._must_close or self._fast.app_state.draining
         date = self._fast.common_lines(self.server_state.default_headers)
-        close = _CLOSE_LINE if is_last else b""
-        self._corked.write_now(b"".join((STATUS_LINE[status], date, head, close, b"\r\n", body)))
+        self._corked.write_now(b"".join((STATUS_LINE[status], date, head, _LAST if is_last else b"\r\n", body)))
         FAST_PATH_SECONDS.observe(status, time.perf_counter() - arrived)
         self._answered_at = self.loop.time()
         if is_last:

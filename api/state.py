@@ -51,7 +51,7 @@ class Found(NamedTuple):
     cache_state: CacheState | None = None
 
 
-OnLoaded = Callable[[Found | CacheUnavailable], None]
+OnLoaded = Callable[[Found | CacheUnavailable | DatabaseUnavailable], None]
 
 
 class AppState:
@@ -181,12 +181,12 @@ class AppState:
         return task
 
     async def _load(self, shop_id: int, slug: str, on_loaded: OnLoaded) -> None:
-        found: Found | CacheUnavailable = CacheUnavailable("nor was it loaded")
+        found: Found | CacheUnavailable | DatabaseUnavailable = CacheUnavailable("nor was it loaded")
         try:
             entry, cache_state = await self.reader.read(shop_id, slug)
             found = Found(entries.pack(entry), cache_state)
-        except DatabaseUnavailable:  # the route has the answer and the log line
-            pass
+        except DatabaseUnavailable as error:
+            found = error
         except Exception:  # noqa: BLE001  the route answers instead; the error is logged
             _log.exception("A miss could not be loaded. The route answers instead.")
         on_loaded(found)

@@ -33,6 +33,8 @@ MAX_FILE_SECONDS: Final = 600.0
 """That of a file, which may be large."""
 ARRIVED: Final = "wishcraft.arrived"
 """Where a scope has the time of `time.perf_counter` at which the fast path got the request."""
+FAILED: Final = "wishcraft.failed"
+"""Key of the error with which the fast path could not load a registry: the route does not try again."""
 ADDED_HEADERS: Final = "wishcraft.headers"
 """Where a scope has headers that the response gets in any case."""
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from api.auth.dependencies import MAY_NAME_CUSTOMER, NAMES_CUSTOMER, AppStateDep, Reader
+from api.middleware.request import FAILED
 from api.problems import COMMON, documented, forbidden, no_such_registry
 from api.representation import represent
 from api.schemas.demo import DEMO_REF
@@ -22,7 +23,7 @@ from wishcraft.domain.private_fields import private_fields_payload
 from wishcraft.domain.registries import MAX_SLUG_LENGTH, EventType, RegistryStatus
 from wishcraft.domain.registry_lists import MAX_CURSOR_LENGTH, ListSort, Position, decode_cursor, encode_cursor
 from wishcraft.domain.registry_payload import summary_payload
-from wishcraft.errors import invalid_parameter
+from wishcraft.errors import DatabaseUnavailable, invalid_parameter
 from wishcraft.services.registries.access import is_granted
 from wishcraft.services.registries.own_view import add_private_fields
 from wishcraft.services.registries.public_list import list_public
@@ -179,6 +180,9 @@ async def get_registry(
     grant_header: GrantHeader = None,
 ) -> Response:
     """One registry of the shop. `X-Cache` says where it came from."""
+    failure: DatabaseUnavailable | None = request.scope.get(FAILED)
+    if failure:
+        raise failure
     return await answer_one(request, app_state, caller, ref, grant=grant_header or grant)
 
 

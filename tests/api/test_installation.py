@@ -97,10 +97,10 @@ async def test_the_first_request_of_the_admin_installs_the_app_and_starts_the_fi
 
 
 async def test_any_other_request_of_the_admin_installs_the_app_too(
-    client: httpx.AsyncClient, simulator: Simulator, demo: Demo
+    client: httpx.AsyncClient, simulator: Simulator, demo: Demo, settings: Settings
 ) -> None:
     answer = await client.get("/api/admin/settings", headers=opened(simulator))
-    assert answer.json()["effective_share_url"].startswith(f"https://{NEW}/")
+    assert answer.json()["effective_share_url"].startswith(f"{settings.shopify_origin.format(shop=NEW)}/")
     assert stored(demo, "status") == ("active",)
 
 

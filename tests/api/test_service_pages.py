@@ -14,7 +14,9 @@ OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]
 
 async def test_health_checks_every_part(client: httpx.AsyncClient) -> None:
     found = (await client.get("/health")).json()
-    assert list(found["checks"]) == ["database", "redis", "memory", "environment", "prefect", "scheduler", "webhooks"]
+    assert list(found["checks"]) == [
+        *("database", "redis", "memory", "environment", "prefect", "scheduler", "webhooks", "mail", "shopify"),
+    ]
     healthy = {name for name, check in found["checks"].items() if check["status"] == "healthy"}
     assert healthy == {
         "database",
@@ -22,6 +24,8 @@ async def test_health_checks_every_part(client: httpx.AsyncClient) -> None:
         "memory",
         "environment",
         "webhooks",
+        "mail",
+        "shopify",
     }  # there is no Prefect server in this test
     assert found["status"] == "degraded"
 
@@ -120,9 +124,9 @@ async def test_openapi_documents_credentials_and_problems(client: httpx.AsyncCli
 
 async def test_openapi_offers_a_customer_and_any_version_for_writes_alone(client: httpx.AsyncClient) -> None:
     of_a_registry = (await client.get("/api/docs")).json()["paths"]["/api/registries/{ref}"]
-    for method, offered in (("get", {}), ("patch", {"X-Customer-Id": 7_100_000_000_009, "If-Match": "*"})):
-        parameters = of_a_registry[method]["parameters"]
-        assert {each["name"]: each["example"] for each in parameters if "example" in each} == offered
+    for method, offered in (("get", {}), ("patch", {"X-Customer-Id": 7_000_010_000_000, "If-Match": "*"})):
+        headers = [each for each in of_a_registry[method]["parameters"] if each["in"] == "header"]
+        assert {each["name"]: each["example"] for each in headers if "example" in each} == offered
 
 
 async def test_cors_allows_only_the_configured_origins(

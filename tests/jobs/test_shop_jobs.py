@@ -35,7 +35,7 @@ async def test_cache_warm_completes_with_a_row_per_shop() -> None:
 async def test_sync_of_given_shops_does_not_touch_the_others(simulator: Simulator) -> None:
     state = await sync_inventory([SHOP], return_state=True)
     assert state.is_completed(), state.message
-    assert [row["shop"] for row in await table_of(state)] == [SHOP]
+    assert [row["shop"] for row in await table_of(state)] == [short_name(SHOP)]
     assert simulator.shops[SHOP].counters.requests > 0
     assert simulator.shops[BROKEN].counters.requests == 0
 
@@ -44,8 +44,8 @@ async def test_run_says_how_long_it_waited_for_shopify(simulator: Simulator) -> 
     simulator.shops[SHOP].faults.set(Fault(FaultKind.TOO_MANY_REQUESTS, remaining=1))  # Retry-After: 1
     state = await sync_inventory([SHOP, BROKEN], return_state=True)
     assert "1 seconds of waiting for shopify" in str(state.message)
-    waited = {row["shop"]: row["seconds of waiting for shopify"] for row in await table_of(state)}
-    assert waited == {SHOP: 1, BROKEN: 0}
+    waited = {row["shop"]: row["waiting (s)"] for row in await table_of(state)}
+    assert waited == {short_name(SHOP): 1, short_name(BROKEN): 0}
 
 
 async def test_summary_of_a_sync_names_what_changed_within_bounds(simulator: Simulator, demo: Demo) -> None:

@@ -99,10 +99,6 @@ def test_wide_tables_have_the_name_of_the_column_in_each_cell_for_phones() -> No
     assert label not in narrow.html
 
 
-def test_plots_keep_their_size_on_phones() -> None:
-    assert '<p class="plot"><img' in as_mail(REPORT, "ops@wishcraft.example", "<1@x>").html
-
-
 def test_the_text_is_the_markdown_without_the_pictures_data() -> None:
     text = as_mail(REPORT, "ops@wishcraft.example", "<one@wishcraft.example>").text
     assert text.startswith("All is well.\n\n| objective | value |")

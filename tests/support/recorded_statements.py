@@ -1,11 +1,19 @@
-"""Every statement that this process sends to PostgreSQL, through SQLAlchemy or through psycopg itself."""
+"""Every statement that this process sends to PostgreSQL, through SQLAlchemy or through psycopg itself.
+
+Left out is what begins and ends transactions, and what SQLAlchemy asks a new server.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 from unittest import mock
 
 from psycopg import AsyncCursor
+
+_OF_CONNECTIONS: Final = (
+    *("BEGIN", "COMMIT", "ROLLBACK"),
+    *("select pg_catalog.version()", "select current_schema()", "show "),
+)
 
 
 @contextmanager
@@ -16,8 +24,9 @@ def recorded_statements(on_statement: Callable[[str], None] = lambda _: None) ->
 
     async def note(cursor: AsyncCursor[Any], query: Any, *arguments: Any, **options: Any) -> AsyncCursor[Any]:
         statement = query.decode() if isinstance(query, bytes) else str(query)
-        statements.append(statement)
-        on_statement(statement)
+        if not statement.startswith(_OF_CONNECTIONS):
+            statements.append(statement)
+            on_statement(statement)
         return await execute(cursor, query, *arguments, **options)
 
     with mock.patch.object(AsyncCursor, "execute", note):

@@ -185,6 +185,7 @@ async def test_the_next_check_completes_a_repair_killed_around_its_commit(
     assert await resources.cache.get(shop.id, slug) is None
     assert await check(resources, shop) == ({} if committed else {"purchases_repaired": 1})
     assert counted(demo, item) == right
+    await resources.redis.redis.delete(f"{keys.of_shop(shop.id).lease_prefix}{slug}")  # the dead process's expires
     await RegistryReader(resources).read(shop.id, slug)
     assert await same_as_postgresql(resources, shop, slug)
 

@@ -29,6 +29,8 @@ from prefect.utilities.processutils import sanitize_subprocess_env
 _ENGINE: Final = "prefect.engine"
 _FLOWS: Final = Path(__file__).resolve().parents[1] / "flows"
 _FORKS: Final = multiprocessing.get_context("forkserver")
+_SERVER_DIED: Final = 255
+"""The exit code that `multiprocessing` makes up when the fork server died: its fork may still run."""
 
 
 def start_fork_server() -> None:
@@ -79,7 +81,7 @@ class ForkStarter:
             await to_thread.run_sync(process.join, abandon_on_cancel=True)
         finally:
             with suppress(ProcessLookupError):
-                if process.exitcode is None:
+                if process.exitcode in {None, _SERVER_DIED}:
                     handle.hard_kill()
 
 

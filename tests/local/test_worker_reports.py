@@ -48,9 +48,8 @@ async def test_killed_run_is_reported_once_and_counted_as_crashed(
     worker = start_worker()
     run = create_run(http, slow_job, batches=1, seconds=600)
     await wait_for(lambda: bool(running_shop_tasks(http, run)))
-    for process in worker.process.children(recursive=True):
-        if "prefect" in " ".join(process.cmdline()):
-            process.kill()
+    [process] = [run for fork_server in worker.process.children() for run in fork_server.children()]
+    process.kill()
     await wait_for(lambda: read_state(http, run)["type"] == "CRASHED")
     await wait_for(lambda: bool(sentry.of_type("event")))
     assert worker.stop() == 0
@@ -59,6 +58,21 @@ async def test_killed_run_is_reported_once_and_counted_as_crashed(
     assert event["tags"]["run_id"] == run
     runs = (await resources.counters.read())["job_runs_total"]
     assert [(each.labels, each.value) for each in runs] == [(("slow-job", "crashed"), 1)]
+
+
+async def test_run_ends_with_the_fork_server_that_started_it(
+    http: httpx.Client, start_worker: Callable[..., Worker], slow_job: str
+) -> None:
+    worker = start_worker()
+    run = create_run(http, slow_job, batches=1, seconds=600)
+    await wait_for(lambda: bool(running_shop_tasks(http, run)))
+    [(fork_server, process)] = [(each, run) for each in worker.process.children() for run in each.children()]
+    fork_server.kill()
+    await wait_for(lambda: read_state(http, run)["type"] == "CRASHED")
+    await wait_for(lambda: not process.is_running())
+    again = create_run(http, slow_job, batches=1, seconds=0)  # in a fork of a new server
+    await wait_for(lambda: read_state(http, again)["type"] == "COMPLETED")
+    assert worker.stop() == 0
 
 
 async def test_worker_and_runs_log_json_lines_with_the_run_id(

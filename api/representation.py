@@ -20,6 +20,15 @@ registrant, who must see their own change; and a new access code must end what t
 _X_CACHE: Final = {state: (b"x-cache", state.value.encode()) for state in CacheState}
 
 
+def lines(headers: RawHeaders) -> bytes:
+    """The headers as they are sent."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
+_JSON_LINE: Final = lines([_JSON])
+_STATE_LINES: Final = {state: lines([_NO_CACHE, line]) for state, line in _X_CACHE.items()}
+
+
 class Representation(NamedTuple):
     """A response that is ready to be sent."""
 
@@ -43,3 +52,10 @@ def represent(entry: Entry, cache_state: CacheState, *, if_none_match: bytes | N
         return Representation(HTTPStatus.NOT_MODIFIED, common, b"")
     body = entry.body
     return Representation(HTTPStatus.OK, [(b"content-length", b"%d" % len(body)), _JSON, *common], body)
+
+
+def head_of(etag: bytes, cache_state: CacheState, length: int | None) -> bytes:
+    """The headers of `represent` as they are sent, made at once; without a `length` those of 304."""
+    if length is None:
+        return b"etag: %b\r\n%b" % (etag, _STATE_LINES[cache_state])
+    return b"content-length: %d\r\n%betag: %b\r\n%b" % (length, _JSON_LINE, etag, _STATE_LINES[cache_state])

@@ -130,12 +130,14 @@ class Authenticator:
         found = await self._keys.get(fingerprint) if is_asked else None
         return self._validate_key(found, scope) if found else None
 
-    def cached_by_signature(self, scope: Connection) -> Caller | None:
-        """The caller whose query Shopify signed, if exactly this query was verified before. Does no I/O."""
-        verified = self._verified.get(blake2b(scope["query_string"], digest_size=_KEPT_DIGEST_SIZE).digest())
-        if verified is None or verified.expires < time.time():
-            return None
-        return verified.caller or self._guest(verified.shop_id, scope)
+    def verified(self, query: bytes) -> VerifiedQuery | None:
+        """What `by_signature` has found of exactly this query, if that has not expired. Does no I/O."""
+        verified = self._verified.get(blake2b(query, digest_size=_KEPT_DIGEST_SIZE).digest())
+        return None if verified is None or verified.expires < time.time() else verified
+
+    def guest(self, shop_id: int, scope: Connection) -> Caller:
+        """The guest of the shop who sent a request that Shopify signed."""
+        return Caller(shop_id, f"guest:{shop_id}:{household(self.address(scope, is_signed=True))}")
 
     async def by_signature(self, scope: Connection) -> Caller | None:
         """The customer or guest whose query Shopify signed. `remember` keeps the result.
@@ -155,11 +157,11 @@ class Authenticator:
         caller = Caller(shop.id, f"customer:{shop.id}:{customer}", customer) if customer is not None else None
         expires = min(identity.signed_at + MAX_AGE, now + timedelta(seconds=CACHE_SECONDS)).timestamp()
         scope[_VERIFIED] = VerifiedQuery(expires, shop.id, caller)
-        return caller or self._guest(shop.id, scope)
+        return caller or self.guest(shop.id, scope)
 
-    def is_forged(self, scope: Connection) -> bool:
+    def is_forged(self, query: bytes) -> bool:
         """Whether Shopify has not signed the query of a read, or too long ago. Does no I/O."""
-        return verify_proxy_query(scope["query_string"], self._secrets, datetime.now(UTC)) is None
+        return verify_proxy_query(query, self._secrets, datetime.now(UTC)) is None
 
     def remember(self, scope: Connection) -> None:
         """Keep the signed query that `by_signature` has verified: call it after the rate limit has passed the request.
@@ -222,9 +224,6 @@ class Authenticator:
             return None
         self._traffic_recorder.record_key_use(key.prefix)
         return key.caller
-
-    def _guest(self, shop_id: int, scope: Connection) -> Caller:
-        return Caller(shop_id, f"guest:{shop_id}:{household(self.address(scope, is_signed=True))}")
 
     def _sender(self, scope: Connection) -> str:
         return household(self.address(scope))

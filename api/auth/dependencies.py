@@ -20,7 +20,6 @@ from api.problems import ProblemError, forbidden, not_installed, too_many, unaut
 from api.state import AppState
 from wishcraft.domain.callers import Caller, Scope
 from wishcraft.domain.networks import UNKNOWN, household
-from wishcraft.domain.rate_limits import Verdict
 from wishcraft.errors import UnknownShop
 from wishcraft.observability.context import bind
 from wishcraft.observability.sentry import set_visitor
@@ -122,10 +121,10 @@ async def _authenticate(
     if caller is None:
         raise invalid_credentials(authenticator, request.scope, reason, headers)
     policy, verdict = app_state.limit(caller)
-    request.scope[ADDED_HEADERS] = [(b"ratelimit", verdict.field(policy).encode())]
+    request.scope[ADDED_HEADERS] = [(b"ratelimit", verdict.field(policy))]
     if not verdict.allowed:
         request.scope[ADDED_HEADERS].append((b"ratelimit-policy", policy.field.encode()))
-        raise over_limit(verdict)
+        raise over_limit(verdict.reset)
     authenticator.remember(request.scope)
     return caller
 
@@ -196,9 +195,9 @@ async def find_senders(request: Request, app_state: AppStateDep, caller: Identif
 Senders = Annotated[list[str], Depends(find_senders)]
 
 
-def over_limit(verdict: Verdict) -> ProblemError:
+def over_limit(reset: int) -> ProblemError:
     """429 for a caller over its limit."""
-    return too_many("Too many requests. Wait for Retry-After.", verdict.reset)
+    return too_many("Too many requests. Wait for Retry-After.", reset)
 
 
 def invalid_credentials(

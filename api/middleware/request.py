@@ -4,7 +4,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -40,6 +40,7 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 _UNTRACED: Final = ("/health", "/metrics")
 """Frequent probes, whose traces would be all alike."""
 REQUEST_ID: Final = re.compile(r"[\w-]{8,64}", re.ASCII)
+_IDS_IN_BLOCK: Final = 512
 _cancelled: Final = set[asyncio.Future[None]]()
 """Requests past their deadline that have not ended yet. The event loop itself keeps only weak references."""
 
@@ -132,7 +133,7 @@ class RequestMiddleware:
         headers = Headers(scope=scope)
         request_id = headers.get("x-request-id", "")
         if not REQUEST_ID.fullmatch(request_id):
-            request_id = secrets.token_hex(8)
+            request_id = next(request_ids)
         is_webhook = scope["path"] == WEBHOOKS
         body = LimitedReceive(receive, LARGEST_WEBHOOK if is_webhook else LARGEST_BODY)
         response = ResponseSender(scope, send, request_id, self._state.app_state.draining, is_head=method == "HEAD")
@@ -212,3 +213,13 @@ def _timeout_response(scope: Scope, body: LimitedReceive) -> Response:
     problems.log_server_error(scope, "The answer took longer than %g s", MAX_SECONDS)
     detail = "The request took too long. Try again later."
     return problems.answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, problems.PAUSE)
+
+
+def _make_request_ids() -> Iterator[str]:
+    """Random ids of 16 hexadecimal digits. The system's random bytes cost less in blocks."""
+    while True:
+        block = secrets.token_hex(8 * _IDS_IN_BLOCK)
+        yield from (block[start : start + 16] for start in range(0, len(block), 16))
+
+
+request_ids: Final = _make_request_ids()

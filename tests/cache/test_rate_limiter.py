@@ -33,7 +33,7 @@ async def test_caller_is_refused_beyond_the_quota(server: Server, clock: list[fl
     assert admitted(limiter, "a", 20) == 9
     refused = limiter.take(POLICY, "a")
     assert (refused.allowed, refused.remaining) == (False, 0)
-    assert refused.field(POLICY) == '"visitor";r=0;t=30'
+    assert refused.field(POLICY) == b'"visitor";r=0;t=30'
     assert admitted(limiter, "b", 20) == 10
     clock[0] += 30
     assert admitted(limiter, "a", 20) == 10

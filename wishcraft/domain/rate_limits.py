@@ -29,6 +29,6 @@ class Verdict(NamedTuple):
     remaining: int
     reset: int
 
-    def field(self, policy: Policy) -> str:
+    def field(self, policy: Policy) -> bytes:
         """The value of `RateLimit`."""
-        return f'"{policy.name}";r={self.remaining};t={self.reset}'
+        return b'"%b";r=%d;t=%d' % (policy.name.encode(), self.remaining, self.reset)

@@ -31,7 +31,7 @@ _HARMLESS: Final = re.compile(
     rb"|upgrade-insecure-requests|sec-(?:ch|fetch|gpc)[a-z-]*|x-shopify-[a-z-]+|x-amzn-[a-z-]+|cf-[a-z-]+"
     rb"|traceparent|tracestate|baggage|sentry-trace"
 )
-"""The headers that this module uses, and those that the route does not look at."""
+"""The headers that the fast path uses, and those that the route does not look at."""
 
 K = TypeVar("K")
 V = TypeVar("V")

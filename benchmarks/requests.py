@@ -72,6 +72,21 @@ class RequestFactory:
         paths = self.signed_paths()
         return [request("GET", path, {"If-None-Match": etag}) for path, etag in zip(paths, etags, strict=True)]
 
+    def absent(self) -> list[str]:
+        """Reads of registries that do not exist."""
+        paths = [path.replace("?", f"-{n}?", 1) for n, path in enumerate(self.signed_paths()[:KEYS])]
+        return [request("GET", path) for path in paths]
+
+    def wrongly_signed(self) -> list[str]:
+        """Reads with made-up signatures, each another one."""
+        queries = [path.partition("signature=")[0] for path in self.signed_paths()]
+        return [request("GET", f"{query}signature={secrets.token_hex(32)}") for query in queries]
+
+    def made_up_keys(self) -> list[str]:
+        """Reads with made-up keys, each another one, whose checksum is wrong."""
+        made_up = (f"wc_{secrets.token_hex(6)}_{secrets.token_hex(36)}" for _ in self.targets)
+        return [request("GET", each.path, {"X-API-Key": key}) for each, key in zip(self.targets, made_up, strict=True)]
+
     def lists(self) -> list[str]:
         """First page of a shop's registries."""
         path = f"/api/registries?limit={_LISTED}"

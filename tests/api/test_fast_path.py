@@ -222,14 +222,34 @@ async def test_changed_query_is_not_accepted_from_the_signature_cache(
 
 
 async def test_expired_signature_is_not_accepted_from_the_cache(
-    clients: Clients, demo: Demo, signed: Query, monkeypatch: pytest.MonkeyPatch
+    clients: Clients, route_calls: list[str], demo: Demo, signed: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"/api/registries/{public_slug(demo)}?{signed(at=time.time() - 240)}"
     for _ in range(2):
         assert (await clients.fast_path.get(url)).status_code == 200
+    route_calls.clear()
+    assert (await clients.fast_path.get(url)).status_code == 200
+    assert route_calls == []
     later = time.time() + 70
     monkeypatch.setattr("api.auth.authenticator.time.time", lambda: later)
     assert clients.app.state.app_state.authenticator.verified(url.partition("?")[2].encode()) is None
+    await clients.fast_path.get(url)
+    assert route_calls == [url.partition("?")[0]]
+
+
+async def test_repeated_wrong_signature_is_looked_at_once_a_second(
+    clients: Clients, demo: Demo, signed: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"/api/registries/{public_slug(demo)}?{signed(customer_id=5).replace('signature=', 'signature=0')[:-1]}"
+    authenticator = clients.app.state.app_state.authenticator
+    looks: list[bytes] = []
+    original = authenticator.is_forged
+    monkeypatch.setattr(authenticator, "is_forged", lambda query: bool(looks.append(query)) or original(query))
+    now = time.time()
+    for at in (now, now, now + 0.9, now + 1.1, now + 1.2):
+        monkeypatch.setattr("api.fast_path.time.time", lambda at=at: at)
+        assert (await clients.fast_path.get(url)).status_code == 401
+    assert len(looks) == 2
 
 
 async def test_five_hundred_readers_of_a_stale_entry_cost_one_load(

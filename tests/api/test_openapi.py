@@ -2,8 +2,11 @@
 
 import string
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl, quote
 
+import httpx
 import hypothesis
 import pytest
 import schemathesis
@@ -22,12 +25,14 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from api.app import create_app, create_service
+from api.fast_path import FastPath, FastProtocol
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.api import SHOP, WEDDING
 from tests.support.http_server import served
 from tests.support.hypothesis_profiles import PROFILE, examples
 from wishcraft.domain.unsubscribe import Subscription, make_token
+from wishcraft.observability.metrics import FAST_PATH_SECONDS, REQUEST_SECONDS
 from wishcraft.services.reminders.unsubscribe import unsubscribe_keys
 from wishcraft.settings import Settings
 
@@ -50,6 +55,7 @@ OPEN: Final = {
     "/api/webhooks/shopify", "/health", "/health/liveness", "/health/readiness",
 }  # fmt: skip
 """Routes without authentication; the token in a mail's link is one itself, as is the signature of a webhook."""
+PROOFS: Final = ("key", "signature", "made-up key", "wrong signature", "none")
 OF_OPERATIONS: Final = {"/files/{run}/{name}"}
 """Routes with a password of their own."""
 
@@ -163,7 +169,7 @@ def address(settings: Settings, demo: Demo, simulator: Simulator) -> Iterator[st
     assert not demo.closed
     simulator.shops[SHOP].bucket.enabled = False
     app = create_app(settings.model_copy(update={"rate_limit_per_minute": 10**9}))
-    with served(create_service(app)) as address:
+    with served(create_service(app), partial(FastProtocol, FastPath(app.state))) as address:
         yield address
 
 
@@ -254,3 +260,52 @@ def test_every_generated_request_gets_a_documented_response(
             if PROFILE == "deep":  # a few examples need not come so far
                 assert proven or 401 in seen, label
                 assert succeeded or not proven or mode is GenerationMode.NEGATIVE or label.endswith(NEEDS_MORE), label
+
+
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+@pytest.mark.hypothesis
+@pytest.mark.parametrize("mode", list(GenerationMode))
+def test_every_response_of_the_fast_path_is_a_documented_one(
+    address: str, demo: Demo, known: Known, signed: Callable[..., str], mode: GenerationMode
+) -> None:
+    config = schemathesis.Config.from_dict({"generation": {"with-security-parameters": False}})
+    described = schemathesis.openapi.from_url(f"{address}/api/docs", config=config)
+    valid, query = add_key(demo, 1).key, dict(parse_qsl(signed()))
+    seen: set[tuple[int, str]] = set()
+
+    def send(case: Any, data: st.DataObject) -> None:
+        name_what_is_there(case, known, data)
+        proof = data.draw(
+            st.sampled_from(("key", "signature", "made-up key", "wrong signature", "none")), label="proof"
+        )
+        case.headers = {"If-None-Match": "*"} if data.draw(st.booleans(), label="has a copy") else {}
+        if "key" in proof:
+            case.headers["X-API-Key"] = valid if proof == "key" else valid[:-1]
+        case.query = query | {"signature": "0" * 64} if proof == "wrong signature" else query
+        case.query = case.query if "signature" in proof else {}
+        with httpx.Client(
+            base_url=address
+        ) as client:  # schemathesis's own adds headers that the fast path leaves alone
+            path = f"{case.operation.path.replace('{ref}', quote(str(case.path_parameters['ref']), safe=''))}"
+            for _ in range(2):  # the first fills the cache
+                answer = client.get(path, params=case.query, headers=case.headers)
+        case.validate_response(answer, checks=CHECKS)
+        seen.add((answer.status_code, answer.headers.get("x-cache", "")))
+
+    FAST_PATH_SECONDS.publish()
+    before = answered_by_the_fast_path()
+    explore(described["/api/registries/{ref}"]["GET"], mode, send)
+    FAST_PATH_SECONDS.publish()
+    assert answered_by_the_fast_path() > before
+    if PROFILE == "deep" and mode is GenerationMode.POSITIVE:
+        assert seen >= {(200, "hit"), (304, "hit"), (401, "")}
+
+
+def answered_by_the_fast_path() -> float:
+    """The responses so far."""
+    return sum(
+        sample.value
+        for metric in REQUEST_SECONDS.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_count") and sample.labels["by"] == "edge"
+    )

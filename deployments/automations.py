@@ -27,7 +27,7 @@ PICKUP_TIMEOUT: Final = timedelta(minutes=5)
 """If no worker takes any run for this long after one was late, none is alive; normal are seconds."""
 QUIET_AFTER_FAILURE: Final = timedelta(minutes=10)
 QUIET_AFTER_LATE: Final = timedelta(hours=1)
-"""How long an alert is not repeated: an outage fails or delays runs by the dozen, and one letter tells of it."""
+"""How long an alert is not repeated: an outage fails or delays runs by the dozen, and one letter says so."""
 LATE_WATCH: Final = "Notice that no job starts"
 """Name of the automation that the alert "a job does not start" follows."""
 MAX_DURATION: Final[Mapping[str, timedelta]] = {

@@ -38,7 +38,7 @@ class Reader:
         return text
 
     def compare(self, told: Any, actual: Any, name: str = "") -> None:
-        """Assert that the answer has all that the story tells of it."""
+        """Assert that the answer has all that the story shows."""
         if isinstance(told, dict):
             for key, value in told.items():
                 self.compare(value, actual[key], key)

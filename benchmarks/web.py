@@ -22,6 +22,7 @@ from deployments.sandbox.processes import ROOT, Program, free_port, running
 from wishcraft.errors import ConfigurationError
 
 _LOG_LINES: Final = 20
+_CONNECTIONS: Final = 100
 
 
 class ServerError(Exception):
@@ -70,14 +71,17 @@ class _OwnServer(httpx.AsyncHTTPTransport):
     """Sends all requests to one port of this machine, with the `Host` that they have."""
 
     def __init__(self, app: FastAPI, port: int) -> None:
-        super().__init__()
+        super().__init__(limits=httpx.Limits(max_connections=None, max_keepalive_connections=20))
         self.app = app
         self._port = port
+        # httpcore compares every waiting request with every connection, for seconds with hundreds of them.
+        self._places = asyncio.Semaphore(_CONNECTIONS)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request."""
         request.url = request.url.copy_with(host="127.0.0.1", port=self._port)
-        return await super().handle_async_request(request)
+        async with self._places:
+            return await super().handle_async_request(request)
 
 
 @asynccontextmanager

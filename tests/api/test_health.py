@@ -16,7 +16,7 @@ from sqlalchemy import make_url, text
 
 from tests.api.test_service_pages import away
 from tests.support.api import app_state_of
-from tests.support.outages import Stopped
+from tests.support.failing_proxy import FailingProxy
 from tests.support.prefect_stand_in import PrefectStandIn
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import wait_until
@@ -65,10 +65,14 @@ async def tell(client: httpx.AsyncClient) -> dict[str, float]:
 async def until(client: httpx.AsyncClient, found: dict[str, tuple[str, str]]) -> None:
     """Poll until this is the result: a health check is cached for a second."""
 
-    async def is_found() -> bool:
-        return await look(client) == found
+    last: dict[str, tuple[str, str]] | None = None
 
-    await wait_until(is_found, f"/health never showed {found}")
+    async def is_found() -> bool:
+        nonlocal last
+        last = await look(client)
+        return last == found
+
+    await wait_until(is_found, lambda: f"/health never showed {found}, but at last {last}")
 
 
 async def test_login_that_may_not_execute_what_changes_need_is_not_ready(
@@ -166,12 +170,16 @@ async def test_health_shows_postgresql_down(
 
 
 async def test_hanging_postgresql_does_not_hide_the_other_parts(
-    all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn, demo: Demo
+    through_proxy: Settings,
+    prefect_settings: dict[str, object],
+    open_client: OpenClient,
+    prefect: PrefectStandIn,
+    postgresql: FailingProxy,
 ) -> None:
     assert prefect.upcoming
-    async with open_client(all_well) as client:
+    async with open_client(through_proxy.model_copy(update=prefect_settings)) as client:
         await until(client, {})
-        with Stopped(demo):
+        with postgresql.stalled():
             await until(client, {"database": ("unhealthy", "no answer within 1 s")})
             # The hanging probe is left behind and not repeated. Two more connections: the shops' domains, and once a
             # minute the service level indicators. The inbox of webhooks, for /health and for the metrics, two.

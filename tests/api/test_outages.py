@@ -14,7 +14,8 @@ from redis.asyncio import Redis
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.api import SHOP, Visitor, app_state_of, open_api_client, problem, public_slug
-from tests.support.outages import Stopped, postgresql_unavailable, recovered
+from tests.support.failing_proxy import FailingProxy
+from tests.support.outages import postgresql_unavailable, recovered
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import wait_until
 from wishcraft.cache import entries, keys
@@ -203,14 +204,15 @@ async def test_without_postgresql_hits_and_stale_entries_are_served_others_503(
 
 
 async def test_hanging_postgresql_costs_a_reader_at_most_two_seconds(
-    client: httpx.AsyncClient, demo: Demo, key: dict[str, str]
+    through_proxy: Settings, demo: Demo, key: dict[str, str], postgresql: FailingProxy
 ) -> None:
     slug = public_slug(demo)
-    assert (await client.get("/api/registries", headers=key)).status_code == 200
-    with Stopped(demo):
-        answer = await client.get(f"/api/registries/{slug}", headers=key)
-    assert problem(answer) == (503, "unavailable")
-    assert (await client.get(f"/api/registries/{slug}", headers=key)).status_code == 200
+    async with open_api_client(through_proxy) as client:
+        assert (await client.get("/api/registries", headers=key)).status_code == 200
+        with postgresql.stalled():
+            answer = await client.get(f"/api/registries/{slug}", headers=key)
+        assert problem(answer) == (503, "unavailable")
+        assert (await client.get(f"/api/registries/{slug}", headers=key)).status_code == 200
 
 
 async def test_guest_events_during_a_postgresql_outage_are_stored_afterwards(
@@ -350,12 +352,14 @@ async def test_changed_registry_is_not_read_from_redis_while_postgresql_is_down(
 
 
 async def test_hanging_postgresql_leaves_what_redis_holds_readable(
-    api: httpx.AsyncClient, demo: Demo, own_valkey: OwnValkey, key: dict[str, str]
+    through_proxy: Settings, demo: Demo, own_valkey: OwnValkey, key: dict[str, str], postgresql: FailingProxy
 ) -> None:
     slug = public_slug(demo)
-    await cache_old_entry(api, slug, key)
-    own_valkey.pause()
-    assert (await api.get(f"/api/registries/{slug}", headers=key)).headers["x-cache"] == "bypass"
-    with Stopped(demo):
-        own_valkey.resume()
-        await until_stale(api, slug, key)
+    async with open_api_client(through_proxy.model_copy(update={"redis_url": own_valkey.url})) as api:
+        app_state_of(api).resources.cache._hold_seconds = 0
+        await cache_old_entry(api, slug, key)
+        own_valkey.pause()
+        assert (await api.get(f"/api/registries/{slug}", headers=key)).headers["x-cache"] == "bypass"
+        with postgresql.stalled():
+            own_valkey.resume()
+            await until_stale(api, slug, key)

@@ -12,7 +12,7 @@ import pytest
 from psycopg import Connection
 
 from tests.support.api import Visitor, app_state_of, open_api_client
-from tests.support.outages import Stopped
+from tests.support.failing_proxy import FailingProxy
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import wait_until
 from wishcraft.settings import Settings
@@ -71,11 +71,11 @@ def version_of(answer: httpx.Response) -> int:
 
 @pytest.fixture
 async def traffic(
-    settings: Settings, demo: Connection[tuple[Any, ...]], own_valkey: OwnValkey, signed: Callable[..., str]
+    through_proxy: Settings, demo: Connection[tuple[Any, ...]], own_valkey: OwnValkey, signed: Callable[..., str]
 ) -> AsyncIterator[Traffic]:
     assert not demo.closed
     # One request of a writer and a reader after the other: more than a minute's quota.
-    quick = settings.model_copy(update={"redis_url": own_valkey.url, "rate_limit_per_minute": 1_000_000})
+    quick = through_proxy.model_copy(update={"redis_url": own_valkey.url, "rate_limit_per_minute": 1_000_000})
     async with open_api_client(quick) as first, open_api_client(quick.model_copy(update={"port": 1})) as second:
         for client in (first, second):
             app_state_of(client).resources.cache._hold_seconds = 0
@@ -107,7 +107,7 @@ async def test_redis_that_falls_silent_takes_no_change_back(traffic: Traffic, ow
 
 
 async def test_postgresql_that_hangs_in_a_recovery_takes_no_change_back(
-    traffic: Traffic, own_valkey: OwnValkey, demo: Connection[tuple[Any, ...]]
+    traffic: Traffic, own_valkey: OwnValkey, postgresql: FailingProxy
 ) -> None:
     for _ in range(ROUNDS // 2):
         hits = traffic.reads["hit"]
@@ -115,7 +115,7 @@ async def test_postgresql_that_hangs_in_a_recovery_takes_no_change_back(
         own_valkey.pause()
         writes = traffic.writes
         await traffic.until(lambda writes=writes: traffic.writes >= writes + WRITES)  # type: ignore[misc]
-        with Stopped(demo):
+        with postgresql.stalled():
             own_valkey.resume()
             refused = traffic.reads["503"]
             await traffic.until(lambda refused=refused: traffic.reads["503"] > refused)  # type: ignore[misc]

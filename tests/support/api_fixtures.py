@@ -1,7 +1,7 @@
 """The API over the demo shops, in this process, and callers of each kind."""
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from types import SimpleNamespace
 from typing import Any
@@ -11,9 +11,11 @@ import httpx
 import jwt
 import pytest
 from psycopg import Connection
+from sqlalchemy import make_url
 
 from deployments.sandbox.demo import add_key
 from tests.support.api import SHOP, Visitor, app_state_of, open_api_client
+from tests.support.failing_proxy import FailingProxy
 from tests.support.patient_api import raise_limits, raise_limits_of_redis
 from tests.support.valkey import OwnValkey
 from wishcraft.settings import Settings
@@ -61,6 +63,21 @@ async def client_on_own_valkey(
     async with open_api_client(settings.model_copy(update={"redis_url": own_valkey.url})) as client:
         app_state_of(client).resources.cache._hold_seconds = 0
         yield client
+
+
+@pytest.fixture
+def postgresql(settings: Settings) -> Iterator[FailingProxy]:
+    """A proxy in front of PostgreSQL, which the test can stall."""
+    with FailingProxy(make_url(settings.database_url).port or 0) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def through_proxy(settings: Settings, postgresql: FailingProxy) -> Settings:
+    """The settings of an API that reaches PostgreSQL through the proxy."""
+    urls = {"database_url": settings.database_url, "database_replica_url": settings.database_replica_url}
+    moved = {name: make_url(url).set(port=postgresql.port) for name, url in urls.items() if url}
+    return settings.model_copy(update={name: url.render_as_string(hide_password=False) for name, url in moved.items()})
 
 
 @pytest.fixture

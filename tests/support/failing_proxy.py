@@ -1,9 +1,10 @@
-"""A TCP proxy that can answer every HTTP request itself instead of passing it on."""
+"""A TCP proxy that can fall silent, or answer every HTTP request itself instead of passing it on."""
 
 import asyncio
 import threading
 from asyncio import StreamReader, StreamWriter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Final, Self
 
 ANSWER: Final = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -20,6 +21,8 @@ class FailingProxy:
         """The paths of the requests that the proxy answered itself."""
         self._target = target
         self._answer: bytes | None = None
+        self._flows = asyncio.Event()
+        self._flows.set()
         self._loop = asyncio.new_event_loop()
         self._writers = set[StreamWriter]()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -46,6 +49,15 @@ class FailingProxy:
         """Pass connections on again."""
         self._answer = None
 
+    @contextmanager
+    def stalled(self) -> Iterator[None]:
+        """Meanwhile it accepts connections and passes nothing on, as a machine that stalls; afterwards, all of it."""
+        self._loop.call_soon_threadsafe(self._flows.clear)
+        try:
+            yield
+        finally:
+            self._loop.call_soon_threadsafe(self._flows.set)
+
     async def _connected(self, reader: StreamReader, writer: StreamWriter) -> None:
         self._writers.add(writer)
         with suppress(OSError, asyncio.IncompleteReadError):
@@ -62,8 +74,16 @@ class FailingProxy:
     async def _pass_on(self, reader: StreamReader, writer: StreamWriter) -> None:
         target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target)
         self._writers.add(target_writer)
-        await asyncio.gather(_pump(reader, target_writer), _pump(target_reader, writer))
+        await asyncio.gather(self._pump(reader, target_writer), self._pump(target_reader, writer))
         self._writers.discard(target_writer)
+
+    async def _pump(self, source: StreamReader, sink: StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(65_536):
+                await self._flows.wait()
+                sink.write(data)
+                await sink.drain()
+        sink.close()
 
     async def _disconnect(self) -> None:
         for writer in list(self._writers):
@@ -76,11 +96,3 @@ class FailingProxy:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _pump(source: StreamReader, sink: StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await source.read(65_536):
-            sink.write(data)
-            await sink.drain()
-    sink.close()

@@ -1,10 +1,7 @@
 """Outages of PostgreSQL, and the end of an outage of Redis."""
 
-import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import httpx
 import psycopg
@@ -41,23 +38,3 @@ def _administer(settings: Settings, statement: str) -> None:
     url, _, name = settings.database_url.replace("+psycopg", "").rpartition("/")
     with psycopg.connect(f"{url}/postgres", autocommit=True) as connection:
         connection.execute(statement.format(name=name).encode())
-
-
-class Stopped:
-    """PostgreSQL on a stalled machine: connected, but silent."""
-
-    def __init__(self, demo: psycopg.Connection[tuple[Any, ...]]) -> None:
-        self._pids = [
-            pid
-            for (pid,) in demo.execute(
-                "SELECT pid FROM pg_stat_activity WHERE application_name = 'wishcraft' AND datname = current_database()"
-            )
-        ]
-
-    def __enter__(self) -> None:
-        for pid in self._pids:
-            os.kill(pid, signal.SIGSTOP)
-
-    def __exit__(self, *_: object) -> None:
-        for pid in self._pids:
-            os.kill(pid, signal.SIGCONT)

@@ -1,6 +1,7 @@
 """Every statement that this process sends to PostgreSQL, through SQLAlchemy or through psycopg itself.
 
-Left out is what begins and ends transactions, and what SQLAlchemy asks a new server.
+Left out is what begins and ends transactions, what SQLAlchemy asks a new server, and the question of the read permit,
+which is due when its time is over, whatever else is done.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,9 +11,10 @@ from unittest import mock
 
 from psycopg import AsyncCursor
 
-_OF_CONNECTIONS: Final = (
+_LEFT_OUT: Final = (
     *("BEGIN", "COMMIT", "ROLLBACK"),
     *("select pg_catalog.version()", "select current_schema()", "show "),
+    "SELECT shop_id, slug FROM pending_invalidations LIMIT",
 )
 
 
@@ -24,7 +26,7 @@ def recorded_statements(on_statement: Callable[[str], None] = lambda _: None) ->
 
     async def note(cursor: AsyncCursor[Any], query: Any, *arguments: Any, **options: Any) -> AsyncCursor[Any]:
         statement = query.decode() if isinstance(query, bytes) else str(query)
-        if not statement.startswith(_OF_CONNECTIONS):
+        if not statement.startswith(_LEFT_OUT):
             statements.append(statement)
             on_statement(statement)
         return await execute(cursor, query, *arguments, **options)

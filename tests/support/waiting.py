@@ -11,17 +11,17 @@ PATIENCE_SECONDS: Final = 60
 
 
 async def wait_until(
-    condition: Callable[[], object | Awaitable[object]], what: str = "", *, pause: float = 0.01
+    condition: Callable[[], object | Awaitable[object]], what: str | Callable[[], str] = "", *, pause: float = 0.01
 ) -> None:
-    """Poll the condition until it holds; `what` names its failure."""
+    """Poll the condition until it holds; `what` names its failure, and a `what` that costs something is a function."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not await _result(condition()):
-        assert time.monotonic() < deadline, what
+        assert time.monotonic() < deadline, what() if callable(what) else what
         await asyncio.sleep(pause)
 
 
 def block_until(condition: Callable[[], object], what: str | Callable[[], str] = "", *, pause: float = 0.01) -> None:
-    """`wait_until` without an event loop; a `what` that costs something may be a function."""
+    """`wait_until` without an event loop."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert time.monotonic() < deadline, what() if callable(what) else what

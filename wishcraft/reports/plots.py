@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from matplotlib import font_manager
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.dates import date2num
 from matplotlib.figure import Figure
@@ -51,6 +52,7 @@ _LINE, _BAD = "#2f6f5e", "#c2452d"
 _NO_DATA: Final[dict[str, Any]] = {"facecolor": _PAPER, "edgecolor": _GRID, "hatch": "////", "linewidth": 0}
 _DARK: Final = 0.55
 """The share above which a cell's shade needs light text."""
+_OWN_FONT: Final = "DejaVu Sans"
 _FONT_PACKAGES: Final = ("noto_cjk_sans_jp_regular", "manimgx_fonts")
 """The fonts of scripts and emoji that matplotlib's own font lacks; where a package is missing, they are boxes."""
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
@@ -144,10 +146,12 @@ def make_figure(panels: Sequence[Panel]) -> Figure:
     if missing := {panel.missing for panel in panels if isinstance(panel, TimeSeries) and _gaps(panel)}:
         no_data = Patch(**_NO_DATA, label=", ".join(sorted(missing)))
         figure.legend(handles=[no_data], loc="outside lower right", fontsize=7, labelcolor=_QUIET, frameon=False)
+    families = _font_families("".join(map(str, panels)))
     for text in figure.findobj(Text):
         text.set_parse_math(False)  # else a text with two dollar signs is a formula
-        text.set_fontfamily(_font_families())
-    figure.draw_without_rendering()  # now the layout is known
+        text.set_fontfamily(families)
+    figure.draw_without_rendering()  # now the layout is known, and stays
+    figure.set_layout_engine("none")
     for axes, title in titles:  # from the picture's edge: the names of bars may leave less than a title needs
         title.set_x(float(axes.transAxes.inverted().transform((_MARGIN * _DPI, 0))[0]))
     return figure
@@ -159,14 +163,29 @@ def markdown_image(png: bytes, alt: str) -> str:
     return f"![{alt}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
+def _font_families(text: str) -> list[str]:
+    """Matplotlib's own font, and those that have what it lacks: each text is measured with all of them."""
+    families: list[str] = []
+    lacking = set(map(ord, text))
+    for family, characters in _fonts().items():
+        if not families or lacking & characters:
+            families.append(family)
+            lacking -= characters
+    return families
+
+
 @cache
-def _font_families() -> list[str]:
-    """Matplotlib's own font, and those that it falls back to for what that lacks."""
+def _fonts() -> dict[str, set[int]]:
+    """The code points of each font family: matplotlib's own first, then those of other scripts."""
     found = [spec.origin for package in _FONT_PACKAGES if (spec := find_spec(package)) and spec.origin]
     files = [file for origin in found for file in sorted(Path(origin).parent.glob("*.[ot]tf"))]
+    own = font_manager.findfont(_OWN_FONT)
+    fonts = {_OWN_FONT: set(font_manager.get_font(own).get_charmap())}
     for file in files:
         font_manager.fontManager.addfont(file)
-    return ["DejaVu Sans", *(font_manager.FontProperties(fname=file).get_name() for file in files)]
+        family = font_manager.FontProperties(fname=file).get_name()
+        fonts.setdefault(family, set()).update(font_manager.get_font(file).get_charmap())
+    return fonts
 
 
 def _height(panel: Panel) -> float:
@@ -320,11 +339,13 @@ def _draw_heatmap(axes: Axes, panel: Heatmap) -> None:
 
 
 def _png(figure: Figure) -> bytes:
-    large, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(large, format="png")
-    picture = Image.open(large).convert("RGB").quantize(palette=_palette(), dither=Image.Dither.NONE)
-    picture.save(small, "PNG", optimize=True)
-    return small.getvalue()
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]  # `savefig` draws twice
+    pixels = canvas.buffer_rgba()  # type: ignore[no-untyped-call]
+    picture = Image.frombuffer("RGBA", canvas.get_width_height(), pixels, "raw", "RGBA", 0, 1)
+    png = io.BytesIO()
+    picture.convert("RGB").quantize(palette=_palette(), dither=Image.Dither.NONE).save(png, "PNG", optimize=True)
+    return png.getvalue()
 
 
 def _palette() -> Image.Image:

@@ -7,24 +7,24 @@ from tests.support.api import WEDDING, Visitor, problem
 PATH = "/api/registries"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Emma \u202e gnidneW", "Em\u200bma", "\u200fEmma", "Emma\u2066", "E\u00admma", "Emma\ufeff", "Emma\u2028Hugo",
-        "Emma\u200d", "\u200cEmma", "Emma\u200d\u200dHugo", "Em\x85ma", "Emma\u2060", "\u3164",
-        "Emma\x7f", "Emma\U000e0041", "Em\u034fma", "\u2800",
-        "Em\u200dma", "\u042d\u043c\u200c\u043c\u0430", "Emma\ufe0f", "Em\U000e0100ma", "花\ufe00\ufe00",
-        "Em\u180bma", "Em\u17b4ma", "Emma\U0001d173", "Emma\U000e0fff", "Em\ufff0ma",
-    ],
-)  # fmt: skip
+INVISIBLE = [
+    "Emma \u202e gnidneW", "Em\u200bma", "\u200fEmma", "Emma\u2066", "E\u00admma", "Emma\ufeff", "Emma\u2028Hugo",
+    "Emma\u200d", "\u200cEmma", "Emma\u200d\u200dHugo", "Em\x85ma", "Emma\u2060", "\u3164",
+    "Emma\x7f", "Emma\U000e0041", "Em\u034fma", "\u2800",
+    "Em\u200dma", "\u042d\u043c\u200c\u043c\u0430", "Emma\ufe0f", "Em\U000e0100ma", "花\ufe00\ufe00",
+    "Em\u180bma", "Em\u17b4ma", "Emma\U0001d173", "Emma\U000e0fff", "Em\ufff0ma",
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("field", ["title", "first_name", "description"])
-async def test_invisible_and_direction_changing_characters_are_refused(emma: Visitor, text: str, field: str) -> None:
-    values: dict[str, object] = {field: text}
-    if field == "first_name":
-        values = {"registrant": {"first_name": text, "last_name": "Reed", "email": "emma.reed@example.com"}}
-    answer = await emma.send("POST", PATH, WEDDING | values)
-    assert problem(answer) == (422, "invalid-request")
-    assert "characters" in answer.json()["detail"]
+async def test_invisible_and_direction_changing_characters_are_refused(emma: Visitor, field: str) -> None:
+    for text in INVISIBLE:
+        values: dict[str, object] = {field: text}
+        if field == "first_name":
+            values = {"registrant": {"first_name": text, "last_name": "Reed", "email": "emma.reed@example.com"}}
+        answer = await emma.send("POST", PATH, WEDDING | values)
+        assert problem(answer) == (422, "invalid-request"), ascii(text)
+        assert "characters" in answer.json()["detail"]
 
 
 async def test_refusal_lists_each_invalid_field_with_its_place(emma: Visitor) -> None:

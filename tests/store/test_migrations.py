@@ -35,7 +35,10 @@ def test_an_upgrade_can_be_repeated(settings: Settings) -> None:
     migrations.upgrade(settings.database_url)
 
 
-def test_a_migration_fails_on_a_lock_timeout_instead_of_blocking_readers(settings: Settings) -> None:
+def test_a_migration_fails_on_a_lock_timeout_instead_of_blocking_readers(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "TURN_SECONDS", 1)
     with psycopg.connect(plain(settings)) as blocker:
         blocker.execute("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(OperationalError, match="lock timeout"):

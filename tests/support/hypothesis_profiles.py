@@ -13,7 +13,7 @@ PROFILE: Final = os.environ.get("HYPOTHESIS_PROFILE", "quick")
 IS_CI: Final = "CI" in os.environ
 
 settings.register_profile("quick", max_examples=25, derandomize=True, database=None, deadline=None)
-settings.register_profile("deep", max_examples=200, derandomize=IS_CI, database=None, deadline=None, print_blob=True)
+settings.register_profile("deep", max_examples=100, derandomize=IS_CI, database=None, deadline=None, print_blob=True)
 settings.load_profile(PROFILE)
 
 

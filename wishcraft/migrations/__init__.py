@@ -1,16 +1,20 @@
 """Alembic migrations, and the functions that apply and check them. Imports only the tables from the application."""
 
 from pathlib import Path
+from typing import Final
 
 from alembic import command
 from alembic.config import Config
+
+TURN_SECONDS: Final = 50
+"""How long a process waits for another one that migrates the same database; nothing else waits for that lock."""
 
 
 def config(url: str) -> Config:
     """Alembic's configuration for the database at `url` (with psycopg as its driver)."""
     alembic = Config()
     alembic.set_main_option("script_location", str(Path(__file__).parent))
-    alembic.attributes["url"] = url
+    alembic.attributes.update(url=url, turn_seconds=TURN_SECONDS)
     return alembic
 
 

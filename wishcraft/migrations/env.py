@@ -36,7 +36,7 @@ def run() -> None:
         connection.commit()
         context.configure(connection=connection, target_metadata=Base.metadata, render_item=_render)
         with context.begin_transaction():
-            connection.execute(text("SET LOCAL lock_timeout = '50s'"))  # nothing else waits for this table
+            connection.execute(text(f"SET LOCAL lock_timeout = '{context.config.attributes['turn_seconds']}s'"))
             connection.execute(text(_SERIALIZE))
             connection.execute(text("SET LOCAL lock_timeout = '4s'"))
             context.run_migrations()

@@ -81,7 +81,7 @@ class RegistryWrite:
     action: str = ""
     """The action of that entry; empty for the one that was asked for."""
     is_empty: bool = False
-    """Set by a block of `change_registry` that found nothing to change: no new version and no audit entry."""
+    """Set by a block of `change_registry` that had nothing to change: no new version and no audit entry."""
     is_committed: bool = False
     _changed: dict[int, None] = field(default_factory=dict)
 

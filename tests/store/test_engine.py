@@ -81,6 +81,20 @@ async def test_connection_that_was_closed_while_idle_is_replaced(db: Database, s
     await run(db, unit, "SELECT 1")
 
 
+@pytest.mark.parametrize("unit", UNITS)
+async def test_postgresql_that_closes_each_connection_is_database_unavailable(
+    db: Database, settings: Settings, unit: str
+) -> None:
+    def lose(connection: Any, *_: object) -> None:
+        kill(settings, connection.driver_connection.info.backend_pid)
+
+    event.listen(db.engine.sync_engine, "checkout", lose, insert=True)
+    with pytest.raises(DatabaseUnavailable):
+        await run(db, unit, "SELECT 1")
+    with pytest.raises(DatabaseUnavailable):
+        await db.fetch(BACKEND())
+
+
 async def test_read_on_a_lost_connection_is_tried_once_more(db: Database, settings: Settings) -> None:
     lost: list[int] = []
 

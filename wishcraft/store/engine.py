@@ -10,6 +10,7 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, ExceptionContext, NullPool, PoolProxiedConnection, event, text
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from wishcraft.database_errors import is_outdated_plan, translate_database_errors
@@ -20,6 +21,8 @@ _TIMEOUTS: Final = (
 )
 
 _BEGIN: Final = Statement(text("BEGIN"))
+_USED: Final = "wishcraft.used"
+"""What the pool knows of a connection that was used before."""
 _CONNECTION: Final = {
     "options": _TIMEOUTS,
     "connect_timeout": 3,
@@ -212,8 +215,15 @@ async def _give_back(proxy: PoolProxiedConnection) -> None:
         await greenlet_spawn(proxy.invalidate)
 
 
-def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
-    """Before each use, without a round trip: PostgreSQL sends an idle connection nothing before it closes it."""
+def _refuse_closed(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+    """Before each use, without a round trip: PostgreSQL sends an idle connection nothing before it closes it.
+
+    A new connection is used in any case: SQLAlchemy would take a second refusal for a bug.
+    """
+    is_new = _USED not in record.info
+    record.info[_USED] = True
+    if is_new:
+        return
     poll = select.poll()
     poll.register(connection.driver_connection.fileno(), select.POLLIN)
     if poll.poll(0):

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.connections import listening
 from tests.support.valkey import OwnValkey
+from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.cache.client import Server, connect
 from wishcraft.cache.script import Script
 from wishcraft.cache.shared_connection import ErrorReply, SharedConnection
@@ -100,3 +101,32 @@ async def test_connection_that_was_closed_while_idle_fails_no_caller(own_valkey:
         own_valkey.kill()
         own_valkey.start()
     await server.close()
+
+
+async def test_connection_that_was_lost_before_its_first_command_fails_the_callers(slow: int) -> None:
+    async def make() -> SimpleNamespace:
+        reader, writer = await asyncio.open_connection("127.0.0.1", slow)
+        writer.close()
+        await writer.wait_closed()
+        return SimpleNamespace(_reader=reader, _writer=writer)
+
+    shared = SharedConnection(make, 2 * PATIENCE_SECONDS)
+    with pytest.raises(CacheUnavailable, match="the connection was lost"):
+        await asyncio.wait_for(shared.execute("PING"), PATIENCE_SECONDS)
+    shared.close()
+
+
+async def test_connection_that_the_server_closed_before_the_first_command_fails_the_callers() -> None:
+    async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        pass
+
+    async def make() -> SimpleNamespace:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert await reader.read() == b""
+        return SimpleNamespace(_reader=reader, _writer=writer)
+
+    async with listening(close) as port:
+        shared = SharedConnection(make, 2 * PATIENCE_SECONDS)
+        with pytest.raises(CacheUnavailable, match="the connection was lost"):
+            await asyncio.wait_for(shared.execute("PING"), PATIENCE_SECONDS)
+        shared.close()

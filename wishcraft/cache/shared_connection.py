@@ -84,13 +84,13 @@ class SharedConnection:
         try:
             async with asyncio.timeout(self._timeout):
                 connection = await self._connect()
+            self._link = _Link(connection, self._timeout, self._breaker)
         except Exception as error:  # noqa: BLE001  any failure means that Redis cannot be reached
             if self._breaker:
                 self._breaker.open()
             self._reject_waiting(f"{type(error).__name__}: {error}")
         else:
-            self._link = _Link(connection, self._timeout, self._breaker)
-            if self._link.is_lost:
+            if not self._link.is_usable():
                 self._reject_waiting("the connection was lost")
             waiting, self._waiting = self._waiting, []
             for command, on_reply in waiting:
@@ -122,7 +122,8 @@ class _Link(asyncio.Protocol):
         self._transport.set_protocol(self)
         self.is_lost = self._transport.is_closing()
         self._socket_events = select.poll()
-        self._socket_events.register(self._writer.get_extra_info("socket").fileno(), select.POLLIN)
+        if not self.is_lost:
+            self._socket_events.register(self._writer.get_extra_info("socket").fileno(), select.POLLIN)
 
     def is_usable(self) -> bool:
         """Whether the server has not closed it: with nothing pending, there is nothing else to be read."""

@@ -141,6 +141,16 @@ async def test_cancelled_reader_releases_the_lease(cache: RegistryCache) -> None
     assert isinstance((await cache.lease(SHOP, ["smith"]))["smith"], Lease)
 
 
+async def test_lease_that_a_cancelled_caller_would_get_is_given_back(cache: RegistryCache) -> None:
+    assert isinstance((await cache.lease(SHOP, ["first"]))["first"], Lease)
+    leaving = asyncio.create_task(cache.lease(SHOP, ["smith"]))
+    await asyncio.sleep(0)  # the command is under way
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert isinstance((await cache.lease(SHOP, ["smith"]))["smith"], Lease)
+
+
 async def test_one_reader_revalidates_while_others_get_the_stale_entry(
     cache: RegistryCache, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

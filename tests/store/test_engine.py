@@ -14,7 +14,7 @@ from wishcraft.settings import Settings
 from wishcraft.store import locks
 from wishcraft.store.connections import read_revision
 from wishcraft.store.engine import Database
-from wishcraft.store.statements import Statement, fetch_each
+from wishcraft.store.statements import Statement, fetch, fetch_each
 
 NOWHERE = "postgresql+psycopg://nobody@127.0.0.1:1/none"
 BACKEND = Statement(text("SELECT pg_backend_pid()"))
@@ -139,6 +139,20 @@ async def test_read_goes_on_after_a_migration_has_changed_a_type(db: Database, a
     altered()
     for calls, rows in zip(reads, before, strict=True):
         assert await db.fetch_each(calls) == rows
+
+
+async def test_statement_on_the_drivers_connection_fails_once_after_a_migration_has_changed_a_type(
+    db: Database, altered: Callable[[], object]
+) -> None:
+    async def read() -> list[tuple[Any, ...]]:
+        async with db.driver() as driver:
+            return await fetch(driver, ALTERED())
+
+    before = await read()
+    altered()
+    with pytest.raises(DatabaseUnavailable, match="cached plan"):
+        await read()
+    assert await read() == before
 
 
 async def test_write_fails_once_after_a_migration_has_changed_a_type(

@@ -110,8 +110,13 @@ class Database:
         """
         with translate_database_errors():
             proxy = await self.engine.raw_connection()
+            driver = cast("Driver", proxy.driver_connection)
             try:
-                yield cast("Driver", proxy.driver_connection)
+                yield driver
+            except psycopg.NotSupportedError as error:
+                if is_outdated_plan(error):
+                    await driver.close()
+                raise
             finally:
                 await _give_back(proxy)
 

@@ -108,18 +108,18 @@ async def commit(driver: Driver, calls: Sequence[Call]) -> list[Rows] | None:
             await cursor.execute(b"COMMIT")
             for read, (statement, parameters) in zip(reads, calls, strict=True):
                 await read.execute(statement.sql, parameters, prepare=statement.prepare)
+        if cursor.statusmessage != _COMMITTED:  # PostgreSQL rolls a transaction back in which a statement failed
+            raise psycopg.OperationalError("The transaction was rolled back")
+        return [
+            call.statement.convert(await read.fetchall()) if read.description else []
+            for call, read in zip(calls, reads, strict=True)
+        ]
     except psycopg.Error as error:
         if cursor.statusmessage != _COMMITTED:
             raise
         if is_outdated_plan(error):
             await forget_prepared(driver)
         return None
-    if cursor.statusmessage != _COMMITTED:  # PostgreSQL rolls a transaction back in which a statement failed
-        raise psycopg.OperationalError("The transaction was rolled back")
-    return [
-        call.statement.convert(await read.fetchall()) if read.description else []
-        for call, read in zip(calls, reads, strict=True)
-    ]
 
 
 async def forget_prepared(driver: Driver) -> None:

@@ -193,10 +193,13 @@ async def _commit(resources: Resources, write: RegistryWrite, slugs: Sequence[st
     try:
         if slugs:
             write.entries = await refill(resources, write.actor.shop_id, slugs, write.commit)
-    except (CacheUnavailable, DatabaseUnavailable, DatabaseRejected) as error:
+    except Exception as error:
         if not write.is_committed and not isinstance(error, CacheUnavailable):
             raise
-        _log.info("The cache was not brought into step after a write, readers and replays do it: %s", error)
+        is_bug = not isinstance(error, (CacheUnavailable, DatabaseUnavailable))
+        level = logging.ERROR if is_bug else logging.INFO
+        message = "The cache was not brought into step after a write, readers and replays do it: %s"
+        _log.log(level, message, error, exc_info=is_bug)
     if not write.is_committed:
         await write.commit()
 

@@ -70,6 +70,26 @@ async def test_answer_that_was_overtaken_by_a_later_question_is_ignored(clock: C
     assert permit.trust(SHOP, SLUG) is Trust.PENDING
 
 
+async def test_question_that_fails_after_a_later_one_was_answered_says_nothing(clock: Clock) -> None:
+    fails = asyncio.Event()
+
+    async def find_pending() -> Pending:
+        await fails.wait()
+        raise DatabaseUnavailable("the connection was lost")
+
+    permit = ReadPermit(find_pending, clock=clock)
+    asking = asyncio.create_task(permit.renew())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it has asked
+    clock.now += 0.2
+    permit.renew_from(clock.now, frozenset())
+    fails.set()
+    await asking
+    assert permit.trust(SHOP, SLUG) is Trust.CURRENT
+    clock.now += PERMIT_SECONDS
+    assert permit.trust(SHOP, SLUG) is Trust.EXPIRED
+
+
 async def test_hanging_question_is_repeated_on_other_connections_and_bounded(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,4 +120,5 @@ class ReadPermit:
             self.renew_from(asked_at, await self._find_pending())
         except Exception:  # noqa: BLE001  any failure means that the pending invalidations are not known
             _log.debug("Pending invalidations could not be read", exc_info=True)
-            self.note_silence()
+            if asked_at >= self._asked_at:  # not a question that was overtaken by a later one
+                self.note_silence()

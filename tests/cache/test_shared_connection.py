@@ -1,13 +1,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from redis.asyncio.connection import AbstractConnection
 
 from tests.support.connections import listening
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import PATIENCE_SECONDS
-from wishcraft.cache.client import Server, connect
+from wishcraft.cache import client
+from wishcraft.cache.client import READ_SECONDS, Server, connect
 from wishcraft.cache.script import Script
 from wishcraft.cache.shared_connection import ErrorReply, SharedConnection
 from wishcraft.errors import CacheUnavailable
@@ -77,6 +80,23 @@ async def test_limit_of_time_counts_from_the_last_reply(slow: int) -> None:
     with pytest.raises(CacheUnavailable, match=r"no reply for 0\.3 s"):
         await replies[6]
     shared.close()
+
+
+async def test_read_waits_longer_for_a_new_connection_than_for_a_reply(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect_at_once = client._connect
+
+    async def connect_slowly(pool: Any) -> AbstractConnection:
+        await asyncio.sleep(2 * READ_SECONDS)  # as through TLS to another data centre
+        return await connect_at_once(pool)
+
+    monkeypatch.setattr(client, "_connect", connect_slowly)
+    server = connect(redis_url, timeout=PATIENCE_SECONDS, with_breaker=True)
+    assert await server.reader.get("k") is None
+    assert server.breaker
+    assert not server.breaker.is_open
+    await server.close()
 
 
 async def test_lost_connection_rejects_callers_and_is_made_anew(own_valkey: OwnValkey) -> None:

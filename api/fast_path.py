@@ -338,11 +338,11 @@ class FastProtocol(LimitedProtocol):
 
     def timeout_keep_alive_handler(self) -> None:
         """Close the connection, unless the fast path has answered since the timer was set."""
-        idle = self.loop.time() - self._answered_at
+        idle = 0.0 if self._request is not None else self.loop.time() - self._answered_at
         if self._request is None and idle >= self.timeout_keep_alive:
             super().timeout_keep_alive_handler()
             return
-        self._check_idleness_after(max(0.0, self.timeout_keep_alive - idle))
+        self._check_idleness_after(self.timeout_keep_alive - idle)
 
     def _check_idleness_after(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)

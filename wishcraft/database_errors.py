@@ -22,13 +22,15 @@ _UNAVAILABLE: Final = (
     psycopg.InternalError,
 )
 _REJECTED: Final = (exc.DataError, psycopg.DataError)
+_UNSUPPORTED: Final = (exc.NotSupportedError, psycopg.NotSupportedError)
 
 
 @contextmanager
 def translate_database_errors() -> Iterator[None]:
     """Translate what the block raises; the original error becomes the cause.
 
-    IntegrityError, ProgrammingError and NotSupportedError pass unchanged: they are bugs, or the caller handles them.
+    IntegrityError, ProgrammingError and NotSupportedError pass unchanged: they are bugs, or the caller handles them;
+    except that of a prepared statement which a migration has outdated.
 
     Raises:
         DatabaseUnavailable: The same query may succeed later.
@@ -41,6 +43,15 @@ def translate_database_errors() -> Iterator[None]:
         raise (DatabaseBusy if is_busy else DatabaseUnavailable)(_describe(error)) from error
     except _REJECTED as error:
         raise DatabaseRejected(type(_original(error)).__name__) from error  # its text may quote the value
+    except _UNSUPPORTED as error:
+        if not is_outdated_plan(_original(error)):
+            raise
+        raise DatabaseUnavailable(_describe(error)) from error
+
+
+def is_outdated_plan(error: BaseException) -> bool:
+    """Whether a prepared statement failed because a migration has changed the types of its columns since."""
+    return isinstance(error, psycopg.Error) and error.diag.source_function == "RevalidateCachedQuery"
 
 
 def _describe(error: Exception) -> str:

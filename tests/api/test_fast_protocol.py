@@ -353,6 +353,22 @@ async def test_idle_connection_is_closed_and_a_busy_one_is_not(world: World) -> 
     assert link.wire.is_closed
 
 
+async def test_timer_of_an_idle_connection_rests_while_a_read_is_under_way(world: World) -> None:
+    link = world.fast()
+    await link.send(world.get(0))
+    assert isinstance(link.protocol, FastProtocol)
+    link.protocol._answered_at -= link.protocol.timeout_keep_alive
+    with world.redis_paused() as waiting:
+        link.protocol.data_received(world.get(0))
+    now = link.protocol.loop.time()
+    link.protocol.timeout_keep_alive_handler()
+    timer = link.protocol.timeout_keep_alive_task
+    assert timer
+    assert timer.when() >= now + link.protocol.timeout_keep_alive
+    waiting.pop()(None)
+    await link.send()
+
+
 async def test_client_that_does_not_read_waits_on_the_route(world: World) -> None:
     link = world.fast()
     link.protocol.pause_writing()

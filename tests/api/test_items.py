@@ -381,15 +381,20 @@ async def test_repeated_addition_adds_once_also_with_if_match_and_without_shopif
     assert added.fetchone() == (1,)
 
 
-async def test_concurrent_additions_with_one_key_add_one_item(
-    emma: Visitor, slug: str, variants: list[Variant]
+async def test_concurrent_additions_with_one_key_add_one_item_and_change_the_registry_once(
+    emma: Visitor, slug: str, variants: list[Variant], demo: Demo
 ) -> None:
+    find_version = "SELECT version FROM registries WHERE slug = %s"
+    [(before,)] = demo.execute(find_version, [slug])
     new_item = {"variant_id": variants[0].variant_id}
     answers = await asyncio.gather(
         *(emma.send("POST", f"{PATH}/{slug}/items", new_item, idempotency_key="one") for _ in range(5))
     )
     assert {answer.status_code for answer in answers} == {201}
     assert len(await items(emma, slug)) == 1
+    assert demo.execute(find_version, [slug]).fetchall() == [(before + 1,)]
+    added = demo.execute("SELECT count(*) FROM audit_logs WHERE action = 'item.added' AND actor <> 'sandbox'")
+    assert added.fetchone() == (1,)
 
 
 async def test_idempotency_key_of_another_item_or_registry_is_refused(

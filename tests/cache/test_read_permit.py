@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.support.clock import Clock
+from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.cache import read_permit
 from wishcraft.cache.coherence import Lease, now_ms
 from wishcraft.cache.entries import make_entry
@@ -68,6 +69,50 @@ async def test_answer_that_was_overtaken_by_a_later_question_is_ignored(clock: C
     permit.renew_from(clock.now, frozenset({(SHOP, SLUG)}))
     permit.renew_from(clock.now - 0.5, frozenset())
     assert permit.trust(SHOP, SLUG) is Trust.PENDING
+
+
+async def test_question_that_hangs_holds_up_none_after_one_that_was_answered(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_permit, "ANSWER_SECONDS", 0.01)
+    hangs, questions = asyncio.Event(), 0
+
+    async def find_pending() -> Pending:
+        nonlocal questions
+        questions += 1
+        if questions == 1:
+            await hangs.wait()
+        return frozenset()
+
+    permit = ReadPermit(find_pending, clock=clock)
+    await permit.renew()
+    monkeypatch.setattr(read_permit, "ANSWER_SECONDS", PATIENCE_SECONDS)
+    for _ in range(3):
+        clock.now += PERMIT_SECONDS
+        await permit.renew()
+        assert permit.trust(SHOP, SLUG) is Trust.CURRENT
+    assert questions == 4
+    await permit.stop()
+
+
+async def test_question_that_fails_after_a_later_one_was_answered_says_nothing(clock: Clock) -> None:
+    fails = asyncio.Event()
+
+    async def find_pending() -> Pending:
+        await fails.wait()
+        raise DatabaseUnavailable("the connection was lost")
+
+    permit = ReadPermit(find_pending, clock=clock)
+    asking = asyncio.create_task(permit.renew())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it has asked
+    clock.now += 0.2
+    permit.renew_from(clock.now, frozenset())
+    fails.set()
+    await asking
+    assert permit.trust(SHOP, SLUG) is Trust.CURRENT
+    clock.now += PERMIT_SECONDS
+    assert permit.trust(SHOP, SLUG) is Trust.EXPIRED
 
 
 async def test_hanging_question_is_repeated_on_other_connections_and_bounded(

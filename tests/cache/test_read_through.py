@@ -1,6 +1,6 @@
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pytest
 from redis.asyncio import Redis
@@ -138,6 +138,39 @@ async def test_cancelled_reader_releases_the_lease(cache: RegistryCache) -> None
     read.cancel()
     with pytest.raises(asyncio.CancelledError):
         await read
+    assert isinstance((await cache.lease(SHOP, ["smith"]))["smith"], Lease)
+
+
+async def test_reader_who_is_cancelled_before_its_load_releases_the_lease(
+    cache: RegistryCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leased = asyncio.Event()
+
+    answers: Iterator[None] = iter([None])
+
+    async def get(_shop_id: int, _slug: str) -> None:
+        for _ in answers:
+            return
+        leased.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "get", get)
+        read = asyncio.create_task(cache.read(SHOP, "smith", Database().load))
+        await leased.wait()
+        read.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await read
+    assert isinstance((await cache.lease(SHOP, ["smith"]))["smith"], Lease)
+
+
+async def test_lease_that_a_cancelled_caller_would_get_is_given_back(cache: RegistryCache) -> None:
+    assert isinstance((await cache.lease(SHOP, ["first"]))["first"], Lease)
+    leaving = asyncio.create_task(cache.lease(SHOP, ["smith"]))
+    await asyncio.sleep(0)  # the command is under way
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
     assert isinstance((await cache.lease(SHOP, ["smith"]))["smith"], Lease)
 
 

@@ -1,12 +1,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from redis.asyncio.connection import AbstractConnection
 
 from tests.support.connections import listening
 from tests.support.valkey import OwnValkey
-from wishcraft.cache.client import Server, connect
+from tests.support.waiting import PATIENCE_SECONDS
+from wishcraft.cache import client
+from wishcraft.cache.client import READ_SECONDS, Server, connect
 from wishcraft.cache.script import Script
 from wishcraft.cache.shared_connection import ErrorReply, SharedConnection
 from wishcraft.errors import CacheUnavailable
@@ -78,6 +82,23 @@ async def test_limit_of_time_counts_from_the_last_reply(slow: int) -> None:
     shared.close()
 
 
+async def test_read_waits_longer_for_a_new_connection_than_for_a_reply(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect_at_once = client._connect
+
+    async def connect_slowly(pool: Any) -> AbstractConnection:
+        await asyncio.sleep(2 * READ_SECONDS)  # as through TLS to another data centre
+        return await connect_at_once(pool)
+
+    monkeypatch.setattr(client, "_connect", connect_slowly)
+    server = connect(redis_url, timeout=PATIENCE_SECONDS, with_breaker=True)
+    assert await server.reader.get("k") is None
+    assert server.breaker
+    assert not server.breaker.is_open
+    await server.close()
+
+
 async def test_lost_connection_rejects_callers_and_is_made_anew(own_valkey: OwnValkey) -> None:
     server = connect(own_valkey.url, timeout=5)
     assert await server.run(ECHO, [{"word": "a"}]) == [b"a"]
@@ -100,3 +121,32 @@ async def test_connection_that_was_closed_while_idle_fails_no_caller(own_valkey:
         own_valkey.kill()
         own_valkey.start()
     await server.close()
+
+
+async def test_connection_that_was_lost_before_its_first_command_fails_the_callers(slow: int) -> None:
+    async def make() -> SimpleNamespace:
+        reader, writer = await asyncio.open_connection("127.0.0.1", slow)
+        writer.close()
+        await writer.wait_closed()
+        return SimpleNamespace(_reader=reader, _writer=writer)
+
+    shared = SharedConnection(make, 2 * PATIENCE_SECONDS)
+    with pytest.raises(CacheUnavailable, match="the connection was lost"):
+        await asyncio.wait_for(shared.execute("PING"), PATIENCE_SECONDS)
+    shared.close()
+
+
+async def test_connection_that_the_server_closed_before_the_first_command_fails_the_callers() -> None:
+    async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        pass
+
+    async def make() -> SimpleNamespace:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert await reader.read() == b""
+        return SimpleNamespace(_reader=reader, _writer=writer)
+
+    async with listening(close) as port:
+        shared = SharedConnection(make, 2 * PATIENCE_SECONDS)
+        with pytest.raises(CacheUnavailable, match="the connection was lost"):
+            await asyncio.wait_for(shared.execute("PING"), PATIENCE_SECONDS)
+        shared.close()

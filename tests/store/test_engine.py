@@ -1,9 +1,9 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import psycopg
 import pytest
-from psycopg import errors
+from psycopg import Connection, errors
 from sqlalchemy import event, text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
@@ -14,10 +14,11 @@ from wishcraft.settings import Settings
 from wishcraft.store import locks
 from wishcraft.store.connections import read_revision
 from wishcraft.store.engine import Database
-from wishcraft.store.statements import Statement, fetch_each
+from wishcraft.store.statements import Statement, fetch, fetch_each
 
 NOWHERE = "postgresql+psycopg://nobody@127.0.0.1:1/none"
 BACKEND = Statement(text("SELECT pg_backend_pid()"))
+ALTERED = Statement(text("SELECT number FROM altered"))
 UNITS = ["autocommit", "transaction", "repeatable_read", "connection"]
 
 
@@ -80,6 +81,20 @@ async def test_connection_that_was_closed_while_idle_is_replaced(db: Database, s
     await run(db, unit, "SELECT 1")
 
 
+@pytest.mark.parametrize("unit", UNITS)
+async def test_postgresql_that_closes_each_connection_is_database_unavailable(
+    db: Database, settings: Settings, unit: str
+) -> None:
+    def lose(connection: Any, *_: object) -> None:
+        kill(settings, connection.driver_connection.info.backend_pid)
+
+    event.listen(db.engine.sync_engine, "checkout", lose, insert=True)
+    with pytest.raises(DatabaseUnavailable):
+        await run(db, unit, "SELECT 1")
+    with pytest.raises(DatabaseUnavailable):
+        await db.fetch(BACKEND())
+
+
 async def test_read_on_a_lost_connection_is_tried_once_more(db: Database, settings: Settings) -> None:
     lost: list[int] = []
 
@@ -108,6 +123,74 @@ async def test_connection_left_within_a_transaction_is_closed(db: Database) -> N
             await fetch_each(driver, [Statement(text("BEGIN"))(), BACKEND()])
             raise RuntimeError("left")
     assert await db.fetch(BACKEND()) != [(pid,)]
+
+
+@pytest.fixture
+def altered(demo: Connection[tuple[Any, ...]]) -> Iterator[Callable[[], object]]:
+    """Makes a table, and then changes its column's type as a migration does."""
+    demo.execute("CREATE TABLE altered AS SELECT 1 AS number")
+    yield lambda: demo.execute("ALTER TABLE altered ALTER COLUMN number TYPE bigint")
+    demo.execute("DROP TABLE altered")
+
+
+async def test_read_goes_on_after_a_migration_has_changed_a_type(db: Database, altered: Callable[[], object]) -> None:
+    reads = [[ALTERED()], [ALTERED(), BACKEND()]]
+    before = [await db.fetch_each(calls) for calls in reads]
+    altered()
+    for calls, rows in zip(reads, before, strict=True):
+        assert await db.fetch_each(calls) == rows
+
+
+async def test_statement_on_the_drivers_connection_fails_once_after_a_migration_has_changed_a_type(
+    db: Database, altered: Callable[[], object]
+) -> None:
+    async def read() -> list[tuple[Any, ...]]:
+        async with db.driver() as driver:
+            return await fetch(driver, ALTERED())
+
+    before = await read()
+    altered()
+    with pytest.raises(DatabaseUnavailable, match="cached plan"):
+        await read()
+    assert await read() == before
+
+
+async def test_write_fails_once_after_a_migration_has_changed_a_type(
+    db: Database, altered: Callable[[], object]
+) -> None:
+    async def write() -> list[list[tuple[Any, ...]]] | None:
+        async with db.write([ALTERED()]) as transaction:
+            return await transaction.commit([])
+
+    await write()
+    altered()
+    with pytest.raises(DatabaseUnavailable, match="cached plan"):
+        await write()
+    assert await write() == []
+
+
+async def test_read_after_a_commit_fails_once_after_a_migration_has_changed_a_type(
+    db: Database, altered: Callable[[], object]
+) -> None:
+    async def write() -> list[list[tuple[Any, ...]]] | None:
+        async with db.write([]) as transaction:
+            return await transaction.commit([ALTERED()])
+
+    found = [await write()]
+    altered()
+    assert [*found, await write(), await write()] == [[[(1,)]], None, [[(1,)]]]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+async def test_session_fails_once_after_a_migration_has_changed_a_type(
+    db: Database, altered: Callable[[], object], unit: str
+) -> None:
+    for _ in range(10):
+        await run(db, unit, "SELECT number FROM altered")
+    altered()
+    with pytest.raises(DatabaseUnavailable, match="cached plan"):
+        await run(db, unit, "SELECT number FROM altered")
+    await run(db, unit, "SELECT number FROM altered")
 
 
 async def test_a_backend_killed_before_the_commit_is_database_unavailable(db: Database, settings: Settings) -> None:

@@ -6,10 +6,12 @@ Every method raises CacheUnavailable when Redis does not answer. The order of th
 follow `registries.RegistryCache`, writers the write primitive.
 """
 
+import asyncio
 import secrets
 import time
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -21,6 +23,7 @@ from wishcraft.cache.script import Call
 from wishcraft.cache.scripts import Outcome
 from wishcraft.domain.cached_registry import UNCOUNTED, AccessLevel, Quota
 from wishcraft.domain.view_score import weight
+from wishcraft.errors import CacheUnavailable
 
 _LIFETIME_HOURS: Final = (1, 3, 6, 12)
 """The classes of `cache_lifetimes_total`."""
@@ -131,7 +134,12 @@ class CoherenceCommands:
                 }
                 for slug, token in tokens.items()
             ]
-            replies = await self._server.run(scripts.LEASE, calls)
+            try:
+                replies = await self._server.run(scripts.LEASE, calls)
+            except asyncio.CancelledError:  # the command is under way: what it grants is given back
+                with suppress(CacheUnavailable):
+                    await self.release(shop_id, {slug: Lease(token, era) for slug, token in tokens.items()})
+                raise
             if scripts.OTHER_ERA not in replies:
                 break
             await self._server.learn_era()  # this process has run no command yet, or the data was flushed

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context
 from enum import Enum, auto
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
 PERMIT_SECONDS: Final = 1.0
 """How long a permit is valid, from the moment at which PostgreSQL was asked."""
@@ -40,6 +40,13 @@ class Trust(Enum):
     """There is no permit, and whether PostgreSQL answers is not known."""
 
 
+class _Question(NamedTuple):
+    """A question to PostgreSQL that is under way."""
+
+    asked_at: float
+    task: asyncio.Task[None]
+
+
 class ReadPermit:
     """The permit of one process, used on one event loop."""
 
@@ -57,7 +64,7 @@ class ReadPermit:
         self._asked_at = -inf
         self._pending: Pending | None = frozenset()
         self._is_silent = False
-        self._questions: list[asyncio.Task[None]] = []
+        self._questions: list[_Question] = []
 
     @property
     def has_pending(self) -> bool:
@@ -96,28 +103,40 @@ class ReadPermit:
     async def renew(self) -> None:
         """Ask PostgreSQL, for at most `ANSWER_SECONDS`; concurrent callers share one question.
 
-        A question that hangs is not cancelled, which could take as long. The next call asks on another connection.
+        A question that hangs is not cancelled, which could take as long. The next call asks on another connection,
+        as does each call after a later question was answered.
         """
-        if not self._questions or (self._is_silent and len(self._questions) < MAX_QUESTIONS):
-            question = asyncio.create_task(self._renew(), context=Context())
-            self._questions.append(question)
-            question.add_done_callback(self._questions.remove)
-        question = self._questions[-1]
-        done, _ = await asyncio.wait({question}, timeout=ANSWER_SECONDS)
+        newest = self._questions[-1] if self._questions else None
+        is_hanging = newest is not None and (self._is_silent or newest.asked_at <= self._asked_at)
+        if newest is None or (is_hanging and len(self._questions) < MAX_QUESTIONS):
+            newest = self._ask()
+        done, _ = await asyncio.wait({newest.task}, timeout=ANSWER_SECONDS)
         if not done:
-            self.note_silence()
+            self._note_silence_since(newest.asked_at)
 
     async def stop(self) -> None:
         """Cancel the questions that are under way."""
-        for question in self._questions:
-            question.cancel()
-        if self._questions:
-            await asyncio.wait(set(self._questions), timeout=ANSWER_SECONDS)
+        tasks = {question.task for question in self._questions}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=ANSWER_SECONDS)
 
-    async def _renew(self) -> None:
+    def _ask(self) -> _Question:
         asked_at = self._clock()
+        question = _Question(asked_at, asyncio.create_task(self._renew(asked_at), context=Context()))
+        self._questions.append(question)
+        question.task.add_done_callback(lambda _: self._questions.remove(question))
+        return question
+
+    def _note_silence_since(self, asked_at: float) -> None:
+        """As `note_silence`, unless a later question was answered."""
+        if asked_at >= self._asked_at:
+            self.note_silence()
+
+    async def _renew(self, asked_at: float) -> None:
         try:
             self.renew_from(asked_at, await self._find_pending())
         except Exception:  # noqa: BLE001  any failure means that the pending invalidations are not known
             _log.debug("Pending invalidations could not be read", exc_info=True)
-            self.note_silence()
+            self._note_silence_since(asked_at)

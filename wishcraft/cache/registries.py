@@ -167,22 +167,25 @@ class RegistryCache(CoherenceCommands):
             lease: Lease | Outcome = Outcome.ON_HOLD
             with suppress(CacheUnavailable):
                 lease = (await self.lease(shop_id, [slug]))[slug]
-                if isinstance(lease, Lease):
-                    newer = await self.get(shop_id, slug)
+            if lease is Outcome.ON_HOLD:
+                turn.set_result(False)
+            if isinstance(lease, Lease):
+                try:
+                    newer = None
+                    with suppress(CacheUnavailable):
+                        newer = await self.get(shop_id, slug)
                     if newer and newer.header.soft_expiry_ms > now_ms():
                         # Another reader filled the entry between the two commands, which ended its lease.
                         await self._try_release(shop_id, {slug: lease})
                         return CacheResult(newer, CacheState.HIT)
-            if lease is Outcome.ON_HOLD:
-                turn.set_result(False)
-            if entry:
-                return await self._revalidate(shop_id, slug, entry, lease, load)
-            if isinstance(lease, Lease):
-                try:
+                    if entry:
+                        return await self._revalidate(shop_id, slug, entry, lease, load)
                     return await self._fill_one(shop_id, slug, lease, await load())
                 except BaseException:
                     await self._try_release(shop_id, {slug: lease})
                     raise
+            if entry:
+                return CacheResult(entry, CacheState.STALE)
             if lease is Outcome.LEASED and (entry := await self._wait_for_fill(shop_id, slug)):
                 return CacheResult(entry, CacheState.HIT)
             return await self._bypass(load)
@@ -194,15 +197,11 @@ class RegistryCache(CoherenceCommands):
     async def _bypass(self, load: Load) -> CacheResult:
         return CacheResult(make_entry(await load(), _NO_ERA, now_ms()), CacheState.BYPASS)
 
-    async def _revalidate(
-        self, shop_id: int, slug: str, entry: Entry, lease: Lease | Outcome, load: Load
-    ) -> CacheResult:
-        """A fresh entry if this reader has the lease and the load succeeds, else the stale one.
+    async def _revalidate(self, shop_id: int, slug: str, entry: Entry, lease: Lease, load: Load) -> CacheResult:
+        """A fresh entry if the load succeeds, else the stale one.
 
         After a failed load the lease stays until it expires, so that not every reader queries a failing PostgreSQL.
         """
-        if not isinstance(lease, Lease):
-            return CacheResult(entry, CacheState.STALE)
         try:
             async with asyncio.timeout(REVALIDATE_SECONDS):
                 registry = await load()

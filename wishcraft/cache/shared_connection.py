@@ -31,18 +31,25 @@ class SharedConnection:
     """A connection that is made on first use, and anew after a loss."""
 
     def __init__(
-        self, connect: Callable[[], Awaitable[Any]], timeout: float, breaker: CircuitBreaker | None = None
+        self,
+        connect: Callable[[], Awaitable[Any]],
+        timeout: float,
+        breaker: CircuitBreaker | None = None,
+        *,
+        connect_timeout: float | None = None,
     ) -> None:
         """A connection that is not made yet.
 
         Args:
             connect: Returns a connection of redis-py that is ready for commands.
-            timeout: Seconds to wait for the next reply, and for each connection attempt.
+            timeout: Seconds to wait for the next reply.
+            connect_timeout: Seconds to wait for a connection, which takes several replies; `timeout` by default.
             breaker: While it is open, nothing is sent; a timeout, a lost connection and a server that is still loading
                 its data open it.
         """
         self._connect = connect
         self._timeout = timeout
+        self._connect_timeout = timeout if connect_timeout is None else connect_timeout
         self._breaker = breaker
         self._link: _Link | None = None
         self._waiting: list[tuple[bytes, OnReply]] = []
@@ -82,15 +89,15 @@ class SharedConnection:
 
     async def _open(self) -> None:
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._connect_timeout):
                 connection = await self._connect()
+            self._link = _Link(connection, self._timeout, self._breaker)
         except Exception as error:  # noqa: BLE001  any failure means that Redis cannot be reached
             if self._breaker:
                 self._breaker.open()
             self._reject_waiting(f"{type(error).__name__}: {error}")
         else:
-            self._link = _Link(connection, self._timeout, self._breaker)
-            if self._link.is_lost:
+            if not self._link.is_usable():
                 self._reject_waiting("the connection was lost")
             waiting, self._waiting = self._waiting, []
             for command, on_reply in waiting:
@@ -122,7 +129,8 @@ class _Link(asyncio.Protocol):
         self._transport.set_protocol(self)
         self.is_lost = self._transport.is_closing()
         self._socket_events = select.poll()
-        self._socket_events.register(self._writer.get_extra_info("socket").fileno(), select.POLLIN)
+        if not self.is_lost:
+            self._socket_events.register(self._writer.get_extra_info("socket").fileno(), select.POLLIN)
 
     def is_usable(self) -> bool:
         """Whether the server has not closed it: with nothing pending, there is nothing else to be read."""

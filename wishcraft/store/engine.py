@@ -7,19 +7,22 @@ from typing import Any, Final, cast
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, NullPool, PoolProxiedConnection, event, text
+from sqlalchemy import Connection, ExceptionContext, NullPool, PoolProxiedConnection, event, text
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util.concurrency import greenlet_spawn
 
-from wishcraft.database_errors import translate_database_errors
-from wishcraft.store.statements import Call, Driver, Rows, Statement, commit, fetch_each
+from wishcraft.database_errors import is_outdated_plan, translate_database_errors
+from wishcraft.store.statements import Call, Driver, Rows, Statement, commit, fetch_each, forget_prepared
 
 _TIMEOUTS: Final = (
     "-c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s -c timezone=UTC"
 )
 
 _BEGIN: Final = Statement(text("BEGIN"))
+_USED: Final = "wishcraft.used"
+"""What the pool knows of a connection that was used before."""
 _CONNECTION: Final = {
     "options": _TIMEOUTS,
     "connect_timeout": 3,
@@ -60,6 +63,7 @@ class Database:
             connect_args=_CONNECTION,
         )
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
+        event.listen(self.engine.sync_engine, "handle_error", _replace_outdated)
         self._unpooled = create_async_engine(
             url, poolclass=NullPool, use_native_hstore=False, hide_parameters=True, connect_args=_CONNECTION
         )
@@ -77,7 +81,9 @@ class Database:
         return (await self.fetch_each([call]))[0]
 
     async def fetch_each(self, calls: Sequence[Call]) -> list[Rows]:
-        """The rows of statements that only read, in one round trip; a connection that turns out lost is replaced once.
+        """The rows of statements that only read, in one round trip.
+
+        A connection that turns out lost is replaced once; statements that a migration has outdated are prepared anew.
 
         Raises:
             DatabaseUnavailable, DatabaseRejected: As the units of work.
@@ -89,6 +95,11 @@ class Database:
                 except psycopg.OperationalError:
                     if is_last or not driver.closed:
                         raise
+                except psycopg.NotSupportedError as error:
+                    if not is_outdated_plan(error):
+                        raise
+                    await forget_prepared(driver)
+                    return await fetch_each(driver, calls)
         raise AssertionError  # the second turn returns or raises
 
     @asynccontextmanager
@@ -99,8 +110,13 @@ class Database:
         """
         with translate_database_errors():
             proxy = await self.engine.raw_connection()
+            driver = cast("Driver", proxy.driver_connection)
             try:
-                yield cast("Driver", proxy.driver_connection)
+                yield driver
+            except psycopg.NotSupportedError as error:
+                if is_outdated_plan(error):
+                    await driver.close()
+                raise
             finally:
                 await _give_back(proxy)
 
@@ -204,9 +220,22 @@ async def _give_back(proxy: PoolProxiedConnection) -> None:
         await greenlet_spawn(proxy.invalidate)
 
 
-def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
-    """Before each use, without a round trip: PostgreSQL sends an idle connection nothing before it closes it."""
+def _refuse_closed(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+    """Before each use, without a round trip: PostgreSQL sends an idle connection nothing before it closes it.
+
+    A new connection is used in any case: SQLAlchemy would take a second refusal for a bug.
+    """
+    is_new = _USED not in record.info
+    record.info[_USED] = True
+    if is_new:
+        return
     poll = select.poll()
     poll.register(connection.driver_connection.fileno(), select.POLLIN)
     if poll.poll(0):
         raise DisconnectionError
+
+
+def _replace_outdated(context: ExceptionContext) -> None:
+    """Replace connections with prepared statements that a migration has outdated."""
+    if is_outdated_plan(context.original_exception):
+        context.is_disconnect = True

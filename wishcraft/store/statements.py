@@ -12,6 +12,8 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect
 from sqlalchemy.sql import Executable
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from wishcraft.database_errors import is_outdated_plan
+
 _DIALECT: Final = dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 _COMMITTED: Final = "COMMIT"
 Driver = AsyncConnection[tuple[Any, ...]]
@@ -106,16 +108,23 @@ async def commit(driver: Driver, calls: Sequence[Call]) -> list[Rows] | None:
             await cursor.execute(b"COMMIT")
             for read, (statement, parameters) in zip(reads, calls, strict=True):
                 await read.execute(statement.sql, parameters, prepare=statement.prepare)
-    except psycopg.Error:
+        if cursor.statusmessage != _COMMITTED:  # PostgreSQL rolls a transaction back in which a statement failed
+            raise psycopg.OperationalError("The transaction was rolled back")
+        return [
+            call.statement.convert(await read.fetchall()) if read.description else []
+            for call, read in zip(calls, reads, strict=True)
+        ]
+    except psycopg.Error as error:
         if cursor.statusmessage != _COMMITTED:
             raise
+        if is_outdated_plan(error):
+            await forget_prepared(driver)
         return None
-    if cursor.statusmessage != _COMMITTED:  # PostgreSQL rolls a transaction back in which a statement failed
-        raise psycopg.OperationalError("The transaction was rolled back")
-    return [
-        call.statement.convert(await read.fetchall()) if read.description else []
-        for call, read in zip(calls, reads, strict=True)
-    ]
+
+
+async def forget_prepared(driver: Driver) -> None:
+    """Let the connection prepare its statements anew: it would go on with those that a migration has outdated."""
+    await driver.execute(b"DEALLOCATE ALL")
 
 
 def _bind(type_: Any) -> Any:

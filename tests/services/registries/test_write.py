@@ -415,6 +415,24 @@ async def test_committed_write_succeeds_if_postgresql_cannot_serve_the_refill(
     assert published == [{registry[1]: version(demo, registry[0])}] == [{registry[1]: registry[2] + 1}]
 
 
+async def test_committed_write_succeeds_if_the_new_entry_cannot_be_built(
+    resources: Resources,
+    demo: Demo,
+    shop: ShopRef,
+    registry: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("no payload")
+
+    monkeypatch.setattr(write_module, "make_registries", fail)
+    published: list[Mapping[str, int]] = []
+    await rename(spying(resources, published), shop, registry[0])
+    assert published == [{registry[1]: version(demo, registry[0])}] == [{registry[1]: registry[2] + 1}]
+    assert "no payload" in caplog.text
+
+
 async def test_write_limit_holds_when_all_changed_registries_were_deleted(
     resources: Resources, shop: ShopRef, registry: Registry
 ) -> None:

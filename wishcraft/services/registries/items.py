@@ -36,6 +36,7 @@ async def add_item(
     async with change_registry(resources, change) as (write, registry):
         if key and not (await write.run(idempotency.acquire_key(key)))[0]:
             await replay_stored(write, key)
+            write.is_empty = True
             return None
         item_id = await _insert(write.session, change.caller.shop_id, registry, new, reading)
         write.details.update(item=item_id, variant=new.variant_id)

@@ -81,7 +81,7 @@ class RegistryWrite:
     action: str = ""
     """The action of that entry; empty for the one that was asked for."""
     is_empty: bool = False
-    """Set by a block of `change_registry` that found nothing to change: no new version and no audit entry."""
+    """Set by a block of `change_registry` that had nothing to change: no new version and no audit entry."""
     is_committed: bool = False
     _changed: dict[int, None] = field(default_factory=dict)
 
@@ -193,10 +193,13 @@ async def _commit(resources: Resources, write: RegistryWrite, slugs: Sequence[st
     try:
         if slugs:
             write.entries = await refill(resources, write.actor.shop_id, slugs, write.commit)
-    except (CacheUnavailable, DatabaseUnavailable, DatabaseRejected) as error:
+    except Exception as error:
         if not write.is_committed and not isinstance(error, CacheUnavailable):
             raise
-        _log.info("The cache was not brought into step after a write, readers and replays do it: %s", error)
+        is_bug = not isinstance(error, (CacheUnavailable, DatabaseUnavailable))
+        level = logging.ERROR if is_bug else logging.INFO
+        message = "The cache was not brought into step after a write, readers and replays do it: %s"
+        _log.log(level, message, error, exc_info=is_bug)
     if not write.is_committed:
         await write.commit()
 

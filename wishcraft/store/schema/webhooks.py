@@ -27,6 +27,11 @@ class WebhookEvent(Base):
         UniqueConstraint("shop_domain", "webhook_id"),
         Index("uq_webhook_events_event", "shop_domain", "topic", "event_id", "signature", unique=True),
         Index("ix_webhook_events_find_due", "due_at", "id", postgresql_where=text("handled_at IS NULL")),
+        Index(
+            "ix_webhook_events_find_due_of_shop",
+            *("shop_domain", "due_at", "id"),
+            postgresql_where=text("handled_at IS NULL"),
+        ),
         Index("ix_webhook_events_find_handled", "handled_at"),
         Index("ix_webhook_events_find_dead", "shop_domain", "id", postgresql_where=text("outcome = 'dead'")),
         Index("ix_webhook_events_find_payloads", "handled_at", postgresql_where=text("payload IS NOT NULL")),

@@ -1,0 +1,23 @@
+"""Finds the due webhooks of each shop, however many others have.
+
+Revision: 0027, after 0026
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0027"
+down_revision = "0026"
+branch_labels = None
+depends_on = None
+
+_FIND = "ix_webhook_events_find_due_of_shop"
+
+
+def upgrade() -> None:
+    columns = ["shop_domain", "due_at", "id"]
+    op.create_index(_FIND, "webhook_events", columns, postgresql_where=sa.text("handled_at IS NULL"))
+
+
+def downgrade() -> None:
+    op.drop_index(_FIND, "webhook_events")

@@ -173,8 +173,7 @@ class Erasure:
             write.locked |= await registries.lock(write.session, shop_id, late)
         mine = [each for each in found if each.is_owner]
         named = [each for each in found if not each.is_owner]
-        slugs = [each.slug for each in mine]
-        counts = await people.erase(write.session, shop_id, person, self._before, slugs)
+        counts = await people.erase(write.session, shop_id, person, self._before)
         for each in mine:
             await remove(write, each.id, counted_for=None)
             await write.changed(each.id)

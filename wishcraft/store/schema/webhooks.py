@@ -118,7 +118,7 @@ class UnmatchedLine(Base):
     status: Mapped[str]
     """As that of a purchase."""
     claim: Mapped[str]
-    """What the line or the order said: an item's attribution, or a registry's slug."""
+    """What the line or the order said: an item's attribution, or a registry's slug; empty if no registry has it."""
     reason: Mapped[str]
     purchaser_id: Mapped[int | None]
     purchaser_name: Mapped[str | None]

@@ -106,7 +106,7 @@ async def test_missed_objective_is_reported_and_mailed_and_the_run_completes(mai
     assert state.is_completed(), state.message
     assert str(state.message).startswith("Too early to judge, ")
     assert " of 30 days are known: missed so far: uptime (9" in str(state.message)
-    assert "No data: job success, mail success, webhooks in time." in str(state.message)
+    assert "No data: job success, mail success, webhooks." in str(state.message)
     page = await summary_of(state)
     assert page.startswith(f"**{state.message}**")
     assert "](data:image/png;base64," in page

@@ -173,7 +173,7 @@ async def test_plot_is_embedded_in_the_page(resources: Resources, demo: Demo) ->
     alt, _, data = draw_days(await tally_days(resources, END, {}), END).partition("](data:image/png;base64,")
     assert (
         alt
-        == "![Day by day: uptime, p95 latency, error rate, cache hit ratio, job success, mail success, webhooks in time"
+        == "![Day by day: uptime, p95 latency, error rate, cache hit ratio, job success, mail success, webhooks"
     )
     png = base64.b64decode(data.removesuffix(")"))
     assert Image.open(io.BytesIO(png)).size[0] > 800

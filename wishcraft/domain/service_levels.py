@@ -32,7 +32,7 @@ class Level(StrEnum):
     CACHE = "cache hit ratio"
     JOBS = "job success"
     MAILS = "mail success"
-    WEBHOOKS = "webhooks in time"
+    WEBHOOKS = "webhooks"
 
 
 class Period(StrEnum):

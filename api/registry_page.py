@@ -13,8 +13,8 @@ from urllib.parse import quote, urlencode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from wishcraft.domain.currencies import write_money
 from wishcraft.domain.orders import ITEM_PROPERTY
-from wishcraft.domain.registry_payload import write_money
 
 _LIQUID: Final = {ord(character): f"&#{ord(character)};" for character in "{}%"}
 

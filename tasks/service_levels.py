@@ -36,7 +36,7 @@ async def count_runs(end: datetime) -> dict[int, Count]:
 
 @task("count service minutes")
 async def tally_days(end: datetime, runs: Mapping[int, Count]) -> list[Tally]:
-    """Counts of requests, runs and mails for each of the last days before `end`, the latest first."""
+    """Counts of requests, runs, mails and webhooks for each of the last days before `end`, the latest first."""
     async with open_resources() as resources:
         return await service_levels.tally_days(resources, end, runs)
 

@@ -212,6 +212,10 @@ class ShopifyUnavailable(TransientError):  # noqa: N818  it names a state
     advice = "Nothing to do if the next run succeeds; otherwise see Shopify's status page."
 
 
+class ShopifyUncertain(ShopifyUnavailable):
+    """Shopify's answer may be outdated: it was asked too soon after the event that it is to confirm."""
+
+
 class ShopifyPaused(ShopifyUnavailable):
     """Shopify was not asked, because it did not answer a moment ago."""
 

@@ -120,9 +120,11 @@ async def _read(request: Request, app_state: AppState) -> bytes:
                     parts.append(part)
                     size += len(part)
     except large_bodies.NoPlaceError:
+        metrics.WEBHOOKS.labels("unknown", "crowded").inc()
         detail = "Too many large webhooks are being received. Try again later."
         raise ProblemError("unavailable", detail, PAUSE) from None
     except TimeoutError:
+        metrics.WEBHOOKS.labels("unknown", "slow").inc()
         detail = f"The rest of the request body did not arrive within {large_bodies.SECONDS:g} s."
         close = {"Connection": "close"}
         raise ProblemError("request-timeout", detail, close) from None

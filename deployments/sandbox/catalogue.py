@@ -6,8 +6,8 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, Final, NamedTuple
 
+from wishcraft.domain.currencies import format_money
 from wishcraft.domain.inventory import InventoryPolicy
-from wishcraft.domain.registry_payload import format_money
 
 Row = dict[str, Any]
 """A row of a table, by column name."""

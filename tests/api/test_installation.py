@@ -21,6 +21,7 @@ from wishcraft.services.shops.install import FIRST_RUNS
 from wishcraft.services.shops.lifecycle import handle_uninstalled
 from wishcraft.services.webhooks.handling import Message
 from wishcraft.settings import Settings
+from wishcraft.shopify.id_tokens import AdminIdentity, verify_id_token
 from wishcraft.store import shops
 
 Demo = Connection[tuple[Any, ...]]
@@ -33,6 +34,13 @@ def opened(simulator: Simulator, shop: str = NEW) -> dict[str, str]:
     simulator.credentials.install(shop)
     id_token = simulator.credentials.id_token(shop, simulator.api_key, simulator.api_secret)
     return {"Authorization": f"Bearer {id_token}"}
+
+
+def verified(headers: dict[str, str], simulator: Simulator) -> AdminIdentity:
+    token = headers["Authorization"].removeprefix("Bearer ")
+    identity = verify_id_token(token, [simulator.api_secret], simulator.api_key)
+    assert identity
+    return identity
 
 
 def exchanges(simulator: Simulator, shop: str = NEW) -> int:
@@ -210,6 +218,28 @@ async def test_every_caller_of_an_uninstalled_shop_gets_401_and_its_tokens_are_g
     assert stored(demo, columns, SHOP) == ("uninstalled", None, None, None)
     other = Visitor(client, signed, shop="lumiere-maison.myshopify.com")
     assert (await other.send("GET", "/api/registries")).status_code == 200
+
+
+async def test_an_id_token_from_before_the_uninstallation_installs_nothing(
+    client: httpx.AsyncClient, simulator: Simulator, demo: Demo, uninstall: Callable[[], Awaitable[None]]
+) -> None:
+    await uninstall()
+    old = opened(simulator, SHOP)  # Shopify goes on to accept it for a moment
+    demo.execute("UPDATE shops SET uninstalled_at = now() + interval '2 seconds' WHERE domain = %s", [SHOP])
+    assert problem(await client.post(INSTALL, headers=old)) == (401, "shop-not-installed")
+    assert stored(demo, "status, access_token_encrypted", SHOP) == ("uninstalled", None)
+    demo.execute("UPDATE shops SET uninstalled_at = now() - interval '2 seconds' WHERE domain = %s", [SHOP])
+    assert (await client.post(INSTALL, headers=opened(simulator, SHOP))).status_code == 200
+
+
+async def test_an_uninstallation_after_the_id_token_was_issued_counts(
+    client: httpx.AsyncClient, simulator: Simulator, demo: Demo
+) -> None:
+    demo.execute("UPDATE shops SET refresh_token_encrypted = NULL WHERE domain = %s", [SHOP])
+    headers = opened(simulator, SHOP)
+    issued_at = verified(headers, simulator).issued_at
+    assert (await client.post(INSTALL, headers=headers)).status_code == 200
+    assert stored(demo, "installed_at", SHOP) == (issued_at,)
 
 
 async def test_a_shop_that_comes_back_serves_what_is_right_now(

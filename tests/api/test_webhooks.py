@@ -159,7 +159,9 @@ async def test_slow_large_bodies_of_one_address_leave_places_to_others(
         post = sender(client, settings.shopify_api_secret.get_secret_value())
         slow = [asyncio.ensure_future(send(direct, f"2001:db8::{each}")) for each in range(PLACES_OF_A_SENDER)]
         await wait_until(lambda: len(arrived) == PLACES_OF_A_SENDER)
+        crowded = counted("unknown", "crowded")
         refused = await send(direct, "2001:db8::ffff")
+        assert counted("unknown", "crowded") == crowded + 1
         assert problem(refused) == (503, "unavailable")
         assert refused.headers["retry-after"] == "5"
         assert (await post("w1", large)).status_code == 200
@@ -182,7 +184,7 @@ async def test_large_body_that_comes_slowly_is_408_and_gives_its_place_back(
             await asyncio.sleep(0)
             yield b"{"
 
-    headers = {"X-Shopify-Hmac-Sha256": "A" * 43 + "="}
+    headers, slow = {"X-Shopify-Hmac-Sha256": "A" * 43 + "="}, counted("unknown", "slow")
     with monkeypatch.context() as patched:
         patched.setattr(large_bodies, "SECONDS", 0.01)
         async with called_from(client, "127.0.0.1") as direct:  # a client over HTTP waits until it has sent its body
@@ -190,6 +192,7 @@ async def test_large_body_that_comes_slowly_is_408_and_gives_its_place_back(
             answers = [await each for each in requests]
     assert {problem(each) for each in answers} == {(408, "request-timeout")}
     assert answers[0].headers["connection"] == "close"
+    assert counted("unknown", "slow") == slow + PLACES_OF_A_SENDER
     assert (await post("w1", b"{" * (LARGEST_BODY + 1))).status_code == 200
 
 

@@ -6,8 +6,7 @@ import pytest
 from babel.numbers import get_currency_precision
 from sqlalchemy import Numeric
 
-from wishcraft.domain.currencies import MAX_AMOUNT, SCALE, UNUSUAL_DECIMALS
-from wishcraft.domain.registry_payload import decimals, format_money
+from wishcraft.domain.currencies import MAX_AMOUNT, SCALE, UNUSUAL_DECIMALS, decimals, format_money
 from wishcraft.store.schema import RegistryItem
 
 # List one of ISO 4217 as SIX publishes it, by the number of decimals; precious metals and test codes have none.

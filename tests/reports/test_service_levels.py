@@ -26,7 +26,7 @@ Rows = list[dict[str, Any]]
 
 @pytest.fixture(autouse=True)
 def empty(demo: Demo) -> None:
-    demo.execute("TRUNCATE service_minutes, reminders")
+    demo.execute("TRUNCATE service_minutes, reminders, webhook_events")
 
 
 def random_minutes(seed: int, days: float) -> Rows:
@@ -133,6 +133,34 @@ async def test_mails_count_when_sent_or_given_up_in_the_period(resources: Resour
         assert assessment_of(report, Level.MAILS, period).count == expected
 
 
+async def test_webhooks_that_are_late_or_dead_letters_or_wait_are_bad(resources: Resources, demo: Demo) -> None:
+    """Each with its topic, its outcome, the days before the end at which it was received, and the seconds it took."""
+    webhooks: list[tuple[str, str | None, float, float | None]] = [
+        ("orders/create", "applied", 0.5, 60),
+        ("orders/create", "applied", 0.5, 61),  # late
+        ("products/update", "ignored", 0.5, 1),
+        ("products/update", "dead", 0.5, 1),
+        ("shop/redact", "applied", 0.5, 600),  # about privacy
+        ("orders/create", None, 0.5, None),  # waits too long
+        ("orders/create", None, 10 / 86_400, None),  # has just come
+        ("orders/create", "applied", 1 + 30 / 86_400, 45),  # handled on the last day
+        ("orders/create", "discarded", 3, 1),
+        ("customers/redact", None, 3, None),
+        ("orders/create", "applied", 20, 2),
+        ("orders/create", "applied", -1, 2),  # after the end
+        ("orders/create", "applied", 70, 2),
+    ]
+    demo.cursor().executemany(
+        """INSERT INTO webhook_events (shop_domain, webhook_id, topic, outcome, received_at, handled_at)
+           SELECT 'a.myshopify.com', gen_random_uuid()::text, topic, outcome, at, at + took * interval '1 s'
+           FROM (SELECT %s::text AS topic, %s::text AS outcome, %s::timestamptz AS at, %s::float AS took) w""",
+        [(topic, outcome, END - ago * DAY, seconds) for topic, outcome, ago, seconds in webhooks],
+    )
+    report = await assessed(resources)
+    counts = [assessment_of(report, Level.WEBHOOKS, period).count for period in Period]
+    assert counts == [Count(6, 3), Count(7, 4), Count(8, 4)]
+
+
 async def test_runs_are_counted_by_days_before_the_end(resources: Resources) -> None:
     report = await assessed(resources, {0: Count(100, 0), 6: Count(50, 1), 29: Count(50, 4), 30: Count(7, 7)})
     counts = [assessment_of(report, Level.JOBS, period).count for period in Period]
@@ -143,7 +171,7 @@ async def test_runs_are_counted_by_days_before_the_end(resources: Resources) -> 
 async def test_plot_is_embedded_in_the_page(resources: Resources, demo: Demo) -> None:
     write(demo, random_minutes(1, 3))
     alt, _, data = draw_days(await tally_days(resources, END, {}), END).partition("](data:image/png;base64,")
-    assert alt == "![Day by day: uptime, p95 latency, error rate, cache hit ratio, job success, mail success"
+    assert alt == "![Day by day: uptime, p95 latency, error rate, cache hit ratio, job success, mail success, webhooks"
     png = base64.b64decode(data.removesuffix(")"))
     assert Image.open(io.BytesIO(png)).size[0] > 800
     assert len(png) < 100_000

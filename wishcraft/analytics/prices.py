@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from wishcraft.analytics.frames import as_text, total, with_sales
-from wishcraft.domain.currencies import SCALE
-from wishcraft.domain.registry_payload import decimals
+from wishcraft.domain.currencies import SCALE, decimals
 
 _BOUNDS: Final = (25, 50, 100, 250)
 _SMALL_UNIT: Final = 100

@@ -1,7 +1,7 @@
-"""The decimals of currencies, and the amounts that can be stored."""
+"""The decimals and symbols of currencies, how amounts are written, and the amounts that can be stored."""
 
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
 USUAL_DECIMALS: Final = 2
@@ -23,3 +23,23 @@ SCALE: Final = 10_000
 """Amounts are stored, and computed with, in ten-thousandths: the finest minor unit that ISO 4217 has."""
 MAX_AMOUNT: Final = Decimal("99999999999.9999")
 """The greatest amount that a column of money, `Numeric(15, 4)`, holds."""
+
+
+def decimals(currency: str) -> int:
+    """Number of decimals of an amount in the currency (ISO 4217)."""
+    return UNUSUAL_DECIMALS.get(currency, USUAL_DECIMALS)
+
+
+def symbol(currency: str) -> str:
+    """What precedes an amount in the currency: its symbol, or its code and a space."""
+    return SYMBOLS.get(currency, f"{currency}\N{NO-BREAK SPACE}")
+
+
+def format_money(amount: Decimal, currency: str) -> str:
+    """The amount as a decimal string with the currency's decimals, halves rounded up: `12.50`, `1500`, `12.345`."""
+    return str(amount.quantize(Decimal(1).scaleb(-decimals(currency)), ROUND_HALF_UP))
+
+
+def write_money(amount: Decimal, currency: str) -> str:
+    """The amount as English-speaking people write it: `$12.50`, `¥33,170`, `CHF 1,200.00`."""
+    return f"{symbol(currency)}{Decimal(format_money(amount, currency)):,}"

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+from wishcraft.domain.currencies import format_money
 from wishcraft.domain.inventory import VariantReading, is_available, stock_level
-from wishcraft.domain.registry_payload import format_money
 
 READING_FRESH: Final = timedelta(minutes=30)
 """`sync-inventory` renews the readings of wished-for variants every 15 minutes: one run may be missed."""

@@ -5,11 +5,11 @@ It must not contain an e-mail address, a place, another guest's name or an acces
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from wishcraft.domain.currencies import SYMBOLS, UNUSUAL_DECIMALS, USUAL_DECIMALS
+from wishcraft.domain.currencies import format_money
 from wishcraft.domain.inventory import stock_level
 from wishcraft.domain.registries import EventType, ItemStatus, Priority, RegistryStatus, Visibility
 
@@ -88,22 +88,6 @@ class Summary(NamedTuple):
     """That of the first shown item that has one."""
     sums: Sums
     """Without amounts."""
-
-
-def decimals(currency: str) -> int:
-    """Number of decimals of an amount in the currency (ISO 4217)."""
-    return UNUSUAL_DECIMALS.get(currency, USUAL_DECIMALS)
-
-
-def format_money(amount: Decimal, currency: str) -> str:
-    """The amount as a decimal string with the currency's decimals, halves rounded up: `12.50`, `1500`, `12.345`."""
-    return str(amount.quantize(Decimal(1).scaleb(-decimals(currency)), ROUND_HALF_UP))
-
-
-def write_money(amount: Decimal, currency: str) -> str:
-    """The amount as English-speaking people write it: `$12.50`, `¥33,170`, `CHF 1,200.00`."""
-    symbol = SYMBOLS.get(currency, f"{currency}\N{NO-BREAK SPACE}")
-    return f"{symbol}{Decimal(format_money(amount, currency)):,}"
 
 
 def registry_payload(registry: RegistryFacts, items: Sequence[ItemFacts]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Service level objectives, error budgets and trends. Pure: the caller passes the counts.
 
-Each objective limits the share of bad minutes, requests, reads, runs or mails. Its error budget is the number that may
-be bad, minus the number that was.
+Each objective limits the share of bad minutes, requests, reads, runs, mails or webhooks. Its error budget is the number
+that may be bad, minus the number that was.
 """
 
 from bisect import bisect_right
@@ -16,6 +16,8 @@ from typing import Final
 LATENCY_SECONDS: Final = 0.1
 MAX_SECONDS: Final = 10.0
 """The last latency bound; how much longer a request took is not recorded."""
+WEBHOOK_SECONDS: Final = 60
+"""A webhook that is handled later than so long after its receipt is late."""
 QUANTILE: Final = Fraction(95, 100)
 LAG: Final = timedelta(minutes=2)
 """A minute is recorded just after its end, so later minutes are excluded."""
@@ -30,6 +32,7 @@ class Level(StrEnum):
     CACHE = "cache hit ratio"
     JOBS = "job success"
     MAILS = "mail success"
+    WEBHOOKS = "webhooks"
 
 
 class Period(StrEnum):
@@ -64,6 +67,7 @@ OBJECTIVES: Final[Mapping[Level, Objective]] = {
     Level.CACHE: Objective(Fraction(20, 100), "miss", "> 80 %"),
     Level.JOBS: Objective(Fraction(1, 100), "failed run", "> 99 %"),
     Level.MAILS: Objective(Fraction(2, 100), "failed mail", "> 98 %"),
+    Level.WEBHOOKS: Objective(Fraction(1, 100), "late webhook", "> 99 %"),
 }
 
 

@@ -71,7 +71,8 @@ LIST_READS: Final = Counter(
 WEBHOOKS: Final = Counter(
     "wishcraft_webhooks",
     "Webhooks that were received, by topic (`other` for one that is not subscribed to, `unknown` without a valid"
-    " signature) and result: `stored`, `repeated`, `unsigned`, `refused` (malformed) or `failed` (not stored).",
+    " signature) and result: `stored`, `repeated`, `unsigned`, `refused` (malformed), `slow` (the rest of a large body"
+    " did not come in time), `crowded` (too many large bodies at once) or `failed` (not stored).",
     ["topic", "result"],
     registry=PROCESS,
 )

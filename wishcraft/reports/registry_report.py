@@ -12,6 +12,7 @@ from wishcraft import analytics
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.filters import ReportFilter, TableName
 from wishcraft.analytics.reader import Progress, ignore_progress, read_chunks
+from wishcraft.domain.currencies import symbol
 from wishcraft.reports.analyst_report import PAGE_ROWS, TABLE_ROWS, AnalystReport, ReportResult, scope
 from wishcraft.reports.page import Page, format_percent, pluralize
 from wishcraft.reports.plots import BarChart, Heatmap, Panel, draw, markdown_image
@@ -24,7 +25,6 @@ from wishcraft.reports.tables import (
     product_names,
     shop,
     shorten_labels,
-    symbol,
     to_markdown,
     to_percentages,
     to_rows,

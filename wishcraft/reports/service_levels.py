@@ -14,6 +14,7 @@ from wishcraft.domain.service_levels import (
     LENGTHS,
     MAX_SECONDS,
     OBJECTIVES,
+    WEBHOOK_SECONDS,
     Assessment,
     Count,
     Level,
@@ -28,16 +29,18 @@ from wishcraft.reports.markdown import table
 from wishcraft.reports.page import NO_DATA, Row, format_percent, pluralize
 from wishcraft.resources import Resources
 from wishcraft.settings import time_zone
-from wishcraft.store import mail_statistics, service_minutes
+from wishcraft.store import mail_statistics, service_minutes, webhook_statistics
 from wishcraft.store.mail_statistics import MailCounts
 from wishcraft.store.service_minutes import Day, TrafficCounts
+from wishcraft.store.webhook_statistics import WebhookCounts
 
 _NO_TRAFFIC: Final = Day(0, TrafficCounts(0, 0, [], 0, 0, 0, 0))
 _EXPLANATION: Final = (
     "Up to {end.day} {end:%B %Y, %H:%M} ({end.tzinfo}). The budget is what may go wrong in 30 days; the trend"
     " compares them with the 30 before. Uptime counts the minutes in which a process could serve; latency and errors"
     " are those of requests to the API; hits, including stale ones, are a share of all reads of registries; jobs are"
-    " the runs of deployments; mails are the reminders that were sent or given up."
+    " the runs of deployments; mails are the reminders that were sent or given up; webhooks, but for those about"
+    f" privacy, are in time within {WEBHOOK_SECONDS} s, and dead letters are not."
 )
 _NEGLIGIBLE: Final = 0.0001
 """The smallest change that counts as a trend: a hundredth of a percentage point, or a tenth of a millisecond."""
@@ -55,11 +58,13 @@ async def tally_days(resources: Resources, end: datetime, runs: Mapping[int, Cou
         first = await service_minutes.find_first(session)
         served = await service_minutes.sum_days(session, end, DAYS)
         mailed = await mail_statistics.count_days(session, end, DAYS)
+        received = await webhook_statistics.count_days(session, end, DAYS, WEBHOOK_SECONDS)
     return [
         _tally(
             day_minutes(end, days_ago, first),
             served.get(days_ago, _NO_TRAFFIC),
             mailed.get(days_ago, MailCounts(0, 0)),
+            received.get(days_ago, WebhookCounts(0, 0)),
             runs.get(days_ago, Count()),
         )
         for days_ago in range(DAYS)
@@ -190,7 +195,7 @@ def format_trend(assessment: Assessment) -> str:
     return f"{at_least}{change} {'better' if gain > 0 else 'worse'}"
 
 
-def _tally(expected_minutes: int, day: Day, mailed: MailCounts, runs: Count) -> Tally:
+def _tally(expected_minutes: int, day: Day, mailed: MailCounts, received: WebhookCounts, runs: Count) -> Tally:
     served = day.served
     misses = served.misses + served.bypassed
     counts = {
@@ -200,6 +205,7 @@ def _tally(expected_minutes: int, day: Day, mailed: MailCounts, runs: Count) -> 
         Level.CACHE: Count(served.hits + served.stale + misses, misses),
         Level.JOBS: runs,
         Level.MAILS: Count(mailed.sent + mailed.failed, mailed.failed),
+        Level.WEBHOOKS: Count(received.all, received.late),
     }
     return Tally(counts, served.latencies)
 

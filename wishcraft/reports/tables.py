@@ -8,8 +8,7 @@ from unicodedata import east_asian_width
 
 import pandas as pd
 
-from wishcraft.domain.currencies import SYMBOLS
-from wishcraft.domain.registry_payload import decimals
+from wishcraft.domain.currencies import decimals, symbol
 from wishcraft.reports.markdown import table
 from wishcraft.reports.page import Row, format_percent, short_name
 
@@ -71,11 +70,6 @@ def format_money(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
             for amount, currency in zip(frame[name], frame["currency"], strict=True)
         ]
     return formatted
-
-
-def symbol(currency: str) -> str:
-    """What precedes an amount in the currency: its symbol, or its code and a space."""
-    return SYMBOLS.get(currency, f"{currency}\N{NO-BREAK SPACE}")
 
 
 def product_names(frame: pd.DataFrame) -> pd.Series:

@@ -3,7 +3,7 @@
 Addresses are found by their `domain.people.spellings`, hashed. Rows that were added since an erasure stay.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -67,9 +67,6 @@ _ERASE: Final[Mapping[str, str]] = {
     """,  # noqa: S608
     "purchases": f"UPDATE purchases SET {_NAMELESS} WHERE {_BOUGHT}",  # noqa: S608
     "unmatched line items": f"UPDATE unmatched_lines SET {_NAMELESS} WHERE {_BOUGHT}",  # noqa: S608
-    "claims": """
-        UPDATE unmatched_lines SET claim = '' WHERE shop_id = :shop_id AND claim = ANY(CAST(:slugs AS text[]))
-    """,
     "reminders": f"DELETE FROM reminders WHERE {_ADDRESSED}",  # noqa: S608
     "invitations": f"DELETE FROM invitations WHERE {_ADDRESSED}",  # noqa: S608
     "idempotency keys": """
@@ -140,14 +137,12 @@ async def find_registries(session: AsyncSession, shop_id: int, person: Person, b
     return [NamedIn._make(row) for row in await session.execute(_FIND, _parameters(shop_id, person, before))]
 
 
-async def erase(
-    session: AsyncSession, shop_id: int, person: Person, before: datetime, slugs: Sequence[str]
-) -> dict[str, int]:
+async def erase(session: AsyncSession, shop_id: int, person: Person, before: datetime) -> dict[str, int]:
     """Erase the person from all rows but the registries; how many rows changed, by table.
 
-    Purchases stay without a name. `slugs` are those of the person's own registries, whose titles may have a name.
+    Purchases stay without a name.
     """
-    parameters = _parameters(shop_id, person, before) | {"slugs": list(slugs)}
+    parameters = _parameters(shop_id, person, before)
     counts = {}
     for name, statement in _ERASE.items():
         rows = await session.execute(text(f"{statement} RETURNING 1"), parameters)

@@ -4,7 +4,7 @@ What writes a registry takes a `WriteSession`, which `services.registries.write.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any, Final, NamedTuple, NewType
 
@@ -15,7 +15,7 @@ from wishcraft.domain.registries import EventType, ItemStatus, RegistryStatus, V
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
 from wishcraft.domain.share_links import share_template
 from wishcraft.store.engine import Database
-from wishcraft.store.schema import Lock, Purchase, Registry, RegistryItem, Shop, ShopSettings
+from wishcraft.store.schema import Lock, Purchase, Registry, RegistryItem, Shop, ShopSettings, UnmatchedLine
 from wishcraft.store.schema.registries import CoRegistrant
 from wishcraft.store.statements import Call, Rows, Statement
 
@@ -273,6 +273,12 @@ async def lock(session: WriteSession, shop_id: int, registry_ids: Sequence[int])
     return read_versions((await session.execute(_EACH, {"shop_id": shop_id, "ids": list(registry_ids)})).all())
 
 
+async def hold_named(session: WriteSession, shop_id: int, slugs: Collection[str]) -> set[str]:
+    """Those of these slugs that registries have; none of these is changed or deleted until the transaction ends."""
+    query = select(Registry.slug).where(Registry.shop_id == shop_id, Registry.slug.in_(slugs))
+    return set(await session.scalars(query.order_by(Registry.id).with_for_update(read=True))) if slugs else set()
+
+
 def lock_customer(shop_id: int, customer_id: int) -> list[Call]:
     """Lock the customer's registries against another creation; the row of the last statement is a `CustomerFacts`.
 
@@ -306,7 +312,13 @@ async def update_columns(session: WriteSession, shop_id: int, registry_id: int, 
 
 
 async def delete_one(session: WriteSession, shop_id: int, registry_id: int) -> None:
-    """Delete a registry with all rows that refer to it, except its purchases, which lose all names."""
+    """Delete a registry with all rows that refer to it, except its purchases, which lose all names.
+
+    Its slug, which has a part of its title, is in no claim of an order any more.
+    """
+    slug = select(Registry.slug).where(Registry.shop_id == shop_id, Registry.id == registry_id).scalar_subquery()
+    claims = (UnmatchedLine.shop_id == shop_id, UnmatchedLine.claim == slug)
+    await session.execute(update(UnmatchedLine).where(*claims).values(claim=""))
     names = ("purchaser_id", "purchaser_name", "purchaser_email", "gift_message")
     nameless = dict.fromkeys(("item_id", *names))
     bought = (Purchase.shop_id == shop_id, Purchase.registry_id == registry_id)

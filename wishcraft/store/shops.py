@@ -1,7 +1,7 @@
 """Queries about shops."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import case, cast, func, or_, select, text, update
@@ -12,9 +12,11 @@ from wishcraft.domain.cached_registry import Quota
 from wishcraft.domain.share_links import share_template
 from wishcraft.domain.shops import ShopFacts
 from wishcraft.domain.texts import is_storable
-from wishcraft.errors import UnknownShop
+from wishcraft.errors import ShopifyUnauthorized, UnknownShop
 from wishcraft.store.schema import InventoryItem, Shop, ShopSettings
 from wishcraft.store.schema.access import ShopStatus
+
+_SECOND: Final = timedelta(seconds=1)
 
 
 class TokenAge(NamedTuple):
@@ -148,10 +150,15 @@ async def install(
         facts: As Shopify described it after `at`.
         plan: The name of its plan.
         token: `TokenVault.columns` of its new token.
-        at: A time before the token was issued.
+        at: A time before the token was issued, at which the app was installed: in whole seconds, by Shopify's clock.
+
+    Raises:
+        ShopifyUnauthorized: The app was uninstalled since `at`.
     """
-    query = select(Shop.status, Shop.currency).where(Shop.domain == domain)
+    query = select(Shop.status, Shop.currency, Shop.uninstalled_at).where(Shop.domain == domain)
     before = (await session.execute(query.with_for_update())).one_or_none()
+    if before and before.uninstalled_at and at + _SECOND <= before.uninstalled_at:
+        raise ShopifyUnauthorized(f"{domain} has uninstalled the app since the ID token was issued")
     values = {**facts._asdict(), **token, "plan": plan, "status": ShopStatus.ACTIVE}
     values |= {"installed_at": at, "described_at": at.replace(microsecond=0)}  # Shopify's times have whole seconds
     again = dict(values)

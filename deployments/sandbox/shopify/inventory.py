@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import Final
 
 from deployments.sandbox.catalogue import CatalogueVariant, DemoShop, catalogue
+from wishcraft.domain.currencies import decimals, format_money
 from wishcraft.domain.inventory import InventoryPolicy
-from wishcraft.domain.registry_payload import decimals, format_money
 
 LOCATION: Final = 1
 """The shop's first location."""

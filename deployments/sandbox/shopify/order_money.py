@@ -10,7 +10,7 @@ from typing import Any
 
 from deployments.sandbox.catalogue import DemoShop, convert
 from deployments.sandbox.shopify.order import Order, OrderLine
-from wishcraft.domain.registry_payload import format_money
+from wishcraft.domain.currencies import format_money
 
 Payload = dict[str, Any]
 _ZERO = Decimal(0)

@@ -119,6 +119,13 @@ async def test_merge_that_is_not_completed_changes_nothing(
     assert demo.execute("SELECT FROM merged_customers").fetchall() == []
 
 
+async def test_merge_after_a_reinstallation_that_is_not_opened_yet_counts(demo: Demo, resources: Resources) -> None:
+    demo.execute("UPDATE shops SET status = 'uninstalled' WHERE id = 1")
+    row_id = receive(demo, "customers/merge", merged(A, B))
+    assert await process(resources, HANDLERS, "maple-and-pine.myshopify.com", [row_id]) == {"applied": 1}
+    assert demo.execute("SELECT deleted_id, kept_id FROM merged_customers").fetchall() == [(A, B)]
+
+
 async def test_merge_back_is_ignored(demo: Demo, resources: Resources, shop: ShopRef) -> None:
     sent = [message("customers/merge", merged(*pair)) for pair in ((A, B), (B, A), (C, C))]
     outcomes = await apply(resources, shop, handle_merges, sent)

@@ -1,6 +1,6 @@
 """`app/uninstalled` and `shop/update`, in whatever order they come."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from wishcraft.errors import PayloadInvalid, ShopifyForbidden, ShopifyUnauthoriz
 from wishcraft.resources import Resources
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.registries.warm import warm_shop
-from wishcraft.services.shops.lifecycle import handle_shop_update, handle_uninstalled
+from wishcraft.services.shops.lifecycle import DOUBT, handle_shop_update, handle_uninstalled
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.handling import Message
 from wishcraft.services.webhooks.process import process
@@ -110,12 +110,24 @@ async def test_an_uninstallation_older_than_the_installation_changes_nothing(
 async def test_another_webhooks_body_sent_as_an_uninstallation_changes_nothing(
     resources: Resources, shop: ShopRef, demo: Demo, caplog: pytest.LogCaptureFixture
 ) -> None:
-    row_id = receive(demo, UNINSTALLED, facts(1).payload)
+    row_id = receive(demo, UNINSTALLED, facts(1).payload, received_at=datetime.now(UTC) - DOUBT)
     assert await process(resources, HANDLERS, shop.domain, [row_id]) == {IGNORED: 1}
     assert await resources.shopify.query(shop.domain, "query Name { shop { name } }", {})
     found = demo.execute("SELECT status, uninstalled_at FROM shops WHERE id = 1").fetchone()
     assert found == ("active", None)
     assert f"app/uninstalled of {SHOP} is ignored" in caplog.text
+
+
+async def test_token_that_is_accepted_just_after_the_uninstallation_denies_nothing(
+    resources: Resources, shop: ShopRef, demo: Demo, simulator: Simulator
+) -> None:
+    row_id = receive(demo, UNINSTALLED, OURS)
+    assert await process(resources, HANDLERS, shop.domain, [row_id]) == {None: 1}
+    found = demo.execute("SELECT attempts, handled_at FROM webhook_events WHERE id = %s", [row_id]).fetchone()
+    assert found == (0, None)
+    simulator.credentials.uninstall(SHOP)
+    assert await process(resources, HANDLERS, shop.domain, [row_id]) == {APPLIED: 1}
+    assert demo.execute("SELECT status FROM shops WHERE id = 1").fetchone() == ("uninstalled",)
 
 
 @pytest.mark.parametrize(("error", "expected"), [(ShopifyUnavailable, None), (ShopifyForbidden, "dead")])

@@ -85,3 +85,22 @@ async def test_numbers_that_an_empty_stream_left_behind_keep_no_webhook_out(reso
     receive(demo)
     await resources.redis.redis.hset(f"{keys.QUEUED}{Priority.HIGH}:shops", MAPLE, "1000000")
     assert await enqueue_due(resources) == (1, frozenset())
+
+
+async def test_inbox_gives_each_shop_its_turn_however_many_another_has(resources: Resources, demo: Demo) -> None:
+    first, *_ = receive(demo, 50_001)
+    others = receive(demo, 2, shop=SAKURA)
+    async with resources.db.autocommit() as session:
+        due = await webhook_events.find_due_fairly(session, 3, 2)
+    assert [each.id for each in due[:2]] == [first, others[0]]
+    assert len(due) == 3
+
+
+async def test_inbox_gives_nothing_that_is_handled_or_due_later(resources: Resources, demo: Demo) -> None:
+    handled, later, due = receive(demo, 3)
+    demo.execute("UPDATE webhook_events SET handled_at = now(), outcome = 'ignored' WHERE id = %s", [handled])
+    demo.execute("UPDATE webhook_events SET due_at = now() + interval '1 hour' WHERE id = %s", [later])
+    async with resources.db.autocommit() as session:
+        assert [each.id for each in await webhook_events.find_due_fairly(session, 9, 9)] == [due]
+        demo.execute("UPDATE webhook_events SET handled_at = now(), outcome = 'ignored'")
+        assert await webhook_events.find_due_fairly(session, 9, 9) == []

@@ -6,9 +6,10 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
+from wishcraft.domain.currencies import write_money
 from wishcraft.domain.plain_text import one_line
 from wishcraft.domain.registries import Priority
-from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts, registry_payload, write_money
+from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts, registry_payload
 from wishcraft.mail.messages.rendering import Content, Letterhead, format_date, render, text_colour_on
 
 SHOWN_ITEMS: Final = 5

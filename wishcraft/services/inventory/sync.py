@@ -10,9 +10,9 @@ from itertools import compress
 from typing import Final, TypeAlias
 
 from wishcraft.domain.batches import batches
+from wishcraft.domain.currencies import format_money
 from wishcraft.domain.inventory import StockLevel, VariantReading, prefers_bulk, stock_level
 from wishcraft.domain.products import LONG_AGO, Picture, VariantFacts
-from wishcraft.domain.registry_payload import format_money
 from wishcraft.errors import BulkOperationFailed, CacheUnavailable, ShopifyRefused
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wishcraft.cache.erasure import forget_customers, forget_shop
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.people import Person, find_mentions, has_sign
-from wishcraft.domain.webhooks import COMPLIANCE_TOPICS, REDACT_SHOP
+from wishcraft.domain.webhooks import COMPLIANCE_TOPICS, MERGE, REDACT_SHOP
 from wishcraft.errors import PayloadInvalid
 from wishcraft.resources import Resources
 from wishcraft.services.registries.lifecycle import remove
@@ -29,7 +29,6 @@ from wishcraft.store.webhook_inbox import StoredPayload
 
 EVER: Final = datetime.max.replace(tzinfo=UTC)
 """As `before`: whatever is there."""
-MERGE: Final = "customers/merge"
 _REGISTRIES: Final = 100
 """Deleted at once, with their items."""
 _ROWS: Final = 5_000
@@ -173,8 +172,7 @@ class Erasure:
             write.locked |= await registries.lock(write.session, shop_id, late)
         mine = [each for each in found if each.is_owner]
         named = [each for each in found if not each.is_owner]
-        slugs = [each.slug for each in mine]
-        counts = await people.erase(write.session, shop_id, person, self._before, slugs)
+        counts = await people.erase(write.session, shop_id, person, self._before)
         for each in mine:
             await remove(write, each.id, counted_for=None)
             await write.changed(each.id)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, NamedTuple
 
 import httpx
@@ -56,7 +56,8 @@ async def ensure_installed(
             shop may have uninstalled the app and installed it again, before the webhook of the former has come.
 
     Raises:
-        ShopifyUnauthorized: Shopify gives no token: the app is not installed in the shop, or the ID token is too old.
+        ShopifyUnauthorized: Shopify gives no token, since the app is not installed in the shop or the ID token is too
+            old; or the app was uninstalled after the ID token was issued.
         ShopifyForbidden, ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: As `ShopifyClient.query`.
     """
     since = identity.issued_at if is_renewal else None
@@ -65,12 +66,12 @@ async def ensure_installed(
     async with resources.tokens.refresh_lock(identity.shop):
         if shop := await _find(resources, identity.shop, since):
             return shop
-        at = datetime.now(UTC)
         token = await resources.shopify.exchange_id_token(identity.shop, id_token)
         described = await read_shop(resources.shopify, identity.shop, token)
         async with resources.db.transaction() as session:
             columns = resources.tokens.columns(token)
-            shop, is_new = await shops.install(session, identity.shop, described.facts, described.plan, columns, at)
+            facts, at = described.facts, identity.issued_at  # the app was installed then, by Shopify's clock
+            shop, is_new = await shops.install(session, identity.shop, facts, described.plan, columns, at)
             if is_new:
                 actor = Actor(shop.id, f"admin:{shop.id}:{identity.user}")
                 await audit_log.record(session, actor, "app.installed", "shop", str(shop.id))

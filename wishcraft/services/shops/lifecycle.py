@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
 from wishcraft.domain.webhooks import WebhookOutcome
-from wishcraft.errors import DecisionNeeded, PayloadInvalid, ShopifyRefused, ShopifyUnauthorized
+from wishcraft.errors import DecisionNeeded, PayloadInvalid, ShopifyRefused, ShopifyUnauthorized, ShopifyUncertain
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.shops.install import drop_cached
@@ -19,6 +19,8 @@ from wishcraft.store import audit_log, shop_erasure, shops
 from wishcraft.store.shops import ShopRef
 
 IS_IT_INSTALLED: Final = "Shopify refuses requests for the shop, which counts as installed: is the app installed?"
+DOUBT: Final = timedelta(minutes=5)
+"""So long after an uninstallation, that Shopify accepts the app's token denies nothing: it may not know yet."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -30,6 +32,7 @@ async def handle_uninstalled(resources: Resources, shop: ShopRef, messages: Sequ
 
     Raises:
         PayloadInvalid: A payload names another shop, or none.
+        ShopifyUncertain: Shopify accepts the token, but the webhook came less than `DOUBT` ago.
         DecisionNeeded, ShopifyUnavailable, ShopifyThrottled: As `accepts_token`.
     """
     _require_own(shop, messages)
@@ -38,6 +41,8 @@ async def handle_uninstalled(resources: Resources, shop: ShopRef, messages: Sequ
         state = await shop_erasure.find_installation(session, shop.id)
     is_current = state is not None and state.is_active and state.installed_at <= _happened_at(latest)
     is_denied = is_current and await accepts_token(resources, shop)
+    if is_denied and datetime.now(UTC) < latest.received_at + DOUBT:
+        raise ShopifyUncertain(f"{shop.domain}: the token is accepted just after the uninstallation")
     if is_denied:
         _log.warning("app/uninstalled of %s is ignored: Shopify accepts the app's token", shop.domain)
 

@@ -17,6 +17,7 @@ from sqlalchemy import text
 from wishcraft.domain.webhooks import (
     COMPLIANCE_TOPICS,
     DATA_REQUEST,
+    LASTING_TOPICS,
     MAX_ATTEMPTS,
     PATIENCE,
     REDACT_CUSTOMER,
@@ -88,7 +89,7 @@ async def _process(
     batch, outcomes, failures = list[Message](), dict[int, WebhookOutcome](), list[Failure]()
     counts = Counter[WebhookOutcome | None]()
     for stored in waiting:
-        is_ignored = found is None or not (found.is_active or stored.topic in COMPLIANCE_TOPICS)
+        is_ignored = found is None or not (found.is_active or stored.topic in LASTING_TOPICS)
         if is_ignored or stored.topic not in handlers:
             outcomes[stored.id] = WebhookOutcome.IGNORED
             continue

@@ -27,6 +27,11 @@ class WebhookEvent(Base):
         UniqueConstraint("shop_domain", "webhook_id"),
         Index("uq_webhook_events_event", "shop_domain", "topic", "event_id", "signature", unique=True),
         Index("ix_webhook_events_find_due", "due_at", "id", postgresql_where=text("handled_at IS NULL")),
+        Index(
+            "ix_webhook_events_find_due_of_shop",
+            *("shop_domain", "due_at", "id"),
+            postgresql_where=text("handled_at IS NULL"),
+        ),
         Index("ix_webhook_events_find_handled", "handled_at"),
         Index("ix_webhook_events_find_dead", "shop_domain", "id", postgresql_where=text("outcome = 'dead'")),
         Index("ix_webhook_events_find_payloads", "handled_at", postgresql_where=text("payload IS NOT NULL")),
@@ -113,7 +118,7 @@ class UnmatchedLine(Base):
     status: Mapped[str]
     """As that of a purchase."""
     claim: Mapped[str]
-    """What the line or the order said: an item's attribution, or a registry's slug."""
+    """What the line or the order said: an item's attribution, or a registry's slug; empty if no registry has it."""
     reason: Mapped[str]
     purchaser_id: Mapped[int | None]
     purchaser_name: Mapped[str | None]

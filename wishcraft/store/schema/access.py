@@ -113,7 +113,7 @@ class Shop(Timestamps, Base):
     refresh_token_encrypted: Mapped[bytes | None]
     token_expires_at: Mapped[datetime | None]
     installed_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
-    """When the app was last installed: an older webhook of an uninstallation changes nothing."""
+    """When the ID token was issued by which the app was last installed: an older uninstallation changes nothing."""
     uninstalled_at: Mapped[datetime | None]
     """When the app was last uninstalled, as far as a webhook said so."""
     described_at: Mapped[datetime | None]

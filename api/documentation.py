@@ -17,6 +17,8 @@ from api.schemas.requests import ChangedEvent, ChangedItem, ChangedRegistry, Cha
 
 OPENAPI_PATH: Final = "/api/docs"
 _STORIES: Final = (files("api") / "templates" / "stories.md").read_text("utf-8")
+_HEAD: Final = (files("api") / "templates" / "swagger_head.html").read_bytes()
+"""Makes Swagger UI as narrow as a phone, and dark where the browser is."""
 DESCRIPTION: Final = f"""
 A registry is a list of gifts for one event, in one shop. To try a request here: *Authorize* with an API key, open an
 operation, *Execute*. In the local stack, the start page (`/`) has a key of each demo shop; the values that are filled
@@ -131,9 +133,8 @@ def register(app: FastAPI) -> None:
         swagger_favicon_url=f"{_ASSETS_PATH}/favicon-32x32.png",
         swagger_ui_parameters={"persistAuthorization": True, "tryItOutEnabled": True},
     )
+    body = bytes(page.body).replace(b"</head>", _HEAD + b"</head>", 1)
 
     @app.get("/api/docs/ui", include_in_schema=False)
     async def swagger_ui() -> HTMLResponse:
-        return HTMLResponse(
-            page.body, headers={"Content-Security-Policy": _PAGE_POLICY, "Referrer-Policy": "no-referrer"}
-        )
+        return HTMLResponse(body, headers={"Content-Security-Policy": _PAGE_POLICY, "Referrer-Policy": "no-referrer"})

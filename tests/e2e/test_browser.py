@@ -88,8 +88,34 @@ def test_tables_of_a_run_fit_their_box(page: Page, stack: dict[str, Any], deploy
     for table in artifacts_of(page, stack, run_deployment(page, stack, deployment), "table"):
         page.goto(table)
         expect(page.locator("table tbody tr").first).to_be_visible()
+        page.evaluate("document.fonts.ready.then(() => true)")
         overflow = page.locator("table").evaluate("table => table.scrollWidth - table.parentElement.clientWidth")
         assert overflow <= 1, table
+
+
+def test_refused_write_is_readable_in_swagger_ui(page: Page, stack: dict[str, Any]) -> None:
+    page.goto(f"{stack['api']}/api/docs/ui")
+    page.evaluate("localStorage.clear()")  # without a key
+    page.reload()
+    creating = page.locator(".opblock", has_text="Create a registry")
+    creating.get_by_text("Create a registry").click()
+    creating.get_by_role("button", name="Execute").click()
+    answer = creating.locator(".live-responses-table")
+    expect(answer.get_by_text("401", exact=True).first).to_be_visible()
+    expect(answer.get_by_text("urn:wishcraft:problem:unauthorized").first).to_be_visible()
+
+
+@pytest.mark.parametrize("deployment", ["daily-report", "weekly-report", "monthly-report", "service-levels"])
+def test_tables_on_a_maintenance_report_fit_a_phone(page: Page, stack: dict[str, Any], deployment: str) -> None:
+    open_summary(page, stack, deployment)
+    page.set_viewport_size({"width": 390, "height": 1000})
+    expect(page.locator("[data-testid=markdown-display]")).to_be_visible()
+    page.evaluate("document.fonts.ready.then(() => true)")
+    wide = (
+        "all => all.filter(each => each.scrollWidth > each.parentElement.clientWidth + 1).map(each => each.innerText)"
+    )
+    assert page.locator("[data-testid=markdown-display] table").evaluate_all(wide) == []
+    page.set_viewport_size({"width": 1400, "height": 1000})
 
 
 @pytest.mark.parametrize("width", [1400, 390])

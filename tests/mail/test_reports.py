@@ -1,11 +1,14 @@
 """Reports as mails, through a real SMTP server."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from deployments.sandbox.mailbox.messages import Mailbox
 from wishcraft.mail.providers.smtp import SmtpMailer
-from wishcraft.reports.html import Report, as_mail
+from wishcraft.reports.html import Report, as_html, as_mail
 from wishcraft.reports.markdown import link, table
 from wishcraft.reports.plots import BarChart, draw, markdown_image
 
@@ -71,9 +74,10 @@ def test_figures_do_not_wrap_and_wide_tables_scroll() -> None:
     html = as_mail(report, "ops@wishcraft.example", "<one@wishcraft.example>").html
     assert "<h1>Missed: uptime (9\N{NO-BREAK SPACE}%).</h1>" in html
     assert ">no\N{NO-BREAK SPACE}data</td>" in html
-    assert f"<td {RIGHT}>3.4\N{NO-BREAK SPACE}MiB</td>" in html
-    assert ">✗\N{NO-BREAK SPACE}99.9\N{NO-BREAK SPACE}%</td>\n<td>10 runs</td>" in html
-    assert '<td class="long">a word' in html
+    assert ">3.4\N{NO-BREAK SPACE}MiB</td>" in html
+    assert ">✗\N{NO-BREAK SPACE}99.9\N{NO-BREAK SPACE}%</td>" in html
+    assert ">10 runs</td>" in html
+    assert re.search(r'<td class="long">(<span[^>]*>why</span>)?a word', html)
     assert "overflow-x: auto" in html
 
 
@@ -105,3 +109,24 @@ def test_the_text_is_the_markdown_without_the_pictures_data() -> None:
     assert "[Runs by job]" in text
     assert "base64" not in text
     assert text.endswith("https://prefect.example/artifacts/1\n")
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "is_wide"),
+    [
+        (("index", "size"), ("registries_shop_id_status_event_date_idx", "512.25 KiB"), True),
+        (("shop", "why"), ("maple", "any reason " * 6), True),
+        (("minute", "errors", "requests"), ("Mar 14 12:00", "12", "3,456"), False),
+        (("index", "size"), ("a &", "&&&&&&&&" * 5), False),
+    ],
+)
+def test_table_of_few_columns_is_wide_if_its_cells_do_not_fit_a_phone(
+    header: tuple[str, ...], row: tuple[str, ...], is_wide: bool
+) -> None:
+    html = as_html(replace(REPORT, body=table(header, [row])))
+    assert ('<table class="wide">' in html) == is_wide
+
+
+def test_figure_that_begins_a_row_has_the_name_of_its_column_on_phones() -> None:
+    html = as_html(replace(REPORT, body=table(("seconds", "calls", "mean", "query"), [("9.5", "3", "1", "SELECT")])))
+    assert f'<td {RIGHT}><span class="label" style="display:none">seconds</span>9.5</td>' in html

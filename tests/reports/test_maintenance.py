@@ -105,12 +105,12 @@ async def test_cache_section_counts_from_the_previous_report(resources: Resource
     await warm_shop(resources, shop)
     await resources.usage.add({shop.id: ReadCounts(hits=80, stale=10, misses=8, bypassed=2)}, {})
     first = await build_daily(resources, [], NO_TABLE, datetime.now(UTC))
-    assert f"| {short_name(shop.domain)} | 90 % | 100 | 0 | 4 (" in section(first, "Cache")
+    assert f"| {short_name(shop.domain)} | 90 % of 100 reads | 0 | 4 (" in section(first, "Cache")
     await resources.usage.add({shop.id: ReadCounts(hits=10, misses=190)}, {})
     later = await build_daily(
         resources, [], PreviousTable(first.tables[CACHE_BY_DAY], datetime.now(UTC)), datetime.now(UTC)
     )
-    assert f"| {short_name(shop.domain)} | 5 % | 200 | 0 | 4 (" in section(later, "Cache")
+    assert f"| {short_name(shop.domain)} | 5 % of 200 reads | 0 | 4 (" in section(later, "Cache")
     assert later.verdict.endswith(": look at 1 shop with few hits in the cache.")
 
 

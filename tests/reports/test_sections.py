@@ -89,8 +89,8 @@ def test_bytes_durations_and_counts_are_formatted_with_units() -> None:
 def test_jobs_compare_with_the_week_before_without_cancelled_runs() -> None:
     now = [a_run(), a_run(outcome="failed"), a_run(outcome="cancelled")]
     section = runs.jobs(now, [a_run(ago=2 * DAY)])
-    assert section.header == ("job", "runs", "success", "success before", "median", "median before", "longest")
-    assert section.rows == [("cache-warm", "3", "50 %", "100 %", "2.0 s", "2.0 s", "2.0 s")]
+    assert section.header == ("job", "runs", "success (before)", "median (before)", "longest")
+    assert section.rows == [("cache-warm", "3", "50 % (100 %)", "2.0 s (2.0 s)", "2.0 s")]
     assert not section.finding
 
 
@@ -98,6 +98,7 @@ def test_sections_without_a_week_before_compare_nothing() -> None:
     for section in (runs.jobs([a_run()], []), traffic.trends(TrafficTotals(100, 0, 10, 90), TrafficTotals())):
         assert "nothing to compare with" in section.text
         assert "more" not in section.text.lower()
+    assert runs.jobs([a_run()], []).rows == [("cache-warm", "1", "100 %", "2.0 s", "2.0 s")]
 
 
 def test_advice_on_quotas_needs_more_requests_and_fewer_hits() -> None:
@@ -165,7 +166,7 @@ def test_cache_size_is_shown_as_a_share_of_the_quota() -> None:
     [row] = cache_usage.rows([use(entries=90)])
     assert (row["entries (of quota)"], row["size (of quota)"]) == ("90 (90 %)", "1000 B (1 %)")
     section = cache_usage.section([use(entries=90)], ROOMY, None)
-    assert section.rows == [("a.example", "90 %", "1,000", "0", "90 (90 %)", "4", "1000 B (1 %)")]
+    assert section.rows == [("a.example", "90 % of 1,000 reads", "0", "90 (90 %), 4 variants", "1000 B (1 %)")]
 
 
 def test_reset_counters_count_from_zero() -> None:

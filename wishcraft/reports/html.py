@@ -4,6 +4,7 @@ import base64
 import itertools
 import re
 from dataclasses import dataclass
+from html import unescape
 from typing import Final
 
 from markdown_it import MarkdownIt
@@ -18,8 +19,13 @@ _LONG_CELL: Final = re.compile(r"<td>(?=[^<]{50})")
 _TABLE: Final = re.compile(r"<table>.*?</table>", re.DOTALL)
 _HEADER: Final = re.compile(r"<th\b[^>]*>(.*?)</th>", re.DOTALL)
 _BODY_CELL: Final = re.compile(r"<td\b[^>]*>")
-_FITS_A_PHONE: Final = 3
-"""Columns; a table with more is shown on phones as a list of its rows, each value with the name of its column."""
+_CELL: Final = re.compile(r"<td\b[^>]*>(.*?)</td>", re.DOTALL)
+_TAG: Final = re.compile(r"<[^>]*>")
+_COLUMNS_OF_A_PHONE, _CHARACTERS_OF_A_PHONE = 3, 50
+"""A table with more is shown on phones as a list of its rows, each value with the name of its column."""
+_FIGURES_FIRST: Final = re.compile(r"<tr>\s*<th style=\"text-align:right\">")
+_GAP: Final = 2
+"""Characters between two columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +70,20 @@ def _html(report: Report, markdown: str) -> str:
 
 
 def _label_cells(table: str) -> str:
-    """The table with the name of its column in each cell but those of the first column, which phones alone show."""
+    """The table with the name of its column in each cell, which phones alone show; not in those that name the row."""
     headers = _HEADER.findall(table)
-    if len(headers) <= _FITS_A_PHONE:
+    if _fits_a_phone(table, len(headers)):
         return table
     # Inline, because some mail programs ignore the style sheet.
-    labels = itertools.cycle(["", *(f'<span class="label" style="display:none">{name}</span>' for name in headers[1:])])
+    labelled_headers = [f'<span class="label" style="display:none">{name}</span>' for name in headers]
+    if not _FIGURES_FIRST.search(table):
+        labelled_headers[0] = ""
+    labels = itertools.cycle(labelled_headers)
     labelled = _BODY_CELL.sub(lambda cell: f"{cell[0]}{next(labels)}", table)
     return labelled.replace("<table>", '<table class="wide">', 1)
+
+
+def _fits_a_phone(table: str, columns: int) -> bool:
+    cells = [len(unescape(_TAG.sub("", cell))) for cell in _CELL.findall(table)]
+    widths = [max(cells[place::columns], default=0) + _GAP for place in range(columns)]
+    return columns <= _COLUMNS_OF_A_PHONE and sum(widths) <= _CHARACTERS_OF_A_PHONE

@@ -11,7 +11,6 @@ GOOD_HIT_RATIO: Final = 0.8
 FULL: Final = 0.9
 """Share of the quota or the memory from which on it counts as full."""
 _ENTRIES: Final = "entries (of quota)"
-_PRODUCTS: Final = "of them variants"
 _SIZE: Final = "size (of quota)"
 _READS, _HITS, _EVICTIONS = "reads", "hits", "evictions"
 """Columns of counts so far, from which the next report subtracts."""
@@ -90,7 +89,7 @@ def section(
     finding = pluralize(len(poor), "shop") + " with few hits in the cache" if poor else ""
     if memory.limit and memory.used > FULL * memory.limit:
         finding = "; ".join(filter(None, [finding, "Redis's memory"]))
-    header = ("shop", "hit ratio", "reads", "evictions", _ENTRIES, _PRODUCTS, _SIZE)
+    header = ("shop", "hits", "evicted", _ENTRIES, _SIZE)  # as narrow as a phone
     by_ratio = sorted(uses, key=lambda use: (use.hits / use.reads if use.reads else 1, -use.reads))
     return Section(
         "Cache", " ".join([text, *(advice or ["Nothing to do."])]), header, list(map(_row, by_ratio)), finding
@@ -118,11 +117,9 @@ def _is_full(use: CacheUse) -> bool:
 def _row(use: CacheUse) -> tuple[str, ...]:
     return (
         short_name(use.shop),
-        format_percent(use.hits, use.reads),
-        f"{use.reads:,}",
+        f"{format_percent(use.hits, use.reads)} of {pluralize(use.reads, 'read')}",
         f"{use.evictions:,}",
-        _entries(use),
-        f"{use.products:,}",
+        f"{_entries(use)}, {pluralize(use.products, 'variant')}",
         _size(use),
     )
 

@@ -34,10 +34,14 @@ class Run(NamedTuple):
 
 
 def jobs(now: Iterable[Run], week_before: Iterable[Run]) -> Section:
-    """A row for each job, compared with the week before."""
+    """A row for each job, compared with the week before if there is one; as narrow as a phone."""
     by_job, before = _by_job(now), _by_job(week_before)
-    rows = [_row(job, by_job.get(job, []), before.get(job, [])) for job in sorted(by_job.keys() | before.keys())]
-    header = ("job", "runs", "success", "success before", "median", "median before", "longest")
+    rows = [
+        _row(job, by_job.get(job, []), before.get(job, []) if before else None)
+        for job in sorted(by_job.keys() | before.keys())
+    ]
+    compared = " (before)" if before else ""
+    header = ("job", "runs", f"success{compared}", f"median{compared}", "longest")
     idle = sorted(job for job, runs in before.items() if len(runs) >= _DAILY and job not in by_job)
     text = "Cancelled runs count neither as success nor as failure. " + (
         "`before` is the week before: a job that takes much longer now has more to do, or waits for a store."
@@ -83,8 +87,11 @@ def success(runs: Iterable[Run]) -> float | None:
     return 100 * sum(completed) / len(completed) if completed else None
 
 
-def _row(job: str, now: Sequence[Run], before: Sequence[Run]) -> tuple[str, ...]:
-    return job, f"{len(now):,}", _success(now), _success(before), _median(now), _median(before), _longest(now)
+def _row(job: str, now: Sequence[Run], before: Sequence[Run] | None) -> tuple[str, ...]:
+    success, middle = _success(now), _median(now)
+    if before is not None:
+        success, middle = f"{success} ({_success(before)})", f"{middle} ({_median(before)})"
+    return job, f"{len(now):,}", success, middle, _longest(now)
 
 
 def _by_job(runs: Iterable[Run]) -> Mapping[str, list[Run]]:

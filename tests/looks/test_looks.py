@@ -1,0 +1,133 @@
+"""Every page and mail in windows of 1,400 and 390 px, light and dark: no wider than the window, and legible."""
+
+from collections.abc import AsyncIterator
+from datetime import date
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from playwright.async_api import Browser, Page, Route
+from psycopg import Connection
+
+from deployments.sandbox.mailbox.messages import Mailbox
+from deployments.sandbox.monitoring.app import Addresses
+from deployments.sandbox.monitoring.app import create_app as create_monitoring
+from tests.mail.test_invitation_content import compose as compose_invitation
+from tests.mail.test_reminder_content import compose as compose_reminder
+from tests.mail.test_reminder_content import item
+from tests.support.api import Visitor, public_slug
+from tests.support.demo_reports import maintenance_reports
+from tests.support.http_server import served
+from tests.support.looks import chromium, find_faults, open_page
+from wishcraft.mail.messages.data_request import compose_data_request
+from wishcraft.mail.messages.link_page import Button, link_page
+from wishcraft.mail.messages.rendering import Letterhead
+from wishcraft.reports.html import as_html
+
+LONG = "a-word-that-is-wider-than-a-phone-" * 3
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """Chromium, for one test."""
+    async with chromium() as browser:
+        yield browser
+
+
+async def faults_of(browser: Browser, pages: dict[str, str]) -> dict[str, list[str]]:
+    """The faults of each page by its name; none if it has none."""
+    found = {}
+    for name, shown in pages.items():
+        page = await open_page(browser, shown)
+        if faults := await find_faults(page):
+            found[name] = faults
+        await page.close()
+    return found
+
+
+async def test_reports(browser: Browser) -> None:
+    reports = {job: as_html(report) for job, report in maintenance_reports().items()}
+    assert await faults_of(browser, reports) == {}
+
+
+@pytest.mark.parametrize("job", ["daily-report", "monthly-report"])
+async def test_no_table_of_a_report_scrolls(browser: Browser, job: str) -> None:
+    page = await open_page(browser, as_html(maintenance_reports()[job]), viewport={"width": 390, "height": 844})
+    wide = "all => all.filter(each => each.scrollWidth > each.clientWidth).map(each => each.innerText)"
+    assert await page.locator("table").evaluate_all(wide) == []
+
+
+async def test_mails_and_the_pages_behind_their_links(browser: Browser) -> None:
+    items = [item(number, product_title=f"{LONG} {number}") for number in range(4)]
+    buttons = [Button("Yes, send me mail"), Button("No", "/no")]
+    pages = {
+        "reminder": compose_reminder(items, title=LONG).html,
+        "reminder-done": compose_reminder([], date(2026, 3, 20), to_registrant=False).html,
+        "invitation": compose_invitation().html,
+        "data-request": compose_data_request(Letterhead(LONG, "#101010"), f"https://x.example/{LONG}").html,
+        **{
+            f"link-page-{colour}": link_page("Confirm your address?", LONG, f"#{colour}", buttons)
+            for colour in ("2f6f5e", "ffe08a", "101010")
+        },
+    }
+    assert await faults_of(browser, pages) == {}
+
+
+async def through(browser: Browser, client: httpx.AsyncClient, path: str, ready: str = "body") -> Page:
+    """The API's page at this path; the browser asks the client instead of a server."""
+
+    async def answer(route: Route) -> None:
+        headers = {**route.request.headers, "host": "localhost:8000"}
+        answered = await client.request(
+            route.request.method, route.request.url, headers=headers, content=route.request.post_data_buffer
+        )
+        await route.fulfill(status=answered.status_code, headers=dict(answered.headers), body=answered.content)
+
+    page = await browser.new_page()
+    await page.route("**/*", answer)
+    await page.goto(f"http://localhost:8000{path}")
+    await page.locator(ready).first.wait_for()
+    return page
+
+
+async def test_page_of_a_registry(
+    browser: Browser, guest: Visitor, emma: Visitor, demo: Connection[tuple[Any, ...]]
+) -> None:
+    slug = public_slug(demo)
+    demo.execute(
+        "UPDATE registry_items SET notes = %s, available = true,"
+        " quantity_wanted = greatest(1, quantity_purchased + id %% 3)"
+        " WHERE registry_id = (SELECT id FROM registries WHERE slug = %s)",
+        [LONG, slug],
+    )
+    empty = await emma.create(title=LONG)
+    pages = {name: (await guest.send("GET", f"/api/r/{name}")).text for name in (slug, empty, "none-such")}
+    assert await faults_of(browser, pages) == {}
+
+
+async def test_documentation(browser: Browser, client: httpx.AsyncClient) -> None:
+    page = await through(browser, client, "/api/docs/ui", ".opblock")
+    await page.locator("details, .info details").evaluate_all("all => all.forEach(each => { each.open = true })")
+    await page.locator(".opblock-summary", has_text="Create a registry").click()
+    await page.locator(".opblock", has_text="Create a registry").get_by_role("button", name="Execute").wait_for()
+    faults = await find_faults(page)
+    # Swagger UI's own badges and numbers have less contrast than they should.
+    assert [fault for fault in faults if "contrast" not in fault or "dark: contrast 1." in fault] == []
+
+
+@pytest.mark.parametrize("window", ["simulator", "mailbox", "monitoring"])
+async def test_pages_of_the_local_stack(
+    browser: Browser,
+    window: str,
+    mailbox: Mailbox,
+    simulator_server: tuple[str, FastAPI],
+    mailbox_server: tuple[str, FastAPI],
+) -> None:
+    assert not mailbox.messages
+    nowhere = "http://127.0.0.1:1"
+    with served(create_monitoring(Addresses(nowhere, nowhere, nowhere))) as monitoring:
+        address = {"simulator": simulator_server[0], "mailbox": mailbox_server[0], "monitoring": monitoring}[window]
+        page = await open_page(browser, address)
+        await page.wait_for_timeout(1500)
+        assert await find_faults(page) == []

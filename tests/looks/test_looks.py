@@ -116,10 +116,14 @@ async def test_documentation(browser: Browser, client: httpx.AsyncClient) -> Non
     assert [fault for fault in faults if "contrast" not in fault or "dark: contrast 1." in fault] == []
 
 
-@pytest.mark.parametrize("window", ["simulator", "mailbox", "monitoring"])
+@pytest.mark.parametrize(
+    ("window", "loaded"),
+    [("simulator", "#stock tr"), ("mailbox", "#faults > *"), ("monitoring", "#trouble:not([hidden])")],
+)
 async def test_pages_of_the_local_stack(
     browser: Browser,
     window: str,
+    loaded: str,
     mailbox: Mailbox,
     simulator_server: tuple[str, FastAPI],
     mailbox_server: tuple[str, FastAPI],
@@ -128,6 +132,4 @@ async def test_pages_of_the_local_stack(
     nowhere = "http://127.0.0.1:1"
     with served(create_monitoring(Addresses(nowhere, nowhere, nowhere))) as monitoring:
         address = {"simulator": simulator_server[0], "mailbox": mailbox_server[0], "monitoring": monitoring}[window]
-        page = await open_page(browser, address)
-        await page.wait_for_timeout(1500)
-        assert await find_faults(page) == []
+        assert await find_faults(await open_page(browser, address, loaded)) == []

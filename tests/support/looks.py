@@ -12,7 +12,9 @@ from tests.support.optional import skip_or_fail
 
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WIDTHS: Final = (1400, 390)
-_FAULTS: Final = """() => {
+_FAULTS: Final = """async () => {
+  await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))  // the page follows the colours
+  document.getAnimations().forEach(each => each.cancel())  // the end of a transition counts
   const root = document.documentElement, found = []
   if (root.scrollWidth > root.clientWidth) found.push(`the page is ${root.scrollWidth} px wide`)
   const parse = text => {

@@ -381,14 +381,16 @@ async def test_repeated_addition_adds_once_also_with_if_match_and_without_shopif
     assert added.fetchone() == (1,)
 
 
+@pytest.mark.parametrize("is_conditional", [False, True])
 async def test_concurrent_additions_with_one_key_add_one_item_and_change_the_registry_once(
-    emma: Visitor, slug: str, variants: list[Variant], demo: Demo
+    emma: Visitor, slug: str, variants: list[Variant], demo: Demo, is_conditional: bool
 ) -> None:
+    condition = {"if_match": (await emma.read(slug)).headers["etag"]} if is_conditional else {}
     find_version = "SELECT version FROM registries WHERE slug = %s"
     [(before,)] = demo.execute(find_version, [slug])
     new_item = {"variant_id": variants[0].variant_id}
     answers = await asyncio.gather(
-        *(emma.send("POST", f"{PATH}/{slug}/items", new_item, idempotency_key="one") for _ in range(5))
+        *(emma.send("POST", f"{PATH}/{slug}/items", new_item, idempotency_key="one", **condition) for _ in range(5))
     )
     assert {answer.status_code for answer in answers} == {201}
     assert len(await items(emma, slug)) == 1

@@ -5,7 +5,7 @@ from typing import Any
 from wishcraft.cache.entries import Entry
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.registries import ItemStatus
-from wishcraft.errors import Conflict, LimitReached, NotFound, invalid_field
+from wishcraft.errors import Conflict, LimitReached, NotFound, PreconditionFailed, invalid_field
 from wishcraft.resources import Resources
 from wishcraft.services.products.reader import ProductReader
 from wishcraft.services.registries.lifecycle import replay, replay_stored
@@ -31,8 +31,19 @@ async def add_item(
     """
     if key and await _is_added(resources, key):
         return None
-    await check_change(resources, change)  # before the request costs the shop's points
-    reading = await _read_variant(products, change.caller, new.variant_id)
+    try:
+        await check_change(resources, change)  # before the request costs the shop's points
+        reading = await _read_variant(products, change.caller, new.variant_id)
+        return await _add(resources, change, new, reading, key)
+    except PreconditionFailed:
+        if key and await _is_added(resources, key):  # meanwhile, by a request with the same key
+            return None
+        raise
+
+
+async def _add(
+    resources: Resources, change: ChangeRequest, new: NewItem, reading: ItemReading, key: IdempotencyKey | None
+) -> Entry | None:
     async with change_registry(resources, change) as (write, registry):
         if key and not (await write.run(idempotency.acquire_key(key)))[0]:
             await replay_stored(write, key)

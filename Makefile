@@ -29,7 +29,7 @@ reset: .venv/.installed ## Delete the local stack's data (Ctrl-C it first)
 
 .PHONY: test
 test: .venv/.installed ## Run the unit and integration tests; they start their own PostgreSQL and Valkey
-	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not e2e and not chaos and not deep"
+	@$(BIN)/pytest -q -n 3 --dist worksteal -m "not e2e and not chaos and not deep"
 
 .PHONY: test-deep
 test-deep: .venv/.installed ## Run the Hypothesis tests with many random examples, and the tests too slow for `make test`

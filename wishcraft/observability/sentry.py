@@ -22,6 +22,7 @@ from sentry_sdk.tracing import Transaction
 from sentry_sdk.types import Event, Hint
 
 from wishcraft.domain.callers import Caller
+from wishcraft.observability import profiler
 from wishcraft.observability.context import current_context, known_secrets, register_secrets
 from wishcraft.observability.redaction import redact
 from wishcraft.settings import Settings
@@ -63,6 +64,7 @@ def start_sentry(settings: Settings, program: Literal["api", "worker", "job", "w
         return
     global _pseudonym_key  # noqa: PLW0603  secrets of settings belong to the process
     _pseudonym_key = hmac.digest(settings.shopify_api_secret.get_secret_value().encode(), b"sentry user", "sha256")
+    profiler.prevent_deadlock()
     sentry_sdk.init(
         settings.sentry_dsn.get_secret_value(),
         release=settings.release or f"wishcraft@{version('wishcraft')}",

@@ -47,7 +47,7 @@ test-chaos: .venv/.installed ## Kill and stop real workers, servers and jobs, an
 test-e2e: .venv/.installed ## Drive the running stack (make up, in another terminal) with a browser
 	@$(BIN)/pytest -q -m e2e tests/e2e
 
-# COVERAGE_PROCESS_START makes every interpreter of .venv measure itself: servers, workers and flow runs, too.
+# COVERAGE_PROCESS_START makes every interpreter of .venv measure itself: our servers, workers and flow runs, too.
 SUITES ?= test test-deep test-chaos test-e2e
 .PHONY: coverage
 coverage: .venv/.installed ## Run all tests, measured; fail where less than the gates is covered (SUITES="test" runs less)

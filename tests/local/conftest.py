@@ -112,11 +112,7 @@ def environment(
         with authenticated_client(environment) as http:  # no scheduled runs, so that workers take only the tests' runs
             for deployment in post(http, "/deployments/filter", {}):
                 http.patch(f"/deployments/{deployment['id']}", json={"paused": True}).raise_for_status()
-            with (
-                shortened_trigger(http, "Alert: a job failed", 0),  # each test gets its alerts
-                shortened_trigger(http, "Alert: a job does not start", 0),
-            ):
-                yield environment
+            yield environment
 
 
 @pytest.fixture
@@ -133,10 +129,11 @@ def http(environment: dict[str, str]) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def alerts(alert_server: tuple[str, list[str]]) -> list[str]:
-    """The alerts received since the start of the test; it grows."""
-    alert_server[1].clear()
-    return alert_server[1]
+def alerts(alert_server: tuple[str, list[str]], http: httpx.Client) -> Iterator[list[str]]:
+    """The alerts received since the start of the test; it grows. None is held back for those of other tests."""
+    with shortened_trigger(http, "Alert: a job failed", 0), shortened_trigger(http, "Alert: a job does not start", 0):
+        alert_server[1].clear()
+        yield alert_server[1]
 
 
 def authenticated_client(environment: dict[str, str]) -> httpx.Client:

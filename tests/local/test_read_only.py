@@ -28,12 +28,11 @@ pytestmark = [pytest.mark.chaos, pytest.mark.usefixtures("demo")]
 
 
 @pytest.fixture
-def start(job_environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
+def start(job_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """Starts a module with the image's variables and stops it after the test."""
     if subprocess.run(PROBE, check=False, capture_output=True).returncode != 0:  # noqa: S603  the text above
         skip_or_fail("namespaces", "this machine does not allow unprivileged mount namespaces")
-    folder = tmp_path / "tmp"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("t")  # short: the path of a socket has at most 107 bytes
     environment = job_environment | image_environment(folder) | {"TMPDIR": str(folder)}
     environment.pop("PREFECT_PROFILES_PATH")  # the image sets none
     with ExitStack() as running:

@@ -10,11 +10,13 @@ import os
 import pkgutil
 import runpy
 import sys
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -29,6 +31,8 @@ from prefect.utilities.processutils import sanitize_subprocess_env
 _ENGINE: Final = "prefect.engine"
 _FLOWS: Final = Path(__file__).resolve().parents[1] / "flows"
 _FORKS: Final = multiprocessing.get_context("forkserver")
+_MAX_TMPDIR_BYTES: Final = 107 - len("/pymp-12345678/listener-12345678")
+"""The path of a Unix socket has at most 107 bytes in Linux."""
 _SERVER_DIED: Final = 255
 """The exit code that `multiprocessing` makes up when the fork server died: its fork may still run."""
 
@@ -36,7 +40,17 @@ _SERVER_DIED: Final = 255
 def start_fork_server() -> None:
     """Start the process that imports and forks; it ends with this one. Its runs inherit the environment of now."""
     _FORKS.set_forkserver_preload(list_imports())  # without "__main__", the default
+    _choose_socket_folder()
     forkserver.ensure_running()
+
+
+def _choose_socket_folder() -> None:
+    """Make the folder for the fork server's socket where its path is short enough, if it is not under TMPDIR."""
+    before = tempfile.tempdir
+    if len(os.fsencode(tempfile.gettempdir())) > _MAX_TMPDIR_BYTES:
+        tempfile.tempdir = "/tmp"  # noqa: S108  the new folder in it is for this user alone
+    get_temp_dir()  # multiprocessing keeps it for all later sockets
+    tempfile.tempdir = before
 
 
 def list_imports() -> list[str]:

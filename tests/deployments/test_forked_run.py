@@ -1,8 +1,10 @@
 """What the process that forks runs imports, and what it must not have begun before a fork."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,3 +50,19 @@ def test_imports_before_a_fork_start_no_thread_and_open_no_connection(imported: 
 
 def test_no_flow_imports_what_only_reports_need(imported: Any) -> None:
     assert imported[3] == []
+
+
+def test_fork_server_starts_under_a_long_temporary_folder(tmp_path: Path) -> None:
+    folder = tmp_path / ("deep-" * 20)
+    folder.mkdir()
+    program = "from deployments.forked_run import start_fork_server; start_fork_server()"
+    done = subprocess.run(  # noqa: S603  the text above
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(folder)},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(folder.iterdir()) == []

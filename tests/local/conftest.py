@@ -26,7 +26,15 @@ from deployments.local.workspace import Workspace
 from deployments.sandbox.environment import settings_environment
 from deployments.sandbox.http_probe import responds
 from deployments.sandbox.processes import ROOT, choose_port, running
-from tests.support.prefect_calls import WAIT_SECONDS, create_run, post, read_state, set_state, shortened_trigger
+from tests.support.prefect_calls import (
+    WAIT_SECONDS,
+    create_run,
+    post,
+    read_state,
+    set_state,
+    set_trigger_seconds,
+    shortened_trigger,
+)
 from tests.support.prefect_worker import Worker
 from wishcraft.settings import Settings
 
@@ -129,11 +137,12 @@ def http(environment: dict[str, str]) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def alerts(alert_server: tuple[str, list[str]], http: httpx.Client) -> Iterator[list[str]]:
+def alerts(alert_server: tuple[str, list[str]], http: httpx.Client) -> list[str]:
     """The alerts received since the start of the test; it grows. None is held back for those of other tests."""
-    with shortened_trigger(http, "Alert: a job failed", 0), shortened_trigger(http, "Alert: a job does not start", 0):
-        alert_server[1].clear()
-        yield alert_server[1]
+    for name in ("Alert: a job failed", "Alert: a job does not start"):
+        set_trigger_seconds(http, name, 0)
+    alert_server[1].clear()
+    return alert_server[1]
 
 
 def authenticated_client(environment: dict[str, str]) -> httpx.Client:

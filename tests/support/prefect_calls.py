@@ -54,12 +54,23 @@ def running_shop_tasks(http: httpx.Client, run: str) -> list[str]:
 @contextmanager
 def shortened_trigger(http: httpx.Client, name: str, seconds: int = SHORTEST_TRIGGER_SECONDS) -> Iterator[None]:
     """Context manager: shorten the time of an automation's trigger."""
-    [automation] = [each for each in post(http, "/automations/filter", {}) if each["name"] == name]
-    path = f"/automations/{automation['id']}"
-    body = {key: automation[key] for key in ("name", "description", "enabled", "trigger", "actions")}
-    http.put(path, json=body | {"trigger": body["trigger"] | {"within": seconds}}).raise_for_status()
+    before = set_trigger_seconds(http, name, seconds)
     yield
-    http.put(path, json=body).raise_for_status()
+    set_trigger_seconds(http, name, before)
+
+
+def set_trigger_seconds(http: httpx.Client, name: str, seconds: float) -> float:
+    """Change the time of an automation's trigger; returns the one that it had.
+
+    Prefect's server may lose events while it loads a changed automation, so one that has this time is left alone.
+    """
+    [automation] = [each for each in post(http, "/automations/filter", {}) if each["name"] == name]
+    body = {key: automation[key] for key in ("name", "description", "enabled", "trigger", "actions")}
+    before = float(body["trigger"]["within"])
+    if before != seconds:
+        body["trigger"] |= {"within": seconds}
+        http.put(f"/automations/{automation['id']}", json=body).raise_for_status()
+    return before
 
 
 async def wait_for(condition: Callable[[], bool]) -> None:

@@ -4,25 +4,28 @@ It takes a request that arrives as one whole head of `GET /api/registries/{ref}`
 connection, and answers hits, 304s, stale hits, remembered 404s and refusals (401, 429). All else goes to uvicorn's own
 protocol, as the same bytes. The route makes every decision that is made here, and gives the same bytes.
 
-A read takes two steps: `FastPath.begin` finds the caller and counts the request; `FastPath.finish` makes the response
-of what Redis had. `FastProtocol` does the input and output of one connection.
+`api/request_head.py` reads the request. A read takes two steps: `FastPath.begin` finds the caller and counts the
+request; `FastPath.finish` makes the response of what Redis had. `FastProtocol` does the input and output of one
+connection.
 """
 
 import logging
 import re
-import secrets
 import time
-from functools import cached_property, lru_cache, partial
+from collections.abc import Callable
+from functools import cached_property, lru_cache
 from random import random
 from typing import Any, Final, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from api import problems
-from api.auth.dependencies import IDENTIFIED, NO_CREDENTIALS, UNKNOWN_KEY, UNSIGNED, invalid_credentials, over_limit
-from api.middleware.request import ADDED_HEADERS, ARRIVED, FAILED, REQUEST_ID
+from api.auth.authenticator import Authenticator
+from api.auth.dependencies import IDENTIFIED, NO_CREDENTIALS, UNKNOWN_KEY, UNSIGNED, over_limit, too_many_invalid
+from api.middleware.request import ADDED_HEADERS, ARRIVED, FAILED, make_request_id
 from api.problems import ProblemError
 from api.representation import CLOSE, SECURITY, RawHeaders, represent
+from api.request_head import HeadParser, Query, Sender
 from api.server import LimitedProtocol
 from api.state import AppState, Found
 from wishcraft.cache import entries, keys
@@ -31,7 +34,6 @@ from wishcraft.cache.coherence import now_ms
 from wishcraft.cache.entries import Entry, Header
 from wishcraft.cache.read_permit import Trust
 from wishcraft.cache.registries import CacheState
-from wishcraft.domain.api_keys import prefix_of
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller, Scope
 from wishcraft.domain.etags import make_etag, matches
@@ -43,38 +45,15 @@ from wishcraft.settings import Settings
 _MAX_HEAD_BYTES: Final = 8 * 1024
 _MAX_HELD_BYTES: Final = 32 * 1024
 """Of what arrives while a read is under way; then no more is read from the connection until it has ended."""
-_MAX_KNOWN_HEADS: Final = 20_000
+_MAX_KNOWN_HEADS: Final = 4_096
+_REFUSED_SECONDS: Final = 1.0
+"""So long a query that Shopify has not signed is refused without another look."""
 
-_REQUEST_LINE: Final = re.compile(
-    rb"GET /api/registries/([a-z0-9](?:[a-z0-9-]{0,198}[a-z0-9])?)"
-    rb"(?:\?((?:[\w.-]+=[!$'()*+,./0-9:;?@A-Z_a-z~%-]*)(?:&[\w.-]+=[!$'()*+,./0-9:;?@A-Z_a-z~%-]*)*))? HTTP/1\.1\r\n"
-)
-"""The ref, and the query. What two servers might read differently is left out, such as an encoded name."""
-_FIELD: Final = re.compile(rb"([A-Za-z0-9-]+): ([!-~](?:[ -~]*[!-~])?)\r\n")
-_BLOCK: Final = re.compile(rb"(?:[A-Za-z0-9-]+: [!-~](?:[ -~]*[!-~])?\r\n){1,64}\r\n")
-"""The header block, with the empty line that ends it and nothing after."""
-_HARMLESS: Final = re.compile(
-    rb"host|connection|user-agent|accept|accept-encoding|accept-language|cache-control|pragma|cookie|dnt|referer|priority|via"
-    rb"|forwarded|cdn-loop|save-data|x-api-key|x-request-id|x-requested-with|x-real-ip|x-forwarded-[a-z]+|if-none-match"
-    rb"|upgrade-insecure-requests|sec-(?:ch|fetch|gpc)[a-z-]*|x-shopify-[a-z-]+|x-amzn-[a-z-]+|cf-[a-z-]+"
-    rb"|traceparent|tracestate|baggage|sentry-trace"
-)
-"""The headers that this module uses, and those that the route does not look at."""
 _SIGNATURE: Final = re.compile(rb"(?:^|&)signature=[0-9a-f]{64}(?:&|$)")
 _LAST: Final = b"%b: %b\r\n\r\n" % CLOSE
 _SECURITY_LINE: Final = b"%b: %b\r\n" % SECURITY
 Reply = Value | CacheUnavailable | Found | DatabaseUnavailable
 _log: Final = logging.getLogger(__name__)
-
-
-class Sender(NamedTuple):
-    """What a header block says of who sends it. Most requests of a connection have the same block."""
-
-    scope: dict[str, Any]
-    """As much of an ASGI scope as the authenticator reads; the query of each request is put into it."""
-    key: bytes | None
-    if_none_match: bytes | None
-    request_id: bytes | None
 
 
 class Read(NamedTuple):
@@ -114,8 +93,10 @@ class FastPath:
         self._state = state
         settings: Settings = state.settings
         self._trace_rate = settings.sentry_traces_sample_rate / HITS_PER_TRACE if settings.sentry_dsn else 0.0
+        self.parser = HeadParser()
         self._known: dict[bytes, _Known] = {}
-        self._common: tuple[RawHeaders, bytes] = [], b""
+        self._uvicorns: RawHeaders = []
+        self._starts: dict[int, bytes] = {}
 
     @cached_property
     def app_state(self) -> AppState:
@@ -123,32 +104,33 @@ class FastPath:
         app_state: AppState = self._state.app_state
         return app_state
 
-    def common_lines(self, headers: RawHeaders) -> bytes:
-        """The headers that uvicorn gives each response, such as the date. It makes a new list once a second."""
-        if headers is not self._common[0]:
-            self._common = headers, _lines(headers)
-        return self._common[1]
+    def start_of(self, status: int, uvicorns: RawHeaders) -> bytes:
+        """The status line, and the headers that uvicorn gives each response: once a second, it makes a new list."""
+        if uvicorns is not self._uvicorns:
+            self._uvicorns, self._starts = uvicorns, {}
+        start = self._starts.get(status)
+        if start is None:
+            start = self._starts[status] = STATUS_LINE[status] + _lines(uvicorns)
+        return start
 
-    def begin(self, ref: str, sender: Sender) -> Read | Response | None:
+    def begin(self, ref: str, query: Query, sender: Sender) -> Read | Response | None:
         """Find the caller and count the request: what to read, or a refusal. None: only the route can."""
         app_state = self.app_state
-        try:
-            caller = self._identify(app_state, sender)
-            if caller is None or Scope.READ not in caller.scopes:
-                return None
-        except ProblemError as refusal:
-            return _problem(refusal, sender)
+        caller = self._identify(app_state.authenticator, query, sender)
+        if not isinstance(caller, Caller) or Scope.READ not in caller.scopes:
+            return caller if isinstance(caller, Response) else None
         policy, verdict = app_state.limit(caller)
         limit = verdict.field(policy).encode()
         if not verdict.allowed:
-            return _problem(over_limit(verdict), sender, b"%b\r\nratelimit-policy: %b" % (limit, policy.field.encode()))
+            more = b"ratelimit: %b\r\nratelimit-policy: %b\r\n" % (limit, policy.field.encode())
+            return _refuse(sender, _problem(over_limit, verdict.reset), more)
         slug = app_state.reader.known_slug(caller, int(ref)) if ref.isdecimal() else ref
         trust = Trust.PENDING if slug is None else app_state.permit.trust(caller.shop_id, slug)
         is_usable = trust is Trust.CURRENT or trust is Trust.SILENT
         return Read(caller, limit, slug if is_usable else None, trust is Trust.CURRENT)
 
-    def finish(self, read: Read, slug: str, found: Found, sender: Sender, seconds: float) -> Response | None:
-        """The response with this cache entry to a request that arrived so long ago. None: only the route can."""
+    def finish(self, read: Read, slug: str, found: Found, sender: Sender, arrived: float) -> Response | None:
+        """The response with this cache entry to a request that arrived then. None: only the route can."""
         app_state, (raw, loaded) = self.app_state, found
         known = self._known.get(raw[: entries.HEADER_SIZE]) or self._learn(raw)
         if known is None or (loaded is None and known.header.era != app_state.resources.redis.era):
@@ -158,38 +140,47 @@ class FastPath:
         if caller.owns(header.owner):
             return None  # the route adds what only the registrant sees
         if not caller.can_read(header.access_level, header.owner):
-            is_missing = is_fresh and header.access_level is not AccessLevel.CODE
-            return _problem(problems.no_such_registry(), sender, read.limit) if is_missing else None
+            if not is_fresh or header.access_level is AccessLevel.CODE:
+                return None
+            return _refuse(sender, _problem(problems.no_such_registry), b"ratelimit: %b\r\n" % read.limit)
         if read.is_current and not is_fresh:
             app_state.revalidate_in_background(caller.shop_id, slug)
         cache_state = loaded or (CacheState.HIT if is_fresh else CacheState.STALE)
         has_copy = sender.if_none_match is not None and matches(sender.if_none_match, known.etag)
         status, head, _ = known.heads.get((cache_state, has_copy)) or _make_head(known, raw, cache_state, has_copy)
-        body = b"" if has_copy else memoryview(raw)[entries.HEADER_SIZE :]
+        body = b"" if has_copy else raw[entries.HEADER_SIZE :]
         app_state.traffic_recorder.count_read(caller.shop_id, slug, cache_state, len(body))
         if self._trace_rate and random() < self._trace_rate:  # noqa: S311  no secret
+            seconds = time.perf_counter() - arrived
             record_trace("http.server", "GET /api/registries/{ref}", self._trace_rate, seconds, caller)
         return Response(status, b"%bratelimit: %b\r\n%b" % (head, read.limit, _SECURITY_LINE), body)
 
-    def _identify(self, app_state: AppState, sender: Sender) -> Caller | None:
-        """The caller, if authenticated before; None if only the route can tell.
+    def _identify(self, authenticator: Authenticator, query: Query, sender: Sender) -> Caller | Response | None:
+        """The caller, or a refusal, as far as it takes no I/O to see; None: only the route can tell."""
+        if sender.key is None:  # a key takes precedence over a signature
+            return self._identify_visitor(authenticator, query, sender)
+        if not sender.is_key_possible:
+            return _refuse_invalid(authenticator, sender, UNKNOWN_KEY)
+        return authenticator.cached_by_key(sender.key, sender.scope)
 
-        Raises:
-            ProblemError: The credentials are wrong, which takes no I/O to see.
-        """
-        authenticator, scope = app_state.authenticator, sender.scope
-        if sender.key is not None:  # a key takes precedence over a signature
-            caller = authenticator.cached_by_key(sender.key, scope)
-            if caller is None and prefix_of(sender.key.decode()) is None:
-                raise invalid_credentials(authenticator, scope, UNKNOWN_KEY)
-            return caller
-        query: bytes = scope["query_string"]
-        if not query:
-            raise problems.unauthorized(NO_CREDENTIALS)
-        caller = authenticator.cached_by_signature(scope)
-        if caller is None and _SIGNATURE.search(query) and authenticator.is_forged(scope):
-            raise invalid_credentials(authenticator, scope, UNSIGNED)
-        return caller
+    def _identify_visitor(self, authenticator: Authenticator, query: Query, sender: Sender) -> Caller | Response | None:
+        now, verified = time.monotonic(), query.verified
+        if verified is None or verified.expires < now:
+            if not query.text:
+                return _refuse(sender, _problem(problems.unauthorized, NO_CREDENTIALS))
+            if not _SIGNATURE.search(query.text):
+                return None
+            if query.refused_until < now:
+                query.verified = verified = authenticator.verify_read(query.text)
+                query.refused_until = now + _REFUSED_SECONDS if verified is None else 0.0
+            if verified is None:
+                return _refuse_invalid(authenticator, sender, UNSIGNED)
+        if verified.caller is not None or verified.shop_id is None:
+            return verified.caller
+        guest = sender.guests.get(verified.shop_id)
+        if guest is None:
+            guest = sender.guests[verified.shop_id] = authenticator.guest(verified.shop_id, sender.scope)
+        return guest
 
     def _learn(self, raw: bytes) -> _Known | None:
         """What follows from the entry's header; None if its format is another."""
@@ -210,13 +201,21 @@ class FastProtocol(LimitedProtocol):
         super().__init__(**of_uvicorn)
         self._fast = fast_path
         self._block = b""
-        self._sender: Sender | None = None  # what `_block` says
-        self._is_between_requests = True  # whether uvicorn's parser has got no part of a request that is not complete
+        self._sender: Sender | None = None
+        """What `_block` says."""
+        self._is_between_requests = True
+        """Whether uvicorn's parser has got no part of a request that is not complete."""
         self._has_upgraded = False
-        self._request: bytes | None = None  # the request whose entry is being read from Redis
-        self._held = b""  # what has arrived since
-        self._for_scope: dict[str, Any] = {}  # what the scope of the next request is to have
-        self._must_close, self._answered_at = False, 0.0
+        self._request: bytes | None = None
+        """The request whose entry is being read from Redis."""
+        self._read: Read | None = None
+        self._arrived = 0.0
+        self._held = b""
+        """What has arrived since."""
+        self._for_scope: dict[str, Any] = {}
+        """What the scope of the next request is to have."""
+        self._must_close = False
+        self._answered_at = 0.0
 
     def data_received(self, data: bytes) -> None:
         """Answer the request, or let uvicorn parse the data."""
@@ -224,35 +223,30 @@ class FastProtocol(LimitedProtocol):
             self._held += data
             if len(self._held) > _MAX_HELD_BYTES:
                 self.transport.pause_reading()
-        elif not self._may_answer() or not self._answer(data):
-            super().data_received(data)
-
-    def _may_answer(self) -> bool:
-        """Whether no request is under way, and the client reads its answers."""
-        return (
+        elif not (
             self._is_between_requests
             and (self.cycle is None or self.cycle.response_complete)
-            and not self.flow.write_paused
+            and not self.flow.write_paused  # the client reads its answers
             and not self._has_upgraded
             and not self._is_refused
-        )
+            and self._answer(data)
+        ):
+            super().data_received(data)
 
     def _answer(self, data: bytes) -> bool:
         """Answer the request, at once or later; False if only uvicorn's protocol can read it."""
         arrived = time.perf_counter()
-        line = _REQUEST_LINE.match(data)
-        if line is None or len(data) > _MAX_HEAD_BYTES:
+        if len(data) > _MAX_HEAD_BYTES:
             return False
-        block = data[line.end() :]
-        if block != self._block:
-            self._block, self._sender = block, _parse_block(block, self.client)
+        line, _, block = data.partition(b"\r\n")
+        parsed = self._fast.parser.parse_line(line)
+        if parsed is not None and block != self._block:
+            self._block, self._sender = block, self._fast.parser.parse_block(block, self.client)
         sender = self._sender
-        ref, query = line.groups(b"")
-        if sender is None or b"grant=" in query:
+        if parsed is None or sender is None:
             return False
-        sender.scope["query_string"] = query
         try:
-            begun = self._fast.begin(ref.decode(), sender)
+            begun = self._fast.begin(*parsed, sender)
         except Exception:  # noqa: BLE001  the route answers instead; the error is logged
             _log.exception("The fast path failed. The route answers instead.")
             return False
@@ -264,50 +258,56 @@ class FastProtocol(LimitedProtocol):
             self._note_for_route(begun, arrived)
             return False
         self._stop_head_timer()
-        self._request = data
-        on_reply = partial(self._on_reply, begun, begun.slug, sender, arrived)
-        self._fast.app_state.resources.redis.reader.read(keys.entry_key(begun.caller.shop_id, begun.slug), on_reply)
+        self._request, self._read, self._arrived = data, begun, arrived
+        redis = self._fast.app_state.resources.redis
+        redis.reader.read(keys.entry_key(begun.caller.shop_id, begun.slug), self._on_reply)
         return True
 
-    def _on_reply(self, read: Read, slug: str, sender: Sender, arrived: float, reply: Reply) -> None:
+    def _on_reply(self, reply: Reply) -> None:
         """Answer with what Redis had; load what it had not, and answer with that; or let the route answer."""
-        if reply is None and read.is_current and not self.transport.is_closing():
-            on_loaded = partial(self._on_reply, read, slug, sender, arrived)
-            self._fast.app_state.load_in_background(read.caller.shop_id, slug, on_loaded)
+        request, read, sender = self._request, self._read, self._sender
+        if request is None or read is None or read.slug is None or sender is None or self.transport.is_closing():
+            self._request = None
             return
-        request, held = self._request, self._held
-        self._request, self._held = None, b""
-        if request is None or self.transport.is_closing():
+        if reply is None and read.is_current:
+            self._fast.app_state.load_in_background(read.caller.shop_id, read.slug, self._on_reply)
             return
         response = None
         try:
             if isinstance(reply, bytes | Found):
                 found = Found(reply) if isinstance(reply, bytes) else reply
-                response = self._fast.finish(read, slug, found, sender, time.perf_counter() - arrived)
+                response = self._fast.finish(read, read.slug, found, sender, self._arrived)
         except Exception:  # noqa: BLE001  the route answers instead; the error is logged
             _log.exception("The fast path failed. The route answers instead.")
+        self._request = self._read = None
         if response is not None:
-            self._send(response, arrived)
+            self._send(response, self._arrived)
         else:
-            self._note_for_route(read, arrived)
+            self._note_for_route(read, self._arrived)
             if isinstance(reply, DatabaseUnavailable):
                 self._for_scope[FAILED] = reply
             super().data_received(request)
             if self._must_close:
                 super().shutdown()
+        if self._held:
+            self._receive_held()
+
+    def _receive_held(self) -> None:
+        """Go on with what has arrived during the read."""
+        held, self._held = self._held, b""
         if len(held) > _MAX_HELD_BYTES:
             self.transport.resume_reading()
-        if held and not self.transport.is_closing():
+        if not self.transport.is_closing():
             self.data_received(held)
 
     def _send(self, response: Response, arrived: float) -> None:
         """Write the response, and close the connection if the process drains or ends."""
         status, head, body = response
         is_last = self._must_close or self._fast.app_state.draining
-        date = self._fast.common_lines(self.server_state.default_headers)
-        self._corked.write_now(b"".join((STATUS_LINE[status], date, head, _LAST if is_last else b"\r\n", body)))
-        FAST_PATH_SECONDS.observe(status, time.perf_counter() - arrived)
-        self._answered_at = self.loop.time()
+        start = self._fast.start_of(status, self.server_state.default_headers)
+        self._corked.write_now(b"".join((start, head, _LAST if is_last else b"\r\n", body)))
+        self._answered_at = now = time.perf_counter()
+        FAST_PATH_SECONDS.observe(status, now - arrived)
         if is_last:
             self.transport.close()
         elif self.timeout_keep_alive_task is None:
@@ -338,7 +338,7 @@ class FastProtocol(LimitedProtocol):
 
     def timeout_keep_alive_handler(self) -> None:
         """Close the connection, unless the fast path has answered since the timer was set."""
-        idle = 0.0 if self._request is not None else self.loop.time() - self._answered_at
+        idle = 0.0 if self._request is not None else time.perf_counter() - self._answered_at
         if self._request is None and idle >= self.timeout_keep_alive:
             super().timeout_keep_alive_handler()
             return
@@ -354,26 +354,6 @@ class FastProtocol(LimitedProtocol):
         self._must_close = True
 
 
-def _parse_block(block: bytes, client: tuple[str, int] | None) -> Sender | None:
-    """The sender, if each header is one that this module knows to handle, and occurs once."""
-    if not _BLOCK.fullmatch(block):
-        return None
-    fields = _FIELD.findall(block)
-    headers = {name.lower(): value for name, value in fields}
-    if (
-        len(headers) < len(fields)
-        or not all(map(_HARMLESS.fullmatch, headers))
-        or b"host" not in headers
-        or headers.get(b"connection", b"keep-alive").lower() != b"keep-alive"
-    ):
-        return None
-    forwarded_for = [(name, value) for name, value in headers.items() if name == b"x-forwarded-for"]
-    scope: dict[str, Any] = {"method": "GET", "client": client, "headers": forwarded_for}
-    request_id = headers.get(b"x-request-id", b"")
-    usable_id = request_id if REQUEST_ID.fullmatch(request_id.decode()) else None
-    return Sender(scope, headers.get(b"x-api-key"), headers.get(b"if-none-match"), usable_id)
-
-
 def _make_head(known: _Known, raw: bytes, cache_state: CacheState, has_copy: bool) -> Response:
     entry = Entry(known.header, raw[entries.HEADER_SIZE :])
     made = represent(entry, cache_state, if_none_match=known.etag if has_copy else None)
@@ -382,17 +362,25 @@ def _make_head(known: _Known, raw: bytes, cache_state: CacheState, has_copy: boo
     return response
 
 
-def _problem(error: ProblemError, sender: Sender, limit: bytes | None = None) -> Response:
-    """The problem as the route and its middleware answer it."""
-    status, head, body = _problem_parts(error.kind, str(error), tuple((error.headers or {}).items()))
-    limit_line = b"" if limit is None else b"ratelimit: %b\r\n" % limit
-    request_id = sender.request_id or secrets.token_hex(8).encode()
-    return Response(status, b"%b%b%bx-request-id: %b\r\n" % (head, limit_line, _SECURITY_LINE, request_id), body)
+def _refuse_invalid(authenticator: Authenticator, sender: Sender, reason: str) -> Response:
+    """401 for credentials that are not valid, 429 after many; counts it."""
+    refusals = authenticator.count_refusal(sender.scope)
+    if refusals.allowed:
+        return _refuse(sender, _problem(problems.unauthorized, reason))
+    return _refuse(sender, _problem(too_many_invalid, refusals.reset))
+
+
+def _refuse(sender: Sender, problem: Response, more: bytes = b"") -> Response:
+    """The problem as the route and its middleware answer it, with more header lines."""
+    request_id = sender.request_id or make_request_id().encode()
+    head = b"%b%b%bx-request-id: %b\r\n" % (problem.head, more, _SECURITY_LINE, request_id)
+    return Response(problem.status, head, problem.body)
 
 
 @lru_cache(1024)
-def _problem_parts(kind: str, detail: str, headers: tuple[tuple[str, str], ...]) -> Response:
-    answer = problems.answer(kind, detail, dict(headers))
+def _problem(make: Callable[..., ProblemError], *arguments: object) -> Response:
+    error = make(*arguments)
+    answer = problems.answer(error.kind, str(error), error.headers)
     return Response(answer.status_code, _lines(answer.raw_headers), bytes(answer.body))
 
 

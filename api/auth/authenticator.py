@@ -3,8 +3,9 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable, Hashable
-from datetime import UTC, datetime, timedelta
-from hashlib import blake2b, sha256
+from datetime import UTC, datetime
+from hashlib import sha256
+from math import inf
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from starlette.types import Scope as Connection
@@ -25,13 +26,9 @@ from wishcraft.store import api_keys, shops
 CACHE_SECONDS: Final = 30
 """A revoked key, or a shop that has uninstalled the app, is accepted for at most this long."""
 _LARGEST_CACHE: Final = 10_000
-_MAX_CACHED_QUERIES: Final = 50_000
-"""Some 300 bytes each, as they are kept by their digests: a query may have 32 KiB."""
-_KEPT_DIGEST_SIZE: Final = 16
 _REFUSALS: Final = Policy("refused", 60, 60)
 """Requests with invalid credentials, of one address or in the name of one shop; more are refused without a query."""
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_VERIFIED: Final = "wishcraft.verified"
 _ADDRESSES: Final = ("wishcraft.address", "wishcraft.signed_address")
 """Where a scope has the client's address, if Shopify has not, and if it has signed the query."""
 
@@ -54,11 +51,12 @@ class CachedKey(NamedTuple):
 
 
 class VerifiedQuery(NamedTuple):
-    """A signed query whose signature was verified."""
+    """A query of a read that Shopify signed."""
 
     expires: float
-    """Unix time: the end of the timestamp's age for reads, and at most `CACHE_SECONDS` after the verification."""
-    shop_id: int
+    """On the monotonic clock: until then it needs no other look."""
+    shop_id: int | None
+    """None if only a query to PostgreSQL can tell."""
     caller: Caller | None
     """The customer; None for a guest, whose name is made of each request's address."""
 
@@ -74,6 +72,10 @@ class TTLCache(Generic[K, V]):
         """The cached value, if there is one that has not expired."""
         entry = self._entries.get(key)
         return entry[1] if entry and time.monotonic() < entry[0] else None
+
+    def expiry(self, key: K) -> float:
+        """When the value expires, on the monotonic clock; in the past if there is none."""
+        return self._entries[key][0] if key in self._entries else -inf
 
     def has_had(self, key: K) -> bool:
         """Whether there was a value when it was last looked up, however long ago."""
@@ -109,7 +111,6 @@ class Authenticator:
         self._traffic_recorder = traffic_recorder
         self._keys = TTLCache(self._find_key)
         self._shops = TTLCache(self._find_shop)
-        self._verified: dict[bytes, VerifiedQuery] = {}
 
     def cached_by_key(self, key: bytes, scope: Connection) -> Caller | None:
         """The caller with this API key, if the key is cached. Does no I/O."""
@@ -130,46 +131,33 @@ class Authenticator:
         found = await self._keys.get(fingerprint) if is_asked else None
         return self._validate_key(found, scope) if found else None
 
-    def cached_by_signature(self, scope: Connection) -> Caller | None:
-        """The caller whose query Shopify signed, if exactly this query was verified before. Does no I/O."""
-        verified = self._verified.get(blake2b(scope["query_string"], digest_size=_KEPT_DIGEST_SIZE).digest())
-        if verified is None or verified.expires < time.time():
-            return None
-        return verified.caller or self._guest(verified.shop_id, scope)
-
     async def by_signature(self, scope: Connection) -> Caller | None:
         """The customer or guest whose query Shopify signed. `remember` keeps the result.
 
         Raises:
             UnknownShop: Shopify signed it for a shop that has not installed the app.
         """
-        now = datetime.now(UTC)
         max_age = MAX_AGE if scope["method"] in _READS else MAX_CHANGE_AGE
-        identity = verify_proxy_query(scope["query_string"], self._secrets, now, max_age)
+        identity = verify_proxy_query(scope["query_string"], self._secrets, datetime.now(UTC), max_age)
         if identity is None:
             return None
         shop = await self._shops.get(identity.shop)
         if shop is None:
             raise UnknownShop(identity.shop)
-        customer = identity.customer_id
-        caller = Caller(shop.id, f"customer:{shop.id}:{customer}", customer) if customer is not None else None
-        expires = min(identity.signed_at + MAX_AGE, now + timedelta(seconds=CACHE_SECONDS)).timestamp()
-        scope[_VERIFIED] = VerifiedQuery(expires, shop.id, caller)
-        return caller or self._guest(shop.id, scope)
+        return _customer(shop.id, identity.customer_id) or self.guest(shop.id, scope)
 
-    def is_forged(self, scope: Connection) -> bool:
-        """Whether Shopify has not signed the query of a read, or too long ago. Does no I/O."""
-        return verify_proxy_query(scope["query_string"], self._secrets, datetime.now(UTC)) is None
-
-    def remember(self, scope: Connection) -> None:
-        """Keep the signed query that `by_signature` has verified: call it after the rate limit has passed the request.
-
-        Otherwise one caller could drive all others' queries out.
-        """
-        if verified := scope.get(_VERIFIED):
-            while len(self._verified) >= _MAX_CACHED_QUERIES:
-                del self._verified[next(iter(self._verified))]
-            self._verified[blake2b(scope["query_string"], digest_size=_KEPT_DIGEST_SIZE).digest()] = verified
+    def verify_read(self, query: bytes) -> VerifiedQuery | None:
+        """As `by_signature`, of a read: None if Shopify has not signed the query, or too long ago. Does no I/O."""
+        now = datetime.now(UTC)
+        identity = verify_proxy_query(query, self._secrets, now)
+        if identity is None:
+            return None
+        shop = self._shops.cached(identity.shop)
+        if shop is None:
+            return VerifiedQuery(-inf, None, None)
+        signature_expiry = time.monotonic() + (identity.signed_at + MAX_AGE - now).total_seconds()
+        expires = min(signature_expiry, self._shops.expiry(identity.shop))
+        return VerifiedQuery(expires, shop.id, _customer(shop.id, identity.customer_id))
 
     async def by_id_token(self, token: str, *, is_renewal: bool = False) -> Caller | None:
         """The merchant in the embedded admin with this ID token. Installs the app in a shop that has not.
@@ -223,7 +211,8 @@ class Authenticator:
         self._traffic_recorder.record_key_use(key.prefix)
         return key.caller
 
-    def _guest(self, shop_id: int, scope: Connection) -> Caller:
+    def guest(self, shop_id: int, scope: Connection) -> Caller:
+        """The visitor of a shop who is not logged in, by the address."""
         return Caller(shop_id, f"guest:{shop_id}:{household(self.address(scope, is_signed=True))}")
 
     def _sender(self, scope: Connection) -> str:
@@ -253,6 +242,10 @@ class Authenticator:
         if found is None:
             self._limiter.take(_REFUSALS, domain)
         return found
+
+
+def _customer(shop_id: int, customer_id: int | None) -> Caller | None:
+    return None if customer_id is None else Caller(shop_id, f"customer:{shop_id}:{customer_id}", customer_id)
 
 
 def _fingerprint(key: bytes) -> bytes:

@@ -21,7 +21,6 @@ from api.schemas.demo import DEMO_CUSTOMER
 from api.state import AppState
 from wishcraft.domain.callers import Caller, Scope
 from wishcraft.domain.networks import UNKNOWN, household
-from wishcraft.domain.rate_limits import Verdict
 from wishcraft.errors import UnknownShop
 from wishcraft.observability.context import bind
 from wishcraft.observability.sentry import set_visitor
@@ -144,8 +143,7 @@ async def _authenticate(
     request.scope[ADDED_HEADERS] = [(b"ratelimit", verdict.field(policy).encode())]
     if not verdict.allowed:
         request.scope[ADDED_HEADERS].append((b"ratelimit-policy", policy.field.encode()))
-        raise over_limit(verdict)
-    authenticator.remember(request.scope)
+        raise over_limit(verdict.reset)
     return caller
 
 
@@ -215,9 +213,9 @@ async def find_senders(request: Request, app_state: AppStateDep, caller: Identif
 Senders = Annotated[list[str], Depends(find_senders)]
 
 
-def over_limit(verdict: Verdict) -> ProblemError:
+def over_limit(reset: int) -> ProblemError:
     """429 for a caller over its limit."""
-    return too_many("Too many requests. Wait for Retry-After.", verdict.reset)
+    return too_many("Too many requests. Wait for Retry-After.", reset)
 
 
 def invalid_credentials(

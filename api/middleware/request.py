@@ -1,8 +1,8 @@
 """ASGI middleware: request id, body limit, deadline, security headers, metrics, traces and the log context."""
 
 import asyncio
+import random
 import re
-import secrets
 import time
 from collections.abc import Awaitable
 from contextlib import nullcontext
@@ -42,6 +42,7 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 _UNTRACED: Final = ("/health", "/metrics")
 """Frequent probes, whose traces would be all alike."""
 REQUEST_ID: Final = re.compile(r"[\w-]{8,64}", re.ASCII)
+_REQUEST_ID_BITS: Final = 64
 _cancelled: Final = set[asyncio.Future[None]]()
 """Requests past their deadline that have not ended yet. The event loop itself keeps only weak references."""
 
@@ -134,7 +135,7 @@ class RequestMiddleware:
         headers = Headers(scope=scope)
         request_id = headers.get("x-request-id", "")
         if not REQUEST_ID.fullmatch(request_id):
-            request_id = secrets.token_hex(8)
+            request_id = make_request_id()
         is_webhook = scope["path"] == WEBHOOKS
         body = LimitedReceive(receive, LARGEST_WEBHOOK if is_webhook else LARGEST_BODY)
         response = ResponseSender(scope, send, request_id, self._state.app_state.draining, is_head=method == "HEAD")
@@ -177,6 +178,11 @@ class RequestMiddleware:
             if not response.is_complete:
                 # Without the cause: uvicorn would log its text, which may quote the request.
                 raise RuntimeError("The response was cut off. The line before has the cause.") from None
+
+
+def make_request_id() -> str:
+    """16 random hexadecimal digits; it is no secret."""
+    return f"{random.getrandbits(_REQUEST_ID_BITS):016x}"
 
 
 async def run_with_deadline(work: Awaitable[None], seconds: float) -> None:

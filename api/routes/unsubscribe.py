@@ -82,7 +82,7 @@ async def undo(request: Request, token: Token, origin: LinkOriginDep) -> HTMLRes
         address = f"{target.subscription.shop_id}:{target.subscription.address_hash.hex()}"
         verdict = resources.limiter.take(UNDOINGS, address)
         if not verdict.allowed:
-            raise over_limit(verdict)
+            raise over_limit(verdict.reset)
     await undo_unsubscribe(resources, target.subscription, origin)
     target = await _find(request, token)
     return _page(request, target, token, is_undone=True) if target else no_such_link()

@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -13,6 +15,7 @@ from psycopg import Connection
 from redis.asyncio import Redis
 
 from api.app import create_app
+from api.auth.authenticator import CACHE_SECONDS
 from api.middleware.request import RequestMiddleware
 from benchmarks.web import open_client
 from deployments.sandbox.catalogue import DEMO_SHOPS
@@ -228,13 +231,46 @@ async def test_expired_signature_is_not_accepted_from_the_cache(
     url = f"/api/registries/{public_slug(demo)}?{signed(at=time.time() - 240)}"
     for _ in range(2):
         assert (await clients.fast_path.get(url)).status_code == 200
-    later = time.time() + 70
-    monkeypatch.setattr("api.auth.authenticator.time.time", lambda: later)
-    app_state = clients.app.state.app_state
-    assert (
-        app_state.authenticator.cached_by_signature({"query_string": url.partition("?")[2].encode(), "headers": []})
-        is None
+    put_forward(monkeypatch, 70)
+    assert (await clients.fast_path.get(url)).status_code == 401
+
+
+def put_forward(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Put the clocks of the fast path and of the authenticator forward; the event loop's stays."""
+    clock = SimpleNamespace(
+        monotonic=lambda: time.monotonic() + seconds,
+        time=lambda: time.time() + seconds,
+        perf_counter=time.perf_counter,
+        now=lambda zone: datetime.now(zone) + timedelta(seconds=seconds),
     )
+    for name in ("api.fast_path.time", "api.auth.authenticator.time", "api.auth.authenticator.datetime"):
+        monkeypatch.setattr(name, clock)
+
+
+async def test_first_request_with_a_signature_never_reaches_fastapi(
+    clients: Clients, route_calls: list[str], demo: Demo, signed: Query
+) -> None:
+    slug = public_slug(demo)
+    await clients.fast_path.get(f"/api/registries/{slug}?{signed()}")  # the shop is found, and the entry filled
+    route_calls.clear()
+    for number, at in enumerate((0, -1, -2, -200)):
+        answer = await clients.fast_path.get(
+            f"/api/registries/{slug}?{signed(customer_id=number, at=time.time() + at)}"
+        )
+        assert (answer.status_code, answer.headers["x-cache"]) == (200, "hit")
+    assert route_calls == []
+
+
+async def test_shop_that_has_uninstalled_the_app_is_refused_after_its_lifetime_in_the_cache(
+    clients: Clients, demo: Demo, signed: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slug, query = public_slug(demo), signed()
+    for _ in range(2):
+        assert (await clients.fast_path.get(f"/api/registries/{slug}?{query}")).status_code == 200
+    demo.execute("UPDATE shops SET status = 'uninstalled' WHERE id = 1")
+    put_forward(monkeypatch, CACHE_SECONDS)
+    for each in (query, signed(customer_id=5)):
+        assert (await clients.fast_path.get(f"/api/registries/{slug}?{each}")).status_code == 401
 
 
 async def test_five_hundred_readers_of_a_stale_entry_cost_one_load(

@@ -1,0 +1,134 @@
+"""What the fast path can read of a request: the head of a `GET` for one registry, with nothing unusual in it.
+
+It is stricter than uvicorn's parser, never laxer, and refuses nothing: what it cannot read is uvicorn's to parse.
+"""
+
+import re
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, TypeVar
+
+from api.auth.authenticator import VerifiedQuery
+from api.middleware.request import REQUEST_ID
+from wishcraft.domain.api_keys import prefix_of
+from wishcraft.domain.callers import Caller
+
+_MAX_KNOWN: Final = 2_048
+_MAX_KNOWN_BYTES: Final = 1_024
+"""So many parsed paths, queries and header blocks are kept, of at most so many bytes each."""
+
+_PATH: Final = re.compile(rb"GET /api/registries/([a-z0-9](?:[a-z0-9-]{0,198}[a-z0-9])?)")
+_END: Final = b" HTTP/1.1"
+_QUERY: Final = re.compile(
+    rb"((?:[\w.-]+=[!$'()*+,./0-9:;?@A-Z_a-z~%-]*)(?:&[\w.-]+=[!$'()*+,./0-9:;?@A-Z_a-z~%-]*)*|) HTTP/1\.1"
+)
+"""The query, with the end of the request line. What two servers might read differently is left out, such as an encoded
+name."""
+_FIELD: Final = re.compile(rb"([A-Za-z0-9-]+): ([!-~](?:[ -~]*[!-~])?)\r\n")
+_BLOCK: Final = re.compile(rb"(?:[A-Za-z0-9-]+: [!-~](?:[ -~]*[!-~])?\r\n){1,64}\r\n")
+"""The header block, with the empty line that ends it and nothing after."""
+_HARMLESS: Final = re.compile(
+    rb"host|connection|user-agent|accept|accept-encoding|accept-language|cache-control|pragma|cookie|dnt|referer|priority|via"
+    rb"|forwarded|cdn-loop|save-data|x-api-key|x-request-id|x-requested-with|x-real-ip|x-forwarded-[a-z]+|if-none-match"
+    rb"|upgrade-insecure-requests|sec-(?:ch|fetch|gpc)[a-z-]*|x-shopify-[a-z-]+|x-amzn-[a-z-]+|cf-[a-z-]+"
+    rb"|traceparent|tracestate|baggage|sentry-trace"
+)
+"""The headers that the fast path uses, and those that the route does not look at."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Query:
+    """A query that was parsed, and what is known of its signature."""
+
+    __slots__ = ("refused_until", "text", "verified")
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+        self.verified: VerifiedQuery | None = None
+        self.refused_until = 0.0
+        """Unix time."""
+
+
+class Sender(NamedTuple):
+    """What a header block says of who sends it. Most requests of a connection have the same block."""
+
+    scope: dict[str, Any]
+    """As much of an ASGI scope as the authenticator reads."""
+    key: bytes | None
+    is_key_possible: bool
+    """Whether the key has the format of one, and its checksum."""
+    if_none_match: bytes | None
+    request_id: bytes | None
+    guests: dict[int, Caller]
+    """The caller that the sender is as a guest, by shop id, as far as it is known."""
+
+
+class HeadParser:
+    """Parses the parts of a head, and remembers what it has parsed: most come again."""
+
+    def __init__(self) -> None:
+        self._refs: dict[bytes, str] = {}
+        self._queries: dict[bytes, Query] = {}
+        self._senders: dict[tuple[str, bytes], Sender] = {}
+
+    def parse_line(self, line: bytes) -> tuple[str, Query] | None:
+        """The ref and the query of a request line; None if uvicorn must parse it."""
+        path, mark, end = line.partition(b"?")
+        if not mark:
+            path, end = line[: -len(_END)], line[-len(_END) :]
+        ref, query = self._refs.get(path), self._queries.get(end)
+        if ref is None:
+            match = _PATH.fullmatch(path)
+            if match is None:
+                return None
+            ref = _keep(self._refs, path, match[1].decode())
+        if query is None:
+            match = _QUERY.fullmatch(end)
+            if match is None or b"grant=" in end:
+                return None
+            query = _keep(self._queries, end, Query(match[1]), size=len(end))
+        return ref, query
+
+    def parse_block(self, block: bytes, client: tuple[str, int] | None) -> Sender | None:
+        """The sender of a header block; None if uvicorn must parse it."""
+        known = client[0] if client else "", block
+        sender = self._senders.get(known)
+        if sender is None and (sender := _parse_block(block, client)) is not None:
+            _keep(self._senders, known, sender, size=len(block))
+        return sender
+
+
+def _parse_block(block: bytes, client: tuple[str, int] | None) -> Sender | None:
+    """The sender, if each header is one that this module knows to handle, and occurs once."""
+    if not _BLOCK.fullmatch(block):
+        return None
+    fields = _FIELD.findall(block)
+    headers = {name.lower(): value for name, value in fields}
+    if (
+        len(headers) < len(fields)
+        or not all(map(_is_harmless, headers))
+        or b"host" not in headers
+        or headers.get(b"connection", b"keep-alive").lower() != b"keep-alive"
+    ):
+        return None
+    forwarded_for = [(name, value) for name, value in headers.items() if name == b"x-forwarded-for"]
+    scope: dict[str, Any] = {"method": "GET", "client": client, "headers": forwarded_for}
+    key, request_id = headers.get(b"x-api-key"), headers.get(b"x-request-id", b"")
+    is_key_possible = key is not None and prefix_of(key.decode()) is not None
+    usable_id = request_id if REQUEST_ID.fullmatch(request_id.decode()) else None
+    return Sender(scope, key, is_key_possible, headers.get(b"if-none-match"), usable_id, {})
+
+
+@lru_cache(1024)
+def _is_harmless(name: bytes) -> bool:
+    return _HARMLESS.fullmatch(name) is not None
+
+
+def _keep(known: dict[K, V], key: K, value: V, *, size: int = 0) -> V:
+    """Remember the value, in place of the oldest if there are many, unless it is large."""
+    if size <= _MAX_KNOWN_BYTES:
+        if len(known) >= _MAX_KNOWN:
+            del known[next(iter(known))]
+        known[key] = value
+    return value

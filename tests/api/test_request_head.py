@@ -1,0 +1,83 @@
+"""What the fast path reads of a request's head, and what it remembers of it."""
+
+import pytest
+
+from api.request_head import HeadParser
+
+BLOCK = b"Host: api\r\nX-API-Key: wc_x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "ref", "query"),
+    [
+        (b"GET /api/registries/ada-1 HTTP/1.1", "ada-1", b""),
+        (b"GET /api/registries/ada-1?a=b&c= HTTP/1.1", "ada-1", b"a=b&c="),
+        (b"GET /api/registries/7?a=?b HTTP/1.1", "7", b"a=?b"),
+    ],
+)
+def test_plain_request_line_is_read(line: bytes, ref: str, query: bytes) -> None:
+    parsed = HeadParser().parse_line(line)
+    assert parsed is not None
+    assert (parsed[0], parsed[1].text) == (ref, query)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"GET /api/registries/a",
+        b"GET /api/registries/a HTTP/1.0",
+        b"GET /api/registries/a HTTP/1.1 ",
+        b"GET /api/registries/a HTTP/1.1?a=b HTTP/1.1",
+        b"GET /api/registries/a?a=b HTTP/1.1?a=b HTTP/1.1",
+        b"GET /api/registries/a?a=b",
+        b"GET /api/registries/a?a",
+        b"GET /api/registries/a?a=b\nX: y HTTP/1.1",
+        b"GET /api/registries/a\n HTTP/1.1",
+        b"GET /api/registries/a/items?a=b HTTP/1.1",
+        b"GET /api/registries/A?a=b HTTP/1.1",
+        b"GET /api/registries/a?grant=b HTTP/1.1",
+        b"GET /api/registries/a?%61=b HTTP/1.1",
+        b"HEAD /api/registries/a HTTP/1.1",
+        b"GET  /api/registries/a HTTP/1.1",
+    ],
+)
+def test_unusual_request_line_is_not_read_however_well_its_parts_are_known(line: bytes) -> None:
+    parser = HeadParser()
+    for known in (b"", b"?a=b"):
+        assert parser.parse_line(b"GET /api/registries/a%b HTTP/1.1" % known)
+    assert parser.parse_line(line) is None
+    assert parser.parse_line(line) is None
+
+
+def test_query_is_parsed_once_and_is_the_same_with_any_path() -> None:
+    parser = HeadParser()
+    first = parser.parse_line(b"GET /api/registries/a?a=b HTTP/1.1")
+    second = parser.parse_line(b"GET /api/registries/b?a=b HTTP/1.1")
+    assert first is not None
+    assert second is not None
+    assert (first[0], second[0]) == ("a", "b")
+    assert first[1] is second[1]
+
+
+def test_sender_is_remembered_for_its_address_only() -> None:
+    parser = HeadParser()
+    first = parser.parse_block(BLOCK, ("192.0.2.1", 1))
+    assert first is not None
+    assert parser.parse_block(BLOCK, ("192.0.2.1", 2)) is first
+    assert parser.parse_block(BLOCK, ("192.0.2.2", 1)) is not first
+
+
+def test_what_is_remembered_is_bounded_in_number_and_size() -> None:
+    parser = HeadParser()
+    for number in range(5_000):
+        assert parser.parse_line(b"GET /api/registries/a%d?a=%d HTTP/1.1" % (number, number))
+        assert parser.parse_block(b"Host: api%d\r\n\r\n" % number, None)
+    assert (len(parser._refs), len(parser._queries), len(parser._senders)) == (2_048,) * 3
+    large = b"x" * 2_000
+    parsed = [parser.parse_line(b"GET /api/registries/a?a=%b HTTP/1.1" % large) for _ in range(2)]
+    senders = [parser.parse_block(b"Host: api\r\nCookie: %b\r\n\r\n" % large, None) for _ in range(2)]
+    assert parsed[0] is not None
+    assert parsed[1] is not None
+    assert parsed[0][1] is not parsed[1][1]
+    assert senders[0] is not senders[1]

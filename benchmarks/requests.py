@@ -22,6 +22,7 @@ SIGNED: Final = 51
 """Signed queries, over all shops: a guest's page repeats its requests with the same signature."""
 _FIRST_CUSTOMER: Final = 9_000_000_000_000
 _LISTED: Final = 20
+_SIGNED_SECONDS: Final = 60
 
 _TARGETS: Final = """
 SELECT r.shop_id, s.domain, r.id, r.slug, r.visibility, r.status
@@ -64,13 +65,37 @@ class RequestFactory:
         return [f"{each.path}?{queries[each.domain][n % per_shop]}" for n, each in enumerate(self.targets)]
 
     def signed(self) -> list[str]:
-        """Reads by guests, as Shopify's app proxy forwards them."""
+        """Reads by customers, as a browser repeats them."""
         return [request("GET", path) for path in self.signed_paths()]
+
+    def newly_signed(self, count: int) -> list[str]:
+        """Reads by customers, as Shopify's app proxy forwards them: each has a signature of its own."""
+        targets, now = [self.targets[n % len(self.targets)] for n in range(count)], int(time.time())
+        queries = (
+            signed_query(each.domain, _FIRST_CUSTOMER + n % SIGNED, now - n % _SIGNED_SECONDS, self.secret, n=str(n))
+            for n, each in enumerate(targets)
+        )
+        return [request("GET", f"{each.path}?{query}") for each, query in zip(targets, queries, strict=True)]
 
     def conditional(self, etags: Sequence[str]) -> list[str]:
         """Conditional reads by guests with these entity tags."""
         paths = self.signed_paths()
         return [request("GET", path, {"If-None-Match": etag}) for path, etag in zip(paths, etags, strict=True)]
+
+    def absent(self) -> list[str]:
+        """Reads of registries that do not exist."""
+        paths = [path.replace("?", f"-{n}?", 1) for n, path in enumerate(self.signed_paths()[:KEYS])]
+        return [request("GET", path) for path in paths]
+
+    def wrongly_signed(self) -> list[str]:
+        """Reads with made-up signatures, each another one."""
+        queries = [path.partition("signature=")[0] for path in self.signed_paths()]
+        return [request("GET", f"{query}signature={secrets.token_hex(32)}") for query in queries]
+
+    def made_up_keys(self) -> list[str]:
+        """Reads with made-up keys, each another one, whose checksum is wrong."""
+        made_up = (f"wc_{secrets.token_hex(6)}_{secrets.token_hex(36)}" for _ in self.targets)
+        return [request("GET", each.path, {"X-API-Key": key}) for each, key in zip(self.targets, made_up, strict=True)]
 
     def lists(self) -> list[str]:
         """First page of a shop's registries."""
@@ -122,13 +147,14 @@ def request(method: str, path: str, headers: dict[str, str] | None = None, body:
     return f"{head}\r\n\r\n{body}"
 
 
-def signed_query(domain: str, customer_id: int, timestamp: int, secret: str) -> str:
-    """A query string signed as by Shopify for a logged-in customer."""
+def signed_query(domain: str, customer_id: int, timestamp: int, secret: str, **others: str) -> str:
+    """A query string signed as by Shopify for a logged-in customer; `others` are the visitor's own parameters."""
     fields = [
         ("shop", domain),
         ("logged_in_customer_id", str(customer_id)),
         ("path_prefix", "/apps/registry"),
         ("timestamp", str(timestamp)),
+        *others.items(),
     ]
     return urlencode([*fields, ("signature", sign(canonical(fields), secret))])
 

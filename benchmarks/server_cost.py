@@ -133,6 +133,15 @@ def read_each(server: WebServer, paths: Sequence[str]) -> list[Answer]:
     return answers
 
 
+def read_anything(server: WebServer, request: str) -> None:
+    """Send a request and read its response; any status will do."""
+    head, *lines = request.rstrip().split("\r\n")
+    http = HTTPConnection("127.0.0.1", server.port, timeout=30)
+    http.request("GET", head.split(" ")[1], headers=dict(line.split(": ", 1) for line in lines))
+    http.getresponse().read()
+    http.close()
+
+
 def check_same(answers: Sequence[Answer], expected: Sequence[Answer]) -> None:
     """Check that a peer's responses equal the API's.
 

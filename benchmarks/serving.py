@@ -5,6 +5,7 @@ All servers get the same load, one at a time.
 
 import asyncio
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from itertools import chain
@@ -19,7 +20,15 @@ from benchmarks.load import CONNECTIONS, Plan
 from benchmarks.peers.node import FOLDER, NoNodeError, fastify_command
 from benchmarks.peers.stored_answers import stored_key, stored_value
 from benchmarks.requests import KEYS, SIGNED
-from benchmarks.server_cost import Answer, Row, ServerBenchmark, check_same, read_each, server_benchmark
+from benchmarks.server_cost import (
+    Answer,
+    Row,
+    ServerBenchmark,
+    check_same,
+    read_anything,
+    read_each,
+    server_benchmark,
+)
 from benchmarks.servers import running_servers
 from benchmarks.web import WebServer
 from wishcraft.resources import open_resources
@@ -41,6 +50,9 @@ PEERS: Final = (
 )
 """Title, module, and the divisor of the number of requests: slow peers need fewer."""
 _SAMPLE: Final = 100
+_REFUSED: Final = 61
+"""So many invalid credentials of one address a minute are answered with 401, and one more."""
+_ROW_SECONDS: Final = 30
 
 HEADING: Final = (
     f"{'what':<46} {'us CPU':>7} {'floor':>7} {'a second':>9} {'p50 ms':>6} {'p95':>6} {'p99':>6}"
@@ -120,10 +132,13 @@ def _wishcraft(bench: ServerBenchmark, answers: Sequence[Answer]) -> Iterator[Ro
     with bench.server(*API) as server:
         yield bench.measure("WishCraft, hit, API key", server, bench.factory.by_key())
         yield bench.measure("WishCraft, hit, signature", server, bench.factory.signed())
+        newly_signed = bench.factory.newly_signed(2 * bench.requests)
+        yield bench.measure("WishCraft, hit, a new signature each", server, newly_signed, warm_up=bench.requests)
         etags = [each.etag for each in answers]
         yield bench.measure("WishCraft, not modified (304)", server, bench.factory.conditional(etags), status=304)
     with bench.server(*WITH_SENTRY) as server:
         yield bench.measure("WishCraft, hit, signature, with Sentry", server, bench.factory.signed())
+    yield from _refusals(bench)
     with bench.server(*API) as server:
         signed, count = bench.factory.signed(), len(answers)
         yield bench.measure(
@@ -133,6 +148,36 @@ def _wishcraft(bench: ServerBenchmark, answers: Sequence[Answer]) -> Iterator[Ro
             "WishCraft, list of 20", server, bench.factory.lists(), count=bench.requests // 5, warm_up=_SAMPLE
         )
         yield _creation(bench, server)
+
+
+def _refusals(bench: ServerBenchmark) -> Iterator[Row]:
+    """Each row takes seconds, and counts on one window of the rate limiter from its first request to its last."""
+    with bench.server(*API) as server:
+        absent = bench.factory.absent()
+        for path in absent:
+            read_anything(server, path)
+        yield bench.measure("WishCraft, no such registry (404), remembered", server, absent, status=404)
+        for what, requests in (
+            ("WishCraft, wrong signature (429 after 60)", bench.factory.wrongly_signed()),
+            ("WishCraft, made-up key (429 after 60)", bench.factory.made_up_keys()),
+        ):
+            _wait_for_window()
+            for each in requests[:_REFUSED]:
+                read_anything(server, each)
+            yield bench.measure(what, server, requests, status=429)
+    with bench.server("env", "RATE_LIMIT_PER_MINUTE=1", *API) as server:
+        _wait_for_window()
+        requests = bench.factory.signed()[:1]
+        for _ in range(2):
+            read_anything(server, requests[0])
+        yield bench.measure("WishCraft, over the rate limit (429)", server, requests, warm_up=_SAMPLE, status=429)
+
+
+def _wait_for_window() -> None:
+    """Wait until a minute begins, unless much of one is left."""
+    left = 60 - time.time() % 60
+    if left < _ROW_SECONDS:
+        time.sleep(left)
 
 
 def _creation(bench: ServerBenchmark, server: WebServer) -> Row:

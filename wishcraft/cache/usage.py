@@ -12,7 +12,6 @@ from wishcraft.cache.scripts import VIEW
 from wishcraft.domain.batches import batches
 from wishcraft.domain.view_score import weight
 
-_VIEWS_PER_CALL: Final = 200
 """Redis answers no other client during a call."""
 _SHOPS_PER_CALL: Final = 200
 """The event loop is blocked while it parses the reply to a call."""
@@ -62,11 +61,16 @@ class UsageCounters:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._redis = server.redis
-        self._count_views = self._redis.register_script(VIEW.batch_source)
 
     async def add(self, reads: Mapping[int, ReadCounts], views: Mapping[int, Mapping[str, int]]) -> None:
         """Add the counts of one process: reads by shop, and views by shop and slug."""
         score = weight(datetime.now(UTC))
+        calls: list[Call] = [
+            {"index": keys.of_shop(shop_id).index, "slug": slug, "score": count * score}
+            for shop_id, views_by_slug in views.items()
+            for slug, count in views_by_slug.items()
+        ]
+        await self._server.run(VIEW, calls)  # first: reads whose counts Redis has not taken are added again
         with self._server.guard():
             async with self._redis.pipeline(transaction=False) as pipe:
                 for shop_id, counts in reads.items():
@@ -75,14 +79,6 @@ class UsageCounters:
                         if by := getattr(counts, each.name):
                             pipe.hincrby(key, each.name, by)
                     pipe.expire(key, keys.USAGE_TTL_SECONDS)
-                for shop_id, views_by_slug in views.items():
-                    index = keys.of_shop(shop_id).index
-                    for batch in batches(list(views_by_slug.items()), _VIEWS_PER_CALL):
-                        calls: list[Call] = [
-                            {"index": index, "slug": slug, "score": count * score} for slug, count in batch
-                        ]
-                        key_names, args = VIEW.values(calls)
-                        await self._count_views(key_names, [len(calls), *args], client=pipe)
                 await pipe.execute()
 
     async def read(self, shop_ids: Sequence[int]) -> dict[int, Usage]:

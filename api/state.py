@@ -45,10 +45,10 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Found(NamedTuple):
-    """A cache entry as it is in Redis, and how the reader found it; None if it was there."""
+    """A cache entry as it is in Redis, and how the reader found it."""
 
     raw: bytes
-    cache_state: CacheState | None = None
+    cache_state: CacheState
 
 
 OnLoaded = Callable[[Found | CacheUnavailable | DatabaseUnavailable], None]

@@ -49,6 +49,20 @@ async def test_cancelled_reader_does_not_cancel_other_readers_of_the_key(server:
     assert await staying == b"v"
 
 
+async def test_reader_that_fails_with_the_reply_keeps_no_other_waiting(
+    server: Server, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    await redis.set("k", b"v", ex=60)
+
+    def fail(_: object) -> None:
+        raise RuntimeError("a bug")
+
+    server.reader.read("k", fail)
+    others = [server.reader.get(name) for name in ("k", "none")]
+    assert await asyncio.gather(*others) == [b"v", None]
+    assert "A reader of Redis failed" in caplog.text
+
+
 async def test_reply_longer_than_a_packet_is_complete(server: Server, redis: Redis) -> None:
     await redis.set("long", b"x" * 3_000_000, ex=60)
     await redis.set("short", b"y", ex=60)

@@ -5,9 +5,10 @@ the turn in which it was requested.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import hiredis
 
@@ -19,6 +20,9 @@ OnReply = Callable[[Value | CacheUnavailable], None]
 """What a reader does with the value of its key, None if there is none, or with the reason why Redis gave no answer."""
 Waiters = dict[str, list[OnReply]]
 """The readers of one MGET, by key."""
+
+
+_log: Final = logging.getLogger(__name__)
 
 
 class BatchedReader:
@@ -35,7 +39,7 @@ class BatchedReader:
         return future
 
     def read(self, key: str, on_reply: OnReply) -> None:
-        """Call `on_reply` in a later turn of the event loop. It must not raise: others wait for the same reply."""
+        """Call `on_reply` in a later turn of the event loop. What it raises is logged."""
         if not self._waiters:
             asyncio.get_running_loop().call_soon(self._send)
         readers = self._waiters.get(key)
@@ -51,11 +55,10 @@ class BatchedReader:
 
 
 def _deliver(waiters: Waiters, reply: list[Value] | CacheUnavailable) -> None:
-    if isinstance(reply, CacheUnavailable):
-        for readers in waiters.values():
-            for on_reply in readers:
-                on_reply(reply)
-    else:
-        for value, readers in zip(reply, waiters.values(), strict=True):
-            for on_reply in readers:
+    values = [reply] * len(waiters) if isinstance(reply, CacheUnavailable) else reply
+    for value, readers in zip(values, waiters.values(), strict=True):
+        for on_reply in readers:
+            try:
                 on_reply(value)
+            except Exception:  # noqa: BLE001  others wait for the same reply
+                _log.exception("A reader of Redis failed with the reply")

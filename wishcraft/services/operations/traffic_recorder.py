@@ -32,6 +32,7 @@ _COUNT_FIELDS: Final = {
     CacheState.MISS: "misses",
     CacheState.BYPASS: "bypassed",
 }
+_HIT: Final = CacheState.HIT  # of the class, it takes four times as long to find
 _READ_COUNTERS: Final = {state: CACHE_READS.labels(state.value) for state in CacheState}
 Views = defaultdict[int, defaultdict[str, int]]
 
@@ -57,7 +58,7 @@ class TrafficRecorder:
         """Count a read of a registry as a view, with its cache state and the bytes of its body that were sent."""
         reads = self._reads[shop_id]
         reads.bytes_sent += sent
-        if state is CacheState.HIT:
+        if state is _HIT:
             reads.hits += 1
         elif state is CacheState.MISS:
             reads.misses += 1

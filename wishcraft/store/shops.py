@@ -113,6 +113,8 @@ async def find_active(session: AsyncSession, domains: Sequence[str] = ()) -> lis
     query = _REF.where(Shop.domain.in_(filter(is_storable, wanted))) if domains else _REF
     shops = [ShopRef(*row) for row in await session.execute(query.order_by(Shop.domain))]
     if missing := wanted - {shop.domain for shop in shops}:
+        if "" in missing:
+            raise UnknownShop("no shop is named: choose one such as maple-and-pine.myshopify.com")
         named = ", ".join(map(repr, sorted(missing)))
         raise UnknownShop(f"no active shop has the domain {named}: name one such as maple-and-pine.myshopify.com")
     return shops

@@ -4,6 +4,7 @@ With PROMETHEUS_MULTIPROC_DIR set, prometheus-client keeps them in files there, 
 """
 
 from bisect import bisect_left
+from collections.abc import Iterator
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -56,6 +57,18 @@ class PendingSeconds:
 
 FAST_PATH_SECONDS: Final = PendingSeconds("GET", "/api/registries/{ref}", "edge")
 """Of the fast path. Published once a second, and before the metrics are read."""
+
+
+def read_request_counts() -> Iterator[tuple[str, str, list[int]]]:
+    """Route, status and responses by latency bound of each series of `REQUEST_SECONDS`.
+
+    It takes a tenth of the time of `collect`, which makes objects of every figure.
+    """
+    metric: Any = REQUEST_SECONDS
+    for (_, route, status, _), child in dict(metric._metrics).items():  # noqa: SLF001  as above
+        yield route, status, [round(bucket.get()) for bucket in child._buckets]  # noqa: SLF001
+
+
 CACHE_READS: Final = Counter(
     "wishcraft_cache_reads",
     "Reads of one registry by cache state, updated once a second.",

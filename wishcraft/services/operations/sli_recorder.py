@@ -9,12 +9,12 @@ import logging
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import inf
 from typing import Final
 
 from wishcraft.errors import DatabaseUnavailable
-from wishcraft.observability.metrics import CACHE_READS, FAST_PATH_SECONDS, LATENCY_BOUNDS, REQUEST_SECONDS
+from wishcraft.observability.metrics import CACHE_READS, FAST_PATH_SECONDS, LATENCY_BOUNDS, read_request_counts
 from wishcraft.resources import Resources
 from wishcraft.services.health.monitor import HealthMonitor, Status
 from wishcraft.store import service_minutes
@@ -82,18 +82,16 @@ def _read_counts() -> Counter[str]:
     """Return totals since the process started: errors, reads by cache state, requests by histogram bound."""
     FAST_PATH_SECONDS.publish()
     totals = Counter[str]()
-    for metric in (*REQUEST_SECONDS.collect(), *CACHE_READS.collect()):
+    for route, status, counts in read_request_counts():
+        if not route.startswith(_COUNTED_PREFIX) or route.startswith(_EXCLUDED_PREFIX):
+            continue
+        for bound, within in zip(_BOUNDS, accumulate(counts), strict=True):
+            totals[bound] += within
+        if status.startswith(_ERROR_PREFIXES):
+            totals["errors"] += sum(counts)
+    for metric in CACHE_READS.collect():
         for sample in metric.samples:
-            labels, value = sample.labels, round(sample.value)
-            route = labels.get("route", "")
-            if sample.name.endswith("reads_total"):
-                totals[labels["state"]] += value
-            elif not route.startswith(_COUNTED_PREFIX) or route.startswith(_EXCLUDED_PREFIX):
-                continue
-            elif sample.name.endswith("_bucket"):
-                totals[str(float(labels["le"]))] += value
-            elif sample.name.endswith("_count") and labels["status"].startswith(_ERROR_PREFIXES):
-                totals["errors"] += value
+            totals[sample.labels["state"]] += round(sample.value)
     return totals
 
 

@@ -71,7 +71,7 @@ class _OwnServer(httpx.AsyncHTTPTransport):
     """Sends all requests to one port of this machine, with the `Host` that they have."""
 
     def __init__(self, app: FastAPI, port: int) -> None:
-        super().__init__(limits=httpx.Limits(max_connections=None, max_keepalive_connections=20))
+        super().__init__(verify=False, limits=httpx.Limits(max_connections=None, max_keepalive_connections=20))
         self.app = app
         self._port = port
         # httpcore compares every waiting request with every connection, for seconds with hundreds of them.

@@ -13,6 +13,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
 from redis.exceptions import RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
@@ -28,6 +29,8 @@ READ_SECONDS: Final = 0.1
 _CALLS_PER_COMMAND: Final = 50
 """Redis answers no other client during a command: this many fills take it less than a millisecond."""
 _CONNECTIONS: Final = 32
+_DRIVER: Final = DriverInfo()
+"""What Redis is told of the client. Without it, redis-py reads its own version from the disk for each connection."""
 _NO_RETRIES: Final = 0  # redis-py's default is ten with pauses, which adds seconds to a request
 
 
@@ -57,6 +60,7 @@ class Server:
             socket_connect_timeout=timeout,
             retry=Retry(NoBackoff(), _NO_RETRIES),
             redis_connect_func=self._set_up,
+            driver_info=_DRIVER,
             # With notifications on, redis-py takes a connection that the server closed for one with data to read.
             maint_notifications_config=MaintNotificationsConfig(enabled=False),
             **secret,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
 from typing import Final
 
 from deployments.sandbox.catalogue import CatalogueVariant, DemoShop, catalogue
@@ -90,15 +91,33 @@ class Inventory:
         self._clock = clock
         self._random = random.Random(f"tick:{seed}:{shop.domain}")  # noqa: S311  demo data
         self._currency = shop.currency
-        began = self._now()
-        self._variants = {v.variant_id: _new_variant(v, began) for v in catalogue(shop, products, seed)}
-        self._by_product: defaultdict[int, list[int]] = defaultdict(list)
-        self._by_item = {v.inventory_item_id: v.variant_id for v in self._variants.values()}
-        for variant in self._variants.values():
-            self._by_product[variant.product_id].append(variant.variant_id)
-            if has_store:
-                variant.elsewhere[STORE] = variant.quantity // _STORE_SHARE
+        self._shop, self._products, self._seed, self._has_store = shop, products, seed, has_store
+        self._began = self._now()
         self._statuses: dict[int, ProductStatus] = {}
+
+    @cached_property
+    def _variants(self) -> dict[int, Variant]:
+        """The variants by id; on first use, because the tests begin with a new simulator each and use few shops."""
+        variants = {
+            v.variant_id: _new_variant(v, self._began) for v in catalogue(self._shop, self._products, self._seed)
+        }
+        if self._has_store:
+            for variant in variants.values():
+                variant.elsewhere[STORE] = variant.quantity // _STORE_SHARE
+        return variants
+
+    @cached_property
+    def _by_product(self) -> defaultdict[int, list[int]]:
+        """The ids of each product's variants."""
+        ids: defaultdict[int, list[int]] = defaultdict(list)
+        for variant in self._variants.values():
+            ids[variant.product_id].append(variant.variant_id)
+        return ids
+
+    @cached_property
+    def _by_item(self) -> dict[int, int]:
+        """Each inventory item's variant."""
+        return {v.inventory_item_id: v.variant_id for v in self._variants.values()}
 
     def find(self, variant_id: int) -> Variant | None:
         """The variant; None if unknown or deleted."""

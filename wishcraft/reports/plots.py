@@ -150,7 +150,7 @@ def make_figure(panels: Sequence[Panel]) -> Figure:
     for text in figure.findobj(Text):
         text.set_parse_math(False)  # else a text with two dollar signs is a formula
         text.set_fontfamily(families)
-    figure.draw_without_rendering()  # now the layout is known, and stays
+    layout.execute(figure)  # now the layout is known, and stays
     figure.set_layout_engine("none")
     for axes, title in titles:  # from the picture's edge: the names of bars may leave less than a title needs
         title.set_x(float(axes.transAxes.inverted().transform((_MARGIN * _DPI, 0))[0]))
@@ -334,7 +334,7 @@ def _draw_heatmap(axes: Axes, panel: Heatmap) -> None:
                 axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=shade, edgecolor=_PAPER))
                 ink = _PAPER if share > _DARK else _INK
                 text = format_percent(share, decimals=0).replace("under ", "<").removesuffix(" %")
-                axes.annotate(text, (column, row), ha="center", va="center", fontsize=6, color=ink)
+                axes.annotate(text, (column, row), ha="center", va="center", fontsize=6, color=ink, in_layout=False)
     _set_subtitle(axes, panel.subtitle, _LINE)
 
 

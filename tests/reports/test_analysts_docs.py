@@ -15,8 +15,9 @@ import yaml
 from PIL import Image
 from psycopg import Connection
 
-from deployments.sandbox.demo import DEFAULT_REGISTRIES, DEFAULT_SEED, seed
+from deployments.sandbox.demo import DEFAULT_REGISTRIES, DEFAULT_SEED
 from tests.support.analysts_docs import CHROMIUM, PICTURES, draw_pictures, execute_notebook
+from tests.support.demo_data import DemoData
 from tests.support.notebook import NOTEBOOK, execute, outline
 from tests.support.optional import skip_or_fail
 from wishcraft.reports.titles import ANALYSTS, TITLES
@@ -32,11 +33,16 @@ def examples() -> str:
     return "\n".join(re.findall(r"^```python\n(.*?)^```", (DOCS / "analysts.md").read_text(), re.MULTILINE | re.DOTALL))
 
 
+@pytest.fixture(scope="module")
+def docs_data() -> DemoData:
+    """What fills the database of `make analysts-docs`, to be put back before each test."""
+    return DemoData(DEFAULT_REGISTRIES, reminders=True, random_seed=DEFAULT_SEED, today=datetime.now(UTC).date())
+
+
 @pytest.fixture
-def demo_url(demo: Demo, settings: Settings) -> str:
+def demo_url(demo: Demo, settings: Settings, docs_data: DemoData) -> str:
     """The analysts' URL of a database that is filled as the one of `make analysts-docs`."""
-    demo.execute("TRUNCATE shops, pending_invalidations, webhook_events CASCADE")
-    seed(settings, DEFAULT_REGISTRIES, DEFAULT_SEED, datetime.now(UTC).date())
+    docs_data.restore(demo, settings)
     return str(settings.database_replica_url)
 
 

@@ -15,7 +15,7 @@ from wishcraft.reports import ad_hoc_sql, conversion_report, demand_report, plot
 from wishcraft.reports.analyst_report import scope
 from wishcraft.reports.conversion_report import ConversionReport
 from wishcraft.reports.demand_report import DemandReport
-from wishcraft.reports.page import format_percent
+from wishcraft.reports.page import Page, format_percent
 from wishcraft.reports.plots import BarChart, Heatmap, Panel
 from wishcraft.reports.registry_report import RegistryReport
 from wishcraft.reports.tables import (
@@ -61,9 +61,8 @@ def test_verdict_counts_out_of_stock_apart_from_will_run_out(analysts: AnalystsD
     assert "*Events from 2026-03-14 to 2026-05-08; all shops; all event types.*" in page.body
 
 
-@pytest.mark.usefixtures("demo_shops")
-def test_amounts_have_their_symbol_and_those_in_yen_no_decimals(analysts: AnalystsDatabase) -> None:
-    page, _ = RegistryReport(ReportFilter(), NOW).build(analysts)
+def test_amounts_have_their_symbol_and_those_in_yen_no_decimals(drawn_report: tuple[Page, list[Panel]]) -> None:
+    page, _ = drawn_report
     orders = page.body.partition("## Orders by shop")[2].splitlines()
     [yen] = [line for line in orders if line.startswith("| sakura-living | ")]
     assert (yen.count("¥"), yen.count(".")) == (2, 0)  # worth, in all and for each order
@@ -162,15 +161,34 @@ def panels(monkeypatch: pytest.MonkeyPatch) -> list[Panel]:
     return drawn
 
 
+@pytest.fixture(scope="module")
+def drawn_reports() -> list[tuple[Page, list[Panel]]]:
+    """The report on the unchanged demo registries, once a test has built it; tests only read it."""
+    return []
+
+
+@pytest.fixture
+def drawn_report(
+    analysts: AnalystsDatabase,
+    demo_shops: Tables,
+    panels: list[Panel],
+    drawn_reports: list[tuple[Page, list[Panel]]],
+) -> tuple[Page, list[Panel]]:
+    """The page and the panels of the report on all registries."""
+    assert not demo_shops.closed
+    if not drawn_reports:
+        drawn_reports.append((RegistryReport(ReportFilter(), NOW).build(analysts).page, panels))
+    return drawn_reports[0]
+
+
 def bar_charts(panels: Sequence[Panel]) -> dict[tuple[str, str], BarChart]:
     return {(panel.title, panel.subtitle): panel for panel in panels if isinstance(panel, BarChart)}
 
 
-@pytest.mark.usefixtures("demo_shops")
 def test_registry_report_draws_each_currency_and_every_month_of_creation(
-    analysts: AnalystsDatabase, panels: list[Panel]
+    drawn_report: tuple[Page, list[Panel]],
 ) -> None:
-    page, _ = RegistryReport(ReportFilter(), NOW).build(analysts)
+    page, panels = drawn_report
     prices = {subtitle: chart for (_, subtitle), chart in bar_charts(panels).items() if subtitle.startswith("by price")}
     assert set(prices) == {"by price, EUR", "by price, JPY", "by price, USD"}
     assert all("¥" in name for name in prices["by price, JPY"].names)

@@ -40,9 +40,11 @@ class _Table(NamedTuple):
 class DemoData:
     """What `seed` writes for so many registries, without reminders unless `reminders`."""
 
-    def __init__(self, registries: int, *, reminders: bool) -> None:
+    def __init__(self, registries: int, *, reminders: bool, random_seed: int = SEED, today: date = TODAY) -> None:
         self._registries = registries
         self._reminders = reminders
+        self._random_seed = random_seed
+        self._today = today
         self._tables: dict[str, _Table] = {}
         self._sequences: list[tuple[str, int | None]] = []
         self._seeded_at = float("-inf")
@@ -71,7 +73,7 @@ class DemoData:
 
     def _seed(self, connection: Tables, settings: Settings) -> None:
         connection.execute(_EMPTY)
-        seed(settings, self._registries, SEED, TODAY)
+        seed(settings, self._registries, self._random_seed, self._today)
         if not self._reminders:
             connection.execute("TRUNCATE reminders")
         self._seeded_at = time.monotonic()

@@ -389,9 +389,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A Prefect server with its own database, for flows that are called as functions."""
     from tests.support.prefect_server import running_prefect  # late: Prefect takes two seconds
 
-    folder = tmp_path_factory.getbasetemp()
-    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
-    with running_prefect(folder, shared):
+    with running_prefect(tmp_path_factory.mktemp("prefect")):
         yield
 
 
@@ -403,4 +401,3 @@ def worker_environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> I
     settings_module.settings.cache_clear()
     yield
     settings_module.settings.cache_clear()
-    gc.collect()  # Prefect leaves a client unclosed: collect it here, where its warning is ignored

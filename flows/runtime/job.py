@@ -54,6 +54,7 @@ def job(name: str) -> Callable[[Work[P]], Flow[P, Coroutine[Any, Any, State[Any]
             flow_run_name=current_run_name,
             task_runner=task_runner(JobSettings()),
             timeout_seconds=RUN_TIMEOUT.total_seconds(),
+            persist_result=False,  # else each run asks Prefect's server for its default, with a client left unclosed
             on_completion=[on_run_end],
             on_failure=[on_run_end],
             on_crashed=[on_run_end],

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from prefect.context import FlowRunContext
 from prefect.runtime import deployment, flow_run
 
 from tasks.runtime.ui_links import run_page
@@ -21,10 +22,20 @@ def run_context() -> Iterator[None]:
     start_sentry(settings(), "job")
     context = {
         "job": flow_run.flow_name,
-        "deployment": deployment.name,
+        "deployment": _deployment_name(),
         "run": flow_run.name,
         "run_id": flow_run.id,
         "run_url": run_page(flow_run.id) if flow_run.id else None,
     }
     with log_context(**{name: str(value) for name, value in context.items() if value}):
         yield
+
+
+def _deployment_name() -> str | None:
+    """The name of the run's deployment. `prefect.runtime` asks Prefect's server each time if the run has none."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    if run and run.deployment_id is None and run.parent_task_run_id is None:
+        return None
+    name: str | None = deployment.name
+    return name

@@ -31,10 +31,7 @@ from wishcraft.reports.markdown import keep_figures_together
 from wishcraft.reports.page import format_bytes
 from wishcraft.settings import Settings, time_zone
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
-]
+pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
 Exports = Callable[[], list[Path]]
 Demo = Connection[tuple[Any, ...]]
 PUBLIC_URL = "https://registry.example"

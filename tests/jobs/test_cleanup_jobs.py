@@ -27,10 +27,7 @@ from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import no_checkpoint
 from wishcraft.settings import Settings
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
-]
+pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
 Demo = Connection[tuple[Any, ...]]
 PREFECT_YAML = Path(__file__).parents[2] / "prefect.yaml"
 DEPLOYMENTS: dict[str, dict[str, Any]] = {

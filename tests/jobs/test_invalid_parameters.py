@@ -13,10 +13,7 @@ from flows.runtime.job_flow import JobFlow
 from tests.support.sentry_listener import SentryListener
 from wishcraft import settings as settings_module
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
-]
+pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
 DEPLOYED: Final = [each["entrypoint"] for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]]
 UNKNOWN: Final = "unknown.myshopify.com"
 NEEDED: Final[dict[str, dict[str, Any]]] = {"flows.backfill.backfill": {"job": "cache-warm"}}
@@ -30,6 +27,7 @@ def _worker_with_sentry(worker_environment: object, sentry: SentryListener, monk
     """The environment of a worker with SENTRY_DSN."""
     assert worker_environment is None  # the fixture is active
     monkeypatch.setenv("SENTRY_DSN", sentry.dsn)
+    monkeypatch.setenv("SENTRY_PROFILES_SAMPLE_RATE", "0")  # no test here reads a profile
     settings_module.settings.cache_clear()
 
 

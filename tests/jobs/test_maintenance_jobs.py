@@ -25,10 +25,7 @@ from wishcraft.resources import open_resources
 from wishcraft.services.operations.vulnerabilities import AuditResult
 from wishcraft.settings import Settings
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
-]
+pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
 Demo = Connection[tuple[Any, ...]]
 BROKEN = "lumiere-maison.myshopify.com"
 

@@ -15,10 +15,7 @@ from tests.support.prefect_artifacts import summary_of, table_of
 from wishcraft.reports.page import short_name
 from wishcraft.settings import time_zone
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
-]
+pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
 SHOP, BROKEN = "maple-and-pine.myshopify.com", "lumiere-maison.myshopify.com"
 
 

@@ -29,10 +29,7 @@ from wishcraft.domain.retention import Bounds
 from wishcraft.errors import RunStopped
 from wishcraft.services.checkpoint import no_checkpoint
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_server"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
-]
+pytestmark = pytest.mark.usefixtures("prefect_server")
 FOREVER = Bounds(1000, datetime.max.replace(tzinfo=UTC))
 
 

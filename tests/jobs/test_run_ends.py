@@ -17,10 +17,7 @@ from tasks.runtime.failure_summary import summarise_lost_runs
 from tests.support.prefect_artifacts import summary_of
 from wishcraft.errors import QueryRefused, RunStopped
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_server", "demo", "worker_environment"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
-]
+pytestmark = pytest.mark.usefixtures("prefect_server", "demo", "worker_environment")
 AUTOMATIONS = (
     *end_dead_runs(),
     notice_late_starts(),

@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from prefect import State, get_client
+from prefect.client.base import PrefectHttpxAsyncClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.schedules import CronSchedule
@@ -26,10 +28,7 @@ from wishcraft.errors import ConfigurationError, DatabaseUnavailable, NotFound
 from wishcraft.observability.context import log_context
 from wishcraft.resources import Resources
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_server", "demo"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
-]
+pytestmark = pytest.mark.usefixtures("prefect_server", "demo")
 SHOP = "maple-and-pine.myshopify.com"
 BROKEN = "lumiere-maison.myshopify.com"
 
@@ -76,6 +75,24 @@ async def end_well() -> State[Any]:
 
 async def counted(resources: Resources, name: str) -> dict[tuple[str, ...], float]:
     return {each.labels: each.value for each in (await resources.counters.read())[name]}
+
+
+async def test_run_is_read_from_prefect_once_and_not_again_for_its_context_or_storage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reads: list[str] = []
+    send = PrefectHttpxAsyncClient.send
+
+    async def recorded(client: PrefectHttpxAsyncClient, request: httpx.Request, **options: Any) -> httpx.Response:
+        if request.method == "GET":
+            reads.append(request.url.path)
+        return await send(client, request, **options)
+
+    monkeypatch.setattr(PrefectHttpxAsyncClient, "send", recorded)
+    state = await looking_up("ours", return_state=True)
+    assert state.is_failed()
+    assert reads.count(f"/api/flow_runs/{state.state_details.flow_run_id}") == 1
+    assert looking_up.persist_result is False  # else each run asks for the default storage
 
 
 async def test_error_that_ends_a_run_is_one_sentry_event_with_a_link_to_the_run(

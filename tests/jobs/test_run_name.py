@@ -62,7 +62,6 @@ def test_scope_names_choice_shops_and_days_and_nothing_that_is_mistyped(given: d
 
 
 @pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # Prefect's own client, on every flow run
 @pytest.mark.parametrize(("shop", "scope"), [(DOMAIN, "maple-and-pine"), ("a\0", "1 shop")])
 async def test_run_that_a_person_starts_is_named_even_if_it_is_refused(shop: str, scope: str) -> None:
     flow = load({"entrypoint": "flows.cache_warm.cache_warm"})

@@ -13,10 +13,7 @@ from tests.support.prefect_artifacts import logs_of, summary_of, table_of, tasks
 from wishcraft.reports.page import short_name
 from wishcraft.settings import Settings
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
-]
+pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
 Demo = Connection[tuple[Any, ...]]
 SHOP = "maple-and-pine.myshopify.com"
 OTHER = "lumiere-maison.myshopify.com"

@@ -21,10 +21,7 @@ from wishcraft.domain.service_levels import DAYS, Count
 from wishcraft.services.checkpoint import no_checkpoint
 from wishcraft.settings import Settings
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
-]
+pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
 Demo = Connection[tuple[Any, ...]]
 DAILY = DeploymentScheduleCreate(schedule=CronSchedule(cron="0 3 * * *"), active=False)
 NOT_MAILED = "The report could not be mailed to OPS_EMAIL, because "

@@ -11,10 +11,7 @@ from tests.support.prefect_artifacts import summary_of, table_of, tasks_of
 from wishcraft.domain.inventory import InventoryPolicy
 from wishcraft.reports.page import short_name
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
-]
+pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
 Demo = Connection[tuple[Any, ...]]
 SHOP = "maple-and-pine.myshopify.com"
 BROKEN = "lumiere-maison.myshopify.com"

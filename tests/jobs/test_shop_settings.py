@@ -14,10 +14,7 @@ from tests.support.prefect_artifacts import artifacts_of, summary_of, table_of
 from wishcraft.settings import Settings
 from wishcraft.store.schema import ShopSettings
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
-]
+pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
 Demo = Connection[tuple[Any, ...]]
 SHOP = "maple-and-pine.myshopify.com"
 

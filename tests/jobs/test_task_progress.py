@@ -9,10 +9,7 @@ from prefect.exceptions import ObjectNotFound
 
 from tasks.runtime.progress import TaskProgress
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_server"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
-]
+pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 @task

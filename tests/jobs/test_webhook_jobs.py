@@ -19,10 +19,7 @@ from wishcraft.resources import Resources
 from wishcraft.services.purchases.webhooks import handle_orders
 from wishcraft.services.webhooks.process import process
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_server", "worker_environment", "demo"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
-]
+pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
 Demo = Connection[tuple[Any, ...]]
 SHOP, OTHER, GONE = "maple-and-pine.myshopify.com", "sakura-living.myshopify.com", "gone.myshopify.com"
 PRIVATE = ("gast@example.com", "Ada", "Byron", "Grandma", "All the best", "emma-and-hugo")

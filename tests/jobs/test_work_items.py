@@ -12,10 +12,7 @@ from wishcraft.domain.work_results import WorkResult
 from wishcraft.errors import DatabaseUnavailable, NotFound, RunStopped
 from wishcraft.services.checkpoint import Changes, Checkpoint
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_server", "worker_environment"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
-]
+pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment")
 
 
 class Script:

@@ -1,23 +1,20 @@
 """A Prefect server with its own database, for flows that are called as functions.
 
-It costs a third of `prefect.testing.utilities.prefect_test_harness`: the harness imports the server into the test's
+It costs a fifth of `prefect.testing.utilities.prefect_test_harness`: the harness imports the server into the test's
 process too, and each of its servers repeats the migrations.
 """
 
-import fcntl
 import os
-import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import prefect
 import pytest
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_CSRF_SUPPORT_ENABLED, temporary_settings
 
 from deployments.sandbox.http_probe import responds
 from deployments.sandbox.processes import ROOT, Program, free_port, port_is_free, running
@@ -27,6 +24,8 @@ _SETTINGS: Final = {
     "PREFECT__SERVER_EPHEMERAL": "1",  # without the services that create, mark and end runs on their own
     "PREFECT_UI_ENABLED": "0",
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "0",
+    "PREFECT_API_DATABASE_MIGRATE_ON_START": "0",  # tests/support/prefect_app.py makes the tables
+    "PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION": "0",  # it imports Dask
     "PREFECT_SERVER_ANALYTICS_ENABLED": "0",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "0",
     "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "0",
@@ -37,44 +36,37 @@ _MEASURED: Final = "COVERAGE_PROCESS_START"
 
 
 @contextmanager
-def running_prefect(folder: Path, shared: Path) -> Iterator[None]:
-    """Context manager: run a server in `folder`, and make this process use it.
-
-    `shared` is a folder of all processes that start a server: the first one leaves its database there, still empty.
-    """
-    port, database, template = free_port(), folder / "prefect.db", shared / "prefect.db"
+def running_prefect(folder: Path) -> Iterator[None]:
+    """Context manager: run a server in `folder`, and make this process use it."""
+    port = free_port()
     api = f"http://127.0.0.1:{port}/api"
-    arguments = ("--factory", "prefect.server.api.server:create_app", "--port", str(port), "--log-level", "error")
+    arguments = ("--factory", "tests.support.prefect_app:create_app", "--port", str(port), "--log-level", "error")
     program = Program(
         "prefect",
-        (sys.executable, "-m", "uvicorn", "--app-dir", str(prefect.__module_path__.parent), *arguments),
+        (sys.executable, "-m", "uvicorn", *arguments),
         cwd=ROOT,
         env={name: value for name, value in os.environ.items() if name != _MEASURED}
         | _SETTINGS
-        | {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}"},
+        | {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}"},
     )
-    with (shared / "prefect.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if template.exists():
-            _copy(template, database)
-            fcntl.flock(lock, fcntl.LOCK_UN)
 
-        def ready() -> bool:
-            return not port_is_free(port) and responds(f"{api}/health")
+    def ready() -> bool:
+        return not port_is_free(port) and responds(f"{api}/health")
 
-        with running(program, ready, folder / "prefect.log", START_SECONDS):
-            if not template.exists():
-                _copy(database, template)
-            fcntl.flock(lock, fcntl.LOCK_UN)
-            with temporary_settings({PREFECT_API_URL: api}), pytest.MonkeyPatch.context() as patched:
-                # Each run asks the server for its default storage of results, of which there is none, with a client
-                # whose socket stays open until the garbage collector finds it: in any later test.
-                patched.setattr("prefect.results._read_server_default_result_storage_block_id", lambda: None)
-                yield
-                for worker in (APILogWorker, EventsWorker):
-                    worker.drain_all()  # else they send to the server after its end
+    with (
+        running(program, ready, folder / "prefect.log", START_SECONDS),
+        # No client asks for a token against CSRF, which this server does not have, before its first change.
+        temporary_settings({PREFECT_API_URL: api, PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False}),
+        pytest.MonkeyPatch.context() as patched,
+    ):
+        # Each flow asks the server for its default storage of results, of which there is none, with a client whose
+        # socket stays open until the garbage collector finds it: in any later test. Jobs do not ask.
+        patched.setattr("prefect.results._read_server_default_result_storage_block_id", lambda: None)
+        patched.setattr("prefect.results._aread_server_default_result_storage_block_id", _no_block)
+        yield
+        for worker in (APILogWorker, EventsWorker):
+            worker.drain_all()  # else they send to the server after its end
 
 
-def _copy(source: Path, target: Path) -> None:
-    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
-        old.backup(new)
+async def _no_block() -> None:
+    """No default storage of results."""

@@ -25,10 +25,7 @@ from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
 from wishcraft.store import shop_erasure
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_server", "worker_environment"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # Prefect's own client, on every flow run
-]
+pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment")
 Demo = Connection[tuple[Any, ...]]
 
 

@@ -1,0 +1,17 @@
+"""Prefect's server over an empty SQLite database, whose tables it makes at once: the migrations take 15 s of CPU."""
+
+from fastapi import FastAPI
+from prefect.server.api import server
+from prefect.server.database.orm_models import Base
+from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL
+from sqlalchemy import create_engine, make_url
+
+
+def create_app() -> FastAPI:
+    """The factory for uvicorn."""
+    for table in Base.metadata.tables.values():  # some indexes are declared twice, on the column and on the table
+        table.indexes = set({index.name: index for index in table.indexes}.values())
+    engine = create_engine(make_url(str(PREFECT_SERVER_DATABASE_CONNECTION_URL.value())).set(drivername="sqlite"))
+    Base.metadata.create_all(engine)
+    engine.dispose()
+    return server.create_app()

@@ -132,7 +132,10 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         description="Share of requests and runs that are traced; of hits on the fast path, a hundredth of it. 0: none.",
     )
     sentry_profiles_sample_rate: float = Field(
-        1, ge=0, le=1, description="Share of processes that are profiled while they trace. 0: none."
+        0,
+        ge=0,
+        le=1,
+        description="Share of processes that are profiled while they trace: at the risk of a crash. 0: none.",
     )
     release: str = Field(
         "", description="Release name of reported errors, e.g. a commit. Empty: the package's version."

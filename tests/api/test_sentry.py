@@ -105,21 +105,32 @@ def dsn_alone(settings: Settings, sentry: SentryListener) -> Settings:
 
 
 @pytest.mark.usefixtures("always_sampled")
-async def test_with_a_dsn_alone_a_request_sends_a_trace_and_a_profile(
+async def test_with_a_dsn_alone_a_request_sends_a_trace(
     dsn_alone: Settings, sentry: SentryListener, open_client: Opened, key: dict[str, str]
 ) -> None:
     async with open_client(dsn_alone) as client:
         await client.get("/api/registries", headers=key)
     [trace] = await sentry.wait_for("transaction")
-    [profile, *_] = await sentry.wait_for("profile_chunk")
     assert trace["transaction"] == "GET /api/registries"
-    assert trace["contexts"]["profile"]["profiler_id"] == profile["profiler_id"]
-    assert profile["profile"]["samples"]
     [sampling] = sentry.sampling
     assert sampling["public_key"] == PUBLIC_KEY
     assert sampling["release"] == f"wishcraft@{version('wishcraft')}"
     assert sampling["transaction"] == "GET /api/registries"
     assert sampling["sample_rate"] == "0.02"
+
+
+@pytest.mark.usefixtures("always_sampled")
+async def test_trace_has_a_profile_if_processes_are_profiled(
+    dsn_alone: Settings, sentry: SentryListener, open_client: Opened, key: dict[str, str]
+) -> None:
+    profiled = dsn_alone.model_copy(update={"sentry_profiles_sample_rate": 1.0})
+    sentry_reports.start_sentry(profiled, "api")
+    async with open_client(profiled) as client:
+        await client.get("/api/registries", headers=key)
+    [trace] = await sentry.wait_for("transaction")
+    [profile, *_] = await sentry.wait_for("profile_chunk")
+    assert trace["contexts"]["profile"]["profiler_id"] == profile["profiler_id"]
+    assert profile["profile"]["samples"]
 
 
 async def test_a_rate_of_0_sends_no_trace(

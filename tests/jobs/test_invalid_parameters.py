@@ -27,7 +27,6 @@ def _worker_with_sentry(worker_environment: object, sentry: SentryListener, monk
     """The environment of a worker with SENTRY_DSN."""
     assert worker_environment is None  # the fixture is active
     monkeypatch.setenv("SENTRY_DSN", sentry.dsn)
-    monkeypatch.setenv("SENTRY_PROFILES_SAMPLE_RATE", "0")  # no test here reads a profile
     settings_module.settings.cache_clear()
 
 

@@ -270,7 +270,10 @@ class ShopifyQueryInvalid(ShopifyRefused):
 class ShopifyForbidden(ShopifyRefused):
     """Shopify answers 403, as it does to requests from an address that the app's IP allowlist lacks."""
 
-    advice = "Compare the worker's public addresses with the app's IP allowlist (docs/runbooks/shopify-forbidden.md)."
+    advice = (
+        "If all shops are refused, compare the worker's public addresses with the app's IP allowlist; if one is, ask its"
+        " merchant whether Shopify has closed it (docs/runbooks/shopify-forbidden.md)."
+    )
 
 
 class BulkOperationFailed(ShopifyRefused):

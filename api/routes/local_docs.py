@@ -1,4 +1,4 @@
-"""The pages of `docs`, such as the runbooks, which letters about failed jobs link to. Of the local stack only.
+"""The pages of `docs` with their pictures, such as the runbooks, which letters link to. Of the local stack only.
 
 `api.app` has these routes only if START_PAGE is set.
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from fastapi import APIRouter, Depends
-from fastapi.responses import HTMLResponse
+from fastapi.responses import FileResponse, HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markdown_it import MarkdownIt
 from markupsafe import Markup
@@ -23,7 +23,9 @@ _PAGE: Final = Environment(
 ).get_template("local_docs.html")
 _HEADERS: Final = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; base-uri 'none'; form-action 'none'"
+    ),
     "Referrer-Policy": "no-referrer",
 }
 
@@ -41,11 +43,24 @@ async def show(page: str) -> HTMLResponse:
     return HTMLResponse(_PAGE.render(title=title, body=Markup(_MARKDOWN.render(text))), headers=_HEADERS)  # noqa: S704
 
 
+@router.get("/pictures/{name}.png")
+async def show_picture(name: str) -> FileResponse:
+    """A picture of a page."""
+    file = await asyncio.to_thread(_find, f"pictures/{name}.png")
+    if file is None:
+        raise problems.not_found("There is no such picture in the docs.")
+    return FileResponse(file)
+
+
 def _read(page: str) -> str | None:
-    """The text of a page; None if there is none, or none within `docs`."""
-    if "\0" in page:
+    """The text of a page; None if there is none."""
+    file = _find(f"{page}.md")
+    return file.read_text("utf-8") if file else None
+
+
+def _find(path: str) -> Path | None:
+    """A file of `docs`; None if there is none, or none within `docs`."""
+    if "\0" in path:
         return None
-    file = (DOCS / f"{page}.md").resolve()
-    if not file.is_relative_to(DOCS) or not file.is_file():
-        return None
-    return file.read_text("utf-8")
+    file = (DOCS / path).resolve()
+    return file if file.is_relative_to(DOCS) and file.is_file() else None

@@ -121,9 +121,10 @@ async def test_with_a_dsn_alone_a_request_sends_a_trace(
 
 @pytest.mark.usefixtures("always_sampled")
 async def test_trace_has_a_profile_if_processes_are_profiled(
-    dsn_alone: Settings, sentry: SentryListener, open_client: Opened, key: dict[str, str]
+    settings: Settings, sentry: SentryListener, open_client: Opened, key: dict[str, str]
 ) -> None:
-    profiled = dsn_alone.model_copy(update={"sentry_profiles_sample_rate": 1.0})
+    update = {"sentry_dsn": SecretStr(sentry.dsn), "sentry_profiles_sample_rate": 1.0}
+    profiled = settings.model_copy(update=update)
     sentry_reports.start_sentry(profiled, "api")
     async with open_client(profiled) as client:
         await client.get("/api/registries", headers=key)

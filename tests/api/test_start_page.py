@@ -102,10 +102,20 @@ async def test_start_page_links_to_the_dashboard_only_while_it_runs(local: httpx
     assert f'href="{address}/">Monitoring<' in (await local.get("/")).text
 
 
+async def test_pictures_of_the_docs_are_shown_and_no_other_files(local: httpx.AsyncClient) -> None:
+    page = (await local.get("/analysts.md")).raise_for_status()
+    assert 'src="pictures/ask.png"' in page.text
+    assert "img-src 'self'" in page.headers["content-security-policy"]
+    picture = await local.get("/pictures/ask.png")
+    assert (picture.headers["content-type"], picture.content[1:4]) == ("image/png", b"PNG")
+    for path in ("/pictures/none.png", "/pictures/..%2F..%2Fdeployments%2Fx.png", "/pictures/%00.png"):
+        assert (await local.get(path)).status_code == 404
+
+
 async def test_start_page_shows_runs_and_health_in_words(local: httpx.AsyncClient, prefect: PrefectStandIn) -> None:
     prefect.runs = [("cache-warm", "RUNNING"), ("send-reminders", "FAILED")]
     text = (await local.get("/start/live")).text
-    assert "Everything works." in text
+    assert "Everything answers. Some of the last runs failed." in text
     assert "failed within an hour: send-reminders (1)" in text
     running, _, ended = text.replace("send-reminders (1)", "").partition("Last runs")
     assert ("cache-warm" in running, "send-reminders" in running) == (True, False)

@@ -88,10 +88,17 @@ async def test_run_counts_the_one_registry_that_shows_a_change(demo: Demo) -> No
     assert state.message == f"{SHOP}: 1 setting changed. 1 registry shows the change."
 
 
-@pytest.mark.parametrize("domain", ["", "nobody.myshopify.com", "lumiere-maison"])
-async def test_unknown_shop_is_refused_by_both_jobs(domain: str) -> None:
-    assert is_refused(await shop_settings(domain, return_state=True), "no active shop has the domain")
-    assert is_refused(await audit_trail(domain, return_state=True), "no active shop has the domain")
+@pytest.mark.parametrize(
+    ("domain", "reason"),
+    [
+        ("", "no shop is named: choose one such as"),
+        ("unknown.myshopify.com", "no active shop has the domain"),
+        ("lumiere-maison", "no active shop has the domain"),
+    ],
+)
+async def test_unknown_shop_is_refused_by_both_jobs(domain: str, reason: str) -> None:
+    assert is_refused(await shop_settings(domain, return_state=True), reason)
+    assert is_refused(await audit_trail(domain, return_state=True), reason)
 
 
 def test_form_of_shop_settings_has_every_setting_with_its_limits() -> None:

@@ -68,10 +68,11 @@ _ITEMS: Final[ColumnElement[Any]] = (
     .scalar_subquery()
 )
 """The first image and the sums of a registry's items; PostgreSQL computes it after the limit, for the page alone."""
-_SHOP: Final = {
-    name: select(column).where(Shop.id == Registry.shop_id).correlate(Registry).scalar_subquery()
-    for name, column in {"domain": Shop.domain, "settings": Shop.settings}.items()
-}
+_SHOP: Final = [
+    select(column).where(Shop.id == bindparam("shop_id")).scalar_subquery().label(column.key)
+    for column in (Shop.domain, Shop.settings)
+]
+"""What the share links of a list are made of."""
 _SUMMARY: Final[dict[str, ColumnElement[Any]]] = {
     "id": Registry.id.expression,
     "slug": Registry.slug.expression,
@@ -81,7 +82,6 @@ _SUMMARY: Final[dict[str, ColumnElement[Any]]] = {
     "event_type": Registry.event_type.expression,
     "event_date": Registry.event_date.expression,
     "items": _ITEMS,
-    **_SHOP,
 }
 _OWN: Final[dict[str, ColumnElement[Any]]] = {
     **private_fields.COLUMNS,
@@ -153,8 +153,8 @@ async def list_public(
     filters = frozenset(name for name in Search._fields[1:] if getattr(search, name) is not None)
     values = search._asdict() | {f"word_{n}": _pattern(word) for n, word in enumerate(words)}
     shape = _Shape("public", request.sort, _kind(request), filters, len(words))
-    rows, end, total = await _read(db, shape, request, values | {"shop_id": shop_id})
-    return Page([_summary(row, shopify_origin) for row in rows], end, total)
+    rows, template, end, total = await _read(db, shape, request, values | {"shop_id": shop_id}, shopify_origin)
+    return Page([_summary(row, template) for row in rows], end, total)
 
 
 async def list_own(
@@ -169,8 +169,8 @@ async def list_own(
     filters = frozenset({"statuses"} if statuses else ())
     shape = _Shape("own", request.sort, _kind(request), filters, 0)
     values = {"shop_id": shop_id, "customer_id": customer_id, "statuses": [each.value for each in statuses]}
-    rows, end, total = await _read(db, shape, request, values)
-    return Page([OwnRegistry(_summary(row, shopify_origin), *_own(row)) for row in rows], end, total)
+    rows, template, end, total = await _read(db, shape, request, values, shopify_origin)
+    return Page([OwnRegistry(_summary(row, template), *_own(row)) for row in rows], end, total)
 
 
 def _words(search: Search) -> list[str]:
@@ -196,7 +196,7 @@ def _kind(request: PageRequest) -> str:
 
 @lru_cache(512)
 def _statements(shape: _Shape) -> tuple[Statement, Statement]:
-    """The query for a page, and the query for the total of its list. Other pages need their values alone."""
+    """The query for a page, and the one for the total of its list and the shop. Other pages need their values alone."""
     key = _KEYS.get(shape.sort)
     listed = _conditions(shape)
     columns = _SUMMARY | (_OWN if shape.whose == "own" else {})
@@ -206,7 +206,7 @@ def _statements(shape: _Shape) -> tuple[Statement, Statement]:
         query = query.where(_is_behind(shape))
     query = query.add_columns((literal(None, Text) if key is None else sql_cast(key, Text)).label("sort_key"))
     counted = select(literal(1)).where(*listed).limit(EXACT_TOTAL + 1).subquery()
-    count = select(func.count()).select_from(counted)
+    count = select(func.count(), *_SHOP).select_from(counted)
     # The best plan of a search depends on its words and dates.
     is_steady = not shape.words and not shape.filters & {"event_from", "event_to"}
     return Statement(query.limit(bindparam("limit")), prepare=is_steady), Statement(count, prepare=is_steady)
@@ -229,18 +229,19 @@ def _conditions(shape: _Shape) -> list[ColumnElement[bool]]:
 
 
 async def _read(
-    db: Database, shape: _Shape, request: PageRequest, values: Mapping[str, object]
-) -> tuple[Rows, Position | None, Total]:
-    """The rows of the page, its end, and the total of the list, in one round trip."""
+    db: Database, shape: _Shape, request: PageRequest, values: Mapping[str, object], shopify_origin: str
+) -> tuple[Rows, str, Position | None, Total]:
+    """The rows of the page, the template of their share links, the page's end, and the list's total: one round trip."""
     after = request.after or Position(None, 0)
     key = date.fromisoformat(after.key) if after.key and request.sort is ListSort.EVENT_DATE else after.key
     # One more than the limit: if it exists, there is a next page.
     page = {**values, "limit": request.limit + 1, "after_id": after.id, "after_key": key}
     find, count = _statements(shape)
-    found, [[counted]] = await db.fetch_each([find(**page), count(**page)])
+    found, [[counted, domain, settings]] = await db.fetch_each([find(**page), count(**page)])
     shown = found[: request.limit]
+    template = share_template(settings.share_url, domain, shopify_origin) if domain else ""  # erased meanwhile
     end = _position(request.sort, shown[-1]) if len(found) > request.limit else None
-    return shown, end, Total(min(counted, EXACT_TOTAL), is_exact=counted <= EXACT_TOTAL)
+    return shown, template, end, Total(min(counted, EXACT_TOTAL), is_exact=counted <= EXACT_TOTAL)
 
 
 def _is_behind(shape: _Shape) -> ColumnElement[bool]:
@@ -259,11 +260,10 @@ def _position(sort: ListSort, row: tuple[Any, ...]) -> Position:
     return Position(key, row[0])
 
 
-def _summary(row: tuple[Any, ...], shopify_origin: str) -> Summary:
-    *facts, items, domain, settings = row[: len(_SUMMARY)]
+def _summary(row: tuple[Any, ...], template: str) -> Summary:
+    *facts, items = row[: len(_SUMMARY)]
     sums = Sums(items["wanted"], items["purchased"], items["fulfilled"])
-    share_url = share_template(settings.share_url, domain, shopify_origin).replace("{slug}", facts[_SLUG])
-    return Summary._make((*facts, share_url, items["image"], sums))
+    return Summary._make((*facts, template.replace("{slug}", facts[_SLUG]), items["image"], sums))
 
 
 def _own(row: tuple[Any, ...]) -> tuple[Visibility, RegistryStatus, PrivateFields]:

@@ -271,8 +271,8 @@ class ShopifyForbidden(ShopifyRefused):
     """Shopify answers 403, as it does to requests from an address that the app's IP allowlist lacks."""
 
     advice = (
-        "If all shops are refused, compare the worker's public addresses with the app's IP allowlist; if one is, ask its"
-        " merchant whether Shopify has closed it (docs/runbooks/shopify-forbidden.md)."
+        "If all shops are refused, compare the worker's public addresses with the app's IP allowlist; if one is, ask"
+        " its merchant whether Shopify has closed it (docs/runbooks/shopify-forbidden.md)."
     )
 
 

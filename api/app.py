@@ -53,7 +53,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_app_state(app.state.settings) as app_state:
+        async with open_app_state(settings) as app_state:
             app.state.app_state = app_state
             app.state.resources = app_state.resources
             yield
@@ -96,10 +96,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @app.get("/admin/jobs", include_in_schema=False)
     async def jobs() -> RedirectResponse:
-        prefect_ui_url = app.state.settings.prefect_ui_url
-        if prefect_ui_url is None:
+        if settings.prefect_ui_url is None:
             raise problems.not_found("PREFECT_UI_URL is not set. Set it to redirect to the Prefect UI.")
-        return RedirectResponse(f"{prefect_ui_url}/v2/deployments")
+        return RedirectResponse(f"{settings.prefect_ui_url}/v2/deployments")
 
     # FastAPI keeps the routes of an included router to itself.
     routes = [*app.routes, *(route for module in modules for route in module.router.routes)]

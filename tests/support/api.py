@@ -28,6 +28,7 @@ WEDDING: Final[dict[str, Any]] = {
     "co_registrants": [{"first_name": "Hugo", "last_name": "Laurent", "email": "hugo.laurent@example.com"}],
 }
 """Body that creates a registry."""
+MAX_IDLE_APPS: Final = 4
 
 
 class Visitor:
@@ -72,19 +73,18 @@ def app_state_of(client: httpx.AsyncClient) -> AppState:
     return cast("AppState", cast("Any", client)._transport.app.state.app_state)
 
 
-_idle_apps: dict[bool, list[FastAPI]] = {False: [], True: []}
-"""By whether they have a start page: other routes than those do not depend on the settings."""
+_idle_apps: dict[Settings, FastAPI] = {}
 
 
 @asynccontextmanager
 async def open_api_client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """An API with these settings, in this process, and a client of it. An idle application is used again."""
-    idle = _idle_apps[settings.start_page is not None]
-    app = idle.pop() if idle else create_app(settings)  # to build its routes takes 200 ms
-    app.state.settings = settings
+    app = _idle_apps.pop(settings, None) or create_app(settings)  # to build its routes takes 30 ms
     async with app.router.lifespan_context(app), open_client(app) as client:
         yield client
-    idle.append(app)
+    _idle_apps[settings] = app
+    if len(_idle_apps) > MAX_IDLE_APPS:
+        del _idle_apps[next(iter(_idle_apps))]
 
 
 @asynccontextmanager

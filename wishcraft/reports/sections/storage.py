@@ -66,14 +66,13 @@ def sizes(tables: Sequence[TableUse], previous: Sequence[Mapping[str, Any]], sin
             each.name,
             f"{each.live:,}",
             format_bytes(each.bytes_all),
-            format_bytes(each.bytes_of_indexes),
             _growth(each, bytes_before),
         )
         for each in sorted(tables, key=lambda each: -each.bytes_all)
     ]
     text = f"Grown since {since:%b %d}." if since else "The next report shows the growth."
     advice = "If a table keeps growing, shorten its retention: the parameters of `cleanup-logs`."
-    return Section("Sizes", f"{text} {advice}", ("table", "rows", "size", "of it indexes", "grown by"), rows)
+    return Section("Sizes", f"{text} {advice}", ("table", "rows", "size", "grown by"), rows)
 
 
 def missing_indexes(tables: Sequence[TableUse]) -> Section:

@@ -241,7 +241,7 @@ async def test_each_order_and_filter_has_its_index(
 
     async def note(_db: Database, noted: list[Call]) -> Any:
         calls.extend(noted)
-        return [[], [(0,)]]
+        return [[], [(0, None, None)]]
 
     monkeypatch.setattr(Database, "fetch_each", note)
     for request, search, index in (

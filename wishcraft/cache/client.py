@@ -30,7 +30,7 @@ _CALLS_PER_COMMAND: Final = 50
 """Redis answers no other client during a command: this many fills take it less than a millisecond."""
 _CONNECTIONS: Final = 32
 _DRIVER: Final = DriverInfo()
-"""What Redis is told of the client. Without it, redis-py reads its own version from the disk for each connection."""
+"""The client's name and version for Redis. By default redis-py reads its version from the disk for each connection."""
 _NO_RETRIES: Final = 0  # redis-py's default is ten with pauses, which adds seconds to a request
 
 

@@ -47,7 +47,7 @@ class Query:
         self.text = text
         self.verified: VerifiedQuery | None = None
         self.refused_until = 0.0
-        """Unix time."""
+        """On the monotonic clock."""
 
 
 class Sender(NamedTuple):

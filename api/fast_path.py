@@ -75,7 +75,7 @@ class Response(NamedTuple):
 
     status: int
     head: bytes
-    body: bytes | memoryview
+    body: bytes
 
 
 class _Known(NamedTuple):

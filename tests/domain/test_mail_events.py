@@ -1,0 +1,36 @@
+"""The signed reference of a mail."""
+
+import pytest
+
+from wishcraft.domain.mail_events import MailReference, MailTable, derive_keys, make_token, read_token
+
+NEW, OLD = derive_keys(["new", "old"])
+REFERENCE = MailReference(MailTable.REMINDERS, 7, 2**62)
+
+
+def test_reference_comes_back_from_its_token_whatever_the_case() -> None:
+    token = make_token(REFERENCE, OLD)
+    assert read_token(token, [NEW, OLD]) == REFERENCE
+    assert read_token(token.upper(), [NEW, OLD]) == REFERENCE
+
+
+def test_token_fits_in_the_local_part_of_an_address() -> None:
+    longest = MailReference(MailTable.INVITATIONS, 2**63 - 1, 2**63 - 1)
+    assert len("bounces+" + make_token(longest, NEW)) <= 64  # RFC 5321, section 4.5.3.1.1
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        make_token(REFERENCE, NEW)[:-1],
+        make_token(REFERENCE, NEW) + "a",
+        make_token(REFERENCE, NEW).replace("r-", "i-", 1),
+        make_token(REFERENCE, NEW).replace("-7-", "-8-", 1),
+        make_token(REFERENCE, derive_keys(["other"])[0]),
+        "r-7-4000000000000000-\u00c4aaaaaaaaaaaaaaa",
+        "r-\u0667-7-aaaaaaaaaaaaaaaa",
+    ],
+)
+def test_token_that_no_key_signed_is_no_reference(token: str) -> None:
+    assert read_token(token, [NEW, OLD]) is None

@@ -24,6 +24,7 @@ from wishcraft.services.operations.metrics_collector import MetricsCollector
 from wishcraft.services.operations.sli_recorder import SliRecorder
 from wishcraft.services.operations.traffic_recorder import TrafficRecorder
 from wishcraft.services.products.reader import ProductReader
+from wishcraft.services.registries.public_list import PublicLists
 from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.registries.write import find_pending, replay_invalidations
 from wishcraft.services.shops.install import Installation, start_first_runs
@@ -63,6 +64,7 @@ class AppState:
         self.draining = False
         """Whether the process serves its last requests: each response ends its connection."""
         self.reader = RegistryReader(resources)
+        self.public_lists = PublicLists(resources)
         self.products = ProductReader(resources)
         self.inbox = Inbox(resources.db, WebhookQueue(resources.redis))
         self.large_webhooks = LargeBodies()

@@ -22,13 +22,12 @@ from wishcraft.domain.callers import Caller
 from wishcraft.domain.private_fields import private_fields_payload
 from wishcraft.domain.registries import MAX_SLUG_LENGTH, EventType, RegistryStatus
 from wishcraft.domain.registry_lists import MAX_CURSOR_LENGTH, ListSort, Position, decode_cursor, encode_cursor
-from wishcraft.domain.registry_payload import summary_payload
+from wishcraft.domain.registry_payload import page_payload, summary_payload
 from wishcraft.errors import DatabaseUnavailable, invalid_parameter
 from wishcraft.services.registries.access import is_granted
 from wishcraft.services.registries.own_view import add_private_fields
-from wishcraft.services.registries.public_list import list_public
 from wishcraft.store import registry_lists
-from wishcraft.store.registry_lists import OwnRegistry, Page, PageRequest, Search
+from wishcraft.store.registry_lists import OwnRegistry, PageRequest, Search
 
 router: Final = APIRouter(tags=["registries"])
 
@@ -97,11 +96,10 @@ READ_PROBLEMS: Final = documented(*COMMON, "access-code-required", "not-found")
     "/api/registries",
     summary="List or search public registries",
     response_description="A page of the registries that match.",
-    response_model=RegistryList,
-    responses=documented(*COMMON),
+    response_class=Response,
+    responses={HTTPStatus.OK: {"model": RegistryList}, **documented(*COMMON)},
 )
 async def list_registries(
-    response: Response,
     app_state: AppStateDep,
     caller: Reader,
     q: Annotated[
@@ -116,15 +114,14 @@ async def list_registries(
     sort: Sort = ListSort.NEWEST,
     limit: Limit = 20,
     cursor: Cursor = None,
-) -> dict[str, object]:
+) -> Response:
     """The shop's public, active registries. Guests may see them as they were a few seconds ago."""
     if event_from and event_to and event_from > event_to:
         raise invalid_parameter("event_from", "is after event_to, so that no registry can match.")
     search = Search(q, event_type, event_from, event_to)
     page = PageRequest(limit, sort, _position(sort, search, cursor))
-    found = await list_public(app_state.resources, caller, page, search)
-    response.headers["Cache-Control"] = "private, no-cache"
-    return _page_payload(found, sort, search, [summary_payload(registry) for registry in found.registries])
+    body = await app_state.public_lists.read(caller, page, search)
+    return Response(body, headers={"Cache-Control": "private, no-cache"}, media_type="application/json")
 
 
 @router.get(
@@ -160,7 +157,8 @@ async def list_my_registries(
         resources.db, caller.shop_id, caller.customer_id, page, resources.shopify_origin, statuses
     )
     response.headers["Cache-Control"] = "private, no-store"
-    return _page_payload(found, sort, filters, [_own_payload(registry) for registry in found.registries])
+    next_cursor = encode_cursor(sort, filters, found.end) if found.end else None
+    return page_payload([_own_payload(registry) for registry in found.registries], found.total, next_cursor)
 
 
 @router.get(
@@ -241,17 +239,6 @@ def _position(sort: ListSort, filters: Sequence[object], cursor: str | None) -> 
         detail = "is not one of this list. Send `next_cursor` with the sort and filters of its page."
         raise invalid_parameter("cursor", detail)
     return position
-
-
-def _page_payload(
-    page: Page[Any], sort: ListSort, filters: Sequence[object], registries: list[dict[str, Any]]
-) -> dict[str, object]:
-    return {
-        "registries": registries,
-        "total": page.total.value,
-        "total_is_exact": page.total.is_exact,
-        "next_cursor": encode_cursor(sort, filters, page.end) if page.end else None,
-    }
 
 
 def _own_payload(registry: OwnRegistry) -> dict[str, object]:

@@ -160,9 +160,9 @@ async def test_total_is_exact_up_to_a_bound(
     assert await total("q=emile&limit=1") == await total("q=emile") == (3, True)
     assert await total("q=nothing") == (0, True)
     assert await total("limit=2", OWN) == (9, True)
-    for bound, expected in ((9, (9, True)), (8, (8, False)), (3, (3, False))):
+    for size, (bound, expected) in enumerate(((9, (9, True)), (8, (8, False)), (3, (3, False))), start=3):
         monkeypatch.setattr("wishcraft.store.registry_lists.EXACT_TOTAL", bound)
-        assert await total("limit=2") == expected
+        assert await total(f"limit={size}") == expected
     second = await page(guest, PATH, f"limit=2&cursor={(await page(guest, PATH, 'limit=2'))['next_cursor']}")
     assert (second["total"], second["total_is_exact"]) == (3, False)
 

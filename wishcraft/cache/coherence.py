@@ -88,9 +88,11 @@ class CoherenceCommands:
                 "entry": shop.entry_prefix + slug,
                 "lease": shop.lease_prefix + slug,
                 "floors": shop.floors,
+                "written": shop.written,
                 "slug": slug,
                 "version": version,
                 "ttl_ms": keys.FLOOR_TTL_MS,
+                "written_ttl_ms": keys.WRITTEN_TTL_MS,
             }
             for slug, version in versions.items()
         ]

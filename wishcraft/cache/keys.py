@@ -18,6 +18,8 @@ LEASE_TTL_MS: Final = 10_000
 FLOOR_TTL_MS: Final = 60_000
 """A floor outlives its writer, and every lease on a load that may have missed that writer's commit:
 `FLOOR_TTL_MS > 1000 * HOLD_SECONDS + LEASE_TTL_MS`."""
+WRITTEN_TTL_MS: Final = 1_000 * (HOLD_SECONDS + 10)
+"""How long a shop counts as written to: its writer has committed by then, and pages from before the commit are gone."""
 SPREAD: Final = 0.2
 """The share by which `spread` may shorten a TTL."""
 
@@ -53,8 +55,8 @@ The fields of a shop's floors expire one by one, and Redis deletes the hash with
 bounded number of webhooks of each shop."""
 
 KINDS: Final = frozenset({
-    "entry", "lease", "marks", "index", "sizes", "usage", "product", "products", "product-sizes", "session", "limit",
-    "counters", "once", "bulk", "era", "stream", "queued",
+    "entry", "lease", "marks", "written", "index", "sizes", "usage", "product", "products", "product-sizes", "session",
+    "limit", "counters", "once", "bulk", "era", "stream", "queued",
 })  # fmt: skip
 """The results of `kind_of`, without `other`. `marks` is the kind of the floors: a label of `wishcraft_redis_keys`."""
 
@@ -85,6 +87,8 @@ class ShopKeys:
     """The slug follows: the token of the reader that may fill the entry."""
     floors: str
     """A hash from slug to the lowest version that may be filled."""
+    written: str
+    """Exists while a list of the shop's registries from before a write may be in use."""
     index: str
     """A sorted set: the slugs of the shop's entries by view score, the least viewed first."""
     sizes: str
@@ -107,6 +111,7 @@ def of_shop(shop_id: int) -> ShopKeys:
         entry_prefix=f"{shop}:entry:",
         lease_prefix=f"{shop}:lease:",
         floors=f"{shop}:marks",
+        written=f"{shop}:written",
         index=f"{shop}:index",
         sizes=f"{shop}:sizes",
         usage=f"{shop}:usage",

@@ -55,17 +55,19 @@ ERA: Final = Script(
 # A writer runs it before its commit: from then on nothing older than the version to come can be filled. The lease goes
 # too: its holder has probably loaded the old row, and the next reader need not wait for a fill that will be refused.
 # A later writer's floor lasts its full time even if its version is not the higher one. The script may exceed the memory
-# limit: it frees more than it takes, and a full Redis must not stop writes.
+# limit: it frees more than it takes, and a full Redis must not stop writes. Lists of the shop that were read before the
+# commit are not to be used after it.
 INVALIDATE: Final = Script(
     name="invalidate",
-    keys=("entry", "lease", "floors"),
-    args=("slug", "version", "ttl_ms"),
+    keys=("entry", "lease", "floors", "written"),
+    args=("slug", "version", "ttl_ms", "written_ttl_ms"),
     allow_oom=True,
     body="""
     local floor = math.max(tonumber(redis.call('HGET', floors, slug) or 0), tonumber(version))
     redis.call('HSET', floors, slug, floor)
     redis.call('HPEXPIRE', floors, ttl_ms, 'FIELDS', 1, slug)
     redis.call('DEL', entry, lease)
+    redis.call('SET', written, '', 'PX', written_ttl_ms)
     return 'marked'
 """,
 )

@@ -12,6 +12,7 @@ from uuid import UUID
 from wishcraft.domain.currencies import format_money
 from wishcraft.domain.inventory import stock_level
 from wishcraft.domain.registries import EventType, ItemStatus, Priority, RegistryStatus, Visibility
+from wishcraft.domain.registry_lists import Total
 
 
 class RegistryFacts(NamedTuple):
@@ -128,6 +129,16 @@ def summary_payload(summary: Summary) -> dict[str, Any]:
         "event": event_payload(summary.event_type, summary.event_date),
         "image": summary.image,
         "progress": _progress(summary.sums),
+    }
+
+
+def page_payload(registries: Sequence[Mapping[str, Any]], total: Total, next_cursor: str | None) -> dict[str, Any]:
+    """The payload of a page of a list."""
+    return {
+        "registries": registries,
+        "total": total.value,
+        "total_is_exact": total.is_exact,
+        "next_cursor": next_cursor,
     }
 
 

@@ -1,25 +1,92 @@
-"""The public list of registries, read from a replica where a few seconds do not matter."""
+"""The public list of registries: pages are kept for a second, and read from a replica where seconds do not matter."""
 
+from functools import partial
+from typing import Final, NamedTuple
+
+import orjson
+
+from wishcraft.cache import keys
+from wishcraft.cache.read_permit import Trust
 from wishcraft.domain.callers import Caller
-from wishcraft.domain.registry_payload import Summary
+from wishcraft.domain.registry_lists import encode_cursor
+from wishcraft.domain.registry_payload import Summary, page_payload, summary_payload
+from wishcraft.errors import CacheUnavailable, DatabaseUnavailable
 from wishcraft.observability.metrics import LIST_READS
 from wishcraft.resources import Resources
+from wishcraft.services.single_flight import SingleFlightCache
 from wishcraft.store import registry_lists
 from wishcraft.store.engine import Database
 from wishcraft.store.registry_lists import Page, PageRequest, Search
 
+KEPT_SECONDS: Final = 1.0
+"""With a load of at most 5 s, a page is used for less than the 10 s by which `keys.WRITTEN_TTL_MS` is longer than a
+write: a page from before a write has expired when the shop counts as quiet again."""
+_MOST_PAGES: Final = 64
 
-async def list_public(resources: Resources, caller: Caller, page: PageRequest, search: Search) -> Page[Summary]:
-    """A page of the shop's public registries that match the search.
 
-    Callers who may change registries get it from the primary, in every process, so that they see what they changed.
+class _Request(NamedTuple):
+    shop_id: int
+    may_write: bool
+    page: PageRequest
+    search: Search
+
+
+class PublicLists:
+    """The lists of all shops, for one process.
+
+    Guests share a page for `KEPT_SECONDS`. Callers who may change registries get one that shows all changes which any
+    process has acknowledged: a kept page only while Redis says that nothing in the shop was written lately, and else
+    one that is read from the primary.
     """
 
-    async def read(db: Database) -> Page[Summary]:
-        return await registry_lists.list_public(db, caller.shop_id, page, search, resources.shopify_origin)
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._pages: dict[_Request, SingleFlightCache[bytes]] = {}
 
-    if resources.replica and not caller.may_write and (found := await resources.replica.try_read(read)):
-        LIST_READS.labels("replica").inc()
-        return found
-    LIST_READS.labels("primary").inc()
-    return await read(resources.db)
+    async def read(self, caller: Caller, page: PageRequest, search: Search) -> bytes:
+        """A page of the shop's public registries that match the search, as JSON.
+
+        Raises:
+            DatabaseUnavailable: PostgreSQL does not answer.
+        """
+        request = _Request(caller.shop_id, caller.may_write, page, search)
+        if caller.may_write and not await self._is_quiet(caller.shop_id):
+            return await self._load(request)
+        kept = self._pages.get(request)
+        if kept is None:
+            if len(self._pages) >= _MOST_PAGES:
+                del self._pages[next(iter(self._pages))]  # the oldest
+            kept = self._pages[request] = SingleFlightCache(partial(self._load, request), KEPT_SECONDS)
+        try:
+            return await kept.get()
+        except TimeoutError:
+            raise DatabaseUnavailable("PostgreSQL did not answer in time") from None
+
+    async def _is_quiet(self, shop_id: int) -> bool:
+        """Whether it is known that the shop's registries have not changed lately."""
+        permit = self._resources.cache.permit
+        if permit is None or permit.has_pending or permit.trust(shop_id, "") is not Trust.CURRENT:
+            return False
+        try:
+            return await self._resources.redis.reader.get(keys.of_shop(shop_id).written) is None
+        except CacheUnavailable:
+            return False
+
+    async def _load(self, request: _Request) -> bytes:
+        shop_id, may_write, page, search = request
+        found = await self._find(shop_id, page, search, may_use_replica=not may_write)
+        registries = [summary_payload(registry) for registry in found.registries]
+        cursor = encode_cursor(page.sort, search, found.end) if found.end else None
+        return orjson.dumps(page_payload(registries, found.total, cursor))
+
+    async def _find(self, shop_id: int, page: PageRequest, search: Search, *, may_use_replica: bool) -> Page[Summary]:
+        resources = self._resources
+
+        async def find(db: Database) -> Page[Summary]:
+            return await registry_lists.list_public(db, shop_id, page, search, resources.shopify_origin)
+
+        if may_use_replica and resources.replica and (found := await resources.replica.try_read(find)):
+            LIST_READS.labels("replica").inc()
+            return found
+        LIST_READS.labels("primary").inc()
+        return await find(resources.db)

@@ -1,0 +1,142 @@
+"""Pages of the public list that a process keeps: never older than what a caller who may write has been told."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final
+
+import orjson
+import pytest
+from psycopg import Connection
+from redis.asyncio import Redis
+
+from wishcraft.cache import keys
+from wishcraft.cache.batched_reader import BatchedReader
+from wishcraft.cache.read_permit import ReadPermit
+from wishcraft.cache.shared_connection import SharedConnection
+from wishcraft.domain.callers import Caller, Scope
+from wishcraft.resources import Resources
+from wishcraft.services.registries import public_list
+from wishcraft.services.registries.public_list import PublicLists
+from wishcraft.services.registries.write import find_pending, registry_write
+from wishcraft.store import registries
+from wishcraft.store.audit_log import Actor
+from wishcraft.store.pending_invalidations import record
+from wishcraft.store.registry_lists import PageRequest, Search
+from wishcraft.store.shops import ShopRef
+
+Demo = Connection[tuple[Any, ...]]
+PAGE: Final = PageRequest(100)
+
+
+@pytest.fixture
+async def lists(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PublicLists]:
+    """The lists of a process that has the permit to use Redis; a page that is kept does not expire."""
+    monkeypatch.setattr(public_list, "KEPT_SECONDS", 3_600.0)
+    permit = resources.cache.permit = ReadPermit(lambda: find_pending(resources))
+    await permit.renew()
+    yield PublicLists(resources)
+    await permit.stop()
+
+
+@pytest.fixture
+def guest(shop: ShopRef) -> Caller:
+    return Caller(shop.id, "guest:1:192.0.2.1")
+
+
+@pytest.fixture
+def server(shop: ShopRef) -> Caller:
+    return Caller(shop.id, "key:abc", None, frozenset({Scope.READ, Scope.WRITE}))
+
+
+async def titles(lists: PublicLists, caller: Caller, search: Search | None = None) -> list[str]:
+    page = orjson.loads(await lists.read(caller, PAGE, search or Search()))
+    return [registry["title"] for registry in page["registries"]]
+
+
+async def rename(resources: Resources, shop: ShopRef, demo: Demo, title: str) -> None:
+    row = demo.execute(
+        "SELECT id FROM registries WHERE shop_id = %s AND visibility = 'public' AND status = 'active'", [shop.id]
+    ).fetchone()
+    assert row
+    async with registry_write(resources, Actor(shop.id, "test"), [row[0]], on_cache_down="refuse") as write:
+        await registries.update_columns(write.session, shop.id, row[0], {"title": title})
+        await write.changed(row[0])
+
+
+def reads(queries: Sequence[str]) -> int:
+    """How often a page was read from PostgreSQL."""
+    return sum("registry_items" in query for query in queries)
+
+
+async def test_callers_share_a_page_while_nothing_is_written(
+    lists: PublicLists, guest: Caller, server: Caller, queries: list[str]
+) -> None:
+    for caller in (guest, server):
+        first = await titles(lists, caller)
+        assert first
+        assert await titles(lists, caller._replace(name=f"{caller.name}2")) == first
+    assert reads(queries) == 2  # one for those who may write
+    assert await titles(lists, guest, Search("nothing")) == []
+    assert await titles(lists, guest._replace(shop_id=guest.shop_id + 1)) != first
+    assert reads(queries) == 4
+
+
+async def test_caller_who_may_write_sees_each_change_at_once(
+    lists: PublicLists, resources: Resources, shop: ShopRef, demo: Demo, server: Caller, guest: Caller
+) -> None:
+    await titles(lists, server)
+    await titles(lists, guest)
+    for title in ("First", "Second"):
+        await rename(resources, shop, demo, title)
+        assert title in await titles(lists, server)
+        assert title not in await titles(lists, guest)
+
+
+async def test_page_from_before_a_write_has_expired_when_the_shop_is_quiet_again(
+    resources: Resources, shop: ShopRef, demo: Demo, redis: Redis
+) -> None:
+    await rename(resources, shop, demo, "First")
+    seconds = await redis.pttl(keys.of_shop(shop.id).written) / 1_000
+    a_load, a_page = 5, public_list.KEPT_SECONDS
+    assert seconds > keys.HOLD_SECONDS + a_load + a_page  # of a load that began just before the last commit
+
+
+@pytest.mark.parametrize("trouble", ["redis", "permit", "pending"])
+async def test_no_page_is_kept_for_who_may_write_when_it_may_be_outdated(
+    lists: PublicLists,
+    resources: Resources,
+    shop: ShopRef,
+    demo: Demo,
+    server: Caller,
+    trouble: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+
+    async def refused() -> None:
+        raise ConnectionRefusedError
+
+    await titles(lists, server)
+    demo.execute("UPDATE registries SET title = 'Changed' WHERE shop_id = %s", [shop.id])
+    assert "Changed" not in await titles(lists, server)
+    permit = resources.cache.permit
+    assert permit
+    if trouble == "redis":
+        monkeypatch.setattr(resources.redis, "reader", BatchedReader(SharedConnection(refused, 0.1)))
+    elif trouble == "permit":
+        permit.renew_from(float("inf"), None)
+    else:
+        async with resources.db.transaction() as session:
+            await record(session, shop.id, {"any": 1})
+        await permit.renew()
+    assert "Changed" in await titles(lists, server)
+
+
+async def test_number_of_pages_that_are_kept_is_bounded(
+    lists: PublicLists, guest: Caller, monkeypatch: pytest.MonkeyPatch, queries: list[str]
+) -> None:
+    monkeypatch.setattr(public_list, "_MOST_PAGES", 2)
+    for words in ("a", "b", "c", "c", "b"):
+        await titles(lists, guest, Search(words))
+    assert reads(queries) == 3
+    await titles(lists, guest, Search("a"))
+    assert reads(queries) == 4
+    assert len(lists._pages) == 2

@@ -14,6 +14,8 @@ from wishcraft.errors import WishCraftError
 POOL: Final = "wishcraft"
 NOT_AT_START: Final = frozenset({"report", "analysis", "shop", "webhooks"})
 """Tags of jobs that a start of the stack does not run: they answer a question, or need the name of a shop."""
+CACHE_WARM: Final = "cache-warm"
+"""Due at each start: a Redis that was started again serves none of its entries."""
 _UNFINISHED: Final = ("RUNNING", "PENDING", "CANCELLING")
 
 
@@ -81,10 +83,31 @@ class PrefectApi:
             await self._post(f"/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
         return len(runs)
 
-    async def list_jobs(self) -> dict[str, str]:
-        """Ids by name of the deployments without a tag of `NOT_AT_START`."""
+    async def list_due_jobs(self) -> dict[str, str]:
+        """Ids by name of the deployments that are due, without those with a tag of `NOT_AT_START`.
+
+        One is not due if its last successful run is younger than the time between two of its scheduled runs.
+        """
         found = await self._post("/deployments/filter", {"sort": "NAME_ASC"})
-        return {each["name"]: each["id"] for each in found if not NOT_AT_START & set(each["tags"])}
+        jobs = {each["name"]: each["id"] for each in found if not NOT_AT_START & set(each["tags"])}
+        return {name: each for name, each in jobs.items() if name == CACHE_WARM or await self._is_due(each)}
+
+    async def _is_due(self, deployment_id: str) -> bool:
+        succeeded = {"state": {"type": {"any_": ["COMPLETED"]}}}
+        upcoming = {"state": {"type": {"any_": ["SCHEDULED"]}}, "expected_start_time": {"after_": now().isoformat()}}
+        last = await self._find_runs(deployment_id, succeeded, "END_TIME_DESC", 1)
+        begins = [
+            datetime.fromisoformat(run["expected_start_time"])
+            for run in await self._find_runs(deployment_id, upcoming, "EXPECTED_START_TIME_ASC", 2)
+        ]
+        if not last or len(begins) < 2:  # noqa: PLR2004  a pair
+            return True
+        return now() - datetime.fromisoformat(last[0]["end_time"]) >= begins[1] - begins[0]
+
+    async def _find_runs(self, deployment_id: str, filters: dict[str, Any], sort: str, limit: int) -> list[Any]:
+        query = {"deployments": {"id": {"any_": [deployment_id]}}, "flow_runs": filters, "sort": sort, "limit": limit}
+        found: list[Any] = await self._post("/flow_runs/filter", query)
+        return found
 
     async def run_deployment(self, deployment_id: str, patience: float) -> RunOutcome:
         """Run a deployment with its default parameters and wait up to `patience` seconds for a final state."""

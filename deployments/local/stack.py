@@ -63,7 +63,7 @@ class Stack:
         stores = await self._start_stores()
         self._environment = child_environment(self._workspace, self._stack_id, self._ports, stores)
         await _gather(self._start_application(), self._start_jobs())
-        await self._run_every_job()
+        await self._run_due_jobs()
         # Last: before, jobs of yesterday would be alerts.
         await _gather(*(self._start_service(*each) for each in self._monitoring()))
 
@@ -136,7 +136,7 @@ class Stack:
         worker = services.worker(self._environment, self._prefect, self._terminate_orphaned_runs)
         await self._start_service("Worker ready", worker)
 
-    async def _run_every_job(self) -> None:
+    async def _run_due_jobs(self) -> None:
         free = asyncio.Semaphore(_FIRST_RUNS_AT_ONCE)
 
         async def run(name: str, deployment: str) -> None:
@@ -144,8 +144,8 @@ class Stack:
                 outcome = await self._prefect.run_deployment(deployment, _FIRST_RUN_SECONDS)
             self._terminal.show(f"  {name}: {outcome.name}{outcome.message and ': '}{outcome.message}")
 
-        with self._terminal.timed("Each job run once"):
-            await _gather(*(run(*each) for each in (await self._prefect.list_jobs()).items()))
+        with self._terminal.timed("Due jobs run"):
+            await _gather(*(run(*each) for each in (await self._prefect.list_due_jobs()).items()))
 
     async def _terminate_orphaned_runs(self) -> None:
         """Terminate the flow-run processes that the worker left, and set their runs to Crashed."""

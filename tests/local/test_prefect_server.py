@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -12,7 +13,7 @@ from websockets.sync.client import connect
 
 from deployments.local.prefect_api import PrefectApi, PrefectUnavailable
 from deployments.sandbox.processes import ROOT
-from tests.support.prefect_calls import create_run, patch, post, read_state, wait_for
+from tests.support.prefect_calls import create_run, patch, post, read_state, set_state, wait_for
 
 pytestmark = pytest.mark.chaos
 
@@ -55,6 +56,29 @@ async def test_scheduled_runs_are_created(http: httpx.Client) -> None:
     await wait_for(lambda: any(run["auto_scheduled"] for run in post(http, "/flow_runs/filter", query)))
 
 
+async def test_start_runs_the_jobs_that_have_not_run_since_their_last_turn(
+    http: httpx.Client, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = PrefectApi(environment["PREFECT_API_URL"], environment["PREFECT_API_AUTH_STRING"])
+
+    async def due() -> set[str]:
+        return {"hourly-job", "cache-warm"} & set(await api.list_due_jobs())
+
+    schedule = {"active": True, "schedule": {"cron": "0 * * * *", "timezone": "UTC"}}
+    deployment = _deploy(http, "hourly-job", schedules=[schedule])
+    assert await due() == {"hourly-job", "cache-warm"}
+    await wait_for(lambda: len(post(http, "/flow_runs/filter", {"deployments": {"id": {"any_": [deployment]}}})) > 1)
+    for state, expected in (("FAILED", {"hourly-job", "cache-warm"}), ("COMPLETED", {"cache-warm"})):
+        run = create_run(http, deployment)
+        for each in ("PENDING", "RUNNING", state):
+            set_state(http, run, each)
+        assert await due() == expected, state
+    later = datetime.now(UTC) + timedelta(minutes=61)
+    monkeypatch.setattr("deployments.local.prefect_api.now", lambda: later)
+    assert await due() == {"hourly-job", "cache-warm"}
+    await api.aclose()
+
+
 @pytest.mark.parametrize("credentials", [None, ("ops", "guessed"), ("", "")])
 def test_request_without_the_password_can_only_read_the_health(
     credentials: tuple[str, str] | None, environment: dict[str, str]
@@ -77,7 +101,7 @@ async def test_server_that_refuses_the_password_has_no_pool_for_the_client(envir
     assert await api.is_healthy()
     assert not await api.has_pool()
     with pytest.raises(PrefectUnavailable, match="401"):
-        await api.list_jobs()
+        await api.list_due_jobs()
     await api.aclose()
 
 

@@ -26,6 +26,7 @@
     - ShopifyUnavailable        5xx, a lost connection, a timeout or a malformed response, after the client's retries
       - ShopifyPaused           not asked, because it did not answer a moment ago
     - ShopifyThrottled          Shopify throttled every retry of the client
+    - DnsUnavailable            no DNS server answered
     - MailUnavailable           the mail server does not answer, or accepts no mail at present
     - MailPostponed             the mail server does not accept this one mail at present
     - MailOutcomeUnknown        a mail was sent without a reply: the server may have accepted it
@@ -229,6 +230,12 @@ class ShopifyThrottled(TransientError):  # noqa: N818  Shopify's own word
     """Shopify throttled every retry of the client."""
 
     advice = "Nothing to do if the next run succeeds; otherwise another app uses up this shop's points."
+
+
+class DnsUnavailable(TransientError):  # noqa: N818  it names a state
+    """No DNS server answered."""
+
+    advice = "Check DNS_SERVER, or the DNS server of the worker's machine; then run the job again."
 
 
 class MailUnavailable(TransientError):  # noqa: N818  it names a state

@@ -193,6 +193,12 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         None, description="Mail server: smtp://user:password@host:587?starttls, or smtps://…"
     )
     mail_from: str | None = Field(None, description="Sender address of mails. Bounces go to it.")
+    dkim_selectors: str = Field(
+        "", description="DKIM selectors that the mail provider signs with, comma-separated: `mail-domains` checks them."
+    )
+    dns_server: str | None = Field(
+        None, description="DNS server that `mail-domains` asks, such as 192.0.2.1:53. That of the machine by default."
+    )
     reminder_recovery: Literal["resend", "hold"] = Field(
         "resend",
         description="A reminder or invitation that may have been sent when its run died: `resend` it, or `hold` it.",

@@ -67,6 +67,7 @@ def up(workspace: Workspace) -> None:
             shopify=choose_port("The Shopify simulator", None, workspace.folder / "shopify.port"),
             mailbox=choose_port("The mailbox", None, workspace.folder / "mailbox.port"),
             smtp=choose_port("The mail server", None, workspace.folder / "smtp.port"),
+            dns=choose_port("The DNS server", None, workspace.folder / "dns.port"),
             monitoring=choose_monitoring_ports(workspace, os.environ),
         )
         workspace.stack_info.unlink(missing_ok=True)

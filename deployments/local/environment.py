@@ -11,6 +11,7 @@ from psycopg.sql import SQL, Identifier
 from deployments.local.orphans import STACK_ID_VARIABLE
 from deployments.local.services import Ports
 from deployments.local.workspace import Workspace
+from deployments.sandbox.mailbox import DOMAIN, SELECTOR
 from deployments.sandbox.processes import ROOT, port_is_free
 from wishcraft.errors import ConfigurationError
 
@@ -76,12 +77,14 @@ def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores:
             "ALERT_WEBHOOK_URL": f"http://127.0.0.1:{ports.mailbox}/alerts",
             "API_PORT": str(ports.api),
             "MAILBOX_URL": f"http://127.0.0.1:{ports.mailbox}",
-            "MAIL_FROM": "registry@wishcraft.example",
+            "MAIL_FROM": f"registry@{DOMAIN}",
+            "DKIM_SELECTORS": SELECTOR,
+            "DNS_SERVER": f"127.0.0.1:{ports.dns}",
             "DATABASE_URL": stores.database_url,
             "FILES_URL": (workspace.folder / "files").absolute().as_uri(),
             "LOG_FORMAT": os.environ.get("LOG_FORMAT", "text"),  # read by people, although in a file
             "DRAIN_SECONDS": "0",  # no load balancer in front
-            "OPS_EMAIL": "ops@wishcraft.example",
+            "OPS_EMAIL": f"ops@{DOMAIN}",
             "PREFECT_API_AUTH_STRING": password,
             "PREFECT_API_URL": f"{prefect}/api",
             "PREFECT_HOME": str(workspace.folder / "prefect"),

@@ -40,13 +40,14 @@ class MonitoringPorts:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Ports on 127.0.0.1 of the HTTP services and of the SMTP server."""
+    """Ports on 127.0.0.1 of the HTTP services and of the servers of SMTP (TCP) and DNS (UDP)."""
 
     api: int
     prefect: int
     shopify: int
     mailbox: int
     smtp: int
+    dns: int
     monitoring: MonitoringPorts | None = None
 
     def __post_init__(self) -> None:
@@ -95,11 +96,12 @@ def shopify(environment: Mapping[str, str], ports: Ports, tokens: Path) -> Servi
     return service_of(program, http_ready(f"http://127.0.0.1:{ports.shopify}/health"))
 
 
-def mailbox(environment: Mapping[str, str], port: int, smtp_port: int, mail: Path) -> Service:
-    """The mail server that delivers nothing; it keeps its messages in the file `mail`."""
-    ports = ("--port", str(port), "--smtp-port", str(smtp_port))
-    arguments = ("deployments.sandbox.mailbox", *ports, "--state", str(mail))
-    return service_of(module("mailbox", environment, *arguments), http_ready(f"http://127.0.0.1:{port}/health"))
+def mailbox(environment: Mapping[str, str], ports: Ports, mail: Path) -> Service:
+    """The mail server that delivers nothing, with the DNS of its domain; it keeps its messages in the file `mail`."""
+    options = {"--port": ports.mailbox, "--smtp-port": ports.smtp, "--dns-port": ports.dns, "--state": mail}
+    arguments = [str(text) for option in options.items() for text in option]
+    program = module("mailbox", environment, "deployments.sandbox.mailbox", *arguments)
+    return service_of(program, http_ready(f"http://127.0.0.1:{ports.mailbox}/health"))
 
 
 def api(environment: Mapping[str, str], port: int) -> Service:

@@ -116,8 +116,7 @@ class Stack:
         return services.shopify(self._environment, self._ports, self._workspace.folder / "shopify.json")
 
     def _mailbox(self) -> Service:
-        mail = self._workspace.folder / "mailbox.jsonl"
-        return services.mailbox(self._environment, self._ports.mailbox, self._ports.smtp, mail)
+        return services.mailbox(self._environment, self._ports, self._workspace.folder / "mailbox.jsonl")
 
     def _monitoring(self) -> list[tuple[str, Service]]:
         """The services of MONITORING=1, each with its title."""

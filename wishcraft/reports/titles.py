@@ -15,6 +15,7 @@ TITLES: Final[Mapping[str, str]] = {
     **ANALYSTS,
     "audit-trail": "Audit trail",
     "daily-report": "Daily report",
+    "mail-domains": "Mail domains",
     "match-purchases": "Purchases to be matched",
     "monthly-report": "Monthly report",
     "service-levels": "Service levels",

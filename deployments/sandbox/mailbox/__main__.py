@@ -16,10 +16,11 @@ def main() -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--smtp-port", type=int, default=4525, help="port of the SMTP server")
+    parser.add_argument("--dns-port", type=int, default=4553, help="port of the DNS server of its domain")
     parser.add_argument("--port", type=int, default=4500, help="port of the page")
     parser.add_argument("--state", type=Path, help="file that keeps the mail between runs")
     arguments = parser.parse_args()
-    app = create_app(arguments.smtp_port, arguments.state)
+    app = create_app(arguments.smtp_port, arguments.state, arguments.dns_port)
     uvicorn.run(app, host="127.0.0.1", port=arguments.port, log_level="warning")
 
 

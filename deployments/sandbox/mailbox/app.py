@@ -12,10 +12,13 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.sandbox.hosts import LoopbackOnly
+from deployments.sandbox.mailbox import DOMAIN
+from deployments.sandbox.mailbox.dns import local_records, start_dns_server
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from deployments.sandbox.mailbox.smtp import start_smtp_server
 
-OPS: Final = "ops@wishcraft.example"
+OPS: Final = f"ops@{DOMAIN}"
+_ALERTS: Final = f"alerts@{DOMAIN}"
 
 
 class FaultSetting(BaseModel):
@@ -34,14 +37,14 @@ class Alert(BaseModel):
     text: str
 
 
-def create_app(smtp_port: int = 0, file: Path | None = None) -> FastAPI:
-    """Create the application. It runs the SMTP server during its lifespan and keeps the mail in `file` between runs.
+def create_app(smtp_port: int = 0, file: Path | None = None, dns_port: int = 0) -> FastAPI:
+    """Create the application. It runs the servers of SMTP and DNS during its lifespan; `file` keeps the mail.
 
-    `app.state.mailbox` is its `Mailbox`; after the start, `app.state.smtp_port` is the port of the SMTP server.
+    `app.state.mailbox` is its `Mailbox`; after the start, `smtp_port` and `dns_port` are the ports of the servers.
     """
     app = FastAPI(title="Mailbox", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
     app.add_middleware(LoopbackOnly)
-    app.state.mailbox, app.state.smtp_port = Mailbox(file), smtp_port
+    app.state.mailbox, app.state.smtp_port, app.state.dns_port = Mailbox(file), smtp_port, dns_port
     _add_routes(app, app.state.mailbox)
     return app
 
@@ -50,7 +53,10 @@ def create_app(smtp_port: int = 0, file: Path | None = None) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     server = await start_smtp_server(app.state.mailbox, app.state.smtp_port)
     app.state.smtp_port = server.sockets[0].getsockname()[1]
+    dns = await start_dns_server(local_records(), app.state.dns_port)
+    app.state.dns_port = dns.get_extra_info("sockname")[1]
     yield
+    dns.close()
     server.close()
 
 
@@ -81,10 +87,10 @@ def _add_routes(app: FastAPI, mailbox: Mailbox) -> None:
         """Store an alert as a message to the operators."""
         subject, *body = alert.text.splitlines() or [""]
         message = EmailMessage()
-        message["From"], message["To"], message["Subject"] = "alerts@wishcraft.example", OPS, subject
-        message["Message-ID"] = make_msgid(domain="wishcraft.example")
+        message["From"], message["To"], message["Subject"] = _ALERTS, OPS, subject
+        message["Message-ID"] = make_msgid(domain=DOMAIN)
         message.set_content("\n".join(body))
-        mailbox.add("alerts@wishcraft.example", [OPS], message.as_bytes())
+        mailbox.add(_ALERTS, [OPS], message.as_bytes())
 
     @app.delete("/messages")
     async def empty() -> list[dict[str, Any]]:

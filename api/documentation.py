@@ -50,7 +50,7 @@ TAGS: Final = [
     {"name": "guests", "description": "What guests do: unlock a registry, look, click."},
     {"name": "admin", "description": "For the shop's administrator: keys, usage, settings, audit log."},
     {"name": "mail", "description": "The pages behind the links in mails."},
-    {"name": "webhooks", "description": "For Shopify alone."},
+    {"name": "webhooks", "description": "For Shopify and for mail providers alone."},
     {"name": "operations", "description": "For who operates the service."},
     {"name": "health", "description": "Health probes."},
 ]

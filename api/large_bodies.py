@@ -1,9 +1,20 @@
-"""Places for large bodies of webhooks: who sends one is known only at its end, by its signature."""
+"""Large bodies, of webhooks and of mail events, and places for them: the signature is checked only at their end."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from api.middleware.request import LARGEST_BODY
+from api.problems import PAUSE, ProblemError
+from wishcraft.domain.networks import household
+
+if TYPE_CHECKING:
+    from api.state import AppState
 
 MAX_PLACES: Final = 16
 """With 4 MiB for each body at most, 64 MiB."""
@@ -37,3 +48,38 @@ class LargeBodies:
         finally:
             self._taken[sender] -= 1
             self._taken += Counter()  # forgets senders without a place
+
+
+async def read_body(request: Request, app_state: "AppState", count_refused: Callable[[str], None]) -> bytes:
+    """The body. Beyond `LARGEST_BODY` it needs a place of its sender, and must arrive soon.
+
+    Args:
+        request: Its body is not read yet.
+        app_state: Has the places.
+        count_refused: Is called with `crowded` if there is no place, and with `slow` if the rest comes too slowly.
+
+    Raises:
+        ProblemError: One of these, or the client left.
+    """
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(None) as deadline:
+            with ExitStack() as place:
+                async for part in request.stream():
+                    if size <= LARGEST_BODY < size + len(part):
+                        sender = household(app_state.authenticator.address(request.scope))
+                        place.enter_context(app_state.large_bodies.place(sender))
+                        deadline.reschedule(asyncio.get_running_loop().time() + SECONDS)
+                    parts.append(part)
+                    size += len(part)
+    except NoPlaceError:
+        count_refused("crowded")
+        raise ProblemError("unavailable", "Too many large bodies are being received. Try again later.", PAUSE) from None
+    except TimeoutError:
+        count_refused("slow")
+        detail = f"The rest of the request body did not arrive within {SECONDS:g} s."
+        raise ProblemError("request-timeout", detail, {"Connection": "close"}) from None
+    except ClientDisconnect:
+        raise ProblemError("bad-request", "The body is incomplete.") from None
+    return b"".join(parts)

@@ -18,6 +18,7 @@ from wishcraft.cache.webhook_queue import WebhookQueue
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.rate_limits import Policy, Verdict
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable, RunStopped
+from wishcraft.mail.events.sns import SnsVerifier
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.health.monitor import HealthMonitor
 from wishcraft.services.operations.metrics_collector import MetricsCollector
@@ -67,7 +68,8 @@ class AppState:
         self.public_lists = PublicLists(resources)
         self.products = ProductReader(resources)
         self.inbox = Inbox(resources.db, WebhookQueue(resources.redis))
-        self.large_webhooks = LargeBodies()
+        self.large_bodies = LargeBodies()
+        self.sns = SnsVerifier(resources.http, settings.ses_topic_arns, settings.sns_origin)
         self.traffic_recorder = TrafficRecorder(resources)
         self.health_monitor = HealthMonitor(resources, settings)
         self.metrics = MetricsCollector(resources, self.health_monitor)

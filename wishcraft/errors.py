@@ -17,6 +17,7 @@
     - UnknownShop               no active shop has the given domain
   - PayloadInvalid              a webhook's payload lacks what its topic promises, so no later try can handle it
   - DecisionNeeded              what a webhook asks for may be wrong and cannot be undone: a person decides
+  - EventsUnsigned              events that no mail provider of ours has signed
   - RunStopped                  the run was asked to stop, and stopped between two batches
   - DatabaseRejected            PostgreSQL cannot store or compute a value, and will refuse it again
   - TransientError              the same call may succeed later, so tasks retry it
@@ -26,6 +27,7 @@
     - ShopifyUnavailable        5xx, a lost connection, a timeout or a malformed response, after the client's retries
       - ShopifyPaused           not asked, because it did not answer a moment ago
     - ShopifyThrottled          Shopify throttled every retry of the client
+    - EventsUnverified          events of a mail provider, whose signature cannot be checked at present
     - DnsUnavailable            no DNS server answered
     - MailUnavailable           the mail server does not answer, or accepts no mail at present
     - MailPostponed             the mail server does not accept this one mail at present
@@ -175,6 +177,10 @@ class DecisionNeeded(WishCraftError):  # noqa: N818  it names a state
     advice = "See docs/runbooks/webhooks.md."
 
 
+class EventsUnsigned(WishCraftError):  # noqa: N818  it names a state
+    """Events that no mail provider of ours has signed; the message quotes nothing."""
+
+
 class RunStopped(WishCraftError):  # noqa: N818  it names what happened
     """The run was asked to stop, and stopped between two batches: no batch is half done."""
 
@@ -230,6 +236,10 @@ class ShopifyThrottled(TransientError):  # noqa: N818  Shopify's own word
     """Shopify throttled every retry of the client."""
 
     advice = "Nothing to do if the next run succeeds; otherwise another app uses up this shop's points."
+
+
+class EventsUnverified(TransientError):  # noqa: N818  it names a state
+    """Events of a mail provider, whose signature cannot be checked at present."""
 
 
 class DnsUnavailable(TransientError):  # noqa: N818  it names a state

@@ -193,6 +193,16 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         None, description="Mail server: smtp://user:password@host:587?starttls, or smtps://…"
     )
     mail_from: str | None = Field(None, description="Sender address of mails. Bounces go to it.")
+    ses_topic_arns: str = Field(
+        "",
+        description="ARNs of the SNS topics with Amazon SES's events, comma-separated. Messages of others are refused.",
+    )
+    sns_origin: str | None = Field(
+        None, description="Origin of a simulated SNS, such as http://127.0.0.1:4500. Not for production."
+    )
+    sendgrid_webhook_key: str | None = Field(
+        None, description="SendGrid's verification key of the signed event webhook, as base64."
+    )
     dkim_selectors: str = Field(
         "", description="DKIM selectors that the mail provider signs with, comma-separated: `mail-domains` checks them."
     )

@@ -27,6 +27,10 @@ LARGEST_BODY: Final = 64 * 1024
 LARGEST_WEBHOOK: Final = 4 * 1024 * 1024
 """An order of 500 line items with their taxes and discounts has 1 to 2 MB."""
 WEBHOOKS: Final = "/api/webhooks/shopify"
+MAIL_EVENTS: Final = "/api/mail-events/"
+"""The name of a mail provider follows."""
+LARGEST_EVENTS: Final = 1024 * 1024
+"""SendGrid sends up to 768 KB at once, SNS 256 KiB."""
 MAX_SECONDS: Final = 10.0
 """The deadline of a response."""
 MAX_FILE_SECONDS: Final = 600.0
@@ -136,8 +140,8 @@ class RequestMiddleware:
         request_id = headers.get("x-request-id", "")
         if not REQUEST_ID.fullmatch(request_id):
             request_id = make_request_id()
-        is_webhook = scope["path"] == WEBHOOKS
-        body = LimitedReceive(receive, LARGEST_WEBHOOK if is_webhook else LARGEST_BODY)
+        limit = _limit_of(scope["path"])
+        body = LimitedReceive(receive, limit)
         response = ResponseSender(scope, send, request_id, self._state.app_state.draining, is_head=method == "HEAD")
         is_untraced = scope["path"].startswith(_UNTRACED)
 
@@ -145,8 +149,8 @@ class RequestMiddleware:
             return f"{method} {problems.find_route(self._state.routes, scope)}"
 
         with (
-            # Nothing parses or quotes a webhook's body here, and to search a log line for all texts in it takes long.
-            log_context(RequestSecrets(scope, () if is_webhook else body.parts), request_id=request_id),
+            # Nothing parses or quotes a large body here, and to search a log line for all texts in it takes long.
+            log_context(RequestSecrets(scope, () if limit > LARGEST_BODY else body.parts), request_id=request_id),
             isolated(),
             nullcontext() if is_untraced else traced("http.server", trace_name),
         ):
@@ -178,6 +182,13 @@ class RequestMiddleware:
             if not response.is_complete:
                 # Without the cause: uvicorn would log its text, which may quote the request.
                 raise RuntimeError("The response was cut off. The line before has the cause.") from None
+
+
+def _limit_of(path: str) -> int:
+    """The largest body that the path takes, in bytes."""
+    if path == WEBHOOKS:
+        return LARGEST_WEBHOOK
+    return LARGEST_EVENTS if path.startswith(MAIL_EVENTS) else LARGEST_BODY
 
 
 def make_request_id() -> str:

@@ -8,6 +8,7 @@ from fastapi.responses import HTMLResponse
 from api.auth.dependencies import LinkOriginDep, over_limit
 from api.link_pages import LINK_RESPONSES, no_such_link, page_response
 from api.problems import documented
+from wishcraft.domain.mail_events import SuppressionReason
 from wishcraft.domain.rate_limits import Policy
 from wishcraft.mail.messages.link_page import Button, link_page
 from wishcraft.resources import Resources
@@ -17,7 +18,6 @@ from wishcraft.services.reminders.unsubscribe import (
     undo_unsubscribe,
     unsubscribe,
 )
-from wishcraft.store.schema.mail import SuppressionReason
 
 UNDOINGS: Final = Policy("undo", 10, 3600)
 """Unsubscriptions of an address that are undone. Unsubscribing is never refused: without undoing it changes nothing."""

@@ -1,18 +1,13 @@
 """Receipt of Shopify's webhooks. The signature of the body is the only credential."""
 
-import asyncio
-from contextlib import ExitStack
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
-from starlette.requests import ClientDisconnect
 
-from api import large_bodies
 from api.auth.dependencies import AppStateDep
-from api.middleware.request import LARGEST_BODY, WEBHOOKS
-from api.problems import PAUSE, ProblemError, documented
-from api.state import AppState
-from wishcraft.domain.networks import household
+from api.large_bodies import read_body
+from api.middleware.request import WEBHOOKS
+from api.problems import ProblemError, documented
 from wishcraft.domain.webhooks import TOPICS
 from wishcraft.errors import DatabaseRejected
 from wishcraft.observability import metrics
@@ -77,7 +72,7 @@ async def receive(request: Request, app_state: AppStateDep) -> Response:
     digest = digest_of(headers)
     if digest is None:  # nothing is read for it
         raise _unsigned()
-    body = await _read(request, app_state)
+    body = await read_body(request, app_state, _count_refused)
     # Shopify signs other texts with the same secret, such as ID tokens and queries of the app proxy. None is an object.
     if not body.startswith(b"{") or not is_signed(body, digest, request.app.state.settings.client_secrets):
         raise _unsigned()
@@ -101,36 +96,8 @@ async def receive(request: Request, app_state: AppStateDep) -> Response:
     return Response()
 
 
-async def _read(request: Request, app_state: AppState) -> bytes:
-    """The body. Beyond `LARGEST_BODY` it needs a place of its sender, and must arrive soon.
-
-    Raises:
-        ProblemError: There is no place, the rest comes too slowly, or the client left.
-    """
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(None) as deadline:
-            with ExitStack() as place:
-                async for part in request.stream():
-                    if size <= LARGEST_BODY < size + len(part):
-                        sender = household(app_state.authenticator.address(request.scope))
-                        place.enter_context(app_state.large_webhooks.place(sender))
-                        deadline.reschedule(asyncio.get_running_loop().time() + large_bodies.SECONDS)
-                    parts.append(part)
-                    size += len(part)
-    except large_bodies.NoPlaceError:
-        metrics.WEBHOOKS.labels("unknown", "crowded").inc()
-        detail = "Too many large webhooks are being received. Try again later."
-        raise ProblemError("unavailable", detail, PAUSE) from None
-    except TimeoutError:
-        metrics.WEBHOOKS.labels("unknown", "slow").inc()
-        detail = f"The rest of the request body did not arrive within {large_bodies.SECONDS:g} s."
-        close = {"Connection": "close"}
-        raise ProblemError("request-timeout", detail, close) from None
-    except ClientDisconnect:
-        raise ProblemError("bad-request", "The body is incomplete.") from None
-    return b"".join(parts)
+def _count_refused(result: str) -> None:
+    metrics.WEBHOOKS.labels("unknown", result).inc()
 
 
 def _unsigned() -> ProblemError:

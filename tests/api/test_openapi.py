@@ -48,7 +48,8 @@ OFTEN: Final = st.sampled_from((True, True, True, False))
 OPEN: Final = {
     "/api/unsubscribe/{token}", "/api/unsubscribe/{token}/undo",
     "/api/invitations/{token}", "/api/invitations/{token}/decline",
-    "/api/webhooks/shopify", "/health", "/health/liveness", "/health/readiness",
+    "/api/webhooks/shopify", "/api/mail-events/ses", "/api/mail-events/sendgrid",
+    "/health", "/health/liveness", "/health/readiness",
 }  # fmt: skip
 """Routes without authentication; the token in a mail's link is one itself, as is the signature of a webhook."""
 OF_OPERATIONS: Final = {"/files/{run}/{name}"}

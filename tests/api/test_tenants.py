@@ -69,7 +69,7 @@ ROUTES: Final[tuple[tuple[str, str, object], ...]] = (
 """Calls that name something of another shop must be refused; others may answer with data of the caller's own shop."""
 
 OF_NO_SHOP: Final = re.compile(
-    r"/(health.*|metrics|admin/jobs|api/docs.*|files/\{run\}/\{name\})|/api/webhooks/shopify"
+    r"/(health.*|metrics|admin/jobs|api/docs.*|files/\{run\}/\{name\})|/api/(webhooks|mail-events)/.*"
     r"|/api/(unsubscribe|invitations)/\{token\}(/decline|/undo)?"
 )
 """Paths without a caller; in the last, the token names the shop, and in a signed webhook Shopify."""

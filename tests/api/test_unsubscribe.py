@@ -7,11 +7,11 @@ from psycopg import Connection
 
 from api.routes.unsubscribe import UNDOINGS
 from wishcraft.domain.addresses import address_hash
+from wishcraft.domain.mail_events import SuppressionReason
 from wishcraft.domain.unsubscribe import Subscription, make_token
 from wishcraft.resources import Resources
 from wishcraft.services.reminders.unsubscribe import unsubscribe_keys, unsubscribe_link
 from wishcraft.settings import Settings
-from wishcraft.store.schema.mail import SuppressionReason
 from wishcraft.store.suppressions import suppress
 
 Demo = Connection[tuple[Any, ...]]

@@ -1,9 +1,11 @@
-"""Webhooks of Shopify: topics with their priority, outcomes, and the delay before a failed one is tried again. Pure."""
+"""Webhooks: topics with their priority, outcomes, and the delay before a failed one is tried again. Pure."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
+
+from wishcraft.domain.mail_events import TOPIC as MAIL_EVENTS
 
 
 class WebhookOutcome(StrEnum):
@@ -73,7 +75,7 @@ _LONGEST_WAIT: Final = 300.0
 
 def priority_of(topic: str) -> Priority:
     """The priority of a topic; low for one that the app does not subscribe to."""
-    return TOPICS.get(topic, Priority.LOW)
+    return Priority.HIGH if topic == MAIL_EVENTS else TOPICS.get(topic, Priority.LOW)
 
 
 class EventTime(NamedTuple):

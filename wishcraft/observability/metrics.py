@@ -89,6 +89,13 @@ WEBHOOKS: Final = Counter(
     ["topic", "result"],
     registry=PROCESS,
 )
+MAIL_EVENTS: Final = Counter(
+    "wishcraft_mail_events",
+    "Events of mail providers that were received, by provider and result: `stored`, `repeated`, `foreign` (about no"
+    " mail of ours), `unsigned`, `unverified` (the certificate could not be read), `slow` or `crowded`, as webhooks.",
+    ["provider", "result"],
+    registry=PROCESS,
+)
 WEBHOOK_COMMIT_SECONDS: Final = Histogram(
     "wishcraft_webhook_commit_seconds",
     "Time from the end of a webhook's request until it is committed and in the queue.",

@@ -12,8 +12,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.addresses import normalise
+from wishcraft.domain.mail_events import SuppressionReason
 from wishcraft.store.schema import EmailSuppression, Invitation, Reminder
-from wishcraft.store.schema.mail import MailState, SuppressionReason
+from wishcraft.store.schema.mail import MailState
 
 Table = type[Reminder] | type[Invitation]
 _REJECTED: Final = "refused: "

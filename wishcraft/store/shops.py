@@ -126,6 +126,12 @@ async def find_installed(session: AsyncSession, domain: str) -> InstalledShop | 
     return InstalledShop(ShopRef(*row[:-1]), row.status == ShopStatus.ACTIVE) if row else None
 
 
+async def find_domains(session: AsyncSession, shop_ids: Iterable[int]) -> dict[int, str]:
+    """The domains of these shops, with the app or without; those that exist, by id."""
+    rows = await session.execute(select(Shop.id, Shop.domain).where(Shop.id.in_(list(shop_ids))))
+    return {row.id: row.domain for row in rows}
+
+
 async def find_by_domain(session: AsyncSession, domain: str) -> ShopRef | None:
     """The active shop with this domain, or None."""
     row = (await session.execute(_REF.where(Shop.domain == domain))).one_or_none()

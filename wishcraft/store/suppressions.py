@@ -5,8 +5,8 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from wishcraft.domain.mail_events import SuppressionReason
 from wishcraft.store.schema import EmailSuppression
-from wishcraft.store.schema.mail import SuppressionReason
 
 # An unsubscription replaces nothing, because it can be undone, and mail to a dead address would start again.
 _SUPPRESS: Final = text(

@@ -24,14 +24,15 @@ ON CONFLICT DO NOTHING RETURNING shop_domain, webhook_id, id
 """)
 )
 
-# Products, stock and bulk operations are about no person. The payload of a redaction that waits is needed for it.
+# Products, stock and bulk operations are about no person, and mail events have numbers only. The payload of a redaction
+# that waits is needed for it.
 _FIND_PAYLOADS: Final = text("""
 SELECT id, topic, payload FROM (
     SELECT id, topic, payload, row_number() OVER w AS place, sum(octet_length(payload)) OVER w AS size FROM (
         SELECT id, topic, payload FROM webhook_events
         WHERE shop_domain = :shop_domain AND id > :after AND id <= :up_to AND received_at < :before
             AND payload IS NOT NULL
-            AND topic !~ '^(products|inventory_levels|inventory_items|bulk_operations)/'
+            AND topic !~ '^(products|inventory_levels|inventory_items|bulk_operations)/' AND topic <> 'mail-events'
             AND (topic NOT IN ('customers/redact', 'shop/redact') OR handled_at IS NOT NULL)
         ORDER BY id LIMIT :most
     ) f WINDOW w AS (ORDER BY id)

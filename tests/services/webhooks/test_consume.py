@@ -24,6 +24,7 @@ from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from tests.support.webhooks import line, order
 from wishcraft.cache import keys
 from wishcraft.cache.webhook_queue import Delivery, QueueEntry, WebhookQueue
+from wishcraft.domain.mail_events import TOPIC as MAIL_EVENTS
 from wishcraft.domain.webhooks import MAX_ATTEMPTS, TOPICS, Priority, WebhookOutcome
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable, ShopifyThrottled, ShopifyUnavailable
 from wishcraft.resources import Resources, open_resources
@@ -200,7 +201,7 @@ async def test_order_moves_the_registry(resources: Resources, demo: Demo) -> Non
 
 
 def test_each_topic_has_a_handler_and_each_handler_a_topic() -> None:
-    assert set(HANDLERS) == set(TOPICS)
+    assert set(HANDLERS) == {*TOPICS, MAIL_EVENTS}
 
 
 @pytest.mark.parametrize("error", [ShopifyUnavailable("no answer"), ShopifyThrottled("wait"), None])
@@ -351,7 +352,7 @@ async def test_poll_of_the_inbox_takes_some_of_each_shop(resources: Resources, d
     assert len(due) == 4
 
 
-async def test_large_webhooks_are_handled_in_batches_of_bounded_size(
+async def test_large_bodies_are_handled_in_batches_of_bounded_size(
     resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []

@@ -37,6 +37,8 @@ def _find(settings: Settings) -> Iterator[tuple[str, str]]:
             yield name.upper(), problem
     if settings.smtp_url and not _is_encrypted(settings.smtp_url):
         yield "SMTP_URL", "sends mail unencrypted: add ?starttls, or use smtps://"
+    if settings.sns_origin:
+        yield "SNS_ORIGIN", "is set: events of mails are verified with the keys of a simulation"
     if settings.shopify_api_secret_previous:
         yield "SHOPIFY_API_SECRET_PREVIOUS", "is still accepted: remove it once all processes use the new secret"
     if settings.encryption_keys.get_secret_value().count(","):

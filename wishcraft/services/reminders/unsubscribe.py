@@ -3,12 +3,12 @@
 from typing import Final, NamedTuple
 
 from wishcraft.domain.addresses import address_hash, mask
+from wishcraft.domain.mail_events import SuppressionReason
 from wishcraft.domain.unsubscribe import Subscription, derive_keys, make_token, read_token
 from wishcraft.resources import Resources
 from wishcraft.settings import Settings
 from wishcraft.store import audit_log, reminders, suppressions
 from wishcraft.store.audit_log import Actor, Origin
-from wishcraft.store.schema.mail import SuppressionReason
 
 _ACTOR: Final = "unsubscribe link"
 

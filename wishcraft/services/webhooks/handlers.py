@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Final
 
+from wishcraft.domain.mail_events import TOPIC as MAIL_EVENTS
 from wishcraft.services.customers.webhooks import handle_merges
 from wishcraft.services.inventory.finished_bulk import handle_finished_bulk
 from wishcraft.services.inventory.webhooks import handle_products, handle_stock
+from wishcraft.services.mail_events.webhooks import handle_mail_events
 from wishcraft.services.privacy.hand_over import handle_data_requests
 from wishcraft.services.privacy.webhooks import handle_customer_redactions, handle_shop_redactions
 from wishcraft.services.purchases.webhooks import handle_orders
@@ -30,4 +32,5 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "inventory_items/update": handle_stock,
     "app/uninstalled": handle_uninstalled,
     "shop/update": handle_shop_update,
+    MAIL_EVENTS: handle_mail_events,
 }

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeVar
 
 from wishcraft.domain.webhooks import WebhookOutcome
-from wishcraft.errors import PayloadInvalid, ShopifyUnavailable, TransientError
+from wishcraft.errors import DecisionNeeded, PayloadInvalid, ShopifyUnavailable, TransientError
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.store.shops import ShopRef
@@ -42,7 +42,7 @@ class Effect:
     """The registries to lock before `apply`; what has become wrong about them meanwhile, `apply` must notice."""
     apply: Callable[[RegistryWrite], Awaitable[Mapping[int, WebhookOutcome]]]
     """Writes; returns the outcomes by message id, those not named are `APPLIED`. No calls to Shopify."""
-    failed: Mapping[int, TransientError | PayloadInvalid] = field(default_factory=dict)
+    failed: Mapping[int, TransientError | PayloadInvalid | DecisionNeeded] = field(default_factory=dict)
     """What keeps single messages from being handled, at least wholly, by their ids: they are tried again, or dead."""
     after_commit: Callable[[], Awaitable[None]] | None = None
     """Work that may be lost, such as dropping cache entries that expire by themselves. Exceptions are logged."""

@@ -7,6 +7,7 @@ from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, LargeBinary, Uni
 from sqlalchemy.orm import Mapped, mapped_column
 
 from wishcraft.domain.invitations import Answer
+from wishcraft.domain.mail_events import MailOutcome, SuppressionReason
 from wishcraft.store.schema.base import Base, Timestamps, choice
 
 
@@ -20,14 +21,6 @@ class MailState(StrEnum):
     SUPPRESSED = "suppressed"
 
 
-class SuppressionReason(StrEnum):
-    """Why an address is suppressed."""
-
-    BOUNCE = "bounce"
-    COMPLAINT = "complaint"
-    UNSUBSCRIBE = "unsubscribe"
-
-
 class Delivery(Timestamps):
     """The columns of a mail to one recipient; `store.deliveries` has the queries that they share."""
 
@@ -39,6 +32,19 @@ class Delivery(Timestamps):
     """When it was last claimed for sending; answers and removals leave it as it is."""
     last_error: Mapped[str | None]
     message_id: Mapped[str | None]
+    outcome: Mapped[MailOutcome | None] = mapped_column(choice(MailOutcome))
+    """What became of it after it was sent, as the mail provider tells; NULL while it has not told."""
+    outcome_at: Mapped[datetime | None]
+    """When that happened, by the provider's clock."""
+
+
+def _outcome_indexes(table: str) -> tuple[Index, ...]:
+    """Indexes of the two questions about outcomes: soft bounces of an address, and outcomes since a moment."""
+    soft = text("outcome = 'soft_bounced'")
+    return (
+        Index(f"ix_{table}_find_soft_bounces", "shop_id", "recipient", postgresql_where=soft),
+        Index(f"ix_{table}_count_outcomes", "outcome_at", postgresql_where=text("outcome IS NOT NULL")),
+    )
 
 
 class Reminder(Delivery, Base):
@@ -54,6 +60,7 @@ class Reminder(Delivery, Base):
             "event_date",
             postgresql_where=text("state IN ('pending', 'sending')"),
         ),
+        *_outcome_indexes("reminders"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -84,6 +91,7 @@ class Invitation(Delivery, Base):
         Index("ix_invitations_count_recent", "shop_id", "claimed_at"),
         Index("ix_invitations_judge_refusals", "claimed_at"),
         Index("ix_invitations_find_expired", "expires_at"),
+        *_outcome_indexes("invitations"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

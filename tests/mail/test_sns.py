@@ -1,0 +1,94 @@
+"""The hosts that a message of SNS can make us ask."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.support.mail_events import TOPIC_ARN, Sns
+from wishcraft.errors import EventsUnsigned
+from wishcraft.mail.events.sns import SnsVerifier
+
+AMAZON = "https://sns.eu-central-1.amazonaws.com"
+
+
+@pytest.fixture
+def sns() -> Sns:
+    return Sns()
+
+
+@pytest.fixture
+def asked() -> list[str]:
+    """The URLs that were requested."""
+    return []
+
+
+@pytest.fixture
+async def verifier(sns: Sns, asked: list[str]) -> Iterator[SnsVerifier]:  # type: ignore[misc]
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        return httpx.Response(200, content=sns.certificate)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        yield SnsVerifier(http, TOPIC_ARN)
+
+
+def signed(sns: Sns, url: str) -> bytes:
+    return httpx.Request("POST", "http://x", json=sns.message("{}", SigningCertURL=url)).content
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [AMAZON, "https://sns.us-gov-west-1.amazonaws.com", "https://sns.cn-north-1.amazonaws.com.cn"],
+)
+async def test_certificates_come_from_hosts_of_sns(
+    verifier: SnsVerifier, sns: Sns, asked: list[str], origin: str
+) -> None:
+    url = f"{origin}/SimpleNotificationService-9c6465fa7f48f5cacd23014631ec1136.pem"
+    for _ in range(2):
+        assert (await verifier.verify(signed(sns, url)))["SigningCertURL"] == url
+    assert asked == [url]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://sns.eu-central-1.amazonaws.com/a.pem",
+        "https://sns.eu-central-1.amazonaws.com.evil.example/a.pem",
+        "https://sns.eu-central-1.amazonaws.com.cn.evil.example/a.pem",
+        "https://sns.eu-central-1.amazonaws.com@evil.example/a.pem",
+        "https://sns.eu-central-1.amazonaws.com:443@evil.example/a.pem",
+        "https://evil.example#sns.eu-central-1.amazonaws.com/a.pem",
+        "https://evil.example\\@sns.eu-central-1.amazonaws.com/a.pem",
+        "https://sns.eu-central-1.amazonaws.com\\@evil.example/a.pem",
+        "https://sns.eu-central-1.amazonaws.com:8443/a.pem",
+        "https://user@sns.eu-central-1.amazonaws.com/a.pem",
+        "https://xsns.eu-central-1.amazonaws.com/a.pem",
+        "https://sns.amazonaws.com/a.pem",
+        "https://s3.eu-central-1.amazonaws.com/a.pem",
+        "https://bucket.sns.eu-central-1.amazonaws.com/a.pem",
+        "https://sns.eu-central-1.amazonaws.co\u043c/a.pem",
+        "https://127.0.0.1/a.pem",
+        "https://[::1]/a.pem",
+        "https://169.254.169.254/latest/meta-data/a.pem",
+        "file:///etc/a.pem",
+        "//sns.eu-central-1.amazonaws.com/a.pem",
+        f"{AMAZON}/../../a.pem",
+        f"{AMAZON}//evil.example/a.pem",
+        f"{AMAZON}/a.pem?x=https://evil.example",
+        f"{AMAZON}/a.pem#x",
+        f"{AMAZON}/a.PEM",
+        f"{AMAZON}/a%2epem",
+        f"{AMAZON}/a.pem\n",
+        f" {AMAZON}/a.pem",
+        "",
+    ],
+)
+async def test_no_other_url_is_requested(verifier: SnsVerifier, sns: Sns, asked: list[str], url: str) -> None:
+    with pytest.raises(EventsUnsigned):
+        await verifier.verify(signed(sns, url))
+    message = {"SubscribeURL": url}
+    if not url.startswith(AMAZON):
+        with pytest.raises(EventsUnsigned):
+            await verifier.confirm(message)
+    assert asked == []

@@ -1,0 +1,177 @@
+"""What follows from what became of mails: outcomes, and suppressed addresses."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import permutations
+from typing import Any, Final
+
+import pytest
+from psycopg import Connection
+
+from tests.support.webhooks import NOON
+from wishcraft.cache.webhook_queue import WebhookQueue
+from wishcraft.domain.addresses import address_hash
+from wishcraft.domain.mail_events import MailEvent, MailEventKind, MailReference, MailTable
+from wishcraft.errors import PayloadInvalid
+from wishcraft.resources import Resources
+from wishcraft.services.mail_events.receive import store_events
+from wishcraft.services.mail_events.webhooks import handle_mail_events
+from wishcraft.services.webhooks.handlers import HANDLERS
+from wishcraft.services.webhooks.handling import Message
+from wishcraft.services.webhooks.inbox import Inbox
+from wishcraft.services.webhooks.process import process
+from wishcraft.store.shops import ShopRef
+
+Demo = Connection[tuple[Any, ...]]
+JO: Final = "jo@example.com"
+Tell = Callable[..., Any]
+BOUNCED, DELIVERED, COMPLAINED = MailEventKind.BOUNCED, MailEventKind.DELIVERED, MailEventKind.COMPLAINED
+
+
+@pytest.fixture(autouse=True)
+def _no_events(demo: Demo) -> None:
+    demo.execute("TRUNCATE webhook_events; DELETE FROM email_suppressions; DELETE FROM reminders")
+    demo.execute("UPDATE invitations SET outcome = NULL")
+
+
+@pytest.fixture
+def sent(demo: Demo) -> Callable[..., MailReference]:
+    """Function that stores a reminder that was sent."""
+    days = iter(range(10_000))
+
+    def store(recipient: str = JO, shop_id: int = 1) -> MailReference:
+        [[row_id]] = demo.execute(
+            """INSERT INTO reminders (shop_id, registry_id, kind, event_date, recipient, state, claimed_at)
+               SELECT shop_id, id, '7_days', date '2026-12-24' + %s, %s, 'sent', now() FROM registries
+               WHERE shop_id = %s ORDER BY id LIMIT 1 RETURNING id""",
+            [next(days), recipient, shop_id],
+        ).fetchall()
+        return MailReference(MailTable.REMINDERS, shop_id, row_id)
+
+    return store
+
+
+@pytest.fixture
+def tell(resources: Resources, demo: Demo) -> Tell:
+    """Function that stores events, and lets them be handled; the counts by outcome."""
+    inbox = Inbox(resources.db, WebhookQueue(resources.redis))
+    numbers = iter(range(10_000))
+
+    async def tell(*told: tuple[MailReference, MailEventKind, bool] | tuple[MailReference, MailEventKind]) -> Any:
+        events = []
+        for reference, kind, *permanent in told:
+            number = next(numbers)
+            at = datetime.now(UTC) - timedelta(hours=1) + timedelta(seconds=number)
+            events.append(MailEvent(reference, kind, bool(permanent and permanent[0]), f"e{number}", at))
+        await store_events(resources.db, inbox, "ses", events)
+        waiting = demo.execute(
+            "SELECT shop_domain, array_agg(id) FROM webhook_events WHERE handled_at IS NULL GROUP BY 1"
+        )
+        counts: dict[Any, int] = {}
+        for domain, ids in waiting.fetchall():
+            counts |= await process(resources, HANDLERS, domain, ids)
+        return counts
+
+    return tell
+
+
+def outcomes(demo: Demo) -> list[str | None]:
+    return [outcome for (outcome,) in demo.execute("SELECT outcome FROM reminders ORDER BY id")]
+
+
+def suppressed(demo: Demo) -> set[tuple[int, str]]:
+    """Shop and reason of each suppression; all are of Jo."""
+    rows = demo.execute("SELECT shop_id, reason, address_hash FROM email_suppressions").fetchall()
+    assert all(hashed == address_hash(shop_id, JO) for shop_id, _, hashed in rows)
+    return {(shop_id, reason) for shop_id, reason, _ in rows}
+
+
+async def test_complaint_or_hard_bounce_suppresses_in_its_shop_alone(tell: Tell, sent: Tell, demo: Demo) -> None:
+    first, second = sent(shop_id=1), sent(shop_id=2)
+    assert await tell((first, BOUNCED, True)) == {"applied": 1}
+    assert suppressed(demo) == {(1, "bounce")}
+    await tell((second, COMPLAINED))
+    assert suppressed(demo) == {(1, "bounce"), (2, "complaint")}
+    await tell((first, COMPLAINED))
+    assert suppressed(demo) == {(1, "complaint"), (2, "complaint")}
+    entries = demo.execute("SELECT metadata->>'reason' FROM audit_logs WHERE action = 'mail.suppressed' ORDER BY id")
+    assert entries.fetchall() == [("bounce",), ("complaint",), ("complaint",)]
+
+
+async def test_order_and_repetition_of_events_make_no_difference(tell: Tell, sent: Tell, demo: Demo) -> None:
+    told = [(MailEventKind.DEFERRED, False), (DELIVERED, False), (BOUNCED, True), (MailEventKind.OPENED, False)]
+    for order in permutations(told):
+        mail = sent()
+        for kind, permanent in (*order, *order):
+            await tell((mail, kind, permanent))
+        demo.execute("UPDATE reminders SET outcome_at = outcome_at - interval '2 days'")
+    assert set(outcomes(demo)) == {"bounced"}
+    together = sent()
+    await tell(*((together, kind, permanent) for kind, permanent in reversed(told)))
+    assert outcomes(demo)[-1] == "bounced"
+
+
+async def test_soft_bounces_suppress_only_when_there_are_three_in_two_weeks(tell: Tell, sent: Tell, demo: Demo) -> None:
+    old, *mails = [sent() for _ in range(4)]
+    await tell((old, BOUNCED, False), *((mail, BOUNCED, False) for mail in mails[:1]))
+    demo.execute("UPDATE reminders SET outcome_at = now() - interval '15 days' WHERE id = %s", [old.row_id])
+    await tell((mails[1], BOUNCED, False), (mails[1], BOUNCED, False), (sent("other@example.com"), BOUNCED, False))
+    assert suppressed(demo) == set()
+    await tell((mails[2], BOUNCED, False))
+    assert suppressed(demo) == {(1, "bounce")}
+
+
+@pytest.mark.parametrize("kind", [DELIVERED, MailEventKind.DEFERRED, MailEventKind.REJECTED])
+async def test_other_outcomes_suppress_nothing(tell: Tell, sent: Tell, demo: Demo, kind: MailEventKind) -> None:
+    assert await tell((sent(), kind)) == {"applied": 1}
+    assert suppressed(demo) == set()
+
+
+async def test_invitations_have_outcomes_too(tell: Tell, demo: Demo) -> None:
+    [[row_id, recipient]] = demo.execute(
+        "SELECT id, recipient FROM invitations WHERE shop_id = 1 ORDER BY id LIMIT 1"
+    ).fetchall()
+    await tell((MailReference(MailTable.INVITATIONS, 1, row_id), COMPLAINED))
+    [[outcome]] = demo.execute("SELECT outcome FROM invitations WHERE id = %s", [row_id]).fetchall()
+    [[hashed]] = demo.execute("SELECT address_hash FROM email_suppressions").fetchall()
+    assert (outcome, hashed) == ("complained", address_hash(1, recipient))
+
+
+async def test_provider_that_bounces_everyone_suppresses_few_until_a_person_decides(
+    tell: Tell, sent: Tell, demo: Demo
+) -> None:
+    mails = [sent(f"{n}@example.com") for n in range(12)]
+    for mail in mails:
+        await tell((mail, BOUNCED, True))
+    count = "SELECT count(*) FROM email_suppressions"
+    assert demo.execute(count).fetchall() == [(4,)]  # fewer than five are never suspicious
+    [[dead, reason]] = demo.execute(
+        "SELECT count(*), min(failures->-1->>'reason') FROM webhook_events WHERE outcome = 'dead'"
+    ).fetchall()
+    assert dead == 8
+    assert reason.startswith("Most mails of the last day bounced")
+    # The provider recovers: then a person lets the dead letters be handled again.
+    for n in range(20):
+        await tell((sent(f"fine{n}@example.com"), DELIVERED))
+    demo.execute("UPDATE webhook_events SET handled_at = NULL, outcome = NULL, due_at = now() WHERE outcome = 'dead'")
+    assert await tell() == {"applied": 8}
+    assert demo.execute(count).fetchall() == [(12,)]
+
+
+async def test_event_of_a_mail_that_is_gone_or_of_a_shop_that_is_gone_is_ignored(
+    tell: Tell, sent: Tell, demo: Demo
+) -> None:
+    mail = sent()
+    demo.execute("DELETE FROM reminders")
+    assert await tell((mail, BOUNCED, True)) == {"ignored": 1}
+    assert await tell((mail._replace(shop_id=999), BOUNCED, True)) == {}
+    assert suppressed(demo) == set()
+
+
+async def test_event_in_the_name_of_another_shop_is_a_dead_letter(
+    resources: Resources, shop: ShopRef, sent: Tell
+) -> None:
+    event = MailEvent(sent(shop_id=2), BOUNCED, permanent=True, event_id="1", occurred_at=NOON)
+    for payload in (event.to_json(), {}, event.to_json() | {"kind": "?"}, event.to_json() | {"occurred_at": 1}):
+        with pytest.raises(PayloadInvalid):
+            await handle_mail_events(resources, shop, [Message(1, "mail-events", NOON, NOON, payload)])

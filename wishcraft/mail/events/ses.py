@@ -1,0 +1,88 @@
+"""Events of Amazon SES, as its configuration sets publish them to SNS. Pure.
+
+https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+from wishcraft.domain.mail_events import MailEvent, MailEventKind, code_only, read_token
+from wishcraft.errors import EventsUnsigned
+
+TAG: Final = "wishcraft"
+_KINDS: Final[Mapping[str, tuple[MailEventKind, str]]] = {
+    "Send": (MailEventKind.SENT, "send"),
+    "Delivery": (MailEventKind.DELIVERED, "delivery"),
+    "DeliveryDelay": (MailEventKind.DEFERRED, "deliveryDelay"),
+    "Bounce": (MailEventKind.BOUNCED, "bounce"),
+    "Complaint": (MailEventKind.COMPLAINED, "complaint"),
+    "Reject": (MailEventKind.REJECTED, "reject"),
+    "Rendering Failure": (MailEventKind.REJECTED, "failure"),
+    "Open": (MailEventKind.OPENED, "open"),
+    "Click": (MailEventKind.CLICKED, "click"),
+    "Subscription": (MailEventKind.UNSUBSCRIBED, "subscription"),
+}
+"""The kind of each type of event, and where the event has what is particular to it."""
+_NOT_SPAM: Final = "not-spam"
+_ON_SUPPRESSION_LIST: Final = "OnAccountSuppressionList"
+
+
+def read_ses(text: str, message_id: str, keys: Sequence[bytes]) -> MailEvent | None:
+    """The event; None if it is not about one of our mails, or of a kind that tells nothing.
+
+    A mail to an address on SES's own suppression list was not tried: that is a bounce, also where the address is on
+    the list because of a complaint, which was about an earlier mail.
+
+    Args:
+        text: The message that SNS delivered.
+        message_id: Its id: that of the event.
+        keys: Of references.
+
+    Raises:
+        EventsUnsigned: It is no event of SES.
+    """
+    try:
+        event = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None  # SES confirms a new destination by a plain text
+    if not isinstance(event, dict):
+        raise EventsUnsigned("The message is no event of SES.")
+    name = str(event.get("eventType") or event.get("notificationType"))
+    kind, place = _KINDS.get(name, (None, ""))
+    mail = _object(event, "mail")
+    reference = read_token(_first(_object(mail, "tags").get(TAG)), keys)
+    if kind is None or reference is None:
+        return None
+    part = _object(event, place)
+    permanent, detail = False, ""
+    if kind is MailEventKind.BOUNCED:
+        permanent = part.get("bounceType") == "Permanent"
+        detail = f"{part.get('bounceType')} {part.get('bounceSubType')}"
+    elif kind is MailEventKind.COMPLAINED:
+        if part.get("complaintFeedbackType") == _NOT_SPAM:
+            return None
+        detail = str(part.get("complaintFeedbackType") or "")
+        if part.get("complaintSubType") == _ON_SUPPRESSION_LIST:
+            kind, permanent, detail = MailEventKind.BOUNCED, True, _ON_SUPPRESSION_LIST
+    occurred_at = _time(part.get("timestamp")) or _time(mail.get("timestamp")) or datetime.now(UTC)
+    return MailEvent(reference, kind, permanent, message_id, occurred_at, code_only(detail))
+
+
+def _object(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = parent.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _first(values: object) -> str:
+    return str(values[0]) if isinstance(values, list) and values else ""
+
+
+def _time(text: object) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(str(text))
+        return found.astimezone(UTC) if found.tzinfo else None
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,168 @@
+"""Messages of Amazon SNS over HTTP: signatures of version 2, certificates, and the confirmation of subscriptions.
+
+https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
+"""
+
+import asyncio
+import base64
+import binascii
+import re
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import httpx
+import orjson
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509 import load_pem_x509_certificate
+
+from wishcraft.errors import EventsUnsigned, EventsUnverified
+
+MAX_AGE: Final = timedelta(hours=2)
+"""SNS tries for an hour to deliver a message over HTTPS. What comes again is stored once."""
+NOTIFICATION: Final = "Notification"
+_CONFIRMATIONS: Final = frozenset({"SubscriptionConfirmation", "UnsubscribeConfirmation"})
+_SIGNED: Final = {
+    NOTIFICATION: ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
+    **dict.fromkeys(_CONFIRMATIONS, ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")),
+}
+"""The signed fields of each type, in their order; `Subject` only if there is one."""
+_URL: Final = re.compile(r"(https?://[a-z0-9.:-]+)(/[!-~]*)", re.ASCII)
+_ORIGIN: Final = re.compile(r"https://sns\.[a-z]{2}(?:-[a-z]+)+-\d\.amazonaws\.com(?:\.cn)?", re.ASCII)
+_CERTIFICATE: Final = re.compile(r"(?:/[A-Za-z0-9_-]{1,200}){1,4}\.pem", re.ASCII)
+"""The rest of a certificate's URL."""
+_SECONDS: Final = 3.0
+_MAX_CERTIFICATE_BYTES: Final = 16 * 1024
+_KEPT_SECONDS: Final = 3_600.0
+_FAILED_SECONDS: Final = 30.0
+_MOST_KEPT: Final = 16
+
+
+class SnsVerifier:
+    """Verifies messages of some topics. It asks no other host than SNS's own, and follows no redirect."""
+
+    def __init__(self, http: httpx.AsyncClient, topic_arns: str, origin: str | None = None) -> None:
+        """A verifier without certificates yet.
+
+        Args:
+            http: Its time limits are replaced.
+            topic_arns: The topics whose messages count, comma-separated: anyone can have a topic of their own, whose
+                messages SNS signs as validly.
+            origin: Of a simulated SNS, in place of Amazon's.
+        """
+        self._http = http
+        self._topic_arns = frozenset(arn.strip() for arn in topic_arns.split(",") if arn.strip())
+        self._origin = origin
+        self._keys: dict[str, tuple[float, RSAPublicKey | None]] = {}
+        """By URL of the certificate, with the time on the monotonic clock until which it is used; None if it failed."""
+        self._fetching = asyncio.Lock()
+
+    async def verify(self, body: bytes) -> Mapping[str, Any]:
+        """The message, if SNS has signed it for one of the topics.
+
+        Raises:
+            EventsUnsigned: It is none, or of another topic.
+            EventsUnverified: The certificate could not be read.
+        """
+        message = _parse(body)
+        if message["TopicArn"] not in self._topic_arns:
+            raise EventsUnsigned("The topic is not one of SES_TOPIC_ARNS.")
+        signature = _decode(message["Signature"])
+        key = await self._key(message["SigningCertURL"])
+        names = (name for name in _SIGNED[message["Type"]] if name in message)
+        signed = "".join(f"{name}\n{message[name]}\n" for name in names)
+        try:
+            key.verify(signature, signed.encode(), PKCS1v15(), SHA256())
+        except InvalidSignature:
+            raise EventsUnsigned("The signature is not SNS's.") from None
+        return message
+
+    async def confirm(self, message: Mapping[str, Any]) -> None:
+        """Confirm the subscription that a verified message asks about.
+
+        Raises:
+            EventsUnsigned: The link leads elsewhere.
+            EventsUnverified: SNS did not answer, or refused.
+        """
+        url = str(message["SubscribeURL"])
+        self._require_own(url)
+        try:
+            response = await self._http.get(url, timeout=_SECONDS, follow_redirects=False)
+        except httpx.HTTPError as error:
+            raise EventsUnverified(f"SNS did not answer the confirmation: {type(error).__name__}") from None
+        if not response.is_success:
+            raise EventsUnverified(f"SNS answered the confirmation with {response.status_code}")
+
+    def _require_own(self, url: str) -> str:
+        """The rest of a URL of SNS, after its origin."""
+        match = _URL.fullmatch(url)
+        if match is None or not (match[1] == self._origin if self._origin else _ORIGIN.fullmatch(match[1])):
+            raise EventsUnsigned("The message names a host that is not SNS's.")
+        return match[2]
+
+    async def _key(self, url: str) -> RSAPublicKey:
+        if not _CERTIFICATE.fullmatch(self._require_own(url)):
+            raise EventsUnsigned("SigningCertURL is not the URL of a certificate.")
+        async with self._fetching:  # one request at a time, whatever senders make up
+            until, key = self._keys.get(url, (0.0, None))
+            if time.monotonic() >= until:
+                key = await self._fetch(url)
+                while len(self._keys) >= _MOST_KEPT:
+                    del self._keys[next(iter(self._keys))]
+                kept = _FAILED_SECONDS if key is None else _KEPT_SECONDS
+                self._keys[url] = (time.monotonic() + kept, key)
+        if key is None:
+            raise EventsUnverified("SNS's certificate could not be read")
+        return key
+
+    async def _fetch(self, url: str) -> RSAPublicKey | None:
+        try:
+            async with self._http.stream("GET", url, timeout=_SECONDS, follow_redirects=False) as response:
+                content = b""
+                async for part in response.aiter_bytes():
+                    content += part
+                    if len(content) > _MAX_CERTIFICATE_BYTES:
+                        return None
+            certificate = load_pem_x509_certificate(content)
+        except (httpx.HTTPError, ValueError):
+            return None
+        key, now = certificate.public_key(), datetime.now(UTC)
+        is_valid = certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
+        return key if response.is_success and is_valid and isinstance(key, RSAPublicKey) else None
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    """The message, with texts for all fields that are used."""
+    try:
+        message = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise EventsUnsigned("The body is no JSON.") from None
+    if not isinstance(message, dict) or not all(isinstance(value, str) for value in message.values()):
+        raise EventsUnsigned("The body is no message of SNS.")
+    kind = message.get("Type")
+    if kind not in _SIGNED:
+        raise EventsUnsigned("The message has an unknown type.")
+    needed = {*_SIGNED[kind], "Signature", "SigningCertURL", "SignatureVersion"} - {"Subject"}
+    if not needed <= message.keys():
+        raise EventsUnsigned("The message is incomplete.")
+    if message["SignatureVersion"] != "2":
+        raise EventsUnsigned("Only signatures of version 2 are accepted: set SignatureVersion of the topic to 2.")
+    try:
+        sent_at = datetime.fromisoformat(message["Timestamp"])
+        age = datetime.now(UTC) - sent_at
+    except (ValueError, TypeError, OverflowError):
+        raise EventsUnsigned("The message has no time.") from None
+    if not -MAX_AGE < age < MAX_AGE:
+        raise EventsUnsigned("The message is too old.")
+    return message
+
+
+def _decode(signature: str) -> bytes:
+    try:
+        return base64.b64decode(signature, validate=True)
+    except binascii.Error:
+        raise EventsUnsigned("The signature is no base64.") from None

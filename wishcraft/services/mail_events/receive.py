@@ -1,0 +1,57 @@
+"""Receipt of mail events: they are stored in the inbox of webhooks, from which the consumer handles them."""
+
+import asyncio
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Final
+
+import orjson
+
+from wishcraft.domain.mail_events import TOPIC, MailEvent, derive_keys
+from wishcraft.services.webhooks.inbox import Inbox
+from wishcraft.settings import Settings
+from wishcraft.store import shops
+from wishcraft.store.engine import Database
+from wishcraft.store.webhook_inbox import Received
+
+_ID_DIGITS: Final = 32
+
+
+def reference_keys(settings: Settings) -> list[bytes]:
+    """The signing keys of references, derived from ENCRYPTION_KEYS: the first signs, all verify."""
+    return derive_keys([key.strip() for key in settings.encryption_keys.get_secret_value().split(",")])
+
+
+async def store_events(db: Database, inbox: Inbox, provider: str, events: Sequence[MailEvent]) -> int:
+    """Store the events, each once however often it comes; how many are new. They are committed then.
+
+    An event of a shop that was erased is left out.
+
+    Raises:
+        DatabaseUnavailable: Not all are known to be stored.
+        DatabaseRejected: PostgreSQL refuses a value.
+    """
+    async with db.autocommit() as session:
+        domains = await shops.find_domains(session, {event.reference.shop_id for event in events})
+    stored = await asyncio.gather(
+        *(
+            inbox.receive(_row(domains[event.reference.shop_id], provider, event))
+            for event in events
+            if event.reference.shop_id in domains
+        )
+    )
+    return sum(stored)
+
+
+def _row(shop_domain: str, provider: str, event: MailEvent) -> Received:
+    named = f"{event.event_id}\n{event.kind}\n{event.reference}".encode()
+    return Received(
+        shop_domain=shop_domain,
+        topic=TOPIC,
+        event_id=None,
+        webhook_id=f"{provider}:{sha256(named).hexdigest()[:_ID_DIGITS]}",
+        triggered_at=event.occurred_at,
+        api_version=None,
+        payload=orjson.dumps(event.to_json()),
+        signature=b"",
+    )

@@ -1,0 +1,112 @@
+"""The handler of mail events: each mail gets its outcome, and an address that is not to be written to is suppressed."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from wishcraft.domain.addresses import address_hash
+from wishcraft.domain.mail_events import (
+    SOFT_BOUNCE_PERIOD,
+    MailEvent,
+    MailOutcome,
+    MailTable,
+    latest_outcome,
+    suppression_for,
+)
+from wishcraft.domain.reminders import too_many_rejected
+from wishcraft.domain.webhooks import WebhookOutcome
+from wishcraft.errors import DecisionNeeded, PayloadInvalid
+from wishcraft.resources import Resources
+from wishcraft.services.registries.write import RegistryWrite
+from wishcraft.services.webhooks.handling import Effect, Message
+from wishcraft.store import audit_log, mail_events, suppressions
+from wishcraft.store.mail_events import RecordedOutcome, SentMail
+from wishcraft.store.shops import ShopRef
+
+JUDGED_PERIOD: Final = timedelta(hours=24)
+"""Bounces of so long are compared with deliveries: a provider that refuses everyone suppresses no address."""
+TOO_MANY: Final = (
+    "Most mails of the last day bounced: is the mail provider at fault? Replay it once the others are delivered, or"
+    " discard it."
+)
+
+
+async def handle_mail_events(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
+    """Record outcomes and suppress addresses, in whatever order the events come and however often.
+
+    A hard bounce becomes a dead letter while most mails of all shops bounce, so that a person decides.
+
+    Raises:
+        PayloadInvalid: A payload is no event of a mail of this shop.
+    """
+    events = {message.id: _read(message, shop) for message in messages}
+    failed = await _find_doubtful(resources, events)
+    judged = {message_id: event for message_id, event in events.items() if message_id not in failed}
+
+    async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
+        changed = set[int]()
+        for table in MailTable:
+            of_table = {message_id: each for message_id, each in judged.items() if each.reference.table is table}
+            if of_table:
+                changed |= await _apply(write, shop.id, table, of_table)
+        return dict.fromkeys(judged.keys() - changed, WebhookOutcome.IGNORED)
+
+    return Effect(frozenset(), apply, failed)
+
+
+def _read(message: Message, shop: ShopRef) -> MailEvent:
+    try:
+        event = MailEvent.from_json(message.payload)
+    except (KeyError, ValueError, TypeError):
+        raise PayloadInvalid("The payload is no event of a mail.") from None
+    if event.reference.shop_id != shop.id:
+        raise PayloadInvalid("The event is about a mail of another shop.")
+    return event
+
+
+async def _find_doubtful(resources: Resources, events: Mapping[int, MailEvent]) -> dict[int, DecisionNeeded]:
+    """The hard bounces, if so many mails bounce that the provider must be at fault."""
+    bounces = [message_id for message_id, event in events.items() if event.outcome is MailOutcome.BOUNCED]
+    if not bounces:
+        return {}
+    async with resources.db.autocommit() as session:
+        counts = await mail_events.count_bounces(session, datetime.now(UTC), JUDGED_PERIOD)
+    if not too_many_rejected(counts.refused + len(bounces), counts.sent):
+        return {}
+    return {message_id: DecisionNeeded(TOO_MANY) for message_id in bounces}
+
+
+async def _apply(write: RegistryWrite, shop_id: int, table: MailTable, events: Mapping[int, MailEvent]) -> set[int]:
+    """Record the outcomes of mails of one table, and suppress; the ids of the messages that changed something."""
+    row_ids = {event.reference.row_id for event in events.values()}
+    mails = await mail_events.lock_mails(write.session, table, shop_id, row_ids)
+    newest: dict[int, RecordedOutcome] = {}
+    changed = set[int]()
+    for message_id, event in sorted(events.items(), key=lambda each: each[1].occurred_at):
+        outcome, row_id = event.outcome, event.reference.row_id
+        mail = mails.get(row_id)
+        if outcome is None or mail is None:
+            continue
+        known = newest[row_id].outcome if row_id in newest else mail.outcome
+        if known is None or (outcome is not known and latest_outcome((outcome, known)) is outcome):
+            newest[row_id] = RecordedOutcome(outcome, event.occurred_at)
+            changed.add(message_id)
+    if newest:
+        await mail_events.record_outcomes(write.session, table, shop_id, newest)
+        await _suppress(write, shop_id, {row_id: (mails[row_id], each) for row_id, each in newest.items()})
+    return changed
+
+
+async def _suppress(
+    write: RegistryWrite, shop_id: int, outcomes: Mapping[int, tuple[SentMail, RecordedOutcome]]
+) -> None:
+    """Suppress the addresses of mails with new outcomes, as far as the rules say so."""
+    soft = [mail.recipient for mail, each in outcomes.values() if each.outcome is MailOutcome.SOFT_BOUNCED]
+    since = datetime.now(UTC) - SOFT_BOUNCE_PERIOD
+    counts = await mail_events.count_soft_bounces(write.session, shop_id, soft, since) if soft else {}
+    for mail, each in outcomes.values():
+        reason = suppression_for(each.outcome, counts.get(mail.recipient, 0))
+        hashed = address_hash(shop_id, mail.recipient)
+        if reason and await suppressions.suppress(write.session, shop_id, hashed, reason):
+            details = {"reason": reason.value}
+            await audit_log.record(write.session, write.actor, "mail.suppressed", "address", hashed.hex(), details)

@@ -1,0 +1,101 @@
+"""Queries about what became of mails. Each is scoped to one shop, but that of how many mails bounce."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wishcraft.domain.mail_events import MailOutcome, MailTable
+from wishcraft.store.deliveries import DeliveryCounts
+
+_TABLES: Final = {MailTable.REMINDERS: "reminders", MailTable.INVITATIONS: "invitations"}
+_LOCK: Final = {
+    table: text(f"""
+        SELECT id, recipient, outcome, outcome_at FROM {name}
+        WHERE shop_id = :shop_id AND id = ANY(:ids) ORDER BY id FOR UPDATE
+    """)  # noqa: S608  names of tables
+    for table, name in _TABLES.items()
+}
+_RECORD: Final = {
+    table: text(f"""
+        UPDATE {name} m SET outcome = n.outcome, outcome_at = n.at
+        FROM unnest(CAST(:ids AS bigint[]), CAST(:outcomes AS text[]), CAST(:times AS timestamptz[]))
+            AS n (id, outcome, at)
+        WHERE m.shop_id = :shop_id AND m.id = n.id
+    """)  # noqa: S608  names of tables
+    for table, name in _TABLES.items()
+}
+_SOFT: Final = text("""
+    SELECT recipient, count(*) AS number FROM (
+        SELECT recipient FROM reminders
+        WHERE shop_id = :shop_id AND recipient = ANY(:recipients) AND outcome = 'soft_bounced' AND outcome_at >= :since
+        UNION ALL
+        SELECT recipient FROM invitations
+        WHERE shop_id = :shop_id AND recipient = ANY(:recipients) AND outcome = 'soft_bounced' AND outcome_at >= :since
+    ) bounced GROUP BY recipient
+""")
+# Reminders are kept by their registry: those of the last day are found by the index on their outcomes, or are few.
+_COUNT: Final = text("""
+    SELECT (SELECT count(*) FROM reminders WHERE outcome IN ('bounced', 'delivered') AND outcome_at >= :since),
+        (SELECT count(*) FROM invitations WHERE outcome IN ('bounced', 'delivered') AND outcome_at >= :since),
+        (SELECT count(*) FROM reminders WHERE outcome = 'bounced' AND outcome_at >= :since),
+        (SELECT count(*) FROM invitations WHERE outcome = 'bounced' AND outcome_at >= :since)
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class SentMail:
+    """A mail, and what is known to have become of it."""
+
+    recipient: str = field(repr=False)
+    outcome: MailOutcome | None
+    outcome_at: datetime | None
+
+
+class RecordedOutcome(NamedTuple):
+    """What became of a mail, and when."""
+
+    outcome: MailOutcome
+    at: datetime
+
+
+async def lock_mails(
+    session: AsyncSession, table: MailTable, shop_id: int, ids: Collection[int]
+) -> dict[int, SentMail]:
+    """Lock these mails of the shop, in the order of their ids; those that exist, by id."""
+    rows = await session.execute(_LOCK[table], {"shop_id": shop_id, "ids": sorted(ids)})
+    return {
+        row_id: SentMail(recipient, MailOutcome(outcome) if outcome else None, at)
+        for row_id, recipient, outcome, at in rows
+    }
+
+
+async def record_outcomes(
+    session: AsyncSession, table: MailTable, shop_id: int, outcomes: Mapping[int, RecordedOutcome]
+) -> None:
+    """Store the outcomes of locked mails, by id."""
+    parameters = {
+        "shop_id": shop_id,
+        "ids": list(outcomes),
+        "outcomes": [each.outcome.value for each in outcomes.values()],
+        "times": [each.at for each in outcomes.values()],
+    }
+    await session.execute(_RECORD[table], parameters)
+
+
+async def count_soft_bounces(
+    session: AsyncSession, shop_id: int, recipients: Sequence[str], since: datetime
+) -> dict[str, int]:
+    """How many mails of the shop to each of these addresses bounced softly since then."""
+    rows = await session.execute(_SOFT, {"shop_id": shop_id, "recipients": list(recipients), "since": since})
+    return {row.recipient: row.number for row in rows}
+
+
+async def count_bounces(session: AsyncSession, now: datetime, period: timedelta) -> DeliveryCounts:
+    """Of the mails of all shops: how many were delivered, and how many bounced, in the last `period`."""
+    row = (await session.execute(_COUNT, {"since": now - period})).one()
+    told, bounced = row[0] + row[1], row[2] + row[3]
+    return DeliveryCounts(told - bounced, bounced)

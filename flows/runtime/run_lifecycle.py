@@ -32,6 +32,8 @@ MAX_RUN_MINUTES: Final = 60
 """A longer run is failed, for Sentry; the run itself continues."""
 _reported_runs: Final = set[UUID]()
 """Runs of this process whose work ended; if it failed, `_run_work` has reported the error."""
+_REFUSED: Final = "Refused"
+"""Name of the state of a run with a wrong parameter."""
 _OUTCOMES: Final = {
     StateType.COMPLETED: "completed",
     StateType.FAILED: "failed",
@@ -39,6 +41,7 @@ _OUTCOMES: Final = {
     StateType.CANCELLED: "cancelled",
     StateType.CANCELLING: "cancelled",
 }
+_ALL_OUTCOMES: Final = sorted({*_OUTCOMES.values(), "refused"})
 
 
 async def with_lifecycle(work: Callable[[], Awaitable[State[Any]]]) -> State[Any]:
@@ -61,7 +64,7 @@ async def on_run_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any])
 
     Prefect calls it in the run's process, or in the worker's if the run's process died.
     """
-    job, outcome = flow.name, _OUTCOMES[state.type]
+    job, outcome = flow.name, "refused" if state.name == _REFUSED else _OUTCOMES[state.type]
     sentry.start_sentry(settings(), "job")
     run_id = str(flow_run.id)
     with log_context(job=job, run=flow_run.name, run_id=run_id, run_url=run_page(run_id)), sentry.isolated():
@@ -74,9 +77,11 @@ async def on_run_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any])
         await asyncio.to_thread(sentry.flush)
     async with open_resources() as resources:
         counters = resources.counters
-        if outcome == "cancelled" and not await counters.is_first(f"cancelled:{run_id}"):
+        is_cancelled = outcome in {"cancelled", "refused"}
+        if is_cancelled and not await counters.is_first(f"cancelled:{run_id}"):
             return  # both the run and the worker that cancels it call this
-        counters.count("job_runs_total", job=job, outcome=outcome)
+        for each in _ALL_OUTCOMES:  # Prometheus sees an increase only from a value: the others get 0
+            counters.count("job_runs_total", by=each == outcome, job=job, outcome=each)
         if flow_run.start_time:
             counters.observe("job_seconds", (datetime.now(UTC) - flow_run.start_time).total_seconds(), job=job)
         if outcome == "completed":
@@ -90,7 +95,7 @@ async def _run_work(work: Callable[[], Awaitable[State[Any]]]) -> State[Any]:
     try:
         state = await work()
     except QueryRefused as error:  # a wrong parameter: the message is for the person who started the run
-        state = Cancelled(name="Refused", message=problem_of(error))
+        state = Cancelled(name=_REFUSED, message=problem_of(error))
         await summarise_failure(flow.name, run.id, problem_of(error), advice_for(error))
     except RunStopped:
         state = Cancelled(message="The run was stopped between two batches.")

@@ -13,7 +13,7 @@ from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort
 from tasks.runtime.ui_links import run_page
 from wishcraft.domain.batches import batches
 from wishcraft.reports.page import PreviousTable
-from wishcraft.reports.sections.runs import Run
+from wishcraft.reports.sections.runs import REFUSED, Run
 
 _PAGE: Final = 200
 """Runs per request: the most that Prefect's server returns."""
@@ -73,7 +73,7 @@ def _run(run: FlowRun, job: str) -> Run:
     return Run(
         job=job,
         name=run.name,
-        outcome=(run.state_type or StateType.COMPLETED).value.lower(),
+        outcome=REFUSED if run.state_name == "Refused" else (run.state_type or StateType.COMPLETED).value.lower(),
         ended=datetime.fromtimestamp(run.end_time.timestamp(), UTC),
         seconds=run.total_run_time.total_seconds(),
         message=(run.state and run.state.message) or "",

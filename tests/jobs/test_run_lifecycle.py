@@ -24,7 +24,7 @@ from tasks.runtime.retries import problem_of, task
 from tests.support.prefect_artifacts import logs_of, tasks_of
 from tests.support.sentry_listener import SentryListener
 from wishcraft import settings as settings_module
-from wishcraft.errors import ConfigurationError, DatabaseUnavailable, NotFound
+from wishcraft.errors import ConfigurationError, DatabaseUnavailable, NotFound, QueryRefused
 from wishcraft.observability.context import log_context
 from wishcraft.resources import Resources
 
@@ -48,6 +48,8 @@ async def breaking(kind: str) -> State[Any]:
     get_run_logger().info("writing to emma@example.com")
     if kind == "error":
         raise ValueError("shpat_0123456789abcdef is no token of emma@example.com")
+    if kind == "refused":
+        raise QueryRefused("There is no shop `mapel`.")
     return Cancelled(message="asked to") if kind == "stop" else Completed(message="done")
 
 
@@ -75,6 +77,11 @@ async def end_well() -> State[Any]:
 
 async def counted(resources: Resources, name: str) -> dict[tuple[str, ...], float]:
     return {each.labels: each.value for each in (await resources.counters.read())[name]}
+
+
+async def outcomes_of(resources: Resources) -> dict[tuple[str, ...], float]:
+    """The outcomes of runs that ended, without those exported as 0."""
+    return {labels: value for labels, value in (await counted(resources, "job_runs_total")).items() if value}
 
 
 async def test_run_is_read_from_prefect_once_and_not_again_for_its_context_or_storage(
@@ -108,7 +115,8 @@ async def test_error_that_ends_a_run_is_one_sentry_event_with_a_link_to_the_run(
     tags = event["tags"]
     assert (tags["job"], tags["run_id"], tags["program"]) == ("breaking", run_id, "job")
     assert tags["run_url"].endswith(f"/v2/runs/flow-run/{run_id}")
-    assert await counted(resources, "job_runs_total") == {("breaking", "failed"): 1}
+    outcomes = {("breaking", outcome): 0.0 for outcome in ("cancelled", "completed", "crashed", "refused")}
+    assert await counted(resources, "job_runs_total") == outcomes | {("breaking", "failed"): 1}
 
 
 @pytest.mark.parametrize(
@@ -158,10 +166,16 @@ async def test_completed_and_cancelled_runs_are_counted_and_not_reported(
         await breaking(kind, return_state=True)
     assert sentry.of_type("event") == []
     assert {trace["transaction"] for trace in await sentry.wait_for("transaction")} == {"breaking"}
-    assert await counted(resources, "job_runs_total") == {("breaking", "completed"): 1, ("breaking", "cancelled"): 1}
+    assert await outcomes_of(resources) == {("breaking", "completed"): 1, ("breaking", "cancelled"): 1}
     assert (await counted(resources, "job_last_success_timestamp_seconds"))["breaking",] >= before
     [durations] = (await resources.counters.read())["job_seconds"]
     assert durations.labels == ("breaking",)
+
+
+async def test_refused_run_has_an_outcome_of_its_own(resources: Resources) -> None:
+    state = await breaking("refused", return_state=True)
+    assert state.name == "Refused"
+    assert await outcomes_of(resources) == {("breaking", "refused"): 1}
 
 
 async def test_crashed_run_is_reported_by_the_hook(sentry: SentryListener, resources: Resources) -> None:
@@ -171,7 +185,7 @@ async def test_crashed_run_is_reported_by_the_hook(sentry: SentryListener, resou
     assert event["message"] == "breaking crashed: Its process died."
     assert (event["tags"]["run_id"], event["level"]) == (str(run.id), "error")
     assert [each["status"] for each in sentry.of_type("check_in")] == ["error"]
-    assert await counted(resources, "job_runs_total") == {("breaking", "crashed"): 1}
+    assert await outcomes_of(resources) == {("breaking", "crashed"): 1}
 
 
 async def test_run_that_ends_cancelled_while_its_worker_cancels_it_is_counted_once(resources: Resources) -> None:
@@ -179,7 +193,7 @@ async def test_run_that_ends_cancelled_while_its_worker_cancels_it_is_counted_on
     async with get_client() as client:
         run = await client.read_flow_run(UUID(str(state.state_details.flow_run_id)))
     await on_run_end(breaking, run, Cancelling(message="Flow run was cancelled."))
-    assert await counted(resources, "job_runs_total") == {("breaking", "cancelled"): 1}
+    assert await outcomes_of(resources) == {("breaking", "cancelled"): 1}
 
 
 async def test_scheduled_run_checks_in_with_the_schedule_of_its_deployment(sentry: SentryListener) -> None:

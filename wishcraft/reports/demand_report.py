@@ -31,7 +31,7 @@ _BARS: Final = 10
 _PRODUCT_CHARACTERS, _SHOP_CHARACTERS = 30, 16
 """Of the names beside the bars."""
 _COLUMNS: Final = {
-    "product": Column("product", is_cut=True), "verdict": Column("verdict"), "stock": integer("in stock"),
+    "verdict": Column("verdict"), "product": Column("product", is_cut=True), "stock": integer("in stock"),
     "expected_range": Column("expected"), "shop": shop(),
 }  # fmt: skip
 _SCARCE: Final = ("out of stock", "will run out", "may run out")
@@ -114,6 +114,7 @@ def _bar_chart(title: str, variants: pd.DataFrame) -> BarChart:
     names = zip(
         shorten_labels(variants["product"], _PRODUCT_CHARACTERS),
         shorten_labels(variants["shop"].map(short_name), _SHOP_CHARACTERS),
+        variants["verdict"],
         strict=True,
     )
     return BarChart(

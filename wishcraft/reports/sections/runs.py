@@ -10,7 +10,9 @@ from wishcraft.reports.markdown import link
 from wishcraft.reports.page import NO_DATA, Section, format_duration, format_percent, pluralize, redacted_line
 
 COMPLETED: Final = "completed"
-CANCELLED: Final = "cancelled"
+REFUSED: Final = "refused"
+UNCOUNTED: Final = frozenset({"cancelled", REFUSED})
+"""Outcomes outside the objective: a person's decision, or a wrong parameter."""
 BAD: Final = frozenset({"failed", "crashed"})
 GOOD_SUCCESS: Final = 99.0
 """Objective for the percentage of successful runs."""
@@ -19,7 +21,7 @@ _DAILY: Final = 7
 
 
 class Run(NamedTuple):
-    """A run that has ended; `outcome` is `completed`, `failed`, `crashed` or `cancelled`.
+    """A run that has ended; `outcome` is `completed`, `failed`, `crashed`, `cancelled` or `refused`.
 
     It belongs to the period in which it `ended`; until then no report has it.
     """
@@ -41,9 +43,9 @@ def jobs(now: Iterable[Run], week_before: Iterable[Run]) -> Section:
         for job in sorted(by_job.keys() | before.keys())
     ]
     compared = " (before)" if before else ""
-    header = ("job", "runs", f"success{compared}", f"median{compared}", "longest")
+    header = ("job", "runs", "refused", f"success{compared}", f"median{compared}", "longest")
     idle = sorted(job for job, runs in before.items() if len(runs) >= _DAILY and job not in by_job)
-    text = "Cancelled runs count neither as success nor as failure. " + (
+    text = "Cancelled and refused runs (a wrong parameter) count neither as success nor as failure. " + (
         "`before` is the week before: a job that takes much longer now has more to do, or waits for a store."
         if before
         else "There is nothing to compare with in the week before."
@@ -82,8 +84,8 @@ def by_days_ago(runs: Iterable[Run], now: datetime) -> Mapping[int, list[Run]]:
 
 
 def success(runs: Iterable[Run]) -> float | None:
-    """The percentage of runs that completed, without cancelled ones; None without runs."""
-    completed = [run.outcome == COMPLETED for run in runs if run.outcome != CANCELLED]
+    """The percentage of runs that completed, without cancelled and refused ones; None without runs."""
+    completed = [run.outcome == COMPLETED for run in runs if run.outcome not in UNCOUNTED]
     return 100 * sum(completed) / len(completed) if completed else None
 
 
@@ -91,7 +93,8 @@ def _row(job: str, now: Sequence[Run], before: Sequence[Run] | None) -> tuple[st
     success, middle = _success(now), _median(now)
     if before is not None:
         success, middle = f"{success} ({_success(before)})", f"{middle} ({_median(before)})"
-    return job, f"{len(now):,}", success, middle, _longest(now)
+    refused = sum(run.outcome == REFUSED for run in now)
+    return job, f"{len(now):,}", f"{refused:,}", success, middle, _longest(now)
 
 
 def _by_job(runs: Iterable[Run]) -> Mapping[str, list[Run]]:
@@ -102,8 +105,8 @@ def _by_job(runs: Iterable[Run]) -> Mapping[str, list[Run]]:
 
 
 def _success(runs: Iterable[Run]) -> str:
-    outcomes = Counter(run.outcome for run in runs)
-    return format_percent(outcomes[COMPLETED], outcomes.total() - outcomes[CANCELLED])
+    outcomes = Counter(run.outcome for run in runs if run.outcome not in UNCOUNTED)
+    return format_percent(outcomes[COMPLETED], outcomes.total())
 
 
 def _median(runs: Sequence[Run]) -> str:

@@ -16,7 +16,7 @@ from wishcraft.errors import ConfigurationError
 from wishcraft.files import folder_of
 
 SECRETS: Final = Path("/run/secrets")
-"""Where Docker and Kubernetes mount secrets, one file each, e.g. `smtp_url`; the environment takes precedence."""
+"""Where Docker and Kubernetes mount secrets, one file each, e.g. `mail_url`; the environment takes precedence."""
 _CONFIG: Final = SettingsConfigDict(
     extra="ignore",
     frozen=True,
@@ -189,10 +189,17 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         None,
         description="Public URL of the API, e.g. https://registry.example. Links to it in mails and runs begin so.",
     )
-    smtp_url: SecretStr | None = Field(
-        None, description="Mail server: smtp://user:password@host:587?starttls, or smtps://…"
+    mail_url: SecretStr | None = Field(
+        None,
+        description="What sends mail: smtp://user:password@host:587?starttls, smtps://…, "
+        "ses://KEY:SECRET@eu-central-1?configuration_set=NAME or sendgrid://KEY@api.sendgrid.com.",
     )
     mail_from: str | None = Field(None, description="Sender address of mails. Bounces go to it.")
+    bounce_address: str | None = Field(
+        None,
+        description="Return path of reminders and invitations sent by SMTP, e.g. bounces@registry.example: "
+        "bounces+TOKEN@registry.example, so that a bounce names its mail. Without it, MAIL_FROM.",
+    )
     reminder_recovery: Literal["resend", "hold"] = Field(
         "resend",
         description="A reminder or invitation that may have been sent when its run died: `resend` it, or `hold` it.",

@@ -98,7 +98,7 @@ def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores:
             "TRUSTED_PROXIES": "shopify",  # the simulator's proxy tells the addresses of guests
             "TMPDIR": str(workspace.temporary),  # /tmp/runner_storage is not writable for a second user
             "SHOPIFY_ORIGIN": f"http://127.0.0.1:{ports.shopify}/{{shop}}",
-            "SMTP_URL": f"smtp://127.0.0.1:{ports.smtp}",
+            "MAIL_URL": f"smtp://127.0.0.1:{ports.smtp}",
             "START_PAGE": str(workspace.stack_info.absolute()),
         }
     )

@@ -95,11 +95,12 @@ def shopify(environment: Mapping[str, str], ports: Ports, tokens: Path) -> Servi
     return service_of(program, http_ready(f"http://127.0.0.1:{ports.shopify}/health"))
 
 
-def mailbox(environment: Mapping[str, str], port: int, smtp_port: int, mail: Path) -> Service:
-    """The mail server that delivers nothing; it keeps its messages in the file `mail`."""
-    ports = ("--port", str(port), "--smtp-port", str(smtp_port))
-    arguments = ("deployments.sandbox.mailbox", *ports, "--state", str(mail))
-    return service_of(module("mailbox", environment, *arguments), http_ready(f"http://127.0.0.1:{port}/health"))
+def mailbox(environment: Mapping[str, str], ports: Ports, mail: Path) -> Service:
+    """The mail server that delivers nothing, with the simulated providers; it keeps its messages in the file `mail`."""
+    options = ("--port", str(ports.mailbox), "--smtp-port", str(ports.smtp), "--state", str(mail))
+    events = ("--events", f"http://127.0.0.1:{ports.api}/api/mail-events")
+    program = module("mailbox", environment, "deployments.sandbox.mailbox", *options, *events)
+    return service_of(program, http_ready(f"http://127.0.0.1:{ports.mailbox}/health"))
 
 
 def api(environment: Mapping[str, str], port: int) -> Service:

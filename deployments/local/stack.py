@@ -117,7 +117,7 @@ class Stack:
 
     def _mailbox(self) -> Service:
         mail = self._workspace.folder / "mailbox.jsonl"
-        return services.mailbox(self._environment, self._ports.mailbox, self._ports.smtp, mail)
+        return services.mailbox(self._environment, self._ports, mail)
 
     def _monitoring(self) -> list[tuple[str, Service]]:
         """The services of MONITORING=1, each with its title."""

@@ -12,6 +12,8 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.sandbox.hosts import LoopbackOnly
+from deployments.sandbox.mail_providers.sendgrid import SimulatedSendGrid
+from deployments.sandbox.mail_providers.ses import SimulatedSes
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from deployments.sandbox.mailbox.smtp import start_smtp_server
 
@@ -34,15 +36,21 @@ class Alert(BaseModel):
     text: str
 
 
-def create_app(smtp_port: int = 0, file: Path | None = None) -> FastAPI:
+def create_app(smtp_port: int = 0, file: Path | None = None, events_url: str | None = None) -> FastAPI:
     """Create the application. It runs the SMTP server during its lifespan and keeps the mail in `file` between runs.
 
-    `app.state.mailbox` is its `Mailbox`; after the start, `app.state.smtp_port` is the port of the SMTP server.
+    `app.state.mailbox` is its `Mailbox`; after the start, `app.state.smtp_port` is the port of the SMTP server. The
+    simulated providers, `app.state.ses` and `app.state.sendgrid`, send their events to `{events_url}/ses` and
+    `/sendgrid`, or nowhere.
     """
     app = FastAPI(title="Mailbox", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
     app.add_middleware(LoopbackOnly)
     app.state.mailbox, app.state.smtp_port = Mailbox(file), smtp_port
     _add_routes(app, app.state.mailbox)
+    app.state.ses = SimulatedSes(app.state.mailbox, events_url and f"{events_url}/ses")
+    app.state.sendgrid = SimulatedSendGrid(app.state.mailbox, events_url and f"{events_url}/sendgrid")
+    app.include_router(app.state.ses.router())
+    app.include_router(app.state.sendgrid.router())
     return app
 
 
@@ -52,6 +60,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.smtp_port = server.sockets[0].getsockname()[1]
     yield
     server.close()
+    await app.state.ses.sender.close()
+    await app.state.sendgrid.sender.close()
 
 
 def _add_routes(app: FastAPI, mailbox: Mailbox) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from deployments.sandbox.mail_providers.faults import ProviderFaultKind, ProviderFaults
 
@@ -33,22 +34,37 @@ class AcceptedMail:
     accepted_at: datetime
 
 
-def plan_events(mail: AcceptedMail, faults: ProviderFaults) -> list[tuple[float, Happening]]:
-    """What becomes of the mail, each with the seconds until then; the order is that of the events."""
+class PlannedEvent(NamedTuple):
+    """An event of a mail."""
+
+    happening: Happening
+    seconds: float = 0
+    """After the event before it."""
+    copies: int = 1
+    """How often the same event is sent."""
+    forged: bool = False
+    """Whether another key signs it."""
+
+
+def plan_events(mail: AcceptedMail, faults: ProviderFaults) -> list[PlannedEvent]:
+    """What becomes of the mail, in the order in which the events are sent."""
     kinds = ProviderFaultKind
-    events = [(0.0, Happening.SEND), *_ending(mail, faults)]
+    events = [PlannedEvent(Happening.SEND), *_ending(mail, faults)]
     if faults.use(mail.recipient, kinds.REORDER):
         events.reverse()
     if faults.use(mail.recipient, kinds.DUPLICATE):
-        events = [each for event in events for each in (event, (0.0, event[1]))]
+        events = [event._replace(copies=2) for event in events]
+    if faults.use(mail.recipient, kinds.FORGE):
+        events.insert(0, PlannedEvent(Happening.HARD_BOUNCE, forged=True))
     return events
 
 
-def _ending(mail: AcceptedMail, faults: ProviderFaults) -> Iterator[tuple[float, Happening]]:
+def _ending(mail: AcceptedMail, faults: ProviderFaults) -> Iterator[PlannedEvent]:
     kinds = ProviderFaultKind
     if fault := faults.use(mail.recipient, kinds.BOUNCE, kinds.SOFT_BOUNCE):
-        yield fault.seconds, Happening.HARD_BOUNCE if fault.kind is kinds.BOUNCE else Happening.SOFT_BOUNCE
+        is_hard = fault.kind is kinds.BOUNCE
+        yield PlannedEvent(Happening.HARD_BOUNCE if is_hard else Happening.SOFT_BOUNCE, fault.seconds)
         return
-    yield 0.0, Happening.DELIVERY
+    yield PlannedEvent(Happening.DELIVERY)
     if fault := faults.use(mail.recipient, kinds.COMPLAIN):
-        yield fault.seconds, Happening.COMPLAINT
+        yield PlannedEvent(Happening.COMPLAINT, fault.seconds)

@@ -8,14 +8,14 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from deployments.sandbox.mail_providers.accepted import AcceptedMail, Happening, plan_events
+from deployments.sandbox.mail_providers.accepted import AcceptedMail, PlannedEvent, plan_events
 from deployments.sandbox.mail_providers.delivery import WebhookSender
 from deployments.sandbox.mail_providers.faults import ProviderFault, ProviderFaultKind, ProviderFaults
 
 VERIFIED_DOMAINS: Final = frozenset({"wishcraft.example"})
 
-Publish = Callable[[Happening, bool], Awaitable[None]]
-"""Sends the event of a mail; the second argument forges it."""
+Publish = Callable[[PlannedEvent], Awaitable[None]]
+"""Sends an event of a mail."""
 
 
 class ProviderFaultSetting(BaseModel):
@@ -62,15 +62,12 @@ def hang_up(request: Request) -> None:
 
 def start_events(mail: AcceptedMail, faults: ProviderFaults, sender: WebhookSender, publish: Publish) -> None:
     """Send the events of an accepted mail in the background, as the faults say."""
-    is_forged = faults.use(mail.recipient, ProviderFaultKind.FORGE) is not None
     events = plan_events(mail, faults)
 
     async def run() -> None:
-        if is_forged:
-            await publish(Happening.HARD_BOUNCE, True)  # noqa: FBT003  the name is in `Publish`
-        for seconds, happening in events:
-            await asyncio.sleep(seconds)
-            await publish(happening, False)  # noqa: FBT003
+        for event in events:
+            await asyncio.sleep(event.seconds)
+            await publish(event)
 
     sender.start(run())
 

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from deployments.sandbox.mail_providers.accepted import AcceptedMail, Happening
+from deployments.sandbox.mail_providers.accepted import AcceptedMail, PlannedEvent
 from deployments.sandbox.mail_providers.delivery import WebhookSender
 from deployments.sandbox.mail_providers.faults import ProviderFaultKind, ProviderFaults
 from deployments.sandbox.mail_providers.provider import (
@@ -186,8 +186,9 @@ class SimulatedSendGrid:
         mail = AcceptedMail(provider_id, message["Message-ID"], sent.sender.email, sent.recipient, marks, now())
         if self._has_events:
 
-            async def publish(happening: Happening, is_forged: bool) -> None:
-                await self._webhook.send([sendgrid_event(happening, mail, now())], forged=is_forged)
+            async def publish(event: PlannedEvent) -> None:
+                content = [sendgrid_event(event.happening, mail, now())] * event.copies
+                await self._webhook.send(content, forged=event.forged)
 
             start_events(mail, self.faults, self.sender, publish)
 

@@ -17,7 +17,7 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from deployments.sandbox.mail_providers.accepted import AcceptedMail, Happening
+from deployments.sandbox.mail_providers.accepted import AcceptedMail, PlannedEvent
 from deployments.sandbox.mail_providers.delivery import WebhookSender
 from deployments.sandbox.mail_providers.faults import ProviderFaultKind, ProviderFaults
 from deployments.sandbox.mail_providers.provider import (
@@ -169,8 +169,9 @@ class SimulatedSes:
         self._mailbox.add(f"{provider_id}@{REGION}.amazonses.com", email.Destination.ToAddresses, raw)
         if email.ConfigurationSetName and self._has_events:
 
-            async def publish(happening: Happening, is_forged: bool) -> None:
-                await self._topic.publish(ses_event(happening, mail, now()), base_url, forged=is_forged)
+            async def publish(event: PlannedEvent) -> None:
+                content = ses_event(event.happening, mail, now())
+                await self._topic.publish(content, base_url, copies=event.copies, forged=event.forged)
 
             start_events(mail, self.faults, self.sender, publish)
         return mail

@@ -69,8 +69,8 @@ class SnsTopic:
         self._confirmed.set()
         return True
 
-    async def publish(self, event: Mapping[str, Any], base_url: str, *, forged: bool = False) -> None:
-        """Publish an event, once the subscription is confirmed; `forged` signs it with another key."""
+    async def publish(self, event: Mapping[str, Any], base_url: str, *, copies: int = 1, forged: bool = False) -> None:
+        """Publish an event, once the subscription is confirmed: `copies` times; `forged` signs it with another key."""
         envelope = {
             "Type": "Notification",
             "MessageId": str(uuid4()),
@@ -83,7 +83,8 @@ class SnsTopic:
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask_for_confirmation(base_url))
         await self._confirmed.wait()
-        await self._send(sign_sns(envelope, self._other_key if forged else self._key))
+        for _ in range(copies):
+            await self._send(sign_sns(envelope, self._other_key if forged else self._key))
 
     async def _ask_for_confirmation(self, base_url: str) -> None:
         envelope = {

@@ -40,5 +40,14 @@ def test_correct_production_settings_have_no_problem_and_no_secret_is_shown(sett
         "CORS_ORIGINS",
     ]
     assert "hush" not in str(found)
+    for url, is_safe in {
+        "ses://AKIA:hush@eu-central-1": True,
+        "sendgrid://hush@": True,
+        "sendgrid://hush@?endpoint=https://proxy.example": True,
+        "sendgrid://hush@?endpoint=http://proxy.example": False,
+        "ses://AKIA:hush@eu-central-1?endpoint=http://127.0.0.1:1": False,
+    }.items():
+        found = find_misconfigurations(settings.model_copy(update=good | {"mail_url": SecretStr(url)}))
+        assert [name for name, _ in found or []] == ([] if is_safe else ["MAIL_URL"])
     without = find_misconfigurations(settings.model_copy(update=good | {"trusted_proxies": ""}))
     assert without == [("TRUSTED_PROXIES", "is not set: behind a proxy, all guests share the limits of one")]

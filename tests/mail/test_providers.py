@@ -76,9 +76,9 @@ async def provider(
 
     def set_fault(kind: str, remaining: int | None) -> None:
         if name == "smtp":
-            mailbox.set_fault(Fault(FaultKind(kind), "emma@example.com", remaining))
+            mailbox.set_fault(Fault(FaultKind[kind.upper()], "emma@example.com", remaining))
         else:
-            fault = ProviderFault(ProviderFaultKind(kind), "emma@example.com", remaining)
+            fault = ProviderFault(ProviderFaultKind[kind.upper()], "emma@example.com", remaining)
             (state.ses if name == "ses" else state.sendgrid).faults.set(fault)
 
     mailer = make_mailer(name, mail_urls[name])

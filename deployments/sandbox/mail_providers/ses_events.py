@@ -80,7 +80,7 @@ class SnsTopic:
             "SigningCertURL": f"{base_url}/{CERTIFICATE}",
             "UnsubscribeURL": f"{base_url}/sns?Action=Unsubscribe&SubscriptionArn={TOPIC_ARN}:{uuid4()}",
         }
-        if self._asking is None:
+        if not self._confirmed.is_set() and (self._asking is None or self._asking.done()):
             self._asking = asyncio.create_task(self._ask_for_confirmation(base_url))
         await self._confirmed.wait()
         for _ in range(copies):

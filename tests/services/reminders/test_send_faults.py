@@ -163,7 +163,7 @@ async def test_each_provider_sends_each_reminder_once_with_its_reference(
         assert (await remind_shop(resources, chosen, shop, now=NOW))["sent"] == 2
         assert (await remind_shop(resources, chosen, shop, now=NOW))["due"] == 0
     assert recipients_of(mailbox) == [EMMA, HUGO]
-    ids = dict(demo.execute("SELECT recipient, id FROM reminders").fetchall())
+    ids: dict[str, int] = dict(demo.execute("SELECT recipient, id FROM reminders").fetchall())
     for each in mailbox.messages if name != "sendgrid" else []:  # whose custom arguments no recipient sees
         token = each.parsed["X-WishCraft-Mail"] or each.sender.partition("+")[2].partition("@")[0]
         reference = MailReference(MailTable.REMINDERS, shop.id, ids[each.recipients[0]])

@@ -119,7 +119,7 @@ def parse_bounce_address(address: str | None) -> str | None:
     Raises:
         ConfigurationError: It is no address, or its local part is too long.
     """
-    if address is None:
+    if not address:  # empty, as Compose passes on a variable that is not set
         return None
     found = normalise(address) or ""
     local = found.rpartition("@")[0]

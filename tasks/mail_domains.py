@@ -30,7 +30,7 @@ async def check_mail_domains(domains: Sequence[str], selectors: Sequence[str]) -
     for names, is_valid, what in ((domains, is_domain, "domain"), (selectors, is_selector, "DKIM selector")):
         if wrong := [name for name in names if not is_valid(name)]:
             raise QueryRefused(f"{wrong[0]!r} cannot be a {what}")
-    include = SPF_OF_PROVIDER.get(urlsplit(current.smtp_url.get_secret_value()).scheme) if current.smtp_url else None
+    include = SPF_OF_PROVIDER.get(urlsplit(current.mail_url.get_secret_value()).scheme) if current.mail_url else None
     dns = DnsClient(current.dns_server)
     return mail_domains_page({domain: await check_domain(dns, domain, selectors, include) for domain in domains})
 

@@ -49,11 +49,11 @@ async def mail_report(name: str, report: Report) -> None:
     """Mail the report to OPS_EMAIL. `name` is unique per run and part of the Message-ID, which is the same on a retry.
 
     Raises:
-        ConfigurationError: OPS_EMAIL, SMTP_URL or MAIL_FROM is not set.
+        ConfigurationError: OPS_EMAIL, MAIL_URL or MAIL_FROM is not set.
     """
     current = settings()
     if current.ops_email is None or current.mail_from is None:
-        raise ConfigurationError("OPS_EMAIL, SMTP_URL and MAIL_FROM must be set to mail a report")
+        raise ConfigurationError("OPS_EMAIL, MAIL_URL and MAIL_FROM must be set to mail a report")
     message_id = f"<{name}@{current.mail_from.rpartition('@')[2]}>"
     async with open_resources() as resources:
         await resources.mailer.send(as_mail(report, current.ops_email, message_id))

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import psycopg
 import pytest
@@ -26,6 +26,7 @@ from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
 from deployments.sandbox.environment import settings_environment
+from deployments.sandbox.mail_providers import sendgrid, ses, ses_events
 from deployments.sandbox.mailbox.app import create_app as create_mailbox
 from deployments.sandbox.mailbox.messages import Mailbox
 from deployments.sandbox.postgres import (
@@ -255,9 +256,24 @@ def mailbox(mailbox_server: tuple[str, FastAPI]) -> Mailbox:
 def mail_settings(mailbox_server: tuple[str, FastAPI]) -> dict[str, object]:
     """The settings that send mail to that server: `settings.model_copy(update=mail_settings)`."""
     return {
-        "smtp_url": SecretStr(f"smtp://127.0.0.1:{mailbox_server[1].state.smtp_port}"),
+        "mail_url": SecretStr(f"smtp://127.0.0.1:{mailbox_server[1].state.smtp_port}"),
         "mail_from": "registry@wishcraft.example",
         "public_url": "https://registry.wishcraft.example",
+    }
+
+
+@pytest.fixture
+def mail_urls(mailbox_server: tuple[str, FastAPI]) -> dict[str, SecretStr]:
+    """MAIL_URL of each provider: the mail server, and the simulated ones beside it, without faults."""
+    address, app = mailbox_server
+    app.state.ses.faults.active.clear()
+    app.state.sendgrid.faults.active.clear()
+    secret, key = quote(ses.SECRET_KEY, safe=""), sendgrid.API_KEY
+    account = f"{ses.ACCESS_KEY}:{secret}@{ses_events.REGION}?configuration_set={ses_events.CONFIGURATION_SET}"
+    return {
+        "smtp": SecretStr(f"smtp://127.0.0.1:{app.state.smtp_port}"),
+        "ses": SecretStr(f"ses://{account}&endpoint={address}/ses"),
+        "sendgrid": SecretStr(f"sendgrid://{key}@?endpoint={address}/sendgrid"),
     }
 
 

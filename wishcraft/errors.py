@@ -251,7 +251,7 @@ class DnsUnavailable(TransientError):  # noqa: N818  it names a state
 class MailUnavailable(TransientError):  # noqa: N818  it names a state
     """The mail server does not answer, or accepts no mail at present."""
 
-    advice = "Check the mail server of SMTP_URL; then run the job again, or wait for the next run."
+    advice = "Check the mail server or provider of MAIL_URL; then run the job again, or wait for the next run."
 
 
 class MailPostponed(TransientError):  # noqa: N818  it names what happened
@@ -317,7 +317,7 @@ class TooManyAddressesRejected(WishCraftError):  # noqa: N818  it names what hap
     """Most recipients of a run were rejected: the mail server is at fault, not the addresses."""
 
     advice = (
-        "No address was suppressed, and the mails stay due. Find out why the mail server of SMTP_URL rejects them "
+        "No address was suppressed, and the mails stay due. Find out why the mail server of MAIL_URL rejects them "
         "(docs/runbooks/mail.md), then run the job again today."
     )
 
@@ -325,4 +325,4 @@ class TooManyAddressesRejected(WishCraftError):  # noqa: N818  it names what hap
 class SenderRejected(WishCraftError):  # noqa: N818  it names what happened
     """The mail server rejects the login or the sender."""
 
-    advice = "Correct SMTP_URL or MAIL_FROM in the worker's environment, then run the job again."
+    advice = "Correct MAIL_URL, MAIL_FROM or BOUNCE_ADDRESS in the worker's environment, then run the job again."

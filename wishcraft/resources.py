@@ -19,6 +19,8 @@ from wishcraft.cache.usage import UsageCounters
 from wishcraft.errors import ConfigurationError
 from wishcraft.files import FileStore
 from wishcraft.mail.mailer import Mailer
+from wishcraft.mail.providers.configuration import mail_scheme, parse_sendgrid, parse_ses
+from wishcraft.mail.providers.sendgrid import SendGridMailer
 from wishcraft.mail.providers.smtp import SmtpMailer
 from wishcraft.settings import Settings, analysts_url
 from wishcraft.settings import settings as from_environment
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 
 _ANNOUNCING: Final = 4
+_MAIL_API_TIMEOUT: Final = httpx.Timeout(30, connect=5)
 MAX_SLOW_WRITES: Final = 4
 AfterWrite = Callable[[int, Mapping[str, int]], Awaitable[None]]
 """Called after each committed write with the shop's id and the new versions by slug."""
@@ -97,7 +100,7 @@ async def open_resources(
         stack.push_async_callback(redis.close)
         counters = Counters(redis)
         stack.push_async_callback(counters.flush)
-        mailer = SmtpMailer(settings.smtp_url, settings.mail_from)
+        mailer = _make_mailer(settings)
         stack.push_async_callback(mailer.close)
         bulk_signals = BulkSignals(redis)
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=httpx.Timeout(10, connect=5)))
@@ -136,6 +139,18 @@ def _make_shopify_client(
         count=counters.count,
         wait_for_bulk=bulk_signals.wait,
     )
+
+
+def _make_mailer(settings: Settings) -> Mailer:
+    """The provider that MAIL_URL names. botocore is imported only for SES: it takes a tenth of a second."""
+    url, scheme = settings.mail_url, mail_scheme(settings.mail_url)
+    if url and scheme == "ses":
+        from wishcraft.mail.providers.ses import SesMailer
+
+        return SesMailer(parse_ses(url), settings.mail_from, _MAIL_API_TIMEOUT)
+    if url and scheme == "sendgrid":
+        return SendGridMailer(parse_sendgrid(url), settings.mail_from, _MAIL_API_TIMEOUT)
+    return SmtpMailer(url, settings.mail_from, bounce_address=settings.bounce_address)
 
 
 def _open_replica(settings: Settings, primary: Database) -> Replica | None:

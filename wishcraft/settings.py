@@ -16,7 +16,7 @@ from wishcraft.errors import ConfigurationError
 from wishcraft.files import folder_of
 
 SECRETS: Final = Path("/run/secrets")
-"""Where Docker and Kubernetes mount secrets, one file each, e.g. `smtp_url`; the environment takes precedence."""
+"""Where Docker and Kubernetes mount secrets, one file each, e.g. `mail_url`; the environment takes precedence."""
 _CONFIG: Final = SettingsConfigDict(
     extra="ignore",
     frozen=True,
@@ -189,8 +189,10 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         None,
         description="Public URL of the API, e.g. https://registry.example. Links to it in mails and runs begin so.",
     )
-    smtp_url: SecretStr | None = Field(
-        None, description="Mail server: smtp://user:password@host:587?starttls, or smtps://…"
+    mail_url: SecretStr | None = Field(
+        None,
+        description="What sends mail: smtp://user:password@host:587?starttls, smtps://…, "
+        "ses://KEY:SECRET@eu-central-1?configuration_set=NAME or sendgrid://KEY@api.sendgrid.com.",
     )
     mail_from: str | None = Field(None, description="Sender address of mails. Bounces go to it.")
     ses_topic_arns: str = Field(
@@ -208,6 +210,11 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     )
     dns_server: str | None = Field(
         None, description="DNS server that `mail-domains` asks, such as 192.0.2.1:53. That of the machine by default."
+    )
+    bounce_address: str | None = Field(
+        None,
+        description="Return path of reminders and invitations sent by SMTP, e.g. bounces@registry.example: "
+        "bounces+TOKEN@registry.example, so that a bounce names its mail. Without it, MAIL_FROM.",
     )
     reminder_recovery: Literal["resend", "hold"] = Field(
         "resend",
@@ -235,6 +242,11 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     start_page: Path | None = Field(
         None, description="File with the addresses and keys of the local stack, for its page at `/`. `make up` sets it."
     )
+
+    @property
+    def encryption_secrets(self) -> list[str]:
+        """The keys of ENCRYPTION_KEYS: the first encrypts and signs, all decrypt and verify."""
+        return [key.strip() for key in self.encryption_keys.get_secret_value().split(",")]
 
     @property
     def client_secrets(self) -> list[str]:

@@ -1,6 +1,6 @@
 """`python3 deployments/container/make_secrets.py FOLDER`: generate the secrets of an installation.
 
-Uses only the standard library. `shopify_api_secret` and `smtp_url` come from elsewhere: add these files by hand.
+Uses only the standard library. `shopify_api_secret` and `mail_url` come from elsewhere: add these files by hand.
 """
 
 import secrets

@@ -11,6 +11,7 @@ from psycopg.sql import SQL, Identifier
 from deployments.local.orphans import STACK_ID_VARIABLE
 from deployments.local.services import Ports
 from deployments.local.workspace import Workspace
+from deployments.sandbox.mail_providers import SENDGRID_PUBLIC_KEY, TOPIC_ARN
 from deployments.sandbox.mailbox import DOMAIN, SELECTOR
 from deployments.sandbox.processes import ROOT, port_is_free
 from wishcraft.errors import ConfigurationError
@@ -78,6 +79,9 @@ def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores:
             "API_PORT": str(ports.api),
             "MAILBOX_URL": f"http://127.0.0.1:{ports.mailbox}",
             "MAIL_FROM": f"registry@{DOMAIN}",
+            "SES_TOPIC_ARNS": TOPIC_ARN,
+            "SNS_ORIGIN": f"http://127.0.0.1:{ports.mailbox}",
+            "SENDGRID_WEBHOOK_KEY": SENDGRID_PUBLIC_KEY,
             "DKIM_SELECTORS": SELECTOR,
             "DNS_SERVER": f"127.0.0.1:{ports.dns}",
             "DATABASE_URL": stores.database_url,
@@ -101,7 +105,7 @@ def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores:
             "TRUSTED_PROXIES": "shopify",  # the simulator's proxy tells the addresses of guests
             "TMPDIR": str(workspace.temporary),  # /tmp/runner_storage is not writable for a second user
             "SHOPIFY_ORIGIN": f"http://127.0.0.1:{ports.shopify}/{{shop}}",
-            "SMTP_URL": f"smtp://127.0.0.1:{ports.smtp}",
+            "MAIL_URL": f"smtp://127.0.0.1:{ports.smtp}",
             "START_PAGE": str(workspace.stack_info.absolute()),
         }
     )

@@ -97,8 +97,17 @@ def shopify(environment: Mapping[str, str], ports: Ports, tokens: Path) -> Servi
 
 
 def mailbox(environment: Mapping[str, str], ports: Ports, mail: Path) -> Service:
-    """The mail server that delivers nothing, with the DNS of its domain; it keeps its messages in the file `mail`."""
-    options = {"--port": ports.mailbox, "--smtp-port": ports.smtp, "--dns-port": ports.dns, "--state": mail}
+    """The mail server that delivers nothing, with the simulated providers and the DNS of its domain.
+
+    It keeps its messages in the file `mail`.
+    """
+    options = {
+        "--port": ports.mailbox,
+        "--smtp-port": ports.smtp,
+        "--dns-port": ports.dns,
+        "--state": mail,
+        "--events": f"http://127.0.0.1:{ports.api}/api/mail-events",
+    }
     arguments = [str(text) for option in options.items() for text in option]
     program = module("mailbox", environment, "deployments.sandbox.mailbox", *arguments)
     return service_of(program, http_ready(f"http://127.0.0.1:{ports.mailbox}/health"))

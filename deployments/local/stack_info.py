@@ -18,6 +18,7 @@ def read_stack_info(workspace: Workspace, environment: Mapping[str, str]) -> dic
         "prefect_password": environment["PREFECT_API_AUTH_STRING"],
         "shopify": environment["SHOPIFY_ORIGIN"].removesuffix("/{shop}"),
         "mailbox": environment["MAILBOX_URL"],
+        "mail_providers": {name: f"{environment['MAILBOX_URL']}/{name}" for name in ("ses", "sendgrid")},
         "monitoring": environment.get("MONITORING_URL"),
         "database_url": environment["DATABASE_URL"],
         "replica_url": environment.get("DATABASE_REPLICA_URL"),

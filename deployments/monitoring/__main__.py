@@ -1,6 +1,6 @@
 """`python -m deployments.monitoring FOLDER`: write the configuration of Prometheus and Alertmanager.
 
-Reads SMTP_URL, MAIL_FROM, OPS_EMAIL and RUNBOOK_URL from the environment or /run/secrets. Alertmanager sends mail to
+Reads MAIL_URL, MAIL_FROM, OPS_EMAIL and RUNBOOK_URL from the environment or /run/secrets. Alertmanager sends mail to
 OPS_EMAIL; Prometheus reads METRICS_TOKEN from its file.
 """
 
@@ -21,7 +21,7 @@ class MonitoringSettings(BaseSettings):
 
     model_config = JobSettings.model_config
 
-    smtp_url: SecretStr | None = None
+    mail_url: SecretStr | None = None
     mail_from: str | None = None
     ops_email: str | None = None
     runbook_url: str = Settings.model_fields["runbook_url"].default
@@ -32,9 +32,9 @@ class MonitoringSettings(BaseSettings):
         Raises:
             ConfigurationError: A setting is missing.
         """
-        if not (self.smtp_url and self.mail_from and self.ops_email):
-            raise ConfigurationError("Alertmanager sends mail: set SMTP_URL, MAIL_FROM and OPS_EMAIL")
-        return MailServer(self.smtp_url.get_secret_value(), self.mail_from, self.ops_email)
+        if not (self.mail_url and self.mail_from and self.ops_email):
+            raise ConfigurationError("Alertmanager sends mail: set MAIL_URL, MAIL_FROM and OPS_EMAIL")
+        return MailServer(self.mail_url.get_secret_value(), self.mail_from, self.ops_email)
 
 
 def main() -> int:

@@ -24,7 +24,7 @@ _SMTP_PORT: Final = 25
 
 @dataclass(frozen=True, slots=True)
 class MailServer:
-    """Where Alertmanager sends its mail: `url` as in SMTP_URL, the sender, and the recipient."""
+    """Where Alertmanager sends its mail: `url` as in MAIL_URL, the sender, and the recipient."""
 
     url: str
     sender: str
@@ -36,11 +36,14 @@ class MailServer:
         Alertmanager does not negotiate: it uses TLS from the start on port 465 only, otherwise STARTTLS or no TLS.
 
         Raises:
-            ConfigurationError: The URL is not one of SMTP_URL's kinds, or TLS from the start is not on port 465.
+            ConfigurationError: The URL is not one of MAIL_URL's kinds, or TLS from the start is not on port 465.
         """
         parts = urlsplit(self.url)
         if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
-            raise ConfigurationError("SMTP_URL must look like smtp://user:password@host:587?starttls, or smtps://…")
+            raise ConfigurationError(
+                "Alertmanager sends mail by SMTP, which Amazon SES and SendGrid have too: here MAIL_URL must look like "
+                "smtp://user:password@host:587?starttls, or smtps://…"
+            )
         port = parts.port or (_SMTPS_PORT if parts.scheme == "smtps" else _SMTP_PORT)
         if (parts.scheme == "smtps") != (port == _SMTPS_PORT):
             raise ConfigurationError("Alertmanager sends mail with smtps:// on port 465 only; use smtp://…?starttls")

@@ -24,7 +24,7 @@ from wishcraft.reports.titles import TITLES
 
 _NOT_MAILED: Final = (
     "The report could not be mailed to OPS_EMAIL, because {error}. "
-    "Check OPS_EMAIL, SMTP_URL, MAIL_FROM and the mail server, then run the job again."
+    "Check OPS_EMAIL, MAIL_URL, MAIL_FROM and the mail server, then run the job again."
 )
 
 

@@ -94,7 +94,7 @@ async def client(
             "sentry_traces_sample_rate": 1.0,
             "sentry_profiles_sample_rate": 1.0,
             "metrics_token": SecretStr(code),
-            "smtp_url": SecretStr(f"smtp://us:{planted.digest('the password in a URL')}@mail.example:25"),
+            "mail_url": SecretStr(f"smtp://us:{planted.digest('the password in a URL')}@mail.example:25"),
         }
     )
     install_redaction()
@@ -118,7 +118,7 @@ def plant_on_request(app: FastAPI, planted: Planted, config: Settings) -> None:
         person, said = sent["people"][0], request.headers["cookie"]
         error = ValueError(
             f"{in_the_body} of {person['email']}, {person['event_location']}, {person['gift_message']}, {said}, {ref},"
-            f" {plain(config.metrics_token)}, {plain(config.smtp_url)}, {len(local)},"
+            f" {plain(config.metrics_token)}, {plain(config.mail_url)}, {len(local)},"
             f" {planted.address('the text of an error')}"
         )
         error.add_note(f"said by {planted.address('a note on an error')}")

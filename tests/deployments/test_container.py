@@ -23,7 +23,7 @@ from tests.support.container_image import FOLDER, OURS, SERVICES, image_environm
 from wishcraft.settings import DatabaseSettings, Settings
 
 DECLARED: Final = set(yaml.safe_load((FOLDER / "compose.yaml").read_text())["secrets"])
-BY_HAND: Final = {"shopify_api_secret": "hush", "smtp_url": "smtps://mail.example"}
+BY_HAND: Final = {"shopify_api_secret": "hush", "mail_url": "smtps://mail.example"}
 SECRET_SETTINGS: Final = {
     name.upper() for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)
 } | {"DATABASE_URL"}

@@ -60,7 +60,7 @@ async def look_up(kind: str) -> None:
     if kind == "ours":
         raise NotFound("there is no registry 12") from cause
     if kind == "setting":
-        raise ConfigurationError("SMTP_URL must be set") from cause
+        raise ConfigurationError("MAIL_URL must be set") from cause
     raise DatabaseUnavailable("OperationalError: no route to emma@example.com") from cause
 
 
@@ -124,7 +124,7 @@ async def test_error_that_ends_a_run_is_one_sentry_event_with_a_link_to_the_run(
     [
         ("database", "DatabaseUnavailable: OperationalError: no route to [redacted]"),
         ("ours", "NotFound: there is no registry 12"),
-        ("setting", "ConfigurationError: SMTP_URL must be set"),
+        ("setting", "ConfigurationError: MAIL_URL must be set"),
     ],
 )
 async def test_error_that_escapes_a_task_is_redacted_in_states_and_logs(kind: str, message: str) -> None:

@@ -125,7 +125,7 @@ async def test_report_without_a_recipient_is_published_with_a_warning(
     monkeypatch.delenv("OPS_EMAIL")
     state = await service_levels(mail=True, return_state=True)
     assert state.is_completed()
-    assert f"{NOT_MAILED}OPS_EMAIL, SMTP_URL and MAIL_FROM must be set" in str(state.message)
+    assert f"{NOT_MAILED}OPS_EMAIL, MAIL_URL and MAIL_FROM must be set" in str(state.message)
     assert await summary_of(state)
     assert not mailbox.messages
 
@@ -140,7 +140,7 @@ async def test_report_that_the_mail_server_refuses_is_published_with_a_warning(
     found, _, warning = str(state.message).partition(f" {NOT_MAILED}")
     assert "missed so far: uptime (9" in found
     assert warning.startswith(
-        "the mail server refuses the address: 550 5.1.1. Check OPS_EMAIL, SMTP_URL, MAIL_FROM and the mail server"
+        "the mail server refuses the address: 550 5.1.1. Check OPS_EMAIL, MAIL_URL, MAIL_FROM and the mail server"
     )
     assert (await summary_of(state)).startswith(f"**{found}**")
     assert await logs_of(state, f"\n{NOT_MAILED}{warning}")

@@ -140,6 +140,11 @@ def test_links_of_prefect_itself_open_version_2_of_its_ui(tmp_path: Path) -> Non
     assert environment_of(tmp_path)["PREFECT_UI_URL"] == "http://127.0.0.1:2/v2"
 
 
+def test_stack_info_has_the_addresses_of_the_simulated_mail_providers(tmp_path: Path) -> None:
+    info = read_stack_info(Workspace(tmp_path), environment_of(tmp_path))
+    assert info["mail_providers"] == {"ses": f"{info['mailbox']}/ses", "sendgrid": f"{info['mailbox']}/sendgrid"}
+
+
 def test_description_says_where_the_prefect_login_is_but_does_not_contain_it(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     text = describe(read_stack_info(workspace, environment_of(tmp_path)), ".wishcraft/prefect_password")

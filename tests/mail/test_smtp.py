@@ -38,7 +38,7 @@ def mail(to: str = "emma@example.com", **changes: Any) -> Mail:
 
 @pytest.fixture
 async def mailer(mail_settings: dict[str, Any]) -> AsyncIterator[SmtpMailer]:
-    mailer = SmtpMailer(mail_settings["smtp_url"], SENDER, timeout=PATIENCE_SECONDS)
+    mailer = SmtpMailer(mail_settings["mail_url"], SENDER, timeout=PATIENCE_SECONDS)
     yield mailer
     await mailer.close()
 
@@ -143,7 +143,7 @@ async def test_unreachable_server_raises_mail_unavailable() -> None:
     ],
 )
 def test_malformed_url_is_refused_without_being_shown(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="SMTP_URL") as caught:
+    with pytest.raises(ConfigurationError, match="MAIL_URL") as caught:
         SmtpMailer(SecretStr(url), SENDER)
     assert "secret" not in str(caught.value)
 

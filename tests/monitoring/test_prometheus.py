@@ -276,7 +276,7 @@ def test_promtool_accepts_the_rules_and_the_configuration(tmp_path: Path) -> Non
         ("smtps://mail.example", ("mail.example:465", False, None)),
     ],
 )
-def test_alertmanager_uses_the_mail_server_of_smtp_url(url: str, expected: tuple[object, ...]) -> None:
+def test_alertmanager_uses_the_mail_server_of_mail_url(url: str, expected: tuple[object, ...]) -> None:
     options = MailServer(url, "a@b.example", "ops@b.example").options()
     found = (options["smtp_smarthost"], options["smtp_require_tls"], options.get("smtp_auth_username"))
     assert found == expected
@@ -292,11 +292,11 @@ def test_set_up_of_the_example_installation_writes_the_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["monitoring", str(tmp_path / "out")])
-    for name in ("SMTP_URL", "MAIL_FROM", "OPS_EMAIL", "RUNBOOK_URL"):
+    for name in ("MAIL_URL", "MAIL_FROM", "OPS_EMAIL", "RUNBOOK_URL"):
         monkeypatch.delenv(name, raising=False)
     assert set_up() == 1
-    assert "set SMTP_URL, MAIL_FROM and OPS_EMAIL" in capsys.readouterr().err
-    monkeypatch.setenv("SMTP_URL", "smtp://mail.example")
+    assert "set MAIL_URL, MAIL_FROM and OPS_EMAIL" in capsys.readouterr().err
+    monkeypatch.setenv("MAIL_URL", "smtp://mail.example")
     monkeypatch.setenv("MAIL_FROM", "a@b.example")
     monkeypatch.setenv("OPS_EMAIL", "ops@b.example")
     monkeypatch.setenv("RUNBOOK_URL", 'https://docs.example/a"b$1')

@@ -46,6 +46,16 @@ def served(minute: int) -> int:
     return 30 * sum(map(is_day, range(since, minute)))
 
 
+def scaled(share: float, less: int = 0) -> Value:
+    """A share of the requests, without the first `less`."""
+    return lambda minute: max(0.0, share * served(minute) - less)
+
+
+def last_of(ends: list[int]) -> Value:
+    """The time of the last of these minutes, in seconds; no sample before the first."""
+    return lambda minute: max((60.0 * end for end in ends if end <= minute), default=None)
+
+
 def if_up(value: Value) -> Value:
     """The value where the API is scraped: not before it listens, and not while it restarts."""
     return lambda minute: None if minute in {0, RESTART} else value(minute)
@@ -96,17 +106,15 @@ def healthy_day() -> dict[str, Value]:
     for part in ("database", "replica", "memory", "prefect", "scheduler"):
         series[f'wishcraft_part_health{{part="{part}"}}'] = if_up(lambda _: 1.0)
     for state, share in (("hit", 0.95), ("miss", 0.05)):
-        series[f'wishcraft_cache_reads_total{{state="{state}"}}'] = if_up(lambda minute, s=share: s * served(minute))
+        series[f'wishcraft_cache_reads_total{{state="{state}"}}'] = if_up(scaled(share))
     for bound, slow in (("0.1", 20), ("+Inf", 0)):  # the process's first requests are slow
         series[f'wishcraft_request_seconds_bucket{{route="/registries", status="200", le="{bound}"}}'] = if_up(
-            lambda minute, slow=slow: float(max(0, served(minute) - slow))
+            scaled(1, less=slow)
         )
     for job in SCHEDULES:
         minutes = ends(job)
         series |= job_series(job, minutes, "completed")
-        series[f'wishcraft_job_last_success_timestamp_seconds{{job="{job}"}}'] = if_up(
-            lambda minute, ended=minutes: max((60.0 * end for end in ended if end <= minute), default=None)
-        )
+        series[f'wishcraft_job_last_success_timestamp_seconds{{job="{job}"}}'] = if_up(last_of(minutes))
         series[f'wishcraft_overdue_runs{{job="{job}"}}'] = if_up(lambda _: 0.0)
     return series | job_series("ask", [800], "refused")
 

@@ -22,6 +22,18 @@ def test_a_url_password_is_a_secret_encoded_and_decoded(settings: Settings, url:
 
 
 @pytest.mark.parametrize(
+    ("url", "secrets"),
+    [
+        ("sendgrid://SG.hunter%2F22@api.sendgrid.com", {"SG.hunter%2F22", "SG.hunter/22"}),
+        ("sendgrid://:SG.hunter@", {"SG.hunter"}),
+        ("ses://AKIA:hunter%2F22@eu-central-1", {"hunter%2F22", "hunter/22"}),
+    ],
+)
+def test_the_key_of_a_mail_provider_is_a_secret(settings: Settings, url: str, secrets: set[str]) -> None:
+    assert secrets <= secrets_of(settings.model_copy(update={"mail_url": SecretStr(url)}))
+
+
+@pytest.mark.parametrize(
     ("login", "secrets"), [("ops:hunter22", {"ops:hunter22", "hunter22"}), ("hunter22", {"hunter22"})]
 )
 def test_prefects_password_is_a_secret_with_and_without_its_user(

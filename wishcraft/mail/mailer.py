@@ -28,6 +28,8 @@ class Mail:
     """Accepts a POST without a login (RFC 8058); None for mail that the recipient asked for."""
     pictures: Sequence[Picture] = ()
     reply_to: str | None = field(repr=False, default=None)
+    reference: str | None = field(repr=False, default=None)
+    """The token of `domain.mail_events` by which an event names this mail; None for mail without events."""
 
 
 class Mailer(Protocol):

@@ -32,23 +32,16 @@ _POLICY: Final = _Policy(linesep="\r\n")
 
 
 def build_message(mail: Mail, sender: str, now: datetime) -> EmailMessage:
-    """The message of a mail from the address `sender`, in the shop's name; `now` (aware) is its date.
-
-    A mail with an `unsubscribe_url` supports one-click unsubscription: RFC 8058, section 3.1. Every message declares
-    that it was generated automatically: RFC 3834, section 5.
-    """
+    """The message of a mail from the address `sender`, in the shop's name; `now` (aware) is its date."""
     message = EmailMessage(policy=_POLICY)
-    message["From"] = Address(display_name=" ".join(mail.sender_name.split()), addr_spec=sender)
+    message["From"] = Address(display_name=display_name(mail), addr_spec=sender)
     message["To"] = mail.recipient
     if mail.reply_to:
-        message["Reply-To"] = Address(display_name=" ".join(mail.sender_name.split()), addr_spec=mail.reply_to)
-    message["Subject"] = shorten(mail.subject, MAX_SUBJECT_LENGTH, placeholder=" …")
+        message["Reply-To"] = Address(display_name=display_name(mail), addr_spec=mail.reply_to)
+    message["Subject"] = short_subject(mail)
     message["Date"] = now.astimezone(UTC)
-    message["Message-ID"] = mail.message_id
-    if mail.unsubscribe_url:
-        message["List-Unsubscribe"] = f"<{mail.unsubscribe_url}>"
-        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    message["Auto-Submitted"] = "auto-generated"
+    for name, value in machine_headers(mail).items():
+        message[name] = value
     message.set_content(mail.text, cte="quoted-printable")
     message.add_alternative(mail.html, subtype="html", cte="quoted-printable")
     *_, html = message.iter_parts()
@@ -57,6 +50,33 @@ def build_message(mail: Mail, sender: str, now: datetime) -> EmailMessage:
             picture.png, "image", "png", cid=f"<{picture.name}>", disposition="inline", filename=picture.name
         )
     return message
+
+
+def display_name(mail: Mail) -> str:
+    """The name in `From` and `Reply-To`, on one line."""
+    return " ".join(mail.sender_name.split())
+
+
+def short_subject(mail: Mail) -> str:
+    """The subject on one line, of at most MAX_SUBJECT_LENGTH characters."""
+    return shorten(mail.subject, MAX_SUBJECT_LENGTH, placeholder=" …")
+
+
+def machine_headers(mail: Mail) -> dict[str, str]:
+    """The headers that machines read.
+
+    A mail with an `unsubscribe_url` supports one-click unsubscription: RFC 8058, section 3.1. Every message declares
+    that it was generated automatically: RFC 3834, section 5.
+    """
+    one_click = {
+        "List-Unsubscribe": f"<{mail.unsubscribe_url}>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }
+    return {
+        "Message-ID": mail.message_id,
+        **(one_click if mail.unsubscribe_url else {}),
+        "Auto-Submitted": "auto-generated",
+    }
 
 
 def as_bytes(message: EmailMessage, *, international: bool) -> bytes:

@@ -38,7 +38,7 @@ _HEADERS: Final = r"(?:proxy-)?authorization|(?:set-)?cookie"
 _VALUE: Final = r""""(?:[^"\\\n]|\\.|"")*"|'(?:[^'\\\n]|\\.|'')*'|\[[^\]]*\]?|\{[^}]*\}?|[^\n]+"""
 _SECRET_NAMES: Final = re.compile(
     r"passw|pwd|passphrase|secret|token|signature|hmac|accesscode|apikey|credential|grant|dsn|authstring|"
-    r"authorization|cookie|sessionid|privatekey|encryptionkey|databaseurl|redisurl|smtpurl|webhookurl|"
+    r"authorization|cookie|sessionid|privatekey|encryptionkey|databaseurl|redisurl|mailurl|webhookurl|"
     r"email|mail$|recipient|purchaser|registrant|firstname|lastname|fullname|customername|username|"
     r"street|postal|phone|^address|(?<!server)(?<!serversocket)address$|zip|city$|giftmessage|eventlocation|^notes$|^ip$|useragent|visitorid"
 )

@@ -39,6 +39,8 @@ _SDK_FIELDS: Final = frozenset(
 _ANONYMOUS_ID: Final = re.compile(r"[0-9a-f]{32}")
 _URL_PASSWORD: Final = re.compile(r"[^:/?#]*://[^:/?#]*:([^/?#]*)@")
 """The password of a URL. `urlsplit` raises ValueError if the password contains one square bracket."""
+_URL_KEY: Final = re.compile(r"[^:/?#]*://([^:/?#@]+)@")
+"""What a URL has in place of user and password, as the API key of `sendgrid://KEY@…`."""
 _pseudonym_key = b""
 """Without the client secret, neither a pseudonym nor its person can be computed."""
 _FRAME_FIELDS: Final = ("filename", "abs_path", "function", "module", "lineno", "in_app")
@@ -188,6 +190,7 @@ def secrets_of(settings: Settings) -> set[str]:
         *(value for value in values if "://" in value),
     ]
     passwords = {match[1] for url in urls if (match := _URL_PASSWORD.match(url))}
+    passwords |= {match[1] for value in values if (match := _URL_KEY.match(value))}
     auth = settings.prefect_api_auth_string
     login = {auth.get_secret_value().partition(":")[2]} if auth else set()
     return (values | parts | passwords | {unquote(password) for password in passwords} | login) - {""}

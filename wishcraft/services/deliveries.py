@@ -11,6 +11,7 @@ from datetime import date, datetime
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfoNotFoundError
 
+from wishcraft.domain.mail_events import MailReference, MailTable, derive_keys, make_token
 from wishcraft.domain.plain_text import one_line
 from wishcraft.domain.reminders import local_day, too_many_rejected
 from wishcraft.errors import (
@@ -72,8 +73,10 @@ async def is_mail_on(resources: Resources, shop_id: int) -> bool:
         return (await shops.find_settings(session, shop_id)).email_notifications
 
 
-def make_mail(claimed: ClaimedMail, letterhead: Letterhead, content: Content, unsubscribe_url: str) -> Mail:
-    """Address the content to the recipient of a claimed mail."""
+def make_mail(
+    claimed: ClaimedMail, letterhead: Letterhead, content: Content, unsubscribe_url: str, reference: str
+) -> Mail:
+    """Address the content to the recipient of a claimed mail; events name it by the reference."""
     return Mail(
         recipient=claimed.recipient,
         sender_name=letterhead.shop,
@@ -83,7 +86,18 @@ def make_mail(claimed: ClaimedMail, letterhead: Letterhead, content: Content, un
         message_id=claimed.message_id,
         unsubscribe_url=unsubscribe_url,
         reply_to=letterhead.reply_to,
+        reference=reference,
     )
+
+
+def reference_keys(settings: Settings) -> list[bytes]:
+    """Return the signing keys of references, derived from ENCRYPTION_KEYS: the first signs, all verify."""
+    return derive_keys(settings.encryption_secrets)
+
+
+def make_reference(settings: Settings, table: MailTable, shop_id: int, row_id: int) -> str:
+    """Return the signed token of a mail's row, for `make_mail`."""
+    return make_token(MailReference(table, shop_id, row_id), reference_keys(settings)[0])
 
 
 async def send_claimed(

@@ -1,4 +1,4 @@
-"""`python -m deployments.sandbox.mailbox`: the mail server and its page on 127.0.0.1."""
+"""`python -m deployments.sandbox.mailbox`: the mail server, its page and the simulated providers on 127.0.0.1."""
 
 import argparse
 from pathlib import Path
@@ -19,8 +19,9 @@ def main() -> None:
     parser.add_argument("--dns-port", type=int, default=4553, help="port of the DNS server of its domain")
     parser.add_argument("--port", type=int, default=4500, help="port of the page")
     parser.add_argument("--state", type=Path, help="file that keeps the mail between runs")
+    parser.add_argument("--events", metavar="URL", help="where the simulated providers send events: URL/ses and so on")
     arguments = parser.parse_args()
-    app = create_app(arguments.smtp_port, arguments.state, arguments.dns_port)
+    app = create_app(arguments.smtp_port, arguments.state, arguments.events, arguments.dns_port)
     uvicorn.run(app, host="127.0.0.1", port=arguments.port, log_level="warning")
 
 

@@ -12,6 +12,8 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.sandbox.hosts import LoopbackOnly
+from deployments.sandbox.mail_providers.sendgrid import SimulatedSendGrid
+from deployments.sandbox.mail_providers.ses import SimulatedSes
 from deployments.sandbox.mailbox import DOMAIN
 from deployments.sandbox.mailbox.dns import local_records, start_dns_server
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
@@ -37,15 +39,23 @@ class Alert(BaseModel):
     text: str
 
 
-def create_app(smtp_port: int = 0, file: Path | None = None, dns_port: int = 0) -> FastAPI:
+def create_app(
+    smtp_port: int = 0, file: Path | None = None, events_url: str | None = None, dns_port: int = 0
+) -> FastAPI:
     """Create the application. It runs the servers of SMTP and DNS during its lifespan; `file` keeps the mail.
 
-    `app.state.mailbox` is its `Mailbox`; after the start, `smtp_port` and `dns_port` are the ports of the servers.
+    `app.state.mailbox` is its `Mailbox`; after the start, `smtp_port` and `dns_port` are the ports of the servers. The
+    simulated providers, `app.state.ses` and `app.state.sendgrid`, send their events to `{events_url}/ses` and
+    `/sendgrid`, or nowhere.
     """
     app = FastAPI(title="Mailbox", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
     app.add_middleware(LoopbackOnly)
     app.state.mailbox, app.state.smtp_port, app.state.dns_port = Mailbox(file), smtp_port, dns_port
     _add_routes(app, app.state.mailbox)
+    app.state.ses = SimulatedSes(app.state.mailbox, events_url and f"{events_url}/ses")
+    app.state.sendgrid = SimulatedSendGrid(app.state.mailbox, events_url and f"{events_url}/sendgrid")
+    app.include_router(app.state.ses.router())
+    app.include_router(app.state.sendgrid.router())
     return app
 
 
@@ -58,6 +68,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
     dns.close()
     server.close()
+    await app.state.ses.sender.close()
+    await app.state.sendgrid.sender.close()
 
 
 def _add_routes(app: FastAPI, mailbox: Mailbox) -> None:

@@ -11,7 +11,7 @@ def test_correct_production_settings_have_no_problem_and_no_secret_is_shown(sett
         "shopify_origin": "https://{shop}",
         "public_url": "https://registry.example",
         "prefect_ui_url": "https://prefect.example",
-        "smtp_url": SecretStr("smtps://u:hush@mail.example"),
+        "mail_url": SecretStr("smtps://u:hush@mail.example"),
         "mail_from": "a@b.example",
         "ops_email": "ops@b.example",
         "sentry_dsn": SecretStr("https://hush@sentry.example/1"),
@@ -23,7 +23,7 @@ def test_correct_production_settings_have_no_problem_and_no_secret_is_shown(sett
     assert find_misconfigurations(settings.model_copy(update=good)) == []
     bad = good | {
         "shopify_origin": "http://{shop}",
-        "smtp_url": SecretStr("smtp://u:hush@mail.example"),
+        "mail_url": SecretStr("smtp://u:hush@mail.example"),
         "metrics_token": None,
         "encryption_keys": SecretStr("one,two"),
         "cors_origins": "*",
@@ -34,11 +34,20 @@ def test_correct_production_settings_have_no_problem_and_no_secret_is_shown(sett
     assert [name for name, _ in found] == [
         "SHOPIFY_ORIGIN",
         "METRICS_TOKEN",
-        "SMTP_URL",
+        "MAIL_URL",
         "ENCRYPTION_KEYS",
         "TRUSTED_PROXIES",
         "CORS_ORIGINS",
     ]
     assert "hush" not in str(found)
+    for url, is_safe in {
+        "ses://AKIA:hush@eu-central-1": True,
+        "sendgrid://hush@": True,
+        "sendgrid://hush@?endpoint=https://proxy.example": True,
+        "sendgrid://hush@?endpoint=http://proxy.example": False,
+        "ses://AKIA:hush@eu-central-1?endpoint=http://127.0.0.1:1": False,
+    }.items():
+        found = find_misconfigurations(settings.model_copy(update=good | {"mail_url": SecretStr(url)}))
+        assert [name for name, _ in found or []] == ([] if is_safe else ["MAIL_URL"])
     without = find_misconfigurations(settings.model_copy(update=good | {"trusted_proxies": ""}))
     assert without == [("TRUSTED_PROXIES", "is not set: behind a proxy, all guests share the limits of one")]

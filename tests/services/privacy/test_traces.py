@@ -63,7 +63,7 @@ IMPERSONAL: Final = {
 """Other columns with texts, documents or bytes: what they have is of the shop or the app, or a hash or a random id."""
 PERSONAL_KEYS: Final = {"entry", "index", "sizes", "session"}
 """The kinds of keys of Redis that name the person or their registry before the redaction."""
-FLEETING_KEYS: Final = {"limit", "marks", "lease"}
+FLEETING_KEYS: Final = {"limit", "marks", "written", "lease"}
 """As `PERSONAL_KEYS`, but they may have expired before."""
 IMPERSONAL_KEYS: Final = {
     "usage", "product", "products", "product-sizes", "counters", "once", "bulk", "era", "stream", "queued",

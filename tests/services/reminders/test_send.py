@@ -336,14 +336,14 @@ async def test_all_reminders_stay_due_while_the_mail_server_does_not_answer(
     settings: Settings, demo: Demo, shop: ShopRef, registry: int
 ) -> None:
     assert registry
-    away = settings.model_copy(update={"smtp_url": type(settings.encryption_keys)("smtp://127.0.0.1:1")})
+    away = settings.model_copy(update={"mail_url": type(settings.encryption_keys)("smtp://127.0.0.1:1")})
     async with open_resources(away) as resources:
         with pytest.raises(MailUnavailable):
             await remind_shop(resources, away, shop, now=NOW)
     assert [row[3] for row in rows(demo)] == ["pending"]
 
 
-@pytest.mark.parametrize("missing", ["smtp_url", "mail_from", "public_url"])
+@pytest.mark.parametrize("missing", ["mail_url", "mail_from", "public_url"])
 async def test_a_missing_setting_is_named_in_the_error(
     settings: Settings, demo: Demo, shop: ShopRef, registry: int, missing: str
 ) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import Connection
+from pydantic import SecretStr
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.invitations import confirm_everyone
 from tests.support.job_processes import command, environment
 from tests.support.waiting import wait_until
-from wishcraft.resources import Resources
+from wishcraft.resources import Resources, open_resources
 from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings
 from wishcraft.store.shops import ShopRef
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.chaos
 Demo = Connection[tuple[Any, ...]]
 NOW = datetime(2026, 3, 14, 15, tzinfo=UTC)
 GATE = 4_711
+EMMA, HUGO = "emma@example.com", "hugo@example.com"
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +102,29 @@ async def test_under_resend_the_next_run_completes_a_killed_one(
     assert set(states(demo).values()) == {"sent"}
     assert (len(ids(mailbox)), len(set(ids(mailbox)))) == (copies, 2)  # a second copy has the first one's Message-ID
     assert (await remind_shop(resources, settings, shop, now=NOW))["due"] == 0
+
+
+@pytest.mark.parametrize("name", ["ses", "sendgrid"])
+@pytest.mark.parametrize(("recovery", "copies"), [("resend", 3), ("hold", 2)])
+async def test_a_kill_after_acceptance_by_a_provider_is_made_up_for_as_declared(
+    settings: Settings,
+    demo: Demo,
+    shop: ShopRef,
+    mailbox: Mailbox,
+    mail_urls: dict[str, SecretStr],
+    name: str,
+    recovery: str,
+    copies: int,
+) -> None:
+    chosen = settings.model_copy(update={"mail_url": mail_urls[name], "reminder_recovery": recovery})
+    with gate(demo, "sent") as reached:
+        await kill_when(chosen, reached)
+    async with open_resources(chosen) as resources:
+        counts = await remind_shop(resources, chosen, shop, now=NOW)
+        assert (counts["sent"], counts["held"]) == (copies - 1, 3 - copies)
+        assert (await remind_shop(resources, chosen, shop, now=NOW))["due"] == 0
+    assert len(mailbox.messages) == copies
+    assert {address for each in mailbox.messages for address in each.recipients} == {EMMA, HUGO}
 
 
 async def test_under_hold_a_mail_accepted_before_a_kill_is_not_sent_again(

@@ -1,4 +1,8 @@
-"""The SMTP provider (RFC 5321): a `Mailer` with a pool of reused connections."""
+"""The SMTP provider (RFC 5321): a `Mailer` with a pool of reused connections.
+
+The Message-ID stays ours. With BOUNCE_ADDRESS, the return path carries the mail's reference (VERP), so that a bounce
+names its mail. SMTP has no idempotency key: a mail whose reply was lost may arrive twice if it is sent again.
+"""
 
 import re
 from collections.abc import AsyncIterator
@@ -32,6 +36,7 @@ from wishcraft.errors import (
 )
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.message import as_bytes, build_message
+from wishcraft.mail.providers.configuration import MALFORMED, parse_bounce_address, parse_sender
 
 REPLY_TIMEOUT_SECONDS: Final = 30.0
 _CLOSING: Final = 421  # the server may send it in reply to any command: RFC 5321, section 3.8
@@ -54,21 +59,28 @@ _SAYS_MAILBOX_MISSING: Final = re.compile(
 class SmtpMailer:
     """A `Mailer` over one SMTP server. It connects on the first send."""
 
-    def __init__(self, url: SecretStr | None, sender: str | None, *, timeout: float = REPLY_TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self,
+        url: SecretStr | None,
+        sender: str | None,
+        *,
+        bounce_address: str | None = None,
+        timeout: float = REPLY_TIMEOUT_SECONDS,
+    ) -> None:
         """A mailer that is not connected yet.
 
         Args:
             url: `smtp://user:password@host:port`, with `?starttls` to require STARTTLS, which is otherwise used if
                 offered; or `smtps://` for TLS from the start. None in a process that sends no mail.
-            sender: The address in `From` and for bounces. None in a process that sends no mail.
+            sender: The address in `From`, and for bounces. None in a process that sends no mail.
+            bounce_address: Where bounces of mails with a reference go: `local+REFERENCE@domain`.
             timeout: Seconds to wait for each reply.
 
         Raises:
-            ConfigurationError: `url` or `sender` is malformed; the message does not show it.
+            ConfigurationError: An argument is malformed; the message does not show it.
         """
-        self._sender = normalise(sender or "") or ""
-        if sender is not None and not self._sender:
-            raise ConfigurationError("MAIL_FROM must be an address, such as registry@example.com")
+        self._sender = parse_sender(sender)
+        self._bounce_address = parse_bounce_address(bounce_address)
         self._connect_kwargs = None if url is None else _connect_kwargs(url.get_secret_value())
         self._timeout = timeout
         self._idle: list[SMTP] = []
@@ -80,7 +92,7 @@ class SmtpMailer:
         async with self._connection() as connection:
             message = build_message(mail, self._sender, datetime.now(UTC))
             content = as_bytes(message, international=international)
-            await self._send_envelope(connection, mail.recipient, international=international)
+            await self._send_envelope(connection, mail, international=international)
             try:
                 await connection.data(content)
             except SMTPResponseException as error:
@@ -124,36 +136,43 @@ class SmtpMailer:
 
     async def _connect(self) -> SMTP:
         if self._connect_kwargs is None or not self._sender:
-            raise ConfigurationError("SMTP_URL and MAIL_FROM must be set to send mail, e.g. smtp://localhost:25")
+            raise ConfigurationError("MAIL_URL and MAIL_FROM must be set to send mail, e.g. smtp://localhost:25")
         connection = SMTP(**self._connect_kwargs, timeout=self._timeout, local_hostname=self._sender.rpartition("@")[2])
         try:
             await connection.connect()
         except SMTPAuthenticationError as error:
-            raise SenderRejected(f"the mail server refuses the login of SMTP_URL: {_codes(error)}") from None
+            raise SenderRejected(f"the mail server refuses the login of MAIL_URL: {_codes(error)}") from None
         except (SMTPConnectError, SMTPException, OSError) as error:
             raise MailUnavailable(f"the mail server cannot be reached: {type(error).__name__}") from None
         return connection
 
-    async def _send_envelope(self, connection: SMTP, recipient: str, *, international: bool) -> None:
+    async def _send_envelope(self, connection: SMTP, mail: Mail, *, international: bool) -> None:
         """Send sender and recipient. A connection lost up to here has handed nothing over: the outcome is known."""
         options = ["SMTPUTF8"] if international else []
         if international and not connection.supports_extension("smtputf8"):
             raise MailRejected("the mail server takes no address that is not ASCII")
         try:
-            await self._mail_from(connection, options, "utf-8" if international else "ascii")
-            await connection.rcpt(recipient, encoding="utf-8" if international else "ascii")
+            await self._mail_from(connection, self._return_path(mail), options, "utf-8" if international else "ascii")
+            await connection.rcpt(mail.recipient, encoding="utf-8" if international else "ascii")
         except SMTPResponseException as error:
             raise _mail_error(error) from None
         except (SMTPException, OSError) as error:
             raise MailUnavailable(f"the connection to the mail server was lost: {type(error).__name__}") from None
 
-    async def _mail_from(self, connection: SMTP, options: list[str], encoding: str) -> None:
+    def _return_path(self, mail: Mail) -> str:
+        if not (self._bounce_address and mail.reference):
+            return self._sender
+        local, _, domain = self._bounce_address.rpartition("@")
+        return f"{local}+{mail.reference}@{domain}"
+
+    async def _mail_from(self, connection: SMTP, return_path: str, options: list[str], encoding: str) -> None:
         try:
-            await connection.mail(self._sender, options=options, encoding=encoding)
+            await connection.mail(return_path, options=options, encoding=encoding)
         except SMTPResponseException as error:
             if error.code < _PERMANENT:
                 raise MailUnavailable(f"the mail server takes no mail for now: {_codes(error)}") from None
-            raise SenderRejected(f"the mail server takes no mail from MAIL_FROM: {_codes(error)}") from None
+            name = "MAIL_FROM" if return_path == self._sender else "BOUNCE_ADDRESS"
+            raise SenderRejected(f"the mail server takes no mail from {name}: {_codes(error)}") from None
 
 
 def _mail_error(error: SMTPResponseException) -> WishCraftError:
@@ -183,14 +202,14 @@ def _codes(error: SMTPResponseException) -> str:
 
 def _connect_kwargs(url: str) -> dict[str, Any]:
     """The arguments of `aiosmtplib.SMTP`."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        port = -1
+        raise ConfigurationError(MALFORMED) from None
     requires_starttls = parts.query == "starttls"
-    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname or port == -1 or parts.query not in {"", "starttls"}:
-        raise ConfigurationError("SMTP_URL must look like smtp://user:password@host:587?starttls, or smtps://…")
+    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname or parts.query not in {"", "starttls"}:
+        raise ConfigurationError(MALFORMED)
     return {
         "hostname": parts.hostname,
         "port": port,

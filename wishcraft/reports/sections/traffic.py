@@ -45,7 +45,7 @@ def mails(failed: Sequence[FailedMails]) -> Section:
     rows = [(short_name(each.shop), f"{each.mails:,}", redacted_line(each.reason)) for each in failed]
     total = sum(each.mails for each in failed)
     text = (
-        "They are not retried. The reason is the mail server's; if it is about the sender, correct SMTP_URL or "
+        "They are not retried. The reason is the mail server's; if it is about the sender, correct MAIL_URL or "
         "MAIL_FROM."
     )
     return Section("Failed mails", text, ("shop", "mails", "why"), rows, pluralize(total, "failed mail"))

@@ -9,6 +9,7 @@ from datetime import date, datetime
 
 from wishcraft.domain.batches import batches
 from wishcraft.domain.invitations import Limits, derive_key, hash_token, make_token, within_limits
+from wishcraft.domain.mail_events import MailTable
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.messages.invitation import InvitationLinks, Invited, compose_invitation
 from wishcraft.mail.messages.rendering import Letterhead
@@ -20,6 +21,7 @@ from wishcraft.services.deliveries import (
     find_letterhead,
     is_mail_on,
     make_mail,
+    make_reference,
     send_claimed,
 )
 from wishcraft.services.reminders.unsubscribe import unsubscribe_link
@@ -137,9 +139,11 @@ def _compose(run: InvitationRun, claimed: ClaimedInvitation, token: str) -> Mail
     invited = Invited(
         claimed.event_type, claimed.event_date, claimed.first_name, claimed.last_name, claimed.is_to_registrant
     )
-    return make_mail(claimed, run.letterhead, compose_invitation(run.letterhead, invited, links), unsubscribe)
+    content = compose_invitation(run.letterhead, invited, links)
+    reference = make_reference(run.settings, MailTable.INVITATIONS, run.shop.id, claimed.id)
+    return make_mail(claimed, run.letterhead, content, unsubscribe, reference)
 
 
 def _derive_key(settings: Settings) -> bytes:
     """Derive the key of tokens from the first of ENCRYPTION_KEYS; links are found by a hash, so others work on."""
-    return derive_key(settings.encryption_keys.get_secret_value().split(",")[0].strip())
+    return derive_key(settings.encryption_secrets[0])

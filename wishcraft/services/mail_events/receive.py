@@ -7,19 +7,13 @@ from typing import Final
 
 import orjson
 
-from wishcraft.domain.mail_events import TOPIC, MailEvent, derive_keys
+from wishcraft.domain.mail_events import TOPIC, MailEvent
 from wishcraft.services.webhooks.inbox import Inbox
-from wishcraft.settings import Settings
 from wishcraft.store import shops
 from wishcraft.store.engine import Database
 from wishcraft.store.webhook_inbox import Received
 
 _ID_DIGITS: Final = 32
-
-
-def reference_keys(settings: Settings) -> list[bytes]:
-    """The signing keys of references, derived from ENCRYPTION_KEYS: the first signs, all verify."""
-    return derive_keys([key.strip() for key in settings.encryption_keys.get_secret_value().split(",")])
 
 
 async def store_events(db: Database, inbox: Inbox, provider: str, events: Sequence[MailEvent]) -> int:

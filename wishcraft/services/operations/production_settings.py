@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from typing import Final
 
-from pydantic import SecretStr
-
 from wishcraft.domain.networks import parse_proxies
+from wishcraft.mail.providers.configuration import is_encrypted
 from wishcraft.settings import Settings
 
 _REQUIRED: Final = {
     "public_url": "is not set: mail cannot be sent without it",
-    "smtp_url": "is not set: no mail is sent",
+    "mail_url": "is not set: no mail is sent",
     "mail_from": "is not set: no mail is sent",
     "ops_email": "is not set: reports cannot be mailed",
     "sentry_dsn": "is not set: errors are only logged",
@@ -35,8 +34,8 @@ def _find(settings: Settings) -> Iterator[tuple[str, str]]:
     for name, problem in _REQUIRED.items():
         if not getattr(settings, name):
             yield name.upper(), problem
-    if settings.smtp_url and not _is_encrypted(settings.smtp_url):
-        yield "SMTP_URL", "sends mail unencrypted: add ?starttls, or use smtps://"
+    if settings.mail_url and not is_encrypted(settings.mail_url):
+        yield "MAIL_URL", "sends mail unencrypted: use smtp://…?starttls or smtps://, and no ?endpoint without https"
     if settings.sns_origin:
         yield "SNS_ORIGIN", "is set: events of mails are verified with the keys of a simulation"
     if settings.shopify_api_secret_previous:
@@ -51,8 +50,3 @@ def _find_too_open(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "TRUSTED_PROXIES", "contains all addresses: everybody can make up their own"
     if "*" in settings.cors_origins:
         yield "CORS_ORIGINS", "allows every origin to call the API: list the ones that need it"
-
-
-def _is_encrypted(url: SecretStr) -> bool:
-    plain = url.get_secret_value()
-    return plain.startswith("smtps://") or "starttls" in plain

@@ -94,7 +94,7 @@ async def _send(resources: Resources, config: Settings, shop: ShopRef, message: 
         contact = await shops.find_contact(session, shop.id)
     recipient = contact.email or config.ops_email
     if not recipient or config.mail_from is None:
-        raise ConfigurationError("SMTP_URL and MAIL_FROM must be set, and OPS_EMAIL for shops without an address")
+        raise ConfigurationError("MAIL_URL and MAIL_FROM must be set, and OPS_EMAIL for shops without an address")
     letterhead = Letterhead(contact.name, shop.settings.brand_colour)
     written = compose_data_request(letterhead, config.public_link(path))
     message_id = f"<data-request-{shop.id}-{message.id}@{config.mail_from.rpartition('@')[2]}>"

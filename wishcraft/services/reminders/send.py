@@ -12,6 +12,7 @@ from datetime import date, datetime
 from typing import Final
 
 from wishcraft.domain.batches import batches
+from wishcraft.domain.mail_events import MailTable
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
 from wishcraft.domain.reminders import ReminderKind, due_dates
 from wishcraft.mail.mailer import Mail
@@ -25,6 +26,7 @@ from wishcraft.services.deliveries import (
     find_letterhead,
     is_mail_on,
     make_mail,
+    make_reference,
     send_claimed,
 )
 from wishcraft.services.reminders.unsubscribe import unsubscribe_link
@@ -158,4 +160,5 @@ def _compose(run: ReminderRun, claimed: ClaimedReminder, registry: RegistryFacts
     content = compose_reminder(
         run.letterhead, registry, items, run.today, links, to_registrant=claimed.is_to_registrant
     )
-    return make_mail(claimed, run.letterhead, content, unsubscribe)
+    reference = make_reference(run.settings, MailTable.REMINDERS, run.shop.id, claimed.id)
+    return make_mail(claimed, run.letterhead, content, unsubscribe, reference)

@@ -24,7 +24,7 @@ class UnsubscribeTarget(NamedTuple):
 
 def unsubscribe_keys(settings: Settings) -> list[bytes]:
     """Return the signing keys, derived from ENCRYPTION_KEYS: the first signs links, all verify them."""
-    return derive_keys([key.strip() for key in settings.encryption_keys.get_secret_value().split(",")])
+    return derive_keys(settings.encryption_secrets)
 
 
 def unsubscribe_link(settings: Settings, shop_id: int, recipient: str) -> str:

@@ -1,0 +1,17 @@
+"""Simulated Amazon SES (API v2) and SendGrid (API v3): routes under `/ses` and `/sendgrid` of the mailbox's server.
+
+They check requests as the real ones do, put accepted mails into the mailbox, and send signed events of what became of
+them to an address.
+"""
+
+from typing import Final
+
+REGION: Final = "eu-central-1"
+ACCOUNT: Final = "000000000000"
+TOPIC_ARN: Final = f"arn:aws:sns:{REGION}:{ACCOUNT}:wishcraft-mail"
+"""The topic of SES's events."""
+SENDGRID_PUBLIC_KEY: Final = (
+    "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEOUUz3awcTEFAOj8+mmfthfAd+KzNjrWigZqZFLL3eQNmAY1YJ0JjHCmaj9DyV15SqS61vIXeH9+drbqn"
+    "fATGWA=="
+)
+"""Verifies SendGrid's events; the same in each start, so that the API can know it before."""

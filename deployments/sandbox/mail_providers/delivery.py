@@ -1,0 +1,45 @@
+"""Sends webhooks to an address, again until they are accepted, as the providers do."""
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import Any, Final
+
+import httpx
+
+_PAUSES: Final = (0.2, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
+"""Seconds between tries. A response of 4xx is an answer too: it is not repeated."""
+
+
+class WebhookSender:
+    """Sends to one URL, or nowhere if it is None."""
+
+    def __init__(self, url: str | None) -> None:
+        self._url = url
+        self._client = httpx.AsyncClient(timeout=30, trust_env=False)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run the work in the background until `close`."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def send(self, body: bytes, headers: Mapping[str, str]) -> None:
+        """Send one webhook."""
+        if self._url is None:
+            return
+        for pause in _PAUSES:
+            try:
+                response = await self._client.post(self._url, content=body, headers=dict(headers))
+            except httpx.HTTPError:
+                response = None
+            if response is not None and response.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
+                return
+            await asyncio.sleep(pause)
+
+    async def close(self) -> None:
+        """Cancel what runs in the background, and close the connections."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._client.aclose()

@@ -1,0 +1,77 @@
+"""What both simulated providers share: the faults of their replies, the mailbox, and the events of accepted mails."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from deployments.sandbox.mail_providers.accepted import AcceptedMail, PlannedEvent, plan_events
+from deployments.sandbox.mail_providers.delivery import WebhookSender
+from deployments.sandbox.mail_providers.faults import ProviderFault, ProviderFaultKind, ProviderFaults
+
+VERIFIED_DOMAINS: Final = frozenset({"wishcraft.example"})
+
+Publish = Callable[[PlannedEvent], Awaitable[None]]
+"""Sends an event of a mail."""
+
+
+class ProviderFaultSetting(BaseModel):
+    """A fault to add; `remaining` 0 removes it, null keeps it until removed; a null `address` is every address."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: ProviderFaultKind
+    address: str | None = None
+    remaining: Annotated[int, Field(ge=0)] | None = None
+    seconds: Annotated[float, Field(ge=0)] = 0
+
+
+def is_verified(address: str) -> bool:
+    """Whether mail may be sent from the address."""
+    return address.rpartition("@")[2].lower() in VERIFIED_DOMAINS
+
+
+def add_fault_routes(router: APIRouter, faults: ProviderFaults) -> None:
+    """Add routes that list and set the faults."""
+
+    @router.get("/faults")
+    async def list_faults() -> dict[str, Any]:
+        """The active faults, and the description of each kind."""
+        return {"faults": faults.active, "kinds": ProviderFaultKind.descriptions()}
+
+    @router.put("/faults")
+    async def set_fault(setting: ProviderFaultSetting) -> list[ProviderFault]:
+        """Add or remove a fault; returns the active ones."""
+        faults.set(ProviderFault(**setting.model_dump()))
+        return faults.active
+
+
+async def wait_for_disconnect(request: Request) -> None:
+    """Wait until the client closes the connection; the request's body has been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def hang_up(request: Request) -> None:
+    """Close the connection without a reply, which ASGI has no message for: uvicorn's cycle holds the transport."""
+    request.receive.__self__.transport.abort()  # type: ignore[attr-defined]
+
+
+def start_events(mail: AcceptedMail, faults: ProviderFaults, sender: WebhookSender, publish: Publish) -> None:
+    """Send the events of an accepted mail in the background, as the faults say."""
+    events = plan_events(mail, faults)
+
+    async def run() -> None:
+        for event in events:
+            await asyncio.sleep(event.seconds)
+            await publish(event)
+
+    sender.start(run())
+
+
+def now() -> datetime:
+    """The time of an event."""
+    return datetime.now(UTC)

@@ -1,0 +1,225 @@
+"""What the HTTP providers send, and what they make of each answer: a server gives prepared ones."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request, Response
+from pydantic import SecretStr
+
+from tests.support.http_server import served
+from tests.support.waiting import PATIENCE_SECONDS
+from wishcraft.errors import (
+    AddressRejected,
+    ConfigurationError,
+    MailOutcomeUnknown,
+    MailRejected,
+    MailUnavailable,
+    SenderRejected,
+)
+from wishcraft.mail.mailer import Mail, Mailer, Picture
+from wishcraft.mail.providers.configuration import parse_sendgrid, parse_ses
+from wishcraft.mail.providers.sendgrid import SendGridMailer
+from wishcraft.mail.providers.ses import SesMailer
+
+SENDER = "registry@wishcraft.example"
+EMMA = "emma@example.com"
+MAIL = Mail(
+    recipient=EMMA,
+    sender_name="Maple & Pine",
+    subject="Hello",
+    text="Hello",
+    html="<p>Hello</p>",
+    message_id="<one@maple-and-pine.myshopify.com>",
+    pictures=[Picture("gift", b"png")],
+    reference="r-1f-2a-abcdefghijklmnop",
+)
+
+
+class Answering(NamedTuple):
+    """A server: its address, the answers that it has left, and the requests that it got."""
+
+    address: str
+    answers: list[Response]
+    requests: list[tuple[Request, bytes]]
+
+
+@pytest.fixture
+def server() -> Iterator[Answering]:
+    answers: list[Response] = []
+    requests: list[tuple[Request, bytes]] = []
+    app = FastAPI()
+
+    @app.post("/v2/email/outbound-emails")
+    @app.post("/v3/mail/send")
+    async def answer(request: Request) -> Response:
+        requests.append((request, await request.body()))
+        return answers.pop(0)
+
+    with served(app) as address:
+        yield Answering(address, answers, requests)
+
+
+def ses(server: Answering, login: str = "AKIA:hush@") -> Mailer:
+    url = f"ses://{login}eu-central-1?configuration_set=mail&endpoint={server.address}"
+    return SesMailer(parse_ses(SecretStr(url)), SENDER, httpx.Timeout(PATIENCE_SECONDS))
+
+
+def sendgrid(server: Answering) -> Mailer:
+    account = parse_sendgrid(SecretStr(f"sendgrid://SG.hush@?endpoint={server.address}"))
+    return SendGridMailer(account, SENDER, httpx.Timeout(PATIENCE_SECONDS))
+
+
+def ses_error(status: int, code: str, message: str = "") -> Response:
+    return Response(json.dumps({"message": message}), status, headers={"x-amzn-errortype": f"{code}:http://x/"})
+
+
+def sendgrid_error(status: int, field: str | None = None) -> Response:
+    return Response(json.dumps({"errors": [{"message": f"about {EMMA}", "field": field, "help": None}]}), status)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "shown"),
+    [
+        (ses_error(400, "MessageRejected", f"Email address is not verified: {EMMA}"), SenderRejected, "400 MessageR"),
+        (ses_error(400, "MessageRejected", "The message has a virus"), MailRejected, "400 MessageRejected"),
+        (ses_error(400, "MailFromDomainNotVerifiedException"), SenderRejected, "400 MailFrom"),
+        (ses_error(400, "AccountSuspendedException"), SenderRejected, "AccountSuspended"),
+        (ses_error(400, "SendingPausedException"), MailUnavailable, "SendingPaused"),
+        (ses_error(400, "LimitExceededException"), MailUnavailable, "LimitExceeded"),
+        (ses_error(429, "TooManyRequestsException", "Daily message quota exceeded."), MailUnavailable, "429 TooMany"),
+        (ses_error(404, "NotFoundException"), SenderRejected, "404 NotFound"),
+        (ses_error(403, "AccessDeniedException", f"for {EMMA}"), SenderRejected, "403 AccessDenied"),
+        (ses_error(400, "BadRequestException", "Missing final '@domain'"), AddressRejected, "400 BadRequest"),
+        (ses_error(400, "BadRequestException", "Header is too long"), MailRejected, "400 BadRequest"),
+        (Response('{"__type": "com.amazon#MessageRejected"}', 400), MailRejected, "400 MessageRejected"),
+        (Response(f"<p>{EMMA}</p>", 413), MailRejected, "413"),
+        (Response(status_code=302, headers={"location": "https://other.example"}), SenderRejected, "302"),
+        (ses_error(500, "InternalFailure"), MailOutcomeUnknown, "500"),
+        (Response("gateway", 504), MailOutcomeUnknown, "504"),
+        (ses_error(503, "ServiceUnavailable"), MailUnavailable, "503"),
+    ],
+)
+async def test_each_answer_of_ses_has_its_error(
+    server: Answering, answer: Response, error: type[Exception], shown: str
+) -> None:
+    await expect_error(ses(server), server, answer, error, shown)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "shown"),
+    [
+        (sendgrid_error(400, "personalizations.0.to.0.email"), AddressRejected, "400 personalizations.0.to.0.email"),
+        (sendgrid_error(400, "from.email"), SenderRejected, "400 from.email"),
+        (sendgrid_error(400, "content"), MailRejected, "400 content"),
+        (sendgrid_error(400, EMMA), MailRejected, "400"),
+        (sendgrid_error(401), SenderRejected, "401"),
+        (sendgrid_error(403, "from"), SenderRejected, "403 from"),
+        (sendgrid_error(404), SenderRejected, "404"),
+        (sendgrid_error(413), MailRejected, "413"),
+        (Response("[]", 400), MailRejected, "400"),
+        (sendgrid_error(500), MailOutcomeUnknown, "500"),
+        (sendgrid_error(503), MailUnavailable, "503"),
+    ],
+)
+async def test_each_answer_of_sendgrid_has_its_error(
+    server: Answering, answer: Response, error: type[Exception], shown: str
+) -> None:
+    await expect_error(sendgrid(server), server, answer, error, shown)
+
+
+async def expect_error(mailer: Mailer, server: Answering, answer: Response, error: type[Exception], shown: str) -> None:
+    """The mail has this error, whose text shows neither the address nor the key, after one request."""
+    server.answers.append(answer)
+    with pytest.raises(error) as caught:
+        await mailer.send(MAIL)
+    await mailer.close()
+    assert caught.type is error
+    assert shown in str(caught.value)
+    assert not {"emma", "hush"} & set(str(caught.value).replace("@", " ").split())
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("headers", [{"Retry-After": "0"}, {"X-RateLimit-Reset": "1"}])
+async def test_a_throttled_mail_is_sent_again_when_the_provider_says(
+    server: Answering, headers: dict[str, str]
+) -> None:
+    server.answers.extend([Response(status_code=429, headers=headers), Response(status_code=202)])
+    mailer = sendgrid(server)
+    await mailer.send(MAIL)
+    await mailer.close()
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("headers", [{"Retry-After": "3600"}, {"X-RateLimit-Reset": "9999999999"}])
+async def test_a_long_pause_is_left_to_the_next_run(server: Answering, headers: dict[str, str]) -> None:
+    server.answers.extend([Response(status_code=429, headers=headers)])
+    mailer = sendgrid(server)
+    with pytest.raises(MailUnavailable, match=r"throttles for \d+ s"):
+        await mailer.send(MAIL)
+    await mailer.close()
+    assert len(server.requests) == 1
+
+
+async def test_a_provider_that_throttles_each_try_is_unavailable(server: Answering) -> None:
+    server.answers.extend([Response(status_code=429, headers={"Retry-After": "0"}) for _ in range(6)])
+    mailer = sendgrid(server)
+    with pytest.raises(MailUnavailable, match="429 to each of 6 tries"):
+        await mailer.send(MAIL)
+    await mailer.close()
+    assert not server.answers
+
+
+async def test_a_mail_to_sendgrid_has_its_reference_and_no_tracking(server: Answering) -> None:
+    server.answers.append(Response(status_code=202))
+    mailer = sendgrid(server)
+    await mailer.send(MAIL)
+    await mailer.close()
+    [(request, body)] = server.requests
+    sent: dict[str, Any] = json.loads(body)
+    assert request.headers["authorization"] == "Bearer SG.hush"
+    assert sent["personalizations"] == [{"to": [{"email": EMMA}], "custom_args": {"wishcraft": MAIL.reference}}]
+    assert sent["categories"] == ["wishcraft"]
+    assert not any(each["enable"] for each in sent["tracking_settings"].values())
+    assert [(each["disposition"], each["content_id"]) for each in sent["attachments"]] == [("inline", "gift")]
+
+
+async def test_a_mail_to_ses_has_its_reference_as_a_tag(server: Answering) -> None:
+    server.answers.append(Response('{"MessageId": "1"}'))
+    mailer = ses(server)
+    await mailer.send(MAIL)
+    await mailer.close()
+    [(request, body)] = server.requests
+    sent: dict[str, Any] = json.loads(body)
+    assert sent["EmailTags"] == [{"Name": "wishcraft", "Value": MAIL.reference}]
+    assert (sent["FromEmailAddress"], sent["ConfigurationSetName"]) == (SENDER, "mail")
+    assert "Credential=AKIA/" in request.headers["authorization"]
+
+
+async def test_ses_without_a_key_uses_the_credentials_of_the_environment(
+    server: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"ACCESS_KEY_ID": "AKIB", "SECRET_ACCESS_KEY": "hush", "SESSION_TOKEN": "session"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    server.answers.append(Response('{"MessageId": "1"}'))
+    mailer = ses(server, login="")
+    await mailer.send(MAIL)
+    await mailer.close()
+    [(request, _)] = server.requests
+    assert "Credential=AKIB/" in request.headers["authorization"]
+    assert request.headers["x-amz-security-token"] == "session"
+
+
+async def test_ses_without_any_credentials_says_which_setting_lacks_them(
+    server: Answering, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    mailer = ses(server, login="")
+    with pytest.raises(ConfigurationError, match="MAIL_URL has no access key"):
+        await mailer.send(MAIL)
+    await mailer.close()
+    assert not server.requests

@@ -26,7 +26,7 @@ from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
 from deployments.sandbox.environment import settings_environment
-from deployments.sandbox.mail_providers import sendgrid, ses, ses_events
+from deployments.sandbox.mail_providers import REGION, sendgrid, ses, ses_events
 from deployments.sandbox.mailbox.app import create_app as create_mailbox
 from deployments.sandbox.mailbox.messages import Mailbox
 from deployments.sandbox.postgres import (
@@ -269,7 +269,7 @@ def mail_urls(mailbox_server: tuple[str, FastAPI]) -> dict[str, SecretStr]:
     app.state.ses.faults.active.clear()
     app.state.sendgrid.faults.active.clear()
     secret, key = quote(ses.SECRET_KEY, safe=""), sendgrid.API_KEY
-    account = f"{ses.ACCESS_KEY}:{secret}@{ses_events.REGION}?configuration_set={ses_events.CONFIGURATION_SET}"
+    account = f"{ses.ACCESS_KEY}:{secret}@{REGION}?configuration_set={ses_events.CONFIGURATION_SET}"
     return {
         "smtp": SecretStr(f"smtp://127.0.0.1:{app.state.smtp_port}"),
         "ses": SecretStr(f"ses://{account}&endpoint={address}/ses"),

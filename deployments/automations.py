@@ -43,6 +43,7 @@ MAX_DURATION: Final[Mapping[str, timedelta]] = {
     "audit-trail": timedelta(minutes=5),
     "replay-erasures": timedelta(hours=1),
     "mail-domains": timedelta(minutes=5),
+    "mail-suppressions": timedelta(minutes=10),
     "match-purchases": timedelta(minutes=5),
     "webhook-dead-letters": timedelta(minutes=10),
     "webhook-sweep": timedelta(minutes=10),

@@ -15,8 +15,9 @@ from api.routes.registry_changes import IfMatch
 from api.schemas.admin import AuditTrail, KeyIssued, KeyList, SettingsAnswer, UsageAnswer
 from api.schemas.examples import CHANGED_SETTINGS, NEW_KEYS
 from api.schemas.headers import ETAG
-from api.schemas.requests import ChangedSettings, IsoTime, NewKey, Rotation
+from api.schemas.requests import ChangedSettings, IsoTime, NewKey, Rotation, SuppressedAddress
 from wishcraft.errors import CacheUnavailable, invalid_parameter
+from wishcraft.services.mail_events.suppressions import lift_address
 from wishcraft.services.shops.api_keys import Issued, create_key, list_keys, revoke_key, rotate_key
 from wishcraft.services.shops.settings import change_settings, read_settings, settings_etag
 from wishcraft.store import audit_log, shops
@@ -185,6 +186,23 @@ async def patch_settings(
 def _settings(response: Response, stored: StoredSettings) -> SettingsAnswer:
     response.headers.update(_NO_STORE | {"ETag": settings_etag(stored)})
     return SettingsAnswer(**stored.settings.model_dump(), effective_share_url=stored.share_template)
+
+
+@router.post(
+    "/suppressions/lift",
+    summary="Write to an address again",
+    response_description="The shop sends mail to the address again.",
+    status_code=HTTPStatus.NO_CONTENT,
+    responses=documented(*COMMON, "not-found", *WITH_BODY),
+)
+async def lift_suppression(
+    app_state: AppStateDep, caller: Administrator, origin: OriginDep, body: SuppressedAddress
+) -> None:
+    """Ends the suppression of an address that was unsubscribed, bounced, or whose owner complained.
+
+    Do it when the owner asks for it, or a bounce was an error. Mail that bounces again suppresses it again.
+    """
+    await lift_address(app_state.resources, Actor(caller.shop_id, caller.name, origin), body.email)
 
 
 @router.get(

@@ -61,6 +61,7 @@ NEW_KEYS: Final = _named(
     a_web_shop={"name": "our web shop", "scopes": ["read", "write"], "ip_allow_list": [], "days": 90},
     reads_from_one_network={"name": "our blog", "scopes": ["read"], "ip_allow_list": ["203.0.113.0/24"]},
 )
+SUPPRESSED: Final = _named(a_registrant={"email": "emma@example.com"})
 CHANGED_SETTINGS: Final = _named(
     stock_and_cache={"low_stock_threshold": 3, "cache_quota_entries": 20_000},
     share_links={"share_url": "https://www.maple-and-pine.example/gifts?list={slug}"},

@@ -16,6 +16,7 @@ from api.schemas.examples import (
     NEW_ITEMS,
     NEW_KEYS,
     NEW_REGISTRIES,
+    SUPPRESSED,
     RequestExamples,
 )
 from wishcraft.domain import access_codes
@@ -329,6 +330,14 @@ class NewKey(RequestModel):
     days: int | None = Field(
         None, ge=1, le=3_650, examples=[90], description="Days until the key expires; it never expires if left out."
     )
+
+
+class SuppressedAddress(RequestModel):
+    """An address to which the shop sends no mail."""
+
+    model_config = _with(SUPPRESSED)
+
+    email: Address
 
 
 class ChangedSettings(ShopSettings):

@@ -9,9 +9,11 @@ import httpx
 import pytest
 from psycopg import Connection
 
+from deployments.sandbox.demo import add_key
 from tests.support.api import open_api_client
 from tests.support.mail_events import TOPIC_ARN, SendGrid, Sns, sendgrid_event, ses_event
 from tests.support.outages import postgresql_unavailable
+from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.mail_events import MailReference, MailTable, make_token
 from wishcraft.observability.metrics import PROCESS
 from wishcraft.resources import Resources
@@ -251,3 +253,22 @@ async def test_events_are_refused_while_they_cannot_be_stored(
 async def test_webhook_of_shopify_cannot_pretend_to_be_an_event_of_a_mail(client: httpx.AsyncClient) -> None:
     headers = {"X-Shopify-Topic": "mail-events", "X-Shopify-Hmac-Sha256": "AAAA"}
     assert (await client.post("/api/webhooks/shopify", content=b"{}", headers=headers)).status_code == 401
+
+
+async def test_merchant_lifts_the_suppression_of_an_address(client: httpx.AsyncClient, demo: Demo) -> None:
+    servers = {"X-API-Key": add_key(demo, 1).key}
+    demo.execute("UPDATE api_keys SET scopes = '{write}' WHERE id = (SELECT max(id) FROM api_keys)")
+    administrators = {"X-API-Key": add_key(demo, 1).key}
+    for shop_id in (1, 2):
+        row = [shop_id, address_hash(shop_id, "jo@example.com")]
+        demo.execute("INSERT INTO email_suppressions VALUES (%s, %s, 'complaint')", row)
+    url, address = "/api/admin/suppressions/lift", {"email": " Jo@Example.com"}
+    assert (await client.post(url, json=address, headers=servers)).status_code == 403
+    assert (await client.post(url, json=address, headers=administrators)).status_code == 204
+    assert suppressions(demo) == [(2, "complaint")]
+    assert (await client.post(url, json=address, headers=administrators)).status_code == 404
+    assert (await client.post(url, json={"email": "nobody"}, headers=administrators)).status_code == 422
+    [[resource_id]] = demo.execute(
+        "SELECT resource_id FROM audit_logs WHERE action = 'mail.suppression_lifted'"
+    ).fetchall()
+    assert resource_id == address_hash(1, "jo@example.com").hex()

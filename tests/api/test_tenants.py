@@ -62,6 +62,7 @@ ROUTES: Final[tuple[tuple[str, str, object], ...]] = (
     ("DELETE", "/api/admin/keys/{prefix}", None),
     ("GET", "/api/admin/usage", None),
     ("GET", "/api/admin/settings", None),
+    ("POST", "/api/admin/suppressions/lift", {"email": "someone@example.com"}),
     ("PATCH", "/api/admin/settings", {"low_stock_threshold": 999_999, "cache_quota_entries": 1}),
     ("GET", "/api/admin/audit", None),
     ("POST", "/api/registries/{ref}/events", {"visitor_id": "x", "events": [{"type": "item_clicked"}]}),

@@ -16,6 +16,7 @@ TITLES: Final[Mapping[str, str]] = {
     "audit-trail": "Audit trail",
     "daily-report": "Daily report",
     "mail-domains": "Mail domains",
+    "mail-suppressions": "Suppressed addresses",
     "match-purchases": "Purchases to be matched",
     "monthly-report": "Monthly report",
     "service-levels": "Service levels",

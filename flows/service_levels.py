@@ -20,7 +20,7 @@ NAME: Final = "service-levels"
 
 @job(NAME)
 async def service_levels(until: date | None = None, mail: bool = False) -> State[None]:
-    """Compare uptime, latency, errors, cache hits, jobs, mails and webhooks with their objectives.
+    """Compare uptime, latency, errors, cache hits, jobs, mails, complaints and webhooks with their objectives.
 
     A missed objective does not fail the run.
 

@@ -31,6 +31,7 @@ GOOD = {
     Level.CACHE: Count(100, 5),
     Level.JOBS: Count(100, 0),
     Level.MAILS: Count(100, 1),
+    Level.COMPLAINTS: Count(2000, 1),
     Level.WEBHOOKS: Count(1000, 9),
 }
 
@@ -129,13 +130,13 @@ def test_a_trend_says_which_way_is_better(level: Level, value: float | None, bef
 
 
 def test_the_verdict_comes_first_and_says_it_all() -> None:
-    assert verdict(judged()) == "All 7 objectives met over 30 days."
+    assert verdict(judged()) == "All 8 objectives met over 30 days."
     assert verdict(judged({Level.CACHE: Count(100, 25)})) == (
-        "All 7 objectives met over 30 days. Missed recently: cache hit ratio (75 % over 1 day)."
+        "All 8 objectives met over 30 days. Missed recently: cache hit ratio (75 % over 1 day)."
     )
     assert verdict(judged({Level.UPTIME: Count(1440, 60), Level.JOBS: Count(100, 50)})) == (
         "Missed over 30 days: uptime (99.86 %, objective > 99.9 %), job success (98.33 %, objective > 99 %); "
-        "5 of 7 objectives are met."
+        "6 of 8 objectives are met."
     )
 
 
@@ -144,20 +145,20 @@ def test_an_objective_without_data_is_neither_met_nor_missed() -> None:
     assert verdict(nothing) == "There is no data yet: nothing was served, run or sent."
     assert {row["value"] for row in rows(nothing)} == {"no data"}
     silent = assess([Tally(GOOD | {Level.MAILS: Count()}, [100, 0, 0, 0])] * DAYS, BOUNDS)
-    assert verdict(silent) == "All 6 objectives met over 30 days. No data: mail success."
+    assert verdict(silent) == "All 7 objectives met over 30 days. No data: mail success."
 
 
 @pytest.mark.parametrize(
     ("minutes", "errors", "words", "mark"),
     [
-        (12, 0, "Too early to judge, 12 minutes of 30 days are known: all 7 objectives met so far.", ""),
+        (12, 0, "Too early to judge, 12 minutes of 30 days are known: all 8 objectives met so far.", ""),
         (
             300,
             60,
             "Too early to judge, 5 hours of 30 days are known: missed so far: error rate (60 %, objective < 0.1 %);",
             "",
         ),
-        (1440, 0, "All 7 objectives met over 24 hours of 30 days.", "✓ "),
+        (1440, 0, "All 8 objectives met over 24 hours of 30 days.", "✓ "),
     ],
 )
 def test_a_verdict_says_how_much_is_known_and_judges_after_a_day(

@@ -110,6 +110,19 @@ async def test_no_counts_are_no_data(resources: Resources) -> None:
     assert {(each.value, each.met, each.budget_left, each.gain) for each in report} == {(None, None, None, None)}
 
 
+async def test_complaints_count_among_the_mails_with_an_outcome_in_the_period(resources: Resources, demo: Demo) -> None:
+    told = [("delivered", 0.5)] * 5 + [("complained", 0.5), ("bounced", 3), ("complained", 6.9), ("delivered", 40)]
+    demo.execute("UPDATE invitations SET outcome = NULL")
+    demo.cursor().executemany(
+        """INSERT INTO reminders (shop_id, registry_id, kind, event_date, recipient, state, outcome, outcome_at)
+           SELECT shop_id, id, '1_day', current_date, %s, 'sent', %s, %s FROM registries ORDER BY id LIMIT 1""",
+        [(f"{number}@example.com", outcome, END - days * DAY) for number, (outcome, days) in enumerate(told)],
+    )
+    report = await assessed(resources)
+    counts = [assessment_of(report, Level.COMPLAINTS, period).count for period in Period]
+    assert counts == [Count(6, 1), Count(8, 2), Count(8, 2)]
+
+
 async def test_mails_count_when_sent_or_given_up_in_the_period(resources: Resources, demo: Demo) -> None:
     rng = random.Random(7)  # noqa: S311  any mails will do
     states = ["pending", "sending", "sent", "sent", "sent", "failed", "suppressed"]
@@ -171,7 +184,7 @@ async def test_runs_are_counted_by_days_before_the_end(resources: Resources) -> 
 async def test_plot_is_embedded_in_the_page(resources: Resources, demo: Demo) -> None:
     write(demo, random_minutes(1, 3))
     alt, _, data = draw_days(await tally_days(resources, END, {}), END).partition("](data:image/png;base64,")
-    assert alt == "![Day by day: uptime, p95 latency, error rate, cache hit ratio, job success, mail success, webhooks"
+    assert alt == "![Day by day: uptime, p95 latency, error rate, cache hit ratio, job success, mail success, mail complaints, webhooks"
     png = base64.b64decode(data.removesuffix(")"))
     assert Image.open(io.BytesIO(png)).size[0] > 800
     assert len(png) < 100_000

@@ -88,6 +88,14 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "mail_unavailable_total": Family(
         Kind.COUNTER, "Mails that were not sent, as the mail server did not answer or refused the connection.", ()
     ),
+    "mail_outcomes_total": Family(
+        Kind.COUNTER,
+        "Mails of which the mail provider told what became of them, by shop: delivered, bounced, complained and so on.",
+        ("shop", "outcome"),
+    ),
+    "mail_paused": Family(
+        Kind.GAUGE, "Whether the shop sends no mail because of too many complaints, as of its last run.", ("shop",)
+    ),
     "invariant_violations": Family(
         Kind.GAUGE, "Violations that the last check of the invariants did not repair.", ("invariant",)
     ),

@@ -19,6 +19,11 @@ TOPIC: Final = "mail-events"
 SOFT_BOUNCES: Final = 3
 SOFT_BOUNCE_PERIOD: Final = timedelta(days=14)
 """So many soft bounces of an address within this time count as a hard one."""
+COMPLAINT_LIMIT: Final = 0.003
+"""Share of complaints from which mailbox providers refuse a sender: Gmail's and Yahoo's rules for bulk senders."""
+COMPLAINT_PERIOD: Final = timedelta(days=7)
+MIN_COMPLAINTS: Final = 3
+"""Fewer complaints pause no shop, whatever their share: a small shop sends few mails."""
 _PURPOSE: Final = b"wishcraft: mail reference, 1"
 _MAC_BYTES: Final = 10
 _CODE: Final = re.compile(r"[A-Za-z0-9. -]{0,64}", re.ASCII)
@@ -151,6 +156,16 @@ def suppression_for(outcome: MailOutcome, soft_bounces: int) -> SuppressionReaso
     if outcome is MailOutcome.SOFT_BOUNCED:
         return SuppressionReason.BOUNCE if soft_bounces >= SOFT_BOUNCES else None
     return _SUPPRESSING.get(outcome)
+
+
+def too_many_complaints(complaints: int, told: int) -> bool:
+    """Whether a shop is to send no mail for now.
+
+    Args:
+        complaints: Within `COMPLAINT_PERIOD`.
+        told: All mails of which the provider told an outcome in that time.
+    """
+    return complaints >= MIN_COMPLAINTS and complaints > COMPLAINT_LIMIT * told
 
 
 def derive_keys(secrets: Sequence[str]) -> list[bytes]:

@@ -32,7 +32,12 @@ class Level(StrEnum):
     CACHE = "cache hit ratio"
     JOBS = "job success"
     MAILS = "mail success"
+    COMPLAINTS = "mail complaints"
     WEBHOOKS = "webhooks"
+
+
+AS_BAD_SHARE: Final = frozenset({Level.ERRORS, Level.COMPLAINTS})
+"""Levels whose value is the share of bad events; of the others, it is that of good ones."""
 
 
 class Period(StrEnum):
@@ -67,6 +72,7 @@ OBJECTIVES: Final[Mapping[Level, Objective]] = {
     Level.CACHE: Objective(Fraction(20, 100), "miss", "> 80 %"),
     Level.JOBS: Objective(Fraction(1, 100), "failed run", "> 99 %"),
     Level.MAILS: Objective(Fraction(2, 100), "failed mail", "> 98 %"),
+    Level.COMPLAINTS: Objective(Fraction(1, 1000), "complaint", "< 0.1 %"),
     Level.WEBHOOKS: Objective(Fraction(1, 100), "late webhook", "> 99 %"),
 }
 
@@ -177,7 +183,7 @@ class Assessment:
         """Improvement over the preceding period; negative if worse, None without data."""
         if self.value is None or self.before is None:
             return None
-        return self.before - self.value if self.level in {Level.LATENCY, Level.ERRORS} else self.value - self.before
+        return self.before - self.value if self.level in {Level.LATENCY, *AS_BAD_SHARE} else self.value - self.before
 
 
 def assess(days: Sequence[Tally], bounds: Sequence[float]) -> list[Assessment]:
@@ -200,11 +206,11 @@ def assess(days: Sequence[Tally], bounds: Sequence[float]) -> list[Assessment]:
 
 
 def value(level: Level, tally: Tally, bounds: Sequence[float]) -> float | None:
-    """The indicator's value: seconds for latency, the bad share for errors, the good share for all others."""
+    """The indicator's value: seconds for latency, the bad share for `AS_BAD_SHARE`, the good share for all others."""
     if level is Level.LATENCY:
         return quantile(bounds, tally.latencies, QUANTILE)
     bad = tally.of(level).bad_share
-    return bad if bad is None or level is Level.ERRORS else 1 - bad
+    return bad if bad is None or level in AS_BAD_SHARE else 1 - bad
 
 
 def end_of(until: date | None, now: datetime, zone: tzinfo = UTC) -> datetime:

@@ -9,6 +9,7 @@ from math import floor
 from typing import Final
 
 from wishcraft.domain.service_levels import (
+    AS_BAD_SHARE,
     DAYS,
     LATENCY_SECONDS,
     LENGTHS,
@@ -29,7 +30,8 @@ from wishcraft.reports.markdown import table
 from wishcraft.reports.page import NO_DATA, Row, format_percent, pluralize
 from wishcraft.resources import Resources
 from wishcraft.settings import time_zone
-from wishcraft.store import mail_statistics, service_minutes, webhook_statistics
+from wishcraft.store import mail_events, mail_statistics, service_minutes, webhook_statistics
+from wishcraft.store.mail_events import Complaints
 from wishcraft.store.mail_statistics import MailCounts
 from wishcraft.store.service_minutes import Day, TrafficCounts
 from wishcraft.store.webhook_statistics import WebhookCounts
@@ -39,7 +41,8 @@ _EXPLANATION: Final = (
     "Up to {end.day} {end:%B %Y, %H:%M} ({end.tzinfo}). The budget is what may go wrong in 30 days; the trend"
     " compares them with the 30 before. Uptime counts the minutes in which a process could serve; latency and errors"
     " are those of requests to the API; hits, including stale ones, are a share of all reads of registries; jobs are"
-    " the runs of deployments; mails are the reminders that were sent or given up; webhooks, but for those about"
+    " the runs of deployments; mails are the reminders that were sent or given up; complaints"
+    " are a share of the mails of which the mail provider told what became of them; webhooks, but for those about"
     f" privacy, are in time within {WEBHOOK_SECONDS} s, and dead letters are not."
 )
 _NEGLIGIBLE: Final = 0.0001
@@ -57,6 +60,7 @@ async def tally_days(resources: Resources, end: datetime, runs: Mapping[int, Cou
     async with resources.db.repeatable_read() as session:
         first = await service_minutes.find_first(session)
         served = await service_minutes.sum_days(session, end, DAYS)
+        told = await mail_events.count_complaints_by_day(session, end, DAYS)
         mailed = await mail_statistics.count_days(session, end, DAYS)
         received = await webhook_statistics.count_days(session, end, DAYS, WEBHOOK_SECONDS)
     return [
@@ -64,6 +68,7 @@ async def tally_days(resources: Resources, end: datetime, runs: Mapping[int, Cou
             day_minutes(end, days_ago, first),
             served.get(days_ago, _NO_TRAFFIC),
             mailed.get(days_ago, MailCounts(0, 0)),
+            told.get(days_ago, Complaints()),
             received.get(days_ago, WebhookCounts(0, 0)),
             runs.get(days_ago, Count()),
         )
@@ -138,7 +143,7 @@ def draw_days(days: Sequence[Tally], end: datetime) -> str:
                 values=[None if each is None else scale * each for each in values],
                 unit="ms" if level is Level.LATENCY else "%",
                 objective=scale * _objective(level),
-                above=level not in {Level.LATENCY, Level.ERRORS},
+                above=level not in {Level.LATENCY, *AS_BAD_SHARE},
             )
         )
     return markdown_image(draw(panels), "Day by day: " + ", ".join(Level))
@@ -195,16 +200,17 @@ def format_trend(assessment: Assessment) -> str:
     return f"{at_least}{change} {'better' if gain > 0 else 'worse'}"
 
 
-def _tally(expected_minutes: int, day: Day, mailed: MailCounts, received: WebhookCounts, runs: Count) -> Tally:
+def _tally(minutes: int, day: Day, mailed: MailCounts, told: Complaints, received: WebhookCounts, runs: Count) -> Tally:
     served = day.served
     misses = served.misses + served.bypassed
     counts = {
-        Level.UPTIME: Count(expected_minutes, max(0, expected_minutes - day.minutes)),
+        Level.UPTIME: Count(minutes, max(0, minutes - day.minutes)),
         Level.LATENCY: slow(LATENCY_BOUNDS, served.latencies),
         Level.ERRORS: Count(served.requests, served.errors),
         Level.CACHE: Count(served.hits + served.stale + misses, misses),
         Level.JOBS: runs,
         Level.MAILS: Count(mailed.sent + mailed.failed, mailed.failed),
+        Level.COMPLAINTS: Count(told.told, told.complained),
         Level.WEBHOOKS: Count(received.all, received.late),
     }
     return Tally(counts, served.latencies)
@@ -245,4 +251,4 @@ def _format_number(number: float) -> str:
 
 def _objective(level: Level) -> float:
     bad = float(OBJECTIVES[level].bad)
-    return {Level.LATENCY: LATENCY_SECONDS, Level.ERRORS: bad}.get(level, 1 - bad)
+    return {Level.LATENCY: LATENCY_SECONDS, **dict.fromkeys(AS_BAD_SHARE, bad)}.get(level, 1 - bad)

@@ -4,14 +4,22 @@ Each outcome is recorded at once; at the end of a run it is decided which refuse
 """
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfoNotFoundError
 
-from wishcraft.domain.mail_events import MailReference, MailTable, derive_keys, make_token
+from wishcraft.domain.mail_events import (
+    COMPLAINT_PERIOD,
+    MailReference,
+    MailTable,
+    derive_keys,
+    make_token,
+    too_many_complaints,
+)
 from wishcraft.domain.plain_text import one_line
 from wishcraft.domain.reminders import local_day, too_many_rejected
 from wishcraft.errors import (
@@ -30,13 +38,16 @@ from wishcraft.mail.messages.rendering import Content, Letterhead
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes
 from wishcraft.settings import Settings
-from wishcraft.store import deliveries, reminders, shops
+from wishcraft.store import deliveries, mail_events, reminders, shops
 from wishcraft.store.deliveries import ClaimedMail, Table
 from wishcraft.store.schema.mail import MailState
 from wishcraft.store.shops import ShopRef
 
 SENDS_AT_ONCE: Final = 4
 """Size of a batch. A killed run leaves at most this many mails with an unknown outcome."""
+
+
+_log: Final = logging.getLogger(__name__)
 
 
 class Delivery(NamedTuple):
@@ -71,6 +82,20 @@ async def is_mail_on(resources: Resources, shop_id: int) -> bool:
     """Whether the shop sends mail now: it may have been switched off since the run began or waited for its lock."""
     async with resources.db.autocommit() as session:
         return (await shops.find_settings(session, shop_id)).email_notifications
+
+
+async def is_paused(resources: Resources, shop: ShopRef) -> bool:
+    """Whether the shop is to send no mail because of complaints: else mailboxes refuse the mail of all shops."""
+    async with resources.db.autocommit() as session:
+        counts = await mail_events.count_complaints(session, shop.id, datetime.now(UTC) - COMPLAINT_PERIOD)
+    paused = too_many_complaints(counts.complained, counts.told)
+    resources.counters.set("mail_paused", float(paused), shop=shop.domain)
+    if paused:
+        _log.warning(
+            "%s sends no mail: %d of its %d mails of the last %d days were complained about. Runbook: mail.",
+            *(shop.domain, counts.complained, counts.told, COMPLAINT_PERIOD.days),
+        )
+    return paused
 
 
 def make_mail(

@@ -1,4 +1,4 @@
-"""Queries about what became of mails. Each is scoped to one shop, but that of how many mails bounce."""
+"""Queries about what became of mails. Each is scoped to one shop, but those that count over all shops."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,6 +44,31 @@ _COUNT: Final = text("""
         (SELECT count(*) FROM reminders WHERE outcome = 'bounced' AND outcome_at >= :since),
         (SELECT count(*) FROM invitations WHERE outcome = 'bounced' AND outcome_at >= :since)
 """)
+_COMPLAINTS: Final = text("""
+    SELECT count(*), count(*) FILTER (WHERE outcome = 'complained') FROM (
+        SELECT outcome FROM reminders WHERE shop_id = :shop_id AND outcome IS NOT NULL AND outcome_at >= :since
+        UNION ALL
+        SELECT outcome FROM invitations WHERE shop_id = :shop_id AND outcome IS NOT NULL AND outcome_at >= :since
+    ) told
+""")
+_COUNT_DAYS: Final = text("""
+    SELECT ceil(extract(epoch FROM CAST(:end AS timestamptz) - outcome_at) / 86400)::int - 1 AS days_ago,
+        count(*), count(*) FILTER (WHERE outcome = 'complained')
+    FROM (
+        SELECT outcome, outcome_at FROM reminders WHERE outcome IS NOT NULL
+        UNION ALL
+        SELECT outcome, outcome_at FROM invitations WHERE outcome IS NOT NULL
+    ) told
+    WHERE outcome_at >= CAST(:end AS timestamptz) - :days * interval '24 hours' AND outcome_at < :end
+    GROUP BY 1
+""")
+
+
+class Complaints(NamedTuple):
+    """Number of mails of which the provider told an outcome, and of those that were complained about."""
+
+    told: int = 0
+    complained: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +124,14 @@ async def count_bounces(session: AsyncSession, now: datetime, period: timedelta)
     row = (await session.execute(_COUNT, {"since": now - period})).one()
     told, bounced = row[0] + row[1], row[2] + row[3]
     return DeliveryCounts(told - bounced, bounced)
+
+
+async def count_complaints(session: AsyncSession, shop_id: int, since: datetime) -> Complaints:
+    """Of the shop's mails, those with an outcome since then."""
+    return Complaints._make((await session.execute(_COMPLAINTS, {"shop_id": shop_id, "since": since})).one())
+
+
+async def count_complaints_by_day(session: AsyncSession, end: datetime, days: int) -> dict[int, Complaints]:
+    """Of all shops' mails: the last `days` periods of 24 hours before `end`, by age in days (0 is the latest)."""
+    rows = await session.execute(_COUNT_DAYS, {"end": end, "days": days})
+    return {days_ago: Complaints(told, complained) for days_ago, told, complained in rows}

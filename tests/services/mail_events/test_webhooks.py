@@ -175,3 +175,15 @@ async def test_event_in_the_name_of_another_shop_is_a_dead_letter(
     for payload in (event.to_json(), {}, event.to_json() | {"kind": "?"}, event.to_json() | {"occurred_at": 1}):
         with pytest.raises(PayloadInvalid):
             await handle_mail_events(resources, shop, [Message(1, "mail-events", NOON, NOON, payload)])
+
+
+async def test_outcomes_are_counted_by_shop_all_kinds_from_the_first_on(
+    tell: Tell, sent: Tell, resources: Resources
+) -> None:
+    await tell((sent(), DELIVERED), (sent(), DELIVERED), (sent(shop_id=2), COMPLAINED))
+    await resources.counters.flush()
+    families = await resources.counters.read()
+    counted = {each.labels: each.value for each in families["mail_outcomes_total"]}
+    assert counted["maple-and-pine.myshopify.com", "delivered"] == 2
+    assert counted["maple-and-pine.myshopify.com", "complained"] == 0
+    assert sum(counted.values()) == 3

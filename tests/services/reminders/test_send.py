@@ -71,6 +71,24 @@ async def test_a_reminder_is_sent_once_however_often_the_job_runs(
     assert registry
 
 
+async def test_shop_with_too_many_complaints_sends_nothing_until_they_are_old(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox
+) -> None:
+    demo.execute(
+        """INSERT INTO reminders (shop_id, registry_id, kind, event_date, recipient, state, outcome, outcome_at)
+           SELECT shop_id, id, '7_days', '2020-01-01', n || '@example.com', 'sent', 'complained', now()
+           FROM registries, generate_series(1, 3) n WHERE id = %s""",
+        [registry],
+    )
+    paused = await remind_shop(resources, settings, shop, now=NOW)
+    assert (paused["due"], paused["sent"], recipients_of(mailbox)) == (0, 0, [])
+    await resources.counters.flush()
+    [series] = (await resources.counters.read())["mail_paused"]
+    assert (series.labels, series.value) == ((shop.domain,), 1)
+    demo.execute("UPDATE reminders SET outcome_at = now() - interval '8 days' WHERE outcome IS NOT NULL")
+    assert (await remind_shop(resources, settings, shop, now=NOW))["sent"] == 1
+
+
 async def test_two_runs_at_once_send_each_reminder_once(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:

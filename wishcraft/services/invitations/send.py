@@ -20,6 +20,7 @@ from wishcraft.services.deliveries import (
     Delivery,
     find_letterhead,
     is_mail_on,
+    is_paused,
     make_mail,
     make_reference,
     send_claimed,
@@ -73,6 +74,7 @@ async def invite_shop(
     limits = limits_of(settings)
     run = InvitationRun(resources, settings, shop, letterhead, today, limits, _derive_key(settings))
     async with locks.acquire(resources.db, "invitations", shop.id):
+        paused = await is_paused(resources, shop)
         async with resources.db.transaction() as session:
             if settings.reminder_recovery == "resend":
                 await deliveries.release_claims(session, Invitation, shop.id)
@@ -80,7 +82,7 @@ async def invite_shop(
         resources.counters.count("mails_total", given_up, outcome="failed")
         changes.update(due=given_up, failed=given_up)
         async with resources.db.repeatable_read() as session:
-            is_on = shop.settings.email_notifications
+            is_on = shop.settings.email_notifications and not paused
             waiting = await invitations.find_waiting(session, shop.id, today) if is_on else []
             ids = within_limits(waiting, await invitations.find_recent(session, shop.id), limits)
         for number, batch in enumerate(batches(ids, SENDS_AT_ONCE)):

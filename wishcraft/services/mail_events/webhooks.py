@@ -1,5 +1,6 @@
 """The handler of mail events: each mail gets its outcome, and an address that is not to be written to is suppressed."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -42,6 +43,7 @@ async def handle_mail_events(resources: Resources, shop: ShopRef, messages: Sequ
     events = {message.id: _read(message, shop) for message in messages}
     failed = await _find_doubtful(resources, events)
     judged = {message_id: event for message_id, event in events.items() if message_id not in failed}
+    outcomes = Counter[MailOutcome]()
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
         changed = set[int]()
@@ -49,9 +51,14 @@ async def handle_mail_events(resources: Resources, shop: ShopRef, messages: Sequ
             of_table = {message_id: each for message_id, each in judged.items() if each.reference.table is table}
             if of_table:
                 changed |= await _apply(write, shop.id, table, of_table)
+        outcomes.update(each for message_id in changed if (each := judged[message_id].outcome))
         return dict.fromkeys(judged.keys() - changed, WebhookOutcome.IGNORED)
 
-    return Effect(frozenset(), apply, failed)
+    async def count() -> None:
+        for outcome in MailOutcome if outcomes else ():  # all of them: then the first one of a kind is an increase, too
+            resources.counters.count("mail_outcomes_total", outcomes[outcome], shop=shop.domain, outcome=outcome.value)
+
+    return Effect(frozenset(), apply, failed, after_commit=count)
 
 
 def _read(message: Message, shop: ShopRef) -> MailEvent:

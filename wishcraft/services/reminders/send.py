@@ -25,6 +25,7 @@ from wishcraft.services.deliveries import (
     Delivery,
     find_letterhead,
     is_mail_on,
+    is_paused,
     make_mail,
     make_reference,
     send_claimed,
@@ -84,6 +85,8 @@ async def remind_shop(
     run = await _start_run(resources, settings, shop, now, today)
     async with locks.acquire(resources.db, "reminders", shop.id):
         ids = await _find_work(run)
+        if await is_paused(resources, shop):
+            ids = []
         for number, batch in enumerate(batches(ids, SENDS_AT_ONCE)):
             await checkpoint(number * SENDS_AT_ONCE, len(ids))
             if not await is_mail_on(resources, shop.id):

@@ -18,6 +18,7 @@ from wishcraft.errors import ConfigurationError
 from wishcraft.observability.logs import configure_logging
 from wishcraft.observability.sentry import start_sentry
 from wishcraft.resources import open_resources
+from wishcraft.services.mail_events.bounces import serve_bounces
 from wishcraft.services.webhooks.consume import Consumer
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.settings import Settings, settings
@@ -30,7 +31,7 @@ _log: Final = logging.getLogger("wishcraft.deployments.webhooks")
 async def consume(configured: Settings, drain_seconds: float, heartbeat: Path | None) -> None:
     """Handle webhooks until SIGTERM or SIGINT; touches `heartbeat` every five seconds while PostgreSQL answers."""
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-    async with open_resources(configured, redis_timeout=5) as resources:
+    async with open_resources(configured, redis_timeout=5) as resources, serve_bounces(resources, configured):
         consumer = Consumer(resources, HANDLERS, name, heartbeat.touch if heartbeat else lambda: None)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -60,7 +61,10 @@ def main() -> None:
         start_sentry(configured, "webhooks")
     except ConfigurationError as error:
         sys.exit(f"The consumer of webhooks cannot start. {error}")
-    asyncio.run(consume(configured, args.drain, args.heartbeat))
+    try:
+        asyncio.run(consume(configured, args.drain, args.heartbeat))
+    except ConfigurationError as error:
+        sys.exit(f"The consumer of webhooks cannot start. {error}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """The task of the job `mail-domains`."""
 
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from tasks.runtime.retries import task
 from wishcraft.domain.mail_domains import SPF_OF_PROVIDER, is_domain, is_selector
 from wishcraft.errors import QueryRefused
 from wishcraft.mail.dns_client import DnsClient
+from wishcraft.mail.providers.configuration import mail_scheme
 from wishcraft.reports.mail_domains import mail_domains_page
 from wishcraft.reports.page import Page
 from wishcraft.services.mail_domains.check import check_domain
@@ -30,7 +30,7 @@ async def check_mail_domains(domains: Sequence[str], selectors: Sequence[str]) -
     for names, is_valid, what in ((domains, is_domain, "domain"), (selectors, is_selector, "DKIM selector")):
         if wrong := [name for name in names if not is_valid(name)]:
             raise QueryRefused(f"{wrong[0]!r} cannot be a {what}")
-    include = SPF_OF_PROVIDER.get(urlsplit(current.mail_url.get_secret_value()).scheme) if current.mail_url else None
+    include = SPF_OF_PROVIDER.get(mail_scheme(current.mail_url) or "")
     dns = DnsClient(current.dns_server)
     return mail_domains_page({domain: await check_domain(dns, domain, selectors, include) for domain in domains})
 

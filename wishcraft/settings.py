@@ -195,6 +195,11 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         "ses://KEY:SECRET@eu-central-1?configuration_set=NAME or sendgrid://KEY@api.sendgrid.com.",
     )
     mail_from: str | None = Field(None, description="Sender address of mails. Bounces go to it.")
+    bounce_url: str | None = Field(
+        None,
+        description="Where the consumer takes bounces of mails sent by SMTP, over LMTP: lmtp://127.0.0.1:2424. Needs "
+        "BOUNCE_ADDRESS.",
+    )
     ses_topic_arns: str = Field(
         "",
         description="ARNs of the SNS topics with Amazon SES's events, comma-separated. Messages of others are refused.",

@@ -43,7 +43,7 @@ _CLOSING: Final = 421  # the server may send it in reply to any command: RFC 532
 _PERMANENT: Final = 500
 _ENHANCED_CODE: Final = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?![\d.])", re.ASCII)
 """An enhanced status code (RFC 2034) at the start of a reply; elsewhere it may be part of an IP address."""
-_MAILBOX_MISSING: Final = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
+MAILBOX_MISSING: Final = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
 """Enhanced codes for a mailbox that does not exist or is disabled (RFC 3463, RFC 7505).
 
 Other codes concern the sender, such as 5.7.1 (relaying denied), or are temporary, such as 5.2.2 (mailbox full).
@@ -190,7 +190,7 @@ def _mail_error(error: SMTPResponseException) -> WishCraftError:
 def _is_mailbox_missing(error: SMTPResponseException) -> bool:
     """Whether the reply clearly says that the mailbox does not exist, so that its address gets suppressed."""
     if enhanced := _ENHANCED_CODE.match(error.message):
-        return enhanced[1] in _MAILBOX_MISSING
+        return enhanced[1] in MAILBOX_MISSING
     return error.code in _REFUSED_RECIPIENT and _SAYS_MAILBOX_MISSING.search(error.message) is not None
 
 

@@ -1,0 +1,100 @@
+"""Bounces and complaints that come as mails."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from wishcraft.domain.mail_events import MailOutcome, MailReference, MailTable, derive_keys, make_token
+from wishcraft.mail.events.dsn import read_report, reference_of
+
+[KEY] = derive_keys(["key"])
+REFERENCE = MailReference(MailTable.REMINDERS, 1, 5)
+TOKEN = make_token(REFERENCE, KEY)
+NOW = datetime(2026, 11, 29, tzinfo=UTC)
+
+
+def report(kind: str, part_type: str, fields: str) -> bytes:
+    """A report as mail servers send it (RFC 6522)."""
+    return (
+        f"From: MAILER-DAEMON@example.com\r\nTo: bounces+{TOKEN}@shop.example\r\nMIME-Version: 1.0\r\n"
+        f'Content-Type: multipart/report; report-type={kind}; boundary="b"\r\n\r\n'
+        f"--b\r\nContent-Type: text/plain\r\n\r\nSorry, jo@example.com did not get it.\r\n"
+        f"--b\r\nContent-Type: {part_type}\r\n\r\n{fields}\r\n"
+        f"--b\r\nContent-Type: text/rfc822-headers\r\n\r\nSubject: Soon\r\nTo: jo@example.com\r\n\r\n--b--\r\n"
+    ).encode()
+
+
+def dsn(action: str, status: str) -> bytes:
+    fields = (
+        f"Reporting-MTA: dns; mx.example.com\r\n\r\nFinal-Recipient: rfc822; jo@example.com\r\nAction: {action}\r\n"
+        f"Status: {status}\r\nDiagnostic-Code: smtp; 550 {status} <jo@example.com>: no\r\n"
+    )
+    return report("delivery-status", "message/delivery-status", fields)
+
+
+def feedback(kind: str) -> bytes:
+    fields = (
+        f"Feedback-Type: {kind}\r\nUser-Agent: SomeGenerator/1.0\r\nVersion: 1\r\nReported-Domain: shop.example\r\n"
+    )
+    return report("feedback-report", "message/feedback-report", fields)
+
+
+@pytest.mark.parametrize(
+    ("content", "outcome"),
+    [
+        (dsn("failed", "5.1.1"), MailOutcome.BOUNCED),
+        (dsn("Failed", "5.1.1 (no such user)"), MailOutcome.BOUNCED),
+        (dsn("failed", "5.2.2"), MailOutcome.SOFT_BOUNCED),
+        (dsn("failed", "4.4.7"), MailOutcome.SOFT_BOUNCED),
+        (dsn("failed", ""), MailOutcome.SOFT_BOUNCED),
+        (dsn("failed", "5.7.26"), MailOutcome.REJECTED),
+        (dsn("delayed", "4.4.1"), MailOutcome.DEFERRED),
+        (dsn("delivered", "2.0.0"), MailOutcome.DELIVERED),
+        (feedback("abuse"), MailOutcome.COMPLAINED),
+        (feedback("Fraud"), MailOutcome.COMPLAINED),
+        (feedback("opt-out"), MailOutcome.UNSUBSCRIBED),
+    ],
+)
+def test_report_tells_the_outcome_of_the_mail(content: bytes, outcome: MailOutcome) -> None:
+    event = read_report(content, REFERENCE, NOW)
+    assert event
+    assert (event.reference, event.outcome) == (REFERENCE, outcome)
+    assert "@" not in str(event.to_json())
+    assert event == read_report(content, REFERENCE, NOW)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"Subject: Out of office\r\n\r\nI am away.",
+        dsn("relayed", "2.0.0"),
+        feedback("not-spam"),
+        feedback(""),
+        b"Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n",
+        b"Content-Type: multipart/report\r\n\r\nno parts",
+        b"\xff\xfe" * 100,
+        dsn("failed", "5.1.1").replace(b"delivery-status;", b"delivery-status; charset=x-unknown;"),
+        dsn("failed", "5.1.1").replace(b"multipart/report", b"multipart/mixed"),
+    ],
+)
+def test_mail_that_is_no_report_tells_nothing(content: bytes) -> None:
+    event = read_report(content, REFERENCE, NOW)
+    assert event is None or event.outcome is MailOutcome.BOUNCED
+
+
+@pytest.mark.parametrize(
+    ("address", "is_ours"),
+    [
+        (f"bounces+{TOKEN}@shop.example", True),
+        (f"BOUNCES+{TOKEN.upper()}@SHOP.EXAMPLE", True),
+        (f"bounces+{TOKEN}x@shop.example", False),
+        (f"bounces+{make_token(REFERENCE, b'other')}@shop.example", False),
+        ("bounces@shop.example", False),
+        (f"a+b+{TOKEN}@shop.example", False),
+        (f"{TOKEN}@shop.example", False),
+        ("", False),
+    ],
+)
+def test_address_of_a_bounce_names_its_mail_by_a_signed_reference(address: str, *, is_ours: bool) -> None:
+    assert reference_of(address, [KEY]) == (REFERENCE if is_ours else None)

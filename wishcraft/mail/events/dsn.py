@@ -1,0 +1,97 @@
+"""Bounces and complaints as mails: delivery status notifications (RFC 3464) and feedback reports (RFC 5965). Pure.
+
+Anyone can send such a mail: it counts only for the mail whose signed reference its address has.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from email import message_from_bytes
+from email.errors import MessageError
+from email.message import EmailMessage, MIMEPart
+from email.policy import default
+from hashlib import sha256
+from typing import Final
+
+from wishcraft.domain.mail_events import MailEvent, MailEventKind, MailReference, code_only, read_token
+from wishcraft.mail.providers.smtp import MAILBOX_MISSING
+
+_TOKEN: Final = re.compile(r"[^+@\s<>]{1,64}\+([^@\s<>]{1,64})@", re.ASCII)
+_STATUS: Final = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s|$)", re.ASCII)
+_POLICY_STATUS: Final = "5.7."
+"""Of what a server refused for its content or its sender: that says nothing of the mailbox."""
+_COMPLAINTS: Final = frozenset({"abuse", "fraud", "virus", "other"})
+"""Feedback types of RFC 5965, section 7.3; `not-spam` takes a complaint back."""
+
+
+def reference_of(address: str, keys: Sequence[bytes]) -> MailReference | None:
+    """The mail that the address of a bounce names, such as `bounces+TOKEN@example.com`; None if no key signed it."""
+    match = _TOKEN.match(address)
+    return read_token(match[1], keys) if match else None
+
+
+def read_report(content: bytes, reference: MailReference, now: datetime) -> MailEvent | None:
+    """What a received mail says became of the mail; None if it is no report, such as an automatic reply.
+
+    Args:
+        content: The mail as received.
+        reference: That of the address to which it was sent.
+        now: When it was received (aware).
+    """
+    try:
+        message = message_from_bytes(content, policy=default)
+        kind, permanent, detail = _read(message)
+    except (MessageError, ValueError, LookupError, TypeError, AttributeError):
+        return None  # the parser of the standard library raises them for what is malformed
+    if kind is None:
+        return None
+    event_id = sha256(content).hexdigest()
+    return MailEvent(reference, kind, permanent, event_id, now.astimezone(UTC), code_only(detail))
+
+
+def _read(message: EmailMessage) -> tuple[MailEventKind | None, bool, str]:
+    """The kind of event, whether it is permanent, and its code."""
+    if message.get_content_type() != "multipart/report":
+        return None, False, ""
+    for part in message.iter_parts():
+        fields = _fields(part)
+        match part.get_content_type():
+            case "message/delivery-status":
+                return _read_status(fields.get("action", ""), fields.get("status", ""))
+            case "message/feedback-report":
+                return _read_feedback(fields.get("feedback-type", ""))
+    return None, False, ""
+
+
+def _read_status(action: str, status: str) -> tuple[MailEventKind | None, bool, str]:
+    code = match[1] if (match := _STATUS.match(status)) else ""
+    match action.lower():
+        case "failed" if code.startswith(_POLICY_STATUS):
+            return MailEventKind.REJECTED, False, code
+        case "failed":
+            return MailEventKind.BOUNCED, code in MAILBOX_MISSING, code
+        case "delayed":
+            return MailEventKind.DEFERRED, False, code
+        case "delivered":
+            return MailEventKind.DELIVERED, False, code
+    return None, False, ""
+
+
+def _read_feedback(feedback_type: str) -> tuple[MailEventKind | None, bool, str]:
+    name = feedback_type.lower()
+    if name == "opt-out":
+        return MailEventKind.UNSUBSCRIBED, False, name
+    return (MailEventKind.COMPLAINED if name in _COMPLAINTS else None), False, name
+
+
+def _fields(part: MIMEPart) -> dict[str, str]:
+    """The fields of a part that consists of them, with lower-case names; of several recipients, those of the first."""
+    payload = part.get_payload()
+    blocks = payload if isinstance(payload, list) else []
+    lines = [f"{name}: {value}" for block in blocks for name, value in block.items()]  # type: ignore[union-attr]
+    text = "\n".join(lines) if lines else str(payload)
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        fields.setdefault(name.strip().lower(), value.strip())
+    return fields

@@ -33,6 +33,13 @@ async def verifier(sns: Sns, asked: list[str]) -> Iterator[SnsVerifier]:  # type
         yield SnsVerifier(http, TOPIC_ARN)
 
 
+async def test_signature_that_is_no_base64_is_refused(verifier: SnsVerifier, sns: Sns) -> None:
+    for signature in ("!", "\u00e9", "\x00", "YQ"):
+        message = sns.message("{}", SigningCertURL=f"{AMAZON}/a.pem", Signature=signature)
+        with pytest.raises(EventsUnsigned):
+            await verifier.verify(httpx.Request("POST", "http://x", json=message).content)
+
+
 def signed(sns: Sns, url: str) -> bytes:
     return httpx.Request("POST", "http://x", json=sns.message("{}", SigningCertURL=url)).content
 

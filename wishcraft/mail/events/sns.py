@@ -5,7 +5,6 @@ https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
 
 import asyncio
 import base64
-import binascii
 import re
 import time
 from collections.abc import Mapping
@@ -164,5 +163,5 @@ def _parse(body: bytes) -> dict[str, Any]:
 def _decode(signature: str) -> bytes:
     try:
         return base64.b64decode(signature, validate=True)
-    except binascii.Error:
+    except ValueError:  # of base64, or because it is not ASCII
         raise EventsUnsigned("The signature is no base64.") from None

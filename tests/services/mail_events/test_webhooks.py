@@ -16,10 +16,12 @@ from wishcraft.errors import PayloadInvalid
 from wishcraft.resources import Resources
 from wishcraft.services.mail_events.receive import store_events
 from wishcraft.services.mail_events.webhooks import handle_mail_events
+from wishcraft.services.registries.write import registry_write
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.handling import Message
 from wishcraft.services.webhooks.inbox import Inbox
 from wishcraft.services.webhooks.process import process
+from wishcraft.store.audit_log import Actor
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
@@ -156,6 +158,31 @@ async def test_provider_that_bounces_everyone_suppresses_few_until_a_person_deci
     demo.execute("UPDATE webhook_events SET handled_at = NULL, outcome = NULL, due_at = now() WHERE outcome = 'dead'")
     assert await tell() == {"applied": 8}
     assert demo.execute(count).fetchall() == [(12,)]
+
+
+async def test_provider_that_bounces_everyone_softly_suppresses_nobody(tell: Tell, sent: Tell, demo: Demo) -> None:
+    for _ in range(3):
+        for n in range(6):
+            await tell((sent(f"{n}@example.com"), BOUNCED, False))
+    assert set(outcomes(demo)) == {"soft_bounced"}
+    assert suppressed(demo) == set()
+
+
+@pytest.mark.parametrize("days", [-40_000, -3, 3])
+async def test_bounces_with_times_of_other_days_are_judged_too(
+    resources: Resources, shop: ShopRef, sent: Tell, demo: Demo, days: int
+) -> None:
+    now = datetime.now(UTC)
+    at = now + timedelta(days=days)
+    for n in range(12):
+        event = MailEvent(sent(f"{n}@example.com"), BOUNCED, permanent=True, event_id=f"e{n}", occurred_at=at)
+        received_at = now - timedelta(days=3 if days == -3 else 0)
+        effect = await handle_mail_events(
+            resources, shop, [Message(n, "mail-events", NOON, received_at, event.to_json())]
+        )
+        async with registry_write(resources, Actor(shop.id, "test"), [], on_cache_down="refuse") as write:
+            await effect.apply(write)
+    assert demo.execute("SELECT count(*) FROM email_suppressions").fetchall() == [(4,)]
 
 
 async def test_event_of_a_mail_that_is_gone_or_of_a_shop_that_is_gone_is_ignored(

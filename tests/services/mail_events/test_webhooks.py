@@ -185,6 +185,18 @@ async def test_bounces_with_times_of_other_days_are_judged_too(
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchall() == [(4,)]
 
 
+async def test_addresses_are_suppressed_in_one_order_that_no_two_consumers_deadlock(
+    tell: Tell, sent: Tell, demo: Demo
+) -> None:
+    demo.execute("DELETE FROM audit_logs")
+    rows = demo.execute("SELECT id FROM invitations WHERE shop_id = 1 ORDER BY id LIMIT 2").fetchall()
+    invitations = [MailReference(MailTable.INVITATIONS, 1, row_id) for (row_id,) in rows]
+    await tell(*((mail, COMPLAINED) for mail in (*(sent(f"{n}@example.com") for n in range(6)), *invitations)))
+    written = demo.execute("SELECT resource_id FROM audit_logs WHERE action = 'mail.suppressed' ORDER BY id").fetchall()
+    assert len(written) == 8
+    assert written == sorted(written)
+
+
 async def test_event_of_a_mail_that_is_gone_or_of_a_shop_that_is_gone_is_ignored(
     tell: Tell, sent: Tell, demo: Demo
 ) -> None:

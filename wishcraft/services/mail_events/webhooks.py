@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Final
 
 from wishcraft.domain.addresses import address_hash
@@ -52,11 +53,14 @@ async def handle_mail_events(resources: Resources, shop: ShopRef, messages: Sequ
     judged = {message_id: event for message_id, event in events.items() if message_id not in failed}
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
-        changed = set[int]()
+        changed, told = set[int](), list[tuple[SentMail, RecordedOutcome]]()
         for table in MailTable:
             of_table = {message_id: each for message_id, each in judged.items() if each.reference.table is table}
             if of_table:
-                changed |= await _apply(write, shop.id, table, of_table, trusts_soft=trusts_soft)
+                changed_of_table, told_of_table = await _apply(write, shop.id, table, of_table)
+                changed |= changed_of_table
+                told += told_of_table
+        await _suppress(write, shop.id, told, trusts_soft=trusts_soft)
         return dict.fromkeys(judged.keys() - changed, WebhookOutcome.IGNORED)
 
     return Effect(frozenset(), apply, failed)
@@ -91,9 +95,9 @@ async def _is_doubtful(resources: Resources, bounces: Mapping[int, MailEvent], o
 
 
 async def _apply(
-    write: RegistryWrite, shop_id: int, table: MailTable, events: Mapping[int, MailEvent], *, trusts_soft: bool
-) -> set[int]:
-    """Record the outcomes of mails of one table, and suppress; the ids of the messages that changed something."""
+    write: RegistryWrite, shop_id: int, table: MailTable, events: Mapping[int, MailEvent]
+) -> tuple[set[int], list[tuple[SentMail, RecordedOutcome]]]:
+    """Record the outcomes of mails of one table: the ids of the messages that changed something, and the changes."""
     row_ids = {event.reference.row_id for event in events.values()}
     mails = await mail_events.lock_mails(write.session, table, shop_id, row_ids)
     newest: dict[int, RecordedOutcome] = {}
@@ -109,21 +113,21 @@ async def _apply(
             changed.add(message_id)
     if newest:
         await mail_events.record_outcomes(write.session, table, shop_id, newest)
-        told = {row_id: (mails[row_id], each) for row_id, each in newest.items()}
-        await _suppress(write, shop_id, told, trusts_soft=trusts_soft)
-    return changed
+    return changed, [(mails[row_id], each) for row_id, each in newest.items()]
 
 
 async def _suppress(
-    write: RegistryWrite, shop_id: int, outcomes: Mapping[int, tuple[SentMail, RecordedOutcome]], *, trusts_soft: bool
+    write: RegistryWrite, shop_id: int, outcomes: Sequence[tuple[SentMail, RecordedOutcome]], *, trusts_soft: bool
 ) -> None:
     """Suppress the addresses of mails with new outcomes, as far as the rules say so."""
-    soft = [mail.recipient for mail, each in outcomes.values() if each.outcome is MailOutcome.SOFT_BOUNCED]
+    soft = [mail.recipient for mail, each in outcomes if each.outcome is MailOutcome.SOFT_BOUNCED]
     since = datetime.now(UTC) - SOFT_BOUNCE_PERIOD
     counts = await mail_events.count_soft_bounces(write.session, shop_id, soft, since) if soft and trusts_soft else {}
-    for mail, each in outcomes.values():
-        reason = suppression_for(each.outcome, counts.get(mail.recipient, 0))
-        hashed = address_hash(shop_id, mail.recipient)
+    reasons = [
+        (address_hash(shop_id, mail.recipient), suppression_for(each.outcome, counts.get(mail.recipient, 0)))
+        for mail, each in outcomes
+    ]
+    for hashed, reason in sorted(reasons, key=itemgetter(0)):  # in one order, or two consumers wait for each other
         if reason and await suppressions.suppress(write.session, shop_id, hashed, reason):
             details = {"reason": reason.value}
             await audit_log.record(write.session, write.actor, "mail.suppressed", "address", hashed.hex(), details)

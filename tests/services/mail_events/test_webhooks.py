@@ -19,7 +19,7 @@ from wishcraft.services.mail_events.webhooks import handle_mail_events
 from wishcraft.services.registries.write import registry_write
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.handling import Message
-from wishcraft.services.webhooks.inbox import Inbox
+from wishcraft.services.webhooks.inbox import MAX_WAITING, Inbox
 from wishcraft.services.webhooks.process import process
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.shops import ShopRef
@@ -195,6 +195,13 @@ async def test_addresses_are_suppressed_in_one_order_that_no_two_consumers_deadl
     written = demo.execute("SELECT resource_id FROM audit_logs WHERE action = 'mail.suppressed' ORDER BY id").fetchall()
     assert len(written) == 8
     assert written == sorted(written)
+
+
+async def test_more_events_than_may_wait_are_stored_by_one_request(resources: Resources, sent: Tell) -> None:
+    inbox, mail = Inbox(resources.db, WebhookQueue(resources.redis)), sent()
+    number = MAX_WAITING + 1
+    events = [MailEvent(mail, DELIVERED, permanent=False, event_id=f"e{n}", occurred_at=NOON) for n in range(number)]
+    assert await store_events(resources.db, inbox, "sendgrid", events) == number
 
 
 async def test_event_of_a_mail_that_is_gone_or_of_a_shop_that_is_gone_is_ignored(

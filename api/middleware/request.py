@@ -31,6 +31,11 @@ MAIL_EVENTS: Final = "/api/mail-events/"
 """The name of a mail provider follows."""
 LARGEST_EVENTS: Final = 1024 * 1024
 """SendGrid sends up to 768 KB at once, SNS 256 KiB."""
+_LIMITS: Final = {
+    WEBHOOKS: LARGEST_WEBHOOK,
+    **{f"{MAIL_EVENTS}{provider}": LARGEST_EVENTS for provider in ("ses", "sendgrid")},
+}
+"""The largest body of the paths that take more than `LARGEST_BODY`."""
 MAX_SECONDS: Final = 10.0
 """The deadline of a response."""
 MAX_FILE_SECONDS: Final = 600.0
@@ -140,7 +145,7 @@ class RequestMiddleware:
         request_id = headers.get("x-request-id", "")
         if not REQUEST_ID.fullmatch(request_id):
             request_id = make_request_id()
-        limit = _limit_of(scope["path"])
+        limit = _LIMITS.get(scope["path"], LARGEST_BODY)
         body = LimitedReceive(receive, limit)
         response = ResponseSender(scope, send, request_id, self._state.app_state.draining, is_head=method == "HEAD")
         is_untraced = scope["path"].startswith(_UNTRACED)
@@ -182,13 +187,6 @@ class RequestMiddleware:
             if not response.is_complete:
                 # Without the cause: uvicorn would log its text, which may quote the request.
                 raise RuntimeError("The response was cut off. The line before has the cause.") from None
-
-
-def _limit_of(path: str) -> int:
-    """The largest body that the path takes, in bytes."""
-    if path == WEBHOOKS:
-        return LARGEST_WEBHOOK
-    return LARGEST_EVENTS if path.startswith(MAIL_EVENTS) else LARGEST_BODY
 
 
 def make_request_id() -> str:

@@ -35,6 +35,7 @@ def test_spread_shortens_a_ttl_by_a_fifth_at_most(
     ("key", "without_ttl"),
     [
         (keys.of_shop(7).floors, True),
+        (keys.of_shop(7).written, True),
         (keys.ERA, True),
         (keys.entry_key(7, "a"), False),
         (keys.of_shop(7).lease_prefix + "a", False),

@@ -94,6 +94,27 @@ async def test_eviction_spares_floors_and_the_era(own_server: Server, own_cache:
     assert await own_server.redis.exists(keys.ERA)
 
 
+async def test_shops_count_as_written_to_also_when_redis_evicts(own_server: Server, own_cache: RegistryCache) -> None:
+    shops = range(1_000, 1_300)
+    await own_server.learn_era()
+    assert await own_cache.is_quiet(shops[0])
+    for shop_id in shops:
+        await own_cache.invalidate(shop_id, {"smith": 2})
+    await fill_memory(own_server.redis, "volatile-lfu")
+    assert [shop_id for shop_id in shops if await own_cache.is_quiet(shop_id)] == []
+
+
+async def test_no_shop_is_quiet_after_a_flush_until_writes_from_before_it_have_ended(own_server: Server) -> None:
+    on_hold = RegistryCache(own_server)
+    await own_server.learn_era()
+    await own_server.redis.hset(keys.ERA, "since", 0)
+    assert await on_hold.is_quiet(SHOP)
+    await own_server.redis.flushall()
+    assert not await on_hold.is_quiet(SHOP)
+    await own_server.learn_era()
+    assert not await on_hold.is_quiet(SHOP)
+
+
 async def test_invalidation_works_while_redis_is_full_under_noeviction(
     own_server: Server, own_cache: RegistryCache
 ) -> None:

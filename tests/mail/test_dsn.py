@@ -74,6 +74,8 @@ def test_report_tells_the_outcome_of_the_mail(content: bytes, outcome: MailOutco
         b"Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n",
         b"Content-Type: multipart/report\r\n\r\nno parts",
         b"\xff\xfe" * 100,
+        b"Content-Type: multipart/report; boundary=" + b"(" * 16_000,
+        b"".join(b"Content-Type: multipart/report; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n) for n in range(4_000)),
         dsn("failed", "5.1.1").replace(b"delivery-status;", b"delivery-status; charset=x-unknown;"),
         dsn("failed", "5.1.1").replace(b"multipart/report", b"multipart/mixed"),
     ],

@@ -99,3 +99,19 @@ def test_malformed_fields_of_an_event_do_no_harm() -> None:
     read = read_ses(json.dumps(strange), "id", [KEY])
     assert read
     assert read.outcome is SOFT
+
+
+@pytest.mark.parametrize("depth", [300, 1_010])
+@pytest.mark.parametrize("name", ["event", "wishcraft", "type", "status", "reason", "sg_event_id", "timestamp", "x"])
+def test_deeply_nested_field_of_sendgrid_is_read_as_none(name: str, depth: int) -> None:
+    event = sendgrid_event("dropped", TOKEN) | {"sg_event_id": "", name: "DEEP"}
+    read = read_sendgrid(json.dumps([event]).replace('"DEEP"', "[" * depth + "]" * depth).encode(), [KEY])
+    assert read == [None] or (read[0] and len(read[0].event_id) < 100)
+
+
+@pytest.mark.parametrize("name", ["eventType", "bounceType", "bounceSubType", "timestamp"])
+def test_deeply_nested_field_of_ses_is_read_as_none(name: str) -> None:
+    event = bounce("Transient", "General")
+    (event if name == "eventType" else event["bounce"])[name] = "DEEP"
+    read = read_ses(json.dumps(event).replace('"DEEP"', "[" * 1_010 + "]" * 1_010), "id", [KEY])
+    assert (read and read.outcome) == (None if name == "eventType" else SOFT)

@@ -1,12 +1,14 @@
 """The hosts that a message of SNS can make us ask."""
 
+import asyncio
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from tests.support.mail_events import TOPIC_ARN, Sns
-from wishcraft.errors import EventsUnsigned
+from tests.support.waiting import PATIENCE_SECONDS
+from wishcraft.errors import EventsUnsigned, EventsUnverified
 from wishcraft.mail.events.sns import SnsVerifier
 
 AMAZON = "https://sns.eu-central-1.amazonaws.com"
@@ -31,6 +33,40 @@ async def verifier(sns: Sns, asked: list[str]) -> Iterator[SnsVerifier]:  # type
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
         yield SnsVerifier(http, TOPIC_ARN)
+
+
+async def test_made_up_certificates_hold_up_no_message_with_a_known_one(sns: Sns) -> None:
+    asked: list[str] = []
+    hanging, answered = asyncio.Event(), asyncio.Event()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        if request.url.path == "/slow.pem":
+            hanging.set()
+            await answered.wait()
+        return httpx.Response(200, content=sns.certificate if request.url.path == "/true.pem" else b"")
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        verifier = SnsVerifier(http, TOPIC_ARN)
+        await verifier.verify(signed(sns, f"{AMAZON}/true.pem"))
+        for number in range(20):
+            with pytest.raises(EventsUnverified):
+                await verifier.verify(signed(sns, f"{AMAZON}/{number}.pem"))
+        slow = asyncio.create_task(verifier.verify(signed(sns, f"{AMAZON}/slow.pem")))
+        await hanging.wait()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await verifier.verify(signed(sns, f"{AMAZON}/true.pem"))
+        answered.set()
+        with pytest.raises(EventsUnverified):
+            await slow
+    assert asked.count("/true.pem") == 1
+
+
+async def test_signature_that_is_no_base64_is_refused(verifier: SnsVerifier, sns: Sns) -> None:
+    for signature in ("!", "\u00e9", "\x00", "YQ"):
+        message = sns.message("{}", SigningCertURL=f"{AMAZON}/a.pem", Signature=signature)
+        with pytest.raises(EventsUnsigned):
+            await verifier.verify(httpx.Request("POST", "http://x", json=message).content)
 
 
 def signed(sns: Sns, url: str) -> bytes:

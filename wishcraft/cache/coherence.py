@@ -98,6 +98,22 @@ class CoherenceCommands:
         ]
         await self._server.run(scripts.INVALIDATE, calls)
 
+    async def is_quiet(self, shop_id: int) -> bool:
+        """Whether it is known that no registry of the shop was invalidated within `keys.WRITTEN_TTL_MS`.
+
+        That is not known of a young era: Redis may have lost what it knew of the older one.
+        """
+        call: Call = {
+            "written": keys.of_shop(shop_id).written,
+            "era": keys.ERA,
+            "known_era": self._server.era,
+            "hold_ms": int(self._hold_seconds / keys.HOLD_SECONDS * keys.WRITTEN_TTL_MS),
+        }
+        [reply] = await self._server.run(scripts.QUIET, [call])
+        if reply == scripts.OTHER_ERA:
+            await self._server.learn_era()
+        return reply == scripts.IS_QUIET
+
     async def forget(self, shop_id: int, slugs: Iterable[str]) -> None:
         """Delete all that Redis has of these registries. Their deletion must be committed, and was invalidated before.
 

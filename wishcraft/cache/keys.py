@@ -49,10 +49,12 @@ WEBHOOKS: Final = "wishcraft:{webhooks}:stream:"
 """The priority follows: a stream with the ids of received webhooks that wait."""
 QUEUED: Final = "wishcraft:{webhooks}:queued:"
 """The priority follows: a set, the ids of all webhooks in its stream. With `:shops` a hash, their number by shop."""
-WITHOUT_TTL: Final[tuple[str, ...]] = (ERA, "wishcraft:{*}:marks", f"{WEBHOOKS}*", f"{QUEUED}*")
+WITHOUT_TTL: Final[tuple[str, ...]] = (
+    ERA, "wishcraft:{*}:marks", "wishcraft:{*}:written", f"{WEBHOOKS}*", f"{QUEUED}*",
+)  # fmt: skip
 """Patterns of the keys without a TTL, which no `volatile-*` policy evicts.
-The fields of a shop's floors expire one by one, and Redis deletes the hash with its last field. The streams have a
-bounded number of webhooks of each shop."""
+What a shop's floors and its `written` have expires field by field, and Redis deletes a hash with its last field. The
+streams have a bounded number of webhooks of each shop."""
 
 KINDS: Final = frozenset({
     "entry", "lease", "marks", "written", "index", "sizes", "usage", "product", "products", "product-sizes", "session",

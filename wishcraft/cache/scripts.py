@@ -30,6 +30,7 @@ class Outcome(StrEnum):
 LEASED: Final = b"held"
 ON_HOLD: Final = b"on_hold"
 OTHER_ERA: Final = b"other_era"
+IS_QUIET: Final = b"quiet"
 
 # A restart from a snapshot restores old entries and loses new floors; so does a failover to a replica that lags, and a
 # failover back. A server therefore has an era. It ends when the process that serves the data is not the process that
@@ -56,7 +57,7 @@ ERA: Final = Script(
 # too: its holder has probably loaded the old row, and the next reader need not wait for a fill that will be refused.
 # A later writer's floor lasts its full time even if its version is not the higher one. The script may exceed the memory
 # limit: it frees more than it takes, and a full Redis must not stop writes. Lists of the shop that were read before the
-# commit are not to be used after it.
+# commit are not to be used after it; that is a field with a TTL, as a key with one could be evicted.
 INVALIDATE: Final = Script(
     name="invalidate",
     keys=("entry", "lease", "floors", "written"),
@@ -67,8 +68,29 @@ INVALIDATE: Final = Script(
     redis.call('HSET', floors, slug, floor)
     redis.call('HPEXPIRE', floors, ttl_ms, 'FIELDS', 1, slug)
     redis.call('DEL', entry, lease)
-    redis.call('SET', written, '', 'PX', written_ttl_ms)
+    redis.call('HSET', written, 'at', '')
+    redis.call('HPEXPIRE', written, written_ttl_ms, 'FIELDS', 1, 'at')
     return 'marked'
+""",
+)
+
+# A restart, a flush or a failover loses what was written lately; so a young era knows nothing of it.
+QUIET: Final = Script(
+    name="is_quiet",
+    keys=("written", "era"),
+    args=("known_era", "hold_ms"),
+    allow_oom=True,
+    body="""
+    local current = redis.call('HMGET', era, 'era', 'since')
+    if current[1] ~= known_era then
+        return 'other_era'
+    end
+    local time = redis.call('TIME')
+    if time[1] * 1000 + math.floor(time[2] / 1000) - current[2] < tonumber(hold_ms)
+            or redis.call('HEXISTS', written, 'at') == 1 then
+        return 'written'
+    end
+    return 'quiet'
 """,
 )
 

@@ -136,6 +136,11 @@ class MailEvent:
         )
 
 
+def as_text(value: object) -> str:
+    """A text or number of an event as a text; empty for all else, such as lists too deep for `str`."""
+    return str(value) if isinstance(value, str | int | float) else ""
+
+
 def code_only(text: str) -> str:
     """The code or category without what may be text of a mail server, which repeats addresses."""
     return text if _CODE.fullmatch(text) else ""

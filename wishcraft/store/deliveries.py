@@ -109,6 +109,7 @@ async def suppress_rejected(session: AsyncSession, table: Table, since: datetime
     salted = cast(refused.c.shop_id, Text) + ":" + refused.c.recipient  # as in `domain.addresses.address_hash`
     address_hash = func.sha256(func.convert_to(salted, "UTF8"))
     rows = select(refused.c.shop_id, address_hash, literal(SuppressionReason.BOUNCE.value)).distinct()
+    rows = rows.order_by(refused.c.shop_id, address_hash)  # as all who suppress several, or two wait for each other
     columns = [EmailSuppression.shop_id, EmailSuppression.address_hash, EmailSuppression.reason]
     await session.execute(insert(EmailSuppression).from_select(columns, rows).on_conflict_do_nothing())
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from sqlalchemy import text
@@ -39,10 +39,10 @@ _SOFT: Final = text("""
 """)
 # Reminders are kept by their registry: those of the last day are found by the index on their outcomes, or are few.
 _COUNT: Final = text("""
-    SELECT (SELECT count(*) FROM reminders WHERE outcome IN ('bounced', 'delivered') AND outcome_at >= :since),
-        (SELECT count(*) FROM invitations WHERE outcome IN ('bounced', 'delivered') AND outcome_at >= :since),
-        (SELECT count(*) FROM reminders WHERE outcome = 'bounced' AND outcome_at >= :since),
-        (SELECT count(*) FROM invitations WHERE outcome = 'bounced' AND outcome_at >= :since)
+    SELECT (SELECT count(*) FROM reminders WHERE outcome = 'delivered' AND outcome_at >= :since),
+        (SELECT count(*) FROM invitations WHERE outcome = 'delivered' AND outcome_at >= :since),
+        (SELECT count(*) FROM reminders WHERE outcome = :bounced AND outcome_at >= :since),
+        (SELECT count(*) FROM invitations WHERE outcome = :bounced AND outcome_at >= :since)
 """)
 _COMPLAINTS: Final = text("""
     SELECT count(*), count(*) FILTER (WHERE outcome = 'complained') FROM (
@@ -119,11 +119,10 @@ async def count_soft_bounces(
     return {row.recipient: row.number for row in rows}
 
 
-async def count_bounces(session: AsyncSession, now: datetime, period: timedelta) -> DeliveryCounts:
-    """Of the mails of all shops: how many were delivered, and how many bounced, in the last `period`."""
-    row = (await session.execute(_COUNT, {"since": now - period})).one()
-    told, bounced = row[0] + row[1], row[2] + row[3]
-    return DeliveryCounts(told - bounced, bounced)
+async def count_bounces(session: AsyncSession, since: datetime, bounced: MailOutcome) -> DeliveryCounts:
+    """Of the mails of all shops: how many were delivered since then, and how many have this outcome."""
+    row = (await session.execute(_COUNT, {"since": since, "bounced": bounced.value})).one()
+    return DeliveryCounts(row[0] + row[1], row[2] + row[3])
 
 
 async def count_complaints(session: AsyncSession, shop_id: int, since: datetime) -> Complaints:

@@ -16,10 +16,12 @@ from wishcraft.errors import PayloadInvalid
 from wishcraft.resources import Resources
 from wishcraft.services.mail_events.receive import store_events
 from wishcraft.services.mail_events.webhooks import handle_mail_events
+from wishcraft.services.registries.write import registry_write
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.handling import Message
-from wishcraft.services.webhooks.inbox import Inbox
+from wishcraft.services.webhooks.inbox import MAX_WAITING, Inbox
 from wishcraft.services.webhooks.process import process
+from wishcraft.store.audit_log import Actor
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
@@ -156,6 +158,50 @@ async def test_provider_that_bounces_everyone_suppresses_few_until_a_person_deci
     demo.execute("UPDATE webhook_events SET handled_at = NULL, outcome = NULL, due_at = now() WHERE outcome = 'dead'")
     assert await tell() == {"applied": 8}
     assert demo.execute(count).fetchall() == [(12,)]
+
+
+async def test_provider_that_bounces_everyone_softly_suppresses_nobody(tell: Tell, sent: Tell, demo: Demo) -> None:
+    for _ in range(3):
+        for n in range(6):
+            await tell((sent(f"{n}@example.com"), BOUNCED, False))
+    assert set(outcomes(demo)) == {"soft_bounced"}
+    assert suppressed(demo) == set()
+
+
+@pytest.mark.parametrize("days", [-40_000, -3, 3])
+async def test_bounces_with_times_of_other_days_are_judged_too(
+    resources: Resources, shop: ShopRef, sent: Tell, demo: Demo, days: int
+) -> None:
+    now = datetime.now(UTC)
+    at = now + timedelta(days=days)
+    for n in range(12):
+        event = MailEvent(sent(f"{n}@example.com"), BOUNCED, permanent=True, event_id=f"e{n}", occurred_at=at)
+        received_at = now - timedelta(days=3 if days == -3 else 0)
+        effect = await handle_mail_events(
+            resources, shop, [Message(n, "mail-events", NOON, received_at, event.to_json())]
+        )
+        async with registry_write(resources, Actor(shop.id, "test"), [], on_cache_down="refuse") as write:
+            await effect.apply(write)
+    assert demo.execute("SELECT count(*) FROM email_suppressions").fetchall() == [(4,)]
+
+
+async def test_addresses_are_suppressed_in_one_order_that_no_two_consumers_deadlock(
+    tell: Tell, sent: Tell, demo: Demo
+) -> None:
+    demo.execute("DELETE FROM audit_logs")
+    rows = demo.execute("SELECT id FROM invitations WHERE shop_id = 1 ORDER BY id LIMIT 2").fetchall()
+    invitations = [MailReference(MailTable.INVITATIONS, 1, row_id) for (row_id,) in rows]
+    await tell(*((mail, COMPLAINED) for mail in (*(sent(f"{n}@example.com") for n in range(6)), *invitations)))
+    written = demo.execute("SELECT resource_id FROM audit_logs WHERE action = 'mail.suppressed' ORDER BY id").fetchall()
+    assert len(written) == 8
+    assert written == sorted(written)
+
+
+async def test_more_events_than_may_wait_are_stored_by_one_request(resources: Resources, sent: Tell) -> None:
+    inbox, mail = Inbox(resources.db, WebhookQueue(resources.redis)), sent()
+    number = MAX_WAITING + 1
+    events = [MailEvent(mail, DELIVERED, permanent=False, event_id=f"e{n}", occurred_at=NOON) for n in range(number)]
+    assert await store_events(resources.db, inbox, "sendgrid", events) == number
 
 
 async def test_event_of_a_mail_that_is_gone_or_of_a_shop_that_is_gone_is_ignored(

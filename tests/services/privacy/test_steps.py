@@ -32,7 +32,7 @@ from wishcraft.store.schema import Base
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
-ABOUT_NO_PERSON = {"products", "inventory_levels", "inventory_items", "bulk_operations"}
+ABOUT_NO_PERSON = {"products", "inventory_levels", "inventory_items", "bulk_operations", "mail-events"}
 """Topics whose payloads `webhook_inbox.find_payloads` leaves out."""
 ABOUT_PEOPLE_ALONE = {"customers/merge", "customers/data_request", "customers/redact", "shop/redact"}
 

@@ -9,7 +9,6 @@ from psycopg import Connection
 from redis.asyncio import Redis
 
 from wishcraft.cache import keys
-from wishcraft.cache.batched_reader import BatchedReader
 from wishcraft.cache.read_permit import ReadPermit
 from wishcraft.cache.shared_connection import SharedConnection
 from wishcraft.domain.callers import Caller, Scope
@@ -33,6 +32,7 @@ async def lists(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> AsyncI
     monkeypatch.setattr(public_list, "KEPT_SECONDS", 3_600.0)
     permit = resources.cache.permit = ReadPermit(lambda: find_pending(resources))
     await permit.renew()
+    await resources.redis.learn_era()
     yield PublicLists(resources)
     await permit.stop()
 
@@ -95,7 +95,8 @@ async def test_page_from_before_a_write_has_expired_when_the_shop_is_quiet_again
     resources: Resources, shop: ShopRef, demo: Demo, redis: Redis
 ) -> None:
     await rename(resources, shop, demo, "First")
-    seconds = await redis.pttl(keys.of_shop(shop.id).written) / 1_000
+    [left_ms] = await redis.hpttl(keys.of_shop(shop.id).written, "at")
+    seconds = left_ms / 1_000
     a_load, a_page = 5, public_list.KEPT_SECONDS
     assert seconds > keys.HOLD_SECONDS + a_load + a_page  # of a load that began just before the last commit
 
@@ -120,7 +121,7 @@ async def test_no_page_is_kept_for_who_may_write_when_it_may_be_outdated(
     permit = resources.cache.permit
     assert permit
     if trouble == "redis":
-        monkeypatch.setattr(resources.redis, "reader", BatchedReader(SharedConnection(refused, 0.1)))
+        monkeypatch.setattr(resources.redis, "_scripts", SharedConnection(refused, 0.1))
     elif trouble == "permit":
         permit.renew_from(float("inf"), None)
     else:

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.errors import MessageError
-from email.message import EmailMessage, MIMEPart
-from email.policy import default
+from email.message import Message
 from hashlib import sha256
 from typing import Final
 
@@ -33,15 +32,17 @@ def reference_of(address: str, keys: Sequence[bytes]) -> MailReference | None:
 def read_report(content: bytes, reference: MailReference, now: datetime) -> MailEvent | None:
     """What a received mail says became of the mail; None if it is no report, such as an automatic reply.
 
+    It is parsed by the old policy of the standard library: the newer one takes minutes for headers made for that.
+
     Args:
         content: The mail as received.
         reference: That of the address to which it was sent.
         now: When it was received (aware).
     """
     try:
-        message = message_from_bytes(content, policy=default)
+        message = message_from_bytes(content)
         kind, permanent, detail = _read(message)
-    except (MessageError, ValueError, LookupError, TypeError, AttributeError):
+    except (MessageError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None  # the parser of the standard library raises them for what is malformed
     if kind is None:
         return None
@@ -49,11 +50,12 @@ def read_report(content: bytes, reference: MailReference, now: datetime) -> Mail
     return MailEvent(reference, kind, permanent, event_id, now.astimezone(UTC), code_only(detail))
 
 
-def _read(message: EmailMessage) -> tuple[MailEventKind | None, bool, str]:
+def _read(message: Message) -> tuple[MailEventKind | None, bool, str]:
     """The kind of event, whether it is permanent, and its code."""
     if message.get_content_type() != "multipart/report":
         return None, False, ""
-    for part in message.iter_parts():
+    parts = message.get_payload()
+    for part in (each for each in parts if isinstance(each, Message)) if isinstance(parts, list) else ():
         fields = _fields(part)
         match part.get_content_type():
             case "message/delivery-status":
@@ -84,7 +86,7 @@ def _read_feedback(feedback_type: str) -> tuple[MailEventKind | None, bool, str]
     return (MailEventKind.COMPLAINED if name in _COMPLAINTS else None), False, name
 
 
-def _fields(part: MIMEPart) -> dict[str, str]:
+def _fields(part: Message) -> dict[str, str]:
     """The fields of a part that consists of them, with lower-case names; of several recipients, those of the first."""
     payload = part.get_payload()
     blocks = payload if isinstance(payload, list) else []

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePub
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from wishcraft.domain.mail_events import MailEvent, MailEventKind, code_only, read_token
+from wishcraft.domain.mail_events import MailEvent, MailEventKind, as_text, code_only, read_token
 from wishcraft.errors import ConfigurationError, EventsUnsigned
 
 ARGUMENT: Final = "wishcraft"
@@ -90,20 +90,22 @@ def read_sendgrid(body: bytes, keys: Sequence[bytes]) -> list[MailEvent | None]:
 
 
 def _read(event: Mapping[str, Any], keys: Sequence[bytes]) -> MailEvent | None:
-    kind = _KINDS.get(str(event.get("event")))
-    reference = read_token(str(event.get(ARGUMENT)), keys)
+    kind = _KINDS.get(as_text(event.get("event")))
+    reference = read_token(as_text(event.get(ARGUMENT)), keys)
     if kind is None or reference is None:
         return None
     permanent = kind is MailEventKind.BOUNCED and event.get("type") != "blocked"
     if kind is MailEventKind.REJECTED:
-        kind, permanent = _DROPPED.get(str(event.get("reason")).lower(), (kind, False))
-    detail = " ".join(str(event[name]) for name in ("type", "status") if event.get(name))
-    event_id = str(event.get("sg_event_id") or sha256(orjson.dumps(event, option=orjson.OPT_SORT_KEYS)).hexdigest())
+        kind, permanent = _DROPPED.get(as_text(event.get("reason")).lower(), (kind, False))
+    detail = " ".join(filter(None, (as_text(event.get(name)) for name in ("type", "status"))))
+    event_id = as_text(event.get("sg_event_id"))
+    if not event_id:
+        event_id = sha256(f"{as_text(event.get('timestamp'))} {permanent} {detail}".encode()).hexdigest()
     return MailEvent(reference, kind, permanent, event_id, _time(event.get("timestamp")), code_only(detail))
 
 
 def _time(seconds: object) -> datetime:
     try:
-        return datetime.fromtimestamp(int(str(seconds)), UTC)
+        return datetime.fromtimestamp(int(as_text(seconds)), UTC)
     except (ValueError, OverflowError, OSError):
         return datetime.now(UTC)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from wishcraft.domain.mail_events import MailEvent, MailEventKind, code_only, read_token
+from wishcraft.domain.mail_events import MailEvent, MailEventKind, as_text, code_only, read_token
 from wishcraft.errors import EventsUnsigned
 
 TAG: Final = "wishcraft"
@@ -50,7 +50,7 @@ def read_ses(text: str, message_id: str, keys: Sequence[bytes]) -> MailEvent | N
         return None  # SES confirms a new destination by a plain text
     if not isinstance(event, dict):
         raise EventsUnsigned("The message is no event of SES.")
-    name = str(event.get("eventType") or event.get("notificationType"))
+    name = as_text(event.get("eventType") or event.get("notificationType"))
     kind, place = _KINDS.get(name, (None, ""))
     mail = _object(event, "mail")
     reference = read_token(_first(_object(mail, "tags").get(TAG)), keys)
@@ -60,11 +60,11 @@ def read_ses(text: str, message_id: str, keys: Sequence[bytes]) -> MailEvent | N
     permanent, detail = False, ""
     if kind is MailEventKind.BOUNCED:
         permanent = part.get("bounceType") == "Permanent"
-        detail = f"{part.get('bounceType')} {part.get('bounceSubType')}"
+        detail = f"{as_text(part.get('bounceType'))} {as_text(part.get('bounceSubType'))}"
     elif kind is MailEventKind.COMPLAINED:
         if part.get("complaintFeedbackType") == _NOT_SPAM:
             return None
-        detail = str(part.get("complaintFeedbackType") or "")
+        detail = as_text(part.get("complaintFeedbackType"))
         if part.get("complaintSubType") == _ON_SUPPRESSION_LIST:
             kind, permanent, detail = MailEventKind.BOUNCED, True, _ON_SUPPRESSION_LIST
     occurred_at = _time(part.get("timestamp")) or _time(mail.get("timestamp")) or datetime.now(UTC)
@@ -77,12 +77,12 @@ def _object(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _first(values: object) -> str:
-    return str(values[0]) if isinstance(values, list) and values else ""
+    return as_text(values[0]) if isinstance(values, list) and values else ""
 
 
 def _time(text: object) -> datetime | None:
     try:
-        found = datetime.fromisoformat(str(text))
+        found = datetime.fromisoformat(as_text(text))
         return found.astimezone(UTC) if found.tzinfo else None
     except (ValueError, OverflowError):
         return None

@@ -5,7 +5,6 @@ https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
 
 import asyncio
 import base64
-import binascii
 import re
 import time
 from collections.abc import Mapping
@@ -107,17 +106,24 @@ class SnsVerifier:
     async def _key(self, url: str) -> RSAPublicKey:
         if not _CERTIFICATE.fullmatch(self._require_own(url)):
             raise EventsUnsigned("SigningCertURL is not the URL of a certificate.")
-        async with self._fetching:  # one request at a time, whatever senders make up
-            until, key = self._keys.get(url, (0.0, None))
-            if time.monotonic() >= until:
-                key = await self._fetch(url)
-                while len(self._keys) >= _MOST_KEPT:
-                    del self._keys[next(iter(self._keys))]
-                kept = _FAILED_SECONDS if key is None else _KEPT_SECONDS
-                self._keys[url] = (time.monotonic() + kept, key)
+        until, key = self._keys.get(url, (0.0, None))
+        if time.monotonic() >= until:
+            async with self._fetching:  # one request at a time, whatever senders make up
+                until, key = self._keys.get(url, (0.0, None))
+                if time.monotonic() >= until:
+                    key = await self._fetch(url)
+                    self._keep(url, key)
         if key is None:
             raise EventsUnverified("SNS's certificate could not be read")
         return key
+
+    def _keep(self, url: str, key: RSAPublicKey | None) -> None:
+        """Keep what was read, in place of what failed if possible: URLs that senders make up displace no key."""
+        self._keys.pop(url, None)
+        while len(self._keys) >= _MOST_KEPT:
+            failed = (each for each, (_, kept) in self._keys.items() if kept is None)
+            del self._keys[next(failed, next(iter(self._keys)))]
+        self._keys[url] = (time.monotonic() + (_FAILED_SECONDS if key is None else _KEPT_SECONDS), key)
 
     async def _fetch(self, url: str) -> RSAPublicKey | None:
         try:
@@ -164,5 +170,5 @@ def _parse(body: bytes) -> dict[str, Any]:
 def _decode(signature: str) -> bytes:
     try:
         return base64.b64decode(signature, validate=True)
-    except binascii.Error:
+    except ValueError:  # of base64, or because it is not ASCII
         raise EventsUnsigned("The signature is no base64.") from None

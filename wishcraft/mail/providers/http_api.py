@@ -20,6 +20,12 @@ MAX_TRIES: Final = 6
 """Of a mail while the provider throttles, with pauses of 0.5, 1, 2, 4 and 8 s unless it says how long."""
 MAX_PAUSE_SECONDS: Final = 30.0
 """A longer pause is left to the next run of the job."""
+SETTING_STATUSES: Final = frozenset(
+    {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED}
+)
+"""Statuses that no mail causes, but a key or an address of the API."""
+LATER_STATUSES: Final = frozenset({httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_EARLY, httpx.codes.TOO_MANY_REQUESTS})
+"""Statuses below 500 of a request that was not processed, also of proxies before the API."""
 _FIRST_PAUSE_SECONDS: Final = 0.5
 _NUMBER: Final = re.compile(r"\d{1,12}", re.ASCII)
 

@@ -13,11 +13,25 @@ from typing import Any, Final
 
 import httpx
 
-from wishcraft.errors import AddressRejected, ConfigurationError, MailRejected, SenderRejected, WishCraftError
+from wishcraft.errors import (
+    AddressRejected,
+    ConfigurationError,
+    MailRejected,
+    MailUnavailable,
+    SenderRejected,
+    WishCraftError,
+)
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.message import display_name, machine_headers, short_subject
 from wishcraft.mail.providers.configuration import SendGridAccount, parse_sender
-from wishcraft.mail.providers.http_api import MAX_PAUSE_SECONDS, HttpApi, server_error, with_ascii_recipient
+from wishcraft.mail.providers.http_api import (
+    LATER_STATUSES,
+    MAX_PAUSE_SECONDS,
+    SETTING_STATUSES,
+    HttpApi,
+    server_error,
+    with_ascii_recipient,
+)
 
 CUSTOM_ARGUMENT: Final = "wishcraft"
 CATEGORY: Final = "wishcraft"
@@ -25,9 +39,6 @@ _NAME: Final = "SendGrid"
 _PATH: Final = "/v3/mail/send"
 _FIELD: Final = re.compile(r"[a-z0-9_.]{1,60}", re.ASCII)
 _RECIPIENT_FIELD: Final = re.compile(r"personalizations\.\d+\.to\.\d+\.email", re.ASCII)
-_SETTING_STATUSES: Final = frozenset(
-    {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED}
-)
 _NO_TRACKING: Final = {
     "click_tracking": {"enable": False, "enable_text": False},
     "open_tracking": {"enable": False},
@@ -120,7 +131,9 @@ def _failure(response: httpx.Response) -> WishCraftError:
     shown = f"{status} {field}".strip()
     if status >= httpx.codes.INTERNAL_SERVER_ERROR:
         return server_error(_NAME, response)
-    if status in _SETTING_STATUSES or status < httpx.codes.BAD_REQUEST or field.partition(".")[0] == "from":
+    if status in LATER_STATUSES:
+        return MailUnavailable(f"SendGrid takes no mail for now: {shown}")
+    if status in SETTING_STATUSES or status < httpx.codes.BAD_REQUEST or field.partition(".")[0] == "from":
         return SenderRejected(f"SendGrid refuses the key of MAIL_URL or MAIL_FROM: {shown}")
     if _RECIPIENT_FIELD.fullmatch(field):
         return AddressRejected(f"SendGrid refuses the address: {shown}")

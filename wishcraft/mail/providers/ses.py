@@ -29,7 +29,14 @@ from wishcraft.errors import (
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.message import as_bytes, build_message
 from wishcraft.mail.providers.configuration import SesAccount, parse_sender
-from wishcraft.mail.providers.http_api import MAX_PAUSE_SECONDS, HttpApi, server_error, with_ascii_recipient
+from wishcraft.mail.providers.http_api import (
+    LATER_STATUSES,
+    MAX_PAUSE_SECONDS,
+    SETTING_STATUSES,
+    HttpApi,
+    server_error,
+    with_ascii_recipient,
+)
 
 TAG: Final = "wishcraft"
 REFERENCE_HEADER: Final = "X-WishCraft-Mail"
@@ -40,6 +47,17 @@ _ACCOUNT_PAUSED: Final = frozenset({"LimitExceededException", "SendingPausedExce
 _SENDER_CODES: Final = frozenset(
     {"AccountSuspendedException", "MailFromDomainNotVerifiedException", "NotFoundException"}  # the configuration set
 )
+_CREDENTIAL_CODES: Final = frozenset(
+    {
+        "AccessDeniedException",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "NotAuthorized",
+        "RequestExpired",
+        "UnrecognizedClientException",
+    }
+)
+"""Common errors of AWS about keys, permissions and the clock, which come with 400 too."""
 _NOT_VERIFIED: Final = re.compile(r"(?i)email address(?:es)? (?:is|are) not verified")
 _BAD_ADDRESS: Final = re.compile(
     r"(?i)(?:missing final '@domain'|(?:local address|domain) (?:contains|starts with|ends with) )"
@@ -146,9 +164,9 @@ def _failure(response: httpx.Response) -> WishCraftError:
     shown = f"{status} {code}".strip()
     if status >= httpx.codes.INTERNAL_SERVER_ERROR:
         return server_error(_NAME, response)
-    if code in _ACCOUNT_PAUSED:
+    if code in _ACCOUNT_PAUSED or status in LATER_STATUSES:
         return MailUnavailable(f"Amazon SES takes no mail for now: {shown}")
-    if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+    if status in SETTING_STATUSES or code in _CREDENTIAL_CODES:
         return SenderRejected(f"Amazon SES refuses the credentials of MAIL_URL or their permissions: {shown}")
     if code in _SENDER_CODES or _NOT_VERIFIED.match(message) or status < httpx.codes.BAD_REQUEST:
         return SenderRejected(f"Amazon SES takes no mail from MAIL_FROM or by the MAIL_URL: {shown}")

@@ -47,7 +47,9 @@ class _Handler:
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         reference = reference_of(envelope.rcpt_tos[0], self._keys)
         content = envelope.original_content or b""
-        event = read_report(content, reference, datetime.now(UTC)) if reference else None
+        if reference is None:
+            return "550 5.1.1 No such address"
+        event = await asyncio.to_thread(read_report, content, reference, datetime.now(UTC))
         if event is None or event.outcome is None:
             return "250 2.0.0 Ignored"
         try:

@@ -8,7 +8,7 @@ from typing import Final
 import orjson
 
 from wishcraft.domain.mail_events import TOPIC, MailEvent
-from wishcraft.services.webhooks.inbox import Inbox
+from wishcraft.services.webhooks.inbox import MAX_ROWS, Inbox
 from wishcraft.store import shops
 from wishcraft.store.engine import Database
 from wishcraft.store.webhook_inbox import Received
@@ -27,14 +27,15 @@ async def store_events(db: Database, inbox: Inbox, provider: str, events: Sequen
     """
     async with db.autocommit() as session:
         domains = await shops.find_domains(session, {event.reference.shop_id for event in events})
-    stored = await asyncio.gather(
-        *(
-            inbox.receive(_row(domains[event.reference.shop_id], provider, event))
-            for event in events
-            if event.reference.shop_id in domains
-        )
-    )
-    return sum(stored)
+    rows = [
+        _row(domains[event.reference.shop_id], provider, event)
+        for event in events
+        if event.reference.shop_id in domains
+    ]
+    new = 0
+    for start in range(0, len(rows), MAX_ROWS):  # a request must not take all places of those that wait
+        new += sum(await asyncio.gather(*map(inbox.receive, rows[start : start + MAX_ROWS])))
+    return new
 
 
 def _row(shop_domain: str, provider: str, event: MailEvent) -> Received:

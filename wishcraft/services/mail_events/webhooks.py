@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Final
 
 from wishcraft.domain.addresses import address_hash
@@ -26,6 +28,8 @@ from wishcraft.store.shops import ShopRef
 
 JUDGED_PERIOD: Final = timedelta(hours=24)
 """Bounces of so long are compared with deliveries: a provider that refuses everyone suppresses no address."""
+LATEST: Final = timedelta(hours=25)
+"""So long providers try to deliver an event: an earlier time in one is wrong, and would not be judged."""
 TOO_MANY: Final = (
     "Most mails of the last day bounced: is the mail provider at fault? Replay it once the others are delivered, or"
     " discard it."
@@ -35,22 +39,30 @@ TOO_MANY: Final = (
 async def handle_mail_events(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
     """Record outcomes and suppress addresses, in whatever order the events come and however often.
 
-    A hard bounce becomes a dead letter while most mails of all shops bounce, so that a person decides.
+    A hard bounce becomes a dead letter while most mails of all shops bounce, so that a person decides. While most
+    bounce softly, soft bounces are recorded and suppress nothing.
 
     Raises:
         PayloadInvalid: A payload is no event of a mail of this shop.
     """
     events = {message.id: _read(message, shop) for message in messages}
-    failed = await _find_doubtful(resources, events)
+    hard, soft = (_with_outcome(events, each) for each in (MailOutcome.BOUNCED, MailOutcome.SOFT_BOUNCED))
+    failed = {}
+    if await _is_doubtful(resources, hard, MailOutcome.BOUNCED):
+        failed = {message_id: DecisionNeeded(TOO_MANY) for message_id in hard}
+    trusts_soft = not await _is_doubtful(resources, soft, MailOutcome.SOFT_BOUNCED)
     judged = {message_id: event for message_id, event in events.items() if message_id not in failed}
     outcomes = Counter[MailOutcome]()
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
-        changed = set[int]()
+        changed, told = set[int](), list[tuple[SentMail, RecordedOutcome]]()
         for table in MailTable:
             of_table = {message_id: each for message_id, each in judged.items() if each.reference.table is table}
             if of_table:
-                changed |= await _apply(write, shop.id, table, of_table)
+                changed_of_table, told_of_table = await _apply(write, shop.id, table, of_table)
+                changed |= changed_of_table
+                told += told_of_table
+        await _suppress(write, shop.id, told, trusts_soft=trusts_soft)
         outcomes.update(each for message_id in changed if (each := judged[message_id].outcome))
         return dict.fromkeys(judged.keys() - changed, WebhookOutcome.IGNORED)
 
@@ -68,23 +80,31 @@ def _read(message: Message, shop: ShopRef) -> MailEvent:
         raise PayloadInvalid("The payload is no event of a mail.") from None
     if event.reference.shop_id != shop.id:
         raise PayloadInvalid("The event is about a mail of another shop.")
-    return event
+    received_at = message.received_at
+    return replace(event, occurred_at=min(max(event.occurred_at, received_at - LATEST), received_at))
 
 
-async def _find_doubtful(resources: Resources, events: Mapping[int, MailEvent]) -> dict[int, DecisionNeeded]:
-    """The hard bounces, if so many mails bounce that the provider must be at fault."""
-    bounces = [message_id for message_id, event in events.items() if event.outcome is MailOutcome.BOUNCED]
+def _with_outcome(events: Mapping[int, MailEvent], outcome: MailOutcome) -> dict[int, MailEvent]:
+    return {message_id: event for message_id, event in events.items() if event.outcome is outcome}
+
+
+async def _is_doubtful(resources: Resources, bounces: Mapping[int, MailEvent], outcome: MailOutcome) -> bool:
+    """Whether so many mails have the outcome of these bounces that the provider must be at fault.
+
+    What is handled late is compared with its own day.
+    """
     if not bounces:
-        return {}
+        return False
+    since = min(datetime.now(UTC), *(event.occurred_at for event in bounces.values())) - JUDGED_PERIOD
     async with resources.db.autocommit() as session:
-        counts = await mail_events.count_bounces(session, datetime.now(UTC), JUDGED_PERIOD)
-    if not too_many_rejected(counts.refused + len(bounces), counts.sent):
-        return {}
-    return {message_id: DecisionNeeded(TOO_MANY) for message_id in bounces}
+        counts = await mail_events.count_bounces(session, since, outcome)
+    return too_many_rejected(counts.refused + len(bounces), counts.sent)
 
 
-async def _apply(write: RegistryWrite, shop_id: int, table: MailTable, events: Mapping[int, MailEvent]) -> set[int]:
-    """Record the outcomes of mails of one table, and suppress; the ids of the messages that changed something."""
+async def _apply(
+    write: RegistryWrite, shop_id: int, table: MailTable, events: Mapping[int, MailEvent]
+) -> tuple[set[int], list[tuple[SentMail, RecordedOutcome]]]:
+    """Record the outcomes of mails of one table: the ids of the messages that changed something, and the changes."""
     row_ids = {event.reference.row_id for event in events.values()}
     mails = await mail_events.lock_mails(write.session, table, shop_id, row_ids)
     newest: dict[int, RecordedOutcome] = {}
@@ -100,20 +120,21 @@ async def _apply(write: RegistryWrite, shop_id: int, table: MailTable, events: M
             changed.add(message_id)
     if newest:
         await mail_events.record_outcomes(write.session, table, shop_id, newest)
-        await _suppress(write, shop_id, {row_id: (mails[row_id], each) for row_id, each in newest.items()})
-    return changed
+    return changed, [(mails[row_id], each) for row_id, each in newest.items()]
 
 
 async def _suppress(
-    write: RegistryWrite, shop_id: int, outcomes: Mapping[int, tuple[SentMail, RecordedOutcome]]
+    write: RegistryWrite, shop_id: int, outcomes: Sequence[tuple[SentMail, RecordedOutcome]], *, trusts_soft: bool
 ) -> None:
     """Suppress the addresses of mails with new outcomes, as far as the rules say so."""
-    soft = [mail.recipient for mail, each in outcomes.values() if each.outcome is MailOutcome.SOFT_BOUNCED]
+    soft = [mail.recipient for mail, each in outcomes if each.outcome is MailOutcome.SOFT_BOUNCED]
     since = datetime.now(UTC) - SOFT_BOUNCE_PERIOD
-    counts = await mail_events.count_soft_bounces(write.session, shop_id, soft, since) if soft else {}
-    for mail, each in outcomes.values():
-        reason = suppression_for(each.outcome, counts.get(mail.recipient, 0))
-        hashed = address_hash(shop_id, mail.recipient)
+    counts = await mail_events.count_soft_bounces(write.session, shop_id, soft, since) if soft and trusts_soft else {}
+    reasons = [
+        (address_hash(shop_id, mail.recipient), suppression_for(each.outcome, counts.get(mail.recipient, 0)))
+        for mail, each in outcomes
+    ]
+    for hashed, reason in sorted(reasons, key=itemgetter(0)):  # in one order, or two consumers wait for each other
         if reason and await suppressions.suppress(write.session, shop_id, hashed, reason):
             details = {"reason": reason.value}
             await audit_log.record(write.session, write.actor, "mail.suppressed", "address", hashed.hex(), details)

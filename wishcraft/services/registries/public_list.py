@@ -5,7 +5,6 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from wishcraft.cache import keys
 from wishcraft.cache.read_permit import Trust
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.registry_lists import encode_cursor
@@ -68,7 +67,7 @@ class PublicLists:
         if permit is None or permit.has_pending or permit.trust(shop_id, "") is not Trust.CURRENT:
             return False
         try:
-            return await self._resources.redis.reader.get(keys.of_shop(shop_id).written) is None
+            return await self._resources.cache.is_quiet(shop_id)
         except CacheUnavailable:
             return False
 

@@ -233,3 +233,17 @@ async def test_outcomes_are_counted_by_shop_all_kinds_from_the_first_on(
     assert counted["maple-and-pine.myshopify.com", "delivered"] == 2
     assert counted["maple-and-pine.myshopify.com", "complained"] == 0
     assert sum(counted.values()) == 3
+
+
+async def test_no_address_is_logged_or_kept_with_an_event(
+    tell: Tell, sent: Tell, demo: Demo, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    await tell((sent(), BOUNCED, True), (sent(), COMPLAINED), (sent(shop_id=2), BOUNCED, False))
+    kept = demo.execute(
+        """SELECT (SELECT string_agg(convert_from(payload, 'UTF8') || failures::text, '') FROM webhook_events)
+            || (SELECT string_agg(audit_logs::text, '') FROM audit_logs)"""
+    ).fetchall()
+    for text in (caplog.text, str(kept)):
+        assert "jo@" not in text
+        assert "example.com" not in text

@@ -142,19 +142,24 @@ class SnsVerifier:
 
 
 def _parse(body: bytes) -> dict[str, Any]:
-    """The message, with texts for all fields that are used."""
+    """The fields of the message that are texts; all that are used are."""
     try:
         message = orjson.loads(body)
     except orjson.JSONDecodeError:
         raise EventsUnsigned("The body is no JSON.") from None
-    if not isinstance(message, dict) or not all(isinstance(value, str) for value in message.values()):
+    if not isinstance(message, dict):
         raise EventsUnsigned("The body is no message of SNS.")
-    kind = message.get("Type")
+    texts: dict[str, Any] = {name: value for name, value in message.items() if isinstance(value, str)}
+    kind = texts.get("Type")
     if kind not in _SIGNED:
         raise EventsUnsigned("The message has an unknown type.")
-    needed = {*_SIGNED[kind], "Signature", "SigningCertURL", "SignatureVersion"} - {"Subject"}
-    if not needed <= message.keys():
+    if not {*_SIGNED[kind], "Signature", "SigningCertURL", "SignatureVersion"} - {"Subject"} <= texts.keys():
         raise EventsUnsigned("The message is incomplete.")
+    return _require_recent(texts)
+
+
+def _require_recent(message: dict[str, Any]) -> dict[str, Any]:
+    """The message, if it has a signature of version 2 and was sent within `MAX_AGE`."""
     if message["SignatureVersion"] != "2":
         raise EventsUnsigned("Only signatures of version 2 are accepted: set SignatureVersion of the topic to 2.")
     try:

@@ -10,6 +10,7 @@ from flows.runtime.job import job
 from flows.runtime.publish import publish
 from tasks.shop_settings import change_shop_settings, refresh_shop
 from wishcraft.domain.addresses import REPLY_TO
+from wishcraft.domain.languages import Language
 from wishcraft.domain.share_links import MAX_LENGTH
 from wishcraft.reports.shop_settings import settings_page
 
@@ -30,6 +31,7 @@ async def shop_settings(
     share_url: Annotated[str, Field(pattern=r"^(default$|https://)", max_length=MAX_LENGTH)] | None = None,
     reply_to: Annotated[str, Field(pattern=f"^default$|{REPLY_TO}", max_length=254)] | None = None,
     postal_address: Annotated[str, Field(max_length=300)] | None = None,
+    language: Language | None = None,
 ) -> State[None]:
     """Show the settings of a shop, and change those that are given. A change takes effect at once.
 
@@ -45,6 +47,7 @@ async def shop_settings(
         share_url: URL of a registry in the storefront, such as https://shop.example/gifts?list={slug}; or default.
         reply_to: E-mail address to which answers to the shop's mails go; or default, the sender.
         postal_address: Postal address at the end of the shop's mails, in one line; or default, none.
+        language: Language of the shop's mails and of the pages that their links open.
     """
     given = {
         "password_protection": _VALUES[password_protection],
@@ -54,6 +57,7 @@ async def shop_settings(
         "cache_quota_entries": cache_quota_entries,
         "cache_quota_bytes": cache_quota_bytes,
         "brand_colour": brand_colour,
+        "language": None if language is None else language.value,
     }
     changes: dict[str, object] = {name: value for name, value in given.items() if value is not None}
     texts = {"share_url": share_url, "reply_to": reply_to, "postal_address": postal_address}

@@ -11,8 +11,8 @@ from api.link_pages import LINK_RESPONSES, no_such_link, page_response
 from api.problems import documented
 from api.state import AppState
 from wishcraft.domain.invitations import Answer, InvitationStatus
+from wishcraft.mail.messages import link_pages as pages
 from wishcraft.mail.messages.invitation import registry_phrase
-from wishcraft.mail.messages.link_page import Button, link_page
 from wishcraft.services.invitations.answer import answer_invitation, find_invitation
 from wishcraft.store.invitations import LinkedInvitation
 
@@ -81,22 +81,20 @@ def _answer(request: Request, app_state: AppState, invitation: LinkedInvitation 
     if invitation is None:
         app_state.authenticator.count_refusal(request.scope)
         return no_such_link()
-    shop, registry, colour = invitation.shop, registry_phrase(invitation.event_type), invitation.settings.brand_colour
+    settings, is_closed = invitation.settings, False
+    this = f"../{token}" if request.url.path.endswith("/decline") else token  # relative: a proxy has prefixes
     if invitation.suppressed and invitation.status in {InvitationStatus.INVITED, InvitationStatus.CONFIRMED}:
-        text = f"{shop} sends it none: it was unsubscribed, or a mail to it came back."
-        return page_response(link_page("No mail goes to this address", text, colour))
-    match invitation.status:
-        case InvitationStatus.INVITED:
-            text = f"You are named in {registry}. If you confirm, {shop} sends you reminders of the event."
-            this = f"../{token}" if request.url.path.endswith("/decline") else token  # relative: a proxy has prefixes
-            buttons = [Button("Yes, remind me", this), Button("No, not me", f"{this}/decline")]
-            return page_response(link_page("Confirm your address?", text, colour, buttons))
-        case InvitationStatus.CONFIRMED:
-            text = f"{shop} sends you reminders of the event. You can end this in each mail."
-            return page_response(link_page("Your address is confirmed", text, colour))
-        case InvitationStatus.DECLINED:
-            text = f"{shop} sends you no mail about this registry."
-            return page_response(link_page("You have declined", text, colour))
-        case InvitationStatus.EXPIRED:
-            text = f"It was not answered in time, or was taken back. {shop} sends you no mail about this registry."
-            return page_response(link_page("This invitation has ended", text, colour), HTTPStatus.NOT_FOUND)
+        texts = pages.SUPPRESSED
+    else:
+        texts = pages.INVITATIONS[invitation.status]
+        is_closed = invitation.status is InvitationStatus.EXPIRED
+    registry = registry_phrase(invitation.event_type, settings.language)
+    page = pages.translated_page(
+        texts,
+        settings.language,
+        settings.brand_colour,
+        [this, f"{this}/decline"],
+        shop=invitation.shop,
+        registry=registry,
+    )
+    return page_response(page, HTTPStatus.NOT_FOUND if is_closed else HTTPStatus.OK)

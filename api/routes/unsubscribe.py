@@ -10,7 +10,7 @@ from api.link_pages import LINK_RESPONSES, no_such_link, page_response
 from api.problems import documented
 from wishcraft.domain.mail_events import SuppressionReason
 from wishcraft.domain.rate_limits import Policy
-from wishcraft.mail.messages.link_page import Button, link_page
+from wishcraft.mail.messages import link_pages as pages
 from wishcraft.resources import Resources
 from wishcraft.services.reminders.unsubscribe import (
     UnsubscribeTarget,
@@ -95,21 +95,17 @@ async def _find(request: Request, token: str) -> UnsubscribeTarget | None:
 
 def _page(request: Request, target: UnsubscribeTarget, token: str, *, is_undone: bool = False) -> HTMLResponse:
     """The page of a subscription in its present state."""
-    shop, address = target.shop, target.subscription.masked or "your address"
     # Relative, because a proxy has prefixes; empty for the page's own address.
     stop, restart = (f"../{token}", "") if request.url.path.endswith("/undo") else ("", f"{token}/undo")
     if target.suppressed is SuppressionReason.UNSUBSCRIBE:
-        title, text = "You are unsubscribed", f"{shop} sends no more mail to {address}."
-        buttons = [Button("Undo: send me mail again", restart)]
+        texts = pages.UNSUBSCRIBED
+    elif target.suppressed is SuppressionReason.BOUNCE:
+        texts = pages.BOUNCED
     elif target.suppressed:
-        why = "mail to it came back" if target.suppressed is SuppressionReason.BOUNCE else "mail to it was reported"
-        title = "No mail goes to this address"
-        text = f"{shop} sends none to {address}, because {why}. Write to the shop if you want it again."
-        buttons = []
-    elif is_undone:
-        title, text = "You get mail again", f"{shop} writes to {address} about registries that name it."
-        buttons = [Button("No more mail", stop)]
+        texts = pages.COMPLAINED
     else:
-        title, text = f"No more mail from {shop}?", f"It goes to {address}. You can close this page to keep it."
-        buttons = [Button("Yes, no more mail", stop)]
-    return page_response(link_page(title, text, target.colour, buttons))
+        texts = pages.RESUBSCRIBED if is_undone else pages.UNSUBSCRIBE
+    paths = [restart if target.suppressed else stop]
+    address = target.subscription.masked or pages.your_address(target.language)
+    page = pages.translated_page(texts, target.language, target.colour, paths, shop=target.shop, address=address)
+    return page_response(page)

@@ -4,13 +4,25 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
+from markupsafe import Markup
+
+from wishcraft.domain.languages import Language
 from wishcraft.domain.plain_text import one_line
 from wishcraft.domain.registries import EventType
-from wishcraft.mail.messages.rendering import Content, Letterhead, format_date, render, text_colour_on
+from wishcraft.mail.messages.rendering import Content, Letterhead, render, text_colour_on
+from wishcraft.mail.messages.translations import format_date, translate, translations
 
 SUBJECT: Final = "Please confirm your e-mail address"
+NAMELESS: Final = "A customer"
+STATEMENTS: Final = {
+    (True, True): "%(beginning)s was made at %(shop)s with this e-mail address, for an event on %(date)s.",
+    (True, False): "%(beginning)s was made at %(shop)s with this e-mail address.",
+    (False, True): "%(inviter)s named you in %(registry)s at %(shop)s, for an event on %(date)s.",
+    (False, False): "%(inviter)s named you in %(registry)s at %(shop)s.",
+}
+"""By whether it goes to the registrant, and whether the day of the event is known."""
 _MAX_NAME_LENGTH: Final = 60
-_REGISTRIES: Final = {
+REGISTRIES: Final = {
     EventType.WEDDING: "a wedding registry",
     EventType.BABY: "a baby registry",
     EventType.BIRTHDAY: "a birthday registry",
@@ -45,26 +57,44 @@ class InvitationLinks:
 
 def compose_invitation(letterhead: Letterhead, invited: Invited, links: InvitationLinks) -> Content:
     """The invitation of a registrant, or of a co-registrant whom the registrant named."""
+    language = letterhead.language
+    sentence, facts = _state(letterhead, invited)
     values = {
         "letterhead": letterhead,
         "text_on_colour": text_colour_on(letterhead.colour),
-        "registry": registry_phrase(invited.event_type),
-        "date": format_date(invited.event_date) if invited.event_date else None,
-        "inviter": _inviter(invited),
         "is_registrant": invited.is_registrant,
         "links": links,
     }
-    return Content(SUBJECT, render("invitation.txt", **values), render("invitation.html", **values))
+    emphasised = facts | {"inviter": Markup("<strong>%s</strong>") % facts["inviter"]}
+    return Content(
+        subject=translate(language, SUBJECT),
+        text=render("invitation.txt", language, statement=sentence % facts, **values),
+        html=render("invitation.html", language, statement=Markup(sentence) % emphasised, **values),  # noqa: S704  ours
+    )
 
 
-def registry_phrase(event_type: EventType) -> str:
+def registry_phrase(event_type: EventType, language: Language = Language.EN) -> str:
     """The registry by its event: `a wedding registry`."""
-    return _REGISTRIES[event_type]
+    return translate(language, REGISTRIES[event_type])
 
 
-def _inviter(invited: Invited) -> str:
+def _state(letterhead: Letterhead, invited: Invited) -> tuple[str, dict[str, str]]:
+    """The sentence that says what happened, where and when, and the values that it needs."""
+    language, day = letterhead.language, invited.event_date
+    registry = registry_phrase(invited.event_type, language)
+    sentence: str = translations(language).gettext(STATEMENTS[invited.is_registrant, day is not None])
+    return sentence, {
+        "registry": registry,
+        "beginning": f"{registry[:1].upper()}{registry[1:]}",
+        "shop": letterhead.shop,
+        "date": format_date(day, language) if day else "",
+        "inviter": _inviter(invited, language),
+    }
+
+
+def _inviter(invited: Invited, language: Language) -> str:
     """The registrant's name without digits: a telephone number is a link too, and strangers get this."""
     name = one_line(f"{invited.first_name} {invited.last_name}")
     name = one_line("".join(character for character in name if not character.isnumeric()))
     short = name if len(name) <= _MAX_NAME_LENGTH else f"{name[: _MAX_NAME_LENGTH - 1].rstrip()}…"
-    return short or "A customer"
+    return short or translate(language, NAMELESS)

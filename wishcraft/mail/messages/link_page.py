@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from wishcraft.domain.languages import Language
 from wishcraft.mail.messages.rendering import render, text_colour_on
 
 _COLOUR: Final = "#2f6f5e"
@@ -16,7 +17,13 @@ class Button(NamedTuple):
     """Where to, relative to the page's address; empty for that address itself."""
 
 
-def link_page(title: str, text: str, colour: str = _COLOUR, buttons: Sequence[Button] = ()) -> str:
+def link_page(
+    title: str,
+    text: str,
+    colour: str = _COLOUR,
+    buttons: Sequence[Button] = (),
+    language: Language = Language.EN,
+) -> str:
     """The page as HTML, in the shop's colour (`#rrggbb`); the first button is the one that is expected."""
     values = {"title": title, "text": text, "colour": colour, "buttons": buttons}
-    return render("link_page.html", **values, text_on_colour=text_colour_on(colour))
+    return render("link_page.html", language, **values, text_on_colour=text_colour_on(colour))

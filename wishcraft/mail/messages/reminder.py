@@ -6,13 +6,21 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
-from wishcraft.domain.currencies import write_money
+from wishcraft.domain.languages import Language
 from wishcraft.domain.plain_text import one_line
 from wishcraft.domain.registries import Priority
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts, registry_payload
-from wishcraft.mail.messages.rendering import Content, Letterhead, format_date, render, text_colour_on
+from wishcraft.mail.messages.rendering import Content, Letterhead, render, text_colour_on
+from wishcraft.mail.messages.translations import format_date, format_money, join_names, translate
 
 SHOWN_ITEMS: Final = 5
+TODAY: Final = "Today"
+TOMORROW: Final = "Tomorrow"
+IN_DAYS: Final = "In %(days)d days"
+HELLO: Final = "Hello %(names)s,"
+HELLO_THERE: Final = "Hello there,"
+REGISTERED: Final = "You get this because you registered for gifts at %(shop)s."
+CONFIRMED: Final = "You get this because you confirmed that you belong to a gift registry at %(shop)s."
 _ORDER: Final = {priority: position for position, priority in enumerate(Priority)}
 
 
@@ -36,34 +44,35 @@ def compose_reminder(
     """The reminder of an event on `today` or later, to the registrant or to a co-registrant."""
     assert registry.event_date  # noqa: S101  reminders exist only for registries with a date
     payload = registry_payload(registry, items)
-    when = countdown((registry.event_date - today).days)
+    language = letterhead.language
+    when = countdown((registry.event_date - today).days, language)
     open_items = _open_items(payload["items"])
     values = {
         "letterhead": letterhead,
         "text_on_colour": text_colour_on(letterhead.colour),
-        "names": _join_names([name for name in map(one_line, payload["registrants"]) if name]),
+        "greeting": _greet([name for name in map(one_line, payload["registrants"]) if name], language),
         "title": one_line(registry.title),
         "when": when,
-        "date": format_date(registry.event_date),
+        "date": format_date(registry.event_date, language),
         "percent": payload["progress"]["percent"],
         "wanted": payload["progress"]["wanted"],
         "given": payload["progress"]["wanted"] - sum(item["remaining"] for item in payload["items"]),
-        "items": [_shown_item(item, registry.currency) for item in open_items[:SHOWN_ITEMS]],
+        "items": [_shown_item(item, registry.currency, language) for item in open_items[:SHOWN_ITEMS]],
         "has_pictures": any(item["image"] for item in open_items[:SHOWN_ITEMS]),
         "more": len(open_items[SHOWN_ITEMS:]),
         "links": links,
-        "reason": "you registered for gifts" if to_registrant else "you confirmed that you belong to a gift registry",
+        "reason": translate(language, REGISTERED if to_registrant else CONFIRMED, shop=letterhead.shop),
     }
     return Content(
         subject=f"{when}: {values['title']}",
-        text=render("reminder.txt", **values),
-        html=render("reminder.html", **values),
+        text=render("reminder.txt", language, **values),
+        html=render("reminder.html", language, **values),
     )
 
 
-def countdown(days_left: int) -> str:
+def countdown(days_left: int, language: Language = Language.EN) -> str:
     """The start of the subject: `Today`, `Tomorrow`, `In 7 days`."""
-    return {0: "Today", 1: "Tomorrow"}.get(days_left, f"In {days_left} days")
+    return translate(language, {0: TODAY, 1: TOMORROW}.get(days_left, IN_DAYS), days=days_left)
 
 
 def _open_items(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -72,12 +81,13 @@ def _open_items(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(open_items, key=lambda item: _ORDER[item["priority"]])
 
 
-def _shown_item(item: dict[str, Any], currency: str) -> dict[str, Any]:
+def _shown_item(item: dict[str, Any], currency: str, language: Language) -> dict[str, Any]:
     texts = {name: one_line(item[name]) for name in ("product_title", "variant_title")}
-    return item | texts | {"price": write_money(Decimal(item["price"]), currency)}
+    return item | texts | {"price": format_money(Decimal(item["price"]), currency, language)}
 
 
-def _join_names(names: Sequence[str]) -> str:
-    """The names as a phrase: `Emma, Hugo and Yui`; `there` without names."""
-    *others, last = names or ["there"]
-    return f"{', '.join(others)} and {last}" if others else last
+def _greet(names: Sequence[str], language: Language) -> str:
+    """The first line: `Hello Emma, Hugo and Yui,`."""
+    if not names:
+        return translate(language, HELLO_THERE)
+    return translate(language, HELLO, names=join_names(names, language))

@@ -1,31 +1,29 @@
 """Renders the templates of mails and pages. Values in HTML are escaped; text on a shop's colour stays readable."""
 
 from dataclasses import dataclass
-from datetime import date
+from functools import lru_cache
 from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-_TEMPLATES: Final = Environment(
-    loader=PackageLoader("wishcraft.mail.messages"),
-    autoescape=select_autoescape(["html"]),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    auto_reload=False,
-)
+from wishcraft.domain.languages import Language
+from wishcraft.mail.messages.translations import translations
+
 _EQUAL_CONTRAST: Final = 0.179
 """The luminance on which black and white have the same contrast ratio (WCAG 2.2)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Letterhead:
-    """The shop's name and colour (`#rrggbb`) in its mails, where answers go, and its postal address in one line."""
+    """Of a shop's mails: its name and colour (`#rrggbb`), where answers go, its postal address in one line, and the
+    language.
+    """
 
     shop: str
     colour: str
     reply_to: str | None = None
     postal_address: str = ""
+    language: Language = Language.EN
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +35,24 @@ class Content:
     html: str
 
 
-def render(template: str, **values: object) -> str:
-    """Render a template. A name without a value raises jinja2.UndefinedError."""
-    return _TEMPLATES.get_template(template).render(values)
+def render(template: str, language: Language = Language.EN, **values: object) -> str:
+    """Render a template in this language. A name without a value raises jinja2.UndefinedError."""
+    return _templates(language).get_template(template).render(values, language=language.value)
 
 
-def format_date(day: date) -> str:
-    """A date in words: `Saturday, 14 March 2026`."""
-    return f"{day:%A}, {day.day} {day:%B %Y}"
+@lru_cache(len(Language))
+def _templates(language: Language) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("wishcraft.mail.messages"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
+    return environment
 
 
 def text_colour_on(colour: str) -> str:

@@ -3,6 +3,7 @@
 from typing import Final, NamedTuple
 
 from wishcraft.domain.addresses import address_hash, mask
+from wishcraft.domain.languages import Language
 from wishcraft.domain.mail_events import SuppressionReason
 from wishcraft.domain.unsubscribe import Subscription, derive_keys, make_token, read_token
 from wishcraft.resources import Resources
@@ -14,11 +15,12 @@ _ACTOR: Final = "unsubscribe link"
 
 
 class UnsubscribeTarget(NamedTuple):
-    """What an unsubscribe page shows: the subscription, its shop's name and brand colour, and whether it has ended."""
+    """What an unsubscribe page shows: the subscription, its shop's name, brand colour and language, and whether it has ended."""
 
     subscription: Subscription
     shop: str
     colour: str
+    language: Language
     suppressed: SuppressionReason | None
 
 
@@ -45,7 +47,11 @@ async def find_unsubscribe_target(resources: Resources, settings: Settings, toke
     async with resources.db.repeatable_read() as session:
         sender = await reminders.find_sender(session, subscription.shop_id)
         reason = await suppressions.find_reason(session, subscription.shop_id, subscription.address_hash)
-    return UnsubscribeTarget(subscription, sender.name, sender.settings.brand_colour, reason) if sender else None
+    return (
+        UnsubscribeTarget(subscription, sender.name, sender.settings.brand_colour, sender.settings.language, reason)
+        if sender
+        else None
+    )
 
 
 async def unsubscribe(resources: Resources, subscription: Subscription, origin: Origin) -> None:

@@ -4,12 +4,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 from sqlalchemy import ForeignKey, Index, Integer, LargeBinary, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import ARRAY, CIDR, INT8RANGE, Range
 from sqlalchemy.orm import Mapped, mapped_column
 
 from wishcraft.domain.addresses import REPLY_TO
+from wishcraft.domain.languages import Language
 from wishcraft.domain.share_links import MAX_LENGTH, TEMPLATE, check_template
 from wishcraft.store.schema.base import Base, Timestamps, Validated, choice
 
@@ -87,6 +88,9 @@ class ShopSettings(BaseModel):
         max_length=300,
         pattern=r"^[^\x00-\x1f\x7f]+$",
         description="Postal address of the shop, in one line, at the end of its mails.",
+    )
+    language: Annotated[Language, Strict(strict=False)] = Field(
+        Language.EN, description="Language of the shop's mails and of the pages that their links open: en, de, fr, ja."
     )
 
 

@@ -75,9 +75,8 @@ async def find_letterhead(resources: Resources, shop: ShopRef, now: datetime) ->
     except (ValueError, ZoneInfoNotFoundError):
         raise ConfigurationError(f"{shop.domain} has the unknown time zone {sender.timezone!r}") from None
     own = shop.settings
-    return Letterhead(
-        sender.name, own.brand_colour, own.reply_to, one_line(own.postal_address or ""), own.language
-    ), day
+    address = one_line(own.postal_address or "")
+    return Letterhead(sender.name, own.brand_colour, own.reply_to, address, own.language), day
 
 
 async def is_mail_on(resources: Resources, shop_id: int) -> bool:

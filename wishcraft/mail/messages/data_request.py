@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from wishcraft.domain.languages import Language
 from wishcraft.mail.messages.rendering import Content, Letterhead, render, text_colour_on
 
 SUBJECT: Final = "A customer asked for their data"
@@ -10,4 +11,5 @@ SUBJECT: Final = "A customer asked for their data"
 def compose_data_request(letterhead: Letterhead, link: str) -> Content:
     """The mail with the link to the file."""
     values = {"letterhead": letterhead, "text_on_colour": text_colour_on(letterhead.colour), "link": link}
-    return Content(SUBJECT, render("data_request.txt", **values), render("data_request.html", **values))
+    text, html = (render(f"data_request.{form}", Language.EN, **values) for form in ("txt", "html"))
+    return Content(SUBJECT, text, html)

@@ -15,7 +15,7 @@ _ACTOR: Final = "unsubscribe link"
 
 
 class UnsubscribeTarget(NamedTuple):
-    """What an unsubscribe page shows: the subscription, its shop's name, brand colour and language, and whether it has ended."""
+    """What an unsubscribe page shows: the subscription, whether it has ended, and its shop's name, colour, language."""
 
     subscription: Subscription
     shop: str
@@ -47,11 +47,10 @@ async def find_unsubscribe_target(resources: Resources, settings: Settings, toke
     async with resources.db.repeatable_read() as session:
         sender = await reminders.find_sender(session, subscription.shop_id)
         reason = await suppressions.find_reason(session, subscription.shop_id, subscription.address_hash)
-    return (
-        UnsubscribeTarget(subscription, sender.name, sender.settings.brand_colour, sender.settings.language, reason)
-        if sender
-        else None
-    )
+    if sender is None:
+        return None
+    own = sender.settings
+    return UnsubscribeTarget(subscription, sender.name, own.brand_colour, own.language, reason)
 
 
 async def unsubscribe(resources: Resources, subscription: Subscription, origin: Origin) -> None:

@@ -1,0 +1,134 @@
+"""The languages of mails: every text in each of them, with the same values, and nothing left in English."""
+
+import re
+from datetime import date
+from decimal import Decimal
+from html import unescape
+from importlib.resources import files
+from typing import Final
+
+import pytest
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import read_po
+from jinja2 import Environment
+
+from tests.mail.test_reminder_content import item, registry
+from wishcraft.domain.languages import Language
+from wishcraft.domain.registries import EventType
+from wishcraft.mail.messages import invitation, link_pages, reminder
+from wishcraft.mail.messages.invitation import InvitationLinks, Invited, compose_invitation
+from wishcraft.mail.messages.reminder import Links, compose_reminder
+from wishcraft.mail.messages.rendering import Content, Letterhead
+from wishcraft.mail.messages.translations import format_date, format_money, join_names, translate
+
+OTHERS: Final = [language for language in Language if language is not Language.EN]
+MESSAGES: Final = files("wishcraft.mail.messages")
+_PLACEHOLDER: Final = re.compile(r"%\((\w+)\)[sd]")
+EMPTY: Final = {"registry", "beginning", "inviter"}
+"""Values of which a language uses one or the other."""
+
+
+def catalogue(language: Language) -> Catalog:
+    with (MESSAGES / "catalogues" / f"{language.value}.po").open("rb") as file:
+        return read_po(file, language.value)
+
+
+def used_texts() -> set[str]:
+    """All texts that templates and modules ask to be translated."""
+    environment = Environment(extensions=["jinja2.ext.i18n"], trim_blocks=True, lstrip_blocks=True)  # noqa: S701  nothing is rendered
+    environment.newstyle_gettext = True  # type: ignore[attr-defined]
+    found = set[str]()
+    for file in (MESSAGES / "templates").iterdir():
+        for _, _, message in environment.extract_translations(file.read_text()):  # type: ignore[attr-defined]
+            found.add(str(message if isinstance(message, str) else message[0]))
+    constants = (
+        reminder.TODAY, reminder.TOMORROW, reminder.IN_DAYS, reminder.HELLO, reminder.HELLO_THERE, reminder.REGISTERED,
+        reminder.CONFIRMED, invitation.SUBJECT, invitation.NAMELESS, link_pages.YOUR_ADDRESS,
+    )  # fmt: skip
+    found |= {*constants, *invitation.STATEMENTS.values(), *invitation.REGISTRIES.values()}
+    for page in link_pages.ALL:
+        found |= {page.title, page.text, *page.buttons}
+    return found
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_every_text_is_translated_with_its_values_and_nothing_else_is(language: Language) -> None:
+    messages = {str(each.id[0] if each.pluralizable else each.id): each for each in catalogue(language) if each.id}
+    assert messages.keys() == used_texts()
+    for text, message in messages.items():
+        translations = message.string if isinstance(message.string, list | tuple) else [message.string]
+        for translated in translations:
+            assert translated, text
+            assert translated != text, text
+            given, used = set(_PLACEHOLDER.findall(text)), set(_PLACEHOLDER.findall(str(translated)))
+            assert used - EMPTY == given - EMPTY, text
+            assert not re.search(r"%(?![%(])", str(translated).replace("%%", "")), text
+
+
+def mails(language: Language) -> list[Content]:
+    letterhead = Letterhead("Maple & Pine", "#2f6f5e", None, "12 Harbor Street", language)
+    items = [item(number, image="https://x.example/a.png", quantity_wanted=3) for number in range(8)]
+    links, today = Links("https://x.example/r", "https://x.example/u"), date(2026, 3, 7)
+    reminders = [
+        compose_reminder(letterhead, registry(**changes), some, today, links, to_registrant=to_registrant)
+        for changes, some, to_registrant in (
+            ({}, items, True),
+            ({"first_name": "", "co_registrants": []}, [], False),
+            ({"event_date": today}, items[:6], True),
+        )
+    ]
+    facts = [(True, date(2026, 3, 14)), (True, None), (False, date(2026, 3, 14)), (False, None)]
+    invitations = [
+        compose_invitation(
+            letterhead,
+            Invited(event_type, day, "<b>Zoë", "Reed", is_registrant=is_registrant),
+            InvitationLinks("https://x.example/a", "https://x.example/u"),
+        )
+        for event_type in EventType
+        for is_registrant, day in facts
+    ]
+    return [*reminders, *invitations]
+
+
+@pytest.mark.parametrize("language", list(Language))
+def test_mail_is_in_one_language_with_absolute_links(language: Language) -> None:
+    english = re.compile(r"\b(the|you|your|and|get|this|because|with|named|left|given|Hello)\b")
+    for mail in mails(language):
+        words = unescape(re.sub(r"<style>.*?</style>|<[^>]+>", " ", mail.html, flags=re.DOTALL))
+        for text in (mail.subject.partition(": ")[0], mail.text, words):
+            assert (english.search(text) is not None) == (language is Language.EN) or text is not mail.text, text
+            if language is not Language.EN:
+                assert not english.search(text.replace("Thing", "")), text
+        assert f'<html lang="{language.value}">' in mail.html
+        assert "%(" not in mail.text + mail.html
+        assert "<b>Zoë" not in mail.html
+        assert all(link.startswith("https://") for link in re.findall(r'(?:href|src)="([^"]*)"', mail.html))
+        assert len(mail.html.encode()) < 100 * 1024
+
+
+def test_dates_money_and_names_are_written_as_in_the_language() -> None:
+    day = date(2026, 3, 14)
+    assert [format_date(day, language) for language in Language] == [
+        "Saturday, 14 March 2026",
+        "Samstag, 14. März 2026",
+        "samedi 14 mars 2026",
+        "2026年3月14日土曜日",
+    ]
+    yen, euros = Decimal(33170), Decimal("58.50")
+    assert format_money(yen, "JPY", Language.EN) == "¥33,170"
+    assert format_money(euros, "EUR", Language.DE) == "58,50\xa0€"
+    assert format_money(yen, "JPY", Language.JA).endswith("33,170")
+    names = ["Emma", "Hugo", "Yui"]
+    assert [join_names(names, language) for language in Language] == [
+        "Emma, Hugo and Yui",
+        "Emma, Hugo und Yui",
+        "Emma, Hugo et Yui",
+        "Emma、Hugo、Yui",
+    ]
+
+
+def test_plural_follows_the_rule_of_the_language() -> None:
+    one, many = (mails(Language.FR)[n].text for n in (2, 0))
+    assert "et 1 autre\n" in one
+    assert "et 3 autres" in many
+    assert translate(Language.DE, reminder.IN_DAYS, days=7) == "In 7 Tagen"

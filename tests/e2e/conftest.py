@@ -63,6 +63,14 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(autouse=True)
+def _desktop(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After a test that failed on a phone, the page is as wide as before: the others share it."""
+    yield
+    if "page" in request.fixturenames:
+        request.getfixturevalue("page").set_viewport_size({"width": 1400, "height": 1000})
+
+
 @pytest.fixture(scope="session")
 def page(browser: Browser, stack: dict[str, Any]) -> Page:
     """A page that is logged in to the Prefect UI; its own requests send the password, too."""

@@ -164,7 +164,7 @@ def test_start_page_leads_to_a_registry_and_copies_a_key(browser: Browser, stack
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(stack["start_page"])
     expect(page.get_by_text("Last runs")).to_be_visible()
-    expect(page.locator("#live").get_by_role("link", name="cache-warm").first).to_be_visible()
+    expect(page.locator("#live").get_by_role("link").first).to_be_visible()  # of a job; which ran last depends
     page.locator("dd", has_text=stack["shops"][0]["api_key"]).get_by_role("button", name="Copy").click()
     assert page.evaluate("navigator.clipboard.readText()") == stack["shops"][0]["api_key"]
     for width in (1400, 390):

@@ -94,7 +94,7 @@ async def test_run_belongs_to_the_report_of_the_period_in_which_it_ended(resourc
     late = FAILED._replace(ended=began + timedelta(seconds=62), seconds=62.0)
     day = await build_daily(resources, [late], NO_TABLE, now)
     assert day.verdict.endswith(": look at 1 failed run.")
-    assert "| send-reminders | 1 | 0 | 0 % |" in section(day, "Jobs")
+    assert "| send-reminders | 1 | 0 % |" in section(day, "Jobs")
     long = late._replace(ended=late.ended - timedelta(days=6))
     week = await build_weekly(resources, [long], NO_TABLE, NO_TABLE, now)
     assert "1 failed run" in week.verdict

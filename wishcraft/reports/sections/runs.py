@@ -43,13 +43,16 @@ def jobs(now: Iterable[Run], week_before: Iterable[Run]) -> Section:
         for job in sorted(by_job.keys() | before.keys())
     ]
     compared = " (before)" if before else ""
-    header = ("job", "runs", "refused", f"success{compared}", f"median{compared}", "longest")
+    header = ("job", "runs", f"success{compared}", f"median{compared}", "longest")
     idle = sorted(job for job, runs in before.items() if len(runs) >= _DAILY and job not in by_job)
     text = "Cancelled and refused runs (a wrong parameter) count neither as success nor as failure. " + (
         "`before` is the week before: a job that takes much longer now has more to do, or waits for a store."
         if before
         else "There is nothing to compare with in the week before."
     )
+    refused = Counter(job for job, runs in by_job.items() for run in runs if run.outcome == REFUSED)
+    if refused:
+        text += f" Refused: {', '.join(f'{job} {number:,}' for job, number in sorted(refused.items()))}."
     if idle:
         text = (
             f"**Did not run: {', '.join(idle)}.** Check that a worker is running and the schedules are active. {text}"
@@ -93,8 +96,7 @@ def _row(job: str, now: Sequence[Run], before: Sequence[Run] | None) -> tuple[st
     success, middle = _success(now), _median(now)
     if before is not None:
         success, middle = f"{success} ({_success(before)})", f"{middle} ({_median(before)})"
-    refused = sum(run.outcome == REFUSED for run in now)
-    return job, f"{len(now):,}", f"{refused:,}", success, middle, _longest(now)
+    return job, f"{len(now):,}", success, middle, _longest(now)
 
 
 def _by_job(runs: Iterable[Run]) -> Mapping[str, list[Run]]:

@@ -42,8 +42,8 @@ CHECKS: Final = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-NEEDS_MORE: Final = ("/unlock", "/admin/installation")
-"""Ends of routes that no API key suffices for: they need an access code or an ID token."""
+NEEDS_MORE: Final = ("/unlock", "/admin/installation", "/suppressions/lift")
+"""Ends of routes that no API key suffices for: they need an access code, an ID token, or a suppressed address."""
 OFTEN: Final = st.sampled_from((True, True, True, False))
 OPEN: Final = {
     "/api/unsubscribe/{token}", "/api/unsubscribe/{token}/undo",

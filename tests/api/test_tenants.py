@@ -242,8 +242,9 @@ def test_no_caller_sees_or_changes_anything_of_another_shop(
     runner: asyncio.Runner, world: World, demo: Demo, redis_url: str
 ) -> None:
     redis = Redis.from_url(redis_url)
-    for floors in redis.scan_iter("wishcraft:{[^1]*:marks"):
-        redis.delete(floors)  # their fields expire during the test; a new one is a change
+    for pattern in ("wishcraft:{[^1]*:marks", "wishcraft:{[^1]*:written"):
+        for fleeting in redis.scan_iter(pattern):
+            redis.delete(fleeting)  # their fields expire during the test; a new one is a change
     before = checksums(demo, redis)
     statuses: dict[tuple[str, str], set[int]] = {}
 

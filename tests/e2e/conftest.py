@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 from deployments.sandbox.processes import ROOT, free_port
 from tests.support.optional import skip_or_fail
@@ -28,6 +28,7 @@ FLAGS = [
 ]
 MAKE = shutil.which("make") or "make"
 READY_SECONDS = 300
+DESKTOP: ViewportSize = {"width": 1400, "height": 1000}
 
 
 @pytest.fixture(scope="session")
@@ -63,16 +64,8 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(autouse=True)
-def _desktop(request: pytest.FixtureRequest) -> Iterator[None]:
-    """After a test that failed on a phone, the page is as wide as before: the others share it."""
-    yield
-    if "page" in request.fixturenames:
-        request.getfixturevalue("page").set_viewport_size({"width": 1400, "height": 1000})
-
-
 @pytest.fixture(scope="session")
-def page(browser: Browser, stack: dict[str, Any]) -> Page:
+def logged_in_page(browser: Browser, stack: dict[str, Any]) -> Page:
     """A page that is logged in to the Prefect UI; its own requests send the password, too."""
     user, _, password = stack["prefect_password"].partition(":")
     page = new_page(browser, http_credentials={"username": user, "password": password, "send": "always"})
@@ -80,8 +73,15 @@ def page(browser: Browser, stack: dict[str, Any]) -> Page:
     return page
 
 
+@pytest.fixture
+def page(logged_in_page: Page) -> Iterator[Page]:
+    """The page of the session; after a test on a phone it is as wide as before, also if the test failed."""
+    yield logged_in_page
+    logged_in_page.set_viewport_size(DESKTOP)
+
+
 def new_page(browser: Browser, **options: Any) -> Page:
-    page = browser.new_page(viewport={"width": 1400, "height": 1000}, **options)
+    page = browser.new_page(viewport=DESKTOP, **options)
     page.set_default_timeout(60_000)
     return page
 

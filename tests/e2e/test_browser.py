@@ -125,7 +125,6 @@ def test_tables_on_a_maintenance_report_fit_a_phone(page: Page, stack: dict[str,
         "all => all.filter(each => each.scrollWidth > each.parentElement.clientWidth + 1).map(each => each.innerText)"
     )
     assert page.locator("[data-testid=markdown-display] table").evaluate_all(wide) == []
-    page.set_viewport_size({"width": 1400, "height": 1000})
 
 
 @pytest.mark.parametrize("width", [1400, 390])
@@ -145,7 +144,6 @@ def test_report_opens_from_its_run_and_fits_the_window(page: Page, stack: dict[s
     with page.expect_download() as download:
         page.get_by_role("link", name="save it").click()
     assert download.value.suggested_filename.startswith("registry-report-")
-    page.set_viewport_size({"width": 1400, "height": 1000})
 
 
 def test_dry_backfill_leads_to_the_form_that_runs_it_in_earnest(page: Page, stack: dict[str, Any]) -> None:

@@ -11,18 +11,18 @@ from markdown_it import MarkdownIt
 from deployments.sandbox.processes import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]  # the first test may have to start the stack
-PAGES = sorted(set((ROOT / "docs/runbooks").glob("*.md")) - {ROOT / "docs/runbooks/README.md"})
+RUNBOOKS = sorted(set((ROOT / "docs/runbooks").glob("*.md")) - {ROOT / "docs/runbooks/README.md"})
 
 
-def commands(page: Path) -> list[str]:
-    """The shell blocks of a page."""
-    tokens = MarkdownIt().parse(page.read_text())
+def commands(runbook: Path) -> list[str]:
+    """The shell blocks of a runbook."""
+    tokens = MarkdownIt().parse(runbook.read_text())
     return [token.content for token in tokens if token.type == "fence" and token.info == "bash"]
 
 
 def run_in_shell(blocks: list[str]) -> str:
     """Run the blocks in one shell; returns the output, fails on an error."""
-    ended = subprocess.run(  # noqa: S603  our own pages
+    ended = subprocess.run(  # noqa: S603  our own runbooks
         ["/bin/bash", "-euxo", "pipefail", "-c", "\n".join(blocks)],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
@@ -36,16 +36,16 @@ def run_in_shell(blocks: list[str]) -> str:
     return ended.stdout
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.stem))
-def test_commands_of_a_runbook_run_without_errors(page: Path, stack: dict[str, Any]) -> None:
+@pytest.mark.parametrize("runbook", RUNBOOKS, ids=lambda runbook: str(runbook.stem))
+def test_commands_of_a_runbook_run_without_errors(runbook: Path, stack: dict[str, Any]) -> None:
     assert stack["api"]
-    blocks = commands(page)
+    blocks = commands(runbook)
     assert blocks
     run_in_shell(blocks)
 
 
 @pytest.mark.parametrize(
-    ("page", "shown"),
+    ("runbook", "shown"),
     [
         ("job-stale", r"│ sync-inventory │ sync-inventory · [^│]+│ COMPLETED │ .+ ago +│"),
         ("shopify-throttling", r"│ sync-inventory │ sync-inventory · [^│]+│ COMPLETED │ .+ ago +│"),
@@ -53,7 +53,7 @@ def test_commands_of_a_runbook_run_without_errors(page: Path, stack: dict[str, A
         ("scheduler", r"^local ONLINE 20"),
     ],
 )
-def test_runbook_commands_show_run_states_and_online_workers(page: str, shown: str, stack: dict[str, Any]) -> None:
+def test_runbook_commands_show_run_states_and_online_workers(runbook: str, shown: str, stack: dict[str, Any]) -> None:
     assert stack["api"]
-    first = commands(ROOT / f"docs/runbooks/{page}.md")[0]
+    first = commands(ROOT / f"docs/runbooks/{runbook}.md")[0]
     assert re.search(shown, run_in_shell([first]), re.MULTILINE)

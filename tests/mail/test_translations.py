@@ -15,7 +15,8 @@ from jinja2 import Environment
 from tests.mail.test_reminder_content import item, registry
 from wishcraft.domain.languages import Language
 from wishcraft.domain.registries import EventType
-from wishcraft.mail.messages import invitation, link_pages, reminder
+from wishcraft.mail.messages import data_request, invitation, link_pages, reminder
+from wishcraft.mail.messages.data_request import compose_data_request
 from wishcraft.mail.messages.invitation import InvitationLinks, Invited, compose_invitation
 from wishcraft.mail.messages.reminder import Links, compose_reminder
 from wishcraft.mail.messages.rendering import Content, Letterhead
@@ -44,6 +45,7 @@ def used_texts() -> set[str]:
     constants = (
         reminder.TODAY, reminder.TOMORROW, reminder.IN_DAYS, reminder.HELLO, reminder.HELLO_THERE, reminder.REGISTERED,
         reminder.CONFIRMED, invitation.SUBJECT, invitation.NAMELESS, link_pages.YOUR_ADDRESS,
+        data_request.SUBJECT,
     )  # fmt: skip
     found |= {*constants, *invitation.STATEMENTS.values(), *invitation.REGISTRIES.values()}
     for page in link_pages.ALL:
@@ -87,7 +89,7 @@ def mails(language: Language) -> list[Content]:
         for event_type in EventType
         for is_registrant, day in facts
     ]
-    return [*reminders, *invitations]
+    return [*reminders, *invitations, compose_data_request(letterhead, "https://x.example/f")]
 
 
 @pytest.mark.parametrize("language", list(Language))
@@ -95,7 +97,7 @@ def test_mail_is_in_one_language_with_absolute_links(language: Language) -> None
     english = re.compile(r"\b(the|you|your|and|get|this|because|with|named|left|given|Hello)\b")
     for mail in mails(language):
         words = unescape(re.sub(r"<style>.*?</style>|<[^>]+>", " ", mail.html, flags=re.DOTALL))
-        for text in (mail.subject.partition(": ")[0], mail.text, words):
+        for text in (re.split("\xa0?: ", mail.subject)[0], mail.text, words):
             assert (english.search(text) is not None) == (language is Language.EN) or text is not mail.text, text
             if language is not Language.EN:
                 assert not english.search(text.replace("Thing", "")), text
@@ -131,4 +133,5 @@ def test_plural_follows_the_rule_of_the_language() -> None:
     one, many = (mails(Language.FR)[n].text for n in (2, 0))
     assert "et 1 autre\n" in one
     assert "et 3 autres" in many
+    assert not re.search(r"\w:(\s|$)", many, re.MULTILINE)  # French has a space before a colon
     assert translate(Language.DE, reminder.IN_DAYS, days=7) == "In 7 Tagen"

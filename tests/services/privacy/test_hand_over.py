@@ -88,6 +88,16 @@ async def test_mail_has_a_link_to_the_file_and_nothing_about_the_customer(
     assert (await client.get(f"/files/{file.parent.name}/{file.name}")).status_code == 404  # there is no password
 
 
+async def test_mail_is_in_the_language_of_the_shop(
+    demo: Demo, resources: Resources, planted: str, mailbox: Mailbox
+) -> None:
+    assert planted
+    demo.execute('UPDATE shops SET settings = settings || \'{"language": "de"}\' WHERE id = 1')
+    await request(demo, resources)
+    [received] = mailbox.messages
+    assert received.parsed["Subject"] == "Ein Kunde hat nach seinen Daten gefragt"
+
+
 async def test_redaction_deletes_the_file(demo: Demo, resources: Resources, planted: str, tmp_path: Path) -> None:
     assert planted
     await request(demo, resources)

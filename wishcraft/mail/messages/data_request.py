@@ -2,14 +2,15 @@
 
 from typing import Final
 
-from wishcraft.domain.languages import Language
 from wishcraft.mail.messages.rendering import Content, Letterhead, render, text_colour_on
+from wishcraft.mail.messages.translations import translate
 
 SUBJECT: Final = "A customer asked for their data"
 
 
 def compose_data_request(letterhead: Letterhead, link: str) -> Content:
-    """The mail with the link to the file."""
+    """The mail with the link to the file, in the shop's language."""
+    language = letterhead.language
     values = {"letterhead": letterhead, "text_on_colour": text_colour_on(letterhead.colour), "link": link}
-    text, html = (render(f"data_request.{form}", Language.EN, **values) for form in ("txt", "html"))
-    return Content(SUBJECT, text, html)
+    text, html = (render(f"data_request.{form}", language, **values) for form in ("txt", "html"))
+    return Content(translate(language, SUBJECT), text, html)

@@ -11,7 +11,7 @@ from wishcraft.domain.plain_text import one_line
 from wishcraft.domain.registries import Priority
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts, registry_payload
 from wishcraft.mail.messages.rendering import Content, Letterhead, render, text_colour_on
-from wishcraft.mail.messages.translations import format_date, format_money, join_names, translate
+from wishcraft.mail.messages.translations import colon, format_date, format_money, join_names, translate
 
 SHOWN_ITEMS: Final = 5
 TODAY: Final = "Today"
@@ -64,7 +64,7 @@ def compose_reminder(
         "reason": translate(language, REGISTERED if to_registrant else CONFIRMED, shop=letterhead.shop),
     }
     return Content(
-        subject=f"{when}: {values['title']}",
+        subject=f"{when}{colon(language)}{values['title']}",
         text=render("reminder.txt", language, **values),
         html=render("reminder.html", language, **values),
     )

@@ -7,7 +7,7 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from wishcraft.domain.languages import Language
-from wishcraft.mail.messages.translations import translations
+from wishcraft.mail.messages.translations import colon, translations
 
 _EQUAL_CONTRAST: Final = 0.179
 """The luminance on which black and white have the same contrast ratio (WCAG 2.2)."""
@@ -37,7 +37,7 @@ class Content:
 
 def render(template: str, language: Language = Language.EN, **values: object) -> str:
     """Render a template in this language. A name without a value raises jinja2.UndefinedError."""
-    return _templates(language).get_template(template).render(values, language=language.value)
+    return _templates(language).get_template(template).render(values, language=language.value, colon=colon(language))
 
 
 @lru_cache(len(Language))

@@ -59,6 +59,11 @@ def format_money(amount: Decimal, currency: str, language: Language) -> str:
     return format_currency(amount, currency, locale=language.value)
 
 
+def colon(language: Language) -> str:
+    """A colon and the space after it; French has one before it, too, which does not break."""
+    return "\xa0: " if language is Language.FR else ": "
+
+
 def join_names(names: Sequence[str], language: Language) -> str:
     """The names as a phrase: `Emma, Hugo and Yui`, `Emma, Hugo und Yui`."""
     return format_list(names, locale=_LOCALES.get(language, language.value))

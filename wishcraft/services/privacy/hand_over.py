@@ -95,7 +95,7 @@ async def _send(resources: Resources, config: Settings, shop: ShopRef, message: 
     recipient = contact.email or config.ops_email
     if not recipient or config.mail_from is None:
         raise ConfigurationError("MAIL_URL and MAIL_FROM must be set, and OPS_EMAIL for shops without an address")
-    letterhead = Letterhead(contact.name, shop.settings.brand_colour)
+    letterhead = Letterhead(contact.name, shop.settings.brand_colour, language=shop.settings.language)
     written = compose_data_request(letterhead, config.public_link(path))
     message_id = f"<data-request-{shop.id}-{message.id}@{config.mail_from.rpartition('@')[2]}>"
     await resources.mailer.send(Mail(recipient, "WishCraft", written.subject, written.text, written.html, message_id))

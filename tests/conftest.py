@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -25,8 +25,8 @@ from pydantic import SecretStr
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
+from deployments.sandbox import mail_providers
 from deployments.sandbox.environment import settings_environment
-from deployments.sandbox.mail_providers import REGION, sendgrid, ses, ses_events
 from deployments.sandbox.mailbox.app import create_app as create_mailbox
 from deployments.sandbox.mailbox.messages import Mailbox
 from deployments.sandbox.postgres import (
@@ -268,13 +268,8 @@ def mail_urls(mailbox_server: tuple[str, FastAPI]) -> dict[str, SecretStr]:
     address, app = mailbox_server
     app.state.ses.faults.active.clear()
     app.state.sendgrid.faults.active.clear()
-    secret, key = quote(ses.SECRET_KEY, safe=""), sendgrid.API_KEY
-    account = f"{ses.ACCESS_KEY}:{secret}@{REGION}?configuration_set={ses_events.CONFIGURATION_SET}"
-    return {
-        "smtp": SecretStr(f"smtp://127.0.0.1:{app.state.smtp_port}"),
-        "ses": SecretStr(f"ses://{account}&endpoint={address}/ses"),
-        "sendgrid": SecretStr(f"sendgrid://{key}@?endpoint={address}/sendgrid"),
-    }
+    urls = {"smtp": f"smtp://127.0.0.1:{app.state.smtp_port}", **mail_providers.mail_urls(address)}
+    return {name: SecretStr(url) for name, url in urls.items()}
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import sys
 import uuid
 from pathlib import Path
 
-from deployments.local.environment import port_from_environment
+from deployments.local.environment import choose_mail_url, port_from_environment
 from deployments.local.monitoring import choose_monitoring_ports
 from deployments.local.orphans import find_processes, terminate
 from deployments.local.services import Ports
@@ -29,7 +29,8 @@ def main() -> int:
     commands.add_parser(
         "up",
         help="start PostgreSQL, Valkey, Prefect, a worker, the API and a simulated Shopify; with the variable "
-        "MONITORING=1 also Prometheus, Alertmanager and the dashboard",
+        "MONITORING=1 also Prometheus, Alertmanager and the dashboard; MAIL_PROVIDER=ses or sendgrid sends by the "
+        "simulated provider of that name instead of SMTP",
     )
     commands.add_parser("reset", help="delete the data and secrets of the local stack")
     signer = commands.add_parser("sign", help="print a URL of the API as Shopify's app proxy signs it")
@@ -70,6 +71,7 @@ def up(workspace: Workspace) -> None:
             dns=choose_port("The DNS server", None, workspace.folder / "dns.port"),
             monitoring=choose_monitoring_ports(workspace, os.environ),
         )
+        choose_mail_url(os.environ, ports)  # refuses a wrong MAIL_PROVIDER before anything starts
         workspace.stack_info.unlink(missing_ok=True)
         become_subreaper()
         terminal.show("Starting WishCraft (logs: .wishcraft/logs) ...")

@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Identifier
 from deployments.local.orphans import STACK_ID_VARIABLE
 from deployments.local.services import Ports
 from deployments.local.workspace import Workspace
-from deployments.sandbox.mail_providers import SENDGRID_PUBLIC_KEY, TOPIC_ARN
+from deployments.sandbox.mail_providers import SENDGRID_PUBLIC_KEY, TOPIC_ARN, mail_urls
 from deployments.sandbox.mailbox import DOMAIN, SELECTOR
 from deployments.sandbox.processes import ROOT, port_is_free
 from wishcraft.errors import ConfigurationError
@@ -105,10 +105,23 @@ def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores:
             "TRUSTED_PROXIES": "shopify",  # the simulator's proxy tells the addresses of guests
             "TMPDIR": str(workspace.temporary),  # /tmp/runner_storage is not writable for a second user
             "SHOPIFY_ORIGIN": f"http://127.0.0.1:{ports.shopify}/{{shop}}",
-            "MAIL_URL": f"smtp://127.0.0.1:{ports.smtp}",
+            "MAIL_URL": choose_mail_url(os.environ, ports),
             "START_PAGE": str(workspace.stack_info.absolute()),
         }
     )
+
+
+def choose_mail_url(environment: Mapping[str, str], ports: Ports) -> str:
+    """MAIL_URL of the stack's processes: of the mail server, or of the simulated provider that MAIL_PROVIDER names.
+
+    Raises:
+        ConfigurationError: It names none.
+    """
+    name = environment.get("MAIL_PROVIDER") or "smtp"
+    urls = {"smtp": f"smtp://127.0.0.1:{ports.smtp}", **mail_urls(f"http://127.0.0.1:{ports.mailbox}")}
+    if name not in urls:
+        raise ConfigurationError(f"MAIL_PROVIDER must be {', '.join(urls)}, not {name!r}")
+    return urls[name]
 
 
 def prefect_password(workspace: Workspace, environment: Mapping[str, str]) -> str:

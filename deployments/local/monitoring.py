@@ -61,7 +61,7 @@ def services(workspace: Workspace, environment: Mapping[str, str], ports: Ports)
     """
     assert ports.monitoring is not None  # noqa: S101  callers ask
     folder = workspace.folder / "monitoring"
-    mail = MailServer(environment["MAIL_URL"], environment["MAIL_FROM"], environment["OPS_EMAIL"])
+    mail = MailServer(f"smtp://127.0.0.1:{ports.smtp}", environment["MAIL_FROM"], environment["OPS_EMAIL"])
     alertmanager_address = f"127.0.0.1:{ports.monitoring.alertmanager}"
     scrape = Scrape([f"127.0.0.1:{ports.api}"], alertmanager_address, _write_token(folder, environment))
     write_configuration(folder, scrape, mail, environment["RUNBOOK_URL"])

@@ -58,7 +58,6 @@ def test_servers_listen_on_loopback_and_keep_their_data_in_the_workspace(
     install(installed, "prometheus")
     install(installed, "alertmanager")
     environment = {
-        "MAIL_URL": "smtp://127.0.0.1:25",
         "MAIL_FROM": "a@b.example",
         "OPS_EMAIL": "ops@b.example",
         "RUNBOOK_URL": "http://127.0.0.1:8000/runbooks",

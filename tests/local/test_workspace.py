@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from pydantic import SecretStr
 
 from deployments.local.environment import Stores, child_environment, port_from_environment
 from deployments.local.services import Ports
@@ -15,6 +16,7 @@ from deployments.local.sign import signed_url
 from deployments.local.stack_info import describe, read_stack_info
 from deployments.local.workspace import Workspace, write_private_json
 from wishcraft.errors import ConfigurationError
+from wishcraft.mail.providers.configuration import parse_sendgrid, parse_ses
 from wishcraft.shopify.signatures import verify_proxy_query
 
 
@@ -183,3 +185,17 @@ def test_signed_url_names_the_customer_and_keeps_the_query(tmp_path: Path) -> No
 def environment_of(folder: Path) -> dict[str, str]:
     stores = Stores("postgresql://db/w", "postgresql://analyst@db/w", "redis://r")
     return child_environment(Workspace(folder), "stack-id", Ports(1, 2, 3, 4, 5, 6), stores)
+
+
+def test_mail_provider_chooses_how_the_stack_sends_mail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MAIL_PROVIDER", raising=False)
+    assert environment_of(tmp_path)["MAIL_URL"] == "smtp://127.0.0.1:5"
+    monkeypatch.setenv("MAIL_PROVIDER", "ses")
+    account = parse_ses(SecretStr(environment_of(tmp_path)["MAIL_URL"]))
+    assert (account.endpoint, account.configuration_set) == ("http://127.0.0.1:4/ses", "wishcraft")
+    monkeypatch.setenv("MAIL_PROVIDER", "sendgrid")
+    url = SecretStr(environment_of(tmp_path)["MAIL_URL"])
+    assert parse_sendgrid(url).endpoint == "http://127.0.0.1:4/sendgrid"
+    monkeypatch.setenv("MAIL_PROVIDER", "postmark")
+    with pytest.raises(ConfigurationError, match="MAIL_PROVIDER must be smtp, ses, sendgrid, not 'postmark'"):
+        environment_of(tmp_path)

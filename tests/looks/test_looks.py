@@ -1,13 +1,14 @@
-"""Every page and mail in windows of 1,400 and 390 px, light and dark: no wider than the window, and legible."""
+"""Every page and mail in windows of 1,400, 768 and 390 px, light and dark: no wider than the window, and legible."""
 
 from collections.abc import AsyncIterator
 from datetime import date
+from email.message import EmailMessage
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from playwright.async_api import Browser, Page, Route
+from playwright.async_api import Browser, Page, Route, expect
 from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Mailbox
@@ -16,10 +17,12 @@ from deployments.sandbox.monitoring.app import create_app as create_monitoring
 from tests.mail.test_invitation_content import compose as compose_invitation
 from tests.mail.test_reminder_content import compose as compose_reminder
 from tests.mail.test_reminder_content import item
+from tests.mail.test_translations import mails as translated_mails
 from tests.support.api import Visitor, public_slug
 from tests.support.demo_reports import maintenance_reports
 from tests.support.http_server import served
 from tests.support.looks import chromium, find_faults, open_page
+from wishcraft.domain.languages import Language
 from wishcraft.mail.messages.data_request import compose_data_request
 from wishcraft.mail.messages.link_page import Button, link_page
 from wishcraft.mail.messages.rendering import Letterhead
@@ -72,6 +75,63 @@ async def test_mails_and_the_pages_behind_their_links(browser: Browser) -> None:
         },
     }
     assert await faults_of(browser, pages) == {}
+
+
+async def test_mails_of_all_languages(browser: Browser) -> None:
+    pages = {
+        f"{language}-{name}": translated_mails(language)[number].html
+        for language in Language
+        for name, number in {"reminder": 0, "invitation": 3, "data-request": -1}.items()
+    }
+    assert await faults_of(browser, pages) == {}
+
+
+async def test_mailbox_shows_a_mail_at_three_widths_and_in_the_dark(
+    browser: Browser, mailbox: Mailbox, mailbox_server: tuple[str, FastAPI]
+) -> None:
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "a@b.example", "emma@example.com", "Hello"
+    message.set_content("Hello")
+    message.add_alternative(compose_reminder([item(1)]).html, subtype="html")
+    mailbox.add("a@b.example", ["emma@example.com"], message.as_bytes())
+    page = await open_page(
+        browser, mailbox_server[0], "#message:not([hidden])", viewport={"width": 1400, "height": 900}
+    )
+    body = page.frame_locator("#html").locator("body")
+    colours = []
+    for view, width in (("Computer", 900), ("Tablet", 768), ("Phone", 390)):
+        await page.get_by_role("button", name=view).click()
+        assert (await body.evaluate("() => innerWidth")) >= width - 2
+        for _ in "light", "dark":
+            colours.append(await body.evaluate("body => getComputedStyle(body).backgroundColor"))
+            await page.get_by_role("button", name="Dark").click()
+    assert colours == ["rgb(243, 244, 244)", "rgb(22, 24, 26)"] * 3
+
+
+@pytest.mark.parametrize(("server", "kind"), [("SMTP", "refuse"), ("Amazon SES", "bounce"), ("SendGrid", "complain")])
+async def test_mailbox_page_sets_faults_of_the_mail_server_and_of_the_providers(
+    browser: Browser, mailbox: Mailbox, mailbox_server: tuple[str, FastAPI], server: str, kind: str
+) -> None:
+    assert not mailbox.faults
+    address, app = mailbox_server
+    page = await open_page(browser, address, "#faults > *")
+    await page.get_by_label("Faults of").select_option(server)
+    await page.get_by_label("Address that the faults are for").fill("emma@example.com")
+    if server != "SMTP":
+        await page.get_by_label("events after").fill("60")
+    button = page.locator("#faults").get_by_role("button", name=kind, exact=True)
+    await button.click()
+    await expect(button).to_have_attribute("aria-pressed", "true")
+    active = {
+        "SMTP": mailbox.faults,
+        "Amazon SES": app.state.ses.faults.active,
+        "SendGrid": app.state.sendgrid.faults.active,
+    }
+    [fault] = active.pop(server)
+    assert (fault.kind, fault.address, getattr(fault, "seconds", 60)) == (kind, "emma@example.com", 60)
+    assert not any(active.values())
+    await button.click()
+    await expect(button).to_have_attribute("aria-pressed", "false")
 
 
 async def through(browser: Browser, client: httpx.AsyncClient, path: str, ready: str = "body") -> Page:

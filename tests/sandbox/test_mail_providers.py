@@ -17,9 +17,8 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from cryptography.x509 import load_pem_x509_certificate
 from fastapi import FastAPI, Request, Response
 
+from deployments.sandbox.mail_providers import ACCESS_KEY, API_KEY, SECRET_KEY
 from deployments.sandbox.mail_providers.events import SIGNATURE_HEADER, TIMESTAMP_HEADER
-from deployments.sandbox.mail_providers.sendgrid import API_KEY
-from deployments.sandbox.mail_providers.ses import ACCESS_KEY, SECRET_KEY
 from deployments.sandbox.mailbox.app import create_app
 from tests.support.http_server import served
 from tests.support.waiting import block_until

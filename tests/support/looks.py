@@ -1,4 +1,4 @@
-"""Chromium that looks at a page in wide and narrow windows, light and dark, and says what cannot be read."""
+"""Chromium that looks at a page in wide, middling and narrow windows, light and dark, and says what cannot be read."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Page, async_playwright
 from tests.support.optional import skip_or_fail
 
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-WIDTHS: Final = (1400, 390)
+WIDTHS: Final = (1400, 768, 390)
 _FAULTS: Final = """async () => {
   await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))  // the page follows the colours
   document.getAnimations().forEach(each => each.cancel())  // the end of a transition counts
@@ -83,7 +83,7 @@ async def open_page(browser: Browser, shown: str, ready: str = "body", **options
 
 
 async def find_faults(page: Page) -> list[str]:
-    """What cannot be read of the page at both widths, light and dark."""
+    """What cannot be read of the page at each width, light and dark."""
     found = []
     for width in WIDTHS:
         for scheme in ("light", "dark"):

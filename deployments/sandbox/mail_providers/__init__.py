@@ -5,6 +5,7 @@ them to an address.
 """
 
 from typing import Final
+from urllib.parse import quote
 
 REGION: Final = "eu-central-1"
 ACCOUNT: Final = "000000000000"
@@ -15,3 +16,17 @@ SENDGRID_PUBLIC_KEY: Final = (
     "fATGWA=="
 )
 """Verifies SendGrid's events; the same in each start, so that the API can know it before."""
+CONFIGURATION_SET: Final = "wishcraft"
+"""The one of SES that publishes events."""
+ACCESS_KEY: Final = "AKIASANDBOXSANDBOX00"
+SECRET_KEY: Final = "sandbox/secret+of/the+simulated/ses+sandbox"  # noqa: S105  the simulator's own
+API_KEY: Final = "SG.sandbox.key-of-the-simulated-sendgrid"
+
+
+def mail_urls(mailbox_url: str) -> dict[str, str]:
+    """MAIL_URL of each simulated provider beside this mailbox."""
+    account = f"{ACCESS_KEY}:{quote(SECRET_KEY, safe='')}@{REGION}?configuration_set={CONFIGURATION_SET}"
+    return {
+        "ses": f"ses://{account}&endpoint={mailbox_url}/ses",
+        "sendgrid": f"sendgrid://{API_KEY}@?endpoint={mailbox_url}/sendgrid",
+    }

@@ -7,12 +7,13 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from secrets import token_urlsafe
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from deployments.sandbox.mail_providers import API_KEY, mail_urls
 from deployments.sandbox.mail_providers.accepted import AcceptedMail, PlannedEvent
 from deployments.sandbox.mail_providers.delivery import WebhookSender
 from deployments.sandbox.mail_providers.faults import ProviderFaultKind, ProviderFaults
@@ -27,7 +28,6 @@ from deployments.sandbox.mail_providers.provider import (
 from deployments.sandbox.mail_providers.sendgrid_events import EventWebhook, sendgrid_event
 from deployments.sandbox.mailbox.messages import Mailbox
 
-API_KEY: Final = "SG.sandbox.key-of-the-simulated-sendgrid"
 MAX_BYTES: Final = 30 * 2**20
 _MAX_CUSTOM_ARGUMENTS: Final = 10_000
 _RESERVED_HEADERS: Final = frozenset(
@@ -122,9 +122,10 @@ class SimulatedSendGrid:
         add_fault_routes(router, self.faults)
 
         @router.get("")
-        async def describe() -> dict[str, Any]:
+        async def describe(request: Request) -> dict[str, str]:
             """What a client and a receiver of events need."""
-            return {"api_key": API_KEY, "public_key": self._webhook.public_key}
+            mail_url = mail_urls(str(request.base_url).rstrip("/"))["sendgrid"]
+            return {"mail_url": mail_url, "public_key": self._webhook.public_key}
 
         @router.get("/v3/user/webhooks/event/settings/signed")
         async def public_key() -> dict[str, str]:

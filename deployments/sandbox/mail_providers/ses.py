@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.utils import formatdate, parseaddr
 from secrets import token_hex
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
 from botocore.auth import SigV4Auth
@@ -17,7 +17,7 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from deployments.sandbox.mail_providers import REGION
+from deployments.sandbox.mail_providers import ACCESS_KEY, CONFIGURATION_SET, REGION, SECRET_KEY, mail_urls
 from deployments.sandbox.mail_providers.accepted import AcceptedMail, PlannedEvent
 from deployments.sandbox.mail_providers.delivery import WebhookSender
 from deployments.sandbox.mail_providers.faults import ProviderFaultKind, ProviderFaults
@@ -29,11 +29,9 @@ from deployments.sandbox.mail_providers.provider import (
     start_events,
     wait_for_disconnect,
 )
-from deployments.sandbox.mail_providers.ses_events import CONFIGURATION_SET, SnsTopic, ses_event
+from deployments.sandbox.mail_providers.ses_events import SnsTopic, ses_event
 from deployments.sandbox.mailbox.messages import Mailbox
 
-ACCESS_KEY: Final = "AKIASANDBOXSANDBOX00"
-SECRET_KEY: Final = "sandbox/secret+of/the+simulated/ses+sandbox"  # noqa: S105  the simulator's own
 MAX_RAW_BYTES: Final = 40 * 2**20
 _MAX_LINE: Final = 1_000
 _MAX_SKEW: Final = timedelta(minutes=5)
@@ -103,14 +101,9 @@ class SimulatedSes:
         add_fault_routes(router, self.faults)
 
         @router.get("")
-        async def describe() -> dict[str, Any]:
+        async def describe(request: Request) -> dict[str, str]:
             """What a client needs."""
-            return {
-                "access_key": ACCESS_KEY,
-                "secret_key": SECRET_KEY,
-                "region": REGION,
-                "configuration_set": CONFIGURATION_SET,
-            }
+            return {"mail_url": mail_urls(str(request.base_url).rstrip("/"))["ses"]}
 
         @router.post("/v2/email/outbound-emails")
         async def send_email(request: Request) -> Response:

@@ -9,15 +9,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 from secrets import token_hex
-from typing import Any, Final
+from typing import Any
 from uuid import uuid4
 
-from deployments.sandbox.mail_providers import ACCOUNT, REGION, TOPIC_ARN
+from deployments.sandbox.mail_providers import ACCOUNT, CONFIGURATION_SET, REGION, TOPIC_ARN
 from deployments.sandbox.mail_providers.accepted import AcceptedMail, Happening
 from deployments.sandbox.mail_providers.delivery import WebhookSender
 from deployments.sandbox.mail_providers.events import make_sns_key, sign_sns
-
-CONFIGURATION_SET: Final = "wishcraft"
 
 
 def ses_event(happening: Happening, mail: AcceptedMail, now: datetime) -> dict[str, Any]:

@@ -106,6 +106,7 @@ async def test_mailbox_shows_a_mail_at_three_widths_and_in_the_dark(
             colours.append(await body.evaluate("body => getComputedStyle(body).backgroundColor"))
             await page.get_by_role("button", name="Dark").click()
     assert colours == ["rgb(243, 244, 244)", "rgb(22, 24, 26)"] * 3
+    assert await find_faults(page) == []
 
 
 @pytest.mark.parametrize(("server", "kind"), [("SMTP", "refuse"), ("Amazon SES", "bounce"), ("SendGrid", "complain")])
